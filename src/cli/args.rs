@@ -1,0 +1,361 @@
+//! The command line, as data: every flag, its default and its words. Completions and man pages come from the same definitions.
+
+use std::net::{IpAddr, SocketAddr};
+
+use cardume::node::lines::Lang;
+use cardume::node::report::exit;
+use cardume::node::server::Range;
+use cardume::os::output::Output;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::cli::Stop;
+
+/// Where a server is looked for when nobody says.
+pub const DEFAULT_SERVER: &str = "127.0.0.1:1099";
+
+const EXIT_CODES: &str = "Exit codes:
+  0    done (also: the same file is already there)
+  1    a fault of ours
+  2    wrong usage
+  3    not found
+  4    refused
+  5    server or source unreachable
+  6    verification failed
+  7    local disk or address: missing folder, full disk, busy port,
+       destination holds another file
+  8    the other side does not speak the protocol
+  130  interrupted; run it again to resume";
+
+/// A Napster for giant files: a tiny index knows who has what, peers hand it over.
+#[derive(Parser)]
+#[command(name = "cardume", version, max_term_width = 100, after_help = EXIT_CODES, after_long_help = format!("\
+Examples:
+  cardume server
+  cardume peer --listen 127.0.0.1:4000 --folder ~/Videos
+  cardume search aula1.mp4
+  cardume get aula1.mp4 --folder ~/Downloads
+
+{EXIT_CODES}"))]
+pub struct Cli {
+    /// Language of prompts and errors; the lines that the specification gives stay as they are
+    #[arg(long, global = true, value_enum, default_value = "pt", env = "CARDUME_LANG")]
+    lang: Language,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Language {
+    Pt,
+    Es,
+    En,
+}
+
+impl Cli {
+    /// The language of prompts and errors.
+    pub fn lang(&self) -> Lang {
+        match self.lang {
+            Language::Pt => Lang::Pt,
+            Language::Es => Lang::Es,
+            Language::En => Lang::En,
+        }
+    }
+
+    /// True for commands whose whole purpose is their output.
+    pub fn is_one_shot(&self) -> bool {
+        !matches!(self.verb, Verb::Server(_) | Verb::Peer(_))
+    }
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Run the index: it knows who has which file, and holds no byte of any
+    #[command(after_long_help = "\
+Examples:
+  cardume server                              listens on 127.0.0.1:1099
+  cardume server --listen 0.0.0.0:1099        for the whole network
+  cardume server --listen '[::]:1099'         IPv6 and IPv4
+  RUST_LOG=info cardume server                says who comes and goes, on stderr")]
+    Server(ServerArgs),
+
+    /// Share a folder, search and download
+    #[command(after_long_help = "\
+Examples:
+  cardume peer                                a menu: JOIN, SEARCH, DOWNLOAD
+  cardume peer --listen 127.0.0.1:4000 --folder ~/Videos
+  cardume peer --server 192.168.1.9:1099 --listen 0.0.0.0:4000 --folder ~/Videos
+  cardume peer --listen 127.0.0.1:4000 --folder . --accept ask --upload-limit 20MB
+  printf 'GET aula1.mp4\\nQUIT\\n' | cardume peer --listen 127.0.0.1:4001 --folder /tmp/x
+
+A shared file is also at http://IP:PORT/files/NAME for curl, browsers and players.")]
+    Peer(Box<PeerArgs>),
+
+    /// Say who has a file
+    #[command(after_long_help = "\
+Examples:
+  cardume search aula1.mp4
+  cardume search aula1.mp4 --json | head -1
+  CARDUME_SERVER=192.168.1.9:1099 cardume search aula1.mp4")]
+    Search(SearchArgs),
+
+    /// Download a file; run it again to resume
+    #[command(after_long_help = "\
+Examples:
+  cardume get aula1.mp4
+  cardume get aula1.mp4 --folder ~/Downloads
+  cardume get aula1.mp4 --from 127.0.0.1:4000     asks no server
+  cardume get aula1.mp4 -o lesson.mp4
+  cardume get aula1.mp4 -o - | mpv -
+  cardume get aula1.mp4 --wait                    until somebody has it")]
+    Get(Box<GetArgs>),
+
+    /// List the peers that are there
+    #[command(after_long_help = "Example:\n  cardume peers --json")]
+    Peers(AskArgs),
+
+    /// List what a peer shares
+    #[command(after_long_help = "Example:\n  cardume ls 127.0.0.1:4000")]
+    Ls(LsArgs),
+
+    /// Print the completions of a shell
+    #[command(after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+
+    /// Print a man page
+    #[command(after_long_help = "Examples:\n  cardume man | man -l -\n  cardume man get | man -l -")]
+    Man {
+        /// Of which command; without one, of the program
+        command: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub struct ServerArgs {
+    /// Where to listen [default: 127.0.0.1:1099; on a terminal it is asked for]
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Option<SocketAddr>,
+
+    /// How often, in seconds, each peer must be heard; one that is silent for 2.5 times as long is out
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub heartbeat: u64,
+
+    /// Addresses that peers may advertise besides their own; repeat for more
+    #[arg(long, value_name = "IP/BITS", value_parser = range)]
+    pub allow_advertise: Vec<Range>,
+}
+
+/// Which server, and how to print.
+#[derive(Args)]
+pub struct AskArgs {
+    /// The index server
+    #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
+    pub server: String,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct PeerArgs {
+    /// The index server
+    #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
+    pub server: String,
+
+    /// Where to answer others; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", requires = "folder")]
+    pub listen: Option<SocketAddr>,
+
+    /// What to share, and where downloads go
+    #[arg(long, value_name = "DIR", requires = "listen")]
+    pub folder: Option<String>,
+
+    /// Whether others may download
+    #[arg(long, value_enum, default_value = "always")]
+    pub accept: AcceptArg,
+
+    /// The address under which others find this peer, if it is not the one that the server sees
+    #[arg(long, value_name = "IP[:PORT]", value_parser = advertise)]
+    pub advertise: Option<(IpAddr, Option<u16>)>,
+
+    /// Bytes a second that go out, over all uploads
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub upload_limit: Option<u64>,
+
+    /// Bytes a second that come in, over all downloads
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub download_limit: Option<u64>,
+
+    /// Uploads at once; the rest wait and are told their place
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub uploads: Option<u32>,
+
+    /// Make room for a download before its first byte, or not
+    #[arg(long, value_enum, default_value = "full")]
+    pub allocate: AllocateArg,
+
+    /// End with code 5 when there is no server, instead of trying again
+    #[arg(long)]
+    pub once: bool,
+}
+
+impl PeerArgs {
+    /// How fast it may be.
+    pub fn speed(&self) -> cardume::host::turn::Speed {
+        cardume::host::turn::Speed { up: self.upload_limit, down: self.download_limit, links: 0 }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum AcceptArg {
+    /// Everybody may
+    Always,
+    /// You are asked, once for each asker and file
+    Ask,
+    /// Nobody may
+    Never,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum AllocateArg {
+    /// All room first: a full disk shows at the start
+    Full,
+    /// A sparse file
+    None,
+}
+
+#[derive(Args)]
+pub struct SearchArgs {
+    /// The exact name, with its extension
+    pub name: String,
+
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+#[derive(Args)]
+pub struct LsArgs {
+    /// Which peer
+    #[arg(value_name = "IP:PORT")]
+    pub peer: SocketAddr,
+
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+#[derive(Args)]
+pub struct GetArgs {
+    /// The exact name, with its extension
+    pub name: String,
+
+    /// From this peer, without asking the server
+    #[arg(long, value_name = "IP:PORT")]
+    pub from: Option<SocketAddr>,
+
+    /// Into this folder
+    #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "output")]
+    pub folder: String,
+
+    /// Into this file; `-` is stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<String>,
+
+    /// Wait for a file that nobody has yet, and for a source that is away
+    #[arg(long)]
+    pub wait: bool,
+
+    /// Bytes a second that come in
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub download_limit: Option<u64>,
+
+    /// Make room for the file before its first byte, or not
+    #[arg(long, value_enum, default_value = "full")]
+    pub allocate: AllocateArg,
+
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+impl GetArgs {
+    /// True when the bytes themselves go to stdout.
+    pub fn goes_to_stdout(&self) -> bool {
+        self.output.as_deref() == Some("-")
+    }
+}
+
+/// `100MB`, `1.5GiB`, `500k`: bytes a second.
+fn rate(text: &str) -> Result<u64, String> {
+    let text = text.trim().trim_end_matches("/s");
+    let size: bytesize::ByteSize = text.parse().map_err(|_| "a rate is like 100MB or 1.5MiB, per second".to_owned())?;
+    if size.as_u64() == 0 { Err("a rate is at least 1 byte a second".into()) } else { Ok(size.as_u64()) }
+}
+
+/// `IP` or `IP:PORT`.
+fn advertise(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok((address.ip(), Some(address.port())));
+    }
+    let ip = text.trim_matches(['[', ']']).parse().map_err(|_| "an address is like 192.0.2.7 or 192.0.2.7:4000".to_owned())?;
+    Ok((ip, None))
+}
+
+/// `IP/BITS` or one `IP`.
+fn range(text: &str) -> Result<Range, String> {
+    let wrong = || "a range is like 192.168.0.0/16".to_owned();
+    let (ip, bits) = text.split_once('/').map_or((text, None), |(ip, bits)| (ip, Some(bits)));
+    let address: IpAddr = ip.parse().map_err(|_| wrong())?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Ok(most), str::parse).map_err(|_| wrong())?;
+    if bits > most { Err(wrong()) } else { Ok(Range { address, bits }) }
+}
+
+/// Prints the completions of a shell.
+pub fn completions(shell: clap_complete::Shell, out: &Output) {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "cardume", &mut text);
+    out.put(&text);
+}
+
+/// Prints a man page.
+pub fn man(command: Option<&str>, out: &Output) -> Result<(), Stop> {
+    let program = Cli::command();
+    let page = match command {
+        None => program,
+        Some(name) => {
+            let found = program.find_subcommand(name).cloned();
+            found.map(|sub| sub.name(format!("cardume-{name}"))).ok_or_else(|| Stop::new(exit::USAGE, format!("{name}: no such command")))?
+        }
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page).render(&mut text).map_err(|error| Stop::new(exit::FAULT, error.to_string()))?;
+    out.put(&text);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rates_ranges_and_addresses_are_read_as_people_write_them() {
+        assert_eq!(rate("100MB"), Ok(100_000_000));
+        assert_eq!(rate("1MiB/s"), Ok(1 << 20));
+        assert!(rate("0").is_err() && rate("fast").is_err() && rate("-1").is_err());
+        assert!(range("10.0.0.0/8").is_ok() && range("::1").is_ok());
+        assert!(range("10.0.0.0/33").is_err() && range("x/8").is_err());
+        assert_eq!(advertise("[::1]:5"), Ok(("::1".parse().unwrap(), Some(5))));
+        assert_eq!(advertise("::1"), Ok(("::1".parse().unwrap(), None)));
+        assert!(advertise("host").is_err());
+    }
+}

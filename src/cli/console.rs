@@ -1,0 +1,382 @@
+//! Where the person sits: the lines of stdout, the notes of stderr, the half-typed line and the progress bars between them.
+//!
+//! On a terminal everything that is drawn goes to stderr; stdout gets the lines of the specification alone, so that a script can read them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use cardume::host::net::{self, Typed};
+use cardume::message::limits;
+use cardume::message::name::FileName;
+use cardume::node::lines::{self, Lang, Said};
+use cardume::node::report::{Report, Stall};
+use cardume::os::keyboard::{self, Keys, RawMode};
+use cardume::os::output::Output;
+
+use crate::cli::Outputs;
+use crate::cli::bar::{self, Meter, Progress};
+use crate::cli::editor::{Edited, Editor};
+use crate::cli::json;
+
+/// How to talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// A server: lines out, nothing in.
+    Plain,
+    /// A peer under a script.
+    Piped,
+    /// A peer with a person at a terminal.
+    Typed,
+    /// One command.
+    OneShot,
+    /// One command, for a program.
+    Json,
+    /// One command whose bytes fill stdout.
+    Quiet,
+}
+
+/// The console of this process.
+pub struct Console {
+    style: Style,
+    lang: Lang,
+    out: Output,
+    err: Output,
+    listens: bool,
+    /// stdin never raises an edge: it is a file.
+    always_ready: bool,
+    typed: Vec<u8>,
+    lines: VecDeque<String>,
+    ended: bool,
+    /// The end of stdin was told.
+    told_end: bool,
+    screen: Option<Screen>,
+}
+
+/// What is drawn on a terminal.
+struct Screen {
+    editor: Option<Editor>,
+    raw: Option<RawMode>,
+    prompt: String,
+    bars: BTreeMap<FileName, Bar>,
+    /// What Tab knows besides the commands, latest last.
+    words: VecDeque<String>,
+    shown: usize,
+}
+
+struct Bar {
+    held: u64,
+    size: u64,
+    meter: Meter,
+    stalled: Option<Stall>,
+}
+
+const COMMANDS: [&str; 10] = ["JOIN", "SEARCH", "DOWNLOAD", "GET", "PEERS", "LS", "LEAVE", "QUIT", "HELP", "SIM"];
+/// Words that Tab remembers.
+const WORDS: usize = 512;
+/// Bars that are drawn at once; a terminal is not high.
+const BARS: usize = 4;
+
+impl Console {
+    /// A console that hears nothing yet.
+    pub fn new(style: Style, lang: Lang, outputs: &Outputs) -> Console {
+        let watched = keyboard::is_watched() && matches!(style, Style::Typed | Style::OneShot | Style::Quiet);
+        let screen = watched.then(|| Screen::new(style == Style::Typed));
+        Console {
+            style,
+            lang,
+            out: outputs.out.clone(),
+            err: outputs.err.clone(),
+            listens: false,
+            always_ready: false,
+            typed: Vec::new(),
+            lines: VecDeque::new(),
+            ended: false,
+            told_end: false,
+            screen,
+        }
+    }
+
+    /// Listens to stdin from now on; `watched` when it tells by itself that it has something.
+    pub fn hear(&mut self, watched: bool) {
+        self.listens = true;
+        self.always_ready = !watched;
+    }
+
+    /// Reads what was typed or piped since.
+    fn read(&mut self) {
+        match keyboard::read() {
+            Keys::None => {}
+            Keys::End => self.ended = true,
+            Keys::Some(bytes) => match &mut self.screen {
+                Some(Screen { editor: Some(editor), words, .. }) => {
+                    let mut drawn = Vec::new();
+                    let words = &*words;
+                    for edited in editor.feed(&bytes, &|before| complete(before, words), &mut drawn) {
+                        match edited {
+                            Edited::Line(line) => self.lines.push_back(line),
+                            Edited::End | Edited::Interrupt => self.ended = true,
+                        }
+                    }
+                    self.err.put(&drawn);
+                }
+                _ => self.split(&bytes),
+            },
+        }
+    }
+
+    fn split(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                b'\n' => {
+                    self.lines.push_back(String::from_utf8_lossy(&self.typed).into_owned());
+                    self.typed.clear();
+                }
+                // A line that is too long is no command of ours; its end still is.
+                _ if self.typed.len() >= limits::COMMAND_BYTES => {}
+                _ => self.typed.push(*byte),
+            }
+        }
+    }
+
+    fn print(&mut self, to_out: bool, text: &str) {
+        self.hide();
+        let output = if to_out { &self.out } else { &self.err };
+        output.put(format!("{text}\n").as_bytes());
+        if to_out && self.screen.is_some() {
+            // Both may be the same terminal: the line must be there before the prompt is drawn again.
+            self.out.flush();
+        }
+        self.show();
+    }
+
+    fn hide(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            let mut drawn = Vec::new();
+            screen.hide(&mut drawn);
+            self.err.put(&drawn);
+            self.err.flush();
+        }
+    }
+
+    fn show(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            let mut drawn = Vec::new();
+            screen.show(self.lang, &mut drawn);
+            self.err.put(&drawn);
+        }
+    }
+}
+
+impl net::Console for Console {
+    fn take(&mut self, ready: bool) -> Option<Typed> {
+        if !self.listens {
+            return None;
+        }
+        // Keys are read at once, so that a person sees them; a script's lines are left in their pipe until they are wanted.
+        if self.lines.is_empty() && !self.ended && (ready || self.style == Style::Typed) {
+            self.read();
+        }
+        if !ready {
+            return None;
+        }
+        if let Some(line) = self.lines.pop_front() {
+            return Some(Typed::Line(line));
+        }
+        if self.ended && !self.told_end {
+            if !self.typed.is_empty() {
+                let line = String::from_utf8_lossy(&std::mem::take(&mut self.typed)).into_owned();
+                return Some(Typed::Line(line));
+            }
+            self.told_end = true;
+            return Some(if self.style == Style::Typed { Typed::Line("QUIT".into()) } else { Typed::End });
+        }
+        None
+    }
+
+    fn tell(&mut self, report: &Report, now: Instant) {
+        if self.style == Style::Json {
+            for object in json::objects(report) {
+                self.out.put(format!("{object}\n").as_bytes());
+            }
+            return;
+        }
+        if let Some(screen) = &mut self.screen {
+            screen.learn(report, now);
+        }
+        match lines::say(report, self.lang) {
+            Said::Line(text) if self.style != Style::Quiet => self.print(true, &text),
+            Said::Line(_) => {}
+            Said::Note(text) => {
+                let front = if matches!(self.style, Style::Typed | Style::Piped) { "" } else { "cardume: " };
+                self.print(false, &format!("{front}{text}"));
+            }
+            Said::Prompt(text) => match &mut self.screen {
+                Some(screen) if self.style == Style::Typed => {
+                    let mut drawn = Vec::new();
+                    screen.ask(&text, &mut drawn);
+                    self.err.put(&drawn);
+                }
+                _ if self.style == Style::Piped && !matches!(report, Report::Prompt(cardume::node::report::Prompt::Command)) => {
+                    self.err.put(format!("{}\n", text.trim_end()).as_bytes());
+                }
+                _ => {}
+            },
+            Said::Silent => {
+                if self.screen.is_some() {
+                    self.hide();
+                    self.show();
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> bool {
+        let (out, err) = (self.out.flush(), self.err.flush());
+        out || err || (self.always_ready && self.listens && !self.told_end && !self.lines.is_empty())
+    }
+
+    fn close(&mut self) {
+        self.hide();
+        self.screen = None;
+        self.out.close();
+        self.err.close();
+    }
+}
+
+impl Screen {
+    fn new(typed: bool) -> Screen {
+        let raw = if typed { RawMode::begin().ok() } else { None };
+        let editor = raw.is_some().then(|| Editor::new(keyboard::columns()));
+        Screen { editor, raw, prompt: String::new(), bars: BTreeMap::new(), words: VecDeque::new(), shown: 0 }
+    }
+
+    /// Remembers what a bar or Tab may need.
+    fn learn(&mut self, report: &Report, now: Instant) {
+        match report {
+            Report::Begun { name, held, size, .. } => {
+                let bar = Bar { held: *held, size: *size, meter: Meter::new(), stalled: None };
+                self.bars.insert(name.clone(), bar);
+            }
+            Report::Progress { name, held, .. } => {
+                if let Some(bar) = self.bars.get_mut(name) {
+                    if *held != bar.held {
+                        bar.stalled = None;
+                    }
+                    bar.held = *held;
+                    bar.meter.note(*held, now);
+                }
+            }
+            Report::Stalled { name, why } => {
+                if let Some(bar) = self.bars.get_mut(name) {
+                    bar.stalled = Some(why.clone());
+                }
+            }
+            Report::Saved { name, .. } | Report::Same { name } => {
+                self.bars.remove(name);
+                self.remember(name.to_string());
+            }
+            Report::Failed(_) => self.bars.retain(|_, bar| bar.held < bar.size && bar.stalled.is_some()),
+            Report::Found { name, holders } => {
+                self.remember(name.to_string());
+                for holder in holders {
+                    self.remember(holder.peer.to_string());
+                }
+            }
+            Report::Peers(peers) => {
+                for present in peers {
+                    self.remember(present.peer.to_string());
+                }
+            }
+            Report::Files { files, .. } => {
+                for file in files {
+                    self.remember(file.name.to_string());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn remember(&mut self, word: String) {
+        self.words.retain(|known| *known != word);
+        self.words.push_back(word);
+        if self.words.len() > WORDS {
+            self.words.pop_front();
+        }
+    }
+
+    fn ask(&mut self, prompt: &str, drawn: &mut Vec<u8>) {
+        prompt.clone_into(&mut self.prompt);
+        if let Some(editor) = &mut self.editor {
+            editor.set_prompt(prompt, drawn);
+            editor.show(drawn);
+        } else {
+            drawn.extend_from_slice(prompt.as_bytes());
+        }
+    }
+
+    fn rows(&self, lang: Lang) -> Vec<String> {
+        let columns = keyboard::columns();
+        let row = |(name, bar): (&FileName, &Bar)| {
+            let stalled = bar.stalled.as_ref().map(|why| lines::stalled(why, lang));
+            let progress = Progress { name, done: bar.held, size: bar.size, rate: bar.meter.rate(), stalled: stalled.as_deref() };
+            bar::line(&progress, columns, lines::remaining(lang))
+        };
+        self.bars.iter().take(BARS).map(row).collect()
+    }
+
+    fn hide(&mut self, drawn: &mut Vec<u8>) {
+        if let Some(editor) = &mut self.editor {
+            editor.hide(drawn);
+        } else if self.shown > 0 {
+            for _ in 0..self.shown {
+                drawn.extend_from_slice(b"\x1b[1A\r\x1b[2K");
+            }
+            self.shown = 0;
+        }
+    }
+
+    fn show(&mut self, lang: Lang, drawn: &mut Vec<u8>) {
+        let rows = self.rows(lang);
+        if let Some(editor) = &mut self.editor {
+            editor.resize(keyboard::columns());
+            editor.set_status(rows, drawn);
+            editor.show(drawn);
+            return;
+        }
+        if self.raw.is_none() {
+            self.shown = rows.len();
+            for row in rows {
+                drawn.extend_from_slice(row.as_bytes());
+                drawn.push(b'\n');
+            }
+        }
+    }
+}
+
+/// What may stand in the place of the word before the cursor.
+fn complete(before: &str, words: &VecDeque<String>) -> Vec<String> {
+    let first = !before.trim_start().contains(char::is_whitespace);
+    if first {
+        let upper = before.trim_start().to_uppercase();
+        return COMMANDS.iter().filter(|word| word.starts_with(&upper)).map(|word| (*word).to_owned()).collect();
+    }
+    let start = before.find('"').unwrap_or_else(|| before.rfind(char::is_whitespace).map_or(0, |at| at + 1));
+    let word = before[start..].trim_start_matches('"');
+    let quoted = |known: &String| if known.contains(' ') { format!("\"{known}\"") } else { known.clone() };
+    words.iter().rev().filter(|known| known.starts_with(word)).map(quoted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tab_knows_commands_first_and_then_what_was_seen() {
+        let words: VecDeque<String> = ["aula1.mp4", "aula 2.mp4", "127.0.0.1:4000"].map(String::from).into();
+        assert_eq!(complete("se", &words), ["SEARCH"]);
+        assert_eq!(complete("GET aula1", &words), ["aula1.mp4"]);
+        assert_eq!(complete("GET au", &words), ["\"aula 2.mp4\"", "aula1.mp4"]);
+        assert_eq!(complete("GET \"aula ", &words), ["\"aula 2.mp4\""]);
+        assert_eq!(complete("LS 127", &words), ["127.0.0.1:4000"]);
+    }
+}

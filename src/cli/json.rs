@@ -1,0 +1,58 @@
+//! `--json`: every report as one object a line.
+
+use cardume::node::lines::{self, Lang, Said};
+use cardume::node::report::{Failure, Report, Stall};
+use serde_json::{Value, json};
+
+/// The objects of a report, one a line: a page of a list is one object an entry.
+pub fn objects(report: &Report) -> Vec<Value> {
+    match report {
+        Report::Found { holders, .. } => {
+            let object = |h: &cardume::message::reply::Holder| json!({"peer": h.peer, "name": h.file.name.as_str(), "size": h.file.size, "root": root(h.file.root)});
+            holders.iter().map(object).collect()
+        }
+        Report::Peers(peers) => peers.iter().map(|p| json!({"peer": p.peer, "files": p.files})).collect(),
+        Report::Files { peer, files } => {
+            files.iter().map(|f| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root)})).collect()
+        }
+        Report::Begun { name, from, held, size } => {
+            vec![json!({"event": "begun", "name": name.as_str(), "from": from, "held": held, "size": size})]
+        }
+        Report::Progress { name, held, size } => vec![json!({"event": "progress", "name": name.as_str(), "held": held, "size": size})],
+        Report::Stalled { name, why } => {
+            let (reason, place) = match why {
+                Stall::Consent => ("consent", None),
+                Stall::Slot(place) => ("slot", Some(*place)),
+                Stall::Source => ("source", None),
+                Stall::Silence => ("silence", None),
+                Stall::Nobody => ("nobody", None),
+                Stall::Disk => ("disk", None),
+            };
+            vec![json!({"event": "stalled", "name": name.as_str(), "reason": reason, "place": place})]
+        }
+        Report::Saved { name, folder, size, from } => {
+            vec![json!({"event": "saved", "name": name.as_str(), "folder": folder, "size": size, "from": from})]
+        }
+        Report::Same { name } => vec![json!({"event": "same", "name": name.as_str()})],
+        Report::Restarted(name) => vec![json!({"event": "restarted", "name": name.as_str()})],
+        Report::Failed(failure) => {
+            let code = match failure {
+                Failure::Refused(refusal) => refusal.code.word(),
+                Failure::NoServer | Failure::NoSource(_) => "unreachable",
+                Failure::NotFound(_) => "not_found",
+                Failure::Protocol(_) => "protocol",
+                Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) => "local",
+                _ => "usage",
+            };
+            vec![json!({"event": "failed", "code": code, "exit": failure.code(), "text": lines::failed(failure, Lang::En)})]
+        }
+        other => match lines::say(other, Lang::En) {
+            Said::Line(text) | Said::Note(text) => vec![json!({"event": "note", "text": text})],
+            Said::Prompt(_) | Said::Silent => Vec::new(),
+        },
+    }
+}
+
+fn root(root: Option<cardume::message::version::Root>) -> Option<String> {
+    root.map(|root| root.to_string())
+}

@@ -1,0 +1,128 @@
+//! The front door: from the command line to a running node, and from its end to an exit code.
+
+mod args;
+mod bar;
+mod console;
+mod editor;
+mod json;
+mod setup;
+
+use std::io::IsTerminal as _;
+
+use cardume::host::net::Console as _;
+use cardume::host::turn::{Host, Speed};
+use cardume::node::Node;
+use cardume::node::report::exit;
+use cardume::os::output::{Output, Stdio};
+use cardume::os::sockets::Sockets;
+use cardume::os::system;
+use clap::Parser as _;
+
+use crate::cli::args::{Cli, Verb};
+use crate::cli::console::{Console, Style};
+
+/// Runs the program, and returns its exit code.
+pub fn run() -> i32 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { exit::USAGE } else { exit::DONE };
+        }
+    };
+    let outputs = Outputs { out: Output::new(Stdio::Out, cli.is_one_shot()), err: Output::new(Stdio::Err, false) };
+    begin_log(outputs.err.clone());
+    match carry_out(cli, &outputs) {
+        Ok(code) => code,
+        Err(Stop { code, text }) => {
+            outputs.err.put(format!("cardume: {text}\n").as_bytes());
+            outputs.err.close();
+            code
+        }
+    }
+}
+
+/// The two outputs of the process.
+struct Outputs {
+    out: Output,
+    err: Output,
+}
+
+/// Why the program can't even begin.
+struct Stop {
+    code: i32,
+    text: String,
+}
+
+impl Stop {
+    fn new(code: i32, text: impl Into<String>) -> Stop {
+        Stop { code, text: text.into() }
+    }
+}
+
+fn begin_log(to: Output) {
+    let environment = env_logger::Env::default().default_filter_or("warn");
+    let target = env_logger::Target::Pipe(Box::new(to));
+    let _ = env_logger::Builder::from_env(environment).target(target).try_init();
+}
+
+fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
+    let lang = cli.lang();
+    match cli.verb {
+        Verb::Server(args) => {
+            let node = setup::server(args)?;
+            plug_in(node, Console::new(Style::Plain, lang, outputs), Speed::default(), false)
+        }
+        Verb::Peer(args) => {
+            let typed = std::io::stdin().is_terminal();
+            let style = if typed { Style::Typed } else { Style::Piped };
+            let speed = args.speed();
+            let node = setup::peer(args, typed)?;
+            plug_in(node, Console::new(style, lang, outputs), speed, true)
+        }
+        Verb::Completions { shell } => {
+            args::completions(shell, &outputs.out);
+            outputs.out.close();
+            Ok(exit::DONE)
+        }
+        Verb::Man { command } => {
+            args::man(command.as_deref(), &outputs.out)?;
+            outputs.out.close();
+            Ok(exit::DONE)
+        }
+        Verb::Search(args) => one_shot(setup::search(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Peers(args) => one_shot(setup::peers(&args)?, args.json, lang, outputs, Speed::default()),
+        Verb::Ls(args) => one_shot(setup::ls(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Get(args) => {
+            let (json, speed) = (args.ask.json, Speed { down: args.download_limit, ..Speed::default() });
+            let to_stdout = args.goes_to_stdout();
+            let node = setup::get(args)?;
+            let style = match (json, to_stdout) {
+                (true, true) => return Err(Stop::new(exit::USAGE, "--json and -o - both want stdout")),
+                (true, false) => Style::Json,
+                (false, true) => Style::Quiet,
+                (false, false) => Style::OneShot,
+            };
+            plug_in(node, Console::new(style, lang, outputs), speed, false)
+        }
+    }
+}
+
+fn one_shot(node: impl Node, json: bool, lang: cardume::node::lines::Lang, outputs: &Outputs, speed: Speed) -> Result<i32, Stop> {
+    let style = if json { Style::Json } else { Style::OneShot };
+    plug_in(node, Console::new(style, lang, outputs), speed, false)
+}
+
+/// Plugs a node into the machine and runs it to its end.
+fn plug_in(node: impl Node, mut console: Console, speed: Speed, hears: bool) -> Result<i32, Stop> {
+    let links = system::raise_link_limit();
+    let mut net = Sockets::new().map_err(|error| Stop::new(exit::FAULT, format!("the system gives no poll: {error}")))?;
+    if hears {
+        console.hear(net.watch_stdin());
+    }
+    let mut host = Host::new(node, net, console, Speed { links, ..speed });
+    host.run().map_err(|error| {
+        host.console().close();
+        Stop::new(exit::FAULT, format!("the loop failed: {error}"))
+    })
+}

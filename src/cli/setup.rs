@@ -1,0 +1,183 @@
+//! From arguments to nodes: what a command line means, checked before anything runs.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use cardume::library::Target;
+use cardume::library::drive::{Drive, DriveError};
+use cardume::message::limits;
+use cardume::message::name::FileName;
+use cardume::node::peer::desk::Command;
+use cardume::node::peer::downloads::Patience;
+use cardume::node::peer::uploads::Accept;
+use cardume::node::peer::{OpenFolder, Peer, PeerOptions, Task};
+use cardume::node::report::exit;
+use cardume::node::server::{Server, ServerOptions};
+use cardume::os::folder::Folder;
+use cardume::os::part_file::Allocate;
+use cardume::os::pipe::Pipe;
+use cardume::os::system;
+
+use crate::cli::Stop;
+use crate::cli::args::{AcceptArg, AllocateArg, AskArgs, DEFAULT_SERVER, GetArgs, LsArgs, PeerArgs, SearchArgs, ServerArgs};
+
+/// Seed 000 §4e: where a server listens is captured by the keyboard, with a default.
+pub fn server(args: ServerArgs) -> Result<Server, Stop> {
+    let listen = match args.listen {
+        Some(listen) => listen,
+        None if std::io::stdin().is_terminal() => ask_where()?,
+        None => DEFAULT_SERVER.parse().map_err(|_| Stop::new(exit::FAULT, "the default address is none"))?,
+    };
+    let [a, b, c, d, e, f, g, h, ..] = system::random();
+    Ok(Server::new(ServerOptions {
+        listen,
+        heartbeat: Duration::from_secs(args.heartbeat),
+        allowed: args.allow_advertise,
+        seed: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+    }))
+}
+
+/// Asks a person for IP and port, before the loop begins; Enter takes the default.
+fn ask_where() -> Result<SocketAddr, Stop> {
+    let ip = ask("IP [127.0.0.1]: ")?;
+    let ip: IpAddr = match ip.as_str() {
+        "" => Ipv4Addr::LOCALHOST.into(),
+        text => text.parse().map_err(|_| Stop::new(exit::USAGE, format!("{text}: não é um IP")))?,
+    };
+    let port = ask("Porta [1099]: ")?;
+    let port: u16 = match port.as_str() {
+        "" => 1099,
+        text => text.parse().ok().filter(|port| *port != 0).ok_or_else(|| Stop::new(exit::USAGE, format!("{text}: não é uma porta")))?,
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+fn ask(prompt: &str) -> Result<String, Stop> {
+    let _ = std::io::stderr().write_all(prompt.as_bytes());
+    let mut line = String::new();
+    match std::io::stdin().lock().read_line(&mut line) {
+        Ok(_) => Ok(line.trim().to_owned()),
+        Err(error) => Err(Stop::new(exit::FAULT, error.to_string())),
+    }
+}
+
+/// A peer that joins at once, or waits for a person to do so.
+pub fn peer(args: Box<PeerArgs>, typed: bool) -> Result<Peer, Stop> {
+    let task = args.listen.map_or(Task::Menu, |listen| Task::Serve { listen });
+    let accept = match args.accept {
+        AcceptArg::Always => Accept::Always,
+        AcceptArg::Ask => Accept::Ask,
+        AcceptArg::Never => Accept::Never,
+    };
+    let options = PeerOptions {
+        accept,
+        advertise: args.advertise,
+        slots: args.uploads.and_then(|slots| usize::try_from(slots).ok()),
+        once: args.once,
+        typed,
+        patience: Patience::Endless,
+        open_folder: opener(args.allocate),
+        ..options(task, &args.server, args.folder.clone().unwrap_or_else(|| ".".into()))?
+    };
+    begin(options)
+}
+
+/// Seed 000 §5d: SEARCH, once.
+pub fn search(args: &SearchArgs) -> Result<Peer, Stop> {
+    once(Command::Search(name(&args.name)?), &args.ask)
+}
+
+/// PEERS, once.
+pub fn peers(args: &AskArgs) -> Result<Peer, Stop> {
+    once(Command::Peers, args)
+}
+
+/// LS, once.
+pub fn ls(args: &LsArgs) -> Result<Peer, Stop> {
+    once(Command::Ls(args.peer), &args.ask)
+}
+
+fn once(command: Command, ask: &AskArgs) -> Result<Peer, Stop> {
+    begin(options(Task::Once(command), &ask.server, ".".into())?)
+}
+
+/// Seed 000 §5f: DOWNLOAD, once.
+pub fn get(args: Box<GetArgs>) -> Result<Peer, Stop> {
+    let name = name(&args.name)?;
+    let (folder, target) = match args.output.as_deref() {
+        None => (args.folder.clone(), Target::Folder),
+        Some("-") => (".".into(), Target::Pipe(Rc::new(Pipe::default()))),
+        Some(file) => output(file)?,
+    };
+    let task = match args.from {
+        Some(from) => Task::Once(Command::GetFrom(name, from)),
+        None => Task::Once(Command::Get(name)),
+    };
+    let mut options = match args.from {
+        // Whoever names a source needs no server.
+        Some(_) => without_server(task, folder),
+        None => options(task, &args.ask.server, folder)?,
+    };
+    if args.wait {
+        options.patience = Patience::Endless;
+    }
+    begin(PeerOptions { target, open_folder: opener(args.allocate), ..options })
+}
+
+/// The folder and the name of `-o FILE`.
+fn output(file: &str) -> Result<(String, Target), Stop> {
+    let path = Path::new(file);
+    let wrong = || Stop::new(exit::LOCAL, format!("{file}: is no file name"));
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(wrong)?;
+    if file.ends_with('/') || path.is_dir() {
+        return Err(wrong());
+    }
+    let folder = path.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
+    Ok((folder.to_owned(), Target::File(name.to_owned())))
+}
+
+fn name(text: &str) -> Result<FileName, Stop> {
+    FileName::new(text).map_err(|why| Stop::new(exit::USAGE, format!("{}: a file name must not {why}", cardume::message::name::printable(text))))
+}
+
+fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, Stop> {
+    let with_port = if server.parse::<IpAddr>().is_ok() || !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
+    let servers = system::resolve(&with_port).map_err(|why| Stop::new(exit::UNREACHABLE, format!("server {server}: {why}")))?;
+    Ok(PeerOptions { servers, ..without_server(task, folder) })
+}
+
+fn without_server(task: Task, folder: String) -> PeerOptions {
+    PeerOptions {
+        task,
+        servers: Vec::new(),
+        folder,
+        open_folder: opener(AllocateArg::Full),
+        target: Target::Folder,
+        advertise: None,
+        accept: Accept::Always,
+        slots: None,
+        once: false,
+        typed: false,
+        heartbeat: limits::HEARTBEAT,
+        patience: Patience::For(limits::GET_PATIENCE),
+    }
+}
+
+fn opener(allocate: AllocateArg) -> OpenFolder {
+    let allocate = match allocate {
+        AllocateArg::Full => Allocate::Full,
+        AllocateArg::None => Allocate::None,
+    };
+    Box::new(move |path| Folder::open(path, allocate).map(|folder| Rc::new(folder) as Rc<dyn Drive>))
+}
+
+fn begin(options: PeerOptions) -> Result<Peer, Stop> {
+    let folder = options.folder.clone();
+    Peer::new(options).map_err(|error| match error {
+        DriveError::NoFolder => Stop::new(exit::LOCAL, format!("{folder}: no such folder")),
+        error => Stop::new(exit::LOCAL, format!("{folder}: {error}")),
+    })
+}

@@ -1,0 +1,54 @@
+//! Where bytes come from and go to: the traits that a socket, a mapped file, a `.part` on disk and their simulated kin all keep.
+
+use std::io;
+use std::rc::Rc;
+
+use crate::message::range::ByteRange;
+
+/// The writing half of a stream.
+pub trait RawWrite {
+    /// Writes from memory; `WouldBlock` when nothing fits now.
+    ///
+    /// # Errors
+    /// As `write(2)`.
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Writes `length` bytes that start at `start`, handing both to the kernel unread: the memory is a map of a file that others may cut short,
+    /// so no `&[u8]` over it can exist. Bytes that are gone give an error, no signal.
+    ///
+    /// # Errors
+    /// As `write(2)`; `EFAULT` where the file no longer has the bytes.
+    fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize>;
+}
+
+/// A file that can be sent.
+pub trait Source {
+    /// Writes the front of `range` to `to`, as much as it takes, and returns how much that was.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the stream takes nothing; [`ErrorKind::InvalidData`](io::ErrorKind::InvalidData) when the file is no longer the version that was opened.
+    fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize>;
+
+    /// True when the front of `range` can be sent without waiting for a disk; where it can't, the disk has been asked for it.
+    fn is_warm(&self, range: ByteRange) -> bool;
+
+    /// True while the file is the version that was opened.
+    fn is_same(&self) -> bool;
+}
+
+/// A place for a body.
+pub trait Sink {
+    /// How many bytes it takes now; 0 while a disk or a reader has to catch up.
+    fn room(&self) -> usize;
+
+    /// Stores `bytes` at offset `at`. Never more than [`room`](Sink::room) said.
+    ///
+    /// # Errors
+    /// When the disk fails; the body is lost then, and its link with it.
+    fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// Shared hold on a source: several links may send one opened file.
+pub type SourceRef = Rc<dyn Source>;
+/// Shared hold on a sink: the link fills it, the download finishes it.
+pub type SinkRef = Rc<dyn Sink>;

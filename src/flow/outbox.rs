@@ -1,0 +1,222 @@
+//! What goes out on one link: memory and slices of files, in order.
+
+use std::collections::VecDeque;
+use std::io;
+
+use crate::flow::ends::{RawWrite, SourceRef};
+use crate::message::limits;
+use crate::message::range::ByteRange;
+
+/// One link's outgoing side.
+#[derive(Default)]
+pub struct Outbox {
+    chunks: VecDeque<Chunk>,
+    memory: usize,
+    file: u64,
+}
+
+enum Chunk {
+    Memory { bytes: Vec<u8>, sent: usize },
+    File { source: SourceRef, left: ByteRange },
+}
+
+/// Why a write came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// All is sent.
+    Empty,
+    /// The stream takes no more now.
+    Full,
+    /// The budget is used up.
+    Budget,
+    /// The next bytes of a file are not in memory.
+    Cold,
+}
+
+impl Outbox {
+    /// Memory to write the next answer into.
+    pub fn memory(&mut self) -> Writer<'_> {
+        if !matches!(self.chunks.back(), Some(Chunk::Memory { .. })) {
+            self.chunks.push_back(Chunk::Memory { bytes: Vec::new(), sent: 0 });
+        }
+        Writer { outbox: self }
+    }
+
+    /// Appends bytes of a file.
+    pub fn push_file(&mut self, source: SourceRef, range: ByteRange) {
+        if !range.is_empty() {
+            self.file += range.length();
+            self.chunks.push_back(Chunk::File { source, left: range });
+        }
+    }
+
+    /// True when nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.memory == 0 && self.file == 0
+    }
+
+    /// Bytes of answers that wait.
+    #[must_use]
+    pub fn memory_waiting(&self) -> usize {
+        self.memory
+    }
+
+    /// Bytes of files that wait.
+    #[must_use]
+    pub fn file_waiting(&self) -> u64 {
+        self.file
+    }
+
+    /// True when the next bytes come from a file.
+    #[must_use]
+    pub fn starts_with_file(&self) -> bool {
+        matches!(self.chunks.front(), Some(Chunk::File { .. }))
+    }
+
+    /// Writes up to `budget` bytes to `to`; cold bytes of a file stop it unless `blocking`. Returns how many went out and why it came to its end.
+    ///
+    /// # Errors
+    /// When the stream or a file fails; nothing of this link can be trusted then.
+    pub fn write_to(&mut self, to: &mut dyn RawWrite, budget: usize, blocking: bool) -> io::Result<(usize, Stop)> {
+        let mut written = 0;
+        loop {
+            let left = budget - written;
+            let Some(chunk) = self.chunks.front_mut() else { return Ok((written, Stop::Empty)) };
+            if left == 0 {
+                return Ok((written, Stop::Budget));
+            }
+            let step = match chunk {
+                Chunk::Memory { bytes, sent } => {
+                    let end = bytes.len().min(sent.saturating_add(left));
+                    to.write_bytes(&bytes[*sent..end]).inspect(|count| *sent += count)
+                }
+                Chunk::File { source, left: range } => {
+                    let mut rest = *range;
+                    let slice = rest.take(left.min(limits::SLICE_BYTES) as u64);
+                    if !blocking && !source.is_warm(slice) {
+                        return Ok((written, Stop::Cold));
+                    }
+                    source.send(slice, to).inspect(|count| {
+                        range.take(*count as u64);
+                    })
+                }
+            };
+            let count = match step {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((written, Stop::Full)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            written += count;
+            let done = match chunk {
+                Chunk::Memory { bytes, sent } => {
+                    self.memory -= count;
+                    *sent == bytes.len()
+                }
+                Chunk::File { left, .. } => {
+                    self.file -= count as u64;
+                    left.is_empty()
+                }
+            };
+            if done {
+                self.chunks.pop_front();
+            } else if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+    }
+}
+
+/// Appends to an outbox's last chunk of memory and keeps its count, when it is dropped.
+pub struct Writer<'a> {
+    outbox: &'a mut Outbox,
+}
+
+impl Writer<'_> {
+    /// Lets `write` append to the memory.
+    pub fn with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let Some(Chunk::Memory { bytes, .. }) = self.outbox.chunks.back_mut() else {
+            // `memory` has just made it the last one.
+            return write(&mut Vec::new());
+        };
+        let before = bytes.len();
+        let result = write(bytes);
+        self.outbox.memory += bytes.len() - before;
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::flow::ends::Source;
+
+    /// A stream that takes `room` bytes in all, at most three at a time.
+    struct Narrow {
+        got: Vec<u8>,
+        room: usize,
+    }
+
+    impl RawWrite for Narrow {
+        fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(3).min(self.room);
+            if count == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room -= count;
+            self.got.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+        fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    struct Text(&'static [u8], bool);
+
+    impl Source for Text {
+        fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize> {
+            let (start, end) = (usize::try_from(range.start()).unwrap(), usize::try_from(range.end()).unwrap());
+            to.write_bytes(&self.0[start..end])
+        }
+        fn is_warm(&self, _: ByteRange) -> bool {
+            self.1
+        }
+        fn is_same(&self) -> bool {
+            true
+        }
+    }
+
+    fn say(outbox: &mut Outbox, text: &str) {
+        outbox.memory().with(|out| out.extend_from_slice(text.as_bytes()));
+    }
+
+    #[test]
+    fn heads_and_files_go_out_in_order_whatever_the_stream_takes() {
+        let mut outbox = Outbox::default();
+        say(&mut outbox, "head ");
+        outbox.push_file(Rc::new(Text(b"0123456789", true)), ByteRange::new(2, 5).unwrap());
+        say(&mut outbox, " tail");
+        say(&mut outbox, "!");
+        let mut to = Narrow { got: Vec::new(), room: 7 };
+        assert_eq!(outbox.write_to(&mut to, 100, false).unwrap(), (7, Stop::Full));
+        assert_eq!((outbox.memory_waiting(), outbox.file_waiting()), (6, 3));
+        to.room = 100;
+        assert_eq!(outbox.write_to(&mut to, 4, false).unwrap(), (4, Stop::Budget));
+        assert_eq!(outbox.write_to(&mut to, 100, false).unwrap(), (5, Stop::Empty));
+        assert_eq!(to.got, b"head 23456 tail!");
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn cold_bytes_of_a_file_wait_unless_they_may_block() {
+        let mut outbox = Outbox::default();
+        outbox.push_file(Rc::new(Text(b"0123456789", false)), ByteRange::new(0, 10).unwrap());
+        let mut to = Narrow { got: Vec::new(), room: 100 };
+        assert_eq!(outbox.write_to(&mut to, 100, false).unwrap(), (0, Stop::Cold));
+        assert_eq!(outbox.write_to(&mut to, 100, true).unwrap(), (10, Stop::Empty));
+    }
+}

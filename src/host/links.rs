@@ -1,0 +1,220 @@
+//! All links of a host: their boxes, their sockets, and what is known of each one's readiness and time.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::message::limits;
+use crate::node::io::{Link, Table};
+use crate::node::{Cause, LinkId};
+
+/// A link with its socket.
+pub struct Slot<S> {
+    /// Its boxes, which the node sees.
+    pub link: Link,
+    /// Its socket.
+    pub stage: Stage<S>,
+    /// It may have bytes.
+    pub readable: bool,
+    /// It may take bytes.
+    pub writable: bool,
+    /// The other side will send no more.
+    pub ended: bool,
+    /// Waits in the queue of runnable links.
+    pub queued: bool,
+    /// When a byte last moved.
+    pub moved_at: Instant,
+    /// Since when its file's bytes are not in memory.
+    pub cold_since: Option<Instant>,
+    /// The earliest time for which it stands in the heap of times.
+    pub armed: Option<Instant>,
+}
+
+/// How far a link is.
+pub enum Stage<S> {
+    /// The node wants it; the socket is made at the end of the turn.
+    Wanted(Option<IpAddr>),
+    /// The connection was begun.
+    Connecting(S),
+    /// Bytes may move.
+    Live(S),
+    /// All was sent and said: what still comes is thrown away, so that the other side can read its last answer in peace.
+    Lingering(S, Instant),
+    /// Over; freed at the end of the turn.
+    Gone,
+}
+
+/// All links of a host.
+pub struct Links<S> {
+    slots: Slab<Slot<S>>,
+    runnable: VecDeque<LinkId>,
+    wanted: Vec<LinkId>,
+    times: BinaryHeap<Reverse<(Instant, LinkId)>>,
+    now: Instant,
+}
+
+impl<S> Links<S> {
+    /// None yet.
+    #[must_use]
+    pub fn new(now: Instant) -> Links<S> {
+        Links { slots: Slab::new(), runnable: VecDeque::new(), wanted: Vec::new(), times: BinaryHeap::new(), now }
+    }
+
+    /// A new turn begins.
+    pub fn begin_turn(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// Adds a link.
+    pub fn add(&mut self, from: SocketAddr, stage: Stage<S>) -> LinkId {
+        let slot = Slot {
+            link: Link::new(from, limits::HEAD_BYTES + 1),
+            stage,
+            readable: false,
+            writable: false,
+            ended: false,
+            queued: false,
+            moved_at: self.now,
+            cold_since: None,
+            armed: None,
+        };
+        LinkId(self.slots.insert(slot))
+    }
+
+    /// One link with its socket.
+    pub fn slot(&mut self, id: LinkId) -> Option<&mut Slot<S>> {
+        self.slots.get_mut(id.0)
+    }
+
+    /// Marks a link as one that may have work to do.
+    pub fn queue(&mut self, id: LinkId) {
+        if let Some(slot) = self.slots.get_mut(id.0)
+            && !slot.queued
+        {
+            slot.queued = true;
+            self.runnable.push_back(id);
+        }
+    }
+
+    /// The next link that may have work to do.
+    pub fn next(&mut self) -> Option<LinkId> {
+        while let Some(id) = self.runnable.pop_front() {
+            if let Some(slot) = self.slots.get_mut(id.0) {
+                slot.queued = false;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// How many may have work to do.
+    #[must_use]
+    pub fn runnable(&self) -> usize {
+        self.runnable.len()
+    }
+
+    /// The links that the node wants connected.
+    pub fn take_wanted(&mut self) -> Vec<LinkId> {
+        std::mem::take(&mut self.wanted)
+    }
+
+    /// Looks at a link again at `at`.
+    pub fn wake_at(&mut self, id: LinkId, at: Instant) {
+        self.times.push(Reverse((at, id)));
+    }
+
+    /// Makes sure that a link's own times are looked at when they come.
+    pub fn arm(&mut self, id: LinkId) {
+        let Some(slot) = self.slots.get_mut(id.0) else { return };
+        if let Some(at) = slot.due_at()
+            && slot.armed.is_none_or(|armed| at < armed)
+        {
+            slot.armed = Some(at);
+            self.times.push(Reverse((at, id)));
+        }
+    }
+
+    /// The next link whose time has come.
+    pub fn pop_due(&mut self) -> Option<LinkId> {
+        while let Some(Reverse((at, id))) = self.times.peek().copied() {
+            if at > self.now {
+                return None;
+            }
+            self.times.pop();
+            if let Some(slot) = self.slots.get_mut(id.0) {
+                if slot.armed == Some(at) {
+                    slot.armed = None;
+                }
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// When the next link's time comes.
+    #[must_use]
+    pub fn next_time(&self) -> Option<Instant> {
+        self.times.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Frees a slot.
+    pub fn free(&mut self, id: LinkId) {
+        self.slots.try_remove(id.0);
+    }
+
+    /// How many links there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// True when there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+}
+
+impl<S> Slot<S> {
+    /// When this link's time is up, as things stand.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Instant> {
+        let stage = match &self.stage {
+            Stage::Connecting(_) => Some(self.moved_at + limits::CONNECT),
+            Stage::Lingering(_, until) => Some(*until),
+            _ => None,
+        };
+        let stalled = (!self.link.outbox.is_empty()).then(|| self.moved_at + limits::STALLED_WRITE);
+        let silence = self.link.silence.map(|silence| self.moved_at + silence);
+        [stage, stalled, silence, self.link.deadline].into_iter().flatten().min()
+    }
+
+    /// Why its time is up.
+    #[must_use]
+    pub fn why_due(&self) -> Cause {
+        match &self.stage {
+            Stage::Connecting(_) => Cause::Unreachable("no answer".into()),
+            Stage::Lingering(..) => Cause::Done,
+            _ => Cause::Late,
+        }
+    }
+}
+
+impl<S> Table for Links<S> {
+    fn link(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.queue(id);
+        match self.slots.get_mut(id.0) {
+            Some(Slot { stage: Stage::Gone, .. }) | None => None,
+            Some(slot) => Some(&mut slot.link),
+        }
+    }
+
+    fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> LinkId {
+        let id = self.add(to, Stage::Wanted(bind));
+        self.wanted.push(id);
+        id
+    }
+}

@@ -1,0 +1,111 @@
+//! What a host asks of a network, a clock and a console. `os` has the real ones, the simulator has its own.
+
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::flow::ends::RawWrite;
+use crate::node::report::Report;
+
+/// One connection.
+pub trait Stream: Read + RawWrite {
+    /// Closes the sending half.
+    fn end_writing(&mut self);
+}
+
+/// Something that became ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// A link, by the number that it was watched under.
+    Link {
+        /// Which.
+        link: usize,
+        /// It may have bytes, its end, or an error.
+        readable: bool,
+        /// It may take bytes.
+        writable: bool,
+    },
+    /// A port has links to accept.
+    Port,
+    /// A signal asks the process to end; true: a person interrupted it.
+    Stop(bool),
+    /// The console may have lines.
+    Console,
+}
+
+/// A network, and the clock that goes with it.
+pub trait Net {
+    /// Its connections.
+    type Stream: Stream;
+
+    /// Waits until something is ready, at most `most` long, and adds it to `ready`.
+    ///
+    /// # Errors
+    /// When the system fails; an interruption is none.
+    fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+
+    /// The time.
+    fn now(&self) -> Instant;
+
+    /// Sixteen bytes that nobody can guess.
+    fn random(&mut self) -> [u8; 16];
+
+    /// Opens a port, in the place of the one before.
+    ///
+    /// # Errors
+    /// When it is busy, or the address is not ours.
+    fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr>;
+
+    /// The next link that waits at the port.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; anything else when the system has no room for it now.
+    fn accept(&mut self) -> io::Result<(Self::Stream, SocketAddr)>;
+
+    /// Begins a connection, from the address `bind` where it is given.
+    ///
+    /// # Errors
+    /// When it fails at once.
+    fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> io::Result<Self::Stream>;
+
+    /// Reports what happens to a stream from now on as that of `link`, in both directions.
+    ///
+    /// # Errors
+    /// When the system fails.
+    fn watch(&mut self, stream: &mut Self::Stream, link: usize) -> io::Result<()>;
+
+    /// Whether a connection that was begun is there; `Ok(false)`: not yet.
+    ///
+    /// # Errors
+    /// Why it failed.
+    fn established(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
+
+    /// Closes a stream.
+    fn forget(&mut self, stream: Self::Stream);
+}
+
+/// What came from the person or the script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// A line.
+    Line(String),
+    /// No more lines will come.
+    End,
+    /// The person asks the process to end.
+    Interrupt,
+}
+
+/// Where a person sits, or a script.
+pub trait Console {
+    /// The next line, if there is one; none is handed out unless `ready`, for the node may be busy with the one before.
+    fn take(&mut self, ready: bool) -> Option<Typed>;
+
+    /// Tells what happened. Never waits.
+    fn tell(&mut self, report: &Report, now: Instant);
+
+    /// Writes what waits, as far as that goes without waiting. True when something is left.
+    fn flush(&mut self) -> bool;
+
+    /// Writes what waits before the process ends.
+    fn close(&mut self);
+}

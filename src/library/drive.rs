@@ -1,0 +1,165 @@
+//! What the library asks of a disk: one folder, by names without separators.
+//!
+//! Every call is short, except where a disk is slow in itself. Names here are plain text because `.part` files and records have names too that no
+//! [`FileName`](crate::message::name::FileName) can be.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use crate::library::Opened;
+use crate::message::range::ByteRange;
+
+/// An entry of the folder that is a regular file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name; one that is not UTF-8 is never found.
+    pub name: String,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// What stands at a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// Nothing.
+    Nothing,
+    /// A regular file of this size, which only this name leads to.
+    File(u64),
+    /// A folder, a link, a device, or a file with several names: nothing to write to.
+    Other,
+}
+
+/// A folder.
+pub trait Drive {
+    /// Its regular files, one by one.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    fn list(&self) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError>;
+
+    /// Opens a file to be sent. Links are not followed, and only regular files are opened.
+    ///
+    /// # Errors
+    /// `NotFound` for all that is not such a file.
+    fn open(&self, name: &str) -> io::Result<Opened>;
+
+    /// What stands at a name, links not followed.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn look(&self, name: &str) -> io::Result<Stands>;
+
+    /// A small file's content, at most `most` bytes.
+    ///
+    /// # Errors
+    /// When there is none, or the disk fails.
+    fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>>;
+
+    /// Puts a small file in the place of the one before, all or nothing.
+    ///
+    /// # Errors
+    /// When the disk fails; the one before is still there.
+    fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()>;
+
+    /// Opens a file to write, and locks it; `create`: it must not be there yet.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `NotFound`, or `WouldBlock` when another process has locked it.
+    fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn DriveFile>>;
+
+    /// Opens a file to compare it with what comes.
+    ///
+    /// # Errors
+    /// As [`Drive::open`].
+    fn read(&self, name: &str) -> io::Result<Rc<dyn DriveFile>>;
+
+    /// Gives a file its final name, which must be free, and makes that lasting.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where it is taken.
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Names this run of the machine: what was written in another one may be lost where it was not synced.
+    fn boot(&self) -> String;
+}
+
+/// A file that is being written.
+pub trait DriveFile {
+    /// Writes all of `bytes` at `at`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Reads into `bytes` from `at`; how many came.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize>;
+
+    /// Makes room for `size` bytes, or fails while nothing is lost.
+    ///
+    /// # Errors
+    /// `StorageFull`.
+    fn allocate(&self, size: u64) -> io::Result<()>;
+
+    /// Asks the disk to begin writing `range`; does not wait.
+    fn nudge(&self, range: ByteRange);
+
+    /// How many bytes of `range` the disk does not have yet; 0 where that can't be known.
+    fn dirty(&self, range: ByteRange) -> u64;
+
+    /// Makes everything written so far lasting.
+    ///
+    /// # Errors
+    /// When the disk fails: what was written can't be trusted then.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// Why a download can't be kept on this disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriveError {
+    /// The folder is not there.
+    NoFolder,
+    /// Not enough room.
+    Full,
+    /// Another file has that name.
+    Taken,
+    /// Another process is downloading it.
+    Locked,
+    /// A `.part` that is not of our making is in the way.
+    NotOurs(String),
+    /// Anything else, in the words of the system.
+    Io(String),
+}
+
+impl From<io::Error> for DriveError {
+    fn from(error: io::Error) -> DriveError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => DriveError::Full,
+            io::ErrorKind::AlreadyExists => DriveError::Taken,
+            io::ErrorKind::WouldBlock => DriveError::Locked,
+            _ => DriveError::Io(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for DriveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DriveError::NoFolder => f.write_str("the folder is not there"),
+            DriveError::Full => f.write_str("the disk is full"),
+            DriveError::Taken => f.write_str("another file has that name"),
+            DriveError::Locked => f.write_str("another process is downloading it"),
+            DriveError::NotOurs(name) => write!(f, "{name} is in the way and not ours"),
+            DriveError::Io(text) => f.write_str(text),
+        }
+    }
+}

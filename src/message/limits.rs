@@ -1,0 +1,113 @@
+//! Every limit of the program, with its reason beside it.
+
+use std::time::Duration;
+
+/// The largest integer that the protocol names: what a double can hold exactly, for clients whose numbers are doubles.
+pub const LARGEST_INTEGER: u64 = (1 << 53) - 1;
+/// A file name, in bytes: what the usual file systems hold.
+pub const NAME_BYTES: usize = 255;
+
+/// A head before the opening was read, to a peer, or in any answer: some hundred files of a list.
+pub const HEAD_BYTES: usize = 64 << 10;
+/// A head to the server after the opening: a JOIN part.
+pub const JOIN_BYTES: usize = 1 << 20;
+/// Files in one JOIN or UPDATE part: about what [`JOIN_BYTES`] can hold, so that a list of tiny entries costs no more than one of long names.
+pub const PART_FILES: usize = 20_000;
+/// Files of one peer: more than any disk of videos, less than the memory of a server.
+pub const MEMBER_FILES: usize = 10_000_000;
+/// Files that our own peer puts into one JOIN part: the server indexes them in well under a millisecond.
+pub const JOIN_PART_FILES: usize = 1_000;
+/// And their bytes, whatever the length of the names.
+pub const JOIN_PART_BYTES: usize = 48 << 10;
+/// Entries that the index drops in one turn when a peer with many files has left.
+pub const SWEEP_FILES: usize = 4_000;
+
+/// A body: one piece, so that a change of mind or of file costs at most this much.
+pub const BODY_BYTES: u64 = 1 << 20;
+/// Holders in one SEARCH answer: more sources than anybody can use at once.
+pub const HOLDERS: usize = 64;
+/// Entries in one PEERS or LS answer.
+pub const LIST_ENTRIES: usize = 256;
+/// Bytes of entries in one answer: what [`HEAD_BYTES`] leaves beside the frame.
+pub const LIST_BYTES: usize = 60 << 10;
+/// FETCH requests under way on one link.
+pub const FETCHES: usize = 16;
+/// A cursor, in bytes.
+pub const CURSOR_BYTES: usize = 64;
+
+/// One write from a mapped file: with 256 KiB the system call shows, with more than 1 MiB other links wait without gain.
+pub const SLICE_BYTES: usize = 1 << 20;
+/// One read from a socket: the scratch is shared by all links and stays in the second-level cache.
+pub const SCRATCH_BYTES: usize = 256 << 10;
+/// Bytes that one turn moves over all links: about 2 ms.
+pub const TURN_BYTES: usize = 4 << 20;
+/// Requests handled for one link in one visit.
+pub const VISIT_REQUESTS: usize = 32;
+/// Answers that wait for a reader before its requests are no longer read.
+pub const HIGH_WATER: usize = 1 << 20;
+/// Bytes of all half-received heads together.
+pub const ALL_HEADS_BYTES: usize = 64 << 20;
+/// A half-received head that is kept even when [`ALL_HEADS_BYTES`] are in use, so that small requests always pass.
+pub const SMALL_HEAD_BYTES: usize = 4 << 10;
+/// Links accepted in one turn: a flood of connects must not starve those that are there.
+pub const TURN_ACCEPTS: usize = 256;
+/// Connects that wait in the kernel: with 128, ten thousand at once take half a minute.
+pub const BACKLOG: i32 = 4_096;
+/// Lines of a piped stdin handled in one turn.
+pub const TURN_COMMANDS: usize = 16;
+/// A typed or piped command line.
+pub const COMMAND_BYTES: usize = 4 << 10;
+/// Bytes of stdout or stderr that wait for a reader; lines beyond are dropped and counted.
+pub const OUTPUT_BYTES: usize = 8 << 20;
+/// File descriptors kept for files while links take the others.
+pub const SPARE_DESCRIPTORS: u64 = 64;
+
+/// What is asked of the kernel ahead of a cold file's place.
+pub const AHEAD_BYTES: u64 = 8 << 20;
+/// Dirty bytes of a download before its link is no longer read, until the disk has caught up.
+pub const DIRTY_BYTES: u64 = 64 << 20;
+/// Received bytes between two nudges to the disk.
+pub const FLUSH_BYTES: u64 = 8 << 20;
+/// Bytes of a `get -o -` that wait for the reader of stdout.
+pub const STDOUT_BYTES: usize = 1 << 20;
+
+/// From connect to a whole opening or HTTP head.
+pub const OPENING: Duration = Duration::from_secs(10);
+/// From the first to the last byte of a later head.
+pub const HEAD: Duration = Duration::from_secs(30);
+/// How long a side may take no byte of what waits for it.
+pub const STALLED_WRITE: Duration = Duration::from_secs(60);
+/// How long a giver may send no byte of a body that it began.
+pub const STALLED_READ: Duration = Duration::from_secs(60);
+/// How long a connect may take.
+pub const CONNECT: Duration = Duration::from_secs(10);
+/// How long an answer may take that needs no person.
+pub const ANSWER: Duration = Duration::from_secs(30);
+/// How long a person may think before it means no.
+pub const CONSENT: Duration = Duration::from_secs(60);
+/// How long an HTTP request waits for an upload slot.
+pub const HTTP_SLOT: Duration = Duration::from_secs(60);
+/// An idle HTTP link.
+pub const HTTP_IDLE: Duration = Duration::from_secs(60);
+/// The usual heartbeat.
+pub const HEARTBEAT: Duration = Duration::from_secs(20);
+/// How long we wait for LEAVE_OK before we go all the same.
+pub const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a closed link may take to hand over what waits.
+pub const LINGER: Duration = Duration::from_secs(10);
+/// The first and the longest pause before a lost server or source is tried again.
+pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// How long a one-shot `get` tries to reach a source again before it gives up.
+pub const GET_PATIENCE: Duration = Duration::from_secs(30);
+/// A link whose file is not in memory is tried again after this.
+pub const COLD_RETRY: Duration = Duration::from_millis(1);
+/// The kernel is reminded of what we wait for after this.
+pub const COLD_REMINDER: Duration = Duration::from_millis(250);
+/// A file that is not in memory after this is read by a blocking write.
+pub const COLD_PATIENCE: Duration = Duration::from_secs(2);
+/// A link whose sink has no room is tried again after this.
+pub const SINK_RETRY: Duration = Duration::from_millis(5);
+/// How often progress is told.
+pub const PROGRESS: Duration = Duration::from_millis(200);
+/// A download that moved nothing for so long is called stalled.
+pub const STALLED: Duration = Duration::from_secs(3);

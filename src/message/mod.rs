@@ -1,0 +1,11 @@
+//! What can be said, whatever the language it is spelled in: requests, replies, refusals, and the checked values that they are made of.
+//!
+//! Nothing here knows JSON, sockets or files. A value of these types has been checked once, where it came in, and is trusted ever after.
+
+pub mod limits;
+pub mod name;
+pub mod range;
+pub mod refusal;
+pub mod reply;
+pub mod request;
+pub mod version;

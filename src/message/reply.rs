@@ -1,0 +1,110 @@
+//! What comes back: answers to requests, and events that nobody asked for.
+
+use std::net::SocketAddr;
+
+use crate::message::name::FileName;
+use crate::message::request::FileEntry;
+use crate::message::version::{Session, Tag};
+
+/// A peer that has a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Where it answers.
+    pub peer: SocketAddr,
+    /// What it has.
+    pub file: FileEntry,
+    /// True when it does not have all of it yet.
+    pub partial: bool,
+}
+
+/// A peer and how many files it shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Present {
+    /// Where it answers.
+    pub peer: SocketAddr,
+    /// How many files.
+    pub files: u64,
+}
+
+/// The head before a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Of which file.
+    pub name: FileName,
+    /// The size of all of it.
+    pub size: u64,
+    /// Its version.
+    pub tag: Tag,
+    /// Where the body begins.
+    pub from: u64,
+    /// How long the body is.
+    pub length: u64,
+    /// Another piece follows.
+    pub more: bool,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A part of a JOIN was taken, the next may come.
+    JoinMore,
+    /// The peer is in the index.
+    JoinOk {
+        /// Its address there.
+        you: SocketAddr,
+        /// How many files the index holds for it.
+        files: u64,
+        /// Its secret.
+        session: Session,
+        /// How often it should be heard, in milliseconds.
+        heartbeat_ms: u64,
+    },
+    /// The index knows.
+    UpdateOk {
+        /// How many files the index now holds for the peer.
+        files: u64,
+    },
+    /// The peer is out.
+    LeaveOk,
+    /// Who has it.
+    Found {
+        /// At most 64.
+        holders: Vec<Holder>,
+        /// Where the next answer would go on.
+        cursor: Option<String>,
+    },
+    /// Who is there.
+    Peers {
+        /// In the order in which they joined.
+        peers: Vec<Present>,
+        /// Where the next answer would go on.
+        cursor: Option<String>,
+    },
+    /// What a peer shares.
+    Files {
+        /// Which peer.
+        peer: SocketAddr,
+        /// In the order in which they were named.
+        files: Vec<FileEntry>,
+        /// Where the next answer would go on.
+        cursor: Option<String>,
+    },
+    /// Yes, here.
+    Pong,
+    /// A body follows.
+    Piece(Piece),
+    /// What was left of the FETCH is dropped.
+    CancelOk,
+}
+
+/// Why a FETCH has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// A person was asked.
+    Consent,
+    /// All upload slots are taken; 1 is next.
+    Slot {
+        /// The place in the queue.
+        place: u64,
+    },
+}

@@ -1,0 +1,140 @@
+//! What a node can do: reach the boxes of its links, and name actions that the host carries out when the event is over.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::flow::inbox::Inbox;
+use crate::flow::outbox::Outbox;
+use crate::message::version::to_hex;
+use crate::node::LinkId;
+use crate::node::report::Report;
+
+/// One link, as a node sees it.
+pub struct Link {
+    /// What has come.
+    pub inbox: Inbox,
+    /// What goes out.
+    pub outbox: Outbox,
+    /// The other side's address.
+    pub from: SocketAddr,
+    /// The link ends then.
+    pub deadline: Option<Instant>,
+    /// The link ends when no byte has moved for so long.
+    pub silence: Option<Duration>,
+    /// How many bytes of unread heads it may hold.
+    pub most_head: usize,
+    /// The node has not read all that it could: visit it again soon.
+    pub again: bool,
+    /// How it is to end.
+    pub ending: Ending,
+}
+
+/// How a link is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Not at all.
+    Open,
+    /// When all that waits has been sent.
+    Flush,
+    /// At once.
+    Now,
+}
+
+impl Link {
+    /// A link to or from `from`, with nothing in its boxes.
+    #[must_use]
+    pub fn new(from: SocketAddr, most_head: usize) -> Link {
+        Link {
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            from,
+            deadline: None,
+            silence: None,
+            most_head,
+            again: false,
+            ending: Ending::Open,
+        }
+    }
+
+    /// Ends the link once all that waits has been sent.
+    pub fn finish(&mut self) {
+        if self.ending == Ending::Open {
+            self.ending = Ending::Flush;
+        }
+    }
+
+    /// Ends the link at once.
+    pub fn drop_now(&mut self) {
+        self.ending = Ending::Now;
+    }
+}
+
+/// What the host does when an event is over.
+#[derive(Debug)]
+pub enum Action {
+    /// Opens a port, with the answer as [`Event::Listening`](crate::node::Event::Listening).
+    Listen(SocketAddr),
+    /// Tells a person, or the program that reads our output.
+    Tell(Report),
+    /// Ends the process with this code, once its output is written.
+    Exit(i32),
+}
+
+/// All links of a process; the host keeps them beside their sockets.
+pub trait Table {
+    /// One link, which is marked so that the host looks at it again.
+    fn link(&mut self, id: LinkId) -> Option<&mut Link>;
+
+    /// A new link that is being connected, from the address `bind` where it is given.
+    fn connect(&mut self, to: SocketAddr, bind: Option<std::net::IpAddr>) -> LinkId;
+}
+
+/// A node's hands.
+pub struct Io<'a> {
+    /// The one time of this turn.
+    pub now: Instant,
+    /// The links.
+    pub table: &'a mut dyn Table,
+    /// What is to be done after.
+    pub actions: &'a mut Vec<Action>,
+    /// The door of randomness.
+    pub random: &'a mut dyn FnMut() -> [u8; 16],
+}
+
+impl Io<'_> {
+    /// One link. It is the only way to one, and marks it so that the host looks at it again.
+    pub fn link(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.table.link(id)
+    }
+
+    /// A new link to `to`, from the address `bind` where it is given.
+    pub fn connect(&mut self, to: SocketAddr, bind: Option<std::net::IpAddr>) -> LinkId {
+        self.table.connect(to, bind)
+    }
+
+    /// Opens a port.
+    pub fn listen(&mut self, at: SocketAddr) {
+        self.actions.push(Action::Listen(at));
+    }
+
+    /// Tells a person, or the program that reads our output.
+    pub fn tell(&mut self, report: Report) {
+        self.actions.push(Action::Tell(report));
+    }
+
+    /// Ends the process.
+    pub fn exit(&mut self, code: i32) {
+        self.actions.push(Action::Exit(code));
+    }
+
+    /// A fresh nonce, as its 32 digits.
+    pub fn nonce(&mut self) -> String {
+        to_hex(&(self.random)())
+    }
+
+    /// A part of `whole` by chance, from a half to all of it: so that many who wait for the same thing don't come back together.
+    pub fn jitter(&mut self, whole: Duration) -> Duration {
+        let [a, b, ..] = (self.random)();
+        whole / 2 + whole.mul_f64(f64::from(u16::from_le_bytes([a, b])) / 131_072.0)
+    }
+}

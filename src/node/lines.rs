@@ -1,0 +1,345 @@
+//! Every word that a person is told. The lines of the specification stay Portuguese as it gives them; all else comes in three languages.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use crate::message::name::FileName;
+use crate::message::reply::Holder;
+use crate::node::report::{Failure, Prompt, Report, Stall};
+
+/// The languages of prompts and errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lang {
+    /// Portuguese.
+    #[default]
+    Pt,
+    /// Spanish.
+    Es,
+    /// English.
+    En,
+}
+
+/// Where a text belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A line of stdout.
+    Line(String),
+    /// A line of stderr.
+    Note(String),
+    /// What is asked of the person; only a console shows it.
+    Prompt(String),
+    /// Nothing in words; a progress bar may show it.
+    Silent,
+}
+
+/// `Peer IP:PORTA adicionado com arquivos a.mp4 b.mp4`; each of `names` follows a space.
+#[must_use]
+pub fn joined(who: SocketAddr, names: &str) -> String {
+    format!("Peer {who} adicionado com arquivos{names}")
+}
+
+/// `Peer IP:PORTA solicitou arquivo a.mp4`.
+#[must_use]
+pub fn asked(who: SocketAddr, name: &FileName) -> String {
+    format!("Peer {who} solicitou arquivo {name}")
+}
+
+/// `Sou peer IP:PORTA com arquivos a.mp4 b.mp4`; each of `names` follows a space.
+#[must_use]
+pub fn i_am(me: SocketAddr, names: &str) -> String {
+    format!("Sou peer {me} com arquivos{names}")
+}
+
+/// `peers com arquivo solicitado: IP:PORTA IP:PORTA`.
+#[must_use]
+pub fn found(holders: &[Holder]) -> String {
+    holders.iter().fold(String::from("peers com arquivo solicitado:"), |mut line, holder| {
+        let _ = write!(line, " {}", holder.peer);
+        line
+    })
+}
+
+/// `Arquivo a.mp4 baixado com sucesso na pasta PASTA`.
+#[must_use]
+pub fn saved(name: &FileName, folder: &str) -> String {
+    format!("Arquivo {name} baixado com sucesso na pasta {folder}")
+}
+
+/// A report in words.
+#[must_use]
+pub fn say(report: &Report, lang: Lang) -> Said {
+    match report {
+        Report::Joined { who, names } => Said::Line(joined(*who, names)),
+        Report::Asked { who, name } => Said::Line(asked(*who, name)),
+        Report::IAm { me, names } => Said::Line(i_am(*me, names)),
+        Report::Found { holders, .. } => Said::Line(found(holders)),
+        Report::Saved { name, folder, .. } => Said::Line(saved(name, folder)),
+        Report::Peers(peers) => {
+            let rows: Vec<String> = peers.iter().map(|p| format!("{}\t{}", p.peer, p.files)).collect();
+            if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
+        }
+        Report::Files { files, .. } => {
+            let rows: Vec<String> = files.iter().map(|f| format!("{}\t{}", f.size, f.name)).collect();
+            if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
+        }
+        Report::Progress { .. } => Said::Silent,
+        Report::Prompt(prompt) => Said::Prompt(ask(*prompt, lang).to_owned()),
+        Report::Failed(failure) => Said::Note(failed(failure, lang)),
+        Report::Stalled { name, why } => Said::Note(format!("{name}: {}", stalled(why, lang))),
+        Report::PortFailed { at, why } => Said::Note(failed(&Failure::Port(*at, why.clone()), lang)),
+        _ => Said::Note(note(report, lang)),
+    }
+}
+
+fn note(report: &Report, lang: Lang) -> String {
+    use Lang::{En, Es, Pt};
+    match report {
+        Report::Listening(at) => match lang {
+            Pt => format!("à escuta em {at}"),
+            Es => format!("a la escucha en {at}"),
+            En => format!("listening on {at}"),
+        },
+        Report::Left => match lang {
+            Pt => "fora da rede".into(),
+            Es => "fuera de la red".into(),
+            En => "left the network".into(),
+        },
+        Report::Begun { name, from, held: 0, .. } => match lang {
+            Pt => format!("{name}: vem de {from}"),
+            Es => format!("{name}: viene de {from}"),
+            En => format!("{name}: coming from {from}"),
+        },
+        Report::Begun { name, from, held, size } => match lang {
+            Pt => format!("{name}: continua de {from}, {held} de {size} bytes já estão aqui"),
+            Es => format!("{name}: sigue desde {from}, {held} de {size} bytes ya están aquí"),
+            En => format!("{name}: goes on from {from}, {held} of {size} bytes are here already"),
+        },
+        Report::Same { name } => match lang {
+            Pt => format!("{name}: já está aqui, igual"),
+            Es => format!("{name}: ya está aquí, igual"),
+            En => format!("{name}: already here, the same"),
+        },
+        Report::Restarted(name) => match lang {
+            Pt => format!("{name}: mudou na origem, começa de novo"),
+            Es => format!("{name}: ha cambiado en el origen, empieza de nuevo"),
+            En => format!("{name}: has changed at its source, beginning anew"),
+        },
+        Report::ServerLost { server, why } => match lang {
+            Pt => format!("sem servidor em {server} ({why}); tento de novo"),
+            Es => format!("sin servidor en {server} ({why}); lo intento otra vez"),
+            En => format!("no server at {server} ({why}); trying again"),
+        },
+        Report::ServerFound(server) => match lang {
+            Pt => format!("servidor {server} encontrado"),
+            Es => format!("servidor {server} encontrado"),
+            En => format!("server {server} found"),
+        },
+        Report::Consent { who, name } => match lang {
+            Pt => format!("{who} pede {name}. Gostaria de aprovar o download? (SIM/NAO)"),
+            Es => format!("{who} pide {name}. ¿Desea aprobar la descarga? (SI/NO)"),
+            En => format!("{who} asks for {name}. Do you approve the download? (YES/NO)"),
+        },
+        Report::ConsentExpired(name) => match lang {
+            Pt => format!("{name}: sem resposta, o download foi recusado"),
+            Es => format!("{name}: sin respuesta, la descarga fue rechazada"),
+            En => format!("{name}: no answer, the download was refused"),
+        },
+        Report::Help => help(lang).into(),
+        _ => String::new(),
+    }
+}
+
+/// Why a download waits, in a few words.
+#[must_use]
+pub fn stalled(why: &Stall, lang: Lang) -> String {
+    use Lang::{En, Es, Pt};
+    match (why, lang) {
+        (Stall::Consent, Pt) => "espera a aprovação do outro lado".into(),
+        (Stall::Consent, Es) => "espera la aprobación del otro lado".into(),
+        (Stall::Consent, En) => "waiting for the other side's approval".into(),
+        (Stall::Slot(place), Pt) => format!("na fila, lugar {place}"),
+        (Stall::Slot(place), Es) => format!("en la cola, puesto {place}"),
+        (Stall::Slot(place), En) => format!("in the queue, place {place}"),
+        (Stall::Source, Pt) => "origem perdida, tento de novo".into(),
+        (Stall::Source, Es) => "origen perdido, lo intento otra vez".into(),
+        (Stall::Source, En) => "source lost, trying again".into(),
+        (Stall::Silence, Pt) => "parado: nada chega".into(),
+        (Stall::Silence, Es) => "parado: no llega nada".into(),
+        (Stall::Silence, En) => "stalled: nothing comes".into(),
+        (Stall::Nobody, Pt) => "ninguém tem ainda, espero".into(),
+        (Stall::Nobody, Es) => "nadie lo tiene todavía, espero".into(),
+        (Stall::Nobody, En) => "nobody has it yet, waiting".into(),
+        (Stall::Disk, Pt) => "espera o disco".into(),
+        (Stall::Disk, Es) => "espera el disco".into(),
+        (Stall::Disk, En) => "waiting for the disk".into(),
+    }
+}
+
+/// A failure, in one line.
+#[must_use]
+pub fn failed(failure: &Failure, lang: Lang) -> String {
+    use Lang::{En, Es, Pt};
+    match failure {
+        Failure::NoServer => match lang {
+            Pt => "não há servidor".into(),
+            Es => "no hay servidor".into(),
+            En => "there is no server".into(),
+        },
+        Failure::Refused(refusal) => match lang {
+            Pt => format!("recusado: {} ({})", refusal.text, refusal.code.word()),
+            Es => format!("rechazado: {} ({})", refusal.text, refusal.code.word()),
+            En => format!("refused: {} ({})", refusal.text, refusal.code.word()),
+        },
+        Failure::NotFound(name) => match lang {
+            Pt => format!("{name}: ninguém tem este arquivo"),
+            Es => format!("{name}: nadie tiene este archivo"),
+            En => format!("{name}: nobody has this file"),
+        },
+        Failure::NoSource(name) => match lang {
+            Pt => format!("{name}: nenhuma origem responde; o mesmo comando continua depois"),
+            Es => format!("{name}: ningún origen responde; la misma orden sigue después"),
+            En => format!("{name}: no source answers; the same command goes on later"),
+        },
+        Failure::Protocol(text) => match lang {
+            Pt => format!("o outro lado não fala o protocolo: {text}"),
+            Es => format!("el otro lado no habla el protocolo: {text}"),
+            En => format!("the other side does not speak the protocol: {text}"),
+        },
+        Failure::Disk(text) => match lang {
+            Pt => format!("disco: {text}"),
+            Es => format!("disco: {text}"),
+            En => format!("disk: {text}"),
+        },
+        Failure::NoFolder(folder) => match lang {
+            Pt => format!("{folder}: a pasta não existe"),
+            Es => format!("{folder}: la carpeta no existe"),
+            En => format!("{folder}: no such folder"),
+        },
+        Failure::Port(at, why) => match lang {
+            Pt => format!("não posso escutar em {at}: {why}"),
+            Es => format!("no puedo escuchar en {at}: {why}"),
+            En => format!("cannot listen on {at}: {why}"),
+        },
+        Failure::Unknown(word) => match lang {
+            Pt => format!("{word}: comando desconhecido (help mostra todos)"),
+            Es => format!("{word}: orden desconocida (help las muestra)"),
+            En => format!("{word}: unknown command (help lists them)"),
+        },
+        Failure::Wrong(what) => match lang {
+            Pt => format!("esperava: {what}"),
+            Es => format!("esperaba: {what}"),
+            En => format!("expected: {what}"),
+        },
+        Failure::SearchFirst => match lang {
+            Pt => "SEARCH vem antes de DOWNLOAD".into(),
+            Es => "SEARCH va antes de DOWNLOAD".into(),
+            En => "SEARCH comes before DOWNLOAD".into(),
+        },
+        Failure::NoQuestion => match lang {
+            Pt => "ninguém pergunta nada".into(),
+            Es => "nadie pregunta nada".into(),
+            En => "nobody is asking".into(),
+        },
+        Failure::NotJoined => match lang {
+            Pt => "JOIN vem antes".into(),
+            Es => "JOIN va antes".into(),
+            En => "JOIN comes first".into(),
+        },
+    }
+}
+
+fn ask(prompt: Prompt, lang: Lang) -> &'static str {
+    use Lang::{En, Es, Pt};
+    match (prompt, lang) {
+        (Prompt::Menu, _) => "JOIN | SEARCH | DOWNLOAD > ",
+        (Prompt::Command, _) => "> ",
+        (Prompt::Ip, _) => "IP: ",
+        (Prompt::Port, Pt) => "Porta: ",
+        (Prompt::Port, Es) => "Puerto: ",
+        (Prompt::Port, En) => "Port: ",
+        (Prompt::Folder, Pt) => "Pasta: ",
+        (Prompt::Folder, Es) => "Carpeta: ",
+        (Prompt::Folder, En) => "Folder: ",
+        (Prompt::Name, Pt) => "Nome do arquivo: ",
+        (Prompt::Name, Es) => "Nombre del archivo: ",
+        (Prompt::Name, En) => "File name: ",
+    }
+}
+
+fn help(lang: Lang) -> &'static str {
+    match lang {
+        Lang::Pt => {
+            "JOIN [IP PORTA PASTA]    entra na rede e partilha a pasta\n\
+             SEARCH [NOME]            quem tem o arquivo?\n\
+             DOWNLOAD [IP PORTA]      baixa o último arquivo procurado\n\
+             GET [NOME]               procura e baixa\n\
+             PEERS                    quem está na rede\n\
+             LS [IP:PORTA]            o que um peer partilha\n\
+             SIM | NAO                responde a um pedido\n\
+             LEAVE                    sai da rede\n\
+             QUIT                     espera os downloads e termina"
+        }
+        Lang::Es => {
+            "JOIN [IP PUERTO CARPETA] entra en la red y comparte la carpeta\n\
+             SEARCH [NOMBRE]          ¿quién tiene el archivo?\n\
+             DOWNLOAD [IP PUERTO]     descarga el último archivo buscado\n\
+             GET [NOMBRE]             busca y descarga\n\
+             PEERS                    quién está en la red\n\
+             LS [IP:PUERTO]           qué comparte un peer\n\
+             SI | NO                  responde a una petición\n\
+             LEAVE                    sale de la red\n\
+             QUIT                     espera las descargas y termina"
+        }
+        Lang::En => {
+            "JOIN [IP PORT FOLDER]    enters the network and shares the folder\n\
+             SEARCH [NAME]            who has the file?\n\
+             DOWNLOAD [IP PORT]       downloads the file last searched\n\
+             GET [NAME]               searches and downloads\n\
+             PEERS                    who is in the network\n\
+             LS [IP:PORT]             what a peer shares\n\
+             YES | NO                 answers a request\n\
+             LEAVE                    leaves the network\n\
+             QUIT                     waits for downloads and ends"
+        }
+    }
+}
+
+/// The word beside the remaining time of a progress bar.
+#[must_use]
+pub fn remaining(lang: Lang) -> &'static str {
+    match lang {
+        Lang::Pt => "falta",
+        Lang::Es => "falta",
+        Lang::En => "left",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::request::FileEntry;
+
+    fn name() -> FileName {
+        FileName::new("aula1.mp4").unwrap()
+    }
+
+    #[test]
+    fn the_lines_of_the_specification_are_given_to_the_letter() {
+        let who: SocketAddr = "127.0.0.1:8776".parse().unwrap();
+        assert_eq!(joined(who, " aula1.mp4 aula2.mp4"), "Peer 127.0.0.1:8776 adicionado com arquivos aula1.mp4 aula2.mp4");
+        assert_eq!(asked(who, &name()), "Peer 127.0.0.1:8776 solicitou arquivo aula1.mp4");
+        assert_eq!(i_am(who, " aula1.mp4 aula2.mp4"), "Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula2.mp4");
+        let file = FileEntry { name: name(), size: 1, root: None };
+        let holder = Holder { peer: who, file, partial: false };
+        assert_eq!(found(&[holder.clone(), holder]), "peers com arquivo solicitado: 127.0.0.1:8776 127.0.0.1:8776");
+        assert_eq!(found(&[]), "peers com arquivo solicitado:");
+        assert_eq!(saved(&name(), "./pasta/"), "Arquivo aula1.mp4 baixado com sucesso na pasta ./pasta/");
+    }
+
+    #[test]
+    fn those_lines_are_the_same_in_every_language() {
+        let report = Report::Saved { name: name(), folder: "x".into(), size: 1, from: "127.0.0.1:1".parse().unwrap() };
+        assert_eq!(say(&report, Lang::Pt), say(&report, Lang::En));
+        assert_ne!(say(&Report::Left, Lang::Pt), say(&Report::Left, Lang::En));
+    }
+}

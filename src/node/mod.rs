@@ -1,0 +1,79 @@
+//! A whole process that has not been plugged in: a [`Node`] is told of events and says what it wants done. It sees links by their boxes, time as one
+//! `now` a turn, and never a socket.
+
+pub mod io;
+pub mod lines;
+pub mod peer;
+pub mod report;
+pub mod server;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::node::io::Io;
+
+/// Which link: a slot that is used again only after its `Closed` was told and the turn has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub usize);
+
+/// Whose doing it was that a link ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// We closed it, and all was said.
+    Done,
+    /// The other side closed or reset it.
+    Theirs,
+    /// It could not be reached.
+    Unreachable(String),
+    /// It was silent, or slow, for too long.
+    Late,
+    /// The file under an upload is no longer the one that was opened.
+    SourceChanged,
+    /// Our disk could not take what came.
+    Disk(String),
+    /// The system failed us.
+    Ours(String),
+}
+
+/// What a node is told.
+#[derive(Debug)]
+pub enum Event {
+    /// The process begins.
+    Start,
+    /// A link was accepted.
+    Accepted(LinkId),
+    /// A link that we asked for is there.
+    Connected(LinkId),
+    /// Bytes have come, or a body has ended.
+    Received(LinkId),
+    /// Bytes have gone out, and there is room for more.
+    Drained(LinkId),
+    /// The other side will send no more; it may still read.
+    Ended(LinkId),
+    /// The link is gone.
+    Closed(LinkId, Cause),
+    /// A port is open, or why not.
+    Listening(Result<SocketAddr, String>),
+    /// A line that a person typed or a script piped.
+    Command(String),
+    /// No more lines will come.
+    CommandsEnded,
+    /// A signal asks the process to end. True when a person interrupted it.
+    Stop(bool),
+    /// The time that [`Node::deadline`] named has come.
+    Deadline,
+}
+
+/// A whole process, as a value.
+pub trait Node {
+    /// Takes one event.
+    fn handle(&mut self, event: Event, io: &mut Io<'_>);
+
+    /// When it wants to be woken, if nothing else happens.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// True when it takes the next command now.
+    fn is_ready(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,255 @@
+//! From lines to commands: what a person types or a script pipes, with arguments on the same line or, when missing, asked for one a line.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::message::name::FileName;
+use crate::node::report::{Failure, Prompt};
+
+/// A command with all its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Enter the network from this address, sharing this folder.
+    Join {
+        /// Where to listen.
+        at: SocketAddr,
+        /// What to share, as it was given.
+        folder: String,
+    },
+    /// Who has this file?
+    Search(FileName),
+    /// Fetch the file last searched from there.
+    Download(SocketAddr),
+    /// Search and fetch.
+    Get(FileName),
+    /// Fetch from this very source, asking no server.
+    GetFrom(FileName, SocketAddr),
+    /// Who is there?
+    Peers,
+    /// What does this peer share?
+    Ls(SocketAddr),
+    /// Leave the network.
+    Leave,
+    /// End, when running downloads have.
+    Quit,
+    /// List the commands.
+    Help,
+    /// Yes or no to whoever asks first.
+    Verdict(bool),
+}
+
+/// What a line came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A command.
+    Do(Command),
+    /// An argument is missing: the next line is it.
+    Ask(Prompt),
+    /// It makes no sense; what was begun is dropped.
+    Wrong(Failure),
+    /// An empty line.
+    Nothing,
+}
+
+/// Turns lines into commands.
+#[derive(Debug, Default)]
+pub struct Desk {
+    form: Option<Form>,
+}
+
+/// A command whose arguments come one by one.
+#[derive(Debug)]
+struct Form {
+    verb: Verb,
+    words: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Join,
+    Search,
+    Download,
+    Get,
+    Ls,
+}
+
+impl Verb {
+    /// What it needs, in order.
+    fn wants(self) -> &'static [Prompt] {
+        match self {
+            Verb::Join => &[Prompt::Ip, Prompt::Port, Prompt::Folder],
+            Verb::Search | Verb::Get => &[Prompt::Name],
+            Verb::Download | Verb::Ls => &[Prompt::Ip, Prompt::Port],
+        }
+    }
+}
+
+impl Desk {
+    /// Takes one line.
+    pub fn line(&mut self, line: &str) -> Step {
+        let line = line.trim();
+        if let Some(mut form) = self.form.take() {
+            if line.is_empty() {
+                let prompt = form.verb.wants()[form.words.len()];
+                self.form = Some(form);
+                return Step::Ask(prompt);
+            }
+            form.words.push(line.to_owned());
+            return self.fill(form);
+        }
+        let (verb, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let verb = match verb.to_uppercase().as_str() {
+            "" => return Step::Nothing,
+            "JOIN" | "1" => Verb::Join,
+            "SEARCH" | "2" => Verb::Search,
+            "DOWNLOAD" | "3" => Verb::Download,
+            "GET" => Verb::Get,
+            "LS" => Verb::Ls,
+            "PEERS" => return Step::Do(Command::Peers),
+            "LEAVE" => return Step::Do(Command::Leave),
+            "QUIT" | "EXIT" => return Step::Do(Command::Quit),
+            "HELP" | "?" => return Step::Do(Command::Help),
+            "SIM" | "S" | "SI" | "SÍ" | "YES" | "Y" => return Step::Do(Command::Verdict(true)),
+            "NAO" | "NÃO" | "N" | "NO" => return Step::Do(Command::Verdict(false)),
+            _ => return Step::Wrong(Failure::Unknown(crate::message::name::printable(verb))),
+        };
+        self.fill(Form { verb, words: words(verb, rest.trim()) })
+    }
+
+    /// Makes a command of a form that is complete, or asks on. What is wrong already is said at once.
+    fn fill(&mut self, form: Form) -> Step {
+        let wants = form.verb.wants();
+        for (word, want) in form.words.iter().zip(wants) {
+            if let Err(failure) = check(word, *want) {
+                return Step::Wrong(failure);
+            }
+        }
+        if let Some(prompt) = wants.get(form.words.len()) {
+            let prompt = *prompt;
+            self.form = Some(form);
+            return Step::Ask(prompt);
+        }
+        match form.command() {
+            Ok(command) => Step::Do(command),
+            Err(failure) => Step::Wrong(failure),
+        }
+    }
+}
+
+impl Form {
+    fn command(&self) -> Result<Command, Failure> {
+        let word = |place: usize| self.words.get(place).map_or("", String::as_str);
+        let address = || Ok(SocketAddr::new(ip(word(0))?, port(word(1))?));
+        Ok(match self.verb {
+            Verb::Join => Command::Join { at: address()?, folder: word(2).to_owned() },
+            Verb::Search => Command::Search(name(word(0))?),
+            Verb::Get => Command::Get(name(word(0))?),
+            Verb::Download => Command::Download(address()?),
+            Verb::Ls => Command::Ls(address()?),
+        })
+    }
+}
+
+/// Arguments on the verb's own line. A name or a folder is all that is left, blanks included; `IP:PORT` counts as two.
+fn words(verb: Verb, rest: &str) -> Vec<String> {
+    if rest.is_empty() {
+        return Vec::new();
+    }
+    match verb {
+        Verb::Search | Verb::Get => vec![rest.to_owned()],
+        Verb::Join | Verb::Download | Verb::Ls => {
+            let (first, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            let mut found = match first.parse::<SocketAddr>() {
+                Ok(address) => vec![address.ip().to_string(), address.port().to_string()],
+                Err(_) => vec![first.to_owned()],
+            };
+            let mut tail = tail.trim();
+            if found.len() == 1 && !tail.is_empty() {
+                let (second, more) = tail.split_once(char::is_whitespace).unwrap_or((tail, ""));
+                found.push(second.to_owned());
+                tail = more.trim();
+            }
+            if !tail.is_empty() {
+                found.push(tail.to_owned());
+            }
+            found.truncate(verb.wants().len());
+            found
+        }
+    }
+}
+
+fn check(word: &str, want: Prompt) -> Result<(), Failure> {
+    match want {
+        Prompt::Ip => ip(word).map(drop),
+        Prompt::Port => port(word).map(drop),
+        Prompt::Name => name(word).map(drop),
+        Prompt::Folder | Prompt::Menu | Prompt::Command => Ok(()),
+    }
+}
+
+fn ip(word: &str) -> Result<IpAddr, Failure> {
+    if word.eq_ignore_ascii_case("localhost") {
+        return Ok(IpAddr::from([127, 0, 0, 1]));
+    }
+    word.trim_matches(['[', ']']).parse().map_err(|_| Failure::Wrong("IP"))
+}
+
+fn port(word: &str) -> Result<u16, Failure> {
+    word.parse().ok().filter(|port| *port != 0).ok_or(Failure::Wrong("1..65535"))
+}
+
+fn name(word: &str) -> Result<FileName, Failure> {
+    // Names with blanks may be quoted, as Tab completion does.
+    let word = word.strip_prefix('"').and_then(|w| w.strip_suffix('"')).unwrap_or(word);
+    FileName::new(word).map_err(|why| Failure::Refused(why.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(lines: &[&str]) -> Vec<Step> {
+        let mut desk = Desk::default();
+        lines.iter().map(|line| desk.line(line)).collect()
+    }
+
+    fn file(text: &str) -> FileName {
+        FileName::new(text).unwrap()
+    }
+
+    #[test]
+    fn arguments_may_stand_on_the_same_line() {
+        let at: SocketAddr = "127.0.0.1:4000".parse().unwrap();
+        assert_eq!(run(&["search aula 1.mp4"]), [Step::Do(Command::Search(file("aula 1.mp4")))]);
+        assert_eq!(run(&["GET \"aula 1.mp4\""]), [Step::Do(Command::Get(file("aula 1.mp4")))]);
+        assert_eq!(run(&["DOWNLOAD 127.0.0.1 4000"]), [Step::Do(Command::Download(at))]);
+        assert_eq!(run(&["DOWNLOAD 127.0.0.1:4000"]), [Step::Do(Command::Download(at))]);
+        assert_eq!(run(&["ls [::1]:4000"]), [Step::Do(Command::Ls("[::1]:4000".parse().unwrap()))]);
+        let join = Command::Join { at, folder: "a folder/".into() };
+        assert_eq!(run(&["JOIN 127.0.0.1 4000 a folder/"]), [Step::Do(join.clone())]);
+        assert_eq!(run(&["1 127.0.0.1:4000 a folder/"]), [Step::Do(join)]);
+    }
+
+    #[test]
+    fn what_is_missing_is_asked_for_one_a_line() {
+        let steps = run(&["JOIN", "127.0.0.1", "", "4000", "pasta"]);
+        assert_eq!(steps[..4], [Step::Ask(Prompt::Ip), Step::Ask(Prompt::Port), Step::Ask(Prompt::Port), Step::Ask(Prompt::Folder)]);
+        assert!(matches!(&steps[4], Step::Do(Command::Join { folder, .. }) if folder == "pasta"));
+        assert_eq!(run(&["DOWNLOAD", "::1"])[1], Step::Ask(Prompt::Port));
+    }
+
+    #[test]
+    fn a_wrong_argument_drops_what_was_begun() {
+        let steps = run(&["JOIN", "nowhere", "PEERS"]);
+        assert_eq!(steps[1..], [Step::Wrong(Failure::Wrong("IP")), Step::Do(Command::Peers)]);
+        for line in ["DOWNLOAD 127.0.0.1 0", "DOWNLOAD 127.0.0.1 65536", "SEARCH ../x", "GET a/b", "DANCE", "LS x"] {
+            assert!(matches!(run(&[line])[0], Step::Wrong(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn verdicts_are_understood_in_three_languages() {
+        for (word, verdict) in [("SIM", true), ("nao", false), ("NÃO", false), ("si", true), ("yes", true), ("n", false)] {
+            assert_eq!(run(&[word]), [Step::Do(Command::Verdict(verdict))], "{word}");
+        }
+    }
+}

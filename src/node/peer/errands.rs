@@ -1,0 +1,351 @@
+//! Carries out one command from its first request to its last answer. Piped commands wait for each other here.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::library::{Library, Target};
+use crate::message::name::FileName;
+use crate::message::reply::{Holder, Reply};
+use crate::message::request::Request;
+use crate::node::io::Io;
+use crate::node::peer::desk::{Command, Step};
+use crate::node::peer::downloads::Patience;
+use crate::node::peer::home::Joining;
+use crate::node::peer::{Peer, Task, Why};
+use crate::node::report::{Failure, Report, Stall, exit};
+
+/// A command that is being carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// JOIN, until JOIN_OK.
+    Join,
+    /// A question to the server, until its last page.
+    Ask { request: Request, sent: bool },
+    /// GET: who has it?
+    Seek {
+        name: FileName,
+        sent: bool,
+        /// Nobody has it yet: the server is asked again then.
+        again: Option<Instant>,
+    },
+    /// GET, DOWNLOAD: until the file is there.
+    Download(u64),
+    /// Until the index knows of the last download.
+    Telling,
+    /// LEAVE, until LEAVE_OK.
+    Leave,
+    /// A verdict that was given before its question.
+    Verdict(bool),
+    /// QUIT, until the last download is over.
+    Quit,
+}
+
+/// How often the server is asked for a file that nobody has.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Errand {
+    /// True when it can't go on without a server.
+    pub(super) fn needs_server(&self) -> bool {
+        matches!(self, Errand::Join | Errand::Ask { .. } | Errand::Seek { .. } | Errand::Leave | Errand::Telling)
+    }
+
+    /// True when it waits for a file that nobody has yet.
+    pub(super) fn is_patient(&self) -> bool {
+        matches!(self, Errand::Seek { again: Some(_), .. })
+    }
+
+    /// True when a person may type the next command meanwhile.
+    pub(super) fn is_background(&self) -> bool {
+        matches!(self, Errand::Download(_) | Errand::Telling | Errand::Join | Errand::Seek { again: Some(_), .. })
+    }
+
+    /// When it wants to be woken.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Errand::Seek { again, .. } => *again,
+            _ => None,
+        }
+    }
+}
+
+impl Peer {
+    /// Takes one line from the person or the script.
+    pub(super) fn typed(&mut self, line: &str, io: &mut Io<'_>) {
+        match self.desk.line(line) {
+            Step::Nothing => self.prompt(io),
+            Step::Ask(prompt) => io.tell(Report::Prompt(prompt)),
+            Step::Wrong(failure) => {
+                io.tell(Report::Failed(failure));
+                self.prompt(io);
+            }
+            Step::Do(command) => self.run(command, io),
+        }
+    }
+
+    /// Begins a command.
+    pub(super) fn run(&mut self, command: Command, io: &mut Io<'_>) {
+        match command {
+            Command::Help => {
+                io.tell(Report::Help);
+                self.prompt(io);
+            }
+            Command::Join { at, folder } => self.begin_join(at, folder, io),
+            Command::Search(name) => {
+                self.searched = Some(name.clone());
+                self.begin(Errand::Ask { request: Request::Search { name, cursor: None }, sent: false }, io);
+            }
+            Command::Peers => self.begin(Errand::Ask { request: Request::Peers { cursor: None }, sent: false }, io),
+            Command::Ls(peer) => self.begin(Errand::Ask { request: Request::Ls { peer: Some(peer), cursor: None }, sent: false }, io),
+            Command::Get(name) => {
+                self.searched = Some(name.clone());
+                self.begin(Errand::Seek { name, sent: false, again: None }, io);
+            }
+            Command::GetFrom(name, from) => self.fetch(&name, VecDeque::from([from]), io),
+            Command::Download(from) => match self.searched.clone() {
+                // Seed 000 §5f: DOWNLOAD of the file last searched.
+                Some(name) => self.fetch(&name, VecDeque::from([from]), io),
+                None => {
+                    io.tell(Report::Failed(Failure::SearchFirst));
+                    self.prompt(io);
+                }
+            },
+            Command::Leave => {
+                if matches!(self.home.joining, Joining::Joined(_)) {
+                    self.begin(Errand::Leave, io);
+                } else {
+                    io.tell(Report::Failed(Failure::NotJoined));
+                    self.prompt(io);
+                }
+            }
+            Command::Verdict(yes) => {
+                if self.verdict(yes, io) {
+                    self.prompt(io);
+                } else if self.options.typed {
+                    io.tell(Report::Failed(Failure::NoQuestion));
+                    self.prompt(io);
+                } else {
+                    // A script answers before it is asked.
+                    self.errand = Some(Errand::Verdict(yes));
+                }
+            }
+            Command::Quit => {
+                self.errand = Some(Errand::Quit);
+                self.try_quit(io);
+            }
+        }
+    }
+
+    /// A one-shot download from this source, or from whoever has it.
+    pub(super) fn fetch(&mut self, name: &FileName, sources: VecDeque<SocketAddr>, io: &mut Io<'_>) {
+        let id = self.downloads.begin(name, sources, self.options.patience, io);
+        self.errand = Some(Errand::Download(id));
+        if self.options.typed {
+            self.prompt(io);
+        }
+    }
+
+    fn begin(&mut self, errand: Errand, io: &mut Io<'_>) {
+        if errand.needs_server() && self.options.typed && !self.home.is_open() && !self.home.is_trying() && self.home.deadline().is_some() {
+            io.tell(Report::Failed(Failure::NoServer));
+            return self.prompt(io);
+        }
+        self.errand = Some(errand);
+        self.home.want(io);
+        self.errand_server_is_here(io);
+    }
+
+    /// Seed 000 §5i: the folder and the address are captured by JOIN.
+    fn begin_join(&mut self, at: SocketAddr, folder: String, io: &mut Io<'_>) {
+        let drive = match (self.options.open_folder)(&folder) {
+            Ok(drive) => drive,
+            Err(crate::library::drive::DriveError::NoFolder) => {
+                io.tell(Report::Failed(Failure::NoFolder(folder)));
+                return self.prompt(io);
+            }
+            Err(error) => {
+                io.tell(Report::Failed(Failure::Disk(error.to_string())));
+                return self.prompt(io);
+            }
+        };
+        self.options.folder = folder;
+        self.library = Library::new(drive, Target::Folder);
+        self.errand = Some(Errand::Join);
+        if self.listening == Some(at) {
+            return self.listening(Ok(at), io);
+        }
+        io.listen(at);
+    }
+
+    /// The server is there: sends what waited for it.
+    pub(super) fn errand_server_is_here(&mut self, io: &mut Io<'_>) {
+        if !self.home.is_open() {
+            return;
+        }
+        let request = match &mut self.errand {
+            Some(Errand::Ask { request, sent }) if !*sent => {
+                *sent = true;
+                request.clone()
+            }
+            Some(Errand::Seek { name, sent, again }) if !*sent && again.is_none_or(|at| at <= io.now) => {
+                *sent = true;
+                // Seed 000 §5d: SEARCH.
+                Request::Search { name: name.clone(), cursor: None }
+            }
+            Some(Errand::Leave) => Request::Leave,
+            _ => return,
+        };
+        let why = if request == Request::Leave { Why::Leave } else { Why::Errand };
+        if let Some(ask) = self.home.ask(&request, io) {
+            self.asked.insert(ask, why);
+        }
+    }
+
+    pub(super) fn join_answered(&mut self, reply: &Reply, io: &mut Io<'_>) {
+        match reply {
+            Reply::JoinMore => self.send_join(io),
+            Reply::JoinOk { you, session, .. } => {
+                self.home.session = Some(*session);
+                self.home.joining = Joining::Joined(*you);
+                let names = self.library.files().fold(String::new(), |mut names, file| {
+                    names.push(' ');
+                    names.push_str(&file.name);
+                    names
+                });
+                io.tell(Report::IAm { me: *you, names });
+                self.send_news(io);
+                if self.errand == Some(Errand::Join) {
+                    self.done(io);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The server has answered the command under way.
+    pub(super) fn errand_answered(&mut self, reply: Reply, io: &mut Io<'_>) {
+        match (self.errand.clone(), reply) {
+            (Some(Errand::Ask { request: Request::Search { name, .. }, .. }), Reply::Found { holders, .. }) => {
+                let nobody = holders.is_empty();
+                io.tell(Report::Found { name, holders });
+                self.finish(if nobody { exit::NOT_FOUND } else { exit::DONE }, io);
+            }
+            (Some(Errand::Ask { .. }), Reply::Peers { peers, cursor }) => {
+                io.tell(Report::Peers(peers));
+                self.next_page(cursor.map(|cursor| Request::Peers { cursor: Some(cursor) }), io);
+            }
+            (Some(Errand::Ask { .. }), Reply::Files { peer, files, cursor }) => {
+                io.tell(Report::Files { peer, files });
+                self.next_page(cursor.map(|cursor| Request::Ls { peer: Some(peer), cursor: Some(cursor) }), io);
+            }
+            (Some(Errand::Seek { name, .. }), Reply::Found { holders, .. }) => self.found(&name, &holders, io),
+            _ => {}
+        }
+    }
+
+    fn next_page(&mut self, request: Option<Request>, io: &mut Io<'_>) {
+        match request {
+            Some(request) => {
+                self.errand = Some(Errand::Ask { request, sent: false });
+                self.errand_server_is_here(io);
+            }
+            None => self.done(io),
+        }
+    }
+
+    /// GET: these have it.
+    fn found(&mut self, name: &FileName, holders: &[Holder], io: &mut Io<'_>) {
+        let me = match self.home.joining {
+            Joining::Joined(me) => Some(me),
+            _ => None,
+        };
+        let mut sources: VecDeque<SocketAddr> = holders.iter().map(|holder| holder.peer).filter(|peer| Some(*peer) != me).collect();
+        // What is here already fits only what its first source has.
+        if let Some(known) = self.library.recall(name)
+            && let Some(place) = sources.iter().position(|peer| *peer == known.from)
+        {
+            sources.swap(0, place);
+        }
+        if !sources.is_empty() {
+            return self.fetch(name, sources, io);
+        }
+        if self.options.patience == Patience::Endless && matches!(self.options.task, Task::Once(_)) {
+            if !matches!(self.errand, Some(Errand::Seek { again: Some(_), .. })) {
+                io.tell(Report::Stalled { name: name.clone(), why: Stall::Nobody });
+            }
+            self.errand = Some(Errand::Seek { name: name.clone(), sent: false, again: Some(io.now + ASK_AGAIN) });
+            return;
+        }
+        self.fail(&Failure::NotFound(name.clone()), io);
+    }
+
+    /// A download is over, well or not.
+    pub(super) fn errand_downloaded(&mut self, id: u64, failure: Option<Failure>, io: &mut Io<'_>) {
+        if self.errand == Some(Errand::Quit) {
+            return self.try_quit(io);
+        }
+        if self.errand != Some(Errand::Download(id)) {
+            return;
+        }
+        match failure {
+            Some(failure) => self.finish(failure.code(), io),
+            // The next command may be a SEARCH that wants to see this peer too.
+            None if !self.news.is_empty() && self.home.is_open() => self.errand = Some(Errand::Telling),
+            None => self.done(io),
+        }
+    }
+
+    /// A download waits for its source: a script goes on meanwhile.
+    pub(super) fn errand_rests(&mut self, id: u64, io: &mut Io<'_>) {
+        let never_ends = self.options.patience == Patience::Endless && !matches!(self.options.task, Task::Once(_));
+        if never_ends && self.errand == Some(Errand::Download(id)) && self.downloads.is_resting(id) {
+            self.done(io);
+        }
+    }
+
+    /// A person is asked: a script may have answered already.
+    pub(super) fn errand_question(&mut self, io: &mut Io<'_>) {
+        if let Some(Errand::Verdict(yes)) = self.errand {
+            self.errand = None;
+            self.verdict(yes, io);
+        }
+    }
+
+    pub(super) fn errand_due(&mut self, io: &mut Io<'_>) {
+        match &self.errand {
+            Some(Errand::Quit) => self.try_quit(io),
+            Some(Errand::Seek { again: Some(at), .. }) if *at <= io.now => {
+                self.home.want(io);
+                self.errand_server_is_here(io);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends when no download is under way; one without a source goes on the next time.
+    fn try_quit(&mut self, io: &mut Io<'_>) {
+        let waiting = self.downloads.ids().into_iter().any(|id| !self.downloads.is_resting(id));
+        if !waiting && (self.news.is_empty() || !self.home.is_open()) {
+            self.end(exit::DONE, io);
+        }
+    }
+
+    /// The command is done.
+    pub(super) fn done(&mut self, io: &mut Io<'_>) {
+        self.finish(exit::DONE, io);
+    }
+
+    /// The command has failed: says why.
+    pub(super) fn fail(&mut self, failure: &Failure, io: &mut Io<'_>) {
+        io.tell(Report::Failed(failure.clone()));
+        self.finish(failure.code(), io);
+    }
+
+    fn finish(&mut self, code: i32, io: &mut Io<'_>) {
+        self.errand = None;
+        match self.options.task {
+            Task::Once(_) => self.end(code, io),
+            _ => self.prompt(io),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The link to the server: found, lost and found again.
+//!
+//! ```text
+//!   Off --wanted--> Connecting --connected--> Open --lost--> Resting --time--> Connecting ...
+//!                        '--------failed--------------------^
+//! ```
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::message::limits;
+use crate::message::request::Request;
+use crate::message::version::Session;
+use crate::node::LinkId;
+use crate::node::io::Io;
+use crate::session::asking::Asking;
+use crate::wire::Role;
+use crate::wire::native::{Hello, Said};
+
+/// How far the JOIN is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Joining {
+    /// Nobody wants it.
+    Unwanted,
+    /// To be sent when there is a server.
+    Wanted,
+    /// Parts are under way.
+    Sending {
+        /// The next part.
+        part: u64,
+        /// The last name that was sent.
+        after: Option<crate::message::name::FileName>,
+    },
+    /// The server knows us under this address.
+    Joined(SocketAddr),
+}
+
+/// The link to the server.
+pub struct Home {
+    servers: Vec<SocketAddr>,
+    at: usize,
+    bind: Option<IpAddr>,
+    state: State,
+    /// What we are to the server.
+    pub joining: Joining,
+    /// Our secret, once it was given.
+    pub session: Option<Session>,
+    attempts: u32,
+    told_lost: bool,
+}
+
+enum State {
+    Off,
+    Resting(Instant),
+    Connecting(LinkId),
+    Open(LinkId, Box<Asking>),
+}
+
+/// What became of a lost server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The next address of the same name is tried at once.
+    TryingNext,
+    /// It will be tried again after a rest; true: the person has not been told yet.
+    Resting(bool),
+}
+
+impl Home {
+    /// A link to one of `servers`, from the address `bind`.
+    #[must_use]
+    pub fn new(servers: Vec<SocketAddr>) -> Home {
+        let (state, joining) = (State::Off, Joining::Unwanted);
+        Home { servers, at: 0, bind: None, state, joining, session: None, attempts: 0, told_lost: false }
+    }
+
+    /// Connects from this address from now on, so that the server sees the peer where it listens.
+    pub fn bind(&mut self, ip: IpAddr) {
+        self.bind = Some(ip);
+    }
+
+    /// The server that is meant now.
+    #[must_use]
+    pub fn server(&self) -> Option<SocketAddr> {
+        self.servers.get(self.at).copied()
+    }
+
+    /// Connects, unless that is under way.
+    pub fn want(&mut self, io: &mut Io<'_>) {
+        if matches!(self.state, State::Off) {
+            self.connect(io);
+        }
+    }
+
+    fn connect(&mut self, io: &mut Io<'_>) {
+        let Some(server) = self.server() else { return };
+        // A loopback address leads nowhere but to this machine, nor does one of the other family.
+        let bind = self.bind.filter(|ip| ip.is_ipv4() == server.is_ipv4() && ip.is_loopback() == server.ip().is_loopback());
+        self.state = State::Connecting(io.connect(server, bind));
+    }
+
+    /// True when this is the link to the server.
+    #[must_use]
+    pub fn is(&self, id: LinkId) -> bool {
+        match &self.state {
+            State::Connecting(link) | State::Open(link, _) => *link == id,
+            State::Off | State::Resting(_) => false,
+        }
+    }
+
+    /// True once the server has opened.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(&self.state, State::Open(_, asking) if asking.welcome().is_some())
+    }
+
+    /// True while it is not known whether the server is there.
+    #[must_use]
+    pub fn is_trying(&self) -> bool {
+        match &self.state {
+            State::Connecting(_) => !self.told_lost,
+            State::Open(_, asking) => asking.welcome().is_none(),
+            State::Off | State::Resting(_) => false,
+        }
+    }
+
+    /// The link is connected: we open.
+    pub fn connected(&mut self, id: LinkId, io: &mut Io<'_>) {
+        let (nonce, now) = (io.nonce(), io.now);
+        let Some(link) = io.link(id) else { return };
+        link.most_head = limits::HEAD_BYTES + 1;
+        let asking = Asking::new(Role::Server, &Hello::default(), &nonce, &mut link.outbox, now);
+        link.deadline = asking.deadline();
+        self.state = State::Open(id, Box::new(asking));
+    }
+
+    /// Asks the server, if it is there.
+    pub fn ask(&mut self, request: &Request, io: &mut Io<'_>) -> Option<u64> {
+        let now = io.now;
+        let State::Open(id, asking) = &mut self.state else { return None };
+        let link = io.link(*id)?;
+        let ask = asking.ask(request, &mut link.outbox, now);
+        link.deadline = asking.deadline();
+        Some(ask)
+    }
+
+    /// The next thing that the server said.
+    ///
+    /// # Errors
+    /// When it does not speak the protocol.
+    pub fn next(&mut self, io: &mut Io<'_>) -> Result<Option<Said>, String> {
+        let now = io.now;
+        let State::Open(id, asking) = &mut self.state else { return Ok(None) };
+        let Some(link) = io.link(*id) else { return Ok(None) };
+        let said = asking.next(&mut link.inbox, now)?;
+        link.deadline = asking.deadline();
+        if matches!(said, Some(Said::Welcome(_))) {
+            self.attempts = 0;
+        }
+        Ok(said)
+    }
+
+    /// True the first time after a loss was told.
+    pub fn is_found_again(&mut self) -> bool {
+        std::mem::take(&mut self.told_lost)
+    }
+
+    /// The link is gone.
+    pub fn lost(&mut self, io: &mut Io<'_>) -> Lost {
+        if !matches!(self.joining, Joining::Unwanted) {
+            self.joining = Joining::Wanted;
+        }
+        let was_open = self.is_open();
+        self.at = (self.at + 1) % self.servers.len().max(1);
+        if self.at != 0 && !was_open {
+            self.connect(io);
+            return Lost::TryingNext;
+        }
+        self.at = 0;
+        let (first, longest) = limits::BACKOFF;
+        let whole = first.saturating_mul(1 << self.attempts.min(16)).min(longest);
+        self.attempts += 1;
+        self.state = State::Resting(io.now + io.jitter(whole));
+        Lost::Resting(!std::mem::replace(&mut self.told_lost, true))
+    }
+
+    /// Gives the server up.
+    pub fn close(&mut self, io: &mut Io<'_>) {
+        if let State::Open(id, _) | State::Connecting(id) = self.state
+            && let Some(link) = io.link(id)
+        {
+            link.finish();
+        }
+        self.state = State::Off;
+    }
+
+    /// Does what its time has come for.
+    pub fn due(&mut self, io: &mut Io<'_>) {
+        let now = io.now;
+        match &mut self.state {
+            State::Resting(until) if *until <= now => self.connect(io),
+            State::Open(_, asking) if asking.ping_at().is_some_and(|at| at <= now) => {
+                self.ask(&Request::Ping, io);
+            }
+            _ => {}
+        }
+    }
+
+    /// When it wants to be woken.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Resting(until) => Some(*until),
+            State::Open(_, asking) => asking.ping_at(),
+            State::Off | State::Connecting(_) => None,
+        }
+    }
+
+    /// How long the longest rest is, for tests and words.
+    #[must_use]
+    pub fn longest_rest() -> Duration {
+        limits::BACKOFF.1
+    }
+}

@@ -1,0 +1,531 @@
+//! A peer: it shares a folder, answers those who want files, asks the server, and downloads. The parent decides; [`home`], [`uploads`] and
+//! [`downloads`] do one thing each, [`desk`] turns lines into commands, [`errands`] carries them out.
+
+pub mod desk;
+pub mod downloads;
+mod errands;
+pub mod home;
+pub mod uploads;
+mod visits;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::library::drive::{Drive, DriveError};
+use crate::library::{Library, Target};
+use crate::message::limits;
+use crate::message::name::FileName;
+use crate::message::request::{FileEntry, Join, Request};
+use crate::node::io::Io;
+use crate::node::peer::desk::{Command, Desk};
+use crate::node::peer::downloads::{Downloads, Outcome, Patience};
+use crate::node::peer::errands::Errand;
+use crate::node::peer::home::{Home, Joining, Lost};
+use crate::node::peer::uploads::{Accept, Uploads};
+use crate::node::peer::visits::Visit;
+use crate::node::report::{Failure, Prompt, Report, exit};
+use crate::node::{Cause, Event, LinkId, Node};
+use crate::session::answering::Terms;
+use crate::wire::Role;
+use crate::wire::native::Said;
+
+/// Opens a folder by its name.
+pub type OpenFolder = Box<dyn Fn(&str) -> Result<Rc<dyn Drive>, DriveError>>;
+
+/// What a peer is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Joins at once and serves; commands come on the side.
+    Serve {
+        /// Where it listens.
+        listen: SocketAddr,
+    },
+    /// A person joins by the menu.
+    Menu,
+    /// One command, and its exit code.
+    Once(Command),
+}
+
+/// What its user decides.
+pub struct PeerOptions {
+    /// What it is for.
+    pub task: Task,
+    /// The addresses of the server, to be tried in this order.
+    pub servers: Vec<SocketAddr>,
+    /// Its folder, as it was given.
+    pub folder: String,
+    /// Opens folders.
+    pub open_folder: OpenFolder,
+    /// Where downloads go.
+    pub target: Target,
+    /// Instead of the address under which the server sees it.
+    pub advertise: Option<(IpAddr, Option<u16>)>,
+    /// Whether others may download.
+    pub accept: Accept,
+    /// How many uploads at once.
+    pub slots: Option<usize>,
+    /// Ends when there is no server.
+    pub once: bool,
+    /// A person types: commands do not wait for each other.
+    pub typed: bool,
+    /// How often it wants to hear from those who ask it.
+    pub heartbeat: Duration,
+    /// How long a download goes on without a source.
+    pub patience: Patience,
+}
+
+/// A peer.
+pub struct Peer {
+    options: PeerOptions,
+    terms: Terms,
+    library: Library,
+    home: Home,
+    uploads: Uploads,
+    downloads: Downloads,
+    visits: BTreeMap<LinkId, Visit>,
+    desk: Desk,
+    /// The command that is being carried out; the next one waits for it.
+    errand: Option<Errand>,
+    /// What the server was asked, and why.
+    asked: BTreeMap<u64, Why>,
+    /// The file last searched.
+    searched: Option<FileName>,
+    listening: Option<SocketAddr>,
+    scanning: bool,
+    /// Downloads that the index has not been told of.
+    news: VecDeque<FileEntry>,
+    ending: Option<Ending>,
+    wake: Option<Instant>,
+}
+
+/// Why the server was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Why {
+    Join,
+    Update,
+    Leave,
+    Errand,
+}
+
+/// The process is about to end.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    code: i32,
+    at: Instant,
+}
+
+/// Entries of a folder that are looked at in one turn.
+const SCAN: usize = 1_000;
+
+impl Peer {
+    /// A peer that has done nothing yet.
+    ///
+    /// # Errors
+    /// When its folder is not there.
+    pub fn new(mut options: PeerOptions) -> Result<Peer, DriveError> {
+        let drive = (options.open_folder)(&options.folder)?;
+        let target = std::mem::replace(&mut options.target, Target::Folder);
+        Ok(Peer {
+            terms: Terms { role: Role::Peer, heartbeat: options.heartbeat },
+            library: Library::new(drive, target),
+            home: Home::new(options.servers.clone()),
+            uploads: Uploads::new(options.accept, options.slots),
+            downloads: Downloads::new(),
+            visits: BTreeMap::new(),
+            desk: Desk::default(),
+            errand: None,
+            asked: BTreeMap::new(),
+            searched: None,
+            listening: None,
+            scanning: false,
+            news: VecDeque::new(),
+            ending: None,
+            wake: None,
+            options,
+        })
+    }
+
+    fn start(&mut self, io: &mut Io<'_>) {
+        match self.options.task.clone() {
+            Task::Serve { listen } => {
+                self.errand = Some(Errand::Join);
+                io.listen(listen);
+            }
+            Task::Menu => self.prompt(io),
+            Task::Once(command) => self.run(command, io),
+        }
+    }
+
+    /// Asks the person for the next command.
+    fn prompt(&self, io: &mut Io<'_>) {
+        let prompt = if self.options.task == Task::Menu { Prompt::Menu } else { Prompt::Command };
+        if !matches!(self.options.task, Task::Once(_)) {
+            io.tell(Report::Prompt(prompt));
+        }
+    }
+
+    fn listening(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
+        match result {
+            Ok(at) => {
+                self.listening = Some(at);
+                io.tell(Report::Listening(at));
+                self.downloads.listens_on(at);
+                if !at.ip().is_unspecified() {
+                    self.home.bind(at.ip());
+                }
+                self.home.joining = Joining::Wanted;
+                self.scanning = true;
+                self.home.want(io);
+            }
+            Err(why) => {
+                let at = match self.options.task {
+                    Task::Serve { listen } => listen,
+                    _ => self.listening.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
+                };
+                io.tell(Report::Failed(Failure::Port(at, why)));
+                if matches!(self.options.task, Task::Serve { .. }) {
+                    return io.exit(exit::LOCAL);
+                }
+                self.errand = None;
+                self.prompt(io);
+            }
+        }
+    }
+
+    /// Looks at a slice of the folder.
+    fn scan(&mut self, io: &mut Io<'_>) {
+        match self.library.scan(SCAN) {
+            Ok(done) => {
+                self.scanning = !done;
+                if done {
+                    self.send_join(io);
+                }
+            }
+            Err(error) => {
+                self.scanning = false;
+                self.fail(&Failure::Disk(error.to_string()), io);
+            }
+        }
+    }
+
+    /// Seed 000 §5b: JOIN. Its next part, when the server and the list of files are there.
+    fn send_join(&mut self, io: &mut Io<'_>) {
+        let (part, after) = match &self.home.joining {
+            Joining::Wanted if !self.scanning && self.home.is_open() => (0, None),
+            Joining::Sending { part, after } => (*part, after.clone()),
+            _ => return,
+        };
+        let Some(listening) = self.listening else { return };
+        let mut files = Vec::new();
+        let mut bytes = 0;
+        let mut more = false;
+        for file in self.library.files_after(after.as_ref()) {
+            bytes += file.name.len() * 2 + 40;
+            if files.len() == limits::JOIN_PART_FILES || bytes > limits::JOIN_PART_BYTES {
+                more = true;
+                break;
+            }
+            files.push(file);
+        }
+        let last = files.last().map(|file| file.name.clone()).or(after);
+        let (port, advertise) = self.advertised(listening);
+        let join = Join { port: Some(port), advertise, session: self.home.session, part, more, files };
+        if let Some(ask) = self.home.ask(&Request::Join(join), io) {
+            self.asked.insert(ask, Why::Join);
+            self.home.joining = Joining::Sending { part: part + 1, after: last };
+            // What arrived before this JOIN is in it.
+            if part == 0 {
+                self.news.clear();
+            }
+        }
+    }
+
+    fn advertised(&self, listening: SocketAddr) -> (u16, Option<SocketAddr>) {
+        match self.options.advertise {
+            Some((ip, port)) => {
+                let port = port.unwrap_or(listening.port());
+                (port, Some(SocketAddr::new(ip, port)))
+            }
+            None if listening.ip().is_unspecified() => (listening.port(), None),
+            None => (listening.port(), Some(listening)),
+        }
+    }
+
+    /// Reads what the server said.
+    fn hear_home(&mut self, io: &mut Io<'_>) {
+        loop {
+            match self.home.next(io) {
+                Ok(None) => return,
+                Ok(Some(Said::Welcome(_))) => {
+                    if self.home.is_found_again()
+                        && let Some(server) = self.home.server()
+                    {
+                        io.tell(Report::ServerFound(server));
+                    }
+                    self.send_join(io);
+                    self.errand_server_is_here(io);
+                }
+                Ok(Some(Said::Reply(id, reply))) => match self.asked.remove(&id) {
+                    Some(Why::Join) => self.join_answered(&reply, io),
+                    Some(Why::Update) => self.update_answered(io),
+                    Some(Why::Leave) => self.left(io),
+                    Some(Why::Errand) => self.errand_answered(reply, io),
+                    None => {}
+                },
+                Ok(Some(Said::Refusal(id, refusal))) => {
+                    let why = id.and_then(|id| self.asked.remove(&id));
+                    self.home_refused(why, refusal, io);
+                }
+                Ok(Some(Said::Waiting(..) | Said::Novel)) => {}
+                Err(text) => {
+                    self.home.close(io);
+                    return self.home_lost(&Cause::Ours(text.clone()), Some(Failure::Protocol(text)), io);
+                }
+            }
+        }
+    }
+
+    fn home_refused(&mut self, why: Option<Why>, refusal: crate::message::refusal::Refusal, io: &mut Io<'_>) {
+        let retry = refusal.code.retry();
+        match why {
+            Some(Why::Join) => {
+                // Our own earlier link may still be held for alive: it will be found dead soon.
+                io.tell(Report::Failed(Failure::Refused(refusal.clone())));
+                self.home.joining = if retry { Joining::Wanted } else { Joining::Unwanted };
+                if self.options.once || !retry {
+                    return self.join_failed(&Failure::Refused(refusal), io);
+                }
+                self.home.close(io);
+                self.home.lost(io);
+            }
+            Some(Why::Errand) => self.fail(&Failure::Refused(refusal), io),
+            Some(Why::Update) => self.update_answered(io),
+            Some(Why::Leave) => self.left(io),
+            None => log::warn!("the server says: {} ({})", refusal.text, refusal.code.word()),
+        }
+    }
+
+    fn join_failed(&mut self, failure: &Failure, io: &mut Io<'_>) {
+        match self.options.task {
+            Task::Serve { .. } => self.end(failure.code(), io),
+            _ => {
+                self.errand = None;
+                self.prompt(io);
+            }
+        }
+    }
+
+    fn home_lost(&mut self, cause: &Cause, failure: Option<Failure>, io: &mut Io<'_>) {
+        self.asked.clear();
+        if self.ending.is_some() {
+            return;
+        }
+        if self.home.lost(io) == Lost::TryingNext {
+            return;
+        }
+        let failure = failure.unwrap_or(Failure::NoServer);
+        let never_waits = self.options.once || (matches!(self.options.task, Task::Once(_)) && self.errand.as_ref().is_some_and(|e| !e.is_patient()));
+        if never_waits && self.errand.as_ref().is_none_or(Errand::needs_server) {
+            io.tell(Report::Failed(failure.clone()));
+            return self.end(failure.code(), io);
+        }
+        if matches!(self.home.joining, Joining::Unwanted) && self.errand.as_ref().is_none_or(|errand| !errand.needs_server()) {
+            // Nobody needs a server now; the next command that does will look for it.
+            return self.home.close(io);
+        }
+        if let Some(server) = self.home.server() {
+            io.tell(Report::ServerLost { server, why: in_words(cause) });
+        }
+        if self.options.typed && self.errand.as_ref().is_some_and(|errand| errand.needs_server() && *errand != Errand::Join) {
+            self.fail(&failure, io);
+        } else if self.options.typed && self.errand == Some(Errand::Join) {
+            self.done(io);
+        }
+    }
+
+    /// Tells the index what has arrived, if it is to know.
+    fn send_news(&mut self, io: &mut Io<'_>) {
+        if !matches!(self.home.joining, Joining::Joined(_)) || self.news.is_empty() || self.asked.values().any(|why| *why == Why::Update) {
+            return;
+        }
+        let files: Vec<FileEntry> = self.news.iter().take(limits::JOIN_PART_FILES).cloned().collect();
+        // Seed 000 §5c: UPDATE.
+        if let Some(ask) = self.home.ask(&Request::Update { files, remove: Vec::new() }, io) {
+            self.asked.insert(ask, Why::Update);
+        }
+    }
+
+    fn update_answered(&mut self, io: &mut Io<'_>) {
+        let told = self.news.len().min(limits::JOIN_PART_FILES);
+        self.news.drain(..told);
+        self.send_news(io);
+        if self.news.is_empty() && self.errand == Some(Errand::Telling) {
+            self.done(io);
+        }
+    }
+
+    /// Seed 000 §5h: the file is in its folder; the index hears of it.
+    fn downloaded(&mut self, id: u64, name: &FileName, outcome: Outcome, io: &mut Io<'_>) {
+        match outcome {
+            Outcome::Saved { size, from } => {
+                let folder = self.options.folder.clone();
+                io.tell(Report::Saved { name: name.clone(), folder, size, from });
+                if self.library.keeps_downloads() {
+                    self.library.add(name, size);
+                    self.news.push_back(FileEntry { name: name.clone(), size, root: None });
+                    self.send_news(io);
+                }
+                self.errand_downloaded(id, None, io);
+            }
+            Outcome::Same => {
+                io.tell(Report::Same { name: name.clone() });
+                self.errand_downloaded(id, None, io);
+            }
+            Outcome::Failed(failure) => {
+                io.tell(Report::Failed(failure.clone()));
+                self.errand_downloaded(id, Some(failure), io);
+            }
+        }
+    }
+
+    /// Leaves the network, says goodbye, and ends with this code.
+    fn end(&mut self, code: i32, io: &mut Io<'_>) {
+        if self.ending.is_some() {
+            return io.exit(code);
+        }
+        self.downloads.pause();
+        if matches!(self.home.joining, Joining::Joined(_))
+            && let Some(ask) = self.home.ask(&Request::Leave, io)
+        {
+            self.asked.insert(ask, Why::Leave);
+            self.ending = Some(Ending { code, at: io.now + limits::FAREWELL });
+            return;
+        }
+        self.ending = Some(Ending { code, at: io.now });
+        io.exit(code);
+    }
+
+    fn left(&mut self, io: &mut Io<'_>) {
+        if let Some(Ending { code, .. }) = self.ending {
+            return io.exit(code);
+        }
+        self.home.joining = Joining::Unwanted;
+        io.tell(Report::Left);
+        self.done(io);
+    }
+
+    fn closed(&mut self, id: LinkId, cause: &Cause, io: &mut Io<'_>) {
+        if self.home.is(id) {
+            self.home_lost(cause, None, io);
+        } else if let Some(download) = self.downloads.on(id) {
+            let name = self.downloads.name(download).cloned();
+            let outcome = self.downloads.closed(download, cause, io);
+            self.download_moved(download, name, outcome, io);
+        } else {
+            self.visitor_gone(id, io);
+        }
+    }
+
+    fn download_moved(&mut self, id: u64, name: Option<FileName>, outcome: Option<Outcome>, io: &mut Io<'_>) {
+        match (outcome, name) {
+            (Some(outcome), Some(name)) => self.downloaded(id, &name, outcome, io),
+            _ => self.errand_rests(id, io),
+        }
+    }
+
+    fn due(&mut self, io: &mut Io<'_>) {
+        if self.scanning {
+            self.scan(io);
+        }
+        if let Some(Ending { code, at }) = self.ending
+            && at <= io.now
+        {
+            return io.exit(code);
+        }
+        self.home.due(io);
+        for (id, name, outcome) in self.downloads.due(io) {
+            self.downloaded(id, &name, outcome, io);
+        }
+        self.uploads_due(io);
+        self.errand_due(io);
+    }
+}
+
+impl Node for Peer {
+    fn handle(&mut self, event: Event, io: &mut Io<'_>) {
+        match event {
+            Event::Start => self.start(io),
+            Event::Listening(result) => self.listening(result, io),
+            Event::Accepted(id) => self.visitor(id, io),
+            Event::Connected(id) if self.home.is(id) => self.home.connected(id, io),
+            Event::Connected(id) => {
+                if let Some(download) = self.downloads.on(id) {
+                    self.downloads.connected(download, &self.library, io);
+                }
+            }
+            Event::Received(id) if self.home.is(id) => self.hear_home(io),
+            Event::Received(id) => {
+                if let Some(download) = self.downloads.on(id) {
+                    let name = self.downloads.name(download).cloned();
+                    let outcome = self.downloads.received(download, &self.library, io);
+                    self.download_moved(download, name, outcome, io);
+                } else {
+                    self.visited(id, io);
+                }
+            }
+            Event::Drained(id) => self.visited(id, io),
+            Event::Ended(id) => {
+                if self.visits.contains_key(&id) {
+                    self.visitor_ended(id, io);
+                } else if let Some(link) = io.link(id) {
+                    link.drop_now();
+                }
+            }
+            Event::Closed(id, cause) => self.closed(id, &cause, io),
+            Event::Command(line) => self.typed(&line, io),
+            Event::CommandsEnded => {
+                if self.options.task == Task::Menu && self.listening.is_none() {
+                    // A menu that nobody can use any more.
+                    self.end(exit::DONE, io);
+                }
+            }
+            Event::Stop(interrupted) => {
+                let code = match self.options.task {
+                    Task::Once(_) if interrupted => exit::INTERRUPTED,
+                    Task::Once(_) => 143,
+                    _ => exit::DONE,
+                };
+                self.end(code, io);
+            }
+            Event::Deadline => self.due(io),
+        }
+        let wakes = [
+            self.scanning.then_some(io.now),
+            self.ending.map(|ending| ending.at),
+            self.home.deadline(),
+            self.downloads.deadline(),
+            self.uploads.deadline(),
+            self.errand.as_ref().and_then(Errand::deadline),
+        ];
+        self.wake = wakes.into_iter().flatten().min();
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.wake
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ending.is_none() && (self.errand.is_none() || (self.options.typed && self.errand.as_ref().is_some_and(Errand::is_background)))
+    }
+}
+
+/// Why a server was lost, for a person.
+fn in_words(cause: &Cause) -> String {
+    match cause {
+        Cause::Unreachable(text) | Cause::Ours(text) | Cause::Disk(text) => text.clone(),
+        Cause::Late => "no answer".into(),
+        Cause::Done | Cause::Theirs | Cause::SourceChanged => "link lost".into(),
+    }
+}

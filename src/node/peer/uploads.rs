@@ -1,0 +1,298 @@
+//! Who may have what, and when: consent, slots, and the queue for them.
+//!
+//! ```text
+//!   FETCH --> Consent? --yes--> Slot? --free--> Sending --> over
+//!                |                '--taken--> queue, told its place
+//!                '--no, time-out, never--> refused
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::message::limits;
+use crate::message::name::FileName;
+use crate::message::request::Fetch;
+use crate::node::LinkId;
+
+/// Whether others may download.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accept {
+    /// Everybody may.
+    #[default]
+    Always,
+    /// A person is asked, once for each asker and file.
+    Ask,
+    /// Nobody may.
+    Never,
+}
+
+/// An upload, from the request to the last byte.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// On which link.
+    pub link: LinkId,
+    /// The id of its answer.
+    pub id: Option<u64>,
+    /// What is wanted.
+    pub fetch: Fetch,
+    /// Who asks.
+    pub asker: SocketAddr,
+    /// True when the asker can't be told to wait: then it waits for a limited time.
+    pub mute: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Consent(Instant),
+    Queued(Option<Instant>),
+    Sending,
+}
+
+/// What is to be done with an upload now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Begin to send.
+    Send,
+    /// Tell the asker that a person was asked; true: the person must be asked first.
+    AskPerson(bool),
+    /// Tell the asker its place.
+    Queue(u64),
+    /// Say no.
+    Refuse,
+    /// Too many questions wait already.
+    Busy,
+}
+
+/// Questions that wait for a person; more than anybody would answer.
+const QUESTIONS: usize = 64;
+/// Remembered answers: an asker can make up ports at will.
+const VERDICTS: usize = 4_096;
+
+/// All uploads of a process.
+pub struct Uploads {
+    accept: Accept,
+    slots: usize,
+    all: BTreeMap<u64, Upload>,
+    queue: VecDeque<u64>,
+    sending: usize,
+    questions: VecDeque<(SocketAddr, FileName)>,
+    verdicts: BTreeMap<(SocketAddr, FileName), bool>,
+    next: u64,
+}
+
+impl Uploads {
+    /// None yet; at most `slots` at once.
+    #[must_use]
+    pub fn new(accept: Accept, slots: Option<usize>) -> Uploads {
+        Uploads {
+            accept,
+            slots: slots.unwrap_or(usize::MAX),
+            all: BTreeMap::new(),
+            queue: VecDeque::new(),
+            sending: 0,
+            questions: VecDeque::new(),
+            verdicts: BTreeMap::new(),
+            next: 1,
+        }
+    }
+
+    /// Takes a request for bytes, and returns its ticket and what to do.
+    pub fn ask(&mut self, link: LinkId, id: Option<u64>, fetch: Fetch, asker: SocketAddr, mute: bool, now: Instant) -> (u64, Turn) {
+        let ticket = self.next;
+        self.next += 1;
+        let key = (asker, fetch.name.clone());
+        let allowed = match self.accept {
+            Accept::Always => Some(true),
+            Accept::Never => Some(false),
+            Accept::Ask => self.verdicts.get(&key).copied(),
+        };
+        let upload = Upload { link, id, fetch, asker, mute, stage: Stage::Consent(now + limits::CONSENT) };
+        match allowed {
+            Some(false) => (ticket, Turn::Refuse),
+            Some(true) => {
+                self.all.insert(ticket, upload);
+                (ticket, self.to_slot(ticket, now))
+            }
+            None if self.questions.contains(&key) => {
+                self.all.insert(ticket, upload);
+                (ticket, Turn::AskPerson(false))
+            }
+            None if self.questions.len() >= QUESTIONS => (ticket, Turn::Busy),
+            None => {
+                self.questions.push_back(key);
+                self.all.insert(ticket, upload);
+                (ticket, Turn::AskPerson(true))
+            }
+        }
+    }
+
+    fn to_slot(&mut self, ticket: u64, now: Instant) -> Turn {
+        let Some(upload) = self.all.get_mut(&ticket) else { return Turn::Refuse };
+        if self.sending < self.slots {
+            upload.stage = Stage::Sending;
+            self.sending += 1;
+            return Turn::Send;
+        }
+        upload.stage = Stage::Queued(upload.mute.then_some(now + limits::HTTP_SLOT));
+        self.queue.push_back(ticket);
+        Turn::Queue(self.queue.len() as u64)
+    }
+
+    /// The person's answer to the first question: whom it was about, and what each of its uploads does now.
+    pub fn verdict(&mut self, yes: bool, now: Instant) -> Option<Vec<(u64, Turn)>> {
+        let key = self.questions.pop_front()?;
+        if self.verdicts.len() >= VERDICTS {
+            self.verdicts.pop_first();
+        }
+        self.verdicts.insert(key.clone(), yes);
+        let (asker, name) = key;
+        let waiting: Vec<u64> = self.waiting_for_consent(|u| u.asker == asker && u.fetch.name == name);
+        Some(waiting.into_iter().map(|ticket| (ticket, if yes { self.to_slot(ticket, now) } else { Turn::Refuse })).collect())
+    }
+
+    fn waiting_for_consent(&self, matching: impl Fn(&Upload) -> bool) -> Vec<u64> {
+        let waits = |upload: &Upload| matches!(upload.stage, Stage::Consent(_)) && matching(upload);
+        self.all.iter().filter(|(_, upload)| waits(upload)).map(|(ticket, _)| *ticket).collect()
+    }
+
+    /// One upload.
+    #[must_use]
+    pub fn get(&self, ticket: u64) -> Option<&Upload> {
+        self.all.get(&ticket)
+    }
+
+    /// Forgets an upload that is over, and returns those that may begin now.
+    pub fn over(&mut self, ticket: u64) -> Vec<u64> {
+        match self.all.remove(&ticket) {
+            None => return Vec::new(),
+            Some(Upload { stage: Stage::Sending, .. }) => self.sending -= 1,
+            Some(Upload { stage: Stage::Queued(_), .. }) => self.queue.retain(|other| *other != ticket),
+            Some(Upload { stage: Stage::Consent(_), asker, fetch, .. }) => {
+                // The question is dropped with the last who waits for its answer.
+                if self.waiting_for_consent(|u| u.asker == asker && u.fetch.name == fetch.name).is_empty() {
+                    self.questions.retain(|(a, n)| *a != asker || *n != fetch.name);
+                }
+            }
+        }
+        let mut begin = Vec::new();
+        while self.sending < self.slots
+            && let Some(next) = self.queue.pop_front()
+        {
+            if let Some(upload) = self.all.get_mut(&next) {
+                upload.stage = Stage::Sending;
+                self.sending += 1;
+                begin.push(next);
+            }
+        }
+        begin
+    }
+
+    /// The queue, first to last.
+    pub fn queue(&self) -> impl Iterator<Item = (u64, &Upload)> {
+        self.queue.iter().filter_map(|ticket| Some((*ticket, self.all.get(ticket)?)))
+    }
+
+    /// The tickets of one link that are not being sent yet.
+    #[must_use]
+    pub fn waiting_on(&self, link: LinkId) -> Vec<u64> {
+        let waits = |upload: &Upload| upload.link == link && upload.stage != Stage::Sending;
+        self.all.iter().filter(|(_, upload)| waits(upload)).map(|(ticket, _)| *ticket).collect()
+    }
+
+    /// Those whose time is up: true where a person was asked.
+    #[must_use]
+    pub fn expired(&self, now: Instant) -> Vec<(u64, bool)> {
+        let late = |upload: &Upload| match upload.stage {
+            Stage::Consent(until) => (until <= now).then_some(true),
+            Stage::Queued(Some(until)) => (until <= now).then_some(false),
+            Stage::Queued(None) | Stage::Sending => None,
+        };
+        self.all.iter().filter_map(|(ticket, upload)| Some((*ticket, late(upload)?))).collect()
+    }
+
+    /// When the next one's time is up.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let until = |upload: &Upload| match upload.stage {
+            Stage::Consent(until) => Some(until),
+            Stage::Queued(until) => until,
+            Stage::Sending => None,
+        };
+        self.all.values().filter_map(until).min()
+    }
+
+    /// True when a person is asked something.
+    #[must_use]
+    pub fn has_question(&self) -> bool {
+        !self.questions.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn fetch(name: &str) -> Fetch {
+        Fetch { name: FileName::new(name).unwrap(), from: 0, length: None, tag: None }
+    }
+
+    fn asker(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn slots_are_given_in_order_and_the_rest_know_their_place() {
+        let now = Instant::now();
+        let mut uploads = Uploads::new(Accept::Always, Some(1));
+        let (first, turn) = uploads.ask(LinkId(1), Some(1), fetch("a"), asker(1), false, now);
+        assert_eq!(turn, Turn::Send);
+        let (second, turn) = uploads.ask(LinkId(2), Some(1), fetch("a"), asker(2), false, now);
+        assert_eq!(turn, Turn::Queue(1));
+        let (third, turn) = uploads.ask(LinkId(3), Some(1), fetch("a"), asker(3), false, now);
+        assert_eq!(turn, Turn::Queue(2));
+        assert!(uploads.over(second).is_empty());
+        assert_eq!(uploads.queue().map(|(ticket, _)| ticket).collect::<Vec<_>>(), [third]);
+        assert_eq!(uploads.over(first), [third]);
+    }
+
+    #[test]
+    fn a_person_is_asked_once_for_each_asker_and_file() {
+        let now = Instant::now();
+        let mut uploads = Uploads::new(Accept::Ask, None);
+        let (one, turn) = uploads.ask(LinkId(1), Some(1), fetch("a"), asker(1), false, now);
+        assert_eq!(turn, Turn::AskPerson(true));
+        let (two, turn) = uploads.ask(LinkId(1), Some(2), fetch("a"), asker(1), false, now);
+        assert_eq!(turn, Turn::AskPerson(false));
+        assert_eq!(uploads.verdict(true, now), Some(vec![(one, Turn::Send), (two, Turn::Send)]));
+        assert_eq!(uploads.ask(LinkId(1), Some(3), fetch("a"), asker(1), false, now).1, Turn::Send);
+        assert_eq!(uploads.ask(LinkId(1), Some(4), fetch("b"), asker(1), false, now).1, Turn::AskPerson(true));
+        assert!(matches!(uploads.verdict(false, now).as_deref(), Some([(_, Turn::Refuse)])));
+        assert_eq!(uploads.ask(LinkId(1), Some(5), fetch("b"), asker(1), false, now).1, Turn::Refuse);
+        assert_eq!(uploads.verdict(true, now), None);
+    }
+
+    #[test]
+    fn a_question_that_nobody_waits_for_is_dropped() {
+        let now = Instant::now();
+        let mut uploads = Uploads::new(Accept::Ask, None);
+        let (ticket, _) = uploads.ask(LinkId(1), Some(1), fetch("a"), asker(1), false, now);
+        assert_eq!(uploads.expired(now + limits::CONSENT - Duration::from_millis(1)), []);
+        assert_eq!(uploads.expired(now + limits::CONSENT), [(ticket, true)]);
+        uploads.over(ticket);
+        assert!(!uploads.has_question());
+    }
+
+    #[test]
+    fn many_questions_at_once_are_too_many() {
+        let now = Instant::now();
+        let mut uploads = Uploads::new(Accept::Ask, None);
+        for port in 1..=64 {
+            assert_eq!(uploads.ask(LinkId(1), None, fetch("a"), asker(port), false, now).1, Turn::AskPerson(true));
+        }
+        assert_eq!(uploads.ask(LinkId(1), None, fetch("a"), asker(65), false, now).1, Turn::Busy);
+    }
+}

@@ -1,0 +1,240 @@
+//! Those who connect to this peer and ask: their links, and the uploads on them.
+
+use crate::index;
+use crate::message::limits;
+use crate::message::range::ByteRange;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::reply::{Reply, Waiting};
+use crate::message::request::{Fetch, Request};
+use crate::node::LinkId;
+use crate::node::io::Io;
+use crate::node::peer::Peer;
+use crate::node::peer::uploads::Turn;
+use crate::node::report::Report;
+use crate::session::answering::{Answering, Step};
+
+/// One who asks.
+pub(super) struct Visit {
+    answering: Answering,
+    /// Its sending half is closed; it may still read.
+    ended: bool,
+}
+
+impl Peer {
+    pub(super) fn visitor(&mut self, id: LinkId, io: &mut Io<'_>) {
+        let (nonce, now) = (io.nonce(), io.now);
+        let Some(link) = io.link(id) else { return };
+        let mut answering = Answering::new(self.terms, link.from, nonce, now);
+        link.deadline = answering.head_deadline(&link.inbox, now);
+        link.most_head = limits::HEAD_BYTES + 1;
+        self.visits.insert(id, Visit { answering, ended: false });
+    }
+
+    /// Bytes have come or gone: reads requests and hands out what there is room for.
+    pub(super) fn visited(&mut self, id: LinkId, io: &mut Io<'_>) {
+        for _ in 0..limits::VISIT_REQUESTS {
+            let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
+            match visit.answering.step(&mut link.inbox, &mut link.outbox) {
+                Step::Wait => return self.settle_visit(id, io),
+                Step::Again => {}
+                Step::Asked(ask, request) => self.answer(id, ask, request, io),
+            }
+        }
+        self.feed(id, io);
+        if let Some(link) = io.link(id) {
+            link.again = true;
+        }
+    }
+
+    fn settle_visit(&mut self, id: LinkId, io: &mut Io<'_>) {
+        self.feed(id, io);
+        let now = io.now;
+        let waits = !self.uploads.waiting_on(id).is_empty();
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
+        link.deadline = visit.answering.head_deadline(&link.inbox, now);
+        // Who waits for a person or a slot has nothing to say meanwhile; the wait has its own end.
+        link.silence = (!waits).then(|| visit.answering.silence());
+        if visit.answering.is_over() || (visit.ended && !waits && visit.answering.sends() == 0) {
+            link.finish();
+        }
+    }
+
+    pub(super) fn visitor_ended(&mut self, id: LinkId, io: &mut Io<'_>) {
+        if let Some(visit) = self.visits.get_mut(&id) {
+            visit.ended = true;
+        }
+        self.visited(id, io);
+    }
+
+    pub(super) fn visitor_gone(&mut self, id: LinkId, io: &mut Io<'_>) {
+        let Some(mut visit) = self.visits.remove(&id) else { return };
+        let mut tickets = visit.answering.drop_sends();
+        tickets.extend(self.uploads.waiting_on(id));
+        self.release(tickets, io);
+    }
+
+    fn answer(&mut self, id: LinkId, ask: Option<u64>, request: Request, io: &mut Io<'_>) {
+        let answer = match request {
+            Request::Ping => Ok(Reply::Pong),
+            Request::Ls { peer: None, cursor } => self.own_files(cursor.as_deref()),
+            Request::Ls { peer: Some(peer), .. } if Some(peer) != self.listening => Err(Refusal::new(Code::NotFound, "no such peer here")),
+            Request::Ls { cursor, .. } => self.own_files(cursor.as_deref()),
+            Request::Fetch(fetch) => return self.wanted(id, ask, fetch, io),
+            Request::Cancel { fetch } => {
+                self.cancel(id, fetch, io);
+                Ok(Reply::CancelOk)
+            }
+            _ => Err(Refusal::unsupported()),
+        };
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
+        match answer {
+            Ok(reply) => visit.answering.reply(ask, &reply, &mut link.outbox),
+            Err(refusal) => visit.answering.refuse(ask, &refusal, &mut link.outbox),
+        }
+    }
+
+    fn own_files(&self, cursor: Option<&str>) -> Result<Reply, Refusal> {
+        let peer = self.listening.unwrap_or(std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
+        let all: Vec<_> = self.library.files().collect();
+        let page = index::page_of_files(all.len(), |place| all[place].clone(), cursor)?;
+        Ok(Reply::Files { peer, files: page.entries, cursor: page.cursor })
+    }
+
+    /// Seed 000 §5g: DOWNLOAD. Looks whether the file is here, and whether this asker may have it now.
+    fn wanted(&mut self, id: LinkId, ask: Option<u64>, fetch: Fetch, io: &mut Io<'_>) {
+        let Some(visit) = self.visits.get(&id) else { return };
+        if visit.answering.sends() + self.uploads.waiting_on(id).len() >= limits::FETCHES {
+            return self.refuse(id, ask, &Refusal::new(Code::Busy, format!("at most {} FETCH at once on a link", limits::FETCHES)), io);
+        }
+        if let Err(refusal) = self.library.open(&fetch.name) {
+            return self.refuse(id, ask, &refusal, io);
+        }
+        let (asker, mute) = (visit.answering.asker(), !visit.answering.can_wait());
+        log::debug!("{asker} FETCH {} from {}", fetch.name, fetch.from);
+        let (ticket, turn) = self.uploads.ask(id, ask, fetch.clone(), asker, mute, io.now);
+        match turn {
+            Turn::Refuse => self.refuse(id, ask, &not_allowed(), io),
+            Turn::Busy => self.refuse(id, ask, &Refusal::new(Code::Busy, "too many wait for this person's answer"), io),
+            Turn::Send => self.send(ticket, io),
+            Turn::Queue(place) => self.tell_waiting(ticket, Waiting::Slot { place }, io),
+            Turn::AskPerson(first) => {
+                if first {
+                    io.tell(Report::Consent { who: asker, name: fetch.name });
+                    self.errand_question(io);
+                }
+                self.tell_waiting(ticket, Waiting::Consent, io);
+            }
+        }
+    }
+
+    /// The person has answered the first question. False when there was none.
+    pub(super) fn verdict(&mut self, yes: bool, io: &mut Io<'_>) -> bool {
+        let Some(turns) = self.uploads.verdict(yes, io.now) else { return false };
+        for (ticket, turn) in turns {
+            match turn {
+                Turn::Send => self.send(ticket, io),
+                Turn::Queue(place) => self.tell_waiting(ticket, Waiting::Slot { place }, io),
+                _ => self.turn_down(ticket, &not_allowed(), io),
+            }
+        }
+        true
+    }
+
+    pub(super) fn uploads_due(&mut self, io: &mut Io<'_>) {
+        for (ticket, was_consent) in self.uploads.expired(io.now) {
+            let refusal = if was_consent {
+                if let Some(upload) = self.uploads.get(ticket) {
+                    io.tell(Report::ConsentExpired(upload.fetch.name.clone()));
+                }
+                Refusal::new(Code::Refused, "nobody answered")
+            } else {
+                Refusal::new(Code::Busy, "all upload slots are taken")
+            };
+            self.turn_down(ticket, &refusal, io);
+        }
+    }
+
+    /// Opens the file and begins to send it.
+    fn send(&mut self, ticket: u64, io: &mut Io<'_>) {
+        let Some(upload) = self.uploads.get(ticket).cloned() else { return };
+        let Fetch { name, from, length, tag } = upload.fetch;
+        let opened = match self.library.open(&name) {
+            Ok(opened) => opened,
+            Err(refusal) => return self.turn_down(ticket, &refusal, io),
+        };
+        if tag.is_some_and(|tag| tag != opened.tag) {
+            return self.turn_down(ticket, &Refusal::new(Code::Changed, "the file is not the version you expect"), io);
+        }
+        let Some(range) = ByteRange::within(from, length, opened.size) else {
+            return self.turn_down(ticket, &Refusal::new(Code::Range, "the file ends before that"), io);
+        };
+        if let (Some(visit), Some(link)) = (self.visits.get_mut(&upload.link), io.link(upload.link)) {
+            visit.answering.send(ticket, upload.id, &name, opened, range, &mut link.outbox);
+        }
+        self.feed(upload.link, io);
+    }
+
+    /// Hands the outbox of a link what it has room for.
+    fn feed(&mut self, id: LinkId, io: &mut Io<'_>) {
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
+        let over = visit.answering.feed(&mut link.outbox);
+        self.release(over, io);
+    }
+
+    /// Frees the slots of uploads that are over and begins those whose turn it is.
+    fn release(&mut self, tickets: Vec<u64>, io: &mut Io<'_>) {
+        let mut begin = Vec::new();
+        let freed = !tickets.is_empty();
+        for ticket in tickets {
+            begin.extend(self.uploads.over(ticket));
+        }
+        let moved = freed && !begin.is_empty();
+        for ticket in begin {
+            self.send(ticket, io);
+        }
+        if moved {
+            let places: Vec<(u64, u64)> = self.uploads.queue().zip(1..).map(|((ticket, _), place)| (ticket, place)).collect();
+            for (ticket, place) in places {
+                self.tell_waiting(ticket, Waiting::Slot { place }, io);
+            }
+        }
+    }
+
+    fn cancel(&mut self, id: LinkId, fetch: u64, io: &mut Io<'_>) {
+        let waiting = self.uploads.waiting_on(id).into_iter().find(|ticket| self.uploads.get(*ticket).is_some_and(|u| u.id == Some(fetch)));
+        if let Some(ticket) = waiting {
+            return self.turn_down(ticket, &Refusal::new(Code::Cancelled, "as asked"), io);
+        }
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
+        if let Some(ticket) = visit.answering.cancel(fetch, &mut link.outbox) {
+            self.release(vec![ticket], io);
+        }
+    }
+
+    /// Says no to an upload and forgets it.
+    fn turn_down(&mut self, ticket: u64, refusal: &Refusal, io: &mut Io<'_>) {
+        if let Some(upload) = self.uploads.get(ticket) {
+            let (link, id) = (upload.link, upload.id);
+            self.refuse(link, id, refusal, io);
+        }
+        self.release(vec![ticket], io);
+    }
+
+    fn refuse(&mut self, id: LinkId, ask: Option<u64>, refusal: &Refusal, io: &mut Io<'_>) {
+        if let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) {
+            visit.answering.refuse(ask, refusal, &mut link.outbox);
+            link.again = true;
+        }
+    }
+
+    fn tell_waiting(&mut self, ticket: u64, waiting: Waiting, io: &mut Io<'_>) {
+        let Some(upload) = self.uploads.get(ticket) else { return };
+        if let (Some(visit), Some(link)) = (self.visits.get_mut(&upload.link), io.link(upload.link)) {
+            visit.answering.waiting(upload.id, waiting, &mut link.outbox);
+        }
+    }
+}
+
+fn not_allowed() -> Refusal {
+    Refusal::new(Code::Refused, "this peer does not give it")
+}

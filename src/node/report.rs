@@ -1,0 +1,241 @@
+//! What a node has to tell, as data; [`lines`](crate::node::lines) says it in words, `--json` as objects.
+
+use std::net::SocketAddr;
+
+use crate::message::name::FileName;
+use crate::message::refusal::Refusal;
+use crate::message::reply::{Holder, Present};
+use crate::message::request::FileEntry;
+
+/// The exit codes, as the README documents them.
+pub mod exit {
+    /// Done; also when the same file was there already.
+    pub const DONE: i32 = 0;
+    /// A fault of ours.
+    pub const FAULT: i32 = 1;
+    /// Wrong words on the command line.
+    pub const USAGE: i32 = 2;
+    /// No such file or peer.
+    pub const NOT_FOUND: i32 = 3;
+    /// The other side says no.
+    pub const REFUSED: i32 = 4;
+    /// A server or a source can't be reached.
+    pub const UNREACHABLE: i32 = 5;
+    /// The bytes that came are not the ones that were promised.
+    pub const VERIFY: i32 = 6;
+    /// Local disk or address: missing folder, full disk, busy port, another file at the destination.
+    pub const LOCAL: i32 = 7;
+    /// The other side does not speak the protocol.
+    pub const PROTOCOL: i32 = 8;
+    /// Interrupted; run it again to go on.
+    pub const INTERRUPTED: i32 = 130;
+}
+
+/// Why a download waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stall {
+    /// The person at the other side was asked.
+    Consent,
+    /// All upload slots of the other side are taken.
+    Slot(u64),
+    /// The source can't be reached, or went away.
+    Source,
+    /// Nothing comes.
+    Silence,
+    /// Nobody has the file yet.
+    Nobody,
+    /// The disk has to catch up.
+    Disk,
+}
+
+/// Why a command came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// There is no server.
+    NoServer,
+    /// The other side says no.
+    Refused(Refusal),
+    /// Nobody has it.
+    NotFound(FileName),
+    /// No source can be reached.
+    NoSource(FileName),
+    /// The other side does not speak the protocol.
+    Protocol(String),
+    /// Our disk, in the words of its error.
+    Disk(String),
+    /// The folder is not there.
+    NoFolder(String),
+    /// The port is busy, or the address is not ours.
+    Port(SocketAddr, String),
+    /// The word is no command.
+    Unknown(String),
+    /// An argument is none: what was wanted.
+    Wrong(&'static str),
+    /// SEARCH comes before DOWNLOAD.
+    SearchFirst,
+    /// Nobody was asking.
+    NoQuestion,
+    /// The peer has not joined.
+    NotJoined,
+}
+
+impl Failure {
+    /// The exit code of a one-shot command that fails so.
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        use crate::message::refusal::Code;
+        match self {
+            Failure::NoServer | Failure::NoSource(_) => exit::UNREACHABLE,
+            Failure::NotFound(_) => exit::NOT_FOUND,
+            Failure::Protocol(_) => exit::PROTOCOL,
+            Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) => exit::LOCAL,
+            Failure::Unknown(_) | Failure::Wrong(_) | Failure::SearchFirst | Failure::NoQuestion | Failure::NotJoined => exit::USAGE,
+            Failure::Refused(refusal) => match refusal.code {
+                Code::NotFound => exit::NOT_FOUND,
+                Code::Changed => exit::VERIFY,
+                Code::BadRequest | Code::Unsupported | Code::Version | Code::TooLarge => exit::PROTOCOL,
+                Code::Internal | Code::Io => exit::UNREACHABLE,
+                _ => exit::REFUSED,
+            },
+        }
+    }
+}
+
+/// What a person may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// The next command, from the menu.
+    Menu,
+    /// The next command.
+    Command,
+    /// An address.
+    Ip,
+    /// A port.
+    Port,
+    /// A folder.
+    Folder,
+    /// A file name.
+    Name,
+}
+
+/// What a node has to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// The server: a JOIN is complete. The names each follow a space.
+    Joined {
+        /// Who.
+        who: SocketAddr,
+        /// ` a.mp4 b.mp4`.
+        names: String,
+    },
+    /// The server: a SEARCH.
+    Asked {
+        /// By whom.
+        who: SocketAddr,
+        /// For what.
+        name: FileName,
+    },
+    /// A port is open.
+    Listening(SocketAddr),
+    /// A port is not.
+    PortFailed {
+        /// Which.
+        at: SocketAddr,
+        /// In the words of the system.
+        why: String,
+    },
+    /// The peer: JOIN_OK has come.
+    IAm {
+        /// Its address.
+        me: SocketAddr,
+        /// ` a.mp4 b.mp4`.
+        names: String,
+    },
+    /// An answer to SEARCH.
+    Found {
+        /// What was searched.
+        name: FileName,
+        /// Who has it.
+        holders: Vec<Holder>,
+    },
+    /// One page of PEERS.
+    Peers(Vec<Present>),
+    /// One page of LS.
+    Files {
+        /// Whose.
+        peer: SocketAddr,
+        /// What.
+        files: Vec<FileEntry>,
+    },
+    /// LEAVE_OK has come.
+    Left,
+    /// A download has begun, or goes on.
+    Begun {
+        /// Which file.
+        name: FileName,
+        /// From whom.
+        from: SocketAddr,
+        /// How many bytes are there already.
+        held: u64,
+        /// Of how many.
+        size: u64,
+    },
+    /// How far a download is.
+    Progress {
+        /// Which file.
+        name: FileName,
+        /// How many bytes are there.
+        held: u64,
+        /// Of how many.
+        size: u64,
+    },
+    /// A download waits.
+    Stalled {
+        /// Which file.
+        name: FileName,
+        /// For what.
+        why: Stall,
+    },
+    /// A download is done.
+    Saved {
+        /// Which file.
+        name: FileName,
+        /// Into which folder, as it was given.
+        folder: String,
+        /// Its bytes.
+        size: u64,
+        /// From whom.
+        from: SocketAddr,
+    },
+    /// The same file was there already.
+    Same {
+        /// Which file.
+        name: FileName,
+    },
+    /// The file at the source is another one now; the download begins anew.
+    Restarted(FileName),
+    /// A command, or a download, came to nothing.
+    Failed(Failure),
+    /// The server is away; it will be tried again.
+    ServerLost {
+        /// Which one.
+        server: SocketAddr,
+        /// In words.
+        why: String,
+    },
+    /// The server is there again.
+    ServerFound(SocketAddr),
+    /// May `who` have `name`?
+    Consent {
+        /// Who asks.
+        who: SocketAddr,
+        /// For what.
+        name: FileName,
+    },
+    /// Too late to answer the question for `name`.
+    ConsentExpired(FileName),
+    /// Something is asked of the person.
+    Prompt(Prompt),
+    /// The list of commands.
+    Help,
+}

@@ -1,0 +1,83 @@
+//! stdin, read without ever waiting for it, and the terminal's manners.
+//!
+//! The file is shared with the shell that started us, so it is not made non-blocking; it is asked before each read.
+
+use std::io;
+use std::os::fd::AsFd as _;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+
+/// What a read came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// Nothing now.
+    None,
+    /// These bytes.
+    Some(Vec<u8>),
+    /// There will be no more.
+    End,
+}
+
+/// Reads what stdin has now, a page at the most.
+#[must_use]
+pub fn read() -> Keys {
+    let stdin = io::stdin();
+    let mut files = [PollFd::new(&stdin, PollFlags::IN)];
+    match poll(&mut files, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+        Ok(0) | Err(_) => return Keys::None,
+        Ok(_) => {}
+    }
+    let mut bytes = vec![0; 4_096];
+    match rustix::io::read(stdin.as_fd(), &mut bytes[..]) {
+        Ok(0) => Keys::End,
+        Ok(count) => {
+            bytes.truncate(count);
+            Keys::Some(bytes)
+        }
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Keys::None,
+        Err(_) => Keys::End,
+    }
+}
+
+/// True when a person sits at stdin.
+#[must_use]
+pub fn is_terminal() -> bool {
+    isatty(io::stdin())
+}
+
+/// True when a person looks at stderr.
+#[must_use]
+pub fn is_watched() -> bool {
+    isatty(io::stderr())
+}
+
+/// How many columns the terminal behind stderr has.
+#[must_use]
+pub fn columns() -> usize {
+    tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col))
+}
+
+/// The terminal with its own line editing switched off, until this is dropped.
+pub struct RawMode(Termios);
+
+impl RawMode {
+    /// Switches it off. Ctrl-C still interrupts; Ctrl-Z would leave the shell with such a terminal, so it is a key like others.
+    ///
+    /// # Errors
+    /// When stdin is no terminal.
+    pub fn begin() -> io::Result<RawMode> {
+        let before = tcgetattr(io::stdin())?;
+        let mut raw = before.clone();
+        raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN;
+        raw.special_codes[SpecialCodeIndex::VSUSP] = 0;
+        tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
+        Ok(RawMode(before))
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}

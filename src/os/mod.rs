@@ -1,0 +1,13 @@
+//! The machine we run on, and the only place that knows it: sockets and signals by mio, folders and maps, the terminal, the clock, chance.
+//!
+//! Everything here keeps a trait of a layer below, so that all above runs as well over something simulated. The only `unsafe` of the crate is here, each
+//! with its reason.
+
+pub mod folder;
+pub mod keyboard;
+pub mod mapped;
+pub mod output;
+pub mod part_file;
+pub mod pipe;
+pub mod sockets;
+pub mod system;

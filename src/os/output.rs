@@ -1,0 +1,135 @@
+//! stdout and stderr, through buffers that are bounded and never wait: a pipe that nobody reads must not freeze a server, and one that was closed must not
+//! end it. What finds no room is dropped whole line by whole line, and counted.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::message::limits;
+
+/// A write of this size never waits once the file says that it takes something: it is what a pipe promises.
+const STEP: usize = 4_096;
+/// Written in one go, so that a turn stays short.
+const MOST: usize = 256 << 10;
+/// How long a reader may take nothing before the last lines are given up at the end of the process.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Which file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdio {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// One of the two, shared by the console and the log.
+#[derive(Clone)]
+pub struct Output(Arc<Mutex<Buffer>>);
+
+struct Buffer {
+    to: Stdio,
+    waiting: VecDeque<u8>,
+    most: usize,
+    dropped: u64,
+    closed: bool,
+}
+
+impl Output {
+    /// Opens one of the two; `lossless` for a program whose whole purpose is this output.
+    #[must_use]
+    pub fn new(to: Stdio, lossless: bool) -> Output {
+        let most = if lossless { usize::MAX } else { limits::OUTPUT_BYTES };
+        Output(Arc::new(Mutex::new(Buffer { to, waiting: VecDeque::new(), most, dropped: 0, closed: false })))
+    }
+
+    /// Adds bytes, all or none.
+    pub fn put(&self, bytes: &[u8]) {
+        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.closed {
+            return;
+        }
+        if buffer.waiting.len().saturating_add(bytes.len()) > buffer.most {
+            buffer.dropped += 1;
+            return;
+        }
+        buffer.waiting.extend(bytes);
+    }
+
+    /// Writes what can be written now. True when something is left.
+    pub fn flush(&self) -> bool {
+        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = 0;
+        while !buffer.waiting.is_empty() && written < MOST {
+            match buffer.step(Duration::ZERO) {
+                0 => break,
+                count => written += count,
+            }
+        }
+        !buffer.waiting.is_empty()
+    }
+
+    /// Writes what is left before the process ends, as long as somebody reads.
+    pub fn close(&self) {
+        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut moved = Instant::now();
+        while !buffer.waiting.is_empty() && moved.elapsed() < PATIENCE {
+            if buffer.step(Duration::from_millis(50)) > 0 {
+                moved = Instant::now();
+            }
+        }
+    }
+}
+
+impl Buffer {
+    /// One write, if the file takes one within `wait`.
+    fn step(&mut self, wait: Duration) -> usize {
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let file = match self.to {
+            Stdio::Out => stdout.as_fd(),
+            Stdio::Err => stderr.as_fd(),
+        };
+        let mut files = [PollFd::new(&file, PollFlags::OUT)];
+        let wait = Timespec { tv_sec: 0, tv_nsec: i64::try_from(wait.as_nanos()).unwrap_or(0) };
+        match poll(&mut files, Some(&wait)) {
+            Ok(0) | Err(_) => return 0,
+            Ok(_) => {}
+        }
+        let (front, _) = self.waiting.as_slices();
+        match rustix::io::write(file, &front[..front.len().min(STEP)]) {
+            Ok(count) => {
+                self.waiting.drain(..count);
+                if self.waiting.is_empty() {
+                    self.waiting.shrink_to(STEP);
+                    let dropped = std::mem::take(&mut self.dropped);
+                    if dropped > 0 {
+                        log::warn!("{dropped} lines of {:?} found no reader in time and were dropped", self.to);
+                    }
+                }
+                count
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => 0,
+            Err(_) => {
+                // Nobody will ever read it: this output ends, the process does not.
+                self.closed = true;
+                self.waiting = VecDeque::new();
+                0
+            }
+        }
+    }
+}
+
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! TCP by mio: the real network, its clock and its signals.
+
+use std::io::{self, Read, Write as _};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::AsRawFd as _;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::flow::ends::RawWrite;
+use crate::host::net::{Net, Ready, Stream};
+use crate::message::limits;
+use crate::os::system;
+
+const PORT: Token = Token(usize::MAX - 1);
+const SIGNALS: Token = Token(usize::MAX - 2);
+const STDIN: Token = Token(usize::MAX - 3);
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1_024;
+
+/// The real network.
+pub struct Sockets {
+    poll: Poll,
+    events: Events,
+    signals: Signals,
+    port: Option<TcpListener>,
+}
+
+/// One connection.
+pub struct Tcp(TcpStream);
+
+impl Sockets {
+    /// A network with no port open, which reports SIGINT, SIGTERM and SIGHUP.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn new() -> io::Result<Sockets> {
+        let poll = Poll::new()?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        Ok(Sockets { poll, events: Events::with_capacity(EVENTS), signals, port: None })
+    }
+
+    /// Reports when stdin has something. False for a file, which always has.
+    #[must_use]
+    pub fn watch_stdin(&mut self) -> bool {
+        let stdin = io::stdin().as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&stdin), STDIN, Interest::READABLE).is_ok()
+    }
+}
+
+impl Net for Sockets {
+    type Stream = Tcp;
+
+    fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, most) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in &self.events {
+            match event.token() {
+                PORT => ready.push(Ready::Port),
+                STDIN => ready.push(Ready::Console),
+                SIGNALS => {
+                    for signal in self.signals.pending() {
+                        ready.push(Ready::Stop(signal == SIGINT));
+                    }
+                }
+                Token(link) => {
+                    let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+                    let writable = event.is_writable() || event.is_write_closed() || event.is_error();
+                    ready.push(Ready::Link { link, readable, writable });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        system::random()
+    }
+
+    fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr> {
+        if let Some(mut old) = self.port.take() {
+            self.poll.registry().deregister(&mut old)?;
+        }
+        let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if at.ip().is_unspecified() && at.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&at.into())?;
+        socket.listen(limits::BACKLOG)?;
+        let mut port = TcpListener::from_std(socket.into());
+        self.poll.registry().register(&mut port, PORT, Interest::READABLE)?;
+        let at = port.local_addr()?;
+        self.port = Some(port);
+        Ok(at)
+    }
+
+    fn accept(&mut self) -> io::Result<(Tcp, SocketAddr)> {
+        let Some(port) = &self.port else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let (stream, from) = port.accept()?;
+        // Answers are small and should leave at once; long bodies fill their packets anyway.
+        let _ = stream.set_nodelay(true);
+        Ok((Tcp(stream), SocketAddr::new(from.ip().to_canonical(), from.port())))
+    }
+
+    fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> io::Result<Tcp> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if let Some(ip) = bind {
+            // From another address it works as well; the server then sees that one.
+            if let Err(error) = socket.bind(&SocketAddr::new(ip, 0).into()) {
+                log::debug!("cannot connect from {ip}: {error}");
+            }
+        }
+        let _ = socket.set_tcp_nodelay(true);
+        match socket.connect(&to.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Tcp(TcpStream::from_std(socket.into())))
+    }
+
+    fn watch(&mut self, stream: &mut Tcp, link: usize) -> io::Result<()> {
+        self.poll.registry().register(&mut stream.0, Token(link), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn established(&mut self, stream: &mut Tcp) -> io::Result<bool> {
+        if let Some(error) = stream.0.take_error()? {
+            return Err(error);
+        }
+        match stream.0.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn forget(&mut self, mut stream: Tcp) {
+        let _ = self.poll.registry().deregister(&mut stream.0);
+    }
+}
+
+impl Read for Tcp {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl RawWrite for Tcp {
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {
+        // SAFETY: the kernel alone reads these bytes; where the map no longer has any it says EFAULT, so nothing is asked of the memory here.
+        let written = unsafe { libc::write(self.0.as_raw_fd(), start.cast(), length) };
+        usize::try_from(written).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl Stream for Tcp {
+    fn end_writing(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+}

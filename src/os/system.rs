@@ -1,0 +1,41 @@
+//! Small facts of the machine: chance, limits, names of hosts.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::message::limits;
+
+/// Sixteen bytes that nobody can guess.
+#[must_use]
+pub fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let mut have = 0;
+    while have < bytes.len() {
+        // Before the kernel's pool is filled this waits, once, at boot; later it never fails.
+        match rustix::rand::getrandom(&mut bytes[have..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => have += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    bytes
+}
+
+/// Allows as many open files as the system lets us have, and returns how many links that is.
+#[must_use]
+pub fn raise_link_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let now = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
+    usize::try_from(now.saturating_sub(limits::SPARE_DESCRIPTORS)).unwrap_or(usize::MAX).max(16)
+}
+
+/// All addresses of `HOST:PORT`. It may ask a name server, so it is called before the loop begins.
+///
+/// # Errors
+/// In words.
+pub fn resolve(host: &str) -> Result<Vec<SocketAddr>, String> {
+    let addresses: Vec<SocketAddr> = host.to_socket_addrs().map_err(|error| error.to_string())?.collect();
+    if addresses.is_empty() { Err("no address".into()) } else { Ok(addresses) }
+}

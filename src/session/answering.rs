@@ -1,0 +1,267 @@
+//! The side that answers.
+//!
+//! ```text
+//!   accept --> Sniffing --'{'--> Open(native) --hello--> (opened) --requests--> ...
+//!                  |                                                   |
+//!                  '--'GET '--> Open(http) --requests--> ...           '--nonsense--> Over: last words are sent, then it ends
+//!                  '--else----> Over
+//! ```
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::flow::inbox::Inbox;
+use crate::flow::outbox::Outbox;
+use crate::library::Opened;
+use crate::message::limits;
+use crate::message::name::FileName;
+use crate::message::range::ByteRange;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::reply::{Reply, Waiting};
+use crate::message::request::Request;
+use crate::session::sending::{Sending, Sent};
+use crate::wire::dialect::{Broken, Delivery, Dialect, Heard};
+use crate::wire::native::Welcome;
+use crate::wire::sniff::{self, Language};
+use crate::wire::{Decoded, Role};
+
+/// What this side says of itself, the same on every link.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Server or peer.
+    pub role: Role,
+    /// How often it wants to hear something.
+    pub heartbeat: Duration,
+}
+
+/// One link on which this side answers.
+pub struct Answering {
+    terms: Terms,
+    from: SocketAddr,
+    nonce: String,
+    state: State,
+    /// When the first byte of a head came whose last has not.
+    head_since: Instant,
+    sends: VecDeque<Sending>,
+}
+
+enum State {
+    Sniffing,
+    Open { dialect: Dialect, greeted: bool, listens_on: Option<u16> },
+    Over,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// More bytes are needed, or answers must be taken first.
+    Wait,
+    /// A request to be answered under this id.
+    Asked(Option<u64>, Request),
+    /// Nothing to do for this one; there may be another.
+    Again,
+}
+
+impl Answering {
+    /// A link from `from` that was just accepted.
+    #[must_use]
+    pub fn new(terms: Terms, from: SocketAddr, nonce: String, now: Instant) -> Answering {
+        Answering { terms, from, nonce, state: State::Sniffing, head_since: now, sends: VecDeque::new() }
+    }
+
+    /// Who asks, for a person's consent: the port is what the asker says of itself.
+    #[must_use]
+    pub fn asker(&self) -> SocketAddr {
+        match &self.state {
+            State::Open { listens_on: Some(port), .. } => SocketAddr::new(self.from.ip(), *port),
+            State::Open { dialect, .. } if !dialect.can_wait() => SocketAddr::new(self.from.ip(), 0),
+            _ => self.from,
+        }
+    }
+
+    /// Takes the next step; wrong requests are refused on the way.
+    pub fn step(&mut self, inbox: &mut Inbox, outbox: &mut Outbox) -> Step {
+        if outbox.memory_waiting() > limits::HIGH_WATER {
+            return Step::Wait;
+        }
+        match &mut self.state {
+            State::Sniffing => self.sniff(inbox),
+            State::Over => {
+                inbox.consume(usize::MAX);
+                Step::Wait
+            }
+            State::Open { dialect, greeted, listens_on } => {
+                let heard = outbox.memory().with(|out| dialect.read(inbox.head(), out));
+                match heard {
+                    Ok(Decoded::Partial) => {
+                        if dialect.has_ended() {
+                            self.state = State::Over;
+                        }
+                        Step::Wait
+                    }
+                    Err(Broken) => {
+                        self.state = State::Over;
+                        Step::Wait
+                    }
+                    Ok(Decoded::Whole { item, used }) => {
+                        inbox.consume(used);
+                        match item {
+                            Heard::Nothing => Step::Again,
+                            Heard::Hello(hello) => {
+                                (*greeted, *listens_on) = (true, hello.peer);
+                                let welcome = welcome(self.terms, self.from);
+                                outbox.memory().with(|out| dialect.welcome(&welcome, &self.nonce, out));
+                                Step::Again
+                            }
+                            Heard::Asked { id, request: Ok(request) } => {
+                                *greeted = true;
+                                Step::Asked(id, request)
+                            }
+                            Heard::Asked { id, request: Err(refusal) } => {
+                                outbox.memory().with(|out| dialect.refuse(id, &refusal, out));
+                                Step::Again
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn sniff(&mut self, inbox: &Inbox) -> Step {
+        let dialect = match sniff::sniff(inbox.head()) {
+            Language::Unclear => return Step::Wait,
+            Language::Native => Dialect::native(self.terms.role),
+            Language::Http => Dialect::http(self.terms.role),
+            Language::Unknown => {
+                self.state = State::Over;
+                return Step::Again;
+            }
+        };
+        self.state = State::Open { dialect, greeted: false, listens_on: None };
+        Step::Again
+    }
+
+    /// Answers.
+    pub fn reply(&mut self, id: Option<u64>, reply: &Reply, outbox: &mut Outbox) {
+        if let State::Open { dialect, .. } = &mut self.state {
+            outbox.memory().with(|out| dialect.reply(id, reply, out));
+        }
+    }
+
+    /// Says no.
+    pub fn refuse(&mut self, id: Option<u64>, refusal: &Refusal, outbox: &mut Outbox) {
+        if let State::Open { dialect, .. } = &mut self.state {
+            outbox.memory().with(|out| dialect.refuse(id, refusal, out));
+        }
+    }
+
+    /// Says that an answer has to wait.
+    pub fn waiting(&mut self, id: Option<u64>, waiting: Waiting, outbox: &mut Outbox) {
+        if let State::Open { dialect, .. } = &mut self.state {
+            outbox.memory().with(|out| dialect.waiting(id, waiting, out));
+        }
+    }
+
+    /// True when the asker can be told that it has to wait.
+    #[must_use]
+    pub fn can_wait(&self) -> bool {
+        matches!(&self.state, State::Open { dialect, .. } if dialect.can_wait())
+    }
+
+    /// Begins to send a file; its bytes go out as [`Answering::feed`] is called. `range` is what a piecewise dialect asked for.
+    pub fn send(&mut self, ticket: u64, id: Option<u64>, name: &FileName, opened: Opened, range: ByteRange, outbox: &mut Outbox) {
+        let State::Open { dialect, .. } = &mut self.state else { return };
+        let Opened { source, size, tag } = opened;
+        let sending = match outbox.memory().with(|out| dialect.begin(name, size, tag, out)) {
+            Delivery::Pieces => Sending::pieces(ticket, id, name.clone(), source, size, tag, range),
+            Delivery::Stream(range) => {
+                outbox.push_file(source, range);
+                Sending::stream(ticket)
+            }
+            Delivery::Done => Sending::stream(ticket),
+        };
+        self.sends.push_back(sending);
+    }
+
+    /// Hands the outbox what it has room for, and returns the uploads that are over.
+    pub fn feed(&mut self, outbox: &mut Outbox) -> Vec<u64> {
+        let State::Open { dialect, .. } = &mut self.state else { return self.drop_sends() };
+        let mut over = Vec::new();
+        while let Some(sending) = self.sends.front_mut() {
+            match sending.feed(dialect, outbox) {
+                Sent::More => break,
+                Sent::All => {
+                    over.push(sending.ticket());
+                    self.sends.pop_front();
+                }
+            }
+        }
+        over
+    }
+
+    /// Drops what is left of the FETCH with this id. Its ticket, when it was under way.
+    pub fn cancel(&mut self, fetch: u64, outbox: &mut Outbox) -> Option<u64> {
+        let place = self.sends.iter().position(|sending| sending.answers(fetch))?;
+        let sending = self.sends.remove(place)?;
+        if sending.is_unfinished() {
+            self.refuse(Some(fetch), &Refusal::new(Code::Cancelled, "as asked"), outbox);
+        }
+        Some(sending.ticket())
+    }
+
+    /// All uploads of a link that ends.
+    pub fn drop_sends(&mut self) -> Vec<u64> {
+        self.sends.drain(..).map(|sending| sending.ticket()).collect()
+    }
+
+    /// How many uploads are under way.
+    #[must_use]
+    pub fn sends(&self) -> usize {
+        self.sends.len()
+    }
+
+    /// True when nothing more will be said: the link ends once its last words are out.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match &self.state {
+            State::Over => true,
+            State::Open { dialect, .. } => dialect.has_ended() && self.sends.is_empty(),
+            State::Sniffing => false,
+        }
+    }
+
+    /// When the bytes of a half-received head must be whole; to be asked after each step that waits.
+    pub fn head_deadline(&mut self, inbox: &Inbox, now: Instant) -> Option<Instant> {
+        let greeted = matches!(self.state, State::Open { greeted: true, .. });
+        if !greeted {
+            return Some(self.head_since + limits::OPENING);
+        }
+        if inbox.head().is_empty() || self.waits_for_us() {
+            self.head_since = now;
+            return None;
+        }
+        Some(self.head_since + limits::HEAD)
+    }
+
+    /// True while a request that came after an unanswered one rightly stays unread.
+    fn waits_for_us(&self) -> bool {
+        matches!(&self.state, State::Open { dialect: Dialect::Http(http), .. } if http.is_busy()) || !self.sends.is_empty()
+    }
+
+    /// How long the link may be silent.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        if self.can_wait() { self.terms.heartbeat * 5 / 2 } else { limits::HTTP_IDLE }
+    }
+}
+
+fn welcome(terms: Terms, from: SocketAddr) -> Welcome {
+    let max_head = match terms.role {
+        Role::Server => limits::JOIN_BYTES,
+        Role::Peer => limits::HEAD_BYTES,
+    };
+    let heartbeat_ms = u64::try_from(terms.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
+    Welcome { role: terms.role, you: Some(from), heartbeat_ms, max_head }
+}

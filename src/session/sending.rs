@@ -1,0 +1,102 @@
+//! One upload on one link: pieces with a head each, or one long run of bytes that is already in the outbox.
+
+use crate::flow::ends::SourceRef;
+use crate::flow::outbox::Outbox;
+use crate::message::limits;
+use crate::message::name::FileName;
+use crate::message::range::ByteRange;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::reply::Piece;
+use crate::message::version::Tag;
+use crate::wire::dialect::Dialect;
+
+/// An upload under way.
+pub struct Sending {
+    ticket: u64,
+    shape: Shape,
+}
+
+enum Shape {
+    Pieces(Box<Pieces>),
+    Stream,
+}
+
+struct Pieces {
+    id: Option<u64>,
+    name: FileName,
+    source: SourceRef,
+    size: u64,
+    tag: Tag,
+    left: ByteRange,
+    begun: bool,
+}
+
+/// Whether an upload goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Bytes are left to send.
+    More,
+    /// All is out.
+    All,
+}
+
+impl Sending {
+    /// An upload in pieces.
+    pub fn pieces(ticket: u64, id: Option<u64>, name: FileName, source: SourceRef, size: u64, tag: Tag, left: ByteRange) -> Sending {
+        Sending { ticket, shape: Shape::Pieces(Box::new(Pieces { id, name, source, size, tag, left, begun: false })) }
+    }
+
+    /// An upload whose bytes are in the outbox.
+    pub fn stream(ticket: u64) -> Sending {
+        Sending { ticket, shape: Shape::Stream }
+    }
+
+    /// By which the uploads of this process tell it apart.
+    pub fn ticket(&self) -> u64 {
+        self.ticket
+    }
+
+    /// True when it answers the FETCH with this id.
+    pub fn answers(&self, fetch: u64) -> bool {
+        matches!(&self.shape, Shape::Pieces(pieces) if pieces.id == Some(fetch))
+    }
+
+    /// True when a piece is left to send.
+    pub fn is_unfinished(&self) -> bool {
+        matches!(&self.shape, Shape::Pieces(pieces) if !pieces.begun || !pieces.left.is_empty())
+    }
+
+    /// Puts the next piece into the outbox when it has room for one.
+    pub fn feed(&mut self, dialect: &mut Dialect, outbox: &mut Outbox) -> Sent {
+        if let Shape::Pieces(pieces) = &mut self.shape {
+            // Two pieces in the outbox keep the socket busy; more would only make a change of mind dearer.
+            while outbox.file_waiting() < limits::BODY_BYTES && (!pieces.begun || !pieces.left.is_empty()) {
+                if !pieces.next(dialect, outbox) {
+                    return Sent::All;
+                }
+            }
+            if !pieces.left.is_empty() {
+                return Sent::More;
+            }
+        }
+        if outbox.file_waiting() == 0 { Sent::All } else { Sent::More }
+    }
+}
+
+impl Pieces {
+    /// One piece more. False when the file is no longer the same: the asker was told.
+    fn next(&mut self, dialect: &mut Dialect, outbox: &mut Outbox) -> bool {
+        if !self.source.is_same() {
+            let refusal = Refusal::new(Code::Changed, "the file has changed while it was sent");
+            outbox.memory().with(|out| dialect.refuse(self.id, &refusal, out));
+            return false;
+        }
+        let range = self.left.take(limits::BODY_BYTES);
+        self.begun = true;
+        let (from, length, more) = (range.start(), range.length(), !self.left.is_empty());
+        let piece = Piece { name: self.name.clone(), size: self.size, tag: self.tag, from, length, more };
+        outbox.memory().with(|out| dialect.piece(self.id, piece, out));
+        outbox.push_file(self.source.clone(), range);
+        true
+    }
+}

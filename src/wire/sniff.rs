@@ -1,0 +1,58 @@
+//! Which language a link speaks, told from its first bytes alone.
+
+/// What the first bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// Too few bytes to tell.
+    Unclear,
+    /// JSON lines, section 3 of PROTOCOL.md.
+    Native,
+    /// A method of HTTP.
+    Http,
+    /// Neither.
+    Unknown,
+}
+
+const METHODS: [&[u8]; 9] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT "];
+
+/// Classifies `first`, the first bytes of a link.
+#[must_use]
+pub fn sniff(first: &[u8]) -> Language {
+    match first.first() {
+        None => return Language::Unclear,
+        Some(b'{') => return Language::Native,
+        Some(_) => {}
+    }
+    for method in METHODS {
+        if first.starts_with(method) {
+            return Language::Http;
+        }
+        if method.starts_with(first) {
+            return Language::Unclear;
+        }
+    }
+    Language::Unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_language_is_told_as_soon_as_its_first_bytes_allow() {
+        let cases: [(&[u8], Language); 9] = [
+            (b"", Language::Unclear),
+            (b"{", Language::Native),
+            (b"G", Language::Unclear),
+            (b"GET", Language::Unclear),
+            (b"GET ", Language::Http),
+            (b"P", Language::Unclear),
+            (b"PUSH", Language::Unknown),
+            (b"GETX", Language::Unknown),
+            (b"\x16\x03\x01", Language::Unknown),
+        ];
+        for (first, language) in cases {
+            assert_eq!(sniff(first), language, "{first:?}");
+        }
+    }
+}
