@@ -1247,7 +1247,7 @@ def join_twice(run):
     demand(holders(link, file["name"]) == {joined["you"]: 3}, "not the last one counts")
 
 
-@check("JOIN / roots are ignored, sizes to 2^53-1")
+@check("JOIN / roots are passed on, sizes to 2^53-1")
 def join_sizes(run):
     files = [new_file(run, size) for size in (0, 1, 2**31, 2**32, 2**40 + 1, MAX_INT)]
     files[0]["root"], files[1]["root"], files[2]["unknown"] = None, "ab" * 32, [1]
@@ -1255,7 +1255,7 @@ def join_sizes(run):
     for file in files:
         found = search(link, file["name"])
         demand(len(found) == 1 and found[0]["size"] == file["size"], f"size {file['size']} gives {short(found)}")
-        demand(found[0].get("root") is None, "this version never sends a root")
+        demand(found[0].get("root") == file.get("root"), f"root {file.get('root')} gives {short(found)}")
 
 
 @check("JOIN / in parts is invisible until the last part")

@@ -38,7 +38,7 @@ pub fn objects(report: &Report) -> Vec<Value> {
         Report::Failed(failure) => {
             let code = match failure {
                 Failure::Refused(refusal) => refusal.code.word(),
-                Failure::NoServer | Failure::NoSource(_) => "unreachable",
+                Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => "unreachable",
                 Failure::NotFound(_) => "not_found",
                 Failure::Protocol(_) => "protocol",
                 Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) => "local",

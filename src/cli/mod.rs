@@ -12,7 +12,8 @@ use std::io::IsTerminal as _;
 use cardume::host::net::Console as _;
 use cardume::host::turn::{Host, Speed};
 use cardume::node::Node;
-use cardume::node::report::exit;
+use cardume::node::lines::{self, Lang};
+use cardume::node::report::{Failure, exit};
 use cardume::os::output::{Output, Stdio};
 use cardume::os::sockets::Sockets;
 use cardume::os::system;
@@ -26,18 +27,44 @@ pub fn run() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { exit::USAGE } else { exit::DONE };
+            return misread(&error);
         }
     };
     let outputs = Outputs { out: Output::new(Stdio::Out, cli.is_one_shot()), err: Output::new(Stdio::Err, false) };
     begin_log(outputs.err.clone());
+    let lang = cli.lang();
     match carry_out(cli, &outputs) {
         Ok(code) => code,
-        Err(Stop { code, text }) => {
-            outputs.err.put(format!("cardume: {text}\n").as_bytes());
+        Err(stop) => {
+            outputs.err.put(format!("cardume: {}\n", stop.text(lang)).as_bytes());
             outputs.err.close();
-            code
+            stop.code()
+        }
+    }
+}
+
+/// Help and version as they are; what is wrong in one line.
+fn misread(error: &clap::Error) -> i32 {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match error.kind() {
+        DisplayHelp | DisplayVersion => {
+            let _ = error.print();
+            exit::DONE
+        }
+        DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            exit::USAGE
+        }
+        _ => {
+            let text = error.to_string();
+            let what: Vec<&str> =
+                text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")).filter(|line| !line.is_empty()).collect();
+            let what = what.join(" ");
+            let what = what.trim_start_matches("error: ").trim_end_matches("For more information, try '--help'.").trim_end();
+            let err = Output::new(Stdio::Err, false);
+            err.put(format!("cardume: {what} (cardume --help says more)\n").as_bytes());
+            err.close();
+            exit::USAGE
         }
     }
 }
@@ -49,14 +76,30 @@ struct Outputs {
 }
 
 /// Why the program can't even begin.
-struct Stop {
-    code: i32,
-    text: String,
+enum Stop {
+    /// Something of the kinds that can happen later too.
+    Failure(Failure),
+    /// Anything else, with its code.
+    Other(i32, String),
 }
 
 impl Stop {
     fn new(code: i32, text: impl Into<String>) -> Stop {
-        Stop { code, text: text.into() }
+        Stop::Other(code, text.into())
+    }
+
+    fn code(&self) -> i32 {
+        match self {
+            Stop::Failure(failure) => failure.code(),
+            Stop::Other(code, _) => *code,
+        }
+    }
+
+    fn text(&self, lang: Lang) -> String {
+        match self {
+            Stop::Failure(failure) => lines::failed(failure, lang),
+            Stop::Other(_, text) => text.clone(),
+        }
     }
 }
 
@@ -77,7 +120,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
             let typed = std::io::stdin().is_terminal();
             let style = if typed { Style::Typed } else { Style::Piped };
             let speed = args.speed();
-            let node = setup::peer(args, typed)?;
+            let node = setup::peer(&args, typed)?;
             plug_in(node, Console::new(style, lang, outputs), speed, true)
         }
         Verb::Completions { shell } => {
@@ -96,7 +139,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
         Verb::Get(args) => {
             let (json, speed) = (args.ask.json, Speed { down: args.download_limit, ..Speed::default() });
             let to_stdout = args.goes_to_stdout();
-            let node = setup::get(args)?;
+            let node = setup::get(&args)?;
             let style = match (json, to_stdout) {
                 (true, true) => return Err(Stop::new(exit::USAGE, "--json and -o - both want stdout")),
                 (true, false) => Style::Json,
@@ -108,7 +151,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
     }
 }
 
-fn one_shot(node: impl Node, json: bool, lang: cardume::node::lines::Lang, outputs: &Outputs, speed: Speed) -> Result<i32, Stop> {
+fn one_shot(node: impl Node, json: bool, lang: Lang, outputs: &Outputs, speed: Speed) -> Result<i32, Stop> {
     let style = if json { Style::Json } else { Style::OneShot };
     plug_in(node, Console::new(style, lang, outputs), speed, false)
 }

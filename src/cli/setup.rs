@@ -14,7 +14,7 @@ use cardume::node::peer::desk::Command;
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
 use cardume::node::peer::{OpenFolder, Peer, PeerOptions, Task};
-use cardume::node::report::exit;
+use cardume::node::report::{Failure, exit};
 use cardume::node::server::{Server, ServerOptions};
 use cardume::os::folder::Folder;
 use cardume::os::part_file::Allocate;
@@ -65,7 +65,7 @@ fn ask(prompt: &str) -> Result<String, Stop> {
 }
 
 /// A peer that joins at once, or waits for a person to do so.
-pub fn peer(args: Box<PeerArgs>, typed: bool) -> Result<Peer, Stop> {
+pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Stop> {
     let task = args.listen.map_or(Task::Menu, |listen| Task::Serve { listen });
     let accept = match args.accept {
         AcceptArg::Always => Accept::Always,
@@ -105,7 +105,7 @@ fn once(command: Command, ask: &AskArgs) -> Result<Peer, Stop> {
 }
 
 /// Seed 000 §5f: DOWNLOAD, once.
-pub fn get(args: Box<GetArgs>) -> Result<Peer, Stop> {
+pub fn get(args: &GetArgs) -> Result<Peer, Stop> {
     let name = name(&args.name)?;
     let (folder, target) = match args.output.as_deref() {
         None => (args.folder.clone(), Target::Folder),
@@ -130,7 +130,7 @@ pub fn get(args: Box<GetArgs>) -> Result<Peer, Stop> {
 /// The folder and the name of `-o FILE`.
 fn output(file: &str) -> Result<(String, Target), Stop> {
     let path = Path::new(file);
-    let wrong = || Stop::new(exit::LOCAL, format!("{file}: is no file name"));
+    let wrong = || Stop::Failure(Failure::Disk(format!("{file}: {}", DriveError::Taken)));
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(wrong)?;
     if file.ends_with('/') || path.is_dir() {
         return Err(wrong());
@@ -140,12 +140,12 @@ fn output(file: &str) -> Result<(String, Target), Stop> {
 }
 
 fn name(text: &str) -> Result<FileName, Stop> {
-    FileName::new(text).map_err(|why| Stop::new(exit::USAGE, format!("{}: a file name must not {why}", cardume::message::name::printable(text))))
+    FileName::new(text).map_err(|why| Stop::Failure(Failure::Name(text.to_owned(), why)))
 }
 
 fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, Stop> {
     let with_port = if server.parse::<IpAddr>().is_ok() || !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
-    let servers = system::resolve(&with_port).map_err(|why| Stop::new(exit::UNREACHABLE, format!("server {server}: {why}")))?;
+    let servers = system::resolve(&with_port).map_err(|why| Stop::Failure(Failure::NoHost(server.to_owned(), why)))?;
     Ok(PeerOptions { servers, ..without_server(task, folder) })
 }
 
@@ -177,7 +177,7 @@ fn opener(allocate: AllocateArg) -> OpenFolder {
 fn begin(options: PeerOptions) -> Result<Peer, Stop> {
     let folder = options.folder.clone();
     Peer::new(options).map_err(|error| match error {
-        DriveError::NoFolder => Stop::new(exit::LOCAL, format!("{folder}: no such folder")),
-        error => Stop::new(exit::LOCAL, format!("{folder}: {error}")),
+        DriveError::NoFolder => Stop::Failure(Failure::NoFolder(folder)),
+        error => Stop::Failure(Failure::Disk(format!("{folder}: {error}"))),
     })
 }

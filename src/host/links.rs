@@ -100,7 +100,7 @@ impl<S> Links<S> {
     }
 
     /// The next link that may have work to do.
-    pub fn next(&mut self) -> Option<LinkId> {
+    pub fn pop_runnable(&mut self) -> Option<LinkId> {
         while let Some(id) = self.runnable.pop_front() {
             if let Some(slot) = self.slots.get_mut(id.0) {
                 slot.queued = false;

@@ -205,7 +205,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             if budget == 0 {
                 return;
             }
-            let Some(id) = self.links.next() else { return };
+            let Some(id) = self.links.pop_runnable() else { return };
             let moved = self.visit(id, budget);
             budget = budget.saturating_sub(moved);
         }

@@ -231,12 +231,11 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn files(&self, who: MemberId, cursor: Option<&str>) -> Result<Page<FileEntry>, Refusal> {
         let owned = self.members.get(who.0).map_or(&[][..], |member| &member.files);
-        let file = |place: usize| {
-            let Owned { name, place } = owned[place];
-            let holding = &self.names.holders(name)[place as usize];
-            FileEntry { name: self.names.name(name), size: holding.size, root: holding.root }
+        let file = |owned: &Owned| {
+            let holding = &self.names.holders(owned.name)[owned.place as usize];
+            FileEntry { name: self.names.name(owned.name), size: holding.size, root: holding.root }
         };
-        pages::files(owned.len(), file, cursor)
+        pages::files(|start| owned.get(start..).unwrap_or_default().iter().map(file), cursor)
     }
 
     /// How many visible members there are.

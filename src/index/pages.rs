@@ -23,21 +23,20 @@ fn foreign() -> Refusal {
     Refusal::new(Code::BadRequest, "cursor is not one of ours")
 }
 
-/// One page of a list of `count` files, as many as one answer holds.
+/// One page of a list of files, as many as one answer holds; `from` gives the list from a place on.
 ///
 /// # Errors
 /// `bad_request` for a cursor that is not ours.
-pub fn files(count: usize, file: impl Fn(usize) -> FileEntry, cursor: Option<&str>) -> Result<Page<FileEntry>, Refusal> {
+pub fn files<I: Iterator<Item = FileEntry>>(from: impl FnOnce(usize) -> I, cursor: Option<&str>) -> Result<Page<FileEntry>, Refusal> {
     let start = cursor.map_or(Ok(0), number)?;
     let start = usize::try_from(start).unwrap_or(usize::MAX);
     let mut page = Page { entries: Vec::new(), cursor: None };
     let mut bytes = 0;
-    for place in start..count {
-        let file = file(place);
+    for file in from(start) {
         // A quote or a backslash takes two bytes; names hold no control characters, so nothing takes more.
         bytes += file.name.len() * 2 + ENTRY_FRAME;
         if page.entries.len() == limits::LIST_ENTRIES || bytes > limits::LIST_BYTES {
-            page.cursor = Some(place.to_string());
+            page.cursor = Some((start + page.entries.len()).to_string());
             break;
         }
         page.entries.push(file);

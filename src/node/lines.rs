@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::message::name::FileName;
+use crate::message::name::{BadName, FileName, printable};
 use crate::message::reply::Holder;
 use crate::node::report::{Failure, Prompt, Report, Stall};
 
@@ -95,7 +95,7 @@ fn note(report: &Report, lang: Lang) -> String {
     use Lang::{En, Es, Pt};
     match report {
         Report::Listening(at) => match lang {
-            Pt => format!("à escuta em {at}"),
+            Pt => format!("escutando em {at}"),
             Es => format!("a la escucha en {at}"),
             En => format!("listening on {at}"),
         },
@@ -105,7 +105,7 @@ fn note(report: &Report, lang: Lang) -> String {
             En => "left the network".into(),
         },
         Report::Begun { name, from, held: 0, .. } => match lang {
-            Pt => format!("{name}: vem de {from}"),
+            Pt => format!("{name}: baixando de {from}"),
             Es => format!("{name}: viene de {from}"),
             En => format!("{name}: coming from {from}"),
         },
@@ -125,7 +125,7 @@ fn note(report: &Report, lang: Lang) -> String {
             En => format!("{name}: has changed at its source, beginning anew"),
         },
         Report::ServerLost { server, why } => match lang {
-            Pt => format!("sem servidor em {server} ({why}); tento de novo"),
+            Pt => format!("sem servidor em {server} ({why}); tentando de novo"),
             Es => format!("sin servidor en {server} ({why}); lo intento otra vez"),
             En => format!("no server at {server} ({why}); trying again"),
         },
@@ -160,7 +160,7 @@ pub fn stalled(why: &Stall, lang: Lang) -> String {
         (Stall::Slot(place), Pt) => format!("na fila, lugar {place}"),
         (Stall::Slot(place), Es) => format!("en la cola, puesto {place}"),
         (Stall::Slot(place), En) => format!("in the queue, place {place}"),
-        (Stall::Source, Pt) => "origem perdida, tento de novo".into(),
+        (Stall::Source, Pt) => "origem perdida, tentando de novo".into(),
         (Stall::Source, Es) => "origen perdido, lo intento otra vez".into(),
         (Stall::Source, En) => "source lost, trying again".into(),
         (Stall::Silence, Pt) => "parado: nada chega".into(),
@@ -180,11 +180,20 @@ pub fn stalled(why: &Stall, lang: Lang) -> String {
 pub fn failed(failure: &Failure, lang: Lang) -> String {
     use Lang::{En, Es, Pt};
     match failure {
-        Failure::NoServer => match lang {
-            Pt => "não há servidor".into(),
-            Es => "no hay servidor".into(),
-            En => "there is no server".into(),
+        Failure::NoServer(at) => {
+            let at = at.map(|at| at.to_string()).unwrap_or_default();
+            match lang {
+                Pt => format!("nenhum servidor responde em {at}"),
+                Es => format!("ningún servidor responde en {at}"),
+                En => format!("no server answers at {at}"),
+            }
+        }
+        Failure::NoHost(host, why) => match lang {
+            Pt => format!("servidor {host}: endereço não encontrado ({why})"),
+            Es => format!("servidor {host}: dirección no encontrada ({why})"),
+            En => format!("server {host}: no such address ({why})"),
         },
+        Failure::Name(text, why) => format!("{}: {}", printable(text), bad_name(*why, lang)),
         Failure::Refused(refusal) => match lang {
             Pt => format!("recusado: {} ({})", refusal.text, refusal.code.word()),
             Es => format!("rechazado: {} ({})", refusal.text, refusal.code.word()),
@@ -248,6 +257,31 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
     }
 }
 
+/// Why a text is no file name.
+fn bad_name(why: BadName, lang: Lang) -> &'static str {
+    use Lang::{En, Es, Pt};
+    match (why, lang) {
+        (BadName::Empty, Pt) => "o nome de um arquivo não pode ser vazio",
+        (BadName::Empty, Es) => "el nombre de un archivo no puede estar vacío",
+        (BadName::Empty, En) => "a file name must not be empty",
+        (BadName::Long, Pt) => "o nome de um arquivo tem no máximo 255 bytes",
+        (BadName::Long, Es) => "el nombre de un archivo tiene como máximo 255 bytes",
+        (BadName::Long, En) => "a file name has at most 255 bytes",
+        (BadName::Dots, Pt) => "não é nome de arquivo",
+        (BadName::Dots, Es) => "no es nombre de archivo",
+        (BadName::Dots, En) => "is no file name",
+        (BadName::Separator, Pt) => "o nome de um arquivo não pode conter / nem \\",
+        (BadName::Separator, Es) => "el nombre de un archivo no puede contener / ni \\",
+        (BadName::Separator, En) => "a file name must not hold / or \\",
+        (BadName::Control | BadName::Direction, Pt) => "o nome de um arquivo não pode conter caracteres de controle",
+        (BadName::Control | BadName::Direction, Es) => "el nombre de un archivo no puede contener caracteres de control",
+        (BadName::Control | BadName::Direction, En) => "a file name must not hold control characters",
+        (BadName::Reserved, Pt) => "nomes que terminam em .part ou .part.json são reservados",
+        (BadName::Reserved, Es) => "los nombres que terminan en .part o .part.json están reservados",
+        (BadName::Reserved, En) => "names that end in .part or .part.json are reserved",
+    }
+}
+
 fn ask(prompt: Prompt, lang: Lang) -> &'static str {
     use Lang::{En, Es, Pt};
     match (prompt, lang) {
@@ -269,12 +303,12 @@ fn ask(prompt: Prompt, lang: Lang) -> &'static str {
 fn help(lang: Lang) -> &'static str {
     match lang {
         Lang::Pt => {
-            "JOIN [IP PORTA PASTA]    entra na rede e partilha a pasta\n\
+            "JOIN [IP PORTA PASTA]    entra na rede e compartilha a pasta\n\
              SEARCH [NOME]            quem tem o arquivo?\n\
-             DOWNLOAD [IP PORTA]      baixa o último arquivo procurado\n\
-             GET [NOME]               procura e baixa\n\
+             DOWNLOAD [IP PORTA]      baixa o último arquivo buscado\n\
+             GET [NOME]               busca e baixa\n\
              PEERS                    quem está na rede\n\
-             LS [IP:PORTA]            o que um peer partilha\n\
+             LS [IP:PORTA]            o que um peer compartilha\n\
              SIM | NAO                responde a um pedido\n\
              LEAVE                    sai da rede\n\
              QUIT                     espera os downloads e termina"

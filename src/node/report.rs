@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::message::name::FileName;
+use crate::message::name::{BadName, FileName};
 use crate::message::refusal::Refusal;
 use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
@@ -51,8 +51,12 @@ pub enum Stall {
 /// Why a command came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// There is no server.
-    NoServer,
+    /// There is no server, here.
+    NoServer(Option<SocketAddr>),
+    /// No server of this name can be found, in the words of the system.
+    NoHost(String, String),
+    /// No file can have this name.
+    Name(String, BadName),
     /// The other side says no.
     Refused(Refusal),
     /// Nobody has it.
@@ -85,11 +89,13 @@ impl Failure {
     pub fn code(&self) -> i32 {
         use crate::message::refusal::Code;
         match self {
-            Failure::NoServer | Failure::NoSource(_) => exit::UNREACHABLE,
+            Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => exit::UNREACHABLE,
             Failure::NotFound(_) => exit::NOT_FOUND,
             Failure::Protocol(_) => exit::PROTOCOL,
             Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) => exit::LOCAL,
-            Failure::Unknown(_) | Failure::Wrong(_) | Failure::SearchFirst | Failure::NoQuestion | Failure::NotJoined => exit::USAGE,
+            Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::SearchFirst | Failure::NoQuestion | Failure::NotJoined => {
+                exit::USAGE
+            }
             Failure::Refused(refusal) => match refusal.code {
                 Code::NotFound => exit::NOT_FOUND,
                 Code::Changed => exit::VERIFY,

@@ -277,6 +277,9 @@ impl Server {
     }
 
     fn may_advertise(&self, from: IpAddr, wanted: IpAddr) -> bool {
+        if wanted.is_unspecified() || wanted.is_multicast() {
+            return false;
+        }
         from == wanted || (from.is_loopback() && wanted.is_loopback()) || self.options.allowed.iter().any(|range| range.holds(wanted))
     }
 

@@ -52,7 +52,7 @@ impl Asking {
         let limit = limits::HEAD_BYTES;
         let (said, used) = match native::line(inbox.head(), limit) {
             Ok(Decoded::Partial) => return Ok(None),
-            Ok(Decoded::Whole { item, used }) if item.is_empty() => (Said::Novel, used),
+            Ok(Decoded::Whole { item: [], used }) => (Said::Novel, used),
             Ok(Decoded::Whole { item, used }) => (native::said(item)?, used),
             Err(native::Fatal(refusal)) => return Err(refusal.text),
         };

@@ -156,6 +156,11 @@ fn bad(text: &str) -> Refusal {
     Refusal::new(Code::BadRequest, text)
 }
 
+/// An integer that the protocol can name.
+fn small(number: u64) -> Result<u64, Refusal> {
+    if number > limits::LARGEST_INTEGER { Err(Refusal::new(Code::TooLarge, "an integer is at most 2^53-1")) } else { Ok(number) }
+}
+
 fn missing(field: &str) -> Refusal {
     bad(&format!("{field} is missing"))
 }
@@ -218,7 +223,7 @@ impl Shape<'_> {
                 Request::Ls { peer, cursor: self.cursor()? }
             }
             "FETCH" => Request::Fetch(self.fetch()?),
-            "CANCEL" => Request::Cancel { fetch: self.fetch.ok_or_else(|| missing("fetch"))? },
+            "CANCEL" => Request::Cancel { fetch: small(self.fetch.ok_or_else(|| missing("fetch"))?)? },
             _ => return Err(Refusal::unsupported()),
         })
     }
@@ -235,7 +240,7 @@ impl Shape<'_> {
     }
 
     fn join(self) -> Result<Join, Refusal> {
-        let part = self.part.unwrap_or(0);
+        let part = small(self.part.unwrap_or(0))?;
         let port = match self.port {
             None if part == 0 => return Err(missing("port")),
             None => None,
@@ -268,10 +273,8 @@ impl Shape<'_> {
     fn fetch(&self) -> Result<Fetch, Refusal> {
         let name = self.name()?;
         let from = self.from.unwrap_or(0);
-        // An absent length is "to the end", so only a present one can push the end out of what can be named.
-        if ByteRange::new(from, 0).is_none() || self.length.is_some_and(|length| length > limits::LARGEST_INTEGER) {
-            return Err(Refusal::new(Code::TooLarge, "an integer is at most 2^53-1"));
-        }
+        small(from)?;
+        self.length.map(small).transpose()?;
         let tag = match self.tag.as_deref() {
             None => None,
             Some(text) => Some(Tag::parse(text).ok_or_else(|| bad("tag is not 16 hex digits"))?),
@@ -283,9 +286,7 @@ impl Shape<'_> {
 impl FileShape<'_> {
     fn entry(self) -> Result<FileEntry, Refusal> {
         let name = FileName::new(&self.name)?;
-        if self.size > limits::LARGEST_INTEGER {
-            return Err(Refusal::new(Code::TooLarge, "an integer is at most 2^53-1"));
-        }
+        small(self.size)?;
         let root = match self.root.as_deref() {
             None => None,
             Some(text) => Some(Root::parse(text).ok_or_else(|| bad("root is not 64 hex digits"))?),

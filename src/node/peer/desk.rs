@@ -200,7 +200,7 @@ fn port(word: &str) -> Result<u16, Failure> {
 fn name(word: &str) -> Result<FileName, Failure> {
     // Names with blanks may be quoted, as Tab completion does.
     let word = word.strip_prefix('"').and_then(|w| w.strip_suffix('"')).unwrap_or(word);
-    FileName::new(word).map_err(|why| Failure::Refused(why.into()))
+    FileName::new(word).map_err(|why| Failure::Name(word.to_owned(), why))
 }
 
 #[cfg(test)]

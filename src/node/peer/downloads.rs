@@ -381,6 +381,7 @@ impl Download {
         if fresh {
             let start = part.take().start();
             self.last_held = start;
+            self.told_at = Some(io.now);
             io.tell(Report::Begun { name: self.name.clone(), from, held: start, size: piece.size });
             if start != piece.from {
                 // The .part holds less or more than we asked beyond: ask again for just what is missing.

@@ -147,7 +147,7 @@ impl Peer {
 
     fn begin(&mut self, errand: Errand, io: &mut Io<'_>) {
         if errand.needs_server() && self.options.typed && !self.home.is_open() && !self.home.is_trying() && self.home.deadline().is_some() {
-            io.tell(Report::Failed(Failure::NoServer));
+            io.tell(Report::Failed(Failure::NoServer(self.home.server())));
             return self.prompt(io);
         }
         self.errand = Some(errand);

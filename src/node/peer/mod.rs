@@ -1,5 +1,5 @@
 //! A peer: it shares a folder, answers those who want files, asks the server, and downloads. The parent decides; [`home`], [`uploads`] and
-//! [`downloads`] do one thing each, [`desk`] turns lines into commands, [`errands`] carries them out.
+//! [`downloads`] do one thing each, [`desk`] turns lines into commands, `errands` carries them out.
 
 pub mod desk;
 pub mod downloads;
@@ -322,10 +322,11 @@ impl Peer {
         if self.ending.is_some() {
             return;
         }
+        let server = self.home.server();
         if self.home.lost(io) == Lost::TryingNext {
             return;
         }
-        let failure = failure.unwrap_or(Failure::NoServer);
+        let failure = failure.unwrap_or(Failure::NoServer(server));
         let never_waits = self.options.once || (matches!(self.options.task, Task::Once(_)) && self.errand.as_ref().is_some_and(|e| !e.is_patient()));
         if never_waits && self.errand.as_ref().is_none_or(Errand::needs_server) {
             io.tell(Report::Failed(failure.clone()));

@@ -113,7 +113,7 @@ impl Uploads {
             Some(false) => (ticket, Turn::Refuse),
             Some(true) => {
                 self.all.insert(ticket, upload);
-                (ticket, self.to_slot(ticket, now))
+                (ticket, self.give_slot(ticket, now))
             }
             None if self.questions.contains(&key) => {
                 self.all.insert(ticket, upload);
@@ -128,7 +128,7 @@ impl Uploads {
         }
     }
 
-    fn to_slot(&mut self, ticket: u64, now: Instant) -> Turn {
+    fn give_slot(&mut self, ticket: u64, now: Instant) -> Turn {
         let Some(upload) = self.all.get_mut(&ticket) else { return Turn::Refuse };
         if self.sending < self.slots {
             upload.stage = Stage::Sending;
@@ -149,7 +149,7 @@ impl Uploads {
         self.verdicts.insert(key.clone(), yes);
         let (asker, name) = key;
         let waiting: Vec<u64> = self.waiting_for_consent(|u| u.asker == asker && u.fetch.name == name);
-        Some(waiting.into_iter().map(|ticket| (ticket, if yes { self.to_slot(ticket, now) } else { Turn::Refuse })).collect())
+        Some(waiting.into_iter().map(|ticket| (ticket, if yes { self.give_slot(ticket, now) } else { Turn::Refuse })).collect())
     }
 
     fn waiting_for_consent(&self, matching: impl Fn(&Upload) -> bool) -> Vec<u64> {

@@ -1,5 +1,7 @@
 //! Those who connect to this peer and ask: their links, and the uploads on them.
 
+use std::net::SocketAddr;
+
 use crate::index;
 use crate::message::limits;
 use crate::message::range::ByteRange;
@@ -9,6 +11,7 @@ use crate::message::request::{Fetch, Request};
 use crate::node::LinkId;
 use crate::node::io::Io;
 use crate::node::peer::Peer;
+use crate::node::peer::home::Joining;
 use crate::node::peer::uploads::Turn;
 use crate::node::report::Report;
 use crate::session::answering::{Answering, Step};
@@ -76,8 +79,6 @@ impl Peer {
     fn answer(&mut self, id: LinkId, ask: Option<u64>, request: Request, io: &mut Io<'_>) {
         let answer = match request {
             Request::Ping => Ok(Reply::Pong),
-            Request::Ls { peer: None, cursor } => self.own_files(cursor.as_deref()),
-            Request::Ls { peer: Some(peer), .. } if Some(peer) != self.listening => Err(Refusal::new(Code::NotFound, "no such peer here")),
             Request::Ls { cursor, .. } => self.own_files(cursor.as_deref()),
             Request::Fetch(fetch) => return self.wanted(id, ask, fetch, io),
             Request::Cancel { fetch } => {
@@ -94,9 +95,11 @@ impl Peer {
     }
 
     fn own_files(&self, cursor: Option<&str>) -> Result<Reply, Refusal> {
-        let peer = self.listening.unwrap_or(std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
-        let all: Vec<_> = self.library.files().collect();
-        let page = index::page_of_files(all.len(), |place| all[place].clone(), cursor)?;
+        let peer = match self.home.joining {
+            Joining::Joined(me) => me,
+            _ => self.listening.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
+        };
+        let page = index::page_of_files(|start| self.library.files().skip(start), cursor)?;
         Ok(Reply::Files { peer, files: page.entries, cursor: page.cursor })
     }
 

@@ -1,0 +1,315 @@
+//! Plays every transcript of PROTOCOL.md against a server or a peer, and compares every byte.
+//!
+//! The nodes stand alone: their links are plain boxes here, nonces are zeros, and the peer's folder holds one file.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use cardume::flow::ends::{RawWrite, Source};
+use cardume::library::drive::{Drive, DriveError, DriveFile, Found, Stands};
+use cardume::library::{Opened, Target};
+use cardume::message::limits;
+use cardume::message::range::ByteRange;
+use cardume::message::version::Tag;
+use cardume::node::io::{Action, Ending, Io, Link, Table};
+use cardume::node::peer::downloads::Patience;
+use cardume::node::peer::uploads::Accept;
+use cardume::node::peer::{Peer, PeerOptions, Task};
+use cardume::node::server::{Server, ServerOptions};
+use cardume::node::{Cause, Event, LinkId, Node};
+
+const NAME: &str = "aula1.mp4";
+const CONTENT: &[u8] = b"hello world";
+
+#[test]
+fn every_transcript_of_the_protocol_is_true_to_the_byte() {
+    let text = include_str!("../PROTOCOL.md");
+    let transcripts = transcripts(text);
+    assert!(transcripts.len() >= 10, "{} transcripts", transcripts.len());
+    for transcript in &transcripts {
+        play(transcript);
+    }
+}
+
+/// The limits that PROTOCOL.md names in words are those of the program.
+#[test]
+fn the_limits_in_the_text_are_those_of_the_program() {
+    let text = include_str!("../PROTOCOL.md");
+    for row in [
+        format!("| files in one JOIN or UPDATE part | {} |", thousands(limits::PART_FILES)),
+        format!("| files of one peer | {} |", thousands(limits::MEMBER_FILES)),
+        format!("| holders in one SEARCH answer | {} |", limits::HOLDERS),
+        format!("| FETCH requests under way on one link | {} |", limits::FETCHES),
+        format!("| head before the opening was read | {} KiB |", limits::HEAD_BYTES >> 10),
+        format!("| body | {} MiB |", limits::BODY_BYTES >> 20),
+        format!("| a person's consent | {} s |", limits::CONSENT.as_secs()),
+        format!("| an idle HTTP link | {} s |", limits::HTTP_IDLE.as_secs()),
+        format!("| a side that takes no byte of what waits for it | {} s |", limits::STALLED_WRITE.as_secs()),
+        format!("| from the first to the last byte of any later head | {} s |", limits::HEAD.as_secs()),
+        format!("| from connect to a whole opening or HTTP head | {} s |", limits::OPENING.as_secs()),
+    ] {
+        assert!(text.contains(&row), "PROTOCOL.md lacks: {row}");
+    }
+    for (_, word) in cardume::message::refusal::CODES {
+        assert!(text.contains(&format!("| `{word}` |")), "PROTOCOL.md lacks the code {word}");
+    }
+}
+
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// One fenced block of PROTOCOL.md.
+struct Transcript {
+    line: usize,
+    role: String,
+    steps: Vec<Step>,
+}
+
+struct Step {
+    line: usize,
+    link: usize,
+    what: What,
+}
+
+enum What {
+    Client(Vec<u8>),
+    Server(Vec<u8>),
+    End,
+}
+
+fn transcripts(text: &str) -> Vec<Transcript> {
+    let mut found = Vec::new();
+    let mut current: Option<Transcript> = None;
+    for (number, line) in text.lines().enumerate() {
+        let number = number + 1;
+        if let Some(role) = line.strip_prefix("```transcript ") {
+            current = Some(Transcript { line: number, role: role.to_owned(), steps: Vec::new() });
+        } else if line == "```" {
+            found.extend(current.take());
+        } else if let Some(transcript) = &mut current {
+            transcript.steps.push(step(number, line));
+        }
+    }
+    found
+}
+
+fn step(line: usize, text: &str) -> Step {
+    let mark = text.find([':', ';', '=', '!']).unwrap_or_else(|| panic!("PROTOCOL.md:{line}: no mark"));
+    let (who, rest) = text.split_at(mark);
+    let link = who[1..].parse().unwrap_or(1);
+    let body = rest[1..].strip_prefix(' ').unwrap_or(&rest[1..]);
+    let bytes = match &rest[..1] {
+        ":" => format!("{body}\n").into_bytes(),
+        ";" => format!("{body}\r\n").into_bytes(),
+        "=" => body.as_bytes().to_vec(),
+        _ => return Step { line, link, what: What::End },
+    };
+    let what = if who.starts_with('C') { What::Client(bytes) } else { What::Server(bytes) };
+    Step { line, link, what }
+}
+
+fn play(transcript: &Transcript) {
+    let mut stage = Stage::new(&transcript.role);
+    let mut links: BTreeMap<usize, LinkId> = BTreeMap::new();
+    let mut heard: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+    for step in &transcript.steps {
+        let place = format!("PROTOCOL.md:{} (transcript at line {})", step.line, transcript.line);
+        match &step.what {
+            What::Client(bytes) => {
+                let id = *links.entry(step.link).or_insert_with(|| stage.accept());
+                stage.send(id, bytes);
+                for (number, id) in &links {
+                    let said = stage.take(*id);
+                    heard.entry(*number).or_default().extend(said);
+                }
+            }
+            What::Server(wanted) => {
+                let said = heard.entry(step.link).or_default();
+                let front = said.drain(..wanted.len().min(said.len())).collect::<Vec<u8>>();
+                assert_eq!(String::from_utf8_lossy(&front), String::from_utf8_lossy(wanted), "{place}");
+            }
+            What::End => {
+                assert!(stage.has_ended(links[&step.link]), "{place}: the link goes on");
+            }
+        }
+    }
+    for (number, rest) in heard {
+        assert!(rest.is_empty(), "PROTOCOL.md:{}: link {number} said more: {}", transcript.line, String::from_utf8_lossy(&rest));
+    }
+}
+
+/// A node and its links, without a host.
+struct Stage {
+    node: Box<dyn Node>,
+    links: Boxes,
+    now: Instant,
+}
+
+#[derive(Default)]
+struct Boxes(Vec<Option<Link>>);
+
+impl Table for Boxes {
+    fn link(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.0.get_mut(id.0).and_then(Option::as_mut)
+    }
+    fn connect(&mut self, _: SocketAddr, _: Option<IpAddr>) -> LinkId {
+        unreachable!("nobody connects from here")
+    }
+}
+
+impl Stage {
+    fn new(role: &str) -> Stage {
+        let node: Box<dyn Node> = match role {
+            "server" => Box::new(Server::new(ServerOptions {
+                listen: "127.0.0.1:1099".parse().unwrap(),
+                heartbeat: limits::HEARTBEAT,
+                allowed: Vec::new(),
+                seed: 1,
+            })),
+            "peer" => Box::new(peer()),
+            other => panic!("{other} is no role"),
+        };
+        let mut stage = Stage { node, links: Boxes::default(), now: Instant::now() };
+        stage.tell(Event::Start);
+        let port = if role == "server" { "127.0.0.1:1099" } else { "127.0.0.1:4000" };
+        stage.tell(Event::Listening(Ok(port.parse().unwrap())));
+        while stage.node.deadline().is_some_and(|at| at <= stage.now) {
+            stage.tell(Event::Deadline);
+        }
+        stage
+    }
+
+    fn tell(&mut self, event: Event) {
+        let mut actions: Vec<Action> = Vec::new();
+        let mut random = || [0; 16];
+        let mut io = Io { now: self.now, table: &mut self.links, actions: &mut actions, random: &mut random };
+        self.node.handle(event, &mut io);
+    }
+
+    fn accept(&mut self) -> LinkId {
+        let id = LinkId(self.links.0.len());
+        let from = SocketAddr::from(([127, 0, 0, 1], 50_001 + u16::try_from(id.0).unwrap()));
+        self.links.0.push(Some(Link::new(from, limits::HEAD_BYTES)));
+        self.tell(Event::Accepted(id));
+        id
+    }
+
+    fn send(&mut self, id: LinkId, bytes: &[u8]) {
+        self.links.link(id).unwrap().inbox.take(bytes).unwrap();
+        self.tell(Event::Received(id));
+    }
+
+    /// What the node has said on a link.
+    fn take(&mut self, id: LinkId) -> Vec<u8> {
+        let mut said = Heap(Vec::new());
+        while !self.links.link(id).unwrap().outbox.is_empty() {
+            self.links.link(id).unwrap().outbox.write_to(&mut said, usize::MAX, false).unwrap();
+            self.tell(Event::Drained(id));
+        }
+        said.0
+    }
+
+    fn has_ended(&mut self, id: LinkId) -> bool {
+        let ended = self.links.link(id).unwrap().ending != Ending::Open;
+        if ended {
+            self.tell(Event::Closed(id, Cause::Done));
+        }
+        ended
+    }
+}
+
+struct Heap(Vec<u8>);
+
+impl RawWrite for Heap {
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+fn peer() -> Peer {
+    let options = PeerOptions {
+        task: Task::Serve { listen: "127.0.0.1:4000".parse().unwrap() },
+        servers: Vec::new(),
+        folder: "folder".into(),
+        open_folder: Box::new(|_| Ok(Rc::new(OneFile))),
+        target: Target::Folder,
+        advertise: None,
+        accept: Accept::Always,
+        slots: None,
+        once: false,
+        typed: false,
+        heartbeat: Duration::from_secs(20),
+        patience: Patience::Endless,
+    };
+    Peer::new(options).unwrap()
+}
+
+/// A folder that holds one file and takes none.
+struct OneFile;
+
+impl Drive for OneFile {
+    fn list(&self) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
+        Ok(Box::new(std::iter::once(Ok(Found { name: NAME.into(), size: CONTENT.len() as u64 }))))
+    }
+    fn open(&self, name: &str) -> io::Result<Opened> {
+        if name != NAME {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Opened { source: Rc::new(Text), size: CONTENT.len() as u64, tag: Tag(0xa1) })
+    }
+    fn look(&self, _: &str) -> io::Result<Stands> {
+        Ok(Stands::Nothing)
+    }
+    fn read_small(&self, _: &str, _: usize) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+    fn replace_small(&self, _: &str, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn write(&self, _: &str, _: bool) -> io::Result<Rc<dyn DriveFile>> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn read(&self, _: &str) -> io::Result<Rc<dyn DriveFile>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+    fn rename_new(&self, _: &str, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn remove(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+    fn boot(&self) -> String {
+        "boot".into()
+    }
+}
+
+struct Text;
+
+impl Source for Text {
+    fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize> {
+        let place = |at: u64| usize::try_from(at).unwrap();
+        to.write_bytes(&CONTENT[place(range.start())..place(range.end())])
+    }
+    fn is_warm(&self, _: ByteRange) -> bool {
+        true
+    }
+    fn is_same(&self) -> bool {
+        true
+    }
+}
