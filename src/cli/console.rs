@@ -102,10 +102,10 @@ impl Console {
         self.always_ready = !watched;
     }
 
-    /// Reads what was typed or piped since.
-    fn read(&mut self) {
+    /// Reads what was typed or piped since, a page at the most. True when there was something.
+    fn read(&mut self) -> bool {
         match keyboard::read() {
-            Keys::None => {}
+            Keys::None => return false,
             Keys::End => self.ended = true,
             Keys::Some(bytes) => match &mut self.screen {
                 Some(Screen { editor: Some(editor), words, .. }) => {
@@ -122,6 +122,7 @@ impl Console {
                 _ => self.split(&bytes),
             },
         }
+        true
     }
 
     fn split(&mut self, bytes: &[u8]) {
@@ -173,11 +174,11 @@ impl net::Console for Console {
             return None;
         }
         // Keys are read at once, so that a person sees them; a script's lines are left in their pipe until they are wanted.
-        if self.lines.is_empty() && !self.ended && (ready || self.style == Style::Typed) {
-            self.read();
-        }
+        let came = self.lines.is_empty() && !self.ended && (ready || self.style == Style::Typed) && self.read();
+        // What is left in the pipe raises no new edge.
+        let part = (came && !self.ended).then_some(Typed::Part);
         if !ready {
-            return None;
+            return part;
         }
         if let Some(line) = self.lines.pop_front() {
             return Some(Typed::Line(line));
@@ -190,7 +191,7 @@ impl net::Console for Console {
             self.told_end = true;
             return Some(if self.style == Style::Typed { Typed::Line("QUIT".into()) } else { Typed::End });
         }
-        None
+        part
     }
 
     fn tell(&mut self, report: &Report, now: Instant) {

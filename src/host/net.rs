@@ -89,6 +89,8 @@ pub trait Net {
 pub enum Typed {
     /// A line.
     Line(String),
+    /// Bytes that are no whole line yet; there may be more.
+    Part,
     /// No more lines will come.
     End,
     /// The person asks the process to end.

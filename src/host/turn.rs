@@ -495,6 +495,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             match self.console.take(ready) {
                 None => self.console_ready = false,
                 Some(Typed::Line(line)) => self.tell(Event::Command(line)),
+                Some(Typed::Part) => {}
                 Some(Typed::End) => self.tell(Event::CommandsEnded),
                 Some(Typed::Interrupt) => self.tell(Event::Stop(true)),
             }

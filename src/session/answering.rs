@@ -41,8 +41,9 @@ pub struct Answering {
     from: SocketAddr,
     nonce: String,
     state: State,
+    accepted_at: Instant,
     /// When the first byte of a head came whose last has not.
-    head_since: Instant,
+    head_since: Option<Instant>,
     sends: VecDeque<Sending>,
 }
 
@@ -67,7 +68,7 @@ impl Answering {
     /// A link from `from` that was just accepted.
     #[must_use]
     pub fn new(terms: Terms, from: SocketAddr, nonce: String, now: Instant) -> Answering {
-        Answering { terms, from, nonce, state: State::Sniffing, head_since: now, sends: VecDeque::new() }
+        Answering { terms, from, nonce, state: State::Sniffing, accepted_at: now, head_since: None, sends: VecDeque::new() }
     }
 
     /// Who asks, for a person's consent: the port is what the asker says of itself.
@@ -106,6 +107,7 @@ impl Answering {
                     }
                     Ok(Decoded::Whole { item, used }) => {
                         inbox.consume(used);
+                        self.head_since = None;
                         match item {
                             Heard::Nothing => Step::Again,
                             Heard::Hello(hello) => {
@@ -234,15 +236,14 @@ impl Answering {
 
     /// When the bytes of a half-received head must be whole; to be asked after each step that waits.
     pub fn head_deadline(&mut self, inbox: &Inbox, now: Instant) -> Option<Instant> {
-        let greeted = matches!(self.state, State::Open { greeted: true, .. });
-        if !greeted {
-            return Some(self.head_since + limits::OPENING);
+        if !matches!(self.state, State::Open { greeted: true, .. }) {
+            return Some(self.accepted_at + limits::OPENING);
         }
         if inbox.head().is_empty() || self.waits_for_us() {
-            self.head_since = now;
+            self.head_since = None;
             return None;
         }
-        Some(self.head_since + limits::HEAD)
+        Some(*self.head_since.get_or_insert(now) + limits::HEAD)
     }
 
     /// True while a request that came after an unanswered one rightly stays unread.

@@ -236,9 +236,12 @@ impl Downloads {
         self.all.values().filter_map(Download::deadline).min()
     }
 
-    /// Writes down how far each is, before the process ends.
-    pub fn pause(&self) {
+    /// Ends all links and writes down how far each download is, before the process ends.
+    pub fn pause(&mut self, io: &mut Io<'_>) {
         for download in self.all.values() {
+            if let Some(link) = download.link().and_then(|id| io.link(id)) {
+                link.drop_now();
+            }
             if let Some((part, _)) = &download.part {
                 part.give_back();
             }
@@ -523,11 +526,16 @@ impl Download {
     fn tell_progress(&mut self, io: &mut Io<'_>) {
         let Some((part, record)) = &self.part else { return };
         let (held, size, now) = (part.held(), record.size, io.now);
+        if matches!(self.stage, Stage::Settling(_)) && self.told_at.is_some_and(|at| now.saturating_duration_since(at) >= limits::PROGRESS) {
+            return self.stall(Stall::Disk, io);
+        }
         if held != self.last_held {
             self.last_held = held;
             self.moved_at = now;
         } else if matches!(self.stage, Stage::Asking { .. }) && now.saturating_duration_since(self.moved_at) >= limits::STALLED {
             let why = if part.sink().room() == 0 { Stall::Disk } else { Stall::Silence };
+            // The next look is due a while from now, as after a progress that is told; else the deadline would stay in the past.
+            self.told_at = Some(now);
             return self.stall(why, io);
         }
         if self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= limits::PROGRESS) {
@@ -537,7 +545,8 @@ impl Download {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let progress = self.part.as_ref().and(self.told_at).map(|at| at + limits::PROGRESS);
+        let moves = matches!(self.stage, Stage::Asking { .. });
+        let progress = self.part.as_ref().filter(|_| moves).and(self.told_at).map(|at| at + limits::PROGRESS);
         let stage = match &self.stage {
             Stage::Resting { until, .. } => Some(*until),
             Stage::Settling(at) => Some(*at),

@@ -323,8 +323,10 @@ impl Peer {
             return;
         }
         let server = self.home.server();
-        if self.home.lost(io) == Lost::TryingNext {
-            return;
+        let Lost::Resting(is_news) = self.home.lost(io) else { return };
+        if self.errand == Some(Errand::Telling) {
+            // The next JOIN tells it.
+            self.done(io);
         }
         let failure = failure.unwrap_or(Failure::NoServer(server));
         let never_waits = self.options.once || (matches!(self.options.task, Task::Once(_)) && self.errand.as_ref().is_some_and(|e| !e.is_patient()));
@@ -336,7 +338,7 @@ impl Peer {
             // Nobody needs a server now; the next command that does will look for it.
             return self.home.close(io);
         }
-        if let Some(server) = self.home.server() {
+        if let Some(server) = self.home.server().filter(|_| is_news) {
             io.tell(Report::ServerLost { server, why: in_words(cause) });
         }
         if self.options.typed && self.errand.as_ref().is_some_and(|errand| errand.needs_server() && *errand != Errand::Join) {
@@ -375,8 +377,11 @@ impl Peer {
                 io.tell(Report::Saved { name: name.clone(), folder, size, from });
                 if self.library.keeps_downloads() {
                     self.library.add(name, size);
-                    self.news.push_back(FileEntry { name: name.clone(), size, root: None });
-                    self.send_news(io);
+                    // A JOIN that is yet to come will name it by itself.
+                    if matches!(self.home.joining, Joining::Sending { .. } | Joining::Joined(_)) {
+                        self.news.push_back(FileEntry { name: name.clone(), size, root: None });
+                        self.send_news(io);
+                    }
                 }
                 self.errand_downloaded(id, None, io);
             }
@@ -396,7 +401,7 @@ impl Peer {
         if self.ending.is_some() {
             return io.exit(code);
         }
-        self.downloads.pause();
+        self.downloads.pause(io);
         if matches!(self.home.joining, Joining::Joined(_))
             && let Some(ask) = self.home.ask(&Request::Leave, io)
         {
