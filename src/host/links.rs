@@ -31,6 +31,8 @@ pub struct Slot<S> {
     pub cold_since: Option<Instant>,
     /// The earliest time for which it stands in the heap of times.
     pub armed: Option<Instant>,
+    /// When its rest is over; for that it stands in the heap of times as well.
+    pub rests: Option<Instant>,
 }
 
 /// How far a link is.
@@ -80,6 +82,7 @@ impl<S> Links<S> {
             moved_at: self.now,
             cold_since: None,
             armed: None,
+            rests: None,
         };
         LinkId(self.slots.insert(slot))
     }
@@ -123,7 +126,12 @@ impl<S> Links<S> {
 
     /// Looks at a link again at `at`.
     pub fn wake_at(&mut self, id: LinkId, at: Instant) {
-        self.times.push(Reverse((at, id)));
+        let Some(slot) = self.slots.get_mut(id.0) else { return };
+        // One rest at a time: each look at a link that rests would else begin another, and all of them go on side by side.
+        if slot.rests.is_none_or(|rests| at < rests) {
+            slot.rests = Some(at);
+            self.times.push(Reverse((at, id)));
+        }
     }
 
     /// Makes sure that a link's own times are looked at when they come.
@@ -147,6 +155,9 @@ impl<S> Links<S> {
             if let Some(slot) = self.slots.get_mut(id.0) {
                 if slot.armed == Some(at) {
                     slot.armed = None;
+                }
+                if slot.rests == Some(at) {
+                    slot.rests = None;
                 }
                 return Some(id);
             }

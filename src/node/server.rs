@@ -141,7 +141,10 @@ impl Server {
             Request::Search { name, cursor } => {
                 let from = self.asker(id, io);
                 log::debug!("{from} SEARCH {name}");
-                io.tell(Report::Asked { who: from, name: name.clone() });
+                if cursor.is_none() {
+                    // Further pages of an answer are no new question.
+                    io.tell(Report::Asked { who: from, name: name.clone() });
+                }
                 let link_ip = io.link(id).map_or(from.ip(), |link| link.from.ip());
                 let Page { entries, cursor } = self.index.search(&name, cursor.as_deref(), |peer| may_see(link_ip, peer))?;
                 Ok(Reply::Found { holders: entries, cursor })

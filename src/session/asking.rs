@@ -123,6 +123,7 @@ impl Asking {
     /// When to send a PING, so that the other side hears of us.
     #[must_use]
     pub fn ping_at(&self) -> Option<Instant> {
-        self.welcome.as_ref().map(|welcome| self.spoke_at + Duration::from_millis(welcome.heartbeat_ms))
+        // A server that asks for a heartbeat without end gets one a second.
+        self.welcome.as_ref().map(|welcome| self.spoke_at + Duration::from_millis(welcome.heartbeat_ms.max(1_000)))
     }
 }

@@ -111,11 +111,12 @@ pub fn hello(line: &[u8]) -> Result<Hello, Fatal> {
 /// # Errors
 /// When the line is not a JSON object at all.
 pub fn request(line: &[u8]) -> Result<Asked, Fatal> {
+    let line = std::str::from_utf8(line).map_err(|_| not_a_head())?;
     // A list would be taken for the fields in their order.
-    if line.trim_ascii_start().first() != Some(&b'{') {
+    if !line.trim_ascii_start().starts_with('{') {
         return Err(not_a_head());
     }
-    match serde_json::from_slice::<Shape<'_>>(line) {
+    match serde_json::from_str::<Shape<'_>>(line) {
         Ok(shape) => {
             let (id, id_given) = (shape.id.filter(|id| *id <= limits::LARGEST_INTEGER), shape.id);
             if id != id_given {
@@ -128,13 +129,13 @@ pub fn request(line: &[u8]) -> Result<Asked, Fatal> {
 }
 
 /// A line that is not of the shape: is it JSON with a wrong field, or no JSON at all?
-fn misread(line: &[u8], error: &serde_json::Error) -> Result<Asked, Fatal> {
+fn misread(line: &str, error: &serde_json::Error) -> Result<Asked, Fatal> {
     #[derive(Deserialize)]
     struct OnlyId {
         #[serde(default, deserialize_with = "lenient_id")]
         id: Option<u64>,
     }
-    match serde_json::from_slice::<OnlyId>(line) {
+    match serde_json::from_str::<OnlyId>(line) {
         Ok(OnlyId { id }) if error.is_data() => {
             let place = format!("wrong field: {}", printable(&error.to_string()));
             Ok(Asked { id, request: Err(bad(&place)) })

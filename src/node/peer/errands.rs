@@ -41,6 +41,8 @@ pub(super) enum Errand {
     Quit,
 }
 
+/// Holders that a person is shown; nobody reads more.
+const FOUND: usize = 4_096;
 /// How often the server is asked for a file that nobody has.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -93,6 +95,7 @@ impl Peer {
             Command::Join { at, folder } => self.begin_join(at, folder, io),
             Command::Search(name) => {
                 self.searched = Some(name.clone());
+                self.found_so_far.clear();
                 self.begin(Errand::Ask { request: Request::Search { name, cursor: None }, sent: false }, io);
             }
             Command::Peers => self.begin(Errand::Ask { request: Request::Peers { cursor: None }, sent: false }, io),
@@ -225,7 +228,12 @@ impl Peer {
     /// The server has answered the command under way.
     pub(super) fn errand_answered(&mut self, reply: Reply, io: &mut Io<'_>) {
         match (self.errand.clone(), reply) {
-            (Some(Errand::Ask { request: Request::Search { name, .. }, .. }), Reply::Found { holders, .. }) => {
+            (Some(Errand::Ask { request: Request::Search { name, .. }, .. }), Reply::Found { holders, cursor }) => {
+                self.found_so_far.extend(holders);
+                if let Some(cursor) = cursor.filter(|_| self.found_so_far.len() < FOUND) {
+                    return self.next_page(Some(Request::Search { name, cursor: Some(cursor) }), io);
+                }
+                let holders = std::mem::take(&mut self.found_so_far);
                 let nobody = holders.is_empty();
                 io.tell(Report::Found { name, holders });
                 self.finish(if nobody { exit::NOT_FOUND } else { exit::DONE }, io);

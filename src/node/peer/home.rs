@@ -153,7 +153,8 @@ impl Home {
         let Some(link) = io.link(*id) else { return Ok(None) };
         let said = asking.next(&mut link.inbox, now)?;
         link.deadline = asking.deadline();
-        if matches!(said, Some(Said::Welcome(_))) {
+        // Not its opening: a server that opens and then refuses our JOIN must not be asked without rest.
+        if matches!(said, Some(Said::Reply(..))) {
             self.attempts = 0;
         }
         Ok(said)

@@ -17,6 +17,7 @@ use crate::library::drive::{Drive, DriveError};
 use crate::library::{Library, Target};
 use crate::message::limits;
 use crate::message::name::FileName;
+use crate::message::reply::Holder;
 use crate::message::request::{FileEntry, Join, Request};
 use crate::node::io::Io;
 use crate::node::peer::desk::{Command, Desk};
@@ -92,10 +93,14 @@ pub struct Peer {
     asked: BTreeMap<u64, Why>,
     /// The file last searched.
     searched: Option<FileName>,
+    /// Its holders, until the last page has come.
+    found_so_far: Vec<Holder>,
     listening: Option<SocketAddr>,
     scanning: bool,
     /// Downloads that the index has not been told of.
     news: VecDeque<FileEntry>,
+    /// How many of them the UPDATE under way names.
+    telling: usize,
     ending: Option<Ending>,
     wake: Option<Instant>,
 }
@@ -138,9 +143,11 @@ impl Peer {
             errand: None,
             asked: BTreeMap::new(),
             searched: None,
+            found_so_far: Vec::new(),
             listening: None,
             scanning: false,
             news: VecDeque::new(),
+            telling: 0,
             ending: None,
             wake: None,
             options,
@@ -238,6 +245,7 @@ impl Peer {
             // What arrived before this JOIN is in it.
             if part == 0 {
                 self.news.clear();
+                self.telling = 0;
             }
         }
     }
@@ -299,6 +307,7 @@ impl Peer {
                 }
                 self.home.close(io);
                 self.home.lost(io);
+                self.forget_asked();
             }
             Some(Why::Errand) => self.fail(&Failure::Refused(refusal), io),
             Some(Why::Update) => self.update_answered(io),
@@ -317,8 +326,16 @@ impl Peer {
         }
     }
 
-    fn home_lost(&mut self, cause: &Cause, failure: Option<Failure>, io: &mut Io<'_>) {
+    /// The link on which these were asked is gone: nothing comes back, and what still waits for its answer asks again.
+    fn forget_asked(&mut self) {
         self.asked.clear();
+        if let Some(Errand::Ask { sent, .. } | Errand::Seek { sent, .. }) = &mut self.errand {
+            *sent = false;
+        }
+    }
+
+    fn home_lost(&mut self, cause: &Cause, failure: Option<Failure>, io: &mut Io<'_>) {
+        self.forget_asked();
         if self.ending.is_some() {
             return;
         }
@@ -354,6 +371,7 @@ impl Peer {
             return;
         }
         let files: Vec<FileEntry> = self.news.iter().take(limits::JOIN_PART_FILES).cloned().collect();
+        self.telling = files.len();
         // Seed 000 §5c: UPDATE.
         if let Some(ask) = self.home.ask(&Request::Update { files, remove: Vec::new() }, io) {
             self.asked.insert(ask, Why::Update);
@@ -361,7 +379,8 @@ impl Peer {
     }
 
     fn update_answered(&mut self, io: &mut Io<'_>) {
-        let told = self.news.len().min(limits::JOIN_PART_FILES);
+        // What arrived since that UPDATE was sent is still to be told.
+        let told = std::mem::take(&mut self.telling).min(self.news.len());
         self.news.drain(..told);
         self.send_news(io);
         if self.news.is_empty() && self.errand == Some(Errand::Telling) {
