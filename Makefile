@@ -1,0 +1,40 @@
+# What can be done here. `make` alone lists it.
+# Everything builds into $CARGO_TARGET_DIR, or ./target when that is not set.
+
+SEEDS ?= 200
+PEERS ?= 48
+SIZE ?= 16M
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test sim bench load-test lint clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+build: ## the program, optimised
+	cargo build --locked --release
+
+demo: ## a server, three peers and a video of more than 1 GB, before your eyes
+	scripts/demo.sh
+
+test: ## all tests, then the protocol against a real pair, then a small load
+	cargo test --locked
+	scripts/check-conformance.sh
+	scripts/load-test.sh 12 4M
+
+sim: ## the simulated network; make sim SEEDS=1000
+	SIM_SEEDS=$(SEEDS) cargo test --locked --release --test sim
+
+load-test: ## dozens of peers that download from each other; make load-test PEERS=64 SIZE=32M
+	scripts/load-test.sh $(PEERS) $(SIZE)
+
+bench: ## side by side with nginx and curl; scripts/bench/run.sh --help says more
+	scripts/bench/run.sh
+
+lint: ## format, clippy and documentation, without a single warning
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+clean: ## removes what was built
+	cargo clean

@@ -1,0 +1,173 @@
+"""What the load test and the benchmark share: programs that are started and ended, a native client, figures of /proc."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+MIB = 1 << 20
+
+
+class Trouble(Exception):
+    """The run can't go on; the text says why."""
+
+
+class Program:
+    """A running program whose lines are collected, and can be waited for."""
+
+    def __init__(self, command, info=False, typed=False):
+        env = dict(os.environ, CARDUME_LANG="en", RUST_LOG="info" if info else "warn")
+        self.command = command
+        self.lines = []
+        self.news = threading.Condition()
+        self.process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.pid = self.process.pid
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self.news:
+                self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+                self.news.notify_all()
+        with self.news:
+            self.lines.append(None)  # no more will come
+            self.news.notify_all()
+
+    def wait_for(self, text, count=1, patience=30.0):
+        """The `count`th line that holds `text`."""
+        def found():
+            return [line for line in self.lines if line is not None and text in line]
+
+        with self.news:
+            self.news.wait_for(lambda: len(found()) >= count or None in self.lines, patience)
+            if len(found()) < count:
+                said = " / ".join(line for line in self.lines[-4:] if line)
+                raise Trouble(f"{' '.join(self.command[:2])} (pid {self.pid}) never said '{text}' {count} times; it said: {said}")
+            return found()[count - 1]
+
+    def tell(self, text):
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def end(self, patience=20.0):
+        """Asks it to end, insists when it does not; returns its exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.ended(patience)
+
+    def ended(self, patience=20.0):
+        try:
+            code = self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        self.reader.join(5)
+        return code
+
+
+class Place:
+    """A temporary folder and the programs that run in it; gone at the end, whatever happens."""
+
+    def __enter__(self):
+        # An end from outside unwinds like any other error, so that nothing is left behind.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: sys.exit(143))
+        self.path = tempfile.mkdtemp(prefix="cardume-")
+        self.programs = []
+        return self
+
+    def __exit__(self, *_):
+        for program in self.programs:
+            if program.process.poll() is None:
+                program.process.terminate()
+        for program in self.programs:
+            program.end(5)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def folder(self, name):
+        path = os.path.join(self.path, name)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def start(self, command, **how):
+        program = Program(command, **how)
+        self.programs.append(program)
+        return program
+
+    def server(self, cardume, **how):
+        program = self.start([cardume, "server", "--listen", "127.0.0.1:0"], **how)
+        program.address = program.wait_for("listening on ").rsplit(" ", 1)[1]
+        return program
+
+    def peer(self, cardume, server, folder, **how):
+        program = self.start([cardume, "peer", "--server", server, "--listen", "127.0.0.1:0", "--folder", folder], **how)
+        program.address = program.wait_for("Sou peer ").split()[2]
+        return program
+
+
+class Client:
+    """A native link: see PROTOCOL.md, sections 3 and 4."""
+
+    def __init__(self, address):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), timeout=30)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.stream = self.socket.makefile("rb")
+        self.ids = 0
+        self.socket.sendall(b'{"cardume":1}\n')
+        self.stream.readline()
+
+    def ask(self, method, **fields):
+        """The answer, and how long it took, in seconds."""
+        self.ids += 1
+        head = json.dumps({"id": self.ids, "method": method, **fields}).encode() + b"\n"
+        began = time.perf_counter()
+        self.socket.sendall(head)
+        answer = self.stream.readline()
+        took = time.perf_counter() - began
+        if not answer:
+            raise Trouble(f"the link was closed instead of an answer to {method}")
+        return json.loads(answer), took
+
+    def close(self):
+        self.stream.close()
+        self.socket.close()
+
+
+def status(pid):
+    """The lines of /proc/PID/status as numbers, KiB where it says kB; empty when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            rows = (line.split() for line in file)
+            return {row[0].rstrip(":"): int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+
+
+def quantile(values, share):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * share))] if values else float("nan")
+
+
+def random_file(path, size):
+    with open(path, "wb") as file:
+        left = size
+        while left > 0:
+            left -= file.write(os.urandom(min(left, 4 * MIB)))
+
+
+def parse_size(text):
+    units = {"K": 1 << 10, "M": MIB, "G": 1 << 30}
+    unit = units.get(text[-1:].upper())
+    number = text[:-1] if unit else text
+    if not number.isdigit():
+        raise Trouble(f"a size is like 16M, not {text}")
+    return int(number) * (unit or 1)

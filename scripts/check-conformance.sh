@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Starts a server and a peer with files of four kinds, and checks both against PROTOCOL.md.
+# Usage: scripts/check-conformance.sh [what conformance.py takes, for instance --slow]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo build --locked --release --quiet
+cardume=${CARGO_TARGET_DIR:-target}/release/cardume
+export CARDUME_LANG=en
+
+place=$(mktemp -d)
+pids=()
+clean_up() {
+    ((${#pids[@]})) && kill "${pids[@]}" 2>/dev/null && wait "${pids[@]}" 2>/dev/null
+    rm -rf "$place"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+mkdir "$place/files"
+: > "$place/files/empty.txt"
+head -c 50000 /dev/urandom > "$place/files/small.bin"
+head -c 3M /dev/urandom > "$place/files/middle.bin"
+# Sparse: as long as a real video, and costs no room.
+truncate -s 1200M "$place/files/giant.mp4"
+
+# Reads `from`, a stream of a program's output, up to the line that says where it listens.
+address_in() {
+    local line
+    while read -r -t 20 -u "$1" line; do
+        if [[ $line =~ listening\ on\ ([0-9.:]+) ]]; then
+            echo "${BASH_REMATCH[1]}"
+            return
+        fi
+    done
+    echo "a program did not say where it listens" >&2
+    return 1
+}
+
+exec {from_server}< <(exec "$cardume" server --listen 127.0.0.1:0 2>&1 >/dev/null)
+pids+=("$!")
+server=$(address_in "$from_server")
+exec {from_peer}< <(exec "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/files" 2>&1 >/dev/null </dev/null)
+pids+=("$!")
+peer=$(address_in "$from_peer")
+
+echo "server at $server, peer at $peer with $(ls "$place/files" | tr '\n' ' ')"
+python3 scripts/conformance.py --server "$server" --peer "$peer" "$@"

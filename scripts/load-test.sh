@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Dozens of peers, each with a file of its own, download from each other while a client searches. Checks every byte of every
+# download, and that each process has one thread; prints throughput, search times and memory. Fails when anything is wrong.
+# Usage: scripts/load-test.sh [PEERS] [SIZE]        default: 48 peers with 16M each
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,4s/^# //p' "$0"
+    exit
+fi
+cargo build --locked --release --quiet
+export PYTHONDONTWRITEBYTECODE=1
+exec python3 scripts/bench/load.py "${CARGO_TARGET_DIR:-target}/release/cardume" "${1:-48}" "${2:-16M}"
