@@ -13,7 +13,7 @@ use crate::flow::outbox::Outbox;
 use crate::message::limits;
 use crate::message::reply::Reply;
 use crate::message::request::Request;
-use crate::wire::native::{self, Hello, Said, Welcome};
+use crate::wire::native::{self, Hello, Said, Welcome, answers, writing};
 use crate::wire::{Decoded, Role};
 
 /// One link on which this side asks.
@@ -30,7 +30,7 @@ pub struct Asking {
 impl Asking {
     /// Opens a link to a process of this role.
     pub fn new(wanted: Role, hello: &Hello, nonce: &str, outbox: &mut Outbox, now: Instant) -> Asking {
-        outbox.memory().with(|out| native::write_hello(hello, nonce, out));
+        outbox.memory().with(|out| writing::write_hello(hello, nonce, out));
         Asking { wanted, welcome: None, next_id: 1, open: BTreeMap::new(), greeting_until: now + limits::OPENING, spoke_at: now }
     }
 
@@ -38,7 +38,7 @@ impl Asking {
     pub fn ask(&mut self, request: &Request, outbox: &mut Outbox, now: Instant) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        outbox.memory().with(|out| native::write_request(id, request, out));
+        outbox.memory().with(|out| writing::write_request(id, request, out));
         self.open.insert(id, now + limits::ANSWER);
         self.spoke_at = now;
         id
@@ -53,7 +53,7 @@ impl Asking {
         let (said, used) = match native::line(inbox.head(), limit) {
             Ok(Decoded::Partial) => return Ok(None),
             Ok(Decoded::Whole { item: [], used }) => (Said::Novel, used),
-            Ok(Decoded::Whole { item, used }) => (native::said(item)?, used),
+            Ok(Decoded::Whole { item, used }) => (answers::said(item)?, used),
             Err(native::Fatal(refusal)) => return Err(refusal.text),
         };
         inbox.consume(used);

@@ -10,7 +10,7 @@ use crate::message::reply::{Piece, Reply, Waiting};
 use crate::message::request::Request;
 use crate::message::version::Tag;
 use crate::wire::http::{self, Http};
-use crate::wire::native::{self, Hello, Welcome};
+use crate::wire::native::{self, Hello, Welcome, requests, writing};
 use crate::wire::{Decoded, Role};
 
 /// The language of one link.
@@ -84,7 +84,7 @@ impl Dialect {
     pub fn read(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Result<Decoded<Heard>, Broken> {
         match self {
             Dialect::Native(native) => native.read(buffer).map_err(|native::Fatal(refusal)| {
-                native::write_refusal(None, &refusal, !native.opened, out);
+                writing::write_refusal(None, &refusal, !native.opened, out);
                 Broken
             }),
             Dialect::Http(http) => match http.read(buffer, out) {
@@ -103,7 +103,7 @@ impl Dialect {
         match self {
             Dialect::Native(native) => {
                 native.opened = true;
-                native::write_welcome(welcome, nonce, out);
+                writing::write_welcome(welcome, nonce, out);
             }
             Dialect::Http(_) => {}
         }
@@ -112,7 +112,7 @@ impl Dialect {
     /// Writes an answer that is no file.
     pub fn reply(&mut self, id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
         match self {
-            Dialect::Native(_) => native::write_reply(id, reply, out),
+            Dialect::Native(_) => writing::write_reply(id, reply, out),
             Dialect::Http(http) => http.reply(reply, out),
         }
     }
@@ -120,7 +120,7 @@ impl Dialect {
     /// Writes a no.
     pub fn refuse(&mut self, id: Option<u64>, refusal: &Refusal, out: &mut Vec<u8>) {
         match self {
-            Dialect::Native(_) => native::write_refusal(id, refusal, false, out),
+            Dialect::Native(_) => writing::write_refusal(id, refusal, false, out),
             Dialect::Http(http) => http.refuse(refusal, out),
         }
     }
@@ -128,7 +128,7 @@ impl Dialect {
     /// Writes that an answer has to wait, where the dialect can say so.
     pub fn waiting(&mut self, id: Option<u64>, waiting: Waiting, out: &mut Vec<u8>) {
         match self {
-            Dialect::Native(_) => native::write_waiting(id, waiting, out),
+            Dialect::Native(_) => writing::write_waiting(id, waiting, out),
             Dialect::Http(_) => {}
         }
     }
@@ -170,11 +170,11 @@ impl Native {
         let limit = if self.opened { self.largest } else { limits::HEAD_BYTES };
         let Decoded::Whole { item: line, used } = native::line(buffer, limit)? else { return Ok(Decoded::Partial) };
         let item = if !self.opened {
-            Heard::Hello(native::hello(line)?)
+            Heard::Hello(requests::hello(line)?)
         } else if line.is_empty() {
             Heard::Nothing
         } else {
-            let native::Asked { id, request } = native::request(line)?;
+            let native::Asked { id, request } = requests::request(line)?;
             Heard::Asked { id, request }
         };
         Ok(Decoded::Whole { item, used })

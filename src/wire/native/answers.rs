@@ -1,0 +1,218 @@
+//! What the answering side says: its opening, answers, refusals and events. An index or a peer that lies is not believed: names, numbers and lists are
+//! checked as a stranger's requests are.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+use crate::message::limits;
+use crate::message::name::{FileName, printable};
+use crate::message::range::ByteRange;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::reply::{Holder, Piece, Present, Reply, Waiting};
+use crate::message::request::FileEntry;
+use crate::message::version::{Session, Tag};
+use crate::wire::Role;
+use crate::wire::native::{FileShape, Said, VERSION, Welcome, address};
+
+/// Reads one line of the answering side.
+///
+/// # Errors
+/// When it is not JSON or breaks the protocol; the text says how.
+pub fn said(line: &[u8]) -> Result<Said, String> {
+    let heard: Heard<'_> = serde_json::from_slice(line).map_err(|error| format!("not an answer: {}", printable(&error.to_string())))?;
+    heard.said()
+}
+
+/// Every field of every answer.
+#[derive(Deserialize)]
+struct Heard<'a> {
+    cardume: Option<u64>,
+    id: Option<u64>,
+    #[serde(borrow)]
+    status: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    event: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    error: Option<HeardError<'a>>,
+    #[serde(borrow)]
+    role: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    you: Option<Cow<'a, str>>,
+    heartbeat_ms: Option<u64>,
+    max_head: Option<u64>,
+    #[serde(borrow)]
+    session: Option<Cow<'a, str>>,
+    #[serde(default)]
+    files: HeardFiles<'a>,
+    #[serde(borrow)]
+    holders: Option<Vec<HeardHolder<'a>>>,
+    #[serde(borrow)]
+    peers: Option<Vec<HeardPresent<'a>>>,
+    #[serde(borrow)]
+    peer: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    cursor: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    size: Option<u64>,
+    #[serde(borrow)]
+    tag: Option<Cow<'a, str>>,
+    from: Option<u64>,
+    length: Option<u64>,
+    more: Option<bool>,
+    #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
+    place: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct HeardError<'a> {
+    #[serde(borrow)]
+    code: Cow<'a, str>,
+    #[serde(borrow, default)]
+    text: Cow<'a, str>,
+}
+
+/// `files` is a count in some answers and a list in another.
+#[derive(Deserialize, Default)]
+#[serde(untagged)]
+enum HeardFiles<'a> {
+    #[default]
+    None,
+    Count(u64),
+    #[serde(borrow)]
+    List(Vec<FileShape<'a>>),
+}
+
+#[derive(Deserialize)]
+struct HeardHolder<'a> {
+    #[serde(borrow)]
+    peer: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    size: u64,
+    #[serde(borrow)]
+    root: Option<Cow<'a, str>>,
+    #[serde(default)]
+    partial: bool,
+}
+
+#[derive(Deserialize)]
+struct HeardPresent<'a> {
+    #[serde(borrow)]
+    peer: Cow<'a, str>,
+    files: u64,
+}
+
+impl Heard<'_> {
+    fn said(self) -> Result<Said, String> {
+        if let Some(error) = self.error {
+            let refusal = Refusal::new(Code::of_word(&error.code), printable(&error.text));
+            return Ok(Said::Refusal(self.id, refusal));
+        }
+        if self.cardume.is_some() {
+            return self.welcome();
+        }
+        if let Some(event) = &self.event {
+            let waiting = match (event.as_ref(), self.reason.as_deref()) {
+                ("WAITING", Some("consent")) => Waiting::Consent,
+                ("WAITING", Some("slot")) => Waiting::Slot { place: self.place.unwrap_or(1) },
+                _ => return Ok(Said::Novel),
+            };
+            return Ok(self.id.map_or(Said::Novel, |id| Said::Waiting(id, waiting)));
+        }
+        let id = self.id.ok_or("an answer without an id")?;
+        Ok(match self.reply()? {
+            Some(reply) => Said::Reply(id, reply),
+            None => Said::Novel,
+        })
+    }
+
+    fn welcome(self) -> Result<Said, String> {
+        if self.cardume != Some(VERSION) {
+            return Err("the other side speaks another version".into());
+        }
+        let role = match self.role.as_deref() {
+            Some("server") => Role::Server,
+            Some("peer") => Role::Peer,
+            _ => return Err("the other side is neither server nor peer".into()),
+        };
+        let max_head = self.max_head.and_then(|n| usize::try_from(n).ok()).unwrap_or(0).clamp(limits::HEAD_BYTES, limits::JOIN_BYTES);
+        let you = self.you.as_deref().and_then(|text| text.parse().ok());
+        // A heartbeat of zero would be a flood of PINGs, and one of years would never be missed.
+        let heartbeat_ms = self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000);
+        Ok(Said::Welcome(Welcome { role, you, heartbeat_ms, max_head }))
+    }
+
+    fn reply(self) -> Result<Option<Reply>, String> {
+        let status = self.status.as_deref().ok_or("an answer without a status")?;
+        let cursor = self.cursor.as_deref().filter(|text| text.len() <= limits::CURSOR_BYTES).map(str::to_owned);
+        Ok(Some(match status {
+            "PONG" => Reply::Pong,
+            "JOIN_MORE" => Reply::JoinMore,
+            "LEAVE_OK" => Reply::LeaveOk,
+            "CANCEL_OK" => Reply::CancelOk,
+            "UPDATE_OK" => Reply::UpdateOk { files: self.files.count() },
+            "JOIN_OK" => Reply::JoinOk {
+                you: peer_address(self.you.as_deref())?,
+                files: self.files.count(),
+                session: self.session.as_deref().and_then(Session::parse).ok_or("a JOIN_OK without a session")?,
+                heartbeat_ms: self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000),
+            },
+            "SEARCH_OK" => Reply::Found { holders: holders(self.holders.unwrap_or_default()), cursor },
+            "PEERS_OK" => {
+                let heard = self.peers.unwrap_or_default();
+                let peers = heard.iter().filter_map(|p| Some(Present { peer: peer_address(Some(&p.peer)).ok()?, files: p.files }));
+                Reply::Peers { peers: peers.take(limits::LIST_ENTRIES).collect(), cursor }
+            }
+            "LS_OK" => Reply::Files { peer: peer_address(self.peer.as_deref())?, files: self.files.list(), cursor },
+            "FETCH_OK" => Reply::Piece(self.piece()?),
+            _ => return Ok(None),
+        }))
+    }
+
+    fn piece(self) -> Result<Piece, String> {
+        let name = self.name.as_deref().and_then(|text| FileName::new(text).ok()).ok_or("a piece without a good name")?;
+        let size = self.size.ok_or("a piece without a size")?;
+        let tag = self.tag.as_deref().and_then(Tag::parse).ok_or("a piece without a tag")?;
+        let (from, length) = (self.from.ok_or("a piece without a place")?, self.length.ok_or("a piece without a length")?);
+        let range = ByteRange::new(from, length).ok_or("a piece with an absurd range")?;
+        if size > limits::LARGEST_INTEGER || range.end() > size || length > limits::BODY_BYTES {
+            return Err("a piece that its file can't hold".into());
+        }
+        Ok(Piece { name, size, tag, from, length, more: self.more.unwrap_or(false) })
+    }
+}
+
+impl HeardFiles<'_> {
+    fn count(&self) -> u64 {
+        match self {
+            HeardFiles::None => 0,
+            HeardFiles::Count(count) => *count,
+            HeardFiles::List(list) => list.len() as u64,
+        }
+    }
+
+    /// The files whose names are good; a server that forwards a bad one does not hide the others.
+    fn list(self) -> Vec<FileEntry> {
+        match self {
+            HeardFiles::List(list) => list.into_iter().take(limits::LIST_ENTRIES).filter_map(|file| file.entry().ok()).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn holders(heard: Vec<HeardHolder<'_>>) -> Vec<Holder> {
+    let holder = |h: HeardHolder<'_>| {
+        let peer = peer_address(Some(&h.peer)).ok()?;
+        let file = FileShape { name: h.name, size: h.size, root: h.root }.entry().ok()?;
+        Some(Holder { peer, file, partial: h.partial })
+    };
+    heard.into_iter().take(limits::HOLDERS).filter_map(holder).collect()
+}
+
+fn peer_address(text: Option<&str>) -> Result<SocketAddr, String> {
+    address("an address", text.unwrap_or_default()).map_err(|refusal| refusal.text)
+}

@@ -1,0 +1,282 @@
+//! The protocol of PROTOCOL.md: one JSON object a line.
+//!
+//! One flat shape takes every request and one every answer, so that a line is read in a single pass; which fields a method needs is checked
+//! after. [`requests`] reads what the asking side says, [`answers`] what the answering side says, [`writing`] spells both. Names become
+//! [`FileName`]s here and nowhere else.
+
+pub mod answers;
+pub mod requests;
+pub mod writing;
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::limits;
+use crate::message::name::FileName;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::reply::{Reply, Waiting};
+use crate::message::request::{FileEntry, Request};
+use crate::message::version::Root;
+use crate::wire::{Decoded, Role};
+
+/// The bytes with which both openings begin, up to the version.
+const PREFIX: &[u8] = b"{\"cardume\":";
+/// The major version of this text.
+const VERSION: u64 = 1;
+
+/// What the connecting side says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// The port on which it listens itself.
+    pub peer: Option<u16>,
+}
+
+/// What the answering side says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// Server or peer.
+    pub role: Role,
+    /// From where it sees the link come.
+    pub you: Option<SocketAddr>,
+    /// How often it wants to hear something.
+    pub heartbeat_ms: u64,
+    /// The largest head that it takes.
+    pub max_head: usize,
+}
+
+/// A request with the id under which it wants its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// `None` where it could not be read.
+    pub id: Option<u64>,
+    /// What is asked, or why it can't be understood.
+    pub request: Result<Request, Refusal>,
+}
+
+/// A line that came from the answering side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Its opening.
+    Welcome(Welcome),
+    /// The answer to request `id`.
+    Reply(u64, Reply),
+    /// A no to request `id`; `None`: to the whole link.
+    Refusal(Option<u64>, Refusal),
+    /// FETCH `id` has to wait.
+    Waiting(u64, Waiting),
+    /// Something newer than this program; ignored.
+    Novel,
+}
+
+/// A line that leaves no way to go on: the link is closed after its refusal was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fatal(pub Refusal);
+
+/// Cuts the next line off `buffer`, without its end.
+///
+/// # Errors
+/// `too_large` when there is none within `limit` bytes.
+pub fn line(buffer: &[u8], limit: usize) -> Result<Decoded<&[u8]>, Fatal> {
+    match memchr::memchr(b'\n', &buffer[..buffer.len().min(limit + 1)]) {
+        Some(end) => {
+            let item = buffer[..end].strip_suffix(b"\r").unwrap_or(&buffer[..end]);
+            Ok(Decoded::Whole { item, used: end + 1 })
+        }
+        None if buffer.len() > limit => Err(Fatal(Refusal::new(Code::TooLarge, format!("a head is at most {limit} bytes")))),
+        None => Ok(Decoded::Partial),
+    }
+}
+
+fn not_a_head() -> Fatal {
+    Fatal(Refusal::new(Code::BadRequest, "a head is one JSON object on one line"))
+}
+
+fn bad(text: &str) -> Refusal {
+    Refusal::new(Code::BadRequest, text)
+}
+
+/// An integer that the protocol can name.
+fn small(number: u64) -> Result<u64, Refusal> {
+    if number > limits::LARGEST_INTEGER { Err(Refusal::new(Code::TooLarge, "an integer is at most 2^53-1")) } else { Ok(number) }
+}
+
+fn missing(field: &str) -> Refusal {
+    bad(&format!("{field} is missing"))
+}
+
+#[derive(Deserialize)]
+struct FileShape<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    size: u64,
+    #[serde(borrow)]
+    root: Option<Cow<'a, str>>,
+}
+
+impl FileShape<'_> {
+    fn entry(self) -> Result<FileEntry, Refusal> {
+        let name = FileName::new(&self.name)?;
+        small(self.size)?;
+        let root = match self.root.as_deref() {
+            None => None,
+            Some(text) => Some(Root::parse(text).ok_or_else(|| bad("root is not 64 hex digits"))?),
+        };
+        Ok(FileEntry { name, size: self.size, root })
+    }
+}
+
+/// An address with a port, IPv4-mapped ones made plain.
+fn address(field: &str, text: &str) -> Result<SocketAddr, Refusal> {
+    let address: SocketAddr = text.parse().map_err(|_| bad(&format!("{field} is not IP:PORT")))?;
+    if address.port() == 0 {
+        return Err(bad(&format!("{field} has port 0")));
+    }
+    Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+#[derive(Serialize)]
+struct FileOut<'a> {
+    name: &'a str,
+    size: u64,
+    root: Option<String>,
+}
+
+impl FileOut<'_> {
+    fn of(file: &FileEntry) -> FileOut<'_> {
+        FileOut { name: &file.name, size: file.size, root: file.root.map(|root| root.to_string()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::reply::{Holder, Piece, Present};
+    use crate::message::request::{Fetch, Join};
+    use crate::message::version::{Session, Tag};
+    use crate::wire::native::answers::said;
+    use crate::wire::native::requests::{hello, request};
+    use crate::wire::native::writing::{write_reply, write_request};
+
+    fn asked(line: &str) -> Asked {
+        request(line.as_bytes()).expect("a JSON object")
+    }
+
+    fn refused(line: &str) -> Code {
+        asked(line).request.expect_err("a refusal").code
+    }
+
+    #[test]
+    fn a_line_may_come_in_pieces_and_has_a_limit() {
+        assert_eq!(line(b"{\"id\"", 10), Ok(Decoded::Partial));
+        assert_eq!(line(b"{}\r\n{", 10), Ok(Decoded::Whole { item: b"{}".as_slice(), used: 4 }));
+        assert_eq!(line(b"0123456789\n", 10), Ok(Decoded::Whole { item: b"0123456789".as_slice(), used: 11 }));
+        assert!(matches!(line(b"01234567890\n", 10), Err(Fatal(refusal)) if refusal.code == Code::TooLarge));
+    }
+
+    #[test]
+    fn every_request_is_read_back_as_it_was_written() {
+        let name = FileName::new("a \"quoted\" ví.mp4").unwrap();
+        let file = FileEntry { name: name.clone(), size: 5, root: Some(Root([7; 32])) };
+        let address: SocketAddr = "[::1]:4000".parse().unwrap();
+        let requests = [
+            Request::Ping,
+            Request::Leave,
+            Request::Search { name: name.clone(), cursor: Some("7".into()) },
+            Request::Peers { cursor: None },
+            Request::Ls { peer: Some(address), cursor: None },
+            Request::Cancel { fetch: 9 },
+            Request::Update { files: vec![file.clone()], remove: vec![name.clone()] },
+            Request::Fetch(Fetch { name, from: 3, length: Some(4), tag: Some(Tag(5)) }),
+            Request::Join(Join { port: Some(1), advertise: Some(address), session: Some(Session([1; 16])), part: 2, more: true, files: vec![file] }),
+        ];
+        for wanted in requests {
+            let mut out = Vec::new();
+            write_request(4, &wanted, &mut out);
+            let read = request(out.strip_suffix(b"\n").unwrap()).unwrap();
+            assert_eq!(read, Asked { id: Some(4), request: Ok(wanted) });
+        }
+    }
+
+    #[test]
+    fn every_reply_is_read_back_as_it_was_written() {
+        let name = FileName::new("v\u{ed}deo.mkv").unwrap();
+        let file = FileEntry { name: name.clone(), size: 5, root: None };
+        let peer: SocketAddr = "127.0.0.1:4000".parse().unwrap();
+        let replies = [
+            Reply::JoinMore,
+            Reply::LeaveOk,
+            Reply::Pong,
+            Reply::CancelOk,
+            Reply::UpdateOk { files: 3 },
+            Reply::JoinOk { you: peer, files: 3, session: Session([2; 16]), heartbeat_ms: 5_000 },
+            Reply::Found { holders: vec![Holder { peer, file: file.clone(), partial: true }], cursor: Some("x".into()) },
+            Reply::Peers { peers: vec![Present { peer, files: 9 }], cursor: None },
+            Reply::Files { peer, files: vec![file], cursor: None },
+            Reply::Piece(Piece { name, size: 10, tag: Tag(1), from: 2, length: 8, more: false }),
+        ];
+        for wanted in replies {
+            let mut out = Vec::new();
+            write_reply(Some(8), &wanted, &mut out);
+            assert_eq!(said(&out), Ok(Said::Reply(8, wanted)));
+        }
+    }
+
+    #[test]
+    fn wrong_numbers_are_refused_and_the_link_goes_on() {
+        for fields in ["\"from\":-1", "\"from\":1.5", "\"from\":\"1\"", "\"from\":18446744073709551616", "\"length\":-1"] {
+            assert_eq!(refused(&format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a\",{fields}}}")), Code::BadRequest, "{fields}");
+        }
+        for fields in ["\"from\":9007199254740992", "\"length\":18446744073709551615"] {
+            assert_eq!(refused(&format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a\",{fields}}}")), Code::TooLarge, "{fields}");
+        }
+        assert_eq!(asked("{\"id\":3,\"method\":5}").id, Some(3));
+        assert_eq!(asked("{\"id\":-3,\"method\":\"PING\"}").id, None);
+        assert_eq!(asked("{\"id\":9007199254740992,\"method\":\"PING\"}").id, None);
+    }
+
+    #[test]
+    fn what_is_no_json_object_ends_the_link() {
+        let deep = "[".repeat(100_000);
+        let nested = format!("{{\"id\":1,\"method\":\"PING\",\"x\":{}", "[".repeat(100_000));
+        for text in ["PING", "", "{", "[]", "7", "{\"id\":1,}", "\"x\"", deep.as_str(), nested.as_str(), "{\"id\":1} {"] {
+            assert!(request(text.as_bytes()).is_err(), "{}", &text[..text.len().min(40)]);
+        }
+        assert!(request(b"{\"id\":1,\"method\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn unknown_fields_and_methods_do_no_harm() {
+        assert_eq!(asked("{\"new\":{\"a\":[1,2]},\"id\":1,\"method\":\"PING\"}").request, Ok(Request::Ping));
+        assert_eq!(refused("{\"id\":1,\"method\":\"DANCE\"}"), Code::Unsupported);
+        assert_eq!(refused("{\"id\":1}"), Code::BadRequest);
+    }
+
+    #[test]
+    fn a_piece_that_its_file_cannot_hold_is_no_answer() {
+        let head = |size: u64, from: u64, length: u64| {
+            format!(
+                "{{\"id\":1,\"status\":\"FETCH_OK\",\"name\":\"a\",\"size\":{size},\"tag\":\"00000000000000a1\",\"from\":{from},\"length\":{length}}}"
+            )
+        };
+        assert!(said(head(10, 2, 8).as_bytes()).is_ok());
+        for (size, from, length) in [(10, 2, 9), (10, 11, 0), (10, u64::MAX, 1), (u64::MAX, 0, 1), (1 << 30, 0, (1 << 20) + 1)] {
+            assert!(said(head(size, from, length).as_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn an_index_that_lies_about_names_is_not_believed() {
+        let line = br#"{"id":1,"status":"SEARCH_OK","holders":[{"peer":"127.0.0.1:1","name":"../x","size":1},{"peer":"x","name":"a","size":1},{"peer":"127.0.0.1:2","name":"a","size":1}],"cursor":null}"#;
+        let Ok(Said::Reply(1, Reply::Found { holders, .. })) = said(line) else { panic!("an answer") };
+        assert_eq!(holders.len(), 1);
+    }
+
+    #[test]
+    fn another_version_is_told_apart_from_nonsense() {
+        assert!(matches!(hello(b"{\"cardume\":2}"), Err(Fatal(refusal)) if refusal.code == Code::Version));
+        assert!(matches!(hello(b"{ \"cardume\":1}"), Err(Fatal(refusal)) if refusal.code == Code::BadRequest));
+        assert_eq!(hello(b"{\"cardume\":1,\"peer\":4000,\"x\":null}"), Ok(Hello { peer: Some(4000) }));
+    }
+}

@@ -1,0 +1,185 @@
+//! What the asking side says: its opening and its requests.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use crate::message::limits;
+use crate::message::name::{FileName, printable};
+use crate::message::refusal::{Code, Refusal};
+use crate::message::request::{Fetch, FileEntry, Join, Request};
+use crate::message::version::{Session, Tag};
+use crate::wire::native::{Asked, Fatal, FileShape, Hello, PREFIX, VERSION, address, bad, missing, not_a_head, small};
+
+/// Reads the first line of the side that connects.
+///
+/// # Errors
+/// `version` for another major version, `bad_request` for anything else.
+pub fn hello(line: &[u8]) -> Result<Hello, Fatal> {
+    #[derive(Deserialize)]
+    struct Shape {
+        cardume: u64,
+        peer: Option<u64>,
+    }
+    if !line.starts_with(PREFIX) {
+        return Err(Fatal(Refusal::new(Code::BadRequest, "the first line starts with {\"cardume\":1")));
+    }
+    let shape: Shape = serde_json::from_slice(line).map_err(|_| not_a_head())?;
+    if shape.cardume != VERSION {
+        return Err(Fatal(Refusal::new(Code::Version, "this side speaks version 1")));
+    }
+    let peer = shape.peer.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
+    Ok(Hello { peer })
+}
+
+/// Reads one request.
+///
+/// # Errors
+/// When the line is not a JSON object at all.
+pub fn request(line: &[u8]) -> Result<Asked, Fatal> {
+    let line = std::str::from_utf8(line).map_err(|_| not_a_head())?;
+    // A list would be taken for the fields in their order.
+    if !line.trim_ascii_start().starts_with('{') {
+        return Err(not_a_head());
+    }
+    match serde_json::from_str::<Shape<'_>>(line) {
+        Ok(shape) => {
+            let (id, id_given) = (shape.id.filter(|id| *id <= limits::LARGEST_INTEGER), shape.id);
+            if id != id_given {
+                return Ok(Asked { id: None, request: Err(bad("id is above 2^53-1")) });
+            }
+            Ok(Asked { id, request: shape.request() })
+        }
+        Err(error) => misread(line, &error),
+    }
+}
+
+/// A line that is not of the shape: is it JSON with a wrong field, or no JSON at all?
+fn misread(line: &str, error: &serde_json::Error) -> Result<Asked, Fatal> {
+    #[derive(Deserialize)]
+    struct OnlyId {
+        #[serde(default, deserialize_with = "lenient_id")]
+        id: Option<u64>,
+    }
+    match serde_json::from_str::<OnlyId>(line) {
+        Ok(OnlyId { id }) if error.is_data() => {
+            let place = format!("wrong field: {}", printable(&error.to_string()));
+            Ok(Asked { id, request: Err(bad(&place)) })
+        }
+        _ => Err(not_a_head()),
+    }
+}
+
+fn lenient_id<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(value.as_u64().filter(|id| *id <= limits::LARGEST_INTEGER))
+}
+
+/// Every field of every request. Strings borrow from the line.
+#[derive(Deserialize)]
+struct Shape<'a> {
+    id: Option<u64>,
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    port: Option<u64>,
+    #[serde(borrow)]
+    advertise: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    session: Option<Cow<'a, str>>,
+    part: Option<u64>,
+    more: Option<bool>,
+    #[serde(borrow)]
+    files: Option<Vec<FileShape<'a>>>,
+    #[serde(borrow)]
+    remove: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    cursor: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    peer: Option<Cow<'a, str>>,
+    from: Option<u64>,
+    length: Option<u64>,
+    #[serde(borrow)]
+    tag: Option<Cow<'a, str>>,
+    fetch: Option<u64>,
+}
+
+/// A string inside a list: serde borrows it only when told so.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Shape<'_> {
+    fn request(self) -> Result<Request, Refusal> {
+        let method = self.method.as_deref().ok_or_else(|| missing("method"))?;
+        Ok(match method {
+            "PING" => Request::Ping,
+            "SEARCH" => Request::Search { name: self.name()?, cursor: self.cursor()? },
+            "JOIN" => Request::Join(self.join()?),
+            "UPDATE" => Request::Update { remove: self.removed()?, files: self.files()? },
+            "LEAVE" => Request::Leave,
+            "PEERS" => Request::Peers { cursor: self.cursor()? },
+            "LS" => {
+                let peer = self.peer.as_deref().map(|text| address("peer", text)).transpose()?;
+                Request::Ls { peer, cursor: self.cursor()? }
+            }
+            "FETCH" => Request::Fetch(self.fetch()?),
+            "CANCEL" => Request::Cancel { fetch: small(self.fetch.ok_or_else(|| missing("fetch"))?)? },
+            _ => return Err(Refusal::unsupported()),
+        })
+    }
+
+    fn name(&self) -> Result<FileName, Refusal> {
+        Ok(FileName::new(self.name.as_deref().ok_or_else(|| missing("name"))?)?)
+    }
+
+    fn cursor(&self) -> Result<Option<String>, Refusal> {
+        match self.cursor.as_deref() {
+            Some(text) if text.len() > limits::CURSOR_BYTES => Err(bad("cursor is not one of ours")),
+            other => Ok(other.map(str::to_owned)),
+        }
+    }
+
+    fn join(self) -> Result<Join, Refusal> {
+        let part = small(self.part.unwrap_or(0))?;
+        let port = match self.port {
+            None if part == 0 => return Err(missing("port")),
+            None => None,
+            Some(port) => Some(u16::try_from(port).ok().filter(|port| *port != 0).ok_or_else(|| bad("port is not from 1 to 65535"))?),
+        };
+        let advertise = self.advertise.as_deref().map(|text| address("advertise", text)).transpose()?;
+        let session = match self.session.as_deref() {
+            None => None,
+            Some(text) => Some(Session::parse(text).ok_or_else(|| bad("session is not 32 hex digits"))?),
+        };
+        Ok(Join { port, advertise, session, part, more: self.more.unwrap_or(false), files: self.files()? })
+    }
+
+    fn files(self) -> Result<Vec<FileEntry>, Refusal> {
+        let files = self.files.unwrap_or_default();
+        if files.len() > limits::PART_FILES {
+            return Err(Refusal::new(Code::TooLarge, format!("a part holds at most {} files", limits::PART_FILES)));
+        }
+        files.into_iter().map(FileShape::entry).collect()
+    }
+
+    fn removed(&self) -> Result<Vec<FileName>, Refusal> {
+        let names = self.remove.as_deref().unwrap_or_default();
+        if names.len() > limits::PART_FILES {
+            return Err(Refusal::new(Code::TooLarge, format!("a part holds at most {} names", limits::PART_FILES)));
+        }
+        names.iter().map(|Text(name)| Ok(FileName::new(name)?)).collect()
+    }
+
+    fn fetch(&self) -> Result<Fetch, Refusal> {
+        let name = self.name()?;
+        let from = self.from.unwrap_or(0);
+        small(from)?;
+        self.length.map(small).transpose()?;
+        let tag = match self.tag.as_deref() {
+            None => None,
+            Some(text) => Some(Tag::parse(text).ok_or_else(|| bad("tag is not 16 hex digits"))?),
+        };
+        Ok(Fetch { name, from, length: self.length, tag })
+    }
+}

@@ -1,0 +1,265 @@
+//! How both sides' words are spelled.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::message::limits;
+use crate::message::name::FileName;
+use crate::message::refusal::Refusal;
+use crate::message::reply::{Piece, Reply, Waiting};
+use crate::message::request::Request;
+use crate::message::version::Session;
+use crate::wire::Role;
+use crate::wire::native::{FileOut, Hello, VERSION, Welcome};
+
+/// Writes the first line of the side that connects.
+pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        cardume: u64,
+        max_head: usize,
+        nonce: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<u16>,
+    }
+    put(out, &Shape { cardume: VERSION, max_head: limits::HEAD_BYTES, nonce, peer: hello.peer });
+}
+
+/// Writes the first line of the answering side.
+pub fn write_welcome(welcome: &Welcome, nonce: &str, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        cardume: u64,
+        role: &'a str,
+        you: Option<SocketAddr>,
+        heartbeat_ms: u64,
+        max_head: usize,
+        caps: [&'a str; 0],
+        nonce: &'a str,
+    }
+    let role = match welcome.role {
+        Role::Server => "server",
+        Role::Peer => "peer",
+    };
+    let Welcome { you, heartbeat_ms, max_head, .. } = *welcome;
+    put(out, &Shape { cardume: VERSION, role, you, heartbeat_ms, max_head, caps: [], nonce });
+}
+
+/// Writes one request.
+pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
+    #[derive(Serialize, Default)]
+    struct Ask<'a> {
+        id: u64,
+        method: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<SocketAddr>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        advertise: Option<SocketAddr>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        part: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        length: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tag: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fetch: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        more: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        files: Option<Vec<FileOut<'a>>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remove: Option<Vec<&'a str>>,
+    }
+    let blank = Ask { id, ..Ask::default() };
+    let ask = match request {
+        Request::Ping => Ask { method: "PING", ..blank },
+        Request::Leave => Ask { method: "LEAVE", ..blank },
+        Request::Search { name, cursor } => Ask { method: "SEARCH", name: Some(name), cursor: cursor.as_deref(), ..blank },
+        Request::Peers { cursor } => Ask { method: "PEERS", cursor: cursor.as_deref(), ..blank },
+        Request::Ls { peer, cursor } => Ask { method: "LS", peer: *peer, cursor: cursor.as_deref(), ..blank },
+        Request::Cancel { fetch } => Ask { method: "CANCEL", fetch: Some(*fetch), ..blank },
+        Request::Join(join) => Ask {
+            method: "JOIN",
+            port: join.port,
+            advertise: join.advertise,
+            session: join.session.map(Session::reveal),
+            part: Some(join.part),
+            more: Some(join.more),
+            files: Some(join.files.iter().map(FileOut::of).collect()),
+            ..blank
+        },
+        Request::Update { files, remove } => Ask {
+            method: "UPDATE",
+            files: Some(files.iter().map(FileOut::of).collect()),
+            remove: Some(remove.iter().map(FileName::as_str).collect()),
+            ..blank
+        },
+        Request::Fetch(fetch) => Ask {
+            method: "FETCH",
+            name: Some(&fetch.name),
+            from: Some(fetch.from),
+            length: fetch.length,
+            tag: fetch.tag.map(|tag| tag.to_string()),
+            ..blank
+        },
+    };
+    put(out, &ask);
+}
+
+#[derive(Serialize)]
+struct HolderOut<'a> {
+    peer: SocketAddr,
+    #[serde(flatten)]
+    file: FileOut<'a>,
+    partial: bool,
+}
+
+#[derive(Serialize)]
+struct PresentOut {
+    peer: SocketAddr,
+    files: u64,
+}
+
+/// An answer's frame around the fields of its method.
+#[derive(Serialize)]
+struct Answer<'a, T: Serialize> {
+    id: Option<u64>,
+    status: &'a str,
+    #[serde(flatten)]
+    fields: T,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+/// Writes the answer to request `id`. A piece's body follows by other means.
+pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct JoinOk {
+        you: SocketAddr,
+        files: u64,
+        session: String,
+        heartbeat_ms: u64,
+    }
+    #[derive(Serialize)]
+    struct Count {
+        files: u64,
+    }
+    #[derive(Serialize)]
+    struct Found<'a> {
+        holders: Vec<HolderOut<'a>>,
+        cursor: Option<&'a str>,
+    }
+    #[derive(Serialize)]
+    struct Peers<'a> {
+        peers: Vec<PresentOut>,
+        cursor: Option<&'a str>,
+    }
+    #[derive(Serialize)]
+    struct Files<'a> {
+        peer: SocketAddr,
+        files: Vec<FileOut<'a>>,
+        cursor: Option<&'a str>,
+    }
+    #[derive(Serialize)]
+    struct PieceOut<'a> {
+        name: &'a str,
+        size: u64,
+        tag: String,
+        from: u64,
+        length: u64,
+        more: bool,
+    }
+    match reply {
+        Reply::JoinMore => put(out, &Answer { id, status: "JOIN_MORE", fields: Nothing {} }),
+        Reply::LeaveOk => put(out, &Answer { id, status: "LEAVE_OK", fields: Nothing {} }),
+        Reply::Pong => put(out, &Answer { id, status: "PONG", fields: Nothing {} }),
+        Reply::CancelOk => put(out, &Answer { id, status: "CANCEL_OK", fields: Nothing {} }),
+        Reply::UpdateOk { files } => put(out, &Answer { id, status: "UPDATE_OK", fields: Count { files: *files } }),
+        Reply::JoinOk { you, files, session, heartbeat_ms } => {
+            let fields = JoinOk { you: *you, files: *files, session: session.reveal(), heartbeat_ms: *heartbeat_ms };
+            put(out, &Answer { id, status: "JOIN_OK", fields });
+        }
+        Reply::Found { holders, cursor } => {
+            let holders = holders.iter().map(|h| HolderOut { peer: h.peer, file: FileOut::of(&h.file), partial: h.partial }).collect();
+            put(out, &Answer { id, status: "SEARCH_OK", fields: Found { holders, cursor: cursor.as_deref() } });
+        }
+        Reply::Peers { peers, cursor } => {
+            let peers = peers.iter().map(|p| PresentOut { peer: p.peer, files: p.files }).collect();
+            put(out, &Answer { id, status: "PEERS_OK", fields: Peers { peers, cursor: cursor.as_deref() } });
+        }
+        Reply::Files { peer, files, cursor } => {
+            let files = files.iter().map(FileOut::of).collect();
+            put(out, &Answer { id, status: "LS_OK", fields: Files { peer: *peer, files, cursor: cursor.as_deref() } });
+        }
+        Reply::Piece(piece) => {
+            let Piece { name, size, tag, from, length, more } = piece;
+            let tag = tag.to_string();
+            let fields = PieceOut { name, size: *size, tag, from: *from, length: *length, more: *more };
+            put(out, &Answer { id, status: "FETCH_OK", fields });
+        }
+    }
+}
+
+/// Writes a no; `opening` when it is the first line of the answering side.
+pub fn write_refusal(id: Option<u64>, refusal: &Refusal, opening: bool, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct ErrorOut<'a> {
+        code: &'a str,
+        retry: bool,
+        text: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Opening<'a> {
+        cardume: u64,
+        error: ErrorOut<'a>,
+    }
+    #[derive(Serialize)]
+    struct Frame<'a> {
+        id: Option<u64>,
+        error: ErrorOut<'a>,
+    }
+    let error = ErrorOut { code: refusal.code.word(), retry: refusal.code.retry(), text: &refusal.text };
+    if opening {
+        put(out, &Opening { cardume: VERSION, error });
+    } else {
+        put(out, &Frame { id, error });
+    }
+}
+
+/// Writes that FETCH `id` has to wait.
+pub fn write_waiting(id: Option<u64>, waiting: Waiting, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct Event<'a> {
+        event: &'a str,
+        id: Option<u64>,
+        reason: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        place: Option<u64>,
+    }
+    let (reason, place) = match waiting {
+        Waiting::Consent => ("consent", None),
+        Waiting::Slot { place } => ("slot", Some(place)),
+    };
+    put(out, &Event { event: "WAITING", id, reason, place });
+}
+
+fn put<T: Serialize>(out: &mut Vec<u8>, value: &T) {
+    // These shapes hold strings, integers and lists of them: writing them into memory can't fail.
+    let before = out.len();
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        out.truncate(before);
+    }
+    out.push(b'\n');
+}
