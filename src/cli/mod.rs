@@ -5,6 +5,7 @@ mod bar;
 mod console;
 mod editor;
 mod json;
+mod keys;
 mod setup;
 
 use std::io::IsTerminal as _;
