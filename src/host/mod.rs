@@ -12,3 +12,4 @@ pub mod links;
 pub mod net;
 pub mod turn;
 pub mod turns;
+mod visit;
