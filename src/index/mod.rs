@@ -5,7 +5,7 @@
 //! are swept in slices ([`Index::sweep`]), so that no turn is long.
 
 mod names;
-mod pages;
+pub mod pages;
 
 use std::net::SocketAddr;
 
@@ -264,8 +264,6 @@ impl Index {
         }
     }
 }
-
-pub use pages::files as page_of_files;
 
 #[cfg(test)]
 mod tests {

@@ -9,12 +9,12 @@ use crate::message::request::FileEntry;
 const ENTRY_FRAME: usize = 140;
 
 /// A cursor that is one number.
-pub fn number(text: &str) -> Result<u64, Refusal> {
+pub(super) fn number(text: &str) -> Result<u64, Refusal> {
     text.parse().map_err(|_| foreign())
 }
 
 /// A cursor that is two.
-pub fn pair(text: &str) -> Result<(u64, u64), Refusal> {
+pub(super) fn pair(text: &str) -> Result<(u64, u64), Refusal> {
     let (a, b) = text.split_once('.').ok_or_else(foreign)?;
     Ok((number(a)?, number(b)?))
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::index;
+use crate::index::pages;
 use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
@@ -99,7 +99,7 @@ impl Peer {
             Joining::Joined(me) => me,
             _ => self.listening.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
         };
-        let page = index::page_of_files(|start| self.library.files().skip(start), cursor)?;
+        let page = pages::files(|start| self.library.files().skip(start), cursor)?;
         Ok(Reply::Files { peer, files: page.entries, cursor: page.cursor })
     }
 
