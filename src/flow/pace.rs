@@ -12,6 +12,8 @@ pub struct Pace {
 struct Limit {
     rate: f64,
     burst: f64,
+    /// Fewer tokens are as good as none: a trickle would keep one link awake while the rest of others begins anew.
+    least: f64,
     tokens: f64,
     at: Instant,
 }
@@ -20,6 +22,8 @@ struct Limit {
 const BURST: Duration = Duration::from_millis(20);
 /// The smallest burst: less would be spent on system calls.
 const SMALLEST_BURST: f64 = 16.0 * 1024.0;
+/// The smallest share of one link.
+const SMALLEST_SHARE: usize = 64 << 10;
 /// How long a link rests once the bucket is empty, so that it moves more than a trickle when it wakes.
 const REST: Duration = Duration::from_millis(5);
 
@@ -31,7 +35,7 @@ impl Pace {
         let limit = rate.map(|rate| {
             let rate = (rate as f64).max(1.0);
             let burst = (rate * BURST.as_secs_f64()).max(SMALLEST_BURST);
-            Limit { rate, burst, tokens: burst, at: now }
+            Limit { rate, burst, least: (rate * REST.as_secs_f64() / 2.0).max(1.0), tokens: burst, at: now }
         });
         Pace { limit }
     }
@@ -43,8 +47,15 @@ impl Pace {
         limit.tokens = (limit.tokens + passed * limit.rate).min(limit.burst);
         limit.at = now;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let whole = limit.tokens.max(0.0) as usize;
+        let whole = if limit.tokens < limit.least { 0 } else { limit.tokens as usize };
         whole
+    }
+
+    /// How many bytes one link may move now: a part of the allowance, so that all get their turn.
+    pub fn share(&mut self, now: Instant) -> usize {
+        let allowance = self.allowance(now);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        self.limit.as_ref().map_or(allowance, |limit| allowance.min(((limit.burst / 4.0) as usize).max(SMALLEST_SHARE)))
     }
 
     /// Notes that `count` bytes have moved.
@@ -60,7 +71,7 @@ impl Pace {
     #[must_use]
     pub fn rest(&self) -> Duration {
         match &self.limit {
-            Some(limit) => REST.max(Duration::from_secs_f64((512.0 - limit.tokens).max(0.0) / limit.rate)).min(Duration::from_secs(1)),
+            Some(limit) => REST.max(Duration::from_secs_f64((limit.least - limit.tokens).max(0.0) / limit.rate)).min(Duration::from_secs(1)),
             None => Duration::ZERO,
         }
     }
@@ -82,6 +93,16 @@ mod tests {
             moved += step;
         }
         assert!((99_000_000..=103_000_000).contains(&moved), "{moved}");
+    }
+
+    #[test]
+    fn whoever_emptied_the_bucket_finds_nothing_until_others_have_rested() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Some(10_000_000), start);
+        let step = pace.allowance(start);
+        pace.spend(step);
+        assert_eq!(pace.allowance(start + Duration::from_micros(100)), 0);
+        assert!(pace.allowance(start + REST) > 0);
     }
 
     #[test]

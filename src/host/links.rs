@@ -54,7 +54,9 @@ pub struct Links<S> {
     slots: Slab<Slot<S>>,
     runnable: VecDeque<LinkId>,
     wanted: Vec<LinkId>,
-    times: BinaryHeap<Reverse<(Instant, LinkId)>>,
+    /// When to look at which link; the number keeps those of the same moment in the order in which they came.
+    times: BinaryHeap<Reverse<(Instant, u64, LinkId)>>,
+    turn_of: u64,
     now: Instant,
 }
 
@@ -62,7 +64,7 @@ impl<S> Links<S> {
     /// None yet.
     #[must_use]
     pub fn new(now: Instant) -> Links<S> {
-        Links { slots: Slab::new(), runnable: VecDeque::new(), wanted: Vec::new(), times: BinaryHeap::new(), now }
+        Links { slots: Slab::new(), runnable: VecDeque::new(), wanted: Vec::new(), times: BinaryHeap::new(), turn_of: 0, now }
     }
 
     /// A new turn begins.
@@ -130,7 +132,7 @@ impl<S> Links<S> {
         // One rest at a time: each look at a link that rests would else begin another, and all of them go on side by side.
         if slot.rests.is_none_or(|rests| at < rests) {
             slot.rests = Some(at);
-            self.times.push(Reverse((at, id)));
+            self.put_time(at, id);
         }
     }
 
@@ -141,13 +143,18 @@ impl<S> Links<S> {
             && slot.armed.is_none_or(|armed| at < armed)
         {
             slot.armed = Some(at);
-            self.times.push(Reverse((at, id)));
+            self.put_time(at, id);
         }
+    }
+
+    fn put_time(&mut self, at: Instant, id: LinkId) {
+        self.turn_of += 1;
+        self.times.push(Reverse((at, self.turn_of, id)));
     }
 
     /// The next link whose time has come.
     pub fn pop_due(&mut self) -> Option<LinkId> {
-        while let Some(Reverse((at, id))) = self.times.peek().copied() {
+        while let Some(Reverse((at, _, id))) = self.times.peek().copied() {
             if at > self.now {
                 return None;
             }
@@ -168,7 +175,7 @@ impl<S> Links<S> {
     /// When the next link's time comes.
     #[must_use]
     pub fn next_time(&self) -> Option<Instant> {
-        self.times.peek().map(|Reverse((at, _))| *at)
+        self.times.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// Frees a slot.

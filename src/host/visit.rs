@@ -76,7 +76,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             return 0;
         }
         let receiving = slot.link.inbox.is_receiving();
-        let allowance = if receiving { self.down.allowance(self.now) } else { usize::MAX };
+        let allowance = if receiving { self.down.share(self.now) } else { usize::MAX };
         if allowance == 0 {
             self.links.wake_at(id, self.now + self.down.rest());
             if again {
@@ -147,7 +147,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             return 0;
         }
         let from_file = slot.link.outbox.starts_with_file() || slot.link.outbox.file_waiting() > 0;
-        let allowance = if from_file { self.up.allowance(self.now) } else { usize::MAX };
+        let allowance = if from_file { self.up.share(self.now) } else { usize::MAX };
         let budget = budget.min(limits::SLICE_BYTES).min(allowance);
         if budget == 0 {
             if allowance == 0 {
