@@ -15,6 +15,7 @@ use cardume::host::turn::{Host, Speed};
 use cardume::node::Node;
 use cardume::node::lines::{self, Lang};
 use cardume::node::report::{Failure, exit};
+use cardume::os::keyboard;
 use cardume::os::output::{Output, Stdio};
 use cardume::os::sockets::Sockets;
 use cardume::os::system;
@@ -118,11 +119,13 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
             plug_in(node, Console::new(Style::Plain, lang, outputs), Speed::default(), false)
         }
         Verb::Peer(args) => {
-            let typed = std::io::stdin().is_terminal();
+            // A shell's background job may neither read its terminal nor set it up: it would be stopped for that.
+            let terminal = std::io::stdin().is_terminal();
+            let typed = terminal && keyboard::is_ours();
             let style = if typed { Style::Typed } else { Style::Piped };
             let speed = args.speed();
             let node = setup::peer(&args, typed)?;
-            plug_in(node, Console::new(style, lang, outputs), speed, true)
+            plug_in(node, Console::new(style, lang, outputs), speed, typed || !terminal)
         }
         Verb::Completions { shell } => {
             args::completions(shell, &outputs.out);

@@ -27,6 +27,8 @@ pub struct Slot<S> {
     pub queued: bool,
     /// When a byte last moved.
     pub moved_at: Instant,
+    /// What it counts for in the bytes of all unread heads.
+    pub counted: usize,
     /// Since when its file's bytes are not in memory.
     pub cold_since: Option<Instant>,
     /// The earliest time for which it stands in the heap of times.
@@ -82,6 +84,7 @@ impl<S> Links<S> {
             ended: false,
             queued: false,
             moved_at: self.now,
+            counted: 0,
             cold_since: None,
             armed: None,
             rests: None,

@@ -44,6 +44,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         }
         let drawn = self.draw(id, budget);
         let poured = self.pour(id, budget.saturating_sub(drawn));
+        self.count_heads(id);
         self.close_if_done(id);
         self.links.arm(id);
         drawn + poured
@@ -84,19 +85,16 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             }
             return 0;
         }
-        let held_before = slot.link.inbox.held();
         // When all heads together hold too much, only small ones grow.
         let most = if self.heads > limits::ALL_HEADS_BYTES { limits::SMALL_HEAD_BYTES } else { slot.link.most_head };
         let Slot { stage: Stage::Live(stream), link, .. } = slot else { return 0 };
         let budget = budget.min(limits::SLICE_BYTES).min(allowance);
         let result = pump::draw(stream, &mut link.inbox, &mut self.scratch, budget, most);
-        let held = link.inbox.held();
         let (drawn, why) = match result {
             Ok(result) => result,
             Err(error) => {
                 let cause =
                     if receiving && error.raw_os_error().is_none_or(|_| !is_network(&error)) { Cause::Disk(plain(&error)) } else { Cause::Theirs };
-                self.count_heads(held_before, held);
                 self.end(id, cause);
                 return 0;
             }
@@ -118,7 +116,6 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
                 slot.ended = true;
             }
         }
-        self.count_heads(held_before, held);
         if receiving {
             self.down.spend(drawn);
         }
@@ -132,7 +129,6 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         if let Some(slot) = self.links.slot(id) {
             let after = slot.link.inbox.held();
             let more = why == Drawn::Budget || slot.link.again || (why == Drawn::Full && after < before);
-            self.count_heads(before, after);
             if more {
                 self.links.queue(id);
             }
@@ -242,22 +238,25 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         self.end(id, Cause::Done);
     }
 
-    fn count_heads(&mut self, before: usize, after: usize) {
-        self.heads = (self.heads + after).saturating_sub(before);
+    /// Keeps the account of all unread heads.
+    fn count_heads(&mut self, id: LinkId) {
+        let Some(slot) = self.links.slot(id) else { return };
+        let held = slot.link.inbox.held();
+        let before = std::mem::replace(&mut slot.counted, held);
+        self.heads = (self.heads + held).saturating_sub(before);
     }
 
     /// Ends a link at once and tells the node why.
     pub(super) fn end(&mut self, id: LinkId, cause: Cause) {
         let Some(slot) = self.links.slot(id) else { return };
         let stage = std::mem::replace(&mut slot.stage, Stage::Gone);
-        let held = slot.link.inbox.held();
         slot.link.inbox.clear();
         match stage {
             Stage::Connecting(stream) | Stage::Live(stream) | Stage::Lingering(stream, _) => self.net.forget(stream),
             Stage::Wanted(_) => {}
             Stage::Gone => return,
         }
-        self.count_heads(held, 0);
+        self.count_heads(id);
         self.gone.push(id);
         self.tell(Event::Closed(id, cause));
     }

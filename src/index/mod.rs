@@ -80,17 +80,17 @@ impl Index {
         MemberId(self.members.insert(Member { address, session, visible: false, number: 0, files: Vec::new() }))
     }
 
-    /// Adds a file, or gives it a new size.
+    /// Adds a file, or gives it a new size. True when it is new.
     ///
     /// # Errors
     /// `too_large` when the member has as many as it may.
-    pub fn add(&mut self, who: MemberId, file: &FileEntry) -> Result<(), Refusal> {
-        let Some(member) = self.members.get_mut(who.0) else { return Ok(()) };
+    pub fn add(&mut self, who: MemberId, file: &FileEntry) -> Result<bool, Refusal> {
+        let Some(member) = self.members.get_mut(who.0) else { return Ok(false) };
         let name = self.names.intern(&file.name);
         if let Some(holding) = self.names.find_holder(name, who.0, &member.files) {
             holding.size = file.size;
             holding.root = file.root;
-            return Ok(());
+            return Ok(false);
         }
         if member.files.len() >= limits::MEMBER_FILES {
             self.names.release_if_unused(name);
@@ -100,7 +100,7 @@ impl Index {
         let member_slot = u32::try_from(who.0).unwrap_or(u32::MAX);
         let place = self.names.add_holder(name, Holding { member: member_slot, own, size: file.size, root: file.root });
         member.files.push(Owned { name, place });
-        Ok(())
+        Ok(true)
     }
 
     /// Drops a file; one that it does not have is no error.

@@ -59,6 +59,8 @@ struct OnDisk {
     synced: Cell<u64>,
     /// What the record beside the `.part` claims.
     recorded: Cell<u64>,
+    /// The disk has failed to make bytes lasting, and says so only once: none but those that are lasting count from then on.
+    broken: Cell<bool>,
 }
 
 /// How far the end of a download has come.
@@ -160,6 +162,12 @@ impl Part {
         matches!(&self.0.place, Place::Compare { differs, .. } if differs.get())
     }
 
+    /// True when it can begin anew: what went into a pipe can't be taken back.
+    #[must_use]
+    pub fn may_restart(&self) -> bool {
+        !matches!(self.0.place, Place::Pipe(_)) || self.held() == 0
+    }
+
     /// Leaves nothing behind: the file at its source is another one now.
     pub fn discard(&self) {
         if let Place::Disk(disk) = &self.0.place {
@@ -201,20 +209,21 @@ impl OnDisk {
     fn begin(drive: &Rc<dyn Drive>, name: &str, wanted: &Record) -> Result<OnDisk, DriveError> {
         let (part, note) = names(name);
         let boot = drive.boot();
-        let known = drive.read_small(&note, record::MOST_BYTES).ok().and_then(|text| Record::read(&text, &boot));
         let stands = drive.look(&part)?;
-        let (file, held) = match (stands, known) {
-            (Stands::Nothing, _) => {
+        let known = || drive.read_small(&note, record::MOST_BYTES).ok().and_then(|text| Record::read(&text, &boot));
+        let (file, held) = match stands {
+            Stands::Nothing => {
                 // The record comes first: a .part without one is somebody else's.
                 drive.replace_small(&note, &Record { held: 0, ..wanted.clone() }.write(&boot, 0))?;
                 (drive.write(&part, true)?, 0)
             }
-            (Stands::File(size), Some(known)) => {
+            Stands::File(size) if known().is_some() => {
                 let file = drive.write(&part, false)?;
-                let fits = known.continues(wanted) && size >= known.held;
-                (file, if fits { known.held } else { 0 })
+                // Read under the lock: until then another process could still write it.
+                let held = known().filter(|known| known.continues(wanted) && size >= known.held).map_or(0, |known| known.held);
+                (file, held)
             }
-            (Stands::File(_) | Stands::Other, _) => return Err(DriveError::NotOurs(part)),
+            Stands::File(_) | Stands::Other => return Err(DriveError::NotOurs(part)),
         };
         if held == 0 {
             drive.replace_small(&note, &Record { held: 0, ..wanted.clone() }.write(&boot, 0))?;
@@ -229,7 +238,7 @@ impl OnDisk {
         let at = || Cell::new(held);
         let record = wanted.clone();
         let (nudged, clean, synced, recorded) = (at(), at(), Cell::new(0), at());
-        Ok(OnDisk { drive: Rc::clone(drive), file, name: name.to_owned(), record, boot, nudged, clean, synced, recorded })
+        Ok(OnDisk { drive: Rc::clone(drive), file, name: name.to_owned(), record, boot, nudged, clean, synced, recorded, broken: Cell::new(false) })
     }
 
     fn room(&self, held: u64) -> usize {
@@ -267,7 +276,7 @@ impl OnDisk {
             self.nudged.set(held);
             if self.clean.get() - self.synced.get() >= SYNC_BYTES && self.dirty(held) < limits::FLUSH_BYTES * 2 {
                 let clean = self.clean.get();
-                self.file.sync()?;
+                self.sync()?;
                 self.synced.set(clean);
             }
             self.note(held);
@@ -275,8 +284,16 @@ impl OnDisk {
         Ok(())
     }
 
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync().inspect_err(|_| {
+            self.broken.set(true);
+            self.note(self.synced.get());
+        })
+    }
+
     /// Writes the record. One that can't be written costs only bytes that are fetched again.
     fn note(&self, held: u64) {
+        let held = if self.broken.get() { held.min(self.synced.get()) } else { held };
         if held == self.recorded.get() && held != 0 {
             return;
         }
@@ -299,7 +316,7 @@ impl OnDisk {
         if self.dirty(held) > 0 {
             return Ok(Settled::NotYet);
         }
-        self.file.sync()?;
+        self.sync()?;
         let (part, note) = names(&self.name);
         self.drive.rename_new(&part, &self.name)?;
         let _ = self.drive.remove(&note);

@@ -59,6 +59,8 @@ pub const TURN_COMMANDS: usize = 16;
 pub const COMMAND_BYTES: usize = 4 << 10;
 /// Bytes of stdout or stderr that wait for a reader; lines beyond are dropped and counted.
 pub const OUTPUT_BYTES: usize = 8 << 20;
+/// One line of stdout: a person's JOIN of a hundred thousand files is shown whole, one of ten million is not.
+pub const LINE_BYTES: usize = 64 << 20;
 /// File descriptors kept for files while links take the others.
 pub const SPARE_DESCRIPTORS: u64 = 64;
 
@@ -85,6 +87,10 @@ pub const CONNECT: Duration = Duration::from_secs(10);
 pub const ANSWER: Duration = Duration::from_secs(30);
 /// How long a person may think before it means no.
 pub const CONSENT: Duration = Duration::from_secs(60);
+/// How long our own download stands in somebody's queue: giant files before it take hours. A dead link is noticed by [`KEEPALIVE`].
+pub const IN_QUEUE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a link that we opened may be silent before the kernel asks whether the other side is still there.
+pub const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long an HTTP request waits for an upload slot.
 pub const HTTP_SLOT: Duration = Duration::from_secs(60);
 /// An idle HTTP link.

@@ -127,7 +127,7 @@ impl Server {
         link.deadline = visit.answering.head_deadline(&link.inbox, now);
         link.silence = Some(visit.answering.silence());
         link.most_head = limits::JOIN_BYTES + 1;
-        if visit.answering.is_over() || visit.ended {
+        if visit.answering.is_over() || (visit.ended && link.outbox.memory_waiting() <= limits::HIGH_WATER) {
             link.finish();
         }
     }
@@ -189,11 +189,10 @@ impl Server {
         *next_part += 1;
         let who = *who;
         for file in &join.files {
-            line.push(' ');
-            line.push_str(&file.name);
-        }
-        for file in &join.files {
-            self.index.add(who, file)?;
+            if self.index.add(who, file)? && line.len() < limits::LINE_BYTES {
+                line.push(' ');
+                line.push_str(&file.name);
+            }
         }
         if join.more { Ok(Reply::JoinMore) } else { self.join_ends(id, io) }
     }
@@ -260,10 +259,16 @@ impl Server {
     fn put_out(&mut self, who: MemberId, io: &mut Io<'_>) {
         self.index.leave(who);
         self.sweeping = true;
-        let link = self.visits.iter().find(|(_, visit)| matches!(visit.stage, Stage::Member { who: other, .. } if other == who)).map(|(id, _)| *id);
+        let link = self
+            .visits
+            .iter()
+            .find(|(_, visit)| matches!(visit.stage, Stage::Member { who: other, .. } | Stage::Joining { before: Some(other), .. } if other == who))
+            .map(|(id, _)| *id);
         if let Some(id) = link {
-            if let Some(visit) = self.visits.get_mut(&id) {
-                visit.stage = Stage::Guest;
+            if let Some(visit) = self.visits.get_mut(&id)
+                && let Stage::Joining { who, .. } = std::mem::replace(&mut visit.stage, Stage::Guest)
+            {
+                self.index.leave(who);
             }
             if let Some(link) = io.link(id) {
                 link.drop_now();

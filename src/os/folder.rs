@@ -127,6 +127,11 @@ impl Drive for Folder {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        // Who held the lock before may have finished: then this is a file under its final name.
+        let stands = statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if (stands.st_dev, stands.st_ino) != (stat.st_dev, stat.st_ino) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         Ok(Rc::new(PartFile::new(File::from(file), self.allocate)))
     }
 

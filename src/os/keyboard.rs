@@ -46,6 +46,13 @@ pub fn is_terminal() -> bool {
     isatty(io::stdin())
 }
 
+/// True when this process stands in the foreground of that terminal.
+#[must_use]
+pub fn is_ours() -> bool {
+    // A terminal that is not our session's own knows no background.
+    rustix::termios::tcgetpgrp(io::stdin()).map_or(true, |front| front == rustix::process::getpgrp())
+}
+
 /// True when a person looks at stderr.
 #[must_use]
 pub fn is_watched() -> bool {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::message::limits;
+use crate::os::system;
 
 /// A write of this size never waits once the file says that it takes something: it is what a pipe promises.
 const STEP: usize = 4_096;
@@ -53,7 +54,8 @@ impl Output {
         if buffer.closed {
             return;
         }
-        if buffer.waiting.len().saturating_add(bytes.len()) > buffer.most {
+        // One that is longer than the limit alone is printed all the same when nothing waits before it.
+        if !buffer.waiting.is_empty() && buffer.waiting.len().saturating_add(bytes.len()) > buffer.most {
             buffer.dropped += 1;
             return;
         }
@@ -77,7 +79,12 @@ impl Output {
     pub fn close(&self) {
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut moved = Instant::now();
-        while !buffer.waiting.is_empty() && moved.elapsed() < PATIENCE {
+        let lossless = buffer.most == usize::MAX;
+        if lossless && !buffer.waiting.is_empty() {
+            // The reader may take its time, and Ctrl-C must still end the wait.
+            system::let_signals_end_us();
+        }
+        while !buffer.waiting.is_empty() && (lossless || moved.elapsed() < PATIENCE) {
             if buffer.step(Duration::from_millis(50)) > 0 {
                 moved = Instant::now();
             }

@@ -10,7 +10,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::flow::ends::RawWrite;
 use crate::host::net::{Net, Ready, Stream};
@@ -91,9 +91,6 @@ impl Net for Sockets {
     }
 
     fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr> {
-        if let Some(mut old) = self.port.take() {
-            self.poll.registry().deregister(&mut old)?;
-        }
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if at.ip().is_unspecified() && at.is_ipv6() {
@@ -103,6 +100,10 @@ impl Net for Sockets {
         socket.bind(&at.into())?;
         socket.listen(limits::BACKLOG)?;
         let mut port = TcpListener::from_std(socket.into());
+        // The port before is given up only when this one is sure.
+        if let Some(mut old) = self.port.take() {
+            self.poll.registry().deregister(&mut old)?;
+        }
         self.poll.registry().register(&mut port, PORT, Interest::READABLE)?;
         let at = port.local_addr()?;
         self.port = Some(port);
@@ -127,6 +128,7 @@ impl Net for Sockets {
             }
         }
         let _ = socket.set_tcp_nodelay(true);
+        let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(limits::KEEPALIVE).with_interval(limits::KEEPALIVE / 4));
         match socket.connect(&to.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}

@@ -31,6 +31,16 @@ pub fn raise_link_limit() -> usize {
     usize::try_from(now.saturating_sub(limits::SPARE_DESCRIPTORS)).unwrap_or(usize::MAX).max(16)
 }
 
+/// Gives SIGINT and SIGTERM back their usual meaning: the loop is over and nobody asks for them any more.
+pub fn let_signals_end_us() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: sets a plain default; no handler of ours runs afterwards.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
+
 /// All addresses of `HOST:PORT`. It may ask a name server, so it is called before the loop begins.
 ///
 /// # Errors

@@ -96,7 +96,7 @@ impl Answering {
                 let heard = outbox.memory().with(|out| dialect.read(inbox.head(), out));
                 match heard {
                     Ok(Decoded::Partial) => {
-                        if dialect.has_ended() {
+                        if dialect.has_ended() && self.sends.is_empty() {
                             self.state = State::Over;
                         }
                         Step::Wait
@@ -236,6 +236,10 @@ impl Answering {
 
     /// When the bytes of a half-received head must be whole; to be asked after each step that waits.
     pub fn head_deadline(&mut self, inbox: &Inbox, now: Instant) -> Option<Instant> {
+        if matches!(self.state, State::Over) {
+            // Last words have their own limits: how long a side may take none, and how long we linger.
+            return None;
+        }
         if !matches!(self.state, State::Open { greeted: true, .. }) {
             return Some(self.accepted_at + limits::OPENING);
         }

@@ -70,7 +70,7 @@ impl Asking {
             Said::Waiting(id, _) => {
                 if let Some(until) = self.open.get_mut(id) {
                     // A person or a queue takes its time; the link's own silence is watched elsewhere.
-                    *until = now + limits::CONSENT * 10;
+                    *until = now + limits::IN_QUEUE;
                 }
             }
             Said::Reply(id, native_reply) => self.close_unless_more(*id, native_reply, now),

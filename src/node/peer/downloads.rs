@@ -322,6 +322,10 @@ impl Download {
                     link.drop_now();
                     return self.give_up_source(Failure::Protocol(text), bind, io);
                 }
+                Ok(None) if asking.welcome().is_some() && !asking.is_waiting() => {
+                    link.drop_now();
+                    return self.give_up_source(Failure::Protocol("the source stopped before the end".into()), bind, io);
+                }
                 Ok(None) => {
                     asking.moves(now);
                     link.deadline = asking.deadline();
@@ -423,7 +427,7 @@ impl Download {
     /// The source says no.
     fn refused(&mut self, refusal: Refusal, from: SocketAddr, bind: Option<IpAddr>, io: &mut Io<'_>) -> Option<Outcome> {
         match refusal.code {
-            Code::Changed | Code::Range if self.restarts < RESTARTS => {
+            Code::Changed | Code::Range if self.restarts < RESTARTS && self.part.as_ref().is_none_or(|(part, _)| part.may_restart()) => {
                 // What is here belongs to a version that is no more.
                 self.restarts += 1;
                 self.anew = true;

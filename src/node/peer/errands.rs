@@ -12,7 +12,7 @@ use crate::node::io::Io;
 use crate::node::peer::desk::{Command, Step};
 use crate::node::peer::downloads::Patience;
 use crate::node::peer::home::Joining;
-use crate::node::peer::{Peer, Task, Why};
+use crate::node::peer::{Peer, Place, Task, Why};
 use crate::node::report::{Failure, Report, Stall, exit};
 
 /// A command that is being carried out.
@@ -59,13 +59,13 @@ impl Errand {
 
     /// True when a person may type the next command meanwhile.
     pub(super) fn is_background(&self) -> bool {
-        matches!(self, Errand::Download(_) | Errand::Telling | Errand::Join | Errand::Seek { again: Some(_), .. })
+        matches!(self, Errand::Download(_) | Errand::Telling | Errand::Join | Errand::Quit | Errand::Seek { again: Some(_), .. })
     }
 
     /// When it wants to be woken.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
-            Errand::Seek { again, .. } => *again,
+            Errand::Seek { again, sent: false, .. } => *again,
             _ => None,
         }
     }
@@ -171,8 +171,8 @@ impl Peer {
                 return self.prompt(io);
             }
         };
-        self.options.folder = folder;
-        self.library = Library::new(drive, Target::Folder);
+        // The folder and the port of before stay until the new port is open.
+        self.joining = Some(Place { at, folder, library: Library::new(drive, Target::Folder) });
         self.errand = Some(Errand::Join);
         if self.listening == Some(at) {
             return self.listening(Ok(at), io);
@@ -305,6 +305,9 @@ impl Peer {
 
     /// A download waits for its source: a script goes on meanwhile.
     pub(super) fn errand_rests(&mut self, id: u64, io: &mut Io<'_>) {
+        if self.errand == Some(Errand::Quit) {
+            return self.try_quit(io);
+        }
         let never_ends = self.options.patience == Patience::Endless && !matches!(self.options.task, Task::Once(_));
         if never_ends && self.errand == Some(Errand::Download(id)) && self.downloads.is_resting(id) {
             self.done(io);
@@ -325,13 +328,17 @@ impl Peer {
             Some(Errand::Seek { again: Some(at), .. }) if *at <= io.now => {
                 self.home.want(io);
                 self.errand_server_is_here(io);
+                if let Some(Errand::Seek { sent: false, again, .. }) = &mut self.errand {
+                    // The server is away as well.
+                    *again = Some(io.now + ASK_AGAIN);
+                }
             }
             _ => {}
         }
     }
 
     /// Ends when no download is under way; one without a source goes on the next time.
-    fn try_quit(&mut self, io: &mut Io<'_>) {
+    pub(super) fn try_quit(&mut self, io: &mut Io<'_>) {
         let waiting = self.downloads.ids().into_iter().any(|id| !self.downloads.is_resting(id));
         if !waiting && (self.news.is_empty() || !self.home.is_open()) {
             self.end(exit::DONE, io);

@@ -96,13 +96,26 @@ pub struct Peer {
     /// Its holders, until the last page has come.
     found_so_far: Vec<Holder>,
     listening: Option<SocketAddr>,
+    /// A JOIN that waits for its port.
+    joining: Option<Place>,
     scanning: bool,
     /// Downloads that the index has not been told of.
     news: VecDeque<FileEntry>,
+    /// Uploads whose turn has come.
+    beginning: VecDeque<u64>,
+    /// Somebody is beginning them already.
+    releasing: bool,
     /// How many of them the UPDATE under way names.
     telling: usize,
     ending: Option<Ending>,
     wake: Option<Instant>,
+}
+
+/// Where a JOIN wants to be.
+struct Place {
+    at: SocketAddr,
+    folder: String,
+    library: Library,
 }
 
 /// Why the server was asked.
@@ -145,8 +158,11 @@ impl Peer {
             searched: None,
             found_so_far: Vec::new(),
             listening: None,
+            joining: None,
             scanning: false,
             news: VecDeque::new(),
+            beginning: VecDeque::new(),
+            releasing: false,
             telling: 0,
             ending: None,
             wake: None,
@@ -176,7 +192,13 @@ impl Peer {
     fn listening(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
         match result {
             Ok(at) => {
+                if let Some(Place { folder, library, .. }) = self.joining.take() {
+                    self.options.folder = folder;
+                    self.library = library;
+                }
                 self.listening = Some(at);
+                // The answer to an earlier JOIN says nothing of this one.
+                self.asked.retain(|_, why| *why != Why::Join);
                 io.tell(Report::Listening(at));
                 self.downloads.listens_on(at);
                 if !at.ip().is_unspecified() {
@@ -187,12 +209,13 @@ impl Peer {
                 self.home.want(io);
             }
             Err(why) => {
-                let at = match self.options.task {
-                    Task::Serve { listen } => listen,
-                    _ => self.listening.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
+                let wanted = match (self.joining.take(), &self.options.task) {
+                    (Some(place), _) => place.at,
+                    (None, Task::Serve { listen }) => *listen,
+                    (None, _) => SocketAddr::from(([0, 0, 0, 0], 0)),
                 };
-                io.tell(Report::Failed(Failure::Port(at, why)));
-                if matches!(self.options.task, Task::Serve { .. }) {
+                io.tell(Report::Failed(Failure::Port(wanted, why)));
+                if self.listening.is_none() && matches!(self.options.task, Task::Serve { .. }) {
                     return io.exit(exit::LOCAL);
                 }
                 self.errand = None;
@@ -383,6 +406,9 @@ impl Peer {
         let told = std::mem::take(&mut self.telling).min(self.news.len());
         self.news.drain(..told);
         self.send_news(io);
+        if self.errand == Some(Errand::Quit) {
+            return self.try_quit(io);
+        }
         if self.news.is_empty() && self.errand == Some(Errand::Telling) {
             self.done(io);
         }

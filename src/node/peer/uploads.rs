@@ -201,6 +201,12 @@ impl Uploads {
         self.all.iter().filter(|(_, upload)| waits(upload)).map(|(ticket, _)| *ticket).collect()
     }
 
+    /// All tickets of one link.
+    #[must_use]
+    pub fn on(&self, link: LinkId) -> Vec<u64> {
+        self.all.iter().filter(|(_, upload)| upload.link == link).map(|(ticket, _)| *ticket).collect()
+    }
+
     /// Those whose time is up: true where a person was asked.
     #[must_use]
     pub fn expired(&self, now: Instant) -> Vec<(u64, bool)> {

@@ -57,7 +57,8 @@ impl Peer {
         link.deadline = visit.answering.head_deadline(&link.inbox, now);
         // Who waits for a person or a slot has nothing to say meanwhile; the wait has its own end.
         link.silence = (!waits).then(|| visit.answering.silence());
-        if visit.answering.is_over() || (visit.ended && !waits && visit.answering.sends() == 0) {
+        if visit.answering.is_over() || (visit.ended && !waits && visit.answering.sends() == 0 && link.outbox.memory_waiting() <= limits::HIGH_WATER)
+        {
             link.finish();
         }
     }
@@ -71,8 +72,8 @@ impl Peer {
 
     pub(super) fn visitor_gone(&mut self, id: LinkId, io: &mut Io<'_>) {
         let Some(mut visit) = self.visits.remove(&id) else { return };
-        let mut tickets = visit.answering.drop_sends();
-        tickets.extend(self.uploads.waiting_on(id));
+        visit.answering.drop_sends();
+        let tickets = self.uploads.on(id);
         self.release(tickets, io);
     }
 
@@ -121,11 +122,11 @@ impl Peer {
             Turn::Send => self.send(ticket, io),
             Turn::Queue(place) => self.tell_waiting(ticket, Waiting::Slot { place }, io),
             Turn::AskPerson(first) => {
+                self.tell_waiting(ticket, Waiting::Consent, io);
                 if first {
                     io.tell(Report::Consent { who: asker, name: fetch.name });
                     self.errand_question(io);
                 }
-                self.tell_waiting(ticket, Waiting::Consent, io);
             }
         }
     }
@@ -192,9 +193,15 @@ impl Peer {
             begin.extend(self.uploads.over(ticket));
         }
         let moved = freed && !begin.is_empty();
-        for ticket in begin {
+        self.beginning.extend(begin);
+        // An upload that is over as soon as it begins comes back here: the first call does the work of all.
+        if std::mem::replace(&mut self.releasing, true) {
+            return;
+        }
+        while let Some(ticket) = self.beginning.pop_front() {
             self.send(ticket, io);
         }
+        self.releasing = false;
         if moved {
             let places: Vec<(u64, u64)> = self.uploads.queue().zip(1..).map(|((ticket, _), place)| (ticket, place)).collect();
             for (ticket, place) in places {

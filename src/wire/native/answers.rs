@@ -179,7 +179,8 @@ impl Heard<'_> {
         let tag = self.tag.as_deref().and_then(Tag::parse).ok_or("a piece without a tag")?;
         let (from, length) = (self.from.ok_or("a piece without a place")?, self.length.ok_or("a piece without a length")?);
         let range = ByteRange::new(from, length).ok_or("a piece with an absurd range")?;
-        if size > limits::LARGEST_INTEGER || range.end() > size || length > limits::BODY_BYTES {
+        let empty = length == 0 && self.more == Some(true);
+        if size > limits::LARGEST_INTEGER || range.end() > size || length > limits::BODY_BYTES || empty {
             return Err("a piece that its file can't hold".into());
         }
         Ok(Piece { name, size, tag, from, length, more: self.more.unwrap_or(false) })
