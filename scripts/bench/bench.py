@@ -254,10 +254,8 @@ class Bench:
                 show(commands[0])
                 began = time.monotonic()
                 curls = [subprocess.Popen(command) for command in commands]
-                times = []
-                while any(curl.poll() is None for curl in curls):
-                    times.append(client.ask("PING")[1])
-                    time.sleep(0.002)  # the pace of the question, not a wait for anything
+                client.ask_until(lambda: all(curl.poll() is not None for curl in curls), 0.005, lambda _: {"method": "PING"}, lambda _: None)
+                times = client.times
                 took = time.monotonic() - began
                 client.close()
                 if any(curl.returncode for curl in curls):

@@ -37,18 +37,21 @@ class Watch(threading.Thread):
     def run(self):
         try:
             client = Client(self.server)
-            number = 0
-            while not self.over.wait(0.002):  # some 500 searches a second at most: a watcher, not the load
-                number += 1
-                answer, took = client.ask("SEARCH", name=name_of(number % self.peers))
-                self.times.append(took)
-                if not answer.get("holders"):
-                    raise Trouble(f"a SEARCH during the load found nobody: {answer}")
-                program = self.programs[number % len(self.programs)]
-                self.threads[program.pid] = max(self.threads.get(program.pid, 0), status(program.pid).get("Threads", 0))
+            self.times = client.times
+            # 100 searches a second: a watcher, not the load.
+            client.ask_until(self.over.is_set, 0.01, self.question, self.check)
             client.close()
         except (OSError, Trouble, ValueError) as error:
             self.fault = error
+
+    def question(self, number):
+        program = self.programs[number % len(self.programs)]
+        self.threads[program.pid] = max(self.threads.get(program.pid, 0), status(program.pid).get("Threads", 0))
+        return {"method": "SEARCH", "name": name_of(number % self.peers)}
+
+    def check(self, answer):
+        if not answer.get("holders"):
+            raise Trouble(f"a SEARCH during the load found nobody: {answer}")
 
 
 def run(cardume, peers, size):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -114,31 +115,55 @@ class Place:
 
 
 class Client:
-    """A native link: see PROTOCOL.md, sections 3 and 4."""
+    """A native link that asks at a fixed pace, whether or not the last answer has come: a client that waited would ask less
+    often just when the other side is slow, and its figures would look better than the truth. See PROTOCOL.md, 3 and 4."""
 
-    def __init__(self, address):
+    def __init__(self, address, patience=30.0):
         host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), timeout=30)
+        self.patience = patience
+        self.socket = socket.create_connection((host, int(port)), timeout=patience)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.stream = self.socket.makefile("rb")
-        self.ids = 0
+        self.rest = b""
+        self.times = []  # of each answer, in seconds
         self.socket.sendall(b'{"cardume":1}\n')
-        self.stream.readline()
+        self._lines(1)
 
-    def ask(self, method, **fields):
-        """The answer, and how long it took, in seconds."""
-        self.ids += 1
-        head = json.dumps({"id": self.ids, "method": method, **fields}).encode() + b"\n"
-        began = time.perf_counter()
-        self.socket.sendall(head)
-        answer = self.stream.readline()
-        took = time.perf_counter() - began
-        if not answer:
-            raise Trouble(f"the link was closed instead of an answer to {method}")
-        return json.loads(answer), took
+    def _lines(self, least):
+        """The lines that have come, at least so many of them."""
+        lines = []
+        while len(lines) < least:
+            came = self.socket.recv(65536)
+            if not came:
+                raise Trouble("the link was closed before the answer")
+            *whole, self.rest = (self.rest + came).split(b"\n")
+            lines += whole
+        return lines
+
+    def ask_until(self, over, period, question, check):
+        """Sends what `question(number)` gives each `period` seconds until `over()`; `check` gets each answer."""
+        sent, number, due = {}, 0, time.perf_counter()
+        while True:
+            ending = over()
+            if ending and not sent:
+                return
+            if sent and time.perf_counter() - next(iter(sent.values())) > self.patience:
+                raise Trouble(f"no answer within {self.patience:.0f} s")
+            wait = self.patience if ending else due - time.perf_counter()
+            if wait <= 0:
+                number += 1
+                head = json.dumps({"id": number, **question(number)}).encode() + b"\n"
+                sent[number] = time.perf_counter()
+                self.socket.sendall(head)
+                due = max(due + period, sent[number])
+                wait = 0
+            if select.select([self.socket], [], [], wait)[0]:
+                now = time.perf_counter()
+                for line in self._lines(1):
+                    answer = json.loads(line)
+                    self.times.append(now - sent.pop(answer["id"]))
+                    check(answer)
 
     def close(self):
-        self.stream.close()
         self.socket.close()
 
 
