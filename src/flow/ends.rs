@@ -32,6 +32,11 @@ pub trait Source {
     /// True when the front of `range` can be sent without waiting for a disk; where it can't, the disk has been asked for it.
     fn is_warm(&self, range: ByteRange) -> bool;
 
+    /// How many bytes from the front of `range` can be sent without waiting for a disk.
+    fn warm_front(&self, range: ByteRange) -> u64 {
+        if self.is_warm(range) { range.length() } else { 0 }
+    }
+
     /// True while the file is the version that was opened.
     fn is_same(&self) -> bool;
 }

@@ -93,9 +93,12 @@ impl Outbox {
                 }
                 Chunk::File { source, left: range } => {
                     let mut rest = *range;
-                    let slice = rest.take(left.min(limits::SLICE_BYTES) as u64);
-                    if !blocking && !source.is_warm(slice) {
-                        return Ok((written, Stop::Cold));
+                    let mut slice = rest.take(left.min(limits::SLICE_BYTES) as u64);
+                    if !blocking {
+                        slice = slice.take(source.warm_front(slice));
+                        if slice.is_empty() {
+                            return Ok((written, Stop::Cold));
+                        }
                     }
                     source.send(slice, to).inspect(|count| {
                         range.take(*count as u64);

@@ -62,6 +62,14 @@ pub trait Drive {
     /// When the disk fails; the one before is still there.
     fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()>;
 
+    /// Writes over a small file with content of the same length; a reader in another run of the process sees one or the other.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn update_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.replace_small(name, content)
+    }
+
     /// Opens a file to write, and locks it; `create`: it must not be there yet.
     ///
     /// # Errors

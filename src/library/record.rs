@@ -12,6 +12,9 @@ use crate::message::version::Tag;
 /// A record is a few hundred bytes; more is not ours.
 pub const MOST_BYTES: usize = 4 << 10;
 
+/// What a record is filled up to: the longest name with every byte escaped, and the rest.
+const PADDED: usize = 1_024;
+
 /// What is known of a download under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -54,6 +57,8 @@ impl Record {
             synced,
         };
         let mut text = serde_json::to_vec(&shape).unwrap_or_default();
+        // Always of one length, so that a later one can be written over it in place.
+        text.resize(text.len().max(PADDED - 1), b' ');
         text.push(b'\n');
         text
     }
@@ -94,7 +99,8 @@ mod tests {
     #[test]
     fn what_is_torn_or_impossible_is_no_record() {
         let text = record().write("monday", 40);
-        for cut in 0..text.len() - 1 {
+        let end = text.iter().position(|byte| *byte == b'}').unwrap();
+        for cut in 0..end {
             assert_eq!(Record::read(&text[..cut], "monday"), None);
         }
         let absurd = String::from_utf8(text).unwrap().replace("\"written\":60", "\"written\":101");

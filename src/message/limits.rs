@@ -64,8 +64,10 @@ pub const LINE_BYTES: usize = 64 << 20;
 /// File descriptors kept for files while links take the others.
 pub const SPARE_DESCRIPTORS: u64 = 64;
 
+/// How much of a file is mapped at a time: what was mapped must be unmapped, and a hundred gigabytes in one go would hold up the loop for a second.
+pub const WINDOW_BYTES: u64 = 64 << 20;
 /// What is asked of the kernel ahead of a cold file's place.
-pub const AHEAD_BYTES: u64 = 8 << 20;
+pub const AHEAD_BYTES: u64 = 4 << 20;
 /// Dirty bytes of a download before its link is no longer read, until the disk has caught up.
 pub const DIRTY_BYTES: u64 = 64 << 20;
 /// Received bytes between two nudges to the disk.
