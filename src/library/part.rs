@@ -186,10 +186,11 @@ impl Sink for Inner {
     }
 
     fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let before = self.plan.borrow().clone();
         if !self.plan.borrow_mut().hold(at, bytes.len() as u64) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "bytes that nobody asked for"));
         }
-        match &self.place {
+        let stored = match &self.place {
             Place::Pipe(sink) => sink.put(at, bytes),
             Place::Disk(disk) => disk.put(at, bytes),
             Place::Compare { file, differs } => {
@@ -201,7 +202,12 @@ impl Sink for Inner {
                 differs.set(true);
                 Err(io::Error::new(io::ErrorKind::AlreadyExists, "another file has that name"))
             }
+        };
+        if stored.is_err() {
+            // What was not stored is not held: the record must never claim it.
+            *self.plan.borrow_mut() = before;
         }
+        stored
     }
 }
 

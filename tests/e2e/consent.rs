@@ -1,0 +1,146 @@
+//! Who may download: `--accept`, `--uploads`, and the wait that the other side is told of.
+
+use std::thread;
+
+use serde_json::json;
+
+use crate::harness::{Dir, Process, cardume, finish, lone_peer, noise, peer_with, run, server};
+use crate::native::Native;
+use crate::web;
+
+#[test]
+fn a_peer_that_gives_nothing_refuses_in_every_language() {
+    let (here, there) = (Dir::with("a.mp4", b"mine"), Dir::new());
+    let source = lone_peer(&here, &["--accept", "never"]);
+    assert_eq!(run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]).code, 4);
+    assert_eq!(Native::open(source.at).outcome(json!({"method": "FETCH", "name": "a.mp4"})), "refused");
+    let answer = web::get(source.at, "/files/a.mp4");
+    assert_eq!(answer.status, 403);
+    assert!(!answer.body.windows(4).any(|bytes| bytes == b"mine"));
+}
+
+#[test]
+fn a_yes_gives_the_file_and_a_no_refuses_it() {
+    let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
+    let server = server();
+    let mut source = peer_with(server.at, &here, &["--accept", "ask", "--lang", "pt"]);
+    let from = source.at.to_string();
+    let get = || Process::start(cardume(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]));
+    let asked = get();
+    assert_eq!(asked.event("stalled")["reason"], "consent");
+    let question = source.notes("Gostaria de aprovar o download? (SIM/NAO)");
+    assert!(question.contains("a.mp4"), "{question}");
+    // Nobody else waits for the person.
+    assert_eq!(Native::open(source.at).outcome(json!({"method": "PING"})), "PONG");
+    source.types("NAO");
+    let done = finish(asked);
+    assert_eq!((done.code, &done.events("failed")[0]["code"]), (4, &"refused".into()));
+    assert!(!there.has("a.mp4"));
+    let asked = get();
+    source.notes("Gostaria");
+    source.types("SIM");
+    finish(asked).succeeded();
+    assert_eq!(there.read("a.mp4"), b"all of it");
+    assert_eq!(source.out.so_far().len(), 1);
+}
+
+#[test]
+fn a_person_is_asked_once_for_an_asker_and_a_file() {
+    let here = Dir::with("a.mp4", b"all of it");
+    here.write("b.mp4", b"b");
+    let server = server();
+    let mut source = peer_with(server.at, &here, &["--accept", "ask"]);
+    let mut link = Native::open(source.at);
+    link.say("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
+    assert_eq!(link.hear(), json!({"event": "WAITING", "id": 1, "reason": "consent"}));
+    // A PING is answered while a person thinks.
+    assert_eq!(link.outcome(json!({"method": "PING"})), "PONG");
+    source.notes("asks for a.mp4");
+    source.types("YES");
+    let head = link.hear();
+    assert_eq!((&head["id"], &head["length"]), (&1.into(), &9.into()), "{head}");
+    link.body(9);
+    assert_eq!(link.fetch("a.mp4"), b"all of it");
+    link.say("{\"id\":50,\"method\":\"FETCH\",\"name\":\"b.mp4\"}");
+    assert_eq!(link.hear()["event"], "WAITING");
+    source.notes("asks for b.mp4");
+    source.types("NO");
+    assert_eq!(link.hear()["error"]["code"], "refused");
+    assert_eq!(link.outcome(json!({"method": "FETCH", "name": "b.mp4"})), "refused");
+    let questions = source.err.so_far().iter().filter(|line| line.contains("asks for")).count();
+    assert_eq!(questions, 2);
+}
+
+#[test]
+fn a_browser_waits_for_the_person_and_then_gets_the_file() {
+    let here = Dir::with("a.mp4", b"all of it");
+    let server = server();
+    let mut source = peer_with(server.at, &here, &["--accept", "ask"]);
+    let at = source.at;
+    for (verdict, status) in [("NO", 403), ("YES", 200)] {
+        let name = if status == 200 { "a.mp4" } else { "b.mp4" };
+        here.write(name, b"all of it");
+        let browser = thread::spawn(move || web::get(at, &format!("/files/{name}")));
+        source.notes(&format!("asks for {name}"));
+        source.types(verdict);
+        let answer = browser.join().expect("an answer");
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.body == b"all of it", status == 200);
+    }
+}
+
+#[test]
+fn an_asker_that_goes_away_takes_its_question_along() {
+    let here = Dir::with("a.mp4", b"all of it");
+    let server = server();
+    let mut source = peer_with(server.at, &here, &["--accept", "ask"]);
+    let mut gone = Native::open(source.at);
+    gone.say("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
+    source.notes("asks for a.mp4");
+    gone.reset();
+    let mut stays = Native::open(source.at);
+    stays.say("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
+    assert_eq!(stays.hear()["event"], "WAITING");
+    source.notes("asks for a.mp4");
+    source.types("YES");
+    assert_eq!(stays.hear()["status"], "FETCH_OK");
+}
+
+#[test]
+fn who_waits_for_a_slot_is_told_its_place_and_then_served() {
+    let here = Dir::with("a.mp4", &noise(1, 8 << 20));
+    let source = lone_peer(&here, &["--uploads", "1", "--upload-limit", "16MB"]);
+    let fetch = "{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}";
+    let mut first = Native::open(source.at);
+    first.say(fetch);
+    let head = first.hear();
+    assert_eq!(head["status"], "FETCH_OK", "{head}");
+    let (mut second, mut third) = (Native::open(source.at), Native::open(source.at));
+    second.say(fetch);
+    assert_eq!(second.hear(), json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 1}));
+    third.say(fetch);
+    assert_eq!(third.hear(), json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 2}));
+    // Whoever gives up makes room, and the rest move up.
+    drop(first);
+    let head = second.hear();
+    assert_eq!(head["status"], "FETCH_OK", "{head}");
+    assert_eq!(third.hear(), json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 1}));
+    second.reset();
+    assert_eq!(third.hear()["status"], "FETCH_OK");
+}
+
+#[test]
+fn a_download_that_waits_in_the_queue_says_so_and_ends_well() {
+    let (here, one, two) = (Dir::with("a.mp4", &noise(2, 8 << 20)), Dir::new(), Dir::new());
+    let source = lone_peer(&here, &["--uploads", "1", "--upload-limit", "8MB"]);
+    let from = source.at.to_string();
+    let get = |there: &Dir| Process::start(cardume(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]));
+    let first = get(&one);
+    first.event("begun");
+    let second = get(&two);
+    let stalled = second.event("stalled");
+    assert_eq!((&stalled["reason"], &stalled["place"]), (&"slot".into(), &1.into()));
+    finish(first).succeeded();
+    finish(second).succeeded();
+    assert!(one.read("a.mp4") == here.read("a.mp4") && two.read("a.mp4") == here.read("a.mp4"));
+}

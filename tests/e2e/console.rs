@@ -1,0 +1,158 @@
+//! Piped commands: the menu of seed 000, the end of stdin, QUIT.
+
+use crate::harness::{Dir, Process, assert_same_files, cardume, noise, own_ip, peer, peer_with, server};
+use crate::native::Native;
+
+#[test]
+fn the_menu_asks_one_thing_a_line_and_stdout_holds_the_specified_lines_alone() {
+    let server = server();
+    let (here, there) = (Dir::with("aula1.mp4", &noise(1, 100_000)), Dir::new());
+    let source = peer(server.at, &here);
+    let ip = own_ip();
+    let mut menu = Process::start(cardume(["peer", "--server", &server.at.to_string()]));
+    let (from_ip, from_port) = (source.at.ip().to_string(), source.at.port().to_string());
+    for line in ["JOIN", &ip.to_string(), "4000", there.text(), "SEARCH", "aula1.mp4", "DOWNLOAD", &from_ip, &from_port, "QUIT"] {
+        menu.types(line);
+    }
+    assert_eq!(menu.code(), 0);
+    assert_eq!(
+        menu.out.to_the_end(),
+        [
+            format!("Sou peer {ip}:4000 com arquivos"),
+            format!("peers com arquivo solicitado: {}", source.at),
+            format!("Arquivo aula1.mp4 baixado com sucesso na pasta {}", there.text()),
+        ]
+    );
+    let asked: Vec<String> = menu.err.to_the_end().into_iter().filter(|line| line.ends_with(':') || line.ends_with('>')).collect();
+    let menu_line = "JOIN | SEARCH | DOWNLOAD >";
+    let wanted = [menu_line, "IP:", "Port:", "Folder:", menu_line, "File name:", menu_line, "IP:", "Port:", menu_line];
+    assert_eq!(asked, wanted);
+    assert_same_files(&here.at("aula1.mp4"), &there.at("aula1.mp4"));
+}
+
+#[test]
+fn prompts_speak_the_language_that_was_asked_for_and_the_specified_lines_do_not() {
+    let server = server();
+    for (lang, prompt) in [("pt", "Nome do arquivo:"), ("es", "Nombre del archivo:"), ("en", "File name:")] {
+        let mut menu = Process::start(cardume(["peer", "--lang", lang, "--server", &server.at.to_string()]));
+        menu.types("SEARCH");
+        menu.notes(prompt);
+        menu.types("x.mp4");
+        menu.says("peers com arquivo solicitado:");
+        menu.types("QUIT");
+        assert_eq!(menu.code(), 0);
+    }
+}
+
+#[test]
+fn a_wrong_answer_is_told_and_the_menu_goes_on() {
+    let server = server();
+    let mut menu = Process::start(cardume(["peer", "--server", &server.at.to_string()]));
+    menu.types("DANCE");
+    menu.notes("DANCE: unknown command");
+    menu.types("DOWNLOAD 127.0.0.1 4000");
+    menu.notes("SEARCH comes before DOWNLOAD");
+    menu.types("JOIN nowhere");
+    menu.notes("expected: IP");
+    menu.types("JOIN 127.0.0.1 70000");
+    menu.notes("expected: 1..65535");
+    menu.types("JOIN 127.0.0.1 4000 /there/is/no/such/folder");
+    menu.notes("no such folder");
+    menu.types("JOIN 203.0.113.7 4000 /tmp");
+    menu.notes("cannot listen");
+    menu.types("SEARCH ../../etc/passwd");
+    menu.notes("a file name must not hold");
+    menu.types("LEAVE");
+    menu.notes("JOIN comes first");
+    menu.types("help");
+    menu.notes("QUIT");
+    menu.types("SEARCH x.mp4");
+    menu.says("peers com arquivo solicitado:");
+    menu.types("quit");
+    assert_eq!(menu.code(), 0);
+    assert_eq!(menu.out.to_the_end().len(), 1);
+}
+
+#[test]
+fn quit_waits_for_the_download_that_runs() {
+    let server = server();
+    let (here, there) = (Dir::with("a.mp4", &noise(2, 8 << 20)), Dir::new());
+    let _source = peer_with(server.at, &here, &["--upload-limit", "8MB"]);
+    let mut asker = peer(server.at, &there);
+    asker.types("GET a.mp4");
+    asker.types("QUIT");
+    assert_eq!(asker.code(), 0);
+    assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+}
+
+#[test]
+fn the_end_of_stdin_keeps_a_peer_serving() {
+    let server = server();
+    let here = Dir::with("a.mp4", b"still here");
+    let mut source = peer(server.at, &here);
+    source.types("SEARCH a.mp4");
+    source.prints("peers com arquivo solicitado: ");
+    source.hangs_up();
+    assert_eq!(Native::open(source.at).fetch("a.mp4"), b"still here");
+    assert_eq!(Native::open(server.at).holders("a.mp4").len(), 1);
+    assert!(source.is_running());
+}
+
+#[test]
+fn a_script_may_come_from_a_file_or_from_nowhere() {
+    let server = server();
+    let dir = Dir::with("script.txt", b"SEARCH a.mp4\nPEERS\nQUIT");
+    let there = Dir::new();
+    for (stdin, lines) in [(dir.at("script.txt"), 3), ("/dev/null".into(), 1)] {
+        let mut command = cardume(["peer", "--server", &server.at.to_string(), "--listen", "127.0.0.1:0", "--folder", there.text()]);
+        let script = std::fs::File::open(stdin).expect("a script");
+        command.stdin(script).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+        let mut child = command.spawn().expect("cardume starts");
+        let mut out = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut first = String::new();
+        std::io::BufRead::read_line(&mut out, &mut first).expect("a line");
+        assert!(first.starts_with("Sou peer "), "{first}");
+        if lines == 1 {
+            // Without any command it serves on.
+            assert!(matches!(child.try_wait(), Ok(None)));
+            child.kill().expect("it runs");
+        }
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut out, &mut rest).expect("lines");
+        assert_eq!(1 + rest.lines().count(), lines, "{rest}");
+        let _ = child.wait();
+    }
+}
+
+#[test]
+fn commands_run_in_order_each_after_the_answer_to_the_one_before() {
+    let server = server();
+    let (here, there) = (Dir::with("a.mp4", &noise(3, 2 << 20)), Dir::new());
+    let source = peer(server.at, &here);
+    let mut asker = peer(server.at, &there);
+    let me = asker.at;
+    for line in ["SEARCH a.mp4", &format!("DOWNLOAD {}", source.at), "PEERS", &format!("LS {me}"), "SEARCH a.mp4", "LEAVE", "SEARCH a.mp4", "QUIT"] {
+        asker.types(line);
+    }
+    assert_eq!(asker.code(), 0);
+    let out = asker.out.to_the_end();
+    assert_eq!(out[1], format!("peers com arquivo solicitado: {}", source.at));
+    assert!(out[2].starts_with("Arquivo a.mp4 baixado"), "{out:#?}");
+    assert_eq!(out[3..5], [format!("{}\t1", source.at), format!("{me}\t1")]);
+    assert_eq!(out[5], format!("{}\ta.mp4", 2 << 20));
+    assert_eq!(out[6].split(' ').count(), 6, "{out:#?}");
+    assert_eq!(out[7], format!("peers com arquivo solicitado: {}", source.at));
+    assert_eq!(out.len(), 8, "{out:#?}");
+}
+
+#[test]
+fn a_line_of_any_length_and_any_bytes_is_no_danger() {
+    let server = server();
+    let mut asker = peer(server.at, &Dir::new());
+    asker.types(&"x".repeat(1 << 20));
+    asker.types("\u{1b}[2J\u{202e}\u{7}");
+    asker.types("SEARCH \u{1b}[2J.mp4");
+    asker.types("SEARCH a.mp4");
+    asker.says("peers com arquivo solicitado:");
+    assert!(asker.err.so_far().iter().all(|line| !line.contains(['\u{1b}', '\u{202e}', '\u{7}'])), "{:?}", asker.err.so_far());
+}

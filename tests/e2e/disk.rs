@@ -1,0 +1,93 @@
+//! Disks that are full, small or closed to writing.
+
+use std::process::Command;
+
+use crate::harness::{Dir, lone_peer, noise, run, stranger};
+
+/// A small disk of its own, unmounted with its test.
+struct SmallDisk(Dir);
+
+impl SmallDisk {
+    /// `None`, with a reason printed, where nobody may mount.
+    fn mount(options: &str) -> Option<SmallDisk> {
+        let dir = Dir::new();
+        let output = stranger("mount", &["-t", "tmpfs", "-o", options, "none", dir.text()])?;
+        if !output.status.success() {
+            println!("skipped: no disk can be mounted here: {}", String::from_utf8_lossy(&output.stderr).trim());
+            return None;
+        }
+        Some(SmallDisk(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_too_small_fails_at_the_start_and_nothing_is_left() {
+    let Some(disk) = SmallDisk::mount("size=2m") else { return };
+    let here = Dir::with("a.mp4", &noise(1, 3 << 20));
+    let source = lone_peer(&here, &[]);
+    let from = source.at.to_string();
+    for _ in 0..2 {
+        let done = run(["get", "a.mp4", "--from", &from, "--folder", disk.0.text()]);
+        done.failed(7, "a.mp4");
+        assert_eq!(done.err.len(), 1, "{done:#?}");
+        assert_eq!(disk.0.names(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_in_the_middle_is_7_and_the_rest_comes_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount("size=4m") else { return };
+    let (here, source) = {
+        let here = Dir::with("a.mp4", &noise(2, 3 << 20));
+        let source = lone_peer(&here, &[]);
+        (here, source)
+    };
+    let from = source.at.to_string();
+    disk.0.write("ballast", &[1; 2 << 20]);
+    // Without room made before, the lack shows when the disk is full.
+    let done = run(["get", "a.mp4", "--from", &from, "--folder", disk.0.text(), "--allocate", "none"]);
+    done.failed(7, "no space left");
+    assert!(!disk.0.has("a.mp4"));
+    assert_eq!(disk.0.read("ballast").len(), 2 << 20);
+    std::fs::remove_file(disk.0.at("ballast")).expect("the ballast goes");
+    run(["get", "a.mp4", "--from", &from, "--folder", disk.0.text()]).succeeded();
+    assert!(disk.0.read("a.mp4") == here.read("a.mp4"));
+    assert_eq!(disk.0.names(), ["a.mp4"]);
+}
+
+#[test]
+fn a_disk_without_any_room_is_7_with_nothing_left_behind() {
+    let Some(disk) = SmallDisk::mount("size=64k") else { return };
+    disk.0.write("ballast", &[1; 64 << 10]);
+    let here = Dir::with("a.mp4", b"a few bytes");
+    let source = lone_peer(&here, &[]);
+    let done = run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", disk.0.text()]);
+    done.failed(7, "");
+    assert_eq!(disk.0.names(), ["ballast"]);
+}
+
+#[test]
+fn a_disk_that_is_read_only_is_7() {
+    let Some(disk) = SmallDisk::mount("size=1m,ro") else { return };
+    let here = Dir::with("a.mp4", b"a few bytes");
+    let source = lone_peer(&here, &[]);
+    let done = run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", disk.0.text()]);
+    done.failed(7, "");
+    assert_eq!(done.err.len(), 1, "{done:#?}");
+}
+
+#[test]
+fn a_peer_on_a_read_only_disk_shares_it() {
+    let Some(disk) = SmallDisk::mount("size=1m") else { return };
+    disk.0.write("a.mp4", b"only to be read");
+    let remounted = stranger("mount", &["-o", "remount,ro", disk.0.text()]);
+    assert!(remounted.is_some_and(|output| output.status.success()));
+    let source = lone_peer(&disk.0, &[]);
+    assert_eq!(crate::native::Native::open(source.at).fetch("a.mp4"), b"only to be read");
+}

@@ -1,0 +1,498 @@
+//! Processes, their lines, and folders. Whatever a test starts is killed when the test ends.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take that should happen at once; only a failing test waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A folder that goes with its test.
+pub struct Dir(tempfile::TempDir);
+
+impl Dir {
+    pub fn new() -> Dir {
+        Dir(tempfile::Builder::new().prefix("cardume-e2e-").tempdir().expect("a folder"))
+    }
+
+    /// A folder with one file.
+    pub fn with(name: &str, content: &[u8]) -> Dir {
+        let dir = Dir::new();
+        dir.write(name, content);
+        dir
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn text(&self) -> &str {
+        self.path().to_str().expect("a folder of UTF-8")
+    }
+
+    pub fn at(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.path().join(name.as_ref())
+    }
+
+    pub fn write(&self, name: impl AsRef<OsStr>, content: &[u8]) {
+        std::fs::write(self.at(name), content).expect("a file is written");
+    }
+
+    pub fn read(&self, name: impl AsRef<OsStr>) -> Vec<u8> {
+        std::fs::read(self.at(&name)).unwrap_or_else(|error| panic!("{:?} can't be read: {error}", name.as_ref()))
+    }
+
+    /// A file of holes with some bytes of its own here and there, the last one among them.
+    pub fn sparse(&self, name: &str, size: u64) {
+        let file = File::create(self.at(name)).expect("a file");
+        file.set_len(size).expect("a long file");
+        for step in 0..32 {
+            let at = (size - 8) / 32 * step;
+            file.write_all_at(&(at | 1).to_le_bytes(), at).expect("a mark");
+        }
+        file.write_all_at(b"the last", size - 8).expect("the last mark");
+    }
+
+    /// The names in it, in order.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path()).expect("a folder");
+        let mut names: Vec<String> = entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.at(name).symlink_metadata().is_ok()
+    }
+}
+
+/// Bytes that look like chance and are the same for the same seed.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// Fails when two files differ, without printing them.
+pub fn assert_same_files(a: &Path, b: &Path) {
+    let (first, second) = (File::open(a).expect("the first file"), File::open(b).expect("the second file"));
+    let size = first.metadata().expect("its size").len();
+    assert_eq!(size, second.metadata().expect("its size").len(), "sizes of {} and {}", a.display(), b.display());
+    let (mut ours, mut theirs) = (vec![0; 4 << 20], vec![0; 4 << 20]);
+    let mut at = 0;
+    while at < size {
+        let count = usize::try_from((size - at).min(4 << 20)).expect("a small number");
+        first.read_exact_at(&mut ours[..count], at).expect("bytes");
+        second.read_exact_at(&mut theirs[..count], at).expect("bytes");
+        assert!(ours[..count] == theirs[..count], "{} and {} differ after byte {at}", a.display(), b.display());
+        at += count as u64;
+    }
+}
+
+/// A loopback address of this test alone: a port on it that was given up can be taken again, for nobody else binds there.
+pub fn own_ip() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let [.., n] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    Ipv4Addr::new(127, 64 + high % 128, low.max(1), n.clamp(1, 254))
+}
+
+/// An address where nobody listens and nobody else can begin to, as long as the first value lives.
+pub fn nobody() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    let at = socket.local_addr().expect("its address").as_socket().expect("an IP address");
+    (socket, at)
+}
+
+/// The lines of an output as they come.
+#[derive(Clone)]
+pub struct Lines(Arc<(Mutex<Heard>, Condvar)>);
+
+#[derive(Default)]
+struct Heard {
+    lines: Vec<String>,
+    read: usize,
+    ended: bool,
+}
+
+impl Lines {
+    fn of(from: impl Read + Send + 'static) -> Lines {
+        let lines = Lines(Arc::default());
+        let ours = lines.clone();
+        thread::spawn(move || {
+            let mut from = BufReader::new(from);
+            let mut line = Vec::new();
+            while matches!(from.read_until(b'\n', &mut line), Ok(1..)) {
+                let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+                ours.change(|heard| heard.lines.push(text));
+                line.clear();
+            }
+            ours.change(|heard| heard.ended = true);
+        });
+        lines
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Heard)) {
+        let (heard, changed) = &*self.0;
+        change(&mut heard.lock().expect("no panic while it was held"));
+        changed.notify_all();
+    }
+
+    /// Waits until `wanted` finds something; `None` when the output ended or time is up.
+    fn wait<T>(&self, mut wanted: impl FnMut(&mut Heard) -> Option<T>) -> Option<T> {
+        let (heard, changed) = &*self.0;
+        let mut heard = heard.lock().expect("no panic while it was held");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = wanted(&mut heard) {
+                return Some(found);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if heard.ended || left.is_zero() {
+                return None;
+            }
+            heard = changed.wait_timeout(heard, left).expect("no panic while it was held").0;
+        }
+    }
+
+    /// The next line that was not read yet.
+    pub fn next(&self) -> Option<String> {
+        self.wait(|heard| {
+            let line = heard.lines.get(heard.read).cloned();
+            heard.read += usize::from(line.is_some());
+            line
+        })
+    }
+
+    /// The next line with this text in it; those before it are passed over.
+    pub fn until(&self, text: &str) -> Option<String> {
+        self.wait(|heard| {
+            let found = heard.lines[heard.read..].iter().position(|line| line.contains(text));
+            let Some(place) = found else {
+                heard.read = heard.lines.len();
+                return None;
+            };
+            heard.read += place + 1;
+            Some(heard.lines[heard.read - 1].clone())
+        })
+    }
+
+    /// All lines until the output ended.
+    pub fn to_the_end(&self) -> Vec<String> {
+        let (heard, changed) = &*self.0;
+        let heard = heard.lock().expect("no panic while it was held");
+        let (heard, _) = changed.wait_timeout_while(heard, PATIENCE, |heard| !heard.ended).expect("no panic while it was held");
+        heard.lines.clone()
+    }
+
+    /// All lines so far, read or not.
+    pub fn so_far(&self) -> Vec<String> {
+        self.0.0.lock().expect("no panic while it was held").lines.clone()
+    }
+}
+
+/// A running `cardume`.
+pub struct Process {
+    child: Child,
+    what: String,
+    stdin: Option<ChildStdin>,
+    pub out: Lines,
+    pub err: Lines,
+}
+
+/// `cardume` with these arguments, in English, with nothing of our own environment that it reads.
+pub fn cardume<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cardume"));
+    command.args(args).env_remove("CARDUME_SERVER").env_remove("RUST_LOG").env("CARDUME_LANG", "en");
+    command
+}
+
+impl Process {
+    /// Starts it with pipes on all sides.
+    pub fn start(mut command: Command) -> Process {
+        let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("cardume starts");
+        let out = Lines::of(child.stdout.take().expect("a pipe"));
+        let err = Lines::of(child.stderr.take().expect("a pipe"));
+        Process { stdin: child.stdin.take(), child, what, out, err }
+    }
+
+    /// Fails the test, with all that the process has said.
+    #[track_caller]
+    fn fail(&self, wanted: &str) -> ! {
+        panic!("{wanted} from {}\nstdout: {:#?}\nstderr: {:#?}", self.what, self.out.so_far(), self.err.so_far())
+    }
+
+    /// The next line of stdout.
+    #[track_caller]
+    pub fn line(&self) -> String {
+        self.out.next().unwrap_or_else(|| self.fail("no more lines"))
+    }
+
+    /// The next line of stdout must be this one, to the letter.
+    #[track_caller]
+    pub fn says(&self, line: &str) {
+        let said = self.line();
+        if said != line {
+            self.fail(&format!("expected {line:?} and not {said:?}"));
+        }
+    }
+
+    /// Waits for a line of stderr with this text.
+    #[track_caller]
+    pub fn notes(&self, text: &str) -> String {
+        self.err.until(text).unwrap_or_else(|| self.fail(&format!("no note {text:?}")))
+    }
+
+    /// Waits for a line of stdout with this text.
+    #[track_caller]
+    pub fn prints(&self, text: &str) -> String {
+        self.out.until(text).unwrap_or_else(|| self.fail(&format!("no line {text:?}")))
+    }
+
+    /// Waits for an event of `--json`.
+    #[track_caller]
+    pub fn event(&self, event: &str) -> Value {
+        let line = self.prints(&format!("\"event\":\"{event}\""));
+        serde_json::from_str(&line).unwrap_or_else(|error| self.fail(&format!("{line}: {error}")))
+    }
+
+    /// Types a line.
+    pub fn types(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("an open stdin");
+        stdin.write_all(format!("{line}\n").as_bytes()).expect("stdin takes a line");
+        stdin.flush().expect("stdin takes a line");
+    }
+
+    /// Ends stdin.
+    pub fn hangs_up(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the process is there");
+    }
+
+    /// Kills it at once, as a power cut would, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits for its end and returns its exit code, or minus the signal that ended it.
+    #[track_caller]
+    pub fn code(&mut self) -> i32 {
+        // Its outputs end when it does; then there is little left to wait for.
+        self.out.to_the_end();
+        self.err.to_the_end();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.child.try_wait().expect("a child") {
+                Some(status) => return status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)),
+                None if Instant::now() > until => self.fail("it does not end:"),
+                None => thread::yield_now(),
+            }
+        }
+    }
+
+    /// True while it runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a running process").count()
+    }
+
+    /// Its memory in KiB as /proc names it, such as `VmRSS` or `RssAnon`.
+    pub fn memory_kib(&self, what: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
+        let line = status.lines().find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("{what} in {status}"));
+        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A process that answers on an address.
+pub struct Node {
+    pub process: Process,
+    pub at: SocketAddr,
+}
+
+impl Node {
+    #[track_caller]
+    fn listening(process: Process) -> Node {
+        // In whatever language, the address is the last word of that note.
+        loop {
+            let Some(note) = process.err.next() else { process.fail("no address") };
+            if let Some(at) = note.rsplit(' ').next().and_then(|text| text.parse().ok()) {
+                return Node { process, at };
+            }
+        }
+    }
+}
+
+impl std::ops::Deref for Node {
+    type Target = Process;
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl std::ops::DerefMut for Node {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// A server on a free port of 127.0.0.1.
+#[track_caller]
+pub fn server() -> Node {
+    server_with(&["--listen", "127.0.0.1:0"])
+}
+
+/// A server with these arguments.
+#[track_caller]
+pub fn server_with(args: &[&str]) -> Node {
+    Node::listening(Process::start(cardume(["server"].iter().chain(args))))
+}
+
+/// A peer that shares `folder` on a free port of 127.0.0.1 and has joined; its first line was read.
+#[track_caller]
+pub fn peer(server: SocketAddr, folder: &Dir) -> Node {
+    peer_with(server, folder, &[])
+}
+
+/// A peer with more arguments; its first line was read.
+#[track_caller]
+pub fn peer_with(server: SocketAddr, folder: &Dir, args: &[&str]) -> Node {
+    let node = peer_on(server, "127.0.0.1:0", folder.text(), args);
+    let first = node.line();
+    assert!(first.starts_with("Sou peer "), "{first}");
+    node
+}
+
+/// A peer that listens there; nothing of its stdout was read.
+#[track_caller]
+pub fn peer_on(server: SocketAddr, listen: &str, folder: &str, args: &[&str]) -> Node {
+    let server = server.to_string();
+    let all = ["peer", "--server", &server, "--listen", listen, "--folder", folder];
+    Node::listening(Process::start(cardume(all.iter().chain(args))))
+}
+
+/// A peer that shares a folder and has no server.
+#[track_caller]
+pub fn lone_peer(folder: &Dir, args: &[&str]) -> Node {
+    let (_held, nobody) = nobody();
+    peer_on(nobody, "127.0.0.1:0", folder.text(), args)
+}
+
+/// A one-shot command that has ended.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: Vec<String>,
+    pub err: Vec<String>,
+}
+
+/// Runs a command to its end.
+#[track_caller]
+pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Done {
+    finish(Process::start(cardume(args)))
+}
+
+/// Waits for the end of a command.
+#[track_caller]
+pub fn finish(mut process: Process) -> Done {
+    process.hangs_up();
+    let code = process.code();
+    Done { code, out: process.out.so_far(), err: process.err.so_far() }
+}
+
+impl Done {
+    /// It must have failed with this code and one line that holds this text.
+    #[track_caller]
+    pub fn failed(&self, code: i32, text: &str) {
+        let own: Vec<&String> = self.err.iter().filter(|line| line.starts_with("cardume: ")).collect();
+        assert_eq!(self.code, code, "{self:#?}");
+        assert!(own.last().is_some_and(|line| line.contains(text)), "{text:?} in {self:#?}");
+        assert!(self.err.iter().all(|line| !line.contains('\u{1b}') && !line.contains("panicked")), "{self:#?}");
+    }
+
+    /// It must have failed with this code; a peer talks before it fails.
+    #[track_caller]
+    pub fn code_is(&self, code: i32) {
+        assert_eq!(self.code, code, "{self:#?}");
+        assert!(!self.err.is_empty(), "{self:#?}");
+    }
+
+    /// It must have ended well.
+    #[track_caller]
+    pub fn succeeded(&self) -> &Done {
+        assert_eq!(self.code, 0, "{self:#?}");
+        self
+    }
+
+    /// The `--json` objects of this event.
+    pub fn events(&self, event: &str) -> Vec<Value> {
+        let objects = self.out.iter().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}")));
+        objects.filter(|object| object["event"] == event).collect()
+    }
+
+    /// How many bytes were held at each beginning.
+    pub fn held(&self) -> Vec<u64> {
+        self.events("begun").iter().map(|begun| begun["held"].as_u64().expect("a number")).collect()
+    }
+}
+
+/// Runs a system program as an independent voice; `None`, with a reason printed, where it is not installed.
+pub fn stranger(program: &str, args: &[&str]) -> Option<std::process::Output> {
+    match Command::new(program).args(args).stdin(Stdio::null()).output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            println!("skipped: {program} can't be run here: {error}");
+            None
+        }
+    }
+}
+
+/// Turns without pause until `ready` gives something: for what raises no event that could be waited for.
+#[track_caller]
+pub fn watch<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(Instant::now() < until, "{what} did not happen in time");
+        thread::yield_now();
+    }
+}

@@ -1,0 +1,22 @@
+//! Real processes on real sockets and disks: the program as people, scripts and strangers meet it.
+//!
+//! Each test starts its own server and peers on ports that the system chooses, in folders of its own, and waits for events, never for time.
+//! `harness` starts and stops processes, `native` is a client written from PROTOCOL.md alone, `web` speaks HTTP byte by byte.
+
+mod harness;
+mod native;
+mod web;
+
+mod consent;
+mod console;
+mod disk;
+mod exits;
+mod hostile;
+mod http;
+mod ipv6;
+mod liars;
+mod main_job;
+mod names;
+mod output;
+mod resume;
+mod terminal;

@@ -1,0 +1,202 @@
+//! A client written from PROTOCOL.md alone, and a peer that says whatever a test wants it to.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::harness::PATIENCE;
+
+/// One link.
+pub struct Native {
+    pub stream: TcpStream,
+    from: BufReader<TcpStream>,
+    next: u64,
+}
+
+impl Native {
+    /// Connects and says nothing.
+    pub fn silent(at: SocketAddr) -> Native {
+        let stream = TcpStream::connect(at).unwrap_or_else(|error| panic!("{at} can't be reached: {error}"));
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_nodelay(true).expect("no delay");
+        let from = BufReader::with_capacity(256 << 10, stream.try_clone().expect("a second handle"));
+        Native { stream, from, next: 1 }
+    }
+
+    /// Connects and opens.
+    pub fn open(at: SocketAddr) -> Native {
+        let mut native = Native::silent(at);
+        native.say("{\"cardume\":1}");
+        let welcome = native.hear();
+        assert_eq!(welcome["cardume"], 1, "{welcome}");
+        native
+    }
+
+    /// Sends one line.
+    pub fn say(&mut self, line: &str) {
+        self.send(format!("{line}\n").as_bytes());
+    }
+
+    /// Sends bytes.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the other side takes bytes");
+    }
+
+    /// The next head.
+    #[track_caller]
+    pub fn hear(&mut self) -> Value {
+        self.hear_or_end().expect("one more line before the end")
+    }
+
+    /// The next head, or `None` at the end of the link.
+    #[track_caller]
+    pub fn hear_or_end(&mut self) -> Option<Value> {
+        let mut line = Vec::new();
+        match self.from.read_until(b'\n', &mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(serde_json::from_slice(&line).unwrap_or_else(|error| panic!("{:?}: {error}", String::from_utf8_lossy(&line)))),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("no answer: {error}"),
+        }
+    }
+
+    /// Asks, and returns the answer to just this.
+    #[track_caller]
+    pub fn ask(&mut self, mut request: Value) -> Value {
+        let id = self.next;
+        self.next += 1;
+        request["id"] = id.into();
+        self.say(&request.to_string());
+        loop {
+            let answer = self.hear();
+            if answer["id"] == id && answer.get("event").is_none() {
+                return answer;
+            }
+        }
+    }
+
+    /// A refusal's code, or the status of an answer.
+    #[track_caller]
+    pub fn outcome(&mut self, request: Value) -> String {
+        let answer = self.ask(request);
+        let word = if answer.get("error").is_some() { &answer["error"]["code"] } else { &answer["status"] };
+        word.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    /// Bytes of a body.
+    pub fn body(&mut self, length: u64) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(length).expect("a small body")];
+        self.from.read_exact(&mut bytes).expect("a whole body");
+        bytes
+    }
+
+    /// A whole file by FETCH.
+    #[track_caller]
+    pub fn fetch(&mut self, name: &str) -> Vec<u8> {
+        let mut content = Vec::new();
+        let mut head = self.ask(json!({"method": "FETCH", "name": name}));
+        loop {
+            let length = head["length"].as_u64().unwrap_or_else(|| panic!("{head}"));
+            content.extend(self.body(length));
+            if head["more"] != true {
+                return content;
+            }
+            head = self.hear();
+        }
+    }
+
+    /// Joins with these files, each of one byte.
+    #[track_caller]
+    pub fn join(&mut self, port: u16, names: &[&str]) -> Value {
+        let files: Vec<Value> = names.iter().map(|name| json!({"name": name, "size": 1})).collect();
+        self.ask(json!({"method": "JOIN", "port": port, "files": files}))
+    }
+
+    /// Who has this file, as addresses.
+    #[track_caller]
+    pub fn holders(&mut self, name: &str) -> Vec<String> {
+        let answer = self.ask(json!({"method": "SEARCH", "name": name}));
+        let holders = answer["holders"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        holders.iter().map(|holder| holder["peer"].as_str().expect("an address").to_owned()).collect()
+    }
+
+    /// Asks again and again until the holders are so many.
+    #[track_caller]
+    pub fn holders_become(&mut self, name: &str, wanted: usize) -> Vec<String> {
+        crate::harness::watch("a change of the index", || Some(self.holders(name)).filter(|found| found.len() == wanted))
+    }
+
+    /// Sends no more.
+    pub fn half_close(&self) {
+        self.stream.shutdown(std::net::Shutdown::Write).expect("a half-close");
+    }
+
+    /// Ends the link with a reset.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).expect("an abrupt end");
+    }
+}
+
+/// What a fake peer is asked.
+pub struct Asked {
+    pub stream: TcpStream,
+    /// The FETCH.
+    pub fetch: Value,
+    /// How many links came before this one.
+    pub nth: usize,
+}
+
+impl Asked {
+    /// Announces a body.
+    pub fn head(&mut self, name: &str, size: u64, tag: &str, from: u64, length: u64, more: bool) -> bool {
+        let (id, status) = (self.fetch["id"].clone(), "FETCH_OK");
+        let head = json!({"id": id, "status": status, "name": name, "size": size, "tag": tag, "from": from, "length": length, "more": more});
+        self.raw(format!("{head}\n").as_bytes())
+    }
+
+    /// Sends bytes; false when the other side is gone.
+    pub fn raw(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Refuses.
+    pub fn refuse(&mut self, code: &str, retry: bool) {
+        let refusal = json!({"id": self.fetch["id"], "error": {"code": code, "retry": retry, "text": "\u{1b}[31mno\u{202e}"}});
+        self.raw(format!("{refusal}\n").as_bytes());
+    }
+
+    /// Where it wants to begin.
+    pub fn from(&self) -> u64 {
+        self.fetch["from"].as_u64().unwrap_or(0)
+    }
+}
+
+/// A peer that opens as it should and then does what `answer` does. It lives as long as the tests.
+pub fn fake_peer(answer: impl Fn(&mut Asked) + Send + 'static) -> SocketAddr {
+    fake(move |mut stream, nth| {
+        let mut from = BufReader::new(stream.try_clone()?);
+        let (mut hello, mut fetch) = (String::new(), String::new());
+        from.read_line(&mut hello)?;
+        stream.write_all(b"{\"cardume\":1,\"role\":\"peer\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}\n")?;
+        from.read_line(&mut fetch)?;
+        let Ok(fetch) = serde_json::from_str(&fetch) else { return Ok(()) };
+        answer(&mut Asked { stream, fetch, nth });
+        Ok(())
+    })
+}
+
+/// A listener that does with each link what `act` does. It lives as long as the tests.
+pub fn fake(act: impl Fn(TcpStream, usize) -> io::Result<()> + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for (nth, stream) in listener.incoming().enumerate() {
+            let Ok(stream) = stream else { return };
+            let _ = act(stream, nth);
+        }
+    });
+    at
+}

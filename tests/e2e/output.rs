@@ -1,0 +1,137 @@
+//! stdout and stderr that nobody reads, or that were closed: the process serves on.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+
+use serde_json::json;
+
+use crate::harness::{Dir, cardume, peer, server};
+use crate::native::Native;
+
+/// A server of which the test holds both pipes and has read the address.
+struct Mute {
+    child: Child,
+    out: Option<ChildStdout>,
+    err: Option<BufReader<ChildStderr>>,
+    at: std::net::SocketAddr,
+}
+
+impl Mute {
+    fn start(log: &str) -> Mute {
+        let mut command = cardume(["server", "--listen", "127.0.0.1:0"]);
+        command.env("RUST_LOG", log).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("cardume starts");
+        let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut line = String::new();
+        let at = loop {
+            line.clear();
+            err.read_line(&mut line).expect("a line");
+            if line.starts_with("cardume: ") {
+                break line.trim_end().rsplit(' ').next().and_then(|text| text.parse().ok()).expect("an address");
+            }
+        };
+        Mute { out: child.stdout.take(), err: Some(err), child, at }
+    }
+
+    /// Many lines of stdout and of the log, and all are answered.
+    fn floods(&self) {
+        let mut link = Native::open(self.at);
+        let name = "x".repeat(200);
+        let flood = "{\"id\":7,\"method\":\"SEARCH\",\"name\":\"NAME\"}\n".replace("NAME", &name).repeat(1_000);
+        for _ in 0..60 {
+            link.send(flood.as_bytes());
+            for _ in 0..1_000 {
+                assert_eq!(link.hear()["status"], "SEARCH_OK");
+            }
+        }
+        assert_eq!(Native::open(self.at).outcome(json!({"method": "PING"})), "PONG");
+    }
+
+    fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("its memory");
+        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_server_whose_stdout_nobody_reads_serves_on_within_bounds() {
+    let mut server = Mute::start("warn");
+    let before = server.memory_kib();
+    server.floods();
+    let grown = server.memory_kib().saturating_sub(before);
+    assert!(grown < 24 << 10, "{grown} KiB more");
+    // Whoever comes to read gets whole lines.
+    let mut some = vec![0; 1 << 20];
+    let count = server.out.as_mut().expect("a pipe").read(&mut some).expect("bytes");
+    let text = String::from_utf8_lossy(&some[..count]).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let wanted = format!(" solicitou arquivo {}", "x".repeat(200));
+    assert!(lines[..lines.len() - 1].iter().all(|line| line.ends_with(&wanted)), "{lines:?}");
+}
+
+#[test]
+fn a_server_whose_stdout_was_closed_serves_on() {
+    let mut server = Mute::start("warn");
+    server.out = None;
+    server.floods();
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_serves_on() {
+    let mut server = Mute::start("debug");
+    let mut out = server.out.take().expect("a pipe");
+    let reader = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+    server.floods();
+    drop(server);
+    assert!(reader.join().expect("a reader").expect("bytes") > 0);
+}
+
+#[test]
+fn a_server_whose_log_was_closed_serves_on() {
+    let mut server = Mute::start("debug");
+    server.err = None;
+    server.floods();
+}
+
+#[test]
+fn a_peer_whose_outputs_were_closed_serves_on() {
+    let server = server();
+    let here = Dir::with("a.mp4", b"still here");
+    let mut command = cardume(["peer", "--server", &server.at.to_string(), "--listen", "127.0.0.1:0", "--folder", here.text()]);
+    command.env("RUST_LOG", "trace").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("cardume starts");
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut first).expect("a line");
+    drop(child.stderr.take());
+    let at = first.split(' ').nth(2).and_then(|text| text.parse().ok()).expect("an address");
+    for _ in 0..200 {
+        assert_eq!(Native::open(at).fetch("a.mp4"), b"still here");
+    }
+    assert!(matches!(child.try_wait(), Ok(None)));
+    child.kill().expect("it runs");
+    let _ = child.wait();
+}
+
+#[test]
+fn logs_go_to_stderr_and_stdout_keeps_to_the_specification() {
+    let mut command = cardume(["server", "--listen", "127.0.0.1:0"]);
+    command.env("RUST_LOG", "trace");
+    let loud = crate::harness::Process::start(command);
+    let note = loud.notes("cardume: listening on ");
+    let at = note.rsplit(' ').next().and_then(|text| text.parse().ok()).expect("an address");
+    let source = peer(at, &Dir::with("a.mp4", b"a"));
+    loud.says(&format!("Peer {} adicionado com arquivos a.mp4", source.at));
+    loud.notes("joined with 1 files");
+    let session = Native::open(at).join(4000, &["b.mp4"])["session"].as_str().expect("a session").to_owned();
+    loud.prints("b.mp4");
+    assert!(!loud.err.so_far().iter().any(|line| line.contains(&session)), "a secret in the log");
+    assert_eq!(loud.out.so_far().len(), 2);
+}

@@ -1,0 +1,204 @@
+//! Broken transfers: processes killed at any moment, sources that come back, files that change while they are served.
+
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+
+use rustix::process::Signal;
+
+use crate::harness::{Dir, Process, assert_same_files, cardume, finish, lone_peer, noise, own_ip, peer_on, run, watch};
+use crate::native::Native;
+
+const SIZE: usize = 48 << 20;
+
+fn get(from: &str, there: &Dir) -> Process {
+    Process::start(cardume(["get", "a.mp4", "--from", from, "--folder", there.text(), "--json", "--allocate", "none"]))
+}
+
+/// Waits until so many bytes of the download are on disk.
+fn wait_for_bytes(there: &Dir, bytes: u64) {
+    watch("so many bytes", || there.at("a.mp4.part").metadata().is_ok_and(|part| part.blocks() * 512 >= bytes).then_some(()));
+}
+
+#[test]
+fn a_download_goes_on_by_itself_when_its_source_was_killed_and_is_back() {
+    let (here, there) = (Dir::with("a.mp4", &noise(1, SIZE)), Dir::new());
+    let (_held, no_server) = crate::harness::nobody();
+    let mut source = peer_on(no_server, &format!("{}:0", own_ip()), here.text(), &["--upload-limit", "40MB"]);
+    let at = source.at.to_string();
+    let download = get(&at, &there);
+    wait_for_bytes(&there, 12 << 20);
+    source.kill();
+    assert_eq!(download.event("stalled")["reason"], "source");
+    let _source = peer_on(no_server, &at, here.text(), &[]);
+    let done = finish(download);
+    done.succeeded();
+    assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+    assert!(done.events("restarted").is_empty(), "{done:#?}");
+    assert_eq!(there.names(), ["a.mp4"]);
+}
+
+#[test]
+fn a_download_killed_at_any_moment_goes_on_by_the_same_command() {
+    let seed = std::process::id();
+    println!("seed {seed}");
+    let here = Dir::with("a.mp4", &noise(2, SIZE));
+    let source = lone_peer(&here, &["--upload-limit", "150MB"]);
+    let from = source.at.to_string();
+    let moments = noise(u64::from(seed), 24);
+    for moment in moments.chunks(4) {
+        let there = Dir::new();
+        // From the first bytes until shortly before the end.
+        let bytes = u64::from(u32::from_le_bytes(moment.try_into().expect("four bytes"))) % (40 << 20);
+        let mut killed = get(&from, &there);
+        wait_for_bytes(&there, bytes);
+        killed.kill();
+        assert!(!there.has("a.mp4"), "it was over before it was killed");
+        let done = run(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]);
+        done.succeeded();
+        assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+        assert_eq!(there.names(), ["a.mp4"]);
+        let held = done.held();
+        assert!(bytes < (16 << 20) || held[0] > 0, "killed after {bytes} bytes, and none was held: {done:#?}");
+    }
+}
+
+#[test]
+fn an_interrupted_download_ends_with_130_and_loses_nothing() {
+    let (here, there) = (Dir::with("a.mp4", &noise(3, SIZE)), Dir::new());
+    let source = lone_peer(&here, &["--upload-limit", "60MB"]);
+    let from = source.at.to_string();
+    let mut download = get(&from, &there);
+    wait_for_bytes(&there, 5 << 20);
+    download.signal(Signal::INT);
+    assert_eq!(download.code(), 130);
+    assert!(there.has("a.mp4.part") && !there.has("a.mp4"));
+    let done = run(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]);
+    done.succeeded();
+    // Whoever is asked to end writes down all that is held.
+    assert!(done.held()[0] >= 5 << 20, "{done:#?}");
+    assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+}
+
+#[test]
+fn a_peer_that_was_killed_goes_on_with_its_download_by_the_same_command() {
+    let (here, there) = (Dir::with("a.mp4", &noise(4, SIZE)), Dir::new());
+    let server = crate::harness::server();
+    let _source = crate::harness::peer_with(server.at, &here, &["--upload-limit", "60MB"]);
+    let mut asker = crate::harness::peer_with(server.at, &there, &["--allocate", "none"]);
+    asker.types("GET a.mp4");
+    wait_for_bytes(&there, 20 << 20);
+    asker.kill();
+    // What is under way is not shared.
+    let mut asker = peer_on(server.at, "127.0.0.1:0", there.text(), &[]);
+    asker.says(&format!("Sou peer {} com arquivos", asker.at));
+    asker.types("GET a.mp4");
+    let note = asker.notes("bytes are here already");
+    assert!(note.contains("goes on from"), "{note}");
+    asker.prints("baixado com sucesso");
+    assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+}
+
+#[test]
+fn a_file_that_was_replaced_between_two_runs_is_fetched_anew() {
+    let (here, there) = (Dir::with("a.mp4", &noise(5, SIZE)), Dir::new());
+    let source = lone_peer(&here, &["--upload-limit", "60MB"]);
+    let from = source.at.to_string();
+    let mut killed = get(&from, &there);
+    wait_for_bytes(&there, 20 << 20);
+    killed.kill();
+    here.write("new", &noise(6, SIZE - 1_000_000));
+    std::fs::rename(here.at("new"), here.at("a.mp4")).expect("the file is replaced");
+    let done = run(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]);
+    done.succeeded();
+    assert_eq!(done.held(), [0]);
+    assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+    assert_eq!(there.names(), ["a.mp4"]);
+}
+
+#[test]
+fn bytes_from_one_source_are_never_mixed_with_those_of_another() {
+    // The same name and size, other bytes.
+    let (one, two, there) = (Dir::with("a.mp4", &noise(7, SIZE)), Dir::with("a.mp4", &noise(8, SIZE)), Dir::new());
+    let (first, second) = (lone_peer(&one, &["--upload-limit", "60MB"]), lone_peer(&two, &[]));
+    let mut killed = get(&first.at.to_string(), &there);
+    wait_for_bytes(&there, 20 << 20);
+    killed.kill();
+    let done = run(["get", "a.mp4", "--from", &second.at.to_string(), "--folder", there.text(), "--json"]);
+    done.succeeded();
+    assert_eq!(done.held(), [0]);
+    assert_same_files(&two.at("a.mp4"), &there.at("a.mp4"));
+}
+
+/// What happens to a file while it is served.
+fn while_it_is_served(change: impl Fn(&Dir)) {
+    let (here, there) = (Dir::with("a.mp4", &noise(9, SIZE)), Dir::new());
+    here.write("other.mp4", b"other");
+    let mut source = lone_peer(&here, &["--upload-limit", "60MB"]);
+    let from = source.at.to_string();
+    let download = get(&from, &there);
+    wait_for_bytes(&there, 12 << 20);
+    change(&here);
+    let done = finish(download);
+    assert!(source.is_running());
+    assert_eq!(Native::open(source.at).fetch("other.mp4"), b"other");
+    if there.has("a.mp4") {
+        done.succeeded();
+        assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+        assert_eq!(there.names(), ["a.mp4"]);
+    } else {
+        assert!([3, 4, 5, 6].contains(&done.code), "{done:#?}");
+    }
+    assert_eq!(done.events("restarted").len() + done.events("failed").len(), 1, "{done:#?}");
+}
+
+#[test]
+fn a_file_cut_short_while_it_is_served_makes_no_wrong_file() {
+    while_it_is_served(|here| std::fs::File::options().write(true).open(here.at("a.mp4")).and_then(|f| f.set_len(20_000_001)).expect("it is cut"));
+}
+
+#[test]
+fn a_file_cut_to_nothing_while_it_is_served_makes_no_wrong_file() {
+    while_it_is_served(|here| here.write("a.mp4", b""));
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_served_makes_no_wrong_file() {
+    while_it_is_served(|here| {
+        let mut file = std::fs::File::options().append(true).open(here.at("a.mp4")).expect("the file");
+        file.write_all(b"one more line").expect("it grows");
+    });
+}
+
+#[test]
+fn a_file_written_over_while_it_is_served_makes_no_wrong_file() {
+    while_it_is_served(|here| here.write("a.mp4", &noise(10, SIZE)));
+}
+
+#[test]
+fn a_file_replaced_while_it_is_served_makes_no_wrong_file() {
+    // The one that is being sent stays what it was; either of both is right, a mixture is not.
+    let (old, new) = (noise(11, SIZE), noise(12, SIZE));
+    let (here, there) = (Dir::with("a.mp4", &old), Dir::new());
+    let mut source = lone_peer(&here, &["--upload-limit", "60MB"]);
+    let download = get(&source.at.to_string(), &there);
+    wait_for_bytes(&there, 12 << 20);
+    here.write("new", &new);
+    std::fs::rename(here.at("new"), here.at("a.mp4")).expect("the file is replaced");
+    finish(download).succeeded();
+    let content = there.read("a.mp4");
+    assert!(content == old || content == new);
+    assert!(source.is_running());
+}
+
+#[test]
+fn a_file_removed_while_it_is_served_arrives_whole_or_not_at_all() {
+    let content = noise(13, SIZE);
+    let (here, there) = (Dir::with("a.mp4", &content), Dir::new());
+    let mut source = lone_peer(&here, &["--upload-limit", "60MB"]);
+    let download = get(&source.at.to_string(), &there);
+    wait_for_bytes(&there, 12 << 20);
+    std::fs::remove_file(here.at("a.mp4")).expect("the file goes");
+    let done = finish(download);
+    assert!(if there.has("a.mp4") { there.read("a.mp4") == content } else { [3, 5, 6].contains(&done.code) }, "{done:#?}");
+    assert!(source.is_running());
+}

@@ -1,0 +1,222 @@
+//! A person at a terminal: a real one, made by the kernel, with the test at the other end.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use rustix::termios::{LocalModes, tcgetattr};
+use serde_json::json;
+
+use crate::harness::{Dir, PATIENCE, cardume, noise, peer, peer_with, server, watch};
+use crate::native::Native;
+
+/// A terminal of 24 rows and 80 columns with a program on it.
+struct Terminal {
+    child: Child,
+    keys: File,
+    line: OwnedFd,
+    seen: Arc<(Mutex<String>, Condvar)>,
+    read: usize,
+}
+
+/// A pair of ends of a new terminal: the person's and the program's.
+fn pair() -> (OwnedFd, OwnedFd) {
+    let (mut person, mut program) = (-1, -1);
+    let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: both numbers outlive the call, a name and modes are not asked for, and the size is only read.
+    let done = unsafe { libc::openpty(&raw mut person, &raw mut program, std::ptr::null_mut(), std::ptr::null(), &raw const size) };
+    assert_eq!(done, 0, "no terminal: {}", std::io::Error::last_os_error());
+    // SAFETY: openpty has just opened both, and nobody else owns them.
+    unsafe { (OwnedFd::from_raw_fd(person), OwnedFd::from_raw_fd(program)) }
+}
+
+impl Terminal {
+    fn start(args: &[&str]) -> Terminal {
+        let (person, line) = pair();
+        let end = || Stdio::from(line.try_clone().expect("one more handle"));
+        let child = cardume(args).stdin(end()).stdout(end()).stderr(end()).spawn().expect("cardume starts");
+        let seen: Arc<(Mutex<String>, Condvar)> = Arc::default();
+        let mut screen = File::from(person.try_clone().expect("one more handle"));
+        let ours = Arc::clone(&seen);
+        thread::spawn(move || {
+            let mut bytes = [0; 4_096];
+            let mut rest = Vec::new();
+            while let Ok(count @ 1..) = screen.read(&mut bytes) {
+                rest.extend_from_slice(&bytes[..count]);
+                // A character may come in two halves.
+                let whole = match std::str::from_utf8(&rest) {
+                    Ok(_) => rest.len(),
+                    Err(error) => error.valid_up_to(),
+                };
+                let (text, changed) = &*ours;
+                text.lock().expect("no panic while it was held").push_str(&String::from_utf8_lossy(&rest[..whole]));
+                rest.drain(..whole);
+                changed.notify_all();
+            }
+        });
+        Terminal { child, keys: File::from(person), line, seen, read: 0 }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).expect("keys are taken");
+    }
+
+    /// Waits until this stands in what was drawn since the last time.
+    #[track_caller]
+    fn shows(&mut self, text: &str) -> String {
+        let (seen, changed) = &*self.seen;
+        let seen = seen.lock().expect("no panic while it was held");
+        let read = self.read;
+        let (seen, _) = changed.wait_timeout_while(seen, PATIENCE, |seen| !seen[read..].contains(text)).expect("no panic while it was held");
+        let Some(place) = seen[read..].find(text) else { panic!("{text:?} does not show in {:?}", &seen[read..]) };
+        self.read = read + place + text.len();
+        seen[read..self.read].to_owned()
+    }
+
+    /// True when the terminal edits and echoes lines by itself.
+    fn is_cooked(&self) -> bool {
+        let modes = tcgetattr(&self.line).expect("modes").local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+    }
+
+    #[track_caller]
+    fn code(&mut self) -> Option<i32> {
+        watch("its end", || self.child.try_wait().expect("a child")).code()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn at_peer(server: SocketAddr, folder: &Dir, more: &[&str]) -> Terminal {
+    let server = server.to_string();
+    let args = ["peer", "--server", &server, "--listen", "127.0.0.1:0", "--folder", folder.text()];
+    Terminal::start(&args.iter().chain(more).copied().collect::<Vec<_>>())
+}
+
+#[test]
+fn a_person_types_completes_recalls_and_ends_with_ctrl_d() {
+    let server = server();
+    let here = Dir::with("aula1.mp4", b"a");
+    let _source = peer(server.at, &here);
+    let there = Dir::new();
+    let mut person = at_peer(server.at, &there, &[]);
+    person.shows("Sou peer 127.0.0.1:");
+    assert!(!person.is_cooked());
+    person.press("SEA\t");
+    person.shows("SEARCH");
+    person.press("aula1.mp4\r");
+    person.shows("peers com arquivo solicitado: 127.0.0.1:");
+    // A name once seen is completed.
+    person.press("SEARCH au\t\r");
+    person.shows("peers com arquivo solicitado: 127.0.0.1:");
+    // The arrow brings the first line back; its end is changed.
+    person.press("\u{1b}[A\u{1b}[A\u{7f}3\r");
+    person.shows("peers com arquivo solicitado:");
+    person.press("\u{4}");
+    assert_eq!(person.code(), Some(0));
+    assert!(person.is_cooked());
+    let asked: Vec<String> = server.out.so_far().into_iter().filter_map(|line| line.split(" solicitou arquivo ").nth(1).map(str::to_owned)).collect();
+    assert_eq!(asked, ["aula1.mp4", "aula1.mp4", "aula1.mp3"]);
+}
+
+#[test]
+fn a_line_that_arrives_leaves_the_half_typed_one_whole() {
+    let server = server();
+    let here = Dir::with("a.mp4", b"all of it");
+    let mut person = at_peer(server.at, &here, &["--accept", "ask"]);
+    let line = person.shows(" com arquivos a.mp4");
+    let at = line.rsplit("Sou peer ").next().and_then(|rest| rest.split(' ').next()).and_then(|text| text.parse().ok()).expect("an address");
+    person.press("SEARCH half-ty");
+    person.shows("SEARCH half-ty");
+    let mut asker = Native::open(at);
+    asker.say("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
+    person.shows("asks for a.mp4. Do you approve the download? (YES/NO)\r\n");
+    // It is drawn again below, as it was, and goes on.
+    person.shows("SEARCH half-ty");
+    person.press("ped.mp4\r");
+    person.shows("peers com arquivo solicitado:");
+    assert!(server.prints("solicitou").ends_with(" solicitou arquivo half-typed.mp4"));
+    person.press("yes\r");
+    assert_eq!(asker.hear()["event"], "WAITING");
+    assert_eq!(asker.hear()["status"], "FETCH_OK");
+}
+
+#[test]
+fn a_download_shows_a_bar_and_the_person_may_go_on_typing() {
+    let server = server();
+    let (here, there) = (Dir::with("a.mp4", &noise(1, 8 << 20)), Dir::new());
+    let _source = peer_with(server.at, &here, &["--upload-limit", "8MB"]);
+    let mut person = at_peer(server.at, &there, &[]);
+    person.shows("Sou peer ");
+    person.press("GET a.mp4\r");
+    person.shows("a.mp4");
+    person.shows("%");
+    person.press("PEERS\r");
+    person.shows("\t1");
+    person.shows("Arquivo a.mp4 baixado com sucesso na pasta ");
+    assert!(there.read("a.mp4") == here.read("a.mp4"));
+}
+
+#[test]
+fn a_terminal_is_as_before_however_the_peer_ends() {
+    let server = server();
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT, rustix::process::Signal::HUP] {
+        let there = Dir::new();
+        let mut person = at_peer(server.at, &there, &[]);
+        person.shows("Sou peer ");
+        assert!(!person.is_cooked());
+        person.press("half-typed");
+        rustix::process::kill_process(rustix::process::Pid::from_child(&person.child), signal).expect("it runs");
+        assert_eq!(person.code(), Some(0));
+        assert!(person.is_cooked());
+    }
+    let there = Dir::new();
+    let mut person = at_peer(server.at, &there, &[]);
+    person.shows("Sou peer ");
+    person.press("QUIT\r");
+    assert_eq!(person.code(), Some(0));
+    assert!(person.is_cooked());
+}
+
+#[test]
+fn a_name_or_text_from_elsewhere_commands_no_terminal() {
+    let evil = "\u{1b}]0;owned\u{7}\u{9b}2J";
+    let liar = crate::native::fake_peer(|asked| asked.refuse("refused", false));
+    let server = server();
+    let there = Dir::new();
+    let mut person = at_peer(server.at, &there, &[]);
+    person.shows("Sou peer ");
+    person.press("SEARCH a.mp4\r");
+    person.shows("solicitado:");
+    person.press(&format!("DOWNLOAD {liar}\r"));
+    person.shows("refused");
+    // Pasted text is no command to the terminal either.
+    person.press(&format!("SEARCH {evil}x\r"));
+    person.press("SEARCH b.mp4\r");
+    person.shows("solicitado:");
+    let mut joins = Native::open(server.at);
+    assert_eq!(joins.outcome(json!({"method": "JOIN", "port": 4000, "files": [{"name": evil, "size": 1}]})), "bad_name");
+    let drawn = person.seen.0.lock().expect("no panic while it was held").clone();
+    assert!(!drawn.contains("\u{1b}]0") && !drawn.contains(['\u{9b}', '\u{202e}']) && !drawn.contains("\u{1b}[31m"), "{drawn:?}");
+}
+
+#[test]
+fn a_server_on_a_terminal_asks_where_to_listen() {
+    let ip = crate::harness::own_ip();
+    let mut person = Terminal::start(&["server"]);
+    person.shows("IP [127.0.0.1]");
+    person.press(&format!("{ip}\n"));
+    person.shows("[1099]");
+    person.press("\n");
+    person.shows(&format!("{ip}:1099"));
+    assert_eq!(Native::open(SocketAddr::from((ip, 1099))).outcome(json!({"method": "PING"})), "PONG");
+}

@@ -1,0 +1,79 @@
+//! HTTP, byte by byte.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use crate::harness::PATIENCE;
+
+/// One link.
+pub struct Web {
+    stream: TcpStream,
+    from: BufReader<TcpStream>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Web {
+    pub fn open(at: SocketAddr) -> Web {
+        let stream = TcpStream::connect(at).expect("a link");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        let from = BufReader::new(stream.try_clone().expect("a second handle"));
+        Web { stream, from }
+    }
+
+    /// Sends a request of these lines.
+    pub fn send(&mut self, lines: &[&str]) {
+        let request: String = lines.iter().chain(&[""]).map(|line| format!("{line}\r\n")).collect();
+        self.stream.write_all(request.as_bytes()).expect("a request");
+    }
+
+    /// Reads an answer; that to HEAD has no body.
+    pub fn hear(&mut self, is_head: bool) -> Answer {
+        let mut line = || {
+            let mut line = String::new();
+            self.from.read_line(&mut line).expect("a line");
+            line.trim_end().to_owned()
+        };
+        let first = line();
+        let status = first.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no status in {first:?}"));
+        let mut headers = Vec::new();
+        loop {
+            let text = line();
+            let Some((name, value)) = text.split_once(": ") else { break };
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        let length = answer.header("Content-Length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        if !is_head {
+            answer.body = vec![0; length];
+            self.from.read_exact(&mut answer.body).expect("a whole body");
+        }
+        answer
+    }
+
+    /// GET with more lines.
+    pub fn get(&mut self, path: &str, lines: &[&str]) -> Answer {
+        let first = format!("GET {path} HTTP/1.1");
+        let mut all = vec![first.as_str(), "Host: x"];
+        all.extend(lines);
+        self.send(&all);
+        self.hear(false)
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// One GET on a link of its own.
+pub fn get(at: SocketAddr, path: &str) -> Answer {
+    Web::open(at).get(path, &[])
+}

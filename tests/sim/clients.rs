@@ -1,0 +1,354 @@
+//! Raw clients: they speak bytes, some well, some badly, and look at every byte that comes back.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use cardume::flow::ends::RawWrite as _;
+use cardume::host::net::Stream as _;
+use cardume::message::limits;
+use serde_json::Value;
+
+use crate::clock::SECOND;
+use crate::dice::Dice;
+use crate::net::{Life, SimStream, Wire};
+use crate::oracle::Oracle;
+
+/// How a client closes once it has said all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    Not,
+    Half,
+    Whole,
+}
+
+/// What must come of it, where no fault touched its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Must {
+    /// Nothing in particular; what comes must still be right.
+    Nothing,
+    /// The last answer to each of the requests 1..=n.
+    Answers(u64),
+    /// The other side ends the link within so many microseconds of the last byte that moved.
+    BeEndedWithin(u64),
+}
+
+/// A client and its one link.
+pub struct Client {
+    pub kind: &'static str,
+    pub life: Life,
+    wire: Wire,
+    oracle: Rc<Oracle>,
+    stream: Option<SimStream>,
+    target: SocketAddr,
+    script: Vec<u8>,
+    sent: usize,
+    /// Bytes a write and microseconds between writes.
+    step: usize,
+    every: u64,
+    /// Bytes a read; 0: never reads.
+    reads: usize,
+    close: Close,
+    must: Must,
+    began: u64,
+    leave_at: u64,
+    next_write: u64,
+    got: Vec<u8>,
+    http: bool,
+    /// The first byte that is not checked yet.
+    at: usize,
+    answered: Vec<u64>,
+    body: Option<Body>,
+    pub done: bool,
+}
+
+/// A body on its way.
+struct Body {
+    left: usize,
+    at: usize,
+    name: String,
+    tag: String,
+}
+
+const OPENING: &str = "{\"cardume\":1}\n";
+
+impl Client {
+    fn new(kind: &'static str, wire: &Wire, oracle: &Rc<Oracle>, life: Life, target: SocketAddr, script: Vec<u8>) -> Client {
+        let stream = wire.connect(life, target);
+        wire.watch(&stream, stream.conn);
+        let now = wire.look().clock.now();
+        Client {
+            kind,
+            life,
+            wire: wire.clone(),
+            oracle: Rc::clone(oracle),
+            stream: Some(stream),
+            target,
+            script,
+            sent: 0,
+            step: usize::MAX,
+            every: 0,
+            reads: 64 << 10,
+            close: Close::Not,
+            must: Must::Nothing,
+            began: now,
+            leave_at: now + 200 * SECOND,
+            next_write: now,
+            got: Vec::new(),
+            http: false,
+            at: 0,
+            answered: Vec::new(),
+            body: None,
+            done: false,
+        }
+    }
+
+    /// One of those who meet a server or a peer, by chance; `names` are files that it may ask for.
+    pub fn random(wire: &Wire, oracle: &Rc<Oracle>, life: Life, target: SocketAddr, is_peer: bool, names: &[String], dice: &Dice) -> Client {
+        let name = dice.pick(names).clone();
+        let ask = |id: u64| -> String {
+            match (is_peer, dice.below(4)) {
+                (_, 0) => format!("{{\"id\":{id},\"method\":\"PING\"}}\n"),
+                (true, 1) => format!("{{\"id\":{id},\"method\":\"LS\"}}\n"),
+                (true, _) => {
+                    let from = if dice.once_in(2) { 0 } else { dice.below(3_000) };
+                    let length = if dice.once_in(2) { format!(",\"length\":{}", dice.below(300_000)) } else { String::new() };
+                    format!("{{\"id\":{id},\"method\":\"FETCH\",\"name\":\"{}\",\"from\":{from}{length}}}\n", dice.pick(names))
+                }
+                (false, 1) => format!("{{\"id\":{id},\"method\":\"PEERS\"}}\n"),
+                (false, _) => format!("{{\"id\":{id},\"method\":\"SEARCH\",\"name\":\"{name}\"}}\n"),
+            }
+        };
+        let count = dice.between(1, 8);
+        let mut text = OPENING.to_owned();
+        (1..=count).for_each(|id| text.push_str(&ask(id)));
+        let script = text.into_bytes();
+        let now = wire.look().clock.now();
+        let make = |kind, script| Client::new(kind, wire, oracle, life, target, script);
+        match dice.below(12) {
+            0..=2 => Client { close: Close::Half, must: Must::Answers(count), ..make("half-closer", script) },
+            3 => Client { close: Close::Whole, ..make("asks and closes", script) },
+            4 => Client { step: 1, every: 20_000, must: Must::Answers(count), ..make("byte at a time", script) },
+            5 => Client { reads: 1 + dice.place(2_000), ..make("slow reader", script) },
+            6 => Client { must: Must::BeEndedWithin(secs(limits::OPENING.as_secs())), ..make("says nothing", Vec::new()) },
+            7 => {
+                let garbage: Vec<u8> = (0..dice.between(1, 3_000)).map(|_| dice.next().to_le_bytes()[0] | 0x80).collect();
+                Client { must: Must::BeEndedWithin(secs(25)), ..make("garbage", garbage) }
+            }
+            8 if dice.once_in(4) => {
+                let method = if is_peer { "LS" } else { "PEERS" };
+                let line = format!("{{\"id\":1,\"method\":\"{method}\"}}\n");
+                let script = [OPENING.as_bytes(), line.repeat((4 << 20) / line.len()).as_bytes()].concat();
+                Client { reads: 0, must: Must::BeEndedWithin(secs(70)), leave_at: now + 400 * SECOND, ..make("glutton", script) }
+            }
+            9 => {
+                let half = script[..script.len() - 5].to_vec();
+                Client { must: Must::BeEndedWithin(secs(100)), ..make("half a head", half) }
+            }
+            10 if is_peer => {
+                let range = if dice.once_in(2) { format!("Range: bytes={}-\r\n", dice.below(2_000)) } else { String::new() };
+                let request = format!("GET /files/{name} HTTP/1.1\r\nHost: x\r\n{range}\r\n");
+                Client { http: true, close: *dice.pick(&[Close::Half, Close::Not]), ..make("http", request.into_bytes()) }
+            }
+            _ => Client { must: Must::Answers(count), ..make("well-behaved", script) },
+        }
+    }
+
+    /// One that asks this and must be answered.
+    pub fn asking(wire: &Wire, oracle: &Rc<Oracle>, life: Life, target: SocketAddr, requests: &[String]) -> Client {
+        let text = requests.iter().fold(OPENING.to_owned(), |text, request| text + request + "\n");
+        let must = Must::Answers(requests.len() as u64);
+        Client { must, close: Close::Half, ..Client::new("auditor", wire, oracle, life, target, text.into_bytes()) }
+    }
+
+    /// The answers so far, without their bodies.
+    pub fn answers(&self) -> Vec<Value> {
+        self.got.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    /// Does what can be done now, and says when to be asked again.
+    pub fn act(&mut self) -> u64 {
+        let now = self.wire.look().clock.now();
+        let Some(stream) = &mut self.stream else { return u64::MAX };
+        let conn = stream.conn;
+        let mut wake = self.leave_at;
+        let mut over = now >= self.leave_at;
+        let refused = {
+            let inner = self.wire.look();
+            !inner.conns[conn].sides[0].closed && self.began + 60 * SECOND < now && !stream_is_up(&inner.conns[conn])
+        };
+        over |= refused;
+        while !over && self.sent < self.script.len() {
+            if now < self.next_write {
+                wake = wake.min(self.next_write);
+                break;
+            }
+            let end = self.script.len().min(self.sent.saturating_add(self.step));
+            match stream.write_bytes(&self.script[self.sent..end]) {
+                Ok(count) => {
+                    self.sent += count;
+                    self.next_write = now + self.every;
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => break,
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(_) => break,
+            }
+        }
+        if self.sent == self.script.len() && stream.is_connected() {
+            match self.close {
+                Close::Not => {}
+                Close::Half => {
+                    stream.end_writing();
+                    self.close = Close::Not;
+                }
+                Close::Whole => over = true,
+            }
+        }
+        let mut ended = false;
+        let mut buffer = vec![0; self.reads];
+        while !over && self.reads > 0 {
+            match stream.read(&mut buffer) {
+                Ok(0) => {
+                    ended = true;
+                    break;
+                }
+                Ok(count) => {
+                    self.got.extend_from_slice(&buffer[..count]);
+                    if self.kind == "slow reader" {
+                        wake = wake.min(now + SECOND);
+                        break;
+                    }
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => break,
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(_) => {
+                    ended = true;
+                    break;
+                }
+            }
+        }
+        if self.reads == 0 {
+            // Who never reads learns of the end only by what its system knows.
+            ended = self.wire.look().conns[conn].sides[1].closed;
+            wake = wake.min(now + SECOND);
+        }
+        if self.http {
+            self.check_http()
+        } else {
+            self.check_native()
+        }
+        if over || ended {
+            self.end(ended, now);
+            return u64::MAX;
+        }
+        if let Must::Answers(count) = self.must
+            && self.answered.len() as u64 >= count
+            && self.kind != "half-closer"
+        {
+            self.end(true, now);
+            return u64::MAX;
+        }
+        wake
+    }
+
+    fn end(&mut self, ended: bool, now: u64) {
+        let Some(stream) = self.stream.take() else { return };
+        self.wire.close(&stream);
+        self.done = true;
+        self.oracle.count(|c| c.raw_checked += 1);
+        let (hurt, up) = {
+            let inner = self.wire.look();
+            let conn = &inner.conns[stream.conn];
+            (conn.hurt || !inner.is_open_way(stream.conn), conn.sides[1].life != usize::MAX)
+        };
+        let touched = self.oracle.was_touched_since(self.target, self.began);
+        if self.reads == 0 {
+            let read = self.wire.look().conns[stream.conn].sides[1].read;
+            assert!(read <= 5 << 19, "{}: {read} bytes of requests were read from one who takes no answers", self.target);
+        }
+        let moved_at = self.wire.look().conns[stream.conn].sides[1].moved_at;
+        let slow = now >= self.leave_at && moved_at + 30 * SECOND > now;
+        if hurt || !up || touched || slow {
+            return;
+        }
+        let who = format!("{} at {} since {} s", self.kind, self.target, self.began / SECOND);
+        match self.must {
+            Must::Nothing => {}
+            Must::Answers(count) => {
+                let missing: Vec<u64> = (1..=count).filter(|id| !self.answered.contains(id)).collect();
+                assert!(
+                    missing.is_empty(),
+                    "{who}: no answer to {missing:?}; got {:?}",
+                    String::from_utf8_lossy(&self.got[..self.got.len().min(600)])
+                );
+            }
+            Must::BeEndedWithin(time) => {
+                // While bytes move a link rightly lives.
+                let took = now - self.began.max(moved_at);
+                assert!(ended && took <= time + 5 * SECOND, "{who}: the link lives after {} s", took / SECOND);
+            }
+        }
+    }
+
+    /// Reads on in what came: heads, and bodies byte by byte.
+    fn check_native(&mut self) {
+        loop {
+            if let Some(body) = &mut self.body {
+                let count = body.left.min(self.got.len() - self.at);
+                let bytes = &self.got[self.at..self.at + count];
+                let version = self.oracle.version(self.target, &body.name, &body.tag);
+                let version = version.unwrap_or_else(|| panic!("{} gave a version of {} that never was", self.target, body.name));
+                assert!(version.bytes()[body.at..body.at + count] == *bytes, "{}: wrong bytes of {} to a {}", self.target, body.name, self.kind);
+                body.at += count;
+                body.left -= count;
+                // What is checked need not be kept.
+                self.got.drain(self.at..self.at + count);
+                if body.left > 0 {
+                    return;
+                }
+                self.body = None;
+            }
+            let Some(end) = self.got[self.at..].iter().position(|byte| *byte == b'\n') else { return };
+            let line = &self.got[self.at..self.at + end];
+            let head: Value =
+                serde_json::from_slice(line).unwrap_or_else(|error| panic!("{} said no JSON ({error}) to a {}", self.target, self.kind));
+            self.at += end + 1;
+            if head["status"] == "FETCH_OK" {
+                let number = |key: &str| usize::try_from(head[key].as_u64().unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+                let text = |key: &str| head[key].as_str().unwrap_or_default().to_owned();
+                assert!(number("length") as u64 <= limits::BODY_BYTES, "a body that is too long");
+                self.body = Some(Body { left: number("length"), at: number("from"), name: text("name"), tag: text("tag") });
+            }
+            if let Some(id) = head["id"].as_u64()
+                && (head["status"].is_string() || head["error"].is_object())
+                && head["more"] != true
+            {
+                self.answered.push(id);
+            }
+        }
+    }
+
+    /// The answer to one GET: its body must be the version that its ETag names.
+    fn check_http(&mut self) {
+        let Some(end) = self.got.windows(4).position(|four| four == b"\r\n\r\n") else { return };
+        let head = String::from_utf8_lossy(&self.got[..end]).into_owned();
+        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        if !head.starts_with("HTTP/1.1 20") {
+            return;
+        }
+        let tag = field("ETag: ").map(|tag| tag.trim_matches('"').to_owned()).unwrap_or_default();
+        let from = field("Content-Range: bytes ").and_then(|range| range.split('-').next().and_then(|from| from.parse().ok())).unwrap_or(0_usize);
+        let name = String::from_utf8_lossy(&self.script).split(' ').nth(1).map(|path| path["/files/".len()..].to_owned()).unwrap_or_default();
+        let body = &self.got[end + 4..];
+        let version = self.oracle.version(self.target, &name, &tag).unwrap_or_else(|| panic!("an ETag of no version: {head}"));
+        assert!(body.len() <= version.size - from && version.bytes()[from..from + body.len()] == *body, "wrong bytes over HTTP: {head}");
+    }
+}
+
+fn stream_is_up(conn: &crate::net::Conn) -> bool {
+    conn.sides[1].life != usize::MAX
+}
+
+const fn secs(count: u64) -> u64 {
+    count * SECOND
+}

@@ -1,0 +1,48 @@
+//! A scripted console: lines go in, reports come out.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Instant;
+
+use cardume::host::net::{Console, Typed};
+use cardume::node::report::Report;
+
+/// Both ends of a console.
+#[derive(Clone, Default)]
+pub struct Script(Rc<RefCell<Both>>);
+
+#[derive(Default)]
+struct Both {
+    lines: VecDeque<String>,
+    reports: Vec<Report>,
+}
+
+impl Script {
+    pub fn say(&self, line: String) {
+        self.0.borrow_mut().lines.push_back(line);
+    }
+
+    /// All that was told since this was last asked.
+    pub fn heard(&self) -> Vec<Report> {
+        std::mem::take(&mut self.0.borrow_mut().reports)
+    }
+}
+
+impl Console for Script {
+    fn take(&mut self, ready: bool) -> Option<Typed> {
+        if ready { self.0.borrow_mut().lines.pop_front().map(Typed::Line) } else { None }
+    }
+
+    fn tell(&mut self, report: &Report, _: Instant) {
+        if !matches!(report, Report::Progress { .. } | Report::Prompt(_)) {
+            self.0.borrow_mut().reports.push(report.clone());
+        }
+    }
+
+    fn flush(&mut self) -> bool {
+        false
+    }
+
+    fn close(&mut self) {}
+}

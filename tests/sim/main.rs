@@ -1,0 +1,107 @@
+//! A whole network in one thread and no real time: real hosts over a virtual clock, network, disk and console, among raw actors that behave well,
+//! badly or falsely, while faults happen. A run is a function of its seed.
+//!
+//! ```text
+//!   cargo test --test sim                        seeds 0..1000
+//!   SIM_SEED=7 cargo test --test sim             one seed, told step by step
+//!   SIM_FIRST=5000 SIM_SEEDS=20000 cargo test --test sim
+//! ```
+
+mod clients;
+mod clock;
+mod console;
+mod dice;
+mod disk;
+mod liars;
+mod net;
+mod oracle;
+mod world;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use crate::oracle::Counts;
+use crate::world::World;
+
+/// A world takes some hundredths of a second; one that takes this long, even on a busy machine, is stuck inside a turn.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// One world, from its beginning to its judgement.
+fn run(seed: u64, trace: bool) -> Result<Counts, String> {
+    let result = catch_unwind(AssertUnwindSafe(|| World::new(seed, trace).counts()));
+    result.map_err(|what| {
+        let text = what.downcast_ref::<String>().cloned().or_else(|| what.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        text.unwrap_or_else(|| "it panicked".into())
+    })
+}
+
+#[test]
+fn every_download_ends_right_whatever_happens_to_the_network() {
+    if let Some(seed) = number("SIM_SEED") {
+        let counts = run(seed, true).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        eprintln!("seed {seed}: {counts:?}");
+        return;
+    }
+    let (first, seeds) = (number("SIM_FIRST").unwrap_or(0), number("SIM_SEEDS").unwrap_or(1_000));
+    let began = Instant::now();
+    let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
+    let keep_going = number("SIM_ALL").is_some();
+    let (tell, told) = mpsc::channel();
+    let work = |tell: Sender<(u64, Option<Result<Counts, String>>)>| {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds || (failed.load(Ordering::Relaxed) && !keep_going) {
+                return;
+            }
+            let _ = tell.send((seed, None));
+            let result = run(seed, false);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            let _ = tell.send((seed, Some(result)));
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let (mut counts, mut failures, mut under_way) = (Counts::default(), Vec::new(), BTreeSet::new());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let tell = tell.clone();
+            scope.spawn(|| work(tell));
+        }
+        drop(tell);
+        loop {
+            match told.recv_timeout(PATIENCE) {
+                Ok((seed, None)) => drop(under_way.insert(seed)),
+                Ok((seed, Some(result))) => {
+                    under_way.remove(&seed);
+                    match result {
+                        Ok(more) => counts.add(&more),
+                        Err(why) => failures.push((seed, why)),
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    // Nothing can stop a thread that is inside a turn which never ends.
+                    eprintln!("a turn never ends in one of these: SIM_SEED={under_way:?}");
+                    std::process::exit(101);
+                }
+            }
+        }
+    });
+    failures.sort();
+    eprintln!("{seeds} seeds from {first} in {:.1} s: {} faults injected, {counts:?}", began.elapsed().as_secs_f64(), counts.faults());
+    for (seed, why) in &failures {
+        eprintln!("seed {seed} fails: {why}\n    rerun: SIM_SEED={seed} cargo test --test sim -- --nocapture");
+    }
+    assert!(failures.is_empty(), "{} seeds fail, the first: SIM_SEED={}", failures.len(), failures[0].0);
+    if seeds >= 100 {
+        // A simulator in which nothing happens proves nothing.
+        let lived = [counts.finished, counts.resumed, counts.resumed_from_disk, counts.restarted, counts.faults(), counts.raw_checked, counts.audits];
+        assert!(lived.iter().all(|count| *count > 0), "something never happened: {counts:?}");
+    }
+}

@@ -1,0 +1,712 @@
+//! The virtual network: connections with a window, a delay and a rate for each direction, short reads and writes, resets, half-closes, cuts.
+//!
+//! Readiness is given as epoll gives it: an edge when bytes come, an edge for writing only after a write found no room. A link that waits for an
+//! edge that does not come waits for ever, as it would in the real world.
+
+use std::cell::{Ref, RefCell, RefMut};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use cardume::flow::ends::RawWrite;
+use cardume::host::net::{Net, Ready, Stream};
+use cardume::message::limits;
+
+use crate::clock::Clock;
+use crate::dice::Dice;
+use crate::oracle::Oracle;
+
+/// One run of one process; its links die with it.
+pub type Life = usize;
+
+/// All machines' network.
+#[derive(Clone)]
+pub struct Wire(Rc<RefCell<Inner>>);
+
+pub struct Inner {
+    pub clock: Clock,
+    dice: Dice,
+    oracle: Rc<Oracle>,
+    pub conns: Vec<Conn>,
+    ports: BTreeMap<SocketAddr, Port>,
+    pub lives: Vec<Lived>,
+    agenda: BinaryHeap<Reverse<(u64, u64, What)>>,
+    sequence: u64,
+    cuts: BTreeSet<(IpAddr, IpAddr)>,
+    /// What waits for a cut to heal.
+    stuck: Vec<What>,
+    down: BTreeSet<IpAddr>,
+    next_port: u16,
+    /// Slowest and fastest one-way delay, in microseconds.
+    delay: (u64, u64),
+}
+
+/// What the network knows of a process.
+pub struct Lived {
+    pub ip: IpAddr,
+    pub ready: Vec<Ready>,
+    /// Bytes that moved since it last waited.
+    pub moved: usize,
+    /// Something happened since it last waited.
+    pub busy: bool,
+    /// Whether it runs a real host, whose behaviour is judged.
+    pub judged: bool,
+}
+
+struct Port {
+    life: Life,
+    backlog: VecDeque<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    /// The oldest parcel that this side sent has come.
+    Parcel(usize, usize),
+    Knock(usize),
+    Answer(usize, bool),
+    Room(usize, usize),
+    Reset(usize, usize),
+}
+
+enum Parcel {
+    Bytes(Vec<u8>),
+    End,
+    Reset,
+}
+
+/// One connection; side 0 began it.
+pub struct Conn {
+    pub sides: [Side; 2],
+    pub to: SocketAddr,
+    pub opened: u64,
+    /// A fault has touched it: nothing is promised of it any more.
+    pub hurt: bool,
+    delay: u64,
+    /// Bytes a millisecond.
+    rate: u64,
+}
+
+pub struct Side {
+    pub life: Life,
+    pub address: SocketAddr,
+    link: Option<usize>,
+    pub closed: bool,
+    reset: bool,
+    shut: bool,
+    connected: bool,
+    refused: bool,
+    /// A write found no room, so an edge is owed.
+    no_room: bool,
+    flying: VecDeque<Parcel>,
+    /// What the other side can read.
+    here: VecDeque<Vec<u8>>,
+    read_of_front: usize,
+    in_way: usize,
+    window: usize,
+    last_at: u64,
+    /// The other side has seen our end.
+    pub ended: bool,
+    pub moved_at: u64,
+    pub read: u64,
+    tap: Vec<u8>,
+}
+
+/// One end of a connection.
+pub struct SimStream {
+    wire: Wire,
+    pub conn: usize,
+    pub side: usize,
+}
+
+/// The network as one process sees it.
+pub struct SimNet {
+    pub wire: Wire,
+    pub life: Life,
+    random: Dice,
+}
+
+fn os(code: i32) -> io::Error {
+    io::Error::from_raw_os_error(code)
+}
+
+fn pair(a: IpAddr, b: IpAddr) -> (IpAddr, IpAddr) {
+    if a < b { (a, b) } else { (b, a) }
+}
+
+impl Wire {
+    pub fn new(clock: Clock, dice: Dice, oracle: Rc<Oracle>) -> Wire {
+        let fast = dice.between(20, 2_000);
+        let delay = (fast, fast + dice.below(30_000));
+        Wire(Rc::new(RefCell::new(Inner {
+            clock,
+            dice,
+            oracle,
+            conns: Vec::new(),
+            ports: BTreeMap::new(),
+            lives: Vec::new(),
+            agenda: BinaryHeap::new(),
+            sequence: 0,
+            cuts: BTreeSet::new(),
+            stuck: Vec::new(),
+            down: BTreeSet::new(),
+            next_port: 50_000,
+            delay,
+        })))
+    }
+
+    pub fn look(&self) -> Ref<'_, Inner> {
+        self.0.borrow()
+    }
+
+    pub fn hold(&self) -> RefMut<'_, Inner> {
+        self.0.borrow_mut()
+    }
+
+    /// A new process on the machine `ip`.
+    pub fn live(&self, ip: IpAddr, judged: bool) -> Life {
+        let mut inner = self.hold();
+        inner.lives.push(Lived { ip, ready: Vec::new(), moved: 0, busy: false, judged });
+        inner.lives.len() - 1
+    }
+
+    pub fn net(&self, life: Life) -> SimNet {
+        let random = self.look().dice.fork();
+        SimNet { wire: self.clone(), life, random }
+    }
+
+    pub fn listen(&self, life: Life, at: SocketAddr) -> io::Result<SocketAddr> {
+        let mut inner = self.hold();
+        if inner.ports.get(&at).is_some_and(|port| port.life != life) {
+            return Err(os(libc::EADDRINUSE));
+        }
+        inner.ports.retain(|_, port| port.life != life);
+        inner.ports.insert(at, Port { life, backlog: VecDeque::new() });
+        Ok(at)
+    }
+
+    pub fn connect(&self, life: Life, to: SocketAddr) -> SimStream {
+        let mut inner = self.hold();
+        let ip = inner.lives[life].ip;
+        inner.next_port = inner.next_port.checked_add(1).unwrap_or(50_000);
+        let from = SocketAddr::new(ip, inner.next_port);
+        let now = inner.clock.now();
+        let (low, high) = inner.delay;
+        let window = |dice: &Dice| match dice.below(8) {
+            0 => usize::try_from(dice.between(1_000, 9_000)).unwrap_or(1_000),
+            1..=5 => 1 << dice.between(14, 18),
+            _ => 6 << 20,
+        };
+        let side = |life, address, window| Side {
+            life,
+            address,
+            link: None,
+            closed: false,
+            reset: false,
+            shut: false,
+            connected: false,
+            refused: false,
+            no_room: false,
+            flying: VecDeque::new(),
+            here: VecDeque::new(),
+            read_of_front: 0,
+            in_way: 0,
+            window,
+            last_at: 0,
+            ended: false,
+            moved_at: now,
+            read: 0,
+            tap: Vec::new(),
+        };
+        let (a, b) = (window(&inner.dice), window(&inner.dice));
+        let delay = inner.dice.between(low, high);
+        let rate = *inner.dice.pick(&[100, 300, 1_000, 3_000, 100_000]);
+        let sides = [side(life, from, a), side(usize::MAX, to, b)];
+        inner.conns.push(Conn { sides, to, opened: now, hurt: false, delay, rate });
+        let conn = inner.conns.len() - 1;
+        inner.post(now + delay, What::Knock(conn));
+        drop(inner);
+        SimStream { wire: self.clone(), conn, side: 0 }
+    }
+
+    /// The next link that waits at a port of this process.
+    pub fn accept(&self, life: Life) -> Option<SimStream> {
+        let mut inner = self.hold();
+        let conn = inner.ports.values_mut().find(|port| port.life == life).and_then(|port| port.backlog.pop_front())?;
+        drop(inner);
+        Some(SimStream { wire: self.clone(), conn, side: 1 })
+    }
+
+    pub fn watch(&self, stream: &SimStream, link: usize) {
+        let mut inner = self.hold();
+        inner.conns[stream.conn].sides[stream.side].link = Some(link);
+        let (readable, writable) = inner.state(stream.conn, stream.side);
+        inner.edge(stream.conn, stream.side, readable, writable);
+    }
+
+    /// Delivers all whose time has come.
+    pub fn deliver(&self) {
+        let mut inner = self.hold();
+        let now = inner.clock.now();
+        while let Some(Reverse((at, _, what))) = inner.agenda.peek().copied() {
+            if at > now {
+                return;
+            }
+            inner.agenda.pop();
+            inner.happen(what);
+        }
+    }
+
+    pub fn next_time(&self) -> Option<u64> {
+        self.look().agenda.peek().map(|Reverse((at, _, _))| *at)
+    }
+
+    /// Cuts or heals the way between two machines.
+    pub fn cut(&self, a: IpAddr, b: IpAddr, cut: bool) {
+        let mut inner = self.hold();
+        if cut {
+            inner.cuts.insert(pair(a, b));
+            for conn in &mut inner.conns {
+                conn.hurt |= pair(conn.sides[0].address.ip(), conn.to.ip()) == pair(a, b);
+            }
+        } else {
+            inner.cuts.remove(&pair(a, b));
+            let now = inner.clock.now();
+            for what in std::mem::take(&mut inner.stuck) {
+                inner.post(now + 1, what);
+            }
+        }
+    }
+
+    pub fn cuts(&self) -> Vec<(IpAddr, IpAddr)> {
+        self.look().cuts.iter().copied().collect()
+    }
+
+    /// Breaks one live connection at random; false where there is none.
+    pub fn reset_one(&self, dice: &Dice) -> bool {
+        let mut inner = self.hold();
+        let live: Vec<usize> = (0..inner.conns.len()).filter(|id| inner.conns[*id].sides.iter().any(|side| !side.closed)).collect();
+        if live.is_empty() {
+            return false;
+        }
+        let now = inner.clock.now();
+        // One on which bytes move, where there is one: what is idle has little to lose.
+        let moving: Vec<usize> = live.iter().copied().filter(|id| inner.conns[*id].moves()).collect();
+        let conn = *dice.pick(if moving.is_empty() { &live } else { &moving });
+        inner.conns[conn].hurt = true;
+        inner.post(now, What::Reset(conn, 0));
+        inner.post(now, What::Reset(conn, 1));
+        true
+    }
+
+    /// The systems ask after links that were opened by their side and are silent: one whose other end is no more is reset.
+    pub fn keep_alive(&self) {
+        let mut inner = self.hold();
+        let now = inner.clock.now();
+        // The first question, and nine more without an answer: what Linux does.
+        let patience = limits::KEEPALIVE + limits::KEEPALIVE / 4 * 9;
+        let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+        for conn in 0..inner.conns.len() {
+            let [own, other] = &inner.conns[conn].sides;
+            if !own.closed && own.connected && !own.reset && other.closed && now.saturating_sub(own.moved_at) > patience {
+                inner.was_reset(conn, 0);
+            }
+        }
+    }
+
+    /// Between whom files move: who takes and who gives.
+    pub fn moving(&self) -> Vec<(IpAddr, IpAddr)> {
+        let inner = self.look();
+        inner.conns.iter().filter(|conn| conn.moves()).map(|conn| (conn.sides[0].address.ip(), conn.to.ip())).collect()
+    }
+
+    /// The process ends. Its system closes its links, unless the whole machine has lost its power.
+    pub fn end(&self, life: Life, power_lost: bool) {
+        let mut inner = self.hold();
+        let waiting: Vec<usize> = inner.ports.values().filter(|port| port.life == life).flat_map(|port| port.backlog.iter().copied()).collect();
+        inner.ports.retain(|_, port| port.life != life);
+        for conn in 0..inner.conns.len() {
+            for side in 0..2 {
+                let mine = inner.conns[conn].sides[side].life == life || (side == 1 && waiting.contains(&conn));
+                if mine && !inner.conns[conn].sides[side].closed {
+                    inner.conns[conn].hurt = true;
+                    if power_lost {
+                        let way = &mut inner.conns[conn].sides[side];
+                        way.closed = true;
+                        // What has left already arrives; the end of the link is never told.
+                        way.shut = true;
+                        way.link = None;
+                    } else {
+                        inner.close(conn, side);
+                    }
+                }
+            }
+        }
+        inner.lives[life].ready.clear();
+        if power_lost {
+            let ip = inner.lives[life].ip;
+            inner.down.insert(ip);
+        }
+    }
+
+    pub fn power_up(&self, ip: IpAddr) {
+        self.hold().down.remove(&ip);
+    }
+
+    pub fn close(&self, stream: &SimStream) {
+        self.hold().close(stream.conn, stream.side);
+    }
+
+    pub fn notify(&self, life: Life, ready: Ready) {
+        let mut inner = self.hold();
+        inner.lives[life].busy = true;
+        inner.lives[life].ready.push(ready);
+    }
+
+    pub fn has_ready(&self, life: Life) -> bool {
+        !self.look().lives[life].ready.is_empty()
+    }
+}
+
+impl Conn {
+    /// More is on its way than a few words.
+    fn moves(&self) -> bool {
+        self.sides.iter().all(|side| !side.closed) && self.sides[1].in_way > 1_000
+    }
+}
+
+impl Inner {
+    fn post(&mut self, at: u64, what: What) {
+        self.sequence += 1;
+        self.agenda.push(Reverse((at, self.sequence, what)));
+    }
+
+    fn is_cut(&self, conn: usize) -> bool {
+        let conn = &self.conns[conn];
+        self.cuts.contains(&pair(conn.sides[0].address.ip(), conn.to.ip()))
+    }
+
+    /// True while packets can go between the machines of a connection.
+    pub fn is_open_way(&self, conn: usize) -> bool {
+        !self.is_cut(conn)
+    }
+
+    fn happen(&mut self, what: What) {
+        let (What::Parcel(conn, _) | What::Knock(conn) | What::Answer(conn, _) | What::Room(conn, _) | What::Reset(conn, _)) = what;
+        if self.is_cut(conn) && !matches!(what, What::Reset(..)) {
+            self.stuck.push(what);
+            return;
+        }
+        let now = self.clock.now();
+        match what {
+            What::Parcel(conn, from) => self.arrive(conn, from),
+            What::Room(conn, side) => {
+                if std::mem::take(&mut self.conns[conn].sides[side].no_room) {
+                    self.edge(conn, side, false, true);
+                }
+            }
+            What::Reset(conn, side) => self.was_reset(conn, side),
+            What::Answer(conn, yes) => {
+                let side = &mut self.conns[conn].sides[0];
+                (side.connected, side.refused) = (yes, !yes);
+                self.edge(conn, 0, true, true);
+            }
+            What::Knock(conn) => {
+                let to = self.conns[conn].to;
+                if self.down.contains(&to.ip()) {
+                    return;
+                }
+                let back = now + self.conns[conn].delay;
+                match self.ports.get_mut(&to) {
+                    None => self.post(back, What::Answer(conn, false)),
+                    Some(port) => {
+                        port.backlog.push_back(conn);
+                        let life = port.life;
+                        let side = &mut self.conns[conn].sides[1];
+                        (side.life, side.connected, side.moved_at) = (life, true, now);
+                        self.lives[life].busy = true;
+                        self.lives[life].ready.push(Ready::Port);
+                        self.post(back, What::Answer(conn, true));
+                    }
+                }
+            }
+        }
+    }
+
+    fn arrive(&mut self, conn: usize, from: usize) {
+        let Some(parcel) = self.conns[conn].sides[from].flying.pop_front() else { return };
+        let to = 1 - from;
+        let now = self.clock.now();
+        if self.conns[conn].sides[to].closed {
+            let dead = self.down.contains(&self.conns[conn].sides[to].address.ip());
+            if matches!(parcel, Parcel::Bytes(_)) && !dead {
+                let at = now + self.conns[conn].delay;
+                self.post(at, What::Reset(conn, from));
+            }
+            return;
+        }
+        if self.conns[conn].sides[to].reset {
+            return;
+        }
+        match parcel {
+            Parcel::Bytes(bytes) => self.conns[conn].sides[from].here.push_back(bytes),
+            Parcel::End => self.conns[conn].sides[from].ended = true,
+            Parcel::Reset => return self.was_reset(conn, to),
+        }
+        self.edge(conn, to, true, false);
+    }
+
+    fn was_reset(&mut self, conn: usize, side: usize) {
+        // Some systems throw away what was not read yet.
+        let lost = self.dice.once_in(2);
+        let way = &mut self.conns[conn].sides[1 - side];
+        if lost {
+            way.here.clear();
+            way.read_of_front = 0;
+        }
+        way.ended = true;
+        self.conns[conn].sides[side].reset = true;
+        self.edge(conn, side, true, true);
+    }
+
+    fn close(&mut self, conn: usize, side: usize) {
+        let unread = !self.conns[conn].sides[1 - side].here.is_empty();
+        let was_reset = self.conns[conn].sides[side].reset;
+        let way = &mut self.conns[conn].sides[side];
+        if way.closed {
+            return;
+        }
+        way.closed = true;
+        let (life, link, shut, connected) = (way.life, way.link.take(), way.shut, way.connected);
+        if let (Some(link), true) = (link, life != usize::MAX) {
+            // What was ready is not reported of a link that was given up.
+            self.lives[life].ready.retain(|ready| !matches!(ready, Ready::Link { link: other, .. } if *other == link));
+        }
+        if !connected || was_reset {
+            return;
+        }
+        self.conns[conn].sides[1 - side].here.clear();
+        if unread {
+            self.send(conn, side, Parcel::Reset);
+        } else if !shut {
+            self.send(conn, side, Parcel::End);
+        }
+    }
+
+    fn send(&mut self, conn: usize, side: usize, parcel: Parcel) {
+        let now = self.clock.now();
+        let Conn { delay, rate, sides, .. } = &mut self.conns[conn];
+        let length = if let Parcel::Bytes(bytes) = &parcel { bytes.len() as u64 } else { 0 };
+        let at = (now.max(sides[side].last_at.saturating_sub(*delay)) + length * 1_000 / *rate + *delay).max(sides[side].last_at);
+        sides[side].last_at = at;
+        sides[side].flying.push_back(parcel);
+        self.post(at, What::Parcel(conn, side));
+    }
+
+    fn state(&self, conn: usize, side: usize) -> (bool, bool) {
+        let Conn { sides, .. } = &self.conns[conn];
+        let other = &sides[1 - side];
+        let own = &sides[side];
+        let broken = own.reset || own.refused;
+        (!other.here.is_empty() || other.ended || broken, (own.connected && own.in_way < own.window) || broken)
+    }
+
+    fn edge(&mut self, conn: usize, side: usize, readable: bool, writable: bool) {
+        let Side { life, link, closed, .. } = self.conns[conn].sides[side];
+        if let (Some(link), false) = (link, closed)
+            && (readable || writable)
+        {
+            self.lives[life].busy = true;
+            self.lives[life].ready.push(Ready::Link { link, readable, writable });
+        }
+    }
+
+    fn read(&mut self, conn: usize, side: usize, into: &mut [u8]) -> io::Result<usize> {
+        let now = self.clock.now();
+        let short = self.dice.once_in(6);
+        let own_reset = self.conns[conn].sides[side].reset;
+        let way = &mut self.conns[conn].sides[1 - side];
+        if way.here.is_empty() {
+            return match (own_reset, way.ended) {
+                (true, _) => Err(os(libc::ECONNRESET)),
+                (_, true) => Ok(0),
+                _ => Err(os(libc::EAGAIN)),
+            };
+        }
+        if self.dice.once_in(100) {
+            return Err(os(libc::EINTR));
+        }
+        let most = if short { 1 + self.dice.place(into.len()) } else { into.len() };
+        let mut count = 0;
+        while count < most
+            && let Some(front) = way.here.front()
+        {
+            let rest = &front[way.read_of_front..];
+            let take = rest.len().min(most - count);
+            into[count..count + take].copy_from_slice(&rest[..take]);
+            count += take;
+            way.read_of_front += take;
+            if way.read_of_front == front.len() {
+                way.here.pop_front();
+                way.read_of_front = 0;
+            }
+        }
+        way.in_way -= count.min(way.in_way);
+        way.moved_at = now;
+        let room = way.no_room && way.in_way * 3 <= way.window * 2;
+        let delay = self.conns[conn].delay;
+        let own = &mut self.conns[conn].sides[side];
+        own.moved_at = now;
+        own.read += count as u64;
+        let life = own.life;
+        self.lives[life].moved += count;
+        self.lives[life].busy = true;
+        if room {
+            self.post(now + delay, What::Room(conn, 1 - side));
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, conn: usize, side: usize, bytes: &[u8]) -> io::Result<usize> {
+        let now = self.clock.now();
+        let own = &mut self.conns[conn].sides[side];
+        if own.reset {
+            return Err(os(if self.dice.once_in(2) { libc::EPIPE } else { libc::ECONNRESET }));
+        }
+        if own.shut {
+            return Err(os(libc::EPIPE));
+        }
+        if !own.connected {
+            return Err(os(libc::EAGAIN));
+        }
+        let room = own.window.saturating_sub(own.in_way);
+        if room == 0 {
+            own.no_room = true;
+            return Err(os(libc::EAGAIN));
+        }
+        if self.dice.once_in(100) {
+            return Err(os(libc::EINTR));
+        }
+        let most = bytes.len().min(room);
+        let count = if self.dice.once_in(6) { 1 + self.dice.place(most) } else { most };
+        let count = count.min(most);
+        own.in_way += count;
+        own.moved_at = now;
+        let life = own.life;
+        self.lives[life].moved += count;
+        self.lives[life].busy = true;
+        if side == 0 && self.lives[life].judged {
+            self.tap(conn, &bytes[..count]);
+        }
+        self.send(conn, side, Parcel::Bytes(bytes[..count].to_vec()));
+        Ok(count)
+    }
+
+    /// Reads along what a real host asks of others.
+    fn tap(&mut self, conn: usize, bytes: &[u8]) {
+        let side = &mut self.conns[conn].sides[0];
+        side.tap.extend_from_slice(bytes);
+        while let Some(end) = side.tap.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = side.tap.drain(..=end).collect();
+            self.oracle.asked(side.address.ip(), &line);
+        }
+    }
+}
+
+impl Read for SimStream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.wire.hold().read(self.conn, self.side, into)
+    }
+}
+
+impl RawWrite for SimStream {
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wire.hold().write(self.conn, self.side, bytes)
+    }
+
+    fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl Stream for SimStream {
+    fn end_writing(&mut self) {
+        let mut inner = self.wire.hold();
+        if !std::mem::replace(&mut inner.conns[self.conn].sides[self.side].shut, true) {
+            inner.send(self.conn, self.side, Parcel::End);
+        }
+    }
+}
+
+impl SimStream {
+    pub fn is_connected(&self) -> bool {
+        self.wire.look().conns[self.conn].sides[self.side].connected
+    }
+
+    pub fn from(&self) -> SocketAddr {
+        self.wire.look().conns[self.conn].sides[1 - self.side].address
+    }
+}
+
+impl Net for SimNet {
+    type Stream = SimStream;
+
+    fn wait(&mut self, _: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let mut inner = self.wire.hold();
+        let life = &mut inner.lives[self.life];
+        life.moved = 0;
+        ready.append(&mut life.ready);
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        self.wire.look().clock.instant()
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        let (a, b) = (self.random.next(), self.random.next());
+        (u128::from(a) << 64 | u128::from(b)).to_le_bytes()
+    }
+
+    fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr> {
+        self.wire.listen(self.life, at)
+    }
+
+    fn accept(&mut self) -> io::Result<(SimStream, SocketAddr)> {
+        match self.random.below(200) {
+            0 => return Err(os(libc::EMFILE)),
+            1 => return Err(os(libc::EINTR)),
+            _ => {}
+        }
+        let stream = self.wire.accept(self.life).ok_or_else(|| os(libc::EAGAIN))?;
+        let from = stream.from();
+        Ok((stream, from))
+    }
+
+    fn connect(&mut self, to: SocketAddr, _: Option<IpAddr>) -> io::Result<SimStream> {
+        Ok(self.wire.connect(self.life, to))
+    }
+
+    fn watch(&mut self, stream: &mut SimStream, link: usize) -> io::Result<()> {
+        self.wire.watch(stream, link);
+        Ok(())
+    }
+
+    fn established(&mut self, stream: &mut SimStream) -> io::Result<bool> {
+        let inner = self.wire.look();
+        let side = &inner.conns[stream.conn].sides[0];
+        if side.refused {
+            return Err(os(libc::ECONNREFUSED));
+        }
+        if side.reset {
+            return Err(os(libc::ECONNRESET));
+        }
+        Ok(side.connected)
+    }
+
+    fn forget(&mut self, stream: SimStream) {
+        self.wire.close(&stream);
+    }
+}

@@ -1,0 +1,183 @@
+//! What must always be true, and what was counted on the way.
+//!
+//! The oracle knows every version of every file that ever was somewhere. A byte that goes into a `.part` is compared with the version that the
+//! record beside it names, a file that gets its name with all of it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::OnceLock;
+
+use cardume::library::record::Record;
+use serde_json::Value;
+
+use crate::dice::Dice;
+
+/// The largest file of any world.
+pub const LARGEST: usize = 18 << 20;
+/// Room to begin in, so that no two versions share their bytes.
+const OFFSETS: usize = 1 << 20;
+
+/// A version of a file: a run of one table of random bytes, begun at another place for each version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
+    pub start: usize,
+    pub size: usize,
+}
+
+impl Content {
+    pub fn new(dice: &Dice, size: usize) -> Content {
+        Content { start: dice.place(OFFSETS), size }
+    }
+
+    pub fn bytes(self) -> &'static [u8] {
+        static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
+        let table = TABLE.get_or_init(|| {
+            let dice = Dice::new(1);
+            let mut table = Vec::with_capacity(LARGEST + OFFSETS + 8);
+            while table.len() < LARGEST + OFFSETS {
+                table.extend_from_slice(&dice.next().to_le_bytes()[..4]);
+            }
+            table
+        });
+        &table[self.start..self.start + self.size]
+    }
+}
+
+/// How much was done and done to it.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Counts {
+    pub steps: u64,
+    pub turns: u64,
+    pub links: u64,
+    pub finished: u64,
+    pub resumed: u64,
+    pub resumed_from_disk: u64,
+    pub restarted: u64,
+    pub same: u64,
+    pub resets: u64,
+    pub cuts: u64,
+    pub kills: u64,
+    pub crashes: u64,
+    pub changes: u64,
+    pub disk_faults: u64,
+    pub lies: u64,
+    pub raw_checked: u64,
+    pub audits: u64,
+    pub wanted: u64,
+}
+
+impl Counts {
+    pub fn faults(&self) -> u64 {
+        self.resets + self.cuts + self.kills + self.crashes + self.changes + self.disk_faults + self.lies
+    }
+
+    pub fn add(&mut self, other: &Counts) {
+        self.steps += other.steps;
+        self.turns += other.turns;
+        self.links += other.links;
+        self.finished += other.finished;
+        self.resumed += other.resumed;
+        self.resumed_from_disk += other.resumed_from_disk;
+        self.restarted += other.restarted;
+        self.same += other.same;
+        self.resets += other.resets;
+        self.cuts += other.cuts;
+        self.kills += other.kills;
+        self.crashes += other.crashes;
+        self.changes += other.changes;
+        self.disk_faults += other.disk_faults;
+        self.lies += other.lies;
+        self.raw_checked += other.raw_checked;
+        self.audits += other.audits;
+        self.wanted += other.wanted;
+    }
+}
+
+/// Tells whether a machine's disk has a finished file of this name.
+pub type HasFile = Box<dyn Fn(&str) -> bool>;
+
+/// The judge of one world.
+#[derive(Default)]
+pub struct Oracle {
+    versions: RefCell<BTreeMap<(SocketAddr, String, String), Content>>,
+    liars: RefCell<BTreeSet<SocketAddr>>,
+    disks: RefCell<BTreeMap<IpAddr, HasFile>>,
+    /// Addresses whose files or disk a fault has touched, and when last.
+    touched: RefCell<BTreeMap<SocketAddr, u64>>,
+    pub counts: Cell<Counts>,
+    pub trace: Cell<bool>,
+}
+
+impl Oracle {
+    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.counts.get();
+        change(&mut counts);
+        self.counts.set(counts);
+    }
+
+    pub fn knows_disk(&self, ip: IpAddr, has: HasFile) {
+        self.disks.borrow_mut().insert(ip, has);
+    }
+
+    pub fn knows_liar(&self, at: SocketAddr) {
+        self.liars.borrow_mut().insert(at);
+    }
+
+    /// From now on this version of a file has been somewhere.
+    pub fn knows(&self, at: SocketAddr, name: &str, tag: &str, content: Content) {
+        self.versions.borrow_mut().insert((at, name.to_owned(), tag.to_owned()), content);
+    }
+
+    pub fn version(&self, at: SocketAddr, name: &str, tag: &str) -> Option<Content> {
+        self.versions.borrow().get(&(at, name.to_owned(), tag.to_owned())).copied()
+    }
+
+    pub fn touch(&self, at: SocketAddr, now: u64) {
+        self.touched.borrow_mut().insert(at, now);
+    }
+
+    pub fn was_touched_since(&self, at: SocketAddr, since: u64) -> bool {
+        self.touched.borrow().get(&at).is_some_and(|when| *when >= since)
+    }
+
+    /// The version that a record names; `None` for what a liar gave, of which nothing can be said.
+    pub fn meant_by(&self, record: &Record) -> Option<Content> {
+        let found = self.version(record.from, &record.name, &record.tag.to_string());
+        if found.is_none() {
+            assert!(self.liars.borrow().contains(&record.from), "a record names a version that never was: {record:?}");
+        }
+        found.inspect(|content| assert_eq!(content.size as u64, record.size, "a record with another size: {record:?}"))
+    }
+
+    /// A record must not claim bytes that are not there, or are another version's.
+    pub fn check_record(&self, record: &Record, part: &[u8], when: &str) {
+        let Some(content) = self.meant_by(record) else { return };
+        let held = usize::try_from(record.held).unwrap_or(usize::MAX);
+        assert!(held <= part.len(), "{when}: a record claims {held} bytes of a .part with {}", part.len());
+        assert!(part[..held] == content.bytes()[..held], "{when}: a record claims bytes that are not those of its version: {record:?}");
+    }
+
+    /// A line that a real host sent on a link that it began.
+    pub fn asked(&self, ip: IpAddr, line: &[u8]) {
+        let head: Value = serde_json::from_slice(line).unwrap_or_else(|error| panic!("a host sent a line that is no JSON ({error}): {line:?}"));
+        match head["method"].as_str() {
+            Some("FETCH") if head["from"].as_u64().is_some_and(|from| from > 0) => self.count(|c| c.resumed += 1),
+            Some("UPDATE") => {
+                let disks = self.disks.borrow();
+                let Some(has) = disks.get(&ip) else { return };
+                for file in head["files"].as_array().into_iter().flatten() {
+                    let name = file["name"].as_str().unwrap_or_default();
+                    assert!(has(name), "{ip} tells the index of {name}, which it does not have");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A judge that several parts of a world share.
+pub fn judge() -> Rc<Oracle> {
+    Rc::new(Oracle::default())
+}

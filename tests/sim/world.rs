@@ -1,0 +1,852 @@
+//! One world: a server, peers, raw actors, a plan of commands and faults, and the loop that moves virtual time.
+//!
+//! First comes a time of trouble, in which the plan's faults happen; then a calm one without any, at whose end everything that was wanted must be
+//! there and everybody must answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use cardume::host::net::Ready;
+use cardume::host::turn::{Host, Speed};
+use cardume::library::Target;
+use cardume::library::drive::Drive;
+use cardume::message::limits;
+use cardume::node::peer::downloads::Patience;
+use cardume::node::peer::uploads::Accept;
+use cardume::node::peer::{Peer, PeerOptions, Task};
+use cardume::node::report::{Report, Stall};
+use cardume::node::server::{Server, ServerOptions};
+
+use crate::clients::Client;
+use crate::clock::{Clock, SECOND};
+use crate::console::Script;
+use crate::dice::Dice;
+use crate::disk::{Disk, SimDrive};
+use crate::liars::Liar;
+use crate::net::{Life, SimNet, Wire};
+use crate::oracle::{Content, Counts, LARGEST, Oracle, judge};
+
+/// Turns in which nothing at all happens, in one second of virtual time: more is a loop that spins. A link whose file is cold is looked at twice a
+/// millisecond, and each turn that moves something may have two that find no more to move.
+const EMPTY_TURNS: u64 = 8_000;
+/// Far more than any world needs.
+const MOST_STEPS: u64 = 3_000_000;
+/// How long a link may be idle where nobody waits for a person or a slot.
+const IDLE: u64 = 110 * SECOND;
+/// And where somebody does.
+const IDLE_IN_QUEUE: u64 = 700 * SECOND;
+
+/// A world.
+pub struct World {
+    seed: u64,
+    clock: Clock,
+    dice: Dice,
+    wire: Wire,
+    oracle: Rc<Oracle>,
+    heartbeat: Duration,
+    server: Machine,
+    peers: Vec<Machine>,
+    /// The peer that asks a fake server.
+    victim: Option<usize>,
+    liars: Vec<Liar>,
+    liar_wakes: Vec<u64>,
+    clients: Vec<(Client, u64)>,
+    audits: Vec<Audit>,
+    names: Vec<String>,
+    wanted: BTreeSet<(usize, String)>,
+    plan: BTreeMap<(u64, u64), Deed>,
+    planned: u64,
+    idle_limit: u64,
+    next_look: u64,
+    next_actor: u8,
+}
+
+/// A machine that runs a real host.
+struct Machine {
+    at: SocketAddr,
+    disk: Rc<Disk>,
+    life: Life,
+    script: Script,
+    host: Option<Plugged>,
+    options: Options,
+    joined: bool,
+    /// It was asked to end.
+    stopping: bool,
+    empty_turns: u64,
+    full_turns: u64,
+    own: BTreeSet<String>,
+    /// Downloads that this process has begun.
+    begun: BTreeSet<String>,
+}
+
+#[derive(Clone)]
+struct Options {
+    server: SocketAddr,
+    typed: bool,
+    slots: Option<usize>,
+    accept: Accept,
+    speed: Speed,
+}
+
+enum Plugged {
+    Server(Box<Host<Server, SimNet, Script>>),
+    Peer(Box<Host<Peer, SimNet, Script>>),
+}
+
+/// A look at the index, with what was so when it was asked.
+struct Audit {
+    client: Client,
+    wake: u64,
+    linked: BTreeSet<IpAddr>,
+    began: u64,
+    last: bool,
+}
+
+/// What the plan holds.
+enum Deed {
+    Say(usize, String),
+    Visit,
+    Audit,
+    Reset,
+    Cut,
+    Heal(IpAddr, IpAddr),
+    Kill(usize, Kill),
+    Start(usize),
+    Change(usize),
+    DiskFault(usize),
+    DiskMended(usize),
+}
+
+#[derive(Clone, Copy)]
+enum Kill {
+    Process,
+    Power,
+    Signal,
+}
+
+macro_rules! each {
+    ($plugged:expr, $host:ident => $body:expr) => {
+        match $plugged {
+            Plugged::Server($host) => $body,
+            Plugged::Peer($host) => $body,
+        }
+    };
+}
+
+fn address(number: u8, port: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, number], port))
+}
+
+impl World {
+    /// A world that is a function of its seed.
+    pub fn new(seed: u64, trace: bool) -> World {
+        let dice = Dice::new(seed.wrapping_add(77));
+        let clock = Clock::new();
+        let oracle = judge();
+        oracle.trace.set(trace);
+        let wire = Wire::new(clock.clone(), dice.fork(), Rc::clone(&oracle));
+        let heartbeat = Duration::from_secs(*dice.pick(&[2, 5, 20]));
+        let names: Vec<String> = (0..dice.between(3, 8)).map(|n| format!("f{n}.mp4")).collect();
+        let server_at = address(1, 1_099);
+        let queues = dice.once_in(4);
+        let machine = |at: SocketAddr, options: Options| Machine {
+            at,
+            disk: Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)),
+            life: usize::MAX,
+            script: Script::default(),
+            host: None,
+            options,
+            joined: false,
+            stopping: false,
+            empty_turns: 0,
+            full_turns: 0,
+            own: BTreeSet::new(),
+            begun: BTreeSet::new(),
+        };
+        let plain = Options { server: server_at, typed: false, slots: None, accept: Accept::Always, speed: Speed::default() };
+        let server = machine(server_at, plain.clone());
+        let count = dice.between(2, 6);
+        let mut peers = Vec::new();
+        let fake_server = dice.once_in(8).then(|| address(201, 1_099));
+        for number in 0..count {
+            let at = address(2 + u8::try_from(number).unwrap_or(0), 4_000);
+            let mut options = Options { typed: dice.once_in(2), ..plain.clone() };
+            if queues && dice.once_in(2) {
+                options.slots = Some(1);
+            }
+            if queues && dice.once_in(3) {
+                (options.accept, options.typed) = (Accept::Ask, true);
+            }
+            if dice.once_in(6) {
+                options.speed.up = Some(dice.between(200_000, 4_000_000));
+            }
+            if dice.once_in(10) {
+                options.speed.down = Some(dice.between(200_000, 4_000_000));
+            }
+            if options.slots.is_some() || options.accept == Accept::Ask || options.speed.up.is_some() {
+                oracle.touch(at, u64::MAX);
+            }
+            peers.push(machine(at, options));
+        }
+        let victim = fake_server.map(|fake| {
+            let victim = dice.place(peers.len());
+            peers[victim].options.server = fake;
+            victim
+        });
+        let big = dice.once_in(25);
+        for name in &names {
+            let size = match dice.below(10) {
+                0 => 0,
+                1 | 2 => dice.between(1, 5_000),
+                3..=5 => dice.between(1 << 20, 3 << 20),
+                6 if big => dice.between(9 << 20, LARGEST as u64),
+                _ => dice.between(5_000, 900_000),
+            };
+            let size = usize::try_from(size).unwrap_or(0);
+            let content = Content::new(&dice, size);
+            for peer in &mut peers {
+                if dice.once_in(3) {
+                    let content = match dice.below(4) {
+                        0 => Content::new(&dice, size),
+                        1 => Content::new(&dice, size / 2 + 1),
+                        _ => content,
+                    };
+                    peer.disk.place(name, content);
+                    peer.own.insert(name.clone());
+                }
+            }
+        }
+        for peer in &peers {
+            peer.disk.cold.set(dice.once_in(4));
+        }
+        let mut world = World {
+            seed,
+            clock,
+            wire,
+            oracle,
+            heartbeat,
+            server,
+            peers,
+            victim,
+            liars: Vec::new(),
+            liar_wakes: Vec::new(),
+            clients: Vec::new(),
+            audits: Vec::new(),
+            names,
+            wanted: BTreeSet::new(),
+            plan: BTreeMap::new(),
+            planned: 0,
+            idle_limit: if queues { IDLE_IN_QUEUE } else { IDLE },
+            next_look: 0,
+            next_actor: 0,
+            dice,
+        };
+        world.begin(fake_server);
+        world
+    }
+
+    fn begin(&mut self, fake_server: Option<SocketAddr>) {
+        self.start(0);
+        for peer in 1..=self.peers.len() {
+            self.later(peer as u64 * 1_000, Deed::Start(peer));
+        }
+        if let Some(at) = fake_server {
+            self.liar(at, None);
+        }
+        if self.dice.once_in(3) {
+            let at = address(200, 4_000);
+            self.liar(at, Some(self.server.at));
+        }
+        let trouble = self.dice.between(15, 80) * SECOND;
+        let when = |dice: &Dice| SECOND / 2 + dice.below(trouble);
+        let mut gets = vec![SECOND];
+        for _ in 0..self.dice.between(5, 25) {
+            let (at, peer) = (when(&self.dice), self.dice.place(self.peers.len()));
+            let name = self.dice.pick(&self.names).clone();
+            let other = self.dice.pick(&self.peers).at;
+            let mine = self.peers[peer].at;
+            match self.dice.below(12) {
+                0 => self.say_at(at, peer, "PEERS".into()),
+                1 => self.say_at(at, peer, format!("LS {other}")),
+                2 => self.say_at(at, peer, format!("SEARCH {name}")),
+                3 => {
+                    self.say_at(at, peer, format!("SEARCH {name}"));
+                    self.say_at(at + 1, peer, format!("DOWNLOAD {other}"));
+                    self.wanted.insert((peer, name));
+                }
+                4 => {
+                    self.say_at(at, peer, "LEAVE".into());
+                    self.say_at(at + 1, peer, format!("JOIN {mine} folder"));
+                }
+                5 => self.say_at(at, peer, "GET nobody-has-it".into()),
+                _ => {
+                    gets.push(at);
+                    self.say_at(at, peer, format!("GET {name}"));
+                    self.wanted.insert((peer, name));
+                }
+            }
+        }
+        for _ in 0..self.dice.between(2, 14) {
+            self.later(when(&self.dice), Deed::Visit);
+        }
+        for _ in 0..self.dice.between(0, 3) {
+            self.later(when(&self.dice), Deed::Audit);
+        }
+        let faults = if self.dice.once_in(5) { 0 } else { self.dice.between(1, 20) };
+        for _ in 0..faults {
+            // Most strike while something is on its way.
+            let at = if self.dice.once_in(3) { when(&self.dice) } else { *self.dice.pick(&gets) + self.dice.between(SECOND / 200, 2 * SECOND) };
+            let machine = self.dice.place(self.peers.len() + 1);
+            let peer = 1 + self.dice.place(self.peers.len());
+            let deed = match self.dice.below(16) {
+                0..=5 => Deed::Reset,
+                6 | 7 => Deed::Cut,
+                8 => Deed::Kill(machine, Kill::Process),
+                9 => Deed::Kill(peer, Kill::Power),
+                10 | 11 => Deed::Kill(machine, Kill::Signal),
+                12 | 13 => Deed::Change(peer - 1),
+                _ => Deed::DiskFault(peer - 1),
+            };
+            self.later(at, deed);
+        }
+        self.run_until(trouble + 2 * SECOND, |_| false);
+        self.calm();
+    }
+
+    /// The time of calm, and what must have come of it all.
+    fn calm(&mut self) {
+        for deed in std::mem::take(&mut self.plan).into_values() {
+            // What was begun is mended, what was not is let be.
+            if matches!(deed, Deed::Start(_)) {
+                self.later(1, deed);
+            }
+        }
+        for (a, b) in self.wire.cuts() {
+            self.wire.cut(a, b, false);
+        }
+        for liar in self.liars.drain(..) {
+            self.wire.end(liar.life, false);
+        }
+        self.liar_wakes.clear();
+        for peer in &self.peers {
+            peer.disk.failing.set(false);
+            peer.disk.capacity.set(1 << 40);
+        }
+        let now = self.clock.now();
+        self.trace("calm");
+        self.run_until(now + 120 * SECOND, |_| false);
+        for peer in 0..self.peers.len() {
+            if !self.peers[peer].joined && Some(peer) != self.victim {
+                let at = self.peers[peer].at;
+                self.say_at(1, peer, format!("JOIN {at} folder"));
+            }
+        }
+        let now = self.clock.now();
+        self.run_until(now + 60 * SECOND, |_| false);
+        self.fetch_what_is_missing();
+        self.last_audit();
+        for machine in self.machines() {
+            machine.disk.check();
+        }
+    }
+
+    fn fetch_what_is_missing(&mut self) {
+        let mut missing = BTreeSet::new();
+        for (peer, name) in self.wanted.clone() {
+            let disk = &self.peers[peer].disk;
+            let somebody_has =
+                self.peers.iter().enumerate().any(|(other, source)| other != peer && Some(other) != self.victim && source.disk.has(&name));
+            if Some(peer) != self.victim && !disk.has(&name) && !disk.is_blocked(&name) && somebody_has {
+                self.oracle.count(|c| c.wanted += 1);
+                let at = self.clock.now() + 1;
+                self.say_at(at, peer, format!("GET {name}"));
+                missing.insert((peer, name));
+            }
+        }
+        let now = self.clock.now();
+        self.run_until(now + 1_500 * SECOND, |world| missing.iter().all(|(peer, name)| world.peers[*peer].disk.has(name)));
+        let left: Vec<_> =
+            missing.iter().filter(|(peer, name)| !self.peers[*peer].disk.has(name)).map(|(peer, name)| (self.peers[*peer].at, name)).collect();
+        assert!(left.is_empty(), "in calm, and still not there: {left:?}");
+        let now = self.clock.now();
+        self.run_until(now + 30 * SECOND, |_| false);
+    }
+
+    fn last_audit(&mut self) {
+        let mut requests = vec!["{\"id\":1,\"method\":\"PEERS\"}".to_owned()];
+        for (name, id) in self.names.iter().zip(2..) {
+            requests.push(format!("{{\"id\":{id},\"method\":\"SEARCH\",\"name\":\"{name}\"}}"));
+        }
+        self.audit(&requests, true);
+        let ping = ["{\"id\":1,\"method\":\"PING\"}".to_owned()];
+        for peer in 0..self.peers.len() {
+            let at = self.peers[peer].at;
+            let life = self.actor();
+            let client = Client::asking(&self.wire, &self.oracle, life, at, &ping);
+            self.clients.push((client, 0));
+        }
+        let now = self.clock.now();
+        self.run_until(now + 10 * SECOND, |_| false);
+        let done = self.audits.is_empty() && !self.clients.iter().any(|(client, _)| client.kind == "auditor");
+        assert!(done, "in calm, and somebody does not answer");
+        // All who only wait or trickle are let go, so that their deadlines are judged as well.
+        let now = self.clock.now();
+        self.run_until(now + 420 * SECOND, |world| world.clients.is_empty());
+    }
+
+    fn machines(&self) -> impl Iterator<Item = &Machine> {
+        std::iter::once(&self.server).chain(&self.peers)
+    }
+
+    fn machine(&mut self, number: usize) -> &mut Machine {
+        if number == 0 { &mut self.server } else { &mut self.peers[number - 1] }
+    }
+
+    fn later(&mut self, at: u64, deed: Deed) {
+        self.planned += 1;
+        self.plan.insert((at.max(self.clock.now()), self.planned), deed);
+    }
+
+    fn say_at(&mut self, at: u64, peer: usize, line: String) {
+        self.later(at, Deed::Say(peer, line));
+    }
+
+    fn actor(&mut self) -> Life {
+        self.next_actor = self.next_actor.wrapping_add(1);
+        self.wire.live(IpAddr::from([10, 0, 1, self.next_actor]), false)
+    }
+
+    fn liar(&mut self, at: SocketAddr, server: Option<SocketAddr>) {
+        let life = self.wire.live(at.ip(), false);
+        let mut names = self.names.clone();
+        names.retain(|_| self.dice.once_in(2));
+        let liar = Liar::new(&self.wire, &self.oracle, life, at, server, names, self.dice.fork());
+        self.liars.push(liar);
+        self.liar_wakes.push(0);
+    }
+
+    fn trace(&self, what: &str) {
+        if self.oracle.trace.get() {
+            eprintln!("{:>12} µs  {what}", self.clock.now());
+        }
+    }
+
+    fn start(&mut self, number: usize) {
+        if self.machine(number).host.is_some() {
+            return;
+        }
+        let (wire, heartbeat, seed) = (self.wire.clone(), self.heartbeat, self.seed);
+        let machine = self.machine(number);
+        wire.power_up(machine.at.ip());
+        machine.life = wire.live(machine.at.ip(), true);
+        machine.script = Script::default();
+        (machine.joined, machine.stopping) = (false, false);
+        machine.begun.clear();
+        let net = wire.net(machine.life);
+        let options = machine.options.clone();
+        let mut host = if number == 0 {
+            let server = Server::new(ServerOptions { listen: machine.at, heartbeat, allowed: Vec::new(), seed });
+            Plugged::Server(Box::new(Host::new(server, net, machine.script.clone(), options.speed)))
+        } else {
+            let disk = Rc::clone(&machine.disk);
+            let peer = Peer::new(PeerOptions {
+                task: Task::Serve { listen: machine.at },
+                servers: vec![options.server],
+                folder: "folder".into(),
+                open_folder: Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Drive>)),
+                target: Target::Folder,
+                advertise: None,
+                accept: options.accept,
+                slots: options.slots,
+                once: false,
+                typed: options.typed,
+                heartbeat,
+                patience: Patience::Endless,
+            })
+            .unwrap_or_else(|error| panic!("no peer: {error}"));
+            Plugged::Peer(Box::new(Host::new(peer, net, machine.script.clone(), options.speed)))
+        };
+        each!(&mut host, host => host.start());
+        machine.host = Some(host);
+        self.trace(&format!("{} begins", self.machines().nth(number).map_or(self.server.at, |m| m.at)));
+    }
+
+    fn kill(&mut self, number: usize, how: Kill) {
+        let now = self.clock.now();
+        let restart = now + self.dice.between(SECOND / 10, 20 * SECOND);
+        let (wire, oracle) = (self.wire.clone(), Rc::clone(&self.oracle));
+        let machine = self.machine(number);
+        if machine.host.is_none() {
+            return;
+        }
+        oracle.touch(machine.at, now);
+        match how {
+            Kill::Signal => {
+                machine.stopping = true;
+                wire.notify(machine.life, Ready::Stop(true));
+                oracle.count(|c| c.kills += 1);
+                return;
+            }
+            Kill::Process => {
+                machine.host = None;
+                wire.end(machine.life, false);
+                oracle.count(|c| c.kills += 1);
+            }
+            Kill::Power => {
+                machine.host = None;
+                wire.end(machine.life, true);
+                machine.disk.crash();
+                oracle.count(|c| c.crashes += 1);
+            }
+        }
+        let at = machine.at;
+        self.trace(&format!("{at} is killed"));
+        self.later(restart, Deed::Start(number));
+    }
+
+    /// Mostly one of the machines between which bytes move: the one that takes them, or the one that gives them.
+    fn aim(&self, otherwise: usize, giver: bool) -> usize {
+        if self.dice.once_in(3) {
+            return otherwise;
+        }
+        let moving: Vec<IpAddr> = self.wire.moving().into_iter().map(|(taker, gives)| if giver { gives } else { taker }).collect();
+        let aimed: Vec<usize> = (0..self.peers.len()).filter(|peer| moving.contains(&self.peers[*peer].at.ip())).collect();
+        if aimed.is_empty() { otherwise } else { 1 + *self.dice.pick(&aimed) }
+    }
+
+    fn do_deed(&mut self, deed: Deed) {
+        let now = self.clock.now();
+        let deed = match deed {
+            Deed::Kill(machine, how) => Deed::Kill(self.aim(machine, self.dice.once_in(3)), how),
+            Deed::Change(peer) => Deed::Change(self.aim(peer + 1, true) - 1),
+            Deed::DiskFault(peer) => Deed::DiskFault(self.aim(peer + 1, false) - 1),
+            other => other,
+        };
+        match deed {
+            Deed::Say(peer, line) => {
+                let machine = &self.peers[peer];
+                self.trace(&format!("{} > {line}", machine.at));
+                machine.script.say(line);
+                if machine.host.is_some() {
+                    self.wire.notify(machine.life, Ready::Console);
+                }
+            }
+            Deed::Visit => {
+                let life = self.actor();
+                let to_server = self.dice.once_in(3);
+                let target = if to_server { self.server.at } else { self.dice.pick(&self.peers).at };
+                let client = Client::random(&self.wire, &self.oracle, life, target, !to_server, &self.names, &self.dice);
+                self.trace(&format!("a {} comes to {target}", client.kind));
+                self.clients.push((client, 0));
+            }
+            Deed::Audit => {
+                let name = self.dice.pick(&self.names);
+                let requests = ["{\"id\":1,\"method\":\"PEERS\"}".to_owned(), format!("{{\"id\":2,\"method\":\"SEARCH\",\"name\":\"{name}\"}}")];
+                self.audit(&requests, false);
+            }
+            Deed::Reset => {
+                if self.wire.reset_one(&self.dice) {
+                    self.oracle.count(|c| c.resets += 1);
+                }
+            }
+            Deed::Cut => {
+                let ips: Vec<IpAddr> = self.machines().map(|machine| machine.at.ip()).collect();
+                let (a, b) = (*self.dice.pick(&ips), *self.dice.pick(&ips));
+                if a != b {
+                    self.wire.cut(a, b, true);
+                    self.trace(&format!("{a} and {b} are cut off"));
+                    self.oracle.count(|c| c.cuts += 1);
+                    self.later(now + self.dice.between(SECOND / 10, 90 * SECOND), Deed::Heal(a, b));
+                }
+            }
+            Deed::Heal(a, b) => self.wire.cut(a, b, false),
+            Deed::Kill(machine, how) => self.kill(machine, how),
+            Deed::Start(machine) => {
+                self.start(machine);
+                if machine > 0 && !self.dice.once_in(3) {
+                    self.ask_again(machine - 1);
+                }
+            }
+            Deed::Change(peer) => self.change(peer),
+            Deed::DiskFault(peer) => {
+                let disk = &self.peers[peer].disk;
+                if self.dice.once_in(2) {
+                    disk.failing.set(true);
+                } else {
+                    disk.capacity.set(self.dice.below(3_000_000));
+                }
+                self.oracle.touch(self.peers[peer].at, now);
+                self.oracle.count(|c| c.disk_faults += 1);
+                self.later(now + self.dice.between(SECOND / 10, 15 * SECOND), Deed::DiskMended(peer));
+            }
+            Deed::DiskMended(peer) => {
+                self.peers[peer].disk.failing.set(false);
+                self.peers[peer].disk.capacity.set(1 << 40);
+            }
+        }
+    }
+
+    /// A person gives the commands again that the end of the process has cut short.
+    fn ask_again(&mut self, peer: usize) {
+        let missing = |(other, name): &&(usize, String)| *other == peer && !self.peers[peer].disk.has(name);
+        let again: Vec<String> = self.wanted.iter().filter(missing).map(|(_, name)| name.clone()).collect();
+        for name in again {
+            self.say_at(self.clock.now() + SECOND, peer, format!("GET {name}"));
+        }
+    }
+
+    /// An owner replaces, rewrites or cuts a file that he shares.
+    fn change(&mut self, peer: usize) {
+        let machine = &self.peers[peer];
+        let own: Vec<&String> = machine.own.iter().collect();
+        if own.is_empty() {
+            return;
+        }
+        let name = (*self.dice.pick(&own)).clone();
+        let Some(content) = machine.disk.version(&name) else { return };
+        let changed = match self.dice.below(3) {
+            0 => Content { size: content.size / 2, ..content },
+            1 => Content::new(&self.dice, content.size),
+            _ => Content::new(&self.dice, self.dice.place(600_000)),
+        };
+        if self.dice.once_in(2) {
+            machine.disk.place(&name, changed)
+        } else {
+            machine.disk.rewrite(&name, changed)
+        }
+        self.oracle.touch(machine.at, self.clock.now());
+        self.oracle.count(|c| c.changes += 1);
+        self.trace(&format!("{} changes {name}", machine.at));
+    }
+
+    /// Machines that have a link at the server which the server has not closed, and heard from not too long ago.
+    fn linked(&self) -> BTreeSet<IpAddr> {
+        let silence = u64::try_from(self.heartbeat.as_micros()).unwrap_or(0) * 5 / 2 + 2 * SECOND;
+        let now = self.clock.now();
+        let inner = self.wire.look();
+        let alive = inner.conns.iter().filter(|conn| conn.to == self.server.at && conn.sides[1].life == self.server.life);
+        let heard = alive.filter(|conn| !conn.sides[1].closed && conn.sides[1].moved_at + silence >= now);
+        heard.map(|conn| conn.sides[0].address.ip()).collect()
+    }
+
+    fn audit(&mut self, requests: &[String], last: bool) {
+        let life = self.actor();
+        let linked = self.linked();
+        let client = Client::asking(&self.wire, &self.oracle, life, self.server.at, requests);
+        self.audits.push(Audit { client, wake: 0, linked, began: self.clock.now(), last });
+    }
+
+    /// The index may name only members that are there; in calm, all of them and all that they have.
+    fn judge_audit(&self, audit: &Audit) {
+        self.oracle.count(|c| c.audits += 1);
+        let now_linked = self.linked();
+        let mut found: Vec<Vec<SocketAddr>> = Vec::new();
+        for answer in audit.client.answers() {
+            let list = answer["peers"].as_array().or(answer["holders"].as_array());
+            let Some(list) = list else { continue };
+            let ports = list.iter().filter_map(|entry| entry["peer"].as_str().and_then(|text| text.parse().ok())).collect();
+            found.push(ports);
+        }
+        for at in found.iter().flatten() {
+            let there = audit.linked.contains(&at.ip()) || now_linked.contains(&at.ip());
+            assert!(there, "the index names {at}, which has no link since before {} s", audit.began / SECOND);
+        }
+        if !audit.last {
+            return;
+        }
+        let honest: Vec<&Machine> =
+            self.peers.iter().enumerate().filter(|(peer, _)| Some(*peer) != self.victim).map(|(_, machine)| machine).collect();
+        let sorted = |mut list: Vec<SocketAddr>| {
+            list.sort();
+            list
+        };
+        let all = honest.iter().map(|machine| machine.at).collect();
+        assert_eq!(sorted(found[0].clone()), sorted(all), "in calm, and PEERS gives others than those who are there");
+        for (name, holders) in self.names.iter().zip(&found[1..]) {
+            let having = honest.iter().filter(|machine| machine.disk.has(name)).map(|machine| machine.at).collect();
+            assert_eq!(sorted(holders.clone()), sorted(having), "in calm, and SEARCH of {name} gives others than those who have it");
+        }
+    }
+
+    /// Runs until `end`, or until `enough`.
+    fn run_until(&mut self, end: u64, enough: impl Fn(&World) -> bool) {
+        loop {
+            let now = self.clock.now();
+            if now >= end || enough(self) {
+                return;
+            }
+            self.step(end);
+        }
+    }
+
+    /// Everybody who can do something now does it once; if nobody can, time goes to when somebody can.
+    fn step(&mut self, end: u64) {
+        self.oracle.count(|c| c.steps += 1);
+        assert!(self.oracle.counts.get().steps < MOST_STEPS, "this world does not come to its end");
+        self.wire.deliver();
+        let now = self.clock.now();
+        while let Some((&(at, number), _)) = self.plan.first_key_value()
+            && at <= now
+        {
+            if let Some(deed) = self.plan.remove(&(at, number)) {
+                self.do_deed(deed);
+            }
+        }
+        let mut ran = false;
+        let count = self.peers.len() + 1;
+        let first = self.dice.place(count);
+        for turn in 0..count {
+            ran |= self.turn((first + turn) % count);
+        }
+        ran |= self.act();
+        if now >= self.next_look {
+            self.look_round();
+            self.next_look = now + SECOND;
+        }
+        if ran {
+            self.clock.move_to(now + self.dice.between(20, 100));
+            return;
+        }
+        let hosts = self.machines().filter_map(|machine| machine.host.as_ref()).filter_map(|host| each!(host, host => host.next_time()));
+        let hosts = hosts.map(|at| self.clock.micros(at)).min();
+        let actors =
+            self.clients.iter().map(|(_, wake)| *wake).chain(self.audits.iter().map(|audit| audit.wake)).chain(self.liar_wakes.iter().copied());
+        let plan = self.plan.keys().next().map(|(at, _)| *at);
+        let next = [hosts, self.wire.next_time(), actors.min(), plan, Some(self.next_look), Some(end)].into_iter().flatten().min().unwrap_or(end);
+        self.clock.move_to(next.max(now + 1));
+    }
+
+    /// One turn of one host, if it has something to do.
+    fn turn(&mut self, number: usize) -> bool {
+        let (wire, clock, oracle) = (self.wire.clone(), self.clock.clone(), Rc::clone(&self.oracle));
+        let machine = self.machine(number);
+        let Some(host) = &mut machine.host else { return false };
+        let due = each!(host, host => host.is_busy() || host.next_time().is_some_and(|at| clock.micros(at) <= clock.now()));
+        if !due && !wire.has_ready(machine.life) {
+            return false;
+        }
+        let noted = wire.has_ready(machine.life);
+        wire.hold().lives[machine.life].busy = noted;
+        each!(host, host => host.turn()).unwrap_or_else(|error| panic!("a turn fails: {error}"));
+        oracle.count(|c| c.turns += 1);
+        let code = each!(host, host => host.code());
+        let (moved, busy) = {
+            let inner = wire.look();
+            (inner.lives[machine.life].moved, inner.lives[machine.life].busy)
+        };
+        let most = limits::TURN_BYTES + limits::SLICE_BYTES;
+        assert!(moved <= most, "{}: a turn moved {moved} bytes", machine.at);
+        let reports = machine.script.heard();
+        if busy || !reports.is_empty() {
+            machine.full_turns += 1;
+        } else {
+            machine.empty_turns += 1;
+            if machine.empty_turns > EMPTY_TURNS + 2 * machine.full_turns {
+                let (busy, next) = each!(host, host => (host.is_busy(), host.next_time().map(|at| clock.micros(at))));
+                let (at, turns, now) = (machine.at, machine.empty_turns, clock.now());
+                panic!("{at} spins: {turns} turns in a second without anything to do; busy: {busy}, next time {next:?}, now {now}");
+            }
+        }
+        for report in reports {
+            self.heard(number, &report);
+        }
+        if let Some(code) = code {
+            let machine = self.machine(number);
+            let at = machine.at;
+            assert!(machine.stopping || self.victim.is_some_and(|victim| victim + 1 == number), "{at} ended by itself with {code}");
+            self.machine(number).host = None;
+            let life = self.machine(number).life;
+            self.wire.end(life, false);
+            let restart = self.clock.now() + self.dice.between(SECOND / 10, 10 * SECOND);
+            self.later(restart, Deed::Start(number));
+        }
+        true
+    }
+
+    fn heard(&mut self, number: usize, report: &Report) {
+        if self.oracle.trace.get() {
+            self.trace(&format!("{}: {report:?}", self.machines().nth(number).map_or(self.server.at, |m| m.at)));
+        }
+        let oracle = Rc::clone(&self.oracle);
+        let now = self.clock.now();
+        let machine = self.machine(number);
+        match report {
+            Report::IAm { .. } => machine.joined = true,
+            Report::Left => machine.joined = false,
+            Report::Begun { name, held, .. } => {
+                machine.begun.insert(name.to_string());
+                oracle.count(|c| c.resumed_from_disk += u64::from(*held > 0));
+            }
+            Report::Failed(_) => machine.begun.clear(),
+            Report::Restarted(_) => oracle.count(|c| c.restarted += 1),
+            Report::Same { .. } => oracle.count(|c| c.same += 1),
+            Report::Saved { name, .. } => assert!(machine.disk.has(name), "{}: {name} is said to be there and is not", machine.at),
+            Report::Stalled { name, why: Stall::Source } if machine.begun.contains(name.as_str()) => machine.disk.check_rest(name),
+            Report::Consent { .. } => {
+                let at = now + self.dice.between(1_000, 5 * SECOND);
+                self.say_at(at, number - 1, "SIM".into());
+            }
+            _ => {}
+        }
+    }
+
+    fn act(&mut self) -> bool {
+        let now = self.clock.now();
+        let mut ran = false;
+        for (liar, wake) in self.liars.iter_mut().zip(&mut self.liar_wakes) {
+            if *wake <= now || self.wire.has_ready(liar.life) {
+                self.wire.hold().lives[liar.life].ready.clear();
+                *wake = liar.act().max(now + 1);
+                ran = true;
+            }
+        }
+        for (client, wake) in &mut self.clients {
+            if *wake <= now || self.wire.has_ready(client.life) {
+                self.wire.hold().lives[client.life].ready.clear();
+                *wake = client.act().max(now + 1);
+                ran = true;
+            }
+        }
+        self.clients.retain(|(client, _)| !client.done);
+        for audit in &mut self.audits {
+            if audit.wake <= now || self.wire.has_ready(audit.client.life) {
+                self.wire.hold().lives[audit.client.life].ready.clear();
+                audit.wake = audit.client.act().max(now + 1);
+                ran = true;
+            }
+        }
+        for audit in std::mem::take(&mut self.audits) {
+            if audit.client.done { self.judge_audit(&audit) } else { self.audits.push(audit) }
+        }
+        ran
+    }
+
+    /// Once a second: no link is idle past its deadline.
+    fn look_round(&mut self) {
+        let now = self.clock.now();
+        self.wire.keep_alive();
+        for number in 0..=self.peers.len() {
+            let machine = self.machine(number);
+            (machine.empty_turns, machine.full_turns) = (0, 0);
+        }
+        let inner = self.wire.look();
+        for conn in &inner.conns {
+            for side in &conn.sides {
+                let Some(machine) = self.machines().find(|machine| machine.host.is_some() && machine.life == side.life) else { continue };
+                let idle = now - side.moved_at.max(conn.opened);
+                let at = machine.at;
+                let limit = self.idle_limit;
+                assert!(side.closed || idle <= limit, "{at}: a link from {} to {} is idle for {} s", conn.sides[0].address, conn.to, idle / SECOND);
+            }
+        }
+    }
+
+    /// What was done in it.
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.oracle.counts.get();
+        counts.links = self.wire.look().conns.len() as u64;
+        counts
+    }
+}

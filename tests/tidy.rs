@@ -1,0 +1,493 @@
+//! The laws of `src/lib.rs` and the house style, read from the code. Each failure names the place and the law.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One source file.
+struct Source {
+    /// Below the root, such as `src/node/server.rs`.
+    path: String,
+    lines: Vec<Line>,
+}
+
+/// One line of it.
+struct Line {
+    number: usize,
+    /// As it stands there.
+    text: String,
+    /// Without comments, and without what is inside of quotes.
+    code: String,
+    /// Inside of `mod tests`.
+    is_test: bool,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files_below(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_str().is_some_and(|path| path.ends_with(ending)) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let found: Vec<Source> = files_below(folder, ".rs").iter().map(|path| read(path)).collect();
+    assert!(!found.is_empty(), "no source below {folder}");
+    found
+}
+
+fn read(path: &Path) -> Source {
+    let text = fs::read_to_string(path).expect("a text");
+    let code = blank(&text);
+    let mut inside = false;
+    let lines = text.lines().zip(code.lines()).zip(1..);
+    let lines = lines.map(|((text, code), number)| {
+        inside |= text == "mod tests {";
+        let is_test = inside;
+        inside &= text != "}";
+        Line { number, text: text.to_owned(), code: code.to_owned(), is_test }
+    });
+    let path = path.strip_prefix(root()).expect("below the root").to_str().expect("a path of UTF-8").to_owned();
+    Source { path, lines: lines.collect() }
+}
+
+/// A source with its comments and the insides of its quotes made blank, line by line and byte by byte.
+fn blank(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = token(rest, code.chars().next_back());
+        let (this, then) = rest.split_at(length);
+        if length > c.len_utf8() {
+            code.extend(this.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
+        } else {
+            code.push(c);
+        }
+        rest = then;
+    }
+    code
+}
+
+/// How long the comment or the quoted text is that begins here; one character where neither does.
+fn token(rest: &str, before: Option<char>) -> usize {
+    let one = rest.chars().next().map_or(0, char::len_utf8);
+    let in_word = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    if rest.starts_with("//") {
+        return rest.find('\n').unwrap_or(rest.len());
+    }
+    if rest.starts_with("/*") {
+        return rest.find("*/").map_or(rest.len(), |at| at + 2);
+    }
+    let raw = rest.strip_prefix("br").or_else(|| rest.strip_prefix('r')).filter(|_| !in_word);
+    if let Some(raw) = raw {
+        let marks = raw.len() - raw.trim_start_matches('#').len();
+        if raw[marks..].starts_with('"') {
+            let end = format!("\"{}", "#".repeat(marks));
+            let opened = rest.len() - raw.len() + marks + 1;
+            return rest[opened..].find(&end).map_or(rest.len(), |at| opened + at + end.len());
+        }
+    }
+    if rest.starts_with('"') {
+        let mut escaped = false;
+        for (at, c) in rest.char_indices().skip(1) {
+            match c {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' => return at + 1,
+                _ => {}
+            }
+        }
+        return rest.len();
+    }
+    if let Some(quoted) = rest.strip_prefix('\'') {
+        // A character, not a lifetime: it has a closing quote.
+        let mut chars = quoted.char_indices();
+        return match chars.next() {
+            Some((_, '\\')) => quoted[2..].find('\'').map_or(one, |at| at + 4),
+            Some((_, c)) if quoted[c.len_utf8()..].starts_with('\'') => c.len_utf8() + 2,
+            _ => one,
+        };
+    }
+    one
+}
+
+/// Gathers what breaks a law.
+struct Law {
+    law: &'static str,
+    broken: String,
+}
+
+impl Law {
+    fn new(law: &'static str) -> Law {
+        Law { law, broken: String::new() }
+    }
+
+    fn breaks(&mut self, path: &str, line: usize, what: &str) {
+        let _ = writeln!(self.broken, "  {path}:{line}: {}", what.trim());
+    }
+
+    #[track_caller]
+    fn holds(self) {
+        assert!(self.broken.is_empty(), "{}\n{}", self.law, self.broken);
+    }
+}
+
+/// No line of `sources` may have any of `words` in its code, tests excepted.
+#[track_caller]
+fn nowhere(law: &'static str, sources: &[Source], words: &[&str]) {
+    let mut law = Law::new(law);
+    for source in sources {
+        for line in source.lines.iter().filter(|line| !line.is_test) {
+            if let Some(word) = words.iter().find(|word| has_word(&line.code, word)) {
+                law.breaks(&source.path, line.number, &format!("{word}: {}", line.text.trim()));
+            }
+        }
+    }
+    law.holds();
+}
+
+/// True when `word` stands there by itself, not as the end or the beginning of a longer one.
+fn has_word(code: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word).any(|(at, _)| {
+        let before = code[..at].chars().next_back().is_some_and(is_part) && word.starts_with(is_part);
+        let after = code[at + word.len()..].chars().next().is_some_and(is_part) && word.ends_with(is_part);
+        !before && !after
+    })
+}
+
+/// The storey of a room, as the picture in `src/lib.rs` has it.
+fn storey(room: &str) -> Option<u32> {
+    Some(match room {
+        "message" => 1,
+        "wire" | "flow" | "index" | "library" => 2,
+        "session" => 3,
+        "node" => 4,
+        "host" => 5,
+        "os" => 6,
+        _ => return None,
+    })
+}
+
+/// The room of a file of the library; `None` for the program.
+fn room(path: &str) -> Option<&str> {
+    let below = path.strip_prefix("src/")?;
+    let (room, _) = below.split_once('/')?;
+    storey(room).map(|_| room)
+}
+
+#[test]
+fn law_1_a_room_uses_only_what_stands_lower() {
+    let mut law =
+        Law::new("law 1: `use crate::X` only where X stands lower, or in the same room; `library` may use `flow`, where a Sink and a Source live");
+    for source in sources("src") {
+        let Some(here) = room(&source.path) else { continue };
+        for line in &source.lines {
+            for (at, _) in line.code.match_indices("crate::") {
+                let there: String = line.code[at + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let lower = storey(&there) < storey(here) || there == here || (here == "library" && there == "flow");
+                // A drive in memory for the tests of a room may stand anywhere.
+                if storey(&there).is_none() || !lower {
+                    law.breaks(&source.path, line.number, &line.text);
+                }
+            }
+        }
+    }
+    law.holds();
+}
+
+#[test]
+fn law_1_things_are_imported_from_where_they_are_defined() {
+    let mut law = Law::new("law 1: import from the module that defines a thing: no `use crate::{..}`, no `pub use`, no glob");
+    for source in sources("src") {
+        for line in source.lines.iter().filter(|line| !line.is_test) {
+            let code = line.code.trim();
+            let glob = code.starts_with("use ") && code.ends_with("::*;");
+            if code.starts_with("use crate::{") || code.starts_with("pub use ") || code.starts_with("pub(crate) use ") || glob {
+                law.breaks(&source.path, line.number, &line.text);
+            }
+        }
+    }
+    law.holds();
+}
+
+#[test]
+fn law_2_each_outside_thing_has_its_door_in_os() {
+    let outside = [
+        "mio",
+        "memmap2",
+        "rustix",
+        "libc",
+        "socket2",
+        "signal_hook",
+        "signal_hook_mio",
+        "std::fs",
+        "std::net::TcpStream",
+        "std::net::TcpListener",
+        "std::net::UdpSocket",
+        "std::process",
+        "std::env",
+        "std::os",
+        "Instant::now",
+        "SystemTime",
+        "println!",
+        "eprintln!",
+        "print!",
+        "eprint!",
+        "File::open",
+        "File::create",
+        "File::options",
+        "OpenOptions",
+        "io::stdin",
+        "io::stdout",
+        "io::stderr",
+        "ToSocketAddrs",
+        "RandomState",
+        "thread_rng",
+    ];
+    let library: Vec<Source> = sources("src").into_iter().filter(|s| room(&s.path).is_some_and(|room| room != "os")).collect();
+    nowhere("law 2: each outside thing has one door, in os", &library, &outside);
+    // The program may end itself, ask its terminal before the loop begins, and look at a path; nothing else.
+    let program: Vec<Source> = sources("src").into_iter().filter(|s| s.path.starts_with("src/cli/") || s.path == "src/main.rs").collect();
+    let closed = [
+        "mio",
+        "memmap2",
+        "rustix",
+        "libc",
+        "socket2",
+        "signal_hook",
+        "std::fs",
+        "SystemTime",
+        "Instant::now",
+        "println!",
+        "eprintln!",
+        "print!",
+        "eprint!",
+        "File::open",
+    ];
+    nowhere("law 2: the program reaches the machine through os as well", &program, &closed);
+}
+
+#[test]
+fn law_2_unsafe_stands_in_os_alone_and_says_why_it_is_safe() {
+    let mut law = Law::new("law 2: `unsafe` only in src/os, each with a SAFETY comment right above");
+    for source in sources("src") {
+        for (place, line) in source.lines.iter().enumerate().filter(|(_, line)| has_word(&line.code, "unsafe")) {
+            let above = source.lines[place.saturating_sub(4)..=place].iter().any(|line| line.text.contains("// SAFETY:"));
+            if !source.path.starts_with("src/os/") || !above {
+                law.breaks(&source.path, line.number, &line.text);
+            }
+        }
+    }
+    law.holds();
+}
+
+#[test]
+fn law_8_there_is_one_thread_and_nothing_sleeps() {
+    let words = [
+        "thread::spawn",
+        "thread::Builder",
+        "thread::scope",
+        "tokio",
+        "async fn",
+        "async_std",
+        "rayon",
+        "crossbeam",
+        "mpsc",
+        "thread::sleep",
+        "sleep(",
+    ];
+    nowhere("law 8: one thread, and nothing blocks the loop", &sources("src"), &words);
+}
+
+#[test]
+fn there_are_no_graphs_of_shared_cells() {
+    nowhere("DESIGN 5: no `Rc<RefCell<..>>` graphs", &sources("src"), &["Rc<RefCell", "Arc<Mutex<dyn", "static mut", "lazy_static", "once_cell"]);
+}
+
+#[test]
+fn law_9_the_order_of_a_hash_table_is_never_observable() {
+    nowhere("law 9: hash tables of std have seeds of their own; take a BTreeMap, or the index's table", &sources("src"), &["HashMap", "HashSet"]);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let words = ["todo!", "unimplemented!", "dbg!"];
+    nowhere("nothing is left for later", &sources("src"), &words);
+    let mut law = Law::new("nothing is left for later");
+    for source in sources("src").into_iter().chain(sources("tests")).filter(|source| source.path != "tests/tidy.rs") {
+        for line in &source.lines {
+            if ["TODO", "FIXME", "XXX", "HACK"].iter().any(|word| has_word(&line.text, word)) {
+                law.breaks(&source.path, line.number, &line.text);
+            }
+        }
+    }
+    law.holds();
+}
+
+#[test]
+fn nothing_from_outside_panics() {
+    // What stood in quotes is blank: so an inbox may expect a body, and nobody a value.
+    let words = [".unwrap()", ".expect( ", ".expect(&", "panic!", "unreachable!", ".unwrap_err()", "assert!", "assert_eq!", "assert_ne!"];
+    nowhere("law 7: bytes from outside never panic; outside of tests nothing unwraps", &sources("src"), &words);
+}
+
+/// Files that may be longer, with the reason.
+const LONG: [(&str, &str); 0] = [];
+
+#[test]
+fn a_file_has_at_most_six_hundred_lines_without_its_tests() {
+    let mut law = Law::new("house style: one idea a file, at most 600 lines without the tests");
+    for source in sources("src") {
+        let count = source.lines.iter().filter(|line| !line.is_test).count();
+        if count > 600 && LONG.iter().all(|(path, _)| *path != source.path) {
+            law.breaks(&source.path, count, "lines");
+        }
+    }
+    law.holds();
+}
+
+#[test]
+fn every_file_begins_with_what_it_is() {
+    let mut law = Law::new("house style: the first line of a file says what it is");
+    for source in sources("src").into_iter().chain(sources("tests")) {
+        if source.lines.first().is_none_or(|line| !line.text.starts_with("//! ")) {
+            law.breaks(&source.path, 1, "no `//!`");
+        }
+    }
+    law.holds();
+}
+
+#[test]
+fn law_7_every_limit_has_its_reason_beside_it() {
+    let mut law = Law::new("law 7: every limit stands in message/limits.rs with its reason");
+    let limits = read(&root().join("src/message/limits.rs"));
+    for (place, line) in limits.lines.iter().enumerate().filter(|(_, line)| line.code.contains("const ")) {
+        let reason = place.checked_sub(1).map(|above| limits.lines[above].text.trim());
+        if reason.is_none_or(|above| !above.starts_with("/// ") || above.len() < 20) {
+            law.breaks(&limits.path, line.number, &line.text);
+        }
+    }
+    law.holds();
+}
+
+#[test]
+fn tests_are_all_run_and_wait_for_events() {
+    let mut law = Law::new("house style: no ignored test, no sleep in a test, no fixed port of this machine's usual addresses");
+    for source in sources("src").into_iter().chain(sources("tests")).filter(|source| source.path != "tests/tidy.rs") {
+        for line in &source.lines {
+            let ignored = line.code.contains("#[ignore");
+            let sleeps = has_word(&line.code, "sleep") && line.code.contains("sleep(");
+            let fixed = source.path.starts_with("tests/e2e/")
+                && ["\"--listen\", \"127.0.0.1:"]
+                    .iter()
+                    .any(|start| line.text.match_indices(start).any(|(at, _)| !line.text[at + start.len()..].starts_with("0\"")));
+            if ignored || sleeps || fixed {
+                law.breaks(&source.path, line.number, &line.text);
+            }
+        }
+    }
+    law.holds();
+}
+
+/// What the program may be built from: the five fixed ones, what DESIGN.md chose, and what tests need.
+const KNOWN: [&str; 24] = [
+    "mio",
+    "slab",
+    "log",
+    "env_logger",
+    "memmap2",
+    "serde",
+    "serde_json",
+    "memchr",
+    "httparse",
+    "hashbrown",
+    "rustix",
+    "libc",
+    "socket2",
+    "signal-hook",
+    "signal-hook-mio",
+    "clap",
+    "clap_complete",
+    "clap_mangen",
+    "bytesize",
+    "unicode-width",
+    "proptest",
+    "tempfile",
+    "blake3",
+    "unicode-normalization",
+];
+
+#[test]
+fn every_dependency_is_one_that_was_chosen() {
+    let mut law = Law::new("DESIGN 5: dependencies are chosen, not collected; add a new one to this test with the reason in its commit");
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
+    let mut inside = false;
+    for (line, number) in manifest.lines().zip(1..) {
+        if let Some(section) = line.strip_prefix('[') {
+            inside = section.trim_end_matches(']').ends_with("dependencies");
+            continue;
+        }
+        let name = line.split(['=', '.']).next().unwrap_or_default().trim();
+        if inside && !name.is_empty() && !name.starts_with('#') && !KNOWN.contains(&name) {
+            law.breaks("Cargo.toml", number, name);
+        }
+    }
+    law.holds();
+}
+
+#[test]
+fn what_a_stranger_reads_names_no_private_path() {
+    let mut law = Law::new("the documents and scripts name nothing that only this machine has");
+    let mut paths: Vec<PathBuf> =
+        ["README.md", "PROTOCOL.md", "CHANGELOG.md", "Cargo.toml", "Makefile"].iter().map(|name| root().join(name)).collect();
+    for folder in ["scripts", "src"] {
+        paths.extend(files_below(folder, ""));
+    }
+    for path in paths {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let path = path.strip_prefix(root()).expect("below the root").display().to_string();
+        for (line, number) in text.lines().zip(1..) {
+            if ["/work/", "/root/", "../shared/", "BAD-INPUTS"].iter().any(|private| line.contains(private)) {
+                law.breaks(&path, number, line);
+            }
+        }
+    }
+    law.holds();
+}
+
+#[test]
+fn the_picture_of_the_house_names_every_room() {
+    let mut law = Law::new("src/lib.rs draws the house; every folder of src is a room in it, or the program");
+    for source in sources("src") {
+        let folder = source.path.strip_prefix("src/").and_then(|below| below.split_once('/')).map(|(folder, _)| folder);
+        if folder.is_some_and(|folder| folder != "cli" && storey(folder).is_none()) {
+            law.breaks(&source.path, 1, "a room without a storey");
+        }
+    }
+    law.holds();
+}
+
+#[test]
+fn the_reader_of_these_laws_tells_code_from_words() {
+    let text = "let a = \"unsafe \\\" {\"; // unsafe\nlet b = 'x'; let c: &'static str = r#\"a \"quoted\" panic!\"#; /* todo! */ real()\n";
+    let code = blank(text);
+    assert_eq!(code.lines().count(), 2);
+    assert!(!has_word(&code, "unsafe") && !code.contains("panic!") && !code.contains("todo!"), "{code}");
+    assert!(code.contains("&'static str") && code.contains("real()"), "{code}");
+    assert!(has_word("x.print!()", "print!") && !has_word("eprint!()", "print!") && !has_word("mioxx", "mio"));
+}
