@@ -53,6 +53,9 @@ impl Asking {
         let (said, used) = match native::line(inbox.head(), limit) {
             Ok(Decoded::Partial) => return Ok(None),
             Ok(Decoded::Whole { item: [], used }) => (Said::Novel, used),
+            Ok(Decoded::Whole { item, .. }) if self.welcome.is_none() && !native::is_opening(item) => {
+                return Err("an answer before the opening".into());
+            }
             Ok(Decoded::Whole { item, used }) => (answers::said(item)?, used),
             Err(native::Fatal(refusal)) => return Err(refusal.text),
         };

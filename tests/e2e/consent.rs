@@ -144,3 +144,15 @@ fn a_download_that_waits_in_the_queue_says_so_and_ends_well() {
     finish(second).succeeded();
     assert!(one.read("a.mp4") == here.read("a.mp4") && two.read("a.mp4") == here.read("a.mp4"));
 }
+
+/// A peer without a server still waits for its JOIN; whoever wants its answer does not.
+#[test]
+fn a_verdict_passes_a_command_that_still_waits() {
+    let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
+    let mut source = lone_peer(&here, &["--accept", "ask"]);
+    let asked = Process::start(cardume(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]));
+    source.notes("asks for a.mp4");
+    source.types("YES");
+    finish(asked).succeeded();
+    assert_eq!(there.read("a.mp4"), b"all of it");
+}

@@ -115,6 +115,15 @@ impl Desk {
         self.fill(Form { verb, words: words(verb, rest.trim()) })
     }
 
+    /// The verdict that a line gives, if it is one: it may pass other commands, for somebody waits for it.
+    #[must_use]
+    pub fn verdict(line: &str) -> Option<bool> {
+        match Desk::default().line(line) {
+            Step::Do(Command::Verdict(yes)) => Some(yes),
+            _ => None,
+        }
+    }
+
     /// Makes a command of a form that is complete, or asks on. What is wrong already is said at once.
     fn fill(&mut self, form: Form) -> Step {
         let wants = form.verb.wants();

@@ -420,7 +420,7 @@ impl Download {
     fn sink_failed(&self, text: &str) -> Failure {
         match &self.part {
             Some((part, _)) if part.differs() => disk(&self.name, &DriveError::Taken),
-            _ => Failure::Disk(text.to_owned()),
+            _ => Failure::Disk(format!("{}: {text}", self.name)),
         }
     }
 

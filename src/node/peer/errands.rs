@@ -9,7 +9,7 @@ use crate::message::name::FileName;
 use crate::message::reply::{Holder, Reply};
 use crate::message::request::Request;
 use crate::node::io::Io;
-use crate::node::peer::desk::{Command, Step};
+use crate::node::peer::desk::{Command, Desk, Step};
 use crate::node::peer::downloads::Patience;
 use crate::node::peer::home::Joining;
 use crate::node::peer::{Peer, Place, Task, Why};
@@ -74,6 +74,14 @@ impl Errand {
 impl Peer {
     /// Takes one line from the person or the script.
     pub(super) fn typed(&mut self, line: &str, io: &mut Io<'_>) {
+        if self.errand.is_some() && !self.options.typed {
+            // A script's commands wait for each other, but whoever waits for a verdict does not wait for them.
+            match Desk::verdict(line) {
+                Some(yes) if self.verdict(yes, io) => {}
+                _ => self.later = Some(line.to_owned()),
+            }
+            return;
+        }
         match self.desk.line(line) {
             Step::Nothing => self.prompt(io),
             Step::Ask(prompt) => io.tell(Report::Prompt(prompt)),

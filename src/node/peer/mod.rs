@@ -89,6 +89,8 @@ pub struct Peer {
     desk: Desk,
     /// The command that is being carried out; the next one waits for it.
     errand: Option<Errand>,
+    /// A line that was read while a verdict was wanted, and is none.
+    later: Option<String>,
     /// What the server was asked, and why.
     asked: BTreeMap<u64, Why>,
     /// The file last searched.
@@ -154,6 +156,7 @@ impl Peer {
             visits: BTreeMap::new(),
             desk: Desk::default(),
             errand: None,
+            later: None,
             asked: BTreeMap::new(),
             searched: None,
             found_so_far: Vec::new(),
@@ -552,6 +555,11 @@ impl Node for Peer {
             }
             Event::Deadline => self.due(io),
         }
+        if self.errand.is_none()
+            && let Some(line) = self.later.take()
+        {
+            self.typed(&line, io);
+        }
         let wakes = [
             self.scanning.then_some(io.now),
             self.ending.map(|ending| ending.at),
@@ -568,7 +576,9 @@ impl Node for Peer {
     }
 
     fn is_ready(&self) -> bool {
-        self.ending.is_none() && (self.errand.is_none() || (self.options.typed && self.errand.as_ref().is_some_and(Errand::is_background)))
+        let background = self.options.typed && self.errand.as_ref().is_some_and(Errand::is_background);
+        let free = self.errand.is_none() || background || self.uploads.has_question();
+        self.ending.is_none() && self.later.is_none() && free
     }
 }
 

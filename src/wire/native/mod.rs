@@ -74,6 +74,12 @@ pub enum Said {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fatal(pub Refusal);
 
+/// True for a line that begins as both openings do.
+#[must_use]
+pub fn is_opening(line: &[u8]) -> bool {
+    line.starts_with(PREFIX)
+}
+
 /// Cuts the next line off `buffer`, without its end.
 ///
 /// # Errors
