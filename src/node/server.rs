@@ -132,23 +132,14 @@ impl Server {
         }
     }
 
+    /// Seed 000 §4a: receives and answers the requests of peers.
     fn answer(&mut self, id: LinkId, request: Request, io: &mut Io<'_>) -> Result<Reply, Refusal> {
         match request {
             Request::Ping => Ok(Reply::Pong),
             Request::Join(join) => self.join(id, join, io),
             Request::Update { files, remove } => self.update(id, &files, &remove),
             Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
-            Request::Search { name, cursor } => {
-                let from = self.asker(id, io);
-                log::debug!("{from} SEARCH {name}");
-                if cursor.is_none() {
-                    // Further pages of an answer are no new question.
-                    io.tell(Report::Asked { who: from, name: name.clone() });
-                }
-                let link_ip = io.link(id).map_or(from.ip(), |link| link.from.ip());
-                let Page { entries, cursor } = self.index.search(&name, cursor.as_deref(), |peer| may_see(link_ip, peer))?;
-                Ok(Reply::Found { holders: entries, cursor })
-            }
+            Request::Search { name, cursor } => self.search(id, name, cursor.as_deref(), io),
             Request::Peers { cursor } => {
                 let from = io.link(id).map(|link| link.from.ip());
                 let Page { entries, cursor } = self.index.peers(cursor.as_deref(), |peer| from.is_some_and(|from| may_see(from, peer)))?;
@@ -164,6 +155,20 @@ impl Server {
             }
             Request::Fetch(_) | Request::Cancel { .. } => Err(Refusal::unsupported()),
         }
+    }
+
+    /// Seed 000 §4c: SEARCH. An empty list, or who has the file of exactly this name.
+    fn search(&mut self, id: LinkId, name: FileName, cursor: Option<&str>, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+        let from = self.asker(id, io);
+        log::debug!("{from} SEARCH {name}");
+        let link_ip = io.link(id).map_or(from.ip(), |link| link.from.ip());
+        let page = self.index.search(&name, cursor, |peer| may_see(link_ip, peer));
+        if cursor.is_none() {
+            // Further pages of an answer are no new question.
+            io.tell(Report::Asked { who: from, name });
+        }
+        let Page { entries, cursor } = page?;
+        Ok(Reply::Found { holders: entries, cursor })
     }
 
     /// The address under which an asker is known: its own in the index, else that of its link.

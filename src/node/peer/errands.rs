@@ -114,7 +114,6 @@ impl Peer {
             }
             Command::GetFrom(name, from) => self.fetch(&name, VecDeque::from([from]), io),
             Command::Download(from) => match self.searched.clone() {
-                // Seed 000 §5f: DOWNLOAD of the file last searched.
                 Some(name) => self.fetch(&name, VecDeque::from([from]), io),
                 None => {
                     io.tell(Report::Failed(Failure::SearchFirst));
@@ -147,7 +146,7 @@ impl Peer {
         }
     }
 
-    /// A one-shot download from this source, or from whoever has it.
+    /// Seed 000 §5f: DOWNLOAD, from the first of these sources that answers.
     pub(super) fn fetch(&mut self, name: &FileName, sources: VecDeque<SocketAddr>, io: &mut Io<'_>) {
         let id = self.downloads.begin(name, sources, self.options.patience, io);
         self.errand = Some(Errand::Download(id));
@@ -188,7 +187,7 @@ impl Peer {
         io.listen(at);
     }
 
-    /// The server is there: sends what waited for it.
+    /// The server is there: sends what waited for it. Seed 000 §5d: SEARCH goes out here.
     pub(super) fn errand_server_is_here(&mut self, io: &mut Io<'_>) {
         if !self.home.is_open() {
             return;
@@ -200,7 +199,6 @@ impl Peer {
             }
             Some(Errand::Seek { name, sent, again }) if !*sent && again.is_none_or(|at| at <= io.now) => {
                 *sent = true;
-                // Seed 000 §5d: SEARCH.
                 Request::Search { name: name.clone(), cursor: None }
             }
             Some(Errand::Leave) => Request::Leave,

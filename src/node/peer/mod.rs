@@ -1,10 +1,11 @@
 //! A peer: it shares a folder, answers those who want files, asks the server, and downloads. The parent decides; [`home`], [`uploads`] and
-//! [`downloads`] do one thing each, [`desk`] turns lines into commands, `errands` carries them out.
+//! [`downloads`] do one thing each, [`desk`] turns lines into commands, `membership` keeps our place in the index, `errands` carries commands out.
 
 pub mod desk;
 pub mod downloads;
 mod errands;
 pub mod home;
+mod membership;
 pub mod uploads;
 mod visits;
 
@@ -18,19 +19,18 @@ use crate::library::{Library, Target};
 use crate::message::limits;
 use crate::message::name::FileName;
 use crate::message::reply::Holder;
-use crate::message::request::{FileEntry, Join, Request};
+use crate::message::request::{FileEntry, Request};
 use crate::node::io::Io;
 use crate::node::peer::desk::{Command, Desk};
 use crate::node::peer::downloads::{Downloads, Outcome, Patience};
 use crate::node::peer::errands::Errand;
-use crate::node::peer::home::{Home, Joining, Lost};
+use crate::node::peer::home::{Home, Joining};
 use crate::node::peer::uploads::{Accept, Uploads};
 use crate::node::peer::visits::Visit;
 use crate::node::report::{Failure, Prompt, Report, exit};
 use crate::node::{Cause, Event, LinkId, Node};
 use crate::session::answering::Terms;
 use crate::wire::Role;
-use crate::wire::native::Said;
 
 /// Opens a folder by its name.
 pub type OpenFolder = Box<dyn Fn(&str) -> Result<Rc<dyn Drive>, DriveError>>;
@@ -243,180 +243,6 @@ impl Peer {
         }
     }
 
-    /// Seed 000 §5b: JOIN. Its next part, when the server and the list of files are there.
-    fn send_join(&mut self, io: &mut Io<'_>) {
-        let (part, after) = match &self.home.joining {
-            Joining::Wanted if !self.scanning && self.home.is_open() => (0, None),
-            Joining::Sending { part, after } => (*part, after.clone()),
-            _ => return,
-        };
-        let Some(listening) = self.listening else { return };
-        let mut files = Vec::new();
-        let mut bytes = 0;
-        let mut more = false;
-        for file in self.library.files_after(after.as_ref()) {
-            bytes += file.name.len() * 2 + 40;
-            if files.len() == limits::JOIN_PART_FILES || bytes > limits::JOIN_PART_BYTES {
-                more = true;
-                break;
-            }
-            files.push(file);
-        }
-        let last = files.last().map(|file| file.name.clone()).or(after);
-        let (port, advertise) = self.advertised(listening);
-        let join = Join { port: Some(port), advertise, session: self.home.session, part, more, files };
-        if let Some(ask) = self.home.ask(&Request::Join(join), io) {
-            self.asked.insert(ask, Why::Join);
-            self.home.joining = Joining::Sending { part: part + 1, after: last };
-            // What arrived before this JOIN is in it.
-            if part == 0 {
-                self.news.clear();
-                self.telling = 0;
-            }
-        }
-    }
-
-    fn advertised(&self, listening: SocketAddr) -> (u16, Option<SocketAddr>) {
-        match self.options.advertise {
-            Some((ip, port)) => {
-                let port = port.unwrap_or(listening.port());
-                (port, Some(SocketAddr::new(ip, port)))
-            }
-            None if listening.ip().is_unspecified() => (listening.port(), None),
-            None => (listening.port(), Some(listening)),
-        }
-    }
-
-    /// Reads what the server said.
-    fn hear_home(&mut self, io: &mut Io<'_>) {
-        loop {
-            match self.home.next(io) {
-                Ok(None) => return,
-                Ok(Some(Said::Welcome(_))) => {
-                    if self.home.is_found_again()
-                        && let Some(server) = self.home.server()
-                    {
-                        io.tell(Report::ServerFound(server));
-                    }
-                    self.send_join(io);
-                    self.errand_server_is_here(io);
-                }
-                Ok(Some(Said::Reply(id, reply))) => match self.asked.remove(&id) {
-                    Some(Why::Join) => self.join_answered(&reply, io),
-                    Some(Why::Update) => self.update_answered(io),
-                    Some(Why::Leave) => self.left(io),
-                    Some(Why::Errand) => self.errand_answered(reply, io),
-                    None => {}
-                },
-                Ok(Some(Said::Refusal(id, refusal))) => {
-                    let why = id.and_then(|id| self.asked.remove(&id));
-                    self.home_refused(why, refusal, io);
-                }
-                Ok(Some(Said::Waiting(..) | Said::Novel)) => {}
-                Err(text) => {
-                    self.home.close(io);
-                    return self.home_lost(&Cause::Ours(text.clone()), Some(Failure::Protocol(text)), io);
-                }
-            }
-        }
-    }
-
-    fn home_refused(&mut self, why: Option<Why>, refusal: crate::message::refusal::Refusal, io: &mut Io<'_>) {
-        let retry = refusal.code.retry();
-        match why {
-            Some(Why::Join) => {
-                // Our own earlier link may still be held for alive: it will be found dead soon.
-                io.tell(Report::Failed(Failure::Refused(refusal.clone())));
-                self.home.joining = if retry { Joining::Wanted } else { Joining::Unwanted };
-                if self.options.once || !retry {
-                    return self.join_failed(&Failure::Refused(refusal), io);
-                }
-                self.home.close(io);
-                self.home.lost(io);
-                self.forget_asked();
-            }
-            Some(Why::Errand) => self.fail(&Failure::Refused(refusal), io),
-            Some(Why::Update) => self.update_answered(io),
-            Some(Why::Leave) => self.left(io),
-            None => log::warn!("the server says: {} ({})", refusal.text, refusal.code.word()),
-        }
-    }
-
-    fn join_failed(&mut self, failure: &Failure, io: &mut Io<'_>) {
-        match self.options.task {
-            Task::Serve { .. } => self.end(failure.code(), io),
-            _ => {
-                self.errand = None;
-                self.prompt(io);
-            }
-        }
-    }
-
-    /// The link on which these were asked is gone: nothing comes back, and what still waits for its answer asks again.
-    fn forget_asked(&mut self) {
-        self.asked.clear();
-        if let Some(Errand::Ask { sent, .. } | Errand::Seek { sent, .. }) = &mut self.errand {
-            *sent = false;
-        }
-    }
-
-    fn home_lost(&mut self, cause: &Cause, failure: Option<Failure>, io: &mut Io<'_>) {
-        self.forget_asked();
-        if self.ending.is_some() {
-            return;
-        }
-        let server = self.home.server();
-        let Lost::Resting(is_news) = self.home.lost(io) else { return };
-        if self.errand == Some(Errand::Telling) {
-            // The next JOIN tells it.
-            self.done(io);
-        }
-        let failure = failure.unwrap_or(Failure::NoServer(server));
-        let never_waits = self.options.once || (matches!(self.options.task, Task::Once(_)) && self.errand.as_ref().is_some_and(|e| !e.is_patient()));
-        if never_waits && self.errand.as_ref().is_none_or(Errand::needs_server) {
-            io.tell(Report::Failed(failure.clone()));
-            return self.end(failure.code(), io);
-        }
-        if matches!(self.home.joining, Joining::Unwanted) && self.errand.as_ref().is_none_or(|errand| !errand.needs_server()) {
-            // Nobody needs a server now; the next command that does will look for it.
-            return self.home.close(io);
-        }
-        if let Some(server) = self.home.server().filter(|_| is_news) {
-            io.tell(Report::ServerLost { server, why: in_words(cause) });
-        }
-        if self.options.typed && self.errand.as_ref().is_some_and(|errand| errand.needs_server() && *errand != Errand::Join) {
-            self.fail(&failure, io);
-        } else if self.options.typed && self.errand == Some(Errand::Join) {
-            self.done(io);
-        }
-    }
-
-    /// Tells the index what has arrived, if it is to know.
-    fn send_news(&mut self, io: &mut Io<'_>) {
-        if !matches!(self.home.joining, Joining::Joined(_)) || self.news.is_empty() || self.asked.values().any(|why| *why == Why::Update) {
-            return;
-        }
-        let files: Vec<FileEntry> = self.news.iter().take(limits::JOIN_PART_FILES).cloned().collect();
-        self.telling = files.len();
-        // Seed 000 §5c: UPDATE.
-        if let Some(ask) = self.home.ask(&Request::Update { files, remove: Vec::new() }, io) {
-            self.asked.insert(ask, Why::Update);
-        }
-    }
-
-    fn update_answered(&mut self, io: &mut Io<'_>) {
-        // What arrived since that UPDATE was sent is still to be told.
-        let told = std::mem::take(&mut self.telling).min(self.news.len());
-        self.news.drain(..told);
-        self.send_news(io);
-        if self.errand == Some(Errand::Quit) {
-            return self.try_quit(io);
-        }
-        if self.news.is_empty() && self.errand == Some(Errand::Telling) {
-            self.done(io);
-        }
-    }
-
     /// Seed 000 §5h: the file is in its folder; the index hears of it.
     fn downloaded(&mut self, id: u64, name: &FileName, outcome: Outcome, io: &mut Io<'_>) {
         match outcome {
@@ -459,15 +285,6 @@ impl Peer {
         }
         self.ending = Some(Ending { code, at: io.now });
         io.exit(code);
-    }
-
-    fn left(&mut self, io: &mut Io<'_>) {
-        if let Some(Ending { code, .. }) = self.ending {
-            return io.exit(code);
-        }
-        self.home.joining = Joining::Unwanted;
-        io.tell(Report::Left);
-        self.done(io);
     }
 
     fn closed(&mut self, id: LinkId, cause: &Cause, io: &mut Io<'_>) {
@@ -579,14 +396,5 @@ impl Node for Peer {
         let background = self.options.typed && self.errand.as_ref().is_some_and(Errand::is_background);
         let free = self.errand.is_none() || background || self.uploads.has_question();
         self.ending.is_none() && self.later.is_none() && free
-    }
-}
-
-/// Why a server was lost, for a person.
-fn in_words(cause: &Cause) -> String {
-    match cause {
-        Cause::Unreachable(text) | Cause::Ours(text) | Cause::Disk(text) => text.clone(),
-        Cause::Late => "no answer".into(),
-        Cause::Done | Cause::Theirs | Cause::SourceChanged => "link lost".into(),
     }
 }

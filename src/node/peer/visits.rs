@@ -77,6 +77,7 @@ impl Peer {
         self.release(tickets, io);
     }
 
+    /// Seed 000 §5a: receives and answers the requests of other peers.
     fn answer(&mut self, id: LinkId, ask: Option<u64>, request: Request, io: &mut Io<'_>) {
         let answer = match request {
             Request::Ping => Ok(Reply::Pong),

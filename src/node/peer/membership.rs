@@ -1,0 +1,207 @@
+//! Our place in the index: JOIN in parts, UPDATE with what has arrived, LEAVE, and what to do when the server says no or goes away.
+
+use std::net::SocketAddr;
+
+use crate::message::limits;
+use crate::message::refusal::Refusal;
+use crate::message::request::{FileEntry, Join, Request};
+use crate::node::Cause;
+use crate::node::io::Io;
+use crate::node::peer::errands::Errand;
+use crate::node::peer::home::{Joining, Lost};
+use crate::node::peer::{Ending, Peer, Task, Why};
+use crate::node::report::{Failure, Report};
+use crate::wire::native::Said;
+
+impl Peer {
+    /// Seed 000 §5b: JOIN. Its next part, when the server and the list of files are there.
+    pub(super) fn send_join(&mut self, io: &mut Io<'_>) {
+        let (part, after) = match &self.home.joining {
+            Joining::Wanted if !self.scanning && self.home.is_open() => (0, None),
+            Joining::Sending { part, after } => (*part, after.clone()),
+            _ => return,
+        };
+        let Some(listening) = self.listening else { return };
+        let mut files = Vec::new();
+        let mut bytes = 0;
+        let mut more = false;
+        for file in self.library.files_after(after.as_ref()) {
+            bytes += file.name.len() * 2 + 40;
+            if files.len() == limits::JOIN_PART_FILES || bytes > limits::JOIN_PART_BYTES {
+                more = true;
+                break;
+            }
+            files.push(file);
+        }
+        let last = files.last().map(|file| file.name.clone()).or(after);
+        let (port, advertise) = self.advertised(listening);
+        let join = Join { port: Some(port), advertise, session: self.home.session, part, more, files };
+        if let Some(ask) = self.home.ask(&Request::Join(join), io) {
+            self.asked.insert(ask, Why::Join);
+            self.home.joining = Joining::Sending { part: part + 1, after: last };
+            // What arrived before this JOIN is in it.
+            if part == 0 {
+                self.news.clear();
+                self.telling = 0;
+            }
+        }
+    }
+
+    pub(super) fn advertised(&self, listening: SocketAddr) -> (u16, Option<SocketAddr>) {
+        match self.options.advertise {
+            Some((ip, port)) => {
+                let port = port.unwrap_or(listening.port());
+                (port, Some(SocketAddr::new(ip, port)))
+            }
+            None if listening.ip().is_unspecified() => (listening.port(), None),
+            None => (listening.port(), Some(listening)),
+        }
+    }
+
+    /// Reads what the server said.
+    pub(super) fn hear_home(&mut self, io: &mut Io<'_>) {
+        loop {
+            match self.home.next(io) {
+                Ok(None) => return,
+                Ok(Some(Said::Welcome(_))) => {
+                    if self.home.is_found_again()
+                        && let Some(server) = self.home.server()
+                    {
+                        io.tell(Report::ServerFound(server));
+                    }
+                    self.send_join(io);
+                    self.errand_server_is_here(io);
+                }
+                Ok(Some(Said::Reply(id, reply))) => match self.asked.remove(&id) {
+                    Some(Why::Join) => self.join_answered(&reply, io),
+                    Some(Why::Update) => self.update_answered(io),
+                    Some(Why::Leave) => self.left(io),
+                    Some(Why::Errand) => self.errand_answered(reply, io),
+                    None => {}
+                },
+                Ok(Some(Said::Refusal(id, refusal))) => {
+                    let why = id.and_then(|id| self.asked.remove(&id));
+                    self.home_refused(why, refusal, io);
+                }
+                Ok(Some(Said::Waiting(..) | Said::Novel)) => {}
+                Err(text) => {
+                    self.home.close(io);
+                    return self.home_lost(&Cause::Ours(text.clone()), Some(Failure::Protocol(text)), io);
+                }
+            }
+        }
+    }
+
+    pub(super) fn home_refused(&mut self, why: Option<Why>, refusal: Refusal, io: &mut Io<'_>) {
+        let retry = refusal.code.retry();
+        match why {
+            Some(Why::Join) => {
+                // Our own earlier link may still be held for alive: it will be found dead soon.
+                io.tell(Report::Failed(Failure::Refused(refusal.clone())));
+                self.home.joining = if retry { Joining::Wanted } else { Joining::Unwanted };
+                if self.options.once || !retry {
+                    return self.join_failed(&Failure::Refused(refusal), io);
+                }
+                self.home.close(io);
+                self.home.lost(io);
+                self.forget_asked();
+            }
+            Some(Why::Errand) => self.fail(&Failure::Refused(refusal), io),
+            Some(Why::Update) => self.update_answered(io),
+            Some(Why::Leave) => self.left(io),
+            None => log::warn!("the server says: {} ({})", refusal.text, refusal.code.word()),
+        }
+    }
+
+    pub(super) fn join_failed(&mut self, failure: &Failure, io: &mut Io<'_>) {
+        match self.options.task {
+            Task::Serve { .. } => self.end(failure.code(), io),
+            _ => {
+                self.errand = None;
+                self.prompt(io);
+            }
+        }
+    }
+
+    /// The link on which these were asked is gone: nothing comes back, and what still waits for its answer asks again.
+    pub(super) fn forget_asked(&mut self) {
+        self.asked.clear();
+        if let Some(Errand::Ask { sent, .. } | Errand::Seek { sent, .. }) = &mut self.errand {
+            *sent = false;
+        }
+    }
+
+    pub(super) fn home_lost(&mut self, cause: &Cause, failure: Option<Failure>, io: &mut Io<'_>) {
+        self.forget_asked();
+        if self.ending.is_some() {
+            return;
+        }
+        let server = self.home.server();
+        let Lost::Resting(is_news) = self.home.lost(io) else { return };
+        if self.errand == Some(Errand::Telling) {
+            // The next JOIN tells it.
+            self.done(io);
+        }
+        let failure = failure.unwrap_or(Failure::NoServer(server));
+        let never_waits = self.options.once || (matches!(self.options.task, Task::Once(_)) && self.errand.as_ref().is_some_and(|e| !e.is_patient()));
+        if never_waits && self.errand.as_ref().is_none_or(Errand::needs_server) {
+            io.tell(Report::Failed(failure.clone()));
+            return self.end(failure.code(), io);
+        }
+        if matches!(self.home.joining, Joining::Unwanted) && self.errand.as_ref().is_none_or(|errand| !errand.needs_server()) {
+            // Nobody needs a server now; the next command that does will look for it.
+            return self.home.close(io);
+        }
+        if let Some(server) = self.home.server().filter(|_| is_news) {
+            io.tell(Report::ServerLost { server, why: in_words(cause) });
+        }
+        if self.options.typed && self.errand.as_ref().is_some_and(|errand| errand.needs_server() && *errand != Errand::Join) {
+            self.fail(&failure, io);
+        } else if self.options.typed && self.errand == Some(Errand::Join) {
+            self.done(io);
+        }
+    }
+
+    /// Seed 000 §5c: UPDATE. Tells the index what has arrived, if it is to know.
+    pub(super) fn send_news(&mut self, io: &mut Io<'_>) {
+        if !matches!(self.home.joining, Joining::Joined(_)) || self.news.is_empty() || self.asked.values().any(|why| *why == Why::Update) {
+            return;
+        }
+        let files: Vec<FileEntry> = self.news.iter().take(limits::JOIN_PART_FILES).cloned().collect();
+        self.telling = files.len();
+        if let Some(ask) = self.home.ask(&Request::Update { files, remove: Vec::new() }, io) {
+            self.asked.insert(ask, Why::Update);
+        }
+    }
+
+    pub(super) fn update_answered(&mut self, io: &mut Io<'_>) {
+        // What arrived since that UPDATE was sent is still to be told.
+        let told = std::mem::take(&mut self.telling).min(self.news.len());
+        self.news.drain(..told);
+        self.send_news(io);
+        if self.errand == Some(Errand::Quit) {
+            return self.try_quit(io);
+        }
+        if self.news.is_empty() && self.errand == Some(Errand::Telling) {
+            self.done(io);
+        }
+    }
+
+    pub(super) fn left(&mut self, io: &mut Io<'_>) {
+        if let Some(Ending { code, .. }) = self.ending {
+            return io.exit(code);
+        }
+        self.home.joining = Joining::Unwanted;
+        io.tell(Report::Left);
+        self.done(io);
+    }
+}
+
+/// Why a server was lost, for a person.
+fn in_words(cause: &Cause) -> String {
+    match cause {
+        Cause::Unreachable(text) | Cause::Ours(text) | Cause::Disk(text) => text.clone(),
+        Cause::Late => "no answer".into(),
+        Cause::Done | Cause::Theirs | Cause::SourceChanged => "link lost".into(),
+    }
+}
