@@ -236,7 +236,8 @@ impl Disk {
                 let mut data = node.data.borrow_mut();
                 let bytes = data.own();
                 for block in dirty {
-                    if self.dice.once_in(2) {
+                    // A block may have been cut off since it was written.
+                    if block * BLOCK < bytes.len() && self.dice.once_in(2) {
                         let (start, end) = (block * BLOCK, (block * BLOCK + BLOCK).min(bytes.len()));
                         for (byte, at) in bytes[start..end].iter_mut().zip(start..) {
                             *byte = lasting.get(at).copied().unwrap_or(0);

@@ -113,13 +113,15 @@ impl Downloads {
         self.bind = (!at.ip().is_unspecified()).then(|| at.ip());
     }
 
-    /// Begins a download from the first of `sources` that answers. One of the same name that rests makes way; one that is under way is joined.
+    /// Begins a download from the first of `sources` that answers. One of the same name that has lost its source makes way; one that is under way is joined.
     pub fn begin(&mut self, name: &FileName, sources: VecDeque<SocketAddr>, patience: Patience, io: &mut Io<'_>) -> u64 {
-        let running = self.all.iter().find(|(_, d)| d.name == *name).map(|(id, d)| (*id, matches!(d.stage, Stage::Resting { .. })));
+        let running = self.all.iter().find(|(_, download)| download.name == *name).map(|(id, download)| (*id, download.is_lost()));
         match running {
             Some((id, false)) => return id,
             Some((id, true)) => {
-                self.all.remove(&id);
+                if let Some(link) = self.all.remove(&id).and_then(|old| old.link()).and_then(|link| io.link(link)) {
+                    link.drop_now();
+                }
             }
             None => {}
         }
@@ -165,7 +167,7 @@ impl Downloads {
     /// True when it waits for a source that was lost.
     #[must_use]
     pub fn is_resting(&self, id: u64) -> bool {
-        self.all.get(&id).is_some_and(|download| matches!(download.stage, Stage::Resting { .. }))
+        self.all.get(&id).is_some_and(Download::is_lost)
     }
 
     /// How many are under way.
@@ -260,6 +262,15 @@ impl Download {
         match &self.stage {
             Stage::Connecting { link, .. } | Stage::Asking { link, .. } => Some(*link),
             Stage::Resting { .. } | Stage::Settling(_) | Stage::Over => None,
+        }
+    }
+
+    /// True while it only tries to find its source again, whether it rests or knocks.
+    fn is_lost(&self) -> bool {
+        match &self.stage {
+            Stage::Resting { .. } => true,
+            Stage::Connecting { .. } => self.stalled == Some(Stall::Source),
+            Stage::Asking { .. } | Stage::Settling(_) | Stage::Over => false,
         }
     }
 
