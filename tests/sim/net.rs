@@ -105,7 +105,7 @@ pub struct Side {
     here: VecDeque<Vec<u8>>,
     read_of_front: usize,
     in_way: usize,
-    window: usize,
+    pub window: usize,
     last_at: u64,
     /// The other side has seen our end.
     pub ended: bool,
