@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use crate::host::net::Stream;
 use crate::message::limits;
 use crate::node::io::{Link, Table};
 use crate::node::{Cause, LinkId};
@@ -27,6 +28,8 @@ pub struct Slot<S> {
     pub queued: bool,
     /// When a byte last moved.
     pub moved_at: Instant,
+    /// What the kernel had not delivered when that was last asked.
+    pub unsent: usize,
     /// What it counts for in the bytes of all unread heads.
     pub counted: usize,
     /// Since when its file's bytes are not in memory.
@@ -84,6 +87,7 @@ impl<S> Links<S> {
             ended: false,
             queued: false,
             moved_at: self.now,
+            unsent: 0,
             counted: 0,
             cold_since: None,
             armed: None,
@@ -196,6 +200,16 @@ impl<S> Links<S> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+}
+
+impl<S: Stream> Slot<S> {
+    /// True when the kernel has delivered bytes since this was last asked, and some still wait for it.
+    pub fn delivers(&mut self) -> bool {
+        let Stage::Live(stream) = &self.stage else { return false };
+        let unsent = stream.unsent();
+        let before = std::mem::replace(&mut self.unsent, unsent);
+        unsent > 0 && unsent != before && !self.link.outbox.is_empty()
     }
 }
 

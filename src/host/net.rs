@@ -11,6 +11,11 @@ use crate::node::report::Report;
 pub trait Stream: Read + RawWrite {
     /// Closes the sending half.
     fn end_writing(&mut self);
+
+    /// How many bytes that were written the other side does not have yet; 0 where that can't be known.
+    fn unsent(&self) -> usize {
+        0
+    }
 }
 
 /// Something that became ready.

@@ -214,6 +214,11 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         while let Some(id) = self.links.pop_due() {
             let Some(slot) = self.links.slot(id) else { continue };
             match slot.due_at() {
+                // On a slow way the kernel may deliver for minutes before it takes more from us: those bytes move, too.
+                Some(at) if at <= self.now && slot.delivers() => {
+                    slot.moved_at = self.now;
+                    self.links.arm(id);
+                }
                 Some(at) if at <= self.now => {
                     let cause = slot.why_due();
                     self.end(id, cause);

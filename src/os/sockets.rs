@@ -179,4 +179,11 @@ impl Stream for Tcp {
     fn end_writing(&mut self) {
         let _ = self.0.shutdown(Shutdown::Write);
     }
+
+    fn unsent(&self) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: the kernel writes one integer into ours.
+        let done = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+        if done == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
+    }
 }

@@ -55,8 +55,8 @@ impl Peer {
         let waits = !self.uploads.waiting_on(id).is_empty();
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         link.deadline = visit.answering.head_deadline(&link.inbox, now);
-        // Who waits for a person or a slot has nothing to say meanwhile; the wait has its own end.
-        link.silence = (!waits).then(|| visit.answering.silence());
+        // Who waits for a person or a slot, or takes a file, has nothing to say meanwhile; both have ends of their own.
+        link.silence = (!waits && visit.answering.sends() == 0).then(|| visit.answering.silence());
         if visit.answering.is_over() || (visit.ended && !waits && visit.answering.sends() == 0 && link.outbox.memory_waiting() <= limits::HIGH_WATER)
         {
             link.finish();
