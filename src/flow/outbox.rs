@@ -68,12 +68,6 @@ impl Outbox {
         self.file
     }
 
-    /// True when the next bytes come from a file.
-    #[must_use]
-    pub fn starts_with_file(&self) -> bool {
-        matches!(self.chunks.front(), Some(Chunk::File { .. }))
-    }
-
     /// Writes up to `budget` bytes to `to`; cold bytes of a file stop it unless `blocking`. Returns how many went out and why it came to its end.
     ///
     /// # Errors

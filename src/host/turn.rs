@@ -24,30 +24,30 @@ pub struct Speed {
 
 /// A node, plugged in.
 pub struct Host<N: Node, T: Net, C: Console> {
-    pub(super) node: N,
+    node: N,
     pub(super) net: T,
-    pub(super) console: C,
+    console: C,
     pub(super) links: Links<T::Stream>,
-    pub(super) most_links: usize,
+    most_links: usize,
     pub(super) up: Pace,
     pub(super) down: Pace,
     pub(super) now: Instant,
     pub(super) scratch: Box<[u8]>,
-    pub(super) ready: Vec<Ready>,
-    pub(super) actions: Vec<Action>,
+    ready: Vec<Ready>,
+    actions: Vec<Action>,
     /// Links that have ended in this turn.
     pub(super) gone: Vec<LinkId>,
     /// The port has, or may have, links to accept.
-    pub(super) accepting: bool,
+    accepting: bool,
     /// No accept before this: the system had no room for one more.
-    pub(super) accept_at: Option<Instant>,
-    pub(super) console_ready: bool,
+    accept_at: Option<Instant>,
+    console_ready: bool,
     /// The node took commands when it was last asked.
-    pub(super) was_ready: bool,
-    pub(super) console_pending: bool,
+    was_ready: bool,
+    console_pending: bool,
     pub(super) heads: usize,
-    pub(super) turns: Turns,
-    pub(super) code: Option<i32>,
+    turns: Turns,
+    code: Option<i32>,
 }
 
 /// How long to leave a port alone when the system has no room for one more link.
