@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use cardume::flow::ends::{RawWrite, Source};
-use cardume::library::drive::{Drive, DriveError, DriveFile, Found, Stands};
+use cardume::flow::ends::{RawWrite, Source, SourceRef};
+use cardume::library::drive::{Drive, DriveError, DriveFile, Found, Stamp, Stands};
 use cardume::library::{Opened, Target};
 use cardume::message::limits;
 use cardume::message::range::ByteRange;
@@ -264,8 +264,15 @@ fn peer() -> Peer {
 struct OneFile;
 
 impl Drive for OneFile {
-    fn list(&self) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
-        Ok(Box::new(std::iter::once(Ok(Found { name: NAME.into(), size: CONTENT.len() as u64 }))))
+    fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
+        Ok(Box::new(self.find(NAME).map(Ok).into_iter()))
+    }
+    fn find(&self, name: &str) -> Option<Found> {
+        let stamp = Stamp { device: 1, inode: 1, size: CONTENT.len() as u64, modified_ns: 0 };
+        (name == NAME).then(|| Found { name: NAME.into(), stamp, settled: true })
+    }
+    fn open_part(&self, _: &str) -> io::Result<SourceRef> {
+        Err(io::ErrorKind::NotFound.into())
     }
     fn open(&self, name: &str) -> io::Result<Opened> {
         if name != NAME {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use cardume::host::net::{self, Typed};
 use cardume::message::limits;
-use cardume::message::name::FileName;
+use cardume::message::relative::RelativeName;
 use cardume::node::lines::{self, Lang, Said};
 use cardume::node::report::{Report, Stall};
 use cardume::os::keyboard::{self, Keys, RawMode};
@@ -57,7 +57,7 @@ struct Screen {
     editor: Option<Editor>,
     raw: Option<RawMode>,
     prompt: String,
-    bars: BTreeMap<FileName, Bar>,
+    bars: BTreeMap<RelativeName, Bar>,
     /// What Tab knows besides the commands, latest last.
     words: VecDeque<String>,
     shown: usize,
@@ -317,7 +317,7 @@ impl Screen {
 
     fn rows(&self, lang: Lang) -> Vec<String> {
         let columns = keyboard::columns();
-        let row = |(name, bar): (&FileName, &Bar)| {
+        let row = |(name, bar): (&RelativeName, &Bar)| {
             let stalled = bar.stalled.as_ref().map(|why| lines::stalled(why, lang));
             let progress = Progress { name, done: bar.held, size: bar.size, rate: bar.meter.rate(), stalled: stalled.as_deref() };
             bar::line(&progress, columns, lines::remaining(lang))

@@ -27,6 +27,7 @@ pub fn objects(report: &Report) -> Vec<Value> {
                 Stall::Silence => ("silence", None),
                 Stall::Nobody => ("nobody", None),
                 Stall::Disk => ("disk", None),
+                Stall::Hashing => ("hashing", None),
             };
             vec![json!({"event": "stalled", "name": name.as_str(), "reason": reason, "place": place})]
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cardume::library::Target;
 use cardume::library::drive::{Drive, DriveError};
 use cardume::message::limits;
-use cardume::message::name::FileName;
+use cardume::message::relative::RelativeName;
 use cardume::node::peer::desk::Command;
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
@@ -139,8 +139,8 @@ fn output(file: &str) -> Result<(String, Target), Stop> {
     Ok((folder.to_owned(), Target::File(name.to_owned())))
 }
 
-fn name(text: &str) -> Result<FileName, Stop> {
-    FileName::new(text).map_err(|why| Stop::Failure(Failure::Name(text.to_owned(), why)))
+fn name(text: &str) -> Result<RelativeName, Stop> {
+    RelativeName::new(text).map_err(|why| Stop::Failure(Failure::Name(text.to_owned(), why)))
 }
 
 fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, Stop> {

@@ -13,11 +13,11 @@ use slab::Slab;
 
 use crate::index::names::{Holding, Names};
 use crate::message::limits;
-use crate::message::name::FileName;
 use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
-use crate::message::version::Session;
+use crate::message::version::{Root, Session};
 
 /// Which member: a slot that is used again only when everything of the one before is swept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +90,7 @@ impl Index {
         if let Some(holding) = self.names.find_holder(name, who.0, &member.files) {
             holding.size = file.size;
             holding.root = file.root;
+            holding.partial = file.partial;
             return Ok(false);
         }
         if member.files.len() >= limits::MEMBER_FILES {
@@ -98,13 +99,13 @@ impl Index {
         }
         let own = u32::try_from(member.files.len()).unwrap_or(u32::MAX);
         let member_slot = u32::try_from(who.0).unwrap_or(u32::MAX);
-        let place = self.names.add_holder(name, Holding { member: member_slot, own, size: file.size, root: file.root });
+        let place = self.names.add_holder(name, Holding { member: member_slot, own, size: file.size, root: file.root, partial: file.partial });
         member.files.push(Owned { name, place });
         Ok(true)
     }
 
     /// Drops a file; one that it does not have is no error.
-    pub fn remove(&mut self, who: MemberId, name: &FileName) {
+    pub fn remove(&mut self, who: MemberId, name: &RelativeName) {
         let Some(member) = self.members.get_mut(who.0) else { return };
         let Some(name) = self.names.find(name) else { return };
         if let Some(own) = self.names.own_place(name, who.0, &member.files) {
@@ -179,7 +180,7 @@ impl Index {
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn search(&mut self, name: &FileName, cursor: Option<&str>, seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
+    pub fn search(&mut self, name: &RelativeName, cursor: Option<&str>, seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
         let (start, skip) = match cursor {
             Some(text) => pages::pair(text)?,
             None => {
@@ -198,10 +199,18 @@ impl Index {
             let place = usize::try_from((start % count + step) % count).unwrap_or(0);
             let holding = &holdings[place];
             let Some(member) = self.members.get(holding.member as usize).filter(|member| member.visible && seen(member.address)) else { continue };
-            let file = FileEntry { name: name.clone(), size: holding.size, root: holding.root };
-            page.entries.push(Holder { peer: member.address, file, partial: false });
+            let file = FileEntry { name: name.clone(), size: holding.size, root: holding.root, partial: holding.partial };
+            page.entries.push(Holder { peer: member.address, file });
         }
         Ok(page)
+    }
+
+    /// Who has this content, under whatever name.
+    ///
+    /// # Errors
+    /// `bad_request` for a cursor that is not ours.
+    pub fn search_root(&mut self, _root: Root, _cursor: Option<&str>, _seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
+        Ok(Page { entries: Vec::new(), cursor: None })
     }
 
     /// Who is there, in the order in which they joined.
@@ -233,7 +242,7 @@ impl Index {
         let owned = self.members.get(who.0).map_or(&[][..], |member| &member.files);
         let file = |owned: &Owned| {
             let holding = &self.names.holders(owned.name)[owned.place as usize];
-            FileEntry { name: self.names.name(owned.name), size: holding.size, root: holding.root }
+            FileEntry { name: self.names.name(owned.name), size: holding.size, root: holding.root, partial: holding.partial }
         };
         pages::files(|start| owned.get(start..).unwrap_or_default().iter().map(file), cursor)
     }
@@ -269,12 +278,12 @@ impl Index {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> FileName {
-        FileName::new(text).unwrap()
+    fn name(text: &str) -> RelativeName {
+        RelativeName::new(text).unwrap()
     }
 
     fn file(text: &str, size: u64) -> FileEntry {
-        FileEntry { name: name(text), size, root: None }
+        FileEntry::new(name(text), size)
     }
 
     fn address(port: u16) -> SocketAddr {

@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use slab::Slab;
 
-use crate::message::name::FileName;
+use crate::message::relative::RelativeName;
 use crate::message::version::Root;
 
 /// One member's hold on one name.
@@ -17,10 +17,12 @@ pub struct Holding {
     pub size: u64,
     /// Its content, where known.
     pub root: Option<Root>,
+    /// Not all of it is there.
+    pub partial: bool,
 }
 
 struct Entry {
-    name: FileName,
+    name: RelativeName,
     hash: u64,
     holders: Vec<Holding>,
 }
@@ -45,7 +47,7 @@ impl Names {
     }
 
     /// The number of a name, which is new if need be.
-    pub fn intern(&mut self, name: &FileName) -> u32 {
+    pub fn intern(&mut self, name: &RelativeName) -> u32 {
         if let Some(id) = self.find(name) {
             return id;
         }
@@ -57,12 +59,12 @@ impl Names {
     }
 
     /// The number of a name that somebody holds.
-    pub fn find(&self, name: &FileName) -> Option<u32> {
+    pub fn find(&self, name: &RelativeName) -> Option<u32> {
         self.by_hash.find(hash(self.seed, name), |&id| self.entries[id as usize].name == *name).copied()
     }
 
     /// The name of a number.
-    pub fn name(&self, id: u32) -> FileName {
+    pub fn name(&self, id: u32) -> RelativeName {
         self.entries[id as usize].name.clone()
     }
 

@@ -7,16 +7,50 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
+use crate::flow::ends::SourceRef;
 use crate::library::Opened;
 use crate::message::range::ByteRange;
+use crate::message::version::Tag;
 
-/// An entry of the folder that is a regular file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its name; one that is not UTF-8 is never found.
-    pub name: String,
+/// What a disk says of a file without looking into it: as long as none of this changes, neither did its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp {
+    /// On which disk.
+    pub device: u64,
+    /// Which file there.
+    pub inode: u64,
     /// Its bytes.
     pub size: u64,
+    /// When it was last changed, in nanoseconds since 1970.
+    pub modified_ns: i128,
+}
+
+impl Stamp {
+    /// The version that others are told.
+    #[must_use]
+    pub fn tag(&self) -> Tag {
+        Tag::fold(self.size, self.modified_ns, self.inode)
+    }
+}
+
+/// A regular file below the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name, with the folders that lead to it; one that is not UTF-8 is never found.
+    pub name: String,
+    /// Its version.
+    pub stamp: Stamp,
+    /// Nobody is writing it, as far as can be known.
+    pub settled: bool,
+}
+
+/// Something that happened below the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This file is new, or changed, or gone: look at it again.
+    File(String),
+    /// More than could be remembered: look at everything again.
+    Everything,
 }
 
 /// What stands at a name.
@@ -32,17 +66,39 @@ pub enum Stands {
 
 /// A folder.
 pub trait Drive {
-    /// Its regular files, one by one.
+    /// Its regular files, one by one; `recursive`: those of its subfolders as well. Links are not followed.
     ///
     /// # Errors
     /// When the folder can't be read.
-    fn list(&self) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError>;
+    fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError>;
 
-    /// Opens a file to be sent. Links are not followed, and only regular files are opened.
+    /// One file that may be shared, as [`Drive::list`] would find it now.
+    fn find(&self, name: &str) -> Option<Found>;
+
+    /// Begins to remember what happens below the folder.
+    ///
+    /// # Errors
+    /// When the system can't.
+    fn watch(&self, _recursive: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// What has happened since this was last asked. Never waits.
+    fn changes(&self) -> Vec<Change> {
+        Vec::new()
+    }
+
+    /// Opens a file to be sent, by its name with the folders that lead to it. Links are not followed, and only regular files are opened.
     ///
     /// # Errors
     /// `NotFound` for all that is not such a file.
     fn open(&self, name: &str) -> io::Result<Opened>;
+
+    /// Opens a download under way to be sent: its bytes change while that goes on, and who sends them knows which are good.
+    ///
+    /// # Errors
+    /// `NotFound` for all that is not such a file.
+    fn open_part(&self, name: &str) -> io::Result<SourceRef>;
 
     /// What stands at a name, links not followed.
     ///
@@ -62,21 +118,13 @@ pub trait Drive {
     /// When the disk fails; the one before is still there.
     fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()>;
 
-    /// Writes over a small file with content of the same length; a reader in another run of the process sees one or the other.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    fn update_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        self.replace_small(name, content)
-    }
-
     /// Opens a file to write, and locks it; `create`: it must not be there yet.
     ///
     /// # Errors
     /// `AlreadyExists`, `NotFound`, or `WouldBlock` when another process has locked it.
     fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn DriveFile>>;
 
-    /// Opens a file to compare it with what comes.
+    /// Opens a file to look into it, by its name with the folders that lead to it.
     ///
     /// # Errors
     /// As [`Drive::open`].
@@ -111,6 +159,20 @@ pub trait DriveFile {
     /// # Errors
     /// When the disk fails.
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize>;
+
+    /// As [`DriveFile::read_at`], but `WouldBlock` where the disk would have to be waited for: it was asked to fetch the bytes.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        self.read_at(at, bytes)
+    }
+
+    /// Which version it is now.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn stamp(&self) -> io::Result<Stamp>;
 
     /// Makes room for `size` bytes, or fails while nothing is lost.
     ///

@@ -7,6 +7,7 @@ pub mod drive;
 pub mod part;
 pub mod plan;
 pub mod record;
+pub mod tree;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,8 +17,8 @@ use crate::flow::ends::{Sink, SourceRef};
 use crate::library::drive::{Drive, DriveError, Found};
 use crate::library::part::Part;
 use crate::library::record::Record;
-use crate::message::name::FileName;
 use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
 use crate::message::version::Tag;
 
@@ -45,7 +46,7 @@ pub enum Target {
 pub struct Library {
     drive: Rc<dyn Drive>,
     target: Target,
-    shared: BTreeMap<FileName, u64>,
+    shared: BTreeMap<RelativeName, u64>,
     scanning: Option<Box<dyn Iterator<Item = io::Result<Found>>>>,
 }
 
@@ -65,7 +66,7 @@ impl Library {
             Some(scanning) => scanning,
             None => {
                 self.shared.clear();
-                self.drive.list()?
+                self.drive.list(false)?
             }
         };
         for _ in 0..most {
@@ -80,9 +81,9 @@ impl Library {
     }
 
     fn note(&mut self, found: &Found) {
-        match FileName::new(&found.name) {
+        match RelativeName::new(&found.name) {
             Ok(name) if is_shared(&name) => {
-                self.shared.insert(name, found.size);
+                self.shared.insert(name, found.stamp.size);
             }
             Ok(_) => {}
             Err(why) => log::debug!("not shared: {:?}: a file name must not {why}", found.name),
@@ -91,14 +92,14 @@ impl Library {
 
     /// What is shared, in the order of names.
     pub fn files(&self) -> impl Iterator<Item = FileEntry> + '_ {
-        self.shared.iter().map(|(name, size)| FileEntry { name: name.clone(), size: *size, root: None })
+        self.shared.iter().map(|(name, size)| FileEntry::new(name.clone(), *size))
     }
 
     /// What is shared, from the name after this one on.
-    pub fn files_after(&self, after: Option<&FileName>) -> impl Iterator<Item = FileEntry> + '_ {
+    pub fn files_after(&self, after: Option<&RelativeName>) -> impl Iterator<Item = FileEntry> + '_ {
         use std::ops::Bound;
         let start = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.clone()));
-        self.shared.range((start, Bound::Unbounded)).map(|(name, size)| FileEntry { name: name.clone(), size: *size, root: None })
+        self.shared.range((start, Bound::Unbounded)).map(|(name, size)| FileEntry::new(name.clone(), *size))
     }
 
     /// How many files are shared.
@@ -114,7 +115,7 @@ impl Library {
     }
 
     /// Shares a file that has just arrived.
-    pub fn add(&mut self, name: &FileName, size: u64) {
+    pub fn add(&mut self, name: &RelativeName, size: u64) {
         if is_shared(name) {
             self.shared.insert(name.clone(), size);
         }
@@ -124,7 +125,7 @@ impl Library {
     ///
     /// # Errors
     /// `not_found` where there is none, `io` where the disk fails.
-    pub fn open(&self, name: &FileName) -> Result<Opened, Refusal> {
+    pub fn open(&self, name: &RelativeName) -> Result<Opened, Refusal> {
         let nothing = || Refusal::new(Code::NotFound, "no such file here");
         if !is_shared(name) {
             return Err(nothing());
@@ -141,10 +142,10 @@ impl Library {
 
     /// What an earlier download of `name` left behind.
     #[must_use]
-    pub fn recall(&self, name: &FileName) -> Option<Record> {
+    pub fn recall(&self, name: &RelativeName) -> Option<Record> {
         match &self.target {
             Target::Pipe(_) => None,
-            Target::Folder => part::recall(&*self.drive, name),
+            Target::Folder => part::recall(&*self.drive, &name.file()),
             Target::File(file) => part::recall(&*self.drive, file),
         }
     }
@@ -156,7 +157,7 @@ impl Library {
     pub fn begin(&self, wanted: &Record) -> Result<Part, DriveError> {
         match &self.target {
             Target::Pipe(sink) => Ok(Part::pipe(Rc::clone(sink), wanted.size)),
-            Target::Folder => Part::begin(&self.drive, wanted.name.as_str(), wanted),
+            Target::Folder => Part::begin(&self.drive, &wanted.name.file(), wanted),
             Target::File(file) => Part::begin(&self.drive, file, wanted),
         }
     }
@@ -169,6 +170,6 @@ impl Library {
 }
 
 /// Hidden files are a person's own affair, though their names are good.
-fn is_shared(name: &FileName) -> bool {
-    !name.starts_with('.')
+fn is_shared(name: &RelativeName) -> bool {
+    !name.is_hidden()
 }

@@ -304,7 +304,7 @@ impl OnDisk {
             return;
         }
         let text = Record { held, ..self.record.clone() }.write(&self.boot, self.synced.get().min(held));
-        match self.drive.update_small(&names(&self.name).1, &text) {
+        match self.drive.replace_small(&names(&self.name).1, &text) {
             Ok(()) => self.recorded.set(held),
             Err(error) => log::warn!("{}: the record could not be written: {error}", self.name),
         }

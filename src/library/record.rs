@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::name::FileName;
+use crate::message::relative::RelativeName;
 use crate::message::version::Tag;
 
 /// A record is a few hundred bytes; more is not ours.
@@ -19,7 +19,7 @@ const PADDED: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The file's name where it comes from.
-    pub name: FileName,
+    pub name: RelativeName,
     /// Its size.
     pub size: u64,
     /// Its version there.
@@ -71,7 +71,7 @@ impl Record {
         if shape.cardume != 1 || shape.written > shape.size || shape.synced > shape.written {
             return None;
         }
-        Some(Record { name: FileName::new(&shape.name).ok()?, size: shape.size, tag: Tag::parse(&shape.tag)?, from: shape.from, held })
+        Some(Record { name: RelativeName::new(&shape.name).ok()?, size: shape.size, tag: Tag::parse(&shape.tag)?, from: shape.from, held })
     }
 
     /// True when `other` is the same version of the same file from the same source, so that its bytes and ours fit together.
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn record() -> Record {
-        Record { name: FileName::new("a.mp4").unwrap(), size: 100, tag: Tag(7), from: "127.0.0.1:4000".parse().unwrap(), held: 60 }
+        Record { name: RelativeName::new("a.mp4").unwrap(), size: 100, tag: Tag(7), from: "127.0.0.1:4000".parse().unwrap(), held: 60 }
     }
 
     #[test]

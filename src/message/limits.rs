@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const LARGEST_INTEGER: u64 = (1 << 53) - 1;
 /// A file name, in bytes: what the usual file systems hold.
 pub const NAME_BYTES: usize = 255;
+/// The name of a shared file with the folders that lead to it, in bytes: a list of them still fits into a head.
+pub const RELATIVE_BYTES: usize = 1_024;
+/// Its parts: deeper trees are backups rather than shares.
+pub const RELATIVE_PARTS: usize = 16;
 
 /// A head before the opening was read, to a peer, or in any answer: some hundred files of a list.
 pub const HEAD_BYTES: usize = 64 << 10;
@@ -24,6 +28,12 @@ pub const SWEEP_FILES: usize = 4_000;
 
 /// A body: one piece, so that a change of mind or of file costs at most this much.
 pub const BODY_BYTES: u64 = 1 << 20;
+/// What is hashed, asked for and blamed as one: the same as a body, so that a wrong one costs one body.
+pub const PIECE_BYTES: u64 = BODY_BYTES;
+/// Pieces of a file that has a root: 4 TiB, whose list of pieces takes 128 MiB.
+pub const PIECES: u64 = 4 << 20;
+/// Runs of pieces in one HAVE: what a head holds.
+pub const HAVE_RUNS: usize = 2_000;
 /// Holders in one SEARCH answer: more sources than anybody can use at once.
 pub const HOLDERS: usize = 64;
 /// Entries in one PEERS or LS answer.

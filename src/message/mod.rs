@@ -6,6 +6,7 @@ pub mod limits;
 pub mod name;
 pub mod range;
 pub mod refusal;
+pub mod relative;
 pub mod reply;
 pub mod request;
 pub mod version;

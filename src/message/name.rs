@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::message::limits;
 
 /// Endings that are kept for downloads under way; a file with one of them is never shared, listed or fetched.
-pub const RESERVED_ENDINGS: [&str; 2] = [".part", ".part.json"];
+pub const RESERVED_ENDINGS: [&str; 2] = [".part", ".part.record"];
 
 /// A file name of 1 to 255 bytes of UTF-8 that is safe to open below a folder and safe to show to a person.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +33,8 @@ pub enum BadName {
     Direction,
     /// An ending of [`RESERVED_ENDINGS`].
     Reserved,
+    /// Too many folders, or too many bytes of them.
+    Deep,
 }
 
 impl FileName {
@@ -43,6 +45,11 @@ impl FileName {
     pub fn new(text: &str) -> Result<FileName, BadName> {
         check(text)?;
         Ok(FileName(Rc::from(text)))
+    }
+
+    /// A stand-in where no name can be.
+    pub(crate) fn nameless() -> FileName {
+        FileName(Rc::from("_"))
     }
 
     /// The name as text.
@@ -147,7 +154,8 @@ impl fmt::Display for BadName {
             BadName::Separator => "hold a path separator",
             BadName::Control => "hold a control character",
             BadName::Direction => "hold a character that turns the direction of text",
-            BadName::Reserved => "end in .part or .part.json",
+            BadName::Deep => "lead through more than 16 folders or 1024 bytes",
+            BadName::Reserved => "end in .part or .part.record",
         })
     }
 }
@@ -186,7 +194,7 @@ mod tests {
             ("gpj\u{202e}.exe", BadName::Direction),
             ("x\u{2066}", BadName::Direction),
             ("a.mp4.part", BadName::Reserved),
-            ("a.mp4.PART.json", BadName::Reserved),
+            ("a.mp4.PART.record", BadName::Reserved),
             (".part", BadName::Reserved),
         ];
         for (text, why) in cases {

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::message::name::FileName;
+use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
-use crate::message::version::{Session, Tag};
+use crate::message::version::{Root, Session, Tag};
 
 /// A peer that has a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +13,6 @@ pub struct Holder {
     pub peer: SocketAddr,
     /// What it has.
     pub file: FileEntry,
-    /// True when it does not have all of it yet.
-    pub partial: bool,
 }
 
 /// A peer and how many files it shares.
@@ -30,7 +28,7 @@ pub struct Present {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Of which file.
-    pub name: FileName,
+    pub name: RelativeName,
     /// The size of all of it.
     pub size: u64,
     /// Its version.
@@ -41,6 +39,45 @@ pub struct Piece {
     pub length: u64,
     /// Another piece follows.
     pub more: bool,
+}
+
+/// The head before a part of the list of a file's pieces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListPart {
+    /// Of which file.
+    pub name: RelativeName,
+    /// Its size.
+    pub size: u64,
+    /// Its version.
+    pub tag: Tag,
+    /// Its content, which the list must lead to.
+    pub root: Root,
+    /// Where in the list the body begins.
+    pub from: u64,
+    /// How long the body is.
+    pub length: u64,
+    /// Another part follows.
+    pub more: bool,
+}
+
+/// Some pieces in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The first one.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// Which pieces of a content somebody has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Have {
+    /// The content.
+    pub root: Root,
+    /// All of them, for good: nothing more will be said.
+    pub whole: bool,
+    /// These, besides those that were said before.
+    pub runs: Vec<Run>,
 }
 
 /// An answer.
@@ -93,6 +130,10 @@ pub enum Reply {
     Pong,
     /// A body follows.
     Piece(Piece),
+    /// A part of the list of pieces follows.
+    Pieces(ListPart),
+    /// Which pieces are there.
+    Have(Have),
     /// What was left of the FETCH is dropped.
     CancelOk,
 }
@@ -107,4 +148,6 @@ pub enum Waiting {
         /// The place in the queue.
         place: u64,
     },
+    /// The file is being hashed, before others.
+    Hashing,
 }

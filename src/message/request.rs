@@ -2,18 +2,37 @@
 
 use std::net::SocketAddr;
 
-use crate::message::name::FileName;
+use crate::message::relative::RelativeName;
 use crate::message::version::{Root, Session, Tag};
 
 /// A file as the index knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
     /// Its name.
-    pub name: FileName,
+    pub name: RelativeName,
     /// Its bytes.
     pub size: u64,
     /// Its content, where that is known.
     pub root: Option<Root>,
+    /// Not all of it is there yet.
+    pub partial: bool,
+}
+
+impl FileEntry {
+    /// A whole file whose content is not known.
+    #[must_use]
+    pub fn new(name: RelativeName, size: u64) -> FileEntry {
+        FileEntry { name, size, root: None, partial: false }
+    }
+}
+
+/// Which file is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The one of exactly this name.
+    Name(RelativeName),
+    /// One with this content, whatever its name.
+    Root(Root),
 }
 
 /// One part of a peer's entry into the index.
@@ -37,7 +56,7 @@ pub struct Join {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
     /// Of which file.
-    pub name: FileName,
+    pub wanted: Wanted,
     /// The first byte wanted.
     pub from: u64,
     /// How many; `None`: to the end.
@@ -56,14 +75,14 @@ pub enum Request {
         /// New or changed files.
         files: Vec<FileEntry>,
         /// Names that are gone.
-        remove: Vec<FileName>,
+        remove: Vec<RelativeName>,
     },
     /// Leave the index.
     Leave,
-    /// Who has the file of this exact name?
+    /// Who has the file of this exact name, or of this content?
     Search {
-        /// The name.
-        name: FileName,
+        /// The name or the content.
+        wanted: Wanted,
         /// Where the last answer ended.
         cursor: Option<String>,
     },
@@ -83,6 +102,13 @@ pub enum Request {
     Ping,
     /// Bytes of a file, please.
     Fetch(Fetch),
+    /// The list of a file's pieces, please; its range counts bytes of that list.
+    Pieces(Fetch),
+    /// Which pieces of this content are there, now and from now on?
+    Have {
+        /// The content.
+        root: Root,
+    },
     /// No more of that FETCH.
     Cancel {
         /// Its id.

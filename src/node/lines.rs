@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::message::name::{BadName, FileName, printable};
+use crate::message::name::{BadName, printable};
+use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
 use crate::node::report::{Failure, Prompt, Report, Stall};
 
@@ -40,7 +41,7 @@ pub fn joined(who: SocketAddr, names: &str) -> String {
 
 /// `Peer IP:PORTA solicitou arquivo a.mp4`.
 #[must_use]
-pub fn asked(who: SocketAddr, name: &FileName) -> String {
+pub fn asked(who: SocketAddr, name: &RelativeName) -> String {
     format!("Peer {who} solicitou arquivo {name}")
 }
 
@@ -61,7 +62,7 @@ pub fn found(holders: &[Holder]) -> String {
 
 /// `Arquivo a.mp4 baixado com sucesso na pasta PASTA`.
 #[must_use]
-pub fn saved(name: &FileName, folder: &str) -> String {
+pub fn saved(name: &RelativeName, folder: &str) -> String {
     format!("Arquivo {name} baixado com sucesso na pasta {folder}")
 }
 
@@ -169,6 +170,9 @@ pub fn stalled(why: &Stall, lang: Lang) -> String {
         (Stall::Nobody, Pt) => "ninguém tem ainda, espero".into(),
         (Stall::Nobody, Es) => "nadie lo tiene todavía, espero".into(),
         (Stall::Nobody, En) => "nobody has it yet, waiting".into(),
+        (Stall::Hashing, Pt) => "o dono ainda calcula o hash do arquivo".into(),
+        (Stall::Hashing, Es) => "el dueño todavía calcula el hash del archivo".into(),
+        (Stall::Hashing, En) => "its owner is still hashing the file".into(),
         (Stall::Disk, Pt) => "espera o disco".into(),
         (Stall::Disk, Es) => "espera el disco".into(),
         (Stall::Disk, En) => "waiting for the disk".into(),
@@ -276,9 +280,12 @@ fn bad_name(why: BadName, lang: Lang) -> &'static str {
         (BadName::Control | BadName::Direction, Pt) => "o nome de um arquivo não pode conter caracteres de controle",
         (BadName::Control | BadName::Direction, Es) => "el nombre de un archivo no puede contener caracteres de control",
         (BadName::Control | BadName::Direction, En) => "a file name must not hold control characters",
-        (BadName::Reserved, Pt) => "nomes que terminam em .part ou .part.json são reservados",
-        (BadName::Reserved, Es) => "los nombres que terminan en .part o .part.json están reservados",
-        (BadName::Reserved, En) => "names that end in .part or .part.json are reserved",
+        (BadName::Deep, Pt) => "o nome passa por pastas demais (16) ou é longo demais (1024 bytes)",
+        (BadName::Deep, Es) => "el nombre pasa por demasiadas carpetas (16) o es demasiado largo (1024 bytes)",
+        (BadName::Deep, En) => "the name leads through too many folders (16) or is too long (1024 bytes)",
+        (BadName::Reserved, Pt) => "nomes que terminam em .part ou .part.record são reservados",
+        (BadName::Reserved, Es) => "los nombres que terminan en .part o .part.record están reservados",
+        (BadName::Reserved, En) => "names that end in .part or .part.record are reserved",
     }
 }
 
@@ -353,8 +360,8 @@ mod tests {
     use super::*;
     use crate::message::request::FileEntry;
 
-    fn name() -> FileName {
-        FileName::new("aula1.mp4").unwrap()
+    fn name() -> RelativeName {
+        RelativeName::new("aula1.mp4").unwrap()
     }
 
     #[test]
@@ -363,8 +370,8 @@ mod tests {
         assert_eq!(joined(who, " aula1.mp4 aula2.mp4"), "Peer 127.0.0.1:8776 adicionado com arquivos aula1.mp4 aula2.mp4");
         assert_eq!(asked(who, &name()), "Peer 127.0.0.1:8776 solicitou arquivo aula1.mp4");
         assert_eq!(i_am(who, " aula1.mp4 aula2.mp4"), "Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula2.mp4");
-        let file = FileEntry { name: name(), size: 1, root: None };
-        let holder = Holder { peer: who, file, partial: false };
+        let file = FileEntry::new(name(), 1);
+        let holder = Holder { peer: who, file };
         assert_eq!(found(&[holder.clone(), holder]), "peers com arquivo solicitado: 127.0.0.1:8776 127.0.0.1:8776");
         assert_eq!(found(&[]), "peers com arquivo solicitado:");
         assert_eq!(saved(&name(), "./pasta/"), "Arquivo aula1.mp4 baixado com sucesso na pasta ./pasta/");

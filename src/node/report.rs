@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::message::name::{BadName, FileName};
+use crate::message::name::BadName;
 use crate::message::refusal::Refusal;
+use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
 
@@ -46,6 +47,8 @@ pub enum Stall {
     Nobody,
     /// The disk has to catch up.
     Disk,
+    /// The owner is still hashing the file.
+    Hashing,
 }
 
 /// Why a command came to nothing.
@@ -60,9 +63,9 @@ pub enum Failure {
     /// The other side says no.
     Refused(Refusal),
     /// Nobody has it.
-    NotFound(FileName),
+    NotFound(RelativeName),
     /// No source can be reached.
-    NoSource(FileName),
+    NoSource(RelativeName),
     /// The other side does not speak the protocol.
     Protocol(String),
     /// Our disk, in the words of its error.
@@ -139,7 +142,7 @@ pub enum Report {
         /// By whom.
         who: SocketAddr,
         /// For what.
-        name: FileName,
+        name: RelativeName,
     },
     /// A port is open.
     Listening(SocketAddr),
@@ -160,7 +163,7 @@ pub enum Report {
     /// An answer to SEARCH.
     Found {
         /// What was searched.
-        name: FileName,
+        name: RelativeName,
         /// Who has it.
         holders: Vec<Holder>,
     },
@@ -178,7 +181,7 @@ pub enum Report {
     /// A download has begun, or goes on.
     Begun {
         /// Which file.
-        name: FileName,
+        name: RelativeName,
         /// From whom.
         from: SocketAddr,
         /// How many bytes are there already.
@@ -189,7 +192,7 @@ pub enum Report {
     /// How far a download is.
     Progress {
         /// Which file.
-        name: FileName,
+        name: RelativeName,
         /// How many bytes are there.
         held: u64,
         /// Of how many.
@@ -198,14 +201,14 @@ pub enum Report {
     /// A download waits.
     Stalled {
         /// Which file.
-        name: FileName,
+        name: RelativeName,
         /// For what.
         why: Stall,
     },
     /// A download is done.
     Saved {
         /// Which file.
-        name: FileName,
+        name: RelativeName,
         /// Into which folder, as it was given.
         folder: String,
         /// Its bytes.
@@ -216,10 +219,10 @@ pub enum Report {
     /// The same file was there already.
     Same {
         /// Which file.
-        name: FileName,
+        name: RelativeName,
     },
     /// The file at the source is another one now; the download begins anew.
-    Restarted(FileName),
+    Restarted(RelativeName),
     /// A command, or a download, came to nothing.
     Failed(Failure),
     /// The server is away; it will be tried again.
@@ -236,10 +239,10 @@ pub enum Report {
         /// Who asks.
         who: SocketAddr,
         /// For what.
-        name: FileName,
+        name: RelativeName,
     },
     /// Too late to answer the question for `name`.
-    ConsentExpired(FileName),
+    ConsentExpired(RelativeName),
     /// Something is asked of the person.
     Prompt(Prompt),
     /// The list of commands.

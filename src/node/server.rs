@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::index::{Index, MemberId, Page};
 use crate::message::limits;
-use crate::message::name::FileName;
 use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
 use crate::message::reply::Reply;
-use crate::message::request::{FileEntry, Join, Request};
+use crate::message::request::{FileEntry, Join, Request, Wanted};
 use crate::message::version::Session;
 use crate::node::io::Io;
 use crate::node::report::{Report, exit};
@@ -139,7 +139,7 @@ impl Server {
             Request::Join(join) => self.join(id, join, io),
             Request::Update { files, remove } => self.update(id, &files, &remove),
             Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
-            Request::Search { name, cursor } => self.search(id, name, cursor.as_deref(), io),
+            Request::Search { wanted, cursor } => self.search(id, &wanted, cursor.as_deref(), io),
             Request::Peers { cursor } => {
                 let from = io.link(id).map(|link| link.from.ip());
                 let Page { entries, cursor } = self.index.peers(cursor.as_deref(), |peer| from.is_some_and(|from| may_see(from, peer)))?;
@@ -153,19 +153,23 @@ impl Server {
                 let Page { entries, cursor } = self.index.files(who, cursor.as_deref())?;
                 Ok(Reply::Files { peer, files: entries, cursor })
             }
-            Request::Fetch(_) | Request::Cancel { .. } => Err(Refusal::unsupported()),
+            Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Cancel { .. } => Err(Refusal::unsupported()),
         }
     }
 
     /// Seed 000 §4c: SEARCH. An empty list, or who has the file of exactly this name.
-    fn search(&mut self, id: LinkId, name: FileName, cursor: Option<&str>, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+    fn search(&mut self, id: LinkId, wanted: &Wanted, cursor: Option<&str>, io: &mut Io<'_>) -> Result<Reply, Refusal> {
         let from = self.asker(id, io);
-        log::debug!("{from} SEARCH {name}");
+        log::debug!("{from} SEARCH {wanted:?}");
         let link_ip = io.link(id).map_or(from.ip(), |link| link.from.ip());
-        let page = self.index.search(&name, cursor, |peer| may_see(link_ip, peer));
-        if cursor.is_none() {
+        let seen = |peer| may_see(link_ip, peer);
+        let page = match wanted {
+            Wanted::Name(name) => self.index.search(name, cursor, seen),
+            Wanted::Root(root) => self.index.search_root(*root, cursor, seen),
+        };
+        if let (None, Wanted::Name(name)) = (cursor, wanted) {
             // Further pages of an answer are no new question.
-            io.tell(Report::Asked { who: from, name });
+            io.tell(Report::Asked { who: from, name: name.clone() });
         }
         let Page { entries, cursor } = page?;
         Ok(Reply::Found { holders: entries, cursor })
@@ -297,7 +301,7 @@ impl Server {
     }
 
     /// Seed 000 §4d: UPDATE.
-    fn update(&mut self, id: LinkId, files: &[FileEntry], remove: &[FileName]) -> Result<Reply, Refusal> {
+    fn update(&mut self, id: LinkId, files: &[FileEntry], remove: &[RelativeName]) -> Result<Reply, Refusal> {
         let Some(Visit { stage: Stage::Member { who, .. }, .. }) = self.visits.get(&id) else { return Err(not_joined()) };
         for name in remove {
             self.index.remove(*who, name);

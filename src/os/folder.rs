@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
 
 use rustix::fs::{
@@ -16,7 +15,7 @@ use crate::flow::ends::SourceRef;
 use crate::library::Opened;
 use crate::library::drive::{Drive, DriveError, DriveFile, Found, Stands};
 use crate::os::mapped::Mapped;
-use crate::os::part_file::{Allocate, PartFile};
+use crate::os::part_file::{Allocate, PartFile, stamp};
 
 /// An open folder.
 pub struct Folder {
@@ -49,7 +48,7 @@ impl Folder {
 }
 
 impl Drive for Folder {
-    fn list(&self) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
+    fn list(&self, _recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
         let dir = Rc::clone(&self.dir);
         let entries = Dir::read_from(&dir).map_err(io::Error::from)?;
         let found = move |entry: Result<rustix::fs::DirEntry, Errno>| -> Option<io::Result<Found>> {
@@ -67,9 +66,15 @@ impl Drive for Folder {
             // Whatever vanishes between the two looks is no longer there.
             let stat = statat(&dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
             let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-            is_file.then(|| Ok(Found { name, size: u64::try_from(stat.st_size).unwrap_or(0) }))
+            is_file.then(|| Ok(Found { name, stamp: stamp(&stat), settled: true }))
         };
         Ok(Box::new(entries.filter_map(found)))
+    }
+
+    fn find(&self, name: &str) -> Option<Found> {
+        let stat = statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        is_file.then(|| Found { name: name.to_owned(), stamp: stamp(&stat), settled: true })
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {
@@ -86,6 +91,14 @@ impl Drive for Folder {
         let mapped = Mapped::new(file)?;
         let (size, tag) = (mapped.size(), mapped.tag());
         Ok(Opened { source: Rc::new(mapped) as SourceRef, size, tag })
+    }
+
+    fn open_part(&self, name: &str) -> io::Result<SourceRef> {
+        let (file, stat) = self.open_at(name, OFlags::RDONLY)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Rc::new(Mapped::growing(file)?))
     }
 
     fn look(&self, name: &str) -> io::Result<Stands> {
@@ -119,18 +132,6 @@ impl Drive for Folder {
             let _ = unlinkat(&self.dir, &fresh, AtFlags::empty());
         }
         written
-    }
-
-    fn update_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        // Replacing a file by rename makes some file systems write it out at once, which costs milliseconds; a page is written over in one go.
-        let (file, stat) = self.open_at(name, OFlags::WRONLY)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        if u64::try_from(stat.st_size).ok() != Some(content.len() as u64) {
-            return self.replace_small(name, content);
-        }
-        File::from(file).write_all_at(content, 0)
     }
 
     fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn DriveFile>> {

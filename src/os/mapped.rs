@@ -18,6 +18,7 @@ use crate::flow::ends::{RawWrite, Source};
 use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::version::Tag;
+use crate::os::part_file::stamp;
 
 /// A page, in bytes; larger ones are multiples of it.
 const PAGE: u64 = 4_096;
@@ -29,6 +30,8 @@ pub struct Mapped {
     file: File,
     size: u64,
     tag: Tag,
+    /// It is being written: only its size must stay.
+    grows: bool,
     window: RefCell<Option<Window>>,
     /// Some of it was not in memory when it was wanted: from then on the disk is watched.
     was_cold: Cell<bool>,
@@ -49,10 +52,23 @@ impl Mapped {
     /// # Errors
     /// When the system fails.
     pub fn new(file: OwnedFd) -> io::Result<Mapped> {
+        Mapped::begin(file, false)
+    }
+
+    /// Opens a file that is still being written, whose bytes are judged by somebody else.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn growing(file: OwnedFd) -> io::Result<Mapped> {
+        Mapped::begin(file, true)
+    }
+
+    fn begin(file: OwnedFd, grows: bool) -> io::Result<Mapped> {
         let file = File::from(file);
-        let (size, tag) = version(&file)?;
+        let now = stamp(&fstat(&file)?);
+        let (size, tag) = (now.size, now.tag());
         let (window, was_cold) = (RefCell::new(None), Cell::new(false));
-        Ok(Mapped { file, size, tag, window, was_cold, asked_to: Cell::new(0), asked_at: Cell::new(None) })
+        Ok(Mapped { file, size, tag, grows, window, was_cold, asked_to: Cell::new(0), asked_at: Cell::new(None) })
     }
 
     /// Its bytes.
@@ -172,14 +188,9 @@ impl Source for Mapped {
     }
 
     fn is_same(&self) -> bool {
-        version(&self.file).is_ok_and(|now| now == (self.size, self.tag))
+        fstat(&self.file).is_ok_and(|stat| {
+            let now = stamp(&stat);
+            now.size == self.size && (self.grows || now.tag() == self.tag)
+        })
     }
-}
-
-/// Size and tag of an open file.
-fn version(file: &File) -> io::Result<(u64, Tag)> {
-    let stat = fstat(file)?;
-    let size = u64::try_from(stat.st_size).unwrap_or(0);
-    let modified = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
-    Ok((size, Tag::fold(size, modified, stat.st_ino)))
 }

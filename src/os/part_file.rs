@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 
-use rustix::fs::{FallocateFlags, fallocate, fstat, fstatvfs, ftruncate};
+use rustix::fs::{FallocateFlags, Stat, fallocate, fstat, fstatvfs, ftruncate};
 use rustix::io::Errno;
 
-use crate::library::drive::DriveFile;
+use crate::library::drive::{DriveFile, Stamp};
 use crate::message::range::ByteRange;
 
 /// Number of `cachestat(2)`, the same on every architecture since Linux 6.5.
@@ -40,6 +40,17 @@ impl PartFile {
     }
 }
 
+/// What a disk says of a file.
+#[must_use]
+pub fn stamp(stat: &Stat) -> Stamp {
+    Stamp {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+    }
+}
+
 impl DriveFile for PartFile {
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, at)
@@ -56,6 +67,10 @@ impl DriveFile for PartFile {
             }
         }
         Ok(have)
+    }
+
+    fn stamp(&self) -> io::Result<Stamp> {
+        Ok(stamp(&fstat(&self.file)?))
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {

@@ -15,9 +15,9 @@ use crate::flow::inbox::Inbox;
 use crate::flow::outbox::Outbox;
 use crate::library::Opened;
 use crate::message::limits;
-use crate::message::name::FileName;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
 use crate::message::reply::{Reply, Waiting};
 use crate::message::request::Request;
 use crate::session::sending::{Sending, Sent};
@@ -173,7 +173,7 @@ impl Answering {
     }
 
     /// Begins to send a file; its bytes go out as [`Answering::feed`] is called. `range` is what a piecewise dialect asked for.
-    pub fn send(&mut self, ticket: u64, id: Option<u64>, name: &FileName, opened: Opened, range: ByteRange, outbox: &mut Outbox) {
+    pub fn send(&mut self, ticket: u64, id: Option<u64>, name: &RelativeName, opened: Opened, range: ByteRange, outbox: &mut Outbox) {
         let State::Open { dialect, .. } = &mut self.state else { return };
         let Opened { source, size, tag } = opened;
         let sending = match outbox.memory().with(|out| dialect.begin(name, size, tag, out)) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::flow::inbox::Inbox;
 use crate::flow::outbox::Outbox;
 use crate::message::limits;
-use crate::message::reply::Reply;
+use crate::message::reply::{ListPart, Piece, Reply};
 use crate::message::request::Request;
 use crate::wire::native::{self, Hello, Said, Welcome, answers, writing};
 use crate::wire::{Decoded, Role};
@@ -68,7 +68,7 @@ impl Asking {
                 });
             }
             Said::Welcome(welcome) => self.welcome = Some(welcome.clone()),
-            Said::Refusal(None, _) | Said::Novel => {}
+            Said::Refusal(None, _) | Said::Novel | Said::Have(_) => {}
             _ if self.welcome.is_none() => return Err("an answer before the opening".into()),
             Said::Waiting(id, _) => {
                 if let Some(until) = self.open.get_mut(id) {
@@ -86,7 +86,7 @@ impl Asking {
 
     fn close_unless_more(&mut self, id: u64, reply: &Reply, now: Instant) {
         match reply {
-            Reply::Piece(piece) if piece.more => {
+            Reply::Piece(Piece { more: true, .. }) | Reply::Pieces(ListPart { more: true, .. }) => {
                 self.open.insert(id, now + limits::ANSWER * 4);
             }
             _ => {

@@ -3,9 +3,9 @@
 use crate::flow::ends::SourceRef;
 use crate::flow::outbox::Outbox;
 use crate::message::limits;
-use crate::message::name::FileName;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
 use crate::message::reply::Piece;
 use crate::message::version::Tag;
 use crate::wire::dialect::Dialect;
@@ -23,7 +23,7 @@ enum Shape {
 
 struct Pieces {
     id: Option<u64>,
-    name: FileName,
+    name: RelativeName,
     source: SourceRef,
     size: u64,
     tag: Tag,
@@ -42,7 +42,7 @@ pub enum Sent {
 
 impl Sending {
     /// An upload in pieces.
-    pub fn pieces(ticket: u64, id: Option<u64>, name: FileName, source: SourceRef, size: u64, tag: Tag, left: ByteRange) -> Sending {
+    pub fn pieces(ticket: u64, id: Option<u64>, name: RelativeName, source: SourceRef, size: u64, tag: Tag, left: ByteRange) -> Sending {
         Sending { ticket, shape: Shape::Pieces(Box::new(Pieces { id, name, source, size, tag, left, begun: false })) }
     }
 

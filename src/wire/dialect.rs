@@ -3,9 +3,9 @@
 //! A new dialect is a file beside this one, a variant and its lines below.
 
 use crate::message::limits;
-use crate::message::name::FileName;
 use crate::message::range::ByteRange;
 use crate::message::refusal::Refusal;
+use crate::message::relative::RelativeName;
 use crate::message::reply::{Piece, Reply, Waiting};
 use crate::message::request::Request;
 use crate::message::version::Tag;
@@ -134,7 +134,7 @@ impl Dialect {
     }
 
     /// Settles how a file that may be sent goes out.
-    pub fn begin(&mut self, name: &FileName, size: u64, tag: Tag, out: &mut Vec<u8>) -> Delivery {
+    pub fn begin(&mut self, name: &RelativeName, size: u64, tag: Tag, out: &mut Vec<u8>) -> Delivery {
         match self {
             Dialect::Native(_) => Delivery::Pieces,
             Dialect::Http(http) => match http.begin(name, size, tag, out) {

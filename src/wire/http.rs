@@ -6,11 +6,11 @@
 use std::fmt::Write as _;
 
 use crate::message::limits;
-use crate::message::name::FileName;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
 use crate::message::reply::Reply;
-use crate::message::request::{Fetch, Request};
+use crate::message::request::{Fetch, Request, Wanted};
 use crate::message::version::Tag;
 use crate::wire::{Decoded, Role, media};
 
@@ -135,15 +135,15 @@ impl Http {
             }
             (Role::Peer, _) => {
                 let name = percent_decoded(path.strip_prefix("/files/")?)?;
-                let name = FileName::new(&name).ok()?;
-                Some(Request::Fetch(Fetch { name, from: 0, length: None, tag: None }))
+                let name = RelativeName::new(&name).ok()?;
+                Some(Request::Fetch(Fetch { wanted: Wanted::Name(name), from: 0, length: None, tag: None }))
             }
             (Role::Server, _) => None,
         }
     }
 
     /// Writes the head for a file that may be sent, and says which of its bytes follow.
-    pub fn begin(&mut self, name: &FileName, size: u64, tag: Tag, out: &mut Vec<u8>) -> Begin {
+    pub fn begin(&mut self, name: &RelativeName, size: u64, tag: Tag, out: &mut Vec<u8>) -> Begin {
         let asked = self.take();
         let etag = format!("\"{tag}\"");
         if asked.if_none_match.as_deref().is_some_and(|list| matches_etag(list, &etag)) {
@@ -317,7 +317,8 @@ mod tests {
         let mut out = Vec::new();
         let read = http.read(request.as_bytes(), &mut out).expect("HTTP");
         let Decoded::Whole { item: Some(Request::Fetch(fetch)), .. } = read else { panic!("a fetch: {read:?}") };
-        let begin = http.begin(&fetch.name, size, Tag(0xa1), &mut out);
+        let Wanted::Name(name) = &fetch.wanted else { panic!("by name") };
+        let begin = http.begin(name, size, Tag(0xa1), &mut out);
         (String::from_utf8(out).unwrap(), begin)
     }
 
@@ -381,7 +382,9 @@ mod tests {
         ] {
             assert_eq!(http.meaning(path), None, "{path}");
         }
-        assert!(matches!(http.meaning("/files/v%C3%ADdeo%20x.mp4?t=3"), Some(Request::Fetch(f)) if f.name.as_str() == "vídeo x.mp4"));
+        assert!(
+            matches!(http.meaning("/files/v%C3%ADdeo%20x.mp4?t=3"), Some(Request::Fetch(f)) if f.wanted == Wanted::Name(RelativeName::new("vídeo x.mp4").unwrap()))
+        );
         assert!(matches!(http.meaning("http://h:1/files/a"), Some(Request::Fetch(_))));
     }
 
@@ -415,7 +418,7 @@ mod tests {
         let two = b"GET /files/a HTTP/1.1\r\n\r\nGET /files/b HTTP/1.1\r\nConnection: close\r\n\r\n";
         let Ok(Decoded::Whole { used, .. }) = http.read(two, &mut out) else { panic!("the first") };
         assert_eq!(http.read(&two[used..], &mut out), Ok(Decoded::Partial));
-        http.begin(&FileName::new("a").unwrap(), 1, Tag(1), &mut out);
+        http.begin(&RelativeName::new("a").unwrap(), 1, Tag(1), &mut out);
         assert!(!http.has_ended());
         assert!(matches!(http.read(&two[used..], &mut out), Ok(Decoded::Whole { .. })));
         http.refuse(&Refusal::new(Code::Refused, "no"), &mut out);

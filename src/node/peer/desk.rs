@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::message::name::FileName;
+use crate::message::relative::RelativeName;
 use crate::node::report::{Failure, Prompt};
 
 /// A command with all its arguments.
@@ -16,13 +16,13 @@ pub enum Command {
         folder: String,
     },
     /// Who has this file?
-    Search(FileName),
+    Search(RelativeName),
     /// Fetch the file last searched from there.
     Download(SocketAddr),
     /// Search and fetch.
-    Get(FileName),
+    Get(RelativeName),
     /// Fetch from this very source, asking no server.
-    GetFrom(FileName, SocketAddr),
+    GetFrom(RelativeName, SocketAddr),
     /// Who is there?
     Peers,
     /// What does this peer share?
@@ -206,10 +206,10 @@ fn port(word: &str) -> Result<u16, Failure> {
     word.parse().ok().filter(|port| *port != 0).ok_or(Failure::Wrong("1..65535"))
 }
 
-fn name(word: &str) -> Result<FileName, Failure> {
+fn name(word: &str) -> Result<RelativeName, Failure> {
     // Names with blanks may be quoted, as Tab completion does.
     let word = word.strip_prefix('"').and_then(|w| w.strip_suffix('"')).unwrap_or(word);
-    FileName::new(word).map_err(|why| Failure::Name(word.to_owned(), why))
+    RelativeName::new(word).map_err(|why| Failure::Name(word.to_owned(), why))
 }
 
 #[cfg(test)]
@@ -221,8 +221,8 @@ mod tests {
         lines.iter().map(|line| desk.line(line)).collect()
     }
 
-    fn file(text: &str) -> FileName {
-        FileName::new(text).unwrap()
+    fn file(text: &str) -> RelativeName {
+        RelativeName::new(text).unwrap()
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
     fn a_wrong_argument_drops_what_was_begun() {
         let steps = run(&["JOIN", "nowhere", "PEERS"]);
         assert_eq!(steps[1..], [Step::Wrong(Failure::Wrong("IP")), Step::Do(Command::Peers)]);
-        for line in ["DOWNLOAD 127.0.0.1 0", "DOWNLOAD 127.0.0.1 65536", "SEARCH ../x", "GET a/b", "DANCE", "LS x"] {
+        for line in ["DOWNLOAD 127.0.0.1 0", "DOWNLOAD 127.0.0.1 65536", "SEARCH ../x", "GET a//b", "DANCE", "LS x"] {
             assert!(matches!(run(&[line])[0], Step::Wrong(_)), "{line}");
         }
     }

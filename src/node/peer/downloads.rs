@@ -15,10 +15,10 @@ use crate::library::drive::DriveError;
 use crate::library::part::{Part, Settled};
 use crate::library::record::Record;
 use crate::message::limits;
-use crate::message::name::FileName;
 use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
 use crate::message::reply::{Piece, Reply, Waiting};
-use crate::message::request::{Fetch, Request};
+use crate::message::request::{Fetch, Request, Wanted};
 use crate::node::io::Io;
 use crate::node::report::{Failure, Report, Stall};
 use crate::node::{Cause, LinkId};
@@ -53,7 +53,7 @@ pub enum Patience {
 
 /// One download.
 pub struct Download {
-    name: FileName,
+    name: RelativeName,
     sources: VecDeque<SocketAddr>,
     part: Option<(Part, Record)>,
     stage: Stage,
@@ -114,7 +114,7 @@ impl Downloads {
     }
 
     /// Begins a download from the first of `sources` that answers. One of the same name that has lost its source makes way; one that is under way is joined.
-    pub fn begin(&mut self, name: &FileName, sources: VecDeque<SocketAddr>, patience: Patience, io: &mut Io<'_>) -> u64 {
+    pub fn begin(&mut self, name: &RelativeName, sources: VecDeque<SocketAddr>, patience: Patience, io: &mut Io<'_>) -> u64 {
         let running = self.all.iter().find(|(_, download)| download.name == *name).map(|(id, download)| (*id, download.is_lost()));
         match running {
             Some((id, false)) => return id,
@@ -154,7 +154,7 @@ impl Downloads {
 
     /// The name of a download.
     #[must_use]
-    pub fn name(&self, id: u64) -> Option<&FileName> {
+    pub fn name(&self, id: u64) -> Option<&RelativeName> {
         self.all.get(&id).map(|download| &download.name)
     }
 
@@ -211,7 +211,7 @@ impl Downloads {
     }
 
     /// Does what its time has come for, for each; those that ended.
-    pub fn due(&mut self, io: &mut Io<'_>) -> Vec<(u64, FileName, Outcome)> {
+    pub fn due(&mut self, io: &mut Io<'_>) -> Vec<(u64, RelativeName, Outcome)> {
         let bind = self.bind;
         let mut ended = Vec::new();
         for id in self.ids() {
@@ -306,7 +306,7 @@ impl Download {
         let Some(link) = io.link(id) else { return };
         link.most_head = limits::HEAD_BYTES + limits::SCRATCH_BYTES;
         let mut asking = Asking::new(Role::Peer, hello, &nonce, &mut link.outbox, now);
-        let request = Request::Fetch(Fetch { name: self.name.clone(), from: start, length: None, tag });
+        let request = Request::Fetch(Fetch { wanted: Wanted::Name(self.name.clone()), from: start, length: None, tag });
         let fetch = asking.ask(&request, &mut link.outbox, now);
         link.deadline = asking.deadline();
         self.stage = Stage::Asking { link: id, from, asking: Box::new(asking), fetch };
@@ -361,6 +361,7 @@ impl Download {
                     match waiting {
                         Waiting::Consent => Stall::Consent,
                         Waiting::Slot { place } => Stall::Slot(place),
+                        Waiting::Hashing => Stall::Hashing,
                     },
                     io,
                 ),
@@ -571,6 +572,6 @@ impl Download {
     }
 }
 
-fn disk(name: &FileName, error: &DriveError) -> Failure {
+fn disk(name: &RelativeName, error: &DriveError) -> Failure {
     Failure::Disk(format!("{name}: {error}"))
 }

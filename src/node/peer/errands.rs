@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::library::{Library, Target};
-use crate::message::name::FileName;
+use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Reply};
-use crate::message::request::Request;
+use crate::message::request::{Request, Wanted};
 use crate::node::io::Io;
 use crate::node::peer::desk::{Command, Desk, Step};
 use crate::node::peer::downloads::Patience;
@@ -24,7 +24,7 @@ pub(super) enum Errand {
     Ask { request: Request, sent: bool },
     /// GET: who has it?
     Seek {
-        name: FileName,
+        name: RelativeName,
         sent: bool,
         /// Nobody has it yet: the server is asked again then.
         again: Option<Instant>,
@@ -104,7 +104,7 @@ impl Peer {
             Command::Search(name) => {
                 self.searched = Some(name.clone());
                 self.found_so_far.clear();
-                self.begin(Errand::Ask { request: Request::Search { name, cursor: None }, sent: false }, io);
+                self.begin(Errand::Ask { request: Request::Search { wanted: Wanted::Name(name), cursor: None }, sent: false }, io);
             }
             Command::Peers => self.begin(Errand::Ask { request: Request::Peers { cursor: None }, sent: false }, io),
             Command::Ls(peer) => self.begin(Errand::Ask { request: Request::Ls { peer: Some(peer), cursor: None }, sent: false }, io),
@@ -147,7 +147,7 @@ impl Peer {
     }
 
     /// Seed 000 §5f: DOWNLOAD, from the first of these sources that answers.
-    pub(super) fn fetch(&mut self, name: &FileName, sources: VecDeque<SocketAddr>, io: &mut Io<'_>) {
+    pub(super) fn fetch(&mut self, name: &RelativeName, sources: VecDeque<SocketAddr>, io: &mut Io<'_>) {
         let id = self.downloads.begin(name, sources, self.options.patience, io);
         self.errand = Some(Errand::Download(id));
         if self.options.typed {
@@ -199,7 +199,7 @@ impl Peer {
             }
             Some(Errand::Seek { name, sent, again }) if !*sent && again.is_none_or(|at| at <= io.now) => {
                 *sent = true;
-                Request::Search { name: name.clone(), cursor: None }
+                Request::Search { wanted: Wanted::Name(name.clone()), cursor: None }
             }
             Some(Errand::Leave) => Request::Leave,
             _ => return,
@@ -234,10 +234,10 @@ impl Peer {
     /// The server has answered the command under way.
     pub(super) fn errand_answered(&mut self, reply: Reply, io: &mut Io<'_>) {
         match (self.errand.clone(), reply) {
-            (Some(Errand::Ask { request: Request::Search { name, .. }, .. }), Reply::Found { holders, cursor }) => {
+            (Some(Errand::Ask { request: Request::Search { wanted: Wanted::Name(name), .. }, .. }), Reply::Found { holders, cursor }) => {
                 self.found_so_far.extend(holders);
                 if let Some(cursor) = cursor.filter(|_| self.found_so_far.len() < FOUND) {
-                    return self.next_page(Some(Request::Search { name, cursor: Some(cursor) }), io);
+                    return self.next_page(Some(Request::Search { wanted: Wanted::Name(name), cursor: Some(cursor) }), io);
                 }
                 let holders = std::mem::take(&mut self.found_so_far);
                 let nobody = holders.is_empty();
@@ -268,7 +268,7 @@ impl Peer {
     }
 
     /// GET: these have it.
-    fn found(&mut self, name: &FileName, holders: &[Holder], io: &mut Io<'_>) {
+    fn found(&mut self, name: &RelativeName, holders: &[Holder], io: &mut Io<'_>) {
         let me = match self.home.joining {
             Joining::Joined(me) => Some(me),
             _ => None,

@@ -29,7 +29,7 @@ pub enum Joining {
         /// The next part.
         part: u64,
         /// The last name that was sent.
-        after: Option<crate::message::name::FileName>,
+        after: Option<crate::message::relative::RelativeName>,
     },
     /// The server knows us under this address.
     Joined(SocketAddr),

@@ -83,7 +83,7 @@ impl Peer {
                     let why = id.and_then(|id| self.asked.remove(&id));
                     self.home_refused(why, refusal, io);
                 }
-                Ok(Some(Said::Waiting(..) | Said::Novel)) => {}
+                Ok(Some(Said::Waiting(..) | Said::Have(_) | Said::Novel)) => {}
                 Err(text) => {
                     self.home.close(io);
                     return self.home_lost(&Cause::Ours(text.clone()), Some(Failure::Protocol(text)), io);

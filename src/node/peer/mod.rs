@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::library::drive::{Drive, DriveError};
 use crate::library::{Library, Target};
 use crate::message::limits;
-use crate::message::name::FileName;
+use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
 use crate::message::request::{FileEntry, Request};
 use crate::node::io::Io;
@@ -94,7 +94,7 @@ pub struct Peer {
     /// What the server was asked, and why.
     asked: BTreeMap<u64, Why>,
     /// The file last searched.
-    searched: Option<FileName>,
+    searched: Option<RelativeName>,
     /// Its holders, until the last page has come.
     found_so_far: Vec<Holder>,
     listening: Option<SocketAddr>,
@@ -244,7 +244,7 @@ impl Peer {
     }
 
     /// Seed 000 §5h: the file is in its folder; the index hears of it.
-    fn downloaded(&mut self, id: u64, name: &FileName, outcome: Outcome, io: &mut Io<'_>) {
+    fn downloaded(&mut self, id: u64, name: &RelativeName, outcome: Outcome, io: &mut Io<'_>) {
         match outcome {
             Outcome::Saved { size, from } => {
                 let folder = self.options.folder.clone();
@@ -253,7 +253,7 @@ impl Peer {
                     self.library.add(name, size);
                     // A JOIN that is yet to come will name it by itself.
                     if matches!(self.home.joining, Joining::Sending { .. } | Joining::Joined(_)) {
-                        self.news.push_back(FileEntry { name: name.clone(), size, root: None });
+                        self.news.push_back(FileEntry::new(name.clone(), size));
                         self.send_news(io);
                     }
                 }
@@ -299,7 +299,7 @@ impl Peer {
         }
     }
 
-    fn download_moved(&mut self, id: u64, name: Option<FileName>, outcome: Option<Outcome>, io: &mut Io<'_>) {
+    fn download_moved(&mut self, id: u64, name: Option<RelativeName>, outcome: Option<Outcome>, io: &mut Io<'_>) {
         match (outcome, name) {
             (Some(outcome), Some(name)) => self.downloaded(id, &name, outcome, io),
             _ => self.errand_rests(id, io),

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::message::limits;
-use crate::message::name::FileName;
+use crate::message::relative::RelativeName;
 use crate::message::request::Fetch;
 use crate::node::LinkId;
 
@@ -36,6 +36,8 @@ pub struct Upload {
     pub id: Option<u64>,
     /// What is wanted.
     pub fetch: Fetch,
+    /// Its name here.
+    pub name: RelativeName,
     /// Who asks.
     pub asker: SocketAddr,
     /// True when the asker can't be told to wait: then it waits for a limited time.
@@ -77,8 +79,8 @@ pub struct Uploads {
     all: BTreeMap<u64, Upload>,
     queue: VecDeque<u64>,
     sending: usize,
-    questions: VecDeque<(SocketAddr, FileName)>,
-    verdicts: BTreeMap<(SocketAddr, FileName), bool>,
+    questions: VecDeque<(SocketAddr, RelativeName)>,
+    verdicts: BTreeMap<(SocketAddr, RelativeName), bool>,
     next: u64,
 }
 
@@ -99,16 +101,25 @@ impl Uploads {
     }
 
     /// Takes a request for bytes, and returns its ticket and what to do.
-    pub fn ask(&mut self, link: LinkId, id: Option<u64>, fetch: Fetch, asker: SocketAddr, mute: bool, now: Instant) -> (u64, Turn) {
+    pub fn ask(
+        &mut self,
+        link: LinkId,
+        id: Option<u64>,
+        fetch: Fetch,
+        name: RelativeName,
+        asker: SocketAddr,
+        mute: bool,
+        now: Instant,
+    ) -> (u64, Turn) {
         let ticket = self.next;
         self.next += 1;
-        let key = (asker, fetch.name.clone());
+        let key = (asker, name.clone());
         let allowed = match self.accept {
             Accept::Always => Some(true),
             Accept::Never => Some(false),
             Accept::Ask => self.verdicts.get(&key).copied(),
         };
-        let upload = Upload { link, id, fetch, asker, mute, stage: Stage::Consent(now + limits::CONSENT) };
+        let upload = Upload { link, id, fetch, name, asker, mute, stage: Stage::Consent(now + limits::CONSENT) };
         match allowed {
             Some(false) => (ticket, Turn::Refuse),
             Some(true) => {
@@ -148,7 +159,7 @@ impl Uploads {
         }
         self.verdicts.insert(key.clone(), yes);
         let (asker, name) = key;
-        let waiting: Vec<u64> = self.waiting_for_consent(|u| u.asker == asker && u.fetch.name == name);
+        let waiting: Vec<u64> = self.waiting_for_consent(|u| u.asker == asker && u.name == name);
         Some(waiting.into_iter().map(|ticket| (ticket, if yes { self.give_slot(ticket, now) } else { Turn::Refuse })).collect())
     }
 
@@ -169,10 +180,10 @@ impl Uploads {
             None => return Vec::new(),
             Some(Upload { stage: Stage::Sending, .. }) => self.sending -= 1,
             Some(Upload { stage: Stage::Queued(_), .. }) => self.queue.retain(|other| *other != ticket),
-            Some(Upload { stage: Stage::Consent(_), asker, fetch, .. }) => {
+            Some(Upload { stage: Stage::Consent(_), asker, name, .. }) => {
                 // The question is dropped with the last who waits for its answer.
-                if self.waiting_for_consent(|u| u.asker == asker && u.fetch.name == fetch.name).is_empty() {
-                    self.questions.retain(|(a, n)| *a != asker || *n != fetch.name);
+                if self.waiting_for_consent(|u| u.asker == asker && u.name == name).is_empty() {
+                    self.questions.retain(|(a, n)| *a != asker || *n != name);
                 }
             }
         }
@@ -241,9 +252,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::message::request::Wanted;
 
-    fn fetch(name: &str) -> Fetch {
-        Fetch { name: FileName::new(name).unwrap(), from: 0, length: None, tag: None }
+    fn name(text: &str) -> RelativeName {
+        RelativeName::new(text).unwrap()
+    }
+
+    fn fetch(text: &str) -> Fetch {
+        Fetch { wanted: Wanted::Name(name(text)), from: 0, length: None, tag: None }
     }
 
     fn asker(port: u16) -> SocketAddr {
@@ -254,11 +270,11 @@ mod tests {
     fn slots_are_given_in_order_and_the_rest_know_their_place() {
         let now = Instant::now();
         let mut uploads = Uploads::new(Accept::Always, Some(1));
-        let (first, turn) = uploads.ask(LinkId(1), Some(1), fetch("a"), asker(1), false, now);
+        let (first, turn) = uploads.ask(LinkId(1), Some(1), fetch("a"), name("a"), asker(1), false, now);
         assert_eq!(turn, Turn::Send);
-        let (second, turn) = uploads.ask(LinkId(2), Some(1), fetch("a"), asker(2), false, now);
+        let (second, turn) = uploads.ask(LinkId(2), Some(1), fetch("a"), name("a"), asker(2), false, now);
         assert_eq!(turn, Turn::Queue(1));
-        let (third, turn) = uploads.ask(LinkId(3), Some(1), fetch("a"), asker(3), false, now);
+        let (third, turn) = uploads.ask(LinkId(3), Some(1), fetch("a"), name("a"), asker(3), false, now);
         assert_eq!(turn, Turn::Queue(2));
         assert!(uploads.over(second).is_empty());
         assert_eq!(uploads.queue().map(|(ticket, _)| ticket).collect::<Vec<_>>(), [third]);
@@ -269,15 +285,15 @@ mod tests {
     fn a_person_is_asked_once_for_each_asker_and_file() {
         let now = Instant::now();
         let mut uploads = Uploads::new(Accept::Ask, None);
-        let (one, turn) = uploads.ask(LinkId(1), Some(1), fetch("a"), asker(1), false, now);
+        let (one, turn) = uploads.ask(LinkId(1), Some(1), fetch("a"), name("a"), asker(1), false, now);
         assert_eq!(turn, Turn::AskPerson(true));
-        let (two, turn) = uploads.ask(LinkId(1), Some(2), fetch("a"), asker(1), false, now);
+        let (two, turn) = uploads.ask(LinkId(1), Some(2), fetch("a"), name("a"), asker(1), false, now);
         assert_eq!(turn, Turn::AskPerson(false));
         assert_eq!(uploads.verdict(true, now), Some(vec![(one, Turn::Send), (two, Turn::Send)]));
-        assert_eq!(uploads.ask(LinkId(1), Some(3), fetch("a"), asker(1), false, now).1, Turn::Send);
-        assert_eq!(uploads.ask(LinkId(1), Some(4), fetch("b"), asker(1), false, now).1, Turn::AskPerson(true));
+        assert_eq!(uploads.ask(LinkId(1), Some(3), fetch("a"), name("a"), asker(1), false, now).1, Turn::Send);
+        assert_eq!(uploads.ask(LinkId(1), Some(4), fetch("b"), name("b"), asker(1), false, now).1, Turn::AskPerson(true));
         assert!(matches!(uploads.verdict(false, now).as_deref(), Some([(_, Turn::Refuse)])));
-        assert_eq!(uploads.ask(LinkId(1), Some(5), fetch("b"), asker(1), false, now).1, Turn::Refuse);
+        assert_eq!(uploads.ask(LinkId(1), Some(5), fetch("b"), name("b"), asker(1), false, now).1, Turn::Refuse);
         assert_eq!(uploads.verdict(true, now), None);
     }
 
@@ -285,7 +301,7 @@ mod tests {
     fn a_question_that_nobody_waits_for_is_dropped() {
         let now = Instant::now();
         let mut uploads = Uploads::new(Accept::Ask, None);
-        let (ticket, _) = uploads.ask(LinkId(1), Some(1), fetch("a"), asker(1), false, now);
+        let (ticket, _) = uploads.ask(LinkId(1), Some(1), fetch("a"), name("a"), asker(1), false, now);
         assert_eq!(uploads.expired(now + limits::CONSENT - Duration::from_millis(1)), []);
         assert_eq!(uploads.expired(now + limits::CONSENT), [(ticket, true)]);
         uploads.over(ticket);
@@ -297,8 +313,8 @@ mod tests {
         let now = Instant::now();
         let mut uploads = Uploads::new(Accept::Ask, None);
         for port in 1..=64 {
-            assert_eq!(uploads.ask(LinkId(1), None, fetch("a"), asker(port), false, now).1, Turn::AskPerson(true));
+            assert_eq!(uploads.ask(LinkId(1), None, fetch("a"), name("a"), asker(port), false, now).1, Turn::AskPerson(true));
         }
-        assert_eq!(uploads.ask(LinkId(1), None, fetch("a"), asker(65), false, now).1, Turn::Busy);
+        assert_eq!(uploads.ask(LinkId(1), None, fetch("a"), name("a"), asker(65), false, now).1, Turn::Busy);
     }
 }

@@ -7,7 +7,7 @@ use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::reply::{Reply, Waiting};
-use crate::message::request::{Fetch, Request};
+use crate::message::request::{Fetch, Request, Wanted};
 use crate::node::LinkId;
 use crate::node::io::Io;
 use crate::node::peer::Peer;
@@ -111,12 +111,16 @@ impl Peer {
         if visit.answering.sends() + self.uploads.waiting_on(id).len() >= limits::FETCHES {
             return self.refuse(id, ask, &Refusal::new(Code::Busy, format!("at most {} FETCH at once on a link", limits::FETCHES)), io);
         }
-        if let Err(refusal) = self.library.open(&fetch.name) {
+        let name = match &fetch.wanted {
+            Wanted::Name(name) => name.clone(),
+            Wanted::Root(_) => return self.refuse(id, ask, &Refusal::new(Code::NotFound, "no such file here"), io),
+        };
+        if let Err(refusal) = self.library.open(&name) {
             return self.refuse(id, ask, &refusal, io);
         }
         let (asker, mute) = (visit.answering.asker(), !visit.answering.can_wait());
-        log::debug!("{asker} FETCH {} from {}", fetch.name, fetch.from);
-        let (ticket, turn) = self.uploads.ask(id, ask, fetch.clone(), asker, mute, io.now);
+        log::debug!("{asker} FETCH {name} from {}", fetch.from);
+        let (ticket, turn) = self.uploads.ask(id, ask, fetch, name.clone(), asker, mute, io.now);
         match turn {
             Turn::Refuse => self.refuse(id, ask, &not_allowed(), io),
             Turn::Busy => self.refuse(id, ask, &Refusal::new(Code::Busy, "too many wait for this person's answer"), io),
@@ -125,7 +129,7 @@ impl Peer {
             Turn::AskPerson(first) => {
                 self.tell_waiting(ticket, Waiting::Consent, io);
                 if first {
-                    io.tell(Report::Consent { who: asker, name: fetch.name });
+                    io.tell(Report::Consent { who: asker, name });
                     self.errand_question(io);
                 }
             }
@@ -149,7 +153,7 @@ impl Peer {
         for (ticket, was_consent) in self.uploads.expired(io.now) {
             let refusal = if was_consent {
                 if let Some(upload) = self.uploads.get(ticket) {
-                    io.tell(Report::ConsentExpired(upload.fetch.name.clone()));
+                    io.tell(Report::ConsentExpired(upload.name.clone()));
                 }
                 Refusal::new(Code::Refused, "nobody answered")
             } else {
@@ -162,7 +166,7 @@ impl Peer {
     /// Opens the file and begins to send it.
     fn send(&mut self, ticket: u64, io: &mut Io<'_>) {
         let Some(upload) = self.uploads.get(ticket).cloned() else { return };
-        let Fetch { name, from, length, tag } = upload.fetch;
+        let (name, Fetch { from, length, tag, .. }) = (upload.name, upload.fetch);
         let opened = match self.library.open(&name) {
             Ok(opened) => opened,
             Err(refusal) => return self.turn_down(ticket, &refusal, io),

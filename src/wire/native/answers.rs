@@ -7,12 +7,13 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 
 use crate::message::limits;
-use crate::message::name::{FileName, printable};
+use crate::message::name::printable;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
-use crate::message::reply::{Holder, Piece, Present, Reply, Waiting};
+use crate::message::relative::RelativeName;
+use crate::message::reply::{Have, Holder, ListPart, Piece, Present, Reply, Run, Waiting};
 use crate::message::request::FileEntry;
-use crate::message::version::{Session, Tag};
+use crate::message::version::{Root, Session, Tag};
 use crate::wire::Role;
 use crate::wire::native::{FileShape, Said, VERSION, Welcome, address};
 
@@ -62,6 +63,10 @@ struct Heard<'a> {
     from: Option<u64>,
     length: Option<u64>,
     more: Option<bool>,
+    #[serde(borrow)]
+    root: Option<Cow<'a, str>>,
+    whole: Option<bool>,
+    pieces: Option<Vec<[u64; 2]>>,
     #[serde(borrow)]
     reason: Option<Cow<'a, str>>,
     place: Option<u64>,
@@ -115,9 +120,13 @@ impl Heard<'_> {
         if self.cardume.is_some() {
             return self.welcome();
         }
+        if self.event.as_deref() == Some("HAVE") {
+            return Ok(Said::Have(self.have()?));
+        }
         if let Some(event) = &self.event {
             let waiting = match (event.as_ref(), self.reason.as_deref()) {
                 ("WAITING", Some("consent")) => Waiting::Consent,
+                ("WAITING", Some("hashing")) => Waiting::Hashing,
                 ("WAITING", Some("slot")) => Waiting::Slot { place: self.place.unwrap_or(1) },
                 _ => return Ok(Said::Novel),
             };
@@ -169,12 +178,14 @@ impl Heard<'_> {
             }
             "LS_OK" => Reply::Files { peer: peer_address(self.peer.as_deref())?, files: self.files.list(), cursor },
             "FETCH_OK" => Reply::Piece(self.piece()?),
+            "PIECES_OK" => Reply::Pieces(self.list_part()?),
+            "HAVE_OK" => Reply::Have(self.have()?),
             _ => return Ok(None),
         }))
     }
 
     fn piece(self) -> Result<Piece, String> {
-        let name = self.name.as_deref().and_then(|text| FileName::new(text).ok()).ok_or("a piece without a good name")?;
+        let name = self.name.as_deref().and_then(|text| RelativeName::new(text).ok()).ok_or("a piece without a good name")?;
         let size = self.size.ok_or("a piece without a size")?;
         let tag = self.tag.as_deref().and_then(Tag::parse).ok_or("a piece without a tag")?;
         let (from, length) = (self.from.ok_or("a piece without a place")?, self.length.ok_or("a piece without a length")?);
@@ -184,6 +195,28 @@ impl Heard<'_> {
             return Err("a piece that its file can't hold".into());
         }
         Ok(Piece { name, size, tag, from, length, more: self.more.unwrap_or(false) })
+    }
+
+    fn list_part(self) -> Result<ListPart, String> {
+        let root = self.root.as_deref().and_then(Root::parse).ok_or("a list of pieces without a root")?;
+        let name = self.name.as_deref().and_then(|text| RelativeName::new(text).ok()).ok_or("a list of pieces without a good name")?;
+        let size = self.size.filter(|size| *size <= limits::PIECES * limits::PIECE_BYTES).ok_or("a list of pieces without a good size")?;
+        let tag = self.tag.as_deref().and_then(Tag::parse).ok_or("a list of pieces without a tag")?;
+        let (from, length) = (self.from.ok_or("a list of pieces without a place")?, self.length.ok_or("a list of pieces without a length")?);
+        let all = size.div_ceil(limits::PIECE_BYTES) * 32;
+        let more = self.more.unwrap_or(false);
+        let fits = ByteRange::new(from, length).is_some_and(|range| range.end() <= all) && length <= limits::BODY_BYTES;
+        if !fits || (length == 0 && more) {
+            return Err("a part that its list of pieces can't hold".into());
+        }
+        Ok(ListPart { name, size, tag, root, from, length, more })
+    }
+
+    fn have(self) -> Result<Have, String> {
+        let root = self.root.as_deref().and_then(Root::parse).ok_or("HAVE without a root")?;
+        let runs = self.pieces.unwrap_or_default().into_iter().take(limits::HAVE_RUNS).map(|[first, count]| Run { first, count });
+        let good = |run: &Run| run.first.checked_add(run.count).is_some_and(|end| end <= limits::PIECES);
+        Ok(Have { root, whole: self.whole.unwrap_or(false), runs: runs.filter(good).collect() })
     }
 }
 
@@ -208,8 +241,8 @@ impl HeardFiles<'_> {
 fn holders(heard: Vec<HeardHolder<'_>>) -> Vec<Holder> {
     let holder = |h: HeardHolder<'_>| {
         let peer = peer_address(Some(&h.peer)).ok()?;
-        let file = FileShape { name: h.name, size: h.size, root: h.root }.entry().ok()?;
-        Some(Holder { peer, file, partial: h.partial })
+        let file = FileShape { name: h.name, size: h.size, root: h.root, partial: Some(h.partial) }.entry().ok()?;
+        Some(Holder { peer, file })
     };
     heard.into_iter().take(limits::HOLDERS).filter_map(holder).collect()
 }

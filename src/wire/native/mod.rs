@@ -14,9 +14,9 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::message::limits;
-use crate::message::name::FileName;
 use crate::message::refusal::{Code, Refusal};
-use crate::message::reply::{Reply, Waiting};
+use crate::message::relative::RelativeName;
+use crate::message::reply::{Have, Reply, Waiting};
 use crate::message::request::{FileEntry, Request};
 use crate::message::version::Root;
 use crate::wire::{Decoded, Role};
@@ -64,8 +64,10 @@ pub enum Said {
     Reply(u64, Reply),
     /// A no to request `id`; `None`: to the whole link.
     Refusal(Option<u64>, Refusal),
-    /// FETCH `id` has to wait.
+    /// FETCH or PIECES `id` has to wait.
     Waiting(u64, Waiting),
+    /// More pieces are there since.
+    Have(Have),
     /// Something newer than this program; ignored.
     Novel,
 }
@@ -119,17 +121,18 @@ struct FileShape<'a> {
     size: u64,
     #[serde(borrow)]
     root: Option<Cow<'a, str>>,
+    partial: Option<bool>,
 }
 
 impl FileShape<'_> {
     fn entry(self) -> Result<FileEntry, Refusal> {
-        let name = FileName::new(&self.name)?;
+        let name = RelativeName::new(&self.name)?;
         small(self.size)?;
         let root = match self.root.as_deref() {
             None => None,
             Some(text) => Some(Root::parse(text).ok_or_else(|| bad("root is not 64 hex digits"))?),
         };
-        Ok(FileEntry { name, size: self.size, root })
+        Ok(FileEntry { name, size: self.size, root, partial: self.partial.unwrap_or(false) })
     }
 }
 
@@ -147,19 +150,28 @@ struct FileOut<'a> {
     name: &'a str,
     size: u64,
     root: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partial: Option<bool>,
 }
 
 impl FileOut<'_> {
+    /// In an answer, where every field is said.
     fn of(file: &FileEntry) -> FileOut<'_> {
-        FileOut { name: &file.name, size: file.size, root: file.root.map(|root| root.to_string()) }
+        FileOut { partial: Some(file.partial), ..FileOut::brief(file) }
+    }
+
+    /// In a request, which may name thousands of whole files.
+    fn brief(file: &FileEntry) -> FileOut<'_> {
+        let root = file.root.map(|root| root.to_string());
+        FileOut { name: &file.name, size: file.size, root, partial: file.partial.then_some(true) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::reply::{Holder, Piece, Present};
-    use crate::message::request::{Fetch, Join};
+    use crate::message::reply::{Holder, ListPart, Piece, Present, Run};
+    use crate::message::request::{Fetch, Join, Wanted};
     use crate::message::version::{Session, Tag};
     use crate::wire::native::answers::said;
     use crate::wire::native::requests::{hello, request};
@@ -183,18 +195,21 @@ mod tests {
 
     #[test]
     fn every_request_is_read_back_as_it_was_written() {
-        let name = FileName::new("a \"quoted\" ví.mp4").unwrap();
-        let file = FileEntry { name: name.clone(), size: 5, root: Some(Root([7; 32])) };
+        let name = RelativeName::new("a \"quoted\" ví.mp4").unwrap();
+        let file = FileEntry { name: name.clone(), size: 5, root: Some(Root([7; 32])), partial: true };
         let address: SocketAddr = "[::1]:4000".parse().unwrap();
         let requests = [
             Request::Ping,
             Request::Leave,
-            Request::Search { name: name.clone(), cursor: Some("7".into()) },
+            Request::Search { wanted: Wanted::Name(name.clone()), cursor: Some("7".into()) },
+            Request::Search { wanted: Wanted::Root(Root([9; 32])), cursor: None },
+            Request::Have { root: Root([8; 32]) },
+            Request::Pieces(Fetch { wanted: Wanted::Root(Root([7; 32])), from: 0, length: None, tag: None }),
             Request::Peers { cursor: None },
             Request::Ls { peer: Some(address), cursor: None },
             Request::Cancel { fetch: 9 },
             Request::Update { files: vec![file.clone()], remove: vec![name.clone()] },
-            Request::Fetch(Fetch { name, from: 3, length: Some(4), tag: Some(Tag(5)) }),
+            Request::Fetch(Fetch { wanted: Wanted::Name(name), from: 3, length: Some(4), tag: Some(Tag(5)) }),
             Request::Join(Join { port: Some(1), advertise: Some(address), session: Some(Session([1; 16])), part: 2, more: true, files: vec![file] }),
         ];
         for wanted in requests {
@@ -207,8 +222,8 @@ mod tests {
 
     #[test]
     fn every_reply_is_read_back_as_it_was_written() {
-        let name = FileName::new("v\u{ed}deo.mkv").unwrap();
-        let file = FileEntry { name: name.clone(), size: 5, root: None };
+        let name = RelativeName::new("v\u{ed}deo.mkv").unwrap();
+        let file = FileEntry::new(name.clone(), 5);
         let peer: SocketAddr = "127.0.0.1:4000".parse().unwrap();
         let replies = [
             Reply::JoinMore,
@@ -217,9 +232,11 @@ mod tests {
             Reply::CancelOk,
             Reply::UpdateOk { files: 3 },
             Reply::JoinOk { you: peer, files: 3, session: Session([2; 16]), heartbeat_ms: 5_000 },
-            Reply::Found { holders: vec![Holder { peer, file: file.clone(), partial: true }], cursor: Some("x".into()) },
+            Reply::Found { holders: vec![Holder { peer, file: file.clone() }], cursor: Some("x".into()) },
             Reply::Peers { peers: vec![Present { peer, files: 9 }], cursor: None },
             Reply::Files { peer, files: vec![file], cursor: None },
+            Reply::Have(Have { root: Root([1; 32]), whole: false, runs: vec![Run { first: 3, count: 4 }] }),
+            Reply::Pieces(ListPart { name: name.clone(), size: 3 << 20, tag: Tag(1), root: Root([2; 32]), from: 32, length: 64, more: false }),
             Reply::Piece(Piece { name, size: 10, tag: Tag(1), from: 2, length: 8, more: false }),
         ];
         for wanted in replies {

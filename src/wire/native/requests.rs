@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::message::limits;
-use crate::message::name::{FileName, printable};
+use crate::message::name::printable;
 use crate::message::refusal::{Code, Refusal};
-use crate::message::request::{Fetch, FileEntry, Join, Request};
-use crate::message::version::{Session, Tag};
+use crate::message::relative::RelativeName;
+use crate::message::request::{Fetch, FileEntry, Join, Request, Wanted};
+use crate::message::version::{Root, Session, Tag};
 use crate::wire::native::{Asked, Fatal, FileShape, Hello, PREFIX, VERSION, address, bad, missing, not_a_head, small};
 
 /// Reads the first line of the side that connects.
@@ -95,6 +96,8 @@ struct Shape<'a> {
     #[serde(borrow)]
     name: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    root: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     cursor: Option<Cow<'a, str>>,
     #[serde(borrow)]
     peer: Option<Cow<'a, str>>,
@@ -114,7 +117,7 @@ impl Shape<'_> {
         let method = self.method.as_deref().ok_or_else(|| missing("method"))?;
         Ok(match method {
             "PING" => Request::Ping,
-            "SEARCH" => Request::Search { name: self.name()?, cursor: self.cursor()? },
+            "SEARCH" => Request::Search { wanted: self.wanted()?, cursor: self.cursor()? },
             "JOIN" => Request::Join(self.join()?),
             "UPDATE" => Request::Update { remove: self.removed()?, files: self.files()? },
             "LEAVE" => Request::Leave,
@@ -124,13 +127,24 @@ impl Shape<'_> {
                 Request::Ls { peer, cursor: self.cursor()? }
             }
             "FETCH" => Request::Fetch(self.fetch()?),
+            "PIECES" => Request::Pieces(self.fetch()?),
+            "HAVE" => Request::Have { root: self.root()?.ok_or_else(|| missing("root"))? },
             "CANCEL" => Request::Cancel { fetch: small(self.fetch.ok_or_else(|| missing("fetch"))?)? },
             _ => return Err(Refusal::unsupported()),
         })
     }
 
-    fn name(&self) -> Result<FileName, Refusal> {
-        Ok(FileName::new(self.name.as_deref().ok_or_else(|| missing("name"))?)?)
+    fn wanted(&self) -> Result<Wanted, Refusal> {
+        match (self.name.as_deref(), self.root()?) {
+            (Some(_), Some(_)) => Err(bad("name and root at once")),
+            (None, Some(root)) => Ok(Wanted::Root(root)),
+            (Some(name), None) => Ok(Wanted::Name(RelativeName::new(name)?)),
+            (None, None) => Err(missing("name")),
+        }
+    }
+
+    fn root(&self) -> Result<Option<Root>, Refusal> {
+        self.root.as_deref().map(|text| Root::parse(text).ok_or_else(|| bad("root is not 64 hex digits"))).transpose()
     }
 
     fn cursor(&self) -> Result<Option<String>, Refusal> {
@@ -163,16 +177,16 @@ impl Shape<'_> {
         files.into_iter().map(FileShape::entry).collect()
     }
 
-    fn removed(&self) -> Result<Vec<FileName>, Refusal> {
+    fn removed(&self) -> Result<Vec<RelativeName>, Refusal> {
         let names = self.remove.as_deref().unwrap_or_default();
         if names.len() > limits::PART_FILES {
             return Err(Refusal::new(Code::TooLarge, format!("a part holds at most {} names", limits::PART_FILES)));
         }
-        names.iter().map(|Text(name)| Ok(FileName::new(name)?)).collect()
+        names.iter().map(|Text(name)| Ok(RelativeName::new(name)?)).collect()
     }
 
     fn fetch(&self) -> Result<Fetch, Refusal> {
-        let name = self.name()?;
+        let wanted = self.wanted()?;
         let from = self.from.unwrap_or(0);
         small(from)?;
         self.length.map(small).transpose()?;
@@ -180,6 +194,6 @@ impl Shape<'_> {
             None => None,
             Some(text) => Some(Tag::parse(text).ok_or_else(|| bad("tag is not 16 hex digits"))?),
         };
-        Ok(Fetch { name, from, length: self.length, tag })
+        Ok(Fetch { wanted, from, length: self.length, tag })
     }
 }

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use crate::message::limits;
-use crate::message::name::FileName;
 use crate::message::refusal::Refusal;
-use crate::message::reply::{Piece, Reply, Waiting};
-use crate::message::request::Request;
+use crate::message::relative::RelativeName;
+use crate::message::reply::{Have, ListPart, Piece, Reply, Waiting};
+use crate::message::request::{Fetch, Request, Wanted};
 use crate::message::version::Session;
 use crate::wire::Role;
 use crate::wire::native::{FileOut, Hello, VERSION, Welcome};
@@ -55,6 +55,8 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        root: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         peer: Option<SocketAddr>,
         #[serde(skip_serializing_if = "Option::is_none")]
         cursor: Option<&'a str>,
@@ -81,11 +83,25 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         #[serde(skip_serializing_if = "Option::is_none")]
         remove: Option<Vec<&'a str>>,
     }
+    fn named(wanted: &Wanted) -> (Option<&str>, Option<String>) {
+        match wanted {
+            Wanted::Name(name) => (Some(name), None),
+            Wanted::Root(root) => (None, Some(root.to_string())),
+        }
+    }
+    fn fetching<'a>(method: &'a str, fetch: &'a Fetch, blank: Ask<'a>) -> Ask<'a> {
+        let (name, root) = named(&fetch.wanted);
+        let tag = fetch.tag.map(|tag| tag.to_string());
+        Ask { method, name, root, from: Some(fetch.from), length: fetch.length, tag, ..blank }
+    }
     let blank = Ask { id, ..Ask::default() };
     let ask = match request {
         Request::Ping => Ask { method: "PING", ..blank },
         Request::Leave => Ask { method: "LEAVE", ..blank },
-        Request::Search { name, cursor } => Ask { method: "SEARCH", name: Some(name), cursor: cursor.as_deref(), ..blank },
+        Request::Search { wanted, cursor } => {
+            let (name, root) = named(wanted);
+            Ask { method: "SEARCH", name, root, cursor: cursor.as_deref(), ..blank }
+        }
         Request::Peers { cursor } => Ask { method: "PEERS", cursor: cursor.as_deref(), ..blank },
         Request::Ls { peer, cursor } => Ask { method: "LS", peer: *peer, cursor: cursor.as_deref(), ..blank },
         Request::Cancel { fetch } => Ask { method: "CANCEL", fetch: Some(*fetch), ..blank },
@@ -96,23 +112,18 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
             session: join.session.map(Session::reveal),
             part: Some(join.part),
             more: Some(join.more),
-            files: Some(join.files.iter().map(FileOut::of).collect()),
+            files: Some(join.files.iter().map(FileOut::brief).collect()),
             ..blank
         },
         Request::Update { files, remove } => Ask {
             method: "UPDATE",
-            files: Some(files.iter().map(FileOut::of).collect()),
-            remove: Some(remove.iter().map(FileName::as_str).collect()),
+            files: Some(files.iter().map(FileOut::brief).collect()),
+            remove: Some(remove.iter().map(RelativeName::as_str).collect()),
             ..blank
         },
-        Request::Fetch(fetch) => Ask {
-            method: "FETCH",
-            name: Some(&fetch.name),
-            from: Some(fetch.from),
-            length: fetch.length,
-            tag: fetch.tag.map(|tag| tag.to_string()),
-            ..blank
-        },
+        Request::Fetch(fetch) => fetching("FETCH", fetch, blank),
+        Request::Pieces(fetch) => fetching("PIECES", fetch, blank),
+        Request::Have { root } => Ask { method: "HAVE", root: Some(root.to_string()), ..blank },
     };
     put(out, &ask);
 }
@@ -122,13 +133,25 @@ struct HolderOut<'a> {
     peer: SocketAddr,
     #[serde(flatten)]
     file: FileOut<'a>,
-    partial: bool,
 }
 
 #[derive(Serialize)]
 struct PresentOut {
     peer: SocketAddr,
     files: u64,
+}
+
+#[derive(Serialize)]
+struct HaveOut {
+    root: String,
+    whole: bool,
+    pieces: Vec<[u64; 2]>,
+}
+
+impl HaveOut {
+    fn of(have: &Have) -> HaveOut {
+        HaveOut { root: have.root.to_string(), whole: have.whole, pieces: have.runs.iter().map(|run| [run.first, run.count]).collect() }
+    }
 }
 
 /// An answer's frame around the fields of its method.
@@ -181,6 +204,16 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
         length: u64,
         more: bool,
     }
+    #[derive(Serialize)]
+    struct ListOut<'a> {
+        name: &'a str,
+        size: u64,
+        tag: String,
+        root: String,
+        from: u64,
+        length: u64,
+        more: bool,
+    }
     match reply {
         Reply::JoinMore => put(out, &Answer { id, status: "JOIN_MORE", fields: Nothing {} }),
         Reply::LeaveOk => put(out, &Answer { id, status: "LEAVE_OK", fields: Nothing {} }),
@@ -192,7 +225,7 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             put(out, &Answer { id, status: "JOIN_OK", fields });
         }
         Reply::Found { holders, cursor } => {
-            let holders = holders.iter().map(|h| HolderOut { peer: h.peer, file: FileOut::of(&h.file), partial: h.partial }).collect();
+            let holders = holders.iter().map(|h| HolderOut { peer: h.peer, file: FileOut::of(&h.file) }).collect();
             put(out, &Answer { id, status: "SEARCH_OK", fields: Found { holders, cursor: cursor.as_deref() } });
         }
         Reply::Peers { peers, cursor } => {
@@ -209,6 +242,13 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             let fields = PieceOut { name, size: *size, tag, from: *from, length: *length, more: *more };
             put(out, &Answer { id, status: "FETCH_OK", fields });
         }
+        Reply::Pieces(part) => {
+            let ListPart { name, size, tag, root, from, length, more } = part;
+            let (tag, root) = (tag.to_string(), root.to_string());
+            let fields = ListOut { name, size: *size, tag, root, from: *from, length: *length, more: *more };
+            put(out, &Answer { id, status: "PIECES_OK", fields });
+        }
+        Reply::Have(have) => put(out, &Answer { id, status: "HAVE_OK", fields: HaveOut::of(have) }),
     }
 }
 
@@ -238,7 +278,18 @@ pub fn write_refusal(id: Option<u64>, refusal: &Refusal, opening: bool, out: &mu
     }
 }
 
-/// Writes that FETCH `id` has to wait.
+/// Writes that more pieces are there.
+pub fn write_have(have: &Have, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct Event<'a> {
+        event: &'a str,
+        #[serde(flatten)]
+        fields: HaveOut,
+    }
+    put(out, &Event { event: "HAVE", fields: HaveOut::of(have) });
+}
+
+/// Writes that FETCH or PIECES `id` has to wait.
 pub fn write_waiting(id: Option<u64>, waiting: Waiting, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Event<'a> {
@@ -251,6 +302,7 @@ pub fn write_waiting(id: Option<u64>, waiting: Waiting, out: &mut Vec<u8>) {
     let (reason, place) = match waiting {
         Waiting::Consent => ("consent", None),
         Waiting::Slot { place } => ("slot", Some(place)),
+        Waiting::Hashing => ("hashing", None),
     };
     put(out, &Event { event: "WAITING", id, reason, place });
 }
