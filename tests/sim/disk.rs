@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use cardume::flow::ends::{RawWrite, Source, SourceRef};
 use cardume::library::Opened;
-use cardume::library::drive::{Drive, DriveError, DriveFile, Found, Stands};
+use cardume::library::drive::{Drive, DriveError, DriveFile, Found, Stamp, Stands};
 use cardume::library::record::Record;
 use cardume::message::range::ByteRange;
 use cardume::message::version::Tag;
@@ -94,8 +94,12 @@ impl Inode {
         self.data.borrow().bytes().len() as u64
     }
 
+    fn stamp(&self) -> Stamp {
+        Stamp { device: 1, inode: self.number, size: self.size(), modified_ns: i128::from(self.modified.get()) }
+    }
+
     fn tag(&self) -> Tag {
-        Tag::fold(self.size(), i128::from(self.modified.get()), self.number)
+        self.stamp().tag()
     }
 
     fn sync(&self) {
@@ -297,15 +301,25 @@ impl Disk {
 pub struct SimDrive(pub Rc<Disk>);
 
 impl Drive for SimDrive {
-    fn list(&self) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
-        let found: Vec<_> = self.0.files.borrow().iter().map(|(name, node)| Ok(Found { name: name.clone(), size: node.size() })).collect();
+    fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
+        let found: Vec<_> = self.0.names().iter().filter_map(|name| self.find(name).map(Ok)).collect();
         Ok(Box::new(found.into_iter()))
+    }
+
+    fn find(&self, name: &str) -> Option<Found> {
+        let node = self.0.node(name).ok()?;
+        Some(Found { name: name.to_owned(), stamp: node.stamp(), settled: true })
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {
         let node = self.0.node(name)?;
         let (size, tag) = (node.size(), node.tag());
-        Ok(Opened { source: Rc::new(SimSource { disk: Rc::clone(&self.0), node, tag, cold_for: Cell::new(0) }) as SourceRef, size, tag })
+        Ok(Opened { source: Rc::new(SimSource { disk: Rc::clone(&self.0), node, tag: Some(tag), cold_for: Cell::new(0) }) as SourceRef, size, tag })
+    }
+
+    fn open_part(&self, name: &str) -> io::Result<SourceRef> {
+        let node = self.0.node(name)?;
+        Ok(Rc::new(SimSource { disk: Rc::clone(&self.0), node, tag: None, cold_for: Cell::new(0) }))
     }
 
     fn look(&self, name: &str) -> io::Result<Stands> {
@@ -450,6 +464,10 @@ impl DriveFile for SimFile {
         Ok(count)
     }
 
+    fn stamp(&self) -> io::Result<Stamp> {
+        Ok(self.node.stamp())
+    }
+
     fn allocate(&self, size: u64) -> io::Result<()> {
         let had = self.node.size();
         self.disk.check_room(size.saturating_sub(had))?;
@@ -474,7 +492,8 @@ impl DriveFile for SimFile {
 struct SimSource {
     disk: Rc<Disk>,
     node: Node,
-    tag: Tag,
+    /// Its version; `None` for a download under way, which changes as it is read.
+    tag: Option<Tag>,
     /// It was cold so often in a row.
     cold_for: Cell<u32>,
 }
@@ -501,6 +520,6 @@ impl Source for SimSource {
     }
 
     fn is_same(&self) -> bool {
-        self.node.tag() == self.tag
+        self.tag.is_none_or(|tag| tag == self.node.tag())
     }
 }
