@@ -6,13 +6,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::OnceLock;
 
-use cardume::library::record::Record;
+use cardume::library::tree::{self, PieceList};
 use serde_json::Value;
 
 use crate::dice::Dice;
+use crate::disk::Disk;
+use crate::notes::{Meant, Note};
 
 /// The largest file of any world.
 pub const LARGEST: usize = 18 << 20;
@@ -20,7 +22,7 @@ pub const LARGEST: usize = 18 << 20;
 const OFFSETS: usize = 1 << 20;
 
 /// A version of a file: a run of one table of random bytes, begun at another place for each version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Content {
     pub start: usize,
     pub size: usize,
@@ -42,6 +44,31 @@ impl Content {
             table
         });
         &table[self.start..self.start + self.size]
+    }
+
+    /// Its list of pieces; each is made once.
+    pub fn list(self) -> Rc<PieceList> {
+        thread_local! {
+            static LISTS: RefCell<BTreeMap<Content, Rc<PieceList>>> = const { RefCell::new(BTreeMap::new()) };
+        }
+        LISTS.with_borrow_mut(|lists| {
+            if lists.len() > 1_000 {
+                lists.clear();
+            }
+            let list = lists.entry(self).or_insert_with(|| {
+                let size = self.size as u64;
+                let value = |piece: u64| tree::value(size, piece, self.piece(piece));
+                Rc::new(PieceList::new(size, (0..tree::pieces(size)).map(value).collect()).expect("one value a piece"))
+            });
+            Rc::clone(list)
+        })
+    }
+
+    /// The bytes of one piece.
+    pub fn piece(self, piece: u64) -> &'static [u8] {
+        let (start, length) = tree::bounds(self.size as u64, piece);
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        &self.bytes()[start..start + usize::try_from(length).unwrap_or(0)]
     }
 }
 
@@ -95,15 +122,14 @@ impl Counts {
     }
 }
 
-/// Tells whether a machine's disk has a finished file of this name.
-pub type HasFile = Box<dyn Fn(&str) -> bool>;
-
 /// The judge of one world.
 #[derive(Default)]
 pub struct Oracle {
     versions: RefCell<BTreeMap<(SocketAddr, String, String), Content>>,
     liars: RefCell<BTreeSet<SocketAddr>>,
-    disks: RefCell<BTreeMap<IpAddr, HasFile>>,
+    disks: RefCell<BTreeMap<IpAddr, Weak<Disk>>>,
+    /// Every content whose root was ever told, by its root.
+    roots: RefCell<BTreeMap<String, Content>>,
     /// Addresses whose files or disk a fault has touched, and when last.
     touched: RefCell<BTreeMap<SocketAddr, u64>>,
     pub counts: Cell<Counts>,
@@ -117,8 +143,13 @@ impl Oracle {
         self.counts.set(counts);
     }
 
-    pub fn knows_disk(&self, ip: IpAddr, has: HasFile) {
-        self.disks.borrow_mut().insert(ip, has);
+    pub fn knows_disk(&self, ip: IpAddr, disk: Weak<Disk>) {
+        self.disks.borrow_mut().insert(ip, disk);
+    }
+
+    /// The disk of a real machine.
+    pub fn disk(&self, ip: IpAddr) -> Option<Rc<Disk>> {
+        self.disks.borrow().get(&ip)?.upgrade()
     }
 
     pub fn knows_liar(&self, at: SocketAddr) {
@@ -128,6 +159,24 @@ impl Oracle {
     /// From now on this version of a file has been somewhere.
     pub fn knows(&self, at: SocketAddr, name: &str, tag: &str, content: Content) {
         self.versions.borrow_mut().insert((at, name.to_owned(), tag.to_owned()), content);
+    }
+
+    /// Somebody tells the root of this content.
+    pub fn tells(&self, content: Content) -> String {
+        let root = content.list().root().to_string();
+        self.roots.borrow_mut().insert(root.clone(), content);
+        root
+    }
+
+    /// The content of a root.
+    pub fn content(&self, root: &str) -> Option<Content> {
+        if let Some(content) = self.roots.borrow().get(root) {
+            return Some(*content);
+        }
+        // A real host has found it by itself: it must be that of a version that was somewhere.
+        let versions: BTreeSet<Content> = self.versions.borrow().values().copied().collect();
+        versions.into_iter().for_each(|content| drop(self.tells(content)));
+        self.roots.borrow().get(root).copied()
     }
 
     pub fn version(&self, at: SocketAddr, name: &str, tag: &str) -> Option<Content> {
@@ -142,21 +191,21 @@ impl Oracle {
         self.touched.borrow().get(&at).is_some_and(|when| *when >= since)
     }
 
-    /// The version that a record names; `None` for what a liar gave, of which nothing can be said.
-    pub fn meant_by(&self, record: &Record) -> Option<Content> {
-        let found = self.version(record.from, &record.name, &record.tag.to_string());
-        if found.is_none() {
-            assert!(self.liars.borrow().contains(&record.from), "a record names a version that never was: {record:?}");
-        }
-        found.inspect(|content| assert_eq!(content.size as u64, record.size, "a record with another size: {record:?}"))
-    }
-
-    /// A record must not claim bytes that are not there, or are another version's.
-    pub fn check_record(&self, record: &Record, part: &[u8], when: &str) {
-        let Some(content) = self.meant_by(record) else { return };
-        let held = usize::try_from(record.held).unwrap_or(usize::MAX);
-        assert!(held <= part.len(), "{when}: a record claims {held} bytes of a .part with {}", part.len());
-        assert!(part[..held] == content.bytes()[..held], "{when}: a record claims bytes that are not those of its version: {record:?}");
+    /// The content that a record names; `None` for what a liar gave, of which nothing can be said.
+    pub fn meant_by(&self, note: &Note) -> Option<Content> {
+        let found = match &note.meant {
+            Meant::Root(root) => {
+                let found = self.content(root);
+                assert!(found.is_some(), "a record names a root that nobody ever told: {note:?}");
+                found
+            }
+            Meant::Version(from, tag) => {
+                let found = self.version(*from, &note.name, tag);
+                assert!(found.is_some() || self.liars.borrow().contains(from), "a record names a version that never was: {note:?}");
+                found
+            }
+        };
+        found.inspect(|content| assert_eq!(content.size as u64, note.size, "a record with another size: {note:?}"))
     }
 
     /// A line that a real host sent on a link that it began.
@@ -165,11 +214,10 @@ impl Oracle {
         match head["method"].as_str() {
             Some("FETCH") if head["from"].as_u64().is_some_and(|from| from > 0) => self.count(|c| c.resumed += 1),
             Some("UPDATE") => {
-                let disks = self.disks.borrow();
-                let Some(has) = disks.get(&ip) else { return };
+                let Some(disk) = self.disk(ip) else { return };
                 for file in head["files"].as_array().into_iter().flatten() {
                     let name = file["name"].as_str().unwrap_or_default();
-                    assert!(has(name), "{ip} tells the index of {name}, which it does not have");
+                    assert!(disk.has(name), "{ip} tells the index of {name}, which it does not have");
                 }
             }
             _ => {}

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,14 +17,14 @@ use cardume::message::limits;
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
 use cardume::node::peer::{Peer, PeerOptions, Task};
-use cardume::node::report::{Report, Stall};
+use cardume::node::report::Report;
 use cardume::node::server::{Server, ServerOptions};
 
 use crate::clients::Client;
 use crate::clock::{Clock, SECOND};
 use crate::console::Script;
 use crate::dice::Dice;
-use crate::disk::{Disk, SimDrive};
+use crate::disk::{Disk, Ended, SimDrive};
 use crate::liars::Liar;
 use crate::net::{Life, SimNet, Wire};
 use crate::oracle::{Content, Counts, LARGEST, Oracle, judge};
@@ -61,6 +62,8 @@ pub struct World {
     idle_limit: u64,
     next_look: u64,
     next_actor: u8,
+    /// In a world of two: how often the disk ends the one who downloads once it has begun again.
+    more_ends: Option<u32>,
 }
 
 /// A machine that runs a real host.
@@ -79,6 +82,8 @@ struct Machine {
     own: BTreeSet<String>,
     /// Downloads that this process has begun.
     begun: BTreeSet<String>,
+    /// How it goes when its disk ends it in the midst of a write.
+    ends_by: Kill,
 }
 
 #[derive(Clone)]
@@ -113,14 +118,17 @@ enum Deed {
     Cut,
     Heal(IpAddr, IpAddr),
     Kill(usize, Kill),
+    /// The same, in the midst of what it next does to its disk.
+    KillInWrite(usize, Kill),
     Start(usize),
     Change(usize),
     DiskFault(usize),
     DiskMended(usize),
 }
 
-#[derive(Clone, Copy)]
-enum Kill {
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kill {
     Process,
     Power,
     Signal,
@@ -139,6 +147,32 @@ fn address(number: u8, port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, number], port))
 }
 
+impl Options {
+    fn plain(server: SocketAddr) -> Options {
+        Options { server, typed: false, slots: None, accept: Accept::Always, speed: Speed::default() }
+    }
+}
+
+impl Machine {
+    fn new(at: SocketAddr, options: Options, disk: Rc<Disk>) -> Machine {
+        Machine {
+            at,
+            disk,
+            life: usize::MAX,
+            script: Script::default(),
+            host: None,
+            options,
+            joined: false,
+            stopping: false,
+            empty_turns: 0,
+            full_turns: 0,
+            own: BTreeSet::new(),
+            begun: BTreeSet::new(),
+            ends_by: Kill::Process,
+        }
+    }
+}
+
 impl World {
     /// A world that is a function of its seed.
     pub fn new(seed: u64, trace: bool) -> World {
@@ -151,21 +185,8 @@ impl World {
         let names: Vec<String> = (0..dice.between(3, 8)).map(|n| format!("f{n}.mp4")).collect();
         let server_at = address(1, 1_099);
         let queues = dice.once_in(4);
-        let machine = |at: SocketAddr, options: Options| Machine {
-            at,
-            disk: Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)),
-            life: usize::MAX,
-            script: Script::default(),
-            host: None,
-            options,
-            joined: false,
-            stopping: false,
-            empty_turns: 0,
-            full_turns: 0,
-            own: BTreeSet::new(),
-            begun: BTreeSet::new(),
-        };
-        let plain = Options { server: server_at, typed: false, slots: None, accept: Accept::Always, speed: Speed::default() };
+        let machine = |at: SocketAddr, options: Options| Machine::new(at, options, Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)));
+        let plain = Options::plain(server_at);
         let server = machine(server_at, plain.clone());
         let count = dice.between(2, 6);
         let mut peers = Vec::new();
@@ -241,10 +262,75 @@ impl World {
             idle_limit: if queues { IDLE_IN_QUEUE } else { IDLE },
             next_look: 0,
             next_actor: 0,
+            more_ends: None,
             dice,
         };
         world.begin(fake_server);
         world
+    }
+
+    /// One owner and one who downloads his file; the disk of the latter ends it so at one of its moments, and perhaps at another soon after. How many
+    /// moments there were.
+    pub fn pair(seed: u64, trace: bool, name: &str, size: usize, ends: Option<(Kill, u64)>, more_ends: u32) -> u64 {
+        let dice = Dice::new(seed.wrapping_add(78));
+        let clock = Clock::new();
+        let oracle = judge();
+        oracle.trace.set(trace);
+        let wire = Wire::new(clock.clone(), dice.fork(), Rc::clone(&oracle));
+        let server_at = address(1, 1_099);
+        let machine = |at: SocketAddr| Machine::new(at, Options::plain(server_at), Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)));
+        let (server, mut peers) = (machine(server_at), vec![machine(address(2, 4_000)), machine(address(3, 4_000))]);
+        let content = Content::new(&dice, size);
+        peers[0].disk.place(name, content);
+        if let Some((how, moment)) = ends {
+            peers[1].ends_by = how;
+            peers[1].disk.stop_at.set(moment);
+        }
+        let mut world = World {
+            seed,
+            clock,
+            wire,
+            oracle,
+            heartbeat: Duration::from_secs(5),
+            server,
+            peers,
+            victim: None,
+            liars: Vec::new(),
+            liar_wakes: Vec::new(),
+            clients: Vec::new(),
+            audits: Vec::new(),
+            names: vec![name.to_owned()],
+            wanted: BTreeSet::new(),
+            plan: BTreeMap::new(),
+            planned: 0,
+            idle_limit: IDLE,
+            next_look: 0,
+            next_actor: 0,
+            more_ends: Some(more_ends),
+            dice,
+        };
+        (0..3).for_each(|number| world.start(number));
+        world.wanted.insert((1, name.to_owned()));
+        world.say_at(SECOND, 1, format!("GET {name}"));
+        let is_done = |world: &World| world.peers[1].disk.has(name);
+        for _ in 0..40 {
+            let end = world.clock.now() + 30 * SECOND;
+            world.run_until(end, is_done);
+            let disk = &world.peers[1].disk;
+            disk.check();
+            if disk.has(name) {
+                assert!(disk.holds(name, content), "{name} is there and is not the file of its owner");
+                let end = world.clock.now() + SECOND;
+                world.run_until(end, |_| false);
+                // The end may have struck after the name was given, and before it was lasting.
+                if is_done(&world) {
+                    world.peers[1].disk.check();
+                    return world.peers[1].disk.moments.get();
+                }
+            }
+            assert!(!world.peers[1].disk.is_blocked(name), "what is left of the download of {name} is in its own way");
+        }
+        panic!("the download of {name} does not come to its end");
     }
 
     fn begin(&mut self, fake_server: Option<SocketAddr>) {
@@ -303,8 +389,10 @@ impl World {
             let deed = match self.dice.below(16) {
                 0..=5 => Deed::Reset,
                 6 | 7 => Deed::Cut,
-                8 => Deed::Kill(machine, Kill::Process),
-                9 => Deed::Kill(peer, Kill::Power),
+                8 if self.dice.once_in(2) => Deed::Kill(machine, Kill::Process),
+                8 => Deed::KillInWrite(peer, Kill::Process),
+                9 if self.dice.once_in(2) => Deed::Kill(peer, Kill::Power),
+                9 => Deed::KillInWrite(peer, Kill::Power),
                 10 | 11 => Deed::Kill(machine, Kill::Signal),
                 12 | 13 => Deed::Change(peer - 1),
                 _ => Deed::DiskFault(peer - 1),
@@ -333,6 +421,7 @@ impl World {
         for peer in &self.peers {
             peer.disk.failing.set(false);
             peer.disk.capacity.set(1 << 40);
+            peer.disk.stop_at.set(u64::MAX);
         }
         let now = self.clock.now();
         self.trace("calm");
@@ -482,6 +571,7 @@ impl World {
             return;
         }
         oracle.touch(machine.at, now);
+        machine.disk.ended();
         match how {
             Kill::Signal => {
                 machine.stopping = true;
@@ -502,7 +592,7 @@ impl World {
             }
         }
         let at = machine.at;
-        self.trace(&format!("{at} is killed"));
+        self.trace(&format!("{at} is killed: {how:?}"));
         self.later(restart, Deed::Start(number));
     }
 
@@ -563,9 +653,23 @@ impl World {
             }
             Deed::Heal(a, b) => self.wire.cut(a, b, false),
             Deed::Kill(machine, how) => self.kill(machine, how),
+            Deed::KillInWrite(machine, how) => {
+                let soon = self.dice.between(1, 30);
+                let machine = self.machine(machine);
+                machine.ends_by = how;
+                machine.disk.stop_at.set(machine.disk.moments.get() + soon);
+            }
             Deed::Start(machine) => {
                 self.start(machine);
-                if machine > 0 && !self.dice.once_in(3) {
+                if let Some(more) = &mut self.more_ends
+                    && *more > 0
+                {
+                    *more -= 1;
+                    let taker = &mut self.peers[1];
+                    taker.ends_by = *self.dice.pick(&[Kill::Process, Kill::Power]);
+                    taker.disk.stop_at.set(taker.disk.moments.get() + self.dice.between(1, 40));
+                }
+                if machine > 0 && (self.more_ends.is_some() || !self.dice.once_in(3)) {
                     self.ask_again(machine - 1);
                 }
             }
@@ -729,7 +833,15 @@ impl World {
         }
         let noted = wire.has_ready(machine.life);
         wire.hold().lives[machine.life].busy = noted;
-        each!(host, host => host.turn()).unwrap_or_else(|error| panic!("a turn fails: {error}"));
+        match catch_unwind(AssertUnwindSafe(|| each!(host, host => host.turn()))) {
+            Ok(result) => result.unwrap_or_else(|error| panic!("a turn fails: {error}")),
+            Err(what) if what.is::<Ended>() => {
+                let how = machine.ends_by;
+                self.kill(number, how);
+                return true;
+            }
+            Err(what) => resume_unwind(what),
+        }
         oracle.count(|c| c.turns += 1);
         let code = each!(host, host => host.code());
         let (moved, busy) = {
@@ -783,7 +895,6 @@ impl World {
             Report::Restarted(_) => oracle.count(|c| c.restarted += 1),
             Report::Same { .. } => oracle.count(|c| c.same += 1),
             Report::Saved { name, .. } => assert!(machine.disk.has(name), "{}: {name} is said to be there and is not", machine.at),
-            Report::Stalled { name, why: Stall::Source } if machine.begun.contains(name.as_str()) => machine.disk.check_rest(name),
             Report::Consent { .. } => {
                 let at = now + self.dice.between(1_000, 5 * SECOND);
                 self.say_at(at, number - 1, "SIM".into());
