@@ -19,7 +19,7 @@ use cardume::message::version::Tag;
 
 use crate::clock::Clock;
 use crate::dice::Dice;
-use crate::notes::Note;
+use crate::notes::{Meant, Note};
 use crate::oracle::{Content, Oracle};
 
 /// What a disk writes all or nothing.
@@ -396,6 +396,15 @@ impl Disk {
     /// A `.part` that nobody knows any more, or one of another's making, is in the way of this name.
     pub fn is_blocked(&self, name: &str) -> bool {
         self.has(&format!("{name}.part")) && self.note(name).is_none()
+    }
+
+    /// The bytes of the download under way of this content, if there is one.
+    pub fn part_of(&self, meant: &Meant) -> Option<Vec<u8>> {
+        let is = |name: &String| Note::stem(name).filter(|stem| self.note(stem).is_some_and(|note| note.meant == *meant)).map(str::to_owned);
+        let stem = self.names().iter().find_map(is)?;
+        let part = self.node(&format!("{stem}.part")).ok()?;
+        let bytes = part.data.borrow().bytes().to_vec();
+        Some(bytes)
     }
 
     /// True when exactly this stands there.

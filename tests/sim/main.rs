@@ -12,10 +12,12 @@ mod clock;
 mod console;
 mod dice;
 mod disk;
+mod givers;
 mod liars;
 mod net;
 mod notes;
 mod oracle;
+mod taps;
 mod world;
 
 use std::collections::BTreeSet;

@@ -93,6 +93,13 @@ pub struct Counts {
     pub raw_checked: u64,
     pub audits: u64,
     pub wanted: u64,
+    pub bodies: u64,
+    pub lists: u64,
+    pub claims: u64,
+    pub blocked: u64,
+    pub unverified: u64,
+    pub blamed: u64,
+    pub rooted: u64,
 }
 
 impl Counts {
@@ -119,6 +126,13 @@ impl Counts {
         self.raw_checked += other.raw_checked;
         self.audits += other.audits;
         self.wanted += other.wanted;
+        self.bodies += other.bodies;
+        self.lists += other.lists;
+        self.claims += other.claims;
+        self.blocked += other.blocked;
+        self.unverified += other.unverified;
+        self.blamed += other.blamed;
+        self.rooted += other.rooted;
     }
 }
 
@@ -127,6 +141,7 @@ impl Counts {
 pub struct Oracle {
     versions: RefCell<BTreeMap<(SocketAddr, String, String), Content>>,
     liars: RefCell<BTreeSet<SocketAddr>>,
+    honest: RefCell<BTreeSet<SocketAddr>>,
     disks: RefCell<BTreeMap<IpAddr, Weak<Disk>>>,
     /// Every content whose root was ever told, by its root.
     roots: RefCell<BTreeMap<String, Content>>,
@@ -154,6 +169,22 @@ impl Oracle {
 
     pub fn knows_liar(&self, at: SocketAddr) {
         self.liars.borrow_mut().insert(at);
+    }
+
+    /// One that never gives what is wrong.
+    pub fn knows_honest(&self, at: SocketAddr) {
+        self.honest.borrow_mut().insert(at);
+    }
+
+    /// True for one that may not be blamed.
+    pub fn is_honest(&self, at: SocketAddr) -> bool {
+        self.honest.borrow().contains(&at) || (self.disk(at.ip()).is_some() && !self.liars.borrow().contains(&at))
+    }
+
+    /// True when this content was on that machine, under this name or any.
+    pub fn has_been(&self, ip: IpAddr, name: Option<&str>, content: Content) -> bool {
+        let versions = self.versions.borrow();
+        versions.iter().any(|((at, other, _), version)| at.ip() == ip && name.is_none_or(|name| name == other) && *version == content)
     }
 
     /// From now on this version of a file has been somewhere.
@@ -213,11 +244,18 @@ impl Oracle {
         let head: Value = serde_json::from_slice(line).unwrap_or_else(|error| panic!("a host sent a line that is no JSON ({error}): {line:?}"));
         match head["method"].as_str() {
             Some("FETCH") if head["from"].as_u64().is_some_and(|from| from > 0) => self.count(|c| c.resumed += 1),
-            Some("UPDATE") => {
+            Some("UPDATE" | "JOIN") => {
                 let Some(disk) = self.disk(ip) else { return };
                 for file in head["files"].as_array().into_iter().flatten() {
                     let name = file["name"].as_str().unwrap_or_default();
-                    assert!(disk.has(name), "{ip} tells the index of {name}, which it does not have");
+                    let partial = file["partial"] == true;
+                    let there = disk.has(name) || (partial && disk.has(&format!("{name}.part")));
+                    assert!(there || head["method"] == "JOIN", "{ip} tells the index of {name}, which it does not have");
+                    let Some(root) = file["root"].as_str() else { continue };
+                    let content = self.content(root).unwrap_or_else(|| panic!("{ip} tells the index a root that nobody has: {file}"));
+                    assert_eq!(file["size"], content.size, "{ip} tells the index another size: {file}");
+                    assert!(partial || self.has_been(ip, Some(name), content), "{ip} tells the index a root of another file: {file}");
+                    self.count(|c| c.rooted += 1);
                 }
             }
             _ => {}

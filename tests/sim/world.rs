@@ -25,6 +25,7 @@ use crate::clock::{Clock, SECOND};
 use crate::console::Script;
 use crate::dice::Dice;
 use crate::disk::{Disk, Ended, SimDrive};
+use crate::givers::{ALL, Giver, HARMLESS, Way};
 use crate::liars::Liar;
 use crate::net::{Life, SimNet, Wire};
 use crate::oracle::{Content, Counts, LARGEST, Oracle, judge};
@@ -38,6 +39,9 @@ const MOST_STEPS: u64 = 3_000_000;
 const IDLE: u64 = 110 * SECOND;
 /// And where somebody does.
 const IDLE_IN_QUEUE: u64 = 700 * SECOND;
+
+/// Downloads tell right from wrong.
+const JUDGES: bool = false;
 
 /// A world.
 pub struct World {
@@ -53,6 +57,7 @@ pub struct World {
     victim: Option<usize>,
     liars: Vec<Liar>,
     liar_wakes: Vec<u64>,
+    givers: Vec<(Giver, u64)>,
     clients: Vec<(Client, u64)>,
     audits: Vec<Audit>,
     names: Vec<String>,
@@ -218,18 +223,20 @@ impl World {
         });
         let big = dice.once_in(25);
         for name in &names {
-            let size = match dice.below(10) {
+            let size = match dice.below(12) {
                 0 => 0,
                 1 | 2 => dice.between(1, 5_000),
-                3..=5 => dice.between(1 << 20, 3 << 20),
-                6 if big => dice.between(9 << 20, LARGEST as u64),
-                _ => dice.between(5_000, 900_000),
+                3 => 1 << 20,
+                4 => (1 << 20) + 1,
+                5 | 6 => dice.between(2 << 20, 6 << 20),
+                7 if big => dice.between(9 << 20, LARGEST as u64),
+                _ => dice.between(5_000, 1_900_000),
             };
             let size = usize::try_from(size).unwrap_or(0);
             let content = Content::new(&dice, size);
             for peer in &mut peers {
                 if dice.once_in(3) {
-                    let content = match dice.below(4) {
+                    let content = match dice.below(8) {
                         0 => Content::new(&dice, size),
                         1 => Content::new(&dice, size / 2 + 1),
                         _ => content,
@@ -253,6 +260,7 @@ impl World {
             victim,
             liars: Vec::new(),
             liar_wakes: Vec::new(),
+            givers: Vec::new(),
             clients: Vec::new(),
             audits: Vec::new(),
             names,
@@ -297,6 +305,7 @@ impl World {
             victim: None,
             liars: Vec::new(),
             liar_wakes: Vec::new(),
+            givers: Vec::new(),
             clients: Vec::new(),
             audits: Vec::new(),
             names: vec![name.to_owned()],
@@ -345,6 +354,11 @@ impl World {
             let at = address(200, 4_000);
             self.liar(at, Some(self.server.at));
         }
+        for number in 0..*self.dice.pick(&[0, 0, 1, 1, 2, 3, 5]) {
+            let at = address(210 + number, 4_000);
+            let way = if JUDGES { *self.dice.pick(&ALL) } else { *self.dice.pick(&HARMLESS) };
+            self.giver(at, way);
+        }
         let trouble = self.dice.between(15, 80) * SECOND;
         let when = |dice: &Dice| SECOND / 2 + dice.below(trouble);
         let mut gets = vec![SECOND];
@@ -371,6 +385,18 @@ impl World {
                     gets.push(at);
                     self.say_at(at, peer, format!("GET {name}"));
                     self.wanted.insert((peer, name));
+                }
+            }
+        }
+        // Several want the same at about the same time, and have it from each other.
+        for _ in 0..*self.dice.pick(&[0, 1, 1, 2]) {
+            let (at, name) = (when(&self.dice), self.dice.pick(&self.names).clone());
+            for peer in 0..self.peers.len() {
+                if !self.peers[peer].disk.has(&name) && !self.dice.once_in(5) {
+                    let at = at + self.dice.below(2 * SECOND);
+                    gets.push(at);
+                    self.say_at(at, peer, format!("GET {name}"));
+                    self.wanted.insert((peer, name.clone()));
                 }
             }
         }
@@ -418,6 +444,12 @@ impl World {
             self.wire.end(liar.life, false);
         }
         self.liar_wakes.clear();
+        // Who is alone with what he says to have can't be asked to give it.
+        let some_stay = self.dice.once_in(2);
+        self.end_givers(|world, giver| {
+            let others_have = |content: &Content, name: &str| world.sane().any(|machine| machine.disk.holds(name, *content));
+            some_stay && giver.files.iter().all(|file| others_have(&file.content, &file.name))
+        });
         for peer in &self.peers {
             peer.disk.failing.set(false);
             peer.disk.capacity.set(1 << 40);
@@ -435,6 +467,9 @@ impl World {
         let now = self.clock.now();
         self.run_until(now + 60 * SECOND, |_| false);
         self.fetch_what_is_missing();
+        self.end_givers(|_, _| false);
+        let now = self.clock.now();
+        self.run_until(now + 5 * SECOND, |_| false);
         self.last_audit();
         for machine in self.machines() {
             machine.disk.check();
@@ -485,6 +520,11 @@ impl World {
         self.run_until(now + 420 * SECOND, |world| world.clients.is_empty());
     }
 
+    /// The peers that ask the true server.
+    fn sane(&self) -> impl Iterator<Item = &Machine> {
+        self.peers.iter().enumerate().filter(|(peer, _)| Some(*peer) != self.victim).map(|(_, machine)| machine)
+    }
+
     fn machines(&self) -> impl Iterator<Item = &Machine> {
         std::iter::once(&self.server).chain(&self.peers)
     }
@@ -514,6 +554,34 @@ impl World {
         let liar = Liar::new(&self.wire, &self.oracle, life, at, server, names, self.dice.fork());
         self.liars.push(liar);
         self.liar_wakes.push(0);
+    }
+
+    /// A raw owner of some of what others have, or of what nobody else has.
+    fn giver(&mut self, at: SocketAddr, way: Way) {
+        let mut files = Vec::new();
+        for name in &self.names {
+            let having = self.peers.iter().filter_map(|peer| peer.disk.version(name));
+            let mut contents: Vec<Content> = having.collect();
+            if self.dice.once_in(3) || contents.is_empty() {
+                let sizes = [0, 1, 1 << 20, (1 << 20) + 1, self.dice.place(6 << 20)];
+                contents.push(Content::new(&self.dice, *self.dice.pick(&sizes)));
+            }
+            if !self.dice.once_in(3) {
+                files.push((name.clone(), *self.dice.pick(&contents)));
+            }
+        }
+        self.trace(&format!("{at} gives {} files: {way:?}", files.len()));
+        let giver = Giver::new(&self.wire, &self.oracle, at, self.server.at, way, files, self.dice.fork());
+        self.givers.push((giver, 0));
+    }
+
+    /// Ends the raw owners that `stays` does not spare.
+    fn end_givers(&mut self, stays: impl Fn(&World, &Giver) -> bool) {
+        let (stay, go) = std::mem::take(&mut self.givers).into_iter().partition(|(giver, _)| stays(self, giver));
+        self.givers = stay;
+        for (giver, _) in go {
+            self.wire.end(giver.life, false);
+        }
     }
 
     fn trace(&self, what: &str) {
@@ -627,7 +695,10 @@ impl World {
                 let life = self.actor();
                 let to_server = self.dice.once_in(3);
                 let target = if to_server { self.server.at } else { self.dice.pick(&self.peers).at };
-                let client = Client::random(&self.wire, &self.oracle, life, target, !to_server, &self.names, &self.dice);
+                let versions: Vec<Content> =
+                    self.peers.iter().flat_map(|peer| self.names.iter().filter_map(|name| peer.disk.version(name))).collect();
+                let root = (!versions.is_empty() && self.dice.once_in(2)).then(|| self.oracle.tells(*self.dice.pick(&versions)));
+                let client = Client::random(&self.wire, &self.oracle, life, target, !to_server, &self.names, root.as_deref(), &self.dice);
                 self.trace(&format!("a {} comes to {target}", client.kind));
                 self.clients.push((client, 0));
             }
@@ -760,8 +831,7 @@ impl World {
         if !audit.last {
             return;
         }
-        let honest: Vec<&Machine> =
-            self.peers.iter().enumerate().filter(|(peer, _)| Some(*peer) != self.victim).map(|(_, machine)| machine).collect();
+        let honest: Vec<&Machine> = self.sane().collect();
         let sorted = |mut list: Vec<SocketAddr>| {
             list.sort();
             list
@@ -815,8 +885,8 @@ impl World {
         }
         let hosts = self.machines().filter_map(|machine| machine.host.as_ref()).filter_map(|host| each!(host, host => host.next_time()));
         let hosts = hosts.map(|at| self.clock.micros(at)).min();
-        let actors =
-            self.clients.iter().map(|(_, wake)| *wake).chain(self.audits.iter().map(|audit| audit.wake)).chain(self.liar_wakes.iter().copied());
+        let raw = self.clients.iter().map(|(_, wake)| *wake).chain(self.givers.iter().map(|(_, wake)| *wake));
+        let actors = raw.chain(self.audits.iter().map(|audit| audit.wake)).chain(self.liar_wakes.iter().copied());
         let plan = self.plan.keys().next().map(|(at, _)| *at);
         let next = [hosts, self.wire.next_time(), actors.min(), plan, Some(self.next_look), Some(end)].into_iter().flatten().min().unwrap_or(end);
         self.clock.move_to(next.max(now + 1));
@@ -910,6 +980,13 @@ impl World {
             if *wake <= now || self.wire.has_ready(liar.life) {
                 self.wire.hold().lives[liar.life].ready.clear();
                 *wake = liar.act().max(now + 1);
+                ran = true;
+            }
+        }
+        for (giver, wake) in &mut self.givers {
+            if *wake <= now || self.wire.has_ready(giver.life) {
+                self.wire.hold().lives[giver.life].ready.clear();
+                *wake = giver.act().max(now + 1);
                 ran = true;
             }
         }
