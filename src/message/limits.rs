@@ -40,6 +40,8 @@ pub const HOLDERS: usize = 64;
 pub const LIST_ENTRIES: usize = 256;
 /// Bytes of entries in one answer: what [`HEAD_BYTES`] leaves beside the frame.
 pub const LIST_BYTES: usize = 60 << 10;
+/// Sources of one download: more than any line can use at once.
+pub const SOURCES: usize = 64;
 /// FETCH requests under way on one link.
 pub const FETCHES: usize = 16;
 /// A cursor, in bytes.
@@ -127,5 +129,13 @@ pub const COLD_PATIENCE: Duration = Duration::from_secs(2);
 pub const SINK_RETRY: Duration = Duration::from_millis(5);
 /// How often progress is told.
 pub const PROGRESS: Duration = Duration::from_millis(200);
+/// How often a download looks whether somebody could take over from a slow source.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often the index is asked who else has a file that is being downloaded: at first, for those who began with us have something soon, and later.
+pub const LOOK: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
+/// How many times that is asked at first.
+pub const EAGER_LOOKS: u32 = 10;
+/// How long new pieces wait for others before those who download from us are told of them.
+pub const HAVE: Duration = Duration::from_millis(25);
 /// A download that moved nothing for so long is called stalled.
 pub const STALLED: Duration = Duration::from_secs(3);
