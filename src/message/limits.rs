@@ -74,6 +74,9 @@ pub const LINE_BYTES: usize = 64 << 20;
 /// File descriptors kept for files while links take the others.
 pub const SPARE_DESCRIPTORS: u64 = 64;
 
+/// Folders below a shared one that are watched for changes: what a person is usually allowed, with room for other programs.
+pub const WATCHES: usize = 8_192;
+
 /// How much of a file is mapped at a time: what was mapped must be unmapped, and a hundred gigabytes in one go would hold up the loop for a second.
 pub const WINDOW_BYTES: u64 = 64 << 20;
 /// What is asked of the kernel ahead of a cold file's place.

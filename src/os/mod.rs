@@ -11,3 +11,5 @@ pub mod part_file;
 pub mod pipe;
 pub mod sockets;
 pub mod system;
+pub mod walk;
+pub mod watch;
