@@ -77,6 +77,17 @@ pub const SPARE_DESCRIPTORS: u64 = 64;
 /// Folders below a shared one that are watched for changes: what a person is usually allowed, with room for other programs.
 pub const WATCHES: usize = 8_192;
 
+/// Names of which something was heard and that have not come to rest; with more of them the whole folder is looked at again.
+pub const TOUCHED: usize = 20_000;
+/// Files that are looked at in one turn: each costs some microseconds.
+pub const LOOKS: usize = 500;
+/// Files that others want and that are hashed before all others; who asks for more is served in the usual order.
+pub const URGENT_FILES: usize = 1_024;
+/// Files that are being hashed at once: one, and those that it went before; each holds an open file and its values so far.
+pub const HASHINGS: usize = 4;
+/// Lists of pieces that are kept at hand: a giant file's takes a megabyte or two, and reading it again is cheap.
+pub const LISTS_AT_HAND: usize = 16;
+
 /// How much of a file is mapped at a time: what was mapped must be unmapped, and a hundred gigabytes in one go would hold up the loop for a second.
 pub const WINDOW_BYTES: u64 = 64 << 20;
 /// What is asked of the kernel ahead of a cold file's place.
@@ -128,6 +139,12 @@ pub const COLD_REMINDER: Duration = Duration::from_millis(250);
 pub const COLD_PATIENCE: Duration = Duration::from_secs(2);
 /// A link whose sink has no room is tried again after this.
 pub const SINK_RETRY: Duration = Duration::from_millis(5);
+/// How long a new or changed file must be left alone before it is published: a copy that pauses is not done.
+pub const SETTLE: Duration = Duration::from_secs(2);
+/// How often the folder is looked at: a look costs one system call, and a file takes seconds to settle anyway.
+pub const LOOK: Duration = Duration::from_millis(500);
+/// And when the last look found something, so that a thousand events at once do not pile up.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often progress is told.
 pub const PROGRESS: Duration = Duration::from_millis(200);
 /// A download that moved nothing for so long is called stalled.
