@@ -4,6 +4,8 @@
 //! beside a `.part`, [`part`] is the download's file from its first byte to its name.
 
 pub mod drive;
+pub mod hashes;
+pub mod hashing;
 pub mod part;
 pub mod plan;
 pub mod record;

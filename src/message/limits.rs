@@ -99,6 +99,19 @@ pub const FLUSH_BYTES: u64 = 8 << 20;
 /// Bytes of a `get -o -` that wait for the reader of stdout.
 pub const STDOUT_BYTES: usize = 1 << 20;
 
+/// One read of a file that is hashed: it stays in the second-level cache, and a disk that must be waited for is waited for no longer than this takes.
+pub const HASH_READ_BYTES: usize = 256 << 10;
+/// Lists of pieces kept in memory, in bytes: those of 2 TiB of files.
+pub const REMEMBERED_LIST_BYTES: usize = 64 << 20;
+/// Lists of pieces kept on disk, in bytes: those of 32 TiB of files.
+pub const CACHED_LIST_BYTES: u64 = 1 << 30;
+/// Files whose roots are kept: to read them all at the start takes some tenths of a second.
+pub const CACHED_ROOTS: usize = 400_000;
+/// What is read of the roots on disk: all that can be of use, with as many stale ones among them.
+pub const CACHED_ROOT_BYTES: u64 = 128 << 20;
+/// How old a change must be for a stamp to be trusted: another one within the same tick of the coarsest file systems would not show.
+pub const SETTLED: Duration = Duration::from_secs(2);
+
 /// From connect to a whole opening or HTTP head.
 pub const OPENING: Duration = Duration::from_secs(10);
 /// From the first to the last byte of a later head.

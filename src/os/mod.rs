@@ -4,6 +4,7 @@
 //! with its reason.
 
 pub mod folder;
+pub mod hash_cache;
 pub mod keyboard;
 pub mod mapped;
 pub mod output;
