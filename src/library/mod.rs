@@ -6,6 +6,8 @@
 pub mod arrival;
 pub mod bits;
 pub mod drive;
+pub mod hashes;
+pub mod hashing;
 pub mod part;
 pub mod plan;
 pub mod record;

@@ -76,6 +76,20 @@ pub const LINE_BYTES: usize = 64 << 20;
 /// File descriptors kept for files while links take the others.
 pub const SPARE_DESCRIPTORS: u64 = 64;
 
+/// Folders below a shared one that are watched for changes: what a person is usually allowed, with room for other programs.
+pub const WATCHES: usize = 8_192;
+
+/// Names of which something was heard and that have not come to rest; with more of them the whole folder is looked at again.
+pub const TOUCHED: usize = 20_000;
+/// Files that are looked at in one turn: each costs some microseconds.
+pub const LOOKS: usize = 500;
+/// Files that others want and that are hashed before all others; who asks for more is served in the usual order.
+pub const URGENT_FILES: usize = 1_024;
+/// Files that are being hashed at once: one, and those that it went before; each holds an open file and its values so far.
+pub const HASHINGS: usize = 4;
+/// Lists of pieces that are kept at hand: a giant file's takes a megabyte or two, and reading it again is cheap.
+pub const LISTS_AT_HAND: usize = 16;
+
 /// How much of a file is mapped at a time: what was mapped must be unmapped, and a hundred gigabytes in one go would hold up the loop for a second.
 pub const WINDOW_BYTES: u64 = 64 << 20;
 /// What is asked of the kernel ahead of a cold file's place.
@@ -86,6 +100,19 @@ pub const DIRTY_BYTES: u64 = 64 << 20;
 pub const FLUSH_BYTES: u64 = 8 << 20;
 /// Bytes of a `get -o -` that wait for the reader of stdout.
 pub const STDOUT_BYTES: usize = 1 << 20;
+
+/// One read of a file that is hashed: it stays in the second-level cache, and a disk that must be waited for is waited for no longer than this takes.
+pub const HASH_READ_BYTES: usize = 256 << 10;
+/// Lists of pieces kept in memory, in bytes: those of 2 TiB of files.
+pub const REMEMBERED_LIST_BYTES: usize = 64 << 20;
+/// Lists of pieces kept on disk, in bytes: those of 32 TiB of files.
+pub const CACHED_LIST_BYTES: u64 = 1 << 30;
+/// Files whose roots are kept: to read them all at the start takes some tenths of a second.
+pub const CACHED_ROOTS: usize = 400_000;
+/// What is read of the roots on disk: all that can be of use, with as many stale ones among them.
+pub const CACHED_ROOT_BYTES: u64 = 128 << 20;
+/// How old a change must be for a stamp to be trusted: another one within the same tick of the coarsest file systems would not show.
+pub const SETTLED: Duration = Duration::from_secs(2);
 
 /// From connect to a whole opening or HTTP head.
 pub const OPENING: Duration = Duration::from_secs(10);
@@ -127,6 +154,12 @@ pub const COLD_REMINDER: Duration = Duration::from_millis(250);
 pub const COLD_PATIENCE: Duration = Duration::from_secs(2);
 /// A link whose sink has no room is tried again after this.
 pub const SINK_RETRY: Duration = Duration::from_millis(5);
+/// How long a new or changed file must be left alone before it is published: a copy that pauses is not done.
+pub const SETTLE: Duration = Duration::from_secs(2);
+/// How often the folder is looked at: a look costs one system call, and a file takes seconds to settle anyway.
+pub const LOOK: Duration = Duration::from_millis(500);
+/// And when the last look found something, so that a thousand events at once do not pile up.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often progress is told.
 pub const PROGRESS: Duration = Duration::from_millis(200);
 /// How often a download looks whether somebody could take over from a slow source.

@@ -4,6 +4,7 @@
 //! with its reason.
 
 pub mod folder;
+pub mod hash_cache;
 pub mod keyboard;
 pub mod mapped;
 pub mod output;
@@ -11,3 +12,5 @@ pub mod part_file;
 pub mod pipe;
 pub mod sockets;
 pub mod system;
+pub mod walk;
+pub mod watch;
