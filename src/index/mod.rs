@@ -1,17 +1,20 @@
 //! Who has what: plain data, no bytes of files, no sockets.
 //!
-//! A [`Index`] holds members and names. A member's files and a name's holders point at each other by position, so that adding, dropping and
-//! replacing one costs the same however popular the name or however large the member. A member that leaves is invisible at once; its entries
-//! are swept in slices ([`Index::sweep`]), so that no turn is long.
+//! A [`Index`] holds members, names and contents. A member's files and a name's holders point at each other by position, so that adding, dropping and
+//! replacing one costs the same however popular the name or however large the member; contents are found by a root that is only claimed, and so may be
+//! anything. A member that leaves is invisible at once; its entries are swept in slices ([`Index::sweep`]), so that no turn is long.
 
 mod names;
 pub mod pages;
+mod roots;
 
 use std::net::SocketAddr;
 
 use slab::Slab;
 
 use crate::index::names::{Holding, Names};
+use crate::index::pages::Filling;
+use crate::index::roots::Roots;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
@@ -39,6 +42,7 @@ pub struct Index {
     order: std::collections::BTreeMap<u64, MemberId>,
     by_address: std::collections::BTreeMap<SocketAddr, MemberId>,
     names: Names,
+    roots: Roots,
     /// Members that have left and still have entries.
     leaving: Vec<MemberId>,
     joined: u64,
@@ -69,6 +73,7 @@ impl Index {
             order: std::collections::BTreeMap::new(),
             by_address: std::collections::BTreeMap::new(),
             names: Names::new(seed),
+            roots: Roots::new(seed),
             leaving: Vec::new(),
             joined: 0,
             turn: 0,
@@ -80,7 +85,7 @@ impl Index {
         MemberId(self.members.insert(Member { address, session, visible: false, number: 0, files: Vec::new() }))
     }
 
-    /// Adds a file, or gives it a new size. True when it is new.
+    /// Adds a file, or says anew what is known of it. True when it is new.
     ///
     /// # Errors
     /// `too_large` when the member has as many as it may.
@@ -88,9 +93,14 @@ impl Index {
         let Some(member) = self.members.get_mut(who.0) else { return Ok(false) };
         let name = self.names.intern(&file.name);
         if let Some(holding) = self.names.find_holder(name, who.0, &member.files) {
-            holding.size = file.size;
-            holding.root = file.root;
-            holding.partial = file.partial;
+            let before = *holding;
+            (holding.size, holding.partial) = (file.size, file.partial);
+            if before.partial != file.partial || before.root.map(|id| self.roots.root(id)) != file.root {
+                if let Some(id) = before.root {
+                    self.roots.remove(id, before.share());
+                }
+                holding.root = file.root.map(|root| self.roots.add(root, holding.share()));
+            }
             return Ok(false);
         }
         if member.files.len() >= limits::MEMBER_FILES {
@@ -99,7 +109,9 @@ impl Index {
         }
         let own = u32::try_from(member.files.len()).unwrap_or(u32::MAX);
         let member_slot = u32::try_from(who.0).unwrap_or(u32::MAX);
-        let place = self.names.add_holder(name, Holding { member: member_slot, own, size: file.size, root: file.root, partial: file.partial });
+        let mut holding = Holding { member: member_slot, own, size: file.size, root: None, partial: file.partial };
+        holding.root = file.root.map(|root| self.roots.add(root, holding.share()));
+        let place = self.names.add_holder(name, holding);
         member.files.push(Owned { name, place });
         Ok(true)
     }
@@ -189,28 +201,48 @@ impl Index {
             }
         };
         let holdings = self.names.find(name).map_or(&[][..], |name| self.names.holders(name));
-        let mut page = Page { entries: Vec::new(), cursor: None };
+        let mut filling = Filling::default();
         let count = holdings.len() as u64;
         for step in skip..count {
-            if page.entries.len() == limits::HOLDERS {
-                page.cursor = Some(format!("{start}.{step}"));
-                break;
+            if filling.is_full(name) {
+                return Ok(filling.page(Some(format!("{start}.{step}"))));
             }
             let place = usize::try_from((start % count + step) % count).unwrap_or(0);
             let holding = &holdings[place];
-            let Some(member) = self.members.get(holding.member as usize).filter(|member| member.visible && seen(member.address)) else { continue };
-            let file = FileEntry { name: name.clone(), size: holding.size, root: holding.root, partial: holding.partial };
-            page.entries.push(Holder { peer: member.address, file });
+            if let Some(peer) = self.shown(holding.member, &seen) {
+                filling.push(Holder { peer, file: self.entry(name.clone(), holding) });
+            }
         }
-        Ok(page)
+        Ok(filling.page(None))
     }
 
-    /// Who has this content, under whatever name.
+    /// Who has this content, under whatever name: each member once, by a whole file where it has one. What `seen` and the rotation mean is said above.
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn search_root(&mut self, _root: Root, _cursor: Option<&str>, _seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
-        Ok(Page { entries: Vec::new(), cursor: None })
+    pub fn search_root(&mut self, root: Root, cursor: Option<&str>, seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
+        let place = cursor.map(pages::places).transpose()?;
+        self.turn += u64::from(place.is_none());
+        let Some(id) = self.roots.find(&root) else { return Ok(Filling::default().page(None)) };
+        let Some((first, last)) = self.roots.span(id) else { return Ok(Filling::default().page(None)) };
+        let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
+        let mut filling = Filling::default();
+        for (place, share) in self.roots.round(id, start, skip) {
+            let Some(peer) = self.shown(share.member, &seen) else { continue };
+            let owned = self.members[share.member as usize].files[share.own as usize];
+            let name = self.names.name(owned.name);
+            if filling.is_full(&name) {
+                return Ok(filling.page(Some(format!("{start}.{place}"))));
+            }
+            filling.push(Holder { peer, file: self.entry(name, &self.names.holders(owned.name)[owned.place as usize]) });
+        }
+        let mut page = filling.page(None);
+        if cursor.is_none() && !page.entries.is_empty() {
+            // Holders stand close together or far apart, and a round begins more often before a gap: where all fit into one page, each has its turn.
+            let turn = usize::try_from(self.turn).unwrap_or(0) % page.entries.len();
+            page.entries.rotate_left(turn);
+        }
+        Ok(page)
     }
 
     /// Who is there, in the order in which they joined.
@@ -242,7 +274,7 @@ impl Index {
         let owned = self.members.get(who.0).map_or(&[][..], |member| &member.files);
         let file = |owned: &Owned| {
             let holding = &self.names.holders(owned.name)[owned.place as usize];
-            FileEntry { name: self.names.name(owned.name), size: holding.size, root: holding.root, partial: holding.partial }
+            self.entry(self.names.name(owned.name), holding)
         };
         pages::files(|start| owned.get(start..).unwrap_or_default().iter().map(file), cursor)
     }
@@ -259,19 +291,45 @@ impl Index {
         self.order.is_empty()
     }
 
-    /// Takes file number `own` of a member out of both lists, and tells the two entries that move into the gaps.
+    /// Where a member answers, if an asker may know.
+    fn shown(&self, member: u32, seen: impl Fn(SocketAddr) -> bool) -> Option<SocketAddr> {
+        let member = self.members.get(member as usize)?;
+        (member.visible && seen(member.address)).then_some(member.address)
+    }
+
+    fn entry(&self, name: RelativeName, holding: &Holding) -> FileEntry {
+        FileEntry { name, size: holding.size, root: holding.root.map(|id| self.roots.root(id)), partial: holding.partial }
+    }
+
+    /// Takes file number `own` of a member out of all lists, and tells the entries that move into the gaps.
     fn drop_file(&mut self, who: MemberId, own: usize) {
         let Some(member) = self.members.get_mut(who.0) else { return };
         let gone = member.files.swap_remove(own);
-        if let Some(moved) = member.files.get(own) {
-            self.names.holder_mut(moved.name, moved.place).own = u32::try_from(own).unwrap_or(u32::MAX);
+        // What is gone goes out of the lists first: the file that takes its place takes its number too.
+        let (held, moved) = self.names.remove_holder(gone.name, gone.place);
+        if let Some(id) = held.root {
+            self.roots.remove(id, held.share());
         }
-        if let Some((member, own)) = self.names.remove_holder(gone.name, gone.place)
-            && let Some(other) = self.members.get_mut(member as usize)
-        {
-            other.files[own as usize].place = gone.place;
+        if let Some((other, place)) = moved {
+            // Another member, for a member holds a name once: its numbers are as they were.
+            if let Some(other) = self.members.get_mut(other as usize) {
+                other.files[place as usize].place = gone.place;
+            }
         }
+        let Some(moved) = self.members.get(who.0).and_then(|member| member.files.get(own)).copied() else { return };
+        let holding = self.names.holder_mut(moved.name, moved.place);
+        let own = u32::try_from(own).unwrap_or(u32::MAX);
+        if let Some(id) = holding.root {
+            self.roots.renumber(id, holding.share(), own);
+        }
+        holding.own = own;
     }
+}
+
+/// A place below `count` for each turn, neighbouring turns far apart.
+fn spread(turn: u64, count: u64) -> u32 {
+    let fraction = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    u32::try_from((fraction * count) >> 32).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -385,6 +443,140 @@ mod tests {
         assert_eq!(count, 600);
     }
 
+    fn rooted(text: &str, root: u8, partial: bool) -> FileEntry {
+        FileEntry { root: Some(Root([root; 32])), partial, ..file(text, 1) }
+    }
+
+    fn having(index: &mut Index, root: u8) -> Vec<(u16, String, bool)> {
+        let page = index.search_root(Root([root; 32]), None, |_| true).unwrap();
+        let mut found: Vec<_> = page.entries.into_iter().map(|h| (h.peer.port(), h.file.name.to_string(), h.file.partial)).collect();
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn a_content_is_found_under_whatever_name() {
+        let mut index = Index::new(1);
+        let one = joined(&mut index, 1, &["a", "b"]);
+        let two = joined(&mut index, 2, &["c"]);
+        assert!(having(&mut index, 7).is_empty());
+        assert!(!index.add(one, &rooted("b", 7, false)).unwrap());
+        assert!(!index.add(two, &rooted("c", 7, true)).unwrap());
+        assert_eq!(having(&mut index, 7), [(1, "b".into(), false), (2, "c".into(), true)]);
+        assert_eq!(index.search_root(Root([7; 32]), None, |peer| peer.port() == 2).unwrap().entries.len(), 1);
+        // At its end a download is whole; a file that is written anew has another content, or none that is known yet.
+        index.add(two, &rooted("c", 7, false)).unwrap();
+        index.add(one, &rooted("b", 8, false)).unwrap();
+        assert_eq!(having(&mut index, 7), [(2, "c".into(), false)]);
+        index.add(one, &file("b", 2)).unwrap();
+        assert!(having(&mut index, 8).is_empty());
+        assert_eq!(index.search(&name("b"), None, |_| true).unwrap().entries[0].file, file("b", 2));
+        index.leave(two);
+        assert!(having(&mut index, 7).is_empty());
+        index.sweep(10);
+        assert_eq!(index.roots.len(), 0);
+    }
+
+    #[test]
+    fn a_member_with_a_million_names_for_a_content_is_one_holder() {
+        let mut index = Index::new(1);
+        let liar = joined(&mut index, 1, &[]);
+        for number in 0..1_000 {
+            index.add(liar, &rooted(&format!("f{number}"), 7, number < 999)).unwrap();
+        }
+        let honest = joined(&mut index, 2, &[]);
+        index.add(honest, &rooted("a", 7, false)).unwrap();
+        assert_eq!(having(&mut index, 7), [(1, "f999".into(), false), (2, "a".into(), false)]);
+        index.remove(liar, &name("f999"));
+        assert!(matches!(&having(&mut index, 7)[..], [(1, _, true), (2, _, false)]));
+        index.leave(liar);
+        assert!(index.sweep(500));
+        assert_eq!(having(&mut index, 7), [(2, "a".into(), false)]);
+        assert!(!index.sweep(500));
+        assert_eq!(index.roots.len(), 1);
+    }
+
+    #[test]
+    fn holders_of_a_content_come_in_pages_that_rotate() {
+        let mut index = Index::new(1);
+        let mut members = Vec::new();
+        for port in 1..=300 {
+            let who = joined(&mut index, port, &[]);
+            if port % 2 == 0 {
+                index.add(who, &rooted(&format!("f{port}"), 7, false)).unwrap();
+            }
+            members.push(who);
+        }
+        for _ in 0..20 {
+            let (mut cursor, mut ports, mut pages) = (None, Vec::new(), 0);
+            loop {
+                let page = index.search_root(Root([7; 32]), cursor.as_deref(), |_| true).unwrap();
+                ports.extend(page.entries.iter().map(|h| h.peer.port()));
+                pages += 1;
+                cursor = page.cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            ports.sort_unstable();
+            assert_eq!((ports, pages), ((1..=150).map(|n| n * 2).collect::<Vec<u16>>(), 3));
+        }
+        // Few that stand far apart begin equally often.
+        for who in &members[10..290] {
+            index.leave(*who);
+        }
+        let mut firsts = std::collections::BTreeMap::new();
+        for _ in 0..1_000 {
+            let page = index.search_root(Root([7; 32]), None, |_| true).unwrap();
+            assert_eq!((page.entries.len(), page.cursor), (10, None));
+            *firsts.entry(page.entries[0].peer).or_insert(0) += 1;
+        }
+        assert!(firsts.len() == 10 && firsts.values().all(|count| (50..200).contains(count)), "{firsts:?}");
+        for text in ["nonsense", "1", "1.", "4294967296.0"] {
+            assert!(index.search_root(Root([7; 32]), Some(text), |_| true).is_err());
+        }
+        for text in ["4294967295.4294967295", "0.4294967295", "4294967295.0"] {
+            assert!(index.search_root(Root([7; 32]), Some(text), |_| true).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_page_of_long_names_fits_into_a_head() {
+        let mut index = Index::new(1);
+        let long = format!("{}/{}", vec!["\"".repeat(250); 4].join("/"), "x".repeat(15));
+        let advertised = |port| SocketAddr::new("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap(), port);
+        for port in 10_001..=10_070 {
+            let who = index.begin(advertised(port), Session([0; 16]));
+            index.add(who, &rooted(&long, 7, false)).unwrap();
+            index.show(who);
+        }
+        for by_name in [true, false] {
+            let (mut cursor, mut found) = (None, 0);
+            loop {
+                let page = match by_name {
+                    true => index.search(&name(&long), cursor.as_deref(), |_| true),
+                    false => index.search_root(Root([7; 32]), cursor.as_deref(), |_| true),
+                };
+                let page = page.unwrap();
+                let written: usize = page.entries.iter().map(|h| h.file.name.len() * 2 + 190).sum();
+                assert!(written < limits::HEAD_BYTES);
+                found += page.entries.len();
+                cursor = page.cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, 70);
+        }
+    }
+
+    /// What the naive index knows of a member.
+    struct Plain {
+        who: MemberId,
+        port: u16,
+        files: std::collections::BTreeMap<String, FileEntry>,
+    }
+
     /// The same operations against a list that is searched from end to end give the same answers, slots that are used again included.
     #[test]
     fn it_agrees_with_a_naive_index_over_random_operations() {
@@ -396,53 +588,73 @@ mod tests {
             dice % sides
         };
         let mut index = Index::new(7);
-        let mut naive: Vec<(MemberId, u16, Vec<String>)> = Vec::new();
+        let mut naive: Vec<Plain> = Vec::new();
         let mut next_port = 1;
-        for _ in 0..20_000 {
+        for step in 0..20_000 {
             let text = format!("f{}", roll(12));
+            let root = u8::try_from(roll(6)).unwrap();
+            let entry = FileEntry { root: (root > 0).then_some(Root([root; 32])), partial: roll(3) == 0, ..file(&text, roll(5)) };
+            let at = usize::try_from(roll(naive.len().max(1) as u64)).unwrap();
             match roll(6) {
                 0 if naive.len() < 20 => {
-                    naive.push((joined(&mut index, next_port, &[&text]), next_port, vec![text]));
+                    let who = index.begin(address(next_port), Session([0; 16]));
+                    index.add(who, &entry).unwrap();
+                    index.show(who);
+                    naive.push(Plain { who, port: next_port, files: [(text, entry)].into() });
                     next_port += 1;
                 }
-                1 if !naive.is_empty() => {
-                    let (who, _, _) = naive.swap_remove(usize::try_from(roll(naive.len() as u64)).unwrap());
-                    index.leave(who);
-                }
+                1 if !naive.is_empty() => index.leave(naive.swap_remove(at).who),
                 2 | 3 if !naive.is_empty() => {
-                    let at = usize::try_from(roll(naive.len() as u64)).unwrap();
-                    index.add(naive[at].0, &file(&text, 1)).unwrap();
-                    if !naive[at].2.contains(&text) {
-                        naive[at].2.push(text);
-                    }
+                    let is_new = index.add(naive[at].who, &entry).unwrap();
+                    assert_eq!(naive[at].files.insert(text, entry).is_none(), is_new);
                 }
                 4 if !naive.is_empty() => {
-                    let at = usize::try_from(roll(naive.len() as u64)).unwrap();
-                    index.remove(naive[at].0, &name(&text));
-                    naive[at].2.retain(|other| *other != text);
+                    index.remove(naive[at].who, &name(&text));
+                    naive[at].files.remove(&text);
                 }
                 _ => {
                     index.sweep(usize::try_from(roll(4)).unwrap());
                 }
             }
-            let mut expected: Vec<u16> =
-                naive.iter().filter(|(_, _, files)| files.contains(&text_of(&index, &naive))).map(|(_, port, _)| *port).collect();
-            expected.sort_unstable();
-            let asked = text_of(&index, &naive);
-            assert_eq!(holders(&mut index, &asked), expected);
-            for (who, _, files) in &naive {
-                assert_eq!(index.count(*who), files.len() as u64);
-                let mut listed: Vec<String> = index.files(*who, None).unwrap().entries.iter().map(|f| f.name.to_string()).collect();
-                let mut files = files.clone();
-                listed.sort();
-                files.sort();
-                assert_eq!(listed, files);
-            }
+            compare(&mut index, &naive, &format!("f{}", step % 12), Root([u8::try_from(step % 5 + 1).unwrap(); 32]));
         }
+        for plain in &naive {
+            index.leave(plain.who);
+        }
+        while index.sweep(7) {}
+        assert_eq!((index.names.len(), index.roots.len(), index.members.len()), (0, 0, 0));
     }
 
-    /// A name that changes from step to step without another die.
-    fn text_of(index: &Index, naive: &[(MemberId, u16, Vec<String>)]) -> String {
-        format!("f{}", (index.turn + naive.len() as u64) % 12)
+    /// Asks both for a name, for a content and for every list.
+    fn compare(index: &mut Index, naive: &[Plain], text: &str, root: Root) {
+        let mut found: Vec<(u16, FileEntry)> =
+            index.search(&name(text), None, |_| true).unwrap().entries.into_iter().map(|h| (h.peer.port(), h.file)).collect();
+        found.sort_by_key(|(port, _)| *port);
+        let mut expected: Vec<(u16, FileEntry)> = naive.iter().filter_map(|plain| Some((plain.port, plain.files.get(text)?.clone()))).collect();
+        expected.sort_by_key(|(port, _)| *port);
+        assert_eq!(found, expected);
+
+        let mut found = index.search_root(root, None, |_| true).unwrap().entries;
+        found.sort_by_key(|holder| holder.peer.port());
+        let mut expected: Vec<(u16, bool)> = naive
+            .iter()
+            .filter_map(|plain| {
+                let partial = plain.files.values().filter(|file| file.root == Some(root)).map(|file| file.partial).min()?;
+                Some((plain.port, partial))
+            })
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(found.iter().map(|holder| (holder.peer.port(), holder.file.partial)).collect::<Vec<_>>(), expected);
+        for holder in found {
+            let plain = naive.iter().find(|plain| plain.port == holder.peer.port()).unwrap();
+            assert_eq!((holder.file.root, plain.files.get(holder.file.name.as_str())), (Some(root), Some(&holder.file)));
+        }
+
+        for plain in naive {
+            assert_eq!(index.count(plain.who), plain.files.len() as u64);
+            let mut listed = index.files(plain.who, None).unwrap().entries;
+            listed.sort_by(|a, b| a.name.cmp(&b.name));
+            assert_eq!(listed, plain.files.values().cloned().collect::<Vec<_>>());
+        }
     }
 }

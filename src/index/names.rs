@@ -3,8 +3,8 @@
 use hashbrown::HashTable;
 use slab::Slab;
 
+use crate::index::roots::{RootId, Share};
 use crate::message::relative::RelativeName;
-use crate::message::version::Root;
 
 /// One member's hold on one name.
 #[derive(Clone, Copy)]
@@ -16,9 +16,16 @@ pub struct Holding {
     /// Its size.
     pub size: u64,
     /// Its content, where known.
-    pub root: Option<Root>,
+    pub root: Option<RootId>,
     /// Not all of it is there.
     pub partial: bool,
+}
+
+impl Holding {
+    /// The same file, among those of its content.
+    pub fn share(&self) -> Share {
+        Share { member: self.member, partial: self.partial, own: self.own }
+    }
 }
 
 struct Entry {
@@ -51,7 +58,7 @@ impl Names {
         if let Some(id) = self.find(name) {
             return id;
         }
-        let hash = hash(self.seed, name);
+        let hash = hash(self.seed, name.as_bytes());
         let id = u32::try_from(self.entries.insert(Entry { name: name.clone(), hash, holders: Vec::new() })).unwrap_or(u32::MAX);
         let entries = &self.entries;
         self.by_hash.insert_unique(hash, id, |&id| entries[id as usize].hash);
@@ -60,7 +67,7 @@ impl Names {
 
     /// The number of a name that somebody holds.
     pub fn find(&self, name: &RelativeName) -> Option<u32> {
-        self.by_hash.find(hash(self.seed, name), |&id| self.entries[id as usize].name == *name).copied()
+        self.by_hash.find(hash(self.seed, name.as_bytes()), |&id| self.entries[id as usize].name == *name).copied()
     }
 
     /// The name of a number.
@@ -103,13 +110,13 @@ impl Names {
         Some(self.holder_mut(id, files[own].place))
     }
 
-    /// Takes a holder out; the last one takes its place, and whose that is, is returned. A name without holders is forgotten.
-    pub fn remove_holder(&mut self, id: u32, place: u32) -> Option<(u32, u32)> {
+    /// Takes a holder out and returns it; the last one takes its place, and whose that is, is returned too. A name without holders is forgotten.
+    pub fn remove_holder(&mut self, id: u32, place: u32) -> (Holding, Option<(u32, u32)>) {
         let holders = &mut self.entries[id as usize].holders;
-        holders.swap_remove(place as usize);
+        let gone = holders.swap_remove(place as usize);
         let moved = holders.get(place as usize).map(|holding| (holding.member, holding.own));
         self.release_if_unused(id);
-        moved
+        (gone, moved)
     }
 
     /// Forgets a name that nobody holds.
@@ -124,10 +131,9 @@ impl Names {
     }
 }
 
-/// A seeded hash of a name: eight bytes a step, each folded by a full 128-bit product, which a stranger can't steer without the seed.
-fn hash(seed: u64, name: &str) -> u64 {
+/// A seeded hash of a name or a root: eight bytes a step, each folded by a full 128-bit product, which a stranger can't steer without the seed.
+pub fn hash(seed: u64, bytes: &[u8]) -> u64 {
     let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
-    let bytes = name.as_bytes();
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {
         let mut word = [0; 8];
