@@ -163,11 +163,11 @@ pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often progress is told.
 pub const PROGRESS: Duration = Duration::from_millis(200);
 /// How often a download looks whether somebody could take over from a slow source.
-pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
+pub const TAKE_OVER: Duration = Duration::from_millis(100);
 /// How often the index is asked who else has a file that is being downloaded: at first, for those who began with us have something soon, and later.
-pub const LOOK: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
+pub const SEEK: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
 /// How many times that is asked at first.
-pub const EAGER_LOOKS: u32 = 10;
+pub const EAGER_SEEKS: u32 = 10;
 /// How long new pieces wait for others before those who download from us are told of them.
 pub const HAVE: Duration = Duration::from_millis(25);
 /// A download that moved nothing for so long is called stalled.

@@ -714,7 +714,7 @@ impl Download {
         let who = source.at;
         self.blamed.insert(who);
         io.tell(Report::Blamed { name: self.name.clone(), who });
-        self.why_lost = Some(Failure::Wrong(self.name.clone(), who));
+        self.why_lost = Some(Failure::BadBytes(self.name.clone(), who));
         self.remove(id, io);
     }
 
@@ -854,7 +854,7 @@ impl Download {
     pub(super) fn due(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
         self.tell_progress(around.io);
         let now = around.io.now;
-        self.due_at = now + limits::LOOK_AGAIN;
+        self.due_at = now + limits::TAKE_OVER;
         match &mut self.stage {
             Stage::Fetching => {
                 for source in self.sources.values_mut() {
@@ -947,7 +947,7 @@ impl Download {
     /// The index is being asked.
     pub(super) fn looked(&mut self, io: &mut Io<'_>) {
         self.looks += 1;
-        let rest = if self.looks <= limits::EAGER_LOOKS { limits::LOOK.0 } else { limits::LOOK.1 };
+        let rest = if self.looks <= limits::EAGER_SEEKS { limits::SEEK.0 } else { limits::SEEK.1 };
         self.look_at = Some(io.now + io.jitter(rest));
     }
 }
