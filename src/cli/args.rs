@@ -176,6 +176,10 @@ pub struct PeerArgs {
     #[arg(long, value_name = "DIR", requires = "listen")]
     pub folder: Option<String>,
 
+    /// Share subfolders as well, under names such as Sub/aula1.mp4
+    #[arg(short, long)]
+    pub recursive: bool,
+
     /// Whether others may download
     #[arg(long, value_enum, default_value = "always")]
     pub accept: AcceptArg,
@@ -199,6 +203,14 @@ pub struct PeerArgs {
     /// Make room for a download before its first byte, or not
     #[arg(long, value_enum, default_value = "full")]
     pub allocate: AllocateArg,
+
+    /// Where the hashes of files are kept, so that a restart hashes nothing twice [default: cardume below the user's cache folder]
+    #[arg(long, value_name = "DIR", env = "CARDUME_CACHE", hide_env_values = true)]
+    pub cache: Option<String>,
+
+    /// Keep hashes in memory alone, whatever is said of a cache
+    #[arg(long)]
+    pub no_cache: bool,
 
     /// End with code 5 when there is no server, instead of trying again
     #[arg(long)]

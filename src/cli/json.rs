@@ -1,5 +1,6 @@
 //! `--json`: every report as one object a line.
 
+use cardume::message::request::FileEntry;
 use cardume::node::lines::{self, Lang, Said};
 use cardume::node::report::{Failure, Report, Stall};
 use serde_json::{Value, json};
@@ -13,7 +14,9 @@ pub fn objects(report: &Report) -> Vec<Value> {
         }
         Report::Peers(peers) => peers.iter().map(|p| json!({"peer": p.peer, "files": p.files})).collect(),
         Report::Files { peer, files } => {
-            files.iter().map(|f| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root)})).collect()
+            let object =
+                |f: &FileEntry| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root), "state": lines::state(f)});
+            files.iter().map(object).collect()
         }
         Report::Begun { name, from, held, size } => {
             vec![json!({"event": "begun", "name": name.as_str(), "from": from, "held": held, "size": size})]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cardume::library::Target;
 use cardume::library::drive::{Drive, DriveError};
+use cardume::library::hashes::{Hashes, Remembered};
 use cardume::message::limits;
 use cardume::message::relative::RelativeName;
 use cardume::node::peer::desk::Command;
@@ -17,6 +18,7 @@ use cardume::node::peer::{OpenFolder, Peer, PeerOptions, Task};
 use cardume::node::report::{Failure, exit};
 use cardume::node::server::{Server, ServerOptions};
 use cardume::os::folder::Folder;
+use cardume::os::hash_cache::HashCache;
 use cardume::os::part_file::Allocate;
 use cardume::os::pipe::Pipe;
 use cardume::os::system;
@@ -80,9 +82,23 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Stop> {
         typed,
         patience: Patience::Endless,
         open_folder: opener(args.allocate),
+        recursive: args.recursive,
+        hashes: hashes(args)?,
         ..options(task, &args.server, args.folder.clone().unwrap_or_else(|| ".".into()))?
     };
     begin(options)
+}
+
+/// What is remembered of files that were hashed before. It is read here, before the loop begins.
+fn hashes(args: &PeerArgs) -> Result<Rc<dyn Hashes>, Stop> {
+    match &args.cache {
+        _ if args.no_cache => Ok(Rc::new(Remembered::default())),
+        None => Ok(HashCache::of_user()),
+        Some(cache) => match HashCache::open(Path::new(cache)) {
+            Ok(cache) => Ok(Rc::new(cache)),
+            Err(error) => Err(Stop::Failure(Failure::Disk(format!("{cache}: {error}")))),
+        },
+    }
 }
 
 /// Seed 000 §5d: SEARCH, once.
@@ -156,6 +172,8 @@ fn without_server(task: Task, folder: String) -> PeerOptions {
         folder,
         open_folder: opener(AllocateArg::Full),
         target: Target::Folder,
+        recursive: false,
+        hashes: Rc::new(Remembered::default()),
         advertise: None,
         accept: Accept::Always,
         slots: None,

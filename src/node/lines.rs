@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::message::name::{BadName, printable};
 use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
+use crate::message::request::FileEntry;
 use crate::node::report::{Failure, Prompt, Report, Stall};
 
 /// The languages of prompts and errors.
@@ -80,7 +81,7 @@ pub fn say(report: &Report, lang: Lang) -> Said {
             if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
         }
         Report::Files { files, .. } => {
-            let rows: Vec<String> = files.iter().map(|f| format!("{}\t{}", f.size, f.name)).collect();
+            let rows: Vec<String> = files.iter().map(|f| format!("{}\t{}\t{}", f.size, f.name, state(f))).collect();
             if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
         }
         Report::Progress { .. } => Said::Silent,
@@ -89,6 +90,16 @@ pub fn say(report: &Report, lang: Lang) -> Said {
         Report::Stalled { name, why } => Said::Note(format!("{name}: {}", stalled(why, lang))),
         Report::PortFailed { at, why } => Said::Note(failed(&Failure::Port(*at, why.clone()), lang)),
         _ => Said::Note(note(report, lang)),
+    }
+}
+
+/// How much is known of a file's content, as lists show it.
+#[must_use]
+pub fn state(file: &FileEntry) -> &'static str {
+    match file {
+        FileEntry { partial: true, .. } => "partial",
+        FileEntry { root: None, .. } => "hashing",
+        FileEntry { .. } => "hashed",
     }
 }
 

@@ -97,9 +97,7 @@ impl Drive for Folder {
         match statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(Stands::Nothing),
             Err(error) => Err(error.into()),
-            Ok(stat) if walk::is_file(&stat) && stat.st_nlink == 1 => {
-                Ok(Stands::File(u64::try_from(stat.st_size).unwrap_or(0)))
-            }
+            Ok(stat) if walk::is_file(&stat) && stat.st_nlink == 1 => Ok(Stands::File(u64::try_from(stat.st_size).unwrap_or(0))),
             Ok(_) => Ok(Stands::Other),
         }
     }

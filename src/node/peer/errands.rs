@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::library::{Library, Target};
@@ -179,7 +180,8 @@ impl Peer {
             }
         };
         // The folder and the port of before stay until the new port is open.
-        self.joining = Some(Place { at, folder, library: Library::new(drive, Target::Folder) });
+        let library = Library::new(drive, Target::Folder, Rc::clone(&self.options.hashes), self.options.recursive);
+        self.joining = Some(Place { at, folder, library });
         self.errand = Some(Errand::Join);
         if self.listening == Some(at) {
             return self.listening(Ok(at), io);

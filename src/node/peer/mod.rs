@@ -6,6 +6,8 @@ pub mod downloads;
 mod errands;
 pub mod home;
 mod membership;
+mod news;
+mod sharing;
 pub mod uploads;
 mod visits;
 
@@ -15,16 +17,18 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::library::drive::{Drive, DriveError};
+use crate::library::hashes::Hashes;
 use crate::library::{Library, Target};
 use crate::message::limits;
 use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
-use crate::message::request::{FileEntry, Request};
+use crate::message::request::Request;
 use crate::node::io::Io;
 use crate::node::peer::desk::{Command, Desk};
 use crate::node::peer::downloads::{Downloads, Outcome, Patience};
 use crate::node::peer::errands::Errand;
 use crate::node::peer::home::{Home, Joining};
+use crate::node::peer::news::News;
 use crate::node::peer::uploads::{Accept, Uploads};
 use crate::node::peer::visits::Visit;
 use crate::node::report::{Failure, Prompt, Report, exit};
@@ -61,6 +65,10 @@ pub struct PeerOptions {
     pub open_folder: OpenFolder,
     /// Where downloads go.
     pub target: Target,
+    /// Shares subfolders as well.
+    pub recursive: bool,
+    /// What is known of contents from earlier times.
+    pub hashes: Rc<dyn Hashes>,
     /// Instead of the address under which the server sees it.
     pub advertise: Option<(IpAddr, Option<u16>)>,
     /// Whether others may download.
@@ -101,14 +109,14 @@ pub struct Peer {
     /// A JOIN that waits for its port.
     joining: Option<Place>,
     scanning: bool,
-    /// Downloads that the index has not been told of.
-    news: VecDeque<FileEntry>,
+    /// What the index has not been told of.
+    news: News,
+    /// The disk was asked for what is to be hashed next.
+    hashing_rests: Option<Instant>,
     /// Uploads whose turn has come.
     beginning: VecDeque<u64>,
     /// Somebody is beginning them already.
     releasing: bool,
-    /// How many of them the UPDATE under way names.
-    telling: usize,
     ending: Option<Ending>,
     wake: Option<Instant>,
 }
@@ -149,7 +157,7 @@ impl Peer {
         let target = std::mem::replace(&mut options.target, Target::Folder);
         Ok(Peer {
             terms: Terms { role: Role::Peer, heartbeat: options.heartbeat },
-            library: Library::new(drive, target),
+            library: Library::new(drive, target, Rc::clone(&options.hashes), options.recursive),
             home: Home::new(options.servers.clone()),
             uploads: Uploads::new(options.accept, options.slots),
             downloads: Downloads::new(),
@@ -163,10 +171,10 @@ impl Peer {
             listening: None,
             joining: None,
             scanning: false,
-            news: VecDeque::new(),
+            news: News::default(),
+            hashing_rests: None,
             beginning: VecDeque::new(),
             releasing: false,
-            telling: 0,
             ending: None,
             wake: None,
             options,
@@ -229,7 +237,7 @@ impl Peer {
 
     /// Looks at a slice of the folder.
     fn scan(&mut self, io: &mut Io<'_>) {
-        match self.library.scan(SCAN) {
+        match self.library.scan(SCAN, io.now) {
             Ok(done) => {
                 self.scanning = !done;
                 if done {
@@ -250,12 +258,8 @@ impl Peer {
                 let folder = self.options.folder.clone();
                 io.tell(Report::Saved { name: name.clone(), folder, size, from });
                 if self.library.keeps_downloads() {
-                    self.library.add(name, size);
-                    // A JOIN that is yet to come will name it by itself.
-                    if matches!(self.home.joining, Joining::Sending { .. } | Joining::Joined(_)) {
-                        self.news.push_back(FileEntry::new(name.clone(), size));
-                        self.send_news(io);
-                    }
+                    let arrived = self.library.add(name, None, None);
+                    self.arrived(arrived, io);
                 }
                 self.errand_downloaded(id, None, io);
             }
@@ -320,6 +324,7 @@ impl Peer {
             self.downloaded(id, &name, outcome, io);
         }
         self.uploads_due(io);
+        self.share_due(io);
         self.errand_due(io);
     }
 }
@@ -383,6 +388,7 @@ impl Node for Peer {
             self.home.deadline(),
             self.downloads.deadline(),
             self.uploads.deadline(),
+            self.share_deadline(io.now),
             self.errand.as_ref().and_then(Errand::deadline),
         ];
         self.wake = wakes.into_iter().flatten().min();

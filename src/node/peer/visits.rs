@@ -118,6 +118,7 @@ impl Peer {
         if let Err(refusal) = self.library.open(&name) {
             return self.refuse(id, ask, &refusal, io);
         }
+        self.library.hurry(&name);
         let (asker, mute) = (visit.answering.asker(), !visit.answering.can_wait());
         log::debug!("{asker} FETCH {name} from {}", fetch.from);
         let (ticket, turn) = self.uploads.ask(id, ask, fetch, name.clone(), asker, mute, io.now);
