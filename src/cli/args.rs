@@ -107,6 +107,8 @@ Examples:
   cardume get aula1.mp4
   cardume get aula1.mp4 --folder ~/Downloads
   cardume get aula1.mp4 --from 127.0.0.1:4000     asks no server
+  cardume get aula1.mp4 --hash 5dd8…f00d          only if this is its content
+  cardume get b3:5dd8…f00d                        this content, whatever its name
   cardume get aula1.mp4 -o lesson.mp4
   cardume get aula1.mp4 -o - | mpv -
   cardume get aula1.mp4 --wait                    until somebody has it")]
@@ -263,8 +265,12 @@ pub struct LsArgs {
 
 #[derive(Args)]
 pub struct GetArgs {
-    /// The exact name, with its extension
+    /// The exact name, with its extension; or b3:ROOT, whatever its name
     pub name: String,
+
+    /// What its content must be: 64 hex digits, as `cardume hash` and `b3sum` print them
+    #[arg(long, value_name = "ROOT", conflicts_with = "no_verify")]
+    pub hash: Option<String>,
 
     /// From this peer, without asking the server
     #[arg(long, value_name = "IP:PORT")]
@@ -277,6 +283,10 @@ pub struct GetArgs {
     /// Into this file; `-` is stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<String>,
+
+    /// Take the bytes of one source as they come, without checking them
+    #[arg(long)]
+    pub no_verify: bool,
 
     /// Wait for a file that nobody has yet, and for a source that is away
     #[arg(long)]

@@ -150,7 +150,9 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
                 (false, true) => Style::Quiet,
                 (false, false) => Style::OneShot,
             };
-            plug_in(node, Console::new(style, lang, outputs), speed, false)
+            // A person may have to choose between contents.
+            let hears = style == Style::OneShot && std::io::stdin().is_terminal() && keyboard::is_ours();
+            plug_in(node, Console::new(style, lang, outputs), speed, hears)
         }
     }
 }

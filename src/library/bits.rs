@@ -131,9 +131,10 @@ impl Bits {
     pub fn runs(&self, most: usize) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         for at in self.iter() {
+            let full = runs.len() == most;
             match runs.last_mut() {
                 Some(run) if run.first + run.count == at => run.count += 1,
-                _ if runs.len() == most => break,
+                _ if full => break,
                 _ => runs.push(Run { first: at, count: 1 }),
             }
         }

@@ -9,6 +9,7 @@ pub mod bits;
 pub mod drive;
 pub mod hashes;
 pub mod hashing;
+pub mod listed;
 pub mod part;
 pub mod plan;
 pub mod record;
@@ -31,7 +32,8 @@ use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
 use crate::message::version::{Root, Tag};
 
-/// A shared file, opened for one upload.
+/// A shared file, opened to be sent.
+#[derive(Clone)]
 pub struct Opened {
     /// Its bytes.
     pub source: SourceRef,

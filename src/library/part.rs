@@ -51,8 +51,8 @@ struct Inner {
 enum Trust {
     /// By the list of pieces that leads to this root.
     List(Root, Rc<PieceList>),
-    /// By this root, whose list is not here: what is held was judged in an earlier run.
-    Again(Root),
+    /// By a root whose list is not here: what is held was judged in an earlier run.
+    Again,
     /// By nothing yet: what each piece is is remembered, to be judged later.
     Later(Vec<Value>),
 }
@@ -137,7 +137,7 @@ impl Part {
         let (disk, held, values, kept) = OnDisk::begin(drive, name, about, list)?;
         let trust = match (&about.content, kept) {
             (Content::Root(root), Some(list)) => Trust::List(*root, list),
-            (Content::Root(root), None) => Trust::Again(*root),
+            (Content::Root(_), None) => Trust::Again,
             (Content::Version { .. }, _) => Trust::Later(values),
         };
         Ok(Begun::Part(Part::new(Plan::new(about.size, held, cursor), Place::Disk(disk), trust)))
@@ -192,7 +192,7 @@ impl Part {
     pub fn trusted(&self) -> Option<(Root, Rc<PieceList>)> {
         match &*self.0.trust.borrow() {
             Trust::List(root, list) => Some((*root, Rc::clone(list))),
-            Trust::Again(_) | Trust::Later(_) => None,
+            Trust::Again | Trust::Later(_) => None,
         }
     }
 
@@ -201,7 +201,7 @@ impl Part {
     pub fn own_root(&self) -> Option<Root> {
         match &*self.0.trust.borrow() {
             Trust::List(root, _) => Some(*root),
-            Trust::Again(_) => None,
+            Trust::Again => None,
             Trust::Later(values) => {
                 let all = values.iter().all(|value| *value != [0; 32]) && self.is_whole();
                 PieceList::new(self.0.size, values.clone()).filter(|_| all).map(|list| list.root())
@@ -222,7 +222,7 @@ impl Part {
     pub fn judge_by(&self, root: Root, list: Rc<PieceList>) -> usize {
         let values = match self.0.trust.replace(Trust::List(root, Rc::clone(&list))) {
             Trust::Later(values) => values,
-            Trust::List(..) | Trust::Again(_) => {
+            Trust::List(..) | Trust::Again => {
                 if let Place::Disk(disk) = &self.0.place {
                     disk.noted(disk.record.borrow_mut().keep_list(root, &list));
                 }
@@ -272,7 +272,7 @@ impl Part {
         let good = match &*self.0.trust.borrow() {
             Trust::List(_, list) => value.as_ref() == list.value(piece),
             // Nobody asks for pieces of a root before its list is here.
-            Trust::Again(_) => false,
+            Trust::Again => false,
             Trust::Later(_) => true,
         };
         if !good {

@@ -87,6 +87,15 @@ pub struct Recalled {
 }
 
 impl About {
+    /// The root that its bytes lead to, where one is known.
+    #[must_use]
+    pub fn root(&self) -> Option<Root> {
+        match &self.content {
+            Content::Root(root) => Some(*root),
+            Content::Version { .. } => None,
+        }
+    }
+
     fn page(&self, boot: &str) -> Vec<u8> {
         let (root, tag, from) = match &self.content {
             Content::Root(root) => (Some(root.to_string()), None, None),

@@ -134,6 +134,8 @@ pub enum Prompt {
     Folder,
     /// A file name.
     Name,
+    /// A file name, or a root.
+    Goal,
     /// The number of a content.
     Choice,
 }
@@ -147,6 +149,23 @@ pub struct Version {
     pub size: u64,
     /// Who has all or a part of it.
     pub holders: Vec<SocketAddr>,
+}
+
+impl Version {
+    /// The contents among these that have a root, those with the most holders first.
+    #[must_use]
+    pub fn among(holders: &[Holder]) -> Vec<Version> {
+        let mut versions: Vec<Version> = Vec::new();
+        for holder in holders {
+            let Some(root) = holder.file.root else { continue };
+            match versions.iter_mut().find(|version| version.root == root) {
+                Some(version) => version.holders.push(holder.peer),
+                None => versions.push(Version { root, size: holder.file.size, holders: vec![holder.peer] }),
+            }
+        }
+        versions.sort_by_key(|version| usize::MAX - version.holders.len());
+        versions
+    }
 }
 
 /// What a node has to tell.
@@ -235,8 +254,10 @@ pub enum Report {
         folder: String,
         /// Its bytes.
         size: u64,
-        /// From whom.
+        /// From whom the first of them came.
         from: SocketAddr,
+        /// What they lead to.
+        root: Option<Root>,
     },
     /// A download is done, and nobody could say whether its bytes are the right ones.
     Unverified {

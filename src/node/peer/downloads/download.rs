@@ -145,7 +145,7 @@ impl Download {
             why_lost: None,
             first: None,
             due_at: now,
-            look_at: wish.root.map(|_| now),
+            look_at: wish.looks.then_some(now),
             looks: 0,
             announced: false,
         };
@@ -463,7 +463,11 @@ impl Download {
             Heard::Refused(ask, refusal) => self.refused(id, &ask, refusal, around),
             Heard::Closes(refusal) => {
                 let failure = Failure::Refused(refusal.clone());
-                if refusal.code.retry() { self.lose(id, around.io) } else { self.give_up(id, failure, around.io) }
+                if refusal.code.retry() {
+                    self.lose(id, around.io)
+                } else {
+                    self.give_up(id, failure, around.io)
+                }
                 Ok(())
             }
         };
@@ -575,12 +579,11 @@ impl Download {
             return Ok(());
         }
         self.hoped = false;
-        if self.name.starts_with("b3:") {
+        if self.name.as_root().is_some() {
             self.name = RelativeName::from(&head.name.file());
         }
         self.size = Some(head.size);
         self.root.get_or_insert(head.root);
-        self.look_at.get_or_insert(around.io.now);
         self.list = Listing::Unproven { from: id, root: head.root, list: Rc::new(list) };
         if self.part.is_none() {
             self.recall(around.library, around.io)?;
@@ -913,7 +916,10 @@ impl Download {
         if held != self.last_held {
             self.last_held = held;
             self.moved_at = now;
-        } else if self.sources.values().any(Source::is_asked) && now.saturating_duration_since(self.moved_at) >= limits::STALLED && self.stalled.is_none() {
+        } else if self.sources.values().any(Source::is_asked)
+            && now.saturating_duration_since(self.moved_at) >= limits::STALLED
+            && self.stalled.is_none()
+        {
             let why = if part.room() == 0 { Stall::Disk } else { Stall::Silence };
             return self.stall(why, io);
         }
@@ -936,6 +942,11 @@ impl Download {
         let rest = self.resting.iter().map(|rest| rest.until).min().filter(|_| fetches);
         let ping = self.sources.values().filter_map(Source::ping_at).min();
         [stage, look, rest, ping].into_iter().flatten().min()
+    }
+
+    /// True when others could be given some of it.
+    pub(super) fn has_something(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| part.can_give() && part.held() > 0)
     }
 
     /// True when the index should be asked who else has it.

@@ -84,12 +84,13 @@ pub struct Wish {
     pub patience: Patience,
     /// Whether its bytes are checked.
     pub verify: bool,
+    /// Whether the index is asked who else has it.
+    pub looks: bool,
 }
 
 /// What a download needs of what is around it.
 struct Around<'a, 'b> {
     library: &'a Library,
-    hello: Hello,
     bind: Option<IpAddr>,
     io: &'a mut Io<'b>,
 }
@@ -145,7 +146,7 @@ impl Downloads {
     }
 
     fn around<'a, 'b>(&self, library: &'a Library, io: &'a mut Io<'b>) -> Around<'a, 'b> {
-        Around { library, hello: Hello { peer: self.listens_on }, bind: self.bind, io }
+        Around { library, bind: self.bind, io }
     }
 
     /// The download that uses this link.
@@ -255,11 +256,24 @@ impl Downloads {
         Some((&download.name, part))
     }
 
+    /// True when the index knows of all that can be given.
+    #[must_use]
+    pub fn announce_is_empty(&self) -> bool {
+        self.all.values().all(|download| download.announced || !download.has_something())
+    }
+
+    /// The index forgot what it was told: a JOIN names only what is whole.
+    pub fn announce_again(&mut self) {
+        for download in self.all.values_mut() {
+            download.announced = false;
+        }
+    }
+
     /// Downloads that have something to give and that the index was not told of.
     pub fn announce(&mut self) -> Vec<FileEntry> {
         let mut news = Vec::new();
-        for download in self.all.values_mut().filter(|download| !download.announced) {
-            if let (Some(root), Some(part)) = (download.root, download.part.as_ref().filter(|part| part.can_give() && part.held() > 0)) {
+        for download in self.all.values_mut().filter(|download| !download.announced && download.has_something()) {
+            if let (Some(root), Some(part)) = (download.root, &download.part) {
                 news.push(FileEntry { name: RelativeName::from(&download.name.file()), size: part.size(), root: Some(root), partial: true });
                 download.announced = true;
             }

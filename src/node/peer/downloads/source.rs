@@ -167,7 +167,7 @@ impl Source {
     pub fn next(&mut self, io: &mut Io<'_>) -> Result<Option<Heard>, String> {
         let now = io.now;
         loop {
-            let (Some(asking), Some(link)) = (&mut self.asking, io.link(self.link)) else { return Ok(None) };
+            let Some(link) = io.link(self.link) else { return Ok(None) };
             if link.inbox.is_receiving() {
                 link.silence = Some(limits::STALLED_READ);
                 link.deadline = None;
@@ -178,6 +178,7 @@ impl Source {
             {
                 return Ok(Some(heard));
             }
+            let (Some(asking), Some(link)) = (&mut self.asking, io.link(self.link)) else { return Ok(None) };
             let Some(said) = asking.next(&mut link.inbox, now)? else {
                 asking.moves(now);
                 link.silence = None;
