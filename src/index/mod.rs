@@ -1,20 +1,18 @@
 //! Who has what: plain data, no bytes of files, no sockets.
 //!
-//! A [`Index`] holds members, names and contents. A member's files and a name's holders point at each other by position, so that adding, dropping and
-//! replacing one costs the same however popular the name or however large the member; contents are found by a root that is only claimed, and so may be
-//! anything. A member that leaves is invisible at once; its entries are swept in slices ([`Index::sweep`]), so that no turn is long.
+//! A [`Index`] holds members with their files, and two sets of claims that lead back to them: who has a name, who has a content. A root is as good as
+//! the word of who names it, and no better. A member that leaves is invisible at once; its entries are swept in slices ([`Index::sweep`]), so that no
+//! turn is long.
 
-mod names;
+mod claims;
 pub mod pages;
-mod roots;
 
 use std::net::SocketAddr;
 
 use slab::Slab;
 
-use crate::index::names::{Holding, Names};
+use crate::index::claims::{ClaimId, Claims, Key, Share};
 use crate::index::pages::Filling;
-use crate::index::roots::Roots;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
@@ -41,8 +39,8 @@ pub struct Index {
     /// Visible members in the order in which they joined: their number and slot.
     order: std::collections::BTreeMap<u64, MemberId>,
     by_address: std::collections::BTreeMap<SocketAddr, MemberId>,
-    names: Names,
-    roots: Roots,
+    names: Claims<RelativeName>,
+    roots: Claims<Root>,
     /// Members that have left and still have entries.
     leaving: Vec<MemberId>,
     joined: u64,
@@ -57,11 +55,13 @@ struct Member {
     files: Vec<Owned>,
 }
 
-/// One file of a member: which name, and where in that name's list of holders this member stands.
+/// One file of a member.
 #[derive(Clone, Copy)]
 struct Owned {
-    name: u32,
-    place: u32,
+    name: ClaimId,
+    root: Option<ClaimId>,
+    size: u64,
+    partial: bool,
 }
 
 impl Index {
@@ -72,8 +72,8 @@ impl Index {
             members: Slab::new(),
             order: std::collections::BTreeMap::new(),
             by_address: std::collections::BTreeMap::new(),
-            names: Names::new(seed),
-            roots: Roots::new(seed),
+            names: Claims::new(seed),
+            roots: Claims::new(seed),
             leaving: Vec::new(),
             joined: 0,
             turn: 0,
@@ -91,37 +91,33 @@ impl Index {
     /// `too_large` when the member has as many as it may.
     pub fn add(&mut self, who: MemberId, file: &FileEntry) -> Result<bool, Refusal> {
         let Some(member) = self.members.get_mut(who.0) else { return Ok(false) };
-        let name = self.names.intern(&file.name);
-        if let Some(holding) = self.names.find_holder(name, who.0, &member.files) {
-            let before = *holding;
-            (holding.size, holding.partial) = (file.size, file.partial);
-            if before.partial != file.partial || before.root.map(|id| self.roots.root(id)) != file.root {
-                if let Some(id) = before.root {
-                    self.roots.remove(id, before.share());
+        let share = |own: u32, partial| Share { member: who.slot(), partial, own };
+        if let Some(Share { own, .. }) = self.names.find(&file.name).and_then(|name| self.names.of_member(name, who.slot())) {
+            let owned = &mut member.files[own as usize];
+            if owned.partial != file.partial || owned.root.map(|id| *self.roots.key(id)) != file.root {
+                if let Some(id) = owned.root {
+                    self.roots.remove(id, share(own, owned.partial));
                 }
-                holding.root = file.root.map(|root| self.roots.add(root, holding.share()));
+                owned.root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
             }
+            (owned.size, owned.partial) = (file.size, file.partial);
             return Ok(false);
         }
         if member.files.len() >= limits::MEMBER_FILES {
-            self.names.release_if_unused(name);
             return Err(Refusal::new(Code::TooLarge, format!("a peer has at most {} files", limits::MEMBER_FILES)));
         }
-        let own = u32::try_from(member.files.len()).unwrap_or(u32::MAX);
-        let member_slot = u32::try_from(who.0).unwrap_or(u32::MAX);
-        let mut holding = Holding { member: member_slot, own, size: file.size, root: None, partial: file.partial };
-        holding.root = file.root.map(|root| self.roots.add(root, holding.share()));
-        let place = self.names.add_holder(name, holding);
-        member.files.push(Owned { name, place });
+        let own = number(member.files.len());
+        let name = self.names.add(&file.name, share(own, false));
+        let root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
+        member.files.push(Owned { name, root, size: file.size, partial: file.partial });
         Ok(true)
     }
 
     /// Drops a file; one that it does not have is no error.
     pub fn remove(&mut self, who: MemberId, name: &RelativeName) {
-        let Some(member) = self.members.get_mut(who.0) else { return };
         let Some(name) = self.names.find(name) else { return };
-        if let Some(own) = self.names.own_place(name, who.0, &member.files) {
-            self.drop_file(who, own);
+        if let Some(share) = self.names.of_member(name, who.slot()) {
+            self.drop_file(who, share.own);
         }
     }
 
@@ -152,7 +148,7 @@ impl Index {
         while let Some(&who) = self.leaving.last() {
             let count = self.members.get(who.0).map_or(0, |member| member.files.len());
             for own in (count.saturating_sub(budget)..count).rev() {
-                self.drop_file(who, own);
+                self.drop_file(who, number(own));
             }
             if count > budget {
                 return true;
@@ -193,56 +189,17 @@ impl Index {
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
     pub fn search(&mut self, name: &RelativeName, cursor: Option<&str>, seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
-        let (start, skip) = match cursor {
-            Some(text) => pages::pair(text)?,
-            None => {
-                self.turn += 1;
-                (self.turn, 0)
-            }
-        };
-        let holdings = self.names.find(name).map_or(&[][..], |name| self.names.holders(name));
-        let mut filling = Filling::default();
-        let count = holdings.len() as u64;
-        for step in skip..count {
-            if filling.is_full(name) {
-                return Ok(filling.page(Some(format!("{start}.{step}"))));
-            }
-            let place = usize::try_from((start % count + step) % count).unwrap_or(0);
-            let holding = &holdings[place];
-            if let Some(peer) = self.shown(holding.member, &seen) {
-                filling.push(Holder { peer, file: self.entry(name.clone(), holding) });
-            }
-        }
-        Ok(filling.page(None))
+        let place = self.place(cursor)?;
+        Ok(self.holders(&self.names, name, place, seen))
     }
 
-    /// Who has this content, under whatever name: each member once, by a whole file where it has one. What `seen` and the rotation mean is said above.
+    /// Who has this content, under whatever name: each member once, by a whole file where it has one. The rest is as in [`Index::search`].
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
     pub fn search_root(&mut self, root: Root, cursor: Option<&str>, seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
-        let place = cursor.map(pages::places).transpose()?;
-        self.turn += u64::from(place.is_none());
-        let Some(id) = self.roots.find(&root) else { return Ok(Filling::default().page(None)) };
-        let Some((first, last)) = self.roots.span(id) else { return Ok(Filling::default().page(None)) };
-        let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
-        let mut filling = Filling::default();
-        for (place, share) in self.roots.round(id, start, skip) {
-            let Some(peer) = self.shown(share.member, &seen) else { continue };
-            let owned = self.members[share.member as usize].files[share.own as usize];
-            let name = self.names.name(owned.name);
-            if filling.is_full(&name) {
-                return Ok(filling.page(Some(format!("{start}.{place}"))));
-            }
-            filling.push(Holder { peer, file: self.entry(name, &self.names.holders(owned.name)[owned.place as usize]) });
-        }
-        let mut page = filling.page(None);
-        if cursor.is_none() && !page.entries.is_empty() {
-            // Holders stand close together or far apart, and a round begins more often before a gap: where all fit into one page, each has its turn.
-            let turn = usize::try_from(self.turn).unwrap_or(0) % page.entries.len();
-            page.entries.rotate_left(turn);
-        }
-        Ok(page)
+        let place = self.place(cursor)?;
+        Ok(self.holders(&self.roots, &root, place, seen))
     }
 
     /// Who is there, in the order in which they joined.
@@ -272,11 +229,7 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn files(&self, who: MemberId, cursor: Option<&str>) -> Result<Page<FileEntry>, Refusal> {
         let owned = self.members.get(who.0).map_or(&[][..], |member| &member.files);
-        let file = |owned: &Owned| {
-            let holding = &self.names.holders(owned.name)[owned.place as usize];
-            self.entry(self.names.name(owned.name), holding)
-        };
-        pages::files(|start| owned.get(start..).unwrap_or_default().iter().map(file), cursor)
+        pages::files(|start| owned.get(start..).unwrap_or_default().iter().map(|owned| self.entry(owned)), cursor)
     }
 
     /// How many visible members there are.
@@ -291,39 +244,70 @@ impl Index {
         self.order.is_empty()
     }
 
-    /// Where a member answers, if an asker may know.
-    fn shown(&self, member: u32, seen: impl Fn(SocketAddr) -> bool) -> Option<SocketAddr> {
-        let member = self.members.get(member as usize)?;
-        (member.visible && seen(member.address)).then_some(member.address)
+    /// Where a page begins: at the member and the place in its round that the cursor names, or wherever it is the turn of.
+    fn place(&mut self, cursor: Option<&str>) -> Result<Option<(u32, u32)>, Refusal> {
+        let place = cursor.map(pages::places).transpose()?;
+        self.turn += u64::from(place.is_none());
+        Ok(place)
     }
 
-    fn entry(&self, name: RelativeName, holding: &Holding) -> FileEntry {
-        FileEntry { name, size: holding.size, root: holding.root.map(|id| self.roots.root(id)), partial: holding.partial }
-    }
-
-    /// Takes file number `own` of a member out of all lists, and tells the entries that move into the gaps.
-    fn drop_file(&mut self, who: MemberId, own: usize) {
-        let Some(member) = self.members.get_mut(who.0) else { return };
-        let gone = member.files.swap_remove(own);
-        // What is gone goes out of the lists first: the file that takes its place takes its number too.
-        let (held, moved) = self.names.remove_holder(gone.name, gone.place);
-        if let Some(id) = held.root {
-            self.roots.remove(id, held.share());
+    fn holders<K: Key>(&self, claims: &Claims<K>, key: &K, place: Option<(u32, u32)>, seen: impl Fn(SocketAddr) -> bool) -> Page<Holder> {
+        let mut filling = Filling::default();
+        let Some((id, (first, last))) = claims.find(key).and_then(|id| Some((id, claims.span(id)?))) else { return filling.page(None) };
+        let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
+        let mut before_first = 0;
+        for (place, share) in claims.round(id, start, skip) {
+            let Some(member) = self.members.get(share.member as usize).filter(|member| member.visible && seen(member.address)) else { continue };
+            let holder = Holder { peer: member.address, file: self.entry(&member.files[share.own as usize]) };
+            if filling.is_full(&holder) {
+                return filling.page(Some(format!("{start}.{place}")));
+            }
+            filling.push(holder);
+            before_first += usize::from(share.member >= start);
         }
-        if let Some((other, place)) = moved {
-            // Another member, for a member holds a name once: its numbers are as they were.
-            if let Some(other) = self.members.get_mut(other as usize) {
-                other.files[place as usize].place = gone.place;
+        let mut page = filling.page(None);
+        if place.is_none() && !page.entries.is_empty() {
+            // Members stand close together or far apart, and a round begins more often behind a gap: where all fit into one page, each has its turn.
+            let turn = usize::try_from(self.turn).unwrap_or(0);
+            let count = page.entries.len();
+            page.entries.rotate_left((before_first + turn % count) % count);
+        }
+        page
+    }
+
+    fn entry(&self, owned: &Owned) -> FileEntry {
+        let root = owned.root.map(|id| *self.roots.key(id));
+        FileEntry { name: self.names.key(owned.name).clone(), size: owned.size, root, partial: owned.partial }
+    }
+
+    /// Takes file number `own` of a member out of all lists; the last one takes its place and its number.
+    fn drop_file(&mut self, who: MemberId, own: u32) {
+        let Some(member) = self.members.get_mut(who.0) else { return };
+        let gone = member.files.swap_remove(own as usize);
+        let share = |own: u32, partial| Share { member: who.slot(), partial, own };
+        self.names.remove(gone.name, share(own, false));
+        if let Some(root) = gone.root {
+            self.roots.remove(root, share(own, gone.partial));
+        }
+        let last = number(member.files.len());
+        if let Some(moved) = member.files.get(own as usize) {
+            self.names.renumber(moved.name, share(last, false), own);
+            if let Some(root) = moved.root {
+                self.roots.renumber(root, share(last, moved.partial), own);
             }
         }
-        let Some(moved) = self.members.get(who.0).and_then(|member| member.files.get(own)).copied() else { return };
-        let holding = self.names.holder_mut(moved.name, moved.place);
-        let own = u32::try_from(own).unwrap_or(u32::MAX);
-        if let Some(id) = holding.root {
-            self.roots.renumber(id, holding.share(), own);
-        }
-        holding.own = own;
     }
+}
+
+impl MemberId {
+    fn slot(self) -> u32 {
+        number(self.0)
+    }
+}
+
+/// A place among members or files, of which there are never so many that it would not fit.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 /// A place below `count` for each turn, neighbouring turns far apart.
@@ -422,7 +406,8 @@ mod tests {
         let first = |index: &mut Index| index.search(&name("a"), None, |_| true).unwrap().entries[0].peer;
         assert_ne!(first(&mut index), first(&mut index));
         assert!(index.search(&name("a"), Some("nonsense"), |_| true).is_err());
-        assert!(index.search(&name("a"), Some("18446744073709551615.18446744073709551615"), |_| true).unwrap().entries.is_empty());
+        assert!(index.search(&name("a"), Some("18446744073709551615.18446744073709551615"), |_| true).is_err());
+        assert!(index.search(&name("a"), Some("0.4294967295"), |_| true).unwrap().entries.is_empty());
     }
 
     #[test]
@@ -537,6 +522,38 @@ mod tests {
         }
         for text in ["4294967295.4294967295", "0.4294967295", "4294967295.0"] {
             assert!(index.search_root(Root([7; 32]), Some(text), |_| true).is_ok());
+        }
+    }
+
+    #[test]
+    fn who_stays_is_met_once_whoever_comes_and_goes_between_two_pages() {
+        for round in 0..200_u16 {
+            let mut index = Index::new(1);
+            index.turn = u64::from(round);
+            let mut members: Vec<(u16, MemberId)> = Vec::new();
+            for port in 1..=75 {
+                let who = joined(&mut index, port, &[]);
+                index.add(who, &rooted("a", 7, false)).unwrap();
+                members.push((port, who));
+            }
+            let ask = |index: &mut Index, cursor: Option<String>| match round % 2 {
+                0 => index.search(&name("a"), cursor.as_deref(), |_| true).unwrap(),
+                _ => index.search_root(Root([7; 32]), cursor.as_deref(), |_| true).unwrap(),
+            };
+            let page = ask(&mut index, None);
+            let mut met: Vec<u16> = page.entries.iter().map(|holder| holder.peer.port()).collect();
+            for gone in [met[0], met[met.len() - 1]] {
+                let at = members.iter().position(|(port, _)| *port == gone).unwrap();
+                index.leave(members.swap_remove(at).1);
+            }
+            index.sweep(1);
+            joined(&mut index, 1_000 + round, &["a"]);
+            let rest = ask(&mut index, page.cursor);
+            met.extend(rest.entries.iter().map(|holder| holder.peer.port()));
+            assert_eq!(rest.cursor, None);
+            for (port, _) in members {
+                assert_eq!(met.iter().filter(|met| **met == port).count(), 1, "{port} in round {round}");
+            }
         }
     }
 

@@ -19,9 +19,9 @@ pub(super) struct Filling {
 }
 
 impl Filling {
-    /// True when there is no room for another one of this name.
-    pub(super) fn is_full(&self, name: &str) -> bool {
-        self.entries.len() == limits::HOLDERS || self.bytes + weight(name) + ADDRESS > limits::LIST_BYTES
+    /// True when there is no room for this one as well.
+    pub(super) fn is_full(&self, next: &Holder) -> bool {
+        self.entries.len() == limits::HOLDERS || self.bytes + weight(&next.file.name) + ADDRESS > limits::LIST_BYTES
     }
 
     pub(super) fn push(&mut self, holder: Holder) {

@@ -23,8 +23,8 @@ pub const MEMBER_FILES: usize = 10_000_000;
 pub const JOIN_PART_FILES: usize = 1_000;
 /// And their bytes, whatever the length of the names.
 pub const JOIN_PART_BYTES: usize = 48 << 10;
-/// Entries that the index drops in one turn when a peer with many files has left.
-pub const SWEEP_FILES: usize = 4_000;
+/// Entries that the index drops in one turn when a peer with many files has left: about 2 ms.
+pub const SWEEP_FILES: usize = 2_000;
 
 /// A body: one piece, so that a change of mind or of file costs at most this much.
 pub const BODY_BYTES: u64 = 1 << 20;
