@@ -1,5 +1,6 @@
 //! The command line, as data: every flag, its default and its words. Completions and man pages come from the same definitions.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 
 use cardume::node::lines::Lang;
@@ -121,6 +122,15 @@ Examples:
     /// List what a peer shares
     #[command(after_long_help = "Example:\n  cardume ls 127.0.0.1:4000")]
     Ls(LsArgs),
+
+    /// Print the BLAKE3 roots of files, as b3sum does
+    #[command(after_long_help = "\
+Examples:
+  cardume hash aula1.mp4
+  cardume hash *.mp4 > SUMS                   b3sum --check SUMS reads it
+  cardume hash --json aula1.mp4
+  cardume get aula1.mp4 -o - | cardume hash -")]
+    Hash(HashArgs),
 
     /// Print the completions of a shell
     #[command(after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume")]
@@ -261,6 +271,17 @@ pub struct LsArgs {
 
     #[command(flatten)]
     pub ask: AskArgs,
+}
+
+#[derive(Args)]
+pub struct HashArgs {
+    /// Which files; `-` is stdin
+    #[arg(value_name = "FILE", required = true, value_hint = clap::ValueHint::FilePath)]
+    pub files: Vec<OsString>,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]
