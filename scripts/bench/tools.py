@@ -23,7 +23,8 @@ class Program:
     """A running program whose lines are collected, and can be waited for."""
 
     def __init__(self, command, info=False, typed=False):
-        env = dict(os.environ, CARDUME_LANG="en", RUST_LOG="info" if info else "warn")
+        env = dict(os.environ, CARDUME_LANG="en", RUST_LOG="info" if info else "warn",
+                   CARDUME_CACHE=os.path.join(tempfile.gettempdir(), f"cardume-bench-cache-{os.getuid()}"))
         self.command = command
         self.lines = []
         self.news = threading.Condition()

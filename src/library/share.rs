@@ -457,3 +457,352 @@ impl Share {
 fn entry(name: &RelativeName, shared: &Shared) -> FileEntry {
     FileEntry { root: shared.root, ..FileEntry::new(name.clone(), shared.stamp.size) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::flow::ends::SourceRef;
+    use crate::library::Opened;
+    use crate::library::drive::{DriveFile, Stands};
+    use crate::library::hashes::Remembered;
+    use crate::message::range::ByteRange;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A folder in memory.
+    #[derive(Default)]
+    struct Memory {
+        files: RefCell<BTreeMap<String, (Stamp, Rc<Vec<u8>>, bool)>>,
+        changes: RefCell<Vec<Change>>,
+        inodes: Cell<u64>,
+    }
+
+    struct MemoryFile {
+        drive: Rc<Memory>,
+        name: String,
+    }
+
+    impl Memory {
+        /// Writes a file, and says so.
+        fn place(&self, name: &str, modified_ns: i128, content: &[u8]) {
+            self.inodes.set(self.inodes.get() + 1);
+            let stamp = Stamp { device: 1, inode: self.inodes.get(), size: content.len() as u64, modified_ns };
+            self.files.borrow_mut().insert(name.to_owned(), (stamp, Rc::new(content.to_vec()), true));
+            self.heard(name);
+        }
+
+        fn heard(&self, name: &str) {
+            self.changes.borrow_mut().push(Change::File(name.to_owned()));
+        }
+
+        fn erase(&self, name: &str) {
+            self.files.borrow_mut().remove(name);
+            self.heard(name);
+        }
+
+        fn hold(&self, name: &str, by_somebody: bool) {
+            self.files.borrow_mut().get_mut(name).unwrap().2 = !by_somebody;
+        }
+    }
+
+    /// What no share asks for.
+    fn none<T>() -> io::Result<T> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    impl Drive for Rc<Memory> {
+        fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
+            let names: Vec<String> = self.files.borrow().keys().filter(|name| recursive || !name.contains('/')).cloned().collect();
+            let drive = Rc::clone(self);
+            Ok(Box::new(names.into_iter().filter_map(move |name| drive.find(&name)).map(Ok)))
+        }
+        fn find(&self, name: &str) -> Option<Found> {
+            self.files.borrow().get(name).map(|(stamp, _, settled)| Found { name: name.to_owned(), stamp: *stamp, settled: *settled })
+        }
+        fn changes(&self) -> Vec<Change> {
+            self.changes.take()
+        }
+        fn read(&self, name: &str) -> io::Result<Rc<dyn DriveFile>> {
+            self.find(name).ok_or(io::ErrorKind::NotFound)?;
+            Ok(Rc::new(MemoryFile { drive: Rc::clone(self), name: name.to_owned() }))
+        }
+        fn open(&self, _: &str) -> io::Result<Opened> {
+            none()
+        }
+        fn open_part(&self, _: &str) -> io::Result<SourceRef> {
+            none()
+        }
+        fn look(&self, _: &str) -> io::Result<Stands> {
+            none()
+        }
+        fn read_small(&self, _: &str, _: usize) -> io::Result<Vec<u8>> {
+            none()
+        }
+        fn replace_small(&self, _: &str, _: &[u8]) -> io::Result<()> {
+            none()
+        }
+        fn write(&self, _: &str, _: bool) -> io::Result<Rc<dyn DriveFile>> {
+            none()
+        }
+        fn rename_new(&self, _: &str, _: &str) -> io::Result<()> {
+            none()
+        }
+        fn remove(&self, _: &str) -> io::Result<()> {
+            none()
+        }
+        fn boot(&self) -> String {
+            String::new()
+        }
+    }
+
+    impl DriveFile for MemoryFile {
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            none()
+        }
+        fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+            let files = self.drive.files.borrow();
+            let (_, content, _) = files.get(&self.name).ok_or(io::ErrorKind::NotFound)?;
+            let rest = content.get(usize::try_from(at).unwrap()..).unwrap_or_default();
+            let count = rest.len().min(bytes.len());
+            bytes[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        }
+        fn stamp(&self) -> io::Result<Stamp> {
+            Ok(self.drive.find(&self.name).ok_or(io::ErrorKind::NotFound)?.stamp)
+        }
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            none()
+        }
+        fn nudge(&self, _: ByteRange) {}
+        fn dirty(&self, _: ByteRange) -> u64 {
+            0
+        }
+        fn sync(&self) -> io::Result<()> {
+            none()
+        }
+    }
+
+    struct World {
+        drive: Rc<Memory>,
+        share: Share,
+        now: Instant,
+    }
+
+    /// A share of these files, scanned; the name says when each was written.
+    fn world(files: &[(&str, i128)]) -> World {
+        let drive = Rc::new(Memory::default());
+        for (name, modified_ns) in files {
+            drive.place(name, *modified_ns, name.as_bytes());
+        }
+        let share = Share::new(Rc::new(Rc::clone(&drive)), Rc::new(Remembered::default()), true);
+        let mut world = World { drive, share, now: Instant::now() };
+        assert_eq!(world.share.next_look(), None);
+        while !world.share.scan(2, world.now).unwrap() {}
+        assert_eq!(world.look(), ([].into(), [].into()));
+        world
+    }
+
+    fn name(text: &str) -> RelativeName {
+        RelativeName::new(text).unwrap()
+    }
+
+    fn hash(content: &[u8]) -> Root {
+        Root(*blake3::hash(content).as_bytes())
+    }
+
+    impl World {
+        /// Names that came, and names that went.
+        fn look(&mut self) -> (Vec<String>, Vec<String>) {
+            let happened = self.share.look_around(self.now);
+            assert!(self.share.next_look().is_some_and(|at| at > self.now));
+            (happened.have.iter().map(|file| file.name.to_string()).collect(), happened.gone.iter().map(ToString::to_string).collect())
+        }
+
+        fn wait(&mut self, time: Duration) -> (Vec<String>, Vec<String>) {
+            self.now += time;
+            self.look()
+        }
+
+        /// What is hashed from here on, in order.
+        fn hashed(&mut self) -> Vec<String> {
+            let mut names = Vec::new();
+            loop {
+                match self.share.hash_slice(self.now) {
+                    Slice::Nothing => return names,
+                    Slice::More => {}
+                    Slice::Rest(until) => self.now = until,
+                    Slice::Hashed(name) => names.push(name.to_string()),
+                }
+            }
+        }
+
+        fn names(&self) -> Vec<String> {
+            self.share.files().map(|file| file.name.to_string()).collect()
+        }
+    }
+
+    fn words(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_newest_is_hashed_first_and_what_is_wanted_before_all() {
+        let mut world = world(&[("a", 5), ("b", 9), ("c", 1), ("d", 3)]);
+        assert!(world.share.is_hashing() && world.share.entry(&name("a")).is_some_and(|file| file.root.is_none()));
+        world.share.hurry(&name("c"));
+        world.share.hurry(&name("c"));
+        assert_eq!(world.hashed(), ["c", "b", "a", "d"]);
+        assert!(!world.share.is_hashing());
+        assert_eq!(world.share.entry(&name("a")).unwrap().root, Some(hash(b"a")));
+        assert_eq!(world.share.list(&name("a")).unwrap().root(), hash(b"a"));
+        // What is done needs no hurry.
+        world.share.hurry(&name("a"));
+        assert!(!world.share.is_hashing());
+    }
+
+    #[test]
+    fn a_file_that_waits_for_another_goes_on_where_it_stopped() {
+        let mut world = world(&[("z", 1)]);
+        let long = vec![7; 3 << 20];
+        world.drive.place("long", 9, &long);
+        world.look();
+        assert_eq!(world.wait(limits::SETTLE), (words(&["long"]), [].into()));
+        assert_eq!((world.share.hash_slice(world.now), world.share.hash_slice(world.now)), (Slice::More, Slice::More));
+        world.share.hurry(&name("z"));
+        let mut slices = Vec::new();
+        while world.share.is_hashing() {
+            slices.push(world.share.hash_slice(world.now));
+        }
+        assert_eq!(slices, [Slice::Hashed(name("z")), Slice::Hashed(name("long"))]);
+        assert_eq!(world.share.named(&hash(&long)), Some(name("long")));
+    }
+
+    #[test]
+    fn a_file_is_found_by_its_root_as_long_as_one_has_it() {
+        let mut world = world(&[]);
+        world.drive.place("a", 1, b"same");
+        world.drive.place("Sub/b", 2, b"same");
+        world.look();
+        world.wait(limits::SETTLE);
+        world.hashed();
+        let root = hash(b"same");
+        assert_eq!(world.share.named(&root), Some(name("Sub/b")));
+        world.drive.erase("Sub/b");
+        world.look();
+        assert_eq!(world.share.named(&root), Some(name("a")));
+        world.drive.erase("a");
+        world.look();
+        assert_eq!(world.share.named(&root), None);
+    }
+
+    #[test]
+    fn a_new_file_is_published_when_it_was_left_alone_and_nobody_writes_it() {
+        let mut world = world(&[("a", 1)]);
+        world.drive.place("new", 10, b"1");
+        world.drive.hold("new", true);
+        assert_eq!(world.look(), ([].into(), [].into()));
+        // A change starts the time anew.
+        world.wait(SECOND);
+        world.drive.place("new", 11, b"12");
+        world.drive.hold("new", true);
+        world.wait(SECOND);
+        for _ in 0..10 {
+            assert_eq!(world.wait(SECOND), ([].into(), [].into()));
+        }
+        world.drive.hold("new", false);
+        assert_eq!(world.wait(SECOND), (words(&["new"]), [].into()));
+        assert_eq!(world.names(), ["a", "new"]);
+    }
+
+    #[test]
+    fn a_changed_file_is_withdrawn_at_once_and_comes_back_without_its_root() {
+        let mut world = world(&[("a", 1), ("b", 1)]);
+        world.hashed();
+        let tag = world.drive.find("a").unwrap().stamp.tag();
+        assert!(world.share.is_version(&name("a"), tag));
+        world.drive.place("a", 2, b"other");
+        assert_eq!(world.look(), ([].into(), words(&["a"])));
+        assert!(!world.share.is_version(&name("a"), tag) && world.share.named(&hash(b"a")).is_none());
+        assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
+        assert_eq!(world.share.entry(&name("a")).unwrap().root, None);
+        assert_eq!(world.hashed(), ["a"]);
+        assert_eq!(world.share.entry(&name("a")).unwrap().root, Some(hash(b"other")));
+        // It is heard of, and is the same as before: no news.
+        world.drive.heard("b");
+        assert_eq!(world.look(), ([].into(), [].into()));
+        assert_eq!(world.names(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_hashed_gets_the_root_of_what_it_became() {
+        let mut world = world(&[]);
+        world.drive.place("a", 1, &vec![1; 3 << 20]);
+        world.look();
+        world.wait(limits::SETTLE);
+        assert_eq!(world.share.hash_slice(world.now), Slice::More);
+        let after = vec![2; 3 << 20];
+        world.drive.place("a", 2, &after);
+        // Nobody has told us, but the reader sees it.
+        world.drive.changes.take();
+        assert_eq!(world.hashed(), [""; 0]);
+        assert_eq!(world.look(), ([].into(), words(&["a"])));
+        assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
+        world.hashed();
+        assert_eq!(world.share.named(&hash(&after)), Some(name("a")));
+    }
+
+    #[test]
+    fn what_was_in_a_folder_goes_with_it_and_its_neighbours_stay() {
+        let mut world = world(&[("S", 1), ("S-1", 1), ("S/a", 1), ("S/deep/b", 1), ("S0", 1)]);
+        world.drive.files.borrow_mut().retain(|name, _| !name.starts_with("S/"));
+        world.drive.heard("S");
+        assert_eq!(world.look(), ([].into(), words(&["S/a", "S/deep/b"])));
+        assert_eq!(world.names(), ["S", "S-1", "S0"]);
+    }
+
+    #[test]
+    fn when_events_were_lost_everything_is_looked_at_again() {
+        let files: Vec<(String, i128)> = (0..limits::LOOKS * 2).map(|n| (format!("f{n:05}"), 1)).collect();
+        let mut world = world(&files.iter().map(|(name, time)| (name.as_str(), *time)).collect::<Vec<_>>());
+        world.drive.erase("f00000");
+        world.drive.place("f00001", 5, b"other");
+        world.drive.place("new", 5, b"new");
+        *world.drive.changes.borrow_mut() = vec![Change::Everything];
+        let (mut have, mut gone) = (Vec::new(), Vec::new());
+        let until = world.now + limits::SETTLE + SECOND;
+        while world.now < until {
+            world.now = world.share.next_look().unwrap();
+            let (more, less) = world.look();
+            have.extend(more);
+            gone.extend(less);
+        }
+        gone.sort();
+        assert_eq!((have, gone), (words(&["f00001", "new"]), words(&["f00000", "f00001"])));
+    }
+
+    #[test]
+    fn a_download_is_shared_with_what_is_known_of_it_and_is_no_news_later() {
+        let mut world = world(&[]);
+        world.drive.place("got", 1, b"got it");
+        let file = world.share.add(&name("got"), Some(hash(b"got it")), None).unwrap();
+        assert_eq!((file.size, file.root), (6, Some(hash(b"got it"))));
+        assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
+        assert!(!world.share.is_hashing());
+        assert_eq!(world.share.add(&name("never was"), None, None), None);
+    }
+
+    #[test]
+    fn hidden_files_are_not_shared_and_subfolders_only_where_that_is_wanted() {
+        let mut world = world(&[("a", 1), (".b", 1), ("S/c", 1), (".S/d", 1)]);
+        assert_eq!(world.names(), ["S/c", "a"]);
+        world.share.recursive = false;
+        while !world.share.scan(100, world.now).unwrap() {}
+        assert_eq!(world.names(), ["a"]);
+        world.drive.place("S/e", 1, b"e");
+        world.look();
+        assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
+    }
+}

@@ -16,6 +16,7 @@ mod hostile;
 mod http;
 mod ipv6;
 mod liars;
+mod live;
 mod main_job;
 mod names;
 mod output;
