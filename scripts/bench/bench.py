@@ -7,7 +7,6 @@ Usage: bench.py CARDUME [--quick] [--only] [SECTION...]       a section is a let
 import os
 import platform
 import shlex
-import socket
 import statistics
 import subprocess
 import sys
