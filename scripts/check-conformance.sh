@@ -9,6 +9,7 @@ cardume=${CARGO_TARGET_DIR:-target}/release/cardume
 export CARDUME_LANG=en
 
 place=$(mktemp -d)
+export CARDUME_CACHE=$place/.cache
 pids=()
 clean_up() {
     ((${#pids[@]})) && kill "${pids[@]}" 2>/dev/null && wait "${pids[@]}" 2>/dev/null

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 export CARDUME_LANG=en
 place=$(mktemp -d)
+export CARDUME_CACHE=$place/.cache
 declare -A pid in out address
 
 clean_up() {

@@ -1,68 +1,29 @@
 #!/usr/bin/env python3
-"""Side by side with nginx and curl. See run.sh.
+"""Side by side with nginx, curl, aria2c and b3sum. See run.sh, which lists the sections.
 
-Usage: bench.py CARDUME [--quick] [a] [b] [c] [d] [e]
+Usage: bench.py CARDUME [--quick] [--only] [SECTION...]       a section is a letter or a name
 """
 
 import os
 import platform
 import shlex
-import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
 
+from base import Base, emptied, judged, row, show, timed
 from throttle import SlowDisk, forget
 from tools import MIB, Client, Place, Trouble, quantile, random_file, status
+from trust import Trust
+
+NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
+         "j": "hashing", "k": "turns"}
 
 SLOW_RATE = 80 * MIB
 CROWD = 64
 MEMORY_KIB = 16 * 1024 + 64 * CROWD
-
-NGINX = """
-{user}worker_processes 1;
-daemon off;
-pid {place}/nginx.pid;
-error_log {place}/nginx.log;
-events {{ worker_connections 1024; }}
-http {{
-    sendfile on;
-    access_log off;
-    client_body_temp_path {place}/nginx-body;
-    proxy_temp_path {place}/nginx-proxy;
-    fastcgi_temp_path {place}/nginx-fastcgi;
-    uwsgi_temp_path {place}/nginx-uwsgi;
-    scgi_temp_path {place}/nginx-scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        root {files};
-    }}
-}}
-"""
-
-
-def row(name, ours, other, ratio, target, good):
-    print(f"{name:<34} | {ours:>18} | {other:>22} | {ratio:>6} | {target:>8} | {good}", flush=True)
-
-
-def judged(good):
-    return "ok" if good else "SHORT"
-
-
-def show(command):
-    print(f"  $ {shlex.join(command)}", flush=True)
-
-
-def timed(command):
-    """Runs a command to its end; how many seconds it took."""
-    began = time.monotonic()
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    took = time.monotonic() - began
-    if done.returncode:
-        raise Trouble(f"{shlex.join(command)} ended with code {done.returncode}: {done.stderr.decode().strip()}")
-    return took
 
 
 def crowd(command, count):
@@ -106,81 +67,26 @@ class Memory:
         self.thread.join()
 
 
-class Bench:
-    def __init__(self, cardume, place, quick):
-        self.cardume, self.place, self.quick = cardume, place, quick
-        self.runs = 3 if quick else 5
-        self.files = place.folder("files")
-        self.big = 512 * MIB if quick else 2048 * MIB
-        self.each = 64 * MIB if quick else 256 * MIB
-        self.turns = []
-        self.server = self.nginx = None
-
-    def prepare(self, sections):
-        wanted = {"ac": [("big.bin", self.big)], "b": [("each.bin", self.each)]}
-        for letters, files in wanted.items():
-            for name, size in files if set(letters) & sections else ():
-                random_file(os.path.join(self.files, name), size)
-        os.sync()  # what we wrote just now must not be in the way of what is measured
-        self.server = self.place.server(self.cardume)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        config = os.path.join(self.place.path, "nginx.conf")
-        # As root, nginx would work as somebody who may not read our folder.
-        user = "user root;\n" if os.geteuid() == 0 else ""
-        with open(config, "w") as file:
-            file.write(NGINX.format(user=user, place=self.place.path, files=self.files, port=port))
-        self.nginx = self.place.start(["nginx", "-p", self.place.path, "-c", config])
-        self.theirs = f"http://127.0.0.1:{port}"
-        for _ in range(500):
-            if self.nginx.process.poll() is not None:
-                raise Trouble(f"nginx did not start: {self.nginx.lines}")
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.01)  # it says nothing when it is ready
-        else:
-            raise Trouble("nginx did not start")
-
-    def nginx_worker(self):
-        with open(f"/proc/{self.nginx.pid}/task/{self.nginx.pid}/children") as file:
-            return int(file.read().split()[0])
-
-    def peer(self, folder=None):
-        """A fresh peer, so that the times of its turns belong to one section."""
-        return self.place.peer(self.cardume, self.server.address, folder or self.files, info=True)
-
-    def end(self, peer, what):
-        peer.end()
-        self.note_turns(what, [line for line in peer.lines if line])
-
-    def note_turns(self, what, lines):
-        found = [line.split("] ")[-1] for line in lines if " turns, p50 " in line]
-        self.turns.append((what, found[-1] if found else "it printed none"))
+class Plain(Base):
+    """Without a look at what the bytes are, but for `cardume get`, which always looks."""
 
     def a(self):
-        peer = self.peer()
+        self.file("big.bin", self.big)
+        peer = self.hashed_peer()
         command = lambda base: ["curl", "-sS", "-o", "/dev/null", base]
-        ours, theirs = command(f"http://{peer.address}/files/big.bin"), command(f"{self.theirs}/big.bin")
+        ours, theirs = command(f"http://{peer.address}/files/big.bin"), command(self.theirs("big.bin"))
         show(ours)
         show(theirs)
         timed(ours), timed(theirs)  # everything in memory
         pairs = [(timed(ours), timed(theirs)) for _ in range(self.runs)]
         self.compare(f"a. {self.big // MIB} MiB from memory", pairs, self.big, 1.3)
-        self.end(peer, "a, the peer")
-
-    def compare(self, name, pairs, size, target):
-        ours, theirs = (statistics.median(side) for side in zip(*pairs))
-        ratio = theirs / ours
-        rate = lambda took: f"{size / MIB / took:.0f} MiB/s"
-        row(name, rate(ours), rate(theirs), f"{ratio:.2f}", f">= {target}" if target else "-", judged(ratio >= target) if target else "-")
+        self.end("a", "giver", peer)
 
     def b(self):
-        peer = self.peer()
+        self.file("each.bin", self.each)
+        peer = self.hashed_peer()
         command = lambda base: ["curl", "-sS", "-o", "/dev/null", base]
-        ours, theirs = command(f"http://{peer.address}/files/each.bin"), command(f"{self.theirs}/each.bin")
+        ours, theirs = command(f"http://{peer.address}/files/each.bin"), command(self.theirs("each.bin"))
         for one in (ours, theirs):
             print(f"  {CROWD} at once:")
             show(one)
@@ -199,42 +105,31 @@ class Bench:
         row("b. most private memory", f"{peaks[0]:.1f} MiB", f"{peaks[1]:.1f} MiB", "-", f"<= {MEMORY_KIB // 1024} MiB", judged(peaks[0] * 1024 <= MEMORY_KIB))
         middle = [statistics.median(side) for side in zip(*spreads)]
         row("b. slowest / fastest finisher", f"{middle[0]:.2f}", f"{middle[1]:.2f}", "-", "<= 1.5", judged(middle[0] <= 1.5))
-        peer.end()
+        self.end("b", "giver", peer)
 
     def c(self):
-        peer = self.peer()
+        source = self.file("big.bin", self.big)
+        peer = self.hashed_peer()
         target = self.place.folder("downloads")
         file = os.path.join(target, "big.bin")
         ours = [self.cardume, "get", "big.bin", "--from", peer.address, "--folder", target]
-        theirs = ["curl", "-sS", "-o", file, f"{self.theirs}/big.bin"]
+        theirs = ["curl", "-sS", "-o", file, self.theirs("big.bin")]
         show(ours)
         show(theirs)
         show(["sync", file])
-
-        def fresh():
-            if os.path.exists(file):
-                os.remove(file)
-            os.sync()  # each run begins with a disk that has nothing else to do
-
         plain, synced = [], []
         for _ in range(self.runs):
-            fresh()
-            began = time.monotonic()
-            get = self.place.start(ours, info=True)
-            if get.ended(300):
-                raise Trouble(f"{shlex.join(ours)} failed: {get.lines}")
-            took = time.monotonic() - began
-            if subprocess.run(["cmp", "-s", file, os.path.join(self.files, "big.bin")]).returncode:
-                raise Trouble("the file that came is another one")
-            fresh()
+            emptied(target)
+            took = self.fetch(ours, "c")
+            self.same(file, source)
+            emptied(target)
             curl = timed(theirs)
             plain.append((took, curl))
             synced.append((took, curl + timed(["sync", file])))
-        fresh()
+        emptied(target)
         self.compare(f"c. {self.big // MIB} MiB to disk, curl", plain, self.big, 1.5)
         self.compare("c. the same, curl and then sync", synced, self.big, None)
-        self.end(peer, "c, the peer that gives")
-        self.note_turns("c, the last get", [line for line in get.lines if line])
+        self.end("c", "giver", peer)
 
     def d(self):
         name = "d. PING, p99, slow disk"
@@ -245,8 +140,10 @@ class Bench:
             with SlowDisk(folder, SLOW_RATE) as slow:
                 for path in paths:
                     random_file(path, size)
+                self.hashed_peer(folder).end()  # hashes are known, so that nobody but the curls reads the files
+                for path in paths:
                     forget(path)
-                peer = self.peer(folder)
+                peer = self.hashed_peer(folder)
                 slow.add(peer.pid)
                 print(f"  {slow.rule}")
                 client = Client(peer.address)
@@ -260,8 +157,7 @@ class Bench:
                 client.close()
                 if any(curl.returncode for curl in curls):
                     raise Trouble("a download from the slow disk failed")
-                peer.end()
-                self.note_turns("d, the peer", [line for line in peer.lines if line])
+                self.end("d", "giver", peer)
                 rate = 4 * size / took
                 print(f"  4 cold uploads of {size // MIB} MiB in {took:.1f} s: {rate / MIB:.0f} MiB/s, {len(times)} PINGs, longest {max(times) * 1e3:.1f} ms")
                 if rate > 1.5 * SLOW_RATE:
@@ -271,9 +167,9 @@ class Bench:
         except Trouble as error:
             row(name, "-", "-", "-", "<= 10 ms", f"not possible here: {error}")
 
-    def e(self):
-        for what, line in self.turns:
-            print(f"e. turns, {what}: {line}")
+
+class Bench(Plain, Trust):
+    pass
 
 
 def first_line(command):
@@ -288,29 +184,48 @@ def machine(cardume, place):
     kind = first_line(["stat", "-f", "-c", "%T", place.path])
     print(f"machine: {len(os.sched_getaffinity(0))} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, files on {kind}")
     print(f"load before: {os.getloadavg()[0]:.2f}")
-    for command in ([cardume, "--version"], ["nginx", "-v"], ["curl", "--version"]):
+    for command in ([cardume, "--version"], ["nginx", "-v"], ["curl", "--version"], ["aria2c", "--version"], ["b3sum", "--version"]):
         print(f"{os.path.basename(command[0])}: {first_line(command)}")
     print("nginx: one worker, sendfile on, access_log off; all else as it comes")
 
 
+def chosen(words):
+    """The letters of the sections that are asked for; all of them when none is."""
+    by_name = {name: letter for letter, name in NAMES.items()}
+    sections = set()
+    for word in words:
+        letter = by_name.get(word, word)
+        if letter not in NAMES:
+            raise ValueError
+        sections.add(letter)
+    if sections == {"k"}:
+        return {*Trust.TURNING, "k"}  # there are turns only of what runs
+    return sections or set(NAMES)
+
+
 def main():
-    if len(sys.argv) < 2 or not set(sys.argv[2:]) <= {"--quick", *"abcde"}:
+    try:
+        cardume, words = sys.argv[1], sys.argv[2:]
+        quick = "--quick" in words
+        sections = chosen(word for word in words if word not in ("--quick", "--only"))
+    except (IndexError, ValueError):
         print(__doc__, file=sys.stderr)
         return 2
-    cardume, quick = sys.argv[1], "--quick" in sys.argv
-    sections = set(sys.argv[2:]) - {"--quick"} or set("abcde")
-    if sections == {"e"}:
-        sections = set("ace")
+    failed = False
     try:
         with Place() as place:
             bench = Bench(cardume, place, quick)
             machine(cardume, place)
             print(f"medians of {bench.runs} alternating runs\n", flush=True)
-            bench.prepare(sections)
             row("what", "cardume", "other", "ratio", "target", "")
             for letter in sorted(sections):
-                getattr(bench, letter)()
-            return 0
+                try:
+                    getattr(bench, letter)()
+                except Trouble as error:
+                    failed = True
+                    row(f"{letter}. {NAMES[letter]}", "-", good=f"came to nothing: {error}")
+                place.end_but(bench.server, bench.nginx)
+            return 1 if failed else 0
     except Trouble as error:
         print(f"the benchmark can't go on: {error}", file=sys.stderr)
         return 1

@@ -1,24 +1,30 @@
 #!/usr/bin/env bash
-# Measures cardume side by side with nginx and curl, in one run, alternating. Prints one line for each thing measured.
-# Usage: scripts/bench/run.sh [--quick] [SECTION...]
-#   a  one file from memory to /dev/null                  d  answers while uploads wait for a slow disk
-#   b  64 such downloads at once                          e  how long the turns of the loop took in a and c
-#   c  one file to the disk
-# --quick: three runs in the place of five, and smaller files. Needs about 7 GB below $TMPDIR, or /tmp, for a while.
+# Measures cardume side by side with nginx, curl, aria2c and b3sum, in one run, alternating. Prints one line for each thing measured.
+# Usage: scripts/bench/run.sh [--quick] [--only] [SECTION...]        a section is a letter or a name; all of them when none is given
+#   a memory    one file from memory to /dev/null          g sources   four owners of 100 MB/s each, and a fifth of 1 MB/s
+#   b crowd     64 such downloads at once                  h swarm     16 peers want a file of one owner at once
+#   c disk      one file to the disk                       i restart   100 GiB of holes, 90 % of them here: the first new byte
+#   d slow      answers while uploads wait for a disk      j hashing   answers while the owner hashes 10 GiB
+#   e verified  what it costs to verify                    k turns     how long the turns of the loop took; alone: in e, g and h
+#   f tools     verified, against curl or aria2c, b3sum
+# --quick: three runs in the place of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp, for a while.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,6s/^# //p' "$0"
+    sed -n '2,11s/^# //p' "$0"
     exit
 fi
 
-export PATH=$PATH:/usr/sbin
+export PATH=$PATH:/usr/sbin:$HOME/.cargo/bin
 missing=()
-command -v nginx >/dev/null || missing+=(nginx-light)
-command -v curl >/dev/null || missing+=(curl)
+needs() { command -v "$1" >/dev/null || missing+=("$2"); }
+needs nginx nginx-light
+needs curl curl
+needs aria2c aria2
+needs b3sum b3sum
 if ((${#missing[@]})); then
     if ((EUID != 0)); then
-        echo "please install ${missing[*]}, or run this as root" >&2
+        echo "please install ${missing[*]} (Debian's names; b3sum also by: cargo install b3sum), or run this as root" >&2
         exit 1
     fi
     apt-get update
@@ -26,5 +32,8 @@ if ((${#missing[@]})); then
 fi
 
 cargo build --locked --release --quiet
+if [[ -e examples/forge_part.rs ]]; then
+    cargo build --locked --release --quiet --example forge_part
+fi
 export PYTHONDONTWRITEBYTECODE=1
 exec python3 scripts/bench/bench.py "${CARGO_TARGET_DIR:-target}/release/cardume" "$@"

@@ -22,10 +22,12 @@ class Trouble(Exception):
 class Program:
     """A running program whose lines are collected, and can be waited for."""
 
-    def __init__(self, command, info=False, typed=False):
+    def __init__(self, command, info=False, typed=False, cache=None):
         env = dict(os.environ, CARDUME_LANG="en", RUST_LOG="info" if info else "warn")
+        if cache:
+            env["CARDUME_CACHE"] = cache
         self.command = command
-        self.lines = []
+        self.lines, self.times = [], []  # what it said, and when
         self.news = threading.Condition()
         self.process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -36,6 +38,7 @@ class Program:
     def _read(self):
         for line in self.process.stdout:
             with self.news:
+                self.times.append(time.monotonic())
                 self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
                 self.news.notify_all()
         with self.news:
@@ -54,6 +57,20 @@ class Program:
                 raise Trouble(f"{' '.join(self.command[:2])} (pid {self.pid}) never said '{text}' {count} times; it said: {said}")
             return found()[count - 1]
 
+    def event(self, wanted, patience=30.0):
+        """The first event, of those that --json prints, that is wanted, and when it came."""
+        def found():
+            for line, at in zip(self.lines, self.times):
+                if line and line.startswith("{") and wanted(event := json.loads(line)):
+                    return event, at
+            return None
+
+        with self.news:
+            self.news.wait_for(lambda: found() or None in self.lines, patience)
+            if not (result := found()):
+                raise Trouble(f"{' '.join(self.command[:2])} (pid {self.pid}) never said what was waited for; it said: {self.lines[-4:]}")
+            return result
+
     def tell(self, text):
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
@@ -65,11 +82,11 @@ class Program:
         return self.ended(patience)
 
     def ended(self, patience=20.0):
-        try:
-            code = self.process.wait(patience)
-        except subprocess.TimeoutExpired:
+        # The end of what it says is noticed at once; wait() with a patience would look every 50 ms only.
+        self.reader.join(patience)
+        if self.reader.is_alive():
             self.process.kill()
-            code = self.process.wait()
+        code = self.process.wait()
         self.reader.join(5)
         return code
 
@@ -93,13 +110,20 @@ class Place:
             program.end(5)
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def end_but(self, *kept):
+        """Ends all programs but these."""
+        for program in self.programs:
+            if program not in kept:
+                program.end(5)
+
     def folder(self, name):
         path = os.path.join(self.path, name)
         os.makedirs(path, exist_ok=True)
         return path
 
     def start(self, command, **how):
-        program = Program(command, **how)
+        # Hashes are remembered here, not in the home of whoever measures.
+        program = Program(command, **{"cache": self.folder("cache"), **how})
         self.programs.append(program)
         return program
 
@@ -108,8 +132,8 @@ class Place:
         program.address = program.wait_for("listening on ").rsplit(" ", 1)[1]
         return program
 
-    def peer(self, cardume, server, folder, **how):
-        program = self.start([cardume, "peer", "--server", server, "--listen", "127.0.0.1:0", "--folder", folder], **how)
+    def peer(self, cardume, server, folder, *options, **how):
+        program = self.start([cardume, "peer", "--server", server, "--listen", "127.0.0.1:0", "--folder", folder, *options], **how)
         program.address = program.wait_for("Sou peer ").split()[2]
         return program
 

@@ -1,7 +1,8 @@
 //! `--json`: every report as one object a line.
 
+use cardume::message::request::FileEntry;
 use cardume::node::lines::{self, Lang, Said};
-use cardume::node::report::{Failure, Report, Stall};
+use cardume::node::report::{Failure, Report, Stall, Version};
 use serde_json::{Value, json};
 
 /// The objects of a report, one a line: a page of a list is one object an entry.
@@ -13,7 +14,9 @@ pub fn objects(report: &Report) -> Vec<Value> {
         }
         Report::Peers(peers) => peers.iter().map(|p| json!({"peer": p.peer, "files": p.files})).collect(),
         Report::Files { peer, files } => {
-            files.iter().map(|f| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root)})).collect()
+            let object =
+                |f: &FileEntry| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root), "state": lines::state(f)});
+            files.iter().map(object).collect()
         }
         Report::Begun { name, from, held, size } => {
             vec![json!({"event": "begun", "name": name.as_str(), "from": from, "held": held, "size": size})]
@@ -31,8 +34,17 @@ pub fn objects(report: &Report) -> Vec<Value> {
             };
             vec![json!({"event": "stalled", "name": name.as_str(), "reason": reason, "place": place})]
         }
-        Report::Saved { name, folder, size, from } => {
-            vec![json!({"event": "saved", "name": name.as_str(), "folder": folder, "size": size, "from": from})]
+        Report::Saved { name, folder, size, from, root: of } => {
+            vec![json!({"event": "saved", "name": name.as_str(), "folder": folder, "size": size, "from": from, "root": root(*of)})]
+        }
+        Report::Unverified { name, folder, size, from } => {
+            vec![json!({"event": "unverified", "name": name.as_str(), "folder": folder, "size": size, "from": from})]
+        }
+        Report::Blamed { name, who } => vec![json!({"event": "blamed", "name": name.as_str(), "peer": who})],
+        Report::Choice { name, contents } => {
+            let object =
+                |v: &Version| json!({"event": "choice", "name": name.as_str(), "root": v.root.to_string(), "size": v.size, "holders": v.holders});
+            contents.iter().map(object).collect()
         }
         Report::Same { name } => vec![json!({"event": "same", "name": name.as_str()})],
         Report::Restarted(name) => vec![json!({"event": "restarted", "name": name.as_str()})],
@@ -42,6 +54,8 @@ pub fn objects(report: &Report) -> Vec<Value> {
                 Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => "unreachable",
                 Failure::NotFound(_) => "not_found",
                 Failure::Protocol(_) => "protocol",
+                Failure::BadBytes(..) => "wrong_bytes",
+                Failure::Ambiguous(_) => "ambiguous",
                 Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) => "local",
                 _ => "usage",
             };

@@ -8,15 +8,20 @@ use std::time::Duration;
 
 use cardume::library::Target;
 use cardume::library::drive::{Drive, DriveError};
+use cardume::library::hashes::{Hashes, Remembered};
 use cardume::message::limits;
-use cardume::message::relative::RelativeName;
-use cardume::node::peer::desk::Command;
+use cardume::message::name::printable;
+use cardume::message::relative::{ROOT_PREFIX, RelativeName};
+use cardume::message::version::Root;
+use cardume::node::peer::desk::{Command, Goal};
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
 use cardume::node::peer::{OpenFolder, Peer, PeerOptions, Task};
 use cardume::node::report::{Failure, exit};
 use cardume::node::server::{Server, ServerOptions};
 use cardume::os::folder::Folder;
+use cardume::os::hash_cache::HashCache;
+use cardume::os::keyboard;
 use cardume::os::part_file::Allocate;
 use cardume::os::pipe::Pipe;
 use cardume::os::system;
@@ -78,11 +83,26 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Stop> {
         slots: args.uploads.and_then(|slots| usize::try_from(slots).ok()),
         once: args.once,
         typed,
+        chooses: typed,
         patience: Patience::Endless,
         open_folder: opener(args.allocate),
+        recursive: args.recursive,
+        hashes: hashes(args)?,
         ..options(task, &args.server, args.folder.clone().unwrap_or_else(|| ".".into()))?
     };
     begin(options)
+}
+
+/// What is remembered of files that were hashed before. It is read here, before the loop begins.
+fn hashes(args: &PeerArgs) -> Result<Rc<dyn Hashes>, Stop> {
+    match &args.cache {
+        _ if args.no_cache => Ok(Rc::new(Remembered::default())),
+        None => Ok(HashCache::of_user()),
+        Some(cache) => match HashCache::open(Path::new(cache)) {
+            Ok(cache) => Ok(Rc::new(cache)),
+            Err(error) => Err(Stop::Failure(Failure::Disk(format!("{cache}: {error}")))),
+        },
+    }
 }
 
 /// Seed 000 §5d: SEARCH, once.
@@ -106,16 +126,21 @@ fn once(command: Command, ask: &AskArgs) -> Result<Peer, Stop> {
 
 /// Seed 000 §5f: DOWNLOAD, once.
 pub fn get(args: &GetArgs) -> Result<Peer, Stop> {
-    let name = name(&args.name)?;
+    let mut goal = Goal::read(&args.name).map_err(Stop::Failure)?;
+    if let Some(text) = &args.hash {
+        let root = Root::parse(&text.trim_start_matches(ROOT_PREFIX).to_ascii_lowercase());
+        goal.root = Some(root.ok_or_else(|| Stop::Failure(Failure::Root(printable(text))))?);
+    }
     let (folder, target) = match args.output.as_deref() {
         None => (args.folder.clone(), Target::Folder),
         Some("-") => (".".into(), Target::Pipe(Rc::new(Pipe::default()))),
         Some(file) => output(file)?,
     };
     let task = match args.from {
-        Some(from) => Task::Once(Command::GetFrom(name, from)),
-        None => Task::Once(Command::Get(name)),
+        Some(from) => Task::Once(Command::GetFrom(goal, from)),
+        None => Task::Once(Command::Get(goal)),
     };
+    let chooses = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !args.ask.json && keyboard::is_ours();
     let mut options = match args.from {
         // Whoever names a source needs no server.
         Some(_) => without_server(task, folder),
@@ -124,7 +149,7 @@ pub fn get(args: &GetArgs) -> Result<Peer, Stop> {
     if args.wait {
         options.patience = Patience::Endless;
     }
-    begin(PeerOptions { target, open_folder: opener(args.allocate), ..options })
+    begin(PeerOptions { target, open_folder: opener(args.allocate), chooses, verify: !args.no_verify, ..options })
 }
 
 /// The folder and the name of `-o FILE`.
@@ -156,11 +181,15 @@ fn without_server(task: Task, folder: String) -> PeerOptions {
         folder,
         open_folder: opener(AllocateArg::Full),
         target: Target::Folder,
+        recursive: false,
+        hashes: Rc::new(Remembered::default()),
         advertise: None,
         accept: Accept::Always,
         slots: None,
         once: false,
         typed: false,
+        chooses: false,
+        verify: true,
         heartbeat: limits::HEARTBEAT,
         patience: Patience::For(limits::GET_PATIENCE),
     }

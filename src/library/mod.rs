@@ -1,28 +1,39 @@
 //! What a peer has and what it lacks: the files that it shares, and the downloads that are under way on its disk.
 //!
-//! The disk itself is behind [`drive`]; the same library runs over a virtual one. [`plan`] says which bytes are held, [`record`] remembers that
+//! The disk itself is behind [`drive`]; the same library runs over a virtual one. [`share`] is what is shared at this moment, [`hashing`] makes one root,
+//! [`hashes`] remembers all. [`plan`] says which bytes are held, [`record`] remembers that
 //! beside a `.part`, [`part`] is the download's file from its first byte to its name.
 
+pub mod arrival;
+pub mod bits;
 pub mod drive;
+pub mod hashes;
+pub mod hashing;
+pub mod listed;
 pub mod part;
 pub mod plan;
 pub mod record;
+pub mod share;
 pub mod tree;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::flow::ends::{Sink, SourceRef};
-use crate::library::drive::{Drive, DriveError, Found};
-use crate::library::part::Part;
-use crate::library::record::Record;
+use crate::library::drive::{Drive, DriveError};
+use crate::library::hashes::Hashes;
+use crate::library::part::{Begun, Part};
+use crate::library::record::{About, Content};
+use crate::library::share::{Happened, Share, Slice};
+use crate::library::tree::PieceList;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
-use crate::message::version::Tag;
+use crate::message::version::{Root, Tag};
 
-/// A shared file, opened for one upload.
+/// A shared file, opened to be sent.
+#[derive(Clone)]
 pub struct Opened {
     /// Its bytes.
     pub source: SourceRef,
@@ -46,79 +57,102 @@ pub enum Target {
 pub struct Library {
     drive: Rc<dyn Drive>,
     target: Target,
-    shared: BTreeMap<RelativeName, u64>,
-    scanning: Option<Box<dyn Iterator<Item = io::Result<Found>>>>,
+    share: Share,
 }
 
 impl Library {
-    /// A library over `drive` that shares nothing until it is scanned.
+    /// A library over `drive` that shares nothing until it is scanned; `recursive`: then the files of subfolders as well. `hashes` remembers their roots.
     #[must_use]
-    pub fn new(drive: Rc<dyn Drive>, target: Target) -> Library {
-        Library { drive, target, shared: BTreeMap::new(), scanning: None }
+    pub fn new(drive: Rc<dyn Drive>, target: Target, hashes: Rc<dyn Hashes>, recursive: bool) -> Library {
+        let share = Share::new(Rc::clone(&drive), hashes, recursive);
+        Library { drive, target, share }
     }
 
-    /// Looks at up to `most` entries of the folder. True when it has seen them all: then [`Library::files`] is what is shared.
+    /// Looks at up to `most` entries of the folder. True when it has seen them all: then [`Library::files`] is what is shared, and its changes are noticed.
     ///
     /// # Errors
     /// When the folder can't be read.
-    pub fn scan(&mut self, most: usize) -> Result<bool, DriveError> {
-        let mut scanning = match self.scanning.take() {
-            Some(scanning) => scanning,
-            None => {
-                self.shared.clear();
-                self.drive.list(false)?
-            }
-        };
-        for _ in 0..most {
-            match scanning.next() {
-                None => return Ok(true),
-                Some(Err(error)) => return Err(DriveError::Io(error.to_string())),
-                Some(Ok(found)) => self.note(&found),
-            }
-        }
-        self.scanning = Some(scanning);
-        Ok(false)
-    }
-
-    fn note(&mut self, found: &Found) {
-        match RelativeName::new(&found.name) {
-            Ok(name) if is_shared(&name) => {
-                self.shared.insert(name, found.stamp.size);
-            }
-            Ok(_) => {}
-            Err(why) => log::debug!("not shared: {:?}: a file name must not {why}", found.name),
-        }
+    pub fn scan(&mut self, most: usize, now: Instant) -> Result<bool, DriveError> {
+        self.share.scan(most, now)
     }
 
     /// What is shared, in the order of names.
     pub fn files(&self) -> impl Iterator<Item = FileEntry> + '_ {
-        self.shared.iter().map(|(name, size)| FileEntry::new(name.clone(), *size))
+        self.share.files()
     }
 
     /// What is shared, from the name after this one on.
     pub fn files_after(&self, after: Option<&RelativeName>) -> impl Iterator<Item = FileEntry> + '_ {
-        use std::ops::Bound;
-        let start = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.clone()));
-        self.shared.range((start, Bound::Unbounded)).map(|(name, size)| FileEntry::new(name.clone(), *size))
+        self.share.files_after(after)
+    }
+
+    /// The shared file of this name.
+    #[must_use]
+    pub fn entry(&self, name: &RelativeName) -> Option<FileEntry> {
+        self.share.entry(name)
+    }
+
+    /// A shared file with this content.
+    #[must_use]
+    pub fn named(&self, root: &Root) -> Option<RelativeName> {
+        self.share.named(root)
+    }
+
+    /// True when the file of this name is shared in just this version: then its root and its list speak of that version.
+    #[must_use]
+    pub fn is_version(&self, name: &RelativeName, tag: Tag) -> bool {
+        self.share.is_version(name, tag)
+    }
+
+    /// The pieces of a shared file that has a root; `None` where they are not known yet, or no longer, and [`Library::hurry`] finds them.
+    #[must_use]
+    pub fn list(&self, name: &RelativeName) -> Option<Rc<PieceList>> {
+        self.share.list(name)
     }
 
     /// How many files are shared.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.len()
+        self.share.len()
     }
 
     /// True when nothing is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.shared.is_empty()
+        self.share.is_empty()
     }
 
-    /// Shares a file that has just arrived.
-    pub fn add(&mut self, name: &RelativeName, size: u64) {
-        if is_shared(name) {
-            self.shared.insert(name.clone(), size);
-        }
+    /// Shares a download that has just arrived in the folder, and says what of it is to be told. Its root and list are given where they were proved.
+    pub fn add(&mut self, name: &RelativeName, root: Option<Root>, list: Option<Rc<PieceList>>) -> Option<FileEntry> {
+        // A download stands in the folder itself, whatever led to it where it came from.
+        self.share.add(&RelativeName::from(&name.file()), root, list)
+    }
+
+    /// True while there are files to hash.
+    #[must_use]
+    pub fn is_hashing(&self) -> bool {
+        self.share.is_hashing()
+    }
+
+    /// Somebody wants this file: it is hashed before all others.
+    pub fn hurry(&mut self, name: &RelativeName) {
+        self.share.hurry(name);
+    }
+
+    /// Hashes one piece of the file whose turn it is.
+    pub fn hash_slice(&mut self, now: Instant) -> Slice {
+        self.share.hash_slice(now)
+    }
+
+    /// When [`Library::look_around`] is to be called; never before the first scan is done.
+    #[must_use]
+    pub fn next_look(&self) -> Option<Instant> {
+        self.share.next_look()
+    }
+
+    /// What has happened in the folder since the last look.
+    pub fn look_around(&mut self, now: Instant) -> Happened {
+        self.share.look_around(now)
     }
 
     /// Opens a shared file.
@@ -127,7 +161,7 @@ impl Library {
     /// `not_found` where there is none, `io` where the disk fails.
     pub fn open(&self, name: &RelativeName) -> Result<Opened, Refusal> {
         let nothing = || Refusal::new(Code::NotFound, "no such file here");
-        if !is_shared(name) {
+        if !self.share.may_share(name) {
             return Err(nothing());
         }
         match self.drive.open(name) {
@@ -140,25 +174,36 @@ impl Library {
         }
     }
 
-    /// What an earlier download of `name` left behind.
+    /// What the file is called in the folder where a download of `name` goes.
     #[must_use]
-    pub fn recall(&self, name: &RelativeName) -> Option<Record> {
+    pub fn place(&self, name: &RelativeName) -> Option<String> {
         match &self.target {
             Target::Pipe(_) => None,
-            Target::Folder => part::recall(&*self.drive, &name.file()),
-            Target::File(file) => part::recall(&*self.drive, file),
+            Target::Folder => Some(name.file().to_string()),
+            Target::File(file) => Some(file.clone()),
         }
     }
 
-    /// Begins or goes on with a download; `held` bytes of it may be there already.
+    /// What an earlier download of `name` was a download of.
+    #[must_use]
+    pub fn recall(&self, name: &RelativeName) -> Option<About> {
+        part::recall(&*self.drive, &self.place(name)?)
+    }
+
+    /// Begins or goes on with a download; see [`Part::begin`].
     ///
     /// # Errors
     /// When the disk can't take it, or something else is in its place.
-    pub fn begin(&self, wanted: &Record) -> Result<Part, DriveError> {
-        match &self.target {
-            Target::Pipe(sink) => Ok(Part::pipe(Rc::clone(sink), wanted.size)),
-            Target::Folder => Part::begin(&self.drive, &wanted.name.file(), wanted),
-            Target::File(file) => Part::begin(&self.drive, file, wanted),
+    pub fn begin(&self, about: &About, list: Option<Rc<PieceList>>, cursor: u64) -> Result<Begun, DriveError> {
+        match (&self.target, self.place(&about.name)) {
+            (Target::Pipe(sink), _) => {
+                let trusted = match (&about.content, list) {
+                    (Content::Root(root), Some(list)) => Some((*root, list)),
+                    _ => None,
+                };
+                Ok(Begun::Part(Part::pipe(Rc::clone(sink), about.size, trusted)))
+            }
+            (_, place) => Part::begin(&self.drive, place.as_deref().unwrap_or_default(), about, list, cursor),
         }
     }
 
@@ -167,9 +212,4 @@ impl Library {
     pub fn keeps_downloads(&self) -> bool {
         matches!(self.target, Target::Folder)
     }
-}
-
-/// Hidden files are a person's own affair, though their names are good.
-fn is_shared(name: &RelativeName) -> bool {
-    !name.is_hidden()
 }

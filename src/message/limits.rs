@@ -23,8 +23,8 @@ pub const MEMBER_FILES: usize = 10_000_000;
 pub const JOIN_PART_FILES: usize = 1_000;
 /// And their bytes, whatever the length of the names.
 pub const JOIN_PART_BYTES: usize = 48 << 10;
-/// Entries that the index drops in one turn when a peer with many files has left.
-pub const SWEEP_FILES: usize = 4_000;
+/// Entries that the index drops in one turn when a peer with many files has left: about 2 ms.
+pub const SWEEP_FILES: usize = 2_000;
 
 /// A body: one piece, so that a change of mind or of file costs at most this much.
 pub const BODY_BYTES: u64 = 1 << 20;
@@ -40,6 +40,8 @@ pub const HOLDERS: usize = 64;
 pub const LIST_ENTRIES: usize = 256;
 /// Bytes of entries in one answer: what [`HEAD_BYTES`] leaves beside the frame.
 pub const LIST_BYTES: usize = 60 << 10;
+/// Sources of one download: more than any line can use at once.
+pub const SOURCES: usize = 64;
 /// FETCH requests under way on one link.
 pub const FETCHES: usize = 16;
 /// A cursor, in bytes.
@@ -74,6 +76,20 @@ pub const LINE_BYTES: usize = 64 << 20;
 /// File descriptors kept for files while links take the others.
 pub const SPARE_DESCRIPTORS: u64 = 64;
 
+/// Folders below a shared one that are watched for changes: what a person is usually allowed, with room for other programs.
+pub const WATCHES: usize = 8_192;
+
+/// Names of which something was heard and that have not come to rest; with more of them the whole folder is looked at again.
+pub const TOUCHED: usize = 20_000;
+/// Files that are looked at in one turn: each costs some microseconds.
+pub const LOOKS: usize = 500;
+/// Files that others want and that are hashed before all others; who asks for more is served in the usual order.
+pub const URGENT_FILES: usize = 1_024;
+/// Files that are being hashed at once: one, and those that it went before; each holds an open file and its values so far.
+pub const HASHINGS: usize = 4;
+/// Lists of pieces that are kept at hand: a giant file's takes a megabyte or two, and reading it again is cheap.
+pub const LISTS_AT_HAND: usize = 16;
+
 /// How much of a file is mapped at a time: what was mapped must be unmapped, and a hundred gigabytes in one go would hold up the loop for a second.
 pub const WINDOW_BYTES: u64 = 64 << 20;
 /// What is asked of the kernel ahead of a cold file's place.
@@ -84,6 +100,19 @@ pub const DIRTY_BYTES: u64 = 64 << 20;
 pub const FLUSH_BYTES: u64 = 8 << 20;
 /// Bytes of a `get -o -` that wait for the reader of stdout.
 pub const STDOUT_BYTES: usize = 1 << 20;
+
+/// One read of a file that is hashed: it stays in the second-level cache, and a disk that must be waited for is waited for no longer than this takes.
+pub const HASH_READ_BYTES: usize = 256 << 10;
+/// Lists of pieces kept in memory, in bytes: those of 2 TiB of files.
+pub const REMEMBERED_LIST_BYTES: usize = 64 << 20;
+/// Lists of pieces kept on disk, in bytes: those of 32 TiB of files.
+pub const CACHED_LIST_BYTES: u64 = 1 << 30;
+/// Files whose roots are kept: to read them all at the start takes some tenths of a second.
+pub const CACHED_ROOTS: usize = 400_000;
+/// What is read of the roots on disk: all that can be of use, with as many stale ones among them.
+pub const CACHED_ROOT_BYTES: u64 = 128 << 20;
+/// How old a change must be for a stamp to be trusted: another one within the same tick of the coarsest file systems would not show.
+pub const SETTLED: Duration = Duration::from_secs(2);
 
 /// From connect to a whole opening or HTTP head.
 pub const OPENING: Duration = Duration::from_secs(10);
@@ -125,7 +154,21 @@ pub const COLD_REMINDER: Duration = Duration::from_millis(250);
 pub const COLD_PATIENCE: Duration = Duration::from_secs(2);
 /// A link whose sink has no room is tried again after this.
 pub const SINK_RETRY: Duration = Duration::from_millis(5);
+/// How long a new or changed file must be left alone before it is published: a copy that pauses is not done.
+pub const SETTLE: Duration = Duration::from_secs(2);
+/// How often the folder is looked at: a look costs one system call, and a file takes seconds to settle anyway.
+pub const LOOK: Duration = Duration::from_millis(500);
+/// And when the last look found something, so that a thousand events at once do not pile up.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often progress is told.
 pub const PROGRESS: Duration = Duration::from_millis(200);
+/// How often a download looks whether somebody could take over from a slow source.
+pub const TAKE_OVER: Duration = Duration::from_millis(100);
+/// How often the index is asked who else has a file that is being downloaded: at first, for those who began with us have something soon, and later.
+pub const SEEK: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
+/// How many times that is asked at first.
+pub const EAGER_SEEKS: u32 = 10;
+/// How long new pieces wait for others before those who download from us are told of them.
+pub const HAVE: Duration = Duration::from_millis(25);
 /// A download that moved nothing for so long is called stalled.
 pub const STALLED: Duration = Duration::from_secs(3);

@@ -1,26 +1,30 @@
 //! A folder on a real disk. Every name is opened below the folder's own descriptor, and no link is followed: what a name leads to can't be outside.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fsync, linkat, openat, renameat, renameat_with, statat,
-    unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fsync, linkat, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
 use crate::flow::ends::SourceRef;
 use crate::library::Opened;
-use crate::library::drive::{Drive, DriveError, DriveFile, Found, Stands};
+use crate::library::drive::{Change, Drive, DriveError, DriveFile, Found, Stands};
 use crate::os::mapped::Mapped;
-use crate::os::part_file::{Allocate, PartFile, stamp};
+use crate::os::part_file::{Allocate, PartFile};
+use crate::os::system;
+use crate::os::walk::{self, Listing};
+use crate::os::watch::Watch;
 
 /// An open folder.
 pub struct Folder {
     dir: Rc<OwnedFd>,
     allocate: Allocate,
+    watch: OnceCell<Rc<Watch>>,
 }
 
 /// What every file is opened with: a FIFO must not hold us up, a terminal not become ours.
@@ -32,9 +36,10 @@ impl Folder {
     /// # Errors
     /// `NoFolder` when there is none.
     pub fn open(path: &str, allocate: Allocate) -> Result<Folder, DriveError> {
+        system::outlive_broken_leases();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
-            Ok(dir) => Ok(Folder { dir: Rc::new(dir), allocate }),
+            Ok(dir) => Ok(Folder { dir: Rc::new(dir), allocate, watch: OnceCell::new() }),
             Err(Errno::NOENT | Errno::NOTDIR) => Err(DriveError::NoFolder),
             Err(error) => Err(io::Error::from(error).into()),
         }
@@ -45,57 +50,44 @@ impl Folder {
         let stat = fstat(&file)?;
         Ok((file, stat))
     }
+
+    /// Opens a shared file to read, wherever below the folder it is.
+    fn open_shared(&self, name: &str) -> io::Result<OwnedFd> {
+        let (place, last) = walk::descend(&self.dir, name)?;
+        let file = openat(place, last, OFlags::RDONLY | SAFELY, Mode::empty()).map_err(walk::no_file)?;
+        if walk::is_file(&fstat(&file)?) { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
 }
 
 impl Drive for Folder {
-    fn list(&self, _recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
-        let dir = Rc::clone(&self.dir);
-        let entries = Dir::read_from(&dir).map_err(io::Error::from)?;
-        let found = move |entry: Result<rustix::fs::DirEntry, Errno>| -> Option<io::Result<Found>> {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => return Some(Err(error.into())),
-            };
-            let name = match entry.file_name().to_str() {
-                Ok(name) => name.to_owned(),
-                Err(_) => {
-                    log::debug!("not shared: {:?} is not UTF-8", entry.file_name());
-                    return None;
-                }
-            };
-            // Whatever vanishes between the two looks is no longer there.
-            let stat = statat(&dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
-            let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-            is_file.then(|| Ok(Found { name, stamp: stamp(&stat), settled: true }))
-        };
-        Ok(Box::new(entries.filter_map(found)))
+    fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
+        Ok(Box::new(Listing::of(&self.dir, recursive, self.watch.get().cloned())?))
     }
 
     fn find(&self, name: &str) -> Option<Found> {
-        let stat = statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        is_file.then(|| Found { name: name.to_owned(), stamp: stamp(&stat), settled: true })
+        walk::find(&self.dir, name)
+    }
+
+    fn watch(&self, recursive: bool) -> io::Result<()> {
+        if self.watch.get().is_none() {
+            let _ = self.watch.set(Rc::new(Watch::new(&self.dir, recursive)?));
+        }
+        Ok(())
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        self.watch.get().map(Watch::changes).unwrap_or_default()
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {
-        let nothing = || io::Error::from(io::ErrorKind::NotFound);
-        let (file, stat) = match self.open_at(name, OFlags::RDONLY) {
-            Ok(opened) => opened,
-            // A link, a socket, a device without a driver.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO | libc::ENODEV)) => return Err(nothing()),
-            Err(error) => return Err(error),
-        };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(nothing());
-        }
-        let mapped = Mapped::new(file)?;
+        let mapped = Mapped::new(self.open_shared(name)?)?;
         let (size, tag) = (mapped.size(), mapped.tag());
         Ok(Opened { source: Rc::new(mapped) as SourceRef, size, tag })
     }
 
     fn open_part(&self, name: &str) -> io::Result<SourceRef> {
         let (file, stat) = self.open_at(name, OFlags::RDONLY)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        if !walk::is_file(&stat) {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(Rc::new(Mapped::growing(file)?))
@@ -105,16 +97,14 @@ impl Drive for Folder {
         match statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(Stands::Nothing),
             Err(error) => Err(error.into()),
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink == 1 => {
-                Ok(Stands::File(u64::try_from(stat.st_size).unwrap_or(0)))
-            }
+            Ok(stat) if walk::is_file(&stat) && stat.st_nlink == 1 => Ok(Stands::File(u64::try_from(stat.st_size).unwrap_or(0))),
             Ok(_) => Ok(Stands::Other),
         }
     }
 
     fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
         let (file, stat) = self.open_at(name, OFlags::RDONLY)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        if !walk::is_file(&stat) {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut content = Vec::new();
@@ -137,7 +127,7 @@ impl Drive for Folder {
     fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn DriveFile>> {
         let how = if create { OFlags::CREATE | OFlags::EXCL } else { OFlags::empty() };
         let (file, stat) = self.open_at(name, OFlags::RDWR | how)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
+        if !walk::is_file(&stat) || stat.st_nlink != 1 {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
@@ -150,8 +140,7 @@ impl Drive for Folder {
     }
 
     fn read(&self, name: &str) -> io::Result<Rc<dyn DriveFile>> {
-        let (file, _) = self.open_at(name, OFlags::RDONLY)?;
-        Ok(Rc::new(PartFile::new(File::from(file), self.allocate)))
+        Ok(Rc::new(PartFile::new(File::from(self.open_shared(name)?), self.allocate)))
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {

@@ -4,10 +4,14 @@
 //! with its reason.
 
 pub mod folder;
+pub mod hash_cache;
 pub mod keyboard;
+pub mod local_file;
 pub mod mapped;
 pub mod output;
 pub mod part_file;
 pub mod pipe;
 pub mod sockets;
 pub mod system;
+pub mod walk;
+pub mod watch;

@@ -1,20 +1,26 @@
 //! A file that is being written: `.part` files, and finished ones that are compared with what comes.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io;
-use std::os::fd::AsRawFd as _;
+use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::FileExt as _;
+use std::time::Instant;
 
-use rustix::fs::{FallocateFlags, Stat, fallocate, fstat, fstatvfs, ftruncate};
-use rustix::io::Errno;
+use rustix::fs::{Advice, FallocateFlags, Stat, fadvise, fallocate, fstat, fstatvfs, ftruncate};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::library::drive::{DriveFile, Stamp};
+use crate::message::limits;
 use crate::message::range::ByteRange;
 
 /// Number of `cachestat(2)`, the same on every architecture since Linux 6.5.
 const CACHESTAT: libc::c_long = 451;
 /// What the page cache counts in.
 const PAGE: u64 = 4_096;
+/// What the disk is asked to fetch of a file that is read from front to end: one half while the other is hashed.
+const AHEAD: u64 = 2 * limits::AHEAD_BYTES;
 
 /// How room is made for a download.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,13 +36,47 @@ pub enum Allocate {
 pub struct PartFile {
     file: File,
     allocate: Allocate,
+    asked: Cell<Option<Asked>>,
+}
+
+/// What the disk was asked to fetch, and when.
+#[derive(Clone, Copy)]
+struct Asked {
+    from: u64,
+    to: u64,
+    at: Instant,
 }
 
 impl PartFile {
     /// Takes an open file.
     #[must_use]
     pub fn new(file: File, allocate: Allocate) -> PartFile {
-        PartFile { file, allocate }
+        PartFile { file, allocate, asked: Cell::new(None) }
+    }
+
+    fn ask(&self, from: u64, to: u64) {
+        if let Some(length) = to.checked_sub(from).and_then(NonZeroU64::new) {
+            let _ = fadvise(&self.file, from, Some(length), Advice::WillNeed);
+        }
+    }
+
+    /// Nothing of what is wanted is in memory.
+    fn ask_again(&self, at: u64) {
+        let is_under_way = |asked: Asked| asked.from <= at && at < asked.to && asked.at.elapsed() < limits::COLD_REMINDER;
+        if !self.asked.get().is_some_and(is_under_way) {
+            let to = at.saturating_add(AHEAD);
+            self.ask(at, to);
+            self.asked.set(Some(Asked { from: at, to, at: Instant::now() }));
+        }
+    }
+
+    /// A file that was cold once is fetched on while it is read, so that the disk never rests.
+    fn ask_ahead(&self, at: u64) {
+        if let Some(asked) = self.asked.get().filter(|asked| asked.from <= at && at <= asked.to && asked.to - at < AHEAD / 2) {
+            let to = at.saturating_add(AHEAD);
+            self.ask(asked.to, to);
+            self.asked.set(Some(Asked { from: at, to, at: Instant::now() }));
+        }
     }
 }
 
@@ -67,6 +107,28 @@ impl DriveFile for PartFile {
             }
         }
         Ok(have)
+    }
+
+    fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match preadv2(self.file.as_fd(), &mut [IoSliceMut::new(bytes)], at, ReadWriteFlags::NOWAIT) {
+                Ok(came) => {
+                    self.ask_ahead(at + came as u64);
+                    return Ok(came);
+                }
+                Err(Errno::AGAIN) => {
+                    self.ask_again(at);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Err(Errno::INTR) => {}
+                // Nobody can tell what is in memory: a file system of its own kind, or one that is nothing but memory.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return self.read_at(at, bytes),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     fn stamp(&self) -> io::Result<Stamp> {
@@ -116,5 +178,62 @@ impl DriveFile for PartFile {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// Reads all of it by warm reads alone.
+    fn read_through(file: &PartFile, step: usize) -> Vec<u8> {
+        let mut found = Vec::new();
+        let mut buffer = vec![0; step];
+        let since = Instant::now();
+        loop {
+            match file.read_warm(found.len() as u64, &mut buffer) {
+                Ok(0) => return found,
+                Ok(came) => found.extend_from_slice(&buffer[..came]),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    assert!(since.elapsed().as_secs() < 20, "the disk never fetched what it was asked for");
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn warm_reads_give_the_file_whether_it_is_in_memory_or_not() {
+        let content: Vec<u8> = (0..9_000_001_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&content).unwrap();
+        file.sync_all().unwrap();
+        let part = PartFile::new(file, Allocate::None);
+        assert!(read_through(&part, 256 << 10) == content);
+        fadvise(&part.file, 0, None, Advice::DontNeed).unwrap();
+        assert!(read_through(&part, 100_000) == content);
+        assert_eq!(part.read_warm(0, &mut []).unwrap(), 0);
+    }
+
+    #[test]
+    fn the_disk_is_not_asked_twice_for_the_same() {
+        let part = PartFile::new(tempfile::tempfile().unwrap(), Allocate::None);
+        let asked = || part.asked.get().map(|asked| (asked.from, asked.to));
+        part.ask_ahead(5);
+        assert_eq!(asked(), None);
+        part.ask_again(100);
+        assert_eq!(asked(), Some((100, 100 + AHEAD)));
+        part.ask_again(4_096);
+        assert_eq!(asked(), Some((100, 100 + AHEAD)));
+        part.ask_ahead(100 + AHEAD / 2);
+        assert_eq!(asked(), Some((100, 100 + AHEAD)));
+        part.ask_ahead(101 + AHEAD / 2);
+        assert_eq!(asked(), Some((101 + AHEAD / 2, 101 + AHEAD / 2 + AHEAD)));
+        // Somewhere else is another matter.
+        part.ask_again(50 * AHEAD);
+        assert_eq!(asked(), Some((50 * AHEAD, 51 * AHEAD)));
     }
 }

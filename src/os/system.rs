@@ -41,6 +41,14 @@ pub fn let_signals_end_us() {
     }
 }
 
+/// Ignores the signal that says that a lease of ours is in somebody's way: such leases last microseconds, and unasked the signal would end the process.
+pub fn outlive_broken_leases() {
+    // SAFETY: no handler of ours runs.
+    unsafe {
+        libc::signal(libc::SIGIO, libc::SIG_IGN);
+    }
+}
+
 /// All addresses of `HOST:PORT`. It may ask a name server, so it is called before the loop begins.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Dir, Process, assert_same_files, cardume, finish, lone_peer, nobody, noise, peer, peer_on, run, server, stranger};
+use crate::harness::{Dir, Process, assert_same_files, cardume, finish, lone_peer, nobody, noise, peer, peer_on, run, server, stranger, watch};
 
 #[test]
 fn wrong_usage_is_2() {
@@ -171,12 +171,13 @@ fn every_line_of_json_is_an_object_with_the_documented_fields() {
         assert_eq!(done.succeeded().out.len(), 1, "{done:#?}");
         serde_json::from_str(&done.out[0]).expect("an object")
     };
+    let root = Value::from(blake3::hash(&here.read("a.mp4")).to_string());
+    let listed = watch("the file has its root", || Some(one(&["ls", &source.at.to_string()])).filter(|listed| listed["state"] == "hashed"));
+    assert_eq!((&listed["peer"], &listed["name"], &listed["size"], &listed["root"]), (&me, &"a.mp4".into(), &(2 << 20).into(), &root));
     let found = one(&["search", "a.mp4"]);
-    assert_eq!((&found["peer"], &found["name"], &found["size"], &found["root"]), (&me, &"a.mp4".into(), &(2 << 20).into(), &Value::Null));
+    assert_eq!((&found["peer"], &found["name"], &found["size"], &found["root"]), (&me, &"a.mp4".into(), &(2 << 20).into(), &root));
     let present = one(&["peers"]);
     assert_eq!((&present["peer"], &present["files"]), (&me, &1.into()));
-    let listed = one(&["ls", &source.at.to_string()]);
-    assert_eq!((&listed["peer"], &listed["name"], &listed["size"]), (&me, &"a.mp4".into(), &(2 << 20).into()));
     let done = run(["get", "a.mp4", "--server", &at, "--folder", there.text(), "--json"]);
     let begun = &done.succeeded().events("begun")[0];
     assert_eq!((&begun["name"], &begun["from"], &begun["held"], &begun["size"]), (&"a.mp4".into(), &me, &0.into(), &(2 << 20).into()));

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use crate::message::limits;
 use crate::message::refusal::Refusal;
-use crate::message::request::{FileEntry, Join, Request};
+use crate::message::reply::Reply;
+use crate::message::request::{Join, Request};
 use crate::node::Cause;
 use crate::node::io::Io;
 use crate::node::peer::errands::Errand;
@@ -42,7 +43,6 @@ impl Peer {
             // What arrived before this JOIN is in it.
             if part == 0 {
                 self.news.clear();
-                self.telling = 0;
             }
         }
     }
@@ -77,6 +77,11 @@ impl Peer {
                     Some(Why::Update) => self.update_answered(io),
                     Some(Why::Leave) => self.left(io),
                     Some(Why::Errand) => self.errand_answered(reply, io),
+                    Some(Why::Look(id)) => {
+                        if let Reply::Found { holders, .. } = reply {
+                            self.more_found(id, holders, io);
+                        }
+                    }
                     None => {}
                 },
                 Ok(Some(Said::Refusal(id, refusal))) => {
@@ -107,6 +112,7 @@ impl Peer {
                 self.forget_asked();
             }
             Some(Why::Errand) => self.fail(&Failure::Refused(refusal), io),
+            Some(Why::Look(_)) => log::debug!("no more sources: {}", refusal.text),
             Some(Why::Update) => self.update_answered(io),
             Some(Why::Leave) => self.left(io),
             None => log::warn!("the server says: {} ({})", refusal.text, refusal.code.word()),
@@ -162,22 +168,19 @@ impl Peer {
         }
     }
 
-    /// Seed 000 §5c: UPDATE. Tells the index what has arrived, if it is to know.
+    /// Seed 000 §5c: UPDATE. Tells the index what has arrived or changed, if it is to know.
     pub(super) fn send_news(&mut self, io: &mut Io<'_>) {
-        if !matches!(self.home.joining, Joining::Joined(_)) || self.news.is_empty() || self.asked.values().any(|why| *why == Why::Update) {
+        if !matches!(self.home.joining, Joining::Joined(_)) || !self.home.is_open() || self.asked.values().any(|why| *why == Why::Update) {
             return;
         }
-        let files: Vec<FileEntry> = self.news.iter().take(limits::JOIN_PART_FILES).cloned().collect();
-        self.telling = files.len();
-        if let Some(ask) = self.home.ask(&Request::Update { files, remove: Vec::new() }, io) {
+        let Some((files, remove)) = self.news.next_part() else { return };
+        if let Some(ask) = self.home.ask(&Request::Update { files, remove }, io) {
             self.asked.insert(ask, Why::Update);
         }
     }
 
     pub(super) fn update_answered(&mut self, io: &mut Io<'_>) {
-        // What arrived since that UPDATE was sent is still to be told.
-        let told = std::mem::take(&mut self.telling).min(self.news.len());
-        self.news.drain(..told);
+        self.news.part_told();
         self.send_news(io);
         if self.errand == Some(Errand::Quit) {
             return self.try_quit(io);

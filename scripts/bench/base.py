@@ -1,0 +1,208 @@
+"""What the sections of the benchmark have in common: the programs they start, the files they move, the table they print."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import statistics
+import subprocess
+import time
+
+from tools import MIB, Trouble, random_file
+
+NGINX = """
+{user}worker_processes 1;
+daemon off;
+pid {place}/nginx.pid;
+error_log {place}/nginx.log;
+events {{ worker_connections 1024; }}
+http {{
+    sendfile on;
+    access_log off;
+    client_body_temp_path {place}/nginx-body;
+    proxy_temp_path {place}/nginx-proxy;
+    fastcgi_temp_path {place}/nginx-fastcgi;
+    uwsgi_temp_path {place}/nginx-uwsgi;
+    scgi_temp_path {place}/nginx-scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        root {files};
+    }}
+}}
+"""
+
+TURNS = re.compile(r"(\d+) turns, p50 (\S+), p99 (\S+), longest (\S+)")
+UNITS = {"ns": 1e-6, "µs": 1e-3, "ms": 1.0, "s": 1e3}
+
+
+def row(name, ours, other="-", ratio="-", target="-", good="-"):
+    print(f"{name:<38} | {ours:>20} | {other:>22} | {ratio:>6} | {target:>10} | {good}", flush=True)
+
+
+def judged(good):
+    return "PASS" if good else "short"
+
+
+def show(*commands):
+    """The command lines that are timed together."""
+    print(f"  $ {' && '.join(map(shlex.join, commands))}", flush=True)
+
+
+def timed(command):
+    """Runs a command to its end; how many seconds it took."""
+    began = time.monotonic()
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    took = time.monotonic() - began
+    if done.returncode:
+        raise Trouble(f"{shlex.join(command)} ended with code {done.returncode}: {done.stderr.decode().strip()}")
+    return took
+
+
+def medians(runs):
+    """The median of each column."""
+    return [statistics.median(column) for column in zip(*runs)]
+
+
+def emptied(folder):
+    """The folder with nothing in it, on a disk that has nothing else to do."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    os.sync()
+    return folder
+
+
+def milliseconds(text):
+    """What `{:?}` of a Rust Duration says."""
+    number, unit = re.fullmatch(r"([\d.]+)(\D+)", text).groups()
+    return float(number) * UNITS[unit]
+
+
+class Base:
+    def __init__(self, cardume, place, quick):
+        self.cardume, self.place, self.quick = cardume, place, quick
+        self.runs = 3 if quick else 5
+        self.files = place.folder("files")
+        self.big = 512 * MIB if quick else 2048 * MIB
+        self.each = 64 * MIB if quick else 256 * MIB
+        self.turns = []  # (section, who, line)
+        self.server = place.server(cardume)
+        self.nginx = None
+        self.hashes = self.knows("hash")  # an older program has no roots to wait for
+
+    def knows(self, *words):
+        """Whether the program takes these words; help ends well only when all before it was understood."""
+        return not subprocess.run([self.cardume, *words, "--help"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+
+    def file(self, name, size, folder=None):
+        """A file of random bytes, made once, and in memory."""
+        path = os.path.join(folder or self.files, name)
+        if not os.path.exists(path):
+            random_file(path, size)
+            os.sync()  # what we wrote just now must not be in the way of what is measured
+        return path
+
+    def sparse(self, name, size, folder):
+        path = os.path.join(folder, name)
+        with open(path, "wb") as file:
+            file.truncate(size)
+        return path
+
+    def theirs(self, name):
+        """The address of a file at nginx, which starts when it is first asked for."""
+        if not self.nginx:
+            self.start_nginx()
+        return f"http://127.0.0.1:{self.nginx.port}/{name}"
+
+    def start_nginx(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        config = os.path.join(self.place.path, "nginx.conf")
+        # As root, nginx would work as somebody who may not read our folder.
+        user = "user root;\n" if os.geteuid() == 0 else ""
+        with open(config, "w") as file:
+            file.write(NGINX.format(user=user, place=self.place.path, files=self.files, port=port))
+        self.nginx = self.place.start(["nginx", "-p", self.place.path, "-c", config])
+        self.nginx.port = port
+        for _ in range(500):
+            if self.nginx.process.poll() is not None:
+                raise Trouble(f"nginx did not start: {self.nginx.lines}")
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                return
+            except ConnectionRefusedError:
+                time.sleep(0.01)  # it says nothing when it is ready
+        raise Trouble("nginx did not start")
+
+    def nginx_worker(self):
+        with open(f"/proc/{self.nginx.pid}/task/{self.nginx.pid}/children") as file:
+            return int(file.read().split()[0])
+
+    def peer(self, folder=None, *options, **how):
+        """A fresh peer, so that the times of its turns belong to one section."""
+        return self.place.peer(self.cardume, self.server.address, folder or self.files, *options, info=True, **how)
+
+    def holders(self, name):
+        """What `cardume search` says."""
+        done = subprocess.run([self.cardume, "search", name, "--server", self.server.address, "--json"],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+        return [line for line in lines if "peer" in line]
+
+    def settled(self, name, count=1, patience=120.0):
+        """Waits until so many hold a file, no more and no less, and all of them have told its root to the index."""
+        until = time.monotonic() + patience
+        while True:
+            found = self.holders(name)
+            if len(found) == count and (not self.hashes or all(one.get("root") for one in found)):
+                return found
+            if time.monotonic() > until:
+                raise Trouble(f"after {patience:.0f} s, {count} holders of {name} with a root were still to come: {found}")
+            time.sleep(0.05)
+
+    def hashed_peer(self, folder=None):
+        """A peer with nothing left to hash."""
+        peer = self.peer(folder)
+        for name in sorted(os.listdir(folder or self.files)):
+            self.settled(name)
+        return peer
+
+    def get(self, name, folder, *options):
+        """The command line of a download by way of the index."""
+        return [self.cardume, "get", name, "--server", self.server.address, "--folder", folder, *options]
+
+    def fetch(self, command, section=None, patience=300.0):
+        """Runs a `cardume get` to its end; how many seconds it took. Its turns are noted for the section."""
+        began = time.monotonic()
+        get = self.place.start(command, info=True)
+        code = get.ended(patience)
+        took = time.monotonic() - began
+        if code:
+            raise Trouble(f"{shlex.join(command)} ended with code {code}: {get.lines}")
+        if section:
+            self.note_turns(section, "getter", get)
+        return took
+
+    def same(self, one, other):
+        if subprocess.run(["cmp", "-s", one, other]).returncode:
+            raise Trouble(f"{one} is another file than {other}")
+
+    def end(self, section, who, *peers):
+        for peer in peers:
+            if peer.process.poll() is None:
+                peer.process.terminate()
+        for peer in peers:
+            peer.end()
+            self.note_turns(section, who, peer)
+
+    def note_turns(self, section, who, program):
+        found = [line.split("] ")[-1] for line in program.lines if line and TURNS.search(line)]
+        self.turns.append((section, who, found[-1] if found else None))
+
+    def compare(self, name, pairs, size, target):
+        ours, theirs = medians(pairs)
+        ratio = theirs / ours
+        rate = lambda took: f"{size / MIB / took:.0f} MiB/s"
+        row(name, rate(ours), rate(theirs), f"{ratio:.2f}", f">= {target}" if target else "-", judged(ratio >= target) if target else "-")

@@ -1,0 +1,808 @@
+//! What is shared, at this moment: each file with its version, its root once that is known, and the order in which the others are hashed.
+//!
+//! ```text
+//!              scan                                  hash_slice
+//!   folder ----------> shared, named by JOIN at once -----------> shared with its root
+//!      |                        |  changed, gone
+//!      |  look_around           v
+//!      '----------> touched, in nobody's list, until it is left alone for a while
+//! ```
+//!
+//! No call does more than a slice of the work, and none waits for the disk longer than a look at a name takes.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::ops::Bound;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::library::drive::{Change, Drive, DriveError, Found, Stamp};
+use crate::library::hashes::Hashes;
+use crate::library::hashing::{Hashing, Step};
+use crate::library::tree::{self, PieceList};
+use crate::message::limits;
+use crate::message::relative::RelativeName;
+use crate::message::request::FileEntry;
+use crate::message::version::{Root, Tag};
+
+/// What came of a slice of hashing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slice {
+    /// There is nothing to hash.
+    Nothing,
+    /// There is more to do, at any time.
+    More,
+    /// The disk was asked; there is more to do from then on.
+    Rest(Instant),
+    /// This file has its root now.
+    Hashed(RelativeName),
+}
+
+/// What happened in the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// Files that are new, or others than before.
+    pub have: Vec<FileEntry>,
+    /// Names behind which there is nothing to give for now.
+    pub gone: Vec<RelativeName>,
+}
+
+/// The files of one folder.
+pub struct Share {
+    drive: Rc<dyn Drive>,
+    hashes: Rc<dyn Hashes>,
+    recursive: bool,
+    files: BTreeMap<RelativeName, Shared>,
+    by_root: BTreeMap<[u8; 32], BTreeSet<RelativeName>>,
+    scanning: Option<Scan>,
+    /// Counts scans, so that one can tell what it did not come by.
+    scans: u64,
+    /// The kernel has forgotten something.
+    rescan: bool,
+    touched: BTreeMap<RelativeName, Touched>,
+    next_look: Option<Instant>,
+    /// Without a root, the newest first.
+    unhashed: BTreeSet<(Reverse<i128>, RelativeName)>,
+    /// Somebody wants these.
+    urgent: VecDeque<RelativeName>,
+    /// Begun, the latest last.
+    under_way: Vec<Work>,
+    /// Lists that were made or wanted of late.
+    lists: RefCell<VecDeque<(Root, Rc<PieceList>)>>,
+}
+
+type Scan = Box<dyn Iterator<Item = io::Result<Found>>>;
+
+struct Shared {
+    stamp: Stamp,
+    root: Option<Root>,
+    /// The scan that came by it last.
+    scan: u64,
+}
+
+/// A name of which something was heard.
+struct Touched {
+    /// What stood there at the last look.
+    stamp: Option<Stamp>,
+    /// Since when it is the same.
+    since: Instant,
+    due: Instant,
+}
+
+/// A file that is being hashed.
+struct Work {
+    name: RelativeName,
+    hashing: Hashing,
+    stamp: Stamp,
+}
+
+impl Share {
+    /// A share that is empty until it is scanned.
+    #[must_use]
+    pub fn new(drive: Rc<dyn Drive>, hashes: Rc<dyn Hashes>, recursive: bool) -> Share {
+        Share {
+            drive,
+            hashes,
+            recursive,
+            files: BTreeMap::new(),
+            by_root: BTreeMap::new(),
+            scanning: None,
+            scans: 0,
+            rescan: false,
+            touched: BTreeMap::new(),
+            next_look: None,
+            unhashed: BTreeSet::new(),
+            urgent: VecDeque::new(),
+            under_way: Vec::new(),
+            lists: RefCell::default(),
+        }
+    }
+
+    /// True when a file of this name may be shared at all. Hidden ones are a person's own affair, though their names are good.
+    #[must_use]
+    pub fn may_share(&self, name: &RelativeName) -> bool {
+        !name.is_hidden() && (self.recursive || name.parts().nth(1).is_none())
+    }
+
+    /// Looks at up to `most` entries of the folder, from the start when the last scan is done. True when it has seen them all.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn scan(&mut self, most: usize, now: Instant) -> Result<bool, DriveError> {
+        if self.scanning.is_none() {
+            self.files.clear();
+            self.by_root.clear();
+            self.unhashed.clear();
+            self.touched.clear();
+            self.under_way.clear();
+            self.next_look = None;
+            // First the watch, then the look: what comes in between is seen twice rather than never.
+            if let Err(error) = self.drive.watch(self.recursive) {
+                log::warn!("changes in the folder will not be noticed: {error}");
+            }
+        }
+        let done = self.scan_on(most, now)?;
+        if done {
+            self.next_look = Some(now);
+        }
+        Ok(done)
+    }
+
+    fn scan_on(&mut self, most: usize, now: Instant) -> Result<bool, DriveError> {
+        let mut scanning = match self.scanning.take() {
+            Some(scanning) => scanning,
+            None => {
+                self.scans += 1;
+                self.drive.list(self.recursive)?
+            }
+        };
+        for _ in 0..most {
+            match scanning.next() {
+                None => return Ok(true),
+                Some(Err(error)) => return Err(DriveError::Io(error.to_string())),
+                Some(Ok(found)) => self.note(&found, now),
+            }
+        }
+        self.scanning = Some(scanning);
+        Ok(false)
+    }
+
+    /// A scan came by a file.
+    fn note(&mut self, found: &Found, now: Instant) {
+        let name = match RelativeName::new(&found.name) {
+            Ok(name) if self.may_share(&name) => name,
+            Ok(_) => return,
+            Err(why) => return log::debug!("not shared: {:?}: a file name must not {why}", found.name),
+        };
+        // A second look, while the share is alive, leaves it to the judgement what is news.
+        let is_first = self.next_look.is_none();
+        match self.files.get_mut(&name) {
+            Some(shared) if shared.stamp == found.stamp => shared.scan = self.scans,
+            None if is_first && found.settled => self.put(name, found.stamp, None),
+            _ => self.touch(name, now),
+        }
+    }
+
+    fn put(&mut self, name: RelativeName, stamp: Stamp, root: Option<Root>) {
+        self.remove(&name);
+        let root = root.or_else(|| self.hashes.root(&stamp));
+        match root {
+            Some(root) => {
+                self.by_root.entry(root.0).or_default().insert(name.clone());
+            }
+            None if tree::has_root(stamp.size) => {
+                self.unhashed.insert((Reverse(stamp.modified_ns), name.clone()));
+            }
+            None => log::debug!("{name} is too large to have a root"),
+        }
+        self.files.insert(name, Shared { stamp, root, scan: self.scans });
+    }
+
+    fn remove(&mut self, name: &RelativeName) -> bool {
+        let Some(gone) = self.files.remove(name) else { return false };
+        self.unhashed.remove(&(Reverse(gone.stamp.modified_ns), name.clone()));
+        self.under_way.retain(|work| work.name != *name);
+        self.urgent.retain(|urgent| urgent != name);
+        if let Some(root) = gone.root
+            && let Some(names) = self.by_root.get_mut(&root.0)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.by_root.remove(&root.0);
+            }
+        }
+        true
+    }
+
+    /// What is shared, in the order of names.
+    pub fn files(&self) -> impl Iterator<Item = FileEntry> + '_ {
+        self.files.iter().map(|(name, shared)| entry(name, shared))
+    }
+
+    /// What is shared, from the name after this one on.
+    pub fn files_after(&self, after: Option<&RelativeName>) -> impl Iterator<Item = FileEntry> + '_ {
+        let start = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.clone()));
+        self.files.range((start, Bound::Unbounded)).map(|(name, shared)| entry(name, shared))
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn entry(&self, name: &RelativeName) -> Option<FileEntry> {
+        self.files.get(name).map(|shared| entry(name, shared))
+    }
+
+    /// One with this content.
+    #[must_use]
+    pub fn named(&self, root: &Root) -> Option<RelativeName> {
+        self.by_root.get(&root.0).and_then(|names| names.first().cloned())
+    }
+
+    /// True when the file of this name is shared in just this version.
+    #[must_use]
+    pub fn is_version(&self, name: &RelativeName, tag: Tag) -> bool {
+        self.files.get(name).is_some_and(|shared| shared.stamp.tag() == tag)
+    }
+
+    /// How many files are shared.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// True when nothing is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The pieces of a file that has a root. `None` as well where the list was lost: [`Share::hurry`] makes another.
+    #[must_use]
+    pub fn list(&self, name: &RelativeName) -> Option<Rc<PieceList>> {
+        let shared = self.files.get(name)?;
+        let (root, size) = (shared.root?, shared.stamp.size);
+        let known = self.lists.borrow().iter().find(|(of, list)| *of == root && list.size() == size).map(|(_, list)| Rc::clone(list));
+        known.or_else(|| {
+            let list = Rc::new(self.hashes.list(&root, size)?);
+            self.remember(root, &list);
+            Some(list)
+        })
+    }
+
+    fn remember(&self, root: Root, list: &Rc<PieceList>) {
+        let mut lists = self.lists.borrow_mut();
+        lists.retain(|(of, _)| *of != root);
+        lists.push_front((root, Rc::clone(list)));
+        lists.truncate(limits::LISTS_AT_HAND);
+    }
+
+    /// Shares a file that has just arrived, whose content may be known already.
+    pub fn add(&mut self, name: &RelativeName, root: Option<Root>, list: Option<Rc<PieceList>>) -> Option<FileEntry> {
+        let found = self.drive.find(name).filter(|_| self.may_share(name))?;
+        if let Some(list) = &list {
+            self.hashes.keep(&found.stamp, list);
+            self.remember(root.unwrap_or_else(|| list.root()), list);
+        }
+        self.touched.remove(name);
+        self.put(name.clone(), found.stamp, root);
+        self.entry(name)
+    }
+
+    /// True while there are files to hash.
+    #[must_use]
+    pub fn is_hashing(&self) -> bool {
+        !(self.unhashed.is_empty() && self.urgent.is_empty())
+    }
+
+    /// Somebody wants this file: it is hashed before all others, unless that was done.
+    pub fn hurry(&mut self, name: &RelativeName) {
+        let Some(shared) = self.files.get(name) else { return };
+        let is_done = !tree::has_root(shared.stamp.size) || (shared.root.is_some() && self.list(name).is_some());
+        if !is_done && !self.urgent.contains(name) && self.urgent.len() < limits::URGENT_FILES {
+            self.urgent.push_back(name.clone());
+        }
+    }
+
+    /// Hashes a piece of the file whose turn it is: one that is wanted, or the newest.
+    pub fn hash_slice(&mut self, now: Instant) -> Slice {
+        let Some(name) = self.urgent.front().or_else(|| self.unhashed.first().map(|(_, name)| name)).cloned() else { return Slice::Nothing };
+        let place = match self.under_way.iter().position(|work| work.name == name) {
+            Some(place) => place,
+            None => match self.begin(&name) {
+                Ok(place) => place,
+                Err(error) => return self.give_up(&name, &error, now),
+            },
+        };
+        let stamp = self.under_way[place].stamp;
+        match self.under_way[place].hashing.step(now) {
+            Ok(Step::More) => Slice::More,
+            Ok(Step::Rest(until)) => Slice::Rest(until),
+            Ok(Step::Done(list)) => {
+                let (root, list) = (list.root(), Rc::new(list));
+                self.hashes.keep(&stamp, &list);
+                self.remember(root, &list);
+                self.put(name.clone(), stamp, Some(root));
+                Slice::Hashed(name)
+            }
+            // Whoever changes it has been heard of, or will be at the next look.
+            Ok(Step::Changed) => self.give_up(&name, &io::Error::other("it is being changed"), now),
+            Err(error) => self.give_up(&name, &error, now),
+        }
+    }
+
+    fn begin(&mut self, name: &RelativeName) -> io::Result<usize> {
+        let stamp = self.files.get(name).map(|shared| shared.stamp).ok_or(io::ErrorKind::NotFound)?;
+        let file = self.drive.read(name)?;
+        if self.under_way.len() >= limits::HASHINGS {
+            // It begins anew when its turn comes again.
+            self.under_way.remove(0);
+        }
+        self.under_way.push(Work { name: name.clone(), hashing: Hashing::new(file, stamp), stamp });
+        Ok(self.under_way.len() - 1)
+    }
+
+    /// The file stays without a root until something is heard of it.
+    fn give_up(&mut self, name: &RelativeName, error: &io::Error, now: Instant) -> Slice {
+        log::debug!("{name} is not hashed for now: {error}");
+        self.under_way.retain(|work| work.name != *name);
+        self.urgent.retain(|urgent| urgent != name);
+        if let Some(shared) = self.files.get(name) {
+            self.unhashed.remove(&(Reverse(shared.stamp.modified_ns), name.clone()));
+        }
+        self.touch(name.clone(), now);
+        Slice::More
+    }
+
+    /// When [`Share::look_around`] is to be called; never before the first scan is done.
+    #[must_use]
+    pub fn next_look(&self) -> Option<Instant> {
+        self.next_look
+    }
+
+    /// Hears what has happened in the folder, and judges what has come to rest.
+    pub fn look_around(&mut self, now: Instant) -> Happened {
+        let changes = self.drive.changes();
+        let mut is_busy = !changes.is_empty();
+        for change in changes {
+            match change {
+                Change::Everything => self.rescan = true,
+                Change::File(name) => self.heard_of(&name, now),
+            }
+        }
+        is_busy |= self.look_again(now);
+        let mut happened = Happened::default();
+        let due = self.touched.iter().filter(|(_, touched)| touched.due <= now).map(|(name, _)| name.clone());
+        let due: Vec<RelativeName> = due.take(limits::LOOKS).collect();
+        is_busy |= due.len() == limits::LOOKS;
+        for name in due {
+            self.judge(name, now, &mut happened);
+        }
+        self.next_look = Some(now + if is_busy { limits::LOOK_AGAIN } else { limits::LOOK });
+        happened
+    }
+
+    /// Something happened to a file, or to a folder and so to all that is in it.
+    fn heard_of(&mut self, text: &str, now: Instant) {
+        let Ok(name) = RelativeName::new(text) else { return };
+        let inside = format!("{text}/");
+        let after = (Bound::Excluded(name.clone()), Bound::Unbounded);
+        // Names such as `a-b` stand between `a` and `a/b`.
+        let below = self.files.range(after).map(|(name, _)| name).skip_while(|name| name.as_str() < inside.as_str());
+        let below: Vec<RelativeName> = below.take_while(|name| name.starts_with(&inside)).cloned().collect();
+        if self.may_share(&name) {
+            self.touch(name, now);
+        }
+        for name in below {
+            self.touch(name, now);
+        }
+    }
+
+    fn touch(&mut self, name: RelativeName, now: Instant) {
+        if self.touched.contains_key(&name) {
+            return;
+        }
+        if self.touched.len() >= limits::TOUCHED {
+            // All of them will be come by once more.
+            self.rescan = true;
+            return;
+        }
+        self.touched.insert(name, Touched { stamp: None, since: now, due: now });
+    }
+
+    /// Looks at a slice of everything, where that has become necessary. True while it goes on.
+    fn look_again(&mut self, now: Instant) -> bool {
+        if self.scanning.is_none() && !std::mem::take(&mut self.rescan) {
+            return false;
+        }
+        match self.scan_on(limits::LOOKS, now) {
+            Ok(false) => return true,
+            Ok(true) => {
+                let scan = self.scans;
+                let missed: Vec<RelativeName> = self.files.iter().filter(|(_, shared)| shared.scan != scan).map(|(name, _)| name.clone()).collect();
+                for name in missed {
+                    self.touch(name, now);
+                }
+            }
+            Err(error) => log::warn!("the folder can't be read: {error}"),
+        }
+        self.rescan
+    }
+
+    /// Looks at what stands at a name of which something was heard.
+    fn judge(&mut self, name: RelativeName, now: Instant, happened: &mut Happened) {
+        let found = self.drive.find(&name);
+        let known = self.files.get(&name).map(|shared| shared.stamp);
+        if found.is_none() || known == found.as_ref().map(|found| found.stamp) {
+            self.touched.remove(&name);
+        }
+        if known.is_some() && known != found.as_ref().map(|found| found.stamp) {
+            // What is being changed has no version that could be given.
+            self.remove(&name);
+            happened.gone.push(name.clone());
+        }
+        let (Some(found), Some(touched)) = (found, self.touched.get_mut(&name)) else { return };
+        if touched.stamp != Some(found.stamp) {
+            *touched = Touched { stamp: Some(found.stamp), since: now, due: now + limits::SETTLE };
+        } else if !found.settled || now.saturating_duration_since(touched.since) < limits::SETTLE {
+            touched.due = now + limits::LOOK;
+        } else {
+            self.touched.remove(&name);
+            self.put(name.clone(), found.stamp, None);
+            happened.have.extend(self.entry(&name));
+        }
+    }
+}
+
+fn entry(name: &RelativeName, shared: &Shared) -> FileEntry {
+    FileEntry { root: shared.root, ..FileEntry::new(name.clone(), shared.stamp.size) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::flow::ends::SourceRef;
+    use crate::library::Opened;
+    use crate::library::drive::{DriveFile, Stands};
+    use crate::library::hashes::Remembered;
+    use crate::message::range::ByteRange;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A folder in memory.
+    #[derive(Default)]
+    struct Memory {
+        files: RefCell<BTreeMap<String, (Stamp, Rc<Vec<u8>>, bool)>>,
+        changes: RefCell<Vec<Change>>,
+        inodes: Cell<u64>,
+    }
+
+    struct MemoryFile {
+        drive: Rc<Memory>,
+        name: String,
+    }
+
+    impl Memory {
+        /// Writes a file, and says so.
+        fn place(&self, name: &str, modified_ns: i128, content: &[u8]) {
+            self.inodes.set(self.inodes.get() + 1);
+            let stamp = Stamp { device: 1, inode: self.inodes.get(), size: content.len() as u64, modified_ns };
+            self.files.borrow_mut().insert(name.to_owned(), (stamp, Rc::new(content.to_vec()), true));
+            self.heard(name);
+        }
+
+        fn heard(&self, name: &str) {
+            self.changes.borrow_mut().push(Change::File(name.to_owned()));
+        }
+
+        fn erase(&self, name: &str) {
+            self.files.borrow_mut().remove(name);
+            self.heard(name);
+        }
+
+        fn hold(&self, name: &str, by_somebody: bool) {
+            self.files.borrow_mut().get_mut(name).unwrap().2 = !by_somebody;
+        }
+    }
+
+    /// What no share asks for.
+    fn none<T>() -> io::Result<T> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    impl Drive for Rc<Memory> {
+        fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
+            let names: Vec<String> = self.files.borrow().keys().filter(|name| recursive || !name.contains('/')).cloned().collect();
+            let drive = Rc::clone(self);
+            Ok(Box::new(names.into_iter().filter_map(move |name| drive.find(&name)).map(Ok)))
+        }
+        fn find(&self, name: &str) -> Option<Found> {
+            self.files.borrow().get(name).map(|(stamp, _, settled)| Found { name: name.to_owned(), stamp: *stamp, settled: *settled })
+        }
+        fn changes(&self) -> Vec<Change> {
+            self.changes.take()
+        }
+        fn read(&self, name: &str) -> io::Result<Rc<dyn DriveFile>> {
+            self.find(name).ok_or(io::ErrorKind::NotFound)?;
+            Ok(Rc::new(MemoryFile { drive: Rc::clone(self), name: name.to_owned() }))
+        }
+        fn open(&self, _: &str) -> io::Result<Opened> {
+            none()
+        }
+        fn open_part(&self, _: &str) -> io::Result<SourceRef> {
+            none()
+        }
+        fn look(&self, _: &str) -> io::Result<Stands> {
+            none()
+        }
+        fn read_small(&self, _: &str, _: usize) -> io::Result<Vec<u8>> {
+            none()
+        }
+        fn replace_small(&self, _: &str, _: &[u8]) -> io::Result<()> {
+            none()
+        }
+        fn write(&self, _: &str, _: bool) -> io::Result<Rc<dyn DriveFile>> {
+            none()
+        }
+        fn rename_new(&self, _: &str, _: &str) -> io::Result<()> {
+            none()
+        }
+        fn remove(&self, _: &str) -> io::Result<()> {
+            none()
+        }
+        fn boot(&self) -> String {
+            String::new()
+        }
+    }
+
+    impl DriveFile for MemoryFile {
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            none()
+        }
+        fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+            let files = self.drive.files.borrow();
+            let (_, content, _) = files.get(&self.name).ok_or(io::ErrorKind::NotFound)?;
+            let rest = content.get(usize::try_from(at).unwrap()..).unwrap_or_default();
+            let count = rest.len().min(bytes.len());
+            bytes[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        }
+        fn stamp(&self) -> io::Result<Stamp> {
+            Ok(self.drive.find(&self.name).ok_or(io::ErrorKind::NotFound)?.stamp)
+        }
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            none()
+        }
+        fn nudge(&self, _: ByteRange) {}
+        fn dirty(&self, _: ByteRange) -> u64 {
+            0
+        }
+        fn sync(&self) -> io::Result<()> {
+            none()
+        }
+    }
+
+    struct World {
+        drive: Rc<Memory>,
+        share: Share,
+        now: Instant,
+    }
+
+    /// A share of these files, scanned; the name says when each was written.
+    fn world(files: &[(&str, i128)]) -> World {
+        let drive = Rc::new(Memory::default());
+        for (name, modified_ns) in files {
+            drive.place(name, *modified_ns, name.as_bytes());
+        }
+        let share = Share::new(Rc::new(Rc::clone(&drive)), Rc::new(Remembered::default()), true);
+        let mut world = World { drive, share, now: Instant::now() };
+        assert_eq!(world.share.next_look(), None);
+        while !world.share.scan(2, world.now).unwrap() {}
+        assert_eq!(world.look(), ([].into(), [].into()));
+        world
+    }
+
+    fn name(text: &str) -> RelativeName {
+        RelativeName::new(text).unwrap()
+    }
+
+    fn hash(content: &[u8]) -> Root {
+        Root(*blake3::hash(content).as_bytes())
+    }
+
+    impl World {
+        /// Names that came, and names that went.
+        fn look(&mut self) -> (Vec<String>, Vec<String>) {
+            let happened = self.share.look_around(self.now);
+            assert!(self.share.next_look().is_some_and(|at| at > self.now));
+            (happened.have.iter().map(|file| file.name.to_string()).collect(), happened.gone.iter().map(ToString::to_string).collect())
+        }
+
+        fn wait(&mut self, time: Duration) -> (Vec<String>, Vec<String>) {
+            self.now += time;
+            self.look()
+        }
+
+        /// What is hashed from here on, in order.
+        fn hashed(&mut self) -> Vec<String> {
+            let mut names = Vec::new();
+            loop {
+                match self.share.hash_slice(self.now) {
+                    Slice::Nothing => return names,
+                    Slice::More => {}
+                    Slice::Rest(until) => self.now = until,
+                    Slice::Hashed(name) => names.push(name.to_string()),
+                }
+            }
+        }
+
+        fn names(&self) -> Vec<String> {
+            self.share.files().map(|file| file.name.to_string()).collect()
+        }
+    }
+
+    fn words(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_newest_is_hashed_first_and_what_is_wanted_before_all() {
+        let mut world = world(&[("a", 5), ("b", 9), ("c", 1), ("d", 3)]);
+        assert!(world.share.is_hashing() && world.share.entry(&name("a")).is_some_and(|file| file.root.is_none()));
+        world.share.hurry(&name("c"));
+        world.share.hurry(&name("c"));
+        assert_eq!(world.hashed(), ["c", "b", "a", "d"]);
+        assert!(!world.share.is_hashing());
+        assert_eq!(world.share.entry(&name("a")).unwrap().root, Some(hash(b"a")));
+        assert_eq!(world.share.list(&name("a")).unwrap().root(), hash(b"a"));
+        // What is done needs no hurry.
+        world.share.hurry(&name("a"));
+        assert!(!world.share.is_hashing());
+    }
+
+    #[test]
+    fn a_file_that_waits_for_another_goes_on_where_it_stopped() {
+        let mut world = world(&[("z", 1)]);
+        let long = vec![7; 3 << 20];
+        world.drive.place("long", 9, &long);
+        world.look();
+        assert_eq!(world.wait(limits::SETTLE), (words(&["long"]), [].into()));
+        assert_eq!((world.share.hash_slice(world.now), world.share.hash_slice(world.now)), (Slice::More, Slice::More));
+        world.share.hurry(&name("z"));
+        let mut slices = Vec::new();
+        while world.share.is_hashing() {
+            slices.push(world.share.hash_slice(world.now));
+        }
+        assert_eq!(slices, [Slice::Hashed(name("z")), Slice::Hashed(name("long"))]);
+        assert_eq!(world.share.named(&hash(&long)), Some(name("long")));
+    }
+
+    #[test]
+    fn a_file_is_found_by_its_root_as_long_as_one_has_it() {
+        let mut world = world(&[]);
+        world.drive.place("a", 1, b"same");
+        world.drive.place("Sub/b", 2, b"same");
+        world.look();
+        world.wait(limits::SETTLE);
+        world.hashed();
+        let root = hash(b"same");
+        assert_eq!(world.share.named(&root), Some(name("Sub/b")));
+        world.drive.erase("Sub/b");
+        world.look();
+        assert_eq!(world.share.named(&root), Some(name("a")));
+        world.drive.erase("a");
+        world.look();
+        assert_eq!(world.share.named(&root), None);
+    }
+
+    #[test]
+    fn a_new_file_is_published_when_it_was_left_alone_and_nobody_writes_it() {
+        let mut world = world(&[("a", 1)]);
+        world.drive.place("new", 10, b"1");
+        world.drive.hold("new", true);
+        assert_eq!(world.look(), ([].into(), [].into()));
+        // A change starts the time anew.
+        world.wait(SECOND);
+        world.drive.place("new", 11, b"12");
+        world.drive.hold("new", true);
+        world.wait(SECOND);
+        for _ in 0..10 {
+            assert_eq!(world.wait(SECOND), ([].into(), [].into()));
+        }
+        world.drive.hold("new", false);
+        assert_eq!(world.wait(SECOND), (words(&["new"]), [].into()));
+        assert_eq!(world.names(), ["a", "new"]);
+    }
+
+    #[test]
+    fn a_changed_file_is_withdrawn_at_once_and_comes_back_without_its_root() {
+        let mut world = world(&[("a", 1), ("b", 1)]);
+        world.hashed();
+        let tag = world.drive.find("a").unwrap().stamp.tag();
+        assert!(world.share.is_version(&name("a"), tag));
+        world.drive.place("a", 2, b"other");
+        assert_eq!(world.look(), ([].into(), words(&["a"])));
+        assert!(!world.share.is_version(&name("a"), tag) && world.share.named(&hash(b"a")).is_none());
+        assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
+        assert_eq!(world.share.entry(&name("a")).unwrap().root, None);
+        assert_eq!(world.hashed(), ["a"]);
+        assert_eq!(world.share.entry(&name("a")).unwrap().root, Some(hash(b"other")));
+        // It is heard of, and is the same as before: no news.
+        world.drive.heard("b");
+        assert_eq!(world.look(), ([].into(), [].into()));
+        assert_eq!(world.names(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_hashed_gets_the_root_of_what_it_became() {
+        let mut world = world(&[]);
+        world.drive.place("a", 1, &vec![1; 3 << 20]);
+        world.look();
+        world.wait(limits::SETTLE);
+        assert_eq!(world.share.hash_slice(world.now), Slice::More);
+        let after = vec![2; 3 << 20];
+        world.drive.place("a", 2, &after);
+        // Nobody has told us, but the reader sees it.
+        world.drive.changes.take();
+        assert_eq!(world.hashed(), [""; 0]);
+        assert_eq!(world.look(), ([].into(), words(&["a"])));
+        assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
+        world.hashed();
+        assert_eq!(world.share.named(&hash(&after)), Some(name("a")));
+    }
+
+    #[test]
+    fn what_was_in_a_folder_goes_with_it_and_its_neighbours_stay() {
+        let mut world = world(&[("S", 1), ("S-1", 1), ("S/a", 1), ("S/deep/b", 1), ("S0", 1)]);
+        world.drive.files.borrow_mut().retain(|name, _| !name.starts_with("S/"));
+        world.drive.heard("S");
+        assert_eq!(world.look(), ([].into(), words(&["S/a", "S/deep/b"])));
+        assert_eq!(world.names(), ["S", "S-1", "S0"]);
+    }
+
+    #[test]
+    fn when_events_were_lost_everything_is_looked_at_again() {
+        let files: Vec<(String, i128)> = (0..limits::LOOKS * 2).map(|n| (format!("f{n:05}"), 1)).collect();
+        let mut world = world(&files.iter().map(|(name, time)| (name.as_str(), *time)).collect::<Vec<_>>());
+        world.drive.erase("f00000");
+        world.drive.place("f00001", 5, b"other");
+        world.drive.place("new", 5, b"new");
+        *world.drive.changes.borrow_mut() = vec![Change::Everything];
+        let (mut have, mut gone) = (Vec::new(), Vec::new());
+        let until = world.now + limits::SETTLE + SECOND;
+        while world.now < until {
+            world.now = world.share.next_look().unwrap();
+            let (more, less) = world.look();
+            have.extend(more);
+            gone.extend(less);
+        }
+        gone.sort();
+        assert_eq!((have, gone), (words(&["f00001", "new"]), words(&["f00000", "f00001"])));
+    }
+
+    #[test]
+    fn a_download_is_shared_with_what_is_known_of_it_and_is_no_news_later() {
+        let mut world = world(&[]);
+        world.drive.place("got", 1, b"got it");
+        let file = world.share.add(&name("got"), Some(hash(b"got it")), None).unwrap();
+        assert_eq!((file.size, file.root), (6, Some(hash(b"got it"))));
+        assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
+        assert!(!world.share.is_hashing());
+        assert_eq!(world.share.add(&name("never was"), None, None), None);
+    }
+
+    #[test]
+    fn hidden_files_are_not_shared_and_subfolders_only_where_that_is_wanted() {
+        let mut world = world(&[("a", 1), (".b", 1), ("S/c", 1), (".S/d", 1)]);
+        assert_eq!(world.names(), ["S/c", "a"]);
+        world.share.recursive = false;
+        while !world.share.scan(100, world.now).unwrap() {}
+        assert_eq!(world.names(), ["a"]);
+        world.drive.place("S/e", 1, b"e");
+        world.look();
+        assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
+    }
+}

@@ -1,0 +1,85 @@
+//! Keeps what is shared true: hashes it in slices of the loop, looks at what happens in the folder, and tells the index of both.
+//!
+//! A turn hashes one piece at most, so that a busy loop is held up by half a millisecond and an idle one does nothing else. JOIN goes first: it names all
+//! files at once, and their roots follow.
+
+use std::time::Instant;
+
+use crate::library::share::Slice;
+use crate::message::request::FileEntry;
+use crate::node::io::Io;
+use crate::node::peer::home::Joining;
+use crate::node::peer::{Peer, Task};
+
+impl Peer {
+    /// True when there is a share to take care of. One-shot commands have none.
+    fn shares(&self) -> bool {
+        self.listening.is_some() && !self.scanning && self.ending.is_none() && !matches!(self.options.task, Task::Once(_))
+    }
+
+    /// Does what its time has come for.
+    pub(super) fn share_due(&mut self, io: &mut Io<'_>) {
+        if !self.shares() {
+            return;
+        }
+        if self.library.next_look().is_some_and(|at| at <= io.now) {
+            let happened = self.library.look_around(io.now);
+            for name in happened.gone {
+                log::info!("{name} is gone or being changed");
+                self.no_longer_hashing(&name, io);
+                if self.is_known_to_index() {
+                    self.news.gone(name);
+                }
+            }
+            for file in happened.have {
+                log::info!("{} is shared now", file.name);
+                self.tell_index(Some(file));
+            }
+        }
+        if self.library.is_hashing() && self.hashing_rests.is_none_or(|at| at <= io.now) {
+            self.hashing_rests = None;
+            match self.library.hash_slice(io.now) {
+                Slice::Rest(until) => self.hashing_rests = Some(until),
+                Slice::Hashed(name) => {
+                    let file = self.library.entry(&name);
+                    self.tell_index(file);
+                    self.no_longer_hashing(&name, io);
+                }
+                Slice::More | Slice::Nothing => {}
+            }
+        }
+        self.send_news(io);
+    }
+
+    /// When it wants to be woken.
+    pub(super) fn share_deadline(&self, now: Instant) -> Option<Instant> {
+        if !self.shares() {
+            return None;
+        }
+        let hashing = self.library.is_hashing().then(|| self.hashing_rests.unwrap_or(now));
+        [self.library.next_look(), hashing].into_iter().flatten().min()
+    }
+
+    /// A download has arrived in the folder.
+    pub(super) fn arrived(&mut self, file: Option<FileEntry>, io: &mut Io<'_>) {
+        if let Some(file) = file
+            && self.is_known_to_index()
+        {
+            self.news.arrived(file);
+            self.send_news(io);
+        }
+    }
+
+    fn tell_index(&mut self, file: Option<FileEntry>) {
+        if let Some(file) = file
+            && self.is_known_to_index()
+        {
+            self.news.have(file);
+        }
+    }
+
+    /// A JOIN that is yet to come names all files by itself.
+    pub(super) fn is_known_to_index(&self) -> bool {
+        matches!(self.home.joining, Joining::Sending { .. } | Joining::Joined(_))
+    }
+}

@@ -1,0 +1,223 @@
+//! The way from the shared folder down to a file, one step at a time: each folder is opened below the one before, and no link is followed.
+//!
+//! So a name can't lead out of the folder, whatever is put in the place of one of its parts between two looks. A listing holds one open folder a level.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Stat, openat, statat};
+use rustix::io::Errno;
+
+use crate::library::drive::Found;
+use crate::message::{limits, name};
+use crate::os::part_file::stamp;
+use crate::os::watch::Watch;
+
+/// A folder on the way: only a place to step on from.
+const STEP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// A folder whose entries are read.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// A file that nobody has changed for so long is not asked whether somebody writes it, so that ten thousand old files are listed at once.
+const RECENT: Duration = Duration::from_secs(10);
+/// Where nobody can say whether a file is being written, one that was not changed for so long is not.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// The folder in which the last part of a name stands.
+pub enum Place<'a> {
+    /// The shared folder itself.
+    Top(BorrowedFd<'a>),
+    /// One below it.
+    Below(OwnedFd),
+}
+
+impl AsFd for Place<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Place::Top(dir) => *dir,
+            Place::Below(dir) => dir.as_fd(),
+        }
+    }
+}
+
+/// Walks from `top` to the folder in which the last part of `name` stands.
+///
+/// # Errors
+/// `NotFound` where a part is no folder, or a link.
+pub fn descend<'a, 'n>(top: &'a OwnedFd, name: &'n str) -> io::Result<(Place<'a>, &'n str)> {
+    let mut place = Place::Top(top.as_fd());
+    let mut rest = name;
+    while let Some((part, below)) = rest.split_once('/') {
+        // A name of other making than `RelativeName` might step up or aside.
+        if part.is_empty() || part == "." || part == ".." {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        place = Place::Below(openat(&place, part, STEP, Mode::empty()).map_err(no_file)?);
+        rest = below;
+    }
+    Ok((place, rest))
+}
+
+/// A link, a socket, a device without a driver, a file in the place of a folder: for who wants a file, there is none.
+pub fn no_file(error: Errno) -> io::Error {
+    match error {
+        Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::NODEV => io::ErrorKind::NotFound.into(),
+        error => error.into(),
+    }
+}
+
+/// True for a regular file.
+pub fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+/// The file of this name below `top`, if it is one.
+pub fn find(top: &OwnedFd, name: &str) -> Option<Found> {
+    let (place, last) = descend(top, name).ok()?;
+    let stat = statat(&place, last, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let settled = || is_written(place.as_fd(), last).map_or_else(|| age(&stat).is_some_and(|age| age >= QUIET), |written| !written);
+    is_file(&stat).then(|| Found { name: name.to_owned(), stamp: stamp(&stat), settled: settled() })
+}
+
+/// How long ago a file was last changed; `None` for one that was changed in the future.
+fn age(stat: &Stat) -> Option<Duration> {
+    let changed = Duration::new(u64::try_from(stat.st_mtime).unwrap_or(0), u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().checked_sub(changed)
+}
+
+/// Whether somebody has a file open to write it; `None` where the system does not say, as of files that are not ours.
+fn is_written<Name: rustix::path::Arg>(dir: BorrowedFd<'_>, name: Name) -> Option<bool> {
+    use std::os::fd::AsRawFd as _;
+    let file = openat(dir, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()).ok()?;
+    // A lease on reading is not given while anybody writes. It is given back at once; who opens the file between the two waits for no longer than that.
+    // SAFETY: plain numbers about a descriptor that is open until the end of this function.
+    let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
+    if taken == 0 {
+        // SAFETY: as above.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
+        return Some(false);
+    }
+    (io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)).then_some(true)
+}
+
+/// The files of a folder, one by one, and those of its subfolders where these are wanted. What vanishes meanwhile is not there.
+pub struct Listing {
+    /// From the outermost to the one that is being read.
+    open: Vec<Level>,
+    recursive: bool,
+    /// Is told of each subfolder before that is read, so that nothing can come into it unseen.
+    watch: Option<Rc<Watch>>,
+}
+
+struct Level {
+    dir: Dir,
+    /// Empty for the shared folder, and ends in `/` for all others.
+    way: String,
+}
+
+impl Listing {
+    /// All of the shared folder.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn of(top: &OwnedFd, recursive: bool, watch: Option<Rc<Watch>>) -> io::Result<Listing> {
+        Ok(Listing { open: vec![Level { dir: Dir::read_from(top)?, way: String::new() }], recursive, watch })
+    }
+
+    /// The subfolder `name` and all below it; nothing where there is none.
+    pub fn below(top: &OwnedFd, name: &str, watch: Rc<Watch>) -> Listing {
+        let mut listing = Listing { open: Vec::new(), recursive: true, watch: Some(watch) };
+        match descend(top, name) {
+            Ok((place, last)) => listing.enter(place.as_fd(), last, name.to_owned()),
+            Err(error) => log::debug!("not shared: {name:?}: {error}"),
+        }
+        listing
+    }
+
+    /// Opens the subfolder `last` of `dir`, which is `name` below the shared folder, as the next to be read.
+    fn enter(&mut self, dir: BorrowedFd<'_>, last: impl rustix::path::Arg, name: String) {
+        // One part is left for the file itself.
+        if name.split('/').count() >= limits::RELATIVE_PARTS || name.len() >= limits::RELATIVE_BYTES {
+            return log::debug!("not shared: {name:?} is too deep");
+        }
+        let opened = openat(dir, last, READ, Mode::empty()).and_then(|opened| {
+            if let Some(watch) = &self.watch {
+                watch.add(&opened, &name);
+            }
+            Dir::new(opened)
+        });
+        match opened {
+            Ok(dir) => self.open.push(Level { dir, way: name + "/" }),
+            Err(error) => log::debug!("not shared: {name:?}: {error}"),
+        }
+    }
+
+    /// What one entry is worth: a file, or a folder that is read next, or nothing.
+    fn look(&mut self, entry: &DirEntry) -> Option<Found> {
+        let level = self.open.last()?;
+        let mut kind = entry.file_type();
+        if !matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Unknown) || (kind == FileType::Directory && !self.recursive) {
+            return None;
+        }
+        let Ok(last) = entry.file_name().to_str() else {
+            log::debug!("not shared: {:?} is not UTF-8", entry.file_name());
+            return None;
+        };
+        let name = format!("{}{last}", level.way);
+        let dir = level.dir.fd().ok()?;
+        let mut stat = None;
+        if kind != FileType::Directory {
+            // Whatever vanishes between the two looks is no longer there.
+            let found = statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            kind = FileType::from_raw_mode(found.st_mode);
+            stat = Some(found);
+        }
+        match (kind, stat) {
+            (FileType::RegularFile, Some(stat)) => {
+                let settled = age(&stat).is_none_or(|age| age >= RECENT) || is_written(dir, entry.file_name()) != Some(true);
+                Some(Found { name, stamp: stamp(&stat), settled })
+            }
+            (FileType::Directory, _) if self.recursive && !is_ours_alone(last) => {
+                let dir = dir.try_clone_to_owned().ok()?;
+                self.enter(dir.as_fd(), entry.file_name(), name);
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Names that are never shared and change all the time: hidden ones, downloads under way, and their records.
+pub fn is_ours_alone(part: &str) -> bool {
+    part.starts_with('.') || name::check(part).is_err()
+}
+
+impl Iterator for Listing {
+    type Item = io::Result<Found>;
+
+    fn next(&mut self) -> Option<io::Result<Found>> {
+        loop {
+            let level = self.open.last_mut()?;
+            match level.dir.read() {
+                Some(Ok(entry)) if entry.file_name() == c"." || entry.file_name() == c".." => {}
+                Some(Ok(entry)) => {
+                    if let Some(found) = self.look(&entry) {
+                        return Some(Ok(found));
+                    }
+                }
+                Some(Err(error)) if level.way.is_empty() => {
+                    self.open.clear();
+                    return Some(Err(error.into()));
+                }
+                Some(Err(error)) => {
+                    log::debug!("not shared: the rest of {:?}: {error}", level.way);
+                    self.open.pop();
+                }
+                None => {
+                    self.open.pop();
+                }
+            }
+        }
+    }
+}
