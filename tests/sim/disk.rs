@@ -5,7 +5,7 @@
 //! be made to end in the midst of one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
@@ -13,13 +13,13 @@ use std::rc::Rc;
 
 use cardume::flow::ends::{RawWrite, Source, SourceRef};
 use cardume::library::Opened;
-use cardume::library::drive::{Drive, DriveError, DriveFile, Found, Stamp, Stands};
+use cardume::library::drive::{Change, Drive, DriveError, DriveFile, Found, Stamp, Stands};
 use cardume::message::range::ByteRange;
 use cardume::message::version::Tag;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SECOND};
 use crate::dice::Dice;
-use crate::notes::{Meant, Note};
+use crate::notes::{ENDING, Meant, Note};
 use crate::oracle::{Content, Oracle};
 
 /// What a disk writes all or nothing.
@@ -51,6 +51,10 @@ pub struct Disk {
     pub moments: Cell<u64>,
     /// The process ends at this one.
     pub stop_at: Cell<u64>,
+    /// Files that downloads brought, and that nobody could judge.
+    unverified: RefCell<BTreeSet<String>>,
+    /// What the one who watches was not told yet.
+    changes: RefCell<Vec<Change>>,
     /// Files that downloads brought, with what they must hold for ever, and whether they must be there.
     finished: RefCell<BTreeMap<String, (Content, bool)>>,
 }
@@ -216,6 +220,8 @@ impl Disk {
             syncs_all: Cell::new(dice.once_in(2)),
             moments: Cell::new(0),
             stop_at: Cell::new(u64::MAX),
+            unverified: RefCell::default(),
+            changes: RefCell::default(),
             finished: RefCell::default(),
             dice,
         });
@@ -245,7 +251,14 @@ impl Disk {
         })
     }
 
+    /// Something happens to a file: who watches hears of it, or that it was too much.
+    fn happens(&self, name: &str) {
+        let change = if self.dice.once_in(30) { Change::Everything } else { Change::File(name.to_owned()) };
+        self.changes.borrow_mut().push(change);
+    }
+
     fn put(&self, name: &str, node: Node) {
+        self.happens(name);
         self.log.borrow_mut().push(Step::Put(name.to_owned(), Rc::clone(&node)));
         self.files.borrow_mut().insert(name.to_owned(), node);
     }
@@ -254,6 +267,7 @@ impl Disk {
         if self.files.borrow_mut().remove(name).is_none() {
             return;
         }
+        self.happens(name);
         self.log.borrow_mut().push(Step::Drop(name.to_owned()));
     }
 
@@ -301,6 +315,7 @@ impl Disk {
     /// Changes a file in its place, as an editor that does not rename: the same inode under those who read it.
     pub fn rewrite(&self, name: &str, content: Content) {
         let Ok(node) = self.node(name) else { return };
+        self.happens(name);
         node.modified.set(node.modified.get().max(self.clock.now()) + 1);
         node.data.replace(Data::Version(content));
         node.lasting.replace(Data::Version(content));
@@ -347,15 +362,16 @@ impl Disk {
         }
         self.lasting.replace(files.clone());
         self.files.replace(files);
+        self.oracle.count(|c| {
+            c.blocked += self.names().iter().filter(|name| name.strip_suffix(".part").is_some_and(|stem| self.is_blocked(stem))).count() as u64
+        });
         self.check();
     }
 
     /// What the record beside a `.part` claims now.
     pub fn note(&self, name: &str) -> Option<Note> {
-        Note::endings().iter().find_map(|ending| {
-            let node = self.node(&format!("{name}{ending}")).ok()?;
-            Note::read(node.data.borrow().bytes(), &self.boot_id())
-        })
+        let node = self.node(&format!("{name}{ENDING}")).ok()?;
+        Note::read(node.data.borrow().bytes(), &self.boot_id())
     }
 
     fn boot_id(&self) -> String {
@@ -407,6 +423,11 @@ impl Disk {
         Some(bytes)
     }
 
+    /// True when what a download brought under this name was never compared with a root.
+    pub fn is_unverified(&self, name: &str) -> bool {
+        self.unverified.borrow().contains(name)
+    }
+
     /// True when exactly this stands there.
     pub fn holds(&self, name: &str, content: Content) -> bool {
         self.node(name).is_ok_and(|node| node.data.borrow().bytes() == content.bytes())
@@ -429,7 +450,18 @@ impl Drive for SimDrive {
 
     fn find(&self, name: &str) -> Option<Found> {
         let node = self.0.node(name).ok()?;
-        Some(Found { name: name.to_owned(), stamp: node.stamp(), settled: true })
+        let (modified, now) = (node.modified.get(), self.0.clock.now());
+        let settled = modified < SECOND / 1_000 || modified + 2 * SECOND <= now || self.0.dice.once_in(2);
+        Some(Found { name: name.to_owned(), stamp: node.stamp(), settled })
+    }
+
+    fn watch(&self, _: bool) -> io::Result<()> {
+        self.0.changes.borrow_mut().clear();
+        Ok(())
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        self.0.changes.take()
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {
@@ -510,8 +542,11 @@ impl Drive for SimDrive {
             disk.oracle.knows(disk.at, to, &node.tag().to_string(), content);
             // Until the folder is synced the file may have either name.
             disk.finished.borrow_mut().insert(to.to_owned(), (content, false));
+        }
+        if let Meant::Version(..) = note.meant {
+            disk.unverified.borrow_mut().insert(to.to_owned());
         } else {
-            panic!("{to} was taken whole from one that never gives a whole file: {note:?}");
+            disk.unverified.borrow_mut().remove(to);
         }
         disk.oracle.count(|c| c.finished += 1);
         disk.erase(from);

@@ -46,8 +46,6 @@ pub enum Way {
     Stops,
 }
 
-/// Those who do no harm to a download that can't tell right from wrong.
-pub const HARMLESS: [Way; 7] = [Way::Honest, Way::Slow, Way::HashesLate, Way::NeverHashes, Way::Old, Way::Refuses, Way::Stops];
 /// All of them.
 pub const ALL: [Way; 13] = [
     Way::Honest,
@@ -403,7 +401,7 @@ impl Giver {
             _ => false,
         };
         if lacks {
-            return talk.refuse(id, "not_found");
+            return talk.refuse(id, if self.way == Way::Partial { "range" } else { "not_found" });
         }
         talk.sends.push_back(Send { id, file: number, at: from, end });
     }
@@ -466,8 +464,7 @@ impl Giver {
             Way::HalfSize => values = halved(&values),
             _ => {}
         }
-        // A file without bytes has a value all the same, and a list without bytes.
-        let bytes = if file.content.size == 0 { Vec::new() } else { values.concat() };
+        let bytes = values.concat();
         let from = usize::try_from(head["from"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
         if from > bytes.len() {
             return talk.refuse(id, "range");

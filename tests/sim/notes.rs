@@ -10,6 +10,8 @@ use crate::oracle::Content;
 /// The first page of a record; the bitmaps follow it.
 const PAGE: usize = 4_096;
 const PIECE: usize = 1 << 20;
+/// What a record's name ends in.
+pub const ENDING: &str = ".part.record";
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,14 +33,9 @@ pub enum Meant {
 }
 
 impl Note {
-    /// What a record's name ends in.
-    pub fn endings() -> [&'static str; 2] {
-        [".part.record", ".part.json"]
-    }
-
     /// The name of the file whose download this is a record of.
     pub fn stem(name: &str) -> Option<&str> {
-        Note::endings().iter().find_map(|ending| name.strip_suffix(ending))
+        name.strip_suffix(ENDING)
     }
 
     /// Reads a record; `None` for one that the system has left in no order.
@@ -51,17 +48,12 @@ impl Note {
             None => Meant::Version(text("from")?.parse().ok()?, text("tag")?),
         };
         let whole = usize::try_from(size).ok()?;
-        let (written, synced) = if page["cardume"] == 1 {
-            let front = |key: &str| page[key].as_u64().and_then(|end| usize::try_from(end).ok()).map(|end| vec![0..end]);
-            (front("written")?, front("synced")?)
-        } else {
-            let pieces = whole.div_ceil(PIECE).max(1);
-            let bits = |from: usize| {
-                let has = |piece: &usize| bytes.get(from + piece / 8).is_some_and(|byte| byte >> (piece % 8) & 1 == 1);
-                (0..pieces).filter(has).map(|piece| piece * PIECE..(piece * PIECE + PIECE).min(whole)).collect::<Vec<_>>()
-            };
-            (bits(PAGE), bits(PAGE + pieces.div_ceil(8)))
+        let pieces = whole.div_ceil(PIECE).max(1);
+        let bits = |from: usize| {
+            let has = |piece: &usize| bytes.get(from + piece / 8).is_some_and(|byte| byte >> (piece % 8) & 1 == 1);
+            (0..pieces).filter(has).map(|piece| piece * PIECE..(piece * PIECE + PIECE).min(whole)).collect::<Vec<_>>()
         };
+        let (written, synced) = (bits(PAGE), bits(PAGE + pieces.div_ceil(8)));
         let held = if text("boot")? == boot { written } else { synced.clone() };
         Some(Note { name: text("name")?, size, meant, held, synced })
     }

@@ -64,6 +64,11 @@ impl Content {
         })
     }
 
+    /// True when both have the same bytes, as small ones may have by chance.
+    pub fn is(self, other: Content) -> bool {
+        self == other || self.bytes() == other.bytes()
+    }
+
     /// The bytes of one piece.
     pub fn piece(self, piece: u64) -> &'static [u8] {
         let (start, length) = tree::bounds(self.size as u64, piece);
@@ -99,6 +104,7 @@ pub struct Counts {
     pub blocked: u64,
     pub unverified: u64,
     pub blamed: u64,
+    pub choices: u64,
     pub rooted: u64,
 }
 
@@ -132,6 +138,7 @@ impl Counts {
         self.blocked += other.blocked;
         self.unverified += other.unverified;
         self.blamed += other.blamed;
+        self.choices += other.choices;
         self.rooted += other.rooted;
     }
 }
@@ -184,7 +191,7 @@ impl Oracle {
     /// True when this content was on that machine, under this name or any.
     pub fn has_been(&self, ip: IpAddr, name: Option<&str>, content: Content) -> bool {
         let versions = self.versions.borrow();
-        versions.iter().any(|((at, other, _), version)| at.ip() == ip && name.is_none_or(|name| name == other) && *version == content)
+        versions.iter().any(|((at, other, _), version)| at.ip() == ip && name.is_none_or(|name| name == other) && version.is(content))
     }
 
     /// From now on this version of a file has been somewhere.

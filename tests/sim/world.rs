@@ -13,6 +13,7 @@ use cardume::host::net::Ready;
 use cardume::host::turn::{Host, Speed};
 use cardume::library::Target;
 use cardume::library::drive::Drive;
+use cardume::library::hashes::{Hashes, Remembered};
 use cardume::message::limits;
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
@@ -25,7 +26,7 @@ use crate::clock::{Clock, SECOND};
 use crate::console::Script;
 use crate::dice::Dice;
 use crate::disk::{Disk, Ended, SimDrive};
-use crate::givers::{ALL, Giver, HARMLESS, Way};
+use crate::givers::{ALL, Giver, Way};
 use crate::liars::Liar;
 use crate::net::{Life, SimNet, Wire};
 use crate::oracle::{Content, Counts, LARGEST, Oracle, judge};
@@ -39,9 +40,6 @@ const MOST_STEPS: u64 = 3_000_000;
 const IDLE: u64 = 110 * SECOND;
 /// And where somebody does.
 const IDLE_IN_QUEUE: u64 = 700 * SECOND;
-
-/// Downloads tell right from wrong.
-const JUDGES: bool = false;
 
 /// A world.
 pub struct World {
@@ -75,6 +73,8 @@ pub struct World {
 struct Machine {
     at: SocketAddr,
     disk: Rc<Disk>,
+    /// What it knows of roots outlives its processes.
+    hashes: Rc<Remembered>,
     life: Life,
     script: Script,
     host: Option<Plugged>,
@@ -95,6 +95,7 @@ struct Machine {
 struct Options {
     server: SocketAddr,
     typed: bool,
+    verify: bool,
     slots: Option<usize>,
     accept: Accept,
     speed: Speed,
@@ -154,7 +155,7 @@ fn address(number: u8, port: u16) -> SocketAddr {
 
 impl Options {
     fn plain(server: SocketAddr) -> Options {
-        Options { server, typed: false, slots: None, accept: Accept::Always, speed: Speed::default() }
+        Options { server, typed: false, verify: true, slots: None, accept: Accept::Always, speed: Speed::default() }
     }
 }
 
@@ -163,6 +164,7 @@ impl Machine {
         Machine {
             at,
             disk,
+            hashes: Rc::default(),
             life: usize::MAX,
             script: Script::default(),
             host: None,
@@ -198,7 +200,7 @@ impl World {
         let fake_server = dice.once_in(8).then(|| address(201, 1_099));
         for number in 0..count {
             let at = address(2 + u8::try_from(number).unwrap_or(0), 4_000);
-            let mut options = Options { typed: dice.once_in(2), ..plain.clone() };
+            let mut options = Options { typed: dice.once_in(2), verify: !dice.once_in(10), ..plain.clone() };
             if queues && dice.once_in(2) {
                 options.slots = Some(1);
             }
@@ -356,7 +358,7 @@ impl World {
         }
         for number in 0..*self.dice.pick(&[0, 0, 1, 1, 2, 3, 5]) {
             let at = address(210 + number, 4_000);
-            let way = if JUDGES { *self.dice.pick(&ALL) } else { *self.dice.pick(&HARMLESS) };
+            let way = *self.dice.pick(&ALL);
             self.giver(at, way);
         }
         let trouble = self.dice.between(15, 80) * SECOND;
@@ -614,6 +616,10 @@ impl World {
                 folder: "folder".into(),
                 open_folder: Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Drive>)),
                 target: Target::Folder,
+                recursive: false,
+                hashes: Rc::clone(&machine.hashes) as Rc<dyn Hashes>,
+                chooses: options.typed,
+                verify: options.verify,
                 advertise: None,
                 accept: options.accept,
                 slots: options.slots,
@@ -821,7 +827,11 @@ impl World {
         for answer in audit.client.answers() {
             let list = answer["peers"].as_array().or(answer["holders"].as_array());
             let Some(list) = list else { continue };
-            let ports = list.iter().filter_map(|entry| entry["peer"].as_str().and_then(|text| text.parse().ok())).collect();
+            let ports = list
+                .iter()
+                .filter(|entry| entry["partial"] != true)
+                .filter_map(|entry| entry["peer"].as_str().and_then(|text| text.parse().ok()))
+                .collect();
             found.push(ports);
         }
         for at in found.iter().flatten() {
@@ -830,6 +840,14 @@ impl World {
         }
         if !audit.last {
             return;
+        }
+        for answer in audit.client.answers() {
+            for holder in answer["holders"].as_array().into_iter().flatten().filter(|holder| holder["partial"] != true) {
+                let machine = self.sane().find(|machine| holder["peer"] == machine.at.to_string());
+                let version = machine.and_then(|machine| machine.disk.version(holder["name"].as_str().unwrap_or_default()));
+                let root = version.map(|content| content.list().root().to_string());
+                assert_eq!(holder["root"].as_str(), root.as_deref(), "in calm, and the index has another root: {holder}");
+            }
         }
         let honest: Vec<&Machine> = self.sane().collect();
         let sorted = |mut list: Vec<SocketAddr>| {
@@ -964,7 +982,27 @@ impl World {
             Report::Failed(_) => machine.begun.clear(),
             Report::Restarted(_) => oracle.count(|c| c.restarted += 1),
             Report::Same { .. } => oracle.count(|c| c.same += 1),
-            Report::Saved { name, .. } => assert!(machine.disk.has(name), "{}: {name} is said to be there and is not", machine.at),
+            Report::Saved { name, root, .. } => {
+                assert!(machine.disk.has(name), "{}: {name} is said to be there and is not", machine.at);
+                let root = root.map(|root| root.to_string()).unwrap_or_default();
+                let content = oracle.content(&root).unwrap_or_else(|| panic!("{}: {name} is saved with a root that nobody has", machine.at));
+                assert!(machine.disk.holds(name, content), "{}: {name} is not what its root says", machine.at);
+            }
+            Report::Unverified { name, .. } => {
+                assert!(machine.disk.is_unverified(name), "{}: {name} was judged, and is said to be unverified", machine.at);
+                oracle.count(|c| c.unverified += 1);
+            }
+            Report::Blamed { name, who } => {
+                assert!(!oracle.is_honest(*who), "{}: {who} is blamed for {name}, and is honest", machine.at);
+                oracle.count(|c| c.blamed += 1);
+            }
+            Report::Choice { name, contents } => {
+                let (typed, which) = (machine.options.typed, self.dice.place(contents.len()));
+                let line = if typed { format!("{}", which + 1) } else { format!("GET {name} b3:{}", contents[which].root) };
+                oracle.count(|c| c.choices += 1);
+                let at = now + self.dice.between(1_000, 5 * SECOND);
+                self.say_at(at, number - 1, line);
+            }
             Report::Consent { .. } => {
                 let at = now + self.dice.between(1_000, 5 * SECOND);
                 self.say_at(at, number - 1, "SIM".into());
