@@ -428,9 +428,17 @@ impl Disk {
         self.unverified.borrow().contains(name)
     }
 
+    /// True when a file of this version stands there, whatever its name.
+    pub fn has_version(&self, tag: &str) -> bool {
+        self.files.borrow().values().any(|node| node.tag().to_string() == tag)
+    }
+
     /// True when exactly this stands there.
     pub fn holds(&self, name: &str, content: Content) -> bool {
-        self.node(name).is_ok_and(|node| node.data.borrow().bytes() == content.bytes())
+        self.node(name).is_ok_and(|node| match &*node.data.borrow() {
+            Data::Version(other) => other.is(content),
+            Data::Own(bytes) => bytes == content.bytes(),
+        })
     }
 }
 

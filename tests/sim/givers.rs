@@ -349,7 +349,8 @@ impl Giver {
 
     fn answer(&mut self, head: &Value, talk: &mut Talk, now: u64) {
         if head["cardume"].is_u64() {
-            return talk.say(&json!({"cardume": 1, "role": "peer", "heartbeat_ms": 20_000, "max_head": 65_536, "caps": [], "nonce": "00"}));
+            const OPENING: &str = "{\"cardume\":1,\"role\":\"peer\",\"heartbeat_ms\":20000,\"max_head\":65536,\"caps\":[],\"nonce\":\"00\"}\n";
+            return talk.out.push_back(Say::Text(OPENING.into()));
         }
         let id = head["id"].as_u64().unwrap_or(0);
         match head["method"].as_str() {

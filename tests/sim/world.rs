@@ -29,6 +29,7 @@ use crate::disk::{Disk, Ended, SimDrive};
 use crate::givers::{ALL, Giver, Way};
 use crate::liars::Liar;
 use crate::net::{Life, SimNet, Wire};
+use crate::notes::Meant;
 use crate::oracle::{Content, Counts, LARGEST, Oracle, judge};
 
 /// Turns in which nothing at all happens, in one second of virtual time: more is a loop that spins. A link whose file is cold is looked at twice a
@@ -238,7 +239,7 @@ impl World {
             let content = Content::new(&dice, size);
             for peer in &mut peers {
                 if dice.once_in(3) {
-                    let content = match dice.below(8) {
+                    let content = match dice.below(14) {
                         0 => Content::new(&dice, size),
                         1 => Content::new(&dice, size / 2 + 1),
                         _ => content,
@@ -479,15 +480,27 @@ impl World {
     }
 
     fn fetch_what_is_missing(&mut self) {
-        let mut missing = BTreeSet::new();
+        let mut missing: BTreeSet<(usize, String)> = BTreeSet::new();
         for (peer, name) in self.wanted.clone() {
             let disk = &self.peers[peer].disk;
-            let somebody_has =
-                self.peers.iter().enumerate().any(|(other, source)| other != peer && Some(other) != self.victim && source.disk.has(&name));
+            // What was begun goes on only with those who have just that.
+            let note = disk.note(&name);
+            let others = self.sane().filter(|source| source.at != self.peers[peer].at);
+            let somebody_has = match note.as_ref().map(|note| &note.meant) {
+                Some(Meant::Root(root)) => {
+                    let content = self.oracle.content(root);
+                    others
+                        .into_iter()
+                        .any(|source| source.disk.names().iter().any(|name| content.is_some_and(|content| source.disk.holds(name, content))))
+                }
+                Some(Meant::Version(from, tag)) => others.into_iter().any(|source| source.at == *from && source.disk.has_version(tag)),
+                None => others.into_iter().any(|source| source.disk.has(&name)),
+            };
             if Some(peer) != self.victim && !disk.has(&name) && !disk.is_blocked(&name) && somebody_has {
                 self.oracle.count(|c| c.wanted += 1);
-                let at = self.clock.now() + 1;
-                self.say_at(at, peer, format!("GET {name}"));
+                // One after the other: each may have to be chosen among several contents.
+                let before = missing.iter().filter(|(other, _)| *other == peer).count() as u64;
+                self.say_at(self.clock.now() + 1 + before * 10 * SECOND, peer, format!("GET {name}"));
                 missing.insert((peer, name));
             }
         }
@@ -564,7 +577,7 @@ impl World {
         for name in &self.names {
             let having = self.peers.iter().filter_map(|peer| peer.disk.version(name));
             let mut contents: Vec<Content> = having.collect();
-            if self.dice.once_in(3) || contents.is_empty() {
+            if self.dice.once_in(8) || contents.is_empty() {
                 let sizes = [0, 1, 1 << 20, (1 << 20) + 1, self.dice.place(6 << 20)];
                 contents.push(Content::new(&self.dice, *self.dice.pick(&sizes)));
             }
