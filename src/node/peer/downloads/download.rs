@@ -760,9 +760,7 @@ impl Download {
         let never_opened = self.sources.get(&id).is_some_and(|source| !source.is_open());
         let others = self.sources.len() > 1 || !self.waiting.is_empty() || !self.resting.is_empty();
         let endless = self.patience == Patience::Endless;
-        if never_opened && !endless && !self.moved {
-            self.give_up(id, Failure::NoSource(self.name.clone()), around.io);
-        } else if !endless && !self.moved && !others {
+        if !endless && !self.moved && (never_opened || !others) {
             self.give_up(id, Failure::NoSource(self.name.clone()), around.io);
         } else {
             self.lose(id, around.io);
