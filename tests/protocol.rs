@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use cardume::flow::ends::{RawWrite, Source, SourceRef};
 use cardume::library::drive::{Drive, DriveError, DriveFile, Found, Stamp, Stands};
+use cardume::library::hashes::Remembered;
 use cardume::library::{Opened, Target};
 use cardume::message::limits;
 use cardume::message::range::ByteRange;
@@ -260,6 +261,10 @@ fn peer() -> Peer {
         slots: None,
         once: false,
         typed: false,
+        chooses: false,
+        verify: true,
+        recursive: false,
+        hashes: Rc::new(Remembered::default()),
         heartbeat: Duration::from_secs(20),
         patience: Patience::Endless,
     };

@@ -59,7 +59,7 @@ enum Trust {
 
 enum Place {
     /// Into a `.part`, then to its name.
-    Disk(OnDisk),
+    Disk(Box<OnDisk>),
     /// A file of that name and size is there: are they the same?
     Compare { file: Rc<dyn DriveFile>, differs: Cell<bool> },
     /// Into a pipe, in order.
@@ -140,7 +140,7 @@ impl Part {
             (Content::Root(_), None) => Trust::Again,
             (Content::Version { .. }, _) => Trust::Later(values),
         };
-        Ok(Begun::Part(Part::new(Plan::new(about.size, held, cursor), Place::Disk(disk), trust)))
+        Ok(Begun::Part(Part::new(Plan::new(about.size, held, cursor), Place::Disk(Box::new(disk)), trust)))
     }
 
     /// Compares what comes with a file that is there.

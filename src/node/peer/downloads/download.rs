@@ -68,6 +68,8 @@ pub(super) struct Download {
     last_held: u64,
     told_at: Option<Instant>,
     begun: bool,
+    /// What an earlier run left behind.
+    resumed: u64,
     stalled: Option<Stall>,
     why_lost: Option<Failure>,
     /// Who gave first.
@@ -141,6 +143,7 @@ impl Download {
             last_held: 0,
             told_at: None,
             begun: false,
+            resumed: 0,
             stalled: None,
             why_lost: None,
             first: None,
@@ -213,6 +216,7 @@ impl Download {
                     self.list = Listing::Proven;
                 }
                 self.last_held = part.held();
+                self.resumed = part.held();
                 self.part = Some(part);
                 Ok(())
             }
@@ -380,7 +384,7 @@ impl Download {
             self.begun = true;
             self.told_at = Some(io.now);
             self.first.get_or_insert(source.at);
-            io.tell(Report::Begun { name: self.name.clone(), from: source.at, held: part.held(), size: part.size() });
+            io.tell(Report::Begun { name: self.name.clone(), from: source.at, held: self.resumed, size: part.size() });
         }
         let (size, now, tag) = (part.size(), io.now, if judged { None } else { self.tag });
         let mut plan = part.plan();
@@ -756,9 +760,7 @@ impl Download {
         let never_opened = self.sources.get(&id).is_some_and(|source| !source.is_open());
         let others = self.sources.len() > 1 || !self.waiting.is_empty() || !self.resting.is_empty();
         let endless = self.patience == Patience::Endless;
-        if never_opened && !endless && !self.moved {
-            self.give_up(id, Failure::NoSource(self.name.clone()), around.io);
-        } else if !endless && !self.moved && !others {
+        if !endless && !self.moved && (never_opened || !others) {
             self.give_up(id, Failure::NoSource(self.name.clone()), around.io);
         } else {
             self.lose(id, around.io);
