@@ -4,6 +4,7 @@
 //! ```text
 //!   cargo test --test sim                        seeds 0..1000
 //!   SIM_SEED=7 cargo test --test sim             one seed, told step by step
+//!   SIM_SEED=7 SIM_TALK=1 cargo test ...         and word by word
 //!   SIM_FIRST=5000 SIM_SEEDS=20000 cargo test --test sim
 //! ```
 

@@ -599,11 +599,15 @@ impl Inner {
         self.lives[life].busy = true;
         let (judged, Conn { tap, sides, .. }) = (self.lives[life].judged, &mut self.conns[conn]);
         if side == 0 {
-            tap.asks(&bytes[..count], |line| {
-                if judged {
-                    self.oracle.asked(sides[0].address.ip(), line);
-                }
-            });
+            tap.asks(
+                &bytes[..count],
+                |line| {
+                    if judged {
+                        self.oracle.asked(sides[0].address.ip(), line);
+                    }
+                },
+                |line| self.oracle.talk(|| format!("{} to {} asks {}", sides[0].address, sides[1].address, String::from_utf8_lossy(line))),
+            );
         } else if judged {
             tap.says(sides[1].address, &bytes[..count], &self.oracle);
         }

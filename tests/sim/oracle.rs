@@ -178,6 +178,13 @@ impl Oracle {
         self.counts.set(counts);
     }
 
+    /// Tells what is said, where all of it is wanted.
+    pub fn talk(&self, what: impl FnOnce() -> String) {
+        if self.trace.get() && std::env::var_os("SIM_TALK").is_some() {
+            eprintln!("    {}", what());
+        }
+    }
+
     pub fn knows_disk(&self, ip: IpAddr, disk: Weak<Disk>) {
         self.disks.borrow_mut().insert(ip, disk);
     }

@@ -35,7 +35,7 @@ enum Of {
 
 impl Tap {
     /// Bytes of the side that asks; `judge` is called with each line of a real host.
-    pub fn asks(&mut self, bytes: &[u8], mut judge: impl FnMut(&[u8])) {
+    pub fn asks(&mut self, bytes: &[u8], mut judge: impl FnMut(&[u8]), talk: impl Fn(&[u8])) {
         if self.deaf {
             return;
         }
@@ -49,6 +49,7 @@ impl Tap {
             let line = &self.asked[used..used + end];
             used += end + 1;
             judge(line);
+            talk(line);
             // Only these say by themselves what their answer must be.
             if memchr::memmem::find(line, b"\"root\":\"").is_none() {
                 continue;
@@ -96,6 +97,7 @@ impl Tap {
     }
 
     fn head(&mut self, at: SocketAddr, line: &[u8], oracle: &Oracle) {
+        oracle.talk(|| format!("{at} says {}", String::from_utf8_lossy(line)));
         let of_body = memchr::memmem::find(line, b"\"length\":").is_some();
         if !of_body && memchr::memmem::find(line, b"HAVE").is_none() {
             return;

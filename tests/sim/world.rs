@@ -460,6 +460,10 @@ impl World {
         }
         let now = self.clock.now();
         self.trace("calm");
+        for peer in 0..self.peers.len() {
+            // Who was to choose among contents chooses none.
+            self.say_at(now + 1, peer, String::new());
+        }
         self.run_until(now + 120 * SECOND, |_| false);
         for peer in 0..self.peers.len() {
             if !self.peers[peer].joined && Some(peer) != self.victim {
