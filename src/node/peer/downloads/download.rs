@@ -415,14 +415,15 @@ impl Download {
     /// Reads what a source said.
     pub(super) fn received(&mut self, id: u32, around: &mut Around<'_, '_>) -> Option<Outcome> {
         for _ in 0..limits::VISIT_REQUESTS {
-            let source = self.sources.get_mut(&id)?;
+            // One that was dropped for what it said has nothing more to say, and perhaps nobody is left.
+            let Some(source) = self.sources.get_mut(&id) else { return self.mourn(around) };
             let heard = match source.next(around.io) {
                 Ok(None) => return self.go_on(around),
                 Ok(Some(heard)) => heard,
                 Err(text) => {
                     log::debug!("{}: {} {text}", self.name, source.at);
                     self.give_up(id, Failure::Protocol(text), around.io);
-                    return self.go_on(around);
+                    return self.mourn(around);
                 }
             };
             let outcome = self.heard(id, heard, around);
