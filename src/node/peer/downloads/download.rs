@@ -517,6 +517,9 @@ impl Download {
             let mut plan = part.plan();
             let giver = plan.join(source.whole, io.now);
             source.giver = Some(giver);
+            if let (false, Some(root)) = (source.whole, self.root) {
+                source.ask_have(root, io);
+            }
             let pieces = tree::pieces(part.size());
             for piece in [0, pieces - 1] {
                 if source.is_asked_for(piece) {
