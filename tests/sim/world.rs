@@ -512,6 +512,10 @@ impl World {
         self.run_until(now + 1_500 * SECOND, |world| missing.iter().all(|(peer, name)| world.peers[*peer].disk.has(name)));
         let left: Vec<_> =
             missing.iter().filter(|(peer, name)| !self.peers[*peer].disk.has(name)).map(|(peer, name)| (self.peers[*peer].at, name)).collect();
+        for name in left.iter().map(|(_, name)| *name).collect::<BTreeSet<_>>() {
+            let having = self.machines().filter(|machine| machine.disk.has(name)).map(|machine| machine.at).collect::<Vec<_>>();
+            self.trace(&format!("{name} is at {having:?}"));
+        }
         assert!(left.is_empty(), "in calm, and still not there: {left:?}");
         let now = self.clock.now();
         self.run_until(now + 30 * SECOND, |_| false);
