@@ -10,6 +10,7 @@ pub mod drive;
 pub mod hashes;
 pub mod hashing;
 pub mod listed;
+mod on_disk;
 pub mod part;
 pub mod plan;
 pub mod record;
