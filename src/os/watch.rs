@@ -88,8 +88,7 @@ impl Watch {
         let mut everything = false;
         let mut buffer = [MaybeUninit::uninit(); READ_BYTES];
         let mut reader = Reader::new(&self.events, &mut buffer);
-        loop {
-            let Ok(event) = reader.next() else { break };
+        while let Ok(event) = reader.next() {
             let name = event.file_name().map(|name| name.to_str());
             match name {
                 _ if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => everything = true,
