@@ -154,6 +154,7 @@ impl Watch {
                 Some(Ok(found)) => {
                     files.insert(found.name);
                 }
+                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => break,
                 Some(Err(_)) | None => {
                     let Some(next) = self.state.borrow_mut().fresh.pop_front() else { return true };
                     listing = Some(Listing::below(&self.top, &next, Rc::clone(self)));
