@@ -100,12 +100,20 @@ def is_root(value):
     return value is None or (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None)
 
 
+def is_name(text):
+    """The lengths of a name alone; which characters a part may hold, the checks of names say."""
+    parts = [part.encode("utf-8", "replace") for part in text.split("/")]
+    fits = len(parts) <= 16 and sum(map(len, parts)) + len(parts) - 1 <= 1024
+    return fits and all(0 < len(part) <= 255 for part in parts)
+
+
 def check_file(entry):
     demand(isinstance(entry, dict), f"a file is not an object: {short(entry)}")
     name = entry.get("name")
-    demand(isinstance(name, str) and 1 <= len(name.encode("utf-8", "replace")) <= 255, f"bad name in {short(entry)}")
+    demand(isinstance(name, str) and is_name(name), f"bad name in {short(entry)}")
     demand(whole(entry.get("size")), f"bad size in {short(entry)}")
-    demand(is_root(entry.get("root")), f"bad root in {short(entry)}")
+    demand("root" in entry and is_root(entry["root"]), f"bad root in {short(entry)}")
+    demand(type(entry.get("partial")) is bool, f"no partial in {short(entry)}")
 
 
 def check_cursor(answer):
@@ -290,7 +298,7 @@ class Link:
         return value
 
     def next(self):
-        """The next answer and its body. Only an answer to FETCH has one."""
+        """The next answer and its body. Only an answer to FETCH or PIECES has one."""
         while True:
             head = self.head()
             if "event" in head:
@@ -299,7 +307,7 @@ class Link:
             demand("id" in head, f"an answer without id: {short(head)}")
             demand(("status" in head) != ("error" in head), f"neither an answer nor a refusal: {short(head)}")
             body = b""
-            if head.get("status") == "FETCH_OK":
+            if head.get("status") in ("FETCH_OK", "PIECES_OK"):
                 length = head.get("length")
                 demand(whole(length) and length <= MAX_BODY, f"bad length: {short(head)}")
                 body = self.exactly(length)
@@ -600,14 +608,27 @@ def all_peers(link):
 
 
 def search(link, name):
-    found = pages(link, "SEARCH", "holders", 64, name=name)
+    found = search_by(link, name=name)
     for entry in found:
-        demand(isinstance(entry, dict), f"a holder is not an object: {short(entry)}")
+        demand(entry["name"] == name, f"a holder with another name: {short(entry)}")
+    return found
+
+
+def search_root(link, root):
+    """What each peer says of its file of this content."""
+    found = search_by(link, root=root)
+    for entry in found:
+        demand(entry["root"] == root, f"a holder with another root: {short(entry)}")
+    peers = [entry["peer"] for entry in found]
+    demand(len(peers) == len(set(peers)), f"a peer came twice: {short(peers)}")
+    return {entry["peer"]: (entry["name"], entry["size"], entry["partial"]) for entry in found}
+
+
+def search_by(link, **wanted):
+    found = pages(link, "SEARCH", "holders", 64, **wanted)
+    for entry in found:
+        check_file(entry)
         demand(parse_address(entry.get("peer")), f"a holder without address: {short(entry)}")
-        demand(entry.get("name") == name, f"a holder with another name: {short(entry)}")
-        demand(whole(entry.get("size")), f"a holder with a bad size: {short(entry)}")
-        demand(is_root(entry.get("root")), f"a holder with a bad root: {short(entry)}")
-        demand(type(entry.get("partial")) is bool, f"a holder without partial: {short(entry)}")
     return found
 
 
@@ -634,8 +655,12 @@ def soon(condition, why, within=2.0):
         time.sleep(0.02)
 
 
-def new_file(run, size=1, ending=".bin"):
-    return {"name": run.name(ending), "size": size}
+def new_file(run, size=1, ending=".bin", **known):
+    return {"name": run.name(ending), "size": size, **known}
+
+
+def new_root():
+    return secrets.token_hex(32)
 
 
 def goes_on(link):
@@ -841,10 +866,11 @@ def framing_unknown_method(run, side):
 def framing_wrong_side(run, side):
     link = run.link(side)
     if side.role == "server":
-        requests = [("FETCH", {"name": "a.bin"}), ("CANCEL", {"fetch": 1})]
+        requests = [("FETCH", {"name": "a.bin"}), ("CANCEL", {"fetch": 1}), ("FETCH", {"root": "ab" * 32}),
+                    ("PIECES", {"name": "a.bin"}), ("HAVE", {"root": "ab" * 32})]
     else:
-        requests = [("JOIN", {"port": 4001}), ("SEARCH", {"name": "a.bin"}), ("UPDATE", {}), ("LEAVE", {}),
-                    ("PEERS", {})]
+        requests = [("JOIN", {"port": 4001}), ("SEARCH", {"name": "a.bin"}), ("SEARCH", {"root": "ab" * 32}),
+                    ("UPDATE", {}), ("LEAVE", {}), ("PEERS", {})]
     for method, fields in requests:
         check_refusal(link.ask(method, **fields), "unsupported")
     goes_on(link)
@@ -1074,15 +1100,17 @@ def bad_names():
     return {
         "empty": [""],
         ". and ..": [".", ".."],
-        "a slash": ["a/b", "/", "/etc/passwd", "../a", "a/", "a/../b"],
+        "an empty part": ["/", "/etc/passwd", "a/", "a//b", "//a", "a/b/", "a//"],
+        "a part that leads up": ["../a", "a/../b", "a/..", "./a", "a/./b", "a/b/.", "../../etc/passwd"],
         "a backslash": ["a\\b", "..\\a", "\\"],
         "NUL": ["\0", "a\0", "a\0.bin"],
         "a control character": [f"a{chr(code)}b" for code in [*range(1, 0x20), *range(0x7F, 0xA0)]],
         "a line or paragraph separator": ["a\u2028b", "a\u2029", "\u2028"],
         "turned text": [f"a{chr(code)}b" for code in turning],
-        ".part": ["a.part", "a.PART", "a.Part", ".part", "a.b.pArT"],
-        ".part.json": ["a.part.json", "a.PART.JSON", "a.part.Json", ".part.json"],
-        "over 255 bytes": ["x" * 256, "é" * 128, "x" * 5000],
+        ".part": ["a.part", "a.PART", "a.Part", ".part", "a.b.pArT", "a/b.part", "a.Part/b"],
+        ".part.record": ["a.part.record", "a.PART.RECORD", "a.part.Record", ".part.record", "a/b.part.record"],
+        "over 255 bytes": ["x" * 256, "é" * 128, "x" * 5000, "a/" + "x" * 256, "x" * 256 + "/a"],
+        "too deep": ["a/" * 16 + "a", ("x" * 200 + "/") * 5 + "x" * 20, "a/" * 3000 + "a"],
     }
 
 
@@ -1095,6 +1123,9 @@ def good_stems(run):
         token + '"quotes"<>|*?:', token + "%2e%2e%2f%00", token + "é", token + "e\u0301", token + "日本語",
         token + "😀", token + "\u200d\u200b\u00a0\ufeff\uffff", token + "~$;&#+=@'`^{}[]",
         token + "\u2060\u2027\u202f",
+        "a/" + token, token + "/a/a/a", ".hidden/" + token + "/...", "C:/" + token, token + "/-rf", " / /" + token,
+        "a/" * 15 + token, (token + "/" + ("x" * 200 + "/") * 5 + "x" * 255)[:1024], token + "/" + "x" * 255,
+        token + ".part.json", token + ".part.records",
         (token + "x" * 255)[:255], token + "x" + "€" * 80, "CON" + token, "-rf " + token, token + "\u2065\u206a",
     ]
 
@@ -1104,7 +1135,7 @@ LENGTH_CODES = ("bad_name", "too_large", "bad_request")
 
 
 def name_codes(what):
-    return LENGTH_CODES if what in ("empty", "over 255 bytes") else ("bad_name",)
+    return LENGTH_CODES if what in ("empty", "over 255 bytes", "too deep") else ("bad_name",)
 
 
 def register_bad_names():
@@ -1184,6 +1215,18 @@ def names_exact(run):
             demand(search(link, other) == [], f"{other!r} finds something")
 
 
+@check("names / each is one file, a folder is none")
+def names_folders(run):
+    folder = run.name("")
+    link, joined = run.member([{"name": folder + "/a/b", "size": 1}, {"name": folder + "/a", "size": 2}])
+    demand(joined["files"] == 2, "a name and what is below it were taken for one")
+    demand(holders(link, folder + "/a/b") == {joined["you"]: 1}, "a name of three parts is not found exactly")
+    for other in (folder, folder + "/b", folder + "/a/b/c", "a/b"):
+        demand(joined["you"] not in holders(link, other), f"{other!r} finds something")
+    check_ok(link.ask("UPDATE", remove=[folder + "/a"]), "UPDATE_OK")
+    demand(server_files(link, joined["you"]) == {folder + "/a/b": 1}, "what is below a removed name went with it")
+
+
 @check("names / \\u escapes mean the same")
 def names_escaped(run):
     name = run.name("-é😀.bin")
@@ -1209,6 +1252,40 @@ def names_type(run):
         for name in (5, None, [], {}, True, ["a"]):
             check_refusal(link.ask(method, name=name), "bad_request")
         goes_on(link)
+
+
+ROOT = "0123456789abcdef" * 4
+WRONG_ROOTS = ("", "ab", ROOT[1:], ROOT + "0", ROOT.upper(), "g" * 64, " " + ROOT[1:], "0x" + ROOT[2:], "é" * 32)
+
+
+@check("roots / wrong ones are bad_request")
+def roots_wrong(run):
+    asking = [(run.link(run.server), "SEARCH"), (run.link(run.peer), "FETCH")]
+    for link, method in asking:
+        for root in (*WRONG_ROOTS, 5, [], {}, True, [ROOT]):
+            check_refusal(link.ask(method, root=root), "bad_request")
+        goes_on(link)
+    link, joined = run.member()
+    file = new_file(run)
+    for root in (*WRONG_ROOTS, 5, [], {}, True):
+        check_refusal(link.ask("UPDATE", files=[{**file, "root": root}]), "bad_request")
+        check_refusal(link.ask("JOIN", port=4000, files=[{**file, "root": root}]), "bad_request")
+    for partial in (5, "true", [], 1):
+        check_refusal(link.ask("UPDATE", files=[{**file, "partial": partial}]), "bad_request")
+    demand(server_files(link, joined["you"]) == {}, "a refused UPDATE left its file")
+
+
+@check("roots / name and root at once are bad_request, and so is neither")
+def roots_both(run):
+    name = run.name()
+    for link, method in ((run.link(run.server), "SEARCH"), (run.link(run.peer), "FETCH")):
+        check_refusal(link.ask(method, name=name, root=ROOT), "bad_request")
+        check_refusal(link.ask(method), "bad_request")
+        check_refusal(link.ask(method, name=None, root=None), "bad_request")
+        goes_on(link)
+    link = run.link(run.server)
+    check_ok(link.ask("SEARCH", name=name, root=None), "SEARCH_OK")
+    check_ok(link.ask("SEARCH", name=None, root=ROOT), "SEARCH_OK")
 
 
 # ---------------------------------------------------------------------------------------------------- section 6 JOIN
@@ -1250,12 +1327,14 @@ def join_twice(run):
 @check("JOIN / roots are passed on, sizes to 2^53-1")
 def join_sizes(run):
     files = [new_file(run, size) for size in (0, 1, 2**31, 2**32, 2**40 + 1, MAX_INT)]
-    files[0]["root"], files[1]["root"], files[2]["unknown"] = None, "ab" * 32, [1]
+    files[0]["root"], files[1]["root"], files[2]["unknown"] = None, new_root(), [1]
+    files[3]["partial"], files[4]["partial"] = True, None
     link, joined = run.member(files)
     for file in files:
         found = search(link, file["name"])
         demand(len(found) == 1 and found[0]["size"] == file["size"], f"size {file['size']} gives {short(found)}")
         demand(found[0].get("root") == file.get("root"), f"root {file.get('root')} gives {short(found)}")
+        demand(found[0]["partial"] is bool(file.get("partial")), f"partial {file.get('partial')} gives {short(found)}")
 
 
 @check("JOIN / in parts is invisible until the last part")
@@ -1499,6 +1578,50 @@ def update(run):
     demand(listed(asker, joined["you"]), "a peer without files must stay listed")
 
 
+@check("UPDATE / a root is told later, changes, and is unknown again")
+def update_root(run):
+    first, second = new_root(), new_root()
+    file = new_file(run, 7)
+    link, joined = run.member([file])
+    asker, you = run.link(run.server), joined["you"]
+
+    def told(known, size=7, **fields):
+        answer = check_ok(link.ask("UPDATE", files=[{**file, "size": size, **fields}]), "UPDATE_OK")
+        demand(answer.get("files") == 1, f"files must be 1: {short(answer)}")
+        entry = search(asker, file["name"])[0]
+        demand((entry["root"], entry["size"]) == (known, size), f"SEARCH by name says {short(entry)}")
+        partial = fields.get("partial", False)
+        demand(entry["partial"] is partial, f"SEARCH by name says {short(entry)}")
+        for one in (first, second):
+            due = {you: (file["name"], size, partial)} if one == known else {}
+            found = search_root(asker, one)
+            demand(found == due, f"SEARCH by root gives {short(found)}, expected {short(due)}")
+
+    told(None)
+    told(first, root=first)
+    told(first, root=first)
+    told(second, root=second, size=8)
+    told(None, root=None)
+    told(first, root=first, partial=True)
+    told(first, root=first, partial=False)
+    told(None, size=9)
+    check_ok(link.ask("UPDATE", files=[{**file, "root": first}, {**file, "root": second}]), "UPDATE_OK")
+    demand((search_root(asker, first), len(search_root(asker, second))) == ({}, 1), "not the last one counts")
+    check_ok(link.ask("UPDATE", remove=[file["name"]]), "UPDATE_OK")
+    demand(search_root(asker, second) == {}, "a removed file is found by its root")
+
+
+@check("UPDATE / partial shows in LS and SEARCH")
+def update_partial(run):
+    file = new_file(run, 7, root=new_root(), partial=True)
+    link, joined = run.member([file])
+    for partial in (True, False, True):
+        check_ok(link.ask("UPDATE", files=[{**file, "partial": partial}]), "UPDATE_OK")
+        entry = pages(link, "LS", "files", 256, peer=joined["you"])[0]
+        demand(entry["partial"] is partial and entry["root"] == file["root"], f"LS says {short(entry)}")
+        demand(search_root(link, file["root"]) == {joined["you"]: (file["name"], 7, partial)}, "SEARCH says another")
+
+
 @check("UPDATE and LEAVE / not_joined before JOIN")
 def not_joined(run):
     link = run.link(run.server)
@@ -1619,6 +1742,86 @@ def search_cursor_change(run):
     demand(len(stayed) == len(set(stayed)), "a holder that stayed all the time came twice")
 
 
+@check("SEARCH by root / whatever the name, each peer once")
+def search_root_names(run):
+    root = new_root()
+    one, other = new_file(run, 5, root=root), new_file(run, 5, root=root)
+    first, joined = run.member([one])
+    second, also = run.member([{**other, "partial": True}, new_file(run, 5), {**one, "root": new_root()}])
+    asker = run.link(run.server)
+    due = {joined["you"]: (one["name"], 5, False), also["you"]: (other["name"], 5, True)}
+    demand(search_root(asker, root) == due, f"expected {short(due)}, got {short(search_root(asker, root))}")
+    # More names for it, one of them whole: still one holder, and a whole one.
+    more = [new_file(run, 5, root=root, partial=place != 3) for place in range(100)]
+    check_ok(second.ask("UPDATE", files=more), "UPDATE_OK")
+    due[also["you"]] = (more[3]["name"], 5, False)
+    demand(search_root(asker, root) == due, f"expected {short(due)}, got {short(search_root(asker, root))}")
+    demand(search_root(asker, new_root()) == {}, "a root that nobody has is found")
+    check_ok(second.ask("LEAVE"), "LEAVE_OK")
+    demand(set(search_root(asker, root)) == {joined["you"]}, "a peer that has left is still found")
+    first.close()
+    soon(lambda: search_root(asker, root) == {}, "a peer whose link has ended is still found")
+
+
+@check("SEARCH by root / invisible until the last part of a JOIN")
+def search_root_parts(run):
+    root = new_root()
+    link, asker = run.link(run.server), run.link(run.server)
+    port = random.randint(1024, 65535)
+    check_ok(link.ask("JOIN", port=port, files=[new_file(run, root=root)], more=True), "JOIN_MORE")
+    demand(search_root(asker, root) == {}, "an unfinished JOIN is found by root")
+    joined = run.join(link, [new_file(run, root=root)])
+    demand(set(search_root(asker, root)) == {joined["you"]}, "a finished one is not")
+
+
+@check("SEARCH by root / 70 holders: pages of 64, each holder once")
+def search_root_pages(run):
+    root = new_root()
+    addresses = crowd(run, 70, [])
+    for link in addresses.values():
+        link.request("UPDATE", files=[new_file(run, 5, root=root)])
+    for link in addresses.values():
+        check_ok(link.next()[0], "UPDATE_OK")
+    asker = run.link(run.server)
+    firsts = set()
+    for _ in range(5):
+        answer = check_ok(asker.ask("SEARCH", root=root), "SEARCH_OK")
+        demand(len(answer["holders"]) == 64 and answer["cursor"], f"{len(answer['holders'])} on the first page")
+        firsts.add(answer["holders"][0]["peer"])
+        demand(set(search_root(asker, root)) == set(addresses), "not all of 70 holders were found")
+    demand(len(firsts) > 1, "five searches began with the same holder")
+    # Who stays is met once, whoever leaves and comes between two pages.
+    answer = check_ok(asker.ask("SEARCH", root=root), "SEARCH_OK")
+    page = [entry["peer"] for entry in answer["holders"]]
+    for address in (page[0], page[-1]):
+        check_ok(addresses.pop(address).ask("LEAVE"), "LEAVE_OK")
+    run.member([new_file(run, 5, root=root)])
+    rest = check_ok(asker.ask("SEARCH", root=root, cursor=answer["cursor"]), "SEARCH_OK")
+    stayed = [peer for peer in page + [entry["peer"] for entry in rest["holders"]] if peer in addresses]
+    demand(sorted(stayed) == sorted(addresses), "who stayed all the time was missed, or came twice")
+
+
+@check("SEARCH by root / where few holders start rotates")
+def search_root_rotation(run):
+    root = new_root()
+    crowd(run, 5, [new_file(run, 5, root=root)])
+    asker = run.link(run.server)
+    firsts = {check_ok(asker.ask("SEARCH", root=root), "SEARCH_OK")["holders"][0]["peer"] for _ in range(60)}
+    demand(len(firsts) == 5, f"sixty searches began with {len(firsts)} of 5 holders")
+
+
+@check("SEARCH / long names make shorter pages, not longer heads")
+def search_long(run):
+    # A quotation mark takes two bytes in JSON: 40 of these names do not fit into a head of 64 KiB.
+    root = new_root()
+    name = run.world.token + ("/" + '"' * 240) * 4
+    addresses = crowd(run, 40, [{"name": name, "size": 5, "root": root}])
+    asker = run.link(run.server)
+    # Link.line refuses a head over 64 KiB.
+    demand(set(holders(asker, name)) == set(addresses), "not all were found by name")
+    demand(set(search_root(asker, root)) == set(addresses), "not all were found by root")
+
+
 @check("PEERS / pages of more than 256 peers")
 def peers_pages(run):
     try:
@@ -1636,9 +1839,10 @@ def peers_pages(run):
 def cursors_wrong(run, side):
     link = run.link(side)
     if side.role == "server":
-        file = new_file(run)
+        file = new_file(run, root=new_root())
         _, joined = run.member([file])
-        requests = [("SEARCH", {"name": file["name"]}), ("PEERS", {}), ("LS", {"peer": joined["you"]})]
+        requests = [("SEARCH", {"name": file["name"]}), ("SEARCH", {"root": file["root"]}), ("PEERS", {}),
+                    ("LS", {"peer": joined["you"]})]
     else:
         requests = [("LS", {})]
     for method, fields in requests:
@@ -2314,7 +2518,9 @@ TRAVERSAL = [
     "/files/..%5c..%5cwindows%5cwin.ini", "/files/C:%5cwindows%5cwin.ini", "/files/..%252f..%252fetc%252fpasswd",
     "/files/%c0%ae%c0%ae%c0%af%c0%ae%c0%ae%c0%afetc%c0%afpasswd", "/files/%00", "/files/%00/etc/passwd", "/files/%",
     "/files/%2", "/files/%zz", "/files/%ff%fe", "/files/.", "/files/..", "/files/%2e", "/files/%2e%2e",
-    "/files/%2e%2e%2f", "/files/%e2%80%ae", "/files/%0d%0aSet-Cookie:%20a=b", "/files/a.part", "/files/a.part.json",
+    "/files/%2e%2e%2f", "/files/%e2%80%ae", "/files/%0d%0aSet-Cookie:%20a=b", "/files/a.part", "/files/a.part.record",
+    "/files/a//b", "/files/a/../b", "/files/a%2f..%2f..%2fetc/passwd", "/files/a/%2e%2e/%2e%2e/etc/passwd",
+    "/files/a.part/b", "/files/etc/passwd", "/files/" + "a/" * 16 + "a",
     "/files/%EF%BC%8E%EF%BC%8E",
     "file:///etc/passwd", "etc/passwd", "../etc/passwd", "*", "/files/" + "%2e%2e%2f" * 1000 + "etc/passwd",
     "/files/" + "x" * 256, "/files/" + "x" * 8000, "/proc/self/environ", "/files/%2fproc%2fself%2fenviron",

@@ -1,5 +1,6 @@
 //! The command line, as data: every flag, its default and its words. Completions and man pages come from the same definitions.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 
 use cardume::node::lines::Lang;
@@ -107,6 +108,8 @@ Examples:
   cardume get aula1.mp4
   cardume get aula1.mp4 --folder ~/Downloads
   cardume get aula1.mp4 --from 127.0.0.1:4000     asks no server
+  cardume get aula1.mp4 --hash 5dd8…f00d          only if this is its content
+  cardume get b3:5dd8…f00d                        this content, whatever its name
   cardume get aula1.mp4 -o lesson.mp4
   cardume get aula1.mp4 -o - | mpv -
   cardume get aula1.mp4 --wait                    until somebody has it")]
@@ -119,6 +122,15 @@ Examples:
     /// List what a peer shares
     #[command(after_long_help = "Example:\n  cardume ls 127.0.0.1:4000")]
     Ls(LsArgs),
+
+    /// Print the BLAKE3 roots of files, as b3sum does
+    #[command(after_long_help = "\
+Examples:
+  cardume hash aula1.mp4
+  cardume hash *.mp4 > SUMS                   b3sum --check SUMS reads it
+  cardume hash --json aula1.mp4
+  cardume get aula1.mp4 -o - | cardume hash -")]
+    Hash(HashArgs),
 
     /// Print the completions of a shell
     #[command(after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume")]
@@ -262,9 +274,24 @@ pub struct LsArgs {
 }
 
 #[derive(Args)]
+pub struct HashArgs {
+    /// Which files; `-` is stdin
+    #[arg(value_name = "FILE", required = true, value_hint = clap::ValueHint::FilePath)]
+    pub files: Vec<OsString>,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
 pub struct GetArgs {
-    /// The exact name, with its extension
+    /// The exact name, with its extension; or b3:ROOT, whatever its name
     pub name: String,
+
+    /// What its content must be: 64 hex digits, as `cardume hash` and `b3sum` print them
+    #[arg(long, value_name = "ROOT", conflicts_with = "no_verify")]
+    pub hash: Option<String>,
 
     /// From this peer, without asking the server
     #[arg(long, value_name = "IP:PORT")]
@@ -277,6 +304,10 @@ pub struct GetArgs {
     /// Into this file; `-` is stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<String>,
+
+    /// Take the bytes of one source as they come, without checking them
+    #[arg(long)]
+    pub no_verify: bool,
 
     /// Wait for a file that nobody has yet, and for a source that is away
     #[arg(long)]

@@ -272,7 +272,7 @@ impl Screen {
                     bar.stalled = Some(why.clone());
                 }
             }
-            Report::Saved { name, .. } | Report::Same { name } => {
+            Report::Saved { name, .. } | Report::Unverified { name, .. } | Report::Same { name } => {
                 self.bars.remove(name);
                 self.remember(name.to_string());
             }

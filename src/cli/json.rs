@@ -2,7 +2,7 @@
 
 use cardume::message::request::FileEntry;
 use cardume::node::lines::{self, Lang, Said};
-use cardume::node::report::{Failure, Report, Stall};
+use cardume::node::report::{Failure, Report, Stall, Version};
 use serde_json::{Value, json};
 
 /// The objects of a report, one a line: a page of a list is one object an entry.
@@ -34,8 +34,17 @@ pub fn objects(report: &Report) -> Vec<Value> {
             };
             vec![json!({"event": "stalled", "name": name.as_str(), "reason": reason, "place": place})]
         }
-        Report::Saved { name, folder, size, from } => {
-            vec![json!({"event": "saved", "name": name.as_str(), "folder": folder, "size": size, "from": from})]
+        Report::Saved { name, folder, size, from, root: of } => {
+            vec![json!({"event": "saved", "name": name.as_str(), "folder": folder, "size": size, "from": from, "root": root(*of)})]
+        }
+        Report::Unverified { name, folder, size, from } => {
+            vec![json!({"event": "unverified", "name": name.as_str(), "folder": folder, "size": size, "from": from})]
+        }
+        Report::Blamed { name, who } => vec![json!({"event": "blamed", "name": name.as_str(), "peer": who})],
+        Report::Choice { name, contents } => {
+            let object =
+                |v: &Version| json!({"event": "choice", "name": name.as_str(), "root": v.root.to_string(), "size": v.size, "holders": v.holders});
+            contents.iter().map(object).collect()
         }
         Report::Same { name } => vec![json!({"event": "same", "name": name.as_str()})],
         Report::Restarted(name) => vec![json!({"event": "restarted", "name": name.as_str()})],
@@ -45,6 +54,8 @@ pub fn objects(report: &Report) -> Vec<Value> {
                 Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => "unreachable",
                 Failure::NotFound(_) => "not_found",
                 Failure::Protocol(_) => "protocol",
+                Failure::BadBytes(..) => "wrong_bytes",
+                Failure::Ambiguous(_) => "ambiguous",
                 Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) => "local",
                 _ => "usage",
             };

@@ -4,6 +4,7 @@ mod args;
 mod bar;
 mod console;
 mod editor;
+mod hash;
 mod json;
 mod keys;
 mod setup;
@@ -127,6 +128,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
             let node = setup::peer(&args, typed)?;
             plug_in(node, Console::new(style, lang, outputs), speed, typed || !terminal)
         }
+        Verb::Hash(args) => Ok(hash::hash(&args, &outputs.out, &outputs.err)),
         Verb::Completions { shell } => {
             args::completions(shell, &outputs.out);
             outputs.out.close();
@@ -150,7 +152,9 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
                 (false, true) => Style::Quiet,
                 (false, false) => Style::OneShot,
             };
-            plug_in(node, Console::new(style, lang, outputs), speed, false)
+            // A person may have to choose between contents.
+            let hears = style == Style::OneShot && std::io::stdin().is_terminal() && keyboard::is_ours();
+            plug_in(node, Console::new(style, lang, outputs), speed, hears)
         }
     }
 }

@@ -10,8 +10,10 @@ use cardume::library::Target;
 use cardume::library::drive::{Drive, DriveError};
 use cardume::library::hashes::{Hashes, Remembered};
 use cardume::message::limits;
-use cardume::message::relative::RelativeName;
-use cardume::node::peer::desk::Command;
+use cardume::message::name::printable;
+use cardume::message::relative::{ROOT_PREFIX, RelativeName};
+use cardume::message::version::Root;
+use cardume::node::peer::desk::{Command, Goal};
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
 use cardume::node::peer::{OpenFolder, Peer, PeerOptions, Task};
@@ -19,6 +21,7 @@ use cardume::node::report::{Failure, exit};
 use cardume::node::server::{Server, ServerOptions};
 use cardume::os::folder::Folder;
 use cardume::os::hash_cache::HashCache;
+use cardume::os::keyboard;
 use cardume::os::part_file::Allocate;
 use cardume::os::pipe::Pipe;
 use cardume::os::system;
@@ -80,6 +83,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Stop> {
         slots: args.uploads.and_then(|slots| usize::try_from(slots).ok()),
         once: args.once,
         typed,
+        chooses: typed,
         patience: Patience::Endless,
         open_folder: opener(args.allocate),
         recursive: args.recursive,
@@ -122,16 +126,21 @@ fn once(command: Command, ask: &AskArgs) -> Result<Peer, Stop> {
 
 /// Seed 000 §5f: DOWNLOAD, once.
 pub fn get(args: &GetArgs) -> Result<Peer, Stop> {
-    let name = name(&args.name)?;
+    let mut goal = Goal::read(&args.name).map_err(Stop::Failure)?;
+    if let Some(text) = &args.hash {
+        let root = Root::parse(&text.trim_start_matches(ROOT_PREFIX).to_ascii_lowercase());
+        goal.root = Some(root.ok_or_else(|| Stop::Failure(Failure::Root(printable(text))))?);
+    }
     let (folder, target) = match args.output.as_deref() {
         None => (args.folder.clone(), Target::Folder),
         Some("-") => (".".into(), Target::Pipe(Rc::new(Pipe::default()))),
         Some(file) => output(file)?,
     };
     let task = match args.from {
-        Some(from) => Task::Once(Command::GetFrom(name, from)),
-        None => Task::Once(Command::Get(name)),
+        Some(from) => Task::Once(Command::GetFrom(goal, from)),
+        None => Task::Once(Command::Get(goal)),
     };
+    let chooses = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !args.ask.json && keyboard::is_ours();
     let mut options = match args.from {
         // Whoever names a source needs no server.
         Some(_) => without_server(task, folder),
@@ -140,7 +149,7 @@ pub fn get(args: &GetArgs) -> Result<Peer, Stop> {
     if args.wait {
         options.patience = Patience::Endless;
     }
-    begin(PeerOptions { target, open_folder: opener(args.allocate), ..options })
+    begin(PeerOptions { target, open_folder: opener(args.allocate), chooses, verify: !args.no_verify, ..options })
 }
 
 /// The folder and the name of `-o FILE`.
@@ -179,6 +188,8 @@ fn without_server(task: Task, folder: String) -> PeerOptions {
         slots: None,
         once: false,
         typed: false,
+        chooses: false,
+        verify: true,
         heartbeat: limits::HEARTBEAT,
         patience: Patience::For(limits::GET_PATIENCE),
     }

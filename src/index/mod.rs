@@ -1,17 +1,18 @@
 //! Who has what: plain data, no bytes of files, no sockets.
 //!
-//! A [`Index`] holds members and names. A member's files and a name's holders point at each other by position, so that adding, dropping and
-//! replacing one costs the same however popular the name or however large the member. A member that leaves is invisible at once; its entries
-//! are swept in slices ([`Index::sweep`]), so that no turn is long.
+//! A [`Index`] holds members with their files, and two sets of claims that lead back to them: who has a name, who has a content. A root is as good as
+//! the word of who names it, and no better. A member that leaves is invisible at once; its entries are swept in slices ([`Index::sweep`]), so that no
+//! turn is long.
 
-mod names;
+mod claims;
 pub mod pages;
 
 use std::net::SocketAddr;
 
 use slab::Slab;
 
-use crate::index::names::{Holding, Names};
+use crate::index::claims::{ClaimId, Claims, Key, Share};
+use crate::index::pages::Filling;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
@@ -38,7 +39,8 @@ pub struct Index {
     /// Visible members in the order in which they joined: their number and slot.
     order: std::collections::BTreeMap<u64, MemberId>,
     by_address: std::collections::BTreeMap<SocketAddr, MemberId>,
-    names: Names,
+    names: Claims<RelativeName>,
+    roots: Claims<Root>,
     /// Members that have left and still have entries.
     leaving: Vec<MemberId>,
     joined: u64,
@@ -53,11 +55,13 @@ struct Member {
     files: Vec<Owned>,
 }
 
-/// One file of a member: which name, and where in that name's list of holders this member stands.
+/// One file of a member.
 #[derive(Clone, Copy)]
 struct Owned {
-    name: u32,
-    place: u32,
+    name: ClaimId,
+    root: Option<ClaimId>,
+    size: u64,
+    partial: bool,
 }
 
 impl Index {
@@ -68,7 +72,8 @@ impl Index {
             members: Slab::new(),
             order: std::collections::BTreeMap::new(),
             by_address: std::collections::BTreeMap::new(),
-            names: Names::new(seed),
+            names: Claims::new(seed),
+            roots: Claims::new(seed),
             leaving: Vec::new(),
             joined: 0,
             turn: 0,
@@ -80,36 +85,39 @@ impl Index {
         MemberId(self.members.insert(Member { address, session, visible: false, number: 0, files: Vec::new() }))
     }
 
-    /// Adds a file, or gives it a new size. True when it is new.
+    /// Adds a file, or says anew what is known of it. True when it is new.
     ///
     /// # Errors
     /// `too_large` when the member has as many as it may.
     pub fn add(&mut self, who: MemberId, file: &FileEntry) -> Result<bool, Refusal> {
         let Some(member) = self.members.get_mut(who.0) else { return Ok(false) };
-        let name = self.names.intern(&file.name);
-        if let Some(holding) = self.names.find_holder(name, who.0, &member.files) {
-            holding.size = file.size;
-            holding.root = file.root;
-            holding.partial = file.partial;
+        let share = |own: u32, partial| Share { member: who.slot(), partial, own };
+        if let Some(Share { own, .. }) = self.names.find(&file.name).and_then(|name| self.names.of_member(name, who.slot())) {
+            let owned = &mut member.files[own as usize];
+            if owned.partial != file.partial || owned.root.map(|id| *self.roots.key(id)) != file.root {
+                if let Some(id) = owned.root {
+                    self.roots.remove(id, share(own, owned.partial));
+                }
+                owned.root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
+            }
+            (owned.size, owned.partial) = (file.size, file.partial);
             return Ok(false);
         }
         if member.files.len() >= limits::MEMBER_FILES {
-            self.names.release_if_unused(name);
             return Err(Refusal::new(Code::TooLarge, format!("a peer has at most {} files", limits::MEMBER_FILES)));
         }
-        let own = u32::try_from(member.files.len()).unwrap_or(u32::MAX);
-        let member_slot = u32::try_from(who.0).unwrap_or(u32::MAX);
-        let place = self.names.add_holder(name, Holding { member: member_slot, own, size: file.size, root: file.root, partial: file.partial });
-        member.files.push(Owned { name, place });
+        let own = number(member.files.len());
+        let name = self.names.add(&file.name, share(own, false));
+        let root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
+        member.files.push(Owned { name, root, size: file.size, partial: file.partial });
         Ok(true)
     }
 
     /// Drops a file; one that it does not have is no error.
     pub fn remove(&mut self, who: MemberId, name: &RelativeName) {
-        let Some(member) = self.members.get_mut(who.0) else { return };
         let Some(name) = self.names.find(name) else { return };
-        if let Some(own) = self.names.own_place(name, who.0, &member.files) {
-            self.drop_file(who, own);
+        if let Some(share) = self.names.of_member(name, who.slot()) {
+            self.drop_file(who, share.own);
         }
     }
 
@@ -140,7 +148,7 @@ impl Index {
         while let Some(&who) = self.leaving.last() {
             let count = self.members.get(who.0).map_or(0, |member| member.files.len());
             for own in (count.saturating_sub(budget)..count).rev() {
-                self.drop_file(who, own);
+                self.drop_file(who, number(own));
             }
             if count > budget {
                 return true;
@@ -181,36 +189,17 @@ impl Index {
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
     pub fn search(&mut self, name: &RelativeName, cursor: Option<&str>, seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
-        let (start, skip) = match cursor {
-            Some(text) => pages::pair(text)?,
-            None => {
-                self.turn += 1;
-                (self.turn, 0)
-            }
-        };
-        let holdings = self.names.find(name).map_or(&[][..], |name| self.names.holders(name));
-        let mut page = Page { entries: Vec::new(), cursor: None };
-        let count = holdings.len() as u64;
-        for step in skip..count {
-            if page.entries.len() == limits::HOLDERS {
-                page.cursor = Some(format!("{start}.{step}"));
-                break;
-            }
-            let place = usize::try_from((start % count + step) % count).unwrap_or(0);
-            let holding = &holdings[place];
-            let Some(member) = self.members.get(holding.member as usize).filter(|member| member.visible && seen(member.address)) else { continue };
-            let file = FileEntry { name: name.clone(), size: holding.size, root: holding.root, partial: holding.partial };
-            page.entries.push(Holder { peer: member.address, file });
-        }
-        Ok(page)
+        let place = self.place(cursor)?;
+        Ok(self.holders(&self.names, name, place, seen))
     }
 
-    /// Who has this content, under whatever name.
+    /// Who has this content, under whatever name: each member once, by a whole file where it has one. The rest is as in [`Index::search`].
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn search_root(&mut self, _root: Root, _cursor: Option<&str>, _seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
-        Ok(Page { entries: Vec::new(), cursor: None })
+    pub fn search_root(&mut self, root: Root, cursor: Option<&str>, seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
+        let place = self.place(cursor)?;
+        Ok(self.holders(&self.roots, &root, place, seen))
     }
 
     /// Who is there, in the order in which they joined.
@@ -240,11 +229,7 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn files(&self, who: MemberId, cursor: Option<&str>) -> Result<Page<FileEntry>, Refusal> {
         let owned = self.members.get(who.0).map_or(&[][..], |member| &member.files);
-        let file = |owned: &Owned| {
-            let holding = &self.names.holders(owned.name)[owned.place as usize];
-            FileEntry { name: self.names.name(owned.name), size: holding.size, root: holding.root, partial: holding.partial }
-        };
-        pages::files(|start| owned.get(start..).unwrap_or_default().iter().map(file), cursor)
+        pages::files(|start| owned.get(start..).unwrap_or_default().iter().map(|owned| self.entry(owned)), cursor)
     }
 
     /// How many visible members there are.
@@ -259,19 +244,76 @@ impl Index {
         self.order.is_empty()
     }
 
-    /// Takes file number `own` of a member out of both lists, and tells the two entries that move into the gaps.
-    fn drop_file(&mut self, who: MemberId, own: usize) {
-        let Some(member) = self.members.get_mut(who.0) else { return };
-        let gone = member.files.swap_remove(own);
-        if let Some(moved) = member.files.get(own) {
-            self.names.holder_mut(moved.name, moved.place).own = u32::try_from(own).unwrap_or(u32::MAX);
+    /// Where a page begins: at the member and the place in its round that the cursor names, or wherever it is the turn of.
+    fn place(&mut self, cursor: Option<&str>) -> Result<Option<(u32, u32)>, Refusal> {
+        let place = cursor.map(pages::places).transpose()?;
+        self.turn += u64::from(place.is_none());
+        Ok(place)
+    }
+
+    fn holders<K: Key>(&self, claims: &Claims<K>, key: &K, place: Option<(u32, u32)>, seen: impl Fn(SocketAddr) -> bool) -> Page<Holder> {
+        let mut filling = Filling::default();
+        let Some((id, (first, last))) = claims.find(key).and_then(|id| Some((id, claims.span(id)?))) else { return filling.page(None) };
+        let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
+        let mut before_first = 0;
+        for (place, share) in claims.round(id, start, skip) {
+            let Some(member) = self.members.get(share.member as usize).filter(|member| member.visible && seen(member.address)) else { continue };
+            let holder = Holder { peer: member.address, file: self.entry(&member.files[share.own as usize]) };
+            if filling.is_full(&holder) {
+                return filling.page(Some(format!("{start}.{place}")));
+            }
+            filling.push(holder);
+            before_first += usize::from(share.member >= start);
         }
-        if let Some((member, own)) = self.names.remove_holder(gone.name, gone.place)
-            && let Some(other) = self.members.get_mut(member as usize)
-        {
-            other.files[own as usize].place = gone.place;
+        let mut page = filling.page(None);
+        if place.is_none() && !page.entries.is_empty() {
+            // Members stand close together or far apart, and a round begins more often behind a gap: where all fit into one page, each has its turn.
+            let turn = usize::try_from(self.turn).unwrap_or(0);
+            let count = page.entries.len();
+            page.entries.rotate_left((before_first + turn % count) % count);
+        }
+        page
+    }
+
+    fn entry(&self, owned: &Owned) -> FileEntry {
+        let root = owned.root.map(|id| *self.roots.key(id));
+        FileEntry { name: self.names.key(owned.name).clone(), size: owned.size, root, partial: owned.partial }
+    }
+
+    /// Takes file number `own` of a member out of all lists; the last one takes its place and its number.
+    fn drop_file(&mut self, who: MemberId, own: u32) {
+        let Some(member) = self.members.get_mut(who.0) else { return };
+        let gone = member.files.swap_remove(own as usize);
+        let share = |own: u32, partial| Share { member: who.slot(), partial, own };
+        self.names.remove(gone.name, share(own, false));
+        if let Some(root) = gone.root {
+            self.roots.remove(root, share(own, gone.partial));
+        }
+        let last = number(member.files.len());
+        if let Some(moved) = member.files.get(own as usize) {
+            self.names.renumber(moved.name, share(last, false), own);
+            if let Some(root) = moved.root {
+                self.roots.renumber(root, share(last, moved.partial), own);
+            }
         }
     }
+}
+
+impl MemberId {
+    fn slot(self) -> u32 {
+        number(self.0)
+    }
+}
+
+/// A place among members or files, of which there are never so many that it would not fit.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+/// A place below `count` for each turn, neighbouring turns far apart.
+fn spread(turn: u64, count: u64) -> u32 {
+    let fraction = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    u32::try_from((fraction * count) >> 32).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -364,7 +406,8 @@ mod tests {
         let first = |index: &mut Index| index.search(&name("a"), None, |_| true).unwrap().entries[0].peer;
         assert_ne!(first(&mut index), first(&mut index));
         assert!(index.search(&name("a"), Some("nonsense"), |_| true).is_err());
-        assert!(index.search(&name("a"), Some("18446744073709551615.18446744073709551615"), |_| true).unwrap().entries.is_empty());
+        assert!(index.search(&name("a"), Some("18446744073709551615.18446744073709551615"), |_| true).is_err());
+        assert!(index.search(&name("a"), Some("0.4294967295"), |_| true).unwrap().entries.is_empty());
     }
 
     #[test]
@@ -385,6 +428,172 @@ mod tests {
         assert_eq!(count, 600);
     }
 
+    fn rooted(text: &str, root: u8, partial: bool) -> FileEntry {
+        FileEntry { root: Some(Root([root; 32])), partial, ..file(text, 1) }
+    }
+
+    fn having(index: &mut Index, root: u8) -> Vec<(u16, String, bool)> {
+        let page = index.search_root(Root([root; 32]), None, |_| true).unwrap();
+        let mut found: Vec<_> = page.entries.into_iter().map(|h| (h.peer.port(), h.file.name.to_string(), h.file.partial)).collect();
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn a_content_is_found_under_whatever_name() {
+        let mut index = Index::new(1);
+        let one = joined(&mut index, 1, &["a", "b"]);
+        let two = joined(&mut index, 2, &["c"]);
+        assert!(having(&mut index, 7).is_empty());
+        assert!(!index.add(one, &rooted("b", 7, false)).unwrap());
+        assert!(!index.add(two, &rooted("c", 7, true)).unwrap());
+        assert_eq!(having(&mut index, 7), [(1, "b".into(), false), (2, "c".into(), true)]);
+        assert_eq!(index.search_root(Root([7; 32]), None, |peer| peer.port() == 2).unwrap().entries.len(), 1);
+        // At its end a download is whole; a file that is written anew has another content, or none that is known yet.
+        index.add(two, &rooted("c", 7, false)).unwrap();
+        index.add(one, &rooted("b", 8, false)).unwrap();
+        assert_eq!(having(&mut index, 7), [(2, "c".into(), false)]);
+        index.add(one, &file("b", 2)).unwrap();
+        assert!(having(&mut index, 8).is_empty());
+        assert_eq!(index.search(&name("b"), None, |_| true).unwrap().entries[0].file, file("b", 2));
+        index.leave(two);
+        assert!(having(&mut index, 7).is_empty());
+        index.sweep(10);
+        assert_eq!(index.roots.len(), 0);
+    }
+
+    #[test]
+    fn a_member_with_a_million_names_for_a_content_is_one_holder() {
+        let mut index = Index::new(1);
+        let liar = joined(&mut index, 1, &[]);
+        for number in 0..1_000 {
+            index.add(liar, &rooted(&format!("f{number}"), 7, number < 999)).unwrap();
+        }
+        let honest = joined(&mut index, 2, &[]);
+        index.add(honest, &rooted("a", 7, false)).unwrap();
+        assert_eq!(having(&mut index, 7), [(1, "f999".into(), false), (2, "a".into(), false)]);
+        index.remove(liar, &name("f999"));
+        assert!(matches!(&having(&mut index, 7)[..], [(1, _, true), (2, _, false)]));
+        index.leave(liar);
+        assert!(index.sweep(500));
+        assert_eq!(having(&mut index, 7), [(2, "a".into(), false)]);
+        assert!(!index.sweep(500));
+        assert_eq!(index.roots.len(), 1);
+    }
+
+    #[test]
+    fn holders_of_a_content_come_in_pages_that_rotate() {
+        let mut index = Index::new(1);
+        let mut members = Vec::new();
+        for port in 1..=300 {
+            let who = joined(&mut index, port, &[]);
+            if port % 2 == 0 {
+                index.add(who, &rooted(&format!("f{port}"), 7, false)).unwrap();
+            }
+            members.push(who);
+        }
+        for _ in 0..20 {
+            let (mut cursor, mut ports, mut pages) = (None, Vec::new(), 0);
+            loop {
+                let page = index.search_root(Root([7; 32]), cursor.as_deref(), |_| true).unwrap();
+                ports.extend(page.entries.iter().map(|h| h.peer.port()));
+                pages += 1;
+                cursor = page.cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            ports.sort_unstable();
+            assert_eq!((ports, pages), ((1..=150).map(|n| n * 2).collect::<Vec<u16>>(), 3));
+        }
+        // Few that stand far apart begin equally often.
+        for who in &members[10..290] {
+            index.leave(*who);
+        }
+        let mut firsts = std::collections::BTreeMap::new();
+        for _ in 0..1_000 {
+            let page = index.search_root(Root([7; 32]), None, |_| true).unwrap();
+            assert_eq!((page.entries.len(), page.cursor), (10, None));
+            *firsts.entry(page.entries[0].peer).or_insert(0) += 1;
+        }
+        assert!(firsts.len() == 10 && firsts.values().all(|count| (50..200).contains(count)), "{firsts:?}");
+        for text in ["nonsense", "1", "1.", "4294967296.0"] {
+            assert!(index.search_root(Root([7; 32]), Some(text), |_| true).is_err());
+        }
+        for text in ["4294967295.4294967295", "0.4294967295", "4294967295.0"] {
+            assert!(index.search_root(Root([7; 32]), Some(text), |_| true).is_ok());
+        }
+    }
+
+    #[test]
+    fn who_stays_is_met_once_whoever_comes_and_goes_between_two_pages() {
+        for round in 0..200_u16 {
+            let mut index = Index::new(1);
+            index.turn = u64::from(round);
+            let mut members: Vec<(u16, MemberId)> = Vec::new();
+            for port in 1..=75 {
+                let who = joined(&mut index, port, &[]);
+                index.add(who, &rooted("a", 7, false)).unwrap();
+                members.push((port, who));
+            }
+            let ask = |index: &mut Index, cursor: Option<String>| match round % 2 {
+                0 => index.search(&name("a"), cursor.as_deref(), |_| true).unwrap(),
+                _ => index.search_root(Root([7; 32]), cursor.as_deref(), |_| true).unwrap(),
+            };
+            let page = ask(&mut index, None);
+            let mut met: Vec<u16> = page.entries.iter().map(|holder| holder.peer.port()).collect();
+            for gone in [met[0], met[met.len() - 1]] {
+                let at = members.iter().position(|(port, _)| *port == gone).unwrap();
+                index.leave(members.swap_remove(at).1);
+            }
+            index.sweep(1);
+            joined(&mut index, 1_000 + round, &["a"]);
+            let rest = ask(&mut index, page.cursor);
+            met.extend(rest.entries.iter().map(|holder| holder.peer.port()));
+            assert_eq!(rest.cursor, None);
+            for (port, _) in members {
+                assert_eq!(met.iter().filter(|met| **met == port).count(), 1, "{port} in round {round}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_of_long_names_fits_into_a_head() {
+        let mut index = Index::new(1);
+        let long = format!("{}/{}", vec!["\"".repeat(250); 4].join("/"), "x".repeat(15));
+        let advertised = |port| SocketAddr::new("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap(), port);
+        for port in 10_001..=10_070 {
+            let who = index.begin(advertised(port), Session([0; 16]));
+            index.add(who, &rooted(&long, 7, false)).unwrap();
+            index.show(who);
+        }
+        for by_name in [true, false] {
+            let (mut cursor, mut found) = (None, 0);
+            loop {
+                let page = match by_name {
+                    true => index.search(&name(&long), cursor.as_deref(), |_| true),
+                    false => index.search_root(Root([7; 32]), cursor.as_deref(), |_| true),
+                };
+                let page = page.unwrap();
+                let written: usize = page.entries.iter().map(|h| h.file.name.len() * 2 + 190).sum();
+                assert!(written < limits::HEAD_BYTES);
+                found += page.entries.len();
+                cursor = page.cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, 70);
+        }
+    }
+
+    /// What the naive index knows of a member.
+    struct Plain {
+        who: MemberId,
+        port: u16,
+        files: std::collections::BTreeMap<String, FileEntry>,
+    }
+
     /// The same operations against a list that is searched from end to end give the same answers, slots that are used again included.
     #[test]
     fn it_agrees_with_a_naive_index_over_random_operations() {
@@ -396,53 +605,73 @@ mod tests {
             dice % sides
         };
         let mut index = Index::new(7);
-        let mut naive: Vec<(MemberId, u16, Vec<String>)> = Vec::new();
+        let mut naive: Vec<Plain> = Vec::new();
         let mut next_port = 1;
-        for _ in 0..20_000 {
+        for step in 0..20_000 {
             let text = format!("f{}", roll(12));
+            let root = u8::try_from(roll(6)).unwrap();
+            let entry = FileEntry { root: (root > 0).then_some(Root([root; 32])), partial: roll(3) == 0, ..file(&text, roll(5)) };
+            let at = usize::try_from(roll(naive.len().max(1) as u64)).unwrap();
             match roll(6) {
                 0 if naive.len() < 20 => {
-                    naive.push((joined(&mut index, next_port, &[&text]), next_port, vec![text]));
+                    let who = index.begin(address(next_port), Session([0; 16]));
+                    index.add(who, &entry).unwrap();
+                    index.show(who);
+                    naive.push(Plain { who, port: next_port, files: [(text, entry)].into() });
                     next_port += 1;
                 }
-                1 if !naive.is_empty() => {
-                    let (who, _, _) = naive.swap_remove(usize::try_from(roll(naive.len() as u64)).unwrap());
-                    index.leave(who);
-                }
+                1 if !naive.is_empty() => index.leave(naive.swap_remove(at).who),
                 2 | 3 if !naive.is_empty() => {
-                    let at = usize::try_from(roll(naive.len() as u64)).unwrap();
-                    index.add(naive[at].0, &file(&text, 1)).unwrap();
-                    if !naive[at].2.contains(&text) {
-                        naive[at].2.push(text);
-                    }
+                    let is_new = index.add(naive[at].who, &entry).unwrap();
+                    assert_eq!(naive[at].files.insert(text, entry).is_none(), is_new);
                 }
                 4 if !naive.is_empty() => {
-                    let at = usize::try_from(roll(naive.len() as u64)).unwrap();
-                    index.remove(naive[at].0, &name(&text));
-                    naive[at].2.retain(|other| *other != text);
+                    index.remove(naive[at].who, &name(&text));
+                    naive[at].files.remove(&text);
                 }
                 _ => {
                     index.sweep(usize::try_from(roll(4)).unwrap());
                 }
             }
-            let mut expected: Vec<u16> =
-                naive.iter().filter(|(_, _, files)| files.contains(&text_of(&index, &naive))).map(|(_, port, _)| *port).collect();
-            expected.sort_unstable();
-            let asked = text_of(&index, &naive);
-            assert_eq!(holders(&mut index, &asked), expected);
-            for (who, _, files) in &naive {
-                assert_eq!(index.count(*who), files.len() as u64);
-                let mut listed: Vec<String> = index.files(*who, None).unwrap().entries.iter().map(|f| f.name.to_string()).collect();
-                let mut files = files.clone();
-                listed.sort();
-                files.sort();
-                assert_eq!(listed, files);
-            }
+            compare(&mut index, &naive, &format!("f{}", step % 12), Root([u8::try_from(step % 5 + 1).unwrap(); 32]));
         }
+        for plain in &naive {
+            index.leave(plain.who);
+        }
+        while index.sweep(7) {}
+        assert_eq!((index.names.len(), index.roots.len(), index.members.len()), (0, 0, 0));
     }
 
-    /// A name that changes from step to step without another die.
-    fn text_of(index: &Index, naive: &[(MemberId, u16, Vec<String>)]) -> String {
-        format!("f{}", (index.turn + naive.len() as u64) % 12)
+    /// Asks both for a name, for a content and for every list.
+    fn compare(index: &mut Index, naive: &[Plain], text: &str, root: Root) {
+        let mut found: Vec<(u16, FileEntry)> =
+            index.search(&name(text), None, |_| true).unwrap().entries.into_iter().map(|h| (h.peer.port(), h.file)).collect();
+        found.sort_by_key(|(port, _)| *port);
+        let mut expected: Vec<(u16, FileEntry)> = naive.iter().filter_map(|plain| Some((plain.port, plain.files.get(text)?.clone()))).collect();
+        expected.sort_by_key(|(port, _)| *port);
+        assert_eq!(found, expected);
+
+        let mut found = index.search_root(root, None, |_| true).unwrap().entries;
+        found.sort_by_key(|holder| holder.peer.port());
+        let mut expected: Vec<(u16, bool)> = naive
+            .iter()
+            .filter_map(|plain| {
+                let partial = plain.files.values().filter(|file| file.root == Some(root)).map(|file| file.partial).min()?;
+                Some((plain.port, partial))
+            })
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(found.iter().map(|holder| (holder.peer.port(), holder.file.partial)).collect::<Vec<_>>(), expected);
+        for holder in found {
+            let plain = naive.iter().find(|plain| plain.port == holder.peer.port()).unwrap();
+            assert_eq!((holder.file.root, plain.files.get(holder.file.name.as_str())), (Some(root), Some(&holder.file)));
+        }
+
+        for plain in naive {
+            assert_eq!(index.count(plain.who), plain.files.len() as u64);
+            let mut listed = index.files(plain.who, None).unwrap().entries;
+            listed.sort_by(|a, b| a.name.cmp(&b.name));
+            assert_eq!(listed, plain.files.values().cloned().collect::<Vec<_>>());
+        }
     }
 }

@@ -4,9 +4,12 @@
 //! [`hashes`] remembers all. [`plan`] says which bytes are held, [`record`] remembers that
 //! beside a `.part`, [`part`] is the download's file from its first byte to its name.
 
+pub mod arrival;
+pub mod bits;
 pub mod drive;
 pub mod hashes;
 pub mod hashing;
+pub mod listed;
 pub mod part;
 pub mod plan;
 pub mod record;
@@ -20,8 +23,8 @@ use std::time::Instant;
 use crate::flow::ends::{Sink, SourceRef};
 use crate::library::drive::{Drive, DriveError};
 use crate::library::hashes::Hashes;
-use crate::library::part::Part;
-use crate::library::record::Record;
+use crate::library::part::{Begun, Part};
+use crate::library::record::{About, Content};
 use crate::library::share::{Happened, Share, Slice};
 use crate::library::tree::PieceList;
 use crate::message::refusal::{Code, Refusal};
@@ -29,7 +32,8 @@ use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
 use crate::message::version::{Root, Tag};
 
-/// A shared file, opened for one upload.
+/// A shared file, opened to be sent.
+#[derive(Clone)]
 pub struct Opened {
     /// Its bytes.
     pub source: SourceRef,
@@ -170,25 +174,36 @@ impl Library {
         }
     }
 
-    /// What an earlier download of `name` left behind.
+    /// What the file is called in the folder where a download of `name` goes.
     #[must_use]
-    pub fn recall(&self, name: &RelativeName) -> Option<Record> {
+    pub fn place(&self, name: &RelativeName) -> Option<String> {
         match &self.target {
             Target::Pipe(_) => None,
-            Target::Folder => part::recall(&*self.drive, &name.file()),
-            Target::File(file) => part::recall(&*self.drive, file),
+            Target::Folder => Some(name.file().to_string()),
+            Target::File(file) => Some(file.clone()),
         }
     }
 
-    /// Begins or goes on with a download; `held` bytes of it may be there already.
+    /// What an earlier download of `name` was a download of.
+    #[must_use]
+    pub fn recall(&self, name: &RelativeName) -> Option<About> {
+        part::recall(&*self.drive, &self.place(name)?)
+    }
+
+    /// Begins or goes on with a download; see [`Part::begin`].
     ///
     /// # Errors
     /// When the disk can't take it, or something else is in its place.
-    pub fn begin(&self, wanted: &Record) -> Result<Part, DriveError> {
-        match &self.target {
-            Target::Pipe(sink) => Ok(Part::pipe(Rc::clone(sink), wanted.size)),
-            Target::Folder => Part::begin(&self.drive, &wanted.name.file(), wanted),
-            Target::File(file) => Part::begin(&self.drive, file, wanted),
+    pub fn begin(&self, about: &About, list: Option<Rc<PieceList>>, cursor: u64) -> Result<Begun, DriveError> {
+        match (&self.target, self.place(&about.name)) {
+            (Target::Pipe(sink), _) => {
+                let trusted = match (&about.content, list) {
+                    (Content::Root(root), Some(list)) => Some((*root, list)),
+                    _ => None,
+                };
+                Ok(Begun::Part(Part::pipe(Rc::clone(sink), about.size, trusted)))
+            }
+            (_, place) => Part::begin(&self.drive, place.as_deref().unwrap_or_default(), about, list, cursor),
         }
     }
 

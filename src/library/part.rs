@@ -1,29 +1,38 @@
-//! A download's file, from its first byte to its name.
+//! A download's file, from its first piece to its name.
 //!
 //! ```text
-//!                 record, then .part          all bytes held      disk has them
+//!                 record, then .part          all pieces held     disk has them
 //!   nothing  ----------------------> Writing ---------------> Settling --------> named, record gone
 //!      |     same size stands there
-//!      '----------------------------> Comparing -------------------------------> it was there already
+//!      '----------------------------> compared ---------------------------------> it was there already
 //! ```
 //!
-//! The order of writes keeps two promises. A `.part` without a record is never ours, because the record is written first: nothing of somebody
-//! else's is overwritten. The final name is given only after every byte is on the disk: a file with that name is whole. A record never claims
-//! bytes that were not written before it.
+//! The order of writes keeps its promises. The record is written, and on the disk, before there is a `.part`: one without a record is never ours, so nothing of
+//! somebody else's is overwritten. A piece is checked, then written, then its bit is set: a killed process finds what it may trust. The `.part` is synced, then
+//! the bits that say so are set: so does one that lost its power. The final name is given only after every byte is on the disk.
 
-use std::cell::{Cell, RefCell};
-use std::io;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::time::Instant;
 
-use crate::flow::ends::{Sink, SinkRef};
+use crate::flow::ends::{SinkRef, SourceRef};
+use crate::library::arrival::Arrival;
+use crate::library::bits::Bits;
 use crate::library::drive::{Drive, DriveError, DriveFile, Stands};
-use crate::library::plan::Plan;
-use crate::library::record::{self, Record};
+use crate::library::plan::{GiverId, Plan};
+use crate::library::record::{About, Content, Recalled, Record};
+use crate::library::tree::{self, PieceList, Value};
 use crate::message::limits;
 use crate::message::range::ByteRange;
+use crate::message::version::Root;
 
 /// Bytes between two moments at which a download is made to survive a power cut.
 const SYNC_BYTES: u64 = 256 << 20;
+/// What the disk may still have to write when that is done: more would hold up the loop.
+const SYNC_REST: u64 = 16 << 20;
+/// Pieces that go into a pipe and have come before those in front of them.
+const PIPE_WINDOW: u64 = 16;
 /// What a file system takes as one name.
 const NAME_MAX: usize = 255;
 
@@ -32,8 +41,20 @@ const NAME_MAX: usize = 255;
 pub struct Part(Rc<Inner>);
 
 struct Inner {
+    size: u64,
     plan: RefCell<Plan>,
     place: Place,
+    trust: RefCell<Trust>,
+}
+
+/// By what an arriving piece is judged.
+enum Trust {
+    /// By the list of pieces that leads to this root.
+    List(Root, Rc<PieceList>),
+    /// By a root whose list is not here: what is held was judged in an earlier run.
+    Again,
+    /// By nothing yet: what each piece is is remembered, to be judged later.
+    Later(Vec<Value>),
 }
 
 enum Place {
@@ -41,26 +62,45 @@ enum Place {
     Disk(OnDisk),
     /// A file of that name and size is there: are they the same?
     Compare { file: Rc<dyn DriveFile>, differs: Cell<bool> },
-    /// Into a pipe.
-    Pipe(SinkRef),
+    /// Into a pipe, in order.
+    Pipe { sink: SinkRef, next: Cell<u64>, waiting: RefCell<BTreeMap<u64, Vec<u8>>> },
 }
 
 struct OnDisk {
     drive: Rc<dyn Drive>,
     file: Rc<dyn DriveFile>,
     name: String,
-    record: Record,
-    boot: String,
-    /// Bytes that the disk was asked to write.
-    nudged: Cell<u64>,
-    /// Bytes that the disk is known to have.
-    clean: Cell<u64>,
-    /// Bytes that survive a power cut.
-    synced: Cell<u64>,
-    /// What the record beside the `.part` claims.
-    recorded: Cell<u64>,
+    record: RefCell<Record>,
+    /// Pieces that the disk was not asked to write yet.
+    fresh: RefCell<Vec<u64>>,
+    /// What it was asked to write and may still be writing, oldest first.
+    writing: RefCell<VecDeque<ByteRange>>,
+    /// Bytes in the two above.
+    dirty: Cell<u64>,
+    /// Bytes since the last sync.
+    unsynced: Cell<u64>,
+    synced: RefCell<Bits>,
     /// The disk has failed to make bytes lasting, and says so only once: none but those that are lasting count from then on.
     broken: Cell<bool>,
+}
+
+/// What became of the wish to begin.
+pub enum Begun {
+    /// It can.
+    Part(Part),
+    /// A file of that name and size is there.
+    Stands(Rc<dyn DriveFile>),
+}
+
+/// What became of a piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is held. These were asked for it as well.
+    Held(Vec<GiverId>),
+    /// It was held already.
+    Late,
+    /// Its bytes are not the ones that the list promises.
+    Wrong,
 }
 
 /// How far the end of a download has come.
@@ -74,47 +114,71 @@ pub enum Settled {
     Same,
 }
 
-/// What an earlier download into `name` left behind.
+/// What an earlier download into `name` was a download of.
 #[must_use]
-pub fn recall(drive: &dyn Drive, name: &str) -> Option<Record> {
+pub fn recall(drive: &dyn Drive, name: &str) -> Option<About> {
     let (part, note) = names(name);
-    let record = Record::read(&drive.read_small(&note, record::MOST_BYTES).ok()?, &drive.boot())?;
-    matches!(drive.look(&part), Ok(Stands::File(_))).then_some(record)
+    let about = Record::peek(drive, &note)?;
+    matches!(drive.look(&part), Ok(Stands::File(_))).then_some(about)
 }
 
 impl Part {
-    /// Begins a download into `name`, or goes on with the one that is there when it is the same version from the same source.
+    /// Begins a download into `name`, or goes on with the one that is there where its bytes fit. `list`: what the pieces must be, where that is known.
+    /// What is missing is looked for from piece `cursor` on.
     ///
     /// # Errors
     /// When the disk can't take it, or something else is in its place.
-    pub fn begin(drive: &Rc<dyn Drive>, name: &str, wanted: &Record) -> Result<Part, DriveError> {
-        let place = match drive.look(name)? {
-            Stands::File(size) if size == wanted.size => {
-                let plan = Plan::new(wanted.size, 0);
-                let file = drive.read(name)?;
-                return Ok(Part::new(plan, Place::Compare { file, differs: Cell::new(false) }));
-            }
-            Stands::Nothing => OnDisk::begin(drive, name, wanted)?,
+    pub fn begin(drive: &Rc<dyn Drive>, name: &str, about: &About, list: Option<Rc<PieceList>>, cursor: u64) -> Result<Begun, DriveError> {
+        match drive.look(name)? {
+            Stands::File(size) if size == about.size => return Ok(Begun::Stands(drive.read(name)?)),
+            Stands::Nothing => {}
             Stands::File(_) | Stands::Other => return Err(DriveError::Taken),
+        }
+        let (disk, held, values, kept) = OnDisk::begin(drive, name, about, list)?;
+        let trust = match (&about.content, kept) {
+            (Content::Root(root), Some(list)) => Trust::List(*root, list),
+            (Content::Root(_), None) => Trust::Again,
+            (Content::Version { .. }, _) => Trust::Later(values),
         };
-        let plan = Plan::new(wanted.size, place.recorded.get());
-        Ok(Part::new(plan, Place::Disk(place)))
+        Ok(Begun::Part(Part::new(Plan::new(about.size, held, cursor), Place::Disk(disk), trust)))
+    }
+
+    /// Compares what comes with a file that is there.
+    #[must_use]
+    pub fn compare(file: Rc<dyn DriveFile>, size: u64) -> Part {
+        Part::new(fresh_plan(size), Place::Compare { file, differs: Cell::new(false) }, Trust::Later(Vec::new()))
     }
 
     /// A download that goes into a pipe: it can't be taken up later.
     #[must_use]
-    pub fn pipe(sink: SinkRef, size: u64) -> Part {
-        Part::new(Plan::new(size, 0), Place::Pipe(sink))
+    pub fn pipe(sink: SinkRef, size: u64, trusted: Option<(Root, Rc<PieceList>)>) -> Part {
+        let mut plan = fresh_plan(size);
+        plan.go_in_order(PIPE_WINDOW);
+        let trust = trusted.map_or_else(|| Trust::Later(Vec::new()), |(root, list)| Trust::List(root, list));
+        Part::new(plan, Place::Pipe { sink, next: Cell::new(0), waiting: RefCell::new(BTreeMap::new()) }, trust)
     }
 
-    fn new(plan: Plan, place: Place) -> Part {
-        Part(Rc::new(Inner { plan: RefCell::new(plan), place }))
+    fn new(plan: Plan, place: Place, trust: Trust) -> Part {
+        let size = plan.size();
+        Part(Rc::new(Inner { size, plan: RefCell::new(plan), place, trust: RefCell::new(trust) }))
+    }
+
+    /// Which pieces are held, asked for and missing.
+    #[must_use]
+    pub fn plan(&self) -> RefMut<'_, Plan> {
+        self.0.plan.borrow_mut()
+    }
+
+    /// The size of the file.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.0.size
     }
 
     /// How many bytes are there.
     #[must_use]
     pub fn held(&self) -> u64 {
-        self.0.plan.borrow().held()
+        self.0.plan.borrow().held_bytes()
     }
 
     /// True when all bytes are there.
@@ -123,24 +187,151 @@ impl Part {
         self.0.plan.borrow().is_whole()
     }
 
-    /// Which bytes to ask a source for: all that are missing.
+    /// The root that its pieces are judged by, and the list that leads to it.
     #[must_use]
-    pub fn take(&self) -> ByteRange {
-        self.0.plan.borrow_mut().take()
-    }
-
-    /// The source is gone. The record now says what is held, so that even a killed process loses nothing.
-    pub fn give_back(&self) {
-        self.0.plan.borrow_mut().give_back();
-        if let Place::Disk(disk) = &self.0.place {
-            disk.note(self.held());
+    pub fn trusted(&self) -> Option<(Root, Rc<PieceList>)> {
+        match &*self.0.trust.borrow() {
+            Trust::List(root, list) => Some((*root, Rc::clone(list))),
+            Trust::Again | Trust::Later(_) => None,
         }
     }
 
-    /// This download as the place where a body goes.
+    /// The root that all its pieces lead to, where each was hashed as it came.
     #[must_use]
-    pub fn sink(&self) -> SinkRef {
-        Rc::clone(&self.0) as SinkRef
+    pub fn own_root(&self) -> Option<Root> {
+        match &*self.0.trust.borrow() {
+            Trust::List(root, _) => Some(*root),
+            Trust::Again => None,
+            Trust::Later(values) => {
+                let all = values.iter().all(|value| *value != [0; 32]) && self.is_whole();
+                PieceList::new(self.0.size, values.clone()).filter(|_| all).map(|list| list.root())
+            }
+        }
+    }
+
+    /// What a piece that is held is, where nobody has judged it yet.
+    #[must_use]
+    pub fn unjudged(&self, piece: u64) -> Option<Value> {
+        match &*self.0.trust.borrow() {
+            Trust::Later(values) if self.0.plan.borrow().held().has(piece) => values.get(usize::try_from(piece).ok()?).copied(),
+            _ => None,
+        }
+    }
+
+    /// From now on pieces are judged by this list; those that are held and wrong are missing again, and how many they were is returned.
+    pub fn judge_by(&self, root: Root, list: Rc<PieceList>) -> usize {
+        let values = match self.0.trust.replace(Trust::List(root, Rc::clone(&list))) {
+            Trust::Later(values) => values,
+            Trust::List(..) | Trust::Again => {
+                if let Place::Disk(disk) = &self.0.place {
+                    disk.noted(disk.record.borrow_mut().keep_list(root, &list));
+                }
+                return 0;
+            }
+        };
+        let held: Vec<u64> = self.0.plan.borrow().held().iter().collect();
+        let is_right = |piece: &u64| usize::try_from(*piece).ok().and_then(|at| values.get(at)) == list.value(*piece);
+        let wrong: Vec<u64> = held.into_iter().filter(|piece| !is_right(piece)).collect();
+        for piece in &wrong {
+            self.0.plan.borrow_mut().lose(*piece);
+        }
+        if let Place::Disk(disk) = &self.0.place {
+            if !wrong.is_empty() {
+                disk.lose(self.0.plan.borrow().held());
+            }
+            disk.noted(disk.record.borrow_mut().keep_list(root, &list));
+        }
+        wrong.len()
+    }
+
+    /// How many bytes it takes now: none while the disk has to catch up.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        match &self.0.place {
+            Place::Disk(disk) => disk.room(),
+            Place::Compare { .. } => usize::MAX,
+            // What comes too early is bounded by the plan's window.
+            Place::Pipe { sink, .. } => {
+                let _ = sink.room();
+                usize::MAX
+            }
+        }
+    }
+
+    /// Judges a piece that is whole, and keeps it.
+    ///
+    /// # Errors
+    /// When the disk fails, or another file turns out to have the name.
+    pub fn store(&self, giver: GiverId, arrival: &Arrival, now: Instant) -> Result<Stored, DriveError> {
+        let piece = arrival.piece();
+        if self.0.plan.borrow().held().has(piece) {
+            self.0.plan.borrow_mut().arrived(giver, piece, now);
+            return Ok(Stored::Late);
+        }
+        let value = arrival.value();
+        let good = match &*self.0.trust.borrow() {
+            Trust::List(_, list) => value.as_ref() == list.value(piece),
+            // Nobody asks for pieces of a root before its list is here.
+            Trust::Again => false,
+            Trust::Later(_) => true,
+        };
+        if !good {
+            self.0.plan.borrow_mut().failed(giver, piece);
+            return Ok(Stored::Wrong);
+        }
+        if let Err(error) = arrival.with(|bytes| self.keep(arrival, bytes)) {
+            self.0.plan.borrow_mut().take_off(giver, piece);
+            return Err(error);
+        }
+        let others = self.0.plan.borrow_mut().arrived(giver, piece, now).unwrap_or_default();
+        let unjudged = self.remember(piece, value);
+        if let Place::Disk(disk) = &self.0.place {
+            disk.held(self.0.plan.borrow().held(), piece, unjudged.as_ref())?;
+        }
+        Ok(Stored::Held(others))
+    }
+
+    /// Remembers what a piece is that nobody can judge yet.
+    fn remember(&self, piece: u64, value: Option<Value>) -> Option<Value> {
+        let mut trust = self.0.trust.borrow_mut();
+        let Trust::Later(values) = &mut *trust else { return None };
+        let at = usize::try_from(piece).ok()?;
+        if values.len() <= at {
+            values.resize(at + 1, [0; 32]);
+        }
+        values[at] = value?;
+        value
+    }
+
+    fn keep(&self, arrival: &Arrival, bytes: &[u8]) -> Result<(), DriveError> {
+        match &self.0.place {
+            Place::Disk(disk) => Ok(disk.file.write_at(arrival.start(), bytes)?),
+            Place::Compare { file, differs } => {
+                let mut ours = vec![0; bytes.len()];
+                let count = file.read_at(arrival.start(), &mut ours)?;
+                differs.set(ours[..count] != *bytes);
+                if differs.get() { Err(DriveError::Taken) } else { Ok(()) }
+            }
+            Place::Pipe { waiting, .. } => {
+                waiting.borrow_mut().insert(arrival.piece(), bytes.to_vec());
+                self.flush()
+            }
+        }
+    }
+
+    /// Hands the pipe what is next, as far as it takes it.
+    fn flush(&self) -> Result<(), DriveError> {
+        let Place::Pipe { sink, next, waiting } = &self.0.place else { return Ok(()) };
+        let mut waiting = waiting.borrow_mut();
+        while let Some(bytes) = waiting.get(&next.get()) {
+            if sink.room() < bytes.len() {
+                return Ok(());
+            }
+            sink.put(tree::bounds(self.0.size, next.get()).0, bytes)?;
+            waiting.remove(&next.get());
+            next.set(next.get() + 1);
+        }
+        Ok(())
     }
 
     /// Ends a download whose bytes are all there. Never waits long: [`Settled::NotYet`] means to ask again soon.
@@ -149,197 +340,273 @@ impl Part {
     /// When the disk fails, or another file took the name meanwhile.
     pub fn settle(&self) -> Result<Settled, DriveError> {
         match &self.0.place {
-            Place::Pipe(sink) => Ok(if sink.room() == limits::STDOUT_BYTES { Settled::Named } else { Settled::NotYet }),
-            Place::Compare { differs, .. } if differs.get() => Err(DriveError::Taken),
             Place::Compare { .. } => Ok(Settled::Same),
-            Place::Disk(disk) => disk.settle(self.held()),
+            Place::Disk(disk) => disk.settle(self.0.plan.borrow().held()),
+            Place::Pipe { sink, waiting, .. } => {
+                self.flush()?;
+                let done = waiting.borrow().is_empty() && sink.room() == limits::STDOUT_BYTES;
+                Ok(if done { Settled::Named } else { Settled::NotYet })
+            }
         }
-    }
-
-    /// True when a comparison has found another file at its place.
-    #[must_use]
-    pub fn differs(&self) -> bool {
-        matches!(&self.0.place, Place::Compare { differs, .. } if differs.get())
     }
 
     /// True when it can begin anew: what went into a pipe can't be taken back.
     #[must_use]
     pub fn may_restart(&self) -> bool {
-        !matches!(self.0.place, Place::Pipe(_)) || self.held() == 0
+        !matches!(self.0.place, Place::Pipe { .. }) || self.held() == 0
+    }
+
+    /// True when it compares with a file that is there.
+    #[must_use]
+    pub fn compares(&self) -> bool {
+        matches!(self.0.place, Place::Compare { .. })
+    }
+
+    /// True when its pieces can be given to others: they are on a disk, and judged.
+    #[must_use]
+    pub fn can_give(&self) -> bool {
+        matches!(self.0.place, Place::Disk(_)) && matches!(*self.0.trust.borrow(), Trust::List(..))
+    }
+
+    /// True when every byte of `range` is held.
+    #[must_use]
+    pub fn holds(&self, range: ByteRange) -> bool {
+        let plan = self.0.plan.borrow();
+        let last = range.end().saturating_sub(1).max(range.start());
+        (range.start() / limits::PIECE_BYTES..=last / limits::PIECE_BYTES).all(|piece| plan.held().has(piece))
+    }
+
+    /// The `.part` as a source for others; who asks it must know what is held.
+    ///
+    /// # Errors
+    /// When it is no file on a disk.
+    pub fn source(&self) -> std::io::Result<SourceRef> {
+        match &self.0.place {
+            Place::Disk(disk) => disk.drive.open_part(&names(&disk.name).0),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// Leaves nothing behind: the file at its source is another one now.
     pub fn discard(&self) {
         if let Place::Disk(disk) = &self.0.place {
-            disk.discard();
+            discard(&*disk.drive, &disk.name);
         }
     }
 }
 
-impl Sink for Inner {
-    fn room(&self) -> usize {
-        match &self.place {
-            Place::Compare { .. } => usize::MAX,
-            Place::Pipe(sink) => sink.room(),
-            Place::Disk(disk) => disk.room(self.plan.borrow().held()),
-        }
-    }
-
-    fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let before = self.plan.borrow().clone();
-        if !self.plan.borrow_mut().hold(at, bytes.len() as u64) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "bytes that nobody asked for"));
-        }
-        let stored = match &self.place {
-            Place::Pipe(sink) => sink.put(at, bytes),
-            Place::Disk(disk) => disk.put(at, bytes),
-            Place::Compare { file, differs } => {
-                let mut ours = vec![0; bytes.len()];
-                let count = file.read_at(at, &mut ours)?;
-                if ours[..count] == *bytes {
-                    return Ok(());
-                }
-                differs.set(true);
-                Err(io::Error::new(io::ErrorKind::AlreadyExists, "another file has that name"))
-            }
-        };
-        if stored.is_err() {
-            // What was not stored is not held: the record must never claim it.
-            *self.plan.borrow_mut() = before;
-        }
-        stored
-    }
+fn fresh_plan(size: u64) -> Plan {
+    Plan::new(size, Bits::none(tree::pieces(size)), 0)
 }
+
+/// What is there of a download that goes on: its disk, its pieces, what they are, and the list that they were judged by.
+type Resumed = (OnDisk, Bits, Vec<Value>, Option<Rc<PieceList>>);
 
 impl OnDisk {
-    fn begin(drive: &Rc<dyn Drive>, name: &str, wanted: &Record) -> Result<OnDisk, DriveError> {
+    fn begin(drive: &Rc<dyn Drive>, name: &str, about: &About, list: Option<Rc<PieceList>>) -> Result<Resumed, DriveError> {
         let (part, note) = names(name);
-        let boot = drive.boot();
-        let stands = drive.look(&part)?;
-        let known = || drive.read_small(&note, record::MOST_BYTES).ok().and_then(|text| Record::read(&text, &boot));
-        let (file, held) = match stands {
-            Stands::Nothing => {
-                // The record comes first: a .part without one is somebody else's.
-                drive.replace_small(&note, &Record { held: 0, ..wanted.clone() }.write(&boot, 0))?;
-                (drive.write(&part, true)?, 0)
+        if let Stands::File(size) = drive.look(&part)? {
+            if Record::peek(&**drive, &note).is_none() {
+                return Err(DriveError::NotOurs(part));
             }
-            Stands::File(size) if known().is_some() => {
-                let file = drive.write(&part, false)?;
-                // Read under the lock: until then another process could still write it.
-                let held = known().filter(|known| known.continues(wanted) && size >= known.held).map_or(0, |known| known.held);
-                (file, held)
+            // Looked into under the lock: until then another process could still write it.
+            let file = drive.write(&part, false)?;
+            let (mut record, recalled) = Record::open(&**drive, &note)?;
+            if let Some(mut fits) = fitting(&recalled, about, list.as_ref()).filter(|_| size == about.size) {
+                if record.about() != about
+                    && let (Content::Root(root), Some(list)) = (&about.content, &list)
+                {
+                    let _ = record.hold_only(&fits);
+                    let _ = record.keep_list(*root, list);
+                }
+                file.allocate(about.size)?;
+                let mut synced = recalled.synced;
+                for piece in synced.clone().iter().filter(|piece| !fits.has(*piece)) {
+                    synced.clear(piece);
+                }
+                if fits.end() != tree::pieces(about.size) {
+                    fits = Bits::none(tree::pieces(about.size));
+                }
+                let list = list.or_else(|| kept_list(&recalled.values, about));
+                return Ok((OnDisk::new(drive, file, name, record, synced), fits, recalled.values, list));
             }
-            Stands::File(_) | Stands::Other => return Err(DriveError::NotOurs(part)),
-        };
-        if held == 0 {
-            drive.replace_small(&note, &Record { held: 0, ..wanted.clone() }.write(&boot, 0))?;
+            // It belongs to another content. The old bytes go before the new record comes, so that no power cut brings the two together.
+            drop(file);
+            discard(&**drive, name);
+        } else if drive.look(&part)? != Stands::Nothing {
+            return Err(DriveError::NotOurs(part));
         }
-        if let Err(error) = file.allocate(wanted.size) {
-            if held == 0 {
-                let _ = drive.remove(&part);
-                let _ = drive.remove(&note);
-            }
+        let mut record = Record::begin(&**drive, &note, about)?;
+        let file = drive.write(&part, true)?;
+        if let Err(error) = file.allocate(about.size) {
+            discard(&**drive, name);
             return Err(error.into());
         }
-        let at = || Cell::new(held);
-        let record = wanted.clone();
-        let (nudged, clean, synced, recorded) = (at(), at(), Cell::new(0), at());
-        Ok(OnDisk { drive: Rc::clone(drive), file, name: name.to_owned(), record, boot, nudged, clean, synced, recorded, broken: Cell::new(false) })
-    }
-
-    fn room(&self, held: u64) -> usize {
-        if held - self.clean.get() <= limits::DIRTY_BYTES {
-            return usize::MAX;
+        if let (Content::Root(root), Some(list)) = (&about.content, &list) {
+            let _ = record.keep_list(*root, list);
         }
-        let waiting = self.dirty(held);
-        if waiting <= limits::DIRTY_BYTES { usize::MAX } else { 0 }
+        let none = Bits::none(tree::pieces(about.size));
+        Ok((OnDisk::new(drive, file, name, record, none.clone()), none, Vec::new(), list))
     }
 
-    /// What the disk does not have yet; moves the clean mark as far as it can.
-    fn dirty(&self, held: u64) -> u64 {
-        let Some(range) = ByteRange::new(self.clean.get(), held - self.clean.get()) else { return 0 };
-        let waiting = self.file.dirty(range);
-        if waiting == 0 {
-            self.clean.set(held);
-        } else {
-            // Find how far from the front it is clean, in steps of what was nudged together.
-            let mut front = range;
-            let step = front.take(limits::FLUSH_BYTES);
-            if self.file.dirty(step) == 0 {
-                self.clean.set(step.end());
+    fn new(drive: &Rc<dyn Drive>, file: Rc<dyn DriveFile>, name: &str, record: Record, synced: Bits) -> OnDisk {
+        OnDisk {
+            drive: Rc::clone(drive),
+            file,
+            name: name.to_owned(),
+            record: RefCell::new(record),
+            fresh: RefCell::new(Vec::new()),
+            writing: RefCell::new(VecDeque::new()),
+            dirty: Cell::new(0),
+            unsynced: Cell::new(0),
+            synced: RefCell::new(synced),
+            broken: Cell::new(false),
+        }
+    }
+
+    fn size(&self) -> u64 {
+        self.record.borrow().about().size
+    }
+
+    fn room(&self) -> usize {
+        if self.dirty.get() > limits::DIRTY_BYTES {
+            self.look_at_disk();
+        }
+        if self.dirty.get() <= limits::DIRTY_BYTES { usize::MAX } else { 0 }
+    }
+
+    /// Forgets what the disk has written, from the oldest on.
+    fn look_at_disk(&self) {
+        let mut writing = self.writing.borrow_mut();
+        while let Some(range) = writing.front()
+            && self.file.dirty(*range) == 0
+        {
+            self.dirty.set(self.dirty.get() - range.length());
+            writing.pop_front();
+        }
+    }
+
+    /// Asks the disk to write what is new, runs of pieces together.
+    fn nudge(&self) {
+        let mut fresh = self.fresh.take();
+        fresh.sort_unstable();
+        let mut pieces = fresh.into_iter().peekable();
+        while let Some(first) = pieces.next() {
+            let (start, mut length) = tree::bounds(self.size(), first);
+            let mut last = first;
+            while let Some(next) = pieces.next_if(|next| *next == last + 1) {
+                length += tree::bounds(self.size(), next).1;
+                last = next;
             }
-        }
-        waiting
-    }
-
-    fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_at(at, bytes)?;
-        let held = at + bytes.len() as u64;
-        if held - self.nudged.get() >= limits::FLUSH_BYTES {
-            if let Some(range) = ByteRange::new(self.nudged.get(), held - self.nudged.get()) {
+            if let Some(range) = ByteRange::new(start, length).filter(|range| !range.is_empty()) {
                 self.file.nudge(range);
+                self.writing.borrow_mut().push_back(range);
             }
-            self.nudged.set(held);
-            if self.clean.get() - self.synced.get() >= SYNC_BYTES && self.dirty(held) < limits::FLUSH_BYTES * 2 {
-                let clean = self.clean.get();
-                self.sync()?;
-                self.synced.set(clean);
+        }
+    }
+
+    /// A piece was written: sets its bit, and sees to it that the disk gets it.
+    fn held(&self, held: &Bits, piece: u64, unjudged: Option<&Value>) -> Result<(), DriveError> {
+        if !self.broken.get() {
+            self.noted(self.record.borrow().hold(held, piece, unjudged));
+        }
+        let length = tree::bounds(self.size(), piece).1;
+        self.fresh.borrow_mut().push(piece);
+        self.dirty.set(self.dirty.get() + length);
+        self.unsynced.set(self.unsynced.get() + length);
+        if self.fresh.borrow().len() as u64 * limits::PIECE_BYTES >= limits::FLUSH_BYTES {
+            self.nudge();
+            if self.unsynced.get() >= SYNC_BYTES {
+                self.look_at_disk();
+                if self.dirty.get() < SYNC_REST {
+                    self.sync(held)?;
+                }
             }
-            self.note(held);
         }
         Ok(())
     }
 
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync().inspect_err(|_| {
+    fn sync(&self, held: &Bits) -> Result<(), DriveError> {
+        if let Err(error) = self.file.sync() {
             self.broken.set(true);
-            self.note(self.synced.get());
-        })
+            self.noted(self.record.borrow().hold_only(&self.synced.borrow()));
+            return Err(error.into());
+        }
+        self.unsynced.set(0);
+        self.synced.replace(held.clone());
+        self.noted(self.record.borrow().sync(held));
+        Ok(())
     }
 
-    /// Writes the record. One that can't be written costs only bytes that are fetched again.
-    fn note(&self, held: u64) {
-        let held = if self.broken.get() { held.min(self.synced.get()) } else { held };
-        if held == self.recorded.get() && held != 0 {
-            return;
+    /// Only these are held: the others proved wrong.
+    fn lose(&self, held: &Bits) {
+        let mut synced = self.synced.borrow_mut();
+        for piece in synced.clone().iter().filter(|piece| !held.has(*piece)) {
+            synced.clear(piece);
         }
-        let text = Record { held, ..self.record.clone() }.write(&self.boot, self.synced.get().min(held));
-        match self.drive.replace_small(&names(&self.name).1, &text) {
-            Ok(()) => self.recorded.set(held),
-            Err(error) => log::warn!("{}: the record could not be written: {error}", self.name),
+        let record = self.record.borrow();
+        self.noted(record.sync(&synced).and_then(|()| record.hold_only(held)));
+    }
+
+    /// A record that can't be written costs only pieces that are fetched again.
+    fn noted(&self, result: std::io::Result<()>) {
+        if let Err(error) = result {
+            log::warn!("{}: the record could not be written: {error}", self.name);
         }
     }
 
-    fn settle(&self, held: u64) -> Result<Settled, DriveError> {
-        if held > self.nudged.get() {
-            if let Some(range) = ByteRange::new(self.nudged.get(), held - self.nudged.get()) {
-                self.file.nudge(range);
-            }
-            self.nudged.set(held);
-            self.note(held);
-        }
+    fn settle(&self, held: &Bits) -> Result<Settled, DriveError> {
+        self.nudge();
         // Waiting for the disk inside sync would hold up the whole loop; so it is called when little is left to write.
-        if self.dirty(held) > 0 {
+        self.look_at_disk();
+        if !self.writing.borrow().is_empty() {
             return Ok(Settled::NotYet);
         }
-        self.sync()?;
+        self.sync(held)?;
         let (part, note) = names(&self.name);
         self.drive.rename_new(&part, &self.name)?;
         let _ = self.drive.remove(&note);
         Ok(Settled::Named)
     }
+}
 
-    fn discard(&self) {
-        let (part, note) = names(&self.name);
-        // The .part goes first: one without a record would be in everybody's way for ever.
-        let _ = self.drive.remove(&part);
-        let _ = self.drive.remove(&note);
+/// Which pieces of an earlier download are good for this one; `None`: nothing of it is.
+fn fitting(before: &Recalled, about: &About, list: Option<&Rc<PieceList>>) -> Option<Bits> {
+    if before.about.size != about.size {
+        return None;
     }
+    match (&before.about.content, &about.content, list) {
+        (Content::Root(old), Content::Root(new), _) => (old == new).then(|| before.held.clone()),
+        (Content::Version { .. }, Content::Version { .. }, _) => (before.about.content == about.content).then(|| before.held.clone()),
+        (Content::Version { .. }, Content::Root(_), Some(list)) => {
+            // Now there is something to judge them by.
+            let mut good = Bits::none(before.held.end());
+            let value = |piece: u64| usize::try_from(piece).ok().and_then(|at| before.values.get(at));
+            for piece in before.held.iter().filter(|piece| value(*piece).is_some_and(|value| Some(value) == list.value(*piece))) {
+                good.set(piece);
+            }
+            Some(good)
+        }
+        _ => None,
+    }
+}
+
+/// The list of pieces that a record kept, if it still leads to its root.
+fn kept_list(values: &[Value], about: &About) -> Option<Rc<PieceList>> {
+    let Content::Root(root) = &about.content else { return None };
+    PieceList::new(about.size, values.to_vec()).filter(|list| list.root() == *root).map(Rc::new)
+}
+
+fn discard(drive: &dyn Drive, name: &str) {
+    let (part, note) = names(name);
+    // The .part goes first: one without a record would be in everybody's way for ever.
+    let _ = drive.remove(&part);
+    let _ = drive.remove(&note);
 }
 
 /// The names of the `.part` and its record. Where they would be too long the front of the name stands for it, with a hash of all of it.
 fn names(name: &str) -> (String, String) {
-    const ENDING: &str = ".part.json";
+    const ENDING: &str = ".part.record";
     // One byte is left for the disk, which may write a record under another name first.
     const MOST: usize = NAME_MAX - ENDING.len() - 1;
     let stem = if name.len() <= MOST {
@@ -365,7 +632,7 @@ mod tests {
             let (part, note) = names(&name);
             assert!(part.len() <= NAME_MAX && note.len() <= NAME_MAX, "{part}");
         }
-        assert_eq!(names("a.mp4"), ("a.mp4.part".to_owned(), "a.mp4.part.json".to_owned()));
+        assert_eq!(names("a.mp4"), ("a.mp4.part".to_owned(), "a.mp4.part.record".to_owned()));
         assert_ne!(names(&"x".repeat(255)).0, names(&format!("{}y", "x".repeat(254))).0);
     }
 }

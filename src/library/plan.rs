@@ -1,22 +1,96 @@
-//! Which bytes of a download are held, taken by a source, or missing. Every byte is exactly one of the three.
+//! The transfer plan: which pieces are held, which are asked of whom, which are missing, and what to ask of whom next.
 //!
-//! With one source the held bytes are a front part and the taken ones follow it; the missing ones are the rest.
+//! ```text
+//!   missing --next--> asked of one giver --arrived--> held
+//!      ^                  |         '--a faster one has nothing else to do--> asked of two; the first to give it wins
+//!      '---left, wrong, refused
+//! ```
+//!
+//! Work is given out piece by piece as givers ask for more, so a fast one does more of it. Where several peers download from each other, a giver is asked
+//! for what the fewest of them have. It knows no links and no bytes, only numbers of pieces and the time.
 
-use crate::message::range::ByteRange;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
-/// The state of every byte of one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use crate::library::bits::Bits;
+use crate::library::tree;
+use crate::message::limits;
+use crate::message::reply::Run;
+
+/// One who gives pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GiverId(u32);
+
+/// How much of a giver's speed is asked ahead, so that its link never runs dry.
+const AHEAD: Duration = Duration::from_millis(250);
+/// The fewest and the most pieces that are asked of a giver at once.
+const DEPTH: (usize, usize) = (2, limits::FETCHES - 4);
+/// Speeds are measured over at least this long: pieces that lay in a buffer come all at once.
+const SAMPLE: Duration = Duration::from_millis(20);
+/// What a giver is believed to do before it has done anything, unless it has been silent for longer.
+const UNKNOWN_RATE: f64 = 4.0 * 1024.0 * 1024.0;
+/// How long one that has done nothing yet may take before another is asked as well.
+const BENEFIT_OF_DOUBT: Duration = Duration::from_millis(300);
+/// A pause that says nothing of a giver's speed.
+const SILENT: Duration = Duration::from_millis(250);
+/// Candidates that are looked at to find the rarest.
+const LOOK: usize = 256;
+/// A second giver must be this much faster, for asking twice costs its bytes.
+const CLEARLY: f64 = 1.5;
+/// And save at least this much.
+const WORTH: Duration = Duration::from_millis(30);
+
+/// The state of every piece of one file.
+#[derive(Clone, Debug)]
 pub struct Plan {
     size: u64,
-    held: u64,
-    taken: u64,
+    held: Bits,
+    held_bytes: u64,
+    /// Neither held nor asked of anybody.
+    open: Bits,
+    /// Asked of one or two.
+    asked: BTreeMap<u64, Vec<GiverId>>,
+    givers: BTreeMap<GiverId, Giver>,
+    next_giver: u32,
+    /// How many partial givers have each piece.
+    spread: Vec<u16>,
+    /// Where the next look begins.
+    cursor: u64,
+    /// Pieces go out in order, and none is asked that lies so far ahead of the first that is missing.
+    window: Option<u64>,
+    /// All pieces before this one are held.
+    front: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Giver {
+    /// `None`: all.
+    has: Option<Bits>,
+    asked: VecDeque<u64>,
+    rate: f64,
+    /// When the measure began, and the bytes since.
+    since: Instant,
+    bytes: u64,
 }
 
 impl Plan {
-    /// For a file of `size` bytes, of which the first `held` are there.
+    /// For a file of `size` bytes of which these pieces are there; what is missing is looked for from `cursor` on.
     #[must_use]
-    pub fn new(size: u64, held: u64) -> Plan {
-        Plan { size, held: held.min(size), taken: 0 }
+    pub fn new(size: u64, held: Bits, cursor: u64) -> Plan {
+        let pieces = tree::pieces(size);
+        let mut open = Bits::all(pieces);
+        let mut held_bytes = 0;
+        for piece in held.iter() {
+            open.clear(piece);
+            held_bytes += tree::bounds(size, piece).1;
+        }
+        let (asked, givers) = (BTreeMap::new(), BTreeMap::new());
+        Plan { size, held, held_bytes, open, asked, givers, next_giver: 0, spread: Vec::new(), cursor: cursor % pieces, window: None, front: 0 }
+    }
+
+    /// Asks for pieces in their order, and for none that lies more than `window` ahead of the first that is missing.
+    pub fn go_in_order(&mut self, window: u64) {
+        self.window = Some(window);
     }
 
     /// The size of the file.
@@ -25,38 +99,257 @@ impl Plan {
         self.size
     }
 
+    /// The pieces that are there.
+    #[must_use]
+    pub fn held(&self) -> &Bits {
+        &self.held
+    }
+
     /// How many bytes are there.
     #[must_use]
-    pub fn held(&self) -> u64 {
-        self.held
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes
     }
 
-    /// True when all are.
+    /// True when all pieces are.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.held == self.size
+        self.held.is_all()
     }
 
-    /// Gives all missing bytes to a source; what another had is its own no longer.
-    pub fn take(&mut self) -> ByteRange {
-        self.taken = self.size - self.held;
-        ByteRange::within(self.held, None, self.size).unwrap_or(ByteRange::EMPTY)
+    /// A giver comes; `whole`: it has all pieces.
+    pub fn join(&mut self, whole: bool, now: Instant) -> GiverId {
+        let id = GiverId(self.next_giver);
+        self.next_giver += 1;
+        let has = (!whole).then(|| Bits::none(self.held.end()));
+        self.givers.insert(id, Giver { has, asked: VecDeque::new(), rate: 0.0, since: now, bytes: 0 });
+        id
     }
 
-    /// Notes that the source gave the next `count` bytes. False, and nothing noted, for bytes that it was not asked for.
-    #[must_use]
-    pub fn hold(&mut self, at: u64, count: u64) -> bool {
-        if at != self.held || count > self.taken {
+    /// A partial giver has these pieces as well; `whole`: it now has all.
+    pub fn learn(&mut self, id: GiverId, runs: &[Run], whole: bool) {
+        let end = self.held.end();
+        let Some(giver) = self.givers.get_mut(&id) else { return };
+        let Some(has) = &mut giver.has else { return };
+        self.spread.resize(usize::try_from(end).unwrap_or(0), 0);
+        for piece in runs.iter().flat_map(|run| run.first.min(end)..run.first.saturating_add(run.count).min(end)) {
+            if has.set(piece) {
+                count(&mut self.spread, piece, true);
+            }
+        }
+        if whole {
+            self.forget_spread(id);
+            if let Some(giver) = self.givers.get_mut(&id) {
+                giver.has = None;
+            }
+        }
+    }
+
+    fn forget_spread(&mut self, id: GiverId) {
+        if let Some(Giver { has: Some(has), .. }) = self.givers.get(&id) {
+            for piece in has.iter() {
+                count(&mut self.spread, piece, false);
+            }
+        }
+    }
+
+    /// A giver is gone: what it was asked for is missing again.
+    pub fn leave(&mut self, id: GiverId) {
+        self.forget_spread(id);
+        let Some(giver) = self.givers.remove(&id) else { return };
+        for piece in giver.asked {
+            self.unask(id, piece);
+        }
+    }
+
+    fn unask(&mut self, id: GiverId, piece: u64) {
+        let Some(of) = self.asked.get_mut(&piece) else { return };
+        of.retain(|other| *other != id);
+        if of.is_empty() {
+            self.asked.remove(&piece);
+            if !self.held.has(piece) {
+                self.open.set(piece);
+            }
+        }
+    }
+
+    /// Asks this giver for one more piece, if it should have more to do now. Call it until it says `None`.
+    pub fn next(&mut self, id: GiverId, now: Instant) -> Option<u64> {
+        let giver = self.givers.get(&id)?;
+        if giver.asked.len() >= giver.depth() {
+            return None;
+        }
+        let idle = giver.asked.is_empty();
+        let piece = match self.find_open(id) {
+            Some(piece) => piece,
+            None if idle => self.find_slow(id, now)?,
+            None => return None,
+        };
+        self.ask(id, piece, now);
+        Some(piece)
+    }
+
+    /// Asks this giver for this very piece. False when that makes no sense.
+    pub fn ask(&mut self, id: GiverId, piece: u64, now: Instant) -> bool {
+        let Some(giver) = self.givers.get_mut(&id) else { return false };
+        if self.held.has(piece) || piece >= self.held.end() || !giver.offers(piece) || giver.asked.contains(&piece) {
             return false;
         }
-        self.held += count;
-        self.taken -= count;
+        if giver.asked.is_empty() {
+            // It had nothing to do: that was not slowness.
+            (giver.since, giver.bytes) = (now, 0);
+        }
+        giver.asked.push_back(piece);
+        self.open.clear(piece);
+        self.asked.entry(piece).or_default().push(id);
         true
     }
 
-    /// The source is gone: what it had taken is missing again.
-    pub fn give_back(&mut self) {
-        self.taken = 0;
+    /// A missing piece that this giver has, the rarest of the next ones.
+    fn find_open(&mut self, id: GiverId) -> Option<u64> {
+        let giver = self.givers.get(&id)?;
+        if let Some(window) = self.window {
+            while self.held.has(self.front) {
+                self.front += 1;
+            }
+            return self.open.next(self.front).filter(|piece| *piece < self.front + window && giver.offers(*piece));
+        }
+        let rarity = |piece: u64| usize::try_from(piece).ok().and_then(|at| self.spread.get(at)).copied().unwrap_or(0);
+        let (mut best, mut at, mut wrapped) = (None, self.cursor, false);
+        for _ in 0..LOOK {
+            let Some(piece) = self.open.next(at) else {
+                if wrapped {
+                    break;
+                }
+                (at, wrapped) = (0, true);
+                continue;
+            };
+            if wrapped && piece >= self.cursor {
+                break;
+            }
+            at = piece + 1;
+            if !giver.offers(piece) {
+                continue;
+            }
+            let rarity = rarity(piece);
+            if best.is_none_or(|(least, _)| rarity < least) {
+                best = Some((rarity, piece));
+            }
+            if rarity == 0 {
+                break;
+            }
+        }
+        let (_, piece) = best?;
+        self.cursor = (piece + 1) % self.held.end();
+        Some(piece)
+    }
+
+    /// A piece that another is clearly slower to give than this one would be: the slowest of all.
+    fn find_slow(&self, id: GiverId, now: Instant) -> Option<u64> {
+        let giver = self.givers.get(&id)?;
+        let mine = giver.eta(0, now);
+        let slow = self.asked.iter().filter(|(piece, of)| of.len() == 1 && of[0] != id && giver.offers(**piece)).filter_map(|(piece, of)| {
+            let other = self.givers.get(&of[0])?;
+            let place = other.asked.iter().position(|asked| asked == piece)?;
+            let theirs = other.eta(place, now);
+            if other.rate == 0.0 && now.saturating_duration_since(other.since) < BENEFIT_OF_DOUBT {
+                return None;
+            }
+            (theirs > mine.mul_f64(CLEARLY) + WORTH).then_some((theirs, *piece))
+        });
+        slow.max().map(|(_, piece)| piece)
+    }
+
+    /// A giver has given a piece that is right. Who else was asked for it; `None` when it was there already.
+    pub fn arrived(&mut self, id: GiverId, piece: u64, now: Instant) -> Option<Vec<GiverId>> {
+        self.take_off(id, piece);
+        if let Some(giver) = self.givers.get_mut(&id) {
+            giver.measure(tree::bounds(self.size, piece).1, now);
+        }
+        if !self.held.set(piece) {
+            return None;
+        }
+        self.held_bytes += tree::bounds(self.size, piece).1;
+        self.open.clear(piece);
+        Some(self.asked.remove(&piece).unwrap_or_default())
+    }
+
+    /// A giver does not give a piece after all: it was wrong, or it does not have it.
+    pub fn failed(&mut self, id: GiverId, piece: u64) {
+        self.take_off(id, piece);
+        if let Some(giver) = self.givers.get_mut(&id) {
+            let pieces = self.held.end();
+            let has = giver.has.get_or_insert_with(|| Bits::all(pieces));
+            if has.clear(piece) {
+                count(&mut self.spread, piece, false);
+            }
+        }
+    }
+
+    /// A giver is no longer asked for a piece.
+    pub fn take_off(&mut self, id: GiverId, piece: u64) {
+        if let Some(giver) = self.givers.get_mut(&id) {
+            giver.asked.retain(|asked| *asked != piece);
+        }
+        self.unask(id, piece);
+    }
+
+    /// A piece that was held turns out to be wrong.
+    pub fn lose(&mut self, piece: u64) {
+        if self.held.clear(piece) {
+            self.held_bytes -= tree::bounds(self.size, piece).1;
+            self.open.set(piece);
+            self.front = self.front.min(piece);
+        }
+    }
+
+    /// How many pieces a giver is asked for.
+    #[must_use]
+    pub fn waiting(&self, id: GiverId) -> usize {
+        self.givers.get(&id).map_or(0, |giver| giver.asked.len())
+    }
+}
+
+impl Giver {
+    fn offers(&self, piece: u64) -> bool {
+        self.has.as_ref().is_none_or(|has| has.has(piece))
+    }
+
+    fn depth(&self) -> usize {
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let ahead = (self.rate * AHEAD.as_secs_f64() / limits::PIECE_BYTES as f64) as usize;
+        (ahead + 1).clamp(DEPTH.0, DEPTH.1)
+    }
+
+    fn measure(&mut self, bytes: u64, now: Instant) {
+        self.bytes += bytes;
+        let time = now.saturating_duration_since(self.since);
+        if time < SAMPLE {
+            return;
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let rate = self.bytes as f64 / time.as_secs_f64();
+        self.rate = if self.rate == 0.0 { rate } else { self.rate * 0.7 + rate * 0.3 };
+        (self.since, self.bytes) = (now, 0);
+    }
+
+    /// When it will have given what stands at `place` in its queue, as far as can be told.
+    fn eta(&self, place: usize, now: Instant) -> Duration {
+        let waited = now.saturating_duration_since(self.since).as_secs_f64();
+        // Who was fast and has gone silent is as slow as its silence.
+        #[allow(clippy::cast_precision_loss)]
+        let silent = (self.bytes + limits::PIECE_BYTES) as f64 / waited.max(1e-6);
+        let rate = if self.rate == 0.0 { UNKNOWN_RATE } else { self.rate };
+        let rate = if waited > SILENT.as_secs_f64() { rate.min(silent) } else { rate };
+        #[allow(clippy::cast_precision_loss)]
+        let bytes = (place as u64 + 1) as f64 * limits::PIECE_BYTES as f64;
+        Duration::try_from_secs_f64(bytes / rate.max(1.0)).unwrap_or(Duration::MAX)
+    }
+}
+
+fn count(spread: &mut [u16], piece: u64, more: bool) {
+    if let Some(count) = usize::try_from(piece).ok().and_then(|at| spread.get_mut(at)) {
+        *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
     }
 }
 
@@ -64,30 +357,132 @@ impl Plan {
 mod tests {
     use super::*;
 
+    const MIB: u64 = limits::PIECE_BYTES;
+
+    fn plan(pieces: u64) -> (Plan, Instant) {
+        (Plan::new(pieces * MIB, Bits::none(pieces), 0), Instant::now())
+    }
+
+    fn all(plan: &mut Plan, id: GiverId, now: Instant) -> Vec<u64> {
+        std::iter::from_fn(|| plan.next(id, now)).collect()
+    }
+
     #[test]
-    fn a_lost_link_gives_its_range_back() {
-        let mut plan = Plan::new(10, 2);
-        assert_eq!(plan.take(), ByteRange::new(2, 8).unwrap());
-        assert!(plan.hold(2, 3));
-        plan.give_back();
-        assert!(!plan.hold(5, 1));
-        assert_eq!(plan.take(), ByteRange::new(5, 5).unwrap());
-        assert!(plan.hold(5, 5));
+    fn a_lost_giver_gives_its_pieces_back() {
+        let (mut plan, now) = plan(4);
+        let (one, two) = (plan.join(true, now), plan.join(true, now));
+        assert_eq!(all(&mut plan, one, now), [0, 1]);
+        assert_eq!(all(&mut plan, two, now), [2, 3]);
+        assert_eq!(plan.arrived(one, 0, now), Some(Vec::new()));
+        plan.leave(one);
+        plan.arrived(two, 2, now);
+        assert_eq!(all(&mut plan, two, now), [1]);
+        plan.arrived(two, 3, now);
+        plan.arrived(two, 1, now);
+        assert!(plan.is_whole());
+        assert_eq!(plan.held_bytes(), 4 * MIB);
+    }
+
+    #[test]
+    fn the_faster_a_giver_the_more_it_is_asked_ahead() {
+        let (mut plan, mut now) = plan(400);
+        let id = plan.join(true, now);
+        assert_eq!(all(&mut plan, id, now).len(), 2);
+        for piece in 0..60 {
+            now += Duration::from_millis(10);
+            plan.arrived(id, piece, now);
+            all(&mut plan, id, now);
+        }
+        assert_eq!(plan.waiting(id), DEPTH.1);
+    }
+
+    #[test]
+    fn the_end_never_waits_for_the_slowest() {
+        let (mut plan, mut now) = plan(30);
+        let (slow, fast) = (plan.join(true, now), plan.join(true, now));
+        assert_eq!(all(&mut plan, slow, now), [0, 1]);
+        let mut asked = all(&mut plan, fast, now);
+        let began = now;
+        while !plan.is_whole() && now < began + Duration::from_secs(2) {
+            now += Duration::from_millis(10);
+            if !asked.is_empty() {
+                let piece = asked.remove(0);
+                let losers = plan.arrived(fast, piece, now);
+                assert_eq!(losers, Some(if piece < 2 { vec![slow] } else { Vec::new() }));
+            }
+            asked.extend(all(&mut plan, fast, now));
+        }
+        assert!(plan.is_whole());
+        // What the slow one gives at last was there already.
+        assert_eq!(plan.arrived(slow, 0, now), None);
+    }
+
+    #[test]
+    fn a_giver_that_is_about_to_deliver_is_not_doubled() {
+        let (mut plan, mut now) = plan(20);
+        let (one, two) = (plan.join(true, now), plan.join(true, now));
+        let (mut first, mut second) = (all(&mut plan, one, now), all(&mut plan, two, now));
+        while !(first.is_empty() && second.is_empty()) {
+            now += Duration::from_millis(200);
+            for (id, asked) in [(one, &mut first), (two, &mut second)] {
+                if !asked.is_empty() {
+                    assert_eq!(plan.arrived(id, asked.remove(0), now), Some(Vec::new()));
+                }
+                asked.extend(all(&mut plan, id, now));
+            }
+        }
         assert!(plan.is_whole());
     }
 
     #[test]
-    fn bytes_that_nobody_asked_for_are_not_held() {
-        let mut plan = Plan::new(10, 0);
-        plan.take();
-        assert!(!plan.hold(1, 1));
-        assert!(!plan.hold(0, 11));
-        assert_eq!(plan.held(), 0);
+    fn what_is_rare_is_asked_first_and_only_of_those_who_have_it() {
+        let (mut plan, now) = plan(6);
+        let (owner, peer, other) = (plan.join(true, now), plan.join(false, now), plan.join(false, now));
+        plan.learn(peer, &[Run { first: 0, count: 3 }], false);
+        plan.learn(other, &[Run { first: 0, count: 1 }, Run { first: 9, count: u64::MAX }], false);
+        assert_eq!(plan.next(owner, now), Some(3));
+        assert_eq!(plan.next(peer, now), Some(1));
+        plan.failed(peer, 1);
+        assert_eq!(plan.next(peer, now), Some(2));
+        assert_eq!(plan.next(other, now), Some(0));
+        assert_eq!(plan.next(other, now), None);
+        plan.learn(other, &[], true);
+        // Nobody else has it any more.
+        assert_eq!(plan.next(other, now), Some(1));
     }
 
     #[test]
-    fn an_empty_file_is_whole_from_the_start() {
-        assert!(Plan::new(0, 0).is_whole());
-        assert!(Plan::new(0, 0).take().is_empty());
+    fn a_piece_that_proves_wrong_is_missing_again() {
+        let (mut plan, now) = plan(2);
+        let id = plan.join(true, now);
+        all(&mut plan, id, now);
+        plan.arrived(id, 0, now);
+        plan.lose(0);
+        assert_eq!(plan.held_bytes(), 0);
+        assert_eq!(all(&mut plan, id, now), [0]);
+        assert!(!plan.ask(id, 0, now) && !plan.ask(id, 7, now));
+    }
+
+    #[test]
+    fn in_order_means_no_further_than_the_window() {
+        let (mut plan, now) = plan(9);
+        plan.go_in_order(2);
+        let (one, two) = (plan.join(true, now), plan.join(true, now));
+        assert_eq!(all(&mut plan, one, now), [0, 1]);
+        assert_eq!(all(&mut plan, two, now), [0; 0]);
+        plan.arrived(one, 1, now);
+        assert_eq!(plan.next(two, now), None);
+        plan.arrived(one, 0, now);
+        assert_eq!(all(&mut plan, two, now), [2, 3]);
+    }
+
+    #[test]
+    fn an_empty_file_is_one_empty_piece() {
+        let mut plan = Plan::new(0, Bits::none(1), 0);
+        let now = Instant::now();
+        let id = plan.join(true, now);
+        assert_eq!(plan.next(id, now), Some(0));
+        plan.arrived(id, 0, now);
+        assert!(plan.is_whole());
     }
 }

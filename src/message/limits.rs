@@ -23,8 +23,8 @@ pub const MEMBER_FILES: usize = 10_000_000;
 pub const JOIN_PART_FILES: usize = 1_000;
 /// And their bytes, whatever the length of the names.
 pub const JOIN_PART_BYTES: usize = 48 << 10;
-/// Entries that the index drops in one turn when a peer with many files has left.
-pub const SWEEP_FILES: usize = 4_000;
+/// Entries that the index drops in one turn when a peer with many files has left: about 2 ms.
+pub const SWEEP_FILES: usize = 2_000;
 
 /// A body: one piece, so that a change of mind or of file costs at most this much.
 pub const BODY_BYTES: u64 = 1 << 20;
@@ -40,6 +40,8 @@ pub const HOLDERS: usize = 64;
 pub const LIST_ENTRIES: usize = 256;
 /// Bytes of entries in one answer: what [`HEAD_BYTES`] leaves beside the frame.
 pub const LIST_BYTES: usize = 60 << 10;
+/// Sources of one download: more than any line can use at once.
+pub const SOURCES: usize = 64;
 /// FETCH requests under way on one link.
 pub const FETCHES: usize = 16;
 /// A cursor, in bytes.
@@ -160,5 +162,13 @@ pub const LOOK: Duration = Duration::from_millis(500);
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often progress is told.
 pub const PROGRESS: Duration = Duration::from_millis(200);
+/// How often a download looks whether somebody could take over from a slow source.
+pub const TAKE_OVER: Duration = Duration::from_millis(100);
+/// How often the index is asked who else has a file that is being downloaded: at first, for those who began with us have something soon, and later.
+pub const SEEK: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
+/// How many times that is asked at first.
+pub const EAGER_SEEKS: u32 = 10;
+/// How long new pieces wait for others before those who download from us are told of them.
+pub const HAVE: Duration = Duration::from_millis(25);
 /// A download that moved nothing for so long is called stalled.
 pub const STALLED: Duration = Duration::from_secs(3);

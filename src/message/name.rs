@@ -33,7 +33,7 @@ pub enum BadName {
     Direction,
     /// An ending of [`RESERVED_ENDINGS`].
     Reserved,
-    /// Too many folders, or too many bytes of them.
+    /// More than 16 parts, or more than 1024 bytes of them.
     Deep,
 }
 
@@ -154,7 +154,7 @@ impl fmt::Display for BadName {
             BadName::Separator => "hold a path separator",
             BadName::Control => "hold a control character",
             BadName::Direction => "hold a character that turns the direction of text",
-            BadName::Deep => "lead through more than 16 folders or 1024 bytes",
+            BadName::Deep => "have more than 16 parts or 1024 bytes",
             BadName::Reserved => "end in .part or .part.record",
         })
     }

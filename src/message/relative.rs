@@ -9,6 +9,10 @@ use std::rc::Rc;
 
 use crate::message::limits;
 use crate::message::name::{self, BadName, FileName};
+use crate::message::version::Root;
+
+/// What a root begins with where a name could stand.
+pub const ROOT_PREFIX: &str = "b3:";
 
 /// One to sixteen [`FileName`]s, joined by `/`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +39,18 @@ impl RelativeName {
             }
         }
         Ok(RelativeName(Rc::from(text)))
+    }
+
+    /// `b3:ROOT`: how a content is called while it has no other name.
+    #[must_use]
+    pub fn of_root(root: &Root) -> RelativeName {
+        RelativeName(Rc::from(format!("{ROOT_PREFIX}{root}")))
+    }
+
+    /// The content that a name made by [`RelativeName::of_root`] stands for.
+    #[must_use]
+    pub fn as_root(&self) -> Option<Root> {
+        self.0.strip_prefix(ROOT_PREFIX).and_then(Root::parse)
     }
 
     /// The name as text.

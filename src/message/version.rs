@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tag(pub u64);
 
-/// The BLAKE3 hash of a whole file. The messages have a place for it; nothing makes one yet.
+/// What a content is called: the BLAKE3 hash of all its bytes, whatever the name and whoever has it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Root(pub [u8; 32]);
 

@@ -7,7 +7,7 @@ use crate::message::name::{BadName, printable};
 use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
 use crate::message::request::FileEntry;
-use crate::node::report::{Failure, Prompt, Report, Stall};
+use crate::node::report::{Failure, Prompt, Report, Stall, Version};
 
 /// The languages of prompts and errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,13 @@ pub fn saved(name: &RelativeName, folder: &str) -> String {
     format!("Arquivo {name} baixado com sucesso na pasta {folder}")
 }
 
+/// One line a content: its number, its root, its size and who has it.
+fn choice(contents: &[Version]) -> String {
+    let holders = |version: &Version| version.holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let rows = contents.iter().zip(1..).map(|(version, number)| format!("{number}\tb3:{}\t{}\t{}", version.root, version.size, holders(version)));
+    rows.collect::<Vec<_>>().join("\n")
+}
+
 /// A report in words.
 #[must_use]
 pub fn say(report: &Report, lang: Lang) -> Said {
@@ -74,8 +81,13 @@ pub fn say(report: &Report, lang: Lang) -> Said {
         Report::Joined { who, names } => Said::Line(joined(*who, names)),
         Report::Asked { who, name } => Said::Line(asked(*who, name)),
         Report::IAm { me, names } => Said::Line(i_am(*me, names)),
-        Report::Found { holders, .. } => Said::Line(found(holders)),
+        Report::Found { holders, .. } => {
+            let contents = Version::among(holders);
+            // One line is what the specification gives; more only where one name means several things.
+            Said::Line(if contents.len() > 1 { format!("{}\n{}", found(holders), choice(&contents)) } else { found(holders) })
+        }
         Report::Saved { name, folder, .. } => Said::Line(saved(name, folder)),
+        Report::Choice { contents, .. } => Said::Line(choice(contents)),
         Report::Peers(peers) => {
             let rows: Vec<String> = peers.iter().map(|p| format!("{}\t{}", p.peer, p.files)).collect();
             if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
@@ -125,6 +137,16 @@ fn note(report: &Report, lang: Lang) -> String {
             Pt => format!("{name}: continua de {from}, {held} de {size} bytes já estão aqui"),
             Es => format!("{name}: sigue desde {from}, {held} de {size} bytes ya están aquí"),
             En => format!("{name}: goes on from {from}, {held} of {size} bytes are here already"),
+        },
+        Report::Unverified { name, folder, .. } => match lang {
+            Pt => format!("{name}: não verificado! Está em {folder}, mas ninguém disse a raiz do conteúdo"),
+            Es => format!("{name}: ¡sin verificar! Está en {folder}, pero nadie dijo la raíz del contenido"),
+            En => format!("{name}: unverified! It is in {folder}, but nobody said the root of its content"),
+        },
+        Report::Blamed { name, who } => match lang {
+            Pt => format!("{name}: {who} deu bytes errados e não será mais usado"),
+            Es => format!("{name}: {who} dio bytes incorrectos y ya no se usa"),
+            En => format!("{name}: {who} gave wrong bytes and is not asked again"),
         },
         Report::Same { name } => match lang {
             Pt => format!("{name}: já está aqui, igual"),
@@ -219,6 +241,21 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             Es => format!("{name}: nadie tiene este archivo"),
             En => format!("{name}: nobody has this file"),
         },
+        Failure::Ambiguous(name) => match lang {
+            Pt => format!("{name}: há arquivos diferentes com este nome; escolha um com --hash"),
+            Es => format!("{name}: hay archivos distintos con este nombre; elija uno con --hash"),
+            En => format!("{name}: different files have this name; pick one with --hash"),
+        },
+        Failure::BadBytes(name, who) => match lang {
+            Pt => format!("{name}: {who} deu bytes errados, e não há outra origem"),
+            Es => format!("{name}: {who} dio bytes incorrectos, y no hay otro origen"),
+            En => format!("{name}: {who} gave wrong bytes, and there is no other source"),
+        },
+        Failure::Root(text) => match lang {
+            Pt => format!("{text}: esperava b3: e 64 dígitos hexadecimais"),
+            Es => format!("{text}: esperaba b3: y 64 dígitos hexadecimales"),
+            En => format!("{text}: expected b3: and 64 hex digits"),
+        },
         Failure::NoSource(name) => match lang {
             Pt => format!("{name}: nenhuma origem responde; o mesmo comando continua depois"),
             Es => format!("{name}: ningún origen responde; la misma orden sigue después"),
@@ -312,9 +349,12 @@ fn ask(prompt: Prompt, lang: Lang) -> &'static str {
         (Prompt::Folder, Pt) => "Pasta: ",
         (Prompt::Folder, Es) => "Carpeta: ",
         (Prompt::Folder, En) => "Folder: ",
-        (Prompt::Name, Pt) => "Nome do arquivo: ",
-        (Prompt::Name, Es) => "Nombre del archivo: ",
-        (Prompt::Name, En) => "File name: ",
+        (Prompt::Choice, Pt) => "Qual? ",
+        (Prompt::Choice, Es) => "¿Cuál? ",
+        (Prompt::Choice, En) => "Which one? ",
+        (Prompt::Name | Prompt::Goal, Pt) => "Nome do arquivo: ",
+        (Prompt::Name | Prompt::Goal, Es) => "Nombre del archivo: ",
+        (Prompt::Name | Prompt::Goal, En) => "File name: ",
     }
 }
 
@@ -324,7 +364,7 @@ fn help(lang: Lang) -> &'static str {
             "JOIN [IP PORTA PASTA]    entra na rede e compartilha a pasta\n\
              SEARCH [NOME]            quem tem o arquivo?\n\
              DOWNLOAD [IP PORTA]      baixa o último arquivo buscado\n\
-             GET [NOME]               busca e baixa\n\
+             GET [NOME] [b3:RAIZ]     busca e baixa\n\
              PEERS                    quem está na rede\n\
              LS [IP:PORTA]            o que um peer compartilha\n\
              SIM | NAO                responde a um pedido\n\
@@ -335,7 +375,7 @@ fn help(lang: Lang) -> &'static str {
             "JOIN [IP PUERTO CARPETA] entra en la red y comparte la carpeta\n\
              SEARCH [NOMBRE]          ¿quién tiene el archivo?\n\
              DOWNLOAD [IP PUERTO]     descarga el último archivo buscado\n\
-             GET [NOMBRE]             busca y descarga\n\
+             GET [NOMBRE] [b3:RAÍZ]   busca y descarga\n\
              PEERS                    quién está en la red\n\
              LS [IP:PUERTO]           qué comparte un peer\n\
              SI | NO                  responde a una petición\n\
@@ -346,7 +386,7 @@ fn help(lang: Lang) -> &'static str {
             "JOIN [IP PORT FOLDER]    enters the network and shares the folder\n\
              SEARCH [NAME]            who has the file?\n\
              DOWNLOAD [IP PORT]       downloads the file last searched\n\
-             GET [NAME]               searches and downloads\n\
+             GET [NAME] [b3:ROOT]     searches and downloads\n\
              PEERS                    who is in the network\n\
              LS [IP:PORT]             what a peer shares\n\
              YES | NO                 answers a request\n\
@@ -390,7 +430,7 @@ mod tests {
 
     #[test]
     fn those_lines_are_the_same_in_every_language() {
-        let report = Report::Saved { name: name(), folder: "x".into(), size: 1, from: "127.0.0.1:1".parse().unwrap() };
+        let report = Report::Saved { name: name(), folder: "x".into(), size: 1, from: "127.0.0.1:1".parse().unwrap(), root: None };
         assert_eq!(say(&report, Lang::Pt), say(&report, Lang::En));
         assert_ne!(say(&Report::Left, Lang::Pt), say(&Report::Left, Lang::En));
     }

@@ -7,6 +7,7 @@ use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
+use crate::message::version::Root;
 
 /// The exit codes, as the README documents them.
 pub mod exit {
@@ -64,6 +65,12 @@ pub enum Failure {
     Refused(Refusal),
     /// Nobody has it.
     NotFound(RelativeName),
+    /// Files of that name have different contents.
+    Ambiguous(RelativeName),
+    /// What the last source gave was wrong.
+    BadBytes(RelativeName, SocketAddr),
+    /// A root is 64 hex digits.
+    Root(String),
     /// No source can be reached.
     NoSource(RelativeName),
     /// The other side does not speak the protocol.
@@ -94,6 +101,8 @@ impl Failure {
         match self {
             Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => exit::UNREACHABLE,
             Failure::NotFound(_) => exit::NOT_FOUND,
+            Failure::BadBytes(..) => exit::VERIFY,
+            Failure::Ambiguous(_) | Failure::Root(_) => exit::USAGE,
             Failure::Protocol(_) => exit::PROTOCOL,
             Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) => exit::LOCAL,
             Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::SearchFirst | Failure::NoQuestion | Failure::NotJoined => {
@@ -125,6 +134,38 @@ pub enum Prompt {
     Folder,
     /// A file name.
     Name,
+    /// A file name, or a root.
+    Goal,
+    /// The number of a content.
+    Choice,
+}
+
+/// One of several contents that go by one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// What its bytes lead to.
+    pub root: Root,
+    /// How many they are.
+    pub size: u64,
+    /// Who has all or a part of it.
+    pub holders: Vec<SocketAddr>,
+}
+
+impl Version {
+    /// The contents among these that have a root, those with the most holders first.
+    #[must_use]
+    pub fn among(holders: &[Holder]) -> Vec<Version> {
+        let mut versions: Vec<Version> = Vec::new();
+        for holder in holders {
+            let Some(root) = holder.file.root else { continue };
+            match versions.iter_mut().find(|version| version.root == root) {
+                Some(version) => version.holders.push(holder.peer),
+                None => versions.push(Version { root, size: holder.file.size, holders: vec![holder.peer] }),
+            }
+        }
+        versions.sort_by_key(|version| usize::MAX - version.holders.len());
+        versions
+    }
 }
 
 /// What a node has to tell.
@@ -213,8 +254,35 @@ pub enum Report {
         folder: String,
         /// Its bytes.
         size: u64,
+        /// From whom the first of them came.
+        from: SocketAddr,
+        /// What they lead to.
+        root: Option<Root>,
+    },
+    /// A download is done, and nobody could say whether its bytes are the right ones.
+    Unverified {
+        /// Which file.
+        name: RelativeName,
+        /// Into which folder, as it was given.
+        folder: String,
+        /// Its bytes.
+        size: u64,
         /// From whom.
         from: SocketAddr,
+    },
+    /// What came from a source was wrong: it is not asked again for this file.
+    Blamed {
+        /// Which file.
+        name: RelativeName,
+        /// Who gave it.
+        who: SocketAddr,
+    },
+    /// Files of one name have different contents: a person, or the next command, must choose.
+    Choice {
+        /// The name.
+        name: RelativeName,
+        /// What there is.
+        contents: Vec<Version>,
     },
     /// The same file was there already.
     Same {

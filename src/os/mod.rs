@@ -6,6 +6,7 @@
 pub mod folder;
 pub mod hash_cache;
 pub mod keyboard;
+pub mod local_file;
 pub mod mapped;
 pub mod output;
 pub mod part_file;

@@ -75,6 +75,12 @@ impl Output {
         !buffer.waiting.is_empty()
     }
 
+    /// True when nobody reads it any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).closed
+    }
+
     /// Writes what is left before the process ends, as long as somebody reads.
     pub fn close(&self) {
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,8 +18,9 @@ use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Reply, Waiting};
+use crate::message::reply::{Have, Reply, Waiting};
 use crate::message::request::Request;
+use crate::message::version::Root;
 use crate::session::sending::{Sending, Sent};
 use crate::wire::dialect::{Broken, Delivery, Dialect, Heard};
 use crate::wire::native::Welcome;
@@ -185,6 +186,22 @@ impl Answering {
             Delivery::Done => Sending::stream(ticket),
         };
         self.sends.push_back(sending);
+    }
+
+    /// Begins to send a list of pieces, as [`Answering::send`] does a file.
+    pub fn send_list(&mut self, id: Option<u64>, name: &RelativeName, opened: Opened, root: Root, range: ByteRange, outbox: &mut Outbox) {
+        if self.can_wait() {
+            self.sends.push_back(Sending::list(id, name.clone(), opened, root, range));
+        } else {
+            self.refuse(id, &Refusal::unsupported(), outbox);
+        }
+    }
+
+    /// Tells of pieces that have come, where the dialect can say so.
+    pub fn have(&mut self, have: &Have, outbox: &mut Outbox) {
+        if let State::Open { dialect, .. } = &mut self.state {
+            outbox.memory().with(|out| dialect.have(have, out));
+        }
     }
 
     /// Hands the outbox what it has room for, and returns the uploads that are over.

@@ -2,13 +2,17 @@
 
 use crate::flow::ends::SourceRef;
 use crate::flow::outbox::Outbox;
+use crate::library::Opened;
 use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
-use crate::message::reply::Piece;
-use crate::message::version::Tag;
+use crate::message::reply::{ListPart, Piece, Reply};
+use crate::message::version::{Root, Tag};
 use crate::wire::dialect::Dialect;
+
+/// The ticket of what is no upload.
+const NO_TICKET: u64 = 0;
 
 /// An upload under way.
 pub struct Sending {
@@ -27,6 +31,8 @@ struct Pieces {
     source: SourceRef,
     size: u64,
     tag: Tag,
+    /// It is the list of the pieces of this root rather than the file itself.
+    list_of: Option<Root>,
     left: ByteRange,
     begun: bool,
 }
@@ -43,7 +49,14 @@ pub enum Sent {
 impl Sending {
     /// An upload in pieces.
     pub fn pieces(ticket: u64, id: Option<u64>, name: RelativeName, source: SourceRef, size: u64, tag: Tag, left: ByteRange) -> Sending {
-        Sending { ticket, shape: Shape::Pieces(Box::new(Pieces { id, name, source, size, tag, left, begun: false })) }
+        Sending { ticket, shape: Shape::Pieces(Box::new(Pieces { id, name, source, size, tag, list_of: None, left, begun: false })) }
+    }
+
+    /// A list of pieces; it takes no upload slot.
+    pub fn list(id: Option<u64>, name: RelativeName, opened: Opened, root: Root, left: ByteRange) -> Sending {
+        let Opened { source, size, tag } = opened;
+        let pieces = Pieces { id, name, source, size, tag, list_of: Some(root), left, begun: false };
+        Sending { ticket: NO_TICKET, shape: Shape::Pieces(Box::new(pieces)) }
     }
 
     /// An upload whose bytes are in the outbox.
@@ -94,8 +107,12 @@ impl Pieces {
         let range = self.left.take(limits::BODY_BYTES);
         self.begun = true;
         let (from, length, more) = (range.start(), range.length(), !self.left.is_empty());
-        let piece = Piece { name: self.name.clone(), size: self.size, tag: self.tag, from, length, more };
-        outbox.memory().with(|out| dialect.piece(self.id, piece, out));
+        let (name, size, tag) = (self.name.clone(), self.size, self.tag);
+        let head = match self.list_of {
+            None => Reply::Piece(Piece { name, size, tag, from, length, more }),
+            Some(root) => Reply::Pieces(ListPart { name, size, tag, root, from, length, more }),
+        };
+        outbox.memory().with(|out| dialect.reply(self.id, &head, out));
         outbox.push_file(self.source.clone(), range);
         true
     }

@@ -6,7 +6,7 @@ use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Piece, Reply, Waiting};
+use crate::message::reply::{Have, Reply, Waiting};
 use crate::message::request::Request;
 use crate::message::version::Tag;
 use crate::wire::http::{self, Http};
@@ -144,9 +144,12 @@ impl Dialect {
         }
     }
 
-    /// Writes the head of one piece.
-    pub fn piece(&mut self, id: Option<u64>, piece: Piece, out: &mut Vec<u8>) {
-        self.reply(id, &Reply::Piece(piece), out);
+    /// Writes that more pieces are there, where the dialect can say so.
+    pub fn have(&mut self, have: &Have, out: &mut Vec<u8>) {
+        match self {
+            Dialect::Native(_) => writing::write_have(have, out),
+            Dialect::Http(_) => {}
+        }
     }
 
     /// True when the link ends behind the answers given so far.

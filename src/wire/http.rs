@@ -173,7 +173,7 @@ impl Http {
         };
         let _ = write!(fields, "Accept-Ranges: bytes\r\nETag: {etag}\r\n{SAFETY}");
         if !media::shown_in_place(kind) {
-            let _ = write!(fields, "Content-Disposition: attachment; filename*=UTF-8''{}\r\n", percent_encoded(name));
+            let _ = write!(fields, "Content-Disposition: attachment; filename*=UTF-8''{}\r\n", percent_encoded(&name.file()));
         }
         self.head(status, &fields, out);
         if asked.head_only { Begin::Done } else { Begin::Bytes(range) }
@@ -186,7 +186,11 @@ impl Http {
             Reply::Files { files, cursor, .. } => {
                 let mut text = String::new();
                 for file in files {
-                    let _ = writeln!(text, "/files/{}", percent_encoded(&file.name));
+                    text.push_str("/files");
+                    for part in file.name.parts() {
+                        let _ = write!(text, "/{}", percent_encoded(part));
+                    }
+                    text.push('\n');
                 }
                 if let Some(cursor) = cursor {
                     let _ = writeln!(text, "/?cursor={cursor}");
@@ -311,6 +315,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::request::FileEntry;
 
     fn head_for(request: &str, size: u64) -> (String, Begin) {
         let mut http = Http::new(Role::Peer);
@@ -386,6 +391,28 @@ mod tests {
             matches!(http.meaning("/files/v%C3%ADdeo%20x.mp4?t=3"), Some(Request::Fetch(f)) if f.wanted == Wanted::Name(RelativeName::new("vídeo x.mp4").unwrap()))
         );
         assert!(matches!(http.meaning("http://h:1/files/a"), Some(Request::Fetch(_))));
+    }
+
+    #[test]
+    fn a_name_with_folders_is_a_path() {
+        let http = Http::new(Role::Peer);
+        for path in ["/files/a%20b/c.mp4", "/files/a%20b%2fc.mp4"] {
+            assert!(
+                matches!(http.meaning(path), Some(Request::Fetch(f)) if f.wanted == Wanted::Name(RelativeName::new("a b/c.mp4").unwrap())),
+                "{path}"
+            );
+        }
+        for path in ["/files/a//b", "/files/a/", "/files/a/../b", "/files/a/%2e/b", "/files/a%2f%2fb", "/files/a.part/b"] {
+            assert_eq!(http.meaning(path), None, "{path}");
+        }
+        let mut http = Http::new(Role::Peer);
+        let mut out = Vec::new();
+        http.read(b"GET / HTTP/1.1\r\n\r\n", &mut out).unwrap();
+        let files = vec![FileEntry::new(RelativeName::new("a b/c.mp4").unwrap(), 1)];
+        http.reply(&Reply::Files { peer: "127.0.0.1:1".parse().unwrap(), files, cursor: None }, &mut out);
+        assert!(String::from_utf8(out).unwrap().ends_with("\r\n\r\n/files/a%20b/c.mp4\n"));
+        let page = head_for("GET /files/a%20b/c.html HTTP/1.1\r\n\r\n", 1).0;
+        assert!(page.contains("filename*=UTF-8''c.html\r\n"), "{page}");
     }
 
     #[test]

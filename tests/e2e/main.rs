@@ -11,6 +11,7 @@ mod consent;
 mod console;
 mod disk;
 mod exits;
+mod hash;
 mod hostile;
 mod http;
 mod ipv6;

@@ -2,8 +2,55 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::message::relative::RelativeName;
+use crate::message::relative::{ROOT_PREFIX, RelativeName};
+use crate::message::request::Wanted;
+use crate::message::version::Root;
 use crate::node::report::{Failure, Prompt};
+
+/// What is to be fetched: a name, a content, or a name that must have this content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Goal {
+    /// Its name.
+    pub name: Option<RelativeName>,
+    /// What its bytes must lead to.
+    pub root: Option<Root>,
+}
+
+impl Goal {
+    /// The file of this name, whatever its content.
+    #[must_use]
+    pub fn named(name: RelativeName) -> Goal {
+        Goal { name: Some(name), root: None }
+    }
+
+    /// Reads `NAME`, `b3:ROOT` or `NAME b3:ROOT`.
+    ///
+    /// # Errors
+    /// When the name or the root is none.
+    pub fn read(text: &str) -> Result<Goal, Failure> {
+        let (front, last) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));
+        let Some(digits) = last.strip_prefix(ROOT_PREFIX) else { return Ok(Goal::named(name(text)?)) };
+        let root = Root::parse(digits).ok_or_else(|| Failure::Root(crate::message::name::printable(last)))?;
+        let name = if front.trim().is_empty() { None } else { Some(name(front.trim())?) };
+        Ok(Goal { name, root: Some(root) })
+    }
+
+    /// How it is searched.
+    #[must_use]
+    pub fn wanted(&self) -> Option<Wanted> {
+        match (&self.name, self.root) {
+            (_, Some(root)) => Some(Wanted::Root(root)),
+            (Some(name), None) => Some(Wanted::Name(name.clone())),
+            (None, None) => None,
+        }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn called(&self) -> RelativeName {
+        self.name.clone().or_else(|| self.root.as_ref().map(RelativeName::of_root)).unwrap_or_else(|| RelativeName::of_root(&Root([0; 32])))
+    }
+}
 
 /// A command with all its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +67,9 @@ pub enum Command {
     /// Fetch the file last searched from there.
     Download(SocketAddr),
     /// Search and fetch.
-    Get(RelativeName),
+    Get(Goal),
     /// Fetch from this very source, asking no server.
-    GetFrom(RelativeName, SocketAddr),
+    GetFrom(Goal, SocketAddr),
     /// Who is there?
     Peers,
     /// What does this peer share?
@@ -77,7 +124,8 @@ impl Verb {
     fn wants(self) -> &'static [Prompt] {
         match self {
             Verb::Join => &[Prompt::Ip, Prompt::Port, Prompt::Folder],
-            Verb::Search | Verb::Get => &[Prompt::Name],
+            Verb::Search => &[Prompt::Name],
+            Verb::Get => &[Prompt::Goal],
             Verb::Download | Verb::Ls => &[Prompt::Ip, Prompt::Port],
         }
     }
@@ -151,7 +199,7 @@ impl Form {
         Ok(match self.verb {
             Verb::Join => Command::Join { at: address()?, folder: word(2).to_owned() },
             Verb::Search => Command::Search(name(word(0))?),
-            Verb::Get => Command::Get(name(word(0))?),
+            Verb::Get => Command::Get(Goal::read(word(0))?),
             Verb::Download => Command::Download(address()?),
             Verb::Ls => Command::Ls(address()?),
         })
@@ -191,7 +239,8 @@ fn check(word: &str, want: Prompt) -> Result<(), Failure> {
         Prompt::Ip => ip(word).map(drop),
         Prompt::Port => port(word).map(drop),
         Prompt::Name => name(word).map(drop),
-        Prompt::Folder | Prompt::Menu | Prompt::Command => Ok(()),
+        Prompt::Goal => Goal::read(word).map(drop),
+        Prompt::Folder | Prompt::Menu | Prompt::Command | Prompt::Choice => Ok(()),
     }
 }
 
@@ -229,7 +278,7 @@ mod tests {
     fn arguments_may_stand_on_the_same_line() {
         let at: SocketAddr = "127.0.0.1:4000".parse().unwrap();
         assert_eq!(run(&["search aula 1.mp4"]), [Step::Do(Command::Search(file("aula 1.mp4")))]);
-        assert_eq!(run(&["GET \"aula 1.mp4\""]), [Step::Do(Command::Get(file("aula 1.mp4")))]);
+        assert_eq!(run(&["GET \"aula 1.mp4\""]), [Step::Do(Command::Get(Goal::named(file("aula 1.mp4"))))]);
         assert_eq!(run(&["DOWNLOAD 127.0.0.1 4000"]), [Step::Do(Command::Download(at))]);
         assert_eq!(run(&["DOWNLOAD 127.0.0.1:4000"]), [Step::Do(Command::Download(at))]);
         assert_eq!(run(&["ls [::1]:4000"]), [Step::Do(Command::Ls("[::1]:4000".parse().unwrap()))]);

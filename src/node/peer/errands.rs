@@ -1,6 +1,5 @@
 //! Carries out one command from its first request to its last answer. Piped commands wait for each other here.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -9,8 +8,9 @@ use crate::library::{Library, Target};
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Reply};
 use crate::message::request::{Request, Wanted};
+use crate::message::version::Root;
 use crate::node::io::Io;
-use crate::node::peer::desk::{Command, Desk, Step};
+use crate::node::peer::desk::{Command, Desk, Goal, Step};
 use crate::node::peer::downloads::Patience;
 use crate::node::peer::home::Joining;
 use crate::node::peer::{Peer, Place, Task, Why};
@@ -25,11 +25,15 @@ pub(super) enum Errand {
     Ask { request: Request, sent: bool },
     /// GET: who has it?
     Seek {
-        name: RelativeName,
+        goal: Goal,
+        /// Where the last page ended.
+        cursor: Option<String>,
         sent: bool,
         /// Nobody has it yet: the server is asked again then.
         again: Option<Instant>,
     },
+    /// GET: which of these contents is meant?
+    Choose { goal: Goal, roots: Vec<Root>, holders: Vec<Holder> },
     /// GET, DOWNLOAD: until the file is there.
     Download(u64),
     /// Until the index knows of the last download.
@@ -44,6 +48,8 @@ pub(super) enum Errand {
 
 /// Holders that a person is shown; nobody reads more.
 const FOUND: usize = 4_096;
+/// Holders that a GET looks at: enough to see all contents of a name.
+const SOUGHT: usize = 512;
 /// How often the server is asked for a file that nobody has.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -75,13 +81,17 @@ impl Errand {
 impl Peer {
     /// Takes one line from the person or the script.
     pub(super) fn typed(&mut self, line: &str, io: &mut Io<'_>) {
-        if self.errand.is_some() && !self.options.typed {
+        let choosing = matches!(self.errand, Some(Errand::Choose { .. }));
+        if self.errand.is_some() && !self.options.typed && !choosing {
             // A script's commands wait for each other, but whoever waits for a verdict does not wait for them.
             match Desk::verdict(line) {
                 Some(yes) if self.verdict(yes, io) => {}
                 _ => self.later = Some(line.to_owned()),
             }
             return;
+        }
+        if choosing {
+            return self.chosen(line, io);
         }
         match self.desk.line(line) {
             Step::Nothing => self.prompt(io),
@@ -105,17 +115,19 @@ impl Peer {
             Command::Search(name) => {
                 self.searched = Some(name.clone());
                 self.found_so_far.clear();
-                self.begin(Errand::Ask { request: Request::Search { wanted: Wanted::Name(name), cursor: None }, sent: false }, io);
+                let wanted = name.as_root().map_or(Wanted::Name(name), Wanted::Root);
+                self.begin(Errand::Ask { request: Request::Search { wanted, cursor: None }, sent: false }, io);
             }
             Command::Peers => self.begin(Errand::Ask { request: Request::Peers { cursor: None }, sent: false }, io),
             Command::Ls(peer) => self.begin(Errand::Ask { request: Request::Ls { peer: Some(peer), cursor: None }, sent: false }, io),
-            Command::Get(name) => {
-                self.searched = Some(name.clone());
-                self.begin(Errand::Seek { name, sent: false, again: None }, io);
+            Command::Get(goal) => {
+                self.searched.clone_from(&goal.name);
+                self.found_so_far.clear();
+                self.begin(Errand::Seek { goal, cursor: None, sent: false, again: None }, io);
             }
-            Command::GetFrom(name, from) => self.fetch(&name, VecDeque::from([from]), io),
+            Command::GetFrom(goal, from) => self.fetch_from(&goal, from, io),
             Command::Download(from) => match self.searched.clone() {
-                Some(name) => self.fetch(&name, VecDeque::from([from]), io),
+                Some(name) => self.fetch_from(&Goal::named(name), from, io),
                 None => {
                     io.tell(Report::Failed(Failure::SearchFirst));
                     self.prompt(io);
@@ -144,15 +156,6 @@ impl Peer {
                 self.errand = Some(Errand::Quit);
                 self.try_quit(io);
             }
-        }
-    }
-
-    /// Seed 000 §5f: DOWNLOAD, from the first of these sources that answers.
-    pub(super) fn fetch(&mut self, name: &RelativeName, sources: VecDeque<SocketAddr>, io: &mut Io<'_>) {
-        let id = self.downloads.begin(name, sources, self.options.patience, io);
-        self.errand = Some(Errand::Download(id));
-        if self.options.typed {
-            self.prompt(io);
         }
     }
 
@@ -199,9 +202,10 @@ impl Peer {
                 *sent = true;
                 request.clone()
             }
-            Some(Errand::Seek { name, sent, again }) if !*sent && again.is_none_or(|at| at <= io.now) => {
+            Some(Errand::Seek { goal, cursor, sent, again }) if !*sent && again.is_none_or(|at| at <= io.now) => {
+                let Some(wanted) = goal.wanted() else { return };
                 *sent = true;
-                Request::Search { wanted: Wanted::Name(name.clone()), cursor: None }
+                Request::Search { wanted, cursor: cursor.clone() }
             }
             Some(Errand::Leave) => Request::Leave,
             _ => return,
@@ -236,13 +240,18 @@ impl Peer {
     /// The server has answered the command under way.
     pub(super) fn errand_answered(&mut self, reply: Reply, io: &mut Io<'_>) {
         match (self.errand.clone(), reply) {
-            (Some(Errand::Ask { request: Request::Search { wanted: Wanted::Name(name), .. }, .. }), Reply::Found { holders, cursor }) => {
+            (Some(Errand::Ask { request: Request::Search { wanted, .. }, .. }), Reply::Found { holders, cursor }) => {
                 self.found_so_far.extend(holders);
                 if let Some(cursor) = cursor.filter(|_| self.found_so_far.len() < FOUND) {
-                    return self.next_page(Some(Request::Search { wanted: Wanted::Name(name), cursor: Some(cursor) }), io);
+                    return self.next_page(Some(Request::Search { wanted, cursor: Some(cursor) }), io);
                 }
                 let holders = std::mem::take(&mut self.found_so_far);
                 let nobody = holders.is_empty();
+                self.found_last.clone_from(&holders);
+                let name = match wanted {
+                    Wanted::Name(name) => name,
+                    Wanted::Root(root) => RelativeName::of_root(&root),
+                };
                 io.tell(Report::Found { name, holders });
                 self.finish(if nobody { exit::NOT_FOUND } else { exit::DONE }, io);
             }
@@ -254,7 +263,17 @@ impl Peer {
                 io.tell(Report::Files { peer, files });
                 self.next_page(cursor.map(|cursor| Request::Ls { peer: Some(peer), cursor: Some(cursor) }), io);
             }
-            (Some(Errand::Seek { name, .. }), Reply::Found { holders, .. }) => self.found(&name, &holders, io),
+            (Some(Errand::Seek { goal, again, .. }), Reply::Found { holders, cursor }) => {
+                self.found_so_far.extend(holders);
+                if let Some(cursor) = cursor.filter(|_| self.found_so_far.len() < SOUGHT) {
+                    self.errand = Some(Errand::Seek { goal, cursor: Some(cursor), sent: false, again });
+                    return self.errand_server_is_here(io);
+                }
+                let holders = std::mem::take(&mut self.found_so_far);
+                if !self.found(&goal, holders, io) {
+                    self.nobody_has(goal, again.is_some(), io);
+                }
+            }
             _ => {}
         }
     }
@@ -269,30 +288,17 @@ impl Peer {
         }
     }
 
-    /// GET: these have it.
-    fn found(&mut self, name: &RelativeName, holders: &[Holder], io: &mut Io<'_>) {
-        let me = match self.home.joining {
-            Joining::Joined(me) => Some(me),
-            _ => None,
-        };
-        let mut sources: VecDeque<SocketAddr> = holders.iter().map(|holder| holder.peer).filter(|peer| Some(*peer) != me).collect();
-        // What is here already fits only what its first source has.
-        if let Some(known) = self.library.recall(name)
-            && let Some(place) = sources.iter().position(|peer| *peer == known.from)
-        {
-            sources.swap(0, place);
-        }
-        if !sources.is_empty() {
-            return self.fetch(name, sources, io);
-        }
+    /// GET: nobody has it, or not yet.
+    fn nobody_has(&mut self, goal: Goal, told: bool, io: &mut Io<'_>) {
+        let name = goal.called();
         if self.options.patience == Patience::Endless && matches!(self.options.task, Task::Once(_)) {
-            if !matches!(self.errand, Some(Errand::Seek { again: Some(_), .. })) {
-                io.tell(Report::Stalled { name: name.clone(), why: Stall::Nobody });
+            if !told {
+                io.tell(Report::Stalled { name, why: Stall::Nobody });
             }
-            self.errand = Some(Errand::Seek { name: name.clone(), sent: false, again: Some(io.now + ASK_AGAIN) });
+            self.errand = Some(Errand::Seek { goal, cursor: None, sent: false, again: Some(io.now + ASK_AGAIN) });
             return;
         }
-        self.fail(&Failure::NotFound(name.clone()), io);
+        self.fail(&Failure::NotFound(name), io);
     }
 
     /// A download is over, well or not.

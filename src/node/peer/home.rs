@@ -143,6 +143,11 @@ impl Home {
         Some(ask)
     }
 
+    /// Asks the server, if it has opened: whoever asks now and then does not keep a silent one waiting.
+    pub fn ask_if_open(&mut self, request: &Request, io: &mut Io<'_>) -> Option<u64> {
+        if self.is_open() { self.ask(request, io) } else { None }
+    }
+
     /// The next thing that the server said.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::message::limits;
 use crate::message::refusal::Refusal;
+use crate::message::reply::Reply;
 use crate::message::request::{Join, Request};
 use crate::node::Cause;
 use crate::node::io::Io;
@@ -76,6 +77,11 @@ impl Peer {
                     Some(Why::Update) => self.update_answered(io),
                     Some(Why::Leave) => self.left(io),
                     Some(Why::Errand) => self.errand_answered(reply, io),
+                    Some(Why::Look(id)) => {
+                        if let Reply::Found { holders, .. } = reply {
+                            self.more_found(id, holders, io);
+                        }
+                    }
                     None => {}
                 },
                 Ok(Some(Said::Refusal(id, refusal))) => {
@@ -106,6 +112,7 @@ impl Peer {
                 self.forget_asked();
             }
             Some(Why::Errand) => self.fail(&Failure::Refused(refusal), io),
+            Some(Why::Look(_)) => log::debug!("no more sources: {}", refusal.text),
             Some(Why::Update) => self.update_answered(io),
             Some(Why::Leave) => self.left(io),
             None => log::warn!("the server says: {} ({})", refusal.text, refusal.code.word()),

@@ -4,10 +4,12 @@
 pub mod desk;
 pub mod downloads;
 mod errands;
+mod giving;
 pub mod home;
 mod membership;
 mod news;
 mod sharing;
+pub mod sources;
 pub mod uploads;
 mod visits;
 
@@ -25,8 +27,9 @@ use crate::message::reply::Holder;
 use crate::message::request::Request;
 use crate::node::io::Io;
 use crate::node::peer::desk::{Command, Desk};
-use crate::node::peer::downloads::{Downloads, Outcome, Patience};
+use crate::node::peer::downloads::{Downloads, Patience};
 use crate::node::peer::errands::Errand;
+use crate::node::peer::giving::{Follower, Patient};
 use crate::node::peer::home::{Home, Joining};
 use crate::node::peer::news::News;
 use crate::node::peer::uploads::{Accept, Uploads};
@@ -79,6 +82,10 @@ pub struct PeerOptions {
     pub once: bool,
     /// A person types: commands do not wait for each other.
     pub typed: bool,
+    /// A person is there to choose between contents.
+    pub chooses: bool,
+    /// What is downloaded is checked.
+    pub verify: bool,
     /// How often it wants to hear from those who ask it.
     pub heartbeat: Duration,
     /// How long a download goes on without a source.
@@ -103,8 +110,10 @@ pub struct Peer {
     asked: BTreeMap<u64, Why>,
     /// The file last searched.
     searched: Option<RelativeName>,
-    /// Its holders, until the last page has come.
+    /// Holders, until the last page has come.
     found_so_far: Vec<Holder>,
+    /// What the last SEARCH found.
+    found_last: Vec<Holder>,
     listening: Option<SocketAddr>,
     /// A JOIN that waits for its port.
     joining: Option<Place>,
@@ -115,6 +124,12 @@ pub struct Peer {
     hashing_rests: Option<Instant>,
     /// Uploads whose turn has come.
     beginning: VecDeque<u64>,
+    /// Those who follow the downloads under way.
+    followers: Vec<Follower>,
+    /// When they are told what has come.
+    have_at: Option<Instant>,
+    /// Those who wait for files to be hashed.
+    patients: Vec<Patient>,
     /// Somebody is beginning them already.
     releasing: bool,
     ending: Option<Ending>,
@@ -135,6 +150,8 @@ enum Why {
     Update,
     Leave,
     Errand,
+    /// Who else has what this download is of?
+    Look(u64),
 }
 
 /// The process is about to end.
@@ -168,12 +185,16 @@ impl Peer {
             asked: BTreeMap::new(),
             searched: None,
             found_so_far: Vec::new(),
+            found_last: Vec::new(),
             listening: None,
             joining: None,
             scanning: false,
             news: News::default(),
             hashing_rests: None,
             beginning: VecDeque::new(),
+            followers: Vec::new(),
+            have_at: None,
+            patients: Vec::new(),
             releasing: false,
             ending: None,
             wake: None,
@@ -251,29 +272,6 @@ impl Peer {
         }
     }
 
-    /// Seed 000 §5h: the file is in its folder; the index hears of it.
-    fn downloaded(&mut self, id: u64, name: &RelativeName, outcome: Outcome, io: &mut Io<'_>) {
-        match outcome {
-            Outcome::Saved { size, from } => {
-                let folder = self.options.folder.clone();
-                io.tell(Report::Saved { name: name.clone(), folder, size, from });
-                if self.library.keeps_downloads() {
-                    let arrived = self.library.add(name, None, None);
-                    self.arrived(arrived, io);
-                }
-                self.errand_downloaded(id, None, io);
-            }
-            Outcome::Same => {
-                io.tell(Report::Same { name: name.clone() });
-                self.errand_downloaded(id, None, io);
-            }
-            Outcome::Failed(failure) => {
-                io.tell(Report::Failed(failure.clone()));
-                self.errand_downloaded(id, Some(failure), io);
-            }
-        }
-    }
-
     /// Leaves the network, says goodbye, and ends with this code.
     fn end(&mut self, code: i32, io: &mut Io<'_>) {
         if self.ending.is_some() {
@@ -295,18 +293,11 @@ impl Peer {
         if self.home.is(id) {
             self.home_lost(cause, None, io);
         } else if let Some(download) = self.downloads.on(id) {
-            let name = self.downloads.name(download).cloned();
-            let outcome = self.downloads.closed(download, cause, io);
-            self.download_moved(download, name, outcome, io);
+            log::debug!("a source is gone: {cause:?}");
+            let ended = self.downloads.closed(id, &self.library, io);
+            self.download_moved(Some(download), ended, io);
         } else {
             self.visitor_gone(id, io);
-        }
-    }
-
-    fn download_moved(&mut self, id: u64, name: Option<RelativeName>, outcome: Option<Outcome>, io: &mut Io<'_>) {
-        match (outcome, name) {
-            (Some(outcome), Some(name)) => self.downloaded(id, &name, outcome, io),
-            _ => self.errand_rests(id, io),
         }
     }
 
@@ -320,9 +311,11 @@ impl Peer {
             return io.exit(code);
         }
         self.home.due(io);
-        for (id, name, outcome) in self.downloads.due(io) {
-            self.downloaded(id, &name, outcome, io);
+        for ended in self.downloads.due(&self.library, io) {
+            self.download_moved(None, Some(ended), io);
         }
+        self.look_for_more(io);
+        self.tell_followers(io);
         self.uploads_due(io);
         self.share_due(io);
         self.errand_due(io);
@@ -336,17 +329,12 @@ impl Node for Peer {
             Event::Listening(result) => self.listening(result, io),
             Event::Accepted(id) => self.visitor(id, io),
             Event::Connected(id) if self.home.is(id) => self.home.connected(id, io),
-            Event::Connected(id) => {
-                if let Some(download) = self.downloads.on(id) {
-                    self.downloads.connected(download, &self.library, io);
-                }
-            }
+            Event::Connected(id) => self.downloads.connected(id, io),
             Event::Received(id) if self.home.is(id) => self.hear_home(io),
             Event::Received(id) => {
                 if let Some(download) = self.downloads.on(id) {
-                    let name = self.downloads.name(download).cloned();
-                    let outcome = self.downloads.received(download, &self.library, io);
-                    self.download_moved(download, name, outcome, io);
+                    let ended = self.downloads.received(id, &self.library, io);
+                    self.download_moved(Some(download), ended, io);
                 } else {
                     self.visited(id, io);
                 }
@@ -387,6 +375,7 @@ impl Node for Peer {
             self.ending.map(|ending| ending.at),
             self.home.deadline(),
             self.downloads.deadline(),
+            self.have_at,
             self.uploads.deadline(),
             self.share_deadline(io.now),
             self.errand.as_ref().and_then(Errand::deadline),
@@ -400,7 +389,8 @@ impl Node for Peer {
 
     fn is_ready(&self) -> bool {
         let background = self.options.typed && self.errand.as_ref().is_some_and(Errand::is_background);
-        let free = self.errand.is_none() || background || self.uploads.has_question();
+        let choosing = matches!(self.errand, Some(Errand::Choose { .. }));
+        let free = self.errand.is_none() || background || choosing || self.uploads.has_question();
         self.ending.is_none() && self.later.is_none() && free
     }
 }

@@ -26,6 +26,7 @@ impl Peer {
             let happened = self.library.look_around(io.now);
             for name in happened.gone {
                 log::info!("{name} is gone or being changed");
+                self.no_longer_hashing(&name, io);
                 if self.is_known_to_index() {
                     self.news.gone(name);
                 }
@@ -42,6 +43,7 @@ impl Peer {
                 Slice::Hashed(name) => {
                     let file = self.library.entry(&name);
                     self.tell_index(file);
+                    self.no_longer_hashing(&name, io);
                 }
                 Slice::More | Slice::Nothing => {}
             }
@@ -77,7 +79,7 @@ impl Peer {
     }
 
     /// A JOIN that is yet to come names all files by itself.
-    fn is_known_to_index(&self) -> bool {
+    pub(super) fn is_known_to_index(&self) -> bool {
         matches!(self.home.joining, Joining::Sending { .. } | Joining::Joined(_))
     }
 }

@@ -78,7 +78,8 @@ pub struct Uploads {
     slots: usize,
     all: BTreeMap<u64, Upload>,
     queue: VecDeque<u64>,
-    sending: usize,
+    /// Links that have a slot, and how many uploads each has under way: one who asks for many pieces takes no more room than one who asks for a file.
+    sending: BTreeMap<LinkId, usize>,
     questions: VecDeque<(SocketAddr, RelativeName)>,
     verdicts: BTreeMap<(SocketAddr, RelativeName), bool>,
     next: u64,
@@ -93,7 +94,7 @@ impl Uploads {
             slots: slots.unwrap_or(usize::MAX),
             all: BTreeMap::new(),
             queue: VecDeque::new(),
-            sending: 0,
+            sending: BTreeMap::new(),
             questions: VecDeque::new(),
             verdicts: BTreeMap::new(),
             next: 1,
@@ -141,9 +142,9 @@ impl Uploads {
 
     fn give_slot(&mut self, ticket: u64, now: Instant) -> Turn {
         let Some(upload) = self.all.get_mut(&ticket) else { return Turn::Refuse };
-        if self.sending < self.slots {
+        if self.sending.contains_key(&upload.link) || self.sending.len() < self.slots {
             upload.stage = Stage::Sending;
-            self.sending += 1;
+            *self.sending.entry(upload.link).or_default() += 1;
             return Turn::Send;
         }
         upload.stage = Stage::Queued(upload.mute.then_some(now + limits::HTTP_SLOT));
@@ -168,6 +169,10 @@ impl Uploads {
         self.all.iter().filter(|(_, upload)| waits(upload)).map(|(ticket, _)| *ticket).collect()
     }
 
+    fn has_room(&self, ticket: u64) -> bool {
+        self.sending.len() < self.slots || self.all.get(&ticket).is_none_or(|upload| self.sending.contains_key(&upload.link))
+    }
+
     /// One upload.
     #[must_use]
     pub fn get(&self, ticket: u64) -> Option<&Upload> {
@@ -178,7 +183,14 @@ impl Uploads {
     pub fn over(&mut self, ticket: u64) -> Vec<u64> {
         match self.all.remove(&ticket) {
             None => return Vec::new(),
-            Some(Upload { stage: Stage::Sending, .. }) => self.sending -= 1,
+            Some(Upload { stage: Stage::Sending, link, .. }) => {
+                if let Some(count) = self.sending.get_mut(&link) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.sending.remove(&link);
+                    }
+                }
+            }
             Some(Upload { stage: Stage::Queued(_), .. }) => self.queue.retain(|other| *other != ticket),
             Some(Upload { stage: Stage::Consent(_), asker, name, .. }) => {
                 // The question is dropped with the last who waits for its answer.
@@ -188,12 +200,12 @@ impl Uploads {
             }
         }
         let mut begin = Vec::new();
-        while self.sending < self.slots
-            && let Some(next) = self.queue.pop_front()
+        while let Some(place) = self.queue.iter().position(|next| self.has_room(*next))
+            && let Some(next) = self.queue.remove(place)
         {
             if let Some(upload) = self.all.get_mut(&next) {
                 upload.stage = Stage::Sending;
-                self.sending += 1;
+                *self.sending.entry(upload.link).or_default() += 1;
                 begin.push(next);
             }
         }

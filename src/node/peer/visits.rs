@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use crate::index::pages;
+use crate::library::Opened;
 use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
 use crate::message::reply::{Reply, Waiting};
 use crate::message::request::{Fetch, Request, Wanted};
 use crate::node::LinkId;
@@ -18,7 +20,9 @@ use crate::session::answering::{Answering, Step};
 
 /// One who asks.
 pub(super) struct Visit {
-    answering: Answering,
+    pub(super) answering: Answering,
+    /// What was opened last: who fetches a file piece by piece opens it once.
+    opened: Option<(RelativeName, Wanted, Opened)>,
     /// Its sending half is closed; it may still read.
     ended: bool,
 }
@@ -30,7 +34,7 @@ impl Peer {
         let mut answering = Answering::new(self.terms, link.from, nonce, now);
         link.deadline = answering.head_deadline(&link.inbox, now);
         link.most_head = limits::HEAD_BYTES + 1;
-        self.visits.insert(id, Visit { answering, ended: false });
+        self.visits.insert(id, Visit { answering, opened: None, ended: false });
     }
 
     /// Bytes have come or gone: reads requests and hands out what there is room for.
@@ -52,7 +56,7 @@ impl Peer {
     fn settle_visit(&mut self, id: LinkId, io: &mut Io<'_>) {
         self.feed(id, io);
         let now = io.now;
-        let waits = !self.uploads.waiting_on(id).is_empty();
+        let waits = !self.uploads.waiting_on(id).is_empty() || self.has_listener(id);
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         link.deadline = visit.answering.head_deadline(&link.inbox, now);
         // Who waits for a person or a slot, or takes a file, has nothing to say meanwhile; both have ends of their own.
@@ -73,6 +77,7 @@ impl Peer {
     pub(super) fn visitor_gone(&mut self, id: LinkId, io: &mut Io<'_>) {
         let Some(mut visit) = self.visits.remove(&id) else { return };
         visit.answering.drop_sends();
+        self.forget_listener(id);
         let tickets = self.uploads.on(id);
         self.release(tickets, io);
     }
@@ -83,6 +88,8 @@ impl Peer {
             Request::Ping => Ok(Reply::Pong),
             Request::Ls { cursor, .. } => self.own_files(cursor.as_deref()),
             Request::Fetch(fetch) => return self.wanted(id, ask, fetch, io),
+            Request::Pieces(fetch) => return self.pieces(id, ask, fetch, io),
+            Request::Have { root } => self.have(id, root),
             Request::Cancel { fetch } => {
                 self.cancel(id, fetch, io);
                 Ok(Reply::CancelOk)
@@ -111,15 +118,16 @@ impl Peer {
         if visit.answering.sends() + self.uploads.waiting_on(id).len() >= limits::FETCHES {
             return self.refuse(id, ask, &Refusal::new(Code::Busy, format!("at most {} FETCH at once on a link", limits::FETCHES)), io);
         }
-        let name = match &fetch.wanted {
-            Wanted::Name(name) => name.clone(),
-            Wanted::Root(_) => return self.refuse(id, ask, &Refusal::new(Code::NotFound, "no such file here"), io),
+        let Some(name) = self.meant(&fetch.wanted) else {
+            return self.refuse(id, ask, &Refusal::new(Code::NotFound, "no such file here"), io);
         };
-        if let Err(refusal) = self.library.open(&name) {
+        let (asker, mute) = (visit.answering.asker(), !visit.answering.can_wait());
+        if let Err(refusal) = self.opened(id, &name, &fetch) {
             return self.refuse(id, ask, &refusal, io);
         }
-        self.library.hurry(&name);
-        let (asker, mute) = (visit.answering.asker(), !visit.answering.can_wait());
+        if self.library.entry(&name).is_some_and(|entry| entry.root.is_none()) {
+            self.library.hurry(&name);
+        }
         log::debug!("{asker} FETCH {name} from {}", fetch.from);
         let (ticket, turn) = self.uploads.ask(id, ask, fetch, name.clone(), asker, mute, io.now);
         match turn {
@@ -135,6 +143,22 @@ impl Peer {
                 }
             }
         }
+    }
+
+    /// What is wanted, opened now or by the request before.
+    fn opened(&mut self, id: LinkId, name: &RelativeName, fetch: &Fetch) -> Result<Opened, Refusal> {
+        let visit = self.visits.get(&id);
+        if let Some((known, wanted, opened)) = visit.and_then(|visit| visit.opened.as_ref())
+            && (known, wanted) == (name, &fetch.wanted)
+            && opened.source.is_same()
+        {
+            return Ok(opened.clone());
+        }
+        let opened = self.open_wanted(name, fetch)?;
+        if let Some(visit) = self.visits.get_mut(&id) {
+            visit.opened = Some((name.clone(), fetch.wanted.clone(), opened.clone()));
+        }
+        Ok(opened)
     }
 
     /// The person has answered the first question. False when there was none.
@@ -167,8 +191,9 @@ impl Peer {
     /// Opens the file and begins to send it.
     fn send(&mut self, ticket: u64, io: &mut Io<'_>) {
         let Some(upload) = self.uploads.get(ticket).cloned() else { return };
-        let (name, Fetch { from, length, tag, .. }) = (upload.name, upload.fetch);
-        let opened = match self.library.open(&name) {
+        let (name, fetch) = (upload.name, upload.fetch);
+        let Fetch { from, length, tag, .. } = fetch;
+        let opened = match self.opened(upload.link, &name, &fetch) {
             Ok(opened) => opened,
             Err(refusal) => return self.turn_down(ticket, &refusal, io),
         };
@@ -178,6 +203,9 @@ impl Peer {
         let Some(range) = ByteRange::within(from, length, opened.size) else {
             return self.turn_down(ticket, &Refusal::new(Code::Range, "the file ends before that"), io);
         };
+        if !self.is_here(&fetch.wanted, range) {
+            return self.turn_down(ticket, &Refusal::new(Code::Range, "not here yet"), io);
+        }
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&upload.link), io.link(upload.link)) {
             visit.answering.send(ticket, upload.id, &name, opened, range, &mut link.outbox);
         }
@@ -185,7 +213,7 @@ impl Peer {
     }
 
     /// Hands the outbox of a link what it has room for.
-    fn feed(&mut self, id: LinkId, io: &mut Io<'_>) {
+    pub(super) fn feed(&mut self, id: LinkId, io: &mut Io<'_>) {
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         let over = visit.answering.feed(&mut link.outbox);
         self.release(over, io);
@@ -236,7 +264,7 @@ impl Peer {
         self.release(vec![ticket], io);
     }
 
-    fn refuse(&mut self, id: LinkId, ask: Option<u64>, refusal: &Refusal, io: &mut Io<'_>) {
+    pub(super) fn refuse(&mut self, id: LinkId, ask: Option<u64>, refusal: &Refusal, io: &mut Io<'_>) {
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) {
             visit.answering.refuse(ask, refusal, &mut link.outbox);
             link.again = true;
@@ -245,8 +273,13 @@ impl Peer {
 
     fn tell_waiting(&mut self, ticket: u64, waiting: Waiting, io: &mut Io<'_>) {
         let Some(upload) = self.uploads.get(ticket) else { return };
-        if let (Some(visit), Some(link)) = (self.visits.get_mut(&upload.link), io.link(upload.link)) {
-            visit.answering.waiting(upload.id, waiting, &mut link.outbox);
+        let (link, id) = (upload.link, upload.id);
+        self.tell_patience(link, id, waiting, io);
+    }
+
+    pub(super) fn tell_patience(&mut self, id: LinkId, ask: Option<u64>, waiting: Waiting, io: &mut Io<'_>) {
+        if let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) {
+            visit.answering.waiting(ask, waiting, &mut link.outbox);
         }
     }
 }

@@ -203,7 +203,8 @@ impl Heard<'_> {
         let size = self.size.filter(|size| *size <= limits::PIECES * limits::PIECE_BYTES).ok_or("a list of pieces without a good size")?;
         let tag = self.tag.as_deref().and_then(Tag::parse).ok_or("a list of pieces without a tag")?;
         let (from, length) = (self.from.ok_or("a list of pieces without a place")?, self.length.ok_or("a list of pieces without a length")?);
-        let all = size.div_ceil(limits::PIECE_BYTES) * 32;
+        // The empty content has a value too: its root.
+        let all = size.div_ceil(limits::PIECE_BYTES).max(1) * 32;
         let more = self.more.unwrap_or(false);
         let fits = ByteRange::new(from, length).is_some_and(|range| range.end() <= all) && length <= limits::BODY_BYTES;
         if !fits || (length == 0 && more) {

@@ -290,6 +290,22 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_list_of_pieces_lies_inside_of_the_list() {
+        let head = |size: u64, from: u64, length: u64| {
+            let (tag, root) = (Tag(1), Root([2; 32]));
+            format!(
+                "{{\"id\":1,\"status\":\"PIECES_OK\",\"name\":\"a\",\"size\":{size},\"tag\":\"{tag}\",\"root\":\"{root}\",\"from\":{from},\"length\":{length}}}"
+            )
+        };
+        for (size, from, length) in [(0, 0, 32), (1, 0, 32), (1 << 20, 0, 32), ((1 << 20) + 1, 32, 32), (4 << 40, (4 << 20) * 32 - 5, 5)] {
+            assert!(said(head(size, from, length).as_bytes()).is_ok(), "{size} {from} {length}");
+        }
+        for (size, from, length) in [(0, 0, 64), (1 << 20, 32, 32), ((4 << 40) + 1, 0, 32), (4 << 40, 0, (1 << 20) + 1), (1, u64::MAX, 1)] {
+            assert!(said(head(size, from, length).as_bytes()).is_err(), "{size} {from} {length}");
+        }
+    }
+
+    #[test]
     fn an_index_that_lies_about_names_is_not_believed() {
         let line = br#"{"id":1,"status":"SEARCH_OK","holders":[{"peer":"127.0.0.1:1","name":"../x","size":1},{"peer":"x","name":"a","size":1},{"peer":"127.0.0.1:2","name":"a","size":1}],"cursor":null}"#;
         let Ok(Said::Reply(1, Reply::Found { holders, .. })) = said(line) else { panic!("an answer") };

@@ -1,0 +1,142 @@
+//! `cardume hash`: the roots of files, in the lines of `b3sum`. It has no network and no loop; Ctrl-C ends it as it ends any filter.
+
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+
+use cardume::library::tree::{self, Merger, PieceHasher};
+use cardume::message::limits;
+use cardume::message::name::printable;
+use cardume::message::version::Root;
+use cardume::node::report::exit;
+use cardume::os::local_file::LocalFile;
+use cardume::os::output::Output;
+use serde_json::json;
+
+use crate::cli::args::HashArgs;
+
+/// Between two signs of progress on a terminal: some tenths of a second of a fast disk.
+const STRIDE: u64 = 256 << 20;
+
+/// A piece, as the length of a buffer: a whole number of steps.
+#[allow(clippy::cast_possible_truncation)]
+const PIECE: usize = limits::PIECE_BYTES as usize;
+
+/// Prints the root of each file, and returns the exit code.
+pub fn hash(args: &HashArgs, out: &Output, err: &Output) -> i32 {
+    let mut code = exit::DONE;
+    let mut buffers = Buffers { piece: vec![0; PIECE], step: vec![0; limits::HASH_READ_BYTES] };
+    let progress = Progress { to: std::io::stderr().is_terminal().then_some(err) };
+    for name in &args.files {
+        let found = open(name).and_then(|mut file| root(&mut file, &mut buffers, &progress));
+        progress.clear();
+        match found {
+            Ok((root, size)) => out.put(line(&name.to_string_lossy(), size, root, args.json).as_bytes()),
+            Err(error) => {
+                err.put(format!("cardume: {}: {error}\n", printable(&name.to_string_lossy())).as_bytes());
+                err.flush();
+                code = exit::LOCAL;
+            }
+        }
+        // As each is known, for some take minutes.
+        out.flush();
+        if out.is_closed() {
+            break;
+        }
+    }
+    out.close();
+    if out.is_closed() {
+        // Nobody reads, or the disk is full: the rest would be hashed for nothing.
+        err.put(b"cardume: stdout: it takes no more\n");
+        code = exit::LOCAL;
+    }
+    err.close();
+    code
+}
+
+fn open(name: &OsStr) -> io::Result<LocalFile> {
+    if name == "-" { LocalFile::stdin() } else { LocalFile::open(Path::new(name)) }
+}
+
+/// Room for a whole piece, and for one step of the others.
+struct Buffers {
+    piece: Vec<u8>,
+    step: Vec<u8>,
+}
+
+/// Reads a file to its end: its root, and how many bytes there were.
+fn root(file: &mut LocalFile, buffers: &mut Buffers, progress: &Progress<'_>) -> io::Result<(Root, u64)> {
+    let Buffers { piece, step } = buffers;
+    // A piece that nothing follows is another tree than one that is the first of several, so it waits until that is known.
+    let have = file.fill(piece)?;
+    let mut came = if have == piece.len() { file.fill(step)? } else { 0 };
+    let mut total = (have + came) as u64;
+    let mut merger = Merger::default();
+    merger.push(tree::value(total, 0, &piece[..have]));
+    let mut under_way = None;
+    while came > 0 {
+        let hasher = under_way.get_or_insert_with(|| PieceHasher::new(total, merger.count()));
+        hasher.take(&step[..came]);
+        if total.is_multiple_of(limits::PIECE_BYTES) {
+            merger.push(hasher.value());
+            under_way = None;
+        }
+        progress.show(total, file.size());
+        came = file.fill(step)?;
+        total += came as u64;
+    }
+    if let Some(hasher) = under_way {
+        merger.push(hasher.value());
+    }
+    Ok((merger.root(), total))
+}
+
+/// A line as `b3sum` prints it, which `b3sum --check` reads; or an object.
+fn line(name: &str, size: u64, root: Root, json: bool) -> String {
+    if json {
+        return format!("{}\n", json!({"name": name, "size": size, "root": root.to_string()}));
+    }
+    if name.contains(['\\', '\n', '\r']) {
+        let name = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+        return format!("\\{root}  {name}\n");
+    }
+    format!("{root}  {name}\n")
+}
+
+/// How far a giant file is, for a person who waits.
+struct Progress<'a> {
+    to: Option<&'a Output>,
+}
+
+impl Progress<'_> {
+    fn show(&self, done: u64, of: Option<u64>) {
+        let Some(to) = self.to.filter(|_| done.is_multiple_of(STRIDE)) else { return };
+        let text = match of.filter(|of| *of >= done) {
+            Some(of) => format!("\r\x1b[K{} %", u128::from(done) * 100 / u128::from(of.max(1))),
+            None => format!("\r\x1b[K{}", bytesize::ByteSize(done)),
+        };
+        to.put(text.as_bytes());
+        to.flush();
+    }
+
+    fn clear(&self) {
+        if let Some(to) = self.to {
+            to.put(b"\r\x1b[K");
+            to.flush();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_break_a_line_are_escaped_as_b3sum_does() {
+        let root = Root([0xab; 32]);
+        let hex = "ab".repeat(32);
+        assert_eq!(line("a b.mp4", 1, root, false), format!("{hex}  a b.mp4\n"));
+        assert_eq!(line("a\\b\nc\rd", 1, root, false), format!("\\{hex}  a\\\\b\\nc\\rd\n"));
+        assert_eq!(line("a\nb", 7, root, true), format!("{{\"name\":\"a\\nb\",\"root\":\"{hex}\",\"size\":7}}\n"));
+    }
+}

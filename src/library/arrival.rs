@@ -1,0 +1,166 @@
+//! One piece on its way in: its bytes are gathered and hashed as they come, and touch no disk before they are judged.
+//!
+//! Nothing that was not checked is ever written: two givers of the same piece, one of them lying, would else write over each other.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+
+use crate::flow::ends::Sink;
+use crate::library::part::Part;
+use crate::library::tree::{self, PieceHasher, Value};
+use crate::message::limits;
+
+/// A piece that is arriving.
+pub struct Arrival {
+    piece: u64,
+    start: u64,
+    length: u64,
+    /// Where it will go: it says when there is room.
+    part: Option<Part>,
+    hasher: Option<RefCell<PieceHasher>>,
+    bytes: RefCell<Vec<u8>>,
+    have: Cell<u64>,
+}
+
+impl Arrival {
+    /// For piece `piece` of a file of `size` bytes; `hashed`: its value will be asked for. `spare` is memory to use again.
+    #[must_use]
+    pub fn new(size: u64, piece: u64, part: Option<Part>, hashed: bool, mut spare: Vec<u8>) -> Arrival {
+        let (start, length) = tree::bounds(size, piece);
+        spare.clear();
+        let hasher = hashed.then(|| RefCell::new(PieceHasher::new(size, piece)));
+        Arrival { piece, start, length, part, hasher, bytes: RefCell::new(spare), have: Cell::new(0) }
+    }
+
+    /// Which piece.
+    #[must_use]
+    pub fn piece(&self) -> u64 {
+        self.piece
+    }
+
+    /// Where it begins in its file.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// How long it is.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// How many of its bytes are here.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.have.get()
+    }
+
+    /// True when all of it is here.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.have.get() == self.length
+    }
+
+    /// Its value, once it is whole; `None` where nobody hashes it.
+    #[must_use]
+    pub fn value(&self) -> Option<Value> {
+        self.hasher.as_ref().map(|hasher| hasher.borrow().value())
+    }
+
+    /// Lets `with` look at its bytes.
+    pub(super) fn with<T>(&self, with: impl FnOnce(&[u8]) -> T) -> T {
+        with(&self.bytes.borrow())
+    }
+
+    /// Its memory, to be used again.
+    #[must_use]
+    pub fn take_memory(&self) -> Vec<u8> {
+        self.bytes.take()
+    }
+}
+
+impl Sink for Arrival {
+    fn room(&self) -> usize {
+        self.part.as_ref().map_or(usize::MAX, Part::room)
+    }
+
+    fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let after = self.have.get() + bytes.len() as u64;
+        if at != self.start + self.have.get() || after > self.length {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "bytes that nobody asked for"));
+        }
+        if let Some(hasher) = &self.hasher {
+            hasher.borrow_mut().take(bytes);
+        }
+        let mut memory = self.bytes.borrow_mut();
+        if memory.capacity() == 0 {
+            memory.reserve_exact(usize::try_from(self.length).unwrap_or(0).min(limits::SLICE_BYTES));
+        }
+        memory.extend_from_slice(bytes);
+        self.have.set(after);
+        Ok(())
+    }
+}
+
+/// A list of pieces that is arriving; it grows as its bytes come, not as they were announced.
+#[derive(Default)]
+pub struct ListArrival {
+    bytes: RefCell<Vec<u8>>,
+}
+
+impl ListArrival {
+    /// How many bytes came.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.bytes.borrow().len() as u64
+    }
+
+    /// The values so far.
+    #[must_use]
+    pub fn values(&self) -> Vec<Value> {
+        tree::values(&self.bytes.borrow())
+    }
+}
+
+impl Sink for ListArrival {
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        if at != self.held() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a list out of order"));
+        }
+        self.bytes.borrow_mut().extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_whole_with_its_last_byte_and_knows_its_value() {
+        let size = limits::PIECE_BYTES + 5;
+        let arrival = Arrival::new(size, 1, None, true, vec![9; 3]);
+        assert_eq!((arrival.start(), arrival.length()), (limits::PIECE_BYTES, 5));
+        assert!(arrival.put(limits::PIECE_BYTES + 1, b"x").is_err());
+        arrival.put(limits::PIECE_BYTES, b"he").unwrap();
+        assert!(!arrival.is_whole());
+        arrival.put(limits::PIECE_BYTES + 2, b"llo").unwrap();
+        assert!(arrival.is_whole() && arrival.put(limits::PIECE_BYTES + 5, b"!").is_err());
+        assert_eq!(arrival.value(), Some(tree::value(size, 1, b"hello")));
+        assert_eq!(arrival.take_memory(), b"hello");
+    }
+
+    #[test]
+    fn a_list_comes_in_order() {
+        let list = ListArrival::default();
+        list.put(0, &[1; 32]).unwrap();
+        assert!(list.put(0, &[1; 32]).is_err());
+        list.put(32, &[2; 40]).unwrap();
+        assert_eq!(list.values(), [[1; 32], [2; 32]]);
+    }
+}

@@ -1,0 +1,180 @@
+//! A set of pieces, one bit each: what a download holds, what a partial source has.
+
+use crate::message::reply::Run;
+
+/// A set of numbers below a fixed end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bits {
+    words: Vec<u64>,
+    end: u64,
+    count: u64,
+}
+
+impl Bits {
+    /// The empty set of numbers below `end`.
+    #[must_use]
+    pub fn none(end: u64) -> Bits {
+        let words = usize::try_from(end.div_ceil(64)).unwrap_or(0);
+        Bits { words: vec![0; words], end, count: 0 }
+    }
+
+    /// All numbers below `end`.
+    #[must_use]
+    pub fn all(end: u64) -> Bits {
+        let mut bits = Bits::none(end);
+        for at in 0..end {
+            bits.set(at);
+        }
+        bits
+    }
+
+    /// Reads a set as [`Bits::bytes`] writes it; what is missing is not in it.
+    #[must_use]
+    pub fn read(end: u64, bytes: &[u8]) -> Bits {
+        let mut bits = Bits::none(end);
+        for (at, byte) in (0_u64..).step_by(8).zip(bytes) {
+            for bit in (0..8).filter(|bit| byte >> bit & 1 == 1) {
+                bits.set(at + bit);
+            }
+        }
+        bits
+    }
+
+    /// The set as bytes, the lowest number in the lowest bit of the first.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.truncate(usize::try_from(self.end.div_ceil(8)).unwrap_or(0));
+        bytes
+    }
+
+    /// The byte that holds `at`, and its place among [`Bits::bytes`].
+    #[must_use]
+    pub fn byte_of(&self, at: u64) -> (u64, u8) {
+        let (word, bit) = place(at);
+        let byte = self.words.get(word).map_or(0, |word| word.to_le_bytes()[bit as usize / 8]);
+        (at / 8, byte)
+    }
+
+    /// How many numbers it could hold.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// How many it holds.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// True when it holds all.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.count == self.end
+    }
+
+    /// True when it holds `at`.
+    #[must_use]
+    pub fn has(&self, at: u64) -> bool {
+        let (word, bit) = place(at);
+        at < self.end && self.words[word] >> bit & 1 == 1
+    }
+
+    /// Adds `at`. False when it was there, or can't be.
+    pub fn set(&mut self, at: u64) -> bool {
+        if at >= self.end || self.has(at) {
+            return false;
+        }
+        let (word, bit) = place(at);
+        self.words[word] |= 1 << bit;
+        self.count += 1;
+        true
+    }
+
+    /// Takes `at` out. False when it was not there.
+    pub fn clear(&mut self, at: u64) -> bool {
+        if !self.has(at) {
+            return false;
+        }
+        let (word, bit) = place(at);
+        self.words[word] &= !(1 << bit);
+        self.count -= 1;
+        true
+    }
+
+    /// The first number from `from` on that it holds.
+    #[must_use]
+    pub fn next(&self, from: u64) -> Option<u64> {
+        if from >= self.end {
+            return None;
+        }
+        let (first, bit) = place(from);
+        let masked = self.words[first] & (u64::MAX << bit);
+        let rest = self.words[first + 1..].iter().copied();
+        let found = std::iter::once(masked).chain(rest).zip(first as u64..).find(|(word, _)| *word != 0);
+        found.map(|(word, at)| at * 64 + u64::from(word.trailing_zeros())).filter(|at| *at < self.end)
+    }
+
+    /// Its numbers, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let at = self.next(from)?;
+            from = at + 1;
+            Some(at)
+        })
+    }
+
+    /// Its numbers as runs, at most `most` of them.
+    #[must_use]
+    pub fn runs(&self, most: usize) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for at in self.iter() {
+            let full = runs.len() == most;
+            match runs.last_mut() {
+                Some(run) if run.first + run.count == at => run.count += 1,
+                _ if full => break,
+                _ => runs.push(Run { first: at, count: 1 }),
+            }
+        }
+        runs
+    }
+}
+
+fn place(at: u64) -> (usize, u32) {
+    #[allow(clippy::cast_possible_truncation)]
+    let bit = (at % 64) as u32;
+    (usize::try_from(at / 64).unwrap_or(usize::MAX), bit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_what_was_set_and_says_so_in_runs() {
+        let mut bits = Bits::none(200);
+        for at in [0, 1, 2, 63, 64, 130, 199] {
+            assert!(bits.set(at));
+        }
+        assert!(!bits.set(64) && !bits.set(200) && !bits.has(200));
+        assert_eq!(bits.count(), 7);
+        assert_eq!(bits.iter().collect::<Vec<_>>(), [0, 1, 2, 63, 64, 130, 199]);
+        assert_eq!(bits.next(65), Some(130));
+        assert_eq!(bits.next(200), None);
+        let runs: Vec<(u64, u64)> = bits.runs(3).iter().map(|run| (run.first, run.count)).collect();
+        assert_eq!(runs, [(0, 3), (63, 2), (130, 1)]);
+        assert!(bits.clear(63) && !bits.clear(63));
+        assert_eq!(Bits::read(200, &bits.bytes()), bits);
+        assert_eq!(bits.byte_of(64), (8, 1));
+    }
+
+    #[test]
+    fn bytes_that_are_missing_or_too_many_do_no_harm() {
+        assert_eq!(Bits::read(20, &[0xff]).count(), 8);
+        assert_eq!(Bits::read(20, &[0xff; 9]).count(), 20);
+        assert!(Bits::read(20, &[0xff; 9]).is_all());
+        assert!(Bits::none(0).is_all() && Bits::all(65).is_all());
+    }
+}

@@ -1,0 +1,296 @@
+//! All downloads of a process. [`download`] is one of them, [`source`] one of those who give it; the plan itself is the library's.
+
+mod download;
+mod source;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::library::Library;
+use crate::library::part::Part;
+use crate::library::tree::PieceList;
+use crate::message::relative::RelativeName;
+use crate::message::request::FileEntry;
+use crate::message::version::Root;
+use crate::node::LinkId;
+use crate::node::io::Io;
+use crate::node::peer::downloads::download::Download;
+use crate::node::report::Failure;
+use crate::wire::native::Hello;
+
+/// How a download ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The file is there, and its root is right.
+    Saved {
+        /// Its bytes.
+        size: u64,
+        /// From whom the first of them came.
+        from: SocketAddr,
+        /// What they lead to.
+        root: Root,
+        /// By way of these.
+        list: Option<Rc<PieceList>>,
+    },
+    /// The file is there, and nobody could say whether it is the right one.
+    Unverified {
+        /// Its bytes.
+        size: u64,
+        /// From whom.
+        from: SocketAddr,
+    },
+    /// It was there already.
+    Same,
+    /// It came to nothing.
+    Failed(Failure),
+}
+
+/// How long a download goes on trying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// So long after the last byte.
+    For(Duration),
+    /// While the process lives.
+    Endless,
+}
+
+/// Somebody who may have a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where it answers.
+    pub peer: SocketAddr,
+    /// What it calls the file.
+    pub name: RelativeName,
+    /// Its size, as far as is known.
+    pub size: Option<u64>,
+    /// Its root, as far as is known.
+    pub root: Option<Root>,
+    /// It has all of it.
+    pub whole: bool,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The name that it gets.
+    pub name: RelativeName,
+    /// What it must lead to.
+    pub root: Option<Root>,
+    /// Who may have it; with a root, none that has another or none.
+    pub sources: Vec<Candidate>,
+    /// How long to go on without a source.
+    pub patience: Patience,
+    /// Whether its bytes are checked.
+    pub verify: bool,
+    /// Whether the index is asked who else has it.
+    pub looks: bool,
+}
+
+/// What a download needs of what is around it.
+struct Around<'a, 'b> {
+    library: &'a Library,
+    bind: Option<IpAddr>,
+    io: &'a mut Io<'b>,
+}
+
+/// All downloads of a process.
+pub struct Downloads {
+    all: BTreeMap<u64, Download>,
+    next: u64,
+    listens_on: Option<u16>,
+    bind: Option<IpAddr>,
+}
+
+/// A download that is over: its number, its name, and how it ended.
+pub type Ended = (u64, RelativeName, Outcome);
+
+impl Downloads {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Downloads {
+        Downloads { all: BTreeMap::new(), next: 1, listens_on: None, bind: None }
+    }
+
+    /// The address on which this process listens: its port is told to those whom it asks.
+    pub fn listens_on(&mut self, at: SocketAddr) {
+        self.listens_on = Some(at.port());
+        self.bind = (!at.ip().is_unspecified()).then(|| at.ip());
+    }
+
+    /// Begins a download. One of the same name that has lost its sources makes way; one that is under way is joined. Its number, and how it ended where it did so at once.
+    pub fn begin(&mut self, wish: Wish, library: &Library, io: &mut Io<'_>) -> (u64, Option<Ended>) {
+        let running = self.all.iter().find(|(_, download)| download.name == wish.name).map(|(id, download)| (*id, download.is_lost()));
+        match running {
+            Some((id, false)) => return (id, None),
+            Some((id, true)) => {
+                if let Some(old) = self.all.remove(&id) {
+                    old.drop_links(io);
+                }
+            }
+            None => {}
+        }
+        let id = self.next;
+        self.next += 1;
+        let name = wish.name.clone();
+        let mut around = self.around(library, io);
+        match Download::new(wish, &mut around) {
+            Err(failure) => (id, Some((id, name, Outcome::Failed(failure)))),
+            Ok(mut download) => {
+                let outcome = download.go_on(&mut around);
+                self.all.insert(id, download);
+                (id, self.over(id, outcome, io))
+            }
+        }
+    }
+
+    fn around<'a, 'b>(&self, library: &'a Library, io: &'a mut Io<'b>) -> Around<'a, 'b> {
+        Around { library, bind: self.bind, io }
+    }
+
+    /// The download that uses this link.
+    #[must_use]
+    pub fn on(&self, link: LinkId) -> Option<u64> {
+        self.all.iter().find(|(_, download)| download.on(link).is_some()).map(|(id, _)| *id)
+    }
+
+    /// True while it is not over.
+    #[must_use]
+    pub fn is_running(&self, id: u64) -> bool {
+        self.all.contains_key(&id)
+    }
+
+    /// True when it waits for sources that were lost.
+    #[must_use]
+    pub fn is_resting(&self, id: u64) -> bool {
+        self.all.get(&id).is_some_and(Download::is_lost)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn ids(&self) -> Vec<u64> {
+        self.all.keys().copied().collect()
+    }
+
+    /// The link to a source is there.
+    pub fn connected(&mut self, link: LinkId, io: &mut Io<'_>) {
+        let hello = Hello { peer: self.listens_on };
+        for download in self.all.values_mut() {
+            if let Some(id) = download.on(link)
+                && let Some(source) = download.sources.get_mut(&id)
+            {
+                return source.open(&hello, io);
+            }
+        }
+    }
+
+    /// Bytes have come from a source.
+    pub fn received(&mut self, link: LinkId, library: &Library, io: &mut Io<'_>) -> Option<Ended> {
+        let mut around = self.around(library, io);
+        let (id, outcome) = self.all.iter_mut().find_map(|(id, download)| {
+            let source = download.on(link)?;
+            Some((*id, download.received(source, &mut around)))
+        })?;
+        self.over(id, outcome, io)
+    }
+
+    /// The link to a source is gone.
+    pub fn closed(&mut self, link: LinkId, library: &Library, io: &mut Io<'_>) -> Option<Ended> {
+        let mut around = self.around(library, io);
+        let (id, outcome) = self.all.iter_mut().find_map(|(id, download)| {
+            let source = download.on(link)?;
+            Some((*id, download.closed(source, &mut around)))
+        })?;
+        self.over(id, outcome, io)
+    }
+
+    /// These have a file that is being downloaded.
+    pub fn add(&mut self, id: u64, found: Vec<Candidate>, library: &Library, io: &mut Io<'_>) -> Option<Ended> {
+        let mut around = self.around(library, io);
+        let outcome = self.all.get_mut(&id)?.add(found, &mut around);
+        self.over(id, outcome, io)
+    }
+
+    /// Does what its time has come for, for each; those that ended.
+    pub fn due(&mut self, library: &Library, io: &mut Io<'_>) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for id in self.ids() {
+            let mut around = self.around(library, io);
+            let outcome = self.all.get_mut(&id).and_then(|download| download.due(&mut around));
+            ended.extend(self.over(id, outcome, io));
+        }
+        ended
+    }
+
+    fn over(&mut self, id: u64, outcome: Option<Outcome>, io: &mut Io<'_>) -> Option<Ended> {
+        let outcome = outcome?;
+        let download = self.all.remove(&id)?;
+        download.drop_links(io);
+        Some((id, download.name, outcome))
+    }
+
+    /// When one of them wants to be woken.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.all.values().filter_map(Download::deadline).min()
+    }
+
+    /// Those of which the index should be asked who else has them.
+    pub fn look_for_more(&mut self, io: &mut Io<'_>) -> Vec<(u64, Root)> {
+        let mut looks = Vec::new();
+        for (id, download) in &mut self.all {
+            if let Some(root) = download.looks_for_more(io.now) {
+                download.looked(io);
+                looks.push((*id, root));
+            }
+        }
+        looks
+    }
+
+    /// A download under way whose pieces can be given to others.
+    #[must_use]
+    pub fn giving(&self, root: &Root) -> Option<(&RelativeName, &Part)> {
+        let download = self.all.values().find(|download| download.root == Some(*root))?;
+        let part = download.part.as_ref().filter(|part| part.can_give())?;
+        Some((&download.name, part))
+    }
+
+    /// True when the index knows of all that can be given.
+    #[must_use]
+    pub fn announce_is_empty(&self) -> bool {
+        self.all.values().all(|download| download.announced || !download.has_something())
+    }
+
+    /// The index forgot what it was told: a JOIN names only what is whole.
+    pub fn announce_again(&mut self) {
+        for download in self.all.values_mut() {
+            download.announced = false;
+        }
+    }
+
+    /// Downloads that have something to give and that the index was not told of.
+    pub fn announce(&mut self) -> Vec<FileEntry> {
+        let mut news = Vec::new();
+        for download in self.all.values_mut().filter(|download| !download.announced && download.has_something()) {
+            if let (Some(root), Some(part)) = (download.root, &download.part) {
+                news.push(FileEntry { name: RelativeName::from(&download.name.file()), size: part.size(), root: Some(root), partial: true });
+                download.announced = true;
+            }
+        }
+        news
+    }
+
+    /// Ends all links before the process ends; how far each is stands in its record already.
+    pub fn pause(&mut self, io: &mut Io<'_>) {
+        for download in self.all.values() {
+            download.drop_links(io);
+        }
+    }
+}
+
+impl Default for Downloads {
+    fn default() -> Downloads {
+        Downloads::new()
+    }
+}

@@ -1,0 +1,289 @@
+//! One source of one download: its link, what is asked on it, and what comes back.
+//!
+//! ```text
+//!   Connecting --link is there--> Open --asks and answers--> ...
+//!        '------------lost-----------'--> the download decides whether it is tried again
+//! ```
+//!
+//! It knows how to ask and how to take a body in; what to ask and what to think of the answer is the download's affair.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::library::arrival::{Arrival, ListArrival};
+use crate::library::plan::GiverId;
+use crate::message::limits;
+use crate::message::refusal::Refusal;
+use crate::message::relative::RelativeName;
+use crate::message::reply::{Have, ListPart, Piece, Reply, Waiting};
+use crate::message::request::{Fetch, Request, Wanted};
+use crate::message::version::{Root, Tag};
+use crate::node::LinkId;
+use crate::node::io::Io;
+use crate::session::asking::Asking;
+use crate::wire::Role;
+use crate::wire::native::{Hello, Said};
+
+/// One that gives, or may.
+pub(super) struct Source {
+    /// Where it answers.
+    pub at: SocketAddr,
+    /// Its link.
+    pub link: LinkId,
+    /// It has all of the file, as far as is known.
+    pub whole: bool,
+    /// What it calls the file.
+    pub name: RelativeName,
+    /// How it is asked for the file.
+    pub wanted: Wanted,
+    /// What it is to the plan, once there is one.
+    pub giver: Option<GiverId>,
+    asking: Option<Box<Asking>>,
+    asks: BTreeMap<u64, Ask>,
+    /// The ask whose body is arriving.
+    arriving: Option<u64>,
+    /// Memory for the next piece.
+    spare: Vec<u8>,
+}
+
+/// What was asked.
+pub(super) enum Ask {
+    /// A piece; its bytes gather there once its first head has come.
+    Piece(u64, Option<Rc<Arrival>>),
+    /// The list of pieces.
+    List(Rc<ListArrival>, Option<ListPart>),
+    /// Which pieces it has.
+    Have,
+    /// Nothing that is still wanted.
+    Dropped,
+}
+
+/// What a source said.
+pub(super) enum Heard {
+    /// It has opened.
+    Opened,
+    /// The head of a piece: [`Source::take_in`] takes its body.
+    Head(u64, Piece),
+    /// A piece is here.
+    Arrived(Rc<Arrival>),
+    /// The list of pieces is here.
+    Listed(ListPart, Rc<ListArrival>),
+    /// Pieces that it has.
+    Has(Have),
+    /// It asks for patience with an answer.
+    Waits(Waiting),
+    /// It says no.
+    Refused(Ask, Refusal),
+    /// It says no to everything.
+    Closes(Refusal),
+}
+
+impl Source {
+    /// A source to which a link is being made.
+    pub fn new(at: SocketAddr, link: LinkId, whole: bool, name: RelativeName, wanted: Wanted) -> Source {
+        Source { at, link, whole, name, wanted, giver: None, asking: None, asks: BTreeMap::new(), arriving: None, spare: Vec::new() }
+    }
+
+    /// True once it has opened.
+    pub fn is_open(&self) -> bool {
+        self.asking.as_ref().is_some_and(|asking| asking.welcome().is_some())
+    }
+
+    /// True while something is asked and not answered.
+    pub fn is_asked(&self) -> bool {
+        self.asks.values().any(|ask| matches!(ask, Ask::Piece(..)))
+    }
+
+    /// True when it was asked for the list of pieces.
+    pub fn is_asked_list(&self) -> bool {
+        self.asks.values().any(|ask| matches!(ask, Ask::List(..)))
+    }
+
+    /// True when it was asked for this piece.
+    pub fn is_asked_for(&self, piece: u64) -> bool {
+        self.asks.values().any(|ask| matches!(ask, Ask::Piece(asked, _) if *asked == piece))
+    }
+
+    /// The link is there: opens it.
+    pub fn open(&mut self, hello: &Hello, io: &mut Io<'_>) {
+        let (nonce, now) = (io.nonce(), io.now);
+        let Some(link) = io.link(self.link) else { return };
+        link.most_head = limits::HEAD_BYTES + limits::SCRATCH_BYTES;
+        let asking = Asking::new(Role::Peer, hello, &nonce, &mut link.outbox, now);
+        link.deadline = asking.deadline();
+        self.asking = Some(Box::new(asking));
+    }
+
+    fn ask(&mut self, request: &Request, ask: Ask, io: &mut Io<'_>) {
+        let now = io.now;
+        let (Some(asking), Some(link)) = (&mut self.asking, io.link(self.link)) else { return };
+        let id = asking.ask(request, &mut link.outbox, now);
+        link.deadline = asking.deadline();
+        self.asks.insert(id, ask);
+    }
+
+    /// Asks for bytes of the file: those of piece `piece`.
+    pub fn ask_piece(&mut self, piece: u64, from: u64, length: u64, tag: Option<Tag>, io: &mut Io<'_>) {
+        let fetch = Fetch { wanted: self.wanted.clone(), from, length: Some(length), tag };
+        self.ask(&Request::Fetch(fetch), Ask::Piece(piece, None), io);
+    }
+
+    /// Asks for the list of pieces.
+    pub fn ask_list(&mut self, io: &mut Io<'_>) {
+        let fetch = Fetch { wanted: self.wanted.clone(), from: 0, length: None, tag: None };
+        self.ask(&Request::Pieces(fetch), Ask::List(Rc::default(), None), io);
+    }
+
+    /// Asks which pieces it has.
+    pub fn ask_have(&mut self, root: Root, io: &mut Io<'_>) {
+        self.ask(&Request::Have { root }, Ask::Have, io);
+    }
+
+    /// A piece that it was asked for came from another.
+    pub fn no_longer(&mut self, piece: u64, io: &mut Io<'_>) {
+        let asked = self.asks.iter().find(|(id, ask)| matches!(ask, Ask::Piece(asked, None) if *asked == piece) && self.arriving != Some(**id));
+        if let Some(fetch) = asked.map(|(id, _)| *id) {
+            self.ask(&Request::Cancel { fetch }, Ask::Dropped, io);
+        }
+    }
+
+    /// Says something when it has been silent for as long as the other side allows.
+    pub fn keep_alive(&mut self, io: &mut Io<'_>) {
+        if self.asking.as_ref().and_then(|asking| asking.ping_at()).is_some_and(|at| at <= io.now) {
+            self.ask(&Request::Ping, Ask::Dropped, io);
+        }
+    }
+
+    /// When that is.
+    pub fn ping_at(&self) -> Option<std::time::Instant> {
+        self.asking.as_ref().and_then(|asking| asking.ping_at())
+    }
+
+    /// The next thing that it said; `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// When it does not speak the protocol; the text says how.
+    pub fn next(&mut self, io: &mut Io<'_>) -> Result<Option<Heard>, String> {
+        let now = io.now;
+        loop {
+            let Some(link) = io.link(self.link) else { return Ok(None) };
+            if link.inbox.is_receiving() {
+                link.silence = Some(limits::STALLED_READ);
+                link.deadline = None;
+                return Ok(None);
+            }
+            if let Some(id) = self.arriving.take()
+                && let Some(heard) = self.arrived(id)
+            {
+                return Ok(Some(heard));
+            }
+            let (Some(asking), Some(link)) = (&mut self.asking, io.link(self.link)) else { return Ok(None) };
+            let Some(said) = asking.next(&mut link.inbox, now)? else {
+                asking.moves(now);
+                link.silence = None;
+                link.deadline = asking.deadline();
+                return Ok(None);
+            };
+            link.deadline = asking.deadline();
+            return Ok(Some(match said {
+                Said::Welcome(_) => Heard::Opened,
+                Said::Waiting(_, waiting) => Heard::Waits(waiting),
+                Said::Have(have) | Said::Reply(_, Reply::Have(have)) => Heard::Has(have),
+                Said::Refusal(None, refusal) => Heard::Closes(refusal),
+                Said::Refusal(Some(id), refusal) => match self.asks.remove(&id) {
+                    Some(Ask::Dropped) | None => continue,
+                    Some(ask) => Heard::Refused(ask, refusal),
+                },
+                Said::Reply(id, Reply::Piece(piece)) => match self.asks.get(&id) {
+                    Some(Ask::Piece(..)) => Heard::Head(id, piece),
+                    _ => return Err("a piece that nobody asked for".into()),
+                },
+                Said::Reply(id, Reply::Pieces(part)) => {
+                    self.list_part(id, part, io)?;
+                    continue;
+                }
+                Said::Reply(id, _) => {
+                    self.asks.remove(&id);
+                    continue;
+                }
+                Said::Novel => continue,
+            }));
+        }
+    }
+
+    /// A body has ended: is what was asked all here?
+    fn arrived(&mut self, id: u64) -> Option<Heard> {
+        let whole = match self.asks.get(&id)? {
+            Ask::Piece(_, Some(arrival)) => arrival.is_whole(),
+            Ask::List(_, Some(part)) => !part.more,
+            _ => false,
+        };
+        match whole.then(|| self.asks.remove(&id)).flatten()? {
+            Ask::Piece(_, Some(arrival)) => Some(Heard::Arrived(arrival)),
+            Ask::List(list, Some(part)) => Some(Heard::Listed(part, list)),
+            _ => None,
+        }
+    }
+
+    /// The head of a part of the list has come: its body follows.
+    fn list_part(&mut self, id: u64, part: ListPart, io: &mut Io<'_>) -> Result<(), String> {
+        let Some(Ask::List(list, known)) = self.asks.get_mut(&id) else { return Err("a list of pieces that nobody asked for".into()) };
+        let goes_on = known.as_ref().is_none_or(|known| known.size == part.size && known.root == part.root);
+        if !goes_on || part.from != list.held() {
+            return Err("a list of pieces out of order".into());
+        }
+        let (from, length, list) = (part.from, part.length, Rc::clone(list));
+        *known = Some(part);
+        self.arriving = Some(id);
+        if let Some(link) = io.link(self.link) {
+            link.inbox.expect(list, from, length).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Takes in the body behind the head of answer `id`; `make` makes the place for a piece whose first bytes these are.
+    ///
+    /// # Errors
+    /// When the head does not fit what was asked.
+    pub fn take_in(&mut self, id: u64, head: &Piece, make: impl FnOnce(u64, Vec<u8>) -> Arrival, io: &mut Io<'_>) -> Result<(), String> {
+        let Some(Ask::Piece(piece, arrival)) = self.asks.get_mut(&id) else { return Err("a piece that nobody asked for".into()) };
+        let spare = std::mem::take(&mut self.spare);
+        let arrival = Rc::clone(arrival.get_or_insert_with(|| Rc::new(make(*piece, spare))));
+        let here = arrival.start() + arrival.held();
+        let end = head.from + head.length;
+        let whole = end == arrival.start() + arrival.length();
+        if head.from != here || end > arrival.start() + arrival.length() || whole == head.more {
+            return Err("a piece out of order".into());
+        }
+        self.arriving = Some(id);
+        if let Some(link) = io.link(self.link) {
+            link.inbox.expect(arrival, head.from, head.length).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Gives the memory of a piece back.
+    pub fn reuse(&mut self, arrival: &Arrival) {
+        self.spare = arrival.take_memory();
+    }
+
+    /// Ends the link at once.
+    pub fn drop_link(&self, io: &mut Io<'_>) {
+        if let Some(link) = io.link(self.link) {
+            link.drop_now();
+        }
+    }
+
+    /// Ends the link: at once when something is still asked on it.
+    pub fn finish_or_drop(&self, io: &mut Io<'_>) {
+        if self.asks.is_empty() { self.finish(io) } else { self.drop_link(io) }
+    }
+
+    /// Ends the link in good manners.
+    pub fn finish(&self, io: &mut Io<'_>) {
+        if let Some(link) = io.link(self.link) {
+            link.finish();
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What those who fetch a content are told besides its bytes: the list of its pieces, and which of them are here while it is still being downloaded.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::library::Opened;
+use crate::library::bits::Bits;
+use crate::library::listed::Listed;
+use crate::library::tree::{self, PieceList};
+use crate::message::limits;
+use crate::message::range::ByteRange;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
+use crate::message::reply::{Have, Reply, Run, Waiting};
+use crate::message::request::{Fetch, Wanted};
+use crate::message::version::{Root, Tag};
+use crate::node::LinkId;
+use crate::node::io::Io;
+use crate::node::peer::Peer;
+
+/// One who hears of new pieces.
+pub(super) struct Follower {
+    link: LinkId,
+    root: Root,
+    told: Bits,
+}
+
+/// One who waits for a file to be hashed.
+pub(super) struct Patient {
+    link: LinkId,
+    ask: Option<u64>,
+    fetch: Fetch,
+    name: RelativeName,
+}
+
+impl Peer {
+    /// What a wish means here: the name of a file that is shared, or of a download that has something to give.
+    pub(super) fn meant(&self, wanted: &Wanted) -> Option<RelativeName> {
+        match wanted {
+            Wanted::Name(name) => Some(name.clone()),
+            Wanted::Root(root) => self.library.named(root).or_else(|| self.downloads.giving(root).map(|(name, _)| RelativeName::from(&name.file()))),
+        }
+    }
+
+    /// Opens what is wanted. Bytes of a download under way are opened only where they were checked.
+    pub(super) fn open_wanted(&self, name: &RelativeName, fetch: &Fetch) -> Result<Opened, Refusal> {
+        let Wanted::Root(root) = &fetch.wanted else { return self.library.open(name) };
+        if self.library.named(root).is_some() {
+            let opened = self.library.open(name)?;
+            let same = self.library.is_version(name, opened.tag);
+            return if same { Ok(opened) } else { Err(Refusal::new(Code::Changed, "the file has changed since it was hashed")) };
+        }
+        let Some((_, part)) = self.downloads.giving(root) else { return Err(nothing()) };
+        let source = part.source().map_err(|_| Refusal::new(Code::Io, "the disk of this peer failed"))?;
+        Ok(Opened { source, size: part.size(), tag: tag_of(root) })
+    }
+
+    /// True unless `range` is one of a download under way that is not here yet.
+    pub(super) fn is_here(&self, wanted: &Wanted, range: ByteRange) -> bool {
+        match wanted {
+            Wanted::Root(root) if self.library.named(root).is_none() => self.downloads.giving(root).is_some_and(|(_, part)| part.holds(range)),
+            _ => true,
+        }
+    }
+
+    /// PIECES: the list, at once or when the file is hashed.
+    pub(super) fn pieces(&mut self, link: LinkId, ask: Option<u64>, fetch: Fetch, io: &mut Io<'_>) {
+        let Some(name) = self.meant(&fetch.wanted) else { return self.refuse(link, ask, &nothing(), io) };
+        if let Wanted::Root(root) = &fetch.wanted
+            && let Some((_, part)) = self.downloads.giving(root)
+            && let Some((root, list)) = part.trusted()
+        {
+            return self.send_list(link, ask, &fetch, (&name, tag_of(&root), root, list), io);
+        }
+        let opened = match self.open_wanted(&name, &fetch) {
+            Ok(opened) => opened,
+            Err(refusal) => return self.refuse(link, ask, &refusal, io),
+        };
+        if !tree::has_root(opened.size) || self.library.entry(&name).is_none() {
+            return self.refuse(link, ask, &Refusal::new(Code::Unsupported, "this file has no root"), io);
+        }
+        if fetch.tag.is_some_and(|tag| tag != opened.tag) {
+            return self.refuse(link, ask, &Refusal::new(Code::Changed, "the file is not the version you expect"), io);
+        }
+        let root = self.library.entry(&name).and_then(|entry| entry.root).filter(|_| self.library.is_version(&name, opened.tag));
+        if let (Some(root), Some(list)) = (root, self.library.list(&name)) {
+            return self.send_list(link, ask, &fetch, (&name, opened.tag, root, list), io);
+        }
+        if self.patients.iter().filter(|patient| patient.link == link).count() >= limits::FETCHES {
+            return self.refuse(link, ask, &Refusal::new(Code::Busy, "too many wait for files to be hashed"), io);
+        }
+        self.library.hurry(&name);
+        self.patients.push(Patient { link, ask, fetch, name });
+        self.tell_patience(link, ask, Waiting::Hashing, io);
+    }
+
+    fn send_list(&mut self, link: LinkId, ask: Option<u64>, fetch: &Fetch, what: (&RelativeName, Tag, Root, Rc<PieceList>), io: &mut Io<'_>) {
+        let (name, tag, root, list) = what;
+        let size = list.size();
+        let Some(range) = ByteRange::within(fetch.from, fetch.length, list.bytes().len() as u64) else {
+            return self.refuse(link, ask, &Refusal::new(Code::Range, "the list ends before that"), io);
+        };
+        let opened = Opened { source: Rc::new(Listed(list)), size, tag };
+        if let (Some(visit), Some(link)) = (self.visits.get_mut(&link), io.link(link)) {
+            visit.answering.send_list(ask, name, opened, root, range, &mut link.outbox);
+        }
+        self.feed(link, io);
+    }
+
+    /// A file was hashed, or is gone: those who wait for that hear of it.
+    pub(super) fn no_longer_hashing(&mut self, name: &RelativeName, io: &mut Io<'_>) {
+        let (now, later): (Vec<Patient>, Vec<Patient>) = std::mem::take(&mut self.patients).into_iter().partition(|patient| patient.name == *name);
+        self.patients = later;
+        for Patient { link, ask, fetch, .. } in now {
+            self.pieces(link, ask, fetch, io);
+        }
+    }
+
+    /// HAVE: which pieces are here, now and from now on.
+    pub(super) fn have(&mut self, link: LinkId, root: Root) -> Result<Reply, Refusal> {
+        if let Some(name) = self.library.named(&root) {
+            let size = self.library.entry(&name).map_or(0, |entry| entry.size);
+            return Ok(Reply::Have(Have { root, whole: true, runs: vec![Run { first: 0, count: tree::pieces(size) }] }));
+        }
+        let Some((_, part)) = self.downloads.giving(&root) else { return Err(nothing()) };
+        let mut told = Bits::none(tree::pieces(part.size()));
+        let runs = part.plan().held().runs(limits::HAVE_RUNS);
+        note(&mut told, &runs);
+        self.followers.retain(|follower| follower.link != link || follower.root != root);
+        if self.followers.iter().filter(|follower| follower.link == link).count() >= limits::FETCHES {
+            return Err(Refusal::new(Code::Busy, "too many contents are followed on this link"));
+        }
+        self.followers.push(Follower { link, root, told });
+        Ok(Reply::Have(Have { root, whole: false, runs }))
+    }
+
+    /// Pieces have come: those who follow will hear of them soon.
+    pub(super) fn pieces_came(&mut self, now: Instant) {
+        if !self.followers.is_empty() && self.have_at.is_none() {
+            self.have_at = Some(now + limits::HAVE);
+        }
+    }
+
+    /// Tells those who follow what has come since they were last told.
+    pub(super) fn tell_followers(&mut self, io: &mut Io<'_>) {
+        if self.have_at.is_none_or(|at| at > io.now) {
+            return;
+        }
+        self.have_at = None;
+        let followers = std::mem::take(&mut self.followers);
+        for mut follower in followers {
+            let Follower { link, root, told } = &mut follower;
+            let whole = self.library.named(root).is_some();
+            let runs = match self.downloads.giving(root) {
+                Some((_, part)) => {
+                    let plan = part.plan();
+                    let mut news = Bits::none(told.end());
+                    for piece in plan.held().iter().filter(|piece| !told.has(*piece)) {
+                        news.set(piece);
+                    }
+                    news.runs(limits::HAVE_RUNS)
+                }
+                None if whole => Vec::new(),
+                // The download came to nothing: what it said is no longer asked for.
+                None => continue,
+            };
+            note(told, &runs);
+            let have = Have { root: *root, whole, runs };
+            let (Some(visit), Some(link)) = (self.visits.get_mut(link), io.link(*link)) else { continue };
+            if whole || !have.runs.is_empty() {
+                visit.answering.have(&have, &mut link.outbox);
+            }
+            if !whole {
+                self.followers.push(follower);
+            }
+        }
+    }
+
+    /// A link is gone: nobody there waits any more.
+    pub(super) fn forget_listener(&mut self, link: LinkId) {
+        self.followers.retain(|follower| follower.link != link);
+        self.patients.retain(|patient| patient.link != link);
+    }
+
+    /// True while somebody on this link waits to hear something.
+    pub(super) fn has_listener(&self, link: LinkId) -> bool {
+        self.patients.iter().any(|patient| patient.link == link)
+    }
+}
+
+fn note(told: &mut Bits, runs: &[Run]) {
+    for piece in runs.iter().flat_map(|run| run.first..run.first + run.count) {
+        told.set(piece);
+    }
+}
+
+/// A download under way has no version of its own: its content is all that counts.
+fn tag_of(root: &Root) -> Tag {
+    let [a, b, c, d, e, f, g, h, ..] = root.0;
+    Tag(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+}
+
+fn nothing() -> Refusal {
+    Refusal::new(Code::NotFound, "no such file here")
+}

@@ -1,0 +1,193 @@
+//! Who has what is wanted: from a SEARCH to a download, and from a download back to the index, to find those who came since.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::message::relative::RelativeName;
+use crate::message::reply::Holder;
+use crate::message::request::{Request, Wanted};
+use crate::message::version::Root;
+use crate::node::io::Io;
+use crate::node::peer::desk::Goal;
+use crate::node::peer::downloads::{Candidate, Ended, Outcome, Wish};
+use crate::node::peer::errands::Errand;
+use crate::node::peer::home::Joining;
+use crate::node::peer::{Peer, Why};
+use crate::node::report::{Failure, Prompt, Report, Version};
+
+impl Peer {
+    /// All who have it are known. Fetches it, unless a person has to say first which of several contents is meant. False when nobody has it.
+    pub(super) fn found(&mut self, goal: &Goal, holders: Vec<Holder>, io: &mut Io<'_>) -> bool {
+        let me = match self.home.joining {
+            Joining::Joined(me) => Some(me),
+            _ => None,
+        };
+        let holders: Vec<Holder> = holders.into_iter().filter(|holder| Some(holder.peer) != me).collect();
+        if holders.is_empty() {
+            return false;
+        }
+        let versions = Version::among(&holders);
+        let before = goal.name.as_ref().and_then(|name| self.library.recall(name)).and_then(|about| about.root());
+        let goes_on = before.filter(|before| versions.iter().any(|version| version.root == *before));
+        let root = match (goal.root.or(goes_on), &versions[..]) {
+            (Some(root), _) => Some(root),
+            (None, []) => None,
+            (None, [only]) => Some(only.root),
+            (None, _) => {
+                self.choose(goal, versions, holders, io);
+                return true;
+            }
+        };
+        self.fetch_found(goal, root, holders, io);
+        true
+    }
+
+    fn fetch_found(&mut self, goal: &Goal, root: Option<Root>, holders: Vec<Holder>, io: &mut Io<'_>) {
+        let mut sources: Vec<Candidate> = holders.into_iter().filter(|holder| holder.file.root == root).map(candidate).collect();
+        // Who has all of it comes first, and the size that most of them say.
+        let mut sizes: BTreeMap<Option<u64>, usize> = BTreeMap::new();
+        for source in &sources {
+            *sizes.entry(source.size).or_default() += 1;
+        }
+        sources.sort_by_key(|source| (!source.whole, usize::MAX - sizes.get(&source.size).copied().unwrap_or(0)));
+        let name = goal.name.clone().or_else(|| sources.first().map(|source| RelativeName::from(&source.name.file())));
+        let Some(name) = name else { return };
+        self.fetch(name, root, sources, true, io);
+    }
+
+    /// Asks the person which content is meant; a script is told how to say so.
+    fn choose(&mut self, goal: &Goal, versions: Vec<Version>, holders: Vec<Holder>, io: &mut Io<'_>) {
+        let Some(name) = goal.name.clone() else { return };
+        let roots = versions.iter().map(|version| version.root).collect();
+        io.tell(Report::Choice { name: name.clone(), contents: versions });
+        if !self.options.chooses {
+            return self.fail(&Failure::Ambiguous(name), io);
+        }
+        self.errand = Some(Errand::Choose { goal: goal.clone(), roots, holders });
+        io.tell(Report::Prompt(Prompt::Choice));
+    }
+
+    /// The person has chosen, or not.
+    pub(super) fn chosen(&mut self, line: &str, io: &mut Io<'_>) {
+        let Some(Errand::Choose { goal, roots, holders }) = self.errand.clone() else { return };
+        let place = line.trim().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        match place.and_then(|place| roots.get(place)) {
+            Some(root) => self.fetch_found(&goal, Some(*root), holders, io),
+            None if line.trim().is_empty() => self.fail(&Failure::Ambiguous(goal.name.unwrap_or_else(|| RelativeName::of_root(&roots[0]))), io),
+            None => {
+                io.tell(Report::Failed(Failure::Wrong("1, 2 ...")));
+                io.tell(Report::Prompt(Prompt::Choice));
+            }
+        }
+    }
+
+    /// Seed 000 §5f: DOWNLOAD, from all of these; `looks`: and from whoever else the index names meanwhile.
+    pub(super) fn fetch(&mut self, name: RelativeName, root: Option<Root>, sources: Vec<Candidate>, looks: bool, io: &mut Io<'_>) {
+        let wish = Wish { name, root, sources, patience: self.options.patience, verify: self.options.verify, looks };
+        let (id, ended) = self.downloads.begin(wish, &self.library, io);
+        self.errand = Some(Errand::Download(id));
+        if let Some(ended) = ended {
+            return self.download_ended(ended, io);
+        }
+        if self.options.typed {
+            self.prompt(io);
+        }
+    }
+
+    /// From this very source, which says itself what it has.
+    pub(super) fn fetch_from(&mut self, goal: &Goal, from: SocketAddr, io: &mut Io<'_>) {
+        let Some(name) = goal.name.clone().or_else(|| goal.root.as_ref().map(RelativeName::of_root)) else { return };
+        // What a search has said of it is still good.
+        let known = self.found_last.iter().find(|holder| holder.peer == from && *holder.file.name == *name);
+        let root = goal.root.or(known.and_then(|holder| holder.file.root));
+        let source = match known {
+            Some(holder) => candidate(holder.clone()),
+            None => Candidate { peer: from, name: name.clone(), size: None, root, whole: true },
+        };
+        self.fetch(name, root, vec![source], false, io);
+    }
+
+    /// Asks the index who else has what is being downloaded.
+    pub(super) fn look_for_more(&mut self, io: &mut Io<'_>) {
+        for (id, root) in self.downloads.look_for_more(io) {
+            self.home.want(io);
+            if let Some(ask) = self.home.ask_if_open(&Request::Search { wanted: Wanted::Root(root), cursor: None }, io) {
+                self.asked.insert(ask, Why::Look(id));
+            }
+        }
+    }
+
+    /// The index has said who else has it.
+    pub(super) fn more_found(&mut self, id: u64, holders: Vec<Holder>, io: &mut Io<'_>) {
+        let me = match self.home.joining {
+            Joining::Joined(me) => Some(me),
+            _ => None,
+        };
+        let found = holders.into_iter().filter(|holder| Some(holder.peer) != me && holder.file.root.is_some()).map(candidate).collect();
+        if let Some(ended) = self.downloads.add(id, found, &self.library, io) {
+            self.download_ended(ended, io);
+        }
+    }
+
+    /// A download went on: are there news of it?
+    pub(super) fn download_moved(&mut self, id: Option<u64>, ended: Option<Ended>, io: &mut Io<'_>) {
+        self.pieces_came(io.now);
+        if let Some(ended) = ended {
+            return self.download_ended(ended, io);
+        }
+        if let Some(id) = id {
+            self.errand_rests(id, io);
+        }
+        if self.library.keeps_downloads() && self.is_known_to_index() && !self.downloads.announce_is_empty() {
+            for file in self.downloads.announce() {
+                self.news.have(file);
+            }
+            self.send_news(io);
+        }
+    }
+
+    /// Seed 000 §5h: the file is in its folder; the index hears of it.
+    pub(super) fn download_ended(&mut self, (id, name, outcome): Ended, io: &mut Io<'_>) {
+        let folder = self.options.folder.clone();
+        let failure = match outcome {
+            Outcome::Saved { size, from, root, list } => {
+                io.tell(Report::Saved { name: name.clone(), folder, size, from, root: Some(root) });
+                self.keep(&name, Some(root), list, io);
+                None
+            }
+            Outcome::Unverified { size, from } => {
+                io.tell(Report::Unverified { name: name.clone(), folder, size, from });
+                self.keep(&name, None, None, io);
+                None
+            }
+            Outcome::Same => {
+                io.tell(Report::Same { name: name.clone() });
+                None
+            }
+            Outcome::Failed(failure) => {
+                let kept = RelativeName::from(&name.file());
+                if self.library.entry(&kept).is_none() && self.is_known_to_index() {
+                    // What of it was here may be gone; whoever was told so is told again when it goes on.
+                    self.news.gone(kept);
+                    self.send_news(io);
+                }
+                io.tell(Report::Failed(failure.clone()));
+                Some(failure)
+            }
+        };
+        self.pieces_came(io.now);
+        self.errand_downloaded(id, failure, io);
+    }
+
+    fn keep(&mut self, name: &RelativeName, root: Option<Root>, list: Option<std::rc::Rc<crate::library::tree::PieceList>>, io: &mut Io<'_>) {
+        if self.library.keeps_downloads() {
+            let arrived = self.library.add(name, root, list);
+            self.arrived(arrived, io);
+        }
+    }
+}
+
+fn candidate(holder: Holder) -> Candidate {
+    let Holder { peer, file } = holder;
+    Candidate { peer, name: file.name, size: Some(file.size), root: file.root, whole: !file.partial }
+}
