@@ -252,6 +252,12 @@ impl Share {
         self.files.get(name).is_some_and(|shared| shared.stamp.tag() == tag)
     }
 
+    /// True while a file of this name is new or being changed: it is shared when it has come to rest.
+    #[must_use]
+    pub fn is_settling(&self, name: &RelativeName) -> bool {
+        self.touched.contains_key(name) && !self.files.contains_key(name)
+    }
+
     /// How many files are shared.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -734,6 +740,7 @@ mod tests {
         assert_eq!(world.look(), ([].into(), [].into()));
         // A change starts the time anew.
         world.wait(SECOND);
+        assert!(world.share.is_settling(&name("new")) && !world.share.is_settling(&name("a")));
         world.drive.place("new", 11, b"12");
         world.drive.hold("new", true);
         world.wait(SECOND);
@@ -743,6 +750,7 @@ mod tests {
         world.drive.hold("new", false);
         assert_eq!(world.wait(SECOND), (words(&["new"]), [].into()));
         assert_eq!(world.names(), ["a", "new"]);
+        assert!(!world.share.is_settling(&name("new")));
     }
 
     #[test]
