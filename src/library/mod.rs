@@ -111,6 +111,12 @@ impl Library {
         self.share.list(name)
     }
 
+    /// True while a file of this name is new or being changed: it is shared when it has come to rest.
+    #[must_use]
+    pub fn is_settling(&self, name: &RelativeName) -> bool {
+        self.share.is_settling(name)
+    }
+
     /// How many files are shared.
     #[must_use]
     pub fn len(&self) -> usize {
