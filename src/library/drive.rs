@@ -66,7 +66,8 @@ pub enum Stands {
 
 /// A folder.
 pub trait Drive {
-    /// Its regular files, one by one; `recursive`: those of its subfolders as well. Links are not followed.
+    /// Its regular files, one by one; `recursive`: those of its subfolders as well. Links are not followed. An item that says `Interrupted` comes where
+    /// there was nothing to name for a while: a good moment to do something else before going on.
     ///
     /// # Errors
     /// When the folder can't be read.

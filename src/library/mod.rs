@@ -10,6 +10,7 @@ pub mod drive;
 pub mod hashes;
 pub mod hashing;
 pub mod listed;
+mod on_disk;
 pub mod part;
 pub mod plan;
 pub mod record;
@@ -108,6 +109,12 @@ impl Library {
     #[must_use]
     pub fn list(&self, name: &RelativeName) -> Option<Rc<PieceList>> {
         self.share.list(name)
+    }
+
+    /// True while a file of this name is new or being changed: it is shared when it has come to rest.
+    #[must_use]
+    pub fn is_settling(&self, name: &RelativeName) -> bool {
+        self.share.is_settling(name)
     }
 
     /// How many files are shared.

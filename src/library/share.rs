@@ -71,6 +71,8 @@ pub struct Share {
     under_way: Vec<Work>,
     /// Lists that were made or wanted of late.
     lists: RefCell<VecDeque<(Root, Rc<PieceList>)>>,
+    /// Files that have a root and whose lists were looked for in vain.
+    lost: RefCell<BTreeSet<RelativeName>>,
 }
 
 type Scan = Box<dyn Iterator<Item = io::Result<Found>>>;
@@ -117,6 +119,7 @@ impl Share {
             urgent: VecDeque::new(),
             under_way: Vec::new(),
             lists: RefCell::default(),
+            lost: RefCell::default(),
         }
     }
 
@@ -136,7 +139,9 @@ impl Share {
             self.by_root.clear();
             self.unhashed.clear();
             self.touched.clear();
+            self.urgent.clear();
             self.under_way.clear();
+            self.lost.get_mut().clear();
             self.next_look = None;
             // First the watch, then the look: what comes in between is seen twice rather than never.
             if let Err(error) = self.drive.watch(self.recursive) {
@@ -161,6 +166,7 @@ impl Share {
         for _ in 0..most {
             match scanning.next() {
                 None => return Ok(true),
+                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => break,
                 Some(Err(error)) => return Err(DriveError::Io(error.to_string())),
                 Some(Ok(found)) => self.note(&found, now),
             }
@@ -205,6 +211,7 @@ impl Share {
         self.unhashed.remove(&(Reverse(gone.stamp.modified_ns), name.clone()));
         self.under_way.retain(|work| work.name != *name);
         self.urgent.retain(|urgent| urgent != name);
+        self.lost.get_mut().remove(name);
         if let Some(root) = gone.root
             && let Some(names) = self.by_root.get_mut(&root.0)
         {
@@ -245,6 +252,12 @@ impl Share {
         self.files.get(name).is_some_and(|shared| shared.stamp.tag() == tag)
     }
 
+    /// True while a file of this name is new or being changed: it is shared when it has come to rest.
+    #[must_use]
+    pub fn is_settling(&self, name: &RelativeName) -> bool {
+        self.touched.contains_key(name) && !self.files.contains_key(name)
+    }
+
     /// How many files are shared.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -263,11 +276,15 @@ impl Share {
         let shared = self.files.get(name)?;
         let (root, size) = (shared.root?, shared.stamp.size);
         let known = self.lists.borrow().iter().find(|(of, list)| *of == root && list.size() == size).map(|(_, list)| Rc::clone(list));
-        known.or_else(|| {
+        let found = known.or_else(|| {
             let list = Rc::new(self.hashes.list(&root, size)?);
             self.remember(root, &list);
             Some(list)
-        })
+        });
+        if found.is_none() {
+            self.lost.borrow_mut().insert(name.clone());
+        }
+        found
     }
 
     fn remember(&self, root: Root, list: &Rc<PieceList>) {
@@ -295,10 +312,10 @@ impl Share {
         !(self.unhashed.is_empty() && self.urgent.is_empty())
     }
 
-    /// Somebody wants this file: it is hashed before all others, unless that was done.
+    /// Somebody wants this file: it is hashed before all others, unless that was done and its list was not lost since.
     pub fn hurry(&mut self, name: &RelativeName) {
         let Some(shared) = self.files.get(name) else { return };
-        let is_done = !tree::has_root(shared.stamp.size) || (shared.root.is_some() && self.list(name).is_some());
+        let is_done = !tree::has_root(shared.stamp.size) || (shared.root.is_some() && !self.lost.borrow().contains(name));
         if !is_done && !self.urgent.contains(name) && self.urgent.len() < limits::URGENT_FILES {
             self.urgent.push_back(name.clone());
         }
@@ -664,6 +681,23 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_was_lost_is_made_again_when_somebody_wants_it() {
+        let mut world = world(&[]);
+        let long = vec![3; 2 << 20];
+        world.drive.place("long", 9, &long);
+        let stamp = world.drive.find("long").unwrap().stamp;
+        // Its root is known, and nothing else.
+        world.share.add(&name("long"), Some(hash(&long)), None);
+        assert!(world.share.is_version(&name("long"), stamp.tag()) && !world.share.is_hashing());
+        assert_eq!(world.share.list(&name("long")), None);
+        world.share.hurry(&name("long"));
+        assert_eq!(world.hashed(), ["long"]);
+        assert_eq!(world.share.list(&name("long")).unwrap().root(), hash(&long));
+        world.share.hurry(&name("long"));
+        assert!(!world.share.is_hashing());
+    }
+
+    #[test]
     fn a_file_that_waits_for_another_goes_on_where_it_stopped() {
         let mut world = world(&[("z", 1)]);
         let long = vec![7; 3 << 20];
@@ -706,6 +740,7 @@ mod tests {
         assert_eq!(world.look(), ([].into(), [].into()));
         // A change starts the time anew.
         world.wait(SECOND);
+        assert!(world.share.is_settling(&name("new")) && !world.share.is_settling(&name("a")));
         world.drive.place("new", 11, b"12");
         world.drive.hold("new", true);
         world.wait(SECOND);
@@ -715,6 +750,7 @@ mod tests {
         world.drive.hold("new", false);
         assert_eq!(world.wait(SECOND), (words(&["new"]), [].into()));
         assert_eq!(world.names(), ["a", "new"]);
+        assert!(!world.share.is_settling(&name("new")));
     }
 
     #[test]

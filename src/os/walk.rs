@@ -21,6 +21,8 @@ const STEP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLO
 const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// A file that nobody has changed for so long is not asked whether somebody writes it, so that ten thousand old files are listed at once.
 const RECENT: Duration = Duration::from_secs(10);
+/// After so many folders without a file, which take a millisecond, something else may be done.
+const SILENT: usize = 64;
 /// Where nobody can say whether a file is being written, one that was not changed for so long is not.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -108,6 +110,8 @@ pub struct Listing {
     recursive: bool,
     /// Is told of each subfolder before that is read, so that nothing can come into it unseen.
     watch: Option<Rc<Watch>>,
+    /// Folders that were opened since something was said.
+    silent: usize,
 }
 
 struct Level {
@@ -122,12 +126,12 @@ impl Listing {
     /// # Errors
     /// When it can't be read.
     pub fn of(top: &OwnedFd, recursive: bool, watch: Option<Rc<Watch>>) -> io::Result<Listing> {
-        Ok(Listing { open: vec![Level { dir: Dir::read_from(top)?, way: String::new() }], recursive, watch })
+        Ok(Listing { open: vec![Level { dir: Dir::read_from(top)?, way: String::new() }], recursive, watch, silent: 0 })
     }
 
     /// The subfolder `name` and all below it; nothing where there is none.
     pub fn below(top: &OwnedFd, name: &str, watch: Rc<Watch>) -> Listing {
-        let mut listing = Listing { open: Vec::new(), recursive: true, watch: Some(watch) };
+        let mut listing = Listing { open: Vec::new(), recursive: true, watch: Some(watch), silent: 0 };
         match descend(top, name) {
             Ok((place, last)) => listing.enter(place.as_fd(), last, name.to_owned()),
             Err(error) => log::debug!("not shared: {name:?}: {error}"),
@@ -137,6 +141,7 @@ impl Listing {
 
     /// Opens the subfolder `last` of `dir`, which is `name` below the shared folder, as the next to be read.
     fn enter(&mut self, dir: BorrowedFd<'_>, last: impl rustix::path::Arg, name: String) {
+        self.silent += 1;
         // One part is left for the file itself.
         if name.split('/').count() >= limits::RELATIVE_PARTS || name.len() >= limits::RELATIVE_BYTES {
             return log::debug!("not shared: {name:?} is too deep");
@@ -198,11 +203,16 @@ impl Iterator for Listing {
 
     fn next(&mut self) -> Option<io::Result<Found>> {
         loop {
+            if self.silent >= SILENT {
+                self.silent = 0;
+                return Some(Err(io::ErrorKind::Interrupted.into()));
+            }
             let level = self.open.last_mut()?;
             match level.dir.read() {
                 Some(Ok(entry)) if entry.file_name() == c"." || entry.file_name() == c".." => {}
                 Some(Ok(entry)) => {
                     if let Some(found) = self.look(&entry) {
+                        self.silent = 0;
                         return Some(Ok(found));
                     }
                 }
@@ -219,5 +229,115 @@ impl Iterator for Listing {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::library::drive::{Change, Drive as _};
+    use crate::os::folder::Folder;
+    use crate::os::part_file::Allocate;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path().to_str().unwrap(), Allocate::Full).unwrap();
+        (place, folder)
+    }
+
+    /// All names of a listing, in order.
+    fn listed(folder: &Folder) -> Vec<String> {
+        let mut names: Vec<String> = folder.list(true).unwrap().filter_map(|found| found.ok().map(|found| found.name)).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_listing_goes_as_deep_as_a_name_can_and_follows_no_link() {
+        let (place, folder) = folder();
+        let deep = "d/".repeat(limits::RELATIVE_PARTS - 1);
+        fs::create_dir_all(place.path().join(&deep).join("too deep")).unwrap();
+        for file in ["a".to_owned(), format!("{deep}b"), format!("{deep}too deep/c")] {
+            fs::write(place.path().join(file), "x").unwrap();
+        }
+        for n in 0..SILENT * 3 {
+            fs::create_dir(place.path().join(format!("empty{n}"))).unwrap();
+        }
+        symlink(".", place.path().join("round")).unwrap();
+        symlink("a", place.path().join("link")).unwrap();
+        assert_eq!(listed(&folder), ["a".to_owned(), format!("{deep}b")]);
+        assert!(folder.list(true).unwrap().any(|found| found.is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)));
+        assert_eq!(folder.list(false).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn no_part_of_a_name_leads_through_a_link() {
+        let (place, folder) = folder();
+        fs::create_dir(place.path().join("S")).unwrap();
+        fs::write(place.path().join("S/a"), "x").unwrap();
+        symlink("S", place.path().join("L")).unwrap();
+        symlink("a", place.path().join("S/l")).unwrap();
+        assert!(folder.open("S/a").is_ok() && folder.read("S/a").is_ok() && folder.find("S/a").is_some());
+        for name in ["L/a", "S/l", "S", "S/../S/a", "./S/a", "/etc/passwd", "S//a", "S/a/b", "none/a"] {
+            assert_eq!(folder.open(name).err().map(|error| error.kind()), Some(io::ErrorKind::NotFound), "{name}");
+            assert!(folder.read(name).is_err() && folder.find(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_open_to_be_written_has_not_settled() {
+        let (place, folder) = folder();
+        let file = fs::File::create(place.path().join("a")).unwrap();
+        assert!(!folder.find("a").unwrap().settled);
+        assert!(folder.list(false).unwrap().all(|found| !found.unwrap().settled));
+        drop(file);
+        let _reader = fs::File::open(place.path().join("a")).unwrap();
+        assert!(folder.find("a").unwrap().settled);
+        assert!(folder.list(false).unwrap().all(|found| found.unwrap().settled));
+    }
+
+    #[test]
+    fn the_watch_tells_what_happens_once_and_is_silent_about_downloads() {
+        let (place, folder) = folder();
+        folder.watch(true).unwrap();
+        let at = |name: &str| place.path().join(name);
+        let file = |name: &str| Change::File(name.to_owned());
+        assert_eq!(folder.changes(), []);
+        for name in ["a.part", "a.part.record", ".a.part.record", ".hidden", "b", "b", "c"] {
+            fs::write(at(name), "x").unwrap();
+        }
+        assert_eq!(folder.changes(), [file("b"), file("c")]);
+        fs::rename(at("a.part"), at("a")).unwrap();
+        fs::remove_file(at("c")).unwrap();
+        assert_eq!(folder.changes(), [file("a"), file("c")]);
+        // What came into a new folder before it was watched is named as well.
+        fs::create_dir_all(at("S/T")).unwrap();
+        fs::write(at("S/T/x"), "x").unwrap();
+        assert_eq!(folder.changes(), [file("S/T/x")]);
+        fs::write(at("S/T/y"), "y").unwrap();
+        assert!(folder.changes().contains(&file("S/T/y")));
+        // A folder that moved is another one, and nobody hears of what happens at its old place.
+        fs::rename(at("S"), at("R")).unwrap();
+        assert_eq!(folder.changes(), [file("R/T/x"), file("R/T/y"), file("S")]);
+        fs::write(at("R/T/x"), "other").unwrap();
+        assert_eq!(folder.changes(), [file("R/T/x")]);
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::rename(at("R"), elsewhere.path().join("R")).unwrap();
+        assert_eq!(folder.changes(), [file("R")]);
+        fs::write(elsewhere.path().join("R/T/x"), "again").unwrap();
+        assert_eq!(folder.changes(), []);
+    }
+
+    #[test]
+    fn subfolders_are_no_news_where_they_are_not_shared() {
+        let (place, folder) = folder();
+        folder.watch(false).unwrap();
+        fs::create_dir(place.path().join("S")).unwrap();
+        fs::write(place.path().join("S/a"), "x").unwrap();
+        fs::rename(place.path().join("S"), place.path().join("T")).unwrap();
+        assert_eq!(folder.changes(), []);
     }
 }

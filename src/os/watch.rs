@@ -88,8 +88,7 @@ impl Watch {
         let mut everything = false;
         let mut buffer = [MaybeUninit::uninit(); READ_BYTES];
         let mut reader = Reader::new(&self.events, &mut buffer);
-        loop {
-            let Ok(event) = reader.next() else { break };
+        while let Ok(event) = reader.next() {
             let name = event.file_name().map(|name| name.to_str());
             match name {
                 _ if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => everything = true,
@@ -155,6 +154,7 @@ impl Watch {
                 Some(Ok(found)) => {
                     files.insert(found.name);
                 }
+                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => break,
                 Some(Err(_)) | None => {
                     let Some(next) = self.state.borrow_mut().fresh.pop_front() else { return true };
                     listing = Some(Listing::below(&self.top, &next, Rc::clone(self)));

@@ -145,7 +145,8 @@ fn a_join_without_files_and_a_second_join_from_the_same_folder_both_work() {
 fn a_peer_that_is_stopped_leaves_the_index_before_it_ends() {
     for signal in [Signal::TERM, Signal::INT] {
         let server = server();
-        let mut source = peer(server.at, &Dir::with("a.mp4", b"a"));
+        let here = Dir::with("a.mp4", b"a");
+        let mut source = peer(server.at, &here);
         let mut voice = Native::open(server.at);
         assert_eq!(voice.holders("a.mp4").len(), 1);
         source.signal(signal);
@@ -158,7 +159,8 @@ fn a_peer_that_is_stopped_leaves_the_index_before_it_ends() {
 #[test]
 fn a_peer_that_is_killed_leaves_the_index_with_its_link() {
     let server = server();
-    let mut source = peer(server.at, &Dir::with("a.mp4", b"a"));
+    let here = Dir::with("a.mp4", b"a");
+    let mut source = peer(server.at, &here);
     let mut voice = Native::open(server.at);
     assert_eq!(voice.holders("a.mp4").len(), 1);
     source.kill();
@@ -168,7 +170,8 @@ fn a_peer_that_is_killed_leaves_the_index_with_its_link() {
 #[test]
 fn a_peer_that_stands_still_is_out_after_two_and_a_half_heartbeats() {
     let server = server_with(&["--listen", "127.0.0.1:0", "--heartbeat", "1"]);
-    let (still, lively) = (peer(server.at, &Dir::with("still.mp4", b"a")), peer(server.at, &Dir::with("lively.mp4", b"a")));
+    let (here, there) = (Dir::with("still.mp4", b"a"), Dir::with("lively.mp4", b"a"));
+    let (still, lively) = (peer(server.at, &here), peer(server.at, &there));
     let mut voice = Native::open(server.at);
     still.signal(Signal::STOP);
     let since = Instant::now();
@@ -187,7 +190,8 @@ fn a_peer_comes_back_by_itself_when_its_server_does() {
     let ip = own_ip();
     let mut server = server_with(&["--listen", &format!("{ip}:0")]);
     let at = server.at;
-    let source = peer(at, &Dir::with("a.mp4", b"a"));
+    let here = Dir::with("a.mp4", b"a");
+    let source = peer(at, &here);
     server.kill();
     source.notes("no server at");
     let server = server_with(&["--listen", &at.to_string()]);
@@ -279,7 +283,8 @@ fn a_peer_on_all_addresses_is_found_under_the_one_that_the_server_sees() {
 fn a_server_on_all_addresses_answers_both_families() {
     let server = server_with(&["--listen", "[::]:0"]);
     let port = server.at.port();
-    let source = peer(format!("127.0.0.1:{port}").parse().expect("an address"), &Dir::with("a.mp4", b"a"));
+    let here = Dir::with("a.mp4", b"a");
+    let source = peer(format!("127.0.0.1:{port}").parse().expect("an address"), &here);
     for at in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
         let found = run(["search", "a.mp4", "--server", &at]);
         assert_eq!(found.succeeded().out, [format!("peers com arquivo solicitado: {}", source.at)]);

@@ -127,7 +127,8 @@ fn logs_go_to_stderr_and_stdout_keeps_to_the_specification() {
     let loud = crate::harness::Process::start(command);
     let note = loud.notes("cardume: listening on ");
     let at = note.rsplit(' ').next().and_then(|text| text.parse().ok()).expect("an address");
-    let source = peer(at, &Dir::with("a.mp4", b"a"));
+    let here = Dir::with("a.mp4", b"a");
+    let source = peer(at, &here);
     loud.says(&format!("Peer {} adicionado com arquivos a.mp4", source.at));
     loud.notes("joined with 1 files");
     let session = Native::open(at).join(4000, &["b.mp4"])["session"].as_str().expect("a session").to_owned();

@@ -105,6 +105,12 @@ impl Source {
         self.asks.values().any(|ask| matches!(ask, Ask::Piece(asked, _) if *asked == piece))
     }
 
+    /// The pieces that it was asked for.
+    pub fn asked_pieces(&self) -> Vec<u64> {
+        let piece = |ask: &Ask| if let Ask::Piece(piece, _) = ask { Some(*piece) } else { None };
+        self.asks.values().filter_map(piece).collect()
+    }
+
     /// The link is there: opens it.
     pub fn open(&mut self, hello: &Hello, io: &mut Io<'_>) {
         let (nonce, now) = (io.nonce(), io.now);

@@ -1,0 +1,238 @@
+//! How sources are lost and a download ends: who is tried again, when nobody is left, and whether what is here is the right thing.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::library::drive::DriveError;
+use crate::library::hashing::Step;
+use crate::library::part::{Part, Settled};
+use crate::message::limits;
+use crate::message::request::Wanted;
+use crate::node::io::Io;
+use crate::node::peer::downloads::download::{Download, Listing, Rest, Stage, disk};
+use crate::node::peer::downloads::source::Source;
+use crate::node::peer::downloads::{Around, Candidate, Outcome, Patience};
+use crate::node::report::{Failure, Report, Stall};
+
+impl Download {
+    /// This source gives nothing, and will not later.
+    pub(super) fn give_up(&mut self, id: u32, why: Failure, io: &mut Io<'_>) {
+        self.why_lost = Some(why);
+        self.remove(id, io);
+    }
+
+    pub(super) fn remove(&mut self, id: u32, io: &mut Io<'_>) -> Option<Source> {
+        let source = self.sources.remove(&id)?;
+        source.drop_link(io);
+        if let (Some(part), Some(giver)) = (&self.part, source.giver) {
+            part.plan().leave(giver);
+        }
+        if matches!(self.list, Listing::Asked(from) | Listing::Unproven { from, .. } if from == id) {
+            self.list = Listing::Unknown;
+        }
+        Some(source)
+    }
+
+    /// This source is lost, and tried again after a rest.
+    pub(super) fn lose(&mut self, id: u32, io: &mut Io<'_>) {
+        let Some(source) = self.remove(id, io) else { return };
+        let root = matches!(source.wanted, Wanted::Root(_)).then_some(self.root).flatten();
+        let attempts = self.attempts.entry(source.at).or_default();
+        let (first, longest) = limits::BACKOFF;
+        let until = io.now + io.jitter(first.saturating_mul(1 << (*attempts).min(16)).min(longest));
+        *attempts += 1;
+        let candidate = Candidate { peer: source.at, name: source.name, size: self.size, root, whole: source.whole };
+        self.resting.push(Rest { candidate, until });
+    }
+
+    /// The link to a source is gone.
+    pub(in crate::node::peer::downloads) fn closed(&mut self, id: u32, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        let never_opened = self.sources.get(&id).is_some_and(|source| !source.is_open());
+        let others = self.sources.len() > 1 || !self.waiting.is_empty() || !self.resting.is_empty();
+        let endless = self.patience == Patience::Endless;
+        if !endless && !self.moved && (never_opened || !others) {
+            self.give_up(id, Failure::NoSource(self.name.clone()), around.io);
+        } else {
+            self.lose(id, around.io);
+        }
+        self.mourn(around)
+    }
+
+    /// Notices that nobody is left, and whether to wait for anybody.
+    pub(super) fn mourn(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        if let Some(outcome) = self.go_on(around) {
+            return Some(outcome);
+        }
+        if self.sources.is_empty() && matches!(self.stage, Stage::Fetching) {
+            if let Patience::For(time) = self.patience
+                && around.io.now.saturating_duration_since(self.moved_at) >= time
+            {
+                return Some(Outcome::Failed(Failure::NoSource(self.name.clone())));
+            }
+            self.stall(Stall::Source, around.io);
+        }
+        None
+    }
+
+    pub(super) fn stall(&mut self, why: Stall, io: &mut Io<'_>) {
+        if self.stalled.as_ref() != Some(&why) {
+            io.tell(Report::Stalled { name: self.name.clone(), why: why.clone() });
+            self.stalled = Some(why);
+        }
+    }
+
+    /// All bytes are here. Are they the right ones?
+    pub(super) fn all_there(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        let part = self.part.clone()?;
+        if part.trusted().is_none() && self.verify && !part.compares() {
+            if self.root.is_some() && part.own_root().is_some() && self.root == part.own_root() && !self.hoped {
+                // Nobody had a list, but all of it together leads to the root.
+            } else if self.root.is_some() && part.own_root().is_some() && self.is_blind() {
+                let id = self.sources.keys().next().copied();
+                part.discard();
+                self.part = None;
+                if let Some(id) = id {
+                    self.blame(id, around.io);
+                }
+                return self.mourn(around);
+            } else if self.may_learn_root(around) {
+                self.stall(Stall::Hashing, around.io);
+                return None;
+            }
+        }
+        self.let_go(around);
+        self.stage = Stage::Settling(around.io.now);
+        self.due(around)
+    }
+
+    /// True while the source may yet say what the file is: it is asked again when it comes back, for a while.
+    pub(super) fn may_learn_root(&mut self, around: &mut Around<'_, '_>) -> bool {
+        if self.sources.values().any(|source| source.is_asked_list() && source.is_open()) {
+            return true;
+        }
+        let left = around.io.now.saturating_duration_since(self.moved_at) < limits::GET_PATIENCE;
+        let open: Vec<u32> = self.sources.iter().filter(|(_, s)| s.is_open() && !self.listless.contains(&s.at)).map(|(id, _)| *id).collect();
+        if let (Some(id), Listing::Unknown) = (open.first(), &self.list)
+            && let Some(source) = self.sources.get_mut(id)
+        {
+            self.list = Listing::Asked(*id);
+            source.ask_list(around.io);
+            return true;
+        }
+        let connecting = self.sources.values().any(|source| !source.is_open());
+        if !connecting && self.sources.is_empty() && left {
+            self.connect(around);
+        }
+        left && (connecting || !self.sources.is_empty() && !open.is_empty() || !self.resting.is_empty())
+    }
+
+    /// Ends all its links.
+    pub(in crate::node::peer::downloads) fn drop_links(&self, io: &mut Io<'_>) {
+        for source in self.sources.values() {
+            source.finish_or_drop(io);
+        }
+    }
+
+    /// Nothing more is wanted of anybody.
+    pub(super) fn let_go(&mut self, around: &mut Around<'_, '_>) {
+        for source in std::mem::take(&mut self.sources).into_values() {
+            source.finish(around.io);
+            if let (Some(part), Some(giver)) = (&self.part, source.giver) {
+                part.plan().leave(giver);
+            }
+        }
+        self.waiting.clear();
+        self.resting.clear();
+    }
+
+    /// Does what its time has come for.
+    pub(in crate::node::peer::downloads) fn due(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        self.tell_progress(around.io);
+        let now = around.io.now;
+        self.due_at = now + limits::TAKE_OVER;
+        match &mut self.stage {
+            Stage::Fetching => {
+                for source in self.sources.values_mut() {
+                    source.keep_alive(around.io);
+                }
+                let (due, still): (Vec<Rest>, Vec<Rest>) = std::mem::take(&mut self.resting).into_iter().partition(|rest| rest.until <= now);
+                self.resting = still;
+                for rest in due {
+                    self.connect_again(rest.candidate, around);
+                }
+                self.mourn(around)
+            }
+            Stage::Checking(hashing, at) if *at <= now => match hashing.step(now) {
+                Ok(Step::More) => None,
+                Ok(Step::Rest(until)) => {
+                    *at = until;
+                    None
+                }
+                Ok(Step::Done(list)) if Some(list.root()) == self.root => Some(Outcome::Same),
+                Ok(_) => Some(Outcome::Failed(disk(&self.name, &DriveError::Taken))),
+                Err(error) => Some(Outcome::Failed(disk(&self.name, &error.into()))),
+            },
+            Stage::Settling(at) if *at <= now => {
+                let part = self.part.as_ref()?;
+                match part.settle() {
+                    Ok(Settled::NotYet) => {
+                        *at = now + limits::SINK_RETRY;
+                        None
+                    }
+                    Ok(Settled::Same) => Some(Outcome::Same),
+                    Ok(Settled::Named) => Some(self.saved(part)),
+                    Err(error) => Some(Outcome::Failed(disk(&self.name, &error))),
+                }
+            }
+            Stage::Checking(..) | Stage::Settling(_) => None,
+        }
+    }
+
+    pub(super) fn saved(&self, part: &Part) -> Outcome {
+        let from = self.first.or(self.fallback).unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let trusted = part.trusted();
+        let root = trusted.as_ref().map(|(root, _)| *root).or_else(|| part.own_root().filter(|own| Some(*own) == self.root));
+        match root {
+            Some(root) => Outcome::Saved { size: part.size(), from, root, list: trusted.map(|(_, list)| list) },
+            None => Outcome::Unverified { size: part.size(), from },
+        }
+    }
+
+    /// Says how far it is, now and then, and notices when nothing comes.
+    pub(super) fn tell_progress(&mut self, io: &mut Io<'_>) {
+        let Some(part) = self.part.clone().filter(|_| self.begun) else { return };
+        let (held, size, now) = (part.held(), part.size(), io.now);
+        if matches!(self.stage, Stage::Settling(_)) && self.told_at.is_some_and(|at| now.saturating_duration_since(at) >= limits::PROGRESS) {
+            return self.stall(Stall::Disk, io);
+        }
+        if held != self.last_held {
+            self.last_held = held;
+            self.moved_at = now;
+        } else if self.sources.values().any(Source::is_asked)
+            && now.saturating_duration_since(self.moved_at) >= limits::STALLED
+            && self.stalled.is_none()
+        {
+            let why = if part.room() == 0 { Stall::Disk } else { Stall::Silence };
+            return self.stall(why, io);
+        }
+        if self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= limits::PROGRESS) {
+            self.told_at = Some(now);
+            io.tell(Report::Progress { name: self.name.clone(), held, size });
+        }
+    }
+
+    /// When it wants to be woken.
+    pub(in crate::node::peer::downloads) fn deadline(&self) -> Option<Instant> {
+        let stage = match &self.stage {
+            Stage::Fetching => None,
+            Stage::Checking(_, at) | Stage::Settling(at) => Some(*at),
+        };
+        let fetches = matches!(self.stage, Stage::Fetching);
+        let open = fetches && self.sources.values().any(Source::is_open);
+        // Who waits may be asked to take over from a slow one; it is also when progress is told.
+        let look = open.then_some(self.due_at);
+        let rest = self.resting.iter().map(|rest| rest.until).min().filter(|_| fetches);
+        let ping = self.sources.values().filter_map(Source::ping_at).min();
+        [stage, look, rest, ping].into_iter().flatten().min()
+    }
+}
