@@ -65,7 +65,7 @@ fn caught<T>(what: impl FnOnce() -> T) -> Result<T, String> {
 /// Names whose records fit into one sector, and do not.
 const NAMES: [&str; 2] = ["f.mp4", LONG];
 /// Its record is longer than a sector, so that a power cut may tear even its first lines.
-const LONG: &str = r#""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""".mp4"#;
+const LONG: &str = r#""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""".mp4"#;
 /// Moments that are tried of one download.
 const MOST_MOMENTS: u64 = 60;
 
