@@ -61,7 +61,7 @@ fn a_wrong_answer_is_told_and_the_menu_goes_on() {
     menu.types("JOIN 203.0.113.7 4000 /tmp");
     menu.notes("cannot listen");
     menu.types("SEARCH ../../etc/passwd");
-    menu.notes("a file name must not hold");
+    menu.notes("is no file name");
     menu.types("LEAVE");
     menu.notes("JOIN comes first");
     menu.types("help");

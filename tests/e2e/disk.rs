@@ -52,7 +52,7 @@ fn a_disk_that_fills_up_in_the_middle_is_7_and_the_rest_comes_when_there_is_room
     disk.0.write("ballast", &[1; 2 << 20]);
     // Without room made before, the lack shows when the disk is full.
     let done = run(["get", "a.mp4", "--from", &from, "--folder", disk.0.text(), "--allocate", "none"]);
-    done.failed(7, "no space left");
+    done.failed(7, "the disk is full");
     assert!(!disk.0.has("a.mp4"));
     assert_eq!(disk.0.read("ballast").len(), 2 << 20);
     std::fs::remove_file(disk.0.at("ballast")).expect("the ballast goes");

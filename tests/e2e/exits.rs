@@ -11,7 +11,7 @@ fn wrong_usage_is_2() {
         &["dance"],
         &["get", "a.mp4", "--dance"],
         &["get", "../a.mp4"],
-        &["get", "a/b"],
+        &["get", "a//b"],
         &["search", ""],
         &["search", "a\u{1b}[2J"],
         &["search", "a.mp4.part"],

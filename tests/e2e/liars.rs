@@ -127,13 +127,13 @@ fn a_source_that_ends_early_and_comes_back_with_the_rest_is_taken_up() {
     let there = Dir::new();
     let content = noise(1, 3 << 20);
     let whole = content.clone();
-    // The link breaks in the middle of each piece, again and again.
+    // The link breaks in the middle of each second piece, again and again.
     let done = get(
         fake_peer(move |asked| {
             let from = usize::try_from(asked.from()).expect("a small number");
             let length = (content.len() - from).min(1 << 20);
-            asked.head("a.mp4", content.len() as u64, TAG, from as u64, length as u64, from + length < content.len());
-            asked.raw(&content[from..from + length.min(700_001)]);
+            asked.head("a.mp4", content.len() as u64, TAG, from as u64, length as u64, false);
+            asked.raw(&content[from..from + if asked.nth % 2 == 0 { length } else { length.min(700_001) }]);
         }),
         &there,
     );

@@ -24,7 +24,8 @@ fn bad() -> Vec<(&'static str, String)> {
         ("drive", "C:\\x"),
         ("share", "\\\\host\\x"),
         ("in the middle", "a/../../b"),
-        ("somebody's keys", ".ssh/authorized_keys"),
+        ("a folder without a name", "a//b"),
+        ("no file at all", "a/"),
         ("NUL", "a\0b"),
         ("line feed", "a\nb"),
         ("carriage return", "a\rb"),
@@ -36,7 +37,7 @@ fn bad() -> Vec<(&'static str, String)> {
         ("override", "gpj\u{202e}.exe"),
         ("isolate", "a\u{2066}b"),
         ("our part", "a.mp4.part"),
-        ("our record", "a.mp4.part.json"),
+        ("our record", "a.mp4.part.record"),
         ("our part, in capitals", "a.mp4.PART"),
     ]
     .map(|(class, name)| (class, name.to_owned()))
@@ -139,7 +140,7 @@ fn what_is_no_plain_visible_file_is_neither_shared_nor_given() {
     assert!(fifo.success());
     here.write(".hidden.mp4", b"hidden");
     here.write("b.mp4.part", b"under way");
-    here.write("b.mp4.part.json", b"{}");
+    here.write("b.mp4.part.record", b"{}");
     here.write("\u{1b}[2J\u{1b}]0;owned\u{7}.mp4", b"escape");
     here.write("gpj\u{202e}.exe", b"override");
     here.write(OsStr::from_bytes(b"not \xff text.mp4"), b"bytes");
@@ -224,7 +225,7 @@ fn a_part_that_is_somebody_elses_file_is_not_overwritten() {
     for record in [&b"{}"[..], b"", b"not json", &[b'x'; 100_000]] {
         finds_its_place_taken(|there, _| {
             there.write("a.mp4.part", b"somebody's");
-            there.write("a.mp4.part.json", record);
+            there.write("a.mp4.part.record", record);
         });
     }
 }
@@ -246,8 +247,8 @@ fn a_destination_that_is_a_link_a_folder_or_a_fifo_is_left_alone() {
 #[test]
 fn a_record_that_is_a_link_is_not_written_through() {
     let (here, there, outside) = (Dir::with("a.mp4", &noise(2, 100_000)), Dir::new(), Dir::with("target", b"somebody's"));
-    symlink(outside.at("target"), there.at("a.mp4.part.json")).expect("a link");
-    symlink(outside.at("target"), there.at(".a.mp4.part.json")).expect("a link");
+    symlink(outside.at("target"), there.at("a.mp4.part.record")).expect("a link");
+    symlink(outside.at("target"), there.at(".a.mp4.part.record")).expect("a link");
     let source = lone_peer(&here, &[]);
     run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]);
     assert_eq!(outside.read("target"), b"somebody's");

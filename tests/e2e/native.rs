@@ -182,7 +182,11 @@ pub fn fake_peer(answer: impl Fn(&mut Asked) + Send + 'static) -> SocketAddr {
         from.read_line(&mut hello)?;
         stream.write_all(b"{\"cardume\":1,\"role\":\"peer\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}\n")?;
         from.read_line(&mut fetch)?;
-        let Ok(fetch) = serde_json::from_str(&fetch) else { return Ok(()) };
+        let Ok(fetch): Result<Value, _> = serde_json::from_str(&fetch) else { return Ok(()) };
+        // It knows no lists of pieces, which are asked for next, and once only.
+        if let Some(id) = fetch["id"].as_u64().filter(|_| nth == 0) {
+            stream.write_all(format!("{{\"id\":{},\"error\":{{\"code\":\"unsupported\",\"retry\":false,\"text\":\"\"}}}}\n", id + 1).as_bytes())?;
+        }
         answer(&mut Asked { stream, fetch, nth });
         Ok(())
     })

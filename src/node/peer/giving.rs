@@ -76,6 +76,10 @@ impl Peer {
             Ok(opened) => opened,
             Err(refusal) => return self.refuse(link, ask, &refusal, io),
         };
+        if self.library.is_settling(&name) {
+            // Somebody is writing it: it comes back when that has ended.
+            return self.be_patient(link, ask, fetch, name, io);
+        }
         if !tree::has_root(opened.size) || self.library.entry(&name).is_none() {
             return self.refuse(link, ask, &Refusal::new(Code::Unsupported, "this file has no root"), io);
         }
@@ -86,10 +90,14 @@ impl Peer {
         if let (Some(root), Some(list)) = (root, self.library.list(&name)) {
             return self.send_list(link, ask, &fetch, (&name, opened.tag, root, list), io);
         }
+        self.library.hurry(&name);
+        self.be_patient(link, ask, fetch, name, io);
+    }
+
+    fn be_patient(&mut self, link: LinkId, ask: Option<u64>, fetch: Fetch, name: RelativeName, io: &mut Io<'_>) {
         if self.patients.iter().filter(|patient| patient.link == link).count() >= limits::FETCHES {
             return self.refuse(link, ask, &Refusal::new(Code::Busy, "too many wait for files to be hashed"), io);
         }
-        self.library.hurry(&name);
         self.patients.push(Patient { link, ask, fetch, name });
         self.tell_patience(link, ask, Waiting::Hashing, io);
     }

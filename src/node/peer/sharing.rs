@@ -33,6 +33,8 @@ impl Peer {
             }
             for file in happened.have {
                 log::info!("{} is shared now", file.name);
+                // Somebody may have asked for it while it was being written.
+                self.no_longer_hashing(&file.name.clone(), io);
                 self.tell_index(Some(file));
             }
         }

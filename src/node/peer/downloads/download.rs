@@ -42,6 +42,8 @@ pub(super) struct Download {
     /// Of the version that a source without a root has.
     tag: Option<Tag>,
     verify: bool,
+    /// The root was named by the person or the index; else it is what one source says of its own file.
+    pinned: bool,
     patience: Patience,
     pub(super) sources: BTreeMap<u32, Source>,
     next_source: u32,
@@ -124,6 +126,7 @@ impl Download {
             root: wish.root,
             tag: None,
             verify: wish.verify,
+            pinned: wish.root.is_some(),
             patience: wish.patience,
             sources: BTreeMap::new(),
             next_source: 0,
@@ -340,7 +343,9 @@ impl Download {
             (Some(root), Some(_)) => Wanted::Root(root),
             _ => Wanted::Name(candidate.name.clone()),
         };
-        self.sources.insert(self.next_source, Source::new(to, link, candidate.whole, candidate.name.clone(), wanted));
+        let mut source = Source::new(to, link, candidate.whole, candidate.name.clone(), wanted);
+        source.tag = self.tag.filter(|_| !self.pinned && self.first == Some(to));
+        self.sources.insert(self.next_source, source);
         self.next_source += 1;
     }
 
@@ -365,14 +370,14 @@ impl Download {
                 self.ask_once(id, 0, 0, limits::PIECE_BYTES, around.io);
             }
         }
+        if !blind || self.first == Some(at) {
+            self.fill(id, around.io);
+        }
         if may_list && !asked_list && !(one && self.root.is_some() && !self.hoped) && (whole || !self.has_whole()) {
             self.list = Listing::Asked(id);
             if let Some(source) = self.sources.get_mut(&id) {
                 source.ask_list(around.io);
             }
-        }
-        if !blind || self.first == Some(at) {
-            self.fill(id, around.io);
         }
         Ok(())
     }
@@ -384,15 +389,14 @@ impl Download {
     /// Asks for a piece before there is a plan.
     fn ask_once(&mut self, id: u32, piece: u64, start: u64, length: u64, io: &mut Io<'_>) {
         if let Some(source) = self.sources.get_mut(&id).filter(|source| !source.is_asked_for(piece)) {
-            source.ask_piece(piece, start, length, None, io);
+            source.ask_piece(piece, start, length, io);
         }
     }
 
     /// Asks one source for as many pieces as it should give now.
     fn fill(&mut self, id: u32, io: &mut Io<'_>) {
         let Some(part) = self.part.clone() else { return };
-        let judged = part.trusted().is_some();
-        let all = judged || self.is_blind();
+        let all = part.trusted().is_some() || self.is_blind();
         if !all && !matches!(self.list, Listing::Unproven { from, .. } if from == id) {
             return;
         }
@@ -403,19 +407,19 @@ impl Download {
             self.first.get_or_insert(source.at);
             io.tell(Report::Begun { name: self.name.clone(), from: source.at, held: self.resumed, size: part.size() });
         }
-        let (size, now, tag) = (part.size(), io.now, if judged { None } else { self.tag });
+        let (size, now) = (part.size(), io.now);
         let (Some(giver), Some(source)) = (self.join(id, io), self.sources.get_mut(&id)) else { return };
         let mut plan = part.plan();
         if let Listing::Unproven { list, .. } = &self.list {
             let last = tree::pieces(list.size()) - 1;
             if plan.ask(giver, last, now) {
                 let (start, length) = tree::bounds(size, last);
-                source.ask_piece(last, start, length, tag, io);
+                source.ask_piece(last, start, length, io);
             }
         }
         while all && let Some(piece) = plan.next(giver, now) {
             let (start, length) = tree::bounds(size, piece);
-            source.ask_piece(piece, start, length, tag, io);
+            source.ask_piece(piece, start, length, io);
         }
     }
 

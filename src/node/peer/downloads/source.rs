@@ -37,6 +37,8 @@ pub(super) struct Source {
     pub name: RelativeName,
     /// How it is asked for the file.
     pub wanted: Wanted,
+    /// Its version of the file: one that is asked by name must not give another.
+    pub tag: Option<Tag>,
     /// What it is to the plan, once there is one.
     pub giver: Option<GiverId>,
     asking: Option<Box<Asking>>,
@@ -82,7 +84,7 @@ pub(super) enum Heard {
 impl Source {
     /// A source to which a link is being made.
     pub fn new(at: SocketAddr, link: LinkId, whole: bool, name: RelativeName, wanted: Wanted) -> Source {
-        Source { at, link, whole, name, wanted, giver: None, asking: None, asks: BTreeMap::new(), arriving: None, spare: Vec::new() }
+        Source { at, link, whole, name, wanted, tag: None, giver: None, asking: None, asks: BTreeMap::new(), arriving: None, spare: Vec::new() }
     }
 
     /// True once it has opened.
@@ -130,8 +132,8 @@ impl Source {
     }
 
     /// Asks for bytes of the file: those of piece `piece`.
-    pub fn ask_piece(&mut self, piece: u64, from: u64, length: u64, tag: Option<Tag>, io: &mut Io<'_>) {
-        let fetch = Fetch { wanted: self.wanted.clone(), from, length: Some(length), tag };
+    pub fn ask_piece(&mut self, piece: u64, from: u64, length: u64, io: &mut Io<'_>) {
+        let fetch = Fetch { wanted: self.wanted.clone(), from, length: Some(length), tag: self.tag };
         self.ask(&Request::Fetch(fetch), Ask::Piece(piece, None), io);
     }
 

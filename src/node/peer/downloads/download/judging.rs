@@ -95,11 +95,18 @@ impl Download {
             self.size = Some(piece.size);
             self.tag = Some(piece.tag);
             self.first = Some(at);
+            if let Some(source) = self.sources.get_mut(&id) {
+                source.tag = Some(piece.tag);
+            }
             self.begin_part(Some(at), around.library, around.io)?;
             self.join(id, around.io);
         }
         let size = self.part.as_ref().map(Part::size).or(self.size);
-        if by_name || size != Some(piece.size) || (blind && self.tag != Some(piece.tag)) {
+        if by_name {
+            self.give_up(id, Failure::Protocol("a piece of another file".into()), around.io);
+            return Ok(());
+        }
+        if size != Some(piece.size) || (blind && self.tag != Some(piece.tag)) {
             self.give_up(id, Failure::Refused(Refusal::new(Code::Changed, "the source has another file")), around.io);
             return Ok(());
         }
@@ -288,7 +295,7 @@ impl Download {
                     self.list = Listing::Unknown;
                 }
             }
-            (_, Code::Changed | Code::Range) if self.is_blind() => self.changed(id, at, refusal, around),
+            (_, Code::Changed | Code::Range) if self.is_blind() || (!self.pinned && self.sources.len() == 1) => self.changed(id, at, refusal, around),
             (_, code) if code.retry() => self.lose(id, around.io),
             (_, Code::NotFound) if self.part.is_none() => self.give_up(id, Failure::NotFound(self.name.clone()), around.io),
             (_, Code::NotFound | Code::Changed) if self.root.is_some() && self.moved => self.lose(id, around.io),
@@ -316,6 +323,9 @@ impl Download {
         self.anew = true;
         self.begun = false;
         (self.tag, self.list) = (None, Listing::Unknown);
+        if !self.pinned {
+            (self.root, self.size, self.first) = (None, None, None);
+        }
         for source in self.sources.values_mut() {
             source.giver = None;
         }
