@@ -326,11 +326,13 @@ impl Download {
         self.is_blind() || self.part.as_ref().is_some_and(|part| part.held() > 0 || part.size() > limits::PIECE_BYTES)
     }
 
-    /// One that was lost is tried again; if it says another size, when nobody is left who says this one.
+    /// One that was lost is tried again, unless it is of no use now: then when nobody else is left.
     pub(super) fn connect_again(&mut self, candidate: Candidate, around: &mut Around<'_, '_>) {
-        if self.root.is_none() || self.size.is_none() || candidate.size.is_none() || candidate.size == self.size {
+        let size = self.root.is_none() || self.size.is_none() || candidate.size.is_none() || candidate.size == self.size;
+        let alone = self.part.is_some() && self.is_blind() && self.first.is_some_and(|first| first != candidate.peer);
+        if size && !alone {
             self.connect_to(&candidate, around);
-        } else if !self.is_size_known() {
+        } else if alone || !self.is_size_known() {
             self.waiting.push_back(candidate);
         }
     }
