@@ -4,6 +4,7 @@
 //! ```text
 //!   cargo test --test sim                        seeds 0..1000
 //!   SIM_SEED=7 cargo test --test sim             one seed, told step by step
+//!   SIM_SEED=7 SIM_TALK=1 cargo test ...         and word by word
 //!   SIM_FIRST=5000 SIM_SEEDS=20000 cargo test --test sim
 //! ```
 
@@ -12,19 +13,23 @@ mod clock;
 mod console;
 mod dice;
 mod disk;
+mod givers;
 mod liars;
 mod net;
+mod notes;
 mod oracle;
+mod taps;
 mod world;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 use crate::oracle::Counts;
-use crate::world::World;
+use crate::world::{Kill, World};
 
 /// A world takes some hundredths of a second; one that takes this long, even on a busy machine, is stuck inside a turn.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,11 +40,78 @@ fn number(name: &str) -> Option<u64> {
 
 /// One world, from its beginning to its judgement.
 fn run(seed: u64, trace: bool) -> Result<Counts, String> {
-    let result = catch_unwind(AssertUnwindSafe(|| World::new(seed, trace).counts()));
-    result.map_err(|what| {
+    caught(|| World::new(seed, trace).counts())
+}
+
+fn caught<T>(what: impl FnOnce() -> T) -> Result<T, String> {
+    static QUIET: Once = Once::new();
+    // What goes wrong is told at the end, once.
+    QUIET.call_once(|| {
+        if number("SIM_SEED").is_none() {
+            let usual = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                if std::thread::current().name().is_some() {
+                    usual(info)
+                }
+            }));
+        }
+    });
+    catch_unwind(AssertUnwindSafe(what)).map_err(|what| {
         let text = what.downcast_ref::<String>().cloned().or_else(|| what.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         text.unwrap_or_else(|| "it panicked".into())
     })
+}
+
+/// Names whose records fit into one sector, and do not.
+const NAMES: [&str; 2] = ["f.mp4", LONG];
+/// Its record is longer than a sector, so that a power cut may tear even its first lines.
+const LONG: &str = r#""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""".mp4"#;
+/// Moments that are tried of one download.
+const MOST_MOMENTS: u64 = 60;
+
+/// A download is ended at each moment at which it does something to its disk, and begun again until it is done.
+fn ended_at_every_write(how: Kill) {
+    let only = number("SIM_SEED");
+    let (next, first, rounds) = (AtomicU64::new(0), number("SIM_FIRST").unwrap_or(0), number("SIM_ROUNDS").unwrap_or(1));
+    let failures = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let sizes = [0, 700, 1 << 20, (1 << 20) + 1, 3_500_000, 6 << 20];
+            let worlds = sizes.len() as u64 * NAMES.len() as u64;
+            if number >= worlds * rounds {
+                return;
+            }
+            let (size, name) =
+                (sizes[usize::try_from(number).unwrap() / NAMES.len() % sizes.len()], NAMES[usize::try_from(number).unwrap() % NAMES.len()]);
+            let moments = World::pair(first + number, false, name, size, None, 0);
+            let step = moments.div_ceil(MOST_MOMENTS);
+            let mut moment = 1 + number / worlds % step;
+            while moment <= moments {
+                let seed = (first + number) << 32 | moment;
+                if only.is_none_or(|only| only == seed) {
+                    let result = caught(|| World::pair(seed, only.is_some(), name, size, Some((how, moment)), u32::try_from(seed % 3).unwrap()));
+                    if let Err(why) = result {
+                        failures.lock().unwrap().push(format!("SIM_SEED={seed}: {size} bytes, ended at moment {moment} of {moments}: {why}"));
+                    }
+                }
+                moment += step;
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..std::thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work))));
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} fail:\n{}", failures.len(), failures[..failures.len().min(20)].join("\n"));
+}
+
+#[test]
+fn a_download_survives_a_kill_at_every_write() {
+    ended_at_every_write(Kill::Process);
+}
+
+#[test]
+fn a_download_survives_a_power_cut_at_every_write() {
+    ended_at_every_write(Kill::Power);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use cardume::message::limits;
 use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::oracle::Oracle;
+use crate::taps::Tap;
 
 /// One run of one process; its links die with it.
 pub type Life = usize;
@@ -84,6 +85,7 @@ pub struct Conn {
     pub opened: u64,
     /// A fault has touched it: nothing is promised of it any more.
     pub hurt: bool,
+    tap: Tap,
     delay: u64,
     /// Bytes a millisecond.
     rate: u64,
@@ -111,7 +113,6 @@ pub struct Side {
     pub ended: bool,
     pub moved_at: u64,
     pub read: u64,
-    tap: Vec<u8>,
 }
 
 /// One end of a connection.
@@ -218,13 +219,12 @@ impl Wire {
             ended: false,
             moved_at: now,
             read: 0,
-            tap: Vec::new(),
         };
         let (a, b) = (window(&inner.dice), window(&inner.dice));
         let delay = inner.dice.between(low, high);
         let rate = *inner.dice.pick(&[100, 300, 1_000, 3_000, 100_000]);
         let sides = [side(life, from, a), side(usize::MAX, to, b)];
-        inner.conns.push(Conn { sides, to, opened: now, hurt: false, delay, rate });
+        inner.conns.push(Conn { sides, to, opened: now, hurt: false, tap: Tap::default(), delay, rate });
         let conn = inner.conns.len() - 1;
         inner.post(now + delay, What::Knock(conn));
         drop(inner);
@@ -597,21 +597,22 @@ impl Inner {
         let life = own.life;
         self.lives[life].moved += count;
         self.lives[life].busy = true;
-        if side == 0 && self.lives[life].judged {
-            self.tap(conn, &bytes[..count]);
+        let (judged, Conn { tap, sides, .. }) = (self.lives[life].judged, &mut self.conns[conn]);
+        if side == 0 {
+            tap.asks(
+                &bytes[..count],
+                |line| {
+                    if judged {
+                        self.oracle.asked(sides[0].address.ip(), line);
+                    }
+                },
+                |line| self.oracle.talk(|| format!("{} to {} asks {}", sides[0].address, sides[1].address, String::from_utf8_lossy(line))),
+            );
+        } else if judged {
+            tap.says(sides[1].address, &bytes[..count], &self.oracle);
         }
         self.send(conn, side, Parcel::Bytes(bytes[..count].to_vec()));
         Ok(count)
-    }
-
-    /// Reads along what a real host asks of others.
-    fn tap(&mut self, conn: usize, bytes: &[u8]) {
-        let side = &mut self.conns[conn].sides[0];
-        side.tap.extend_from_slice(bytes);
-        while let Some(end) = side.tap.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = side.tap.drain(..=end).collect();
-            self.oracle.asked(side.address.ip(), &line);
-        }
     }
 }
 

@@ -6,21 +6,26 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
-use std::sync::OnceLock;
+use std::rc::{Rc, Weak};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use cardume::library::record::Record;
+use cardume::library::tree::{self, PieceList};
 use serde_json::Value;
 
 use crate::dice::Dice;
+use crate::disk::Disk;
+use crate::notes::{Meant, Note};
 
 /// The largest file of any world.
 pub const LARGEST: usize = 18 << 20;
 /// Room to begin in, so that no two versions share their bytes.
 const OFFSETS: usize = 1 << 20;
 
+/// What was made up.
+static ODD: Mutex<Vec<&'static [u8]>> = Mutex::new(Vec::new());
+
 /// A version of a file: a run of one table of random bytes, begun at another place for each version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Content {
     pub start: usize,
     pub size: usize,
@@ -31,7 +36,17 @@ impl Content {
         Content { start: dice.place(OFFSETS), size }
     }
 
+    /// What somebody has made up: kept for good, for it is seldom much.
+    pub fn odd(bytes: &[u8]) -> Content {
+        let mut odd = ODD.lock().unwrap_or_else(PoisonError::into_inner);
+        odd.push(Box::leak(bytes.into()));
+        Content { start: OFFSETS + odd.len() - 1, size: bytes.len() }
+    }
+
     pub fn bytes(self) -> &'static [u8] {
+        if self.start >= OFFSETS {
+            return &ODD.lock().unwrap_or_else(PoisonError::into_inner)[self.start - OFFSETS][..self.size];
+        }
         static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
         let table = TABLE.get_or_init(|| {
             let dice = Dice::new(1);
@@ -42,6 +57,36 @@ impl Content {
             table
         });
         &table[self.start..self.start + self.size]
+    }
+
+    /// Its list of pieces; each is made once.
+    pub fn list(self) -> Rc<PieceList> {
+        thread_local! {
+            static LISTS: RefCell<BTreeMap<Content, Rc<PieceList>>> = const { RefCell::new(BTreeMap::new()) };
+        }
+        LISTS.with_borrow_mut(|lists| {
+            if lists.len() > 1_000 {
+                lists.clear();
+            }
+            let list = lists.entry(self).or_insert_with(|| {
+                let size = self.size as u64;
+                let value = |piece: u64| tree::value(size, piece, self.piece(piece));
+                Rc::new(PieceList::new(size, (0..tree::pieces(size)).map(value).collect()).expect("one value a piece"))
+            });
+            Rc::clone(list)
+        })
+    }
+
+    /// True when both have the same bytes, as small ones may have by chance.
+    pub fn is(self, other: Content) -> bool {
+        self == other || (self.size == other.size && self.bytes() == other.bytes())
+    }
+
+    /// The bytes of one piece.
+    pub fn piece(self, piece: u64) -> &'static [u8] {
+        let (start, length) = tree::bounds(self.size as u64, piece);
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        &self.bytes()[start..start + usize::try_from(length).unwrap_or(0)]
     }
 }
 
@@ -66,6 +111,14 @@ pub struct Counts {
     pub raw_checked: u64,
     pub audits: u64,
     pub wanted: u64,
+    pub bodies: u64,
+    pub lists: u64,
+    pub claims: u64,
+    pub blocked: u64,
+    pub unverified: u64,
+    pub blamed: u64,
+    pub choices: u64,
+    pub rooted: u64,
 }
 
 impl Counts {
@@ -92,18 +145,26 @@ impl Counts {
         self.raw_checked += other.raw_checked;
         self.audits += other.audits;
         self.wanted += other.wanted;
+        self.bodies += other.bodies;
+        self.lists += other.lists;
+        self.claims += other.claims;
+        self.blocked += other.blocked;
+        self.unverified += other.unverified;
+        self.blamed += other.blamed;
+        self.choices += other.choices;
+        self.rooted += other.rooted;
     }
 }
-
-/// Tells whether a machine's disk has a finished file of this name.
-pub type HasFile = Box<dyn Fn(&str) -> bool>;
 
 /// The judge of one world.
 #[derive(Default)]
 pub struct Oracle {
     versions: RefCell<BTreeMap<(SocketAddr, String, String), Content>>,
     liars: RefCell<BTreeSet<SocketAddr>>,
-    disks: RefCell<BTreeMap<IpAddr, HasFile>>,
+    honest: RefCell<BTreeSet<SocketAddr>>,
+    disks: RefCell<BTreeMap<IpAddr, Weak<Disk>>>,
+    /// Every content whose root was ever told, by its root.
+    roots: RefCell<BTreeMap<String, Content>>,
     /// Addresses whose files or disk a fault has touched, and when last.
     touched: RefCell<BTreeMap<SocketAddr, u64>>,
     pub counts: Cell<Counts>,
@@ -117,17 +178,63 @@ impl Oracle {
         self.counts.set(counts);
     }
 
-    pub fn knows_disk(&self, ip: IpAddr, has: HasFile) {
-        self.disks.borrow_mut().insert(ip, has);
+    /// Tells what is said, where all of it is wanted.
+    pub fn talk(&self, what: impl FnOnce() -> String) {
+        if self.trace.get() && std::env::var_os("SIM_TALK").is_some() {
+            eprintln!("    {}", what());
+        }
+    }
+
+    pub fn knows_disk(&self, ip: IpAddr, disk: Weak<Disk>) {
+        self.disks.borrow_mut().insert(ip, disk);
+    }
+
+    /// The disk of a real machine.
+    pub fn disk(&self, ip: IpAddr) -> Option<Rc<Disk>> {
+        self.disks.borrow().get(&ip)?.upgrade()
     }
 
     pub fn knows_liar(&self, at: SocketAddr) {
         self.liars.borrow_mut().insert(at);
     }
 
+    /// One that never gives what is wrong.
+    pub fn knows_honest(&self, at: SocketAddr) {
+        self.honest.borrow_mut().insert(at);
+    }
+
+    /// True for one that may not be blamed.
+    pub fn is_honest(&self, at: SocketAddr) -> bool {
+        self.honest.borrow().contains(&at) || (self.disk(at.ip()).is_some() && !self.liars.borrow().contains(&at))
+    }
+
+    /// True when this content was on that machine, under this name or any.
+    pub fn has_been(&self, ip: IpAddr, name: Option<&str>, content: Content) -> bool {
+        let versions = self.versions.borrow();
+        versions.iter().any(|((at, other, _), version)| at.ip() == ip && name.is_none_or(|name| name == other) && version.is(content))
+    }
+
     /// From now on this version of a file has been somewhere.
     pub fn knows(&self, at: SocketAddr, name: &str, tag: &str, content: Content) {
         self.versions.borrow_mut().insert((at, name.to_owned(), tag.to_owned()), content);
+    }
+
+    /// Somebody tells the root of this content.
+    pub fn tells(&self, content: Content) -> String {
+        let root = content.list().root().to_string();
+        self.roots.borrow_mut().insert(root.clone(), content);
+        root
+    }
+
+    /// The content of a root.
+    pub fn content(&self, root: &str) -> Option<Content> {
+        if let Some(content) = self.roots.borrow().get(root) {
+            return Some(*content);
+        }
+        // A real host has found it by itself: it must be that of a version that was somewhere.
+        let versions: BTreeSet<Content> = self.versions.borrow().values().copied().collect();
+        versions.into_iter().for_each(|content| drop(self.tells(content)));
+        self.roots.borrow().get(root).copied()
     }
 
     pub fn version(&self, at: SocketAddr, name: &str, tag: &str) -> Option<Content> {
@@ -142,21 +249,30 @@ impl Oracle {
         self.touched.borrow().get(&at).is_some_and(|when| *when >= since)
     }
 
-    /// The version that a record names; `None` for what a liar gave, of which nothing can be said.
-    pub fn meant_by(&self, record: &Record) -> Option<Content> {
-        let found = self.version(record.from, &record.name, &record.tag.to_string());
-        if found.is_none() {
-            assert!(self.liars.borrow().contains(&record.from), "a record names a version that never was: {record:?}");
+    /// The content that a record names; `None` for what a liar gave, of which nothing can be said.
+    pub fn meant_by(&self, note: &Note) -> Option<Content> {
+        let found = match &note.meant {
+            Meant::Root(root) => {
+                let found = self.content(root);
+                assert!(found.is_some(), "a record names a root that nobody ever told: {note:?}");
+                found
+            }
+            Meant::Version(from, tag) => {
+                // Its owner may call it otherwise.
+                let versions = self.versions.borrow();
+                let found = versions.iter().find(|((at, _, other), _)| at == from && other == tag).map(|(_, content)| *content);
+                assert!(found.is_some() || self.liars.borrow().contains(from), "a record names a version that never was: {note:?}");
+                found
+            }
+        };
+        if let (Some(content), Meant::Root(_)) = (found, &note.meant)
+            && content.size as u64 != note.size
+        {
+            // Somebody has lied about the size, and nothing can come of it.
+            assert!(note.held.is_empty() && note.synced.is_empty(), "a record that claims bytes of another size: {note:?}");
+            return None;
         }
-        found.inspect(|content| assert_eq!(content.size as u64, record.size, "a record with another size: {record:?}"))
-    }
-
-    /// A record must not claim bytes that are not there, or are another version's.
-    pub fn check_record(&self, record: &Record, part: &[u8], when: &str) {
-        let Some(content) = self.meant_by(record) else { return };
-        let held = usize::try_from(record.held).unwrap_or(usize::MAX);
-        assert!(held <= part.len(), "{when}: a record claims {held} bytes of a .part with {}", part.len());
-        assert!(part[..held] == content.bytes()[..held], "{when}: a record claims bytes that are not those of its version: {record:?}");
+        found.inspect(|content| assert_eq!(content.size as u64, note.size, "a record with another size: {note:?}"))
     }
 
     /// A line that a real host sent on a link that it began.
@@ -164,12 +280,18 @@ impl Oracle {
         let head: Value = serde_json::from_slice(line).unwrap_or_else(|error| panic!("a host sent a line that is no JSON ({error}): {line:?}"));
         match head["method"].as_str() {
             Some("FETCH") if head["from"].as_u64().is_some_and(|from| from > 0) => self.count(|c| c.resumed += 1),
-            Some("UPDATE") => {
-                let disks = self.disks.borrow();
-                let Some(has) = disks.get(&ip) else { return };
+            Some("UPDATE" | "JOIN") => {
+                let Some(disk) = self.disk(ip) else { return };
                 for file in head["files"].as_array().into_iter().flatten() {
                     let name = file["name"].as_str().unwrap_or_default();
-                    assert!(has(name), "{ip} tells the index of {name}, which it does not have");
+                    let partial = file["partial"] == true;
+                    let there = disk.has(name) || (partial && disk.has(&format!("{name}.part")));
+                    assert!(there || head["method"] == "JOIN", "{ip} tells the index of {name}, which it does not have");
+                    let Some(root) = file["root"].as_str() else { continue };
+                    let content = self.content(root).unwrap_or_else(|| panic!("{ip} tells the index a root that nobody has: {file}"));
+                    assert_eq!(file["size"], content.size, "{ip} tells the index another size: {file}");
+                    assert!(partial || self.has_been(ip, Some(name), content), "{ip} tells the index a root of another file: {file}");
+                    self.count(|c| c.rooted += 1);
                 }
             }
             _ => {}

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,20 +13,23 @@ use cardume::host::net::Ready;
 use cardume::host::turn::{Host, Speed};
 use cardume::library::Target;
 use cardume::library::drive::Drive;
+use cardume::library::hashes::{Hashes, Remembered};
 use cardume::message::limits;
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
 use cardume::node::peer::{Peer, PeerOptions, Task};
-use cardume::node::report::{Report, Stall};
+use cardume::node::report::Report;
 use cardume::node::server::{Server, ServerOptions};
 
 use crate::clients::Client;
 use crate::clock::{Clock, SECOND};
 use crate::console::Script;
 use crate::dice::Dice;
-use crate::disk::{Disk, SimDrive};
+use crate::disk::{Disk, Ended, SimDrive};
+use crate::givers::{ALL, Giver, Way};
 use crate::liars::Liar;
 use crate::net::{Life, SimNet, Wire};
+use crate::notes::Meant;
 use crate::oracle::{Content, Counts, LARGEST, Oracle, judge};
 
 /// Turns in which nothing at all happens, in one second of virtual time: more is a loop that spins. A link whose file is cold is looked at twice a
@@ -52,6 +56,7 @@ pub struct World {
     victim: Option<usize>,
     liars: Vec<Liar>,
     liar_wakes: Vec<u64>,
+    givers: Vec<(Giver, u64)>,
     clients: Vec<(Client, u64)>,
     audits: Vec<Audit>,
     names: Vec<String>,
@@ -61,12 +66,16 @@ pub struct World {
     idle_limit: u64,
     next_look: u64,
     next_actor: u8,
+    /// In a world of two: how often the disk ends the one who downloads once it has begun again.
+    more_ends: Option<u32>,
 }
 
 /// A machine that runs a real host.
 struct Machine {
     at: SocketAddr,
     disk: Rc<Disk>,
+    /// What it knows of roots outlives its processes.
+    hashes: Rc<Remembered>,
     life: Life,
     script: Script,
     host: Option<Plugged>,
@@ -79,12 +88,15 @@ struct Machine {
     own: BTreeSet<String>,
     /// Downloads that this process has begun.
     begun: BTreeSet<String>,
+    /// How it goes when its disk ends it in the midst of a write.
+    ends_by: Kill,
 }
 
 #[derive(Clone)]
 struct Options {
     server: SocketAddr,
     typed: bool,
+    verify: bool,
     slots: Option<usize>,
     accept: Accept,
     speed: Speed,
@@ -113,14 +125,17 @@ enum Deed {
     Cut,
     Heal(IpAddr, IpAddr),
     Kill(usize, Kill),
+    /// The same, in the midst of what it next does to its disk.
+    KillInWrite(usize, Kill),
     Start(usize),
     Change(usize),
     DiskFault(usize),
     DiskMended(usize),
 }
 
-#[derive(Clone, Copy)]
-enum Kill {
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kill {
     Process,
     Power,
     Signal,
@@ -139,6 +154,33 @@ fn address(number: u8, port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, number], port))
 }
 
+impl Options {
+    fn plain(server: SocketAddr) -> Options {
+        Options { server, typed: false, verify: true, slots: None, accept: Accept::Always, speed: Speed::default() }
+    }
+}
+
+impl Machine {
+    fn new(at: SocketAddr, options: Options, disk: Rc<Disk>) -> Machine {
+        Machine {
+            at,
+            disk,
+            hashes: Rc::default(),
+            life: usize::MAX,
+            script: Script::default(),
+            host: None,
+            options,
+            joined: false,
+            stopping: false,
+            empty_turns: 0,
+            full_turns: 0,
+            own: BTreeSet::new(),
+            begun: BTreeSet::new(),
+            ends_by: Kill::Process,
+        }
+    }
+}
+
 impl World {
     /// A world that is a function of its seed.
     pub fn new(seed: u64, trace: bool) -> World {
@@ -151,28 +193,15 @@ impl World {
         let names: Vec<String> = (0..dice.between(3, 8)).map(|n| format!("f{n}.mp4")).collect();
         let server_at = address(1, 1_099);
         let queues = dice.once_in(4);
-        let machine = |at: SocketAddr, options: Options| Machine {
-            at,
-            disk: Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)),
-            life: usize::MAX,
-            script: Script::default(),
-            host: None,
-            options,
-            joined: false,
-            stopping: false,
-            empty_turns: 0,
-            full_turns: 0,
-            own: BTreeSet::new(),
-            begun: BTreeSet::new(),
-        };
-        let plain = Options { server: server_at, typed: false, slots: None, accept: Accept::Always, speed: Speed::default() };
+        let machine = |at: SocketAddr, options: Options| Machine::new(at, options, Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)));
+        let plain = Options::plain(server_at);
         let server = machine(server_at, plain.clone());
         let count = dice.between(2, 6);
         let mut peers = Vec::new();
         let fake_server = dice.once_in(8).then(|| address(201, 1_099));
         for number in 0..count {
             let at = address(2 + u8::try_from(number).unwrap_or(0), 4_000);
-            let mut options = Options { typed: dice.once_in(2), ..plain.clone() };
+            let mut options = Options { typed: dice.once_in(2), verify: !dice.once_in(10), ..plain.clone() };
             if queues && dice.once_in(2) {
                 options.slots = Some(1);
             }
@@ -197,18 +226,20 @@ impl World {
         });
         let big = dice.once_in(25);
         for name in &names {
-            let size = match dice.below(10) {
+            let size = match dice.below(12) {
                 0 => 0,
                 1 | 2 => dice.between(1, 5_000),
-                3..=5 => dice.between(1 << 20, 3 << 20),
-                6 if big => dice.between(9 << 20, LARGEST as u64),
-                _ => dice.between(5_000, 900_000),
+                3 => 1 << 20,
+                4 => (1 << 20) + 1,
+                5 | 6 => dice.between(2 << 20, 6 << 20),
+                7 if big => dice.between(9 << 20, LARGEST as u64),
+                _ => dice.between(5_000, 1_900_000),
             };
             let size = usize::try_from(size).unwrap_or(0);
             let content = Content::new(&dice, size);
             for peer in &mut peers {
                 if dice.once_in(3) {
-                    let content = match dice.below(4) {
+                    let content = match dice.below(14) {
                         0 => Content::new(&dice, size),
                         1 => Content::new(&dice, size / 2 + 1),
                         _ => content,
@@ -232,6 +263,7 @@ impl World {
             victim,
             liars: Vec::new(),
             liar_wakes: Vec::new(),
+            givers: Vec::new(),
             clients: Vec::new(),
             audits: Vec::new(),
             names,
@@ -241,10 +273,76 @@ impl World {
             idle_limit: if queues { IDLE_IN_QUEUE } else { IDLE },
             next_look: 0,
             next_actor: 0,
+            more_ends: None,
             dice,
         };
         world.begin(fake_server);
         world
+    }
+
+    /// One owner and one who downloads his file; the disk of the latter ends it so at one of its moments, and perhaps at another soon after. How many
+    /// moments there were.
+    pub fn pair(seed: u64, trace: bool, name: &str, size: usize, ends: Option<(Kill, u64)>, more_ends: u32) -> u64 {
+        let dice = Dice::new(seed.wrapping_add(78));
+        let clock = Clock::new();
+        let oracle = judge();
+        oracle.trace.set(trace);
+        let wire = Wire::new(clock.clone(), dice.fork(), Rc::clone(&oracle));
+        let server_at = address(1, 1_099);
+        let machine = |at: SocketAddr| Machine::new(at, Options::plain(server_at), Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)));
+        let (server, mut peers) = (machine(server_at), vec![machine(address(2, 4_000)), machine(address(3, 4_000))]);
+        let content = Content::new(&dice, size);
+        peers[0].disk.place(name, content);
+        if let Some((how, moment)) = ends {
+            peers[1].ends_by = how;
+            peers[1].disk.stop_at.set(moment);
+        }
+        let mut world = World {
+            seed,
+            clock,
+            wire,
+            oracle,
+            heartbeat: Duration::from_secs(5),
+            server,
+            peers,
+            victim: None,
+            liars: Vec::new(),
+            liar_wakes: Vec::new(),
+            givers: Vec::new(),
+            clients: Vec::new(),
+            audits: Vec::new(),
+            names: vec![name.to_owned()],
+            wanted: BTreeSet::new(),
+            plan: BTreeMap::new(),
+            planned: 0,
+            idle_limit: IDLE,
+            next_look: 0,
+            next_actor: 0,
+            more_ends: Some(more_ends),
+            dice,
+        };
+        (0..3).for_each(|number| world.start(number));
+        world.wanted.insert((1, name.to_owned()));
+        world.say_at(SECOND, 1, format!("GET {name}"));
+        let is_done = |world: &World| world.peers[1].disk.has(name);
+        for _ in 0..40 {
+            let end = world.clock.now() + 30 * SECOND;
+            world.run_until(end, is_done);
+            let disk = &world.peers[1].disk;
+            disk.check();
+            if disk.has(name) {
+                assert!(disk.holds(name, content), "{name} is there and is not the file of its owner");
+                let end = world.clock.now() + SECOND;
+                world.run_until(end, |_| false);
+                // The end may have struck after the name was given, and before it was lasting.
+                if is_done(&world) {
+                    world.peers[1].disk.check();
+                    return world.peers[1].disk.moments.get();
+                }
+            }
+            assert!(!world.peers[1].disk.is_blocked(name), "what is left of the download of {name} is in its own way");
+        }
+        panic!("the download of {name} does not come to its end");
     }
 
     fn begin(&mut self, fake_server: Option<SocketAddr>) {
@@ -258,6 +356,11 @@ impl World {
         if self.dice.once_in(3) {
             let at = address(200, 4_000);
             self.liar(at, Some(self.server.at));
+        }
+        for number in 0..*self.dice.pick(&[0, 0, 1, 1, 2, 3, 5]) {
+            let at = address(210 + number, 4_000);
+            let way = *self.dice.pick(&ALL);
+            self.giver(at, way);
         }
         let trouble = self.dice.between(15, 80) * SECOND;
         let when = |dice: &Dice| SECOND / 2 + dice.below(trouble);
@@ -288,6 +391,18 @@ impl World {
                 }
             }
         }
+        // Several want the same at about the same time, and have it from each other.
+        for _ in 0..*self.dice.pick(&[0, 1, 1, 2]) {
+            let (at, name) = (when(&self.dice), self.dice.pick(&self.names).clone());
+            for peer in 0..self.peers.len() {
+                if !self.peers[peer].disk.has(&name) && !self.dice.once_in(5) {
+                    let at = at + self.dice.below(2 * SECOND);
+                    gets.push(at);
+                    self.say_at(at, peer, format!("GET {name}"));
+                    self.wanted.insert((peer, name.clone()));
+                }
+            }
+        }
         for _ in 0..self.dice.between(2, 14) {
             self.later(when(&self.dice), Deed::Visit);
         }
@@ -303,8 +418,10 @@ impl World {
             let deed = match self.dice.below(16) {
                 0..=5 => Deed::Reset,
                 6 | 7 => Deed::Cut,
-                8 => Deed::Kill(machine, Kill::Process),
-                9 => Deed::Kill(peer, Kill::Power),
+                8 if self.dice.once_in(2) => Deed::Kill(machine, Kill::Process),
+                8 => Deed::KillInWrite(peer, Kill::Process),
+                9 if self.dice.once_in(2) => Deed::Kill(peer, Kill::Power),
+                9 => Deed::KillInWrite(peer, Kill::Power),
                 10 | 11 => Deed::Kill(machine, Kill::Signal),
                 12 | 13 => Deed::Change(peer - 1),
                 _ => Deed::DiskFault(peer - 1),
@@ -330,12 +447,23 @@ impl World {
             self.wire.end(liar.life, false);
         }
         self.liar_wakes.clear();
+        // Who is alone with what he says to have can't be asked to give it.
+        let some_stay = self.dice.once_in(2);
+        self.end_givers(|world, giver| {
+            let others_have = |content: &Content, name: &str| world.sane().any(|machine| machine.disk.holds(name, *content));
+            some_stay && giver.files.iter().all(|file| others_have(&file.content, &file.name))
+        });
         for peer in &self.peers {
             peer.disk.failing.set(false);
             peer.disk.capacity.set(1 << 40);
+            peer.disk.stop_at.set(u64::MAX);
         }
         let now = self.clock.now();
         self.trace("calm");
+        for peer in 0..self.peers.len() {
+            // Who was to choose among contents chooses none.
+            self.say_at(now + 1, peer, String::new());
+        }
         self.run_until(now + 120 * SECOND, |_| false);
         for peer in 0..self.peers.len() {
             if !self.peers[peer].joined && Some(peer) != self.victim {
@@ -346,6 +474,9 @@ impl World {
         let now = self.clock.now();
         self.run_until(now + 60 * SECOND, |_| false);
         self.fetch_what_is_missing();
+        self.end_givers(|_, _| false);
+        let now = self.clock.now();
+        self.run_until(now + 5 * SECOND, |_| false);
         self.last_audit();
         for machine in self.machines() {
             machine.disk.check();
@@ -353,15 +484,27 @@ impl World {
     }
 
     fn fetch_what_is_missing(&mut self) {
-        let mut missing = BTreeSet::new();
+        let mut missing: BTreeSet<(usize, String)> = BTreeSet::new();
         for (peer, name) in self.wanted.clone() {
             let disk = &self.peers[peer].disk;
-            let somebody_has =
-                self.peers.iter().enumerate().any(|(other, source)| other != peer && Some(other) != self.victim && source.disk.has(&name));
+            // What was begun goes on only with those who have just that.
+            let note = disk.note(&name);
+            let others = self.sane().filter(|source| source.at != self.peers[peer].at);
+            let somebody_has = match note.as_ref().map(|note| &note.meant) {
+                Some(Meant::Root(root)) => {
+                    let content = self.oracle.content(root);
+                    others
+                        .into_iter()
+                        .any(|source| source.disk.names().iter().any(|name| content.is_some_and(|content| source.disk.holds(name, content))))
+                }
+                Some(Meant::Version(from, tag)) => others.into_iter().any(|source| source.at == *from && source.disk.has_version(tag)),
+                None => others.into_iter().any(|source| source.disk.has(&name)),
+            };
             if Some(peer) != self.victim && !disk.has(&name) && !disk.is_blocked(&name) && somebody_has {
                 self.oracle.count(|c| c.wanted += 1);
-                let at = self.clock.now() + 1;
-                self.say_at(at, peer, format!("GET {name}"));
+                // One after the other: each may have to be chosen among several contents.
+                let before = missing.iter().filter(|(other, _)| *other == peer).count() as u64;
+                self.say_at(self.clock.now() + 1 + before * 10 * SECOND, peer, format!("GET {name}"));
                 missing.insert((peer, name));
             }
         }
@@ -369,6 +512,10 @@ impl World {
         self.run_until(now + 1_500 * SECOND, |world| missing.iter().all(|(peer, name)| world.peers[*peer].disk.has(name)));
         let left: Vec<_> =
             missing.iter().filter(|(peer, name)| !self.peers[*peer].disk.has(name)).map(|(peer, name)| (self.peers[*peer].at, name)).collect();
+        for name in left.iter().map(|(_, name)| *name).collect::<BTreeSet<_>>() {
+            let having = self.machines().filter(|machine| machine.disk.has(name)).map(|machine| machine.at).collect::<Vec<_>>();
+            self.trace(&format!("{name} is at {having:?}"));
+        }
         assert!(left.is_empty(), "in calm, and still not there: {left:?}");
         let now = self.clock.now();
         self.run_until(now + 30 * SECOND, |_| false);
@@ -394,6 +541,11 @@ impl World {
         // All who only wait or trickle are let go, so that their deadlines are judged as well.
         let now = self.clock.now();
         self.run_until(now + 420 * SECOND, |world| world.clients.is_empty());
+    }
+
+    /// The peers that ask the true server.
+    fn sane(&self) -> impl Iterator<Item = &Machine> {
+        self.peers.iter().enumerate().filter(|(peer, _)| Some(*peer) != self.victim).map(|(_, machine)| machine)
     }
 
     fn machines(&self) -> impl Iterator<Item = &Machine> {
@@ -427,6 +579,34 @@ impl World {
         self.liar_wakes.push(0);
     }
 
+    /// A raw owner of some of what others have, or of what nobody else has.
+    fn giver(&mut self, at: SocketAddr, way: Way) {
+        let mut files = Vec::new();
+        for name in &self.names {
+            let having = self.peers.iter().filter_map(|peer| peer.disk.version(name));
+            let mut contents: Vec<Content> = having.collect();
+            if self.dice.once_in(8) || contents.is_empty() {
+                let sizes = [0, 1, 1 << 20, (1 << 20) + 1, self.dice.place(6 << 20)];
+                contents.push(Content::new(&self.dice, *self.dice.pick(&sizes)));
+            }
+            if !self.dice.once_in(3) {
+                files.push((name.clone(), *self.dice.pick(&contents)));
+            }
+        }
+        self.trace(&format!("{at} gives {} files: {way:?}", files.len()));
+        let giver = Giver::new(&self.wire, &self.oracle, at, self.server.at, way, files, self.dice.fork());
+        self.givers.push((giver, 0));
+    }
+
+    /// Ends the raw owners that `stays` does not spare.
+    fn end_givers(&mut self, stays: impl Fn(&World, &Giver) -> bool) {
+        let (stay, go) = std::mem::take(&mut self.givers).into_iter().partition(|(giver, _)| stays(self, giver));
+        self.givers = stay;
+        for (giver, _) in go {
+            self.wire.end(giver.life, false);
+        }
+    }
+
     fn trace(&self, what: &str) {
         if self.oracle.trace.get() {
             eprintln!("{:>12} µs  {what}", self.clock.now());
@@ -457,6 +637,10 @@ impl World {
                 folder: "folder".into(),
                 open_folder: Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Drive>)),
                 target: Target::Folder,
+                recursive: false,
+                hashes: Rc::clone(&machine.hashes) as Rc<dyn Hashes>,
+                chooses: options.typed,
+                verify: options.verify,
                 advertise: None,
                 accept: options.accept,
                 slots: options.slots,
@@ -482,6 +666,7 @@ impl World {
             return;
         }
         oracle.touch(machine.at, now);
+        machine.disk.ended();
         match how {
             Kill::Signal => {
                 machine.stopping = true;
@@ -502,7 +687,7 @@ impl World {
             }
         }
         let at = machine.at;
-        self.trace(&format!("{at} is killed"));
+        self.trace(&format!("{at} is killed: {how:?}"));
         self.later(restart, Deed::Start(number));
     }
 
@@ -537,7 +722,10 @@ impl World {
                 let life = self.actor();
                 let to_server = self.dice.once_in(3);
                 let target = if to_server { self.server.at } else { self.dice.pick(&self.peers).at };
-                let client = Client::random(&self.wire, &self.oracle, life, target, !to_server, &self.names, &self.dice);
+                let versions: Vec<Content> =
+                    self.peers.iter().flat_map(|peer| self.names.iter().filter_map(|name| peer.disk.version(name))).collect();
+                let root = (!versions.is_empty() && self.dice.once_in(2)).then(|| self.oracle.tells(*self.dice.pick(&versions)));
+                let client = Client::random(&self.wire, &self.oracle, life, target, !to_server, &self.names, root.as_deref(), &self.dice);
                 self.trace(&format!("a {} comes to {target}", client.kind));
                 self.clients.push((client, 0));
             }
@@ -563,9 +751,23 @@ impl World {
             }
             Deed::Heal(a, b) => self.wire.cut(a, b, false),
             Deed::Kill(machine, how) => self.kill(machine, how),
+            Deed::KillInWrite(machine, how) => {
+                let soon = self.dice.between(1, 30);
+                let machine = self.machine(machine);
+                machine.ends_by = how;
+                machine.disk.stop_at.set(machine.disk.moments.get() + soon);
+            }
             Deed::Start(machine) => {
                 self.start(machine);
-                if machine > 0 && !self.dice.once_in(3) {
+                if let Some(more) = &mut self.more_ends
+                    && *more > 0
+                {
+                    *more -= 1;
+                    let taker = &mut self.peers[1];
+                    taker.ends_by = *self.dice.pick(&[Kill::Process, Kill::Power]);
+                    taker.disk.stop_at.set(taker.disk.moments.get() + self.dice.between(1, 40));
+                }
+                if machine > 0 && (self.more_ends.is_some() || !self.dice.once_in(3)) {
                     self.ask_again(machine - 1);
                 }
             }
@@ -646,7 +848,11 @@ impl World {
         for answer in audit.client.answers() {
             let list = answer["peers"].as_array().or(answer["holders"].as_array());
             let Some(list) = list else { continue };
-            let ports = list.iter().filter_map(|entry| entry["peer"].as_str().and_then(|text| text.parse().ok())).collect();
+            let ports = list
+                .iter()
+                .filter(|entry| entry["partial"] != true)
+                .filter_map(|entry| entry["peer"].as_str().and_then(|text| text.parse().ok()))
+                .collect();
             found.push(ports);
         }
         for at in found.iter().flatten() {
@@ -656,8 +862,15 @@ impl World {
         if !audit.last {
             return;
         }
-        let honest: Vec<&Machine> =
-            self.peers.iter().enumerate().filter(|(peer, _)| Some(*peer) != self.victim).map(|(_, machine)| machine).collect();
+        for answer in audit.client.answers() {
+            for holder in answer["holders"].as_array().into_iter().flatten().filter(|holder| holder["partial"] != true) {
+                let machine = self.sane().find(|machine| holder["peer"] == machine.at.to_string());
+                let version = machine.and_then(|machine| machine.disk.version(holder["name"].as_str().unwrap_or_default()));
+                let root = version.map(|content| content.list().root().to_string());
+                assert_eq!(holder["root"].as_str(), root.as_deref(), "in calm, and the index has another root: {holder}");
+            }
+        }
+        let honest: Vec<&Machine> = self.sane().collect();
         let sorted = |mut list: Vec<SocketAddr>| {
             list.sort();
             list
@@ -711,8 +924,8 @@ impl World {
         }
         let hosts = self.machines().filter_map(|machine| machine.host.as_ref()).filter_map(|host| each!(host, host => host.next_time()));
         let hosts = hosts.map(|at| self.clock.micros(at)).min();
-        let actors =
-            self.clients.iter().map(|(_, wake)| *wake).chain(self.audits.iter().map(|audit| audit.wake)).chain(self.liar_wakes.iter().copied());
+        let raw = self.clients.iter().map(|(_, wake)| *wake).chain(self.givers.iter().map(|(_, wake)| *wake));
+        let actors = raw.chain(self.audits.iter().map(|audit| audit.wake)).chain(self.liar_wakes.iter().copied());
         let plan = self.plan.keys().next().map(|(at, _)| *at);
         let next = [hosts, self.wire.next_time(), actors.min(), plan, Some(self.next_look), Some(end)].into_iter().flatten().min().unwrap_or(end);
         self.clock.move_to(next.max(now + 1));
@@ -729,7 +942,15 @@ impl World {
         }
         let noted = wire.has_ready(machine.life);
         wire.hold().lives[machine.life].busy = noted;
-        each!(host, host => host.turn()).unwrap_or_else(|error| panic!("a turn fails: {error}"));
+        match catch_unwind(AssertUnwindSafe(|| each!(host, host => host.turn()))) {
+            Ok(result) => result.unwrap_or_else(|error| panic!("a turn fails: {error}")),
+            Err(what) if what.is::<Ended>() => {
+                let how = machine.ends_by;
+                self.kill(number, how);
+                return true;
+            }
+            Err(what) => resume_unwind(what),
+        }
         oracle.count(|c| c.turns += 1);
         let code = each!(host, host => host.code());
         let (moved, busy) = {
@@ -782,8 +1003,27 @@ impl World {
             Report::Failed(_) => machine.begun.clear(),
             Report::Restarted(_) => oracle.count(|c| c.restarted += 1),
             Report::Same { .. } => oracle.count(|c| c.same += 1),
-            Report::Saved { name, .. } => assert!(machine.disk.has(name), "{}: {name} is said to be there and is not", machine.at),
-            Report::Stalled { name, why: Stall::Source } if machine.begun.contains(name.as_str()) => machine.disk.check_rest(name),
+            Report::Saved { name, root, .. } => {
+                assert!(machine.disk.has(name), "{}: {name} is said to be there and is not", machine.at);
+                let root = root.map(|root| root.to_string()).unwrap_or_default();
+                let content = oracle.content(&root).unwrap_or_else(|| panic!("{}: {name} is saved with a root that nobody has", machine.at));
+                assert!(machine.disk.holds(name, content), "{}: {name} is not what its root says", machine.at);
+            }
+            Report::Unverified { name, .. } => {
+                assert!(machine.disk.is_unverified(name), "{}: {name} was judged, and is said to be unverified", machine.at);
+                oracle.count(|c| c.unverified += 1);
+            }
+            Report::Blamed { name, who } => {
+                assert!(!oracle.is_honest(*who), "{}: {who} is blamed for {name}, and is honest", machine.at);
+                oracle.count(|c| c.blamed += 1);
+            }
+            Report::Choice { name, contents } => {
+                let (typed, which) = (machine.options.typed, self.dice.place(contents.len()));
+                let line = if typed { format!("{}", which + 1) } else { format!("GET {name} b3:{}", contents[which].root) };
+                oracle.count(|c| c.choices += 1);
+                let at = now + self.dice.between(1_000, 5 * SECOND);
+                self.say_at(at, number - 1, line);
+            }
             Report::Consent { .. } => {
                 let at = now + self.dice.between(1_000, 5 * SECOND);
                 self.say_at(at, number - 1, "SIM".into());
@@ -799,6 +1039,13 @@ impl World {
             if *wake <= now || self.wire.has_ready(liar.life) {
                 self.wire.hold().lives[liar.life].ready.clear();
                 *wake = liar.act().max(now + 1);
+                ran = true;
+            }
+        }
+        for (giver, wake) in &mut self.givers {
+            if *wake <= now || self.wire.has_ready(giver.life) {
+                self.wire.hold().lives[giver.life].ready.clear();
+                *wake = giver.act().max(now + 1);
                 ran = true;
             }
         }

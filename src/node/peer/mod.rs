@@ -314,6 +314,9 @@ impl Peer {
         for ended in self.downloads.due(&self.library, io) {
             self.download_moved(None, Some(ended), io);
         }
+        if let Some(Errand::Download(id)) = self.errand {
+            self.errand_rests(id, io);
+        }
         self.look_for_more(io);
         self.tell_followers(io);
         self.uploads_due(io);

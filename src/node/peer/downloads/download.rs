@@ -310,13 +310,25 @@ impl Download {
             let Some(candidate) = self.waiting.remove(place) else { break };
             self.connect_to(&candidate, around);
         }
-        let nobody = self.sources.is_empty() && self.resting.is_empty();
-        if nobody && self.part.is_none() && !self.waiting.is_empty() && self.root.is_some() {
-            // Nobody is left who says this size. Some say another.
-            self.size = self.waiting.front().and_then(|candidate| candidate.size);
-            self.list = Listing::Unknown;
+        if self.sources.is_empty() && !self.waiting.is_empty() && self.root.is_some() && !self.is_size_known() {
+            // Nobody who says this size is at hand. Some say another.
+            let other = self.waiting.front().and_then(|candidate| candidate.size);
+            self.suppose(other);
             self.connect(around);
         }
+    }
+
+    /// Believes another size for now: what was begun for the one before holds nothing.
+    fn suppose(&mut self, size: Option<u64>) {
+        if let Some(part) = self.part.take() {
+            part.discard();
+        }
+        (self.size, self.list, self.begun) = (size, Listing::Unknown, false);
+    }
+
+    /// True when the size is more than what somebody has said: something that it led to was judged, or there is nothing to judge it by.
+    fn is_size_known(&self) -> bool {
+        self.is_blind() || self.part.as_ref().is_some_and(|part| part.held() > 0 || part.size() > limits::PIECE_BYTES)
     }
 
     fn connect_to(&mut self, candidate: &Candidate, around: &mut Around<'_, '_>) {

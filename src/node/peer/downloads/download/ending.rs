@@ -157,8 +157,14 @@ impl Download {
                 }
                 let (due, still): (Vec<Rest>, Vec<Rest>) = std::mem::take(&mut self.resting).into_iter().partition(|rest| rest.until <= now);
                 self.resting = still;
-                for rest in due {
-                    self.connect_to(&rest.candidate, around);
+                for Rest { candidate, .. } in due {
+                    let fits = self.root.is_none() || self.size.is_none() || candidate.size.is_none() || candidate.size == self.size;
+                    if fits {
+                        self.connect_to(&candidate, around);
+                    } else if !self.is_size_known() {
+                        // Its turn comes when nobody is left who says another size.
+                        self.waiting.push_back(candidate);
+                    }
                 }
                 self.mourn(around)
             }
