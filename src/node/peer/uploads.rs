@@ -52,6 +52,23 @@ enum Stage {
     Sending,
 }
 
+/// A request for bytes, as it comes in.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// On which link.
+    pub link: LinkId,
+    /// The id of its answer.
+    pub id: Option<u64>,
+    /// What is wanted.
+    pub fetch: Fetch,
+    /// Its name here.
+    pub name: RelativeName,
+    /// Who asks.
+    pub asker: SocketAddr,
+    /// True when the asker can't be told to wait.
+    pub mute: bool,
+}
+
 /// What is to be done with an upload now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -102,16 +119,8 @@ impl Uploads {
     }
 
     /// Takes a request for bytes, and returns its ticket and what to do.
-    pub fn ask(
-        &mut self,
-        link: LinkId,
-        id: Option<u64>,
-        fetch: Fetch,
-        name: RelativeName,
-        asker: SocketAddr,
-        mute: bool,
-        now: Instant,
-    ) -> (u64, Turn) {
+    pub fn ask(&mut self, asked: Asked, now: Instant) -> (u64, Turn) {
+        let Asked { link, id, fetch, name, asker, mute } = asked;
         let ticket = self.next;
         self.next += 1;
         let key = (asker, name.clone());
@@ -274,6 +283,10 @@ mod tests {
         Fetch { wanted: Wanted::Name(name(text)), from: 0, length: None, tag: None }
     }
 
+    fn asked(link: usize, id: Option<u64>, text: &str, port: u16) -> Asked {
+        Asked { link: LinkId(link), id, fetch: fetch(text), name: name(text), asker: asker(port), mute: false }
+    }
+
     fn asker(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
@@ -282,11 +295,11 @@ mod tests {
     fn slots_are_given_in_order_and_the_rest_know_their_place() {
         let now = Instant::now();
         let mut uploads = Uploads::new(Accept::Always, Some(1));
-        let (first, turn) = uploads.ask(LinkId(1), Some(1), fetch("a"), name("a"), asker(1), false, now);
+        let (first, turn) = uploads.ask(asked(1, Some(1), "a", 1), now);
         assert_eq!(turn, Turn::Send);
-        let (second, turn) = uploads.ask(LinkId(2), Some(1), fetch("a"), name("a"), asker(2), false, now);
+        let (second, turn) = uploads.ask(asked(2, Some(1), "a", 2), now);
         assert_eq!(turn, Turn::Queue(1));
-        let (third, turn) = uploads.ask(LinkId(3), Some(1), fetch("a"), name("a"), asker(3), false, now);
+        let (third, turn) = uploads.ask(asked(3, Some(1), "a", 3), now);
         assert_eq!(turn, Turn::Queue(2));
         assert!(uploads.over(second).is_empty());
         assert_eq!(uploads.queue().map(|(ticket, _)| ticket).collect::<Vec<_>>(), [third]);
@@ -297,15 +310,15 @@ mod tests {
     fn a_person_is_asked_once_for_each_asker_and_file() {
         let now = Instant::now();
         let mut uploads = Uploads::new(Accept::Ask, None);
-        let (one, turn) = uploads.ask(LinkId(1), Some(1), fetch("a"), name("a"), asker(1), false, now);
+        let (one, turn) = uploads.ask(asked(1, Some(1), "a", 1), now);
         assert_eq!(turn, Turn::AskPerson(true));
-        let (two, turn) = uploads.ask(LinkId(1), Some(2), fetch("a"), name("a"), asker(1), false, now);
+        let (two, turn) = uploads.ask(asked(1, Some(2), "a", 1), now);
         assert_eq!(turn, Turn::AskPerson(false));
         assert_eq!(uploads.verdict(true, now), Some(vec![(one, Turn::Send), (two, Turn::Send)]));
-        assert_eq!(uploads.ask(LinkId(1), Some(3), fetch("a"), name("a"), asker(1), false, now).1, Turn::Send);
-        assert_eq!(uploads.ask(LinkId(1), Some(4), fetch("b"), name("b"), asker(1), false, now).1, Turn::AskPerson(true));
+        assert_eq!(uploads.ask(asked(1, Some(3), "a", 1), now).1, Turn::Send);
+        assert_eq!(uploads.ask(asked(1, Some(4), "b", 1), now).1, Turn::AskPerson(true));
         assert!(matches!(uploads.verdict(false, now).as_deref(), Some([(_, Turn::Refuse)])));
-        assert_eq!(uploads.ask(LinkId(1), Some(5), fetch("b"), name("b"), asker(1), false, now).1, Turn::Refuse);
+        assert_eq!(uploads.ask(asked(1, Some(5), "b", 1), now).1, Turn::Refuse);
         assert_eq!(uploads.verdict(true, now), None);
     }
 
@@ -313,7 +326,7 @@ mod tests {
     fn a_question_that_nobody_waits_for_is_dropped() {
         let now = Instant::now();
         let mut uploads = Uploads::new(Accept::Ask, None);
-        let (ticket, _) = uploads.ask(LinkId(1), Some(1), fetch("a"), name("a"), asker(1), false, now);
+        let (ticket, _) = uploads.ask(asked(1, Some(1), "a", 1), now);
         assert_eq!(uploads.expired(now + limits::CONSENT - Duration::from_millis(1)), []);
         assert_eq!(uploads.expired(now + limits::CONSENT), [(ticket, true)]);
         uploads.over(ticket);
@@ -325,8 +338,8 @@ mod tests {
         let now = Instant::now();
         let mut uploads = Uploads::new(Accept::Ask, None);
         for port in 1..=64 {
-            assert_eq!(uploads.ask(LinkId(1), None, fetch("a"), name("a"), asker(port), false, now).1, Turn::AskPerson(true));
+            assert_eq!(uploads.ask(asked(1, None, "a", port), now).1, Turn::AskPerson(true));
         }
-        assert_eq!(uploads.ask(LinkId(1), None, fetch("a"), name("a"), asker(65), false, now).1, Turn::Busy);
+        assert_eq!(uploads.ask(asked(1, None, "a", 65), now).1, Turn::Busy);
     }
 }

@@ -14,7 +14,7 @@ use crate::node::LinkId;
 use crate::node::io::Io;
 use crate::node::peer::Peer;
 use crate::node::peer::home::Joining;
-use crate::node::peer::uploads::Turn;
+use crate::node::peer::uploads::{Asked, Turn};
 use crate::node::report::Report;
 use crate::session::answering::{Answering, Step};
 
@@ -129,7 +129,7 @@ impl Peer {
             self.library.hurry(&name);
         }
         log::debug!("{asker} FETCH {name} from {}", fetch.from);
-        let (ticket, turn) = self.uploads.ask(id, ask, fetch, name.clone(), asker, mute, io.now);
+        let (ticket, turn) = self.uploads.ask(Asked { link: id, id: ask, fetch, name: name.clone(), asker, mute }, io.now);
         match turn {
             Turn::Refuse => self.refuse(id, ask, &not_allowed(), io),
             Turn::Busy => self.refuse(id, ask, &Refusal::new(Code::Busy, "too many wait for this person's answer"), io),
