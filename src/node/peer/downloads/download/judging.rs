@@ -269,11 +269,11 @@ impl Download {
                     part.plan().take_off(giver, *piece);
                 }
             }
-            (Ask::Piece(piece, _), Code::Range) if !source.whole => {
-                if let (Some(part), Some(giver)) = (&self.part, source.giver) {
-                    part.plan().failed(giver, *piece);
-                }
-            }
+            (Ask::Piece(piece, _), Code::Range) if !source.whole => match (&self.part, source.giver) {
+                (Some(part), Some(giver)) => part.plan().failed(giver, *piece),
+                // It does not have yet what a download begins with; to ask it over and over would keep both busy.
+                _ => self.lose(id, around.io),
+            },
             (Ask::List(..), Code::Unsupported | Code::BadRequest) => {
                 // It knows no lists: of an older or another make.
                 self.listless.insert(at);
