@@ -97,6 +97,10 @@ impl Peer {
     /// From this very source, which says itself what it has.
     pub(super) fn fetch_from(&mut self, goal: &Goal, from: SocketAddr, io: &mut Io<'_>) {
         let Some(name) = goal.name.clone().or_else(|| goal.root.as_ref().map(RelativeName::of_root)) else { return };
+        if Some(from) == self.listening && self.library.entry(&RelativeName::from(&name.file())).is_none() {
+            // What is not here can't come from here.
+            return self.fail(&Failure::NotFound(name), io);
+        }
         // What a search has said of it is still good.
         let known = self.found_last.iter().find(|holder| holder.peer == from && *holder.file.name == *name);
         let root = goal.root.or(known.and_then(|holder| holder.file.root));

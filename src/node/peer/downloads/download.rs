@@ -266,6 +266,17 @@ impl Download {
         self.go_on(around)
     }
 
+    /// It is wished for once more: who has the same content, and is named now, has it too.
+    pub(super) fn widen(&mut self, wish: Wish, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        if self.root.is_none() || self.root != wish.root || self.hoped {
+            return None;
+        }
+        if wish.looks && self.look_at.is_none() {
+            self.look_at = Some(around.io.now);
+        }
+        self.add(wish.sources, around)
+    }
+
     /// Does all that can be done now: connects, asks, and notices the end.
     pub(super) fn go_on(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
         if !matches!(self.stage, Stage::Fetching) {
