@@ -39,6 +39,8 @@ pub(super) struct Source {
     pub wanted: Wanted,
     /// Its version of the file: one that is asked by name must not give another.
     pub tag: Option<Tag>,
+    /// How many pieces of it were kept.
+    pub given: u64,
     /// What it is to the plan, once there is one.
     pub giver: Option<GiverId>,
     asking: Option<Box<Asking>>,
@@ -84,7 +86,7 @@ pub(super) enum Heard {
 impl Source {
     /// A source to which a link is being made.
     pub fn new(at: SocketAddr, link: LinkId, whole: bool, name: RelativeName, wanted: Wanted) -> Source {
-        Source { at, link, whole, name, wanted, tag: None, giver: None, asking: None, asks: BTreeMap::new(), arriving: None, spare: Vec::new() }
+        Source { at, link, whole, name, wanted, tag: None, given: 0, giver: None, asking: None, asks: BTreeMap::new(), arriving: None, spare: Vec::new() }
     }
 
     /// True once it has opened.

@@ -136,6 +136,7 @@ impl Download {
     /// Nothing more is wanted of anybody.
     pub(super) fn let_go(&mut self, around: &mut Around<'_, '_>) {
         for source in std::mem::take(&mut self.sources).into_values() {
+            log::info!("{}: {} pieces from {}", self.name, source.given, source.at);
             source.finish(around.io);
             if let (Some(part), Some(giver)) = (&self.part, source.giver) {
                 part.plan().leave(giver);

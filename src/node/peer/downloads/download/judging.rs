@@ -167,7 +167,8 @@ impl Download {
             Ok(Stored::Wrong) => self.blame(id, around.io),
             Ok(Stored::Held(others)) => {
                 self.moved_at = around.io.now;
-                if let Some(source) = self.sources.get(&id) {
+                if let Some(source) = self.sources.get_mut(&id) {
+                    source.given += 1;
                     self.attempts.remove(&source.at);
                 }
                 for source in self.sources.values_mut().filter(|source| source.giver.is_some_and(|giver| others.contains(&giver))) {
