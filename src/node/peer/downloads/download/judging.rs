@@ -186,6 +186,14 @@ impl Download {
         }
         self.moved = true;
         self.list = Listing::Unknown;
+        if let Some(source) = self.sources.get(&id)
+            && source.tag.is_some_and(|tag| tag != head.tag)
+        {
+            // An honest list, of a later version than the bytes that came.
+            let at = source.at;
+            self.changed(id, at, Refusal::new(Code::Changed, "the source has another file"), around);
+            return Ok(());
+        }
         let good = PieceList::new(head.size, list.values()).filter(|list| list.root() == head.root);
         let same_size = self.size.is_none_or(|size| size == head.size);
         let Some(list) = good else {
