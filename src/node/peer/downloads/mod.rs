@@ -255,8 +255,9 @@ impl Downloads {
     /// A download under way whose pieces can be given to others.
     #[must_use]
     pub fn giving(&self, root: &Root) -> Option<(&RelativeName, &Part)> {
-        let download = self.all.values().find(|download| download.root == Some(*root))?;
-        let part = download.part.as_ref().filter(|part| part.can_give())?;
+        // With nothing held even its size is only what somebody has said.
+        let download = self.all.values().find(|download| download.root == Some(*root) && download.has_something())?;
+        let part = download.part.as_ref()?;
         Some((&download.name, part))
     }
 
