@@ -87,7 +87,20 @@ impl Plan {
             held_bytes += tree::bounds(size, piece).1;
         }
         let (asked, givers) = (BTreeMap::new(), BTreeMap::new());
-        Plan { size, held, held_bytes, open, asked, givers, next_giver: 0, spread: Vec::new(), cursor: cursor % pieces, dice: cursor, window: None, front: 0 }
+        Plan {
+            size,
+            held,
+            held_bytes,
+            open,
+            asked,
+            givers,
+            next_giver: 0,
+            spread: Vec::new(),
+            cursor: cursor % pieces,
+            dice: cursor,
+            window: None,
+            front: 0,
+        }
     }
 
     /// Asks for pieces in their order, and for none that lies more than `window` ahead of the first that is missing.

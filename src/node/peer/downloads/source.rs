@@ -86,7 +86,20 @@ pub(super) enum Heard {
 impl Source {
     /// A source to which a link is being made.
     pub fn new(at: SocketAddr, link: LinkId, whole: bool, name: RelativeName, wanted: Wanted) -> Source {
-        Source { at, link, whole, name, wanted, tag: None, given: 0, giver: None, asking: None, asks: BTreeMap::new(), arriving: None, spare: Vec::new() }
+        Source {
+            at,
+            link,
+            whole,
+            name,
+            wanted,
+            tag: None,
+            given: 0,
+            giver: None,
+            asking: None,
+            asks: BTreeMap::new(),
+            arriving: None,
+            spare: Vec::new(),
+        }
     }
 
     /// True once it has opened.
