@@ -132,6 +132,21 @@ Examples:
   cardume get aula1.mp4 -o - | cardume hash -")]
     Hash(HashArgs),
 
+    /// Check files against the index, as b3sum --check does against a list
+    #[command(after_long_help = "\
+Examples:
+  cardume verify ~/Videos
+  cardume verify -r ~/Videos                  subfolders as well
+  cardume verify aula1.mp4 aula2.mp4
+  cardume verify aula1.mp4 --hash 5dd8…f00d   asks no server
+  cardume verify --json ~/Videos | jq -r 'select(.state == \"failed\").name'
+
+Each file is read to its end. OK: somebody shares this content by this name;
+FAILED: by this name there are only others; unknown: nobody has the name, or
+none of them has hashed it yet. Exit code 6 if any failed, 7 if any could not
+be read, 3 if any is unknown.")]
+    Verify(VerifyArgs),
+
     /// Print the completions of a shell
     #[command(after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume")]
     Completions {
@@ -282,6 +297,24 @@ pub struct HashArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub struct VerifyArgs {
+    /// Which files, or folders of them
+    #[arg(value_name = "FILE|FOLDER", required = true, value_hint = clap::ValueHint::AnyPath)]
+    pub files: Vec<String>,
+
+    /// What the one file must be, whatever the index says: 64 hex digits, as `cardume hash` and `b3sum` print them
+    #[arg(long, value_name = "ROOT")]
+    pub hash: Option<String>,
+
+    /// Check the files of subfolders as well, under names such as Sub/aula1.mp4
+    #[arg(short, long)]
+    pub recursive: bool,
+
+    #[command(flatten)]
+    pub ask: AskArgs,
 }
 
 #[derive(Args)]

@@ -267,6 +267,12 @@ impl Screen {
                     bar.meter.note(*held, now);
                 }
             }
+            Report::Verifying { name, held, size } => {
+                let new = || Bar { held: *held, size: *size, meter: Meter::new(), stalled: None };
+                let bar = self.bars.entry(name.clone()).or_insert_with(new);
+                bar.held = *held;
+                bar.meter.note(*held, now);
+            }
             Report::Stalled { name, why } => {
                 if let Some(bar) = self.bars.get_mut(name) {
                     bar.stalled = Some(why.clone());
@@ -275,6 +281,9 @@ impl Screen {
             Report::Saved { name, .. } | Report::Unverified { name, .. } | Report::Same { name } => {
                 self.bars.remove(name);
                 self.remember(name.to_string());
+            }
+            Report::Verified { name, .. } => {
+                self.bars.remove(name);
             }
             Report::Failed(_) => self.bars.retain(|_, bar| bar.held < bar.size && bar.stalled.is_some()),
             Report::Found { name, holders } => {

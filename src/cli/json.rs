@@ -2,7 +2,7 @@
 
 use cardume::message::request::FileEntry;
 use cardume::node::lines::{self, Lang, Said};
-use cardume::node::report::{Failure, Report, Stall, Version};
+use cardume::node::report::{Failure, Report, Stall, Verdict, Version};
 use serde_json::{Value, json};
 
 /// The objects of a report, one a line: a page of a list is one object an entry.
@@ -46,6 +46,17 @@ pub fn objects(report: &Report) -> Vec<Value> {
                 |v: &Version| json!({"event": "choice", "name": name.as_str(), "root": v.root.to_string(), "size": v.size, "holders": v.holders});
             contents.iter().map(object).collect()
         }
+        Report::Verified { name, size, root, verdict, expected } => {
+            let state = match verdict {
+                Verdict::Right => "ok",
+                Verdict::Failed => "failed",
+                Verdict::Unknown => "unknown",
+            };
+            let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+            vec![json!({"name": name.as_str(), "size": size, "root": root.to_string(), "state": state, "expected": expected})]
+        }
+        // Whoever reads objects can count them.
+        Report::Mismatched { .. } => Vec::new(),
         Report::Same { name } => vec![json!({"event": "same", "name": name.as_str()})],
         Report::Restarted(name) => vec![json!({"event": "restarted", "name": name.as_str()})],
         Report::Failed(failure) => {

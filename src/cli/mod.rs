@@ -142,6 +142,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
         Verb::Search(args) => one_shot(setup::search(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Peers(args) => one_shot(setup::peers(&args)?, args.json, lang, outputs, Speed::default()),
         Verb::Ls(args) => one_shot(setup::ls(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Verify(args) => one_shot(setup::verify(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Get(args) => {
             let (json, speed) = (args.ask.json, Speed { down: args.download_limit, ..Speed::default() });
             let to_stdout = args.goes_to_stdout();

@@ -16,6 +16,7 @@ use cardume::message::version::Root;
 use cardume::node::peer::desk::{Command, Goal};
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
+use cardume::node::peer::verifying::Checked;
 use cardume::node::peer::{OpenFolder, Peer, PeerOptions, Task};
 use cardume::node::report::{Failure, exit};
 use cardume::node::server::{Server, ServerOptions};
@@ -27,7 +28,7 @@ use cardume::os::pipe::Pipe;
 use cardume::os::system;
 
 use crate::cli::Stop;
-use crate::cli::args::{AcceptArg, AllocateArg, AskArgs, DEFAULT_SERVER, GetArgs, LsArgs, PeerArgs, SearchArgs, ServerArgs};
+use crate::cli::args::{AcceptArg, AllocateArg, AskArgs, DEFAULT_SERVER, GetArgs, LsArgs, PeerArgs, SearchArgs, ServerArgs, VerifyArgs};
 
 /// Seed 000 §4e: where a server listens is captured by the keyboard, with a default.
 pub fn server(args: ServerArgs) -> Result<Server, Stop> {
@@ -128,8 +129,7 @@ fn once(command: Command, ask: &AskArgs) -> Result<Peer, Stop> {
 pub fn get(args: &GetArgs) -> Result<Peer, Stop> {
     let mut goal = Goal::read(&args.name).map_err(Stop::Failure)?;
     if let Some(text) = &args.hash {
-        let root = Root::parse(&text.trim_start_matches(ROOT_PREFIX).to_ascii_lowercase());
-        goal.root = Some(root.ok_or_else(|| Stop::Failure(Failure::Root(printable(text))))?);
+        goal.root = Some(root(text)?);
     }
     let (folder, target) = match args.output.as_deref() {
         None => (args.folder.clone(), Target::Folder),
@@ -150,6 +150,32 @@ pub fn get(args: &GetArgs) -> Result<Peer, Stop> {
         options.patience = Patience::Endless;
     }
     begin(PeerOptions { target, open_folder: opener(args.allocate), chooses, verify: !args.no_verify, ..options })
+}
+
+/// VERIFY, once.
+pub fn verify(args: &VerifyArgs) -> Result<Peer, Stop> {
+    let what = args.files.iter().map(|file| checked(file)).collect::<Result<Vec<Checked>, Stop>>()?;
+    let task = |root| Task::Once(Command::Verify { what: what.clone(), root });
+    let options = match &args.hash {
+        // Whoever names the root needs no server.
+        Some(text) if matches!(&what[..], [Checked { name: Some(_), .. }]) => without_server(task(Some(root(text)?)), ".".into()),
+        Some(_) => return Err(Stop::new(exit::USAGE, "--hash is the root of exactly one file")),
+        None => options(task(None), &args.ask.server, ".".into())?,
+    };
+    begin(PeerOptions { recursive: args.recursive, ..options })
+}
+
+/// A folder, or a file by its folder and its name.
+fn checked(path: &str) -> Result<Checked, Stop> {
+    let given = Path::new(path);
+    let last = given.file_name().and_then(|last| last.to_str()).filter(|_| !given.is_dir());
+    let Some(last) = last else { return Ok(Checked { folder: path.to_owned(), name: None }) };
+    let folder = given.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
+    Ok(Checked { folder: folder.to_owned(), name: Some(name(last)?) })
+}
+
+fn root(text: &str) -> Result<Root, Stop> {
+    Root::parse(&text.trim_start_matches(ROOT_PREFIX).to_ascii_lowercase()).ok_or_else(|| Stop::Failure(Failure::Root(printable(text))))
 }
 
 /// The folder and the name of `-o FILE`.

@@ -147,7 +147,9 @@ impl Plan {
         let Some(giver) = self.givers.get_mut(&id) else { return };
         let Some(has) = &mut giver.has else { return };
         self.spread.resize(usize::try_from(end).unwrap_or(0), 0);
-        for piece in runs.iter().flat_map(|run| run.first.min(end)..run.first.saturating_add(run.count).min(end)) {
+        let said = runs.iter().flat_map(|run| run.first.min(end)..run.first.saturating_add(run.count).min(end));
+        // Who says the same piece again and again is not listened to for longer than there are pieces.
+        for piece in said.take(usize::try_from(end).unwrap_or(usize::MAX)) {
             if has.set(piece) {
                 count(&mut self.spread, piece, true);
             }

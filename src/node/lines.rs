@@ -7,7 +7,7 @@ use crate::message::name::{BadName, printable};
 use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
 use crate::message::request::FileEntry;
-use crate::node::report::{Failure, Prompt, Report, Stall, Version};
+use crate::node::report::{Failure, Prompt, Report, Stall, Verdict, Version};
 
 /// The languages of prompts and errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,17 @@ pub fn saved(name: &RelativeName, folder: &str) -> String {
     format!("Arquivo {name} baixado com sucesso na pasta {folder}")
 }
 
+/// `a.mp4: OK`, as `b3sum --check` says it; `unknown` where nobody knows a root.
+#[must_use]
+pub fn verified(name: &RelativeName, verdict: Verdict) -> String {
+    let word = match verdict {
+        Verdict::Right => "OK",
+        Verdict::Failed => "FAILED",
+        Verdict::Unknown => "unknown",
+    };
+    format!("{name}: {word}")
+}
+
 /// One line a content: its number, its root, its size and who has it.
 fn choice(contents: &[Version]) -> String {
     let holders = |version: &Version| version.holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -88,6 +99,7 @@ pub fn say(report: &Report, lang: Lang) -> Said {
         }
         Report::Saved { name, folder, .. } => Said::Line(saved(name, folder)),
         Report::Choice { contents, .. } => Said::Line(choice(contents)),
+        Report::Verified { name, verdict, .. } => Said::Line(verified(name, *verdict)),
         Report::Peers(peers) => {
             let rows: Vec<String> = peers.iter().map(|p| format!("{}\t{}", p.peer, p.files)).collect();
             if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
@@ -96,7 +108,7 @@ pub fn say(report: &Report, lang: Lang) -> Said {
             let rows: Vec<String> = files.iter().map(|f| format!("{}\t{}\t{}", f.size, f.name, state(f))).collect();
             if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
         }
-        Report::Progress { .. } => Said::Silent,
+        Report::Progress { .. } | Report::Verifying { .. } => Said::Silent,
         Report::Prompt(prompt) => Said::Prompt(ask(*prompt, lang).to_owned()),
         Report::Failed(failure) => Said::Note(failed(failure, lang)),
         Report::Stalled { name, why } => Said::Note(format!("{name}: {}", stalled(why, lang))),
@@ -152,6 +164,11 @@ fn note(report: &Report, lang: Lang) -> String {
             Pt => format!("{name}: já está aqui, igual"),
             Es => format!("{name}: ya está aquí, igual"),
             En => format!("{name}: already here, the same"),
+        },
+        Report::Mismatched { failed, of } => match lang {
+            Pt => format!("{failed} de {of} arquivos não conferem"),
+            Es => format!("{failed} de {of} archivos no coinciden"),
+            En => format!("{failed} of {of} files do not match"),
         },
         Report::Restarted(name) => match lang {
             Pt => format!("{name}: mudou na origem, começa de novo"),

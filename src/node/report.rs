@@ -168,6 +168,17 @@ impl Version {
     }
 }
 
+/// What a file is that was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// What it should be.
+    Right,
+    /// Something else.
+    Failed,
+    /// Nobody says what it should be.
+    Unknown,
+}
+
 /// What a node has to tell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
@@ -288,6 +299,35 @@ pub enum Report {
     Same {
         /// Which file.
         name: RelativeName,
+    },
+    /// How far the check of a file is.
+    Verifying {
+        /// Which file.
+        name: RelativeName,
+        /// How many bytes were read.
+        held: u64,
+        /// Of how many.
+        size: u64,
+    },
+    /// A file was checked.
+    Verified {
+        /// Which file.
+        name: RelativeName,
+        /// Its bytes.
+        size: u64,
+        /// What they lead to.
+        root: Root,
+        /// What that means.
+        verdict: Verdict,
+        /// What they should lead to: any of these.
+        expected: Vec<Root>,
+    },
+    /// Not all files that were checked are what they should be.
+    Mismatched {
+        /// How many are not.
+        failed: u64,
+        /// Of how many.
+        of: u64,
     },
     /// The file at the source is another one now; the download begins anew.
     Restarted(RelativeName),

@@ -23,6 +23,8 @@ fn wrong_usage_is_2() {
         &["peer", "--listen", "127.0.0.1:0"],
         &["server", "--heartbeat", "0"],
         &["man", "dance"],
+        &["verify"],
+        &["verify", "a.mp4.part"],
     ] {
         let done = run(args);
         assert_eq!(done.code, 2, "{args:?}: {done:#?}");
@@ -33,11 +35,13 @@ fn wrong_usage_is_2() {
 
 #[test]
 fn help_version_completions_and_man_pages_are_0() {
-    for args in [&["--help"][..], &["-h"], &["--version"], &["get", "--help"], &["completions", "bash"], &["man"], &["man", "get"]] {
+    for args in
+        [&["--help"][..], &["-h"], &["--version"], &["get", "--help"], &["completions", "bash"], &["man"], &["man", "get"], &["man", "verify"]]
+    {
         let done = run(args);
         assert!(!done.succeeded().out.is_empty() && done.err.is_empty(), "{args:?}: {done:#?}");
     }
-    for verb in ["server", "peer", "search", "get", "peers", "ls", "completions", "man"] {
+    for verb in ["server", "peer", "search", "get", "peers", "ls", "hash", "verify", "completions", "man"] {
         assert!(run([verb, "--help"]).out.iter().any(|line| line.contains("Example")), "{verb}");
     }
 }

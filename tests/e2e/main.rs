@@ -22,3 +22,4 @@ mod names;
 mod output;
 mod resume;
 mod terminal;
+mod verify;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::message::relative::{ROOT_PREFIX, RelativeName};
 use crate::message::request::Wanted;
 use crate::message::version::Root;
+use crate::node::peer::verifying::Checked;
 use crate::node::report::{Failure, Prompt};
 
 /// What is to be fetched: a name, a content, or a name that must have this content.
@@ -70,6 +71,13 @@ pub enum Command {
     Get(Goal),
     /// Fetch from this very source, asking no server.
     GetFrom(Goal, SocketAddr),
+    /// Are these files what the index says?
+    Verify {
+        /// Which.
+        what: Vec<Checked>,
+        /// What the one file must be, whatever the index says.
+        root: Option<Root>,
+    },
     /// Who is there?
     Peers,
     /// What does this peer share?

@@ -36,6 +36,15 @@ pub(super) enum Errand {
     Choose { goal: Goal, roots: Vec<Root>, holders: Vec<Holder> },
     /// GET, DOWNLOAD: until the file is there.
     Download(u64),
+    /// VERIFY: which roots has a file of this name?
+    Roots {
+        name: RelativeName,
+        /// Where the last page ended.
+        cursor: Option<String>,
+        sent: bool,
+    },
+    /// VERIFY, while nothing is asked of the index.
+    Verify,
     /// Until the index knows of the last download.
     Telling,
     /// LEAVE, until LEAVE_OK.
@@ -47,7 +56,7 @@ pub(super) enum Errand {
 }
 
 /// Holders that a person is shown; nobody reads more.
-const FOUND: usize = 4_096;
+pub(super) const FOUND: usize = 4_096;
 /// Holders that a GET looks at: enough to see all contents of a name.
 const SOUGHT: usize = 512;
 /// How often the server is asked for a file that nobody has.
@@ -56,7 +65,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 impl Errand {
     /// True when it can't go on without a server.
     pub(super) fn needs_server(&self) -> bool {
-        matches!(self, Errand::Join | Errand::Ask { .. } | Errand::Seek { .. } | Errand::Leave | Errand::Telling)
+        matches!(self, Errand::Join | Errand::Ask { .. } | Errand::Seek { .. } | Errand::Roots { .. } | Errand::Leave | Errand::Telling)
     }
 
     /// True when it waits for a file that nobody has yet.
@@ -125,6 +134,7 @@ impl Peer {
                 self.found_so_far.clear();
                 self.begin(Errand::Seek { goal, cursor: None, sent: false, again: None }, io);
             }
+            Command::Verify { what, root } => self.verify(what, root),
             Command::GetFrom(goal, from) => self.fetch_from(&goal, from, io),
             Command::Download(from) => match self.searched.clone() {
                 Some(name) => self.fetch_from(&Goal::named(name), from, io),
@@ -159,7 +169,7 @@ impl Peer {
         }
     }
 
-    fn begin(&mut self, errand: Errand, io: &mut Io<'_>) {
+    pub(super) fn begin(&mut self, errand: Errand, io: &mut Io<'_>) {
         if errand.needs_server() && self.options.typed && !self.home.is_open() && !self.home.is_trying() && self.home.deadline().is_some() {
             io.tell(Report::Failed(Failure::NoServer(self.home.server())));
             return self.prompt(io);
@@ -207,6 +217,10 @@ impl Peer {
                 *sent = true;
                 Request::Search { wanted, cursor: cursor.clone() }
             }
+            Some(Errand::Roots { name, cursor, sent }) if !*sent => {
+                *sent = true;
+                Request::Search { wanted: Wanted::Name(name.clone()), cursor: cursor.clone() }
+            }
             Some(Errand::Leave) => Request::Leave,
             _ => return,
         };
@@ -222,6 +236,7 @@ impl Peer {
             Reply::JoinOk { you, session, .. } => {
                 self.home.session = Some(*session);
                 self.home.joining = Joining::Joined(*you);
+                self.downloads.announce_again();
                 let names = self.library.files().fold(String::new(), |mut names, file| {
                     names.push(' ');
                     names.push_str(&file.name);
@@ -263,6 +278,7 @@ impl Peer {
                 io.tell(Report::Files { peer, files });
                 self.next_page(cursor.map(|cursor| Request::Ls { peer: Some(peer), cursor: Some(cursor) }), io);
             }
+            (Some(Errand::Roots { name, .. }), Reply::Found { holders, cursor }) => self.roots_found(name, &holders, cursor, io),
             (Some(Errand::Seek { goal, again, .. }), Reply::Found { holders, cursor }) => {
                 self.found_so_far.extend(holders);
                 if let Some(cursor) = cursor.filter(|_| self.found_so_far.len() < SOUGHT) {
@@ -370,7 +386,8 @@ impl Peer {
         self.finish(failure.code(), io);
     }
 
-    fn finish(&mut self, code: i32, io: &mut Io<'_>) {
+    /// The command is over, with this code where it is the only one.
+    pub(super) fn finish(&mut self, code: i32, io: &mut Io<'_>) {
         self.errand = None;
         match self.options.task {
             Task::Once(_) => self.end(code, io),

@@ -164,11 +164,7 @@ impl Peer {
             let runs = match self.downloads.giving(root) {
                 Some((_, part)) => {
                     let plan = part.plan();
-                    let mut news = Bits::none(told.end());
-                    for piece in plan.held().iter().filter(|piece| !told.has(*piece)) {
-                        news.set(piece);
-                    }
-                    news.runs(limits::HAVE_RUNS)
+                    plan.held().without(told).runs(limits::HAVE_RUNS)
                 }
                 None if whole => Vec::new(),
                 // The download came to nothing: what it said is no longer asked for.

@@ -132,7 +132,7 @@ impl Peer {
     /// The link on which these were asked is gone: nothing comes back, and what still waits for its answer asks again.
     pub(super) fn forget_asked(&mut self) {
         self.asked.clear();
-        if let Some(Errand::Ask { sent, .. } | Errand::Seek { sent, .. }) = &mut self.errand {
+        if let Some(Errand::Ask { sent, .. } | Errand::Seek { sent, .. } | Errand::Roots { sent, .. }) = &mut self.errand {
             *sent = false;
         }
     }

@@ -11,6 +11,7 @@ mod news;
 mod sharing;
 pub mod sources;
 pub mod uploads;
+pub mod verifying;
 mod visits;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +34,7 @@ use crate::node::peer::giving::{Follower, Patient};
 use crate::node::peer::home::{Home, Joining};
 use crate::node::peer::news::News;
 use crate::node::peer::uploads::{Accept, Uploads};
+use crate::node::peer::verifying::Verifying;
 use crate::node::peer::visits::Visit;
 use crate::node::report::{Failure, Prompt, Report, exit};
 use crate::node::{Cause, Event, LinkId, Node};
@@ -104,6 +106,8 @@ pub struct Peer {
     desk: Desk,
     /// The command that is being carried out; the next one waits for it.
     errand: Option<Errand>,
+    /// The files that a VERIFY looks at.
+    verifying: Option<Verifying>,
     /// A line that was read while a verdict was wanted, and is none.
     later: Option<String>,
     /// What the server was asked, and why.
@@ -181,6 +185,7 @@ impl Peer {
             visits: BTreeMap::new(),
             desk: Desk::default(),
             errand: None,
+            verifying: None,
             later: None,
             asked: BTreeMap::new(),
             searched: None,
@@ -322,6 +327,7 @@ impl Peer {
         self.uploads_due(io);
         self.share_due(io);
         self.errand_due(io);
+        self.verify_due(io);
     }
 }
 
@@ -381,6 +387,7 @@ impl Node for Peer {
             self.have_at,
             self.uploads.deadline(),
             self.share_deadline(io.now),
+            self.verify_deadline(io.now),
             self.errand.as_ref().and_then(Errand::deadline),
         ];
         self.wake = wakes.into_iter().flatten().min();

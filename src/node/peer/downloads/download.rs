@@ -68,7 +68,7 @@ pub(super) struct Download {
     /// Something came in this run.
     moved: bool,
     moved_at: Instant,
-    last_held: u64,
+    last_seen: u64,
     told_at: Option<Instant>,
     begun: bool,
     /// What an earlier run left behind.
@@ -131,7 +131,7 @@ impl Download {
             sources: BTreeMap::new(),
             next_source: 0,
             fallback: wish.sources.first().map(|candidate| candidate.peer),
-            waiting: wish.sources.into(),
+            waiting: once_each(wish.sources),
             resting: Vec::new(),
             attempts: BTreeMap::new(),
             blamed: BTreeSet::new(),
@@ -144,7 +144,7 @@ impl Download {
             restarts: 0,
             moved: false,
             moved_at: now,
-            last_held: 0,
+            last_seen: 0,
             told_at: None,
             begun: false,
             resumed: 0,
@@ -219,7 +219,7 @@ impl Download {
                 if part.trusted().is_some() {
                     self.list = Listing::Proven;
                 }
-                self.last_held = part.held();
+                self.last_seen = part.held();
                 self.resumed = part.held();
                 self.part = Some(part);
                 Ok(())
@@ -309,7 +309,9 @@ impl Download {
             Some(_) => self.first,
             None => None,
         };
-        while self.sources.len() < limits::SOURCES {
+        // More sources than pieces have nothing to do.
+        let most = self.size.map_or(1, |size| usize::try_from(tree::pieces(size)).unwrap_or(usize::MAX)).min(limits::SOURCES);
+        while self.sources.len() < most {
             if (self.root.is_none() || self.hoped || !self.verify) && !self.sources.is_empty() {
                 return;
             }
@@ -457,4 +459,11 @@ impl Download {
 
 fn disk(name: &RelativeName, error: &DriveError) -> Failure {
     Failure::Disk(format!("{name}: {error}"))
+}
+
+/// Who has the same content under several names is one source, the whole file before a part of it.
+fn once_each(mut sources: Vec<Candidate>) -> VecDeque<Candidate> {
+    sources.sort_by_key(|candidate| !candidate.whole);
+    let mut seen = BTreeSet::new();
+    sources.into_iter().filter(|candidate| seen.insert(candidate.peer)).collect()
 }

@@ -128,6 +128,12 @@ impl Source {
         self.asks.values().filter_map(piece).collect()
     }
 
+    /// Bytes of pieces that are not whole yet.
+    pub fn arriving(&self) -> u64 {
+        let held = |ask: &Ask| if let Ask::Piece(_, Some(arrival)) = ask { arrival.held() } else { 0 };
+        self.asks.values().map(held).sum()
+    }
+
     /// The link is there: opens it.
     pub fn open(&mut self, hello: &Hello, io: &mut Io<'_>) {
         let (nonce, now) = (io.nonce(), io.now);

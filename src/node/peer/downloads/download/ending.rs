@@ -206,8 +206,10 @@ impl Download {
         if matches!(self.stage, Stage::Settling(_)) && self.told_at.is_some_and(|at| now.saturating_duration_since(at) >= limits::PROGRESS) {
             return self.stall(Stall::Disk, io);
         }
-        if held != self.last_held {
-            self.last_held = held;
+        // What is on its way counts for life, if not for progress: on a slow line a piece takes its time.
+        let seen = held + self.sources.values().map(Source::arriving).sum::<u64>();
+        if seen != self.last_seen {
+            self.last_seen = seen;
             self.moved_at = now;
         } else if self.sources.values().any(Source::is_asked)
             && now.saturating_duration_since(self.moved_at) >= limits::STALLED

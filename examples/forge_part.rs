@@ -1,0 +1,123 @@
+//! `forge_part FOLDER SOURCE PERCENT`: leaves in FOLDER what a download of SOURCE leaves behind when it is ended at PERCENT %.
+//!
+//! A developer's helper for `scripts/bench/trust.py`, which measures how soon a giant download goes on. The `.part` is sparse, and its record is written by
+//! the library itself, with the root and the list of pieces. Holes of SOURCE are hashed as zeros without being read: 100 GiB of them take half a minute.
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use cardume::library::bits::Bits;
+use cardume::library::drive::{Drive as _, DriveFile};
+use cardume::library::record::{About, Content, Record};
+use cardume::library::tree::{self, PieceList};
+use cardume::message::limits;
+use cardume::message::relative::RelativeName;
+use cardume::os::folder::Folder;
+use cardume::os::part_file::Allocate;
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, source, percent] = &arguments[..] else {
+        return Err("usage: forge_part FOLDER SOURCE PERCENT".into());
+    };
+    let percent: u64 = percent.parse()?;
+    if percent > 100 {
+        return Err("PERCENT is at most 100".into());
+    }
+    let name = Path::new(source).file_name().and_then(|name| name.to_str()).ok_or("SOURCE has no name that can be shared")?;
+    let source = Source::open(source)?;
+    let drive = Folder::open(folder, Allocate::None).map_err(|error| error.to_string())?;
+
+    let list = source.list()?;
+    let root = list.root();
+    let about = About {
+        name: RelativeName::new(name).map_err(|why| format!("a file name must not {why}"))?,
+        size: source.size,
+        content: Content::Root(root),
+    };
+    let pieces = tree::pieces(source.size);
+    let mut held = Bits::none(pieces);
+    for piece in 0..pieces * percent / 100 {
+        held.set(piece);
+    }
+
+    // In the order of a real download: the record, the file, its bytes, and only then the bits that vouch for them.
+    let part = format!("{name}.part");
+    let mut record = Record::begin(&drive, &format!("{part}.record"), &about)?;
+    let file = drive.write(&part, true)?;
+    file.allocate(source.size)?;
+    source.copy(&held, &*file)?;
+    file.sync()?;
+    record.keep_list(root, &list)?;
+    record.hold_only(&held)?;
+    record.sync(&held)?;
+    println!("{part}: {} of {pieces} pieces, b3:{root}", held.count());
+    Ok(())
+}
+
+/// The file that is pretended to be downloaded.
+struct Source {
+    file: File,
+    size: u64,
+}
+
+impl Source {
+    fn open(path: &str) -> io::Result<Source> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        if tree::has_root(size) { Ok(Source { file, size }) } else { Err(io::ErrorKind::FileTooLarge.into()) }
+    }
+
+    /// Each piece in order, with its bytes; `None` for one that is all hole.
+    fn each(&self, mut take: impl FnMut(u64, usize, Option<&[u8]>) -> io::Result<()>) -> io::Result<()> {
+        let mut buffer = vec![0; usize::try_from(limits::PIECE_BYTES.min(self.size)).unwrap_or(0)];
+        // Where the next bytes are that are no hole.
+        let mut data = 0;
+        for piece in 0..tree::pieces(self.size) {
+            let (start, length) = tree::bounds(self.size, piece);
+            if data <= start {
+                data = self.data_from(start)?;
+            }
+            let count = usize::try_from(length).unwrap_or(0);
+            if data >= start + length {
+                take(piece, count, None)?;
+            } else {
+                self.file.read_exact_at(&mut buffer[..count], start)?;
+                take(piece, count, Some(&buffer[..count]))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first byte from `at` on that is no hole; the end where all are.
+    fn data_from(&self, at: u64) -> io::Result<u64> {
+        match seek(&self.file, SeekFrom::Data(at)) {
+            Ok(data) => Ok(data),
+            Err(Errno::NXIO) => Ok(self.size),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn list(&self) -> io::Result<PieceList> {
+        let zeros = vec![0; usize::try_from(limits::PIECE_BYTES).unwrap_or(0)];
+        let mut values = Vec::new();
+        self.each(|piece, count, bytes| {
+            values.push(tree::value(self.size, piece, bytes.unwrap_or(&zeros[..count])));
+            Ok(())
+        })?;
+        PieceList::new(self.size, values).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// What is held and no hole. A file that grew by itself is zeros wherever nothing was written.
+    fn copy(&self, held: &Bits, to: &dyn DriveFile) -> io::Result<()> {
+        self.each(|piece, _, bytes| match bytes.filter(|_| held.has(piece)) {
+            Some(bytes) => to.write_at(tree::bounds(self.size, piece).0, bytes),
+            None => Ok(()),
+        })
+    }
+}

@@ -1,0 +1,283 @@
+//! VERIFY: are these files what the index says, or what their root says? Each is read from front to end, a piece a turn; no hash of earlier times counts.
+//!
+//! ```text
+//!   what was named --> a folder's names --> a file: hashed, while the index is asked for the roots of its name --> its verdict --> the next
+//! ```
+//!
+//! A file that can't be read is told and counted, and the others are read all the same.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::library::drive::{Drive, DriveError, Found};
+use crate::library::hashing::{Hashing, Step};
+use crate::message::relative::RelativeName;
+use crate::message::reply::Holder;
+use crate::message::version::Root;
+use crate::node::io::Io;
+use crate::node::peer::errands::{Errand, FOUND};
+use crate::node::peer::{Peer, SCAN, Why};
+use crate::node::report::{Failure, Report, Verdict, exit};
+
+/// What is to be checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The folder, as it was given.
+    pub folder: String,
+    /// The file in it; all of them where none is named.
+    pub name: Option<RelativeName>,
+}
+
+/// Between two signs of progress.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+/// A VERIFY that is under way.
+pub(super) struct Verifying {
+    /// What was named and not begun.
+    left: VecDeque<Checked>,
+    /// What the one file must be, whatever the index says.
+    given: Option<Root>,
+    folder: Option<Folder>,
+    file: Option<File>,
+    tally: Tally,
+}
+
+/// The folder under way.
+struct Folder {
+    path: String,
+    drive: Rc<dyn Drive>,
+    /// Until all of it was seen.
+    listing: Option<Listing>,
+    /// Files that are to be read.
+    names: BTreeSet<RelativeName>,
+}
+
+type Listing = Box<dyn Iterator<Item = io::Result<Found>>>;
+
+/// The file under way.
+struct File {
+    name: RelativeName,
+    size: u64,
+    hashing: Hashing,
+    /// The disk was asked for what comes next.
+    rests: Option<Instant>,
+    /// What its bytes lead to, once all were read.
+    root: Option<Root>,
+    /// What they should lead to, as far as was said.
+    expected: Vec<Root>,
+    /// Holders that said so.
+    holders: usize,
+    told: Instant,
+}
+
+#[derive(Default)]
+struct Tally {
+    right: u64,
+    failed: u64,
+    unknown: u64,
+    unread: u64,
+}
+
+impl Tally {
+    /// What matters most is what is known to be wrong.
+    fn code(&self) -> i32 {
+        match self {
+            Tally { failed: 1.., .. } => exit::VERIFY,
+            Tally { unread: 1.., .. } => exit::LOCAL,
+            Tally { unknown: 1.., .. } => exit::NOT_FOUND,
+            _ => exit::DONE,
+        }
+    }
+}
+
+impl Folder {
+    /// Looks at a slice of its entries. True when all were seen.
+    fn scan(&mut self) -> io::Result<bool> {
+        let Some(listing) = &mut self.listing else { return Ok(true) };
+        for _ in 0..SCAN {
+            match listing.next() {
+                None => return Ok(true),
+                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => break,
+                Some(Err(error)) => return Err(error),
+                // What is hidden, or a download under way, has no name in any index.
+                Some(Ok(found)) => self.names.extend(RelativeName::new(&found.name).ok().filter(|name| !name.is_hidden())),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl File {
+    fn open(drive: &dyn Drive, name: &RelativeName, given: Option<Root>, now: Instant) -> io::Result<File> {
+        let file = drive.read(name)?;
+        let stamp = file.stamp()?;
+        let hashing = Hashing::new(file, stamp);
+        let expected = given.into_iter().collect();
+        Ok(File { name: name.clone(), size: stamp.size, hashing, rests: None, root: None, expected, holders: 0, told: now })
+    }
+
+    /// Hashes the next piece.
+    fn step(&mut self, now: Instant) -> Result<(), String> {
+        self.rests = None;
+        match self.hashing.step(now) {
+            Ok(Step::More) => {}
+            Ok(Step::Rest(until)) => self.rests = Some(until),
+            Ok(Step::Done(list)) => self.root = Some(list.root()),
+            Ok(Step::Changed) => return Err("it changes while it is read".into()),
+            Err(error) => return Err(error.to_string()),
+        }
+        Ok(())
+    }
+}
+
+impl Peer {
+    /// Begins with the first of what was named.
+    pub(super) fn verify(&mut self, what: Vec<Checked>, given: Option<Root>) {
+        self.verifying = Some(Verifying { left: what.into(), given, folder: None, file: None, tally: Tally::default() });
+        self.errand = Some(Errand::Verify);
+    }
+
+    /// When it wants to be woken.
+    pub(super) fn verify_deadline(&self, now: Instant) -> Option<Instant> {
+        let verifying = self.verifying.as_ref().filter(|_| self.ending.is_none())?;
+        match &verifying.file {
+            // What is left to come is the answer of the index.
+            Some(File { root: Some(_), .. }) => None,
+            Some(file) => Some(file.rests.unwrap_or(now)),
+            None => Some(now),
+        }
+    }
+
+    /// Does one slice of the work.
+    pub(super) fn verify_due(&mut self, io: &mut Io<'_>) {
+        if self.ending.is_some() {
+            return;
+        }
+        let Some(verifying) = &mut self.verifying else { return };
+        if let Some(file) = &mut verifying.file {
+            if file.root.is_some() || file.rests.is_some_and(|until| until > io.now) {
+                return;
+            }
+            if let Err(why) = file.step(io.now) {
+                return self.unread(&why, io);
+            }
+            if io.now.saturating_duration_since(file.told) >= PROGRESS {
+                file.told = io.now;
+                io.tell(Report::Verifying { name: file.name.clone(), held: file.hashing.done_bytes(), size: file.size });
+            }
+            return self.judge(io);
+        }
+        let Some(folder) = &mut verifying.folder else { return self.next_named(io) };
+        if folder.listing.is_some() {
+            match folder.scan() {
+                Ok(true) => folder.listing = None,
+                Ok(false) => {}
+                Err(error) => {
+                    let failure = Failure::Disk(format!("{}: {error}", folder.path));
+                    folder.listing = None;
+                    verifying.tally.unread += 1;
+                    io.tell(Report::Failed(failure));
+                }
+            }
+            return;
+        }
+        match folder.names.pop_first() {
+            Some(name) => self.next_file(&name, io),
+            None => verifying.folder = None,
+        }
+    }
+
+    /// Opens the next folder that was named, or that of the next file.
+    fn next_named(&mut self, io: &mut Io<'_>) {
+        let Some(verifying) = &mut self.verifying else { return };
+        let Some(Checked { folder: path, name }) = verifying.left.pop_front() else { return self.verified(io) };
+        let opened = (self.options.open_folder)(&path).and_then(|drive| {
+            let listing = if name.is_none() { Some(drive.list(self.options.recursive)?) } else { None };
+            Ok((drive, listing))
+        });
+        match opened {
+            Ok((drive, listing)) => verifying.folder = Some(Folder { path, drive, listing, names: name.into_iter().collect() }),
+            Err(error) => {
+                verifying.tally.unread += 1;
+                io.tell(Report::Failed(match error {
+                    DriveError::NoFolder => Failure::NoFolder(path),
+                    error => Failure::Disk(format!("{path}: {error}")),
+                }));
+            }
+        }
+    }
+
+    /// Begins to read a file, and asks the index what it should be.
+    fn next_file(&mut self, name: &RelativeName, io: &mut Io<'_>) {
+        let Some(verifying) = &mut self.verifying else { return };
+        let Some(folder) = &verifying.folder else { return };
+        match File::open(&*folder.drive, name, verifying.given, io.now) {
+            Ok(file) => {
+                verifying.file = Some(file);
+                if verifying.given.is_none() {
+                    self.begin(Errand::Roots { name: name.clone(), cursor: None, sent: false }, io);
+                }
+            }
+            Err(error) => {
+                verifying.tally.unread += 1;
+                io.tell(Report::Failed(Failure::Disk(format!("{name}: {error}"))));
+            }
+        }
+    }
+
+    /// The file under way can't be read.
+    fn unread(&mut self, why: &str, io: &mut Io<'_>) {
+        let Some(verifying) = &mut self.verifying else { return };
+        let Some(file) = verifying.file.take() else { return };
+        verifying.tally.unread += 1;
+        io.tell(Report::Failed(Failure::Disk(format!("{}: {why}", file.name))));
+        // The answer that may be under way is none to the next question.
+        self.asked.retain(|_, why| *why != Why::Errand);
+        self.errand = Some(Errand::Verify);
+    }
+
+    /// A page of those who have a file of this name.
+    pub(super) fn roots_found(&mut self, name: RelativeName, holders: &[Holder], cursor: Option<String>, io: &mut Io<'_>) {
+        let Some(file) = self.verifying.as_mut().and_then(|verifying| verifying.file.as_mut()) else { return };
+        file.holders += holders.len();
+        for root in holders.iter().filter_map(|holder| holder.file.root) {
+            if !file.expected.contains(&root) {
+                file.expected.push(root);
+            }
+        }
+        if let Some(cursor) = cursor.filter(|_| file.holders < FOUND) {
+            self.errand = Some(Errand::Roots { name, cursor: Some(cursor), sent: false });
+            return self.errand_server_is_here(io);
+        }
+        self.errand = Some(Errand::Verify);
+        self.judge(io);
+    }
+
+    /// Says what the file under way is, once it was read and the index has answered.
+    fn judge(&mut self, io: &mut Io<'_>) {
+        let Some(verifying) = self.verifying.as_mut().filter(|_| self.errand == Some(Errand::Verify)) else { return };
+        let Some((file, root)) = verifying.file.take_if(|file| file.root.is_some()).and_then(|file| file.root.map(|root| (file, root))) else {
+            return;
+        };
+        let File { name, size, expected, .. } = file;
+        let tally = &mut verifying.tally;
+        let (verdict, count) = match &expected[..] {
+            [] => (Verdict::Unknown, &mut tally.unknown),
+            some if some.contains(&root) => (Verdict::Right, &mut tally.right),
+            _ => (Verdict::Failed, &mut tally.failed),
+        };
+        *count += 1;
+        io.tell(Report::Verified { name, size, root, verdict, expected });
+    }
+
+    /// All that was named was looked at.
+    fn verified(&mut self, io: &mut Io<'_>) {
+        let Some(Verifying { tally, .. }) = self.verifying.take() else { return };
+        if tally.failed > 0 {
+            io.tell(Report::Mismatched { failed: tally.failed, of: tally.right + tally.failed + tally.unknown });
+        }
+        self.finish(tally.code(), io);
+    }
+}
