@@ -241,9 +241,20 @@ impl Download {
         self.sources.iter().find(|(_, source)| source.link == link).map(|(id, _)| *id)
     }
 
-    /// True while it only tries to find a source again, whether it rests or knocks.
+    /// True while it only tries to find a source again, whether it rests or knocks, or stands among others who lack the same.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self.stage, Stage::Fetching) && self.stalled == Some(Stall::Source) && !self.sources.values().any(Source::is_open)
+        let alone = match self.stalled {
+            Some(Stall::Source) => !self.sources.values().any(Source::is_open),
+            Some(Stall::Nobody) => self.starves(),
+            _ => false,
+        };
+        alone && matches!(self.stage, Stage::Fetching)
+    }
+
+    /// True when none of those who are there is asked for anything: they have nothing more.
+    pub(super) fn starves(&self) -> bool {
+        let idle = |source: &Source| source.is_open() && !source.is_asked() && !source.is_asked_list();
+        !self.sources.is_empty() && self.sources.values().all(idle)
     }
 
     /// These have it as well.

@@ -63,13 +63,14 @@ impl Download {
         if let Some(outcome) = self.go_on(around) {
             return Some(outcome);
         }
-        if self.sources.is_empty() && matches!(self.stage, Stage::Fetching) {
+        let starves = self.starves() && around.io.now.saturating_duration_since(self.moved_at) >= limits::STALLED;
+        if (self.sources.is_empty() || starves) && matches!(self.stage, Stage::Fetching) {
             if let Patience::For(time) = self.patience
                 && around.io.now.saturating_duration_since(self.moved_at) >= time
             {
                 return Some(Outcome::Failed(Failure::NoSource(self.name.clone())));
             }
-            self.stall(Stall::Source, around.io);
+            self.stall(if starves { Stall::Nobody } else { Stall::Source }, around.io);
         }
         None
     }
