@@ -66,6 +66,7 @@ pub struct World {
     idle_limit: u64,
     next_look: u64,
     next_actor: u8,
+    is_calm: bool,
     /// In a world of two: how often the disk ends the one who downloads once it has begun again.
     more_ends: Option<u32>,
 }
@@ -273,6 +274,7 @@ impl World {
             idle_limit: if queues { IDLE_IN_QUEUE } else { IDLE },
             next_look: 0,
             next_actor: 0,
+            is_calm: false,
             more_ends: None,
             dice,
         };
@@ -318,6 +320,7 @@ impl World {
             idle_limit: IDLE,
             next_look: 0,
             next_actor: 0,
+            is_calm: false,
             more_ends: Some(more_ends),
             dice,
         };
@@ -459,10 +462,13 @@ impl World {
             peer.disk.stop_at.set(u64::MAX);
         }
         let now = self.clock.now();
+        self.is_calm = true;
         self.trace("calm");
         for peer in 0..self.peers.len() {
-            // Who was to choose among contents chooses none.
+            // Who was to choose among contents chooses none, and what was said of that too late means nothing.
             self.say_at(now + 1, peer, String::new());
+            self.say_at(now + 10 * SECOND, peer, "HELP".into());
+            self.say_at(now + 11 * SECOND, peer, String::new());
         }
         self.run_until(now + 120 * SECOND, |_| false);
         for peer in 0..self.peers.len() {
@@ -1016,7 +1022,16 @@ impl World {
                 oracle.count(|c| c.blamed += 1);
             }
             Report::Choice { name, contents } => {
-                let (typed, which) = (machine.options.typed, self.dice.place(contents.len()));
+                let typed = machine.options.typed;
+                // In calm nobody chooses what nobody has.
+                let whole = |root: &str| {
+                    let content = oracle.content(root);
+                    self.sane().any(|other| content.is_some_and(|content| other.disk.holds(name, content)))
+                };
+                let which = match contents.iter().position(|version| self.is_calm && whole(&version.root.to_string())) {
+                    Some(which) => which,
+                    None => self.dice.place(contents.len()),
+                };
                 let line = if typed { format!("{}", which + 1) } else { format!("GET {name} b3:{}", contents[which].root) };
                 oracle.count(|c| c.choices += 1);
                 let at = now + self.dice.between(1_000, 5 * SECOND);
