@@ -100,6 +100,10 @@ impl Peer {
             return;
         }
         if choosing {
+            // Somebody else may be waiting for this person as well.
+            if Desk::verdict(line).is_some_and(|yes| self.verdict(yes, io)) {
+                return;
+            }
             return self.chosen(line, io);
         }
         match self.desk.line(line) {
