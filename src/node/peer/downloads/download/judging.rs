@@ -306,6 +306,12 @@ impl Download {
             }
             (_, Code::Changed | Code::Range) if self.is_blind() || (!self.pinned && self.sources.len() == 1) => self.changed(id, at, refusal, around),
             (_, code) if code.retry() => self.lose(id, around.io),
+            (_, Code::NotFound) if self.is_blind() && !self.waiting.is_empty() && self.part.as_ref().is_some_and(Part::may_restart) => {
+                // What came from it fits nobody else's, and it has no more.
+                self.begin_anew(around.io);
+                self.first = None;
+                self.give_up(id, Failure::NotFound(self.name.clone()), around.io);
+            }
             (_, Code::NotFound) if self.part.is_none() => self.give_up(id, Failure::NotFound(self.name.clone()), around.io),
             (_, Code::NotFound | Code::Changed) if self.root.is_some() && self.moved => self.lose(id, around.io),
             _ => self.give_up(id, Failure::Refused(refusal), around.io),
