@@ -532,6 +532,7 @@ class World:
         self.fault = None  # the same, when the peer broke a rule
         self.file = self.big = None
         self.list = None  # what `known_list` found
+        self.content = None  # what `a_content` made
 
 
 class Run:
@@ -3129,8 +3130,10 @@ def a_content(run):
     """Three pieces, the last of which is short."""
     if not run.world.program:
         raise Skipped("no --program")
-    content = secrets.token_bytes(2 * MIB + 12_345)
-    return content, blake3.list_of(content)
+    if run.world.content is None:
+        content = secrets.token_bytes(2 * MIB + 12_345)
+        run.world.content = content, blake3.list_of(content)
+    return run.world.content
 
 
 def check_saved(run, name, root, content):

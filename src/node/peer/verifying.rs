@@ -40,7 +40,7 @@ pub(super) struct Verifying {
     /// What the one file must be, whatever the index says.
     given: Option<Root>,
     folder: Option<Folder>,
-    file: Option<File>,
+    file: Option<Reading>,
     tally: Tally,
 }
 
@@ -57,7 +57,7 @@ struct Folder {
 type Listing = Box<dyn Iterator<Item = io::Result<Found>>>;
 
 /// The file under way.
-struct File {
+struct Reading {
     name: RelativeName,
     size: u64,
     hashing: Hashing,
@@ -109,13 +109,13 @@ impl Folder {
     }
 }
 
-impl File {
-    fn open(drive: &dyn Drive, name: &RelativeName, given: Option<Root>, now: Instant) -> io::Result<File> {
+impl Reading {
+    fn begin(drive: &dyn Drive, name: &RelativeName, given: Option<Root>, now: Instant) -> io::Result<Reading> {
         let file = drive.read(name)?;
         let stamp = file.stamp()?;
         let hashing = Hashing::new(file, stamp);
         let expected = given.into_iter().collect();
-        Ok(File { name: name.clone(), size: stamp.size, hashing, rests: None, root: None, expected, holders: 0, told: now })
+        Ok(Reading { name: name.clone(), size: stamp.size, hashing, rests: None, root: None, expected, holders: 0, told: now })
     }
 
     /// Hashes the next piece.
@@ -144,7 +144,7 @@ impl Peer {
         let verifying = self.verifying.as_ref().filter(|_| self.ending.is_none())?;
         match &verifying.file {
             // What is left to come is the answer of the index.
-            Some(File { root: Some(_), .. }) => None,
+            Some(Reading { root: Some(_), .. }) => None,
             Some(file) => Some(file.rests.unwrap_or(now)),
             None => Some(now),
         }
@@ -213,7 +213,7 @@ impl Peer {
     fn next_file(&mut self, name: &RelativeName, io: &mut Io<'_>) {
         let Some(verifying) = &mut self.verifying else { return };
         let Some(folder) = &verifying.folder else { return };
-        match File::open(&*folder.drive, name, verifying.given, io.now) {
+        match Reading::begin(&*folder.drive, name, verifying.given, io.now) {
             Ok(file) => {
                 verifying.file = Some(file);
                 if verifying.given.is_none() {
@@ -261,7 +261,7 @@ impl Peer {
         let Some((file, root)) = verifying.file.take_if(|file| file.root.is_some()).and_then(|file| file.root.map(|root| (file, root))) else {
             return;
         };
-        let File { name, size, expected, .. } = file;
+        let Reading { name, size, expected, .. } = file;
         let tally = &mut verifying.tally;
         let (verdict, count) = match &expected[..] {
             [] => (Verdict::Unknown, &mut tally.unknown),

@@ -73,6 +73,8 @@ pub(super) struct Download {
     begun: bool,
     /// What an earlier run left behind.
     resumed: u64,
+    /// Nothing was told of its progress yet.
+    quiet: bool,
     stalled: Option<Stall>,
     why_lost: Option<Failure>,
     /// Who gave first.
@@ -148,6 +150,7 @@ impl Download {
             told_at: None,
             begun: false,
             resumed: 0,
+            quiet: true,
             stalled: None,
             why_lost: None,
             first: None,

@@ -167,6 +167,10 @@ impl Download {
             Ok(Stored::Wrong) => self.blame(id, around.io),
             Ok(Stored::Held(others)) => {
                 self.moved_at = around.io.now;
+                if part.held() != self.resumed && std::mem::take(&mut self.quiet) {
+                    // The first one is told at once: whoever goes on with an old download sees that it does.
+                    around.io.tell(Report::Progress { name: self.name.clone(), held: part.held(), size: part.size() });
+                }
                 if let Some(source) = self.sources.get_mut(&id) {
                     source.given += 1;
                     self.attempts.remove(&source.at);
