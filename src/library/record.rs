@@ -116,7 +116,7 @@ impl About {
             (None, Some(tag), Some(from)) => Content::Version { tag: Tag::parse(&tag)?, from },
             _ => return None,
         };
-        let fits = shape.cardume == 2 && shape.size <= limits::LARGEST_INTEGER;
+        let fits = shape.cardume == 2 && shape.size <= limits::DOWNLOAD_BYTES;
         let name = RelativeName::new(&shape.name).ok()?;
         fits.then_some((About { name, size: shape.size, content }, shape.boot))
     }

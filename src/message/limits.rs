@@ -32,6 +32,8 @@ pub const BODY_BYTES: u64 = 1 << 20;
 pub const PIECE_BYTES: u64 = BODY_BYTES;
 /// Pieces of a file that has a root: 4 TiB, whose list of pieces takes 128 MiB.
 pub const PIECES: u64 = 4 << 20;
+/// A file that is downloaded: 64 TiB, of whose pieces a set takes 8 MiB. Whoever names more has made it up.
+pub const DOWNLOAD_BYTES: u64 = 16 * PIECES * PIECE_BYTES;
 /// Runs of pieces in one HAVE: what a head holds.
 pub const HAVE_RUNS: usize = 2_000;
 /// Holders in one SEARCH answer: more sources than anybody can use at once.

@@ -91,6 +91,10 @@ impl Download {
         let Some(source) = self.sources.get(&id) else { return Ok(()) };
         let (at, by_name) = (source.at, matches!(&source.wanted, Wanted::Name(name) if *name != piece.name));
         let blind = self.is_blind();
+        if piece.size > limits::DOWNLOAD_BYTES {
+            self.give_up(id, Failure::Protocol("a file of an absurd size".into()), around.io);
+            return Ok(());
+        }
         if blind && self.part.is_none() {
             self.size = Some(piece.size);
             self.tag = Some(piece.tag);
