@@ -25,6 +25,10 @@ use crate::message::version::{Root, Tag};
 
 /// The first page: the longest name with every byte escaped, and the rest.
 const PAGE: usize = 4 << 10;
+/// How each of ours begins.
+const BEGINNING: &[u8] = b"{\"cardume\":2,\"name\":";
+/// What a disk writes all or nothing.
+const SECTOR: usize = 512;
 /// A longer list is fetched again rather than kept: writing it would hold up a turn.
 const KEPT_LIST: u64 = 8 << 20;
 
@@ -141,10 +145,13 @@ impl Record {
         Some(About::read(&drive.read_small(name, PAGE).ok()?)?.0)
     }
 
-    /// True for a record of ours that lost its content to a power cut before it came to the disk: nothing, or nothing but zeros.
+    /// True for a record of ours that a power cut has emptied or torn: it claims nothing, and what it was beside is ours.
     #[must_use]
     pub fn is_blank(drive: &dyn Drive, name: &str) -> bool {
-        matches!(drive.look(name), Ok(Stands::File(_))) && drive.read_small(name, PAGE).is_ok_and(|page| page.iter().all(|byte| *byte == 0))
+        let Ok(page) = drive.read_small(name, PAGE) else { return false };
+        let first = &page[..page.len().min(SECTOR)];
+        // A disk writes sectors, and a long name takes more than one: the first is old or new, whatever the others are.
+        matches!(drive.look(name), Ok(Stands::File(_))) && (page.starts_with(BEGINNING) || first.iter().all(|byte| *byte == 0))
     }
 
     /// Writes a new record in which nothing is held, in the place of the one before.
