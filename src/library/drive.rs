@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::flow::ends::SourceRef;
 use crate::library::Opened;
+use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::version::Tag;
 
@@ -142,6 +143,11 @@ pub trait Drive {
     /// # Errors
     /// When the disk fails.
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Bytes of a download between two moments at which it is made to survive a power cut.
+    fn lasting_every(&self) -> u64 {
+        limits::LASTING_BYTES
+    }
 
     /// Names this run of the machine: what was written in another one may be lost where it was not synced.
     fn boot(&self) -> String;

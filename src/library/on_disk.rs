@@ -12,8 +12,6 @@ use crate::library::tree::{self, PieceList, Value};
 use crate::message::limits;
 use crate::message::range::ByteRange;
 
-/// Bytes between two moments at which a download is made to survive a power cut.
-const SYNC_BYTES: u64 = 256 << 20;
 /// What the disk may still have to write when that is done: more would hold up the loop.
 const SYNC_REST: u64 = 16 << 20;
 /// What a file system takes as one name.
@@ -154,9 +152,10 @@ impl OnDisk {
         self.fresh.borrow_mut().push(piece);
         self.dirty.set(self.dirty.get() + length);
         self.unsynced.set(self.unsynced.get() + length);
-        if self.fresh.borrow().len() as u64 * limits::PIECE_BYTES >= limits::FLUSH_BYTES {
+        let every = self.drive.lasting_every();
+        if self.fresh.borrow().len() as u64 * limits::PIECE_BYTES >= limits::FLUSH_BYTES.min(every) {
             self.nudge();
-            if self.unsynced.get() >= SYNC_BYTES {
+            if self.unsynced.get() >= every {
                 self.look_at_disk();
                 if self.dirty.get() < SYNC_REST {
                     self.sync(held)?;

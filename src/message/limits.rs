@@ -100,6 +100,8 @@ pub const AHEAD_BYTES: u64 = 4 << 20;
 pub const DIRTY_BYTES: u64 = 64 << 20;
 /// Received bytes between two nudges to the disk.
 pub const FLUSH_BYTES: u64 = 8 << 20;
+/// Bytes between two moments at which a download is made to survive a power cut: each of them costs a wait for the disk.
+pub const LASTING_BYTES: u64 = 256 << 20;
 /// Bytes of a `get -o -` that wait for the reader of stdout.
 pub const STDOUT_BYTES: usize = 1 << 20;
 
