@@ -47,6 +47,8 @@ pub struct Disk {
     pub cold: Cell<bool>,
     /// To sync a file syncs the journal of the folder as well, as most systems do and none must.
     pub syncs_all: Cell<bool>,
+    /// Bytes of a download that a power cut may cost.
+    lasting_every: Cell<u64>,
     /// How many moments at which the process may end have passed.
     pub moments: Cell<u64>,
     /// The process ends at this one.
@@ -218,6 +220,7 @@ impl Disk {
             refused: Cell::new(false),
             cold: Cell::new(false),
             syncs_all: Cell::new(dice.once_in(2)),
+            lasting_every: Cell::new(dice.between(1, 6) << 20),
             moments: Cell::new(0),
             stop_at: Cell::new(u64::MAX),
             unverified: RefCell::default(),
@@ -409,9 +412,9 @@ impl Disk {
         note.check(before, data.bytes(), lasting.bytes(), content, &format!("{}: {stem}, {when}", self.at));
     }
 
-    /// A `.part` that nobody knows any more, or one of another's making, is in the way of this name.
+    /// A `.part` that nobody knows any more, or one of another's making, is in the way of this name. A record that a power cut has torn is still ours.
     pub fn is_blocked(&self, name: &str) -> bool {
-        self.has(&format!("{name}.part")) && self.note(name).is_none()
+        self.has(&format!("{name}.part")) && !self.has(&format!("{name}{ENDING}"))
     }
 
     /// The bytes of the download under way of this content, if there is one.
@@ -499,8 +502,12 @@ impl Drive for SimDrive {
         disk.check_room(content.len() as u64)?;
         disk.moment();
         let node = disk.inode(Data::Own(content.to_vec()));
-        // All or nothing: its bytes are lasting before it has its name.
-        node.lasting.replace(Data::Own(content.to_vec()));
+        if disk.has(name) {
+            // A journal writes the content of a small file out before the name that replaces another.
+            node.lasting.replace(Data::Own(content.to_vec()));
+        } else {
+            node.writes.borrow_mut().push((0, content.to_vec()));
+        }
         disk.put(name, node);
         if let Some(stem) = Note::stem(name) {
             disk.check_note(stem, None, "written");
@@ -576,6 +583,10 @@ impl Drive for SimDrive {
         self.0.erase(name);
         self.0.moment();
         Ok(())
+    }
+
+    fn lasting_every(&self) -> u64 {
+        self.0.lasting_every.get()
     }
 
     fn boot(&self) -> String {

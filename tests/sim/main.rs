@@ -80,7 +80,7 @@ fn ended_at_every_write(how: Kill) {
     let work = || {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let sizes = [0, 700, 1 << 20, (1 << 20) + 1, 3_500_000, 6 << 20];
+            let sizes = [0, 700, 1 << 20, (1 << 20) + 1, 3_500_000, 6 << 20, 9_800_000];
             let worlds = sizes.len() as u64 * NAMES.len() as u64;
             if number >= worlds * rounds {
                 return;
