@@ -53,7 +53,7 @@ pub(super) struct Download {
     resting: Vec<Rest>,
     /// How often in a row each was lost.
     attempts: BTreeMap<SocketAddr, u32>,
-    /// Gave what was wrong: never asked again.
+    /// Gave what was wrong, or spoke no protocol: never asked again.
     blamed: BTreeSet<SocketAddr>,
     /// Have no list of pieces to give.
     listless: BTreeSet<SocketAddr>,

@@ -17,6 +17,10 @@ use crate::node::report::{Failure, Report, Stall};
 impl Download {
     /// This source gives nothing, and will not later.
     pub(super) fn give_up(&mut self, id: u32, why: Failure, io: &mut Io<'_>) {
+        if let (Failure::Protocol(_), Some(source)) = (&why, self.sources.get(&id)) {
+            // The index may name it again and again; it will not speak better for that.
+            self.blamed.insert(source.at);
+        }
         self.why_lost = Some(why);
         self.remove(id, io);
     }
