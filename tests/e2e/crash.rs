@@ -125,6 +125,80 @@ fn a_killed_download_waits_for_an_owner_that_is_still_hashing_and_goes_on() {
 }
 
 #[test]
+fn a_killed_download_by_root_goes_on_by_the_same_command() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(11, 5 * PIECE + 1));
+    let there = killed(&server, &what, 3, &what.file());
+    let giver = Giver::honest(&what);
+    let _home = giver.joins(server.at, &what.file());
+    let done = finish(begin_get(&[&format!("b3:{}", what.root)], server.at, &there));
+    what.is_saved(&done, &there);
+    went_on(&done, &giver, &what, 3);
+}
+
+#[test]
+fn what_came_from_one_who_was_hashing_is_judged_when_a_root_is_known() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(12, 6 * PIECE));
+    let (wrong, never, count) = (what.clone().spoiled(1), Gate::new(), AtomicUsize::new(0));
+    let closed = never.clone();
+    let source = Giver::new(&what, move |talk, request| match request["method"].as_str() {
+        Some("PIECES") => Turn::Done,
+        Some("FETCH") if count.fetch_add(1, Ordering::Relaxed) < 4 => {
+            talk.answer_as(&wrong, request);
+            Turn::Done
+        }
+        Some("FETCH") => {
+            closed.pass();
+            Turn::Leave
+        }
+        _ => Turn::Usual,
+    });
+    let home = source.joins(server.at, &what.unhashed());
+    let there = Dir::new();
+    let mut download = begin_get(&["a.mp4", "--allocate", "none"], server.at, &there);
+    download.prints(&format!("\"held\":{}", 4 * PIECE));
+    download.kill();
+    never.open();
+    drop(home);
+    wait_for_nobody(server.at);
+    let honest = Giver::honest(&what);
+    let _home = honest.joins(server.at, &what.file());
+    let done = get(server.at, &there);
+    what.is_saved(&done, &there);
+    // Three of the four were right.
+    let mut asked = honest.pieces();
+    asked.sort_unstable();
+    asked.dedup();
+    assert!(asked.contains(&1) && [0, 2, 3].iter().all(|piece| !asked.contains(piece)), "{asked:?} {done:#?}");
+}
+
+#[test]
+fn what_is_all_there_gets_its_name_without_a_byte() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(13, 4 * PIECE + 9));
+    let left = killed(&server, &what, 3, &what.file());
+    let giver = Giver::honest(&what);
+    let _home = giver.joins(server.at, &what.file());
+    for keeps_list in [true, false] {
+        let there = Dir::new();
+        let mut record = left.read("a.mp4.part.record");
+        record[PAGE] = 0x1f;
+        if !keeps_list {
+            record.truncate(PAGE + 2);
+        }
+        there.write("a.mp4.part", &what.bytes);
+        there.write("a.mp4.part.record", &record);
+        what.is_saved(&get(server.at, &there), &there);
+        // Killed right after it got its name: what is left says nothing.
+        there.write("a.mp4.part.record", &record);
+        assert_eq!(get(server.at, &there).succeeded().events("same").len(), 1);
+        assert!(there.read("a.mp4") == what.bytes);
+    }
+    assert_eq!(giver.asked("FETCH").len(), 0);
+}
+
+#[test]
 fn a_killed_download_begins_anew_where_only_another_content_is() {
     let server = server();
     let what = Content::new("a.mp4", &noise(5, 5 * PIECE));

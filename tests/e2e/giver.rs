@@ -68,7 +68,8 @@ impl Content {
     pub fn is_saved(&self, done: &Done, there: &Dir) {
         let told = done.succeeded().events("saved");
         let (root, name) = (root(&self.bytes), self.name.clone());
-        assert_eq!((told.len(), &told[0]["root"], &told[0]["name"]), (1, &root.into(), &name.into()), "{done:#?}");
+        assert_eq!(told.len(), 1, "{done:#?}");
+        assert_eq!((&told[0]["root"], &told[0]["name"]), (&root.into(), &name.into()), "{done:#?}");
         assert!(there.read(&self.name) == self.bytes, "{done:#?}");
         assert_eq!(there.names(), [&*self.name]);
     }

@@ -208,6 +208,19 @@ fn a_download_from_one_who_is_hashing_begins_at_once_and_ends_with_the_list() {
 }
 
 #[test]
+fn a_giant_file_begins_to_come_before_its_owner_has_hashed_it() {
+    let (server, here, there) = (server(), Dir::new(), Dir::new());
+    here.sparse("giant.mp4", 8 << 30);
+    let _owner = peer_with(server.at, &here, &["--no-cache"]);
+    let download = begin_get(&["giant.mp4", "--allocate", "none", "--download-limit", "8MB"], server.at, &there);
+    download.event("begun");
+    let found = Native::open(server.at).ask(json!({"method": "SEARCH", "name": "giant.mp4"}));
+    assert!(found["holders"][0]["root"].is_null(), "{found}");
+    download.event("progress");
+    assert_eq!(there.names(), ["giant.mp4.part", "giant.mp4.part.record"]);
+}
+
+#[test]
 fn what_came_before_the_list_is_judged_by_it() {
     let (server, content, gate) = (server(), noise(10, 4 * PIECE + 1), Gate::new());
     let what = Content::new("a.mp4", &content);

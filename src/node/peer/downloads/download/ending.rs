@@ -123,10 +123,10 @@ impl Download {
             source.ask_list(around.io);
             return true;
         }
-        let connecting = self.sources.values().any(|source| !source.is_open());
-        if !connecting && self.sources.is_empty() && left {
+        if self.sources.is_empty() && left {
             self.connect(around);
         }
+        let connecting = self.sources.values().any(|source| !source.is_open());
         left && (connecting || !self.sources.is_empty() && !open.is_empty() || !self.resting.is_empty())
     }
 
