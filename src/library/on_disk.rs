@@ -203,6 +203,10 @@ impl OnDisk {
         }
         self.sync(held)?;
         let (part, note) = names(&self.name);
+        if self.drive.look(&part)? != Stands::File(self.size()) {
+            // What was written lies elsewhere: a link, or nothing, has taken its place.
+            return Err(DriveError::NotOurs(part));
+        }
         self.drive.rename_new(&part, &self.name)?;
         let _ = self.drive.remove(&note);
         Ok(Settled::Named)

@@ -87,7 +87,8 @@ impl Drive for Folder {
 
     fn open_part(&self, name: &str) -> io::Result<SourceRef> {
         let (file, stat) = self.open_at(name, OFlags::RDONLY)?;
-        if !walk::is_file(&stat) {
+        // One that has another name as well is somebody else's: ours never has.
+        if !walk::is_file(&stat) || stat.st_nlink != 1 {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(Rc::new(Mapped::growing(file)?))
