@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Checks a running cardume server and a running peer against PROTOCOL.md.
 
-Usage: conformance.py --server IP:PORT --peer IP:PORT [--slow] [--only TEXT]
+Usage: conformance.py --server IP:PORT --peer IP:PORT [--folder DIR] [--program FILE] [--slow] [--only TEXT]
+
+With --folder, which the peer shares, files come and change there while the peer is looked at. With --program, the
+program `cardume`, it downloads from peers that this script plays.
 
 One line a check, `N passed, N failed` at the end. Exit code 0: all passed, 1: something failed, 2: wrong usage,
 or no connection. Written from PROTOCOL.md alone. Where the text leaves a choice the checks are lenient, except where
@@ -13,16 +16,21 @@ import http.client
 import ipaddress
 import itertools
 import json
+import os
 import random
 import re
 import select
 import secrets
 import socket
 import struct
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
+
+import blake3
 
 MAX_INT = 2**53 - 1
 MAX_BODY = 1 << 20
@@ -33,6 +41,7 @@ MIB = 1 << 20
 PATIENCE = 3.0  # how long one answer may take, in seconds
 QUICK_BUDGET = 15.0  # no quick check begins later than this
 LAST_MOMENT = 18.5  # and none waits longer than this, so that it ends within 20 s however slow a side is
+HASHING = 30.0  # how long a peer may take to hash a file; those checks come last and have time of their own
 PREFIX = b'{"cardume":1'
 
 RETRY = {
@@ -175,6 +184,7 @@ class Link:
         self.kept = []  # answers read while another one was waited for
         self.ids = itertools.count(1)
         self.over = False
+        self.patience = PATIENCE
         self.opening = None
         self.sock = socket.socket(socket.AF_INET6 if side.ip.version == 6 else socket.AF_INET)
         if small_buffer:  # so that a file of gigabytes does not pour in while only its HTTP head is wanted
@@ -213,12 +223,12 @@ class Link:
         """False at the end of the link. A reset is an end too: TCP sends one when unread bytes are thrown away."""
         left = min(until, Clock.stop) - time.monotonic()
         if left <= 0:
-            raise Failed(f"no answer within {PATIENCE:g} s")
+            raise Failed("no answer in time")
         self.sock.settimeout(left)
         try:
             data = self.sock.recv(256 * 1024)
         except TimeoutError:
-            raise Failed(f"no answer within {PATIENCE:g} s") from None
+            raise Failed("no answer in time") from None
         except OSError:
             data = b""
         self.buffer += data
@@ -226,7 +236,7 @@ class Link:
         return bool(data)
 
     def line(self, limit=HEAD_LIMIT):
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + self.patience
         start = 0
         while True:
             end = self.buffer.find(b"\n", start)
@@ -385,10 +395,36 @@ class Link:
         check_refusal(head, *codes)
         self.ends()
 
-    # -- FETCH
+    # -- FETCH and PIECES
 
     def fetch(self, name, **fields):
         return self.fetched(self.request("FETCH", name=name, **fields), name, fields)
+
+    def fetch_root(self, root, name, **fields):
+        """By root; `name` is what the giver calls it."""
+        got = self.fetched(self.request("FETCH", root=root, **fields), name, fields)
+        demand(got.refusal is None, f"refused: {short(got.refusal)}")
+        return got
+
+    def list(self, **fields):
+        """PIECES: the heads' fields, which are the same in all of them, and the bytes of the list."""
+        number = self.request("PIECES", **fields)
+        first, data, place = None, b"", fields.get("from", 0)
+        self.patience = HASHING
+        while True:
+            head, body = self.answer(number)
+            check_ok(head, "PIECES_OK")
+            self.patience = PATIENCE
+            same = {key: head.get(key) for key in ("name", "size", "tag", "root")}
+            check_file({**same, "partial": False})
+            demand(same["root"], f"a list without its root: {short(head)}")
+            demand(re.fullmatch("[0-9a-f]{16}", str(same["tag"])), f"bad tag: {short(head)}")
+            demand(first in (None, same), "name, size, tag or root changed between two bodies")
+            demand(whole(head.get("from")) and head["from"] == place, f"from must be {place}: {short(head)}")
+            demand(type(head.get("more")) is bool, f"more is no boolean: {short(head)}")
+            first, data, place = same, data + body, place + len(body)
+            if not head["more"]:
+                return first, data
 
     def fetched(self, number, name, fields):
         """All answers to one FETCH, put together and measured against section 7."""
@@ -485,8 +521,8 @@ def file_path(name):
 class World:
     """What all checks share: both sides, what the peer has, which addresses were joined."""
 
-    def __init__(self, server, peer):
-        self.server, self.peer = server, peer
+    def __init__(self, server, peer, folder=None, program=None):
+        self.server, self.peer, self.folder, self.program = server, peer, folder, program
         self.token = secrets.token_hex(6)
         self.numbers = itertools.count(1)
         self.joined = set()
@@ -495,6 +531,8 @@ class World:
         self.no_bodies = None  # why body checks are skipped
         self.fault = None  # the same, when the peer broke a rule
         self.file = self.big = None
+        self.list = None  # what `known_list` found
+        self.content = None  # what `a_content` made
 
 
 class Run:
@@ -2732,6 +2770,490 @@ def slow_reader(run, side):
     raise Failed("the link is still open after 68 s")
 
 
+# ---------------------------------------------------------------------------------------- section 7 PIECES, HAVE, roots
+
+
+def middling(run):
+    """A file of several pieces, and not too many for a hash in plain Python."""
+    run.need_file()
+    files = [file for file in run.world.files if MIB < file["size"] <= 4 * MIB]
+    if not files:
+        raise Skipped("the peer shares no file between 1 MiB and 4 MiB")
+    return min(files, key=lambda file: file["size"])
+
+
+def values(data):
+    return [bytes(data[at:at + 32]) for at in range(0, len(data), 32)]
+
+
+def check_list(head, data):
+    """The first half of the proof: the list has the right length, and leads to the root."""
+    count = max(1, -(-head["size"] // MIB))
+    demand(len(data) == 32 * count, f"a list of {len(data)} bytes for {count} pieces")
+    demand(blake3.root_of(values(data)) == head["root"], f"the list does not lead to {head['root']}")
+    return values(data)
+
+
+def known_list(run):
+    """The list of the middling file, checked."""
+    if run.world.list is None:
+        file = middling(run)
+        head, data = run.link(run.peer).list(name=file["name"])
+        demand((head["name"], head["size"]) == (file["name"], file["size"]), f"of another file: {short(head)}")
+        run.world.list = head, check_list(head, data)
+    return run.world.list
+
+
+@check("PIECES / a list leads to its root", phase="long")
+def pieces_list(run):
+    known_list(run)
+
+
+@check("PIECES / small files: the value is the root", phase="long")
+def pieces_small(run):
+    run.need_file()
+    link = run.link(run.peer)
+    for file in [file for file in run.world.files if file["size"] <= 100_000][:4]:
+        head, data = link.list(name=file["name"])
+        content = bytes(link.fetch_ok(file["name"]).data)
+        demand(data.hex() == head["root"] == blake3.root(content), f"another root than that of {file['name']!r}")
+
+
+@check("PIECES / of a giant file", phase="long")
+def pieces_giant(run):
+    big = run.need_big(10**9)
+    link = run.link(run.peer)
+    head, data = link.list(name=big["name"])
+    found = check_list(head, data)
+    last = len(found) - 1
+    got = link.fetch_root(head["root"], head["name"], **{"from": last * MIB})
+    demand(blake3.value_of(bytes(got.data), last) == found[last], "the last piece is not what the list says")
+
+
+@check("PIECES / parts of a list", phase="long")
+def pieces_parts(run):
+    head, found = known_list(run)
+    link, all_of_it = run.link(run.peer), b"".join(found)
+    size = len(all_of_it)
+    for fields in ({"from": 0, "length": 32}, {"from": 32}, {"from": 31, "length": 3}, {"from": size - 1, "length": MAX_INT},
+                   {"length": 0}, {"from": size}):
+        again, data = link.list(root=head["root"], **fields)
+        start = fields.get("from", 0)
+        demand(again == head, f"other fields for a part: {short(again)}")
+        demand(data == all_of_it[start:start + fields.get("length", size)], f"{fields} gives other bytes")
+    check_refusal(link.ask("PIECES", root=head["root"], **{"from": size + 1}), "range")
+    goes_on(link)
+
+
+@check("PIECES / tag", phase="long")
+def pieces_tag(run):
+    head, _ = known_list(run)
+    link = run.link(run.peer)
+    link.list(name=head["name"], tag=head["tag"])
+    other = "%016x" % (int(head["tag"], 16) ^ 1)
+    check_refusal(link.ask("PIECES", name=head["name"], tag=other), "changed")
+    demand(link.fetch_ok(head["name"], length=1).tag == head["tag"], "FETCH says another tag")
+
+
+@check("PIECES and FETCH / several at once on one link", phase="long")
+def pieces_beside_fetch(run):
+    head, found = known_list(run)
+    link = run.link(run.peer)
+    fetch = link.request("FETCH", root=head["root"], length=2 * MIB)
+    first, second = link.list(root=head["root"]), link.list(name=head["name"])
+    ping = link.request("PING")
+    got = link.fetched(fetch, head["name"], {"length": 2 * MIB})
+    check_ok(link.answer(ping)[0], "PONG")
+    demand(first == second == (head, b"".join(found)), "another list")
+    demand(got.refusal is None, f"refused: {short(got.refusal)}")
+
+
+@check("roots / LS, SEARCH and PIECES say the same", phase="long")
+def roots_agree(run):
+    head, _ = known_list(run)
+    link, server = run.link(run.peer), run.link(run.server)
+    entry = {"name": head["name"], "size": head["size"], "root": head["root"], "partial": False}
+    demand(entry in pages(link, "LS", "files", 256, most_pages=40), "the peer's own LS says otherwise")
+    me = link.ask("LS")["peer"]
+    if me not in [peer["peer"] for peer in all_peers(server)]:
+        raise Skipped("this peer has not joined that server")
+    # The UPDATE may be on its way.
+    soon(lambda: entry in pages(server, "LS", "files", 256, peer=me), "LS of the server says otherwise")
+    demand({"peer": me, **entry} in search_by(server, name=head["name"]), "SEARCH by name says otherwise")
+    demand(search_root(server, head["root"]).get(me) == (head["name"], head["size"], False), "SEARCH by root says otherwise")
+
+
+@check("FETCH by root / ranges are those of the file", phase="long")
+def root_ranges(run):
+    head, _ = known_list(run)
+    link, size = run.link(run.peer), head["size"]
+    base = link.fetch_ok(head["name"]).data
+    cuts = [(0, size), (0, 1), (size - 1, 1), (size, 0), (MIB - 1, 2), (MIB, MIB)]
+    cuts += [(start := random.randrange(size), random.randrange(size - start + 1)) for _ in range(10)]
+    for start, length in cuts:
+        got = link.fetch_root(head["root"], head["name"], **{"from": start, "length": length})
+        demand(got.data == base[start:start + length], f"bytes {start}+{length} differ from those by name")
+    check_refusal(link.ask("FETCH", root=head["root"], **{"from": size + 1}), "range")
+
+
+@check("roots / unknown ones, wrong ones, two wishes at once", phase="long")
+def roots_unknown(run):
+    link, name = run.link(run.peer), middling(run)["name"]
+    for method in ("FETCH", "PIECES", "HAVE"):
+        check_refusal(link.ask(method, root=new_root()), "not_found")
+        for wrong in ("", "0" * 63, "0" * 65, "A" * 64, 7):
+            check_refusal(link.ask(method, root=wrong), "bad_request")
+        check_refusal(link.ask(method), "bad_request")
+        check_refusal(link.ask(method, root=None), "bad_request")
+    for method in ("FETCH", "PIECES"):
+        check_refusal(link.ask(method, root=new_root(), name=name), "bad_request")
+        check_refusal(link.ask(method, name="../" + name), "bad_name")
+        check_refusal(link.ask(method, name=run.name()), "not_found")
+    goes_on(link)
+
+
+@check("HAVE / of a whole file", phase="long")
+def have_whole(run):
+    head, _ = known_list(run)
+    link = run.link(run.peer)
+    for _ in range(20):  # more than may be followed, but nothing is left to follow
+        answer = check_ok(link.ask("HAVE", root=head["root"]), "HAVE_OK")
+        demand(answer.get("root") == head["root"] and answer.get("whole") is True, f"not whole: {short(answer)}")
+        demand(isinstance(answer.get("pieces"), list), f"pieces is no list: {short(answer)}")
+    link.silent(0.1)
+
+
+@check("downloading / from the last piece to the first, each one checked", phase="long")
+def download_checked(run):
+    file = middling(run)
+    link = run.link(run.peer)
+    head, data = link.list(name=file["name"])
+    found = check_list(head, data)
+    content = bytearray(head["size"])
+    # The last piece proves the list. The others are asked for all at once.
+    order = [len(found) - 1, *range(len(found) - 1)]
+    for places in (order[:1], order[1:]):
+        asked = []
+        for piece in places:
+            fields = {"from": piece * MIB, "length": min(MIB, head["size"] - piece * MIB)}
+            asked.append((piece, link.request("FETCH", root=head["root"], **fields), fields))
+        for piece, number, fields in asked:
+            got = link.fetched(number, head["name"], fields)
+            demand(got.refusal is None, f"piece {piece} was refused: {short(got.refusal)}")
+            value = blake3.value_of(bytes(got.data), piece, len(found) == 1)
+            demand(value == found[piece], f"piece {piece} is not what the list says")
+            content[fields["from"]:fields["from"] + fields["length"]] = got.data
+    demand(content == link.fetch_ok(file["name"]).data, "put together it is another file")
+
+
+class Guest:
+    """A file of ours in the folder of the peer, for as long as one check takes."""
+
+    def __init__(self, run, ending=".bin"):
+        if not run.world.folder:
+            raise Skipped("no --folder")
+        self.name = run.name(ending)
+        self.path = os.path.join(run.world.folder, self.name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+    def write(self, content=b"", size=None):
+        with open(self.path, "wb") as file:
+            file.write(content)
+            if size is not None:
+                file.truncate(size)
+
+    def noticed(self, link):
+        """The peer says that it shares it."""
+        soon(lambda: any(file["name"] == self.name for file in pages(link, "LS", "files", 256, most_pages=40)),
+             "a new file was not shared within 20 s", 20)
+
+
+@check("WAITING / hashing: the list of a giant file that has just come", phase="long")
+def waiting_hashing(run):
+    with Guest(run) as guest:
+        guest.write(size=2_000_000_000)
+        link = run.link(run.peer)
+        # Once it is noticed it waits to be left alone, and then it is hashed: the question comes before the answer is known.
+        time.sleep(1)
+        number = link.request("PIECES", name=guest.name)
+        link.patience = HASHING
+        head, body = link.answer(number)
+        check_ok(head, "PIECES_OK")
+        waits = [event for event in link.events if event.get("id") == number]
+        demand(waits and all(event["reason"] == "hashing" for event in waits), f"no WAITING for hashing: {short(waits)}")
+        found = check_list(head, body)
+        demand(found[0] == blake3.value_of(bytes(MIB), 0), "the first piece of nothing but zeros is another")
+        demand(len({*found[:-1]}) == len(found) - 1, "two pieces in different places have one value")
+
+
+@check("roots / a file that was changed is no longer given by its root", phase="long")
+def root_changed(run):
+    with Guest(run) as guest:
+        link = run.link(run.peer)
+        old, new = secrets.token_bytes(50_000), secrets.token_bytes(50_000)
+        guest.write(old)
+        guest.noticed(link)
+        head, data = link.list(name=guest.name)
+        demand(data.hex() == head["root"] == blake3.root(old), "another root")
+        demand(link.fetch_root(head["root"], guest.name).data == old, "other bytes")
+        guest.write(new)
+        for _ in range(40):
+            for other in (link, run.link(run.peer)):
+                for method in ("FETCH", "PIECES"):
+                    check_refusal(other.ask(method, root=head["root"]), "changed", "not_found")
+            time.sleep(0.02)
+        fetched = link.fetch_ok(guest.name)
+        demand(fetched.data == new and fetched.tag != head["tag"], "by name come other bytes, or the old tag")
+        again, data = link.list(name=guest.name)
+        demand(again["tag"] == fetched.tag and again["root"] == blake3.root(new), "the list is not that of the new content")
+        demand(link.fetch_root(again["root"], guest.name).data == new, "by the new root come other bytes")
+        check_refusal(link.ask("FETCH", root=head["root"]), "not_found")
+
+
+@check("roots / the list of a file that goes away meanwhile is not_found", phase="long")
+def root_gone(run):
+    with Guest(run) as guest:
+        link = run.link(run.peer)
+        guest.write(size=10**12)
+        guest.noticed(link)
+        number = link.request("PIECES", name=guest.name)
+        soon(lambda: goes_on(link) or link.events, "no WAITING for hashing")
+        os.unlink(guest.path)
+        link.patience = HASHING
+        check_refusal(link.answer(number)[0], "not_found")
+
+
+# ------------------------------------------------------------------------------- the program downloads from this script
+
+
+class Owner(threading.Thread):
+    """A peer with one file, written from PROTOCOL.md. `lies`: pieces whose bytes it turns over. `holds_back`: pieces, and what is asked
+    after them, that it gives when it is told to let go. It counts what it gave."""
+
+    def __init__(self, run, name, content, found, lies=(), holds_back=()):
+        super().__init__(daemon=True)
+        self.name_, self.content, self.found, self.lies = name, content, found, set(lies)
+        self.holds_back, self.lets_go = set(holds_back), threading.Event()
+        self.root = blake3.root_of(found)
+        self.gave = []
+        self.member = run.link(run.server)
+        self.listener = socket.create_server((self.member.sock.getsockname()[0], 0))
+        self.port = self.listener.getsockname()[1]
+        entry = {"name": name, "size": len(content), "root": self.root}
+        run.note_join(self.member.ask("JOIN", port=self.port, files=[entry]))
+        self.start()
+
+    def close(self):
+        self.listener.close()
+
+    def run(self):
+        while True:
+            try:
+                link = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(link,), daemon=True).start()
+
+    def serve(self, link):
+        try:
+            with link, link.makefile("rb") as lines:
+                link.settimeout(30)
+                for line in lines:
+                    self.answer(link, json.loads(line))
+        except (OSError, ValueError):
+            pass
+
+    def answer(self, link, head):
+        number, method = head.get("id"), head.get("method")
+
+        def say(fields, body=b""):
+            link.sendall(compact({"id": number, **fields}) + b"\n" + body)
+
+        about = {"name": self.name_, "size": len(self.content), "tag": "00000000000000c0"}
+        ours = head.get("root") == self.root or head.get("name") == self.name_
+        if "cardume" in head:
+            opening = {"cardume": 1, "role": "peer", "you": spell_address(*link.getpeername()[:2]), "heartbeat_ms": 20000}
+            link.sendall(compact(opening) + b"\n")
+        elif method == "PING":
+            say({"status": "PONG"})
+        elif method == "CANCEL":
+            say({"status": "CANCEL_OK"})
+        elif method in ("FETCH", "PIECES", "HAVE") and not ours:
+            say({"error": {"code": "not_found", "retry": False, "text": "no such file here"}})
+        elif method == "HAVE":
+            say({"status": "HAVE_OK", "root": self.root, "whole": True, "pieces": []})
+        elif method == "PIECES":
+            data = b"".join(self.found)
+            say({"status": "PIECES_OK", **about, "root": self.root, "from": 0, "length": len(data), "more": False}, data)
+        elif method == "FETCH":
+            start = head.get("from", 0)
+            data = bytearray(self.content[start:start + head.get("length", len(self.content))])
+            if start // MIB in self.holds_back:
+                self.lets_go.wait(30)
+            self.gave.append(start // MIB)
+            if self.lies & {start // MIB}:
+                data[0] ^= 1
+            while True:
+                more = len(data) > MAX_BODY
+                body = data[:MAX_BODY]
+                say({"status": "FETCH_OK", **about, "from": start, "length": len(body), "more": more}, body)
+                del data[:MAX_BODY]
+                start += len(body)
+                if not more:
+                    return
+        else:
+            say({"error": {"code": "unsupported", "retry": False, "text": "no such method here"}})
+
+
+def downloaded(run, name, *more):
+    """What `cardume get` makes of it: its exit code, what it said, and the file."""
+    if not run.world.program:
+        raise Skipped("no --program")
+    with tempfile.TemporaryDirectory() as folder:
+        server = spell_address(run.server.ip, run.server.port)
+        command = [run.world.program, "get", name, "--server", server, "--folder", folder, "--json", *more]
+        done = subprocess.run(command, capture_output=True, timeout=60)
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        files = os.listdir(folder)
+        demand(done.returncode or files == [name], f"left in the folder: {files}")
+        content = open(os.path.join(folder, name), "rb").read() if name in files else None
+        return done.returncode, said, content
+
+
+def a_content(run):
+    """Three pieces, the last of which is short."""
+    if not run.world.program:
+        raise Skipped("no --program")
+    if run.world.content is None:
+        content = secrets.token_bytes(2 * MIB + 12_345)
+        run.world.content = content, blake3.list_of(content)
+    return run.world.content
+
+
+def check_saved(run, name, root, content):
+    code, said, got = downloaded(run, name)
+    demand(code == 0, f"exit code {code}: {short(said)}")
+    saved = [event for event in said if event.get("event") == "saved"]
+    demand(len(saved) == 1 and saved[0].get("root") == root, f"not saved with its root: {short(said)}")
+    demand(got == content, "the file is another")
+    demand(all(event.get("event") != "unverified" for event in said), f"unverified: {short(said)}")
+    return said
+
+
+@check("cardume get / from an owner in Python, verified", phase="long")
+def get_verified(run):
+    content, found = a_content(run)
+    name = run.name()
+    owner = Owner(run, name, content, found)
+    try:
+        check_saved(run, name, owner.root, content)
+        demand(owner.gave[:1] == [2], f"the last piece was not the first: {owner.gave}")
+        demand(sorted(owner.gave) == [0, 1, 2], f"not each piece once: {owner.gave}")
+    finally:
+        owner.close()
+
+
+@check("cardume get / a liar is found out, and an honest owner gives the rest", phase="long")
+def get_from_liar(run):
+    content, found = a_content(run)
+    name = run.name()
+    owners = [Owner(run, name, content, found, lies=range(3)), Owner(run, name, content, found)]
+    try:
+        said = check_saved(run, name, owners[1].root, content)
+        blamed = [event for event in said if event.get("event") == "blamed"]
+        wrong = owners[0].port if owners[0].gave else None
+        demand(all(parse_address(event["peer"])[1] == wrong for event in blamed), f"the wrong one is blamed: {short(blamed)}")
+        demand(wrong is None or len(blamed) <= 1, f"blamed more than once: {short(blamed)}")
+    finally:
+        for owner in owners:
+            owner.close()
+
+
+@check("cardume get / from a liar alone there is no file, and exit code 6", phase="long")
+def get_from_liar_alone(run):
+    content, found = a_content(run)
+    name = run.name()
+    owner = Owner(run, name, content, found, lies=[0])
+    try:
+        code, said, got = downloaded(run, name)
+        demand(got is None, "a wrong file got its name")
+        demand(code == 6, f"exit code {code}: {short(said)}")
+        demand(any(event.get("event") == "blamed" for event in said), f"nobody was blamed: {short(said)}")
+    finally:
+        owner.close()
+
+
+class Taker:
+    """A running `cardume peer` that downloads."""
+
+    def __init__(self, run, name):
+        self.folder = tempfile.TemporaryDirectory()
+        command = [run.world.program, "peer", "--server", spell_address(run.server.ip, run.server.port),
+                   "--listen", spell_address(run.server.ip, 0), "--folder", self.folder.name, "--lang", "en", "--no-cache"]
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        self.process = subprocess.Popen(command, text=True, **streams)
+        said = self.process.stderr.readline()
+        self.process.stdin.write(f"GET {name}\n")
+        self.process.stdin.flush()
+        found = parse_address(said.strip().rpartition(" ")[2])
+        demand(found, f"cardume peer does not say where it listens: {short(said)}")
+        self.side = Side("peer", found)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stderr.close()
+        self.folder.cleanup()
+
+
+@check("partial / who still downloads gives what it has checked, and says so", phase="long")
+def partial(run):
+    content, found = a_content(run)
+    name = run.name()
+    owner = Owner(run, name, content, found, holds_back=[0])
+    taker = Taker(run, name)
+    try:
+        root, server = owner.root, run.link(run.server)
+        me = spell_address(*taker.side.sockaddr)
+        soon(lambda: search_root(server, root).get(me) == (name, len(content), True), "not in the index as partial", 10)
+        link = run.link(taker.side)
+        answer = check_ok(link.ask("HAVE", root=root), "HAVE_OK")
+        demand(answer.get("whole") is False and answer.get("root") == root, f"whole already: {short(answer)}")
+        has = {first + n for first, count in answer["pieces"] for n in range(count)}
+        demand(2 in has and 0 not in has, f"its pieces are {has}")
+        head, data = link.list(root=root)
+        demand((head["name"], head["size"], head["root"]) == (name, len(content), root), f"another file: {short(head)}")
+        demand(data == b"".join(found), "another list")
+        demand(link.fetch_root(root, name, **{"from": 2 * MIB}).data == content[2 * MIB:], "another last piece")
+        for fields in ({}, {"length": 1}, {"from": MIB - 1, "length": 2}):
+            check_refusal(link.ask("FETCH", root=root, **fields), "range")
+        for method in ("FETCH", "PIECES"):
+            check_refusal(link.ask(method, name=name), "not_found")
+        demand(not pages(link, "LS", "files", 256), "LS shows what is not whole")
+        check_ok(link.ask("HAVE", root=root), "HAVE_OK")  # takes the place of the first
+        link.events.clear()
+        owner.lets_go.set()
+        soon(lambda: goes_on(link) or any(event.get("whole") for event in link.events), "no event says that it is whole", 10)
+        demand(all(event["event"] == "HAVE" and event.get("root") == root for event in link.events), f"other events: {link.events}")
+        demand([event["whole"] for event in link.events].count(True) == 1, f"whole more than once: {link.events}")
+        has |= {first + n for event in link.events for first, count in event["pieces"] for n in range(count)}
+        demand(has == {0, 1, 2} or link.events[-1]["whole"], f"in the end it has {has}")
+        demand(link.fetch_root(root, name).data == content, "other bytes")
+        demand(check_ok(link.ask("HAVE", root=root), "HAVE_OK").get("whole") is True, "HAVE does not say that it is whole")
+        soon(lambda: search_root(server, root).get(me) == (name, len(content), False), "in the index it stays partial", 10)
+    finally:
+        owner.lets_go.set()
+        taker.close()
+        owner.close()
+
+
 # ------------------------------------------------------------------------------------------------------ at the very end
 
 
@@ -2836,8 +3358,9 @@ def perform_all(world, only, slow):
                 results.append(False)
 
     one_by_one("quick")
+    Clock.stop = float("inf")  # hashes take their time, in this script above all
+    one_by_one("long")
     if slow:  # all at once: each one mostly waits
-        Clock.stop = float("inf")
         threads = [threading.Thread(target=lambda entry=entry: results.append(perform(world, *entry[:3])))
                    for entry in chosen if entry[3] == "slow"]
         for thread in threads:
@@ -2859,10 +3382,12 @@ def main():
     parser = argparse.ArgumentParser(description="Checks a running cardume server and peer against PROTOCOL.md.")
     parser.add_argument("--server", required=True, type=address_argument, metavar="IP:PORT")
     parser.add_argument("--peer", required=True, type=address_argument, metavar="IP:PORT")
+    parser.add_argument("--folder", metavar="DIR", help="what the peer shares: files come and change there")
+    parser.add_argument("--program", metavar="FILE", help="the program cardume, to download from peers of this script")
     parser.add_argument("--slow", action="store_true", help="check the deadlines too, which takes about 80 s more")
     parser.add_argument("--only", default="", metavar="TEXT", help="only the checks whose names hold this text")
     arguments = parser.parse_args()
-    world = World(Side("server", arguments.server), Side("peer", arguments.peer))
+    world = World(Side("server", arguments.server), Side("peer", arguments.peer), arguments.folder, arguments.program)
     for side in (world.server, world.peer):
         try:
             Link(side).close()

@@ -1,7 +1,8 @@
 //! Plays every transcript of PROTOCOL.md against a server or a peer, and compares every byte.
 //!
-//! The nodes stand alone: their links are plain boxes here, nonces are zeros, and the peer's folder holds one file.
+//! The nodes stand alone: their links are plain boxes here, nonces are zeros, and the peer's folder holds one file, which it has hashed or is about to.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -49,7 +50,9 @@ fn the_limits_in_the_text_are_those_of_the_program() {
         format!("| piece | {} MiB |", limits::PIECE_BYTES >> 20),
         format!("| content that has a root | {} TiB |", (limits::PIECES * limits::PIECE_BYTES) >> 40),
         format!("| runs of pieces in one HAVE | {} |", thousands(limits::HAVE_RUNS)),
-        format!("| FETCH requests under way on one link | {} |", limits::FETCHES),
+        format!("| FETCH requests under way on one link, lists that are sent among them | {} |", limits::FETCHES),
+        format!("| PIECES requests on one link that wait for hashing | {} |", limits::FETCHES),
+        format!("| contents that one link follows by HAVE | {} |", limits::FETCHES),
         format!("| head before the opening was read | {} KiB |", limits::HEAD_BYTES >> 10),
         format!("| body | {} MiB |", limits::BODY_BYTES >> 20),
         format!("| a person's consent | {} s |", limits::CONSENT.as_secs()),
@@ -93,6 +96,8 @@ struct Step {
 enum What {
     Client(Vec<u8>),
     Server(Vec<u8>),
+    /// The side that answers has hashed its file.
+    Hashed,
     End,
 }
 
@@ -113,7 +118,7 @@ fn transcripts(text: &str) -> Vec<Transcript> {
 }
 
 fn step(line: usize, text: &str) -> Step {
-    let mark = text.find([':', ';', '=', '!']).unwrap_or_else(|| panic!("PROTOCOL.md:{line}: no mark"));
+    let mark = text.find([':', ';', '=', '#', '~', '!']).unwrap_or_else(|| panic!("PROTOCOL.md:{line}: no mark"));
     let (who, rest) = text.split_at(mark);
     let link = who[1..].parse().unwrap_or(1);
     let body = rest[1..].strip_prefix(' ').unwrap_or(&rest[1..]);
@@ -121,10 +126,17 @@ fn step(line: usize, text: &str) -> Step {
         ":" => format!("{body}\n").into_bytes(),
         ";" => format!("{body}\r\n").into_bytes(),
         "=" => body.as_bytes().to_vec(),
+        "#" => hex(body).unwrap_or_else(|| panic!("PROTOCOL.md:{line}: no hex digits")),
+        "~" => return Step { line, link, what: What::Hashed },
         _ => return Step { line, link, what: What::End },
     };
     let what = if who.starts_with('C') { What::Client(bytes) } else { What::Server(bytes) };
     Step { line, link, what }
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<char> = text.chars().collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).ok().filter(|_| pair.len() == 2)).collect()
 }
 
 fn play(transcript: &Transcript) {
@@ -137,10 +149,11 @@ fn play(transcript: &Transcript) {
             What::Client(bytes) => {
                 let id = *links.entry(step.link).or_insert_with(|| stage.accept());
                 stage.send(id, bytes);
-                for (number, id) in &links {
-                    let said = stage.take(*id);
-                    heard.entry(*number).or_default().extend(said);
-                }
+                listen(&mut stage, &links, &mut heard);
+            }
+            What::Hashed => {
+                stage.hash();
+                listen(&mut stage, &links, &mut heard);
             }
             What::Server(wanted) => {
                 let said = heard.entry(step.link).or_default();
@@ -157,11 +170,21 @@ fn play(transcript: &Transcript) {
     }
 }
 
+/// Takes down what the node says on each link.
+fn listen(stage: &mut Stage, links: &BTreeMap<usize, LinkId>, heard: &mut BTreeMap<usize, Vec<u8>>) {
+    for (number, id) in links {
+        let said = stage.take(*id);
+        heard.entry(*number).or_default().extend(said);
+    }
+}
+
 /// A node and its links, without a host.
 struct Stage {
     node: Box<dyn Node>,
     links: Boxes,
     now: Instant,
+    /// The disk gives the bytes of the peer's file: until then it can be sent, but not hashed.
+    warm: Rc<Cell<bool>>,
 }
 
 #[derive(Default)]
@@ -178,6 +201,7 @@ impl Table for Boxes {
 
 impl Stage {
     fn new(role: &str) -> Stage {
+        let warm = Rc::new(Cell::new(role == "peer"));
         let node: Box<dyn Node> = match role {
             "server" => Box::new(Server::new(ServerOptions {
                 listen: "127.0.0.1:1099".parse().unwrap(),
@@ -185,17 +209,28 @@ impl Stage {
                 allowed: Vec::new(),
                 seed: 1,
             })),
-            "peer" => Box::new(peer()),
+            "peer" | "peer-before-hashing" => Box::new(peer(&warm)),
             other => panic!("{other} is no role"),
         };
-        let mut stage = Stage { node, links: Boxes::default(), now: Instant::now() };
+        let mut stage = Stage { node, links: Boxes::default(), now: Instant::now(), warm };
         stage.tell(Event::Start);
         let port = if role == "server" { "127.0.0.1:1099" } else { "127.0.0.1:4000" };
         stage.tell(Event::Listening(Ok(port.parse().unwrap())));
-        while stage.node.deadline().is_some_and(|at| at <= stage.now) {
-            stage.tell(Event::Deadline);
-        }
+        stage.do_what_is_due();
         stage
+    }
+
+    fn do_what_is_due(&mut self) {
+        while self.node.deadline().is_some_and(|at| at <= self.now) {
+            self.tell(Event::Deadline);
+        }
+    }
+
+    /// The bytes of the file are there: it is hashed.
+    fn hash(&mut self) {
+        self.warm.set(true);
+        self.now += limits::COLD_RETRY;
+        self.do_what_is_due();
     }
 
     fn tell(&mut self, event: Event) {
@@ -249,12 +284,13 @@ impl RawWrite for Heap {
     }
 }
 
-fn peer() -> Peer {
+fn peer(warm: &Rc<Cell<bool>>) -> Peer {
+    let warm = Rc::clone(warm);
     let options = PeerOptions {
         task: Task::Serve { listen: "127.0.0.1:4000".parse().unwrap() },
         servers: Vec::new(),
         folder: "folder".into(),
-        open_folder: Box::new(|_| Ok(Rc::new(OneFile))),
+        open_folder: Box::new(move |_| Ok(Rc::new(OneFile { warm: Rc::clone(&warm) }))),
         target: Target::Folder,
         advertise: None,
         accept: Accept::Always,
@@ -272,15 +308,19 @@ fn peer() -> Peer {
 }
 
 /// A folder that holds one file and takes none.
-struct OneFile;
+struct OneFile {
+    warm: Rc<Cell<bool>>,
+}
+
+/// Of such an inode that the tag is `00000000000000a1`.
+const STAMP: Stamp = Stamp { device: 1, inode: 0xe52c_72ec_69ce_20ba, size: CONTENT.len() as u64, modified_ns: 0 };
 
 impl Drive for OneFile {
     fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
         Ok(Box::new(self.find(NAME).map(Ok).into_iter()))
     }
     fn find(&self, name: &str) -> Option<Found> {
-        let stamp = Stamp { device: 1, inode: 1, size: CONTENT.len() as u64, modified_ns: 0 };
-        (name == NAME).then(|| Found { name: NAME.into(), stamp, settled: true })
+        (name == NAME).then(|| Found { name: NAME.into(), stamp: STAMP, settled: true })
     }
     fn open_part(&self, _: &str) -> io::Result<SourceRef> {
         Err(io::ErrorKind::NotFound.into())
@@ -289,7 +329,7 @@ impl Drive for OneFile {
         if name != NAME {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(Opened { source: Rc::new(Text), size: CONTENT.len() as u64, tag: Tag(0xa1) })
+        Ok(Opened { source: Rc::new(Text), size: STAMP.size, tag: Tag(0xa1) })
     }
     fn look(&self, _: &str) -> io::Result<Stands> {
         Ok(Stands::Nothing)
@@ -304,7 +344,7 @@ impl Drive for OneFile {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
     fn read(&self, _: &str) -> io::Result<Rc<dyn DriveFile>> {
-        Err(io::ErrorKind::NotFound.into())
+        Ok(Rc::new(ToHash { warm: Rc::clone(&self.warm) }))
     }
     fn rename_new(&self, _: &str, _: &str) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
@@ -329,5 +369,38 @@ impl Source for Text {
     }
     fn is_same(&self) -> bool {
         true
+    }
+}
+
+/// The file while it is hashed.
+struct ToHash {
+    warm: Rc<Cell<bool>>,
+}
+
+impl DriveFile for ToHash {
+    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let rest = &CONTENT[usize::try_from(at).unwrap()..];
+        let count = rest.len().min(bytes.len());
+        bytes[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+    fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        if self.warm.get() { self.read_at(at, bytes) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+    fn stamp(&self) -> io::Result<Stamp> {
+        Ok(STAMP)
+    }
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn nudge(&self, _: ByteRange) {}
+    fn dirty(&self, _: ByteRange) -> u64 {
+        0
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -116,6 +116,15 @@ impl Bits {
         found.map(|(word, at)| at * 64 + u64::from(word.trailing_zeros())).filter(|at| *at < self.end)
     }
 
+    /// The numbers that `other` does not have.
+    #[must_use]
+    pub fn without(&self, other: &Bits) -> Bits {
+        let gone = other.words.iter().copied().chain(std::iter::repeat(0));
+        let words: Vec<u64> = self.words.iter().zip(gone).map(|(word, gone)| word & !gone).collect();
+        let count = words.iter().map(|word| u64::from(word.count_ones())).sum();
+        Bits { words, end: self.end, count }
+    }
+
     /// Its numbers, in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         let mut from = 0;
@@ -165,6 +174,11 @@ mod tests {
         assert_eq!(bits.next(200), None);
         let runs: Vec<(u64, u64)> = bits.runs(3).iter().map(|run| (run.first, run.count)).collect();
         assert_eq!(runs, [(0, 3), (63, 2), (130, 1)]);
+        let mut other = Bits::none(200);
+        for at in 0..64 {
+            other.set(at);
+        }
+        assert_eq!(bits.without(&other).iter().collect::<Vec<_>>(), [64, 130, 199]);
         assert!(bits.clear(63) && !bits.clear(63));
         assert_eq!(Bits::read(200, &bits.bytes()), bits);
         assert_eq!(bits.byte_of(64), (8, 1));

@@ -46,26 +46,27 @@ impl OnDisk {
         let (part, note) = names(name);
         if let Stands::File(size) = drive.look(&part)? {
             if Record::peek(&**drive, &note).is_none() {
-                return Err(DriveError::NotOurs(part));
+                if !Record::is_blank(&**drive, &note) {
+                    return Err(DriveError::NotOurs(part));
+                }
+                discard(&**drive, name);
+                return OnDisk::begin(drive, name, about, list);
             }
             // Looked into under the lock: until then another process could still write it.
             let file = drive.write(&part, false)?;
             let (mut record, recalled) = Record::open(&**drive, &note)?;
-            if let Some(mut fits) = fitting(&recalled, about, list.as_ref()).filter(|_| size == about.size) {
-                if record.about() != about
-                    && let (Content::Root(root), Some(list)) = (&about.content, &list)
-                {
-                    let _ = record.hold_only(&fits);
-                    let _ = record.keep_list(*root, list);
-                }
-                file.allocate(about.size)?;
+            if let Some(fits) = fitting(&recalled, about, list.as_ref()).filter(|_| size == about.size) {
                 let mut synced = recalled.synced;
                 for piece in synced.clone().iter().filter(|piece| !fits.has(*piece)) {
                     synced.clear(piece);
                 }
-                if fits.end() != tree::pieces(about.size) {
-                    fits = Bits::none(tree::pieces(about.size));
+                if fits != recalled.held {
+                    record.forget(&fits, &synced)?;
                 }
+                if let (Content::Root(root), Some(list)) = (&about.content, &list) {
+                    record.keep_list(*root, list)?;
+                }
+                file.allocate(about.size)?;
                 let list = list.or_else(|| kept_list(&recalled.values, about));
                 return Ok((OnDisk::new(drive, file, name, record, synced), fits, recalled.values, list));
             }
@@ -178,13 +179,12 @@ impl OnDisk {
     }
 
     /// Only these are held: the others proved wrong.
-    pub(super) fn lose(&self, held: &Bits) {
+    pub(super) fn lose(&self, held: &Bits) -> std::io::Result<()> {
         let mut synced = self.synced.borrow_mut();
         for piece in synced.clone().iter().filter(|piece| !held.has(*piece)) {
             synced.clear(piece);
         }
-        let record = self.record.borrow();
-        self.noted(record.sync(&synced).and_then(|()| record.hold_only(held)));
+        self.record.borrow().forget(held, &synced)
     }
 
     /// A record that can't be written costs only pieces that are fetched again.

@@ -7,7 +7,7 @@
 //!      '----------------------------> compared ---------------------------------> it was there already
 //! ```
 //!
-//! The order of writes keeps its promises. The record is written, and on the disk, before there is a `.part`: one without a record is never ours, so nothing of
+//! The order of writes keeps its promises. The record is written before there is a `.part`: one without a record is never ours, so nothing of
 //! somebody else's is overwritten. A piece is checked, then written, then its bit is set: a killed process finds what it may trust. The `.part` is synced, then
 //! the bits that say so are set: so does one that lost its power. The final name is given only after every byte is on the disk.
 
@@ -213,10 +213,9 @@ impl Part {
             self.0.plan.borrow_mut().lose(*piece);
         }
         if let Place::Disk(disk) = &self.0.place {
-            if !wrong.is_empty() {
-                disk.lose(self.0.plan.borrow().held());
-            }
-            disk.noted(disk.record.borrow_mut().keep_list(root, &list));
+            let forgotten = if wrong.is_empty() { Ok(()) } else { disk.lose(self.0.plan.borrow().held()) };
+            // What the record says of the content follows what it says of the pieces, or is not said.
+            disk.noted(forgotten.and_then(|()| disk.record.borrow_mut().keep_list(root, &list)));
         }
         wrong.len()
     }

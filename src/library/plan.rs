@@ -56,6 +56,8 @@ pub struct Plan {
     spread: Vec<u16>,
     /// Where the next look begins.
     cursor: u64,
+    /// Where it begins instead among many who download the same; it rolls on with each look.
+    dice: u64,
     /// Pieces go out in order, and none is asked that lies so far ahead of the first that is missing.
     window: Option<u64>,
     /// All pieces before this one are held.
@@ -85,7 +87,20 @@ impl Plan {
             held_bytes += tree::bounds(size, piece).1;
         }
         let (asked, givers) = (BTreeMap::new(), BTreeMap::new());
-        Plan { size, held, held_bytes, open, asked, givers, next_giver: 0, spread: Vec::new(), cursor: cursor % pieces, window: None, front: 0 }
+        Plan {
+            size,
+            held,
+            held_bytes,
+            open,
+            asked,
+            givers,
+            next_giver: 0,
+            spread: Vec::new(),
+            cursor: cursor % pieces,
+            dice: cursor,
+            window: None,
+            front: 0,
+        }
     }
 
     /// Asks for pieces in their order, and for none that lies more than `window` ahead of the first that is missing.
@@ -132,7 +147,9 @@ impl Plan {
         let Some(giver) = self.givers.get_mut(&id) else { return };
         let Some(has) = &mut giver.has else { return };
         self.spread.resize(usize::try_from(end).unwrap_or(0), 0);
-        for piece in runs.iter().flat_map(|run| run.first.min(end)..run.first.saturating_add(run.count).min(end)) {
+        let said = runs.iter().flat_map(|run| run.first.min(end)..run.first.saturating_add(run.count).min(end));
+        // Who says the same piece again and again is not listened to for longer than there are pieces.
+        for piece in said.take(usize::try_from(end).unwrap_or(usize::MAX)) {
             if has.set(piece) {
                 count(&mut self.spread, piece, true);
             }
@@ -215,7 +232,9 @@ impl Plan {
             return self.open.next(self.front).filter(|piece| *piece < self.front + window && giver.offers(*piece));
         }
         let rarity = |piece: u64| usize::try_from(piece).ok().and_then(|at| self.spread.get(at)).copied().unwrap_or(0);
-        let (mut best, mut at, mut wrapped) = (None, self.cursor, false);
+        // Among many who download the same, those who go on from piece to piece would soon go side by side.
+        let start = if self.is_swarm() { self.dice % self.held.end() } else { self.cursor };
+        let (mut best, mut at, mut wrapped) = (None, start, false);
         for _ in 0..LOOK {
             let Some(piece) = self.open.next(at) else {
                 if wrapped {
@@ -224,7 +243,7 @@ impl Plan {
                 (at, wrapped) = (0, true);
                 continue;
             };
-            if wrapped && piece >= self.cursor {
+            if wrapped && piece >= start {
                 break;
             }
             at = piece + 1;
@@ -241,7 +260,13 @@ impl Plan {
         }
         let (_, piece) = best?;
         self.cursor = (piece + 1) % self.held.end();
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407).rotate_left(21);
         Some(piece)
+    }
+
+    /// True when some of the givers download the same themselves.
+    fn is_swarm(&self) -> bool {
+        self.givers.values().any(|giver| giver.has.is_some())
     }
 
     /// A piece that another is clearly slower to give than this one would be: the slowest of all.
@@ -440,15 +465,15 @@ mod tests {
         let (owner, peer, other) = (plan.join(true, now), plan.join(false, now), plan.join(false, now));
         plan.learn(peer, &[Run { first: 0, count: 3 }], false);
         plan.learn(other, &[Run { first: 0, count: 1 }, Run { first: 9, count: u64::MAX }], false);
-        assert_eq!(plan.next(owner, now), Some(3));
+        assert!(plan.next(owner, now).is_some_and(|piece| piece >= 3));
         assert_eq!(plan.next(peer, now), Some(1));
         plan.failed(peer, 1);
         assert_eq!(plan.next(peer, now), Some(2));
         assert_eq!(plan.next(other, now), Some(0));
         assert_eq!(plan.next(other, now), None);
         plan.learn(other, &[], true);
-        // Nobody else has it any more.
-        assert_eq!(plan.next(other, now), Some(1));
+        // Of those that nobody else has.
+        assert!(plan.next(other, now).is_some_and(|piece| [1, 3, 4, 5].contains(&piece)));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use crate::library::bits::Bits;
-use crate::library::drive::{Drive, DriveFile};
+use crate::library::drive::{Drive, DriveFile, Stands};
 use crate::library::tree::{self, PieceList, VALUE_BYTES, Value};
 use crate::message::limits;
 use crate::message::relative::RelativeName;
@@ -141,6 +141,12 @@ impl Record {
         Some(About::read(&drive.read_small(name, PAGE).ok()?)?.0)
     }
 
+    /// True for a record of ours that lost its content to a power cut before it came to the disk: nothing, or nothing but zeros.
+    #[must_use]
+    pub fn is_blank(drive: &dyn Drive, name: &str) -> bool {
+        matches!(drive.look(name), Ok(Stands::File(_))) && drive.read_small(name, PAGE).is_ok_and(|page| page.iter().all(|byte| *byte == 0))
+    }
+
     /// Writes a new record in which nothing is held, in the place of the one before.
     ///
     /// # Errors
@@ -193,6 +199,17 @@ impl Record {
         }
         let (at, byte) = held.byte_of(piece);
         self.file.write_at(PAGE as u64 + at, &[byte])
+    }
+
+    /// Some pieces were wrong: only these are there, and only those are lasting. On the disk before this returns, for whatever is said next of the content
+    /// must never meet the old bits after a power cut.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn forget(&self, held: &Bits, synced: &Bits) -> io::Result<()> {
+        self.sync(synced)?;
+        self.hold_only(held)?;
+        self.file.sync()
     }
 
     /// These pieces are there, and no others: some of those that were can't be trusted.

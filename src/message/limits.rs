@@ -51,8 +51,8 @@ pub const CURSOR_BYTES: usize = 64;
 pub const SLICE_BYTES: usize = 1 << 20;
 /// One read from a socket: the scratch is shared by all links and stays in the second-level cache.
 pub const SCRATCH_BYTES: usize = 256 << 10;
-/// Bytes that one turn moves over all links: about 2 ms.
-pub const TURN_BYTES: usize = 4 << 20;
+/// Bytes that one turn moves over all links: about 2 ms, where each of them is hashed and written.
+pub const TURN_BYTES: usize = 2 << 20;
 /// Requests handled for one link in one visit.
 pub const VISIT_REQUESTS: usize = 32;
 /// Answers that wait for a reader before its requests are no longer read.

@@ -19,8 +19,10 @@ use crate::message::range::ByteRange;
 const CACHESTAT: libc::c_long = 451;
 /// What the page cache counts in.
 const PAGE: u64 = 4_096;
-/// What the disk is asked to fetch of a file that is read from front to end: one half while the other is hashed.
-const AHEAD: u64 = 2 * limits::AHEAD_BYTES;
+/// What the disk is asked to fetch of a file that is read from front to end.
+const AHEAD: u64 = limits::AHEAD_BYTES;
+/// In such steps: holes are filled with zeros at once when they are asked for, and more of them would hold up the loop.
+const STEP: u64 = 1 << 20;
 
 /// How room is made for a download.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +74,7 @@ impl PartFile {
 
     /// A file that was cold once is fetched on while it is read, so that the disk never rests.
     fn ask_ahead(&self, at: u64) {
-        if let Some(asked) = self.asked.get().filter(|asked| asked.from <= at && at <= asked.to && asked.to - at < AHEAD / 2) {
+        if let Some(asked) = self.asked.get().filter(|asked| asked.from <= at && at <= asked.to && asked.to - at <= AHEAD - STEP) {
             let to = at.saturating_add(AHEAD);
             self.ask(asked.to, to);
             self.asked.set(Some(Asked { from: at, to, at: Instant::now() }));
@@ -228,10 +230,10 @@ mod tests {
         assert_eq!(asked(), Some((100, 100 + AHEAD)));
         part.ask_again(4_096);
         assert_eq!(asked(), Some((100, 100 + AHEAD)));
-        part.ask_ahead(100 + AHEAD / 2);
+        part.ask_ahead(99 + STEP);
         assert_eq!(asked(), Some((100, 100 + AHEAD)));
-        part.ask_ahead(101 + AHEAD / 2);
-        assert_eq!(asked(), Some((101 + AHEAD / 2, 101 + AHEAD / 2 + AHEAD)));
+        part.ask_ahead(100 + STEP);
+        assert_eq!(asked(), Some((100 + STEP, 100 + STEP + AHEAD)));
         // Somewhere else is another matter.
         part.ask_again(50 * AHEAD);
         assert_eq!(asked(), Some((50 * AHEAD, 51 * AHEAD)));

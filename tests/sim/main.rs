@@ -34,6 +34,9 @@ use crate::world::{Kill, World};
 /// A world takes some hundredths of a second; one that takes this long, even on a busy machine, is stuck inside a turn.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// One that takes this long is worth a look.
+const SLOW: Duration = Duration::from_secs(2);
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
@@ -65,7 +68,7 @@ fn caught<T>(what: impl FnOnce() -> T) -> Result<T, String> {
 /// Names whose records fit into one sector, and do not.
 const NAMES: [&str; 2] = ["f.mp4", LONG];
 /// Its record is longer than a sector, so that a power cut may tear even its first lines.
-const LONG: &str = r#""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""".mp4"#;
+const LONG: &str = r#""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""".mp4"#;
 /// Moments that are tried of one download.
 const MOST_MOMENTS: u64 = 60;
 
@@ -133,7 +136,11 @@ fn every_download_ends_right_whatever_happens_to_the_network() {
                 return;
             }
             let _ = tell.send((seed, None));
+            let began = Instant::now();
             let result = run(seed, false);
+            if began.elapsed() > SLOW {
+                eprintln!("seed {seed} took {:.1} s", began.elapsed().as_secs_f64());
+            }
             failed.fetch_or(result.is_err(), Ordering::Relaxed);
             let _ = tell.send((seed, Some(result)));
         }

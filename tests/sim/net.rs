@@ -601,6 +601,7 @@ impl Inner {
         if side == 0 {
             tap.asks(
                 &bytes[..count],
+                judged,
                 |line| {
                     if judged {
                         self.oracle.asked(sides[0].address.ip(), line);

@@ -51,7 +51,11 @@ impl Note {
         let pieces = whole.div_ceil(PIECE).max(1);
         let bits = |from: usize| {
             let has = |piece: &usize| bytes.get(from + piece / 8).is_some_and(|byte| byte >> (piece % 8) & 1 == 1);
-            (0..pieces).filter(has).map(|piece| piece * PIECE..(piece * PIECE + PIECE).min(whole)).collect::<Vec<_>>()
+            // A liar may have named a size of which no bitmap was ever written.
+            (0..pieces.min(bytes.len().saturating_sub(from) * 8))
+                .filter(has)
+                .map(|piece| piece * PIECE..(piece * PIECE + PIECE).min(whole))
+                .collect::<Vec<_>>()
         };
         let (written, synced) = (bits(PAGE), bits(PAGE + pieces.div_ceil(8)));
         let held = if text("boot")? == boot { written } else { synced.clone() };

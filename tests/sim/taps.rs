@@ -8,6 +8,9 @@ use serde_json::Value;
 use crate::notes::Meant;
 use crate::oracle::{Content, Oracle};
 
+/// How often a real host may ask the same on one link.
+const MOST_REPEATS: u32 = 25;
+
 /// What is known of one connection.
 #[derive(Default)]
 pub struct Tap {
@@ -16,6 +19,8 @@ pub struct Tap {
     /// What was asked by root, by the id of the question; `None` where two have the same id.
     roots: BTreeMap<u64, Option<String>>,
     body: Option<Body>,
+    /// How often the same was asked.
+    repeated: BTreeMap<u64, u32>,
     /// It is no native link, or not one that makes sense.
     deaf: bool,
 }
@@ -35,7 +40,7 @@ enum Of {
 
 impl Tap {
     /// Bytes of the side that asks; `judge` is called with each line of a real host.
-    pub fn asks(&mut self, bytes: &[u8], mut judge: impl FnMut(&[u8]), talk: impl Fn(&[u8])) {
+    pub fn asks(&mut self, bytes: &[u8], judged: bool, mut judge: impl FnMut(&[u8]), talk: impl Fn(&[u8])) {
         if self.deaf {
             return;
         }
@@ -50,6 +55,9 @@ impl Tap {
             used += end + 1;
             judge(line);
             talk(line);
+            if judged {
+                repeats(&mut self.repeated, line);
+            }
             // Only these say by themselves what their answer must be.
             if memchr::memmem::find(line, b"\"root\":\"").is_none() {
                 continue;
@@ -164,4 +172,16 @@ fn claims(ip: IpAddr, head: &Value, oracle: &Oracle) {
             assert!(bytes.get(start..start + right.len()) == Some(right), "{ip} says that it has piece {piece} of {root}, and does not");
         }
     }
+}
+
+/// A real host that gets no for an answer does not ask the same for ever.
+fn repeats(repeated: &mut BTreeMap<u64, u32>, line: &[u8]) {
+    let Some(what) = memchr::memmem::find(line, b"\"method\":\"").map(|at| &line[at..]) else { return };
+    if what.starts_with(b"\"method\":\"PING") || what.starts_with(b"\"method\":\"SEARCH") || what.starts_with(b"\"method\":\"CANCEL") {
+        return;
+    }
+    let hash = what.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let count = repeated.entry(hash).or_default();
+    *count += 1;
+    assert!(*count <= MOST_REPEATS, "the same is asked again and again: {}", String::from_utf8_lossy(line));
 }

@@ -493,9 +493,7 @@ impl World {
             let somebody_has = match note.as_ref().map(|note| &note.meant) {
                 Some(Meant::Root(root)) => {
                     let content = self.oracle.content(root);
-                    others
-                        .into_iter()
-                        .any(|source| source.disk.names().iter().any(|name| content.is_some_and(|content| source.disk.holds(name, content))))
+                    others.into_iter().any(|source| content.is_some_and(|content| source.disk.holds(&name, content)))
                 }
                 Some(Meant::Version(from, tag)) => others.into_iter().any(|source| source.at == *from && source.disk.has_version(tag)),
                 None => others.into_iter().any(|source| source.disk.has(&name)),

@@ -236,6 +236,7 @@ impl Peer {
             Reply::JoinOk { you, session, .. } => {
                 self.home.session = Some(*session);
                 self.home.joining = Joining::Joined(*you);
+                self.downloads.announce_again();
                 let names = self.library.files().fold(String::new(), |mut names, file| {
                     names.push(' ');
                     names.push_str(&file.name);

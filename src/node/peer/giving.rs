@@ -45,7 +45,9 @@ impl Peer {
     /// Opens what is wanted. Bytes of a download under way are opened only where they were checked.
     pub(super) fn open_wanted(&self, name: &RelativeName, fetch: &Fetch) -> Result<Opened, Refusal> {
         let Wanted::Root(root) = &fetch.wanted else { return self.library.open(name) };
-        if self.library.named(root).is_some() {
+        if let Some(other) = self.library.named(root) {
+            // Who waited for a slot may have been told a name that stands for something else by now.
+            let name = if self.library.entry(name).is_some_and(|entry| entry.root == Some(*root)) { name } else { &other };
             let opened = self.library.open(name)?;
             let same = self.library.is_version(name, opened.tag);
             return if same { Ok(opened) } else { Err(Refusal::new(Code::Changed, "the file has changed since it was hashed")) };
@@ -162,11 +164,7 @@ impl Peer {
             let runs = match self.downloads.giving(root) {
                 Some((_, part)) => {
                     let plan = part.plan();
-                    let mut news = Bits::none(told.end());
-                    for piece in plan.held().iter().filter(|piece| !told.has(*piece)) {
-                        news.set(piece);
-                    }
-                    news.runs(limits::HAVE_RUNS)
+                    plan.held().without(told).runs(limits::HAVE_RUNS)
                 }
                 None if whole => Vec::new(),
                 // The download came to nothing: what it said is no longer asked for.

@@ -18,11 +18,7 @@ use crate::node::report::{Failure, Prompt, Report, Version};
 impl Peer {
     /// All who have it are known. Fetches it, unless a person has to say first which of several contents is meant. False when nobody has it.
     pub(super) fn found(&mut self, goal: &Goal, holders: Vec<Holder>, io: &mut Io<'_>) -> bool {
-        let me = match self.home.joining {
-            Joining::Joined(me) => Some(me),
-            _ => None,
-        };
-        let holders: Vec<Holder> = holders.into_iter().filter(|holder| Some(holder.peer) != me).collect();
+        let holders: Vec<Holder> = holders.into_iter().filter(|holder| !self.is_me(holder.peer)).collect();
         if holders.is_empty() {
             return false;
         }
@@ -97,6 +93,10 @@ impl Peer {
     /// From this very source, which says itself what it has.
     pub(super) fn fetch_from(&mut self, goal: &Goal, from: SocketAddr, io: &mut Io<'_>) {
         let Some(name) = goal.name.clone().or_else(|| goal.root.as_ref().map(RelativeName::of_root)) else { return };
+        if self.is_me(from) && self.library.entry(&RelativeName::from(&name.file())).is_none() {
+            // What is not here can't come from here.
+            return self.fail(&Failure::NotFound(name), io);
+        }
         // What a search has said of it is still good.
         let known = self.found_last.iter().find(|holder| holder.peer == from && *holder.file.name == *name);
         let root = goal.root.or(known.and_then(|holder| holder.file.root));
@@ -105,6 +105,11 @@ impl Peer {
             None => Candidate { peer: from, name: name.clone(), size: None, root, whole: true },
         };
         self.fetch(name, root, vec![source], false, io);
+    }
+
+    /// True for the address where this peer answers, also while it has left the index and is still found there.
+    fn is_me(&self, peer: SocketAddr) -> bool {
+        Some(peer) == self.listening || matches!(self.home.joining, Joining::Joined(me) if me == peer)
     }
 
     /// Asks the index who else has what is being downloaded.
@@ -119,11 +124,7 @@ impl Peer {
 
     /// The index has said who else has it.
     pub(super) fn more_found(&mut self, id: u64, holders: Vec<Holder>, io: &mut Io<'_>) {
-        let me = match self.home.joining {
-            Joining::Joined(me) => Some(me),
-            _ => None,
-        };
-        let found = holders.into_iter().filter(|holder| Some(holder.peer) != me && holder.file.root.is_some()).map(candidate).collect();
+        let found = holders.into_iter().filter(|holder| !self.is_me(holder.peer) && holder.file.root.is_some()).map(candidate).collect();
         if let Some(ended) = self.downloads.add(id, found, &self.library, io) {
             self.download_ended(ended, io);
         }

@@ -155,7 +155,9 @@ impl Peer {
             return Ok(opened.clone());
         }
         let opened = self.open_wanted(name, fetch)?;
-        if let Some(visit) = self.visits.get_mut(&id) {
+        let shared = !matches!(&fetch.wanted, Wanted::Root(root) if self.library.named(root).is_none());
+        // What is held of a download under way is looked at each time.
+        if let Some(visit) = self.visits.get_mut(&id).filter(|_| shared) {
             visit.opened = Some((name.clone(), fetch.wanted.clone(), opened.clone()));
         }
         Ok(opened)

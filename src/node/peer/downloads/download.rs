@@ -68,11 +68,13 @@ pub(super) struct Download {
     /// Something came in this run.
     moved: bool,
     moved_at: Instant,
-    last_held: u64,
+    last_seen: u64,
     told_at: Option<Instant>,
     begun: bool,
     /// What an earlier run left behind.
     resumed: u64,
+    /// Nothing was told of its progress yet.
+    quiet: bool,
     stalled: Option<Stall>,
     why_lost: Option<Failure>,
     /// Who gave first.
@@ -131,7 +133,7 @@ impl Download {
             sources: BTreeMap::new(),
             next_source: 0,
             fallback: wish.sources.first().map(|candidate| candidate.peer),
-            waiting: wish.sources.into(),
+            waiting: once_each(wish.sources),
             resting: Vec::new(),
             attempts: BTreeMap::new(),
             blamed: BTreeSet::new(),
@@ -144,10 +146,11 @@ impl Download {
             restarts: 0,
             moved: false,
             moved_at: now,
-            last_held: 0,
+            last_seen: 0,
             told_at: None,
             begun: false,
             resumed: 0,
+            quiet: true,
             stalled: None,
             why_lost: None,
             first: None,
@@ -219,7 +222,7 @@ impl Download {
                 if part.trusted().is_some() {
                     self.list = Listing::Proven;
                 }
-                self.last_held = part.held();
+                self.last_seen = part.held();
                 self.resumed = part.held();
                 self.part = Some(part);
                 Ok(())
@@ -266,6 +269,17 @@ impl Download {
         self.go_on(around)
     }
 
+    /// It is wished for once more: who has the same content, and is named now, has it too.
+    pub(super) fn widen(&mut self, wish: Wish, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        if self.root.is_none() || self.root != wish.root || self.hoped {
+            return None;
+        }
+        if wish.looks && self.look_at.is_none() {
+            self.look_at = Some(around.io.now);
+        }
+        self.add(wish.sources, around)
+    }
+
     /// Does all that can be done now: connects, asks, and notices the end.
     pub(super) fn go_on(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
         if !matches!(self.stage, Stage::Fetching) {
@@ -298,7 +312,9 @@ impl Download {
             Some(_) => self.first,
             None => None,
         };
-        while self.sources.len() < limits::SOURCES {
+        // More sources than pieces have nothing to do.
+        let most = self.size.map_or(1, |size| usize::try_from(tree::pieces(size)).unwrap_or(usize::MAX)).min(limits::SOURCES);
+        while self.sources.len() < most {
             if (self.root.is_none() || self.hoped || !self.verify) && !self.sources.is_empty() {
                 return;
             }
@@ -312,23 +328,29 @@ impl Download {
         }
         if self.sources.is_empty() && !self.waiting.is_empty() && self.root.is_some() && !self.is_size_known() {
             // Nobody who says this size is at hand. Some say another.
-            let other = self.waiting.front().and_then(|candidate| candidate.size);
-            self.suppose(other);
+            if let Some(part) = self.part.take() {
+                part.discard();
+            }
+            self.size = self.waiting.front().and_then(|candidate| candidate.size);
+            (self.list, self.begun) = (Listing::Unknown, false);
             self.connect(around);
         }
-    }
-
-    /// Believes another size for now: what was begun for the one before holds nothing.
-    fn suppose(&mut self, size: Option<u64>) {
-        if let Some(part) = self.part.take() {
-            part.discard();
-        }
-        (self.size, self.list, self.begun) = (size, Listing::Unknown, false);
     }
 
     /// True when the size is more than what somebody has said: something that it led to was judged, or there is nothing to judge it by.
     fn is_size_known(&self) -> bool {
         self.is_blind() || self.part.as_ref().is_some_and(|part| part.held() > 0 || part.size() > limits::PIECE_BYTES)
+    }
+
+    /// One that was lost is tried again, unless it is of no use now: then when nobody else is left.
+    pub(super) fn connect_again(&mut self, candidate: Candidate, around: &mut Around<'_, '_>) {
+        let size = self.root.is_none() || self.size.is_none() || candidate.size.is_none() || candidate.size == self.size;
+        let alone = self.part.is_some() && self.is_blind() && self.first.is_some_and(|first| first != candidate.peer);
+        if size && !alone {
+            self.connect_to(&candidate, around);
+        } else if alone || !self.is_size_known() {
+            self.waiting.push_back(candidate);
+        }
     }
 
     fn connect_to(&mut self, candidate: &Candidate, around: &mut Around<'_, '_>) {
@@ -440,4 +462,11 @@ impl Download {
 
 fn disk(name: &RelativeName, error: &DriveError) -> Failure {
     Failure::Disk(format!("{name}: {error}"))
+}
+
+/// Who has the same content under several names is one source, the whole file before a part of it.
+fn once_each(mut sources: Vec<Candidate>) -> VecDeque<Candidate> {
+    sources.sort_by_key(|candidate| !candidate.whole);
+    let mut seen = BTreeSet::new();
+    sources.into_iter().filter(|candidate| seen.insert(candidate.peer)).collect()
 }

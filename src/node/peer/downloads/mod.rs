@@ -123,7 +123,11 @@ impl Downloads {
     pub fn begin(&mut self, wish: Wish, library: &Library, io: &mut Io<'_>) -> (u64, Option<Ended>) {
         let running = self.all.iter().find(|(_, download)| download.name == wish.name).map(|(id, download)| (*id, download.is_lost()));
         match running {
-            Some((id, false)) => return (id, None),
+            Some((id, false)) => {
+                let mut around = self.around(library, io);
+                let outcome = self.all.get_mut(&id).and_then(|download| download.widen(wish, &mut around));
+                return (id, self.over(id, outcome, io));
+            }
             Some((id, true)) => {
                 if let Some(old) = self.all.remove(&id) {
                     old.drop_links(io);
@@ -251,8 +255,9 @@ impl Downloads {
     /// A download under way whose pieces can be given to others.
     #[must_use]
     pub fn giving(&self, root: &Root) -> Option<(&RelativeName, &Part)> {
-        let download = self.all.values().find(|download| download.root == Some(*root))?;
-        let part = download.part.as_ref().filter(|part| part.can_give())?;
+        // With nothing held even its size is only what somebody has said.
+        let download = self.all.values().find(|download| download.root == Some(*root) && download.has_something())?;
+        let part = download.part.as_ref()?;
         Some((&download.name, part))
     }
 

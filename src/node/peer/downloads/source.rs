@@ -39,6 +39,8 @@ pub(super) struct Source {
     pub wanted: Wanted,
     /// Its version of the file: one that is asked by name must not give another.
     pub tag: Option<Tag>,
+    /// How many pieces of it were kept.
+    pub given: u64,
     /// What it is to the plan, once there is one.
     pub giver: Option<GiverId>,
     asking: Option<Box<Asking>>,
@@ -84,7 +86,20 @@ pub(super) enum Heard {
 impl Source {
     /// A source to which a link is being made.
     pub fn new(at: SocketAddr, link: LinkId, whole: bool, name: RelativeName, wanted: Wanted) -> Source {
-        Source { at, link, whole, name, wanted, tag: None, giver: None, asking: None, asks: BTreeMap::new(), arriving: None, spare: Vec::new() }
+        Source {
+            at,
+            link,
+            whole,
+            name,
+            wanted,
+            tag: None,
+            given: 0,
+            giver: None,
+            asking: None,
+            asks: BTreeMap::new(),
+            arriving: None,
+            spare: Vec::new(),
+        }
     }
 
     /// True once it has opened.
@@ -111,6 +126,12 @@ impl Source {
     pub fn asked_pieces(&self) -> Vec<u64> {
         let piece = |ask: &Ask| if let Ask::Piece(piece, _) = ask { Some(*piece) } else { None };
         self.asks.values().filter_map(piece).collect()
+    }
+
+    /// Bytes of pieces that are not whole yet.
+    pub fn arriving(&self) -> u64 {
+        let held = |ask: &Ask| if let Ask::Piece(_, Some(arrival)) = ask { arrival.held() } else { 0 };
+        self.asks.values().map(held).sum()
     }
 
     /// The link is there: opens it.

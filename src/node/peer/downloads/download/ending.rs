@@ -136,6 +136,7 @@ impl Download {
     /// Nothing more is wanted of anybody.
     pub(super) fn let_go(&mut self, around: &mut Around<'_, '_>) {
         for source in std::mem::take(&mut self.sources).into_values() {
+            log::info!("{}: {} pieces from {}", self.name, source.given, source.at);
             source.finish(around.io);
             if let (Some(part), Some(giver)) = (&self.part, source.giver) {
                 part.plan().leave(giver);
@@ -157,14 +158,8 @@ impl Download {
                 }
                 let (due, still): (Vec<Rest>, Vec<Rest>) = std::mem::take(&mut self.resting).into_iter().partition(|rest| rest.until <= now);
                 self.resting = still;
-                for Rest { candidate, .. } in due {
-                    let fits = self.root.is_none() || self.size.is_none() || candidate.size.is_none() || candidate.size == self.size;
-                    if fits {
-                        self.connect_to(&candidate, around);
-                    } else if !self.is_size_known() {
-                        // Its turn comes when nobody is left who says another size.
-                        self.waiting.push_back(candidate);
-                    }
+                for rest in due {
+                    self.connect_again(rest.candidate, around);
                 }
                 self.mourn(around)
             }
@@ -211,8 +206,10 @@ impl Download {
         if matches!(self.stage, Stage::Settling(_)) && self.told_at.is_some_and(|at| now.saturating_duration_since(at) >= limits::PROGRESS) {
             return self.stall(Stall::Disk, io);
         }
-        if held != self.last_held {
-            self.last_held = held;
+        // What is on its way counts for life, if not for progress: on a slow line a piece takes its time.
+        let seen = held + self.sources.values().map(Source::arriving).sum::<u64>();
+        if seen != self.last_seen {
+            self.last_seen = seen;
             self.moved_at = now;
         } else if self.sources.values().any(Source::is_asked)
             && now.saturating_duration_since(self.moved_at) >= limits::STALLED

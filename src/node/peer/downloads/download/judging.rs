@@ -167,7 +167,12 @@ impl Download {
             Ok(Stored::Wrong) => self.blame(id, around.io),
             Ok(Stored::Held(others)) => {
                 self.moved_at = around.io.now;
-                if let Some(source) = self.sources.get(&id) {
+                if part.held() != self.resumed && std::mem::take(&mut self.quiet) {
+                    // The first one is told at once: whoever goes on with an old download sees that it does.
+                    around.io.tell(Report::Progress { name: self.name.clone(), held: part.held(), size: part.size() });
+                }
+                if let Some(source) = self.sources.get_mut(&id) {
+                    source.given += 1;
                     self.attempts.remove(&source.at);
                 }
                 for source in self.sources.values_mut().filter(|source| source.giver.is_some_and(|giver| others.contains(&giver))) {
@@ -185,6 +190,14 @@ impl Download {
         }
         self.moved = true;
         self.list = Listing::Unknown;
+        if let Some(source) = self.sources.get(&id)
+            && source.tag.is_some_and(|tag| tag != head.tag)
+        {
+            // An honest list, of a later version than the bytes that came.
+            let at = source.at;
+            self.changed(id, at, Refusal::new(Code::Changed, "the source has another file"), around);
+            return Ok(());
+        }
         let good = PieceList::new(head.size, list.values()).filter(|list| list.root() == head.root);
         let same_size = self.size.is_none_or(|size| size == head.size);
         let Some(list) = good else {
@@ -269,11 +282,11 @@ impl Download {
                     part.plan().take_off(giver, *piece);
                 }
             }
-            (Ask::Piece(piece, _), Code::Range) if !source.whole => {
-                if let (Some(part), Some(giver)) = (&self.part, source.giver) {
-                    part.plan().failed(giver, *piece);
-                }
-            }
+            (Ask::Piece(piece, _), Code::Range) if !source.whole => match (&self.part, source.giver) {
+                (Some(part), Some(giver)) => part.plan().failed(giver, *piece),
+                // It does not have yet what a download begins with; to ask it over and over would keep both busy.
+                _ => self.lose(id, around.io),
+            },
             (Ask::List(..), Code::Unsupported | Code::BadRequest) => {
                 // It knows no lists: of an older or another make.
                 self.listless.insert(at);
