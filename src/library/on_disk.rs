@@ -46,11 +46,7 @@ impl OnDisk {
         let (part, note) = names(name);
         if let Stands::File(size) = drive.look(&part)? {
             if Record::peek(&**drive, &note).is_none() {
-                if !Record::is_blank(&**drive, &note) {
-                    return Err(DriveError::NotOurs(part));
-                }
-                discard(&**drive, name);
-                return OnDisk::begin(drive, name, about, list);
+                return Err(DriveError::NotOurs(part));
             }
             // Looked into under the lock: until then another process could still write it.
             let file = drive.write(&part, false)?;

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use crate::library::bits::Bits;
-use crate::library::drive::{Drive, DriveFile, Stands};
+use crate::library::drive::{Drive, DriveFile};
 use crate::library::tree::{self, PieceList, VALUE_BYTES, Value};
 use crate::message::limits;
 use crate::message::relative::RelativeName;
@@ -139,12 +139,6 @@ impl Record {
     #[must_use]
     pub fn peek(drive: &dyn Drive, name: &str) -> Option<About> {
         Some(About::read(&drive.read_small(name, PAGE).ok()?)?.0)
-    }
-
-    /// True for a record of ours that lost its content to a power cut before it came to the disk: nothing, or nothing but zeros.
-    #[must_use]
-    pub fn is_blank(drive: &dyn Drive, name: &str) -> bool {
-        matches!(drive.look(name), Ok(Stands::File(_))) && drive.read_small(name, PAGE).is_ok_and(|page| page.iter().all(|byte| *byte == 0))
     }
 
     /// Writes a new record in which nothing is held, in the place of the one before.

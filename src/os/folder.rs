@@ -118,7 +118,9 @@ impl Drive for Folder {
         let fresh = format!(".{name}");
         let _ = unlinkat(&self.dir, &fresh, AtFlags::empty());
         let (file, _) = self.open_at(&fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
-        let written = File::from(file).write_all(content).and_then(|()| Ok(renameat(&self.dir, &fresh, &self.dir, name)?));
+        // A few thousand bytes: a power cut must not leave the name without them, for then nobody could tell whose they are.
+        let mut file = File::from(file);
+        let written = file.write_all(content).and_then(|()| file.sync_data()).and_then(|()| Ok(renameat(&self.dir, &fresh, &self.dir, name)?));
         if written.is_err() {
             let _ = unlinkat(&self.dir, &fresh, AtFlags::empty());
         }

@@ -26,5 +26,5 @@ mod partial;
 mod resume;
 mod swarm;
 mod terminal;
-mod verify;
 mod trust;
+mod verify;
