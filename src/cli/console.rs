@@ -220,6 +220,8 @@ impl net::Console for Console {
                 _ if self.style == Style::Piped && !matches!(report, Report::Prompt(cardume::node::report::Prompt::Command)) => {
                     self.err.put(format!("{}\n", text.trim_end()).as_bytes());
                 }
+                // One command asks nothing but which of several contents is meant.
+                _ if self.style == Style::OneShot && self.listens => self.err.put(text.as_bytes()),
                 _ => {}
             },
             Said::Silent => {

@@ -114,7 +114,7 @@ pub trait Drive {
     /// When there is none, or the disk fails.
     fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>>;
 
-    /// Puts a small file in the place of the one before, all or nothing.
+    /// Puts a small file in the place of the one before, all or nothing: its content is on the disk before it has its name.
     ///
     /// # Errors
     /// When the disk fails; the one before is still there.

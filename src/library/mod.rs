@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::flow::ends::{Sink, SourceRef};
-use crate::library::drive::{Drive, DriveError};
+use crate::library::drive::{Drive, DriveError, DriveFile, Stands};
 use crate::library::hashes::Hashes;
 use crate::library::part::{Begun, Part};
 use crate::library::record::{About, Content};
@@ -195,6 +195,19 @@ impl Library {
     #[must_use]
     pub fn recall(&self, name: &RelativeName) -> Option<About> {
         part::recall(&*self.drive, &self.place(name)?)
+    }
+
+    /// The file that stands where a download of `name` would go.
+    ///
+    /// # Errors
+    /// When something else stands there, or the disk fails.
+    pub fn standing(&self, name: &RelativeName) -> Result<Option<Rc<dyn DriveFile>>, DriveError> {
+        let Some(place) = self.place(name) else { return Ok(None) };
+        match self.drive.look(&place)? {
+            Stands::Nothing => Ok(None),
+            Stands::File(_) => Ok(Some(self.drive.read(&place)?)),
+            Stands::Other => Err(DriveError::Taken),
+        }
     }
 
     /// Begins or goes on with a download; see [`Part::begin`].

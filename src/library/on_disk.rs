@@ -44,11 +44,7 @@ impl OnDisk {
         let (part, note) = names(name);
         if let Stands::File(size) = drive.look(&part)? {
             if Record::peek(&**drive, &note).is_none() {
-                if !Record::is_blank(&**drive, &note) {
-                    return Err(DriveError::NotOurs(part));
-                }
-                discard(&**drive, name);
-                return OnDisk::begin(drive, name, about, list);
+                return Err(DriveError::NotOurs(part));
             }
             // Looked into under the lock: until then another process could still write it.
             let file = drive.write(&part, false)?;
@@ -202,6 +198,10 @@ impl OnDisk {
         }
         self.sync(held)?;
         let (part, note) = names(&self.name);
+        if self.drive.look(&part)? != Stands::File(self.size()) {
+            // What was written lies elsewhere: a link, or nothing, has taken its place.
+            return Err(DriveError::NotOurs(part));
+        }
         self.drive.rename_new(&part, &self.name)?;
         let _ = self.drive.remove(&note);
         Ok(Settled::Named)

@@ -7,7 +7,7 @@
 //!      '----------------------------> compared ---------------------------------> it was there already
 //! ```
 //!
-//! The order of writes keeps its promises. The record is written before there is a `.part`: one without a record is never ours, so nothing of
+//! The order of writes keeps its promises. The record is on the disk before there is a `.part`: one without a record is never ours, so nothing of
 //! somebody else's is overwritten. A piece is checked, then written, then its bit is set: a killed process finds what it may trust. The `.part` is synced, then
 //! the bits that say so are set: so does one that lost its power. The final name is given only after every byte is on the disk.
 

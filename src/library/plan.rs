@@ -365,7 +365,8 @@ impl Giver {
         #[allow(clippy::cast_precision_loss)]
         let silent = (self.bytes + limits::PIECE_BYTES) as f64 / waited.max(1e-6);
         let rate = if self.rate == 0.0 { UNKNOWN_RATE } else { self.rate };
-        let rate = if waited > SILENT.as_secs_f64() { rate.min(silent) } else { rate };
+        // Who is asked for nothing is silent by right.
+        let rate = if waited > SILENT.as_secs_f64() && !self.asked.is_empty() { rate.min(silent) } else { rate };
         #[allow(clippy::cast_precision_loss)]
         let bytes = (place as u64 + 1) as f64 * limits::PIECE_BYTES as f64;
         Duration::try_from_secs_f64(bytes / rate.max(1.0)).unwrap_or(Duration::MAX)
@@ -440,6 +441,27 @@ mod tests {
         assert!(plan.is_whole());
         // What the slow one gives at last was there already.
         assert_eq!(plan.arrived(slow, 0, now), None);
+    }
+
+    #[test]
+    fn one_that_was_idle_for_long_still_takes_over_from_one_that_gives_nothing() {
+        let (mut plan, mut now) = plan(4);
+        let slow = plan.join(true, now);
+        assert_eq!(all(&mut plan, slow, now), [0, 1]);
+        plan.arrived(slow, 0, now);
+        assert_eq!(all(&mut plan, slow, now), [2]);
+        plan.arrived(slow, 1, now);
+        assert_eq!(all(&mut plan, slow, now), [3]);
+        now += Duration::from_millis(700);
+        // All that the other one gives comes faster than anybody can measure.
+        let fast = plan.join(true, now);
+        for _ in 0..80 {
+            for piece in all(&mut plan, fast, now) {
+                plan.arrived(fast, piece, now);
+            }
+            now += Duration::from_millis(100);
+        }
+        assert!(plan.is_whole(), "{:?}", plan.held());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use crate::library::bits::Bits;
-use crate::library::drive::{Drive, DriveFile, Stands};
+use crate::library::drive::{Drive, DriveFile};
 use crate::library::tree::{self, PieceList, VALUE_BYTES, Value};
 use crate::message::limits;
 use crate::message::relative::RelativeName;
@@ -25,10 +25,6 @@ use crate::message::version::{Root, Tag};
 
 /// The first page: the longest name with every byte escaped, and the rest.
 const PAGE: usize = 4 << 10;
-/// How each of ours begins.
-const BEGINNING: &[u8] = b"{\"cardume\":2,\"name\":";
-/// What a disk writes all or nothing.
-const SECTOR: usize = 512;
 /// A longer list is fetched again rather than kept: writing it would hold up a turn.
 const KEPT_LIST: u64 = 8 << 20;
 
@@ -120,7 +116,7 @@ impl About {
             (None, Some(tag), Some(from)) => Content::Version { tag: Tag::parse(&tag)?, from },
             _ => return None,
         };
-        let fits = shape.cardume == 2 && shape.size <= limits::DOWNLOAD_BYTES;
+        let fits = shape.cardume == 2 && shape.size <= limits::LARGEST_INTEGER;
         let name = RelativeName::new(&shape.name).ok()?;
         fits.then_some((About { name, size: shape.size, content }, shape.boot))
     }
@@ -143,15 +139,6 @@ impl Record {
     #[must_use]
     pub fn peek(drive: &dyn Drive, name: &str) -> Option<About> {
         Some(About::read(&drive.read_small(name, PAGE).ok()?)?.0)
-    }
-
-    /// True for a record of ours that a power cut has emptied or torn: it claims nothing, and what it was beside is ours.
-    #[must_use]
-    pub fn is_blank(drive: &dyn Drive, name: &str) -> bool {
-        let Ok(page) = drive.read_small(name, PAGE) else { return false };
-        let first = &page[..page.len().min(SECTOR)];
-        // A disk writes sectors, and a long name takes more than one: the first is old or new, whatever the others are.
-        matches!(drive.look(name), Ok(Stands::File(_))) && (page.starts_with(BEGINNING) || first.iter().all(|byte| *byte == 0))
     }
 
     /// Writes a new record in which nothing is held, in the place of the one before.

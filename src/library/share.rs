@@ -489,10 +489,13 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// A version, its bytes, and whether somebody is writing it.
+    type Stored = (Stamp, Rc<Vec<u8>>, bool);
+
     /// A folder in memory.
     #[derive(Default)]
     struct Memory {
-        files: RefCell<BTreeMap<String, (Stamp, Rc<Vec<u8>>, bool)>>,
+        files: RefCell<BTreeMap<String, Stored>>,
         changes: RefCell<Vec<Change>>,
         inodes: Cell<u64>,
     }

@@ -172,6 +172,8 @@ pub const TAKE_OVER: Duration = Duration::from_millis(100);
 pub const SEEK: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
 /// How many times that is asked at first.
 pub const EAGER_SEEKS: u32 = 10;
+/// How long somebody who asks for the pieces of a file that has just come waits for it to be noticed and to settle.
+pub const NOTICE: Duration = Duration::from_secs(8);
 /// How long new pieces wait for others before those who download from us are told of them.
 pub const HAVE: Duration = Duration::from_millis(25);
 /// A download that moved nothing for so long is called stalled.

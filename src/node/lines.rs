@@ -151,9 +151,9 @@ fn note(report: &Report, lang: Lang) -> String {
             En => format!("{name}: goes on from {from}, {held} of {size} bytes are here already"),
         },
         Report::Unverified { name, folder, .. } => match lang {
-            Pt => format!("{name}: não verificado! Está em {folder}, mas ninguém disse a raiz do conteúdo"),
-            Es => format!("{name}: ¡sin verificar! Está en {folder}, pero nadie dijo la raíz del contenido"),
-            En => format!("{name}: unverified! It is in {folder}, but nobody said the root of its content"),
+            Pt => format!("{name}: não verificado! Está em {folder}, mas o conteúdo não foi conferido com nenhuma raiz"),
+            Es => format!("{name}: ¡sin verificar! Está en {folder}, pero el contenido no se comprobó con ninguna raíz"),
+            En => format!("{name}: unverified! It is in {folder}, but its content was not checked against a root"),
         },
         Report::Blamed { name, who } => match lang {
             Pt => format!("{name}: {who} deu bytes errados e não será mais usado"),

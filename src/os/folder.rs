@@ -87,7 +87,8 @@ impl Drive for Folder {
 
     fn open_part(&self, name: &str) -> io::Result<SourceRef> {
         let (file, stat) = self.open_at(name, OFlags::RDONLY)?;
-        if !walk::is_file(&stat) {
+        // One that has another name as well is somebody else's: ours never has.
+        if !walk::is_file(&stat) || stat.st_nlink != 1 {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(Rc::new(Mapped::growing(file)?))
@@ -117,7 +118,9 @@ impl Drive for Folder {
         let fresh = format!(".{name}");
         let _ = unlinkat(&self.dir, &fresh, AtFlags::empty());
         let (file, _) = self.open_at(&fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
-        let written = File::from(file).write_all(content).and_then(|()| Ok(renameat(&self.dir, &fresh, &self.dir, name)?));
+        // A few thousand bytes: a power cut must not leave the name without them, for then nobody could tell whose they are.
+        let mut file = File::from(file);
+        let written = file.write_all(content).and_then(|()| file.sync_data()).and_then(|()| Ok(renameat(&self.dir, &fresh, &self.dir, name)?));
         if written.is_err() {
             let _ = unlinkat(&self.dir, &fresh, AtFlags::empty());
         }

@@ -48,7 +48,7 @@ pub enum Heard {
 /// How a file's bytes go out.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// One head before each piece; [`Dialect::piece`] writes them.
+    /// One head before each piece; [`Dialect::reply`] writes them.
     Pieces,
     /// One head, which was written, then these bytes.
     Stream(ByteRange),

@@ -432,6 +432,12 @@ pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Done {
     finish(Process::start(cardume(args)))
 }
 
+/// Begins a `get` with these words, which tells all in JSON.
+pub fn begin_get(words: &[&str], server: SocketAddr, there: &Dir) -> Process {
+    let server = server.to_string();
+    Process::start(cardume(["get"].iter().chain(words).copied().chain(["--server", &server, "--folder", there.text(), "--json"])))
+}
+
 /// Waits for the end of a command.
 #[track_caller]
 pub fn finish(mut process: Process) -> Done {

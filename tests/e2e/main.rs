@@ -1,14 +1,16 @@
 //! Real processes on real sockets and disks: the program as people, scripts and strangers meet it.
 //!
 //! Each test starts its own server and peers on ports that the system chooses, in folders of its own, and waits for events, never for time.
-//! `harness` starts and stops processes, `native` is a client written from PROTOCOL.md alone, `web` speaks HTTP byte by byte.
+//! `harness` starts and stops processes, `native` is a client written from PROTOCOL.md alone, `giver` a peer, `web` speaks HTTP byte by byte.
 
+mod giver;
 mod harness;
 mod native;
 mod web;
 
 mod consent;
 mod console;
+mod crash;
 mod disk;
 mod exits;
 mod hash;
@@ -20,6 +22,9 @@ mod live;
 mod main_job;
 mod names;
 mod output;
+mod partial;
 mod resume;
+mod swarm;
 mod terminal;
+mod trust;
 mod verify;

@@ -220,3 +220,53 @@ fn a_server_on_a_terminal_asks_where_to_listen() {
     person.shows(&format!("{ip}:1099"));
     assert_eq!(Native::open(SocketAddr::from((ip, 1099))).outcome(json!({"method": "PING"})), "PONG");
 }
+
+#[test]
+fn a_person_chooses_between_contents_of_one_name() {
+    let server = server();
+    let contents = [noise(2, 100_000), noise(3, 200_000)];
+    let here = contents.each_ref().map(|content| Dir::with("a.mp4", content));
+    let _owners = here.each_ref().map(|here| peer(server.at, here));
+    let mut index = Native::open(server.at);
+    watch("both roots", || {
+        let answer = index.ask(json!({"method": "SEARCH", "name": "a.mp4"}));
+        answer["holders"]
+            .as_array()
+            .is_some_and(|holders| holders.len() == 2 && holders.iter().all(|holder| holder["root"].is_string()))
+            .then_some(())
+    });
+    let at = server.at.to_string();
+    for number in ["1", "2"] {
+        let there = Dir::new();
+        let mut person = Terminal::start(&["get", "a.mp4", "--server", &at, "--folder", there.text()]);
+        let shown = person.shows("Which one? ");
+        let line = shown
+            .lines()
+            .find(|line| line.trim_start_matches(['\r', '\u{1b}', '[', 'J', 'K']).starts_with(&format!("{number}\t")))
+            .expect("its line")
+            .to_owned();
+        // What is no number of a line is asked again.
+        person.press("3\n");
+        person.shows("Which one? ");
+        person.press(&format!("{number}\n"));
+        person.shows("Arquivo a.mp4 baixado com sucesso na pasta ");
+        assert_eq!(person.code(), Some(0));
+        let chosen = there.read("a.mp4");
+        assert!(contents.contains(&chosen) && line.contains(&crate::giver::root(&chosen)), "{line:?}");
+    }
+    // An empty line means none of them.
+    let there = Dir::new();
+    let mut person = Terminal::start(&["get", "a.mp4", "--server", &at, "--folder", there.text()]);
+    person.shows("Which one? ");
+    person.press("\n");
+    assert_eq!(person.code(), Some(2));
+    assert_eq!(there.names(), [""; 0]);
+    // At a peer's console as well.
+    let mut person = at_peer(server.at, &there, &[]);
+    person.shows("Sou peer ");
+    person.press("GET a.mp4\r");
+    person.shows("Which one? ");
+    person.press("2\r");
+    person.shows("Arquivo a.mp4 baixado com sucesso na pasta ");
+    assert!(contents.contains(&there.read("a.mp4")));
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{Dir, Done, Node, Process, cardume, finish, nobody, noise, peer, peer_with, run, server, watch};
+use crate::native::Native;
 
 /// A server, and an owner of all files of `folder` whose roots the index knows.
 fn owned(folder: &Dir, args: &[&str]) -> (Node, Node) {
@@ -201,4 +202,42 @@ fn a_giant_file_can_be_interrupted() {
     server.prints("solicitou arquivo zeros.mp4");
     verify.signal(rustix::process::Signal::INT);
     assert_eq!(finish(verify).code, 130);
+}
+
+#[test]
+fn all_pages_of_an_answer_are_read() {
+    let server = server();
+    let dir = Dir::with("a.mp4", b"mine");
+    let mine = blake3::hash(b"mine").to_string();
+    // More holders of other contents than a page has; answers begin with another one each time.
+    let holders: Vec<Native> = (0..150_u16)
+        .map(|n| {
+            let mut holder = Native::open(server.at);
+            let root = if n == 75 { mine.clone() } else { blake3::hash(&n.to_le_bytes()).to_string() };
+            let file = json!({"name": "a.mp4", "size": 4, "root": root});
+            assert_eq!(holder.outcome(json!({"method": "JOIN", "port": 4000 + n, "files": [file]})), "JOIN_OK");
+            holder
+        })
+        .collect();
+    for _ in 0..3 {
+        let done = verify(&server, &dir, &["a.mp4", "--json"]);
+        let object: Value = serde_json::from_str(&done.out[0]).expect("an object");
+        assert_eq!((done.code, &object["state"]), (0, &"ok".into()), "{done:#?}");
+        assert_eq!(object["expected"].as_array().map(Vec::len), Some(150));
+    }
+    dir.write("a.mp4", b"else");
+    says(&verify(&server, &dir, &["a.mp4"]), 6, &["a.mp4: FAILED"]);
+    drop(holders);
+}
+
+#[test]
+fn a_name_without_a_root_is_unknown() {
+    let server = server();
+    let dir = Dir::with("a.mp4", b"a");
+    let mut holder = Native::open(server.at);
+    holder.join(4000, &["a.mp4"]);
+    let done = verify(&server, &dir, &["a.mp4", "--json"]);
+    let object: Value = serde_json::from_str(&done.out[0]).expect("an object");
+    assert_eq!(object, json!({"name": "a.mp4", "size": 1, "root": blake3::hash(b"a").to_string(), "state": "unknown", "expected": []}));
+    assert_eq!(done.code, 3);
 }

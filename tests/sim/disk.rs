@@ -412,9 +412,9 @@ impl Disk {
         note.check(before, data.bytes(), lasting.bytes(), content, &format!("{}: {stem}, {when}", self.at));
     }
 
-    /// A `.part` that nobody knows any more, or one of another's making, is in the way of this name. A record that a power cut has torn is still ours.
+    /// A `.part` that nobody knows any more, or one of another's making, is in the way of this name.
     pub fn is_blocked(&self, name: &str) -> bool {
-        self.has(&format!("{name}.part")) && !self.has(&format!("{name}{ENDING}"))
+        self.has(&format!("{name}.part")) && self.note(name).is_none()
     }
 
     /// The bytes of the download under way of this content, if there is one.
@@ -502,12 +502,8 @@ impl Drive for SimDrive {
         disk.check_room(content.len() as u64)?;
         disk.moment();
         let node = disk.inode(Data::Own(content.to_vec()));
-        if disk.has(name) {
-            // A journal writes the content of a small file out before the name that replaces another.
-            node.lasting.replace(Data::Own(content.to_vec()));
-        } else {
-            node.writes.borrow_mut().push((0, content.to_vec()));
-        }
+        // All or nothing: its bytes are lasting before it has its name.
+        node.lasting.replace(Data::Own(content.to_vec()));
         disk.put(name, node);
         if let Some(stem) = Note::stem(name) {
             disk.check_note(stem, None, "written");

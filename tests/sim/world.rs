@@ -326,6 +326,11 @@ impl World {
         };
         (0..3).for_each(|number| world.start(number));
         world.wanted.insert((1, name.to_owned()));
+        // Before the owner has hashed it, or after.
+        let early = world.dice.once_in(2);
+        world.peers[0].disk.cold.set(early);
+        let begins = if early { world.dice.between(2_000, 60_000) } else { SECOND };
+        world.say_at(begins, 1, format!("GET {name}"));
         world.say_at(SECOND, 1, format!("GET {name}"));
         let is_done = |world: &World| world.peers[1].disk.has(name);
         for _ in 0..40 {

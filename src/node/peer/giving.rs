@@ -31,6 +31,7 @@ pub(super) struct Patient {
     ask: Option<u64>,
     fetch: Fetch,
     name: RelativeName,
+    since: Instant,
 }
 
 impl Peer {
@@ -67,6 +68,10 @@ impl Peer {
 
     /// PIECES: the list, at once or when the file is hashed.
     pub(super) fn pieces(&mut self, link: LinkId, ask: Option<u64>, fetch: Fetch, io: &mut Io<'_>) {
+        self.pieces_since(link, ask, fetch, io.now, io);
+    }
+
+    fn pieces_since(&mut self, link: LinkId, ask: Option<u64>, fetch: Fetch, since: Instant, io: &mut Io<'_>) {
         let Some(name) = self.meant(&fetch.wanted) else { return self.refuse(link, ask, &nothing(), io) };
         if let Wanted::Root(root) = &fetch.wanted
             && let Some((_, part)) = self.downloads.giving(root)
@@ -78,9 +83,10 @@ impl Peer {
             Ok(opened) => opened,
             Err(refusal) => return self.refuse(link, ask, &refusal, io),
         };
-        if self.library.is_settling(&name) {
-            // Somebody is writing it: it comes back when that has ended.
-            return self.be_patient(link, ask, fetch, name, io);
+        let unknown = self.library.entry(&name).is_none() && since + limits::NOTICE > io.now;
+        if self.library.is_settling(&name) || unknown {
+            // Somebody is writing it, or it has just come: it is hashed when that has ended.
+            return self.be_patient(Patient { link, ask, fetch, name, since }, io);
         }
         if !tree::has_root(opened.size) || self.library.entry(&name).is_none() {
             return self.refuse(link, ask, &Refusal::new(Code::Unsupported, "this file has no root"), io);
@@ -93,14 +99,15 @@ impl Peer {
             return self.send_list(link, ask, &fetch, (&name, opened.tag, root, list), io);
         }
         self.library.hurry(&name);
-        self.be_patient(link, ask, fetch, name, io);
+        self.be_patient(Patient { link, ask, fetch, name, since }, io);
     }
 
-    fn be_patient(&mut self, link: LinkId, ask: Option<u64>, fetch: Fetch, name: RelativeName, io: &mut Io<'_>) {
+    fn be_patient(&mut self, patient: Patient, io: &mut Io<'_>) {
+        let (link, ask) = (patient.link, patient.ask);
         if self.patients.iter().filter(|patient| patient.link == link).count() >= limits::FETCHES {
             return self.refuse(link, ask, &Refusal::new(Code::Busy, "too many wait for files to be hashed"), io);
         }
-        self.patients.push(Patient { link, ask, fetch, name });
+        self.patients.push(patient);
         self.tell_patience(link, ask, Waiting::Hashing, io);
     }
 
@@ -121,9 +128,37 @@ impl Peer {
     pub(super) fn no_longer_hashing(&mut self, name: &RelativeName, io: &mut Io<'_>) {
         let (now, later): (Vec<Patient>, Vec<Patient>) = std::mem::take(&mut self.patients).into_iter().partition(|patient| patient.name == *name);
         self.patients = later;
-        for Patient { link, ask, fetch, .. } in now {
-            self.pieces(link, ask, fetch, io);
+        for Patient { link, ask, fetch, since, .. } in now {
+            self.pieces_since(link, ask, fetch, since, io);
         }
+    }
+
+    /// Those who wait for a file that nobody has noticed, or that has gone again, are answered in the end.
+    pub(super) fn patience_runs_out(&mut self, io: &mut Io<'_>) {
+        let lost = |patient: &&Patient| {
+            self.library.entry(&patient.name).is_none() && !self.library.is_settling(&patient.name) && patient.since + limits::NOTICE <= io.now
+        };
+        let names: Vec<RelativeName> = self.patients.iter().filter(lost).map(|patient| patient.name.clone()).collect();
+        for name in names {
+            self.no_longer_hashing(&name, io);
+        }
+    }
+
+    /// When that is to be looked at.
+    pub(super) fn patience_ends(&self, now: Instant) -> Option<Instant> {
+        let ends = self.patients.iter().map(|patient| patient.since + limits::NOTICE);
+        ends.map(|end| end.max(now + limits::NOTICE / 8)).min()
+    }
+
+    /// No more of that: whoever waits for a list is told so. False when nobody does.
+    pub(super) fn cancel_patience(&mut self, link: LinkId, ask: u64, io: &mut Io<'_>) -> bool {
+        let before = self.patients.len();
+        self.patients.retain(|patient| patient.link != link || patient.ask != Some(ask));
+        let waited = self.patients.len() < before;
+        if waited {
+            self.refuse(link, Some(ask), &Refusal::new(Code::Cancelled, "as asked"), io);
+        }
+        waited
     }
 
     /// HAVE: which pieces are here, now and from now on.

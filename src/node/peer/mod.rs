@@ -298,6 +298,10 @@ impl Peer {
         if self.home.is(id) {
             self.home_lost(cause, None, io);
         } else if let Some(download) = self.downloads.on(id) {
+            if self.ending.is_some() {
+                // We dropped it ourselves.
+                return;
+            }
             log::debug!("a source is gone: {cause:?}");
             let ended = self.downloads.closed(id, &self.library, io);
             self.download_moved(Some(download), ended, io);

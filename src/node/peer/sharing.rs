@@ -50,6 +50,7 @@ impl Peer {
                 Slice::More | Slice::Nothing => {}
             }
         }
+        self.patience_runs_out(io);
         self.send_news(io);
     }
 
@@ -59,7 +60,7 @@ impl Peer {
             return None;
         }
         let hashing = self.library.is_hashing().then(|| self.hashing_rests.unwrap_or(now));
-        [self.library.next_look(), hashing].into_iter().flatten().min()
+        [self.library.next_look(), hashing, self.patience_ends(now)].into_iter().flatten().min()
     }
 
     /// A download has arrived in the folder.

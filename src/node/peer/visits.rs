@@ -251,6 +251,9 @@ impl Peer {
         if let Some(ticket) = waiting {
             return self.turn_down(ticket, &Refusal::new(Code::Cancelled, "as asked"), io);
         }
+        if self.cancel_patience(id, fetch, io) {
+            return;
+        }
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         if let Some(ticket) = visit.answering.cancel(fetch, &mut link.outbox) {
             self.release(vec![ticket], io);

@@ -2,7 +2,7 @@
 //!
 //! One flat shape takes every request and one every answer, so that a line is read in a single pass; which fields a method needs is checked
 //! after. [`requests`] reads what the asking side says, [`answers`] what the answering side says, [`writing`] spells both. Names become
-//! [`FileName`]s here and nowhere else.
+//! [`RelativeName`]s here and nowhere else.
 
 pub mod answers;
 pub mod requests;

@@ -53,7 +53,7 @@ pub(super) struct Download {
     resting: Vec<Rest>,
     /// How often in a row each was lost.
     attempts: BTreeMap<SocketAddr, u32>,
-    /// Gave what was wrong: never asked again.
+    /// Gave what was wrong, or spoke no protocol: never asked again.
     blamed: BTreeSet<SocketAddr>,
     /// Have no list of pieces to give.
     listless: BTreeSet<SocketAddr>,
@@ -159,8 +159,22 @@ impl Download {
             looks: 0,
             announced: false,
         };
-        download.recall(around.library, around.io)?;
+        if download.root.is_none() || !download.verify || !download.stands(around.library, now)? {
+            download.recall(around.library, around.io)?;
+        }
         Ok(download)
+    }
+
+    /// True when a file has the name already: whether it is the one that the root means is seen here, and nobody is asked for a byte.
+    fn stands(&mut self, library: &Library, now: Instant) -> Result<bool, Failure> {
+        let Some(file) = library.standing(&self.name).map_err(|error| disk(&self.name, &error))? else { return Ok(false) };
+        let stamp = file.stamp().map_err(|error| disk(&self.name, &error.into()))?;
+        // One of a size that nobody speaks of is another file: it need not be read for that.
+        if !self.waiting.iter().any(|candidate| candidate.size.is_none_or(|size| size == stamp.size)) {
+            return Err(disk(&self.name, &DriveError::Taken));
+        }
+        self.stage = Stage::Checking(Box::new(Hashing::new(file, stamp)), now);
+        Ok(true)
     }
 
     /// Goes on with what an earlier run left behind, where that is of the same content.

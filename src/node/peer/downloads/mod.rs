@@ -1,4 +1,4 @@
-//! All downloads of a process. [`download`] is one of them, [`source`] one of those who give it; the plan itself is the library's.
+//! All downloads of a process. `download` is one of them, `source` one of those who give it; the plan itself is the library's.
 
 mod download;
 mod source;

@@ -17,6 +17,10 @@ use crate::node::report::{Failure, Report, Stall};
 impl Download {
     /// This source gives nothing, and will not later.
     pub(super) fn give_up(&mut self, id: u32, why: Failure, io: &mut Io<'_>) {
+        if let (Failure::Protocol(_), Some(source)) = (&why, self.sources.get(&id)) {
+            // The index may name it again and again; it will not speak better for that.
+            self.blamed.insert(source.at);
+        }
         self.why_lost = Some(why);
         self.remove(id, io);
     }
@@ -120,10 +124,10 @@ impl Download {
             source.ask_list(around.io);
             return true;
         }
-        let connecting = self.sources.values().any(|source| !source.is_open());
-        if !connecting && self.sources.is_empty() && left {
+        if self.sources.is_empty() && left {
             self.connect(around);
         }
+        let connecting = self.sources.values().any(|source| !source.is_open());
         left && (connecting || !self.sources.is_empty() && !open.is_empty() || !self.resting.is_empty())
     }
 

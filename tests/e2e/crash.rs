@@ -1,0 +1,326 @@
+//! Downloads that were killed, and records that were torn: they go on, from whoever has the content, and never make a wrong file.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+
+use crate::giver::{Content, Gate, Giver, PIECE, Turn};
+use crate::harness::{Dir, Done, Node, begin_get, finish, noise, run, server, watch};
+use crate::native::Native;
+
+/// The first bytes of a record: what it is a record of.
+const PAGE: usize = 4_096;
+
+fn get(server: SocketAddr, there: &Dir) -> Done {
+    finish(begin_get(&["a.mp4"], server, there))
+}
+
+/// Nobody has it any more.
+fn wait_for_nobody(server: SocketAddr) {
+    Native::open(server).holders_become("a.mp4", 0);
+}
+
+/// A folder in which a download was killed that held so many whole pieces of `what`; the index knows nobody who has it.
+fn killed(server: &Node, what: &Content, pieces: usize, file: &Value) -> Dir {
+    let (there, gate) = (Dir::new(), Gate::new());
+    let source = Giver::stops_after(what, pieces, &gate);
+    let home = source.joins(server.at, file);
+    let mut download = begin_get(&["a.mp4", "--allocate", "none"], server.at, &there);
+    // With the last piece, which may be shorter, or without it.
+    let last = (what.bytes.len() - 1) % PIECE + 1;
+    let (with, without) = ((pieces - 1) * PIECE + last, pieces * PIECE);
+    watch("pieces", || {
+        let lines = download.out.so_far();
+        lines.iter().any(|line| [with, without].iter().any(|held| line.contains(&format!("\"event\":\"progress\",\"held\":{held},")))).then_some(())
+    });
+    download.kill();
+    gate.open();
+    drop(home);
+    wait_for_nobody(server.at);
+    assert_eq!(there.names(), ["a.mp4.part", "a.mp4.part.record"]);
+    there
+}
+
+/// It must have gone on with so many pieces, and asked this giver for the others alone.
+#[track_caller]
+fn went_on(done: &Done, giver: &Giver, what: &Content, pieces: usize) {
+    let all = what.bytes.len().div_ceil(PIECE);
+    let held = done.held();
+    assert_eq!(held.len(), 1, "{done:#?}");
+    assert_eq!(held[0].div_ceil(PIECE as u64), pieces as u64, "{done:#?}");
+    let mut asked = giver.pieces();
+    asked.sort_unstable();
+    asked.dedup();
+    assert_eq!((asked.len(), giver.pieces().len()), (all - pieces, all - pieces), "{:?} {done:#?}", giver.pieces());
+}
+
+#[test]
+fn a_killed_download_goes_on_and_asks_for_no_byte_twice() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(1, 9 * PIECE + 5));
+    let there = killed(&server, &what, 6, &what.file());
+    // From somebody else, who has the same content under another name.
+    let other = Content { name: "other name.mp4".into(), tag: "00000000000000a2".into(), ..what.clone() };
+    let giver = Giver::honest(&other);
+    let _home = giver.joins(server.at, &other.file());
+    let done = finish(begin_get(&["a.mp4", "--hash", &what.root], server.at, &there));
+    what.is_saved(&done, &there);
+    went_on(&done, &giver, &what, 6);
+    // The words that a person reads.
+    let (server, what) = (crate::harness::server(), Content::new("a.mp4", &noise(2, 5 * PIECE)));
+    let there = killed(&server, &what, 2, &what.file());
+    let _home = Giver::honest(&what).joins(server.at, &what.file());
+    let done = run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text(), "--lang", "en"]);
+    assert!(done.succeeded().err.iter().any(|line| line.contains("goes on from")), "{done:#?}");
+}
+
+#[test]
+fn a_download_without_a_root_goes_on_from_its_own_source_alone() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(3, 6 * PIECE));
+    let (there, gate) = (Dir::new(), Gate::new());
+    let served = AtomicUsize::new(0);
+    let closed = gate.clone();
+    // It knows no lists.
+    let source = Giver::new(&what, move |talk, request| match request["method"].as_str() {
+        Some("PIECES") => {
+            talk.refuse(request, "unsupported");
+            Turn::Done
+        }
+        Some("FETCH") if served.fetch_add(1, Ordering::Relaxed) >= 3 => {
+            closed.pass();
+            Turn::Usual
+        }
+        _ => Turn::Usual,
+    });
+    let _home = source.joins(server.at, &what.unhashed());
+    let mut download = begin_get(&["a.mp4", "--allocate", "none"], server.at, &there);
+    download.prints(&format!("\"held\":{}", 3 * PIECE));
+    download.kill();
+    gate.open();
+    let before = source.pieces().len();
+    let done = get(server.at, &there);
+    assert_eq!((done.succeeded().events("unverified").len(), done.held()), (1, vec![3 << 20]), "{done:#?}");
+    assert!(there.read("a.mp4") == what.bytes);
+    // The first piece alone comes twice: its head says which version the source has.
+    assert_eq!(source.pieces()[before..].iter().filter(|piece| **piece < 3).collect::<Vec<_>>(), [&0]);
+}
+
+#[test]
+fn a_killed_download_waits_for_an_owner_that_is_still_hashing_and_goes_on() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(4, 7 * PIECE));
+    let there = killed(&server, &what, 4, &what.file());
+    let gate = Gate::new();
+    let owner = Giver::hashing(&what, &gate);
+    let _home = owner.joins(server.at, &what.unhashed());
+    let download = begin_get(&["a.mp4"], server.at, &there);
+    assert_eq!(download.event("stalled")["reason"], "hashing");
+    assert_eq!(owner.asked("FETCH").len(), 0);
+    gate.open();
+    let done = finish(download);
+    what.is_saved(&done, &there);
+    went_on(&done, &owner, &what, 4);
+}
+
+#[test]
+fn a_killed_download_by_root_goes_on_by_the_same_command() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(11, 5 * PIECE + 1));
+    let there = killed(&server, &what, 3, &what.file());
+    let giver = Giver::honest(&what);
+    let _home = giver.joins(server.at, &what.file());
+    let done = finish(begin_get(&[&format!("b3:{}", what.root)], server.at, &there));
+    what.is_saved(&done, &there);
+    went_on(&done, &giver, &what, 3);
+}
+
+#[test]
+fn what_came_from_one_who_was_hashing_is_judged_when_a_root_is_known() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(12, 6 * PIECE));
+    let (wrong, never, count) = (what.clone().spoiled(1), Gate::new(), AtomicUsize::new(0));
+    let closed = never.clone();
+    let source = Giver::new(&what, move |talk, request| match request["method"].as_str() {
+        Some("PIECES") => Turn::Done,
+        Some("FETCH") if count.fetch_add(1, Ordering::Relaxed) < 4 => {
+            talk.answer_as(&wrong, request);
+            Turn::Done
+        }
+        Some("FETCH") => {
+            closed.pass();
+            Turn::Leave
+        }
+        _ => Turn::Usual,
+    });
+    let home = source.joins(server.at, &what.unhashed());
+    let there = Dir::new();
+    let mut download = begin_get(&["a.mp4", "--allocate", "none"], server.at, &there);
+    download.prints(&format!("\"held\":{}", 4 * PIECE));
+    download.kill();
+    never.open();
+    drop(home);
+    wait_for_nobody(server.at);
+    let honest = Giver::honest(&what);
+    let _home = honest.joins(server.at, &what.file());
+    let done = get(server.at, &there);
+    what.is_saved(&done, &there);
+    // Three of the four were right.
+    let mut asked = honest.pieces();
+    asked.sort_unstable();
+    asked.dedup();
+    assert!(asked.contains(&1) && [0, 2, 3].iter().all(|piece| !asked.contains(piece)), "{asked:?} {done:#?}");
+}
+
+#[test]
+fn what_is_all_there_gets_its_name_without_a_byte() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(13, 4 * PIECE + 9));
+    let left = killed(&server, &what, 3, &what.file());
+    let giver = Giver::honest(&what);
+    let _home = giver.joins(server.at, &what.file());
+    for keeps_list in [true, false] {
+        let there = Dir::new();
+        let mut record = left.read("a.mp4.part.record");
+        record[PAGE] = 0x1f;
+        if !keeps_list {
+            record.truncate(PAGE + 2);
+        }
+        there.write("a.mp4.part", &what.bytes);
+        there.write("a.mp4.part.record", &record);
+        what.is_saved(&get(server.at, &there), &there);
+        // Killed right after it got its name: what is left says nothing.
+        there.write("a.mp4.part.record", &record);
+        assert_eq!(get(server.at, &there).succeeded().events("same").len(), 1);
+        assert!(there.read("a.mp4") == what.bytes);
+    }
+    assert_eq!(giver.asked("FETCH").len(), 0);
+}
+
+#[test]
+fn a_killed_download_begins_anew_where_only_another_content_is() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(5, 5 * PIECE));
+    // Whether the other one says its root, or says it late, or never.
+    for (says, lists) in [(true, true), (false, true), (false, false)] {
+        let there = killed(&server, &what, 3, &what.file());
+        let other = Content::new("a.mp4", &noise(6, 5 * PIECE));
+        let giver = Giver::new(&other, move |talk, request| {
+            if request["method"] != "PIECES" || lists {
+                return Turn::Usual;
+            }
+            talk.refuse(request, "unsupported");
+            Turn::Done
+        });
+        let home = giver.joins(server.at, &if says { other.file() } else { other.unhashed() });
+        let done = get(server.at, &there);
+        done.succeeded();
+        assert_eq!((there.names(), done.held()), (vec!["a.mp4".to_owned()], vec![0]), "{done:#?}");
+        assert!(there.read("a.mp4") == other.bytes, "{done:#?}");
+        assert_eq!(done.events("saved").len(), usize::from(lists), "{done:#?}");
+        drop(home);
+        wait_for_nobody(server.at);
+    }
+}
+
+/// Takes what a killed download left, changes it, and tries to go on: with whatever result, the file is right or not there.
+#[track_caller]
+fn goes_on_or_fails_cleanly(server: SocketAddr, what: &Content, left: &Dir, how: &str, change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> i32 {
+    let there = Dir::new();
+    let (mut part, mut record) = (left.read("a.mp4.part"), left.read("a.mp4.part.record"));
+    change(&mut part, &mut record);
+    there.write("a.mp4.part", &part);
+    there.write("a.mp4.part.record", &record);
+    let done = get(server, &there);
+    assert!(done.err.iter().all(|line| !line.contains("panicked")), "{how}: {done:#?}");
+    if there.has("a.mp4") {
+        assert!(there.read("a.mp4") == what.bytes, "a wrong file: {how}: {done:#?}");
+        assert_eq!((done.code, done.events("saved").len(), there.names().len()), (0, 1, 1), "{how}: {done:#?}");
+    } else {
+        // A part that can't be told from somebody else's stays as it is.
+        assert_eq!(done.code, 7, "{how}: {done:#?}");
+        assert!(there.read("a.mp4.part") == part, "{how}");
+    }
+    done.code
+}
+
+/// What a killed download of three of five pieces left, and an honest source for the rest.
+fn left_behind(seed: u64) -> (Node, Content, Dir, Native) {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(seed, 4 * PIECE + 9));
+    let left = killed(&server, &what, 3, &what.file());
+    let home = Giver::honest(&what).joins(server.at, &what.file());
+    (server, what, left, home)
+}
+
+/// Numbers that are others in each run.
+fn chances(count: usize) -> Vec<usize> {
+    let seed = std::process::id();
+    println!("seed {seed}");
+    let bytes = noise(u64::from(seed), count * 8);
+    bytes.chunks(8).map(|eight| usize::from_le_bytes(eight.try_into().expect("eight bytes")) >> 1).collect()
+}
+
+#[test]
+fn a_record_that_ends_anywhere_makes_no_wrong_file() {
+    let (server, what, left, _home) = left_behind(7);
+    let whole = left.read("a.mp4.part.record").len();
+    let end = left.read("a.mp4.part.record").iter().position(|byte| *byte == b'}').expect("an object") + 1;
+    let edges = [0, 1, end - 1, end, PAGE - 1, PAGE, PAGE + 1, PAGE + 2, PAGE + 3, whole - 1];
+    let random = chances(25).into_iter().map(|chance| chance % whole);
+    for length in edges.into_iter().chain(random) {
+        let code = goes_on_or_fails_cleanly(server.at, &what, &left, &format!("{length} bytes"), |_, record| record.truncate(length));
+        assert_eq!(code == 0, length >= end, "{length} bytes of {whole}, the object ends at {end}");
+    }
+}
+
+#[test]
+fn a_turned_bit_in_the_first_page_makes_no_wrong_file() {
+    let (server, what, left, _home) = left_behind(8);
+    let end = left.read("a.mp4.part.record").iter().position(|byte| *byte == b'}').expect("an object") + 1;
+    for chance in chances(30) {
+        // Most of the page is blank.
+        let at = if chance % 4 == 0 { chance / 8 % PAGE } else { chance / 8 % end };
+        let with = 1 << ((chance >> 40) % 8);
+        goes_on_or_fails_cleanly(server.at, &what, &left, &format!("byte {at} with {with}"), |_, record| record[at] ^= with);
+    }
+}
+
+#[test]
+fn a_part_or_a_record_that_does_not_fit_makes_no_wrong_file() {
+    let (server, what, left, _home) = left_behind(9);
+    let try_with = |how: &str, change: &dyn Fn(&mut Vec<u8>, &mut Vec<u8>)| goes_on_or_fails_cleanly(server.at, &what, &left, how, change);
+    // Bits beyond the last piece say nothing.
+    assert_eq!(try_with("bits beyond the end", &|_, record| record[PAGE] |= 0xe0), 0);
+    assert_eq!(try_with("synced bits beyond the end", &|_, record| record[PAGE + 1] |= 0xe0), 0);
+    assert_eq!(try_with("a longer record", &|_, record| record.extend([0xff; 5_000])), 0);
+    for length in [0, 1, PIECE, 3 * PIECE, 4 * PIECE + 8] {
+        assert_eq!(try_with("a shorter part", &|part, _| part.truncate(length)), 0);
+    }
+    assert_eq!(try_with("a longer part", &|part, _| part.push(0)), 0);
+    assert_eq!(try_with("a list of zeros", &|_, record| record[PAGE + 2..].fill(0)), 0);
+    assert_eq!(try_with("a list of others", &|_, record| record[PAGE + 2..].iter_mut().for_each(|byte| *byte ^= 0x55)), 0);
+    let another = |_: &mut Vec<u8>, record: &mut Vec<u8>| {
+        let page = String::from_utf8_lossy(&record[..PAGE]).replace(&what.root, &"0".repeat(64));
+        record[..PAGE].copy_from_slice(page.as_bytes());
+    };
+    assert_eq!(try_with("another root", &another), 0);
+    // In another run of the machine only what was synced counts: here nothing was.
+    let rebooted = |part: &mut Vec<u8>, record: &mut Vec<u8>| {
+        let page = String::from_utf8_lossy(&record[..PAGE]).into_owned();
+        let at = page.find("\"boot\":\"").expect("a run of the machine") + 8;
+        record[at] = if record[at] == b'0' { b'1' } else { b'0' };
+        part.fill(0);
+    };
+    assert_eq!(try_with("another run of the machine", &rebooted), 0);
+}
+
+#[test]
+fn a_record_whose_part_is_gone_costs_nothing_but_bytes() {
+    let (server, what, left, _home) = left_behind(10);
+    std::fs::remove_file(left.at("a.mp4.part")).expect("the part goes");
+    let done = get(server.at, &left);
+    what.is_saved(&done, &left);
+    assert_eq!(done.held(), [0]);
+}

@@ -1,0 +1,315 @@
+//! Peers of one content, written from PROTOCOL.md alone: they give by the book, note what they are asked, and lie, wait or leave where a test wants it.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use blake3::Hasher;
+use blake3::hazmat::HasherExt as _;
+use serde_json::{Value, json};
+
+use crate::harness::{Dir, Done, PATIENCE, watch};
+use crate::native::Native;
+
+/// The bytes of a piece.
+pub const PIECE: usize = 1 << 20;
+
+/// What `b3sum` prints for these bytes.
+pub fn root(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+/// The list of pieces of these bytes; with larger pieces than the protocol's it leads to the same root.
+pub fn list(bytes: &[u8], piece: usize) -> Vec<u8> {
+    if bytes.len() <= piece {
+        return blake3::hash(bytes).as_bytes().to_vec();
+    }
+    let value = |(place, piece_bytes): (usize, &[u8])| {
+        let mut hasher = Hasher::new();
+        hasher.set_input_offset((place * piece) as u64).update(piece_bytes);
+        hasher.finalize_non_root()
+    };
+    bytes.chunks(piece).enumerate().flat_map(value).collect()
+}
+
+/// What a giver has.
+#[derive(Clone)]
+pub struct Content {
+    pub name: String,
+    pub bytes: Vec<u8>,
+    pub tag: String,
+    /// What it says of the content; usually the truth.
+    pub size: u64,
+    pub root: String,
+    pub list: Vec<u8>,
+}
+
+impl Content {
+    pub fn new(name: &str, bytes: &[u8]) -> Content {
+        let (root, list) = (root(bytes), list(bytes, PIECE));
+        Content { name: name.into(), bytes: bytes.to_vec(), tag: "00000000000000a1".into(), size: bytes.len() as u64, root, list }
+    }
+
+    /// The same with one byte of this piece turned over: its giver says what is right and gives what is wrong.
+    pub fn spoiled(mut self, piece: usize) -> Content {
+        self.bytes[piece * PIECE + 7] ^= 1;
+        self
+    }
+
+    /// What JOIN and UPDATE say of it.
+    pub fn file(&self) -> Value {
+        json!({"name": self.name, "size": self.size, "root": self.root})
+    }
+
+    /// It must have been saved, alone in its folder, and its root told.
+    #[track_caller]
+    pub fn is_saved(&self, done: &Done, there: &Dir) {
+        let told = done.succeeded().events("saved");
+        let (root, name) = (root(&self.bytes), self.name.clone());
+        assert_eq!(told.len(), 1, "{done:#?}");
+        assert_eq!((&told[0]["root"], &told[0]["name"]), (&root.into(), &name.into()), "{done:#?}");
+        assert!(there.read(&self.name) == self.bytes, "{done:#?}");
+        assert_eq!(there.names(), [&*self.name]);
+    }
+
+    /// Who has it, as the index says.
+    #[track_caller]
+    pub fn holders(&self, index: &mut Native) -> Vec<Value> {
+        index.ask(json!({"method": "SEARCH", "root": self.root}))["holders"].as_array().expect("a list").clone()
+    }
+
+    /// Waits until the index knows so many who have it.
+    #[track_caller]
+    pub fn wait_for_holders(&self, server: SocketAddr, wanted: usize) {
+        let mut index = Native::open(server);
+        watch("holders", || (self.holders(&mut index).len() == wanted).then_some(()));
+    }
+
+    /// The same by one who has not hashed it.
+    pub fn unhashed(&self) -> Value {
+        json!({"name": self.name, "size": self.size})
+    }
+}
+
+/// What becomes of a request.
+pub enum Turn {
+    /// It is answered by the book.
+    Usual,
+    /// It was answered, or never will be.
+    Done,
+    /// The link ends.
+    Leave,
+}
+
+/// One link to a giver.
+pub struct Talk {
+    stream: TcpStream,
+    content: Arc<Content>,
+    /// How many links came before this one.
+    pub nth: usize,
+}
+
+impl Talk {
+    /// Sends a head.
+    pub fn say(&mut self, head: &Value) {
+        let _ = self.stream.write_all(format!("{head}\n").as_bytes());
+    }
+
+    /// Says no.
+    pub fn refuse(&mut self, request: &Value, code: &str) {
+        self.say(&json!({"id": request["id"], "error": {"code": code, "retry": false, "text": ""}}));
+    }
+
+    /// Answers by the book when the gate opens, and goes on meanwhile.
+    pub fn answer_later(&self, request: &Value, gate: &Gate) {
+        let stream = self.stream.try_clone().expect("one more handle");
+        let mut later = Talk { stream, content: Arc::clone(&self.content), nth: self.nth };
+        let (request, gate) = (request.clone(), gate.clone());
+        thread::spawn(move || {
+            gate.pass();
+            later.answer(&request);
+        });
+    }
+
+    /// Answers by the book.
+    pub fn answer(&mut self, request: &Value) {
+        self.answer_as(&Arc::clone(&self.content), request);
+    }
+
+    /// Answers by the book as one who has this.
+    pub fn answer_as(&mut self, what: &Content, request: &Value) {
+        if request.get("cardume").is_some() {
+            return self.say_opening();
+        }
+        let other = request["root"].as_str().is_some_and(|root| root != what.root) || request["name"].as_str().is_some_and(|name| name != what.name);
+        let id = &request["id"];
+        match request["method"].as_str() {
+            Some("PING") => self.say(&json!({"id": id, "status": "PONG"})),
+            Some("CANCEL") => self.say(&json!({"id": id, "status": "CANCEL_OK"})),
+            _ if other => self.refuse(request, "not_found"),
+            Some("HAVE") => self.say(&json!({"id": id, "status": "HAVE_OK", "root": what.root, "whole": true, "pieces": []})),
+            Some("PIECES") => {
+                let head = json!({"id": id, "status": "PIECES_OK", "name": what.name, "size": what.size, "tag": what.tag, "root": what.root,
+                    "from": 0, "length": what.list.len(), "more": false});
+                self.say(&head);
+                let _ = self.stream.write_all(&what.list);
+            }
+            Some("FETCH") => self.give(what, request),
+            _ => self.refuse(request, "unsupported"),
+        }
+    }
+
+    fn say_opening(&mut self) {
+        // The key comes first, as it must.
+        let _ = self.stream.write_all(b"{\"cardume\":1,\"role\":\"peer\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}\n");
+    }
+
+    fn give(&mut self, what: &Content, request: &Value) {
+        let size = usize::try_from(what.size).expect("a small file");
+        let (from, wanted) = (request["from"].as_u64().unwrap_or(0), request["length"].as_u64().unwrap_or(u64::MAX));
+        let Some(mut at) = usize::try_from(from).ok().filter(|at| *at <= size) else { return self.refuse(request, "range") };
+        let end = at + usize::try_from(wanted).unwrap_or(usize::MAX).min(size - at);
+        loop {
+            let next = end.min(at + PIECE);
+            let head = json!({"id": request["id"], "status": "FETCH_OK", "name": what.name, "size": what.size, "tag": what.tag,
+                "from": at, "length": next - at, "more": next < end});
+            self.say(&head);
+            let _ = self.stream.write_all(&what.bytes[at..next]);
+            at = next;
+            if at == end {
+                return;
+            }
+        }
+    }
+}
+
+/// Something that has not happened yet.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub fn new() -> Gate {
+        Gate::default()
+    }
+
+    /// It happens.
+    pub fn open(&self) {
+        *self.0.0.lock().expect("no panic while it was held") = true;
+        self.0.1.notify_all();
+    }
+
+    /// True when it has happened.
+    pub fn is_open(&self) -> bool {
+        *self.0.0.lock().expect("no panic while it was held")
+    }
+
+    /// Waits until it has happened; a failed test does not wait for ever.
+    pub fn pass(&self) {
+        let open = self.0.0.lock().expect("no panic while it was held");
+        drop(self.0.1.wait_timeout_while(open, PATIENCE, |open| !*open));
+    }
+}
+
+/// A running giver. It lives as long as the tests.
+#[derive(Clone)]
+pub struct Giver {
+    pub at: SocketAddr,
+    asked: Arc<Mutex<Vec<(usize, Value)>>>,
+}
+
+impl Giver {
+    /// One that gives by the book.
+    pub fn honest(content: &Content) -> Giver {
+        Giver::new(content, |_, _| Turn::Usual)
+    }
+
+    /// One that gives so many pieces by the book, and nothing more until the gate opens.
+    pub fn stops_after(content: &Content, pieces: usize, gate: &Gate) -> Giver {
+        let (gate, count) = (gate.clone(), AtomicUsize::new(0));
+        Giver::new(content, move |_, request| {
+            if request["method"] == "FETCH" && count.fetch_add(1, Ordering::Relaxed) >= pieces {
+                gate.pass();
+            }
+            Turn::Usual
+        })
+    }
+
+    /// One that is hashing, and gives its list when the gate opens.
+    pub fn hashing(content: &Content, gate: &Gate) -> Giver {
+        let gate = gate.clone();
+        Giver::new(content, move |talk, request| {
+            if request["method"] != "PIECES" {
+                return Turn::Usual;
+            }
+            talk.say(&json!({"event": "WAITING", "id": request["id"], "reason": "hashing"}));
+            talk.answer_later(request, &gate);
+            Turn::Done
+        })
+    }
+
+    /// One that asks `act` before each answer, the one to the opening among them.
+    pub fn new(content: &Content, act: impl Fn(&mut Talk, &Value) -> Turn + Send + Sync + 'static) -> Giver {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let giver = Giver { at: listener.local_addr().expect("an address"), asked: Arc::default() };
+        let (asked, content, act) = (Arc::clone(&giver.asked), Arc::new(content.clone()), Arc::new(act));
+        thread::spawn(move || {
+            for (nth, stream) in listener.incoming().enumerate() {
+                let Ok(stream) = stream else { return };
+                let (asked, content, act) = (Arc::clone(&asked), Arc::clone(&content), Arc::clone(&act));
+                thread::spawn(move || {
+                    let _ = converse(&mut Talk { stream, content, nth }, &asked, &*act);
+                });
+            }
+        });
+        giver
+    }
+
+    /// What it was asked by this method, on all links.
+    pub fn asked(&self, method: &str) -> Vec<Value> {
+        let asked = self.asked.lock().expect("no panic while it was held");
+        asked.iter().map(|(_, request)| request).filter(|request| request["method"] == method).cloned().collect()
+    }
+
+    /// Which pieces it was asked for, in order of asking.
+    pub fn pieces(&self) -> Vec<u64> {
+        self.asked("FETCH").iter().map(|fetch| fetch["from"].as_u64().unwrap_or(0) / PIECE as u64).collect()
+    }
+
+    /// How many links it had.
+    pub fn links(&self) -> usize {
+        let asked = self.asked.lock().expect("no panic while it was held");
+        asked.iter().filter(|(_, request)| request.get("cardume").is_some()).count()
+    }
+
+    /// Waits until it is asked by this method.
+    #[track_caller]
+    pub fn is_asked(&self, method: &str) {
+        watch(method, || (!self.asked(method).is_empty()).then_some(()));
+    }
+
+    /// Joins with this file, for as long as the link lives.
+    #[track_caller]
+    pub fn joins(&self, server: SocketAddr, file: &Value) -> Native {
+        let mut link = Native::open(server);
+        let outcome = link.outcome(json!({"method": "JOIN", "port": self.at.port(), "files": [file]}));
+        assert_eq!(outcome, "JOIN_OK");
+        link
+    }
+}
+
+fn converse(talk: &mut Talk, asked: &Mutex<Vec<(usize, Value)>>, act: &(dyn Fn(&mut Talk, &Value) -> Turn + Send + Sync)) -> io::Result<()> {
+    talk.stream.set_nodelay(true)?;
+    let from = BufReader::new(talk.stream.try_clone()?);
+    for line in from.lines() {
+        let Ok(request) = serde_json::from_str::<Value>(&line?) else { return Ok(()) };
+        asked.lock().expect("no panic while it was held").push((talk.nth, request.clone()));
+        match act(talk, &request) {
+            Turn::Usual => talk.answer(&request),
+            Turn::Done => {}
+            Turn::Leave => return Ok(()),
+        }
+    }
+    Ok(())
+}
