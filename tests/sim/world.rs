@@ -474,6 +474,8 @@ impl World {
             self.say_at(now + 1, peer, String::new());
             self.say_at(now + 10 * SECOND, peer, "HELP".into());
             self.say_at(now + 11 * SECOND, peer, String::new());
+            self.say_at(now + 160 * SECOND, peer, "HELP".into());
+            self.say_at(now + 161 * SECOND, peer, String::new());
         }
         self.run_until(now + 120 * SECOND, |_| false);
         for peer in 0..self.peers.len() {
@@ -986,6 +988,8 @@ impl World {
             let machine = self.machine(number);
             let at = machine.at;
             assert!(machine.stopping || self.victim.is_some_and(|victim| victim + 1 == number), "{at} ended by itself with {code}");
+            // Who came while it said its farewell was not asked for.
+            self.oracle.touch(at, self.clock.now());
             self.machine(number).host = None;
             let life = self.machine(number).life;
             self.wire.end(life, false);
