@@ -681,6 +681,8 @@ impl World {
         match how {
             Kill::Signal => {
                 machine.stopping = true;
+                // Who comes while it says farewell finds it half gone.
+                oracle.touch(machine.at, now + 3 * SECOND);
                 wire.notify(machine.life, Ready::Stop(true));
                 oracle.count(|c| c.kills += 1);
                 return;
@@ -988,8 +990,6 @@ impl World {
             let machine = self.machine(number);
             let at = machine.at;
             assert!(machine.stopping || self.victim.is_some_and(|victim| victim + 1 == number), "{at} ended by itself with {code}");
-            // Who came while it said its farewell was not asked for.
-            self.oracle.touch(at, self.clock.now());
             self.machine(number).host = None;
             let life = self.machine(number).life;
             self.wire.end(life, false);
