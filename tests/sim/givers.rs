@@ -32,6 +32,8 @@ pub enum Way {
     Old,
     /// One piece has a wrong byte.
     WrongPiece,
+    /// The same, of one that tells no root and no list before the bytes are taken.
+    WrongThenHashes,
     /// All but the first are wrong.
     FirstOnly,
     /// The list of pieces is another.
@@ -47,7 +49,7 @@ pub enum Way {
 }
 
 /// All of them.
-pub const ALL: [Way; 13] = [
+pub const ALL: [Way; 14] = [
     Way::Honest,
     Way::Slow,
     Way::Partial,
@@ -55,6 +57,7 @@ pub const ALL: [Way; 13] = [
     Way::NeverHashes,
     Way::Old,
     Way::WrongPiece,
+    Way::WrongThenHashes,
     Way::FirstOnly,
     Way::WrongList,
     Way::HalfSize,
@@ -66,7 +69,7 @@ pub const ALL: [Way; 13] = [
 impl Way {
     /// Never says or gives what is wrong.
     pub fn is_honest(self) -> bool {
-        !matches!(self, Way::WrongPiece | Way::FirstOnly | Way::WrongList | Way::HalfSize | Way::FalseHave)
+        !matches!(self, Way::WrongPiece | Way::WrongThenHashes | Way::FirstOnly | Way::WrongList | Way::HalfSize | Way::FalseHave)
     }
 }
 
@@ -233,7 +236,7 @@ impl Giver {
         }
         let now = wire.look().clock.now();
         let hashed_at = match way {
-            Way::HashesLate => now + dice.between(SECOND / 2, 20 * SECOND),
+            Way::HashesLate | Way::WrongThenHashes => now + dice.between(SECOND / 2, 20 * SECOND),
             Way::NeverHashes | Way::Old => u64::MAX,
             _ => 0,
         };
@@ -303,7 +306,7 @@ impl Giver {
         }
         if let Some(home) = &mut self.home {
             home.say(&json!({"id": 2, "method": "PING"}));
-            if self.way == Way::HashesLate && now >= self.hashed_at && now < self.hashed_at + SECOND {
+            if matches!(self.way, Way::HashesLate | Way::WrongThenHashes) && now >= self.hashed_at && now < self.hashed_at + SECOND {
                 let files: Vec<Value> =
                     self.files.iter().map(|file| json!({"name": file.name, "size": file.content.size, "root": file.root})).collect();
                 home.say(&json!({"id": 3, "method": "UPDATE", "files": files}));
@@ -423,11 +426,11 @@ impl Giver {
         let range = usize::try_from(from).unwrap_or(0)..usize::try_from(end).unwrap_or(0);
         let bytes = &file.content.bytes()[range.clone()];
         let first_wrong = match self.way {
-            Way::WrongPiece => file.wrong * limits::PIECE_BYTES,
+            Way::WrongPiece | Way::WrongThenHashes => file.wrong * limits::PIECE_BYTES,
             Way::FirstOnly => limits::PIECE_BYTES,
             _ => u64::MAX,
         };
-        let last_wrong = if self.way == Way::WrongPiece { first_wrong + limits::PIECE_BYTES } else { u64::MAX };
+        let last_wrong = if matches!(self.way, Way::WrongPiece | Way::WrongThenHashes) { first_wrong + limits::PIECE_BYTES } else { u64::MAX };
         if from.max(first_wrong) < end.min(last_wrong) {
             let at = usize::try_from(from.max(first_wrong) - from).unwrap_or(0);
             let width = usize::try_from(end.min(last_wrong) - from.max(first_wrong)).unwrap_or(1);

@@ -89,6 +89,9 @@ struct Machine {
     own: BTreeSet<String>,
     /// Downloads that this process has begun.
     begun: BTreeSet<String>,
+    /// How often this process was told to fetch something, and whom it has blamed for what since.
+    gets: u64,
+    blamed: BTreeMap<(String, SocketAddr), u64>,
     /// How it goes when its disk ends it in the midst of a write.
     ends_by: Kill,
 }
@@ -177,6 +180,8 @@ impl Machine {
             full_turns: 0,
             own: BTreeSet::new(),
             begun: BTreeSet::new(),
+            gets: 0,
+            blamed: BTreeMap::new(),
             ends_by: Kill::Process,
         }
     }
@@ -635,6 +640,7 @@ impl World {
         machine.script = Script::default();
         (machine.joined, machine.stopping) = (false, false);
         machine.begun.clear();
+        machine.blamed.clear();
         let net = wire.net(machine.life);
         let options = machine.options.clone();
         let mut host = if number == 0 {
@@ -724,8 +730,9 @@ impl World {
         };
         match deed {
             Deed::Say(peer, line) => {
-                let machine = &self.peers[peer];
-                self.trace(&format!("{} > {line}", machine.at));
+                self.trace(&format!("{} > {line}", self.peers[peer].at));
+                let machine = &mut self.peers[peer];
+                machine.gets += u64::from(line.starts_with("GET") || line.starts_with("DOWNLOAD") || line.len() == 1);
                 machine.script.say(line);
                 if machine.host.is_some() {
                     self.wire.notify(machine.life, Ready::Console);
@@ -1029,6 +1036,9 @@ impl World {
             Report::Blamed { name, who } => {
                 assert!(!oracle.is_honest(*who), "{}: {who} is blamed for {name}, and is honest", machine.at);
                 oracle.count(|c| c.blamed += 1);
+                let count = machine.blamed.entry((name.to_string(), *who)).or_default();
+                *count += 1;
+                assert!(*count <= machine.gets, "{}: {who} is blamed for {name} again and again", machine.at);
             }
             Report::Choice { name, contents } => {
                 let typed = machine.options.typed;
