@@ -366,5 +366,10 @@ impl Download {
         io.tell(Report::Blamed { name: self.name.clone(), who });
         self.why_lost = Some(Failure::BadBytes(self.name.clone(), who));
         self.remove(id, io);
+        if !self.pinned && self.first == Some(who) && self.part.as_ref().is_some_and(|part| part.trusted().is_none() && part.may_restart()) {
+            // Its bytes, and the root that only it has named, are no concern of the next one's.
+            self.begin_anew(io);
+            self.first = None;
+        }
     }
 }
