@@ -387,7 +387,8 @@ impl Node for Peer {
             self.scanning.then_some(io.now),
             self.ending.map(|ending| ending.at),
             self.home.deadline(),
-            self.downloads.deadline(),
+            // Those of a process that says farewell are on their disks already.
+            self.downloads.deadline().filter(|_| self.ending.is_none()),
             self.have_at,
             self.uploads.deadline(),
             self.share_deadline(io.now),
