@@ -300,7 +300,7 @@ impl Client {
                 let missing: Vec<u64> = (1..=count).filter(|id| !self.answered.contains(id)).collect();
                 assert!(
                     missing.is_empty(),
-                    "{who}: no answer to {missing:?}; got {:?}",
+                    "{who}, now {now}: no answer to {missing:?}; got {:?}",
                     String::from_utf8_lossy(&self.got[..self.got.len().min(600)])
                 );
             }

@@ -474,6 +474,8 @@ impl World {
             self.say_at(now + 1, peer, String::new());
             self.say_at(now + 10 * SECOND, peer, "HELP".into());
             self.say_at(now + 11 * SECOND, peer, String::new());
+            self.say_at(now + 160 * SECOND, peer, "HELP".into());
+            self.say_at(now + 161 * SECOND, peer, String::new());
         }
         self.run_until(now + 120 * SECOND, |_| false);
         for peer in 0..self.peers.len() {
@@ -679,6 +681,8 @@ impl World {
         match how {
             Kill::Signal => {
                 machine.stopping = true;
+                // Who comes while it says farewell finds it half gone.
+                oracle.touch(machine.at, now + 3 * SECOND);
                 wire.notify(machine.life, Ready::Stop(true));
                 oracle.count(|c| c.kills += 1);
                 return;
