@@ -2,7 +2,7 @@
 //! badly or falsely, while faults happen. A run is a function of its seed.
 //!
 //! ```text
-//!   cargo test --test sim                        seeds 0..1000
+//!   cargo test --test sim                        seeds 0..2000
 //!   SIM_SEED=7 cargo test --test sim             one seed, told step by step
 //!   SIM_SEED=7 SIM_TALK=1 cargo test ...         and word by word
 //!   SIM_FIRST=5000 SIM_SEEDS=20000 cargo test --test sim
@@ -124,7 +124,7 @@ fn every_download_ends_right_whatever_happens_to_the_network() {
         eprintln!("seed {seed}: {counts:?}");
         return;
     }
-    let (first, seeds) = (number("SIM_FIRST").unwrap_or(0), number("SIM_SEEDS").unwrap_or(1_000));
+    let (first, seeds) = (number("SIM_FIRST").unwrap_or(0), number("SIM_SEEDS").unwrap_or(2_000));
     let began = Instant::now();
     let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
     let keep_going = number("SIM_ALL").is_some();
