@@ -22,9 +22,11 @@ impl Bits {
     #[must_use]
     pub fn all(end: u64) -> Bits {
         let mut bits = Bits::none(end);
-        for at in 0..end {
-            bits.set(at);
+        bits.words.fill(u64::MAX);
+        if let (Some(last), rest @ 1..) = (bits.words.last_mut(), end % 64) {
+            *last = u64::MAX >> (64 - rest);
         }
+        bits.count = end;
         bits
     }
 
@@ -125,6 +127,19 @@ impl Bits {
         Bits { words, end: self.end, count }
     }
 
+    /// The first number from `from` on that both hold.
+    #[must_use]
+    pub fn next_common(&self, other: &Bits, from: u64) -> Option<u64> {
+        if from >= self.end {
+            return None;
+        }
+        let (first, bit) = place(from);
+        let both = self.words.iter().zip(&other.words).map(|(a, b)| a & b).enumerate().skip(first);
+        let mut both = both.map(|(at, word)| (at as u64, if at == first { word & (u64::MAX << bit) } else { word }));
+        let found = both.find(|(_, word)| *word != 0);
+        found.map(|(at, word)| at * 64 + u64::from(word.trailing_zeros())).filter(|at| *at < self.end)
+    }
+
     /// Its numbers, in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         let mut from = 0;
@@ -178,6 +193,7 @@ mod tests {
         for at in 0..64 {
             other.set(at);
         }
+        assert_eq!((bits.next_common(&other, 3), bits.next_common(&other, 64)), (Some(63), None));
         assert_eq!(bits.without(&other).iter().collect::<Vec<_>>(), [64, 130, 199]);
         assert!(bits.clear(63) && !bits.clear(63));
         assert_eq!(Bits::read(200, &bits.bytes()), bits);

@@ -173,6 +173,12 @@ impl Part {
         }
     }
 
+    /// True when its root is known and the list of its pieces is not here.
+    #[must_use]
+    pub fn awaits_list(&self) -> bool {
+        matches!(*self.0.trust.borrow(), Trust::Again)
+    }
+
     /// The root that all its pieces lead to, where each was hashed as it came.
     #[must_use]
     pub fn own_root(&self) -> Option<Root> {
@@ -190,7 +196,10 @@ impl Part {
     #[must_use]
     pub fn unjudged(&self, piece: u64) -> Option<Value> {
         match &*self.0.trust.borrow() {
-            Trust::Later(values) if self.0.plan.borrow().held().has(piece) => values.get(usize::try_from(piece).ok()?).copied(),
+            // A piece that nobody hashed has no value.
+            Trust::Later(values) if self.0.plan.borrow().held().has(piece) => {
+                values.get(usize::try_from(piece).ok()?).copied().filter(|value| *value != [0; 32])
+            }
             _ => None,
         }
     }
@@ -226,11 +235,8 @@ impl Part {
         match &self.0.place {
             Place::Disk(disk) => disk.room(),
             Place::Compare { .. } => usize::MAX,
-            // What comes too early is bounded by the plan's window.
-            Place::Pipe { sink, .. } => {
-                let _ = sink.room();
-                usize::MAX
-            }
+            // What comes too early is bounded by the plan's window, which moves as the reader reads.
+            Place::Pipe { .. } => usize::MAX,
         }
     }
 
@@ -295,6 +301,14 @@ impl Part {
         }
     }
 
+    /// Hands a pipe what waits for it, as far as its reader reads.
+    ///
+    /// # Errors
+    /// When the reader is gone.
+    pub fn pour(&self) -> Result<(), DriveError> {
+        self.flush()
+    }
+
     /// Hands the pipe what is next, as far as it takes it.
     fn flush(&self) -> Result<(), DriveError> {
         let Place::Pipe { sink, next, waiting } = &self.0.place else { return Ok(()) };
@@ -306,6 +320,7 @@ impl Part {
             sink.put(tree::bounds(self.0.size, next.get()).0, bytes)?;
             waiting.remove(&next.get());
             next.set(next.get() + 1);
+            self.0.plan.borrow_mut().taken_up_to(next.get());
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ const SILENT: Duration = Duration::from_millis(250);
 const LOOK: usize = 256;
 /// A second giver must be this much faster, for asking twice costs its bytes.
 const CLEARLY: f64 = 1.5;
+/// How many are asked for one piece at most.
+const TAKERS: usize = 3;
 /// And save at least this much.
 const WORTH: Duration = Duration::from_millis(30);
 
@@ -48,7 +50,7 @@ pub struct Plan {
     held_bytes: u64,
     /// Neither held nor asked of anybody.
     open: Bits,
-    /// Asked of one or two.
+    /// Asked of one, and of more when the first are slow.
     asked: BTreeMap<u64, Vec<GiverId>>,
     givers: BTreeMap<GiverId, Giver>,
     next_giver: u32,
@@ -60,8 +62,10 @@ pub struct Plan {
     dice: u64,
     /// Pieces go out in order, and none is asked that lies so far ahead of the first that is missing.
     window: Option<u64>,
-    /// All pieces before this one are held.
+    /// All pieces before this one are held, and where they go out in order they have gone out.
     front: u64,
+    /// Where they go out in order: how many have.
+    out: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -100,12 +104,18 @@ impl Plan {
             dice: cursor,
             window: None,
             front: 0,
+            out: 0,
         }
     }
 
     /// Asks for pieces in their order, and for none that lies more than `window` ahead of the first that is missing.
     pub fn go_in_order(&mut self, window: u64) {
         self.window = Some(window);
+    }
+
+    /// The first `pieces` have gone out: the window moves on.
+    pub fn taken_up_to(&mut self, pieces: u64) {
+        self.out = pieces;
     }
 
     /// The size of the file.
@@ -226,7 +236,7 @@ impl Plan {
     fn find_open(&mut self, id: GiverId) -> Option<u64> {
         let giver = self.givers.get(&id)?;
         if let Some(window) = self.window {
-            while self.held.has(self.front) {
+            while self.held.has(self.front) && self.front < self.out {
                 self.front += 1;
             }
             return self.open.next(self.front).filter(|piece| *piece < self.front + window && giver.offers(*piece));
@@ -236,7 +246,7 @@ impl Plan {
         let start = if self.is_swarm() { self.dice % self.held.end() } else { self.cursor };
         let (mut best, mut at, mut wrapped) = (None, start, false);
         for _ in 0..LOOK {
-            let Some(piece) = self.open.next(at) else {
+            let Some(piece) = giver.has.as_ref().map_or_else(|| self.open.next(at), |has| self.open.next_common(has, at)) else {
                 if wrapped {
                     break;
                 }
@@ -258,9 +268,9 @@ impl Plan {
                 break;
             }
         }
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407).rotate_left(21);
         let (_, piece) = best?;
         self.cursor = (piece + 1) % self.held.end();
-        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407).rotate_left(21);
         Some(piece)
     }
 
@@ -273,15 +283,12 @@ impl Plan {
     fn find_slow(&self, id: GiverId, now: Instant) -> Option<u64> {
         let giver = self.givers.get(&id)?;
         let mine = giver.eta(0, now);
-        let slow = self.asked.iter().filter(|(piece, of)| of.len() == 1 && of[0] != id && giver.offers(**piece)).filter_map(|(piece, of)| {
-            let other = self.givers.get(&of[0])?;
-            let place = other.asked.iter().position(|asked| asked == piece)?;
-            let theirs = other.eta(place, now);
-            if other.rate == 0.0 && now.saturating_duration_since(other.since) < BENEFIT_OF_DOUBT {
-                return None;
-            }
-            (theirs > mine.mul_f64(CLEARLY) + WORTH).then_some((theirs, *piece))
-        });
+        // Of three, so that two who keep a piece to themselves don't keep it from all others.
+        let slow =
+            self.asked.iter().filter(|(piece, of)| of.len() < TAKERS && !of.contains(&id) && giver.offers(**piece)).filter_map(|(piece, of)| {
+                let theirs = of.iter().filter_map(|of| self.givers.get(of)?.promise(*piece, now)).min()?;
+                (theirs > mine.mul_f64(CLEARLY) + WORTH).then_some((theirs, *piece))
+            });
         slow.max().map(|(_, piece)| piece)
     }
 
@@ -356,6 +363,13 @@ impl Giver {
         let rate = self.bytes as f64 / time.as_secs_f64();
         self.rate = if self.rate == 0.0 { rate } else { self.rate * 0.7 + rate * 0.3 };
         (self.since, self.bytes) = (now, 0);
+    }
+
+    /// When it will have given this piece; at once for one that nobody knows yet and that was not asked for long.
+    fn promise(&self, piece: u64, now: Instant) -> Option<Duration> {
+        let place = self.asked.iter().position(|asked| *asked == piece)?;
+        let unknown = self.rate == 0.0 && now.saturating_duration_since(self.since) < BENEFIT_OF_DOUBT;
+        Some(if unknown { Duration::ZERO } else { self.eta(place, now) })
     }
 
     /// When it will have given what stands at `place` in its queue, as far as can be told.
@@ -520,6 +534,9 @@ mod tests {
         plan.arrived(one, 1, now);
         assert_eq!(plan.next(two, now), None);
         plan.arrived(one, 0, now);
+        // It moves when somebody has read them.
+        assert_eq!(plan.next(two, now), None);
+        plan.taken_up_to(2);
         assert_eq!(all(&mut plan, two, now), [2, 3]);
     }
 

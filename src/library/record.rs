@@ -165,7 +165,8 @@ impl Record {
         let mut bits = vec![0; 2 * bitmap];
         file.read_at(PAGE as u64, &mut bits)?;
         let synced = Bits::read(about.pieces(), &bits[bitmap..]);
-        let same_run = written_in == boot;
+        // Where the system does not say which run this is, it may be another one.
+        let same_run = written_in == boot && !boot.is_empty();
         let held = if same_run { Bits::read(about.pieces(), &bits[..bitmap]) } else { synced.clone() };
         let mut values = Vec::new();
         if about.pieces() * VALUE_BYTES <= KEPT_LIST {

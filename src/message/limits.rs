@@ -44,6 +44,8 @@ pub const LIST_ENTRIES: usize = 256;
 pub const LIST_BYTES: usize = 60 << 10;
 /// Sources of one download: more than any line can use at once.
 pub const SOURCES: usize = 64;
+/// Peers that are remembered for one download besides its sources: an index that names more names them again later.
+pub const CANDIDATES: usize = 512;
 /// FETCH requests under way on one link.
 pub const FETCHES: usize = 16;
 /// A cursor, in bytes.
@@ -174,6 +176,8 @@ pub const SEEK: (Duration, Duration) = (Duration::from_millis(300), Duration::fr
 pub const EAGER_SEEKS: u32 = 10;
 /// How long somebody who asks for the pieces of a file that has just come waits for it to be noticed and to settle.
 pub const NOTICE: Duration = Duration::from_secs(8);
+/// How long one source may keep the list of pieces, or the piece that proves it, from all others.
+pub const LIST_PATIENCE: Duration = Duration::from_secs(3);
 /// How long new pieces wait for others before those who download from us are told of them.
 pub const HAVE: Duration = Duration::from_millis(25);
 /// A download that moved nothing for so long is called stalled.

@@ -87,7 +87,9 @@ impl Asking {
     fn close_unless_more(&mut self, id: u64, reply: &Reply, now: Instant) {
         match reply {
             Reply::Piece(Piece { more: true, .. }) | Reply::Pieces(ListPart { more: true, .. }) => {
-                self.open.insert(id, now + limits::ANSWER * 4);
+                if let Some(until) = self.open.get_mut(&id) {
+                    *until = now + limits::ANSWER * 4;
+                }
             }
             _ => {
                 self.open.remove(&id);

@@ -118,6 +118,14 @@ impl Peer {
             return self.refuse(link, ask, &Refusal::new(Code::Range, "the list ends before that"), io);
         };
         let opened = Opened { source: Rc::new(Listed(list)), size, tag };
+        if self.visits.get(&link).is_some_and(|visit| visit.answering.sends() >= limits::FETCHES) {
+            return self.refuse(
+                link,
+                ask,
+                &Refusal::new(Code::Busy, format!("at most {} answers with bodies at once on a link", limits::FETCHES)),
+                io,
+            );
+        }
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&link), io.link(link)) {
             visit.answering.send_list(ask, name, opened, root, range, &mut link.outbox);
         }
@@ -135,6 +143,16 @@ impl Peer {
 
     /// Those who wait for a file that nobody has noticed, or that has gone again, are answered in the end.
     pub(super) fn patience_runs_out(&mut self, io: &mut Io<'_>) {
+        let hopeless = |patient: &Patient| {
+            patient.since + limits::NOTICE <= io.now
+                && !self.library.is_hashing()
+                && self.library.entry(&patient.name).is_some_and(|f| f.root.is_none())
+        };
+        let refused: Vec<(LinkId, Option<u64>)> = self.patients.iter().filter(|p| hopeless(p)).map(|p| (p.link, p.ask)).collect();
+        self.patients.retain(|patient| !refused.contains(&(patient.link, patient.ask)));
+        for (link, ask) in refused {
+            self.refuse(link, ask, &Refusal::new(Code::Io, "the file could not be hashed"), io);
+        }
         let lost = |patient: &&Patient| {
             self.library.entry(&patient.name).is_none() && !self.library.is_settling(&patient.name) && patient.since + limits::NOTICE <= io.now
         };

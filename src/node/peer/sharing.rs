@@ -27,6 +27,7 @@ impl Peer {
             for name in happened.gone {
                 log::info!("{name} is gone or being changed");
                 self.no_longer_hashing(&name, io);
+                self.close_opened(&name);
                 if self.is_known_to_index() {
                     self.news.gone(name);
                 }

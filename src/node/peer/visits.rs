@@ -145,6 +145,15 @@ impl Peer {
         }
     }
 
+    /// A file is gone from the share: nobody keeps it open for what he may ask next.
+    pub(super) fn close_opened(&mut self, name: &RelativeName) {
+        for visit in self.visits.values_mut() {
+            if visit.opened.as_ref().is_some_and(|opened| opened.0 == *name) {
+                visit.opened = None;
+            }
+        }
+    }
+
     /// What is wanted, opened now or by the request before.
     fn opened(&mut self, id: LinkId, name: &RelativeName, fetch: &Fetch) -> Result<Opened, Refusal> {
         let visit = self.visits.get(&id);

@@ -55,6 +55,12 @@ pub(super) struct Download {
     attempts: BTreeMap<SocketAddr, u32>,
     /// Gave what was wrong, or spoke no protocol: never asked again.
     blamed: BTreeSet<SocketAddr>,
+    /// Were asked for the list, or for the piece that proves it, and let others wait.
+    slow: BTreeSet<SocketAddr>,
+    /// When the list was asked for.
+    list_since: Instant,
+    /// How often it was passed on: each time the next one gets more time, for all may be slow.
+    passed_on: u32,
     /// Have no list of pieces to give.
     listless: BTreeSet<SocketAddr>,
     pub(super) part: Option<Part>,
@@ -137,6 +143,9 @@ impl Download {
             resting: Vec::new(),
             attempts: BTreeMap::new(),
             blamed: BTreeSet::new(),
+            slow: BTreeSet::new(),
+            list_since: now,
+            passed_on: 0,
             listless: BTreeSet::new(),
             part: None,
             list: Listing::Unknown,
@@ -215,6 +224,9 @@ impl Download {
 
     /// True when pieces are taken from one source unjudged, because nobody has a list or nobody wants it.
     fn is_blind(&self) -> bool {
+        if self.part.as_ref().is_some_and(Part::awaits_list) {
+            return false;
+        }
         let rooted = self.root.is_some() && self.verify;
         !rooted || (matches!(self.list, Listing::Unknown) && !self.sources.is_empty() && self.sources.values().all(|s| self.listless.contains(&s.at)))
     }
@@ -287,6 +299,8 @@ impl Download {
                 None => match self.sources.values_mut().find(|source| source.at == candidate.peer) {
                     // It had a part, and now has all: it says so itself.
                     Some(source) => source.whole = true,
+                    // An index may name addresses without end.
+                    None if self.waiting.len() + self.resting.len() >= limits::CANDIDATES => {}
                     None => self.waiting.push_back(candidate),
                 },
             }
@@ -308,12 +322,16 @@ impl Download {
     /// Does all that can be done now: connects, asks, and notices the end.
     pub(super) fn go_on(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
         if !matches!(self.stage, Stage::Fetching) {
+            if !self.sources.is_empty() {
+                self.let_go(around);
+            }
             return None;
         }
         if self.part.as_ref().is_some_and(Part::is_whole) {
             return self.all_there(around);
         }
         self.connect(around);
+        self.turn_to_the_next(around);
         let ids: Vec<u32> = self.sources.keys().copied().collect();
         for id in ids {
             if let Err(failure) = self.feed(id, around) {
@@ -362,6 +380,21 @@ impl Download {
         }
     }
 
+    /// What came unjudged from one who gives no more fits nobody else's bytes: begins anew with the next.
+    fn turn_to_the_next(&mut self, around: &mut Around<'_, '_>) {
+        let gone = |download: &Download, first| {
+            !download.resting.iter().any(|rest| rest.candidate.peer == first) && !download.waiting.iter().any(|other| other.peer == first)
+        };
+        let stranded = self.sources.is_empty() && !self.waiting.is_empty() && self.is_blind() && self.restarts < RESTARTS;
+        let may = self.part.as_ref().is_some_and(|part| part.may_restart() && !part.is_whole());
+        if stranded && may && self.first.is_some_and(|first| gone(self, first)) {
+            self.restarts += 1;
+            self.begin_anew(around.io);
+            self.first = None;
+            self.connect(around);
+        }
+    }
+
     /// True when the size is more than what somebody has said: something that it led to was judged, or there is nothing to judge it by.
     fn is_size_known(&self) -> bool {
         self.is_blind() || self.part.as_ref().is_some_and(|part| part.held() > 0 || part.size() > limits::PIECE_BYTES)
@@ -371,9 +404,9 @@ impl Download {
     pub(super) fn connect_again(&mut self, candidate: Candidate, around: &mut Around<'_, '_>) {
         let size = self.root.is_none() || self.size.is_none() || candidate.size.is_none() || candidate.size == self.size;
         let alone = self.part.is_some() && self.is_blind() && self.first.is_some_and(|first| first != candidate.peer);
-        if size && !alone {
+        if size && !alone && self.sources.len() < limits::SOURCES {
             self.connect_to(&candidate, around);
-        } else if alone || !self.is_size_known() {
+        } else if size || alone || !self.is_size_known() {
             self.waiting.push_back(candidate);
         }
     }
@@ -398,7 +431,7 @@ impl Download {
         let Some(source) = self.sources.get(&id).filter(|source| source.is_open()) else { return Ok(()) };
         let (at, whole, asked_list) = (source.at, source.whole, source.is_asked_list());
         let trusted = self.part.as_ref().is_some_and(|part| part.trusted().is_some());
-        let may_list = self.verify && !trusted && !self.listless.contains(&at) && matches!(self.list, Listing::Unknown);
+        let may_list = self.verify && !trusted && !self.listless.contains(&at) && !self.slow.contains(&at) && matches!(self.list, Listing::Unknown);
         let one = self.size.is_some_and(|size| tree::pieces(size) == 1);
         if self.part.is_none() {
             if one && self.root.is_some() && !self.hoped && !blind {
@@ -417,7 +450,7 @@ impl Download {
             self.fill(id, around.io);
         }
         if may_list && !asked_list && !(one && self.root.is_some() && !self.hoped) && (whole || !self.has_whole()) {
-            self.list = Listing::Asked(id);
+            (self.list, self.list_since) = (Listing::Asked(id), around.io.now);
             if let Some(source) = self.sources.get_mut(&id) {
                 source.ask_list(around.io);
             }
@@ -425,8 +458,25 @@ impl Download {
         Ok(())
     }
 
+    /// One who keeps the list, or the piece that proves it, from all others gives way to the next.
+    pub(super) fn pass_the_list_on(&mut self) {
+        let (Listing::Asked(id) | Listing::Unproven { from: id, .. }) = &self.list else { return };
+        let Some(at) = self.sources.get(id).map(|source| source.at) else { return };
+        let usable = |source: &&Source| source.is_open() && source.at != at && !self.listless.contains(&source.at);
+        if self.root.is_none() || self.part.as_ref().is_some_and(|part| part.trusted().is_some()) || !self.sources.values().any(|s| usable(&s)) {
+            return;
+        }
+        self.passed_on += 1;
+        self.slow.insert(at);
+        if self.sources.values().filter(usable).all(|source| self.slow.contains(&source.at)) {
+            // All were slow: they are asked again in turn.
+            self.slow = BTreeSet::from([at]);
+        }
+        self.list = Listing::Unknown;
+    }
+
     fn has_whole(&self) -> bool {
-        self.sources.values().any(|source| source.whole && !self.listless.contains(&source.at))
+        self.sources.values().any(|source| source.whole && !self.listless.contains(&source.at) && !self.slow.contains(&source.at))
     }
 
     /// Asks for a piece before there is a plan.

@@ -218,7 +218,11 @@ impl Source {
             return Ok(Some(match said {
                 Said::Welcome(_) => Heard::Opened,
                 Said::Waiting(_, waiting) => Heard::Waits(waiting),
-                Said::Have(have) | Said::Reply(_, Reply::Have(have)) => Heard::Has(have),
+                Said::Have(have) => Heard::Has(have),
+                Said::Reply(id, Reply::Have(have)) => {
+                    self.asks.remove(&id);
+                    Heard::Has(have)
+                }
                 Said::Refusal(None, refusal) => Heard::Closes(refusal),
                 Said::Refusal(Some(id), refusal) => match self.asks.remove(&id) {
                     Some(Ask::Dropped) | None => continue,
@@ -232,10 +236,10 @@ impl Source {
                     self.list_part(id, part, io)?;
                     continue;
                 }
-                Said::Reply(id, _) => {
-                    self.asks.remove(&id);
-                    continue;
-                }
+                Said::Reply(id, _) => match self.asks.remove(&id) {
+                    Some(Ask::Piece(..) | Ask::List(..)) => return Err("an answer of another kind".into()),
+                    _ => continue,
+                },
                 Said::Novel => continue,
             }));
         }

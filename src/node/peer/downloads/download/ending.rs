@@ -93,11 +93,17 @@ impl Download {
             if self.root.is_some() && part.own_root().is_some() && self.root == part.own_root() && !self.hoped {
                 // Nobody had a list, but all of it together leads to the root.
             } else if self.root.is_some() && part.own_root().is_some() && self.is_blind() {
-                let id = self.sources.keys().next().copied();
+                let giver = self.sources.iter().find(|(_, source)| Some(source.at) == self.first).map(|(id, _)| *id);
+                self.blamed.extend(self.first);
                 part.discard();
                 self.part = None;
-                if let Some(id) = id {
+                for source in self.sources.values_mut() {
+                    source.giver = None;
+                }
+                if let Some(id) = giver {
                     self.blame(id, around.io);
+                } else if let Some(first) = self.first {
+                    self.why_lost = Some(Failure::BadBytes(self.name.clone(), first));
                 }
                 return self.mourn(around);
             } else if self.may_learn_root(around) {
@@ -160,6 +166,13 @@ impl Download {
             Stage::Fetching => {
                 for source in self.sources.values_mut() {
                     source.keep_alive(around.io);
+                }
+                if now.saturating_duration_since(self.list_since) >= limits::LIST_PATIENCE * (1 << self.passed_on.min(6)) {
+                    self.list_since = now;
+                    self.pass_the_list_on();
+                }
+                if let Some(Err(error)) = self.part.as_ref().map(Part::pour) {
+                    return Some(Outcome::Failed(disk(&self.name, &error)));
                 }
                 let (due, still): (Vec<Rest>, Vec<Rest>) = std::mem::take(&mut self.resting).into_iter().partition(|rest| rest.until <= now);
                 self.resting = still;
@@ -240,7 +253,7 @@ impl Download {
         // Who waits may be asked to take over from a slow one; it is also when progress is told.
         let look = open.then_some(self.due_at);
         let rest = self.resting.iter().map(|rest| rest.until).min().filter(|_| fetches);
-        let ping = self.sources.values().filter_map(Source::ping_at).min();
+        let ping = self.sources.values().filter_map(Source::ping_at).min().filter(|_| fetches);
         [stage, look, rest, ping].into_iter().flatten().min()
     }
 }

@@ -95,6 +95,10 @@ impl Download {
             self.give_up(id, Failure::Protocol("a file of an absurd size".into()), around.io);
             return Ok(());
         }
+        if blind && self.part.is_none() && self.root.is_some() && self.size.is_some_and(|size| size != piece.size) {
+            self.give_up(id, Failure::Refused(Refusal::new(Code::Changed, "the source has another file")), around.io);
+            return Ok(());
+        }
         if blind && self.part.is_none() {
             self.size = Some(piece.size);
             self.tag = Some(piece.tag);
@@ -149,6 +153,16 @@ impl Download {
     /// A piece is here: judges and keeps it.
     pub(super) fn arrived(&mut self, id: u32, arrival: &Rc<Arrival>, around: &mut Around<'_, '_>) -> Result<(), Failure> {
         let last = tree::pieces(self.size.unwrap_or(0)) - 1;
+        let unjudged = self.part.as_ref().is_none_or(Part::awaits_list);
+        if unjudged && !matches!(self.list, Listing::Unproven { from, .. } if from == id) {
+            // It was to prove a list that is asked of another by now.
+            if let (Some(part), Some(source)) = (&self.part, self.sources.get(&id))
+                && let Some(giver) = source.giver
+            {
+                part.plan().take_off(giver, arrival.piece());
+            }
+            return Ok(());
+        }
         if let Listing::Unproven { from, list, .. } = &self.list
             && arrival.piece() == last
         {
@@ -262,6 +276,11 @@ impl Download {
         match &self.part {
             Some(part) => {
                 let wrong = part.judge_by(root, list);
+                if wrong > 0 && !part.may_restart() {
+                    // They are in the pipe already.
+                    let who = self.first.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+                    return Err(Failure::BadBytes(self.name.clone(), who));
+                }
                 if wrong > 0 {
                     log::warn!("{}: {wrong} pieces were wrong and are fetched again", self.name);
                 }
@@ -312,7 +331,7 @@ impl Download {
                     self.list = Listing::Unknown;
                 }
             }
-            (_, Code::Changed | Code::Range) if self.is_blind() || (!self.pinned && self.sources.len() == 1) => self.changed(id, at, refusal, around),
+            (_, Code::Changed | Code::Range) if self.is_blind() || self.is_its_word_alone(at) => self.changed(id, at, refusal, around),
             (_, code) if code.retry() => self.lose(id, around.io),
             (_, Code::NotFound) if self.is_blind() && !self.waiting.is_empty() && self.part.as_ref().is_some_and(Part::may_restart) => {
                 // What came from it fits nobody else's, and it has no more.
@@ -325,6 +344,11 @@ impl Download {
             _ => self.give_up(id, Failure::Refused(refusal), around.io),
         }
         Ok(())
+    }
+
+    /// True when the root is only what this very source says of its file, and nobody else has shown that he has it.
+    fn is_its_word_alone(&self, at: SocketAddr) -> bool {
+        !self.pinned && self.first == Some(at) && self.sources.len() == 1 && self.resting.is_empty() && self.waiting.is_empty()
     }
 
     /// What is here belongs to a version that is no more.
