@@ -179,6 +179,6 @@ pub const NOTICE: Duration = Duration::from_secs(8);
 /// How long one source may keep the list of pieces, or the piece that proves it, from all others.
 pub const LIST_PATIENCE: Duration = Duration::from_secs(3);
 /// How long new pieces wait for others before those who download from us are told of them.
-pub const HAVE: Duration = Duration::from_millis(25);
+pub const HAVE: Duration = Duration::from_millis(75);
 /// A download that moved nothing for so long is called stalled.
 pub const STALLED: Duration = Duration::from_secs(3);

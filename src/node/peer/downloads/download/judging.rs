@@ -22,10 +22,12 @@ use crate::node::report::{Failure, Report, Stall};
 impl Download {
     /// Reads what a source said.
     pub(in crate::node::peer::downloads) fn received(&mut self, id: u32, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        let mut heard_something = false;
         for _ in 0..limits::VISIT_REQUESTS {
             let Some(source) = self.sources.get_mut(&id) else { return self.mourn(around) };
             let heard = match source.next(around.io) {
-                Ok(None) => return self.go_on(around),
+                // Some bytes of a body change nothing of what there is to do.
+                Ok(None) => return if heard_something { self.go_on(around) } else { None },
                 Ok(Some(heard)) => heard,
                 Err(text) => {
                     log::debug!("{}: {} {text}", self.name, source.at);
@@ -33,6 +35,7 @@ impl Download {
                     return self.mourn(around);
                 }
             };
+            heard_something = true;
             let outcome = self.heard(id, heard, around);
             if outcome.is_some() {
                 return outcome;
