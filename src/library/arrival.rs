@@ -1,4 +1,4 @@
-//! One piece on its way in: its bytes are gathered and hashed as they come, and touch no disk before they are judged.
+//! One piece on its way in: its bytes are gathered, hashed in one go while they are still in the cache, and touch no disk before they are judged.
 //!
 //! Nothing that was not checked is ever written: two givers of the same piece, one of them lying, would else write over each other.
 
@@ -7,17 +7,20 @@ use std::io;
 
 use crate::flow::ends::Sink;
 use crate::library::part::Part;
-use crate::library::tree::{self, PieceHasher, Value};
+use crate::library::tree::{self, Value};
 use crate::message::limits;
 
 /// A piece that is arriving.
 pub struct Arrival {
     piece: u64,
+    /// Of the whole file.
+    size: u64,
     start: u64,
     length: u64,
     /// Where it will go: it says when there is room.
     part: Option<Part>,
-    hasher: Option<RefCell<PieceHasher>>,
+    hashed: bool,
+    value: Cell<Option<Value>>,
     bytes: RefCell<Vec<u8>>,
     have: Cell<u64>,
 }
@@ -28,8 +31,7 @@ impl Arrival {
     pub fn new(size: u64, piece: u64, part: Option<Part>, hashed: bool, mut spare: Vec<u8>) -> Arrival {
         let (start, length) = tree::bounds(size, piece);
         spare.clear();
-        let hasher = hashed.then(|| RefCell::new(PieceHasher::new(size, piece)));
-        Arrival { piece, start, length, part, hasher, bytes: RefCell::new(spare), have: Cell::new(0) }
+        Arrival { piece, size, start, length, part, hashed, value: Cell::new(None), bytes: RefCell::new(spare), have: Cell::new(0) }
     }
 
     /// Which piece.
@@ -65,7 +67,10 @@ impl Arrival {
     /// Its value, once it is whole; `None` where nobody hashes it.
     #[must_use]
     pub fn value(&self) -> Option<Value> {
-        self.hasher.as_ref().map(|hasher| hasher.borrow().value())
+        if self.value.get().is_none() && self.hashed {
+            self.value.set(Some(tree::value(self.size, self.piece, &self.bytes.borrow())));
+        }
+        self.value.get()
     }
 
     /// Lets `with` look at its bytes.
@@ -89,9 +94,6 @@ impl Sink for Arrival {
         let after = self.have.get() + bytes.len() as u64;
         if at != self.start + self.have.get() || after > self.length {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "bytes that nobody asked for"));
-        }
-        if let Some(hasher) = &self.hasher {
-            hasher.borrow_mut().take(bytes);
         }
         let mut memory = self.bytes.borrow_mut();
         if memory.capacity() == 0 {
