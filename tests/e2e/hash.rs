@@ -111,14 +111,15 @@ fn an_output_that_takes_nothing_is_7() {
 }
 
 #[test]
-fn ctrl_c_ends_it_at_once() {
+fn a_signal_ends_it_at_once() {
     let dir = Dir::new();
     let mut command = cardume(["hash", "-"]);
     command.current_dir(dir.path());
     let mut waiting = Process::start(command);
     // It has no more than begun when its stdin gives nothing; whenever the signal comes, it ends.
-    waiting.signal(rustix::process::Signal::INT);
-    assert_eq!(waiting.code(), -2);
+    // (Not Ctrl-C's: whoever runs tests in the background has that one ignored, and so have the programs that they start.)
+    waiting.signal(rustix::process::Signal::TERM);
+    assert_eq!(waiting.code(), -15);
 }
 
 #[test]
