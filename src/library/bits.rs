@@ -108,21 +108,33 @@ impl Bits {
     /// The first number from `from` on that it holds.
     #[must_use]
     pub fn next(&self, from: u64) -> Option<u64> {
-        if from >= self.end {
-            return None;
-        }
+        self.first_of(self.words.iter().copied(), from)
+    }
+
+    /// The first number from `from` on among `words`, which are the words of a set of this size.
+    fn first_of(&self, words: impl Iterator<Item = u64>, from: u64) -> Option<u64> {
         let (first, bit) = place(from);
-        let masked = self.words[first] & (u64::MAX << bit);
-        let rest = self.words[first + 1..].iter().copied();
-        let found = std::iter::once(masked).chain(rest).zip(first as u64..).find(|(word, _)| *word != 0);
-        found.map(|(word, at)| at * 64 + u64::from(word.trailing_zeros())).filter(|at| *at < self.end)
+        let mut mask = u64::MAX << bit;
+        let mut words = words.skip(first).map(|word| word & std::mem::replace(&mut mask, u64::MAX)).zip(first as u64..);
+        let (word, at) = words.find(|(word, _)| *word != 0)?;
+        Some(at * 64 + u64::from(word.trailing_zeros())).filter(|at| *at < self.end)
     }
 
     /// The numbers that `other` does not have.
     #[must_use]
     pub fn without(&self, other: &Bits) -> Bits {
-        let gone = other.words.iter().copied().chain(std::iter::repeat(0));
-        let words: Vec<u64> = self.words.iter().zip(gone).map(|(word, gone)| word & !gone).collect();
+        self.merged(other, |word, other| word & !other)
+    }
+
+    /// The numbers that both hold.
+    #[must_use]
+    pub fn common(&self, other: &Bits) -> Bits {
+        self.merged(other, |word, other| word & other)
+    }
+
+    fn merged(&self, other: &Bits, merge: impl Fn(u64, u64) -> u64) -> Bits {
+        let others = other.words.iter().copied().chain(std::iter::repeat(0));
+        let words: Vec<u64> = self.words.iter().zip(others).map(|(word, other)| merge(*word, other)).collect();
         let count = words.iter().map(|word| u64::from(word.count_ones())).sum();
         Bits { words, end: self.end, count }
     }
@@ -130,14 +142,7 @@ impl Bits {
     /// The first number from `from` on that both hold.
     #[must_use]
     pub fn next_common(&self, other: &Bits, from: u64) -> Option<u64> {
-        if from >= self.end {
-            return None;
-        }
-        let (first, bit) = place(from);
-        let both = self.words.iter().zip(&other.words).map(|(a, b)| a & b).enumerate().skip(first);
-        let mut both = both.map(|(at, word)| (at as u64, if at == first { word & (u64::MAX << bit) } else { word }));
-        let found = both.find(|(_, word)| *word != 0);
-        found.map(|(at, word)| at * 64 + u64::from(word.trailing_zeros())).filter(|at| *at < self.end)
+        self.first_of(self.words.iter().zip(&other.words).map(|(ours, theirs)| ours & theirs), from)
     }
 
     /// Its numbers, in order.
@@ -195,6 +200,7 @@ mod tests {
         }
         assert_eq!((bits.next_common(&other, 3), bits.next_common(&other, 64)), (Some(63), None));
         assert_eq!(bits.without(&other).iter().collect::<Vec<_>>(), [64, 130, 199]);
+        assert_eq!(bits.common(&other).iter().collect::<Vec<_>>(), [0, 1, 2, 63]);
         assert!(bits.clear(63) && !bits.clear(63));
         assert_eq!(Bits::read(200, &bits.bytes()), bits);
         assert_eq!(bits.byte_of(64), (8, 1));

@@ -136,18 +136,10 @@ impl Lists {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::library::tree::made_up as list;
 
     fn stamp(inode: u64, size: u64, modified_ns: i128) -> Stamp {
         Stamp { device: 1, inode, size, modified_ns }
-    }
-
-    fn list(size: u64, seed: u8) -> PieceList {
-        let values = (0..pieces(size)).map(|piece| {
-            let mut value = [seed; 32];
-            value[..8].copy_from_slice(&piece.to_le_bytes());
-            value
-        });
-        PieceList::new(size, values.collect()).unwrap()
     }
 
     #[test]

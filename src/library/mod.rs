@@ -167,13 +167,12 @@ impl Library {
     /// # Errors
     /// `not_found` where there is none, `io` where the disk fails.
     pub fn open(&self, name: &RelativeName) -> Result<Opened, Refusal> {
-        let nothing = || Refusal::new(Code::NotFound, "no such file here");
         if !self.share.may_share(name) {
-            return Err(nothing());
+            return Err(Refusal::no_such_file());
         }
         match self.drive.open(name) {
             Ok(opened) => Ok(opened),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(nothing()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Refusal::no_such_file()),
             Err(error) => {
                 log::warn!("{name}: {error}");
                 Err(Refusal::new(Code::Io, "the disk of this peer failed"))

@@ -50,10 +50,7 @@ impl OnDisk {
             let file = drive.write(&part, false)?;
             let (mut record, recalled) = Record::open(&**drive, &note)?;
             if let Some(fits) = fitting(&recalled, about, list.as_ref()).filter(|_| size == about.size) {
-                let mut synced = recalled.synced;
-                for piece in synced.clone().iter().filter(|piece| !fits.has(*piece)) {
-                    synced.clear(piece);
-                }
+                let synced = recalled.synced.common(&fits);
                 if fits != recalled.held {
                     record.forget(&fits, &synced)?;
                 }
@@ -175,11 +172,9 @@ impl OnDisk {
 
     /// Only these are held: the others proved wrong.
     pub(super) fn lose(&self, held: &Bits) -> std::io::Result<()> {
-        let mut synced = self.synced.borrow_mut();
-        for piece in synced.clone().iter().filter(|piece| !held.has(*piece)) {
-            synced.clear(piece);
-        }
-        self.record.borrow().forget(held, &synced)
+        let still = self.synced.borrow().common(held);
+        self.synced.replace(still.clone());
+        self.record.borrow().forget(held, &still)
     }
 
     /// A record that can't be written costs only pieces that are fetched again.

@@ -56,7 +56,7 @@ enum Place {
     /// Into a `.part`, then to its name.
     Disk(Box<OnDisk>),
     /// A file of that name and size is there: are they the same?
-    Compare { file: Rc<dyn DriveFile>, differs: Cell<bool> },
+    Compare(Rc<dyn DriveFile>),
     /// Into a pipe, in order.
     Pipe { sink: SinkRef, next: Cell<u64>, waiting: RefCell<BTreeMap<u64, Vec<u8>>> },
 }
@@ -123,7 +123,7 @@ impl Part {
     /// Compares what comes with a file that is there.
     #[must_use]
     pub fn compare(file: Rc<dyn DriveFile>, size: u64) -> Part {
-        Part::new(fresh_plan(size), Place::Compare { file, differs: Cell::new(false) }, Trust::Later(Vec::new()))
+        Part::new(fresh_plan(size), Place::Compare(file), Trust::Later(Vec::new()))
     }
 
     /// A download that goes into a pipe: it can't be taken up later.
@@ -206,18 +206,14 @@ impl Part {
 
     /// From now on pieces are judged by this list; those that are held and wrong are missing again, and how many they were is returned.
     pub fn judge_by(&self, root: Root, list: Rc<PieceList>) -> usize {
-        let values = match self.0.trust.replace(Trust::List(root, Rc::clone(&list))) {
-            Trust::Later(values) => values,
-            Trust::List(..) | Trust::Again => {
-                if let Place::Disk(disk) = &self.0.place {
-                    disk.noted(disk.record.borrow_mut().keep_list(root, &list));
-                }
-                return 0;
+        let wrong: Vec<u64> = match self.0.trust.replace(Trust::List(root, Rc::clone(&list))) {
+            Trust::Later(values) => {
+                let is_right = |piece: &u64| usize::try_from(*piece).ok().and_then(|at| values.get(at)) == list.value(*piece);
+                self.0.plan.borrow().held().iter().filter(|piece| !is_right(piece)).collect()
             }
+            // They were judged by this root already.
+            Trust::List(..) | Trust::Again => Vec::new(),
         };
-        let held: Vec<u64> = self.0.plan.borrow().held().iter().collect();
-        let is_right = |piece: &u64| usize::try_from(*piece).ok().and_then(|at| values.get(at)) == list.value(*piece);
-        let wrong: Vec<u64> = held.into_iter().filter(|piece| !is_right(piece)).collect();
         for piece in &wrong {
             self.0.plan.borrow_mut().lose(*piece);
         }
@@ -234,9 +230,8 @@ impl Part {
     pub fn room(&self) -> usize {
         match &self.0.place {
             Place::Disk(disk) => disk.room(),
-            Place::Compare { .. } => usize::MAX,
             // What comes too early is bounded by the plan's window, which moves as the reader reads.
-            Place::Pipe { .. } => usize::MAX,
+            Place::Compare(_) | Place::Pipe { .. } => usize::MAX,
         }
     }
 
@@ -288,15 +283,14 @@ impl Part {
     fn keep(&self, arrival: &Arrival, bytes: &[u8]) -> Result<(), DriveError> {
         match &self.0.place {
             Place::Disk(disk) => Ok(disk.file.write_at(arrival.start(), bytes)?),
-            Place::Compare { file, differs } => {
+            Place::Compare(file) => {
                 let mut ours = vec![0; bytes.len()];
                 let count = file.read_at(arrival.start(), &mut ours)?;
-                differs.set(ours[..count] != *bytes);
-                if differs.get() { Err(DriveError::Taken) } else { Ok(()) }
+                if ours[..count] == *bytes { Ok(()) } else { Err(DriveError::Taken) }
             }
             Place::Pipe { waiting, .. } => {
                 waiting.borrow_mut().insert(arrival.piece(), bytes.to_vec());
-                self.flush()
+                self.pour()
             }
         }
     }
@@ -306,11 +300,6 @@ impl Part {
     /// # Errors
     /// When the reader is gone.
     pub fn pour(&self) -> Result<(), DriveError> {
-        self.flush()
-    }
-
-    /// Hands the pipe what is next, as far as it takes it.
-    fn flush(&self) -> Result<(), DriveError> {
         let Place::Pipe { sink, next, waiting } = &self.0.place else { return Ok(()) };
         let mut waiting = waiting.borrow_mut();
         while let Some(bytes) = waiting.get(&next.get()) {
@@ -331,10 +320,10 @@ impl Part {
     /// When the disk fails, or another file took the name meanwhile.
     pub fn settle(&self) -> Result<Settled, DriveError> {
         match &self.0.place {
-            Place::Compare { .. } => Ok(Settled::Same),
+            Place::Compare(_) => Ok(Settled::Same),
             Place::Disk(disk) => disk.settle(self.0.plan.borrow().held()),
             Place::Pipe { sink, waiting, .. } => {
-                self.flush()?;
+                self.pour()?;
                 let done = waiting.borrow().is_empty() && sink.room() == limits::STDOUT_BYTES;
                 Ok(if done { Settled::Named } else { Settled::NotYet })
             }
@@ -350,7 +339,7 @@ impl Part {
     /// True when it compares with a file that is there.
     #[must_use]
     pub fn compares(&self) -> bool {
-        matches!(self.0.place, Place::Compare { .. })
+        matches!(self.0.place, Place::Compare(_))
     }
 
     /// True when its pieces can be given to others: they are on a disk, and judged.

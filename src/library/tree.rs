@@ -168,6 +168,17 @@ impl PieceList {
     }
 }
 
+/// A list for tests that keep lists and do not look into files.
+#[cfg(test)]
+pub(crate) fn made_up(size: u64, seed: u8) -> PieceList {
+    let value = |piece: u64| {
+        let mut value = [seed; 32];
+        value[..8].copy_from_slice(&piece.to_le_bytes());
+        value
+    };
+    PieceList { size, values: (0..pieces(size)).map(value).collect() }
+}
+
 /// Reads a list that was sent or stored; bytes that are no whole value are dropped.
 #[must_use]
 pub fn values(bytes: &[u8]) -> Vec<Value> {

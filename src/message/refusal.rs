@@ -95,6 +95,12 @@ impl Refusal {
         Refusal { code, text: text.into() }
     }
 
+    /// For a name or a content that is not here.
+    #[must_use]
+    pub fn no_such_file() -> Refusal {
+        Refusal::new(Code::NotFound, "no such file here")
+    }
+
     /// For a method that is not for this side.
     #[must_use]
     pub fn unsupported() -> Refusal {

@@ -405,6 +405,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::library::tree::made_up as list;
 
     const MIB: u64 = 1 << 20;
 
@@ -422,15 +423,6 @@ mod tests {
 
     fn stamp(inode: u64, size: u64) -> Stamp {
         Stamp { device: 66_304, inode, size, modified_ns: 1_700_000_000_123_456_789 }
-    }
-
-    fn list(size: u64, seed: u8) -> PieceList {
-        let values = (0..pieces(size)).map(|piece| {
-            let mut value = [seed; 32];
-            value[..8].copy_from_slice(&piece.to_le_bytes());
-            value
-        });
-        PieceList::new(size, values.collect()).unwrap()
     }
 
     #[test]

@@ -97,12 +97,6 @@ impl Asking {
         }
     }
 
-    /// True while a request waits for its last answer.
-    #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        !self.open.is_empty()
-    }
-
     /// The other side's opening, once it has come.
     #[must_use]
     pub fn welcome(&self) -> Option<&Welcome> {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::clock::SECOND;
 use crate::dice::Dice;
+use crate::liars::take_lines;
 use crate::net::{Life, SimStream, Wire};
 use crate::oracle::{Content, Oracle};
 
@@ -204,15 +205,6 @@ impl Talk {
         }
         !self.ends
     }
-
-    fn lines(&mut self) -> Vec<Value> {
-        let mut lines = Vec::new();
-        while let Some(end) = self.got.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.got.drain(..=end).collect();
-            lines.push(serde_json::from_slice(&line).unwrap_or(Value::Null));
-        }
-        lines
-    }
 }
 
 impl Giver {
@@ -257,7 +249,7 @@ impl Giver {
         }
         for mut talk in std::mem::take(&mut self.visits) {
             let mut goes_on = talk.hear();
-            for head in talk.lines() {
+            for head in take_lines(&mut talk.got) {
                 self.oracle.count(|c| c.lies += u64::from(!self.way.is_honest()));
                 self.answer(&head, &mut talk, now);
             }

@@ -67,15 +67,6 @@ impl Talk {
         }
         !self.ends
     }
-
-    fn lines(&mut self) -> Vec<Value> {
-        let mut lines = Vec::new();
-        while let Some(end) = self.got.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.got.drain(..=end).collect();
-            lines.push(serde_json::from_slice(&line).unwrap_or(Value::Null));
-        }
-        lines
-    }
 }
 
 impl Liar {
@@ -97,7 +88,7 @@ impl Liar {
         }
         for mut talk in std::mem::take(&mut self.visits) {
             let mut goes_on = talk.moves();
-            for head in talk.lines() {
+            for head in take_lines(&mut talk.got) {
                 self.oracle.count(|c| c.lies += 1);
                 if self.server.is_some() { self.lie_as_peer(&head, &mut talk) } else { self.lie_as_server(&head, &mut talk) }
             }
@@ -235,4 +226,14 @@ impl Liar {
             _ => talk.say(&format!("{{\"id\":{id},\"status\":\"PONG\"}}")),
         }
     }
+}
+
+/// Takes the whole lines off the front of what has come, as JSON; what is none counts as `null`.
+pub fn take_lines(got: &mut Vec<u8>) -> Vec<Value> {
+    let mut lines = Vec::new();
+    while let Some(end) = got.iter().position(|byte| *byte == b'\n') {
+        let line: Vec<u8> = got.drain(..=end).collect();
+        lines.push(serde_json::from_slice(&line).unwrap_or(Value::Null));
+    }
+    lines
 }

@@ -53,7 +53,7 @@ impl Peer {
             let same = self.library.is_version(name, opened.tag);
             return if same { Ok(opened) } else { Err(Refusal::new(Code::Changed, "the file has changed since it was hashed")) };
         }
-        let Some((_, part)) = self.downloads.giving(root) else { return Err(nothing()) };
+        let Some((_, part)) = self.downloads.giving(root) else { return Err(Refusal::no_such_file()) };
         let source = part.source().map_err(|_| Refusal::new(Code::Io, "the disk of this peer failed"))?;
         Ok(Opened { source, size: part.size(), tag: tag_of(root) })
     }
@@ -72,7 +72,7 @@ impl Peer {
     }
 
     fn pieces_since(&mut self, link: LinkId, ask: Option<u64>, fetch: Fetch, since: Instant, io: &mut Io<'_>) {
-        let Some(name) = self.meant(&fetch.wanted) else { return self.refuse(link, ask, &nothing(), io) };
+        let Some(name) = self.meant(&fetch.wanted) else { return self.refuse(link, ask, &Refusal::no_such_file(), io) };
         if let Wanted::Root(root) = &fetch.wanted
             && let Some((_, part)) = self.downloads.giving(root)
             && let Some((root, list)) = part.trusted()
@@ -83,18 +83,19 @@ impl Peer {
             Ok(opened) => opened,
             Err(refusal) => return self.refuse(link, ask, &refusal, io),
         };
-        let unknown = self.library.entry(&name).is_none() && since + limits::NOTICE > io.now;
+        let entry = self.library.entry(&name);
+        let unknown = entry.is_none() && since + limits::NOTICE > io.now;
         if self.library.is_settling(&name) || unknown {
             // Somebody is writing it, or it has just come: it is hashed when that has ended.
             return self.be_patient(Patient { link, ask, fetch, name, since }, io);
         }
-        if !tree::has_root(opened.size) || self.library.entry(&name).is_none() {
+        let Some(entry) = entry.filter(|_| tree::has_root(opened.size)) else {
             return self.refuse(link, ask, &Refusal::new(Code::Unsupported, "this file has no root"), io);
-        }
+        };
         if fetch.tag.is_some_and(|tag| tag != opened.tag) {
             return self.refuse(link, ask, &Refusal::new(Code::Changed, "the file is not the version you expect"), io);
         }
-        let root = self.library.entry(&name).and_then(|entry| entry.root).filter(|_| self.library.is_version(&name, opened.tag));
+        let root = entry.root.filter(|_| self.library.is_version(&name, opened.tag));
         if let (Some(root), Some(list)) = (root, self.library.list(&name)) {
             return self.send_list(link, ask, &fetch, (&name, opened.tag, root, list), io);
         }
@@ -185,7 +186,7 @@ impl Peer {
             let size = self.library.entry(&name).map_or(0, |entry| entry.size);
             return Ok(Reply::Have(Have { root, whole: true, runs: vec![Run { first: 0, count: tree::pieces(size) }] }));
         }
-        let Some((_, part)) = self.downloads.giving(&root) else { return Err(nothing()) };
+        let Some((_, part)) = self.downloads.giving(&root) else { return Err(Refusal::no_such_file()) };
         let mut told = Bits::none(tree::pieces(part.size()));
         let runs = part.plan().held().runs(limits::HAVE_RUNS);
         note(&mut told, &runs);
@@ -257,8 +258,4 @@ fn note(told: &mut Bits, runs: &[Run]) {
 fn tag_of(root: &Root) -> Tag {
     let [a, b, c, d, e, f, g, h, ..] = root.0;
     Tag(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
-}
-
-fn nothing() -> Refusal {
-    Refusal::new(Code::NotFound, "no such file here")
 }

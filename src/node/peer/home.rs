@@ -6,7 +6,7 @@
 //! ```
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::message::limits;
 use crate::message::request::Request;
@@ -219,11 +219,5 @@ impl Home {
             State::Open(_, asking) => asking.ping_at(),
             State::Off | State::Connecting(_) => None,
         }
-    }
-
-    /// How long the longest rest is, for tests and words.
-    #[must_use]
-    pub fn longest_rest() -> Duration {
-        limits::BACKOFF.1
     }
 }

@@ -297,14 +297,14 @@ impl Peer {
     fn closed(&mut self, id: LinkId, cause: &Cause, io: &mut Io<'_>) {
         if self.home.is(id) {
             self.home_lost(cause, None, io);
-        } else if let Some(download) = self.downloads.on(id) {
+        } else if let Some(source) = self.downloads.on(id) {
             if self.ending.is_some() {
                 // We dropped it ourselves.
                 return;
             }
             log::debug!("a source is gone: {cause:?}");
-            let ended = self.downloads.closed(id, &self.library, io);
-            self.download_moved(Some(download), ended, io);
+            let ended = self.downloads.closed(source, &self.library, io);
+            self.download_moved(Some(source.0), ended, io);
         } else {
             self.visitor_gone(id, io);
         }
@@ -345,9 +345,9 @@ impl Node for Peer {
             Event::Connected(id) => self.downloads.connected(id, io),
             Event::Received(id) if self.home.is(id) => self.hear_home(io),
             Event::Received(id) => {
-                if let Some(download) = self.downloads.on(id) {
-                    let ended = self.downloads.received(id, &self.library, io);
-                    self.download_moved(Some(download), ended, io);
+                if let Some(source) = self.downloads.on(id) {
+                    let ended = self.downloads.received(source, &self.library, io);
+                    self.download_moved(Some(source.0), ended, io);
                 } else {
                     self.visited(id, io);
                 }

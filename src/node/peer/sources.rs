@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
+use crate::library::tree::PieceList;
 use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
 use crate::message::request::{Request, Wanted};
@@ -69,7 +71,7 @@ impl Peer {
         let place = line.trim().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         match place.and_then(|place| roots.get(place)) {
             Some(root) => self.fetch_found(&goal, Some(*root), holders, io),
-            None if line.trim().is_empty() => self.fail(&Failure::Ambiguous(goal.name.unwrap_or_else(|| RelativeName::of_root(&roots[0]))), io),
+            None if line.trim().is_empty() => self.fail(&Failure::Ambiguous(goal.called()), io),
             None => {
                 io.tell(Report::Failed(Failure::Wrong("1, 2 ...")));
                 io.tell(Report::Prompt(Prompt::Choice));
@@ -92,7 +94,7 @@ impl Peer {
 
     /// From this very source, which says itself what it has.
     pub(super) fn fetch_from(&mut self, goal: &Goal, from: SocketAddr, io: &mut Io<'_>) {
-        let Some(name) = goal.name.clone().or_else(|| goal.root.as_ref().map(RelativeName::of_root)) else { return };
+        let name = goal.called();
         if self.is_me(from) && self.library.entry(&RelativeName::from(&name.file())).is_none() {
             // What is not here can't come from here.
             return self.fail(&Failure::NotFound(name), io);
@@ -139,11 +141,12 @@ impl Peer {
         if let Some(id) = id {
             self.errand_rests(id, io);
         }
-        if self.library.keeps_downloads() && self.is_known_to_index() && !self.downloads.announce_is_empty() {
-            for file in self.downloads.announce() {
-                self.news.have(file);
+        if self.library.keeps_downloads() && self.is_known_to_index() {
+            let something = self.downloads.announce();
+            if !something.is_empty() {
+                something.into_iter().for_each(|file| self.news.have(file));
+                self.send_news(io);
             }
-            self.send_news(io);
         }
     }
 
@@ -180,7 +183,7 @@ impl Peer {
         self.errand_downloaded(id, failure, io);
     }
 
-    fn keep(&mut self, name: &RelativeName, root: Option<Root>, list: Option<std::rc::Rc<crate::library::tree::PieceList>>, io: &mut Io<'_>) {
+    fn keep(&mut self, name: &RelativeName, root: Option<Root>, list: Option<Rc<PieceList>>, io: &mut Io<'_>) {
         if self.library.keeps_downloads() {
             let arrived = self.library.add(name, root, list);
             self.arrived(arrived, io);

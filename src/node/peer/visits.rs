@@ -119,7 +119,7 @@ impl Peer {
             return self.refuse(id, ask, &Refusal::new(Code::Busy, format!("at most {} FETCH at once on a link", limits::FETCHES)), io);
         }
         let Some(name) = self.meant(&fetch.wanted) else {
-            return self.refuse(id, ask, &Refusal::new(Code::NotFound, "no such file here"), io);
+            return self.refuse(id, ask, &Refusal::no_such_file(), io);
         };
         let (asker, mute) = (visit.answering.asker(), !visit.answering.can_wait());
         if let Err(refusal) = self.opened(id, &name, &fetch) {

@@ -361,10 +361,7 @@ impl Download {
             if (self.root.is_none() || self.hoped || !self.verify) && !self.sources.is_empty() {
                 return;
             }
-            let fits = |candidate: &Candidate| {
-                let size = self.root.is_none() || self.size.is_none() || candidate.size.is_none() || candidate.size == self.size;
-                size && from.is_none_or(|from| from == candidate.peer)
-            };
+            let fits = |candidate: &Candidate| self.fits_in_size(candidate) && from.is_none_or(|from| from == candidate.peer);
             let Some(place) = self.waiting.iter().position(fits) else { break };
             let Some(candidate) = self.waiting.remove(place) else { break };
             self.connect_to(&candidate, around);
@@ -400,9 +397,14 @@ impl Download {
         self.is_blind() || self.part.as_ref().is_some_and(|part| part.held() > 0 || part.size() > limits::PIECE_BYTES)
     }
 
+    /// True unless somebody says another size of the same content: one of the two is wrong.
+    fn fits_in_size(&self, candidate: &Candidate) -> bool {
+        self.root.is_none() || self.size.is_none() || candidate.size.is_none() || candidate.size == self.size
+    }
+
     /// One that was lost is tried again, unless it is of no use now: then when nobody else is left.
     pub(super) fn connect_again(&mut self, candidate: Candidate, around: &mut Around<'_, '_>) {
-        let size = self.root.is_none() || self.size.is_none() || candidate.size.is_none() || candidate.size == self.size;
+        let size = self.fits_in_size(&candidate);
         let alone = self.part.is_some() && self.is_blind() && self.first.is_some_and(|first| first != candidate.peer);
         if size && !alone && self.sources.len() < limits::SOURCES {
             self.connect_to(&candidate, around);

@@ -153,16 +153,10 @@ impl Downloads {
         Around { library, bind: self.bind, io }
     }
 
-    /// The download that uses this link.
+    /// The download that uses this link, and which of its sources stands behind it.
     #[must_use]
-    pub fn on(&self, link: LinkId) -> Option<u64> {
-        self.all.iter().find(|(_, download)| download.on(link).is_some()).map(|(id, _)| *id)
-    }
-
-    /// True while it is not over.
-    #[must_use]
-    pub fn is_running(&self, id: u64) -> bool {
-        self.all.contains_key(&id)
+    pub fn on(&self, link: LinkId) -> Option<(u64, u32)> {
+        self.all.iter().find_map(|(id, download)| Some((*id, download.on(link)?)))
     }
 
     /// True when it waits for sources that were lost.
@@ -180,32 +174,24 @@ impl Downloads {
     /// The link to a source is there.
     pub fn connected(&mut self, link: LinkId, io: &mut Io<'_>) {
         let hello = Hello { peer: self.listens_on };
-        for download in self.all.values_mut() {
-            if let Some(id) = download.on(link)
-                && let Some(source) = download.sources.get_mut(&id)
-            {
-                return source.open(&hello, io);
-            }
+        if let Some((id, source)) = self.on(link)
+            && let Some(source) = self.all.get_mut(&id).and_then(|download| download.sources.get_mut(&source))
+        {
+            source.open(&hello, io);
         }
     }
 
     /// Bytes have come from a source.
-    pub fn received(&mut self, link: LinkId, library: &Library, io: &mut Io<'_>) -> Option<Ended> {
+    pub fn received(&mut self, (id, source): (u64, u32), library: &Library, io: &mut Io<'_>) -> Option<Ended> {
         let mut around = self.around(library, io);
-        let (id, outcome) = self.all.iter_mut().find_map(|(id, download)| {
-            let source = download.on(link)?;
-            Some((*id, download.received(source, &mut around)))
-        })?;
+        let outcome = self.all.get_mut(&id)?.received(source, &mut around);
         self.over(id, outcome, io)
     }
 
     /// The link to a source is gone.
-    pub fn closed(&mut self, link: LinkId, library: &Library, io: &mut Io<'_>) -> Option<Ended> {
+    pub fn closed(&mut self, (id, source): (u64, u32), library: &Library, io: &mut Io<'_>) -> Option<Ended> {
         let mut around = self.around(library, io);
-        let (id, outcome) = self.all.iter_mut().find_map(|(id, download)| {
-            let source = download.on(link)?;
-            Some((*id, download.closed(source, &mut around)))
-        })?;
+        let outcome = self.all.get_mut(&id)?.closed(source, &mut around);
         self.over(id, outcome, io)
     }
 
@@ -259,12 +245,6 @@ impl Downloads {
         let download = self.all.values().find(|download| download.root == Some(*root) && download.has_something())?;
         let part = download.part.as_ref()?;
         Some((&download.name, part))
-    }
-
-    /// True when the index knows of all that can be given.
-    #[must_use]
-    pub fn announce_is_empty(&self) -> bool {
-        self.all.values().all(|download| download.announced || !download.has_something())
     }
 
     /// The index forgot what it was told: a JOIN names only what is whole.

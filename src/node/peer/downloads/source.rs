@@ -179,7 +179,7 @@ impl Source {
 
     /// Says something when it has been silent for as long as the other side allows.
     pub fn keep_alive(&mut self, io: &mut Io<'_>) {
-        if self.asking.as_ref().and_then(|asking| asking.ping_at()).is_some_and(|at| at <= io.now) {
+        if self.ping_at().is_some_and(|at| at <= io.now) {
             self.ask(&Request::Ping, Ask::Dropped, io);
         }
     }

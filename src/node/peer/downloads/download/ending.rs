@@ -90,9 +90,10 @@ impl Download {
     pub(super) fn all_there(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
         let part = self.part.clone()?;
         if part.trusted().is_none() && self.verify && !part.compares() {
-            if self.root.is_some() && part.own_root().is_some() && self.root == part.own_root() && !self.hoped {
+            let own = part.own_root();
+            if own.is_some() && self.root == own && !self.hoped {
                 // Nobody had a list, but all of it together leads to the root.
-            } else if self.root.is_some() && part.own_root().is_some() && self.is_blind() {
+            } else if self.root.is_some() && own.is_some() && self.is_blind() {
                 let giver = self.sources.iter().find(|(_, source)| Some(source.at) == self.first).map(|(id, _)| *id);
                 self.blamed.extend(self.first);
                 part.discard();

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::library::arrival::{Arrival, ListArrival};
-use crate::library::drive::DriveError;
 use crate::library::part::{Part, Stored};
 use crate::library::plan::GiverId;
 use crate::library::tree::{self, PieceList};
@@ -99,7 +98,7 @@ impl Download {
             return Ok(());
         }
         if blind && self.part.is_none() && self.root.is_some() && self.size.is_some_and(|size| size != piece.size) {
-            self.give_up(id, Failure::Refused(Refusal::new(Code::Changed, "the source has another file")), around.io);
+            self.give_up(id, Failure::Refused(another_file()), around.io);
             return Ok(());
         }
         if blind && self.part.is_none() {
@@ -118,7 +117,7 @@ impl Download {
             return Ok(());
         }
         if size != Some(piece.size) || (blind && self.tag != Some(piece.tag)) {
-            self.give_up(id, Failure::Refused(Refusal::new(Code::Changed, "the source has another file")), around.io);
+            self.give_up(id, Failure::Refused(another_file()), around.io);
             return Ok(());
         }
         let (part, size, hashed) = (self.part.clone(), piece.size, self.verify);
@@ -182,7 +181,6 @@ impl Download {
         let stored = part.store(giver, arrival, around.io.now);
         source.reuse(arrival);
         match stored {
-            Err(DriveError::Taken) => return Err(disk(&self.name, &DriveError::Taken)),
             Err(error) => return Err(disk(&self.name, &error)),
             Ok(Stored::Late) => {}
             Ok(Stored::Wrong) => self.blame(id, around.io),
@@ -216,7 +214,7 @@ impl Download {
         {
             // An honest list, of a later version than the bytes that came.
             let at = source.at;
-            self.changed(id, at, Refusal::new(Code::Changed, "the source has another file"), around);
+            self.changed(id, at, another_file(), around);
             return Ok(());
         }
         let good = PieceList::new(head.size, list.values()).filter(|list| list.root() == head.root);
@@ -315,10 +313,7 @@ impl Download {
             },
             (Ask::List(..), Code::Unsupported | Code::BadRequest) => {
                 // It knows no lists: of an older or another make.
-                self.listless.insert(at);
-                if matches!(self.list, Listing::Asked(asked) if asked == id) {
-                    self.list = Listing::Unknown;
-                }
+                self.expects_no_list_of(id, at);
                 if self.hoped {
                     self.begin_anew(around.io);
                     (self.root, self.size, self.hoped) = (None, None, false);
@@ -329,10 +324,7 @@ impl Download {
             }
             (Ask::List(..), code) if !code.retry() && self.tag.is_some() => {
                 // It gives bytes, but no list of them.
-                self.listless.insert(at);
-                if matches!(self.list, Listing::Asked(asked) if asked == id) {
-                    self.list = Listing::Unknown;
-                }
+                self.expects_no_list_of(id, at);
             }
             (_, Code::Changed | Code::Range) if self.is_blind() || self.is_its_word_alone(at) => self.changed(id, at, refusal, around),
             (_, code) if code.retry() => self.lose(id, around.io),
@@ -347,6 +339,13 @@ impl Download {
             _ => self.give_up(id, Failure::Refused(refusal), around.io),
         }
         Ok(())
+    }
+
+    fn expects_no_list_of(&mut self, id: u32, at: SocketAddr) {
+        self.listless.insert(at);
+        if matches!(self.list, Listing::Asked(asked) if asked == id) {
+            self.list = Listing::Unknown;
+        }
     }
 
     /// True when the root is only what this very source says of its file, and nobody else has shown that he has it.
@@ -399,4 +398,8 @@ impl Download {
             self.first = None;
         }
     }
+}
+
+fn another_file() -> Refusal {
+    Refusal::new(Code::Changed, "the source has another file")
 }
