@@ -42,6 +42,7 @@
 
 pub mod message;
 
+pub mod accounts;
 pub mod flow;
 pub mod index;
 pub mod library;

@@ -21,7 +21,7 @@ use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
 use cardume::node::peer::{Peer, PeerOptions, Task};
 use cardume::node::server::{Server, ServerOptions};
-use cardume::node::{Cause, Event, LinkId, Node};
+use cardume::node::{Cause, Event, LinkId, Node, PortId};
 
 const NAME: &str = "aula1.mp4";
 const CONTENT: &[u8] = b"hello world";
@@ -215,7 +215,7 @@ impl Stage {
         let mut stage = Stage { node, links: Boxes::default(), now: Instant::now(), warm };
         stage.tell(Event::Start);
         let port = if role == "server" { "127.0.0.1:1099" } else { "127.0.0.1:4000" };
-        stage.tell(Event::Listening(Ok(port.parse().unwrap())));
+        stage.tell(Event::Listening(PortId(0), Ok(port.parse().unwrap())));
         stage.do_what_is_due();
         stage
     }
@@ -236,7 +236,7 @@ impl Stage {
     fn tell(&mut self, event: Event) {
         let mut actions: Vec<Action> = Vec::new();
         let mut random = || [0; 16];
-        let mut io = Io { now: self.now, table: &mut self.links, actions: &mut actions, random: &mut random };
+        let mut io = Io { now: self.now, table: &mut self.links, actions: &mut actions, random: &mut random, date: &|| "21/11/2026 12:00:00".into() };
         self.node.handle(event, &mut io);
     }
 
@@ -244,7 +244,7 @@ impl Stage {
         let id = LinkId(self.links.0.len());
         let from = SocketAddr::from(([127, 0, 0, 1], 50_001 + u16::try_from(id.0).unwrap()));
         self.links.0.push(Some(Link::new(from, limits::HEAD_BYTES)));
-        self.tell(Event::Accepted(id));
+        self.tell(Event::Accepted(id, PortId(0)));
         id
     }
 
@@ -257,7 +257,7 @@ impl Stage {
     fn take(&mut self, id: LinkId) -> Vec<u8> {
         let mut said = Heap(Vec::new());
         while !self.links.link(id).unwrap().outbox.is_empty() {
-            self.links.link(id).unwrap().outbox.write_to(&mut said, usize::MAX, false).unwrap();
+            self.links.link(id).unwrap().outbox.write_to(&mut said, usize::MAX, false, self.now).unwrap();
             self.tell(Event::Drained(id));
         }
         said.0

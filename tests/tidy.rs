@@ -174,7 +174,7 @@ fn has_word(code: &str, word: &str) -> bool {
 fn storey(room: &str) -> Option<u32> {
     Some(match room {
         "message" => 1,
-        "wire" | "flow" | "index" | "library" => 2,
+        "accounts" | "wire" | "flow" | "index" | "library" => 2,
         "session" => 3,
         "node" => 4,
         "host" => 5,

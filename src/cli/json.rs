@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub fn objects(report: &Report) -> Vec<Value> {
     match report {
         Report::Found { holders, .. } => {
-            let object = |h: &cardume::message::reply::Holder| json!({"peer": h.peer, "name": h.file.name.as_str(), "size": h.file.size, "root": root(h.file.root), "partial": h.file.partial});
+            let object = |h: &cardume::message::reply::Holder| json!({"peer": h.peer, "name": h.file.name.as_str(), "size": h.file.size, "root": root(h.file.root), "partial": h.file.partial, "user": h.user.as_deref(), "speaks": h.speaks.map(cardume::message::tongue::Tongue::word), "description": h.file.description.as_deref()});
             holders.iter().map(object).collect()
         }
         Report::Peers(peers) => peers.iter().map(|p| json!({"peer": p.peer, "files": p.files})).collect(),

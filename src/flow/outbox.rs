@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::time::{Duration, Instant};
 
 use crate::flow::ends::{RawWrite, SourceRef};
 use crate::message::limits;
@@ -16,8 +17,19 @@ pub struct Outbox {
 }
 
 enum Chunk {
-    Memory { bytes: Vec<u8>, sent: usize },
-    File { source: SourceRef, left: ByteRange },
+    Memory {
+        bytes: Vec<u8>,
+        sent: usize,
+    },
+    File {
+        source: SourceRef,
+        left: ByteRange,
+    },
+    /// Nothing goes out for so long; the time runs from when it is the first.
+    Pause {
+        length: Duration,
+        until: Option<Instant>,
+    },
 }
 
 /// Why a write came to its end.
@@ -31,6 +43,8 @@ pub enum Stop {
     Budget,
     /// The next bytes of a file are not in memory.
     Cold,
+    /// A pause is on, until then.
+    Pause(Instant),
 }
 
 impl Outbox {
@@ -48,6 +62,11 @@ impl Outbox {
             self.file += range.length();
             self.chunks.push_back(Chunk::File { source, left: range });
         }
+    }
+
+    /// What comes after waits for so long when its turn has come.
+    pub fn push_pause(&mut self, length: Duration) {
+        self.chunks.push_back(Chunk::Pause { length, until: None });
     }
 
     /// True when nothing waits.
@@ -72,7 +91,7 @@ impl Outbox {
     ///
     /// # Errors
     /// When the stream or a file fails; nothing of this link can be trusted then.
-    pub fn write_to(&mut self, to: &mut dyn RawWrite, budget: usize, blocking: bool) -> io::Result<(usize, Stop)> {
+    pub fn write_to(&mut self, to: &mut dyn RawWrite, budget: usize, blocking: bool, now: Instant) -> io::Result<(usize, Stop)> {
         let mut written = 0;
         loop {
             let left = budget - written;
@@ -81,6 +100,14 @@ impl Outbox {
                 return Ok((written, Stop::Budget));
             }
             let step = match chunk {
+                Chunk::Pause { length, until } => {
+                    let until = *until.get_or_insert(now + *length);
+                    if until > now {
+                        return Ok((written, Stop::Pause(until)));
+                    }
+                    self.chunks.pop_front();
+                    continue;
+                }
                 Chunk::Memory { bytes, sent } => {
                     let end = bytes.len().min(sent.saturating_add(left));
                     to.write_bytes(&bytes[*sent..end]).inspect(|count| *sent += count)
@@ -115,6 +142,7 @@ impl Outbox {
                     self.file -= count as u64;
                     left.is_empty()
                 }
+                Chunk::Pause { .. } => true,
             };
             if done {
                 self.chunks.pop_front();
@@ -199,11 +227,11 @@ mod tests {
         say(&mut outbox, " tail");
         say(&mut outbox, "!");
         let mut to = Narrow { got: Vec::new(), room: 7 };
-        assert_eq!(outbox.write_to(&mut to, 100, false).unwrap(), (7, Stop::Full));
+        assert_eq!(outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(), (7, Stop::Full));
         assert_eq!((outbox.memory_waiting(), outbox.file_waiting()), (6, 3));
         to.room = 100;
-        assert_eq!(outbox.write_to(&mut to, 4, false).unwrap(), (4, Stop::Budget));
-        assert_eq!(outbox.write_to(&mut to, 100, false).unwrap(), (5, Stop::Empty));
+        assert_eq!(outbox.write_to(&mut to, 4, false, Instant::now()).unwrap(), (4, Stop::Budget));
+        assert_eq!(outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(), (5, Stop::Empty));
         assert_eq!(to.got, b"head 23456 tail!");
         assert!(outbox.is_empty());
     }
@@ -213,7 +241,22 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push_file(Rc::new(Text(b"0123456789", false)), ByteRange::new(0, 10).unwrap());
         let mut to = Narrow { got: Vec::new(), room: 100 };
-        assert_eq!(outbox.write_to(&mut to, 100, false).unwrap(), (0, Stop::Cold));
-        assert_eq!(outbox.write_to(&mut to, 100, true).unwrap(), (10, Stop::Empty));
+        assert_eq!(outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(), (0, Stop::Cold));
+        assert_eq!(outbox.write_to(&mut to, 100, true, Instant::now()).unwrap(), (10, Stop::Empty));
+    }
+
+    #[test]
+    fn a_pause_begins_when_its_turn_has_come() {
+        let mut outbox = Outbox::default();
+        say(&mut outbox, "ok");
+        outbox.push_pause(Duration::from_millis(50));
+        say(&mut outbox, "go");
+        let mut to = Narrow { got: Vec::new(), room: 100 };
+        let now = Instant::now();
+        let later = now + Duration::from_millis(50);
+        assert_eq!(outbox.write_to(&mut to, 100, false, now).unwrap(), (2, Stop::Pause(later)));
+        assert_eq!(outbox.write_to(&mut to, 100, false, now + Duration::from_millis(49)).unwrap(), (0, Stop::Pause(later)));
+        assert_eq!(outbox.write_to(&mut to, 100, false, later).unwrap(), (2, Stop::Empty));
+        assert_eq!(to.got, b"okgo");
     }
 }

@@ -1,6 +1,7 @@
 //! Moves bytes between one stream and its boxes, within a budget. It knows readiness by what the stream says and decides nothing.
 
 use std::io::{self, Read};
+use std::time::Instant;
 
 use crate::flow::ends::RawWrite;
 use crate::flow::inbox::Inbox;
@@ -56,6 +57,6 @@ pub fn draw(from: &mut impl Read, inbox: &mut Inbox, scratch: &mut [u8], budget:
 ///
 /// # Errors
 /// When the stream or a file fails.
-pub fn pour(outbox: &mut Outbox, to: &mut impl RawWrite, budget: usize, blocking: bool) -> io::Result<(usize, Stop)> {
-    outbox.write_to(to, budget, blocking)
+pub fn pour(outbox: &mut Outbox, to: &mut impl RawWrite, budget: usize, blocking: bool, now: Instant) -> io::Result<(usize, Stop)> {
+    outbox.write_to(to, budget, blocking, now)
 }

@@ -30,8 +30,8 @@ pub enum Ready {
         /// It may take bytes.
         writable: bool,
     },
-    /// A port has links to accept.
-    Port,
+    /// The port of this number has links to accept.
+    Port(usize),
     /// A signal asks the process to end; true: a person interrupted it.
     Stop(bool),
     /// The console may have lines.
@@ -55,17 +55,19 @@ pub trait Net {
     /// Sixteen bytes that nobody can guess.
     fn random(&mut self) -> [u8; 16];
 
-    /// Opens a port, in the place of the one before.
+    /// A way to ask what date and time of day it is here, as `dd/mm/yyyy hh:mm:ss`.
+    fn date(&self) -> fn() -> String;
+    /// Opens the port of this number, in the place of the one before.
     ///
     /// # Errors
     /// When it is busy, or the address is not ours.
-    fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr>;
+    fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr>;
 
-    /// The next link that waits at the port.
+    /// The next link that waits at the port of this number.
     ///
     /// # Errors
     /// `WouldBlock` when there is none; anything else when the system has no room for it now.
-    fn accept(&mut self) -> io::Result<(Self::Stream, SocketAddr)>;
+    fn accept(&mut self, port: usize) -> io::Result<(Self::Stream, SocketAddr)>;
 
     /// Begins a connection, from the address `bind` where it is given.
     ///

@@ -1,5 +1,6 @@
 //! The turn itself.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use crate::host::net::{Console, Net, Ready, Typed};
 use crate::host::turns::Turns;
 use crate::message::limits;
 use crate::node::io::{Action, Io};
-use crate::node::{Cause, Event, LinkId, Node};
+use crate::node::{Cause, Event, LinkId, Node, PortId};
 
 /// How fast a whole process may send and receive.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,8 +38,8 @@ pub struct Host<N: Node, T: Net, C: Console> {
     actions: Vec<Action>,
     /// Links that have ended in this turn.
     pub(super) gone: Vec<LinkId>,
-    /// The port has, or may have, links to accept.
-    accepting: bool,
+    /// Ports that have, or may have, links to accept.
+    accepting: BTreeSet<PortId>,
     /// No accept before this: the system had no room for one more.
     accept_at: Option<Instant>,
     console_ready: bool,
@@ -71,7 +72,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             ready: Vec::new(),
             actions: Vec::new(),
             gone: Vec::new(),
-            accepting: false,
+            accepting: BTreeSet::new(),
             accept_at: None,
             console_ready: true,
             was_ready: false,
@@ -143,14 +144,17 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
     #[must_use]
     pub fn next_time(&self) -> Option<Instant> {
         let console = self.console_pending.then(|| self.now + OUTPUT_REST);
-        let accept = self.accept_at.filter(|_| self.accepting);
+        let accept = self.accept_at.filter(|_| !self.accepting.is_empty());
         [self.node.deadline(), self.links.next_time(), console, accept].into_iter().flatten().min()
     }
 
     /// True when a turn has work to do at once.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.links.runnable() > 0 || (self.accepting && self.accept_at.is_none()) || self.console_ready || (!self.was_ready && self.node.is_ready())
+        self.links.runnable() > 0
+            || (!self.accepting.is_empty() && self.accept_at.is_none())
+            || self.console_ready
+            || (!self.was_ready && self.node.is_ready())
     }
 
     /// One turn.
@@ -189,7 +193,9 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
                         self.links.queue(id);
                     }
                 }
-                Ready::Port => self.accepting = true,
+                Ready::Port(port) => {
+                    self.accepting.insert(PortId(port));
+                }
                 Ready::Console => self.console_ready = true,
                 Ready::Stop(interrupted) => self.tell(Event::Stop(interrupted)),
             }
@@ -270,10 +276,10 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
                 match action {
                     Action::Tell(report) => self.console.tell(&report, self.now),
                     Action::Exit(code) => self.code = Some(self.code.unwrap_or(code)),
-                    Action::Listen(at) => {
-                        let result = self.net.listen(at).map_err(|error| plain(&error));
-                        self.accepting = true;
-                        self.tell(Event::Listening(result));
+                    Action::Listen(port, at) => {
+                        let result = self.net.listen(port.0, at).map_err(|error| plain(&error));
+                        self.accepting.insert(port);
+                        self.tell(Event::Listening(port, result));
                     }
                 }
             }
@@ -302,17 +308,24 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
 
     /// Accepts new links, some each turn.
     fn accept(&mut self) {
-        if !self.accepting || self.accept_at.is_some_and(|at| at > self.now) {
+        if self.accept_at.is_some_and(|at| at > self.now) {
             return;
         }
         self.accept_at = None;
+        let ports: Vec<PortId> = self.accepting.iter().copied().collect();
+        for port in ports {
+            self.accept_on(port);
+        }
+    }
+
+    fn accept_on(&mut self, port: PortId) {
         for _ in 0..limits::TURN_ACCEPTS {
             if self.links.len() >= self.most_links {
                 // Who waits in the kernel's queue is better off than who is accepted and dropped.
                 self.accept_at = Some(self.now + ACCEPT_REST);
                 return;
             }
-            match self.net.accept() {
+            match self.net.accept(port.0) {
                 Ok((mut stream, from)) => {
                     let id = self.links.add(from, Stage::Gone);
                     if let Err(error) = self.net.watch(&mut stream, id.0) {
@@ -326,12 +339,12 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
                         slot.readable = true;
                         slot.writable = true;
                     }
-                    self.tell(Event::Accepted(id));
+                    self.tell(Event::Accepted(id, port));
                     self.links.queue(id);
                     self.links.arm(id);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.accepting = false;
+                    self.accepting.remove(&port);
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -347,9 +360,10 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
     }
 
     pub(super) fn tell(&mut self, event: Event) {
-        let net = &mut self.net;
+        let Host { net, links, actions, .. } = self;
+        let date = net.date();
         let mut random = || net.random();
-        let mut io = Io { now: self.now, table: &mut self.links, actions: &mut self.actions, random: &mut random };
+        let mut io = Io { now: self.now, table: links, actions, random: &mut random, date: &date };
         self.node.handle(event, &mut io);
     }
 }

@@ -67,7 +67,16 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
     /// Reads what has come, and tells the node.
     fn draw(&mut self, id: LinkId, budget: usize) -> usize {
         let Some(slot) = self.links.slot(id) else { return 0 };
-        let again = std::mem::take(&mut slot.link.again);
+        let mut again = std::mem::take(&mut slot.link.again);
+        if let Some(at) = slot.link.look_at {
+            if at <= self.now {
+                again = true;
+                slot.link.look_at = None;
+            } else {
+                self.links.wake_at(id, at);
+            }
+        }
+        let Some(slot) = self.links.slot(id) else { return 0 };
         // Who does not read its answers is not read from.
         let open = slot.readable && !slot.ended && slot.link.ending == Ending::Open && slot.link.outbox.memory_waiting() <= limits::HIGH_WATER;
         if !open {
@@ -156,7 +165,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         }
         let blocking = slot.cold_since.is_some_and(|since| self.now.saturating_duration_since(since) >= limits::COLD_PATIENCE);
         let Slot { stage: Stage::Live(stream), link, .. } = slot else { return 0 };
-        let (poured, stop) = match pump::pour(&mut link.outbox, stream, budget, blocking) {
+        let (poured, stop) = match pump::pour(&mut link.outbox, stream, budget, blocking, self.now) {
             Ok(result) => result,
             Err(error) => {
                 let cause = if is_network(&error) { Cause::Theirs } else { Cause::SourceChanged };
@@ -172,6 +181,11 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             Stop::Full => slot.writable = false,
             Stop::Empty => {}
             Stop::Budget => self.links.queue(id),
+            Stop::Pause(until) => {
+                // It is we who let the reader wait.
+                slot.moved_at = self.now;
+                self.links.wake_at(id, until);
+            }
             Stop::Cold => {
                 slot.cold_since.get_or_insert(self.now);
                 // Being cold is our doing, not the reader's.

@@ -7,17 +7,20 @@
 mod claims;
 pub mod pages;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use slab::Slab;
 
 use crate::index::claims::{ClaimId, Claims, Key, Share};
 use crate::index::pages::Filling;
+use crate::message::account::{Description, Line, Online, Publication, Published, UserName};
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
+use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session};
 
 /// Which member: a slot that is used again only when everything of the one before is swept.
@@ -37,10 +40,14 @@ pub struct Page<T> {
 pub struct Index {
     members: Slab<Member>,
     /// Visible members in the order in which they joined: their number and slot.
-    order: std::collections::BTreeMap<u64, MemberId>,
-    by_address: std::collections::BTreeMap<SocketAddr, MemberId>,
+    order: BTreeMap<u64, MemberId>,
+    by_address: BTreeMap<SocketAddr, MemberId>,
     names: Claims<RelativeName>,
     roots: Claims<Root>,
+    /// The members that hold what users have published; such a one is visible while its user is there by an old wire.
+    users: BTreeMap<UserName, MemberId>,
+    /// What is said of files, by their member and name.
+    descriptions: BTreeMap<(MemberId, ClaimId), Description>,
     /// Members that have left and still have entries.
     leaving: Vec<MemberId>,
     joined: u64,
@@ -53,7 +60,51 @@ struct Member {
     visible: bool,
     number: u64,
     files: Vec<Owned>,
+    /// What else is known of it; most members have nothing of that.
+    about: Option<Box<About>>,
 }
+
+/// Who a member is and how it is reached, where that is more than its address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Whose it is.
+    pub user: Option<UserName>,
+    /// The old wire that it speaks instead of the native protocol.
+    pub speaks: Option<Tongue>,
+    /// The old wires that it speaks besides, each on its own port.
+    pub ports: Vec<(Tongue, u16)>,
+}
+
+/// Who asks, as far as that decides what he is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// From where.
+    pub ip: IpAddr,
+    /// The old wire on which he asks: he is shown those alone who answer on it.
+    pub speaks: Option<Tongue>,
+}
+
+impl Asker {
+    /// Where `member` answers this asker; `None` when he can't reach it.
+    fn reaches(&self, member: &Member) -> Option<SocketAddr> {
+        let about = member.about.as_deref();
+        let address = match self.speaks {
+            None => member.address,
+            Some(tongue) if about.and_then(|about| about.speaks) == Some(tongue) => member.address,
+            Some(tongue) => {
+                let (_, port) = about?.ports.iter().find(|(known, _)| *known == tongue)?;
+                SocketAddr::new(member.address.ip(), *port)
+            }
+        };
+        let ip = address.ip();
+        let fits = self.speaks.is_none_or(|tongue| (ip.is_ipv4() || !tongue.is_ipv4_only()) && (ip == self.ip || !tongue.names_ports_alone()));
+        // A loopback address means nothing to an asker from elsewhere.
+        (member.visible && fits && (!ip.is_loopback() || self.ip.is_loopback())).then_some(address)
+    }
+}
+
+/// The size of a file of which nobody has said it.
+const UNSAID: u64 = u64::MAX;
 
 /// One file of a member.
 #[derive(Clone, Copy)]
@@ -70,10 +121,12 @@ impl Index {
     pub fn new(seed: u64) -> Index {
         Index {
             members: Slab::new(),
-            order: std::collections::BTreeMap::new(),
-            by_address: std::collections::BTreeMap::new(),
+            order: BTreeMap::new(),
+            by_address: BTreeMap::new(),
             names: Claims::new(seed),
             roots: Claims::new(seed),
+            users: BTreeMap::new(),
+            descriptions: BTreeMap::new(),
             leaving: Vec::new(),
             joined: 0,
             turn: 0,
@@ -82,7 +135,7 @@ impl Index {
 
     /// Begins a member that nobody sees until [`Index::show`].
     pub fn begin(&mut self, address: SocketAddr, session: Session) -> MemberId {
-        MemberId(self.members.insert(Member { address, session, visible: false, number: 0, files: Vec::new() }))
+        MemberId(self.members.insert(Member { address, session, visible: false, number: 0, files: Vec::new(), about: None }))
     }
 
     /// Adds a file, or says anew what is known of it. True when it is new.
@@ -100,7 +153,7 @@ impl Index {
                 }
                 owned.root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
             }
-            (owned.size, owned.partial) = (file.size, file.partial);
+            (owned.size, owned.partial) = (file.size.unwrap_or(UNSAID), file.partial);
             return Ok(false);
         }
         if member.files.len() >= limits::MEMBER_FILES {
@@ -109,7 +162,7 @@ impl Index {
         let own = number(member.files.len());
         let name = self.names.add(&file.name, share(own, false));
         let root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
-        member.files.push(Owned { name, root, size: file.size, partial: file.partial });
+        member.files.push(Owned { name, root, size: file.size.unwrap_or(UNSAID), partial: file.partial });
         Ok(true)
     }
 
@@ -128,18 +181,30 @@ impl Index {
         member.number = self.joined;
         member.visible = true;
         self.order.insert(member.number, who);
-        self.by_address.insert(member.address, who);
+        // Users of old wires say where they are, and nobody asks them whether that is so: they stand in nobody's way.
+        if member.speaks().is_none() || !self.by_address.contains_key(&member.address) {
+            self.by_address.insert(member.address, who);
+        }
     }
 
     /// Makes a member invisible at once; its entries go with the next sweeps.
     pub fn leave(&mut self, who: MemberId) {
         let Some(member) = self.members.get_mut(who.0) else { return };
-        if member.visible {
-            member.visible = false;
-            self.order.remove(&member.number);
-            self.by_address.remove(&member.address);
-        }
+        member.hide(who, &mut self.order, &mut self.by_address);
         self.leaving.push(who);
+    }
+
+    /// Says who a member is and how else it is reached.
+    pub fn introduce(&mut self, who: MemberId, about: About) {
+        if let Some(member) = self.members.get_mut(who.0) {
+            member.about = (about != About::default()).then(|| Box::new(about));
+        }
+    }
+
+    /// Says whose a member is, or that it is nobody's.
+    pub fn belongs(&mut self, who: MemberId, user: Option<UserName>) {
+        let about = self.members.get(who.0).and_then(|member| member.about.as_deref()).cloned().unwrap_or_default();
+        self.introduce(who, About { user, ..about });
     }
 
     /// Drops up to `most` entries of members that have left. True when more are left to drop.
@@ -160,6 +225,104 @@ impl Index {
         false
     }
 
+    /// A user has published this.
+    ///
+    /// # Errors
+    /// `too_large` when the user has as many files as anybody may.
+    pub fn publish(&mut self, user: &UserName, what: &Publication) -> Result<(), Refusal> {
+        // What can't be a name here is known to the store alone.
+        let Some(name) = what.file.relative() else { return Ok(()) };
+        let who = self.member_of(user);
+        self.add(who, &FileEntry { name: name.clone(), size: None, root: None, partial: false, description: None })?;
+        if let Some(name) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
+            self.descriptions.insert((who, name), what.description.clone());
+        }
+        Ok(())
+    }
+
+    /// A user no longer publishes this.
+    pub fn withdraw(&mut self, user: &UserName, file: &Published) {
+        if let (Some(who), Some(name)) = (self.users.get(user), file.relative()) {
+            self.remove(*who, &name);
+        }
+    }
+
+    /// A user is there, by an old wire.
+    pub fn appear(&mut self, user: &UserName, address: SocketAddr, speaks: Tongue) {
+        let who = self.member_of(user);
+        self.disappear(user);
+        if let Some(member) = self.members.get_mut(who.0) {
+            member.address = address;
+            member.about = Some(Box::new(About { user: Some(user.clone()), speaks: Some(speaks), ports: Vec::new() }));
+        }
+        self.show(who);
+    }
+
+    /// A user of an old wire is away; what he has published is kept.
+    pub fn disappear(&mut self, user: &UserName) {
+        if let Some(who) = self.users.get(user)
+            && let Some(member) = self.members.get_mut(who.0)
+        {
+            member.hide(*who, &mut self.order, &mut self.by_address);
+        }
+    }
+
+    /// A user is no more, nor what he has published.
+    pub fn forget_user(&mut self, user: &UserName) {
+        if let Some(who) = self.users.remove(user) {
+            self.leave(who);
+        }
+    }
+
+    /// The member that holds what a user has published.
+    fn member_of(&mut self, user: &UserName) -> MemberId {
+        if let Some(who) = self.users.get(user) {
+            return *who;
+        }
+        let who = self.begin(SocketAddr::from(([0, 0, 0, 0], 0)), Session([0; 16]));
+        self.users.insert(user.clone(), who);
+        who
+    }
+
+    /// Who is there and can be reached, under the name of his account or one that is made of his address.
+    ///
+    /// # Errors
+    /// `bad_request` for a cursor that is not ours.
+    pub fn online(&self, cursor: Option<&str>, most: usize, asker: &Asker) -> Result<Page<Online>, Refusal> {
+        let after = cursor.map_or(Ok(0), pages::number)?;
+        let mut page = Page { entries: Vec::new(), cursor: None };
+        for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
+            let member = &self.members[who.0];
+            let Some(peer) = asker.reaches(member) else { continue };
+            if page.entries.len() == most {
+                page.cursor = Some((number - 1).to_string());
+                break;
+            }
+            let user = member.user().cloned().unwrap_or_else(|| UserName::of_address(member.address));
+            page.entries.push(Online { user, peer: Some(peer), speaks: member.speaks() });
+        }
+        Ok(page)
+    }
+
+    /// The visible member that goes by this name.
+    #[must_use]
+    pub fn called(&self, user: &UserName) -> Option<MemberId> {
+        if let Some(address) = user.as_address() {
+            return self.at(address).filter(|who| self.members.get(who.0).is_some_and(|member| member.user().is_none()));
+        }
+        self.users.get(user).copied().filter(|who| self.members.get(who.0).is_some_and(|member| member.visible))
+    }
+
+    /// What a member shares, from file number `start` on in the order in which they were named, as publications.
+    pub fn published(&self, who: MemberId, start: usize, most: usize) -> Vec<Publication> {
+        let owned = self.members.get(who.0).map_or(&[][..], |member| &member.files);
+        let publication = |owned: &Owned| {
+            let description = self.description(who, owned.name).cloned().or_else(|| Line::new(""))?;
+            Some(Publication { file: Line::new(self.names.key(owned.name))?, description })
+        };
+        owned.get(start..).unwrap_or_default().iter().take(most).filter_map(publication).collect()
+    }
+
     /// How many files the index holds for a member.
     #[must_use]
     pub fn count(&self, who: MemberId) -> u64 {
@@ -170,6 +333,18 @@ impl Index {
     #[must_use]
     pub fn at(&self, address: SocketAddr) -> Option<MemberId> {
         self.by_address.get(&address).copied()
+    }
+
+    /// The visible member that answers the native protocol at this address.
+    #[must_use]
+    pub fn native_at(&self, address: SocketAddr) -> Option<MemberId> {
+        self.at(address).filter(|who| self.members.get(who.0).is_some_and(|member| member.speaks().is_none()))
+    }
+
+    /// True when the asker can reach a member.
+    #[must_use]
+    pub fn is_reached(&self, who: MemberId, asker: &Asker) -> bool {
+        self.members.get(who.0).is_some_and(|member| asker.reaches(member).is_some())
     }
 
     /// Where a member answers.
@@ -184,41 +359,40 @@ impl Index {
         self.members.get(who.0).is_some_and(|member| member.session == session)
     }
 
-    /// Who has the file of this exact name. `seen` says which addresses the asker may be shown; where the list starts rotates with each first page.
+    /// Who has the file of this exact name. Where the list starts rotates with each first page.
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn search(&mut self, name: &RelativeName, cursor: Option<&str>, seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
+    pub fn search(&mut self, name: &RelativeName, cursor: Option<&str>, asker: &Asker) -> Result<Page<Holder>, Refusal> {
         let place = self.place(cursor)?;
-        Ok(self.holders(&self.names, name, place, seen))
+        Ok(self.holders(&self.names, name, place, asker))
     }
 
     /// Who has this content, under whatever name: each member once, by a whole file where it has one. The rest is as in [`Index::search`].
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn search_root(&mut self, root: Root, cursor: Option<&str>, seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Holder>, Refusal> {
+    pub fn search_root(&mut self, root: Root, cursor: Option<&str>, asker: &Asker) -> Result<Page<Holder>, Refusal> {
         let place = self.place(cursor)?;
-        Ok(self.holders(&self.roots, &root, place, seen))
+        Ok(self.holders(&self.roots, &root, place, asker))
     }
 
     /// Who is there, in the order in which they joined.
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn peers(&self, cursor: Option<&str>, seen: impl Fn(SocketAddr) -> bool) -> Result<Page<Present>, Refusal> {
+    pub fn peers(&self, cursor: Option<&str>, asker: &Asker) -> Result<Page<Present>, Refusal> {
         let after = cursor.map_or(Ok(0), pages::number)?;
         let mut page = Page { entries: Vec::new(), cursor: None };
         for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
             let member = &self.members[who.0];
-            if !seen(member.address) {
-                continue;
-            }
+            let Some(peer) = asker.reaches(member) else { continue };
             if page.entries.len() == limits::LIST_ENTRIES {
                 page.cursor = Some((number - 1).to_string());
                 break;
             }
-            page.entries.push(Present { peer: member.address, files: member.files.len() as u64 });
+            let (user, speaks) = (member.user().cloned(), member.speaks());
+            page.entries.push(Present { peer, files: member.files.len() as u64, user, speaks });
         }
         Ok(page)
     }
@@ -229,7 +403,7 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn files(&self, who: MemberId, cursor: Option<&str>) -> Result<Page<FileEntry>, Refusal> {
         let owned = self.members.get(who.0).map_or(&[][..], |member| &member.files);
-        pages::files(|start| owned.get(start..).unwrap_or_default().iter().map(|owned| self.entry(owned)), cursor)
+        pages::files(|start| owned.get(start..).unwrap_or_default().iter().map(|owned| self.entry(who, owned)), cursor)
     }
 
     /// How many visible members there are.
@@ -251,14 +425,16 @@ impl Index {
         Ok(place)
     }
 
-    fn holders<K: Key>(&self, claims: &Claims<K>, key: &K, place: Option<(u32, u32)>, seen: impl Fn(SocketAddr) -> bool) -> Page<Holder> {
+    fn holders<K: Key>(&self, claims: &Claims<K>, key: &K, place: Option<(u32, u32)>, asker: &Asker) -> Page<Holder> {
         let mut filling = Filling::default();
         let Some((id, (first, last))) = claims.find(key).and_then(|id| Some((id, claims.span(id)?))) else { return filling.page(None) };
         let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
         let mut before_first = 0;
         for (place, share) in claims.round(id, start, skip) {
-            let Some(member) = self.members.get(share.member as usize).filter(|member| member.visible && seen(member.address)) else { continue };
-            let holder = Holder { peer: member.address, file: self.entry(&member.files[share.own as usize]) };
+            let Some(member) = self.members.get(share.member as usize) else { continue };
+            let Some(peer) = asker.reaches(member) else { continue };
+            let file = self.entry(MemberId(share.member as usize), &member.files[share.own as usize]);
+            let holder = Holder { peer, file, user: member.user().cloned(), speaks: member.speaks() };
             if filling.is_full(&holder) {
                 return filling.page(Some(format!("{start}.{place}")));
             }
@@ -275,15 +451,32 @@ impl Index {
         page
     }
 
-    fn entry(&self, owned: &Owned) -> FileEntry {
+    fn entry(&self, who: MemberId, owned: &Owned) -> FileEntry {
         let root = owned.root.map(|id| *self.roots.key(id));
-        FileEntry { name: self.names.key(owned.name).clone(), size: owned.size, root, partial: owned.partial }
+        let size = (owned.size != UNSAID).then_some(owned.size);
+        FileEntry {
+            name: self.names.key(owned.name).clone(),
+            size,
+            root,
+            partial: owned.partial,
+            description: self.description(who, owned.name).cloned(),
+        }
+    }
+
+    /// What is said of a file of this name by the member itself, or by the user behind it.
+    fn description(&self, who: MemberId, name: ClaimId) -> Option<&Description> {
+        if self.descriptions.is_empty() {
+            return None;
+        }
+        let behind = || self.members.get(who.0).and_then(Member::user).and_then(|user| self.users.get(user)).copied();
+        self.descriptions.get(&(who, name)).or_else(|| self.descriptions.get(&(behind()?, name)))
     }
 
     /// Takes file number `own` of a member out of all lists; the last one takes its place and its number.
     fn drop_file(&mut self, who: MemberId, own: u32) {
         let Some(member) = self.members.get_mut(who.0) else { return };
         let gone = member.files.swap_remove(own as usize);
+        self.descriptions.remove(&(who, gone.name));
         let share = |own: u32, partial| Share { member: who.slot(), partial, own };
         self.names.remove(gone.name, share(own, false));
         if let Some(root) = gone.root {
@@ -305,6 +498,25 @@ impl MemberId {
     }
 }
 
+impl Member {
+    fn user(&self) -> Option<&UserName> {
+        self.about.as_deref().and_then(|about| about.user.as_ref())
+    }
+
+    fn speaks(&self) -> Option<Tongue> {
+        self.about.as_deref().and_then(|about| about.speaks)
+    }
+
+    fn hide(&mut self, who: MemberId, order: &mut BTreeMap<u64, MemberId>, by_address: &mut BTreeMap<SocketAddr, MemberId>) {
+        if std::mem::take(&mut self.visible) {
+            order.remove(&self.number);
+            if by_address.get(&self.address) == Some(&who) {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
 /// A place among members or files, of which there are never so many that it would not fit.
 fn number(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
@@ -320,12 +532,18 @@ fn spread(turn: u64, count: u64) -> u32 {
 mod tests {
     use super::*;
 
+    const HERE: Asker = Asker { ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), speaks: None };
+
     fn name(text: &str) -> RelativeName {
         RelativeName::new(text).unwrap()
     }
 
     fn file(text: &str, size: u64) -> FileEntry {
         FileEntry::new(name(text), size)
+    }
+
+    fn publication(file: &str, description: &str) -> Publication {
+        Publication { file: Line::new(file).unwrap(), description: Line::new(description).unwrap() }
     }
 
     fn address(port: u16) -> SocketAddr {
@@ -342,7 +560,7 @@ mod tests {
     }
 
     fn holders(index: &mut Index, text: &str) -> Vec<u16> {
-        let mut ports: Vec<u16> = index.search(&name(text), None, |_| true).unwrap().entries.iter().map(|h| h.peer.port()).collect();
+        let mut ports: Vec<u16> = index.search(&name(text), None, &HERE).unwrap().entries.iter().map(|h| h.peer.port()).collect();
         ports.sort_unstable();
         ports
     }
@@ -357,9 +575,66 @@ mod tests {
         assert_eq!(holders(&mut index, "a"), [1]);
         index.leave(who);
         assert_eq!(holders(&mut index, "a"), [0; 0]);
-        assert!(index.peers(None, |_| true).unwrap().entries.is_empty());
+        assert!(index.peers(None, &HERE).unwrap().entries.is_empty());
         assert!(!index.sweep(10));
         assert_eq!(index.names.len(), 0);
+    }
+
+    #[test]
+    fn a_loopback_peer_is_hidden_from_elsewhere() {
+        let mut index = Index::new(1);
+        for address in ["127.0.0.2:1", "192.0.2.2:1"] {
+            let who = index.begin(address.parse().unwrap(), Session([0; 16]));
+            index.show(who);
+        }
+        let elsewhere = Asker { ip: "192.0.2.1".parse().unwrap(), speaks: None };
+        assert_eq!(index.peers(None, &HERE).unwrap().entries.len(), 2);
+        assert_eq!(index.peers(None, &elsewhere).unwrap().entries.len(), 1);
+    }
+
+    #[test]
+    fn an_asker_on_an_old_wire_is_shown_who_answers_there() {
+        let mut index = Index::new(1);
+        let both = joined(&mut index, 1, &["a"]);
+        index.introduce(both, About { ports: vec![(Tongue::Uc3m2024, 71), (Tongue::Seed001, 72)], ..About::default() });
+        joined(&mut index, 2, &["a"]);
+        let ana = UserName::new("ana").unwrap();
+        index.publish(&ana, &publication("a", "her own")).unwrap();
+        index.appear(&ana, address(3), Tongue::Uc3m2024);
+        let mut ports = |speaks| {
+            let entries = index.search(&name("a"), None, &Asker { speaks, ..HERE }).unwrap().entries;
+            let mut ports: Vec<u16> = entries.iter().map(|holder| holder.peer.port()).collect();
+            ports.sort_unstable();
+            ports
+        };
+        assert_eq!(ports(None), [1, 2, 3]);
+        assert_eq!(ports(Some(Tongue::Uc3m2024)), [3, 71]);
+        assert_eq!(ports(Some(Tongue::Seed001)), [72]);
+        assert_eq!(ports(Some(Tongue::Uc3m2025)), [0; 0]);
+    }
+
+    #[test]
+    fn publications_outlast_the_presence_of_their_user() {
+        let mut index = Index::new(1);
+        let ana = UserName::new("ana").unwrap();
+        index.publish(&ana, &publication("a", "her own")).unwrap();
+        index.publish(&ana, &publication("/tmp/no name of the index", "")).unwrap();
+        assert!(holders(&mut index, "a").is_empty());
+        index.appear(&ana, address(3), Tongue::Uc3m2020);
+        let found = index.search(&name("a"), None, &HERE).unwrap().entries.remove(0);
+        assert_eq!((found.file.description.as_deref(), found.file.size, found.speaks), (Some("her own"), None, Some(Tongue::Uc3m2020)));
+        index.disappear(&ana);
+        assert!(holders(&mut index, "a").is_empty());
+        // The same user with a peer of our own: what was said of a file is said of the shared one.
+        let peer = joined(&mut index, 4, &["a", "b"]);
+        index.belongs(peer, Some(ana.clone()));
+        let found = index.search(&name("a"), None, &HERE).unwrap().entries.remove(0);
+        assert_eq!((found.file.description.as_deref(), found.file.size, found.user), (Some("her own"), Some(1), Some(ana.clone())));
+        index.withdraw(&ana, &Line::new("a").unwrap());
+        assert_eq!(index.search(&name("a"), None, &HERE).unwrap().entries[0].file.description, None);
+        index.forget_user(&ana);
+        while index.sweep(10) {}
+        assert!(index.descriptions.is_empty() && index.users.is_empty());
     }
 
     #[test]
@@ -368,7 +643,7 @@ mod tests {
         let who = joined(&mut index, 1, &["a", "a"]);
         index.add(who, &file("a", 7)).unwrap();
         assert_eq!(index.count(who), 1);
-        assert_eq!(index.search(&name("a"), None, |_| true).unwrap().entries[0].file.size, 7);
+        assert_eq!(index.search(&name("a"), None, &HERE).unwrap().entries[0].file.size, Some(7));
     }
 
     #[test]
@@ -393,7 +668,7 @@ mod tests {
         }
         let (mut cursor, mut ports) = (None, Vec::new());
         loop {
-            let page = index.search(&name("a"), cursor.as_deref(), |_| true).unwrap();
+            let page = index.search(&name("a"), cursor.as_deref(), &HERE).unwrap();
             assert!(page.entries.len() <= limits::HOLDERS);
             ports.extend(page.entries.iter().map(|h| h.peer.port()));
             cursor = page.cursor;
@@ -403,11 +678,11 @@ mod tests {
         }
         ports.sort_unstable();
         assert_eq!(ports, (1..=150).collect::<Vec<u16>>());
-        let first = |index: &mut Index| index.search(&name("a"), None, |_| true).unwrap().entries[0].peer;
+        let first = |index: &mut Index| index.search(&name("a"), None, &HERE).unwrap().entries[0].peer;
         assert_ne!(first(&mut index), first(&mut index));
-        assert!(index.search(&name("a"), Some("nonsense"), |_| true).is_err());
-        assert!(index.search(&name("a"), Some("18446744073709551615.18446744073709551615"), |_| true).is_err());
-        assert!(index.search(&name("a"), Some("0.4294967295"), |_| true).unwrap().entries.is_empty());
+        assert!(index.search(&name("a"), Some("nonsense"), &HERE).is_err());
+        assert!(index.search(&name("a"), Some("18446744073709551615.18446744073709551615"), &HERE).is_err());
+        assert!(index.search(&name("a"), Some("0.4294967295"), &HERE).unwrap().entries.is_empty());
     }
 
     #[test]
@@ -418,7 +693,7 @@ mod tests {
         }
         let (mut cursor, mut count) = (None, 0);
         loop {
-            let page = index.peers(cursor.as_deref(), |_| true).unwrap();
+            let page = index.peers(cursor.as_deref(), &HERE).unwrap();
             count += page.entries.len();
             cursor = page.cursor;
             if cursor.is_none() {
@@ -433,7 +708,7 @@ mod tests {
     }
 
     fn having(index: &mut Index, root: u8) -> Vec<(u16, String, bool)> {
-        let page = index.search_root(Root([root; 32]), None, |_| true).unwrap();
+        let page = index.search_root(Root([root; 32]), None, &HERE).unwrap();
         let mut found: Vec<_> = page.entries.into_iter().map(|h| (h.peer.port(), h.file.name.to_string(), h.file.partial)).collect();
         found.sort_unstable();
         found
@@ -448,14 +723,15 @@ mod tests {
         assert!(!index.add(one, &rooted("b", 7, false)).unwrap());
         assert!(!index.add(two, &rooted("c", 7, true)).unwrap());
         assert_eq!(having(&mut index, 7), [(1, "b".into(), false), (2, "c".into(), true)]);
-        assert_eq!(index.search_root(Root([7; 32]), None, |peer| peer.port() == 2).unwrap().entries.len(), 1);
+        let elsewhere = Asker { ip: "192.0.2.1".parse().unwrap(), speaks: None };
+        assert_eq!(index.search_root(Root([7; 32]), None, &elsewhere).unwrap().entries.len(), 0);
         // At its end a download is whole; a file that is written anew has another content, or none that is known yet.
         index.add(two, &rooted("c", 7, false)).unwrap();
         index.add(one, &rooted("b", 8, false)).unwrap();
         assert_eq!(having(&mut index, 7), [(2, "c".into(), false)]);
         index.add(one, &file("b", 2)).unwrap();
         assert!(having(&mut index, 8).is_empty());
-        assert_eq!(index.search(&name("b"), None, |_| true).unwrap().entries[0].file, file("b", 2));
+        assert_eq!(index.search(&name("b"), None, &HERE).unwrap().entries[0].file, file("b", 2));
         index.leave(two);
         assert!(having(&mut index, 7).is_empty());
         index.sweep(10);
@@ -495,7 +771,7 @@ mod tests {
         for _ in 0..20 {
             let (mut cursor, mut ports, mut pages) = (None, Vec::new(), 0);
             loop {
-                let page = index.search_root(Root([7; 32]), cursor.as_deref(), |_| true).unwrap();
+                let page = index.search_root(Root([7; 32]), cursor.as_deref(), &HERE).unwrap();
                 ports.extend(page.entries.iter().map(|h| h.peer.port()));
                 pages += 1;
                 cursor = page.cursor;
@@ -510,18 +786,18 @@ mod tests {
         for who in &members[10..290] {
             index.leave(*who);
         }
-        let mut firsts = std::collections::BTreeMap::new();
+        let mut firsts = BTreeMap::new();
         for _ in 0..1_000 {
-            let page = index.search_root(Root([7; 32]), None, |_| true).unwrap();
+            let page = index.search_root(Root([7; 32]), None, &HERE).unwrap();
             assert_eq!((page.entries.len(), page.cursor), (10, None));
             *firsts.entry(page.entries[0].peer).or_insert(0) += 1;
         }
         assert!(firsts.len() == 10 && firsts.values().all(|count| (50..200).contains(count)), "{firsts:?}");
         for text in ["nonsense", "1", "1.", "4294967296.0"] {
-            assert!(index.search_root(Root([7; 32]), Some(text), |_| true).is_err());
+            assert!(index.search_root(Root([7; 32]), Some(text), &HERE).is_err());
         }
         for text in ["4294967295.4294967295", "0.4294967295", "4294967295.0"] {
-            assert!(index.search_root(Root([7; 32]), Some(text), |_| true).is_ok());
+            assert!(index.search_root(Root([7; 32]), Some(text), &HERE).is_ok());
         }
     }
 
@@ -537,8 +813,8 @@ mod tests {
                 members.push((port, who));
             }
             let ask = |index: &mut Index, cursor: Option<String>| match round % 2 {
-                0 => index.search(&name("a"), cursor.as_deref(), |_| true).unwrap(),
-                _ => index.search_root(Root([7; 32]), cursor.as_deref(), |_| true).unwrap(),
+                0 => index.search(&name("a"), cursor.as_deref(), &HERE).unwrap(),
+                _ => index.search_root(Root([7; 32]), cursor.as_deref(), &HERE).unwrap(),
             };
             let page = ask(&mut index, None);
             let mut met: Vec<u16> = page.entries.iter().map(|holder| holder.peer.port()).collect();
@@ -571,8 +847,8 @@ mod tests {
             let (mut cursor, mut found) = (None, 0);
             loop {
                 let page = match by_name {
-                    true => index.search(&name(&long), cursor.as_deref(), |_| true),
-                    false => index.search_root(Root([7; 32]), cursor.as_deref(), |_| true),
+                    true => index.search(&name(&long), cursor.as_deref(), &HERE),
+                    false => index.search_root(Root([7; 32]), cursor.as_deref(), &HERE),
                 };
                 let page = page.unwrap();
                 let written: usize = page.entries.iter().map(|h| h.file.name.len() * 2 + 190).sum();
@@ -591,7 +867,7 @@ mod tests {
     struct Plain {
         who: MemberId,
         port: u16,
-        files: std::collections::BTreeMap<String, FileEntry>,
+        files: BTreeMap<String, FileEntry>,
     }
 
     /// The same operations against a list that is searched from end to end give the same answers, slots that are used again included.
@@ -645,13 +921,13 @@ mod tests {
     /// Asks both for a name, for a content and for every list.
     fn compare(index: &mut Index, naive: &[Plain], text: &str, root: Root) {
         let mut found: Vec<(u16, FileEntry)> =
-            index.search(&name(text), None, |_| true).unwrap().entries.into_iter().map(|h| (h.peer.port(), h.file)).collect();
+            index.search(&name(text), None, &HERE).unwrap().entries.into_iter().map(|h| (h.peer.port(), h.file)).collect();
         found.sort_by_key(|(port, _)| *port);
         let mut expected: Vec<(u16, FileEntry)> = naive.iter().filter_map(|plain| Some((plain.port, plain.files.get(text)?.clone()))).collect();
         expected.sort_by_key(|(port, _)| *port);
         assert_eq!(found, expected);
 
-        let mut found = index.search_root(root, None, |_| true).unwrap().entries;
+        let mut found = index.search_root(root, None, &HERE).unwrap().entries;
         found.sort_by_key(|holder| holder.peer.port());
         let mut expected: Vec<(u16, bool)> = naive
             .iter()

@@ -827,7 +827,7 @@ mod tests {
         let mut world = world(&[]);
         world.drive.place("got", 1, b"got it");
         let file = world.share.add(&name("got"), Some(hash(b"got it")), None).unwrap();
-        assert_eq!((file.size, file.root), (6, Some(hash(b"got it"))));
+        assert_eq!((file.size, file.root), (Some(6), Some(hash(b"got it"))));
         assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
         assert!(!world.share.is_hashing());
         assert_eq!(world.share.add(&name("never was"), None, None), None);

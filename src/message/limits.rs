@@ -144,6 +144,12 @@ pub const HTTP_SLOT: Duration = Duration::from_secs(60);
 pub const HTTP_IDLE: Duration = Duration::from_secs(60);
 /// The usual heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(20);
+/// How long a word of an old wire that nothing ends is waited for to go on.
+pub const QUIET: Duration = Duration::from_millis(50);
+/// How long a pause between two parts of an answer is: readers of seed 001 take what comes at once for one of them.
+pub const PAUSE: Duration = Duration::from_millis(50);
+/// Entries of one answer to LIST_USERS, LIST_CONTENT or `peers` on an old wire, which has no pages: some megabytes of them.
+pub const LIST_ALL: usize = 50_000;
 /// How long we wait for LEAVE_OK before we go all the same.
 pub const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a closed link may take to hand over what waits.

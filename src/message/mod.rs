@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows JSON, sockets or files. A value of these types has been checked once, where it came in, and is trusted ever after.
 
+pub mod account;
 pub mod limits;
 pub mod name;
 pub mod range;
@@ -9,4 +10,5 @@ pub mod refusal;
 pub mod relative;
 pub mod reply;
 pub mod request;
+pub mod tongue;
 pub mod version;

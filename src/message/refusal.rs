@@ -37,10 +37,28 @@ pub enum Code {
     Io,
     /// A fault of this side.
     Internal,
+    /// That user name is registered already.
+    Taken,
+    /// No such user is registered.
+    NoUser,
+    /// The user asked about is not registered.
+    NoRemoteUser,
+    /// The user is there already.
+    Connected,
+    /// The user is not there.
+    NotConnected,
+    /// The user has published a file of that name already.
+    Published,
+    /// The user has published no file of that name.
+    NotPublished,
+    /// The proof is wrong, or the user belongs to another key or to none.
+    BadProof,
+    /// This server takes nobody without an account.
+    AccountRequired,
 }
 
 /// All codes with their spelling.
-pub const CODES: [(Code, &str); 16] = [
+pub const CODES: [(Code, &str); 25] = [
     (Code::BadRequest, "bad_request"),
     (Code::BadName, "bad_name"),
     (Code::Unsupported, "unsupported"),
@@ -57,6 +75,15 @@ pub const CODES: [(Code, &str); 16] = [
     (Code::Cancelled, "cancelled"),
     (Code::Io, "io"),
     (Code::Internal, "internal"),
+    (Code::Taken, "taken"),
+    (Code::NoUser, "no_user"),
+    (Code::NoRemoteUser, "no_remote_user"),
+    (Code::Connected, "connected"),
+    (Code::NotConnected, "not_connected"),
+    (Code::Published, "published"),
+    (Code::NotPublished, "not_published"),
+    (Code::BadProof, "bad_proof"),
+    (Code::AccountRequired, "account_required"),
 ];
 
 /// A no, with words for a person.

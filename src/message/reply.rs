@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
+use crate::message::account::{Method, Online, Publication, UserName};
 use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
+use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
 
 /// A peer that has a file.
@@ -13,15 +15,23 @@ pub struct Holder {
     pub peer: SocketAddr,
     /// What it has.
     pub file: FileEntry,
+    /// Whose it is.
+    pub user: Option<UserName>,
+    /// The old wire that has to be spoken there; `None`: the native protocol.
+    pub speaks: Option<Tongue>,
 }
 
 /// A peer and how many files it shares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present {
     /// Where it answers.
     pub peer: SocketAddr,
     /// How many files.
     pub files: u64,
+    /// Whose it is.
+    pub user: Option<UserName>,
+    /// The old wire that has to be spoken there; `None`: the native protocol.
+    pub speaks: Option<Tongue>,
 }
 
 /// The head before a body.
@@ -96,6 +106,33 @@ pub enum Reply {
         /// How often it should be heard, in milliseconds.
         heartbeat_ms: u64,
     },
+    /// The date and the time of day where this side is: `dd/mm/yyyy hh:mm:ss`.
+    Date(String),
+    /// A peer that speaks an old wire is in the index.
+    Entered {
+        /// Its address there.
+        you: SocketAddr,
+    },
+    /// An operation on accounts that is answered by its success alone.
+    Done(Method),
+    /// Users who are there.
+    Users {
+        /// In no order that means anything.
+        users: Vec<Online>,
+        /// Where the next answer would go on.
+        cursor: Option<String>,
+    },
+    /// What a user has published.
+    Content {
+        /// Who.
+        of: UserName,
+        /// What.
+        files: Vec<Publication>,
+        /// Where the next answer would go on.
+        cursor: Option<String>,
+    },
+    /// Where a user is.
+    User(Online),
     /// The index knows.
     UpdateOk {
         /// How many files the index now holds for the peer.

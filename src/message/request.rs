@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
+use crate::message::account::{Description, Operation};
 use crate::message::relative::RelativeName;
+use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
 
 /// A file as the index knows it.
@@ -10,19 +12,21 @@ use crate::message::version::{Root, Session, Tag};
 pub struct FileEntry {
     /// Its name.
     pub name: RelativeName,
-    /// Its bytes.
-    pub size: u64,
+    /// Its bytes; `None` where nobody has said how many, as on most old wires.
+    pub size: Option<u64>,
     /// Its content, where that is known.
     pub root: Option<Root>,
     /// Not all of it is there yet.
     pub partial: bool,
+    /// What its owner says of it.
+    pub description: Option<Description>,
 }
 
 impl FileEntry {
     /// A whole file whose content is not known.
     #[must_use]
     pub fn new(name: RelativeName, size: u64) -> FileEntry {
-        FileEntry { name, size, root: None, partial: false }
+        FileEntry { name, size: Some(size), root: None, partial: false, description: None }
     }
 }
 
@@ -50,6 +54,28 @@ pub struct Join {
     pub more: bool,
     /// What it shares.
     pub files: Vec<FileEntry>,
+    /// The old wires on which it answers as well, each on its own port.
+    pub ports: Vec<(Tongue, u16)>,
+}
+
+/// The entry of a peer that speaks an old wire; it lasts as long as its link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enter {
+    /// Which.
+    pub speaks: Tongue,
+    /// Where it answers.
+    pub port: EnterPort,
+    /// The folder that it shares, on the server's own machine.
+    pub folder: Option<String>,
+}
+
+/// On which port somebody answers who speaks an old wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnterPort {
+    /// On that from which its link comes.
+    Own,
+    /// On one that the server names.
+    Given,
 }
 
 /// A wish for bytes.
@@ -85,12 +111,34 @@ pub enum Request {
         wanted: Wanted,
         /// Where the last answer ended.
         cursor: Option<String>,
+        /// Only those who answer on this old wire, and where they do.
+        speaks: Option<Tongue>,
+    },
+    /// Whose files have this text in their name or description?
+    Find {
+        /// The text.
+        text: String,
+        /// Where the last answer ended.
+        cursor: Option<String>,
     },
     /// Who is there?
     Peers {
         /// Where the last answer ended.
         cursor: Option<String>,
+        /// Only those who answer on this old wire, and where they do; all of them in one answer.
+        speaks: Option<Tongue>,
     },
+    /// Enter the index on an old wire.
+    Enter(Enter),
+    /// These are all its files now; an old wire says no more of them than their names.
+    Replace {
+        /// All of them.
+        files: Vec<RelativeName>,
+    },
+    /// Something about accounts.
+    Operation(Operation),
+    /// What is the date?
+    Date,
     /// What does a peer share? Without an address: the one that is asked.
     Ls {
         /// Which peer.

@@ -74,7 +74,8 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+/// Reads `N` bytes from exactly as many pairs of lower-case hex digits.
+pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != N * 2 {
         return None;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::flow::inbox::Inbox;
 use crate::flow::outbox::Outbox;
 use crate::message::version::to_hex;
-use crate::node::LinkId;
 use crate::node::report::Report;
+use crate::node::{LinkId, PortId};
 
 /// One link, as a node sees it.
 pub struct Link {
@@ -25,6 +25,8 @@ pub struct Link {
     pub most_head: usize,
     /// The node has not read all that it could: visit it again soon.
     pub again: bool,
+    /// Visit it again then, even if nothing comes.
+    pub look_at: Option<Instant>,
     /// How it is to end.
     pub ending: Ending,
 }
@@ -52,6 +54,7 @@ impl Link {
             silence: None,
             most_head,
             again: false,
+            look_at: None,
             ending: Ending::Open,
         }
     }
@@ -72,8 +75,8 @@ impl Link {
 /// What the host does when an event is over.
 #[derive(Debug)]
 pub enum Action {
-    /// Opens a port, with the answer as [`Event::Listening`](crate::node::Event::Listening).
-    Listen(SocketAddr),
+    /// Opens a port, in the place of the one that had its number, with the answer as [`Event::Listening`](crate::node::Event::Listening).
+    Listen(PortId, SocketAddr),
     /// Tells a person, or the program that reads our output.
     Tell(Report),
     /// Ends the process with this code, once its output is written.
@@ -99,6 +102,8 @@ pub struct Io<'a> {
     pub actions: &'a mut Vec<Action>,
     /// The door of randomness.
     pub random: &'a mut dyn FnMut() -> [u8; 16],
+    /// The door of wall time: the date and the time of day here, `dd/mm/yyyy hh:mm:ss`.
+    pub date: &'a dyn Fn() -> String,
 }
 
 impl Io<'_> {
@@ -113,8 +118,8 @@ impl Io<'_> {
     }
 
     /// Opens a port.
-    pub fn listen(&mut self, at: SocketAddr) {
-        self.actions.push(Action::Listen(at));
+    pub fn listen(&mut self, port: PortId, at: SocketAddr) {
+        self.actions.push(Action::Listen(port, at));
     }
 
     /// Tells a person, or the program that reads our output.

@@ -105,7 +105,7 @@ pub fn say(report: &Report, lang: Lang) -> Said {
             if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
         }
         Report::Files { files, .. } => {
-            let rows: Vec<String> = files.iter().map(|f| format!("{}\t{}\t{}", f.size, f.name, state(f))).collect();
+            let rows: Vec<String> = files.iter().map(|f| format!("{}\t{}\t{}", size(f.size), f.name, state(f))).collect();
             if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
         }
         Report::Progress { .. } | Report::Verifying { .. } => Said::Silent,
@@ -413,6 +413,12 @@ fn help(lang: Lang) -> &'static str {
     }
 }
 
+/// How many bytes a file has, where that is known.
+#[must_use]
+pub fn size(size: Option<u64>) -> String {
+    size.map_or_else(|| "?".to_owned(), |size| size.to_string())
+}
+
 /// The word beside the remaining time of a progress bar.
 #[must_use]
 pub fn remaining(lang: Lang) -> &'static str {
@@ -439,7 +445,7 @@ mod tests {
         assert_eq!(asked(who, &name()), "Peer 127.0.0.1:8776 solicitou arquivo aula1.mp4");
         assert_eq!(i_am(who, " aula1.mp4 aula2.mp4"), "Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula2.mp4");
         let file = FileEntry::new(name(), 1);
-        let holder = Holder { peer: who, file };
+        let holder = Holder { peer: who, file, user: None, speaks: None };
         assert_eq!(found(&[holder.clone(), holder]), "peers com arquivo solicitado: 127.0.0.1:8776 127.0.0.1:8776");
         assert_eq!(found(&[]), "peers com arquivo solicitado:");
         assert_eq!(saved(&name(), "./pasta/"), "Arquivo aula1.mp4 baixado com sucesso na pasta ./pasta/");

@@ -16,6 +16,10 @@ use crate::node::io::Io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub usize);
 
+/// Which port of a process, by a number that the process itself has given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortId(pub usize);
+
 /// Whose doing it was that a link ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -40,8 +44,8 @@ pub enum Cause {
 pub enum Event {
     /// The process begins.
     Start,
-    /// A link was accepted.
-    Accepted(LinkId),
+    /// A link was accepted, on this port.
+    Accepted(LinkId, PortId),
     /// A link that we asked for is there.
     Connected(LinkId),
     /// Bytes have come, or a body has ended.
@@ -53,7 +57,7 @@ pub enum Event {
     /// The link is gone.
     Closed(LinkId, Cause),
     /// A port is open, or why not.
-    Listening(Result<SocketAddr, String>),
+    Listening(PortId, Result<SocketAddr, String>),
     /// A line that a person typed or a script piped.
     Command(String),
     /// No more lines will come.

@@ -157,10 +157,10 @@ impl Version {
     pub fn among(holders: &[Holder]) -> Vec<Version> {
         let mut versions: Vec<Version> = Vec::new();
         for holder in holders {
-            let Some(root) = holder.file.root else { continue };
+            let (Some(root), Some(size)) = (holder.file.root, holder.file.size) else { continue };
             match versions.iter_mut().find(|version| version.root == root) {
                 Some(version) => version.holders.push(holder.peer),
-                None => versions.push(Version { root, size: holder.file.size, holders: vec![holder.peer] }),
+                None => versions.push(Version { root, size, holders: vec![holder.peer] }),
             }
         }
         versions.sort_by_key(|version| usize::MAX - version.holders.len());

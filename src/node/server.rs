@@ -7,16 +7,17 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::index::{Index, MemberId, Page};
+use crate::index::{Asker, Index, MemberId, Page};
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::Reply;
 use crate::message::request::{FileEntry, Join, Request, Wanted};
+use crate::message::tongue::Tongue;
 use crate::message::version::Session;
 use crate::node::io::Io;
 use crate::node::report::{Report, exit};
-use crate::node::{Event, LinkId, Node};
+use crate::node::{Event, LinkId, Node, PortId};
 use crate::session::answering::{Answering, Step, Terms};
 use crate::wire::Role;
 
@@ -99,10 +100,11 @@ impl Server {
     }
 
     fn received(&mut self, id: LinkId, io: &mut Io<'_>) {
+        let now = io.now;
         for _ in 0..limits::VISIT_REQUESTS {
             let Some(link) = io.link(id) else { return };
             let Some(visit) = self.visits.get_mut(&id) else { return };
-            match visit.answering.step(&mut link.inbox, &mut link.outbox) {
+            match visit.answering.step(&mut link.inbox, &mut link.outbox, now) {
                 Step::Wait => return self.settle(id, io),
                 Step::Again => {}
                 Step::Asked(ask, request) => {
@@ -125,6 +127,7 @@ impl Server {
         let now = io.now;
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         link.deadline = visit.answering.head_deadline(&link.inbox, now);
+        link.look_at = visit.answering.quiet_until();
         link.silence = Some(visit.answering.silence());
         link.most_head = limits::JOIN_BYTES + 1;
         if visit.answering.is_over() || (visit.ended && link.outbox.memory_waiting() <= limits::HIGH_WATER) {
@@ -139,33 +142,35 @@ impl Server {
             Request::Join(join) => self.join(id, join, io),
             Request::Update { files, remove } => self.update(id, &files, &remove),
             Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
-            Request::Search { wanted, cursor } => self.search(id, &wanted, cursor.as_deref(), io),
-            Request::Peers { cursor } => {
-                let from = io.link(id).map(|link| link.from.ip());
-                let Page { entries, cursor } = self.index.peers(cursor.as_deref(), |peer| from.is_some_and(|from| may_see(from, peer)))?;
+            Request::Search { wanted, cursor, speaks } => self.search(id, &wanted, cursor.as_deref(), speaks, io),
+            Request::Peers { cursor, speaks } => {
+                let Page { entries, cursor } = self.index.peers(cursor.as_deref(), &self.who_asks(id, speaks, io))?;
                 Ok(Reply::Peers { peers: entries, cursor })
             }
             Request::Ls { peer: None, .. } => Err(Refusal::new(Code::BadRequest, "peer is missing")),
             Request::Ls { peer: Some(peer), cursor } => {
-                let from = io.link(id).map(|link| link.from.ip());
-                let seen = from.is_some_and(|from| may_see(from, peer));
-                let who = self.index.at(peer).filter(|_| seen).ok_or_else(|| Refusal::new(Code::NotFound, "no such peer here"))?;
+                let asker = self.who_asks(id, None, io);
+                let who = self
+                    .index
+                    .at(peer)
+                    .filter(|who| self.index.is_reached(*who, &asker))
+                    .ok_or_else(|| Refusal::new(Code::NotFound, "no such peer here"))?;
                 let Page { entries, cursor } = self.index.files(who, cursor.as_deref())?;
                 Ok(Reply::Files { peer, files: entries, cursor })
             }
+            Request::Date | Request::Find { .. } | Request::Enter(_) | Request::Replace { .. } | Request::Operation(_) => Err(Refusal::unsupported()),
             Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Cancel { .. } => Err(Refusal::unsupported()),
         }
     }
 
     /// Seed 000 §4c: SEARCH. An empty list, or who has the file of exactly this name.
-    fn search(&mut self, id: LinkId, wanted: &Wanted, cursor: Option<&str>, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+    fn search(&mut self, id: LinkId, wanted: &Wanted, cursor: Option<&str>, speaks: Option<Tongue>, io: &mut Io<'_>) -> Result<Reply, Refusal> {
         let from = self.asker(id, io);
         log::debug!("{from} SEARCH {wanted:?}");
-        let link_ip = io.link(id).map_or(from.ip(), |link| link.from.ip());
-        let seen = |peer| may_see(link_ip, peer);
+        let asker = self.who_asks(id, speaks, io);
         let page = match wanted {
-            Wanted::Name(name) => self.index.search(name, cursor, seen),
-            Wanted::Root(root) => self.index.search_root(*root, cursor, seen),
+            Wanted::Name(name) => self.index.search(name, cursor, &asker),
+            Wanted::Root(root) => self.index.search_root(*root, cursor, &asker),
         };
         if let (None, Wanted::Name(name)) = (cursor, wanted) {
             // Further pages of an answer are no new question.
@@ -173,6 +178,11 @@ impl Server {
         }
         let Page { entries, cursor } = page?;
         Ok(Reply::Found { holders: entries, cursor })
+    }
+
+    /// What decides which addresses an asker is shown.
+    fn who_asks(&self, id: LinkId, speaks: Option<Tongue>, io: &mut Io<'_>) -> Asker {
+        Asker { ip: io.link(id).map_or(self.options.listen.ip(), |link| link.from.ip()), speaks }
     }
 
     /// The address under which an asker is known: its own in the index, else that of its link.
@@ -214,7 +224,7 @@ impl Server {
             return Err(Refusal::new(Code::Address, "this server does not allow that address"));
         }
         let mut session = Session((io.random)());
-        if let Some(holder) = self.index.at(address)
+        if let Some(holder) = self.index.native_at(address)
             && !self.is_behind(id, holder)
         {
             match join.session {
@@ -242,7 +252,7 @@ impl Server {
         let Some(visit) = self.visits.get_mut(&id) else { return Err(not_joined()) };
         let stage = std::mem::replace(&mut visit.stage, Stage::Guest);
         let Stage::Joining { who, address, session, line, before, .. } = stage else { return Err(not_joined()) };
-        if let Some(other) = self.index.at(address).filter(|other| Some(*other) != before) {
+        if let Some(other) = self.index.native_at(address).filter(|other| Some(*other) != before) {
             if !self.index.proves(other, session) {
                 // Somebody was quicker since this JOIN began.
                 self.forget(Stage::Joining { who, address, session, next_part: 0, line, before });
@@ -339,16 +349,16 @@ impl Server {
 impl Node for Server {
     fn handle(&mut self, event: Event, io: &mut Io<'_>) {
         match event {
-            Event::Start => io.listen(self.options.listen),
-            Event::Listening(Ok(at)) => {
+            Event::Start => io.listen(PortId(0), self.options.listen),
+            Event::Listening(_, Ok(at)) => {
                 log::info!("listening on {at}");
                 io.tell(Report::Listening(at));
             }
-            Event::Listening(Err(why)) => {
+            Event::Listening(_, Err(why)) => {
                 io.tell(Report::PortFailed { at: self.options.listen, why });
                 io.exit(exit::LOCAL);
             }
-            Event::Accepted(id) => {
+            Event::Accepted(id, _) => {
                 let nonce = io.nonce();
                 let now = io.now;
                 let Some(link) = io.link(id) else { return };
@@ -359,6 +369,9 @@ impl Node for Server {
             Event::Received(id) | Event::Drained(id) => self.received(id, io),
             Event::Ended(id) => {
                 // What came before the end is still answered; the member itself is gone.
+                if let Some(visit) = self.visits.get_mut(&id) {
+                    visit.answering.ends();
+                }
                 self.received(id, io);
                 self.leave(id);
                 if let Some(visit) = self.visits.get_mut(&id) {
@@ -397,11 +410,6 @@ fn in_use() -> Refusal {
     Refusal::new(Code::InUse, "another peer holds that address")
 }
 
-/// A loopback address means nothing to an asker from elsewhere.
-fn may_see(asker: IpAddr, peer: SocketAddr) -> bool {
-    !peer.ip().is_loopback() || asker.is_loopback()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -413,12 +421,5 @@ mod tests {
         assert!(!range.holds("192.168.8.1".parse().unwrap()));
         assert!(!range.holds("::1".parse().unwrap()));
         assert!(Range { address: "::".parse().unwrap(), bits: 0 }.holds("2001:db8::1".parse().unwrap()));
-    }
-
-    #[test]
-    fn a_loopback_peer_is_hidden_from_elsewhere() {
-        assert!(may_see("127.0.0.1".parse().unwrap(), "127.0.0.2:1".parse().unwrap()));
-        assert!(!may_see("192.0.2.1".parse().unwrap(), "127.0.0.2:1".parse().unwrap()));
-        assert!(may_see("192.0.2.1".parse().unwrap(), "192.0.2.2:1".parse().unwrap()));
     }
 }

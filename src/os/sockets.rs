@@ -1,5 +1,6 @@
 //! TCP by mio: the real network, its clock and its signals.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::AsRawFd as _;
@@ -17,9 +18,10 @@ use crate::host::net::{Net, Ready, Stream};
 use crate::message::limits;
 use crate::os::system;
 
-const PORT: Token = Token(usize::MAX - 1);
-const SIGNALS: Token = Token(usize::MAX - 2);
-const STDIN: Token = Token(usize::MAX - 3);
+const SIGNALS: Token = Token(usize::MAX - 1);
+const STDIN: Token = Token(usize::MAX - 2);
+/// Tokens from here on are ports, by their numbers; below are links, of which there are never so many.
+const PORTS: usize = usize::MAX / 2;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1_024;
 
@@ -28,7 +30,7 @@ pub struct Sockets {
     poll: Poll,
     events: Events,
     signals: Signals,
-    port: Option<TcpListener>,
+    ports: BTreeMap<usize, TcpListener>,
 }
 
 /// One connection.
@@ -43,7 +45,7 @@ impl Sockets {
         let poll = Poll::new()?;
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-        Ok(Sockets { poll, events: Events::with_capacity(EVENTS), signals, port: None })
+        Ok(Sockets { poll, events: Events::with_capacity(EVENTS), signals, ports: BTreeMap::new() })
     }
 
     /// Reports when stdin has something. False for a file, which always has.
@@ -65,13 +67,13 @@ impl Net for Sockets {
         }
         for event in &self.events {
             match event.token() {
-                PORT => ready.push(Ready::Port),
                 STDIN => ready.push(Ready::Console),
                 SIGNALS => {
                     for signal in self.signals.pending() {
                         ready.push(Ready::Stop(signal == SIGINT));
                     }
                 }
+                Token(port) if port >= PORTS => ready.push(Ready::Port(port - PORTS)),
                 Token(link) => {
                     let readable = event.is_readable() || event.is_read_closed() || event.is_error();
                     let writable = event.is_writable() || event.is_write_closed() || event.is_error();
@@ -90,7 +92,11 @@ impl Net for Sockets {
         system::random()
     }
 
-    fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr> {
+    fn date(&self) -> fn() -> String {
+        system::date
+    }
+
+    fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if at.ip().is_unspecified() && at.is_ipv6() {
@@ -99,19 +105,19 @@ impl Net for Sockets {
         socket.set_nonblocking(true)?;
         socket.bind(&at.into())?;
         socket.listen(limits::BACKLOG)?;
-        let mut port = TcpListener::from_std(socket.into());
+        let mut listener = TcpListener::from_std(socket.into());
         // The port before is given up only when this one is sure.
-        if let Some(mut old) = self.port.take() {
+        if let Some(mut old) = self.ports.remove(&port) {
             self.poll.registry().deregister(&mut old)?;
         }
-        self.poll.registry().register(&mut port, PORT, Interest::READABLE)?;
-        let at = port.local_addr()?;
-        self.port = Some(port);
+        self.poll.registry().register(&mut listener, Token(PORTS + port), Interest::READABLE)?;
+        let at = listener.local_addr()?;
+        self.ports.insert(port, listener);
         Ok(at)
     }
 
-    fn accept(&mut self) -> io::Result<(Tcp, SocketAddr)> {
-        let Some(port) = &self.port else { return Err(io::ErrorKind::WouldBlock.into()) };
+    fn accept(&mut self, port: usize) -> io::Result<(Tcp, SocketAddr)> {
+        let Some(port) = self.ports.get(&port) else { return Err(io::ErrorKind::WouldBlock.into()) };
         let (stream, from) = port.accept()?;
         // Answers are small and should leave at once; long bodies fill their packets anyway.
         let _ = stream.set_nodelay(true);

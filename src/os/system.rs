@@ -22,6 +22,20 @@ pub fn random() -> [u8; 16] {
     bytes
 }
 
+/// The date and the time of day here, as `dd/mm/yyyy hh:mm:ss`.
+#[must_use]
+pub fn date() -> String {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+    // SAFETY: a plain structure of integers and a pointer that nobody follows.
+    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: reads one integer of ours and writes one structure of ours.
+    unsafe {
+        libc::localtime_r(&raw const now, &raw mut parts);
+    }
+    let libc::tm { tm_mday, tm_mon, tm_year, tm_hour, tm_min, tm_sec, .. } = parts;
+    format!("{tm_mday:02}/{:02}/{:04} {tm_hour:02}:{tm_min:02}:{tm_sec:02}", tm_mon + 1, tm_year + 1900)
+}
+
 /// Allows as many open files as the system lets us have, and returns how many links that is.
 #[must_use]
 pub fn raise_link_limit() -> usize {

@@ -46,6 +46,10 @@ pub struct Answering {
     /// When the first byte of a head came whose last has not.
     head_since: Option<Instant>,
     sends: VecDeque<Sending>,
+    /// How many bytes of a word that may go on are here, and since when nothing was added.
+    quiet: Option<(Instant, usize)>,
+    /// The other side will send no more.
+    no_more: bool,
 }
 
 enum State {
@@ -69,7 +73,17 @@ impl Answering {
     /// A link from `from` that was just accepted.
     #[must_use]
     pub fn new(terms: Terms, from: SocketAddr, nonce: String, now: Instant) -> Answering {
-        Answering { terms, from, nonce, state: State::Sniffing, accepted_at: now, head_since: None, sends: VecDeque::new() }
+        Answering {
+            terms,
+            from,
+            nonce,
+            state: State::Sniffing,
+            accepted_at: now,
+            head_since: None,
+            sends: VecDeque::new(),
+            quiet: None,
+            no_more: false,
+        }
     }
 
     /// Who asks, for a person's consent: the port is what the asker says of itself.
@@ -83,7 +97,7 @@ impl Answering {
     }
 
     /// Takes the next step; wrong requests are refused on the way.
-    pub fn step(&mut self, inbox: &mut Inbox, outbox: &mut Outbox) -> Step {
+    pub fn step(&mut self, inbox: &mut Inbox, outbox: &mut Outbox, now: Instant) -> Step {
         if outbox.memory_waiting() > limits::HIGH_WATER {
             return Step::Wait;
         }
@@ -106,15 +120,24 @@ impl Answering {
                         self.state = State::Over;
                         Step::Wait
                     }
-                    Ok(Decoded::Whole { item, used }) => {
+                    Ok(Decoded::Quiet { used, .. })
+                        if !self.no_more && self.quiet.is_none_or(|(since, seen)| seen != used || since + limits::QUIET > now) =>
+                    {
+                        if self.quiet.is_none_or(|(_, seen)| seen != used) {
+                            self.quiet = Some((now, used));
+                        }
+                        Step::Wait
+                    }
+                    Ok(Decoded::Whole { item, used } | Decoded::Quiet { item, used }) => {
+                        self.quiet = None;
                         inbox.consume(used);
                         self.head_since = None;
                         match item {
                             Heard::Nothing => Step::Again,
                             Heard::Hello(hello) => {
                                 (*greeted, *listens_on) = (true, hello.peer);
-                                let welcome = welcome(self.terms, self.from);
-                                outbox.memory().with(|out| dialect.welcome(&welcome, &self.nonce, out));
+                                let welcome = welcome(self.terms, self.from, self.nonce.clone());
+                                outbox.memory().with(|out| dialect.welcome(&welcome, out));
                                 Step::Again
                             }
                             Heard::Asked { id, request: Ok(request) } => {
@@ -144,6 +167,17 @@ impl Answering {
         };
         self.state = State::Open { dialect, greeted: false, listens_on: None };
         Step::Again
+    }
+
+    /// The other side will send no more: a word that may go on is whole.
+    pub fn ends(&mut self) {
+        self.no_more = true;
+    }
+
+    /// When a word that may go on is whole if nothing comes: the next step is to be taken then.
+    #[must_use]
+    pub fn quiet_until(&self) -> Option<Instant> {
+        self.quiet.map(|(since, _)| since + limits::QUIET)
     }
 
     /// Answers.
@@ -279,11 +313,11 @@ impl Answering {
     }
 }
 
-fn welcome(terms: Terms, from: SocketAddr) -> Welcome {
+fn welcome(terms: Terms, from: SocketAddr, nonce: String) -> Welcome {
     let max_head = match terms.role {
         Role::Server => limits::JOIN_BYTES,
         Role::Peer => limits::HEAD_BYTES,
     };
     let heartbeat_ms = u64::try_from(terms.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
-    Welcome { role: terms.role, you: Some(from), heartbeat_ms, max_head }
+    Welcome { role: terms.role, you: Some(from), heartbeat_ms, max_head, nonce }
 }

@@ -51,7 +51,7 @@ impl Asking {
     pub fn next(&mut self, inbox: &mut Inbox, now: Instant) -> Result<Option<Said>, String> {
         let limit = limits::HEAD_BYTES;
         let (said, used) = match native::line(inbox.head(), limit) {
-            Ok(Decoded::Partial) => return Ok(None),
+            Ok(Decoded::Partial | Decoded::Quiet { .. }) => return Ok(None),
             Ok(Decoded::Whole { item: [], used }) => (Said::Novel, used),
             Ok(Decoded::Whole { item, .. }) if self.welcome.is_none() && !native::is_opening(item) => {
                 return Err("an answer before the opening".into());

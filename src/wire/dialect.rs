@@ -93,17 +93,18 @@ impl Dialect {
                     let item = item.map_or(Heard::Nothing, |request| Heard::Asked { id: None, request: Ok(request) });
                     Ok(Decoded::Whole { item, used })
                 }
+                Ok(Decoded::Quiet { .. }) => Ok(Decoded::Partial),
                 Err(http::Broken) => Err(Broken),
             },
         }
     }
 
     /// Writes our opening, where the dialect has one.
-    pub fn welcome(&mut self, welcome: &Welcome, nonce: &str, out: &mut Vec<u8>) {
+    pub fn welcome(&mut self, welcome: &Welcome, out: &mut Vec<u8>) {
         match self {
             Dialect::Native(native) => {
                 native.opened = true;
-                writing::write_welcome(welcome, nonce, out);
+                writing::write_welcome(welcome, out);
             }
             Dialect::Http(_) => {}
         }

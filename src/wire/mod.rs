@@ -9,6 +9,8 @@ pub mod media;
 pub mod native;
 pub mod sniff;
 
+use crate::message::range::ByteRange;
+
 /// What came of an attempt to read one item from the front of a buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded<T> {
@@ -21,6 +23,34 @@ pub enum Decoded<T> {
         /// From how many bytes.
         used: usize,
     },
+    /// An item that may go on: it is whole when nothing more has come for [`QUIET`](crate::message::limits::QUIET), or nothing can come any more. Old
+    /// wires have words that nothing ends.
+    Quiet {
+        /// What was read so far.
+        item: T,
+        /// From how many bytes.
+        used: usize,
+    },
+}
+
+/// A part of an answer that is made of several, with pauses between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Utterance {
+    /// These bytes.
+    Say(Vec<u8>),
+    /// Nothing for a while: some readers of old wires take what one look at their socket brings for one answer.
+    Pause,
+    /// These bytes of the file.
+    Bytes(ByteRange),
+}
+
+/// What somebody says who is asked for a file on an old wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coming {
+    /// He has it, of so many bytes; whether he gives it is yet to be said.
+    Has(u64),
+    /// Its bytes are all that follows; where nobody says how many, the end of the link ends them.
+    Bytes(Option<u64>),
 }
 
 /// Which kind of process is asked; a dialect may name different things to each.

@@ -210,7 +210,7 @@ impl Talk {
 impl Giver {
     pub fn new(wire: &Wire, oracle: &Rc<Oracle>, at: SocketAddr, server: SocketAddr, way: Way, files: Vec<(String, Content)>, dice: Dice) -> Giver {
         let life = wire.live(at.ip(), false);
-        let _ = wire.listen(life, at);
+        let _ = wire.listen(life, 0, at);
         let files = files.into_iter().enumerate().map(|(number, (name, content))| {
             let pieces = tree::pieces(content.size as u64);
             let tag = format!("{:016x}", 0xa000 + number);
@@ -244,7 +244,7 @@ impl Giver {
             self.each_second(now);
         }
         self.stay_joined(now);
-        while let Some(stream) = self.wire.accept(self.life) {
+        while let Some(stream) = self.wire.accept(self.life, 0) {
             self.visits.push(Talk::new(stream, &self.wire));
         }
         for mut talk in std::mem::take(&mut self.visits) {

@@ -73,7 +73,7 @@ impl Liar {
     /// A peer that joins `server` with these names, or, without one, a fake server.
     pub fn new(wire: &Wire, oracle: &Rc<Oracle>, life: Life, at: SocketAddr, server: Option<SocketAddr>, names: Vec<String>, dice: Dice) -> Liar {
         oracle.knows_liar(at);
-        let _ = wire.listen(life, at);
+        let _ = wire.listen(life, 0, at);
         let (wire, oracle) = (wire.clone(), Rc::clone(oracle));
         Liar { life, at, wire, oracle, dice, server, names, home: None, visits: Vec::new(), ping_at: 0 }
     }
@@ -83,7 +83,7 @@ impl Liar {
         if let Some(server) = self.server {
             self.stay_joined(server, now);
         }
-        while let Some(stream) = self.wire.accept(self.life) {
+        while let Some(stream) = self.wire.accept(self.life, 0) {
             self.visits.push(Talk::new(stream, &self.wire));
         }
         for mut talk in std::mem::take(&mut self.visits) {

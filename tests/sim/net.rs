@@ -59,6 +59,7 @@ pub struct Lived {
 
 struct Port {
     life: Life,
+    number: usize,
     backlog: VecDeque<usize>,
 }
 
@@ -178,13 +179,13 @@ impl Wire {
         SimNet { wire: self.clone(), life, random }
     }
 
-    pub fn listen(&self, life: Life, at: SocketAddr) -> io::Result<SocketAddr> {
+    pub fn listen(&self, life: Life, number: usize, at: SocketAddr) -> io::Result<SocketAddr> {
         let mut inner = self.hold();
         if inner.ports.get(&at).is_some_and(|port| port.life != life) {
             return Err(os(libc::EADDRINUSE));
         }
-        inner.ports.retain(|_, port| port.life != life);
-        inner.ports.insert(at, Port { life, backlog: VecDeque::new() });
+        inner.ports.retain(|_, port| (port.life, port.number) != (life, number));
+        inner.ports.insert(at, Port { life, number, backlog: VecDeque::new() });
         Ok(at)
     }
 
@@ -231,10 +232,10 @@ impl Wire {
         SimStream { wire: self.clone(), conn, side: 0 }
     }
 
-    /// The next link that waits at a port of this process.
-    pub fn accept(&self, life: Life) -> Option<SimStream> {
+    /// The next link that waits at the port of this number of this process.
+    pub fn accept(&self, life: Life, number: usize) -> Option<SimStream> {
         let mut inner = self.hold();
-        let conn = inner.ports.values_mut().find(|port| port.life == life).and_then(|port| port.backlog.pop_front())?;
+        let conn = inner.ports.values_mut().find(|port| (port.life, port.number) == (life, number)).and_then(|port| port.backlog.pop_front())?;
         drop(inner);
         Some(SimStream { wire: self.clone(), conn, side: 1 })
     }
@@ -423,11 +424,11 @@ impl Inner {
                     None => self.post(back, What::Answer(conn, false)),
                     Some(port) => {
                         port.backlog.push_back(conn);
-                        let life = port.life;
+                        let (life, number) = (port.life, port.number);
                         let side = &mut self.conns[conn].sides[1];
                         (side.life, side.connected, side.moved_at) = (life, true, now);
                         self.lives[life].busy = true;
-                        self.lives[life].ready.push(Ready::Port);
+                        self.lives[life].ready.push(Ready::Port(number));
                         self.post(back, What::Answer(conn, true));
                     }
                 }
@@ -672,17 +673,21 @@ impl Net for SimNet {
         (u128::from(a) << 64 | u128::from(b)).to_le_bytes()
     }
 
-    fn listen(&mut self, at: SocketAddr) -> io::Result<SocketAddr> {
-        self.wire.listen(self.life, at)
+    fn date(&self) -> fn() -> String {
+        || "21/11/2026 12:00:00".into()
     }
 
-    fn accept(&mut self) -> io::Result<(SimStream, SocketAddr)> {
+    fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
+        self.wire.listen(self.life, port, at)
+    }
+
+    fn accept(&mut self, port: usize) -> io::Result<(SimStream, SocketAddr)> {
         match self.random.below(200) {
             0 => return Err(os(libc::EMFILE)),
             1 => return Err(os(libc::EINTR)),
             _ => {}
         }
-        let stream = self.wire.accept(self.life).ok_or_else(|| os(libc::EAGAIN))?;
+        let stream = self.wire.accept(self.life, port).ok_or_else(|| os(libc::EAGAIN))?;
         let from = stream.from();
         Ok((stream, from))
     }

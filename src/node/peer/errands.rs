@@ -9,6 +9,7 @@ use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Reply};
 use crate::message::request::{Request, Wanted};
 use crate::message::version::Root;
+use crate::node::PortId;
 use crate::node::io::Io;
 use crate::node::peer::desk::{Command, Desk, Goal, Step};
 use crate::node::peer::downloads::Patience;
@@ -129,9 +130,9 @@ impl Peer {
                 self.searched = Some(name.clone());
                 self.found_so_far.clear();
                 let wanted = name.as_root().map_or(Wanted::Name(name), Wanted::Root);
-                self.begin(Errand::Ask { request: Request::Search { wanted, cursor: None }, sent: false }, io);
+                self.begin(Errand::Ask { request: Request::Search { wanted, cursor: None, speaks: None }, sent: false }, io);
             }
-            Command::Peers => self.begin(Errand::Ask { request: Request::Peers { cursor: None }, sent: false }, io),
+            Command::Peers => self.begin(Errand::Ask { request: Request::Peers { cursor: None, speaks: None }, sent: false }, io),
             Command::Ls(peer) => self.begin(Errand::Ask { request: Request::Ls { peer: Some(peer), cursor: None }, sent: false }, io),
             Command::Get(goal) => {
                 self.searched.clone_from(&goal.name);
@@ -203,7 +204,7 @@ impl Peer {
         if self.listening == Some(at) {
             return self.listening(Ok(at), io);
         }
-        io.listen(at);
+        io.listen(PortId(0), at);
     }
 
     /// The server is there: sends what waited for it. Seed 000 §5d: SEARCH goes out here.
@@ -219,11 +220,11 @@ impl Peer {
             Some(Errand::Seek { goal, cursor, sent, again }) if !*sent && again.is_none_or(|at| at <= io.now) => {
                 let Some(wanted) = goal.wanted() else { return };
                 *sent = true;
-                Request::Search { wanted, cursor: cursor.clone() }
+                Request::Search { wanted, cursor: cursor.clone(), speaks: None }
             }
             Some(Errand::Roots { name, cursor, sent }) if !*sent => {
                 *sent = true;
-                Request::Search { wanted: Wanted::Name(name.clone()), cursor: cursor.clone() }
+                Request::Search { wanted: Wanted::Name(name.clone()), cursor: cursor.clone(), speaks: None }
             }
             Some(Errand::Leave) => Request::Leave,
             _ => return,
@@ -262,7 +263,7 @@ impl Peer {
             (Some(Errand::Ask { request: Request::Search { wanted, .. }, .. }), Reply::Found { holders, cursor }) => {
                 self.found_so_far.extend(holders);
                 if let Some(cursor) = cursor.filter(|_| self.found_so_far.len() < FOUND) {
-                    return self.next_page(Some(Request::Search { wanted, cursor: Some(cursor) }), io);
+                    return self.next_page(Some(Request::Search { wanted, cursor: Some(cursor), speaks: None }), io);
                 }
                 let holders = std::mem::take(&mut self.found_so_far);
                 let nobody = holders.is_empty();
@@ -276,7 +277,7 @@ impl Peer {
             }
             (Some(Errand::Ask { .. }), Reply::Peers { peers, cursor }) => {
                 io.tell(Report::Peers(peers));
-                self.next_page(cursor.map(|cursor| Request::Peers { cursor: Some(cursor) }), io);
+                self.next_page(cursor.map(|cursor| Request::Peers { cursor: Some(cursor), speaks: None }), io);
             }
             (Some(Errand::Ask { .. }), Reply::Files { peer, files, cursor }) => {
                 io.tell(Report::Files { peer, files });

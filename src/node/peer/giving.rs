@@ -183,7 +183,7 @@ impl Peer {
     /// HAVE: which pieces are here, now and from now on.
     pub(super) fn have(&mut self, link: LinkId, root: Root) -> Result<Reply, Refusal> {
         if let Some(name) = self.library.named(&root) {
-            let size = self.library.entry(&name).map_or(0, |entry| entry.size);
+            let size = self.library.entry(&name).and_then(|entry| entry.size).unwrap_or(0);
             return Ok(Reply::Have(Have { root, whole: true, runs: vec![Run { first: 0, count: tree::pieces(size) }] }));
         }
         let Some((_, part)) = self.downloads.giving(&root) else { return Err(Refusal::no_such_file()) };

@@ -37,7 +37,7 @@ use crate::node::peer::uploads::{Accept, Uploads};
 use crate::node::peer::verifying::Verifying;
 use crate::node::peer::visits::Visit;
 use crate::node::report::{Failure, Prompt, Report, exit};
-use crate::node::{Cause, Event, LinkId, Node};
+use crate::node::{Cause, Event, LinkId, Node, PortId};
 use crate::session::answering::Terms;
 use crate::wire::Role;
 
@@ -211,7 +211,7 @@ impl Peer {
         match self.options.task.clone() {
             Task::Serve { listen } => {
                 self.errand = Some(Errand::Join);
-                io.listen(listen);
+                io.listen(PortId(0), listen);
             }
             Task::Menu => self.prompt(io),
             Task::Once(command) => self.run(command, io),
@@ -339,8 +339,8 @@ impl Node for Peer {
     fn handle(&mut self, event: Event, io: &mut Io<'_>) {
         match event {
             Event::Start => self.start(io),
-            Event::Listening(result) => self.listening(result, io),
-            Event::Accepted(id) => self.visitor(id, io),
+            Event::Listening(_, result) => self.listening(result, io),
+            Event::Accepted(id, _) => self.visitor(id, io),
             Event::Connected(id) if self.home.is(id) => self.home.connected(id, io),
             Event::Connected(id) => self.downloads.connected(id, io),
             Event::Received(id) if self.home.is(id) => self.hear_home(io),

@@ -118,7 +118,7 @@ impl Peer {
     pub(super) fn look_for_more(&mut self, io: &mut Io<'_>) {
         for (id, root) in self.downloads.look_for_more(io) {
             self.home.want(io);
-            if let Some(ask) = self.home.ask_if_open(&Request::Search { wanted: Wanted::Root(root), cursor: None }, io) {
+            if let Some(ask) = self.home.ask_if_open(&Request::Search { wanted: Wanted::Root(root), cursor: None, speaks: None }, io) {
                 self.asked.insert(ask, Why::Look(id));
             }
         }
@@ -192,6 +192,6 @@ impl Peer {
 }
 
 fn candidate(holder: Holder) -> Candidate {
-    let Holder { peer, file } = holder;
-    Candidate { peer, name: file.name, size: Some(file.size), root: file.root, whole: !file.partial }
+    let Holder { peer, file, .. } = holder;
+    Candidate { peer, name: file.name, size: file.size, root: file.root, whole: !file.partial }
 }

@@ -39,9 +39,10 @@ impl Peer {
 
     /// Bytes have come or gone: reads requests and hands out what there is room for.
     pub(super) fn visited(&mut self, id: LinkId, io: &mut Io<'_>) {
+        let now = io.now;
         for _ in 0..limits::VISIT_REQUESTS {
             let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
-            match visit.answering.step(&mut link.inbox, &mut link.outbox) {
+            match visit.answering.step(&mut link.inbox, &mut link.outbox, now) {
                 Step::Wait => return self.settle_visit(id, io),
                 Step::Again => {}
                 Step::Asked(ask, request) => self.answer(id, ask, request, io),
@@ -59,6 +60,7 @@ impl Peer {
         let waits = !self.uploads.waiting_on(id).is_empty() || self.has_listener(id);
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         link.deadline = visit.answering.head_deadline(&link.inbox, now);
+        link.look_at = visit.answering.quiet_until();
         // Who waits for a person or a slot, or takes a file, has nothing to say meanwhile; both have ends of their own.
         link.silence = (!waits && visit.answering.sends() == 0).then(|| visit.answering.silence());
         if visit.answering.is_over() || (visit.ended && !waits && visit.answering.sends() == 0 && link.outbox.memory_waiting() <= limits::HIGH_WATER)
@@ -70,6 +72,7 @@ impl Peer {
     pub(super) fn visitor_ended(&mut self, id: LinkId, io: &mut Io<'_>) {
         if let Some(visit) = self.visits.get_mut(&id) {
             visit.ended = true;
+            visit.answering.ends();
         }
         self.visited(id, io);
     }

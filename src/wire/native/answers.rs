@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
+use crate::message::account::{Line, Method, Online, Publication, UserName};
 use crate::message::limits;
 use crate::message::name::printable;
 use crate::message::range::ByteRange;
@@ -13,6 +14,7 @@ use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, Holder, ListPart, Piece, Present, Reply, Run, Waiting};
 use crate::message::request::FileEntry;
+use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
 use crate::wire::Role;
 use crate::wire::native::{FileShape, Said, VERSION, Welcome, address};
@@ -70,6 +72,14 @@ struct Heard<'a> {
     #[serde(borrow)]
     reason: Option<Cow<'a, str>>,
     place: Option<u64>,
+    #[serde(borrow)]
+    nonce: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    users: Option<Vec<HeardOnline<'a>>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    speaks: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -97,11 +107,17 @@ struct HeardHolder<'a> {
     peer: Cow<'a, str>,
     #[serde(borrow)]
     name: Cow<'a, str>,
-    size: u64,
+    size: Option<u64>,
     #[serde(borrow)]
     root: Option<Cow<'a, str>>,
     #[serde(default)]
     partial: bool,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    speaks: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +125,20 @@ struct HeardPresent<'a> {
     #[serde(borrow)]
     peer: Cow<'a, str>,
     files: u64,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    speaks: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct HeardOnline<'a> {
+    #[serde(borrow)]
+    user: Cow<'a, str>,
+    #[serde(borrow)]
+    peer: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    speaks: Option<Cow<'a, str>>,
 }
 
 impl Heard<'_> {
@@ -152,7 +182,10 @@ impl Heard<'_> {
         let you = self.you.as_deref().and_then(|text| text.parse().ok());
         // A heartbeat of zero would be a flood of PINGs, and one of years would never be missed.
         let heartbeat_ms = self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000);
-        Ok(Said::Welcome(Welcome { role, you, heartbeat_ms, max_head }))
+        // It is signed with other words; what is no nonce of the protocol is never signed.
+        let digits = |nonce: &Cow<'_, str>| nonce.len() == 32 && nonce.bytes().all(|b| b.is_ascii_hexdigit());
+        let nonce = self.nonce.filter(digits).map(Cow::into_owned).unwrap_or_default();
+        Ok(Said::Welcome(Welcome { role, you, heartbeat_ms, max_head, nonce }))
     }
 
     fn reply(self) -> Result<Option<Reply>, String> {
@@ -173,10 +206,32 @@ impl Heard<'_> {
             "SEARCH_OK" => Reply::Found { holders: holders(self.holders.unwrap_or_default()), cursor },
             "PEERS_OK" => {
                 let heard = self.peers.unwrap_or_default();
-                let peers = heard.iter().filter_map(|p| Some(Present { peer: peer_address(Some(&p.peer)).ok()?, files: p.files }));
+                let present = |p: &HeardPresent<'_>| {
+                    let speaks = speaks(p.speaks.as_deref())?;
+                    Some(Present { peer: peer_address(Some(&p.peer)).ok()?, files: p.files, user: user(p.user.as_deref()), speaks })
+                };
+                let peers = heard.iter().filter_map(present);
                 Reply::Peers { peers: peers.take(limits::LIST_ENTRIES).collect(), cursor }
             }
             "LS_OK" => Reply::Files { peer: peer_address(self.peer.as_deref())?, files: self.files.list(), cursor },
+            "REGISTER_OK" => Reply::Done(Method::Register),
+            "UNREGISTER_OK" => Reply::Done(Method::Unregister),
+            "CONNECT_OK" => Reply::Done(Method::Connect),
+            "DISCONNECT_OK" => Reply::Done(Method::Disconnect),
+            "PUBLISH_OK" => Reply::Done(Method::Publish),
+            "DELETE_OK" => Reply::Done(Method::Delete),
+            "LIST_USERS_OK" => {
+                let users = self.users.unwrap_or_default().into_iter().take(limits::LIST_ENTRIES).filter_map(HeardOnline::online);
+                Reply::Users { users: users.collect(), cursor }
+            }
+            "LIST_CONTENT_OK" => {
+                let of = user(self.user.as_deref()).ok_or("an answer without a user")?;
+                Reply::Content { of, files: self.files.publications(), cursor }
+            }
+            "FIND_USER_OK" => {
+                let (Some(user), peer, speaks) = (self.user, self.peer, self.speaks) else { return Err("an answer without a user".into()) };
+                Reply::User(HeardOnline { user, peer, speaks }.online().ok_or("an answer without a good user")?)
+            }
             "FETCH_OK" => Reply::Piece(self.piece()?),
             "PIECES_OK" => Reply::Pieces(self.list_part()?),
             "HAVE_OK" => Reply::Have(self.have()?),
@@ -221,7 +276,26 @@ impl Heard<'_> {
     }
 }
 
+impl HeardOnline<'_> {
+    fn online(self) -> Option<Online> {
+        let user = UserName::new(&self.user).ok()?;
+        let peer = self.peer.and_then(|peer| peer_address(Some(&peer)).ok());
+        Some(Online { user, peer, speaks: speaks(self.speaks.as_deref())? })
+    }
+}
+
 impl HeardFiles<'_> {
+    fn publications(self) -> Vec<Publication> {
+        let publication = |file: FileShape<'_>| {
+            let (name, description) = (Line::new(&file.name)?, Line::new(file.description.as_deref().unwrap_or_default())?);
+            Some(Publication { file: name, description })
+        };
+        match self {
+            HeardFiles::List(list) => list.into_iter().take(limits::LIST_ENTRIES).filter_map(publication).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     fn count(&self) -> u64 {
         match self {
             HeardFiles::None => 0,
@@ -242,10 +316,20 @@ impl HeardFiles<'_> {
 fn holders(heard: Vec<HeardHolder<'_>>) -> Vec<Holder> {
     let holder = |h: HeardHolder<'_>| {
         let peer = peer_address(Some(&h.peer)).ok()?;
-        let file = FileShape { name: h.name, size: h.size, root: h.root, partial: Some(h.partial) }.entry().ok()?;
-        Some(Holder { peer, file })
+        let (user, speaks) = (user(h.user.as_deref()), speaks(h.speaks.as_deref())?);
+        let shape = FileShape { name: h.name, size: h.size, root: h.root, partial: Some(h.partial), description: h.description };
+        Some(Holder { peer, file: shape.entry().ok()?, user, speaks })
     };
     heard.into_iter().take(limits::HOLDERS).filter_map(holder).collect()
+}
+
+fn user(text: Option<&str>) -> Option<UserName> {
+    text.and_then(|text| UserName::new(text).ok())
+}
+
+/// What is spoken; `None` for a wire that is not known here, which nobody can use then.
+fn speaks(word: Option<&str>) -> Option<Option<Tongue>> {
+    word.map_or(Some(None), |word| Tongue::of_word(word).map(Some))
 }
 
 fn peer_address(text: Option<&str>) -> Result<SocketAddr, String> {

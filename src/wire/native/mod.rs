@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::message::account::Line;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
@@ -44,6 +45,8 @@ pub struct Welcome {
     pub heartbeat_ms: u64,
     /// The largest head that it takes.
     pub max_head: usize,
+    /// Fresh for this link: what is to be signed by who shows who he is.
+    pub nonce: String,
 }
 
 /// A request with the id under which it wants its answer.
@@ -118,21 +121,24 @@ fn missing(field: &str) -> Refusal {
 struct FileShape<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
-    size: u64,
+    size: Option<u64>,
     #[serde(borrow)]
     root: Option<Cow<'a, str>>,
     partial: Option<bool>,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
 }
 
 impl FileShape<'_> {
     fn entry(self) -> Result<FileEntry, Refusal> {
         let name = RelativeName::new(&self.name)?;
-        small(self.size)?;
+        self.size.map(small).transpose()?;
         let root = match self.root.as_deref() {
             None => None,
             Some(text) => Some(Root::parse(text).ok_or_else(|| bad("root is not 64 hex digits"))?),
         };
-        Ok(FileEntry { name, size: self.size, root, partial: self.partial.unwrap_or(false) })
+        let description = self.description.as_deref().and_then(Line::new);
+        Ok(FileEntry { name, size: self.size, root, partial: self.partial.unwrap_or(false), description })
     }
 }
 
@@ -148,30 +154,34 @@ fn address(field: &str, text: &str) -> Result<SocketAddr, Refusal> {
 #[derive(Serialize)]
 struct FileOut<'a> {
     name: &'a str,
-    size: u64,
+    size: Option<u64>,
     root: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     partial: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
 }
 
 impl FileOut<'_> {
     /// In an answer, where every field is said.
     fn of(file: &FileEntry) -> FileOut<'_> {
-        FileOut { partial: Some(file.partial), ..FileOut::brief(file) }
+        FileOut { partial: Some(file.partial), description: file.description.as_deref(), ..FileOut::brief(file) }
     }
 
     /// In a request, which may name thousands of whole files.
     fn brief(file: &FileEntry) -> FileOut<'_> {
         let root = file.root.map(|root| root.to_string());
-        FileOut { name: &file.name, size: file.size, root, partial: file.partial.then_some(true) }
+        FileOut { name: &file.name, size: file.size, root, partial: file.partial.then_some(true), description: None }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::account::{Authority, Deed, Key, Method, Online, Operation, Proof, Publication, UserName};
     use crate::message::reply::{Holder, ListPart, Piece, Present, Run};
     use crate::message::request::{Fetch, Join, Wanted};
+    use crate::message::tongue::Tongue;
     use crate::message::version::{Session, Tag};
     use crate::wire::native::answers::said;
     use crate::wire::native::requests::{hello, request};
@@ -179,6 +189,15 @@ mod tests {
 
     fn asked(line: &str) -> Asked {
         request(line.as_bytes()).expect("a JSON object")
+    }
+
+    fn operation(user: Option<&str>, authority: Authority, deed: Deed) -> Request {
+        let user = user.map(|user| UserName::new(user).unwrap());
+        Request::Operation(Operation { user, authority, speaks: None, date: None, deed })
+    }
+
+    fn publication() -> Publication {
+        Publication { file: Line::new("aula 1.mp4").unwrap(), description: Line::new("a \"first\" lesson").unwrap() }
     }
 
     fn refused(line: &str) -> Code {
@@ -196,21 +215,39 @@ mod tests {
     #[test]
     fn every_request_is_read_back_as_it_was_written() {
         let name = RelativeName::new("a \"quoted\" ví.mp4").unwrap();
-        let file = FileEntry { name: name.clone(), size: 5, root: Some(Root([7; 32])), partial: true };
+        let file = FileEntry { root: Some(Root([7; 32])), partial: true, ..FileEntry::new(name.clone(), 5) };
         let address: SocketAddr = "[::1]:4000".parse().unwrap();
         let requests = [
             Request::Ping,
             Request::Leave,
-            Request::Search { wanted: Wanted::Name(name.clone()), cursor: Some("7".into()) },
-            Request::Search { wanted: Wanted::Root(Root([9; 32])), cursor: None },
+            Request::Search { wanted: Wanted::Name(name.clone()), cursor: Some("7".into()), speaks: None },
+            Request::Search { wanted: Wanted::Root(Root([9; 32])), cursor: None, speaks: None },
             Request::Have { root: Root([8; 32]) },
             Request::Pieces(Fetch { wanted: Wanted::Root(Root([7; 32])), from: 0, length: None, tag: None }),
-            Request::Peers { cursor: None },
+            Request::Find { text: "aula 1".into(), cursor: None },
+            Request::Peers { cursor: None, speaks: None },
             Request::Ls { peer: Some(address), cursor: None },
             Request::Cancel { fetch: 9 },
             Request::Update { files: vec![file.clone()], remove: vec![name.clone()] },
             Request::Fetch(Fetch { wanted: Wanted::Name(name), from: 3, length: Some(4), tag: Some(Tag(5)) }),
-            Request::Join(Join { port: Some(1), advertise: Some(address), session: Some(Session([1; 16])), part: 2, more: true, files: vec![file] }),
+            Request::Join(Join {
+                port: Some(1),
+                advertise: Some(address),
+                session: Some(Session([1; 16])),
+                part: 2,
+                more: true,
+                files: vec![file],
+                ports: vec![(Tongue::Uc3m2024, 4001)],
+            }),
+            operation(Some("ana"), Authority::Proof { key: Key([3; 32]), proof: Proof([4; 64]) }, Deed::Register),
+            operation(Some("ana"), Authority::Proof { key: Key([3; 32]), proof: Proof([4; 64]) }, Deed::Connect { port: None }),
+            operation(None, Authority::Link, Deed::Unregister),
+            operation(None, Authority::Link, Deed::Disconnect),
+            operation(None, Authority::Link, Deed::Publish(publication())),
+            operation(None, Authority::Link, Deed::Delete(publication().file)),
+            operation(None, Authority::Link, Deed::ListUsers { cursor: Some("4".into()), most: limits::LIST_ENTRIES }),
+            operation(None, Authority::Link, Deed::ListContent { of: UserName::new("bia").unwrap(), cursor: None, most: limits::LIST_ENTRIES }),
+            operation(None, Authority::Link, Deed::FindUser { whom: UserName::new("bia").unwrap() }),
         ];
         for wanted in requests {
             let mut out = Vec::new();
@@ -225,6 +262,9 @@ mod tests {
         let name = RelativeName::new("v\u{ed}deo.mkv").unwrap();
         let file = FileEntry::new(name.clone(), 5);
         let peer: SocketAddr = "127.0.0.1:4000".parse().unwrap();
+        let ana = UserName::new("ana").unwrap();
+        let described = FileEntry { size: None, description: Line::new("hers"), ..file.clone() };
+        let published = Holder { peer, file: described, user: Some(ana.clone()), speaks: Some(Tongue::Uc3m2020) };
         let replies = [
             Reply::JoinMore,
             Reply::LeaveOk,
@@ -232,8 +272,19 @@ mod tests {
             Reply::CancelOk,
             Reply::UpdateOk { files: 3 },
             Reply::JoinOk { you: peer, files: 3, session: Session([2; 16]), heartbeat_ms: 5_000 },
-            Reply::Found { holders: vec![Holder { peer, file: file.clone() }], cursor: Some("x".into()) },
-            Reply::Peers { peers: vec![Present { peer, files: 9 }], cursor: None },
+            Reply::Found { holders: vec![Holder { peer, file: file.clone(), user: None, speaks: None }, published], cursor: Some("x".into()) },
+            Reply::Done(Method::Register),
+            Reply::Done(Method::Delete),
+            Reply::Users {
+                users: vec![
+                    Online { user: ana.clone(), peer: Some(peer), speaks: Some(Tongue::Uc3m2025) },
+                    Online { user: ana.clone(), peer: None, speaks: None },
+                ],
+                cursor: None,
+            },
+            Reply::Content { of: ana.clone(), files: vec![publication()], cursor: Some("9".into()) },
+            Reply::User(Online { user: ana.clone(), peer: Some(peer), speaks: None }),
+            Reply::Peers { peers: vec![Present { peer, files: 9, user: Some(ana), speaks: Some(Tongue::Rede) }], cursor: None },
             Reply::Files { peer, files: vec![file], cursor: None },
             Reply::Have(Have { root: Root([1; 32]), whole: false, runs: vec![Run { first: 3, count: 4 }] }),
             Reply::Pieces(ListPart { name: name.clone(), size: 3 << 20, tag: Tag(1), root: Root([2; 32]), from: 32, length: 64, more: false }),

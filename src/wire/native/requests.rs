@@ -1,14 +1,17 @@
 //! What the asking side says: its opening and its requests.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::message::account::{Authority, Deed, Key, Line, Operation, Proof, Publication, UserName};
 use crate::message::limits;
 use crate::message::name::printable;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::request::{Fetch, FileEntry, Join, Request, Wanted};
+use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
 use crate::wire::native::{Asked, Fatal, FileShape, Hello, PREFIX, VERSION, address, bad, missing, not_a_head, small};
 
@@ -106,6 +109,17 @@ struct Shape<'a> {
     #[serde(borrow)]
     tag: Option<Cow<'a, str>>,
     fetch: Option<u64>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    ports: Option<BTreeMap<String, u64>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    key: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    proof: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
 }
 
 /// A string inside a list: serde borrows it only when told so.
@@ -117,11 +131,12 @@ impl Shape<'_> {
         let method = self.method.as_deref().ok_or_else(|| missing("method"))?;
         Ok(match method {
             "PING" => Request::Ping,
-            "SEARCH" => Request::Search { wanted: self.wanted()?, cursor: self.cursor()? },
+            "SEARCH" if self.text.is_some() => Request::Find { text: self.text()?, cursor: self.cursor()? },
+            "SEARCH" => Request::Search { wanted: self.wanted()?, cursor: self.cursor()?, speaks: None },
             "JOIN" => Request::Join(self.join()?),
             "UPDATE" => Request::Update { remove: self.removed()?, files: self.files()? },
             "LEAVE" => Request::Leave,
-            "PEERS" => Request::Peers { cursor: self.cursor()? },
+            "PEERS" => Request::Peers { cursor: self.cursor()?, speaks: None },
             "LS" => {
                 let peer = self.peer.as_deref().map(|text| address("peer", text)).transpose()?;
                 Request::Ls { peer, cursor: self.cursor()? }
@@ -130,8 +145,62 @@ impl Shape<'_> {
             "PIECES" => Request::Pieces(self.fetch()?),
             "HAVE" => Request::Have { root: self.root()?.ok_or_else(|| missing("root"))? },
             "CANCEL" => Request::Cancel { fetch: small(self.fetch.ok_or_else(|| missing("fetch"))?)? },
+            "REGISTER" => self.proven(Deed::Register)?,
+            "CONNECT" => self.proven(Deed::Connect { port: None })?,
+            "UNREGISTER" => by_link(Deed::Unregister),
+            "DISCONNECT" => by_link(Deed::Disconnect),
+            "PUBLISH" => by_link(Deed::Publish(self.publication()?)),
+            "DELETE" => by_link(Deed::Delete(self.published()?)),
+            "LIST_USERS" => by_link(Deed::ListUsers { cursor: self.cursor()?, most: limits::LIST_ENTRIES }),
+            "LIST_CONTENT" => by_link(Deed::ListContent { of: self.user()?, cursor: self.cursor()?, most: limits::LIST_ENTRIES }),
+            "FIND_USER" => by_link(Deed::FindUser { whom: self.user()? }),
             _ => return Err(Refusal::unsupported()),
         })
+    }
+
+    fn user(&self) -> Result<UserName, Refusal> {
+        let text = self.user.as_deref().ok_or_else(|| missing("user"))?;
+        UserName::new(text).map_err(|why| Refusal::new(Code::BadName, format!("a user name must not {why}")))
+    }
+
+    fn text(&self) -> Result<String, Refusal> {
+        let text = self.text.as_deref().unwrap_or_default();
+        let good = !text.trim().is_empty() && text.len() <= limits::NAME_BYTES;
+        if good && self.name.is_none() && self.root.is_none() {
+            Ok(text.to_owned())
+        } else {
+            Err(bad("text is empty, or longer than 255 bytes, or not alone"))
+        }
+    }
+
+    fn proven(&self, deed: Deed) -> Result<Request, Refusal> {
+        let key = self.key.as_deref().ok_or_else(|| missing("key"))?;
+        let proof = self.proof.as_deref().ok_or_else(|| missing("proof"))?;
+        let key = Key::parse(key).ok_or_else(|| bad("key is not 64 hex digits"))?;
+        let proof = Proof::parse(proof).ok_or_else(|| bad("proof is not 128 hex digits"))?;
+        Ok(Request::Operation(Operation { user: Some(self.user()?), authority: Authority::Proof { key, proof }, speaks: None, date: None, deed }))
+    }
+
+    fn published(&self) -> Result<Line, Refusal> {
+        let text = self.name.as_deref().ok_or_else(|| missing("name"))?;
+        let name = RelativeName::new(text)?;
+        Line::new(&name).ok_or_else(|| Refusal::new(Code::BadName, "the name of a published file must not be longer than 255 bytes"))
+    }
+
+    fn publication(&self) -> Result<Publication, Refusal> {
+        let text = self.description.as_deref().unwrap_or_default();
+        let description = Line::new(text).ok_or_else(|| bad("description is longer than 255 bytes, or not one line"))?;
+        Ok(Publication { file: self.published()?, description })
+    }
+
+    /// The old wires that are known here, with their ports.
+    fn ports(&self) -> Result<Vec<(Tongue, u16)>, Refusal> {
+        let mut ports = Vec::new();
+        for (word, port) in self.ports.iter().flatten() {
+            let port = u16::try_from(*port).ok().filter(|port| *port != 0).ok_or_else(|| bad("a port is not from 1 to 65535"))?;
+            ports.extend(Tongue::of_word(word).map(|tongue| (tongue, port)));
+        }
+        Ok(ports)
     }
 
     fn wanted(&self) -> Result<Wanted, Refusal> {
@@ -166,7 +235,8 @@ impl Shape<'_> {
             None => None,
             Some(text) => Some(Session::parse(text).ok_or_else(|| bad("session is not 32 hex digits"))?),
         };
-        Ok(Join { port, advertise, session, part, more: self.more.unwrap_or(false), files: self.files()? })
+        let ports = self.ports()?;
+        Ok(Join { port, advertise, session, part, more: self.more.unwrap_or(false), files: self.files()?, ports })
     }
 
     fn files(self) -> Result<Vec<FileEntry>, Refusal> {
@@ -174,7 +244,7 @@ impl Shape<'_> {
         if files.len() > limits::PART_FILES {
             return Err(Refusal::new(Code::TooLarge, format!("a part holds at most {} files", limits::PART_FILES)));
         }
-        files.into_iter().map(FileShape::entry).collect()
+        files.into_iter().map(|file| if file.size.is_none() { Err(missing("size")) } else { file.entry() }).collect()
     }
 
     fn removed(&self) -> Result<Vec<RelativeName>, Refusal> {
@@ -196,4 +266,8 @@ impl Shape<'_> {
         };
         Ok(Fetch { wanted, from, length: self.length, tag })
     }
+}
+
+fn by_link(deed: Deed) -> Request {
+    Request::Operation(Operation { user: None, authority: Authority::Link, speaks: None, date: None, deed })
 }

@@ -1,14 +1,17 @@
 //! How both sides' words are spelled.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use crate::message::account::{Authority, Deed, Online, Operation};
 use crate::message::limits;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, ListPart, Piece, Reply, Waiting};
 use crate::message::request::{Fetch, Request, Wanted};
+use crate::message::tongue::Tongue;
 use crate::message::version::Session;
 use crate::wire::Role;
 use crate::wire::native::{FileOut, Hello, VERSION, Welcome};
@@ -27,7 +30,7 @@ pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
 }
 
 /// Writes the first line of the answering side.
-pub fn write_welcome(welcome: &Welcome, nonce: &str, out: &mut Vec<u8>) {
+pub fn write_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Shape<'a> {
         cardume: u64,
@@ -42,7 +45,7 @@ pub fn write_welcome(welcome: &Welcome, nonce: &str, out: &mut Vec<u8>) {
         Role::Server => "server",
         Role::Peer => "peer",
     };
-    let Welcome { you, heartbeat_ms, max_head, .. } = *welcome;
+    let Welcome { you, heartbeat_ms, max_head, ref nonce, .. } = *welcome;
     put(out, &Shape { cardume: VERSION, role, you, heartbeat_ms, max_head, caps: [], nonce });
 }
 
@@ -82,6 +85,18 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         files: Option<Vec<FileOut<'a>>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         remove: Option<Vec<&'a str>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ports: Option<BTreeMap<&'a str, u16>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        proof: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        description: Option<&'a str>,
     }
     fn named(wanted: &Wanted) -> (Option<&str>, Option<String>) {
         match wanted {
@@ -94,15 +109,32 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         let tag = fetch.tag.map(|tag| tag.to_string());
         Ask { method, name, root, from: Some(fetch.from), length: fetch.length, tag, ..blank }
     }
+    fn operating<'a>(operation: &'a Operation, blank: Ask<'a>) -> Ask<'a> {
+        let (key, proof) = match operation.authority {
+            Authority::Proof { key, proof } => (Some(key.to_string()), Some(proof.to_string())),
+            Authority::Word | Authority::Link => (None, None),
+        };
+        let ask = Ask { method: operation.deed.method().word(), user: operation.user.as_deref(), key, proof, ..blank };
+        match &operation.deed {
+            Deed::Register | Deed::Unregister | Deed::Connect { .. } | Deed::Disconnect => ask,
+            Deed::Publish(what) => Ask { name: Some(&what.file), description: Some(&what.description), ..ask },
+            Deed::Delete(file) => Ask { name: Some(file), ..ask },
+            Deed::ListUsers { cursor, .. } => Ask { cursor: cursor.as_deref(), ..ask },
+            Deed::ListContent { of, cursor, .. } => Ask { user: Some(of), cursor: cursor.as_deref(), ..ask },
+            Deed::FindUser { whom } => Ask { user: Some(whom), ..ask },
+        }
+    }
+
     let blank = Ask { id, ..Ask::default() };
     let ask = match request {
         Request::Ping => Ask { method: "PING", ..blank },
         Request::Leave => Ask { method: "LEAVE", ..blank },
-        Request::Search { wanted, cursor } => {
+        Request::Search { wanted, cursor, .. } => {
             let (name, root) = named(wanted);
             Ask { method: "SEARCH", name, root, cursor: cursor.as_deref(), ..blank }
         }
-        Request::Peers { cursor } => Ask { method: "PEERS", cursor: cursor.as_deref(), ..blank },
+        Request::Find { text, cursor } => Ask { method: "SEARCH", text: Some(text), cursor: cursor.as_deref(), ..blank },
+        Request::Peers { cursor, .. } => Ask { method: "PEERS", cursor: cursor.as_deref(), ..blank },
         Request::Ls { peer, cursor } => Ask { method: "LS", peer: *peer, cursor: cursor.as_deref(), ..blank },
         Request::Cancel { fetch } => Ask { method: "CANCEL", fetch: Some(*fetch), ..blank },
         Request::Join(join) => Ask {
@@ -113,6 +145,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
             part: Some(join.part),
             more: Some(join.more),
             files: Some(join.files.iter().map(FileOut::brief).collect()),
+            ports: (!join.ports.is_empty()).then(|| join.ports.iter().map(|(tongue, port)| (tongue.word(), *port)).collect()),
             ..blank
         },
         Request::Update { files, remove } => Ask {
@@ -124,6 +157,9 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         Request::Fetch(fetch) => fetching("FETCH", fetch, blank),
         Request::Pieces(fetch) => fetching("PIECES", fetch, blank),
         Request::Have { root } => Ask { method: "HAVE", root: Some(root.to_string()), ..blank },
+        Request::Operation(operation) => operating(operation, blank),
+        // What only comes on old wires goes out on none.
+        Request::Enter(_) | Request::Replace { .. } | Request::Date => return,
     };
     put(out, &ask);
 }
@@ -133,12 +169,40 @@ struct HolderOut<'a> {
     peer: SocketAddr,
     #[serde(flatten)]
     file: FileOut<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaks: Option<&'a str>,
 }
 
 #[derive(Serialize)]
-struct PresentOut {
+struct PresentOut<'a> {
     peer: SocketAddr,
     files: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaks: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct OnlineOut<'a> {
+    user: &'a str,
+    peer: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaks: Option<&'a str>,
+}
+
+impl OnlineOut<'_> {
+    fn of(online: &Online) -> OnlineOut<'_> {
+        OnlineOut { user: &online.user, peer: online.peer, speaks: online.speaks.map(Tongue::word) }
+    }
+}
+
+#[derive(Serialize)]
+struct PublicationOut<'a> {
+    name: &'a str,
+    description: &'a str,
 }
 
 #[derive(Serialize)]
@@ -186,7 +250,18 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
     }
     #[derive(Serialize)]
     struct Peers<'a> {
-        peers: Vec<PresentOut>,
+        peers: Vec<PresentOut<'a>>,
+        cursor: Option<&'a str>,
+    }
+    #[derive(Serialize)]
+    struct Users<'a> {
+        users: Vec<OnlineOut<'a>>,
+        cursor: Option<&'a str>,
+    }
+    #[derive(Serialize)]
+    struct Content<'a> {
+        user: &'a str,
+        files: Vec<PublicationOut<'a>>,
         cursor: Option<&'a str>,
     }
     #[derive(Serialize)]
@@ -225,11 +300,17 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             put(out, &Answer { id, status: "JOIN_OK", fields });
         }
         Reply::Found { holders, cursor } => {
-            let holders = holders.iter().map(|h| HolderOut { peer: h.peer, file: FileOut::of(&h.file) }).collect();
+            let holders = holders
+                .iter()
+                .map(|h| HolderOut { peer: h.peer, file: FileOut::of(&h.file), user: h.user.as_deref(), speaks: h.speaks.map(Tongue::word) })
+                .collect();
             put(out, &Answer { id, status: "SEARCH_OK", fields: Found { holders, cursor: cursor.as_deref() } });
         }
         Reply::Peers { peers, cursor } => {
-            let peers = peers.iter().map(|p| PresentOut { peer: p.peer, files: p.files }).collect();
+            let peers = peers
+                .iter()
+                .map(|p| PresentOut { peer: p.peer, files: p.files, user: p.user.as_deref(), speaks: p.speaks.map(Tongue::word) })
+                .collect();
             put(out, &Answer { id, status: "PEERS_OK", fields: Peers { peers, cursor: cursor.as_deref() } });
         }
         Reply::Files { peer, files, cursor } => {
@@ -249,6 +330,18 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             put(out, &Answer { id, status: "PIECES_OK", fields });
         }
         Reply::Have(have) => put(out, &Answer { id, status: "HAVE_OK", fields: HaveOut::of(have) }),
+        Reply::Done(method) => put(out, &Answer { id, status: &format!("{}_OK", method.word()), fields: Nothing {} }),
+        Reply::Users { users, cursor } => {
+            let users = users.iter().map(OnlineOut::of).collect();
+            put(out, &Answer { id, status: "LIST_USERS_OK", fields: Users { users, cursor: cursor.as_deref() } });
+        }
+        Reply::Content { of, files, cursor } => {
+            let files = files.iter().map(|file| PublicationOut { name: &file.file, description: &file.description }).collect();
+            put(out, &Answer { id, status: "LIST_CONTENT_OK", fields: Content { user: of, files, cursor: cursor.as_deref() } });
+        }
+        Reply::User(online) => put(out, &Answer { id, status: "FIND_USER_OK", fields: OnlineOut::of(online) }),
+        // Nobody asks for that on this wire.
+        Reply::Entered { .. } | Reply::Date(_) => {}
     }
 }
 

@@ -259,7 +259,8 @@ impl Downloads {
         let mut news = Vec::new();
         for download in self.all.values_mut().filter(|download| !download.announced && download.has_something()) {
             if let (Some(root), Some(part)) = (download.root, &download.part) {
-                news.push(FileEntry { name: RelativeName::from(&download.name.file()), size: part.size(), root: Some(root), partial: true });
+                let name = RelativeName::from(&download.name.file());
+                news.push(FileEntry { root: Some(root), partial: true, ..FileEntry::new(name, part.size()) });
                 download.announced = true;
             }
         }

@@ -1,0 +1,3 @@
+//! Who is who, and what each has published: the operations of seed 003, decided here and kept by a [`store`](crate::accounts::store).
+
+pub mod store;

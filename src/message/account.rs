@@ -1,0 +1,340 @@
+//! Users and what they publish: checked names, keys and proofs, and what can be asked about them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use crate::message::limits;
+use crate::message::name::{self, BadName};
+use crate::message::relative::RelativeName;
+use crate::message::tongue::Tongue;
+use crate::message::version::{hex, to_hex};
+
+/// The name of a user: what a file may be called, for seed 003 names files after users.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserName(Rc<str>);
+
+impl UserName {
+    /// Checks `text` and makes it a name.
+    ///
+    /// # Errors
+    /// The first rule of a file name that `text` breaks.
+    pub fn new(text: &str) -> Result<UserName, BadName> {
+        name::check(text)?;
+        Ok(UserName(Rc::from(text)))
+    }
+
+    /// What a peer without an account is called among users: its address. Nobody can register such a name.
+    #[must_use]
+    pub fn of_address(address: SocketAddr) -> UserName {
+        UserName(Rc::from(address.to_string()))
+    }
+
+    /// The address that the name is made of, if it is one of [`UserName::of_address`].
+    #[must_use]
+    pub fn as_address(&self) -> Option<SocketAddr> {
+        self.0.parse().ok()
+    }
+}
+
+impl Deref for UserName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// One line of text of at most 255 bytes that can be shown as it is: a description, or the name of a published file.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Line(Rc<str>);
+
+/// What a file is published as. Users of the old wires publish whatever leads them to a file, such as a path from the root of their disk; only a
+/// name that is [relative](Published::relative) can be one of the index as well.
+pub type Published = Line;
+
+/// What is said of a published file; may be empty.
+pub type Description = Line;
+
+impl Line {
+    /// A line of at most 255 bytes without control characters; `None` for anything else.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Line> {
+        (text.len() <= limits::NAME_BYTES && name::printable(text) == text).then(|| Line(Rc::from(text)))
+    }
+
+    /// The name under which the index knows it.
+    #[must_use]
+    pub fn relative(&self) -> Option<RelativeName> {
+        RelativeName::new(&self.0).ok()
+    }
+}
+
+impl Deref for Line {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A file that a user has published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// As what; never empty.
+    pub file: Published,
+    /// What is said of it.
+    pub description: Description,
+}
+
+/// The public half of a user's Ed25519 key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key(pub [u8; 32]);
+
+impl Key {
+    /// Reads 64 lower-case hex digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Key> {
+        hex(text).map(Key)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&to_hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An Ed25519 signature of what [`challenge`] says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Proof(pub [u8; 64]);
+
+impl Proof {
+    /// Reads 128 lower-case hex digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Proof> {
+        hex(text).map(Proof)
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&to_hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is signed to show who asks: good for one method, one user and one link, for the nonce is fresh on each link.
+#[must_use]
+pub fn challenge(method: Method, user: &UserName, nonce: &str) -> String {
+    format!("cardume 1\n{}\n{user}\n{nonce}", method.word())
+}
+
+/// An operation of seed 003, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Take a name.
+    Register,
+    /// Give a name back, and all that was published under it.
+    Unregister,
+    /// Be there.
+    Connect,
+    /// Be away.
+    Disconnect,
+    /// Name a file.
+    Publish,
+    /// Take back the name of a file.
+    Delete,
+    /// Who is there?
+    ListUsers,
+    /// What has a user published?
+    ListContent,
+    /// Where is a user?
+    FindUser,
+}
+
+/// All of them with their names on the wires.
+pub const METHODS: [(Method, &str); 9] = [
+    (Method::Register, "REGISTER"),
+    (Method::Unregister, "UNREGISTER"),
+    (Method::Connect, "CONNECT"),
+    (Method::Disconnect, "DISCONNECT"),
+    (Method::Publish, "PUBLISH"),
+    (Method::Delete, "DELETE"),
+    (Method::ListUsers, "LIST_USERS"),
+    (Method::ListContent, "LIST_CONTENT"),
+    (Method::FindUser, "FIND_USER"),
+];
+
+impl Method {
+    /// Its name on the wires.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        METHODS.iter().find(|(method, _)| *method == self).map_or("", |(_, word)| word)
+    }
+}
+
+/// How an asker shows to be the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// He says so: the old wires know nothing better.
+    Word,
+    /// This link has proved it before.
+    Link,
+    /// By a signature.
+    Proof {
+        /// Whose.
+        key: Key,
+        /// Of [`challenge`].
+        proof: Proof,
+    },
+}
+
+/// What is to be done for a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Take the name.
+    Register,
+    /// Give it back.
+    Unregister,
+    /// Be there; an old wire names the port on which the user answers, at the address from which he asks.
+    Connect {
+        /// `None`: where the peer behind this link answers.
+        port: Option<u16>,
+    },
+    /// Be away.
+    Disconnect,
+    /// Name a file.
+    Publish(Publication),
+    /// Take back the name of a file.
+    Delete(Published),
+    /// Who is there?
+    ListUsers {
+        /// Where the last answer ended.
+        cursor: Option<String>,
+        /// The most entries of one answer.
+        most: usize,
+    },
+    /// What has this user published?
+    ListContent {
+        /// Who.
+        of: UserName,
+        /// Where the last answer ended.
+        cursor: Option<String>,
+        /// The most entries of one answer.
+        most: usize,
+    },
+    /// Where is this user?
+    FindUser {
+        /// Who.
+        whom: UserName,
+    },
+}
+
+impl Deed {
+    /// Its name.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        match self {
+            Deed::Register => Method::Register,
+            Deed::Unregister => Method::Unregister,
+            Deed::Connect { .. } => Method::Connect,
+            Deed::Disconnect => Method::Disconnect,
+            Deed::Publish(_) => Method::Publish,
+            Deed::Delete(_) => Method::Delete,
+            Deed::ListUsers { .. } => Method::ListUsers,
+            Deed::ListContent { .. } => Method::ListContent,
+            Deed::FindUser { .. } => Method::FindUser,
+        }
+    }
+}
+
+/// An operation on accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// For whom; `None`: for whoever this link has proved to be.
+    pub user: Option<UserName>,
+    /// Why that should be believed.
+    pub authority: Authority,
+    /// The old wire on which it came: lists name those who answer on it.
+    pub speaks: Option<Tongue>,
+    /// When, in the words of the asker, where his wire says so: for the operator's log alone.
+    pub date: Option<Line>,
+    /// What.
+    pub deed: Deed,
+}
+
+/// A user who is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Online {
+    /// Who.
+    pub user: UserName,
+    /// Where he answers; `None` while he shares nothing.
+    pub peer: Option<SocketAddr>,
+    /// What he speaks there; `None`: the native protocol.
+    pub speaks: Option<Tongue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_called_what_a_file_may_be_called() {
+        assert!(UserName::new("ana maria").is_ok() && UserName::new("'; DROP TABLE users; --").is_ok());
+        for text in ["", "../x", "a/b", "a\nb", &"x".repeat(256)] {
+            assert!(UserName::new(text).is_err(), "{text:?}");
+        }
+        let address = "127.0.0.1:4000".parse().unwrap();
+        assert_eq!(UserName::of_address(address).as_address(), Some(address));
+    }
+
+    #[test]
+    fn a_line_is_short_and_commands_no_terminal() {
+        assert!(Line::new("").is_some() && Line::new("/tmp/aula 1.mp4").is_some());
+        assert!(Line::new("a\u{1b}[2J").is_none() && Line::new("a\nb").is_none() && Line::new(&"x".repeat(256)).is_none());
+        assert_eq!(Line::new("/tmp/a").and_then(|line| line.relative()), None);
+    }
+
+    #[test]
+    fn a_challenge_is_for_one_method_one_user_and_one_link() {
+        let ana = UserName::new("ana").unwrap();
+        assert_eq!(challenge(Method::Connect, &ana, "00ff"), "cardume 1\nCONNECT\nana\n00ff");
+    }
+}
