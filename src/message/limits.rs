@@ -150,6 +150,12 @@ pub const QUIET: Duration = Duration::from_millis(50);
 pub const PAUSE: Duration = Duration::from_millis(50);
 /// Entries of one answer to LIST_USERS, LIST_CONTENT or `peers` on an old wire, which has no pages: some megabytes of them.
 pub const LIST_ALL: usize = 50_000;
+/// Entries of such an answer on the wire of seed 003: its count has four digits.
+pub const LIST_FOUR_DIGITS: usize = 9_999;
+/// The name of an operation on a UC3M wire with what ends it: the longest has twelve letters, and what is longer is no operation.
+pub const OPERATION_BYTES: usize = 32;
+/// A field of a UC3M request with its NUL; no request has more than five, so that none is longer than 1.3 KiB.
+pub const FIELD_BYTES: usize = NAME_BYTES + 1;
 /// How long we wait for LEAVE_OK before we go all the same.
 pub const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a closed link may take to hand over what waits.

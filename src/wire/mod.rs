@@ -8,6 +8,7 @@ pub mod http;
 pub mod media;
 pub mod native;
 pub mod sniff;
+pub mod uc3m;
 
 use crate::message::range::ByteRange;
 

@@ -1,0 +1,713 @@
+//! The UC3M wires: one operation a link, strings that end in NUL, a status of one digit. An index answers eight operations and a look-up, a peer
+//! answers GET_FILE.
+//!
+//! Nothing in a request says which edition the asker was written for, so each edition is a [`Tongue`] with a port of its own; `profile` has what
+//! they differ in. `reading` takes what any of them may send, `writing` says what exactly one of them expects.
+
+mod profile;
+mod reading;
+mod writing;
+
+use crate::message::limits;
+use crate::message::range::ByteRange;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::reply::Reply;
+use crate::message::request::Request;
+use crate::message::tongue::Tongue;
+use crate::wire::uc3m::profile::{Profile, Status};
+use crate::wire::uc3m::reading::{Lost, Read, Verb};
+use crate::wire::{Coming, Decoded, Role, Utterance};
+
+/// Digits of the largest size that can be written: those of 2^64.
+const SIZE_DIGITS: usize = 20;
+
+/// One link's UC3M.
+#[derive(Debug)]
+pub struct Uc3m {
+    role: Role,
+    tongue: Tongue,
+    profile: Profile,
+    state: State,
+}
+
+/// How far the one operation of a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No whole request has come.
+    Listening,
+    /// One has, which a date might still follow.
+    MayGoOn(Verb),
+    /// It waits for its answer.
+    Asked(Verb),
+    /// It was answered.
+    Ended,
+}
+
+/// The link can't go on; where the operation is known, its status for any other error was written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Broken;
+
+impl Uc3m {
+    /// For a link to a process of this role, in one of the five `Uc3m…` tongues.
+    #[must_use]
+    pub fn new(role: Role, tongue: Tongue) -> Uc3m {
+        Uc3m { role, tongue, profile: Profile::of(tongue), state: State::Listening }
+    }
+
+    /// Reads the one request of the link. A wrong field is a refusal that [`refuse`](Uc3m::refuse) has to write. What stands behind the request
+    /// is used up with it: nothing more is read on this link.
+    ///
+    /// # Errors
+    /// When the operation is unknown or never ends, without a word, for nobody knows the form of its status; and when a field is too long.
+    pub fn read(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Result<Decoded<Result<Request, Refusal>>, Broken> {
+        if matches!(self.state, State::Asked(_) | State::Ended) {
+            return Ok(Decoded::Partial);
+        }
+        let used = buffer.len();
+        match reading::read(self.role, self.profile, buffer) {
+            Ok(Read::Partial) => Ok(Decoded::Partial),
+            Ok(Read::Whole(asked)) => {
+                self.state = State::Asked(asked.verb);
+                Ok(Decoded::Whole { item: asked.meaning(self.role, self.tongue), used })
+            }
+            Ok(Read::Quiet(asked)) => {
+                self.state = State::MayGoOn(asked.verb);
+                Ok(Decoded::Quiet { item: asked.meaning(self.role, self.tongue), used })
+            }
+            // A date that came after its request was taken.
+            Err(Lost::Unknown) if self.state != State::Listening => Ok(Decoded::Partial),
+            Err(Lost::Unknown) => {
+                self.state = State::Ended;
+                Err(Broken)
+            }
+            Err(Lost::Long(verb)) => {
+                self.end(verb.other(), out);
+                Err(Broken)
+            }
+        }
+    }
+
+    /// Last words for an asker who said too little before the deadline, or before its side of the link was closed: the status for any other error,
+    /// where `buffer` tells of which operation.
+    pub fn overdue(&mut self, buffer: &[u8], out: &mut Vec<u8>) {
+        if self.state == State::Listening
+            && let Some(verb) = reading::begun(self.role, buffer)
+        {
+            self.end(verb.other(), out);
+        }
+        self.state = State::Ended;
+    }
+
+    /// Writes an answer. What these wires have no form for is the status for any other error.
+    pub fn reply(&mut self, reply: &Reply, out: &mut Vec<u8>) {
+        let Some(verb) = self.verb() else { return };
+        self.state = State::Ended;
+        if !writing::reply(self.profile, reply, out) {
+            let status = match reply {
+                // He is there, but nowhere that this wire could name.
+                Reply::User(_) => verb.status(Code::NotConnected),
+                _ => verb.other(),
+            };
+            self.profile.status(status, out);
+        }
+    }
+
+    /// Writes a no: the status that the operation asked for has for it.
+    pub fn refuse(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
+        if let Some(verb) = self.verb() {
+            self.end(verb.status(refusal.code), out);
+        }
+    }
+
+    /// The answer that is a file of `size` bytes.
+    pub fn begin(&mut self, size: u64) -> Vec<Utterance> {
+        self.state = State::Ended;
+        let mut head = Vec::new();
+        let Some(all) = ByteRange::new(0, size) else {
+            self.profile.status(Verb::GetFile.other(), &mut head);
+            return vec![Utterance::Say(head)];
+        };
+        self.profile.status(0, &mut head);
+        if self.profile.sized {
+            writing::string(&size.to_string(), &mut head);
+        }
+        vec![Utterance::Say(head), Utterance::Bytes(all)]
+    }
+
+    /// True when the link ends behind the answer given: each link has one.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// The operation that waits for its answer.
+    fn verb(&self) -> Option<Verb> {
+        match self.state {
+            State::MayGoOn(verb) | State::Asked(verb) => Some(verb),
+            State::Listening | State::Ended => None,
+        }
+    }
+
+    fn end(&mut self, status: u8, out: &mut Vec<u8>) {
+        self.profile.status(status, out);
+        self.state = State::Ended;
+    }
+}
+
+/// Asks a peer for a file; the same in all editions.
+pub fn ask_file(_tongue: Tongue, name: &str, out: &mut Vec<u8>) {
+    writing::string("GET_FILE", out);
+    writing::string(name, out);
+}
+
+/// Reads what the peer says before the bytes of the file.
+///
+/// # Errors
+/// The peer's no, or why its answer can't be understood.
+pub fn coming(tongue: Tongue, buffer: &[u8]) -> Result<Decoded<Coming>, Refusal> {
+    let profile = Profile::of(tongue);
+    let Some((&status, rest)) = buffer.split_first() else { return Ok(Decoded::Partial) };
+    // A no is one before its NUL: some close the link without it.
+    match profile.number(status) {
+        Some(0) => {}
+        Some(1) => return Err(Refusal::no_such_file()),
+        Some(_) => return Err(Refusal::new(Code::Refused, "the peer does not give the file")),
+        None => return Err(garbled()),
+    }
+    let rest = match (profile.status, rest.split_first()) {
+        (Status::Digit | Status::Raw, _) => rest,
+        (Status::DigitNul, Some((0, rest))) => rest,
+        (Status::DigitNul, Some(_)) => return Err(garbled()),
+        (Status::DigitNul, None) => return Ok(Decoded::Partial),
+    };
+    let head = buffer.len() - rest.len();
+    if !profile.sized {
+        return Ok(Decoded::Whole { item: Coming::Bytes(None), used: head });
+    }
+    match size(rest)? {
+        None => Ok(Decoded::Partial),
+        Some((size, digits)) => Ok(Decoded::Whole { item: Coming::Bytes(Some(size)), used: head + digits + 1 }),
+    }
+}
+
+/// A size and how many digits it takes; `None` while its NUL is missing.
+fn size(rest: &[u8]) -> Result<Option<(u64, usize)>, Refusal> {
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits > SIZE_DIGITS {
+        return Err(garbled());
+    }
+    match rest.get(digits) {
+        None => return Ok(None),
+        Some(0) if digits > 0 => {}
+        Some(_) => return Err(garbled()),
+    }
+    let size = str::from_utf8(&rest[..digits]).ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
+    if size > limits::DOWNLOAD_BYTES {
+        return Err(Refusal::new(Code::TooLarge, "the peer names a size that no file has"));
+    }
+    Ok(Some((size, digits)))
+}
+
+fn garbled() -> Refusal {
+    Refusal::new(Code::BadRequest, "the peer's answer is none of this wire")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::account::{Authority, Deed, Line, Method, Online, Operation, Publication, UserName};
+    use crate::message::relative::RelativeName;
+    use crate::message::request::{Fetch, Wanted};
+    use proptest::prelude::{any, prop, proptest};
+
+    const ALL: [Tongue; 5] = [Tongue::Uc3m2020, Tongue::Uc3m2024, Tongue::Uc3m2024Plain, Tongue::Uc3m2025, Tongue::Uc3mSeed003];
+    const DATED: [Tongue; 4] = [Tongue::Uc3m2024, Tongue::Uc3m2024Plain, Tongue::Uc3m2025, Tongue::Uc3mSeed003];
+    const DATE: &str = "12/05/2024 10:07:09";
+
+    fn user(name: &str) -> UserName {
+        UserName::new(name).unwrap()
+    }
+
+    fn line(text: &str) -> Line {
+        Line::new(text).unwrap()
+    }
+
+    fn publication(file: &str, description: &str) -> Publication {
+        Publication { file: line(file), description: line(description) }
+    }
+
+    /// Each operation of an index, its fields as they are sent, and what it means.
+    fn operations(tongue: Tongue) -> Vec<(&'static str, &'static str, Deed)> {
+        let most = if tongue == Tongue::Uc3mSeed003 { 9_999 } else { 50_000 };
+        vec![
+            ("REGISTER", "ana\0", Deed::Register),
+            ("UNREGISTER", "ana\0", Deed::Unregister),
+            ("CONNECT", "ana\x004000\0", Deed::Connect { port: Some(4000) }),
+            ("DISCONNECT", "ana\0", Deed::Disconnect),
+            ("PUBLISH", "ana\0/tmp/aula 1.mp4\0first class\0", Deed::Publish(publication("/tmp/aula 1.mp4", "first class"))),
+            ("DELETE", "ana\0aula1.mp4\0", Deed::Delete(line("aula1.mp4"))),
+            ("LIST_USERS", "ana\0", Deed::ListUsers { cursor: None, most }),
+            ("LIST_CONTENT", "ana\0bia\0", Deed::ListContent { of: user("bia"), cursor: None, most }),
+            ("GET_FILE", "ana\0bia\0", Deed::FindUser { whom: user("bia") }),
+        ]
+    }
+
+    /// A request in exactly the form of its edition.
+    fn exact(tongue: Tongue, word: &str, fields: &str) -> String {
+        if DATED.contains(&tongue) && word != "GET_FILE" { format!("{word}\0{DATE}\0{fields}") } else { format!("{word}\0{fields}") }
+    }
+
+    fn operation(tongue: Tongue, date: Option<&str>, deed: Deed) -> Result<Request, Refusal> {
+        Ok(Request::Operation(Operation { user: Some(user("ana")), authority: Authority::Word, speaks: Some(tongue), date: date.map(line), deed }))
+    }
+
+    /// What a fresh index reads.
+    fn server(tongue: Tongue, bytes: &[u8]) -> Decoded<Result<Request, Refusal>> {
+        let mut out = Vec::new();
+        let read = Uc3m::new(Role::Server, tongue).read(bytes, &mut out).expect("a link that goes on");
+        assert!(out.is_empty());
+        read
+    }
+
+    fn whole(item: Result<Request, Refusal>, bytes: &[u8]) -> Decoded<Result<Request, Refusal>> {
+        Decoded::Whole { item, used: bytes.len() }
+    }
+
+    /// An index that has read a good request for `word`.
+    fn asked(tongue: Tongue, word: &str) -> Uc3m {
+        let (_, fields, _) = operations(tongue).into_iter().find(|(known, ..)| *known == word).unwrap();
+        let mut uc3m = Uc3m::new(Role::Server, tongue);
+        let read = uc3m.read(exact(tongue, word, fields).as_bytes(), &mut Vec::new());
+        assert!(matches!(read, Ok(Decoded::Whole { item: Ok(_), .. })));
+        uc3m
+    }
+
+    fn status(tongue: Tongue, number: u8) -> Vec<u8> {
+        match tongue {
+            Tongue::Uc3m2025 => vec![number],
+            Tongue::Uc3m2024 | Tongue::Uc3m2024Plain => vec![b'0' + number, 0],
+            _ => vec![b'0' + number],
+        }
+    }
+
+    fn answered(tongue: Tongue, word: &str, reply: &Reply) -> Vec<u8> {
+        let mut uc3m = asked(tongue, word);
+        let mut out = Vec::new();
+        uc3m.reply(reply, &mut out);
+        assert!(uc3m.has_ended());
+        out
+    }
+
+    #[test]
+    fn each_operation_of_each_edition_is_whole_with_its_last_byte_and_not_before() {
+        for tongue in ALL {
+            for (word, fields, deed) in operations(tongue) {
+                let bytes = exact(tongue, word, fields);
+                let mut uc3m = Uc3m::new(Role::Server, tongue);
+                let mut out = Vec::new();
+                for end in 0..bytes.len() {
+                    assert_eq!(uc3m.read(&bytes.as_bytes()[..end], &mut out), Ok(Decoded::Partial), "{tongue:?} {:?}", &bytes[..end]);
+                }
+                let date = bytes.contains(DATE).then_some(DATE);
+                let expected = whole(operation(tongue, date, deed), bytes.as_bytes());
+                assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Ok(expected));
+                assert!(out.is_empty() && !uc3m.has_ended());
+            }
+        }
+    }
+
+    #[test]
+    fn an_operation_may_be_spelled_and_ended_in_many_ways() {
+        for tongue in ALL {
+            for word in [
+                "LIST_USERS\0",
+                "list_users\0",
+                "List Users\0",
+                "LIST_USERS\n",
+                "LIST_USERS\r\n",
+                "LIST_USERS\n\0",
+                "list users\r\n\0",
+                "LIST_USERS\0\n",
+            ] {
+                let date = if DATED.contains(&tongue) { format!("{DATE}\0") } else { String::new() };
+                let bytes = format!("{word}{date}ana\0");
+                let read = server(tongue, bytes.as_bytes());
+                assert!(
+                    matches!(&read, Decoded::Whole { item: Ok(Request::Operation(Operation { deed: Deed::ListUsers { .. }, .. })), .. }),
+                    "{bytes:?}: {read:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_date_is_waited_for_and_taken_at_the_end() {
+        for tongue in DATED {
+            for (word, fields, deed) in operations(tongue).into_iter().filter(|(word, ..)| *word != "GET_FILE") {
+                let bytes = format!("{word}\0{fields}{DATE}\0");
+                let without = word.len() + 1 + fields.len();
+                for end in 0..without {
+                    assert_eq!(server(tongue, &bytes.as_bytes()[..end]), Decoded::Partial, "{:?}", &bytes[..end]);
+                }
+                let mut uc3m = Uc3m::new(Role::Server, tongue);
+                for end in without..bytes.len() {
+                    let expected = Decoded::Quiet { item: operation(tongue, None, deed.clone()), used: end };
+                    assert_eq!(uc3m.read(&bytes.as_bytes()[..end], &mut Vec::new()), Ok(expected));
+                }
+                let expected = whole(operation(tongue, Some(DATE), deed), bytes.as_bytes());
+                assert_eq!(uc3m.read(bytes.as_bytes(), &mut Vec::new()), Ok(expected));
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_taken_without_its_date_is_answered_though_the_date_comes_later() {
+        let mut uc3m = Uc3m::new(Role::Server, Tongue::Uc3m2024);
+        let mut out = Vec::new();
+        assert!(matches!(uc3m.read(b"REGISTER\0ana\0", &mut out), Ok(Decoded::Quiet { .. })));
+        assert_eq!(uc3m.read(format!("{DATE}\0").as_bytes(), &mut out), Ok(Decoded::Partial));
+        uc3m.reply(&Reply::Done(Method::Register), &mut out);
+        assert_eq!((out, uc3m.has_ended()), (b"0\0".to_vec(), true));
+    }
+
+    #[test]
+    fn an_edition_without_dates_takes_one_at_either_end() {
+        for date in [DATE, "1/5/2024 1:07:09", "5/12/2024 10:7:9", "2024/05/12 10:07:09"] {
+            for bytes in [format!("REGISTER\0{date}\0ana\0"), format!("REGISTER\0ana\0{date}\0")] {
+                let read = server(Tongue::Uc3m2020, bytes.as_bytes());
+                assert_eq!(read, whole(operation(Tongue::Uc3m2020, Some(date), Deed::Register), bytes.as_bytes()), "{bytes:?}");
+            }
+        }
+        for no_date in ["12/05/2024", "12/05/2024 10:07", "a/b/c d:e:f", "12/05/20240 10:07:09", "//", "12/05/2024 ::"] {
+            let read = server(Tongue::Uc3m2020, format!("REGISTER\0{no_date}\0ana\0").as_bytes());
+            assert!(matches!(read, Decoded::Whole { item: Err(_), .. }), "{no_date}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_who_connects_may_stand_on_either_side_of_the_port() {
+        let deed = Deed::Connect { port: Some(4000) };
+        for address in ["127.0.0.1", "::1", "localhost"] {
+            let before = format!("CONNECT\0{DATE}\0ana\0{address}\x004000\0");
+            let after = format!("CONNECT\0{DATE}\0ana\x004000\0{address}\0");
+            let date_last = format!("CONNECT\0ana\x004000\0{address}\0{DATE}\0");
+            for bytes in [before, after, date_last] {
+                let read = server(Tongue::Uc3m2024, bytes.as_bytes());
+                assert_eq!(read, whole(operation(Tongue::Uc3m2024, Some(DATE), deed.clone()), bytes.as_bytes()), "{bytes:?}");
+            }
+        }
+        assert_eq!(server(Tongue::Uc3m2020, b"CONNECT\0ana\x00127.0.0.1\0"), Decoded::Partial);
+    }
+
+    #[test]
+    fn what_stands_behind_a_request_is_used_up_and_never_read() {
+        for rest in ["REGISTER\0bia\0", "\n", "x", &"y".repeat(5_000)] {
+            let bytes = format!("REGISTER\0ana\0{rest}");
+            let mut uc3m = Uc3m::new(Role::Server, Tongue::Uc3m2020);
+            let read = uc3m.read(bytes.as_bytes(), &mut Vec::new());
+            assert_eq!(read, Ok(whole(operation(Tongue::Uc3m2020, None, Deed::Register), bytes.as_bytes())));
+            assert_eq!(uc3m.read(b"REGISTER\0bia\0", &mut Vec::new()), Ok(Decoded::Partial));
+            uc3m.reply(&Reply::Done(Method::Register), &mut Vec::new());
+            assert_eq!(uc3m.read(b"REGISTER\0bia\0", &mut Vec::new()), Ok(Decoded::Partial));
+        }
+    }
+
+    #[test]
+    fn each_no_has_the_status_of_its_operation() {
+        let table: [(&str, &[(Code, u8)], u8); 9] = [
+            ("REGISTER", &[(Code::Taken, 1)], 2),
+            ("UNREGISTER", &[(Code::NoUser, 1)], 2),
+            ("CONNECT", &[(Code::NoUser, 1), (Code::Connected, 2)], 3),
+            ("DISCONNECT", &[(Code::NoUser, 1), (Code::NotConnected, 2)], 3),
+            ("PUBLISH", &[(Code::NoUser, 1), (Code::NotConnected, 2), (Code::Published, 3)], 4),
+            ("DELETE", &[(Code::NoUser, 1), (Code::NotConnected, 2), (Code::NotPublished, 3)], 4),
+            ("LIST_USERS", &[(Code::NoUser, 1), (Code::NotConnected, 2)], 3),
+            ("LIST_CONTENT", &[(Code::NoUser, 1), (Code::NotConnected, 2), (Code::NoRemoteUser, 3)], 4),
+            ("GET_FILE", &[(Code::NoUser, 1), (Code::NotConnected, 2), (Code::NoRemoteUser, 3)], 4),
+        ];
+        for (word, own, other) in table {
+            for (code, _) in crate::message::refusal::CODES {
+                let number = own.iter().find(|(known, _)| *known == code).map_or(other, |(_, number)| *number);
+                for tongue in ALL {
+                    let mut uc3m = asked(tongue, word);
+                    let mut out = Vec::new();
+                    uc3m.refuse(&Refusal::new(code, "no"), &mut out);
+                    assert_eq!(out, status(tongue, number), "{tongue:?} {word} {code:?}");
+                    assert!(uc3m.has_ended());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_gives_a_file_or_says_why_not() {
+        for tongue in ALL {
+            for (code, number) in [(Code::NotFound, 1), (Code::Refused, 2), (Code::Busy, 2), (Code::Io, 2)] {
+                let mut uc3m = Uc3m::new(Role::Peer, tongue);
+                let mut out = Vec::new();
+                assert!(matches!(uc3m.read(b"GET_FILE\0a\0", &mut out), Ok(Decoded::Whole { item: Ok(_), .. })));
+                uc3m.refuse(&Refusal::new(code, "no"), &mut out);
+                assert_eq!(out, status(tongue, number));
+            }
+            for name in ["../x", "/etc/passwd", "a.part", "", "a\nb", "."] {
+                let mut uc3m = Uc3m::new(Role::Peer, tongue);
+                let mut out = Vec::new();
+                let Ok(Decoded::Whole { item: Err(no), .. }) = uc3m.read(format!("GET_FILE\0{name}\0").as_bytes(), &mut out) else {
+                    panic!("{name:?}")
+                };
+                uc3m.refuse(&no, &mut out);
+                assert_eq!(out, status(tongue, 1), "{name:?}");
+            }
+            let mut uc3m = Uc3m::new(Role::Peer, tongue);
+            let mut out = Vec::new();
+            let Ok(Decoded::Whole { item: Err(no), .. }) = uc3m.read(exact(tongue, "CONNECT", "ana\x004000\0").as_bytes(), &mut out) else {
+                panic!()
+            };
+            uc3m.refuse(&no, &mut out);
+            assert_eq!(out, status(tongue, 3), "an index's operation");
+        }
+    }
+
+    #[test]
+    fn success_alone_is_a_status() {
+        for tongue in ALL {
+            for (word, method) in [("REGISTER", Method::Register), ("PUBLISH", Method::Publish), ("DELETE", Method::Delete)] {
+                assert_eq!(answered(tongue, word, &Reply::Done(method)), status(tongue, 0));
+            }
+            assert_eq!(answered(tongue, "REGISTER", &Reply::Pong), status(tongue, 2), "what has no form");
+        }
+    }
+
+    #[test]
+    fn users_are_listed_to_the_byte() {
+        let at = |name: &str, peer: Option<&str>| Online { user: user(name), peer: peer.map(|peer| peer.parse().unwrap()), speaks: None };
+        let users =
+            vec![at("ana", Some("10.0.0.1:4000")), at("caio", None), at("dora", Some("[2001:db8::1]:1")), at("bia", Some("[::ffff:1.2.3.4]:65535"))];
+        let reply = Reply::Users { users, cursor: None };
+        let list = b"2\0ana\x0010.0.0.1\x004000\0bia\x001.2.3.4\x0065535\0";
+        for tongue in [Tongue::Uc3m2020, Tongue::Uc3m2024, Tongue::Uc3m2024Plain, Tongue::Uc3m2025] {
+            assert_eq!(answered(tongue, "LIST_USERS", &reply), [status(tongue, 0), list.to_vec()].concat(), "{tongue:?}");
+        }
+        let fixed =
+            [b"00002".to_vec(), wide("ana", 256), wide("10.0.0.1", 16), wide("4000", 6), wide("bia", 256), wide("1.2.3.4", 16), wide("65535", 6)];
+        assert_eq!(answered(Tongue::Uc3mSeed003, "LIST_USERS", &reply), fixed.concat());
+        let none = Reply::Users { users: Vec::new(), cursor: None };
+        assert_eq!(answered(Tongue::Uc3m2024, "LIST_USERS", &none), b"0\x000\0");
+        assert_eq!(answered(Tongue::Uc3mSeed003, "LIST_USERS", &none), b"00000");
+    }
+
+    fn wide(text: &str, width: usize) -> Vec<u8> {
+        let mut field = text.as_bytes().to_vec();
+        field.resize(width, 0);
+        field
+    }
+
+    #[test]
+    fn content_is_listed_to_the_byte() {
+        let long = "x".repeat(255);
+        let files = vec![publication("/tmp/a b", "of ana"), publication(&long, "")];
+        let reply = Reply::Content { of: user("bia"), files, cursor: None };
+        for tongue in [Tongue::Uc3m2020, Tongue::Uc3m2024Plain, Tongue::Uc3m2025] {
+            let expected = [status(tongue, 0), format!("2\0/tmp/a b\0{long}\0").into_bytes()].concat();
+            assert_eq!(answered(tongue, "LIST_CONTENT", &reply), expected, "{tongue:?}");
+        }
+        assert_eq!(answered(Tongue::Uc3m2024, "LIST_CONTENT", &reply), format!("0\x002\0/tmp/a b\0of ana\0{long}\0\0").into_bytes());
+        let fixed = [b"00002".to_vec(), wide("/tmp/a b", 256), wide("of ana", 256), wide(&long, 256), wide("", 256)];
+        assert_eq!(answered(Tongue::Uc3mSeed003, "LIST_CONTENT", &reply), fixed.concat());
+    }
+
+    #[test]
+    fn a_count_of_four_digits_is_never_exceeded() {
+        let files = vec![publication("a", ""); 10_001];
+        let out = answered(Tongue::Uc3mSeed003, "LIST_CONTENT", &Reply::Content { of: user("bia"), files, cursor: None });
+        assert_eq!((&out[..5], out.len()), (&b"09999"[..], 5 + 9_999 * 512));
+    }
+
+    #[test]
+    fn a_look_up_gives_an_address_or_that_there_is_none() {
+        let online = |peer: Option<&str>| Reply::User(Online { user: user("bia"), peer: peer.map(|peer| peer.parse().unwrap()), speaks: None });
+        for tongue in ALL {
+            let expected = [status(tongue, 0), b"10.0.0.1\x004000\0".to_vec()].concat();
+            assert_eq!(answered(tongue, "GET_FILE", &online(Some("10.0.0.1:4000"))), expected);
+            for peer in [None, Some("[2001:db8::1]:1")] {
+                assert_eq!(answered(tongue, "GET_FILE", &online(peer)), status(tongue, 2));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_field_is_answered_with_the_other_error_of_its_operation() {
+        let mut cases: Vec<(&str, Vec<u8>, u8)> = vec![
+            ("REGISTER", b"\0".to_vec(), 2),
+            ("REGISTER", b"../x\0".to_vec(), 2),
+            ("REGISTER", b"a\nb\0".to_vec(), 2),
+            ("REGISTER", b"\xff\xfe\0".to_vec(), 2),
+            ("UNREGISTER", b"a\x1b[2J\0".to_vec(), 2),
+            ("DISCONNECT", "a\u{202e}b\0".as_bytes().to_vec(), 3),
+            ("LIST_USERS", b"\0".to_vec(), 3),
+            ("LIST_CONTENT", b"ana\0..\0".to_vec(), 4),
+            ("PUBLISH", b"ana\0\0about\0".to_vec(), 4),
+            ("PUBLISH", b"ana\0a\0two\nlines\0".to_vec(), 4),
+            ("PUBLISH", b"ana\0a\0\xe9\0".to_vec(), 4),
+            ("DELETE", b"ana\0a\tb\0".to_vec(), 4),
+            ("GET_FILE", b"ana\0a/b\0".to_vec(), 4),
+        ];
+        for port in ["0", "-1", "65536", "abc", "", "+80", "1e3", "99999999999999999999999", "1.2.3"] {
+            cases.push(("CONNECT", format!("ana\0{port}\0").into_bytes(), 3));
+        }
+        for tongue in ALL {
+            for (word, fields, number) in &cases {
+                let bytes = [exact(tongue, word, "").as_bytes(), fields].concat();
+                let mut uc3m = Uc3m::new(Role::Server, tongue);
+                let mut out = Vec::new();
+                let read = uc3m.read(&bytes, &mut out);
+                let Ok(Decoded::Whole { item: Err(no), .. }) = read else { panic!("{word} {fields:?}: {read:?}") };
+                uc3m.refuse(&no, &mut out);
+                assert_eq!(out, status(tongue, *number), "{tongue:?} {word} {fields:?}");
+                assert!(uc3m.has_ended());
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_of_255_bytes_is_read_and_a_longer_one_ends_the_link() {
+        for tongue in ALL {
+            let good = exact(tongue, "REGISTER", &format!("{}\0", "x".repeat(255)));
+            assert!(matches!(server(tongue, good.as_bytes()), Decoded::Whole { item: Ok(_), .. }));
+            for (word, fields, number) in [("REGISTER", "", 2), ("PUBLISH", "ana\0", 4), ("PUBLISH", "ana\0a\0", 4), ("LIST_USERS", "", 3)] {
+                let bytes = exact(tongue, word, &format!("{fields}{}", "x".repeat(256)));
+                let mut uc3m = Uc3m::new(Role::Server, tongue);
+                let mut out = Vec::new();
+                let short = &bytes.as_bytes()[..bytes.len() - 1];
+                assert_eq!(uc3m.read(short, &mut out), Ok(Decoded::Partial), "its NUL may be next");
+                assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Err(Broken));
+                assert_eq!((out, uc3m.has_ended()), (status(tongue, number), true), "{tongue:?} {word}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_or_endless_operation_ends_the_link_without_a_word() {
+        for bytes in [
+            "HELO\0",
+            "\0",
+            "\n",
+            "GET / HTTP/1.1\r\n",
+            "{\"cardume\":1}\n",
+            "REGISTERX\0ana\0",
+            "\u{e9}\0",
+            &"A".repeat(32),
+            "FIND_USER\0ana\0bia\0",
+        ] {
+            for (tongue, role) in ALL.into_iter().flat_map(|tongue| [(tongue, Role::Server), (tongue, Role::Peer)]) {
+                let mut uc3m = Uc3m::new(role, tongue);
+                let mut out = Vec::new();
+                assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Err(Broken), "{bytes:?}");
+                assert!(out.is_empty() && uc3m.has_ended());
+            }
+        }
+        assert_eq!(server(Tongue::Uc3m2024, "A".repeat(31).as_bytes()), Decoded::Partial);
+    }
+
+    #[test]
+    fn who_says_too_little_hears_the_other_error_in_the_end() {
+        for (bytes, said) in [("LIST_USERS\0", "3"), ("REGISTER\0an", "2"), ("LIST_US", ""), ("", "")] {
+            let mut uc3m = Uc3m::new(Role::Server, Tongue::Uc3m2020);
+            let mut out = Vec::new();
+            assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Ok(Decoded::Partial));
+            uc3m.overdue(bytes.as_bytes(), &mut out);
+            assert_eq!((out, uc3m.has_ended()), (said.as_bytes().to_vec(), true), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_one_peer_asks_another_answers() {
+        for tongue in ALL {
+            let mut bytes = Vec::new();
+            ask_file(tongue, "Cursos/aula 1.mp4", &mut bytes);
+            let mut uc3m = Uc3m::new(Role::Peer, tongue);
+            for end in 0..bytes.len() {
+                assert_eq!(uc3m.read(&bytes[..end], &mut Vec::new()), Ok(Decoded::Partial));
+            }
+            let wanted = Wanted::Name(RelativeName::new("Cursos/aula 1.mp4").unwrap());
+            let fetch = Request::Fetch(Fetch { wanted, from: 0, length: None, tag: None });
+            assert_eq!(uc3m.read(&bytes, &mut Vec::new()), Ok(whole(Ok(fetch), &bytes)));
+            let said = uc3m.begin(1_000);
+            assert!(uc3m.has_ended());
+            let [Utterance::Say(head), Utterance::Bytes(all)] = said.as_slice() else { panic!("{said:?}") };
+            assert_eq!(*all, ByteRange::new(0, 1_000).unwrap());
+            let (expected, size): (&[u8], _) = match tongue {
+                Tongue::Uc3m2024 => (b"0\0", None),
+                Tongue::Uc3m2024Plain => (b"0\x001000\0", Some(1_000)),
+                Tongue::Uc3m2025 => (b"\x001000\0", Some(1_000)),
+                _ => (b"0", None),
+            };
+            assert_eq!(head, expected, "{tongue:?}");
+            for end in 0..head.len() {
+                assert_eq!(coming(tongue, &head[..end]), Ok(Decoded::Partial));
+            }
+            let bytes = [head, &b"\x000file"[..]].concat();
+            assert_eq!(coming(tongue, &bytes), Ok(Decoded::Whole { item: Coming::Bytes(size), used: head.len() }));
+        }
+    }
+
+    #[test]
+    fn a_peers_no_is_one_before_its_last_byte_and_nonsense_is_none() {
+        for tongue in ALL {
+            for (number, code) in [(1, Code::NotFound), (2, Code::Refused), (9, Code::Refused), (15, Code::BadRequest)] {
+                let answer = status(tongue, number);
+                assert_eq!(coming(tongue, &answer[..1]).map_err(|no| no.code), Err(code), "{tongue:?} {number}");
+            }
+            assert_eq!(coming(tongue, b"HTTP/1.1").map_err(|no| no.code), Err(Code::BadRequest));
+        }
+        assert_eq!(coming(Tongue::Uc3m2024, b"0x").map_err(|no| no.code), Err(Code::BadRequest));
+    }
+
+    #[test]
+    fn a_size_is_a_number_that_a_file_can_have() {
+        let said = |size: &str| coming(Tongue::Uc3m2025, format!("\0{size}").as_bytes()).map_err(|no| no.code);
+        assert_eq!(said("0\0"), Ok(Decoded::Whole { item: Coming::Bytes(Some(0)), used: 3 }));
+        let most = limits::DOWNLOAD_BYTES;
+        assert_eq!(said(&format!("{most}\0")).ok(), Some(Decoded::Whole { item: Coming::Bytes(Some(most)), used: 2 + most.to_string().len() }));
+        for (size, code) in [
+            ("\0", Code::BadRequest),
+            ("-1\0", Code::BadRequest),
+            ("+1", Code::BadRequest),
+            ("1e9\0", Code::BadRequest),
+            ("12 \0", Code::BadRequest),
+            ("70368744177665\0", Code::TooLarge),
+            ("18446744073709551615\0", Code::TooLarge),
+            ("99999999999999999999\0", Code::TooLarge),
+            ("000000000000000000001", Code::BadRequest),
+        ] {
+            assert_eq!(said(size), Err(code), "{size:?}");
+        }
+        assert_eq!(said("12"), Ok(Decoded::Partial));
+        assert_eq!(Uc3m::new(Role::Peer, Tongue::Uc3m2020).begin(u64::MAX), vec![Utterance::Say(b"2".to_vec())]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_none_are_waited_for_beyond_a_request(start in 0..12_usize, tail in prop::collection::vec(any::<u8>(), 0..3_000), zeros in any::<bool>()) {
+            let words = ["REGISTER\0", "CONNECT\0", "PUBLISH\n", "LIST_USERS\r\n", "GET_FILE\0", "DELETE\0", "LIST_CONTENT\0"];
+            let mut bytes = words.get(start).map_or(Vec::new(), |word| word.as_bytes().to_vec());
+            bytes.extend(tail.iter().map(|byte| if zeros && *byte < 8 { 0 } else { *byte }));
+            for (tongue, role) in ALL.into_iter().flat_map(|tongue| [(tongue, Role::Server), (tongue, Role::Peer)]) {
+                let _ = coming(tongue, &bytes);
+                let mut uc3m = Uc3m::new(role, tongue);
+                let mut out = Vec::new();
+                match uc3m.read(&bytes, &mut out) {
+                    Ok(Decoded::Partial) => assert!(bytes.len() < limits::OPERATION_BYTES + 5 * limits::FIELD_BYTES),
+                    Ok(Decoded::Whole { item, used } | Decoded::Quiet { item, used }) => {
+                        assert!(used <= bytes.len() && out.is_empty());
+                        if let Err(no) = item {
+                            uc3m.refuse(&no, &mut out);
+                            assert!(uc3m.has_ended() && matches!(out.len(), 1 | 2));
+                        }
+                    }
+                    Err(Broken) => assert!(out.len() <= 2),
+                }
+            }
+        }
+    }
+}
