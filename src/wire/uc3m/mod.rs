@@ -414,7 +414,8 @@ mod tests {
 
     #[test]
     fn each_no_has_the_status_of_its_operation() {
-        let table: [(&str, &[(Code, u8)], u8); 9] = [
+        type Own = &'static [(Code, u8)];
+        let table: [(&str, Own, u8); 9] = [
             ("REGISTER", &[(Code::Taken, 1)], 2),
             ("UNREGISTER", &[(Code::NoUser, 1)], 2),
             ("CONNECT", &[(Code::NoUser, 1), (Code::Connected, 2)], 3),
