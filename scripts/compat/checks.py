@@ -94,7 +94,7 @@ class Listener:
     def _one(self, connection, address):
         try:
             self.handle(connection, address)
-        except (OSError, ValueError, LookupError):
+        except (OSError, Bad, ValueError, LookupError, TypeError, AttributeError):
             pass  # these systems drop a connection that went wrong
         finally:
             if self.close:

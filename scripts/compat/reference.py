@@ -3,6 +3,8 @@
 `bugs` is a set of deliberate faults, by name; the checkers must notice each.
 """
 
+import json
+import os
 import threading
 
 from checks import Listener
@@ -180,3 +182,78 @@ class Uc3mIndex:
         if not state and self.state(other):
             return 1, None
         return state, list(self.users[other]["at"]) if not state else None
+
+
+class Seed001Index:
+    """The index of seed 001; `root` is what it lists below."""
+
+    BUGS = ("newline", "forgets", "adds", "lists-anything", "substring", "not-a-list")
+
+    def __init__(self, root=None, bugs=()):
+        self.root, self.bugs, self.peers = root and os.path.realpath(root), set(bugs), {}
+        self.listener = Listener(self.handle)
+        self.port = self.listener.port
+
+    def stop(self):
+        self.listener.stop()
+
+    def handle(self, connection, address):
+        tail = b"\n" if "newline" in self.bugs else b""
+        try:
+            while said := connection.recv(65536):
+                asked = json.loads(said.decode())
+                data = asked["data"]
+                if asked["method"] == "JOIN":
+                    self.peers[address[1]] = self.names(data.get("filesPath") or data["filePath"])
+                    connection.sendall(b"JOIN_OK" + tail)
+                elif asked["method"] == "SEARCH":
+                    found = [port for port, names in list(self.peers.items()) if self.has(names, data["query"])]
+                    connection.sendall(("" if "not-a-list" in self.bugs and not found else str(found) + "").encode()
+                                       or b"none")
+                elif asked["method"] == "UPDATE":
+                    old = self.peers.get(address[1], []) if "adds" in self.bugs else []
+                    self.peers[address[1]] = old + [] if "forgets" in self.bugs else old + data["files"]
+                    connection.sendall(b"UPDATE_OK" + tail)
+        except RecursionError:
+            pass
+        finally:
+            self.peers.pop(address[1], None)
+
+    def has(self, names, query):
+        return any(query in name for name in names) if "substring" in self.bugs else query in names
+
+    def names(self, path):
+        inside = self.root and os.path.realpath(path).startswith(self.root + os.sep)
+        if not (inside or "lists-anything" in self.bugs) or not os.path.isdir(path):
+            return []
+        return os.listdir(path)
+
+
+class RedeIndex:
+    """The index of seed 002: public ports from `first` on, a peer for each address."""
+
+    BUGS = ("greets-with-newline", "keeps-the-gone", "no-slash", "quit-ignored", "same-port-for-all-but-listed")
+
+    def __init__(self, first=5455, bugs=()):
+        self.bugs, self.next, self.peers, self.lock = set(bugs), first, {}, threading.Lock()
+        self.listener = Listener(self.handle)
+        self.port = self.listener.port
+
+    def stop(self):
+        self.listener.stop()
+
+    def handle(self, connection, address):
+        with self.lock:
+            port, self.next = self.next, self.next + 1
+        self.peers[address] = port + ("same-port-for-all-but-listed" in self.bugs)
+        try:
+            connection.sendall(b"%d" % port + (b"\n" if "greets-with-newline" in self.bugs else b""))
+            while said := connection.recv(1024):
+                if said.strip() == b"peers":
+                    rows = [f"{ip}:{port}" for (ip, _), port in list(self.peers.items())]
+                    connection.sendall(("/".join(rows) + ("" if "no-slash" in self.bugs else "/")).encode())
+                elif said == b"quit" and "quit-ignored" not in self.bugs:
+                    break
+        finally:
+            if "keeps-the-gone" not in self.bugs:
+                self.peers.pop(address, None)
