@@ -77,7 +77,8 @@ class Listener:
         self.socket.settimeout(0.2)
         self.host, self.port = self.socket.getsockname()
         self.stopped = threading.Event()
-        threading.Thread(target=self._loop, daemon=True).start()
+        self.thread = threading.Thread(target=self._loop, daemon=True)
+        self.thread.start()
 
     def _loop(self):
         while not self.stopped.is_set():
@@ -101,7 +102,13 @@ class Listener:
                 connection.close()
 
     def stop(self):
+        """Afterwards the port is free."""
         self.stopped.set()
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for a connection
+        except OSError:
+            pass
+        self.thread.join(2.0)
 
 
 def pair(text, host=None):

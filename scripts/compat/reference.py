@@ -5,7 +5,9 @@
 
 import json
 import os
+import socket
 import threading
+import time
 
 from checks import Listener
 from uc3m import PROFILES, status_bytes
@@ -17,7 +19,7 @@ class Uc3mIndex:
     """A UC3M index server."""
 
     BUGS = ("connect-twice", "forgets-on-disconnect", "keeps-on-unregister", "lists-everyone", "one-at-a-time",
-            "status-form", "cuts-names", "no-limit", "case", "stays-open", "wrong-port", "date-as-user")
+            "status-form", "cuts-names", "no-limit", "case", "stays-open", "wrong-port", "date-as-user", "two-writes", "unpadded")
     FIELDS = {"REGISTER": 1, "UNREGISTER": 1, "CONNECT": 2, "DISCONNECT": 1, "PUBLISH": 3, "DELETE": 2,
               "LIST_USERS": 1, "LIST_CONTENT": 2, "GET_FILE": 2}
     OTHER = {"REGISTER": 2, "UNREGISTER": 2, "CONNECT": 3, "DISCONNECT": 3, "PUBLISH": 4, "DELETE": 4,
@@ -52,7 +54,7 @@ class Uc3mIndex:
             if byte in ends:
                 return bytes(said)
             said += byte
-            if len(said) > 100_000:
+            if len(said) > 2000:
                 raise ValueError("endless")
 
     @staticmethod
@@ -80,9 +82,14 @@ class Uc3mIndex:
             if "date-as-user" in self.bugs and len(words) == self.FIELDS[op]:
                 break
         reply = self.answer(op, words, address[0])
+        if "two-writes" in self.bugs and len(reply) > 100:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(reply[:100])
+            time.sleep(0.01)
+            reply = reply[100:]
         connection.sendall(reply)
-        connection.shutdown(1)
         if "stays-open" not in self.bugs:
+            connection.shutdown(socket.SHUT_WR)
             connection.settimeout(1.0)
             while connection.recv(4096):
                 pass
@@ -93,7 +100,7 @@ class Uc3mIndex:
         return status_bytes(number, self.profile)
 
     def fixed(self, word, width):
-        return word.encode().ljust(width, b"\0") if self.profile.fixed else word.encode() + b"\0"
+        return word.encode().ljust(width, b" " if "unpadded" in self.bugs else b"\0") if self.profile.fixed else word.encode() + b"\0"
 
     def answer(self, op, words, ip):
         if "no-limit" not in self.bugs and max(map(len, words)) > WIDTH:
@@ -232,7 +239,7 @@ class Seed001Index:
 class RedeIndex:
     """The index of seed 002: public ports from `first` on, a peer for each address."""
 
-    BUGS = ("greets-with-newline", "keeps-the-gone", "no-slash", "quit-ignored", "same-port-for-all-but-listed")
+    BUGS = ("greets-with-newline", "keeps-the-gone", "no-slash", "quit-ignored", "wrong-port")
 
     def __init__(self, first=5455, bugs=()):
         self.bugs, self.next, self.peers, self.lock = set(bugs), first, {}, threading.Lock()
@@ -245,7 +252,7 @@ class RedeIndex:
     def handle(self, connection, address):
         with self.lock:
             port, self.next = self.next, self.next + 1
-        self.peers[address] = port + ("same-port-for-all-but-listed" in self.bugs)
+        self.peers[address] = port + ("wrong-port" in self.bugs)
         try:
             connection.sendall(b"%d" % port + (b"\n" if "greets-with-newline" in self.bugs else b""))
             while said := connection.recv(1024):

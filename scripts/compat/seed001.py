@@ -14,6 +14,7 @@ downloadAccepted and the bytes, unless --gap says so.
 """
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -32,17 +33,28 @@ class Peer:
 
     def __init__(self, server, root=None, timeout=5.0, listen=True):
         self.server, self.timeout = server, timeout
-        self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.settimeout(timeout)
-        self.socket.connect(server)
-        self.ip, self.port = self.socket.getsockname()
+        for last in (False,) * 9 + (True,):  # another program may have the port that the connection got
+            try:
+                self.begin(listen)
+                break
+            except OSError as error:
+                self.socket.close()
+                if last or error.errno != errno.EADDRINUSE:
+                    raise
         self.made = None
         self.folder = None
         if root:
             self.folder = self.made = os.path.join(os.path.abspath(root), "p2p", str(self.port))
             os.makedirs(self.folder, exist_ok=True)
         self.answer, self.delay, self.gap = "yes", 0.0, 0.0
+
+    def begin(self, listen):
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.settimeout(self.timeout)
+        self.socket.bind(("", 0))
+        self.socket.connect(self.server)
+        self.ip, self.port = self.socket.getsockname()
         self.listener = Listener(self.upload, self.ip, self.port) if listen else None
 
     def stop(self):
