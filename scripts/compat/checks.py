@@ -5,6 +5,8 @@ and not counted, unless --strict makes it a check like the others.
 """
 
 import hashlib
+import os
+import signal
 import socket
 import sys
 import threading
@@ -154,8 +156,6 @@ def sha256(path):
 
 def same_file(out, expect):
     """Prints what arrived and, where a file to compare with is given, says whether it is the same."""
-    import os
-
     size, digest = os.path.getsize(out), sha256(out)
     print(f"got {size} bytes, sha256 {digest}", flush=True)
     if expect and (size != os.path.getsize(expect) or digest != sha256(expect)):
@@ -166,8 +166,6 @@ def same_file(out, expect):
 
 def until_told():
     """Waits for SIGTERM or SIGINT."""
-    import signal
-
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())

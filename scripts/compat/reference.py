@@ -46,16 +46,16 @@ class Uc3mIndex:
         return self.one(connection, address)
 
     def word(self, connection, ends=b"\0"):
-        said = bytearray()
-        while True:
-            byte = connection.recv(1)
-            if not byte:
+        said = b""
+        while len(said) < 2000:
+            piece = connection.recv(4096, socket.MSG_PEEK)
+            if not piece:
                 raise ValueError("cut off")
-            if byte in ends:
-                return bytes(said)
-            said += byte
-            if len(said) > 2000:
-                raise ValueError("endless")
+            at = min((at for at in map(piece.find, (ends[i:i + 1] for i in range(len(ends)))) if at >= 0), default=-1)
+            said += connection.recv(len(piece) if at < 0 else at + 1)
+            if at >= 0:
+                return said[:-1]
+        raise ValueError("endless")
 
     @staticmethod
     def is_date(word):

@@ -74,15 +74,18 @@ def program(name, *words):
     return [sys.executable, str(HERE / f"{name}.py"), *map(str, words)]
 
 
-def exchange(name, serve, get):
-    """One process serves, another downloads; gives what went wrong."""
+def exchange(name, serve, get, *checks):
+    """One process serves, another downloads, and checkers may look at the first; gives what went wrong."""
     server = subprocess.Popen(program(name, "serve", *serve), stdout=subprocess.PIPE, text=True)
     try:
-        if not server.stdout.readline().startswith("ready "):
+        word, _, port = server.stdout.readline().strip().partition(" ")
+        if word != "ready":
             return "serve is not ready"
-        done = subprocess.run(program(name, "get", *get), capture_output=True, text=True, timeout=20)
-        if done.returncode:
-            return f"get: {done.stdout}{done.stderr}"
+        for mode, *words in (["get", *get], *(["check", *words] for words in checks)):
+            command = program(name, mode, *(port if word == "PORT" else word for word in words))
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+            if done.returncode:
+                return f"{mode}: {done.stdout}{done.stderr}"
         server.send_signal(signal.SIGTERM)
         if server.wait(5):
             return f"serve ended with {server.returncode}"
@@ -101,8 +104,10 @@ def exchanges():
             given.write_bytes(os.urandom(5_000_011))
             index = reference.Uc3mIndex(profile)
             common = ["--server", f"127.0.0.1:{index.port}", "--profile", profile, "--user"]
+            found = ["--file", given.name, "--expect", given]
             wrong = exchange("uc3m", [*common, "ana", "--folder", folder, "--publish", f"{given.name}:a film: long"],
-                             [*common, "bea", "--from", "ana", "--file", given.name, "--out", f"{folder}/out", "--expect", given])
+                             [*common, "bea", "--from", "ana", "--out", f"{folder}/out", *found],
+                             *[[*common[:-1], "--peer", "ana", *found]] * (profile == "2025"))
             index.stop()
             if not wrong and (list(index.users) != ["ana"] or index.users["ana"]["at"]):
                 wrong = f"left behind: {index.users}"
@@ -114,8 +119,9 @@ def exchanges():
             given.write_bytes(os.urandom(5_000_011))
             index = reference.Seed001Index(root)
             common = ["--server", f"127.0.0.1:{index.port}", *(["--root", root] if rooted else [])]
+            found = ["--file", given.name, "--expect", given]
             wrong = exchange("seed001", [*common, "--folder", folder, "--gap", 0.1, "--delay", 0.3],
-                             [*common, "--file", given.name, "--out", f"{root}/out", "--expect", given])
+                             [*common, "--out", f"{root}/out", *found], [*common, "--peer", "PORT", *found])
             index.stop()
             return wrong
 

@@ -101,14 +101,14 @@ def put(connection, pieces, how):
         pass
 
 
-def get_string(connection, limit=4096):
+def get_string(connection, limit=4096, ends=b"\0"):
     """Byte by byte up to the NUL, as these clients do."""
     said = b""
     while True:
         byte = connection.recv(1)
         if not byte:
             raise Bad(f"closed inside a string, after {said!r}")
-        if byte == b"\0":
+        if byte in ends:
             return said.decode()
         said += byte
         if len(said) > limit:
@@ -283,7 +283,7 @@ class Client:
         return self.listener.port
 
     def serve_one(self, connection, _):
-        op = get_string(connection).strip().upper().replace(" ", "_")
+        op = get_string(connection, ends=b"\0\n").strip().upper().replace(" ", "_")
         name = get_string(connection)
         path = self.files.get(name)
         if op != "GET_FILE":
