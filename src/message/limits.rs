@@ -148,7 +148,7 @@ pub const HEARTBEAT: Duration = Duration::from_secs(20);
 pub const QUIET: Duration = Duration::from_millis(50);
 /// How long a pause between two parts of an answer is: readers of seed 001 take what comes at once for one of them.
 pub const PAUSE: Duration = Duration::from_millis(50);
-/// Entries of one answer to LIST_USERS, LIST_CONTENT or `peers` on an old wire, which has no pages: some megabytes of them.
+/// Entries of one answer to LIST_USERS, LIST_CONTENT, `peers` or `ls` on an old wire, which has no pages: some megabytes of them.
 pub const LIST_ALL: usize = 50_000;
 /// Entries of such an answer on the wire of seed 003: its count has four digits.
 pub const LIST_FOUR_DIGITS: usize = 9_999;
@@ -156,6 +156,16 @@ pub const LIST_FOUR_DIGITS: usize = 9_999;
 pub const OPERATION_BYTES: usize = 32;
 /// A field of a UC3M request with its NUL; no request has more than five, so that none is longer than 1.3 KiB.
 pub const FIELD_BYTES: usize = NAME_BYTES + 1;
+/// Objects and lists inside of each other in a request of seed 001, whose own nest three deep.
+pub const SEED001_DEPTH: usize = 8;
+/// One object of a peer of seed 001 that is asked for a file: its own downloader reads no more.
+pub const SEED001_ANSWER_BYTES: usize = 1 << 10;
+/// Times that one object of seed 001 is read although nothing has ended it: each costs as much as a whole one, and real ones come in one piece.
+pub const GUESSES: usize = 16;
+/// The path of a folder that a peer of seed 001 names: what the kernel takes for one.
+pub const FOLDER_BYTES: usize = 4 << 10;
+/// A word of seed 002 with its name: [`RELATIVE_BYTES`] with room to spare.
+pub const REDE_WORD_BYTES: usize = 2 << 10;
 /// How long we wait for LEAVE_OK before we go all the same.
 pub const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a closed link may take to hand over what waits.

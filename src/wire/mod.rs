@@ -7,6 +7,8 @@ pub mod dialect;
 pub mod http;
 pub mod media;
 pub mod native;
+pub mod rede;
+pub mod seed001;
 pub mod sniff;
 pub mod uc3m;
 
