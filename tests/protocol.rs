@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use cardume::accounts::memory::MemoryStore;
 use cardume::flow::ends::{RawWrite, Source, SourceRef};
 use cardume::library::drive::{Drive, DriveError, DriveFile, Found, Stamp, Stands};
-use cardume::library::hashes::Remembered;
 use cardume::library::{Opened, Target};
 use cardume::message::limits;
 use cardume::message::range::ByteRange;
@@ -203,12 +203,10 @@ impl Stage {
     fn new(role: &str) -> Stage {
         let warm = Rc::new(Cell::new(role == "peer"));
         let node: Box<dyn Node> = match role {
-            "server" => Box::new(Server::new(ServerOptions {
-                listen: "127.0.0.1:1099".parse().unwrap(),
-                heartbeat: limits::HEARTBEAT,
-                allowed: Vec::new(),
-                seed: 1,
-            })),
+            "server" => {
+                let options = ServerOptions::new("127.0.0.1:1099".parse().unwrap(), 1);
+                Box::new(Server::new(options, Box::new(MemoryStore::default())))
+            }
             "peer" | "peer-before-hashing" => Box::new(peer(&warm)),
             other => panic!("{other} is no role"),
         };
@@ -286,24 +284,8 @@ impl RawWrite for Heap {
 
 fn peer(warm: &Rc<Cell<bool>>) -> Peer {
     let warm = Rc::clone(warm);
-    let options = PeerOptions {
-        task: Task::Serve { listen: "127.0.0.1:4000".parse().unwrap() },
-        servers: Vec::new(),
-        folder: "folder".into(),
-        open_folder: Box::new(move |_| Ok(Rc::new(OneFile { warm: Rc::clone(&warm) }))),
-        target: Target::Folder,
-        advertise: None,
-        accept: Accept::Always,
-        slots: None,
-        once: false,
-        typed: false,
-        chooses: false,
-        verify: true,
-        recursive: false,
-        hashes: Rc::new(Remembered::default()),
-        heartbeat: Duration::from_secs(20),
-        patience: Patience::Endless,
-    };
+    let task = Task::Serve { listen: "127.0.0.1:4000".parse().unwrap() };
+    let options = PeerOptions::new(task, "folder".into(), Box::new(move |_| Ok(Rc::new(OneFile { warm: Rc::clone(&warm) }))));
     Peer::new(options).unwrap()
 }
 

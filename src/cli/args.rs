@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 
+use cardume::message::tongue::Tongue;
 use cardume::node::lines::Lang;
 use cardume::node::report::exit;
 use cardume::node::server::Range;
 use cardume::os::output::Output;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::cli::Stop;
+use crate::cli::{Stop, old};
 
 /// Where a server is looked for when nobody says.
 pub const DEFAULT_SERVER: &str = "127.0.0.1:1099";
@@ -79,7 +80,11 @@ Examples:
   cardume server                              listens on 127.0.0.1:1099
   cardume server --listen 0.0.0.0:1099        for the whole network
   cardume server --listen '[::]:1099'         IPv6 and IPv4
-  RUST_LOG=info cardume server                says who comes and goes, on stderr")]
+  cardume server --uc3m 5000:2024 --uc3m 5001:2025 --rede 9450 --seed001
+                                              old programs may come as well, from this machine alone
+  RUST_LOG=info cardume server                says who comes and goes, on stderr
+The old wires know no passwords: whoever reaches them can act for any of their users. So they are off unless asked for, and
+bound to loopback unless an address is given.")]
     Server(ServerArgs),
 
     /// Share a folder, search and download
@@ -99,6 +104,7 @@ A shared file is also at http://IP:PORT/files/NAME for curl, browsers and player
 Examples:
   cardume search aula1.mp4
   cardume search aula1.mp4 --json | head -1
+  cardume search --contains 'lesson aula'     in names and descriptions
   CARDUME_SERVER=192.168.1.9:1099 cardume search aula1.mp4")]
     Search(SearchArgs),
 
@@ -123,6 +129,24 @@ Examples:
     #[command(after_long_help = "Example:\n  cardume ls 127.0.0.1:4000")]
     Ls(LsArgs),
 
+    /// Take a user name; the key made at its first use is all that can use it
+    #[command(after_long_help = "Example:\n  cardume register ana")]
+    Register(NameArgs),
+    /// Give a user name back, and all that was published under it
+    #[command(after_long_help = "Example:\n  cardume unregister ana")]
+    Unregister(NameArgs),
+    /// Publish a file under a user's name: that lasts while he is away
+    #[command(after_long_help = "Example:\n  cardume publish --user ana aula1.mp4 'the first lesson'")]
+    Publish(PublishArgs),
+    /// Take back what was published
+    #[command(after_long_help = "Example:\n  cardume delete --user ana aula1.mp4")]
+    Delete(DeleteArgs),
+    /// List the users who are there
+    #[command(after_long_help = "Example:\n  cardume users --json")]
+    Users(AskArgs),
+    /// List what a user has published
+    #[command(after_long_help = "Example:\n  cardume content ana")]
+    Content(ContentArgs),
     /// Print the BLAKE3 roots of files, as b3sum does
     #[command(after_long_help = "\
 Examples:
@@ -164,10 +188,30 @@ be read, 3 if any is unknown.")]
 
 #[derive(Args)]
 pub struct ServerArgs {
-    /// Where to listen [default: 127.0.0.1:1099; on a terminal it is asked for]
+    /// Where to listen; repeat for more [default: 127.0.0.1:1099; on a terminal it is asked for]
     #[arg(long, value_name = "IP:PORT")]
-    pub listen: Option<SocketAddr>,
-
+    pub listen: Vec<SocketAddr>,
+    /// Where accounts and publications are kept [default: a folder for each address to listen on, below the user's state folder; for port 0, nowhere]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// Whether peers may join without an account
+    #[arg(long, value_enum, default_value = "optional")]
+    pub accounts: AccountsArg,
+    /// Speak UC3M on this port, in this edition: 2020, 2024, 2024-plain, 2025 or seed003, which is the default; repeat for more
+    #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = old::uc3m)]
+    pub uc3m: Vec<(SocketAddr, Tongue)>,
+    /// Speak seed 002's words on this port
+    #[arg(long, value_name = "[IP:]PORT", value_parser = old::port)]
+    pub rede: Option<SocketAddr>,
+    /// Take seed 001's JSON on the usual ports
+    #[arg(long)]
+    pub seed001: bool,
+    /// Take seed 001's JSON, and list the folders that its peers name below this one
+    #[arg(long, value_name = "DIR")]
+    pub seed001_root: Option<String>,
+    /// Answer seed 003's date service on this port as well; the usual ports do so anyway
+    #[arg(long, value_name = "[IP:]PORT", value_parser = old::port)]
+    pub soap: Option<SocketAddr>,
     /// How often, in seconds, each peer must be heard; one that is silent for 2.5 times as long is out
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub heartbeat: u64,
@@ -189,6 +233,63 @@ pub struct AskArgs {
     pub json: bool,
 }
 
+/// Where the key of whoever runs this is.
+#[derive(Args)]
+pub struct KeyArgs {
+    /// The file with the secret key, made when it is first needed [default: cardume/key below the user's state folder]
+    #[arg(long, value_name = "FILE", env = "CARDUME_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+}
+
+#[derive(Args)]
+pub struct NameArgs {
+    /// Which name
+    #[arg(value_name = "USER")]
+    pub user: String,
+    #[command(flatten)]
+    pub key: KeyArgs,
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+#[derive(Args)]
+pub struct PublishArgs {
+    /// The name of the file
+    pub name: String,
+    /// What is to be said of it, in one line
+    #[arg(default_value = "")]
+    pub description: String,
+    /// Under whose name; it is registered if need be
+    #[arg(long, value_name = "USER", env = "CARDUME_USER")]
+    pub user: String,
+    #[command(flatten)]
+    pub key: KeyArgs,
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+#[derive(Args)]
+pub struct DeleteArgs {
+    /// The name of the file
+    pub name: String,
+    /// Whose it is
+    #[arg(long, value_name = "USER", env = "CARDUME_USER")]
+    pub user: String,
+    #[command(flatten)]
+    pub key: KeyArgs,
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
+#[derive(Args)]
+pub struct ContentArgs {
+    /// Whose
+    #[arg(value_name = "USER")]
+    pub user: String,
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
 #[derive(Args)]
 pub struct PeerArgs {
     /// The index server
@@ -207,6 +308,11 @@ pub struct PeerArgs {
     #[arg(short, long)]
     pub recursive: bool,
 
+    /// Whose peer this is; the name is registered if need be
+    #[arg(long, value_name = "USER", env = "CARDUME_USER")]
+    pub user: Option<String>,
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Whether others may download
     #[arg(long, value_enum, default_value = "always")]
     pub accept: AcceptArg,
@@ -239,6 +345,15 @@ pub struct PeerArgs {
     #[arg(long)]
     pub no_cache: bool,
 
+    /// Answer UC3M's GET_FILE on this port, in this edition: 2020, 2024, 2024-plain, 2025 or seed003, which is the default; repeat for more
+    #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = old::uc3m, requires = "listen")]
+    pub uc3m: Vec<(SocketAddr, Tongue)>,
+    /// Answer seed 002's words on this port
+    #[arg(long, value_name = "[IP:]PORT", value_parser = old::port, requires = "listen")]
+    pub rede: Option<SocketAddr>,
+    /// Answer seed 001's JSON on the usual port
+    #[arg(long)]
+    pub seed001: bool,
     /// End with code 5 when there is no server, instead of trying again
     #[arg(long)]
     pub once: bool,
@@ -249,6 +364,14 @@ impl PeerArgs {
     pub fn speed(&self) -> cardume::host::turn::Speed {
         cardume::host::turn::Speed { up: self.upload_limit, down: self.download_limit, links: 0 }
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AccountsArg {
+    /// They may
+    Optional,
+    /// They may not
+    Required,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -272,7 +395,12 @@ pub enum AllocateArg {
 #[derive(Args)]
 pub struct SearchArgs {
     /// The exact name, with its extension
-    pub name: String,
+    #[arg(required_unless_present = "contains")]
+    pub name: Option<String>,
+
+    /// Words that the name or the description holds, in any order
+    #[arg(long, value_name = "TEXT", conflicts_with = "name")]
+    pub contains: Option<String>,
 
     #[command(flatten)]
     pub ask: AskArgs,

@@ -1,21 +1,36 @@
 //! `--json`: every report as one object a line.
 
+use cardume::message::reply::{Holder, Present};
 use cardume::message::request::FileEntry;
+use cardume::message::tongue::Tongue;
 use cardume::node::lines::{self, Lang, Said};
 use cardume::node::report::{Failure, Report, Stall, Verdict, Version};
 use serde_json::{Value, json};
 
+fn holder(h: &Holder) -> Value {
+    json!({
+        "peer": h.peer, "name": h.file.name.as_str(), "size": h.file.size, "root": root(h.file.root), "partial": h.file.partial,
+        "user": h.user.as_deref(), "speaks": h.speaks.map(Tongue::word), "description": h.file.description.as_deref(),
+    })
+}
+
+fn present(p: &Present) -> Value {
+    json!({"peer": p.peer, "files": p.files, "user": p.user.as_deref(), "speaks": p.speaks.map(Tongue::word)})
+}
+
 /// The objects of a report, one a line: a page of a list is one object an entry.
 pub fn objects(report: &Report) -> Vec<Value> {
     match report {
-        Report::Found { holders, .. } => {
-            let object = |h: &cardume::message::reply::Holder| json!({"peer": h.peer, "name": h.file.name.as_str(), "size": h.file.size, "root": root(h.file.root), "partial": h.file.partial, "user": h.user.as_deref(), "speaks": h.speaks.map(cardume::message::tongue::Tongue::word), "description": h.file.description.as_deref()});
-            holders.iter().map(object).collect()
+        Report::Found { holders, .. } => holders.iter().map(holder).collect(),
+        Report::Holders(holders) => holders.iter().map(holder).collect(),
+        Report::Peers(peers) => peers.iter().map(present).collect(),
+        Report::Users(users) => users.iter().map(|u| json!({"user": &*u.user, "peer": u.peer, "speaks": u.speaks.map(Tongue::word)})).collect(),
+        Report::Content { of, files } => {
+            files.iter().map(|file| json!({"user": &**of, "name": &*file.file, "description": &*file.description})).collect()
         }
-        Report::Peers(peers) => peers.iter().map(|p| json!({"peer": p.peer, "files": p.files})).collect(),
+        Report::Done(method) => vec![json!({"event": "done", "method": method.word()})],
         Report::Files { peer, files } => {
-            let object =
-                |f: &FileEntry| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root), "state": lines::state(f)});
+            let object = |f: &FileEntry| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root), "state": lines::state(f), "description": f.description.as_deref()});
             files.iter().map(object).collect()
         }
         Report::Begun { name, from, held, size } => {

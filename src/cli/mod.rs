@@ -7,6 +7,7 @@ mod editor;
 mod hash;
 mod json;
 mod keys;
+mod old;
 mod setup;
 
 use std::io::IsTerminal as _;
@@ -142,6 +143,12 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
         Verb::Search(args) => one_shot(setup::search(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Peers(args) => one_shot(setup::peers(&args)?, args.json, lang, outputs, Speed::default()),
         Verb::Ls(args) => one_shot(setup::ls(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Register(args) => one_shot(setup::register(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Unregister(args) => one_shot(setup::unregister(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Publish(args) => one_shot(setup::publish(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Delete(args) => one_shot(setup::delete(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Users(args) => one_shot(setup::users(&args)?, args.json, lang, outputs, Speed::default()),
+        Verb::Content(args) => one_shot(setup::content(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Verify(args) => one_shot(setup::verify(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Get(args) => {
             let (json, speed) = (args.ask.json, Speed { down: args.download_limit, ..Speed::default() });

@@ -6,44 +6,81 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use cardume::accounts::memory::MemoryStore;
+use cardume::accounts::store::Store;
 use cardume::library::Target;
 use cardume::library::drive::{Drive, DriveError};
 use cardume::library::hashes::{Hashes, Remembered};
+use cardume::message::account::{Deed, Line, Publication, UserName};
 use cardume::message::limits;
-use cardume::message::name::printable;
+use cardume::message::name::{BadName, printable};
 use cardume::message::relative::{ROOT_PREFIX, RelativeName};
+use cardume::message::tongue::Tongue;
 use cardume::message::version::Root;
+use cardume::node::peer::account::OpenIdentity;
 use cardume::node::peer::desk::{Command, Goal};
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
 use cardume::node::peer::verifying::Checked;
 use cardume::node::peer::{OpenFolder, Peer, PeerOptions, Task};
 use cardume::node::report::{Failure, exit};
-use cardume::node::server::{Server, ServerOptions};
+use cardume::node::server::{ListFolder, Server, ServerOptions};
+use cardume::os::below::Below;
 use cardume::os::folder::Folder;
 use cardume::os::hash_cache::HashCache;
+use cardume::os::key_file;
 use cardume::os::keyboard;
 use cardume::os::part_file::Allocate;
 use cardume::os::pipe::Pipe;
 use cardume::os::system;
+use cardume::wire::sniff::Speech;
 
 use crate::cli::Stop;
-use crate::cli::args::{AcceptArg, AllocateArg, AskArgs, DEFAULT_SERVER, GetArgs, LsArgs, PeerArgs, SearchArgs, ServerArgs, VerifyArgs};
+use crate::cli::args::{
+    AcceptArg, AccountsArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, LsArgs, NameArgs, PeerArgs, PublishArgs,
+    SearchArgs, ServerArgs, VerifyArgs,
+};
 
 /// Seed 000 §4e: where a server listens is captured by the keyboard, with a default.
 pub fn server(args: ServerArgs) -> Result<Server, Stop> {
-    let listen = match args.listen {
-        Some(listen) => listen,
-        None if std::io::stdin().is_terminal() => ask_where()?,
-        None => DEFAULT_SERVER.parse().map_err(|_| Stop::new(exit::FAULT, "the default address is none"))?,
-    };
+    let mut listen = args.listen;
+    if listen.is_empty() {
+        listen.push(if std::io::stdin().is_terminal() {
+            ask_where()?
+        } else {
+            DEFAULT_SERVER.parse().map_err(|_| Stop::new(exit::FAULT, "the default address is none"))?
+        });
+    }
+    let first = listen[0];
+    let store = store(args.data.as_deref(), first)?;
+    let seed001 = args.seed001 || args.seed001_root.is_some();
+    let folders = args.seed001_root.as_deref().map(folders_below).transpose()?;
+    let usual = listen.into_iter().chain(args.soap).map(|at| (at, Speech::Sniffed { seed001 }));
+    let uc3m = args.uc3m.into_iter().map(|(at, tongue)| (at, Speech::Old(tongue)));
+    let rede = args.rede.into_iter().map(|at| (at, Speech::Old(Tongue::Rede)));
     let [a, b, c, d, e, f, g, h, ..] = system::random();
-    Ok(Server::new(ServerOptions {
-        listen,
+    let options = ServerOptions {
+        listen: usual.chain(uc3m).chain(rede).collect(),
         heartbeat: Duration::from_secs(args.heartbeat),
         allowed: args.allow_advertise,
-        seed: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-    }))
+        accounts_required: args.accounts == AccountsArg::Required,
+        folders,
+        ..ServerOptions::new(first, u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+    };
+    Ok(Server::new(options, store))
+}
+
+/// Where the accounts of a server that listens there are kept.
+fn store(data: Option<&str>, listen: SocketAddr) -> Result<Box<dyn Store>, Stop> {
+    let _ = (data, listen);
+    Ok(Box::new(MemoryStore::default()))
+}
+
+/// Lists folders of this machine, below `root` alone.
+fn folders_below(root: &str) -> Result<ListFolder, Stop> {
+    let missing = || Stop::Failure(Failure::NoFolder(root.to_owned()));
+    let below = Below::new(Path::new(root)).map_err(|_| missing())?;
+    Ok(Box::new(move |path| below.list(path)))
 }
 
 /// Asks a person for IP and port, before the loop begins; Enter takes the default.
@@ -89,6 +126,10 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Stop> {
         open_folder: opener(args.allocate),
         recursive: args.recursive,
         hashes: hashes(args)?,
+        user: args.user.as_deref().map(user).transpose()?,
+        identity: identity(&args.key),
+        speech: Speech::Sniffed { seed001: args.seed001 },
+        old_ports: args.uc3m.iter().copied().chain(args.rede.map(|at| (at, Tongue::Rede))).collect(),
         ..options(task, &args.server, args.folder.clone().unwrap_or_else(|| ".".into()))?
     };
     begin(options)
@@ -108,7 +149,62 @@ fn hashes(args: &PeerArgs) -> Result<Rc<dyn Hashes>, Stop> {
 
 /// Seed 000 §5d: SEARCH, once.
 pub fn search(args: &SearchArgs) -> Result<Peer, Stop> {
-    once(Command::Search(name(&args.name)?), &args.ask)
+    match (&args.name, &args.contains) {
+        (_, Some(text)) => once(Command::Find(text.clone()), &args.ask),
+        (given, None) => once(Command::Search(name(given.as_deref().unwrap_or_default())?), &args.ask),
+    }
+}
+
+/// REGISTER, once.
+pub fn register(args: &NameArgs) -> Result<Peer, Stop> {
+    let command = Command::Operate(Some(user(&args.user)?), Deed::Register);
+    begin(PeerOptions { identity: identity(&args.key), ..options(Task::Once(command), &args.ask.server, ".".into())? })
+}
+
+/// UNREGISTER, once.
+pub fn unregister(args: &NameArgs) -> Result<Peer, Stop> {
+    as_user(Deed::Unregister, &args.user, false, &args.key, &args.ask)
+}
+
+/// PUBLISH, once.
+pub fn publish(args: &PublishArgs) -> Result<Peer, Stop> {
+    let description = Line::new(&args.description).ok_or_else(|| Stop::new(exit::USAGE, "a description is one line of at most 255 bytes"))?;
+    as_user(Deed::Publish(Publication { file: published(&args.name)?, description }), &args.user, true, &args.key, &args.ask)
+}
+
+/// DELETE, once.
+pub fn delete(args: &DeleteArgs) -> Result<Peer, Stop> {
+    as_user(Deed::Delete(published(&args.name)?), &args.user, false, &args.key, &args.ask)
+}
+
+/// LIST_USERS, once.
+pub fn users(args: &AskArgs) -> Result<Peer, Stop> {
+    once(Command::Operate(None, Deed::ListUsers { cursor: None, most: limits::LIST_ENTRIES }), args)
+}
+
+/// LIST_CONTENT, once.
+pub fn content(args: &ContentArgs) -> Result<Peer, Stop> {
+    once(Command::Operate(None, Deed::ListContent { of: user(&args.user)?, cursor: None, most: limits::LIST_ENTRIES }), &args.ask)
+}
+
+/// What only the user himself may do.
+fn as_user(deed: Deed, name: &str, registers: bool, key: &KeyArgs, ask: &AskArgs) -> Result<Peer, Stop> {
+    let options = options(Task::Once(Command::Operate(None, deed)), &ask.server, ".".into())?;
+    begin(PeerOptions { user: Some(user(name)?), registers, identity: identity(key), ..options })
+}
+
+fn user(text: &str) -> Result<UserName, Stop> {
+    UserName::new(text).map_err(|why| Stop::Failure(Failure::Name(text.to_owned(), why)))
+}
+
+fn published(text: &str) -> Result<Line, Stop> {
+    let file = name(text)?;
+    Line::new(&file).ok_or_else(|| Stop::Failure(Failure::Name(text.to_owned(), BadName::Long)))
+}
+
+fn identity(args: &KeyArgs) -> OpenIdentity {
+    let file = args.key.clone();
+    Box::new(move || key_file::open(file.as_deref().map(Path::new)))
 }
 
 /// PEERS, once.
@@ -201,24 +297,7 @@ fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, Stop
 }
 
 fn without_server(task: Task, folder: String) -> PeerOptions {
-    PeerOptions {
-        task,
-        servers: Vec::new(),
-        folder,
-        open_folder: opener(AllocateArg::Full),
-        target: Target::Folder,
-        recursive: false,
-        hashes: Rc::new(Remembered::default()),
-        advertise: None,
-        accept: Accept::Always,
-        slots: None,
-        once: false,
-        typed: false,
-        chooses: false,
-        verify: true,
-        heartbeat: limits::HEARTBEAT,
-        patience: Patience::For(limits::GET_PATIENCE),
-    }
+    PeerOptions { patience: Patience::For(limits::GET_PATIENCE), ..PeerOptions::new(task, folder, opener(AllocateArg::Full)) }
 }
 
 fn opener(allocate: AllocateArg) -> OpenFolder {

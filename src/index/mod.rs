@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use slab::Slab;
 
 use crate::index::claims::{ClaimId, Claims, Key, Share};
-use crate::index::pages::Filling;
+use crate::index::pages::{Filling, Room};
 use crate::message::account::{Description, Line, Online, Publication, Published, UserName};
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
@@ -85,6 +85,11 @@ pub struct Asker {
 }
 
 impl Asker {
+    /// How many entries an answer to him has: old wires know no pages.
+    fn page(&self) -> usize {
+        if self.speaks.is_some() { limits::LIST_ALL } else { limits::LIST_ENTRIES }
+    }
+
     /// Where `member` answers this asker; `None` when he can't reach it.
     fn reaches(&self, member: &Member) -> Option<SocketAddr> {
         let about = member.about.as_deref();
@@ -171,6 +176,30 @@ impl Index {
         let Some(name) = self.names.find(name) else { return };
         if let Some(share) = self.names.of_member(name, who.slot()) {
             self.drop_file(who, share.own);
+        }
+    }
+
+    /// Adds a file of which only the name is said; what is known of it stays known.
+    ///
+    /// # Errors
+    /// As [`Index::add`].
+    pub fn add_unsaid(&mut self, who: MemberId, name: &RelativeName) -> Result<(), Refusal> {
+        if self.names.find(name).is_some_and(|name| self.names.of_member(name, who.slot()).is_some()) {
+            return Ok(());
+        }
+        self.add(who, &FileEntry { name: name.clone(), size: None, root: None, partial: false, description: None }).map(drop)
+    }
+
+    /// Drops all files of a member but these.
+    pub fn retain(&mut self, who: MemberId, names: &[RelativeName]) {
+        let names: std::collections::BTreeSet<&RelativeName> = names.iter().collect();
+        let count = self.members.get(who.0).map_or(0, |member| member.files.len());
+        for own in (0..count).rev() {
+            let gone =
+                self.members.get(who.0).and_then(|member| member.files.get(own)).is_some_and(|owned| !names.contains(self.names.key(owned.name)));
+            if gone {
+                self.drop_file(who, number(own));
+            }
         }
     }
 
@@ -291,26 +320,44 @@ impl Index {
     pub fn online(&self, cursor: Option<&str>, most: usize, asker: &Asker) -> Result<Page<Online>, Refusal> {
         let after = cursor.map_or(Ok(0), pages::number)?;
         let mut page = Page { entries: Vec::new(), cursor: None };
+        let mut room = Room::for_lists(most);
         for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
             let member = &self.members[who.0];
             let Some(peer) = asker.reaches(member) else { continue };
-            if page.entries.len() == most {
+            let user = member.user().cloned().unwrap_or_else(|| UserName::of_address(member.address));
+            if !room.takes(user.len()) {
                 page.cursor = Some((number - 1).to_string());
                 break;
             }
-            let user = member.user().cloned().unwrap_or_else(|| UserName::of_address(member.address));
             page.entries.push(Online { user, peer: Some(peer), speaks: member.speaks() });
         }
         Ok(page)
     }
 
-    /// The visible member that goes by this name.
+    /// The visible member of nobody in particular at this address.
     #[must_use]
-    pub fn called(&self, user: &UserName) -> Option<MemberId> {
-        if let Some(address) = user.as_address() {
-            return self.at(address).filter(|who| self.members.get(who.0).is_some_and(|member| member.user().is_none()));
-        }
+    pub fn nameless_at(&self, address: SocketAddr) -> Option<MemberId> {
+        self.at(address).filter(|who| self.members.get(who.0).is_some_and(|member| member.user().is_none()))
+    }
+
+    /// The member of a user who is there by an old wire.
+    #[must_use]
+    pub fn publisher(&self, user: &UserName) -> Option<MemberId> {
         self.users.get(user).copied().filter(|who| self.members.get(who.0).is_some_and(|member| member.visible))
+    }
+
+    /// Where the asker reaches a member; what it is called is for others to say.
+    #[must_use]
+    pub fn reached(&self, who: MemberId, asker: &Asker) -> Option<(SocketAddr, Option<Tongue>)> {
+        let member = self.members.get(who.0)?;
+        Some((asker.reaches(member)?, member.speaks()))
+    }
+
+    /// True when the user has published a file as this.
+    #[must_use]
+    pub fn has_published(&self, user: &UserName, file: &Published) -> bool {
+        let name = || self.names.find(&file.relative()?);
+        self.users.get(user).is_some_and(|who| name().is_some_and(|name| self.names.of_member(name, who.slot()).is_some()))
     }
 
     /// What a member shares, from file number `start` on in the order in which they were named, as publications.
@@ -384,10 +431,11 @@ impl Index {
     pub fn peers(&self, cursor: Option<&str>, asker: &Asker) -> Result<Page<Present>, Refusal> {
         let after = cursor.map_or(Ok(0), pages::number)?;
         let mut page = Page { entries: Vec::new(), cursor: None };
+        let mut room = Room::for_lists(asker.page());
         for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
             let member = &self.members[who.0];
             let Some(peer) = asker.reaches(member) else { continue };
-            if page.entries.len() == limits::LIST_ENTRIES {
+            if !room.takes(member.user().map_or(0, |user| user.len())) {
                 page.cursor = Some((number - 1).to_string());
                 break;
             }
@@ -435,10 +483,9 @@ impl Index {
             let Some(peer) = asker.reaches(member) else { continue };
             let file = self.entry(MemberId(share.member as usize), &member.files[share.own as usize]);
             let holder = Holder { peer, file, user: member.user().cloned(), speaks: member.speaks() };
-            if filling.is_full(&holder) {
+            if !filling.takes(holder) {
                 return filling.page(Some(format!("{start}.{place}")));
             }
-            filling.push(holder);
             before_first += usize::from(share.member >= start);
         }
         let mut page = filling.page(None);

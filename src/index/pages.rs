@@ -6,27 +6,54 @@ use crate::message::refusal::{Code, Refusal};
 use crate::message::reply::Holder;
 use crate::message::request::FileEntry;
 
-/// What one entry costs besides its name.
-const ENTRY_FRAME: usize = 140;
-/// And the address of its holder.
-const ADDRESS: usize = 70;
+/// What one entry costs besides its texts: the names of its fields, an address, a root.
+const ENTRY_FRAME: usize = 270;
 
 /// A page of holders that is being filled: at most as many as one answer may name, and as many as it has room for.
-#[derive(Default)]
 pub(super) struct Filling {
     entries: Vec<Holder>,
+    room: Room,
+}
+
+/// How much more one answer holds.
+pub struct Room {
+    entries: usize,
     bytes: usize,
 }
 
-impl Filling {
-    /// True when there is no room for this one as well.
-    pub(super) fn is_full(&self, next: &Holder) -> bool {
-        self.entries.len() == limits::HOLDERS || self.bytes + weight(&next.file.name) + ADDRESS > limits::LIST_BYTES
+impl Room {
+    /// That of an answer of `most` entries: what is more than a page is for wires that have none, and is not bounded otherwise.
+    #[must_use]
+    pub fn for_lists(most: usize) -> Room {
+        Room { entries: most, bytes: if most > limits::LIST_ENTRIES { usize::MAX } else { limits::LIST_BYTES } }
     }
 
-    pub(super) fn push(&mut self, holder: Holder) {
-        self.bytes += weight(&holder.file.name) + ADDRESS;
-        self.entries.push(holder);
+    /// Takes an entry with so many bytes of text, if there is room for it.
+    pub fn takes(&mut self, text: usize) -> bool {
+        let weight = weight(text);
+        if self.entries == 0 || self.bytes < weight {
+            return false;
+        }
+        self.entries -= 1;
+        self.bytes -= weight;
+        true
+    }
+}
+
+impl Default for Filling {
+    fn default() -> Filling {
+        Filling { entries: Vec::new(), room: Room { entries: limits::HOLDERS, bytes: limits::LIST_BYTES } }
+    }
+}
+
+impl Filling {
+    /// Takes a holder, unless there is no room for this one as well.
+    pub(super) fn takes(&mut self, holder: Holder) -> bool {
+        let takes = self.room.takes(texts(&holder.file) + holder.user.as_deref().map_or(0, str::len));
+        if takes {
+            self.entries.push(holder);
+        }
+        takes
     }
 
     pub(super) fn page(self, cursor: Option<String>) -> Page<Holder> {
@@ -34,9 +61,13 @@ impl Filling {
     }
 }
 
-/// What an entry of this name takes at most. A quote or a backslash takes two bytes; names hold no control characters, so nothing takes more.
-fn weight(name: &str) -> usize {
-    name.len() * 2 + ENTRY_FRAME
+/// What an entry with so many bytes of text takes at most. A quote or a backslash takes two bytes; there are no control characters, so nothing takes more.
+fn weight(text: usize) -> usize {
+    text * 2 + ENTRY_FRAME
+}
+
+fn texts(file: &FileEntry) -> usize {
+    file.name.len() + file.description.as_deref().map_or(0, str::len)
 }
 
 /// A cursor that is one number.
@@ -45,7 +76,10 @@ pub(super) fn number(text: &str) -> Result<u64, Refusal> {
 }
 
 /// A cursor that is two.
-pub(super) fn pair(text: &str) -> Result<(u64, u64), Refusal> {
+///
+/// # Errors
+/// `bad_request` for one that is not ours.
+pub fn pair(text: &str) -> Result<(u64, u64), Refusal> {
     let (a, b) = text.split_once('.').ok_or_else(foreign)?;
     Ok((number(a)?, number(b)?))
 }
@@ -68,10 +102,9 @@ pub fn files<I: Iterator<Item = FileEntry>>(from: impl FnOnce(usize) -> I, curso
     let start = cursor.map_or(Ok(0), number)?;
     let start = usize::try_from(start).unwrap_or(usize::MAX);
     let mut page = Page { entries: Vec::new(), cursor: None };
-    let mut bytes = 0;
+    let mut room = Room::for_lists(limits::LIST_ENTRIES);
     for file in from(start) {
-        bytes += weight(&file.name);
-        if page.entries.len() == limits::LIST_ENTRIES || bytes > limits::LIST_BYTES {
+        if !room.takes(texts(&file)) {
             page.cursor = Some((start + page.entries.len()).to_string());
             break;
         }

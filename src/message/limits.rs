@@ -122,6 +122,8 @@ pub const SETTLED: Duration = Duration::from_secs(2);
 
 /// From connect to a whole opening or HTTP head.
 pub const OPENING: Duration = Duration::from_secs(10);
+/// How long before the end of [`OPENING`] an old wire is told that its request never became whole.
+pub const LAST_WORDS: Duration = Duration::from_millis(200);
 /// From the first to the last byte of a later head.
 pub const HEAD: Duration = Duration::from_secs(30);
 /// How long a side may take no byte of what waits for it.
@@ -166,6 +168,8 @@ pub const GUESSES: usize = 16;
 pub const FOLDER_BYTES: usize = 4 << 10;
 /// A word of seed 002 with its name: [`RELATIVE_BYTES`] with room to spare.
 pub const REDE_WORD_BYTES: usize = 2 << 10;
+/// How long no account must have changed before the store tidies up: that holds up the loop for some milliseconds.
+pub const STORE_REST: Duration = Duration::from_secs(1);
 /// How long we wait for LEAVE_OK before we go all the same.
 pub const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a closed link may take to hand over what waits.

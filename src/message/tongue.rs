@@ -45,6 +45,18 @@ impl Tongue {
         TONGUES.iter().find(|(_, known)| *known == word).map(|(tongue, _)| *tongue)
     }
 
+    /// True for the wires of users with accounts.
+    #[must_use]
+    pub fn has_users(self) -> bool {
+        !matches!(self, Tongue::Seed001 | Tongue::Rede)
+    }
+
+    /// True where the operator is told which operation was asked for.
+    #[must_use]
+    pub fn tells_operations(self) -> bool {
+        self == Tongue::Uc3m2025
+    }
+
     /// True where an answer can name an IPv4 address alone.
     #[must_use]
     pub fn is_ipv4_only(self) -> bool {

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use crate::message::account::Online;
 use crate::message::name::{BadName, printable};
 use crate::message::relative::RelativeName;
-use crate::message::reply::Holder;
+use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
+use crate::message::tongue::Tongue;
 use crate::node::report::{Failure, Prompt, Report, Stall, Verdict, Version};
 
 /// The languages of prompts and errors.
@@ -101,13 +103,20 @@ pub fn say(report: &Report, lang: Lang) -> Said {
         Report::Choice { contents, .. } => Said::Line(choice(contents)),
         Report::Verified { name, verdict, .. } => Said::Line(verified(name, *verdict)),
         Report::Peers(peers) => {
-            let rows: Vec<String> = peers.iter().map(|p| format!("{}\t{}", p.peer, p.files)).collect();
-            if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
+            let row = |p: &Present| format!("{}\t{}{}", p.peer, p.files, tail([p.user.as_deref(), p.speaks.map(Tongue::word)]));
+            rows(peers.iter().map(row))
         }
         Report::Files { files, .. } => {
-            let rows: Vec<String> = files.iter().map(|f| format!("{}\t{}\t{}", size(f.size), f.name, state(f))).collect();
-            if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
+            let row = |f: &FileEntry| format!("{}\t{}\t{}{}", size(f.size), f.name, state(f), tail([f.description.as_deref(), None]));
+            rows(files.iter().map(row))
         }
+        Report::Users(users) => rows(users.iter().map(online)),
+        Report::Content { files, .. } => rows(files.iter().map(|file| format!("{}\t{}", file.file, file.description))),
+        Report::Holders(holders) => rows(holders.iter().map(holder)),
+        Report::Done(method) => Said::Line(format!("{}_OK", method.word())),
+        Report::OldPort { at, speaks } if speaks.has_users() => Said::Line(format!("s> init server {at}")),
+        Report::Operation { user, method, speaks } if speaks.tells_operations() => Said::Line(format!("s> OPERATION {} FROM {user}", method.word())),
+        Report::Operation { user, .. } => Said::Line(format!("s> OPERATION FROM {user}")),
         Report::Progress { .. } | Report::Verifying { .. } => Said::Silent,
         Report::Prompt(prompt) => Said::Prompt(ask(*prompt, lang).to_owned()),
         Report::Failed(failure) => Said::Note(failed(failure, lang)),
@@ -117,11 +126,40 @@ pub fn say(report: &Report, lang: Lang) -> Said {
     }
 }
 
+/// One line for each; nothing for none.
+fn rows(rows: impl Iterator<Item = String>) -> Said {
+    let rows: Vec<String> = rows.collect();
+    if rows.is_empty() { Said::Silent } else { Said::Line(rows.join("\n")) }
+}
+
+/// What is said at the end of a row only where there is something to say.
+fn tail(more: [Option<&str>; 2]) -> String {
+    more.iter().flatten().fold(String::new(), |tail, word| tail + "\t" + word)
+}
+
+/// Who and where, and what is spoken there if that is an old wire.
+fn online(online: &Online) -> String {
+    let peer = online.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
+    format!("{}\t{peer}{}", online.user, tail([online.speaks.map(Tongue::word), None]))
+}
+
+/// Who has it, how many bytes, its name, and what is said of it.
+fn holder(holder: &Holder) -> String {
+    format!(
+        "{}\t{}\t{}{}",
+        holder.peer,
+        size(holder.file.size),
+        holder.file.name,
+        tail([holder.file.description.as_deref(), holder.speaks.map(Tongue::word)])
+    )
+}
+
 /// How much is known of a file's content, as lists show it.
 #[must_use]
 pub fn state(file: &FileEntry) -> &'static str {
     match file {
         FileEntry { partial: true, .. } => "partial",
+        FileEntry { size: None, .. } => "published",
         FileEntry { root: None, .. } => "hashing",
         FileEntry { .. } => "hashed",
     }
@@ -130,6 +168,7 @@ pub fn state(file: &FileEntry) -> &'static str {
 fn note(report: &Report, lang: Lang) -> String {
     use Lang::{En, Es, Pt};
     match report {
+        Report::OldPort { at, speaks } => format!("{} {at}", speaks.word()),
         Report::Listening(at) => match lang {
             Pt => format!("escutando em {at}"),
             Es => format!("a la escucha en {at}"),
@@ -248,7 +287,7 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             En => format!("server {host}: no such address ({why})"),
         },
         Failure::Name(text, why) => format!("{}: {}", printable(text), bad_name(*why, lang)),
-        Failure::Refused(refusal) => match lang {
+        Failure::Refused(refusal) | Failure::Operation(_, refusal) => match lang {
             Pt => format!("recusado: {} ({})", refusal.text, refusal.code.word()),
             Es => format!("rechazado: {} ({})", refusal.text, refusal.code.word()),
             En => format!("refused: {} ({})", refusal.text, refusal.code.word()),

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use crate::message::account::{Method, Online, Publication, UserName};
 use crate::message::name::BadName;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
+use crate::message::tongue::Tongue;
 use crate::message::version::Root;
 
 /// The exit codes, as the README documents them.
@@ -63,6 +65,8 @@ pub enum Failure {
     Name(String, BadName),
     /// The other side says no.
     Refused(Refusal),
+    /// The server says no to an operation on accounts.
+    Operation(Method, Refusal),
     /// Nobody has it.
     NotFound(RelativeName),
     /// Files of that name have different contents.
@@ -108,8 +112,8 @@ impl Failure {
             Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::SearchFirst | Failure::NoQuestion | Failure::NotJoined => {
                 exit::USAGE
             }
-            Failure::Refused(refusal) => match refusal.code {
-                Code::NotFound => exit::NOT_FOUND,
+            Failure::Refused(refusal) | Failure::Operation(_, refusal) => match refusal.code {
+                Code::NotFound | Code::NoUser | Code::NoRemoteUser | Code::NotPublished => exit::NOT_FOUND,
                 Code::Changed => exit::VERIFY,
                 Code::BadRequest | Code::Unsupported | Code::Version | Code::TooLarge => exit::PROTOCOL,
                 Code::Internal | Code::Io => exit::UNREACHABLE,
@@ -198,6 +202,22 @@ pub enum Report {
     },
     /// A port is open.
     Listening(SocketAddr),
+    /// A port is open on which an old wire is spoken.
+    OldPort {
+        /// Where.
+        at: SocketAddr,
+        /// Which.
+        speaks: Tongue,
+    },
+    /// The server: an operation on an old wire.
+    Operation {
+        /// For whom.
+        user: UserName,
+        /// What.
+        method: Method,
+        /// On which wire.
+        speaks: Tongue,
+    },
     /// A port is not.
     PortFailed {
         /// Which.
@@ -219,6 +239,19 @@ pub enum Report {
         /// Who has it.
         holders: Vec<Holder>,
     },
+    /// One page of the users who are there.
+    Users(Vec<Online>),
+    /// One page of what a user has published.
+    Content {
+        /// Who.
+        of: UserName,
+        /// What.
+        files: Vec<Publication>,
+    },
+    /// An operation on accounts has succeeded.
+    Done(Method),
+    /// One page of the holders of files with a text in their name or description.
+    Holders(Vec<Holder>),
     /// One page of PEERS.
     Peers(Vec<Present>),
     /// One page of LS.

@@ -39,10 +39,16 @@ impl Folder {
         system::outlive_broken_leases();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
-            Ok(dir) => Ok(Folder { dir: Rc::new(dir), allocate, watch: OnceCell::new() }),
+            Ok(dir) => Ok(Folder::of(dir, allocate)),
             Err(Errno::NOENT | Errno::NOTDIR) => Err(DriveError::NoFolder),
             Err(error) => Err(io::Error::from(error).into()),
         }
+    }
+
+    /// A folder that is open already.
+    #[must_use]
+    pub fn of(dir: OwnedFd, allocate: Allocate) -> Folder {
+        Folder { dir: Rc::new(dir), allocate, watch: OnceCell::new() }
     }
 
     fn open_at(&self, name: &str, flags: OFlags) -> io::Result<(OwnedFd, Stat)> {

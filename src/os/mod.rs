@@ -3,8 +3,10 @@
 //! Everything here keeps a trait of a layer below, so that all above runs as well over something simulated. The only `unsafe` of the crate is here, each
 //! with its reason.
 
+pub mod below;
 pub mod folder;
 pub mod hash_cache;
+pub mod key_file;
 pub mod keyboard;
 pub mod local_file;
 pub mod mapped;

@@ -9,8 +9,10 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::flow::ends::SourceRef;
 use crate::flow::inbox::Inbox;
 use crate::flow::outbox::Outbox;
 use crate::library::Opened;
@@ -20,12 +22,13 @@ use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, Reply, Waiting};
 use crate::message::request::Request;
+use crate::message::tongue::Tongue;
 use crate::message::version::Root;
 use crate::session::sending::{Sending, Sent};
 use crate::wire::dialect::{Broken, Delivery, Dialect, Heard};
 use crate::wire::native::Welcome;
-use crate::wire::sniff::{self, Language};
-use crate::wire::{Decoded, Role};
+use crate::wire::sniff::{self, Language, Speech};
+use crate::wire::{Decoded, Role, Utterance};
 
 /// What this side says of itself, the same on every link.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +42,7 @@ pub struct Terms {
 /// One link on which this side answers.
 pub struct Answering {
     terms: Terms,
+    speech: Speech,
     from: SocketAddr,
     nonce: String,
     state: State,
@@ -72,18 +76,12 @@ pub enum Step {
 impl Answering {
     /// A link from `from` that was just accepted.
     #[must_use]
-    pub fn new(terms: Terms, from: SocketAddr, nonce: String, now: Instant) -> Answering {
-        Answering {
-            terms,
-            from,
-            nonce,
-            state: State::Sniffing,
-            accepted_at: now,
-            head_since: None,
-            sends: VecDeque::new(),
-            quiet: None,
-            no_more: false,
-        }
+    pub fn new(terms: Terms, speech: Speech, from: SocketAddr, nonce: String, now: Instant) -> Answering {
+        let state = match speech {
+            Speech::Sniffed { .. } => State::Sniffing,
+            Speech::Old(tongue) => State::Open { dialect: Dialect::old(terms.role, tongue), greeted: false, listens_on: None },
+        };
+        Answering { terms, speech, from, nonce, state, accepted_at: now, head_since: None, sends: VecDeque::new(), quiet: None, no_more: false }
     }
 
     /// Who asks, for a person's consent: the port is what the asker says of itself.
@@ -94,6 +92,12 @@ impl Answering {
             State::Open { dialect, .. } if !dialect.can_wait() => SocketAddr::new(self.from.ip(), 0),
             _ => self.from,
         }
+    }
+
+    /// What proofs on this link sign.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
     }
 
     /// Takes the next step; wrong requests are refused on the way.
@@ -108,10 +112,17 @@ impl Answering {
                 Step::Wait
             }
             State::Open { dialect, greeted, listens_on } => {
+                if let Some(request) = dialect.next_page() {
+                    return Step::Asked(None, request);
+                }
                 let heard = outbox.memory().with(|out| dialect.read(inbox.head(), out));
                 match heard {
                     Ok(Decoded::Partial) => {
-                        if dialect.has_ended() && self.sends.is_empty() {
+                        let overdue = self.no_more || now + limits::LAST_WORDS >= self.accepted_at + limits::OPENING;
+                        if overdue && !*greeted && matches!(self.speech, Speech::Old(_)) {
+                            outbox.memory().with(|out| dialect.overdue(inbox.head(), out));
+                            self.state = State::Over;
+                        } else if dialect.has_ended() && self.sends.is_empty() {
                             self.state = State::Over;
                         }
                         Step::Wait
@@ -160,6 +171,9 @@ impl Answering {
             Language::Unclear => return Step::Wait,
             Language::Native => Dialect::native(self.terms.role),
             Language::Http => Dialect::http(self.terms.role),
+            Language::Json if self.speech == (Speech::Sniffed { seed001: true }) => Dialect::old(self.terms.role, Tongue::Seed001),
+            // Somebody who means to speak the native protocol is told what is wrong with it.
+            Language::Json => Dialect::native(self.terms.role),
             Language::Unknown => {
                 self.state = State::Over;
                 return Step::Again;
@@ -174,10 +188,12 @@ impl Answering {
         self.no_more = true;
     }
 
-    /// When a word that may go on is whole if nothing comes: the next step is to be taken then.
+    /// When the next step is to be taken even if nothing comes: a word that may go on is whole then, or a request that is not can wait no longer.
     #[must_use]
-    pub fn quiet_until(&self) -> Option<Instant> {
-        self.quiet.map(|(since, _)| since + limits::QUIET)
+    pub fn look_at(&self) -> Option<Instant> {
+        let quiet = self.quiet.map(|(since, _)| since + limits::QUIET);
+        let waits = matches!(&self.state, State::Open { greeted: false, .. }) && matches!(self.speech, Speech::Old(_));
+        quiet.or_else(|| waits.then(|| self.accepted_at + limits::OPENING - limits::LAST_WORDS))
     }
 
     /// Answers.
@@ -195,9 +211,10 @@ impl Answering {
     }
 
     /// Says that an answer has to wait.
-    pub fn waiting(&mut self, id: Option<u64>, waiting: Waiting, outbox: &mut Outbox) {
+    pub fn waiting(&mut self, id: Option<u64>, waiting: Waiting, size: Option<u64>, outbox: &mut Outbox) {
         if let State::Open { dialect, .. } = &mut self.state {
-            outbox.memory().with(|out| dialect.waiting(id, waiting, out));
+            let spoken = outbox.memory().with(|out| dialect.waiting(id, waiting, size, out));
+            speak(spoken, None, outbox);
         }
     }
 
@@ -215,6 +232,10 @@ impl Answering {
             Delivery::Pieces => Sending::pieces(ticket, id, name.clone(), source, size, tag, range),
             Delivery::Stream(range) => {
                 outbox.push_file(source, range);
+                Sending::stream(ticket)
+            }
+            Delivery::Spoken(spoken) => {
+                speak(spoken, Some(&source), outbox);
                 Sending::stream(ticket)
             }
             Delivery::Done => Sending::stream(ticket),
@@ -303,13 +324,29 @@ impl Answering {
 
     /// True while a request that came after an unanswered one rightly stays unread.
     fn waits_for_us(&self) -> bool {
-        matches!(&self.state, State::Open { dialect: Dialect::Http(http), .. } if http.is_busy()) || !self.sends.is_empty()
+        matches!(&self.state, State::Open { dialect, .. } if dialect.is_busy()) || !self.sends.is_empty()
     }
 
     /// How long the link may be silent.
     #[must_use]
-    pub fn silence(&self) -> Duration {
-        if self.can_wait() { self.terms.heartbeat * 5 / 2 } else { limits::HTTP_IDLE }
+    pub fn silence(&self) -> Option<Duration> {
+        match &self.state {
+            State::Open { dialect, .. } if dialect.lasts() && self.terms.role == Role::Server => None,
+            State::Open { dialect, .. } if dialect.can_wait() => Some(self.terms.heartbeat * 5 / 2),
+            _ => Some(limits::HTTP_IDLE),
+        }
+    }
+}
+
+/// Appends what an old wire says; `source` is the file whose bytes are among it.
+fn speak(spoken: Vec<Utterance>, source: Option<&SourceRef>, outbox: &mut Outbox) {
+    for utterance in spoken {
+        match (utterance, source) {
+            (Utterance::Say(bytes), _) => outbox.memory().with(|out| out.extend_from_slice(&bytes)),
+            (Utterance::Pause, _) => outbox.push_pause(limits::PAUSE),
+            (Utterance::Bytes(range), Some(source)) => outbox.push_file(Rc::clone(source), range),
+            (Utterance::Bytes(_), None) => {}
+        }
     }
 }
 

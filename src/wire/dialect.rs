@@ -8,10 +8,14 @@ use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, Reply, Waiting};
 use crate::message::request::Request;
+use crate::message::tongue::Tongue;
 use crate::message::version::Tag;
 use crate::wire::http::{self, Http};
 use crate::wire::native::{self, Hello, Welcome, requests, writing};
-use crate::wire::{Decoded, Role};
+use crate::wire::rede::{self, Rede};
+use crate::wire::seed001::{self, Seed001};
+use crate::wire::uc3m::{self, Uc3m};
+use crate::wire::{Decoded, Role, Utterance};
 
 /// The language of one link.
 #[derive(Debug)]
@@ -20,6 +24,12 @@ pub enum Dialect {
     Native(Native),
     /// HTTP.
     Http(Http),
+    /// UC3M, in one of its editions.
+    Uc3m(Uc3m),
+    /// Seed 001's JSON.
+    Seed001(Seed001),
+    /// Seed 002's words.
+    Rede(Rede),
 }
 
 /// The native protocol's own memory of a link.
@@ -52,6 +62,8 @@ pub enum Delivery {
     Pieces,
     /// One head, which was written, then these bytes.
     Stream(ByteRange),
+    /// These, one after the other.
+    Spoken(Vec<Utterance>),
     /// The head said all.
     Done,
 }
@@ -77,36 +89,49 @@ impl Dialect {
         Dialect::Http(Http::new(role))
     }
 
+    /// An old wire, for a process of this role.
+    #[must_use]
+    pub fn old(role: Role, tongue: Tongue) -> Dialect {
+        match tongue {
+            Tongue::Seed001 => Dialect::Seed001(Seed001::new(role)),
+            Tongue::Rede => Dialect::Rede(Rede::new(role)),
+            _ => Dialect::Uc3m(Uc3m::new(role, tongue)),
+        }
+    }
+
     /// Reads the next item off the front of `buffer`; last words and a dialect's own answers go to `out`.
     ///
     /// # Errors
     /// When the link can't go on.
     pub fn read(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Result<Decoded<Heard>, Broken> {
+        let asked = |request| Heard::Asked { id: None, request };
         match self {
             Dialect::Native(native) => native.read(buffer).map_err(|native::Fatal(refusal)| {
                 writing::write_refusal(None, &refusal, !native.opened, out);
                 Broken
             }),
             Dialect::Http(http) => match http.read(buffer, out) {
-                Ok(Decoded::Partial) => Ok(Decoded::Partial),
-                Ok(Decoded::Whole { item, used }) => {
-                    let item = item.map_or(Heard::Nothing, |request| Heard::Asked { id: None, request: Ok(request) });
-                    Ok(Decoded::Whole { item, used })
-                }
-                Ok(Decoded::Quiet { .. }) => Ok(Decoded::Partial),
+                Ok(decoded) => Ok(decoded.map(|item| item.map_or(Heard::Nothing, |request| asked(Ok(request))))),
                 Err(http::Broken) => Err(Broken),
             },
+            Dialect::Uc3m(uc3m) => uc3m.read(buffer, out).map(|decoded| decoded.map(asked)).map_err(|uc3m::Broken| Broken),
+            Dialect::Seed001(seed) => seed.read(buffer).map(|decoded| decoded.map(asked)).map_err(|seed001::Broken| Broken),
+            Dialect::Rede(rede) => rede.read(buffer).map(|decoded| decoded.map(asked)).map_err(|rede::Broken| Broken),
+        }
+    }
+
+    /// Writes the last words to somebody whose request is not whole and never will be, where the dialect has some.
+    pub fn overdue(&mut self, buffer: &[u8], out: &mut Vec<u8>) {
+        if let Dialect::Uc3m(uc3m) = self {
+            uc3m.overdue(buffer, out);
         }
     }
 
     /// Writes our opening, where the dialect has one.
     pub fn welcome(&mut self, welcome: &Welcome, out: &mut Vec<u8>) {
-        match self {
-            Dialect::Native(native) => {
-                native.opened = true;
-                writing::write_welcome(welcome, out);
-            }
-            Dialect::Http(_) => {}
+        if let Dialect::Native(native) = self {
+            native.opened = true;
+            writing::write_welcome(welcome, out);
         }
     }
 
@@ -115,7 +140,15 @@ impl Dialect {
         match self {
             Dialect::Native(_) => writing::write_reply(id, reply, out),
             Dialect::Http(http) => http.reply(reply, out),
+            Dialect::Uc3m(uc3m) => uc3m.reply(reply, out),
+            Dialect::Seed001(seed) => seed.reply(reply, out),
+            Dialect::Rede(rede) => rede.reply(reply, out),
         }
+    }
+
+    /// What is to be asked on behalf of the asker, whose wire has no pages, so that the answer is whole.
+    pub fn next_page(&mut self) -> Option<Request> {
+        if let Dialect::Rede(rede) = self { rede.next_page() } else { None }
     }
 
     /// Writes a no.
@@ -123,14 +156,21 @@ impl Dialect {
         match self {
             Dialect::Native(_) => writing::write_refusal(id, refusal, false, out),
             Dialect::Http(http) => http.refuse(refusal, out),
+            Dialect::Uc3m(uc3m) => uc3m.refuse(refusal, out),
+            Dialect::Seed001(seed) => seed.refuse(refusal, out),
+            Dialect::Rede(rede) => rede.refuse(refusal, out),
         }
     }
 
-    /// Writes that an answer has to wait, where the dialect can say so.
-    pub fn waiting(&mut self, id: Option<u64>, waiting: Waiting, out: &mut Vec<u8>) {
+    /// Says that an answer has to wait, where the dialect can say so; `size` is that of the file that is waited for, where it is known.
+    pub fn waiting(&mut self, id: Option<u64>, waiting: Waiting, size: Option<u64>, out: &mut Vec<u8>) -> Vec<Utterance> {
         match self {
-            Dialect::Native(_) => writing::write_waiting(id, waiting, out),
-            Dialect::Http(_) => {}
+            Dialect::Native(_) => {
+                writing::write_waiting(id, waiting, out);
+                Vec::new()
+            }
+            Dialect::Seed001(seed) => size.map_or_else(Vec::new, |size| seed.waiting(size)),
+            Dialect::Http(_) | Dialect::Uc3m(_) | Dialect::Rede(_) => Vec::new(),
         }
     }
 
@@ -142,14 +182,16 @@ impl Dialect {
                 http::Begin::Bytes(range) => Delivery::Stream(range),
                 http::Begin::Done => Delivery::Done,
             },
+            Dialect::Uc3m(uc3m) => Delivery::Spoken(uc3m.begin(size)),
+            Dialect::Seed001(seed) => Delivery::Spoken(seed.begin(size)),
+            Dialect::Rede(rede) => Delivery::Spoken(rede.begin(size)),
         }
     }
 
     /// Writes that more pieces are there, where the dialect can say so.
     pub fn have(&mut self, have: &Have, out: &mut Vec<u8>) {
-        match self {
-            Dialect::Native(_) => writing::write_have(have, out),
-            Dialect::Http(_) => {}
+        if let Dialect::Native(_) = self {
+            writing::write_have(have, out);
         }
     }
 
@@ -159,13 +201,28 @@ impl Dialect {
         match self {
             Dialect::Native(_) => false,
             Dialect::Http(http) => http.has_ended(),
+            Dialect::Uc3m(uc3m) => uc3m.has_ended(),
+            Dialect::Seed001(seed) => seed.has_ended(),
+            Dialect::Rede(rede) => rede.has_ended(),
         }
+    }
+
+    /// True while a request that came after an unanswered one rightly stays unread.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        if let Dialect::Http(http) = self { http.is_busy() } else { false }
     }
 
     /// True when a waiting asker can be told so; one that can't is not left waiting for ever.
     #[must_use]
     pub fn can_wait(&self) -> bool {
         matches!(self, Dialect::Native(_))
+    }
+
+    /// True where a link lasts in silence as long as its owner is there: nothing in that language is a sign of life.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        matches!(self, Dialect::Seed001(_) | Dialect::Rede(_))
     }
 }
 

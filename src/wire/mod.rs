@@ -36,6 +36,17 @@ pub enum Decoded<T> {
     },
 }
 
+impl<T> Decoded<T> {
+    /// The same of what `change` makes of the item.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Decoded<U> {
+        match self {
+            Decoded::Partial => Decoded::Partial,
+            Decoded::Whole { item, used } => Decoded::Whole { item: change(item), used },
+            Decoded::Quiet { item, used } => Decoded::Quiet { item: change(item), used },
+        }
+    }
+}
+
 /// A part of an answer that is made of several, with pauses between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Utterance {

@@ -1,5 +1,24 @@
 //! Which language a link speaks, told from its first bytes alone.
 
+use crate::message::tongue::Tongue;
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// What the first bytes of each link say.
+    Sniffed {
+        /// Seed 001's JSON as well.
+        seed001: bool,
+    },
+    /// One old wire.
+    Old(Tongue),
+}
+
+impl Speech {
+    /// What is spoken where nobody has asked for anything old.
+    pub const USUAL: Speech = Speech::Sniffed { seed001: false };
+}
+
 /// What the first bytes say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -7,12 +26,15 @@ pub enum Language {
     Unclear,
     /// JSON lines, section 3 of PROTOCOL.md.
     Native,
+    /// JSON that does not begin as the native opening does.
+    Json,
     /// A method of HTTP.
     Http,
     /// Neither.
     Unknown,
 }
 
+const OPENING: &[u8] = b"{\"cardume\"";
 const METHODS: [&[u8]; 9] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT "];
 
 /// Classifies `first`, the first bytes of a link.
@@ -20,7 +42,9 @@ const METHODS: [&[u8]; 9] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b
 pub fn sniff(first: &[u8]) -> Language {
     match first.first() {
         None => return Language::Unclear,
-        Some(b'{') => return Language::Native,
+        Some(b'{') if first.starts_with(OPENING) => return Language::Native,
+        Some(b'{') if OPENING.starts_with(first) => return Language::Unclear,
+        Some(b'{') => return Language::Json,
         Some(_) => {}
     }
     for method in METHODS {
@@ -40,9 +64,12 @@ mod tests {
 
     #[test]
     fn a_language_is_told_as_soon_as_its_first_bytes_allow() {
-        let cases: [(&[u8], Language); 9] = [
+        let cases: [(&[u8], Language); 12] = [
             (b"", Language::Unclear),
-            (b"{", Language::Native),
+            (b"{", Language::Unclear),
+            (b"{\"card", Language::Unclear),
+            (b"{\"cardume\":1}", Language::Native),
+            (b"{\"method\"", Language::Json),
             (b"G", Language::Unclear),
             (b"GET", Language::Unclear),
             (b"GET ", Language::Http),

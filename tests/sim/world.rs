@@ -9,15 +9,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use cardume::accounts::memory::MemoryStore;
 use cardume::host::net::Ready;
 use cardume::host::turn::{Host, Speed};
-use cardume::library::Target;
 use cardume::library::drive::Drive;
 use cardume::library::hashes::{Hashes, Remembered};
 use cardume::message::limits;
-use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
-use cardume::node::peer::{Peer, PeerOptions, Task};
+use cardume::node::peer::{OpenFolder, Peer, PeerOptions, Task};
 use cardume::node::report::Report;
 use cardume::node::server::{Server, ServerOptions};
 
@@ -644,27 +643,23 @@ impl World {
         let net = wire.net(machine.life);
         let options = machine.options.clone();
         let mut host = if number == 0 {
-            let server = Server::new(ServerOptions { listen: machine.at, heartbeat, allowed: Vec::new(), seed });
+            let options_of_server = ServerOptions { heartbeat, ..ServerOptions::new(machine.at, seed) };
+            let server = Server::new(options_of_server, Box::new(MemoryStore::default()));
             Plugged::Server(Box::new(Host::new(server, net, machine.script.clone(), options.speed)))
         } else {
             let disk = Rc::clone(&machine.disk);
+            let task = Task::Serve { listen: machine.at };
+            let open_folder: OpenFolder = Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Drive>));
             let peer = Peer::new(PeerOptions {
-                task: Task::Serve { listen: machine.at },
                 servers: vec![options.server],
-                folder: "folder".into(),
-                open_folder: Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Drive>)),
-                target: Target::Folder,
-                recursive: false,
                 hashes: Rc::clone(&machine.hashes) as Rc<dyn Hashes>,
                 chooses: options.typed,
                 verify: options.verify,
-                advertise: None,
                 accept: options.accept,
                 slots: options.slots,
-                once: false,
                 typed: options.typed,
                 heartbeat,
-                patience: Patience::Endless,
+                ..PeerOptions::new(task, "folder".into(), open_folder)
             })
             .unwrap_or_else(|error| panic!("no peer: {error}"));
             Plugged::Peer(Box::new(Host::new(peer, net, machine.script.clone(), options.speed)))

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::message::account::{Deed, UserName};
 use crate::message::relative::{ROOT_PREFIX, RelativeName};
 use crate::message::request::Wanted;
 use crate::message::version::Root;
@@ -78,6 +79,10 @@ pub enum Command {
         /// What the one file must be, whatever the index says.
         root: Option<Root>,
     },
+    /// Whose files have this text in their name or description?
+    Find(String),
+    /// Something about accounts, for this user or for whoever we are.
+    Operate(Option<UserName>, Deed),
     /// Who is there?
     Peers,
     /// What does this peer share?

@@ -139,6 +139,8 @@ impl Peer {
                 self.found_so_far.clear();
                 self.begin(Errand::Seek { goal, cursor: None, sent: false, again: None }, io);
             }
+            Command::Find(text) => self.begin(Errand::Ask { request: Request::Find { text, cursor: None }, sent: false }, io),
+            Command::Operate(user, deed) => self.operate(user, deed, io),
             Command::Verify { what, root } => self.verify(what, root),
             Command::GetFrom(goal, from) => self.fetch_from(&goal, from, io),
             Command::Download(from) => match self.searched.clone() {
@@ -213,6 +215,8 @@ impl Peer {
             return;
         }
         let request = match &mut self.errand {
+            // What a user does waits until it was shown who he is.
+            Some(Errand::Ask { request: Request::Operation(_), sent: false }) if !self.account.is_settled() => return,
             Some(Errand::Ask { request, sent }) if !*sent => {
                 *sent = true;
                 request.clone()
@@ -228,6 +232,13 @@ impl Peer {
             }
             Some(Errand::Leave) => Request::Leave,
             _ => return,
+        };
+        let request = match request {
+            Request::Operation(mut operation) => match self.sign(&mut operation) {
+                Ok(()) => Request::Operation(operation),
+                Err(failure) => return self.fail(&failure, io),
+            },
+            request => request,
         };
         let why = if request == Request::Leave { Why::Leave } else { Why::Errand };
         if let Some(ask) = self.home.ask(&request, io) {
@@ -275,6 +286,11 @@ impl Peer {
                 io.tell(Report::Found { name, holders });
                 self.finish(if nobody { exit::NOT_FOUND } else { exit::DONE }, io);
             }
+            (Some(Errand::Ask { request: Request::Operation(operation), .. }), reply) => self.operated(&operation, reply, io),
+            (Some(Errand::Ask { request: Request::Find { text, .. }, .. }), Reply::Found { holders, cursor }) => {
+                io.tell(Report::Holders(holders));
+                self.next_page(cursor.map(|cursor| Request::Find { text, cursor: Some(cursor) }), io);
+            }
             (Some(Errand::Ask { .. }), Reply::Peers { peers, cursor }) => {
                 io.tell(Report::Peers(peers));
                 self.next_page(cursor.map(|cursor| Request::Peers { cursor: Some(cursor), speaks: None }), io);
@@ -299,7 +315,7 @@ impl Peer {
         }
     }
 
-    fn next_page(&mut self, request: Option<Request>, io: &mut Io<'_>) {
+    pub(super) fn next_page(&mut self, request: Option<Request>, io: &mut Io<'_>) {
         match request {
             Some(request) => {
                 self.errand = Some(Errand::Ask { request, sent: false });

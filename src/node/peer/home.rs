@@ -123,6 +123,15 @@ impl Home {
         }
     }
 
+    /// What proofs for this server sign.
+    #[must_use]
+    pub fn nonce(&self) -> Option<&str> {
+        match &self.state {
+            State::Open(_, asking) => asking.welcome().map(|welcome| welcome.nonce.as_str()),
+            _ => None,
+        }
+    }
+
     /// The link is connected: we open.
     pub fn connected(&mut self, id: LinkId, io: &mut Io<'_>) {
         let (nonce, now) = (io.nonce(), io.now);

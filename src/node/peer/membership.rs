@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::message::account::Method;
 use crate::message::limits;
 use crate::message::refusal::Refusal;
 use crate::message::reply::Reply;
@@ -18,11 +19,11 @@ impl Peer {
     /// Seed 000 §5b: JOIN. Its next part, when the server and the list of files are there.
     pub(super) fn send_join(&mut self, io: &mut Io<'_>) {
         let (part, after) = match &self.home.joining {
-            Joining::Wanted if !self.scanning && self.home.is_open() => (0, None),
+            Joining::Wanted if !self.scanning && self.home.is_open() && self.account.is_settled() => (0, None),
             Joining::Sending { part, after } => (*part, after.clone()),
             _ => return,
         };
-        let Some(listening) = self.listening else { return };
+        let (Some(listening), Some(ports)) = (self.listening, self.spoken()) else { return };
         let mut files = Vec::new();
         let mut bytes = 0;
         let mut more = false;
@@ -36,7 +37,7 @@ impl Peer {
         }
         let last = files.last().map(|file| file.name.clone()).or(after);
         let (port, advertise) = self.advertised(listening);
-        let join = Join { port: Some(port), advertise, session: self.home.session, part, more, files, ports: Vec::new() };
+        let join = Join { port: Some(port), advertise, session: self.home.session, part, more, files, ports };
         if let Some(ask) = self.home.ask(&Request::Join(join), io) {
             self.asked.insert(ask, Why::Join);
             self.home.joining = Joining::Sending { part: part + 1, after: last };
@@ -69,6 +70,7 @@ impl Peer {
                     {
                         io.tell(Report::ServerFound(server));
                     }
+                    self.show_who(io);
                     self.send_join(io);
                     self.errand_server_is_here(io);
                 }
@@ -76,6 +78,8 @@ impl Peer {
                     Some(Why::Join) => self.join_answered(&reply, io),
                     Some(Why::Update) => self.update_answered(io),
                     Some(Why::Leave) => self.left(io),
+                    Some(Why::Connect) => self.connected_as(io),
+                    Some(Why::Register) => self.registered(io),
                     Some(Why::Errand) => self.errand_answered(reply, io),
                     Some(Why::Look(id)) => {
                         if let Reply::Found { holders, .. } = reply {
@@ -111,7 +115,14 @@ impl Peer {
                 self.home.lost(io);
                 self.forget_asked();
             }
-            Some(Why::Errand) => self.fail(&Failure::Refused(refusal), io),
+            Some(Why::Connect) => self.connect_refused(refusal, io),
+            Some(Why::Register) => self.nobody(&Failure::Operation(Method::Register, refusal), io),
+            Some(Why::Errand) => match &self.errand {
+                Some(Errand::Ask { request: Request::Operation(operation), .. }) => {
+                    self.fail(&Failure::Operation(operation.deed.method(), refusal), io)
+                }
+                _ => self.fail(&Failure::Refused(refusal), io),
+            },
             Some(Why::Look(_)) => log::debug!("no more sources: {}", refusal.text),
             Some(Why::Update) => self.update_answered(io),
             Some(Why::Leave) => self.left(io),
@@ -132,6 +143,7 @@ impl Peer {
     /// The link on which these were asked is gone: nothing comes back, and what still waits for its answer asks again.
     pub(super) fn forget_asked(&mut self) {
         self.asked.clear();
+        self.account.lost();
         if let Some(Errand::Ask { sent, .. } | Errand::Seek { sent, .. } | Errand::Roots { sent, .. }) = &mut self.errand {
             *sent = false;
         }

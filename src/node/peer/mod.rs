@@ -1,6 +1,7 @@
 //! A peer: it shares a folder, answers those who want files, asks the server, and downloads. The parent decides; [`home`], [`uploads`] and
 //! [`downloads`] do one thing each, [`desk`] turns lines into commands, `membership` keeps our place in the index, `errands` carries commands out.
 
+pub mod account;
 pub mod desk;
 pub mod downloads;
 mod errands;
@@ -20,13 +21,16 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::library::drive::{Drive, DriveError};
-use crate::library::hashes::Hashes;
+use crate::library::hashes::{Hashes, Remembered};
 use crate::library::{Library, Target};
+use crate::message::account::UserName;
 use crate::message::limits;
 use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
 use crate::message::request::Request;
+use crate::message::tongue::Tongue;
 use crate::node::io::Io;
+use crate::node::peer::account::{Account, OpenIdentity};
 use crate::node::peer::desk::{Command, Desk};
 use crate::node::peer::downloads::{Downloads, Patience};
 use crate::node::peer::errands::Errand;
@@ -40,6 +44,7 @@ use crate::node::report::{Failure, Prompt, Report, exit};
 use crate::node::{Cause, Event, LinkId, Node, PortId};
 use crate::session::answering::Terms;
 use crate::wire::Role;
+use crate::wire::sniff::Speech;
 
 /// Opens a folder by its name.
 pub type OpenFolder = Box<dyn Fn(&str) -> Result<Rc<dyn Drive>, DriveError>>;
@@ -92,6 +97,46 @@ pub struct PeerOptions {
     pub heartbeat: Duration,
     /// How long a download goes on without a source.
     pub patience: Patience,
+    /// What is spoken on its usual port.
+    pub speech: Speech,
+    /// Ports on which old wires are spoken.
+    pub old_ports: Vec<(SocketAddr, Tongue)>,
+    /// Whose peer it is.
+    pub user: Option<UserName>,
+    /// That name is registered if nobody has it.
+    pub registers: bool,
+    /// Brings the key that proves it.
+    pub identity: OpenIdentity,
+}
+
+impl PeerOptions {
+    /// What a peer does of which nobody says more: it knows no server, and remembers nothing.
+    #[must_use]
+    pub fn new(task: Task, folder: String, open_folder: OpenFolder) -> PeerOptions {
+        PeerOptions {
+            task,
+            servers: Vec::new(),
+            folder,
+            open_folder,
+            target: Target::Folder,
+            recursive: false,
+            hashes: Rc::new(Remembered::default()),
+            advertise: None,
+            accept: Accept::Always,
+            slots: None,
+            once: false,
+            typed: false,
+            chooses: false,
+            verify: true,
+            heartbeat: limits::HEARTBEAT,
+            patience: Patience::Endless,
+            speech: Speech::USUAL,
+            old_ports: Vec::new(),
+            user: None,
+            registers: true,
+            identity: Box::new(|| Err("there is no key".into())),
+        }
+    }
 }
 
 /// A peer.
@@ -100,6 +145,7 @@ pub struct Peer {
     terms: Terms,
     library: Library,
     home: Home,
+    account: Account,
     uploads: Uploads,
     downloads: Downloads,
     visits: BTreeMap<LinkId, Visit>,
@@ -119,6 +165,8 @@ pub struct Peer {
     /// What the last SEARCH found.
     found_last: Vec<Holder>,
     listening: Option<SocketAddr>,
+    /// The old wires that are spoken, each with its port.
+    spoken: Vec<(Tongue, u16)>,
     /// A JOIN that waits for its port.
     joining: Option<Place>,
     scanning: bool,
@@ -153,6 +201,10 @@ enum Why {
     Join,
     Update,
     Leave,
+    /// To show who we are.
+    Connect,
+    /// To take the name of who we are to be.
+    Register,
     Errand,
     /// Who else has what this download is of?
     Look(u64),
@@ -165,6 +217,8 @@ struct Ending {
     at: Instant,
 }
 
+/// The port where the native protocol is spoken; those of old wires have the numbers behind it.
+const USUAL: PortId = PortId(0);
 /// Entries of a folder that are looked at in one turn.
 const SCAN: usize = 1_000;
 
@@ -176,10 +230,12 @@ impl Peer {
     pub fn new(mut options: PeerOptions) -> Result<Peer, DriveError> {
         let drive = (options.open_folder)(&options.folder)?;
         let target = std::mem::replace(&mut options.target, Target::Folder);
+        let identity = std::mem::replace(&mut options.identity, Box::new(|| Err("there is no key".into())));
         Ok(Peer {
             terms: Terms { role: Role::Peer, heartbeat: options.heartbeat },
             library: Library::new(drive, target, Rc::clone(&options.hashes), options.recursive),
             home: Home::new(options.servers.clone()),
+            account: Account::new(identity, options.user.clone(), options.registers),
             uploads: Uploads::new(options.accept, options.slots),
             downloads: Downloads::new(),
             visits: BTreeMap::new(),
@@ -192,6 +248,7 @@ impl Peer {
             found_so_far: Vec::new(),
             found_last: Vec::new(),
             listening: None,
+            spoken: Vec::new(),
             joining: None,
             scanning: false,
             news: News::default(),
@@ -211,7 +268,7 @@ impl Peer {
         match self.options.task.clone() {
             Task::Serve { listen } => {
                 self.errand = Some(Errand::Join);
-                io.listen(PortId(0), listen);
+                io.listen(USUAL, listen);
             }
             Task::Menu => self.prompt(io),
             Task::Once(command) => self.run(command, io),
@@ -233,7 +290,10 @@ impl Peer {
                     self.options.folder = folder;
                     self.library = library;
                 }
-                self.listening = Some(at);
+                let first = self.listening.replace(at).is_none();
+                for (number, (at, _)) in (1..).zip(self.options.old_ports.iter().filter(|_| first)) {
+                    io.listen(PortId(number), *at);
+                }
                 // The answer to an earlier JOIN says nothing of this one.
                 self.asked.retain(|_, why| *why != Why::Join);
                 io.tell(Report::Listening(at));
@@ -259,6 +319,31 @@ impl Peer {
                 self.prompt(io);
             }
         }
+    }
+
+    /// One of the ports of old wires is open, or not.
+    fn listening_besides(&mut self, port: PortId, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
+        let Some((wanted, tongue)) = self.options.old_ports.get(port.0 - 1).copied() else { return };
+        match result {
+            Ok(at) => {
+                log::info!("{} on {at}", tongue.word());
+                self.spoken.push((tongue, at.port()));
+                self.send_join(io);
+            }
+            Err(why) => {
+                io.tell(Report::Failed(Failure::Port(wanted, why)));
+                self.end(exit::LOCAL, io);
+            }
+        }
+    }
+
+    /// The old wires that are spoken, once all their ports are open.
+    fn spoken(&self) -> Option<Vec<(Tongue, u16)>> {
+        if self.spoken.len() < self.options.old_ports.len() {
+            return None;
+        }
+        let usual = self.listening.filter(|_| self.options.speech == (Speech::Sniffed { seed001: true }));
+        Some(self.spoken.iter().copied().chain(usual.map(|at| (Tongue::Seed001, at.port()))).collect())
     }
 
     /// Looks at a slice of the folder.
@@ -339,8 +424,9 @@ impl Node for Peer {
     fn handle(&mut self, event: Event, io: &mut Io<'_>) {
         match event {
             Event::Start => self.start(io),
-            Event::Listening(_, result) => self.listening(result, io),
-            Event::Accepted(id, _) => self.visitor(id, io),
+            Event::Listening(USUAL, result) => self.listening(result, io),
+            Event::Listening(port, result) => self.listening_besides(port, result, io),
+            Event::Accepted(id, port) => self.visitor(id, port, io),
             Event::Connected(id) if self.home.is(id) => self.home.connected(id, io),
             Event::Connected(id) => self.downloads.connected(id, io),
             Event::Received(id) if self.home.is(id) => self.hear_home(io),

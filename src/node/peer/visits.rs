@@ -10,13 +10,14 @@ use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Reply, Waiting};
 use crate::message::request::{Fetch, Request, Wanted};
-use crate::node::LinkId;
 use crate::node::io::Io;
 use crate::node::peer::Peer;
 use crate::node::peer::home::Joining;
 use crate::node::peer::uploads::{Asked, Turn};
 use crate::node::report::Report;
+use crate::node::{LinkId, PortId};
 use crate::session::answering::{Answering, Step};
+use crate::wire::sniff::Speech;
 
 /// One who asks.
 pub(super) struct Visit {
@@ -28,10 +29,12 @@ pub(super) struct Visit {
 }
 
 impl Peer {
-    pub(super) fn visitor(&mut self, id: LinkId, io: &mut Io<'_>) {
+    pub(super) fn visitor(&mut self, id: LinkId, port: PortId, io: &mut Io<'_>) {
+        let old = port.0.checked_sub(1).and_then(|number| self.options.old_ports.get(number));
+        let speech = old.map_or(self.options.speech, |(_, tongue)| Speech::Old(*tongue));
         let (nonce, now) = (io.nonce(), io.now);
         let Some(link) = io.link(id) else { return };
-        let mut answering = Answering::new(self.terms, link.from, nonce, now);
+        let mut answering = Answering::new(self.terms, speech, link.from, nonce, now);
         link.deadline = answering.head_deadline(&link.inbox, now);
         link.most_head = limits::HEAD_BYTES + 1;
         self.visits.insert(id, Visit { answering, opened: None, ended: false });
@@ -60,9 +63,9 @@ impl Peer {
         let waits = !self.uploads.waiting_on(id).is_empty() || self.has_listener(id);
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         link.deadline = visit.answering.head_deadline(&link.inbox, now);
-        link.look_at = visit.answering.quiet_until();
+        link.look_at = visit.answering.look_at();
         // Who waits for a person or a slot, or takes a file, has nothing to say meanwhile; both have ends of their own.
-        link.silence = (!waits && visit.answering.sends() == 0).then(|| visit.answering.silence());
+        link.silence = visit.answering.silence().filter(|_| !waits && visit.answering.sends() == 0);
         if visit.answering.is_over() || (visit.ended && !waits && visit.answering.sends() == 0 && link.outbox.memory_waiting() <= limits::HIGH_WATER)
         {
             link.finish();
@@ -291,12 +294,15 @@ impl Peer {
     fn tell_waiting(&mut self, ticket: u64, waiting: Waiting, io: &mut Io<'_>) {
         let Some(upload) = self.uploads.get(ticket) else { return };
         let (link, id) = (upload.link, upload.id);
-        self.tell_patience(link, id, waiting, io);
+        let size = self.visits.get(&link).and_then(|visit| visit.opened.as_ref()).map(|(_, _, opened)| opened.size);
+        if let (Some(visit), Some(link)) = (self.visits.get_mut(&link), io.link(link)) {
+            visit.answering.waiting(id, waiting, size, &mut link.outbox);
+        }
     }
 
     pub(super) fn tell_patience(&mut self, id: LinkId, ask: Option<u64>, waiting: Waiting, io: &mut Io<'_>) {
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) {
-            visit.answering.waiting(ask, waiting, &mut link.outbox);
+            visit.answering.waiting(ask, waiting, None, &mut link.outbox);
         }
     }
 }

@@ -1,0 +1,68 @@
+//! Ed25519: a key of one's own, and whether a proof is one.
+
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+
+use crate::message::account::{Authority, Key, Method, Proof, UserName, challenge};
+
+/// A key with its secret half. It has no `Debug`, and nothing shows the secret but [`Identity::new`]'s caller, who has it already.
+pub struct Identity(Ed25519KeyPair);
+
+impl Identity {
+    /// The key that these 32 secret bytes make.
+    #[must_use]
+    pub fn new(secret: &[u8; 32]) -> Option<Identity> {
+        Ed25519KeyPair::from_seed_unchecked(secret).ok().map(Identity)
+    }
+
+    /// Its public half.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        let mut key = [0; 32];
+        key.copy_from_slice(self.0.public_key().as_ref());
+        Key(key)
+    }
+
+    /// Shows a server that whoever asks this of it on a link with this nonce has the key.
+    #[must_use]
+    pub fn proves(&self, method: Method, user: &UserName, nonce: &str) -> Authority {
+        let mut proof = [0; 64];
+        proof.copy_from_slice(self.0.sign(challenge(method, user, nonce).as_bytes()).as_ref());
+        Authority::Proof { key: self.key(), proof: Proof(proof) }
+    }
+}
+
+/// True when `proof` is a signature of `text` by `key`.
+#[must_use]
+pub fn proves(key: &Key, text: &[u8], proof: &Proof) -> bool {
+    UnparsedPublicKey::new(&ED25519, &key.0).verify(text, &proof.0).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_good_for_its_own_words_and_key_alone() {
+        let (mine, other) = (Identity::new(&[1; 32]).unwrap(), Identity::new(&[2; 32]).unwrap());
+        let ana = UserName::new("ana").unwrap();
+        let Authority::Proof { key, proof } = mine.proves(Method::Register, &ana, "00ff") else { panic!("a proof") };
+        assert!(proves(&key, challenge(Method::Register, &ana, "00ff").as_bytes(), &proof));
+        assert!(!proves(&key, challenge(Method::Connect, &ana, "00ff").as_bytes(), &proof));
+        assert!(!proves(&key, challenge(Method::Register, &ana, "00fe").as_bytes(), &proof));
+        assert!(!proves(&other.key(), challenge(Method::Register, &ana, "00ff").as_bytes(), &proof));
+    }
+
+    #[test]
+    fn signatures_are_those_of_the_standard() {
+        // RFC 8032, section 7.1, test 1: the empty message.
+        let mut secret = [0; 32];
+        for (place, pair) in "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60".as_bytes().chunks(2).enumerate() {
+            secret[place] = u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        }
+        let identity = Identity::new(&secret).unwrap();
+        assert_eq!(identity.key().to_string(), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        let digits =
+            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b";
+        assert!(proves(&identity.key(), b"", &Proof::parse(digits).unwrap()));
+    }
+}

@@ -1,0 +1,51 @@
+//! How the ports of old wires are written on the command line: bound to loopback unless somebody says otherwise.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use cardume::message::tongue::Tongue;
+
+/// `[IP:]PORT`.
+pub fn port(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+    }
+    text.parse().map_err(|_| "a port is like 5000 or 192.168.1.9:5000".to_owned())
+}
+
+/// `[IP:]PORT[:PROFILE]`. Seed 003 takes unprivileged ports alone.
+pub fn uc3m(text: &str) -> Result<(SocketAddr, Tongue), String> {
+    let (place, tongue) = match text.rsplit_once(':') {
+        Some((place, word)) if word.parse::<u16>().is_err() || (place.parse::<u16>().is_ok() && profile(word).is_ok()) => (place, profile(word)?),
+        _ if port(text).is_ok() => (text, Tongue::Uc3mSeed003),
+        // `IP:PORT:2024` ends in what could be a port as well.
+        Some((place, word)) => (place, profile(word)?),
+        None => (text, Tongue::Uc3mSeed003),
+    };
+    let at = port(place)?;
+    if at.port() < 1024 { Err("the ports of this wire are from 1024 to 65535".into()) } else { Ok((at, tongue)) }
+}
+
+/// The wire of an edition.
+pub fn profile(word: &str) -> Result<Tongue, String> {
+    Tongue::of_word(&format!("uc3m-{word}")).ok_or_else(|| format!("{word} is no edition: there are 2020, 2024, 2024-plain, 2025 and seed003"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_wire_stays_on_this_machine_unless_told_otherwise() {
+        let read = |text: &str| uc3m(text).map(|(at, tongue)| (at.to_string(), tongue));
+        assert_eq!(read("5000"), Ok(("127.0.0.1:5000".into(), Tongue::Uc3mSeed003)));
+        assert_eq!(read("5000:2024"), Ok(("127.0.0.1:5000".into(), Tongue::Uc3m2024)));
+        assert_eq!(read("0.0.0.0:5000"), Ok(("0.0.0.0:5000".into(), Tongue::Uc3mSeed003)));
+        assert_eq!(read("0.0.0.0:5000:2025"), Ok(("0.0.0.0:5000".into(), Tongue::Uc3m2025)));
+        assert_eq!(read("127.0.0.2:5000:2024-plain"), Ok(("127.0.0.2:5000".into(), Tongue::Uc3m2024Plain)));
+        assert_eq!(read("[::1]:5000:seed003"), Ok(("[::1]:5000".into(), Tongue::Uc3mSeed003)));
+        assert_eq!(read("[::1]:5000"), Ok(("[::1]:5000".into(), Tongue::Uc3mSeed003)));
+        for text in ["", "80", "1023:2024", "5000:1999", "x:2024", "127.0.0.1", "70000", "0", "127.0.0.1:5000:"] {
+            assert!(uc3m(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Who this peer is to the server: a user who proves to have a key, or nobody in particular.
+//!
+//! ```text
+//!   Away --opening, with a user to be--> Asked --CONNECT_OK--> There --link lost, DISCONNECT--> Away
+//!                                          '--no such user: REGISTER, where that is wanted, and once more
+//! ```
+//!
+//! JOIN waits until this is settled: what is shared belongs to the user from the first moment.
+
+use std::rc::Rc;
+
+use crate::accounts::identity::Identity;
+use crate::message::account::{Authority, Deed, Method, Online, Operation, UserName};
+use crate::message::limits;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::reply::Reply;
+use crate::message::request::Request;
+use crate::node::io::Io;
+use crate::node::peer::errands::Errand;
+use crate::node::peer::{Peer, Why};
+use crate::node::report::{Failure, Report, exit};
+
+/// Brings the key of whoever runs this process; it is made at first use. The error is in words.
+pub type OpenIdentity = Box<dyn Fn() -> Result<Identity, String>>;
+
+/// Who this peer is.
+pub(super) struct Account {
+    open: OpenIdentity,
+    identity: Option<Rc<Identity>>,
+    /// Who it is to be.
+    pub(super) user: Option<UserName>,
+    /// An unknown name is registered.
+    registers: bool,
+    stand: Stand,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stand {
+    Away,
+    Asked,
+    There,
+}
+
+impl Account {
+    pub(super) fn new(open: OpenIdentity, user: Option<UserName>, registers: bool) -> Account {
+        Account { open, identity: None, registers, user, stand: Stand::Away }
+    }
+
+    /// True unless it is still to be shown who this is.
+    pub(super) fn is_settled(&self) -> bool {
+        self.user.is_none() || self.stand == Stand::There
+    }
+
+    /// The link is gone, and with it what was shown on it.
+    pub(super) fn lost(&mut self) {
+        self.stand = Stand::Away;
+    }
+
+    fn identity(&mut self) -> Result<Rc<Identity>, Failure> {
+        if let Some(identity) = &self.identity {
+            return Ok(Rc::clone(identity));
+        }
+        let identity = Rc::new((self.open)().map_err(Failure::Disk)?);
+        self.identity = Some(Rc::clone(&identity));
+        Ok(identity)
+    }
+}
+
+impl Peer {
+    /// The server has opened: shows who we are, if we are to be somebody.
+    pub(super) fn show_who(&mut self, io: &mut Io<'_>) {
+        if self.account.stand != Stand::Away || !self.home.is_open() {
+            return;
+        }
+        let Some(user) = self.account.user.clone() else { return };
+        self.account.stand = Stand::Asked;
+        self.ask_as(user, Deed::Connect { port: None }, Why::Connect, io);
+    }
+
+    fn ask_as(&mut self, user: UserName, deed: Deed, why: Why, io: &mut Io<'_>) {
+        let mut operation = Operation { user: Some(user), authority: Authority::Link, speaks: None, date: None, deed };
+        match self.sign(&mut operation) {
+            Ok(()) => {
+                if let Some(ask) = self.home.ask(&Request::Operation(operation), io) {
+                    self.asked.insert(ask, why);
+                }
+            }
+            Err(failure) => self.nobody(&failure, io),
+        }
+    }
+
+    /// Adds the proof to an operation that needs one.
+    pub(super) fn sign(&mut self, operation: &mut Operation) -> Result<(), Failure> {
+        let method = operation.deed.method();
+        if let (Some(user), Method::Register | Method::Connect) = (&operation.user, method) {
+            let identity = self.account.identity()?;
+            operation.authority = identity.proves(method, user, self.home.nonce().unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// The server knows who we are.
+    pub(super) fn connected_as(&mut self, io: &mut Io<'_>) {
+        self.account.stand = Stand::There;
+        if let Some(user) = &self.account.user {
+            log::info!("connected as {user}");
+        }
+        self.send_join(io);
+        self.errand_server_is_here(io);
+    }
+
+    /// The server does not take us for who we said to be.
+    pub(super) fn connect_refused(&mut self, refusal: Refusal, io: &mut Io<'_>) {
+        match (refusal.code, self.account.user.clone()) {
+            (Code::NoUser, Some(user)) if self.account.registers => self.ask_as(user, Deed::Register, Why::Register, io),
+            _ => self.nobody(&Failure::Operation(Method::Connect, refusal), io),
+        }
+    }
+
+    /// The name is ours now: connects.
+    pub(super) fn registered(&mut self, io: &mut Io<'_>) {
+        self.account.stand = Stand::Away;
+        self.show_who(io);
+    }
+
+    /// We are nobody here, though we were to be somebody.
+    pub(super) fn nobody(&mut self, failure: &Failure, io: &mut Io<'_>) {
+        self.account.stand = Stand::Away;
+        self.account.user = None;
+        io.tell(Report::Failed(failure.clone()));
+        self.join_failed(failure, io);
+    }
+
+    /// Begins an operation of the user at the console, or on the command line.
+    pub(super) fn operate(&mut self, user: Option<UserName>, deed: Deed, io: &mut Io<'_>) {
+        if let (Deed::Connect { .. }, Some(user)) = (&deed, &user)
+            && self.account.user.as_ref() != Some(user)
+        {
+            self.account.registers = false;
+        }
+        let operation = Operation { user, authority: Authority::Link, speaks: None, date: None, deed };
+        self.begin(Errand::Ask { request: Request::Operation(operation), sent: false }, io);
+    }
+
+    /// The server has done it.
+    pub(super) fn operated(&mut self, operation: &Operation, reply: Reply, io: &mut Io<'_>) {
+        match (&operation.deed, reply) {
+            (Deed::ListUsers { .. }, Reply::Users { users, cursor }) => {
+                io.tell(Report::Users(users));
+                let deed = |cursor| Deed::ListUsers { cursor: Some(cursor), most: limits::LIST_ENTRIES };
+                self.next_page(cursor.map(|cursor| again(operation, deed(cursor))), io);
+            }
+            (Deed::ListContent { .. }, Reply::Content { of, files, cursor }) => {
+                io.tell(Report::Content { of: of.clone(), files });
+                let deed = |cursor| Deed::ListContent { of, cursor: Some(cursor), most: limits::LIST_ENTRIES };
+                self.next_page(cursor.map(|cursor| again(operation, deed(cursor))), io);
+            }
+            (Deed::FindUser { .. }, Reply::User(Online { user, peer, speaks })) => {
+                io.tell(Report::Users(vec![Online { user, peer, speaks }]));
+                self.done(io);
+            }
+            (deed, Reply::Done(method)) => {
+                match (deed, &operation.user) {
+                    (Deed::Connect { .. }, Some(user)) => {
+                        self.account.user = Some(user.clone());
+                        self.account.stand = Stand::There;
+                    }
+                    (Deed::Disconnect | Deed::Unregister, _) => {
+                        self.account.user = None;
+                        self.account.stand = Stand::Away;
+                    }
+                    _ => {}
+                }
+                io.tell(Report::Done(method));
+                self.done(io);
+            }
+            _ => self.finish(exit::PROTOCOL, io),
+        }
+    }
+}
+
+fn again(operation: &Operation, deed: Deed) -> Request {
+    Request::Operation(Operation { deed, ..operation.clone() })
+}

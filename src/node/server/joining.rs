@@ -1,0 +1,237 @@
+//! Who is in the index: JOIN in parts, UPDATE, LEAVE, and the short entries of old wires.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::index::{About, MemberId};
+use crate::message::account::UserName;
+use crate::message::limits;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
+use crate::message::reply::Reply;
+use crate::message::request::{Enter, EnterPort, FileEntry, Join};
+use crate::message::version::Session;
+use crate::node::LinkId;
+use crate::node::io::Io;
+use crate::node::report::Report;
+use crate::node::server::{FIRST_PORT, Server, Stage, Visit, in_use, not_joined};
+
+impl Server {
+    /// Seed 000 §4b: JOIN. One part of it; the last makes the peer visible.
+    pub(super) fn join(&mut self, id: LinkId, join: Join, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+        if join.part == 0 {
+            self.join_begins(id, &join, io)?;
+        }
+        let Some(visit) = self.visits.get_mut(&id) else { return Err(not_joined()) };
+        let Stage::Joining { who, next_part, line, .. } = &mut visit.stage else {
+            return Err(Refusal::new(Code::BadRequest, "part 0 comes first"));
+        };
+        if *next_part != join.part {
+            return Err(Refusal::new(Code::BadRequest, format!("part {next_part} comes next")));
+        }
+        *next_part += 1;
+        let who = *who;
+        for file in &join.files {
+            if self.index.add(who, file)? && line.len() < limits::LINE_BYTES {
+                line.push(' ');
+                line.push_str(&file.name);
+            }
+        }
+        if join.more { Ok(Reply::JoinMore) } else { self.join_ends(id, io) }
+    }
+
+    /// The user behind a link, who may be nobody where that is allowed.
+    fn account_behind(&self, id: LinkId) -> Result<Option<UserName>, Refusal> {
+        let user = self.visits.get(&id).and_then(|visit| visit.account.clone()).filter(|user| self.accounts.is_online(user, id.0));
+        if user.is_none() && self.options.accounts_required {
+            return Err(Refusal::new(Code::AccountRequired, "CONNECT comes first: this server takes nobody without an account"));
+        }
+        Ok(user)
+    }
+
+    fn join_begins(&mut self, id: LinkId, join: &Join, io: &mut Io<'_>) -> Result<(), Refusal> {
+        let from = io.link(id).map(|link| link.from).ok_or_else(not_joined)?;
+        let port = join.port.ok_or_else(|| Refusal::new(Code::BadRequest, "port is missing"))?;
+        let address = join.advertise.unwrap_or_else(|| SocketAddr::new(from.ip(), port));
+        if !self.may_advertise(from.ip(), address.ip()) {
+            return Err(Refusal::new(Code::Address, "this server does not allow that address"));
+        }
+        let user = self.account_behind(id)?;
+        let mut session = Session((io.random)());
+        if let Some(holder) = self.index.native_at(address)
+            && !self.is_behind(id, holder)
+        {
+            match join.session {
+                Some(proof) if self.index.proves(holder, proof) => session = proof,
+                _ => return Err(in_use()),
+            }
+        }
+        let Some(visit) = self.visits.get_mut(&id) else { return Err(not_joined()) };
+        // Who joins again stays visible as it was until the last part has come.
+        let before = match std::mem::replace(&mut visit.stage, Stage::Guest) {
+            Stage::Guest => None,
+            Stage::Member { who, .. } => Some(who),
+            Stage::Joining { who, before, .. } => {
+                self.index.leave(who);
+                before
+            }
+        };
+        let who = self.index.begin(address, session);
+        self.index.introduce(who, About { user, speaks: None, ports: join.ports.clone() });
+        visit.stage = Stage::Joining { who, address, session, next_part: 0, line: String::new(), before };
+        self.sweeping = true;
+        Ok(())
+    }
+
+    fn join_ends(&mut self, id: LinkId, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+        let Some(visit) = self.visits.get_mut(&id) else { return Err(not_joined()) };
+        let stage = std::mem::replace(&mut visit.stage, Stage::Guest);
+        let Stage::Joining { who, address, session, line, before, .. } = stage else { return Err(not_joined()) };
+        if let Some(other) = self.index.native_at(address).filter(|other| Some(*other) != before) {
+            if !self.index.proves(other, session) {
+                // Somebody was quicker since this JOIN began.
+                self.forget(Stage::Joining { who, address, session, next_part: 0, line, before });
+                return Err(in_use());
+            }
+            self.put_out(other, io);
+        }
+        if let Some(before) = before {
+            self.index.leave(before);
+        }
+        self.index.show(who);
+        if let Some(visit) = self.visits.get_mut(&id) {
+            visit.stage = Stage::Member { who, address };
+        }
+        let files = self.index.count(who);
+        log::info!("{address} joined with {files} files, {} peers", self.index.len());
+        io.tell(Report::Joined { who: address, names: line });
+        let heartbeat_ms = u64::try_from(self.terms.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
+        Ok(Reply::JoinOk { you: address, files, session, heartbeat_ms })
+    }
+
+    /// Takes a member out whose place another link has proven to be its own.
+    fn put_out(&mut self, who: MemberId, io: &mut Io<'_>) {
+        self.index.leave(who);
+        self.sweeping = true;
+        let link = self
+            .visits
+            .iter()
+            .find(|(_, visit)| matches!(visit.stage, Stage::Member { who: other, .. } | Stage::Joining { before: Some(other), .. } if other == who))
+            .map(|(id, _)| *id);
+        if let Some(id) = link {
+            if let Some(visit) = self.visits.get_mut(&id)
+                && let Stage::Joining { who, .. } = std::mem::replace(&mut visit.stage, Stage::Guest)
+            {
+                self.index.leave(who);
+            }
+            if let Some(link) = io.link(id) {
+                link.drop_now();
+            }
+        }
+    }
+
+    fn is_behind(&self, id: LinkId, member: MemberId) -> bool {
+        match self.visits.get(&id).map(|visit| &visit.stage) {
+            Some(Stage::Member { who, .. }) => *who == member,
+            Some(Stage::Joining { before, .. }) => *before == Some(member),
+            _ => false,
+        }
+    }
+
+    fn may_advertise(&self, from: IpAddr, wanted: IpAddr) -> bool {
+        if wanted.is_unspecified() || wanted.is_multicast() {
+            return false;
+        }
+        from == wanted || (from.is_loopback() && wanted.is_loopback()) || self.options.allowed.iter().any(|range| range.holds(wanted))
+    }
+
+    /// Seed 000 §4d: UPDATE.
+    pub(super) fn update(&mut self, id: LinkId, files: &[FileEntry], remove: &[RelativeName]) -> Result<Reply, Refusal> {
+        let Some(Visit { stage: Stage::Member { who, .. }, .. }) = self.visits.get(&id) else { return Err(not_joined()) };
+        for name in remove {
+            self.index.remove(*who, name);
+        }
+        for file in files {
+            self.index.add(*who, file)?;
+        }
+        Ok(Reply::UpdateOk { files: self.index.count(*who) })
+    }
+
+    /// Takes whoever joined by this link out of the index. False when nobody did.
+    pub(super) fn leave(&mut self, id: LinkId) -> bool {
+        let Some(visit) = self.visits.get_mut(&id) else { return false };
+        let stage = std::mem::replace(&mut visit.stage, Stage::Guest);
+        self.forget(stage)
+    }
+
+    pub(super) fn forget(&mut self, stage: Stage) -> bool {
+        self.sweeping = true;
+        match stage {
+            Stage::Guest => false,
+            Stage::Member { who, address } => {
+                self.index.leave(who);
+                log::info!("{address} left, {} peers", self.index.len());
+                true
+            }
+            Stage::Joining { who, before, .. } => {
+                self.index.leave(who);
+                before.inspect(|before| self.index.leave(*before)).is_some()
+            }
+        }
+    }
+
+    /// The entry of a peer on an old wire: all of it at once.
+    pub(super) fn enter(&mut self, id: LinkId, enter: &Enter, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+        let user = self.account_behind(id)?;
+        let from = io.link(id).map(|link| link.from).ok_or_else(not_joined)?;
+        let files = match &enter.folder {
+            None => Vec::new(),
+            Some(folder) => {
+                let list = self.options.folders.as_ref().ok_or_else(|| Refusal::new(Code::Refused, "this server looks into no folder"))?;
+                list(folder)?
+            }
+        };
+        let address = match enter.port {
+            EnterPort::Own => from,
+            EnterPort::Given => SocketAddr::new(from.ip(), self.give_port(from.ip())),
+        };
+        self.leave(id);
+        let who = self.index.begin(address, Session((io.random)()));
+        self.index.introduce(who, About { user, speaks: Some(enter.speaks), ports: Vec::new() });
+        let mut names = String::new();
+        for file in &files {
+            if self.index.add(who, file)? && names.len() < limits::LINE_BYTES {
+                names.push(' ');
+                names.push_str(&file.name);
+            }
+        }
+        self.index.show(who);
+        if let Some(visit) = self.visits.get_mut(&id) {
+            visit.stage = Stage::Member { who, address };
+        }
+        log::info!("{address} joined with {} files, {} peers", files.len(), self.index.len());
+        io.tell(Report::Joined { who: address, names });
+        Ok(Reply::Entered { you: address })
+    }
+
+    /// A port that nobody at this address has.
+    fn give_port(&mut self, ip: IpAddr) -> u16 {
+        loop {
+            let port = self.next_port;
+            self.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
+            if self.index.at(SocketAddr::new(ip, port)).is_none() {
+                return port;
+            }
+        }
+    }
+
+    /// These are all the files of a peer now.
+    pub(super) fn replace(&mut self, id: LinkId, files: &[RelativeName]) -> Result<Reply, Refusal> {
+        let Some(Visit { stage: Stage::Member { who, .. }, .. }) = self.visits.get(&id) else { return Err(not_joined()) };
+        let who = *who;
+        self.index.retain(who, files);
+        for name in files {
+            self.index.add_unsaid(who, name)?;
+        }
+        Ok(Reply::UpdateOk { files: self.index.count(who) })
+    }
+}

@@ -1,0 +1,370 @@
+//! The index server: a node that answers from an [`Index`] and keeps who is there up to date. [`joining`] is how peers come and go, [`operations`] what
+//! users do.
+//!
+//! A member lives as long as the link by which it joined. Its files are added part by part to a member that nobody sees, which the last part
+//! shows; leaving hides it at once and sweeps its entries over the next turns.
+
+mod joining;
+mod operations;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::accounts::Accounts;
+use crate::accounts::store::Store;
+use crate::index::{Asker, Index, MemberId, Page};
+use crate::message::account::UserName;
+use crate::message::limits;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::reply::Reply;
+use crate::message::request::{FileEntry, Request, Wanted};
+use crate::message::tongue::Tongue;
+use crate::message::version::Session;
+use crate::node::io::Io;
+use crate::node::report::{Report, exit};
+use crate::node::server::operations::{Held, Loading};
+use crate::node::{Event, LinkId, Node, PortId};
+use crate::session::answering::{Answering, Step, Terms};
+use crate::wire::Role;
+use crate::wire::sniff::Speech;
+
+/// Where the server begins to number the ports that it gives to peers of seed 002.
+const FIRST_PORT: u16 = 5_455;
+/// The address of nobody.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// What the operator of a server decides.
+pub struct ServerOptions {
+    /// Where it listens, and what is spoken there; never empty.
+    pub listen: Vec<(SocketAddr, Speech)>,
+    /// How often it wants to hear from its peers.
+    pub heartbeat: Duration,
+    /// Which addresses a peer may advertise besides its own.
+    pub allowed: Vec<Range>,
+    /// Nobody joins without an account.
+    pub accounts_required: bool,
+    /// Lists the files of a folder of this machine for those old wires whose peers name one; `None`: none of them may.
+    pub folders: Option<ListFolder>,
+    /// Keeps strangers from choosing names that collide.
+    pub seed: u64,
+}
+
+impl ServerOptions {
+    /// What a server does that listens there, of which nobody says more.
+    #[must_use]
+    pub fn new(listen: SocketAddr, seed: u64) -> ServerOptions {
+        ServerOptions {
+            listen: vec![(listen, Speech::USUAL)],
+            heartbeat: limits::HEARTBEAT,
+            allowed: Vec::new(),
+            accounts_required: false,
+            folders: None,
+            seed,
+        }
+    }
+}
+
+/// Lists the files of a folder of this machine by its path, or says why not.
+pub type ListFolder = Box<dyn Fn(&str) -> Result<Vec<FileEntry>, Refusal>>;
+
+/// A range of addresses: those whose first `bits` are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// One of them.
+    pub address: IpAddr,
+    /// How many bits count.
+    pub bits: u32,
+}
+
+impl Range {
+    /// True when `other` is one of them.
+    #[must_use]
+    pub fn holds(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros() >= self.bits,
+            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros() >= self.bits,
+            _ => false,
+        }
+    }
+}
+
+/// The index server.
+pub struct Server {
+    options: ServerOptions,
+    terms: Terms,
+    index: Index,
+    accounts: Accounts,
+    /// Operations that were decided in this turn and are answered at its end.
+    held: Vec<Held>,
+    /// How far the index is with what users have published in earlier times.
+    loading: Loading,
+    visits: BTreeMap<LinkId, Visit>,
+    /// The port that the next peer gets whose wire lets the server choose.
+    next_port: u16,
+    /// When nobody has changed an account for a while.
+    rest_at: Option<Instant>,
+    sweeping: bool,
+    /// When the next slice of a sweep is due.
+    wake: Option<Instant>,
+}
+
+/// One link and who stands behind it.
+struct Visit {
+    answering: Answering,
+    stage: Stage,
+    /// Who has proved to be behind it.
+    account: Option<UserName>,
+    /// Answers that wait for the end of the turn.
+    held: usize,
+    ended: bool,
+}
+
+enum Stage {
+    Guest,
+    /// Parts of a JOIN have come, the last has not.
+    Joining {
+        who: MemberId,
+        address: SocketAddr,
+        session: Session,
+        next_part: u64,
+        line: String,
+        before: Option<MemberId>,
+    },
+    Member {
+        who: MemberId,
+        address: SocketAddr,
+    },
+}
+
+impl Server {
+    /// A server that knows those alone who are in this store.
+    #[must_use]
+    pub fn new(options: ServerOptions, store: Box<dyn Store>) -> Server {
+        let terms = Terms { role: Role::Server, heartbeat: options.heartbeat };
+        let index = Index::new(options.seed);
+        Server {
+            options,
+            terms,
+            index,
+            accounts: Accounts::new(store),
+            held: Vec::new(),
+            loading: Loading::default(),
+            visits: BTreeMap::new(),
+            next_port: FIRST_PORT,
+            rest_at: None,
+            sweeping: false,
+            wake: None,
+        }
+    }
+
+    fn received(&mut self, id: LinkId, io: &mut Io<'_>) {
+        let now = io.now;
+        for _ in 0..limits::VISIT_REQUESTS {
+            let Some(link) = io.link(id) else { return };
+            let Some(visit) = self.visits.get_mut(&id) else { return };
+            match visit.answering.step(&mut link.inbox, &mut link.outbox, now) {
+                Step::Wait => return self.settle(id, io),
+                Step::Again => {}
+                Step::Asked(ask, request) => {
+                    if let Request::Operation(operation) = request {
+                        self.operate(id, ask, operation, io);
+                    } else {
+                        let answer = self.answer(id, request, io);
+                        self.give(id, ask, answer, io);
+                    }
+                }
+            }
+        }
+        if let Some(link) = io.link(id) {
+            link.again = true;
+        }
+    }
+
+    fn give(&mut self, id: LinkId, ask: Option<u64>, answer: Result<Reply, Refusal>, io: &mut Io<'_>) {
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
+        match answer {
+            Ok(reply) => visit.answering.reply(ask, &reply, &mut link.outbox),
+            Err(refusal) => visit.answering.refuse(ask, &refusal, &mut link.outbox),
+        }
+    }
+
+    /// Sets a link's deadlines after what could be read was read, and ends it when all is said.
+    fn settle(&mut self, id: LinkId, io: &mut Io<'_>) {
+        let now = io.now;
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
+        link.deadline = visit.answering.head_deadline(&link.inbox, now);
+        link.look_at = visit.answering.look_at();
+        link.silence = visit.answering.silence();
+        link.most_head = limits::JOIN_BYTES + 1;
+        if visit.answering.is_over() || (visit.ended && visit.held == 0 && link.outbox.memory_waiting() <= limits::HIGH_WATER) {
+            link.finish();
+        }
+    }
+
+    /// Seed 000 §4a: receives and answers the requests of peers.
+    fn answer(&mut self, id: LinkId, request: Request, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+        match request {
+            Request::Ping => Ok(Reply::Pong),
+            Request::Join(join) => self.join(id, join, io),
+            Request::Update { files, remove } => self.update(id, &files, &remove),
+            Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
+            Request::Search { wanted, cursor, speaks } => self.search(id, &wanted, cursor.as_deref(), speaks, io),
+            Request::Peers { cursor, speaks } => {
+                let Page { entries, cursor } = self.index.peers(cursor.as_deref(), &self.who_asks(id, speaks, io))?;
+                Ok(Reply::Peers { peers: entries, cursor })
+            }
+            Request::Ls { peer: None, .. } => Err(Refusal::new(Code::BadRequest, "peer is missing")),
+            Request::Ls { peer: Some(peer), cursor } => {
+                let asker = self.who_asks(id, None, io);
+                let who = self
+                    .index
+                    .at(peer)
+                    .filter(|who| self.index.is_reached(*who, &asker))
+                    .ok_or_else(|| Refusal::new(Code::NotFound, "no such peer here"))?;
+                let Page { entries, cursor } = self.index.files(who, cursor.as_deref())?;
+                Ok(Reply::Files { peer, files: entries, cursor })
+            }
+            Request::Date => Ok(Reply::Date((io.date)())),
+            Request::Find { .. } => Err(Refusal::unsupported()),
+            Request::Enter(enter) => self.enter(id, &enter, io),
+            Request::Replace { files } => self.replace(id, &files),
+            Request::Operation(_) | Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Cancel { .. } => {
+                Err(Refusal::unsupported())
+            }
+        }
+    }
+
+    /// Seed 000 §4c: SEARCH. An empty list, or who has the file of exactly this name.
+    fn search(&mut self, id: LinkId, wanted: &Wanted, cursor: Option<&str>, speaks: Option<Tongue>, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+        let from = self.asker(id, io);
+        log::debug!("{from} SEARCH {wanted:?}");
+        let asker = self.who_asks(id, speaks, io);
+        let page = match wanted {
+            Wanted::Name(name) => {
+                self.load_name(name);
+                self.index.search(name, cursor, &asker)
+            }
+            Wanted::Root(root) => self.index.search_root(*root, cursor, &asker),
+        };
+        if let (None, Wanted::Name(name)) = (cursor, wanted) {
+            // Further pages of an answer are no new question.
+            io.tell(Report::Asked { who: from, name: name.clone() });
+        }
+        let Page { entries, cursor } = page?;
+        Ok(Reply::Found { holders: entries, cursor })
+    }
+
+    fn speech(&self, port: PortId) -> Speech {
+        self.options.listen.get(port.0).map_or(Speech::USUAL, |(_, speech)| *speech)
+    }
+
+    /// What decides which addresses an asker is shown.
+    fn who_asks(&self, id: LinkId, speaks: Option<Tongue>, io: &mut Io<'_>) -> Asker {
+        Asker { ip: io.link(id).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |link| link.from.ip()), speaks }
+    }
+
+    /// The address under which an asker is known: its own in the index, else that of its link.
+    fn asker(&self, id: LinkId, io: &mut Io<'_>) -> SocketAddr {
+        match self.visits.get(&id).map(|visit| &visit.stage) {
+            Some(Stage::Member { address, .. }) => *address,
+            _ => io.link(id).map_or(NOWHERE, |link| link.from),
+        }
+    }
+}
+
+impl Node for Server {
+    fn handle(&mut self, event: Event, io: &mut Io<'_>) {
+        match event {
+            Event::Start => {
+                self.load_connections();
+                for (number, (at, _)) in self.options.listen.iter().enumerate() {
+                    io.listen(PortId(number), *at);
+                }
+            }
+            Event::Listening(port, Ok(at)) => {
+                log::info!("listening on {at}");
+                match self.speech(port) {
+                    Speech::Old(speaks) => io.tell(Report::OldPort { at, speaks }),
+                    Speech::Sniffed { .. } => io.tell(Report::Listening(at)),
+                }
+            }
+            Event::Listening(port, Err(why)) => {
+                let at = self.options.listen.get(port.0).map_or(NOWHERE, |(at, _)| *at);
+                io.tell(Report::PortFailed { at, why });
+                io.exit(exit::LOCAL);
+            }
+            Event::Accepted(id, port) => {
+                let (nonce, speech) = (io.nonce(), self.speech(port));
+                let now = io.now;
+                let Some(link) = io.link(id) else { return };
+                let mut answering = Answering::new(self.terms, speech, link.from, nonce, now);
+                link.deadline = answering.head_deadline(&link.inbox, now);
+                // On some old wires the server speaks first.
+                link.again = matches!(speech, Speech::Old(_));
+                self.visits.insert(id, Visit { answering, stage: Stage::Guest, account: None, held: 0, ended: false });
+            }
+            Event::Received(id) | Event::Drained(id) => self.received(id, io),
+            Event::Ended(id) => {
+                // What came before the end is still answered; the member itself is gone.
+                if let Some(visit) = self.visits.get_mut(&id) {
+                    visit.answering.ends();
+                }
+                self.received(id, io);
+                self.leave(id);
+                if let Some(visit) = self.visits.get_mut(&id) {
+                    visit.ended = true;
+                }
+                let more = io.link(id).is_some_and(|link| link.again);
+                if !more {
+                    self.settle(id, io);
+                }
+            }
+            Event::Closed(id, cause) => {
+                if let Some(visit) = self.visits.remove(&id) {
+                    log::debug!("link {} ended: {cause:?}", id.0);
+                    if let Some(user) = &visit.account {
+                        self.accounts.link_gone(id.0, user);
+                    }
+                    self.forget(visit.stage);
+                }
+            }
+            Event::Stop(_) => io.exit(exit::DONE),
+            Event::Connected(_) | Event::Command(_) | Event::CommandsEnded => {}
+            Event::Deadline => {
+                // Whatever was asked in this turn was asked before this.
+                self.flush(io);
+                self.sweeping = self.index.sweep(limits::SWEEP_FILES);
+                self.load_some();
+            }
+        }
+        let busy = self.sweeping || !self.held.is_empty() || self.loading.is_under_way();
+        self.wake = if busy { Some(io.now) } else { self.rest_at };
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.wake
+    }
+}
+
+fn not_joined() -> Refusal {
+    Refusal::new(Code::NotJoined, "JOIN comes first")
+}
+
+fn in_use() -> Refusal {
+    Refusal::new(Code::InUse, "another peer holds that address")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_holds_the_addresses_with_its_first_bits() {
+        let range = Range { address: "192.168.4.0".parse().unwrap(), bits: 22 };
+        assert!(range.holds("192.168.7.9".parse().unwrap()));
+        assert!(!range.holds("192.168.8.1".parse().unwrap()));
+        assert!(!range.holds("::1".parse().unwrap()));
+        assert!(Range { address: "::".parse().unwrap(), bits: 0 }.holds("2001:db8::1".parse().unwrap()));
+    }
+}

@@ -1,0 +1,298 @@
+//! What users do: their operations are decided at once, made lasting together, and answered at the end of the turn, in their order.
+//!
+//! What users have published in earlier times is brought into the index behind the loop's back, a slice a turn; a name that is searched before is brought
+//! first, so that an exact answer is right from the first moment.
+
+use crate::accounts::{Caller, Change};
+use crate::index::pages::{self, Room};
+use crate::index::{Asker, MemberId};
+use crate::message::account::{Deed, Line, Online, Operation, Publication, UserName};
+use crate::message::limits;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
+use crate::message::reply::Reply;
+use crate::node::LinkId;
+use crate::node::io::Io;
+use crate::node::report::Report;
+use crate::node::server::{Server, Stage};
+
+/// An operation that waits for the end of the turn.
+pub(super) struct Held {
+    link: LinkId,
+    ask: Option<u64>,
+    operation: Operation,
+    change: Result<Change, Refusal>,
+}
+
+/// How far the index is with what the store holds.
+#[derive(Default)]
+pub(super) struct Loading {
+    /// The place in the store of the last publication that the index knows.
+    after: u64,
+    done: bool,
+    begun: bool,
+}
+
+impl Loading {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.begun && !self.done
+    }
+}
+
+/// Publications that are brought into the index in one turn: about 1 ms.
+const LOAD: usize = 400;
+/// Users of old wires that are read at once when the server begins.
+const CONNECTIONS: usize = 10_000;
+/// Publishers of one name that are brought into the index when it is searched before its time; more of them come in their turn.
+const PUBLISHERS: usize = 256;
+
+impl Server {
+    /// Decides an operation; its answer waits for the end of the turn.
+    pub(super) fn operate(&mut self, id: LinkId, ask: Option<u64>, operation: Operation, io: &mut Io<'_>) {
+        let Some(from) = io.link(id).map(|link| link.from) else { return };
+        let Some(visit) = self.visits.get_mut(&id) else { return };
+        if let (Some(user), Some(speaks)) = (&operation.user, operation.speaks) {
+            io.tell(Report::Operation { user: user.clone(), method: operation.deed.method(), speaks });
+        }
+        let caller = Caller { link: id.0, from, nonce: visit.answering.nonce(), user: visit.account.as_ref() };
+        let change = self.accounts.perform(&operation, caller);
+        match &change {
+            // Whoever asks for more in the same breath is this user by now.
+            Ok(Change::Registered(user) | Change::Connected { user, at: None }) if operation.speaks.is_none() => visit.account = Some(user.clone()),
+            Ok(Change::Unregistered(..)) if operation.speaks.is_none() => visit.account = None,
+            _ => {}
+        }
+        visit.held += 1;
+        self.held.push(Held { link: id, ask, operation, change });
+    }
+
+    /// Makes lasting what was decided in this turn, and answers it.
+    pub(super) fn flush(&mut self, io: &mut Io<'_>) {
+        if self.held.is_empty() {
+            // Nobody waits: what takes time and can wait is done now.
+            if self.rest_at.is_some_and(|at| at <= io.now) {
+                self.rest_at = self.accounts.rest().then_some(io.now);
+            }
+            return;
+        }
+        self.rest_at = Some(io.now + limits::STORE_REST);
+        let lost = self.accounts.commit().err();
+        for Held { link, ask, operation, change } in std::mem::take(&mut self.held) {
+            if let Some(visit) = self.visits.get_mut(&link) {
+                visit.held -= 1;
+            }
+            let answer = match (&lost, change) {
+                (Some(refusal), Ok(change)) => {
+                    self.undo(link, &change);
+                    Err(refusal.clone())
+                }
+                (_, Err(refusal)) => Err(refusal),
+                (None, Ok(change)) => {
+                    self.apply(link, change);
+                    self.done(link, &operation, io)
+                }
+            };
+            self.give(link, ask, answer, io);
+            if let Some(link) = io.link(link) {
+                link.again = true;
+            }
+        }
+    }
+
+    /// What a change means for who is seen where.
+    fn apply(&mut self, link: LinkId, change: Change) {
+        match change {
+            Change::Registered(_) | Change::Nothing => {}
+            Change::Unregistered(user, by) => {
+                self.index.forget_user(&user);
+                self.sweeping = true;
+                for by in by {
+                    self.belongs(LinkId(by), None);
+                    if let Some(visit) = self.visits.get_mut(&LinkId(by)) {
+                        visit.account = None;
+                    }
+                }
+            }
+            Change::Connected { user, at: Some(at) } => self.index.appear(&user, at.address, at.speaks),
+            Change::Connected { user, at: None } => self.belongs(link, Some(user)),
+            Change::Disconnected(user) => {
+                self.index.disappear(&user);
+                self.belongs(link, None);
+            }
+            Change::Published(user, what) => {
+                if let Err(refusal) = self.index.publish(&user, &what) {
+                    log::warn!("{user}: {}", refusal.text);
+                }
+            }
+            Change::Deleted(user, file) => self.index.withdraw(&user, &file),
+        }
+    }
+
+    /// The store has lost it: nobody is who he was about to become.
+    fn undo(&mut self, link: LinkId, change: &Change) {
+        if let Change::Registered(user) | Change::Connected { user, at: None } = change {
+            self.accounts.link_gone(link.0, user);
+            if let Some(visit) = self.visits.get_mut(&link) {
+                visit.account = None;
+            }
+        }
+    }
+
+    /// Says whose the peer behind a link is.
+    fn belongs(&mut self, link: LinkId, user: Option<UserName>) {
+        match self.visits.get(&link).map(|visit| &visit.stage) {
+            Some(Stage::Member { who, .. }) => self.index.belongs(*who, user),
+            Some(Stage::Joining { who, before, .. }) => {
+                self.index.belongs(*who, user.clone());
+                if let Some(before) = before {
+                    self.index.belongs(*before, user);
+                }
+            }
+            Some(Stage::Guest) | None => {}
+        }
+    }
+
+    /// The answer to an operation that has succeeded.
+    fn done(&mut self, link: LinkId, operation: &Operation, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+        let asker = self.who_asks(link, operation.speaks, io);
+        match &operation.deed {
+            Deed::ListUsers { cursor, most } => {
+                let page = self.index.online(cursor.as_deref(), *most, &asker)?;
+                Ok(Reply::Users { users: page.entries, cursor: page.cursor })
+            }
+            Deed::ListContent { of, cursor, most } => self.content(of, cursor.as_deref(), *most),
+            Deed::FindUser { whom } => self.find_user(whom, &asker),
+            deed => Ok(Reply::Done(deed.method())),
+        }
+    }
+
+    /// What a user has published, and then what his peer shares besides.
+    fn content(&self, of: &UserName, cursor: Option<&str>, most: usize) -> Result<Reply, Refusal> {
+        let (mut place, shared) = cursor.map_or(Ok((0, 0)), pages::pair)?;
+        let mut shared = usize::try_from(shared).unwrap_or(usize::MAX);
+        let peer = self.peer_of(of);
+        if peer.is_none() && !self.accounts.is_registered(of)? {
+            return Err(Refusal::new(Code::NoRemoteUser, "no such user"));
+        }
+        let mut files = Vec::new();
+        let mut room = Room::for_lists(most);
+        let mut more = false;
+        if shared == 0 {
+            for (after, what) in self.accounts.content(of, place, most)? {
+                more = !room.takes(what.file.len() + what.description.len());
+                if more {
+                    break;
+                }
+                place = after;
+                files.push(what);
+            }
+        }
+        if let Some(who) = peer.filter(|_| !more) {
+            loop {
+                let some = self.index.published(who, shared, limits::LIST_ENTRIES);
+                if some.is_empty() {
+                    break;
+                }
+                for what in some {
+                    let known = self.index.has_published(of, &what.file);
+                    more = !known && !room.takes(what.file.len() + what.description.len());
+                    if more {
+                        break;
+                    }
+                    shared += 1;
+                    if !known {
+                        files.push(what);
+                    }
+                }
+                if more {
+                    break;
+                }
+            }
+        }
+        let cursor = more.then(|| format!("{place}.{shared}"));
+        Ok(Reply::Content { of: of.clone(), files, cursor })
+    }
+
+    /// The member of the native protocol that goes by this name.
+    fn peer_of(&self, user: &UserName) -> Option<MemberId> {
+        if let Some(address) = user.as_address() {
+            return self.index.nameless_at(address);
+        }
+        self.accounts.links_of(user).find_map(|link| match self.visits.get(&LinkId(link)).map(|visit| &visit.stage) {
+            Some(Stage::Member { who, .. }) => Some(*who),
+            _ => None,
+        })
+    }
+
+    fn find_user(&self, whom: &UserName, asker: &Asker) -> Result<Reply, Refusal> {
+        let peer = self.peer_of(whom).or_else(|| self.index.publisher(whom));
+        if let Some((peer, speaks)) = peer.and_then(|who| self.index.reached(who, asker)) {
+            return Ok(Reply::User(Online { user: whom.clone(), peer: Some(peer), speaks }));
+        }
+        if self.accounts.links_of(whom).next().is_some() {
+            return Ok(Reply::User(Online { user: whom.clone(), peer: None, speaks: None }));
+        }
+        let known = self.accounts.is_registered(whom)?;
+        Err(if known { Refusal::new(Code::NotConnected, "that user is not connected") } else { Refusal::new(Code::NoRemoteUser, "no such user") })
+    }
+
+    /// Brings back who is there by old wires: they are until they say that they are not.
+    pub(super) fn load_connections(&mut self) {
+        let mut after = 0;
+        loop {
+            match self.accounts.connections(after, CONNECTIONS) {
+                Ok(some) if some.is_empty() => break,
+                Ok(some) => {
+                    for (place, (user, at)) in some {
+                        after = place;
+                        self.index.appear(&user, at.address, at.speaks);
+                    }
+                }
+                Err(error) => {
+                    log::error!("accounts: {error}");
+                    break;
+                }
+            }
+        }
+        self.loading.begun = true;
+    }
+
+    /// Brings a slice of what was published into the index.
+    pub(super) fn load_some(&mut self) {
+        if !self.loading.is_under_way() {
+            return;
+        }
+        match self.accounts.publications(self.loading.after, LOAD) {
+            Ok(some) => {
+                self.loading.done = some.len() < LOAD;
+                for (place, (user, what)) in some {
+                    self.loading.after = place;
+                    self.known(&user, &what);
+                }
+            }
+            Err(error) => {
+                log::error!("accounts: {error}");
+                self.loading.done = true;
+            }
+        }
+    }
+
+    /// Brings those who have published this name into the index, if they are not there yet.
+    pub(super) fn load_name(&mut self, name: &RelativeName) {
+        let Some(file) = Line::new(name).filter(|_| self.loading.is_under_way()) else { return };
+        match self.accounts.publishers(&file, PUBLISHERS) {
+            Ok(some) => {
+                for (user, what) in some {
+                    self.known(&user, &what);
+                }
+            }
+            Err(error) => log::error!("accounts: {error}"),
+        }
+    }
+
+    fn known(&mut self, user: &UserName, what: &Publication) {
+        if let Err(refusal) = self.index.publish(user, what) {
+            log::warn!("{user}: {}", refusal.text);
+        }
+    }
+}
