@@ -1,3 +1,5 @@
 //! Who is who, and what each has published: the operations of seed 003, decided here and kept by a [`store`](crate::accounts::store).
 
+pub mod csv;
+pub mod memory;
 pub mod store;
