@@ -12,6 +12,8 @@ pub mod output;
 pub mod part_file;
 pub mod pipe;
 pub mod sockets;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod system;
 pub mod walk;
 pub mod watch;
