@@ -3,6 +3,8 @@
 //! Everything here keeps a trait of a layer below, so that all above runs as well over something simulated. The only `unsafe` of the crate is here, each
 //! with its reason.
 
+#[cfg(feature = "store")]
+pub mod csv_files;
 pub mod folder;
 pub mod hash_cache;
 pub mod keyboard;
