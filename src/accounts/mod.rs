@@ -1,4 +1,4 @@
-//! Who is who, and what each has published: the operations of seed 003, decided here and kept by a [`store`](crate::accounts::store).
+//! Who is who, and what each has published: the operations of seed 003, decided here and kept by a [`store`].
 
 pub mod csv;
 pub mod memory;
