@@ -3,6 +3,7 @@
 //! Several operations share one transaction. What they come to may be told only when [`Accounts::commit`] has said that it lasts, and then in their order;
 //! an index that follows along learns of each [`Change`] at the same moment.
 
+pub mod csv;
 pub mod identity;
 pub mod memory;
 pub mod store;

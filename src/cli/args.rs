@@ -187,7 +187,12 @@ be read, 3 if any is unknown.")]
 }
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct ServerArgs {
+    /// What to do with its accounts, in the place of running it.
+    #[cfg(feature = "store")]
+    #[command(subcommand)]
+    pub verb: Option<ServerVerb>,
     /// Where to listen; repeat for more [default: 127.0.0.1:1099; on a terminal it is asked for]
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Vec<SocketAddr>,
@@ -219,6 +224,47 @@ pub struct ServerArgs {
     /// Addresses that peers may advertise besides their own; repeat for more
     #[arg(long, value_name = "IP/BITS", value_parser = range)]
     pub allow_advertise: Vec<Range>,
+}
+
+/// What is done with the accounts of a server besides running it.
+#[cfg(feature = "store")]
+#[derive(Subcommand)]
+pub enum ServerVerb {
+    /// Write its accounts into a folder as CSV files; it may run meanwhile
+    #[command(after_long_help = "\
+Examples:
+  cardume server export ~/accounts
+  cardume server export --data /var/lib/cardume ~/accounts
+
+users.csv has a user a line, connected.csv user;ip;port;wire, and files/USER.csv
+file;description.")]
+    Export(AccountsArgs),
+
+    /// Add the accounts of such a folder to its own; it may not run meanwhile
+    #[command(after_long_help = "\
+Examples:
+  cardume server import ~/accounts
+  cardume server import --data /var/lib/cardume ~/accounts
+
+Users who are there already keep what they have, and get what is new. If one
+line can't be used, nothing is imported.")]
+    Import(AccountsArgs),
+}
+
+#[cfg(feature = "store")]
+#[derive(Args)]
+pub struct AccountsArgs {
+    /// The folder of CSV files
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub folder: std::path::PathBuf,
+
+    /// Where the server keeps its accounts [default: cardume/server-IP-PORT below the user's state folder]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub data: Option<std::path::PathBuf>,
+
+    /// Where the server listens, by which its own folder is called
+    #[arg(long, value_name = "IP:PORT", default_value = DEFAULT_SERVER, conflicts_with = "data")]
+    pub listen: SocketAddr,
 }
 
 /// Which server, and how to print.

@@ -1,5 +1,7 @@
 //! The front door: from the command line to a running node, and from its end to an exit code.
 
+#[cfg(feature = "store")]
+mod accounts;
 mod args;
 mod bar;
 mod console;
@@ -116,6 +118,8 @@ fn begin_log(to: Output) {
 fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
     let lang = cli.lang();
     match cli.verb {
+        #[cfg(feature = "store")]
+        Verb::Server(args::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, &outputs.out, &outputs.err),
         Verb::Server(args) => {
             let node = setup::server(args)?;
             plug_in(node, Console::new(Style::Plain, lang, outputs), Speed::default(), false)

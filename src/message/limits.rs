@@ -208,3 +208,22 @@ pub const LIST_PATIENCE: Duration = Duration::from_secs(3);
 pub const HAVE: Duration = Duration::from_millis(75);
 /// A download that moved nothing for so long is called stalled.
 pub const STALLED: Duration = Duration::from_secs(3);
+
+/// Users that are kept without a disk: more than any school has, and some tens of megabytes.
+pub const MEMORY_USERS: usize = 200_000;
+/// Publications that are kept without a disk: about a gigabyte where every name and description is as long as can be.
+pub const MEMORY_PUBLICATIONS: usize = 1_000_000;
+/// Pages of a store's log before they are moved into the store itself: 4 MiB, which take some milliseconds.
+pub const LOG_PAGES: u64 = 1_000;
+/// And when nothing else is to be done: fewer are not worth the wait for the disk.
+pub const IDLE_LOG_PAGES: u64 = 100;
+/// A store's log on disk once it is empty again, in bytes: what one huge change took is given back.
+pub const LOG_BYTES: u64 = 16 << 20;
+/// Memory of a store for what it reads of its disk, in KiB: the inner pages of some ten million publications.
+pub const STORE_CACHE_KIB: u64 = 16 << 10;
+/// How long the store of a server waits for another program that writes there: the whole loop waits with it.
+pub const STORE_BUSY: Duration = Duration::from_millis(100);
+/// A row of a CSV file, in bytes: two lines of text in which every character had to be doubled, with room for what stands between.
+pub const ROW_BYTES: usize = 4 << 10;
+/// Rows of a store that are read in one go for an export: some hundred kilobytes.
+pub const EXPORT_ROWS: usize = 1_000;

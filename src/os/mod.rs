@@ -4,6 +4,8 @@
 //! with its reason.
 
 pub mod below;
+#[cfg(feature = "store")]
+pub mod csv_files;
 pub mod folder;
 pub mod hash_cache;
 pub mod key_file;
@@ -14,6 +16,8 @@ pub mod output;
 pub mod part_file;
 pub mod pipe;
 pub mod sockets;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod system;
 pub mod walk;
 pub mod watch;

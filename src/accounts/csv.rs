@@ -1,0 +1,344 @@
+//! The text of the files that seed 003 keeps its accounts in: fields between semicolons, a row a line. Which file is where is known in `os`.
+//!
+//! ```text
+//! users.csv        user            and the key in hex, where he has one
+//! connected.csv    user;ip;port    and the wire, where it is another than seed 003's
+//! files/USER.csv   file;description
+//! ```
+//!
+//! A field that holds `;`, `"` or a line break stands in quotes, with each `"` doubled. A quote inside of a field that does not begin with one is text:
+//! the seed's own server quotes nothing.
+
+use std::fmt;
+use std::io::{self, BufRead, Read as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::accounts::store::{Account, Connection};
+use crate::message::account::{Key, Line, Publication, UserName};
+use crate::message::limits;
+use crate::message::tongue::Tongue;
+
+/// Why a row can't be used.
+#[derive(Debug)]
+pub enum Wrong {
+    /// A quote is not closed, or something else than `;` follows the one that closes it.
+    Quotes,
+    /// It has no end within [`limits::ROW_BYTES`].
+    Long,
+    /// It is no UTF-8.
+    Encoding,
+    /// So many fields; the words say which ones there must be.
+    Fields(usize, &'static str),
+    /// No user can be called so.
+    User,
+    /// This is no key.
+    Key,
+    /// This is no address.
+    Address,
+    /// No wire has this name.
+    Wire,
+    /// No file can be published as this.
+    File,
+    /// No description can be this.
+    Description,
+    /// No user of this name is known.
+    Unknown,
+    /// The file can't be read.
+    Unread(io::Error),
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wrong::Quotes => f.write_str("the quotes don't match"),
+            Wrong::Long => write!(f, "the row has more than {} bytes", limits::ROW_BYTES),
+            Wrong::Encoding => f.write_str("this is no UTF-8"),
+            Wrong::Fields(count, wanted) => write!(f, "{count} fields in the place of {wanted}"),
+            Wrong::User => f.write_str("no user can be called so"),
+            Wrong::Key => f.write_str("a key has 64 lower-case hex digits"),
+            Wrong::Address => f.write_str("this is no IP and port"),
+            Wrong::Wire => f.write_str("no wire has this name"),
+            Wrong::File => f.write_str("no file can be published as this"),
+            Wrong::Description => f.write_str("no description can be this"),
+            Wrong::Unknown => f.write_str("users.csv has no such user"),
+            Wrong::Unread(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<io::Error> for Wrong {
+    fn from(error: io::Error) -> Wrong {
+        Wrong::Unread(error)
+    }
+}
+
+/// Rows as they are read, each with the line on which it begins.
+pub struct Rows<R> {
+    from: R,
+    /// The line that was read last, counted from one.
+    line: u64,
+}
+
+impl<R: BufRead> Rows<R> {
+    /// Reads from the first line on.
+    pub fn new(from: R) -> Rows<R> {
+        Rows { from, line: 0 }
+    }
+
+    /// The line that was read last, counted from one: where an error is.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// The fields of the next row that is not blank; `None` behind the last one.
+    ///
+    /// # Errors
+    /// When what comes is no row.
+    pub fn next_row(&mut self) -> Result<Option<Vec<String>>, Wrong> {
+        let mut text = Vec::new();
+        let mut first = self.line + 1;
+        loop {
+            let had = text.len();
+            let most = (limits::ROW_BYTES + 1).saturating_sub(had);
+            let came = (&mut self.from).take(most as u64).read_until(b'\n', &mut text)?;
+            if came == 0 {
+                return if text.is_empty() { Ok(None) } else { Err(Wrong::Quotes) };
+            }
+            self.line += 1;
+            if text.len() > limits::ROW_BYTES {
+                return Err(Wrong::Long);
+            }
+            let row = std::str::from_utf8(&text).map_err(|_| Wrong::Encoding)?;
+            // What an editor of another system puts at the front of its files.
+            let row = if first == 1 { row.strip_prefix('\u{feff}').unwrap_or(row) } else { row };
+            if row.trim_end_matches(['\r', '\n']).is_empty() {
+                text.clear();
+                first = self.line + 1;
+                continue;
+            }
+            // A line break may be part of a field that is still open.
+            if let Some(fields) = split(row)? {
+                return Ok(Some(fields));
+            }
+        }
+    }
+}
+
+/// The fields of one row; `None` when a quote is still open at its end.
+fn split(row: &str) -> Result<Option<Vec<String>>, Wrong> {
+    let mut fields = Vec::new();
+    let mut rest = row;
+    loop {
+        let Some(mut inside) = rest.strip_prefix('"') else {
+            let Some((field, behind)) = rest.split_once(';') else {
+                fields.push(without_break(rest).to_owned());
+                return Ok(Some(fields));
+            };
+            fields.push(field.to_owned());
+            rest = behind;
+            continue;
+        };
+        let mut field = String::new();
+        loop {
+            let Some((part, behind)) = inside.split_once('"') else { return Ok(None) };
+            field.push_str(part);
+            let Some(more) = behind.strip_prefix('"') else {
+                rest = behind;
+                break;
+            };
+            field.push('"');
+            inside = more;
+        }
+        fields.push(field);
+        match rest.strip_prefix(';') {
+            Some(behind) => rest = behind,
+            None if without_break(rest).is_empty() => return Ok(Some(fields)),
+            None => return Err(Wrong::Quotes),
+        }
+    }
+}
+
+fn without_break(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
+}
+
+/// Appends a row.
+pub fn write(fields: &[&str], to: &mut String) {
+    for (place, field) in fields.iter().enumerate() {
+        if place > 0 {
+            to.push(';');
+        }
+        // A mark that is skipped at the front of a file must not be taken from a name.
+        if field.contains([';', '"', '\r', '\n', '\u{feff}']) {
+            to.push('"');
+            to.push_str(&field.replace('"', "\"\""));
+            to.push('"');
+        } else {
+            to.push_str(field);
+        }
+    }
+    to.push('\n');
+}
+
+/// Appends a user.
+pub fn write_user(name: &UserName, account: &Account, to: &mut String) {
+    match account.key {
+        None => write(&[name], to),
+        Some(key) => write(&[name, &key.to_string()], to),
+    }
+}
+
+/// Appends where a user is.
+pub fn write_connection(name: &UserName, at: &Connection, to: &mut String) {
+    let (ip, port) = (at.address.ip().to_string(), at.address.port().to_string());
+    write(&[name, &ip, &port, at.speaks.word()], to);
+}
+
+/// Appends a publication.
+pub fn write_publication(what: &Publication, to: &mut String) {
+    write(&[&what.file, &what.description], to);
+}
+
+/// A user, from a row.
+///
+/// # Errors
+/// The first field that can't be what it should.
+pub fn user(fields: &[String]) -> Result<(UserName, Account), Wrong> {
+    let (name, key) = match fields {
+        [name] => (name, None),
+        // Spreadsheets fill up what other rows have.
+        [name, key] if key.is_empty() => (name, None),
+        [name, key] => (name, Some(Key::parse(key).ok_or(Wrong::Key)?)),
+        _ => return Err(Wrong::Fields(fields.len(), "user or user;key")),
+    };
+    Ok((user_name(name)?, Account { key }))
+}
+
+/// Where a user is, from a row.
+///
+/// # Errors
+/// The first field that can't be what it should.
+pub fn connection(fields: &[String]) -> Result<(UserName, Connection), Wrong> {
+    let (name, ip, port, word) = match fields {
+        [name, ip, port] => (name, ip, port, ""),
+        [name, ip, port, word] => (name, ip, port, word.as_str()),
+        _ => return Err(Wrong::Fields(fields.len(), "user;ip;port or user;ip;port;wire")),
+    };
+    let name = user_name(name)?;
+    // The seed has room for this word in the place of an IP.
+    let ip: IpAddr = if ip == "localhost" { Ipv4Addr::LOCALHOST.into() } else { ip.parse().map_err(|_| Wrong::Address)? };
+    let port: u16 = port.parse().ok().filter(|port| *port != 0).ok_or(Wrong::Address)?;
+    let speaks = if word.is_empty() { Tongue::Uc3mSeed003 } else { Tongue::of_word(word).ok_or(Wrong::Wire)? };
+    Ok((name, Connection { address: SocketAddr::new(ip, port), speaks }))
+}
+
+/// A publication, from a row.
+///
+/// # Errors
+/// The first field that can't be what it should.
+pub fn publication(fields: &[String]) -> Result<Publication, Wrong> {
+    let [file, description] = fields else { return Err(Wrong::Fields(fields.len(), "file;description")) };
+    let file = Line::new(file).filter(|file| !file.is_empty()).ok_or(Wrong::File)?;
+    Ok(Publication { file, description: Line::new(description).ok_or(Wrong::Description)? })
+}
+
+fn user_name(text: &str) -> Result<UserName, Wrong> {
+    UserName::new(text).map_err(|_| Wrong::User)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rows(text: &str) -> Result<Vec<Vec<String>>, Wrong> {
+        let mut rows = Rows::new(text.as_bytes());
+        let mut found = Vec::new();
+        while let Some(row) = rows.next_row()? {
+            found.push(row);
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn fields_are_quoted_where_they_must_be_and_nowhere_else() {
+        let mut text = String::new();
+        write(&["a.mp4", "plain text"], &mut text);
+        write(&["a;b", "he said \"yes\""], &mut text);
+        write(&["", "two\nlines\r\n"], &mut text);
+        assert_eq!(text, "a.mp4;plain text\n\"a;b\";\"he said \"\"yes\"\"\"\n;\"two\nlines\r\n\"\n");
+        assert_eq!(rows(&text).unwrap(), [vec!["a.mp4", "plain text"], vec!["a;b", "he said \"yes\""], vec!["", "two\nlines\r\n"]]);
+    }
+
+    #[test]
+    fn files_of_other_programs_are_read_as_well() {
+        assert_eq!(rows("\u{feff}ana;1\r\n\r\nrui;2").unwrap(), [vec!["ana", "1"], vec!["rui", "2"]]);
+        assert_eq!(rows("a;5\" disk\n").unwrap(), [vec!["a", "5\" disk"]]);
+        assert_eq!(rows("").unwrap(), Vec::<Vec<String>>::new());
+        assert_eq!(rows("\"a\"").unwrap(), [vec!["a"]]);
+    }
+
+    #[test]
+    fn what_is_no_row_is_named_with_its_line() {
+        let wrong = |text: &str| {
+            let mut rows = Rows::new(text.as_bytes());
+            loop {
+                match rows.next_row() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return None,
+                    Err(wrong) => return Some((rows.line(), wrong.to_string())),
+                }
+            }
+        };
+        assert_eq!(wrong("a\n\"b\"c\n"), Some((2, Wrong::Quotes.to_string())));
+        assert_eq!(wrong("a\nb\n\"c\nd"), Some((4, Wrong::Quotes.to_string())));
+        let long = "x".repeat(limits::ROW_BYTES + 1);
+        assert_eq!(wrong(&format!("a\n{long}\n")), Some((2, Wrong::Long.to_string())));
+        assert_eq!(wrong(&format!("\"{}", "x\n".repeat(limits::ROW_BYTES))).map(|(_, text)| text), Some(Wrong::Long.to_string()));
+        assert!(Rows::new(&b"\xff\n"[..]).next_row().is_err());
+    }
+
+    #[test]
+    fn each_field_is_checked() {
+        let fields = |text: &str| split(text).unwrap().unwrap();
+        let key = "ab".repeat(32);
+        assert_eq!(user(&fields("ana")).unwrap().1.key, None);
+        assert_eq!(user(&fields("ana;")).unwrap().1.key, None);
+        assert_eq!(user(&fields(&format!("ana;{key}"))).unwrap().1.key, Key::parse(&key));
+        for text in ["", "../x", "a/b", "ana;zz", "ana;b;c"] {
+            assert!(user(&fields(text)).is_err(), "{text}");
+        }
+        let (name, at) = connection(&fields("ana;localhost;4000")).unwrap();
+        assert_eq!((&*name, at.address.to_string().as_str(), at.speaks), ("ana", "127.0.0.1:4000", Tongue::Uc3mSeed003));
+        let (_, at) = connection(&fields("ana;::1;4000;uc3m-2024")).unwrap();
+        assert_eq!((at.address.to_string().as_str(), at.speaks), ("[::1]:4000", Tongue::Uc3m2024));
+        for text in ["ana;1.2.3;4", "ana;1.2.3.4;0", "ana;1.2.3.4;70000", "ana;1.2.3.4;5;morse", "ana;1.2.3.4", "a/b;1.2.3.4;5"] {
+            assert!(connection(&fields(text)).is_err(), "{text}");
+        }
+        assert_eq!(&*publication(&fields("/tmp/a;")).unwrap().file, "/tmp/a");
+        for text in [";x", "a", "a;b;c", "a\u{1b};b", "a;b\u{1b}"] {
+            assert!(publication(&fields(text)).is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(table in proptest::collection::vec(proptest::collection::vec("[a;\"\r\n é\u{feff}]{0,8}", 2..4), 0..6)) {
+            let mut text = String::new();
+            for row in &table {
+                write(&row.iter().map(String::as_str).collect::<Vec<_>>(), &mut text);
+            }
+            prop_assert_eq!(rows(&text).unwrap(), table);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(proptest::sample::select(b"a;\"\r\n\xc3\xa9\xff".to_vec()), 0..80)) {
+            let mut rows = Rows::new(&bytes[..]);
+            while let Ok(Some(row)) = rows.next_row() {
+                let _ = (user(&row).is_ok(), connection(&row).is_ok(), publication(&row).is_ok());
+            }
+        }
+    }
+}
