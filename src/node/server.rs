@@ -158,7 +158,8 @@ impl Server {
                 let Page { entries, cursor } = self.index.files(who, cursor.as_deref())?;
                 Ok(Reply::Files { peer, files: entries, cursor })
             }
-            Request::Date | Request::Find { .. } | Request::Enter(_) | Request::Replace { .. } | Request::Operation(_) => Err(Refusal::unsupported()),
+            Request::Date => Ok(Reply::Date((io.date)())),
+            Request::Find { .. } | Request::Enter(_) | Request::Replace { .. } | Request::Operation(_) => Err(Refusal::unsupported()),
             Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Cancel { .. } => Err(Refusal::unsupported()),
         }
     }

@@ -8,6 +8,8 @@ pub mod http;
 pub mod media;
 pub mod native;
 pub mod sniff;
+#[cfg(feature = "compat")]
+pub mod soap;
 
 use crate::message::range::ByteRange;
 
