@@ -207,6 +207,7 @@ impl Stage {
                 listen: "127.0.0.1:1099".parse().unwrap(),
                 heartbeat: limits::HEARTBEAT,
                 allowed: Vec::new(),
+                rpc_log: None,
                 seed: 1,
             })),
             "peer" | "peer-before-hashing" => Box::new(peer(&warm)),

@@ -13,6 +13,7 @@ use cardume::message::limits;
 use cardume::message::name::printable;
 use cardume::message::relative::{ROOT_PREFIX, RelativeName};
 use cardume::message::version::Root;
+use cardume::node::op_log::LogTarget;
 use cardume::node::peer::desk::{Command, Goal};
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
@@ -42,8 +43,24 @@ pub fn server(args: ServerArgs) -> Result<Server, Stop> {
         listen,
         heartbeat: Duration::from_secs(args.heartbeat),
         allowed: args.allow_advertise,
+        rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
         seed: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
     }))
+}
+
+/// Where the operation log is: `HOST`, `HOST:PORT`, or an address of IPv6 with or without its brackets.
+fn log_target(text: &str) -> Result<LogTarget, Stop> {
+    let alone = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if alone.parse::<IpAddr>().is_err() => (host, Some(port)),
+        _ => (alone, None),
+    };
+    let wrong = || Stop::new(exit::USAGE, format!("--rpc-log {}: no HOST[:PORT]", printable(text)));
+    let port = port.map(|port| port.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(wrong)).transpose()?;
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    // The port does not matter to the name.
+    let found = system::resolve(&format!("{host}:{}", port.unwrap_or(1))).map_err(|why| Stop::Failure(Failure::NoHost(text.to_owned(), why)))?;
+    Ok(LogTarget { addresses: found.iter().map(SocketAddr::ip).collect(), port })
 }
 
 /// Asks a person for IP and port, before the loop begins; Enter takes the default.

@@ -16,6 +16,7 @@ use crate::message::request::{FileEntry, Join, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::Session;
 use crate::node::io::Io;
+use crate::node::op_log::LogTarget;
 use crate::node::report::{Report, exit};
 use crate::node::{Event, LinkId, Node, PortId};
 use crate::session::answering::{Answering, Step, Terms};
@@ -30,6 +31,8 @@ pub struct ServerOptions {
     pub heartbeat: Duration,
     /// Which addresses a peer may advertise besides its own.
     pub allowed: Vec<Range>,
+    /// Where every operation of a user is told.
+    pub rpc_log: Option<LogTarget>,
     /// Keeps strangers from choosing names that collide.
     pub seed: u64,
 }

@@ -7,6 +7,7 @@ pub mod dialect;
 pub mod http;
 pub mod media;
 pub mod native;
+pub mod rpc;
 pub mod sniff;
 #[cfg(feature = "compat")]
 pub mod soap;

@@ -644,7 +644,7 @@ impl World {
         let net = wire.net(machine.life);
         let options = machine.options.clone();
         let mut host = if number == 0 {
-            let server = Server::new(ServerOptions { listen: machine.at, heartbeat, allowed: Vec::new(), seed });
+            let server = Server::new(ServerOptions { listen: machine.at, heartbeat, allowed: Vec::new(), rpc_log: None, seed });
             Plugged::Server(Box::new(Host::new(server, net, machine.script.clone(), options.speed)))
         } else {
             let disk = Rc::clone(&machine.disk);
