@@ -154,8 +154,8 @@ Examples:
   cardume rpc-log --listen 0.0.0.0:6111 >> operations.log
   cardume server --rpc-log 127.0.0.1:6111
 
-ONC RPC over TCP, program 1, version 1. Where rpcbind runs on this machine and
-takes it (rpcbind -i), it is told the port, and --rpc-log 127.0.0.1 is enough.")]
+ONC RPC over TCP, program 1, version 1. Where rpcbind runs on this machine it is
+told the port, and --rpc-log 127.0.0.1 is enough.")]
     RpcLog(RpcLogArgs),
 
     /// Print the completions of a shell

@@ -129,7 +129,7 @@ impl RpcLog {
                 log::info!("the port mapper says that the log is on port {port}");
                 self.mapper = Mapper::Knows;
             }
-            Mapping::Set(_) => log::warn!("the port mapper does not take our port; name it to the server, or start rpcbind with -i"),
+            Mapping::Set(_) => log::warn!("the port mapper does not take our port; the index has to be told it, by --rpc-log HOST:PORT"),
             Mapping::Unset | Mapping::Find => {}
         }
         self.leave(io);
