@@ -253,3 +253,25 @@ fn begin(options: PeerOptions) -> Result<Peer, Stop> {
         error => Stop::Failure(Failure::Disk(format!("{folder}: {error}"))),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_named_with_or_without_its_port() {
+        let (four, six): (IpAddr, IpAddr) = ("127.0.0.1".parse().unwrap(), "::1".parse().unwrap());
+        for (text, address, port) in [
+            ("127.0.0.1", four, None),
+            ("127.0.0.1:6111", four, Some(6111)),
+            ("::1", six, None),
+            ("[::1]", six, None),
+            ("[::1]:6111", six, Some(6111)),
+        ] {
+            assert_eq!(log_target(text).ok(), Some(LogTarget { addresses: vec![address], port }), "{text}");
+        }
+        for text in ["127.0.0.1:", "127.0.0.1:0", "127.0.0.1:x", "127.0.0.1:65536", ":6111", ""] {
+            assert!(log_target(text).is_err(), "{text}");
+        }
+    }
+}

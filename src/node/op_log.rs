@@ -164,9 +164,9 @@ impl OpLog {
                     link.inbox.consume(used);
                     record
                 }
-                Err(rpc::Nonsense) => return self.lost("speaks no RPC", io),
+                Err(rpc::Nonsense) => return self.lost("it speaks no RPC", io),
             };
-            let Ok((xid, answer)) = rpc::answer(&record) else { return self.lost("speaks no RPC", io) };
+            let Ok((xid, answer)) = rpc::answer(&record) else { return self.lost("it speaks no RPC", io) };
             if matches!(self.state, State::Finding(_, Some(asked)) if asked == xid) {
                 return self.found(id, answer, io);
             }
@@ -183,7 +183,7 @@ impl OpLog {
             Answer::Done(results) => rpc::result(results).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
             _ => None,
         };
-        let Some(port) = port else { return self.lost("is not known to the port mapper", io) };
+        let Some(port) = port else { return self.lost("the port mapper does not know it", io) };
         let Some(link) = io.link(id) else { return };
         link.drop_now();
         let to = SocketAddr::new(link.from.ip(), port);
@@ -199,14 +199,14 @@ impl OpLog {
                 Some(0) => {}
                 Some(code) => log::debug!("the operation log answers {code}"),
                 None => {
-                    self.lost("does not answer as a log does", io);
+                    self.lost("it does not answer as a log does", io);
                     return false;
                 }
             },
             // It may be an operation that it does not like; the next one is another.
             Answer::Garbage | Answer::Failed => log::debug!("the operation log refuses a line: {answer:?}"),
             Answer::NoProgram | Answer::OtherVersions(..) | Answer::NoProcedure | Answer::Denied => {
-                self.lost("is no operation log", io);
+                self.lost("it is none", io);
                 return false;
             }
         }
@@ -233,7 +233,7 @@ impl OpLog {
             self.received(id, io);
         }
         if self.is(id) {
-            self.lost("has ended its link", io);
+            self.lost("it has ended its link", io);
         }
     }
 
@@ -242,8 +242,8 @@ impl OpLog {
         if self.is(id) {
             match cause {
                 Cause::Unreachable(why) | Cause::Ours(why) => self.lost(why, io),
-                Cause::Late => self.lost("does not answer", io),
-                Cause::Done | Cause::Theirs | Cause::SourceChanged | Cause::Disk(_) => self.lost("has ended its link", io),
+                Cause::Late => self.lost("it does not answer", io),
+                Cause::Done | Cause::Theirs | Cause::SourceChanged | Cause::Disk(_) => self.lost("it has ended its link", io),
             }
         }
     }

@@ -255,6 +255,8 @@ impl Node for RpcLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Cause;
+    use crate::node::io::{Action, Ending, Link, Table};
 
     #[test]
     fn a_call_for_what_is_not_there_says_what_is() {
@@ -267,5 +269,139 @@ mod tests {
         assert_eq!(answer(&call(2, 1, 2, LOG)), (Answer::OtherVersions(1, 1), None));
         assert_eq!(answer(&call(2, 100_000, 2, 3)), (Answer::NoProgram, None));
         assert_eq!(answer(&call(3, 0, 0, 0)), (Answer::Denied, None));
+    }
+
+    /// A log server whose links lead nowhere.
+    struct World {
+        log: RpcLog,
+        boxes: Boxes,
+        actions: Vec<Action>,
+        now: Instant,
+    }
+
+    #[derive(Default)]
+    struct Boxes(BTreeMap<usize, Link>);
+
+    impl Table for Boxes {
+        fn link(&mut self, id: LinkId) -> Option<&mut Link> {
+            self.0.get_mut(&id.0)
+        }
+
+        fn connect(&mut self, to: SocketAddr, _: Option<IpAddr>) -> LinkId {
+            let id = LinkId(self.0.len());
+            self.0.insert(id.0, Link::new(to, limits::HEAD_BYTES));
+            id
+        }
+    }
+
+    impl World {
+        fn new() -> World {
+            let at = "127.0.0.1:6111".parse().unwrap();
+            let mut world = World { log: RpcLog::new(at), boxes: Boxes::default(), actions: Vec::new(), now: Instant::now() };
+            world.tell(Event::Start);
+            world.tell(Event::Listening(PortId(0), Ok(at)));
+            world
+        }
+
+        fn tell(&mut self, event: Event) {
+            let (mut random, date) = (|| [0; 16], String::new);
+            let mut io = Io { now: self.now, table: &mut self.boxes, actions: &mut self.actions, random: &mut random, date: &date };
+            self.log.handle(event, &mut io);
+        }
+
+        fn accepted(&mut self) -> usize {
+            let id = self.boxes.connect("127.0.0.1:9".parse().unwrap(), None);
+            self.tell(Event::Accepted(id, PortId(0)));
+            id.0
+        }
+
+        fn hears(&mut self, id: usize, bytes: &[u8]) {
+            self.boxes.0.get_mut(&id).expect("a link").inbox.take(bytes).unwrap();
+            self.tell(Event::Received(LinkId(id)));
+        }
+
+        fn ending(&self, id: usize) -> Ending {
+            self.boxes.0[&id].ending
+        }
+
+        /// The port mapper answers.
+        fn mapped(&mut self, id: usize, yes: u8) {
+            self.tell(Event::Connected(LinkId(id)));
+            assert!(!self.boxes.0[&id].outbox.is_empty());
+            let mut out = Vec::new();
+            rpc::put_answer(1, Answer::Done(&[0, 0, 0, yes]), &mut out);
+            self.hears(id, &out);
+            assert_eq!(self.ending(id), Ending::Now);
+        }
+
+        fn exits(&self) -> bool {
+            self.actions.iter().any(|action| matches!(action, Action::Exit(exit::DONE)))
+        }
+    }
+
+    fn operation() -> (Logged, Vec<u8>) {
+        let logged = Logged { user: "ana".into(), operation: "PUBLISH".into(), file: Some("a b.mp4".into()), date: "12/05/2024 10:20:30".into() };
+        let mut out = Vec::new();
+        logged.put_call(1, &mut out);
+        (logged, out)
+    }
+
+    #[test]
+    fn an_operation_is_told_and_nonsense_ends_its_link() {
+        let mut world = World::new();
+        let (logged, call) = operation();
+        let id = world.accepted();
+        world.hears(id, &call[..9]);
+        assert!(world.boxes.0[&id].deadline.is_some());
+        world.hears(id, &call[9..]);
+        assert!(world.boxes.0[&id].deadline.is_none() && !world.boxes.0[&id].outbox.is_empty());
+        assert!(world.actions.iter().any(|action| matches!(action, Action::Tell(Report::Logged(told)) if *told == logged)));
+        assert_eq!(crate::node::lines::logged(&logged), "ana\tPUBLISH a b.mp4\t12/05/2024 10:20:30");
+        world.hears(id, b"GET / HTTP/1.1\r\n");
+        assert_eq!(world.ending(id), Ending::Now);
+    }
+
+    #[test]
+    fn the_port_mapper_is_told_at_the_start_and_at_the_end() {
+        let mut world = World::new();
+        world.mapped(0, 0);
+        world.mapped(1, 1);
+        assert_eq!(world.boxes.0.len(), 2);
+        world.tell(Event::Stop(true));
+        assert!(!world.exits());
+        world.mapped(2, 1);
+        assert!(world.exits());
+    }
+
+    #[test]
+    fn a_port_mapper_that_is_not_there_or_says_nothing_holds_nobody_up() {
+        let mut world = World::new();
+        world.tell(Event::Closed(LinkId(0), Cause::Unreachable("refused".into())));
+        world.tell(Event::Stop(true));
+        assert!(world.exits());
+        let mut world = World::new();
+        world.tell(Event::Stop(true));
+        assert!(!world.exits());
+        world.now += limits::FAREWELL;
+        assert_eq!(world.log.deadline(), Some(world.now));
+        world.tell(Event::Deadline);
+        assert!(world.exits());
+        let mut world = World::new();
+        world.tell(Event::Stop(true));
+        world.tell(Event::Ended(LinkId(0)));
+        assert!(world.exits());
+    }
+
+    #[test]
+    fn a_newcomer_takes_the_place_of_whoever_was_silent_longest() {
+        let mut world = World::new();
+        let first = world.accepted();
+        world.now += limits::HEAD;
+        let others: Vec<usize> = (1..limits::RPC_LINKS).map(|_| world.accepted()).collect();
+        world.now += limits::HEAD;
+        world.hears(first, &operation().1);
+        world.accepted();
+        assert_eq!((world.ending(first), world.ending(others[0]), world.ending(others[1])), (Ending::Open, Ending::Now, Ending::Open));
+        assert_eq!(world.log.links.len(), limits::RPC_LINKS);
     }
 }
