@@ -67,7 +67,7 @@ impl Cli {
 
     /// True for commands whose whole purpose is their output.
     pub fn is_one_shot(&self) -> bool {
-        !matches!(self.verb, Verb::Server(_) | Verb::Peer(_))
+        !matches!(self.verb, Verb::Server(_) | Verb::Peer(_) | Verb::RpcLog(_))
     }
 }
 
@@ -171,6 +171,17 @@ none of them has hashed it yet. Exit code 6 if any failed, 7 if any could not
 be read, 3 if any is unknown.")]
     Verify(VerifyArgs),
 
+    /// Print what the users of an index do, one line an operation, as an index server with --rpc-log tells it
+    #[command(after_long_help = "\
+Examples:
+  cardume rpc-log                             listens on 127.0.0.1:6111
+  cardume rpc-log --listen 0.0.0.0:6111 >> operations.log
+  cardume server --rpc-log 127.0.0.1:6111
+
+ONC RPC over TCP, program 1, version 1. Where rpcbind runs on this machine it is
+told the port, and --rpc-log 127.0.0.1 is enough.")]
+    RpcLog(RpcLogArgs),
+
     /// Print the completions of a shell
     #[command(after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume")]
     Completions {
@@ -224,6 +235,17 @@ pub struct ServerArgs {
     /// Addresses that peers may advertise besides their own; repeat for more
     #[arg(long, value_name = "IP/BITS", value_parser = range)]
     pub allow_advertise: Vec<Range>,
+
+    /// Tell this log server every operation of a user; without a port, rpcbind there is asked for it
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub rpc_log: Option<String>,
+}
+
+#[derive(Args)]
+pub struct RpcLogArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:6111")]
+    pub listen: SocketAddr,
 }
 
 /// What is done with the accounts of a server besides running it.

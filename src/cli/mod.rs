@@ -19,6 +19,7 @@ use cardume::host::turn::{Host, Speed};
 use cardume::node::Node;
 use cardume::node::lines::{self, Lang};
 use cardume::node::report::{Failure, exit};
+use cardume::node::rpc_log::RpcLog;
 use cardume::os::keyboard;
 use cardume::os::output::{Output, Stdio};
 use cardume::os::sockets::Sockets;
@@ -133,6 +134,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
             let node = setup::peer(&args, typed)?;
             plug_in(node, Console::new(style, lang, outputs), speed, typed || !terminal)
         }
+        Verb::RpcLog(args) => plug_in(RpcLog::new(args.listen), Console::new(Style::Plain, lang, outputs), Speed::default(), false),
         Verb::Hash(args) => Ok(hash::hash(&args, &outputs.out, &outputs.err)),
         Verb::Completions { shell } => {
             args::completions(shell, &outputs.out);

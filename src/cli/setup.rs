@@ -18,6 +18,7 @@ use cardume::message::relative::{ROOT_PREFIX, RelativeName};
 use cardume::message::tongue::Tongue;
 use cardume::message::version::Root;
 use cardume::node::peer::account::OpenIdentity;
+use cardume::node::op_log::LogTarget;
 use cardume::node::peer::desk::{Command, Goal};
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
@@ -65,6 +66,7 @@ pub fn server(args: ServerArgs) -> Result<Server, Stop> {
         allowed: args.allow_advertise,
         accounts_required: args.accounts == AccountsArg::Required,
         folders,
+        rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
         ..ServerOptions::new(first, u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     };
     Ok(Server::new(options, store))
@@ -81,6 +83,21 @@ fn folders_below(root: &str) -> Result<ListFolder, Stop> {
     let missing = || Stop::Failure(Failure::NoFolder(root.to_owned()));
     let below = Below::new(Path::new(root)).map_err(|_| missing())?;
     Ok(Box::new(move |path| below.list(path)))
+}
+
+/// Where the operation log is: `HOST`, `HOST:PORT`, or an address of IPv6 with or without its brackets.
+fn log_target(text: &str) -> Result<LogTarget, Stop> {
+    let alone = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if alone.parse::<IpAddr>().is_err() => (host, Some(port)),
+        _ => (alone, None),
+    };
+    let wrong = || Stop::new(exit::USAGE, format!("--rpc-log {}: no HOST[:PORT]", printable(text)));
+    let port = port.map(|port| port.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(wrong)).transpose()?;
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    // The port does not matter to the name.
+    let found = system::resolve(&format!("{host}:{}", port.unwrap_or(1))).map_err(|why| Stop::Failure(Failure::NoHost(text.to_owned(), why)))?;
+    Ok(LogTarget { addresses: found.iter().map(SocketAddr::ip).collect(), port })
 }
 
 /// Asks a person for IP and port, before the loop begins; Enter takes the default.
@@ -314,4 +331,26 @@ fn begin(options: PeerOptions) -> Result<Peer, Stop> {
         DriveError::NoFolder => Stop::Failure(Failure::NoFolder(folder)),
         error => Stop::Failure(Failure::Disk(format!("{folder}: {error}"))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_named_with_or_without_its_port() {
+        let (four, six): (IpAddr, IpAddr) = ("127.0.0.1".parse().unwrap(), "::1".parse().unwrap());
+        for (text, address, port) in [
+            ("127.0.0.1", four, None),
+            ("127.0.0.1:6111", four, Some(6111)),
+            ("::1", six, None),
+            ("[::1]", six, None),
+            ("[::1]:6111", six, Some(6111)),
+        ] {
+            assert_eq!(log_target(text).ok(), Some(LogTarget { addresses: vec![address], port }), "{text}");
+        }
+        for text in ["127.0.0.1:", "127.0.0.1:0", "127.0.0.1:x", "127.0.0.1:65536", ":6111", ""] {
+            assert!(log_target(text).is_err(), "{text}");
+        }
+    }
 }

@@ -227,3 +227,22 @@ pub const STORE_BUSY: Duration = Duration::from_millis(100);
 pub const ROW_BYTES: usize = 4 << 10;
 /// Rows of a store that are read in one go for an export: some hundred kilobytes.
 pub const EXPORT_ROWS: usize = 1_000;
+/// A question to the date service, in bytes: a real one has three hundred, and the rest is for headers that somebody adds.
+pub const SOAP_BYTES: usize = 64 << 10;
+/// Elements within each other in one: a real one has three, and a reader that remembers them all must not be fed a tower.
+pub const SOAP_DEPTH: usize = 32;
+/// Attributes of one element in it: each of them is compared to all others.
+pub const SOAP_ATTRIBUTES: usize = 32;
+
+/// A record of ONC RPC: three names of 255 bytes and two proofs of identity of 400 take less than half of it.
+pub const RPC_RECORD_BYTES: usize = 4 << 10;
+/// Fragments of one record: real writers send one, and each of them costs a look.
+pub const RPC_FRAGMENTS: usize = 64;
+/// Links to a log server: one for each index, with room for the tools of those who look after it.
+pub const RPC_LINKS: usize = 256;
+/// How long a link to a log server may be silent: an index that nobody uses over night keeps its own.
+pub const RPC_IDLE: Duration = Duration::from_secs(24 * 3600);
+/// Operations that wait for the log server: what a busy minute brings, in a quarter of a megabyte.
+pub const LOG_RECORDS: usize = 1_000;
+/// Of these, how many are under way: enough to hide the way there and back, few enough for a server that reads slowly.
+pub const LOG_CALLS: usize = 16;

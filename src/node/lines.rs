@@ -10,6 +10,7 @@ use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::node::report::{Failure, Prompt, Report, Stall, Verdict, Version};
+use crate::wire::rpc::Logged;
 
 /// The languages of prompts and errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +81,14 @@ pub fn verified(name: &RelativeName, verdict: Verdict) -> String {
     format!("{name}: {word}")
 }
 
+/// `user<TAB>OPERATION file<TAB>date`, as seed 003 logs it; the file only where there is one. These were never checked names.
+#[must_use]
+pub fn logged(logged: &Logged) -> String {
+    let Logged { user, operation, file, date } = logged;
+    let file = file.as_deref().map(|file| format!(" {}", printable(file))).unwrap_or_default();
+    format!("{}\t{}{file}\t{}", printable(user), printable(operation), printable(date))
+}
+
 /// One line a content: its number, its root, its size and who has it.
 fn choice(contents: &[Version]) -> String {
     let holders = |version: &Version| version.holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -93,6 +102,7 @@ pub fn say(report: &Report, lang: Lang) -> Said {
     match report {
         Report::Joined { who, names } => Said::Line(joined(*who, names)),
         Report::Asked { who, name } => Said::Line(asked(*who, name)),
+        Report::Logged(logged) => Said::Line(self::logged(logged)),
         Report::IAm { me, names } => Said::Line(i_am(*me, names)),
         Report::Found { holders, .. } => {
             let contents = Version::among(holders);

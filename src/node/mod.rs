@@ -3,8 +3,10 @@
 
 pub mod io;
 pub mod lines;
+pub mod op_log;
 pub mod peer;
 pub mod report;
+pub mod rpc_log;
 pub mod server;
 
 use std::net::SocketAddr;

@@ -10,6 +10,7 @@ use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::message::version::Root;
+use crate::wire::rpc::Logged;
 
 /// The exit codes, as the README documents them.
 pub mod exit {
@@ -200,6 +201,8 @@ pub enum Report {
         /// For what.
         name: RelativeName,
     },
+    /// The log server: an operation.
+    Logged(Logged),
     /// A port is open.
     Listening(SocketAddr),
     /// A port is open on which an old wire is spoken.

@@ -2,6 +2,11 @@
 //!
 //! A request becomes a [`Fetch`] of the whole file; which bytes are meant is settled in [`Http::begin`], once the file's size and tag are known,
 //! for a suffix range and `If-Range` can't be read without them. One request at a time: the next is read when this one is answered.
+//!
+//! A server answers the date service of seed 003 as well: its description at `/?wsdl`, and what is posted to `/`.
+
+#[cfg(feature = "compat")]
+mod posted;
 
 use std::fmt::Write as _;
 
@@ -23,6 +28,8 @@ pub struct Http {
     role: Role,
     asked: Option<Conditions>,
     ended: bool,
+    #[cfg(feature = "compat")]
+    posted: Option<posted::Posted>,
 }
 
 /// What a request says besides which file it wants.
@@ -33,6 +40,8 @@ struct Conditions {
     range: Option<Wish>,
     if_range: Option<String>,
     if_none_match: Option<String>,
+    #[cfg(feature = "compat")]
+    soap: bool,
 }
 
 /// A range as it was asked, before the size is known.
@@ -59,7 +68,13 @@ impl Http {
     /// For a link to a process of this role.
     #[must_use]
     pub fn new(role: Role) -> Http {
-        Http { role, asked: None, ended: false }
+        Http {
+            role,
+            asked: None,
+            ended: false,
+            #[cfg(feature = "compat")]
+            posted: None,
+        }
     }
 
     /// True while a request waits for its answer.
@@ -77,10 +92,14 @@ impl Http {
     /// Reads the next request; a wrong one is answered into `out` at once.
     ///
     /// # Errors
-    /// When the bytes are no HTTP, or carry a body.
+    /// When the bytes are no HTTP, or carry a body that nobody wants.
     pub fn read(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Result<Decoded<Option<Request>>, Broken> {
         if self.ended || self.asked.is_some() {
             return Ok(Decoded::Partial);
+        }
+        #[cfg(feature = "compat")]
+        if self.posted.is_some() {
+            return Ok(self.posted_body(buffer, out));
         }
         let mut headers = [httparse::EMPTY_HEADER; HEADERS];
         let mut parsed = httparse::Request::new(&mut headers);
@@ -92,13 +111,17 @@ impl Http {
             }
             Err(_) => return Err(self.broken("400 Bad Request", "this is no HTTP\n", out)),
         };
+        #[cfg(feature = "compat")]
+        if posted::is_question(self.role, &parsed) {
+            return self.posted_head(&parsed, used, buffer.len() > used, out);
+        }
         let mut asked = Conditions { close: parsed.version == Some(0), ..Conditions::default() };
         for header in parsed.headers.iter() {
             let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
             match header.name.to_ascii_lowercase().as_str() {
                 "content-length" if value != "0" => return Err(self.broken("400 Bad Request", "no bodies here\n", out)),
                 "transfer-encoding" => return Err(self.broken("400 Bad Request", "no bodies here\n", out)),
-                "connection" if value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close")) => asked.close = true,
+                "connection" if closes(value) => asked.close = true,
                 "range" => asked.range = wish(value),
                 "if-range" => asked.if_range = Some(value.to_owned()),
                 "if-none-match" => asked.if_none_match = Some(value.to_owned()),
@@ -112,6 +135,11 @@ impl Http {
             self.answer("405 Method Not Allowed", "Allow: GET, HEAD\r\n", "GET and HEAD only\n", out);
             return Ok(Decoded::Whole { item: None, used });
         }
+        #[cfg(feature = "compat")]
+        if self.role == Role::Server && posted::wants_description(parsed.path.unwrap_or_default()) {
+            self.describe(&parsed, out);
+            return Ok(Decoded::Whole { item: None, used });
+        }
         let request = self.meaning(parsed.path.unwrap_or_default());
         if request.is_none() {
             self.answer("404 Not Found", "", "no such file here\n", out);
@@ -121,12 +149,7 @@ impl Http {
 
     /// What a path asks for; `None` where there is nothing.
     fn meaning(&self, target: &str) -> Option<Request> {
-        // A proxy's form names the host as well.
-        let path = match target.split_once("://") {
-            Some((_, rest)) if !target.starts_with('/') => rest.find('/').map_or("/", |slash| &rest[slash..]),
-            _ => target,
-        };
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let Target { path, query, .. } = Target::of(target);
         match (self.role, path) {
             (Role::Server, "/") => Some(Request::Ping),
             (Role::Peer, "/") => {
@@ -157,7 +180,7 @@ impl Http {
                 Some(range) => Some(range),
                 None => {
                     let text = "the file ends before that\n";
-                    self.plain("416 Range Not Satisfiable", &format!("Content-Range: bytes */{size}\r\n"), text, asked.head_only, out);
+                    self.text(PLAIN, "416 Range Not Satisfiable", &format!("Content-Range: bytes */{size}\r\n"), text, asked.head_only, out);
                     return Begin::Done;
                 }
             },
@@ -197,12 +220,18 @@ impl Http {
                 }
                 self.answer("200 OK", "", &text, out);
             }
+            #[cfg(feature = "compat")]
+            Reply::Date(date) => self.date(date, out),
             _ => self.answer("404 Not Found", "", "nothing here\n", out),
         }
     }
 
     /// Writes a no.
     pub fn refuse(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
+        #[cfg(feature = "compat")]
+        if self.asked.as_ref().is_some_and(|asked| asked.soap) {
+            return self.fault(&crate::wire::soap::Fault::Server(refusal.text.clone()), out);
+        }
         let (status, fields) = match refusal.code {
             Code::Refused => ("403 Forbidden", ""),
             Code::Busy => ("503 Service Unavailable", "Retry-After: 10\r\n"),
@@ -214,14 +243,18 @@ impl Http {
     }
 
     fn answer(&mut self, status: &str, fields: &str, text: &str, out: &mut Vec<u8>) {
+        self.answer_as(PLAIN, status, fields, text, out);
+    }
+
+    fn answer_as(&mut self, kind: &str, status: &str, fields: &str, text: &str, out: &mut Vec<u8>) {
         let asked = self.take();
-        self.plain(status, fields, text, asked.head_only, out);
+        self.text(kind, status, fields, text, asked.head_only, out);
     }
 
     fn broken(&mut self, status: &str, text: &str, out: &mut Vec<u8>) -> Broken {
         self.asked = None;
         self.ended = true;
-        self.plain(status, "", text, false, out);
+        self.text(PLAIN, status, "", text, false, out);
         Broken
     }
 
@@ -232,8 +265,8 @@ impl Http {
         asked
     }
 
-    fn plain(&self, status: &str, fields: &str, text: &str, head_only: bool, out: &mut Vec<u8>) {
-        let fields = format!("Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{fields}{SAFETY}", text.len());
+    fn text(&self, kind: &str, status: &str, fields: &str, text: &str, head_only: bool, out: &mut Vec<u8>) {
+        let fields = format!("Content-Type: {kind}\r\nContent-Length: {}\r\n{fields}{SAFETY}", text.len());
         self.head(status, &fields, out);
         if !head_only {
             out.extend_from_slice(text.as_bytes());
@@ -246,6 +279,8 @@ impl Http {
     }
 }
 
+/// What we say in words.
+const PLAIN: &str = "text/plain; charset=utf-8";
 /// What keeps a shared page from acting as ours.
 const SAFETY: &str = "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n";
 
@@ -278,6 +313,31 @@ fn wish(value: &str) -> Option<Wish> {
             (first <= last).then_some(Wish::From { first, last: Some(last) })
         }
     }
+}
+
+/// What a request line names.
+struct Target<'a> {
+    /// Only a proxy's form names the host as well.
+    #[cfg_attr(not(feature = "compat"), expect(dead_code, reason = "only the date service asks for it"))]
+    host: Option<&'a str>,
+    path: &'a str,
+    query: &'a str,
+}
+
+impl Target<'_> {
+    fn of(text: &str) -> Target<'_> {
+        let (host, path) = match text.split_once("://") {
+            Some((_, rest)) if !text.starts_with('/') => rest.find('/').map_or((Some(rest), "/"), |slash| (Some(&rest[..slash]), &rest[slash..])),
+            _ => (None, text),
+        };
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        Target { host, path, query }
+    }
+}
+
+/// True when a `Connection` line ends the link behind the answer.
+fn closes(value: &str) -> bool {
+    value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
 fn matches_etag(list: &str, etag: &str) -> bool {

@@ -8,8 +8,11 @@ pub mod http;
 pub mod media;
 pub mod native;
 pub mod rede;
+pub mod rpc;
 pub mod seed001;
 pub mod sniff;
+#[cfg(feature = "compat")]
+pub mod soap;
 pub mod uc3m;
 
 use crate::message::range::ByteRange;

@@ -22,6 +22,7 @@ use crate::message::request::{FileEntry, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::Session;
 use crate::node::io::Io;
+use crate::node::op_log::{LogTarget, OpLog};
 use crate::node::report::{Report, exit};
 use crate::node::server::operations::{Held, Loading};
 use crate::node::{Event, LinkId, Node, PortId};
@@ -46,6 +47,8 @@ pub struct ServerOptions {
     pub accounts_required: bool,
     /// Lists the files of a folder of this machine for those old wires whose peers name one; `None`: none of them may.
     pub folders: Option<ListFolder>,
+    /// Where every operation of a user is told.
+    pub rpc_log: Option<LogTarget>,
     /// Keeps strangers from choosing names that collide.
     pub seed: u64,
 }
@@ -60,6 +63,7 @@ impl ServerOptions {
             allowed: Vec::new(),
             accounts_required: false,
             folders: None,
+            rpc_log: None,
             seed,
         }
     }
@@ -95,6 +99,7 @@ pub struct Server {
     terms: Terms,
     index: Index,
     accounts: Accounts,
+    op_log: OpLog,
     /// Operations that were decided in this turn and are answered at its end.
     held: Vec<Held>,
     /// How far the index is with what users have published in earlier times.
@@ -140,7 +145,8 @@ enum Stage {
 impl Server {
     /// A server that knows those alone who are in this store.
     #[must_use]
-    pub fn new(options: ServerOptions, store: Box<dyn Store>) -> Server {
+    pub fn new(mut options: ServerOptions, store: Box<dyn Store>) -> Server {
+        let op_log = OpLog::new(options.rpc_log.take());
         let terms = Terms { role: Role::Server, heartbeat: options.heartbeat };
         let index = Index::new(options.seed);
         Server {
@@ -148,6 +154,7 @@ impl Server {
             terms,
             index,
             accounts: Accounts::new(store),
+            op_log,
             held: Vec::new(),
             loading: Loading::default(),
             visits: BTreeMap::new(),
@@ -304,6 +311,10 @@ impl Node for Server {
                 link.again = matches!(speech, Speech::Old(_));
                 self.visits.insert(id, Visit { answering, stage: Stage::Guest, account: None, held: 0, ended: false });
             }
+            Event::Connected(id) => self.op_log.connected(id, io),
+            Event::Received(id) if self.op_log.is(id) => self.op_log.received(id, io),
+            Event::Ended(id) if self.op_log.is(id) => self.op_log.ended(id, io),
+            Event::Closed(id, cause) if self.op_log.is(id) => self.op_log.closed(id, &cause, io),
             Event::Received(id) | Event::Drained(id) => self.received(id, io),
             Event::Ended(id) => {
                 // What came before the end is still answered; the member itself is gone.
@@ -330,16 +341,17 @@ impl Node for Server {
                 }
             }
             Event::Stop(_) => io.exit(exit::DONE),
-            Event::Connected(_) | Event::Command(_) | Event::CommandsEnded => {}
+            Event::Command(_) | Event::CommandsEnded => {}
             Event::Deadline => {
                 // Whatever was asked in this turn was asked before this.
                 self.flush(io);
                 self.sweeping = self.index.sweep(limits::SWEEP_FILES);
                 self.load_some();
+                self.op_log.due(io);
             }
         }
         let busy = self.sweeping || !self.held.is_empty() || self.loading.is_under_way();
-        self.wake = if busy { Some(io.now) } else { self.rest_at };
+        self.wake = if busy { Some(io.now) } else { [self.rest_at, self.op_log.deadline()].into_iter().flatten().min() };
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -50,10 +50,11 @@ impl Server {
     /// Decides an operation; its answer waits for the end of the turn.
     pub(super) fn operate(&mut self, id: LinkId, ask: Option<u64>, operation: Operation, io: &mut Io<'_>) {
         let Some(from) = io.link(id).map(|link| link.from) else { return };
-        let Some(visit) = self.visits.get_mut(&id) else { return };
         if let (Some(user), Some(speaks)) = (&operation.user, operation.speaks) {
             io.tell(Report::Operation { user: user.clone(), method: operation.deed.method(), speaks });
         }
+        self.log_operation(id, &operation, io);
+        let Some(visit) = self.visits.get_mut(&id) else { return };
         let caller = Caller { link: id.0, from, nonce: visit.answering.nonce(), user: visit.account.as_ref() };
         let change = self.accounts.perform(&operation, caller);
         match &change {
@@ -64,6 +65,19 @@ impl Server {
         }
         visit.held += 1;
         self.held.push(Held { link: id, ask, operation, change });
+    }
+
+    /// Tells the operator's log, which holds up nobody.
+    fn log_operation(&mut self, id: LinkId, operation: &Operation, io: &mut Io<'_>) {
+        let behind = || self.visits.get(&id).and_then(|visit| visit.account.clone());
+        let Some(user) = operation.user.clone().or_else(behind) else { return };
+        let date = operation.date.as_ref().map_or_else(|| (io.date)(), ToString::to_string);
+        let file = match &operation.deed {
+            Deed::Publish(what) => Some(&*what.file),
+            Deed::Delete(file) => Some(&**file),
+            _ => None,
+        };
+        self.op_log.note(&user, operation.deed.method(), file, &date, io);
     }
 
     /// Makes lasting what was decided in this turn, and answers it.
