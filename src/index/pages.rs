@@ -10,6 +10,8 @@ use crate::message::request::FileEntry;
 const ENTRY_FRAME: usize = 140;
 /// And the address of its holder.
 const ADDRESS: usize = 70;
+/// What a field costs that most entries lack, besides its text.
+const FIELD: usize = 20;
 
 /// A page of holders that is being filled: at most as many as one answer may name, and as many as it has room for.
 #[derive(Default)]
@@ -21,11 +23,11 @@ pub(super) struct Filling {
 impl Filling {
     /// True when there is no room for this one as well.
     pub(super) fn is_full(&self, next: &Holder) -> bool {
-        self.entries.len() == limits::HOLDERS || self.bytes + weight(&next.file.name) + ADDRESS > limits::LIST_BYTES
+        self.entries.len() == limits::HOLDERS || self.bytes + weight(&next.file) + who(next) > limits::LIST_BYTES
     }
 
     pub(super) fn push(&mut self, holder: Holder) {
-        self.bytes += weight(&holder.file.name) + ADDRESS;
+        self.bytes += weight(&holder.file) + who(&holder);
         self.entries.push(holder);
     }
 
@@ -34,9 +36,16 @@ impl Filling {
     }
 }
 
-/// What an entry of this name takes at most. A quote or a backslash takes two bytes; names hold no control characters, so nothing takes more.
-fn weight(name: &str) -> usize {
-    name.len() * 2 + ENTRY_FRAME
+/// What an entry takes at most. A quote or a backslash takes two bytes; names and lines hold no control characters, so nothing takes more.
+fn weight(file: &FileEntry) -> usize {
+    let description = file.description.as_ref().map_or(0, |text| text.len() * 2 + FIELD);
+    file.name.len() * 2 + description + ENTRY_FRAME
+}
+
+/// What it takes to say who a holder is.
+fn who(holder: &Holder) -> usize {
+    let user = holder.user.as_ref().map_or(0, |user| user.len() * 2 + FIELD);
+    ADDRESS + user + holder.speaks.map_or(0, |_| 2 * FIELD)
 }
 
 /// A cursor that is one number.
@@ -56,7 +65,8 @@ pub(super) fn places(text: &str) -> Result<(u32, u32), Refusal> {
     u32::try_from(a).and_then(|a| Ok((a, u32::try_from(b)?))).map_err(|_| foreign())
 }
 
-fn foreign() -> Refusal {
+/// The answer to a cursor that is none.
+pub(super) fn foreign() -> Refusal {
     Refusal::new(Code::BadRequest, "cursor is not one of ours")
 }
 
@@ -70,7 +80,7 @@ pub fn files<I: Iterator<Item = FileEntry>>(from: impl FnOnce(usize) -> I, curso
     let mut page = Page { entries: Vec::new(), cursor: None };
     let mut bytes = 0;
     for file in from(start) {
-        bytes += weight(&file.name);
+        bytes += weight(&file);
         if page.entries.len() == limits::LIST_ENTRIES || bytes > limits::LIST_BYTES {
             page.cursor = Some((start + page.entries.len()).to_string());
             break;
