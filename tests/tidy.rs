@@ -405,7 +405,7 @@ fn tests_are_all_run_and_wait_for_events() {
 }
 
 /// What the program may be built from: the five fixed ones, what DESIGN.md chose, and what tests need.
-const KNOWN: [&str; 24] = [
+const KNOWN: [&str; 25] = [
     "mio",
     "slab",
     "log",
@@ -430,6 +430,7 @@ const KNOWN: [&str; 24] = [
     "tempfile",
     "blake3",
     "unicode-normalization",
+    "roaring",
 ];
 
 #[test]
