@@ -432,6 +432,7 @@ const KNOWN: &[&str] = &[
     "tempfile",
     "blake3",
     "unicode-normalization",
+    "roaring",
     // Reads what the clients of seed 003's date service post; XML is not for reading by hand.
     "quick-xml",
 ];

@@ -83,6 +83,11 @@ impl<K: Key> Claims<K> {
         self.by_hash.find(hash, |&slot| self.entries[slot as usize].key == *key).map(|&slot| ClaimId::of(slot))
     }
 
+    /// What a number stands for while it stands for something.
+    pub fn get(&self, number: u32) -> Option<&K> {
+        self.entries.get(number as usize).map(|entry| &entry.key)
+    }
+
     /// What a number stands for.
     pub fn key(&self, id: ClaimId) -> &K {
         &self.entries[id.slot()].key
@@ -103,19 +108,21 @@ impl<K: Key> Claims<K> {
         id
     }
 
-    /// Takes a file out. What nobody claims is forgotten.
-    pub fn remove(&mut self, id: ClaimId, share: Share) {
+    /// Takes a file out. What nobody claims is forgotten and given back.
+    pub fn remove(&mut self, id: ClaimId, share: Share) -> Option<K> {
         if !self.shares.remove(&(id, share)) {
-            return;
+            return None;
         }
         let entry = &mut self.entries[id.slot()];
         entry.files -= 1;
-        if entry.files == 0 {
-            let hash = self.entries.remove(id.slot()).hash;
-            if let Ok(found) = self.by_hash.find_entry(hash, |&slot| ClaimId::of(slot) == id) {
-                found.remove();
-            }
+        if entry.files > 0 {
+            return None;
         }
+        let entry = self.entries.remove(id.slot());
+        if let Ok(found) = self.by_hash.find_entry(entry.hash, |&slot| ClaimId::of(slot) == id) {
+            found.remove();
+        }
+        Some(entry.key)
     }
 
     /// Tells that a file now has another place among those of its member.
@@ -128,6 +135,11 @@ impl<K: Key> Claims<K> {
     /// A member's file that claims this.
     pub fn of_member(&self, id: ClaimId, member: u32) -> Option<Share> {
         self.next_of(id, member, None).filter(|share| share.member == member)
+    }
+
+    /// The first member from `from` on that claims it, by the file that speaks for it.
+    pub fn next_from(&self, id: ClaimId, from: u32) -> Option<Share> {
+        self.next_of(id, from, None)
     }
 
     /// The first and the last member that claims it.
@@ -173,12 +185,17 @@ impl<K: Key> Claims<K> {
 
 impl ClaimId {
     /// Counted from one, so that "none" takes no room of its own in each of millions of files.
-    fn of(slot: u32) -> ClaimId {
+    pub fn of(slot: u32) -> ClaimId {
         ClaimId(NonZeroU32::MIN.saturating_add(slot))
     }
 
+    /// As a number that is counted from zero.
+    pub fn number(self) -> u32 {
+        self.0.get() - 1
+    }
+
     fn slot(self) -> usize {
-        self.0.get() as usize - 1
+        self.number() as usize
     }
 }
 
@@ -199,15 +216,16 @@ fn hash(seed: u64, bytes: &[u8]) -> u64 {
     for chunk in &mut chunks {
         let mut word = [0; 8];
         word.copy_from_slice(chunk);
-        state = fold(state ^ u64::from_le_bytes(word), seed | 1);
+        state = fold_product(state ^ u64::from_le_bytes(word), seed | 1);
     }
     let mut word = [0; 8];
     word[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-    state = fold(state ^ u64::from_le_bytes(word), 0xa076_1d64_78bd_642f);
-    fold(state ^ bytes.len() as u64, 0xe703_7ed1_a0b4_28db)
+    state = fold_product(state ^ u64::from_le_bytes(word), 0xa076_1d64_78bd_642f);
+    fold_product(state ^ bytes.len() as u64, 0xe703_7ed1_a0b4_28db)
 }
 
-fn fold(a: u64, b: u64) -> u64 {
+/// All bits of both in one word.
+pub(super) fn fold_product(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     #[allow(clippy::cast_possible_truncation)]
     let (low, high) = (product as u64, (product >> 64) as u64);

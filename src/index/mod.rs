@@ -5,6 +5,8 @@
 //! turn is long.
 
 mod claims;
+mod find;
+mod grams;
 pub mod pages;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,8 @@ use std::net::{IpAddr, SocketAddr};
 use slab::Slab;
 
 use crate::index::claims::{ClaimId, Claims, Key, Share};
+use crate::index::find::Descriptions;
+use crate::index::grams::Grams;
 use crate::index::pages::{Filling, Room};
 use crate::message::account::{Description, Line, Online, Publication, Published, UserName};
 use crate::message::limits;
@@ -47,7 +51,9 @@ pub struct Index {
     /// The members that hold what users have published; such a one is visible while its user is there by an old wire.
     users: BTreeMap<UserName, MemberId>,
     /// What is said of files, by their member and name.
-    descriptions: BTreeMap<(MemberId, ClaimId), Description>,
+    descriptions: Descriptions,
+    /// The names by their words.
+    words: Grams<RelativeName>,
     /// Members that have left and still have entries.
     leaving: Vec<MemberId>,
     joined: u64,
@@ -131,7 +137,8 @@ impl Index {
             names: Claims::new(seed),
             roots: Claims::new(seed),
             users: BTreeMap::new(),
-            descriptions: BTreeMap::new(),
+            descriptions: Descriptions::new(seed),
+            words: Grams::new(seed),
             leaving: Vec::new(),
             joined: 0,
             turn: 0,
@@ -166,6 +173,7 @@ impl Index {
         }
         let own = number(member.files.len());
         let name = self.names.add(&file.name, share(own, false));
+        self.words.add(name.number());
         let root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
         member.files.push(Owned { name, root, size: file.size.unwrap_or(UNSAID), partial: file.partial });
         Ok(true)
@@ -263,8 +271,8 @@ impl Index {
         let Some(name) = what.file.relative() else { return Ok(()) };
         let who = self.member_of(user);
         self.add(who, &FileEntry { name: name.clone(), size: None, root: None, partial: false, description: None })?;
-        if let Some(name) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
-            self.descriptions.insert((who, name), what.description.clone());
+        if let Some(claim) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
+            self.descriptions.set(who, claim, &name, &what.description);
         }
         Ok(())
     }
@@ -479,10 +487,7 @@ impl Index {
         let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
         let mut before_first = 0;
         for (place, share) in claims.round(id, start, skip) {
-            let Some(member) = self.members.get(share.member as usize) else { continue };
-            let Some(peer) = asker.reaches(member) else { continue };
-            let file = self.entry(MemberId(share.member as usize), &member.files[share.own as usize]);
-            let holder = Holder { peer, file, user: member.user().cloned(), speaks: member.speaks() };
+            let Some(holder) = self.holder(MemberId(share.member as usize), share.own, asker) else { continue };
             if !filling.takes(holder) {
                 return filling.page(Some(format!("{start}.{place}")));
             }
@@ -496,6 +501,14 @@ impl Index {
             page.entries.rotate_left((before_first + turn % count) % count);
         }
         page
+    }
+
+    /// A member as the holder of its file number `own`; `None` when the asker can't reach it.
+    fn holder(&self, who: MemberId, own: u32, asker: &Asker) -> Option<Holder> {
+        let member = self.members.get(who.0)?;
+        let peer = asker.reaches(member)?;
+        let file = self.entry(who, member.files.get(own as usize)?);
+        Some(Holder { peer, file, user: member.user().cloned(), speaks: member.speaks() })
     }
 
     fn entry(&self, who: MemberId, owned: &Owned) -> FileEntry {
@@ -512,20 +525,27 @@ impl Index {
 
     /// What is said of a file of this name by the member itself, or by the user behind it.
     fn description(&self, who: MemberId, name: ClaimId) -> Option<&Description> {
+        self.descriptions.get(self.told(who, name)?)
+    }
+
+    /// The number of that description.
+    fn told(&self, who: MemberId, name: ClaimId) -> Option<u32> {
         if self.descriptions.is_empty() {
             return None;
         }
         let behind = || self.members.get(who.0).and_then(Member::user).and_then(|user| self.users.get(user)).copied();
-        self.descriptions.get(&(who, name)).or_else(|| self.descriptions.get(&(behind()?, name)))
+        self.descriptions.find(who, name).or_else(|| self.descriptions.find(behind()?, name))
     }
 
     /// Takes file number `own` of a member out of all lists; the last one takes its place and its number.
     fn drop_file(&mut self, who: MemberId, own: u32) {
         let Some(member) = self.members.get_mut(who.0) else { return };
         let gone = member.files.swap_remove(own as usize);
-        self.descriptions.remove(&(who, gone.name));
+        self.descriptions.remove(who, gone.name);
         let share = |own: u32, partial| Share { member: who.slot(), partial, own };
-        self.names.remove(gone.name, share(own, false));
+        if let Some(name) = self.names.remove(gone.name, share(own, false)) {
+            self.words.remove(gone.name.number(), name);
+        }
         if let Some(root) = gone.root {
             self.roots.remove(root, share(own, gone.partial));
         }

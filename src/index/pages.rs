@@ -90,7 +90,8 @@ pub(super) fn places(text: &str) -> Result<(u32, u32), Refusal> {
     u32::try_from(a).and_then(|a| Ok((a, u32::try_from(b)?))).map_err(|_| foreign())
 }
 
-fn foreign() -> Refusal {
+/// The answer to a cursor that is none.
+pub(super) fn foreign() -> Refusal {
     Refusal::new(Code::BadRequest, "cursor is not one of ours")
 }
 

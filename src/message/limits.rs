@@ -25,6 +25,12 @@ pub const JOIN_PART_FILES: usize = 1_000;
 pub const JOIN_PART_BYTES: usize = 48 << 10;
 /// Entries that the index drops in one turn when a peer with many files has left: about 2 ms.
 pub const SWEEP_FILES: usize = 2_000;
+/// The words of a search, in bytes: what a name and what is said of it can hold.
+pub const FIND_BYTES: usize = RELATIVE_BYTES + NAME_BYTES;
+/// What one search looks at, in bytes of text with some for each text: under a millisecond; who wants more asks again from the cursor on.
+pub const FIND_EFFORT: usize = 512 << 10;
+/// What one turn builds of the index by words, in bytes as above: some two hundred names, under a millisecond.
+pub const BUILD_EFFORT: usize = 32 << 10;
 
 /// A body: one piece, so that a change of mind or of file costs at most this much.
 pub const BODY_BYTES: u64 = 1 << 20;

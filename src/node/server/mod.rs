@@ -233,7 +233,10 @@ impl Server {
                 Ok(Reply::Files { peer, files: entries, cursor })
             }
             Request::Date => Ok(Reply::Date((io.date)())),
-            Request::Find { .. } => Err(Refusal::unsupported()),
+            Request::Find { text, cursor } => {
+                let Page { entries, cursor } = self.index.find(&text, cursor.as_deref(), &self.who_asks(id, None, io))?;
+                Ok(Reply::Found { holders: entries, cursor })
+            }
             Request::Enter(enter) => self.enter(id, &enter, io),
             Request::Replace { files } => self.replace(id, &files),
             Request::Operation(_) | Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Cancel { .. } => {
@@ -347,10 +350,11 @@ impl Node for Server {
                 self.flush(io);
                 self.sweeping = self.index.sweep(limits::SWEEP_FILES);
                 self.load_some();
+                self.index.build(limits::BUILD_EFFORT);
                 self.op_log.due(io);
             }
         }
-        let busy = self.sweeping || !self.held.is_empty() || self.loading.is_under_way();
+        let busy = self.sweeping || !self.held.is_empty() || self.loading.is_under_way() || !self.index.is_built();
         self.wake = if busy { Some(io.now) } else { [self.rest_at, self.op_log.deadline()].into_iter().flatten().min() };
     }
 
