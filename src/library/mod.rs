@@ -2,7 +2,7 @@
 //!
 //! The disk itself is behind [`drive`]; the same library runs over a virtual one. [`share`] is what is shared at this moment, [`hashing`] makes one root,
 //! [`hashes`] remembers all. [`plan`] says which bytes are held, [`record`] remembers that
-//! beside a `.part`, [`part`] is the download's file from its first byte to its name.
+//! beside a `.part`, [`part`] is the download's file from its first byte to its name, [`stream`] that of one that comes in one go.
 
 pub mod arrival;
 pub mod bits;
@@ -15,9 +15,11 @@ pub mod part;
 pub mod plan;
 pub mod record;
 pub mod share;
+pub mod stream;
 pub mod tree;
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -27,6 +29,7 @@ use crate::library::hashes::Hashes;
 use crate::library::part::{Begun, Part};
 use crate::library::record::{About, Content};
 use crate::library::share::{Happened, Share, Slice};
+use crate::library::stream::Stream;
 use crate::library::tree::PieceList;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
@@ -223,6 +226,17 @@ impl Library {
                 Ok(Begun::Part(Part::pipe(Rc::clone(sink), about.size, trusted)))
             }
             (_, place) => Part::begin(&self.drive, place.as_deref().unwrap_or_default(), about, list, cursor),
+        }
+    }
+
+    /// Begins a download that comes as one stream; see [`Stream::begin`].
+    ///
+    /// # Errors
+    /// When the disk can't take it, or something else is in its place.
+    pub fn stream(&self, name: &RelativeName, from: SocketAddr, size: Option<u64>) -> Result<Stream, DriveError> {
+        match (&self.target, self.place(name)) {
+            (Target::Pipe(sink), _) => Ok(Stream::pipe(Rc::clone(sink), size)),
+            (_, place) => Stream::begin(&self.drive, place.as_deref().unwrap_or_default(), name, from, size),
         }
     }
 

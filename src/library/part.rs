@@ -115,7 +115,7 @@ impl Part {
         let trust = match (&about.content, kept) {
             (Content::Root(root), Some(list)) => Trust::List(*root, list),
             (Content::Root(_), None) => Trust::Again,
-            (Content::Version { .. }, _) => Trust::Later(values),
+            (Content::Version { .. } | Content::Stream { .. }, _) => Trust::Later(values),
         };
         Ok(Begun::Part(Part::new(Plan::new(about.size, held, cursor), Place::Disk(Box::new(disk)), trust)))
     }

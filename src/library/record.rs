@@ -40,6 +40,11 @@ pub enum Content {
         /// Whose.
         from: SocketAddr,
     },
+    /// They are what came of a stream: nothing but another stream can tell which of them are good.
+    Stream {
+        /// Whose.
+        from: SocketAddr,
+    },
 }
 
 /// What a download is a download of.
@@ -92,7 +97,7 @@ impl About {
     pub fn root(&self) -> Option<Root> {
         match &self.content {
             Content::Root(root) => Some(*root),
-            Content::Version { .. } => None,
+            Content::Version { .. } | Content::Stream { .. } => None,
         }
     }
 
@@ -100,6 +105,7 @@ impl About {
         let (root, tag, from) = match &self.content {
             Content::Root(root) => (Some(root.to_string()), None, None),
             Content::Version { tag, from } => (None, Some(tag.to_string()), Some(*from)),
+            Content::Stream { from } => (None, None, Some(*from)),
         };
         let shape = Shape { cardume: 2, name: self.name.to_string(), size: self.size, root, tag, from, boot: boot.to_owned() };
         let mut text = serde_json::to_vec(&shape).unwrap_or_default();
@@ -114,6 +120,7 @@ impl About {
         let content = match (shape.root, shape.tag, shape.from) {
             (Some(root), None, None) => Content::Root(Root::parse(&root)?),
             (None, Some(tag), Some(from)) => Content::Version { tag: Tag::parse(&tag)?, from },
+            (None, None, Some(from)) => Content::Stream { from },
             _ => return None,
         };
         let fits = shape.cardume == 2 && shape.size <= limits::LARGEST_INTEGER;
@@ -149,6 +156,14 @@ impl Record {
         let boot = drive.boot();
         drive.replace_small(name, &about.page(&boot))?;
         Ok(Record { file: drive.write(name, false)?, about: about.clone(), boot })
+    }
+
+    /// Writes one that says what its download is of, and nothing of what is held.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn leave(drive: &dyn Drive, name: &str, about: &About) -> io::Result<()> {
+        drive.replace_small(name, &about.page(&drive.boot()))
     }
 
     /// Opens the record of an earlier run. What was not synced in another run of the machine is no longer held.
@@ -253,7 +268,8 @@ mod tests {
     #[test]
     fn a_first_page_is_read_back_as_it_was_written() {
         let version = Content::Version { tag: Tag(7), from: "127.0.0.1:4000".parse().unwrap() };
-        for content in [Content::Root(Root([3; 32])), version] {
+        let stream = Content::Stream { from: "[::1]:4000".parse().unwrap() };
+        for content in [Content::Root(Root([3; 32])), version, stream] {
             let page = about(content.clone()).page("monday");
             assert_eq!(page.len(), PAGE);
             assert_eq!(About::read(&page), Some((about(content), "monday".into())));

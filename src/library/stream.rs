@@ -1,0 +1,338 @@
+//! A download that comes as one stream, from its first byte to its last: nobody can be asked for a part of it, and nothing judges its bytes.
+//!
+//! ```text
+//!                 record, then .part         first difference            the stream has ended     disk has it
+//!   nothing  ----------------------> Writing <--------------- Comparing ------------------> Settling --> named, record gone
+//!   a .part of an earlier stream -----------------------------^
+//!   a file under that name ---------> compared to its end ----------------------------------------------> it was there already
+//! ```
+//!
+//! What an earlier stream left behind is read back and compared with what comes, and written over from the first difference on: so it never matters
+//! which of its bytes a killed process or a power cut has left. The rest is as in [`part`](crate::library::part): a `.part` without a record is never
+//! ours, and the final name is given only after every byte is on the disk.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::flow::ends::{Sink, SinkRef};
+use crate::library::drive::{Drive, DriveError, DriveFile, Stands};
+use crate::library::on_disk::{discard, names};
+use crate::library::part::Settled;
+use crate::library::record::{About, Content, Record};
+use crate::message::limits;
+use crate::message::range::ByteRange;
+use crate::message::relative::RelativeName;
+
+/// Looks at a cold file before it is waited for: they come [`SINK_RETRY`](limits::SINK_RETRY) apart.
+const COLD_LOOKS: u128 = limits::COLD_PATIENCE.as_millis() / limits::SINK_RETRY.as_millis();
+
+/// A stream on its way to its place.
+pub struct Stream {
+    place: Place,
+    size: Cell<Option<u64>>,
+    /// How many bytes have come.
+    have: Cell<u64>,
+    /// What comes is compared with what is there.
+    compares: Cell<bool>,
+    /// What is there from the next byte on, as far as it was read.
+    ours: RefCell<VecDeque<u8>>,
+    /// How often in a row the disk did not have it at hand.
+    cold: Cell<u128>,
+    /// What the disk was asked to write ends here.
+    nudged: Cell<u64>,
+    /// What it may still be writing, oldest first.
+    writing: RefCell<VecDeque<ByteRange>>,
+    /// Nothing was taken when that was last asked.
+    full: Cell<bool>,
+    failure: RefCell<Option<DriveError>>,
+}
+
+enum Place {
+    /// Into a `.part`, then to this name.
+    Disk { drive: Rc<dyn Drive>, file: Rc<dyn DriveFile>, name: String },
+    /// A file of that name is there: are they the same?
+    Compare(Rc<dyn DriveFile>),
+    /// Into a pipe.
+    Pipe(SinkRef),
+}
+
+impl Stream {
+    /// Into `name`, from somebody who says that it has `size` bytes, or says nothing of that; `found_as` is what it was searched by.
+    ///
+    /// # Errors
+    /// When the disk can't take it, or something else is in its place.
+    pub fn begin(drive: &Rc<dyn Drive>, name: &str, found_as: &RelativeName, from: SocketAddr, size: Option<u64>) -> Result<Stream, DriveError> {
+        match drive.look(name)? {
+            Stands::File(there) if size.is_none_or(|size| size == there) => return Ok(Stream::new(Place::Compare(drive.read(name)?), size, true)),
+            Stands::Nothing => {}
+            Stands::File(_) | Stands::Other => return Err(DriveError::Taken),
+        }
+        let (part, note) = names(name);
+        let new = |file, compares| Stream::new(Place::Disk { drive: Rc::clone(drive), file, name: name.to_owned() }, size, compares);
+        match drive.look(&part)? {
+            Stands::Nothing => {}
+            Stands::File(_) => {
+                let file = drive.write(&part, false)?;
+                // Looked into under the lock: until then another process could still change it.
+                let Some(about) = Record::peek(&**drive, &note) else { return Err(DriveError::NotOurs(part)) };
+                if matches!(about.content, Content::Stream { .. }) {
+                    if let Some(size) = size {
+                        file.allocate(size)?;
+                    }
+                    return Ok(new(file, true));
+                }
+                // It came in pieces, in any order.
+                drop(file);
+                discard(&**drive, name);
+            }
+            Stands::Other => return Err(DriveError::NotOurs(part)),
+        }
+        let about = About { name: found_as.clone(), size: size.unwrap_or(0), content: Content::Stream { from } };
+        Record::leave(&**drive, &note, &about)?;
+        let file = drive.write(&part, true)?;
+        if let Err(error) = file.allocate(size.unwrap_or(0)) {
+            discard(&**drive, name);
+            return Err(error.into());
+        }
+        Ok(new(file, false))
+    }
+
+    /// Into a pipe: what has gone can't be taken back.
+    #[must_use]
+    pub fn pipe(sink: SinkRef, size: Option<u64>) -> Stream {
+        Stream::new(Place::Pipe(sink), size, false)
+    }
+
+    fn new(place: Place, size: Option<u64>, compares: bool) -> Stream {
+        Stream {
+            place,
+            size: Cell::new(size),
+            have: Cell::new(0),
+            compares: Cell::new(compares),
+            ours: RefCell::default(),
+            cold: Cell::new(0),
+            nudged: Cell::new(0),
+            writing: RefCell::default(),
+            full: Cell::new(false),
+            failure: RefCell::new(None),
+        }
+    }
+
+    /// True when it can come once more from its first byte on.
+    #[must_use]
+    pub fn may_restart(&self) -> bool {
+        !matches!(self.place, Place::Pipe(_)) || self.have.get() == 0
+    }
+
+    /// It comes once more, from its first byte on.
+    ///
+    /// # Errors
+    /// When it is of another size now, and the disk has no room for that, or it can't be the file that is there.
+    pub fn restart(&self, size: Option<u64>) -> Result<(), DriveError> {
+        if let (Place::Disk { file, .. }, Some(size)) = (&self.place, size) {
+            file.allocate(size)?;
+        }
+        if let (Place::Compare(file), Some(size)) = (&self.place, size)
+            && file.stamp()?.size != size
+        {
+            return Err(DriveError::Taken);
+        }
+        self.size.set(size);
+        self.have.set(0);
+        self.compares.set(!matches!(self.place, Place::Pipe(_)));
+        self.ours.borrow_mut().clear();
+        self.nudged.set(0);
+        self.full.set(false);
+        Ok(())
+    }
+
+    /// How many bytes have come.
+    #[must_use]
+    pub fn have(&self) -> u64 {
+        self.have.get()
+    }
+
+    /// How many there will be, where that was said.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.size.get()
+    }
+
+    /// True while nothing is taken, so that it means nothing when nothing comes.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full.get()
+    }
+
+    /// What went wrong on our side.
+    #[must_use]
+    pub fn failure(&self) -> Option<DriveError> {
+        self.failure.borrow().clone()
+    }
+
+    /// Bytes that the disk may not have yet; what it has written is forgotten, from the oldest on.
+    fn dirty(&self, file: &dyn DriveFile) -> u64 {
+        let mut writing = self.writing.borrow_mut();
+        while let Some(range) = writing.front()
+            && file.dirty(*range) == 0
+        {
+            writing.pop_front();
+        }
+        writing.iter().map(|range| range.length()).sum::<u64>() + (self.have.get() - self.nudged.get())
+    }
+
+    /// Asks the disk to write all that it was not asked to write yet.
+    fn nudge(&self, file: &dyn DriveFile) {
+        let from = self.nudged.replace(self.have.get());
+        if let Some(range) = ByteRange::new(from, self.have.get() - from).filter(|range| !range.is_empty()) {
+            file.nudge(range);
+            self.writing.borrow_mut().push_back(range);
+        }
+    }
+
+    /// Reads what is there from the next byte on. False when the disk would have to be waited for.
+    fn look(&self, file: &dyn DriveFile, wait: bool) -> Result<bool, DriveError> {
+        let mut ours = self.ours.borrow_mut();
+        if !ours.is_empty() {
+            return Ok(true);
+        }
+        let mut buffer = vec![0; limits::HASH_READ_BYTES];
+        let looked = if wait { file.read_at(self.have.get(), &mut buffer) } else { file.read_warm(self.have.get(), &mut buffer) };
+        match looked {
+            Ok(came) => {
+                buffer.truncate(came);
+                *ours = buffer.into();
+                self.cold.set(0);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.cold.set(self.cold.get() + 1);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Compares the front of `bytes` with what is there; what is left of them is new.
+    fn compare<'a>(&self, file: &dyn DriveFile, mut bytes: &'a [u8]) -> Result<&'a [u8], DriveError> {
+        while self.compares.get() && !bytes.is_empty() {
+            self.look(file, true)?;
+            let mut ours = self.ours.borrow_mut();
+            let same = ours.iter().zip(bytes).take_while(|(ours, theirs)| ours == theirs).count();
+            let differs = same < ours.len().min(bytes.len()) || ours.is_empty();
+            if differs && matches!(self.place, Place::Compare(_)) {
+                return Err(DriveError::Taken);
+            }
+            self.compares.set(!differs);
+            ours.drain(..same);
+            if differs {
+                *ours = VecDeque::new();
+            }
+            self.have.set(self.have.get() + same as u64);
+            bytes = &bytes[same..];
+        }
+        Ok(bytes)
+    }
+
+    fn keep(&self, bytes: &[u8]) -> Result<(), DriveError> {
+        let fresh = match &self.place {
+            Place::Disk { file, .. } | Place::Compare(file) => self.compare(&**file, bytes)?,
+            Place::Pipe(_) => bytes,
+        };
+        match &self.place {
+            Place::Compare(_) => {}
+            Place::Pipe(sink) => {
+                sink.put(self.have.get(), fresh)?;
+                self.have.set(self.have.get() + fresh.len() as u64);
+            }
+            Place::Disk { file, .. } => {
+                if !fresh.is_empty() {
+                    file.write_at(self.have.get(), fresh)?;
+                    self.have.set(self.have.get() + fresh.len() as u64);
+                }
+                if self.have.get() - self.nudged.get() >= limits::FLUSH_BYTES {
+                    self.nudge(&**file);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn room_now(&self) -> Result<usize, DriveError> {
+        let file = match &self.place {
+            Place::Pipe(sink) => return Ok(sink.room()),
+            Place::Disk { file, .. } | Place::Compare(file) => file,
+        };
+        if self.compares.get() {
+            let there = self.look(&**file, self.cold.get() >= COLD_LOOKS)?;
+            if !there {
+                return Ok(0);
+            }
+        }
+        let ours = self.ours.borrow().len();
+        if ours > 0 {
+            return Ok(ours);
+        }
+        Ok(if self.dirty(&**file) > limits::DIRTY_BYTES { 0 } else { usize::MAX })
+    }
+
+    /// Ends a stream that has come to its end. Never waits long: [`Settled::NotYet`] means to ask again soon.
+    ///
+    /// # Errors
+    /// When the disk fails, or another file has the name, or has taken it meanwhile.
+    pub fn settle(&self) -> Result<Settled, DriveError> {
+        let have = self.have.get();
+        match &self.place {
+            Place::Compare(file) if file.stamp()?.size == have => Ok(Settled::Same),
+            Place::Compare(_) => Err(DriveError::Taken),
+            Place::Pipe(sink) => Ok(if sink.room() == limits::STDOUT_BYTES { Settled::Named } else { Settled::NotYet }),
+            Place::Disk { drive, file, name } => {
+                self.nudge(&**file);
+                // Waiting for the disk inside sync would hold up the whole loop; so it is called when nothing is left to write.
+                if self.dirty(&**file) > 0 {
+                    return Ok(Settled::NotYet);
+                }
+                if file.stamp()?.size != have {
+                    // What was there before was longer.
+                    file.allocate(have)?;
+                }
+                file.sync()?;
+                let (part, note) = names(name);
+                if drive.look(&part)? != Stands::File(have) {
+                    // What was written lies elsewhere: a link, or nothing, has taken its place.
+                    return Err(DriveError::NotOurs(part));
+                }
+                drive.rename_new(&part, name)?;
+                let _ = drive.remove(&note);
+                Ok(Settled::Named)
+            }
+        }
+    }
+
+    /// Leaves nothing behind.
+    pub fn discard(&self) {
+        if let Place::Disk { drive, name, .. } = &self.place {
+            discard(&**drive, name);
+        }
+    }
+}
+
+impl Sink for Stream {
+    fn room(&self) -> usize {
+        // A failure comes out with the next bytes.
+        let room = self.room_now().unwrap_or(usize::MAX);
+        self.full.set(room == 0);
+        room
+    }
+
+    fn put(&self, _at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.keep(bytes).map_err(|error| {
+            let text = error.to_string();
+            self.failure.borrow_mut().get_or_insert(error);
+            io::Error::other(text)
+        })
+    }
+}
