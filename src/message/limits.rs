@@ -174,6 +174,13 @@ pub const GUESSES: usize = 16;
 pub const FOLDER_BYTES: usize = 4 << 10;
 /// A word of seed 002 with its name: [`RELATIVE_BYTES`] with room to spare.
 pub const REDE_WORD_BYTES: usize = 2 << 10;
+/// How long nothing must have come for the bytes of a file to have ended on a wire whose givers never end a link: packets that are lost twice in a row come
+/// again sooner.
+pub const FOREIGN_END: Duration = Duration::from_secs(5);
+/// And for a list there: what is lost with its end is some names.
+pub const FOREIGN_LIST_END: Duration = Duration::from_secs(1);
+/// The list of a peer that speaks an old wire: some ten thousand names.
+pub const FOREIGN_LIST_BYTES: usize = 1 << 20;
 /// How long no account must have changed before the store tidies up: that holds up the loop for some milliseconds.
 pub const STORE_REST: Duration = Duration::from_secs(1);
 /// How long we wait for LEAVE_OK before we go all the same.

@@ -1,9 +1,10 @@
 //! How what can be said is spelled: one file a dialect, all of them pure. Bytes in, values out, and back; no clock, no socket, no state of a
 //! conversation beyond what a dialect needs to answer in its own words.
 //!
-//! [`dialect`] is the one switch between them; [`sniff`] tells from its first bytes which one a link speaks.
+//! [`dialect`] is the one switch between them, [`foreign`] that of the side which asks; [`sniff`] tells from its first bytes which one a link speaks.
 
 pub mod dialect;
+pub mod foreign;
 pub mod http;
 pub mod media;
 pub mod native;

@@ -1,0 +1,284 @@
+//! The side that asks on an old wire: one link, one question, one answer.
+//!
+//! ```text
+//!   file:   asked --has it, of so many bytes--> a person is asked --yes--> bytes, to the end of the link
+//!              '-----------------------yes----------------------------------^
+//!   list:   asked --> names, to the end of the link
+//! ```
+//!
+//! What is said before the bytes is read here; the bytes themselves go past it. Where the other side never ends a link, its silence does.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::flow::inbox::Inbox;
+use crate::flow::outbox::Outbox;
+use crate::message::limits;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
+use crate::message::tongue::Tongue;
+use crate::wire::{Coming, Decoded, foreign};
+
+/// One link on which this side asks on an old wire.
+pub struct Foreign {
+    tongue: Tongue,
+    lists: bool,
+    /// The size that was said before the yes.
+    said: Option<u64>,
+    deadline: Instant,
+    /// How many bytes of a list there were when that last changed.
+    seen: usize,
+    seen_at: Instant,
+}
+
+/// What came of looking at what has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// More must come.
+    Wait,
+    /// The file is there, and a person is being asked.
+    Waits,
+    /// All that follows are its bytes.
+    Bytes {
+        /// How many, where anybody says so.
+        size: Option<u64>,
+    },
+}
+
+impl Foreign {
+    /// Asks for the file that the peer at `at` calls `name`.
+    pub fn file(tongue: Tongue, name: &str, at: SocketAddr, outbox: &mut Outbox, now: Instant) -> Foreign {
+        outbox.memory().with(|out| foreign::ask_file(tongue, name, at, out));
+        // A person may be asked before the first word; where that is said, the first word needs no person.
+        let patience = if foreign::says_it_has_it(tongue) { limits::ANSWER } else { limits::CONSENT + limits::ANSWER };
+        Foreign { tongue, lists: false, said: None, deadline: now + patience, seen: 0, seen_at: now }
+    }
+
+    /// Asks what the peer shares; `None` where its wire has no such question.
+    pub fn list(tongue: Tongue, outbox: &mut Outbox, now: Instant) -> Option<Foreign> {
+        let asked = outbox.memory().with(|out| foreign::ask_list(tongue, out));
+        asked.then(|| Foreign { tongue, lists: true, said: None, deadline: now + limits::ANSWER, seen: 0, seen_at: now })
+    }
+
+    /// True where a peer can be asked what it shares.
+    #[must_use]
+    pub fn can_list(tongue: Tongue) -> bool {
+        foreign::can_list(tongue)
+    }
+
+    /// Reads what has come, up to the next thing that matters.
+    ///
+    /// # Errors
+    /// The other side's no, or why its answer can't be understood.
+    pub fn step(&mut self, inbox: &mut Inbox, now: Instant) -> Result<Step, Refusal> {
+        if self.lists {
+            let here = inbox.head().len();
+            if here > limits::FOREIGN_LIST_BYTES {
+                return Err(Refusal::new(Code::TooLarge, "the peer's list never ends"));
+            }
+            if here != self.seen {
+                (self.seen, self.seen_at) = (here, now);
+            }
+            return Ok(Step::Wait);
+        }
+        match foreign::coming(self.tongue, inbox.head())? {
+            Decoded::Partial | Decoded::Quiet { .. } => Ok(Step::Wait),
+            Decoded::Whole { item: Coming::Has(size), used } => {
+                inbox.consume(used);
+                if self.said.replace(size).is_some() {
+                    return Err(Refusal::new(Code::BadRequest, "the peer says the size twice"));
+                }
+                self.deadline = now + limits::CONSENT + limits::ANSWER;
+                sane(Some(size)).map(|_| Step::Waits)
+            }
+            Decoded::Whole { item: Coming::Bytes(size), used } => {
+                inbox.consume(used);
+                sane(size.or(self.said)).map(|size| Step::Bytes { size })
+            }
+        }
+    }
+
+    /// Until when the next thing must have come.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// True when an answer that ended without a byte leaves open whether there is an empty file or none: a list of all files can tell.
+    #[must_use]
+    pub fn leaves_open(&self) -> bool {
+        !self.lists && foreign::has_no_no(self.tongue) && foreign::can_list(self.tongue)
+    }
+
+    /// How long nothing must have come for the bytes to have ended; `None` where only the end of the link ends them.
+    #[must_use]
+    pub fn quiet(&self) -> Option<Duration> {
+        foreign::ends_in_silence(self.tongue).then_some(limits::FOREIGN_END)
+    }
+
+    /// When a list that has begun will have ended, if nothing more comes.
+    #[must_use]
+    pub fn list_ends(&self) -> Option<Instant> {
+        (self.lists && self.seen > 0).then(|| self.seen_at + limits::FOREIGN_LIST_END)
+    }
+
+    /// The names in a list that has ended.
+    #[must_use]
+    pub fn names(&self, inbox: &Inbox) -> Vec<RelativeName> {
+        foreign::names(self.tongue, inbox.head())
+    }
+
+    /// True when this name stands in a list that has ended.
+    #[must_use]
+    pub fn has_named(&self, name: &str, inbox: &Inbox) -> bool {
+        foreign::lists(inbox.head(), name)
+    }
+}
+
+/// A size that a file can have.
+fn sane(size: Option<u64>) -> Result<Option<u64>, Refusal> {
+    if size.is_some_and(|size| size > limits::DOWNLOAD_BYTES) {
+        return Err(Refusal::new(Code::TooLarge, "a file of an absurd size"));
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::flow::ends::RawWrite;
+
+    /// What was sent.
+    struct Wire(Vec<u8>);
+
+    impl RawWrite for Wire {
+        fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    fn sent(mut outbox: Outbox) -> String {
+        let mut wire = Wire(Vec::new());
+        outbox.write_to(&mut wire, usize::MAX, true, Instant::now()).unwrap();
+        String::from_utf8(wire.0).unwrap()
+    }
+
+    fn ask(tongue: Tongue, now: Instant) -> (Foreign, String) {
+        let mut outbox = Outbox::default();
+        let foreign = Foreign::file(tongue, "a.mp4", "127.0.0.1:4000".parse().unwrap(), &mut outbox, now);
+        (foreign, sent(outbox))
+    }
+
+    /// All steps of an answer that comes in one piece, and what is left of it; then the same byte by byte must say the same.
+    fn steps(tongue: Tongue, answer: &[u8]) -> (Vec<Result<Step, Code>>, Vec<u8>) {
+        let now = Instant::now();
+        let run = |cuts: usize| {
+            let (mut foreign, _) = ask(tongue, now);
+            let (mut inbox, mut said) = (Inbox::default(), Vec::new());
+            for (place, chunk) in answer.chunks(cuts).enumerate() {
+                inbox.take(chunk).unwrap();
+                loop {
+                    let step = foreign.step(&mut inbox, now).map_err(|refusal| refusal.code);
+                    if step == Ok(Step::Wait) {
+                        break;
+                    }
+                    said.push(step);
+                    if !matches!(step, Ok(Step::Waits)) {
+                        let rest = [inbox.head(), &answer[answer.len().min((place + 1) * cuts)..]].concat();
+                        return (said, rest);
+                    }
+                }
+            }
+            (said, inbox.head().to_vec())
+        };
+        let whole = run(answer.len().max(1));
+        assert_eq!(run(1), whole, "{:?} {}", tongue, String::from_utf8_lossy(answer));
+        whole
+    }
+
+    fn bytes(size: Option<u64>) -> Vec<Result<Step, Code>> {
+        vec![Ok(Step::Bytes { size })]
+    }
+
+    #[test]
+    fn each_wire_asks_in_its_own_words() {
+        let now = Instant::now();
+        for tongue in [Tongue::Uc3m2020, Tongue::Uc3m2024, Tongue::Uc3m2025, Tongue::Uc3mSeed003] {
+            assert_eq!(ask(tongue, now).1, "GET_FILE\0a.mp4\0");
+        }
+        assert_eq!(ask(Tongue::Rede, now).1, "get a.mp4");
+        assert_eq!(ask(Tongue::Seed001, now).1, r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "a.mp4", "port": 4000}}"#);
+    }
+
+    #[test]
+    fn a_yes_is_read_however_it_is_cut_and_what_follows_is_left() {
+        assert_eq!(steps(Tongue::Uc3m2020, b"0hello"), (bytes(None), b"hello".to_vec()));
+        assert_eq!(steps(Tongue::Uc3m2024, b"0\0hello"), (bytes(None), b"hello".to_vec()));
+        assert_eq!(steps(Tongue::Uc3m2024Plain, b"0\x005\0hello"), (bytes(Some(5)), b"hello".to_vec()));
+        assert_eq!(steps(Tongue::Uc3m2025, b"\x005\0hello"), (bytes(Some(5)), b"hello".to_vec()));
+        assert_eq!(steps(Tongue::Rede, b"hello"), (bytes(None), b"hello".to_vec()));
+        let both = br#"{"status": "OK", "fileSize": 5}{"status": "downloadAccepted"}hello"#;
+        assert_eq!(steps(Tongue::Seed001, both), (vec![Ok(Step::Waits), Ok(Step::Bytes { size: Some(5) })], b"hello".to_vec()));
+    }
+
+    #[test]
+    fn a_no_is_a_refusal() {
+        let no = |tongue, answer: &[u8]| steps(tongue, answer).0;
+        assert_eq!(no(Tongue::Uc3m2020, b"1"), [Err(Code::NotFound)]);
+        assert_eq!(no(Tongue::Uc3m2025, b"\x02"), [Err(Code::Refused)]);
+        assert_eq!(no(Tongue::Seed001, br#"{"status": "fileNotFound"}"#), [Err(Code::NotFound)]);
+        assert_eq!(no(Tongue::Seed001, br#"{"status": "downloadRejected"}"#), [Err(Code::Refused)]);
+        assert_eq!(
+            no(Tongue::Seed001, br#"{"status": "OK", "fileSize": 5}{"status": "OK", "fileSize": 6}"#),
+            [Ok(Step::Waits), Err(Code::BadRequest)]
+        );
+        assert!(matches!(no(Tongue::Uc3m2020, b"HTTP/1.1 400"), answer if matches!(answer[..], [Err(_)])));
+    }
+
+    #[test]
+    fn no_file_is_larger_than_a_file_can_be() {
+        let absurd = format!("\0{}\0", u64::MAX);
+        assert!(matches!(steps(Tongue::Uc3m2025, absurd.as_bytes()).0[..], [Err(Code::TooLarge)]));
+    }
+
+    #[test]
+    fn a_person_who_is_asked_gets_time() {
+        let now = Instant::now();
+        let (mut foreign, _) = ask(Tongue::Seed001, now);
+        let mut inbox = Inbox::default();
+        assert_eq!(foreign.deadline(), now + limits::ANSWER);
+        inbox.take(br#"{"status": "OK", "fileSize": 5}"#).unwrap();
+        let later = now + limits::OPENING;
+        assert_eq!(foreign.step(&mut inbox, later), Ok(Step::Waits));
+        assert_eq!(foreign.step(&mut inbox, later), Ok(Step::Wait));
+        assert_eq!(foreign.deadline(), later + limits::CONSENT + limits::ANSWER);
+        assert!(ask(Tongue::Uc3m2020, now).0.deadline() > now + limits::CONSENT);
+    }
+
+    #[test]
+    fn a_list_ends_in_silence_and_has_a_limit() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        assert!(Foreign::list(Tongue::Uc3m2024, &mut outbox, now).is_none());
+        let mut foreign = Foreign::list(Tongue::Rede, &mut outbox, now).unwrap();
+        assert_eq!(sent(outbox), "ls");
+        let mut inbox = Inbox::default();
+        assert_eq!((foreign.step(&mut inbox, now), foreign.list_ends()), (Ok(Step::Wait), None));
+        inbox.take(b"a.mp4 ../x b.mp4 ").unwrap();
+        let later = now + Duration::from_millis(10);
+        assert_eq!(foreign.step(&mut inbox, later), Ok(Step::Wait));
+        foreign.step(&mut inbox, later + Duration::from_millis(10)).unwrap();
+        assert_eq!(foreign.list_ends(), Some(later + limits::FOREIGN_LIST_END));
+        let names: Vec<String> = foreign.names(&inbox).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["a.mp4", "b.mp4"]);
+        assert!(foreign.has_named("a.mp4", &inbox) && !foreign.has_named("a", &inbox));
+        inbox.take(&vec![b'x'; limits::FOREIGN_LIST_BYTES]).unwrap();
+        assert_eq!(foreign.step(&mut inbox, later).map_err(|refusal| refusal.code), Err(Code::TooLarge));
+    }
+}

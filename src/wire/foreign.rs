@@ -1,0 +1,108 @@
+//! The one switch of the asking side: how a peer that speaks an old wire is asked, and what is to be expected of its answer.
+//!
+//! It stands to the old wires as [`dialect`](crate::wire::dialect) does for the side that answers: a wire is a file beside this one and its lines below.
+
+use std::net::SocketAddr;
+
+use memchr::memmem;
+
+use crate::message::refusal::Refusal;
+use crate::message::relative::RelativeName;
+use crate::message::tongue::Tongue;
+use crate::wire::{Coming, Decoded, rede, seed001, uc3m};
+
+/// Asks the peer at `at` for the file that it calls `name`.
+pub fn ask_file(tongue: Tongue, name: &str, at: SocketAddr, out: &mut Vec<u8>) {
+    match tongue {
+        Tongue::Seed001 => seed001::ask_file(name, at.port(), out),
+        Tongue::Rede => rede::ask_file(name, out),
+        _ => uc3m::ask_file(tongue, name, out),
+    }
+}
+
+/// Asks a peer what it shares. False where its wire has no such question.
+pub fn ask_list(tongue: Tongue, out: &mut Vec<u8>) -> bool {
+    if tongue == Tongue::Rede {
+        rede::ask_list(out);
+    }
+    can_list(tongue)
+}
+
+/// Reads the next thing that is said before the bytes of the file.
+///
+/// # Errors
+/// The peer's no, or why its answer can't be understood.
+pub fn coming(tongue: Tongue, buffer: &[u8]) -> Result<Decoded<Coming>, Refusal> {
+    match tongue {
+        Tongue::Seed001 => seed001::coming(buffer),
+        // Nothing is said before them: the first byte says that there are some.
+        Tongue::Rede if buffer.is_empty() => Ok(Decoded::Partial),
+        Tongue::Rede => Ok(Decoded::Whole { item: Coming::Bytes(None), used: 0 }),
+        _ => uc3m::coming(tongue, buffer),
+    }
+}
+
+/// The names in a list that has ended.
+#[must_use]
+pub fn names(tongue: Tongue, list: &[u8]) -> Vec<RelativeName> {
+    if can_list(tongue) { rede::names(list) } else { Vec::new() }
+}
+
+/// True when `name` stands in a list that has ended: one with blanks inside stands there as it is, though nobody could tell where it begins.
+#[must_use]
+pub fn lists(list: &[u8], name: &str) -> bool {
+    let list: Vec<u8> = [b" ", list, b" "].concat().iter().map(|byte| if byte.is_ascii_whitespace() { b' ' } else { *byte }).collect();
+    memmem::find(&list, format!(" {name} ").as_bytes()).is_some()
+}
+
+/// True where a peer can be asked what it shares.
+#[must_use]
+pub fn can_list(tongue: Tongue) -> bool {
+    tongue == Tongue::Rede
+}
+
+/// True where nobody says that a file is not there: an answer without a byte means that, or an empty file.
+#[must_use]
+pub fn has_no_no(tongue: Tongue) -> bool {
+    tongue == Tongue::Rede
+}
+
+/// True where those who give leave the link open behind the last byte.
+#[must_use]
+pub fn ends_in_silence(tongue: Tongue) -> bool {
+    tongue == Tongue::Rede
+}
+
+/// True where the peer says that it has the file before a person is asked; in the other ones that person's time passes in silence.
+#[must_use]
+pub fn says_it_has_it(tongue: Tongue) -> bool {
+    tongue == Tongue::Seed001
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::tongue::TONGUES;
+
+    #[test]
+    fn a_name_is_found_in_a_list_whatever_it_holds() {
+        let list = b"a.mp4 two words.mp4 b.mp4\n";
+        for name in ["a.mp4", "two words.mp4", "b.mp4", "words.mp4"] {
+            assert!(lists(list, name), "{name}");
+        }
+        for name in ["a.mp", "c.mp4", "mp4 two", "b.mp4 "] {
+            assert!(!lists(b"a.mp4 xmp4 two2 b.mp4", name), "{name}");
+        }
+        assert!(!lists(b"", "a"));
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_not_sent() {
+        for (tongue, _) in TONGUES {
+            let mut out = Vec::new();
+            assert_eq!(ask_list(tongue, &mut out), can_list(tongue));
+            assert_eq!(out.is_empty(), !can_list(tongue));
+            assert_eq!(coming(tongue, b""), Ok(Decoded::Partial));
+        }
+    }
+}
