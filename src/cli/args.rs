@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 
-use cardume::message::tongue::Tongue;
+use cardume::message::tongue::{TONGUES, Tongue};
 use cardume::node::lines::Lang;
+use cardume::node::peer::desk::Place;
 use cardume::node::report::exit;
 use cardume::node::server::Range;
 use cardume::os::output::Output;
@@ -114,6 +115,7 @@ Examples:
   cardume get aula1.mp4
   cardume get aula1.mp4 --folder ~/Downloads
   cardume get aula1.mp4 --from 127.0.0.1:4000     asks no server
+  cardume get aula1.mp4 --from rede@127.0.0.2:5455    an old program, whose bytes nothing proves
   cardume get aula1.mp4 --hash 5dd8…f00d          only if this is its content
   cardume get b3:5dd8…f00d                        this content, whatever its name
   cardume get aula1.mp4 -o lesson.mp4
@@ -126,7 +128,7 @@ Examples:
     Peers(AskArgs),
 
     /// List what a peer shares
-    #[command(after_long_help = "Example:\n  cardume ls 127.0.0.1:4000")]
+    #[command(after_long_help = "Examples:\n  cardume ls 127.0.0.1:4000\n  cardume ls rede@127.0.0.2:5455")]
     Ls(LsArgs),
 
     /// Take a user name; the key made at its first use is all that can use it
@@ -477,8 +479,8 @@ pub struct SearchArgs {
 #[derive(Args)]
 pub struct LsArgs {
     /// Which peer
-    #[arg(value_name = "IP:PORT")]
-    pub peer: SocketAddr,
+    #[arg(value_name = "[rede@]IP:PORT", value_parser = place)]
+    pub peer: Place,
 
     #[command(flatten)]
     pub ask: AskArgs,
@@ -522,9 +524,9 @@ pub struct GetArgs {
     #[arg(long, value_name = "ROOT", conflicts_with = "no_verify")]
     pub hash: Option<String>,
 
-    /// From this peer, without asking the server
-    #[arg(long, value_name = "IP:PORT")]
-    pub from: Option<SocketAddr>,
+    /// From this peer, without asking the server; one that speaks an old wire is like rede@IP:PORT, seed001@… or uc3m-2024@…
+    #[arg(long, value_name = "[WIRE@]IP:PORT", value_parser = place)]
+    pub from: Option<Place>,
 
     /// Into this folder
     #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "output")]
@@ -566,6 +568,12 @@ fn rate(text: &str) -> Result<u64, String> {
     let text = text.trim().trim_end_matches("/s");
     let size: bytesize::ByteSize = text.parse().map_err(|_| "a rate is like 100MB or 1.5MiB, per second".to_owned())?;
     if size.as_u64() == 0 { Err("a rate is at least 1 byte a second".into()) } else { Ok(size.as_u64()) }
+}
+
+/// `IP:PORT` or `WIRE@IP:PORT`.
+fn place(text: &str) -> Result<Place, String> {
+    let wires: Vec<&str> = TONGUES.iter().map(|(_, word)| *word).collect();
+    Place::read(text).ok_or_else(|| format!("a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}", wires.join(", ")))
 }
 
 /// `IP` or `IP:PORT`.
@@ -629,5 +637,7 @@ mod tests {
         assert_eq!(advertise("[::1]:5"), Ok(("::1".parse().unwrap(), Some(5))));
         assert_eq!(advertise("::1"), Ok(("::1".parse().unwrap(), None)));
         assert!(advertise("host").is_err());
+        assert_eq!(place("uc3m-2024@127.0.0.1:5000").map(|place| place.speaks), Ok(Some(Tongue::Uc3m2024)));
+        assert!(place("127.0.0.1:5000").is_ok() && place("uc3m@127.0.0.1:5000").is_err() && place("rede@host").is_err());
     }
 }

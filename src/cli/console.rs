@@ -260,12 +260,12 @@ impl Screen {
                 let bar = Bar { held: *held, size: *size, meter: Meter::new(), stalled: None };
                 self.bars.insert(name.clone(), bar);
             }
-            Report::Progress { name, held, .. } => {
+            Report::Progress { name, held, size } => {
                 if let Some(bar) = self.bars.get_mut(name) {
                     if *held != bar.held {
                         bar.stalled = None;
                     }
-                    bar.held = *held;
+                    (bar.held, bar.size) = (*held, *size);
                     bar.meter.note(*held, now);
                 }
             }

@@ -231,7 +231,11 @@ pub fn peers(args: &AskArgs) -> Result<Peer, Stop> {
 
 /// LS, once.
 pub fn ls(args: &LsArgs) -> Result<Peer, Stop> {
-    once(Command::Ls(args.peer), &args.ask)
+    match args.peer.speaks {
+        // Whoever speaks an old wire is asked itself.
+        Some(_) => begin(without_server(Task::Once(Command::Ls(args.peer)), ".".into())),
+        None => once(Command::Ls(args.peer), &args.ask),
+    }
 }
 
 fn once(command: Command, ask: &AskArgs) -> Result<Peer, Stop> {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::message::account::{Deed, UserName};
 use crate::message::relative::{ROOT_PREFIX, RelativeName};
 use crate::message::request::Wanted;
+use crate::message::tongue::Tongue;
 use crate::message::version::Root;
 use crate::node::peer::verifying::Checked;
 use crate::node::report::{Failure, Prompt};
@@ -54,6 +55,38 @@ impl Goal {
     }
 }
 
+/// Where a peer answers, and what is spoken there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where.
+    pub at: SocketAddr,
+    /// The old wire that has to be spoken; `None`: the native protocol.
+    pub speaks: Option<Tongue>,
+}
+
+impl Place {
+    /// Reads `IP:PORT` or `WIRE@IP:PORT`.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Place> {
+        let (speaks, rest) = wire(text)?;
+        Some(Place { at: rest.parse().ok()?, speaks })
+    }
+}
+
+impl From<SocketAddr> for Place {
+    fn from(at: SocketAddr) -> Place {
+        Place { at, speaks: None }
+    }
+}
+
+/// The wire in front of an address, if one is named; `None` for one that nobody knows.
+fn wire(text: &str) -> Option<(Option<Tongue>, &str)> {
+    match text.split_once('@') {
+        None => Some((None, text)),
+        Some((word, rest)) => Tongue::of_word(&word.to_ascii_lowercase()).map(|speaks| (Some(speaks), rest)),
+    }
+}
+
 /// A command with all its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -67,11 +100,11 @@ pub enum Command {
     /// Who has this file?
     Search(RelativeName),
     /// Fetch the file last searched from there.
-    Download(SocketAddr),
+    Download(Place),
     /// Search and fetch.
     Get(Goal),
     /// Fetch from this very source, asking no server.
-    GetFrom(Goal, SocketAddr),
+    GetFrom(Goal, Place),
     /// Are these files what the index says?
     Verify {
         /// Which.
@@ -86,7 +119,7 @@ pub enum Command {
     /// Who is there?
     Peers,
     /// What does this peer share?
-    Ls(SocketAddr),
+    Ls(Place),
     /// Leave the network.
     Leave,
     /// End, when running downloads have.
@@ -209,12 +242,16 @@ impl Form {
     fn command(&self) -> Result<Command, Failure> {
         let word = |place: usize| self.words.get(place).map_or("", String::as_str);
         let address = || Ok(SocketAddr::new(ip(word(0))?, port(word(1))?));
+        let place = || {
+            let (speaks, rest) = wire(word(0)).ok_or(Failure::Wrong("IP"))?;
+            Ok(Place { at: SocketAddr::new(ip(rest)?, port(word(1))?), speaks })
+        };
         Ok(match self.verb {
             Verb::Join => Command::Join { at: address()?, folder: word(2).to_owned() },
             Verb::Search => Command::Search(name(word(0))?),
             Verb::Get => Command::Get(Goal::read(word(0))?),
-            Verb::Download => Command::Download(address()?),
-            Verb::Ls => Command::Ls(address()?),
+            Verb::Download => Command::Download(place()?),
+            Verb::Ls => Command::Ls(place()?),
         })
     }
 }
@@ -228,9 +265,10 @@ fn words(verb: Verb, rest: &str) -> Vec<String> {
         Verb::Search | Verb::Get => vec![rest.to_owned()],
         Verb::Join | Verb::Download | Verb::Ls => {
             let (first, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            let mut found = match first.parse::<SocketAddr>() {
-                Ok(address) => vec![address.ip().to_string(), address.port().to_string()],
-                Err(_) => vec![first.to_owned()],
+            let mut found = match Place::read(first) {
+                Some(Place { at, speaks: None }) => vec![at.ip().to_string(), at.port().to_string()],
+                Some(Place { at, speaks: Some(speaks) }) => vec![format!("{}@{}", speaks.word(), at.ip()), at.port().to_string()],
+                None => vec![first.to_owned()],
             };
             let mut tail = tail.trim();
             if found.len() == 1 && !tail.is_empty() {
@@ -249,7 +287,7 @@ fn words(verb: Verb, rest: &str) -> Vec<String> {
 
 fn check(word: &str, want: Prompt) -> Result<(), Failure> {
     match want {
-        Prompt::Ip => ip(word).map(drop),
+        Prompt::Ip => ip(wire(word).ok_or(Failure::Wrong("IP"))?.1).map(drop),
         Prompt::Port => port(word).map(drop),
         Prompt::Name => name(word).map(drop),
         Prompt::Goal => Goal::read(word).map(drop),
@@ -292,9 +330,12 @@ mod tests {
         let at: SocketAddr = "127.0.0.1:4000".parse().unwrap();
         assert_eq!(run(&["search aula 1.mp4"]), [Step::Do(Command::Search(file("aula 1.mp4")))]);
         assert_eq!(run(&["GET \"aula 1.mp4\""]), [Step::Do(Command::Get(Goal::named(file("aula 1.mp4"))))]);
-        assert_eq!(run(&["DOWNLOAD 127.0.0.1 4000"]), [Step::Do(Command::Download(at))]);
-        assert_eq!(run(&["DOWNLOAD 127.0.0.1:4000"]), [Step::Do(Command::Download(at))]);
-        assert_eq!(run(&["ls [::1]:4000"]), [Step::Do(Command::Ls("[::1]:4000".parse().unwrap()))]);
+        assert_eq!(run(&["DOWNLOAD 127.0.0.1 4000"]), [Step::Do(Command::Download(at.into()))]);
+        assert_eq!(run(&["DOWNLOAD 127.0.0.1:4000"]), [Step::Do(Command::Download(at.into()))]);
+        assert_eq!(run(&["ls [::1]:4000"]), [Step::Do(Command::Ls(Place::read("[::1]:4000").unwrap()))]);
+        let old = Place { at, speaks: Some(Tongue::Rede) };
+        assert_eq!(run(&["ls rede@127.0.0.1:4000"]), [Step::Do(Command::Ls(old))]);
+        assert_eq!(run(&["DOWNLOAD REDE@127.0.0.1 4000"]), [Step::Do(Command::Download(old))]);
         let join = Command::Join { at, folder: "a folder/".into() };
         assert_eq!(run(&["JOIN 127.0.0.1 4000 a folder/"]), [Step::Do(join.clone())]);
         assert_eq!(run(&["1 127.0.0.1:4000 a folder/"]), [Step::Do(join)]);
@@ -312,7 +353,16 @@ mod tests {
     fn a_wrong_argument_drops_what_was_begun() {
         let steps = run(&["JOIN", "nowhere", "PEERS"]);
         assert_eq!(steps[1..], [Step::Wrong(Failure::Wrong("IP")), Step::Do(Command::Peers)]);
-        for line in ["DOWNLOAD 127.0.0.1 0", "DOWNLOAD 127.0.0.1 65536", "SEARCH ../x", "GET a//b", "DANCE", "LS x"] {
+        for line in [
+            "DOWNLOAD 127.0.0.1 0",
+            "DOWNLOAD 127.0.0.1 65536",
+            "SEARCH ../x",
+            "GET a//b",
+            "DANCE",
+            "LS x",
+            "LS x@127.0.0.1:1",
+            "JOIN rede@127.0.0.1:4000 x",
+        ] {
             assert!(matches!(run(&[line])[0], Step::Wrong(_)), "{line}");
         }
     }

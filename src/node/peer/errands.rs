@@ -11,7 +11,7 @@ use crate::message::request::{Request, Wanted};
 use crate::message::version::Root;
 use crate::node::PortId;
 use crate::node::io::Io;
-use crate::node::peer::desk::{Command, Desk, Goal, Step};
+use crate::node::peer::desk::{self, Command, Desk, Goal, Step};
 use crate::node::peer::downloads::Patience;
 use crate::node::peer::home::Joining;
 use crate::node::peer::{Peer, Place, Task, Why};
@@ -133,7 +133,10 @@ impl Peer {
                 self.begin(Errand::Ask { request: Request::Search { wanted, cursor: None, speaks: None }, sent: false }, io);
             }
             Command::Peers => self.begin(Errand::Ask { request: Request::Peers { cursor: None, speaks: None }, sent: false }, io),
-            Command::Ls(peer) => self.begin(Errand::Ask { request: Request::Ls { peer: Some(peer), cursor: None }, sent: false }, io),
+            Command::Ls(desk::Place { at, speaks: Some(speaks) }) => self.list_stream(at, speaks, io),
+            Command::Ls(desk::Place { at, .. }) => {
+                self.begin(Errand::Ask { request: Request::Ls { peer: Some(at), cursor: None }, sent: false }, io);
+            }
             Command::Get(goal) => {
                 self.searched.clone_from(&goal.name);
                 self.found_so_far.clear();

@@ -428,7 +428,11 @@ impl Node for Peer {
             Event::Listening(port, result) => self.listening_besides(port, result, io),
             Event::Accepted(id, port) => self.visitor(id, port, io),
             Event::Connected(id) if self.home.is(id) => self.home.connected(id, io),
-            Event::Connected(id) => self.downloads.connected(id, io),
+            Event::Connected(id) => {
+                if let Some(ended) = self.downloads.connected(id, io) {
+                    self.download_ended(ended, io);
+                }
+            }
             Event::Received(id) if self.home.is(id) => self.hear_home(io),
             Event::Received(id) => {
                 if let Some(source) = self.downloads.on(id) {
@@ -442,6 +446,9 @@ impl Node for Peer {
             Event::Ended(id) => {
                 if self.visits.contains_key(&id) {
                     self.visitor_ended(id, io);
+                } else if let Some((download, _)) = self.downloads.on(id) {
+                    let ended = self.downloads.ended(id, &self.library, io);
+                    self.download_moved(Some(download), ended, io);
                 } else if let Some(link) = io.link(id) {
                     link.drop_now();
                 }

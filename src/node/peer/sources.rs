@@ -5,17 +5,21 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::library::tree::PieceList;
+use crate::message::name::{self, BadName};
+use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
-use crate::message::request::{Request, Wanted};
+use crate::message::request::{FileEntry, Request, Wanted};
+use crate::message::tongue::Tongue;
 use crate::message::version::Root;
 use crate::node::io::Io;
-use crate::node::peer::desk::Goal;
-use crate::node::peer::downloads::{Candidate, Ended, Outcome, Wish};
+use crate::node::peer::desk::{Goal, Place};
+use crate::node::peer::downloads::{Candidate, Ended, Foreigner, Outcome, Wish};
 use crate::node::peer::errands::Errand;
 use crate::node::peer::home::Joining;
 use crate::node::peer::{Peer, Why};
 use crate::node::report::{Failure, Prompt, Report, Version};
+use crate::session::foreign::Foreign;
 
 impl Peer {
     /// All who have it are known. Fetches it, unless a person has to say first which of several contents is meant. False when nobody has it.
@@ -23,6 +27,11 @@ impl Peer {
         let holders: Vec<Holder> = holders.into_iter().filter(|holder| !self.is_me(holder.peer)).collect();
         if holders.is_empty() {
             return false;
+        }
+        let (holders, old): (Vec<Holder>, Vec<Holder>) = holders.into_iter().partition(|holder| holder.speaks.is_none());
+        if holders.is_empty() {
+            // Nobody but those whose bytes nothing can prove.
+            return self.stream_found(goal, old, io);
         }
         let versions = Version::among(&holders);
         let before = goal.name.as_ref().and_then(|name| self.library.recall(name)).and_then(|about| about.root());
@@ -38,6 +47,43 @@ impl Peer {
         };
         self.fetch_found(goal, root, holders, io);
         true
+    }
+
+    /// Only peers that speak old wires have it. False where that is not what was asked for.
+    fn stream_found(&mut self, goal: &Goal, holders: Vec<Holder>, io: &mut Io<'_>) -> bool {
+        let (Some(name), None) = (&goal.name, goal.root) else { return false };
+        let foreigner = |holder: Holder| Some(Foreigner { at: holder.peer, speaks: holder.speaks?, remote: holder.file.name.to_string() });
+        let from: Vec<Foreigner> = holders.into_iter().filter_map(foreigner).collect();
+        self.stream(name.clone(), from, io);
+        true
+    }
+
+    /// From the peer there, which speaks an old wire and calls the file `remote`.
+    pub(super) fn fetch_stream(&mut self, remote: &str, local: RelativeName, from: SocketAddr, speaks: Tongue, io: &mut Io<'_>) {
+        // Whatever ends a word on some wire would begin another one there.
+        if remote.is_empty() || remote.chars().any(char::is_control) {
+            let why = if remote.is_empty() { BadName::Empty } else { BadName::Control };
+            return self.fail(&Failure::Name(name::printable(remote), why), io);
+        }
+        self.stream(local, vec![Foreigner { at: from, speaks, remote: remote.to_owned() }], io);
+    }
+
+    fn stream(&mut self, name: RelativeName, from: Vec<Foreigner>, io: &mut Io<'_>) {
+        let id = self.downloads.stream(name, from, self.options.patience, &self.library, io);
+        self.errand = Some(Errand::Download(id));
+        if self.options.typed {
+            self.prompt(io);
+        }
+    }
+
+    /// What the peer there shares, which speaks an old wire.
+    pub(super) fn list_stream(&mut self, from: SocketAddr, speaks: Tongue, io: &mut Io<'_>) {
+        if !Foreign::can_list(speaks) {
+            let text = format!("nobody can be asked in {} what he shares", speaks.word());
+            return self.fail(&Failure::Refused(Refusal::new(Code::Unsupported, text)), io);
+        }
+        let id = self.downloads.list(Foreigner { at: from, speaks, remote: String::new() }, &self.library, io);
+        self.errand = Some(Errand::Download(id));
     }
 
     fn fetch_found(&mut self, goal: &Goal, root: Option<Root>, holders: Vec<Holder>, io: &mut Io<'_>) {
@@ -93,13 +139,19 @@ impl Peer {
     }
 
     /// From this very source, which says itself what it has.
-    pub(super) fn fetch_from(&mut self, goal: &Goal, from: SocketAddr, io: &mut Io<'_>) {
-        let name = goal.called();
+    pub(super) fn fetch_from(&mut self, goal: &Goal, place: Place, io: &mut Io<'_>) {
+        let (name, from) = (goal.called(), place.at);
+        // What a search has said of it is still good.
+        let speaks = place.speaks.or_else(|| self.found_last.iter().find(|holder| holder.peer == from && *holder.file.name == *name)?.speaks);
+        match speaks {
+            Some(speaks) if goal.root.is_none() => return self.fetch_stream(&name, name.clone(), from, speaks, io),
+            Some(_) => return self.fail(&Failure::Refused(Refusal::new(Code::Unsupported, "nothing proves what comes on an old wire")), io),
+            None => {}
+        }
         if self.is_me(from) && self.library.entry(&RelativeName::from(&name.file())).is_none() {
             // What is not here can't come from here.
             return self.fail(&Failure::NotFound(name), io);
         }
-        // What a search has said of it is still good.
         let known = self.found_last.iter().find(|holder| holder.peer == from && *holder.file.name == *name);
         let root = goal.root.or(known.and_then(|holder| holder.file.root));
         let source = match known {
@@ -126,7 +178,11 @@ impl Peer {
 
     /// The index has said who else has it.
     pub(super) fn more_found(&mut self, id: u64, holders: Vec<Holder>, io: &mut Io<'_>) {
-        let found = holders.into_iter().filter(|holder| !self.is_me(holder.peer) && holder.file.root.is_some()).map(candidate).collect();
+        let found = holders
+            .into_iter()
+            .filter(|holder| !self.is_me(holder.peer) && holder.file.root.is_some() && holder.speaks.is_none())
+            .map(candidate)
+            .collect();
         if let Some(ended) = self.downloads.add(id, found, &self.library, io) {
             self.download_ended(ended, io);
         }
@@ -167,6 +223,15 @@ impl Peer {
             Outcome::Same => {
                 io.tell(Report::Same { name: name.clone() });
                 None
+            }
+            Outcome::Listed { from, names: Ok(names) } => {
+                let entry = |name| FileEntry { name, size: None, root: None, partial: false, description: None };
+                io.tell(Report::Files { peer: from, files: names.into_iter().map(entry).collect() });
+                None
+            }
+            Outcome::Listed { names: Err(failure), .. } => {
+                io.tell(Report::Failed(failure.clone()));
+                Some(failure)
             }
             Outcome::Failed(failure) => {
                 let kept = RelativeName::from(&name.file());

@@ -1,9 +1,11 @@
-//! All downloads of a process. `download` is one of them, `source` one of those who give it; the plan itself is the library's.
+//! All downloads of a process. `download` is one of them, `source` one of those who give it; the plan itself is the library's. `stream` is one from a
+//! peer that speaks an old wire.
 
 mod download;
 mod source;
+mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,10 +15,12 @@ use crate::library::part::Part;
 use crate::library::tree::PieceList;
 use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
+use crate::message::tongue::Tongue;
 use crate::message::version::Root;
 use crate::node::LinkId;
 use crate::node::io::Io;
 use crate::node::peer::downloads::download::Download;
+use crate::node::peer::downloads::stream::{Streamed, Wanted};
 use crate::node::report::Failure;
 use crate::wire::native::Hello;
 
@@ -43,6 +47,13 @@ pub enum Outcome {
     },
     /// It was there already.
     Same,
+    /// It was no download: these are the names that somebody shares.
+    Listed {
+        /// Who.
+        from: SocketAddr,
+        /// What, or why that is not known.
+        names: Result<Vec<RelativeName>, Failure>,
+    },
     /// It came to nothing.
     Failed(Failure),
 }
@@ -88,6 +99,17 @@ pub struct Wish {
     pub looks: bool,
 }
 
+/// A peer that speaks an old wire, and what it calls a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreigner {
+    /// Where it answers.
+    pub at: SocketAddr,
+    /// What is spoken there.
+    pub speaks: Tongue,
+    /// What it calls the file.
+    pub remote: String,
+}
+
 /// What a download needs of what is around it.
 struct Around<'a, 'b> {
     library: &'a Library,
@@ -98,6 +120,8 @@ struct Around<'a, 'b> {
 /// All downloads of a process.
 pub struct Downloads {
     all: BTreeMap<u64, Download>,
+    /// Those from old wires.
+    streams: BTreeMap<u64, Streamed>,
     next: u64,
     listens_on: Option<u16>,
     bind: Option<IpAddr>,
@@ -110,7 +134,7 @@ impl Downloads {
     /// None yet.
     #[must_use]
     pub fn new() -> Downloads {
-        Downloads { all: BTreeMap::new(), next: 1, listens_on: None, bind: None }
+        Downloads { all: BTreeMap::new(), streams: BTreeMap::new(), next: 1, listens_on: None, bind: None }
     }
 
     /// The address on which this process listens: its port is told to those whom it asks.
@@ -135,6 +159,9 @@ impl Downloads {
             }
             None => {}
         }
+        if let Some(id) = self.streamed_already(&wish.name, io) {
+            return (id, None);
+        }
         let id = self.next;
         self.next += 1;
         let name = wish.name.clone();
@@ -149,6 +176,60 @@ impl Downloads {
         }
     }
 
+    /// The stream of this name, unless it has lost its source: then it makes way.
+    fn streamed_already(&mut self, name: &RelativeName, io: &mut Io<'_>) -> Option<u64> {
+        let (id, old) = self.streams.iter().find(|(_, stream)| stream.name == *name && !stream.is_list())?;
+        let id = *id;
+        if !old.is_lost() {
+            return Some(id);
+        }
+        old.drop_link(io);
+        self.streams.remove(&id);
+        None
+    }
+
+    /// Begins a download from the first of these who gives it, as [`Downloads::begin`] does: they speak old wires.
+    pub fn stream(&mut self, name: RelativeName, from: Vec<Foreigner>, patience: Patience, library: &Library, io: &mut Io<'_>) -> u64 {
+        let running = self.all.iter().find(|(_, download)| download.name == name).map(|(id, download)| (*id, download.is_lost()));
+        match running {
+            Some((id, false)) => return id,
+            Some((id, true)) => {
+                if let Some(old) = self.all.remove(&id) {
+                    old.drop_links(io);
+                }
+            }
+            None => {}
+        }
+        if let Some(id) = self.streamed_already(&name, io) {
+            return id;
+        }
+        self.begin_stream(name, Wanted::File, from.into(), patience, library, io)
+    }
+
+    /// Asks a peer that speaks an old wire what it shares.
+    pub fn list(&mut self, from: Foreigner, library: &Library, io: &mut Io<'_>) -> u64 {
+        // Nobody sees this name.
+        let name = RelativeName::of_root(&Root([0; 32]));
+        self.begin_stream(name, Wanted::List, VecDeque::from([from]), Patience::For(Duration::ZERO), library, io)
+    }
+
+    fn begin_stream(
+        &mut self,
+        name: RelativeName,
+        wanted: Wanted,
+        from: VecDeque<Foreigner>,
+        patience: Patience,
+        library: &Library,
+        io: &mut Io<'_>,
+    ) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let mut around = self.around(library, io);
+        let streamed = Streamed::new(name, wanted, from, patience, &mut around);
+        self.streams.insert(id, streamed);
+        id
+    }
+
     fn around<'a, 'b>(&self, library: &'a Library, io: &'a mut Io<'b>) -> Around<'a, 'b> {
         Around { library, bind: self.bind, io }
     }
@@ -156,42 +237,67 @@ impl Downloads {
     /// The download that uses this link, and which of its sources stands behind it.
     #[must_use]
     pub fn on(&self, link: LinkId) -> Option<(u64, u32)> {
-        self.all.iter().find_map(|(id, download)| Some((*id, download.on(link)?)))
+        let stream = || self.streams.iter().find(|(_, stream)| stream.link() == Some(link)).map(|(id, _)| (*id, 0));
+        self.all.iter().find_map(|(id, download)| Some((*id, download.on(link)?))).or_else(stream)
     }
 
     /// True when it waits for sources that were lost.
     #[must_use]
     pub fn is_resting(&self, id: u64) -> bool {
-        self.all.get(&id).is_some_and(Download::is_lost)
+        self.all.get(&id).is_some_and(Download::is_lost) || self.streams.get(&id).is_some_and(Streamed::is_lost)
     }
 
     /// All of them.
     #[must_use]
     pub fn ids(&self) -> Vec<u64> {
-        self.all.keys().copied().collect()
+        self.all.keys().chain(self.streams.keys()).copied().collect()
     }
 
     /// The link to a source is there.
-    pub fn connected(&mut self, link: LinkId, io: &mut Io<'_>) {
+    pub fn connected(&mut self, link: LinkId, io: &mut Io<'_>) -> Option<Ended> {
         let hello = Hello { peer: self.listens_on };
-        if let Some((id, source)) = self.on(link)
-            && let Some(source) = self.all.get_mut(&id).and_then(|download| download.sources.get_mut(&source))
-        {
+        let (id, source) = self.on(link)?;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            let outcome = stream.connected(io);
+            return self.over(id, outcome, io);
+        }
+        if let Some(source) = self.all.get_mut(&id).and_then(|download| download.sources.get_mut(&source)) {
             source.open(&hello, io);
         }
+        None
+    }
+
+    /// The source on this link will send no more.
+    pub fn ended(&mut self, link: LinkId, library: &Library, io: &mut Io<'_>) -> Option<Ended> {
+        let (id, _) = self.on(link)?;
+        if !self.streams.contains_key(&id) {
+            if let Some(link) = io.link(link) {
+                link.drop_now();
+            }
+            return None;
+        }
+        let mut around = self.around(library, io);
+        let outcome = self.streams.get_mut(&id)?.ended(&mut around);
+        self.over(id, outcome, io)
     }
 
     /// Bytes have come from a source.
     pub fn received(&mut self, (id, source): (u64, u32), library: &Library, io: &mut Io<'_>) -> Option<Ended> {
         let mut around = self.around(library, io);
-        let outcome = self.all.get_mut(&id)?.received(source, &mut around);
+        let outcome = match self.streams.get_mut(&id) {
+            Some(stream) => stream.received(&mut around),
+            None => self.all.get_mut(&id)?.received(source, &mut around),
+        };
         self.over(id, outcome, io)
     }
 
     /// The link to a source is gone.
     pub fn closed(&mut self, (id, source): (u64, u32), library: &Library, io: &mut Io<'_>) -> Option<Ended> {
         let mut around = self.around(library, io);
-        let outcome = self.all.get_mut(&id)?.closed(source, &mut around);
+        let outcome = match self.streams.get_mut(&id) {
+            Some(stream) => stream.closed(&mut around),
+            None => self.all.get_mut(&id)?.closed(source, &mut around),
+        };
         self.over(id, outcome, io)
     }
 
@@ -207,7 +313,10 @@ impl Downloads {
         let mut ended = Vec::new();
         for id in self.ids() {
             let mut around = self.around(library, io);
-            let outcome = self.all.get_mut(&id).and_then(|download| download.due(&mut around));
+            let outcome = match self.streams.get_mut(&id) {
+                Some(stream) => stream.due(&mut around),
+                None => self.all.get_mut(&id).and_then(|download| download.due(&mut around)),
+            };
             ended.extend(self.over(id, outcome, io));
         }
         ended
@@ -215,6 +324,10 @@ impl Downloads {
 
     fn over(&mut self, id: u64, outcome: Option<Outcome>, io: &mut Io<'_>) -> Option<Ended> {
         let outcome = outcome?;
+        if let Some(stream) = self.streams.remove(&id) {
+            stream.drop_link(io);
+            return Some((id, stream.name, outcome));
+        }
         let download = self.all.remove(&id)?;
         download.drop_links(io);
         Some((id, download.name, outcome))
@@ -223,7 +336,7 @@ impl Downloads {
     /// When one of them wants to be woken.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.all.values().filter_map(Download::deadline).min()
+        self.all.values().filter_map(Download::deadline).chain(self.streams.values().filter_map(Streamed::deadline)).min()
     }
 
     /// Those of which the index should be asked who else has them.
@@ -271,6 +384,9 @@ impl Downloads {
     pub fn pause(&mut self, io: &mut Io<'_>) {
         for download in self.all.values() {
             download.drop_links(io);
+        }
+        for stream in self.streams.values() {
+            stream.drop_link(io);
         }
     }
 }
