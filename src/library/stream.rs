@@ -38,13 +38,17 @@ pub struct Stream {
     /// What comes is compared with what is there.
     compares: Cell<bool>,
     /// What is there from the next byte on, as far as it was read.
-    ours: RefCell<VecDeque<u8>>,
+    ours: RefCell<Vec<u8>>,
+    /// How much of its front was compared already.
+    compared: Cell<usize>,
     /// How often in a row the disk did not have it at hand.
     cold: Cell<u128>,
     /// What the disk was asked to write ends here.
     nudged: Cell<u64>,
     /// What it may still be writing, oldest first.
     writing: RefCell<VecDeque<ByteRange>>,
+    /// How many bytes that is.
+    dirty: Cell<u64>,
     /// Nothing was taken when that was last asked.
     full: Cell<bool>,
     failure: RefCell<Option<DriveError>>,
@@ -113,9 +117,11 @@ impl Stream {
             have: Cell::new(0),
             compares: Cell::new(compares),
             ours: RefCell::default(),
+            compared: Cell::new(0),
             cold: Cell::new(0),
             nudged: Cell::new(0),
             writing: RefCell::default(),
+            dirty: Cell::new(0),
             full: Cell::new(false),
             failure: RefCell::new(None),
         }
@@ -142,9 +148,10 @@ impl Stream {
         }
         self.size.set(size);
         self.have.set(0);
+        self.forget();
         self.compares.set(!matches!(self.place, Place::Pipe(_)));
-        self.ours.borrow_mut().clear();
         self.nudged.set(0);
+        self.cold.set(0);
         self.full.set(false);
         Ok(())
     }
@@ -173,15 +180,15 @@ impl Stream {
         self.failure.borrow().clone()
     }
 
-    /// Bytes that the disk may not have yet; what it has written is forgotten, from the oldest on.
-    fn dirty(&self, file: &dyn DriveFile) -> u64 {
+    /// Forgets what the disk has written, from the oldest on.
+    fn look_at_disk(&self, file: &dyn DriveFile) {
         let mut writing = self.writing.borrow_mut();
         while let Some(range) = writing.front()
             && file.dirty(*range) == 0
         {
+            self.dirty.set(self.dirty.get() - range.length());
             writing.pop_front();
         }
-        writing.iter().map(|range| range.length()).sum::<u64>() + (self.have.get() - self.nudged.get())
     }
 
     /// Asks the disk to write all that it was not asked to write yet.
@@ -189,22 +196,23 @@ impl Stream {
         let from = self.nudged.replace(self.have.get());
         if let Some(range) = ByteRange::new(from, self.have.get() - from).filter(|range| !range.is_empty()) {
             file.nudge(range);
+            self.dirty.set(self.dirty.get() + range.length());
             self.writing.borrow_mut().push_back(range);
         }
     }
 
-    /// Reads what is there from the next byte on. False when the disk would have to be waited for.
+    /// Sees to it that something of what is there from the next byte on is read. False when the disk would have to be waited for.
     fn look(&self, file: &dyn DriveFile, wait: bool) -> Result<bool, DriveError> {
         let mut ours = self.ours.borrow_mut();
-        if !ours.is_empty() {
+        if self.compared.get() < ours.len() {
             return Ok(true);
         }
-        let mut buffer = vec![0; limits::HASH_READ_BYTES];
-        let looked = if wait { file.read_at(self.have.get(), &mut buffer) } else { file.read_warm(self.have.get(), &mut buffer) };
+        ours.resize(limits::HASH_READ_BYTES, 0);
+        let looked = if wait { file.read_at(self.have.get(), &mut ours) } else { file.read_warm(self.have.get(), &mut ours) };
+        self.compared.set(0);
+        ours.truncate(*looked.as_ref().unwrap_or(&0));
         match looked {
-            Ok(came) => {
-                buffer.truncate(came);
-                *ours = buffer.into();
+            Ok(_) => {
                 self.cold.set(0);
                 Ok(true)
             }
@@ -220,21 +228,30 @@ impl Stream {
     fn compare<'a>(&self, file: &dyn DriveFile, mut bytes: &'a [u8]) -> Result<&'a [u8], DriveError> {
         while self.compares.get() && !bytes.is_empty() {
             self.look(file, true)?;
-            let mut ours = self.ours.borrow_mut();
-            let same = ours.iter().zip(bytes).take_while(|(ours, theirs)| ours == theirs).count();
-            let differs = same < ours.len().min(bytes.len()) || ours.is_empty();
+            let ours = self.ours.borrow();
+            let here = &ours[self.compared.get()..];
+            let most = here.len().min(bytes.len());
+            let same = if here[..most] == bytes[..most] { most } else { here.iter().zip(bytes).take_while(|(ours, theirs)| ours == theirs).count() };
+            let differs = same < most || here.is_empty();
             if differs && matches!(self.place, Place::Compare(_)) {
                 return Err(DriveError::Taken);
             }
-            self.compares.set(!differs);
-            ours.drain(..same);
-            if differs {
-                *ours = VecDeque::new();
-            }
+            self.compared.set(self.compared.get() + same);
             self.have.set(self.have.get() + same as u64);
             bytes = &bytes[same..];
+            drop(ours);
+            if differs {
+                self.forget();
+            }
         }
         Ok(bytes)
+    }
+
+    /// Nothing is compared any more.
+    fn forget(&self) {
+        self.compares.set(false);
+        self.compared.set(0);
+        *self.ours.borrow_mut() = Vec::new();
     }
 
     fn keep(&self, bytes: &[u8]) -> Result<(), DriveError> {
@@ -267,16 +284,19 @@ impl Stream {
             Place::Disk { file, .. } | Place::Compare(file) => file,
         };
         if self.compares.get() {
-            let there = self.look(&**file, self.cold.get() >= COLD_LOOKS)?;
-            if !there {
+            if !self.look(&**file, self.cold.get() >= COLD_LOOKS)? {
                 return Ok(0);
             }
+            let here = self.ours.borrow().len() - self.compared.get();
+            if here > 0 {
+                return Ok(here);
+            }
         }
-        let ours = self.ours.borrow().len();
-        if ours > 0 {
-            return Ok(ours);
+        let dirty = || self.dirty.get() + self.have.get() - self.nudged.get();
+        if dirty() > limits::DIRTY_BYTES {
+            self.look_at_disk(&**file);
         }
-        Ok(if self.dirty(&**file) > limits::DIRTY_BYTES { 0 } else { usize::MAX })
+        Ok(if dirty() > limits::DIRTY_BYTES { 0 } else { usize::MAX })
     }
 
     /// Ends a stream that has come to its end. Never waits long: [`Settled::NotYet`] means to ask again soon.
@@ -292,7 +312,8 @@ impl Stream {
             Place::Disk { drive, file, name } => {
                 self.nudge(&**file);
                 // Waiting for the disk inside sync would hold up the whole loop; so it is called when nothing is left to write.
-                if self.dirty(&**file) > 0 {
+                self.look_at_disk(&**file);
+                if !self.writing.borrow().is_empty() {
                     return Ok(Settled::NotYet);
                 }
                 if file.stamp()?.size != have {
@@ -334,5 +355,86 @@ impl Sink for Stream {
             self.failure.borrow_mut().get_or_insert(error);
             io::Error::other(text)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::library::drive::Stamp;
+
+    /// A file in memory, and whether its disk is slow.
+    #[derive(Default)]
+    struct File {
+        bytes: RefCell<Vec<u8>>,
+        cold: Cell<bool>,
+    }
+
+    impl DriveFile for File {
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+            let here = self.bytes.borrow();
+            let here = here.get(usize::try_from(at).unwrap()..).unwrap_or_default();
+            let count = here.len().min(bytes.len());
+            bytes[..count].copy_from_slice(&here[..count]);
+            Ok(count)
+        }
+        fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+            if self.cold.get() { Err(io::ErrorKind::WouldBlock.into()) } else { self.read_at(at, bytes) }
+        }
+        fn stamp(&self) -> io::Result<Stamp> {
+            Ok(Stamp { device: 0, inode: 0, size: self.bytes.borrow().len() as u64, modified_ns: 0 })
+        }
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn nudge(&self, _: ByteRange) {}
+        fn dirty(&self, _: ByteRange) -> u64 {
+            0
+        }
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn beside(bytes: &[u8]) -> (Rc<File>, Stream) {
+        let file = Rc::new(File { bytes: RefCell::new(bytes.to_vec()), cold: Cell::new(false) });
+        (Rc::clone(&file), Stream::new(Place::Compare(file), None, true))
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_the_same_or_another() {
+        let bytes: Vec<u8> = (0..600_000_u32).map(|at| (at % 251) as u8).collect();
+        for step in [1_000, 262_144, 262_145, 600_000] {
+            let (_, stream) = beside(&bytes);
+            for chunk in bytes.chunks(step) {
+                assert!(stream.room() > 0);
+                stream.put(stream.have(), chunk).unwrap();
+            }
+            assert_eq!(stream.settle(), Ok(Settled::Same));
+            stream.restart(Some(600_000)).unwrap();
+            stream.put(0, &bytes[..599_999]).unwrap();
+            assert_eq!(stream.settle(), Err(DriveError::Taken));
+            assert!(stream.put(599_999, b"xx").is_err());
+            assert_eq!(stream.failure(), Some(DriveError::Taken));
+        }
+        let (_, stream) = beside(&bytes);
+        assert_eq!(stream.restart(Some(5)), Err(DriveError::Taken));
+    }
+
+    #[test]
+    fn a_disk_that_is_slow_is_waited_for_in_small_steps_and_not_for_ever() {
+        let (file, stream) = beside(b"hello");
+        file.cold.set(true);
+        for _ in 0..COLD_LOOKS {
+            assert_eq!(stream.room(), 0);
+            assert!(stream.is_full());
+        }
+        assert_eq!(stream.room(), 5);
+        assert!(!stream.is_full());
+        stream.put(0, b"hello").unwrap();
+        assert_eq!(stream.settle(), Ok(Settled::Same));
     }
 }
