@@ -141,6 +141,7 @@ impl Streamed {
 
     /// Bytes have come.
     pub(super) fn received(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        let mut asks_a_person = false;
         loop {
             let State::Asking(id, foreign) = &mut self.state else { break };
             let (id, now) = (*id, around.io.now);
@@ -148,8 +149,13 @@ impl Streamed {
             let step = foreign.step(&mut link.inbox, now);
             link.deadline = Some(foreign.deadline());
             match step {
-                Ok(Step::Wait) => return None,
-                Ok(Step::Waits) => self.stall(Stall::Consent, around.io),
+                Ok(Step::Wait) => {
+                    if asks_a_person {
+                        self.stall(Stall::Consent, around.io);
+                    }
+                    return None;
+                }
+                Ok(Step::Waits) => asks_a_person = true,
                 Ok(Step::Bytes { size }) => {
                     if let Err(error) = self.begin(size, around) {
                         return Some(self.failed(&error));
@@ -244,7 +250,7 @@ impl Streamed {
         }
         self.wanted = Wanted::File;
         if !foreign.has_named(&giver.remote, &link.inbox) {
-            return self.give_up(Failure::NotFound(self.name.clone()), around.io).or_else(|| self.connect_next(around));
+            return self.give_up(Failure::NotFound(self.name.clone()), around.io);
         }
         // It is there, and it is empty.
         let stream = match self.stream.take() {
@@ -281,10 +287,10 @@ impl Streamed {
             Code::BadRequest | Code::TooLarge => Failure::Protocol(refusal.text),
             _ => Failure::Refused(refusal),
         };
-        self.give_up(failure, around.io).or_else(|| self.connect_next(around))
+        self.give_up(failure, around.io)
     }
 
-    /// This giver is not asked again. With the last of them it is over.
+    /// This giver is not asked again: the next one is, at once. With the last of them it is over.
     fn give_up(&mut self, why: Failure, io: &mut Io<'_>) -> Option<Outcome> {
         self.drop_link(io);
         self.wanted = if self.is_list() { Wanted::List } else { Wanted::File };
@@ -297,11 +303,6 @@ impl Streamed {
             (true, why) => Outcome::Listed { from: SocketAddr::from(([0, 0, 0, 0], 0)), names: Err(why) },
             (false, why) => Outcome::Failed(why),
         })
-    }
-
-    fn connect_next(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
-        self.connect(around);
-        None
     }
 
     /// This giver is lost: the next one is asked, or the same one after a rest.
@@ -322,7 +323,7 @@ impl Streamed {
             self.givers.truncate(1);
         }
         if stuck || over || self.is_list() {
-            return self.give_up(nobody, around.io).or_else(|| self.connect_next(around));
+            return self.give_up(nobody, around.io);
         }
         self.drop_link(around.io);
         self.givers.rotate_left(1);
