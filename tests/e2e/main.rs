@@ -21,6 +21,7 @@ mod liars;
 mod live;
 mod main_job;
 mod names;
+mod old_sources;
 mod output;
 mod partial;
 mod resume;
