@@ -176,6 +176,7 @@ pub const FOLDER_BYTES: usize = 4 << 10;
 pub const REDE_WORD_BYTES: usize = 2 << 10;
 /// How long nothing must have come for the bytes of a file to have ended on a wire whose givers never end a link: packets that are lost twice in a row come
 /// again sooner.
+/// How long nothing must have come for a file to have ended where givers never end a link: packets lost twice in a row come again sooner.
 pub const FOREIGN_END: Duration = Duration::from_secs(5);
 /// And for a list there: what is lost with its end is some names.
 pub const FOREIGN_LIST_END: Duration = Duration::from_secs(1);
