@@ -262,6 +262,36 @@ fn a_killed_process_leaves_a_part_that_the_next_one_compares_and_ends() {
 }
 
 #[test]
+fn what_a_stream_left_behind_makes_way_for_proof_and_the_other_way_round() {
+    let content = Content::new("a.mp4", &noise(12, 4 << 20));
+    let (gate, held, bytes) = (Gate::new(), Gate::new(), content.bytes.clone());
+    let pass = gate.clone();
+    let old = Old::new(move |nth, _, stream| {
+        stream.write_all(b"0")?;
+        if nth > 0 {
+            return stream.write_all(&bytes);
+        }
+        stream.write_all(&[7; 2 << 20])?;
+        pass.pass();
+        Ok(())
+    });
+    let there = Dir::new();
+    let mut first = begin("a.mp4", &old.from("uc3m-2020"), &there);
+    watch("bytes on the disk", || (std::fs::read(there.at("a.mp4.part")).ok()?.len() == 2 << 20).then_some(()));
+    first.kill();
+    let mut second = begin("a.mp4", &Giver::stops_after(&content, 2, &held).at.to_string(), &there);
+    watch("proven bytes on the disk", || {
+        (std::fs::read(there.at("a.mp4.part")).ok()?.get(..1 << 20) == Some(&content.bytes[..1 << 20])).then_some(())
+    });
+    second.kill();
+    is_unverified(&get("a.mp4", &old.from("uc3m-2020"), &there), content.bytes.len());
+    assert!(there.read("a.mp4") == content.bytes);
+    assert_eq!(there.names(), ["a.mp4"]);
+    gate.open();
+    held.open();
+}
+
+#[test]
 fn a_part_that_is_not_ours_is_left_alone() {
     let (giver, there) = (Old::says(b"0hello"), Dir::with("a.mp4.part", b"mine"));
     fails_with(7, &get("a.mp4", &giver.from("uc3m-2020"), &there));

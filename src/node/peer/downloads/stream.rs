@@ -142,8 +142,7 @@ impl Streamed {
     /// Bytes have come.
     pub(super) fn received(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
         let mut asks_a_person = false;
-        loop {
-            let State::Asking(id, foreign) = &mut self.state else { break };
+        while let State::Asking(id, foreign) = &mut self.state {
             let (id, now) = (*id, around.io.now);
             let link = around.io.link(id)?;
             let step = foreign.step(&mut link.inbox, now);
