@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 
 use cardume::message::tongue::{TONGUES, Tongue};
+use cardume::node::consoles::Family;
 use cardume::node::lines::Lang;
 use cardume::node::peer::desk::Place;
 use cardume::node::report::exit;
@@ -95,6 +96,8 @@ Examples:
   cardume peer --listen 127.0.0.1:4000 --folder ~/Videos
   cardume peer --server 192.168.1.9:1099 --listen 0.0.0.0:4000 --folder ~/Videos
   cardume peer --listen 127.0.0.1:4000 --folder . --accept ask --upload-limit 20MB
+  cardume peer --console uc3m                 UC3M's commands, in a folder to share
+  cardume peer --console rede                 peers, ls, get
   printf 'GET aula1.mp4\\nQUIT\\n' | cardume peer --listen 127.0.0.1:4001 --folder /tmp/x
 
 A shared file is also at http://IP:PORT/files/NAME for curl, browsers and players.")]
@@ -367,12 +370,17 @@ pub struct PeerArgs {
     pub server: String,
 
     /// Where to answer others; port 0 takes a free one
-    #[arg(long, value_name = "IP:PORT", requires = "folder")]
+    #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<SocketAddr>,
 
     /// What to share, and where downloads go
-    #[arg(long, value_name = "DIR", requires = "listen")]
+    #[arg(long, value_name = "DIR")]
     pub folder: Option<String>,
+
+    /// Whose commands and answers the console has: napster, rede, or uc3m in one of its editions, of which seed003 is the default. At a console of uc3m,
+    /// CONNECT says who you are, opens the port and shares the folder (the current one, if none is given)
+    #[arg(long, value_name = "FAMILY[:PROFILE]", value_parser = old::family, default_value = "napster")]
+    pub console: Family,
 
     /// Share subfolders as well, under names such as Sub/aula1.mp4
     #[arg(short, long)]

@@ -8,6 +8,7 @@ use std::time::Instant;
 use cardume::host::net::{self, Typed};
 use cardume::message::limits;
 use cardume::message::relative::RelativeName;
+use cardume::node::consoles::Family;
 use cardume::node::lines::{self, Lang, Said};
 use cardume::node::report::{Report, Stall};
 use cardume::os::keyboard::{self, Keys, RawMode};
@@ -37,6 +38,7 @@ pub enum Style {
 
 /// The console of this process.
 pub struct Console {
+    family: Family,
     style: Style,
     lang: Lang,
     out: Output,
@@ -70,18 +72,23 @@ struct Bar {
     stalled: Option<Stall>,
 }
 
-const COMMANDS: [&str; 10] = ["JOIN", "SEARCH", "DOWNLOAD", "GET", "PEERS", "LS", "LEAVE", "QUIT", "HELP", "SIM"];
 /// Words that Tab remembers.
 const WORDS: usize = 512;
 /// Bars that are drawn at once; a terminal is not high.
 const BARS: usize = 4;
 
 impl Console {
-    /// A console that hears nothing yet.
+    /// A console of the usual words that hears nothing yet.
     pub fn new(style: Style, lang: Lang, outputs: &Outputs) -> Console {
+        Console::of(Family::Napster, style, lang, outputs)
+    }
+
+    /// A console of this family that hears nothing yet.
+    pub fn of(family: Family, style: Style, lang: Lang, outputs: &Outputs) -> Console {
         let watched = keyboard::is_watched() && matches!(style, Style::Typed | Style::OneShot | Style::Quiet);
         let screen = watched.then(|| Screen::new(style == Style::Typed));
         Console {
+            family,
             style,
             lang,
             out: outputs.out.clone(),
@@ -110,8 +117,8 @@ impl Console {
             Keys::Some(bytes) => match &mut self.screen {
                 Some(Screen { editor: Some(editor), words, .. }) => {
                     let mut drawn = Vec::new();
-                    let words = &*words;
-                    for edited in editor.feed(&bytes, &|before| complete(before, words), &mut drawn) {
+                    let (commands, words) = (self.family.commands(), &*words);
+                    for edited in editor.feed(&bytes, &|before| complete(before, commands, words), &mut drawn) {
                         match edited {
                             Edited::Line(line) => self.lines.push_back(line),
                             Edited::End | Edited::Interrupt => self.ended = true,
@@ -204,7 +211,11 @@ impl net::Console for Console {
         if let Some(screen) = &mut self.screen {
             screen.learn(report, now);
         }
-        match lines::say(report, self.lang) {
+        match self.family.say(report, self.lang) {
+            Said::Answer { line, note } => {
+                self.print(true, &line);
+                self.print(false, &note);
+            }
             Said::Line(text) if self.style != Style::Quiet => self.print(true, &text),
             Said::Line(_) => {}
             Said::Note(text) => {
@@ -299,9 +310,19 @@ impl Screen {
                     self.remember(present.peer.to_string());
                 }
             }
-            Report::Files { files, .. } => {
+            Report::Files { files, .. } | Report::Node { files, .. } => {
                 for file in files {
                     self.remember(file.name.to_string());
+                }
+            }
+            Report::Users(users) => {
+                for online in users {
+                    self.remember(online.user.to_string());
+                }
+            }
+            Report::Content { files, .. } => {
+                for what in files {
+                    self.remember(what.file.to_string());
                 }
             }
             _ => {}
@@ -366,11 +387,11 @@ impl Screen {
 }
 
 /// What may stand in the place of the word before the cursor.
-fn complete(before: &str, words: &VecDeque<String>) -> Vec<String> {
+fn complete(before: &str, commands: &[&str], words: &VecDeque<String>) -> Vec<String> {
     let first = !before.trim_start().contains(char::is_whitespace);
     if first {
         let upper = before.trim_start().to_uppercase();
-        return COMMANDS.iter().filter(|word| word.starts_with(&upper)).map(|word| (*word).to_owned()).collect();
+        return commands.iter().filter(|word| word.to_uppercase().starts_with(&upper)).map(|word| (*word).to_owned()).collect();
     }
     let start = before.find('"').unwrap_or_else(|| before.rfind(char::is_whitespace).map_or(0, |at| at + 1));
     let word = before[start..].trim_start_matches('"');
@@ -380,15 +401,19 @@ fn complete(before: &str, words: &VecDeque<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use cardume::message::tongue::Tongue;
+
     use super::*;
 
     #[test]
     fn tab_knows_commands_first_and_then_what_was_seen() {
         let words: VecDeque<String> = ["aula1.mp4", "aula 2.mp4", "127.0.0.1:4000"].map(String::from).into();
-        assert_eq!(complete("se", &words), ["SEARCH"]);
-        assert_eq!(complete("GET aula1", &words), ["aula1.mp4"]);
-        assert_eq!(complete("GET au", &words), ["\"aula 2.mp4\"", "aula1.mp4"]);
-        assert_eq!(complete("GET \"aula ", &words), ["\"aula 2.mp4\""]);
-        assert_eq!(complete("LS 127", &words), ["127.0.0.1:4000"]);
+        assert_eq!(complete("se", Family::Napster.commands(), &words), ["SEARCH"]);
+        assert_eq!(complete("get_f", Family::Uc3m(Tongue::Uc3m2024).commands(), &words), ["GET_FILE"]);
+        assert_eq!(complete("P", Family::Rede.commands(), &words), ["peers"]);
+        assert_eq!(complete("GET aula1", Family::Napster.commands(), &words), ["aula1.mp4"]);
+        assert_eq!(complete("GET au", Family::Napster.commands(), &words), ["\"aula 2.mp4\"", "aula1.mp4"]);
+        assert_eq!(complete("GET \"aula ", Family::Napster.commands(), &words), ["\"aula 2.mp4\""]);
+        assert_eq!(complete("LS 127", Family::Napster.commands(), &words), ["127.0.0.1:4000"]);
     }
 }

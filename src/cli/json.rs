@@ -25,6 +25,7 @@ pub fn objects(report: &Report) -> Vec<Value> {
         Report::Holders(holders) => holders.iter().map(holder).collect(),
         Report::Peers(peers) => peers.iter().map(present).collect(),
         Report::Users(users) => users.iter().map(|u| json!({"user": &*u.user, "peer": u.peer, "speaks": u.speaks.map(Tongue::word)})).collect(),
+        Report::Node { peer, .. } => vec![present(peer)],
         Report::Content { of, files } => {
             files.iter().map(|file| json!({"user": &**of, "name": &*file.file, "description": &*file.description})).collect()
         }
@@ -88,7 +89,7 @@ pub fn objects(report: &Report) -> Vec<Value> {
             vec![json!({"event": "failed", "code": code, "exit": failure.code(), "text": lines::failed(failure, Lang::En)})]
         }
         other => match lines::say(other, Lang::En) {
-            Said::Line(text) | Said::Note(text) => vec![json!({"event": "note", "text": text})],
+            Said::Line(text) | Said::Note(text) | Said::Answer { line: text, .. } => vec![json!({"event": "note", "text": text})],
             Said::Prompt(_) | Said::Silent => Vec::new(),
         },
     }

@@ -132,7 +132,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
             let style = if typed { Style::Typed } else { Style::Piped };
             let speed = args.speed();
             let node = setup::peer(&args, typed)?;
-            plug_in(node, Console::new(style, lang, outputs), speed, typed || !terminal)
+            plug_in(node, Console::of(args.console, style, lang, outputs), speed, typed || !terminal)
         }
         Verb::RpcLog(args) => plug_in(RpcLog::new(args.listen), Console::new(Style::Plain, lang, outputs), Speed::default(), false),
         Verb::Hash(args) => Ok(hash::hash(&args, &outputs.out, &outputs.err)),

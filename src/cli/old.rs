@@ -1,8 +1,9 @@
-//! How the ports of old wires are written on the command line: bound to loopback unless somebody says otherwise.
+//! How old wires and their consoles are written on the command line; ports are bound to loopback unless somebody says otherwise.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cardume::message::tongue::Tongue;
+use cardume::node::consoles::Family;
 
 /// `[IP:]PORT`.
 pub fn port(text: &str) -> Result<SocketAddr, String> {
@@ -30,6 +31,17 @@ pub fn profile(word: &str) -> Result<Tongue, String> {
     Tongue::of_word(&format!("uc3m-{word}")).ok_or_else(|| format!("{word} is no edition: there are 2020, 2024, 2024-plain, 2025 and seed003"))
 }
 
+/// `napster`, `rede` or `uc3m[:PROFILE]`.
+pub fn family(text: &str) -> Result<Family, String> {
+    match text.split_once(':') {
+        None if text == "napster" => Ok(Family::Napster),
+        None if text == "rede" => Ok(Family::Rede),
+        None if text == "uc3m" => Ok(Family::Uc3m(Tongue::Uc3mSeed003)),
+        Some(("uc3m", edition)) => profile(edition).map(Family::Uc3m),
+        _ => Err("a console is napster, rede, or uc3m and perhaps its edition, as in uc3m:2024".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +58,17 @@ mod tests {
         assert_eq!(read("[::1]:5000"), Ok(("[::1]:5000".into(), Tongue::Uc3mSeed003)));
         for text in ["", "80", "1023:2024", "5000:1999", "x:2024", "127.0.0.1", "70000", "0", "127.0.0.1:5000:"] {
             assert!(uc3m(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_console_is_called_by_its_family_and_edition() {
+        assert_eq!(family("napster"), Ok(Family::Napster));
+        assert_eq!(family("rede"), Ok(Family::Rede));
+        assert_eq!(family("uc3m"), Ok(Family::Uc3m(Tongue::Uc3mSeed003)));
+        assert_eq!(family("uc3m:2024-plain"), Ok(Family::Uc3m(Tongue::Uc3m2024Plain)));
+        for text in ["", "UC3M ", "uc3m:", "uc3m:1999", "rede:2024", "napster:"] {
+            assert!(family(text).is_err(), "{text}");
         }
     }
 }

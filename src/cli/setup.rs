@@ -31,6 +31,7 @@ use cardume::os::folder::Folder;
 use cardume::os::hash_cache::HashCache;
 use cardume::os::key_file;
 use cardume::os::keyboard;
+use cardume::os::notebook::Beside;
 use cardume::os::part_file::Allocate;
 use cardume::os::pipe::Pipe;
 use cardume::os::system;
@@ -126,7 +127,12 @@ fn ask(prompt: &str) -> Result<String, Stop> {
 
 /// A peer that joins at once, or waits for a person to do so.
 pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Stop> {
-    let task = args.listen.map_or(Task::Menu, |listen| Task::Serve { listen });
+    // Seed 003's clients say where they are at CONNECT, and not before.
+    let later = args.console.joins_at_connect();
+    if !later && args.listen.is_some() != args.folder.is_some() {
+        return Err(Stop::new(exit::USAGE, "--listen and --folder go together"));
+    }
+    let task = args.listen.filter(|_| !later).map_or(Task::Menu, |listen| Task::Serve { listen });
     let accept = match args.accept {
         AcceptArg::Always => Accept::Always,
         AcceptArg::Ask => Accept::Ask,
@@ -143,7 +149,10 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Stop> {
         open_folder: opener(args.allocate),
         recursive: args.recursive,
         hashes: hashes(args)?,
-        user: args.user.as_deref().map(user).transpose()?,
+        user: args.user.as_deref().filter(|_| !later).map(user).transpose()?,
+        console: args.console,
+        place: args.listen.filter(|_| later),
+        notebook: Box::new(Beside::new(".")),
         identity: identity(&args.key),
         speech: Speech::Sniffed { seed001: args.seed001 },
         old_ports: args.uc3m.iter().copied().chain(args.rede.map(|at| (at, Tongue::Rede))).collect(),

@@ -174,14 +174,16 @@ pub const GUESSES: usize = 16;
 pub const FOLDER_BYTES: usize = 4 << 10;
 /// A word of seed 002 with its name: [`RELATIVE_BYTES`] with room to spare.
 pub const REDE_WORD_BYTES: usize = 2 << 10;
-/// How long nothing must have come for the bytes of a file to have ended on a wire whose givers never end a link: packets that are lost twice in a row come
-/// again sooner.
 /// How long nothing must have come for a file to have ended where givers never end a link: packets lost twice in a row come again sooner.
 pub const FOREIGN_END: Duration = Duration::from_secs(5);
 /// And for a list there: what is lost with its end is some names.
 pub const FOREIGN_LIST_END: Duration = Duration::from_secs(1);
 /// The list of a peer that speaks an old wire: some ten thousand names.
 pub const FOREIGN_LIST_BYTES: usize = 1 << 20;
+/// A list that a console keeps in a file, in bytes: [`LIST_ALL`] users with the longest names.
+pub const NOTE_BYTES: u64 = 32 << 20;
+/// How long GET_FILE goes on without the one source that it has: somebody sits at the prompt and waits for a yes or a no.
+pub const GET_FILE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long no account must have changed before the store tidies up: that holds up the loop for some milliseconds.
 pub const STORE_REST: Duration = Duration::from_secs(1);
 /// How long we wait for LEAVE_OK before we go all the same.

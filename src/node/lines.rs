@@ -31,6 +31,13 @@ pub enum Said {
     Line(String),
     /// A line of stderr.
     Note(String),
+    /// A line of stdout, and on stderr why.
+    Answer {
+        /// For stdout.
+        line: String,
+        /// For stderr.
+        note: String,
+    },
     /// What is asked of the person; only a console shows it.
     Prompt(String),
     /// Nothing in words; a progress bar may show it.
@@ -120,6 +127,11 @@ pub fn say(report: &Report, lang: Lang) -> Said {
             let row = |f: &FileEntry| format!("{}\t{}\t{}{}", size(f.size), f.name, state(f), tail([f.description.as_deref(), None]));
             rows(files.iter().map(row))
         }
+        Report::Node { peer, files } => {
+            let head = format!("{}\t{}{}", peer.peer, peer.files, tail([peer.user.as_deref(), peer.speaks.map(Tongue::word)]));
+            let row = |f: &FileEntry| format!("  {}\t{}\t{}{}", size(f.size), f.name, state(f), tail([f.description.as_deref(), None]));
+            rows(std::iter::once(head).chain(files.iter().map(row)))
+        }
         Report::Users(users) => rows(users.iter().map(online)),
         Report::Content { files, .. } => rows(files.iter().map(|file| format!("{}\t{}", file.file, file.description))),
         Report::Holders(holders) => rows(holders.iter().map(holder)),
@@ -127,7 +139,7 @@ pub fn say(report: &Report, lang: Lang) -> Said {
         Report::OldPort { at, speaks } if speaks.has_users() => Said::Line(format!("s> init server {at}")),
         Report::Operation { user, method, speaks } if speaks.tells_operations() => Said::Line(format!("s> OPERATION {} FROM {user}", method.word())),
         Report::Operation { user, .. } => Said::Line(format!("s> OPERATION FROM {user}")),
-        Report::Progress { .. } | Report::Verifying { .. } => Said::Silent,
+        Report::Progress { .. } | Report::Verifying { .. } | Report::At(_) => Said::Silent,
         Report::Prompt(prompt) => Said::Prompt(ask(*prompt, lang).to_owned()),
         Report::Failed(failure) => Said::Note(failed(failure, lang)),
         Report::Stalled { name, why } => Said::Note(format!("{name}: {}", stalled(why, lang))),
@@ -183,6 +195,21 @@ fn note(report: &Report, lang: Lang) -> String {
             Pt => format!("escutando em {at}"),
             Es => format!("a la escucha en {at}"),
             En => format!("listening on {at}"),
+        },
+        Report::AlreadyJoined(at) => match lang {
+            Pt => format!("o peer {at} já está registrado com esta pasta"),
+            Es => format!("el peer {at} ya está registrado con esta carpeta"),
+            En => format!("peer {at} is already registered with this folder"),
+        },
+        Report::NotHere(file) => match lang {
+            Pt => format!("{file}: não está na pasta; ninguém pode baixá-lo por enquanto"),
+            Es => format!("{file}: no está en la carpeta; nadie puede descargarlo por ahora"),
+            En => format!("{file}: is not in the folder; nobody can download it for now"),
+        },
+        Report::NotKept { name, why } => match lang {
+            Pt => format!("{name}: não foi guardado: {why}"),
+            Es => format!("{name}: no se ha guardado: {why}"),
+            En => format!("{name}: was not kept: {why}"),
         },
         Report::Left => match lang {
             Pt => "fora da rede".into(),
@@ -352,6 +379,11 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             Es => format!("{word}: orden desconocida (help las muestra)"),
             En => format!("{word}: unknown command (help lists them)"),
         },
+        Failure::Named(_, why) => failed(why, lang),
+        Failure::Usage(how) => match lang {
+            Pt | Es => format!("uso: {how}"),
+            En => format!("usage: {how}"),
+        },
         Failure::Wrong(what) => match lang {
             Pt => format!("esperava: {what}"),
             Es => format!("esperaba: {what}"),
@@ -418,6 +450,11 @@ fn ask(prompt: Prompt, lang: Lang) -> &'static str {
         (Prompt::Choice, Pt) => "Qual? ",
         (Prompt::Choice, Es) => "¿Cuál? ",
         (Prompt::Choice, En) => "Which one? ",
+        (Prompt::User, Pt) => "Usuário: ",
+        (Prompt::User, Es) => "Usuario: ",
+        (Prompt::User, En) => "User: ",
+        (Prompt::Text, Pt | Es) => "Texto: ",
+        (Prompt::Text, En) => "Text: ",
         (Prompt::Name | Prompt::Goal, Pt) => "Nome do arquivo: ",
         (Prompt::Name | Prompt::Goal, Es) => "Nombre del archivo: ",
         (Prompt::Name | Prompt::Goal, En) => "File name: ",
@@ -433,6 +470,14 @@ fn help(lang: Lang) -> &'static str {
              GET [NOME] [b3:RAIZ]     busca e baixa\n\
              PEERS                    quem está na rede\n\
              LS [IP:PORTA]            o que um peer compartilha\n\
+             NOS                      quem está na rede, cada um com seus arquivos\n\
+             FIND [TEXTO]             arquivos com este texto no nome ou na descrição\n\
+             REGISTER [USUARIO]       registra um nome; UNREGISTER o devolve\n\
+             CONNECT [USUARIO]        entra com este nome; DISCONNECT sai\n\
+             PUBLISH [NOME] DESCRIÇÃO publica um arquivo; DELETE o retira\n\
+             USERS                    quem está conectado\n\
+             CONTENT [USUARIO]        o que um usuário publicou\n\
+             GETFILE [USUARIO NOME]   baixa um arquivo de um usuário\n\
              SIM | NAO                responde a um pedido\n\
              LEAVE                    sai da rede\n\
              QUIT                     espera os downloads e termina"
@@ -444,6 +489,14 @@ fn help(lang: Lang) -> &'static str {
              GET [NOMBRE] [b3:RAÍZ]   busca y descarga\n\
              PEERS                    quién está en la red\n\
              LS [IP:PUERTO]           qué comparte un peer\n\
+             NODOS                    quién está en la red, cada uno con sus archivos\n\
+             FIND [TEXTO]             archivos con este texto en el nombre o la descripción\n\
+             REGISTER [USUARIO]       registra un nombre; UNREGISTER lo devuelve\n\
+             CONNECT [USUARIO]        entra con este nombre; DISCONNECT sale\n\
+             PUBLISH [NOMBRE] TEXTO   publica un archivo; DELETE lo retira\n\
+             USERS                    quién está conectado\n\
+             CONTENT [USUARIO]        qué ha publicado un usuario\n\
+             GETFILE [USUARIO NOMBRE] descarga un archivo de un usuario\n\
              SI | NO                  responde a una petición\n\
              LEAVE                    sale de la red\n\
              QUIT                     espera las descargas y termina"
@@ -455,6 +508,14 @@ fn help(lang: Lang) -> &'static str {
              GET [NAME] [b3:ROOT]     searches and downloads\n\
              PEERS                    who is in the network\n\
              LS [IP:PORT]             what a peer shares\n\
+             NODES                    who is in the network, each with its files\n\
+             FIND [TEXT]              files with this text in their name or description\n\
+             REGISTER [USER]          takes a user name; UNREGISTER gives it back\n\
+             CONNECT [USER]           comes in by this name; DISCONNECT goes\n\
+             PUBLISH [NAME] TEXT      publishes a file; DELETE takes it back\n\
+             USERS                    who is connected\n\
+             CONTENT [USER]           what a user has published\n\
+             GETFILE [USER NAME]      downloads a file from a user\n\
              YES | NO                 answers a request\n\
              LEAVE                    leaves the network\n\
              QUIT                     waits for downloads and ends"

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::message::account::{Method, Online, Publication, UserName};
+use crate::message::account::{Line, Method, Online, Publication, UserName};
 use crate::message::name::BadName;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
@@ -55,6 +55,26 @@ pub enum Stall {
     Hashing,
 }
 
+/// A command that is answered by its own name where users with accounts sit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// An operation on accounts.
+    Operation(Method),
+    /// A file from a user, by his name.
+    GetFile,
+}
+
+impl Named {
+    /// Its name.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Named::Operation(method) => method.word(),
+            Named::GetFile => "GET_FILE",
+        }
+    }
+}
+
 /// Why a command came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -68,6 +88,10 @@ pub enum Failure {
     Refused(Refusal),
     /// The server says no to an operation on accounts.
     Operation(Method, Refusal),
+    /// A command whose answer names it came to nothing, for this reason.
+    Named(Named, Box<Failure>),
+    /// The words of a command are not the ones that it takes: these are.
+    Usage(&'static str),
     /// Nobody has it.
     NotFound(RelativeName),
     /// Files of that name have different contents.
@@ -110,9 +134,9 @@ impl Failure {
             Failure::Ambiguous(_) | Failure::Root(_) => exit::USAGE,
             Failure::Protocol(_) => exit::PROTOCOL,
             Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) => exit::LOCAL,
-            Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::SearchFirst | Failure::NoQuestion | Failure::NotJoined => {
-                exit::USAGE
-            }
+            Failure::Named(_, why) => why.code(),
+            Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::Usage(_) => exit::USAGE,
+            Failure::SearchFirst | Failure::NoQuestion | Failure::NotJoined => exit::USAGE,
             Failure::Refused(refusal) | Failure::Operation(_, refusal) => match refusal.code {
                 Code::NotFound | Code::NoUser | Code::NoRemoteUser | Code::NotPublished => exit::NOT_FOUND,
                 Code::Changed => exit::VERIFY,
@@ -143,6 +167,10 @@ pub enum Prompt {
     Goal,
     /// The number of a content.
     Choice,
+    /// The name of a user.
+    User,
+    /// A word or more of a name or a description.
+    Text,
 }
 
 /// One of several contents that go by one name.
@@ -263,6 +291,26 @@ pub enum Report {
         peer: SocketAddr,
         /// What.
         files: Vec<FileEntry>,
+    },
+    /// A peer and all that it shares.
+    Node {
+        /// Who.
+        peer: Present,
+        /// What.
+        files: Vec<FileEntry>,
+    },
+    /// JOIN came again for the place and the folder with which the peer is in the network already.
+    AlreadyJoined(SocketAddr),
+    /// What was published is not in the folder: nobody could download it yet.
+    NotHere(Line),
+    /// The date and the time of day, before an answer that wants them: `dd/mm/yyyy hh:mm:ss`.
+    At(String),
+    /// A list that is kept beside for later could not be written.
+    NotKept {
+        /// Its name.
+        name: String,
+        /// In the words of the system.
+        why: String,
     },
     /// LEAVE_OK has come.
     Left,

@@ -12,6 +12,7 @@ pub mod key_file;
 pub mod keyboard;
 pub mod local_file;
 pub mod mapped;
+pub mod notebook;
 pub mod output;
 pub mod part_file;
 pub mod pipe;

@@ -56,6 +56,13 @@ impl Account {
         self.stand = Stand::Away;
     }
 
+    /// A person wants to be this user: if nobody has the name, he is told so.
+    pub(super) fn takes_as_it_is(&mut self, user: &UserName) {
+        if self.user.as_ref() != Some(user) {
+            self.registers = false;
+        }
+    }
+
     fn identity(&mut self) -> Result<Rc<Identity>, Failure> {
         if let Some(identity) = &self.identity {
             return Ok(Rc::clone(identity));
@@ -133,10 +140,8 @@ impl Peer {
 
     /// Begins an operation of the user at the console, or on the command line.
     pub(super) fn operate(&mut self, user: Option<UserName>, deed: Deed, io: &mut Io<'_>) {
-        if let (Deed::Connect { .. }, Some(user)) = (&deed, &user)
-            && self.account.user.as_ref() != Some(user)
-        {
-            self.account.registers = false;
+        if let (Deed::Connect { .. }, Some(user)) = (&deed, &user) {
+            self.account.takes_as_it_is(user);
         }
         let operation = Operation { user, authority: Authority::Link, speaks: None, date: None, deed };
         self.begin(Errand::Ask { request: Request::Operation(operation), sent: false }, io);
@@ -159,22 +164,27 @@ impl Peer {
                 io.tell(Report::Users(vec![Online { user, peer, speaks }]));
                 self.done(io);
             }
-            (deed, Reply::Done(method)) => {
-                match (deed, &operation.user) {
-                    (Deed::Connect { .. }, Some(user)) => {
-                        self.account.user = Some(user.clone());
-                        self.account.stand = Stand::There;
-                    }
-                    (Deed::Disconnect | Deed::Unregister, _) => {
-                        self.account.user = None;
-                        self.account.stand = Stand::Away;
-                    }
-                    _ => {}
-                }
+            (_, Reply::Done(method)) => {
+                self.account_changed(operation);
                 io.tell(Report::Done(method));
                 self.done(io);
             }
             _ => self.finish(exit::PROTOCOL, io),
+        }
+    }
+
+    /// Who we are, after the server has done this.
+    pub(super) fn account_changed(&mut self, operation: &Operation) {
+        match (&operation.deed, &operation.user) {
+            (Deed::Connect { .. }, Some(user)) => {
+                self.account.user = Some(user.clone());
+                self.account.stand = Stand::There;
+            }
+            (Deed::Disconnect | Deed::Unregister, _) => {
+                self.account.user = None;
+                self.account.stand = Stand::Away;
+            }
+            _ => {}
         }
     }
 }

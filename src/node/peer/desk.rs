@@ -2,11 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::message::account::{Deed, UserName};
+use crate::message::account::{Deed, Line, Publication, UserName};
+use crate::message::limits;
+use crate::message::name::BadName;
 use crate::message::relative::{ROOT_PREFIX, RelativeName};
 use crate::message::request::Wanted;
 use crate::message::tongue::Tongue;
 use crate::message::version::Root;
+use crate::node::consoles;
+use crate::node::peer::acts::Act;
 use crate::node::peer::verifying::Checked;
 use crate::node::report::{Failure, Prompt};
 
@@ -116,6 +120,8 @@ pub enum Command {
     Find(String),
     /// Something about accounts, for this user or for whoever we are.
     Operate(Option<UserName>, Deed),
+    /// Something that may take several requests.
+    Act(Act),
     /// Who is there?
     Peers,
     /// What does this peer share?
@@ -163,6 +169,14 @@ enum Verb {
     Download,
     Get,
     Ls,
+    Find,
+    Register,
+    Unregister,
+    Connect,
+    Publish,
+    Delete,
+    Content,
+    GetFile,
 }
 
 impl Verb {
@@ -170,7 +184,10 @@ impl Verb {
     fn wants(self) -> &'static [Prompt] {
         match self {
             Verb::Join => &[Prompt::Ip, Prompt::Port, Prompt::Folder],
-            Verb::Search => &[Prompt::Name],
+            Verb::Search | Verb::Publish | Verb::Delete => &[Prompt::Name],
+            Verb::Find => &[Prompt::Text],
+            Verb::Register | Verb::Unregister | Verb::Connect | Verb::Content => &[Prompt::User],
+            Verb::GetFile => &[Prompt::User, Prompt::Name],
             Verb::Get => &[Prompt::Goal],
             Verb::Download | Verb::Ls => &[Prompt::Ip, Prompt::Port],
         }
@@ -198,6 +215,18 @@ impl Desk {
             "DOWNLOAD" | "3" => Verb::Download,
             "GET" => Verb::Get,
             "LS" => Verb::Ls,
+            "FIND" => Verb::Find,
+            "REGISTER" => Verb::Register,
+            "UNREGISTER" => Verb::Unregister,
+            "CONNECT" => Verb::Connect,
+            "PUBLISH" => Verb::Publish,
+            "DELETE" => Verb::Delete,
+            "CONTENT" | "LIST_CONTENT" => Verb::Content,
+            "GETFILE" | "GET_FILE" => Verb::GetFile,
+            "DISCONNECT" => return Step::Do(Command::Operate(None, Deed::Disconnect)),
+            "USERS" | "LIST_USERS" => return Step::Do(Command::Operate(None, Deed::ListUsers { cursor: None, most: limits::LIST_ENTRIES })),
+            // Seed 004 §5.1: the nodes and their files.
+            "NODES" | "LIST" | "NOS" | "NÓS" | "NODOS" => return Step::Do(Command::Act(Act::Nodes)),
             "PEERS" => return Step::Do(Command::Peers),
             "LEAVE" => return Step::Do(Command::Leave),
             "QUIT" | "EXIT" => return Step::Do(Command::Quit),
@@ -252,6 +281,18 @@ impl Form {
             Verb::Get => Command::Get(Goal::read(word(0))?),
             Verb::Download => Command::Download(place()?),
             Verb::Ls => Command::Ls(place()?),
+            Verb::Find => Command::Find(text(word(0))?.to_string()),
+            Verb::Register => Command::Operate(Some(user(word(0))?), Deed::Register),
+            Verb::Unregister => Command::Act(Act::Unregister(user(word(0))?)),
+            Verb::Connect => Command::Operate(Some(user(word(0))?), Deed::Connect { port: None }),
+            Verb::Publish => Command::Operate(None, Deed::Publish(Publication { file: published(word(0))?, description: text(word(1))? })),
+            Verb::Delete => Command::Operate(None, Deed::Delete(published(word(0))?)),
+            Verb::Content => Command::Operate(None, Deed::ListContent { of: user(word(0))?, cursor: None, most: limits::LIST_ENTRIES }),
+            Verb::GetFile => {
+                let remote = name(word(1))?;
+                let local = remote.file();
+                Command::Act(Act::GetFile { user: user(word(0))?, remote: remote.to_string(), local })
+            }
         })
     }
 }
@@ -262,7 +303,12 @@ fn words(verb: Verb, rest: &str) -> Vec<String> {
         return Vec::new();
     }
     match verb {
-        Verb::Search | Verb::Get => vec![rest.to_owned()],
+        Verb::Search | Verb::Get | Verb::Find | Verb::Delete => vec![rest.to_owned()],
+        Verb::Register | Verb::Unregister | Verb::Connect | Verb::Content => vec![consoles::unquoted(rest).to_owned()],
+        Verb::Publish | Verb::GetFile => {
+            let (first, rest) = consoles::word(rest);
+            [first, consoles::unquoted(rest)].into_iter().filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        }
         Verb::Join | Verb::Download | Verb::Ls => {
             let (first, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             let mut found = match Place::read(first) {
@@ -291,6 +337,8 @@ fn check(word: &str, want: Prompt) -> Result<(), Failure> {
         Prompt::Port => port(word).map(drop),
         Prompt::Name => name(word).map(drop),
         Prompt::Goal => Goal::read(word).map(drop),
+        Prompt::User => user(word).map(drop),
+        Prompt::Text => text(word).map(drop),
         Prompt::Folder | Prompt::Menu | Prompt::Command | Prompt::Choice => Ok(()),
     }
 }
@@ -306,6 +354,19 @@ fn port(word: &str) -> Result<u16, Failure> {
     word.parse().ok().filter(|port| *port != 0).ok_or(Failure::Wrong("1..65535"))
 }
 
+fn user(word: &str) -> Result<UserName, Failure> {
+    UserName::new(word).map_err(|why| Failure::Name(word.to_owned(), why))
+}
+
+fn published(word: &str) -> Result<Line, Failure> {
+    let file = name(word)?;
+    Line::new(&file).ok_or_else(|| Failure::Name(word.to_owned(), BadName::Long))
+}
+
+fn text(word: &str) -> Result<Line, Failure> {
+    Line::new(word).ok_or(Failure::Wrong("0..255 bytes"))
+}
+
 fn name(word: &str) -> Result<RelativeName, Failure> {
     // Names with blanks may be quoted, as Tab completion does.
     let word = word.strip_prefix('"').and_then(|w| w.strip_suffix('"')).unwrap_or(word);
@@ -315,6 +376,7 @@ fn name(word: &str) -> Result<RelativeName, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::name::FileName;
 
     fn run(lines: &[&str]) -> Vec<Step> {
         let mut desk = Desk::default();
@@ -364,6 +426,35 @@ mod tests {
             "JOIN rede@127.0.0.1:4000 x",
         ] {
             assert!(matches!(run(&[line])[0], Step::Wrong(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn users_have_their_commands_here_too() {
+        let ana = || UserName::new("ana").unwrap();
+        let operate = |user: Option<UserName>, deed| Step::Do(Command::Operate(user, deed));
+        let line = |text: &str| Line::new(text).unwrap();
+        let most = limits::LIST_ENTRIES;
+        assert_eq!(run(&["register ana"]), [operate(Some(ana()), Deed::Register)]);
+        assert_eq!(run(&["REGISTER", "ana"]), [Step::Ask(Prompt::User), operate(Some(ana()), Deed::Register)]);
+        assert_eq!(run(&["unregister ana"]), [Step::Do(Command::Act(Act::Unregister(ana())))]);
+        assert_eq!(run(&["connect ana"]), [operate(Some(ana()), Deed::Connect { port: None })]);
+        assert_eq!(run(&["disconnect"]), [operate(None, Deed::Disconnect)]);
+        let publish = |file: &str, description: &str| operate(None, Deed::Publish(Publication { file: line(file), description: line(description) }));
+        assert_eq!(run(&["publish a.mp4 the first lesson"]), [publish("a.mp4", "the first lesson")]);
+        assert_eq!(run(&["publish \"a b.mp4\""]), [publish("a b.mp4", "")]);
+        assert_eq!(run(&["delete a b.mp4"]), [operate(None, Deed::Delete(line("a b.mp4")))]);
+        assert_eq!(run(&["users"]), [operate(None, Deed::ListUsers { cursor: None, most })]);
+        assert_eq!(run(&["content ana"]), [operate(None, Deed::ListContent { of: ana(), cursor: None, most })]);
+        assert_eq!(run(&["find first lesson"]), [Step::Do(Command::Find("first lesson".into()))]);
+        let get = Command::Act(Act::GetFile { user: ana(), remote: "a b.mp4".into(), local: FileName::new("a b.mp4").unwrap() });
+        assert_eq!(run(&["getfile ana a b.mp4"]), [Step::Do(get.clone())]);
+        assert_eq!(run(&["getfile", "ana", "a b.mp4"])[2], Step::Do(get));
+        for word in ["NODES", "nos", "nodos", "list"] {
+            assert_eq!(run(&[word]), [Step::Do(Command::Act(Act::Nodes))]);
+        }
+        for wrong in ["register ../x", "publish ../x y", "delete a/../b", "getfile ana ../x", "content a/b"] {
+            assert!(matches!(run(&[wrong])[0], Step::Wrong(_)), "{wrong}");
         }
     }
 

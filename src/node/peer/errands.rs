@@ -107,11 +107,11 @@ impl Peer {
             }
             return self.chosen(line, io);
         }
-        match self.desk.line(line) {
+        match self.options.console.line(&mut self.desk, line) {
             Step::Nothing => self.prompt(io),
             Step::Ask(prompt) => io.tell(Report::Prompt(prompt)),
             Step::Wrong(failure) => {
-                io.tell(Report::Failed(failure));
+                self.tell_answer(Report::Failed(failure), io);
                 self.prompt(io);
             }
             Step::Do(command) => self.run(command, io),
@@ -144,6 +144,7 @@ impl Peer {
             }
             Command::Find(text) => self.begin(Errand::Ask { request: Request::Find { text, cursor: None }, sent: false }, io),
             Command::Operate(user, deed) => self.operate(user, deed, io),
+            Command::Act(act) => self.act(act, io),
             Command::Verify { what, root } => self.verify(what, root),
             Command::GetFrom(goal, from) => self.fetch_from(&goal, from, io),
             Command::Download(from) => match self.searched.clone() {
@@ -202,6 +203,11 @@ impl Peer {
                 return self.prompt(io);
             }
         };
+        if matches!(self.home.joining, Joining::Joined(_)) && self.listening == Some(at) && self.options.folder == folder {
+            // Seed 004 §5.1: whoever registers twice is told so.
+            io.tell(Report::AlreadyJoined(at));
+            return self.prompt(io);
+        }
         // The folder and the port of before stay until the new port is open.
         let library = Library::new(drive, Target::Folder, Rc::clone(&self.options.hashes), self.options.recursive);
         self.joining = Some(Place { at, folder, library });
@@ -273,6 +279,9 @@ impl Peer {
 
     /// The server has answered the command under way.
     pub(super) fn errand_answered(&mut self, reply: Reply, io: &mut Io<'_>) {
+        if self.act_answered(&reply, io) {
+            return;
+        }
         match (self.errand.clone(), reply) {
             (Some(Errand::Ask { request: Request::Search { wanted, .. }, .. }), Reply::Found { holders, cursor }) => {
                 self.found_so_far.extend(holders);
@@ -363,7 +372,7 @@ impl Peer {
             return self.try_quit(io);
         }
         let never_ends = self.options.patience == Patience::Endless && !matches!(self.options.task, Task::Once(_));
-        if never_ends && self.errand == Some(Errand::Download(id)) && self.downloads.is_resting(id) {
+        if never_ends && !self.acts.answers(id) && self.errand == Some(Errand::Download(id)) && self.downloads.is_resting(id) {
             self.done(io);
         }
     }
@@ -401,11 +410,17 @@ impl Peer {
 
     /// The command is done.
     pub(super) fn done(&mut self, io: &mut Io<'_>) {
+        if self.act_went_on(io) {
+            return;
+        }
         self.finish(exit::DONE, io);
     }
 
     /// The command has failed: says why.
     pub(super) fn fail(&mut self, failure: &Failure, io: &mut Io<'_>) {
+        if self.act_failed(failure, io) {
+            return;
+        }
         io.tell(Report::Failed(failure.clone()));
         self.finish(failure.code(), io);
     }

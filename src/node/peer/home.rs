@@ -91,6 +91,13 @@ impl Home {
         }
     }
 
+    /// Connects now, also where it would rest before it tries again.
+    pub fn try_now(&mut self, io: &mut Io<'_>) {
+        if matches!(self.state, State::Off | State::Resting(_)) {
+            self.connect(io);
+        }
+    }
+
     fn connect(&mut self, io: &mut Io<'_>) {
         let Some(server) = self.server() else { return };
         // A loopback address leads nowhere but to this machine, nor does one of the other family.

@@ -104,6 +104,7 @@ impl Peer {
     pub(super) fn home_refused(&mut self, why: Option<Why>, refusal: Refusal, io: &mut Io<'_>) {
         let retry = refusal.code.retry();
         match why {
+            Some(Why::Join) if self.acts.is_joining() => self.fail(&Failure::Refused(refusal), io),
             Some(Why::Join) => {
                 // Our own earlier link may still be held for alive: it will be found dead soon.
                 io.tell(Report::Failed(Failure::Refused(refusal.clone())));
@@ -131,6 +132,9 @@ impl Peer {
     }
 
     pub(super) fn join_failed(&mut self, failure: &Failure, io: &mut Io<'_>) {
+        if self.acts.is_under_way() {
+            return self.fail(failure, io);
+        }
         match self.options.task {
             Task::Serve { .. } => self.end(failure.code(), io),
             _ => {
@@ -173,7 +177,9 @@ impl Peer {
         if let Some(server) = self.home.server().filter(|_| is_news) {
             io.tell(Report::ServerLost { server, why: in_words(cause) });
         }
-        if self.options.typed && self.errand.as_ref().is_some_and(|errand| errand.needs_server() && *errand != Errand::Join) {
+        if self.acts.is_under_way() {
+            self.fail(&failure, io);
+        } else if self.options.typed && self.errand.as_ref().is_some_and(|errand| errand.needs_server() && *errand != Errand::Join) {
             self.fail(&failure, io);
         } else if self.options.typed && self.errand == Some(Errand::Join) {
             self.done(io);

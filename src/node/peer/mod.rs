@@ -1,7 +1,8 @@
 //! A peer: it shares a folder, answers those who want files, asks the server, and downloads. The parent decides; [`home`], [`uploads`] and
-//! [`downloads`] do one thing each, [`desk`] turns lines into commands, `membership` keeps our place in the index, `errands` carries commands out.
+//! [`downloads`] do one thing each, [`desk`] turns lines into commands, `membership` keeps our place in the index, `errands` and [`acts`] carry commands out.
 
 pub mod account;
+pub mod acts;
 pub mod desk;
 pub mod downloads;
 mod errands;
@@ -29,8 +30,11 @@ use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
 use crate::message::request::Request;
 use crate::message::tongue::Tongue;
+use crate::node::consoles::Family;
+use crate::node::consoles::notebook::{Blank, Notebook};
 use crate::node::io::Io;
 use crate::node::peer::account::{Account, OpenIdentity};
+use crate::node::peer::acts::Acts;
 use crate::node::peer::desk::{Command, Desk};
 use crate::node::peer::downloads::{Downloads, Patience};
 use crate::node::peer::errands::Errand;
@@ -40,7 +44,7 @@ use crate::node::peer::news::News;
 use crate::node::peer::uploads::{Accept, Uploads};
 use crate::node::peer::verifying::Verifying;
 use crate::node::peer::visits::Visit;
-use crate::node::report::{Failure, Prompt, Report, exit};
+use crate::node::report::{Failure, Report, exit};
 use crate::node::{Cause, Event, LinkId, Node, PortId};
 use crate::session::answering::Terms;
 use crate::wire::Role;
@@ -97,6 +101,12 @@ pub struct PeerOptions {
     pub heartbeat: Duration,
     /// How long a download goes on without a source.
     pub patience: Patience,
+    /// Whose words its console speaks.
+    pub console: Family,
+    /// Where CONNECT of such a console makes it listen; `None`: on a free port.
+    pub place: Option<SocketAddr>,
+    /// Where such a console keeps its lists.
+    pub notebook: Box<dyn Notebook>,
     /// What is spoken on its usual port.
     pub speech: Speech,
     /// Ports on which old wires are spoken.
@@ -130,6 +140,9 @@ impl PeerOptions {
             verify: true,
             heartbeat: limits::HEARTBEAT,
             patience: Patience::Endless,
+            console: Family::Napster,
+            place: None,
+            notebook: Box::new(Blank),
             speech: Speech::USUAL,
             old_ports: Vec::new(),
             user: None,
@@ -146,6 +159,7 @@ pub struct Peer {
     library: Library,
     home: Home,
     account: Account,
+    acts: Acts,
     uploads: Uploads,
     downloads: Downloads,
     visits: BTreeMap<LinkId, Visit>,
@@ -236,6 +250,7 @@ impl Peer {
             library: Library::new(drive, target, Rc::clone(&options.hashes), options.recursive),
             home: Home::new(options.servers.clone()),
             account: Account::new(identity, options.user.clone(), options.registers),
+            acts: Acts::default(),
             uploads: Uploads::new(options.accept, options.slots),
             downloads: Downloads::new(),
             visits: BTreeMap::new(),
@@ -270,14 +285,20 @@ impl Peer {
                 self.errand = Some(Errand::Join);
                 io.listen(USUAL, listen);
             }
-            Task::Menu => self.prompt(io),
+            Task::Menu => {
+                if let Some(place) = self.options.place.filter(|place| !place.ip().is_unspecified()) {
+                    // The server is to see from the first link on where this peer will listen.
+                    self.home.bind(place.ip());
+                }
+                self.prompt(io);
+            }
             Task::Once(command) => self.run(command, io),
         }
     }
 
     /// Asks the person for the next command.
     fn prompt(&self, io: &mut Io<'_>) {
-        let prompt = if self.options.task == Task::Menu { Prompt::Menu } else { Prompt::Command };
+        let prompt = self.options.console.prompt(self.options.task == Task::Menu);
         if !matches!(self.options.task, Task::Once(_)) {
             io.tell(Report::Prompt(prompt));
         }
@@ -309,8 +330,11 @@ impl Peer {
                 let wanted = match (self.joining.take(), &self.options.task) {
                     (Some(place), _) => place.at,
                     (None, Task::Serve { listen }) => *listen,
-                    (None, _) => SocketAddr::from(([0, 0, 0, 0], 0)),
+                    (None, _) => self.options.place.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
                 };
+                if self.acts.is_joining() {
+                    return self.fail(&Failure::Port(wanted, why), io);
+                }
                 io.tell(Report::Failed(Failure::Port(wanted, why)));
                 if self.listening.is_none() && matches!(self.options.task, Task::Serve { .. }) {
                     return io.exit(exit::LOCAL);
@@ -496,7 +520,7 @@ impl Node for Peer {
     }
 
     fn is_ready(&self) -> bool {
-        let background = self.options.typed && self.errand.as_ref().is_some_and(Errand::is_background);
+        let background = self.options.typed && !self.acts.is_under_way() && self.errand.as_ref().is_some_and(Errand::is_background);
         let choosing = matches!(self.errand, Some(Errand::Choose { .. }));
         let free = self.errand.is_none() || background || choosing || self.uploads.has_question();
         self.ending.is_none() && self.later.is_none() && free

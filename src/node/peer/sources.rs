@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::library::tree::PieceList;
+use crate::message::limits;
 use crate::message::name::{self, BadName};
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
@@ -14,11 +15,11 @@ use crate::message::tongue::Tongue;
 use crate::message::version::Root;
 use crate::node::io::Io;
 use crate::node::peer::desk::{Goal, Place};
-use crate::node::peer::downloads::{Candidate, Ended, Foreigner, Outcome, Wish};
+use crate::node::peer::downloads::{Candidate, Ended, Foreigner, Outcome, Patience, Wish};
 use crate::node::peer::errands::Errand;
 use crate::node::peer::home::Joining;
 use crate::node::peer::{Peer, Why};
-use crate::node::report::{Failure, Prompt, Report, Version};
+use crate::node::report::{Failure, Named, Prompt, Report, Version};
 use crate::session::foreign::Foreign;
 
 impl Peer {
@@ -128,7 +129,27 @@ impl Peer {
     /// Seed 000 §5f: DOWNLOAD, from all of these; `looks`: and from whoever else the index names meanwhile.
     pub(super) fn fetch(&mut self, name: RelativeName, root: Option<Root>, sources: Vec<Candidate>, looks: bool, io: &mut Io<'_>) {
         let wish = Wish { name, root, sources, patience: self.options.patience, verify: self.options.verify, looks };
+        self.wish(wish, false, io);
+    }
+
+    /// From this source alone, whatever it is called here; the end of it is an answer, and is not waited for without end.
+    pub(super) fn fetch_as(&mut self, remote: RelativeName, local: RelativeName, from: SocketAddr, io: &mut Io<'_>) {
+        let sources = vec![Candidate { peer: from, name: remote, size: None, root: None, whole: true }];
+        let patience = Patience::For(limits::GET_FILE_PATIENCE);
+        self.wish(Wish { name: local, root: None, sources, patience, verify: self.options.verify, looks: false }, true, io);
+    }
+
+    /// From this source alone, under its own name.
+    pub(super) fn fetch_plainly(&mut self, name: RelativeName, from: SocketAddr, io: &mut Io<'_>) {
+        self.fetch_from(&Goal::named(name), Place { at: from, speaks: None }, io);
+    }
+
+    /// Begins a download; `answers`: what it comes to is the answer of a command.
+    fn wish(&mut self, wish: Wish, answers: bool, io: &mut Io<'_>) {
         let (id, ended) = self.downloads.begin(wish, &self.library, io);
+        if answers {
+            self.acts.awaits(id);
+        }
         self.errand = Some(Errand::Download(id));
         if let Some(ended) = ended {
             return self.download_ended(ended, io);
@@ -148,8 +169,7 @@ impl Peer {
             Some(_) => return self.fail(&Failure::Refused(Refusal::new(Code::Unsupported, "nothing proves what comes on an old wire")), io),
             None => {}
         }
-        if self.is_me(from) && self.library.entry(&RelativeName::from(&name.file())).is_none() {
-            // What is not here can't come from here.
+        if self.is_missing(&name, from) {
             return self.fail(&Failure::NotFound(name), io);
         }
         let known = self.found_last.iter().find(|holder| holder.peer == from && *holder.file.name == *name);
@@ -161,8 +181,13 @@ impl Peer {
         self.fetch(name, root, vec![source], false, io);
     }
 
+    /// What is not here can't come from here.
+    pub(super) fn is_missing(&self, name: &RelativeName, from: SocketAddr) -> bool {
+        self.is_me(from) && self.library.entry(&RelativeName::from(&name.file())).is_none()
+    }
+
     /// True for the address where this peer answers, also while it has left the index and is still found there.
-    fn is_me(&self, peer: SocketAddr) -> bool {
+    pub(super) fn is_me(&self, peer: SocketAddr) -> bool {
         Some(peer) == self.listening || matches!(self.home.joining, Joining::Joined(me) if me == peer)
     }
 
@@ -209,19 +234,20 @@ impl Peer {
     /// Seed 000 §5h: the file is in its folder; the index hears of it.
     pub(super) fn download_ended(&mut self, (id, name, outcome): Ended, io: &mut Io<'_>) {
         let folder = self.options.folder.clone();
+        let answers = self.acts.ended(id);
         let failure = match outcome {
             Outcome::Saved { size, from, root, list } => {
-                io.tell(Report::Saved { name: name.clone(), folder, size, from, root: Some(root) });
-                self.keep(&name, Some(root), list, io);
+                self.tell_answer(Report::Saved { name: name.clone(), folder, size, from, root: Some(root) }, io);
+                self.keep_download(&name, Some(root), list, io);
                 None
             }
             Outcome::Unverified { size, from } => {
-                io.tell(Report::Unverified { name: name.clone(), folder, size, from });
-                self.keep(&name, None, None, io);
+                self.tell_answer(Report::Unverified { name: name.clone(), folder, size, from }, io);
+                self.keep_download(&name, None, None, io);
                 None
             }
             Outcome::Same => {
-                io.tell(Report::Same { name: name.clone() });
+                self.tell_answer(Report::Same { name: name.clone() }, io);
                 None
             }
             Outcome::Listed { from, names: Ok(names) } => {
@@ -240,7 +266,8 @@ impl Peer {
                     self.news.gone(kept);
                     self.send_news(io);
                 }
-                io.tell(Report::Failed(failure.clone()));
+                let told = if answers { Failure::Named(Named::GetFile, Box::new(failure.clone())) } else { failure.clone() };
+                self.tell_answer(Report::Failed(told), io);
                 Some(failure)
             }
         };
@@ -248,7 +275,7 @@ impl Peer {
         self.errand_downloaded(id, failure, io);
     }
 
-    fn keep(&mut self, name: &RelativeName, root: Option<Root>, list: Option<Rc<PieceList>>, io: &mut Io<'_>) {
+    fn keep_download(&mut self, name: &RelativeName, root: Option<Root>, list: Option<Rc<PieceList>>, io: &mut Io<'_>) {
         if self.library.keeps_downloads() {
             let arrived = self.library.add(name, root, list);
             self.arrived(arrived, io);
