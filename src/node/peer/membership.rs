@@ -177,9 +177,8 @@ impl Peer {
         if let Some(server) = self.home.server().filter(|_| is_news) {
             io.tell(Report::ServerLost { server, why: in_words(cause) });
         }
-        if self.acts.is_under_way() {
-            self.fail(&failure, io);
-        } else if self.options.typed && self.errand.as_ref().is_some_and(|errand| errand.needs_server() && *errand != Errand::Join) {
+        let person_waits = self.options.typed && self.errand.as_ref().is_some_and(|errand| errand.needs_server() && *errand != Errand::Join);
+        if person_waits || self.acts.is_under_way() {
             self.fail(&failure, io);
         } else if self.options.typed && self.errand == Some(Errand::Join) {
             self.done(io);
