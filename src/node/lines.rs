@@ -562,6 +562,23 @@ mod tests {
     }
 
     #[test]
+    fn a_node_stands_above_its_files() {
+        let peer = Present { peer: "127.0.0.1:8776".parse().unwrap(), files: 1, user: None, speaks: Some(Tongue::Rede) };
+        let node = Report::Node { peer, files: vec![FileEntry::new(name(), 1)] };
+        assert_eq!(say(&node, Lang::Pt), Said::Line("127.0.0.1:8776\t1\trede\n  1\taula1.mp4\thashing".into()));
+    }
+
+    #[test]
+    fn every_language_lists_all_commands() {
+        for lang in [Lang::Pt, Lang::Es, Lang::En] {
+            let help = help(lang);
+            for command in crate::node::consoles::napster::COMMANDS.iter().filter(|command| !["HELP", "SIM", "NODES"].contains(command)) {
+                assert!(help.contains(command), "{command}");
+            }
+        }
+    }
+
+    #[test]
     fn those_lines_are_the_same_in_every_language() {
         let report = Report::Saved { name: name(), folder: "x".into(), size: 1, from: "127.0.0.1:1".parse().unwrap(), root: None };
         assert_eq!(say(&report, Lang::Pt), say(&report, Lang::En));
