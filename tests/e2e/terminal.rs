@@ -270,3 +270,22 @@ fn a_person_chooses_between_contents_of_one_name() {
     person.shows("Arquivo a.mp4 baixado com sucesso na pasta ");
     assert!(contents.contains(&there.read("a.mp4")));
 }
+
+#[test]
+fn a_person_at_a_console_of_uc3m_sees_its_prompt_and_completes_its_commands() {
+    let server = server();
+    let there = Dir::new();
+    let (at, key) = (server.at.to_string(), there.at("key"));
+    let key = key.to_str().expect("a path of UTF-8");
+    let mut person = Terminal::start(&["peer", "--console", "uc3m:2024", "--server", &at, "--folder", there.text(), "--key", key]);
+    person.shows("c> ");
+    person.press("LIST_U\t\r");
+    person.shows("LIST_USERS FAIL , USER NOT CONNECTED\r\n");
+    person.shows("c> ");
+    person.press("register ana\r");
+    person.shows("REGISTER OK\r\n");
+    person.shows("c> ");
+    person.press("\u{4}");
+    assert_eq!(person.code(), Some(0));
+    assert!(person.is_cooked());
+}
