@@ -11,14 +11,12 @@ use std::time::Instant;
 
 use cardume::accounts::memory::MemoryStore;
 use cardume::flow::ends::{RawWrite, Source, SourceRef};
+use cardume::library::Opened;
 use cardume::library::drive::{Drive, DriveError, DriveFile, Found, Stamp, Stands};
-use cardume::library::{Opened, Target};
 use cardume::message::limits;
 use cardume::message::range::ByteRange;
 use cardume::message::version::Tag;
 use cardume::node::io::{Action, Ending, Io, Link, Table};
-use cardume::node::peer::downloads::Patience;
-use cardume::node::peer::uploads::Accept;
 use cardume::node::peer::{Peer, PeerOptions, Task};
 use cardume::node::server::{Server, ServerOptions};
 use cardume::node::{Cause, Event, LinkId, Node, PortId};

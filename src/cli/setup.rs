@@ -17,8 +17,8 @@ use cardume::message::name::{BadName, printable};
 use cardume::message::relative::{ROOT_PREFIX, RelativeName};
 use cardume::message::tongue::Tongue;
 use cardume::message::version::Root;
-use cardume::node::peer::account::OpenIdentity;
 use cardume::node::op_log::LogTarget;
+use cardume::node::peer::account::OpenIdentity;
 use cardume::node::peer::desk::{Command, Goal};
 use cardume::node::peer::downloads::Patience;
 use cardume::node::peer::uploads::Accept;
@@ -34,6 +34,8 @@ use cardume::os::keyboard;
 use cardume::os::notebook::Beside;
 use cardume::os::part_file::Allocate;
 use cardume::os::pipe::Pipe;
+#[cfg(feature = "store")]
+use cardume::os::store::SqliteStore;
 use cardume::os::system;
 use cardume::wire::sniff::Speech;
 
@@ -75,7 +77,18 @@ pub fn server(args: ServerArgs) -> Result<Server, Stop> {
 
 /// Where the accounts of a server that listens there are kept.
 fn store(data: Option<&str>, listen: SocketAddr) -> Result<Box<dyn Store>, Stop> {
-    let _ = (data, listen);
+    #[cfg(feature = "store")]
+    if let Some(folder) = data.map(Into::into).or_else(|| if listen.port() == 0 { None } else { SqliteStore::of_user(listen) }) {
+        return match SqliteStore::open(&folder) {
+            Ok(store) => Ok(Box::new(store)),
+            Err(error) => Err(Stop::Failure(Failure::Disk(format!("{}: {error}", folder.display())))),
+        };
+    }
+    #[cfg(not(feature = "store"))]
+    if let Some(folder) = data {
+        return Err(Stop::new(exit::USAGE, format!("--data {folder}: this program was built without its store")));
+    }
+    log::info!("the accounts of {listen} end with this server");
     Ok(Box::new(MemoryStore::default()))
 }
 

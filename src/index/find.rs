@@ -187,10 +187,10 @@ impl Index {
             }
             *effort = effort.saturating_sub(HOLDER);
             let who = MemberId(share.member as usize);
-            if let Some(holder) = self.holder(who, share.own, asker).filter(|_| self.told(who, claim) == told) {
-                if !filling.takes(holder) {
-                    return Some(share.member);
-                }
+            if let Some(holder) = self.holder(who, share.own, asker).filter(|_| self.told(who, claim) == told)
+                && !filling.takes(holder)
+            {
+                return Some(share.member);
             }
             from = share.member.checked_add(1)?;
         }
