@@ -9,7 +9,7 @@ use cardume::os::output::Output;
 use cardume::os::store::{OpenError, SqliteStore};
 
 use crate::cli::Stop;
-use crate::cli::args::{AccountsArgs, ServerVerb};
+use crate::cli::server_args::{FolderArgs, ServerVerb};
 
 /// Carries out one of the two, and returns the exit code.
 pub fn accounts(verb: &ServerVerb, out: &Output, err: &Output) -> Result<i32, Stop> {
@@ -27,20 +27,20 @@ pub fn accounts(verb: &ServerVerb, out: &Output, err: &Output) -> Result<i32, St
     Ok(exit::DONE)
 }
 
-fn export(args: &AccountsArgs) -> Result<Counts, Stop> {
+fn export(args: &FolderArgs) -> Result<Counts, Stop> {
     let data = data(args)?;
     let store = SqliteStore::open_read_only(&data).map_err(|error| not_open(&data, &error))?;
     csv_files::export(&store, &args.folder).map_err(|error| failed(args, &error))
 }
 
-fn import(args: &AccountsArgs) -> Result<Counts, Stop> {
+fn import(args: &FolderArgs) -> Result<Counts, Stop> {
     let data = data(args)?;
     let store = SqliteStore::open(&data).map_err(|error| not_open(&data, &error))?;
     csv_files::import(&store, &args.folder).map_err(|error| failed(args, &error))
 }
 
 /// Where the accounts are.
-fn data(args: &AccountsArgs) -> Result<PathBuf, Stop> {
+fn data(args: &FolderArgs) -> Result<PathBuf, Stop> {
     let data = args.data.clone().or_else(|| SqliteStore::of_user(args.listen));
     data.ok_or_else(|| Stop::new(exit::USAGE, "without a home, --data has to say where the accounts are"))
 }
@@ -49,7 +49,7 @@ fn not_open(data: &Path, error: &OpenError) -> Stop {
     Stop::new(exit::LOCAL, format!("{}: {error}", shown(data)))
 }
 
-fn failed(args: &AccountsArgs, error: &CsvError) -> Stop {
+fn failed(args: &FolderArgs, error: &CsvError) -> Stop {
     let code = if matches!(error, CsvError::Line(..)) { exit::USAGE } else { exit::LOCAL };
     Stop::new(code, format!("{}: {error}", shown(&args.folder)))
 }

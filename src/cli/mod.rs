@@ -10,6 +10,7 @@ mod hash;
 mod json;
 mod keys;
 mod old;
+mod server_args;
 mod setup;
 
 use std::io::IsTerminal as _;
@@ -120,7 +121,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
     let lang = cli.lang();
     match cli.verb {
         #[cfg(feature = "store")]
-        Verb::Server(args::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, &outputs.out, &outputs.err),
+        Verb::Server(server_args::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, &outputs.out, &outputs.err),
         Verb::Server(args) => {
             let node = setup::server(args)?;
             plug_in(node, Console::new(Style::Plain, lang, outputs), Speed::default(), false)

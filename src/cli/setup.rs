@@ -41,9 +41,10 @@ use cardume::wire::sniff::Speech;
 
 use crate::cli::Stop;
 use crate::cli::args::{
-    AcceptArg, AccountsArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, LsArgs, NameArgs, PeerArgs, PublishArgs,
-    SearchArgs, ServerArgs, VerifyArgs,
+    AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, LsArgs, NameArgs, PeerArgs, PublishArgs, SearchArgs,
+    VerifyArgs,
 };
+use crate::cli::server_args::{Policy, ServerArgs};
 
 /// Seed 000 §4e: where a server listens is captured by the keyboard, with a default.
 pub fn server(args: ServerArgs) -> Result<Server, Stop> {
@@ -67,7 +68,7 @@ pub fn server(args: ServerArgs) -> Result<Server, Stop> {
         listen: usual.chain(uc3m).chain(rede).collect(),
         heartbeat: Duration::from_secs(args.heartbeat),
         allowed: args.allow_advertise,
-        accounts_required: args.accounts == AccountsArg::Required,
+        accounts_required: args.accounts == Policy::Required,
         folders,
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
         ..ServerOptions::new(first, u64::from_le_bytes([a, b, c, d, e, f, g, h]))

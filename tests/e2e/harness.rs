@@ -225,7 +225,13 @@ const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
 /// `cardume` with these arguments, in English, with nothing of our own environment that it reads.
 pub fn cardume<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardume"));
-    command.args(args).env_remove("CARDUME_SERVER").env_remove("RUST_LOG").env("CARDUME_LANG", "en").env("CARDUME_CACHE", CACHE).env_remove("CARDUME_USER");
+    command
+        .args(args)
+        .env_remove("CARDUME_SERVER")
+        .env_remove("RUST_LOG")
+        .env("CARDUME_LANG", "en")
+        .env("CARDUME_CACHE", CACHE)
+        .env_remove("CARDUME_USER");
     command
 }
 
