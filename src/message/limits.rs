@@ -144,7 +144,7 @@ pub const ANSWER: Duration = Duration::from_secs(30);
 pub const CONSENT: Duration = Duration::from_secs(60);
 /// How long our own download stands in somebody's queue: giant files before it take hours. A dead link is noticed by [`KEEPALIVE`].
 pub const IN_QUEUE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long a link that we opened may be silent before the kernel asks whether the other side is still there.
+/// How long a link may be silent before the kernel asks whether the other side is still there.
 pub const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long an HTTP request waits for an upload slot.
 pub const HTTP_SLOT: Duration = Duration::from_secs(60);

@@ -104,6 +104,8 @@ impl Net for Sockets {
         }
         socket.set_nonblocking(true)?;
         socket.bind(&at.into())?;
+        // What is accepted inherits this: on some old wires nobody says anything for days, and one that has lost its power is noticed all the same.
+        let _ = socket.set_tcp_keepalive(&keepalive());
         socket.listen(limits::BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
         // The port before is given up only when this one is sure.
@@ -134,7 +136,7 @@ impl Net for Sockets {
             }
         }
         let _ = socket.set_tcp_nodelay(true);
-        let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(limits::KEEPALIVE).with_interval(limits::KEEPALIVE / 4));
+        let _ = socket.set_tcp_keepalive(&keepalive());
         match socket.connect(&to.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
@@ -161,6 +163,10 @@ impl Net for Sockets {
     fn forget(&mut self, mut stream: Tcp) {
         let _ = self.poll.registry().deregister(&mut stream.0);
     }
+}
+
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(limits::KEEPALIVE).with_interval(limits::KEEPALIVE / 4)
 }
 
 impl Read for Tcp {
