@@ -325,6 +325,28 @@ fn law_9_the_order_of_a_hash_table_is_never_observable() {
 }
 
 #[test]
+fn above_session_no_dialect_is_named() {
+    let above = sources("src").into_iter().filter(|s| room(&s.path).and_then(storey).is_some_and(|storey| storey > 3));
+    // A console is named after the family whose words it has, and says its words.
+    let above: Vec<Source> = above.filter(|s| !s.path.starts_with("src/node/consoles/") && !s.path.starts_with("src/node/lines.rs")).collect();
+    nowhere(
+        "above session no dialect is named",
+        &above,
+        &[
+            "wire::uc3m",
+            "wire::seed001",
+            "wire::rede",
+            "Tongue::Uc3m2020",
+            "Tongue::Uc3m2024",
+            "Tongue::Uc3m2025",
+            "Tongue::Uc3mSeed003",
+            "Tongue::Seed001",
+            "Tongue::Rede",
+        ],
+    );
+}
+
+#[test]
 fn nothing_is_left_for_later() {
     let words = ["todo!", "unimplemented!", "dbg!"];
     nowhere("nothing is left for later", &sources("src"), &words);

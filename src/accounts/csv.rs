@@ -228,7 +228,7 @@ pub fn connection(fields: &[String]) -> Result<(UserName, Connection), Wrong> {
     let name = user_name(name)?;
     // The seed has room for this word in the place of an IP.
     let ip: IpAddr = if ip == "localhost" { Ipv4Addr::LOCALHOST.into() } else { ip.parse().map_err(|_| Wrong::Address)? };
-    let port: u16 = port.parse().ok().filter(|port| *port != 0).ok_or(Wrong::Address)?;
+    let port: u16 = port.parse().ok().filter(|port| *port >= 1_024).ok_or(Wrong::Address)?;
     let speaks = if word.is_empty() { Tongue::Uc3mSeed003 } else { Tongue::of_word(word).ok_or(Wrong::Wire)? };
     Ok((name, Connection { address: SocketAddr::new(ip, port), speaks }))
 }
@@ -244,7 +244,8 @@ pub fn publication(fields: &[String]) -> Result<Publication, Wrong> {
 }
 
 fn user_name(text: &str) -> Result<UserName, Wrong> {
-    UserName::new(text).map_err(|_| Wrong::User)
+    // Who has no account is called by his address: nobody else may be.
+    UserName::new(text).ok().filter(|name| name.as_address().is_none()).ok_or(Wrong::User)
 }
 
 #[cfg(test)]

@@ -16,15 +16,31 @@ use crate::message::account::{Authority, Deed, Operation, Proof, Publication, Pu
 use crate::message::account::{Key, Method};
 use crate::message::refusal::{Code, Refusal};
 
+/// The first port of those who need no privilege to open it.
+const FIRST_PORT: u16 = 1_024;
+
 /// All accounts of a server.
 pub struct Accounts {
     store: Box<dyn Store>,
-    /// Users of the native protocol who are there, and by which links: whoever has the key may be there several times.
+    /// Who has proved to be behind a link.
+    behind: BTreeMap<usize, Behind>,
+    /// Users of the native protocol who are there, and by which of those links: whoever has the key may be there several times.
     online: BTreeMap<UserName, BTreeSet<usize>>,
+    /// Who was behind the links that the open transaction has changed, latest last.
+    before: Vec<(usize, Option<Behind>)>,
     /// A transaction is open.
     open: bool,
     /// It has failed.
     broken: Option<StoreError>,
+}
+
+/// Who has proved to be behind a link. The key counts, too: a name may come to belong to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Behind {
+    user: UserName,
+    key: Key,
+    /// He has said that he is there.
+    online: bool,
 }
 
 /// Who asks.
@@ -36,8 +52,6 @@ pub struct Caller<'a> {
     pub from: SocketAddr,
     /// What proofs on this link sign.
     pub nonce: &'a str,
-    /// Who has proved to be behind it.
-    pub user: Option<&'a UserName>,
 }
 
 /// What an operation has changed.
@@ -45,8 +59,8 @@ pub struct Caller<'a> {
 pub enum Change {
     /// A name is taken.
     Registered(UserName),
-    /// It is free again; by these links its user was there.
-    Unregistered(UserName, BTreeSet<usize>),
+    /// It is free again; its user had proved to be behind these links.
+    Unregistered(UserName, Vec<usize>),
     /// A user is there: at an address that an old wire named, or by the link on which he asks.
     Connected {
         /// Who.
@@ -68,7 +82,7 @@ impl Accounts {
     /// The accounts that this store keeps.
     #[must_use]
     pub fn new(store: Box<dyn Store>) -> Accounts {
-        Accounts { store, online: BTreeMap::new(), open: false, broken: None }
+        Accounts { store, behind: BTreeMap::new(), online: BTreeMap::new(), before: Vec::new(), open: false, broken: None }
     }
 
     /// Carries an operation out, as far as it is for the accounts to do so. Its answer waits for [`Accounts::commit`] while [`Accounts::is_open`].
@@ -99,16 +113,23 @@ impl Accounts {
     /// Makes what was done since the last time lasting.
     ///
     /// # Errors
-    /// When it is lost, all of it.
+    /// When it is lost, all of it: then everything is as it was before.
     pub fn commit(&mut self) -> Result<(), Refusal> {
-        let broken = self.broken.take();
-        if !std::mem::take(&mut self.open) {
-            return if broken.is_some() { Err(failed()) } else { Ok(()) };
-        }
-        let result = broken.map_or_else(|| self.store.commit(), Err);
+        let open = std::mem::take(&mut self.open);
+        let result = match self.broken.take() {
+            Some(error) => Err(error),
+            None if open => self.store.commit(),
+            None => Ok(()),
+        };
+        let before = std::mem::take(&mut self.before);
         result.map_err(|error| {
             log::error!("accounts: {error}");
-            self.store.roll_back();
+            if open {
+                self.store.roll_back();
+            }
+            for (link, behind) in before.into_iter().rev() {
+                self.put(link, behind);
+            }
             failed()
         })
     }
@@ -118,10 +139,10 @@ impl Accounts {
         !self.open && self.store.rest()
     }
 
-    /// True when a user of the native protocol is there by this link.
+    /// The user of the native protocol who is there by this link.
     #[must_use]
-    pub fn is_online(&self, user: &UserName, link: usize) -> bool {
-        self.online.get(user).is_some_and(|links| links.contains(&link))
+    pub fn online_by(&self, link: usize) -> Option<&UserName> {
+        self.behind.get(&link).filter(|behind| behind.online).map(|behind| &behind.user)
     }
 
     /// The links by which a user of the native protocol is there.
@@ -129,14 +150,41 @@ impl Accounts {
         self.online.get(user).into_iter().flatten().copied()
     }
 
-    /// A link is gone: whoever was there by it is not.
-    pub fn link_gone(&mut self, link: usize, user: &UserName) {
-        if let Some(links) = self.online.get_mut(user) {
+    /// Who has proved to be behind this link, there or not.
+    #[must_use]
+    pub fn proved_by(&self, link: usize) -> Option<&UserName> {
+        self.behind.get(&link).map(|behind| &behind.user)
+    }
+
+    /// A link is gone: whoever was there by it is not, and its number may come to mean another.
+    pub fn link_gone(&mut self, link: usize) {
+        self.put(link, None);
+        self.before.retain(|(other, _)| *other != link);
+    }
+
+    /// Notes who is behind a link, as long as the transaction lasts.
+    fn set(&mut self, link: usize, behind: Option<Behind>) {
+        let before = self.put(link, behind);
+        self.before.push((link, before));
+    }
+
+    fn put(&mut self, link: usize, behind: Option<Behind>) -> Option<Behind> {
+        let before = self.behind.remove(&link);
+        if let Some(Behind { user, online: true, .. }) = &before
+            && let Some(links) = self.online.get_mut(user)
+        {
             links.remove(&link);
             if links.is_empty() {
                 self.online.remove(user);
             }
         }
+        if let Some(behind) = behind {
+            if behind.online {
+                self.online.entry(behind.user.clone()).or_default().insert(link);
+            }
+            self.behind.insert(link, behind);
+        }
+        before
     }
 
     /// Users of old wires who are there, from the place `after` on.
@@ -184,12 +232,13 @@ impl Accounts {
 
     fn decide(&mut self, operation: &Operation, caller: Caller<'_>) -> Result<Change, No> {
         let method = operation.deed.method();
+        let is_list = matches!(method, Method::ListUsers | Method::ListContent | Method::FindUser);
         let user = match (&operation.user, operation.authority) {
             (Some(user), Authority::Word | Authority::Proof { .. }) => user.clone(),
-            (_, _) => match caller.user {
-                Some(user) if method == Method::Unregister || self.is_online(user, caller.link) => user.clone(),
-                // Lists are for everybody who can ask on this wire without a name.
-                _ if matches!(method, Method::ListUsers | Method::ListContent | Method::FindUser) => return Ok(Change::Nothing),
+            // Lists are for everybody who can ask on this wire without a name.
+            _ if is_list => return Ok(Change::Nothing),
+            _ => match self.behind.get(&caller.link) {
+                Some(behind) if behind.online || method == Method::Unregister => behind.user.clone(),
                 _ => return Err(no(Code::NotConnected, "CONNECT comes first")),
             },
         };
@@ -197,19 +246,22 @@ impl Accounts {
             check(method, &user, caller.nonce, &key, &proof)?;
         }
         match &operation.deed {
-            Deed::Register => self.register(user, operation.authority),
+            Deed::Register => self.register(user, operation.authority, caller.link),
             Deed::Unregister => {
-                self.account(&user, operation.authority)?;
+                self.account(&user, operation.authority, caller.link)?;
                 self.begin()?;
                 self.store.remove_user(&user)?;
-                let by = self.online.remove(&user).unwrap_or_default();
-                Ok(Change::Unregistered(user, by))
+                let links: Vec<usize> = self.behind.iter().filter(|(_, behind)| behind.user == user).map(|(link, _)| *link).collect();
+                for link in &links {
+                    self.set(*link, None);
+                }
+                Ok(Change::Unregistered(user, links))
             }
             Deed::Connect { port } => self.connect(user, operation, *port, caller),
             Deed::Disconnect => {
-                self.present(&user, operation.authority)?;
+                self.present(&user, operation.authority, caller.link)?;
                 if operation.speaks.is_none() {
-                    self.link_gone(caller.link, &user);
+                    self.set(caller.link, None);
                 } else {
                     self.begin()?;
                     self.store.disconnect(&user)?;
@@ -217,7 +269,7 @@ impl Accounts {
                 Ok(Change::Disconnected(user))
             }
             Deed::Publish(what) => {
-                self.present(&user, operation.authority)?;
+                self.present(&user, operation.authority, caller.link)?;
                 if what.file.is_empty() {
                     return Err(no(Code::BadName, "a file name must not be empty"));
                 }
@@ -229,7 +281,7 @@ impl Accounts {
                 }
             }
             Deed::Delete(file) => {
-                self.present(&user, operation.authority)?;
+                self.present(&user, operation.authority, caller.link)?;
                 self.begin()?;
                 if self.store.delete(&user, file)? {
                     Ok(Change::Deleted(user, file.clone()))
@@ -238,15 +290,13 @@ impl Accounts {
                 }
             }
             Deed::ListUsers { .. } | Deed::ListContent { .. } | Deed::FindUser { .. } => {
-                if operation.authority == Authority::Word {
-                    self.present(&user, operation.authority)?;
-                }
+                self.present(&user, operation.authority, caller.link)?;
                 Ok(Change::Nothing)
             }
         }
     }
 
-    fn register(&mut self, user: UserName, authority: Authority) -> Result<Change, No> {
+    fn register(&mut self, user: UserName, authority: Authority, link: usize) -> Result<Change, No> {
         if user.as_address().is_some() {
             return Err(no(Code::BadName, "a user name must not be an address"));
         }
@@ -255,45 +305,58 @@ impl Accounts {
             Authority::Word | Authority::Link => None,
         };
         self.begin()?;
-        if self.store.add_user(&user, &Account { key })? {
-            Ok(Change::Registered(user))
-        } else {
-            Err(no(Code::Taken, "that name is registered already"))
+        if !self.store.add_user(&user, &Account { key })? {
+            return Err(no(Code::Taken, "that name is registered already"));
         }
+        // Whoever is there as somebody else stays that.
+        if let (Some(key), None) = (key, self.online_by(link)) {
+            self.set(link, Some(Behind { user: user.clone(), key, online: false }));
+        }
+        Ok(Change::Registered(user))
     }
 
     fn connect(&mut self, user: UserName, operation: &Operation, port: Option<u16>, caller: Caller<'_>) -> Result<Change, No> {
-        self.account(&user, operation.authority)?;
+        self.account(&user, operation.authority, caller.link)?;
         if let (Some(port), Some(speaks)) = (port, operation.speaks) {
             if self.is_there(&user)? {
                 return Err(no(Code::Connected, "that user is connected already"));
+            }
+            // Seed 003 knows no other ports.
+            if port < FIRST_PORT {
+                return Err(no(Code::BadRequest, "a port is from 1024 to 65535"));
             }
             let at = Connection { address: SocketAddr::new(caller.from.ip(), port), speaks };
             self.begin()?;
             self.store.connect(&user, &at)?;
             return Ok(Change::Connected { user, at: Some(at) });
         }
-        if caller.user.is_some_and(|other| self.is_online(other, caller.link)) {
+        let Authority::Proof { key, .. } = operation.authority else { return Err(no(Code::BadProof, "CONNECT needs a proof")) };
+        if self.online_by(caller.link).is_some() {
             return Err(no(Code::Connected, "this link is connected already"));
         }
-        self.online.entry(user.clone()).or_default().insert(caller.link);
+        self.set(caller.link, Some(Behind { user: user.clone(), key, online: true }));
         Ok(Change::Connected { user, at: None })
     }
 
     /// The account, if the asker may use it.
-    fn account(&self, user: &UserName, authority: Authority) -> Result<Account, No> {
+    fn account(&self, user: &UserName, authority: Authority, link: usize) -> Result<Account, No> {
         let account = self.store.user(user)?.ok_or_else(|| no(Code::NoUser, "no such user"))?;
+        let shown = match authority {
+            Authority::Word => None,
+            Authority::Proof { key, .. } => Some(key),
+            Authority::Link => self.behind.get(&link).filter(|behind| behind.user == *user).map(|behind| behind.key),
+        };
         match (authority, account.key) {
-            (Authority::Word, None) | (Authority::Link, Some(_)) => Ok(account),
-            (Authority::Proof { key, .. }, Some(known)) if key == known => Ok(account),
+            (Authority::Word, None) => Ok(account),
             (Authority::Word, Some(_)) => Err(no(Code::Refused, "that name belongs to a key")),
-            (Authority::Link | Authority::Proof { .. }, _) => Err(no(Code::BadProof, "that name does not belong to this key")),
+            (_, Some(known)) if shown == Some(known) => Ok(account),
+            _ => Err(no(Code::BadProof, "that name does not belong to this key")),
         }
     }
 
     /// As [`Accounts::account`], of a user who is there.
-    fn present(&self, user: &UserName, authority: Authority) -> Result<(), No> {
-        self.account(user, authority)?;
+    fn present(&self, user: &UserName, authority: Authority, link: usize) -> Result<(), No> {
+        self.account(user, authority, link)?;
         if self.is_there(user)? { Ok(()) } else { Err(no(Code::NotConnected, "that user is not connected")) }
     }
 
@@ -332,4 +395,109 @@ fn failed() -> Refusal {
 
 fn check(method: Method, user: &UserName, nonce: &str, key: &Key, proof: &Proof) -> Result<(), No> {
     if identity::proves(key, challenge(method, user, nonce).as_bytes(), proof) { Ok(()) } else { Err(no(Code::BadProof, "that proof is wrong")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::identity::Identity;
+    use crate::accounts::memory::MemoryStore;
+    use crate::message::account::Line;
+    use crate::message::tongue::Tongue;
+
+    const NONCE: &str = "00";
+
+    fn user(text: &str) -> UserName {
+        UserName::new(text).unwrap()
+    }
+
+    fn by_key(who: &str, secret: u8, deed: Deed) -> Operation {
+        let authority = Identity::new(&[secret; 32]).unwrap().proves(deed.method(), &user(who), NONCE);
+        Operation { user: Some(user(who)), authority, speaks: None, date: None, deed }
+    }
+
+    fn by_link(deed: Deed) -> Operation {
+        Operation { user: None, authority: Authority::Link, speaks: None, date: None, deed }
+    }
+
+    fn by_word(who: &str, deed: Deed) -> Operation {
+        Operation { user: Some(user(who)), authority: Authority::Word, speaks: Some(Tongue::Uc3m2024), date: None, deed }
+    }
+
+    fn publish(file: &str) -> Deed {
+        Deed::Publish(Publication { file: Line::new(file).unwrap(), description: Line::new("").unwrap() })
+    }
+
+    fn accounts() -> Accounts {
+        Accounts::new(Box::new(MemoryStore::default()))
+    }
+
+    fn run(accounts: &mut Accounts, link: usize, operation: &Operation) -> Result<Change, Code> {
+        let caller = Caller { link, from: "127.0.0.1:50000".parse().unwrap(), nonce: NONCE };
+        let result = accounts.perform(operation, caller).map_err(|refusal| refusal.code);
+        accounts.commit().unwrap();
+        result
+    }
+
+    #[test]
+    fn a_name_is_used_by_its_key_alone() {
+        let mut all = accounts();
+        assert!(run(&mut all, 1, &by_key("ana", 1, Deed::Register)).is_ok());
+        assert_eq!(run(&mut all, 2, &by_key("ana", 2, Deed::Register)), Err(Code::Taken));
+        assert_eq!(run(&mut all, 2, &by_key("ana", 2, Deed::Connect { port: None })), Err(Code::BadProof));
+        assert_eq!(run(&mut all, 2, &by_word("ana", Deed::Connect { port: Some(5_000) })), Err(Code::Refused));
+        assert_eq!(run(&mut all, 2, &by_word("ana", Deed::Unregister)), Err(Code::Refused));
+        assert_eq!(run(&mut all, 1, &by_link(publish("a"))), Err(Code::NotConnected));
+        assert!(run(&mut all, 1, &by_key("ana", 1, Deed::Connect { port: None })).is_ok());
+        assert!(run(&mut all, 1, &by_link(publish("a"))).is_ok());
+        assert_eq!(run(&mut all, 1, &by_link(publish("a"))), Err(Code::Published));
+        assert_eq!(run(&mut all, 3, &by_key("127.0.0.1:4000", 3, Deed::Register)), Err(Code::BadName));
+    }
+
+    #[test]
+    fn a_name_of_the_old_wires_is_not_for_a_key() {
+        let mut all = accounts();
+        assert!(run(&mut all, 1, &by_word("bia", Deed::Register)).is_ok());
+        assert_eq!(run(&mut all, 1, &by_key("bia", 1, Deed::Connect { port: None })), Err(Code::BadProof));
+        assert_eq!(run(&mut all, 1, &by_word("bia", publish("a"))), Err(Code::NotConnected));
+        assert_eq!(run(&mut all, 1, &by_word("bia", Deed::Connect { port: Some(1_023) })), Err(Code::BadRequest));
+        assert!(run(&mut all, 1, &by_word("bia", Deed::Connect { port: Some(5_000) })).is_ok());
+        assert_eq!(run(&mut all, 1, &by_word("bia", Deed::Connect { port: Some(5_000) })), Err(Code::Connected));
+        assert_eq!(run(&mut all, 1, &by_word("caio", publish("a"))), Err(Code::NoUser));
+    }
+
+    #[test]
+    fn what_a_link_once_proved_is_worth_nothing_when_the_name_has_changed_hands() {
+        let mut all = accounts();
+        assert!(run(&mut all, 1, &by_key("x", 1, Deed::Register)).is_ok());
+        assert!(run(&mut all, 2, &by_key("x", 1, Deed::Connect { port: None })).is_ok());
+        assert!(run(&mut all, 2, &by_link(Deed::Unregister)).is_ok());
+        assert!(run(&mut all, 3, &by_key("x", 2, Deed::Register)).is_ok());
+        assert_eq!(run(&mut all, 1, &by_link(Deed::Unregister)), Err(Code::NotConnected));
+        assert_eq!(run(&mut all, 2, &by_link(publish("a"))), Err(Code::NotConnected));
+    }
+
+    #[test]
+    fn a_link_number_that_is_used_again_is_nobody() {
+        let mut all = accounts();
+        assert!(run(&mut all, 1, &by_key("ana", 1, Deed::Register)).is_ok());
+        assert!(run(&mut all, 1, &by_key("ana", 1, Deed::Connect { port: None })).is_ok());
+        assert!(run(&mut all, 1, &by_key("bob", 1, Deed::Register)).is_ok());
+        assert_eq!(all.online_by(1), Some(&user("ana")));
+        all.link_gone(1);
+        assert_eq!((all.online_by(1), all.links_of(&user("ana")).count()), (None, 0));
+    }
+
+    #[test]
+    fn what_could_not_be_made_lasting_never_was() {
+        let mut all = accounts();
+        let caller = Caller { link: 1, from: "127.0.0.1:50000".parse().unwrap(), nonce: NONCE };
+        all.perform(&by_key("ana", 1, Deed::Register), caller).unwrap();
+        all.perform(&by_key("ana", 1, Deed::Connect { port: None }), caller).unwrap();
+        assert!(all.is_open() && all.online_by(1).is_some());
+        all.broken = Some(StoreError::Full);
+        assert_eq!(all.commit().map_err(|refusal| refusal.code), Err(Code::Io));
+        assert_eq!((all.proved_by(1), all.is_registered(&user("ana")).unwrap()), (None, false));
+        assert!(run(&mut all, 1, &by_key("ana", 2, Deed::Register)).is_ok());
+    }
 }

@@ -368,14 +368,12 @@ impl Index {
         self.users.get(user).is_some_and(|who| name().is_some_and(|name| self.names.of_member(name, who.slot()).is_some()))
     }
 
-    /// What a member shares, from file number `start` on in the order in which they were named, as publications.
-    pub fn published(&self, who: MemberId, start: usize, most: usize) -> Vec<Publication> {
-        let owned = self.members.get(who.0).map_or(&[][..], |member| &member.files);
-        let publication = |owned: &Owned| {
-            let description = self.description(who, owned.name).cloned().or_else(|| Line::new(""))?;
-            Some(Publication { file: Line::new(self.names.key(owned.name))?, description })
-        };
-        owned.get(start..).unwrap_or_default().iter().take(most).filter_map(publication).collect()
+    /// File number `own` of a member, as a publication; `None` where its name is too long for one.
+    #[must_use]
+    pub fn published(&self, who: MemberId, own: usize) -> Option<Publication> {
+        let owned = self.members.get(who.0)?.files.get(own)?;
+        let description = self.description(who, owned.name).cloned().or_else(|| Line::new(""))?;
+        Some(Publication { file: Line::new(self.names.key(owned.name))?, description })
     }
 
     /// How many files the index holds for a member.

@@ -45,6 +45,12 @@ impl Tongue {
         TONGUES.iter().find(|(_, known)| *known == word).map(|(tongue, _)| *tongue)
     }
 
+    /// True where the index is never told what a peer shares: the peer alone says so.
+    #[must_use]
+    pub fn keeps_its_files_to_itself(self) -> bool {
+        self == Tongue::Rede
+    }
+
     /// True for the wires of users with accounts.
     #[must_use]
     pub fn has_users(self) -> bool {

@@ -315,8 +315,8 @@ mod tests {
             store.publish(&user(name), &what("b", "")).unwrap();
         }
         store.add_user(&user("nobody"), &Account { key: None }).unwrap();
-        store.connect(&user("ana"), &Connection { address: "[::1]:5".parse().unwrap(), speaks: Tongue::Seed001 }).unwrap();
-        store.connect(&user("rui;\"x\""), &Connection { address: "10.0.0.1:5".parse().unwrap(), speaks: Tongue::Uc3mSeed003 }).unwrap();
+        store.connect(&user("ana"), &Connection { address: "[::1]:5005".parse().unwrap(), speaks: Tongue::Seed001 }).unwrap();
+        store.connect(&user("rui;\"x\""), &Connection { address: "10.0.0.1:5005".parse().unwrap(), speaks: Tongue::Uc3mSeed003 }).unwrap();
         store.commit().unwrap();
     }
 
@@ -337,7 +337,7 @@ mod tests {
             "\"/tmp/a;b \"\"c\"\"\";'; DROP TABLE users; --\nb;\n".replace("'; DROP TABLE users; --", "\"'; DROP TABLE users; --\"")
         );
         assert_eq!(fs::read_to_string(csv.join("files/nobody.csv")).unwrap(), "");
-        assert_eq!(fs::read_to_string(csv.join("connected.csv")).unwrap(), "ana;::1;5;seed001\n\"rui;\"\"x\"\"\";10.0.0.1;5;uc3m-seed003\n");
+        assert_eq!(fs::read_to_string(csv.join("connected.csv")).unwrap(), "ana;::1;5005;seed001\n\"rui;\"\"x\"\"\";10.0.0.1;5005;uc3m-seed003\n");
         let names = fs::read_dir(&csv).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         assert!(names.into_iter().all(|name| !name.starts_with('.')));
         let other = SqliteStore::open(&folder.path().join("other")).unwrap();
@@ -365,7 +365,7 @@ mod tests {
         store.begin().unwrap();
         store.add_user(&user("ana"), &Account { key: Some(Key([1; 32])) }).unwrap();
         store.publish(&user("ana"), &what("a.txt", "mine")).unwrap();
-        let here = Connection { address: "10.0.0.1:5".parse().unwrap(), speaks: Tongue::Uc3m2025 };
+        let here = Connection { address: "10.0.0.1:5005".parse().unwrap(), speaks: Tongue::Uc3m2025 };
         store.connect(&user("ana"), &here).unwrap();
         store.commit().unwrap();
         assert_eq!(import(&store, csv).unwrap(), Counts { users: 1, connections: 1, publications: 1, strays: 1 });
@@ -380,8 +380,8 @@ mod tests {
     fn a_wrong_line_is_named_and_nothing_is_imported() {
         let cases = [
             ("users.csv", "ana\n../x\n", "users.csv:2: no user can be called so"),
-            ("connected.csv", "ana;1.2.3.4;5\nrui;1.2.3.4;5\n", "connected.csv:2: users.csv has no such user"),
-            ("connected.csv", "ana;1.2.3;5\n", "connected.csv:1: this is no IP and port"),
+            ("connected.csv", "ana;1.2.3.4;5005\nrui;1.2.3.4;5005\n", "connected.csv:2: users.csv has no such user"),
+            ("connected.csv", "ana;1.2.3;5005\n", "connected.csv:1: this is no IP and port"),
             ("files/ana.csv", "a;b\n\nc;d;e\n", "ana.csv:3: 3 fields in the place of file;description"),
         ];
         for (file, text, wanted) in cases {

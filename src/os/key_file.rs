@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::accounts::identity::Identity;
@@ -36,7 +36,11 @@ fn usual() -> Option<PathBuf> {
 fn read(file: &Path) -> io::Result<[u8; 32]> {
     // Not more than a key and a line's end: whatever else has this name is no key.
     let mut text = String::new();
-    fs::File::open(file)?.take(66).read_to_string(&mut text)?;
+    let file = fs::File::open(file)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        log::warn!("others may read this key: chmod 600 it");
+    }
+    file.take(66).read_to_string(&mut text)?;
     // A secret has as many digits as a public key, and the same spelling.
     Key::parse(text.trim_end()).map(|key| key.0).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no key"))
 }
@@ -53,7 +57,9 @@ fn make(file: &Path) -> io::Result<[u8; 32]> {
     let result = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(|mut to| {
         to.write_all(format!("{}\n", to_hex(&secret)).as_bytes())?;
         to.sync_all()?;
-        fs::hard_link(&draft, file)
+        fs::hard_link(&draft, file)?;
+        // Whoever loses the key loses the name: it lasts before anybody hears of it.
+        fs::File::open(file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
     });
     let _ = fs::remove_file(&draft);
     match result {
@@ -65,8 +71,6 @@ fn make(file: &Path) -> io::Result<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

@@ -58,7 +58,13 @@ pub struct Answering {
 
 enum State {
     Sniffing,
-    Open { dialect: Dialect, greeted: bool, listens_on: Option<u16> },
+    Open {
+        dialect: Dialect,
+        greeted: bool,
+        listens_on: Option<u16>,
+    },
+    /// Nothing more is read; what is still owed may be written.
+    Closing(Dialect),
     Over,
 }
 
@@ -107,7 +113,7 @@ impl Answering {
         }
         match &mut self.state {
             State::Sniffing => self.sniff(inbox),
-            State::Over => {
+            State::Over | State::Closing(_) => {
                 inbox.consume(usize::MAX);
                 Step::Wait
             }
@@ -128,7 +134,10 @@ impl Answering {
                         Step::Wait
                     }
                     Err(Broken) => {
-                        self.state = State::Over;
+                        // What was asked before is still answered.
+                        if let State::Open { dialect, .. } = std::mem::replace(&mut self.state, State::Over) {
+                            self.state = State::Closing(dialect);
+                        }
                         Step::Wait
                     }
                     Ok(Decoded::Quiet { used, .. })
@@ -198,14 +207,14 @@ impl Answering {
 
     /// Answers.
     pub fn reply(&mut self, id: Option<u64>, reply: &Reply, outbox: &mut Outbox) {
-        if let State::Open { dialect, .. } = &mut self.state {
+        if let State::Open { dialect, .. } | State::Closing(dialect) = &mut self.state {
             outbox.memory().with(|out| dialect.reply(id, reply, out));
         }
     }
 
     /// Says no.
     pub fn refuse(&mut self, id: Option<u64>, refusal: &Refusal, outbox: &mut Outbox) {
-        if let State::Open { dialect, .. } = &mut self.state {
+        if let State::Open { dialect, .. } | State::Closing(dialect) = &mut self.state {
             outbox.memory().with(|out| dialect.refuse(id, refusal, out));
         }
     }
@@ -300,7 +309,7 @@ impl Answering {
     #[must_use]
     pub fn is_over(&self) -> bool {
         match &self.state {
-            State::Over => true,
+            State::Over | State::Closing(_) => true,
             State::Open { dialect, .. } => dialect.has_ended() && self.sends.is_empty(),
             State::Sniffing => false,
         }
@@ -308,14 +317,18 @@ impl Answering {
 
     /// When the bytes of a half-received head must be whole; to be asked after each step that waits.
     pub fn head_deadline(&mut self, inbox: &Inbox, now: Instant) -> Option<Instant> {
-        if matches!(self.state, State::Over) {
+        if matches!(self.state, State::Over | State::Closing(_)) {
             // Last words have their own limits: how long a side may take none, and how long we linger.
             return None;
         }
         if !matches!(self.state, State::Open { greeted: true, .. }) {
             return Some(self.accepted_at + limits::OPENING);
         }
-        if inbox.head().is_empty() || self.waits_for_us() {
+        // On old wires blanks between two words are no beginning of the next.
+        let idle = |state: &State| {
+            matches!(state, State::Open { dialect, .. } if dialect.lasts()) && inbox.head().iter().all(|byte| b" \r\n\t}".contains(byte))
+        };
+        if inbox.head().is_empty() || self.waits_for_us() || idle(&self.state) {
             self.head_since = None;
             return None;
         }

@@ -17,6 +17,12 @@ pub enum Speech {
 impl Speech {
     /// What is spoken where nobody has asked for anything old.
     pub const USUAL: Speech = Speech::Sniffed { seed001: false };
+
+    /// The old wire that is spoken besides the usual languages.
+    #[must_use]
+    pub fn besides(self) -> Option<Tongue> {
+        if self == (Speech::Sniffed { seed001: true }) { Some(Tongue::Seed001) } else { None }
+    }
 }
 
 /// What the first bytes say.

@@ -17,7 +17,8 @@ use crate::message::reply::Reply;
 use crate::message::request::Request;
 use crate::node::io::Io;
 use crate::node::peer::errands::Errand;
-use crate::node::peer::{Peer, Why};
+use crate::node::peer::home::Joining;
+use crate::node::peer::{Peer, Task, Why};
 use crate::node::report::{Failure, Report, exit};
 
 /// Brings the key of whoever runs this process; it is made at first use. The error is in words.
@@ -120,6 +121,13 @@ impl Peer {
     pub(super) fn connect_refused(&mut self, refusal: Refusal, io: &mut Io<'_>) {
         match (refusal.code, self.account.user.clone()) {
             (Code::NoUser, Some(user)) if self.account.registers => self.ask_as(user, Deed::Register, Why::Register, io),
+            // It may do so soon: the disk of the server is full, say.
+            (code, _) if code.retry() && matches!(self.options.task, Task::Serve { .. }) => {
+                io.tell(Report::Failed(Failure::Operation(Method::Connect, refusal)));
+                self.home.close(io);
+                self.home.lost(io);
+                self.forget_asked();
+            }
             _ => self.nobody(&Failure::Operation(Method::Connect, refusal), io),
         }
     }
@@ -134,6 +142,10 @@ impl Peer {
     pub(super) fn nobody(&mut self, failure: &Failure, io: &mut Io<'_>) {
         self.account.stand = Stand::Away;
         self.account.user = None;
+        self.home.joining = Joining::Unwanted;
+        if matches!(self.options.task, Task::Once(_)) {
+            return self.fail(failure, io);
+        }
         io.tell(Report::Failed(failure.clone()));
         self.join_failed(failure, io);
     }

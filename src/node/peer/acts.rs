@@ -521,7 +521,8 @@ impl Peer {
     fn holder_chosen(&mut self, act: Act, io: &mut Io<'_>) {
         let Act::GetAt { ip, name } = &act else { return };
         let holder = self.acts.pages.holders.iter().find(|holder| !self.is_me(holder.peer)).map(|holder| (holder.peer, holder.speaks));
-        let silent = || self.acts.peers.iter().find(|present| present.peer.ip() == *ip && present.speaks == Some(Tongue::Rede));
+        let silent =
+            || self.acts.peers.iter().find(|present| present.peer.ip() == *ip && present.speaks.is_some_and(Tongue::keeps_its_files_to_itself));
         match holder.or_else(|| silent().map(|present| (present.peer, present.speaks))) {
             Some((at, speaks)) => self.get_from(name.clone(), at, speaks, io),
             None => self.act_refused(&act, Failure::NotFound(name.clone()), io),

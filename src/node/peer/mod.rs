@@ -366,8 +366,8 @@ impl Peer {
         if self.spoken.len() < self.options.old_ports.len() {
             return None;
         }
-        let usual = self.listening.filter(|_| self.options.speech == (Speech::Sniffed { seed001: true }));
-        Some(self.spoken.iter().copied().chain(usual.map(|at| (Tongue::Seed001, at.port()))).collect())
+        let usual = self.options.speech.besides().and_then(|tongue| Some((tongue, self.listening?.port())));
+        Some(self.spoken.iter().copied().chain(usual).collect())
     }
 
     /// Looks at a slice of the folder.

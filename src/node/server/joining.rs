@@ -15,6 +15,9 @@ use crate::node::io::Io;
 use crate::node::report::Report;
 use crate::node::server::{FIRST_PORT, Server, Stage, Visit, in_use, not_joined};
 
+/// Ports that are looked at for one peer: who takes more of them does so on purpose.
+const PORT_TRIES: usize = 1_000;
+
 impl Server {
     /// Seed 000 §4b: JOIN. One part of it; the last makes the peer visible.
     pub(super) fn join(&mut self, id: LinkId, join: Join, io: &mut Io<'_>) -> Result<Reply, Refusal> {
@@ -41,7 +44,7 @@ impl Server {
 
     /// The user behind a link, who may be nobody where that is allowed.
     fn account_behind(&self, id: LinkId) -> Result<Option<UserName>, Refusal> {
-        let user = self.visits.get(&id).and_then(|visit| visit.account.clone()).filter(|user| self.accounts.is_online(user, id.0));
+        let user = self.accounts.online_by(id.0).cloned();
         if user.is_none() && self.options.accounts_required {
             return Err(Refusal::new(Code::AccountRequired, "CONNECT comes first: this server takes nobody without an account"));
         }
@@ -192,7 +195,7 @@ impl Server {
         };
         let address = match enter.port {
             EnterPort::Own => from,
-            EnterPort::Given => SocketAddr::new(from.ip(), self.give_port(from.ip())),
+            EnterPort::Given => SocketAddr::new(from.ip(), self.give_port(from.ip())?),
         };
         self.leave(id);
         let who = self.index.begin(address, Session((io.random)()));
@@ -213,15 +216,16 @@ impl Server {
         Ok(Reply::Entered { you: address })
     }
 
-    /// A port that nobody at this address has.
-    fn give_port(&mut self, ip: IpAddr) -> u16 {
-        loop {
+    /// A port that nobody at this address has, if there is one among the next.
+    fn give_port(&mut self, ip: IpAddr) -> Result<u16, Refusal> {
+        for _ in 0..PORT_TRIES {
             let port = self.next_port;
             self.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
             if self.index.at(SocketAddr::new(ip, port)).is_none() {
-                return port;
+                return Ok(port);
             }
         }
+        Err(Refusal::new(Code::Busy, "no port is free for that address now"))
     }
 
     /// These are all the files of a peer now.

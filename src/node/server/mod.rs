@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use crate::accounts::Accounts;
 use crate::accounts::store::Store;
 use crate::index::{Asker, Index, MemberId, Page};
-use crate::message::account::UserName;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::reply::Reply;
@@ -118,8 +117,6 @@ pub struct Server {
 struct Visit {
     answering: Answering,
     stage: Stage,
-    /// Who has proved to be behind it.
-    account: Option<UserName>,
     /// Answers that wait for the end of the turn.
     held: usize,
     ended: bool,
@@ -204,7 +201,7 @@ impl Server {
         link.look_at = visit.answering.look_at();
         link.silence = visit.answering.silence();
         link.most_head = limits::JOIN_BYTES + 1;
-        if visit.answering.is_over() || (visit.ended && visit.held == 0 && link.outbox.memory_waiting() <= limits::HIGH_WATER) {
+        if visit.held == 0 && (visit.answering.is_over() || visit.ended && link.outbox.memory_waiting() <= limits::HIGH_WATER) {
             link.finish();
         }
     }
@@ -252,7 +249,7 @@ impl Server {
         let asker = self.who_asks(id, speaks, io);
         let page = match wanted {
             Wanted::Name(name) => {
-                self.load_name(name);
+                self.load_name(name, io);
                 self.index.search(name, cursor, &asker)
             }
             Wanted::Root(root) => self.index.search_root(*root, cursor, &asker),
@@ -312,7 +309,7 @@ impl Node for Server {
                 link.deadline = answering.head_deadline(&link.inbox, now);
                 // On some old wires the server speaks first.
                 link.again = matches!(speech, Speech::Old(_));
-                self.visits.insert(id, Visit { answering, stage: Stage::Guest, account: None, held: 0, ended: false });
+                self.visits.insert(id, Visit { answering, stage: Stage::Guest, held: 0, ended: false });
             }
             Event::Connected(id) => self.op_log.connected(id, io),
             Event::Received(id) if self.op_log.is(id) => self.op_log.received(id, io),
@@ -337,9 +334,7 @@ impl Node for Server {
             Event::Closed(id, cause) => {
                 if let Some(visit) = self.visits.remove(&id) {
                     log::debug!("link {} ended: {cause:?}", id.0);
-                    if let Some(user) = &visit.account {
-                        self.accounts.link_gone(id.0, user);
-                    }
+                    self.accounts.link_gone(id.0);
                     self.forget(visit.stage);
                 }
             }

@@ -3,6 +3,8 @@
 //! What users have published in earlier times is brought into the index behind the loop's back, a slice a turn; a name that is searched before is brought
 //! first, so that an exact answer is right from the first moment.
 
+use std::net::SocketAddr;
+
 use crate::accounts::{Caller, Change};
 use crate::index::pages::{self, Room};
 use crate::index::{Asker, MemberId};
@@ -19,9 +21,17 @@ use crate::node::server::{Server, Stage};
 /// An operation that waits for the end of the turn.
 pub(super) struct Held {
     link: LinkId,
+    from: SocketAddr,
     ask: Option<u64>,
     operation: Operation,
     change: Result<Change, Refusal>,
+}
+
+impl Held {
+    /// True for a list on a wire that knows no pages.
+    fn is_long_list(&self) -> bool {
+        self.operation.speaks.is_some() && matches!(self.operation.deed, Deed::ListUsers { .. } | Deed::ListContent { .. })
+    }
 }
 
 /// How far the index is with what the store holds.
@@ -39,6 +49,8 @@ impl Loading {
     }
 }
 
+/// Long lists for wires that know no pages that are made in one turn: each may take some megabytes and some milliseconds.
+const LISTS: usize = 8;
 /// Publications that are brought into the index in one turn: about 1 ms.
 const LOAD: usize = 400;
 /// Users of old wires that are read at once when the server begins.
@@ -54,22 +66,21 @@ impl Server {
             io.tell(Report::Operation { user: user.clone(), method: operation.deed.method(), speaks });
         }
         self.log_operation(id, &operation, io);
-        let Some(visit) = self.visits.get_mut(&id) else { return };
-        let caller = Caller { link: id.0, from, nonce: visit.answering.nonce(), user: visit.account.as_ref() };
-        let change = self.accounts.perform(&operation, caller);
-        match &change {
-            // Whoever asks for more in the same breath is this user by now.
-            Ok(Change::Registered(user) | Change::Connected { user, at: None }) if operation.speaks.is_none() => visit.account = Some(user.clone()),
-            Ok(Change::Unregistered(..)) if operation.speaks.is_none() => visit.account = None,
-            _ => {}
+        let change = self.perform(id, from, &operation);
+        if let Some(visit) = self.visits.get_mut(&id) {
+            visit.held += 1;
+            self.held.push(Held { link: id, from, ask, operation, change });
         }
-        visit.held += 1;
-        self.held.push(Held { link: id, ask, operation, change });
+    }
+
+    fn perform(&mut self, id: LinkId, from: SocketAddr, operation: &Operation) -> Result<Change, Refusal> {
+        let nonce = self.visits.get(&id).map_or("", |visit| visit.answering.nonce());
+        self.accounts.perform(operation, Caller { link: id.0, from, nonce })
     }
 
     /// Tells the operator's log, which holds up nobody.
     fn log_operation(&mut self, id: LinkId, operation: &Operation, io: &mut Io<'_>) {
-        let behind = || self.visits.get(&id).and_then(|visit| visit.account.clone());
+        let behind = || self.accounts.proved_by(id.0).cloned();
         let Some(user) = operation.user.clone().or_else(behind) else { return };
         let date = operation.date.as_ref().map_or_else(|| (io.date)(), ToString::to_string);
         let file = match &operation.deed {
@@ -90,26 +101,42 @@ impl Server {
             return;
         }
         self.rest_at = Some(io.now + limits::STORE_REST);
-        let lost = self.accounts.commit().err();
-        for Held { link, ask, operation, change } in std::mem::take(&mut self.held) {
-            if let Some(visit) = self.visits.get_mut(&link) {
-                visit.held -= 1;
+        let lost = self.accounts.commit().is_err();
+        let mut lists = 0;
+        for mut held in std::mem::take(&mut self.held) {
+            if lost {
+                // One of them could not be done, and took the others with it: each is tried alone, so that only what can't be done fails.
+                held.change = self.perform(held.link, held.from, &held.operation);
+                held.change = self.accounts.commit().and(held.change);
             }
-            let answer = match (&lost, change) {
-                (Some(refusal), Ok(change)) => {
-                    self.undo(link, &change);
-                    Err(refusal.clone())
-                }
-                (_, Err(refusal)) => Err(refusal),
-                (None, Ok(change)) => {
-                    self.apply(link, change);
-                    self.done(link, &operation, io)
-                }
-            };
-            self.give(link, ask, answer, io);
-            if let Some(link) = io.link(link) {
-                link.again = true;
+            lists += usize::from(held.is_long_list());
+            if lists > LISTS && held.is_long_list() {
+                // It is nothing but read, later as well as now.
+                self.held.push(held);
+                continue;
             }
+            self.answer_held(held, io);
+        }
+        if lost {
+            let links: Vec<LinkId> = self.visits.keys().copied().collect();
+            for link in links {
+                self.belongs(link);
+            }
+        }
+    }
+
+    fn answer_held(&mut self, held: Held, io: &mut Io<'_>) {
+        let Held { link, ask, operation, change, .. } = held;
+        if let Some(visit) = self.visits.get_mut(&link) {
+            visit.held -= 1;
+        }
+        let answer = change.and_then(|change| {
+            self.apply(link, change);
+            self.done(link, &operation, io)
+        });
+        self.give(link, ask, answer, io);
+        if let Some(link) = io.link(link) {
+            link.again = true;
         }
     }
 
@@ -117,43 +144,27 @@ impl Server {
     fn apply(&mut self, link: LinkId, change: Change) {
         match change {
             Change::Registered(_) | Change::Nothing => {}
-            Change::Unregistered(user, by) => {
+            Change::Unregistered(user, links) => {
                 self.index.forget_user(&user);
                 self.sweeping = true;
-                for by in by {
-                    self.belongs(LinkId(by), None);
-                    if let Some(visit) = self.visits.get_mut(&LinkId(by)) {
-                        visit.account = None;
-                    }
+                for link in links {
+                    self.belongs(LinkId(link));
                 }
             }
             Change::Connected { user, at: Some(at) } => self.index.appear(&user, at.address, at.speaks),
-            Change::Connected { user, at: None } => self.belongs(link, Some(user)),
+            Change::Connected { at: None, .. } => self.belongs(link),
             Change::Disconnected(user) => {
                 self.index.disappear(&user);
-                self.belongs(link, None);
+                self.belongs(link);
             }
-            Change::Published(user, what) => {
-                if let Err(refusal) = self.index.publish(&user, &what) {
-                    log::warn!("{user}: {}", refusal.text);
-                }
-            }
+            Change::Published(user, what) => self.known(&user, &what),
             Change::Deleted(user, file) => self.index.withdraw(&user, &file),
         }
     }
 
-    /// The store has lost it: nobody is who he was about to become.
-    fn undo(&mut self, link: LinkId, change: &Change) {
-        if let Change::Registered(user) | Change::Connected { user, at: None } = change {
-            self.accounts.link_gone(link.0, user);
-            if let Some(visit) = self.visits.get_mut(&link) {
-                visit.account = None;
-            }
-        }
-    }
-
-    /// Says whose the peer behind a link is.
-    fn belongs(&mut self, link: LinkId, user: Option<UserName>) {
+    /// Tells the index whose the peer behind a link is by now.
+    fn belongs(&mut self, link: LinkId) {
+        let user = self.accounts.online_by(link.0).cloned();
         match self.visits.get(&link).map(|visit| &visit.stage) {
             Some(Stage::Member { who, .. }) => self.index.belongs(*who, user),
             Some(Stage::Joining { who, before, .. }) => {
@@ -180,12 +191,12 @@ impl Server {
         }
     }
 
-    /// What a user has published, and then what his peer shares besides.
+    /// What a user has published, and then what his peers share besides.
     fn content(&self, of: &UserName, cursor: Option<&str>, most: usize) -> Result<Reply, Refusal> {
         let (mut place, shared) = cursor.map_or(Ok((0, 0)), pages::pair)?;
         let mut shared = usize::try_from(shared).unwrap_or(usize::MAX);
-        let peer = self.peer_of(of);
-        if peer.is_none() && !self.accounts.is_registered(of)? {
+        let peers = self.peers_of(of);
+        if peers.is_empty() && !self.accounts.is_registered(of)? {
             return Err(Refusal::new(Code::NoRemoteUser, "no such user"));
         }
         let mut files = Vec::new();
@@ -200,47 +211,47 @@ impl Server {
                 place = after;
                 files.push(what);
             }
+            // As many as were asked for may not be all.
+            more |= files.len() == most;
         }
-        if let Some(who) = peer.filter(|_| !more) {
-            loop {
-                let some = self.index.published(who, shared, limits::LIST_ENTRIES);
-                if some.is_empty() {
-                    break;
+        // Whoever shares millions and has published them all is looked through a page at a time.
+        let mut looks = most.max(limits::LOOKS);
+        let mut skip = shared;
+        for who in peers {
+            let count = usize::try_from(self.index.count(who)).unwrap_or(usize::MAX);
+            for own in skip.min(count)..count {
+                if more || looks == 0 {
+                    return Ok(content_page(of, files, Some((place, shared))));
                 }
-                for what in some {
-                    let known = self.index.has_published(of, &what.file);
-                    more = !known && !room.takes(what.file.len() + what.description.len());
-                    if more {
-                        break;
+                looks -= 1;
+                if let Some(what) = self.index.published(who, own).filter(|what| !self.index.has_published(of, &what.file)) {
+                    if !room.takes(what.file.len() + what.description.len()) {
+                        return Ok(content_page(of, files, Some((place, shared))));
                     }
-                    shared += 1;
-                    if !known {
-                        files.push(what);
-                    }
+                    files.push(what);
                 }
-                if more {
-                    break;
-                }
+                shared += 1;
             }
+            skip = skip.saturating_sub(count);
         }
-        let cursor = more.then(|| format!("{place}.{shared}"));
-        Ok(Reply::Content { of: of.clone(), files, cursor })
+        Ok(content_page(of, files, more.then_some((place, shared))))
     }
 
-    /// The member of the native protocol that goes by this name.
-    fn peer_of(&self, user: &UserName) -> Option<MemberId> {
+    /// The members of the native protocol that go by this name.
+    fn peers_of(&self, user: &UserName) -> Vec<MemberId> {
         if let Some(address) = user.as_address() {
-            return self.index.nameless_at(address);
+            return self.index.nameless_at(address).into_iter().collect();
         }
-        self.accounts.links_of(user).find_map(|link| match self.visits.get(&LinkId(link)).map(|visit| &visit.stage) {
+        let member = |link| match self.visits.get(&LinkId(link)).map(|visit| &visit.stage) {
             Some(Stage::Member { who, .. }) => Some(*who),
             _ => None,
-        })
+        };
+        self.accounts.links_of(user).filter_map(member).collect()
     }
 
     fn find_user(&self, whom: &UserName, asker: &Asker) -> Result<Reply, Refusal> {
-        let peer = self.peer_of(whom).or_else(|| self.index.publisher(whom));
-        if let Some((peer, speaks)) = peer.and_then(|who| self.index.reached(who, asker)) {
+        let peers = self.peers_of(whom).into_iter().chain(self.index.publisher(whom));
+        if let Some((peer, speaks)) = peers.into_iter().find_map(|who| self.index.reached(who, asker)) {
             return Ok(Reply::User(Online { user: whom.clone(), peer: Some(peer), speaks }));
         }
         if self.accounts.links_of(whom).next().is_some() {
@@ -292,7 +303,11 @@ impl Server {
     }
 
     /// Brings those who have published this name into the index, if they are not there yet.
-    pub(super) fn load_name(&mut self, name: &RelativeName) {
+    pub(super) fn load_name(&mut self, name: &RelativeName, io: &mut Io<'_>) {
+        if self.loading.is_under_way() && self.accounts.is_open() {
+            // What is not lasting yet must not be found.
+            self.flush(io);
+        }
         let Some(file) = Line::new(name).filter(|_| self.loading.is_under_way()) else { return };
         match self.accounts.publishers(&file, PUBLISHERS) {
             Ok(some) => {
@@ -309,4 +324,9 @@ impl Server {
             log::warn!("{user}: {}", refusal.text);
         }
     }
+}
+
+fn content_page(of: &UserName, files: Vec<Publication>, next: Option<(u64, usize)>) -> Reply {
+    let cursor = next.map(|(place, shared)| format!("{place}.{shared}"));
+    Reply::Content { of: of.clone(), files, cursor }
 }
