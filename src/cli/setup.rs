@@ -35,7 +35,7 @@ use cardume::os::notebook::Beside;
 use cardume::os::part_file::Allocate;
 use cardume::os::pipe::Pipe;
 #[cfg(feature = "store")]
-use cardume::os::store::SqliteStore;
+use cardume::os::store::{OpenError, SqliteStore};
 use cardume::os::system;
 use cardume::wire::sniff::Speech;
 
@@ -82,6 +82,8 @@ fn store(data: Option<&str>, listen: SocketAddr) -> Result<Box<dyn Store>, Stop>
     if let Some(folder) = data.map(Into::into).or_else(|| if listen.port() == 0 { None } else { SqliteStore::of_user(listen) }) {
         return match SqliteStore::open(&folder) {
             Ok(store) => Ok(Box::new(store)),
+            // Its own folder is called after where it listens: whoever holds that one listens there.
+            Err(OpenError::InUse) if data.is_none() => Err(Stop::Failure(Failure::Port(listen, "another server is there".into()))),
             Err(error) => Err(Stop::Failure(Failure::Disk(format!("{}: {error}", folder.display())))),
         };
     }
