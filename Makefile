@@ -31,9 +31,11 @@ load-test: ## dozens of peers that download from each other; make load-test PEER
 bench: ## side by side with nginx, curl, aria2c and b3sum; scripts/bench/run.sh --help says more
 	scripts/bench/run.sh
 
-lint: ## format, clippy and documentation, without a single warning
+lint: ## format, clippy and documentation, without a single warning, and the program without its optional features
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	cargo build --locked --no-default-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 clean: ## removes what was built

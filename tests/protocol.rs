@@ -247,6 +247,8 @@ impl Stage {
     fn send(&mut self, id: LinkId, bytes: &[u8]) {
         self.links.link(id).unwrap().inbox.take(bytes).unwrap();
         self.tell(Event::Received(id));
+        // Operations on accounts are answered when they last, which is at the end of this moment.
+        self.do_what_is_due();
     }
 
     /// What the node has said on a link.

@@ -96,6 +96,7 @@ Examples:
   cardume peer --listen 127.0.0.1:4000 --folder ~/Videos
   cardume peer --server 192.168.1.9:1099 --listen 0.0.0.0:4000 --folder ~/Videos
   cardume peer --listen 127.0.0.1:4000 --folder . --accept ask --upload-limit 20MB
+  cardume peer --listen 127.0.0.1:4000 --manifest meus_arquivos.txt
   cardume peer --console uc3m                 UC3M's commands, in a folder to share
   cardume peer --console rede                 peers, ls, get
   printf 'GET aula1.mp4\\nQUIT\\n' | cardume peer --listen 127.0.0.1:4001 --folder /tmp/x
@@ -284,6 +285,10 @@ pub struct PeerArgs {
     /// What to share, and where downloads go
     #[arg(long, value_name = "DIR")]
     pub folder: Option<String>,
+
+    /// A file that names more to share, one `name path` a line, wherever it lies; without --folder nothing else is shared and downloads go to the current folder
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub manifest: Option<String>,
 
     /// Whose commands and answers the console has: napster, rede, or uc3m in one of its editions, of which seed003 is the default. At a console of uc3m,
     /// CONNECT says who you are, opens the port and shares the folder (the current one, if none is given)

@@ -76,8 +76,9 @@ pub fn objects(report: &Report) -> Vec<Value> {
         Report::Same { name } => vec![json!({"event": "same", "name": name.as_str()})],
         Report::Restarted(name) => vec![json!({"event": "restarted", "name": name.as_str()})],
         Report::Failed(failure) => {
-            let code = match failure {
-                Failure::Refused(refusal) => refusal.code.word(),
+            let why = if let Failure::Named(_, why) = failure { &**why } else { failure };
+            let code = match why {
+                Failure::Refused(refusal) | Failure::Operation(_, refusal) => refusal.code.word(),
                 Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => "unreachable",
                 Failure::NotFound(_) => "not_found",
                 Failure::Protocol(_) => "protocol",

@@ -4,8 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use cardume::message::tongue::Tongue;
 use cardume::node::server::Range;
-use clap::{Args, Subcommand, ValueEnum};
+#[cfg(feature = "store")]
+use clap::Subcommand;
+use clap::{Args, ValueEnum};
 
+#[cfg(feature = "store")]
 use crate::cli::args::DEFAULT_SERVER;
 use crate::cli::old;
 

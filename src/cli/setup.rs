@@ -31,6 +31,7 @@ use cardume::os::folder::Folder;
 use cardume::os::hash_cache::HashCache;
 use cardume::os::key_file;
 use cardume::os::keyboard;
+use cardume::os::manifest::{Manifest, ManifestError};
 use cardume::os::notebook::Beside;
 use cardume::os::part_file::Allocate;
 use cardume::os::pipe::Pipe;
@@ -145,7 +146,7 @@ fn ask(prompt: &str) -> Result<String, Stop> {
 pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Stop> {
     // Seed 003's clients say where they are at CONNECT, and not before.
     let later = args.console.joins_at_connect();
-    if !later && args.listen.is_some() != args.folder.is_some() {
+    if !later && (args.listen.is_none() && args.folder.is_some() || args.listen.is_some() && args.folder.is_none() && args.manifest.is_none()) {
         return Err(Stop::new(exit::USAGE, "--listen and --folder go together"));
     }
     let task = args.listen.filter(|_| !later).map_or(Task::Menu, |listen| Task::Serve { listen });
@@ -162,7 +163,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Stop> {
         typed,
         chooses: typed,
         patience: Patience::Endless,
-        open_folder: opener(args.allocate),
+        open_folder: sharer(args)?,
         recursive: args.recursive,
         hashes: hashes(args)?,
         user: args.user.as_deref().filter(|_| !later).map(user).transpose()?,
@@ -352,6 +353,19 @@ fn opener(allocate: AllocateArg) -> OpenFolder {
         AllocateArg::None => Allocate::None,
     };
     Box::new(move |path| Folder::open(path, allocate).map(|folder| Rc::new(folder) as Rc<dyn Drive>))
+}
+
+/// Opens what a peer shares: a folder, what a manifest names, or both.
+fn sharer(args: &PeerArgs) -> Result<OpenFolder, Stop> {
+    let open = opener(args.allocate);
+    let Some(file) = &args.manifest else { return Ok(open) };
+    let manifest = Manifest::read(Path::new(file), args.recursive).map_err(|error| {
+        let code = if matches!(error, ManifestError::Line(..)) { exit::USAGE } else { exit::LOCAL };
+        Stop::new(code, format!("{}: {error}", printable(file)))
+    })?;
+    // Whoever names a folder, here or later at JOIN, shares it: the current one is only where downloads go.
+    let shared = args.folder.is_some() || (args.listen.is_none() && !args.console.joins_at_connect());
+    Ok(Box::new(move |path| Ok(Rc::new(manifest.with(open(path)?, shared)) as Rc<dyn Drive>)))
 }
 
 fn begin(options: PeerOptions) -> Result<Peer, Stop> {

@@ -25,6 +25,10 @@ pub const JOIN_PART_FILES: usize = 1_000;
 pub const JOIN_PART_BYTES: usize = 48 << 10;
 /// Entries that the index drops in one turn when a peer with many files has left: about 2 ms.
 pub const SWEEP_FILES: usize = 2_000;
+/// A manifest, in bytes: some 100,000 lines, each of which costs a look at a disk before the loop begins.
+pub const MANIFEST_BYTES: u64 = 16 << 20;
+/// Files of a manifest that one look around looks at: under 5 ms.
+pub const MANIFEST_LOOKS: usize = 500;
 /// The words of a search, in bytes: what a name and what is said of it can hold.
 pub const FIND_BYTES: usize = RELATIVE_BYTES + NAME_BYTES;
 /// What one search looks at, in bytes of text with some for each text: under a millisecond; who wants more asks again from the cursor on.

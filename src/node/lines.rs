@@ -9,6 +9,7 @@ use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
+use crate::node::refusals;
 use crate::node::report::{Failure, Prompt, Report, Stall, Verdict, Version};
 use crate::wire::rpc::Logged;
 
@@ -324,11 +325,7 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             En => format!("server {host}: no such address ({why})"),
         },
         Failure::Name(text, why) => format!("{}: {}", printable(text), bad_name(*why, lang)),
-        Failure::Refused(refusal) | Failure::Operation(_, refusal) => match lang {
-            Pt => format!("recusado: {} ({})", refusal.text, refusal.code.word()),
-            Es => format!("rechazado: {} ({})", refusal.text, refusal.code.word()),
-            En => format!("refused: {} ({})", refusal.text, refusal.code.word()),
-        },
+        Failure::Refused(refusal) | Failure::Operation(_, refusal) => refusals::words(refusal, lang),
         Failure::NotFound(name) => match lang {
             Pt => format!("{name}: ninguém tem este arquivo"),
             Es => format!("{name}: nadie tiene este archivo"),

@@ -11,6 +11,7 @@ pub mod hash_cache;
 pub mod key_file;
 pub mod keyboard;
 pub mod local_file;
+pub mod manifest;
 pub mod mapped;
 pub mod notebook;
 pub mod output;
