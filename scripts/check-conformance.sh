@@ -9,7 +9,7 @@ cardume=${CARGO_TARGET_DIR:-target}/release/cardume
 export CARDUME_LANG=en
 
 place=$(mktemp -d)
-export CARDUME_CACHE=$place/.cache
+export CARDUME_CACHE=$place/.cache XDG_STATE_HOME=$place/.state
 pids=()
 clean_up() {
     ((${#pids[@]})) && kill "${pids[@]}" 2>/dev/null && wait "${pids[@]}" 2>/dev/null

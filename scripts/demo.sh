@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 export CARDUME_LANG=en
 place=$(mktemp -d)
-export CARDUME_CACHE=$place/.cache
+export CARDUME_CACHE=$place/.cache XDG_STATE_HOME=$place/.state
 limit=300 # what each peer gives, in MB a second: so one sees what several together can do
 declare -A pid in out address
 

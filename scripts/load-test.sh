@@ -9,5 +9,7 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     exit
 fi
 cargo build --locked --release --quiet
-export PYTHONDONTWRITEBYTECODE=1
-exec python3 scripts/bench/load.py "${CARGO_TARGET_DIR:-target}/release/cardume" "${1:-48}" "${2:-16M}"
+state=$(mktemp -d)
+trap 'rm -rf "$state"' EXIT
+export PYTHONDONTWRITEBYTECODE=1 XDG_STATE_HOME=$state
+python3 scripts/bench/load.py "${CARGO_TARGET_DIR:-target}/release/cardume" "${1:-48}" "${2:-16M}"

@@ -9,6 +9,7 @@ use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::Reply;
 use crate::message::request::{Enter, EnterPort, FileEntry, Join};
+use crate::message::tongue::Tongue;
 use crate::message::version::Session;
 use crate::node::LinkId;
 use crate::node::io::Io;
@@ -197,11 +198,25 @@ impl Server {
             EnterPort::Own => from,
             EnterPort::Given => SocketAddr::new(from.ip(), self.give_port(from.ip())?),
         };
+        self.seat(id, address, enter.speaks, user, &files, io)?;
+        Ok(Reply::Entered { you: address })
+    }
+
+    /// Shows a peer on an old wire to all, in place of what was known of it.
+    fn seat(
+        &mut self,
+        id: LinkId,
+        address: SocketAddr,
+        speaks: Tongue,
+        user: Option<UserName>,
+        files: &[FileEntry],
+        io: &mut Io<'_>,
+    ) -> Result<MemberId, Refusal> {
         self.leave(id);
         let who = self.index.begin(address, Session((io.random)()));
-        self.index.introduce(who, About { user, speaks: Some(enter.speaks), ports: Vec::new() });
+        self.index.introduce(who, About { user, speaks: Some(speaks), ports: Vec::new() });
         let mut names = String::new();
-        for file in &files {
+        for file in files {
             if self.index.add(who, file)? && names.len() < limits::LINE_BYTES {
                 names.push(' ');
                 names.push_str(&file.name);
@@ -213,7 +228,7 @@ impl Server {
         }
         log::info!("{address} joined with {} files, {} peers", files.len(), self.index.len());
         io.tell(Report::Joined { who: address, names });
-        Ok(Reply::Entered { you: address })
+        Ok(who)
     }
 
     /// A port that nobody at this address has, if there is one among the next.
@@ -228,10 +243,16 @@ impl Server {
         Err(Refusal::new(Code::Busy, "no port is free for that address now"))
     }
 
-    /// These are all the files of a peer now.
-    pub(super) fn replace(&mut self, id: LinkId, files: &[RelativeName]) -> Result<Reply, Refusal> {
-        let Some(Visit { stage: Stage::Member { who, .. }, .. }) = self.visits.get(&id) else { return Err(not_joined()) };
-        let who = *who;
+    /// These are all the files of a peer now. Whoever could not join, as this server may not look into its folder, enters by naming them.
+    pub(super) fn replace(&mut self, id: LinkId, files: &[RelativeName], io: &mut Io<'_>) -> Result<Reply, Refusal> {
+        let who = match self.visits.get(&id) {
+            Some(Visit { stage: Stage::Member { who, .. }, .. }) => *who,
+            _ => {
+                let user = self.account_behind(id)?;
+                let from = io.link(id).map(|link| link.from).ok_or_else(not_joined)?;
+                self.seat(id, from, Tongue::Seed001, user, &[], io)?
+            }
+        };
         self.index.retain(who, files);
         for name in files {
             self.index.add_unsaid(who, name)?;

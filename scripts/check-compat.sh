@@ -1,0 +1,186 @@
+#!/usr/bin/env bash
+# Starts a server and a peer that speak every old wire, and lets programs of the older systems work with them: all that
+# scripts/compat checks, files from our peer to theirs and from theirs to `cardume get`, and each of them compared.
+# Usage: scripts/check-compat.sh [PROGRAM]        default: the release build
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,4s/^# //p' "$0"
+    exit
+fi
+if (($#)); then
+    cardume=$(realpath "$1")
+else
+    cargo build --locked --release --quiet
+    cardume=$(realpath "${CARGO_TARGET_DIR:-target}/release/cardume")
+fi
+
+place=$(mktemp -d)
+mkdir "$place"/{home,root,data,ana,ana/Sub,theirs,out,said}
+export HOME=$place/home XDG_STATE_HOME=$place/state XDG_CACHE_HOME=$place/cache CARDUME_CACHE=$place/cache CARDUME_KEY=$place/key
+export CARDUME_LANG=en RUST_LOG=info PYTHONDONTWRITEBYTECODE=1
+unset CARDUME_SERVER CARDUME_USER
+compat=scripts/compat
+profiles=(2020 2024 2024-plain 2025 seed003)
+pids=()
+declare -A under_way
+clean_up() {
+    kill "${pids[@]}" "${under_way[@]}" 2>/dev/null || true
+    wait
+    rm -rf "$place"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Waits until a file has a line of this form, and prints what the brackets in it hold.
+hear() { # FILE PATTERN
+    local line
+    for _ in {1..400}; do
+        line=$(sed -nE "s#.*$2.*#\\1#p" "$1" 2>/dev/null | head -n 1)
+        if [[ -n $line ]]; then
+            echo "$line"
+            return
+        fi
+        sleep 0.05
+    done
+    echo "never heard of $2:" >&2
+    cat "$1" >&2
+    return 1
+}
+
+start() { # NAME COMMAND...
+    local name=$1
+    shift
+    "$@" </dev/null >"$place/said/$name" 2>&1 &
+    pids+=("$!")
+}
+
+# Runs a check aside; its last line goes into the summary.
+aside() { # NAME COMMAND...
+    local name=$1
+    shift
+    timeout 50 "$@" </dev/null >"$place/said/$name" 2>&1 &
+    under_way[$name]=$!
+}
+
+failed=0
+finish() {
+    local name
+    while IFS= read -r name; do
+        if wait "${under_way[$name]}"; then
+            printf '%-28s %s\n' "$name" "$(tail -n 1 "$place/said/$name")"
+        else
+            failed=$((failed + 1))
+            printf '%-28s FAILED\n' "$name"
+            sed 's/^/    /' "$place/said/$name"
+        fi
+    done < <(printf '%s\n' "${!under_way[@]}" | sort)
+    under_way=()
+}
+
+head -c 5M /dev/urandom >"$place/ana/a.mp4"
+head -c 3M /dev/urandom >"$place/ana/Sub/b.mp4"
+head -c 120M /dev/urandom >"$place/ana/long.mp4"
+cp "$place/ana/a.mp4" "$place/theirs/theirs.mp4"
+# Sparse: as long as a real video, and costs no room.
+truncate -s 1200M "$place/ana/giant.mp4"
+printf 'not only zeros' | dd of="$place/ana/giant.mp4" bs=1 seek=1100000000 conv=notrunc status=none
+
+# The old wires take no port 0: theirs are found before, well below those that the system gives to others meanwhile.
+mapfile -t ports < <(python3 -c '
+import random, socket, sys
+held = []
+while len(held) < int(sys.argv[1]):
+    one = socket.socket()
+    try:
+        one.bind(("127.0.0.1", random.randrange(20000, 32000)))
+        held.append(one)
+    except OSError:
+        one.close()
+print(*(one.getsockname()[1] for one in held), sep="\n")' 13)
+start log "$cardume" rpc-log --listen 127.0.0.1:0
+log=$(hear "$place/said/log" 'listening on ([0-9.:]+)')
+start server "$cardume" server --listen 127.0.0.1:0 --data "$place/data" --seed001-root "$place/root" --rede "${ports[5]}" --soap "${ports[6]}" \
+    --rpc-log "$log" $(for n in {0..4}; do echo "--uc3m ${ports[n]}:${profiles[n]}"; done)
+server=$(hear "$place/said/server" 'cardume: listening on ([0-9.:]+)')
+uc3m=("${ports[@]:0:5}")
+uc3m=("${uc3m[@]/#/127.0.0.1:}") rede=127.0.0.1:${ports[5]} soap=127.0.0.1:${ports[6]}
+start peer "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/ana" --recursive --user ana --seed001 \
+    --rede "${ports[7]}" $(for n in {0..4}; do echo "--uc3m ${ports[n + 8]}:${profiles[n]}"; done)
+peer=$(hear "$place/said/peer" 'Sou peer [0-9.]+:([0-9]+) ')
+hear "$place/said/peer" '(connected as ana)' >"$place/connected"
+peer_rede=127.0.0.1:${ports[7]}
+export CARDUME_SERVER=$server
+
+for n in "${!profiles[@]}"; do
+    profile=${profiles[n]}
+    aside "uc3m $profile" python3 "$compat/uc3m.py" check --server "${uc3m[n]}" --profile "$profile" --peer-get \
+        --peer ana --file Sub/b.mp4 --expect "$place/ana/Sub/b.mp4"
+done
+aside seed001 python3 "$compat/seed001.py" check --server "$server" --root "$place/root" --peer "$peer" --file a.mp4 --expect "$place/ana/a.mp4"
+aside rede python3 "$compat/rede.py" check --server "$rede" --peer "$peer_rede" --file a.mp4 --expect "$place/ana/a.mp4"
+aside soap python3 "$compat/soap.py" "$soap"
+aside "soap on the usual port" python3 "$compat/soap.py" "$server"
+aside "rpc log" python3 "$compat/rpc_log.py" "$log"
+finish
+
+# From our peer to theirs, and one of more than 1 GB among them.
+for n in "${!profiles[@]}"; do
+    profile=${profiles[n]} file=long.mp4
+    [[ $profile == seed003 ]] && file=giant.mp4
+    aside "uc3m $profile takes" python3 "$compat/uc3m.py" get --server "${uc3m[n]}" --profile "$profile" --user "taker-$profile" \
+        --from ana --file "$file" --out "$place/out/$profile" --expect "$place/ana/$file"
+done
+aside "seed001 takes" python3 "$compat/seed001.py" get --server "$server" --file long.mp4 --out "$place/out/seed001" --from "$peer" \
+    --expect "$place/ana/long.mp4"
+aside "rede takes" python3 "$compat/rede.py" get --server "$rede" --from "$peer_rede" --file long.mp4 --out "$place/out/rede" \
+    --expect "$place/ana/long.mp4"
+finish
+rm -f "$place"/out/*
+
+# From theirs to ours.
+for n in "${!profiles[@]}"; do
+    profile=${profiles[n]}
+    start "giver-$profile" python3 "$compat/uc3m.py" serve --server "${uc3m[n]}" --profile "$profile" --user "giver-$profile" \
+        --folder "$place/ana" --publish long.mp4:lesson
+done
+start giver-seed001 python3 "$compat/seed001.py" serve --server "$server" --folder "$place/theirs" --root "$place/root"
+start giver-rede python3 "$compat/rede.py" serve --server "$rede" --folder "$place/ana"
+ours() { # NAME FILE GET'S ARGUMENTS...
+    local name=$1 file=$2
+    shift 2
+    aside "$name" bash -c 'file=$1 got=$2 && shift 2 && "$@" -o "$got" && cmp "$file" "$got" && echo "$(stat -c %s "$got") bytes, the same"' - \
+        "$file" "$place/out/$name" "$cardume" get "$(basename "$file")" "$@"
+}
+for profile in "${profiles[@]}"; do
+    ours "uc3m $profile gives" "$place/ana/long.mp4" --from "uc3m-$profile@127.0.0.1:$(hear "$place/said/giver-$profile" 'ready ([0-9]+)')"
+done
+ours "rede gives" "$place/ana/long.mp4" --from "rede@127.0.0.2:$(hear "$place/said/giver-rede" 'ready ([0-9]+)')"
+seed001=$(hear "$place/said/giver-seed001" 'ready ([0-9]+)')
+ours "seed001 gives" "$place/theirs/theirs.mp4" --from "seed001@127.0.0.1:$seed001"
+ours "found without being named" "$place/theirs/theirs.mp4"
+finish
+
+has() { # WHAT FILE PATTERN
+    if grep -qP "$3" "$2"; then
+        printf '%-28s %s\n' "$1" "$(grep -cP "$3" "$2") lines"
+    else
+        failed=$((failed + 1))
+        printf '%-28s FAILED\n' "$1"
+    fi
+}
+has "the operator's console" "$place/said/server" '^s> OPERATION FROM giver-2024$'
+has "and that of 2025" "$place/said/server" '^s> OPERATION CONNECT FROM giver-2025$'
+has "the operation log" "$place/said/log" '^giver-seed003\tPUBLISH long.mp4\t\d\d/\d\d/\d{4} \d\d:\d\d:\d\d$'
+if grep -n 'panicked' "$place"/said/{server,peer,log}; then
+    failed=$((failed + 1))
+fi
+for pid in "${pids[@]:0:3}"; do
+    kill -0 "$pid" || failed=$((failed + 1)) # the log, the server and the peer are still there
+done
+((failed == 0)) || {
+    echo "$failed failed"
+    exit 1
+}
+echo "the older systems work with this one"
