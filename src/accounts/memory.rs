@@ -26,6 +26,8 @@ struct Tables {
     by_user: BTreeSet<(u64, u64)>,
     /// File and user, with the place.
     by_file: BTreeMap<(Published, u64), u64>,
+    /// Users who are gone, whose publications still are to go.
+    gone: Vec<u64>,
     last_user: u64,
     last_place: u64,
     /// What takes back the changes of the transaction that is open.
@@ -62,6 +64,7 @@ impl Tables {
     }
 
     fn add_user(&mut self, id: u64, name: UserName, account: Account) {
+        self.gone.retain(|gone| *gone != id);
         self.ids.insert(name.clone(), id);
         self.users.insert(id, (name, account));
         self.note(Undo::RemoveUser(id));
@@ -70,6 +73,7 @@ impl Tables {
     fn remove_user(&mut self, id: u64) {
         if let Some((name, account)) = self.users.remove(&id) {
             self.ids.remove(&name);
+            self.gone.push(id);
             self.note(Undo::AddUser(id, name, account));
         }
     }
@@ -159,10 +163,7 @@ impl Store for MemoryStore {
         let mut tables = self.tables.borrow_mut();
         tables.changing()?;
         let Some(id) = tables.id(name) else { return Ok(false) };
-        let places: Vec<u64> = tables.by_user.range((id, 0)..=(id, u64::MAX)).map(|(_, place)| *place).collect();
-        for place in places {
-            tables.unpublish(place);
-        }
+        // No list shows what belongs to nobody; see `rest`.
         tables.put_connection(id, None);
         tables.remove_user(id);
         Ok(true)
@@ -242,6 +243,18 @@ impl Store for MemoryStore {
     }
 
     fn rest(&self) -> bool {
-        false
+        let mut tables = self.tables.borrow_mut();
+        if tables.undo.is_some() {
+            return false;
+        }
+        let Some(id) = tables.gone.last().copied() else { return false };
+        let places: Vec<u64> = tables.by_user.range((id, 0)..=(id, u64::MAX)).take(limits::SWEEP_ROWS).map(|(_, place)| *place).collect();
+        for place in &places {
+            tables.unpublish(*place);
+        }
+        if places.len() < limits::SWEEP_ROWS {
+            tables.gone.pop();
+        }
+        true
     }
 }

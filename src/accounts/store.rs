@@ -62,7 +62,7 @@ pub trait Store {
     fn user(&self, name: &UserName) -> Result<Option<Account>, StoreError>;
     /// Adds a user. False when there is one of that name.
     fn add_user(&self, name: &UserName, account: &Account) -> Result<bool, StoreError>;
-    /// Removes a user with all that he has published. False when there is none.
+    /// Removes a user with all that he has published: it is no more to be seen, and goes a slice at a time in [`Store::rest`]. False when there is none.
     fn remove_user(&self, name: &UserName) -> Result<bool, StoreError>;
 
     /// Where a user of an old wire is.

@@ -237,6 +237,8 @@ pub const MEMORY_PUBLICATIONS: usize = 1_000_000;
 pub const LOG_PAGES: u64 = 1_000;
 /// And when nothing else is to be done: fewer are not worth the wait for the disk.
 pub const IDLE_LOG_PAGES: u64 = 100;
+/// Publications of users who are gone that a store drops in one go: with the wait for the disk some milliseconds.
+pub const SWEEP_ROWS: usize = 500;
 /// A store's log on disk once it is empty again, in bytes: what one huge change took is given back.
 pub const LOG_BYTES: u64 = 16 << 20;
 /// Memory of a store for what it reads of its disk, in KiB: the inner pages of some ten million publications.

@@ -6,6 +6,8 @@
 //! accounts.sqlite-wal, -shm  its log, which a commit is appended to and synced; in idle moments it is moved into the store
 //! ```
 //!
+//! Who is removed is given a name that nobody can have, one that begins with a slash: from then on no answer knows of him, and his rows go a slice at a time.
+//!
 //! Who only reads takes no lock, and reads the last commit while a server runs. All text is bound, compared byte by byte, and checked again when it is read.
 
 use std::ffi::OsString;
@@ -165,9 +167,8 @@ impl SqliteStore {
     /// # Errors
     /// When the disk fails.
     pub fn users(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, Account)>>, StoreError> {
-        self.rows("SELECT id, name, key FROM users WHERE id > ? ORDER BY id LIMIT ?", params![signed(after), most_of(most)], |row| {
-            Ok((stands(row)?, (user_name(row, 1)?, account(row, 2)?)))
-        })
+        let sql = "SELECT id, name, key FROM users WHERE id > ? AND name NOT GLOB '/*' ORDER BY id LIMIT ?";
+        self.rows(sql, params![signed(after), most_of(most)], |row| Ok((stands(row)?, (user_name(row, 1)?, account(row, 2)?))))
     }
 
     fn prepared(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
@@ -236,6 +237,31 @@ impl SqliteStore {
         Ok(counts.map_or(0, |(pages, moved)| u64::try_from(pages.saturating_sub(moved)).unwrap_or(0)))
     }
 
+    /// Drops a slice of what removed users have published. False when nothing of them is left.
+    fn sweep(&self) -> Result<bool, StoreError> {
+        if self.removed()?.is_none() {
+            return Ok(false);
+        }
+        self.begin()?;
+        let mut most = limits::SWEEP_ROWS;
+        while let Some(user) = self.removed()?.filter(|_| most > 0) {
+            let sql = "DELETE FROM publications WHERE id IN (SELECT id FROM publications INDEXED BY contents WHERE user = ? LIMIT ?)";
+            let gone = self.change(sql, params![user, most_of(most)])?;
+            if gone < most {
+                self.change("DELETE FROM users WHERE id = ?", [user])?;
+            }
+            most = most.saturating_sub(gone.max(1));
+        }
+        self.commit()?;
+        Ok(true)
+    }
+
+    /// A removed user.
+    fn removed(&self) -> Result<Option<i64>, StoreError> {
+        // No other name begins with a slash, and the character behind it is a nought.
+        self.one("SELECT id FROM users WHERE name >= '/' AND name < '0' LIMIT 1", [], |row| row.get(0))
+    }
+
     fn tidy_from(&self, pages: u64) {
         if self.pending().is_ok_and(|pending| pending >= pages) {
             self.tidy();
@@ -277,7 +303,9 @@ impl Store for SqliteStore {
     }
 
     fn remove_user(&self, name: &UserName) -> Result<bool, StoreError> {
-        Ok(self.change("DELETE FROM users WHERE name = ?", [&**name])? > 0)
+        let Some(id) = self.id(name)? else { return Ok(false) };
+        self.change("DELETE FROM connections WHERE user = ?", [id])?;
+        self.change("UPDATE users SET name = '/' || id, key = NULL WHERE id = ?", [id]).map(|_| true)
     }
 
     fn connection(&self, name: &UserName) -> Result<Option<Connection>, StoreError> {
@@ -323,20 +351,27 @@ impl Store for SqliteStore {
     }
 
     fn publications(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, Publication)>>, StoreError> {
-        let sql =
-            "SELECT p.id, name, file, description FROM publications p CROSS JOIN users ON users.id = p.user WHERE p.id > ? ORDER BY p.id LIMIT ?";
+        let sql = "SELECT p.id, name, file, description FROM publications p CROSS JOIN users ON users.id = p.user
+            WHERE p.id > ? AND name NOT GLOB '/*' ORDER BY p.id LIMIT ?";
         self.rows(sql, params![signed(after), most_of(most)], |row| Ok((stands(row)?, (user_name(row, 1)?, publication(row, 2)?))))
     }
 
     fn publishers(&self, file: &Published, most: usize) -> Result<Vec<(UserName, Publication)>, StoreError> {
         let sql = "SELECT name, file, description FROM publications p INDEXED BY publishers CROSS JOIN users ON users.id = p.user
-            WHERE file = ? ORDER BY p.user LIMIT ?";
+            WHERE file = ? AND name NOT GLOB '/*' ORDER BY p.user LIMIT ?";
         self.rows(sql, params![&**file, most_of(most)], |row| Ok((user_name(row, 0)?, publication(row, 1)?)))
     }
 
     fn rest(&self) -> bool {
-        self.tidy_from(limits::IDLE_LOG_PAGES);
-        // What a reader is in the way of is tried again after the next change.
+        match self.sweep() {
+            Ok(true) => return true,
+            Ok(false) => self.tidy_from(limits::IDLE_LOG_PAGES),
+            Err(error) => {
+                log::warn!("users who are gone stay in {FILE} for now: {error}");
+                self.roll_back();
+            }
+        }
+        // What a reader or a full disk is in the way of is tried again after the next change.
         false
     }
 }
@@ -629,6 +664,48 @@ mod tests {
         assert!(store.pending().unwrap() < limits::LOG_PAGES);
         assert!(!store.rest());
         assert!(store.pending().unwrap() < limits::IDLE_LOG_PAGES);
+    }
+
+    #[test]
+    fn a_removed_user_is_gone_at_once_and_his_rows_a_slice_at_a_time() {
+        let folder = folder();
+        let store = with_ana(folder.path());
+        let count = 2 * limits::SWEEP_ROWS + 7;
+        store.begin().unwrap();
+        for number in 0..count {
+            store.publish(&ana(), &what(&format!("aula {number}.mp4"))).unwrap();
+        }
+        store.commit().unwrap();
+        let name = Line::new("aula 3.mp4").unwrap();
+        let unseen = |store: &SqliteStore| {
+            assert_eq!((store.user(&ana()), store.users(0, 9), store.publications(0, 9)), (Ok(None), Ok(vec![]), Ok(vec![])));
+            assert_eq!((store.content(&ana(), 0, 9), store.publishers(&name, 9)), (Ok(vec![]), Ok(vec![])));
+        };
+        let rows = |store: &SqliteStore| store.one("SELECT count(*) FROM publications", [], |row| row.get::<_, i64>(0)).unwrap().unwrap();
+        // What is not committed is not done.
+        store.begin().unwrap();
+        assert_eq!((store.remove_user(&ana()), store.remove_user(&ana())), (Ok(true), Ok(false)));
+        store.roll_back();
+        assert_eq!(store.publications(0, 9).unwrap().len(), 9);
+        store.begin().unwrap();
+        assert_eq!(store.remove_user(&ana()), Ok(true));
+        unseen(&store);
+        store.commit().unwrap();
+        assert_eq!(rows(&store), most_of(count));
+        assert!(store.rest());
+        assert_eq!(rows(&store), most_of(count - limits::SWEEP_ROWS));
+        // Another process goes on where this one ended, and the name can be had again meanwhile.
+        drop(store);
+        let store = SqliteStore::open(folder.path()).unwrap();
+        unseen(&store);
+        store.begin().unwrap();
+        store.add_user(&ana(), &Account { key: None }).unwrap();
+        store.publish(&ana(), &what("aula 3.mp4")).unwrap();
+        store.commit().unwrap();
+        assert_eq!((store.publishers(&name, 9).unwrap().len(), store.publications(0, 9).unwrap().len()), (1, 1));
+        while store.rest() {}
+        assert_eq!(rows(&store), 1);
+        assert_eq!(store.one("SELECT count(*) FROM users", [], |row| row.get(0)), Ok(Some(1)));
     }
 
     #[test]

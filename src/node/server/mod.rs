@@ -284,7 +284,7 @@ impl Node for Server {
     fn handle(&mut self, event: Event, io: &mut Io<'_>) {
         match event {
             Event::Start => {
-                self.load_connections();
+                self.load_connections(io);
                 for (number, (at, _)) in self.options.listen.iter().enumerate() {
                     io.listen(PortId(number), *at);
                 }
@@ -344,7 +344,7 @@ impl Node for Server {
                 // Whatever was asked in this turn was asked before this.
                 self.flush(io);
                 self.sweeping = self.index.sweep(limits::SWEEP_FILES);
-                self.load_some();
+                self.load_some(io);
                 self.index.build(limits::BUILD_EFFORT);
                 self.op_log.due(io);
             }

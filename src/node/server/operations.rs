@@ -93,14 +93,19 @@ impl Server {
 
     /// Makes lasting what was decided in this turn, and answers it.
     pub(super) fn flush(&mut self, io: &mut Io<'_>) {
-        if self.held.is_empty() {
-            // Nobody waits: what takes time and can wait is done now.
-            if self.rest_at.is_some_and(|at| at <= io.now) {
-                self.rest_at = self.accounts.rest().then_some(io.now);
-            }
-            return;
+        if !self.held.is_empty() {
+            self.make_lasting(io);
         }
-        self.rest_at = Some(io.now + limits::STORE_REST);
+        // Nobody waits: what takes time and can wait is done now. What users leave behind who are gone goes a slice a turn, however busy it is.
+        if self.rest_at.is_some_and(|at| at <= io.now) {
+            self.rest_at = self.accounts.rest().then_some(io.now);
+        }
+    }
+
+    fn make_lasting(&mut self, io: &mut Io<'_>) {
+        let removed = self.held.iter().any(|held| matches!(held.change, Ok(Change::Unregistered(..))));
+        let sweeps = self.rest_at.is_some_and(|at| at <= io.now);
+        self.rest_at = Some(if removed || sweeps { io.now } else { io.now + limits::STORE_REST });
         let lost = self.accounts.commit().is_err();
         let mut lists = 0;
         for mut held in std::mem::take(&mut self.held) {
@@ -262,7 +267,7 @@ impl Server {
     }
 
     /// Brings back who is there by old wires: they are until they say that they are not.
-    pub(super) fn load_connections(&mut self) {
+    pub(super) fn load_connections(&mut self, io: &Io<'_>) {
         let mut after = 0;
         loop {
             match self.accounts.connections(after, CONNECTIONS) {
@@ -280,11 +285,14 @@ impl Server {
             }
         }
         self.loading.begun = true;
+        // The last server may not have come to the end of what users left behind.
+        self.rest_at = Some(io.now);
     }
 
     /// Brings a slice of what was published into the index.
-    pub(super) fn load_some(&mut self) {
-        if !self.loading.is_under_way() {
+    pub(super) fn load_some(&mut self, io: &Io<'_>) {
+        // What users left behind who are gone goes first: whoever walks through it finds nothing.
+        if !self.loading.is_under_way() || self.rest_at.is_some_and(|at| at <= io.now) {
             return;
         }
         match self.accounts.publications(self.loading.after, LOAD) {
