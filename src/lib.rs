@@ -5,7 +5,7 @@
 //! ```text
 //!         programs          main.rs + cli/
 //!                                |
-//!    6  os        sockets (mio)    folder + mapped (memmap2)    keyboard + output     the machine we run on
+//!    6  os        sockets (mio)    folder, manifest, mapped     store    keyboard     the machine we run on
 //!                                |
 //!    5  host      the turn:  wait -> note -> pump -> due -> act -> reap -> accept      one loop, any network
 //!                                |
@@ -13,14 +13,19 @@
 //!                                |
 //!    3  session   Answering                                Asking                      one conversation
 //!                      |                    |                     |
-//!    2  wire           flow                 index                 library
-//!       dialects       inbox, outbox        who has what          what I have, what I lack
+//!    2  wire        flow             index           accounts      library
+//!       dialects    inbox, outbox    who has what    who is who    what I have, what I lack
 //!                      |                    |                     |
 //!    1  message   Request   Reply   Refusal   FileName   ByteRange   Tag   limits      one vocabulary
 //! ```
 //!
-//! [`message`] is what can be said; [`wire`] is how it is spelled; [`flow`] is how bytes wait; [`index`] and [`library`] are what is known; [`session`] is one
+//! [`message`] is what can be said; [`wire`] is how it is spelled; [`flow`] is how bytes wait; [`index`], [`accounts`] and [`library`] are what is known; [`session`] is one
 //! conversation; [`node`] is a whole process that has not been plugged in; [`host`] plugs it in; [`os`] is the wall socket.
+//!
+//! A process may listen on several ports. Each has its [`wire::sniff::Speech`]: the usual one tells the native wire from HTTP, and from seed 001's JSON where that is
+//! wanted, by the first bytes of a link; the other old wires have a port each and are told from nothing. All of them become the same [`message`]s, so that an
+//! [`index`] and a [`library`] never know who speaks how. [`accounts`] decides who is who and asks a store to keep it: SQLite in [`os`] (feature `store`), or memory.
+//! What is decided in one turn is made lasting by one commit at its end, and answered after it.
 //!
 //! # The laws
 //!

@@ -4,7 +4,7 @@
 //! The last part of a path is never followed through a link; its folder is opened anew each time, so that it may be put in place of another.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -96,7 +96,7 @@ impl Manifest {
     /// The files named here, and a folder where downloads go; `shared`: whose files are shared as well, but for those that have a name of ours.
     #[must_use]
     pub fn with(&self, folder: Rc<dyn Drive>, shared: bool) -> Named {
-        Named { manifest: self.clone(), folder, shared, seen: RefCell::default() }
+        Named { manifest: self.clone(), folder, shared, arrived: RefCell::default(), seen: RefCell::default() }
     }
 
     /// The files that are there now.
@@ -135,6 +135,8 @@ pub struct Named {
     manifest: Manifest,
     folder: Rc<dyn Drive>,
     shared: bool,
+    /// Downloads that have come to the folder: they are shared, whatever else lies there.
+    arrived: RefCell<BTreeSet<String>>,
     seen: RefCell<Seen>,
 }
 
@@ -149,6 +151,11 @@ struct Seen {
 impl Named {
     fn place(&self, name: &str) -> Option<&Place> {
         self.manifest.lines.get(name)
+    }
+
+    /// True when a file of the folder by this name may be given to others.
+    fn may_give(&self, name: &str) -> bool {
+        self.shared || self.arrived.borrow().contains(name)
     }
 
     /// Those of the next files that are no longer what they were.
@@ -181,7 +188,7 @@ impl Drive for Named {
     }
 
     fn find(&self, name: &str) -> Option<Found> {
-        self.place(name).map_or_else(|| self.folder.find(name), |place| place.find(name))
+        self.place(name).map_or_else(|| self.folder.find(name).filter(|_| self.may_give(name)), |place| place.find(name))
     }
 
     fn watch(&self, recursive: bool) -> io::Result<()> {
@@ -199,7 +206,11 @@ impl Drive for Named {
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {
-        self.place(name).map_or_else(|| self.folder.open(name), |place| place.open()?.open(&place.file))
+        match self.place(name) {
+            Some(place) => place.open()?.open(&place.file),
+            None if self.may_give(name) => self.folder.open(name),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     fn open_part(&self, name: &str) -> io::Result<SourceRef> {
@@ -234,7 +245,9 @@ impl Drive for Named {
         if self.place(to).is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        self.folder.rename_new(from, to)
+        self.folder.rename_new(from, to)?;
+        self.arrived.borrow_mut().insert(to.to_owned());
+        Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -295,8 +308,11 @@ mod tests {
         let mut bytes = [0; 4];
         assert_eq!(named.read("b").unwrap().read_at(0, &mut bytes).unwrap(), 4);
         assert_eq!(&bytes, b"here");
-        // What arrives in the folder is found there.
-        assert!(named.find("own").is_some() && named.open("own").is_ok());
+        // What lies in the folder is not shared, but what arrives there is.
+        assert!(named.find("own").is_none() && named.open("own").is_err());
+        named.write("c.part", true).unwrap();
+        named.rename_new("c.part", "c").unwrap();
+        assert!(named.find("c").is_some() && named.open("c").is_ok());
         fs::remove_file(top.path().join("here.txt")).unwrap();
         symlink("far away/one two.mp4", top.path().join("here.txt")).unwrap();
         assert!(named.find("b").is_none() && named.open("b").is_err() && named.read("b").is_err());

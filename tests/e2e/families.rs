@@ -249,7 +249,7 @@ fn the_usual_console_knows_users_too() {
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
     for asker in [&mut ana, &mut other] {
         asker.types("GETFILE eva a.mp4");
-        asker.notes("refused: no such user");
+        asker.notes("refused: there is no user of that name");
     }
     for (line, answer) in [("DELETE a.mp4", "DELETE_OK"), ("DISCONNECT", "DISCONNECT_OK"), ("UNREGISTER ana", "UNREGISTER_OK")] {
         ana.types(line);

@@ -231,7 +231,8 @@ pub fn cardume<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
         .env_remove("RUST_LOG")
         .env("CARDUME_LANG", "en")
         .env("CARDUME_CACHE", CACHE)
-        .env_remove("CARDUME_USER");
+        .env_remove("CARDUME_USER")
+        .env_remove("CARDUME_KEY");
     command
 }
 

@@ -300,7 +300,11 @@ impl Peer {
             }
             (Some(Errand::Ask { request: Request::Operation(operation), .. }), reply) => self.operated(&operation, reply, io),
             (Some(Errand::Ask { request: Request::Find { text, .. }, .. }), Reply::Found { holders, cursor }) => {
+                self.found_so_far.extend(holders.first().cloned());
                 io.tell(Report::Holders(holders));
+                if cursor.is_none() && std::mem::take(&mut self.found_so_far).is_empty() {
+                    return self.finish(exit::NOT_FOUND, io);
+                }
                 self.next_page(cursor.map(|cursor| Request::Find { text, cursor: Some(cursor) }), io);
             }
             (Some(Errand::Ask { .. }), Reply::Peers { peers, cursor }) => {

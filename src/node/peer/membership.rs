@@ -136,8 +136,9 @@ impl Peer {
             return self.fail(failure, io);
         }
         match self.options.task {
-            Task::Serve { .. } => self.end(failure.code(), io),
-            _ => {
+            // What was to be done once was to be done by that user.
+            Task::Serve { .. } | Task::Once(_) => self.end(failure.code(), io),
+            Task::Menu => {
                 self.errand = None;
                 self.prompt(io);
             }
