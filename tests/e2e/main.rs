@@ -24,6 +24,7 @@ mod main_job;
 mod names;
 mod nodes;
 mod old_sources;
+mod old_wires;
 mod output;
 mod partial;
 mod resume;
