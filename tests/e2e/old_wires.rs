@@ -57,7 +57,7 @@ fn a_user_of_uc3m_lives_over_a_restart_of_the_server() {
     let wire = format!("{at}:2024");
     let server = server_with(&["--listen", "127.0.0.1:0", "--uc3m", &wire, "--data", data.text()]);
     server.says(&format!("s> init server {at}"));
-    assert_eq!(operate(at, &["LIST_USERS", "bob"]), "0\x001\0bob\0127.0.0.1\x004000\0");
+    assert_eq!(operate(at, &["LIST_USERS", "bob"]), "0\x001\0bob\x00127.0.0.1\x004000\0");
     server.says("s> OPERATION FROM bob");
     assert_eq!(operate(at, &["LIST_CONTENT", "bob", "bob"]), "0\x001\0a.mp4\0a lesson\0");
     assert_eq!(operate(at, &["CONNECT", "bob", "4001"]), "2\0");
@@ -80,7 +80,7 @@ fn an_old_client_finds_our_peers_and_their_files_in_folders() {
     let _peer = peer_with(server.at, &folder, &named);
     assert_eq!(operate(at, &["REGISTER", "bob"]), "0\0");
     assert_eq!(operate(at, &["CONNECT", "bob", "4000"]), "0\0");
-    let row = format!("ana\0127.0.0.1\0{}\0", ours.port());
+    let row = format!("ana\x00127.0.0.1\0{}\0", ours.port());
     let users = watch("ana among the users", || Some(operate(at, &["LIST_USERS", "bob"])).filter(|users| users.contains(&row)));
     assert!(users.starts_with("0\x002\0"), "{users:?}");
     assert_eq!(operate(at, &["LIST_CONTENT", "bob", "ana"]), "0\x001\0Sub/a.mp4\0\0");
