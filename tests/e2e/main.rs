@@ -25,6 +25,7 @@ mod manifest;
 mod names;
 mod nodes;
 mod old_sources;
+mod old_wires;
 mod output;
 mod partial;
 mod resume;
