@@ -134,6 +134,8 @@ pub enum Request {
     Replace {
         /// All of them.
         files: Vec<RelativeName>,
+        /// Which wire that is.
+        speaks: Tongue,
     },
     /// Something about accounts.
     Operation(Operation),

@@ -417,7 +417,7 @@ fn replace(names: impl Iterator<Item = Option<RelativeName>>) -> Result<Request,
         }
         files.extend(name);
     }
-    Ok(Request::Replace { files })
+    Ok(Request::Replace { files, speaks: Tongue::Seed001 })
 }
 
 /// The requests that real clients paste together: what a person typed, or the names of a folder, between fixed words, and after them one brace or
@@ -483,7 +483,7 @@ mod tests {
     }
 
     fn names(list: &[&str]) -> Request {
-        Request::Replace { files: list.iter().map(|text| name(text)).collect() }
+        Request::Replace { files: list.iter().map(|text| name(text)).collect(), speaks: Tongue::Seed001 }
     }
 
     fn enter(folder: &str) -> Request {
@@ -633,7 +633,7 @@ mod tests {
         }
         for list in ["[a[.txt,b]", "[12\" remix.mp3,b]", "[a{b,c]"] {
             let text = format!(r#"{{"method": "UPDATE", "data": {{"files": {list}}}}}"#);
-            assert!(matches!(quiet(Role::Server, &text), Ok(Request::Replace { files }) if files.len() == 2), "{list}");
+            assert!(matches!(quiet(Role::Server, &text), Ok(Request::Replace { files, .. }) if files.len() == 2), "{list}");
         }
     }
 

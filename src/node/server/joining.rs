@@ -244,13 +244,13 @@ impl Server {
     }
 
     /// These are all the files of a peer now. Whoever could not join, as this server may not look into its folder, enters by naming them.
-    pub(super) fn replace(&mut self, id: LinkId, files: &[RelativeName], io: &mut Io<'_>) -> Result<Reply, Refusal> {
+    pub(super) fn replace(&mut self, id: LinkId, files: &[RelativeName], speaks: Tongue, io: &mut Io<'_>) -> Result<Reply, Refusal> {
         let who = match self.visits.get(&id) {
             Some(Visit { stage: Stage::Member { who, .. }, .. }) => *who,
             _ => {
                 let user = self.account_behind(id)?;
                 let from = io.link(id).map(|link| link.from).ok_or_else(not_joined)?;
-                self.seat(id, from, Tongue::Seed001, user, &[], io)?
+                self.seat(id, from, speaks, user, &[], io)?
             }
         };
         self.index.retain(who, files);

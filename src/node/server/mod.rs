@@ -235,7 +235,7 @@ impl Server {
                 Ok(Reply::Found { holders: entries, cursor })
             }
             Request::Enter(enter) => self.enter(id, &enter, io),
-            Request::Replace { files } => self.replace(id, &files, io),
+            Request::Replace { files, speaks } => self.replace(id, &files, speaks, io),
             Request::Operation(_) | Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Cancel { .. } => {
                 Err(Refusal::unsupported())
             }
