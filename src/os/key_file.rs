@@ -37,12 +37,14 @@ fn read(file: &Path) -> io::Result<[u8; 32]> {
     // Not more than a key and a line's end: whatever else has this name is no key.
     let mut text = String::new();
     let file = fs::File::open(file)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        log::warn!("others may read this key: chmod 600 it");
-    }
+    let open_to_others = file.metadata()?.permissions().mode() & 0o077 != 0;
     file.take(66).read_to_string(&mut text)?;
     // A secret has as many digits as a public key, and the same spelling.
-    Key::parse(text.trim_end()).map(|key| key.0).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no key"))
+    let secret = Key::parse(text.trim_end()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no key"))?;
+    if open_to_others {
+        log::warn!("others may read the key of this user: chmod 600 it");
+    }
+    Ok(secret.0)
 }
 
 fn make(file: &Path) -> io::Result<[u8; 32]> {
