@@ -6,12 +6,13 @@
 #   c disk      one file to the disk                       i restart   100 GiB of holes, 90 % of them here: the first new byte
 #   d slow      answers while uploads wait for a disk      j hashing   answers while the owner hashes 10 GiB
 #   e verified  what it costs to verify                    k turns     how long the turns of the loop took; alone: in e, g and h
-#   f tools     verified, against curl or aria2c, b3sum
+#   f tools     verified, against curl or aria2c, b3sum     l lasting   PUBLISH and REGISTER of 64 links at once against one alone
+#   m start     a server with a million publications       n log       400,000 PUBLISHes in a row
 # --quick: three runs in the place of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp, for a while.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,11s/^# //p' "$0"
+    sed -n '2,12s/^# //p' "$0"
     exit
 fi
 
@@ -35,5 +36,6 @@ cargo build --locked --release --quiet
 if [[ -e examples/forge_part.rs ]]; then
     cargo build --locked --release --quiet --example forge_part
 fi
+cargo build --locked --release --quiet --example accounts_load
 export PYTHONDONTWRITEBYTECODE=1
 exec python3 scripts/bench/bench.py "${CARGO_TARGET_DIR:-target}/release/cardume" "$@"

@@ -1,15 +1,17 @@
 //! Disks that are full, small or closed to writing.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::process::Command;
 
 use crate::harness::{Dir, lone_peer, noise, run, stranger};
 
 /// A small disk of its own, unmounted with its test.
-struct SmallDisk(Dir);
+pub struct SmallDisk(pub Dir);
 
 impl SmallDisk {
     /// `None`, with a reason printed, where nobody may mount.
-    fn mount(options: &str) -> Option<SmallDisk> {
+    pub fn mount(options: &str) -> Option<SmallDisk> {
         let dir = Dir::new();
         let output = stranger("mount", &["-t", "tmpfs", "-o", options, "none", dir.text()])?;
         if !output.status.success() {
@@ -17,6 +19,12 @@ impl SmallDisk {
             return None;
         }
         Some(SmallDisk(dir))
+    }
+
+    /// Takes all the room that is left.
+    pub fn fill(&self) {
+        let mut ballast = File::create(self.0.at("ballast")).expect("a file");
+        while ballast.write_all(&[1; 4 << 10]).is_ok() {}
     }
 }
 

@@ -8,6 +8,7 @@ mod harness;
 mod native;
 mod web;
 
+mod accounts;
 mod consent;
 mod console;
 mod crash;

@@ -18,12 +18,17 @@ pub struct Native {
 impl Native {
     /// Connects and says nothing.
     pub fn silent(at: SocketAddr) -> Native {
-        let stream = TcpStream::connect(at).unwrap_or_else(|error| panic!("{at} can't be reached: {error}"));
+        Native::try_silent(at).unwrap_or_else(|| panic!("{at} can't be reached"))
+    }
+
+    /// As [`Native::silent`], where perhaps nobody listens any more.
+    pub fn try_silent(at: SocketAddr) -> Option<Native> {
+        let stream = TcpStream::connect(at).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
         let from = BufReader::with_capacity(256 << 10, stream.try_clone().expect("a second handle"));
-        Native { stream, from, next: 1 }
+        Some(Native { stream, from, next: 1 })
     }
 
     /// Connects and opens.
