@@ -339,17 +339,20 @@ impl Accounts {
     }
 
     /// The account, if the asker may use it.
-    fn account(&self, user: &UserName, authority: Authority, link: usize) -> Result<Account, No> {
+    fn account(&self, user: &UserName, authority: Authority, link: usize) -> Result<(), No> {
+        // What a link has proved is forgotten as soon as its name is free again: the store need not be asked.
+        if authority == Authority::Link && self.behind.get(&link).is_some_and(|behind| behind.user == *user) {
+            return Ok(());
+        }
         let account = self.store.user(user)?.ok_or_else(|| no(Code::NoUser, "no such user"))?;
         let shown = match authority {
-            Authority::Word => None,
+            Authority::Word | Authority::Link => None,
             Authority::Proof { key, .. } => Some(key),
-            Authority::Link => self.behind.get(&link).filter(|behind| behind.user == *user).map(|behind| behind.key),
         };
         match (authority, account.key) {
-            (Authority::Word, None) => Ok(account),
+            (Authority::Word, None) => Ok(()),
             (Authority::Word, Some(_)) => Err(no(Code::Refused, "that name belongs to a key")),
-            (_, Some(known)) if shown == Some(known) => Ok(account),
+            (_, Some(known)) if shown == Some(known) => Ok(()),
             _ => Err(no(Code::BadProof, "that name does not belong to this key")),
         }
     }

@@ -7,7 +7,7 @@
 mod joining;
 mod operations;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use crate::message::version::Session;
 use crate::node::io::Io;
 use crate::node::op_log::{LogTarget, OpLog};
 use crate::node::report::{Report, exit};
-use crate::node::server::operations::{Held, Loading};
+use crate::node::server::operations::{Held, Loading, Waiting};
 use crate::node::{Event, LinkId, Node, PortId};
 use crate::session::answering::{Answering, Step, Terms};
 use crate::wire::Role;
@@ -99,6 +99,10 @@ pub struct Server {
     index: Index,
     accounts: Accounts,
     op_log: OpLog,
+    /// Operations that wait to be decided.
+    waiting: VecDeque<Waiting>,
+    /// What those cost that were decided in this turn.
+    effort: u32,
     /// Operations that were decided in this turn and are answered at its end.
     held: Vec<Held>,
     /// How far the index is with what users have published in earlier times.
@@ -119,6 +123,8 @@ struct Visit {
     stage: Stage,
     /// Answers that wait for the end of the turn.
     held: usize,
+    /// Of these, the ones that are not even decided.
+    undecided: usize,
     ended: bool,
 }
 
@@ -152,6 +158,8 @@ impl Server {
             index,
             accounts: Accounts::new(store),
             op_log,
+            waiting: VecDeque::new(),
+            effort: 0,
             held: Vec::new(),
             loading: Loading::default(),
             visits: BTreeMap::new(),
@@ -167,6 +175,10 @@ impl Server {
         for _ in 0..limits::VISIT_REQUESTS {
             let Some(link) = io.link(id) else { return };
             let Some(visit) = self.visits.get_mut(&id) else { return };
+            if visit.undecided > 0 || visit.held >= limits::VISIT_REQUESTS {
+                // What was asked first is done first; its answers make us look here again.
+                return;
+            }
             match visit.answering.step(&mut link.inbox, &mut link.outbox, now) {
                 Step::Wait => return self.settle(id, io),
                 Step::Again => {}
@@ -309,7 +321,7 @@ impl Node for Server {
                 link.deadline = answering.head_deadline(&link.inbox, now);
                 // On some old wires the server speaks first.
                 link.again = matches!(speech, Speech::Old(_));
-                self.visits.insert(id, Visit { answering, stage: Stage::Guest, held: 0, ended: false });
+                self.visits.insert(id, Visit { answering, stage: Stage::Guest, held: 0, undecided: 0, ended: false });
             }
             Event::Connected(id) => self.op_log.connected(id, io),
             Event::Received(id) if self.op_log.is(id) => self.op_log.received(id, io),
@@ -335,6 +347,7 @@ impl Node for Server {
                 if let Some(visit) = self.visits.remove(&id) {
                     log::debug!("link {} ended: {cause:?}", id.0);
                     self.accounts.link_gone(id.0);
+                    self.caller_gone(id);
                     self.forget(visit.stage);
                 }
             }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use crate::accounts::{Caller, Change};
 use crate::index::pages::{self, Room};
 use crate::index::{Asker, MemberId};
-use crate::message::account::{Deed, Line, Online, Operation, Publication, UserName};
+use crate::message::account::{Authority, Deed, Line, Online, Operation, Publication, UserName};
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
@@ -18,6 +18,14 @@ use crate::node::io::Io;
 use crate::node::report::Report;
 use crate::node::server::{Server, Stage};
 
+/// An operation that waits for its turn.
+pub(super) struct Waiting {
+    link: LinkId,
+    from: SocketAddr,
+    ask: Option<u64>,
+    operation: Operation,
+}
+
 /// An operation that waits for the end of the turn.
 pub(super) struct Held {
     link: LinkId,
@@ -25,6 +33,8 @@ pub(super) struct Held {
     ask: Option<u64>,
     operation: Operation,
     change: Result<Change, Refusal>,
+    /// Nobody waits for its answer any more.
+    gone: bool,
 }
 
 impl Held {
@@ -32,6 +42,11 @@ impl Held {
     fn is_long_list(&self) -> bool {
         self.operation.speaks.is_some() && matches!(self.operation.deed, Deed::ListUsers { .. } | Deed::ListContent { .. })
     }
+}
+
+/// What an operation costs, in units of some 20 microseconds: to check a proof takes four times as long as to write a row.
+fn effort_of(operation: &Operation) -> u32 {
+    if matches!(operation.authority, Authority::Proof { .. }) { 4 } else { 1 }
 }
 
 /// How far the index is with what the store holds.
@@ -49,6 +64,8 @@ impl Loading {
     }
 }
 
+/// The effort of all operations that are decided in one turn, so that whoever only asks does not wait for long: 1 to 2 ms.
+const EFFORT: u32 = 64;
 /// Long lists for wires that know no pages that are made in one turn: each may take some megabytes and some milliseconds.
 const LISTS: usize = 8;
 /// Publications that are brought into the index in one turn: about 1 ms.
@@ -66,16 +83,38 @@ impl Server {
             io.tell(Report::Operation { user: user.clone(), method: operation.deed.method(), speaks });
         }
         self.log_operation(id, &operation, io);
-        let change = self.perform(id, from, &operation);
-        if let Some(visit) = self.visits.get_mut(&id) {
-            visit.held += 1;
-            self.held.push(Held { link: id, from, ask, operation, change });
+        let Some(visit) = self.visits.get_mut(&id) else { return };
+        visit.held += 1;
+        visit.undecided += 1;
+        self.waiting.push_back(Waiting { link: id, from, ask, operation });
+        self.decide(EFFORT);
+    }
+
+    /// Decides what waits, in the order in which it came, as much as one turn may.
+    fn decide(&mut self, effort: u32) {
+        while self.effort < effort
+            && let Some(Waiting { link, from, ask, operation }) = self.waiting.pop_front()
+        {
+            self.effort += effort_of(&operation);
+            if let Some(visit) = self.visits.get_mut(&link) {
+                visit.undecided -= 1;
+            }
+            let change = self.perform(link, from, &operation);
+            self.held.push(Held { link, from, ask, operation, change, gone: false });
         }
     }
 
     fn perform(&mut self, id: LinkId, from: SocketAddr, operation: &Operation) -> Result<Change, Refusal> {
         let nonce = self.visits.get(&id).map_or("", |visit| visit.answering.nonce());
         self.accounts.perform(operation, Caller { link: id.0, from, nonce })
+    }
+
+    /// A link is gone, and its number may come to mean another: what was decided is done all the same, and nobody is answered.
+    pub(super) fn caller_gone(&mut self, id: LinkId) {
+        self.waiting.retain(|waiting| waiting.link != id);
+        for held in self.held.iter_mut().filter(|held| held.link == id) {
+            held.gone = true;
+        }
     }
 
     /// Tells the operator's log, which holds up nobody.
@@ -96,6 +135,12 @@ impl Server {
         if !self.held.is_empty() {
             self.make_lasting(io);
         }
+        self.effort = 0;
+        self.decide(EFFORT);
+        if !self.held.is_empty() {
+            // Answered at the end of the next turn.
+            return;
+        }
         // Nobody waits: what takes time and can wait is done now. What users leave behind who are gone goes a slice a turn, however busy it is.
         if self.rest_at.is_some_and(|at| at <= io.now) {
             self.rest_at = self.accounts.rest().then_some(io.now);
@@ -109,6 +154,9 @@ impl Server {
         let lost = self.accounts.commit().is_err();
         let mut lists = 0;
         for mut held in std::mem::take(&mut self.held) {
+            if lost && held.gone {
+                continue;
+            }
             if lost {
                 // One of them could not be done, and took the others with it: each is tried alone, so that only what can't be done fails.
                 held.change = self.perform(held.link, held.from, &held.operation);
@@ -131,7 +179,10 @@ impl Server {
     }
 
     fn answer_held(&mut self, held: Held, io: &mut Io<'_>) {
-        let Held { link, ask, operation, change, .. } = held;
+        let Held { link, ask, operation, change, gone, .. } = held;
+        if gone {
+            return change.into_iter().for_each(|change| self.apply(link, change));
+        }
         if let Some(visit) = self.visits.get_mut(&link) {
             visit.held -= 1;
         }
