@@ -1,4 +1,4 @@
-//! The index server: a node that answers from an [`Index`] and keeps who is there up to date. [`joining`] is how peers come and go, [`operations`] what
+//! The index server: a node that answers from an [`Index`] and keeps who is there up to date. `joining` is how peers come and go, `operations` what
 //! users do.
 //!
 //! A member lives as long as the link by which it joined. Its files are added part by part to a member that nobody sees, which the last part
