@@ -10,6 +10,10 @@
 #   m start     a server with a million publications       n log       400,000 PUBLISHes in a row
 # --quick: three runs in the place of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp, for a while.
 set -euo pipefail
+# The accounts of servers that are measured are nobody else's.
+XDG_STATE_HOME=$(mktemp -d)
+export XDG_STATE_HOME
+trap 'rm -rf "$XDG_STATE_HOME"' EXIT
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     sed -n '2,12s/^# //p' "$0"

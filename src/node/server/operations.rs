@@ -65,7 +65,7 @@ impl Loading {
 }
 
 /// The effort of all operations that are decided in one turn, so that whoever only asks does not wait for long: 1 to 2 ms.
-const EFFORT: u32 = 64;
+const EFFORT: u32 = 40;
 /// Long lists for wires that know no pages that are made in one turn: each may take some megabytes and some milliseconds.
 const LISTS: usize = 8;
 /// Publications that are brought into the index in one turn: about 1 ms.
