@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::accounts::store::{Account, Connection, Placed, Store, StoreError};
-use crate::message::account::{Authority, Deed, Operation, Proof, Publication, Published, UserName, challenge};
-use crate::message::account::{Key, Method};
+use crate::message::account::{Authority, Deed, Key, Method, Operation, Proof, Publication, Published, UserName, challenge};
 use crate::message::refusal::{Code, Refusal};
 
 /// The first port of those who need no privilege to open it.
@@ -420,7 +419,7 @@ mod tests {
     }
 
     fn by_link(deed: Deed) -> Operation {
-        Operation { user: None, authority: Authority::Link, speaks: None, date: None, deed }
+        Operation::native(None, deed)
     }
 
     fn by_word(who: &str, deed: Deed) -> Operation {

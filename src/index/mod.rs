@@ -195,7 +195,7 @@ impl Index {
         if self.names.find(name).is_some_and(|name| self.names.of_member(name, who.slot()).is_some()) {
             return Ok(());
         }
-        self.add(who, &FileEntry { name: name.clone(), size: None, root: None, partial: false, description: None }).map(drop)
+        self.add(who, &FileEntry::unsaid(name.clone())).map(drop)
     }
 
     /// Drops all files of a member but these.
@@ -270,7 +270,7 @@ impl Index {
         // What can't be a name here is known to the store alone.
         let Some(name) = what.file.relative() else { return Ok(()) };
         let who = self.member_of(user);
-        self.add(who, &FileEntry { name: name.clone(), size: None, root: None, partial: false, description: None })?;
+        self.add(who, &FileEntry::unsaid(name.clone()))?;
         if let Some(claim) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
             self.descriptions.set(who, claim, &name, &what.description);
         }

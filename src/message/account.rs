@@ -300,6 +300,14 @@ pub struct Operation {
     pub deed: Deed,
 }
 
+impl Operation {
+    /// One of the native protocol, for whom this link has proved to be, or will.
+    #[must_use]
+    pub fn native(user: Option<UserName>, deed: Deed) -> Operation {
+        Operation { user, authority: Authority::Link, speaks: None, date: None, deed }
+    }
+}
+
 /// A user who is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Online {

@@ -26,7 +26,13 @@ impl FileEntry {
     /// A whole file whose content is not known.
     #[must_use]
     pub fn new(name: RelativeName, size: u64) -> FileEntry {
-        FileEntry { name, size: Some(size), root: None, partial: false, description: None }
+        FileEntry { size: Some(size), ..FileEntry::unsaid(name) }
+    }
+
+    /// A file of which nothing but the name is said.
+    #[must_use]
+    pub fn unsaid(name: RelativeName) -> FileEntry {
+        FileEntry { name, size: None, root: None, partial: false, description: None }
     }
 }
 

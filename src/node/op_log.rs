@@ -63,9 +63,15 @@ impl OpLog {
         OpLog { target, at: 0, state: State::Off, waiting: VecDeque::new(), xid: None, attempts: 0, dropped: 0, told: false }
     }
 
+    /// True when there is a log to be told.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.target.is_some()
+    }
+
     /// Notes an operation, with the date that its asker or our own clock says.
     pub fn note(&mut self, user: &str, method: Method, file: Option<&str>, date: &str, io: &mut Io<'_>) {
-        if self.target.is_none() {
+        if !self.is_wanted() {
             return;
         }
         if self.waiting.len() >= limits::LOG_RECORDS {

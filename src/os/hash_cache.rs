@@ -319,8 +319,7 @@ impl Hashes for HashCache {
 
 /// Where a cache is, by what the environment says; it has to be a whole path.
 fn place(caches: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
-    let whole = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
-    caches.and_then(whole).or_else(|| Some(home.and_then(whole)?.join(".cache"))).map(|caches| caches.join("cardume"))
+    system::folder_of_user(caches, home, ".cache")
 }
 
 /// Opens a regular file of ours.

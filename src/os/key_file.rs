@@ -26,11 +26,7 @@ pub fn open(file: Option<&Path>) -> Result<Identity, String> {
 
 /// `cardume/key` below the user's state folder.
 fn usual() -> Option<PathBuf> {
-    let state = match std::env::var_os("XDG_STATE_HOME").filter(|state| Path::new(state).is_absolute()) {
-        Some(state) => PathBuf::from(state),
-        None => PathBuf::from(std::env::var_os("HOME").filter(|home| !home.is_empty())?).join(".local/state"),
-    };
-    Some(state.join("cardume").join("key"))
+    system::folder_of_user(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"), ".local/state").map(|folder| folder.join("key"))
 }
 
 fn read(file: &Path) -> io::Result<[u8; 32]> {

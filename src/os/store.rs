@@ -27,6 +27,7 @@ use crate::accounts::store::{Account, Connection, Placed, Store, StoreError};
 use crate::message::account::{Key, Line, Publication, Published, UserName};
 use crate::message::limits;
 use crate::message::tongue::Tongue;
+use crate::os::system;
 
 const FILE: &str = "accounts.sqlite";
 const LOCK: &str = "lock";
@@ -407,11 +408,9 @@ fn make(database: &Database) -> Result<(), OpenError> {
 }
 
 fn place(states: Option<OsString>, home: Option<OsString>, listen: SocketAddr) -> Option<PathBuf> {
-    let whole = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
-    let states = states.and_then(whole).or_else(|| Some(home.and_then(whole)?.join(".local/state")))?;
     // A colon would end the path where several of them stand in a row.
     let ip = listen.ip().to_string().replace(':', "_");
-    Some(states.join("cardume").join(format!("server-{ip}-{}", listen.port())))
+    Some(system::folder_of_user(states, home, ".local/state")?.join(format!("server-{ip}-{}", listen.port())))
 }
 
 /// A place as SQLite counts: behind the last one that it can have there is nothing.

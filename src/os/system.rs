@@ -1,6 +1,8 @@
 //! Small facts of the machine: chance, limits, names of hosts.
 
+use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -34,6 +36,13 @@ pub fn date() -> String {
     }
     let libc::tm { tm_mday, tm_mon, tm_year, tm_hour, tm_min, tm_sec, .. } = parts;
     format!("{tm_mday:02}/{:02}/{:04} {tm_hour:02}:{tm_min:02}:{tm_sec:02}", tm_mon + 1, tm_year + 1900)
+}
+
+/// The folder of this program below what an XDG variable says, or below `usual` in the home; paths that begin nowhere count for nothing.
+#[must_use]
+pub fn folder_of_user(given: Option<OsString>, home: Option<OsString>, usual: &str) -> Option<PathBuf> {
+    let whole = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
+    given.and_then(whole).or_else(|| Some(home.and_then(whole)?.join(usual))).map(|folder| folder.join("cardume"))
 }
 
 /// Allows as many open files as the system lets us have, and returns how many links that is.

@@ -22,7 +22,6 @@ use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, Reply, Waiting};
 use crate::message::request::Request;
-use crate::message::tongue::Tongue;
 use crate::message::version::Root;
 use crate::session::sending::{Sending, Sent};
 use crate::wire::dialect::{Broken, Delivery, Dialect, Heard};
@@ -180,9 +179,11 @@ impl Answering {
             Language::Unclear => return Step::Wait,
             Language::Native => Dialect::native(self.terms.role),
             Language::Http => Dialect::http(self.terms.role),
-            Language::Json if self.speech == (Speech::Sniffed { seed001: true }) => Dialect::old(self.terms.role, Tongue::Seed001),
-            // Somebody who means to speak the native protocol is told what is wrong with it.
-            Language::Json => Dialect::native(self.terms.role),
+            Language::Json => match self.speech.besides() {
+                Some(tongue) => Dialect::old(self.terms.role, tongue),
+                // Somebody who means to speak the native protocol is told what is wrong with it.
+                None => Dialect::native(self.terms.role),
+            },
             Language::Unknown => {
                 self.state = State::Over;
                 return Step::Again;

@@ -10,7 +10,7 @@
 use std::rc::Rc;
 
 use crate::accounts::identity::Identity;
-use crate::message::account::{Authority, Deed, Method, Online, Operation, UserName};
+use crate::message::account::{Deed, Method, Online, Operation, UserName};
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::reply::Reply;
@@ -86,7 +86,7 @@ impl Peer {
     }
 
     fn ask_as(&mut self, user: UserName, deed: Deed, why: Why, io: &mut Io<'_>) {
-        let mut operation = Operation { user: Some(user), authority: Authority::Link, speaks: None, date: None, deed };
+        let mut operation = Operation::native(Some(user), deed);
         match self.sign(&mut operation) {
             Ok(()) => {
                 if let Some(ask) = self.home.ask(&Request::Operation(operation), io) {
@@ -155,7 +155,7 @@ impl Peer {
         if let (Deed::Connect { .. }, Some(user)) = (&deed, &user) {
             self.account.takes_as_it_is(user);
         }
-        let operation = Operation { user, authority: Authority::Link, speaks: None, date: None, deed };
+        let operation = Operation::native(user, deed);
         self.begin(Errand::Ask { request: Request::Operation(operation), sent: false }, io);
     }
 

@@ -13,7 +13,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::message::account::{Authority, Deed, Method, Online, Operation, Publication, UserName};
+use crate::message::account::{Deed, Method, Online, Operation, Publication, UserName};
 use crate::message::limits;
 use crate::message::name::FileName;
 use crate::message::refusal::{Code, Refusal};
@@ -157,7 +157,7 @@ impl Acts {
 }
 
 fn operation(user: Option<UserName>, deed: Deed) -> Request {
-    Request::Operation(Operation { user, authority: Authority::Link, speaks: None, date: None, deed })
+    Request::Operation(Operation::native(user, deed))
 }
 
 fn list_peers(cursor: Option<String>) -> Request {

@@ -251,8 +251,7 @@ impl Peer {
                 None
             }
             Outcome::Listed { from, names: Ok(names) } => {
-                let entry = |name| FileEntry { name, size: None, root: None, partial: false, description: None };
-                io.tell(Report::Files { peer: from, files: names.into_iter().map(entry).collect() });
+                io.tell(Report::Files { peer: from, files: names.into_iter().map(FileEntry::unsaid).collect() });
                 None
             }
             Outcome::Listed { names: Err(failure), .. } => {

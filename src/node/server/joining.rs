@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::index::{About, MemberId};
+use crate::index::{About, Index, MemberId};
 use crate::message::account::UserName;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
@@ -34,12 +34,7 @@ impl Server {
         }
         *next_part += 1;
         let who = *who;
-        for file in &join.files {
-            if self.index.add(who, file)? && line.len() < limits::LINE_BYTES {
-                line.push(' ');
-                line.push_str(&file.name);
-            }
-        }
+        add_all(&mut self.index, who, &join.files, line)?;
         if join.more { Ok(Reply::JoinMore) } else { self.join_ends(id, io) }
     }
 
@@ -101,13 +96,7 @@ impl Server {
         if let Some(before) = before {
             self.index.leave(before);
         }
-        self.index.show(who);
-        if let Some(visit) = self.visits.get_mut(&id) {
-            visit.stage = Stage::Member { who, address };
-        }
-        let files = self.index.count(who);
-        log::info!("{address} joined with {files} files, {} peers", self.index.len());
-        io.tell(Report::Joined { who: address, names: line });
+        let files = self.show(id, who, address, line, io);
         let heartbeat_ms = u64::try_from(self.terms.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
         Ok(Reply::JoinOk { you: address, files, session, heartbeat_ms })
     }
@@ -216,19 +205,21 @@ impl Server {
         let who = self.index.begin(address, Session((io.random)()));
         self.index.introduce(who, About { user, speaks: Some(speaks), ports: Vec::new() });
         let mut names = String::new();
-        for file in files {
-            if self.index.add(who, file)? && names.len() < limits::LINE_BYTES {
-                names.push(' ');
-                names.push_str(&file.name);
-            }
-        }
+        add_all(&mut self.index, who, files, &mut names)?;
+        self.show(id, who, address, names, io);
+        Ok(who)
+    }
+
+    /// Shows a member to all, and tells the operator. Returns how many files it has.
+    fn show(&mut self, id: LinkId, who: MemberId, address: SocketAddr, names: String, io: &mut Io<'_>) -> u64 {
         self.index.show(who);
         if let Some(visit) = self.visits.get_mut(&id) {
             visit.stage = Stage::Member { who, address };
         }
-        log::info!("{address} joined with {} files, {} peers", files.len(), self.index.len());
+        let files = self.index.count(who);
+        log::info!("{address} joined with {files} files, {} peers", self.index.len());
         io.tell(Report::Joined { who: address, names });
-        Ok(who)
+        files
     }
 
     /// A port that nobody at this address has, if there is one among the next.
@@ -259,4 +250,15 @@ impl Server {
         }
         Ok(Reply::UpdateOk { files: self.index.count(who) })
     }
+}
+
+/// Adds files to a member; the names of those that are new are appended to the line that the operator will see, as far as it has room.
+fn add_all(index: &mut Index, who: MemberId, files: &[FileEntry], line: &mut String) -> Result<(), Refusal> {
+    for file in files {
+        if index.add(who, file)? && line.len() < limits::LINE_BYTES {
+            line.push(' ');
+            line.push_str(&file.name);
+        }
+    }
+    Ok(())
 }

@@ -87,12 +87,12 @@ impl Server {
         visit.held += 1;
         visit.undecided += 1;
         self.waiting.push_back(Waiting { link: id, from, ask, operation });
-        self.decide(EFFORT);
+        self.decide();
     }
 
     /// Decides what waits, in the order in which it came, as much as one turn may.
-    fn decide(&mut self, effort: u32) {
-        while self.effort < effort
+    fn decide(&mut self) {
+        while self.effort < EFFORT
             && let Some(Waiting { link, from, ask, operation }) = self.waiting.pop_front()
         {
             self.effort += effort_of(&operation);
@@ -119,6 +119,9 @@ impl Server {
 
     /// Tells the operator's log, which holds up nobody.
     fn log_operation(&mut self, id: LinkId, operation: &Operation, io: &mut Io<'_>) {
+        if !self.op_log.is_wanted() {
+            return;
+        }
         let behind = || self.accounts.proved_by(id.0).cloned();
         let Some(user) = operation.user.clone().or_else(behind) else { return };
         let date = operation.date.as_ref().map_or_else(|| (io.date)(), ToString::to_string);
@@ -136,7 +139,7 @@ impl Server {
             self.make_lasting(io);
         }
         self.effort = 0;
-        self.decide(EFFORT);
+        self.decide();
         if !self.held.is_empty() {
             // Answered at the end of the next turn.
             return;

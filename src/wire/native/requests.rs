@@ -269,5 +269,5 @@ impl Shape<'_> {
 }
 
 fn by_link(deed: Deed) -> Request {
-    Request::Operation(Operation { user: None, authority: Authority::Link, speaks: None, date: None, deed })
+    Request::Operation(Operation::native(None, deed))
 }
