@@ -81,6 +81,11 @@ class Program:
             self.process.terminate()
         return self.ended(patience)
 
+    def ended_within(self, seconds):
+        """Its exit code when it ends in that time; None while it goes on."""
+        self.reader.join(seconds)
+        return None if self.reader.is_alive() else self.process.wait()
+
     def ended(self, patience=20.0):
         # The end of what it says is noticed at once; wait() with a patience would look every 50 ms only.
         self.reader.join(patience)

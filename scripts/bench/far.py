@@ -1,0 +1,148 @@
+"""What comes through a long wire that loses packets, by TCP and by QUIC. See run.sh; a section is a letter."""
+
+import json
+import os
+import socket
+import statistics
+import time
+import urllib.parse
+
+import wire
+from base import Base, judged, row, show
+from tools import MIB, Trouble
+
+FETCH_SECONDS = 8.0
+VIDEO_BITS = 8_000_000
+BUFFER_SECONDS = 2.0  # what a player has at hand before it begins
+
+
+class Far(Base):
+    def line(self):
+        program = os.path.join(os.path.dirname(self.cardume), "examples", "delay_line")
+        if why := wire.can_be_made():
+            raise Trouble(f"no networks of our own here: {why}")
+        return program
+
+    def far_pair(self, line, folder, udp=True):
+        """An index and a peer on the one side."""
+        inside, address = line.inside(0), line.ADDRESSES[0]
+        server = self.place.start([*inside, self.cardume, "server", "--listen", f"{address}:0"])
+        server.address = server.wait_for("listening on ").rsplit(" ", 1)[1]
+        by = ["--udp", f"{address}:0"] if udp else []
+        peer = self.place.start([*inside, self.cardume, "peer", "--server", server.address, "--listen", f"{address}:0", "--folder", folder, *by])
+        peer.wait_for("Sou peer ")
+        self.far_settled(line, server, os.listdir(folder))
+        return server, peer
+
+    def far_settled(self, line, server, names, patience=60.0):
+        """Waits until the roots of these are known."""
+        until = time.monotonic() + patience
+        for name in names:
+            while True:
+                search = self.place.start([*line.inside(0), self.cardume, "search", name, "--server", server.address, "--json"])
+                search.ended(patience)
+                if any('"root":"' in said for said in search.lines if said):
+                    break
+                if time.monotonic() > until:
+                    raise Trouble(f"{name} has no root")
+                time.sleep(0.1)
+
+    def comes(self, line, server, name, transport):
+        """How many bytes a second came in the first seconds of a download."""
+        folder = self.place.folder(f"far-{transport}-{time.monotonic_ns()}")
+        command = [*line.inside(1), self.cardume, "get", name, "--server", server.address, "--folder", folder, "--json"]
+        command += ["--transport", "quic"] if transport == "quic" else []
+        began = time.monotonic()
+        get = self.place.start(command)
+        code = get.ended_within(FETCH_SECONDS)
+        took = time.monotonic() - began
+        get.process.terminate()
+        get.end(5)
+        held = 0
+        for said, at in zip(get.lines, get.times):
+            event = json.loads(said) if said and said.startswith("{") else {}
+            if event.get("event") == "progress" and at <= began + FETCH_SECONDS:
+                held = event["held"]
+            if event.get("event") == "saved":
+                held = event["size"]
+        if transport == "quic" and any("TCP" in said for said in get.lines if said):
+            raise Trouble(f"it came by TCP: {get.lines}")
+        if code not in (None, 0):
+            raise Trouble(f"the download ended with code {code}: {get.lines}")
+        return held / min(took, FETCH_SECONDS)
+
+    def w(self):
+        program = self.line()
+        folder = self.place.folder("far")
+        self.file("far.bin", (64 if self.quick else 256) * MIB, folder)
+        print(f"  two namespaces, 20 ms each way, 10 of 1000 packets lost each way; bytes of a `get` in its first {FETCH_SECONDS:.0f} s")
+        with wire.Wire(program, 20, 10) as line:
+            server, _ = self.far_pair(line, folder)
+            rates = {"quic": [], "cubic": [], "bbr": []}
+            for _ in range(self.runs):
+                for kind, of in rates.items():
+                    if kind != "quic":
+                        line.control(kind)
+                    of.append(self.comes(line, server, "far.bin", kind))
+            ours, cubic, bbr = (statistics.median(of) / MIB for of in rates.values())
+        show(["cardume", "get", "far.bin", "--transport", "quic"])
+        ratio = ours / max(cubic, 1e-9)
+        row("w. far: QUIC vs TCP cubic", f"{ours:.2f} MiB/s", f"{cubic:.2f} MiB/s", f"{ratio:.1f}", ">= 2.0", judged(ratio >= 2.0))
+        row("w. far: QUIC vs TCP bbr", f"{ours:.2f} MiB/s", f"{bbr:.2f} MiB/s", f"{ours / max(bbr, 1e-9):.1f}")
+
+    def x(self):
+        program = self.line()
+        folder = self.place.folder("video")
+        seconds = 15 if self.quick else 40
+        size = VIDEO_BITS // 8 * seconds
+        self.file("video.bin", size, folder)
+        print(f"  two namespaces, 50 ms each way, 20 of 1000 packets lost each way; {seconds} s of {VIDEO_BITS / 1e6:.0f} Mbit/s, begun with {BUFFER_SECONDS:.0f} s at hand")
+        with wire.Wire(program, 50, 20) as line:
+            server, _ = self.far_pair(line, folder)
+            command = [*line.inside(1), self.cardume, "play", "video.bin", "--server", server.address, "--folder", self.place.folder("watched"),
+                       "--player", "none", "--transport", "quic"]
+            show(command)
+            began = time.monotonic()
+            play = self.place.start(command)
+            url = urllib.parse.urlsplit(play.wait_for("http://"))
+            reader = self.place.start([*line.inside(1), "python3", __file__, str(url.port), url.path, str(size)])
+            if reader.ended(seconds * 6 + 60):
+                raise Trouble(f"the player ended: {reader.lines} {play.lines}")
+            first, stalls, longest = map(float, reader.lines[0].split())
+            if any("TCP" in said for said in play.lines if said):
+                raise Trouble(f"it came by TCP: {play.lines}")
+        row("x. 8 Mbit/s video, 2 % lost, 50 ms", f"{stalls:.0f} stalls, {longest:.2f} s", f"begun after {first:.2f} s", "-", "0 stalls", judged(not stalls))
+
+
+def watch(port, path, size):
+    """Reads as a player does that has begun with some seconds at hand: how long until then, how often and how long it had nothing to show."""
+    began = time.monotonic()
+    link = socket.create_connection(("127.0.0.1", port), timeout=60)
+    link.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
+    stream = link.makefile("rb")
+    if b" 200 " not in stream.readline():
+        raise SystemExit("no 200")
+    while stream.readline().strip():
+        pass
+    rate, have, shown_from, stalls, longest = VIDEO_BITS / 8, 0, None, 0, 0.0
+    first, late = 0.0, 0.0  # late: by how much all is shown later because of stalls
+    while have < size:
+        came = stream.read1(65536)
+        if not came:
+            raise SystemExit(f"ended after {have} bytes")
+        have += len(came)
+        now = time.monotonic()
+        if shown_from is None:
+            if have >= min(size, BUFFER_SECONDS * rate):
+                shown_from, first = now, now - began
+            continue
+        # These bytes are the first that were missing: were they late?
+        due = shown_from + late + (have - len(came)) / rate
+        if now > due:
+            stalls, longest, late = stalls + 1, max(longest, now - due), late + (now - due)
+    print(f"{first:.3f} {stalls} {longest:.3f}")
+
+
+if __name__ == "__main__":
+    import sys
+    watch(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
