@@ -19,6 +19,7 @@ use cardume::message::version::Tag;
 use cardume::node::io::{Action, Ending, Io, Link, Table};
 use cardume::node::peer::{Peer, PeerOptions, Task};
 use cardume::node::server::{Server, ServerOptions};
+use cardume::node::turns::Turns;
 use cardume::node::{Cause, Event, LinkId, Node, PortId};
 
 const NAME: &str = "aula1.mp4";
@@ -232,7 +233,14 @@ impl Stage {
     fn tell(&mut self, event: Event) {
         let mut actions: Vec<Action> = Vec::new();
         let mut random = || [0; 16];
-        let mut io = Io { now: self.now, table: &mut self.links, actions: &mut actions, random: &mut random, date: &|| "21/11/2026 12:00:00".into() };
+        let mut io = Io {
+            now: self.now,
+            table: &mut self.links,
+            actions: &mut actions,
+            random: &mut random,
+            turns: &Turns::default(),
+            date: &|| "21/11/2026 12:00:00".into(),
+        };
         self.node.handle(event, &mut io);
     }
 

@@ -11,7 +11,8 @@ use cardume::node::report::exit;
 use cardume::os::output::Output;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::cli::server_args::{RpcLogArgs, ServerArgs};
+use crate::cli::server_args::{Metrics, RpcLogArgs, ServerArgs};
+use crate::cli::status::StatusArgs;
 use crate::cli::{Stop, old};
 
 /// Where a server is looked for when nobody says.
@@ -147,6 +148,14 @@ Examples:
     /// Take back what was published
     #[command(after_long_help = "Example:\n  cardume delete --user ana aula1.mp4")]
     Delete(DeleteArgs),
+    /// Show how an index server or a peer is, in figures
+    #[command(after_long_help = "\
+Examples:
+  cardume status
+  cardume status --memory                     what the index uses, by part
+  cardume status --peer 192.168.1.9:6000
+  curl http://127.0.0.1:1099/metrics          the same for Prometheus")]
+    Status(StatusArgs),
     /// List the users who are there
     #[command(after_long_help = "Example:\n  cardume users --json")]
     Users(AskArgs),
@@ -323,6 +332,10 @@ pub struct PeerArgs {
     /// Uploads at once; the rest wait and are told their place
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub uploads: Option<u32>,
+
+    /// Who is told its figures, by `cardume status` and at /metrics
+    #[arg(long, value_enum, default_value = "local")]
+    pub metrics: Metrics,
 
     /// Make room for a download before its first byte, or not
     #[arg(long, value_enum, default_value = "full")]

@@ -1,5 +1,6 @@
 //! `--json`: every report as one object a line.
 
+use cardume::message::figure::Figure;
 use cardume::message::reply::{Holder, Present};
 use cardume::message::request::FileEntry;
 use cardume::message::tongue::Tongue;
@@ -24,6 +25,10 @@ pub fn objects(report: &Report) -> Vec<Value> {
         Report::Found { holders, .. } => holders.iter().map(holder).collect(),
         Report::Holders(holders) => holders.iter().map(holder).collect(),
         Report::Peers(peers) => peers.iter().map(present).collect(),
+        Report::Figures(figures) => {
+            let object = |f: &Figure| json!({"name": f.name, "of": f.of, "unit": f.unit.word(), "total": f.total, "value": f.value});
+            figures.iter().map(object).collect()
+        }
         Report::Users(users) => users.iter().map(|u| json!({"user": &*u.user, "peer": u.peer, "speaks": u.speaks.map(Tongue::word)})).collect(),
         Report::Node { peer, .. } => vec![present(peer)],
         Report::Content { of, files } => {

@@ -12,6 +12,7 @@ mod keys;
 mod old;
 mod server_args;
 mod setup;
+mod status;
 
 use std::io::IsTerminal as _;
 
@@ -154,6 +155,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
         Verb::Unregister(args) => one_shot(setup::unregister(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Publish(args) => one_shot(setup::publish(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Delete(args) => one_shot(setup::delete(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Status(args) => one_shot(status::status(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Users(args) => one_shot(setup::users(&args)?, args.json, lang, outputs, Speed::default()),
         Verb::Content(args) => one_shot(setup::content(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Verify(args) => one_shot(setup::verify(&args)?, args.ask.json, lang, outputs, Speed::default()),

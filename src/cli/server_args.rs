@@ -47,6 +47,10 @@ pub struct ServerArgs {
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub heartbeat: u64,
 
+    /// Who is told its figures, by `cardume status` and at /metrics
+    #[arg(long, value_enum, default_value = "local")]
+    pub metrics: Metrics,
+
     /// Addresses that peers may advertise besides their own; repeat for more
     #[arg(long, value_name = "IP/BITS", value_parser = range)]
     pub allow_advertise: Vec<Range>,
@@ -54,6 +58,15 @@ pub struct ServerArgs {
     /// Tell this log server every operation of a user; without a port, rpcbind there is asked for it
     #[arg(long, value_name = "HOST[:PORT]")]
     pub rpc_log: Option<String>,
+}
+
+/// Who is told the figures of a process.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Metrics {
+    /// Programs on this machine
+    Local,
+    /// Everybody
+    Open,
 }
 
 #[derive(Args)]

@@ -45,7 +45,7 @@ use crate::cli::args::{
     AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, LsArgs, NameArgs, PeerArgs, PublishArgs, SearchArgs,
     VerifyArgs,
 };
-use crate::cli::server_args::{Policy, ServerArgs};
+use crate::cli::server_args::{Metrics, Policy, ServerArgs};
 
 /// Seed 000 §4e: where a server listens is captured by the keyboard, with a default.
 pub fn server(args: ServerArgs) -> Result<Server, Stop> {
@@ -69,6 +69,7 @@ pub fn server(args: ServerArgs) -> Result<Server, Stop> {
         listen: usual.chain(uc3m).chain(rede).collect(),
         heartbeat: Duration::from_secs(args.heartbeat),
         allowed: args.allow_advertise,
+        metrics_open: args.metrics == Metrics::Open,
         accounts_required: args.accounts == Policy::Required,
         folders,
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
@@ -158,6 +159,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Stop> {
     let options = PeerOptions {
         accept,
         advertise: args.advertise,
+        metrics_open: args.metrics == Metrics::Open,
         slots: args.uploads.and_then(|slots| usize::try_from(slots).ok()),
         once: args.once,
         typed,
@@ -337,10 +339,14 @@ fn name(text: &str) -> Result<RelativeName, Stop> {
     RelativeName::new(text).map_err(|why| Stop::Failure(Failure::Name(text.to_owned(), why)))
 }
 
-fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, Stop> {
+/// The addresses of a server by its name, with or without its port.
+pub fn servers(server: &str) -> Result<Vec<SocketAddr>, Stop> {
     let with_port = if server.parse::<IpAddr>().is_ok() || !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
-    let servers = system::resolve(&with_port).map_err(|why| Stop::Failure(Failure::NoHost(server.to_owned(), why)))?;
-    Ok(PeerOptions { servers, ..without_server(task, folder) })
+    system::resolve(&with_port).map_err(|why| Stop::Failure(Failure::NoHost(server.to_owned(), why)))
+}
+
+fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, Stop> {
+    Ok(PeerOptions { servers: servers(server)?, ..without_server(task, folder) })
 }
 
 fn without_server(task: Task, folder: String) -> PeerOptions {

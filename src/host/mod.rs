@@ -11,5 +11,4 @@
 pub mod links;
 pub mod net;
 pub mod turn;
-pub mod turns;
 mod visit;

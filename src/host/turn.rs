@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::flow::pace::Pace;
 use crate::host::links::{Links, Stage};
 use crate::host::net::{Console, Net, Ready, Typed};
-use crate::host::turns::Turns;
 use crate::message::limits;
 use crate::node::io::{Action, Io};
+use crate::node::turns::Turns;
 use crate::node::{Cause, Event, LinkId, Node, PortId};
 
 /// How fast a whole process may send and receive.
@@ -360,10 +360,10 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
     }
 
     pub(super) fn tell(&mut self, event: Event) {
-        let Host { net, links, actions, .. } = self;
+        let Host { net, links, actions, turns, .. } = self;
         let date = net.date();
         let mut random = || net.random();
-        let mut io = Io { now: self.now, table: links, actions, random: &mut random, date: &date };
+        let mut io = Io { now: self.now, table: links, actions, random: &mut random, turns, date: &date };
         self.node.handle(event, &mut io);
     }
 }

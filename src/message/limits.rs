@@ -268,3 +268,8 @@ pub const RPC_IDLE: Duration = Duration::from_secs(24 * 3600);
 pub const LOG_RECORDS: usize = 1_000;
 /// Of these, how many are under way: enough to hide the way there and back, few enough for a server that reads slowly.
 pub const LOG_CALLS: usize = 16;
+
+/// What a figure of STATUS may be called, in bytes: ours have at most twenty.
+pub const FIGURE_NAME: usize = 64;
+/// Figures of one answer that are shown: ours has some forty.
+pub const FIGURES: usize = 1_000;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::message::account::{Method, Online, Publication, UserName};
+use crate::message::figure::Figure;
 use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
@@ -106,6 +107,8 @@ pub enum Reply {
         /// How often it should be heard, in milliseconds.
         heartbeat_ms: u64,
     },
+    /// How this process is.
+    Status(Vec<Figure>),
     /// The date and the time of day where this side is: `dd/mm/yyyy hh:mm:ss`.
     Date(String),
     /// A peer that speaks an old wire is in the index.

@@ -154,6 +154,8 @@ pub enum Request {
         /// Where the last answer ended.
         cursor: Option<String>,
     },
+    /// How are you, in figures?
+    Status,
     /// Are you there?
     Ping,
     /// Bytes of a file, please.

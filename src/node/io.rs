@@ -7,6 +7,7 @@ use crate::flow::inbox::Inbox;
 use crate::flow::outbox::Outbox;
 use crate::message::version::to_hex;
 use crate::node::report::Report;
+use crate::node::turns::Turns;
 use crate::node::{LinkId, PortId};
 
 /// One link, as a node sees it.
@@ -102,6 +103,8 @@ pub struct Io<'a> {
     pub actions: &'a mut Vec<Action>,
     /// The door of randomness.
     pub random: &'a mut dyn FnMut() -> [u8; 16],
+    /// How long the turns took so far.
+    pub turns: &'a Turns,
     /// The door of wall time: the date and the time of day here, `dd/mm/yyyy hh:mm:ss`.
     pub date: &'a dyn Fn() -> String,
 }

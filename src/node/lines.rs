@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::message::account::Online;
+use crate::message::figure::{Figure, Unit};
 use crate::message::name::{BadName, printable};
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Present};
@@ -97,6 +99,17 @@ pub fn logged(logged: &Logged) -> String {
     format!("{}\t{}{file}\t{}", printable(user), printable(operation), printable(date))
 }
 
+/// What it counts, and how much.
+fn figure(figure: &Figure) -> String {
+    let of = figure.of.as_deref().map(|of| format!(" {of}")).unwrap_or_default();
+    let value = match figure.unit {
+        Unit::Count => figure.value.to_string(),
+        Unit::Bytes => size(Some(figure.value)),
+        Unit::Nanoseconds => format!("{:?}", Duration::from_nanos(figure.value)),
+    };
+    format!("{}{of}\t{value}", figure.name)
+}
+
 /// One line a content: its number, its root, its size and who has it.
 fn choice(contents: &[Version]) -> String {
     let holders = |version: &Version| version.holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -134,6 +147,7 @@ pub fn say(report: &Report, lang: Lang) -> Said {
             rows(std::iter::once(head).chain(files.iter().map(row)))
         }
         Report::Users(users) => rows(users.iter().map(online)),
+        Report::Figures(figures) => rows(figures.iter().map(figure)),
         Report::Content { files, .. } => rows(files.iter().map(|file| format!("{}\t{}", file.file, file.description))),
         Report::Holders(holders) => rows(holders.iter().map(holder)),
         Report::Done(method) => Said::Line(format!("{}_OK", method.word())),

@@ -10,6 +10,9 @@ pub mod refusals;
 pub mod report;
 pub mod rpc_log;
 pub mod server;
+pub mod status;
+pub mod tally;
+pub mod turns;
 
 use std::net::SocketAddr;
 use std::time::Instant;

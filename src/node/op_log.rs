@@ -358,7 +358,14 @@ mod tests {
         fn with<T>(&mut self, act: impl FnOnce(&mut OpLog, &mut Io<'_>) -> T) -> T {
             let (mut actions, mut random): (Vec<Action>, _) = (Vec::new(), || [0; 16]);
             let date = String::new;
-            let mut io = Io { now: self.now, table: &mut self.boxes, actions: &mut actions, random: &mut random, date: &date };
+            let mut io = Io {
+                now: self.now,
+                table: &mut self.boxes,
+                actions: &mut actions,
+                random: &mut random,
+                turns: &crate::node::turns::Turns::default(),
+                date: &date,
+            };
             act(&mut self.log, &mut io)
         }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::message::account::{Line, Method, Online, Publication, UserName};
+use crate::message::figure::Figure;
 use crate::message::name::BadName;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
@@ -270,6 +271,8 @@ pub enum Report {
         /// Who has it.
         holders: Vec<Holder>,
     },
+    /// How a process is.
+    Figures(Vec<Figure>),
     /// One page of the users who are there.
     Users(Vec<Online>),
     /// One page of what a user has published.

@@ -305,7 +305,14 @@ mod tests {
 
         fn tell(&mut self, event: Event) {
             let (mut random, date) = (|| [0; 16], String::new);
-            let mut io = Io { now: self.now, table: &mut self.boxes, actions: &mut self.actions, random: &mut random, date: &date };
+            let mut io = Io {
+                now: self.now,
+                table: &mut self.boxes,
+                actions: &mut self.actions,
+                random: &mut random,
+                turns: &crate::node::turns::Turns::default(),
+                date: &date,
+            };
             self.log.handle(event, &mut io);
         }
 

@@ -18,7 +18,8 @@ use crate::wire::{Decoded, Role};
 
 /// One link on which this side asks.
 pub struct Asking {
-    wanted: Role,
+    /// `None`: whoever answers.
+    wanted: Option<Role>,
     welcome: Option<Welcome>,
     next_id: u64,
     /// Requests without their last answer, and until when it must come.
@@ -28,8 +29,8 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// Opens a link to a process of this role.
-    pub fn new(wanted: Role, hello: &Hello, nonce: &str, outbox: &mut Outbox, now: Instant) -> Asking {
+    /// Opens a link to a process of this role; `None`: of any.
+    pub fn new(wanted: Option<Role>, hello: &Hello, nonce: &str, outbox: &mut Outbox, now: Instant) -> Asking {
         outbox.memory().with(|out| writing::write_hello(hello, nonce, out));
         Asking { wanted, welcome: None, next_id: 1, open: BTreeMap::new(), greeting_until: now + limits::OPENING, spoke_at: now }
     }
@@ -61,10 +62,10 @@ impl Asking {
         };
         inbox.consume(used);
         match &said {
-            Said::Welcome(welcome) if welcome.role != self.wanted => {
-                return Err(match self.wanted {
-                    Role::Server => "that is a peer, not a server".into(),
-                    Role::Peer => "that is a server, not a peer".into(),
+            Said::Welcome(welcome) if self.wanted.is_some_and(|wanted| welcome.role != wanted) => {
+                return Err(match welcome.role {
+                    Role::Peer => "that is a peer, not a server".into(),
+                    Role::Server => "that is a server, not a peer".into(),
                 });
             }
             Said::Welcome(welcome) => self.welcome = Some(welcome.clone()),

@@ -5,6 +5,7 @@
 //!
 //! A server answers the date service of seed 003 as well: its description at `/?wsdl`, and what is posted to `/`.
 
+mod metrics;
 #[cfg(feature = "compat")]
 mod posted;
 
@@ -151,6 +152,7 @@ impl Http {
     fn meaning(&self, target: &str) -> Option<Request> {
         let Target { path, query, .. } = Target::of(target);
         match (self.role, path) {
+            (_, "/metrics") => Some(Request::Status),
             (Role::Server, "/") => Some(Request::Ping),
             (Role::Peer, "/") => {
                 let cursor = query.strip_prefix("cursor=").filter(|c| c.len() <= limits::CURSOR_BYTES).map(str::to_owned);
@@ -205,6 +207,7 @@ impl Http {
     /// Writes an answer that is no file.
     pub fn reply(&mut self, reply: &Reply, out: &mut Vec<u8>) {
         match reply {
+            Reply::Status(figures) => self.answer_as(metrics::KIND, "200 OK", "", &metrics::text(figures), out),
             Reply::Pong => self.answer("200 OK", "", "cardume: an index of who has which file. Ask it with `cardume search`.\n", out),
             Reply::Files { files, cursor, .. } => {
                 let mut text = String::new();

@@ -144,7 +144,7 @@ impl Home {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(link) = io.link(id) else { return };
         link.most_head = limits::HEAD_BYTES + 1;
-        let asking = Asking::new(Role::Server, &Hello::default(), &nonce, &mut link.outbox, now);
+        let asking = Asking::new(Some(Role::Server), &Hello::default(), &nonce, &mut link.outbox, now);
         link.deadline = asking.deadline();
         self.state = State::Open(id, Box::new(asking));
     }

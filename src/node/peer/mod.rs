@@ -12,6 +12,7 @@ mod membership;
 mod news;
 mod sharing;
 pub mod sources;
+mod state;
 pub mod uploads;
 pub mod verifying;
 mod visits;
@@ -45,6 +46,7 @@ use crate::node::peer::uploads::{Accept, Uploads};
 use crate::node::peer::verifying::Verifying;
 use crate::node::peer::visits::Visit;
 use crate::node::report::{Failure, Report, exit};
+use crate::node::tally::Tally;
 use crate::node::{Cause, Event, LinkId, Node, PortId};
 use crate::session::answering::Terms;
 use crate::wire::Role;
@@ -87,6 +89,8 @@ pub struct PeerOptions {
     pub advertise: Option<(IpAddr, Option<u16>)>,
     /// Whether others may download.
     pub accept: Accept,
+    /// Its figures are told to all, not only on this machine.
+    pub metrics_open: bool,
     /// How many uploads at once.
     pub slots: Option<usize>,
     /// Ends when there is no server.
@@ -133,6 +137,7 @@ impl PeerOptions {
             hashes: Rc::new(Remembered::default()),
             advertise: None,
             accept: Accept::Always,
+            metrics_open: false,
             slots: None,
             once: false,
             typed: false,
@@ -200,6 +205,8 @@ pub struct Peer {
     releasing: bool,
     ending: Option<Ending>,
     wake: Option<Instant>,
+    /// How often what was asked.
+    tally: Tally,
 }
 
 /// Where a JOIN wants to be.
@@ -275,6 +282,7 @@ impl Peer {
             releasing: false,
             ending: None,
             wake: None,
+            tally: Tally::default(),
             options,
         })
     }

@@ -118,6 +118,18 @@ impl Uploads {
         }
     }
 
+    /// How many there are, those that wait included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// True when there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// Takes a request for bytes, and returns its ticket and what to do.
     pub fn ask(&mut self, asked: Asked, now: Instant) -> (u64, Turn) {
         let Asked { link, id, fetch, name, asker, mute } = asked;

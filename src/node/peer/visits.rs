@@ -48,7 +48,10 @@ impl Peer {
             match visit.answering.step(&mut link.inbox, &mut link.outbox, now) {
                 Step::Wait => return self.settle_visit(id, io),
                 Step::Again => {}
-                Step::Asked(ask, request) => self.answer(id, ask, request, io),
+                Step::Asked(ask, request) => {
+                    self.tally.note(&request);
+                    self.answer(id, ask, request, io);
+                }
             }
         }
         self.feed(id, io);
@@ -92,6 +95,7 @@ impl Peer {
     fn answer(&mut self, id: LinkId, ask: Option<u64>, request: Request, io: &mut Io<'_>) {
         let answer = match request {
             Request::Ping => Ok(Reply::Pong),
+            Request::Status => self.status(id, io),
             Request::Ls { cursor, .. } => self.own_files(cursor.as_deref()),
             Request::Fetch(fetch) => return self.wanted(id, ask, fetch, io),
             Request::Pieces(fetch) => return self.pieces(id, ask, fetch, io),

@@ -6,6 +6,7 @@
 
 mod joining;
 mod operations;
+mod state;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,6 +25,7 @@ use crate::node::io::Io;
 use crate::node::op_log::{LogTarget, OpLog};
 use crate::node::report::{Report, exit};
 use crate::node::server::operations::{Held, Loading, Waiting};
+use crate::node::tally::Tally;
 use crate::node::{Event, LinkId, Node, PortId};
 use crate::session::answering::{Answering, Step, Terms};
 use crate::wire::Role;
@@ -42,6 +44,8 @@ pub struct ServerOptions {
     pub heartbeat: Duration,
     /// Which addresses a peer may advertise besides its own.
     pub allowed: Vec<Range>,
+    /// Its figures are told to all, not only on this machine.
+    pub metrics_open: bool,
     /// Nobody joins without an account.
     pub accounts_required: bool,
     /// Lists the files of a folder of this machine for those old wires whose peers name one; `None`: none of them may.
@@ -60,6 +64,7 @@ impl ServerOptions {
             listen: vec![(listen, Speech::USUAL)],
             heartbeat: limits::HEARTBEAT,
             allowed: Vec::new(),
+            metrics_open: false,
             accounts_required: false,
             folders: None,
             rpc_log: None,
@@ -99,6 +104,7 @@ pub struct Server {
     index: Index,
     accounts: Accounts,
     op_log: OpLog,
+    tally: Tally,
     /// Operations that wait to be decided.
     waiting: VecDeque<Waiting>,
     /// What those cost that were decided in this turn.
@@ -158,6 +164,7 @@ impl Server {
             index,
             accounts: Accounts::new(store),
             op_log,
+            tally: Tally::default(),
             waiting: VecDeque::new(),
             effort: 0,
             held: Vec::new(),
@@ -183,6 +190,7 @@ impl Server {
                 Step::Wait => return self.settle(id, io),
                 Step::Again => {}
                 Step::Asked(ask, request) => {
+                    self.tally.note(&request);
                     if let Request::Operation(operation) = request {
                         self.operate(id, ask, operation, io);
                     } else {
@@ -222,6 +230,7 @@ impl Server {
     fn answer(&mut self, id: LinkId, request: Request, io: &mut Io<'_>) -> Result<Reply, Refusal> {
         match request {
             Request::Ping => Ok(Reply::Pong),
+            Request::Status => self.status(id, io),
             Request::Join(join) => self.join(id, join, io),
             Request::Update { files, remove } => self.update(id, &files, &remove),
             Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),

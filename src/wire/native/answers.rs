@@ -17,6 +17,7 @@ use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
 use crate::wire::Role;
+use crate::wire::native::figures::FigureShape;
 use crate::wire::native::{FileShape, Said, VERSION, Welcome, address};
 
 /// Reads one line of the answering side.
@@ -76,6 +77,8 @@ struct Heard<'a> {
     nonce: Option<Cow<'a, str>>,
     #[serde(borrow)]
     users: Option<Vec<HeardOnline<'a>>>,
+    #[serde(borrow)]
+    figures: Option<Vec<FigureShape<'a>>>,
     #[serde(borrow)]
     user: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -193,6 +196,10 @@ impl Heard<'_> {
         let cursor = self.cursor.as_deref().filter(|text| text.len() <= limits::CURSOR_BYTES).map(str::to_owned);
         Ok(Some(match status {
             "PONG" => Reply::Pong,
+            "STATUS_OK" => {
+                let figures = self.figures.unwrap_or_default().into_iter().take(limits::FIGURES);
+                Reply::Status(figures.filter_map(FigureShape::figure).collect())
+            }
             "JOIN_MORE" => Reply::JoinMore,
             "LEAVE_OK" => Reply::LeaveOk,
             "CANCEL_OK" => Reply::CancelOk,

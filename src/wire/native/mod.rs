@@ -5,6 +5,7 @@
 //! [`RelativeName`]s here and nowhere else.
 
 pub mod answers;
+mod figures;
 pub mod requests;
 pub mod writing;
 

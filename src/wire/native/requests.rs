@@ -131,6 +131,7 @@ impl Shape<'_> {
         let method = self.method.as_deref().ok_or_else(|| missing("method"))?;
         Ok(match method {
             "PING" => Request::Ping,
+            "STATUS" => Request::Status,
             "SEARCH" if self.text.is_some() => Request::Find { text: self.text()?, cursor: self.cursor()? },
             "SEARCH" => Request::Search { wanted: self.wanted()?, cursor: self.cursor()?, speaks: None },
             "JOIN" => Request::Join(self.join()?),

@@ -14,6 +14,7 @@ use crate::message::request::{Fetch, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::Session;
 use crate::wire::Role;
+use crate::wire::native::figures::FigureShape;
 use crate::wire::native::{FileOut, Hello, VERSION, Welcome};
 
 /// Writes the first line of the side that connects.
@@ -128,6 +129,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
     let blank = Ask { id, ..Ask::default() };
     let ask = match request {
         Request::Ping => Ask { method: "PING", ..blank },
+        Request::Status => Ask { method: "STATUS", ..blank },
         Request::Leave => Ask { method: "LEAVE", ..blank },
         Request::Search { wanted, cursor, .. } => {
             let (name, root) = named(wanted);
@@ -289,6 +291,10 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
         length: u64,
         more: bool,
     }
+    #[derive(Serialize)]
+    struct Status<'a> {
+        figures: Vec<FigureShape<'a>>,
+    }
     match reply {
         Reply::JoinMore => put(out, &Answer { id, status: "JOIN_MORE", fields: Nothing {} }),
         Reply::LeaveOk => put(out, &Answer { id, status: "LEAVE_OK", fields: Nothing {} }),
@@ -340,6 +346,10 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             put(out, &Answer { id, status: "LIST_CONTENT_OK", fields: Content { user: of, files, cursor: cursor.as_deref() } });
         }
         Reply::User(online) => put(out, &Answer { id, status: "FIND_USER_OK", fields: OnlineOut::of(online) }),
+        Reply::Status(figures) => {
+            let figures = figures.iter().map(FigureShape::of).collect();
+            put(out, &Answer { id, status: "STATUS_OK", fields: Status { figures } });
+        }
         // Nobody asks for that on this wire.
         Reply::Entered { .. } | Reply::Date(_) => {}
     }

@@ -139,7 +139,7 @@ impl Source {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(link) = io.link(self.link) else { return };
         link.most_head = limits::HEAD_BYTES + limits::SCRATCH_BYTES;
-        let asking = Asking::new(Role::Peer, hello, &nonce, &mut link.outbox, now);
+        let asking = Asking::new(Some(Role::Peer), hello, &nonce, &mut link.outbox, now);
         link.deadline = asking.deadline();
         self.asking = Some(Box::new(asking));
     }

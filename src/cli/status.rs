@@ -1,0 +1,31 @@
+//! `cardume status`: its command line, and the node that asks.
+
+use std::net::SocketAddr;
+
+use cardume::node::status::Status;
+use clap::Args;
+
+use crate::cli::Stop;
+use crate::cli::args::AskArgs;
+use crate::cli::setup;
+
+#[derive(Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// Ask this peer in the place of the index server
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "server")]
+    pub peer: Option<SocketAddr>,
+    /// What the index uses, by part
+    #[arg(long)]
+    pub memory: bool,
+}
+
+/// Who is to be asked.
+pub fn status(args: &StatusArgs) -> Result<Status, Stop> {
+    let servers = match args.peer {
+        Some(peer) => vec![peer],
+        None => setup::servers(&args.ask.server)?,
+    };
+    Ok(Status::new(servers, args.memory))
+}

@@ -1,0 +1,105 @@
+//! Asks a server or a peer once how it is, and tells the answer.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::message::limits;
+use crate::message::reply::Reply;
+use crate::message::request::Request;
+use crate::node::io::Io;
+use crate::node::report::{Failure, Report, exit};
+use crate::node::{Event, LinkId, Node};
+use crate::session::asking::Asking;
+use crate::wire::native::{Hello, Said};
+
+/// The name of the figures that [`Status`] leaves out unless memory is what it is asked for.
+const INDEX: &str = "index";
+
+/// One question.
+pub struct Status {
+    /// To be tried in this order.
+    servers: Vec<SocketAddr>,
+    at: usize,
+    /// What the index uses, by part, in the place of all else.
+    memory: bool,
+    link: Option<(LinkId, Option<Asking>)>,
+}
+
+impl Status {
+    /// How is the process at the first of these addresses that answers?
+    #[must_use]
+    pub fn new(servers: Vec<SocketAddr>, memory: bool) -> Status {
+        Status { servers, at: 0, memory, link: None }
+    }
+
+    fn connect(&mut self, io: &mut Io<'_>) {
+        match self.servers.get(self.at) {
+            Some(server) => self.link = Some((io.connect(*server, None), None)),
+            None => end(&Failure::NoServer(self.servers.last().copied()), io),
+        }
+    }
+
+    fn received(&mut self, io: &mut Io<'_>) {
+        let now = io.now;
+        let Some((id, Some(asking))) = &mut self.link else { return };
+        let Some(link) = io.link(*id) else { return };
+        let failure = loop {
+            match asking.next(&mut link.inbox, now) {
+                Ok(None) => {
+                    link.deadline = asking.deadline();
+                    return;
+                }
+                Ok(Some(Said::Welcome(_))) => {
+                    asking.ask(&Request::Status, &mut link.outbox, now);
+                }
+                Ok(Some(Said::Reply(_, Reply::Status(mut figures)))) => {
+                    link.finish();
+                    self.link = None;
+                    figures.retain(|figure| (figure.name == INDEX) == self.memory);
+                    io.tell(Report::Figures(figures));
+                    return io.exit(exit::DONE);
+                }
+                Ok(Some(Said::Refusal(_, refusal))) => break Failure::Refused(refusal),
+                Ok(Some(_)) => {}
+                Err(why) => break Failure::Protocol(why),
+            }
+        };
+        link.drop_now();
+        self.link = None;
+        end(&failure, io);
+    }
+}
+
+fn end(failure: &Failure, io: &mut Io<'_>) {
+    io.tell(Report::Failed(failure.clone()));
+    io.exit(failure.code());
+}
+
+impl Node for Status {
+    fn handle(&mut self, event: Event, io: &mut Io<'_>) {
+        match event {
+            Event::Start => self.connect(io),
+            Event::Connected(id) => {
+                let (nonce, now) = (io.nonce(), io.now);
+                let (Some((own, asking)), Some(link)) = (&mut self.link, io.link(id)) else { return };
+                if *own == id {
+                    link.most_head = limits::HEAD_BYTES + 1;
+                    let opened = Asking::new(None, &Hello::default(), &nonce, &mut link.outbox, now);
+                    link.deadline = opened.deadline();
+                    *asking = Some(opened);
+                }
+            }
+            Event::Received(_) => self.received(io),
+            Event::Closed(id, _) if self.link.as_ref().is_some_and(|(own, _)| *own == id) => {
+                self.at += 1;
+                self.connect(io);
+            }
+            Event::Stop(interrupted) => io.exit(if interrupted { exit::INTERRUPTED } else { exit::DONE }),
+            _ => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+}

@@ -1,0 +1,84 @@
+//! How often what was asked, and the other figures that servers and peers have in common.
+
+use std::net::IpAddr;
+
+use crate::message::figure::{Figure, Unit};
+use crate::message::refusal::{Code, Refusal};
+use crate::message::request::Request;
+use crate::node::turns::Turns;
+
+/// The kinds of requests that are told apart.
+const KINDS: [&str; 10] = ["join", "update", "leave", "search", "peers", "ls", "ping", "fetch", "account", "other"];
+
+/// Counts of requests.
+#[derive(Clone, Debug, Default)]
+pub struct Tally([u64; KINDS.len()]);
+
+impl Tally {
+    /// Counts a request.
+    pub fn note(&mut self, request: &Request) {
+        let kind = match request {
+            Request::Join(_) | Request::Enter(_) => 0,
+            Request::Update { .. } | Request::Replace { .. } => 1,
+            Request::Leave => 2,
+            Request::Search { .. } | Request::Find { .. } => 3,
+            Request::Peers { .. } => 4,
+            Request::Ls { .. } => 5,
+            Request::Ping => 6,
+            Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } => 7,
+            Request::Operation(_) => 8,
+            _ => 9,
+        };
+        self.0[kind] += 1;
+    }
+
+    /// As figures.
+    pub fn figures(&self) -> impl Iterator<Item = Figure> + '_ {
+        KINDS.iter().zip(self.0).map(|(kind, count)| Figure::total("requests", count).of(kind))
+    }
+}
+
+/// How long turns took.
+#[must_use]
+pub fn of_turns(turns: &Turns) -> Vec<Figure> {
+    let length = |of, length: std::time::Duration| {
+        let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+        Figure::now("turn_length", nanos).of(of).in_unit(Unit::Nanoseconds)
+    };
+    vec![
+        Figure::total("turns", turns.count()),
+        length("p50", turns.quantile(500)),
+        length("p99", turns.quantile(990)),
+        length("max", turns.longest()),
+    ]
+}
+
+/// Who is not on this machine is told no figures, unless the operator opened them to all.
+///
+/// # Errors
+/// With the answer to give.
+pub fn may_see(from: IpAddr, open: bool) -> Result<(), Refusal> {
+    if open || from.to_canonical().is_loopback() { Ok(()) } else { Err(Refusal::new(Code::Refused, "figures are told on this machine alone")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_counted_apart() {
+        let mut tally = Tally::default();
+        tally.note(&Request::Ping);
+        tally.note(&Request::Leave);
+        tally.note(&Request::Ping);
+        let figures: Vec<Figure> = tally.figures().filter(|figure| figure.value > 0).collect();
+        assert_eq!(figures, [Figure::total("requests", 1).of("leave"), Figure::total("requests", 2).of("ping")]);
+    }
+
+    #[test]
+    fn strangers_see_figures_only_where_they_are_open() {
+        let (here, there, mapped) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1]), "::ffff:127.0.0.1".parse().unwrap());
+        assert!(may_see(here, false).is_ok() && may_see(mapped, false).is_ok() && may_see(there, true).is_ok());
+        assert!(may_see(there, false).is_err());
+    }
+}

@@ -1,0 +1,74 @@
+//! How a process says how it is: `cardume status`, and `/metrics` for Prometheus.
+
+use std::net::SocketAddr;
+
+use crate::harness::{Dir, nobody, own_ip, peer_on, run, server_with, stranger};
+use crate::web;
+
+/// The value of a line that begins so.
+fn value(text: &str, name: &str) -> f64 {
+    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))).unwrap_or_else(|| panic!("no {name} in {text}"));
+    line[name.len()..].trim().parse().expect("a number")
+}
+
+#[test]
+fn a_server_and_a_peer_say_how_they_are() {
+    let server = server_with(&["--listen", "127.0.0.1:0"]);
+    let here = Dir::with("a.mp4", b"all of it");
+    let peer = peer_on(server.at, "127.0.0.1:0", here.text(), &[]);
+    let at = server.at.to_string();
+    run(["search", "a.mp4", "--server", &at]).succeeded();
+    let said = run(["status", "--server", &at]).succeeded().out.join("\n");
+    for line in ["members\t1", "requests join\t1", "requests search\t1"] {
+        assert!(said.lines().any(|said| said == line), "{line}: {said}");
+    }
+    assert!(said.contains("turn_length p99\t"), "{said}");
+    let said = run(["status", "--peer", &peer.at.to_string(), "--json"]).succeeded().out.join("\n");
+    assert!(said.contains(r#""name":"files""#) && said.contains(r#""unit":"ns""#), "{said}");
+}
+
+#[test]
+fn prometheus_reads_them() {
+    let server = server_with(&["--listen", "127.0.0.1:0"]);
+    let here = Dir::with("a.mp4", b"all of it");
+    let peer = peer_on(server.at, "127.0.0.1:0", here.text(), &[]);
+    for at in [server.at, peer.at] {
+        let answer = web::get(at, "/metrics");
+        assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        let text = String::from_utf8(answer.body).expect("text");
+        assert!(value(&text, "cardume_turns_total") >= 1.0, "{text}");
+        let longest = value(&text, "cardume_turn_length_seconds{of=\"max\"}");
+        assert!(longest > 0.0 && longest < 60.0, "{text}");
+        for line in text.lines() {
+            assert!(line.starts_with("# TYPE cardume_") || line.starts_with("cardume_"), "{line}");
+        }
+    }
+    if let Some(output) = stranger("curl", &["-sf", &format!("http://{}/metrics", server.at)]) {
+        assert!(output.stdout.starts_with(b"# TYPE cardume_turns_total counter\n"));
+    }
+}
+
+#[test]
+fn others_are_told_only_where_that_is_open() {
+    let ip = own_ip();
+    let on = |options: &[&str]| {
+        let listen = format!("{ip}:0");
+        server_with(&[&["--listen", &listen], options].concat())
+    };
+    let (closed, open) = (on(&[]), on(&["--metrics", "open"]));
+    if ip.is_loopback() {
+        return;
+    }
+    run(["status", "--server", &closed.at.to_string()]).failed(4, "this machine alone");
+    assert_eq!(web::get(closed.at, "/metrics").status, 403);
+    run(["status", "--server", &open.at.to_string()]).succeeded();
+    assert_eq!(web::get(open.at, "/metrics").status, 200);
+}
+
+#[test]
+fn a_status_that_cannot_be_had_is_one_clear_line() {
+    let (_kept, gone): (_, SocketAddr) = nobody();
+    run(["status", "--server", &gone.to_string()]).failed(5, "server");
+    run(["status", "--server", "127.0.0.1:1", "--peer", "127.0.0.1:2"]).failed(2, "--peer");
+    run(["status", "--peer", "nowhere"]).failed(2, "nowhere");
+}
