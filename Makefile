@@ -17,6 +17,8 @@ build: ## the program, optimised
 demo: ## a server, three peers and a video of more than 1 GB, before your eyes
 	scripts/demo.sh
 
+# The scripts check the program that the tests were built with: another build would cost minutes and show nothing more.
+test: export CARDUME_PROGRAM = $(or $(CARGO_TARGET_DIR),target)/debug/cardume
 test: ## all tests, then the protocol against a real pair, then the older systems, then a small load
 	cargo test --locked
 	scripts/check-conformance.sh

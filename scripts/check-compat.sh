@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts a server and a peer that speak every old wire, and lets programs of the older systems work with them: all that
 # scripts/compat checks, files from our peer to theirs and from theirs to `cardume get`, and each of them compared.
-# Usage: scripts/check-compat.sh [PROGRAM]        default: the release build
+# Usage: scripts/check-compat.sh [PROGRAM]        default: what scripts/program.sh names
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
@@ -11,8 +11,7 @@ fi
 if (($#)); then
     cardume=$(realpath "$1")
 else
-    cargo build --locked --release --quiet
-    cardume=$(realpath "${CARGO_TARGET_DIR:-target}/release/cardume")
+    cardume=$(scripts/program.sh)
 fi
 
 place=$(mktemp -d)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Starts a server and a peer with files of four kinds, and checks both against PROTOCOL.md; a script's peers give to `cardume get` too.
+# It runs what scripts/program.sh names.
 # Usage: scripts/check-conformance.sh [what conformance.py takes, for instance --slow]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --locked --release --quiet
-cardume=${CARGO_TARGET_DIR:-target}/release/cardume
+cardume=$(scripts/program.sh)
 export CARDUME_LANG=en
 
 place=$(mktemp -d)

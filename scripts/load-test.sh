@@ -8,8 +8,8 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     sed -n '2,4s/^# //p' "$0"
     exit
 fi
-cargo build --locked --release --quiet
+cardume=$(scripts/program.sh)
 state=$(mktemp -d)
 trap 'rm -rf "$state"' EXIT
 export PYTHONDONTWRITEBYTECODE=1 XDG_STATE_HOME=$state
-python3 scripts/bench/load.py "${CARGO_TARGET_DIR:-target}/release/cardume" "${1:-48}" "${2:-16M}"
+python3 scripts/bench/load.py "$cardume" "${1:-48}" "${2:-16M}"
