@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use cardume::library::drive::{Drive, DriveError, DriveFile, Found, Stamp, Stands
 use cardume::message::limits;
 use cardume::message::range::ByteRange;
 use cardume::message::version::Tag;
-use cardume::node::io::{Action, Ending, Io, Link, Table};
+use cardume::node::io::{Action, Ending, Io, Link, Table, Way};
 use cardume::node::peer::{Peer, PeerOptions, Task};
 use cardume::node::server::{Server, ServerOptions};
 use cardume::node::turns::Turns;
@@ -193,7 +193,7 @@ impl Table for Boxes {
     fn link(&mut self, id: LinkId) -> Option<&mut Link> {
         self.0.get_mut(id.0).and_then(Option::as_mut)
     }
-    fn connect(&mut self, _: SocketAddr, _: Option<IpAddr>) -> LinkId {
+    fn connect(&mut self, _: SocketAddr, _: Way) -> LinkId {
         unreachable!("nobody connects from here")
     }
 }

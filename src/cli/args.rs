@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::server_args::{Metrics, RpcLogArgs, ServerArgs};
 use crate::cli::status::StatusArgs;
+use crate::cli::transport_args::{self, TransportArgs};
 use crate::cli::{Stop, old};
 
 /// Where a server is looked for when nobody says.
@@ -98,6 +99,8 @@ Examples:
   cardume peer --server 192.168.1.9:1099 --listen 0.0.0.0:4000 --folder ~/Videos
   cardume peer --listen 127.0.0.1:4000 --folder . --accept ask --upload-limit 20MB
   cardume peer --listen 127.0.0.1:4000 --manifest meus_arquivos.txt
+  cardume peer --listen 0.0.0.0:4000 --udp 4000 --folder ~/Videos
+                                              over UDP (QUIC) as well
   cardume peer --console uc3m                 UC3M's commands, in a folder to share
   cardume peer --console rede                 peers, ls, get
   printf 'GET aula1.mp4\\nQUIT\\n' | cardume peer --listen 127.0.0.1:4001 --folder /tmp/x
@@ -125,6 +128,7 @@ Examples:
   cardume get b3:5dd8…f00d                        this content, whatever its name
   cardume get aula1.mp4 -o lesson.mp4
   cardume get aula1.mp4 -o - | mpv -
+  cardume get aula1.mp4 --transport quic          over UDP, from peers with --udp
   cardume get aula1.mp4 --wait                    until somebody has it")]
     Get(Box<GetArgs>),
 
@@ -349,6 +353,10 @@ pub struct PeerArgs {
     #[arg(long)]
     pub no_cache: bool,
 
+    /// Answer by QUIC over UDP as well, on this port; the address is that of --listen, if none is given
+    #[arg(long, value_name = "[IP:]PORT", value_parser = transport_args::udp_port, requires = "listen")]
+    pub udp: Option<(Option<IpAddr>, u16)>,
+
     /// Answer UC3M's GET_FILE on this port, in this edition: 2020, 2024, 2024-plain, 2025 or seed003, which is the default; repeat for more
     #[arg(long, value_name = "[IP:]PORT[:PROFILE]", value_parser = old::uc3m, requires = "listen")]
     pub uc3m: Vec<(SocketAddr, Tongue)>,
@@ -473,6 +481,9 @@ pub struct GetArgs {
     /// Bytes a second that come in
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub download_limit: Option<u64>,
+
+    #[command(flatten)]
+    pub transport: TransportArgs,
 
     /// Make room for the file before its first byte, or not
     #[arg(long, value_enum, default_value = "full")]

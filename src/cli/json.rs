@@ -61,6 +61,8 @@ pub fn objects(report: &Report) -> Vec<Value> {
         Report::Unverified { name, folder, size, from } => {
             vec![json!({"event": "unverified", "name": name.as_str(), "folder": folder, "size": size, "from": from})]
         }
+        Report::ByQuic(from) => vec![json!({"event": "way", "from": from, "by": "quic"})],
+        Report::TcpTakesOver { peer, udp, why } => vec![json!({"event": "way", "from": peer, "by": "tcp", "udp": udp, "why": why})],
         Report::Blamed { name, who } => vec![json!({"event": "blamed", "name": name.as_str(), "peer": who})],
         Report::Choice { name, contents } => {
             let object =

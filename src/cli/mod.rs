@@ -13,6 +13,7 @@ mod old;
 mod server_args;
 mod setup;
 mod status;
+mod transport_args;
 
 use std::io::IsTerminal as _;
 
@@ -23,8 +24,8 @@ use cardume::node::lines::{self, Lang};
 use cardume::node::report::{Failure, exit};
 use cardume::node::rpc_log::RpcLog;
 use cardume::os::keyboard;
+use cardume::os::network::Network;
 use cardume::os::output::{Output, Stdio};
-use cardume::os::sockets::Sockets;
 use cardume::os::system;
 use clap::Parser as _;
 
@@ -171,7 +172,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
             };
             // A person may have to choose between contents.
             let hears = style == Style::OneShot && std::io::stdin().is_terminal() && keyboard::is_ours();
-            plug_in(node, Console::new(style, lang, outputs), speed, hears)
+            plug_into(args.transport.network()?, node, Console::new(style, lang, outputs), speed, hears)
         }
     }
 }
@@ -182,9 +183,13 @@ fn one_shot(node: impl Node, json: bool, lang: Lang, outputs: &Outputs, speed: S
 }
 
 /// Plugs a node into the machine and runs it to its end.
-fn plug_in(node: impl Node, mut console: Console, speed: Speed, hears: bool) -> Result<i32, Stop> {
+fn plug_in(node: impl Node, console: Console, speed: Speed, hears: bool) -> Result<i32, Stop> {
+    plug_into(transport_args::network()?, node, console, speed, hears)
+}
+
+/// Plugs a node into the machine by this network.
+fn plug_into(mut net: Network, node: impl Node, mut console: Console, speed: Speed, hears: bool) -> Result<i32, Stop> {
     let links = system::raise_link_limit();
-    let mut net = Sockets::new().map_err(|error| Stop::new(exit::FAULT, format!("the system gives no poll: {error}")))?;
     if hears {
         console.hear(net.watch_stdin());
     }

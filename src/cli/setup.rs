@@ -46,6 +46,7 @@ use crate::cli::args::{
     VerifyArgs,
 };
 use crate::cli::server_args::{Metrics, Policy, ServerArgs};
+use crate::cli::transport_args;
 
 /// Seed 000 §4e: where a server listens is captured by the keyboard, with a default.
 pub fn server(args: ServerArgs) -> Result<Server, Stop> {
@@ -174,6 +175,7 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Stop> {
         notebook: Box::new(Beside::new(".")),
         identity: identity(&args.key),
         speech: Speech::Sniffed { seed001: args.seed001 },
+        udp: transport_args::udp(args.udp, args.listen)?,
         old_ports: args.uc3m.iter().copied().chain(args.rede.map(|at| (at, Tongue::Rede))).collect(),
         ..options(task, &args.server, args.folder.clone().unwrap_or_else(|| ".".into()))?
     };
@@ -291,6 +293,7 @@ pub fn get(args: &GetArgs) -> Result<Peer, Stop> {
         Some(_) => without_server(task, folder),
         None => options(task, &args.ask.server, folder)?,
     };
+    options.by_quic = args.transport.is_quic(args.from.is_some())?;
     if args.wait {
         options.patience = Patience::Endless;
     }

@@ -19,6 +19,42 @@ pub trait RawWrite {
     /// # Errors
     /// As `write(2)`; `EFAULT` where the file no longer has the bytes.
     fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize>;
+
+    /// False where bytes have to be looked at on their way out, as whoever enciphers them must: then [`write_read`](RawWrite::write_read) takes the place
+    /// of [`write_mapped`](RawWrite::write_mapped).
+    fn takes_mapped(&self) -> bool {
+        true
+    }
+
+    /// Writes up to `length` bytes, which `read` puts into the memory that it is given: all of it, from the offset that it is told.
+    ///
+    /// # Errors
+    /// As `write(2)`, and whatever `read` fails with: nothing was written then.
+    fn write_read(&mut self, length: usize, read: &mut ReadAt<'_>) -> io::Result<usize> {
+        let _ = (length, read);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Fills the memory with the bytes from this offset on, or fails.
+pub type ReadAt<'a> = dyn FnMut(usize, &mut [u8]) -> io::Result<()> + 'a;
+
+impl<W: RawWrite> RawWrite for &mut W {
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (**self).write_bytes(bytes)
+    }
+
+    fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {
+        (**self).write_mapped(start, length)
+    }
+
+    fn takes_mapped(&self) -> bool {
+        (**self).takes_mapped()
+    }
+
+    fn write_read(&mut self, length: usize, read: &mut ReadAt<'_>) -> io::Result<usize> {
+        (**self).write_read(length, read)
+    }
 }
 
 /// A file that can be sent.

@@ -2,14 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use slab::Slab;
 
-use crate::host::net::Stream;
 use crate::message::limits;
-use crate::node::io::{Link, Table};
+use crate::node::io::{Link, Table, Way};
 use crate::node::{Cause, LinkId};
 
 /// A link with its socket.
@@ -43,7 +42,7 @@ pub struct Slot<S> {
 /// How far a link is.
 pub enum Stage<S> {
     /// The node wants it; the socket is made at the end of the turn.
-    Wanted(Option<IpAddr>),
+    Wanted(Way),
     /// The connection was begun.
     Connecting(S),
     /// Bytes may move.
@@ -203,17 +202,13 @@ impl<S> Links<S> {
     }
 }
 
-impl<S: Stream> Slot<S> {
-    /// True when the kernel has delivered bytes since this was last asked, and some still wait for it.
-    pub fn delivers(&mut self) -> bool {
-        let Stage::Live(stream) = &self.stage else { return false };
-        let unsent = stream.unsent();
+impl<S> Slot<S> {
+    /// True when the kernel, which has so many bytes left, has delivered some since this was last asked, and some still wait for it.
+    pub fn delivers(&mut self, unsent: usize) -> bool {
         let before = std::mem::replace(&mut self.unsent, unsent);
         unsent > 0 && unsent != before && !self.link.outbox.is_empty()
     }
-}
 
-impl<S> Slot<S> {
     /// When this link's time is up, as things stand.
     #[must_use]
     pub fn due_at(&self) -> Option<Instant> {
@@ -247,8 +242,8 @@ impl<S> Table for Links<S> {
         }
     }
 
-    fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> LinkId {
-        let id = self.add(to, Stage::Wanted(bind));
+    fn connect(&mut self, to: SocketAddr, way: Way) -> LinkId {
+        let id = self.add(to, Stage::Wanted(way));
         self.wanted.push(id);
         id
     }

@@ -1,10 +1,12 @@
 //! What a host asks of a network, a clock and a console. `os` has the real ones, the simulator has its own.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::flow::ends::RawWrite;
+use crate::message::quic::Quic;
+use crate::node::io::Way;
 use crate::node::report::Report;
 
 /// One connection.
@@ -15,6 +17,16 @@ pub trait Stream: Read + RawWrite {
     /// How many bytes that were written the other side does not have yet; 0 where that can't be known.
     fn unsent(&self) -> usize {
         0
+    }
+}
+
+impl<S: Stream> Stream for &mut S {
+    fn end_writing(&mut self) {
+        (**self).end_writing();
+    }
+
+    fn unsent(&self) -> usize {
+        (**self).unsent()
     }
 }
 
@@ -41,7 +53,14 @@ pub enum Ready {
 /// A network, and the clock that goes with it.
 pub trait Net {
     /// Its connections.
-    type Stream: Stream;
+    type Stream;
+    /// One of them, so that bytes can be read from it and written to it: where many share what carries them, that is needed for it as well.
+    type Ends<'a>: Stream
+    where
+        Self: 'a;
+
+    /// Reaches a connection.
+    fn ends<'a>(&'a mut self, stream: &'a mut Self::Stream) -> Self::Ends<'a>;
 
     /// Waits until something is ready, at most `most` long, and adds it to `ready`.
     ///
@@ -63,17 +82,26 @@ pub trait Net {
     /// When it is busy, or the address is not ours.
     fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr>;
 
+    /// Opens the port of this number for QUIC; how it is reached there.
+    ///
+    /// # Errors
+    /// When it is busy, the address is not ours, or there is no QUIC here.
+    fn listen_udp(&mut self, port: usize, at: SocketAddr) -> io::Result<Quic> {
+        let _ = (port, at);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The next link that waits at the port of this number.
     ///
     /// # Errors
     /// `WouldBlock` when there is none; anything else when the system has no room for it now.
     fn accept(&mut self, port: usize) -> io::Result<(Self::Stream, SocketAddr)>;
 
-    /// Begins a connection, from the address `bind` where it is given.
+    /// Begins a connection.
     ///
     /// # Errors
     /// When it fails at once.
-    fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> io::Result<Self::Stream>;
+    fn connect(&mut self, to: SocketAddr, way: Way) -> io::Result<Self::Stream>;
 
     /// Reports what happens to a stream from now on as that of `link`, in both directions.
     ///

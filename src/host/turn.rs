@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::flow::pace::Pace;
 use crate::host::links::{Links, Stage};
-use crate::host::net::{Console, Net, Ready, Typed};
+use crate::host::net::{Console, Net, Ready, Stream as _, Typed};
 use crate::message::limits;
 use crate::node::io::{Action, Io};
 use crate::node::turns::Turns;
@@ -221,13 +221,15 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             let Some(slot) = self.links.slot(id) else { continue };
             match slot.due_at() {
                 // On a slow way the kernel may deliver for minutes before it takes more from us: those bytes move, too.
-                Some(at) if at <= self.now && slot.delivers() => {
-                    slot.moved_at = self.now;
-                    self.links.arm(id);
-                }
                 Some(at) if at <= self.now => {
-                    let cause = slot.why_due();
-                    self.end(id, cause);
+                    let unsent = if let Stage::Live(stream) = &mut slot.stage { self.net.ends(stream).unsent() } else { 0 };
+                    if slot.delivers(unsent) {
+                        slot.moved_at = self.now;
+                        self.links.arm(id);
+                    } else {
+                        let cause = slot.why_due();
+                        self.end(id, cause);
+                    }
                 }
                 // A rest is over, or its own time has moved.
                 _ => {
@@ -281,6 +283,10 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
                         self.accepting.insert(port);
                         self.tell(Event::Listening(port, result));
                     }
+                    Action::ListenUdp(port, at) => {
+                        let result = self.net.listen_udp(port.0, at).map_err(|error| plain(&error));
+                        self.tell(Event::ListeningUdp(port, result));
+                    }
                 }
             }
         }
@@ -288,8 +294,8 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
 
     fn connect(&mut self, id: LinkId) {
         let Some(slot) = self.links.slot(id) else { return };
-        let Stage::Wanted(bind) = slot.stage else { return };
-        let begun = self.net.connect(slot.link.from, bind).and_then(|mut stream| self.net.watch(&mut stream, id.0).map(|()| stream));
+        let Stage::Wanted(way) = slot.stage else { return };
+        let begun = self.net.connect(slot.link.from, way).and_then(|mut stream| self.net.watch(&mut stream, id.0).map(|()| stream));
         match begun {
             Ok(stream) => {
                 slot.stage = Stage::Connecting(stream);

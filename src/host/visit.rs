@@ -99,7 +99,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         let Slot { stage: Stage::Live(stream), link, .. } = slot else { return 0 };
         // One read a visit: what comes is hashed and written on the way, and the others should not wait for more than that.
         let budget = budget.min(limits::SCRATCH_BYTES).min(allowance);
-        let result = pump::draw(stream, &mut link.inbox, &mut self.scratch, budget, most);
+        let result = pump::draw(&mut self.net.ends(stream), &mut link.inbox, &mut self.scratch, budget, most);
         let (drawn, why) = match result {
             Ok(result) => result,
             Err(error) => {
@@ -165,7 +165,8 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         }
         let blocking = slot.cold_since.is_some_and(|since| self.now.saturating_duration_since(since) >= limits::COLD_PATIENCE);
         let Slot { stage: Stage::Live(stream), link, .. } = slot else { return 0 };
-        let (poured, stop) = match pump::pour(&mut link.outbox, stream, budget, blocking, self.now) {
+        let result = pump::pour(&mut link.outbox, &mut self.net.ends(stream), budget, blocking, self.now);
+        let (poured, stop) = match result {
             Ok(result) => result,
             Err(error) => {
                 let cause = if is_network(&error) { Cause::Theirs } else { Cause::SourceChanged };
@@ -222,7 +223,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
                 // Closing with unread bytes would reset the link and could destroy our last words on their way.
                 let stage = std::mem::replace(&mut slot.stage, Stage::Gone);
                 if let Stage::Live(mut stream) = stage {
-                    stream.end_writing();
+                    self.net.ends(&mut stream).end_writing();
                     slot.stage = Stage::Lingering(stream, self.now + limits::LINGER);
                     slot.link.deadline = None;
                     slot.link.silence = None;
@@ -238,7 +239,8 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         let Some(slot) = self.links.slot(id) else { return };
         let Stage::Lingering(stream, _) = &mut slot.stage else { return };
         for _ in 0..4 {
-            match stream.read(&mut self.scratch) {
+            let result = self.net.ends(stream).read(&mut self.scratch);
+            match result {
                 Ok(0) => return self.end(id, Cause::Done),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

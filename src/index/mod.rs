@@ -20,6 +20,7 @@ use crate::index::grams::Grams;
 use crate::index::pages::{Filling, Room};
 use crate::message::account::{Description, Line, Online, Publication, Published, UserName};
 use crate::message::limits;
+use crate::message::quic::Quic;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Present};
@@ -79,6 +80,8 @@ pub struct About {
     pub speaks: Option<Tongue>,
     /// The old wires that it speaks besides, each on its own port.
     pub ports: Vec<(Tongue, u16)>,
+    /// Where it answers by QUIC as well.
+    pub quic: Option<Quic>,
 }
 
 /// Who asks, as far as that decides what he is shown.
@@ -290,7 +293,7 @@ impl Index {
         self.disappear(user);
         if let Some(member) = self.members.get_mut(who.0) {
             member.address = address;
-            member.about = Some(Box::new(About { user: Some(user.clone()), speaks: Some(speaks), ports: Vec::new() }));
+            member.about = Some(Box::new(About { user: Some(user.clone()), speaks: Some(speaks), ..About::default() }));
         }
         self.show(who);
     }
@@ -506,7 +509,8 @@ impl Index {
         let member = self.members.get(who.0)?;
         let peer = asker.reaches(member)?;
         let file = self.entry(who, member.files.get(own as usize)?);
-        Some(Holder { peer, file, user: member.user().cloned(), speaks: member.speaks() })
+        let quic = member.about.as_deref().and_then(|about| about.quic);
+        Some(Holder { peer, file, user: member.user().cloned(), speaks: member.speaks(), quic })
     }
 
     fn entry(&self, who: MemberId, owned: &Owned) -> FileEntry {

@@ -8,6 +8,8 @@ use crate::message::request::FileEntry;
 
 /// What one entry costs besides its texts: the names of its fields, an address, a root.
 const ENTRY_FRAME: usize = 270;
+/// What it costs besides to say where a holder answers by QUIC; it is counted as text is, twice.
+const QUIC: usize = 52;
 
 /// A page of holders that is being filled: at most as many as one answer may name, and as many as it has room for.
 pub(super) struct Filling {
@@ -49,7 +51,8 @@ impl Default for Filling {
 impl Filling {
     /// Takes a holder, unless there is no room for this one as well.
     pub(super) fn takes(&mut self, holder: Holder) -> bool {
-        let takes = self.room.takes(texts(&holder.file) + holder.user.as_deref().map_or(0, str::len));
+        let quic = if holder.quic.is_some() { QUIC } else { 0 };
+        let takes = self.room.takes(texts(&holder.file) + holder.user.as_deref().map_or(0, str::len) + quic);
         if takes {
             self.entries.push(holder);
         }

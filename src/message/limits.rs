@@ -273,3 +273,37 @@ pub const LOG_CALLS: usize = 16;
 pub const FIGURE_NAME: usize = 64;
 /// Figures of one answer that are shown: ours has some forty.
 pub const FIGURES: usize = 1_000;
+/// Connections by QUIC at one port: each costs some ten kilobytes before it carries anything.
+pub const QUIC_CONNECTIONS: usize = 1_024;
+/// Of these, how many may not have shown yet that they are more than a datagram with somebody's address on it.
+pub const QUIC_HANDSHAKES: usize = 256;
+/// From how many of these on everybody has to answer from his address first.
+pub const QUIC_DOUBTS: usize = 32;
+/// How long a connection may take to come about.
+pub const QUIC_HANDSHAKE: Duration = Duration::from_secs(5);
+/// And how long a download waits for it before TCP takes over: a way there and back takes a fifth of a second at most, and a lost datagram comes again.
+pub const QUIC_PATIENCE: Duration = Duration::from_secs(2);
+/// Streams at once on one connection: a download takes one.
+pub const QUIC_STREAMS: u64 = 64;
+/// What one connection may have on its way to who asks: a gigabit a second for a fifth of a second.
+pub const QUIC_WINDOW_BYTES: u64 = 25 << 20;
+/// What it may have on its way to who answers: requests, which are small.
+pub const QUIC_ASKED_BYTES: u64 = 1 << 20;
+/// What is kept of a connection's bytes until the other side has them: at first, at most, and of all connections together.
+pub const QUIC_UNSENT_BYTES: (u64, u64, u64) = (512 << 10, 32 << 20, 512 << 20);
+/// The largest datagram that is tried: what crosses an Ethernet with long frames, and the loopback.
+pub const QUIC_DATAGRAM_BYTES: u16 = 8_952;
+/// What the kernel may keep of datagrams at one socket: those of some milliseconds.
+pub const QUIC_SOCKET_BYTES: usize = 4 << 20;
+/// Bytes of datagrams that one turn takes in or sends: as many as of all links.
+pub const QUIC_TURN_BYTES: usize = TURN_BYTES;
+/// Bytes of a file that are read at once to be enciphered.
+pub const QUIC_CHUNK_BYTES: usize = 64 << 10;
+/// How long nothing may have come on a connection before it is given up.
+pub const QUIC_IDLE: Duration = Duration::from_secs(30);
+/// How long who asks is silent at most, so that ways on which addresses are translated stay open.
+pub const QUIC_KEEPALIVE: Duration = Duration::from_secs(10);
+/// How long a connection that no link uses is kept by who asks, for the next one, and by who answers.
+pub const QUIC_UNUSED: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(15));
+/// How often in a row the other side's machine may say that nobody is there before it is believed.
+pub const QUIC_REFUSALS: u32 = 3;

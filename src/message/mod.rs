@@ -6,6 +6,7 @@ pub mod account;
 pub mod figure;
 pub mod limits;
 pub mod name;
+pub mod quic;
 pub mod range;
 pub mod refusal;
 pub mod relative;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::message::account::{Method, Online, Publication, UserName};
 use crate::message::figure::Figure;
+use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
@@ -20,6 +21,8 @@ pub struct Holder {
     pub user: Option<UserName>,
     /// The old wire that has to be spoken there; `None`: the native protocol.
     pub speaks: Option<Tongue>,
+    /// Where it answers by QUIC as well.
+    pub quic: Option<Quic>,
 }
 
 /// A peer and how many files it shares.

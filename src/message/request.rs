@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::message::account::{Description, Operation};
+use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
 use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
@@ -62,6 +63,8 @@ pub struct Join {
     pub files: Vec<FileEntry>,
     /// The old wires on which it answers as well, each on its own port.
     pub ports: Vec<(Tongue, u16)>,
+    /// Where it answers by QUIC as well.
+    pub quic: Option<Quic>,
 }
 
 /// The entry of a peer that speaks an old wire; it lasts as long as its link.

@@ -1,14 +1,24 @@
 //! What a node can do: reach the boxes of its links, and name actions that the host carries out when the event is over.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::flow::inbox::Inbox;
 use crate::flow::outbox::Outbox;
+use crate::message::account::Key;
 use crate::message::version::to_hex;
 use crate::node::report::Report;
 use crate::node::turns::Turns;
 use crate::node::{LinkId, PortId};
+
+/// By what a link is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// TCP, from this address of ours where one is given.
+    Tcp(Option<IpAddr>),
+    /// A stream of QUIC, to whoever shows this key.
+    Quic(Key),
+}
 
 /// One link, as a node sees it.
 pub struct Link {
@@ -78,6 +88,8 @@ impl Link {
 pub enum Action {
     /// Opens a port, in the place of the one that had its number, with the answer as [`Event::Listening`](crate::node::Event::Listening).
     Listen(PortId, SocketAddr),
+    /// Opens a port for QUIC, with the answer as [`Event::ListeningUdp`](crate::node::Event::ListeningUdp).
+    ListenUdp(PortId, SocketAddr),
     /// Tells a person, or the program that reads our output.
     Tell(Report),
     /// Ends the process with this code, once its output is written.
@@ -89,8 +101,8 @@ pub trait Table {
     /// One link, which is marked so that the host looks at it again.
     fn link(&mut self, id: LinkId) -> Option<&mut Link>;
 
-    /// A new link that is being connected, from the address `bind` where it is given.
-    fn connect(&mut self, to: SocketAddr, bind: Option<std::net::IpAddr>) -> LinkId;
+    /// A new link that is being connected this way.
+    fn connect(&mut self, to: SocketAddr, way: Way) -> LinkId;
 }
 
 /// A node's hands.
@@ -116,13 +128,23 @@ impl Io<'_> {
     }
 
     /// A new link to `to`, from the address `bind` where it is given.
-    pub fn connect(&mut self, to: SocketAddr, bind: Option<std::net::IpAddr>) -> LinkId {
-        self.table.connect(to, bind)
+    pub fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> LinkId {
+        self.table.connect(to, Way::Tcp(bind))
+    }
+
+    /// A new link to `to` by QUIC: the other side must show this key.
+    pub fn connect_by_quic(&mut self, to: SocketAddr, key: Key) -> LinkId {
+        self.table.connect(to, Way::Quic(key))
     }
 
     /// Opens a port.
     pub fn listen(&mut self, port: PortId, at: SocketAddr) {
         self.actions.push(Action::Listen(port, at));
+    }
+
+    /// Opens a port for QUIC.
+    pub fn listen_udp(&mut self, port: PortId, at: SocketAddr) {
+        self.actions.push(Action::ListenUdp(port, at));
     }
 
     /// Tells a person, or the program that reads our output.

@@ -13,6 +13,7 @@ use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::node::refusals;
 use crate::node::report::{Failure, Prompt, Report, Stall, Verdict, Version};
+use crate::node::ways;
 use crate::wire::rpc::Logged;
 
 /// The languages of prompts and errors.
@@ -154,7 +155,7 @@ pub fn say(report: &Report, lang: Lang) -> Said {
         Report::OldPort { at, speaks } if speaks.has_users() => Said::Line(format!("s> init server {at}")),
         Report::Operation { user, method, speaks } if speaks.tells_operations() => Said::Line(format!("s> OPERATION {} FROM {user}", method.word())),
         Report::Operation { user, .. } => Said::Line(format!("s> OPERATION FROM {user}")),
-        Report::Progress { .. } | Report::Verifying { .. } | Report::At(_) => Said::Silent,
+        Report::Progress { .. } | Report::Verifying { .. } | Report::At(_) | Report::ByQuic(_) => Said::Silent,
         Report::Prompt(prompt) => Said::Prompt(ask(*prompt, lang).to_owned()),
         Report::Failed(failure) => Said::Note(failed(failure, lang)),
         Report::Stalled { name, why } => Said::Note(format!("{name}: {}", stalled(why, lang))),
@@ -246,6 +247,7 @@ fn note(report: &Report, lang: Lang) -> String {
             Es => format!("{name}: ¡sin verificar! Está en {folder}, pero el contenido no se comprobó con ninguna raíz"),
             En => format!("{name}: unverified! It is in {folder}, but its content was not checked against a root"),
         },
+        Report::TcpTakesOver { udp, why, .. } => ways::tcp_takes_over(*udp, why, lang),
         Report::Blamed { name, who } => match lang {
             Pt => format!("{name}: {who} deu bytes errados e não será mais usado"),
             Es => format!("{name}: {who} dio bytes incorrectos y ya no se usa"),
@@ -566,7 +568,7 @@ mod tests {
         assert_eq!(asked(who, &name()), "Peer 127.0.0.1:8776 solicitou arquivo aula1.mp4");
         assert_eq!(i_am(who, " aula1.mp4 aula2.mp4"), "Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula2.mp4");
         let file = FileEntry::new(name(), 1);
-        let holder = Holder { peer: who, file, user: None, speaks: None };
+        let holder = Holder { peer: who, file, user: None, speaks: None, quic: None };
         assert_eq!(found(&[holder.clone(), holder]), "peers com arquivo solicitado: 127.0.0.1:8776 127.0.0.1:8776");
         assert_eq!(found(&[]), "peers com arquivo solicitado:");
         assert_eq!(saved(&name(), "./pasta/"), "Arquivo aula1.mp4 baixado com sucesso na pasta ./pasta/");

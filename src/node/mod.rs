@@ -13,10 +13,12 @@ pub mod server;
 pub mod status;
 pub mod tally;
 pub mod turns;
+pub mod ways;
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::message::quic::Quic;
 use crate::node::io::Io;
 
 /// Which link: a slot that is used again only after its `Closed` was told and the turn has ended.
@@ -65,6 +67,8 @@ pub enum Event {
     Closed(LinkId, Cause),
     /// A port is open, or why not.
     Listening(PortId, Result<SocketAddr, String>),
+    /// A port for QUIC is open, and by which key whoever answers there is known; or why not.
+    ListeningUdp(PortId, Result<Quic, String>),
     /// A line that a person typed or a script piped.
     Command(String),
     /// No more lines will come.

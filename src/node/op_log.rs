@@ -312,7 +312,7 @@ mod tests {
 
     use super::*;
     use crate::flow::ends::RawWrite;
-    use crate::node::io::{Action, Ending, Link, Table};
+    use crate::node::io::{Action, Ending, Link, Table, Way};
 
     /// Links that lead nowhere: what goes out is read by the test.
     #[derive(Default)]
@@ -323,7 +323,7 @@ mod tests {
             self.0.get_mut(&id.0)
         }
 
-        fn connect(&mut self, to: SocketAddr, _: Option<IpAddr>) -> LinkId {
+        fn connect(&mut self, to: SocketAddr, _: Way) -> LinkId {
             let id = self.0.len();
             self.0.insert(id, Link::new(to, limits::HEAD_BYTES));
             LinkId(id)

@@ -382,6 +382,17 @@ pub enum Report {
         /// What there is.
         contents: Vec<Version>,
     },
+    /// The link to a source is one of QUIC.
+    ByQuic(SocketAddr),
+    /// A source is not reached by QUIC: TCP takes over.
+    TcpTakesOver {
+        /// Which source.
+        peer: SocketAddr,
+        /// Where QUIC was tried.
+        udp: SocketAddr,
+        /// In the words of the system.
+        why: String,
+    },
     /// The same file was there already.
     Same {
         /// Which file.

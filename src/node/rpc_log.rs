@@ -243,7 +243,8 @@ impl Node for RpcLog {
                     io.exit(exit::DONE);
                 }
             }
-            Event::Connected(_) | Event::Received(_) | Event::Drained(_) | Event::Command(_) | Event::CommandsEnded => {}
+            Event::Connected(_) | Event::Received(_) | Event::Drained(_) => {}
+            Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded => {}
         }
     }
 
@@ -256,7 +257,7 @@ impl Node for RpcLog {
 mod tests {
     use super::*;
     use crate::node::Cause;
-    use crate::node::io::{Action, Ending, Link, Table};
+    use crate::node::io::{Action, Ending, Link, Table, Way};
 
     #[test]
     fn a_call_for_what_is_not_there_says_what_is() {
@@ -287,7 +288,7 @@ mod tests {
             self.0.get_mut(&id.0)
         }
 
-        fn connect(&mut self, to: SocketAddr, _: Option<IpAddr>) -> LinkId {
+        fn connect(&mut self, to: SocketAddr, _: Way) -> LinkId {
             let id = LinkId(self.0.len());
             self.0.insert(id.0, Link::new(to, limits::HEAD_BYTES));
             id
@@ -317,7 +318,7 @@ mod tests {
         }
 
         fn accepted(&mut self) -> usize {
-            let id = self.boxes.connect("127.0.0.1:9".parse().unwrap(), None);
+            let id = self.boxes.connect("127.0.0.1:9".parse().unwrap(), Way::Tcp(None));
             self.tell(Event::Accepted(id, PortId(0)));
             id.0
         }

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -156,6 +157,12 @@ impl Source for Mapped {
         let changed = || io::Error::new(io::ErrorKind::InvalidData, "the file has changed");
         if !self.is_same() || range.end() > self.size {
             return Err(changed());
+        }
+        if !to.takes_mapped() {
+            // A file that was cut short since is shorter than what is to be filled.
+            return to.write_read(usize::try_from(range.length()).unwrap_or(usize::MAX), &mut |at, into| {
+                self.file.read_exact_at(into, range.start() + at as u64).map_err(|_| changed())
+            });
         }
         match self.mapped(range, |start, length| to.write_mapped(start, length))? {
             Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Err(changed()),

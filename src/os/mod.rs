@@ -13,10 +13,13 @@ pub mod keyboard;
 pub mod local_file;
 pub mod manifest;
 pub mod mapped;
+pub mod network;
 pub mod notebook;
 pub mod output;
 pub mod part_file;
 pub mod pipe;
+#[cfg(feature = "quic")]
+pub mod quic;
 pub mod sockets;
 #[cfg(feature = "store")]
 pub mod store;

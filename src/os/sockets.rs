@@ -1,31 +1,32 @@
-//! TCP by mio: the real network, its clock and its signals.
+//! TCP by mio, and the one poll of the process with its signals.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::AsRawFd as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::flow::ends::RawWrite;
-use crate::host::net::{Net, Ready, Stream};
+use crate::host::net::{Ready, Stream};
 use crate::message::limits;
-use crate::os::system;
 
 const SIGNALS: Token = Token(usize::MAX - 1);
 const STDIN: Token = Token(usize::MAX - 2);
 /// Tokens from here on are ports, by their numbers; below are links, of which there are never so many.
 const PORTS: usize = usize::MAX / 2;
+/// And from here on UDP sockets, of which there are a few.
+pub const UDP: usize = usize::MAX / 4 * 3;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1_024;
 
-/// The real network.
+/// All that TCP needs.
 pub struct Sockets {
     poll: Poll,
     events: Events,
@@ -56,10 +57,20 @@ impl Sockets {
     }
 }
 
-impl Net for Sockets {
-    type Stream = Tcp;
+impl Sockets {
+    /// What others use to have sockets of their own watched by the same poll, with tokens from [`UDP`] on.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn registry(&self) -> io::Result<Registry> {
+        self.poll.registry().try_clone()
+    }
 
-    fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+    /// Waits as [`Net::wait`](crate::host::net::Net::wait) does; `udp` is told of each token of others whether it is readable and whether it is writable.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>, udp: &mut dyn FnMut(usize, bool, bool)) -> io::Result<()> {
         match self.poll.poll(&mut self.events, most) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -73,6 +84,10 @@ impl Net for Sockets {
                         ready.push(Ready::Stop(signal == SIGINT));
                     }
                 }
+                Token(token) if token >= UDP => {
+                    let failed = event.is_error();
+                    udp(token, event.is_readable() || failed, event.is_writable() || failed);
+                }
                 Token(port) if port >= PORTS => ready.push(Ready::Port(port - PORTS)),
                 Token(link) => {
                     let readable = event.is_readable() || event.is_read_closed() || event.is_error();
@@ -84,19 +99,11 @@ impl Net for Sockets {
         Ok(())
     }
 
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    fn random(&mut self) -> [u8; 16] {
-        system::random()
-    }
-
-    fn date(&self) -> fn() -> String {
-        system::date
-    }
-
-    fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
+    /// Opens the port of this number, in the place of the one before.
+    ///
+    /// # Errors
+    /// When it is busy, or the address is not ours.
+    pub fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if at.ip().is_unspecified() && at.is_ipv6() {
@@ -118,7 +125,11 @@ impl Net for Sockets {
         Ok(at)
     }
 
-    fn accept(&mut self, port: usize) -> io::Result<(Tcp, SocketAddr)> {
+    /// The next link that waits at the port of this number.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; anything else when the system has no room for it now.
+    pub fn accept(&mut self, port: usize) -> io::Result<(Tcp, SocketAddr)> {
         let Some(port) = self.ports.get(&port) else { return Err(io::ErrorKind::WouldBlock.into()) };
         let (stream, from) = port.accept()?;
         // Answers are small and should leave at once; long bodies fill their packets anyway.
@@ -126,7 +137,11 @@ impl Net for Sockets {
         Ok((Tcp(stream), SocketAddr::new(from.ip().to_canonical(), from.port())))
     }
 
-    fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> io::Result<Tcp> {
+    /// Begins a connection, from the address `bind` where it is given.
+    ///
+    /// # Errors
+    /// When it fails at once.
+    pub fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> io::Result<Tcp> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         if let Some(ip) = bind {
@@ -145,28 +160,39 @@ impl Net for Sockets {
         Ok(Tcp(TcpStream::from_std(socket.into())))
     }
 
-    fn watch(&mut self, stream: &mut Tcp, link: usize) -> io::Result<()> {
+    /// Reports what happens to a stream from now on as that of `link`, in both directions.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn watch(&mut self, stream: &mut Tcp, link: usize) -> io::Result<()> {
         self.poll.registry().register(&mut stream.0, Token(link), Interest::READABLE | Interest::WRITABLE)
     }
 
-    fn established(&mut self, stream: &mut Tcp) -> io::Result<bool> {
-        if let Some(error) = stream.0.take_error()? {
-            return Err(error);
-        }
-        match stream.0.peer_addr() {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn forget(&mut self, mut stream: Tcp) {
+    /// Closes a stream.
+    pub fn forget(&mut self, mut stream: Tcp) {
         let _ = self.poll.registry().deregister(&mut stream.0);
     }
 }
 
 fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new().with_time(limits::KEEPALIVE).with_interval(limits::KEEPALIVE / 4)
+}
+
+impl Tcp {
+    /// Whether a connection that was begun is there; `Ok(false)`: not yet.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub fn established(&self) -> io::Result<bool> {
+        if let Some(error) = self.0.take_error()? {
+            return Err(error);
+        }
+        match self.0.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Read for Tcp {

@@ -25,7 +25,7 @@ use crate::message::request::Request;
 use crate::message::version::Root;
 use crate::session::sending::{Sending, Sent};
 use crate::wire::dialect::{Broken, Delivery, Dialect, Heard};
-use crate::wire::native::Welcome;
+use crate::wire::native::{Hello, Welcome};
 use crate::wire::sniff::{self, Language, Speech};
 use crate::wire::{Decoded, Role, Utterance};
 
@@ -60,7 +60,7 @@ enum State {
     Open {
         dialect: Dialect,
         greeted: bool,
-        listens_on: Option<u16>,
+        hello: Hello,
     },
     /// Nothing more is read; what is still owed may be written.
     Closing(Dialect),
@@ -84,7 +84,7 @@ impl Answering {
     pub fn new(terms: Terms, speech: Speech, from: SocketAddr, nonce: String, now: Instant) -> Answering {
         let state = match speech {
             Speech::Sniffed { .. } => State::Sniffing,
-            Speech::Old(tongue) => State::Open { dialect: Dialect::old(terms.role, tongue), greeted: false, listens_on: None },
+            Speech::Old(tongue) => State::Open { dialect: Dialect::old(terms.role, tongue), greeted: false, hello: Hello::default() },
         };
         Answering { terms, speech, from, nonce, state, accepted_at: now, head_since: None, sends: VecDeque::new(), quiet: None, no_more: false }
     }
@@ -93,10 +93,16 @@ impl Answering {
     #[must_use]
     pub fn asker(&self) -> SocketAddr {
         match &self.state {
-            State::Open { listens_on: Some(port), .. } => SocketAddr::new(self.from.ip(), *port),
+            State::Open { hello: Hello { peer: Some(port), .. }, .. } => SocketAddr::new(self.from.ip(), *port),
             State::Open { dialect, .. } if !dialect.can_wait() => SocketAddr::new(self.from.ip(), 0),
             _ => self.from,
         }
+    }
+
+    /// True when whoever asks wants to know where holders answer by QUIC.
+    #[must_use]
+    pub fn wants_quic(&self) -> bool {
+        matches!(&self.state, State::Open { hello, .. } if hello.quic)
     }
 
     /// What proofs on this link sign.
@@ -116,7 +122,7 @@ impl Answering {
                 inbox.consume(usize::MAX);
                 Step::Wait
             }
-            State::Open { dialect, greeted, listens_on } => {
+            State::Open { dialect, greeted, hello } => {
                 if let Some(request) = dialect.next_page() {
                     return Step::Asked(None, request);
                 }
@@ -153,8 +159,8 @@ impl Answering {
                         self.head_since = None;
                         match item {
                             Heard::Nothing => Step::Again,
-                            Heard::Hello(hello) => {
-                                (*greeted, *listens_on) = (true, hello.peer);
+                            Heard::Hello(said) => {
+                                (*greeted, *hello) = (true, said);
                                 let welcome = welcome(self.terms, self.from, self.nonce.clone());
                                 outbox.memory().with(|out| dialect.welcome(&welcome, out));
                                 Step::Again
@@ -189,7 +195,7 @@ impl Answering {
                 return Step::Again;
             }
         };
-        self.state = State::Open { dialect, greeted: false, listens_on: None };
+        self.state = State::Open { dialect, greeted: false, hello: Hello::default() };
         Step::Again
     }
 

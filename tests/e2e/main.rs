@@ -29,6 +29,8 @@ mod old_sources;
 mod old_wires;
 mod output;
 mod partial;
+#[cfg(feature = "quic")]
+mod quic;
 mod resume;
 mod status;
 mod swarm;

@@ -7,7 +7,8 @@ use crate::web;
 
 /// The value of a line that begins so.
 fn value(text: &str, name: &str) -> f64 {
-    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))).unwrap_or_else(|| panic!("no {name} in {text}"));
+    let line =
+        text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))).unwrap_or_else(|| panic!("no {name} in {text}"));
     line[name.len()..].trim().parse().expect("a number")
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use cardume::flow::ends::RawWrite;
 use cardume::host::net::{Net, Ready, Stream};
 use cardume::message::limits;
+use cardume::node::io::Way;
 
 use crate::clock::Clock;
 use crate::dice::Dice;
@@ -655,6 +656,11 @@ impl SimStream {
 
 impl Net for SimNet {
     type Stream = SimStream;
+    type Ends<'a> = &'a mut SimStream;
+
+    fn ends<'a>(&'a mut self, stream: &'a mut SimStream) -> &'a mut SimStream {
+        stream
+    }
 
     fn wait(&mut self, _: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let mut inner = self.wire.hold();
@@ -692,7 +698,7 @@ impl Net for SimNet {
         Ok((stream, from))
     }
 
-    fn connect(&mut self, to: SocketAddr, _: Option<IpAddr>) -> io::Result<SimStream> {
+    fn connect(&mut self, to: SocketAddr, _: Way) -> io::Result<SimStream> {
         Ok(self.wire.connect(self.life, to))
     }
 

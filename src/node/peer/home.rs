@@ -47,6 +47,7 @@ pub struct Home {
     pub session: Option<Session>,
     attempts: u32,
     told_lost: bool,
+    by_quic: bool,
 }
 
 enum State {
@@ -66,11 +67,11 @@ pub enum Lost {
 }
 
 impl Home {
-    /// A link to one of `servers`, from the address `bind`.
+    /// A link to one of `servers`; `by_quic`: it is to say where others answer by QUIC.
     #[must_use]
-    pub fn new(servers: Vec<SocketAddr>) -> Home {
+    pub fn new(servers: Vec<SocketAddr>, by_quic: bool) -> Home {
         let (state, joining) = (State::Off, Joining::Unwanted);
-        Home { servers, at: 0, bind: None, state, joining, session: None, attempts: 0, told_lost: false }
+        Home { servers, at: 0, bind: None, state, joining, session: None, attempts: 0, told_lost: false, by_quic }
     }
 
     /// Connects from this address from now on, so that the server sees the peer where it listens.
@@ -144,7 +145,7 @@ impl Home {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(link) = io.link(id) else { return };
         link.most_head = limits::HEAD_BYTES + 1;
-        let asking = Asking::new(Some(Role::Server), &Hello::default(), &nonce, &mut link.outbox, now);
+        let asking = Asking::new(Some(Role::Server), &Hello { peer: None, quic: self.by_quic }, &nonce, &mut link.outbox, now);
         link.deadline = asking.deadline();
         self.state = State::Open(id, Box::new(asking));
     }

@@ -37,7 +37,7 @@ impl Peer {
         }
         let last = files.last().map(|file| file.name.clone()).or(after);
         let (port, advertise) = self.advertised(listening);
-        let join = Join { port: Some(port), advertise, session: self.home.session, part, more, files, ports };
+        let join = Join { port: Some(port), advertise, session: self.home.session, part, more, files, ports, quic: self.quic };
         if let Some(ask) = self.home.ask(&Request::Join(join), io) {
             self.asked.insert(ask, Why::Join);
             self.home.joining = Joining::Sending { part: part + 1, after: last };

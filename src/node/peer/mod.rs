@@ -27,6 +27,7 @@ use crate::library::hashes::{Hashes, Remembered};
 use crate::library::{Library, Target};
 use crate::message::account::UserName;
 use crate::message::limits;
+use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
 use crate::message::request::Request;
@@ -113,6 +114,10 @@ pub struct PeerOptions {
     pub notebook: Box<dyn Notebook>,
     /// What is spoken on its usual port.
     pub speech: Speech,
+    /// Where it answers by QUIC as well.
+    pub udp: Option<SocketAddr>,
+    /// Its downloads come by QUIC where that gets through.
+    pub by_quic: bool,
     /// Ports on which old wires are spoken.
     pub old_ports: Vec<(SocketAddr, Tongue)>,
     /// Whose peer it is.
@@ -149,6 +154,8 @@ impl PeerOptions {
             place: None,
             notebook: Box::new(Blank),
             speech: Speech::USUAL,
+            udp: None,
+            by_quic: false,
             old_ports: Vec::new(),
             user: None,
             registers: true,
@@ -186,6 +193,8 @@ pub struct Peer {
     listening: Option<SocketAddr>,
     /// The old wires that are spoken, each with its port.
     spoken: Vec<(Tongue, u16)>,
+    /// How it is reached by QUIC, once that port is open.
+    quic: Option<Quic>,
     /// A JOIN that waits for its port.
     joining: Option<Place>,
     scanning: bool,
@@ -240,6 +249,8 @@ struct Ending {
 
 /// The port where the native protocol is spoken; those of old wires have the numbers behind it.
 const USUAL: PortId = PortId(0);
+/// The port for QUIC.
+const BY_QUIC: PortId = PortId(1 << 20);
 /// Entries of a folder that are looked at in one turn.
 const SCAN: usize = 1_000;
 
@@ -255,11 +266,11 @@ impl Peer {
         Ok(Peer {
             terms: Terms { role: Role::Peer, heartbeat: options.heartbeat },
             library: Library::new(drive, target, Rc::clone(&options.hashes), options.recursive),
-            home: Home::new(options.servers.clone()),
+            home: Home::new(options.servers.clone(), options.by_quic),
             account: Account::new(identity, options.user.clone(), options.registers),
             acts: Acts::default(),
             uploads: Uploads::new(options.accept, options.slots),
-            downloads: Downloads::new(),
+            downloads: Downloads::new(options.by_quic),
             visits: BTreeMap::new(),
             desk: Desk::default(),
             errand: None,
@@ -271,6 +282,7 @@ impl Peer {
             found_last: Vec::new(),
             listening: None,
             spoken: Vec::new(),
+            quic: None,
             joining: None,
             scanning: false,
             news: News::default(),
@@ -323,6 +335,9 @@ impl Peer {
                 for (number, (at, _)) in (1..).zip(self.options.old_ports.iter().filter(|_| first)) {
                     io.listen(PortId(number), *at);
                 }
+                if let Some(at) = self.options.udp.filter(|_| first) {
+                    io.listen_udp(BY_QUIC, at);
+                }
                 // The answer to an earlier JOIN says nothing of this one.
                 self.asked.retain(|_, why| *why != Why::Join);
                 io.tell(Report::Listening(at));
@@ -369,9 +384,25 @@ impl Peer {
         }
     }
 
-    /// The old wires that are spoken, once all their ports are open.
+    /// The port for QUIC is open, or not.
+    fn listening_udp(&mut self, result: Result<Quic, String>, io: &mut Io<'_>) {
+        match result {
+            Ok(quic) => {
+                log::info!("QUIC on port {}", quic.port);
+                self.quic = Some(quic);
+                self.send_join(io);
+            }
+            Err(why) => {
+                let wanted = self.options.udp.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+                io.tell(Report::Failed(Failure::Port(wanted, why)));
+                self.end(exit::LOCAL, io);
+            }
+        }
+    }
+
+    /// The old wires that are spoken, once all ports are open.
     fn spoken(&self) -> Option<Vec<(Tongue, u16)>> {
-        if self.spoken.len() < self.options.old_ports.len() {
+        if self.spoken.len() < self.options.old_ports.len() || (self.options.udp.is_some() && self.quic.is_none()) {
             return None;
         }
         let usual = self.options.speech.besides().and_then(|tongue| Some((tongue, self.listening?.port())));
@@ -420,7 +451,7 @@ impl Peer {
                 return;
             }
             log::debug!("a source is gone: {cause:?}");
-            let ended = self.downloads.closed(source, &self.library, io);
+            let ended = self.downloads.closed(source, cause, &self.library, io);
             self.download_moved(Some(source.0), ended, io);
         } else {
             self.visitor_gone(id, io);
@@ -458,6 +489,7 @@ impl Node for Peer {
             Event::Start => self.start(io),
             Event::Listening(USUAL, result) => self.listening(result, io),
             Event::Listening(port, result) => self.listening_besides(port, result, io),
+            Event::ListeningUdp(_, result) => self.listening_udp(result, io),
             Event::Accepted(id, port) => self.visitor(id, port, io),
             Event::Connected(id) if self.home.is(id) => self.home.connected(id, io),
             Event::Connected(id) => {

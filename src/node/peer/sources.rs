@@ -134,7 +134,7 @@ impl Peer {
 
     /// From this source alone, whatever it is called here; the end of it is an answer, and is not waited for without end.
     pub(super) fn fetch_as(&mut self, remote: RelativeName, local: RelativeName, from: SocketAddr, io: &mut Io<'_>) {
-        let sources = vec![Candidate { peer: from, name: remote, size: None, root: None, whole: true }];
+        let sources = vec![Candidate { peer: from, name: remote, size: None, root: None, whole: true, quic: None }];
         let patience = Patience::For(limits::GET_FILE_PATIENCE);
         self.wish(Wish { name: local, root: None, sources, patience, verify: self.options.verify, looks: false }, true, io);
     }
@@ -176,7 +176,7 @@ impl Peer {
         let root = goal.root.or(known.and_then(|holder| holder.file.root));
         let source = match known {
             Some(holder) => candidate(holder.clone()),
-            None => Candidate { peer: from, name: name.clone(), size: None, root, whole: true },
+            None => Candidate { peer: from, name: name.clone(), size: None, root, whole: true, quic: None },
         };
         self.fetch(name, root, vec![source], false, io);
     }
@@ -283,6 +283,6 @@ impl Peer {
 }
 
 fn candidate(holder: Holder) -> Candidate {
-    let Holder { peer, file, .. } = holder;
-    Candidate { peer, name: file.name, size: file.size, root: file.root, whole: !file.partial }
+    let Holder { peer, file, quic, .. } = holder;
+    Candidate { peer, name: file.name, size: file.size, root: file.root, whole: !file.partial, quic }
 }

@@ -75,7 +75,7 @@ impl Server {
             }
         };
         let who = self.index.begin(address, session);
-        self.index.introduce(who, About { user, speaks: None, ports: join.ports.clone() });
+        self.index.introduce(who, About { user, speaks: None, ports: join.ports.clone(), quic: join.quic });
         visit.stage = Stage::Joining { who, address, session, next_part: 0, line: String::new(), before };
         self.sweeping = true;
         Ok(())
@@ -203,7 +203,7 @@ impl Server {
     ) -> Result<MemberId, Refusal> {
         self.leave(id);
         let who = self.index.begin(address, Session((io.random)()));
-        self.index.introduce(who, About { user, speaks: Some(speaks), ports: Vec::new() });
+        self.index.introduce(who, About { user, speaks: Some(speaks), ..About::default() });
         let mut names = String::new();
         add_all(&mut self.index, who, files, &mut names)?;
         self.show(id, who, address, names, io);

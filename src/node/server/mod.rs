@@ -17,7 +17,7 @@ use crate::accounts::store::Store;
 use crate::index::{Asker, Index, MemberId, Page};
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
-use crate::message::reply::Reply;
+use crate::message::reply::{Holder, Reply};
 use crate::message::request::{FileEntry, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::Session;
@@ -252,8 +252,8 @@ impl Server {
             }
             Request::Date => Ok(Reply::Date((io.date)())),
             Request::Find { text, cursor } => {
-                let Page { entries, cursor } = self.index.find(&text, cursor.as_deref(), &self.who_asks(id, None, io))?;
-                Ok(Reply::Found { holders: entries, cursor })
+                let page = self.index.find(&text, cursor.as_deref(), &self.who_asks(id, None, io))?;
+                Ok(self.shown(id, page))
             }
             Request::Enter(enter) => self.enter(id, &enter, io),
             Request::Replace { files, speaks } => self.replace(id, &files, speaks, io),
@@ -279,8 +279,16 @@ impl Server {
             // Further pages of an answer are no new question.
             io.tell(Report::Asked { who: from, name: name.clone() });
         }
-        let Page { entries, cursor } = page?;
-        Ok(Reply::Found { holders: entries, cursor })
+        Ok(self.shown(id, page?))
+    }
+
+    /// These holders as an answer on this link: where they answer by QUIC is said to those alone who want to know it.
+    fn shown(&self, id: LinkId, page: Page<Holder>) -> Reply {
+        let Page { mut entries, cursor } = page;
+        if !self.visits.get(&id).is_some_and(|visit| visit.answering.wants_quic()) {
+            entries.iter_mut().for_each(|holder| holder.quic = None);
+        }
+        Reply::Found { holders: entries, cursor }
     }
 
     fn speech(&self, port: PortId) -> Speech {
@@ -361,7 +369,7 @@ impl Node for Server {
                 }
             }
             Event::Stop(_) => io.exit(exit::DONE),
-            Event::Command(_) | Event::CommandsEnded => {}
+            Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded => {}
             Event::Deadline => {
                 // Whatever was asked in this turn was asked before this.
                 self.flush(io);

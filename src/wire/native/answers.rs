@@ -18,6 +18,7 @@ use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
 use crate::wire::Role;
 use crate::wire::native::figures::FigureShape;
+use crate::wire::native::quic::QuicShape;
 use crate::wire::native::{FileShape, Said, VERSION, Welcome, address};
 
 /// Reads one line of the answering side.
@@ -121,6 +122,8 @@ struct HeardHolder<'a> {
     user: Option<Cow<'a, str>>,
     #[serde(borrow)]
     speaks: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    quic: Option<QuicShape<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -324,8 +327,10 @@ fn holders(heard: Vec<HeardHolder<'_>>) -> Vec<Holder> {
     let holder = |h: HeardHolder<'_>| {
         let peer = peer_address(Some(&h.peer)).ok()?;
         let (user, speaks) = (user(h.user.as_deref()), speaks(h.speaks.as_deref())?);
+        // One that is none takes nothing away from the peer itself.
+        let quic = h.quic.and_then(|quic| quic.checked().ok());
         let shape = FileShape { name: h.name, size: h.size, root: h.root, partial: Some(h.partial), description: h.description };
-        Some(Holder { peer, file: shape.entry().ok()?, user, speaks })
+        Some(Holder { peer, file: shape.entry().ok()?, user, speaks, quic })
     };
     heard.into_iter().take(limits::HOLDERS).filter_map(holder).collect()
 }

@@ -6,6 +6,7 @@
 
 pub mod answers;
 mod figures;
+mod quic;
 pub mod requests;
 pub mod writing;
 
@@ -33,6 +34,8 @@ const VERSION: u64 = 1;
 pub struct Hello {
     /// The port on which it listens itself.
     pub peer: Option<u16>,
+    /// It wants to know where holders answer by QUIC.
+    pub quic: bool,
 }
 
 /// What the answering side says of itself.
@@ -180,6 +183,7 @@ impl FileOut<'_> {
 mod tests {
     use super::*;
     use crate::message::account::{Authority, Deed, Key, Method, Online, Operation, Proof, Publication, UserName};
+    use crate::message::quic::Quic;
     use crate::message::reply::{Holder, ListPart, Piece, Present, Run};
     use crate::message::request::{Fetch, Join, Wanted};
     use crate::message::tongue::Tongue;
@@ -239,6 +243,7 @@ mod tests {
                 more: true,
                 files: vec![file],
                 ports: vec![(Tongue::Uc3m2024, 4001)],
+                quic: Some(Quic { port: 4002, key: Key([5; 32]) }),
             }),
             operation(Some("ana"), Authority::Proof { key: Key([3; 32]), proof: Proof([4; 64]) }, Deed::Register),
             operation(Some("ana"), Authority::Proof { key: Key([3; 32]), proof: Proof([4; 64]) }, Deed::Connect { port: None }),
@@ -265,7 +270,7 @@ mod tests {
         let peer: SocketAddr = "127.0.0.1:4000".parse().unwrap();
         let ana = UserName::new("ana").unwrap();
         let described = FileEntry { size: None, description: Line::new("hers"), ..file.clone() };
-        let published = Holder { peer, file: described, user: Some(ana.clone()), speaks: Some(Tongue::Uc3m2020) };
+        let published = Holder { peer, file: described, user: Some(ana.clone()), speaks: Some(Tongue::Uc3m2020), quic: None };
         let replies = [
             Reply::JoinMore,
             Reply::LeaveOk,
@@ -273,7 +278,13 @@ mod tests {
             Reply::CancelOk,
             Reply::UpdateOk { files: 3 },
             Reply::JoinOk { you: peer, files: 3, session: Session([2; 16]), heartbeat_ms: 5_000 },
-            Reply::Found { holders: vec![Holder { peer, file: file.clone(), user: None, speaks: None }, published], cursor: Some("x".into()) },
+            Reply::Found {
+                holders: vec![
+                    Holder { peer, file: file.clone(), user: None, speaks: None, quic: Some(Quic { port: 4002, key: Key([5; 32]) }) },
+                    published,
+                ],
+                cursor: Some("x".into()),
+            },
             Reply::Done(Method::Register),
             Reply::Done(Method::Delete),
             Reply::Users {
@@ -368,6 +379,6 @@ mod tests {
     fn another_version_is_told_apart_from_nonsense() {
         assert!(matches!(hello(b"{\"cardume\":2}"), Err(Fatal(refusal)) if refusal.code == Code::Version));
         assert!(matches!(hello(b"{ \"cardume\":1}"), Err(Fatal(refusal)) if refusal.code == Code::BadRequest));
-        assert_eq!(hello(b"{\"cardume\":1,\"peer\":4000,\"x\":null}"), Ok(Hello { peer: Some(4000) }));
+        assert_eq!(hello(b"{\"cardume\":1,\"peer\":4000,\"x\":null}"), Ok(Hello { peer: Some(4000), quic: false }));
     }
 }

@@ -13,6 +13,7 @@ use crate::message::relative::RelativeName;
 use crate::message::request::{Fetch, FileEntry, Join, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
+use crate::wire::native::quic::QuicShape;
 use crate::wire::native::{Asked, Fatal, FileShape, Hello, PREFIX, VERSION, address, bad, missing, not_a_head, small};
 
 /// Reads the first line of the side that connects.
@@ -24,6 +25,7 @@ pub fn hello(line: &[u8]) -> Result<Hello, Fatal> {
     struct Shape {
         cardume: u64,
         peer: Option<u64>,
+        quic: Option<bool>,
     }
     if !line.starts_with(PREFIX) {
         return Err(Fatal(Refusal::new(Code::BadRequest, "the first line starts with {\"cardume\":1")));
@@ -33,7 +35,7 @@ pub fn hello(line: &[u8]) -> Result<Hello, Fatal> {
         return Err(Fatal(Refusal::new(Code::Version, "this side speaks version 1")));
     }
     let peer = shape.peer.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
-    Ok(Hello { peer })
+    Ok(Hello { peer, quic: shape.quic.unwrap_or(false) })
 }
 
 /// Reads one request.
@@ -112,6 +114,8 @@ struct Shape<'a> {
     #[serde(borrow)]
     text: Option<Cow<'a, str>>,
     ports: Option<BTreeMap<String, u64>>,
+    #[serde(borrow)]
+    quic: Option<QuicShape<'a>>,
     #[serde(borrow)]
     user: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -237,7 +241,8 @@ impl Shape<'_> {
             Some(text) => Some(Session::parse(text).ok_or_else(|| bad("session is not 32 hex digits"))?),
         };
         let ports = self.ports()?;
-        Ok(Join { port, advertise, session, part, more: self.more.unwrap_or(false), files: self.files()?, ports })
+        let quic = self.quic.as_ref().map(QuicShape::checked).transpose()?;
+        Ok(Join { port, advertise, session, part, more: self.more.unwrap_or(false), files: self.files()?, ports, quic })
     }
 
     fn files(self) -> Result<Vec<FileEntry>, Refusal> {

@@ -9,12 +9,13 @@ use crate::message::account::{Authority, Deed, Online, Operation};
 use crate::message::limits;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Have, ListPart, Piece, Reply, Waiting};
+use crate::message::reply::{Have, Holder, ListPart, Piece, Reply, Waiting};
 use crate::message::request::{Fetch, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::Session;
 use crate::wire::Role;
 use crate::wire::native::figures::FigureShape;
+use crate::wire::native::quic::QuicOut;
 use crate::wire::native::{FileOut, Hello, VERSION, Welcome};
 
 /// Writes the first line of the side that connects.
@@ -26,8 +27,11 @@ pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
         nonce: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         peer: Option<u16>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        quic: Option<bool>,
     }
-    put(out, &Shape { cardume: VERSION, max_head: limits::HEAD_BYTES, nonce, peer: hello.peer });
+    let quic = hello.quic.then_some(true);
+    put(out, &Shape { cardume: VERSION, max_head: limits::HEAD_BYTES, nonce, peer: hello.peer, quic });
 }
 
 /// Writes the first line of the answering side.
@@ -91,6 +95,8 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         #[serde(skip_serializing_if = "Option::is_none")]
         ports: Option<BTreeMap<&'a str, u16>>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        quic: Option<QuicOut>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<String>,
@@ -148,6 +154,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
             more: Some(join.more),
             files: Some(join.files.iter().map(FileOut::brief).collect()),
             ports: (!join.ports.is_empty()).then(|| join.ports.iter().map(|(tongue, port)| (tongue.word(), *port)).collect()),
+            quic: join.quic.map(QuicOut::of),
             ..blank
         },
         Request::Update { files, remove } => Ask {
@@ -175,6 +182,13 @@ struct HolderOut<'a> {
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     speaks: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quic: Option<QuicOut>,
+}
+
+fn holder_out(h: &Holder) -> HolderOut<'_> {
+    let (user, speaks, quic) = (h.user.as_deref(), h.speaks.map(Tongue::word), h.quic.map(QuicOut::of));
+    HolderOut { peer: h.peer, file: FileOut::of(&h.file), user, speaks, quic }
 }
 
 #[derive(Serialize)]
@@ -306,10 +320,7 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             put(out, &Answer { id, status: "JOIN_OK", fields });
         }
         Reply::Found { holders, cursor } => {
-            let holders = holders
-                .iter()
-                .map(|h| HolderOut { peer: h.peer, file: FileOut::of(&h.file), user: h.user.as_deref(), speaks: h.speaks.map(Tongue::word) })
-                .collect();
+            let holders = holders.iter().map(holder_out).collect();
             put(out, &Answer { id, status: "SEARCH_OK", fields: Found { holders, cursor: cursor.as_deref() } });
         }
         Reply::Peers { peers, cursor } => {

@@ -55,6 +55,8 @@ pub(super) struct Download {
     attempts: BTreeMap<SocketAddr, u32>,
     /// Gave what was wrong, or spoke no protocol: never asked again.
     blamed: BTreeSet<SocketAddr>,
+    /// Are not reached by QUIC.
+    no_udp: BTreeSet<SocketAddr>,
     /// Were asked for the list, or for the piece that proves it, and let others wait.
     slow: BTreeSet<SocketAddr>,
     /// When the list was asked for.
@@ -143,6 +145,7 @@ impl Download {
             resting: Vec::new(),
             attempts: BTreeMap::new(),
             blamed: BTreeSet::new(),
+            no_udp: BTreeSet::new(),
             slow: BTreeSet::new(),
             list_since: now,
             passed_on: 0,
@@ -413,15 +416,23 @@ impl Download {
         }
     }
 
-    fn connect_to(&mut self, candidate: &Candidate, around: &mut Around<'_, '_>) {
-        let to = candidate.peer;
+    pub(super) fn connect_to(&mut self, candidate: &Candidate, around: &mut Around<'_, '_>) {
+        let (to, now) = (candidate.peer, around.io.now);
         let bind = around.bind.filter(|ip| ip.is_ipv4() == to.is_ipv4() && ip.is_loopback() == to.ip().is_loopback());
-        let link = around.io.connect(to, bind);
+        let quic = candidate.quic.filter(|_| around.by_quic && !self.no_udp.contains(&to));
+        let link = match quic {
+            Some(quic) => around.io.connect_by_quic(quic.of(to), quic.key),
+            None => around.io.connect(to, bind),
+        };
+        if let Some(link) = around.io.link(link).filter(|_| quic.is_some()) {
+            link.deadline = Some(now + limits::QUIC_PATIENCE);
+        }
         let wanted = match (self.root, candidate.root) {
             (Some(root), Some(_)) => Wanted::Root(root),
             _ => Wanted::Name(candidate.name.clone()),
         };
         let mut source = Source::new(to, link, candidate.whole, candidate.name.clone(), wanted);
+        (source.quic, source.by_quic) = (candidate.quic, quic.is_some());
         source.tag = self.tag.filter(|_| !self.pinned && self.first == Some(to));
         self.sources.insert(self.next_source, source);
         self.next_source += 1;

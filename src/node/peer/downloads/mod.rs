@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 use crate::library::Library;
 use crate::library::part::Part;
 use crate::library::tree::PieceList;
+use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::message::version::Root;
-use crate::node::LinkId;
 use crate::node::io::Io;
 use crate::node::peer::downloads::download::Download;
 use crate::node::peer::downloads::stream::{Streamed, Wanted};
-use crate::node::report::Failure;
+use crate::node::report::{Failure, Report};
+use crate::node::{Cause, LinkId};
 use crate::wire::native::Hello;
 
 /// How a download ended.
@@ -80,6 +81,8 @@ pub struct Candidate {
     pub root: Option<Root>,
     /// It has all of it.
     pub whole: bool,
+    /// Where it answers by QUIC as well.
+    pub quic: Option<Quic>,
 }
 
 /// What is wanted.
@@ -114,6 +117,7 @@ pub struct Foreigner {
 struct Around<'a, 'b> {
     library: &'a Library,
     bind: Option<IpAddr>,
+    by_quic: bool,
     io: &'a mut Io<'b>,
 }
 
@@ -125,16 +129,17 @@ pub struct Downloads {
     next: u64,
     listens_on: Option<u16>,
     bind: Option<IpAddr>,
+    by_quic: bool,
 }
 
 /// A download that is over: its number, its name, and how it ended.
 pub type Ended = (u64, RelativeName, Outcome);
 
 impl Downloads {
-    /// None yet.
+    /// None yet; `by_quic`: they come by QUIC where that gets through.
     #[must_use]
-    pub fn new() -> Downloads {
-        Downloads { all: BTreeMap::new(), streams: BTreeMap::new(), next: 1, listens_on: None, bind: None }
+    pub fn new(by_quic: bool) -> Downloads {
+        Downloads { all: BTreeMap::new(), streams: BTreeMap::new(), next: 1, listens_on: None, bind: None, by_quic }
     }
 
     /// The address on which this process listens: its port is told to those whom it asks.
@@ -231,7 +236,7 @@ impl Downloads {
     }
 
     fn around<'a, 'b>(&self, library: &'a Library, io: &'a mut Io<'b>) -> Around<'a, 'b> {
-        Around { library, bind: self.bind, io }
+        Around { library, bind: self.bind, by_quic: self.by_quic, io }
     }
 
     /// The download that uses this link, and which of its sources stands behind it.
@@ -255,7 +260,7 @@ impl Downloads {
 
     /// The link to a source is there.
     pub fn connected(&mut self, link: LinkId, io: &mut Io<'_>) -> Option<Ended> {
-        let hello = Hello { peer: self.listens_on };
+        let hello = Hello { peer: self.listens_on, quic: false };
         let (id, source) = self.on(link)?;
         if let Some(stream) = self.streams.get_mut(&id) {
             let outcome = stream.connected(io);
@@ -263,6 +268,9 @@ impl Downloads {
         }
         if let Some(source) = self.all.get_mut(&id).and_then(|download| download.sources.get_mut(&source)) {
             source.open(&hello, io);
+            if source.by_quic {
+                io.tell(Report::ByQuic(source.at));
+            }
         }
         None
     }
@@ -291,12 +299,12 @@ impl Downloads {
         self.over(id, outcome, io)
     }
 
-    /// The link to a source is gone.
-    pub fn closed(&mut self, (id, source): (u64, u32), library: &Library, io: &mut Io<'_>) -> Option<Ended> {
+    /// The link to a source is gone, for this reason.
+    pub fn closed(&mut self, (id, source): (u64, u32), cause: &Cause, library: &Library, io: &mut Io<'_>) -> Option<Ended> {
         let mut around = self.around(library, io);
         let outcome = match self.streams.get_mut(&id) {
             Some(stream) => stream.closed(&mut around),
-            None => self.all.get_mut(&id)?.closed(source, &mut around),
+            None => self.all.get_mut(&id)?.closed(source, cause, &mut around),
         };
         self.over(id, outcome, io)
     }
@@ -393,6 +401,6 @@ impl Downloads {
 
 impl Default for Downloads {
     fn default() -> Downloads {
-        Downloads::new()
+        Downloads::new(false)
     }
 }

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use crate::library::arrival::{Arrival, ListArrival};
 use crate::library::plan::GiverId;
 use crate::message::limits;
+use crate::message::quic::Quic;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, ListPart, Piece, Reply, Waiting};
@@ -31,6 +32,10 @@ pub(super) struct Source {
     pub at: SocketAddr,
     /// Its link.
     pub link: LinkId,
+    /// Where it answers by QUIC as well.
+    pub quic: Option<Quic>,
+    /// Its link is one of QUIC.
+    pub by_quic: bool,
     /// It has all of the file, as far as is known.
     pub whole: bool,
     /// What it calls the file.
@@ -89,6 +94,8 @@ impl Source {
         Source {
             at,
             link,
+            quic: None,
+            by_quic: false,
             whole,
             name,
             wanted,
@@ -100,6 +107,11 @@ impl Source {
             arriving: None,
             spare: Vec::new(),
         }
+    }
+
+    /// True once its link was there.
+    pub fn was_linked(&self) -> bool {
+        self.asking.is_some()
     }
 
     /// True once it has opened.

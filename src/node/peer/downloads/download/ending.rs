@@ -8,6 +8,7 @@ use crate::library::hashing::Step;
 use crate::library::part::{Part, Settled};
 use crate::message::limits;
 use crate::message::request::Wanted;
+use crate::node::Cause;
 use crate::node::io::Io;
 use crate::node::peer::downloads::download::{Download, Listing, Rest, Stage, disk};
 use crate::node::peer::downloads::source::Source;
@@ -45,12 +46,28 @@ impl Download {
         let (first, longest) = limits::BACKOFF;
         let until = io.now + io.jitter(first.saturating_mul(1 << (*attempts).min(16)).min(longest));
         *attempts += 1;
-        let candidate = Candidate { peer: source.at, name: source.name, size: self.size, root, whole: source.whole };
+        let candidate = Candidate { peer: source.at, name: source.name, size: self.size, root, whole: source.whole, quic: source.quic };
         self.resting.push(Rest { candidate, until });
     }
 
+    /// A source is not reached by QUIC: TCP takes over.
+    fn fall_back(&mut self, id: u32, cause: &Cause, around: &mut Around<'_, '_>) {
+        let Some(source) = self.remove(id, around.io) else { return };
+        let why = if let Cause::Unreachable(why) = cause { why.clone() } else { "no answer".into() };
+        if let (true, Some(quic)) = (self.no_udp.insert(source.at), source.quic) {
+            around.io.tell(Report::TcpTakesOver { peer: source.at, udp: quic.of(source.at), why });
+        }
+        let root = matches!(source.wanted, Wanted::Root(_)).then_some(self.root).flatten();
+        let candidate = Candidate { peer: source.at, name: source.name, size: self.size, root, whole: source.whole, quic: None };
+        self.connect_to(&candidate, around);
+    }
+
     /// The link to a source is gone.
-    pub(in crate::node::peer::downloads) fn closed(&mut self, id: u32, around: &mut Around<'_, '_>) -> Option<Outcome> {
+    pub(in crate::node::peer::downloads) fn closed(&mut self, id: u32, cause: &Cause, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        if self.sources.get(&id).is_some_and(|source| source.by_quic && !source.was_linked()) {
+            self.fall_back(id, cause, around);
+            return None;
+        }
         let never_opened = self.sources.get(&id).is_some_and(|source| !source.is_open());
         let others = self.sources.len() > 1 || !self.waiting.is_empty() || !self.resting.is_empty();
         let endless = self.patience == Patience::Endless;

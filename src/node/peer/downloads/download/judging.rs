@@ -362,7 +362,7 @@ impl Download {
         let name = self.sources.get(&id).map_or_else(|| self.name.clone(), |source| source.name.clone());
         self.begin_anew(around.io);
         self.remove(id, around.io);
-        self.waiting.push_front(Candidate { peer: at, name, size: None, root: None, whole: true });
+        self.waiting.push_front(Candidate { peer: at, name, size: None, root: None, whole: true, quic: None });
     }
 
     pub(super) fn begin_anew(&mut self, io: &mut Io<'_>) {

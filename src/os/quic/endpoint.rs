@@ -1,0 +1,202 @@
+//! One UDP socket with all that runs over it: which connection a datagram belongs to, and who may begin one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use mio::{Registry, Token};
+use quinn_proto::{Connection, ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint as Proto, EndpointEvent, Incoming, ServerConfig, Transmit};
+use quinn_udp::RecvMeta;
+
+use crate::message::limits;
+use crate::os::quic::connection::guarded;
+use crate::os::quic::socket::{TRAIN_BYTES, TRAINS, Udp, mark};
+use crate::os::quic::tuning;
+
+/// One socket.
+pub(super) struct Endpoint {
+    pub udp: Udp,
+    proto: Proto,
+    serves: Option<Arc<ServerConfig>>,
+    /// The number of the port, where it has one: links are accepted there.
+    pub port: Option<usize>,
+    /// Which connection goes by which handle.
+    by_handle: BTreeMap<usize, usize>,
+    /// Connections on which the other side may have opened streams.
+    pub accepting: VecDeque<usize>,
+    /// It may have datagrams.
+    pub readable: bool,
+    /// What the kernel had no room for.
+    held_back: Option<(Transmit, Vec<u8>)>,
+    /// Connections that wait for that room.
+    pub stuck: Vec<usize>,
+    /// Connections that have not come about yet, of those that others have begun.
+    pub doubtful: usize,
+    pub count: usize,
+}
+
+/// What a datagram meant.
+pub(super) enum Came {
+    /// Something for this connection.
+    For(usize, ConnectionEvent),
+    /// A connection that somebody begins.
+    New(ConnectionHandle, Box<Connection>),
+    /// What all connections rest on is broken: they are over.
+    Broken,
+}
+
+impl Endpoint {
+    /// Opens a socket there; `serves`: others may begin connections.
+    pub fn open(at: SocketAddr, serves: Option<ServerConfig>, port: Option<usize>, registry: &Registry, token: Token) -> io::Result<Endpoint> {
+        let udp = Udp::open(at, serves.is_none(), registry, token)?;
+        let serves = serves.map(Arc::new);
+        let proto = Endpoint::proto(&udp, serves.clone());
+        let (by_handle, accepting) = (BTreeMap::new(), VecDeque::new());
+        Ok(Endpoint { udp, proto, serves, port, by_handle, accepting, readable: false, held_back: None, stuck: Vec::new(), doubtful: 0, count: 0 })
+    }
+
+    fn proto(udp: &Udp, serves: Option<Arc<ServerConfig>>) -> Proto {
+        Proto::new(Arc::new(tuning::endpoint()), serves, udp.keeps_datagrams_whole(), None)
+    }
+
+    /// True while something waits for room in the kernel.
+    pub fn is_held_back(&self) -> bool {
+        self.held_back.is_some()
+    }
+
+    /// Begins a connection.
+    pub fn connect(&mut self, config: quinn_proto::ClientConfig, to: SocketAddr, now: Instant) -> io::Result<(ConnectionHandle, Connection)> {
+        let proto = &mut self.proto;
+        guarded(|| proto.connect(now, config, to, "cardume"))
+            .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?
+            .map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// This handle is that of our connection.
+    pub fn name(&mut self, handle: ConnectionHandle, key: usize) {
+        self.by_handle.insert(handle.0, key);
+        self.count += 1;
+    }
+
+    /// Hands on what a connection says to its endpoint; what comes back is for the connection.
+    pub fn tell(&mut self, handle: ConnectionHandle, event: EndpointEvent) -> Option<ConnectionEvent> {
+        if event.is_drained() && self.by_handle.remove(&handle.0).is_some() {
+            self.count -= 1;
+        }
+        let proto = &mut self.proto;
+        guarded(|| proto.handle_event(handle, event)).flatten()
+    }
+
+    /// Receives what has come, within a budget, and hands on what it means. Returns how many bytes that were.
+    pub fn receive(&mut self, memory: &mut [u8], now: Instant, budget: usize, take: &mut dyn FnMut(&mut Endpoint, Came)) -> usize {
+        let mut trains = [RecvMeta::default(); TRAINS];
+        let mut received = 0;
+        let mut faults = 0;
+        while received < budget {
+            let count = match self.udp.receive(memory, &mut trains) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    break;
+                }
+                // What is wrong with one address comes up here as well; the queue of errors says with which.
+                Err(_) if faults < TRAINS => {
+                    faults += 1;
+                    continue;
+                }
+                Err(_) => break,
+            };
+            for (train, bytes) in trains.iter().zip(memory.chunks_exact(TRAIN_BYTES)).take(count) {
+                received += train.len.max(1);
+                let mut left = BytesMut::from(bytes.get(..train.len).unwrap_or_default());
+                while !left.is_empty() {
+                    let datagram = left.split_to(train.stride.clamp(1, left.len()));
+                    if let Some(came) = self.one(train, datagram, now) {
+                        take(self, came);
+                    }
+                }
+            }
+        }
+        received
+    }
+
+    fn one(&mut self, train: &RecvMeta, datagram: BytesMut, now: Instant) -> Option<Came> {
+        let mut answer = Vec::new();
+        let proto = &mut self.proto;
+        let Some(event) = guarded(|| proto.handle(now, train.addr, train.dst_ip, mark(train), datagram, &mut answer)) else {
+            log::error!("the connections by QUIC of a port are given up: their state is broken");
+            self.proto = Endpoint::proto(&self.udp, self.serves.clone());
+            (self.by_handle, self.doubtful, self.count) = (BTreeMap::new(), 0, 0);
+            self.accepting.clear();
+            return Some(Came::Broken);
+        };
+        match event? {
+            DatagramEvent::ConnectionEvent(handle, event) => self.by_handle.get(&handle.0).map(|key| Came::For(*key, event)),
+            DatagramEvent::Response(transmit) => {
+                self.say(&transmit, &answer);
+                None
+            }
+            DatagramEvent::NewConnection(incoming) => self.begins(incoming, now),
+        }
+    }
+
+    /// Somebody begins a connection.
+    fn begins(&mut self, incoming: Incoming, now: Instant) -> Option<Came> {
+        let mut answer = Vec::new();
+        let proto = &mut self.proto;
+        if self.count >= limits::QUIC_CONNECTIONS || self.doubtful >= limits::QUIC_HANDSHAKES {
+            // An answer would only be sent to where the datagram says that it came from.
+            guarded(|| proto.ignore(incoming))?;
+            return None;
+        }
+        if self.doubtful >= limits::QUIC_DOUBTS && !incoming.remote_address_validated() && incoming.may_retry() {
+            let retry = guarded(|| proto.retry(incoming, &mut answer))?;
+            if let Ok(transmit) = retry {
+                self.say(&transmit, &answer);
+            }
+            return None;
+        }
+        match guarded(|| proto.accept(incoming, now, &mut answer, None).map_err(Box::new))? {
+            Ok((handle, inner)) => {
+                self.doubtful += 1;
+                Some(Came::New(handle, Box::new(inner)))
+            }
+            Err(error) => {
+                if let Some(transmit) = error.response {
+                    self.say(&transmit, &answer);
+                }
+                None
+            }
+        }
+    }
+
+    /// Sends what need not arrive.
+    fn say(&self, transmit: &Transmit, bytes: &[u8]) {
+        if let Err(error) = self.udp.send(transmit, bytes) {
+            log::debug!("an answer to {} was not sent: {error}", transmit.destination);
+        }
+    }
+
+    /// Sends; what the kernel has no room for waits here, and nothing else is to be sent before it.
+    pub fn send(&mut self, transmit: Transmit, bytes: &mut Vec<u8>) -> io::Result<()> {
+        match self.udp.send(&transmit, bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.held_back = Some((transmit, std::mem::take(bytes)));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// There is room in the kernel.
+    pub fn has_room(&mut self) {
+        if let Some((transmit, mut bytes)) = self.held_back.take()
+            && let Err(error) = self.send(transmit, &mut bytes)
+        {
+            log::debug!("a datagram was not sent: {error}");
+        }
+    }
+}

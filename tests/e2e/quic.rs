@@ -1,0 +1,337 @@
+//! Files by QUIC: that they come by it where it gets through, that TCP takes over where it does not, and that no datagram from anywhere does any harm.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn_proto::crypto::rustls::QuicClientConfig;
+use quinn_proto::{ClientConfig, Endpoint, EndpointConfig};
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Dir, Done, Node, Process, assert_same_files, begin_get, cardume, finish, noise, own_ip, peer, peer_on, peer_with, run, server, server_with, watch,
+};
+use crate::native::Native;
+
+const MIB: usize = 1 << 20;
+
+fn get(name: &str, server: SocketAddr, there: &Dir) -> Done {
+    finish(begin_get(&[name, "--transport", "quic"], server, there))
+}
+
+/// A link to the index that wants to know where holders answer by QUIC.
+fn curious(server: SocketAddr) -> Native {
+    let mut link = Native::silent(server);
+    link.say("{\"cardume\":1,\"quic\":true}");
+    assert_eq!(link.hear()["role"], "server");
+    link
+}
+
+/// The holders of this file, once so many of them have a root.
+fn holders(link: &mut Native, name: &str, wanted: usize) -> Vec<Value> {
+    watch("hashes", || {
+        let answer = link.ask(json!({"method": "SEARCH", "name": name}));
+        let holders = answer["holders"].as_array().expect("a list").clone();
+        (holders.iter().filter(|holder| holder["root"].is_string()).count() == wanted).then_some(holders)
+    })
+}
+
+fn quic_port(holder: &Value) -> u16 {
+    holder["quic"]["port"].as_u64().and_then(|port| port.try_into().ok()).unwrap_or_else(|| panic!("{holder}"))
+}
+
+/// A peer that answers by QUIC and has hashed the file.
+fn giver(server: SocketAddr, here: &Dir, name: &str, more: &[&str]) -> (Node, SocketAddr) {
+    let node = peer_with(server, here, &[&["--udp", "0"], more].concat());
+    let holders = watch("the giver", || {
+        let all = holders(&mut curious(server), name, 1.max(count(server, name)));
+        all.into_iter().find(|holder| holder["peer"] == node.at.to_string())
+    });
+    let at = SocketAddr::new(node.at.ip(), quic_port(&holders));
+    (node, at)
+}
+
+fn count(server: SocketAddr, name: &str) -> usize {
+    Native::open(server).holders(name).len()
+}
+
+/// By which ways it came, in order.
+fn ways(done: &Done) -> Vec<String> {
+    done.events("way").iter().map(|way| way["by"].as_str().expect("a word").to_owned()).collect()
+}
+
+#[test]
+fn a_file_comes_by_quic_through_the_port_that_was_named_and_in_one_thread() {
+    let (server, here, there) = (server(), Dir::with("a.mp4", &noise(1, 9 * MIB + 7)), Dir::new());
+    let (owner, at) = giver(server.at, &here, "a.mp4", &["--upload-limit", "20MB"]);
+    let from = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.local_addr()).expect("a free port").port().to_string();
+    let asker = begin_get(&["a.mp4", "--transport", "quic", "--udp-port", &from], server.at, &there);
+    asker.event("way");
+    assert_eq!((asker.threads(), owner.threads()), (1, 1));
+    let text = std::fs::read_to_string("/proc/net/udp").expect("the sockets of this machine");
+    let port = |port: &str| format!(":{:04X} ", port.parse::<u16>().expect("a port"));
+    assert!(text.contains(&port(&from)) && text.contains(&port(&at.port().to_string())), "{text}");
+    let done = finish(asker);
+    assert_eq!(ways(&done), ["quic"], "{done:#?}");
+    assert_eq!(done.succeeded().events("saved").len(), 1);
+    assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+    // TCP is what comes without the word.
+    let plain = Dir::new();
+    let done = finish(begin_get(&["a.mp4"], server.at, &plain));
+    assert!(ways(done.succeeded()).is_empty(), "{done:#?}");
+}
+
+#[test]
+fn where_holders_answer_by_quic_is_said_to_those_alone_who_want_to_know_it() {
+    let (server, here) = (server(), Dir::with("a.mp4", b"all of it"));
+    let (_owner, at) = giver(server.at, &here, "a.mp4", &[]);
+    let holder = holders(&mut curious(server.at), "a.mp4", 1).remove(0);
+    assert_eq!(quic_port(&holder), at.port());
+    assert_eq!(holder["quic"]["key"].as_str().map(str::len), Some(64), "{holder}");
+    let answer = Native::open(server.at).ask(json!({"method": "SEARCH", "name": "a.mp4"}));
+    assert!(answer["holders"][0].get("quic").is_none(), "{answer}");
+}
+
+#[test]
+fn a_giant_sparse_file_and_the_smallest_ones_come_by_quic() {
+    let (server, here) = (server(), Dir::new());
+    here.sparse("giant.mp4", (1 << 30) + 12_345);
+    here.write("none.mp4", b"");
+    here.write("one.mp4", b"1");
+    let _owner = giver(server.at, &here, "giant.mp4", &[]);
+    for name in ["giant.mp4", "none.mp4", "one.mp4"] {
+        holders(&mut curious(server.at), name, 1);
+        let there = Dir::new();
+        let done = get(name, server.at, &there);
+        assert_eq!(ways(done.succeeded()), ["quic"], "{done:#?}");
+        assert_same_files(&here.at(name), &there.at(name));
+    }
+}
+
+#[test]
+fn sources_by_quic_and_by_tcp_give_one_file_together() {
+    let (server, content) = (server(), noise(2, 24 * MIB));
+    let (one, two, there) = (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
+    let (_by_both, _) = giver(server.at, &one, "a.mp4", &["--upload-limit", "20MB"]);
+    let by_tcp = peer_with(server.at, &two, &["--upload-limit", "20MB"]);
+    holders(&mut curious(server.at), "a.mp4", 2);
+    let mut command = cardume(["get", "a.mp4", "--transport", "quic", "--server", &server.at.to_string(), "--folder", there.text(), "--json"]);
+    command.env("RUST_LOG", "cardume=info");
+    let done = finish(Process::start(command));
+    assert_eq!(ways(done.succeeded()), ["quic"], "{done:#?}");
+    let gave = |from: SocketAddr| done.err.iter().any(|line| line.contains(&format!("pieces from {from}")) && !line.contains(" 0 pieces"));
+    assert!(gave(by_tcp.at) && gave(_by_both.at), "{done:#?}");
+    assert!(there.read("a.mp4") == content);
+}
+
+#[test]
+fn everything_works_over_ipv6_as_well() {
+    let server = server_with(&["--listen", "[::1]:0"]);
+    let (here, there) = (Dir::with("a.mp4", &noise(3, 3 * MIB)), Dir::new());
+    let _source = peer_on(server.at, "[::1]:0", here.text(), &["--udp", "0"]);
+    holders(&mut curious(server.at), "a.mp4", 1);
+    let done = get("a.mp4", server.at, &there);
+    assert_eq!(ways(done.succeeded()), ["quic"], "{done:#?}");
+    assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+}
+
+/// A peer that shares a file at an address of this test alone, by TCP and QUIC; the index has its word from a stranger, who says this of its QUIC.
+struct Misnamed {
+    server: Node,
+    _peer: Node,
+    _stranger: Native,
+    here: Dir,
+}
+
+fn misnamed(quic: impl FnOnce(SocketAddr) -> Value) -> Misnamed {
+    let (ip, content) = (own_ip(), noise(4, 3 * MIB));
+    let at = SocketAddr::from((ip, 4000));
+    let here = Dir::with("a.mp4", &content);
+    let (_held, nobody) = crate::harness::nobody();
+    let peer = peer_on(nobody, &at.to_string(), here.text(), &["--udp", "4000"]);
+    let server = server_with(&["--listen", "127.0.0.1:0", "--allow-advertise", "127.0.0.0/8"]);
+    let mut stranger = Native::open(server.at);
+    let file = json!({"name": "a.mp4", "size": content.len(), "root": crate::giver::root(&content)});
+    let join = json!({"method": "JOIN", "port": 4000, "advertise": at, "files": [file], "quic": quic(at)});
+    assert_eq!(stranger.outcome(join), "JOIN_OK");
+    Misnamed { server, _peer: peer, _stranger: stranger, here }
+}
+
+impl Misnamed {
+    /// What it takes to get the file all the same, and what a person is told of it.
+    #[track_caller]
+    fn comes_by_tcp(&self, udp: SocketAddr, why: &str) {
+        let there = Dir::new();
+        let done = get("a.mp4", self.server.at, &there);
+        assert_eq!(ways(done.succeeded()), ["tcp"], "{done:#?}");
+        assert_same_files(&self.here.at("a.mp4"), &there.at("a.mp4"));
+        let there = Dir::new();
+        let began = Instant::now();
+        let done = run(["get", "a.mp4", "--transport", "quic", "--server", &self.server.at.to_string(), "--folder", there.text()]);
+        let told = format!("UDP to {udp} does not get through: TCP takes over ({why})");
+        assert_eq!(done.succeeded().err.iter().filter(|line| line.contains(&told)).count(), 1, "{done:#?}");
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn whoever_has_another_key_than_the_index_says_is_not_asked_by_quic() {
+    let world = misnamed(|_| json!({"port": 4000, "key": "5a".repeat(32)}));
+    let at = holders(&mut curious(world.server.at), "a.mp4", 1)[0]["peer"].as_str().and_then(|peer| peer.parse().ok()).expect("an address");
+    world.comes_by_tcp(at, "it has another key");
+}
+
+#[test]
+fn tcp_takes_over_from_a_udp_port_that_swallows_everything() {
+    let mut silent = None;
+    let world = misnamed(|at| {
+        let socket = UdpSocket::bind((at.ip(), 0)).expect("a port");
+        let port = socket.local_addr().expect("its address").port();
+        silent = Some(socket);
+        json!({"port": port, "key": "5a".repeat(32)})
+    });
+    world.comes_by_tcp(silent.expect("a socket").local_addr().expect("its address"), "no answer");
+}
+
+#[test]
+fn tcp_takes_over_at_once_where_nobody_is() {
+    let mut gone = None;
+    let world = misnamed(|at| {
+        let at = UdpSocket::bind((at.ip(), 0)).and_then(|socket| socket.local_addr()).expect("a port");
+        gone = Some(at);
+        json!({"port": at.port(), "key": "5a".repeat(32)})
+    });
+    world.comes_by_tcp(gone.expect("a port"), "connection refused");
+}
+
+#[test]
+fn a_busy_udp_port_is_said_in_one_line() {
+    let (server, here, there) = (server(), Dir::with("a.mp4", b"all of it"), Dir::new());
+    let held = UdpSocket::bind("0.0.0.0:0").expect("a port");
+    let port = held.local_addr().expect("its address").port().to_string();
+    let (at, text) = (server.at.to_string(), here.text());
+    run(["peer", "--server", &at, "--listen", "127.0.0.1:0", "--folder", text, "--udp", &port]).code_is(7);
+    run(["get", "a.mp4", "--server", &at, "--folder", there.text(), "--transport", "quic", "--udp-port", &port]).failed(7, &port);
+    run(["get", "a.mp4", "--from", "127.0.0.1:9", "--transport", "quic"]).failed(2, "--transport quic needs the index");
+    run(["get", "a.mp4", "--udp-port", "4000"]).failed(2, "--transport quic");
+    run(["get", "a.mp4", "--transport", "pigeon"]).failed(2, "pigeon");
+    run(["peer", "--udp", "4000"]).failed(2, "--listen");
+}
+
+/// Initials as real programs send them, each of a connection of its own.
+fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
+    let provider = rustls::crypto::ring::default_provider();
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&rustls::version::TLS13]);
+    let mut config = builder.expect("TLS 1.3").with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    config.alpn_protocols = vec![b"cardume/1".to_vec()];
+    let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).expect("its ciphers")));
+    let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);
+    let one = |_| {
+        let mut datagram = Vec::new();
+        let (_, mut connection) = endpoint.connect(Instant::now(), config.clone(), to, "x").expect("a connection");
+        let _sent = connection.poll_transmit(Instant::now(), 1, &mut datagram).expect("an Initial");
+        datagram
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn datagrams_of_every_kind_do_no_harm() {
+    let (server, here) = (server(), Dir::with("a.mp4", &noise(5, 2 * MIB)));
+    let (mut owner, at) = giver(server.at, &here, "a.mp4", &[]);
+    let fetches = || {
+        let there = Dir::new();
+        let done = get("a.mp4", server.at, &there);
+        assert_eq!(ways(done.succeeded()), ["quic"], "{done:#?}");
+        assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+    };
+    fetches();
+    let before = owner.memory_kib("RssAnon");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let says = |bytes: &[u8]| {
+        let _ = socket.send_to(bytes, at);
+    };
+    let first = initials(at, 1).remove(0);
+    for length in (0..first.len()).step_by(3).chain([1, 2, 5, 6, 7, 20, 21, 1_199]) {
+        says(&first[..length]);
+        says(&noise(length as u64, length));
+        // A long header, a short one, versions that nobody knows, and connection ids longer than the datagram.
+        says(&[&[0xc0, 0, 0, 0, 1][..], &noise(length as u64 + 9, length)].concat());
+        says(&[&[0x40][..], &noise(length as u64 + 10, length)].concat());
+        says(&[&[0xff, 0xfa, 0xce, 0xb0, 0x0c, 0xff][..], &noise(length as u64 + 11, length)].concat());
+    }
+    for place in 0..first.len() {
+        let mut turned = first.clone();
+        turned[place] ^= 1 << (place % 8);
+        says(&turned);
+    }
+    for _ in 0..1_000 {
+        says(&first);
+    }
+    fetches();
+    for datagram in initials(at, 3_000) {
+        says(&datagram);
+    }
+    // Connections that nobody goes on with are given up soon; whoever shows that he is where he says is served meanwhile.
+    fetches();
+    assert!(owner.is_running());
+    let grown = owner.memory_kib("RssAnon").saturating_sub(before);
+    assert!(grown < 64 << 10, "{grown} KiB more");
+}
+
+#[test]
+fn a_file_cut_short_while_it_is_sent_by_quic_makes_no_wrong_file() {
+    let (server, here, there) = (server(), Dir::with("a.mp4", &noise(6, 60 * MIB)), Dir::new());
+    here.write("other.mp4", b"other");
+    let (mut owner, _) = giver(server.at, &here, "a.mp4", &["--upload-limit", "30MB"]);
+    let asker = begin_get(&["a.mp4", "--transport", "quic"], server.at, &there);
+    asker.event("way");
+    asker.event("progress");
+    std::fs::File::options().write(true).open(here.at("a.mp4")).and_then(|file| file.set_len(40_000_001)).expect("it is cut");
+    let done = finish(asker);
+    assert!(owner.is_running());
+    assert!(!there.has("a.mp4") && [3, 4, 5, 6].contains(&done.code), "{done:#?}");
+    let there = Dir::new();
+    holders(&mut curious(server.at), "other.mp4", 1);
+    get("other.mp4", server.at, &there).succeeded();
+    assert_eq!(there.read("other.mp4"), b"other");
+}
+
+#[test]
+fn another_source_takes_over_from_one_that_was_killed() {
+    let (server, content) = (server(), noise(7, 40 * MIB));
+    let (one, two, there) = (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
+    let (mut killed, _) = giver(server.at, &one, "a.mp4", &["--upload-limit", "12MB"]);
+    let (_other, _) = giver(server.at, &two, "a.mp4", &["--upload-limit", "12MB"]);
+    holders(&mut curious(server.at), "a.mp4", 2);
+    let asker = begin_get(&["a.mp4", "--transport", "quic"], server.at, &there);
+    asker.event("way");
+    asker.event("way");
+    killed.kill();
+    let done = finish(asker);
+    done.succeeded();
+    assert!(there.read("a.mp4") == content);
+}
+
+#[test]
+fn whoever_takes_a_file_and_dies_gives_his_place_to_the_next() {
+    let (server, here, there) = (server(), Dir::with("a.mp4", &noise(8, 30 * MIB)), Dir::new());
+    let (_owner, _) = giver(server.at, &here, "a.mp4", &["--uploads", "1", "--upload-limit", "15MB"]);
+    let mut first = begin_get(&["a.mp4", "--transport", "quic"], server.at, &there);
+    first.event("progress");
+    first.kill();
+    let there = Dir::new();
+    let done = get("a.mp4", server.at, &there);
+    assert_eq!(ways(done.succeeded()), ["quic"], "{done:#?}");
+    assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+}
+
+#[test]
+fn a_peer_without_udp_is_asked_by_tcp_and_nothing_is_said_of_it() {
+    let (server, here, there) = (server(), Dir::with("a.mp4", b"all of it"), Dir::new());
+    let _owner = peer(server.at, &here);
+    holders(&mut curious(server.at), "a.mp4", 1);
+    let done = run(["get", "a.mp4", "--transport", "quic", "--server", &server.at.to_string(), "--folder", there.text()]);
+    assert!(done.succeeded().err.iter().all(|line| !line.contains("UDP")), "{done:#?}");
+    assert_eq!(there.read("a.mp4"), b"all of it");
+}
