@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod limits;
+pub mod live;
 pub mod name;
 pub mod range;
 pub mod refusal;
