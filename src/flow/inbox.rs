@@ -10,6 +10,8 @@ pub struct Inbox {
     head: Vec<u8>,
     used: usize,
     body: Option<Body>,
+    /// Bytes of bodies that have come since that was last asked.
+    came: u64,
 }
 
 /// A body that is arriving.
@@ -41,6 +43,7 @@ impl Inbox {
         let here = &self.head[self.used..];
         let taken = body.take(here)?;
         self.used += taken;
+        self.came += taken as u64;
         self.body = (body.left > 0).then_some(body);
         self.tidy();
         Ok(())
@@ -50,6 +53,11 @@ impl Inbox {
     #[must_use]
     pub fn is_receiving(&self) -> bool {
         self.body.is_some()
+    }
+
+    /// How many bytes of bodies have come since this was last asked.
+    pub fn take_came(&mut self) -> u64 {
+        std::mem::take(&mut self.came)
     }
 
     /// How many bytes it takes now: of a body what the sink takes, of heads `most` less what waits.
@@ -73,6 +81,7 @@ impl Inbox {
     pub fn take(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if let Some(body) = &mut self.body {
             let taken = body.take(bytes)?;
+            self.came += taken as u64;
             bytes = &bytes[taken..];
             if body.left == 0 {
                 self.body = None;

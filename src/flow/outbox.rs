@@ -14,6 +14,8 @@ pub struct Outbox {
     chunks: VecDeque<Chunk>,
     memory: usize,
     file: u64,
+    /// Bytes of files that have gone out since that was last asked.
+    gone: u64,
 }
 
 enum Chunk {
@@ -87,6 +89,11 @@ impl Outbox {
         self.file
     }
 
+    /// How many bytes of files have gone out since this was last asked.
+    pub fn take_gone(&mut self) -> u64 {
+        std::mem::take(&mut self.gone)
+    }
+
     /// Writes up to `budget` bytes to `to`; cold bytes of a file stop it unless `blocking`. Returns how many went out and why it came to its end.
     ///
     /// # Errors
@@ -140,6 +147,7 @@ impl Outbox {
                 }
                 Chunk::File { left, .. } => {
                     self.file -= count as u64;
+                    self.gone += count as u64;
                     left.is_empty()
                 }
                 Chunk::Pause { .. } => true,
@@ -233,6 +241,7 @@ mod tests {
         assert_eq!(outbox.write_to(&mut to, 4, false, Instant::now()).unwrap(), (4, Stop::Budget));
         assert_eq!(outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(), (5, Stop::Empty));
         assert_eq!(to.got, b"head 23456 tail!");
+        assert_eq!((outbox.take_gone(), outbox.take_gone()), (5, 0));
         assert!(outbox.is_empty());
     }
 

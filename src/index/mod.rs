@@ -5,6 +5,7 @@
 //! turn is long.
 
 mod claims;
+mod counts;
 mod find;
 mod grams;
 pub mod pages;

@@ -256,6 +256,27 @@ pub const SOAP_DEPTH: usize = 32;
 /// Attributes of one element in it: each of them is compared to all others.
 pub const SOAP_ATTRIBUTES: usize = 32;
 
+/// What follows `?` in a path, in bytes: the longest words of a search with each byte spelled `%XX`, and a cursor.
+pub const QUERY_BYTES: usize = 8 << 10;
+/// Parameters in it: a handful are known.
+pub const QUERY_FIELDS: usize = 32;
+/// Those who watch a process live, each of whom gets an event a second: a class of students, whose events take well under a millisecond.
+pub const LISTENERS: usize = 64;
+/// Bytes of events that wait for one of them; who takes none of them gets no more until they are gone.
+pub const LISTENER_BYTES: usize = 32 << 10;
+/// How often those who watch are told, and how long a step of the chart is.
+pub const LIVE_STEP: Duration = Duration::from_secs(1);
+/// Steps of the chart that are remembered: five minutes, in 15 KiB.
+pub const LIVE_STEPS: usize = 300;
+/// Transfers of a peer that are shown one by one: more than a person reads.
+pub const SHOWN_TRANSFERS: usize = 200;
+/// How often at most a peer says what it has moved, and how soon after a change.
+pub const MOVED_PAUSE: Duration = Duration::from_secs(1);
+/// Bytes that a peer is believed to have moved since it last said so: what 100 Gbit/s move in half a minute.
+pub const MOVED_BYTES: u64 = 400 << 30;
+/// Transfers that a peer is believed to have under way: as many as it has links in the usual case.
+pub const MOVED_TRANSFERS: u64 = 10_000;
+
 /// A record of ONC RPC: three names of 255 bytes and two proofs of identity of 400 take less than half of it.
 pub const RPC_RECORD_BYTES: usize = 4 << 10;
 /// Fragments of one record: real writers send one, and each of them costs a look.

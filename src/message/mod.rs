@@ -5,6 +5,7 @@
 pub mod account;
 pub mod figure;
 pub mod limits;
+pub mod live;
 pub mod name;
 pub mod quic;
 pub mod range;

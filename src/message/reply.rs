@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::message::account::{Method, Online, Publication, UserName};
 use crate::message::figure::Figure;
+use crate::message::live::{Live, Transfers};
 use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
@@ -169,6 +170,10 @@ pub enum Reply {
         /// Where the next answer would go on.
         cursor: Option<String>,
     },
+    /// What goes on.
+    Live(Box<Live>),
+    /// Which transfers are under way.
+    Transfers(Transfers),
     /// Yes, here.
     Pong,
     /// A body follows.

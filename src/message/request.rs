@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::message::account::{Description, Operation};
+use crate::message::live::Moved;
 use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
 use crate::message::tongue::Tongue;
@@ -161,6 +162,15 @@ pub enum Request {
     Status,
     /// Are you there?
     Ping,
+    /// Are you there? And this is what has moved here.
+    Moved(Moved),
+    /// What goes on? Answered at once, and again each second as long as the link lasts.
+    Live,
+    /// Which transfers are under way?
+    Transfers {
+        /// The words are those of a person at this machine, as far as words can show it: no page from elsewhere and no proxy speaks so.
+        local: bool,
+    },
     /// Bytes of a file, please.
     Fetch(Fetch),
     /// The list of a file's pieces, please; its range counts bytes of that list.

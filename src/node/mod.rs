@@ -6,6 +6,7 @@ pub mod io;
 pub mod lines;
 pub mod op_log;
 pub mod peer;
+pub mod pulse;
 pub mod refusals;
 pub mod report;
 pub mod rpc_log;

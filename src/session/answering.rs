@@ -248,13 +248,13 @@ impl Answering {
             Delivery::Pieces => Sending::pieces(ticket, id, name.clone(), source, size, tag, range),
             Delivery::Stream(range) => {
                 outbox.push_file(source, range);
-                Sending::stream(ticket)
+                Sending::stream(ticket, range.length())
             }
             Delivery::Spoken(spoken) => {
                 speak(spoken, Some(&source), outbox);
-                Sending::stream(ticket)
+                Sending::stream(ticket, size)
             }
-            Delivery::Done => Sending::stream(ticket),
+            Delivery::Done => Sending::stream(ticket, 0),
         };
         self.sends.push_back(sending);
     }
@@ -304,6 +304,12 @@ impl Answering {
     /// All uploads of a link that ends.
     pub fn drop_sends(&mut self) -> Vec<u64> {
         self.sends.drain(..).map(|sending| sending.ticket()).collect()
+    }
+
+    /// How far an upload is: bytes that have gone out, and of how many.
+    #[must_use]
+    pub fn progress(&self, ticket: u64, outbox: &Outbox) -> Option<(u64, u64)> {
+        self.sends.iter().find(|sending| sending.ticket() == ticket).map(|sending| sending.progress(outbox))
     }
 
     /// How many uploads are under way.

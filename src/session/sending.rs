@@ -22,7 +22,8 @@ pub struct Sending {
 
 enum Shape {
     Pieces(Box<Pieces>),
-    Stream,
+    /// So many bytes.
+    Stream(u64),
 }
 
 struct Pieces {
@@ -33,6 +34,8 @@ struct Pieces {
     tag: Tag,
     /// It is the list of the pieces of this root rather than the file itself.
     list_of: Option<Root>,
+    /// Of so many bytes.
+    length: u64,
     left: ByteRange,
     begun: bool,
 }
@@ -49,19 +52,22 @@ pub enum Sent {
 impl Sending {
     /// An upload in pieces.
     pub fn pieces(ticket: u64, id: Option<u64>, name: RelativeName, source: SourceRef, size: u64, tag: Tag, left: ByteRange) -> Sending {
-        Sending { ticket, shape: Shape::Pieces(Box::new(Pieces { id, name, source, size, tag, list_of: None, left, begun: false })) }
+        Sending {
+            ticket,
+            shape: Shape::Pieces(Box::new(Pieces { id, name, source, size, tag, list_of: None, length: left.length(), left, begun: false })),
+        }
     }
 
     /// A list of pieces; it takes no upload slot.
     pub fn list(id: Option<u64>, name: RelativeName, opened: Opened, root: Root, left: ByteRange) -> Sending {
         let Opened { source, size, tag } = opened;
-        let pieces = Pieces { id, name, source, size, tag, list_of: Some(root), left, begun: false };
+        let pieces = Pieces { id, name, source, size, tag, list_of: Some(root), length: left.length(), left, begun: false };
         Sending { ticket: NO_TICKET, shape: Shape::Pieces(Box::new(pieces)) }
     }
 
-    /// An upload whose bytes are in the outbox.
-    pub fn stream(ticket: u64) -> Sending {
-        Sending { ticket, shape: Shape::Stream }
+    /// An upload whose bytes, `length` of them, are in the outbox.
+    pub fn stream(ticket: u64, length: u64) -> Sending {
+        Sending { ticket, shape: Shape::Stream(length) }
     }
 
     /// By which the uploads of this process tell it apart.
@@ -72,6 +78,15 @@ impl Sending {
     /// True when it answers the FETCH with this id.
     pub fn answers(&self, fetch: u64) -> bool {
         matches!(&self.shape, Shape::Pieces(pieces) if pieces.id == Some(fetch))
+    }
+
+    /// How many bytes have gone out, and of how many.
+    pub fn progress(&self, outbox: &Outbox) -> (u64, u64) {
+        let (length, left) = match &self.shape {
+            Shape::Pieces(pieces) => (pieces.length, pieces.left.length()),
+            Shape::Stream(length) => (*length, 0),
+        };
+        (length.saturating_sub(left).saturating_sub(outbox.file_waiting()), length)
     }
 
     /// True when a piece is left to send.

@@ -1,23 +1,29 @@
-//! HTTP/1.1 for strangers: curl, browsers, players. GET and HEAD of `/files/NAME` with one range, and a plain list at `/`.
+//! HTTP/1.1 for strangers: curl, browsers, players. GET and HEAD of `/files/NAME` with one range, and a plain list at `/`; for who reads HTML, [`page`] is
+//! there, with the JSON of [`api`] behind it.
 //!
 //! A request becomes a [`Fetch`] of the whole file; which bytes are meant is settled in [`Http::begin`], once the file's size and tag are known,
 //! for a suffix range and `If-Range` can't be read without them. One request at a time: the next is read when this one is answered.
 //!
 //! A server answers the date service of seed 003 as well: its description at `/?wsdl`, and what is posted to `/`.
 
+pub mod api;
 mod metrics;
+pub mod page;
 #[cfg(feature = "compat")]
 mod posted;
+pub mod query;
 
 use std::fmt::Write as _;
 
 use crate::message::limits;
+use crate::message::live::Live;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::Reply;
 use crate::message::request::{Fetch, Request, Wanted};
 use crate::message::version::Tag;
+use crate::wire::http::page::Asset;
 use crate::wire::{Decoded, Role, media};
 
 /// Header lines in one request: browsers send some twenty.
@@ -29,6 +35,8 @@ pub struct Http {
     role: Role,
     asked: Option<Conditions>,
     ended: bool,
+    /// Events go out, and nothing else any more.
+    streams: bool,
     #[cfg(feature = "compat")]
     posted: Option<posted::Posted>,
 }
@@ -41,6 +49,12 @@ struct Conditions {
     range: Option<Wish>,
     if_range: Option<String>,
     if_none_match: Option<String>,
+    /// It reads HTML.
+    html: bool,
+    /// The answer is JSON.
+    json: bool,
+    /// The file is to be kept rather than shown.
+    download: bool,
     #[cfg(feature = "compat")]
     soap: bool,
 }
@@ -73,6 +87,7 @@ impl Http {
             role,
             asked: None,
             ended: false,
+            streams: false,
             #[cfg(feature = "compat")]
             posted: None,
         }
@@ -81,7 +96,7 @@ impl Http {
     /// True while a request waits for its answer.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.asked.is_some()
+        self.asked.is_some() || self.streams
     }
 
     /// True when the link ends behind the answers given so far.
@@ -95,7 +110,7 @@ impl Http {
     /// # Errors
     /// When the bytes are no HTTP, or carry a body that nobody wants.
     pub fn read(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Result<Decoded<Option<Request>>, Broken> {
-        if self.ended || self.asked.is_some() {
+        if self.ended || self.is_busy() {
             return Ok(Decoded::Partial);
         }
         #[cfg(feature = "compat")]
@@ -126,6 +141,7 @@ impl Http {
                 "range" => asked.range = wish(value),
                 "if-range" => asked.if_range = Some(value.to_owned()),
                 "if-none-match" => asked.if_none_match = Some(value.to_owned()),
+                "accept" => asked.html |= value.to_ascii_lowercase().contains("text/html"),
                 _ => {}
             }
         }
@@ -141,15 +157,80 @@ impl Http {
             self.describe(&parsed, out);
             return Ok(Decoded::Whole { item: None, used });
         }
-        let request = self.meaning(parsed.path.unwrap_or_default());
+        Ok(Decoded::Whole { item: self.asked_for(&parsed, out), used })
+    }
+
+    /// What a whole head asks for; what needs nobody else is answered at once.
+    fn asked_for(&mut self, parsed: &httparse::Request<'_, '_>, out: &mut Vec<u8>) -> Option<Request> {
+        let target = parsed.path.unwrap_or_default();
+        let Target { path, query, .. } = Target::of(target);
+        if let Some(asset) = page::asset(self.role, path, query.is_empty() && self.asked.as_ref().is_some_and(|asked| asked.html)) {
+            self.asset(asset, out);
+            return None;
+        }
+        if let Some(path) = path.strip_prefix("/api/") {
+            return self.asked_of_api(path, query, api::is_local(parsed.headers), out);
+        }
+        let request = self.meaning(target);
         if request.is_none() {
             self.answer("404 Not Found", "", "no such file here\n", out);
         }
-        Ok(Decoded::Whole { item: request, used })
+        request
+    }
+
+    fn asked_of_api(&mut self, path: &str, query: &str, local: bool, out: &mut Vec<u8>) -> Option<Request> {
+        let asked = self.asked.get_or_insert_default();
+        asked.json = true;
+        let head_only = asked.head_only;
+        match api::request(self.role, path, query, local) {
+            Ok(Some(Request::Live)) if head_only => {
+                self.take();
+                self.head("200 OK", &format!("Content-Type: {EVENTS}\r\n{FRESH}{SAFETY}"), out);
+                None
+            }
+            Ok(Some(request)) => Some(request),
+            Ok(None) => {
+                self.reply(&Reply::Found { holders: Vec::new(), cursor: None }, out);
+                None
+            }
+            Err(refusal) => {
+                self.refuse(&refusal, out);
+                None
+            }
+        }
+    }
+
+    /// Writes a part of the page.
+    fn asset(&mut self, asset: Asset, out: &mut Vec<u8>) {
+        let asked = self.take();
+        let Asset { kind, text } = asset;
+        let fields = format!(
+            "Content-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-cache\r\nVary: Accept\r\nContent-Security-Policy: {}\r\n\
+            X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nX-Frame-Options: DENY\r\n",
+            text.len(),
+            page::POLICY
+        );
+        self.head("200 OK", &fields, out);
+        if !asked.head_only {
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    /// Writes an event for one who watches; before the first, the head of them all.
+    fn event(&mut self, live: &Live, out: &mut Vec<u8>) {
+        if !self.streams {
+            self.take();
+            // Nothing says where events end but the link's own end.
+            self.streams = true;
+            self.ended = false;
+            self.head("200 OK", &format!("Content-Type: {EVENTS}\r\n{FRESH}Connection: close\r\n{SAFETY}"), out);
+            out.extend_from_slice(b"retry: 3000\n\n");
+        }
+        out.extend_from_slice(api::event(self.role, live).as_bytes());
     }
 
     /// What a path asks for; `None` where there is nothing.
-    fn meaning(&self, target: &str) -> Option<Request> {
+    fn meaning(&mut self, target: &str) -> Option<Request> {
         let Target { path, query, .. } = Target::of(target);
         match (self.role, path) {
             (_, "/metrics") => Some(Request::Status),
@@ -161,6 +242,10 @@ impl Http {
             (Role::Peer, _) => {
                 let name = percent_decoded(path.strip_prefix("/files/")?)?;
                 let name = RelativeName::new(&name).ok()?;
+                let download = query.split('&').any(|field| field == "download" || field.starts_with("download="));
+                if let Some(asked) = &mut self.asked {
+                    asked.download = download;
+                }
                 Some(Request::Fetch(Fetch { wanted: Wanted::Name(name), from: 0, length: None, tag: None }))
             }
             (Role::Server, _) => None,
@@ -197,7 +282,7 @@ impl Http {
             "200 OK"
         };
         let _ = write!(fields, "Accept-Ranges: bytes\r\nETag: {etag}\r\n{SAFETY}");
-        if !media::shown_in_place(kind) {
+        if asked.download || !media::shown_in_place(kind) {
             let _ = write!(fields, "Content-Disposition: attachment; filename*=UTF-8''{}\r\n", percent_encoded(&name.file()));
         }
         self.head(status, &fields, out);
@@ -206,16 +291,19 @@ impl Http {
 
     /// Writes an answer that is no file.
     pub fn reply(&mut self, reply: &Reply, out: &mut Vec<u8>) {
+        if self.is_json()
+            && let Some(text) = api::reply(self.role, reply)
+        {
+            return self.answer_as(JSON, "200 OK", FRESH, &text, out);
+        }
         match reply {
             Reply::Status(figures) => self.answer_as(metrics::KIND, "200 OK", "", &metrics::text(figures), out),
+            Reply::Live(live) => self.event(live, out),
             Reply::Pong => self.answer("200 OK", "", "cardume: an index of who has which file. Ask it with `cardume search`.\n", out),
             Reply::Files { files, cursor, .. } => {
                 let mut text = String::new();
                 for file in files {
-                    text.push_str("/files");
-                    for part in file.name.parts() {
-                        let _ = write!(text, "/{}", percent_encoded(part));
-                    }
+                    text.push_str(&api::path_of(&file.name));
                     text.push('\n');
                 }
                 if let Some(cursor) = cursor {
@@ -238,11 +326,18 @@ impl Http {
         let (status, fields) = match refusal.code {
             Code::Refused => ("403 Forbidden", ""),
             Code::Busy => ("503 Service Unavailable", "Retry-After: 10\r\n"),
-            Code::BadRequest | Code::TooLarge => ("400 Bad Request", ""),
+            Code::BadRequest | Code::BadName | Code::TooLarge => ("400 Bad Request", ""),
             Code::Io | Code::Internal => ("500 Internal Server Error", ""),
             _ => ("404 Not Found", ""),
         };
+        if self.is_json() {
+            return self.answer_as(JSON, status, &format!("{fields}{FRESH}"), &api::refusal(refusal), out);
+        }
         self.answer(status, fields, &format!("{}\n", refusal.text), out);
+    }
+
+    fn is_json(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.json)
     }
 
     fn answer(&mut self, status: &str, fields: &str, text: &str, out: &mut Vec<u8>) {
@@ -284,6 +379,12 @@ impl Http {
 
 /// What we say in words.
 const PLAIN: &str = "text/plain; charset=utf-8";
+/// What scripts read.
+const JSON: &str = "application/json";
+/// What those get who watch.
+const EVENTS: &str = "text/event-stream; charset=utf-8";
+/// What is true for this moment, and for nobody but the page that asks.
+const FRESH: &str = "Cache-Control: no-store\r\nCross-Origin-Resource-Policy: same-origin\r\nReferrer-Policy: no-referrer\r\n";
 /// What keeps a shared page from acting as ours.
 const SAFETY: &str = "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n";
 
@@ -431,7 +532,7 @@ mod tests {
 
     #[test]
     fn a_path_never_leads_out_of_the_folder() {
-        let http = Http::new(Role::Peer);
+        let mut http = Http::new(Role::Peer);
         for path in [
             "/files/../x",
             "/files/%2e%2e%2fx",
@@ -458,7 +559,7 @@ mod tests {
 
     #[test]
     fn a_name_with_folders_is_a_path() {
-        let http = Http::new(Role::Peer);
+        let mut http = Http::new(Role::Peer);
         for path in ["/files/a%20b/c.mp4", "/files/a%20b%2fc.mp4"] {
             assert!(
                 matches!(http.meaning(path), Some(Request::Fetch(f)) if f.wanted == Wanted::Name(RelativeName::new("a b/c.mp4").unwrap())),

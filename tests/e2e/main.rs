@@ -28,6 +28,7 @@ mod nodes;
 mod old_sources;
 mod old_wires;
 mod output;
+mod page;
 mod partial;
 #[cfg(feature = "quic")]
 mod quic;

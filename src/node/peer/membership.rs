@@ -149,6 +149,7 @@ impl Peer {
     pub(super) fn forget_asked(&mut self) {
         self.asked.clear();
         self.account.lost();
+        self.traffic_is_new();
         if let Some(Errand::Ask { sent, .. } | Errand::Seek { sent, .. } | Errand::Roots { sent, .. }) = &mut self.errand {
             *sent = false;
         }

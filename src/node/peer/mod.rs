@@ -13,6 +13,7 @@ mod news;
 mod sharing;
 pub mod sources;
 mod state;
+mod traffic;
 pub mod uploads;
 pub mod verifying;
 mod visits;
@@ -43,6 +44,7 @@ use crate::node::peer::errands::Errand;
 use crate::node::peer::giving::{Follower, Patient};
 use crate::node::peer::home::{Home, Joining};
 use crate::node::peer::news::News;
+use crate::node::peer::traffic::Traffic;
 use crate::node::peer::uploads::{Accept, Uploads};
 use crate::node::peer::verifying::Verifying;
 use crate::node::peer::visits::Visit;
@@ -174,6 +176,7 @@ pub struct Peer {
     acts: Acts,
     uploads: Uploads,
     downloads: Downloads,
+    traffic: Traffic,
     visits: BTreeMap<LinkId, Visit>,
     desk: Desk,
     /// The command that is being carried out; the next one waits for it.
@@ -271,6 +274,7 @@ impl Peer {
             acts: Acts::default(),
             uploads: Uploads::new(options.accept, options.slots),
             downloads: Downloads::new(options.by_quic),
+            traffic: Traffic::default(),
             visits: BTreeMap::new(),
             desk: Desk::default(),
             errand: None,
@@ -500,6 +504,7 @@ impl Node for Peer {
             Event::Received(id) if self.home.is(id) => self.hear_home(io),
             Event::Received(id) => {
                 if let Some(source) = self.downloads.on(id) {
+                    self.came(id, io);
                     let ended = self.downloads.received(source, &self.library, io);
                     self.download_moved(Some(source.0), ended, io);
                 } else {
@@ -540,6 +545,7 @@ impl Node for Peer {
         {
             self.typed(&line, io);
         }
+        self.traffic_due(io);
         let wakes = [
             self.scanning.then_some(io.now),
             self.ending.map(|ending| ending.at),
@@ -551,6 +557,7 @@ impl Node for Peer {
             self.share_deadline(io.now),
             self.verify_deadline(io.now),
             self.errand.as_ref().and_then(Errand::deadline),
+            self.traffic_deadline(io.now),
         ];
         self.wake = wakes.into_iter().flatten().min();
     }

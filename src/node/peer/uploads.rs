@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::message::limits;
+use crate::message::live;
 use crate::message::relative::RelativeName;
 use crate::message::request::Fetch;
 use crate::node::LinkId;
@@ -231,6 +232,22 @@ impl Uploads {
             }
         }
         begin
+    }
+
+    /// How many are being sent.
+    #[must_use]
+    pub fn sending(&self) -> usize {
+        self.sending.values().sum()
+    }
+
+    /// All of them, and how far each is.
+    pub fn under_way(&self) -> impl Iterator<Item = (u64, &Upload, live::Stage)> {
+        let stage = |upload: &Upload| match upload.stage {
+            Stage::Consent(_) => live::Stage::Consent,
+            Stage::Queued(_) => live::Stage::Waiting,
+            Stage::Sending => live::Stage::Moving,
+        };
+        self.all.iter().map(move |(ticket, upload)| (*ticket, upload, stage(upload)))
     }
 
     /// The queue, first to last.

@@ -87,6 +87,7 @@ impl Peer {
         let Some(mut visit) = self.visits.remove(&id) else { return };
         visit.answering.drop_sends();
         self.forget_listener(id);
+        self.traffic.pulse.forget(id);
         let tickets = self.uploads.on(id);
         self.release(tickets, io);
     }
@@ -94,8 +95,10 @@ impl Peer {
     /// Seed 000 §5a: receives and answers the requests of other peers.
     fn answer(&mut self, id: LinkId, ask: Option<u64>, request: Request, io: &mut Io<'_>) {
         let answer = match request {
-            Request::Ping => Ok(Reply::Pong),
             Request::Status => self.status(id, io),
+            Request::Ping | Request::Moved(_) => Ok(Reply::Pong),
+            Request::Live => self.watch(id),
+            Request::Transfers { local } => Ok(self.transfers(id, local, io)),
             Request::Ls { cursor, .. } => self.own_files(cursor.as_deref()),
             Request::Fetch(fetch) => return self.wanted(id, ask, fetch, io),
             Request::Pieces(fetch) => return self.pieces(id, ask, fetch, io),
@@ -237,6 +240,7 @@ impl Peer {
     pub(super) fn feed(&mut self, id: LinkId, io: &mut Io<'_>) {
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         let over = visit.answering.feed(&mut link.outbox);
+        self.went(id, io);
         self.release(over, io);
     }
 

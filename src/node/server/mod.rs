@@ -1,5 +1,5 @@
 //! The index server: a node that answers from an [`Index`] and keeps who is there up to date. `joining` is how peers come and go, `operations` what
-//! users do.
+//! users do, `watching` who looks on.
 //!
 //! A member lives as long as the link by which it joined. Its files are added part by part to a member that nobody sees, which the last part
 //! shows; leaving hides it at once and sweeps its entries over the next turns.
@@ -7,6 +7,7 @@
 mod joining;
 mod operations;
 mod state;
+mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,6 +24,7 @@ use crate::message::tongue::Tongue;
 use crate::message::version::Session;
 use crate::node::io::Io;
 use crate::node::op_log::{LogTarget, OpLog};
+use crate::node::pulse::Pulse;
 use crate::node::report::{Report, exit};
 use crate::node::server::operations::{Held, Loading, Waiting};
 use crate::node::tally::Tally;
@@ -119,6 +121,7 @@ pub struct Server {
     /// When nobody has changed an account for a while.
     rest_at: Option<Instant>,
     sweeping: bool,
+    pulse: Pulse,
     /// When the next slice of a sweep is due.
     wake: Option<Instant>,
 }
@@ -132,6 +135,8 @@ struct Visit {
     /// Of these, the ones that are not even decided.
     undecided: usize,
     ended: bool,
+    /// The uploads and downloads that it says are under way.
+    under_way: (u64, u64),
 }
 
 enum Stage {
@@ -173,6 +178,7 @@ impl Server {
             next_port: FIRST_PORT,
             rest_at: None,
             sweeping: false,
+            pulse: Pulse::default(),
             wake: None,
         }
     }
@@ -231,6 +237,8 @@ impl Server {
         match request {
             Request::Ping => Ok(Reply::Pong),
             Request::Status => self.status(id, io),
+            Request::Moved(moved) => Ok(self.moved(id, moved)),
+            Request::Live => self.watch(id),
             Request::Join(join) => self.join(id, join, io),
             Request::Update { files, remove } => self.update(id, &files, &remove),
             Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
@@ -252,14 +260,20 @@ impl Server {
             }
             Request::Date => Ok(Reply::Date((io.date)())),
             Request::Find { text, cursor } => {
+                if cursor.is_none() {
+                    self.pulse.searched();
+                }
                 let page = self.index.find(&text, cursor.as_deref(), &self.who_asks(id, None, io))?;
                 Ok(self.shown(id, page))
             }
             Request::Enter(enter) => self.enter(id, &enter, io),
             Request::Replace { files, speaks } => self.replace(id, &files, speaks, io),
-            Request::Operation(_) | Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Cancel { .. } => {
-                Err(Refusal::unsupported())
-            }
+            Request::Operation(_)
+            | Request::Fetch(_)
+            | Request::Pieces(_)
+            | Request::Have { .. }
+            | Request::Cancel { .. }
+            | Request::Transfers { .. } => Err(Refusal::unsupported()),
         }
     }
 
@@ -277,6 +291,7 @@ impl Server {
         };
         if let (None, Wanted::Name(name)) = (cursor, wanted) {
             // Further pages of an answer are no new question.
+            self.pulse.searched();
             io.tell(Report::Asked { who: from, name: name.clone() });
         }
         Ok(self.shown(id, page?))
@@ -311,6 +326,7 @@ impl Server {
 
 impl Node for Server {
     fn handle(&mut self, event: Event, io: &mut Io<'_>) {
+        self.beat(io);
         match event {
             Event::Start => {
                 self.load_connections(io);
@@ -338,7 +354,7 @@ impl Node for Server {
                 link.deadline = answering.head_deadline(&link.inbox, now);
                 // On some old wires the server speaks first.
                 link.again = matches!(speech, Speech::Old(_));
-                self.visits.insert(id, Visit { answering, stage: Stage::Guest, held: 0, undecided: 0, ended: false });
+                self.visits.insert(id, Visit { answering, stage: Stage::Guest, held: 0, undecided: 0, ended: false, under_way: (0, 0) });
             }
             Event::Connected(id) => self.op_log.connected(id, io),
             Event::Received(id) if self.op_log.is(id) => self.op_log.received(id, io),
@@ -365,6 +381,8 @@ impl Node for Server {
                     log::debug!("link {} ended: {cause:?}", id.0);
                     self.accounts.link_gone(id.0);
                     self.caller_gone(id);
+                    self.pulse.forget(id);
+                    self.pulse.other_way(visit.under_way, (0, 0));
                     self.forget(visit.stage);
                 }
             }
@@ -377,10 +395,11 @@ impl Node for Server {
                 self.load_some(io);
                 self.index.build(limits::BUILD_EFFORT);
                 self.op_log.due(io);
+                self.tell_watchers(io);
             }
         }
         let busy = self.sweeping || !self.held.is_empty() || self.loading.is_under_way() || !self.index.is_built();
-        self.wake = if busy { Some(io.now) } else { [self.rest_at, self.op_log.deadline()].into_iter().flatten().min() };
+        self.wake = if busy { Some(io.now) } else { [self.rest_at, self.op_log.deadline(), self.pulse.deadline()].into_iter().flatten().min() };
     }
 
     fn deadline(&self) -> Option<Instant> {

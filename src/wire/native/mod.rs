@@ -183,6 +183,7 @@ impl FileOut<'_> {
 mod tests {
     use super::*;
     use crate::message::account::{Authority, Deed, Key, Method, Online, Operation, Proof, Publication, UserName};
+    use crate::message::live::Moved;
     use crate::message::quic::Quic;
     use crate::message::reply::{Holder, ListPart, Piece, Present, Run};
     use crate::message::request::{Fetch, Join, Wanted};
@@ -224,6 +225,7 @@ mod tests {
         let address: SocketAddr = "[::1]:4000".parse().unwrap();
         let requests = [
             Request::Ping,
+            Request::Moved(Moved { uploads: 1, downloads: 2, sent: 3, received: 4 }),
             Request::Leave,
             Request::Search { wanted: Wanted::Name(name.clone()), cursor: Some("7".into()), speaks: None },
             Request::Search { wanted: Wanted::Root(Root([9; 32])), cursor: None, speaks: None },

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::message::account::{Authority, Deed, Key, Line, Operation, Proof, Publication, UserName};
 use crate::message::limits;
+use crate::message::live::Moved;
 use crate::message::name::printable;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
@@ -124,6 +125,24 @@ struct Shape<'a> {
     proof: Option<Cow<'a, str>>,
     #[serde(borrow)]
     description: Option<Cow<'a, str>>,
+    moved: Option<MovedShape>,
+}
+
+/// What a peer has moved, beside a PING; what is not said is nothing.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct MovedShape {
+    uploads: u64,
+    downloads: u64,
+    sent: u64,
+    received: u64,
+}
+
+impl MovedShape {
+    fn meant(self) -> Result<Moved, Refusal> {
+        let MovedShape { uploads, downloads, sent, received } = self;
+        Ok(Moved { uploads: small(uploads)?, downloads: small(downloads)?, sent: small(sent)?, received: small(received)? })
+    }
 }
 
 /// A string inside a list: serde borrows it only when told so.
@@ -134,8 +153,11 @@ impl Shape<'_> {
     fn request(self) -> Result<Request, Refusal> {
         let method = self.method.as_deref().ok_or_else(|| missing("method"))?;
         Ok(match method {
-            "PING" => Request::Ping,
             "STATUS" => Request::Status,
+            "PING" => match self.moved {
+                None => Request::Ping,
+                Some(moved) => Request::Moved(moved.meant()?),
+            },
             "SEARCH" if self.text.is_some() => Request::Find { text: self.text()?, cursor: self.cursor()? },
             "SEARCH" => Request::Search { wanted: self.wanted()?, cursor: self.cursor()?, speaks: None },
             "JOIN" => Request::Join(self.join()?),

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::message::account::{Authority, Deed, Online, Operation};
 use crate::message::limits;
+use crate::message::live::Moved;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, Holder, ListPart, Piece, Reply, Waiting};
@@ -52,6 +53,22 @@ pub fn write_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
     };
     let Welcome { you, heartbeat_ms, max_head, ref nonce, .. } = *welcome;
     put(out, &Shape { cardume: VERSION, role, you, heartbeat_ms, max_head, caps: [], nonce });
+}
+
+/// What has moved, beside a PING.
+#[derive(Serialize)]
+struct MovedOut {
+    uploads: u64,
+    downloads: u64,
+    sent: u64,
+    received: u64,
+}
+
+impl MovedOut {
+    fn of(moved: Moved) -> MovedOut {
+        let Moved { uploads, downloads, sent, received } = moved;
+        MovedOut { uploads, downloads, sent, received }
+    }
 }
 
 /// Writes one request.
@@ -104,6 +121,8 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         proof: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         description: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        moved: Option<MovedOut>,
     }
     fn named(wanted: &Wanted) -> (Option<&str>, Option<String>) {
         match wanted {
@@ -136,6 +155,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
     let ask = match request {
         Request::Ping => Ask { method: "PING", ..blank },
         Request::Status => Ask { method: "STATUS", ..blank },
+        Request::Moved(moved) => Ask { method: "PING", moved: Some(MovedOut::of(*moved)), ..blank },
         Request::Leave => Ask { method: "LEAVE", ..blank },
         Request::Search { wanted, cursor, .. } => {
             let (name, root) = named(wanted);
@@ -167,8 +187,8 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         Request::Pieces(fetch) => fetching("PIECES", fetch, blank),
         Request::Have { root } => Ask { method: "HAVE", root: Some(root.to_string()), ..blank },
         Request::Operation(operation) => operating(operation, blank),
-        // What only comes on old wires goes out on none.
-        Request::Enter(_) | Request::Replace { .. } | Request::Date => return,
+        // What only comes on other wires goes out on none.
+        Request::Enter(_) | Request::Replace { .. } | Request::Date | Request::Live | Request::Transfers { .. } => return,
     };
     put(out, &ask);
 }
@@ -362,7 +382,7 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             put(out, &Answer { id, status: "STATUS_OK", fields: Status { figures } });
         }
         // Nobody asks for that on this wire.
-        Reply::Entered { .. } | Reply::Date(_) => {}
+        Reply::Entered { .. } | Reply::Date(_) | Reply::Live(_) | Reply::Transfers(_) => {}
     }
 }
 

@@ -258,6 +258,25 @@ impl Downloads {
         self.all.keys().chain(self.streams.keys()).copied().collect()
     }
 
+    /// How many there are; a list that is asked of an old wire is none.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.all.len() + self.streams.values().filter(|stream| !stream.is_list()).count()
+    }
+
+    /// All of them: the name, how many bytes are here, of how many, and whether it waits for sources.
+    pub fn under_way(&self) -> impl Iterator<Item = (&RelativeName, u64, Option<u64>, bool)> {
+        let whole = self.all.values().map(|download| {
+            let part = download.part.as_ref();
+            (&download.name, part.map_or(0, Part::held), part.map(Part::size), download.is_lost())
+        });
+        let streams = self.streams.values().filter(|stream| !stream.is_list());
+        whole.chain(streams.map(|stream| {
+            let (here, size) = stream.progress();
+            (&stream.name, here, size, stream.is_lost())
+        }))
+    }
+
     /// The link to a source is there.
     pub fn connected(&mut self, link: LinkId, io: &mut Io<'_>) -> Option<Ended> {
         let hello = Hello { peer: self.listens_on, quic: false };

@@ -347,6 +347,11 @@ impl Streamed {
         }
     }
 
+    /// How many bytes are here, and of how many where that is known.
+    pub(super) fn progress(&self) -> (u64, Option<u64>) {
+        self.stream.as_ref().map_or((0, None), |stream| (stream.have(), stream.size()))
+    }
+
     /// What came before does not count twice.
     fn note_progress(&mut self, now: Instant) {
         let have = self.stream.as_ref().map_or(0, |stream| stream.have());

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Looks at the pages of a server and its peers in a real browser: searching, playing, seeking, hostile names, the keyboard, a phone, three languages.
+# Usage: scripts/check-page.sh [FOLDER]      screenshots go there; $CARDUME is the program, when it is not to be built
+set -euo pipefail
+cd "$(dirname "$0")/.."
+for needed in node "${CHROMIUM:-chromium}"; do
+    if ! command -v "$needed" >/dev/null; then
+        echo "skipped: $needed is not installed here"
+        exit 0
+    fi
+done
+if [[ -z ${CARDUME:-} ]]; then
+    cargo build --locked --release --quiet
+    CARDUME=${CARGO_TARGET_DIR:-target}/release/cardume
+fi
+exec node scripts/page/check.mjs "$CARDUME" "$@"

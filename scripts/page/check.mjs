@@ -1,0 +1,277 @@
+// The pages of a server and of peers, as a person meets them in a browser. One line for each thing that is looked at.
+// Usage: node check.mjs CARDUME [FOLDER FOR SCREENSHOTS]
+
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Chrome, pause } from './chrome.mjs';
+
+const [cardume, shots] = process.argv.slice(2);
+const place = mkdtempSync(join(tmpdir(), 'cardume-page-'));
+const env = { ...process.env, CARDUME_LANG: 'en', CARDUME_CACHE: join(place, 'cache'), XDG_STATE_HOME: join(place, 'state') };
+const running = [];
+let failures = 0;
+
+function start(...words) {
+  const program = spawn(cardume, words, { env, stdio: ['pipe', 'ignore', 'pipe'] });
+  running.push(program);
+  return new Promise((done, failed) => {
+    let said = '';
+    program.stderr.on('data', bytes => {
+      said += bytes;
+      const found = /listening on (\S+)/.exec(said);
+      if (found) done({ program, at: found[1] });
+    });
+    program.once('exit', () => failed(new Error(`cardume ${words.join(' ')} ended: ${said}`)));
+  });
+}
+
+async function check(what, act) {
+  try {
+    const note = await act();
+    console.log(`ok    ${what}${note ? ` (${note})` : ''}`);
+  } catch (error) {
+    failures++;
+    console.log(`FAIL  ${what}: ${error.message}`);
+  }
+}
+
+function must(good, text) { if (!good) throw new Error(text); }
+async function shot(page, name) { if (shots) writeFileSync(join(shots, `${name}.png`), await page.shot()); }
+const text = id => `document.getElementById(${JSON.stringify(id)}).textContent`;
+
+/** Sound without anything but this file: a tone, as WAV. */
+function tone(seconds) {
+  const rate = 48000, data = Buffer.alloc(rate * 2 * 2 * seconds);
+  for (let i = 0; i < rate * seconds; i++) {
+    const value = Math.round(9000 * Math.sin(i * (0.05 + i / (rate * seconds * 40))));
+    data.writeInt16LE(value, i * 4);
+    data.writeInt16LE(value, i * 4 + 2);
+  }
+  const head = Buffer.alloc(44);
+  head.write('RIFF', 0); head.writeUInt32LE(36 + data.length, 4); head.write('WAVEfmt ', 8); head.writeUInt32LE(16, 16); head.writeUInt16LE(1, 20); head.writeUInt16LE(2, 22);
+  head.writeUInt32LE(rate, 24); head.writeUInt32LE(rate * 4, 28); head.writeUInt16LE(4, 32); head.writeUInt16LE(16, 34); head.write('data', 36); head.writeUInt32LE(data.length, 40);
+  return Buffer.concat([head, data]);
+}
+
+/** A video whose bytes do not shrink, so that no browser has all of it at once. */
+function video(path) {
+  return spawnSync('ffmpeg', ['-v', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc=size=320x180:rate=12,noise=alls=60:allf=t', '-t', '60', '-c:v', 'libvpx', '-deadline', 'realtime', '-cpu-used', '8',
+    '-b:v', '2500k', '-g', '24', path]).status === 0;
+}
+
+const HOSTILE = ['<img src=x onerror=alert(1)>.mp4', '"onmouseover="alert(2)" \'x\' hostile.mp4', '<svg onload=alert(3)> &lt;b&gt; hostile.wav'];
+let chrome;
+
+try {
+  const [one, two] = ['one', 'two'].map(name => join(place, name));
+  mkdirSync(one); mkdirSync(two);
+  const clip = join(one, 'aula 1 ç.webm'), isVideo = video(clip);
+  const film = isVideo ? 'aula 1 ç.webm' : 'aula 1 ç.wav';
+  if (!isVideo) { console.log('note  ffmpeg can not be used here: sound is played instead of a video'); writeFileSync(join(one, film), tone(60)); }
+  writeFileSync(join(two, film), isVideo ? (await import('node:fs')).readFileSync(clip) : tone(60));
+  writeFileSync(join(one, 'tone.wav'), tone(2));
+  for (const name of HOSTILE) writeFileSync(join(one, name), name);
+  writeFileSync(join(one, 'safe\u202egpj.exe'), 'x');
+  for (let n = 0; n < 45; n++) writeFileSync(join(two, `lesson-${String(n).padStart(2, '0')}-of-a-course-with-a-long-name.pdf`), `lesson ${n}`);
+  writeFileSync(join(two, 'x'.repeat(200) + '.txt'), 'long');
+
+  const server = await start('server', '--listen', '127.0.0.1:0');
+  const peer = folder => start('peer', '--server', server.at, '--listen', '127.0.0.1:0', '--folder', folder, '--upload-limit', '700KiB');
+  const [first, second] = [await peer(one), await peer(two)];
+  const site = `http://${server.at}/`;
+  const found = async q => (await (await fetch(`${site}api/search?q=${encodeURIComponent(q)}`)).json()).holders;
+  for (let wait = 0; (await found('aula 1')).filter(h => h.root).length < 2; wait++) { must(wait < 300, 'the peers are not there'); await pause(100); }
+
+  chrome = new Chrome(process.env.CHROMIUM || 'chromium');
+  const page = await chrome.page(site);
+
+  await check('the page weighs less than 60 KB in all', async () => {
+    await pause(300);
+    const all = [...page.bytes.values()].reduce((a, b) => a + b, 0);
+    must(all > 5000 && all < 60000, `${all} bytes`);
+    return `${all} bytes`;
+  });
+  await check('the search field has the focus by Tab, and a label', async () => {
+    await page.key('Tab');
+    must(await page.run('document.activeElement.className === "skip"'), 'Tab does not lead to the link to the search first');
+    await page.key('Enter');
+    await page.until('document.activeElement.id === "q"');
+    must(await page.run('document.querySelector("#q").labels[0].textContent.length > 3'), 'no label');
+  });
+  await check('what is typed is found while it is typed', async () => {
+    await page.type('aula');
+    await page.until('document.querySelectorAll("#results > li").length === 1');
+    const line = await page.run('document.querySelector("#results > li").innerText');
+    must(line.includes(film) && line.includes('2 peers have it') && line.includes('hash known') && line.includes('MiB'), line);
+    must((await page.run(text('status'))).includes('1 file found'), 'the status says nothing');
+    await shot(page, 'search-light');
+  });
+  const media = 'document.querySelector("#stage").firstElementChild';
+  await check('Enter on Play plays, and time goes on', async () => {
+    for (let i = 0; i < 12 && !await page.run('document.activeElement.classList.contains("play")'); i++) await page.key('Tab');
+    must(await page.run('document.activeElement.classList.contains("play")'), 'Tab does not lead to Play');
+    await page.key('Enter');
+    await page.until(`${media} && ${media}.currentTime > 0.7`, 20000);
+    must((await page.run(text('from'))).includes('1 of 2'), await page.run(text('from')));
+    await shot(page, 'play-light');
+  });
+  await check('seeking lands where it is asked to, by Range', async () => {
+    await page.run(`${media}.currentTime = 20`);
+    await page.until(`${media}.currentTime > 20.3 && ${media}.readyState >= 3`, 20000);
+  });
+  await check('live counters show the transfer', () => page.until('Number(document.querySelector("#nUploads").textContent) >= 1', 8000));
+  await check('the next peer goes on where the first one died', async () => {
+    const now = await page.run(text('from'));
+    const dies = now.includes(first.at) ? first : second, other = dies === first ? second : first;
+    must(now.includes(dies.at), now);
+    const at = await page.run(`${media}.currentTime`);
+    dies.program.removeAllListeners('exit');
+    dies.program.kill('SIGKILL');
+    await page.until(`document.querySelector("#from").textContent.includes(${JSON.stringify(other.at)})`, 60000);
+    const said = await page.run(text('from'));
+    await page.until(`${media}.readyState >= 3 && !${media}.error && ${media}.currentTime > ${at} + 1`, 60000);
+    const end = await page.run(`${media}.currentTime`);
+    const again = await peer(dies === first ? one : two);
+    Object.assign(dies, again);
+    return `from ${at.toFixed(1)} s on; ${said}; at ${end.toFixed(1)} s now`;
+  });
+  await check('Escape closes the player and the focus comes back', async () => {
+    await page.key('Escape');
+    await page.until('document.querySelector("#player").hidden && document.activeElement.classList.contains("play")');
+  });
+  // A dead peer is a line of the network's own, and no fault of the page.
+  page.complaints = page.complaints.filter(text => !text.startsWith('network:'));
+  for (let wait = 0; (await found('alert')).filter(h => h.root).length < 3; wait++) { must(wait < 300, 'the peer is not back'); await pause(100); }
+  const search = async q => { await page.run(`document.querySelector("#q").value = ""; document.querySelector("#q").focus()`); await page.type(q); };
+  await check('names that look like markup are text', async () => {
+    await search('alert');
+    await page.until('document.querySelectorAll("#results > li").length === 3');
+    const shown = await page.run('[...document.querySelectorAll("#results h3")].map(e => e.textContent)');
+    for (const name of HOSTILE) must(shown.includes(name), `${name} is not among ${shown}`);
+    must(await page.run('!document.querySelector("main img, main script, [onmouseover], svg[onload]")'), 'an element was injected');
+    for (const line of ['details summary', 'details']) await page.run(`document.querySelectorAll("#results ${line}").forEach(e => { e.open = true })`);
+    await shot(page, 'hostile');
+  });
+  await check('a name that turns its direction is not even in the index', async () => {
+    await search('gpj');
+    await page.until(`${text('status')}.includes("Nothing found")`);
+  });
+  await check('a script of a stranger would not run', async () => {
+    const ran = await page.run('new Promise(done => { const s = document.createElement("script"); s.textContent = "window.ran = 1"; document.body.append(s); const b = document.createElement("b"); b.setAttribute("onclick", "window.ran = 1"); document.body.append(b); b.click(); setTimeout(() => done(window.ran), 50) })');
+    must(ran === undefined, 'it ran');
+    const blocked = page.complaints.filter(text => text.includes('Content Security Policy') || text.includes('security:'));
+    must(blocked.length > 0, 'nobody complained');
+    page.complaints = page.complaints.filter(text => !blocked.includes(text));
+  });
+  await check('sound plays too', async () => {
+    await search('tone');
+    await page.until('document.querySelector("#results .play")');
+    await page.run('document.querySelector("#results .play").click()');
+    await page.until(`${media} && ${media}.tagName === "AUDIO" && ${media}.currentTime > 0.3`);
+    await page.run('document.querySelector("#close").click()');
+  });
+  await check('Download keeps the file rather than showing it', async () => {
+    const href = await page.run('document.querySelector("#results .get").href');
+    const answer = await fetch(href);
+    must(answer.headers.get('content-disposition')?.startsWith('attachment') && (await answer.arrayBuffer()).byteLength > 1000, href);
+  });
+  await check('more results come by the button, and the focus goes to them', async () => {
+    await search('lesson');
+    await page.until('document.querySelectorAll("#results > li").length === 30 && !document.querySelector("#more").hidden');
+    await page.run('document.querySelector("#more").focus()');
+    await page.key('Enter');
+    await page.until('document.querySelectorAll("#results > li").length === 45 && document.querySelector("#more").hidden');
+    must(await page.run('document.querySelector("#results").children[30].contains(document.activeElement)'), 'the focus is lost');
+  });
+  await check('who is online, with what', async () => {
+    await page.until('document.querySelectorAll("#peers > li").length === 2');
+    await page.run('document.querySelector("#peers summary").click()');
+    await page.until('document.querySelectorAll("#peers details[open] li").length > 3');
+    must(Number(await page.run(text('nPeers'))) === 2, 'the counter');
+  });
+  await check('three languages, by the browser and by a button', async () => {
+    must(await page.run('document.documentElement.lang === "en"'), 'not English');
+    for (const [code, word] of [['pt', 'Buscar arquivos'], ['es', 'Buscar archivos']]) {
+      await page.run(`document.querySelector("[data-lang=${code}]").click()`);
+      must(await page.run(`document.querySelector("label").textContent === "${word}" && document.documentElement.lang.startsWith("${code}")`), code);
+    }
+    must(await page.run('Object.values(WORDS).every(w => Object.keys(w).join() === Object.keys(WORDS.en).join() || Object.keys(WORDS.en).every(k => k in w))'), 'a word is missing');
+    await page.run('localStorage.clear()');
+    const other = await chrome.page(site, { language: 'es-AR' });
+    must(await other.run('document.documentElement.lang === "es"'), 'the browser asked for Spanish');
+    await other.close();
+    await page.run('document.querySelector("[data-lang=en]").click()');
+  });
+  await check('everything that can be used has a name for those who do not see it', async () => {
+    await page.send('Accessibility.enable');
+    const { nodes } = await page.send('Accessibility.getFullAXTree');
+    const nameless = nodes.filter(node => !node.ignored && ['button', 'link', 'searchbox', 'textbox', 'image', 'progressbar', 'region', 'navigation'].includes(node.role?.value) && !node.name?.value);
+    must(!nameless.length, nameless.map(node => node.role.value).join());
+    await page.send('Accessibility.disable');
+  });
+  await check('a phone needs no scrolling to the side', async () => {
+    await search('x');
+    for (const width of [320, 360, 412]) {
+      await page.view({ width, height: 780, mobile: true });
+      await page.run('document.querySelectorAll("details").forEach(e => { e.open = true })');
+      await pause(200);
+      const over = await page.run('document.documentElement.scrollWidth - innerWidth');
+      must(over <= 0, `${over} pixels too wide at ${width}`);
+    }
+    await page.run('document.querySelectorAll("details").forEach(e => { e.open = false })');
+    await search('aula');
+    await pause(400);
+    await shot(page, 'phone');
+    await page.view({ width: 360, height: 780, mobile: true, dark: true });
+    await page.run('scrollTo(0, document.querySelector(".live").offsetTop)');
+    await pause(200);
+    await shot(page, 'phone-dark-live');
+  });
+  await page.run('scrollTo(0, 0)');
+  await page.view({ width: 1100, height: 1000, dark: true });
+  await pause(300);
+  await shot(page, 'search-dark');
+  await check('the server page was silent: no error, no dialog, no breach of its policy', () => must(!page.complaints.length, page.complaints.join('; ')));
+
+  const own = await chrome.page(`http://${first.at}/`);
+  await check('a peer shows its files, and plays them', async () => {
+    await own.until('document.querySelectorAll("#files > li").length >= 5');
+    await shot(own, 'peer');
+    await own.run('[...document.querySelectorAll("#files .play")].find(b => b.getAttribute("aria-label").includes("tone")).click()');
+    await own.until(`${media}.currentTime > 0.3`);
+    await own.run('document.querySelector("#close").click()');
+  });
+  await check('a peer shows its transfers to who sits at it', async () => {
+    const abort = new AbortController();
+    const big = await fetch(`http://${first.at}/files/${encodeURIComponent(film)}`, { signal: abort.signal });
+    must(big.ok, 'no file');
+    await own.until('document.querySelector("#transfers progress")', 8000);
+    const line = await own.run('document.querySelector("#transfers li").innerText');
+    must(line.includes(film) && line.includes('127.0.0.1'), line);
+    await own.view({ width: 1100, height: 900, dark: true });
+    await pause(1500);
+    await shot(own, 'peer-dark');
+    abort.abort();
+    await own.view({ width: 340, height: 780, mobile: true });
+    must(await own.run('document.documentElement.scrollWidth <= innerWidth'), 'too wide for a phone');
+  });
+  await check('the peer page was silent', () => must(!own.complaints.length, own.complaints.join('; ')));
+  await check('a server that goes away is told of, and found again', async () => {
+    server.program.removeAllListeners('exit');
+    server.program.kill('SIGKILL');
+    await page.until(`${text('liveState')}.includes("trying again")`);
+    await start('server', '--listen', server.at);
+    await page.until(`${text('liveState')} === "Live."`, 20000);
+  });
+} catch (error) {
+  failures++;
+  console.log(`FAIL  ${error.stack}`);
+} finally {
+  for (const program of running) { program.removeAllListeners('exit'); program.kill('SIGKILL'); }
+  if (chrome) await chrome.close();
+  rmSync(place, { recursive: true, force: true });
+}
+console.log(failures ? `${failures} failed` : 'all good');
+process.exit(failures ? 1 : 0);

@@ -1,0 +1,92 @@
+//! What follows `?`: parameters, as the forms of browsers spell them. Whoever knows one more asks for it here by its name.
+
+use crate::message::limits;
+use crate::message::refusal::{Code, Refusal};
+use crate::wire::http::percent_decoded;
+
+/// The parameters of one request. Those that nobody knows are no fault.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads what follows `?`.
+    ///
+    /// # Errors
+    /// `bad_request` where it is too long, has a broken `%`, is no UTF-8 or says a thing twice.
+    pub fn of(text: &str) -> Result<Query, Refusal> {
+        if text.len() > limits::QUERY_BYTES {
+            return Err(bad("the query is too long"));
+        }
+        let mut fields: Vec<(String, String)> = Vec::new();
+        for field in text.split('&').filter(|field| !field.is_empty()) {
+            if fields.len() == limits::QUERY_FIELDS {
+                return Err(bad("too many parameters"));
+            }
+            let (key, value) = field.split_once('=').unwrap_or((field, ""));
+            let plain = |text: &str| percent_decoded(&text.replace('+', " ")).ok_or_else(|| bad("a % is broken, or that is no UTF-8"));
+            let (key, value) = (plain(key)?, plain(value)?);
+            if fields.iter().any(|(known, _)| *known == key) {
+                return Err(bad("a parameter is there twice"));
+            }
+            fields.push((key, value));
+        }
+        Ok(Query(fields))
+    }
+
+    /// A parameter by its name.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
+    /// One that has to be there.
+    ///
+    /// # Errors
+    /// `bad_request` where it is not.
+    pub fn needed(&self, key: &str) -> Result<&str, Refusal> {
+        self.get(key).ok_or_else(|| bad(&format!("{key} is missing")))
+    }
+
+    /// Where the last answer ended.
+    ///
+    /// # Errors
+    /// `bad_request` for one that can't be ours.
+    pub fn cursor(&self) -> Result<Option<String>, Refusal> {
+        match self.get("cursor") {
+            Some(text) if text.len() > limits::CURSOR_BYTES => Err(bad("cursor is not one of ours")),
+            other => Ok(other.map(str::to_owned)),
+        }
+    }
+}
+
+/// A no to a wrong parameter.
+#[must_use]
+pub fn bad(text: &str) -> Refusal {
+    Refusal::new(Code::BadRequest, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_as_browsers_write_them() {
+        let query = Query::of("q=aula+1+%26+%C3%A7%2B&cursor=7&&new").unwrap();
+        assert_eq!(query.get("q"), Some("aula 1 & ç+"));
+        assert_eq!((query.get("new"), query.get("none")), (Some(""), None));
+        assert_eq!(query.cursor(), Ok(Some("7".into())));
+        assert_eq!(Query::of("").unwrap().cursor(), Ok(None));
+        assert!(Query::of("").unwrap().needed("q").is_err());
+    }
+
+    #[test]
+    fn a_broken_or_endless_query_is_a_bad_request() {
+        let long = "q=".to_owned() + &"x".repeat(limits::QUERY_BYTES);
+        let many = "a&".repeat(3) + &(0..limits::QUERY_FIELDS + 1).map(|n| format!("k{n}&")).collect::<String>();
+        for text in ["q=%", "q=%1", "q=%zz", "q=%+1", "q=%ff", "q=1&q=2", "q&%71", &long, &many] {
+            assert_eq!(Query::of(text).map_err(|refusal| refusal.code), Err(Code::BadRequest), "{text:.40}");
+        }
+        let cursor = "cursor=".to_owned() + &"1".repeat(limits::CURSOR_BYTES + 1);
+        assert!(Query::of(&cursor).unwrap().cursor().is_err());
+    }
+}
