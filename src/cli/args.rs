@@ -12,6 +12,7 @@ use cardume::os::output::Output;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::server_args::{RpcLogArgs, ServerArgs};
+use crate::cli::swarm_args::{self, SwarmArgs};
 use crate::cli::{Stop, old};
 
 /// Where a server is looked for when nobody says.
@@ -187,6 +188,10 @@ Examples:
 ONC RPC over TCP, program 1, version 1. Where rpcbind runs on this machine it is
 told the port, and --rpc-log 127.0.0.1 is enough.")]
     RpcLog(RpcLogArgs),
+
+    /// Put load on a server, or on a Redis: many peers in one process, rates and times of answers
+    #[command(after_long_help = swarm_args::EXAMPLES)]
+    Swarm(SwarmArgs),
 
     /// Print the completions of a shell
     #[command(after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume")]

@@ -338,9 +338,13 @@ fn name(text: &str) -> Result<RelativeName, Stop> {
 }
 
 fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, Stop> {
+    Ok(PeerOptions { servers: addresses(server)?, ..without_server(task, folder) })
+}
+
+/// The addresses of a server, which may be named without its port.
+pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Stop> {
     let with_port = if server.parse::<IpAddr>().is_ok() || !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
-    let servers = system::resolve(&with_port).map_err(|why| Stop::Failure(Failure::NoHost(server.to_owned(), why)))?;
-    Ok(PeerOptions { servers, ..without_server(task, folder) })
+    system::resolve(&with_port).map_err(|why| Stop::Failure(Failure::NoHost(server.to_owned(), why)))
 }
 
 fn without_server(task: Task, folder: String) -> PeerOptions {

@@ -142,6 +142,16 @@ impl<K: Key> Claims<K> {
         self.next_of(id, from, None)
     }
 
+    /// Who claims it, each member once and in their order, where there are no more than `most` files of it; a single walk finds them.
+    pub fn few(&self, id: ClaimId, most: usize) -> Option<(usize, impl Iterator<Item = Share>)> {
+        let files = self.entries.get(id.slot())?.files as usize;
+        let shares = self.shares.range((id, Share::first_of(0))..).take_while(move |(of, _)| *of == id).map(|(_, share)| *share);
+        let mut before = None;
+        // The first file of a member is the one that speaks for it.
+        let firsts = shares.filter(move |share| before.replace(share.member) != Some(share.member));
+        (files <= most).then_some((files, firsts))
+    }
+
     /// The first and the last member that claims it.
     pub fn span(&self, id: ClaimId) -> Option<(u32, u32)> {
         let all = (id, Share::first_of(0))..=(id, Share::last_of(u32::MAX));
@@ -272,6 +282,9 @@ mod tests {
         claims.add(&Root([2; 32]), share(3, false, 11));
         let id = id.unwrap();
         assert_eq!(claims.span(id), Some((2, u32::MAX)));
+        assert!(claims.few(id, 39).is_none());
+        let few: Vec<(u32, u32)> = claims.few(id, 40).unwrap().1.map(|share| (share.member, share.own)).collect();
+        assert_eq!(few, [(2, 0), (5, 0), (9, 0), (u32::MAX, 0)]);
         for start in [0, 1, 2, 3, 5, 8, 9, 10, u32::MAX - 1, u32::MAX] {
             let round = around(&claims, id, start, 0);
             let mut members: Vec<u32> = round.iter().map(|(_, member)| *member).collect();

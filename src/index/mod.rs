@@ -481,7 +481,13 @@ impl Index {
 
     fn holders<K: Key>(&self, claims: &Claims<K>, key: &K, place: Option<(u32, u32)>, asker: &Asker) -> Page<Holder> {
         let mut filling = Filling::default();
-        let Some((id, (first, last))) = claims.find(key).and_then(|id| Some((id, claims.span(id)?))) else { return filling.page(None) };
+        let Some(id) = claims.find(key) else { return filling.page(None) };
+        if place.is_none()
+            && let Some(page) = self.few_holders(claims, id, asker)
+        {
+            return page;
+        }
+        let Some((first, last)) = claims.span(id) else { return filling.page(None) };
         let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
         let mut before_first = 0;
         for (place, share) in claims.round(id, start, skip) {
@@ -499,6 +505,29 @@ impl Index {
             page.entries.rotate_left((before_first + turn % count) % count);
         }
         page
+    }
+
+    /// All holders in one page, where they fit: the one whose turn it is first. Else `None`.
+    fn few_holders<K: Key>(&self, claims: &Claims<K>, id: ClaimId, asker: &Asker) -> Option<Page<Holder>> {
+        let (count, shares) = claims.few(id, limits::HOLDERS)?;
+        // What they have is fetched from all over the memory, and at once, before anything is made of it.
+        let mut found = Vec::with_capacity(count);
+        found.extend(shares.filter_map(|share| {
+            let member = self.members.get(share.member as usize)?;
+            Some((MemberId(share.member as usize), member, *member.files.get(share.own as usize)?))
+        }));
+        let mut filling = Filling::of(count);
+        for (who, member, owned) in found {
+            if let Some(peer) = asker.reaches(member)
+                && !filling.takes(Holder { peer, file: self.entry(who, &owned), user: member.user().cloned(), speaks: member.speaks() })
+            {
+                return None;
+            }
+        }
+        let mut page = filling.page(None);
+        let turn = usize::try_from(self.turn).unwrap_or(0) % page.entries.len().max(1);
+        page.entries.rotate_left(turn);
+        Some(page)
     }
 
     /// A member as the holder of its file number `own`; `None` when the asker can't reach it.

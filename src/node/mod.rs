@@ -10,6 +10,7 @@ pub mod refusals;
 pub mod report;
 pub mod rpc_log;
 pub mod server;
+pub mod swarm;
 
 use std::net::SocketAddr;
 use std::time::Instant;

@@ -31,6 +31,7 @@ mod output;
 mod partial;
 mod resume;
 mod swarm;
+mod swarm_load;
 mod terminal;
 mod trust;
 mod users;

@@ -5,6 +5,8 @@
 //! [`RelativeName`]s here and nowhere else.
 
 pub mod answers;
+pub mod load;
+pub mod quick;
 pub mod requests;
 pub mod writing;
 

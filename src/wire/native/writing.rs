@@ -14,7 +14,7 @@ use crate::message::request::{Fetch, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::Session;
 use crate::wire::Role;
-use crate::wire::native::{FileOut, Hello, VERSION, Welcome};
+use crate::wire::native::{FileOut, Hello, VERSION, Welcome, quick};
 
 /// Writes the first line of the side that connects.
 pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
@@ -165,17 +165,6 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
 }
 
 #[derive(Serialize)]
-struct HolderOut<'a> {
-    peer: SocketAddr,
-    #[serde(flatten)]
-    file: FileOut<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    speaks: Option<&'a str>,
-}
-
-#[derive(Serialize)]
 struct PresentOut<'a> {
     peer: SocketAddr,
     files: u64,
@@ -244,11 +233,6 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
         files: u64,
     }
     #[derive(Serialize)]
-    struct Found<'a> {
-        holders: Vec<HolderOut<'a>>,
-        cursor: Option<&'a str>,
-    }
-    #[derive(Serialize)]
     struct Peers<'a> {
         peers: Vec<PresentOut<'a>>,
         cursor: Option<&'a str>,
@@ -299,13 +283,7 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             let fields = JoinOk { you: *you, files: *files, session: session.reveal(), heartbeat_ms: *heartbeat_ms };
             put(out, &Answer { id, status: "JOIN_OK", fields });
         }
-        Reply::Found { holders, cursor } => {
-            let holders = holders
-                .iter()
-                .map(|h| HolderOut { peer: h.peer, file: FileOut::of(&h.file), user: h.user.as_deref(), speaks: h.speaks.map(Tongue::word) })
-                .collect();
-            put(out, &Answer { id, status: "SEARCH_OK", fields: Found { holders, cursor: cursor.as_deref() } });
-        }
+        Reply::Found { holders, cursor } => quick::put_found(id, holders, cursor.as_deref(), out),
         Reply::Peers { peers, cursor } => {
             let peers = peers
                 .iter()
