@@ -79,6 +79,11 @@ impl<K: Key> Claims<K> {
         self.find_hashed(key, hash(self.seed, key.bytes()))
     }
 
+    /// The hash of what may be claimed.
+    pub fn hash(&self, key: &K) -> u64 {
+        hash(self.seed, key.bytes())
+    }
+
     fn find_hashed(&self, key: &K, hash: u64) -> Option<ClaimId> {
         self.by_hash.find(hash, |&slot| self.entries[slot as usize].key == *key).map(|&slot| ClaimId::of(slot))
     }

@@ -7,6 +7,7 @@
 mod claims;
 mod find;
 mod grams;
+mod hot;
 pub mod pages;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use slab::Slab;
 use crate::index::claims::{ClaimId, Claims, Key, Share};
 use crate::index::find::Descriptions;
 use crate::index::grams::Grams;
+use crate::index::hot::Hot;
 use crate::index::pages::{Filling, Room};
 use crate::message::account::{Description, Line, Online, Publication, Published, UserName};
 use crate::message::limits;
@@ -54,6 +56,8 @@ pub struct Index {
     descriptions: Descriptions,
     /// The names by their words.
     words: Grams<RelativeName>,
+    /// What was found for names that are asked for often.
+    hot: Hot,
     /// Members that have left and still have entries.
     leaving: Vec<MemberId>,
     joined: u64,
@@ -139,6 +143,7 @@ impl Index {
             users: BTreeMap::new(),
             descriptions: Descriptions::new(seed),
             words: Grams::new(seed),
+            hot: Hot::new(),
             leaving: Vec::new(),
             joined: 0,
             turn: 0,
@@ -156,6 +161,9 @@ impl Index {
     /// `too_large` when the member has as many as it may.
     pub fn add(&mut self, who: MemberId, file: &FileEntry) -> Result<bool, Refusal> {
         let Some(member) = self.members.get_mut(who.0) else { return Ok(false) };
+        if member.visible {
+            self.hot.forget();
+        }
         let share = |own: u32, partial| Share { member: who.slot(), partial, own };
         if let Some(Share { own, .. }) = self.names.find(&file.name).and_then(|name| self.names.of_member(name, who.slot())) {
             let owned = &mut member.files[own as usize];
@@ -214,6 +222,7 @@ impl Index {
     /// Makes a member and its files visible, all at once.
     pub fn show(&mut self, who: MemberId) {
         let Some(member) = self.members.get_mut(who.0) else { return };
+        self.hot.forget();
         self.joined += 1;
         member.number = self.joined;
         member.visible = true;
@@ -227,12 +236,14 @@ impl Index {
     /// Makes a member invisible at once; its entries go with the next sweeps.
     pub fn leave(&mut self, who: MemberId) {
         let Some(member) = self.members.get_mut(who.0) else { return };
+        self.hot.forget();
         member.hide(who, &mut self.order, &mut self.by_address);
         self.leaving.push(who);
     }
 
     /// Says who a member is and how else it is reached.
     pub fn introduce(&mut self, who: MemberId, about: About) {
+        self.hot.forget();
         if let Some(member) = self.members.get_mut(who.0) {
             member.about = (about != About::default()).then(|| Box::new(about));
         }
@@ -272,6 +283,7 @@ impl Index {
         let who = self.member_of(user);
         self.add(who, &FileEntry::unsaid(name.clone()))?;
         if let Some(claim) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
+            self.hot.forget();
             self.descriptions.set(who, claim, &name, &what.description);
         }
         Ok(())
@@ -297,6 +309,7 @@ impl Index {
 
     /// A user of an old wire is away; what he has published is kept.
     pub fn disappear(&mut self, user: &UserName) {
+        self.hot.forget();
         if let Some(who) = self.users.get(user)
             && let Some(member) = self.members.get_mut(who.0)
         {
@@ -418,7 +431,23 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn search(&mut self, name: &RelativeName, cursor: Option<&str>, asker: &Asker) -> Result<Page<Holder>, Refusal> {
         let place = self.place(cursor)?;
-        Ok(self.holders(&self.names, name, place, asker))
+        if place.is_some() || asker.speaks.is_some() {
+            return Ok(self.holders(&self.names, name, place, asker));
+        }
+        let (hash, local) = (self.names.hash(name), asker.ip.is_loopback());
+        let turn = usize::try_from(self.turn).unwrap_or(0);
+        if let Some(holders) = self.hot.find(hash, name, local) {
+            let (before, first) = holders.split_at(turn % holders.len().max(1));
+            return Ok(Page { entries: first.iter().chain(before).cloned().collect(), cursor: None });
+        }
+        let page = self.holders(&self.names, name, None, asker);
+        if page.cursor.is_none() && self.hot.wants(hash, page.entries.len()) {
+            let mut entries = page.entries.clone();
+            let count = entries.len().max(1);
+            entries.rotate_right(turn % count);
+            self.hot.keep(hash, name, local, entries);
+        }
+        Ok(page)
     }
 
     /// Who has this content, under whatever name: each member once, by a whole file where it has one. The rest is as in [`Index::search`].
@@ -567,6 +596,8 @@ impl Index {
     /// Takes file number `own` of a member out of all lists; the last one takes its place and its number.
     fn drop_file(&mut self, who: MemberId, own: u32) {
         let Some(member) = self.members.get_mut(who.0) else { return };
+        // Even of a member that nobody sees: what its user has said of the file may be seen elsewhere.
+        self.hot.forget();
         let gone = member.files.swap_remove(own as usize);
         self.descriptions.remove(who, gone.name);
         let share = |own: u32, partial| Share { member: who.slot(), partial, own };
