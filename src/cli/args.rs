@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::server_args::{Metrics, RpcLogArgs, ServerArgs};
 use crate::cli::status::StatusArgs;
+use crate::cli::swarm_args::{self, SwarmArgs};
 use crate::cli::transport_args::{self, TransportArgs};
 use crate::cli::{Stop, old};
 
@@ -200,6 +201,10 @@ Examples:
 ONC RPC over TCP, program 1, version 1. Where rpcbind runs on this machine it is
 told the port, and --rpc-log 127.0.0.1 is enough.")]
     RpcLog(RpcLogArgs),
+
+    /// Put load on a server, or on a Redis: many peers in one process, rates and times of answers
+    #[command(after_long_help = swarm_args::EXAMPLES)]
+    Swarm(SwarmArgs),
 
     /// Print the completions of a shell
     #[command(after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume")]

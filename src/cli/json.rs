@@ -6,6 +6,7 @@ use cardume::message::request::FileEntry;
 use cardume::message::tongue::Tongue;
 use cardume::node::lines::{self, Lang, Said};
 use cardume::node::report::{Failure, Report, Stall, Verdict, Version};
+use cardume::node::swarm::figures::{News, Row, Stretch};
 use serde_json::{Value, json};
 
 fn holder(h: &Holder) -> Value {
@@ -17,6 +18,27 @@ fn holder(h: &Holder) -> Value {
 
 fn present(p: &Present) -> Value {
     json!({"peer": p.peer, "files": p.files, "user": p.user.as_deref(), "speaks": p.speaks.map(Tongue::word)})
+}
+
+fn swarm(news: &News) -> Value {
+    let used = |stretch: &Stretch| json!({"seconds": stretch.seconds, "client_cpu": stretch.own, "server_cpu": stretch.server});
+    match news {
+        News::In { peers, files, stretch } => json!({"event": "in", "peers": peers, "files": files, "measured": used(stretch)}),
+        News::Over(figures) => {
+            let row = |row: &Row| {
+                let [p50, p90, p99, p999, longest] = row.ms;
+                json!({
+                    "request": row.word, "answers": row.count, "refused": row.refused, "rate": row.rate,
+                    "p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "p999_ms": p999, "max_ms": longest,
+                })
+            };
+            json!({
+                "event": "over", "peers": figures.peers, "depth": figures.depth, "measured": used(&figures.stretch),
+                "requests": figures.rows.iter().map(row).collect::<Vec<_>>(), "files": figures.files, "wrong": figures.wrong, "lost": figures.lost,
+                "server_us_each": figures.server_micros(),
+            })
+        }
+    }
 }
 
 /// The objects of a report, one a line: a page of a list is one object an entry.
@@ -78,6 +100,7 @@ pub fn objects(report: &Report) -> Vec<Value> {
             let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
             vec![json!({"name": name.as_str(), "size": size, "root": root.to_string(), "state": state, "expected": expected})]
         }
+        Report::Swarm(news) => vec![swarm(news)],
         // Whoever reads objects can count them.
         Report::Mismatched { .. } => Vec::new(),
         Report::Same { name } => vec![json!({"event": "same", "name": name.as_str()})],

@@ -13,6 +13,8 @@ mod old;
 mod server_args;
 mod setup;
 mod status;
+mod swarm;
+mod swarm_args;
 mod transport_args;
 
 use std::io::IsTerminal as _;
@@ -138,6 +140,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
             plug_in(node, Console::of(args.console, style, lang, outputs), speed, typed || !terminal)
         }
         Verb::RpcLog(args) => plug_in(RpcLog::new(args.listen), Console::new(Style::Plain, lang, outputs), Speed::default(), false),
+        Verb::Swarm(args) => one_shot(swarm::swarm(&args)?, args.json, lang, outputs, Speed::default()),
         Verb::Hash(args) => Ok(hash::hash(&args, &outputs.out, &outputs.err)),
         Verb::Completions { shell } => {
             args::completions(shell, &outputs.out);

@@ -342,14 +342,14 @@ fn name(text: &str) -> Result<RelativeName, Stop> {
     RelativeName::new(text).map_err(|why| Stop::Failure(Failure::Name(text.to_owned(), why)))
 }
 
-/// The addresses of a server by its name, with or without its port.
-pub fn servers(server: &str) -> Result<Vec<SocketAddr>, Stop> {
-    let with_port = if server.parse::<IpAddr>().is_ok() || !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
-    system::resolve(&with_port).map_err(|why| Stop::Failure(Failure::NoHost(server.to_owned(), why)))
+fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, Stop> {
+    Ok(PeerOptions { servers: addresses(server)?, ..without_server(task, folder) })
 }
 
-fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, Stop> {
-    Ok(PeerOptions { servers: servers(server)?, ..without_server(task, folder) })
+/// The addresses of a server, which may be named without its port.
+pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Stop> {
+    let with_port = if server.parse::<IpAddr>().is_ok() || !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
+    system::resolve(&with_port).map_err(|why| Stop::Failure(Failure::NoHost(server.to_owned(), why)))
 }
 
 fn without_server(task: Task, folder: String) -> PeerOptions {

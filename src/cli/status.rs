@@ -25,7 +25,7 @@ pub struct StatusArgs {
 pub fn status(args: &StatusArgs) -> Result<Status, Stop> {
     let servers = match args.peer {
         Some(peer) => vec![peer],
-        None => setup::servers(&args.ask.server)?,
+        None => setup::addresses(&args.ask.server)?,
     };
     Ok(Status::new(servers, args.memory))
 }

@@ -78,6 +78,11 @@ impl<K: Key> Claims<K> {
         self.find_hashed(key, hash(self.seed, key.bytes()))
     }
 
+    /// The hash of what may be claimed.
+    pub fn hash(&self, key: &K) -> u64 {
+        hash(self.seed, key.bytes())
+    }
+
     fn find_hashed(&self, key: &K, hash: u64) -> Option<ClaimId> {
         self.by_hash.find(hash, |&slot| self.entries[slot as usize].key == *key).map(|&slot| ClaimId::of(slot))
     }
@@ -139,6 +144,16 @@ impl<K: Key> Claims<K> {
     /// The first member from `from` on that claims it, by the file that speaks for it.
     pub fn next_from(&self, id: ClaimId, from: u32) -> Option<Share> {
         self.next_of(id, from, None)
+    }
+
+    /// Who claims it, each member once and in their order, where there are no more than `most` files of it; a single walk finds them.
+    pub fn few(&self, id: ClaimId, most: usize) -> Option<(usize, impl Iterator<Item = Share>)> {
+        let files = self.entries.get(id.slot())?.files as usize;
+        let shares = self.shares.range((id, Share::first_of(0))..).take_while(move |(of, _)| *of == id).map(|(_, share)| *share);
+        let mut before = None;
+        // The first file of a member is the one that speaks for it.
+        let firsts = shares.filter(move |share| before.replace(share.member) != Some(share.member));
+        (files <= most).then_some((files, firsts))
     }
 
     /// The first and the last member that claims it.
@@ -271,6 +286,9 @@ mod tests {
         claims.add(&Root([2; 32]), share(3, false, 11));
         let id = id.unwrap();
         assert_eq!(claims.span(id), Some((2, u32::MAX)));
+        assert!(claims.few(id, 39).is_none());
+        let few: Vec<(u32, u32)> = claims.few(id, 40).unwrap().1.map(|share| (share.member, share.own)).collect();
+        assert_eq!(few, [(2, 0), (5, 0), (9, 0), (u32::MAX, 0)]);
         for start in [0, 1, 2, 3, 5, 8, 9, 10, u32::MAX - 1, u32::MAX] {
             let round = around(&claims, id, start, 0);
             let mut members: Vec<u32> = round.iter().map(|(_, member)| *member).collect();

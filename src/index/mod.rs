@@ -8,6 +8,7 @@ mod claims;
 mod counts;
 mod find;
 mod grams;
+mod hot;
 pub mod pages;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use slab::Slab;
 use crate::index::claims::{ClaimId, Claims, Key, Share};
 use crate::index::find::Descriptions;
 use crate::index::grams::Grams;
+use crate::index::hot::Hot;
 use crate::index::pages::{Filling, Room};
 use crate::message::account::{Description, Line, Online, Publication, Published, UserName};
 use crate::message::limits;
@@ -56,6 +58,8 @@ pub struct Index {
     descriptions: Descriptions,
     /// The names by their words.
     words: Grams<RelativeName>,
+    /// What was found for names that are asked for often.
+    hot: Hot,
     /// Members that have left and still have entries.
     leaving: Vec<MemberId>,
     joined: u64,
@@ -143,6 +147,7 @@ impl Index {
             users: BTreeMap::new(),
             descriptions: Descriptions::new(seed),
             words: Grams::new(seed),
+            hot: Hot::new(),
             leaving: Vec::new(),
             joined: 0,
             turn: 0,
@@ -160,6 +165,9 @@ impl Index {
     /// `too_large` when the member has as many as it may.
     pub fn add(&mut self, who: MemberId, file: &FileEntry) -> Result<bool, Refusal> {
         let Some(member) = self.members.get_mut(who.0) else { return Ok(false) };
+        if member.visible {
+            self.hot.forget();
+        }
         let share = |own: u32, partial| Share { member: who.slot(), partial, own };
         if let Some(Share { own, .. }) = self.names.find(&file.name).and_then(|name| self.names.of_member(name, who.slot())) {
             let owned = &mut member.files[own as usize];
@@ -218,6 +226,7 @@ impl Index {
     /// Makes a member and its files visible, all at once.
     pub fn show(&mut self, who: MemberId) {
         let Some(member) = self.members.get_mut(who.0) else { return };
+        self.hot.forget();
         self.joined += 1;
         member.number = self.joined;
         member.visible = true;
@@ -231,12 +240,14 @@ impl Index {
     /// Makes a member invisible at once; its entries go with the next sweeps.
     pub fn leave(&mut self, who: MemberId) {
         let Some(member) = self.members.get_mut(who.0) else { return };
+        self.hot.forget();
         member.hide(who, &mut self.order, &mut self.by_address);
         self.leaving.push(who);
     }
 
     /// Says who a member is and how else it is reached.
     pub fn introduce(&mut self, who: MemberId, about: About) {
+        self.hot.forget();
         if let Some(member) = self.members.get_mut(who.0) {
             member.about = (about != About::default()).then(|| Box::new(about));
         }
@@ -276,6 +287,7 @@ impl Index {
         let who = self.member_of(user);
         self.add(who, &FileEntry::unsaid(name.clone()))?;
         if let Some(claim) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
+            self.hot.forget();
             self.descriptions.set(who, claim, &name, &what.description);
         }
         Ok(())
@@ -301,6 +313,7 @@ impl Index {
 
     /// A user of an old wire is away; what he has published is kept.
     pub fn disappear(&mut self, user: &UserName) {
+        self.hot.forget();
         if let Some(who) = self.users.get(user)
             && let Some(member) = self.members.get_mut(who.0)
         {
@@ -422,7 +435,23 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn search(&mut self, name: &RelativeName, cursor: Option<&str>, asker: &Asker) -> Result<Page<Holder>, Refusal> {
         let place = self.place(cursor)?;
-        Ok(self.holders(&self.names, name, place, asker))
+        if place.is_some() || asker.speaks.is_some() {
+            return Ok(self.holders(&self.names, name, place, asker));
+        }
+        let (hash, local) = (self.names.hash(name), asker.ip.is_loopback());
+        let turn = usize::try_from(self.turn).unwrap_or(0);
+        if let Some(holders) = self.hot.find(hash, name, local) {
+            let (before, first) = holders.split_at(turn % holders.len().max(1));
+            return Ok(Page { entries: first.iter().chain(before).cloned().collect(), cursor: None });
+        }
+        let page = self.holders(&self.names, name, None, asker);
+        if page.cursor.is_none() && self.hot.wants(hash, page.entries.len()) {
+            let mut entries = page.entries.clone();
+            let count = entries.len().max(1);
+            entries.rotate_right(turn % count);
+            self.hot.keep(hash, name, local, entries);
+        }
+        Ok(page)
     }
 
     /// Who has this content, under whatever name: each member once, by a whole file where it has one. The rest is as in [`Index::search`].
@@ -485,7 +514,13 @@ impl Index {
 
     fn holders<K: Key>(&self, claims: &Claims<K>, key: &K, place: Option<(u32, u32)>, asker: &Asker) -> Page<Holder> {
         let mut filling = Filling::default();
-        let Some((id, (first, last))) = claims.find(key).and_then(|id| Some((id, claims.span(id)?))) else { return filling.page(None) };
+        let Some(id) = claims.find(key) else { return filling.page(None) };
+        if place.is_none()
+            && let Some(page) = self.few_holders(claims, id, asker)
+        {
+            return page;
+        }
+        let Some((first, last)) = claims.span(id) else { return filling.page(None) };
         let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
         let mut before_first = 0;
         for (place, share) in claims.round(id, start, skip) {
@@ -503,6 +538,30 @@ impl Index {
             page.entries.rotate_left((before_first + turn % count) % count);
         }
         page
+    }
+
+    /// All holders in one page, where they fit: the one whose turn it is first. Else `None`.
+    fn few_holders<K: Key>(&self, claims: &Claims<K>, id: ClaimId, asker: &Asker) -> Option<Page<Holder>> {
+        let (count, shares) = claims.few(id, limits::HOLDERS)?;
+        // What they have is fetched from all over the memory, and at once, before anything is made of it.
+        let mut found = Vec::with_capacity(count);
+        found.extend(shares.filter_map(|share| {
+            let member = self.members.get(share.member as usize)?;
+            Some((MemberId(share.member as usize), member, *member.files.get(share.own as usize)?))
+        }));
+        let mut filling = Filling::of(count);
+        for (who, member, owned) in found {
+            let quic = member.about.as_deref().and_then(|about| about.quic);
+            if let Some(peer) = asker.reaches(member)
+                && !filling.takes(Holder { peer, file: self.entry(who, &owned), user: member.user().cloned(), speaks: member.speaks(), quic })
+            {
+                return None;
+            }
+        }
+        let mut page = filling.page(None);
+        let turn = usize::try_from(self.turn).unwrap_or(0) % page.entries.len().max(1);
+        page.entries.rotate_left(turn);
+        Some(page)
     }
 
     /// A member as the holder of its file number `own`; `None` when the asker can't reach it.
@@ -543,6 +602,8 @@ impl Index {
     /// Takes file number `own` of a member out of all lists; the last one takes its place and its number.
     fn drop_file(&mut self, who: MemberId, own: u32) {
         let Some(member) = self.members.get_mut(who.0) else { return };
+        // Even of a member that nobody sees: what its user has said of the file may be seen elsewhere.
+        self.hot.forget();
         let gone = member.files.swap_remove(own as usize);
         self.descriptions.remove(who, gone.name);
         let share = |own: u32, partial| Share { member: who.slot(), partial, own };

@@ -49,6 +49,11 @@ impl Default for Filling {
 }
 
 impl Filling {
+    /// One with room for so many from the beginning.
+    pub(super) fn of(count: usize) -> Filling {
+        Filling { entries: Vec::with_capacity(count.min(limits::HOLDERS)), ..Filling::default() }
+    }
+
     /// Takes a holder, unless there is no room for this one as well.
     pub(super) fn takes(&mut self, holder: Holder) -> bool {
         let quic = if holder.quic.is_some() { QUIC } else { 0 };

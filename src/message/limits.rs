@@ -58,6 +58,10 @@ pub const SOURCES: usize = 64;
 pub const CANDIDATES: usize = 512;
 /// FETCH requests under way on one link.
 pub const FETCHES: usize = 16;
+/// Links that a load generator begins before it waits for some of them: what a server takes in a turn or two, and far below [`BACKLOG`].
+pub const SWARM_CONNECTS: usize = 512;
+/// Requests under way on one link while a load generator fills a server that has no lists: more of them fill it no quicker.
+pub const SWARM_FILLS: usize = 256;
 /// A cursor, in bytes.
 pub const CURSOR_BYTES: usize = 64;
 

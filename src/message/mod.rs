@@ -3,6 +3,7 @@
 //! Nothing here knows JSON, sockets or files. A value of these types has been checked once, where it came in, and is trusted ever after.
 
 pub mod account;
+pub mod address;
 pub mod figure;
 pub mod limits;
 pub mod live;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::message::account::Online;
+use crate::message::address;
 use crate::message::figure::{Figure, Unit};
 use crate::message::name::{BadName, printable};
 use crate::message::relative::RelativeName;
@@ -58,6 +59,14 @@ pub fn joined(who: SocketAddr, names: &str) -> String {
 #[must_use]
 pub fn asked(who: SocketAddr, name: &RelativeName) -> String {
     format!("Peer {who} solicitou arquivo {name}")
+}
+
+/// The same, into memory.
+pub fn put_asked(who: &SocketAddr, name: &RelativeName, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Peer ");
+    address::put(who, out);
+    out.extend_from_slice(b" solicitou arquivo ");
+    out.extend_from_slice(name.as_bytes());
 }
 
 /// `Sou peer IP:PORTA com arquivos a.mp4 b.mp4`; each of `names` follows a space.
@@ -123,6 +132,7 @@ fn choice(contents: &[Version]) -> String {
 pub fn say(report: &Report, lang: Lang) -> Said {
     match report {
         Report::Joined { who, names } => Said::Line(joined(*who, names)),
+        Report::Swarm(news) => Said::Line(news.say(lang)),
         Report::Asked { who, name } => Said::Line(asked(*who, name)),
         Report::Logged(logged) => Said::Line(self::logged(logged)),
         Report::IAm { me, names } => Said::Line(i_am(*me, names)),

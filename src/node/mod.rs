@@ -12,6 +12,7 @@ pub mod report;
 pub mod rpc_log;
 pub mod server;
 pub mod status;
+pub mod swarm;
 pub mod tally;
 pub mod turns;
 pub mod ways;

@@ -11,6 +11,7 @@ use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::message::version::Root;
+use crate::node::swarm::figures::News;
 use crate::wire::rpc::Logged;
 
 /// The exit codes, as the README documents them.
@@ -451,6 +452,8 @@ pub enum Report {
     ConsentExpired(RelativeName),
     /// Something is asked of the person.
     Prompt(Prompt),
+    /// How a load goes that is put on a server.
+    Swarm(Box<News>),
     /// The list of commands.
     Help,
 }

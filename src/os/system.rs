@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -52,6 +53,24 @@ pub fn raise_link_limit() -> usize {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let now = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
     usize::try_from(now.saturating_sub(limits::SPARE_DESCRIPTORS)).unwrap_or(usize::MAX).max(16)
+}
+
+/// What this process has used of processors.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(used.tv_sec).unwrap_or(0), u32::try_from(used.tv_nsec).unwrap_or(0))
+}
+
+/// What another process of this machine has used of processors, as far as the system says so.
+#[must_use]
+pub fn cpu_time_of(pid: u32) -> Option<Duration> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of a program stands in brackets and may hold blanks and brackets of its own.
+    let (_, fields) = status.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+    let ticks = fields.next()?.ok()?.checked_add(fields.next()?.ok()?)?;
+    Some(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).ok().filter(|ticks| *ticks > 0)?)
 }
 
 /// Gives SIGINT and SIGTERM back their usual meaning: the loop is over and nobody asks for them any more.

@@ -9,6 +9,7 @@ pub mod http;
 pub mod media;
 pub mod native;
 pub mod rede;
+pub mod resp;
 pub mod rpc;
 pub mod seed001;
 pub mod sniff;

@@ -35,6 +35,7 @@ mod quic;
 mod resume;
 mod status;
 mod swarm;
+mod swarm_load;
 mod terminal;
 mod trust;
 mod users;

@@ -370,7 +370,10 @@ impl Server {
             // What is not lasting yet must not be found.
             self.flush(io);
         }
-        let Some(file) = Line::new(name).filter(|_| self.loading.is_under_way()) else { return };
+        if !self.loading.is_under_way() {
+            return;
+        }
+        let Some(file) = Line::new(name) else { return };
         match self.accounts.publishers(&file, PUBLISHERS) {
             Ok(some) => {
                 for (user, what) in some {

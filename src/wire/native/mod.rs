@@ -6,7 +6,9 @@
 
 pub mod answers;
 mod figures;
+pub mod load;
 mod quic;
+pub mod quick;
 pub mod requests;
 pub mod writing;
 

@@ -15,7 +15,7 @@ use crate::message::request::{Fetch, FileEntry, Join, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
 use crate::wire::native::quic::QuicShape;
-use crate::wire::native::{Asked, Fatal, FileShape, Hello, PREFIX, VERSION, address, bad, missing, not_a_head, small};
+use crate::wire::native::{Asked, Fatal, FileShape, Hello, PREFIX, VERSION, address, bad, missing, not_a_head, quick, small};
 
 /// Reads the first line of the side that connects.
 ///
@@ -44,6 +44,9 @@ pub fn hello(line: &[u8]) -> Result<Hello, Fatal> {
 /// # Errors
 /// When the line is not a JSON object at all.
 pub fn request(line: &[u8]) -> Result<Asked, Fatal> {
+    if let Some(asked) = quick::search(line) {
+        return Ok(asked);
+    }
     let line = std::str::from_utf8(line).map_err(|_| not_a_head())?;
     // A list would be taken for the fields in their order.
     if !line.trim_ascii_start().starts_with('{') {

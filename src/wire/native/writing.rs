@@ -10,14 +10,14 @@ use crate::message::limits;
 use crate::message::live::Moved;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Have, Holder, ListPart, Piece, Reply, Waiting};
+use crate::message::reply::{Have, ListPart, Piece, Reply, Waiting};
 use crate::message::request::{Fetch, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::Session;
 use crate::wire::Role;
 use crate::wire::native::figures::FigureShape;
 use crate::wire::native::quic::QuicOut;
-use crate::wire::native::{FileOut, Hello, VERSION, Welcome};
+use crate::wire::native::{FileOut, Hello, VERSION, Welcome, quick};
 
 /// Writes the first line of the side that connects.
 pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
@@ -194,24 +194,6 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
 }
 
 #[derive(Serialize)]
-struct HolderOut<'a> {
-    peer: SocketAddr,
-    #[serde(flatten)]
-    file: FileOut<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    speaks: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quic: Option<QuicOut>,
-}
-
-fn holder_out(h: &Holder) -> HolderOut<'_> {
-    let (user, speaks, quic) = (h.user.as_deref(), h.speaks.map(Tongue::word), h.quic.map(QuicOut::of));
-    HolderOut { peer: h.peer, file: FileOut::of(&h.file), user, speaks, quic }
-}
-
-#[derive(Serialize)]
 struct PresentOut<'a> {
     peer: SocketAddr,
     files: u64,
@@ -280,11 +262,6 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
         files: u64,
     }
     #[derive(Serialize)]
-    struct Found<'a> {
-        holders: Vec<HolderOut<'a>>,
-        cursor: Option<&'a str>,
-    }
-    #[derive(Serialize)]
     struct Peers<'a> {
         peers: Vec<PresentOut<'a>>,
         cursor: Option<&'a str>,
@@ -339,10 +316,7 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             let fields = JoinOk { you: *you, files: *files, session: session.reveal(), heartbeat_ms: *heartbeat_ms };
             put(out, &Answer { id, status: "JOIN_OK", fields });
         }
-        Reply::Found { holders, cursor } => {
-            let holders = holders.iter().map(holder_out).collect();
-            put(out, &Answer { id, status: "SEARCH_OK", fields: Found { holders, cursor: cursor.as_deref() } });
-        }
+        Reply::Found { holders, cursor } => quick::put_found(id, holders, cursor.as_deref(), out),
         Reply::Peers { peers, cursor } => {
             let peers = peers
                 .iter()

@@ -1,0 +1,204 @@
+//! The one question that servers hear most, and its answer, read and written without a detour: a SEARCH by an exact name that is spelled as most
+//! spell it, and who has it. Every byte is the same as by the usual way; what is spelled otherwise goes that way.
+
+use std::borrow::Cow;
+
+use crate::message::address;
+use crate::message::limits;
+use crate::message::relative::RelativeName;
+use crate::message::reply::Holder;
+use crate::message::request::{Request, Wanted};
+use crate::message::tongue::Tongue;
+use crate::wire::native::Asked;
+
+/// Reads `{"id":N,"method":"SEARCH","name":"NAME"}`, with a blank behind each colon and comma or with none; `None` for all else.
+pub fn search(line: &[u8]) -> Option<Asked> {
+    let blank = |rest: &mut &[u8]| *rest = rest.strip_prefix(b" ").unwrap_or(rest);
+    let mut rest = line.strip_prefix(b"{\"id\":")?;
+    blank(&mut rest);
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    // What is longer or begins with a zero is for the usual way to judge.
+    if digits == 0 || digits > 15 || (rest[0] == b'0' && digits > 1) {
+        return None;
+    }
+    let id = rest[..digits].iter().fold(0_u64, |id, byte| id * 10 + u64::from(byte - b'0'));
+    rest = rest[digits..].strip_prefix(b",")?;
+    blank(&mut rest);
+    rest = rest.strip_prefix(b"\"method\":")?;
+    blank(&mut rest);
+    rest = rest.strip_prefix(b"\"SEARCH\",")?;
+    blank(&mut rest);
+    rest = rest.strip_prefix(b"\"name\":")?;
+    blank(&mut rest);
+    let name = rest.strip_prefix(b"\"")?.strip_suffix(b"\"}")?;
+    if id > limits::LARGEST_INTEGER || !is_plain(name) {
+        return None;
+    }
+    let name = RelativeName::new(std::str::from_utf8(name).ok()?).ok()?;
+    Some(Asked { id: Some(id), request: Ok(Request::Search { wanted: Wanted::Name(name), cursor: None, speaks: None }) })
+}
+
+/// True for what stands in a JSON string as it is.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\')
+}
+
+/// Writes who has it, as the answer to SEARCH `id`.
+pub fn put_found(id: Option<u64>, holders: &[Holder], cursor: Option<&str>, out: &mut Vec<u8>) {
+    out.reserve(64 + holders.len() * 128);
+    out.extend_from_slice(b"{\"id\":");
+    put_number(id, out);
+    out.extend_from_slice(b",\"status\":\"SEARCH_OK\",\"holders\":[");
+    for (holder, place) in holders.iter().zip(0..) {
+        if place > 0 {
+            out.push(b',');
+        }
+        put_holder(holder, out);
+    }
+    out.extend_from_slice(b"],\"cursor\":");
+    match cursor {
+        None => out.extend_from_slice(b"null"),
+        Some(cursor) => put_text(cursor, out),
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Writes one who has it.
+pub fn put_holder(holder: &Holder, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"peer\":\"");
+    address::put(&holder.peer, out);
+    out.extend_from_slice(b"\",\"name\":");
+    put_text(&holder.file.name, out);
+    out.extend_from_slice(b",\"size\":");
+    put_number(holder.file.size, out);
+    match holder.file.root {
+        None => out.extend_from_slice(b",\"root\":null"),
+        Some(root) => {
+            out.extend_from_slice(b",\"root\":\"");
+            for byte in root.0 {
+                const DIGITS: &[u8; 16] = b"0123456789abcdef";
+                out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            }
+            out.push(b'"');
+        }
+    }
+    out.extend_from_slice(if holder.file.partial { b",\"partial\":true" } else { b",\"partial\":false" });
+    let description = holder.file.description.as_deref().map(|text| (&b",\"description\":"[..], text));
+    let user = holder.user.as_deref().map(|user| (&b",\"user\":"[..], user));
+    let speaks = holder.speaks.map(|speaks| (&b",\"speaks\":"[..], Tongue::word(speaks)));
+    for (field, text) in [description, user, speaks].into_iter().flatten() {
+        out.extend_from_slice(field);
+        put_text(text, out);
+    }
+    if let Some(quic) = holder.quic {
+        out.extend_from_slice(b",\"quic\":{\"port\":");
+        put_number(Some(quic.port.into()), out);
+        out.extend_from_slice(b",\"key\":\"");
+        out.extend_from_slice(quic.key.to_string().as_bytes());
+        out.extend_from_slice(b"\"}");
+    }
+    out.push(b'}');
+}
+
+fn put_number(number: Option<u64>, out: &mut Vec<u8>) {
+    match number {
+        None => out.extend_from_slice(b"null"),
+        Some(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+    }
+}
+
+fn put_text(text: &str, out: &mut Vec<u8>) {
+    if is_plain(text.as_bytes()) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // A string can always be written into memory.
+        let escaped = serde_json::to_string(text).map_or(Cow::Borrowed("\"\""), Cow::Owned);
+        out.extend_from_slice(escaped.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::account::{Line, UserName};
+    use crate::message::request::FileEntry;
+    use crate::message::version::Root;
+    use crate::wire::native::requests::request;
+
+    #[test]
+    fn what_is_read_quickly_means_the_same_as_by_the_usual_way() {
+        // A field more at its end sends a line the usual way, and changes nothing else.
+        for line in [
+            r#"{"id":1,"method":"SEARCH","name":"aula.mp4"}"#,
+            r#"{"id": 12, "method": "SEARCH", "name": "Cursos/aula de vídeo.mp4"}"#,
+            r#"{"id":0,"method":"SEARCH","name":"{}:,"}"#,
+            r#"{"id":999999999999999,"method": "SEARCH","name":"a'b"}"#,
+        ] {
+            let usual = format!("{},\"x\":null}}", line.strip_suffix('}').unwrap());
+            let quick = search(line.as_bytes()).expect(line);
+            assert_eq!(quick, request(usual.as_bytes()).unwrap(), "{line}");
+            assert!(quick.request.is_ok() && search(usual.as_bytes()).is_none());
+        }
+    }
+
+    #[test]
+    fn what_needs_judgement_goes_the_usual_way() {
+        for line in [
+            r#"{"id":01,"method":"SEARCH","name":"a"}"#,
+            r#"{"id":9007199254740992,"method":"SEARCH","name":"a"}"#,
+            r#"{"id":-1,"method":"SEARCH","name":"a"}"#,
+            r#"{"id":,"method":"SEARCH","name":"a"}"#,
+            r#"{"id":1,"method":"SEARCH","name":"a\u0062"}"#,
+            r#"{"id":1,"method":"SEARCH","name":"a","cursor":"x"}"#,
+            r#"{"id":1,"method":"SEARCH","name":"a","name":"b"}"#,
+            r#"{"id":1,"method":"SEARCH","name":"../a"}"#,
+            r#"{"id":1,"method":"SEARCH","name":""}"#,
+            r#"{"id":1,"method":"SEARCH","name":"a.part"}"#,
+            r#"{"id":1,"method":"SEARCH","name":"a"} "#,
+            r#"{"id":1,"method":"SEARCH","name":"a""#,
+            r#"{"id":1,"method":"search","name":"a"}"#,
+            r#"{"id":1,  "method":"SEARCH","name":"a"}"#,
+            r#"{"id":1,"method":"PING"}"#,
+            "{\"id\":1,\"method\":\"SEARCH\",\"name\":\"a\tb\"}",
+        ] {
+            assert_eq!(search(line.as_bytes()), None, "{line}");
+        }
+        assert_eq!(search(b"{\"id\":1,\"method\":\"SEARCH\",\"name\":\"\xff\"}"), None);
+    }
+
+    #[test]
+    fn holders_are_written_as_serde_would_write_them() {
+        let name = |text: &str| RelativeName::new(text).unwrap();
+        let plain = FileEntry::new(name("aula.mp4"), 5);
+        let odd = FileEntry {
+            size: None,
+            root: Some(Root([0xa7; 32])),
+            partial: true,
+            description: Line::new("said \"so\" \\ ví"),
+            ..FileEntry::new(name("a \"b\".mp4"), 0)
+        };
+        let ana = UserName::new("ana \"x\"").unwrap();
+        let holders = [
+            Holder { peer: "127.0.0.1:4000".parse().unwrap(), file: plain, user: None, speaks: None, quic: None },
+            Holder { peer: "[::1]:4001".parse().unwrap(), file: odd, user: Some(ana), speaks: Some(Tongue::Uc3m2024), quic: None },
+        ];
+        let mut out = Vec::new();
+        put_found(Some(8), &holders, Some("7.\"9"), &mut out);
+        let root = "a7".repeat(32);
+        let wanted = format!(
+            concat!(
+                r#"{{"id":8,"status":"SEARCH_OK","holders":[{{"peer":"127.0.0.1:4000","name":"aula.mp4","size":5,"root":null,"partial":false}},"#,
+                r#"{{"peer":"[::1]:4001","name":"a \"b\".mp4","size":null,"root":"{root}","partial":true,"description":"said \"so\" \\ ví","#,
+                r#""user":"ana \"x\"","speaks":"{word}"}}],"cursor":"7.\"9"}}"#
+            ),
+            root = root,
+            word = Tongue::Uc3m2024.word()
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{wanted}\n"));
+        let mut out = Vec::new();
+        put_found(None, &[], None, &mut out);
+        assert_eq!(out, b"{\"id\":null,\"status\":\"SEARCH_OK\",\"holders\":[],\"cursor\":null}\n");
+    }
+}
