@@ -243,7 +243,7 @@ impl Node for RpcLog {
                     io.exit(exit::DONE);
                 }
             }
-            Event::Connected(_) | Event::Received(_) | Event::Drained(_) | Event::Command(_) | Event::CommandsEnded => {}
+            Event::Connected(_) | Event::Received(_) | Event::Drained(_) | Event::Command(_) | Event::CommandsEnded | Event::Child => {}
         }
     }
 

@@ -17,6 +17,7 @@ pub mod notebook;
 pub mod output;
 pub mod part_file;
 pub mod pipe;
+pub mod player;
 pub mod sockets;
 #[cfg(feature = "store")]
 pub mod store;

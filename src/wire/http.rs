@@ -5,6 +5,7 @@
 //!
 //! A server answers the date service of seed 003 as well: its description at `/?wsdl`, and what is posted to `/`.
 
+mod own;
 #[cfg(feature = "compat")]
 mod posted;
 
@@ -28,6 +29,8 @@ pub struct Http {
     role: Role,
     asked: Option<Conditions>,
     ended: bool,
+    /// The port to which programs of this machine alone may come, under the names of this machine.
+    own_port: Option<u16>,
     #[cfg(feature = "compat")]
     posted: Option<posted::Posted>,
 }
@@ -72,6 +75,7 @@ impl Http {
             role,
             asked: None,
             ended: false,
+            own_port: None,
             #[cfg(feature = "compat")]
             posted: None,
         }
@@ -140,6 +144,10 @@ impl Http {
             self.describe(&parsed, out);
             return Ok(Decoded::Whole { item: None, used });
         }
+        if self.own_port.is_some_and(|port| !own::may_ask(port, &parsed)) {
+            self.answer("403 Forbidden", "", "not from here\n", out);
+            return Ok(Decoded::Whole { item: None, used });
+        }
         let request = self.meaning(parsed.path.unwrap_or_default());
         if request.is_none() {
             self.answer("404 Not Found", "", "no such file here\n", out);
@@ -149,6 +157,9 @@ impl Http {
 
     /// What a path asks for; `None` where there is nothing.
     fn meaning(&self, target: &str) -> Option<Request> {
+        if self.own_port.is_some() {
+            return own::meaning(target);
+        }
         let Target { path, query, .. } = Target::of(target);
         match (self.role, path) {
             (Role::Server, "/") => Some(Request::Ping),

@@ -29,6 +29,7 @@ mod old_sources;
 mod old_wires;
 mod output;
 mod partial;
+mod play;
 mod resume;
 mod swarm;
 mod terminal;

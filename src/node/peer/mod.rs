@@ -15,6 +15,7 @@ pub mod sources;
 pub mod uploads;
 pub mod verifying;
 mod visits;
+pub mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -44,6 +45,7 @@ use crate::node::peer::news::News;
 use crate::node::peer::uploads::{Accept, Uploads};
 use crate::node::peer::verifying::Verifying;
 use crate::node::peer::visits::Visit;
+use crate::node::peer::watching::{Player, WATCHING, Watching};
 use crate::node::report::{Failure, Report, exit};
 use crate::node::{Cause, Event, LinkId, Node, PortId};
 use crate::session::answering::Terms;
@@ -117,6 +119,10 @@ pub struct PeerOptions {
     pub registers: bool,
     /// Brings the key that proves it.
     pub identity: OpenIdentity,
+    /// The pieces of downloads come from the front.
+    pub sequential: bool,
+    /// What plays a file that is to be played; `None`: its URL is told.
+    pub player: Option<Box<dyn Player>>,
 }
 
 impl PeerOptions {
@@ -148,6 +154,8 @@ impl PeerOptions {
             user: None,
             registers: true,
             identity: Box::new(|| Err("there is no key".into())),
+            sequential: false,
+            player: None,
         }
     }
 }
@@ -162,6 +170,7 @@ pub struct Peer {
     acts: Acts,
     uploads: Uploads,
     downloads: Downloads,
+    watching: Watching,
     visits: BTreeMap<LinkId, Visit>,
     desk: Desk,
     /// The command that is being carried out; the next one waits for it.
@@ -253,6 +262,7 @@ impl Peer {
             acts: Acts::default(),
             uploads: Uploads::new(options.accept, options.slots),
             downloads: Downloads::new(),
+            watching: Watching::with(options.player.take()),
             visits: BTreeMap::new(),
             desk: Desk::default(),
             errand: None,
@@ -449,6 +459,11 @@ impl Node for Peer {
         match event {
             Event::Start => self.start(io),
             Event::Listening(USUAL, result) => self.listening(result, io),
+            Event::Listening(WATCHING, result) => self.listening_to_players(result, io),
+            Event::Accepted(id, WATCHING) => self.player_came(id, io),
+            Event::Received(id) | Event::Drained(id) if self.watching.has(id) => self.serve_player(id, io),
+            Event::Ended(id) if self.watching.has(id) => self.player_ended(id, io),
+            Event::Closed(id, _) if self.watching.has(id) => self.player_gone(id),
             Event::Listening(port, result) => self.listening_besides(port, result, io),
             Event::Accepted(id, port) => self.visitor(id, port, io),
             Event::Connected(id) if self.home.is(id) => self.home.connected(id, io),
@@ -487,14 +502,17 @@ impl Node for Peer {
             }
             Event::Stop(interrupted) => {
                 let code = match self.options.task {
+                    Task::Once(_) if self.watching.is_complete() => exit::DONE,
                     Task::Once(_) if interrupted => exit::INTERRUPTED,
                     Task::Once(_) => 143,
                     _ => exit::DONE,
                 };
                 self.end(code, io);
             }
+            Event::Child => self.child_ended(io),
             Event::Deadline => self.due(io),
         }
+        self.watch_on(io);
         if self.errand.is_none()
             && let Some(line) = self.later.take()
         {

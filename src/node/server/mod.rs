@@ -352,7 +352,7 @@ impl Node for Server {
                 }
             }
             Event::Stop(_) => io.exit(exit::DONE),
-            Event::Command(_) | Event::CommandsEnded => {}
+            Event::Command(_) | Event::CommandsEnded | Event::Child => {}
             Event::Deadline => {
                 // Whatever was asked in this turn was asked before this.
                 self.flush(io);

@@ -59,6 +59,8 @@ pub(super) enum Ask {
     List(Rc<ListArrival>, Option<ListPart>),
     /// Which pieces it has.
     Have,
+    /// A piece that was to come later than something else, and comes now only if that was too late.
+    Yielded(u64),
     /// Nothing that is still wanted.
     Dropped,
 }
@@ -177,6 +179,16 @@ impl Source {
         }
     }
 
+    /// A piece that it was asked for, and of which nothing has come, is to make room for another. False when it is on its way.
+    pub fn yields(&mut self, piece: u64, io: &mut Io<'_>) -> bool {
+        let asked = self.asks.iter_mut().find(|(id, ask)| matches!(ask, Ask::Piece(asked, None) if *asked == piece) && self.arriving != Some(**id));
+        let Some((fetch, ask)) = asked else { return false };
+        let fetch = *fetch;
+        *ask = Ask::Yielded(piece);
+        self.ask(&Request::Cancel { fetch }, Ask::Dropped, io);
+        true
+    }
+
     /// Says something when it has been silent for as long as the other side allows.
     pub fn keep_alive(&mut self, io: &mut Io<'_>) {
         if self.ping_at().is_some_and(|at| at <= io.now) {
@@ -225,11 +237,18 @@ impl Source {
                 }
                 Said::Refusal(None, refusal) => Heard::Closes(refusal),
                 Said::Refusal(Some(id), refusal) => match self.asks.remove(&id) {
-                    Some(Ask::Dropped) | None => continue,
+                    Some(Ask::Dropped | Ask::Yielded(_)) | None => continue,
                     Some(ask) => Heard::Refused(ask, refusal),
                 },
-                Said::Reply(id, Reply::Piece(piece)) => match self.asks.get(&id) {
+                Said::Reply(id, Reply::Piece(piece)) => match self.asks.get_mut(&id) {
                     Some(Ask::Piece(..)) => Heard::Head(id, piece),
+                    Some(ask @ Ask::Yielded(_)) => {
+                        // It was under way already.
+                        if let Ask::Yielded(number) = *ask {
+                            *ask = Ask::Piece(number, None);
+                        }
+                        Heard::Head(id, piece)
+                    }
                     _ => return Err("a piece that nobody asked for".into()),
                 },
                 Said::Reply(id, Reply::Pieces(part)) => {
