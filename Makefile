@@ -17,10 +17,11 @@ build: ## the program, optimised
 demo: ## a server, three peers and a video of more than 1 GB, before your eyes
 	scripts/demo.sh
 
-test: ## all tests, then the protocol against a real pair, then the older systems, then a small load
+test: ## all tests, then the protocol against a real pair, then the older systems, players, then a small load
 	cargo test --locked
 	scripts/check-conformance.sh
 	scripts/check-compat.sh
+	scripts/check-play.sh
 	scripts/load-test.sh 12 4M
 
 sim: ## the simulated network; make sim SEEDS=1000

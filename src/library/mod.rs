@@ -184,6 +184,14 @@ impl Library {
         }
     }
 
+    /// Opens a shared file to look into it.
+    ///
+    /// # Errors
+    /// When it is not there, or the disk fails.
+    pub fn read(&self, name: &RelativeName) -> io::Result<Rc<dyn DriveFile>> {
+        if self.share.may_share(name) { self.drive.read(name) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
     /// What the file is called in the folder where a download of `name` goes.
     #[must_use]
     pub fn place(&self, name: &RelativeName) -> Option<String> {

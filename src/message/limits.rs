@@ -285,7 +285,7 @@ pub const WATCH_SLACK: Duration = Duration::from_millis(80);
 pub const WATCHERS: usize = 64;
 /// Files that can be watched at once in one process; the one that was asked for longest ago, and that nobody reads, makes way.
 pub const PLAYS: usize = 16;
-/// Bytes of a file that wait for a player in our own memory's order; what it wants instead after a seek must not stand behind more.
+/// Bytes of a file that are set down to go out to a player next; they are still in the file, and more of them would gain nothing.
 pub const WATCH_BYTES: u64 = 1 << 20;
 /// How long a player may take nothing of what waits for it: whoever pauses a film in the evening goes on with it the next day. A player that has ended
 /// closes its links, so that nothing but a pause is ever that long.

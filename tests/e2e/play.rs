@@ -253,6 +253,69 @@ fn who_has_not_hashed_his_file_is_played_at_once_and_the_person_is_told() {
 }
 
 #[test]
+fn a_giant_file_that_its_owner_has_not_hashed_is_proven_piece_by_piece() {
+    let (server, here, there) = (server(), Dir::new(), Dir::new());
+    let size: u64 = 24 << 30;
+    here.sparse("giant.mp4", size);
+    let owner = peer_with(server.at, &here, &["--no-cache"]);
+    let server_at = server.at.to_string();
+    let play = begin("giant.mp4", server.at, &there, &["--player", "none", "--download-limit", "20MB"]);
+    let url = Watched::of(&play.line());
+    let source = std::fs::File::open(here.at("giant.mp4")).expect("the source");
+    for step in [20, 3] {
+        let at = (size - 8) / 32 * step;
+        let mut ours = vec![0; 65_536];
+        source.read_exact_at(&mut ours, at).expect("bytes");
+        assert!(url.range(at, ours.len()) == ours, "at {at}");
+    }
+    assert!(run(["ls", &owner.at.to_string(), "--server", &server_at]).succeeded().out[0].contains("hashing"));
+    assert!(play.err.so_far().iter().all(|line| !line.contains("played as it comes")), "{:?}", play.err.so_far());
+}
+
+#[test]
+fn what_its_own_giver_says_of_a_piece_must_be_so_before_anybody_sees_it() {
+    let (server, there, gate) = (server(), Dir::new(), Gate::new());
+    let what = Content { proves: true, ..Content::new("a.mp4", &noise(15, 5 * PIECE)) };
+    let liar = Giver::hashing(&what.clone().spoiled(0), &gate);
+    let _home = liar.joins(server.at, &what.unhashed());
+    let mut play = begin("a.mp4", server.at, &there, &["--player", "none"]);
+    let mut link = Watched::of(&play.line()).ask(&[]);
+    assert_eq!(play.code(), 6, "{:?}", play.err.so_far());
+    // Its size may be said, and not a byte more.
+    let got = link.rest();
+    assert!(got.is_empty() || got.ends_with(b"\r\n\r\n"), "{} bytes", got.len());
+    assert!(!there.has("a.mp4"));
+}
+
+#[test]
+fn what_was_seen_and_does_not_fit_the_list_is_thrown_away_and_that_is_said() {
+    let (server, there, gate) = (server(), Dir::new(), Gate::new());
+    let what = Content { proves: true, ..Content::new("a.mp4", &noise(16, 5 * PIECE)) };
+    let other = Content { proves: true, ..Content::new("a.mp4", &what.clone().spoiled(1).bytes) };
+    // It proves the one, and its list is that of another.
+    let giver = Giver::new(&what, {
+        let gate = gate.clone();
+        move |talk, request| match request["method"].as_str() {
+            Some("PIECES") => {
+                talk.answer_later(request, &gate);
+                Turn::Done
+            }
+            Some("FETCH") => {
+                talk.answer_as(&other, request);
+                Turn::Done
+            }
+            _ => Turn::Usual,
+        }
+    });
+    let _home = giver.joins(server.at, &what.unhashed());
+    let (mut play, url) = watched("a.mp4", server.at, &there);
+    assert_eq!(url.range(PIECE as u64, 10).len(), 10);
+    gate.open();
+    assert_eq!(play.code(), 6);
+    assert!(there.names().is_empty() && play.err.to_the_end().iter().any(|line| line.contains("gave wrong bytes")), "{:?}", there.names());
+}
+
+#[test]
 fn a_file_that_is_there_is_served_at_once() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(8, 3 * PIECE + 1));

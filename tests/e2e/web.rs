@@ -50,6 +50,13 @@ impl Web {
         bytes
     }
 
+    /// All that comes until the link ends.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.from.read_to_end(&mut bytes);
+        bytes
+    }
+
     /// Reads the head of an answer.
     pub fn head(&mut self) -> Answer {
         let mut line = || {

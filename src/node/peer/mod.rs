@@ -10,6 +10,7 @@ mod giving;
 pub mod home;
 mod membership;
 mod news;
+mod proving;
 mod sharing;
 pub mod sources;
 pub mod uploads;
@@ -42,6 +43,7 @@ use crate::node::peer::errands::Errand;
 use crate::node::peer::giving::{Follower, Patient};
 use crate::node::peer::home::{Home, Joining};
 use crate::node::peer::news::News;
+use crate::node::peer::proving::Proofs;
 use crate::node::peer::uploads::{Accept, Uploads};
 use crate::node::peer::verifying::Verifying;
 use crate::node::peer::visits::Visit;
@@ -203,6 +205,8 @@ pub struct Peer {
     followers: Vec<Follower>,
     /// When they are told what has come.
     have_at: Option<Instant>,
+    /// Pieces that are proven before they are sent.
+    proofs: Proofs,
     /// Those who wait for files to be hashed.
     patients: Vec<Patient>,
     /// Somebody is beginning them already.
@@ -281,6 +285,7 @@ impl Peer {
             beginning: VecDeque::new(),
             followers: Vec::new(),
             have_at: None,
+            proofs: Proofs::default(),
             patients: Vec::new(),
             releasing: false,
             ending: None,
@@ -448,6 +453,7 @@ impl Peer {
         self.look_for_more(io);
         self.tell_followers(io);
         self.uploads_due(io);
+        self.proofs_due(io);
         self.share_due(io);
         self.errand_due(io);
         self.verify_due(io);
@@ -525,6 +531,7 @@ impl Node for Peer {
             // Those of a process that says farewell are on their disks already.
             self.downloads.deadline().filter(|_| self.ending.is_none()),
             self.have_at,
+            self.proofs.deadline(io.now),
             self.uploads.deadline(),
             self.share_deadline(io.now),
             self.verify_deadline(io.now),

@@ -248,7 +248,7 @@ impl Server {
             }
             Request::Enter(enter) => self.enter(id, &enter, io),
             Request::Replace { files, speaks } => self.replace(id, &files, speaks, io),
-            Request::Operation(_) | Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Cancel { .. } => {
+            Request::Operation(_) | Request::Fetch(_) | Request::Prove(_) | Request::Pieces(_) | Request::Have { .. } | Request::Cancel { .. } => {
                 Err(Refusal::unsupported())
             }
         }

@@ -96,6 +96,8 @@ pub(super) struct Download {
     looks: u32,
     /// The index knows that part of it is here.
     pub(super) announced: bool,
+    /// Some of it was kept of which not even its giver has said what it is worth.
+    unproven: bool,
 }
 
 struct Rest {
@@ -172,6 +174,7 @@ impl Download {
             look_at: wish.looks.then_some(now),
             looks: 0,
             announced: false,
+            unproven: false,
         };
         if download.root.is_none() || !download.verify || !download.stands(around.library, now)? {
             download.recall(around.library, around.io)?;
@@ -434,6 +437,8 @@ impl Download {
         };
         let mut source = Source::new(to, link, candidate.whole, candidate.name.clone(), wanted);
         source.tag = self.tag.filter(|_| !self.pinned && self.first == Some(to));
+        // Whoever watches can't wait for the root.
+        source.proves = self.root.is_none() && matches!(self.order, Order::Watched(_));
         self.sources.insert(self.next_source, source);
         self.next_source += 1;
     }

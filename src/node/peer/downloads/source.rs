@@ -41,6 +41,8 @@ pub(super) struct Source {
     pub tag: Option<Tag>,
     /// How many pieces of it were kept.
     pub given: u64,
+    /// It is asked what each piece is worth.
+    pub proves: bool,
     /// What it is to the plan, once there is one.
     pub giver: Option<GiverId>,
     asking: Option<Box<Asking>>,
@@ -96,6 +98,7 @@ impl Source {
             wanted,
             tag: None,
             given: 0,
+            proves: false,
             giver: None,
             asking: None,
             asks: BTreeMap::new(),
@@ -157,7 +160,8 @@ impl Source {
     /// Asks for bytes of the file: those of piece `piece`.
     pub fn ask_piece(&mut self, piece: u64, from: u64, length: u64, io: &mut Io<'_>) {
         let fetch = Fetch { wanted: self.wanted.clone(), from, length: Some(length), tag: self.tag };
-        self.ask(&Request::Fetch(fetch), Ask::Piece(piece, None), io);
+        let request = if self.proves { Request::Prove(fetch) } else { Request::Fetch(fetch) };
+        self.ask(&request, Ask::Piece(piece, None), io);
     }
 
     /// Asks for the list of pieces.

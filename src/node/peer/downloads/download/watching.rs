@@ -35,8 +35,8 @@ impl Download {
         self.go_on(around)
     }
 
-    /// The download on its disk, once there is one, and whether its bytes are judged before they are kept.
+    /// The download on its disk, once there is one, and whether all its bytes were judged before they were kept, by its list or by what their giver said of them.
     pub(in crate::node::peer::downloads) fn shown(&self) -> Option<(&Part, bool)> {
-        self.part.as_ref().map(|part| (part, part.trusted().is_some() || part.awaits_list()))
+        self.part.as_ref().map(|part| (part, part.trusted().is_some() || part.awaits_list() || !self.unproven))
     }
 }
