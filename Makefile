@@ -19,10 +19,11 @@ demo: ## a server, three peers and a video of more than 1 GB, before your eyes
 
 # The scripts check the program that the tests were built with: another build would cost minutes and show nothing more.
 test: export CARDUME_PROGRAM = $(or $(CARGO_TARGET_DIR),target)/debug/cardume
-test: ## all tests, then the protocol against a real pair, then the older systems, then the pages in a browser, then a small load
+test: ## all tests, then the protocol, the older systems, players and a browser against the real program, then a small load
 	cargo test --locked
 	scripts/check-conformance.sh
 	scripts/check-compat.sh
+	scripts/check-play.sh
 	scripts/check-page.sh
 	scripts/load-test.sh 12 4M
 

@@ -17,12 +17,14 @@ from accounts import Accounts
 from base import Base, emptied, judged, row, show, timed
 from far import Far
 from page import Page
+from play import Play
 from throttle import SlowDisk, forget
 from tools import MIB, Client, Place, Trouble, quantile, random_file, status
 from trust import Trust
 
 NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
-         "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "r": "page", "w": "far", "x": "video"}
+         "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "o": "play",
+         "p": "stalls", "r": "page", "w": "far", "x": "video"}
 
 SLOW_RATE = 80 * MIB
 CROWD = 64
@@ -171,7 +173,7 @@ class Plain(Base):
             row(name, "-", "-", "-", "<= 10 ms", f"not possible here: {error}")
 
 
-class Bench(Plain, Trust, Accounts, Page, Far):
+class Bench(Plain, Trust, Accounts, Play, Page, Far):
     pass
 
 

@@ -10,6 +10,7 @@
 #   m start     a server with a million publications       n log       400,000 PUBLISHes in a row
 #   w far       a long wire that loses packets, by QUIC     x video     a video that is watched through one
 #   r page      what a browser loads, and how soon what is typed is seen; where node and chromium are
+#   o play      `cardume play`: first byte, and seeks       p stalls    a film at 25 Mbit/s beside 64 downloads
 # --quick: three runs in the place of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp, for a while.
 set -euo pipefail
 # The accounts of servers that are measured are nobody else's.

@@ -11,6 +11,7 @@ use cardume::node::report::exit;
 use cardume::os::output::Output;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::cli::play_args::PlayArgs;
 use crate::cli::server_args::{Metrics, RpcLogArgs, ServerArgs};
 use crate::cli::status::StatusArgs;
 use crate::cli::swarm_args::{self, SwarmArgs};
@@ -132,6 +133,18 @@ Examples:
   cardume get aula1.mp4 --transport quic          over UDP, from peers with --udp
   cardume get aula1.mp4 --wait                    until somebody has it")]
     Get(Box<GetArgs>),
+
+    /// Watch a file, or hear it, while it arrives; it is kept
+    #[command(after_long_help = "\
+Examples:
+  cardume play aula1.mp4                          in mpv or VLC
+  cardume play song.flac --player vlc --folder ~/Music
+  cardume play aula1.mp4 --player none            prints a URL for any player
+
+What the player wants comes first: both ends of the file, the place that it is
+at, what lies ahead of that, and then the rest. No byte is played before its
+piece is verified. When the player ends, the download goes on to its end.")]
+    Play(PlayArgs),
 
     /// List the peers that are there
     #[command(after_long_help = "Example:\n  cardume peers --json")]
@@ -475,6 +488,10 @@ pub struct GetArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<String>,
 
+    /// Fetch the head and the tail first, then all from the front
+    #[arg(long)]
+    pub sequential: bool,
+
     /// Take the bytes of one source as they come, without checking them
     #[arg(long)]
     pub no_verify: bool,
@@ -506,7 +523,7 @@ impl GetArgs {
 }
 
 /// `100MB`, `1.5GiB`, `500k`: bytes a second.
-fn rate(text: &str) -> Result<u64, String> {
+pub fn rate(text: &str) -> Result<u64, String> {
     let text = text.trim().trim_end_matches("/s");
     let size: bytesize::ByteSize = text.parse().map_err(|_| "a rate is like 100MB or 1.5MiB, per second".to_owned())?;
     if size.as_u64() == 0 { Err("a rate is at least 1 byte a second".into()) } else { Ok(size.as_u64()) }

@@ -34,6 +34,11 @@ pub enum Style {
     Json,
     /// One command whose bytes fill stdout.
     Quiet,
+    /// A file is played: a URL is all that stdout gets. A player draws on the terminal itself, unless we are `alone` there.
+    Play {
+        /// There is no player.
+        alone: bool,
+    },
 }
 
 /// The console of this process.
@@ -87,7 +92,7 @@ impl Console {
 
     /// A console of this family that hears nothing yet.
     pub fn of(family: Family, style: Style, lang: Lang, outputs: &Outputs) -> Console {
-        let watched = keyboard::is_watched() && matches!(style, Style::Typed | Style::OneShot | Style::Quiet);
+        let watched = keyboard::is_watched() && matches!(style, Style::Typed | Style::OneShot | Style::Quiet | Style::Play { alone: true });
         let screen = watched.then(|| Screen::new(style == Style::Typed));
         Console {
             family,
@@ -225,6 +230,9 @@ impl net::Console for Console {
             Said::Answer { line, note } => {
                 self.print(true, &line);
                 self.print(false, &note);
+            }
+            Said::Line(text) if matches!(self.style, Style::Play { .. }) && !matches!(report, Report::Playing { .. }) => {
+                self.print(false, &format!("cardume: {text}"));
             }
             Said::Line(text) if self.style != Style::Quiet => self.print(true, &text),
             Said::Line(_) => {}

@@ -85,6 +85,7 @@ pub fn objects(report: &Report) -> Vec<Value> {
         }
         Report::ByQuic(from) => vec![json!({"event": "way", "from": from, "by": "quic"})],
         Report::TcpTakesOver { peer, udp, why } => vec![json!({"event": "way", "from": peer, "by": "tcp", "udp": udp, "why": why})],
+        Report::Playing { name, url } => vec![json!({"event": "playing", "name": name.as_str(), "url": url})],
         Report::Blamed { name, who } => vec![json!({"event": "blamed", "name": name.as_str(), "peer": who})],
         Report::Choice { name, contents } => {
             let object =
@@ -114,7 +115,7 @@ pub fn objects(report: &Report) -> Vec<Value> {
                 Failure::Protocol(_) => "protocol",
                 Failure::BadBytes(..) => "wrong_bytes",
                 Failure::Ambiguous(_) => "ambiguous",
-                Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) => "local",
+                Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Player(..) => "local",
                 _ => "usage",
             };
             vec![json!({"event": "failed", "code": code, "exit": failure.code(), "text": lines::failed(failure, Lang::En)})]

@@ -10,6 +10,7 @@ mod hash;
 mod json;
 mod keys;
 mod old;
+mod play_args;
 mod server_args;
 mod setup;
 mod status;
@@ -163,6 +164,12 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
         Verb::Users(args) => one_shot(setup::users(&args)?, args.json, lang, outputs, Speed::default()),
         Verb::Content(args) => one_shot(setup::content(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Verify(args) => one_shot(setup::verify(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Play(args) => {
+            let speed = Speed { down: args.download_limit, ..Speed::default() };
+            let (node, plays) = play_args::play(&args)?;
+            let style = if args.ask.json { Style::Json } else { Style::Play { alone: !plays } };
+            plug_in(node, Console::new(style, lang, outputs), speed, false)
+        }
         Verb::Get(args) => {
             let (json, speed) = (args.ask.json, Speed { down: args.download_limit, ..Speed::default() });
             let to_stdout = args.goes_to_stdout();

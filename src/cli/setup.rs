@@ -294,10 +294,15 @@ pub fn get(args: &GetArgs) -> Result<Peer, Stop> {
         None => options(task, &args.ask.server, folder)?,
     };
     options.by_quic = args.transport.is_quic(args.from.is_some())?;
-    if args.wait {
-        options.patience = Patience::Endless;
-    }
+    options.sequential = args.sequential;
+    let options = waiting(args.wait, options);
     begin(PeerOptions { target, open_folder: opener(args.allocate), chooses, verify: !args.no_verify, ..options })
+}
+
+/// With no end to its patience, where that is wanted.
+pub fn waiting(wait: bool, options: PeerOptions) -> PeerOptions {
+    let patience = if wait { Patience::Endless } else { options.patience };
+    PeerOptions { patience, ..options }
 }
 
 /// VERIFY, once.
@@ -322,7 +327,8 @@ fn checked(path: &str) -> Result<Checked, Stop> {
     Ok(Checked { folder: folder.to_owned(), name: Some(name(last)?) })
 }
 
-fn root(text: &str) -> Result<Root, Stop> {
+/// The root that these digits are.
+pub fn root(text: &str) -> Result<Root, Stop> {
     Root::parse(&text.trim_start_matches(ROOT_PREFIX).to_ascii_lowercase()).ok_or_else(|| Stop::Failure(Failure::Root(printable(text))))
 }
 
@@ -342,7 +348,8 @@ fn name(text: &str) -> Result<RelativeName, Stop> {
     RelativeName::new(text).map_err(|why| Stop::Failure(Failure::Name(text.to_owned(), why)))
 }
 
-fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, Stop> {
+/// What a command at this server does of which nobody says more.
+pub fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, Stop> {
     Ok(PeerOptions { servers: addresses(server)?, ..without_server(task, folder) })
 }
 
@@ -356,7 +363,8 @@ fn without_server(task: Task, folder: String) -> PeerOptions {
     PeerOptions { patience: Patience::For(limits::GET_PATIENCE), ..PeerOptions::new(task, folder, opener(AllocateArg::Full)) }
 }
 
-fn opener(allocate: AllocateArg) -> OpenFolder {
+/// Opens folders; `allocate`: how room is made for what comes.
+pub fn opener(allocate: AllocateArg) -> OpenFolder {
     let allocate = match allocate {
         AllocateArg::Full => Allocate::Full,
         AllocateArg::None => Allocate::None,
@@ -377,7 +385,8 @@ fn sharer(args: &PeerArgs) -> Result<OpenFolder, Stop> {
     Ok(Box::new(move |path| Ok(Rc::new(manifest.with(open(path)?, shared)) as Rc<dyn Drive>)))
 }
 
-fn begin(options: PeerOptions) -> Result<Peer, Stop> {
+/// A peer with these options.
+pub fn begin(options: PeerOptions) -> Result<Peer, Stop> {
     let folder = options.folder.clone();
     Peer::new(options).map_err(|error| match error {
         DriveError::NoFolder => Stop::Failure(Failure::NoFolder(folder)),

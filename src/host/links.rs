@@ -217,7 +217,8 @@ impl<S> Slot<S> {
             Stage::Lingering(_, until) => Some(*until),
             _ => None,
         };
-        let stalled = (!self.link.outbox.is_empty()).then(|| self.moved_at + limits::STALLED_WRITE);
+        let patience = if self.link.is_own { limits::PLAYER_PAUSE } else { limits::STALLED_WRITE };
+        let stalled = (!self.link.outbox.is_empty()).then(|| self.moved_at + patience);
         let silence = self.link.silence.map(|silence| self.moved_at + silence);
         [stage, stalled, silence, self.link.deadline].into_iter().flatten().min()
     }

@@ -48,6 +48,8 @@ pub enum Ready {
     Stop(bool),
     /// The console may have lines.
     Console,
+    /// A program that this process has started may have ended.
+    Child,
 }
 
 /// A network, and the clock that goes with it.

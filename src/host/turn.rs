@@ -198,6 +198,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
                 }
                 Ready::Console => self.console_ready = true,
                 Ready::Stop(interrupted) => self.tell(Event::Stop(interrupted)),
+                Ready::Child => self.tell(Event::Child),
             }
         }
     }

@@ -152,7 +152,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         if !slot.writable || slot.link.outbox.is_empty() || slot.link.ending == Ending::Now {
             return 0;
         }
-        let from_file = slot.link.outbox.file_waiting() > 0;
+        let from_file = slot.link.outbox.file_waiting() > 0 && !slot.link.is_own;
         let allowance = if from_file { self.up.share(self.now) } else { usize::MAX };
         let budget = budget.min(limits::SLICE_BYTES).min(allowance);
         if budget == 0 {

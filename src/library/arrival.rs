@@ -20,6 +20,8 @@ pub struct Arrival {
     /// Where it will go: it says when there is room.
     part: Option<Part>,
     hashed: bool,
+    /// What its giver says that it is worth.
+    promised: Option<Value>,
     value: Cell<Option<Value>>,
     bytes: RefCell<Vec<u8>>,
     have: Cell<u64>,
@@ -31,7 +33,20 @@ impl Arrival {
     pub fn new(size: u64, piece: u64, part: Option<Part>, hashed: bool, mut spare: Vec<u8>) -> Arrival {
         let (start, length) = tree::bounds(size, piece);
         spare.clear();
-        Arrival { piece, size, start, length, part, hashed, value: Cell::new(None), bytes: RefCell::new(spare), have: Cell::new(0) }
+        Arrival { piece, size, start, length, part, hashed, promised: None, value: Cell::new(None), bytes: RefCell::new(spare), have: Cell::new(0) }
+    }
+
+    /// The same, of which its giver says what it is worth.
+    #[must_use]
+    pub fn promised(mut self, value: Option<Value>) -> Arrival {
+        self.promised = value;
+        self
+    }
+
+    /// Whether it is what its giver says; `None` where he says nothing.
+    #[must_use]
+    pub fn keeps_promise(&self) -> Option<bool> {
+        self.promised.map(|promised| self.value() == Some(promised))
     }
 
     /// Which piece.

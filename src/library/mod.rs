@@ -17,6 +17,7 @@ pub mod record;
 pub mod share;
 pub mod stream;
 pub mod tree;
+pub mod wants;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::flow::ends::{Sink, SourceRef};
-use crate::library::drive::{Drive, DriveError, DriveFile, Stands};
+use crate::library::drive::{Drive, DriveError, DriveFile, Stamp, Stands};
 use crate::library::hashes::Hashes;
 use crate::library::part::{Begun, Part};
 use crate::library::record::{About, Content};
@@ -183,6 +184,14 @@ impl Library {
         }
     }
 
+    /// Opens a shared file to look into it.
+    ///
+    /// # Errors
+    /// When it is not there, or the disk fails.
+    pub fn read(&self, name: &RelativeName) -> io::Result<Rc<dyn DriveFile>> {
+        if self.share.may_share(name) { self.drive.read(name) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
     /// What the file is called in the folder where a download of `name` goes.
     #[must_use]
     pub fn place(&self, name: &RelativeName) -> Option<String> {
@@ -238,6 +247,20 @@ impl Library {
             (Target::Pipe(sink), _) => Ok(Stream::pipe(Rc::clone(sink), size)),
             (_, place) => Stream::begin(&self.drive, place.as_deref().unwrap_or_default(), name, from, size),
         }
+    }
+
+    /// What the file with this stamp leads to, where that is remembered.
+    #[must_use]
+    pub fn remembers(&self, stamp: &Stamp) -> Option<Root> {
+        self.share.remembers(stamp)
+    }
+
+    /// Opens the file under which a download of `name` stands when it is done.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn open_finished(&self, name: &RelativeName) -> io::Result<Opened> {
+        self.drive.open(&self.place(name).ok_or(io::ErrorKind::NotFound)?)
     }
 
     /// True when a finished download is one more shared file.

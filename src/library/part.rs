@@ -356,6 +356,23 @@ impl Part {
         (range.start() / limits::PIECE_BYTES..=last / limits::PIECE_BYTES).all(|piece| plan.held().has(piece))
     }
 
+    /// How many bytes from the front of `range` are held without a gap.
+    #[must_use]
+    pub fn front(&self, range: ByteRange) -> u64 {
+        let plan = self.0.plan.borrow();
+        let mut end = range.start();
+        while end < range.end() && plan.held().has(end / limits::PIECE_BYTES) {
+            end = (end / limits::PIECE_BYTES + 1) * limits::PIECE_BYTES;
+        }
+        end.min(range.end()) - range.start()
+    }
+
+    /// True when both are the same download.
+    #[must_use]
+    pub fn is(&self, other: &Part) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The `.part` as a source for others; who asks it must know what is held.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::library::bits::Bits;
 use crate::library::tree;
+use crate::library::wants::Wants;
 use crate::message::limits;
 use crate::message::reply::Run;
 
@@ -66,6 +67,8 @@ pub struct Plan {
     front: u64,
     /// Where they go out in order: how many have.
     out: u64,
+    /// What somebody who watches wants first.
+    wants: Option<Wants>,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +108,7 @@ impl Plan {
             window: None,
             front: 0,
             out: 0,
+            wants: None,
         }
     }
 
@@ -116,6 +120,11 @@ impl Plan {
     /// The first `pieces` have gone out: the window moves on.
     pub fn taken_up_to(&mut self, pieces: u64) {
         self.out = pieces;
+    }
+
+    /// From now on this comes first.
+    pub fn watch(&mut self, wants: Wants) {
+        self.wants = Some(wants);
     }
 
     /// The size of the file.
@@ -202,12 +211,16 @@ impl Plan {
 
     /// Asks this giver for one more piece, if it should have more to do now. Call it until it says `None`.
     pub fn next(&mut self, id: GiverId, now: Instant) -> Option<u64> {
+        if let Some(piece) = self.find_urgent(id, now) {
+            self.ask(id, piece, now);
+            return Some(piece);
+        }
         let giver = self.givers.get(&id)?;
-        if giver.asked.len() >= giver.depth() {
+        if giver.asked.len() >= giver.depth(if self.wants.is_some() { limits::WATCH_DEPTH } else { AHEAD }) {
             return None;
         }
         let idle = giver.asked.is_empty();
-        let piece = match self.find_open(id) {
+        let piece = match self.find_open(id, now) {
             Some(piece) => piece,
             None if idle => self.find_slow(id, now)?,
             None => return None,
@@ -232,8 +245,63 @@ impl Plan {
         true
     }
 
+    /// A piece that somebody waits for at this moment and that nobody would give clearly sooner than this giver. One that was asked of a slower one is asked
+    /// of this one as well.
+    fn find_urgent(&self, id: GiverId, now: Instant) -> Option<u64> {
+        let (wants, giver) = (self.wants.as_ref()?, self.givers.get(&id)?);
+        if giver.asked.len() >= DEPTH.1 + limits::WATCH_URGENT {
+            return None;
+        }
+        let mine = giver.eta(giver.asked.len(), now);
+        wants.now.iter().copied().find(|piece| {
+            if self.held.has(*piece) || !giver.offers(*piece) || giver.asked.contains(piece) {
+                return false;
+            }
+            match self.asked.get(piece) {
+                None => !self.is_clearly_later(id, mine, *piece, now),
+                Some(of) => {
+                    let theirs = of.iter().filter_map(|of| self.givers.get(of)?.promise(*piece, now)).min();
+                    of.len() < TAKERS && theirs.is_some_and(|theirs| theirs > mine.mul_f64(CLEARLY) + WORTH)
+                }
+            }
+        })
+    }
+
+    /// True when another giver would give this piece clearly sooner than in `mine`.
+    fn is_clearly_later(&self, id: GiverId, mine: Duration, piece: u64, now: Instant) -> bool {
+        let others = self.givers.iter().filter(|(other, giver)| **other != id && giver.offers(piece));
+        let best = others.map(|(_, giver)| giver.eta(giver.asked.len(), now)).min();
+        best.is_some_and(|best| mine > best.mul_f64(CLEARLY) + WORTH)
+    }
+
+    /// Of what comes next for somebody who watches, the first piece that this giver would not give much later than another, the less so the nearer it is.
+    fn find_soon(&self, id: GiverId, now: Instant) -> Option<u64> {
+        let (wants, giver) = (self.wants.as_ref()?, self.givers.get(&id)?);
+        let mine = giver.eta(giver.asked.len(), now);
+        let now_wanted = wants.now.iter().map(|piece| (0, *piece));
+        let soon = wants.soon.iter().flat_map(|run| (0..run.count).map(|place| (place, run.first.saturating_add(place))));
+        now_wanted.chain(soon).map(|(place, piece)| (u32::try_from(place).unwrap_or(u32::MAX), piece)).find_map(|(place, piece)| {
+            let may = self.open.has(piece) && giver.offers(piece);
+            (may && !self.is_clearly_later(id, mine.saturating_sub(limits::WATCH_SLACK * place), piece, now)).then_some(piece)
+        })
+    }
+
+    /// What was asked of this giver that stands before a piece that somebody waits for, or would: it may come later.
+    #[must_use]
+    pub fn in_the_way(&self, id: GiverId) -> Vec<u64> {
+        let (Some(wants), Some(giver)) = (&self.wants, self.givers.get(&id)) else { return Vec::new() };
+        let urgent = |piece: &u64| wants.now.contains(piece) && !self.held.has(*piece) && giver.offers(*piece);
+        if !wants.now.iter().any(urgent) {
+            return Vec::new();
+        }
+        giver.asked.iter().copied().take_while(|piece| !urgent(piece)).collect()
+    }
+
     /// A missing piece that this giver has, the rarest of the next ones.
-    fn find_open(&mut self, id: GiverId) -> Option<u64> {
+    fn find_open(&mut self, id: GiverId, now: Instant) -> Option<u64> {
+        if let Some(piece) = self.find_soon(id, now) {
+            return Some(piece);
+        }
         let giver = self.givers.get(&id)?;
         if let Some(window) = self.window {
             while self.held.has(self.front) && self.front < self.out {
@@ -243,7 +311,12 @@ impl Plan {
         }
         let rarity = |piece: u64| usize::try_from(piece).ok().and_then(|at| self.spread.get(at)).copied().unwrap_or(0);
         // Among many who download the same, those who go on from piece to piece would soon go side by side.
-        let start = if self.is_swarm() { self.dice % self.held.end() } else { self.cursor };
+        let start = match &self.wants {
+            Some(wants) => wants.from.min(self.held.end() - 1),
+            None if self.is_swarm() => self.dice % self.held.end(),
+            None => self.cursor,
+        };
+        let in_order = self.wants.as_ref().is_some_and(|wants| wants.in_order);
         let (mut best, mut at, mut wrapped) = (None, start, false);
         for _ in 0..LOOK {
             let Some(piece) = giver.has.as_ref().map_or_else(|| self.open.next(at), |has| self.open.next_common(has, at)) else {
@@ -264,7 +337,7 @@ impl Plan {
             if best.is_none_or(|(least, _)| rarity < least) {
                 best = Some((rarity, piece));
             }
-            if rarity == 0 {
+            if rarity == 0 || in_order {
                 break;
             }
         }
@@ -347,9 +420,9 @@ impl Giver {
         self.has.as_ref().is_none_or(|has| has.has(piece))
     }
 
-    fn depth(&self) -> usize {
+    fn depth(&self, ahead: Duration) -> usize {
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let ahead = (self.rate * AHEAD.as_secs_f64() / limits::PIECE_BYTES as f64) as usize;
+        let ahead = (self.rate * ahead.as_secs_f64() / limits::PIECE_BYTES as f64) as usize;
         (ahead + 1).clamp(DEPTH.0, DEPTH.1)
     }
 
@@ -538,6 +611,119 @@ mod tests {
         assert_eq!(plan.next(two, now), None);
         plan.taken_up_to(2);
         assert_eq!(all(&mut plan, two, now), [2, 3]);
+    }
+
+    fn run(first: u64, count: u64) -> Run {
+        Run { first, count }
+    }
+
+    /// A giver that has given these pieces, one every `each`.
+    fn proven(plan: &mut Plan, pieces: std::ops::Range<u64>, each: Duration, now: &mut Instant) -> GiverId {
+        let id = plan.join(true, *now);
+        for piece in pieces.clone() {
+            assert!(plan.ask(id, piece, *now));
+        }
+        for piece in pieces {
+            *now += each;
+            plan.arrived(id, piece, *now);
+        }
+        id
+    }
+
+    #[test]
+    fn what_is_watched_comes_first_then_what_is_wanted_soon_then_the_rest_from_there_on() {
+        let (mut plan, now) = plan(100);
+        plan.watch(Wants { now: vec![50], soon: vec![run(0, 2), run(99, 1), run(50, 3)], from: 53, in_order: false });
+        let id = plan.join(true, now);
+        let mut order = Vec::new();
+        while order.len() < 10 {
+            let piece = plan.next(id, now).expect("there is more");
+            plan.arrived(id, piece, now);
+            order.push(piece);
+        }
+        assert_eq!(order, [50, 0, 1, 99, 51, 52, 53, 54, 55, 56]);
+    }
+
+    #[test]
+    fn from_the_front_means_in_order_even_where_others_have_it_already() {
+        let (mut plan, now) = plan(50);
+        plan.watch(Wants::from_the_front(50 * MIB));
+        let (owner, other) = (plan.join(true, now), plan.join(false, now));
+        plan.learn(other, &[run(2, 20)], false);
+        let mut order = Vec::new();
+        while let Some(piece) = plan.next(owner, now) {
+            plan.arrived(owner, piece, now);
+            order.push(piece);
+        }
+        assert_eq!(&order[..8], [0, 1, 48, 49, 2, 3, 4, 5]);
+        assert!(plan.is_whole());
+    }
+
+    #[test]
+    fn a_slow_giver_does_not_take_what_somebody_waits_for_from_a_fast_one() {
+        let (mut plan, mut now) = plan(200);
+        let slow = proven(&mut plan, 0..2, Duration::from_secs(1), &mut now);
+        let fast = proven(&mut plan, 2..12, Duration::from_millis(10), &mut now);
+        plan.watch(Wants { now: vec![100], soon: vec![run(100, 32)], from: 132, in_order: false });
+        let late = plan.next(slow, now).expect("something to do");
+        assert!(late >= 110, "{late}");
+        assert_eq!(plan.next(fast, now), Some(100));
+        // But where there is nobody else it takes it.
+        plan.leave(fast);
+        assert_eq!(plan.next(slow, now), Some(100));
+    }
+
+    #[test]
+    fn what_was_asked_of_a_slow_one_and_becomes_urgent_is_asked_of_a_fast_one_as_well_even_when_that_one_is_busy() {
+        let (mut plan, mut now) = plan(200);
+        let slow = proven(&mut plan, 0..2, Duration::from_secs(1), &mut now);
+        let fast = proven(&mut plan, 2..12, Duration::from_millis(10), &mut now);
+        assert!(plan.ask(slow, 150, now));
+        let busy = all(&mut plan, fast, now);
+        assert!(busy.len() >= 2);
+        plan.watch(Wants { now: vec![150], soon: Vec::new(), from: 0, in_order: false });
+        assert_eq!(plan.next(fast, now), Some(150));
+        assert_eq!(plan.arrived(fast, 150, now), Some(vec![slow]));
+    }
+
+    #[test]
+    fn what_stands_before_an_urgent_piece_is_in_its_way_and_nothing_else_is() {
+        let (mut plan, now) = plan(100);
+        let id = plan.join(true, now);
+        assert_eq!(all(&mut plan, id, now), [0, 1]);
+        assert!(plan.in_the_way(id).is_empty());
+        plan.watch(Wants { now: vec![70], soon: Vec::new(), from: 71, in_order: false });
+        assert_eq!(plan.in_the_way(id), [0, 1]);
+        assert_eq!(plan.next(id, now), Some(70));
+        plan.take_off(id, 1);
+        assert_eq!(plan.in_the_way(id), [0]);
+        // What was let go comes behind it, and is in nobody's way.
+        assert!(plan.next(id, now).is_none());
+        plan.arrived(id, 0, now);
+        assert!(plan.in_the_way(id).is_empty());
+        plan.arrived(id, 70, now);
+        plan.watch(Wants { now: vec![70], soon: Vec::new(), from: 71, in_order: false });
+        assert!(plan.next(id, now) == Some(71) && plan.in_the_way(id).is_empty());
+    }
+
+    #[test]
+    fn while_somebody_watches_less_is_asked_ahead() {
+        let (mut plan, mut now) = plan(400);
+        let id = proven(&mut plan, 0..60, Duration::from_millis(10), &mut now);
+        plan.watch(Wants { from: 60, ..Wants::default() });
+        let ahead = all(&mut plan, id, now).len();
+        assert!((2..=8).contains(&ahead), "{ahead}");
+    }
+
+    #[test]
+    fn urgent_pieces_never_make_more_requests_than_a_link_takes() {
+        let (mut plan, mut now) = plan(900);
+        let id = proven(&mut plan, 0..200, Duration::from_micros(100), &mut now);
+        for at in 300..400 {
+            plan.watch(Wants { now: vec![at], soon: vec![run(at, 32)], from: at, in_order: false });
+            all(&mut plan, id, now);
+        }
+        assert!(plan.waiting(id) < limits::FETCHES, "{}", plan.waiting(id));
     }
 
     #[test]

@@ -246,6 +246,12 @@ impl Share {
         self.by_root.get(&root.0).and_then(|names| names.first().cloned())
     }
 
+    /// What the file with this stamp leads to, where that is remembered.
+    #[must_use]
+    pub fn remembers(&self, stamp: &Stamp) -> Option<Root> {
+        self.hashes.root(stamp)
+    }
+
     /// True when the file of this name is shared in just this version.
     #[must_use]
     pub fn is_version(&self, name: &RelativeName, tag: Tag) -> bool {

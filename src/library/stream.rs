@@ -17,7 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use crate::flow::ends::{Sink, SinkRef};
+use crate::flow::ends::{Sink, SinkRef, SourceRef};
 use crate::library::drive::{Drive, DriveError, DriveFile, Stands};
 use crate::library::on_disk::{discard, names};
 use crate::library::part::Settled;
@@ -154,6 +154,17 @@ impl Stream {
         self.cold.set(0);
         self.full.set(false);
         Ok(())
+    }
+
+    /// What has come, as a source for those who watch it: none but the bytes that [`Stream::have`] counts are good.
+    ///
+    /// # Errors
+    /// When it goes into no file of its own.
+    pub fn source(&self) -> io::Result<SourceRef> {
+        match &self.place {
+            Place::Disk { drive, name, .. } => drive.open_part(&names(name).0),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// How many bytes have come.

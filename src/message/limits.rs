@@ -332,3 +332,24 @@ pub const QUIC_KEEPALIVE: Duration = Duration::from_secs(10);
 pub const QUIC_UNUSED: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(15));
 /// How often in a row the other side's machine may say that nobody is there before it is believed.
 pub const QUIC_REFUSALS: u32 = 3;
+/// Pieces from the place where a player reads that it waits for at this moment: the one that it is in, and the next, so that it never runs into its end.
+pub const WATCH_NOW: u64 = 2;
+/// Pieces ahead of a player that come before the rest of the file: half a minute of a film, some seconds of one without compression.
+pub const WATCH_AHEAD: u64 = 32;
+/// Pieces at the head and at the tail of a file that come first of all: the tables of an hour of film take less.
+pub const WATCH_ENDS: u64 = 2;
+/// How much of a giver's speed is asked ahead while somebody watches: what was asked before an urgent piece comes before it as well.
+pub const WATCH_DEPTH: Duration = Duration::from_millis(60);
+/// Pieces that a player waits for and that are asked of a giver beyond its usual depth; with all others they stay below [`FETCHES`].
+pub const WATCH_URGENT: usize = 2;
+/// For so much later a piece ahead of a player may come for each piece that lies before it: as long as one lasts at 100 Mbit/s.
+pub const WATCH_SLACK: Duration = Duration::from_millis(80);
+/// Links of players to one process: a player has two or three, and nobody watches more than some files at once.
+pub const WATCHERS: usize = 64;
+/// Files that can be watched at once in one process; the one that was asked for longest ago, and that nobody reads, makes way.
+pub const PLAYS: usize = 16;
+/// Bytes of a file that are set down to go out to a player next; they are still in the file, and more of them would gain nothing.
+pub const WATCH_BYTES: u64 = 1 << 20;
+/// How long a player may take nothing of what waits for it: whoever pauses a film in the evening goes on with it the next day. A player that has ended
+/// closes its links, so that nothing but a pause is ever that long.
+pub const PLAYER_PAUSE: Duration = Duration::from_secs(24 * 3600);

@@ -54,6 +54,8 @@ pub struct Piece {
     pub length: u64,
     /// Another piece follows.
     pub more: bool,
+    /// What the body is worth in the tree of its file, where that was asked and it is a whole piece.
+    pub value: Option<[u8; 32]>,
 }
 
 /// The head before a part of the list of a file's pieces.

@@ -173,6 +173,8 @@ pub enum Request {
     },
     /// Bytes of a file, please.
     Fetch(Fetch),
+    /// Bytes of a file, please, and what the piece that they are is worth in its tree: the file may have no root yet.
+    Prove(Fetch),
     /// The list of a file's pieces, please; its range counts bytes of that list.
     Pieces(Fetch),
     /// Which pieces of this content are there, now and from now on?

@@ -38,6 +38,8 @@ pub struct Link {
     pub again: bool,
     /// Visit it again then, even if nothing comes.
     pub look_at: Option<Instant>,
+    /// It leads to a program of the same person: no limit of speed counts, and it may leave what waits for it for very long.
+    pub is_own: bool,
     /// How it is to end.
     pub ending: Ending,
 }
@@ -66,6 +68,7 @@ impl Link {
             most_head,
             again: false,
             look_at: None,
+            is_own: false,
             ending: Ending::Open,
         }
     }

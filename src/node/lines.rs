@@ -142,6 +142,7 @@ pub fn say(report: &Report, lang: Lang) -> Said {
             Said::Line(if contents.len() > 1 { format!("{}\n{}", found(holders), choice(&contents)) } else { found(holders) })
         }
         Report::Saved { name, folder, .. } => Said::Line(saved(name, folder)),
+        Report::Playing { url, .. } => Said::Line(url.clone()),
         Report::Choice { contents, .. } => Said::Line(choice(contents)),
         Report::Verified { name, verdict, .. } => Said::Line(verified(name, *verdict)),
         Report::Peers(peers) => {
@@ -258,6 +259,16 @@ fn note(report: &Report, lang: Lang) -> String {
             En => format!("{name}: unverified! It is in {folder}, but its content was not checked against a root"),
         },
         Report::TcpTakesOver { udp, why, .. } => ways::tcp_takes_over(*udp, why, lang),
+        Report::PlayerEnded { player, name } => match lang {
+            Pt => format!("{name}: {player} terminou; o download continua"),
+            Es => format!("{name}: {player} ha terminado; la descarga sigue"),
+            En => format!("{name}: {player} has ended; the download goes on"),
+        },
+        Report::Unproven(name) => match lang {
+            Pt => format!("{name}: toca como vem; nada ainda confere estes bytes"),
+            Es => format!("{name}: se reproduce como llega; nada comprueba aún estos bytes"),
+            En => format!("{name}: played as it comes; nothing checks these bytes yet"),
+        },
         Report::Blamed { name, who } => match lang {
             Pt => format!("{name}: {who} deu bytes errados e não será mais usado"),
             Es => format!("{name}: {who} dio bytes incorrectos y ya no se usa"),
@@ -412,6 +423,11 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             Es => format!("esperaba: {what}"),
             En => format!("expected: {what}"),
         },
+        Failure::Player(player, why) => match lang {
+            Pt => format!("{player}: não pode ser iniciado: {why}"),
+            Es => format!("{player}: no se puede iniciar: {why}"),
+            En => format!("{player}: can't be started: {why}"),
+        },
         Failure::SearchFirst => match lang {
             Pt => "SEARCH vem antes de DOWNLOAD".into(),
             Es => "SEARCH va antes de DOWNLOAD".into(),
@@ -491,6 +507,7 @@ fn help(lang: Lang) -> &'static str {
              SEARCH [NOME]            quem tem o arquivo?\n\
              DOWNLOAD [IP PORTA]      baixa o último arquivo buscado\n\
              GET [NOME] [b3:RAIZ]     busca e baixa\n\
+             PLAY [NOME] [b3:RAIZ]    busca e baixa; a URL toca desde já\n\
              PEERS                    quem está na rede\n\
              LS [IP:PORTA]            o que um peer compartilha\n\
              NOS                      quem está na rede, cada um com seus arquivos\n\
@@ -510,6 +527,7 @@ fn help(lang: Lang) -> &'static str {
              SEARCH [NOMBRE]          ¿quién tiene el archivo?\n\
              DOWNLOAD [IP PUERTO]     descarga el último archivo buscado\n\
              GET [NOMBRE] [b3:RAÍZ]   busca y descarga\n\
+             PLAY [NOMBRE] [b3:RAÍZ]  busca y descarga; la URL se reproduce ya\n\
              PEERS                    quién está en la red\n\
              LS [IP:PUERTO]           qué comparte un peer\n\
              NODOS                    quién está en la red, cada uno con sus archivos\n\
@@ -529,6 +547,7 @@ fn help(lang: Lang) -> &'static str {
              SEARCH [NAME]            who has the file?\n\
              DOWNLOAD [IP PORT]       downloads the file last searched\n\
              GET [NAME] [b3:ROOT]     searches and downloads\n\
+             PLAY [NAME] [b3:ROOT]    searches and downloads; its URL plays at once\n\
              PEERS                    who is in the network\n\
              LS [IP:PORT]             what a peer shares\n\
              NODES                    who is in the network, each with its files\n\

@@ -77,6 +77,8 @@ pub enum Event {
     CommandsEnded,
     /// A signal asks the process to end. True when a person interrupted it.
     Stop(bool),
+    /// A program that this process has started may have ended.
+    Child,
     /// The time that [`Node::deadline`] named has come.
     Deadline,
 }

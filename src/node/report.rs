@@ -116,6 +116,8 @@ pub enum Failure {
     Unknown(String),
     /// An argument is none: what was wanted.
     Wrong(&'static str),
+    /// A player can't be started: which, and why.
+    Player(String, String),
     /// SEARCH comes before DOWNLOAD.
     SearchFirst,
     /// Nobody was asking.
@@ -135,7 +137,7 @@ impl Failure {
             Failure::BadBytes(..) => exit::VERIFY,
             Failure::Ambiguous(_) | Failure::Root(_) => exit::USAGE,
             Failure::Protocol(_) => exit::PROTOCOL,
-            Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) => exit::LOCAL,
+            Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Player(..) => exit::LOCAL,
             Failure::Named(_, why) => why.code(),
             Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::Usage(_) => exit::USAGE,
             Failure::SearchFirst | Failure::NoQuestion | Failure::NotJoined => exit::USAGE,
@@ -369,6 +371,22 @@ pub enum Report {
         /// From whom.
         from: SocketAddr,
     },
+    /// A file can be played from here while it arrives.
+    Playing {
+        /// Which file.
+        name: RelativeName,
+        /// Where.
+        url: String,
+    },
+    /// The player has ended before the file was there: its download goes on.
+    PlayerEnded {
+        /// Which player.
+        player: String,
+        /// Which file.
+        name: RelativeName,
+    },
+    /// What is played of this file is what its owner gives: nothing proves it, or not yet.
+    Unproven(RelativeName),
     /// What came from a source was wrong: it is not asked again for this file.
     Blamed {
         /// Which file.

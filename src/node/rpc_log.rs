@@ -244,7 +244,7 @@ impl Node for RpcLog {
                 }
             }
             Event::Connected(_) | Event::Received(_) | Event::Drained(_) => {}
-            Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded => {}
+            Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded | Event::Child => {}
         }
     }
 

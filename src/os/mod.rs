@@ -18,6 +18,7 @@ pub mod notebook;
 pub mod output;
 pub mod part_file;
 pub mod pipe;
+pub mod player;
 #[cfg(feature = "quic")]
 pub mod quic;
 pub mod sockets;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
@@ -38,13 +38,13 @@ pub struct Sockets {
 pub struct Tcp(TcpStream);
 
 impl Sockets {
-    /// A network with no port open, which reports SIGINT, SIGTERM and SIGHUP.
+    /// A network with no port open, which reports SIGINT, SIGTERM, SIGHUP, and the end of programs that were started.
     ///
     /// # Errors
     /// When the system fails.
     pub fn new() -> io::Result<Sockets> {
         let poll = Poll::new()?;
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGCHLD])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         Ok(Sockets { poll, events: Events::with_capacity(EVENTS), signals, ports: BTreeMap::new() })
     }
@@ -81,7 +81,7 @@ impl Sockets {
                 STDIN => ready.push(Ready::Console),
                 SIGNALS => {
                     for signal in self.signals.pending() {
-                        ready.push(Ready::Stop(signal == SIGINT));
+                        ready.push(if signal == SIGCHLD { Ready::Child } else { Ready::Stop(signal == SIGINT) });
                     }
                 }
                 Token(token) if token >= UDP => {

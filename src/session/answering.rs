@@ -259,6 +259,13 @@ impl Answering {
         self.sends.push_back(sending);
     }
 
+    /// What was begun last says in its head what its bytes, a whole piece, are worth.
+    pub fn promise(&mut self, value: [u8; 32]) {
+        if let Some(sending) = self.sends.back_mut() {
+            sending.promise(value);
+        }
+    }
+
     /// Begins to send a list of pieces, as [`Answering::send`] does a file.
     pub fn send_list(&mut self, id: Option<u64>, name: &RelativeName, opened: Opened, root: Root, range: ByteRange, outbox: &mut Outbox) {
         if self.can_wait() {

@@ -7,4 +7,5 @@
 pub mod answering;
 pub mod asking;
 pub mod foreign;
+pub mod playing;
 pub mod sending;

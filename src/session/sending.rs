@@ -38,6 +38,8 @@ struct Pieces {
     length: u64,
     left: ByteRange,
     begun: bool,
+    /// What all of it is worth in the tree of its file.
+    value: Option<[u8; 32]>,
 }
 
 /// Whether an upload goes on.
@@ -54,20 +56,38 @@ impl Sending {
     pub fn pieces(ticket: u64, id: Option<u64>, name: RelativeName, source: SourceRef, size: u64, tag: Tag, left: ByteRange) -> Sending {
         Sending {
             ticket,
-            shape: Shape::Pieces(Box::new(Pieces { id, name, source, size, tag, list_of: None, length: left.length(), left, begun: false })),
+            shape: Shape::Pieces(Box::new(Pieces {
+                id,
+                name,
+                source,
+                size,
+                tag,
+                list_of: None,
+                length: left.length(),
+                left,
+                begun: false,
+                value: None,
+            })),
         }
     }
 
     /// A list of pieces; it takes no upload slot.
     pub fn list(id: Option<u64>, name: RelativeName, opened: Opened, root: Root, left: ByteRange) -> Sending {
         let Opened { source, size, tag } = opened;
-        let pieces = Pieces { id, name, source, size, tag, list_of: Some(root), length: left.length(), left, begun: false };
+        let pieces = Pieces { id, name, source, size, tag, list_of: Some(root), length: left.length(), left, begun: false, value: None };
         Sending { ticket: NO_TICKET, shape: Shape::Pieces(Box::new(pieces)) }
     }
 
     /// An upload whose bytes, `length` of them, are in the outbox.
     pub fn stream(ticket: u64, length: u64) -> Sending {
         Sending { ticket, shape: Shape::Stream(length) }
+    }
+
+    /// Its head is to say what its bytes are worth.
+    pub fn promise(&mut self, value: [u8; 32]) {
+        if let Shape::Pieces(pieces) = &mut self.shape {
+            pieces.value = Some(value);
+        }
     }
 
     /// By which the uploads of this process tell it apart.
@@ -124,7 +144,7 @@ impl Pieces {
         let (from, length, more) = (range.start(), range.length(), !self.left.is_empty());
         let (name, size, tag) = (self.name.clone(), self.size, self.tag);
         let head = match self.list_of {
-            None => Reply::Piece(Piece { name, size, tag, from, length, more }),
+            None => Reply::Piece(Piece { name, size, tag, from, length, more, value: self.value }),
             Some(root) => Reply::Pieces(ListPart { name, size, tag, root, from, length, more }),
         };
         outbox.memory().with(|out| dialect.reply(self.id, &head, out));

@@ -8,6 +8,7 @@
 
 pub mod api;
 mod metrics;
+mod own;
 pub mod page;
 #[cfg(feature = "compat")]
 mod posted;
@@ -37,6 +38,8 @@ pub struct Http {
     ended: bool,
     /// Events go out, and nothing else any more.
     streams: bool,
+    /// The port to which programs of this machine alone may come, under the names of this machine.
+    own_port: Option<u16>,
     #[cfg(feature = "compat")]
     posted: Option<posted::Posted>,
 }
@@ -88,6 +91,7 @@ impl Http {
             asked: None,
             ended: false,
             streams: false,
+            own_port: None,
             #[cfg(feature = "compat")]
             posted: None,
         }
@@ -157,6 +161,10 @@ impl Http {
             self.describe(&parsed, out);
             return Ok(Decoded::Whole { item: None, used });
         }
+        if self.own_port.is_some_and(|port| !own::may_ask(port, &parsed)) {
+            self.answer("403 Forbidden", "", "not from here\n", out);
+            return Ok(Decoded::Whole { item: None, used });
+        }
         Ok(Decoded::Whole { item: self.asked_for(&parsed, out), used })
     }
 
@@ -164,11 +172,14 @@ impl Http {
     fn asked_for(&mut self, parsed: &httparse::Request<'_, '_>, out: &mut Vec<u8>) -> Option<Request> {
         let target = parsed.path.unwrap_or_default();
         let Target { path, query, .. } = Target::of(target);
-        if let Some(asset) = page::asset(self.role, path, query.is_empty() && self.asked.as_ref().is_some_and(|asked| asked.html)) {
+        // The port for players has neither pages nor figures.
+        let is_open = self.own_port.is_none();
+        let html = query.is_empty() && self.asked.as_ref().is_some_and(|asked| asked.html);
+        if let Some(asset) = page::asset(self.role, path, html).filter(|_| is_open) {
             self.asset(asset, out);
             return None;
         }
-        if let Some(path) = path.strip_prefix("/api/") {
+        if let Some(path) = path.strip_prefix("/api/").filter(|_| is_open) {
             return self.asked_of_api(path, query, api::is_local(parsed.headers), out);
         }
         let request = self.meaning(target);
@@ -231,6 +242,9 @@ impl Http {
 
     /// What a path asks for; `None` where there is nothing.
     fn meaning(&mut self, target: &str) -> Option<Request> {
+        if self.own_port.is_some() {
+            return own::meaning(target);
+        }
         let Target { path, query, .. } = Target::of(target);
         match (self.role, path) {
             (_, "/metrics") => Some(Request::Status),

@@ -44,12 +44,14 @@ pub struct Content {
     pub size: u64,
     pub root: String,
     pub list: Vec<u8>,
+    /// It says with each piece what that is worth, where it is asked to.
+    pub proves: bool,
 }
 
 impl Content {
     pub fn new(name: &str, bytes: &[u8]) -> Content {
         let (root, list) = (root(bytes), list(bytes, PIECE));
-        Content { name: name.into(), bytes: bytes.to_vec(), tag: "00000000000000a1".into(), size: bytes.len() as u64, root, list }
+        Content { name: name.into(), bytes: bytes.to_vec(), tag: "00000000000000a1".into(), size: bytes.len() as u64, root, list, proves: false }
     }
 
     /// The same with one byte of this piece turned over: its giver says what is right and gives what is wrong.
@@ -173,8 +175,12 @@ impl Talk {
         let end = at + usize::try_from(wanted).unwrap_or(usize::MAX).min(size - at);
         loop {
             let next = end.min(at + PIECE);
-            let head = json!({"id": request["id"], "status": "FETCH_OK", "name": what.name, "size": what.size, "tag": what.tag,
+            let mut head = json!({"id": request["id"], "status": "FETCH_OK", "name": what.name, "size": what.size, "tag": what.tag,
                 "from": at, "length": next - at, "more": next < end});
+            if what.proves && request["prove"] == true {
+                let value = &what.list[at / PIECE * 32..][..32];
+                head["value"] = value.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+            }
             self.say(&head);
             let _ = self.stream.write_all(&what.bytes[at..next]);
             at = next;

@@ -30,6 +30,7 @@ mod old_wires;
 mod output;
 mod page;
 mod partial;
+mod play;
 #[cfg(feature = "quic")]
 mod quic;
 mod resume;

@@ -35,6 +35,30 @@ impl Web {
 
     /// Reads an answer; that to HEAD has no body.
     pub fn hear(&mut self, is_head: bool) -> Answer {
+        let mut answer = self.head();
+        let length = answer.header("Content-Length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        if !is_head {
+            answer.body = self.bytes(length);
+        }
+        answer
+    }
+
+    /// The next so many bytes of a body.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.from.read_exact(&mut bytes).expect("all bytes of a body");
+        bytes
+    }
+
+    /// All that comes until the link ends.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.from.read_to_end(&mut bytes);
+        bytes
+    }
+
+    /// Reads the head of an answer.
+    pub fn head(&mut self) -> Answer {
         let mut line = || {
             let mut line = String::new();
             self.from.read_line(&mut line).expect("a line");
@@ -48,13 +72,7 @@ impl Web {
             let Some((name, value)) = text.split_once(": ") else { break };
             headers.push((name.to_owned(), value.to_owned()));
         }
-        let mut answer = Answer { status, headers, body: Vec::new() };
-        let length = answer.header("Content-Length").and_then(|text| text.parse().ok()).unwrap_or(0);
-        if !is_head {
-            answer.body = vec![0; length];
-            self.from.read_exact(&mut answer.body).expect("a whole body");
-        }
-        answer
+        Answer { status, headers, body: Vec::new() }
     }
 
     /// GET with more lines.

@@ -2,11 +2,12 @@
 //! other families fall back to.
 
 /// What Tab completes.
-pub const COMMANDS: [&str; 21] = [
+pub const COMMANDS: [&str; 22] = [
     "JOIN",
     "SEARCH",
     "DOWNLOAD",
     "GET",
+    "PLAY",
     "PEERS",
     "LS",
     "LEAVE",

@@ -107,6 +107,8 @@ pub enum Command {
     Download(Place),
     /// Search and fetch.
     Get(Goal),
+    /// Search and fetch, and play it meanwhile.
+    Play(Goal),
     /// Fetch from this very source, asking no server.
     GetFrom(Goal, Place),
     /// Are these files what the index says?
@@ -168,6 +170,7 @@ enum Verb {
     Search,
     Download,
     Get,
+    Play,
     Ls,
     Find,
     Register,
@@ -188,7 +191,7 @@ impl Verb {
             Verb::Find => &[Prompt::Text],
             Verb::Register | Verb::Unregister | Verb::Connect | Verb::Content => &[Prompt::User],
             Verb::GetFile => &[Prompt::User, Prompt::Name],
-            Verb::Get => &[Prompt::Goal],
+            Verb::Get | Verb::Play => &[Prompt::Goal],
             Verb::Download | Verb::Ls => &[Prompt::Ip, Prompt::Port],
         }
     }
@@ -214,6 +217,7 @@ impl Desk {
             "SEARCH" | "2" => Verb::Search,
             "DOWNLOAD" | "3" => Verb::Download,
             "GET" => Verb::Get,
+            "PLAY" => Verb::Play,
             "LS" => Verb::Ls,
             "FIND" => Verb::Find,
             "REGISTER" => Verb::Register,
@@ -279,6 +283,7 @@ impl Form {
             Verb::Join => Command::Join { at: address()?, folder: word(2).to_owned() },
             Verb::Search => Command::Search(name(word(0))?),
             Verb::Get => Command::Get(Goal::read(word(0))?),
+            Verb::Play => Command::Play(Goal::read(word(0))?),
             Verb::Download => Command::Download(place()?),
             Verb::Ls => Command::Ls(place()?),
             Verb::Find => Command::Find(text(word(0))?.to_string()),
@@ -303,7 +308,7 @@ fn words(verb: Verb, rest: &str) -> Vec<String> {
         return Vec::new();
     }
     match verb {
-        Verb::Search | Verb::Get | Verb::Find | Verb::Delete => vec![rest.to_owned()],
+        Verb::Search | Verb::Get | Verb::Play | Verb::Find | Verb::Delete => vec![rest.to_owned()],
         Verb::Register | Verb::Unregister | Verb::Connect | Verb::Content => vec![consoles::unquoted(rest).to_owned()],
         Verb::Publish | Verb::GetFile => {
             let (first, rest) = consoles::word(rest);

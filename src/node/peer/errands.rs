@@ -142,6 +142,7 @@ impl Peer {
                 self.found_so_far.clear();
                 self.begin(Errand::Seek { goal, cursor: None, sent: false, again: None }, io);
             }
+            Command::Play(goal) => self.play(goal, io),
             Command::Find(text) => self.begin(Errand::Ask { request: Request::Find { text, cursor: None }, sent: false }, io),
             Command::Operate(user, deed) => self.operate(user, deed, io),
             Command::Act(act) => self.act(act, io),
@@ -432,6 +433,10 @@ impl Peer {
     /// The command is over, with this code where it is the only one.
     pub(super) fn finish(&mut self, code: i32, io: &mut Io<'_>) {
         self.errand = None;
+        self.watching.expects_nothing();
+        if code == exit::DONE && self.goes_on_playing() {
+            return;
+        }
         match self.options.task {
             Task::Once(_) => self.end(code, io),
             _ => self.prompt(io),

@@ -10,6 +10,7 @@ mod giving;
 pub mod home;
 mod membership;
 mod news;
+mod proving;
 mod sharing;
 pub mod sources;
 mod state;
@@ -17,6 +18,7 @@ mod traffic;
 pub mod uploads;
 pub mod verifying;
 mod visits;
+pub mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -44,10 +46,12 @@ use crate::node::peer::errands::Errand;
 use crate::node::peer::giving::{Follower, Patient};
 use crate::node::peer::home::{Home, Joining};
 use crate::node::peer::news::News;
+use crate::node::peer::proving::Proofs;
 use crate::node::peer::traffic::Traffic;
 use crate::node::peer::uploads::{Accept, Uploads};
 use crate::node::peer::verifying::Verifying;
 use crate::node::peer::visits::Visit;
+use crate::node::peer::watching::{Player, WATCHING, Watching};
 use crate::node::report::{Failure, Report, exit};
 use crate::node::tally::Tally;
 use crate::node::{Cause, Event, LinkId, Node, PortId};
@@ -128,6 +132,10 @@ pub struct PeerOptions {
     pub registers: bool,
     /// Brings the key that proves it.
     pub identity: OpenIdentity,
+    /// The pieces of downloads come from the front.
+    pub sequential: bool,
+    /// What plays a file that is to be played; `None`: its URL is told.
+    pub player: Option<Box<dyn Player>>,
 }
 
 impl PeerOptions {
@@ -162,6 +170,8 @@ impl PeerOptions {
             user: None,
             registers: true,
             identity: Box::new(|| Err("there is no key".into())),
+            sequential: false,
+            player: None,
         }
     }
 }
@@ -177,6 +187,7 @@ pub struct Peer {
     uploads: Uploads,
     downloads: Downloads,
     traffic: Traffic,
+    watching: Watching,
     visits: BTreeMap<LinkId, Visit>,
     desk: Desk,
     /// The command that is being carried out; the next one waits for it.
@@ -211,6 +222,8 @@ pub struct Peer {
     followers: Vec<Follower>,
     /// When they are told what has come.
     have_at: Option<Instant>,
+    /// Pieces that are proven before they are sent.
+    proofs: Proofs,
     /// Those who wait for files to be hashed.
     patients: Vec<Patient>,
     /// Somebody is beginning them already.
@@ -275,6 +288,7 @@ impl Peer {
             uploads: Uploads::new(options.accept, options.slots),
             downloads: Downloads::new(options.by_quic),
             traffic: Traffic::default(),
+            watching: Watching::with(options.player.take()),
             visits: BTreeMap::new(),
             desk: Desk::default(),
             errand: None,
@@ -294,6 +308,7 @@ impl Peer {
             beginning: VecDeque::new(),
             followers: Vec::new(),
             have_at: None,
+            proofs: Proofs::default(),
             patients: Vec::new(),
             releasing: false,
             ending: None,
@@ -481,6 +496,7 @@ impl Peer {
         self.look_for_more(io);
         self.tell_followers(io);
         self.uploads_due(io);
+        self.proofs_due(io);
         self.share_due(io);
         self.errand_due(io);
         self.verify_due(io);
@@ -492,6 +508,11 @@ impl Node for Peer {
         match event {
             Event::Start => self.start(io),
             Event::Listening(USUAL, result) => self.listening(result, io),
+            Event::Listening(WATCHING, result) => self.listening_to_players(result, io),
+            Event::Accepted(id, WATCHING) => self.player_came(id, io),
+            Event::Received(id) | Event::Drained(id) if self.watching.has(id) => self.serve_player(id, io),
+            Event::Ended(id) if self.watching.has(id) => self.player_ended(id, io),
+            Event::Closed(id, _) if self.watching.has(id) => self.player_gone(id),
             Event::Listening(port, result) => self.listening_besides(port, result, io),
             Event::ListeningUdp(_, result) => self.listening_udp(result, io),
             Event::Accepted(id, port) => self.visitor(id, port, io),
@@ -532,14 +553,17 @@ impl Node for Peer {
             }
             Event::Stop(interrupted) => {
                 let code = match self.options.task {
+                    Task::Once(_) if self.watching.is_complete() => exit::DONE,
                     Task::Once(_) if interrupted => exit::INTERRUPTED,
                     Task::Once(_) => 143,
                     _ => exit::DONE,
                 };
                 self.end(code, io);
             }
+            Event::Child => self.child_ended(io),
             Event::Deadline => self.due(io),
         }
+        self.watch_on(io);
         if self.errand.is_none()
             && let Some(line) = self.later.take()
         {
@@ -553,6 +577,7 @@ impl Node for Peer {
             // Those of a process that says farewell are on their disks already.
             self.downloads.deadline().filter(|_| self.ending.is_none()),
             self.have_at,
+            self.proofs.deadline(io.now),
             self.uploads.deadline(),
             self.share_deadline(io.now),
             self.verify_deadline(io.now),

@@ -15,7 +15,7 @@ use crate::message::tongue::Tongue;
 use crate::message::version::Root;
 use crate::node::io::Io;
 use crate::node::peer::desk::{Goal, Place};
-use crate::node::peer::downloads::{Candidate, Ended, Foreigner, Outcome, Patience, Wish};
+use crate::node::peer::downloads::{Candidate, Ended, Foreigner, Order, Outcome, Patience, Wish};
 use crate::node::peer::errands::Errand;
 use crate::node::peer::home::Joining;
 use crate::node::peer::{Peer, Why};
@@ -70,8 +70,9 @@ impl Peer {
     }
 
     fn stream(&mut self, name: RelativeName, from: Vec<Foreigner>, io: &mut Io<'_>) {
-        let id = self.downloads.stream(name, from, self.options.patience, &self.library, io);
+        let id = self.downloads.stream(name.clone(), from, self.options.patience, &self.library, io);
         self.errand = Some(Errand::Download(id));
+        self.is_watched(id, &name, io);
         if self.options.typed {
             self.prompt(io);
         }
@@ -128,7 +129,7 @@ impl Peer {
 
     /// Seed 000 §5f: DOWNLOAD, from all of these; `looks`: and from whoever else the index names meanwhile.
     pub(super) fn fetch(&mut self, name: RelativeName, root: Option<Root>, sources: Vec<Candidate>, looks: bool, io: &mut Io<'_>) {
-        let wish = Wish { name, root, sources, patience: self.options.patience, verify: self.options.verify, looks };
+        let wish = Wish { name, root, sources, patience: self.options.patience, verify: self.options.verify, looks, order: self.order() };
         self.wish(wish, false, io);
     }
 
@@ -136,7 +137,7 @@ impl Peer {
     pub(super) fn fetch_as(&mut self, remote: RelativeName, local: RelativeName, from: SocketAddr, io: &mut Io<'_>) {
         let sources = vec![Candidate { peer: from, name: remote, size: None, root: None, whole: true, quic: None }];
         let patience = Patience::For(limits::GET_FILE_PATIENCE);
-        self.wish(Wish { name: local, root: None, sources, patience, verify: self.options.verify, looks: false }, true, io);
+        self.wish(Wish { name: local, root: None, sources, patience, verify: self.options.verify, looks: false, order: Order::Any }, true, io);
     }
 
     /// From this source alone, under its own name.
@@ -146,7 +147,9 @@ impl Peer {
 
     /// Begins a download; `answers`: what it comes to is the answer of a command.
     fn wish(&mut self, wish: Wish, answers: bool, io: &mut Io<'_>) {
+        let name = wish.name.clone();
         let (id, ended) = self.downloads.begin(wish, &self.library, io);
+        self.is_watched(id, &name, io);
         if answers {
             self.acts.awaits(id);
         }
@@ -270,6 +273,7 @@ impl Peer {
                 Some(failure)
             }
         };
+        self.watched_ended(id, failure.is_none());
         self.pieces_came(io.now);
         self.errand_downloaded(id, failure, io);
     }

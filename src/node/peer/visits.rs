@@ -63,7 +63,7 @@ impl Peer {
     fn settle_visit(&mut self, id: LinkId, io: &mut Io<'_>) {
         self.feed(id, io);
         let now = io.now;
-        let waits = !self.uploads.waiting_on(id).is_empty() || self.has_listener(id);
+        let waits = !self.uploads.waiting_on(id).is_empty() || self.proofs_on(id) > 0 || self.has_listener(id);
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         link.deadline = visit.answering.head_deadline(&link.inbox, now);
         link.look_at = visit.answering.look_at();
@@ -100,7 +100,8 @@ impl Peer {
             Request::Live => self.watch(id),
             Request::Transfers { local } => Ok(self.transfers(id, local, io)),
             Request::Ls { cursor, .. } => self.own_files(cursor.as_deref()),
-            Request::Fetch(fetch) => return self.wanted(id, ask, fetch, io),
+            Request::Fetch(fetch) => return self.wanted(id, ask, fetch, false, io),
+            Request::Prove(fetch) => return self.wanted(id, ask, fetch, true, io),
             Request::Pieces(fetch) => return self.pieces(id, ask, fetch, io),
             Request::Have { root } => self.have(id, root),
             Request::Cancel { fetch } => {
@@ -126,9 +127,9 @@ impl Peer {
     }
 
     /// Seed 000 §5g: DOWNLOAD. Looks whether the file is here, and whether this asker may have it now.
-    fn wanted(&mut self, id: LinkId, ask: Option<u64>, fetch: Fetch, io: &mut Io<'_>) {
+    fn wanted(&mut self, id: LinkId, ask: Option<u64>, fetch: Fetch, prove: bool, io: &mut Io<'_>) {
         let Some(visit) = self.visits.get(&id) else { return };
-        if visit.answering.sends() + self.uploads.waiting_on(id).len() >= limits::FETCHES {
+        if visit.answering.sends() + self.uploads.waiting_on(id).len() + self.proofs_on(id) >= limits::FETCHES {
             return self.refuse(id, ask, &Refusal::new(Code::Busy, format!("at most {} FETCH at once on a link", limits::FETCHES)), io);
         }
         let Some(name) = self.meant(&fetch.wanted) else {
@@ -143,6 +144,9 @@ impl Peer {
         }
         log::debug!("{asker} FETCH {name} from {}", fetch.from);
         let (ticket, turn) = self.uploads.ask(Asked { link: id, id: ask, fetch, name: name.clone(), asker, mute }, io.now);
+        if prove && self.uploads.get(ticket).is_some() {
+            self.proofs.want(ticket);
+        }
         match turn {
             Turn::Refuse => self.refuse(id, ask, &not_allowed(), io),
             Turn::Busy => self.refuse(id, ask, &Refusal::new(Code::Busy, "too many wait for this person's answer"), io),
@@ -213,7 +217,7 @@ impl Peer {
     }
 
     /// Opens the file and begins to send it.
-    fn send(&mut self, ticket: u64, io: &mut Io<'_>) {
+    pub(super) fn send(&mut self, ticket: u64, io: &mut Io<'_>) {
         let Some(upload) = self.uploads.get(ticket).cloned() else { return };
         let (name, fetch) = (upload.name, upload.fetch);
         let Fetch { from, length, tag, .. } = fetch;
@@ -230,8 +234,12 @@ impl Peer {
         if !self.is_here(&fetch.wanted, range) {
             return self.turn_down(ticket, &Refusal::new(Code::Range, "not here yet"), io);
         }
+        let Ok(value) = self.proof(ticket, &name, &opened, range, io.now) else { return };
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&upload.link), io.link(upload.link)) {
             visit.answering.send(ticket, upload.id, &name, opened, range, &mut link.outbox);
+            if let Some(value) = value {
+                visit.answering.promise(value);
+            }
         }
         self.feed(upload.link, io);
     }
@@ -249,6 +257,7 @@ impl Peer {
         let mut begin = Vec::new();
         let freed = !tickets.is_empty();
         for ticket in tickets {
+            self.proofs.forget(ticket);
             begin.extend(self.uploads.over(ticket));
         }
         let moved = freed && !begin.is_empty();
@@ -276,6 +285,10 @@ impl Peer {
         }
         if self.cancel_patience(id, fetch, io) {
             return;
+        }
+        let proven = |ticket: &u64| self.proofs.holds(*ticket) && self.uploads.get(*ticket).is_some_and(|upload| upload.id == Some(fetch));
+        if let Some(ticket) = self.uploads.on(id).into_iter().find(proven) {
+            return self.turn_down(ticket, &Refusal::new(Code::Cancelled, "as asked"), io);
         }
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         if let Some(ticket) = visit.answering.cancel(fetch, &mut link.outbox) {

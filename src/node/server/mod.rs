@@ -270,6 +270,7 @@ impl Server {
             Request::Replace { files, speaks } => self.replace(id, &files, speaks, io),
             Request::Operation(_)
             | Request::Fetch(_)
+            | Request::Prove(_)
             | Request::Pieces(_)
             | Request::Have { .. }
             | Request::Cancel { .. }
@@ -387,7 +388,7 @@ impl Node for Server {
                 }
             }
             Event::Stop(_) => io.exit(exit::DONE),
-            Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded => {}
+            Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded | Event::Child => {}
             Event::Deadline => {
                 // Whatever was asked in this turn was asked before this.
                 self.flush(io);

@@ -399,7 +399,13 @@ impl Node for Swarm {
                 self.visit(io);
                 self.ping(io);
             }
-            Event::Accepted(..) | Event::Drained(_) | Event::Listening(..) | Event::ListeningUdp(..) | Event::Command(_) | Event::CommandsEnded => {}
+            Event::Accepted(..)
+            | Event::Drained(_)
+            | Event::Listening(..)
+            | Event::ListeningUdp(..)
+            | Event::Command(_)
+            | Event::CommandsEnded
+            | Event::Child => {}
         }
         self.go_on(io);
     }

@@ -72,6 +72,8 @@ struct Heard<'a> {
     whole: Option<bool>,
     pieces: Option<Vec<[u64; 2]>>,
     #[serde(borrow)]
+    value: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     reason: Option<Cow<'a, str>>,
     place: Option<u64>,
     #[serde(borrow)]
@@ -259,7 +261,11 @@ impl Heard<'_> {
         if size > limits::LARGEST_INTEGER || range.end() > size || length > limits::BODY_BYTES || empty {
             return Err("a piece that its file can't hold".into());
         }
-        Ok(Piece { name, size, tag, from, length, more: self.more.unwrap_or(false) })
+        let value = match self.value.as_deref() {
+            None => None,
+            Some(text) => Some(Root::parse(text).ok_or("a piece with a value that is none")?.0),
+        };
+        Ok(Piece { name, size, tag, from, length, more: self.more.unwrap_or(false), value })
     }
 
     fn list_part(self) -> Result<ListPart, String> {

@@ -238,6 +238,7 @@ mod tests {
             Request::Ls { peer: Some(address), cursor: None },
             Request::Cancel { fetch: 9 },
             Request::Update { files: vec![file.clone()], remove: vec![name.clone()] },
+            Request::Prove(Fetch { wanted: Wanted::Root(Root([7; 32])), from: 0, length: Some(1 << 20), tag: None }),
             Request::Fetch(Fetch { wanted: Wanted::Name(name), from: 3, length: Some(4), tag: Some(Tag(5)) }),
             Request::Join(Join {
                 port: Some(1),
@@ -304,7 +305,7 @@ mod tests {
             Reply::Files { peer, files: vec![file], cursor: None },
             Reply::Have(Have { root: Root([1; 32]), whole: false, runs: vec![Run { first: 3, count: 4 }] }),
             Reply::Pieces(ListPart { name: name.clone(), size: 3 << 20, tag: Tag(1), root: Root([2; 32]), from: 32, length: 64, more: false }),
-            Reply::Piece(Piece { name, size: 10, tag: Tag(1), from: 2, length: 8, more: false }),
+            Reply::Piece(Piece { name, size: 10, tag: Tag(1), from: 2, length: 8, more: false, value: Some([3; 32]) }),
         ];
         for wanted in replies {
             let mut out = Vec::new();

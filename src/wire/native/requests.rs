@@ -115,6 +115,7 @@ struct Shape<'a> {
     #[serde(borrow)]
     tag: Option<Cow<'a, str>>,
     fetch: Option<u64>,
+    prove: Option<bool>,
     #[serde(borrow)]
     text: Option<Cow<'a, str>>,
     ports: Option<BTreeMap<String, u64>>,
@@ -171,6 +172,7 @@ impl Shape<'_> {
                 let peer = self.peer.as_deref().map(|text| address("peer", text)).transpose()?;
                 Request::Ls { peer, cursor: self.cursor()? }
             }
+            "FETCH" if self.prove == Some(true) => Request::Prove(self.fetch()?),
             "FETCH" => Request::Fetch(self.fetch()?),
             "PIECES" => Request::Pieces(self.fetch()?),
             "HAVE" => Request::Have { root: self.root()?.ok_or_else(|| missing("root"))? },

@@ -13,7 +13,7 @@ use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, ListPart, Piece, Reply, Waiting};
 use crate::message::request::{Fetch, Request, Wanted};
 use crate::message::tongue::Tongue;
-use crate::message::version::Session;
+use crate::message::version::{Session, to_hex};
 use crate::wire::Role;
 use crate::wire::native::figures::FigureShape;
 use crate::wire::native::quic::QuicOut;
@@ -102,6 +102,8 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         #[serde(skip_serializing_if = "Option::is_none")]
         fetch: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        prove: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         more: Option<bool>,
         #[serde(skip_serializing_if = "Option::is_none")]
         files: Option<Vec<FileOut<'a>>>,
@@ -184,6 +186,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
             ..blank
         },
         Request::Fetch(fetch) => fetching("FETCH", fetch, blank),
+        Request::Prove(fetch) => Ask { prove: Some(true), ..fetching("FETCH", fetch, blank) },
         Request::Pieces(fetch) => fetching("PIECES", fetch, blank),
         Request::Have { root } => Ask { method: "HAVE", root: Some(root.to_string()), ..blank },
         Request::Operation(operation) => operating(operation, blank),
@@ -291,6 +294,8 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
         from: u64,
         length: u64,
         more: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
     }
     #[derive(Serialize)]
     struct ListOut<'a> {
@@ -329,9 +334,10 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             put(out, &Answer { id, status: "LS_OK", fields: Files { peer: *peer, files, cursor: cursor.as_deref() } });
         }
         Reply::Piece(piece) => {
-            let Piece { name, size, tag, from, length, more } = piece;
+            let Piece { name, size, tag, from, length, more, value } = piece;
             let tag = tag.to_string();
-            let fields = PieceOut { name, size: *size, tag, from: *from, length: *length, more: *more };
+            let value = value.map(|value| to_hex(&value));
+            let fields = PieceOut { name, size: *size, tag, from: *from, length: *length, more: *more, value };
             put(out, &Answer { id, status: "FETCH_OK", fields });
         }
         Reply::Pieces(part) => {

@@ -11,6 +11,7 @@
 
 mod ending;
 mod judging;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -30,7 +31,7 @@ use crate::message::version::{Root, Tag};
 use crate::node::LinkId;
 use crate::node::io::Io;
 use crate::node::peer::downloads::source::Source;
-use crate::node::peer::downloads::{Around, Candidate, Outcome, Patience, Wish};
+use crate::node::peer::downloads::{Around, Candidate, Order, Outcome, Patience, Wish};
 use crate::node::report::{Failure, Report, Stall};
 
 /// One download.
@@ -45,6 +46,7 @@ pub(super) struct Download {
     /// The root was named by the person or the index; else it is what one source says of its own file.
     pinned: bool,
     patience: Patience,
+    order: Order,
     pub(super) sources: BTreeMap<u32, Source>,
     next_source: u32,
     /// Not tried yet.
@@ -96,6 +98,8 @@ pub(super) struct Download {
     looks: u32,
     /// The index knows that part of it is here.
     pub(super) announced: bool,
+    /// Some of it was kept of which not even its giver has said what it is worth.
+    unproven: bool,
 }
 
 struct Rest {
@@ -120,6 +124,8 @@ enum Stage {
     Fetching,
     /// A file of that name and size is there: it is hashed.
     Checking(Box<Hashing>, Instant),
+    /// It is remembered to be the right one.
+    Known,
     /// All is there; the disk is asked then whether it has it.
     Settling(Instant),
 }
@@ -138,6 +144,7 @@ impl Download {
             verify: wish.verify,
             pinned: wish.root.is_some(),
             patience: wish.patience,
+            order: wish.order,
             sources: BTreeMap::new(),
             next_source: 0,
             fallback: wish.sources.first().map(|candidate| candidate.peer),
@@ -170,6 +177,7 @@ impl Download {
             look_at: wish.looks.then_some(now),
             looks: 0,
             announced: false,
+            unproven: false,
         };
         if download.root.is_none() || !download.verify || !download.stands(around.library, now)? {
             download.recall(around.library, around.io)?;
@@ -185,7 +193,8 @@ impl Download {
         if !self.waiting.iter().any(|candidate| candidate.size.is_none_or(|size| size == stamp.size)) {
             return Err(disk(&self.name, &DriveError::Taken));
         }
-        self.stage = Stage::Checking(Box::new(Hashing::new(file, stamp)), now);
+        let known = self.root.is_some() && library.remembers(&stamp) == self.root;
+        self.stage = if known { Stage::Known } else { Stage::Checking(Box::new(Hashing::new(file, stamp)), now) };
         Ok(true)
     }
 
@@ -254,6 +263,7 @@ impl Download {
                 self.last_seen = part.held();
                 self.resumed = part.held();
                 self.part = Some(part);
+                self.put_in_order();
                 Ok(())
             }
             Ok(Begun::Stands(file)) if matches!(about.content, Content::Root(_)) => {
@@ -263,6 +273,7 @@ impl Download {
             }
             Ok(Begun::Stands(file)) => {
                 self.part = Some(Part::compare(file, about.size));
+                self.put_in_order();
                 Ok(())
             }
         }
@@ -324,6 +335,9 @@ impl Download {
 
     /// Does all that can be done now: connects, asks, and notices the end.
     pub(super) fn go_on(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        if matches!(self.stage, Stage::Known) {
+            return Some(Outcome::Same);
+        }
         if !matches!(self.stage, Stage::Fetching) {
             if !self.sources.is_empty() {
                 self.let_go(around);
@@ -434,6 +448,8 @@ impl Download {
         let mut source = Source::new(to, link, candidate.whole, candidate.name.clone(), wanted);
         (source.quic, source.by_quic) = (candidate.quic, quic.is_some());
         source.tag = self.tag.filter(|_| !self.pinned && self.first == Some(to));
+        // Whoever watches can't wait for the root.
+        source.proves = self.root.is_none() && matches!(self.order, Order::Watched(_));
         self.sources.insert(self.next_source, source);
         self.next_source += 1;
     }

@@ -4,6 +4,7 @@
 mod download;
 mod source;
 mod stream;
+pub mod watched;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::library::Library;
 use crate::library::part::Part;
 use crate::library::tree::PieceList;
+use crate::library::wants::Wants;
 use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
@@ -100,6 +102,20 @@ pub struct Wish {
     pub verify: bool,
     /// Whether the index is asked who else has it.
     pub looks: bool,
+    /// In which order its pieces come.
+    pub order: Order,
+}
+
+/// In which order the pieces of a download come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As suits those who download it together.
+    #[default]
+    Any,
+    /// Both ends, then from the front.
+    FromFront,
+    /// As somebody who watches it wants them; nobody has said yet what that is.
+    Watched(Option<Wants>),
 }
 
 /// A peer that speaks an old wire, and what it calls a file.

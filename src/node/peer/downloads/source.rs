@@ -46,6 +46,8 @@ pub(super) struct Source {
     pub tag: Option<Tag>,
     /// How many pieces of it were kept.
     pub given: u64,
+    /// It is asked what each piece is worth.
+    pub proves: bool,
     /// What it is to the plan, once there is one.
     pub giver: Option<GiverId>,
     asking: Option<Box<Asking>>,
@@ -64,6 +66,8 @@ pub(super) enum Ask {
     List(Rc<ListArrival>, Option<ListPart>),
     /// Which pieces it has.
     Have,
+    /// A piece that was to come later than something else, and comes now only if that was too late.
+    Yielded(u64),
     /// Nothing that is still wanted.
     Dropped,
 }
@@ -101,6 +105,7 @@ impl Source {
             wanted,
             tag: None,
             given: 0,
+            proves: false,
             giver: None,
             asking: None,
             asks: BTreeMap::new(),
@@ -167,7 +172,8 @@ impl Source {
     /// Asks for bytes of the file: those of piece `piece`.
     pub fn ask_piece(&mut self, piece: u64, from: u64, length: u64, io: &mut Io<'_>) {
         let fetch = Fetch { wanted: self.wanted.clone(), from, length: Some(length), tag: self.tag };
-        self.ask(&Request::Fetch(fetch), Ask::Piece(piece, None), io);
+        let request = if self.proves { Request::Prove(fetch) } else { Request::Fetch(fetch) };
+        self.ask(&request, Ask::Piece(piece, None), io);
     }
 
     /// Asks for the list of pieces.
@@ -187,6 +193,16 @@ impl Source {
         if let Some(fetch) = asked.map(|(id, _)| *id) {
             self.ask(&Request::Cancel { fetch }, Ask::Dropped, io);
         }
+    }
+
+    /// A piece that it was asked for, and of which nothing has come, is to make room for another. False when it is on its way.
+    pub fn yields(&mut self, piece: u64, io: &mut Io<'_>) -> bool {
+        let asked = self.asks.iter_mut().find(|(id, ask)| matches!(ask, Ask::Piece(asked, None) if *asked == piece) && self.arriving != Some(**id));
+        let Some((fetch, ask)) = asked else { return false };
+        let fetch = *fetch;
+        *ask = Ask::Yielded(piece);
+        self.ask(&Request::Cancel { fetch }, Ask::Dropped, io);
+        true
     }
 
     /// Says something when it has been silent for as long as the other side allows.
@@ -237,11 +253,18 @@ impl Source {
                 }
                 Said::Refusal(None, refusal) => Heard::Closes(refusal),
                 Said::Refusal(Some(id), refusal) => match self.asks.remove(&id) {
-                    Some(Ask::Dropped) | None => continue,
+                    Some(Ask::Dropped | Ask::Yielded(_)) | None => continue,
                     Some(ask) => Heard::Refused(ask, refusal),
                 },
-                Said::Reply(id, Reply::Piece(piece)) => match self.asks.get(&id) {
+                Said::Reply(id, Reply::Piece(piece)) => match self.asks.get_mut(&id) {
                     Some(Ask::Piece(..)) => Heard::Head(id, piece),
+                    Some(ask @ Ask::Yielded(_)) => {
+                        // It was under way already.
+                        if let Ask::Yielded(number) = *ask {
+                            *ask = Ask::Piece(number, None);
+                        }
+                        Heard::Head(id, piece)
+                    }
                     _ => return Err("a piece that nobody asked for".into()),
                 },
                 Said::Reply(id, Reply::Pieces(part)) => {

@@ -107,6 +107,11 @@ impl Streamed {
         }
     }
 
+    /// What of it is here, for those who watch it.
+    pub(super) fn shown(&self) -> Option<Rc<Stream>> {
+        self.stream.clone()
+    }
+
     /// True while it only tries to find a source again.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.state, State::Resting(_)) || (matches!(self.state, State::Connecting(_)) && self.attempts > 0)

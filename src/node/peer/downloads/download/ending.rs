@@ -221,6 +221,7 @@ impl Download {
                     Err(error) => Some(Outcome::Failed(disk(&self.name, &error))),
                 }
             }
+            Stage::Known => Some(Outcome::Same),
             Stage::Checking(..) | Stage::Settling(_) => None,
         }
     }
@@ -263,7 +264,7 @@ impl Download {
     /// When it wants to be woken.
     pub(in crate::node::peer::downloads) fn deadline(&self) -> Option<Instant> {
         let stage = match &self.stage {
-            Stage::Fetching => None,
+            Stage::Fetching | Stage::Known => None,
             Stage::Checking(_, at) | Stage::Settling(at) => Some(*at),
         };
         let fetches = matches!(self.stage, Stage::Fetching);

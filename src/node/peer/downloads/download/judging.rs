@@ -15,7 +15,7 @@ use crate::message::request::Wanted;
 use crate::node::io::Io;
 use crate::node::peer::downloads::download::{Download, Listing, RESTARTS, disk};
 use crate::node::peer::downloads::source::{Ask, Heard};
-use crate::node::peer::downloads::{Around, Candidate, Outcome};
+use crate::node::peer::downloads::{Around, Candidate, Order, Outcome};
 use crate::node::report::{Failure, Report, Stall};
 
 impl Download {
@@ -120,9 +120,9 @@ impl Download {
             self.give_up(id, Failure::Refused(another_file()), around.io);
             return Ok(());
         }
-        let (part, size, hashed) = (self.part.clone(), piece.size, self.verify);
+        let (part, size, hashed, value) = (self.part.clone(), piece.size, self.verify, piece.value);
         let Some(source) = self.sources.get_mut(&id) else { return Ok(()) };
-        match source.take_in(ask, piece, |number, spare| Arrival::new(size, number, part, hashed, spare), around.io) {
+        match source.take_in(ask, piece, |number, spare| Arrival::new(size, number, part, hashed, spare).promised(value), around.io) {
             Ok(()) => {
                 if matches!(self.stalled, Some(Stall::Consent | Stall::Slot(_) | Stall::Source | Stall::Nobody | Stall::Silence)) {
                     self.stalled = None;
@@ -175,6 +175,15 @@ impl Download {
             }
             self.prove(around)?;
             self.join(id, around.io);
+        }
+        match arrival.keeps_promise() {
+            // It is not what its own giver says of it: something went wrong on the way, or worse.
+            Some(false) => {
+                self.blame(id, around.io);
+                return Ok(());
+            }
+            Some(true) => {}
+            None => self.unproven |= self.is_blind(),
         }
         let giver = self.join(id, around.io);
         let (Some(part), Some(source), Some(giver)) = (self.part.clone(), self.sources.get_mut(&id), giver) else { return Ok(()) };
@@ -277,8 +286,11 @@ impl Download {
         match &self.part {
             Some(part) => {
                 let wrong = part.judge_by(root, list);
-                if wrong > 0 && !part.may_restart() {
-                    // They are in the pipe already.
+                if wrong > 0 && (!part.may_restart() || matches!(self.order, Order::Watched(_))) {
+                    // They are in the pipe already, or were seen: this was never the file.
+                    if part.may_restart() {
+                        part.discard();
+                    }
                     let who = self.first.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
                     return Err(Failure::BadBytes(self.name.clone(), who));
                 }
@@ -371,6 +383,7 @@ impl Download {
         }
         self.anew = true;
         self.begun = false;
+        self.unproven = false;
         (self.tag, self.list) = (None, Listing::Unknown);
         if !self.pinned {
             (self.root, self.size, self.first) = (None, None, None);

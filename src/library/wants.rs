@@ -1,0 +1,84 @@
+//! What somebody who watches a file while it arrives wants of it before all else.
+
+use crate::library::tree;
+use crate::message::limits;
+use crate::message::reply::Run;
+
+/// Pieces in the order in which they are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// Somebody waits for these at this moment, for the first of them most.
+    pub now: Vec<u64>,
+    /// What comes next, run by run.
+    pub soon: Vec<Run>,
+    /// Where all the rest goes on from.
+    pub from: u64,
+    /// The rest goes strictly from piece to piece, whatever others have of it.
+    pub in_order: bool,
+}
+
+impl Wants {
+    /// What is wanted of a file of `size` bytes before anybody has asked for a byte of it: players look at both its ends before they begin.
+    #[must_use]
+    pub fn both_ends(size: u64) -> Wants {
+        Wants { soon: ends(size).to_vec(), ..Wants::default() }
+    }
+
+    /// Both ends, and then all from its front to its end.
+    #[must_use]
+    pub fn from_the_front(size: u64) -> Wants {
+        Wants { in_order: true, ..Wants::both_ends(size) }
+    }
+
+    /// What those want of a file of `size` bytes who read from these places on; `is_here` says which of its pieces are. The last one who came decides
+    /// where the rest goes on.
+    #[must_use]
+    pub fn of_readers(size: u64, readers: &[u64], is_here: impl Fn(u64) -> bool) -> Wants {
+        let pieces = tree::pieces(size);
+        let mut wants = Wants::both_ends(size);
+        for at in readers {
+            let first = (at / limits::PIECE_BYTES).min(pieces - 1);
+            let near = (first..pieces.min(first + limits::WATCH_NOW)).find(|piece| !is_here(*piece));
+            wants.now.extend(near.filter(|piece| !wants.now.contains(piece)));
+            wants.soon.push(Run { first, count: limits::WATCH_AHEAD.min(pieces - first) });
+            wants.from = (first + limits::WATCH_AHEAD) % pieces;
+        }
+        wants
+    }
+}
+
+/// The head of a file, and its tail: there stand the tables without which no player can seek.
+fn ends(size: u64) -> [Run; 2] {
+    let pieces = tree::pieces(size);
+    let count = limits::WATCH_ENDS.min(pieces);
+    [Run { first: 0, count }, Run { first: pieces - count, count }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = limits::PIECE_BYTES;
+
+    #[test]
+    fn what_a_reader_waits_for_comes_before_the_ends_and_what_lies_ahead_after_them() {
+        let wants = Wants::of_readers(1_000 * MIB + 5, &[500 * MIB + 7], |piece| piece == 500);
+        assert_eq!(wants.now, [501]);
+        let first = |place: usize| (wants.soon[place].first, wants.soon[place].count);
+        assert_eq!((first(0), first(1), first(2)), ((0, 2), (999, 2), (500, limits::WATCH_AHEAD)));
+        assert_eq!(wants.from, 500 + limits::WATCH_AHEAD);
+    }
+
+    #[test]
+    fn who_has_all_that_he_wants_now_waits_for_nothing() {
+        let wants = Wants::of_readers(9 * MIB, &[0, 8 * MIB], |_| true);
+        assert!(wants.now.is_empty());
+        assert_eq!(Wants::of_readers(9 * MIB, &[0, 1], |_| false).now, [0]);
+    }
+
+    #[test]
+    fn small_and_empty_files_have_ends_as_well() {
+        assert_eq!(Wants::both_ends(0).soon, [Run { first: 0, count: 1 }; 2]);
+        assert_eq!(Wants::of_readers(MIB + 1, &[u64::MAX], |_| false).now, [1]);
+    }
+}

@@ -1,0 +1,464 @@
+//! Files that are watched while they arrive: a port for players of this machine alone, and on each of its links a range that goes out as its pieces come.
+//!
+//! ```text
+//!   PLAY --> its download begins, a URL is told --> a player asks for a range --> what is here goes out, what is missing comes first
+//!                                                          ^                                      |
+//!                                                          '-------- a seek: another range -------'
+//! ```
+//!
+//! No byte goes out before its piece is held, and where the file has a root, before it was judged: what a player gets is the file or a pause, never
+//! anything else. Only of a file that has no root yet does it get what its one owner says, and the person is told so.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::library::Opened;
+use crate::library::wants::Wants;
+use crate::message::limits;
+use crate::message::range::ByteRange;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
+use crate::message::version::Tag;
+use crate::node::io::Io;
+use crate::node::peer::desk::{Command, Goal};
+use crate::node::peer::downloads::Order;
+use crate::node::peer::downloads::watched::Shown;
+use crate::node::peer::{Peer, Task};
+use crate::node::report::{Failure, Report, exit};
+use crate::node::{LinkId, PortId};
+use crate::session::playing::{self, Playing, Step};
+
+/// The port of players; those of old wires have the numbers behind the usual one, and are never so many.
+pub(super) const WATCHING: PortId = PortId(1_000);
+
+/// A program that plays what it finds at a URL.
+pub trait Player {
+    /// What it is called.
+    fn name(&self) -> String;
+
+    /// Starts it on this URL.
+    ///
+    /// # Errors
+    /// Why it can't be started, in the words of the system.
+    fn start(&mut self, url: &str) -> Result<(), String>;
+
+    /// True once it has ended. Never waits.
+    fn has_ended(&mut self) -> bool;
+}
+
+/// All that is watched.
+#[derive(Default)]
+pub(super) struct Watching {
+    player: Option<Box<dyn Player>>,
+    /// It was started, and has not ended.
+    is_playing: bool,
+    /// Where players come; `None` before the port is open.
+    port: Option<u16>,
+    opening: bool,
+    /// The next download that begins is watched.
+    next: bool,
+    plays: Vec<Play>,
+    watchers: BTreeMap<LinkId, Watcher>,
+    /// How many requests there were.
+    requests: u64,
+    /// What was to be played once is there.
+    complete: bool,
+}
+
+/// A file that is watched.
+struct Play {
+    /// What its path begins with.
+    secret: String,
+    name: RelativeName,
+    /// Its download, while that is under way.
+    download: Option<u64>,
+    shown: Option<Shown>,
+    /// Its bytes, once its size is known.
+    file: Option<Opened>,
+    /// How often it has become another file.
+    version: u64,
+    /// Its URL was told.
+    is_told: bool,
+    /// It was said that nothing proves its bytes.
+    is_doubted: bool,
+    /// What its download was last told.
+    wants: Option<Wants>,
+}
+
+/// One link of a player.
+struct Watcher {
+    playing: Playing,
+    asked: Option<Asked>,
+}
+
+/// A request that is not answered to its end.
+struct Asked {
+    secret: String,
+    /// The number of this request among all.
+    number: u64,
+    /// What is left of it, once its head was given; and of which version of the file.
+    left: Option<(ByteRange, u64)>,
+    /// It waits for bytes that are not here.
+    starves: bool,
+}
+
+impl Play {
+    /// How many bytes from the front of `range` may go out.
+    fn front(&self, range: ByteRange) -> u64 {
+        match (&self.shown, self.download) {
+            (_, None) => range.length(),
+            (Some(shown), _) => shown.front(range),
+            (None, _) => 0,
+        }
+    }
+}
+
+impl Watching {
+    /// With this program to play what was asked for.
+    pub(super) fn with(player: Option<Box<dyn Player>>) -> Watching {
+        Watching { player, ..Watching::default() }
+    }
+
+    /// True for a link of a player.
+    pub(super) fn has(&self, link: LinkId) -> bool {
+        self.watchers.contains_key(&link)
+    }
+
+    /// What was to begin has come to its end, or to nothing.
+    pub(super) fn expects_nothing(&mut self) {
+        self.next = false;
+    }
+
+    /// True when what was to be played once is all there.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    fn play(&self, secret: &str) -> Option<&Play> {
+        self.plays.iter().find(|play| play.secret == secret)
+    }
+
+    /// Adds a file, and makes room for it where there are too many.
+    fn add(&mut self, play: Play) {
+        if self.plays.len() >= limits::PLAYS {
+            let is_read = |play: &Play| self.watchers.values().any(|watcher| watcher.asked.as_ref().is_some_and(|asked| asked.secret == play.secret));
+            let place = self.plays.iter().position(|play| !is_read(play)).unwrap_or(0);
+            self.plays.remove(place);
+        }
+        self.plays.push(play);
+    }
+}
+
+/// The file behind this path, compared without a hint of how much of the secret was right.
+fn find<'a>(plays: &'a [Play], path: &RelativeName) -> Option<&'a Play> {
+    let mut parts = path.parts();
+    let (secret, name, None) = (parts.next()?, parts.next()?, parts.next()) else { return None };
+    let same = |play: &&Play| {
+        let differs = |(one, other): (u8, u8)| one ^ other;
+        play.secret.len() == secret.len() && play.secret.bytes().zip(secret.bytes()).map(differs).fold(0, |all, one| all | one) == 0
+    };
+    plays.iter().find(same).filter(|play| *play.name == *name)
+}
+
+impl Peer {
+    /// PLAY: a GET whose file is watched while it comes.
+    pub(super) fn play(&mut self, goal: Goal, io: &mut Io<'_>) {
+        if !std::mem::replace(&mut self.watching.opening, true) {
+            io.listen(WATCHING, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        }
+        let here = goal.name.as_ref().and_then(|name| self.library.entry(name)).filter(|file| goal.root.is_none() || file.root == goal.root);
+        if let Some(file) = here
+            && let Ok(opened) = self.library.open(&file.name)
+        {
+            let name = RelativeName::from(&file.name.file());
+            self.watch_file(name, None, Some(opened), io);
+            return self.done(io);
+        }
+        self.watching.next = true;
+        self.run(Command::Get(goal), io);
+    }
+
+    /// In which order the pieces of a download that begins now come.
+    pub(super) fn order(&self) -> Order {
+        match self.watching.next {
+            true => Order::WATCHED,
+            false if self.options.sequential => Order::FromFront,
+            false => Order::Any,
+        }
+    }
+
+    /// A download has begun: it may be the one that is to be watched.
+    pub(super) fn is_watched(&mut self, id: u64, name: &RelativeName, io: &mut Io<'_>) {
+        if std::mem::take(&mut self.watching.next) {
+            self.watch_file(RelativeName::from(&name.file()), Some(id), None, io);
+        }
+    }
+
+    fn watch_file(&mut self, name: RelativeName, download: Option<u64>, file: Option<Opened>, io: &mut Io<'_>) {
+        let known = self.watching.plays.iter_mut().find(|play| play.name == name && play.download == download && download.is_some());
+        match known {
+            // It is watched already: its URL is told once more.
+            Some(play) => play.is_told = false,
+            None => {
+                let secret = io.nonce();
+                self.watching.add(Play { secret, name, download, shown: None, file, version: 0, is_told: false, is_doubted: false, wants: None });
+            }
+        }
+        self.tell_plays(io);
+    }
+
+    /// The port of players is open, or not.
+    pub(super) fn listening_to_players(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
+        match result {
+            Ok(at) => {
+                self.watching.port = Some(at.port());
+                self.tell_plays(io);
+            }
+            Err(why) => {
+                self.watching.opening = false;
+                io.tell(Report::Failed(Failure::Port(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), why)));
+                if matches!(self.options.task, Task::Once(_)) {
+                    self.end(exit::LOCAL, io);
+                }
+            }
+        }
+    }
+
+    /// Tells where files are found that nobody was told of, and starts the player on the first.
+    fn tell_plays(&mut self, io: &mut Io<'_>) {
+        let Some(port) = self.watching.port else { return };
+        let mut failed = None;
+        for play in self.watching.plays.iter_mut().filter(|play| !play.is_told) {
+            play.is_told = true;
+            let url = playing::url(port, &play.secret, &play.name);
+            match &mut self.watching.player {
+                Some(player) if !self.watching.is_playing => match player.start(&url) {
+                    Ok(()) => self.watching.is_playing = true,
+                    Err(why) => failed = Some(Failure::Player(player.name(), why)),
+                },
+                Some(_) => {}
+                None => io.tell(Report::Playing { name: play.name.clone(), url }),
+            }
+        }
+        if let Some(failure) = failed {
+            io.tell(Report::Failed(failure.clone()));
+            self.end(failure.code(), io);
+        }
+    }
+
+    /// A program that we started may have ended.
+    pub(super) fn child_ended(&mut self, io: &mut Io<'_>) {
+        let watching = &mut self.watching;
+        let Some(player) = watching.player.as_mut().filter(|_| watching.is_playing) else { return };
+        if !player.has_ended() {
+            return;
+        }
+        watching.is_playing = false;
+        if watching.complete {
+            return self.end(exit::DONE, io);
+        }
+        if let Some(play) = watching.plays.first() {
+            io.tell(Report::PlayerEnded { player: player.name(), name: play.name.clone() });
+        }
+    }
+
+    /// What was to be done once is done. True where somebody still watches it.
+    pub(super) fn goes_on_playing(&mut self) -> bool {
+        if !matches!(self.options.task, Task::Once(Command::Play(_))) {
+            return false;
+        }
+        self.watching.complete = true;
+        self.watching.player.is_none() || self.watching.is_playing
+    }
+
+    /// A player has come.
+    pub(super) fn player_came(&mut self, id: LinkId, io: &mut Io<'_>) {
+        let (now, full) = (io.now, self.watching.watchers.len() >= limits::WATCHERS);
+        let (Some(link), Some(port)) = (io.link(id), self.watching.port) else { return };
+        if full {
+            return link.drop_now();
+        }
+        let mut playing = Playing::new(port, now);
+        link.is_own = true;
+        link.most_head = limits::HEAD_BYTES + 1;
+        link.deadline = playing.deadline(&link.inbox, false, now);
+        self.watching.watchers.insert(id, Watcher { playing, asked: None });
+    }
+
+    /// A player will send no more: whoever has nothing to wait for but missing pieces is gone.
+    pub(super) fn player_ended(&mut self, id: LinkId, io: &mut Io<'_>) {
+        let waits = self.watching.watchers.get(&id).is_some_and(|watcher| watcher.asked.is_some());
+        let Some(link) = io.link(id) else { return };
+        if waits { link.drop_now() } else { link.finish() }
+    }
+
+    /// The link of a player is gone.
+    pub(super) fn player_gone(&mut self, id: LinkId) {
+        self.watching.watchers.remove(&id);
+    }
+
+    /// Reads what a player asks for, and hands out what is here of it.
+    pub(super) fn serve_player(&mut self, id: LinkId, io: &mut Io<'_>) {
+        let now = io.now;
+        for _ in 0..limits::VISIT_REQUESTS {
+            if !self.give(id, io) {
+                break;
+            }
+            let (Some(watcher), Some(link)) = (self.watching.watchers.get_mut(&id), io.link(id)) else { return };
+            match watcher.playing.step(&mut link.inbox, &mut link.outbox) {
+                Step::Wait => break,
+                Step::Again => {}
+                Step::Asked(path) => match find(&self.watching.plays, &path) {
+                    Some(play) => {
+                        self.watching.requests += 1;
+                        watcher.asked = Some(Asked { secret: play.secret.clone(), number: self.watching.requests, left: None, starves: false });
+                    }
+                    None => watcher.playing.refuse(&Refusal::new(Code::NotFound, "no such file here"), &mut link.outbox),
+                },
+            }
+        }
+        let (Some(watcher), Some(link)) = (self.watching.watchers.get_mut(&id), io.link(id)) else { return };
+        let busy = watcher.asked.is_some();
+        link.deadline = watcher.playing.deadline(&link.inbox, busy, now);
+        link.silence = (!busy && link.outbox.is_empty()).then_some(limits::HTTP_IDLE);
+        if watcher.playing.is_over() && !busy {
+            link.finish();
+        }
+    }
+
+    /// Hands out what is here of what was asked on this link. True when nothing more is asked.
+    fn give(&mut self, id: LinkId, io: &mut Io<'_>) -> bool {
+        let Some(watcher) = self.watching.watchers.get_mut(&id) else { return false };
+        let Some(asked) = &mut watcher.asked else { return true };
+        let play = self.watching.plays.iter().find(|play| play.secret == asked.secret);
+        let Some(link) = io.link(id) else { return false };
+        let Some(play) = play else {
+            // Its download came to nothing.
+            link.drop_now();
+            return false;
+        };
+        asked.starves = true;
+        let Some(Opened { source, size, tag }) = &play.file else { return false };
+        let (mut left, version) = match asked.left {
+            Some(left) => left,
+            None => match watcher.playing.begin(&play.name, *size, *tag, &mut link.outbox) {
+                Some(range) => (range, play.version),
+                None => {
+                    watcher.asked = None;
+                    return true;
+                }
+            },
+        };
+        if version != play.version {
+            // What was begun is of another file.
+            link.drop_now();
+            return false;
+        }
+        while !left.is_empty() && link.outbox.file_waiting() < limits::WATCH_BYTES {
+            let front = play.front(left);
+            if front == 0 {
+                break;
+            }
+            link.outbox.push_file(source.clone(), left.take(front.min(limits::WATCH_BYTES)));
+        }
+        asked.starves = !left.is_empty() && play.front(left) == 0;
+        asked.left = Some((left, version));
+        if left.is_empty() {
+            watcher.asked = None;
+        }
+        left.is_empty()
+    }
+
+    /// Something has moved: looks what is here now, gives it to those who wait for it, and says what is wanted next.
+    pub(super) fn watch_on(&mut self, io: &mut Io<'_>) {
+        if self.watching.plays.is_empty() || self.ending.is_some() {
+            return;
+        }
+        self.look_at_plays(io);
+        let watching = &self.watching;
+        let can_go_on = |asked: &Asked| match (watching.play(&asked.secret), asked.left) {
+            (None, _) => true,
+            (Some(play), None) => play.file.is_some(),
+            (Some(play), Some((left, version))) => version != play.version || play.front(left) > 0,
+        };
+        let fed = |watcher: &Watcher| watcher.asked.as_ref().is_some_and(|asked| asked.starves && can_go_on(asked));
+        let hungry: Vec<LinkId> = watching.watchers.iter().filter(|(_, watcher)| fed(watcher)).map(|(id, _)| *id).collect();
+        for id in hungry {
+            self.serve_player(id, io);
+        }
+        self.say_what_is_wanted(io);
+    }
+
+    /// Looks what downloads show now.
+    fn look_at_plays(&mut self, io: &mut Io<'_>) {
+        for play in &mut self.watching.plays {
+            let Some(id) = play.download else { continue };
+            let shown = self.downloads.shown(id);
+            let is_same = match (&play.shown, &shown) {
+                (None, None) => true,
+                (Some(before), Some((now, _))) => before.is(now),
+                _ => false,
+            };
+            if !is_same {
+                play.version += 1;
+                (play.file, play.wants) = (None, None);
+            }
+            let Some((shown, judged)) = shown else {
+                play.shown = None;
+                continue;
+            };
+            if !judged && !std::mem::replace(&mut play.is_doubted, true) {
+                io.tell(Report::Unproven(play.name.clone()));
+            }
+            if let (None, Some(size)) = (&play.file, shown.size()) {
+                let source = shown.source().or_else(|| self.library.open_finished(&play.name).ok().map(|opened| opened.source));
+                // Two files that follow each other under one path are told apart by their number.
+                let tag = Tag(size.rotate_left(32) ^ (id << 8) ^ play.version);
+                play.file = source.map(|source| Opened { source, size, tag });
+            }
+            play.shown = Some(shown);
+        }
+    }
+
+    /// Tells downloads what those who watch them want first.
+    fn say_what_is_wanted(&mut self, io: &mut Io<'_>) {
+        let mut news = Vec::new();
+        for play in &mut self.watching.plays {
+            let (Some(id), Some(Shown::Pieces(part))) = (play.download, &play.shown) else { continue };
+            let asked = self.watching.watchers.values().filter_map(|watcher| watcher.asked.as_ref()).filter(|asked| asked.secret == play.secret);
+            let mut readers: Vec<(u64, u64)> = asked.filter_map(|asked| Some((asked.number, asked.left?.0.start()))).collect();
+            if readers.is_empty() {
+                continue;
+            }
+            readers.sort_unstable();
+            let places: Vec<u64> = readers.into_iter().map(|(_, place)| place).collect();
+            let wants = {
+                let plan = part.plan();
+                Wants::of_readers(part.size(), &places, |piece| plan.held().has(piece))
+            };
+            if play.wants.as_ref() != Some(&wants) {
+                play.wants = Some(wants.clone());
+                news.push((id, wants));
+            }
+        }
+        for (id, wants) in news {
+            if let Some(ended) = self.downloads.watch(id, wants, &self.library, io) {
+                self.download_ended(ended, io);
+            }
+        }
+    }
+
+    /// A download is over: whoever watches it goes on with the file, or hears no more.
+    pub(super) fn watched_ended(&mut self, id: u64, well: bool) {
+        let Some(place) = self.watching.plays.iter().position(|play| play.download == Some(id)) else { return };
+        if !well {
+            self.watching.plays.remove(place);
+            return;
+        }
+        let play = &mut self.watching.plays[place];
+        (play.download, play.shown) = (None, None);
+        if play.file.is_none() {
+            play.file = self.library.open_finished(&play.name).ok();
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! Files that are watched while they arrive: what a player gets, in which order, from whom, and what it is refused.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use crate::giver::{Content, Gate, Giver, PIECE, Turn};
+use crate::harness::{Dir, Node, Process, assert_same_files, begin_get, cardume, finish, noise, peer, peer_with, run, server, watch};
+use crate::web::{Answer, Web};
+
+/// A player of a test: it knows where the file is.
+struct Watched {
+    at: SocketAddr,
+    path: String,
+}
+
+impl Watched {
+    #[track_caller]
+    fn of(url: &str) -> Watched {
+        let (host, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).unwrap_or_else(|| panic!("no URL: {url}"));
+        Watched { at: host.parse().expect("an address"), path: format!("/{path}") }
+    }
+
+    /// Asks on a link of its own, with these lines.
+    fn ask(&self, lines: &[&str]) -> Web {
+        let mut link = Web::open(self.at);
+        self.ask_on(&mut link, lines);
+        link
+    }
+
+    fn ask_on(&self, link: &mut Web, lines: &[&str]) {
+        let (first, host) = (format!("GET {} HTTP/1.1", self.path), format!("Host: {}", self.at));
+        link.send(&[&[first.as_str(), host.as_str()], lines].concat());
+    }
+
+    /// One range.
+    #[track_caller]
+    fn range(&self, from: u64, count: usize) -> Vec<u8> {
+        let mut link = self.ask(&[&format!("Range: bytes={from}-")]);
+        assert_eq!(link.head().status, 206);
+        link.bytes(count)
+    }
+
+    /// All of it.
+    fn all(&self) -> Answer {
+        self.ask(&[]).hear(false)
+    }
+}
+
+/// Begins to play, with these words more.
+fn begin(name: &str, server: SocketAddr, there: &Dir, words: &[&str]) -> Process {
+    let server = server.to_string();
+    let all = ["play", name, "--server", &server, "--folder", there.text()];
+    Process::start(cardume(all.iter().chain(words)))
+}
+
+/// Begins to play without a player, and waits for the URL.
+#[track_caller]
+fn watched(name: &str, server: SocketAddr, there: &Dir) -> (Process, Watched) {
+    let process = begin(name, server, there, &["--player", "none"]);
+    let url = Watched::of(&process.line());
+    (process, url)
+}
+
+/// A peer that shares this, and has hashed it.
+#[track_caller]
+fn owner(server: SocketAddr, what: &Content, limit: &str) -> (Dir, Node) {
+    let here = Dir::with(&what.name, &what.bytes);
+    let node = peer_with(server, &here, &["--upload-limit", limit]);
+    what.wait_for_holders(server, 1);
+    (here, node)
+}
+
+#[test]
+fn a_player_gets_the_file_while_it_arrives_and_the_file_is_kept() {
+    let (server, there) = (server(), Dir::new());
+    let what = Content::new("a b.mp4", &noise(1, 12 * PIECE + 17));
+    let _owner = owner(server.at, &what, "10MB");
+    let (mut play, url) = watched("a b.mp4", server.at, &there);
+    // The first bytes are here long before the last.
+    assert!(url.range(0, 1000) == what.bytes[..1000] && !there.has("a b.mp4"));
+    let all = url.all();
+    assert_eq!((all.status, all.header("Content-Type"), all.header("Accept-Ranges")), (200, Some("video/mp4"), Some("bytes")));
+    assert!(all.body == what.bytes);
+    play.notes("baixado com sucesso");
+    assert!(there.read("a b.mp4") == what.bytes);
+    // It is served until the person has enough of it, and stdout holds the URL alone.
+    assert!(url.range(5_000_000, 70_000) == what.bytes[5_000_000..5_070_000]);
+    play.signal(Signal::INT);
+    assert_eq!((play.code(), play.out.to_the_end().len()), (0, 1));
+    assert_eq!(there.names(), ["a b.mp4"]);
+}
+
+#[test]
+fn requests_are_answered_as_the_standard_says_and_strangers_are_refused() {
+    let (server, there) = (server(), Dir::new());
+    let what = Content::new("a.wav", &noise(2, 2 * PIECE + 5));
+    let _owner = owner(server.at, &what, "50MB");
+    let (_play, url) = watched("a.wav", server.at, &there);
+    let mut link = url.ask(&["Range: bytes=100-199"]);
+    let part = link.hear(false);
+    assert!(part.status == 206 && part.body == what.bytes[100..200]);
+    assert_eq!((part.header("Content-Type"), part.header("Content-Range")), (Some("audio/wav"), Some("bytes 100-199/2097157")));
+    // One after the other on the same link.
+    url.ask_on(&mut link, &["Range: bytes=-5"]);
+    assert!(link.hear(false).body == what.bytes[2 * PIECE..]);
+    url.ask_on(&mut link, &["Range: bytes=2097157-"]);
+    let beyond = link.hear(false);
+    assert_eq!((beyond.status, beyond.header("Content-Range")), (416, Some("bytes */2097157")));
+    let host = format!("Host: {}", url.at);
+    link.send(&[&format!("HEAD {} HTTP/1.1", url.path), &host]);
+    let head = link.hear(true);
+    assert_eq!((head.status, head.header("Content-Length")), (200, Some("2097157")));
+    for path in ["/", "/files/a.wav", &url.path.replace("a.wav", "b.wav"), &url.path[..url.path.len() - 6], &format!("/{}/a.wav", "0".repeat(32))] {
+        link.send(&[&format!("GET {path} HTTP/1.1"), &host]);
+        assert_eq!(link.hear(false).status, 404, "{path}");
+    }
+    let get = format!("GET {} HTTP/1.1", url.path);
+    for (lines, status) in [
+        (&["Host: evil.example"][..], 403),
+        (&[], 403),
+        (&[&host, "Origin: http://evil.example"], 403),
+        (&[&host, "Origin: null"], 403),
+        (&[&host, "Referer: https://evil.example/page"], 403),
+        (&[&host, "Sec-Fetch-Site: cross-site"], 403),
+        (&[&format!("Host: localhost:{}", url.at.port())], 200),
+    ] {
+        link.send(&[&[get.as_str()], lines].concat());
+        assert_eq!(link.hear(false).status, status, "{lines:?}");
+    }
+    link.send(&[&format!("DELETE {} HTTP/1.1", url.path), &host]);
+    assert_eq!(link.hear(false).status, 405);
+    let mut noise = Web::open(url.at);
+    noise.send(&["\u{16}\u{3}\u{1} no HTTP"]);
+    assert_eq!(noise.hear(false).status, 400);
+}
+
+#[test]
+fn a_seek_into_what_is_missing_is_answered_long_before_the_rest_is_here() {
+    let (server, here, there) = (server(), Dir::new(), Dir::new());
+    let size: u64 = (1 << 30) + (200 << 20) + 12_345;
+    here.sparse("giant.mkv", size);
+    let _owner = peer_with(server.at, &here, &["--upload-limit", "30MB", "--no-cache"]);
+    let (mut play, url) = watched("giant.mkv", server.at, &there);
+    let source = std::fs::File::open(here.at("giant.mkv")).expect("the source");
+    let began = Instant::now();
+    // The marks lie at one and thirty seconds of thirty-two; the whole takes forty at this speed.
+    for step in [0, 31, 13, 22, 1] {
+        let at = (size - 8) / 32 * step;
+        let mut ours = vec![0; 65_536];
+        source.read_exact_at(&mut ours, at).expect("bytes");
+        assert!(url.range(at, ours.len()) == ours, "at {at}");
+    }
+    assert!(url.range(size - 8, 8) == *b"the last");
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+    assert!(there.has("giant.mkv.part") && !there.has("giant.mkv"));
+    play.signal(Signal::INT);
+    assert_eq!(play.code(), 130);
+    assert_eq!(there.names(), ["giant.mkv.part", "giant.mkv.part.record"]);
+}
+
+#[test]
+fn what_a_player_waits_for_comes_before_what_was_asked_before_it() {
+    let (server, there, gate) = (server(), Dir::new(), Gate::new());
+    let what = Content::new("a.mkv", &noise(3, 200 * PIECE));
+    // It gives nothing more after the ends, so that what is asked then shows the order.
+    let giver = Giver::stops_after(&what, 6, &gate);
+    let _home = giver.joins(server.at, &what.file());
+    let (_play, url) = watched("a.mkv", server.at, &there);
+    watch("the ends and some more are asked for", || (giver.pieces().len() >= 7).then_some(()));
+    let before = giver.pieces();
+    let ends = [0, 1, 198, 199];
+    assert!(ends.iter().all(|piece| before[..6].contains(piece)), "{before:?}");
+    let link = url.ask(&[&format!("Range: bytes={}-", 100 * PIECE)]);
+    gate.open();
+    watch("the place of the player is asked for", || giver.pieces().contains(&100).then_some(()));
+    let asked = giver.pieces();
+    let place = asked.iter().position(|piece| *piece == 100).expect("it was asked for");
+    assert!(place <= before.len() + 3, "{asked:?}");
+    // And what stood before it was taken back.
+    watch("what stood in its way is let go", || (!giver.asked("CANCEL").is_empty()).then_some(()));
+    let mut link = link;
+    assert_eq!(link.head().status, 206);
+    assert!(link.bytes(3 * PIECE) == what.bytes[100 * PIECE..103 * PIECE]);
+}
+
+#[test]
+fn two_players_read_two_places_at_once() {
+    let (server, there) = (server(), Dir::new());
+    let what = Content::new("a.ogg", &noise(4, 40 * PIECE + 1));
+    let _owner = owner(server.at, &what, "20MB");
+    let (play, url) = watched("a.ogg", server.at, &there);
+    let mut links: Vec<(Web, usize)> = [0, 20 * PIECE + 7, 30 * PIECE].map(|at| (url.ask(&[&format!("Range: bytes={at}-")]), at)).into();
+    for (link, _) in &mut links {
+        assert_eq!(link.head().header("Content-Type"), Some("audio/ogg"));
+    }
+    for step in 0..8 {
+        for (link, at) in &mut links {
+            let from = *at + step * PIECE;
+            assert!(link.bytes(PIECE) == what.bytes[from..from + PIECE], "from {from}");
+        }
+    }
+    drop(links);
+    play.notes("baixado com sucesso");
+    assert!(there.read("a.ogg") == what.bytes);
+}
+
+#[test]
+fn a_source_that_dies_in_mid_play_is_a_pause_and_not_garbage() {
+    let (server, there) = (server(), Dir::new());
+    let what = Content::new("a.mp4", &noise(5, 30 * PIECE + 99));
+    let (_here, mut first) = owner(server.at, &what, "5MB");
+    let (_play, url) = watched("a.mp4", server.at, &there);
+    let mut link = url.ask(&[]);
+    assert_eq!(link.head().status, 200);
+    assert!(link.bytes(3 * PIECE) == what.bytes[..3 * PIECE]);
+    first.kill();
+    let here = Dir::with("a.mp4", &what.bytes);
+    let _second = peer(server.at, &here);
+    assert!(link.bytes(what.bytes.len() - 3 * PIECE) == what.bytes[3 * PIECE..]);
+}
+
+#[test]
+fn a_liar_is_a_pause_too() {
+    let (server, there) = (server(), Dir::new());
+    let what = Content::new("a.flac", &noise(6, 6 * PIECE));
+    let liar = Giver::honest(&what.clone().spoiled(0));
+    let home = liar.joins(server.at, &what.file());
+    let honest = Giver::honest(&what);
+    let _home = honest.joins(server.at, &what.file());
+    what.wait_for_holders(server.at, 2);
+    let (_play, url) = watched("a.flac", server.at, &there);
+    let all = url.all();
+    assert!(all.header("Content-Type") == Some("audio/flac") && all.body == what.bytes);
+    drop(home);
+}
+
+#[test]
+fn who_has_not_hashed_his_file_is_played_at_once_and_the_person_is_told() {
+    let (server, there, gate) = (server(), Dir::new(), Gate::new());
+    let what = Content::new("a.mp3", &noise(7, 5 * PIECE + 1));
+    let giver = Giver::hashing(&what, &gate);
+    let _home = giver.joins(server.at, &what.unhashed());
+    let (play, url) = watched("a.mp3", server.at, &there);
+    assert!(url.range(4 * PIECE as u64, 1000) == what.bytes[4 * PIECE..4 * PIECE + 1000]);
+    play.notes("played as it comes");
+    assert!(url.all().body == what.bytes && !there.has("a.mp3"));
+    gate.open();
+    play.notes("baixado com sucesso");
+    assert!(there.read("a.mp3") == what.bytes && url.range(7, 7) == what.bytes[7..14]);
+}
+
+#[test]
+fn a_giant_file_that_its_owner_has_not_hashed_is_proven_piece_by_piece() {
+    let (server, here, there) = (server(), Dir::new(), Dir::new());
+    let size: u64 = 24 << 30;
+    here.sparse("giant.mp4", size);
+    let owner = peer_with(server.at, &here, &["--no-cache"]);
+    let server_at = server.at.to_string();
+    let play = begin("giant.mp4", server.at, &there, &["--player", "none", "--download-limit", "20MB"]);
+    let url = Watched::of(&play.line());
+    let source = std::fs::File::open(here.at("giant.mp4")).expect("the source");
+    for step in [20, 3] {
+        let at = (size - 8) / 32 * step;
+        let mut ours = vec![0; 65_536];
+        source.read_exact_at(&mut ours, at).expect("bytes");
+        assert!(url.range(at, ours.len()) == ours, "at {at}");
+    }
+    assert!(run(["ls", &owner.at.to_string(), "--server", &server_at]).succeeded().out[0].contains("hashing"));
+    assert!(play.err.so_far().iter().all(|line| !line.contains("played as it comes")), "{:?}", play.err.so_far());
+}
+
+#[test]
+fn what_its_own_giver_says_of_a_piece_must_be_so_before_anybody_sees_it() {
+    let (server, there, gate) = (server(), Dir::new(), Gate::new());
+    let what = Content { proves: true, ..Content::new("a.mp4", &noise(15, 5 * PIECE)) };
+    let liar = Giver::hashing(&what.clone().spoiled(0), &gate);
+    let _home = liar.joins(server.at, &what.unhashed());
+    let mut play = begin("a.mp4", server.at, &there, &["--player", "none"]);
+    let mut link = Watched::of(&play.line()).ask(&[]);
+    assert_eq!(play.code(), 6, "{:?}", play.err.so_far());
+    // Its size may be said, and not a byte more.
+    let got = link.rest();
+    assert!(got.is_empty() || got.ends_with(b"\r\n\r\n"), "{} bytes", got.len());
+    assert!(!there.has("a.mp4"));
+}
+
+#[test]
+fn what_was_seen_and_does_not_fit_the_list_is_thrown_away_and_that_is_said() {
+    let (server, there, gate) = (server(), Dir::new(), Gate::new());
+    let what = Content { proves: true, ..Content::new("a.mp4", &noise(16, 5 * PIECE)) };
+    let other = Content { proves: true, ..Content::new("a.mp4", &what.clone().spoiled(1).bytes) };
+    // It proves the one, and its list is that of another.
+    let giver = Giver::new(&what, {
+        let gate = gate.clone();
+        move |talk, request| match request["method"].as_str() {
+            Some("PIECES") => {
+                talk.answer_later(request, &gate);
+                Turn::Done
+            }
+            Some("FETCH") => {
+                talk.answer_as(&other, request);
+                Turn::Done
+            }
+            _ => Turn::Usual,
+        }
+    });
+    let _home = giver.joins(server.at, &what.unhashed());
+    let (mut play, url) = watched("a.mp4", server.at, &there);
+    assert_eq!(url.range(PIECE as u64, 10).len(), 10);
+    gate.open();
+    assert_eq!(play.code(), 6);
+    assert!(there.names().is_empty() && play.err.to_the_end().iter().any(|line| line.contains("gave wrong bytes")), "{:?}", there.names());
+}
+
+#[test]
+fn a_file_that_is_there_is_served_at_once() {
+    let (server, there) = (server(), Dir::new());
+    let what = Content::new("a.mp4", &noise(8, 3 * PIECE + 1));
+    let (_here, _owner) = owner(server.at, &what, "1MB");
+    there.write("a.mp4", &what.bytes);
+    let (mut play, url) = watched("a.mp4", server.at, &there);
+    let began = Instant::now();
+    assert!(url.all().body == what.bytes && began.elapsed().as_secs() < 2);
+    play.notes("already here");
+    play.signal(Signal::INT);
+    assert_eq!(play.code(), 0);
+    // Another one is not.
+    there.write("a.mp4", &noise(9, 3 * PIECE + 1));
+    let other = begin("a.mp4", server.at, &there, &["--player", "none"]);
+    finish(other).failed(7, "another file has that name");
+}
+
+#[test]
+fn play_in_a_console_tells_a_url_and_the_file_is_kept_and_shared() {
+    let (server, there) = (server(), Dir::new());
+    let what = Content::new("a.mkv", &noise(10, 6 * PIECE));
+    let _owner = owner(server.at, &what, "100MB");
+    let mut asker = peer(server.at, &there);
+    asker.types("PLAY a.mkv");
+    let url = Watched::of(&asker.line());
+    let all = url.all();
+    assert!(all.header("Content-Type") == Some("video/x-matroska") && all.body == what.bytes);
+    asker.says(&format!("Arquivo a.mkv baixado com sucesso na pasta {}", there.text()));
+    what.wait_for_holders(server.at, 2);
+    // What is here already has a URL as well.
+    asker.types("PLAY a.mkv");
+    let again = Watched::of(&asker.line());
+    assert!(again.path != url.path && again.range(1, 9) == what.bytes[1..10]);
+    asker.types("PLAY none.mkv");
+    asker.notes("nobody has this file");
+    asker.types("QUIT");
+    assert_eq!(asker.code(), 0);
+}
+
+#[test]
+fn sequential_means_the_ends_and_then_from_the_front() {
+    let (server, there) = (server(), Dir::new());
+    let what = Content::new("a.mp4", &noise(11, 60 * PIECE));
+    let giver = Giver::honest(&what);
+    let _home = giver.joins(server.at, &what.file());
+    finish(begin_get(&["a.mp4", "--sequential"], server.at, &there)).succeeded();
+    let asked = giver.pieces();
+    // The last piece proves the list.
+    let rest: Vec<u64> = asked.iter().copied().filter(|piece| ![0, 1, 58, 59].contains(piece)).collect();
+    assert!(rest.is_sorted() && rest.len() == 56, "{asked:?}");
+    assert!([0, 1, 58, 59].iter().all(|piece| asked[..6].contains(piece)), "{asked:?}");
+}
+
+/// A folder with a program of this name, which does this with what it is given.
+fn program(name: &str, script: &str) -> Dir {
+    let dir = Dir::with(name, format!("#!/bin/sh\n{script}\n").as_bytes());
+    std::fs::set_permissions(dir.at(name), std::fs::Permissions::from_mode(0o755)).expect("a program");
+    dir
+}
+
+/// Plays with this folder of programs before all others.
+fn with_programs(programs: &Dir, name: &str, server: SocketAddr, there: &Dir, words: &[&str]) -> Process {
+    let server = server.to_string();
+    let all = ["play", name, "--server", &server, "--folder", there.text()];
+    let path = format!("{}:{}", programs.text(), std::env::var("PATH").expect("a path"));
+    let mut command = cardume(all.iter().chain(words));
+    command.env("PATH", path);
+    Process::start(command)
+}
+
+#[test]
+fn a_player_is_started_on_the_url_and_its_end_is_the_end() {
+    let (server, there) = (server(), Dir::new());
+    let what = Content::new("--x $(id).mp4", &noise(12, 9 * PIECE + 1));
+    let _owner = owner(server.at, &what, "40MB");
+    let programs = program("mpv", "dir=$(dirname \"$0\")\nprintf '%s\\n' \"$@\" > \"$dir/words\"\nexec curl -s -o \"$dir/got\" \"$3\"");
+    let server_at = server.at.to_string();
+    let path = format!("{}:{}", programs.text(), std::env::var("PATH").expect("a path"));
+    let mut command = cardume(["play", "--server", &server_at, "--folder", there.text(), "--", "--x $(id).mp4"]);
+    command.env("PATH", path);
+    let mut play = Process::start(command);
+    assert_eq!(play.code(), 0, "{:?}", play.err.so_far());
+    assert!(play.out.to_the_end().is_empty());
+    assert!(programs.read("got") == what.bytes);
+    assert_same_files(&programs.at("got"), &there.at("--x $(id).mp4"));
+    let words = String::from_utf8(programs.read("words")).expect("text");
+    let words: Vec<&str> = words.lines().collect();
+    assert!(words[..2] == ["--ytdl=no", "--"] && words.len() == 3 && words[2].ends_with("/--x%20%24%28id%29.mp4"), "{words:?}");
+}
+
+#[test]
+fn when_the_player_ends_first_the_download_goes_on_to_its_end() {
+    let (server, there) = (server(), Dir::new());
+    let what = Content::new("a.mp4", &noise(13, 8 * PIECE));
+    let _owner = owner(server.at, &what, "8MB");
+    let programs = program("vlc", "curl -s -r 0-99 -o /dev/null \"$3\"");
+    let mut play = with_programs(&programs, "a.mp4", server.at, &there, &["--player", "vlc"]);
+    play.notes("vlc has ended; the download goes on");
+    assert!(!there.has("a.mp4"));
+    assert_eq!(play.code(), 0);
+    assert!(there.read("a.mp4") == what.bytes);
+    assert_eq!(play.err.to_the_end().iter().filter(|line| line.contains("vlc has ended")).count(), 1);
+}
+
+#[test]
+fn a_player_that_is_not_there_or_unknown_is_said_in_one_line() {
+    let (server, there, empty) = (server(), Dir::new(), Dir::new());
+    let server_at = server.at.to_string();
+    for player in ["mpv", "vlc"] {
+        let mut command = cardume(["play", "a.mp4", "--player", player, "--server", &server_at, "--folder", there.text()]);
+        command.env("PATH", empty.text());
+        finish(Process::start(command)).failed(7, "it is not installed");
+    }
+    let broken = Dir::with("mpv", b"\x7fELF no program");
+    std::fs::set_permissions(broken.at("mpv"), std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let what = Content::new("a.mp4", &noise(14, PIECE));
+    let giver = Giver::new(&what, |_, _| Turn::Usual);
+    let _home = giver.joins(server.at, &what.file());
+    finish(with_programs(&broken, "a.mp4", server.at, &there, &["--player", "mpv"])).failed(7, "mpv: can't be started");
+    run(["play", "a.mp4", "--player", "winamp"]).failed(2, "winamp");
+    run(["play", "none.mp4", "--player", "none", "--server", &server_at, "--folder", there.text()]).failed(3, "nobody has this file");
+    run(["play", "../x", "--player", "none", "--server", &server_at]).failed(2, "../x");
+}
