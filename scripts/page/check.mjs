@@ -65,8 +65,9 @@ const HOSTILE = ['<img src=x onerror=alert(1)>.mp4', '"onmouseover="alert(2)" \'
 let chrome;
 
 try {
-  const [one, two] = ['one', 'two'].map(name => join(place, name));
-  mkdirSync(one); mkdirSync(two);
+  const [one, two, three] = ['one', 'two', 'three'].map(name => join(place, name));
+  for (const folder of [one, two, three]) mkdirSync(folder);
+  writeFileSync(join(three, 'consent.wav'), tone(3));
   const clip = join(one, 'aula 1 ç.webm'), isVideo = video(clip);
   const film = isVideo ? 'aula 1 ç.webm' : 'aula 1 ç.wav';
   if (!isVideo) { console.log('note  ffmpeg can not be used here: sound is played instead of a video'); writeFileSync(join(one, film), tone(60)); }
@@ -78,8 +79,8 @@ try {
   writeFileSync(join(two, 'x'.repeat(200) + '.txt'), 'long');
 
   const server = await start('server', '--listen', '127.0.0.1:0');
-  const peer = folder => start('peer', '--server', server.at, '--listen', '127.0.0.1:0', '--folder', folder, '--upload-limit', '700KiB');
-  const [first, second] = [await peer(one), await peer(two)];
+  const peer = (folder, more = []) => start('peer', '--server', server.at, '--listen', '127.0.0.1:0', '--folder', folder, '--upload-limit', '700KiB', ...more);
+  const [first, second, third] = [await peer(one), await peer(two), await peer(three, ['--accept', 'ask'])];
   const site = `http://${server.at}/`;
   const found = async q => (await (await fetch(`${site}api/search?q=${encodeURIComponent(q)}`)).json()).holders;
   for (let wait = 0; (await found('aula 1')).filter(h => h.root).length < 2; wait++) { must(wait < 300, 'the peers are not there'); await pause(100); }
@@ -121,7 +122,7 @@ try {
     await page.run(`${media}.currentTime = 20`);
     await page.until(`${media}.currentTime > 20.3 && ${media}.readyState >= 3`, 20000);
   });
-  await check('live counters show the transfer', () => page.until('Number(document.querySelector("#nUploads").textContent) >= 1', 8000));
+  await check('live counters show the transfer', async () => { await page.until('Number(document.querySelector("#nUploads").textContent) >= 1', 8000); });
   await check('the next peer goes on where the first one died', async () => {
     const now = await page.run(text('from'));
     const dies = now.includes(first.at) ? first : second, other = dies === first ? second : first;
@@ -167,9 +168,20 @@ try {
   });
   await check('sound plays too', async () => {
     await search('tone');
-    await page.until('document.querySelector("#results .play")');
+    await page.until('document.querySelector("#results h3")?.textContent === "tone.wav"');
     await page.run('document.querySelector("#results .play").click()');
     await page.until(`${media} && ${media}.tagName === "AUDIO" && ${media}.currentTime > 0.3`);
+    await page.run('document.querySelector("#close").click()');
+  });
+  await check('who has to ask a person first is waited for, and that is said', async () => {
+    await search('consent');
+    await page.until('[...document.querySelectorAll("#results h3")].map(e => e.textContent).join() === "consent.wav"');
+    await page.run('document.querySelector("#results .play").click()');
+    await page.until(`${text('from')}.includes("say yes")`);
+    await shot(page, 'waiting');
+    third.program.stdin.write('SIM\n');
+    await page.until(`${media}.currentTime > 0.3`);
+    must(await page.run(`${text('from')}.startsWith("From ")`), 'it still says that it waits');
     await page.run('document.querySelector("#close").click()');
   });
   await check('Download keeps the file rather than showing it', async () => {
@@ -186,10 +198,10 @@ try {
     must(await page.run('document.querySelector("#results").children[30].contains(document.activeElement)'), 'the focus is lost');
   });
   await check('who is online, with what', async () => {
-    await page.until('document.querySelectorAll("#peers > li").length === 2');
+    await page.until('document.querySelectorAll("#peers > li").length === 3');
     await page.run('document.querySelector("#peers summary").click()');
     await page.until('document.querySelectorAll("#peers details[open] li").length > 3');
-    must(Number(await page.run(text('nPeers'))) === 2, 'the counter');
+    must(Number(await page.run(text('nPeers'))) === 3, 'the counter');
   });
   await check('three languages, by the browser and by a button', async () => {
     must(await page.run('document.documentElement.lang === "en"'), 'not English');

@@ -114,6 +114,10 @@ impl Http {
     /// # Errors
     /// When the bytes are no HTTP, or carry a body that nobody wants.
     pub fn read(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Result<Decoded<Option<Request>>, Broken> {
+        if self.streams && !buffer.is_empty() {
+            // Who watches has nothing more to say.
+            return Ok(Decoded::Whole { item: None, used: buffer.len() });
+        }
         if self.ended || self.is_busy() {
             return Ok(Decoded::Partial);
         }
@@ -630,5 +634,56 @@ mod tests {
         assert!(http.has_ended());
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("HTTP/1.1 403 Forbidden\r\n") && text.contains("Connection: close\r\n"));
+    }
+
+    #[test]
+    fn who_watches_gets_event_after_event_and_is_heard_no_more() {
+        let (mut http, mut out) = (Http::new(Role::Server), Vec::new());
+        let ask = b"GET /api/live HTTP/1.1\r\nHost: x\r\n\r\n";
+        let Ok(Decoded::Whole { item: Some(Request::Live), used }) = http.read(ask, &mut out) else { panic!("a request") };
+        assert_eq!(used, ask.len());
+        for _ in 0..2 {
+            http.reply(&Reply::Live(Box::default()), &mut out);
+        }
+        let text = String::from_utf8(std::mem::take(&mut out)).unwrap();
+        assert_eq!((text.matches("HTTP/1.1 200 OK").count(), text.matches("event: live\ndata: {").count()), (1, 2), "{text}");
+        assert!(text.contains("text/event-stream") && text.contains("Connection: close\r\n") && !text.contains("Content-Length"), "{text}");
+        assert!(http.is_busy() && !http.has_ended());
+        assert_eq!(http.read(b"GET / HTTP/1.1\r\n\r\n", &mut out), Ok(Decoded::Whole { item: None, used: 18 }));
+        assert_eq!((http.read(b"", &mut out), out.len()), (Ok(Decoded::Partial), 0));
+    }
+
+    #[test]
+    fn a_page_is_for_those_who_read_html_and_json_for_those_who_ask_for_it() {
+        let said = |role, request: &str| {
+            let (mut http, mut out) = (Http::new(role), Vec::new());
+            let Ok(Decoded::Whole { item, .. }) = http.read(request.as_bytes(), &mut out) else { panic!("HTTP") };
+            (item, String::from_utf8(out).unwrap())
+        };
+        let (item, text) = said(Role::Server, "GET / HTTP/1.1\r\nAccept: text/html\r\n\r\n");
+        assert!(item.is_none() && text.contains("<!doctype html>") && text.contains("script-src 'self'"), "{text}");
+        let (item, text) = said(Role::Server, "HEAD / HTTP/1.1\r\nAccept: text/html\r\n\r\n");
+        assert!(item.is_none() && text.ends_with("\r\n\r\n"), "{text}");
+        assert_eq!(said(Role::Server, "GET / HTTP/1.1\r\nAccept: */*\r\n\r\n").0, Some(Request::Ping));
+        assert_eq!(
+            said(Role::Peer, "GET /?cursor=3 HTTP/1.1\r\nAccept: text/html\r\n\r\n").0,
+            Some(Request::Ls { peer: None, cursor: Some("3".into()) })
+        );
+        let (item, text) = said(Role::Server, "GET /api/name?name=.. HTTP/1.1\r\n\r\n");
+        assert!(item.is_none() && text.starts_with("HTTP/1.1 400 ") && text.contains("\"error\":\"bad_name\""), "{text}");
+        let (item, text) = said(Role::Server, "GET /api/search?q= HTTP/1.1\r\n\r\n");
+        assert!(item.is_none() && text.ends_with("{\"holders\":[],\"cursor\":null}"), "{text}");
+        let (item, text) = said(Role::Peer, "GET /files/%ff HTTP/1.1\r\n\r\n");
+        assert!(item.is_none() && text.starts_with("HTTP/1.1 404 ") && text.contains("text/plain"), "{text}");
+    }
+
+    #[test]
+    fn what_is_to_be_kept_is_not_shown() {
+        for (target, kept) in
+            [("/files/a.mp4", false), ("/files/a.mp4?download", true), ("/files/a.mp4?x&download=1", true), ("/files/a.mp4?downloads", false)]
+        {
+            let head = head_for(&format!("GET {target} HTTP/1.1\r\nRange: bytes=0-1\r\n\r\n"), 5).0;
+            assert_eq!(head.contains("Content-Disposition: attachment; filename*=UTF-8''a.mp4\r\n"), kept, "{head}");
+        }
     }
 }

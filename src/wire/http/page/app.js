@@ -52,7 +52,7 @@ $('more').addEventListener('click', () => {
   show();
   const next = $('results').children[first];
   if (next) next.querySelector('button, a, summary')?.focus();
-  if (search.cursor && search.groups.size < search.shown) { search.done = false; go(search); }
+  if (search.cursor && search.groups.size < search.shown) { search.done = false; show(); go(search); }
 });
 
 function holderLine(h) {
@@ -78,11 +78,12 @@ function resultLine(holders) {
 function show() {
   const s = search, all = [...s.groups.values()];
   const open = new Set([...$('results').querySelectorAll('details[open]')].map(d => d.dataset.key));
-  $('found').hidden = !all.length;
+  const rest = Boolean(s.cursor && s.done);
+  $('found').hidden = !all.length && !rest;
   const keys = [...s.groups.keys()];
   // What stands there already stays, so that the focus does too.
   const old = new Map([...$('results').children].map(li => [li.dataset.key, li]));
-  $('results').replaceChildren(...all.slice(0, s.shown).map((holders, i) => {
+  fill($('results'), all.slice(0, s.shown).map((holders, i) => {
     const mark = keys[i] + '|' + holders.length + '|' + lang, known = old.get(mark);
     if (known) return known;
     const line = resultLine(holders);
@@ -92,9 +93,9 @@ function show() {
     details.open = open.has(keys[i]);
     return line;
   }));
-  $('more').hidden = !(all.length > s.shown || s.cursor && s.done && all.length >= s.shown);
+  $('more').hidden = !(all.length > s.shown || rest);
   const n = all.length;
-  $('status').textContent = s.error ? t('failed', { why: s.error }) : !s.q ? '' : !n && !s.done ? t('searching') : !n ? t('found0', { q: safe(s.q) })
+  $('status').textContent = s.error ? t('failed', { why: s.error }) : !s.q ? '' : !n && !s.done ? t('searching') : !n && !s.cursor ? t('found0', { q: safe(s.q) })
     : s.cursor ? t('foundMore', { n: number(n) }) : n === 1 ? t('found1') : t('foundN', { n: number(n) });
 }
 renderers.push(show);
@@ -128,7 +129,7 @@ function peerLine(peer) {
     details);
 }
 
-function showPeers(again) {
+function showPeers() {
   const old = new Map([...$('peers').children].map(li => [li.dataset.key, li]));
   const lines = peers.map(peer => {
     const mark = [peer.peer, peer.user, peer.files, lang].join('|');
@@ -137,8 +138,7 @@ function showPeers(again) {
     return line;
   });
   if (!lines.length) lines.push(el('li', { class: 'none', text: t('nobody') }));
-  // Who reads in the list keeps his place.
-  if (again !== true || lines.length !== $('peers').children.length || lines.some((line, i) => line !== $('peers').children[i])) $('peers').replaceChildren(...lines);
+  fill($('peers'), lines);
   $('morePeers').hidden = !peersCursor;
 }
 
@@ -147,7 +147,7 @@ async function loadPeers(more) {
     const answer = await ask('/api/peers' + (more === true ? '?cursor=' + encodeURIComponent(peersCursor) : ''));
     peers = more === true ? [...peers, ...answer.peers] : answer.peers;
     peersCursor = answer.cursor;
-    showPeers(true);
+    showPeers();
   } catch { /* the live line says that the server is away */ }
 }
 $('morePeers').addEventListener('click', () => loadPeers(true));

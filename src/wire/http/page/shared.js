@@ -46,6 +46,14 @@ function el(tag, props, ...children) {
   return e;
 }
 
+/** Puts these lines into a list; who stands on one that stays keeps his place. */
+function fill(list, lines) {
+  if (lines.length === list.children.length && lines.every((line, i) => line === list.children[i])) return;
+  const focus = document.activeElement;
+  list.replaceChildren(...lines);
+  if (focus && focus !== document.activeElement && list.contains(focus)) focus.focus({ preventScroll: true });
+}
+
 const number = n => new Intl.NumberFormat(lang).format(n);
 function bytes(n) {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];

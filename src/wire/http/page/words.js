@@ -12,7 +12,7 @@ const WORDS = {
     whoHas: 'Who has it', holders1: '1 peer has it', holdersN: '{n} peers have it', whole: 'whole', partial: 'only a part so far', rootKnown: 'hash known', rootUnknown: 'hash not known', unknownSize: 'size not said',
     notPlayable: 'This peer speaks an older protocol: only cardume can fetch from it.', notHere: 'cannot be opened here', speaks: 'speaks {what}', noPlay: 'cannot be played in a browser',
     from: 'From {peer} ({i} of {n}).', waiting: 'Waiting for {peer}. Its person may have to say yes first.', next: '{peer} does not answer: going on with {other}.', noMore: 'None of the peers gives it now.',
-    stalled: '{peer} has stalled: going on with {other}.', cannot: 'This browser cannot play it. Download it instead.', showFiles: 'Files', files1: '1 file', filesN: '{n} files', itsPage: 'Its page', nobody: 'Nobody is online yet.', noFiles: 'No files here.',
+    stalled: '{peer} has stalled: going on with {other}.', cannot: 'No peer gives it now, or this browser cannot play it. Try the download.', showFiles: 'Files', files1: '1 file', filesN: '{n} files', itsPage: 'Its page', nobody: 'Nobody is online yet.', noFiles: 'No files here.',
     connected: 'Live.', lost: 'The live counters are away; trying again…', up: 'to {peer}', down: 'download', consent: 'waits for your yes', waitingSlot: 'waits', others: 'Only who sits at that computer sees which.',
   },
   pt: {
@@ -26,7 +26,7 @@ const WORDS = {
     whoHas: 'Quem o tem', holders1: '1 peer o tem', holdersN: '{n} peers o têm', whole: 'completo', partial: 'só uma parte por enquanto', rootKnown: 'hash conhecido', rootUnknown: 'hash desconhecido', unknownSize: 'tamanho não dito',
     notPlayable: 'Este peer fala um protocolo mais antigo: só o cardume baixa dele.', notHere: 'não abre aqui', speaks: 'fala {what}', noPlay: 'não toca no navegador',
     from: 'De {peer} ({i} de {n}).', waiting: 'Esperando {peer}. Talvez a pessoa de lá tenha de dizer sim primeiro.', next: '{peer} não responde: seguindo com {other}.', noMore: 'Nenhum dos peers o dá agora.',
-    stalled: '{peer} parou: seguindo com {other}.', cannot: 'Este navegador não consegue tocá-lo. Baixe-o.', showFiles: 'Arquivos', files1: '1 arquivo', filesN: '{n} arquivos', itsPage: 'Página dele', nobody: 'Ninguém conectado ainda.', noFiles: 'Nenhum arquivo aqui.',
+    stalled: '{peer} parou: seguindo com {other}.', cannot: 'Nenhum peer o dá agora, ou este navegador não consegue tocá-lo. Tente baixar.', showFiles: 'Arquivos', files1: '1 arquivo', filesN: '{n} arquivos', itsPage: 'Página dele', nobody: 'Ninguém conectado ainda.', noFiles: 'Nenhum arquivo aqui.',
     connected: 'Ao vivo.', lost: 'Os contadores sumiram; tentando de novo…', up: 'para {peer}', down: 'download', consent: 'espera o seu sim', waitingSlot: 'espera', others: 'Só quem está naquele computador vê quais.',
   },
   es: {
@@ -40,7 +40,7 @@ const WORDS = {
     whoHas: 'Quién lo tiene', holders1: '1 peer lo tiene', holdersN: '{n} peers lo tienen', whole: 'completo', partial: 'solo una parte por ahora', rootKnown: 'hash conocido', rootUnknown: 'hash desconocido', unknownSize: 'tamaño no dicho',
     notPlayable: 'Este peer habla un protocolo más antiguo: solo cardume descarga de él.', notHere: 'no se abre aquí', speaks: 'habla {what}', noPlay: 'no se reproduce en el navegador',
     from: 'De {peer} ({i} de {n}).', waiting: 'Esperando a {peer}. Quizá su persona tenga que decir sí primero.', next: '{peer} no responde: seguimos con {other}.', noMore: 'Ninguno de los peers lo da ahora.',
-    stalled: '{peer} se ha parado: seguimos con {other}.', cannot: 'Este navegador no puede reproducirlo. Descárgalo.', showFiles: 'Archivos', files1: '1 archivo', filesN: '{n} archivos', itsPage: 'Su página', nobody: 'Aún no hay nadie conectado.', noFiles: 'Ningún archivo aquí.',
+    stalled: '{peer} se ha parado: seguimos con {other}.', cannot: 'Ningún peer lo da ahora, o este navegador no puede reproducirlo. Prueba a descargarlo.', showFiles: 'Archivos', files1: '1 archivo', filesN: '{n} archivos', itsPage: 'Su página', nobody: 'Aún no hay nadie conectado.', noFiles: 'Ningún archivo aquí.',
     connected: 'En vivo.', lost: 'Los contadores se han ido; intentándolo de nuevo…', up: 'para {peer}', down: 'descarga', consent: 'espera tu sí', waitingSlot: 'espera', others: 'Solo quien está en ese ordenador ve cuáles.',
   },
 };
