@@ -10,6 +10,7 @@ mod hash;
 mod json;
 mod keys;
 mod old;
+mod search_args;
 mod server_args;
 mod setup;
 

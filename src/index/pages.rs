@@ -13,6 +13,7 @@ const ENTRY_FRAME: usize = 270;
 pub(super) struct Filling {
     entries: Vec<Holder>,
     room: Room,
+    is_full: bool,
 }
 
 /// How much more one answer holds.
@@ -42,17 +43,28 @@ impl Room {
 
 impl Default for Filling {
     fn default() -> Filling {
-        Filling { entries: Vec::new(), room: Room { entries: limits::HOLDERS, bytes: limits::LIST_BYTES } }
+        Filling::new(limits::HOLDERS)
     }
 }
 
 impl Filling {
+    /// A page of so many at most.
+    pub(super) fn new(most: usize) -> Filling {
+        Filling { entries: Vec::new(), room: Room { entries: most, bytes: limits::LIST_BYTES }, is_full: false }
+    }
+
+    /// True when something had no room.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// Takes a holder, unless there is no room for this one as well.
     pub(super) fn takes(&mut self, holder: Holder) -> bool {
         let takes = self.room.takes(texts(&holder.file) + holder.user.as_deref().map_or(0, str::len));
         if takes {
             self.entries.push(holder);
         }
+        self.is_full |= !takes;
         takes
     }
 

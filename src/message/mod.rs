@@ -5,6 +5,7 @@
 pub mod account;
 pub mod limits;
 pub mod name;
+pub mod query;
 pub mod range;
 pub mod refusal;
 pub mod relative;

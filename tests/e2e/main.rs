@@ -30,6 +30,7 @@ mod old_wires;
 mod output;
 mod partial;
 mod resume;
+mod search;
 mod swarm;
 mod terminal;
 mod trust;

@@ -6,6 +6,7 @@
 
 mod joining;
 mod operations;
+mod searching;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,6 +25,7 @@ use crate::node::io::Io;
 use crate::node::op_log::{LogTarget, OpLog};
 use crate::node::report::{Report, exit};
 use crate::node::server::operations::{Held, Loading, Waiting};
+use crate::node::server::searching::Pending;
 use crate::node::{Event, LinkId, Node, PortId};
 use crate::session::answering::{Answering, Step, Terms};
 use crate::wire::Role;
@@ -107,6 +109,9 @@ pub struct Server {
     held: Vec<Held>,
     /// How far the index is with what users have published in earlier times.
     loading: Loading,
+    /// Searches that go on in the next turn, and what they may still look at in this one.
+    searches: VecDeque<Pending>,
+    search_effort: usize,
     visits: BTreeMap<LinkId, Visit>,
     /// The port that the next peer gets whose wire lets the server choose.
     next_port: u16,
@@ -162,6 +167,8 @@ impl Server {
             effort: 0,
             held: Vec::new(),
             loading: Loading::default(),
+            searches: VecDeque::new(),
+            search_effort: limits::FIND_EFFORT,
             visits: BTreeMap::new(),
             next_port: FIRST_PORT,
             rest_at: None,
@@ -182,14 +189,14 @@ impl Server {
             match visit.answering.step(&mut link.inbox, &mut link.outbox, now) {
                 Step::Wait => return self.settle(id, io),
                 Step::Again => {}
-                Step::Asked(ask, request) => {
-                    if let Request::Operation(operation) = request {
-                        self.operate(id, ask, operation, io);
-                    } else {
+                Step::Asked(ask, request) => match request {
+                    Request::Operation(operation) => self.operate(id, ask, operation, io),
+                    Request::Find(query) => self.find(id, ask, &query, io),
+                    request => {
                         let answer = self.answer(id, request, io);
                         self.give(id, ask, answer, io);
                     }
-                }
+                },
             }
         }
         if let Some(link) = io.link(id) {
@@ -242,13 +249,9 @@ impl Server {
                 Ok(Reply::Files { peer, files: entries, cursor })
             }
             Request::Date => Ok(Reply::Date((io.date)())),
-            Request::Find { text, cursor } => {
-                let Page { entries, cursor } = self.index.find(&text, cursor.as_deref(), &self.who_asks(id, None, io))?;
-                Ok(Reply::Found { holders: entries, cursor })
-            }
             Request::Enter(enter) => self.enter(id, &enter, io),
             Request::Replace { files, speaks } => self.replace(id, &files, speaks, io),
-            Request::Operation(_) | Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Cancel { .. } => {
+            Request::Operation(_) | Request::Find(_) | Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Cancel { .. } => {
                 Err(Refusal::unsupported())
             }
         }
@@ -348,6 +351,7 @@ impl Node for Server {
                     log::debug!("link {} ended: {cause:?}", id.0);
                     self.accounts.link_gone(id.0);
                     self.caller_gone(id);
+                    self.searcher_gone(id);
                     self.forget(visit.stage);
                 }
             }
@@ -356,13 +360,14 @@ impl Node for Server {
             Event::Deadline => {
                 // Whatever was asked in this turn was asked before this.
                 self.flush(io);
+                self.search_on(io);
                 self.sweeping = self.index.sweep(limits::SWEEP_FILES);
                 self.load_some(io);
                 self.index.build(limits::BUILD_EFFORT);
                 self.op_log.due(io);
             }
         }
-        let busy = self.sweeping || !self.held.is_empty() || self.loading.is_under_way() || !self.index.is_built();
+        let busy = self.sweeping || !self.held.is_empty() || !self.searches.is_empty() || self.loading.is_under_way() || !self.index.is_built();
         self.wake = if busy { Some(io.now) } else { [self.rest_at, self.op_log.deadline()].into_iter().flatten().min() };
     }
 
