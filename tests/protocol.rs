@@ -42,7 +42,11 @@ fn the_limits_in_the_text_are_those_of_the_program() {
     for row in [
         format!("| files in one JOIN or UPDATE part | {} |", thousands(limits::PART_FILES)),
         format!("| files of one peer | {} |", thousands(limits::MEMBER_FILES)),
-        format!("| holders in one SEARCH answer | {}, and fewer where names are long |", limits::HOLDERS),
+        format!(
+            "| holders in one SEARCH answer | {}, or a `limit` of at most {}, and fewer where names are long |",
+            limits::HOLDERS,
+            limits::QUERY_ENTRIES
+        ),
         format!("| peers or files in one PEERS or LS answer | {}, and fewer where names are long |", limits::LIST_ENTRIES),
         format!("| name | {} bytes, {} parts |", thousands(limits::RELATIVE_BYTES), limits::RELATIVE_PARTS),
         format!("| one part of a name | {} bytes |", limits::NAME_BYTES),

@@ -12,6 +12,7 @@ use cardume::os::output::Output;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::play_args::PlayArgs;
+use crate::cli::search_args::SearchArgs;
 use crate::cli::server_args::{Metrics, RpcLogArgs, ServerArgs};
 use crate::cli::status::StatusArgs;
 use crate::cli::swarm_args::{self, SwarmArgs};
@@ -115,9 +116,12 @@ A shared file is also at http://IP:PORT/files/NAME for curl, browsers and player
 Examples:
   cardume search aula1.mp4
   cardume search aula1.mp4 --json | head -1
-  cardume search --contains 'lesson aula'     in names and descriptions
+  cardume search --contains 'lesson aula -old'    in names and descriptions, whatever the case and the accents
+  cardume search --like 'algbra liner'        with typing errors; the best come first
+  cardume search --contains matrix --ext mkv,mp4 --size 700M..4G --sort -size --limit 20
+  cardume search --owner ana --hashed --complete
   CARDUME_SERVER=192.168.1.9:1099 cardume search aula1.mp4")]
-    Search(SearchArgs),
+    Search(Box<SearchArgs>),
 
     /// Download a file; run it again to resume
     #[command(after_long_help = "\
@@ -412,20 +416,6 @@ pub enum AllocateArg {
     Full,
     /// A sparse file
     None,
-}
-
-#[derive(Args)]
-pub struct SearchArgs {
-    /// The exact name, with its extension
-    #[arg(required_unless_present = "contains")]
-    pub name: Option<String>,
-
-    /// Words that the name or the description holds, in any order
-    #[arg(long, value_name = "TEXT", conflicts_with = "name")]
-    pub contains: Option<String>,
-
-    #[command(flatten)]
-    pub ask: AskArgs,
 }
 
 #[derive(Args)]

@@ -11,6 +11,7 @@ mod json;
 mod keys;
 mod old;
 mod play_args;
+mod search_args;
 mod server_args;
 mod setup;
 mod status;

@@ -42,9 +42,9 @@ use cardume::wire::sniff::Speech;
 
 use crate::cli::Stop;
 use crate::cli::args::{
-    AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, LsArgs, NameArgs, PeerArgs, PublishArgs, SearchArgs,
-    VerifyArgs,
+    AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, LsArgs, NameArgs, PeerArgs, PublishArgs, VerifyArgs,
 };
+use crate::cli::search_args::SearchArgs;
 use crate::cli::server_args::{Metrics, Policy, ServerArgs};
 use crate::cli::transport_args;
 
@@ -196,10 +196,7 @@ fn hashes(args: &PeerArgs) -> Result<Rc<dyn Hashes>, Stop> {
 
 /// Seed 000 §5d: SEARCH, once.
 pub fn search(args: &SearchArgs) -> Result<Peer, Stop> {
-    match (&args.name, &args.contains) {
-        (_, Some(text)) => once(Command::Find(text.clone()), &args.ask),
-        (given, None) => once(Command::Search(name(given.as_deref().unwrap_or_default())?), &args.ask),
-    }
+    once(args.command()?, &args.ask)
 }
 
 /// REGISTER, once.

@@ -1,21 +1,24 @@
-//! Files by words of their names and of what is said of them.
+//! Files by words of their names and of what is said of them, by what else is known of them, and in which order they come.
 //!
 //! What is searched of a file is its name, and below it what its owner says of it. Names stand once, however many members have them; what is said
 //! stands for one file of one member, together with the name. So a search goes over the names first, for files of which nothing is said, then over
 //! the others: each file is met once, and words may stand partly here and partly there.
 //!
-//! A cursor names a text and a member. Both stay what they are while others come and go, so who stays is met, and once.
+//! A search is a value that is stepped ([`Index::step`]): it looks at as much as it is allowed to, and goes on from there in a later turn, whatever has
+//! changed meanwhile. It keeps no place in memory of the index but numbers of texts and members, which stay what they are while others come and go.
+//!
+//! Where an order is asked for, all that is found is compared with the best so far, of which there are never more than one answer holds. A cursor
+//! names all that the order goes by of the last file of an answer, and never a place: so who stays is met, and once, even when that last file is gone.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
-use slab::Slab;
-
-use crate::index::claims::ClaimId;
-use crate::index::grams::{Grams, Query, Step, Text};
+use crate::index::claims::{ClaimId, Share};
 use crate::index::pages::{self, Filling};
-use crate::index::{Asker, Index, MemberId, Page, number};
-use crate::message::account::Description;
-use crate::message::limits;
+use crate::index::pattern::{Like, Pattern, Words, fold, fold_text};
+use crate::index::walk::{Step, Walk};
+use crate::index::{Asker, Index, MemberId, Page};
+use crate::message::query::{By, Query, Sort, Sought};
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
@@ -23,137 +26,263 @@ use crate::message::reply::Holder;
 /// What a holder costs that is looked at, in bytes of text.
 const HOLDER: usize = 128;
 
-impl Text for RelativeName {
-    fn parts(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.as_str())
-    }
-}
-
-/// What is said of a file of one member.
-struct Told {
-    claim: ClaimId,
-    name: RelativeName,
-    text: Description,
-}
-
-impl Text for Told {
-    fn parts(&self) -> impl Iterator<Item = &str> {
-        [self.name.as_str(), &self.text].into_iter()
-    }
-}
-
-/// What is said of files, found by their member and name, and by words.
-pub(super) struct Descriptions {
-    told: Slab<Told>,
-    by_file: BTreeMap<(MemberId, ClaimId), u32>,
-    words: Grams<Told>,
-}
-
-impl Descriptions {
-    pub(super) fn new(seed: u64) -> Descriptions {
-        Descriptions { told: Slab::new(), by_file: BTreeMap::new(), words: Grams::new(seed) }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_file.is_empty()
-    }
-
-    pub(super) fn get(&self, id: u32) -> Option<&Description> {
-        self.told.get(id as usize).map(|told| &told.text)
-    }
-
-    pub(super) fn find(&self, who: MemberId, claim: ClaimId) -> Option<u32> {
-        self.by_file.get(&(who, claim)).copied()
-    }
-
-    pub(super) fn set(&mut self, who: MemberId, claim: ClaimId, name: &RelativeName, text: &Description) {
-        self.remove(who, claim);
-        let id = number(self.told.insert(Told { claim, name: name.clone(), text: text.clone() }));
-        self.by_file.insert((who, claim), id);
-        self.words.add(id);
-    }
-
-    pub(super) fn remove(&mut self, who: MemberId, claim: ClaimId) {
-        if let Some(id) = self.by_file.remove(&(who, claim))
-            && let Some(told) = self.told.try_remove(id as usize)
-        {
-            self.words.remove(id, told);
-        }
-    }
-}
-
 /// Where a search goes on.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// At a name and one of the members that have it.
     Name(u32, u32),
     /// At a description and one of the members whose file it is about.
     Told(u32, u32),
+    /// At one of the members that have the one name or content that is looked for.
+    Member(u32),
 }
 
 impl Place {
     fn read(cursor: &str) -> Result<Place, Refusal> {
         let (list, rest) = cursor.split_at_checked(1).unwrap_or_default();
         let (id, member) = pages::places(rest)?;
-        match list {
-            "n" => Ok(Place::Name(id, member)),
-            "d" => Ok(Place::Told(id, member)),
+        match (list, id) {
+            ("n", _) => Ok(Place::Name(id, member)),
+            ("d", _) => Ok(Place::Told(id, member)),
+            ("m", 0) => Ok(Place::Member(member)),
             _ => Err(pages::foreign()),
         }
     }
 
-    fn cursor(self) -> Option<String> {
-        Some(match self {
+    fn cursor(self) -> String {
+        match self {
             Place::Name(id, member) => format!("n{id}.{member}"),
             Place::Told(id, member) => format!("d{id}.{member}"),
-        })
+            Place::Member(member) => format!("m0.{member}"),
+        }
     }
 }
 
+/// In which order files come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Sorted(Sort),
+    Rank,
+}
+
+impl Order {
+    /// What cursors of this order begin with.
+    fn letter(self) -> &'static str {
+        match self {
+            Order::Sorted(Sort { by: By::Name, descending: false }) => "a",
+            Order::Sorted(Sort { by: By::Name, descending: true }) => "z",
+            Order::Sorted(Sort { by: By::Size, descending: false }) => "s",
+            Order::Sorted(Sort { by: By::Size, descending: true }) => "l",
+            Order::Rank => "r",
+        }
+    }
+
+    fn is_descending(self) -> bool {
+        matches!(self, Order::Sorted(Sort { descending: true, .. }))
+    }
+
+    fn is_by_name(self) -> bool {
+        matches!(self, Order::Sorted(Sort { by: By::Name, .. }))
+    }
+}
+
+/// All that an order goes by of one file: what it is sorted by, then its name as such or by its number, then whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    number: u64,
+    name: Option<RelativeName>,
+    id: u32,
+    member: u32,
+}
+
+impl Key {
+    fn read(cursor: &str, order: Order) -> Result<Key, Refusal> {
+        let rest = cursor.strip_prefix(order.letter()).ok_or_else(pages::foreign)?;
+        let (number, rest) = rest.split_once('.').ok_or_else(pages::foreign)?;
+        let number = pages::number(number)?;
+        if order.is_by_name() {
+            let name = RelativeName::new(rest).map_err(|_| pages::foreign())?;
+            return Ok(Key { number: 0, name: Some(name), id: 0, member: u32::try_from(number).map_err(|_| pages::foreign())? });
+        }
+        let (id, member) = pages::places(rest)?;
+        Ok(Key { number, name: None, id, member })
+    }
+
+    fn cursor(&self, order: Order) -> String {
+        let Key { number, name, id, member } = self;
+        match name {
+            Some(name) => format!("{}{member}.{name}", order.letter()),
+            None => format!("{}{number}.{id}.{member}", order.letter()),
+        }
+    }
+}
+
+/// The best files so far.
+struct Best {
+    order: Order,
+    /// The last one of the answer before.
+    after: Option<Key>,
+    keys: BTreeSet<Key>,
+    most: usize,
+    /// There were others.
+    more: bool,
+}
+
+impl Best {
+    fn compare(&self, a: &Key, b: &Key) -> Ordering {
+        if self.order.is_descending() { b.cmp(a) } else { a.cmp(b) }
+    }
+
+    fn last(&self) -> Option<&Key> {
+        if self.order.is_descending() { self.keys.first() } else { self.keys.last() }
+    }
+
+    fn offer(&mut self, key: Key) {
+        if self.after.as_ref().is_some_and(|after| self.compare(&key, after).is_le()) {
+            return;
+        }
+        if self.keys.len() >= self.most {
+            if self.last().is_some_and(|last| self.compare(&key, last).is_gt()) {
+                self.more = true;
+                return;
+            }
+            if self.keys.insert(key) {
+                self.more = true;
+                let _ = if self.order.is_descending() { self.keys.pop_first() } else { self.keys.pop_last() };
+            }
+            return;
+        }
+        self.keys.insert(key);
+    }
+}
+
+/// What was found so far.
+enum Found {
+    /// As the index has it.
+    Page(Filling),
+    /// The best of it.
+    Best(Best),
+}
+
+/// A search that is under way.
+pub struct Searching {
+    query: Query,
+    pattern: Pattern,
+    said: Option<Words>,
+    asker: Asker,
+    /// Where it goes on.
+    place: Place,
+    found: Found,
+}
+
+/// Of which files something is looked for.
+#[derive(Clone, Copy)]
+enum Of {
+    /// Those of which just this is said, which may be nothing.
+    Told(Option<u32>),
+    /// All of them.
+    All,
+}
+
 impl Index {
-    /// Who has files with these words in their names or in what is said of them, whatever the case and the accents: all words between blanks, in any
-    /// order, and no `-word`. What one call looks at is bounded: a page may be empty and have a cursor.
+    /// Begins a search.
     ///
     /// # Errors
-    /// `bad_request` for a cursor that is not ours and for a text without a word to look for, `too_large` for one that no file could match.
-    pub fn find(&mut self, text: &str, cursor: Option<&str>, asker: &Asker) -> Result<Page<Holder>, Refusal> {
-        if text.len() > limits::FIND_BYTES {
-            return Err(Refusal::new(Code::TooLarge, format!("a search has at most {} bytes", limits::FIND_BYTES)));
+    /// Those of [`Query::check`], and `bad_request` for a cursor that is not ours.
+    pub fn start(&self, query: &Query, asker: &Asker) -> Result<Searching, Refusal> {
+        query.check()?;
+        let no_word = || Refusal::new(Code::BadRequest, "a search needs a word to look for");
+        let pattern = match &query.wanted {
+            Sought::Contains(text) => Pattern::Words(Words::new(text).ok_or_else(no_word)?),
+            Sought::Like(text) => Pattern::Like(Like::new(text).ok_or_else(no_word)?),
+            Sought::Anything | Sought::Name(_) | Sought::Root(_) => Pattern::All,
+        };
+        let said = query.filters.description.as_deref().map(|text| Words::new(text).ok_or_else(no_word)).transpose()?;
+        let order = match (query.sort, &query.wanted) {
+            (Some(sort), _) => Some(Order::Sorted(sort)),
+            (None, Sought::Like(_)) => Some(Order::Rank),
+            (None, _) => None,
+        };
+        let first = match query.wanted {
+            Sought::Name(_) | Sought::Root(_) => Place::Member(0),
+            // What has a description is met there.
+            _ if said.is_some() => Place::Told(0, 0),
+            _ => Place::Name(0, 0),
+        };
+        let cursor = query.cursor.as_deref();
+        let (place, found) = match order {
+            None => {
+                let place = cursor.map_or(Ok(first), Place::read)?;
+                if matches!(place, Place::Member(_)) != matches!(first, Place::Member(_)) {
+                    return Err(pages::foreign());
+                }
+                (place, Found::Page(Filling::new(query.limit)))
+            }
+            Some(order) => {
+                let after = cursor.map(|cursor| Key::read(cursor, order)).transpose()?;
+                (first, Found::Best(Best { order, after, keys: BTreeSet::new(), most: query.limit, more: false }))
+            }
+        };
+        let mut query = query.clone();
+        for ext in &mut query.filters.ext {
+            ext.make_ascii_lowercase();
         }
-        let query = Query::new(text).ok_or_else(|| Refusal::new(Code::BadRequest, "a search needs a word to look for"))?;
-        let start = cursor.map_or(Ok(Place::Name(0, 0)), Place::read)?;
-        let mut effort = limits::FIND_EFFORT;
-        let mut filling = Filling::default();
-        let stop = self.find_from(&query, start, asker, &mut effort, &mut filling);
-        Ok(filling.page(stop.and_then(Place::cursor)))
+        Ok(Searching { query, pattern, said, asker: *asker, place, found })
+    }
+
+    /// Goes on with a search as far as `effort`, in bytes of text, allows; each step comes forward. `Some` when it is done.
+    pub fn step(&self, search: &mut Searching, effort: &mut usize) -> Option<Page<Holder>> {
+        let stop = self.look(search, effort);
+        if let Some(place) = stop {
+            search.place = place;
+            let is_full = matches!(&search.found, Found::Page(filling) if filling.is_full());
+            if !is_full {
+                return None;
+            }
+        }
+        Some(match std::mem::replace(&mut search.found, Found::Page(Filling::default())) {
+            Found::Page(filling) => filling.page(stop.map(Place::cursor)),
+            Found::Best(best) => self.best(search, best),
+        })
+    }
+
+    /// What was found of a search so far, and where it would go on; `None` where all of it has to be looked at first.
+    #[must_use]
+    pub fn so_far(&self, search: Searching) -> Option<Page<Holder>> {
+        match search.found {
+            Found::Page(filling) => Some(filling.page(Some(search.place.cursor()))),
+            Found::Best(_) => None,
+        }
     }
 
     /// True when nothing is left to [`build`](Index::build).
     #[must_use]
     pub fn is_built(&self) -> bool {
-        self.words.is_built() && self.descriptions.words.is_built()
+        self.words.is_built() && self.descriptions.is_built()
     }
 
     /// Makes what is new quick to find, as far as `effort`, in bytes of text, allows. True when more is left. What was not built yet is found as well.
     pub fn build(&mut self, mut effort: usize) -> bool {
         let names = self.words.build(&mut effort, |id| self.names.get(id));
-        let descriptions = &mut self.descriptions;
-        descriptions.words.build(&mut effort, |id| descriptions.told.get(id as usize)) || names
+        self.descriptions.build(&mut effort) || names
     }
 
-    /// Fills a page from a place on; gives the place where the next begins.
-    fn find_from(&self, query: &Query, start: Place, asker: &Asker, effort: &mut usize, filling: &mut Filling) -> Option<Place> {
-        let (told_from, told_member) = match start {
+    /// Looks on; gives the place where it stopped before the end.
+    fn look(&self, search: &mut Searching, effort: &mut usize) -> Option<Place> {
+        let Searching { query, pattern, said, asker, place, found } = search;
+        let mut gathering = Gathering { index: self, query, said: said.as_ref(), asker, found };
+        let (told_from, told_member) = match *place {
+            Place::Member(from) => return gathering.only(from, effort).map(Place::Member),
             Place::Told(id, member) => (id, member),
             Place::Name(from, first) => {
-                let mut walk = self.words.walk(query, from);
+                let mut walk = Walk::new(&self.words, pattern, from, effort);
                 loop {
                     match walk.step(effort, |id| self.names.get(id)) {
                         Step::End => break,
-                        Step::Pause(id) => return Some(Place::Name(id, 0)),
-                        Step::Match(id) => {
+                        Step::Pause(id) => return Some(Place::Name(id, if id == from { first } else { 0 })),
+                        Step::Match(id, rank) => {
                             let member = if id == from { first } else { 0 };
-                            if let Some(member) = self.gather((ClaimId::of(id), None), member, asker, effort, filling) {
+                            if let Some(member) = gathering.claim(ClaimId::of(id), rank, Of::Told(None), member, effort) {
                                 return Some(Place::Name(id, member));
                             }
                         }
@@ -162,16 +291,16 @@ impl Index {
                 (0, 0)
             }
         };
-        let mut walk = self.descriptions.words.walk(query, told_from);
+        let mut walk = Walk::new(self.descriptions.words(), pattern, told_from, effort);
         loop {
-            match walk.step(effort, |id| self.descriptions.told.get(id as usize)) {
+            match walk.step(effort, |id| self.descriptions.told(id)) {
                 Step::End => return None,
-                Step::Pause(id) => return Some(Place::Told(id, 0)),
-                Step::Match(id) => {
-                    let Some(told) = self.descriptions.told.get(id as usize) else { continue };
+                Step::Pause(id) => return Some(Place::Told(id, if id == told_from { told_member } else { 0 })),
+                Step::Match(id, rank) => {
+                    let Some(told) = self.descriptions.told(id) else { continue };
                     let member = if id == told_from { told_member } else { 0 };
                     // It is about the file of its member, and of the peers behind which the same user stands.
-                    if let Some(member) = self.gather((told.claim, Some(id)), member, asker, effort, filling) {
+                    if let Some(member) = gathering.claim(told.claim, rank, Of::Told(Some(id)), member, effort) {
                         return Some(Place::Told(id, member));
                     }
                 }
@@ -179,16 +308,165 @@ impl Index {
         }
     }
 
-    /// Adds those members from `from` on that have a file of this name of which just this is said. `Some` with the one where to go on.
-    fn gather(&self, (claim, told): (ClaimId, Option<u32>), mut from: u32, asker: &Asker, effort: &mut usize, filling: &mut Filling) -> Option<u32> {
-        while let Some(share) = self.names.next_from(claim, from) {
-            if *effort == 0 {
+    /// The answer of the best that were found, those that are still there.
+    fn best(&self, search: &Searching, best: Best) -> Page<Holder> {
+        let Best { order, keys, more, .. } = best;
+        let mut filling = Filling::new(search.query.limit);
+        let mut last = None;
+        let keys: Vec<Key> = if order.is_descending() { keys.into_iter().rev().collect() } else { keys.into_iter().collect() };
+        for key in keys {
+            if let Some(holder) = self.found(search, &key)
+                && !filling.takes(holder)
+            {
+                return filling.page(last.map(|key: Key| key.cursor(order)));
+            }
+            last = Some(key);
+        }
+        filling.page(last.filter(|_| more).map(|key| key.cursor(order)))
+    }
+
+    /// The file that was found by this key, if it still is what was looked for.
+    fn found(&self, search: &Searching, key: &Key) -> Option<Holder> {
+        let claim = match &key.name {
+            Some(name) => self.names.find(name)?,
+            None => ClaimId::of(key.id),
+        };
+        let name = self.names.get(claim.number())?;
+        let share = self.names.of_member(claim, key.member)?;
+        let who = MemberId(share.member as usize);
+        let mut folded = String::new();
+        let told = self.told(who, claim).and_then(|id| self.descriptions.told(id));
+        match told {
+            Some(told) => fold_text(told, &mut folded),
+            None => fold_text(name, &mut folded),
+        };
+        search.pattern.rank(&folded)?;
+        let Searching { query, said, asker, .. } = search;
+        let root = || self.members.get(who.0)?.files.get(share.own as usize)?.root;
+        let is_wanted = match &query.wanted {
+            Sought::Name(wanted) => wanted == name,
+            Sought::Root(wanted) => root().is_some_and(|id| self.roots.key(id) == wanted),
+            Sought::Anything | Sought::Contains(_) | Sought::Like(_) => true,
+        };
+        if !is_wanted {
+            return None;
+        }
+        passes(self, query, said.as_ref(), claim, who, share)?;
+        self.holder(who, share.own, asker)
+    }
+}
+
+/// True for the name of a file that ends in one of these.
+fn ends_in(ext: &[String], name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    match last.rsplit_once('.') {
+        Some((stem, end)) if !stem.is_empty() => ext.iter().any(|ext| ext.eq_ignore_ascii_case(end)),
+        _ => false,
+    }
+}
+
+/// `Some` for a file that no filter keeps back.
+fn passes(index: &Index, query: &Query, said: Option<&Words>, claim: ClaimId, who: MemberId, share: Share) -> Option<()> {
+    let filters = &query.filters;
+    let member = index.members.get(who.0)?;
+    let owned = member.files.get(share.own as usize)?;
+    let size = owned.size();
+    let fits = filters.min_size.is_none_or(|min| size.is_some_and(|size| size >= min))
+        && filters.max_size.is_none_or(|max| size.is_some_and(|size| size <= max))
+        && filters.hashed.is_none_or(|hashed| hashed == owned.root.is_some())
+        && filters.complete.is_none_or(|complete| complete != owned.partial)
+        && filters.owner.as_ref().is_none_or(|owner| member.user() == Some(owner))
+        && (filters.ext.is_empty() || ends_in(&filters.ext, index.names.get(claim.number())?));
+    if !fits {
+        return None;
+    }
+    match said {
+        None => Some(()),
+        Some(words) => {
+            let mut folded = String::new();
+            fold(index.description(who, claim)?, &mut folded);
+            words.matches(&folded).then_some(())
+        }
+    }
+}
+
+/// Where what is found goes.
+struct Gathering<'a> {
+    index: &'a Index,
+    query: &'a Query,
+    said: Option<&'a Words>,
+    asker: &'a Asker,
+    found: &'a mut Found,
+}
+
+impl Gathering<'_> {
+    /// Takes one file. False when there is no room for it.
+    fn file(&mut self, claim: ClaimId, rank: u32, share: Share) -> bool {
+        let who = MemberId(share.member as usize);
+        let index = self.index;
+        if passes(index, self.query, self.said, claim, who, share).is_none() || !index.is_reached(who, self.asker) {
+            return true;
+        }
+        match self.found {
+            Found::Page(filling) => match index.holder(who, share.own, self.asker) {
+                Some(holder) => filling.takes(holder),
+                None => true,
+            },
+            Found::Best(best) => {
+                let size = index.members.get(who.0).and_then(|member| member.files.get(share.own as usize)?.size());
+                let (number, name, id) = match best.order {
+                    Order::Rank => (rank.into(), None, claim.number()),
+                    Order::Sorted(Sort { by: By::Size, .. }) => (size.map_or(0, |size| size.saturating_add(1)), None, claim.number()),
+                    Order::Sorted(Sort { by: By::Name, .. }) => (0, index.names.get(claim.number()).cloned(), 0),
+                };
+                best.offer(Key { number, name, id, member: share.member });
+                true
+            }
+        }
+    }
+
+    /// Takes the files of this name from member `from` on. `Some` with the member where to go on.
+    fn claim(&mut self, claim: ClaimId, rank: u32, of: Of, mut from: u32, effort: &mut usize) -> Option<u32> {
+        let index = self.index;
+        let start = from;
+        while let Some(share) = index.names.next_from(claim, from) {
+            // The first is looked at whatever was spent on the way to it, so that it always comes forward.
+            if *effort == 0 && from > start {
                 return Some(share.member);
             }
             *effort = effort.saturating_sub(HOLDER);
-            let who = MemberId(share.member as usize);
-            if let Some(holder) = self.holder(who, share.own, asker).filter(|_| self.told(who, claim) == told)
-                && !filling.takes(holder)
+            let counts = match of {
+                Of::All => true,
+                Of::Told(told) => index.told(MemberId(share.member as usize), claim) == told,
+            };
+            if counts && !self.file(claim, rank, share) {
+                return Some(share.member);
+            }
+            from = share.member.checked_add(1)?;
+        }
+        None
+    }
+
+    /// Takes those who have the one name or content that is looked for, as [`Gathering::claim`] does.
+    fn only(&mut self, mut from: u32, effort: &mut usize) -> Option<u32> {
+        let index = self.index;
+        let root = match &self.query.wanted {
+            Sought::Name(name) => {
+                let claim = index.names.find(name)?;
+                return self.claim(claim, 0, Of::All, from, effort);
+            }
+            Sought::Root(root) => index.roots.find(root)?,
+            _ => return None,
+        };
+        let start = from;
+        while let Some(share) = index.roots.next_from(root, from) {
+            if *effort == 0 && from > start {
+                return Some(share.member);
+            }
+            *effort = effort.saturating_sub(HOLDER);
+            let file = index.members.get(share.member as usize).and_then(|member| member.files.get(share.own as usize));
+            if let Some(name) = file.map(|file| file.name)
+                && !self.file(name, 0, share)
             {
                 return Some(share.member);
             }
@@ -205,6 +483,7 @@ mod tests {
 
     use crate::index::About;
     use crate::message::account::{Line, Publication, UserName};
+    use crate::message::limits;
     use crate::message::request::FileEntry;
     use crate::message::tongue::Tongue;
     use crate::message::version::Session;
@@ -224,11 +503,19 @@ mod tests {
         index.publish(user, &Publication { file: Line::new(file).unwrap(), description: Line::new(description).unwrap() }).unwrap();
     }
 
+    /// One page of a search by words, as far as one step goes.
+    fn find(index: &mut Index, text: &str, cursor: Option<&str>, asker: &Asker) -> Result<Page<Holder>, Refusal> {
+        let query = Query { cursor: cursor.map(str::to_owned), ..Query::new(Sought::Contains(text.to_owned())) };
+        let mut search = index.start(&query, asker)?;
+        let mut effort = limits::FIND_EFFORT;
+        Ok(index.step(&mut search, &mut effort).or_else(|| index.so_far(search)).unwrap())
+    }
+
     /// All pages of a search, and how many there were.
     fn pages(index: &mut Index, text: &str, asker: &Asker) -> (Vec<(u16, String)>, usize) {
         let (mut found, mut cursor, mut pages) = (Vec::new(), None, 0);
         loop {
-            let page = index.find(text, cursor.as_deref(), asker).unwrap();
+            let page = find(index, text, cursor.as_deref(), asker).unwrap();
             assert!(page.entries.len() <= limits::HOLDERS);
             found.extend(page.entries.into_iter().map(|holder| (holder.peer.port(), holder.file.name.to_string())));
             (cursor, pages) = (page.cursor, pages + 1);
@@ -256,13 +543,13 @@ mod tests {
             assert_eq!(found(&mut index, "video -aula"), [(2, "video clip.mp4".to_owned())]);
             assert!(!index.build(usize::MAX));
         }
-        assert!(index.find("", None, &HERE).is_err() && index.find("-video", None, &HERE).is_err());
-        assert!(index.find(&"x".repeat(limits::FIND_BYTES + 1), None, &HERE).is_err());
+        assert!(find(&mut index, "", None, &HERE).is_err() && find(&mut index, "-video", None, &HERE).is_err());
+        assert!(find(&mut index, &"x".repeat(limits::FIND_BYTES + 1), None, &HERE).is_err());
         for cursor in ["", "n", "x0.0", "n0", "0.0", "né.0", "é0.0", "n4294967296.0", "d0.-1"] {
-            assert!(index.find("video", Some(cursor), &HERE).is_err(), "{cursor}");
+            assert!(find(&mut index, "video", Some(cursor), &HERE).is_err(), "{cursor}");
         }
         for cursor in ["n4294967295.4294967295", "d4294967295.4294967295", "n0.4294967295"] {
-            assert!(index.find("video", Some(cursor), &HERE).is_ok(), "{cursor}");
+            assert!(find(&mut index, "video", Some(cursor), &HERE).is_ok(), "{cursor}");
         }
     }
 
@@ -292,7 +579,7 @@ mod tests {
         assert_eq!(found(&mut index, "legendado").len(), 1);
         index.forget_user(&ana);
         while index.sweep(1) {}
-        assert!(found(&mut index, "legendado").is_empty() && index.descriptions.told.is_empty());
+        assert!(found(&mut index, "legendado").is_empty() && index.descriptions.is_empty());
     }
 
     #[test]
@@ -345,7 +632,7 @@ mod tests {
         let mut cursor = None;
         let mut count = 0;
         loop {
-            let page = index.find("\"\"\"", cursor.as_deref(), &HERE).unwrap();
+            let page = find(&mut index, "\"\"\"", cursor.as_deref(), &HERE).unwrap();
             assert!(page.entries.len() * (3 * 510 + 190) < limits::HEAD_BYTES);
             count += page.entries.len();
             cursor = page.cursor;
@@ -395,7 +682,7 @@ mod tests {
                         stays.sort();
                         stays.dedup();
                     }
-                    let page = index.find("VIDEO of", cursor.as_deref(), &HERE).unwrap();
+                    let page = find(&mut index, "VIDEO of", cursor.as_deref(), &HERE).unwrap();
                     met.extend(page.entries.into_iter().map(|holder| (holder.peer.port(), holder.file.name.to_string())));
                     cursor = page.cursor;
                     if cursor.is_none() {

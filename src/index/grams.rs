@@ -11,86 +11,30 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
-use std::iter::Peekable;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use memchr::memmem::Finder;
 use roaring::RoaringBitmap;
-use unicode_normalization::char::{canonical_combining_class, decompose_canonical};
 
 use crate::index::claims::fold_product;
+use crate::index::pattern::{Text, fold_text};
 
 /// Texts of one block: their runs overlap, and one bit for eight of them is what makes the whole small.
-const BLOCK: u32 = 8;
+pub const BLOCK: u32 = 8;
 /// Different numbers of runs: names of real files have some ten thousand runs, and each number costs some hundred bytes at first.
 const NUMBERS: u64 = 1 << 17;
-/// Bitmaps that are cut with each other: a text that has the rarest eight runs of a query nearly always has the others.
-const CUTS: usize = 8;
-/// Blocks that are quicker looked at than cut once more.
-const FEW: u64 = 16;
 /// What a text costs besides its bytes, in bytes: it has to be fetched from anywhere in the memory.
 const LOOK: usize = 128;
 /// What a block costs whose texts are all gone.
-const STEP: usize = 8;
-/// How much longer it takes to fold a text that is not of ASCII.
-const UNFOLDING: usize = 3;
-
-/// What is searched in.
-pub trait Text {
-    /// Its parts; no word reaches from one into the next.
-    fn parts(&self) -> impl Iterator<Item = &str>;
-}
-
-/// The words of a search.
-pub struct Query {
-    wanted: Vec<Finder<'static>>,
-    unwanted: Vec<Finder<'static>>,
-}
-
-impl Query {
-    /// Words between blanks that must all be there, in any order, and `-words` that must not. `None` when nothing is wanted.
-    pub fn new(text: &str) -> Option<Query> {
-        let mut query = Query { wanted: Vec::new(), unwanted: Vec::new() };
-        let mut folded = String::new();
-        for word in text.split_whitespace() {
-            let (word, list) = match word.strip_prefix('-') {
-                Some(rest) if !rest.is_empty() => (rest, &mut query.unwanted),
-                _ => (word, &mut query.wanted),
-            };
-            folded.clear();
-            fold(word, &mut folded);
-            if !folded.is_empty() {
-                list.push(Finder::new(&folded).into_owned());
-            }
-        }
-        (!query.wanted.is_empty()).then_some(query)
-    }
-
-    fn matches(&self, folded: &str) -> bool {
-        let has = |word: &Finder<'_>| word.find(folded.as_bytes()).is_some();
-        self.wanted.iter().all(has) && !self.unwanted.iter().any(has)
-    }
-}
-
-/// Where a walk has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// This text has the words.
-    Match(u32),
-    /// The effort is spent; this is where to go on.
-    Pause(u32),
-    /// There is no other.
-    End,
-}
+pub const STEP: usize = 8;
 
 /// Which texts have which words.
-pub struct Grams<T> {
+pub struct Grams {
     /// By the number of a run, the blocks that have it.
     postings: HashTable<Posting>,
     blocks: Vec<Block>,
-    /// Blocks that have to be built, with those of their texts that are gone and whose bits still stand.
-    marked: BTreeMap<u32, Vec<T>>,
+    /// Blocks that have to be built, with the folded ones of those texts that are gone and whose bits still stand.
+    marked: BTreeMap<u32, Vec<Box<str>>>,
     /// Where building goes on, so that low blocks that change all the time don't keep the others waiting.
     at: u32,
     seed: u64,
@@ -109,9 +53,9 @@ struct Block {
     built: u8,
 }
 
-impl<T: Text> Grams<T> {
+impl Grams {
     /// Without texts; `seed` keeps strangers from choosing runs that share a number.
-    pub fn new(seed: u64) -> Grams<T> {
+    pub fn new(seed: u64) -> Grams {
         Grams { postings: HashTable::new(), blocks: Vec::new(), marked: BTreeMap::new(), at: 0, seed }
     }
 
@@ -129,13 +73,15 @@ impl<T: Text> Grams<T> {
     }
 
     /// The text of this number is gone; its number may be another's from now on.
-    pub fn remove(&mut self, id: u32, text: T) {
+    pub fn remove<T: Text + ?Sized>(&mut self, id: u32, text: &T) {
         let (block, bit) = place(id);
         let Some(state) = self.blocks.get_mut(block as usize).filter(|state| state.present & bit != 0) else { return };
         state.present &= !bit;
         if state.built & bit != 0 {
             state.built &= !bit;
-            self.marked.entry(block).or_default().push(text);
+            let mut folded = String::new();
+            fold_text(text, &mut folded);
+            self.marked.entry(block).or_default().push(folded.into());
         }
     }
 
@@ -145,10 +91,7 @@ impl<T: Text> Grams<T> {
     }
 
     /// Builds marked blocks until `effort`, in bytes of text, is spent. True when more are left.
-    pub fn build<'t>(&mut self, effort: &mut usize, texts: impl Fn(u32) -> Option<&'t T>) -> bool
-    where
-        T: 't,
-    {
+    pub fn build<'t, T: Text + ?Sized + 't>(&mut self, effort: &mut usize, texts: impl Fn(u32) -> Option<&'t T>) -> bool {
         let mut folded = String::new();
         let (mut here, mut gone) = (Vec::new(), Vec::new());
         while *effort > 0 {
@@ -172,9 +115,9 @@ impl<T: Text> Grams<T> {
             here.sort_unstable();
             here.dedup();
             gone.clear();
-            for text in &left {
-                spend(effort, fold_text(text, &mut folded));
-                numbers(&folded, self.seed, &mut gone);
+            for folded in &left {
+                spend(effort, folded.len());
+                numbers(folded, self.seed, &mut gone);
             }
             gone.sort_unstable();
             gone.dedup();
@@ -189,47 +132,28 @@ impl<T: Text> Grams<T> {
         !self.marked.is_empty()
     }
 
-    /// A walk over the texts from number `from` on that have the words.
-    pub fn walk<'a>(&'a self, query: &'a Query, from: u32) -> Walk<'a, T> {
-        let (block, _) = place(from);
-        let marked = self.marked.range(block..).peekable();
-        Walk { query, blocks: &self.blocks, indexed: self.candidates(query, block).peekable(), marked, from, block, left: 0, folded: String::new() }
+    /// How many blocks there are.
+    pub fn blocks(&self) -> u32 {
+        u32::try_from(self.blocks.len()).unwrap_or(u32::MAX)
     }
 
-    /// Blocks from `from` on that have the rarest runs of a query; all of them when its words are too short to have any.
-    fn candidates(&self, query: &Query, from: u32) -> Box<dyn Iterator<Item = u32> + '_> {
-        let mut wanted = Vec::new();
-        for word in &query.wanted {
-            runs(word.needle(), self.seed, &mut wanted);
-        }
-        wanted.sort_unstable();
-        wanted.dedup();
-        let found: Option<Vec<&RoaringBitmap>> = wanted.iter().map(|number| self.posting(*number)).collect();
-        // A run that no block has.
-        let Some(mut found) = found else { return Box::new(std::iter::empty()) };
-        found.sort_by_cached_key(|blocks| blocks.len());
-        let (first, second, others) = match found[..] {
-            [] => return Box::new(from..u32::try_from(self.blocks.len()).unwrap_or(u32::MAX)),
-            [only] => {
-                let mut blocks = only.iter();
-                blocks.advance_to(from);
-                return Box::new(blocks);
-            }
-            [first, second, ref others @ ..] => (first, second, others),
-        };
-        let mut blocks = first & second;
-        for other in others.iter().take(CUTS - 2) {
-            if blocks.len() <= FEW {
-                break;
-            }
-            blocks &= *other;
-        }
-        let mut blocks = blocks.into_iter();
-        blocks.advance_to(from);
-        Box::new(blocks)
+    /// The texts of a block that are there.
+    pub fn present(&self, block: u32) -> u8 {
+        self.blocks.get(block as usize).map_or(0, |state| state.present)
     }
 
-    fn posting(&self, number: u32) -> Option<&RoaringBitmap> {
+    /// Blocks from `from` on whose bits don't tell all yet.
+    pub fn marked(&self, from: u32) -> btree_map::Range<'_, u32, Vec<Box<str>>> {
+        self.marked.range(from..)
+    }
+
+    /// Adds the numbers of the runs of a folded word.
+    pub fn runs(&self, word: &[u8], into: &mut Vec<u32>) {
+        runs(word, self.seed, into);
+    }
+
+    /// The blocks that have a run of this number.
+    pub fn posting(&self, number: u32) -> Option<&RoaringBitmap> {
         self.postings.find(spread(number), |posting| posting.number == number).map(|posting| &posting.blocks)
     }
 
@@ -250,116 +174,19 @@ impl<T: Text> Grams<T> {
     }
 }
 
-/// A search that is under way.
-pub struct Walk<'a, T> {
-    query: &'a Query,
-    blocks: &'a [Block],
-    indexed: Peekable<Box<dyn Iterator<Item = u32> + 'a>>,
-    marked: Peekable<btree_map::Range<'a, u32, Vec<T>>>,
-    from: u32,
-    /// The block that is looked at.
-    block: u32,
-    /// Its texts that were not looked at yet.
-    left: u8,
-    folded: String,
-}
-
-impl<T: Text> Walk<'_, T> {
-    /// Goes on to the next text that has the words, as far as `effort`, in bytes of text, allows. With any effort at all it comes forward.
-    pub fn step<'t>(&mut self, effort: &mut usize, texts: impl Fn(u32) -> Option<&'t T>) -> Step
-    where
-        T: 't,
-    {
-        loop {
-            let Some(id) = members(self.block, self.left).next() else {
-                let Some(block) = self.next_block() else { return Step::End };
-                if *effort == 0 {
-                    return Step::Pause(self.from.max(block * BLOCK));
-                }
-                let before = self.from.saturating_sub(block * BLOCK);
-                self.block = block;
-                self.left = self.blocks.get(block as usize).map_or(0, |state| state.present) & u8::MAX.checked_shl(before).unwrap_or(0);
-                if self.left == 0 {
-                    *effort = effort.saturating_sub(STEP);
-                }
-                continue;
-            };
-            if *effort == 0 {
-                return Step::Pause(id);
-            }
-            self.left &= self.left - 1;
-            let Some(text) = texts(id) else { continue };
-            spend(effort, fold_text(text, &mut self.folded));
-            if self.query.matches(&self.folded) {
-                return Step::Match(id);
-            }
-        }
-    }
-
-    /// The next block that may have a text that matches: by its bits, or because its bits don't tell yet.
-    fn next_block(&mut self) -> Option<u32> {
-        let indexed = self.indexed.peek().copied();
-        let marked = self.marked.peek().map(|(block, _)| **block);
-        let next = indexed.into_iter().chain(marked).min()?;
-        if indexed == Some(next) {
-            self.indexed.next();
-        }
-        if marked == Some(next) {
-            self.marked.next();
-        }
-        Some(next)
-    }
-}
-
 /// The block of a text, and its bit there.
 fn place(id: u32) -> (u32, u8) {
     (id / BLOCK, 1 << (id % BLOCK))
 }
 
 /// The texts whose bits are set.
-fn members(block: u32, bits: u8) -> impl Iterator<Item = u32> {
+pub fn members(block: u32, bits: u8) -> impl Iterator<Item = u32> {
     (0..BLOCK).filter(move |at| bits & 1 << at != 0).map(move |at| block * BLOCK + at)
 }
 
-fn spend(effort: &mut usize, bytes: usize) {
+/// Takes the cost of a text of so many bytes off an effort.
+pub fn spend(effort: &mut usize, bytes: usize) {
     *effort = effort.saturating_sub(LOOK + bytes);
-}
-
-/// Folds all of a text, its parts on lines of their own, and says what that costs.
-fn fold_text<T: Text>(text: &T, folded: &mut String) -> usize {
-    folded.clear();
-    let mut cost = 0;
-    for part in text.parts() {
-        cost += fold(part, folded);
-        folded.push('\n');
-    }
-    cost
-}
-
-/// Adds `text` without its case and its accents, and says what that costs.
-///
-/// Marks of a class up to 9 stay: they make other letters in the scripts of India and Japan, where all others are accents.
-fn fold(text: &str, folded: &mut String) -> usize {
-    if text.is_ascii() {
-        let at = folded.len();
-        folded.push_str(text);
-        folded[at..].make_ascii_lowercase();
-        return text.len();
-    }
-    // Letter by letter: marks that are dropped need not be put in order.
-    for letter in text.chars() {
-        if letter.is_ascii() {
-            folded.push(letter.to_ascii_lowercase());
-            continue;
-        }
-        decompose_canonical(letter, |letter| match letter {
-            _ if canonical_combining_class(letter) > 9 => {}
-            // The sigma at the end of a word is the same letter.
-            'ς' => folded.push('σ'),
-            _ => folded.extend(letter.to_lowercase()),
-        });
-    }
-    text.len() * UNFOLDING
 }
 
 /// The numbers of all runs of three bytes in a folded text, part by part.
@@ -385,7 +212,13 @@ fn spread(number: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::pattern::{Like, Pattern, Words, fold};
+    use crate::index::walk::{Step, Walk};
     use proptest::prelude::*;
+
+    fn words(query: &str) -> Option<Pattern> {
+        Words::new(query).map(Pattern::Words)
+    }
 
     impl Text for String {
         fn parts(&self) -> impl Iterator<Item = &str> {
@@ -396,7 +229,7 @@ mod tests {
     /// Texts by number, and their words.
     struct World {
         texts: Vec<Option<String>>,
-        grams: Grams<String>,
+        grams: Grams,
     }
 
     impl World {
@@ -413,7 +246,7 @@ mod tests {
                 self.texts.resize(id + 1, None);
             }
             if let Some(old) = std::mem::replace(&mut self.texts[id], text.map(str::to_owned)) {
-                self.grams.remove(u32::try_from(id).unwrap(), old);
+                self.grams.remove(u32::try_from(id).unwrap(), &old);
             }
             if text.is_some() {
                 self.grams.add(u32::try_from(id).unwrap());
@@ -427,13 +260,16 @@ mod tests {
 
         /// All that match, found with little effort at a time.
         fn find(&self, query: &str, slice: usize) -> Vec<u32> {
-            let Some(query) = Query::new(query) else { return Vec::new() };
+            words(query).map_or(Vec::new(), |query| self.all(&query, slice))
+        }
+
+        fn all(&self, query: &Pattern, slice: usize) -> Vec<u32> {
             let (mut found, mut from) = (Vec::new(), 0);
             loop {
-                let (mut effort, mut walk) = (slice, self.grams.walk(&query, from));
+                let (mut effort, mut walk) = (slice, Walk::new(&self.grams, query, from, &mut slice.clone()));
                 loop {
                     match walk.step(&mut effort, |id| self.texts.get(id as usize)?.as_ref()) {
-                        Step::Match(id) => found.push(id),
+                        Step::Match(id, _) => found.push(id),
                         Step::End => return found,
                         Step::Pause(id) => {
                             assert!(id > from || slice == usize::MAX, "no way forward from {from}");
@@ -503,7 +339,7 @@ mod tests {
             world.build(usize::MAX);
         }
         for query in ["", "  ", "-ab", "\u{301}"] {
-            assert!(Query::new(query).is_none(), "{query:?}");
+            assert!(words(query).is_none(), "{query:?}");
         }
     }
 
@@ -553,9 +389,9 @@ mod tests {
         assert!(slices > 20);
         assert_eq!(world.find("many", 1), (0..500).collect::<Vec<_>>());
         // A rare word is found without a look at the others.
-        let (query, mut effort) = (Query::new("499").unwrap(), 10_000);
-        let step = world.grams.walk(&query, 0).step(&mut effort, |id| world.texts[id as usize].as_ref());
-        assert_eq!(step, Step::Match(499));
+        let (query, mut effort) = (words("499").unwrap(), 10_000);
+        let step = Walk::new(&world.grams, &query, 0, &mut 0).step(&mut effort, |id| world.texts[id as usize].as_ref());
+        assert_eq!(step, Step::Match(499, 0));
         assert!(effort > 8_000);
     }
 
@@ -594,6 +430,14 @@ mod tests {
                     world.build(build);
                 }
                 prop_assert_eq!(world.find(&query, slice), world.naive(&query), "{}", query);
+                if let Some(like) = Like::new(&query) {
+                    let all: Vec<u32> = (0..).zip(&world.texts).filter(|(_, text)| text.as_ref().is_some_and(|text| {
+                        let mut folded = String::new();
+                        fold_text(text, &mut folded);
+                        like.rank(&folded).is_some()
+                    })).map(|(id, _)| id).collect();
+                    prop_assert_eq!(world.all(&Pattern::Like(like), slice), all, "like {}", query);
+                }
             }
         }
     }

@@ -6,10 +6,14 @@
 
 mod claims;
 mod counts;
-mod find;
+pub mod find;
 mod grams;
 mod hot;
 pub mod pages;
+mod pattern;
+mod publishing;
+mod told;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,11 +21,11 @@ use std::net::{IpAddr, SocketAddr};
 use slab::Slab;
 
 use crate::index::claims::{ClaimId, Claims, Key, Share};
-use crate::index::find::Descriptions;
 use crate::index::grams::Grams;
 use crate::index::hot::Hot;
 use crate::index::pages::{Filling, Room};
-use crate::message::account::{Description, Line, Online, Publication, Published, UserName};
+use crate::index::told::Descriptions;
+use crate::message::account::{Description, Online, UserName};
 use crate::message::limits;
 use crate::message::quic::Quic;
 use crate::message::refusal::{Code, Refusal};
@@ -57,7 +61,7 @@ pub struct Index {
     /// What is said of files, by their member and name.
     descriptions: Descriptions,
     /// The names by their words.
-    words: Grams<RelativeName>,
+    words: Grams,
     /// What was found for names that are asked for often.
     hot: Hot,
     /// Members that have left and still have entries.
@@ -277,67 +281,6 @@ impl Index {
         false
     }
 
-    /// A user has published this.
-    ///
-    /// # Errors
-    /// `too_large` when the user has as many files as anybody may.
-    pub fn publish(&mut self, user: &UserName, what: &Publication) -> Result<(), Refusal> {
-        // What can't be a name here is known to the store alone.
-        let Some(name) = what.file.relative() else { return Ok(()) };
-        let who = self.member_of(user);
-        self.add(who, &FileEntry::unsaid(name.clone()))?;
-        if let Some(claim) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
-            self.hot.forget();
-            self.descriptions.set(who, claim, &name, &what.description);
-        }
-        Ok(())
-    }
-
-    /// A user no longer publishes this.
-    pub fn withdraw(&mut self, user: &UserName, file: &Published) {
-        if let (Some(who), Some(name)) = (self.users.get(user), file.relative()) {
-            self.remove(*who, &name);
-        }
-    }
-
-    /// A user is there, by an old wire.
-    pub fn appear(&mut self, user: &UserName, address: SocketAddr, speaks: Tongue) {
-        let who = self.member_of(user);
-        self.disappear(user);
-        if let Some(member) = self.members.get_mut(who.0) {
-            member.address = address;
-            member.about = Some(Box::new(About { user: Some(user.clone()), speaks: Some(speaks), ..About::default() }));
-        }
-        self.show(who);
-    }
-
-    /// A user of an old wire is away; what he has published is kept.
-    pub fn disappear(&mut self, user: &UserName) {
-        self.hot.forget();
-        if let Some(who) = self.users.get(user)
-            && let Some(member) = self.members.get_mut(who.0)
-        {
-            member.hide(*who, &mut self.order, &mut self.by_address);
-        }
-    }
-
-    /// A user is no more, nor what he has published.
-    pub fn forget_user(&mut self, user: &UserName) {
-        if let Some(who) = self.users.remove(user) {
-            self.leave(who);
-        }
-    }
-
-    /// The member that holds what a user has published.
-    fn member_of(&mut self, user: &UserName) -> MemberId {
-        if let Some(who) = self.users.get(user) {
-            return *who;
-        }
-        let who = self.begin(SocketAddr::from(([0, 0, 0, 0], 0)), Session([0; 16]));
-        self.users.insert(user.clone(), who);
-        who
-    }
-
     /// Who is there and can be reached, under the name of his account or one that is made of his address.
     ///
     /// # Errors
@@ -365,32 +308,11 @@ impl Index {
         self.at(address).filter(|who| self.members.get(who.0).is_some_and(|member| member.user().is_none()))
     }
 
-    /// The member of a user who is there by an old wire.
-    #[must_use]
-    pub fn publisher(&self, user: &UserName) -> Option<MemberId> {
-        self.users.get(user).copied().filter(|who| self.members.get(who.0).is_some_and(|member| member.visible))
-    }
-
     /// Where the asker reaches a member; what it is called is for others to say.
     #[must_use]
     pub fn reached(&self, who: MemberId, asker: &Asker) -> Option<(SocketAddr, Option<Tongue>)> {
         let member = self.members.get(who.0)?;
         Some((asker.reaches(member)?, member.speaks()))
-    }
-
-    /// True when the user has published a file as this.
-    #[must_use]
-    pub fn has_published(&self, user: &UserName, file: &Published) -> bool {
-        let name = || self.names.find(&file.relative()?);
-        self.users.get(user).is_some_and(|who| name().is_some_and(|name| self.names.of_member(name, who.slot()).is_some()))
-    }
-
-    /// File number `own` of a member, as a publication; `None` where its name is too long for one.
-    #[must_use]
-    pub fn published(&self, who: MemberId, own: usize) -> Option<Publication> {
-        let owned = self.members.get(who.0)?.files.get(own)?;
-        let description = self.description(who, owned.name).cloned().or_else(|| Line::new(""))?;
-        Some(Publication { file: Line::new(self.names.key(owned.name))?, description })
     }
 
     /// How many files the index holds for a member.
@@ -575,10 +497,9 @@ impl Index {
 
     fn entry(&self, who: MemberId, owned: &Owned) -> FileEntry {
         let root = owned.root.map(|id| *self.roots.key(id));
-        let size = (owned.size != UNSAID).then_some(owned.size);
         FileEntry {
             name: self.names.key(owned.name).clone(),
-            size,
+            size: owned.size(),
             root,
             partial: owned.partial,
             description: self.description(who, owned.name).cloned(),
@@ -608,7 +529,7 @@ impl Index {
         self.descriptions.remove(who, gone.name);
         let share = |own: u32, partial| Share { member: who.slot(), partial, own };
         if let Some(name) = self.names.remove(gone.name, share(own, false)) {
-            self.words.remove(gone.name.number(), name);
+            self.words.remove(gone.name.number(), &name);
         }
         if let Some(root) = gone.root {
             self.roots.remove(root, share(own, gone.partial));
@@ -620,6 +541,12 @@ impl Index {
                 self.roots.renumber(root, share(last, moved.partial), own);
             }
         }
+    }
+}
+
+impl Owned {
+    fn size(&self) -> Option<u64> {
+        (self.size != UNSAID).then_some(self.size)
     }
 }
 
@@ -662,6 +589,7 @@ fn spread(turn: u64, count: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::account::{Line, Publication};
 
     const HERE: Asker = Asker { ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), speaks: None };
 

@@ -15,6 +15,7 @@ const QUIC: usize = 52;
 pub(super) struct Filling {
     entries: Vec<Holder>,
     room: Room,
+    is_full: bool,
 }
 
 /// How much more one answer holds.
@@ -44,14 +45,24 @@ impl Room {
 
 impl Default for Filling {
     fn default() -> Filling {
-        Filling { entries: Vec::new(), room: Room { entries: limits::HOLDERS, bytes: limits::LIST_BYTES } }
+        Filling::new(limits::HOLDERS)
     }
 }
 
 impl Filling {
+    /// A page of so many at most.
+    pub(super) fn new(most: usize) -> Filling {
+        Filling { entries: Vec::new(), room: Room { entries: most, bytes: limits::LIST_BYTES }, is_full: false }
+    }
+
     /// One with room for so many from the beginning.
     pub(super) fn of(count: usize) -> Filling {
         Filling { entries: Vec::with_capacity(count.min(limits::HOLDERS)), ..Filling::default() }
+    }
+
+    /// True when something had no room.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// Takes a holder, unless there is no room for this one as well.
@@ -61,6 +72,7 @@ impl Filling {
         if takes {
             self.entries.push(holder);
         }
+        self.is_full |= !takes;
         takes
     }
 

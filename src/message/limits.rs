@@ -31,8 +31,22 @@ pub const MANIFEST_BYTES: u64 = 16 << 20;
 pub const MANIFEST_LOOKS: usize = 500;
 /// The words of a search, in bytes: what a name and what is said of it can hold.
 pub const FIND_BYTES: usize = RELATIVE_BYTES + NAME_BYTES;
-/// What one search looks at, in bytes of text with some for each text: under a millisecond; who wants more asks again from the cursor on.
+/// Words of a search: more than anybody types, and each of them is looked for in every text.
+pub const QUERY_WORDS: usize = 32;
+/// Extensions that a search may name: all that a kind of files has.
+pub const QUERY_EXTENSIONS: usize = 16;
+/// One of them, in bytes: longer ones are parts of a name.
+pub const EXTENSION_BYTES: usize = 16;
+/// Entries in one answer to a search by words or filters, as in other lists.
+pub const QUERY_ENTRIES: usize = 256;
+/// The cursor of a search, in bytes: in the order of names it holds one, with two numbers.
+pub const QUERY_CURSOR_BYTES: usize = RELATIVE_BYTES + CURSOR_BYTES;
+/// What searches look at in one turn, in bytes of text with some for each text: under a millisecond. What is not done goes on in the next turn.
 pub const FIND_EFFORT: usize = 512 << 10;
+/// What one of several searches looks at before the next has its turn, in bytes as above: most of them are done with less.
+pub const FIND_SLICE: usize = FIND_EFFORT / 4;
+/// How long a search may take: a server that is so busy says what it has found by then, or that it is.
+pub const SEARCH_PATIENCE: Duration = Duration::from_secs(20);
 /// What one turn builds of the index by words, in bytes as above: some two hundred names, under a millisecond.
 pub const BUILD_EFFORT: usize = 32 << 10;
 

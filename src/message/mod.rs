@@ -8,6 +8,7 @@ pub mod figure;
 pub mod limits;
 pub mod live;
 pub mod name;
+pub mod query;
 pub mod quic;
 pub mod range;
 pub mod refusal;

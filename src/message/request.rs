@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::message::account::{Description, Operation};
 use crate::message::live::Moved;
+use crate::message::query::Query;
 use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
 use crate::message::tongue::Tongue;
@@ -124,13 +125,8 @@ pub enum Request {
         /// Only those who answer on this old wire, and where they do.
         speaks: Option<Tongue>,
     },
-    /// Whose files have this text in their name or description?
-    Find {
-        /// The text.
-        text: String,
-        /// Where the last answer ended.
-        cursor: Option<String>,
-    },
+    /// Whose files are like this?
+    Find(Box<Query>),
     /// Who is there?
     Peers {
         /// Where the last answer ended.

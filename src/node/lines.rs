@@ -299,6 +299,11 @@ fn note(report: &Report, lang: Lang) -> String {
             Es => format!("servidor {server} encontrado"),
             En => format!("server {server} found"),
         },
+        Report::MoreFound => match lang {
+            Pt => "há mais; --limit N mostra mais".into(),
+            Es => "hay más; --limit N muestra más".into(),
+            En => "there are more; --limit N shows more".into(),
+        },
         Report::Consent { who, name } => match lang {
             Pt => format!("{who} pede {name}. Gostaria de aprovar o download? (SIM/NAO)"),
             Es => format!("{who} pide {name}. ¿Desea aprobar la descarga? (SI/NO)"),

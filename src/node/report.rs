@@ -289,6 +289,8 @@ pub enum Report {
     Done(Method),
     /// One page of the holders of files with a text in their name or description.
     Holders(Vec<Holder>),
+    /// There are more of them than were asked for.
+    MoreFound,
     /// One page of PEERS.
     Peers(Vec<Present>),
     /// One page of LS.

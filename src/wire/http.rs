@@ -13,6 +13,7 @@ pub mod page;
 #[cfg(feature = "compat")]
 mod posted;
 pub mod query;
+pub mod search;
 
 use std::fmt::Write as _;
 

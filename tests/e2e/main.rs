@@ -34,6 +34,7 @@ mod play;
 #[cfg(feature = "quic")]
 mod quic;
 mod resume;
+mod search;
 mod status;
 mod swarm;
 mod swarm_load;

@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use crate::message::account::{Deed, Line, Publication, UserName};
 use crate::message::limits;
 use crate::message::name::BadName;
+use crate::message::query::{Query, Sought};
 use crate::message::relative::{ROOT_PREFIX, RelativeName};
 use crate::message::request::Wanted;
 use crate::message::tongue::Tongue;
 use crate::message::version::Root;
 use crate::node::consoles;
 use crate::node::peer::acts::Act;
+use crate::node::peer::errands::FOUND;
 use crate::node::peer::verifying::Checked;
 use crate::node::report::{Failure, Prompt};
 
@@ -118,8 +120,8 @@ pub enum Command {
         /// What the one file must be, whatever the index says.
         root: Option<Root>,
     },
-    /// Whose files have this text in their name or description?
-    Find(String),
+    /// Whose files are like this? And how many of them are shown at most.
+    Find(Box<Query>, usize),
     /// Something about accounts, for this user or for whoever we are.
     Operate(Option<UserName>, Deed),
     /// Something that may take several requests.
@@ -286,7 +288,7 @@ impl Form {
             Verb::Play => Command::Play(Goal::read(word(0))?),
             Verb::Download => Command::Download(place()?),
             Verb::Ls => Command::Ls(place()?),
-            Verb::Find => Command::Find(text(word(0))?.to_string()),
+            Verb::Find => Command::Find(Box::new(Query::new(Sought::Contains(text(word(0))?.to_string()))), FOUND),
             Verb::Register => Command::Operate(Some(user(word(0))?), Deed::Register),
             Verb::Unregister => Command::Act(Act::Unregister(user(word(0))?)),
             Verb::Connect => Command::Operate(Some(user(word(0))?), Deed::Connect { port: None }),
@@ -451,7 +453,7 @@ mod tests {
         assert_eq!(run(&["delete a b.mp4"]), [operate(None, Deed::Delete(line("a b.mp4")))]);
         assert_eq!(run(&["users"]), [operate(None, Deed::ListUsers { cursor: None, most })]);
         assert_eq!(run(&["content ana"]), [operate(None, Deed::ListContent { of: ana(), cursor: None, most })]);
-        assert_eq!(run(&["find first lesson"]), [Step::Do(Command::Find("first lesson".into()))]);
+        assert_eq!(run(&["find first lesson"]), [Step::Do(Command::Find(Box::new(Query::new(Sought::Contains("first lesson".into()))), FOUND))]);
         let get = Command::Act(Act::GetFile { user: ana(), remote: "a b.mp4".into(), local: FileName::new("a b.mp4").unwrap() });
         assert_eq!(run(&["getfile ana a b.mp4"]), [Step::Do(get.clone())]);
         assert_eq!(run(&["getfile", "ana", "a b.mp4"])[2], Step::Do(get));

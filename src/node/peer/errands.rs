@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::library::{Library, Target};
+use crate::message::limits;
+use crate::message::query::Query;
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Reply};
 use crate::message::request::{Request, Wanted};
@@ -143,7 +145,10 @@ impl Peer {
                 self.begin(Errand::Seek { goal, cursor: None, sent: false, again: None }, io);
             }
             Command::Play(goal) => self.play(goal, io),
-            Command::Find(text) => self.begin(Errand::Ask { request: Request::Find { text, cursor: None }, sent: false }, io),
+            Command::Find(query, most) => {
+                (self.find_left, self.find_any) = (most, false);
+                self.begin(Errand::Ask { request: Request::Find(query), sent: false }, io);
+            }
             Command::Operate(user, deed) => self.operate(user, deed, io),
             Command::Act(act) => self.act(act, io),
             Command::Verify { what, root } => self.verify(what, root),
@@ -300,13 +305,8 @@ impl Peer {
                 self.finish(if nobody { exit::NOT_FOUND } else { exit::DONE }, io);
             }
             (Some(Errand::Ask { request: Request::Operation(operation), .. }), reply) => self.operated(&operation, reply, io),
-            (Some(Errand::Ask { request: Request::Find { text, .. }, .. }), Reply::Found { holders, cursor }) => {
-                self.found_so_far.extend(holders.first().cloned());
-                io.tell(Report::Holders(holders));
-                if cursor.is_none() && std::mem::take(&mut self.found_so_far).is_empty() {
-                    return self.finish(exit::NOT_FOUND, io);
-                }
-                self.next_page(cursor.map(|cursor| Request::Find { text, cursor: Some(cursor) }), io);
+            (Some(Errand::Ask { request: Request::Find(query), .. }), Reply::Found { holders, cursor }) => {
+                self.some_found(*query, holders, cursor, io)
             }
             (Some(Errand::Ask { .. }), Reply::Peers { peers, cursor }) => {
                 io.tell(Report::Peers(peers));
@@ -329,6 +329,27 @@ impl Peer {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A page of a search by words or filters, of which no more is shown than was asked for.
+    fn some_found(&mut self, query: Query, mut holders: Vec<Holder>, cursor: Option<String>, io: &mut Io<'_>) {
+        let cut = holders.len() > self.find_left;
+        holders.truncate(self.find_left);
+        self.find_left -= holders.len();
+        self.find_any |= !holders.is_empty();
+        io.tell(Report::Holders(holders));
+        match cursor {
+            Some(cursor) if self.find_left > 0 => {
+                let limit = self.find_left.min(limits::QUERY_ENTRIES);
+                self.next_page(Some(Request::Find(Box::new(Query { cursor: Some(cursor), limit, ..query }))), io);
+            }
+            cursor => {
+                if cut || cursor.is_some() {
+                    io.tell(Report::MoreFound);
+                }
+                self.finish(if self.find_any { exit::DONE } else { exit::NOT_FOUND }, io);
+            }
         }
     }
 

@@ -204,6 +204,9 @@ pub struct Peer {
     found_so_far: Vec<Holder>,
     /// What the last SEARCH found.
     found_last: Vec<Holder>,
+    /// How many more a search by words may show, and whether it has shown any.
+    find_left: usize,
+    find_any: bool,
     listening: Option<SocketAddr>,
     /// The old wires that are spoken, each with its port.
     spoken: Vec<(Tongue, u16)>,
@@ -298,6 +301,8 @@ impl Peer {
             searched: None,
             found_so_far: Vec::new(),
             found_last: Vec::new(),
+            find_left: 0,
+            find_any: false,
             listening: None,
             spoken: Vec::new(),
             quic: None,

@@ -6,6 +6,7 @@
 
 mod joining;
 mod operations;
+mod searching;
 mod state;
 mod watching;
 
@@ -27,6 +28,7 @@ use crate::node::op_log::{LogTarget, OpLog};
 use crate::node::pulse::Pulse;
 use crate::node::report::{Report, exit};
 use crate::node::server::operations::{Held, Loading, Waiting};
+use crate::node::server::searching::Pending;
 use crate::node::tally::Tally;
 use crate::node::{Event, LinkId, Node, PortId};
 use crate::session::answering::{Answering, Step, Terms};
@@ -115,6 +117,9 @@ pub struct Server {
     held: Vec<Held>,
     /// How far the index is with what users have published in earlier times.
     loading: Loading,
+    /// Searches that go on in the next turn, and what they may still look at in this one.
+    searches: VecDeque<Pending>,
+    search_effort: usize,
     visits: BTreeMap<LinkId, Visit>,
     /// The port that the next peer gets whose wire lets the server choose.
     next_port: u16,
@@ -174,6 +179,8 @@ impl Server {
             effort: 0,
             held: Vec::new(),
             loading: Loading::default(),
+            searches: VecDeque::new(),
+            search_effort: limits::FIND_EFFORT,
             visits: BTreeMap::new(),
             next_port: FIRST_PORT,
             rest_at: None,
@@ -197,11 +204,13 @@ impl Server {
                 Step::Again => {}
                 Step::Asked(ask, request) => {
                     self.tally.note(&request);
-                    if let Request::Operation(operation) = request {
-                        self.operate(id, ask, operation, io);
-                    } else {
-                        let answer = self.answer(id, request, io);
-                        self.give(id, ask, answer, io);
+                    match request {
+                        Request::Operation(operation) => self.operate(id, ask, operation, io),
+                        Request::Find(query) => self.find(id, ask, &query, io),
+                        request => {
+                            let answer = self.answer(id, request, io);
+                            self.give(id, ask, answer, io);
+                        }
                     }
                 }
             }
@@ -259,16 +268,10 @@ impl Server {
                 Ok(Reply::Files { peer, files: entries, cursor })
             }
             Request::Date => Ok(Reply::Date((io.date)())),
-            Request::Find { text, cursor } => {
-                if cursor.is_none() {
-                    self.pulse.searched();
-                }
-                let page = self.index.find(&text, cursor.as_deref(), &self.who_asks(id, None, io))?;
-                Ok(self.shown(id, page))
-            }
             Request::Enter(enter) => self.enter(id, &enter, io),
             Request::Replace { files, speaks } => self.replace(id, &files, speaks, io),
             Request::Operation(_)
+            | Request::Find(_)
             | Request::Fetch(_)
             | Request::Prove(_)
             | Request::Pieces(_)
@@ -384,6 +387,7 @@ impl Node for Server {
                     self.caller_gone(id);
                     self.pulse.forget(id);
                     self.pulse.other_way(visit.under_way, (0, 0));
+                    self.searcher_gone(id);
                     self.forget(visit.stage);
                 }
             }
@@ -392,6 +396,7 @@ impl Node for Server {
             Event::Deadline => {
                 // Whatever was asked in this turn was asked before this.
                 self.flush(io);
+                self.search_on(io);
                 self.sweeping = self.index.sweep(limits::SWEEP_FILES);
                 self.load_some(io);
                 self.index.build(limits::BUILD_EFFORT);
@@ -399,7 +404,7 @@ impl Node for Server {
                 self.tell_watchers(io);
             }
         }
-        let busy = self.sweeping || !self.held.is_empty() || self.loading.is_under_way() || !self.index.is_built();
+        let busy = self.sweeping || !self.held.is_empty() || !self.searches.is_empty() || self.loading.is_under_way() || !self.index.is_built();
         self.wake = if busy { Some(io.now) } else { [self.rest_at, self.op_log.deadline(), self.pulse.deadline()].into_iter().flatten().min() };
     }
 

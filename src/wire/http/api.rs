@@ -14,6 +14,7 @@ use crate::message::request::{FileEntry, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::wire::http::percent_encoded;
 use crate::wire::http::query::{Query, bad};
+use crate::wire::http::search;
 use crate::wire::{Role, media};
 
 /// What a path below `/api/` asks for; `None` for a search of nothing, which finds nothing.
@@ -29,13 +30,11 @@ pub fn request(role: Role, path: &str, query: &str, local: bool) -> Result<Optio
         return Err(Refusal::new(Code::NotFound, "nothing here"));
     }
     let query = Query::of(query)?;
+    if path == "search" {
+        return Ok(search::search(&query)?.map(|query| Request::Find(Box::new(query))));
+    }
     let cursor = query.cursor()?;
     Ok(Some(match path {
-        "search" => match query.get("q").unwrap_or_default().trim() {
-            "" => return Ok(None),
-            text if text.len() > limits::NAME_BYTES => return Err(bad("q is longer than 255 bytes")),
-            text => Request::Find { text: text.to_owned(), cursor },
-        },
         "name" => Request::Search { wanted: Wanted::Name(RelativeName::new(query.needed("name")?)?), cursor, speaks: None },
         "peers" => Request::Peers { cursor, speaks: None },
         "files" if role == Role::Peer => Request::Ls { peer: None, cursor },
@@ -299,7 +298,7 @@ mod tests {
     #[test]
     fn each_path_asks_for_what_it_says() {
         let server = |path, query| asked(Role::Server, path, query);
-        assert_eq!(server("search", "q=aula+1&cursor=2"), Ok(Some(Request::Find { text: "aula 1".into(), cursor: Some("2".into()) })));
+        assert!(matches!(server("search", "q=aula+1&cursor=2"), Ok(Some(Request::Find(query))) if query.cursor.as_deref() == Some("2")));
         assert_eq!((server("search", "q=+"), server("search", "")), (Ok(None), Ok(None)));
         assert!(matches!(server("name", "name=a%2Fb.mp4"), Ok(Some(Request::Search { .. }))));
         assert_eq!(server("peers", "unknown=1"), Ok(Some(Request::Peers { cursor: None, speaks: None })));

@@ -198,7 +198,7 @@ impl Heard<'_> {
 
     fn reply(self) -> Result<Option<Reply>, String> {
         let status = self.status.as_deref().ok_or("an answer without a status")?;
-        let cursor = self.cursor.as_deref().filter(|text| text.len() <= limits::CURSOR_BYTES).map(str::to_owned);
+        let cursor = self.cursor.as_deref().filter(|text| text.len() <= limits::QUERY_CURSOR_BYTES).map(str::to_owned);
         Ok(Some(match status {
             "PONG" => Reply::Pong,
             "STATUS_OK" => {
@@ -338,7 +338,7 @@ fn holders(heard: Vec<HeardHolder<'_>>) -> Vec<Holder> {
         let shape = FileShape { name: h.name, size: h.size, root: h.root, partial: Some(h.partial), description: h.description };
         Some(Holder { peer, file: shape.entry().ok()?, user, speaks, quic })
     };
-    heard.into_iter().take(limits::HOLDERS).filter_map(holder).collect()
+    heard.into_iter().take(limits::QUERY_ENTRIES).filter_map(holder).collect()
 }
 
 fn user(text: Option<&str>) -> Option<UserName> {

@@ -186,6 +186,7 @@ mod tests {
     use super::*;
     use crate::message::account::{Authority, Deed, Key, Method, Online, Operation, Proof, Publication, UserName};
     use crate::message::live::Moved;
+    use crate::message::query::{Filters, Query, Sort, Sought};
     use crate::message::quic::Quic;
     use crate::message::reply::{Holder, ListPart, Piece, Present, Run};
     use crate::message::request::{Fetch, Join, Wanted};
@@ -233,7 +234,24 @@ mod tests {
             Request::Search { wanted: Wanted::Root(Root([9; 32])), cursor: None, speaks: None },
             Request::Have { root: Root([8; 32]) },
             Request::Pieces(Fetch { wanted: Wanted::Root(Root([7; 32])), from: 0, length: None, tag: None }),
-            Request::Find { text: "aula 1".into(), cursor: None },
+            Request::Find(Box::new(Query::new(Sought::Contains("aula 1 -vídeo".into())))),
+            Request::Find(Box::new(Query {
+                filters: Filters {
+                    ext: vec!["mkv".into(), "mp4".into()],
+                    min_size: Some(1),
+                    max_size: Some(limits::LARGEST_INTEGER),
+                    description: Some("legendado".into()),
+                    owner: Some(UserName::new("ana").unwrap()),
+                    hashed: Some(true),
+                    complete: Some(false),
+                },
+                sort: Sort::of_word("-size"),
+                limit: 100,
+                cursor: Some("l7.1.2".into()),
+                ..Query::new(Sought::Like("vidio".into()))
+            })),
+            Request::Find(Box::new(Query { limit: 1, ..Query::new(Sought::Name(name.clone())) })),
+            Request::Find(Box::new(Query { sort: Sort::of_word("name"), ..Query::new(Sought::Root(Root([9; 32]))) })),
             Request::Peers { cursor: None, speaks: None },
             Request::Ls { peer: Some(address), cursor: None },
             Request::Cancel { fetch: 9 },

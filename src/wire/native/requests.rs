@@ -9,6 +9,7 @@ use crate::message::account::{Authority, Deed, Key, Line, Operation, Proof, Publ
 use crate::message::limits;
 use crate::message::live::Moved;
 use crate::message::name::printable;
+use crate::message::query::{Filters, Query, Sort, Sought};
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::request::{Fetch, FileEntry, Join, Request, Wanted};
@@ -130,6 +131,21 @@ struct Shape<'a> {
     #[serde(borrow)]
     description: Option<Cow<'a, str>>,
     moved: Option<MovedShape>,
+    #[serde(borrow)]
+    contains: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    like: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    ext: Option<Vec<Text<'a>>>,
+    min_size: Option<u64>,
+    max_size: Option<u64>,
+    #[serde(borrow)]
+    owner: Option<Cow<'a, str>>,
+    hashed: Option<bool>,
+    complete: Option<bool>,
+    #[serde(borrow)]
+    sort: Option<Cow<'a, str>>,
+    limit: Option<u64>,
 }
 
 /// What a peer has moved, beside a PING; what is not said is nothing.
@@ -162,7 +178,10 @@ impl Shape<'_> {
                 None => Request::Ping,
                 Some(moved) => Request::Moved(moved.meant()?),
             },
-            "SEARCH" if self.text.is_some() => Request::Find { text: self.text()?, cursor: self.cursor()? },
+            "SEARCH" if self.text.is_some() => {
+                Request::Find(Box::new(Query { cursor: self.query_cursor()?, ..Query::new(Sought::Contains(self.text()?)) }))
+            }
+            "SEARCH" if self.is_query() => Request::Find(Box::new(self.query()?)),
             "SEARCH" => Request::Search { wanted: self.wanted()?, cursor: self.cursor()?, speaks: None },
             "JOIN" => Request::Join(self.join()?),
             "UPDATE" => Request::Update { remove: self.removed()?, files: self.files()? },
@@ -202,6 +221,55 @@ impl Shape<'_> {
             Ok(text.to_owned())
         } else {
             Err(bad("text is empty, or longer than 255 bytes, or not alone"))
+        }
+    }
+
+    /// True for a search that is more than a name or a content.
+    fn is_query(&self) -> bool {
+        let texts = [&self.contains, &self.like, &self.description, &self.owner, &self.sort];
+        let asks = texts.into_iter().any(Option::is_some) || self.ext.is_some() || self.limit.is_some();
+        asks || self.min_size.is_some() || self.max_size.is_some() || self.hashed.is_some() || self.complete.is_some()
+    }
+
+    fn query(&self) -> Result<Query, Refusal> {
+        let mut wanted = Vec::new();
+        if self.name.is_some() || self.root.is_some() {
+            wanted.push(match self.wanted()? {
+                Wanted::Name(name) => Sought::Name(name),
+                Wanted::Root(root) => Sought::Root(root),
+            });
+        }
+        wanted.extend(self.contains.as_deref().map(|text| Sought::Contains(text.to_owned())));
+        wanted.extend(self.like.as_deref().map(|text| Sought::Like(text.to_owned())));
+        if wanted.len() > 1 {
+            return Err(bad("only one of name, root, contains and like"));
+        }
+        let owner = self.owner.as_deref().map(UserName::new).transpose();
+        let sort = self.sort.as_deref().map(|word| Sort::of_word(word).ok_or_else(|| bad("sort is name, -name, size or -size")));
+        let query = Query {
+            wanted: wanted.pop().unwrap_or(Sought::Anything),
+            filters: Filters {
+                ext: self.ext.iter().flatten().map(|Text(ext)| ext.to_string()).collect(),
+                min_size: self.min_size,
+                max_size: self.max_size,
+                description: self.description.as_deref().map(str::to_owned),
+                owner: owner.map_err(|why| Refusal::new(Code::BadName, format!("a user name must not {why}")))?,
+                hashed: self.hashed,
+                complete: self.complete,
+            },
+            sort: sort.transpose()?,
+            limit: self.limit.map_or(limits::HOLDERS, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            cursor: self.query_cursor()?,
+        };
+        query.check()?;
+        Ok(query)
+    }
+
+    /// The cursor of a query, which may hold a name.
+    fn query_cursor(&self) -> Result<Option<String>, Refusal> {
+        match self.cursor.as_deref() {
+            Some(text) if text.len() > limits::QUERY_CURSOR_BYTES => Err(bad("cursor is not one of ours")),
+            other => Ok(other.map(str::to_owned)),
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::message::account::{Authority, Deed, Online, Operation};
 use crate::message::limits;
 use crate::message::live::Moved;
+use crate::message::query::{Filters, Query, Sort, Sought};
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, ListPart, Piece, Reply, Waiting};
@@ -110,8 +111,6 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         #[serde(skip_serializing_if = "Option::is_none")]
         remove: Option<Vec<&'a str>>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        text: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         ports: Option<BTreeMap<&'a str, u16>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         quic: Option<QuicOut>,
@@ -125,6 +124,50 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         description: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         moved: Option<MovedOut>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        contains: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        like: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ext: Option<&'a [String]>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        min_size: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_size: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        owner: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hashed: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        complete: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sort: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
+    }
+    fn searching<'a>(query: &'a Query, blank: Ask<'a>) -> Ask<'a> {
+        let Filters { ext, min_size, max_size, description, owner, hashed, complete } = &query.filters;
+        let ask = Ask {
+            method: "SEARCH",
+            ext: (!ext.is_empty()).then_some(ext),
+            min_size: *min_size,
+            max_size: *max_size,
+            description: description.as_deref(),
+            owner: owner.as_deref(),
+            hashed: *hashed,
+            complete: *complete,
+            sort: query.sort.map(Sort::word),
+            limit: Some(query.limit),
+            cursor: query.cursor.as_deref(),
+            ..blank
+        };
+        match &query.wanted {
+            Sought::Anything => ask,
+            Sought::Name(name) => Ask { name: Some(name), ..ask },
+            Sought::Root(root) => Ask { root: Some(root.to_string()), ..ask },
+            Sought::Contains(text) => Ask { contains: Some(text), ..ask },
+            Sought::Like(text) => Ask { like: Some(text), ..ask },
+        }
     }
     fn named(wanted: &Wanted) -> (Option<&str>, Option<String>) {
         match wanted {
@@ -163,7 +206,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
             let (name, root) = named(wanted);
             Ask { method: "SEARCH", name, root, cursor: cursor.as_deref(), ..blank }
         }
-        Request::Find { text, cursor } => Ask { method: "SEARCH", text: Some(text), cursor: cursor.as_deref(), ..blank },
+        Request::Find(query) => searching(query, blank),
         Request::Peers { cursor, .. } => Ask { method: "PEERS", cursor: cursor.as_deref(), ..blank },
         Request::Ls { peer, cursor } => Ask { method: "LS", peer: *peer, cursor: cursor.as_deref(), ..blank },
         Request::Cancel { fetch } => Ask { method: "CANCEL", fetch: Some(*fetch), ..blank },

@@ -1,0 +1,331 @@
+//! What a text must have to be found: words, or words that are nearly these. Both sides are folded first, so that neither case nor accents matter.
+
+use memchr::memmem::Finder;
+use unicode_normalization::char::{canonical_combining_class, decompose_canonical};
+
+/// How much longer it takes to fold a text that is not of ASCII.
+const UNFOLDING: usize = 3;
+/// Letters of a word that may have typing errors; a longer one is found as it is.
+const LETTERS: usize = 64;
+/// Letters of a word of which one more mistake is looked for than its runs of three show: two letters that changed places.
+const SWAPPED: std::ops::RangeInclusive<usize> = 3..=7;
+/// What stands in a rank below the mistakes.
+const LENGTHS: u32 = 1 << 11;
+
+/// What is searched in.
+pub trait Text {
+    /// Its parts; no word reaches from one into the next.
+    fn parts(&self) -> impl Iterator<Item = &str>;
+}
+
+/// What is looked for in a text.
+pub enum Pattern {
+    /// Nothing in particular.
+    All,
+    /// Words that are there, and words that are not.
+    Words(Words),
+    /// Words that are nearly there.
+    Like(Like),
+}
+
+/// Words that must all be there, in any order, and words that must not.
+pub struct Words {
+    wanted: Vec<Finder<'static>>,
+    unwanted: Vec<Finder<'static>>,
+}
+
+/// Words with typing errors.
+///
+/// A text is like them when it has a third of their runs of three bytes, and when all of their words together are no more mistakes away from words of
+/// the text than a third of their letters.
+pub struct Like {
+    words: Vec<Word>,
+    /// All runs of three bytes, in order, with those of short words in which two letters have changed places.
+    runs: Vec<[u8; 3]>,
+    /// How many of them a text must have.
+    need: usize,
+    /// How many letters they have.
+    letters: usize,
+}
+
+struct Word {
+    letters: Vec<char>,
+    finder: Finder<'static>,
+}
+
+impl Words {
+    /// Words between blanks. `None` when nothing is wanted.
+    pub fn new(text: &str) -> Option<Words> {
+        let mut words = Words { wanted: Vec::new(), unwanted: Vec::new() };
+        let mut folded = String::new();
+        for word in text.split_whitespace() {
+            let (word, list) = match word.strip_prefix('-') {
+                Some(rest) if !rest.is_empty() => (rest, &mut words.unwanted),
+                _ => (word, &mut words.wanted),
+            };
+            folded.clear();
+            fold(word, &mut folded);
+            if !folded.is_empty() {
+                list.push(Finder::new(&folded).into_owned());
+            }
+        }
+        (!words.wanted.is_empty()).then_some(words)
+    }
+
+    /// The bytes of the words that must be there.
+    pub fn wanted(&self) -> impl Iterator<Item = &[u8]> {
+        self.wanted.iter().map(Finder::needle)
+    }
+
+    /// True for a folded text that has them.
+    pub fn matches(&self, folded: &str) -> bool {
+        let has = |word: &Finder<'_>| word.find(folded.as_bytes()).is_some();
+        self.wanted.iter().all(has) && !self.unwanted.iter().any(has)
+    }
+}
+
+impl Like {
+    /// Words between whatever is no letter and no digit. `None` when none of them has three bytes.
+    pub fn new(text: &str) -> Option<Like> {
+        let mut folded = String::new();
+        fold(text, &mut folded);
+        let mut like = Like { words: Vec::new(), runs: Vec::new(), need: 0, letters: 0 };
+        for word in alphanumeric(&folded) {
+            like.runs.extend(runs(word.as_bytes()));
+            let letters: Vec<char> = word.chars().collect();
+            like.letters += letters.len();
+            like.words.push(Word { letters, finder: Finder::new(word).into_owned() });
+        }
+        like.sort_runs();
+        like.need = like.runs.len().div_ceil(3);
+        for word in like.words.iter().filter(|word| SWAPPED.contains(&word.letters.len())) {
+            for at in 1..word.letters.len() {
+                let mut swapped = word.letters.clone();
+                swapped.swap(at - 1, at);
+                like.runs.extend(runs(String::from_iter(swapped).as_bytes()));
+            }
+        }
+        like.sort_runs();
+        (like.need > 0).then_some(like)
+    }
+
+    fn sort_runs(&mut self) {
+        self.runs.sort_unstable();
+        self.runs.dedup();
+    }
+
+    /// The runs, and how many of them a text has that is like this.
+    pub fn runs(&self) -> (&[[u8; 3]], usize) {
+        (&self.runs, self.need)
+    }
+
+    /// How far a folded text is from this: fewer mistakes first, then shorter texts.
+    pub fn rank(&self, folded: &str) -> Option<u32> {
+        if !self.has_runs(folded.as_bytes()) {
+            return None;
+        }
+        let mut left = self.letters / 3;
+        for word in &self.words {
+            left = left.checked_sub(word.mistakes(folded, left))?;
+        }
+        let mistakes = u32::try_from(self.letters / 3 - left).unwrap_or(u32::MAX / LENGTHS);
+        let length = u32::try_from(folded.len()).unwrap_or(LENGTHS).min(LENGTHS - 1);
+        Some(mistakes * LENGTHS + length)
+    }
+
+    fn has_runs(&self, folded: &[u8]) -> bool {
+        // Which ones were there, as far as they fit; what is beyond is looked for by itself.
+        let (mut seen, mut count) = ([0_u64; 16], 0);
+        for run in folded.windows(3) {
+            let Ok(at) = self.runs.binary_search_by(|known| known.as_slice().cmp(run)) else { continue };
+            let Some(word) = seen.get_mut(at / 64) else { continue };
+            if *word & 1 << (at % 64) == 0 {
+                *word |= 1 << (at % 64);
+                count += 1;
+                if count >= self.need {
+                    return true;
+                }
+            }
+        }
+        let beyond = self.runs.iter().skip(64 * seen.len());
+        count + beyond.filter(|run| folded.windows(3).any(|here| here == run.as_slice())).count() >= self.need
+    }
+}
+
+impl Word {
+    /// How many mistakes away the nearest word of a text is; more than `most` where there is none so near.
+    fn mistakes(&self, folded: &str, most: usize) -> usize {
+        if self.finder.find(folded.as_bytes()).is_some() {
+            return 0;
+        }
+        let mut best = most + 1;
+        if self.letters.len() <= LETTERS {
+            for word in alphanumeric(folded) {
+                let mut letters = ['\0'; LETTERS];
+                let mut count = 0;
+                for letter in word.chars() {
+                    if count == LETTERS {
+                        count = usize::MAX;
+                        break;
+                    }
+                    letters[count] = letter;
+                    count += 1;
+                }
+                if count <= LETTERS && count.abs_diff(self.letters.len()) < best {
+                    best = best.min(distance(&self.letters, &letters[..count], best));
+                }
+            }
+        }
+        // To leave a word out altogether costs all of its letters.
+        best.min(self.letters.len())
+    }
+}
+
+impl Pattern {
+    /// True when a text must be looked at.
+    pub fn reads(&self) -> bool {
+        !matches!(self, Pattern::All)
+    }
+
+    /// The rank of a folded text that is found: 0 where there is no better and worse.
+    pub fn rank(&self, folded: &str) -> Option<u32> {
+        match self {
+            Pattern::All => Some(0),
+            Pattern::Words(words) => words.matches(folded).then_some(0),
+            Pattern::Like(like) => like.rank(folded),
+        }
+    }
+
+    /// What it costs to look at so many bytes, besides reading them.
+    pub fn cost(&self, bytes: usize) -> usize {
+        match self {
+            Pattern::All => 0,
+            Pattern::Words(words) => bytes * (words.wanted.len() + words.unwanted.len()) / 8,
+            Pattern::Like(like) => bytes + bytes * like.letters / 8,
+        }
+    }
+}
+
+/// How many letters have to be changed, added, left out or swapped with their neighbours; `most` where it is no fewer.
+fn distance(a: &[char], b: &[char], most: usize) -> usize {
+    let (mut before, mut last, mut row) = ([0_usize; LETTERS + 1], [0; LETTERS + 1], [0; LETTERS + 1]);
+    for (at, cell) in last.iter_mut().enumerate() {
+        *cell = at;
+    }
+    for (i, x) in a.iter().enumerate() {
+        row[0] = i + 1;
+        let mut least = row[0];
+        for (j, y) in b.iter().enumerate() {
+            let mut cost = (last[j] + usize::from(x != y)).min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                cost = cost.min(before[j - 1] + 1);
+            }
+            row[j + 1] = cost;
+            least = least.min(cost);
+        }
+        if least >= most {
+            return most;
+        }
+        (before, last) = (last, row);
+    }
+    last[b.len()].min(most)
+}
+
+/// All runs of three bytes.
+fn runs(bytes: &[u8]) -> impl Iterator<Item = [u8; 3]> {
+    bytes.windows(3).map(|run| [run[0], run[1], run[2]])
+}
+
+fn alphanumeric(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+/// Folds all of a text, its parts on lines of their own, and says what that costs.
+pub fn fold_text<T: Text + ?Sized>(text: &T, folded: &mut String) -> usize {
+    folded.clear();
+    let mut cost = 0;
+    for part in text.parts() {
+        cost += fold(part, folded);
+        folded.push('\n');
+    }
+    cost
+}
+
+/// Adds `text` without its case and its accents, and says what that costs.
+///
+/// Marks of a class up to 9 stay: they make other letters in the scripts of India and Japan, where all others are accents.
+pub fn fold(text: &str, folded: &mut String) -> usize {
+    if text.is_ascii() {
+        let at = folded.len();
+        folded.push_str(text);
+        folded[at..].make_ascii_lowercase();
+        return text.len();
+    }
+    // Letter by letter: marks that are dropped need not be put in order.
+    for letter in text.chars() {
+        if letter.is_ascii() {
+            folded.push(letter.to_ascii_lowercase());
+            continue;
+        }
+        decompose_canonical(letter, |letter| match letter {
+            _ if canonical_combining_class(letter) > 9 => {}
+            // The sigma at the end of a word is the same letter.
+            'ς' => folded.push('σ'),
+            _ => folded.extend(letter.to_lowercase()),
+        });
+    }
+    text.len() * UNFOLDING
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rank(query: &str, text: &str) -> Option<u32> {
+        let mut folded = String::new();
+        fold(text, &mut folded);
+        Like::new(query).unwrap().rank(&folded)
+    }
+
+    #[test]
+    fn words_with_typing_errors_are_recognised() {
+        for (query, text) in [
+            ("matrx", "The Matrix (1999).mkv"),
+            ("viedo", "Vídeo 1.mp4"),
+            ("VIDIO aula", "Aula de Vídeo.mkv"),
+            ("algbra liner", "Álgebra Linear - aula 1.mp4"),
+            ("reloded matirx", "matrix.reloaded.2003.mkv"),
+            ("matrix", "thematrix.mkv"),
+        ] {
+            assert!(rank(query, text).is_some(), "{query} in {text}");
+        }
+        for (query, text) in [("matrx", "Metropolis.mkv"), ("video", "audio.mp3"), ("aula algebra", "aula historia.mp4"), ("matrix", "tricks.mkv")] {
+            assert_eq!(rank(query, text), None, "{query} in {text}");
+        }
+        assert!(Like::new("a b").is_none() && Like::new("--- ..").is_none());
+    }
+
+    #[test]
+    fn fewer_mistakes_come_first_and_then_shorter_texts() {
+        let texts = ["matrix.mkv", "the matrix.mkv", "matric.mkv", "the matriz x.mkv"];
+        let ranks: Vec<u32> = texts.iter().map(|text| rank("matrix", text).unwrap()).collect();
+        assert!(ranks.is_sorted(), "{ranks:?}");
+    }
+
+    #[test]
+    fn a_distance_counts_swapped_neighbours_as_one_mistake() {
+        let far = |a: &str, b: &str, most| distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>(), most);
+        assert_eq!([far("abc", "abc", 9), far("abc", "acb", 9), far("abc", "", 9), far("", "ab", 9)], [0, 1, 3, 2]);
+        assert_eq!([far("kitten", "sitting", 9), far("kitten", "sitting", 2), far("vídeo", "video", 5)], [3, 2, 1]);
+        let long: String = "x".repeat(LETTERS);
+        assert_eq!((far(&long, &long, 9), far(&long, "y", 200)), (0, LETTERS));
+    }
+
+    #[test]
+    fn long_words_and_many_runs_are_no_trouble() {
+        let long = "abcdefghijklmnopqrstuvwxyz0123456789".repeat(30);
+        assert!(rank(&long, &long).is_some());
+        assert_eq!(rank(&long, "abc"), None);
+        assert!(rank("matrix", &"x".repeat(1_000)).is_none());
+    }
+}

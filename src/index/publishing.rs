@@ -1,0 +1,94 @@
+//! What users have published: it stands at a member of its own, which is visible while its user is there by an old wire.
+
+use std::net::SocketAddr;
+
+use crate::index::{About, Index, MemberId};
+use crate::message::account::{Line, Publication, Published, UserName};
+use crate::message::refusal::Refusal;
+use crate::message::request::FileEntry;
+use crate::message::tongue::Tongue;
+use crate::message::version::Session;
+
+impl Index {
+    /// A user has published this.
+    ///
+    /// # Errors
+    /// `too_large` when the user has as many files as anybody may.
+    pub fn publish(&mut self, user: &UserName, what: &Publication) -> Result<(), Refusal> {
+        // What can't be a name here is known to the store alone.
+        let Some(name) = what.file.relative() else { return Ok(()) };
+        let who = self.member_of(user);
+        self.add(who, &FileEntry::unsaid(name.clone()))?;
+        if let Some(claim) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
+            self.hot.forget();
+            self.descriptions.set(who, claim, &name, &what.description);
+        }
+        Ok(())
+    }
+
+    /// A user no longer publishes this.
+    pub fn withdraw(&mut self, user: &UserName, file: &Published) {
+        if let (Some(who), Some(name)) = (self.users.get(user), file.relative()) {
+            self.remove(*who, &name);
+        }
+    }
+
+    /// A user is there, by an old wire.
+    pub fn appear(&mut self, user: &UserName, address: SocketAddr, speaks: Tongue) {
+        let who = self.member_of(user);
+        self.disappear(user);
+        if let Some(member) = self.members.get_mut(who.0) {
+            member.address = address;
+            member.about = Some(Box::new(About { user: Some(user.clone()), speaks: Some(speaks), ..About::default() }));
+        }
+        self.show(who);
+    }
+
+    /// A user of an old wire is away; what he has published is kept.
+    pub fn disappear(&mut self, user: &UserName) {
+        self.hot.forget();
+        if let Some(who) = self.users.get(user)
+            && let Some(member) = self.members.get_mut(who.0)
+        {
+            member.hide(*who, &mut self.order, &mut self.by_address);
+        }
+    }
+
+    /// A user is no more, nor what he has published.
+    pub fn forget_user(&mut self, user: &UserName) {
+        if let Some(who) = self.users.remove(user) {
+            self.leave(who);
+        }
+    }
+
+    /// The member that holds what a user has published.
+    fn member_of(&mut self, user: &UserName) -> MemberId {
+        if let Some(who) = self.users.get(user) {
+            return *who;
+        }
+        let who = self.begin(SocketAddr::from(([0, 0, 0, 0], 0)), Session([0; 16]));
+        self.users.insert(user.clone(), who);
+        who
+    }
+
+    /// The member of a user who is there by an old wire.
+    #[must_use]
+    pub fn publisher(&self, user: &UserName) -> Option<MemberId> {
+        self.users.get(user).copied().filter(|who| self.members.get(who.0).is_some_and(|member| member.visible))
+    }
+
+    /// True when the user has published a file as this.
+    #[must_use]
+    pub fn has_published(&self, user: &UserName, file: &Published) -> bool {
+        let name = || self.names.find(&file.relative()?);
+        self.users.get(user).is_some_and(|who| name().is_some_and(|name| self.names.of_member(name, who.slot()).is_some()))
+    }
+
+    /// File number `own` of a member, as a publication; `None` where its name is too long for one.
+    #[must_use]
+    pub fn published(&self, who: MemberId, own: usize) -> Option<Publication> {
+        let owned = self.members.get(who.0)?.files.get(own)?;
+        let description = self.description(who, owned.name).cloned().or_else(|| Line::new(""))?;
+        Some(Publication { file: Line::new(self.names.key(owned.name))?, description })
+    }
+}

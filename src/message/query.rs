@@ -1,0 +1,203 @@
+//! A search that is more than an exact name: what is looked for, what is left out, in which order, and how much of it at a time.
+//!
+//! A query is checked as a whole ([`Query::check`]): it has something to go by, and nothing in it is longer than anybody means.
+
+use crate::message::account::UserName;
+use crate::message::limits;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
+use crate::message::version::Root;
+
+/// What is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// Whatever the filters leave.
+    Anything,
+    /// The file of exactly this name.
+    Name(RelativeName),
+    /// This content, whatever its name.
+    Root(Root),
+    /// Words that the name or the description holds, in any order and whatever their case and accents; `-word`: and not this one.
+    Contains(String),
+    /// Words that the name or the description nearly holds: the best come first.
+    Like(String),
+}
+
+/// Which of the files that were found count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filters {
+    /// Their names end in one of these, without the dot; empty: in whatever.
+    pub ext: Vec<String>,
+    /// They have at least so many bytes. A file whose size nobody has said has no size.
+    pub min_size: Option<u64>,
+    /// And at most so many.
+    pub max_size: Option<u64>,
+    /// Words that the description holds.
+    pub description: Option<String>,
+    /// This user has them.
+    pub owner: Option<UserName>,
+    /// Their content is known, or it is not.
+    pub hashed: Option<bool>,
+    /// All of them is there, or it is not.
+    pub complete: Option<bool>,
+}
+
+/// By what files are put in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The bytes of their names.
+    Name,
+    /// Their sizes; those that nobody has said count less than nothing.
+    Size,
+}
+
+/// An order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// By what.
+    pub by: By,
+    /// The last come first.
+    pub descending: bool,
+}
+
+/// The orders that can be asked for, as they are spelled.
+const SORTS: [(&str, Sort); 4] = [
+    ("name", Sort { by: By::Name, descending: false }),
+    ("-name", Sort { by: By::Name, descending: true }),
+    ("size", Sort { by: By::Size, descending: false }),
+    ("-size", Sort { by: By::Size, descending: true }),
+];
+
+impl Sort {
+    /// The order that is spelled so.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Sort> {
+        SORTS.iter().find(|(known, _)| *known == word).map(|(_, sort)| *sort)
+    }
+
+    /// How it is spelled.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        SORTS.iter().find(|(_, known)| *known == self).map_or("name", |(word, _)| word)
+    }
+}
+
+/// A search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// What is looked for.
+    pub wanted: Sought,
+    /// What of it counts.
+    pub filters: Filters,
+    /// In which order; `None`: the best first where that means something, else as the index has them.
+    pub sort: Option<Sort>,
+    /// How many one answer holds at most.
+    pub limit: usize,
+    /// Where the last answer ended.
+    pub cursor: Option<String>,
+}
+
+impl Query {
+    /// All that is like this, a usual page at a time.
+    #[must_use]
+    pub fn new(wanted: Sought) -> Query {
+        Query { wanted, filters: Filters::default(), sort: None, limit: limits::HOLDERS, cursor: None }
+    }
+
+    /// Checks all of it.
+    ///
+    /// # Errors
+    /// `bad_request` for what makes no sense, `too_large` for what is longer than anybody means.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let Filters { ext, min_size, max_size, description, .. } = &self.filters;
+        match &self.wanted {
+            Sought::Anything if self.filters == Filters::default() => return Err(bad("a search needs something to go by")),
+            Sought::Contains(text) => words("contains", text, |word| !word.starts_with('-') || word.len() == 1)?,
+            Sought::Like(text) => words("like", text, |word| word.chars().count() >= 3)?,
+            Sought::Anything | Sought::Name(_) | Sought::Root(_) => {}
+        }
+        if let Some(text) = description {
+            words("description", text, |word| !word.starts_with('-') || word.len() == 1)?;
+        }
+        if ext.len() > limits::QUERY_EXTENSIONS || ext.iter().any(|ext| ext.len() > limits::EXTENSION_BYTES) {
+            let text = format!("ext holds at most {} extensions of {} bytes", limits::QUERY_EXTENSIONS, limits::EXTENSION_BYTES);
+            return Err(Refusal::new(Code::TooLarge, text));
+        }
+        if ext.iter().any(|ext| ext.is_empty() || ext.contains(['.', '/']) || ext.chars().any(char::is_control)) {
+            return Err(bad("an extension is what follows the last dot, without it"));
+        }
+        if [min_size, max_size].into_iter().flatten().any(|size| *size > limits::LARGEST_INTEGER) {
+            return Err(Refusal::new(Code::TooLarge, "an integer is at most 2^53-1"));
+        }
+        if min_size.zip(*max_size).is_some_and(|(min, max)| min > max) {
+            return Err(bad("min_size is above max_size"));
+        }
+        if self.limit == 0 || self.limit > limits::QUERY_ENTRIES {
+            return Err(bad(&format!("limit is not from 1 to {}", limits::QUERY_ENTRIES)));
+        }
+        if self.cursor.as_ref().is_some_and(|cursor| cursor.len() > limits::QUERY_CURSOR_BYTES) {
+            return Err(bad("cursor is not one of ours"));
+        }
+        Ok(())
+    }
+}
+
+/// Checks a text of words; at least one of them must be good to search by.
+fn words(field: &str, text: &str, good: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+    if text.len() > limits::FIND_BYTES || text.split_whitespace().count() > limits::QUERY_WORDS {
+        let text = format!("{field} holds at most {} bytes and {} words", limits::FIND_BYTES, limits::QUERY_WORDS);
+        return Err(Refusal::new(Code::TooLarge, text));
+    }
+    if !text.split_whitespace().any(good) {
+        return Err(bad(&format!("{field} holds no word to look for")));
+    }
+    Ok(())
+}
+
+fn bad(text: &str) -> Refusal {
+    Refusal::new(Code::BadRequest, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Query)) -> Option<Code> {
+        let mut query = Query::new(Sought::Contains("aula".into()));
+        change(&mut query);
+        query.check().err().map(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn every_order_is_read_as_it_is_spelled() {
+        for (word, sort) in SORTS {
+            assert_eq!((Sort::of_word(word), sort.word()), (Some(sort), word));
+        }
+        assert_eq!(Sort::of_word("holders"), None);
+    }
+
+    #[test]
+    fn a_query_needs_something_to_go_by_and_has_limits() {
+        let (bad, large) = (Some(Code::BadRequest), Some(Code::TooLarge));
+        assert_eq!(refused(|_| {}), None);
+        assert_eq!(refused(|query| query.wanted = Sought::Anything), bad);
+        assert_eq!(refused(|query| (query.wanted, query.filters.hashed) = (Sought::Anything, Some(false))), None);
+        for text in ["", "  ", "-x", "-x -y"] {
+            assert_eq!(refused(|query| query.wanted = Sought::Contains(text.into())), bad, "{text:?}");
+            assert_eq!(refused(|query| query.filters.description = Some(text.into())), bad, "{text:?}");
+        }
+        assert_eq!(refused(|query| query.wanted = Sought::Like("ab 12".into())), bad);
+        assert_eq!(refused(|query| query.wanted = Sought::Like("x".repeat(limits::FIND_BYTES + 1))), large);
+        assert_eq!(refused(|query| query.wanted = Sought::Contains("x ".repeat(limits::QUERY_WORDS + 1))), large);
+        for ext in ["", ".mkv", "a/b", "tar.gz"] {
+            assert_eq!(refused(|query| query.filters.ext = vec![ext.into()]), bad, "{ext:?}");
+        }
+        assert_eq!(refused(|query| query.filters.ext = vec!["x".repeat(limits::EXTENSION_BYTES + 1)]), large);
+        assert_eq!(refused(|query| query.filters.ext = vec!["x".into(); limits::QUERY_EXTENSIONS + 1]), large);
+        assert_eq!(refused(|query| (query.filters.min_size, query.filters.max_size) = (Some(2), Some(1))), bad);
+        assert_eq!(refused(|query| query.filters.min_size = Some(1 << 53)), large);
+        assert_eq!(refused(|query| query.limit = 0), bad);
+        assert_eq!(refused(|query| query.limit = limits::QUERY_ENTRIES + 1), bad);
+        assert_eq!(refused(|query| query.cursor = Some("x".repeat(limits::QUERY_CURSOR_BYTES + 1))), bad);
+    }
+}

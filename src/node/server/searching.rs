@@ -1,0 +1,85 @@
+//! Searches that are more than an exact name: each turn looks at as much as it may, and what is not done goes on in the next, one search after the
+//! other. A link that waits for one is not read meanwhile, so that its answers come in their order and it has one search under way at most.
+
+use std::time::Instant;
+
+use crate::index::find::Searching;
+use crate::message::limits;
+use crate::message::query::Query;
+use crate::message::refusal::{Code, Refusal};
+use crate::node::LinkId;
+use crate::node::io::Io;
+use crate::node::server::Server;
+
+/// A search that goes on in the next turn.
+pub(super) struct Pending {
+    link: LinkId,
+    ask: Option<u64>,
+    search: Searching,
+    /// When it has taken too long.
+    until: Instant,
+}
+
+impl Server {
+    /// Begins a search, and answers it where it is quickly done.
+    pub(super) fn find(&mut self, id: LinkId, ask: Option<u64>, query: &Query, io: &mut Io<'_>) {
+        let asker = self.who_asks(id, None, io);
+        if query.cursor.is_none() {
+            self.pulse.searched();
+        }
+        log::debug!("{} SEARCH {query:?}", self.asker(id, io));
+        let mut search = match self.index.start(query, &asker) {
+            Ok(search) => search,
+            Err(refusal) => return self.give(id, ask, Err(refusal), io),
+        };
+        // Who came before goes before.
+        if self.searches.is_empty()
+            && self.search_effort > 0
+            && let Some(page) = self.index.step(&mut search, &mut self.search_effort)
+        {
+            let found = self.shown(id, page);
+            return self.give(id, ask, Ok(found), io);
+        }
+        let Some(visit) = self.visits.get_mut(&id) else { return };
+        visit.held += 1;
+        visit.undecided += 1;
+        self.searches.push_back(Pending { link: id, ask, search, until: io.now + limits::SEARCH_PATIENCE });
+    }
+
+    /// Goes on with the searches under way, a slice of each in turn, as far as one turn may.
+    pub(super) fn search_on(&mut self, io: &mut Io<'_>) {
+        while self.search_effort > 0
+            && let Some(mut pending) = self.searches.pop_front()
+        {
+            let mut slice = self.search_effort.min(limits::FIND_SLICE);
+            self.search_effort -= slice;
+            let answer = match self.index.step(&mut pending.search, &mut slice) {
+                Some(page) => Ok(self.shown(pending.link, page)),
+                None if pending.until > io.now => {
+                    self.searches.push_back(pending);
+                    continue;
+                }
+                // What there is by now is an answer, unless all of it has to be compared first.
+                None => match self.index.so_far(pending.search) {
+                    Some(page) => Ok(self.shown(pending.link, page)),
+                    None => Err(Refusal::new(Code::Busy, "too much is searched at once")),
+                },
+            };
+            self.search_effort += slice;
+            if let Some(visit) = self.visits.get_mut(&pending.link) {
+                visit.held -= 1;
+                visit.undecided -= 1;
+            }
+            self.give(pending.link, pending.ask, answer, io);
+            if let Some(link) = io.link(pending.link) {
+                link.again = true;
+            }
+        }
+        self.search_effort = limits::FIND_EFFORT;
+    }
+
+    /// A link is gone, and its number may come to mean another.
+    pub(super) fn searcher_gone(&mut self, id: LinkId) {
+        self.searches.retain(|pending| pending.link != id);
+    }
+}

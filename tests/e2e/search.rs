@@ -1,0 +1,82 @@
+//! Searches from a shell: by words, by words with errors, by what else is known of a file, in order, and no more than was asked for.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Done, Process, cardume, finish, server};
+use crate::native::Native;
+
+#[track_caller]
+fn search(at: std::net::SocketAddr, words: &[&str]) -> Done {
+    finish(Process::start(cardume(["search", "--json", "--lang", "en", "--server", &at.to_string()].into_iter().chain(words.iter().copied()))))
+}
+
+/// The names that a search prints, in their order.
+fn names(done: &Done) -> Vec<String> {
+    let name = |line: &String| serde_json::from_str::<Value>(line).ok()?["name"].as_str().map(str::to_owned);
+    done.out.iter().filter_map(name).collect()
+}
+
+#[test]
+fn files_are_found_by_words_errors_and_filters_in_the_order_that_is_asked_for() {
+    let server = server();
+    let mut giver = Native::open(server.at);
+    let root = "5d".repeat(32);
+    let files = json!([
+        {"name": "Vídeo 1.mkv", "size": 700_000_000_u64},
+        {"name": "Cursos/Aula de Vídeo.MP4", "size": 900_000_000_u64, "root": root},
+        {"name": "video 3.mkv", "size": 5, "partial": true},
+        {"name": "audio.mp3", "size": 1_000},
+    ]);
+    assert_eq!(giver.outcome(json!({"method": "JOIN", "port": 4000, "files": files})), "JOIN_OK");
+    let of = |words: &[&str]| names(search(server.at, words).succeeded());
+    assert_eq!(of(&["--contains", "VIDEO", "--sort", "-size"]), ["Cursos/Aula de Vídeo.MP4", "Vídeo 1.mkv", "video 3.mkv"]);
+    assert_eq!(of(&["--contains", "video -aula", "--sort", "name"]), ["Vídeo 1.mkv", "video 3.mkv"]);
+    assert_eq!(of(&["--like", "viedo alua"]), ["Cursos/Aula de Vídeo.MP4"]);
+    assert_eq!(of(&["--ext", "mp4,mp3", "--sort", "size"]), ["audio.mp3", "Cursos/Aula de Vídeo.MP4"]);
+    assert_eq!(of(&["--size", "1k..700M", "--sort", "-name"]), ["audio.mp3", "Vídeo 1.mkv"]);
+    assert_eq!(of(&["--hashed"]), ["Cursos/Aula de Vídeo.MP4"]);
+    let none = search(server.at, &["--complete", "--contains", "3.mkv"]);
+    assert_eq!((none.code, none.out.len()), (3, 0), "{none:#?}");
+    assert_eq!(of(&["video 3.mkv", "--size", "..5"]), ["video 3.mkv"]);
+    let few = search(server.at, &["--contains", "i", "--sort", "size", "--limit", "2"]);
+    assert_eq!(names(&few), ["video 3.mkv", "audio.mp3"]);
+    assert!(few.succeeded().err.iter().any(|line| line.contains("--limit")), "{few:#?}");
+    assert_eq!(search(server.at, &["--contains", "geometria"]).code, 3);
+}
+
+#[test]
+fn a_wrong_search_is_one_clear_line() {
+    let server = server();
+    for (words, text) in [
+        (&["a.mkv", "--contains", "x"][..], "only one of NAME, --contains and --like"),
+        (&["--contains", "x", "--like", "xxx"], "only one of NAME, --contains and --like"),
+        (&[], "search for a NAME"),
+        (&["--sort", "name"], "search for a NAME"),
+        (&["--contains", "-x"], "no word to look for"),
+        (&["--like", "ab"], "no word to look for"),
+        (&["--contains", "x", "--sort", "holders"], "--sort holders"),
+        (&["--contains", "x", "--size", "5..1"], "above the second"),
+        (&["--contains", "x", "--ext", "a/b"], "an extension is"),
+        (&["--contains", "x", "--limit", "0"], "--limit"),
+    ] {
+        search(server.at, words).failed(2, text);
+    }
+}
+
+#[test]
+fn more_than_a_page_comes_once_and_others_are_answered_meanwhile() {
+    let server = server();
+    let mut giver = Native::open(server.at);
+    let files: Vec<Value> = (0..1_500).map(|number| json!({"name": format!("clip {number:04}.mkv"), "size": 1_500 - number})).collect();
+    assert_eq!(giver.outcome(json!({"method": "JOIN", "port": 4000, "files": files})), "JOIN_OK");
+    for sort in [&[][..], &["--sort", "name"], &["--sort", "-size"]] {
+        let found = names(search(server.at, &[&["--contains", "clip", "--limit", "1500"], sort].concat()).succeeded());
+        assert!(found.len() == 1_500 && found.is_sorted(), "{} {sort:?}", found.len());
+    }
+    // A search that goes on in later turns holds up the answers behind it on its own link, and nobody else's.
+    let mut asker = Native::open(server.at);
+    asker.say(r#"{"id":7,"method":"SEARCH","like":"clap 1499","sort":"-name","limit":256}"#);
+    asker.say(r#"{"id":8,"method":"PING"}"#);
+    assert_eq!(Native::open(server.at).outcome(json!({"method": "PING"})), "PONG");
+    assert_eq!((asker.hear()["id"].as_u64(), asker.hear()["id"].as_u64()), (Some(7), Some(8)));
+}

@@ -1,0 +1,467 @@
+//! The index against a list that is searched from end to end: whatever comes, goes, changes and is asked, in whatever order and slices, both say the same.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use cardume::index::{About, Asker, Index, MemberId};
+use cardume::message::account::{Line, Publication, UserName};
+use cardume::message::limits;
+use cardume::message::query::{By, Filters, Query, Sort, Sought};
+use cardume::message::relative::RelativeName;
+use cardume::message::reply::Holder;
+use cardume::message::request::FileEntry;
+use cardume::message::version::{Root, Session};
+use proptest::prelude::*;
+use proptest::sample::{Index as Any, select};
+
+const HERE: Asker = Asker { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), speaks: None };
+const USERS: [&str; 3] = ["ana", "bia", "caio"];
+const WORDS: [&str; 10] = ["vídeo", "Aula", "matrix", "ação", "AB", "x", "legendado", "álgebra", "2019", "matriz"];
+const ENDS: [&str; 4] = ["mkv", "MP4", "txt", ""];
+
+/// What may happen between two questions.
+#[derive(Clone, Debug)]
+enum Deed {
+    /// A part of a new member's JOIN, which the last one shows.
+    Join {
+        user: Option<usize>,
+        parts: Vec<Vec<FileEntry>>,
+        hidden: bool,
+    },
+    Show(Any),
+    Update(Any, Vec<FileEntry>, Vec<String>),
+    Leave(Any),
+    Sweep(usize),
+    Build(usize),
+    Publish(usize, String, String),
+    Withdraw(usize, String),
+    Belongs(Any, Option<usize>),
+}
+
+/// What the list knows of a member.
+#[derive(Debug)]
+struct Plain {
+    who: MemberId,
+    port: u16,
+    user: Option<usize>,
+    visible: bool,
+    files: BTreeMap<String, FileEntry>,
+}
+
+/// The index and the list.
+struct World {
+    index: Index,
+    plain: Vec<Plain>,
+    /// What users say of files, by user and name.
+    told: BTreeMap<(usize, String), String>,
+    next_port: u16,
+}
+
+/// A file that was found, as both sides can tell it.
+type Hit = (u16, String);
+
+fn fold(text: &str) -> String {
+    let plain = |letter: char| match letter {
+        'í' | 'Í' => 'i',
+        'ç' | 'Ç' => 'c',
+        'ã' | 'Ã' => 'a',
+        'á' | 'Á' => 'a',
+        other => other.to_ascii_lowercase(),
+    };
+    text.chars().map(plain).collect()
+}
+
+/// True when each word stands in one of the parts, and no `-word` does.
+fn has_words(parts: &[&str], text: &str) -> bool {
+    text.split_whitespace().all(|word| {
+        let has = |word: &str| parts.iter().any(|part| fold(part).contains(&fold(word)));
+        match word.strip_prefix('-') {
+            Some(rest) if !rest.is_empty() => !has(rest),
+            _ => has(word),
+        }
+    })
+}
+
+fn name(text: &str) -> RelativeName {
+    RelativeName::new(text).expect("a name")
+}
+
+fn user(number: usize) -> UserName {
+    UserName::new(USERS[number]).expect("a name")
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut world = World { index: Index::new(seed), plain: Vec::new(), told: BTreeMap::new(), next_port: 1 };
+        world.index.build(1);
+        world
+    }
+
+    fn at(&self, any: &Any) -> Option<usize> {
+        (!self.plain.is_empty()).then(|| any.index(self.plain.len()))
+    }
+
+    fn does(&mut self, deed: &Deed) {
+        match deed {
+            Deed::Join { user: of, parts, hidden } => {
+                let port = self.next_port;
+                self.next_port += 1;
+                let who = self.index.begin(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Session([0; 16]));
+                self.index.introduce(who, About { user: of.map(user), ..About::default() });
+                let mut files = BTreeMap::new();
+                for part in parts {
+                    for file in part {
+                        let is_new = self.index.add(who, file).expect("room");
+                        assert_eq!(is_new, files.insert(file.name.to_string(), file.clone()).is_none());
+                    }
+                    self.index.build(500);
+                }
+                if !hidden {
+                    self.index.show(who);
+                }
+                self.plain.push(Plain { who, port, user: *of, visible: !hidden, files });
+            }
+            Deed::Show(any) => {
+                if let Some(at) = self.at(any)
+                    && !self.plain[at].visible
+                {
+                    self.index.show(self.plain[at].who);
+                    self.plain[at].visible = true;
+                }
+            }
+            Deed::Update(any, files, gone) => {
+                let Some(at) = self.at(any) else { return };
+                let plain = &mut self.plain[at];
+                for text in gone {
+                    self.index.remove(plain.who, &name(text));
+                    plain.files.remove(text);
+                }
+                for file in files {
+                    self.index.add(plain.who, file).expect("room");
+                    plain.files.insert(file.name.to_string(), file.clone());
+                }
+            }
+            Deed::Leave(any) => {
+                if let Some(at) = self.at(any) {
+                    self.index.leave(self.plain.swap_remove(at).who);
+                }
+            }
+            Deed::Sweep(most) => drop(self.index.sweep(*most)),
+            Deed::Build(effort) => drop(self.index.build(*effort)),
+            Deed::Publish(of, file, text) => {
+                let what = Publication { file: Line::new(file).expect("a line"), description: Line::new(text).expect("a line") };
+                self.index.publish(&user(*of), &what).expect("room");
+                // What was said stays said, as long as it is published.
+                if !text.is_empty() {
+                    self.told.insert((*of, file.clone()), text.clone());
+                }
+            }
+            Deed::Withdraw(of, file) => {
+                self.index.withdraw(&user(*of), &Line::new(file).expect("a line"));
+                self.told.remove(&(*of, file.clone()));
+            }
+            Deed::Belongs(any, of) => {
+                if let Some(at) = self.at(any) {
+                    self.index.belongs(self.plain[at].who, of.map(user));
+                    self.plain[at].user = *of;
+                }
+            }
+        }
+    }
+
+    /// What is said of a member's file: all members here are peers, so that is what the user behind them says.
+    fn said(&self, plain: &Plain, file: &str) -> Option<&String> {
+        self.told.get(&(plain.user?, file.to_owned()))
+    }
+
+    /// All that a query is about, in the order in which it comes where it has one.
+    fn expected(&self, query: &Query) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        for plain in self.plain.iter().filter(|plain| plain.visible) {
+            let fits = |text: &str, file: &FileEntry| {
+                let said = self.said(plain, text);
+                let parts: Vec<&str> = std::iter::once(text).chain(said.map(String::as_str)).collect();
+                let wanted = match &query.wanted {
+                    Sought::Anything => true,
+                    Sought::Name(name) => &**name == text,
+                    Sought::Root(root) => file.root == Some(*root),
+                    Sought::Contains(words) => has_words(&parts, words),
+                    Sought::Like(_) => unreachable!("told by the index itself"),
+                };
+                let Filters { ext, min_size, max_size, description, owner, hashed, complete } = &query.filters;
+                let end = text.rsplit('/').next().and_then(|last| last.rsplit_once('.')).filter(|(stem, _)| !stem.is_empty()).map(|(_, end)| end);
+                wanted
+                    && (ext.is_empty() || end.is_some_and(|end| ext.iter().any(|ext| ext.eq_ignore_ascii_case(end))))
+                    && min_size.is_none_or(|min| file.size.is_some_and(|size| size >= min))
+                    && max_size.is_none_or(|max| file.size.is_some_and(|size| size <= max))
+                    && description.as_ref().is_none_or(|words| said.is_some_and(|said| has_words(&[said], words)))
+                    && owner.as_ref().is_none_or(|owner| plain.user.map(user).as_ref() == Some(owner))
+                    && hashed.is_none_or(|hashed| hashed == file.root.is_some())
+                    && complete.is_none_or(|complete| complete != file.partial)
+            };
+            let found = plain.files.iter().filter(|(text, file)| fits(text, file));
+            if let Sought::Root(_) = query.wanted {
+                // A member stands for a content once, by a whole file if it has one; which of several is its own affair.
+                hits.extend(found.take(1).map(|(text, _)| (plain.port, text.clone())));
+            } else {
+                hits.extend(found.map(|(text, _)| (plain.port, text.clone())));
+            }
+        }
+        hits.sort();
+        hits
+    }
+
+    /// Steps a search to its answer, with so much effort at a time; things may happen between two steps.
+    fn page(&mut self, query: &Query, slice: usize, mut between: impl FnMut(&mut World)) -> (Vec<Holder>, Option<String>) {
+        let mut search = self.index.start(query, &HERE).expect("a good query");
+        for _ in 0..100_000 {
+            let mut effort = slice;
+            if let Some(page) = self.index.step(&mut search, &mut effort) {
+                assert!(page.entries.len() <= query.limit && page.cursor.as_ref().is_none_or(|cursor| cursor.len() <= limits::QUERY_CURSOR_BYTES));
+                return (page.entries, page.cursor);
+            }
+            between(self);
+        }
+        panic!("{query:?} never ends");
+    }
+
+    /// All pages, nothing happening meanwhile.
+    fn all(&mut self, query: &Query, slice: usize) -> Vec<Holder> {
+        let (mut all, mut cursor) = (Vec::new(), None);
+        loop {
+            let (some, next) = self.page(&Query { cursor, ..query.clone() }, slice, |_| {});
+            all.extend(some);
+            cursor = next;
+            if cursor.is_none() {
+                return all;
+            }
+        }
+    }
+}
+
+fn hit(holder: &Holder) -> Hit {
+    (holder.peer.port(), holder.file.name.to_string())
+}
+
+fn names() -> impl Strategy<Value = String> {
+    let word = || select(&WORDS[..]);
+    prop_oneof![
+        (word(), select(&ENDS[..])).prop_map(|(word, end)| if end.is_empty() { word.to_owned() } else { format!("{word}.{end}") }),
+        (word(), word(), 0..4_u8, select(&ENDS[..3])).prop_map(|(a, b, number, end)| format!("{a} {b} {number}.{end}")),
+        (word(), word()).prop_map(|(a, b)| format!("{a}.d/{b}.mkv")),
+    ]
+}
+
+fn files() -> impl Strategy<Value = Vec<FileEntry>> {
+    let file = (names(), proptest::option::weighted(0.8, 0..6_u64), proptest::option::of(0..4_u8), any::<bool>());
+    let file = file.prop_map(|(text, size, root, partial)| FileEntry {
+        size,
+        root: root.map(|root| Root([root; 32])),
+        partial,
+        ..FileEntry::unsaid(name(&text))
+    });
+    proptest::collection::vec(file, 0..8)
+}
+
+fn deeds() -> impl Strategy<Value = Deed> {
+    let of = || proptest::option::of(0..USERS.len());
+    let parts = proptest::collection::vec(files(), 1..3);
+    prop_oneof![
+        4 => (of(), parts, proptest::bool::weighted(0.2)).prop_map(|(user, parts, hidden)| Deed::Join { user, parts, hidden }),
+        1 => any::<Any>().prop_map(Deed::Show),
+        2 => (any::<Any>(), files(), proptest::collection::vec(names(), 0..4)).prop_map(|(any, files, gone)| Deed::Update(any, files, gone)),
+        2 => any::<Any>().prop_map(Deed::Leave),
+        2 => (0..6_usize).prop_map(Deed::Sweep),
+        2 => (0..4_000_usize).prop_map(Deed::Build),
+        1 => (0..USERS.len(), names(), select(&["", "legendado em português", "Álgebra matrix", "x"][..])).prop_map(|(of, file, text)| Deed::Publish(of, file, text.into())),
+        1 => (0..USERS.len(), names()).prop_map(|(of, file)| Deed::Withdraw(of, file)),
+        1 => (any::<Any>(), of()).prop_map(|(any, of)| Deed::Belongs(any, of)),
+    ]
+}
+
+fn queries(like: bool) -> impl Strategy<Value = Query> {
+    let some = |word: &str| word.chars().take(5).collect::<String>();
+    let words = proptest::collection::vec((select(&WORDS[..]), proptest::bool::weighted(0.2)), 0..3);
+    let words = (select(&WORDS[..]), words).prop_map(move |(first, rest)| {
+        rest.iter().fold(some(first), |text, (word, without)| format!("{text} {}{}", if *without { "-" } else { "" }, some(word)))
+    });
+    let nearly = (select(&["matrx", "vidoe", "algbra", "legendao em", "aula matriz", "matrix.mkv", "acao 2019"][..])).prop_map(str::to_owned);
+    let wanted = if like {
+        nearly.prop_map(Sought::Like).boxed()
+    } else {
+        prop_oneof![
+            1 => Just(Sought::Anything),
+            2 => names().prop_map(|text| Sought::Name(name(&text))),
+            1 => (0..4_u8).prop_map(|root| Sought::Root(Root([root; 32]))),
+            5 => words.prop_map(Sought::Contains),
+        ]
+        .boxed()
+    };
+    let flag = || proptest::option::weighted(0.2, any::<bool>());
+    let filters = (
+        proptest::collection::vec(select(&ENDS[..3]).prop_map(str::to_lowercase), 0..2),
+        proptest::option::weighted(0.2, 0..4_u64),
+        proptest::option::weighted(0.2, 4..6_u64),
+        proptest::option::weighted(0.1, select(&["legendado", "algebra -legendado", "X"][..])),
+        proptest::option::weighted(0.2, (0..USERS.len()).prop_map(user)),
+        (flag(), flag()),
+    );
+    let filters = filters.prop_map(|(ext, min_size, max_size, description, owner, (hashed, complete))| Filters {
+        ext,
+        min_size,
+        max_size,
+        description: description.map(str::to_owned),
+        owner,
+        hashed,
+        complete,
+    });
+    let sort = proptest::option::of((any::<bool>(), any::<bool>()));
+    (wanted, filters, sort, 1..7_usize).prop_filter_map("something to go by", |(wanted, filters, sort, limit)| {
+        let by = |name: bool| if name { By::Name } else { By::Size };
+        let sort = sort.map(|(name, descending)| Sort { by: by(name), descending });
+        let query = Query { filters, sort, limit, ..Query::new(wanted) };
+        query.check().is_ok().then_some(query)
+    })
+}
+
+/// What of a hit must be in order.
+fn in_order(sort: Sort, holders: &[Holder]) -> bool {
+    let key = |holder: &Holder| match sort.by {
+        By::Name => (0, holder.file.name.to_string()),
+        By::Size => (holder.file.size.map_or(0, |size| size + 1), String::new()),
+    };
+    let keys: Vec<_> = holders.iter().map(key).collect();
+    if sort.descending { keys.iter().rev().is_sorted() } else { keys.is_sorted() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// At rest, all pages together are what the list gives, each once, in order, whatever the slices.
+    #[test]
+    fn every_search_finds_what_a_list_gives(
+        seed in any::<u64>(),
+        rounds in proptest::collection::vec((proptest::collection::vec(deeds(), 0..6), queries(false), 1..3_000_usize), 1..12),
+    ) {
+        let mut world = World::new(seed);
+        for (deeds, query, slice) in rounds {
+            for deed in &deeds {
+                world.does(deed);
+            }
+            let all = world.all(&query, slice);
+            if let Some(sort) = query.sort {
+                prop_assert!(in_order(sort, &all), "{query:?}: {all:?}");
+            }
+            let mut found: Vec<Hit> = all.iter().map(hit).collect();
+            found.sort();
+            if let Sought::Root(_) = query.wanted {
+                // Who has it, whatever it is called there; filters are about the file that speaks for its owner.
+                let count = found.len();
+                found.dedup_by_key(|hit| hit.0);
+                prop_assert_eq!(found.len(), count);
+                if query.filters == Filters::default() {
+                    let ports: Vec<u16> = found.iter().map(|hit| hit.0).collect();
+                    prop_assert_eq!(ports, world.expected(&query).iter().map(|hit| hit.0).collect::<Vec<_>>());
+                }
+                continue;
+            }
+            prop_assert_eq!(found, world.expected(&query), "{:?}", query);
+        }
+        for plain in &world.plain {
+            world.index.leave(plain.who);
+        }
+        while world.index.sweep(3) {}
+        world.plain.clear();
+        let query = Query { filters: Filters { complete: Some(true), ..Filters::default() }, ..Query::new(Sought::Anything) };
+        prop_assert!(world.all(&query, 1_000).is_empty());
+    }
+
+    /// Whoever is there from the first page to the last is met once, whatever comes and goes between two pages and between two slices of one.
+    #[test]
+    fn what_stays_is_met_once_while_everything_else_changes(
+        seed in any::<u64>(),
+        before in proptest::collection::vec(deeds(), 1..12),
+        query in prop_oneof![queries(false), queries(true)],
+        slice in 100..2_000_usize,
+        meanwhile in proptest::collection::vec(proptest::collection::vec(deeds(), 0..4), 1..20),
+    ) {
+        let mut world = World::new(seed);
+        for deed in &before {
+            world.does(deed);
+        }
+        let mut stays: Vec<Hit> = world.all(&query, 1 << 20).iter().map(hit).collect();
+        let (mut met, mut cursor, mut meanwhile) = (Vec::new(), None, meanwhile.iter().cycle());
+        let mut happened = 0;
+        let mut touched: Vec<Hit> = Vec::new();
+        loop {
+            let (some, next) = world.page(&Query { cursor, ..query.clone() }, slice, |world| {
+                // Not for ever: else what is new would never end.
+                happened += 1;
+                for deed in meanwhile.next().into_iter().flatten().filter(|_| happened < 40) {
+                    note(world, deed, &mut touched);
+                    world.does(deed);
+                }
+            });
+            met.extend(some.iter().map(hit));
+            for deed in meanwhile.next().into_iter().flatten().filter(|_| happened < 40) {
+                note(&world, deed, &mut touched);
+                world.does(deed);
+            }
+            happened += 1;
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        stays.retain(|stay| !touched.contains(stay));
+        for stay in stays {
+            prop_assert_eq!(met.iter().filter(|met| **met == stay).count(), 1, "{:?} of {:?}: {:?}", stay, query, met);
+        }
+    }
+
+    /// Words with errors are found alike whether they were built or not, the best first, and in pages as in one.
+    #[test]
+    fn words_with_errors_are_ranked_alike_in_whatever_slices(
+        seed in any::<u64>(),
+        deeds in proptest::collection::vec(deeds(), 1..15),
+        query in queries(true),
+        slice in 1..2_000_usize,
+    ) {
+        let mut world = World::new(seed);
+        for deed in &deeds {
+            world.does(deed);
+        }
+        let paged: Vec<Hit> = world.all(&query, slice).iter().map(hit).collect();
+        let whole = Query { limit: limits::QUERY_ENTRIES, ..query.clone() };
+        prop_assert_eq!(&world.all(&whole, 1 << 20).iter().map(hit).collect::<Vec<_>>(), &paged);
+        while world.index.build(700) {}
+        prop_assert_eq!(&world.all(&whole, slice).iter().map(hit).collect::<Vec<_>>(), &paged);
+        // What has the words as they are is found by them too.
+        if let Sought::Like(text) = &query.wanted {
+            let exact = Query { wanted: Sought::Contains(text.clone()), ..whole };
+            for hit in world.expected(&exact) {
+                prop_assert!(paged.contains(&hit), "{:?} for {}", hit, text);
+            }
+        }
+    }
+}
+
+/// Notes the files that a deed changes, which need not be met once.
+fn note(world: &World, deed: &Deed, touched: &mut Vec<Hit>) {
+    let all_of = |plain: &Plain| plain.files.keys().map(|text| (plain.port, text.clone())).collect::<Vec<Hit>>();
+    match deed {
+        Deed::Join { .. } | Deed::Show(_) | Deed::Sweep(_) | Deed::Build(_) => {}
+        Deed::Update(any, files, gone) => {
+            let Some(at) = world.at(any) else { return };
+            let port = world.plain[at].port;
+            touched.extend(files.iter().map(|file| (port, file.name.to_string())).chain(gone.iter().map(|text| (port, text.clone()))));
+            // A content that one file had may be spoken for by another of them now.
+            touched.extend(all_of(&world.plain[at]));
+        }
+        Deed::Leave(any) | Deed::Belongs(any, _) => touched.extend(world.at(any).map(|at| all_of(&world.plain[at])).unwrap_or_default()),
+        Deed::Publish(of, file, _) | Deed::Withdraw(of, file) => {
+            let theirs = world.plain.iter().filter(|plain| plain.user == Some(*of));
+            touched.extend(theirs.map(|plain| (plain.port, file.clone())));
+        }
+    }
+}
