@@ -178,7 +178,8 @@ fn what_a_player_waits_for_comes_before_what_was_asked_before_it() {
     watch("the place of the player is asked for", || giver.pieces().contains(&100).then_some(()));
     let asked = giver.pieces();
     let place = asked.iter().position(|piece| *piece == 100).expect("it was asked for");
-    assert!(place <= before.len() + 3, "{asked:?}");
+    // No more than what a link takes ahead was asked meanwhile; in the order of the file it would come after all of these.
+    assert!(place <= before.len() + 14, "{asked:?}");
     // And what stood before it was taken back.
     watch("what stood in its way is let go", || (!giver.asked("CANCEL").is_empty()).then_some(()));
     let mut link = link;
