@@ -16,15 +16,18 @@ import time
 from accounts import Accounts
 from base import Base, emptied, judged, row, show, timed
 from far import Far
+from index import Index
 from page import Page
 from play import Play
+from quic import Quic
+from swarm import Swarm
 from throttle import SlowDisk, forget
 from tools import MIB, Client, Place, Trouble, quantile, random_file, status
 from trust import Trust
 
 NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
-         "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "o": "play",
-         "p": "stalls", "r": "page", "w": "far", "x": "video"}
+         "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "o": "play", "p": "stalls", "q": "quic", "r": "page", "s": "search",
+         "t": "asking", "u": "joining", "v": "idle", "w": "far", "x": "video"}
 
 SLOW_RATE = 80 * MIB
 CROWD = 64
@@ -173,7 +176,7 @@ class Plain(Base):
             row(name, "-", "-", "-", "<= 10 ms", f"not possible here: {error}")
 
 
-class Bench(Plain, Trust, Accounts, Play, Page, Far):
+class Bench(Plain, Trust, Accounts, Play, Quic, Page, Index, Swarm, Far):
     pass
 
 

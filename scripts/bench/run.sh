@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures cardume side by side with nginx, curl, aria2c and b3sum, in one run, alternating. Prints one line for each thing measured.
+# Measures cardume side by side with nginx, curl, aria2c, b3sum and Redis, in one run, alternating. Prints one line for each thing measured.
 # Usage: scripts/bench/run.sh [--quick] [--only] [SECTION...]        a section is a letter or a name; all of them when none is given
 #   a memory    one file from memory to /dev/null          g sources   four owners of 100 MB/s each, and a fifth of 1 MB/s
 #   b crowd     64 such downloads at once                  h swarm     16 peers want a file of one owner at once
@@ -8,9 +8,11 @@
 #   e verified  what it costs to verify                    k turns     how long the turns of the loop took; alone: in e, g and h
 #   f tools     verified, against curl or aria2c, b3sum     l lasting   PUBLISH and REGISTER of 64 links at once against one alone
 #   m start     a server with a million publications       n log       400,000 PUBLISHes in a row
-#   w far       a long wire that loses packets, by QUIC     x video     a video that is watched through one
-#   r page      what a browser loads, and how soon what is typed is seen; where node and chromium are
 #   o play      `cardume play`: first byte, and seeks       p stalls    a film at 25 Mbit/s beside 64 downloads
+#   q quic      one file by QUIC against the same by TCP    r page      what a browser loads, and how soon what is typed is seen
+#   s search    an index of five million names              t asking    SEARCH by exact name beside Redis
+#   u joining   JOINs of a thousand files each              v idle      ten thousand quiet peers: memory, answers
+#   w far       a long wire that loses packets, by QUIC     x video     a video that is watched through one
 # --quick: three runs in the place of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp, for a while.
 set -euo pipefail
 # The accounts of servers that are measured are nobody else's.
@@ -19,7 +21,7 @@ export XDG_STATE_HOME
 trap 'rm -rf "$XDG_STATE_HOME"' EXIT
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,13s/^# //p' "$0"
+    sed -n '2,17s/^# //p' "$0"
     exit
 fi
 
@@ -30,6 +32,7 @@ needs nginx nginx-light
 needs curl curl
 needs aria2c aria2
 needs b3sum b3sum
+needs redis-server redis-server
 needs ip iproute2
 needs nft nftables
 if ((${#missing[@]})); then
@@ -45,6 +48,6 @@ cargo build --locked --release --quiet
 if [[ -e examples/forge_part.rs ]]; then
     cargo build --locked --release --quiet --example forge_part
 fi
-cargo build --locked --release --quiet --example accounts_load --example delay_line
+cargo build --locked --release --quiet --example accounts_load --example delay_line --example index_size
 export PYTHONDONTWRITEBYTECODE=1
 exec python3 scripts/bench/bench.py "${CARGO_TARGET_DIR:-target}/release/cardume" "$@"

@@ -239,11 +239,14 @@ fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
 fn datagrams_of_every_kind_do_no_harm() {
     let (server, here) = (server(), Dir::with("a.mp4", &noise(5, 2 * MIB)));
     let (mut owner, at) = giver(server.at, &here, "a.mp4", &[]);
+    // A machine that is busy with many tests may let a connection wait until TCP takes over: the next one is as good.
     let fetches = || {
-        let there = Dir::new();
-        let done = get("a.mp4", server.at, &there);
-        assert_eq!(ways(done.succeeded()), ["quic"], "{done:#?}");
-        assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+        watch("a download by QUIC", || {
+            let there = Dir::new();
+            let done = get("a.mp4", server.at, &there);
+            assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+            (ways(done.succeeded()) == ["quic"]).then_some(())
+        });
     };
     fetches();
     let before = owner.memory_kib("RssAnon");
@@ -321,9 +324,11 @@ fn whoever_takes_a_file_and_dies_gives_his_place_to_the_next() {
     first.event("progress");
     first.kill();
     let there = Dir::new();
-    let done = get("a.mp4", server.at, &there);
-    assert_eq!(ways(done.succeeded()), ["quic"], "{done:#?}");
+    let began = Instant::now();
+    get("a.mp4", server.at, &there).succeeded();
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+    // His machine says that nobody is there: that is believed long before nothing has come for half a minute.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[test]

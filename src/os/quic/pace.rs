@@ -29,6 +29,10 @@ const MOST: u64 = 64 << 20;
 const NEAR: Duration = Duration::from_millis(2);
 /// Rounds without a better rate after which there is none to be found.
 const FLAT: u32 = 3;
+/// Datagrams after which it is judged whether much of them was lost,
+const ENOUGH: u64 = 512;
+/// and which share of them that is: no way loses so many by its nature.
+const MUCH: f64 = 0.15;
 
 /// Makes one for each connection.
 pub(super) struct Deliveries;
@@ -55,6 +59,8 @@ struct Pace {
     /// All of a round had enough to send.
     busy: bool,
     shortest: Duration,
+    /// What was lost, and of how much, since that was last judged.
+    judged: (u64, u64),
     /// What is allowed at most since much was lost.
     ceiling: u64,
 }
@@ -73,6 +79,7 @@ impl Pace {
             lost: 0,
             busy: true,
             shortest: Duration::MAX,
+            judged: (0, 0),
             ceiling: MOST,
         }
     }
@@ -97,12 +104,18 @@ impl Pace {
             self.round = (self.round + 1) % ROUNDS;
             self.rates[self.round] = rate;
         }
-        let share = self.lost as f64 / (self.lost + self.arrived).max(1) as f64;
-        let much = share > 0.1 && self.lost > 8 * self.datagram;
+        let (lost, of) = self.judged;
+        self.judged = (lost + self.lost, of + self.lost + self.arrived);
+        let mut much = false;
+        // A train that is lost is many datagrams at once: a few of them say nothing of the way.
+        if self.judged.1 >= ENOUGH * self.datagram {
+            much = self.judged.0 as f64 > MUCH * self.judged.1 as f64;
+            self.judged = (0, 0);
+        }
         if much {
             self.ceiling = (self.window - self.window / 6).max(LEAST * self.datagram);
         } else {
-            self.ceiling = self.ceiling.saturating_add(self.ceiling / 8).min(MOST);
+            self.ceiling = self.ceiling.saturating_add(self.ceiling / 4).min(MOST);
         }
         if let Some(flat) = &mut self.flat {
             *flat = if rate > best * 1.2 || !self.busy { 0 } else { *flat + 1 };
@@ -142,6 +155,7 @@ impl Controller for Pace {
             self.rates = [0.0; ROUNDS];
             self.window = LEAST * self.datagram;
             self.flat = Some(0);
+            (self.ceiling, self.judged, self.lost) = (MOST, (0, 0), 0);
         }
     }
 
@@ -164,5 +178,59 @@ impl Controller for Pace {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATAGRAM: u16 = 1_200;
+
+    /// A way that holds so much and takes so long; each round all that is allowed is sent, and this share of it is lost.
+    fn rounds(pace: &mut Pace, count: u32, holds: u64, takes: Duration, lost: f64, now: &mut Instant) {
+        for _ in 0..count {
+            let sent = pace.window();
+            let arrives = ((sent as f64 * (1.0 - lost)) as u64).min(holds);
+            pace.shortest = takes;
+            pace.arrived += arrives;
+            pace.on_congestion_event(*now, *now, false, (sent as f64 * lost) as u64);
+            *now += takes;
+            pace.round_ends(*now);
+            pace.settle(arrives);
+        }
+    }
+
+    #[test]
+    fn a_way_is_filled_although_it_loses_one_datagram_in_a_hundred() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now, DATAGRAM);
+        let (holds, takes) = (5_000_000, Duration::from_millis(40));
+        rounds(&mut pace, 40, holds, takes, 0.01, &mut now);
+        assert!(pace.window() > holds && pace.window() <= 2 * holds + 100_000, "{}", pace.window());
+    }
+
+    #[test]
+    fn where_much_is_lost_room_is_made_and_taken_again_later() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now, DATAGRAM);
+        let (holds, takes) = (5_000_000, Duration::from_millis(40));
+        rounds(&mut pace, 40, holds, takes, 0.0, &mut now);
+        let before = pace.window();
+        rounds(&mut pace, 10, holds, takes, 0.3, &mut now);
+        assert!(pace.window() < before / 2, "{} of {before}", pace.window());
+        rounds(&mut pace, 20, holds, takes, 0.0, &mut now);
+        assert!(pace.window() > before * 3 / 4, "{} of {before}", pace.window());
+    }
+
+    #[test]
+    fn where_nothing_arrives_for_long_it_begins_anew() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now, DATAGRAM);
+        rounds(&mut pace, 20, 5_000_000, Duration::from_millis(40), 0.0, &mut now);
+        pace.on_congestion_event(now, now, true, 1_000_000);
+        assert_eq!(pace.window(), LEAST * u64::from(DATAGRAM));
+        rounds(&mut pace, 20, 5_000_000, Duration::from_millis(40), 0.0, &mut now);
+        assert!(pace.window() > 5_000_000, "{}", pace.window());
     }
 }

@@ -2,12 +2,13 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use quinn_proto::{EcnCodepoint, Transmit};
-use quinn_udp::{RecvMeta, TransportErrorPayload, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
+use quinn_udp::{RecvMeta, UdpSocketState};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::message::limits;
 
@@ -73,15 +74,48 @@ impl Udp {
         self.state.recv((&self.socket).into(), &mut slices, trains)
     }
 
-    /// The next address that was said to be out of reach.
+    /// The next address at which nobody is, as its machine or one on the way says.
     pub fn unreachable(&self) -> Option<SocketAddr> {
         for _ in 0..TRAINS {
-            let error = self.state.recv_transport_error((&self.socket).into()).ok()??;
-            if matches!(error.payload, TransportErrorPayload::Unreachable) && error.addr.is_some() {
-                return error.addr;
+            let (to, error) = self.next_error().ok()?;
+            if matches!(error, libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH) && to.is_some() {
+                return to;
             }
         }
         None
+    }
+
+    /// The next error that the kernel keeps: where the datagram was to go, and what became of it.
+    fn next_error(&self) -> io::Result<(Option<SocketAddr>, i32)> {
+        let (mut control, mut byte) = ([0_u64; 32], 0_u8);
+        let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let mut error = 0;
+        // SAFETY: the kernel writes into the address, the byte and the control memory, none of which it is told to be longer than it is; what it says of the
+        // control message is read only where that is long enough to hold it.
+        let ((), to) = unsafe {
+            SockAddr::try_init(|name, length| {
+                let mut header: libc::msghdr = std::mem::zeroed();
+                (header.msg_name, header.msg_namelen) = (name.cast(), *length);
+                (header.msg_iov, header.msg_iovlen) = (&raw mut part, 1);
+                (header.msg_control, header.msg_controllen) = (control.as_mut_ptr().cast(), size_of_val(&control) as _);
+                if libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) < 0 {
+                    return Err(io::Error::last_os_error());
+                }
+                *length = header.msg_namelen;
+                let mut message = libc::CMSG_FIRSTHDR(&raw const header);
+                while let Some(found) = message.as_ref() {
+                    let of_error = [(libc::IPPROTO_IP, libc::IP_RECVERR), (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)];
+                    let whole = libc::CMSG_LEN(size_of::<libc::sock_extended_err>() as _) as usize;
+                    if of_error.contains(&(found.cmsg_level, found.cmsg_type)) && found.cmsg_len >= whole {
+                        let said = libc::CMSG_DATA(message).cast::<libc::sock_extended_err>().read_unaligned();
+                        error = i32::try_from(said.ee_errno).unwrap_or(0);
+                    }
+                    message = libc::CMSG_NXTHDR(&raw const header, message);
+                }
+                Ok(())
+            })?
+        };
+        Ok((to.as_socket(), error))
     }
 }
 
