@@ -8,6 +8,7 @@
 #   e verified  what it costs to verify                    k turns     how long the turns of the loop took; alone: in e, g and h
 #   f tools     verified, against curl or aria2c, b3sum     l lasting   PUBLISH and REGISTER of 64 links at once against one alone
 #   m start     a server with a million publications       n log       400,000 PUBLISHes in a row
+#   s search    an index of five million names: memory, searches, growth
 # --quick: three runs in the place of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp, for a while.
 set -euo pipefail
 # The accounts of servers that are measured are nobody else's.
@@ -16,7 +17,7 @@ export XDG_STATE_HOME
 trap 'rm -rf "$XDG_STATE_HOME"' EXIT
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,12s/^# //p' "$0"
+    sed -n '2,13s/^# //p' "$0"
     exit
 fi
 
@@ -40,6 +41,6 @@ cargo build --locked --release --quiet
 if [[ -e examples/forge_part.rs ]]; then
     cargo build --locked --release --quiet --example forge_part
 fi
-cargo build --locked --release --quiet --example accounts_load
+cargo build --locked --release --quiet --example accounts_load --example index_size
 export PYTHONDONTWRITEBYTECODE=1
 exec python3 scripts/bench/bench.py "${CARGO_TARGET_DIR:-target}/release/cardume" "$@"

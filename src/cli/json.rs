@@ -23,6 +23,7 @@ pub fn objects(report: &Report) -> Vec<Value> {
     match report {
         Report::Found { holders, .. } => holders.iter().map(holder).collect(),
         Report::Holders(holders) => holders.iter().map(holder).collect(),
+        Report::MoreFound => vec![json!({"event": "more"})],
         Report::Peers(peers) => peers.iter().map(present).collect(),
         Report::Users(users) => users.iter().map(|u| json!({"user": &*u.user, "peer": u.peer, "speaks": u.speaks.map(Tongue::word)})).collect(),
         Report::Node { peer, .. } => vec![present(peer)],

@@ -87,6 +87,6 @@ impl Index {
     pub fn published(&self, who: MemberId, own: usize) -> Option<Publication> {
         let owned = self.members.get(who.0)?.files.get(own)?;
         let description = self.description(who, owned.name).cloned().or_else(|| Line::new(""))?;
-        Some(Publication { file: Line::new(self.names.key(owned.name))?, description })
+        Some(Publication { file: Line::new(self.names.get(owned.name.number())?)?, description })
     }
 }
