@@ -46,6 +46,7 @@ pub fn objects(report: &Report) -> Vec<Value> {
     match report {
         Report::Found { holders, .. } => holders.iter().map(holder).collect(),
         Report::Holders(holders) => holders.iter().map(holder).collect(),
+        Report::MoreFound => vec![json!({"event": "more"})],
         Report::Peers(peers) => peers.iter().map(present).collect(),
         Report::Figures(figures) => {
             let object = |f: &Figure| json!({"name": f.name, "of": f.of, "unit": f.unit.word(), "total": f.total, "value": f.value});

@@ -344,15 +344,15 @@ impl Index {
         let Searching { query, said, asker, .. } = search;
         let root = || self.members.get(who.0)?.files.get(share.own as usize)?.root;
         let is_wanted = match &query.wanted {
-            Sought::Name(wanted) => wanted == name,
-            Sought::Root(wanted) => root().is_some_and(|id| self.roots.key(id) == wanted),
+            Sought::Name(wanted) => **wanted == *name,
+            Sought::Root(wanted) => root().is_some_and(|id| self.roots.get(id.number()) == Some(wanted)),
             Sought::Anything | Sought::Contains(_) | Sought::Like(_) => true,
         };
         if !is_wanted {
             return None;
         }
         passes(self, query, said.as_ref(), claim, who, share)?;
-        self.holder(who, share.own, asker)
+        self.holder(who, share.own, None, asker)
     }
 }
 
@@ -374,7 +374,7 @@ fn passes(index: &Index, query: &Query, said: Option<&Words>, claim: ClaimId, wh
     let fits = filters.min_size.is_none_or(|min| size.is_some_and(|size| size >= min))
         && filters.max_size.is_none_or(|max| size.is_some_and(|size| size <= max))
         && filters.hashed.is_none_or(|hashed| hashed == owned.root.is_some())
-        && filters.complete.is_none_or(|complete| complete != owned.partial)
+        && filters.complete.is_none_or(|complete| complete != owned.partial())
         && filters.owner.as_ref().is_none_or(|owner| member.user() == Some(owner))
         && (filters.ext.is_empty() || ends_in(&filters.ext, index.names.get(claim.number())?));
     if !fits {
@@ -408,7 +408,7 @@ impl Gathering<'_> {
             return true;
         }
         match self.found {
-            Found::Page(filling) => match index.holder(who, share.own, self.asker) {
+            Found::Page(filling) => match index.holder(who, share.own, None, self.asker) {
                 Some(holder) => filling.takes(holder),
                 None => true,
             },
@@ -417,7 +417,7 @@ impl Gathering<'_> {
                 let (number, name, id) = match best.order {
                     Order::Rank => (rank.into(), None, claim.number()),
                     Order::Sorted(Sort { by: By::Size, .. }) => (size.map_or(0, |size| size.saturating_add(1)), None, claim.number()),
-                    Order::Sorted(Sort { by: By::Name, .. }) => (0, index.names.get(claim.number()).cloned(), 0),
+                    Order::Sorted(Sort { by: By::Name, .. }) => (0, index.names.get(claim.number()).map(RelativeName::known), 0),
                 };
                 best.offer(Key { number, name, id, member: share.member });
                 true

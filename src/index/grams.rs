@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use roaring::RoaringBitmap;
 
 use crate::index::claims::fold_product;
@@ -37,11 +36,16 @@ pub struct Grams {
     marked: BTreeMap<u32, Vec<Box<str>>>,
     /// Where building goes on, so that low blocks that change all the time don't keep the others waiting.
     at: u32,
+    /// What all postings took when they were looked at.
+    bytes: usize,
     seed: u64,
 }
 
 struct Posting {
     number: u32,
+    /// How much memory its blocks took when that was looked at, and what has changed since.
+    bytes: u32,
+    changes: u32,
     blocks: RoaringBitmap,
 }
 
@@ -56,7 +60,7 @@ struct Block {
 impl Grams {
     /// Without texts; `seed` keeps strangers from choosing runs that share a number.
     pub fn new(seed: u64) -> Grams {
-        Grams { postings: HashTable::new(), blocks: Vec::new(), marked: BTreeMap::new(), at: 0, seed }
+        Grams { postings: HashTable::new(), blocks: Vec::new(), marked: BTreeMap::new(), at: 0, bytes: 0, seed }
     }
 
     /// There is a text of this number; one that is known is no error.
@@ -158,19 +162,47 @@ impl Grams {
     }
 
     fn set(&mut self, number: u32, block: u32) {
-        match self.postings.entry(spread(number), |posting| posting.number == number, |posting| spread(posting.number)) {
-            Entry::Occupied(mut found) => found.get_mut().blocks.insert(block),
-            Entry::Vacant(free) => free.insert(Posting { number, blocks: RoaringBitmap::new() }).get_mut().blocks.insert(block),
-        };
+        let found = self.postings.entry(spread(number), |posting| posting.number == number, |posting| spread(posting.number));
+        let mut found = found.or_insert_with(|| Posting { number, bytes: 0, changes: 0, blocks: RoaringBitmap::new() });
+        let posting = found.get_mut();
+        if posting.blocks.insert(block) {
+            posting.measure(&mut self.bytes);
+        }
     }
 
     fn clear(&mut self, number: u32, block: u32) {
         if let Ok(mut found) = self.postings.find_entry(spread(number), |posting| posting.number == number) {
-            found.get_mut().blocks.remove(block);
-            if found.get().blocks.is_empty() {
+            let posting = found.get_mut();
+            posting.blocks.remove(block);
+            posting.measure(&mut self.bytes);
+            if posting.blocks.is_empty() {
+                self.bytes -= posting.bytes as usize;
                 found.remove();
             }
         }
+    }
+
+    /// How much memory it takes, what waits to be built aside.
+    pub fn memory(&self) -> usize {
+        self.postings.allocation_size() + self.bytes + self.blocks.capacity() * size_of::<Block>()
+    }
+}
+
+impl Posting {
+    /// Looks at what it takes, now and then: so that to say what all take is a look at one number.
+    fn measure(&mut self, all: &mut usize) {
+        self.changes += 1;
+        if self.changes < 4 + self.bytes / 64 {
+            return;
+        }
+        self.changes = 0;
+        let found = self.blocks.statistics();
+        // Each container is a vector beside its key; arrays are told as if each entry took four bytes, and bitmaps in bits.
+        let containers = u64::from(found.n_containers) * 40;
+        let bytes = containers + found.n_bytes_array_containers / 2 + u64::from(found.n_bitset_containers) * 8_192 + found.n_bytes_run_containers;
+        *all -= self.bytes as usize;
+        self.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        *all += self.bytes as usize;
     }
 }
 

@@ -4,14 +4,16 @@
 //! the word of who names it, and no better. A member that leaves is invisible at once; its entries are swept in slices ([`Index::sweep`]), so that no
 //! turn is long.
 
+mod chunked;
 mod claims;
 mod counts;
 pub mod find;
 mod grams;
-mod hot;
+pub mod memory;
 pub mod pages;
 mod pattern;
 mod publishing;
+mod texts;
 mod told;
 mod walk;
 
@@ -20,10 +22,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use slab::Slab;
 
-use crate::index::claims::{ClaimId, Claims, Key, Share};
+use crate::index::chunked::Chunked;
+use crate::index::claims::{ClaimId, Claims, Keys, Roots, Share};
 use crate::index::grams::Grams;
-use crate::index::hot::Hot;
 use crate::index::pages::{Filling, Room};
+use crate::index::texts::Texts;
 use crate::index::told::Descriptions;
 use crate::message::account::{Description, Online, UserName};
 use crate::message::limits;
@@ -54,18 +57,19 @@ pub struct Index {
     /// Visible members in the order in which they joined: their number and slot.
     order: BTreeMap<u64, MemberId>,
     by_address: BTreeMap<SocketAddr, MemberId>,
-    names: Claims<RelativeName>,
-    roots: Claims<Root>,
+    names: Claims<Texts>,
+    roots: Claims<Roots>,
     /// The members that hold what users have published; such a one is visible while its user is there by an old wire.
     users: BTreeMap<UserName, MemberId>,
     /// What is said of files, by their member and name.
     descriptions: Descriptions,
     /// The names by their words.
     words: Grams,
-    /// What was found for names that are asked for often.
-    hot: Hot,
     /// Members that have left and still have entries.
     leaving: Vec<MemberId>,
+    /// How many files all members have, and how much memory their lists take.
+    holdings: usize,
+    owned: usize,
     joined: u64,
     turn: u64,
 }
@@ -75,7 +79,7 @@ struct Member {
     session: Session,
     visible: bool,
     number: u64,
-    files: Vec<Owned>,
+    files: Chunked<Owned>,
     /// What else is known of it; most members have nothing of that.
     about: Option<Box<About>>,
 }
@@ -127,7 +131,9 @@ impl Asker {
 }
 
 /// The size of a file of which nobody has said it.
-const UNSAID: u64 = u64::MAX;
+const UNSAID: u64 = PARTIAL - 1;
+/// The bit beside a size that says that not all of the file is there: no size needs it.
+const PARTIAL: u64 = 1 << 63;
 
 /// One file of a member.
 #[derive(Clone, Copy)]
@@ -135,7 +141,6 @@ struct Owned {
     name: ClaimId,
     root: Option<ClaimId>,
     size: u64,
-    partial: bool,
 }
 
 impl Index {
@@ -146,13 +151,14 @@ impl Index {
             members: Slab::new(),
             order: BTreeMap::new(),
             by_address: BTreeMap::new(),
-            names: Claims::new(seed),
-            roots: Claims::new(seed),
+            names: Claims::new(Texts::new(), seed),
+            roots: Claims::new(Roots, seed),
             users: BTreeMap::new(),
             descriptions: Descriptions::new(seed),
             words: Grams::new(seed),
-            hot: Hot::new(),
             leaving: Vec::new(),
+            holdings: 0,
+            owned: 0,
             joined: 0,
             turn: 0,
         }
@@ -160,7 +166,7 @@ impl Index {
 
     /// Begins a member that nobody sees until [`Index::show`].
     pub fn begin(&mut self, address: SocketAddr, session: Session) -> MemberId {
-        MemberId(self.members.insert(Member { address, session, visible: false, number: 0, files: Vec::new(), about: None }))
+        MemberId(self.members.insert(Member { address, session, visible: false, number: 0, files: Chunked::new(), about: None }))
     }
 
     /// Adds a file, or says anew what is known of it. True when it is new.
@@ -169,19 +175,16 @@ impl Index {
     /// `too_large` when the member has as many as it may.
     pub fn add(&mut self, who: MemberId, file: &FileEntry) -> Result<bool, Refusal> {
         let Some(member) = self.members.get_mut(who.0) else { return Ok(false) };
-        if member.visible {
-            self.hot.forget();
-        }
         let share = |own: u32, partial| Share { member: who.slot(), partial, own };
         if let Some(Share { own, .. }) = self.names.find(&file.name).and_then(|name| self.names.of_member(name, who.slot())) {
-            let owned = &mut member.files[own as usize];
-            if owned.partial != file.partial || owned.root.map(|id| *self.roots.key(id)) != file.root {
+            let Some(owned) = member.files.get_mut(own as usize) else { return Ok(false) };
+            if owned.partial() != file.partial || owned.root.and_then(|id| self.roots.get(id.number())) != file.root.as_ref() {
                 if let Some(id) = owned.root {
-                    self.roots.remove(id, share(own, owned.partial));
+                    self.roots.remove(id, share(own, owned.partial()));
                 }
                 owned.root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
             }
-            (owned.size, owned.partial) = (file.size.unwrap_or(UNSAID), file.partial);
+            owned.set(file);
             return Ok(false);
         }
         if member.files.len() >= limits::MEMBER_FILES {
@@ -191,7 +194,12 @@ impl Index {
         let name = self.names.add(&file.name, share(own, false));
         self.words.add(name.number());
         let root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
-        member.files.push(Owned { name, root, size: file.size.unwrap_or(UNSAID), partial: file.partial });
+        let mut owned = Owned { name, root, size: 0 };
+        owned.set(file);
+        self.owned -= member.files.memory();
+        member.files.push(owned);
+        self.owned += member.files.memory();
+        self.holdings += 1;
         Ok(true)
     }
 
@@ -203,35 +211,30 @@ impl Index {
         }
     }
 
-    /// Adds a file of which only the name is said; what is known of it stays known.
+    /// Adds a file of which only the name is said; what is known of it stays known. Gives its place among the member's files.
     ///
     /// # Errors
     /// As [`Index::add`].
-    pub fn add_unsaid(&mut self, who: MemberId, name: &RelativeName) -> Result<(), Refusal> {
-        if self.names.find(name).is_some_and(|name| self.names.of_member(name, who.slot()).is_some()) {
-            return Ok(());
+    pub fn add_unsaid(&mut self, who: MemberId, name: &RelativeName) -> Result<usize, Refusal> {
+        if let Some(share) = self.names.find(name).and_then(|name| self.names.of_member(name, who.slot())) {
+            return Ok(share.own as usize);
         }
-        self.add(who, &FileEntry::unsaid(name.clone())).map(drop)
+        self.add(who, &FileEntry::unsaid(name.clone()))?;
+        Ok(self.members.get(who.0).map_or(0, |member| member.files.len().saturating_sub(1)))
     }
 
-    /// Drops all files of a member but these.
-    pub fn retain(&mut self, who: MemberId, names: &[RelativeName]) {
-        let names: std::collections::BTreeSet<&RelativeName> = names.iter().collect();
-        let count = self.members.get(who.0).map_or(0, |member| member.files.len());
-        for own in (0..count).rev() {
-            let gone =
-                self.members.get(who.0).and_then(|member| member.files.get(own)).is_some_and(|owned| !names.contains(self.names.key(owned.name)));
-            if gone {
-                self.drop_file(who, number(own));
-            }
-        }
+    /// Drops the file at this place among a member's files; the last one takes its place.
+    pub fn remove_at(&mut self, who: MemberId, own: usize) {
+        self.drop_file(who, number(own));
     }
 
     /// Makes a member and its files visible, all at once.
     pub fn show(&mut self, who: MemberId) {
         let Some(member) = self.members.get_mut(who.0) else { return };
-        self.hot.forget();
         self.joined += 1;
+        self.owned -= member.files.memory();
+        member.files.shrink();
+        self.owned += member.files.memory();
         member.number = self.joined;
         member.visible = true;
         self.order.insert(member.number, who);
@@ -244,14 +247,12 @@ impl Index {
     /// Makes a member invisible at once; its entries go with the next sweeps.
     pub fn leave(&mut self, who: MemberId) {
         let Some(member) = self.members.get_mut(who.0) else { return };
-        self.hot.forget();
         member.hide(who, &mut self.order, &mut self.by_address);
         self.leaving.push(who);
     }
 
     /// Says who a member is and how else it is reached.
     pub fn introduce(&mut self, who: MemberId, about: About) {
-        self.hot.forget();
         if let Some(member) = self.members.get_mut(who.0) {
             member.about = (about != About::default()).then(|| Box::new(about));
         }
@@ -275,7 +276,9 @@ impl Index {
                 return true;
             }
             budget -= count;
-            self.members.try_remove(who.0);
+            if let Some(member) = self.members.try_remove(who.0) {
+                self.owned -= member.files.memory();
+            }
             self.leaving.pop();
         }
         false
@@ -357,23 +360,7 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn search(&mut self, name: &RelativeName, cursor: Option<&str>, asker: &Asker) -> Result<Page<Holder>, Refusal> {
         let place = self.place(cursor)?;
-        if place.is_some() || asker.speaks.is_some() {
-            return Ok(self.holders(&self.names, name, place, asker));
-        }
-        let (hash, local) = (self.names.hash(name), asker.ip.is_loopback());
-        let turn = usize::try_from(self.turn).unwrap_or(0);
-        if let Some(holders) = self.hot.find(hash, name, local) {
-            let (before, first) = holders.split_at(turn % holders.len().max(1));
-            return Ok(Page { entries: first.iter().chain(before).cloned().collect(), cursor: None });
-        }
-        let page = self.holders(&self.names, name, None, asker);
-        if page.cursor.is_none() && self.hot.wants(hash, page.entries.len()) {
-            let mut entries = page.entries.clone();
-            let count = entries.len().max(1);
-            entries.rotate_right(turn % count);
-            self.hot.keep(hash, name, local, entries);
-        }
-        Ok(page)
+        Ok(self.holders(&self.names, name, Some(name), place, asker))
     }
 
     /// Who has this content, under whatever name: each member once, by a whole file where it has one. The rest is as in [`Index::search`].
@@ -382,7 +369,7 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn search_root(&mut self, root: Root, cursor: Option<&str>, asker: &Asker) -> Result<Page<Holder>, Refusal> {
         let place = self.place(cursor)?;
-        Ok(self.holders(&self.roots, &root, place, asker))
+        Ok(self.holders(&self.roots, &root, None, place, asker))
     }
 
     /// Who is there, in the order in which they joined.
@@ -411,8 +398,9 @@ impl Index {
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
     pub fn files(&self, who: MemberId, cursor: Option<&str>) -> Result<Page<FileEntry>, Refusal> {
-        let owned = self.members.get(who.0).map_or(&[][..], |member| &member.files);
-        pages::files(|start| owned.get(start..).unwrap_or_default().iter().map(|owned| self.entry(who, owned)), cursor)
+        let member = self.members.get(who.0);
+        let from = |start| member.into_iter().flat_map(move |member| member.files.from(start)).map(|owned| self.entry(who, owned, None));
+        pages::files(from, cursor)
     }
 
     /// How many visible members there are.
@@ -434,11 +422,19 @@ impl Index {
         Ok(place)
     }
 
-    fn holders<K: Key>(&self, claims: &Claims<K>, key: &K, place: Option<(u32, u32)>, asker: &Asker) -> Page<Holder> {
+    /// `named`: how all of these files are called, where that is known.
+    fn holders<K: Keys>(
+        &self,
+        claims: &Claims<K>,
+        key: &K::Key,
+        named: Option<&RelativeName>,
+        place: Option<(u32, u32)>,
+        asker: &Asker,
+    ) -> Page<Holder> {
         let mut filling = Filling::default();
         let Some(id) = claims.find(key) else { return filling.page(None) };
         if place.is_none()
-            && let Some(page) = self.few_holders(claims, id, asker)
+            && let Some(page) = self.few_holders(claims, id, named, asker)
         {
             return page;
         }
@@ -446,7 +442,7 @@ impl Index {
         let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
         let mut before_first = 0;
         for (place, share) in claims.round(id, start, skip) {
-            let Some(holder) = self.holder(MemberId(share.member as usize), share.own, asker) else { continue };
+            let Some(holder) = self.holder(MemberId(share.member as usize), share.own, named, asker) else { continue };
             if !filling.takes(holder) {
                 return filling.page(Some(format!("{start}.{place}")));
             }
@@ -463,19 +459,12 @@ impl Index {
     }
 
     /// All holders in one page, where they fit: the one whose turn it is first. Else `None`.
-    fn few_holders<K: Key>(&self, claims: &Claims<K>, id: ClaimId, asker: &Asker) -> Option<Page<Holder>> {
-        let (count, shares) = claims.few(id, limits::HOLDERS)?;
-        // What they have is fetched from all over the memory, and at once, before anything is made of it.
-        let mut found = Vec::with_capacity(count);
-        found.extend(shares.filter_map(|share| {
-            let member = self.members.get(share.member as usize)?;
-            Some((MemberId(share.member as usize), member, *member.files.get(share.own as usize)?))
-        }));
-        let mut filling = Filling::of(count);
-        for (who, member, owned) in found {
-            let quic = member.about.as_deref().and_then(|about| about.quic);
-            if let Some(peer) = asker.reaches(member)
-                && !filling.takes(Holder { peer, file: self.entry(who, &owned), user: member.user().cloned(), speaks: member.speaks(), quic })
+    fn few_holders<K: Keys>(&self, claims: &Claims<K>, id: ClaimId, named: Option<&RelativeName>, asker: &Asker) -> Option<Page<Holder>> {
+        let shares = claims.few(id, limits::HOLDERS)?;
+        let mut filling = Filling::of(shares.len());
+        for share in shares {
+            if let Some(holder) = self.holder(MemberId(share.member as usize), share.own, named, asker)
+                && !filling.takes(holder)
             {
                 return None;
             }
@@ -487,21 +476,22 @@ impl Index {
     }
 
     /// A member as the holder of its file number `own`; `None` when the asker can't reach it.
-    fn holder(&self, who: MemberId, own: u32, asker: &Asker) -> Option<Holder> {
+    fn holder(&self, who: MemberId, own: u32, named: Option<&RelativeName>, asker: &Asker) -> Option<Holder> {
         let member = self.members.get(who.0)?;
         let peer = asker.reaches(member)?;
-        let file = self.entry(who, member.files.get(own as usize)?);
+        let file = self.entry(who, member.files.get(own as usize)?, named);
         let quic = member.about.as_deref().and_then(|about| about.quic);
         Some(Holder { peer, file, user: member.user().cloned(), speaks: member.speaks(), quic })
     }
 
-    fn entry(&self, who: MemberId, owned: &Owned) -> FileEntry {
-        let root = owned.root.map(|id| *self.roots.key(id));
+    fn entry(&self, who: MemberId, owned: &Owned, named: Option<&RelativeName>) -> FileEntry {
+        let root = owned.root.and_then(|id| self.roots.get(id.number())).copied();
+        let text = || RelativeName::known(self.names.get(owned.name.number()).unwrap_or_default());
         FileEntry {
-            name: self.names.key(owned.name).clone(),
+            name: named.cloned().unwrap_or_else(text),
             size: owned.size(),
             root,
-            partial: owned.partial,
+            partial: owned.partial(),
             description: self.description(who, owned.name).cloned(),
         }
     }
@@ -524,21 +514,27 @@ impl Index {
     fn drop_file(&mut self, who: MemberId, own: u32) {
         let Some(member) = self.members.get_mut(who.0) else { return };
         // Even of a member that nobody sees: what its user has said of the file may be seen elsewhere.
-        self.hot.forget();
+        self.owned -= member.files.memory();
         let gone = member.files.swap_remove(own as usize);
+        self.owned += member.files.memory();
+        let Some(gone) = gone else { return };
+        self.holdings -= 1;
         self.descriptions.remove(who, gone.name);
         let share = |own: u32, partial| Share { member: who.slot(), partial, own };
-        if let Some(name) = self.names.remove(gone.name, share(own, false)) {
-            self.words.remove(gone.name.number(), &name);
+        if self.names.is_only(gone.name, share(own, false))
+            && let Some(text) = self.names.get(gone.name.number())
+        {
+            self.words.remove(gone.name.number(), text);
         }
+        self.names.remove(gone.name, share(own, false));
         if let Some(root) = gone.root {
-            self.roots.remove(root, share(own, gone.partial));
+            self.roots.remove(root, share(own, gone.partial()));
         }
         let last = number(member.files.len());
         if let Some(moved) = member.files.get(own as usize) {
             self.names.renumber(moved.name, share(last, false), own);
             if let Some(root) = moved.root {
-                self.roots.renumber(root, share(last, moved.partial), own);
+                self.roots.renumber(root, share(last, moved.partial()), own);
             }
         }
     }
@@ -546,7 +542,17 @@ impl Index {
 
 impl Owned {
     fn size(&self) -> Option<u64> {
-        (self.size != UNSAID).then_some(self.size)
+        let size = self.size & !PARTIAL;
+        (size != UNSAID).then_some(size)
+    }
+
+    fn partial(&self) -> bool {
+        self.size & PARTIAL != 0
+    }
+
+    /// Keeps what is said of the file.
+    fn set(&mut self, file: &FileEntry) {
+        self.size = file.size.map_or(UNSAID, |size| size.min(UNSAID - 1)) | if file.partial { PARTIAL } else { 0 };
     }
 }
 

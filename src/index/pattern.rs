@@ -18,6 +18,12 @@ pub trait Text {
     fn parts(&self) -> impl Iterator<Item = &str>;
 }
 
+impl Text for str {
+    fn parts(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self)
+    }
+}
+
 /// What is looked for in a text.
 pub enum Pattern {
     /// Nothing in particular.
@@ -240,6 +246,15 @@ fn alphanumeric(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
+/// What the letters from U+00C0 to U+00FF are without their accents; a dot where they have none.
+const LATIN: &[u8; 64] = b"aaaaaa.ceeeeiiii.nooooo..uuuuy..aaaaaa.ceeeeiiii.nooooo..uuuuy.y";
+
+fn latin(letter: char) -> Option<char> {
+    let at = u32::from(letter).checked_sub(0xc0)?;
+    let plain = *LATIN.get(usize::try_from(at).ok()?)?;
+    (plain != b'.').then_some(char::from(plain))
+}
+
 /// Folds all of a text, its parts on lines of their own, and says what that costs.
 pub fn fold_text<T: Text + ?Sized>(text: &T, folded: &mut String) -> usize {
     folded.clear();
@@ -265,6 +280,11 @@ pub fn fold(text: &str, folded: &mut String) -> usize {
     for letter in text.chars() {
         if letter.is_ascii() {
             folded.push(letter.to_ascii_lowercase());
+            continue;
+        }
+        // The usual letters with accents have a way of their own: to take others apart takes ten times as long.
+        if let Some(plain) = latin(letter) {
+            folded.push(plain);
             continue;
         }
         decompose_canonical(letter, |letter| match letter {
@@ -310,6 +330,23 @@ mod tests {
         let texts = ["matrix.mkv", "the matrix.mkv", "matric.mkv", "the matriz x.mkv"];
         let ranks: Vec<u32> = texts.iter().map(|text| rank("matrix", text).unwrap()).collect();
         assert!(ranks.is_sorted(), "{ranks:?}");
+    }
+
+    #[test]
+    fn the_short_way_of_usual_letters_leads_where_the_long_one_does() {
+        for letter in '\u{c0}'..='\u{ff}' {
+            let mut taken_apart = String::new();
+            decompose_canonical(letter, |letter| {
+                if canonical_combining_class(letter) <= 9 {
+                    taken_apart.extend(letter.to_lowercase());
+                }
+            });
+            let own: String = letter.to_lowercase().collect();
+            match latin(letter) {
+                Some(plain) => assert_eq!(plain.to_string(), taken_apart, "{letter}"),
+                None => assert_eq!(own, taken_apart, "{letter}"),
+            }
+        }
     }
 
     #[test]

@@ -20,7 +20,6 @@ impl Index {
         let who = self.member_of(user);
         self.add(who, &FileEntry::unsaid(name.clone()))?;
         if let Some(claim) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
-            self.hot.forget();
             self.descriptions.set(who, claim, &name, &what.description);
         }
         Ok(())
@@ -46,7 +45,6 @@ impl Index {
 
     /// A user of an old wire is away; what he has published is kept.
     pub fn disappear(&mut self, user: &UserName) {
-        self.hot.forget();
         if let Some(who) = self.users.get(user)
             && let Some(member) = self.members.get_mut(who.0)
         {
@@ -89,6 +87,6 @@ impl Index {
     pub fn published(&self, who: MemberId, own: usize) -> Option<Publication> {
         let owned = self.members.get(who.0)?.files.get(own)?;
         let description = self.description(who, owned.name).cloned().or_else(|| Line::new(""))?;
-        Some(Publication { file: Line::new(self.names.key(owned.name))?, description })
+        Some(Publication { file: Line::new(self.names.get(owned.name.number())?)?, description })
     }
 }

@@ -11,11 +11,8 @@ use crate::index::{MemberId, number};
 use crate::message::account::Description;
 use crate::message::relative::RelativeName;
 
-impl Text for RelativeName {
-    fn parts(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.as_str())
-    }
-}
+/// What a description takes beside its entry: its text, its name, and its place in an ordered set that is between half and wholly full.
+const TOLD: usize = 192;
 
 /// What is said of a file of one member.
 pub(super) struct Told {
@@ -58,6 +55,11 @@ impl Descriptions {
     /// All of it by its words.
     pub(super) fn words(&self) -> &Grams {
         &self.words
+    }
+
+    /// How much memory it takes: what its words take, and the rest by its count.
+    pub(super) fn memory(&self) -> usize {
+        self.words.memory() + self.told.capacity() * size_of::<Told>() + self.by_file.len() * TOLD
     }
 
     pub(super) fn is_built(&self) -> bool {

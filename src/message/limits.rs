@@ -23,6 +23,12 @@ pub const MEMBER_FILES: usize = 10_000_000;
 pub const JOIN_PART_FILES: usize = 1_000;
 /// And their bytes, whatever the length of the names.
 pub const JOIN_PART_BYTES: usize = 48 << 10;
+/// Files that all JOINs and UPDATEs together bring into the index in one turn: about 1 ms. The rest of a part waits for the next.
+pub const ADD_FILES: usize = 1_000;
+/// Of these, how many of one peer before the next has its turn.
+pub const ADD_SLICE: usize = 500;
+/// How long what is new may wait to be made quick to find by its words while more keeps coming; until then it costs searches a look at each.
+pub const BUILD_LAG: Duration = Duration::from_secs(3);
 /// Entries that the index drops in one turn when a peer with many files has left: about 2 ms.
 pub const SWEEP_FILES: usize = 2_000;
 /// A manifest, in bytes: some 100,000 lines, each of which costs a look at a disk before the loop begins.

@@ -41,6 +41,11 @@ impl RelativeName {
         Ok(RelativeName(Rc::from(text)))
     }
 
+    /// What was a name before, and was kept as its text.
+    pub(crate) fn known(text: &str) -> RelativeName {
+        RelativeName(Rc::from(text))
+    }
+
     /// `b3:ROOT`: how a content is called while it has no other name.
     #[must_use]
     pub fn of_root(root: &Root) -> RelativeName {

@@ -14,6 +14,7 @@ use crate::message::version::Session;
 use crate::node::LinkId;
 use crate::node::io::Io;
 use crate::node::report::Report;
+use crate::node::server::adding::Work;
 use crate::node::server::{FIRST_PORT, Server, Stage, Visit, in_use, not_joined};
 
 /// Ports that are looked at for one peer: who takes more of them does so on purpose.
@@ -21,21 +22,26 @@ const PORT_TRIES: usize = 1_000;
 
 impl Server {
     /// Seed 000 §4b: JOIN. One part of it; the last makes the peer visible.
-    pub(super) fn join(&mut self, id: LinkId, join: Join, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+    pub(super) fn join(&mut self, id: LinkId, ask: Option<u64>, join: Join, io: &mut Io<'_>) {
+        match self.join_part(id, &join, io) {
+            Ok(who) => self.add(id, ask, who, Work::Join { files: join.files.into_iter(), more: join.more }, io),
+            Err(refusal) => self.give(id, ask, Err(refusal), io),
+        }
+    }
+
+    fn join_part(&mut self, id: LinkId, join: &Join, io: &mut Io<'_>) -> Result<MemberId, Refusal> {
         if join.part == 0 {
-            self.join_begins(id, &join, io)?;
+            self.join_begins(id, join, io)?;
         }
         let Some(visit) = self.visits.get_mut(&id) else { return Err(not_joined()) };
-        let Stage::Joining { who, next_part, line, .. } = &mut visit.stage else {
+        let Stage::Joining { who, next_part, .. } = &mut visit.stage else {
             return Err(Refusal::new(Code::BadRequest, "part 0 comes first"));
         };
         if *next_part != join.part {
             return Err(Refusal::new(Code::BadRequest, format!("part {next_part} comes next")));
         }
         *next_part += 1;
-        let who = *who;
-        add_all(&mut self.index, who, &join.files, line)?;
-        if join.more { Ok(Reply::JoinMore) } else { self.join_ends(id, io) }
+        Ok(*who)
     }
 
     /// The user behind a link, who may be nobody where that is allowed.
@@ -81,7 +87,8 @@ impl Server {
         Ok(())
     }
 
-    fn join_ends(&mut self, id: LinkId, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+    /// The last part is in: the peer is shown.
+    pub(super) fn join_ends(&mut self, id: LinkId, io: &mut Io<'_>) -> Result<Reply, Refusal> {
         let Some(visit) = self.visits.get_mut(&id) else { return Err(not_joined()) };
         let stage = std::mem::replace(&mut visit.stage, Stage::Guest);
         let Stage::Joining { who, address, session, line, before, .. } = stage else { return Err(not_joined()) };
@@ -138,15 +145,13 @@ impl Server {
     }
 
     /// Seed 000 §4d: UPDATE.
-    pub(super) fn update(&mut self, id: LinkId, files: &[FileEntry], remove: &[RelativeName]) -> Result<Reply, Refusal> {
-        let Some(Visit { stage: Stage::Member { who, .. }, .. }) = self.visits.get(&id) else { return Err(not_joined()) };
-        for name in remove {
-            self.index.remove(*who, name);
+    pub(super) fn update(&mut self, id: LinkId, ask: Option<u64>, files: Vec<FileEntry>, remove: Vec<RelativeName>, io: &mut Io<'_>) {
+        match self.visits.get(&id) {
+            Some(Visit { stage: Stage::Member { who, .. }, .. }) => {
+                self.add(id, ask, *who, Work::Update { remove: remove.into_iter(), files: files.into_iter() }, io);
+            }
+            _ => self.give(id, ask, Err(not_joined()), io),
         }
-        for file in files {
-            self.index.add(*who, file)?;
-        }
-        Ok(Reply::UpdateOk { files: self.index.count(*who) })
     }
 
     /// Takes whoever joined by this link out of the index. False when nobody did.
@@ -235,20 +240,20 @@ impl Server {
     }
 
     /// These are all the files of a peer now. Whoever could not join, as this server may not look into its folder, enters by naming them.
-    pub(super) fn replace(&mut self, id: LinkId, files: &[RelativeName], speaks: Tongue, io: &mut Io<'_>) -> Result<Reply, Refusal> {
-        let who = match self.visits.get(&id) {
-            Some(Visit { stage: Stage::Member { who, .. }, .. }) => *who,
-            _ => {
-                let user = self.account_behind(id)?;
-                let from = io.link(id).map(|link| link.from).ok_or_else(not_joined)?;
-                self.seat(id, from, speaks, user, &[], io)?
-            }
-        };
-        self.index.retain(who, files);
-        for name in files {
-            self.index.add_unsaid(who, name)?;
+    pub(super) fn replace(&mut self, id: LinkId, ask: Option<u64>, files: Vec<RelativeName>, speaks: Tongue, io: &mut Io<'_>) {
+        match self.replaced(id, speaks, io) {
+            Ok(who) => self.add(id, ask, who, Work::Replace { names: files.into_iter(), kept: Vec::new(), left: None }, io),
+            Err(refusal) => self.give(id, ask, Err(refusal), io),
         }
-        Ok(Reply::UpdateOk { files: self.index.count(who) })
+    }
+
+    fn replaced(&mut self, id: LinkId, speaks: Tongue, io: &mut Io<'_>) -> Result<MemberId, Refusal> {
+        if let Some(Visit { stage: Stage::Member { who, .. }, .. }) = self.visits.get(&id) {
+            return Ok(*who);
+        }
+        let user = self.account_behind(id)?;
+        let from = io.link(id).map(|link| link.from).ok_or_else(not_joined)?;
+        self.seat(id, from, speaks, user, &[], io)
     }
 }
 

@@ -4,6 +4,7 @@
 //! A member lives as long as the link by which it joined. Its files are added part by part to a member that nobody sees, which the last part
 //! shows; leaving hides it at once and sweeps its entries over the next turns.
 
+mod adding;
 mod joining;
 mod operations;
 mod searching;
@@ -27,6 +28,7 @@ use crate::node::io::Io;
 use crate::node::op_log::{LogTarget, OpLog};
 use crate::node::pulse::Pulse;
 use crate::node::report::{Report, exit};
+use crate::node::server::adding::Adding;
 use crate::node::server::operations::{Held, Loading, Waiting};
 use crate::node::server::searching::Pending;
 use crate::node::tally::Tally;
@@ -117,6 +119,12 @@ pub struct Server {
     held: Vec<Held>,
     /// How far the index is with what users have published in earlier times.
     loading: Loading,
+    /// Files on their way into the index, how many of them this turn may still take, and whether the last one took any.
+    adding: VecDeque<Adding>,
+    add_effort: usize,
+    has_added: bool,
+    /// Since when words wait to be built into the index.
+    behind_since: Option<Instant>,
     /// Searches that go on in the next turn, and what they may still look at in this one.
     searches: VecDeque<Pending>,
     search_effort: usize,
@@ -179,6 +187,10 @@ impl Server {
             effort: 0,
             held: Vec::new(),
             loading: Loading::default(),
+            adding: VecDeque::new(),
+            add_effort: limits::ADD_FILES,
+            has_added: false,
+            behind_since: None,
             searches: VecDeque::new(),
             search_effort: limits::FIND_EFFORT,
             visits: BTreeMap::new(),
@@ -207,6 +219,9 @@ impl Server {
                     match request {
                         Request::Operation(operation) => self.operate(id, ask, operation, io),
                         Request::Find(query) => self.find(id, ask, &query, io),
+                        Request::Join(join) => self.join(id, ask, join, io),
+                        Request::Update { files, remove } => self.update(id, ask, files, remove, io),
+                        Request::Replace { files, speaks } => self.replace(id, ask, files, speaks, io),
                         request => {
                             let answer = self.answer(id, request, io);
                             self.give(id, ask, answer, io);
@@ -248,8 +263,6 @@ impl Server {
             Request::Status => self.status(id, io),
             Request::Moved(moved) => Ok(self.moved(id, moved)),
             Request::Live => self.watch(id),
-            Request::Join(join) => self.join(id, join, io),
-            Request::Update { files, remove } => self.update(id, &files, &remove),
             Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
             Request::Search { wanted, cursor, speaks } => self.search(id, &wanted, cursor.as_deref(), speaks, io),
             Request::Peers { cursor, speaks } => {
@@ -269,8 +282,11 @@ impl Server {
             }
             Request::Date => Ok(Reply::Date((io.date)())),
             Request::Enter(enter) => self.enter(id, &enter, io),
-            Request::Replace { files, speaks } => self.replace(id, &files, speaks, io),
-            Request::Operation(_)
+            // Those that may take more than a turn, and those that peers answer.
+            Request::Join(_)
+            | Request::Update { .. }
+            | Request::Replace { .. }
+            | Request::Operation(_)
             | Request::Find(_)
             | Request::Fetch(_)
             | Request::Prove(_)
@@ -312,6 +328,18 @@ impl Server {
 
     fn speech(&self, port: PortId) -> Speech {
         self.options.listen.get(port.0).map_or(Speech::USUAL, |(_, speech)| *speech)
+    }
+
+    /// Builds a slice of what is searched by words, unless files are coming in and that can wait: they come twice as fast then.
+    fn build_some(&mut self, io: &Io<'_>) {
+        if self.index.is_built() {
+            self.behind_since = None;
+            return;
+        }
+        let since = *self.behind_since.get_or_insert(io.now);
+        if !self.has_added || since + limits::BUILD_LAG <= io.now {
+            self.index.build(limits::BUILD_EFFORT);
+        }
     }
 
     /// What decides which addresses an asker is shown.
@@ -388,6 +416,7 @@ impl Node for Server {
                     self.pulse.forget(id);
                     self.pulse.other_way(visit.under_way, (0, 0));
                     self.searcher_gone(id);
+                    self.adder_gone(id);
                     self.forget(visit.stage);
                 }
             }
@@ -397,14 +426,20 @@ impl Node for Server {
                 // Whatever was asked in this turn was asked before this.
                 self.flush(io);
                 self.search_on(io);
+                self.add_on(io);
                 self.sweeping = self.index.sweep(limits::SWEEP_FILES);
                 self.load_some(io);
-                self.index.build(limits::BUILD_EFFORT);
+                self.build_some(io);
                 self.op_log.due(io);
                 self.tell_watchers(io);
             }
         }
-        let busy = self.sweeping || !self.held.is_empty() || !self.searches.is_empty() || self.loading.is_under_way() || !self.index.is_built();
+        let busy = self.sweeping
+            || !self.held.is_empty()
+            || !self.searches.is_empty()
+            || !self.adding.is_empty()
+            || self.loading.is_under_way()
+            || !self.index.is_built();
         self.wake = if busy { Some(io.now) } else { [self.rest_at, self.op_log.deadline(), self.pulse.deadline()].into_iter().flatten().min() };
     }
 

@@ -1,0 +1,305 @@
+//! What an index of many names costs, and how quickly it answers: memory by part and by name, the times of exact and other searches, of single steps,
+//! of parts of JOINs, of a peer's leaving, and how the exact one grows with the index.
+//!
+//! `cargo run --release --example index_size -- [--json] [NAMES...]`; without numbers a million and five.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use cardume::index::{Asker, Index, MemberId};
+use cardume::message::limits;
+use cardume::message::query::{Query, Sought};
+use cardume::message::relative::RelativeName;
+use cardume::message::request::FileEntry;
+use cardume::message::version::{Root, Session};
+
+const HERE: Asker = Asker { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), speaks: None };
+/// Files of one peer.
+const FILES: usize = 1_000;
+const FIRST: [&str; 24] = [
+    "Filme",
+    "Aula",
+    "Documentário",
+    "Série",
+    "Concerto",
+    "Viagem",
+    "Entrevista",
+    "Palestra",
+    "Curso",
+    "Festival",
+    "Show",
+    "Casamento",
+    "Reunião",
+    "Memória",
+    "História",
+    "Natureza",
+    "Cidade",
+    "Montanha",
+    "Oceano",
+    "Estrada",
+    "Noite",
+    "Inverno",
+    "Jardim",
+    "Biblioteca",
+];
+const SECOND: [&str; 24] = [
+    "Título",
+    "de Álgebra",
+    "completo",
+    "legendado",
+    "da Praia",
+    "em Lisboa",
+    "no Porto",
+    "de Verão",
+    "Parte",
+    "Temporada",
+    "ao Vivo",
+    "Final",
+    "do Norte",
+    "da Família",
+    "Original",
+    "Remasterizado",
+    "Internacional",
+    "de Física",
+    "Antigo",
+    "Secreto",
+    "Perdido",
+    "Escondido",
+    "de Música",
+    "Aberto",
+];
+const ENDS: [&str; 4] = ["1080p.mkv", "720p.mp4", "2160p.mkv", "480p.avi"];
+
+/// Numbers that look drawn and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides as u64).unwrap_or(0)
+    }
+}
+
+fn name(number: usize) -> RelativeName {
+    let mut dice = Dice((number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let (first, second) = (FIRST[dice.roll(24)], SECOND[dice.roll(24)]);
+    let (year, end) = (1950 + dice.roll(75), ENDS[dice.roll(4)]);
+    RelativeName::new(&format!("{first} {second} {number:07} ({year}) {end}")).expect("a name")
+}
+
+fn entry(number: usize) -> FileEntry {
+    let mut root = [0; 32];
+    root[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    FileEntry { root: number.is_multiple_of(2).then_some(Root(root)), ..FileEntry::new(name(number), 700_000_000 + number as u64) }
+}
+
+fn join(index: &mut Index, peer: usize, files: &[FileEntry]) -> MemberId {
+    let (high, low) = (u8::try_from(peer / 50_000 % 250).unwrap_or(0), u16::try_from(peer % 50_000 + 1).unwrap_or(1));
+    let who = index.begin(SocketAddr::from(([127, 0, high, 1], low)), Session([0; 16]));
+    for file in files {
+        index.add(who, file).expect("room");
+    }
+    index.show(who);
+    who
+}
+
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) << 10
+}
+
+fn at(sorted: &[Duration], percent: usize) -> f64 {
+    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).map_or(0.0, |time| time.as_secs_f64() * 1e6)
+}
+
+/// Prints one figure.
+fn say(json: bool, names: usize, what: &str, value: f64, unit: &str) {
+    if json {
+        println!("{{\"names\":{names},\"what\":\"{what}\",\"value\":{value:.3},\"unit\":\"{unit}\"}}");
+    } else {
+        println!("{names:>9} names  {what:<42} {value:>12.2} {unit}");
+    }
+}
+
+/// How long this thread has worked: what others do on the same machine does not count.
+fn now() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+fn exact(index: &mut Index, names: usize, rounds: usize) -> Vec<Duration> {
+    let mut dice = Dice(7);
+    let wanted: Vec<RelativeName> = (0..rounds).map(|_| name(dice.roll(names))).collect();
+    let mut times: Vec<Duration> = wanted
+        .iter()
+        .map(|name| {
+            let begun = Instant::now();
+            let page = index.search(name, None, &HERE).expect("an answer");
+            let time = begun.elapsed();
+            assert!(!page.entries.is_empty(), "{name} is lost");
+            time
+        })
+        .collect();
+    times.sort_unstable();
+    times
+}
+
+/// The times of whole answers and of their longest steps.
+fn searches(index: &Index, queries: &[Query]) -> (Vec<Duration>, Vec<Duration>, usize) {
+    let (mut whole, mut steps, mut hits) = (Vec::new(), Vec::new(), 0);
+    for query in queries {
+        let begun = now();
+        let mut search = index.start(query, &HERE).expect("a good query");
+        loop {
+            let step = now();
+            let mut effort = limits::FIND_EFFORT;
+            let page = index.step(&mut search, &mut effort);
+            steps.push(now() - step);
+            if let Some(page) = page {
+                hits += page.entries.len();
+                break;
+            }
+        }
+        whole.push(now() - begun);
+    }
+    whole.sort_unstable();
+    steps.sort_unstable();
+    (whole, steps, hits / queries.len().max(1))
+}
+
+fn measure(json: bool, names: usize) {
+    let say = |what: &str, value: f64, unit: &str| say(json, names, what, value, unit);
+    let before = resident();
+    let mut index = Index::new(0x1234_5678_9abc_def0);
+    let (mut adding, mut building) = (Duration::ZERO, Duration::ZERO);
+    let (mut slowest_add, mut slowest_build) = (Duration::ZERO, Duration::ZERO);
+    for peer in 0..names / FILES {
+        let files: Vec<FileEntry> = (peer * FILES..(peer + 1) * FILES).map(entry).collect();
+        let begun = now();
+        join(&mut index, peer, &files);
+        slowest_add = slowest_add.max(now() - begun);
+        adding += now() - begun;
+        // As a server does: behind, in slices.
+        for _ in 0..64 {
+            if index.is_built() {
+                break;
+            }
+            let begun = now();
+            index.build(limits::BUILD_EFFORT);
+            slowest_build = slowest_build.max(now() - begun);
+            building += now() - begun;
+        }
+    }
+    while !index.is_built() {
+        let begun = now();
+        index.build(limits::BUILD_EFFORT);
+        slowest_build = slowest_build.max(now() - begun);
+        building += now() - begun;
+    }
+    let per = |bytes: usize, count: usize| bytes as f64 / count as f64;
+    say("files added per second", names as f64 / adding.as_secs_f64(), "files/s");
+    say("slowest 1,000 files added", slowest_add.as_secs_f64() * 1e3, "ms");
+    say("names built per second", names as f64 / building.as_secs_f64(), "names/s");
+    say("slowest slice of building", slowest_build.as_secs_f64() * 1e3, "ms");
+    let begun = now();
+    let memory = index.memory();
+    say("to say what memory is used", (now() - begun).as_secs_f64() * 1e3, "ms");
+    say("memory of texts and exact search", per(memory.names, names), "bytes/name");
+    say("memory of search by words", per(memory.words, names), "bytes/name");
+    say("memory of names, both", per(memory.names + memory.words, names), "bytes/name");
+    say("memory of holdings", per(memory.holdings, names), "bytes/holding");
+    say("memory of roots", per(memory.roots, names.div_ceil(2)), "bytes/root");
+    say("memory of all that, as it is counted", memory.total() as f64 / 1e6, "MB");
+    say("memory of the process for it", resident().saturating_sub(before) as f64 / 1e6, "MB");
+    let times = exact(&mut index, names, 100_000);
+    say("exact p50", at(&times, 50), "us");
+    say("exact p99", at(&times, 99), "us");
+    let page = |wanted: Sought| Query { limit: 100, ..Query::new(wanted) };
+    let mut dice = Dice(99);
+    let words = |dice: &mut Dice, kind: usize| match kind {
+        0 => FIRST[dice.roll(24)].to_owned(),
+        1 => format!("{} {}", SECOND[dice.roll(24)], 1950 + dice.roll(75)),
+        2 => format!("{:07}", dice.roll(names)),
+        3 => format!("{} {:05}", FIRST[dice.roll(24)], dice.roll(99_999)),
+        _ => format!("zebra{}", dice.roll(1_000)),
+    };
+    let mut all = Vec::new();
+    for (kind, what) in ["a common word", "two common words", "one name's number", "a word and digits", "an absent word"].into_iter().enumerate() {
+        let queries: Vec<Query> = (0..400).map(|_| page(Sought::Contains(words(&mut dice, kind)))).collect();
+        let (whole, steps, hits) = searches(&index, &queries);
+        say(&format!("contains {what} ({hits} hits) p50"), at(&whole, 50), "us");
+        say(&format!("contains {what} p99"), at(&whole, 99), "us");
+        say(&format!("contains {what}, longest step"), at(&steps, 100), "us");
+        all.extend(whole);
+    }
+    all.sort_unstable();
+    say("contains, all kinds, p50", at(&all, 50), "us");
+    say("contains, all kinds, p99", at(&all, 99), "us");
+    let few = |queries: Vec<Query>, what: &str| {
+        let (whole, steps, hits) = searches(&index, &queries);
+        say(&format!("{what} ({hits} hits) p50"), at(&whole, 50) / 1e3, "ms");
+        say(&format!("{what} p99"), at(&whole, 99) / 1e3, "ms");
+        say(&format!("{what}, longest step"), at(&steps, 100) / 1e3, "ms");
+    };
+    few((0..20).map(|_| page(Sought::Like(format!("{} Titlo {:07}", FIRST[dice.roll(24)], dice.roll(names))))).collect(), "like");
+    few((0..3).map(|_| page(Sought::Contains("mk (2 xq".into()))).collect(), "the worst words");
+    let sorted = Query { sort: cardume::message::query::Sort::of_word("-size"), ..page(Sought::Contains("filme legendado".into())) };
+    few(vec![sorted; 3], "sorted by size");
+    // A part of a JOIN as long as can be: read from its line in one go, before its files are added over turns.
+    let mut line = String::from(r#"{"id":1,"method":"JOIN","port":1,"files":["#);
+    for number in 0..limits::PART_FILES {
+        let before = line.len();
+        let comma = if number > 0 { "," } else { "" };
+        line.push_str(&format!(r#"{comma}{{"name":"{}","size":{number}}}"#, &*name(number)));
+        if line.len() > limits::JOIN_BYTES - 2 {
+            line.truncate(before);
+            break;
+        }
+    }
+    line.push_str("]}");
+    let begun = now();
+    let asked = cardume::wire::native::requests::request(line.as_bytes());
+    say("a JOIN part of 1 MiB, read", (now() - begun).as_secs_f64() * 1e3, "ms");
+    assert!(asked.is_ok_and(|asked| asked.request.is_ok()), "a good JOIN");
+    // A peer with a hundredth of all leaves.
+    let files: Vec<FileEntry> = (0..names / 100).map(|number| entry(names + number)).collect();
+    let who = join(&mut index, names, &files);
+    while index.build(limits::BUILD_EFFORT) {}
+    index.leave(who);
+    let mut slowest = Duration::ZERO;
+    let begun = now();
+    loop {
+        let step = now();
+        let more = index.sweep(limits::SWEEP_FILES);
+        slowest = slowest.max(now() - step);
+        if !more {
+            break;
+        }
+    }
+    say("files swept per second", files.len() as f64 / (now() - begun).as_secs_f64(), "files/s");
+    say("slowest slice of sweeping", slowest.as_secs_f64() * 1e3, "ms");
+}
+
+fn main() {
+    let json = std::env::args().any(|word| word == "--json");
+    let mut sizes: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = vec![1_000_000, 5_000_000];
+    }
+    for names in sizes {
+        measure(json, names.max(FILES));
+    }
+    for names in [10_000, 100_000, 1_000_000, 10_000_000] {
+        let mut index = Index::new(1);
+        for peer in 0..names / FILES {
+            let files: Vec<FileEntry> = (peer * FILES..(peer + 1) * FILES).map(|number| FileEntry::new(name(number), 1)).collect();
+            join(&mut index, peer, &files);
+        }
+        let times = exact(&mut index, names, 100_000);
+        say(json, names, "growth: exact p50", at(&times, 50), "us");
+        say(json, names, "growth: exact p99", at(&times, 99), "us");
+    }
+}

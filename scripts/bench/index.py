@@ -1,0 +1,44 @@
+"""What an index of millions of names costs and how quickly it answers: each figure beside its target."""
+
+import json
+import os
+import subprocess
+
+from base import Base, judged, row
+from tools import Trouble
+
+# What is measured, the target, and whether it must stay below it (or above).
+TARGETS = {
+    "files added per second": (400_000, "above"),
+    "slowest 1,000 files added": (2, "below"),
+    "slowest slice of building": (2, "below"),
+    "memory of names, both": (130, "below"),
+    "memory of holdings": (32, "below"),
+    "memory of roots": (48, "below"),
+    "exact p99": (20, "below"),
+    "contains, all kinds, p50": (200, "below"),
+    "contains, all kinds, p99": (2_000, "below"),
+    "slowest slice of sweeping": (2, "below"),
+    "like, longest step": (2, "below"),
+    "the worst words, longest step": (2, "below"),
+    "sorted by size, longest step": (2, "below"),
+}
+
+
+class Index(Base):
+    def s(self):
+        """An index of a million and of five million names, inside of one process."""
+        example = os.path.join(os.path.dirname(self.cardume), "examples", "index_size")
+        if not os.path.exists(example):
+            raise Trouble(f"{example} is not there: cargo build --release --example index_size")
+        sizes = ["1000000"] if self.quick else ["1000000", "5000000"]
+        with subprocess.Popen([example, "--json", *sizes], stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                figure = json.loads(line)
+                what, value = figure["what"], figure["value"]
+                target, kind = TARGETS.get(what, (None, None))
+                good = "" if target is None else judged(value <= target if kind == "below" else value >= target)
+                wanted = "-" if target is None else f"{'<=' if kind == 'below' else '>='} {target:,}"
+                row(f"s. {figure['names']:,}: {what}", f"{value:,.2f} {figure['unit']}", target=wanted, good=good)
+        if process.returncode != 0:
+            raise Trouble("index_size failed")

@@ -1,0 +1,167 @@
+//! The files of a JOIN, an UPDATE or a list that replaces another, taken into the index over as many turns as they need, those of several peers by turns.
+//!
+//! Whoever sent them is answered when all of them are in, and what that link asks next waits until then.
+
+use std::vec::IntoIter;
+
+use crate::index::MemberId;
+use crate::message::limits;
+use crate::message::refusal::Refusal;
+use crate::message::relative::RelativeName;
+use crate::message::reply::Reply;
+use crate::message::request::FileEntry;
+use crate::node::LinkId;
+use crate::node::io::Io;
+use crate::node::server::{Server, Stage, Visit, not_joined};
+
+/// Files that are on their way into the index.
+pub(super) struct Adding {
+    link: LinkId,
+    ask: Option<u64>,
+    who: MemberId,
+    work: Work,
+}
+
+/// What is left to be done.
+pub(super) enum Work {
+    /// A part of a JOIN.
+    Join {
+        /// What is still to be added.
+        files: IntoIter<FileEntry>,
+        /// Another part follows.
+        more: bool,
+    },
+    /// An UPDATE: first what is gone, then what is new.
+    Update {
+        /// Names that are gone.
+        remove: IntoIter<RelativeName>,
+        /// New or changed files.
+        files: IntoIter<FileEntry>,
+    },
+    /// All files of a peer: first those that are named, then the others go.
+    Replace {
+        /// What is still to be named.
+        names: IntoIter<RelativeName>,
+        /// Which of the peer's files were named.
+        kept: Vec<bool>,
+        /// Below which of them the rest has to be looked at.
+        left: Option<usize>,
+    },
+}
+
+impl Server {
+    /// Takes files into the index, and answers when all are in.
+    pub(super) fn add(&mut self, link: LinkId, ask: Option<u64>, who: MemberId, work: Work, io: &mut Io<'_>) {
+        let Some(visit) = self.visits.get_mut(&link) else { return };
+        visit.held += 1;
+        visit.undecided += 1;
+        let is_first = self.adding.is_empty();
+        self.adding.push_back(Adding { link, ask, who, work });
+        // Who came before goes before.
+        if is_first {
+            self.add_some(io);
+        }
+    }
+
+    /// Goes on with what is on its way, as far as one turn may.
+    pub(super) fn add_on(&mut self, io: &mut Io<'_>) {
+        self.add_some(io);
+        self.has_added = self.add_effort < limits::ADD_FILES;
+        self.add_effort = limits::ADD_FILES;
+    }
+
+    fn add_some(&mut self, io: &mut Io<'_>) {
+        while self.add_effort > 0
+            && let Some(mut adding) = self.adding.pop_front()
+        {
+            let mut slice = self.add_effort.min(limits::ADD_SLICE);
+            self.add_effort -= slice;
+            let answer = match self.add_slice(&mut adding, &mut slice) {
+                Ok(false) => {
+                    self.adding.push_back(adding);
+                    continue;
+                }
+                Ok(true) => match adding.work {
+                    Work::Join { more: true, .. } => Ok(Reply::JoinMore),
+                    Work::Join { more: false, .. } => self.join_ends(adding.link, io),
+                    Work::Update { .. } | Work::Replace { .. } => Ok(Reply::UpdateOk { files: self.index.count(adding.who) }),
+                },
+                Err(refusal) => Err(refusal),
+            };
+            self.add_effort += slice;
+            if let Some(visit) = self.visits.get_mut(&adding.link) {
+                visit.held -= 1;
+                visit.undecided -= 1;
+            }
+            self.give(adding.link, adding.ask, answer, io);
+            if let Some(link) = io.link(adding.link) {
+                link.again = true;
+            }
+        }
+    }
+
+    /// One slice, of so many files at most. True when nothing is left.
+    fn add_slice(&mut self, adding: &mut Adding, left: &mut usize) -> Result<bool, Refusal> {
+        let Adding { link, who, work, .. } = adding;
+        let Some(Visit { stage, .. }) = self.visits.get_mut(link) else { return Err(not_joined()) };
+        let line = match stage {
+            Stage::Joining { who: known, line, .. } if known == who && matches!(work, Work::Join { .. }) => Some(line),
+            Stage::Member { who: known, .. } if known == who && !matches!(work, Work::Join { .. }) => None,
+            // Somebody else has proven to be this peer meanwhile.
+            _ => return Err(not_joined()),
+        };
+        match work {
+            Work::Join { files, .. } => {
+                let Some(line) = line else { return Err(not_joined()) };
+                for file in files.by_ref().take(*left) {
+                    *left -= 1;
+                    if self.index.add(*who, &file)? && line.len() < limits::LINE_BYTES {
+                        line.push(' ');
+                        line.push_str(&file.name);
+                    }
+                }
+                Ok(files.len() == 0)
+            }
+            Work::Update { remove, files } => {
+                for name in remove.by_ref().take(*left) {
+                    *left -= 1;
+                    self.index.remove(*who, &name);
+                }
+                for file in files.by_ref().take(*left) {
+                    *left -= 1;
+                    self.index.add(*who, &file)?;
+                }
+                Ok(remove.len() + files.len() == 0)
+            }
+            Work::Replace { names, kept, left: rest } => {
+                for name in names.by_ref().take(*left) {
+                    *left -= 1;
+                    let own = self.index.add_unsaid(*who, &name)?;
+                    if kept.len() <= own {
+                        kept.resize(own + 1, false);
+                    }
+                    kept[own] = true;
+                }
+                if names.len() > 0 {
+                    return Ok(false);
+                }
+                // From the last one down: whatever takes the place of one that goes was looked at before.
+                let mut own = rest.unwrap_or_else(|| usize::try_from(self.index.count(*who)).unwrap_or(0));
+                while own > 0 && *left > 0 {
+                    *left -= 1;
+                    own -= 1;
+                    if !kept.get(own).copied().unwrap_or(false) {
+                        self.index.remove_at(*who, own);
+                    }
+                }
+                *rest = Some(own);
+                Ok(own == 0)
+            }
+        }
+    }
+
+    /// A link is gone, and its number may come to mean another.
+    pub(super) fn adder_gone(&mut self, id: LinkId) {
+        self.adding.retain(|adding| adding.link != id);
+    }
+}
