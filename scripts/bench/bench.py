@@ -15,12 +15,13 @@ import time
 
 from accounts import Accounts
 from base import Base, emptied, judged, row, show, timed
+from swarm import Swarm
 from throttle import SlowDisk, forget
 from tools import MIB, Client, Place, Trouble, quantile, random_file, status
 from trust import Trust
 
 NAMES = {"a": "memory", "b": "crowd", "c": "disk", "d": "slow", "e": "verified", "f": "tools", "g": "sources", "h": "swarm", "i": "restart",
-         "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log"}
+         "j": "hashing", "k": "turns", "l": "lasting", "m": "start", "n": "log", "t": "asking", "u": "joining", "v": "idle"}
 
 SLOW_RATE = 80 * MIB
 CROWD = 64
@@ -169,7 +170,7 @@ class Plain(Base):
             row(name, "-", "-", "-", "<= 10 ms", f"not possible here: {error}")
 
 
-class Bench(Plain, Trust, Accounts):
+class Bench(Plain, Trust, Accounts, Swarm):
     pass
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures cardume side by side with nginx, curl, aria2c and b3sum, in one run, alternating. Prints one line for each thing measured.
+# Measures cardume side by side with nginx, curl, aria2c, b3sum and Redis, in one run, alternating. Prints one line for each thing measured.
 # Usage: scripts/bench/run.sh [--quick] [--only] [SECTION...]        a section is a letter or a name; all of them when none is given
 #   a memory    one file from memory to /dev/null          g sources   four owners of 100 MB/s each, and a fifth of 1 MB/s
 #   b crowd     64 such downloads at once                  h swarm     16 peers want a file of one owner at once
@@ -8,6 +8,8 @@
 #   e verified  what it costs to verify                    k turns     how long the turns of the loop took; alone: in e, g and h
 #   f tools     verified, against curl or aria2c, b3sum     l lasting   PUBLISH and REGISTER of 64 links at once against one alone
 #   m start     a server with a million publications       n log       400,000 PUBLISHes in a row
+#   t asking    SEARCH by exact name beside Redis           u joining   JOINs of a thousand files each
+#   v idle      ten thousand quiet peers: memory, answers
 # --quick: three runs in the place of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp, for a while.
 set -euo pipefail
 # The accounts of servers that are measured are nobody else's.
@@ -16,7 +18,7 @@ export XDG_STATE_HOME
 trap 'rm -rf "$XDG_STATE_HOME"' EXIT
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,12s/^# //p' "$0"
+    sed -n '2,14s/^# //p' "$0"
     exit
 fi
 
@@ -27,6 +29,7 @@ needs nginx nginx-light
 needs curl curl
 needs aria2c aria2
 needs b3sum b3sum
+needs redis-server redis-server
 if ((${#missing[@]})); then
     if ((EUID != 0)); then
         echo "please install ${missing[*]} (Debian's names; b3sum also by: cargo install b3sum), or run this as root" >&2

@@ -69,7 +69,6 @@ impl<K: Key> Claims<K> {
     }
 
     /// How many.
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.len()
     }

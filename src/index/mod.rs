@@ -7,7 +7,7 @@
 mod claims;
 mod find;
 mod grams;
-mod hot;
+pub mod hot;
 pub mod pages;
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use slab::Slab;
 use crate::index::claims::{ClaimId, Claims, Key, Share};
 use crate::index::find::Descriptions;
 use crate::index::grams::Grams;
-use crate::index::hot::Hot;
+use crate::index::hot::{Hot, Spelled};
 use crate::index::pages::{Filling, Room};
 use crate::message::account::{Description, Line, Online, Publication, Published, UserName};
 use crate::message::limits;
@@ -431,23 +431,27 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn search(&mut self, name: &RelativeName, cursor: Option<&str>, asker: &Asker) -> Result<Page<Holder>, Refusal> {
         let place = self.place(cursor)?;
-        if place.is_some() || asker.speaks.is_some() {
-            return Ok(self.holders(&self.names, name, place, asker));
+        Ok(self.holders(&self.names, name, place, asker))
+    }
+
+    /// The first page of [`Index::search`] as it was spelled, where it was kept: what is said first, and what follows.
+    pub fn kept(&mut self, name: &RelativeName, asker: &Asker) -> Option<(&[u8], &[u8])> {
+        if asker.speaks.is_some() {
+            return None;
         }
-        let (hash, local) = (self.names.hash(name), asker.ip.is_loopback());
-        let turn = usize::try_from(self.turn).unwrap_or(0);
-        if let Some(holders) = self.hot.find(hash, name, local) {
-            let (before, first) = holders.split_at(turn % holders.len().max(1));
-            return Ok(Page { entries: first.iter().chain(before).cloned().collect(), cursor: None });
+        let turn = self.turn + 1;
+        let found = self.hot.find(self.names.hash(name), name, asker.ip.is_loopback(), turn)?;
+        self.turn = turn;
+        Some(found)
+    }
+
+    /// Keeps a first page that was just found, if it is worth it; `spell` spells it.
+    pub fn keep(&mut self, name: &RelativeName, asker: &Asker, page: &Page<Holder>, spell: fn(&[Holder]) -> Spelled) {
+        let hash = self.names.hash(name);
+        if asker.speaks.is_none() && page.cursor.is_none() && self.hot.wants(hash, page.entries.len()) {
+            let spelled = spell(&hot::in_order(&page.entries, self.turn));
+            self.hot.keep(hash, name, asker.ip.is_loopback(), spelled, self.names.len());
         }
-        let page = self.holders(&self.names, name, None, asker);
-        if page.cursor.is_none() && self.hot.wants(hash, page.entries.len()) {
-            let mut entries = page.entries.clone();
-            let count = entries.len().max(1);
-            entries.rotate_right(turn % count);
-            self.hot.keep(hash, name, local, entries);
-        }
-        Ok(page)
     }
 
     /// Who has this content, under whatever name: each member once, by a whole file where it has one. The rest is as in [`Index::search`].

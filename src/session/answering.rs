@@ -213,6 +213,19 @@ impl Answering {
         }
     }
 
+    /// True where holders that were spelled before can be said as they are.
+    #[must_use]
+    pub fn spells(&self) -> bool {
+        matches!(&self.state, State::Open { dialect, .. } if dialect.spells())
+    }
+
+    /// Answers a SEARCH with holders that were spelled before.
+    pub fn found(&mut self, id: Option<u64>, spelled: (&[u8], &[u8]), outbox: &mut Outbox) {
+        if let State::Open { dialect, .. } = &mut self.state {
+            outbox.memory().with(|out| dialect.found(id, spelled, out));
+        }
+    }
+
     /// Says no.
     pub fn refuse(&mut self, id: Option<u64>, refusal: &Refusal, outbox: &mut Outbox) {
         if let State::Open { dialect, .. } | State::Closing(dialect) = &mut self.state {

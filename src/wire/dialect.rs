@@ -11,7 +11,7 @@ use crate::message::request::Request;
 use crate::message::tongue::Tongue;
 use crate::message::version::Tag;
 use crate::wire::http::{self, Http};
-use crate::wire::native::{self, Hello, Welcome, requests, writing};
+use crate::wire::native::{self, Hello, Welcome, quick, requests, writing};
 use crate::wire::rede::{self, Rede};
 use crate::wire::seed001::{self, Seed001};
 use crate::wire::uc3m::{self, Uc3m};
@@ -144,6 +144,19 @@ impl Dialect {
             Dialect::Seed001(seed) => seed.reply(reply, out),
             Dialect::Rede(rede) => rede.reply(reply, out),
         }
+    }
+
+    /// Writes who has it, as [`quick::put_holder`] spelled them before.
+    pub fn found(&mut self, id: Option<u64>, spelled: (&[u8], &[u8]), out: &mut Vec<u8>) {
+        if let Dialect::Native(_) = self {
+            quick::put_spelled(id, spelled, out);
+        }
+    }
+
+    /// True where [`Dialect::found`] can be said.
+    #[must_use]
+    pub fn spells(&self) -> bool {
+        matches!(self, Dialect::Native(_))
     }
 
     /// What is to be asked on behalf of the asker, whose wire has no pages, so that the answer is whole.

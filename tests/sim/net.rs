@@ -520,7 +520,7 @@ impl Inner {
             && (readable || writable)
         {
             self.lives[life].busy = true;
-            self.lives[life].ready.push(Ready::Link { link, readable, writable });
+            self.lives[life].ready.push(Ready::Link { link, readable, writable, ended: false });
         }
     }
 

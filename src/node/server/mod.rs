@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use crate::accounts::Accounts;
 use crate::accounts::store::Store;
+use crate::index::hot::Spelled;
 use crate::index::{Asker, Index, MemberId, Page};
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
-use crate::message::reply::Reply;
+use crate::message::reply::{Holder, Reply};
 use crate::message::request::{FileEntry, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::Session;
@@ -27,6 +28,7 @@ use crate::node::server::operations::{Held, Loading, Waiting};
 use crate::node::{Event, LinkId, Node, PortId};
 use crate::session::answering::{Answering, Step, Terms};
 use crate::wire::Role;
+use crate::wire::native::quick;
 use crate::wire::sniff::Speech;
 
 /// Where the server begins to number the ports that it gives to peers of seed 002.
@@ -172,6 +174,12 @@ impl Server {
 
     fn received(&mut self, id: LinkId, io: &mut Io<'_>) {
         let now = io.now;
+        if let Some(link) = io.link(id)
+            && link.inbox.head().len() >= limits::MANY_REQUESTS
+            && link.outbox.memory_waiting() == 0
+        {
+            link.outbox.expect();
+        }
         for _ in 0..limits::VISIT_REQUESTS {
             let Some(link) = io.link(id) else { return };
             let Some(visit) = self.visits.get_mut(&id) else { return };
@@ -185,7 +193,7 @@ impl Server {
                 Step::Asked(ask, request) => {
                     if let Request::Operation(operation) = request {
                         self.operate(id, ask, operation, io);
-                    } else {
+                    } else if !self.answers_at_once(id, ask, &request, io) {
                         let answer = self.answer(id, request, io);
                         self.give(id, ask, answer, io);
                     }
@@ -195,6 +203,21 @@ impl Server {
         if let Some(link) = io.link(id) {
             link.again = true;
         }
+    }
+
+    /// Answers a SEARCH whose answer is at hand as it is spelled. False when it has to be searched.
+    fn answers_at_once(&mut self, id: LinkId, ask: Option<u64>, request: &Request, io: &mut Io<'_>) -> bool {
+        let Request::Search { wanted: Wanted::Name(name), cursor: None, speaks: None } = request else { return false };
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return false };
+        if self.loading.is_under_way() || !visit.answering.spells() {
+            return false;
+        }
+        let Some(spelled) = self.index.kept(name, &Asker { ip: link.from.ip(), speaks: None }) else { return false };
+        visit.answering.found(ask, spelled, &mut link.outbox);
+        let who = if let Stage::Member { address, .. } = visit.stage { address } else { link.from };
+        log::debug!("{who} SEARCH {name:?}");
+        io.tell(Report::Asked { who, name: name.clone() });
+        true
     }
 
     fn give(&mut self, id: LinkId, ask: Option<u64>, answer: Result<Reply, Refusal>, io: &mut Io<'_>) {
@@ -262,7 +285,11 @@ impl Server {
         let page = match wanted {
             Wanted::Name(name) => {
                 self.load_name(name, io);
-                self.index.search(name, cursor, &asker)
+                let page = self.index.search(name, cursor, &asker);
+                if let (Ok(page), None) = (&page, cursor) {
+                    self.index.keep(name, &asker, page, spell);
+                }
+                page
             }
             Wanted::Root(root) => self.index.search_root(*root, cursor, &asker),
         };
@@ -369,6 +396,17 @@ impl Node for Server {
     fn deadline(&self) -> Option<Instant> {
         self.wake
     }
+}
+
+/// Holders as an answer spells them.
+fn spell(holders: &[Holder]) -> Spelled {
+    let mut spelled = Spelled::default();
+    for holder in holders {
+        // What is longer than that is not kept.
+        spelled.starts.push(u16::try_from(spelled.text.len()).unwrap_or(u16::MAX));
+        quick::put_holder(holder, &mut spelled.text);
+    }
+    spelled
 }
 
 fn not_joined() -> Refusal {

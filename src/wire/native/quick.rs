@@ -46,39 +46,62 @@ fn is_plain(text: &[u8]) -> bool {
 /// Writes who has it, as the answer to SEARCH `id`.
 pub fn put_found(id: Option<u64>, holders: &[Holder], cursor: Option<&str>, out: &mut Vec<u8>) {
     out.reserve(64 + holders.len() * 128);
+    put_begin(id, out);
+    for holder in holders {
+        put_holder(holder, out);
+    }
+    put_end(cursor, out);
+}
+
+/// Writes the same of holders that were spelled before, by [`put_holder`]: `first`, and what follows.
+pub fn put_spelled(id: Option<u64>, (first, then): (&[u8], &[u8]), out: &mut Vec<u8>) {
+    out.reserve(96 + first.len() + then.len());
+    put_begin(id, out);
+    out.extend_from_slice(first);
+    out.extend_from_slice(then);
+    put_end(None, out);
+}
+
+fn put_begin(id: Option<u64>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
     put_number(id, out);
     out.extend_from_slice(b",\"status\":\"SEARCH_OK\",\"holders\":[");
-    for (holder, place) in holders.iter().zip(0..) {
-        if place > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(b"{\"peer\":\"");
-        address::put(&holder.peer, out);
-        out.extend_from_slice(b"\",\"name\":");
-        put_text(&holder.file.name, out);
-        out.extend_from_slice(b",\"size\":");
-        put_number(holder.file.size, out);
-        match holder.file.root {
-            None => out.extend_from_slice(b",\"root\":null"),
-            Some(root) => {
-                out.extend_from_slice(b",\"root\":\"");
-                for byte in root.0 {
-                    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-                    out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-                }
-                out.push(b'"');
+}
+
+/// Writes a holder with a comma behind it.
+pub fn put_holder(holder: &Holder, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"peer\":\"");
+    address::put(&holder.peer, out);
+    out.extend_from_slice(b"\",\"name\":");
+    put_text(&holder.file.name, out);
+    out.extend_from_slice(b",\"size\":");
+    put_number(holder.file.size, out);
+    match holder.file.root {
+        None => out.extend_from_slice(b",\"root\":null"),
+        Some(root) => {
+            out.extend_from_slice(b",\"root\":\"");
+            for byte in root.0 {
+                const DIGITS: &[u8; 16] = b"0123456789abcdef";
+                out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
             }
+            out.push(b'"');
         }
-        out.extend_from_slice(if holder.file.partial { b",\"partial\":true" } else { b",\"partial\":false" });
-        let description = holder.file.description.as_deref().map(|text| (&b",\"description\":"[..], text));
-        let user = holder.user.as_deref().map(|user| (&b",\"user\":"[..], user));
-        let speaks = holder.speaks.map(|speaks| (&b",\"speaks\":"[..], Tongue::word(speaks)));
-        for (field, text) in [description, user, speaks].into_iter().flatten() {
-            out.extend_from_slice(field);
-            put_text(text, out);
-        }
-        out.push(b'}');
+    }
+    out.extend_from_slice(if holder.file.partial { b",\"partial\":true" } else { b",\"partial\":false" });
+    let description = holder.file.description.as_deref().map(|text| (&b",\"description\":"[..], text));
+    let user = holder.user.as_deref().map(|user| (&b",\"user\":"[..], user));
+    let speaks = holder.speaks.map(|speaks| (&b",\"speaks\":"[..], Tongue::word(speaks)));
+    for (field, text) in [description, user, speaks].into_iter().flatten() {
+        out.extend_from_slice(field);
+        put_text(text, out);
+    }
+    out.extend_from_slice(b"},");
+}
+
+fn put_end(cursor: Option<&str>, out: &mut Vec<u8>) {
+    // The last holder's comma; an empty list has none.
+    if out.last() == Some(&b',') {
+        out.pop();
     }
     out.extend_from_slice(b"],\"cursor\":");
     match cursor {
@@ -185,6 +208,11 @@ mod tests {
             word = Tongue::Uc3m2024.word()
         );
         assert_eq!(String::from_utf8(out).unwrap(), format!("{wanted}\n"));
+        let (mut out, mut spelled, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        put_found(Some(9), &holders, None, &mut out);
+        holders.iter().for_each(|holder| put_holder(holder, &mut spelled));
+        put_spelled(Some(9), spelled.split_at(20), &mut again);
+        assert_eq!(out, again);
         let mut out = Vec::new();
         put_found(None, &[], None, &mut out);
         assert_eq!(out, b"{\"id\":null,\"status\":\"SEARCH_OK\",\"holders\":[],\"cursor\":null}\n");
