@@ -5,6 +5,7 @@
 //! turn is long.
 
 mod claims;
+mod exact;
 mod find;
 mod grams;
 pub mod hot;
@@ -15,11 +16,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use slab::Slab;
 
-use crate::index::claims::{ClaimId, Claims, Key, Share};
+use crate::index::claims::{ClaimId, Claims, Share};
 use crate::index::find::Descriptions;
 use crate::index::grams::Grams;
-use crate::index::hot::{Hot, Spelled};
-use crate::index::pages::{Filling, Room};
+use crate::index::hot::Hot;
+use crate::index::pages::Room;
 use crate::message::account::{Description, Line, Online, Publication, Published, UserName};
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
@@ -425,44 +426,6 @@ impl Index {
         self.members.get(who.0).is_some_and(|member| member.session == session)
     }
 
-    /// Who has the file of this exact name. Where the list starts rotates with each first page.
-    ///
-    /// # Errors
-    /// `bad_request` for a cursor that is not ours.
-    pub fn search(&mut self, name: &RelativeName, cursor: Option<&str>, asker: &Asker) -> Result<Page<Holder>, Refusal> {
-        let place = self.place(cursor)?;
-        Ok(self.holders(&self.names, name, place, asker))
-    }
-
-    /// The first page of [`Index::search`] as it was spelled, where it was kept: what is said first, and what follows.
-    pub fn kept(&mut self, name: &RelativeName, asker: &Asker) -> Option<(&[u8], &[u8])> {
-        if asker.speaks.is_some() {
-            return None;
-        }
-        let turn = self.turn + 1;
-        let found = self.hot.find(self.names.hash(name), name, asker.ip.is_loopback(), turn)?;
-        self.turn = turn;
-        Some(found)
-    }
-
-    /// Keeps a first page that was just found, if it is worth it; `spell` spells it.
-    pub fn keep(&mut self, name: &RelativeName, asker: &Asker, page: &Page<Holder>, spell: fn(&[Holder]) -> Spelled) {
-        let hash = self.names.hash(name);
-        if asker.speaks.is_none() && page.cursor.is_none() && self.hot.wants(hash, page.entries.len()) {
-            let spelled = spell(&hot::in_order(&page.entries, self.turn));
-            self.hot.keep(hash, name, asker.ip.is_loopback(), spelled, self.names.len());
-        }
-    }
-
-    /// Who has this content, under whatever name: each member once, by a whole file where it has one. The rest is as in [`Index::search`].
-    ///
-    /// # Errors
-    /// `bad_request` for a cursor that is not ours.
-    pub fn search_root(&mut self, root: Root, cursor: Option<&str>, asker: &Asker) -> Result<Page<Holder>, Refusal> {
-        let place = self.place(cursor)?;
-        Ok(self.holders(&self.roots, &root, place, asker))
-    }
-
     /// Who is there, in the order in which they joined.
     ///
     /// # Errors
@@ -503,64 +466,6 @@ impl Index {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
-    }
-
-    /// Where a page begins: at the member and the place in its round that the cursor names, or wherever it is the turn of.
-    fn place(&mut self, cursor: Option<&str>) -> Result<Option<(u32, u32)>, Refusal> {
-        let place = cursor.map(pages::places).transpose()?;
-        self.turn += u64::from(place.is_none());
-        Ok(place)
-    }
-
-    fn holders<K: Key>(&self, claims: &Claims<K>, key: &K, place: Option<(u32, u32)>, asker: &Asker) -> Page<Holder> {
-        let mut filling = Filling::default();
-        let Some(id) = claims.find(key) else { return filling.page(None) };
-        if place.is_none()
-            && let Some(page) = self.few_holders(claims, id, asker)
-        {
-            return page;
-        }
-        let Some((first, last)) = claims.span(id) else { return filling.page(None) };
-        let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
-        let mut before_first = 0;
-        for (place, share) in claims.round(id, start, skip) {
-            let Some(holder) = self.holder(MemberId(share.member as usize), share.own, asker) else { continue };
-            if !filling.takes(holder) {
-                return filling.page(Some(format!("{start}.{place}")));
-            }
-            before_first += usize::from(share.member >= start);
-        }
-        let mut page = filling.page(None);
-        if place.is_none() && !page.entries.is_empty() {
-            // Members stand close together or far apart, and a round begins more often behind a gap: where all fit into one page, each has its turn.
-            let turn = usize::try_from(self.turn).unwrap_or(0);
-            let count = page.entries.len();
-            page.entries.rotate_left((before_first + turn % count) % count);
-        }
-        page
-    }
-
-    /// All holders in one page, where they fit: the one whose turn it is first. Else `None`.
-    fn few_holders<K: Key>(&self, claims: &Claims<K>, id: ClaimId, asker: &Asker) -> Option<Page<Holder>> {
-        let (count, shares) = claims.few(id, limits::HOLDERS)?;
-        // What they have is fetched from all over the memory, and at once, before anything is made of it.
-        let mut found = Vec::with_capacity(count);
-        found.extend(shares.filter_map(|share| {
-            let member = self.members.get(share.member as usize)?;
-            Some((MemberId(share.member as usize), member, *member.files.get(share.own as usize)?))
-        }));
-        let mut filling = Filling::of(count);
-        for (who, member, owned) in found {
-            if let Some(peer) = asker.reaches(member)
-                && !filling.takes(Holder { peer, file: self.entry(who, &owned), user: member.user().cloned(), speaks: member.speaks() })
-            {
-                return None;
-            }
-        }
-        let mut page = filling.page(None);
-        let turn = usize::try_from(self.turn).unwrap_or(0) % page.entries.len().max(1);
-        page.entries.rotate_left(turn);
-        Some(page)
     }
 
     /// A member as the holder of its file number `own`; `None` when the asker can't reach it.
@@ -649,12 +554,6 @@ impl Member {
 /// A place among members or files, of which there are never so many that it would not fit.
 fn number(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
-}
-
-/// A place below `count` for each turn, neighbouring turns far apart.
-fn spread(turn: u64, count: u64) -> u32 {
-    let fraction = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    u32::try_from((fraction * count) >> 32).unwrap_or(0)
 }
 
 #[cfg(test)]
