@@ -33,7 +33,7 @@ sim: ## the simulated network; make sim SEEDS=1000
 load-test: ## dozens of peers that download from each other; make load-test PEERS=64 SIZE=32M
 	scripts/load-test.sh $(PEERS) $(SIZE)
 
-bench: ## side by side with nginx, curl, aria2c and b3sum; scripts/bench/run.sh --help says more
+bench: ## side by side with nginx, curl, aria2c, b3sum and Redis; scripts/bench/run.sh --help says more
 	scripts/bench/run.sh
 
 lint: ## format, clippy and documentation, without a single warning, and the program without its optional features

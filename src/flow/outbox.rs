@@ -58,6 +58,11 @@ impl Outbox {
         Writer { outbox: self }
     }
 
+    /// Many answers will follow: makes room for them at once, so that their memory is not moved as it grows.
+    pub fn expect(&mut self) {
+        self.memory().with(|out| out.reserve(limits::ANSWERS_ROOM));
+    }
+
     /// Appends bytes of a file.
     pub fn push_file(&mut self, source: SourceRef, range: ByteRange) {
         if !range.is_empty() {

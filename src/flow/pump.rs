@@ -20,12 +20,18 @@ pub enum Drawn {
     End,
 }
 
-/// Reads up to `budget` bytes of `from` into `inbox` by way of `scratch`; unread heads may hold up to `most`. Returns how many bytes came and why it
-/// came to its end.
+/// Reads up to `budget` bytes of `from` into `inbox` by way of `scratch`; unread heads may hold up to `most`. With `short_is_dry`, a read that gave less
+/// than was asked for is the last one. Returns how many bytes came and why it came to its end.
 ///
 /// # Errors
 /// When the stream or the sink of a body fails.
-pub fn draw(from: &mut impl Read, inbox: &mut Inbox, scratch: &mut [u8], budget: usize, most: usize) -> io::Result<(usize, Drawn)> {
+pub fn draw(
+    from: &mut impl Read,
+    inbox: &mut Inbox,
+    scratch: &mut [u8],
+    (budget, most): (usize, usize),
+    short_is_dry: bool,
+) -> io::Result<(usize, Drawn)> {
     let mut drawn = 0;
     loop {
         if drawn >= budget {
@@ -44,6 +50,9 @@ pub fn draw(from: &mut impl Read, inbox: &mut Inbox, scratch: &mut [u8], budget:
                 // A body has ended: its owner must say what comes next before more is read.
                 if was_receiving && !inbox.is_receiving() {
                     return Ok((drawn, Drawn::Budget));
+                }
+                if short_is_dry && count < wanted {
+                    return Ok((drawn, Drawn::Dry));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((drawn, Drawn::Dry)),

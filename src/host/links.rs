@@ -23,6 +23,8 @@ pub struct Slot<S> {
     pub writable: bool,
     /// The other side will send no more.
     pub ended: bool,
+    /// That will be so once all its bytes were read.
+    pub ending: bool,
     /// Waits in the queue of runnable links.
     pub queued: bool,
     /// When a byte last moved.
@@ -84,6 +86,7 @@ impl<S> Links<S> {
             readable: false,
             writable: false,
             ended: false,
+            ending: false,
             queued: false,
             moved_at: self.now,
             unsent: 0,

@@ -18,6 +18,11 @@ pub trait Stream: Read + RawWrite {
     fn unsent(&self) -> usize {
         0
     }
+
+    /// True when a read that gave less than was asked for says that there is no more now, but for the end: whatever comes later is told anew.
+    fn is_dry_when_short(&self) -> bool {
+        false
+    }
 }
 
 impl<S: Stream> Stream for &mut S {
@@ -41,6 +46,8 @@ pub enum Ready {
         readable: bool,
         /// It may take bytes.
         writable: bool,
+        /// The other side has ended, or the link has failed: behind the bytes there is something that only one more read tells.
+        ended: bool,
     },
     /// The port of this number has links to accept.
     Port(usize),

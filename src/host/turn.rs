@@ -185,11 +185,12 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
     fn note(&mut self, ready: &[Ready]) {
         for ready in ready {
             match *ready {
-                Ready::Link { link, readable, writable } => {
+                Ready::Link { link, readable, writable, ended } => {
                     let id = LinkId(link);
                     if let Some(slot) = self.links.slot(id) {
                         slot.readable |= readable;
                         slot.writable |= writable;
+                        slot.ending |= ended;
                         self.links.queue(id);
                     }
                 }

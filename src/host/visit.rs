@@ -96,10 +96,14 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         }
         // When all heads together hold too much, only small ones grow.
         let most = if self.heads > limits::ALL_HEADS_BYTES { limits::SMALL_HEAD_BYTES } else { slot.link.most_head };
-        let Slot { stage: Stage::Live(stream), link, .. } = slot else { return 0 };
+        let Slot { stage: Stage::Live(stream), link, ending, .. } = slot else { return 0 };
         // One read a visit: what comes is hashed and written on the way, and the others should not wait for more than that.
         let budget = budget.min(limits::SCRATCH_BYTES).min(allowance);
-        let result = pump::draw(&mut self.net.ends(stream), &mut link.inbox, &mut self.scratch, budget, most);
+        let result = {
+            let mut ends = self.net.ends(stream);
+            let short_is_dry = !*ending && ends.is_dry_when_short();
+            pump::draw(&mut ends, &mut link.inbox, &mut self.scratch, (budget, most), short_is_dry)
+        };
         let (drawn, why) = match result {
             Ok(result) => result,
             Err(error) => {

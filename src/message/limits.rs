@@ -93,6 +93,10 @@ pub const SCRATCH_BYTES: usize = 256 << 10;
 pub const TURN_BYTES: usize = 2 << 20;
 /// Requests handled for one link in one visit.
 pub const VISIT_REQUESTS: usize = 32;
+/// Room that is made at once for the answers of one visit: those to [`VISIT_REQUESTS`] searches, each with five holders.
+pub const ANSWERS_ROOM: usize = 20 << 10;
+/// Unread requests, in bytes, that are worth [`ANSWERS_ROOM`]: some ten searches.
+pub const MANY_REQUESTS: usize = 640;
 /// Answers that wait for a reader before its requests are no longer read.
 pub const HIGH_WATER: usize = 1 << 20;
 /// Bytes of all half-received heads together.

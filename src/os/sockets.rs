@@ -92,7 +92,8 @@ impl Sockets {
                 Token(link) => {
                     let readable = event.is_readable() || event.is_read_closed() || event.is_error();
                     let writable = event.is_writable() || event.is_write_closed() || event.is_error();
-                    ready.push(Ready::Link { link, readable, writable });
+                    let ended = event.is_read_closed() || event.is_error();
+                    ready.push(Ready::Link { link, readable, writable, ended });
                 }
             }
         }
@@ -216,6 +217,11 @@ impl RawWrite for Tcp {
 impl Stream for Tcp {
     fn end_writing(&mut self) {
         let _ = self.0.shutdown(Shutdown::Write);
+    }
+
+    fn is_dry_when_short(&self) -> bool {
+        // What epoll promises of edges; other systems are asked once more.
+        cfg!(target_os = "linux")
     }
 
     fn unsent(&self) -> usize {

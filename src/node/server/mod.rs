@@ -204,6 +204,12 @@ impl Server {
 
     fn received(&mut self, id: LinkId, io: &mut Io<'_>) {
         let now = io.now;
+        if let Some(link) = io.link(id)
+            && link.inbox.head().len() >= limits::MANY_REQUESTS
+            && link.outbox.memory_waiting() == 0
+        {
+            link.outbox.expect();
+        }
         for _ in 0..limits::VISIT_REQUESTS {
             let Some(link) = io.link(id) else { return };
             let Some(visit) = self.visits.get_mut(&id) else { return };

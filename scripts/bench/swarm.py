@@ -1,0 +1,143 @@
+"""An index under load: exact searches beside Redis, joins, and ten thousand quiet peers. One client measures both: `cardume swarm`."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+from base import Base, judged, medians, row
+from tools import Trouble, status
+
+NAMES, HOLDERS = 1_000_000, 5
+IDLE, FILES, CHURN = 10_000, 100, 1_000
+DEPTHS = {1: 0.95, 16: 1.0, 256: 1.0}
+
+
+def used(pid):
+    """What a process has used of processors, in seconds."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def quiet(program, patience=120.0):
+    """Waits until a process has nothing left to do; how many seconds that took."""
+    began = last = time.monotonic()
+    before = used(program.pid)
+    while time.monotonic() - began < patience:
+        time.sleep(0.25)
+        now, after = time.monotonic(), used(program.pid)
+        if (after - before) / (now - last) < 0.05:
+            return last - began
+        last, before = now, after
+    raise Trouble(f"the server was busy for {patience:.0f} s after the last request")
+
+
+class Swarm(Base):
+    def pinned(self, which, command):
+        """A command on a core of its own: servers on the first, who asks them on the next."""
+        cores = sorted(os.sched_getaffinity(0))
+        return ["taskset", "-c", str(cores[which % len(cores)]), *command]
+
+    def bearer(self):
+        """A server whose lines for each search go nowhere."""
+        words = self.pinned(0, [self.cardume, "server", "--listen", "127.0.0.1:0"])
+        program = self.place.start(["sh", "-c", 'exec "$@" > /dev/null', "sh", *words], info=False)
+        program.address = program.wait_for("listening on ").rsplit(" ", 1)[1]
+        return program
+
+    def redis(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", self.place.path]
+        program = self.place.start(self.pinned(0, ["redis-server", *options]))
+        program.wait_for("Ready to accept connections")
+        program.address = f"127.0.0.1:{port}"
+        return program
+
+    def press(self, *words):
+        """Its last object, and the one that says that all are in."""
+        command = self.pinned(1, [self.cardume, "swarm", *map(str, words), "--json"])
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise Trouble(f"{' '.join(command)} ended with code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+        events = {event["event"]: event for event in map(json.loads, done.stdout.splitlines())}
+        return events["over"], events.get("in")
+
+    def idle(self, address, *words):
+        """Peers that join and stay; and how it was."""
+        program = self.place.start(self.pinned(1, [self.cardume, "swarm", "--server", address, "--idle", "--json", *map(str, words)]))
+        return program, program.event(lambda event: event["event"] == "in", 300.0)[0]
+
+    def t(self):
+        """SEARCH by exact name beside SMEMBERS."""
+        if not shutil.which("redis-server"):
+            raise Trouble("redis-server is not installed")
+        ours, theirs = self.bearer(), self.redis()
+        members, _ = self.idle(ours.address, "--fill", "--names", NAMES, "--holders", HOLDERS)
+        self.press("--resp", theirs.address, "--fill", "--names", NAMES, "--holders", HOLDERS, "--seconds", 0.1)
+        quiet(ours)
+        seconds = 2 if self.quick else 4
+        for law, title in ((1, ""), (0, ", all names alike")):
+            for depth, target in DEPTHS.items():
+                runs = []
+                for _ in range(self.runs):
+                    words = ("--names", NAMES, "--holders", HOLDERS, "--depth", depth, "--zipf", law, "--seconds", seconds)
+                    one, _ = self.press("--server", ours.address, "--files", 0, "--server-pid", ours.pid, *words)
+                    other, _ = self.press("--resp", theirs.address, "--server-pid", theirs.pid, *words)
+                    runs.append((one["requests"][0]["rate"], other["requests"][0]["rate"], one["server_us_each"], other["server_us_each"],
+                                 one["requests"][0]["p99_ms"], other["requests"][0]["p99_ms"], one["measured"]["client_cpu"] / seconds))
+                rate, their_rate, cost, their_cost, p99, their_p99, busy = medians(runs)
+                # The law decides; that all names are alike is shown because it is the worst that can be asked.
+                wanted = (f">= {target}", judged(rate >= target * their_rate)) if law else ("-", "-")
+                row(f"t. SEARCH, SMEMBERS, depth {depth}{title}", f"{rate:.0f} /s", f"{their_rate:.0f} /s", f"{rate / their_rate:.2f}", *wanted)
+                wanted = ("< 1", judged(cost < their_cost)) if law else ("-", "-")
+                row("   processor time a request", f"{cost:.2f} us", f"{their_cost:.2f} us", f"{cost / their_cost:.2f}", *wanted)
+                if law and depth == 256:
+                    row("   at that depth at least", f"{rate:.0f} /s", "-", "-", ">= 450000", judged(rate >= 450_000))
+                print(f"  p99 {p99:.2f} ms and {their_p99:.2f} ms; the client used {busy * 100:.0f} % of its core", flush=True)
+        members.end()
+
+    def u(self):
+        """JOINs of a thousand files each."""
+        runs = []
+        for _ in range(self.runs):
+            server = self.bearer()
+            members, came = self.idle(server.address, "--fill", "--names", NAMES, "--holders", HOLDERS, "--server-pid", server.pid)
+            measured = came["measured"]
+            runs.append((came["files"] / measured["seconds"], measured["server_cpu"] * 1e6 / came["files"], quiet(server)))
+            for program in (members, server):
+                program.end()
+        rate, cost, late = medians(runs)
+        row("u. files a second in JOINs of 1000", f"{rate:.0f} /s", "-", "-", ">= 400000", judged(rate >= 400_000))
+        row("u. their words are built after", f"{late:.1f} s", "-", "-", "<= 10 s", judged(late <= 10))
+        print(f"  {cost:.2f} us of a processor a file", flush=True)
+
+    def v(self):
+        """Ten thousand quiet peers, and one who asks while others come and go."""
+        memory = {}
+        for peers in (10, IDLE):
+            server = self.bearer()
+            empty = status(server.pid)["RssAnon"]
+            words = ("--peers", peers, "--files", IDLE * FILES // peers, "--names", IDLE * FILES // HOLDERS)
+            members, came = self.idle(server.address, *words)
+            quiet(server)
+            time.sleep(2)  # what is given back late is given back by now
+            memory[peers] = status(server.pid)["RssAnon"] - empty
+            if peers == IDLE:
+                print(f"  all were in after {came['measured']['seconds']:.2f} s", flush=True)
+                over, _ = self.press("--server", server.address, "--peers", 1, "--files", FILES, "--names", IDLE * FILES // HOLDERS, "--depth", 1,
+                                     "--churn", CHURN, "--seconds", 5 if self.quick else 10)
+            for program in (members, server):
+                program.end()
+        each = (memory[IDLE] - memory[10]) / IDLE
+        row(f"v. memory of each of {IDLE} quiet peers", f"{each:.2f} KiB", "-", "-", "<= 2 KiB", judged(each <= 2))
+        print(f"  {memory[IDLE]} KiB with {IDLE} links, {memory[10]} KiB with 10 that have the same files", flush=True)
+        found = {kind["request"]: kind for kind in over["requests"]}
+        row(f"v. SEARCH, {CHURN} come and go a second, p99", f"{found['search']['p99_ms']:.2f} ms", "-", "-", "<= 5 ms",
+            judged(found["search"]["p99_ms"] <= 5))
+        print(f"  {found['search']['rate']:.0f} searches a second one after the other, {found['join']['rate']:.0f} came and "
+              f"{found['leave']['rate']:.0f} left a second", flush=True)
