@@ -231,6 +231,10 @@ impl Stream for Ends<'_> {
         }
     }
 
+    fn is_dry_when_short(&self) -> bool {
+        matches!(self, Ends::Tcp(tcp) if tcp.is_dry_when_short())
+    }
+
     fn unsent(&self) -> usize {
         match self {
             Ends::Tcp(tcp) => tcp.unsent(),
