@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use cardume::node::peer::Peer;
 use cardume::node::peer::desk::{Command, Goal};
+use cardume::node::peer::options::{PeerOptions, Task};
 use cardume::node::peer::watching::Player;
-use cardume::node::peer::{Peer, PeerOptions, Task};
 use cardume::node::report::Failure;
 use cardume::os::hash_cache::HashCache;
 use cardume::os::player::Program;

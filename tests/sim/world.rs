@@ -15,8 +15,9 @@ use cardume::host::turn::{Host, Speed};
 use cardume::library::drive::Drive;
 use cardume::library::hashes::{Hashes, Remembered};
 use cardume::message::limits;
+use cardume::node::peer::Peer;
+use cardume::node::peer::options::{OpenFolder, PeerOptions, Task};
 use cardume::node::peer::uploads::Accept;
-use cardume::node::peer::{OpenFolder, Peer, PeerOptions, Task};
 use cardume::node::report::Report;
 use cardume::node::server::{Server, ServerOptions};
 

@@ -18,7 +18,8 @@ use crate::message::request::Request;
 use crate::node::io::Io;
 use crate::node::peer::errands::Errand;
 use crate::node::peer::home::Joining;
-use crate::node::peer::{Peer, Task, Why};
+use crate::node::peer::options::Task;
+use crate::node::peer::{Peer, Why};
 use crate::node::report::{Failure, Report, exit};
 
 /// Brings the key of whoever runs this process; it is made at first use. The error is in words.

@@ -16,7 +16,8 @@ use crate::node::io::Io;
 use crate::node::peer::desk::{self, Command, Desk, Goal, Step};
 use crate::node::peer::downloads::Patience;
 use crate::node::peer::home::Joining;
-use crate::node::peer::{Peer, Place, Task, Why};
+use crate::node::peer::options::Task;
+use crate::node::peer::{Peer, Place, Why};
 use crate::node::report::{Failure, Report, Stall, exit};
 
 /// A command that is being carried out.

@@ -11,7 +11,8 @@ use crate::node::Cause;
 use crate::node::io::Io;
 use crate::node::peer::errands::Errand;
 use crate::node::peer::home::{Joining, Lost};
-use crate::node::peer::{Ending, Peer, Task, Why};
+use crate::node::peer::options::Task;
+use crate::node::peer::{Ending, Peer, Why};
 use crate::node::report::{Failure, Report};
 use crate::wire::native::Said;
 

@@ -10,6 +10,7 @@ mod giving;
 pub mod home;
 mod membership;
 mod news;
+pub mod options;
 mod proving;
 mod sharing;
 pub mod sources;
@@ -21,34 +22,31 @@ mod visits;
 pub mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::library::drive::{Drive, DriveError};
-use crate::library::hashes::{Hashes, Remembered};
+use crate::library::drive::DriveError;
 use crate::library::{Library, Target};
-use crate::message::account::UserName;
 use crate::message::limits;
 use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
 use crate::message::request::Request;
 use crate::message::tongue::Tongue;
-use crate::node::consoles::Family;
-use crate::node::consoles::notebook::{Blank, Notebook};
 use crate::node::io::Io;
-use crate::node::peer::account::{Account, OpenIdentity};
+use crate::node::peer::account::Account;
 use crate::node::peer::acts::Acts;
-use crate::node::peer::desk::{Command, Desk};
-use crate::node::peer::downloads::{Downloads, Patience};
+use crate::node::peer::desk::Desk;
+use crate::node::peer::downloads::Downloads;
 use crate::node::peer::errands::Errand;
 use crate::node::peer::giving::{Follower, Patient};
 use crate::node::peer::home::{Home, Joining};
 use crate::node::peer::news::News;
+use crate::node::peer::options::{PeerOptions, Task};
 use crate::node::peer::proving::Proofs;
 use crate::node::peer::traffic::Traffic;
-use crate::node::peer::uploads::{Accept, Uploads};
+use crate::node::peer::uploads::Uploads;
 use crate::node::peer::verifying::Verifying;
 use crate::node::peer::visits::Visit;
 use crate::node::peer::watching::{Player, WATCHING, Watching};
@@ -57,124 +55,6 @@ use crate::node::tally::Tally;
 use crate::node::{Cause, Event, LinkId, Node, PortId};
 use crate::session::answering::Terms;
 use crate::wire::Role;
-use crate::wire::sniff::Speech;
-
-/// Opens a folder by its name.
-pub type OpenFolder = Box<dyn Fn(&str) -> Result<Rc<dyn Drive>, DriveError>>;
-
-/// What a peer is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// Joins at once and serves; commands come on the side.
-    Serve {
-        /// Where it listens.
-        listen: SocketAddr,
-    },
-    /// A person joins by the menu.
-    Menu,
-    /// One command, and its exit code.
-    Once(Command),
-}
-
-/// What its user decides.
-pub struct PeerOptions {
-    /// What it is for.
-    pub task: Task,
-    /// The addresses of the server, to be tried in this order.
-    pub servers: Vec<SocketAddr>,
-    /// Its folder, as it was given.
-    pub folder: String,
-    /// Opens folders.
-    pub open_folder: OpenFolder,
-    /// Where downloads go.
-    pub target: Target,
-    /// Shares subfolders as well.
-    pub recursive: bool,
-    /// What is known of contents from earlier times.
-    pub hashes: Rc<dyn Hashes>,
-    /// Instead of the address under which the server sees it.
-    pub advertise: Option<(IpAddr, Option<u16>)>,
-    /// Whether others may download.
-    pub accept: Accept,
-    /// Its figures are told to all, not only on this machine.
-    pub metrics_open: bool,
-    /// How many uploads at once.
-    pub slots: Option<usize>,
-    /// Ends when there is no server.
-    pub once: bool,
-    /// A person types: commands do not wait for each other.
-    pub typed: bool,
-    /// A person is there to choose between contents.
-    pub chooses: bool,
-    /// What is downloaded is checked.
-    pub verify: bool,
-    /// How often it wants to hear from those who ask it.
-    pub heartbeat: Duration,
-    /// How long a download goes on without a source.
-    pub patience: Patience,
-    /// Whose words its console speaks.
-    pub console: Family,
-    /// Where CONNECT of such a console makes it listen; `None`: on a free port.
-    pub place: Option<SocketAddr>,
-    /// Where such a console keeps its lists.
-    pub notebook: Box<dyn Notebook>,
-    /// What is spoken on its usual port.
-    pub speech: Speech,
-    /// Where it answers by QUIC as well.
-    pub udp: Option<SocketAddr>,
-    /// Its downloads come by QUIC where that gets through.
-    pub by_quic: bool,
-    /// Ports on which old wires are spoken.
-    pub old_ports: Vec<(SocketAddr, Tongue)>,
-    /// Whose peer it is.
-    pub user: Option<UserName>,
-    /// That name is registered if nobody has it.
-    pub registers: bool,
-    /// Brings the key that proves it.
-    pub identity: OpenIdentity,
-    /// The pieces of downloads come from the front.
-    pub sequential: bool,
-    /// What plays a file that is to be played; `None`: its URL is told.
-    pub player: Option<Box<dyn Player>>,
-}
-
-impl PeerOptions {
-    /// What a peer does of which nobody says more: it knows no server, and remembers nothing.
-    #[must_use]
-    pub fn new(task: Task, folder: String, open_folder: OpenFolder) -> PeerOptions {
-        PeerOptions {
-            task,
-            servers: Vec::new(),
-            folder,
-            open_folder,
-            target: Target::Folder,
-            recursive: false,
-            hashes: Rc::new(Remembered::default()),
-            advertise: None,
-            accept: Accept::Always,
-            metrics_open: false,
-            slots: None,
-            once: false,
-            typed: false,
-            chooses: false,
-            verify: true,
-            heartbeat: limits::HEARTBEAT,
-            patience: Patience::Endless,
-            console: Family::Napster,
-            place: None,
-            notebook: Box::new(Blank),
-            speech: Speech::USUAL,
-            udp: None,
-            by_quic: false,
-            old_ports: Vec::new(),
-            user: None,
-            registers: true,
-            identity: Box::new(|| Err("there is no key".into())),
-            sequential: false,
-            player: None,
-        }
-    }
-}
 
 /// A peer.
 pub struct Peer {

@@ -8,8 +8,9 @@ use std::time::Instant;
 use crate::library::share::Slice;
 use crate::message::request::FileEntry;
 use crate::node::io::Io;
+use crate::node::peer::Peer;
 use crate::node::peer::home::Joining;
-use crate::node::peer::{Peer, Task};
+use crate::node::peer::options::Task;
 
 impl Peer {
     /// True when there is a share to take care of. One-shot commands have none.

@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_refused() {
         let server = |path, query: &str| asked(Role::Server, path, query);
-        assert_eq!(server("search", &format!("q={}", "x".repeat(256))), Err(Code::BadRequest));
+        assert_eq!(server("search", &format!("q={}", "x".repeat(limits::FIND_BYTES + 1))), Err(Code::TooLarge));
         assert_eq!(server("name", ""), Err(Code::BadRequest));
         for name in ["..%2Fx", "%00", "a%E2%80%AEb", "", "%2Fa", "C%5Cx"] {
             assert_eq!(server("name", &format!("name={name}")), Err(Code::BadName), "{name}");
