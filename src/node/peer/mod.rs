@@ -49,7 +49,7 @@ use crate::node::peer::traffic::Traffic;
 use crate::node::peer::uploads::Uploads;
 use crate::node::peer::verifying::Verifying;
 use crate::node::peer::visits::Visit;
-use crate::node::peer::watching::{Player, WATCHING, Watching};
+use crate::node::peer::watching::{WATCHING, Watching};
 use crate::node::report::{Failure, Report, exit};
 use crate::node::tally::Tally;
 use crate::node::{Cause, Event, LinkId, Node, PortId};
