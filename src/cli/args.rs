@@ -17,6 +17,7 @@ use crate::cli::server_args::{Metrics, RpcLogArgs, ServerArgs};
 use crate::cli::status::StatusArgs;
 use crate::cli::swarm_args::{self, SwarmArgs};
 use crate::cli::transport_args::{self, TransportArgs};
+use crate::cli::watch::WatchArgs;
 use crate::cli::{Stop, old};
 
 /// Where a server is looked for when nobody says.
@@ -170,6 +171,13 @@ piece is verified. When the player ends, the download goes on to its end.")]
     /// Take back what was published
     #[command(after_long_help = "Example:\n  cardume delete --user ana aula1.mp4")]
     Delete(DeleteArgs),
+    /// Tell what comes and what goes, until Ctrl-C
+    #[command(after_long_help = "\
+Examples:
+  cardume watch 'aula -rascunho'
+  cardume watch --exact aula1.mp4 --json
+Each line is + or -, the peer, the size and the name; what is there already comes first.")]
+    Watch(WatchArgs),
     /// Show how an index server or a peer is, in figures
     #[command(after_long_help = "\
 Examples:

@@ -48,6 +48,12 @@ pub fn objects(report: &Report) -> Vec<Value> {
         Report::Holders(holders) => holders.iter().map(holder).collect(),
         Report::MoreFound => vec![json!({"event": "more"})],
         Report::Peers(peers) => peers.iter().map(present).collect(),
+        Report::Appeared(of) => {
+            let mut object = holder(of);
+            object["event"] = json!("appeared");
+            vec![object]
+        }
+        Report::Gone { peer, name } => vec![json!({"event": "gone", "peer": peer, "name": name.as_str()})],
         Report::Figures(figures) => {
             let object = |f: &Figure| json!({"name": f.name, "of": f.of, "unit": f.unit.word(), "total": f.total, "value": f.value});
             figures.iter().map(object).collect()

@@ -18,6 +18,7 @@ mod status;
 mod swarm;
 mod swarm_args;
 mod transport_args;
+mod watch;
 
 use std::io::IsTerminal as _;
 
@@ -161,6 +162,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
         Verb::Unregister(args) => one_shot(setup::unregister(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Publish(args) => one_shot(setup::publish(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Delete(args) => one_shot(setup::delete(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Watch(args) => one_shot(watch::watch(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Status(args) => one_shot(status::status(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Users(args) => one_shot(setup::users(&args)?, args.json, lang, outputs, Speed::default()),
         Verb::Content(args) => one_shot(setup::content(&args)?, args.ask.json, lang, outputs, Speed::default()),

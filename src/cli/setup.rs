@@ -326,6 +326,7 @@ fn checked(path: &str) -> Result<Checked, Stop> {
 }
 
 /// The root that these digits are.
+/// A content, by `b3:ROOT` or its digits.
 pub fn root(text: &str) -> Result<Root, Stop> {
     Root::parse(&text.trim_start_matches(ROOT_PREFIX).to_ascii_lowercase()).ok_or_else(|| Stop::Failure(Failure::Root(printable(text))))
 }
@@ -342,7 +343,8 @@ fn output(file: &str) -> Result<(String, Target), Stop> {
     Ok((folder.to_owned(), Target::File(name.to_owned())))
 }
 
-fn name(text: &str) -> Result<RelativeName, Stop> {
+/// The name of a file.
+pub fn name(text: &str) -> Result<RelativeName, Stop> {
     RelativeName::new(text).map_err(|why| Stop::Failure(Failure::Name(text.to_owned(), why)))
 }
 

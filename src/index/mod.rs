@@ -14,9 +14,11 @@ pub mod memory;
 pub mod pages;
 mod pattern;
 mod publishing;
+mod telling;
 mod texts;
 mod told;
 mod walk;
+pub mod watches;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +31,7 @@ use crate::index::grams::Grams;
 use crate::index::pages::Room;
 use crate::index::texts::Texts;
 use crate::index::told::Descriptions;
+use crate::index::watches::{Pending, Watches};
 use crate::message::account::{Description, Online, UserName};
 use crate::message::limits;
 use crate::message::quic::Quic;
@@ -66,6 +69,8 @@ pub struct Index {
     descriptions: Descriptions,
     /// The names by their words.
     words: Grams,
+    /// Who waits for what.
+    watches: Watches,
     /// Members that have left and still have entries.
     leaving: Vec<MemberId>,
     /// How many files all members have, and how much memory their lists take.
@@ -157,6 +162,7 @@ impl Index {
             users: BTreeMap::new(),
             descriptions: Descriptions::new(seed),
             words: Grams::new(seed),
+            watches: Watches::default(),
             leaving: Vec::new(),
             holdings: 0,
             owned: 0,
@@ -186,6 +192,8 @@ impl Index {
                 owned.root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
             }
             owned.set(file);
+            let (name, visible) = (owned.name, member.visible);
+            self.note_added(who, name, visible);
             return Ok(false);
         }
         if member.files.len() >= limits::MEMBER_FILES {
@@ -201,6 +209,8 @@ impl Index {
         member.files.push(owned);
         self.owned += member.files.memory();
         self.holdings += 1;
+        let visible = member.visible;
+        self.note_added(who, name, visible);
         Ok(true)
     }
 
@@ -239,6 +249,7 @@ impl Index {
         member.number = self.joined;
         member.visible = true;
         self.order.insert(member.number, who);
+        self.watches.note(Pending::Member { who, number: member.number, left: member.files.len() });
         // Users of old wires say where they are, and nobody asks them whether that is so: they stand in nobody's way.
         if member.speaks().is_none() || !self.by_address.contains_key(&member.address) {
             self.by_address.insert(member.address, who);
@@ -267,7 +278,7 @@ impl Index {
 
     /// Drops up to `most` entries of members that have left. True when more are left to drop.
     pub fn sweep(&mut self, most: usize) -> bool {
-        let mut budget = most;
+        let mut budget = (most / self.watches.cost()).max(1);
         while let Some(&who) = self.leaving.last() {
             let count = self.members.get(who.0).map_or(0, |member| member.files.len());
             for own in (count.saturating_sub(budget)..count).rev() {
@@ -435,6 +446,7 @@ impl Index {
 
     /// Takes file number `own` of a member out of all lists; the last one takes its place and its number.
     fn drop_file(&mut self, who: MemberId, own: u32) {
+        self.note_dropped(who, own);
         let Some(member) = self.members.get_mut(who.0) else { return };
         // Even of a member that nobody sees: what its user has said of the file may be seen elsewhere.
         self.owned -= member.files.memory();

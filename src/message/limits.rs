@@ -377,3 +377,16 @@ pub const WATCH_BYTES: u64 = 1 << 20;
 /// How long a player may take nothing of what waits for it: whoever pauses a film in the evening goes on with it the next day. A player that has ended
 /// closes its links, so that nothing but a pause is ever that long.
 pub const PLAYER_PAUSE: Duration = Duration::from_secs(24 * 3600);
+
+/// SUBSCRIBEs of one link: a person waits for a few things, a program for some more.
+pub const LINK_SUBSCRIPTIONS: usize = 64;
+/// SUBSCRIBEs of all links: two megabytes of names.
+pub const SUBSCRIPTIONS: usize = 20_000;
+/// Of these, how many wait for words: each of them is held against each name that comes or goes.
+pub const SUBSCRIBED_PATTERNS: usize = 1_000;
+/// What was shown, added or dropped and was not told yet: beyond that those who wait are told that they missed something.
+pub const NEWS_BACKLOG: usize = 100_000;
+/// What is told in one turn, in looks at a table: about half a millisecond.
+pub const NEWS_EFFORT: usize = 2_000;
+/// How long `cardume watch` leaves a server alone that was lost, about.
+pub const LOST_REST: Duration = Duration::from_secs(2);

@@ -17,3 +17,4 @@ pub mod reply;
 pub mod request;
 pub mod tongue;
 pub mod version;
+pub mod watched;

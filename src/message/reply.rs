@@ -113,6 +113,10 @@ pub enum Reply {
         /// How often it should be heard, in milliseconds.
         heartbeat_ms: u64,
     },
+    /// It will be told.
+    Subscribed,
+    /// It will be told no longer.
+    Unsubscribed,
     /// How this process is.
     Status(Vec<Figure>),
     /// The date and the time of day where this side is: `dd/mm/yyyy hh:mm:ss`.

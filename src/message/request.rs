@@ -9,6 +9,7 @@ use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
 use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
+use crate::message::watched::Watched;
 
 /// A file as the index knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +154,13 @@ pub enum Request {
         peer: Option<SocketAddr>,
         /// Where the last answer ended.
         cursor: Option<String>,
+    },
+    /// Tell when this comes and goes, until the link ends.
+    Subscribe(Watched),
+    /// No more of that SUBSCRIBE.
+    Unsubscribe {
+        /// Its id.
+        of: u64,
     },
     /// How are you, in figures?
     Status,

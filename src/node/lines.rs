@@ -159,6 +159,8 @@ pub fn say(report: &Report, lang: Lang) -> Said {
             rows(std::iter::once(head).chain(files.iter().map(row)))
         }
         Report::Users(users) => rows(users.iter().map(online)),
+        Report::Appeared(of) => Said::Line(format!("+\t{}", holder(of))),
+        Report::Gone { peer, name } => Said::Line(format!("-\t{peer}\t\t{name}")),
         Report::Figures(figures) => rows(figures.iter().map(figure)),
         Report::Content { files, .. } => rows(files.iter().map(|file| format!("{}\t{}", file.file, file.description))),
         Report::Holders(holders) => rows(holders.iter().map(holder)),

@@ -15,6 +15,7 @@ pub mod status;
 pub mod swarm;
 pub mod tally;
 pub mod turns;
+pub mod watch;
 pub mod ways;
 
 use std::net::SocketAddr;

@@ -274,6 +274,15 @@ pub enum Report {
         /// Who has it.
         holders: Vec<Holder>,
     },
+    /// What is waited for is there.
+    Appeared(Holder),
+    /// What was waited for is gone.
+    Gone {
+        /// From whom.
+        peer: SocketAddr,
+        /// What he called it.
+        name: RelativeName,
+    },
     /// How a process is.
     Figures(Vec<Figure>),
     /// One page of the users who are there.

@@ -23,6 +23,7 @@ use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, Reply, Waiting};
 use crate::message::request::Request;
 use crate::message::version::Root;
+use crate::message::watched::Happened;
 use crate::session::sending::{Sending, Sent};
 use crate::wire::dialect::{Broken, Delivery, Dialect, Heard};
 use crate::wire::native::{Hello, Welcome};
@@ -279,6 +280,13 @@ impl Answering {
     pub fn have(&mut self, have: &Have, outbox: &mut Outbox) {
         if let State::Open { dialect, .. } = &mut self.state {
             outbox.memory().with(|out| dialect.have(have, out));
+        }
+    }
+
+    /// Tells what has happened to what SUBSCRIBE `of` waits for, where the dialect can say so.
+    pub fn news(&mut self, of: u64, what: &Happened, outbox: &mut Outbox) {
+        if let State::Open { dialect, .. } = &mut self.state {
+            outbox.memory().with(|out| dialect.news(of, what, out));
         }
     }
 

@@ -71,6 +71,7 @@ impl Asking {
             Said::Welcome(welcome) => self.welcome = Some(welcome.clone()),
             Said::Refusal(None, _) | Said::Novel | Said::Have(_) => {}
             _ if self.welcome.is_none() => return Err("an answer before the opening".into()),
+            Said::News(..) => {}
             Said::Waiting(id, _) => {
                 if let Some(until) = self.open.get_mut(id) {
                     // A person or a queue takes its time; the link's own silence is watched elsewhere.

@@ -10,6 +10,7 @@ use crate::message::reply::{Have, Reply, Waiting};
 use crate::message::request::Request;
 use crate::message::tongue::Tongue;
 use crate::message::version::Tag;
+use crate::message::watched::Happened;
 use crate::wire::http::{self, Http};
 use crate::wire::native::{self, Hello, Welcome, requests, writing};
 use crate::wire::rede::{self, Rede};
@@ -185,6 +186,13 @@ impl Dialect {
             Dialect::Uc3m(uc3m) => Delivery::Spoken(uc3m.begin(size)),
             Dialect::Seed001(seed) => Delivery::Spoken(seed.begin(size)),
             Dialect::Rede(rede) => Delivery::Spoken(rede.begin(size)),
+        }
+    }
+
+    /// Writes what has happened to what SUBSCRIBE `of` waits for, where the dialect can say so.
+    pub fn news(&mut self, of: u64, what: &Happened, out: &mut Vec<u8>) {
+        if let Dialect::Native(_) = self {
+            writing::write_news(of, what, out);
         }
     }
 

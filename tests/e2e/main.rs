@@ -42,3 +42,4 @@ mod terminal;
 mod trust;
 mod users;
 mod verify;
+mod watching;

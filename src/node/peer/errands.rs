@@ -11,6 +11,7 @@ use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Reply};
 use crate::message::request::{Request, Wanted};
 use crate::message::version::Root;
+use crate::message::watched::Watched;
 use crate::node::PortId;
 use crate::node::io::Io;
 use crate::node::peer::desk::{self, Command, Desk, Goal, Step};
@@ -65,6 +66,8 @@ pub(super) const FOUND: usize = 4_096;
 const SOUGHT: usize = 512;
 /// How often the server is asked for a file that nobody has.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How often where the server tells when somebody has it.
+const ASK_WATCHED: Duration = Duration::from_secs(30);
 
 impl Errand {
     /// True when it can't go on without a server.
@@ -371,10 +374,34 @@ impl Peer {
             if !told {
                 io.tell(Report::Stalled { name, why: Stall::Nobody });
             }
-            self.errand = Some(Errand::Seek { goal, cursor: None, sent: false, again: Some(io.now + ASK_AGAIN) });
+            self.wait_for(&goal, io);
+            let rest = if self.watched { ASK_WATCHED } else { ASK_AGAIN };
+            self.errand = Some(Errand::Seek { goal, cursor: None, sent: false, again: Some(io.now + rest) });
             return;
         }
         self.fail(&Failure::NotFound(name), io);
+    }
+
+    /// Asks the server to tell when somebody has it, once a link.
+    fn wait_for(&mut self, goal: &Goal, io: &mut Io<'_>) {
+        let asked = self.watched || self.asked.values().any(|why| *why == Why::Watch);
+        let Some(wanted) = goal.wanted().filter(|_| !asked) else { return };
+        let watched = match wanted {
+            Wanted::Name(name) => Watched::Name(name),
+            Wanted::Root(root) => Watched::Root(root),
+        };
+        if let Some(ask) = self.home.ask_if_open(&Request::Subscribe(watched), io) {
+            self.asked.insert(ask, Why::Watch);
+            // What came since the last answer is not told: it is asked for once more.
+        }
+    }
+
+    /// What nobody had has come.
+    pub(super) fn errand_hears(&mut self, io: &mut Io<'_>) {
+        if let Some(Errand::Seek { again: Some(at), sent: false, .. }) = &mut self.errand {
+            *at = io.now;
+            self.errand_server_is_here(io);
+        }
     }
 
     /// A download is over, well or not.

@@ -82,6 +82,7 @@ impl Peer {
                     Some(Why::Connect) => self.connected_as(io),
                     Some(Why::Register) => self.registered(io),
                     Some(Why::Errand) => self.errand_answered(reply, io),
+                    Some(Why::Watch) => self.watched = reply == Reply::Subscribed,
                     Some(Why::Look(id)) => {
                         if let Reply::Found { holders, .. } = reply {
                             self.more_found(id, holders, io);
@@ -93,6 +94,7 @@ impl Peer {
                     let why = id.and_then(|id| self.asked.remove(&id));
                     self.home_refused(why, refusal, io);
                 }
+                Ok(Some(Said::News(..))) => self.errand_hears(io),
                 Ok(Some(Said::Waiting(..) | Said::Have(_) | Said::Novel)) => {}
                 Err(text) => {
                     self.home.close(io);
@@ -125,6 +127,7 @@ impl Peer {
                 }
                 _ => self.fail(&Failure::Refused(refusal), io),
             },
+            Some(Why::Watch) => log::debug!("this server tells nobody of what comes: {}", refusal.text),
             Some(Why::Look(_)) => log::debug!("no more sources: {}", refusal.text),
             Some(Why::Update) => self.update_answered(io),
             Some(Why::Leave) => self.left(io),
@@ -149,6 +152,7 @@ impl Peer {
     /// The link on which these were asked is gone: nothing comes back, and what still waits for its answer asks again.
     pub(super) fn forget_asked(&mut self) {
         self.asked.clear();
+        self.watched = false;
         self.account.lost();
         self.traffic_is_new();
         if let Some(Errand::Ask { sent, .. } | Errand::Seek { sent, .. } | Errand::Roots { sent, .. }) = &mut self.errand {

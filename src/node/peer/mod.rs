@@ -115,6 +115,8 @@ pub struct Peer {
     wake: Option<Instant>,
     /// How often what was asked.
     tally: Tally,
+    /// The server tells of what nobody has yet.
+    watched: bool,
 }
 
 /// Where a JOIN wants to be.
@@ -135,6 +137,8 @@ enum Why {
     /// To take the name of who we are to be.
     Register,
     Errand,
+    /// To be told of what nobody has yet.
+    Watch,
     /// Who else has what this download is of?
     Look(u64),
 }
@@ -199,6 +203,7 @@ impl Peer {
             ending: None,
             wake: None,
             tally: Tally::default(),
+            watched: false,
             options,
         })
     }

@@ -9,6 +9,7 @@ mod joining;
 mod operations;
 mod searching;
 mod state;
+mod subscribing;
 mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::accounts::Accounts;
 use crate::accounts::store::Store;
+use crate::index::watches::WatchId;
 use crate::index::{Asker, Index, MemberId, Page};
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
@@ -31,6 +33,7 @@ use crate::node::report::{Report, exit};
 use crate::node::server::adding::Adding;
 use crate::node::server::operations::{Held, Loading, Waiting};
 use crate::node::server::searching::Pending;
+use crate::node::server::subscribing::Subscription;
 use crate::node::tally::Tally;
 use crate::node::{Event, LinkId, Node, PortId};
 use crate::session::answering::{Answering, Step, Terms};
@@ -134,6 +137,8 @@ pub struct Server {
     /// When nobody has changed an account for a while.
     rest_at: Option<Instant>,
     sweeping: bool,
+    /// Behind whom which of those stands who wait for something.
+    subscribers: BTreeMap<WatchId, LinkId>,
     pulse: Pulse,
     /// When the next slice of a sweep is due.
     wake: Option<Instant>,
@@ -150,6 +155,8 @@ struct Visit {
     ended: bool,
     /// The uploads and downloads that it says are under way.
     under_way: (u64, u64),
+    /// What it waits for.
+    subscriptions: Vec<Subscription>,
 }
 
 enum Stage {
@@ -197,6 +204,7 @@ impl Server {
             next_port: FIRST_PORT,
             rest_at: None,
             sweeping: false,
+            subscribers: BTreeMap::new(),
             pulse: Pulse::default(),
             wake: None,
         }
@@ -224,6 +232,10 @@ impl Server {
                     self.tally.note(&request);
                     match request {
                         Request::Operation(operation) => self.operate(id, ask, operation, io),
+                        Request::Subscribe(what) => {
+                            let answer = self.subscribe(id, ask, &what);
+                            self.give(id, ask, answer, io);
+                        }
                         Request::Find(query) => self.find(id, ask, &query, io),
                         Request::Join(join) => self.join(id, ask, join, io),
                         Request::Update { files, remove } => self.update(id, ask, files, remove, io),
@@ -267,6 +279,7 @@ impl Server {
         match request {
             Request::Ping => Ok(Reply::Pong),
             Request::Status => self.status(id, io),
+            Request::Unsubscribe { of } => self.unsubscribe(id, of),
             Request::Moved(moved) => Ok(self.moved(id, moved)),
             Request::Live => self.watch(id),
             Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
@@ -293,6 +306,7 @@ impl Server {
             | Request::Update { .. }
             | Request::Replace { .. }
             | Request::Operation(_)
+            | Request::Subscribe(_)
             | Request::Find(_)
             | Request::Fetch(_)
             | Request::Prove(_)
@@ -392,13 +406,19 @@ impl Node for Server {
                 link.deadline = answering.head_deadline(&link.inbox, now);
                 // On some old wires the server speaks first.
                 link.again = matches!(speech, Speech::Old(_));
-                self.visits.insert(id, Visit { answering, stage: Stage::Guest, held: 0, undecided: 0, ended: false, under_way: (0, 0) });
+                self.visits.insert(
+                    id,
+                    Visit { answering, stage: Stage::Guest, held: 0, undecided: 0, ended: false, under_way: (0, 0), subscriptions: Vec::new() },
+                );
             }
             Event::Connected(id) => self.op_log.connected(id, io),
             Event::Received(id) if self.op_log.is(id) => self.op_log.received(id, io),
             Event::Ended(id) if self.op_log.is(id) => self.op_log.ended(id, io),
             Event::Closed(id, cause) if self.op_log.is(id) => self.op_log.closed(id, &cause, io),
-            Event::Received(id) | Event::Drained(id) => self.received(id, io),
+            Event::Received(id) | Event::Drained(id) => {
+                self.tell_missed(id, io);
+                self.received(id, io);
+            }
             Event::Ended(id) => {
                 // What came before the end is still answered; the member itself is gone.
                 if let Some(visit) = self.visits.get_mut(&id) {
@@ -423,6 +443,9 @@ impl Node for Server {
                     self.pulse.other_way(visit.under_way, (0, 0));
                     self.searcher_gone(id);
                     self.adder_gone(id);
+                    for subscription in &visit.subscriptions {
+                        self.forget_watch(subscription.id);
+                    }
                     self.forget(visit.stage);
                 }
             }
@@ -438,12 +461,14 @@ impl Node for Server {
                 self.build_some(io);
                 self.op_log.due(io);
                 self.tell_watchers(io);
+                self.tell_news(io);
             }
         }
         let busy = self.sweeping
             || !self.held.is_empty()
             || !self.searches.is_empty()
             || !self.adding.is_empty()
+            || self.index.has_news()
             || self.loading.is_under_way()
             || !self.index.is_built();
         self.wake = if busy { Some(io.now) } else { [self.rest_at, self.op_log.deadline(), self.pulse.deadline()].into_iter().flatten().min() };

@@ -16,6 +16,7 @@ impl Server {
         let mut figures = tally::of_turns(io.turns);
         figures.push(Figure::now("links", self.visits.len() as u64));
         figures.push(Figure::now("members", self.index.len() as u64));
+        figures.push(Figure::now("subscriptions", self.subscribers.len() as u64));
         figures.extend(self.tally.figures());
         Ok(Reply::Status(figures))
     }

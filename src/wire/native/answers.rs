@@ -16,6 +16,7 @@ use crate::message::reply::{Have, Holder, ListPart, Piece, Present, Reply, Run, 
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
+use crate::message::watched::Happened;
 use crate::wire::Role;
 use crate::wire::native::figures::FigureShape;
 use crate::wire::native::quic::QuicShape;
@@ -53,6 +54,9 @@ struct Heard<'a> {
     files: HeardFiles<'a>,
     #[serde(borrow)]
     holders: Option<Vec<HeardHolder<'a>>>,
+    #[serde(borrow)]
+    holder: Option<HeardHolder<'a>>,
+    of: Option<u64>,
     #[serde(borrow)]
     peers: Option<Vec<HeardPresent<'a>>>,
     #[serde(borrow)]
@@ -150,7 +154,7 @@ struct HeardOnline<'a> {
 }
 
 impl Heard<'_> {
-    fn said(self) -> Result<Said, String> {
+    fn said(mut self) -> Result<Said, String> {
         if let Some(error) = self.error {
             let refusal = Refusal::new(Code::of_word(&error.code), printable(&error.text));
             return Ok(Said::Refusal(self.id, refusal));
@@ -160,6 +164,9 @@ impl Heard<'_> {
         }
         if self.event.as_deref() == Some("HAVE") {
             return Ok(Said::Have(self.have()?));
+        }
+        if let Some(news) = self.news()? {
+            return Ok(news);
         }
         if let Some(event) = &self.event {
             let waiting = match (event.as_ref(), self.reason.as_deref()) {
@@ -175,6 +182,25 @@ impl Heard<'_> {
             Some(reply) => Said::Reply(id, reply),
             None => Said::Novel,
         })
+    }
+
+    /// What came or went of that which a SUBSCRIBE waits for; `None` for another event.
+    fn news(&mut self) -> Result<Option<Said>, String> {
+        let Some(event) = self.event.as_deref().filter(|event| ["APPEARED", "GONE", "MISSED"].contains(event)) else { return Ok(None) };
+        let of = self.of.ok_or("an event that is of nothing")?;
+        let what = match event {
+            "MISSED" => Happened::Missed,
+            "GONE" => {
+                let name = self.name.as_deref().and_then(|text| RelativeName::new(text).ok()).ok_or("GONE without a good name")?;
+                Happened::Gone { peer: peer_address(self.peer.as_deref())?, name }
+            }
+            _ => match self.holder.take().and_then(HeardHolder::holder) {
+                Some(holder) => Happened::Appeared(holder),
+                // One that nobody here could use.
+                None => return Ok(Some(Said::Novel)),
+            },
+        };
+        Ok(Some(Said::News(of, what)))
     }
 
     fn welcome(self) -> Result<Said, String> {
@@ -201,6 +227,8 @@ impl Heard<'_> {
         let cursor = self.cursor.as_deref().filter(|text| text.len() <= limits::QUERY_CURSOR_BYTES).map(str::to_owned);
         Ok(Some(match status {
             "PONG" => Reply::Pong,
+            "SUBSCRIBE_OK" => Reply::Subscribed,
+            "UNSUBSCRIBE_OK" => Reply::Unsubscribed,
             "STATUS_OK" => {
                 let figures = self.figures.unwrap_or_default().into_iter().take(limits::FIGURES);
                 Reply::Status(figures.filter_map(FigureShape::figure).collect())
@@ -330,15 +358,19 @@ impl HeardFiles<'_> {
 }
 
 fn holders(heard: Vec<HeardHolder<'_>>) -> Vec<Holder> {
-    let holder = |h: HeardHolder<'_>| {
-        let peer = peer_address(Some(&h.peer)).ok()?;
-        let (user, speaks) = (user(h.user.as_deref()), speaks(h.speaks.as_deref())?);
+    heard.into_iter().take(limits::QUERY_ENTRIES).filter_map(HeardHolder::holder).collect()
+}
+
+impl HeardHolder<'_> {
+    /// One whose name and place are good.
+    fn holder(self) -> Option<Holder> {
+        let peer = peer_address(Some(&self.peer)).ok()?;
+        let (user, speaks) = (user(self.user.as_deref()), speaks(self.speaks.as_deref())?);
         // One that is none takes nothing away from the peer itself.
-        let quic = h.quic.and_then(|quic| quic.checked().ok());
-        let shape = FileShape { name: h.name, size: h.size, root: h.root, partial: Some(h.partial), description: h.description };
+        let quic = self.quic.and_then(|quic| quic.checked().ok());
+        let shape = FileShape { name: self.name, size: self.size, root: self.root, partial: Some(self.partial), description: self.description };
         Some(Holder { peer, file: shape.entry().ok()?, user, speaks, quic })
-    };
-    heard.into_iter().take(limits::QUERY_ENTRIES).filter_map(holder).collect()
+    }
 }
 
 fn user(text: Option<&str>) -> Option<UserName> {

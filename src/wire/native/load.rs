@@ -49,7 +49,7 @@ impl Glancing {
             Said::Welcome(welcome) => Glance::Welcome(welcome),
             Said::Refusal(id, refusal) => Glance::Refused(id, refusal.text),
             Said::Reply(id, _) => Glance::Done(id),
-            Said::Waiting(..) | Said::Have(_) | Said::Novel => Glance::Novel,
+            Said::Waiting(..) | Said::Have(_) | Said::News(..) | Said::Novel => Glance::Novel,
         })
     }
 

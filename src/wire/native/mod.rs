@@ -24,6 +24,7 @@ use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, Reply, Waiting};
 use crate::message::request::{FileEntry, Request};
 use crate::message::version::Root;
+use crate::message::watched::Happened;
 use crate::wire::{Decoded, Role};
 
 /// The bytes with which both openings begin, up to the version.
@@ -77,6 +78,8 @@ pub enum Said {
     Waiting(u64, Waiting),
     /// More pieces are there since.
     Have(Have),
+    /// What SUBSCRIBE `of` waits for has come or gone.
+    News(u64, Happened),
     /// Something newer than this program; ignored.
     Novel,
 }

@@ -63,8 +63,17 @@ pub fn put_found(id: Option<u64>, holders: &[Holder], cursor: Option<&str>, out:
     out.extend_from_slice(b"}\n");
 }
 
+/// Writes that somebody has what SUBSCRIBE `of` waits for.
+pub fn put_appeared(of: u64, holder: &Holder, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"event\":\"APPEARED\",\"of\":");
+    put_number(Some(of), out);
+    out.extend_from_slice(b",\"holder\":");
+    put_holder(holder, out);
+    out.extend_from_slice(b"}\n");
+}
+
 /// Writes one who has it.
-pub fn put_holder(holder: &Holder, out: &mut Vec<u8>) {
+fn put_holder(holder: &Holder, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"peer\":\"");
     address::put(&holder.peer, out);
     out.extend_from_slice(b"\",\"name\":");

@@ -15,6 +15,7 @@ use crate::message::relative::RelativeName;
 use crate::message::request::{Fetch, FileEntry, Join, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
+use crate::message::watched::Watched;
 use crate::wire::native::quic::QuicShape;
 use crate::wire::native::{Asked, Fatal, FileShape, Hello, PREFIX, VERSION, address, bad, missing, not_a_head, quick, small};
 
@@ -117,6 +118,7 @@ struct Shape<'a> {
     tag: Option<Cow<'a, str>>,
     fetch: Option<u64>,
     prove: Option<bool>,
+    of: Option<u64>,
     #[serde(borrow)]
     text: Option<Cow<'a, str>>,
     ports: Option<BTreeMap<String, u64>>,
@@ -182,6 +184,8 @@ impl Shape<'_> {
                 Request::Find(Box::new(Query { cursor: self.query_cursor()?, ..Query::new(Sought::Contains(self.text()?)) }))
             }
             "SEARCH" if self.is_query() => Request::Find(Box::new(self.query()?)),
+            "SUBSCRIBE" => Request::Subscribe(self.watched()?),
+            "UNSUBSCRIBE" => Request::Unsubscribe { of: small(self.of.ok_or_else(|| missing("of"))?)? },
             "SEARCH" => Request::Search { wanted: self.wanted()?, cursor: self.cursor()?, speaks: None },
             "JOIN" => Request::Join(self.join()?),
             "UPDATE" => Request::Update { remove: self.removed()?, files: self.files()? },
@@ -271,6 +275,20 @@ impl Shape<'_> {
             Some(text) if text.len() > limits::QUERY_CURSOR_BYTES => Err(bad("cursor is not one of ours")),
             other => Ok(other.map(str::to_owned)),
         }
+    }
+
+    fn watched(&self) -> Result<Watched, Refusal> {
+        if self.id.is_none() {
+            return Err(bad("a SUBSCRIBE needs an id, by which it is told of"));
+        }
+        if let Some(words) = self.contains.as_deref() {
+            let good = !words.trim().is_empty() && words.len() <= limits::NAME_BYTES && self.name.is_none() && self.root.is_none();
+            return if good { Ok(Watched::Words(words.to_owned())) } else { Err(bad("contains is empty, or longer than 255 bytes, or not alone")) };
+        }
+        Ok(match self.wanted()? {
+            Wanted::Name(name) => Watched::Name(name),
+            Wanted::Root(root) => Watched::Root(root),
+        })
     }
 
     fn proven(&self, deed: Deed) -> Result<Request, Refusal> {

@@ -15,6 +15,7 @@ use crate::message::reply::{Have, ListPart, Piece, Reply, Waiting};
 use crate::message::request::{Fetch, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::{Session, to_hex};
+use crate::message::watched::{Happened, Watched};
 use crate::wire::Role;
 use crate::wire::native::figures::FigureShape;
 use crate::wire::native::quic::QuicOut;
@@ -104,6 +105,8 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         fetch: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         prove: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        of: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         more: Option<bool>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,6 +202,10 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
     let blank = Ask { id, ..Ask::default() };
     let ask = match request {
         Request::Ping => Ask { method: "PING", ..blank },
+        Request::Subscribe(Watched::Name(name)) => Ask { method: "SUBSCRIBE", name: Some(name), ..blank },
+        Request::Subscribe(Watched::Root(root)) => Ask { method: "SUBSCRIBE", root: Some(root.to_string()), ..blank },
+        Request::Subscribe(Watched::Words(text)) => Ask { method: "SUBSCRIBE", contains: Some(text), ..blank },
+        Request::Unsubscribe { of } => Ask { method: "UNSUBSCRIBE", of: Some(*of), ..blank },
         Request::Status => Ask { method: "STATUS", ..blank },
         Request::Moved(moved) => Ask { method: "PING", moved: Some(MovedOut::of(*moved)), ..blank },
         Request::Leave => Ask { method: "LEAVE", ..blank },
@@ -400,6 +407,8 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             put(out, &Answer { id, status: "LIST_CONTENT_OK", fields: Content { user: of, files, cursor: cursor.as_deref() } });
         }
         Reply::User(online) => put(out, &Answer { id, status: "FIND_USER_OK", fields: OnlineOut::of(online) }),
+        Reply::Subscribed => put(out, &Answer { id, status: "SUBSCRIBE_OK", fields: Nothing {} }),
+        Reply::Unsubscribed => put(out, &Answer { id, status: "UNSUBSCRIBE_OK", fields: Nothing {} }),
         Reply::Status(figures) => {
             let figures = figures.iter().map(FigureShape::of).collect();
             put(out, &Answer { id, status: "STATUS_OK", fields: Status { figures } });
@@ -444,6 +453,24 @@ pub fn write_have(have: &Have, out: &mut Vec<u8>) {
         fields: HaveOut,
     }
     put(out, &Event { event: "HAVE", fields: HaveOut::of(have) });
+}
+
+/// Writes what has happened to what SUBSCRIBE `of` waits for.
+pub fn write_news(of: u64, what: &Happened, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct Event<'a> {
+        event: &'a str,
+        of: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<SocketAddr>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'a str>,
+    }
+    match what {
+        Happened::Appeared(holder) => quick::put_appeared(of, holder, out),
+        Happened::Gone { peer, name } => put(out, &Event { event: "GONE", of, peer: Some(*peer), name: Some(name) }),
+        Happened::Missed => put(out, &Event { event: "MISSED", of, peer: None, name: None }),
+    }
 }
 
 /// Writes that FETCH or PIECES `id` has to wait.

@@ -275,7 +275,7 @@ impl Source {
                     Some(Ask::Piece(..) | Ask::List(..)) => return Err("an answer of another kind".into()),
                     _ => continue,
                 },
-                Said::Novel => continue,
+                Said::News(..) | Said::Novel => continue,
             }));
         }
     }

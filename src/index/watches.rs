@@ -1,0 +1,160 @@
+//! Who waits for what: by names and roots in tables, by words in a list that is gone through.
+//!
+//! ```text
+//!   shown, added ----> pending --told, a slice a turn--> news, one for each that waits
+//!   dropped ----------------------------------------------^
+//! ```
+//!
+//! A member that is shown is walked from its last file to its first, for what is dropped meanwhile moves its last one to the front: so some may be told twice,
+//! and none is missed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::index::MemberId;
+use crate::index::claims::ClaimId;
+use crate::index::pattern::{self, Words};
+use crate::message::limits;
+use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
+use crate::message::request::FileEntry;
+use crate::message::version::Root;
+use crate::message::watched::Watched;
+
+/// Which of those that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WatchId(u64);
+
+/// All who wait.
+#[derive(Default)]
+pub(super) struct Watches {
+    next: u64,
+    all: BTreeMap<WatchId, Watched>,
+    by_name: BTreeMap<RelativeName, Vec<WatchId>>,
+    by_root: BTreeMap<[u8; 32], Vec<WatchId>>,
+    by_words: Vec<(WatchId, Words)>,
+    /// What was shown or added and not told.
+    pub(super) pending: VecDeque<Pending>,
+    /// What was dropped, with those who are to be told.
+    pub(super) gone: VecDeque<(WatchId, Gone)>,
+    /// More has happened than could be kept.
+    pub(super) missed: bool,
+    /// The name that is looked at, folded.
+    folded: String,
+}
+
+/// What was shown or added.
+pub(super) enum Pending {
+    /// A member; these many of its files are left to tell. Its number tells it from another in its place.
+    Member { who: MemberId, number: u64, left: usize },
+    /// One file of a member.
+    File { who: MemberId, name: ClaimId },
+}
+
+/// What was dropped.
+pub(super) struct Gone {
+    pub who: std::net::SocketAddr,
+    pub name: RelativeName,
+}
+
+impl Watches {
+    /// Somebody waits from now on.
+    pub(super) fn add(&mut self, what: &Watched) -> Result<WatchId, Refusal> {
+        let full = || Refusal::new(Code::Busy, "too many wait for something here");
+        if self.all.len() >= limits::SUBSCRIPTIONS {
+            return Err(full());
+        }
+        let id = WatchId(self.next);
+        match what {
+            Watched::Name(name) => self.by_name.entry(name.clone()).or_default().push(id),
+            Watched::Root(root) => self.by_root.entry(root.0).or_default().push(id),
+            Watched::Words(_) if self.by_words.len() >= limits::SUBSCRIBED_PATTERNS => return Err(full()),
+            Watched::Words(text) => {
+                let words = Words::new(text).ok_or_else(|| Refusal::new(Code::BadRequest, "text has no word that is wanted"))?;
+                self.by_words.push((id, words));
+            }
+        }
+        self.next += 1;
+        self.all.insert(id, what.clone());
+        Ok(id)
+    }
+
+    /// He waits no longer.
+    pub(super) fn remove(&mut self, id: WatchId) {
+        fn forget<K: Ord>(table: &mut BTreeMap<K, Vec<WatchId>>, key: &K, id: WatchId) {
+            if let Some(ids) = table.get_mut(key) {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    table.remove(key);
+                }
+            }
+        }
+        match self.all.remove(&id) {
+            Some(Watched::Name(name)) => forget(&mut self.by_name, &name, id),
+            Some(Watched::Root(root)) => forget(&mut self.by_root, &root.0, id),
+            Some(Watched::Words(_)) => self.by_words.retain(|(other, _)| *other != id),
+            None => {}
+        }
+        if self.all.is_empty() {
+            self.pending = VecDeque::new();
+            self.gone = VecDeque::new();
+            self.missed = false;
+        }
+    }
+
+    /// True when nobody waits for anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// All who wait.
+    pub(super) fn ids(&self) -> impl Iterator<Item = WatchId> + '_ {
+        self.all.keys().copied()
+    }
+
+    /// What one look at a file costs, in looks at a table.
+    pub(super) fn cost(&self) -> usize {
+        1 + self.by_words.len() / 4
+    }
+
+    /// Keeps in mind that something was shown or added.
+    pub(super) fn note(&mut self, pending: Pending) {
+        if self.is_empty() {
+            return;
+        }
+        if self.pending.len() < limits::NEWS_BACKLOG { self.pending.push_back(pending) } else { self.missed = true }
+    }
+
+    /// Keeps in mind that a file was dropped, if anybody waits for that.
+    pub(super) fn note_gone(&mut self, who: std::net::SocketAddr, name: &RelativeName, root: Option<Root>) {
+        for id in self.who_waits(name, root) {
+            if self.gone.len() < limits::NEWS_BACKLOG {
+                self.gone.push_back((id, Gone { who, name: name.clone() }));
+            } else {
+                self.missed = true;
+            }
+        }
+    }
+
+    /// Those who wait for this file.
+    pub(super) fn who_waits(&mut self, name: &RelativeName, root: Option<Root>) -> Vec<WatchId> {
+        let mut ids: Vec<WatchId> = self.by_name.get(name).cloned().unwrap_or_default();
+        ids.extend(root.and_then(|root| self.by_root.get(&root.0)).into_iter().flatten());
+        if !self.by_words.is_empty() {
+            self.folded.clear();
+            pattern::fold(name.as_str(), &mut self.folded);
+            ids.extend(self.by_words.iter().filter(|(_, words)| words.matches(&self.folded)).map(|(id, _)| *id));
+        }
+        ids
+    }
+}
+
+/// What has happened, for one who waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A member has it.
+    Appeared(MemberId, FileEntry),
+    /// Whoever was at this address has it no longer.
+    Gone(std::net::SocketAddr, RelativeName),
+    /// More than could be kept.
+    Missed,
+}
