@@ -171,7 +171,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
             let speed = Speed { down: args.download_limit, ..Speed::default() };
             let (node, plays) = play_args::play(&args)?;
             let style = if args.ask.json { Style::Json } else { Style::Play { alone: !plays } };
-            plug_in(node, Console::new(style, lang, outputs), speed, false)
+            plug_into(args.transport.network()?, node, Console::new(style, lang, outputs), speed, false)
         }
         Verb::Get(args) => {
             let (json, speed) = (args.ask.json, Speed { down: args.download_limit, ..Speed::default() });

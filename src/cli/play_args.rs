@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::Stop;
 use crate::cli::args::{AllocateArg, AskArgs, rate};
 use crate::cli::setup;
+use crate::cli::transport_args::TransportArgs;
 
 #[derive(Args)]
 pub struct PlayArgs {
@@ -39,6 +40,9 @@ pub struct PlayArgs {
     /// Bytes a second that come in
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub download_limit: Option<u64>,
+
+    #[command(flatten)]
+    pub transport: TransportArgs,
 
     #[command(flatten)]
     pub ask: AskArgs,
@@ -81,6 +85,7 @@ pub fn play(args: &PlayArgs) -> Result<(Peer, bool), Stop> {
     // To make room for a giant file takes longer on some disks than anybody waits for a picture.
     let open_folder = setup::opener(AllocateArg::None);
     let mut options = setup::waiting(args.wait, setup::options(task, &args.ask.server, args.folder.clone())?);
+    options.by_quic = args.transport.is_quic(false)?;
     if Path::new(&args.folder).join(&args.name).is_file() {
         // Whoever shares this folder may have hashed it; where nothing stands there is nothing to be remembered.
         options.hashes = HashCache::of_user();

@@ -158,7 +158,6 @@ fn each_path_has_its_json() {
 fn wrong_questions_are_refused_in_json_and_the_link_goes_on() {
     let (server, here) = (server(), Dir::new());
     let peer = peer(server.at, &here);
-    let long = "x".repeat(256);
     let endless = "x".repeat(9_000);
     for (path, status, error) in [
         ("/api/", 404, "not_found"),
@@ -176,7 +175,10 @@ fn wrong_questions_are_refused_in_json_and_the_link_goes_on() {
         ("/api/files", 400, "bad_request"),
         ("/api/files?peer=localhost:1", 400, "bad_request"),
         ("/api/files?peer=127.0.0.1:1", 404, "not_found"),
-        (&format!("/api/search?q={long}"), 400, "bad_request"),
+        (&format!("/api/search?q={endless}"), 400, "bad_request"),
+        ("/api/search?q=a&like=bcd", 400, "bad_request"),
+        ("/api/search?q=a&sort=age", 400, "bad_request"),
+        ("/api/search?q=a&limit=0", 400, "bad_request"),
         (&format!("/api/search?q={endless}"), 400, "bad_request"),
     ] {
         refused(server.at, path, status, error);

@@ -340,3 +340,21 @@ fn a_peer_without_udp_is_asked_by_tcp_and_nothing_is_said_of_it() {
     assert!(done.succeeded().err.iter().all(|line| !line.contains("UDP")), "{done:#?}");
     assert_eq!(there.read("a.mp4"), b"all of it");
 }
+
+#[test]
+fn a_file_is_watched_while_it_comes_by_quic() {
+    let server = server();
+    let here = Dir::with("film.bin", &noise(9, 6 << 20));
+    let (_peer, _) = giver(server.at, &here, "film.bin", &[]);
+    let there = Dir::new();
+    let words =
+        ["play", "film.bin", "--player", "none", "--transport", "quic", "--json", "--server", &server.at.to_string(), "--folder", there.text()];
+    let play = Process::start(cardume(words));
+    let url = play.event("playing")["url"].as_str().expect("a URL").to_owned();
+    let (at, path) = url.trim_start_matches("http://").split_once('/').expect("a path");
+    let mut link = crate::web::Web::open(at.parse().expect("an address"));
+    link.send(&[&format!("GET /{path} HTTP/1.1"), &format!("Host: {at}")]);
+    let answer = link.hear(false);
+    assert!(answer.status == 200 && answer.body == here.read("film.bin"));
+    assert_eq!(play.event("way")["by"], "quic");
+}

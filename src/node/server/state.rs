@@ -1,6 +1,7 @@
 //! How a server is, in figures.
 
-use crate::message::figure::Figure;
+use crate::index::memory::Counts;
+use crate::message::figure::{Figure, Unit};
 use crate::message::refusal::Refusal;
 use crate::message::reply::Reply;
 use crate::node::LinkId;
@@ -15,9 +16,14 @@ impl Server {
         tally::may_see(from.ip(), self.options.metrics_open)?;
         let mut figures = tally::of_turns(io.turns);
         figures.push(Figure::now("links", self.visits.len() as u64));
-        figures.push(Figure::now("members", self.index.len() as u64));
+        let Counts { names, roots, holdings, members } = self.index.counts();
+        for (name, count) in [("members", members), ("names", names), ("roots", roots), ("holdings", holdings)] {
+            figures.push(Figure::now(name, count as u64));
+        }
         figures.push(Figure::now("subscriptions", self.subscribers.len() as u64));
         figures.extend(self.tally.figures());
+        let parts = self.index.memory().parts();
+        figures.extend(parts.into_iter().map(|(part, bytes)| Figure::now("index", bytes as u64).of(part).in_unit(Unit::Bytes)));
         Ok(Reply::Status(figures))
     }
 }
