@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Looks at the pages of a server and its peers in a real browser: searching, playing, seeking, hostile names, the keyboard, a phone, three languages.
-# Usage: scripts/check-page.sh [FOLDER]      screenshots go there; $CARDUME is the program, when it is not to be built
+# Usage: scripts/check-page.sh [FOLDER]      screenshots go there; the program is what scripts/program.sh names
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for needed in node "${CHROMIUM:-chromium}"; do
@@ -9,8 +9,4 @@ for needed in node "${CHROMIUM:-chromium}"; do
         exit 0
     fi
 done
-if [[ -z ${CARDUME:-} ]]; then
-    cargo build --locked --release --quiet
-    CARDUME=${CARGO_TARGET_DIR:-target}/release/cardume
-fi
-exec node scripts/page/check.mjs "$CARDUME" "$@"
+exec node scripts/page/check.mjs "$(scripts/program.sh)" "$@"

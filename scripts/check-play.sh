@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Plays films and a sound while they arrive, with the players that are installed: ffprobe, ffmpeg, mpv, VLC. The index of the MP4 stands at its end,
 # and the peer that has them all gives a few megabytes a second, so that each is still on its way when it is played. One line a check.
-# Usage: scripts/check-play.sh [PROGRAM]        default: the release build
+# Usage: scripts/check-play.sh [PROGRAM]        default: what scripts/program.sh names
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
@@ -11,8 +11,7 @@ fi
 if (($#)); then
     cardume=$(realpath "$1")
 else
-    cargo build --locked --release --quiet
-    cardume=$(realpath "${CARGO_TARGET_DIR:-target}/release/cardume")
+    cardume=$(scripts/program.sh)
 fi
 command -v ffmpeg >/dev/null || { echo "skipped: ffmpeg makes the films, and is not installed"; exit 0; }
 
@@ -168,7 +167,7 @@ if command -v cvlc >/dev/null; then
     for film in film.mp4 film.mkv; do
         ((${#vlc[@]})) || break
         begin "$film"
-        check "VLC plays $film from second 30" bash -c 'set -o pipefail; "$@" 2>&1 | tee /dev/stderr | { ! grep -Ei "could not|unable to open|cannot"; }' vlc "${vlc[@]}" "$url"
+        check "VLC plays $film from second 30" bash -c 'set -o pipefail; "$@" 2>&1 | tee /dev/stderr | { ! grep -Ei "could not (open|connect|read)|unable to open|cannot"; }' vlc "${vlc[@]}" "$url"
         end
     done
 else

@@ -131,10 +131,13 @@ function peerLine(peer) {
 
 function showPeers() {
   const old = new Map([...$('peers').children].map(li => [li.dataset.key, li]));
+  const open = new Set([...old].filter(([, li]) => li.querySelector('details[open]')).map(([key]) => key.split('|')[0]));
   const lines = peers.map(peer => {
     const mark = [peer.peer, peer.user, peer.files, lang].join('|');
-    const line = old.get(mark) || peerLine(peer);
+    const known = old.get(mark), line = known || peerLine(peer);
     line.dataset.key = mark;
+    // Whose files are looked at stays open when they change.
+    if (!known && open.has(peer.peer)) line.querySelector('details').open = true;
     return line;
   });
   if (!lines.length) lines.push(el('li', { class: 'none', text: t('nobody') }));
