@@ -75,6 +75,8 @@ pub struct Index {
     leaving: Vec<MemberId>,
     /// How many files all members have, and how much memory their lists take.
     holdings: usize,
+    /// How many of these are those of visible members.
+    shown: usize,
     owned: usize,
     joined: u64,
     turn: u64,
@@ -165,6 +167,7 @@ impl Index {
             watches: Watches::default(),
             leaving: Vec::new(),
             holdings: 0,
+            shown: 0,
             owned: 0,
             joined: 0,
             turn: 0,
@@ -210,6 +213,7 @@ impl Index {
         self.owned += member.files.memory();
         self.holdings += 1;
         let visible = member.visible;
+        self.shown += usize::from(visible);
         self.note_added(who, name, visible);
         Ok(true)
     }
@@ -247,6 +251,7 @@ impl Index {
         member.files.shrink();
         self.owned += member.files.memory();
         member.number = self.joined;
+        self.shown += if member.visible { 0 } else { member.files.len() };
         member.visible = true;
         self.order.insert(member.number, who);
         self.watches.note(Pending::Member { who, number: member.number, left: member.files.len() });
@@ -259,6 +264,7 @@ impl Index {
     /// Makes a member invisible at once; its entries go with the next sweeps.
     pub fn leave(&mut self, who: MemberId) {
         let Some(member) = self.members.get_mut(who.0) else { return };
+        self.shown -= if member.visible { member.files.len() } else { 0 };
         member.hide(who, &mut self.order, &mut self.by_address);
         self.leaving.push(who);
     }
@@ -454,6 +460,7 @@ impl Index {
         self.owned += member.files.memory();
         let Some(gone) = gone else { return };
         self.holdings -= 1;
+        self.shown -= usize::from(member.visible);
         self.descriptions.remove(who, gone.name);
         let share = |own: u32, partial| Share { member: who.slot(), partial, own };
         if self.names.is_only(gone.name, share(own, false))

@@ -48,6 +48,7 @@ impl Index {
         if let Some(who) = self.users.get(user)
             && let Some(member) = self.members.get_mut(who.0)
         {
+            self.shown -= if member.visible { member.files.len() } else { 0 };
             member.hide(*who, &mut self.order, &mut self.by_address);
         }
     }

@@ -290,6 +290,8 @@ pub const QUERY_BYTES: usize = 8 << 10;
 pub const QUERY_FIELDS: usize = 32;
 /// Those who watch a process live, each of whom gets an event a second: a class of students, whose events take well under a millisecond.
 pub const LISTENERS: usize = 64;
+/// Of these, how many from one address that is not this machine's: a family behind one router.
+pub const LISTENERS_OF_ONE: usize = LISTENERS / 4;
 /// Bytes of events that wait for one of them; who takes none of them gets no more until they are gone.
 pub const LISTENER_BYTES: usize = 32 << 10;
 /// How often those who watch are told, and how long a step of the chart is.

@@ -163,7 +163,10 @@ pub enum Request {
         of: u64,
     },
     /// How are you, in figures?
-    Status,
+    Status {
+        /// As in [`Request::Transfers`].
+        local: bool,
+    },
     /// Are you there?
     Ping,
     /// Are you there? And this is what has moved here.

@@ -3,6 +3,7 @@
 //! Seconds pass without anybody being woken for them: they are caught up with when something is counted or told. Only those who watch cost a turn a second.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::message::limits;
@@ -24,7 +25,7 @@ pub struct Pulse {
     /// How many seconds have passed.
     passed: u64,
     /// Those who watch, and how many seconds each of them was told.
-    listeners: BTreeMap<LinkId, u64>,
+    listeners: BTreeMap<LinkId, (u64, IpAddr)>,
 }
 
 impl Pulse {
@@ -86,12 +87,14 @@ impl Pulse {
     /// How things stand for one who watches on this link from now on, with all that is remembered.
     ///
     /// # Errors
-    /// `busy` when enough people watch.
-    pub fn listen(&mut self, link: LinkId) -> Result<Live, Refusal> {
-        if self.listeners.len() >= limits::LISTENERS && !self.listeners.contains_key(&link) {
+    /// `busy` when enough people watch, or enough from this address.
+    pub fn listen(&mut self, link: LinkId, from: IpAddr) -> Result<Live, Refusal> {
+        let beside = self.listeners.values().filter(|(_, ip)| *ip == from).count();
+        let most = if from.is_loopback() { limits::LISTENERS } else { limits::LISTENERS_OF_ONE };
+        if (self.listeners.len() >= limits::LISTENERS || beside >= most) && !self.listeners.contains_key(&link) {
             return Err(Refusal::new(Code::Busy, "enough people watch"));
         }
-        self.listeners.insert(link, self.passed);
+        self.listeners.insert(link, (self.passed, from));
         Ok(self.since(0))
     }
 
@@ -109,12 +112,12 @@ impl Pulse {
     /// Those who watch and were not told of the last second.
     #[must_use]
     pub fn behind(&self) -> Vec<LinkId> {
-        self.listeners.iter().filter(|(_, told)| **told < self.passed).map(|(link, _)| *link).collect()
+        self.listeners.iter().filter(|(_, (told, _))| *told < self.passed).map(|(link, _)| *link).collect()
     }
 
     /// What is news on this link.
     pub fn news(&mut self, link: LinkId) -> Live {
-        let told = self.listeners.get_mut(&link).map_or(0, |told| std::mem::replace(told, self.passed));
+        let told = self.listeners.get_mut(&link).map_or(0, |(told, _)| std::mem::replace(told, self.passed));
         self.since(told)
     }
 
@@ -137,6 +140,9 @@ mod tests {
 
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
     #[test]
     fn seconds_are_caught_up_with_and_the_oldest_are_forgotten() {
         let (mut pulse, start) = (Pulse::default(), Instant::now());
@@ -147,7 +153,7 @@ mod tests {
         pulse.moved(10, u64::MAX);
         pulse.moved(10, u64::MAX);
         pulse.advance(start + Duration::from_millis(2_500));
-        let live = pulse.listen(LinkId(1)).unwrap();
+        let live = pulse.listen(LinkId(1), HERE).unwrap();
         let first = Second { searches: 1, joined: 3, left: 1, uploads: 4, sent: 20, received: u64::MAX };
         assert_eq!(live.seconds, [first, Second { uploads: 4, ..Second::default() }]);
         assert_eq!((live.all, live.downloads), (first, 5));
@@ -166,9 +172,9 @@ mod tests {
         pulse.advance(start);
         assert_eq!(pulse.deadline(), None);
         for link in 0..limits::LISTENERS {
-            pulse.listen(LinkId(link)).unwrap();
+            pulse.listen(LinkId(link), HERE).unwrap();
         }
-        assert_eq!(pulse.listen(LinkId(1_000)).map_err(|refusal| refusal.code), Err(Code::Busy));
+        assert_eq!(pulse.listen(LinkId(1_000), HERE).map_err(|refusal| refusal.code), Err(Code::Busy));
         pulse.advance(start + Duration::from_secs(1));
         assert_eq!(pulse.behind().len(), limits::LISTENERS);
         assert_eq!(pulse.news(LinkId(7)).seconds.len(), 1);
@@ -176,7 +182,7 @@ mod tests {
         pulse.advance(start + Duration::from_secs(2));
         assert_eq!((pulse.news(LinkId(7)).seconds.len(), pulse.news(LinkId(8)).seconds.len()), (1, 2));
         pulse.forget(LinkId(7));
-        assert!(pulse.listen(LinkId(1_000)).is_ok() && !pulse.is_watched_on(LinkId(7)));
+        assert!(pulse.listen(LinkId(1_000), HERE).is_ok() && !pulse.is_watched_on(LinkId(7)));
     }
 
     #[test]
@@ -188,5 +194,15 @@ mod tests {
         assert_eq!((pulse.all.uploads, pulse.downloads), (2, 2));
         pulse.other_way((9, 9), (u64::MAX, 0));
         assert_eq!((pulse.all.uploads, pulse.downloads), (u64::MAX, 0));
+    }
+
+    #[test]
+    fn nobody_elsewhere_takes_all_places() {
+        let mut pulse = Pulse::default();
+        for link in 0..limits::LISTENERS_OF_ONE {
+            pulse.listen(LinkId(link), THERE).unwrap();
+        }
+        assert!(pulse.listen(LinkId(900), THERE).is_err() && pulse.listen(LinkId(900), HERE).is_ok());
+        assert!(pulse.listen(LinkId(0), THERE).is_ok(), "who watches already may ask again");
     }
 }

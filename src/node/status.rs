@@ -50,7 +50,7 @@ impl Status {
                     return;
                 }
                 Ok(Some(Said::Welcome(_))) => {
-                    asking.ask(&Request::Status, &mut link.outbox, now);
+                    asking.ask(&Request::Status { local: true }, &mut link.outbox, now);
                 }
                 Ok(Some(Said::Reply(_, Reply::Status(mut figures)))) => {
                     link.finish();

@@ -53,12 +53,16 @@ pub fn of_turns(turns: &Turns) -> Vec<Figure> {
     ]
 }
 
-/// Who is not on this machine is told no figures, unless the operator opened them to all.
+/// Who is not on this machine, or does not sound like it, is told no figures, unless the operator opened them to all.
 ///
 /// # Errors
 /// With the answer to give.
-pub fn may_see(from: IpAddr, open: bool) -> Result<(), Refusal> {
-    if open || from.to_canonical().is_loopback() { Ok(()) } else { Err(Refusal::new(Code::Refused, "figures are told on this machine alone")) }
+pub fn may_see(from: IpAddr, local: bool, open: bool) -> Result<(), Refusal> {
+    if open || (local && from.to_canonical().is_loopback()) {
+        Ok(())
+    } else {
+        Err(Refusal::new(Code::Refused, "figures are told on this machine alone"))
+    }
 }
 
 #[cfg(test)]
@@ -78,7 +82,7 @@ mod tests {
     #[test]
     fn strangers_see_figures_only_where_they_are_open() {
         let (here, there, mapped) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1]), "::ffff:127.0.0.1".parse().unwrap());
-        assert!(may_see(here, false).is_ok() && may_see(mapped, false).is_ok() && may_see(there, true).is_ok());
-        assert!(may_see(there, false).is_err());
+        assert!(may_see(here, true, false).is_ok() && may_see(mapped, true, false).is_ok() && may_see(there, false, true).is_ok());
+        assert!(may_see(there, true, false).is_err() && may_see(here, false, false).is_err());
     }
 }

@@ -187,6 +187,9 @@ impl Http {
         if let Some(path) = path.strip_prefix("/api/").filter(|_| is_open) {
             return self.asked_of_api(path, query, api::is_local(parsed.headers), out);
         }
+        if path == "/metrics" && is_open {
+            return Some(Request::Status { local: api::is_local(parsed.headers) });
+        }
         let request = self.meaning(target);
         if request.is_none() {
             self.answer("404 Not Found", "", "no such file here\n", out);
@@ -252,7 +255,6 @@ impl Http {
         }
         let Target { path, query, .. } = Target::of(target);
         match (self.role, path) {
-            (_, "/metrics") => Some(Request::Status),
             (Role::Server, "/") => Some(Request::Ping),
             (Role::Peer, "/") => {
                 let cursor = query.strip_prefix("cursor=").filter(|c| c.len() <= limits::CURSOR_BYTES).map(str::to_owned);
@@ -316,7 +318,7 @@ impl Http {
             return self.answer_as(JSON, "200 OK", FRESH, &text, out);
         }
         match reply {
-            Reply::Status(figures) => self.answer_as(metrics::KIND, "200 OK", "", &metrics::text(figures), out),
+            Reply::Status(figures) => self.answer_as(metrics::KIND, "200 OK", FRESH, &metrics::text(figures), out),
             Reply::Live(live) => self.event(live, out),
             Reply::Pong => self.answer("200 OK", "", "cardume: an index of who has which file. Ask it with `cardume search`.\n", out),
             Reply::Files { files, cursor, .. } => {

@@ -12,6 +12,13 @@ fn value(text: &str, name: &str) -> f64 {
     line[name.len()..].trim().parse().expect("a number")
 }
 
+/// What a program of this machine is told.
+fn metrics(at: SocketAddr) -> web::Answer {
+    let mut link = web::Web::open(at);
+    link.send(&["GET /metrics HTTP/1.1", &format!("Host: {at}")]);
+    link.hear(false)
+}
+
 #[test]
 fn a_server_and_a_peer_say_how_they_are() {
     let server = server_with(&["--listen", "127.0.0.1:0"]);
@@ -36,7 +43,7 @@ fn prometheus_reads_them() {
     let here = Dir::with("a.mp4", b"all of it");
     let peer = peer_on(server.at, "127.0.0.1:0", here.text(), &[]);
     for at in [server.at, peer.at] {
-        let answer = web::get(at, "/metrics");
+        let answer = metrics(at);
         assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
         let text = String::from_utf8(answer.body).expect("text");
         assert!(value(&text, "cardume_turns_total") >= 1.0, "{text}");
@@ -46,6 +53,10 @@ fn prometheus_reads_them() {
             assert!(line.starts_with("# TYPE cardume_") || line.starts_with("cardume_"), "{line}");
         }
     }
+    // A name that a stranger's name server turned to this machine is none of this machine.
+    let mut link = web::Web::open(server.at);
+    link.send(&["GET /metrics HTTP/1.1", "Host: evil.example"]);
+    assert_eq!(link.hear(false).status, 403);
     if let Some(output) = stranger("curl", &["-sf", &format!("http://{}/metrics", server.at)]) {
         assert!(output.stdout.starts_with(b"# TYPE cardume_turns_total counter\n"));
     }
@@ -63,9 +74,9 @@ fn others_are_told_only_where_that_is_open() {
         return;
     }
     run(["status", "--server", &closed.at.to_string()]).failed(4, "this machine alone");
-    assert_eq!(web::get(closed.at, "/metrics").status, 403);
+    assert_eq!(metrics(closed.at).status, 403);
     run(["status", "--server", &open.at.to_string()]).succeeded();
-    assert_eq!(web::get(open.at, "/metrics").status, 200);
+    assert_eq!(metrics(open.at).status, 200);
 }
 
 #[test]

@@ -12,9 +12,9 @@ use crate::node::tally;
 
 impl Peer {
     /// Its figures, for those who may see them.
-    pub(super) fn status(&self, id: LinkId, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+    pub(super) fn status(&self, id: LinkId, local: bool, io: &mut Io<'_>) -> Result<Reply, Refusal> {
         let from = io.link(id).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |link| link.from.ip());
-        tally::may_see(from, self.options.metrics_open)?;
+        tally::may_see(from, local, self.options.metrics_open)?;
         let mut figures = tally::of_turns(io.turns);
         figures.push(Figure::now("links", self.visits.len() as u64));
         figures.push(Figure::now("files", self.library.len() as u64));

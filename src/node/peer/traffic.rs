@@ -108,8 +108,9 @@ impl Peer {
     }
 
     /// Somebody wants to watch.
-    pub(super) fn watch(&mut self, id: LinkId) -> Result<Reply, Refusal> {
-        let live = self.traffic.pulse.listen(id)?;
+    pub(super) fn watch(&mut self, id: LinkId, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+        let from = io.link(id).map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |link| link.from.ip().to_canonical());
+        let live = self.traffic.pulse.listen(id, from)?;
         Ok(self.shown(live))
     }
 

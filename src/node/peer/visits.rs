@@ -95,9 +95,9 @@ impl Peer {
     /// Seed 000 §5a: receives and answers the requests of other peers.
     fn answer(&mut self, id: LinkId, ask: Option<u64>, request: Request, io: &mut Io<'_>) {
         let answer = match request {
-            Request::Status => self.status(id, io),
+            Request::Status { local } => self.status(id, local, io),
             Request::Ping | Request::Moved(_) => Ok(Reply::Pong),
-            Request::Live => self.watch(id),
+            Request::Live => self.watch(id, io),
             Request::Transfers { local } => Ok(self.transfers(id, local, io)),
             Request::Ls { cursor, .. } => self.own_files(cursor.as_deref()),
             Request::Fetch(fetch) => return self.wanted(id, ask, fetch, false, io),

@@ -222,7 +222,8 @@ impl Server {
             let Some(link) = io.link(id) else { return };
             let Some(visit) = self.visits.get_mut(&id) else { return };
             if visit.undecided > 0 || visit.held >= limits::VISIT_REQUESTS {
-                // What was asked first is done first; its answers make us look here again.
+                // What was asked first is done first; its answers make us look here again, and until then nobody else is late.
+                link.deadline = None;
                 return;
             }
             match visit.answering.step(&mut link.inbox, &mut link.outbox, now) {
@@ -278,10 +279,10 @@ impl Server {
     fn answer(&mut self, id: LinkId, request: Request, io: &mut Io<'_>) -> Result<Reply, Refusal> {
         match request {
             Request::Ping => Ok(Reply::Pong),
-            Request::Status => self.status(id, io),
+            Request::Status { local } => self.status(id, local, io),
             Request::Unsubscribe { of } => self.unsubscribe(id, of),
             Request::Moved(moved) => Ok(self.moved(id, moved)),
-            Request::Live => self.watch(id),
+            Request::Live => self.watch(id, io),
             Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
             Request::Search { wanted, cursor, speaks } => self.search(id, &wanted, cursor.as_deref(), speaks, io),
             Request::Peers { cursor, speaks } => {

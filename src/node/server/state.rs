@@ -11,9 +11,9 @@ use crate::node::tally;
 
 impl Server {
     /// Its figures, for those who may see them.
-    pub(super) fn status(&self, id: LinkId, io: &mut Io<'_>) -> Result<Reply, Refusal> {
+    pub(super) fn status(&self, id: LinkId, local: bool, io: &mut Io<'_>) -> Result<Reply, Refusal> {
         let from = io.link(id).map_or(NOWHERE, |link| link.from);
-        tally::may_see(from.ip(), self.options.metrics_open)?;
+        tally::may_see(from.ip(), local, self.options.metrics_open)?;
         let mut figures = tally::of_turns(io.turns);
         figures.push(Figure::now("links", self.visits.len() as u64));
         let Counts { names, roots, holdings, members } = self.index.counts();

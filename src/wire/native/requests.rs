@@ -175,7 +175,7 @@ impl Shape<'_> {
     fn request(self) -> Result<Request, Refusal> {
         let method = self.method.as_deref().ok_or_else(|| missing("method"))?;
         Ok(match method {
-            "STATUS" => Request::Status,
+            "STATUS" => Request::Status { local: true },
             "PING" => match self.moved {
                 None => Request::Ping,
                 Some(moved) => Request::Moved(moved.meant()?),

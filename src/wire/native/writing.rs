@@ -206,7 +206,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         Request::Subscribe(Watched::Root(root)) => Ask { method: "SUBSCRIBE", root: Some(root.to_string()), ..blank },
         Request::Subscribe(Watched::Words(text)) => Ask { method: "SUBSCRIBE", contains: Some(text), ..blank },
         Request::Unsubscribe { of } => Ask { method: "UNSUBSCRIBE", of: Some(*of), ..blank },
-        Request::Status => Ask { method: "STATUS", ..blank },
+        Request::Status { .. } => Ask { method: "STATUS", ..blank },
         Request::Moved(moved) => Ask { method: "PING", moved: Some(MovedOut::of(*moved)), ..blank },
         Request::Leave => Ask { method: "LEAVE", ..blank },
         Request::Search { wanted, cursor, .. } => {
