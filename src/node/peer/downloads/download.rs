@@ -460,7 +460,7 @@ impl Download {
         let Some(source) = self.sources.get(&id).filter(|source| source.is_open()) else { return Ok(()) };
         let (at, whole, asked_list) = (source.at, source.whole, source.is_asked_list());
         let trusted = self.part.as_ref().is_some_and(|part| part.trusted().is_some());
-        let may_list = self.verify && !trusted && !self.listless.contains(&at) && !self.slow.contains(&at) && matches!(self.list, Listing::Unknown);
+        let may_list = self.verify && !trusted && !self.listless.contains(&at) && !self.is_passed_over(at) && matches!(self.list, Listing::Unknown);
         let one = self.size.is_some_and(|size| tree::pieces(size) == 1);
         if self.part.is_none() {
             if one && self.root.is_some() && !self.hoped && !blind {
@@ -502,6 +502,12 @@ impl Download {
             self.slow = BTreeSet::from([at]);
         }
         self.list = Listing::Unknown;
+    }
+
+    /// True for one who was slow with the list while there is another to ask.
+    fn is_passed_over(&self, at: SocketAddr) -> bool {
+        let quicker = |source: &Source| source.is_open() && !self.slow.contains(&source.at) && !self.listless.contains(&source.at);
+        self.slow.contains(&at) && self.sources.values().any(quicker)
     }
 
     fn has_whole(&self) -> bool {
