@@ -20,6 +20,15 @@ pub enum Drawn {
     End,
 }
 
+/// Where reading failed.
+#[derive(Debug)]
+pub enum Broken {
+    /// The stream did.
+    Stream(io::Error),
+    /// What a body goes to did.
+    Sink(io::Error),
+}
+
 /// Reads up to `budget` bytes of `from` into `inbox` by way of `scratch`; unread heads may hold up to `most`. With `short_is_dry`, a read that gave less
 /// than was asked for is the last one. Returns how many bytes came and why it came to its end.
 ///
@@ -31,7 +40,7 @@ pub fn draw(
     scratch: &mut [u8],
     (budget, most): (usize, usize),
     short_is_dry: bool,
-) -> io::Result<(usize, Drawn)> {
+) -> Result<(usize, Drawn), Broken> {
     let mut drawn = 0;
     loop {
         if drawn >= budget {
@@ -46,7 +55,7 @@ pub fn draw(
             Ok(0) => return Ok((drawn, Drawn::End)),
             Ok(count) => {
                 drawn += count;
-                inbox.take(&scratch[..count])?;
+                inbox.take(&scratch[..count]).map_err(Broken::Sink)?;
                 // A body has ended: its owner must say what comes next before more is read.
                 if was_receiving && !inbox.is_receiving() {
                     return Ok((drawn, Drawn::Budget));
@@ -57,7 +66,7 @@ pub fn draw(
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((drawn, Drawn::Dry)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(Broken::Stream(error)),
         }
     }
 }

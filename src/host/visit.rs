@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 
 use crate::flow::outbox::Stop;
-use crate::flow::pump::{self, Drawn};
+use crate::flow::pump::{self, Broken, Drawn};
 use crate::host::links::{Slot, Stage};
 use crate::host::net::{Console, Net, Stream};
 use crate::host::turn::{Host, plain};
@@ -106,9 +106,11 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         };
         let (drawn, why) = match result {
             Ok(result) => result,
-            Err(error) => {
-                let cause =
-                    if receiving && error.raw_os_error().is_none_or(|_| !is_network(&error)) { Cause::Disk(plain(&error)) } else { Cause::Theirs };
+            Err(broken) => {
+                let cause = match broken {
+                    Broken::Sink(error) if receiving => Cause::Disk(plain(&error)),
+                    Broken::Sink(_) | Broken::Stream(_) => Cause::Theirs,
+                };
                 self.end(id, cause);
                 return 0;
             }

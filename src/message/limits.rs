@@ -348,6 +348,10 @@ pub const QUIC_DATAGRAM_BYTES: u16 = 8_952;
 pub const QUIC_SOCKET_BYTES: usize = 4 << 20;
 /// Bytes of datagrams that one turn takes in or sends: as many as of all links.
 pub const QUIC_TURN_BYTES: usize = TURN_BYTES;
+/// What a datagram takes of that at least: a turn of the smallest ones is no longer than one of common ones.
+pub const QUIC_DATAGRAM_COST: usize = 1_000;
+/// How long a UDP socket that fails again and again is left alone.
+pub const QUIC_FAULT_REST: Duration = Duration::from_millis(100);
 /// Bytes of a file that are read at once to be enciphered.
 pub const QUIC_CHUNK_BYTES: usize = 64 << 10;
 /// How long nothing may have come on a connection before it is given up.
@@ -358,6 +362,8 @@ pub const QUIC_KEEPALIVE: Duration = Duration::from_secs(10);
 pub const QUIC_UNUSED: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(15));
 /// How often in a row the other side's machine may say that nobody is there before it is believed.
 pub const QUIC_REFUSALS: u32 = 3;
+/// How many such words one turn takes in: anybody can send them.
+pub const QUIC_REFUSALS_A_TURN: usize = 64;
 /// Pieces from the place where a player reads that it waits for at this moment: the one that it is in, and the next, so that it never runs into its end.
 pub const WATCH_NOW: u64 = 2;
 /// Pieces ahead of a player that come before the rest of the file: half a minute of a film, some seconds of one without compression.

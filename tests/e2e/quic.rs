@@ -205,6 +205,27 @@ fn tcp_takes_over_at_once_where_nobody_is() {
 }
 
 #[test]
+fn a_source_where_nobody_is_disturbs_no_other_by_quic() {
+    let server = server_with(&["--listen", "127.0.0.1:0", "--allow-advertise", "127.0.0.0/8"]);
+    let content = noise(10, 9 * MIB);
+    let here = Dir::with("a.mp4", &content);
+    let (owner, _) = giver(server.at, &here, "a.mp4", &["--upload-limit", "20MB"]);
+    let at = SocketAddr::from((own_ip(), 4000));
+    let dead = UdpSocket::bind((at.ip(), 0)).and_then(|socket| socket.local_addr()).expect("a port");
+    let mut stranger = Native::open(server.at);
+    let file = json!({"name": "a.mp4", "size": content.len(), "root": crate::giver::root(&content)});
+    let quic = json!({"port": dead.port(), "key": "5a".repeat(32)});
+    assert_eq!(stranger.outcome(json!({"method": "JOIN", "port": 4000, "advertise": at, "files": [file], "quic": quic})), "JOIN_OK");
+    holders(&mut curious(server.at), "a.mp4", 2);
+    let there = Dir::new();
+    let done = get("a.mp4", server.at, &there);
+    let ways = done.succeeded().events("way");
+    let by = |from: SocketAddr| ways.iter().find(|way| way["from"] == from.to_string()).map(|way| way["by"].clone());
+    assert_eq!((by(owner.at), by(at)), (Some(json!("quic")), Some(json!("tcp"))), "{done:#?}");
+    assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+}
+
+#[test]
 fn a_busy_udp_port_is_said_in_one_line() {
     let (server, here, there) = (server(), Dir::with("a.mp4", b"all of it"), Dir::new());
     let held = UdpSocket::bind("0.0.0.0:0").expect("a port");

@@ -276,6 +276,11 @@ impl Conn {
         }
     }
 
+    /// How many bytes of a stream the connection has not taken yet: they grow fewer while the other side gets what was sent before.
+    pub fn staged(&self, id: StreamId) -> usize {
+        self.lanes.get(&id).map_or(0, |lane| lane.staged.len())
+    }
+
     fn push_staged(&mut self, id: StreamId) {
         let (Some(inner), Some(lane)) = (&mut self.inner, self.lanes.get_mut(&id)) else { return };
         while !lane.staged.is_empty() {

@@ -1,6 +1,6 @@
 //! One UDP socket with all that runs over it: which connection a datagram belongs to, and who may begin one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,10 +29,12 @@ pub(super) struct Endpoint {
     pub accepting: VecDeque<usize>,
     /// It may have datagrams.
     pub readable: bool,
+    /// Its socket fails, and is asked again then.
+    pub rests_until: Option<Instant>,
     /// What the kernel had no room for.
     held_back: Option<(Transmit, Vec<u8>)>,
     /// Connections that wait for that room.
-    pub stuck: Vec<usize>,
+    pub stuck: BTreeSet<usize>,
     /// Connections that have not come about yet, of those that others have begun.
     pub doubtful: usize,
     pub count: usize,
@@ -55,7 +57,20 @@ impl Endpoint {
         let serves = serves.map(Arc::new);
         let proto = Endpoint::proto(&udp, serves.clone());
         let (by_handle, accepting) = (BTreeMap::new(), VecDeque::new());
-        Ok(Endpoint { udp, proto, serves, port, by_handle, accepting, readable: false, held_back: None, stuck: Vec::new(), doubtful: 0, count: 0 })
+        Ok(Endpoint {
+            udp,
+            proto,
+            serves,
+            port,
+            by_handle,
+            accepting,
+            readable: false,
+            rests_until: None,
+            held_back: None,
+            stuck: BTreeSet::new(),
+            doubtful: 0,
+            count: 0,
+        })
     }
 
     fn proto(udp: &Udp, serves: Option<Arc<ServerConfig>>) -> Proto {
@@ -90,7 +105,7 @@ impl Endpoint {
         guarded(|| proto.handle_event(handle, event)).flatten()
     }
 
-    /// Receives what has come, within a budget, and hands on what it means. Returns how many bytes that were.
+    /// Receives what has come, within a budget, and hands on what it means. Returns how much of the budget that took.
     pub fn receive(&mut self, memory: &mut [u8], now: Instant, budget: usize, take: &mut dyn FnMut(&mut Endpoint, Came)) -> usize {
         let mut trains = [RecvMeta::default(); TRAINS];
         let mut received = 0;
@@ -107,10 +122,15 @@ impl Endpoint {
                     faults += 1;
                     continue;
                 }
-                Err(_) => break,
+                Err(error) => {
+                    log::debug!("a socket of QUIC fails: {error}");
+                    self.readable = false;
+                    self.rests_until = Some(now + limits::QUIC_FAULT_REST);
+                    break;
+                }
             };
             for (train, bytes) in trains.iter().zip(memory.chunks_exact(TRAIN_BYTES)).take(count) {
-                received += train.len.max(1);
+                received += cost(train.len, train.stride);
                 let mut left = BytesMut::from(bytes.get(..train.len).unwrap_or_default());
                 while !left.is_empty() {
                     let datagram = left.split_to(train.stride.clamp(1, left.len()));
@@ -198,5 +218,34 @@ impl Endpoint {
         {
             log::debug!("a datagram was not sent: {error}");
         }
+    }
+}
+
+/// What a train takes of a turn's budget: small datagrams are as much work as large ones.
+fn cost(length: usize, stride: usize) -> usize {
+    let datagrams = length.div_ceil(stride.max(1)).max(1);
+    length.max(datagrams.saturating_mul(limits::QUIC_DATAGRAM_COST))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn tiny_datagrams_do_not_make_a_turn_longer() {
+        let poll = mio::Poll::new().expect("a poll");
+        let mut endpoint = Endpoint::open(([127, 0, 0, 1], 0).into(), None, None, poll.registry(), Token(0)).expect("a socket");
+        let (from, to) = (UdpSocket::bind("127.0.0.1:0").expect("a port"), endpoint.udp.at().expect("its address"));
+        for _ in 0..100 {
+            from.send_to(b"x", to).expect("it is sent");
+        }
+        let mut memory = vec![0; TRAINS * TRAIN_BYTES];
+        endpoint.readable = true;
+        let took = endpoint.receive(&mut memory, Instant::now(), 20_000, &mut |_, _| {});
+        let most = 20_000 + TRAINS * limits::QUIC_DATAGRAM_COST;
+        assert!((20_000..most).contains(&took) && endpoint.readable, "{took}");
+        assert_eq!((cost(0, 0), cost(64, 1), cost(64_000, 1_200)), (1_000, 64_000, 64_000));
     }
 }

@@ -72,6 +72,11 @@ impl RawWrite for QuicEnds<'_> {
 }
 
 impl Stream for QuicEnds<'_> {
+    fn unsent(&self) -> usize {
+        let conn = self.quic.conns.get(self.stream.conn);
+        conn.zip(self.stream.id).map_or(0, |(conn, id)| conn.staged(id))
+    }
+
     fn end_writing(&mut self) {
         let _ = self.with(|conn, id, _| {
             conn.finish(id);

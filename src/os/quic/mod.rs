@@ -275,7 +275,8 @@ impl Quic {
             return Some(Duration::ZERO);
         }
         let next = self.times.first().map(|(at, _)| at.saturating_duration_since(now));
-        [most, next].into_iter().flatten().min()
+        let rest = self.endpoints.iter().filter_map(|(_, endpoint)| endpoint.rests_until).min().map(|at| at.saturating_duration_since(now));
+        [most, next, rest].into_iter().flatten().min()
     }
 
     /// The poll has said this of a token of ours.
@@ -296,6 +297,9 @@ impl Quic {
             return;
         }
         let now = Instant::now();
+        for (_, endpoint) in &mut self.endpoints {
+            endpoint.readable |= endpoint.rests_until.take_if(|at| *at <= now).is_some();
+        }
         let numbers: Vec<usize> = self.endpoints.iter().filter(|(_, endpoint)| endpoint.readable).map(|(number, _)| number).collect();
         let share = limits::QUIC_TURN_BYTES / numbers.len().max(1);
         for number in numbers {
@@ -353,7 +357,14 @@ impl Quic {
 
     /// Where nobody is, no connection can be.
     fn refusals(&mut self, number: usize) {
-        while let Some(at) = self.endpoints.get(number).and_then(|endpoint| endpoint.udp.unreachable()) {
+        let Some(endpoint) = self.endpoints.get_mut(number) else { return };
+        for told in 0.. {
+            if told == limits::QUIC_REFUSALS_A_TURN {
+                endpoint.readable = true;
+                return;
+            }
+            let Some(refusal) = endpoint.udp.next_refusal() else { return };
+            let Some(at) = refusal else { continue };
             for (key, conn) in &mut self.conns {
                 if conn.endpoint != number || conn.inner.as_ref().is_none_or(|inner| inner.remote_address() != at) {
                     continue;
@@ -452,9 +463,9 @@ impl Quic {
                 *budget = budget.saturating_sub(transmit.size);
                 if let Err(error) = endpoint.send(transmit, train)
                     && !conn.connected
-                    && error.raw_os_error() != Some(libc::EMSGSIZE)
+                    && !matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::ECONNREFUSED))
                 {
-                    // Whoever is not there yet will not be found this way.
+                    // Whoever is not there yet will not be found this way. Which address a refusal is of, only the queue of errors knows.
                     conn.broken |= guarded(|| inner.close(now, VarInt::from_u32(0), Bytes::new())).is_none();
                     conn.lose(error.kind(), error.to_string(), ready);
                 }
@@ -470,7 +481,7 @@ impl Quic {
         }
         if endpoint.is_held_back() {
             // It goes on when there is room in the kernel.
-            endpoint.stuck.push(key);
+            endpoint.stuck.insert(key);
         }
         if (drained || conn.is_decided()) && std::mem::take(&mut conn.doubted) {
             endpoint.doubtful = endpoint.doubtful.saturating_sub(1);

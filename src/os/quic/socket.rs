@@ -59,12 +59,17 @@ impl Udp {
         self.state.max_gso_segments().min(TRAIN_MOST / usize::from(datagram).max(1)).max(1)
     }
 
+    /// Sends a train. What the kernel has heard of another address meanwhile is no fault of this one: it comes up with the next datagram whatever that one's
+    /// address, once, while a way that there is not comes up again.
     pub fn send(&self, transmit: &Transmit, bytes: &[u8]) -> io::Result<()> {
         let contents = bytes.get(..transmit.size).unwrap_or(bytes);
         let ecn = transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8));
         let transmit =
             quinn_udp::Transmit { destination: transmit.destination, ecn, contents, segment_size: transmit.segment_size, src_ip: transmit.src_ip };
-        self.state.try_send((&self.socket).into(), &transmit)
+        match self.state.try_send((&self.socket).into(), &transmit) {
+            Err(error) if error.raw_os_error().is_some_and(is_refusal) => self.state.try_send((&self.socket).into(), &transmit),
+            other => other,
+        }
     }
 
     /// Receives trains into the parts of `memory`; how many came.
@@ -74,15 +79,10 @@ impl Udp {
         self.state.recv((&self.socket).into(), &mut slices, trains)
     }
 
-    /// The next address at which nobody is, as its machine or one on the way says.
-    pub fn unreachable(&self) -> Option<SocketAddr> {
-        for _ in 0..TRAINS {
-            let (to, error) = self.next_error().ok()?;
-            if matches!(error, libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH) && to.is_some() {
-                return to;
-            }
-        }
-        None
+    /// The next thing that went wrong: with the address at which nobody is, as its machine or one on the way says, where it is that. `None`: nothing did.
+    pub fn next_refusal(&self) -> Option<Option<SocketAddr>> {
+        let (to, error) = self.next_error().ok()?;
+        Some(to.filter(|_| is_refusal(error)))
     }
 
     /// The next error that the kernel keeps: where the datagram was to go, and what became of it.
@@ -119,7 +119,42 @@ impl Udp {
     }
 }
 
+/// True for what says that nobody is there.
+fn is_refusal(error: i32) -> bool {
+    matches!(error, libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH)
+}
+
 /// What a datagram's mark says of the queues on its way.
 pub(super) fn mark(train: &RecvMeta) -> Option<EcnCodepoint> {
     train.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket as Plain;
+    use std::time::{Duration, Instant};
+
+    use mio::{Events, Poll};
+
+    use super::*;
+
+    #[test]
+    fn an_address_where_nobody_is_keeps_no_datagram_from_another() {
+        let mut poll = Poll::new().expect("a poll");
+        let udp = Udp::open(([127, 0, 0, 1], 0).into(), true, poll.registry(), Token(0)).expect("a socket");
+        let live = Plain::bind("127.0.0.1:0").expect("a port");
+        live.set_read_timeout(Some(Duration::from_secs(10))).expect("it waits");
+        let dead = Plain::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let to = |destination| Transmit { destination, ecn: None, size: 1, segment_size: None, src_ip: None };
+        udp.send(&to(dead), b"a").expect("nothing is known of it yet");
+        let (mut events, began) = (Events::with_capacity(8), Instant::now());
+        while !events.iter().any(mio::event::Event::is_error) {
+            assert!(began.elapsed() < Duration::from_secs(10), "nobody said that the port is closed");
+            poll.poll(&mut events, Some(Duration::from_secs(1))).expect("it polls");
+        }
+        udp.send(&to(live.local_addr().expect("its address")), b"b").expect("that one is there");
+        let mut byte = [0; 2];
+        assert_eq!((live.recv(&mut byte).expect("a datagram"), byte[0]), (1, b'b'));
+        assert_eq!((udp.next_refusal(), udp.next_refusal()), (Some(Some(dead)), None));
+    }
 }

@@ -57,8 +57,8 @@ pub(super) struct Download {
     attempts: BTreeMap<SocketAddr, u32>,
     /// Gave what was wrong, or spoke no protocol: never asked again.
     blamed: BTreeSet<SocketAddr>,
-    /// Are not reached by QUIC.
-    no_udp: BTreeSet<SocketAddr>,
+    /// Are not reached by QUIC with this key; with another they have begun anew.
+    no_udp: BTreeSet<(SocketAddr, [u8; 32])>,
     /// Were asked for the list, or for the piece that proves it, and let others wait.
     slow: BTreeSet<SocketAddr>,
     /// When the list was asked for.
@@ -306,6 +306,7 @@ impl Download {
             let known = self.sources.values().any(|source| source.at == candidate.peer && (source.whole || !candidate.whole))
                 || self.waiting.iter().any(|other| other.peer == candidate.peer)
                 || self.blamed.contains(&candidate.peer);
+            self.learn_quic(&candidate);
             let rests = self.resting.iter_mut().find(|rest| rest.candidate.peer == candidate.peer);
             match rests {
                 Some(rest) => rest.candidate.whole |= candidate.whole,
@@ -433,7 +434,9 @@ impl Download {
     pub(super) fn connect_to(&mut self, candidate: &Candidate, around: &mut Around<'_, '_>) {
         let (to, now) = (candidate.peer, around.io.now);
         let bind = around.bind.filter(|ip| ip.is_ipv4() == to.is_ipv4() && ip.is_loopback() == to.ip().is_loopback());
-        let quic = candidate.quic.filter(|_| around.by_quic && !self.no_udp.contains(&to));
+        // An index may name keys without end.
+        let may = around.by_quic && self.no_udp.len() < limits::CANDIDATES;
+        let quic = candidate.quic.filter(|quic| may && !self.no_udp.contains(&(to, quic.key.0)));
         let link = match quic {
             Some(quic) => around.io.connect_by_quic(quic.of(to), quic.key),
             None => around.io.connect(to, bind),

@@ -54,12 +54,27 @@ impl Download {
     fn fall_back(&mut self, id: u32, cause: &Cause, around: &mut Around<'_, '_>) {
         let Some(source) = self.remove(id, around.io) else { return };
         let why = if let Cause::Unreachable(why) = cause { why.clone() } else { "no answer".into() };
-        if let (true, Some(quic)) = (self.no_udp.insert(source.at), source.quic) {
+        if let Some(quic) = source.quic
+            && self.no_udp.insert((source.at, quic.key.0))
+        {
             around.io.tell(Report::TcpTakesOver { peer: source.at, udp: quic.of(source.at), why });
         }
         let root = matches!(source.wanted, Wanted::Root(_)).then_some(self.root).flatten();
-        let candidate = Candidate { peer: source.at, name: source.name, size: self.size, root, whole: source.whole, quic: None };
+        let candidate = Candidate { peer: source.at, name: source.name, size: self.size, root, whole: source.whole, quic: source.quic };
         self.connect_to(&candidate, around);
+    }
+
+    /// Where somebody answers by QUIC may have changed since he was heard of: who begins anew has another key.
+    pub(super) fn learn_quic(&mut self, said: &Candidate) {
+        let Some(quic) = said.quic else { return };
+        let rests = self.resting.iter_mut().map(|rest| &mut rest.candidate);
+        for candidate in rests.chain(&mut self.waiting).filter(|candidate| candidate.peer == said.peer) {
+            candidate.quic = Some(quic);
+        }
+        // For the next time; one that is not there yet is blamed for the key by which it is tried.
+        for source in self.sources.values_mut().filter(|source| source.at == said.peer && source.is_open()) {
+            source.quic = Some(quic);
+        }
     }
 
     /// The link to a source is gone.

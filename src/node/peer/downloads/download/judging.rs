@@ -373,8 +373,8 @@ impl Download {
         self.restarts += 1;
         let name = self.sources.get(&id).map_or_else(|| self.name.clone(), |source| source.name.clone());
         self.begin_anew(around.io);
-        self.remove(id, around.io);
-        self.waiting.push_front(Candidate { peer: at, name, size: None, root: None, whole: true, quic: None });
+        let quic = self.remove(id, around.io).and_then(|source| source.quic);
+        self.waiting.push_front(Candidate { peer: at, name, size: None, root: None, whole: true, quic });
     }
 
     pub(super) fn begin_anew(&mut self, io: &mut Io<'_>) {
