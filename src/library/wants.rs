@@ -17,6 +17,15 @@ pub struct Wants {
     pub in_order: bool,
 }
 
+/// Somebody who reads a file while it arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// The byte that it gets next.
+    pub at: u64,
+    /// It waits for that byte.
+    pub starves: bool,
+}
+
 impl Wants {
     /// What is wanted of a file of `size` bytes before anybody has asked for a byte of it: players look at both its ends before they begin.
     #[must_use]
@@ -30,18 +39,20 @@ impl Wants {
         Wants { in_order: true, ..Wants::both_ends(size) }
     }
 
-    /// What those want of a file of `size` bytes who read from these places on; `is_here` says which of its pieces are. The last one who came decides
-    /// where the rest goes on.
+    /// What those want of a file of `size` bytes who read it, the one who asked last before all others; `is_here` says which of its pieces are. Whoever
+    /// asked before may have gone elsewhere, and is waited for only where he starves.
     #[must_use]
-    pub fn of_readers(size: u64, readers: &[u64], is_here: impl Fn(u64) -> bool) -> Wants {
+    pub fn of_readers(size: u64, readers: &[Reader], is_here: impl Fn(u64) -> bool) -> Wants {
         let pieces = tree::pieces(size);
         let mut wants = Wants::both_ends(size);
-        for at in readers {
-            let first = (at / limits::PIECE_BYTES).min(pieces - 1);
-            let near = (first..pieces.min(first + limits::WATCH_NOW)).find(|piece| !is_here(*piece));
+        for (place, reader) in readers.iter().enumerate() {
+            let first = (reader.at / limits::PIECE_BYTES).min(pieces - 1);
+            let near = (first..pieces.min(first + limits::WATCH_NOW)).find(|piece| !is_here(*piece)).filter(|_| place == 0 || reader.starves);
             wants.now.extend(near.filter(|piece| !wants.now.contains(piece)));
             wants.soon.push(Run { first, count: limits::WATCH_AHEAD.min(pieces - first) });
-            wants.from = (first + limits::WATCH_AHEAD) % pieces;
+            if place == 0 {
+                wants.from = (first + limits::WATCH_AHEAD) % pieces;
+            }
         }
         wants
     }
@@ -60,9 +71,13 @@ mod tests {
 
     const MIB: u64 = limits::PIECE_BYTES;
 
+    fn starving(places: &[u64]) -> Vec<Reader> {
+        places.iter().map(|at| Reader { at: *at, starves: true }).collect()
+    }
+
     #[test]
     fn what_a_reader_waits_for_comes_before_the_ends_and_what_lies_ahead_after_them() {
-        let wants = Wants::of_readers(1_000 * MIB + 5, &[500 * MIB + 7], |piece| piece == 500);
+        let wants = Wants::of_readers(1_000 * MIB + 5, &starving(&[500 * MIB + 7]), |piece| piece == 500);
         assert_eq!(wants.now, [501]);
         let first = |place: usize| (wants.soon[place].first, wants.soon[place].count);
         assert_eq!((first(0), first(1), first(2)), ((0, 2), (999, 2), (500, limits::WATCH_AHEAD)));
@@ -71,14 +86,26 @@ mod tests {
 
     #[test]
     fn who_has_all_that_he_wants_now_waits_for_nothing() {
-        let wants = Wants::of_readers(9 * MIB, &[0, 8 * MIB], |_| true);
+        let wants = Wants::of_readers(9 * MIB, &starving(&[0, 8 * MIB]), |_| true);
         assert!(wants.now.is_empty());
-        assert_eq!(Wants::of_readers(9 * MIB, &[0, 1], |_| false).now, [0]);
+        assert_eq!(Wants::of_readers(9 * MIB, &starving(&[0, 1]), |_| false).now, [0]);
+    }
+
+    #[test]
+    fn who_asked_last_comes_first_and_who_asked_before_only_where_he_starves() {
+        let mut readers = starving(&[700 * MIB, 20 * MIB, 400 * MIB]);
+        let wants = Wants::of_readers(1_000 * MIB, &readers, |_| false);
+        assert_eq!((wants.now, wants.from, wants.soon[2].first), (vec![700, 20, 400], 700 + limits::WATCH_AHEAD, 700));
+        readers[1].starves = false;
+        assert_eq!(Wants::of_readers(1_000 * MIB, &readers, |_| false).now, [700, 400]);
+        // The last one never runs into the end of what is here.
+        readers[0].starves = false;
+        assert_eq!(Wants::of_readers(1_000 * MIB, &readers, |piece| piece == 700).now, [701, 400]);
     }
 
     #[test]
     fn small_and_empty_files_have_ends_as_well() {
         assert_eq!(Wants::both_ends(0).soon, [Run { first: 0, count: 1 }; 2]);
-        assert_eq!(Wants::of_readers(MIB + 1, &[u64::MAX], |_| false).now, [1]);
+        assert_eq!(Wants::of_readers(MIB + 1, &starving(&[u64::MAX]), |_| false).now, [1]);
     }
 }

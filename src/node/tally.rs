@@ -25,7 +25,7 @@ impl Tally {
             Request::Peers { .. } => 4,
             Request::Ls { .. } => 5,
             Request::Ping => 6,
-            Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } => 7,
+            Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Prove(_) => 7,
             Request::Operation(_) => 8,
             _ => 9,
         };
@@ -68,6 +68,8 @@ pub fn may_see(from: IpAddr, local: bool, open: bool) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::relative::RelativeName;
+    use crate::message::request::{Fetch, Wanted};
 
     #[test]
     fn each_kind_is_counted_apart() {
@@ -77,6 +79,16 @@ mod tests {
         tally.note(&Request::Ping);
         let figures: Vec<Figure> = tally.figures().filter(|figure| figure.value > 0).collect();
         assert_eq!(figures, [Figure::total("requests", 1).of("leave"), Figure::total("requests", 2).of("ping")]);
+    }
+
+    #[test]
+    fn every_way_to_ask_for_bytes_is_a_fetch() {
+        let mut tally = Tally::default();
+        let wanted = Wanted::Name(RelativeName::new("a").unwrap());
+        let fetch = Fetch { wanted, tag: None, from: 0, length: None };
+        tally.note(&Request::Prove(fetch.clone()));
+        tally.note(&Request::Fetch(fetch));
+        assert!(tally.figures().any(|figure| figure == Figure::total("requests", 2).of("fetch")));
     }
 
     #[test]

@@ -357,6 +357,71 @@ fn play_in_a_console_tells_a_url_and_the_file_is_kept_and_shared() {
 }
 
 #[test]
+fn who_waits_for_a_download_that_comes_to_nothing_waits_no_longer() {
+    let (server, there, gate) = (server(), Dir::new(), Gate::new());
+    let what = Content { proves: true, ..Content::new("a.mp4", &noise(17, 5 * PIECE)) };
+    let liar = Giver::hashing(&what.clone().spoiled(0), &gate);
+    let _home = liar.joins(server.at, &what.unhashed());
+    let mut asker = peer(server.at, &there);
+    asker.types("PLAY a.mp4");
+    let mut link = Watched::of(&asker.line()).ask(&[]);
+    asker.notes("gave wrong bytes");
+    assert!(link.ends());
+}
+
+#[test]
+fn who_asks_no_more_gets_all_that_is_here_and_the_oldest_of_too_many_links_makes_way() {
+    let (server, there) = (server(), Dir::new());
+    let what = Content::new("a.mp4", &noise(18, 40 * PIECE));
+    let (_here, _owner) = owner(server.at, &what, "100MB");
+    there.write("a.mp4", &what.bytes);
+    let (play, url) = watched("a.mp4", server.at, &there);
+    play.notes("already here");
+    let mut half = url.ask(&[]);
+    half.stops_asking();
+    assert_eq!(half.head().status, 200);
+    assert!(half.bytes(what.bytes.len()) == what.bytes && half.ends());
+    // None of them reads: each waits for the end of its answer.
+    let mut links: Vec<Web> = (0..64).map(|_| url.ask(&[])).collect();
+    for link in &mut links {
+        assert_eq!(link.head().status, 200);
+    }
+    assert!(url.range(7, 9) == what.bytes[7..16]);
+    let oldest = links[0].rest().len();
+    assert!(oldest < what.bytes.len() && links[63].bytes(what.bytes.len()) == what.bytes, "{oldest}");
+}
+
+#[test]
+fn what_an_earlier_run_took_as_it_came_is_still_said_to_be_unproven() {
+    let (server, there, gate) = (server(), Dir::new(), Gate::new());
+    let what = Content::new("a.mp3", &noise(20, 8 * PIECE));
+    let (again, tag) = (gate.clone(), what.tag.clone());
+    let giver = Giver::new(&what, move |talk, request| match request["method"].as_str() {
+        Some("PIECES") => {
+            talk.refuse(request, "unsupported");
+            Turn::Done
+        }
+        // In the second run it says what will come, and gives none of it.
+        Some("FETCH") if again.is_open() => {
+            let (size, from) = (8 * PIECE, request["from"].as_u64());
+            talk.say(&serde_json::json!({"id": request["id"], "status": "FETCH_OK", "name": "a.mp3", "size": size, "tag": tag, "from": from,
+                "length": PIECE, "more": false}));
+            Turn::Done
+        }
+        Some("FETCH") if request["from"].as_u64() >= Some(6 * PIECE as u64) => Turn::Done,
+        _ => Turn::Usual,
+    });
+    let _home = giver.joins(server.at, &what.unhashed());
+    let (mut play, url) = watched("a.mp3", server.at, &there);
+    assert!(url.range(0, PIECE) == what.bytes[..PIECE]);
+    play.signal(Signal::INT);
+    assert_eq!(play.code(), 130);
+    gate.open();
+    let (play, _url) = watched("a.mp3", server.at, &there);
+    play.notes("played as it comes");
+}
+
+#[test]
 fn sequential_means_the_ends_and_then_from_the_front() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(11, 60 * PIECE));
@@ -392,19 +457,30 @@ fn a_player_is_started_on_the_url_and_its_end_is_the_end() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("--x $(id).mp4", &noise(12, 9 * PIECE + 1));
     let _owner = owner(server.at, &what, "40MB");
-    let programs = program("mpv", "dir=$(dirname \"$0\")\nprintf '%s\\n' \"$@\" > \"$dir/words\"\nexec curl -s -o \"$dir/got\" \"$3\"");
+    let programs = program(
+        "mpv",
+        "dir=$(dirname \"$0\")\nprintf '%s\\n' \"$@\" > \"$dir/words\"\nprintf '%s %s' \"$no_proxy\" \"$NO_PROXY\" > \"$dir/near\"\n\
+        list=${2#--playlist=}\nstat -c %a \"$list\" > \"$dir/mode\"\nread -r url < \"$list\"\nprintf %s \"$url\" > \"$dir/url\"\n\
+        exec curl -s -o \"$dir/got\" \"$url\"",
+    );
     let server_at = server.at.to_string();
     let path = format!("{}:{}", programs.text(), std::env::var("PATH").expect("a path"));
     let mut command = cardume(["play", "--server", &server_at, "--folder", there.text(), "--", "--x $(id).mp4"]);
-    command.env("PATH", path);
+    // A proxy that answers nobody is of no account here.
+    command.env("PATH", path).env("http_proxy", "http://127.0.0.1:9").env("NO_PROXY", ".example").env_remove("no_proxy");
     let mut play = Process::start(command);
     assert_eq!(play.code(), 0, "{:?}", play.err.so_far());
     assert!(play.out.to_the_end().is_empty());
     assert!(programs.read("got") == what.bytes);
     assert_same_files(&programs.at("got"), &there.at("--x $(id).mp4"));
-    let words = String::from_utf8(programs.read("words")).expect("text");
+    let said = |name: &str| String::from_utf8(programs.read(name)).expect("text");
+    assert!(said("url").ends_with("/--x%20%24%28id%29.mp4"), "{}", said("url"));
+    assert_eq!(said("near"), ".example,127.0.0.1,localhost .example,127.0.0.1,localhost");
+    // Every user of the machine sees what a program was started with, and not what stands in this list; it is gone afterwards.
+    let words = said("words");
     let words: Vec<&str> = words.lines().collect();
-    assert!(words[..2] == ["--ytdl=no", "--"] && words.len() == 3 && words[2].ends_with("/--x%20%24%28id%29.mp4"), "{words:?}");
+    let list = words[1].strip_prefix("--playlist=").expect("a list");
+    assert!(words[0] == "--ytdl=no" && words.len() == 2 && said("mode") == "600\n" && !std::path::Path::new(list).exists(), "{words:?}");
 }
 
 #[test]
@@ -412,7 +488,7 @@ fn when_the_player_ends_first_the_download_goes_on_to_its_end() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(13, 8 * PIECE));
     let _owner = owner(server.at, &what, "8MB");
-    let programs = program("vlc", "curl -s -r 0-99 -o /dev/null \"$3\"");
+    let programs = program("vlc", "curl -s -r 0-99 -o /dev/null \"$(cat \"$3\")\"");
     let mut play = with_programs(&programs, "a.mp4", server.at, &there, &["--player", "vlc"]);
     play.notes("vlc has ended; the download goes on");
     assert!(!there.has("a.mp4"));

@@ -1,7 +1,7 @@
 //! HTTP, byte by byte.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::harness::PATIENCE;
 
@@ -55,6 +55,17 @@ impl Web {
         let mut bytes = Vec::new();
         let _ = self.from.read_to_end(&mut bytes);
         bytes
+    }
+
+    /// Says that nothing more will be asked.
+    pub fn stops_asking(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("an open link");
+    }
+
+    /// True when the link ends, whatever comes before.
+    pub fn ends(&mut self) -> bool {
+        let late = |error: &std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        !self.from.read_to_end(&mut Vec::new()).is_err_and(|error| late(&error))
     }
 
     /// Reads the head of an answer.

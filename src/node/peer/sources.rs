@@ -273,7 +273,7 @@ impl Peer {
                 Some(failure)
             }
         };
-        self.watched_ended(id, failure.is_none());
+        self.watched_ended(id, &name, failure.is_none());
         self.pieces_came(io.now);
         self.errand_downloaded(id, failure, io);
     }

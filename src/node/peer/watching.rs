@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::library::Opened;
-use crate::library::wants::Wants;
+use crate::library::wants::{Reader, Wants};
 use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
@@ -60,7 +60,7 @@ pub(super) struct Watching {
     next: bool,
     plays: Vec<Play>,
     watchers: BTreeMap<LinkId, Watcher>,
-    /// How many requests there were.
+    /// How many requests and links there were.
     requests: u64,
     /// What was to be played once is there.
     complete: bool,
@@ -89,14 +89,18 @@ struct Play {
 /// One link of a player.
 struct Watcher {
     playing: Playing,
+    /// The number of its last request among all, or of its coming.
+    number: u64,
     asked: Option<Asked>,
+    /// It will send no more.
+    ended: bool,
+    /// It has made way for others.
+    gone: bool,
 }
 
 /// A request that is not answered to its end.
 struct Asked {
     secret: String,
-    /// The number of this request among all.
-    number: u64,
     /// What is left of it, once its head was given; and of which version of the file.
     left: Option<(ByteRange, u64)>,
     /// It waits for bytes that are not here.
@@ -104,8 +108,10 @@ struct Asked {
 }
 
 impl Play {
-    /// How many bytes from the front of `range` may go out.
-    fn front(&self, range: ByteRange) -> u64 {
+    /// How many bytes from the front of `range` may go out next, in one go.
+    fn front(&self, mut range: ByteRange) -> u64 {
+        // Of an open range of a giant nobody looks farther than he can give.
+        let range = range.take(limits::WATCH_BYTES);
         match (&self.shown, self.download) {
             (_, None) => range.length(),
             (Some(shown), _) => shown.front(range),
@@ -188,10 +194,16 @@ impl Peer {
         }
     }
 
-    /// A download has begun: it may be the one that is to be watched.
+    /// A download has begun: it may be the one that is to be watched, or take the place of one that was.
     pub(super) fn is_watched(&mut self, id: u64, name: &RelativeName, io: &mut Io<'_>) {
+        let name = RelativeName::from(&name.file());
+        // One that had lost its sources has made way for it: whoever watched that watches this.
+        let made_way = |play: &&mut Play| play.name == name && play.download.is_some_and(|old| !self.downloads.has(old));
+        for play in self.watching.plays.iter_mut().filter(made_way) {
+            (play.download, play.wants) = (Some(id), None);
+        }
         if std::mem::take(&mut self.watching.next) {
-            self.watch_file(RelativeName::from(&name.file()), Some(id), None, io);
+            self.watch_file(name, Some(id), None, io);
         }
     }
 
@@ -272,25 +284,34 @@ impl Peer {
         self.watching.player.is_none() || self.watching.is_playing
     }
 
-    /// A player has come.
+    /// A player has come. Some leave their links open when they seek: where there are too many, the one that asked longest ago makes way.
     pub(super) fn player_came(&mut self, id: LinkId, io: &mut Io<'_>) {
-        let (now, full) = (io.now, self.watching.watchers.len() >= limits::WATCHERS);
-        let (Some(link), Some(port)) = (io.link(id), self.watching.port) else { return };
-        if full {
-            return link.drop_now();
+        if self.watching.watchers.values().filter(|watcher| !watcher.gone).count() >= limits::WATCHERS
+            && let Some((oldest, watcher)) =
+                self.watching.watchers.iter_mut().filter(|(_, watcher)| !watcher.gone).min_by_key(|(_, watcher)| watcher.number)
+        {
+            watcher.gone = true;
+            if let Some(link) = io.link(*oldest) {
+                link.drop_now();
+            }
         }
+        let now = io.now;
+        let (Some(link), Some(port)) = (io.link(id), self.watching.port) else { return };
         let mut playing = Playing::new(port, now);
         link.is_own = true;
         link.most_head = limits::HEAD_BYTES + 1;
         link.deadline = playing.deadline(&link.inbox, false, now);
-        self.watching.watchers.insert(id, Watcher { playing, asked: None });
+        self.watching.requests += 1;
+        let watcher = Watcher { playing, number: self.watching.requests, asked: None, ended: false, gone: false };
+        self.watching.watchers.insert(id, watcher);
     }
 
-    /// A player will send no more: whoever has nothing to wait for but missing pieces is gone.
+    /// A player will send no more: it gets what is here. Whoever has nothing to wait for but missing pieces is gone.
     pub(super) fn player_ended(&mut self, id: LinkId, io: &mut Io<'_>) {
-        let waits = self.watching.watchers.get(&id).is_some_and(|watcher| watcher.asked.is_some());
-        let Some(link) = io.link(id) else { return };
-        if waits { link.drop_now() } else { link.finish() }
+        if let Some(watcher) = self.watching.watchers.get_mut(&id) {
+            watcher.ended = true;
+        }
+        self.serve_player(id, io);
     }
 
     /// The link of a player is gone.
@@ -312,7 +333,8 @@ impl Peer {
                 Step::Asked(path) => match find(&self.watching.plays, &path) {
                     Some(play) => {
                         self.watching.requests += 1;
-                        watcher.asked = Some(Asked { secret: play.secret.clone(), number: self.watching.requests, left: None, starves: false });
+                        watcher.number = self.watching.requests;
+                        watcher.asked = Some(Asked { secret: play.secret.clone(), left: None, starves: false });
                     }
                     None => watcher.playing.refuse(&Refusal::new(Code::NotFound, "no such file here"), &mut link.outbox),
                 },
@@ -322,8 +344,11 @@ impl Peer {
         let busy = watcher.asked.is_some();
         link.deadline = watcher.playing.deadline(&link.inbox, busy, now);
         link.silence = (!busy && link.outbox.is_empty()).then_some(limits::HTTP_IDLE);
-        if watcher.playing.is_over() && !busy {
-            link.finish();
+        match &watcher.asked {
+            // Perhaps nobody is there any more, and nothing may come for very long.
+            Some(asked) if watcher.ended && asked.starves => link.drop_now(),
+            None if watcher.playing.is_over() || (watcher.ended && link.inbox.head().is_empty()) => link.finish(),
+            _ => {}
         }
     }
 
@@ -360,7 +385,7 @@ impl Peer {
             if front == 0 {
                 break;
             }
-            link.outbox.push_file(source.clone(), left.take(front.min(limits::WATCH_BYTES)));
+            link.outbox.push_file(source.clone(), left.take(front));
         }
         asked.starves = !left.is_empty() && play.front(left) == 0;
         asked.left = Some((left, version));
@@ -372,7 +397,8 @@ impl Peer {
 
     /// Something has moved: looks what is here now, gives it to those who wait for it, and says what is wanted next.
     pub(super) fn watch_on(&mut self, io: &mut Io<'_>) {
-        if self.watching.plays.is_empty() || self.ending.is_some() {
+        // Of what came to nothing somebody may still wait to hear.
+        if (self.watching.plays.is_empty() && self.watching.watchers.is_empty()) || self.ending.is_some() {
             return;
         }
         self.look_at_plays(io);
@@ -426,16 +452,19 @@ impl Peer {
         let mut news = Vec::new();
         for play in &mut self.watching.plays {
             let (Some(id), Some(Shown::Pieces(part))) = (play.download, &play.shown) else { continue };
-            let asked = self.watching.watchers.values().filter_map(|watcher| watcher.asked.as_ref()).filter(|asked| asked.secret == play.secret);
-            let mut readers: Vec<(u64, u64)> = asked.filter_map(|asked| Some((asked.number, asked.left?.0.start()))).collect();
+            let asked =
+                self.watching.watchers.values().filter(|watcher| !watcher.gone).filter_map(|watcher| Some((watcher.number, watcher.asked.as_ref()?)));
+            let asked = asked.filter(|(_, asked)| asked.secret == play.secret);
+            let mut readers: Vec<(u64, Reader)> =
+                asked.filter_map(|(number, asked)| Some((number, Reader { at: asked.left?.0.start(), starves: asked.starves }))).collect();
             if readers.is_empty() {
                 continue;
             }
-            readers.sort_unstable();
-            let places: Vec<u64> = readers.into_iter().map(|(_, place)| place).collect();
+            readers.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+            let readers: Vec<Reader> = readers.into_iter().map(|(_, reader)| reader).collect();
             let wants = {
                 let plan = part.plan();
-                Wants::of_readers(part.size(), &places, |piece| plan.held().has(piece))
+                Wants::of_readers(part.size(), &readers, |piece| plan.held().has(piece))
             };
             if play.wants.as_ref() != Some(&wants) {
                 play.wants = Some(wants.clone());
@@ -449,17 +478,33 @@ impl Peer {
         }
     }
 
-    /// A download is over: whoever watches it goes on with the file, or hears no more.
-    pub(super) fn watched_ended(&mut self, id: u64, well: bool) {
-        let Some(place) = self.watching.plays.iter().position(|play| play.download == Some(id)) else { return };
-        if !well {
-            self.watching.plays.remove(place);
-            return;
-        }
-        let play = &mut self.watching.plays[place];
-        (play.download, play.shown) = (None, None);
-        if play.file.is_none() {
-            play.file = self.library.open_finished(&play.name).ok();
-        }
+    /// The download that was to get this name is over: whoever watches it goes on with the file, or hears no more.
+    pub(super) fn watched_ended(&mut self, id: u64, name: &RelativeName, well: bool) {
+        let library = &self.library;
+        self.watching.plays.retain_mut(|play| {
+            if play.download != Some(id) {
+                return true;
+            }
+            (play.download, play.shown) = (None, None);
+            if play.file.is_none() && well {
+                play.file = library.open_finished(name).ok();
+            }
+            // What can't be opened is not waited for either.
+            well && play.file.is_some()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_range_without_an_end_no_more_is_looked_at_than_goes_out_at_once() {
+        let name = RelativeName::new("a").unwrap();
+        let play =
+            Play { secret: String::new(), name, download: None, shown: None, file: None, version: 0, is_told: true, is_doubted: false, wants: None };
+        assert_eq!(play.front(ByteRange::new(7, 1 << 40).unwrap()), limits::WATCH_BYTES);
+        assert_eq!(play.front(ByteRange::new(7, 9).unwrap()), 9);
     }
 }

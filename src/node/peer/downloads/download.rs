@@ -262,6 +262,8 @@ impl Download {
                 }
                 self.last_seen = part.held();
                 self.resumed = part.held();
+                // What an earlier run took as it came is still as it came.
+                self.unproven |= self.resumed > 0 && matches!(about.content, Content::Version { .. });
                 self.part = Some(part);
                 self.put_in_order();
                 Ok(())

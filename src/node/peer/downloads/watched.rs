@@ -70,6 +70,12 @@ impl Downloads {
         self.streams.get(&id)?.shown().map(|stream| (Shown::Stream(stream), false))
     }
 
+    /// True while this download is under way.
+    #[must_use]
+    pub fn has(&self, id: u64) -> bool {
+        self.all.contains_key(&id) || self.streams.contains_key(&id)
+    }
+
     /// The download of this name that is under way.
     #[must_use]
     pub fn named(&self, name: &RelativeName) -> Option<u64> {
