@@ -9,6 +9,7 @@ mod claims;
 mod counts;
 mod exact;
 pub mod find;
+pub mod first;
 mod grams;
 pub mod memory;
 pub mod pages;
@@ -32,6 +33,7 @@ use crate::index::shares::Share;
 use crate::index::texts::Texts;
 use crate::index::told::Descriptions;
 use crate::message::account::{Description, Online, UserName};
+use crate::message::address::Spelled;
 use crate::message::limits;
 use crate::message::quic::Quic;
 use crate::message::refusal::{Code, Refusal};
@@ -68,6 +70,8 @@ pub struct Index {
     descriptions: Descriptions,
     /// The names by their words.
     words: Grams,
+    /// Who has what was asked for last: memory that is used again.
+    few: Vec<Share>,
     /// Members that have left and still have entries.
     leaving: Vec<MemberId>,
     /// How many files all members have, and how much memory their lists take.
@@ -79,6 +83,8 @@ pub struct Index {
 
 struct Member {
     address: SocketAddr,
+    /// The same in words: each answer that names the member has them.
+    spelled: Spelled,
     session: Session,
     visible: bool,
     number: u64,
@@ -159,6 +165,7 @@ impl Index {
             users: BTreeMap::new(),
             descriptions: Descriptions::new(seed),
             words: Grams::new(seed),
+            few: Vec::new(),
             leaving: Vec::new(),
             holdings: 0,
             owned: 0,
@@ -169,7 +176,8 @@ impl Index {
 
     /// Begins a member that nobody sees until [`Index::show`].
     pub fn begin(&mut self, address: SocketAddr, session: Session) -> MemberId {
-        MemberId(self.members.insert(Member { address, session, visible: false, number: 0, files: Chunked::new(), about: None }))
+        let spelled = Spelled::of(&address);
+        MemberId(self.members.insert(Member { address, spelled, session, visible: false, number: 0, files: Chunked::new(), about: None }))
     }
 
     /// Adds a file, or says anew what is known of it. True when it is new.

@@ -6,12 +6,12 @@ use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Have, Reply, Waiting};
+use crate::message::reply::{Have, HolderRef, Reply, Waiting};
 use crate::message::request::Request;
 use crate::message::tongue::Tongue;
 use crate::message::version::Tag;
 use crate::wire::http::{self, Http};
-use crate::wire::native::{self, Hello, Welcome, requests, writing};
+use crate::wire::native::{self, Hello, Welcome, quick, requests, writing};
 use crate::wire::rede::{self, Rede};
 use crate::wire::seed001::{self, Seed001};
 use crate::wire::uc3m::{self, Uc3m};
@@ -143,6 +143,19 @@ impl Dialect {
             Dialect::Uc3m(uc3m) => uc3m.reply(reply, out),
             Dialect::Seed001(seed) => seed.reply(reply, out),
             Dialect::Rede(rede) => rede.reply(reply, out),
+        }
+    }
+
+    /// True where an answer of holders can be written straight from where they are known, by [`Dialect::found`].
+    #[must_use]
+    pub fn writes_holders(&self) -> bool {
+        matches!(self, Dialect::Native(_))
+    }
+
+    /// Writes all who have something, where that can be done.
+    pub fn found<'a>(&mut self, id: Option<u64>, holders: impl Iterator<Item = HolderRef<'a>>, out: &mut Vec<u8>) {
+        if self.writes_holders() {
+            quick::put_found(id, holders, None, out);
         }
     }
 

@@ -223,6 +223,7 @@ impl Server {
                 Step::Asked(ask, request) => {
                     self.tally.note(&request);
                     match request {
+                        Request::Search { wanted: Wanted::Name(name), cursor: None, speaks: None } => self.search_name(id, ask, name, io),
                         Request::Operation(operation) => self.operate(id, ask, operation, io),
                         Request::Find(query) => self.find(id, ask, &query, io),
                         Request::Join(join) => self.join(id, ask, join, io),
