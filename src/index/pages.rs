@@ -9,7 +9,7 @@ use crate::message::request::FileEntry;
 /// What one entry costs besides its texts: the names of its fields, an address, a root.
 const ENTRY_FRAME: usize = 270;
 /// What it costs besides to say where a holder answers by QUIC; it is counted as text is, twice.
-const QUIC: usize = 52;
+pub(super) const QUIC: usize = 52;
 
 /// A page of holders that is being filled: at most as many as one answer may name, and as many as it has room for.
 pub(super) struct Filling {

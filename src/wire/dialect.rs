@@ -17,19 +17,19 @@ use crate::wire::seed001::{self, Seed001};
 use crate::wire::uc3m::{self, Uc3m};
 use crate::wire::{Decoded, Role, Utterance};
 
-/// The language of one link.
+/// The language of one link. Nearly all links are those of peers, and an idle one should be small: what others need stands elsewhere.
 #[derive(Debug)]
 pub enum Dialect {
     /// JSON lines.
     Native(Native),
     /// HTTP.
-    Http(Http),
+    Http(Box<Http>),
     /// UC3M, in one of its editions.
-    Uc3m(Uc3m),
+    Uc3m(Box<Uc3m>),
     /// Seed 001's JSON.
-    Seed001(Seed001),
+    Seed001(Box<Seed001>),
     /// Seed 002's words.
-    Rede(Rede),
+    Rede(Box<Rede>),
 }
 
 /// The native protocol's own memory of a link.
@@ -86,16 +86,16 @@ impl Dialect {
     /// HTTP, for a process of this role.
     #[must_use]
     pub fn http(role: Role) -> Dialect {
-        Dialect::Http(Http::new(role))
+        Dialect::Http(Box::new(Http::new(role)))
     }
 
     /// An old wire, for a process of this role.
     #[must_use]
     pub fn old(role: Role, tongue: Tongue) -> Dialect {
         match tongue {
-            Tongue::Seed001 => Dialect::Seed001(Seed001::new(role)),
-            Tongue::Rede => Dialect::Rede(Rede::new(role)),
-            _ => Dialect::Uc3m(Uc3m::new(role, tongue)),
+            Tongue::Seed001 => Dialect::Seed001(Box::new(Seed001::new(role))),
+            Tongue::Rede => Dialect::Rede(Box::new(Rede::new(role))),
+            _ => Dialect::Uc3m(Box::new(Uc3m::new(role, tongue))),
         }
     }
 

@@ -77,13 +77,6 @@ pub fn put_found<'a>(id: Option<u64>, holders: impl Iterator<Item = HolderRef<'a
     out.extend_from_slice(b"}\n");
 }
 
-/// Writes one who has it.
-pub fn put_holder(holder: &HolderRef<'_>, out: &mut Vec<u8>) {
-    put_peer(holder, out);
-    put_held(&holder.held, out);
-    put_quic(holder.quic, out);
-}
-
 fn put_peer(holder: &HolderRef<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"peer\":\"");
     if holder.spelled.is_empty() {
