@@ -2,17 +2,16 @@
 //!
 //! Who claims a thing is in order by member, so that a cursor stands at a member and not at a place that others move, and so that a member counts once
 //! however many names it gives to one content: a stranger who claims a popular root under a million names takes one place among its holders. Most
-//! things are claimed by one file, which stands beside them; the others stand in one ordered set. Nothing costs more than a walk down that set,
-//! however popular the claim and however large the member.
+//! things are claimed by one file, which stands beside them; [`Shares`] keeps those of the others.
 //!
 //! Nothing here is ever moved as a whole: what is claimed stands in chunks, and the table that finds it is cut into many that grow one by one.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use hashbrown::HashTable;
 
 use crate::index::chunked::Chunked;
+use crate::index::shares::{Left, Place, Share, Shares};
 use crate::index::texts::{TextId, Texts};
 use crate::message::version::Root;
 
@@ -99,27 +98,13 @@ impl Keys for Roots {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClaimId(NonZeroU32);
 
-/// One file of a member. A whole one comes before a partial one, so that it speaks for its member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share {
-    /// Whose.
-    pub member: u32,
-    /// Not all of it is there.
-    pub partial: bool,
-    /// Which of that member's files this is; there are never so many that the highest bits are needed.
-    pub own: u32,
-}
-
 /// Parts of the table: each of them grows by itself, in some microseconds.
 const SHARDS: usize = 1 << 12;
-/// The highest bits of which file a share is.
-const PARTIAL: u32 = 1 << 31;
+/// The bit beside which file the only share is that says that there are more, and the one besides for more than a list of them.
 const OTHERS: u32 = 1 << 30;
+const MANY: u32 = 1;
 /// An entry that nothing is in names the next such entry.
 const VACANT: u32 = u32::MAX;
-/// What an entry of the ordered set takes, as far as that can be known: its nodes are between half and wholly full.
-const SET_ENTRY: usize = 22;
-
 /// All names, or all contents, that somebody has.
 pub struct Claims<K: Keys> {
     keys: K,
@@ -127,43 +112,47 @@ pub struct Claims<K: Keys> {
     /// The entry that was emptied last.
     vacant: u32,
     count: usize,
-    by_hash: Vec<HashTable<Place>>,
-    /// All shares but the first of each claim.
-    others: BTreeSet<[u32; 3]>,
+    by_hash: Vec<HashTable<Hashed>>,
+    /// The shares of what more than one file claims.
+    shares: Shares,
     seed: u64,
 }
 
 struct Entry<T> {
     kept: T,
-    /// The first share: its member, and which of its files with whether that is partial and whether there are others.
+    /// The only share: its member, and which of its files with whether that is partial; or where there are more, and that there are.
     member: u32,
     own: u32,
 }
 
+/// Who claims what is in an entry.
+enum By {
+    One(Share),
+    More(Place),
+}
+
 /// Where a hash leads; all of it stands here, so that a table grows without a look at what it leads to.
 #[derive(Clone, Copy)]
-struct Place {
+struct Hashed {
     hash: u32,
     slot: u32,
 }
 
-impl Share {
-    fn packed(self) -> u32 {
-        self.own | if self.partial { PARTIAL } else { 0 }
-    }
-
-    fn of(member: u32, packed: u32) -> Share {
-        Share { member, partial: packed & PARTIAL != 0, own: packed & !(PARTIAL | OTHERS) }
-    }
-}
-
 impl<T> Entry<T> {
-    fn first(&self) -> Share {
-        Share::of(self.member, self.own)
+    fn by(&self) -> By {
+        match (self.own & OTHERS, self.own & MANY) {
+            (0, _) => By::One(Share::of(self.member, self.own)),
+            (_, 0) => By::More(Place::Few(TextId::of(self.member))),
+            _ => By::More(Place::Many(self.member)),
+        }
     }
 
-    fn set_first(&mut self, share: Share, others: bool) {
-        (self.member, self.own) = (share.member, share.packed() | if others { OTHERS } else { 0 });
+    fn set(&mut self, by: By) {
+        (self.member, self.own) = match by {
+            By::One(share) => (share.member, share.packed()),
+            By::More(Place::Few(list)) => (list.number(), OTHERS),
+            By::More(Place::Many(count)) => (count, OTHERS | MANY),
+        };
     }
 }
 
@@ -171,7 +160,7 @@ impl<K: Keys> Claims<K> {
     /// None yet; `seed` keeps strangers from choosing what collides.
     pub fn new(keys: K, seed: u64) -> Claims<K> {
         let by_hash = std::iter::repeat_with(HashTable::new).take(SHARDS).collect();
-        Claims { keys, entries: Chunked::new(), vacant: VACANT, count: 0, by_hash, others: BTreeSet::new(), seed }
+        Claims { keys, entries: Chunked::new(), vacant: VACANT, count: 0, by_hash, shares: Shares::new(), seed }
     }
 
     /// How many.
@@ -186,7 +175,7 @@ impl<K: Keys> Claims<K> {
 
     fn find_hashed(&self, key: &K::Key, hash: u64) -> Option<ClaimId> {
         let (shard, hash) = parts(hash);
-        let is_it = |place: &Place| {
+        let is_it = |place: &Hashed| {
             place.hash == hash && self.entries.get(place.slot as usize).is_some_and(|entry| self.keys.kept_bytes(&entry.kept) == K::bytes(key))
         };
         self.by_hash[shard].find(spread(hash), is_it).map(|place| ClaimId::of(place.slot))
@@ -206,7 +195,7 @@ impl<K: Keys> Claims<K> {
             return id;
         }
         let mut entry = Entry { kept: self.keys.keep(key), member: 0, own: 0 };
-        entry.set_first(share, false);
+        entry.set(By::One(share));
         let slot = match self.entries.get_mut(self.vacant as usize) {
             Some(place) => {
                 let next = place.member;
@@ -220,51 +209,43 @@ impl<K: Keys> Claims<K> {
         };
         self.count += 1;
         let (shard, hash) = parts(whole);
-        self.by_hash[shard].insert_unique(spread(hash), Place { hash, slot }, |place| spread(place.hash));
+        self.by_hash[shard].insert_unique(spread(hash), Hashed { hash, slot }, |place| spread(place.hash));
         ClaimId::of(slot)
     }
 
     /// Puts a share among those of a claim that has one.
     fn put(&mut self, id: ClaimId, share: Share) {
         let Some(entry) = self.entries.get_mut(id.slot()) else { return };
-        let first = entry.first();
-        match share.cmp(&first) {
-            std::cmp::Ordering::Equal => {}
-            std::cmp::Ordering::Less => {
-                entry.set_first(share, true);
-                self.others.insert([id.number(), first.member, first.packed()]);
-            }
-            std::cmp::Ordering::Greater => {
-                entry.own |= OTHERS;
-                self.others.insert([id.number(), share.member, share.packed()]);
-            }
+        match entry.by() {
+            By::One(first) if first == share => {}
+            By::One(first) => entry.set(By::More(self.shares.begin(first, share))),
+            By::More(place) => entry.set(By::More(self.shares.add(id.number(), place, share))),
         }
     }
 
     /// Takes a share out. `None` when there is no such one, else whether it was the last.
     fn take(&mut self, id: ClaimId, share: Share) -> Option<bool> {
         let entry = self.entries.get_mut(id.slot()).filter(|entry| entry.own != VACANT)?;
-        let all = [id.number(), 0, 0]..=[id.number(), u32::MAX, u32::MAX];
-        if entry.first() != share {
-            let had = self.others.remove(&[id.number(), share.member, share.packed()]);
-            if had && self.others.range(all).next().is_none() {
-                entry.own &= !OTHERS;
+        match entry.by() {
+            By::One(only) => (only == share).then_some(true),
+            By::More(place) => {
+                entry.set(match self.shares.remove(id.number(), place, share)? {
+                    Left::One(only) => By::One(only),
+                    Left::More(place) => By::More(place),
+                });
+                Some(false)
             }
-            return had.then_some(false);
         }
-        if entry.own & OTHERS == 0 {
-            return Some(true);
-        }
-        let next = self.others.range(all.clone()).next().copied()?;
-        self.others.remove(&next);
-        let more = self.others.range(all).next().is_some();
-        entry.set_first(Share::of(next[1], next[2]), more);
-        Some(false)
+    }
+
+    /// Who claims it, while somebody does.
+    fn by(&self, id: ClaimId) -> Option<By> {
+        Some(self.entries.get(id.slot()).filter(|entry| entry.own != VACANT)?.by())
     }
 
     /// True when only this file claims it.
     pub fn is_only(&self, id: ClaimId, share: Share) -> bool {
-        self.entries.get(id.slot()).is_some_and(|entry| entry.own & OTHERS == 0 && entry.first() == share)
+        matches!(self.by(id), Some(By::One(only)) if only == share)
     }
 
     /// Takes a file out. What nobody claims is forgotten.
@@ -292,7 +273,7 @@ impl<K: Keys> Claims<K> {
             // It is still there under its old number.
             Some(true) => {
                 if let Some(entry) = self.entries.get_mut(id.slot()) {
-                    entry.set_first(Share { own, ..share }, false);
+                    entry.set(By::One(Share { own, ..share }));
                 }
             }
         }
@@ -305,37 +286,37 @@ impl<K: Keys> Claims<K> {
 
     /// The first member from `from` on that claims it, by the file that speaks for it.
     pub fn next_from(&self, id: ClaimId, from: u32) -> Option<Share> {
-        let entry = self.entries.get(id.slot()).filter(|entry| entry.own != VACANT)?;
-        if entry.member >= from {
-            return Some(entry.first());
+        match self.by(id)? {
+            By::One(share) => (share.member >= from).then_some(share),
+            By::More(place) => self.shares.from(id.number(), place, from).next(),
         }
-        if entry.own & OTHERS == 0 {
-            return None;
-        }
-        let rest = [id.number(), from, 0]..=[id.number(), u32::MAX, u32::MAX];
-        self.others.range(rest).next().map(|[_, member, packed]| Share::of(*member, *packed))
     }
 
-    /// Who claims it, each member once and in their order, where there are no more than `most` files of it; a single walk finds them.
-    pub fn few(&self, id: ClaimId, most: usize) -> Option<Vec<Share>> {
-        let entry = self.entries.get(id.slot()).filter(|entry| entry.own != VACANT)?;
-        let mut shares = vec![entry.first()];
-        if entry.own & OTHERS != 0 {
-            let all = [id.number(), 0, 0]..=[id.number(), u32::MAX, u32::MAX];
-            shares.extend(self.others.range(all).take(most).map(|[_, member, packed]| Share::of(*member, *packed)));
+    /// Who claims it, each member once and in their order, where there are no more than `most` files of it: they take the place of what is in `into`.
+    /// False when there are more.
+    pub fn few(&self, id: ClaimId, most: usize, into: &mut Vec<Share>) -> bool {
+        into.clear();
+        match self.by(id) {
+            None => {}
+            Some(By::One(share)) => into.push(share),
+            Some(By::More(place)) if self.shares.len(place) > most => return false,
+            Some(By::More(place)) => {
+                if !self.shares.copy_few(place, into) {
+                    into.extend(self.shares.from(id.number(), place, 0));
+                }
+                // The first file of a member is the one that speaks for it.
+                into.dedup_by_key(|share| share.member);
+            }
         }
-        let fits = shares.len() <= most;
-        // The first file of a member is the one that speaks for it.
-        shares.dedup_by_key(|share| share.member);
-        fits.then_some(shares)
+        true
     }
 
     /// The first and the last member that claims it.
     pub fn span(&self, id: ClaimId) -> Option<(u32, u32)> {
-        let entry = self.entries.get(id.slot()).filter(|entry| entry.own != VACANT)?;
-        let all = [id.number(), 0, 0]..=[id.number(), u32::MAX, u32::MAX];
-        let last = if entry.own & OTHERS == 0 { None } else { self.others.range(all).next_back() };
-        Some((entry.member, last.map_or(entry.member, |last| last[1])))
+        match self.by(id)? {
+            By::One(share) => Some((share.member, share.member)),
+            By::More(place) => self.shares.span(id.number(), place),
+        }
     }
 
     /// Who claims it, each member once, in a round that begins at member `start`; the first `skip` places of the round are left out.
@@ -363,8 +344,8 @@ impl<K: Keys> Claims<K> {
     pub fn memory(&self) -> (usize, usize) {
         let table: usize = self.by_hash.iter().map(HashTable::allocation_size).sum();
         let first = self.count * 2 * size_of::<u32>();
-        let keys = self.keys.memory() + self.entries.memory() + table + SHARDS * size_of::<HashTable<Place>>();
-        (keys - first, self.others.len() * SET_ENTRY + first)
+        let keys = self.keys.memory() + self.entries.memory() + table + SHARDS * size_of::<HashTable<Hashed>>();
+        (keys - first, self.shares.memory() + first)
     }
 }
 
@@ -447,6 +428,38 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_keeps_its_files_whether_a_list_holds_them_or_the_set() {
+        let mut claims = Claims::new(Roots, 1);
+        let mut held = Vec::new();
+        let id = claims.add(&Root([1; 32]), share(7, false, 0));
+        held.push(share(7, false, 0));
+        let check = |claims: &Claims<Roots>, held: &mut Vec<Share>| {
+            held.sort_unstable();
+            let mut shares = Vec::new();
+            assert!(claims.few(id, held.len(), &mut shares) && shares == *held, "{} files", held.len());
+            assert!(held.len() < 2 || !claims.few(id, held.len() - 1, &mut shares));
+            assert_eq!(claims.span(id), Some((held[0].member, held[held.len() - 1].member)));
+        };
+        // Up to what no list holds and down again, twice, so that both borders are crossed both ways.
+        for _ in 0..2 {
+            for number in 1..150_u32 {
+                let more = share(number * 7_919 % 1_009, number % 3 == 0, number);
+                assert_eq!(claims.add(&Root([1; 32]), more), id);
+                assert_eq!(claims.add(&Root([1; 32]), more), id, "a file counts once");
+                held.push(more);
+                check(&claims, &mut held);
+            }
+            while held.len() > 1 {
+                let gone = held.swap_remove(held.len() * 31 / 53);
+                claims.remove(id, gone);
+                claims.remove(id, gone);
+                check(&claims, &mut held);
+            }
+            assert!(claims.is_only(id, held[0]));
+        }
+    }
+
+    #[test]
     fn a_round_meets_each_member_once_wherever_it_begins_or_goes_on() {
         let mut claims = Claims::new(Roots, 1);
         let mut id = None;
@@ -458,8 +471,9 @@ mod tests {
         claims.add(&Root([2; 32]), share(3, false, 11));
         let id = id.unwrap();
         assert_eq!(claims.span(id), Some((2, u32::MAX)));
-        assert!(claims.few(id, 39).is_none());
-        let few: Vec<(u32, u32)> = claims.few(id, 40).unwrap().into_iter().map(|share| (share.member, share.own)).collect();
+        let mut shares = Vec::new();
+        assert!(!claims.few(id, 39, &mut shares) && claims.few(id, 40, &mut shares));
+        let few: Vec<(u32, u32)> = shares.into_iter().map(|share| (share.member, share.own)).collect();
         assert_eq!(few, [(2, 0), (5, 0), (9, 0), (u32::MAX, 0)]);
         for start in [0, 1, 2, 3, 5, 8, 9, 10, u32::MAX - 1, u32::MAX] {
             let round = around(&claims, id, start, 0);

@@ -73,7 +73,10 @@ impl Index {
 
     /// All holders in one page, where they fit: the one whose turn it is first. Else `None`.
     fn few_holders<K: Keys>(&self, claims: &Claims<K>, id: ClaimId, named: Option<&RelativeName>, asker: &Asker) -> Option<Page<Holder>> {
-        let shares = claims.few(id, limits::HOLDERS)?;
+        let mut shares = Vec::new();
+        if !claims.few(id, limits::HOLDERS, &mut shares) {
+            return None;
+        }
         let mut filling = Filling::of(shares.len());
         for share in shares {
             if let Some(holder) = self.holder(MemberId(share.member as usize), share.own, named, asker)

@@ -13,9 +13,10 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use crate::index::claims::{ClaimId, Share};
+use crate::index::claims::ClaimId;
 use crate::index::pages::{self, Filling};
 use crate::index::pattern::{Like, Pattern, Words, fold, fold_text};
+use crate::index::shares::Share;
 use crate::index::walk::{Step, Walk};
 use crate::index::{Asker, Index, MemberId, Page};
 use crate::message::query::{By, Query, Sort, Sought};

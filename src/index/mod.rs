@@ -9,11 +9,13 @@ mod claims;
 mod counts;
 mod exact;
 pub mod find;
+pub mod first;
 mod grams;
 pub mod memory;
 pub mod pages;
 mod pattern;
 mod publishing;
+mod shares;
 mod telling;
 mod texts;
 mod told;
@@ -26,13 +28,15 @@ use std::net::{IpAddr, SocketAddr};
 use slab::Slab;
 
 use crate::index::chunked::Chunked;
-use crate::index::claims::{ClaimId, Claims, Roots, Share};
+use crate::index::claims::{ClaimId, Claims, Roots};
 use crate::index::grams::Grams;
 use crate::index::pages::Room;
+use crate::index::shares::Share;
 use crate::index::texts::Texts;
 use crate::index::told::Descriptions;
 use crate::index::watches::{Pending, Watches};
 use crate::message::account::{Description, Online, UserName};
+use crate::message::address::Spelled;
 use crate::message::limits;
 use crate::message::quic::Quic;
 use crate::message::refusal::{Code, Refusal};
@@ -69,6 +73,8 @@ pub struct Index {
     descriptions: Descriptions,
     /// The names by their words.
     words: Grams,
+    /// Who has what was asked for last: memory that is used again.
+    few: Vec<Share>,
     /// Who waits for what.
     watches: Watches,
     /// Members that have left and still have entries.
@@ -84,6 +90,8 @@ pub struct Index {
 
 struct Member {
     address: SocketAddr,
+    /// The same in words: each answer that names the member has them.
+    spelled: Spelled,
     session: Session,
     visible: bool,
     number: u64,
@@ -164,6 +172,7 @@ impl Index {
             users: BTreeMap::new(),
             descriptions: Descriptions::new(seed),
             words: Grams::new(seed),
+            few: Vec::new(),
             watches: Watches::default(),
             leaving: Vec::new(),
             holdings: 0,
@@ -176,7 +185,8 @@ impl Index {
 
     /// Begins a member that nobody sees until [`Index::show`].
     pub fn begin(&mut self, address: SocketAddr, session: Session) -> MemberId {
-        MemberId(self.members.insert(Member { address, session, visible: false, number: 0, files: Chunked::new(), about: None }))
+        let spelled = Spelled::of(&address);
+        MemberId(self.members.insert(Member { address, spelled, session, visible: false, number: 0, files: Chunked::new(), about: None }))
     }
 
     /// Adds a file, or says anew what is known of it. True when it is new.

@@ -3,13 +3,13 @@
 use crate::index::Page;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
-use crate::message::reply::Holder;
+use crate::message::reply::{Holder, HolderRef};
 use crate::message::request::FileEntry;
 
 /// What one entry costs besides its texts: the names of its fields, an address, a root.
 const ENTRY_FRAME: usize = 270;
 /// What it costs besides to say where a holder answers by QUIC; it is counted as text is, twice.
-const QUIC: usize = 52;
+pub(super) const QUIC: usize = 52;
 
 /// A page of holders that is being filled: at most as many as one answer may name, and as many as it has room for.
 pub(super) struct Filling {
@@ -25,6 +25,19 @@ pub struct Room {
 }
 
 impl Room {
+    /// That of an answer of holders.
+    #[must_use]
+    pub(super) fn for_holders() -> Room {
+        Room { entries: limits::HOLDERS, bytes: limits::LIST_BYTES }
+    }
+
+    /// Takes a holder, if there is room for it.
+    pub(super) fn takes_holder(&mut self, holder: &HolderRef<'_>) -> bool {
+        let quic = if holder.quic.is_some() { QUIC } else { 0 };
+        let held = &holder.held;
+        self.takes(held.name.len() + held.description.map_or(0, str::len) + held.user.map_or(0, str::len) + quic)
+    }
+
     /// That of an answer of `most` entries: what is more than a page is for wires that have none, and is not bounded otherwise.
     #[must_use]
     pub fn for_lists(most: usize) -> Room {
@@ -67,8 +80,7 @@ impl Filling {
 
     /// Takes a holder, unless there is no room for this one as well.
     pub(super) fn takes(&mut self, holder: Holder) -> bool {
-        let quic = if holder.quic.is_some() { QUIC } else { 0 };
-        let takes = self.room.takes(texts(&holder.file) + holder.user.as_deref().map_or(0, str::len) + quic);
+        let takes = self.room.takes_holder(&holder.by_ref());
         if takes {
             self.entries.push(holder);
         }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::index::{About, Index, MemberId};
 use crate::message::account::{Line, Publication, Published, UserName};
+use crate::message::address::Spelled;
 use crate::message::refusal::Refusal;
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
@@ -37,7 +38,7 @@ impl Index {
         let who = self.member_of(user);
         self.disappear(user);
         if let Some(member) = self.members.get_mut(who.0) {
-            member.address = address;
+            (member.address, member.spelled) = (address, Spelled::of(&address));
             member.about = Some(Box::new(About { user: Some(user.clone()), speaks: Some(speaks), ..About::default() }));
         }
         self.show(who);

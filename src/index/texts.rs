@@ -25,6 +25,18 @@ pub struct Texts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextId(u32);
 
+impl TextId {
+    /// As a number.
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The one with this number.
+    pub(super) fn of(number: u32) -> TextId {
+        TextId(number)
+    }
+}
+
 struct Chunk {
     bytes: Box<[u8]>,
     /// Units of each of its places.
@@ -54,7 +66,12 @@ impl Texts {
     /// Keeps a text of at most some thousand bytes; what is longer is cut, which nothing that has passed the limits of a name is.
     pub fn insert(&mut self, text: &str) -> TextId {
         let most = (CHUNK / 2) * UNIT - HEAD;
-        let text = text.get(..text.len().min(most)).unwrap_or_default();
+        self.insert_bytes(text.get(..text.len().min(most)).unwrap_or_default().as_bytes())
+    }
+
+    /// Keeps bytes that are no text, and as few.
+    pub fn insert_bytes(&mut self, text: &[u8]) -> TextId {
+        let text = &text[..text.len().min((CHUNK / 2) * UNIT - HEAD)];
         let units = (HEAD + text.len()).div_ceil(UNIT);
         let at = self.chunk_for(units);
         let chunk = &mut self.chunks[at];
@@ -74,7 +91,7 @@ impl Texts {
         let start = usize::from(place) * UNIT;
         let length = u16::try_from(text.len()).unwrap_or(0);
         chunk.bytes[start..start + HEAD].copy_from_slice(&length.to_le_bytes());
-        chunk.bytes[start + HEAD..start + HEAD + text.len()].copy_from_slice(text.as_bytes());
+        chunk.bytes[start + HEAD..start + HEAD + text.len()].copy_from_slice(text);
         TextId(u32::try_from(at * CHUNK + usize::from(place)).unwrap_or(u32::MAX))
     }
 

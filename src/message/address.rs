@@ -18,6 +18,37 @@ pub fn put(address: &SocketAddr, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.format(four.port()).as_bytes());
 }
 
+/// An address in words, kept where it is written often: one of the usual kind, so that it takes little room.
+#[derive(Clone, Copy, Debug)]
+pub struct Spelled {
+    length: u8,
+    bytes: [u8; LONGEST],
+}
+
+/// The bytes of `255.255.255.255:65535`.
+const LONGEST: usize = 21;
+
+impl Spelled {
+    /// This address in words.
+    #[must_use]
+    pub fn of(address: &SocketAddr) -> Spelled {
+        let mut out = Vec::with_capacity(LONGEST);
+        put(address, &mut out);
+        let mut spelled = Spelled { length: 0, bytes: [0; LONGEST] };
+        if let (Some(place), Ok(length)) = (spelled.bytes.get_mut(..out.len()), u8::try_from(out.len())) {
+            place.copy_from_slice(&out);
+            spelled.length = length;
+        }
+        spelled
+    }
+
+    /// The words; none for one of another kind, that is too long.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,6 +59,8 @@ mod tests {
             let mut out = Vec::new();
             put(&text.parse().unwrap(), &mut out);
             assert_eq!(out, text.as_bytes());
+            let spelled = Spelled::of(&text.parse().unwrap());
+            assert_eq!(spelled.bytes(), if text.len() <= LONGEST { text.as_bytes() } else { b"" });
         }
     }
 }

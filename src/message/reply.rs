@@ -26,6 +26,56 @@ pub struct Holder {
     pub quic: Option<Quic>,
 }
 
+/// A [`Holder`] that owns nothing: what is written straight from where it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct HolderRef<'a> {
+    /// Where it answers.
+    pub peer: &'a SocketAddr,
+    /// The same in words, where it is kept so; else empty.
+    pub spelled: &'a [u8],
+    /// What it has.
+    pub held: HeldRef<'a>,
+    /// Where it answers by QUIC as well.
+    pub quic: Option<Quic>,
+}
+
+/// What a holder has and what is said of it: often the same as that of the next holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldRef<'a> {
+    /// How it is called.
+    pub name: &'a str,
+    /// How many bytes it has.
+    pub size: Option<u64>,
+    /// What its bytes lead to.
+    pub root: Option<&'a Root>,
+    /// Not all of it is there.
+    pub partial: bool,
+    /// What is said of it.
+    pub description: Option<&'a str>,
+    /// Whose it is.
+    pub user: Option<&'a str>,
+    /// The old wire that has to be spoken there.
+    pub speaks: Option<Tongue>,
+}
+
+impl Holder {
+    /// The same, owned by this one.
+    #[must_use]
+    pub fn by_ref(&self) -> HolderRef<'_> {
+        let FileEntry { name, size, root, partial, description } = &self.file;
+        let held = HeldRef {
+            name,
+            size: *size,
+            root: root.as_ref(),
+            partial: *partial,
+            description: description.as_deref(),
+            user: self.user.as_deref(),
+            speaks: self.speaks,
+        };
+        HolderRef { peer: &self.peer, spelled: &[], held, quic: self.quic }
+    }
+}
+
 /// A peer and how many files it shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present {

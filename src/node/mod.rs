@@ -1,6 +1,7 @@
 //! A whole process that has not been plugged in: a [`Node`] is told of events and says what it wants done. It sees links by their boxes, time as one
 //! `now` a turn, and never a socket.
 
+pub mod by_link;
 pub mod consoles;
 pub mod io;
 pub mod lines;

@@ -20,7 +20,7 @@ use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Have, Reply, Waiting};
+use crate::message::reply::{Have, HolderRef, Reply, Waiting};
 use crate::message::request::Request;
 use crate::message::version::Root;
 use crate::message::watched::Happened;
@@ -217,6 +217,21 @@ impl Answering {
     pub fn reply(&mut self, id: Option<u64>, reply: &Reply, outbox: &mut Outbox) {
         if let State::Open { dialect, .. } | State::Closing(dialect) = &mut self.state {
             outbox.memory().with(|out| dialect.reply(id, reply, out));
+        }
+    }
+
+    /// True while an answer of holders can be written straight from where they are known, by [`Answering::found`].
+    #[must_use]
+    pub fn writes_holders(&self) -> bool {
+        matches!(&self.state, State::Open { dialect, .. } if dialect.writes_holders())
+    }
+
+    /// Answers with all who have something. Where they answer by QUIC is said to those alone who want to know it.
+    pub fn found<'a>(&mut self, id: Option<u64>, holders: impl Iterator<Item = HolderRef<'a>>, outbox: &mut Outbox) {
+        if let State::Open { dialect, hello, .. } = &mut self.state {
+            let wants_quic = hello.quic;
+            let holders = holders.map(|holder| HolderRef { quic: holder.quic.filter(|_| wants_quic), ..holder });
+            outbox.memory().with(|out| dialect.found(id, holders, out));
         }
     }
 

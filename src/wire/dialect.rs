@@ -6,31 +6,31 @@ use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Have, Reply, Waiting};
+use crate::message::reply::{Have, HolderRef, Reply, Waiting};
 use crate::message::request::Request;
 use crate::message::tongue::Tongue;
 use crate::message::version::Tag;
 use crate::message::watched::Happened;
 use crate::wire::http::{self, Http};
-use crate::wire::native::{self, Hello, Welcome, requests, writing};
+use crate::wire::native::{self, Hello, Welcome, quick, requests, writing};
 use crate::wire::rede::{self, Rede};
 use crate::wire::seed001::{self, Seed001};
 use crate::wire::uc3m::{self, Uc3m};
 use crate::wire::{Decoded, Role, Utterance};
 
-/// The language of one link.
+/// The language of one link. Nearly all links are those of peers, and an idle one should be small: what others need stands elsewhere.
 #[derive(Debug)]
 pub enum Dialect {
     /// JSON lines.
     Native(Native),
     /// HTTP.
-    Http(Http),
+    Http(Box<Http>),
     /// UC3M, in one of its editions.
-    Uc3m(Uc3m),
+    Uc3m(Box<Uc3m>),
     /// Seed 001's JSON.
-    Seed001(Seed001),
+    Seed001(Box<Seed001>),
     /// Seed 002's words.
-    Rede(Rede),
+    Rede(Box<Rede>),
 }
 
 /// The native protocol's own memory of a link.
@@ -87,16 +87,16 @@ impl Dialect {
     /// HTTP, for a process of this role.
     #[must_use]
     pub fn http(role: Role) -> Dialect {
-        Dialect::Http(Http::new(role))
+        Dialect::Http(Box::new(Http::new(role)))
     }
 
     /// An old wire, for a process of this role.
     #[must_use]
     pub fn old(role: Role, tongue: Tongue) -> Dialect {
         match tongue {
-            Tongue::Seed001 => Dialect::Seed001(Seed001::new(role)),
-            Tongue::Rede => Dialect::Rede(Rede::new(role)),
-            _ => Dialect::Uc3m(Uc3m::new(role, tongue)),
+            Tongue::Seed001 => Dialect::Seed001(Box::new(Seed001::new(role))),
+            Tongue::Rede => Dialect::Rede(Box::new(Rede::new(role))),
+            _ => Dialect::Uc3m(Box::new(Uc3m::new(role, tongue))),
         }
     }
 
@@ -144,6 +144,19 @@ impl Dialect {
             Dialect::Uc3m(uc3m) => uc3m.reply(reply, out),
             Dialect::Seed001(seed) => seed.reply(reply, out),
             Dialect::Rede(rede) => rede.reply(reply, out),
+        }
+    }
+
+    /// True where an answer of holders can be written straight from where they are known, by [`Dialect::found`].
+    #[must_use]
+    pub fn writes_holders(&self) -> bool {
+        matches!(self, Dialect::Native(_))
+    }
+
+    /// Writes all who have something, where that can be done.
+    pub fn found<'a>(&mut self, id: Option<u64>, holders: impl Iterator<Item = HolderRef<'a>>, out: &mut Vec<u8>) {
+        if self.writes_holders() {
+            quick::put_found(id, holders, None, out);
         }
     }
 

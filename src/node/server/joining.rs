@@ -116,7 +116,7 @@ impl Server {
             .visits
             .iter()
             .find(|(_, visit)| matches!(visit.stage, Stage::Member { who: other, .. } | Stage::Joining { before: Some(other), .. } if other == who))
-            .map(|(id, _)| *id);
+            .map(|(id, _)| id);
         if let Some(id) = link {
             if let Some(visit) = self.visits.get_mut(&id)
                 && let Stage::Joining { who, .. } = std::mem::replace(&mut visit.stage, Stage::Guest)

@@ -26,6 +26,7 @@ use crate::message::reply::{Holder, Reply};
 use crate::message::request::{FileEntry, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::Session;
+use crate::node::by_link::ByLink;
 use crate::node::io::Io;
 use crate::node::op_log::{LogTarget, OpLog};
 use crate::node::pulse::Pulse;
@@ -131,7 +132,7 @@ pub struct Server {
     /// Searches that go on in the next turn, and what they may still look at in this one.
     searches: VecDeque<Pending>,
     search_effort: usize,
-    visits: BTreeMap<LinkId, Visit>,
+    visits: ByLink<Visit>,
     /// The port that the next peer gets whose wire lets the server choose.
     next_port: u16,
     /// When nobody has changed an account for a while.
@@ -200,7 +201,7 @@ impl Server {
             behind_since: None,
             searches: VecDeque::new(),
             search_effort: limits::FIND_EFFORT,
-            visits: BTreeMap::new(),
+            visits: ByLink::default(),
             next_port: FIRST_PORT,
             rest_at: None,
             sweeping: false,
@@ -232,6 +233,7 @@ impl Server {
                 Step::Asked(ask, request) => {
                     self.tally.note(&request);
                     match request {
+                        Request::Search { wanted: Wanted::Name(name), cursor: None, speaks: None } => self.search_name(id, ask, name, io),
                         Request::Operation(operation) => self.operate(id, ask, operation, io),
                         Request::Subscribe(what) => {
                             let answer = self.subscribe(id, ask, &what);

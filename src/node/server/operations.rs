@@ -174,7 +174,7 @@ impl Server {
             self.answer_held(held, io);
         }
         if lost {
-            let links: Vec<LinkId> = self.visits.keys().copied().collect();
+            let links: Vec<LinkId> = self.visits.keys().collect();
             for link in links {
                 self.belongs(link);
             }

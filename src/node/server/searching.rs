@@ -3,13 +3,17 @@
 
 use std::time::Instant;
 
+use crate::index::Asker;
 use crate::index::find::Searching;
 use crate::message::limits;
 use crate::message::query::Query;
 use crate::message::refusal::{Code, Refusal};
+use crate::message::relative::RelativeName;
+use crate::message::request::Wanted;
 use crate::node::LinkId;
 use crate::node::io::Io;
-use crate::node::server::Server;
+use crate::node::report::Report;
+use crate::node::server::{Server, Stage};
 
 /// A search that goes on in the next turn.
 pub(super) struct Pending {
@@ -21,6 +25,24 @@ pub(super) struct Pending {
 }
 
 impl Server {
+    /// Answers the question that is asked most: who has exactly this name, from the beginning. Nothing is copied on the way where that can be.
+    pub(super) fn search_name(&mut self, id: LinkId, ask: Option<u64>, name: RelativeName, io: &mut Io<'_>) {
+        if let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id))
+            && visit.answering.writes_holders()
+            && !self.loading.is_under_way()
+            && let Some(page) = self.index.first_page(&name, &Asker { ip: link.from.ip(), speaks: None })
+        {
+            visit.answering.found(ask, page.holders(), &mut link.outbox);
+            let who = if let Stage::Member { address, .. } = visit.stage { address } else { link.from };
+            log::debug!("{who} SEARCH {name:?}");
+            self.pulse.searched();
+            io.tell(Report::Asked { who, name });
+            return;
+        }
+        let answer = self.search(id, &Wanted::Name(name), None, None, io);
+        self.give(id, ask, answer, io);
+    }
+
     /// Begins a search, and answers it where it is quickly done.
     pub(super) fn find(&mut self, id: LinkId, ask: Option<u64>, query: &Query, io: &mut Io<'_>) {
         let asker = self.who_asks(id, None, io);

@@ -2,11 +2,13 @@
 //! spell it, and who has it. Every byte is the same as by the usual way; what is spelled otherwise goes that way.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::message::address;
 use crate::message::limits;
+use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
-use crate::message::reply::Holder;
+use crate::message::reply::{HeldRef, HolderRef};
 use crate::message::request::{Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::wire::native::Asked;
@@ -40,20 +42,32 @@ pub fn search(line: &[u8]) -> Option<Asked> {
 
 /// True for what stands in a JSON string as it is.
 fn is_plain(text: &[u8]) -> bool {
-    text.iter().all(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\')
+    // All of it, without a stop in between: many bytes at a time.
+    !text.iter().fold(false, |odd, byte| odd | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\'))
 }
 
 /// Writes who has it, as the answer to SEARCH `id`.
-pub fn put_found(id: Option<u64>, holders: &[Holder], cursor: Option<&str>, out: &mut Vec<u8>) {
-    out.reserve(64 + holders.len() * 128);
+pub fn put_found<'a>(id: Option<u64>, holders: impl Iterator<Item = HolderRef<'a>>, cursor: Option<&str>, out: &mut Vec<u8>) {
+    out.reserve(64 + holders.size_hint().1.unwrap_or(0) * 128);
     out.extend_from_slice(b"{\"id\":");
     put_number(id, out);
     out.extend_from_slice(b",\"status\":\"SEARCH_OK\",\"holders\":[");
-    for (holder, place) in holders.iter().zip(0..) {
-        if place > 0 {
+    // What several have that is the same is spelled once.
+    let mut before: Option<(HeldRef<'a>, Range<usize>)> = None;
+    for holder in holders {
+        if before.is_some() {
             out.push(b',');
         }
-        put_holder(holder, out);
+        put_peer(&holder, out);
+        match &before {
+            Some((held, spelled)) if *held == holder.held => out.extend_from_within(spelled.clone()),
+            _ => {
+                let start = out.len();
+                put_held(&holder.held, out);
+                before = Some((holder.held, start..out.len()));
+            }
+        }
+        put_quic(holder.quic, out);
     }
     out.extend_from_slice(b"],\"cursor\":");
     match cursor {
@@ -64,23 +78,31 @@ pub fn put_found(id: Option<u64>, holders: &[Holder], cursor: Option<&str>, out:
 }
 
 /// Writes that somebody has what SUBSCRIBE `of` waits for.
-pub fn put_appeared(of: u64, holder: &Holder, out: &mut Vec<u8>) {
+pub fn put_appeared(of: u64, holder: HolderRef<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"event\":\"APPEARED\",\"of\":");
     put_number(Some(of), out);
     out.extend_from_slice(b",\"holder\":");
-    put_holder(holder, out);
+    put_peer(&holder, out);
+    put_held(&holder.held, out);
+    put_quic(holder.quic, out);
     out.extend_from_slice(b"}\n");
 }
 
-/// Writes one who has it.
-fn put_holder(holder: &Holder, out: &mut Vec<u8>) {
+fn put_peer(holder: &HolderRef<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"peer\":\"");
-    address::put(&holder.peer, out);
+    if holder.spelled.is_empty() {
+        address::put(holder.peer, out);
+    } else {
+        out.extend_from_slice(holder.spelled);
+    }
+}
+
+fn put_held(held: &HeldRef<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"name\":");
-    put_text(&holder.file.name, out);
+    put_text(held.name, out);
     out.extend_from_slice(b",\"size\":");
-    put_number(holder.file.size, out);
-    match holder.file.root {
+    put_number(held.size, out);
+    match held.root {
         None => out.extend_from_slice(b",\"root\":null"),
         Some(root) => {
             out.extend_from_slice(b",\"root\":\"");
@@ -91,15 +113,19 @@ fn put_holder(holder: &Holder, out: &mut Vec<u8>) {
             out.push(b'"');
         }
     }
-    out.extend_from_slice(if holder.file.partial { b",\"partial\":true" } else { b",\"partial\":false" });
-    let description = holder.file.description.as_deref().map(|text| (&b",\"description\":"[..], text));
-    let user = holder.user.as_deref().map(|user| (&b",\"user\":"[..], user));
-    let speaks = holder.speaks.map(|speaks| (&b",\"speaks\":"[..], Tongue::word(speaks)));
+    out.extend_from_slice(if held.partial { b",\"partial\":true" } else { b",\"partial\":false" });
+    let description = held.description.map(|text| (&b",\"description\":"[..], text));
+    let user = held.user.map(|user| (&b",\"user\":"[..], user));
+    let speaks = held.speaks.map(|speaks| (&b",\"speaks\":"[..], Tongue::word(speaks)));
     for (field, text) in [description, user, speaks].into_iter().flatten() {
         out.extend_from_slice(field);
         put_text(text, out);
     }
-    if let Some(quic) = holder.quic {
+}
+
+/// Ends a holder.
+fn put_quic(quic: Option<Quic>, out: &mut Vec<u8>) {
+    if let Some(quic) = quic {
         out.extend_from_slice(b",\"quic\":{\"port\":");
         put_number(Some(quic.port.into()), out);
         out.extend_from_slice(b",\"key\":\"");
@@ -132,6 +158,7 @@ fn put_text(text: &str, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::message::account::{Line, UserName};
+    use crate::message::reply::Holder;
     use crate::message::request::FileEntry;
     use crate::message::version::Root;
     use crate::wire::native::requests::request;
@@ -190,15 +217,17 @@ mod tests {
         };
         let ana = UserName::new("ana \"x\"").unwrap();
         let holders = [
-            Holder { peer: "127.0.0.1:4000".parse().unwrap(), file: plain, user: None, speaks: None, quic: None },
+            Holder { peer: "127.0.0.1:4000".parse().unwrap(), file: plain.clone(), user: None, speaks: None, quic: None },
+            Holder { peer: "127.0.0.1:4002".parse().unwrap(), file: plain, user: None, speaks: None, quic: None },
             Holder { peer: "[::1]:4001".parse().unwrap(), file: odd, user: Some(ana), speaks: Some(Tongue::Uc3m2024), quic: None },
         ];
         let mut out = Vec::new();
-        put_found(Some(8), &holders, Some("7.\"9"), &mut out);
+        put_found(Some(8), holders.iter().map(Holder::by_ref), Some("7.\"9"), &mut out);
         let root = "a7".repeat(32);
         let wanted = format!(
             concat!(
                 r#"{{"id":8,"status":"SEARCH_OK","holders":[{{"peer":"127.0.0.1:4000","name":"aula.mp4","size":5,"root":null,"partial":false}},"#,
+                r#"{{"peer":"127.0.0.1:4002","name":"aula.mp4","size":5,"root":null,"partial":false}},"#,
                 r#"{{"peer":"[::1]:4001","name":"a \"b\".mp4","size":null,"root":"{root}","partial":true,"description":"said \"so\" \\ ví","#,
                 r#""user":"ana \"x\"","speaks":"{word}"}}],"cursor":"7.\"9"}}"#
             ),
@@ -207,7 +236,7 @@ mod tests {
         );
         assert_eq!(String::from_utf8(out).unwrap(), format!("{wanted}\n"));
         let mut out = Vec::new();
-        put_found(None, &[], None, &mut out);
+        put_found(None, std::iter::empty(), None, &mut out);
         assert_eq!(out, b"{\"id\":null,\"status\":\"SEARCH_OK\",\"holders\":[],\"cursor\":null}\n");
     }
 }

@@ -11,7 +11,7 @@ use crate::message::live::Moved;
 use crate::message::query::{Filters, Query, Sort, Sought};
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Have, ListPart, Piece, Reply, Waiting};
+use crate::message::reply::{Have, Holder, ListPart, Piece, Reply, Waiting};
 use crate::message::request::{Fetch, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::message::version::{Session, to_hex};
@@ -371,7 +371,7 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             let fields = JoinOk { you: *you, files: *files, session: session.reveal(), heartbeat_ms: *heartbeat_ms };
             put(out, &Answer { id, status: "JOIN_OK", fields });
         }
-        Reply::Found { holders, cursor } => quick::put_found(id, holders, cursor.as_deref(), out),
+        Reply::Found { holders, cursor } => quick::put_found(id, holders.iter().map(Holder::by_ref), cursor.as_deref(), out),
         Reply::Peers { peers, cursor } => {
             let peers = peers
                 .iter()
@@ -467,7 +467,7 @@ pub fn write_news(of: u64, what: &Happened, out: &mut Vec<u8>) {
         name: Option<&'a str>,
     }
     match what {
-        Happened::Appeared(holder) => quick::put_appeared(of, holder, out),
+        Happened::Appeared(holder) => quick::put_appeared(of, holder.by_ref(), out),
         Happened::Gone { peer, name } => put(out, &Event { event: "GONE", of, peer: Some(*peer), name: Some(name) }),
         Happened::Missed => put(out, &Event { event: "MISSED", of, peer: None, name: None }),
     }

@@ -1,0 +1,174 @@
+//! What one SEARCH by an exact name costs a server, without any socket: an index of many names, each of them held by five peers, is filled over the native
+//! wire, then names are asked for at random, so many at once.
+//!
+//! `cargo run --release --example answer_cost -- [NAMES [PEERS [REQUESTS]]]`; a million names, 5,000 peers and a million requests where nothing is said.
+//! For instructions: `valgrind --tool=callgrind --toggle-collect='*press*' .../answer_cost 50000 250 50000`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use cardume::accounts::memory::MemoryStore;
+use cardume::flow::ends::RawWrite;
+use cardume::message::limits;
+use cardume::node::io::{Action, Io, Link, Table, Way};
+use cardume::node::server::{Server, ServerOptions};
+use cardume::node::swarm::names::Names;
+use cardume::node::turns::Turns;
+use cardume::node::{Event, LinkId, Node, PortId};
+use cardume::wire::native::load::{Part, put_file, put_join, put_search};
+
+const HOLDERS: u64 = 5;
+/// Links that ask, by turns.
+const ASKERS: usize = 50;
+
+/// Links without sockets.
+struct Boxes(Vec<Link>);
+
+impl Table for Boxes {
+    fn link(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.0.get_mut(id.0)
+    }
+    fn connect(&mut self, _: SocketAddr, _: Way) -> LinkId {
+        LinkId(usize::MAX)
+    }
+}
+
+/// Takes every byte, and keeps their number.
+#[derive(Default)]
+struct Sink(usize);
+
+impl RawWrite for Sink {
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+    fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+struct Stage {
+    server: Server,
+    links: Boxes,
+    now: Instant,
+    turns: Turns,
+    actions: Vec<Action>,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let at = SocketAddr::from(([127, 0, 0, 1], 1099));
+        let server = Server::new(ServerOptions::new(at, 7), Box::new(MemoryStore::default()));
+        let mut stage = Stage { server, links: Boxes(Vec::new()), now: Instant::now(), turns: Turns::default(), actions: Vec::new() };
+        stage.tell(Event::Start);
+        stage
+    }
+
+    fn tell(&mut self, event: Event) {
+        let Stage { server, links, now, turns, actions } = self;
+        let mut random = || [0; 16];
+        server.handle(event, &mut Io { now: *now, table: links, actions, random: &mut random, turns, date: &String::new });
+        actions.clear();
+    }
+
+    fn accept(&mut self) -> LinkId {
+        let id = LinkId(self.links.0.len());
+        let from = SocketAddr::from(([127, 0, 0, 1], 40_000));
+        self.links.0.push(Link::new(from, limits::JOIN_BYTES));
+        self.tell(Event::Accepted(id, PortId(0)));
+        self.say(id, b"{\"cardume\":1}\n");
+        id
+    }
+
+    /// Hands the server what was said, and takes what it says until it has said all.
+    fn say(&mut self, id: LinkId, bytes: &[u8]) -> usize {
+        let mut sink = Sink::default();
+        if self.links.0[id.0].inbox.take(bytes).is_err() {
+            return 0;
+        }
+        self.tell(Event::Received(id));
+        loop {
+            let link = &mut self.links.0[id.0];
+            let again = std::mem::take(&mut link.again);
+            let (gone, _) = link.outbox.write_to(&mut sink, usize::MAX, false, self.now).unwrap_or((0, cardume::flow::outbox::Stop::Full));
+            if again {
+                self.tell(Event::Received(id));
+            } else if gone > 0 {
+                self.tell(Event::Drained(id));
+            } else {
+                return sink.0;
+            }
+        }
+    }
+
+    fn rest(&mut self) {
+        while self.server.deadline().is_some_and(|at| at <= self.now) {
+            self.tell(Event::Deadline);
+        }
+    }
+
+    fn fill(&mut self, names: &Names, peers: u64) {
+        for peer in 0..peers {
+            let id = self.accept();
+            let parts = names.parts(peer);
+            let mut out = Vec::new();
+            for number in 0..parts {
+                let part = Part { port: u16::try_from(2_000 + peer % 60_000).unwrap_or(1), number, more: number + 1 < parts };
+                out.clear();
+                let files = |out: &mut Vec<u8>| {
+                    for share in names.of_part(peer, number) {
+                        let name = names.of_share(share);
+                        put_file(|out| Names::put(name, out), Names::size(name), None, out);
+                    }
+                };
+                put_join(number, part, files, &mut out);
+                self.say(id, &out);
+                self.rest();
+            }
+        }
+    }
+}
+
+/// Asks for names at random, `depth` at once; how many bytes came back, and how long it took.
+#[inline(never)]
+fn press(stage: &mut Stage, askers: &[LinkId], lines: &[Vec<u8>]) -> (usize, f64) {
+    let began = Instant::now();
+    let mut bytes = 0;
+    for (line, id) in lines.iter().zip(askers.iter().cycle()) {
+        bytes += stage.say(*id, line);
+    }
+    (bytes, began.elapsed().as_secs_f64())
+}
+
+fn main() {
+    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
+    let of = |at: usize, usual: u64| numbers.get(at).copied().unwrap_or(usual).max(1);
+    let (count, peers, requests) = (of(0, 1_000_000), of(1, 5_000), of(2, 1_000_000));
+    let names = Names::new(count, (count * HOLDERS).div_ceil(peers), (peers, count * HOLDERS), false);
+    let mut stage = Stage::new();
+    let began = Instant::now();
+    stage.fill(&names, peers);
+    println!("{count} names x {HOLDERS}, {peers} peers: filled in {:.1} s", began.elapsed().as_secs_f64());
+    let askers: Vec<LinkId> = (0..ASKERS).map(|_| stage.accept()).collect();
+    let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+    for depth in [1_u64, 16, 256] {
+        let lines: Vec<Vec<u8>> = (0..requests.div_ceil(depth))
+            .map(|_| {
+                let mut line = Vec::new();
+                for id in 0..depth {
+                    dice ^= dice << 13;
+                    dice ^= dice >> 7;
+                    dice ^= dice << 17;
+                    put_search(id, |out| Names::put(dice % count, out), &mut line);
+                }
+                line
+            })
+            .collect();
+        let best = (0..3).map(|_| press(&mut stage, &askers, &lines)).min_by(|a, b| a.1.total_cmp(&b.1));
+        if let Some((bytes, seconds)) = best {
+            let asked = (requests.div_ceil(depth) * depth) as f64;
+            println!("{depth:4} at once: {:7.0} ns a request, {:.0} bytes", seconds * 1e9 / asked, bytes as f64 / asked);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The answer that is asked for most, without a detour: the first page of who has a name, read straight from where it stands.
+
+use crate::index::pages::{QUIC, Room};
+use crate::index::shares::Share;
+use crate::index::{Asker, Index, Member, Owned};
+use crate::message::limits;
+use crate::message::relative::RelativeName;
+use crate::message::reply::{HeldRef, HolderRef};
+
+/// All who have a name, where one answer holds them.
+pub struct FirstPage<'a> {
+    index: &'a Index,
+    name: &'a RelativeName,
+    /// Those who can be reached.
+    shares: &'a [Share],
+    /// Whose turn it is to be the first.
+    first: usize,
+}
+
+impl Index {
+    /// All who have the file of this exact name and can be reached by an asker of the native protocol, as [`Index::search`] would name them; `None` where one
+    /// page does not hold them, and then nobody's turn has come.
+    pub fn first_page<'a>(&'a mut self, name: &'a RelativeName, asker: &Asker) -> Option<FirstPage<'a>> {
+        let mut shares = std::mem::take(&mut self.few);
+        let fits = self.reachable(name, asker, &mut shares);
+        self.few = shares;
+        if !fits {
+            return None;
+        }
+        self.turn += 1;
+        let index: &'a Index = self;
+        let first = usize::try_from(index.turn).unwrap_or(0) % index.few.len().max(1);
+        Some(FirstPage { index, name, shares: &index.few, first })
+    }
+
+    /// Notes who has this name and can be reached. False when they are too many, or too much is said of them, for one page.
+    fn reachable(&self, name: &RelativeName, asker: &Asker, shares: &mut Vec<Share>) -> bool {
+        shares.clear();
+        let Some(id) = self.names.find(name) else { return true };
+        if !self.names.few(id, limits::HOLDERS, shares) {
+            return false;
+        }
+        // Each of them is far from the others in memory: looked at by themselves, they are fetched side by side.
+        let (mut room, mut fits) = (Room::for_holders(), true);
+        shares.retain(|share| {
+            let Some((member, owned)) = self.share(*share).filter(|(member, _)| asker.reaches(member).is_some()) else { return false };
+            let user = member.user().map_or(0, |user| user.len());
+            let quic = member.about.as_deref().and_then(|about| about.quic).map_or(0, |_| QUIC);
+            fits &= room.takes(name.len() + self.said(*share, owned).map_or(0, str::len) + user + quic);
+            std::hint::black_box(owned.size);
+            true
+        });
+        fits
+    }
+
+    fn share(&self, share: Share) -> Option<(&Member, &Owned)> {
+        let member = self.members.get(share.member as usize)?;
+        Some((member, member.files.get(share.own as usize)?))
+    }
+
+    fn said(&self, share: Share, owned: &Owned) -> Option<&str> {
+        if self.descriptions.is_empty() { None } else { self.description(share.who(), owned.name).map(|text| &**text) }
+    }
+
+    fn holder_ref<'a>(&'a self, share: Share, name: &'a RelativeName) -> Option<HolderRef<'a>> {
+        let (member, owned) = self.share(share)?;
+        let held = HeldRef {
+            name,
+            size: owned.size(),
+            root: owned.root.and_then(|id| self.roots.get(id.number())),
+            partial: owned.partial(),
+            description: self.said(share, owned),
+            user: member.user().map(|user| &**user),
+            speaks: member.speaks(),
+        };
+        let quic = member.about.as_deref().and_then(|about| about.quic);
+        Some(HolderRef { peer: &member.address, spelled: member.spelled.bytes(), held, quic })
+    }
+}
+
+impl<'a> FirstPage<'a> {
+    /// Them, the one whose turn it is before the others.
+    pub fn holders(&self) -> impl Iterator<Item = HolderRef<'a>> {
+        let FirstPage { index, name, shares, first } = *self;
+        let (before, from) = shares.split_at(first);
+        from.iter().chain(before).filter_map(move |share| index.holder_ref(*share, name))
+    }
+}
+
+impl Share {
+    fn who(self) -> crate::index::MemberId {
+        crate::index::MemberId(self.member as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+    use super::*;
+    use crate::index::About;
+    use crate::message::account::{Line, Publication, UserName};
+    use crate::message::request::FileEntry;
+    use crate::message::tongue::Tongue;
+    use crate::message::version::{Root, Session};
+
+    /// Members of all kinds, some of which can't be reached from elsewhere or have left.
+    fn filled(holders: u16) -> Index {
+        let mut index = Index::new(1);
+        let ana = UserName::new("ana").unwrap();
+        let what = Publication { file: Line::new("a").unwrap(), description: Line::new("her own").unwrap() };
+        index.publish(&ana, &what).unwrap();
+        index.appear(&ana, SocketAddr::from(([192, 0, 2, 9], 9)), Tongue::Uc3m2020);
+        for number in 0..holders {
+            let address =
+                if number % 3 == 0 { SocketAddr::from(([127, 0, 0, 1], 100 + number)) } else { SocketAddr::from(([192, 0, 2, 1], 100 + number)) };
+            let who = index.begin(address, Session([0; 16]));
+            let root = (number % 2 == 0).then_some(Root([7; 32]));
+            let file = FileEntry { root, partial: number % 5 == 0, ..FileEntry::new(RelativeName::new("a").unwrap(), number.into()) };
+            index.add(who, &file).unwrap();
+            index.show(who);
+            if number == 4 {
+                index.introduce(who, About { user: Some(ana.clone()), ..About::default() });
+            }
+            if number == 7 {
+                index.leave(who);
+            }
+        }
+        index
+    }
+
+    #[test]
+    fn the_short_way_names_the_same_holders_in_the_same_order() {
+        for holders in [0, 1, 2, 9, 62, 63, 64, 90] {
+            let (mut short, mut long) = (filled(holders), filled(holders));
+            for ip in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(192, 0, 2, 77)] {
+                let asker = Asker { ip: IpAddr::V4(ip), speaks: None };
+                for name in ["a", "nobody has it", "a", "a"].map(|text| RelativeName::new(text).unwrap()) {
+                    let usual = |index: &mut Index| index.search(&name, None, &asker).unwrap();
+                    let wanted = usual(&mut long);
+                    match short.first_page(&name, &asker) {
+                        Some(page) => {
+                            let found: Vec<String> =
+                                page.holders().map(|holder| format!("{} {:?} {:?}", holder.peer, holder.held, holder.quic)).collect();
+                            let as_refs = wanted.entries.iter().map(crate::message::reply::Holder::by_ref);
+                            let wanted: Vec<String> = as_refs.map(|holder| format!("{} {:?} {:?}", holder.peer, holder.held, holder.quic)).collect();
+                            assert_eq!(found, wanted, "{holders} from {ip}");
+                        }
+                        None => assert_eq!(usual(&mut short), wanted, "{holders} from {ip}"),
+                    }
+                }
+            }
+        }
+        let mut index = filled(9);
+        let asker = Asker { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), speaks: None };
+        assert!(
+            index.first_page(&RelativeName::new("a").unwrap(), &asker).is_some()
+                && filled(90).first_page(&RelativeName::new("a").unwrap(), &asker).is_none()
+        );
+    }
+}
