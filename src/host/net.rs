@@ -124,6 +124,9 @@ pub trait Net {
     /// Why it failed.
     fn established(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
 
+    /// Nothing has moved for a while: memory that a burst has left behind is given back.
+    fn rest(&mut self) {}
+
     /// Closes a stream.
     fn forget(&mut self, stream: Self::Stream);
 }

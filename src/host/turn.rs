@@ -48,11 +48,18 @@ pub struct Host<N: Node, T: Net, C: Console> {
     console_pending: bool,
     pub(super) heads: usize,
     turns: Turns,
+    /// Bytes that have moved since the network last rested, and when it may rest again if nothing more moves.
+    burst: usize,
+    rest_at: Instant,
     code: Option<i32>,
 }
 
 /// How long to leave a port alone when the system has no room for one more link.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// So many bytes may leave memory behind that is worth giving back.
+const BURST: usize = 16 << 20;
+/// And it is given back when nothing has moved for so long.
+const QUIET: Duration = Duration::from_secs(1);
 /// How long output that nobody reads is left alone.
 const OUTPUT_REST: Duration = Duration::from_millis(10);
 
@@ -79,6 +86,8 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             console_pending: false,
             heads: 0,
             turns: Turns::default(),
+            burst: 0,
+            rest_at: now,
             code: None,
             net,
         }
@@ -145,7 +154,8 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
     pub fn next_time(&self) -> Option<Instant> {
         let console = self.console_pending.then(|| self.now + OUTPUT_REST);
         let accept = self.accept_at.filter(|_| !self.accepting.is_empty());
-        [self.node.deadline(), self.links.next_time(), console, accept].into_iter().flatten().min()
+        let rest = (self.burst >= BURST).then_some(self.rest_at);
+        [self.node.deadline(), self.links.next_time(), console, accept, rest].into_iter().flatten().min()
     }
 
     /// True when a turn has work to do at once.
@@ -177,6 +187,10 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         self.reap();
         self.accept();
         self.console_pending = self.console.flush();
+        if self.burst >= BURST && self.rest_at <= self.now {
+            self.burst = 0;
+            self.net.rest();
+        }
         self.turns.note(self.net.now().saturating_duration_since(self.now));
         Ok(())
     }
@@ -213,6 +227,9 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             }
             let Some(id) = self.links.pop_runnable() else { return };
             let moved = self.visit(id, budget);
+            if moved > 0 {
+                (self.burst, self.rest_at) = (self.burst.saturating_add(moved), self.now + QUIET);
+            }
             budget = budget.saturating_sub(moved);
         }
     }

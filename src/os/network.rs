@@ -164,6 +164,10 @@ impl Net for Network {
         }
     }
 
+    fn rest(&mut self) {
+        system::give_memory_back();
+    }
+
     fn forget(&mut self, stream: Carrier) {
         match stream {
             Carrier::Tcp(tcp) => self.sockets.forget(tcp),
