@@ -5,7 +5,7 @@
 //! ```text
 //!         programs          main.rs + cli/
 //!                                |
-//!    6  os        sockets (mio)    folder, manifest, mapped     store    keyboard     the machine we run on
+//!    6  os        sockets (mio), quic    folder, manifest, mapped     store    keyboard    the machine we run on
 //!                                |
 //!    5  host      the turn:  wait -> note -> pump -> due -> act -> reap -> accept      one loop, any network
 //!                                |
@@ -26,6 +26,10 @@
 //! wanted, by the first bytes of a link; the other old wires have a port each and are told from nothing. All of them become the same [`message`]s, so that an
 //! [`index`] and a [`library`] never know who speaks how. [`accounts`] decides who is who and asks a store to keep it: SQLite in [`os`] (feature `store`), or memory.
 //! What is decided in one turn is made lasting by one commit at its end, and answered after it.
+//!
+//! A link is one TCP connection, or one stream of a QUIC connection (feature `quic`): [`host`] reaches both through [`host::net::Net::ends`], so that no session knows
+//! by which way its bytes come. The same port answers browsers, players and scripts over HTTP ([`wire::http`]); who watches a file while it arrives is served by
+//! [`node::peer::watching`] on a port of its own, and moves what the [`library::plan`] asks for next. [`node::swarm`] is the same loop once more, as the load.
 //!
 //! # The laws
 //!

@@ -21,10 +21,15 @@ pub struct Answer {
 
 impl Web {
     pub fn open(at: SocketAddr) -> Web {
-        let stream = TcpStream::connect(at).expect("a link");
+        Web::try_open(at).expect("a link")
+    }
+
+    /// As [`Web::open`], where perhaps nobody listens any more.
+    pub fn try_open(at: SocketAddr) -> Option<Web> {
+        let stream = TcpStream::connect(at).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         let from = BufReader::new(stream.try_clone().expect("a second handle"));
-        Web { stream, from }
+        Some(Web { stream, from })
     }
 
     /// Sends a request of these lines.
