@@ -16,9 +16,8 @@ fi
 
 place=$(mktemp -d)
 mkdir "$place"/{home,root,data,ana,ana/Sub,theirs,out,said}
-export HOME=$place/home XDG_STATE_HOME=$place/state XDG_CACHE_HOME=$place/cache CARDUME_CACHE=$place/cache CARDUME_KEY=$place/key
-export CARDUME_LANG=en RUST_LOG=info PYTHONDONTWRITEBYTECODE=1
-unset CARDUME_SERVER CARDUME_USER
+. scripts/checking.sh
+export RUST_LOG=info PYTHONDONTWRITEBYTECODE=1
 compat=scripts/compat
 profiles=(2020 2024 2024-plain 2025 seed003)
 pids=()
@@ -29,24 +28,6 @@ clean_up() {
     rm -rf "$place"
 }
 trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# Waits until a file has a line of this form, and prints what the brackets in it hold.
-hear() { # FILE PATTERN
-    local line
-    for _ in {1..400}; do
-        line=$(sed -nE "s#.*$2.*#\\1#p" "$1" 2>/dev/null | head -n 1)
-        if [[ -n $line ]]; then
-            echo "$line"
-            return
-        fi
-        sleep 0.05
-    done
-    echo "never heard of $2:" >&2
-    cat "$1" >&2
-    return 1
-}
 
 start() { # NAME COMMAND...
     local name=$1

@@ -17,9 +17,8 @@ command -v ffmpeg >/dev/null || { echo "skipped: ffmpeg makes the films, and is 
 
 place=$(mktemp -d)
 mkdir "$place"/{home,films,said,mpv}
-export HOME=$place/home XDG_STATE_HOME=$place/state XDG_CACHE_HOME=$place/cache CARDUME_CACHE=$place/cache CARDUME_KEY=$place/key
-export CARDUME_LANG=en MPV_HOME=$place/mpv
-unset CARDUME_SERVER CARDUME_USER
+. scripts/checking.sh
+export MPV_HOME=$place/mpv
 printf 'vo=null\nao=null\nstart=20\nlength=2\n' >"$place/mpv/mpv.conf"
 pids=()
 clean_up() {
@@ -28,25 +27,7 @@ clean_up() {
     rm -rf "$place"
 }
 trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 failed=0
-
-# Waits until a file has a line of this form, and prints what the brackets in it hold.
-hear() { # FILE PATTERN
-    local line
-    for _ in {1..400}; do
-        line=$(sed -nE "s#.*$2.*#\\1#p" "$1" 2>/dev/null | head -n 1)
-        if [[ -n $line ]]; then
-            echo "$line"
-            return
-        fi
-        sleep 0.05
-    done
-    echo "never heard of $2:" >&2
-    cat "$1" >&2
-    return 1
-}
 
 share() { # NAME RATE
     "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/films" --upload-limit "$2" </dev/null >"$place/said/$1" 2>&1 &

@@ -1,0 +1,24 @@
+# Sourced by the checks that start the real program: its places, its end, and what it says.
+# Whoever sources this has set $place, a folder of its own, and begins its programs in the background with their ids in $pids.
+
+export HOME=$place/home XDG_STATE_HOME=$place/state XDG_CACHE_HOME=$place/cache CARDUME_CACHE=$place/cache CARDUME_KEY=$place/key
+export CARDUME_LANG=en
+unset CARDUME_SERVER CARDUME_USER
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Waits until a file has a line of this form, and prints what the brackets in it hold.
+hear() { # FILE PATTERN
+    local line
+    for _ in {1..400}; do
+        line=$(sed -nE "s#.*$2.*#\\1#p" "$1" 2>/dev/null | head -n 1)
+        if [[ -n $line ]]; then
+            echo "$line"
+            return
+        fi
+        sleep 0.05
+    done
+    echo "never heard of $2:" >&2
+    cat "$1" >&2
+    return 1
+}
