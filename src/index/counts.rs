@@ -1,24 +1,30 @@
-//! How much an index knows, for those who look on.
+//! How many there are of what an index holds. Everything is counted as it comes and goes, so that to say it costs nothing.
 
 use crate::index::Index;
 
+/// How many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Different names, of files of members who are there and of those who are away.
+    pub names: usize,
+    /// Different contents.
+    pub roots: usize,
+    /// Files of members, those that are leaving among them.
+    pub holdings: usize,
+    /// Files of visible members.
+    pub shown: usize,
+    /// Members that are visible.
+    pub members: usize,
+    /// Members that have become visible so far.
+    pub joined: u64,
+}
+
 impl Index {
-    /// How many members have become visible so far.
+    /// How many there are of what it holds.
     #[must_use]
-    pub fn joined(&self) -> u64 {
-        self.joined
-    }
-
-    /// How many files all visible members have.
-    #[must_use]
-    pub fn files_there(&self) -> u64 {
-        self.shown as u64
-    }
-
-    /// How many names are known, of files of members who are there and of those who are away.
-    #[must_use]
-    pub fn names(&self) -> u64 {
-        self.names.len() as u64
+    pub fn counts(&self) -> Counts {
+        let (names, roots) = (self.names.len(), self.roots.len());
+        Counts { names, roots, holdings: self.holdings, shown: self.shown, members: self.order.len(), joined: self.joined }
     }
 }
 
@@ -38,16 +44,16 @@ mod tests {
         for name in ["a", "b", "c"] {
             index.add(one, &file(name)).unwrap();
         }
-        assert_eq!(index.files_there(), 0);
+        assert_eq!(index.counts().shown, 0);
         index.show(one);
         index.show(two);
         index.add(two, &file("a")).unwrap();
         index.add(two, &file("a")).unwrap();
         index.remove(one, &RelativeName::new("b").unwrap());
-        assert_eq!(index.files_there(), 3);
+        assert_eq!(index.counts().shown, 3);
         index.leave(one);
-        assert_eq!(index.files_there(), 1);
+        assert_eq!(index.counts().shown, 1);
         while index.sweep(1) {}
-        assert_eq!(index.files_there(), 1);
+        assert_eq!(index.counts().shown, 1);
     }
 }

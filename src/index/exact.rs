@@ -2,7 +2,7 @@
 
 use crate::index::claims::{ClaimId, Claims, Keys};
 use crate::index::pages::{self, Filling};
-use crate::index::{Asker, Index, MemberId, Page};
+use crate::index::{Asker, Index, Page};
 use crate::message::limits;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
@@ -55,7 +55,7 @@ impl Index {
         let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
         let mut before_first = 0;
         for (place, share) in claims.round(id, start, skip) {
-            let Some(holder) = self.holder(MemberId(share.member as usize), share.own, named, asker) else { continue };
+            let Some(holder) = self.holder(share.who(), share.own, named, asker) else { continue };
             if !filling.takes(holder) {
                 return filling.page(Some(format!("{start}.{place}")));
             }
@@ -79,7 +79,7 @@ impl Index {
         }
         let mut filling = Filling::of(shares.len());
         for share in shares {
-            if let Some(holder) = self.holder(MemberId(share.member as usize), share.own, named, asker)
+            if let Some(holder) = self.holder(share.who(), share.own, named, asker)
                 && !filling.takes(holder)
             {
                 return None;

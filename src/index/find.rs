@@ -334,7 +334,7 @@ impl Index {
         };
         let name = self.names.get(claim.number())?;
         let share = self.names.of_member(claim, key.member)?;
-        let who = MemberId(share.member as usize);
+        let who = share.who();
         let mut folded = String::new();
         let told = self.told(who, claim).and_then(|id| self.descriptions.told(id));
         match told {
@@ -403,7 +403,7 @@ struct Gathering<'a> {
 impl Gathering<'_> {
     /// Takes one file. False when there is no room for it.
     fn file(&mut self, claim: ClaimId, rank: u32, share: Share) -> bool {
-        let who = MemberId(share.member as usize);
+        let who = share.who();
         let index = self.index;
         if passes(index, self.query, self.said, claim, who, share).is_none() || !index.is_reached(who, self.asker) {
             return true;
@@ -438,7 +438,7 @@ impl Gathering<'_> {
             *effort = effort.saturating_sub(HOLDER);
             let counts = match of {
                 Of::All => true,
-                Of::Told(told) => index.told(MemberId(share.member as usize), claim) == told,
+                Of::Told(told) => index.told(share.who(), claim) == told,
             };
             if counts && !self.file(claim, rank, share) {
                 return Some(share.member);

@@ -45,7 +45,7 @@ impl Index {
         shares.retain(|share| {
             let Some((member, owned)) = self.share(*share).filter(|(member, _)| asker.reaches(member).is_some()) else { return false };
             let user = member.user().map_or(0, |user| user.len());
-            let quic = member.about.as_deref().and_then(|about| about.quic).map_or(0, |_| QUIC);
+            let quic = member.quic().map_or(0, |_| QUIC);
             fits &= room.takes(name.len() + self.said(*share, owned).map_or(0, str::len) + user + quic);
             std::hint::black_box(owned.size);
             true
@@ -67,14 +67,13 @@ impl Index {
         let held = HeldRef {
             name,
             size: owned.size(),
-            root: owned.root.and_then(|id| self.roots.get(id.number())),
+            root: self.root_of(owned),
             partial: owned.partial(),
             description: self.said(share, owned),
             user: member.user().map(|user| &**user),
             speaks: member.speaks(),
         };
-        let quic = member.about.as_deref().and_then(|about| about.quic);
-        Some(HolderRef { peer: &member.address, spelled: member.spelled.bytes(), held, quic })
+        Some(HolderRef { peer: &member.address, spelled: member.spelled.bytes(), held, quic: member.quic() })
     }
 }
 
@@ -84,12 +83,6 @@ impl<'a> FirstPage<'a> {
         let FirstPage { index, name, shares, first } = *self;
         let (before, from) = shares.split_at(first);
         from.iter().chain(before).filter_map(move |share| index.holder_ref(*share, name))
-    }
-}
-
-impl Share {
-    fn who(self) -> crate::index::MemberId {
-        crate::index::MemberId(self.member as usize)
     }
 }
 

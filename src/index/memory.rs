@@ -37,19 +37,6 @@ impl Memory {
     }
 }
 
-/// How many there are of what an index holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Different names.
-    pub names: usize,
-    /// Different contents.
-    pub roots: usize,
-    /// Files of members, those that are leaving among them.
-    pub holdings: usize,
-    /// Members that are visible.
-    pub members: usize,
-}
-
 impl Index {
     /// How much memory it takes.
     #[must_use]
@@ -63,11 +50,5 @@ impl Index {
             descriptions: self.descriptions.memory(),
             members: self.members.capacity() * size_of::<Member>() + self.order.len() * MEMBER,
         }
-    }
-
-    /// How many there are of what it holds.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts { names: self.names.len(), roots: self.roots.len(), holdings: self.holdings, members: self.order.len() }
     }
 }

@@ -6,7 +6,7 @@
 
 mod chunked;
 mod claims;
-mod counts;
+pub mod counts;
 mod exact;
 pub mod find;
 pub mod first;
@@ -44,7 +44,7 @@ use crate::message::relative::RelativeName;
 use crate::message::reply::{Holder, Present};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
-use crate::message::version::Session;
+use crate::message::version::{Root, Session};
 
 /// Which member: a slot that is used again only when everything of the one before is swept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -430,12 +430,16 @@ impl Index {
         let member = self.members.get(who.0)?;
         let peer = asker.reaches(member)?;
         let file = self.entry(who, member.files.get(own as usize)?, named);
-        let quic = member.about.as_deref().and_then(|about| about.quic);
-        Some(Holder { peer, file, user: member.user().cloned(), speaks: member.speaks(), quic })
+        Some(member.holding(file, peer))
+    }
+
+    /// What the bytes of a file lead to, where that is known.
+    fn root_of(&self, owned: &Owned) -> Option<&Root> {
+        owned.root.and_then(|id| self.roots.get(id.number()))
     }
 
     fn entry(&self, who: MemberId, owned: &Owned, named: Option<&RelativeName>) -> FileEntry {
-        let root = owned.root.and_then(|id| self.roots.get(id.number())).copied();
+        let root = self.root_of(owned).copied();
         let text = || RelativeName::known(self.names.get(owned.name.number()).unwrap_or_default());
         FileEntry {
             name: named.cloned().unwrap_or_else(text),
@@ -523,6 +527,15 @@ impl Member {
         self.about.as_deref().and_then(|about| about.speaks)
     }
 
+    /// It as the holder of one of its files, which answers there.
+    fn holding(&self, file: FileEntry, peer: SocketAddr) -> Holder {
+        Holder { peer, file, user: self.user().cloned(), speaks: self.speaks(), quic: self.quic() }
+    }
+
+    fn quic(&self) -> Option<Quic> {
+        self.about.as_deref().and_then(|about| about.quic)
+    }
+
     fn hide(&mut self, who: MemberId, order: &mut BTreeMap<u64, MemberId>, by_address: &mut BTreeMap<SocketAddr, MemberId>) {
         if std::mem::take(&mut self.visible) {
             order.remove(&self.number);
@@ -542,7 +555,6 @@ fn number(place: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::message::account::{Line, Publication};
-    use crate::message::version::Root;
 
     const HERE: Asker = Asker { ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), speaks: None };
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::index::MemberId;
 use crate::index::texts::{TextId, Texts};
 use crate::message::limits;
 
@@ -25,6 +26,11 @@ pub struct Share {
 }
 
 impl Share {
+    /// The member whose it is.
+    pub(super) fn who(self) -> MemberId {
+        MemberId(self.member as usize)
+    }
+
     /// Which file, and whether it is partial, in one word.
     pub(super) fn packed(self) -> u32 {
         self.own | if self.partial { PARTIAL } else { 0 }

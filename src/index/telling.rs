@@ -29,8 +29,9 @@ impl Index {
         !self.watches.pending.is_empty() || !self.watches.gone.is_empty() || self.watches.missed
     }
 
-    /// Tells what has happened, until `effort`, in looks at a table, is spent. True when more is left to tell.
-    pub fn news(&mut self, mut effort: usize, news: &mut Vec<(WatchId, News)>) -> bool {
+    /// What has happened, until `effort`, in looks at a table, is spent.
+    pub fn news(&mut self, mut effort: usize) -> Vec<(WatchId, News)> {
+        let mut news = Vec::new();
         if std::mem::take(&mut self.watches.missed) {
             news.extend(self.watches.ids().map(|id| (id, News::Missed)));
         }
@@ -40,7 +41,7 @@ impl Index {
                 news.push((id, News::Gone(who, name)));
                 continue;
             }
-            let Some(pending) = self.watches.pending.pop_front() else { return false };
+            let Some(pending) = self.watches.pending.pop_front() else { break };
             let (who, own) = match pending {
                 Pending::File { who, name } => match self.names.of_member(name, who.slot()) {
                     Some(share) => (who, share.own as usize),
@@ -54,9 +55,9 @@ impl Index {
                     (who, own)
                 }
             };
-            self.appeared(who, own, news);
+            self.appeared(who, own, &mut news);
         }
-        self.has_news()
+        news
     }
 
     /// A file of a member is new, or something else is known of it.
@@ -79,7 +80,7 @@ impl Index {
             return;
         }
         let Some(name) = self.names.get(owned.name.number()).map(RelativeName::known) else { return };
-        let root = owned.root.and_then(|id| self.roots.get(id.number())).copied();
+        let root = self.root_of(&owned).copied();
         self.watches.note_gone(member.address, &name, root);
     }
 
@@ -87,7 +88,7 @@ impl Index {
     fn appeared(&mut self, who: MemberId, own: usize, news: &mut Vec<(WatchId, News)>) {
         let Some(member) = self.members.get(who.0).filter(|member| member.visible) else { return };
         let Some(owned) = member.files.get(own).copied() else { return };
-        let root = owned.root.and_then(|id| self.roots.get(id.number())).copied();
+        let root = self.root_of(&owned).copied();
         let Some(name) = self.names.get(owned.name.number()).map(RelativeName::known) else { return };
         let waiting = self.watches.who_waits(&name, root);
         if waiting.is_empty() {
@@ -100,9 +101,7 @@ impl Index {
     /// A member as this asker is shown it, with one of its files; `None` when he can't reach it.
     #[must_use]
     pub fn as_holder(&self, who: MemberId, file: FileEntry, asker: &Asker) -> Option<Holder> {
-        let (peer, speaks) = self.reached(who, asker)?;
         let member = self.members.get(who.0)?;
-        let quic = member.about.as_deref().and_then(|about| about.quic);
-        Some(Holder { peer, file, user: member.user().cloned(), speaks, quic })
+        Some(member.holding(file, asker.reaches(member)?))
     }
 }

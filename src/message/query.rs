@@ -75,6 +75,14 @@ impl Sort {
         SORTS.iter().find(|(known, _)| *known == word).map(|(_, sort)| *sort)
     }
 
+    /// The order that a request spells so.
+    ///
+    /// # Errors
+    /// `bad_request` where there is none.
+    pub fn read(word: &str) -> Result<Sort, Refusal> {
+        Sort::of_word(word).ok_or_else(|| bad("sort is name, -name, size or -size"))
+    }
+
     /// How it is spelled.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -7,7 +7,7 @@ use crate::flow::inbox::Inbox;
 use crate::flow::outbox::Outbox;
 use crate::message::account::Key;
 use crate::message::version::to_hex;
-use crate::node::report::Report;
+use crate::node::report::{Failure, Report};
 use crate::node::turns::Turns;
 use crate::node::{LinkId, PortId};
 
@@ -158,6 +158,12 @@ impl Io<'_> {
     /// Ends the process.
     pub fn exit(&mut self, code: i32) {
         self.actions.push(Action::Exit(code));
+    }
+
+    /// Ends the process with what went wrong, told.
+    pub fn fail(&mut self, failure: &Failure) {
+        self.tell(Report::Failed(failure.clone()));
+        self.exit(failure.code());
     }
 
     /// A fresh nonce, as its 32 digits.

@@ -35,7 +35,7 @@ impl Status {
     fn connect(&mut self, io: &mut Io<'_>) {
         match self.servers.get(self.at) {
             Some(server) => self.link = Some((io.connect(*server, None), None)),
-            None => end(&Failure::NoServer(self.servers.last().copied()), io),
+            None => io.fail(&Failure::NoServer(self.servers.last().copied())),
         }
     }
 
@@ -66,13 +66,8 @@ impl Status {
         };
         link.drop_now();
         self.link = None;
-        end(&failure, io);
+        io.fail(&failure);
     }
-}
-
-fn end(failure: &Failure, io: &mut Io<'_>) {
-    io.tell(Report::Failed(failure.clone()));
-    io.exit(failure.code());
 }
 
 impl Node for Status {

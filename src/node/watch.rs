@@ -58,7 +58,7 @@ impl Watch {
         let server = self.servers.last().copied();
         self.at = 0;
         if !self.begun {
-            return end(&Failure::NoServer(server), io);
+            return io.fail(&Failure::NoServer(server));
         }
         if let (State::Open(..), Some(server)) = (&self.state, server) {
             io.tell(Report::ServerLost { server, why: "the link is gone".into() });
@@ -81,7 +81,7 @@ impl Watch {
                 Ok(Some(said)) => said,
                 Err(why) => {
                     link.drop_now();
-                    return end(&Failure::Protocol(why), io);
+                    return io.fail(&Failure::Protocol(why));
                 }
             };
             match said {
@@ -115,7 +115,7 @@ impl Watch {
                 }
                 Said::Refusal(_, refusal) => {
                     link.drop_now();
-                    return end(&Failure::Refused(refusal), io);
+                    return io.fail(&Failure::Refused(refusal));
                 }
                 _ => {}
             }
@@ -136,11 +136,6 @@ fn further(first: &Request, cursor: String) -> Request {
         Request::Search { wanted, speaks, .. } => Request::Search { wanted, cursor: Some(cursor), speaks },
         other => other,
     }
-}
-
-fn end(failure: &Failure, io: &mut Io<'_>) {
-    io.tell(Report::Failed(failure.clone()));
-    io.exit(failure.code());
 }
 
 impl Node for Watch {

@@ -20,7 +20,7 @@ use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Have, HolderRef, Reply, Waiting};
+use crate::message::reply::{Have, Holder, HolderRef, Reply, Waiting};
 use crate::message::request::Request;
 use crate::message::version::Root;
 use crate::message::watched::Happened;
@@ -100,10 +100,11 @@ impl Answering {
         }
     }
 
-    /// True when whoever asks wants to know where holders answer by QUIC.
-    #[must_use]
-    pub fn wants_quic(&self) -> bool {
-        matches!(&self.state, State::Open { hello, .. } if hello.quic)
+    /// Leaves out what was not asked for: where holders answer by QUIC is said to those alone who want to know it.
+    pub fn leave_out(&self, holders: &mut [Holder]) {
+        if !matches!(&self.state, State::Open { hello, .. } if hello.quic) {
+            holders.iter_mut().for_each(|holder| holder.quic = None);
+        }
     }
 
     /// What proofs on this link sign.

@@ -379,3 +379,16 @@ fn a_file_is_watched_while_it_comes_by_quic() {
     assert!(answer.status == 200 && answer.body == here.read("film.bin"));
     assert_eq!(play.event("way")["by"], "quic");
 }
+
+#[test]
+fn who_waits_for_a_file_hears_of_quic_only_where_he_wants_to() {
+    let server = server();
+    let (mut plain, mut curious) = (Native::open(server.at), curious(server.at));
+    for link in [&mut plain, &mut curious] {
+        assert_eq!(link.ask(json!({"method": "SUBSCRIBE", "name": "a.mp4"}))["status"], "SUBSCRIBE_OK");
+    }
+    let here = Dir::with("a.mp4", b"all of it");
+    let _peer = peer_with(server.at, &here, &["--udp", "0"]);
+    assert!(plain.hear()["holder"].get("quic").is_none());
+    assert!(curious.hear()["holder"]["quic"]["port"].is_u64());
+}

@@ -1,5 +1,6 @@
 //! Those who watch the school live, and what peers say of their transfers, which the server itself never sees.
 
+use crate::index::counts::Counts;
 use crate::message::limits;
 use crate::message::live::{Live, Moved};
 use crate::message::refusal::Refusal;
@@ -11,7 +12,8 @@ use crate::node::server::{Server, Stage};
 impl Server {
     /// Catches up with the clock and with who is there.
     pub(super) fn beat(&mut self, io: &Io<'_>) {
-        self.pulse.members(self.index.joined(), self.index.len() as u64);
+        let Counts { joined, members, .. } = self.index.counts();
+        self.pulse.members(joined, members as u64);
         self.pulse.advance(io.now);
     }
 
@@ -23,7 +25,8 @@ impl Server {
     }
 
     fn broadcast(&self, live: Live) -> Reply {
-        Reply::Live(Box::new(Live { peers: self.index.len() as u64, files: self.index.files_there(), names: self.index.names(), ..live }))
+        let Counts { names, shown, members, .. } = self.index.counts();
+        Reply::Live(Box::new(Live { peers: members as u64, files: shown as u64, names: names as u64, ..live }))
     }
 
     /// Tells those who watch of the last second; who does not read hears of it later, or never.

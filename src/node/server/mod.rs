@@ -1,16 +1,16 @@
 //! The index server: a node that answers from an [`Index`] and keeps who is there up to date. `joining` is how peers come and go, `operations` what
-//! users do, `watching` who looks on.
+//! users do, `live` who looks on.
 //!
 //! A member lives as long as the link by which it joined. Its files are added part by part to a member that nobody sees, which the last part
 //! shows; leaving hides it at once and sweeps its entries over the next turns.
 
 mod adding;
 mod joining;
+mod live;
 mod operations;
 mod searching;
 mod state;
 mod subscribing;
-mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -259,7 +259,12 @@ impl Server {
     fn give(&mut self, id: LinkId, ask: Option<u64>, answer: Result<Reply, Refusal>, io: &mut Io<'_>) {
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         match answer {
-            Ok(reply) => visit.answering.reply(ask, &reply, &mut link.outbox),
+            Ok(mut reply) => {
+                if let Reply::Found { holders, .. } = &mut reply {
+                    visit.answering.leave_out(holders);
+                }
+                visit.answering.reply(ask, &reply, &mut link.outbox);
+            }
             Err(refusal) => visit.answering.refuse(ask, &refusal, &mut link.outbox),
         }
     }
@@ -337,16 +342,7 @@ impl Server {
             self.pulse.searched();
             io.tell(Report::Asked { who: from, name: name.clone() });
         }
-        Ok(self.shown(id, page?))
-    }
-
-    /// These holders as an answer on this link: where they answer by QUIC is said to those alone who want to know it.
-    fn shown(&self, id: LinkId, page: Page<Holder>) -> Reply {
-        let Page { mut entries, cursor } = page;
-        if !self.visits.get(&id).is_some_and(|visit| visit.answering.wants_quic()) {
-            entries.iter_mut().for_each(|holder| holder.quic = None);
-        }
-        Reply::Found { holders: entries, cursor }
+        page.map(found)
     }
 
     fn speech(&self, port: PortId) -> Speech {
@@ -418,7 +414,8 @@ impl Node for Server {
             Event::Received(id) if self.op_log.is(id) => self.op_log.received(id, io),
             Event::Ended(id) if self.op_log.is(id) => self.op_log.ended(id, io),
             Event::Closed(id, cause) if self.op_log.is(id) => self.op_log.closed(id, &cause, io),
-            Event::Received(id) | Event::Drained(id) => {
+            Event::Received(id) => self.received(id, io),
+            Event::Drained(id) => {
                 self.tell_missed(id, io);
                 self.received(id, io);
             }
@@ -480,6 +477,10 @@ impl Node for Server {
     fn deadline(&self) -> Option<Instant> {
         self.wake
     }
+}
+
+fn found(page: Page<Holder>) -> Reply {
+    Reply::Found { holders: page.entries, cursor: page.cursor }
 }
 
 fn not_joined() -> Refusal {

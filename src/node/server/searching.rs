@@ -13,7 +13,7 @@ use crate::message::request::Wanted;
 use crate::node::LinkId;
 use crate::node::io::Io;
 use crate::node::report::Report;
-use crate::node::server::{Server, Stage};
+use crate::node::server::{Server, Stage, found};
 
 /// A search that goes on in the next turn.
 pub(super) struct Pending {
@@ -59,8 +59,7 @@ impl Server {
             && self.search_effort > 0
             && let Some(page) = self.index.step(&mut search, &mut self.search_effort)
         {
-            let found = self.shown(id, page);
-            return self.give(id, ask, Ok(found), io);
+            return self.give(id, ask, Ok(found(page)), io);
         }
         let Some(visit) = self.visits.get_mut(&id) else { return };
         visit.held += 1;
@@ -76,14 +75,14 @@ impl Server {
             let mut slice = self.search_effort.min(limits::FIND_SLICE);
             self.search_effort -= slice;
             let answer = match self.index.step(&mut pending.search, &mut slice) {
-                Some(page) => Ok(self.shown(pending.link, page)),
+                Some(page) => Ok(found(page)),
                 None if pending.until > io.now => {
                     self.searches.push_back(pending);
                     continue;
                 }
                 // What there is by now is an answer, unless all of it has to be compared first.
                 None => match self.index.so_far(pending.search) {
-                    Some(page) => Ok(self.shown(pending.link, page)),
+                    Some(page) => Ok(found(page)),
                     None => Err(Refusal::new(Code::Busy, "too much is searched at once")),
                 },
             };

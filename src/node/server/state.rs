@@ -1,6 +1,6 @@
 //! How a server is, in figures.
 
-use crate::index::memory::Counts;
+use crate::index::counts::Counts;
 use crate::message::figure::{Figure, Unit};
 use crate::message::refusal::Refusal;
 use crate::message::reply::Reply;
@@ -16,7 +16,7 @@ impl Server {
         tally::may_see(from.ip(), local, self.options.metrics_open)?;
         let mut figures = tally::of_turns(io.turns);
         figures.push(Figure::now("links", self.visits.len() as u64));
-        let Counts { names, roots, holdings, members } = self.index.counts();
+        let Counts { names, roots, holdings, members, .. } = self.index.counts();
         for (name, count) in [("members", members), ("names", names), ("roots", roots), ("holdings", holdings)] {
             figures.push(Figure::now(name, count as u64));
         }

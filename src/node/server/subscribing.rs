@@ -51,20 +51,17 @@ impl Server {
         self.subscribers.remove(&watch);
     }
 
-    /// Tells a slice of what has happened. True when more is left to tell.
-    pub(super) fn tell_news(&mut self, io: &mut Io<'_>) -> bool {
-        let mut news = Vec::new();
-        let more = self.index.news(limits::NEWS_EFFORT, &mut news);
-        for (watch, what) in news {
+    /// Tells a slice of what has happened.
+    pub(super) fn tell_news(&mut self, io: &mut Io<'_>) {
+        for (watch, what) in self.index.news(limits::NEWS_EFFORT) {
             let Some(link) = self.subscribers.get(&watch).copied() else { continue };
             self.tell_one(link, watch, what, io);
         }
-        more
     }
 
     fn tell_one(&mut self, id: LinkId, watch: WatchId, what: News, io: &mut Io<'_>) {
         let asker = self.who_asks(id, None, io);
-        let happened = match what {
+        let mut happened = match what {
             News::Appeared(who, file) => match self.index.as_holder(who, file, &asker) {
                 Some(holder) => Happened::Appeared(holder),
                 // He could not reach it.
@@ -79,6 +76,9 @@ impl Server {
         if link.outbox.memory_waiting() > limits::HIGH_WATER || happened == Happened::Missed {
             watching.missed = true;
         } else {
+            if let Happened::Appeared(holder) = &mut happened {
+                visit.answering.leave_out(std::slice::from_mut(holder));
+            }
             visit.answering.news(watching.of, &happened, &mut link.outbox);
         }
         self.tell_missed(id, io);

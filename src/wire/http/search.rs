@@ -31,7 +31,7 @@ pub fn search(of: &Parameters) -> Result<Option<Query>, Refusal> {
         (None, None) if filters == Filters::default() => return Ok(None),
         (None, None) => Sought::Anything,
     };
-    let sort = text("sort").map(|word| Sort::of_word(&word).ok_or_else(|| bad("sort is name, -name, size or -size"))).transpose()?;
+    let sort = text("sort").map(|word| Sort::read(&word)).transpose()?;
     let limit = number(of, "limit")?.map_or(limits::HOLDERS, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let cursor = of.get("cursor").map(str::to_owned);
     let query = Query { wanted, filters, sort, limit, cursor };

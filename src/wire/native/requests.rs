@@ -249,7 +249,6 @@ impl Shape<'_> {
             return Err(bad("only one of name, root, contains and like"));
         }
         let owner = self.owner.as_deref().map(UserName::new).transpose();
-        let sort = self.sort.as_deref().map(|word| Sort::of_word(word).ok_or_else(|| bad("sort is name, -name, size or -size")));
         let query = Query {
             wanted: wanted.pop().unwrap_or(Sought::Anything),
             filters: Filters {
@@ -261,7 +260,7 @@ impl Shape<'_> {
                 hashed: self.hashed,
                 complete: self.complete,
             },
-            sort: sort.transpose()?,
+            sort: self.sort.as_deref().map(Sort::read).transpose()?,
             limit: self.limit.map_or(limits::HOLDERS, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
             cursor: self.query_cursor()?,
         };
