@@ -99,8 +99,24 @@ pub const ANSWERS_ROOM: usize = 20 << 10;
 pub const MANY_REQUESTS: usize = 640;
 /// Answers that wait for a reader before its requests are no longer read.
 pub const HIGH_WATER: usize = 1 << 20;
+/// A chunk of a send queue takes no more answers when it has this many bytes: it is freed only when all of it is sent.
+pub const QUEUE_CHUNK_BYTES: usize = 64 << 10;
+/// Bytes of all send queues together; beyond, a connection is read only while [`SMALL_QUEUE_BYTES`] of answers wait.
+pub const ALL_QUEUES_BYTES: usize = 256 << 20;
+/// Of these, how many for one address: a slow reader with 64 connections.
+pub const QUEUES_OF_ONE: usize = ALL_QUEUES_BYTES / 4;
+/// Answers that may wait on each connection even when the send queues are over their bound, so that small answers always pass.
+pub const SMALL_QUEUE_BYTES: usize = 4 << 10;
 /// Bytes of all half-received heads together.
 pub const ALL_HEADS_BYTES: usize = 64 << 20;
+/// Of these, how many for one address: 32 JOIN parts at once.
+pub const HEADS_OF_ONE: usize = ALL_HEADS_BYTES / 2;
+/// What an address may use of a resource that others have used up: a JOIN part and a full send queue.
+pub const RESERVE_BYTES: usize = JOIN_BYTES + SCRATCH_BYTES;
+/// A connection that a bound over many has stopped is looked at again after this.
+pub const ROOM_RETRY: Duration = Duration::from_millis(100);
+/// A connection that has moved nothing for this long is closed first where memory runs short.
+pub const STANDS: Duration = Duration::from_secs(2);
 /// A half-received head that is kept even when [`ALL_HEADS_BYTES`] are in use, so that small requests always pass.
 pub const SMALL_HEAD_BYTES: usize = 4 << 10;
 /// Links accepted in one turn: a flood of connects must not starve those that are there.

@@ -115,7 +115,7 @@ impl Answering {
 
     /// Takes the next step; wrong requests are refused on the way.
     pub fn step(&mut self, inbox: &mut Inbox, outbox: &mut Outbox, now: Instant) -> Step {
-        if outbox.memory_waiting() > limits::HIGH_WATER {
+        if outbox.is_full() {
             return Step::Wait;
         }
         match &mut self.state {

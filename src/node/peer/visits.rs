@@ -69,8 +69,7 @@ impl Peer {
         link.look_at = visit.answering.look_at();
         // Who waits for a person or a slot, or takes a file, has nothing to say meanwhile; both have ends of their own.
         link.silence = visit.answering.silence().filter(|_| !waits && visit.answering.sends() == 0);
-        if visit.answering.is_over() || (visit.ended && !waits && visit.answering.sends() == 0 && link.outbox.memory_waiting() <= limits::HIGH_WATER)
-        {
+        if visit.answering.is_over() || (visit.ended && !waits && visit.answering.sends() == 0 && !link.outbox.is_full()) {
             link.finish();
         }
     }
@@ -316,7 +315,10 @@ impl Peer {
         let Some(upload) = self.uploads.get(ticket) else { return };
         let (link, id) = (upload.link, upload.id);
         let size = self.visits.get(&link).and_then(|visit| visit.opened.as_ref()).map(|(_, _, opened)| opened.size);
-        if let (Some(visit), Some(link)) = (self.visits.get_mut(&link), io.link(link)) {
+        if let (Some(visit), Some(link)) = (self.visits.get_mut(&link), io.link(link))
+            // A place in the queue is worth nothing to a reader that has not read the last ones.
+            && !(link.outbox.is_full() && visit.answering.can_wait())
+        {
             visit.answering.waiting(id, waiting, size, &mut link.outbox);
         }
     }

@@ -277,7 +277,7 @@ impl Server {
         link.look_at = visit.answering.look_at();
         link.silence = visit.answering.silence();
         link.most_head = limits::JOIN_BYTES + 1;
-        if visit.held == 0 && (visit.answering.is_over() || visit.ended && link.outbox.memory_waiting() <= limits::HIGH_WATER) {
+        if visit.held == 0 && (visit.answering.is_over() || visit.ended && !link.outbox.is_full()) {
             link.finish();
         }
     }

@@ -73,7 +73,7 @@ impl Server {
         };
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         let Some(watching) = visit.subscriptions.iter_mut().find(|watching| watching.id == watch) else { return };
-        if link.outbox.memory_waiting() > limits::HIGH_WATER || happened == Happened::Missed {
+        if link.outbox.is_full() || happened == Happened::Missed {
             watching.missed = true;
         } else {
             if let Happened::Appeared(holder) = &mut happened {
@@ -88,7 +88,7 @@ impl Server {
     pub(super) fn tell_missed(&mut self, id: LinkId, io: &mut Io<'_>) {
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         for watching in visit.subscriptions.iter_mut().filter(|watching| watching.missed) {
-            if link.outbox.memory_waiting() > limits::HIGH_WATER {
+            if link.outbox.is_full() {
                 return;
             }
             watching.missed = false;
