@@ -102,8 +102,8 @@ pub const HIGH_WATER: usize = 1 << 20;
 /// A chunk of a send queue takes no more answers when it has this many bytes: it is freed only when all of it is sent.
 pub const QUEUE_CHUNK_BYTES: usize = 64 << 10;
 /// Bytes of all send queues together; beyond, a connection is read only while [`SMALL_QUEUE_BYTES`] of answers wait.
-pub const ALL_QUEUES_BYTES: usize = 256 << 20;
-/// Of these, how many for one address: a slow reader with 64 connections.
+pub const ALL_QUEUES_BYTES: usize = 128 << 20;
+/// Of these, how many for one address: a slow reader with 32 connections.
 pub const QUEUES_OF_ONE: usize = ALL_QUEUES_BYTES / 4;
 /// Answers that may wait on each connection even when the send queues are over their bound, so that small answers always pass.
 pub const SMALL_QUEUE_BYTES: usize = 4 << 10;
@@ -119,6 +119,14 @@ pub const ROOM_RETRY: Duration = Duration::from_millis(100);
 pub const STANDS: Duration = Duration::from_secs(2);
 /// A half-received head that is kept even when [`ALL_HEADS_BYTES`] are in use, so that small requests always pass.
 pub const SMALL_HEAD_BYTES: usize = 4 << 10;
+/// One address may have one in this many of all connections: there are classes of 200 behind one router.
+pub const LINKS_SHARE: usize = 4;
+/// And at least this many, however few there may be.
+pub const LINKS_OF_ONE: usize = 16;
+/// Connections beyond the bound, accepted only to be told `busy`; they use descriptors of [`SPARE_DESCRIPTORS`].
+pub const TURNED_AWAY: usize = 16;
+/// How long a connection that is told `busy` may take to say what it wants: with some round trips, no longer than people wait.
+pub const TURN_AWAY: Duration = Duration::from_secs(2);
 /// Links accepted in one turn: a flood of connects must not starve those that are there.
 pub const TURN_ACCEPTS: usize = 256;
 /// Connects that wait in the kernel: with 128, ten thousand at once take half a minute.

@@ -521,7 +521,7 @@ impl Inner {
             && (readable || writable)
         {
             self.lives[life].busy = true;
-            self.lives[life].ready.push(Ready::Link { link, readable, writable, ended: false });
+            self.lives[life].ready.push(Ready::Link { link, readable, writable, ended: false, gone: false });
         }
     }
 

@@ -35,6 +35,9 @@ impl Peer {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(link) = io.link(id) else { return };
         let mut answering = Answering::new(self.terms, speech, link.from, nonce, now);
+        if link.turned_away {
+            answering.turn_away();
+        }
         link.deadline = answering.head_deadline(&link.inbox, now);
         link.most_head = limits::HEAD_BYTES + 1;
         self.visits.insert(id, Visit { answering, opened: None, ended: false });

@@ -402,6 +402,9 @@ impl Node for Server {
                 let now = io.now;
                 let Some(link) = io.link(id) else { return };
                 let mut answering = Answering::new(self.terms, speech, link.from, nonce, now);
+                if link.turned_away {
+                    answering.turn_away();
+                }
                 link.deadline = answering.head_deadline(&link.inbox, now);
                 // On some old wires the server speaks first.
                 link.again = matches!(speech, Speech::Old(_));

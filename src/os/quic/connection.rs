@@ -149,7 +149,7 @@ impl Conn {
         self.lost = Some((kind, why));
         self.wake_waiting(ready);
         let links = self.lanes.values().filter_map(|lane| lane.link);
-        ready.extend(links.map(|link| Ready::Link { link, readable: true, writable: true, ended: true }));
+        ready.extend(links.map(|link| Ready::Link { link, readable: true, writable: true, ended: true, gone: true }));
     }
 
     /// What it was lost by.
@@ -161,12 +161,12 @@ impl Conn {
     }
 
     fn wake_waiting(&mut self, ready: &mut Vec<Ready>) {
-        ready.extend(self.waiting.iter().map(|&link| Ready::Link { link, readable: true, writable: true, ended: true }));
+        ready.extend(self.waiting.iter().map(|&link| Ready::Link { link, readable: true, writable: true, ended: true, gone: false }));
     }
 
     fn edge(&self, id: StreamId, readable: bool, writable: bool, ready: &mut Vec<Ready>) {
         if let Some(link) = self.lanes.get(&id).and_then(|lane| lane.link) {
-            ready.push(Ready::Link { link, readable, writable, ended: readable });
+            ready.push(Ready::Link { link, readable, writable, ended: readable, gone: false });
         }
     }
 
@@ -177,7 +177,7 @@ impl Conn {
             None => {
                 self.waiting.push(link);
                 if self.connected || self.lost.is_some() {
-                    ready.push(Ready::Link { link, readable: true, writable: true, ended: true });
+                    ready.push(Ready::Link { link, readable: true, writable: true, ended: true, gone: false });
                 }
             }
         }
