@@ -432,3 +432,31 @@ fn who_takes_the_last_descriptor_is_told_busy() {
     world.host.net().is_short = false;
     assert!(world.ask(conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("busy"));
 }
+
+#[test]
+fn lists_of_a_big_peer_come_in_small_slices() {
+    let mut world = World::new(1_000);
+    let member = world.connect("10.0.0.1");
+    assert!(world.ask(member, &(HELLO.to_owned() + &join(4_000, 1_000))).contains("JOIN_OK"));
+    let ask = "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(16);
+    let readers: Vec<usize> = (0..40)
+        .map(|number| {
+            let reader = world.connect(&format!("10.2.0.{number}"));
+            world.ask(reader, HELLO);
+            world.take(reader, 100 << 20);
+            reader
+        })
+        .collect();
+    world.turns(10);
+    readers.iter().for_each(|reader| world.send(*reader, ask.as_bytes()));
+    let made = |world: &mut World| world.host.net().conns.iter().map(|conn| conn.from_server.len()).sum::<usize>();
+    let (mut before, mut most) = (made(&mut world), 0);
+    for _ in 0..200 {
+        world.turns(1);
+        let now = made(&mut world);
+        most = most.max(now - before);
+        before = now;
+    }
+    assert!(before > 40 * 16 * (20 << 10), "all lists are to come: {before}");
+    assert!(most < 700 << 10, "{most} bytes of answers were made in one iteration");
+}

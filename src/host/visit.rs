@@ -52,7 +52,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         self.count(id);
         self.close_if_done(id);
         self.links.arm(id);
-        drawn + poured.max(made)
+        drawn + poured.max(made.saturating_mul(limits::ANSWER_COST))
     }
 
     fn connected(&mut self, id: LinkId) {

@@ -93,6 +93,12 @@ pub const SCRATCH_BYTES: usize = 256 << 10;
 pub const TURN_BYTES: usize = 2 << 20;
 /// Requests handled for one link in one visit.
 pub const VISIT_REQUESTS: usize = 32;
+/// Answers made for one link in one visit, in bytes: a page of a list takes about a fifth of a millisecond, and the others wait meanwhile.
+pub const VISIT_ANSWER_BYTES: usize = 64 << 10;
+/// What a byte of an answer costs of [`TURN_BYTES`]: to make it takes about as long as to move this many bytes of a file.
+pub const ANSWER_COST: usize = 4;
+/// Pages of our own list that are remembered, so that the next page is found without a walk over all files before it.
+pub const LIST_MARKS: usize = 64;
 /// Room that is made at once for the answers of one visit: those to [`VISIT_REQUESTS`] searches, each with five holders.
 pub const ANSWERS_ROOM: usize = 20 << 10;
 /// Unread requests, in bytes, that are worth [`ANSWERS_ROOM`]: some ten searches.

@@ -46,8 +46,12 @@ impl Peer {
     /// Bytes have come or gone: reads requests and hands out what there is room for.
     pub(super) fn visited(&mut self, id: LinkId, io: &mut Io<'_>) {
         let now = io.now;
+        let made = io.link(id).map_or(0, |link| link.outbox.memory_waiting() + limits::VISIT_ANSWER_BYTES);
         for _ in 0..limits::VISIT_REQUESTS {
             let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
+            if link.outbox.memory_waiting() >= made {
+                break;
+            }
             match visit.answering.step(&mut link.inbox, &mut link.outbox, now) {
                 Step::Wait => return self.settle_visit(id, io),
                 Step::Again => {}
@@ -119,12 +123,24 @@ impl Peer {
         }
     }
 
-    fn own_files(&self, cursor: Option<&str>) -> Result<Reply, Refusal> {
+    fn own_files(&mut self, cursor: Option<&str>) -> Result<Reply, Refusal> {
         let peer = match self.home.joining {
             Joining::Joined(me) => me,
             _ => self.listening.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
         };
-        let page = pages::files(|start| self.library.files().skip(start), cursor)?;
+        let page = pages::files(
+            |start| {
+                let mark = self.list_marks.iter().find(|(number, _)| *number == start);
+                let (after, skipped) = mark.map_or((None, start), |(_, name)| (Some(name), 0));
+                self.library.files_from(after, skipped)
+            },
+            cursor,
+        )?;
+        if let (Some(next), Some(last)) = (page.cursor.as_deref().and_then(|cursor| cursor.parse().ok()), page.entries.last()) {
+            self.list_marks.retain(|(number, _)| *number != next);
+            self.list_marks.truncate(limits::LIST_MARKS - 1);
+            self.list_marks.push_front((next, last.name.clone()));
+        }
         Ok(Reply::Files { peer, files: page.entries, cursor: page.cursor })
     }
 

@@ -219,8 +219,12 @@ impl Server {
         {
             link.outbox.expect();
         }
+        let made = io.link(id).map_or(0, |link| link.outbox.memory_waiting() + limits::VISIT_ANSWER_BYTES);
         for _ in 0..limits::VISIT_REQUESTS {
             let Some(link) = io.link(id) else { return };
+            if link.outbox.memory_waiting() >= made {
+                break;
+            }
             let Some(visit) = self.visits.get_mut(&id) else { return };
             if visit.undecided > 0 || visit.held >= limits::VISIT_REQUESTS {
                 // What was asked first is done first; its answers make us look here again, and until then nobody else is late.
