@@ -19,6 +19,8 @@ pub struct Outbox {
     high_water: usize,
     /// Bytes of files that have gone out since that was last asked.
     gone: u64,
+    /// Bytes of answers that were made since that was last asked.
+    made: usize,
 }
 
 enum Chunk {
@@ -54,7 +56,7 @@ pub enum Stop {
 
 impl Default for Outbox {
     fn default() -> Outbox {
-        Outbox { chunks: VecDeque::new(), memory: 0, file: 0, held: 0, high_water: limits::HIGH_WATER, gone: 0 }
+        Outbox { chunks: VecDeque::new(), memory: 0, file: 0, held: 0, high_water: limits::HIGH_WATER, gone: 0, made: 0 }
     }
 }
 
@@ -133,6 +135,11 @@ impl Outbox {
     /// How many bytes of files have gone out since this was last asked.
     pub fn take_gone(&mut self) -> u64 {
         std::mem::take(&mut self.gone)
+    }
+
+    /// How many bytes of answers were made since this was last asked.
+    pub fn take_made(&mut self) -> usize {
+        std::mem::take(&mut self.made)
     }
 
     /// Writes up to `budget` bytes to `to`; cold bytes of a file stop it unless `blocking`. Returns how many went out and why it came to its end.
@@ -225,6 +232,7 @@ impl Writer<'_> {
         let (length, capacity) = (bytes.len(), bytes.capacity());
         let result = write(bytes);
         self.outbox.memory += bytes.len() - length;
+        self.outbox.made += bytes.len() - length;
         self.outbox.held = (self.outbox.held + bytes.capacity()).saturating_sub(capacity);
         result
     }

@@ -44,11 +44,10 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             Stage::Live(_) => {}
         }
         slot.link.outbox.set_high_water(self.shares.high_water(slot.block));
-        let waiting = slot.link.outbox.memory_waiting();
         let drawn = self.draw(id, budget);
-        // Making answers is work as well: a visit that makes many moves as much as one that sends many.
-        let made = self.links.slot(id).map_or(0, |slot| slot.link.outbox.memory_waiting().saturating_sub(waiting));
         let poured = self.pour(id, budget.saturating_sub(drawn));
+        // To make answers is work as well, whether or not they could be sent.
+        let made = self.links.slot(id).map_or(0, |slot| slot.link.outbox.take_made());
         self.count(id);
         self.close_if_done(id);
         self.links.arm(id);
