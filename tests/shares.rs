@@ -458,5 +458,6 @@ fn lists_of_a_big_peer_come_in_small_slices() {
         before = now;
     }
     assert!(before > 40 * 16 * (20 << 10), "all lists are to come: {before}");
-    assert!(most < 700 << 10, "{most} bytes of answers were made in one iteration");
+    // Some of them were made in the iteration before.
+    assert!(most < 1_300 << 10, "{most} bytes of answers were sent in one iteration");
 }
