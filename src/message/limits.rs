@@ -358,8 +358,18 @@ pub const FIGURES: usize = 1_000;
 pub const QUIC_CONNECTIONS: usize = 1_024;
 /// Of these, how many may not have shown yet that they are more than a datagram with somebody's address on it.
 pub const QUIC_HANDSHAKES: usize = 256;
-/// From how many of these on everybody has to answer from his address first.
-pub const QUIC_DOUBTS: usize = 32;
+/// From how many of these on everybody has to answer from his address first (a Retry): that costs a real client one round trip.
+pub const QUIC_DOUBTS: usize = 8;
+/// Handshakes of one address that are under way: each costs a signature and a key exchange, about a third of a millisecond.
+pub const QUIC_HANDSHAKES_OF_ONE: usize = QUIC_HANDSHAKES / 4;
+/// Connections by QUIC of one address.
+pub const QUIC_CONNECTIONS_OF_ONE: usize = QUIC_CONNECTIONS / 4;
+/// Handshakes that one iteration begins: about a millisecond, so that TCP keeps half of the time under any flood.
+pub const QUIC_TURN_HANDSHAKES: usize = 3;
+/// What a datagram that begins a connection costs of [`QUIC_TURN_BYTES`], whatever comes of it: keys are derived for it.
+pub const QUIC_OPENING_COST: usize = 32 << 10;
+/// What a datagram costs of it that is answered at once, or belongs to a handshake under way.
+pub const QUIC_HANDSHAKE_COST: usize = 8 << 10;
 /// How long a connection may take to come about.
 pub const QUIC_HANDSHAKE: Duration = Duration::from_secs(5);
 /// And how long a download waits for it before TCP takes over: a way there and back takes a fifth of a second at most, and a lost datagram comes again.

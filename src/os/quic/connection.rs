@@ -11,6 +11,7 @@ use quinn_proto::{
     Connection, ConnectionError, ConnectionHandle, Dir, Event, ReadError, StreamEvent, StreamId, TransportErrorCode, VarInt, WriteError,
 };
 
+use crate::flow::budget::Block;
 use crate::host::net::Ready;
 use crate::message::account::Key;
 use crate::message::limits;
@@ -39,8 +40,10 @@ pub(super) struct Conn {
     pub held: usize,
     pub connected: bool,
     lost: Option<(io::ErrorKind, String)>,
-    /// Somebody else has begun it, and has not shown yet that he is where he says.
-    pub doubted: bool,
+    /// Somebody at this address has begun it.
+    pub begun_by: Option<Block>,
+    /// And its handshake is under way.
+    pub doubted: Option<Block>,
     /// It is to be driven in this turn.
     pub dirty: bool,
     /// When its time comes.
@@ -85,7 +88,8 @@ impl Conn {
             held: 0,
             connected: false,
             lost: None,
-            doubted: false,
+            begun_by: None,
+            doubted: None,
             dirty: false,
             armed: None,
             ends_at: Some(ends_at),
