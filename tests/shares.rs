@@ -461,3 +461,20 @@ fn lists_of_a_big_peer_come_in_small_slices() {
     // Some of them were made in the iteration before.
     assert!(most < 1_300 << 10, "{most} bytes of answers were sent in one iteration");
 }
+
+#[test]
+fn subscriptions_of_one_address_leave_room_for_others() {
+    let mut world = World::new(1_000);
+    let asks: String = (0..64).map(|id| format!("{{\"id\":{id},\"method\":\"SUBSCRIBE\",\"contains\":\"film{id}\"}}\n")).collect();
+    let links: Vec<usize> = (0..5).map(|_| world.connect("10.0.0.1")).collect();
+    let told: Vec<String> = links.iter().map(|link| world.ask(*link, &(HELLO.to_owned() + &asks))).collect();
+    assert_eq!(told.concat().matches("SUBSCRIBE_OK").count(), limits::PATTERNS_OF_ONE);
+    assert!(told[4].contains("\"busy\""));
+    let good = world.connect("10.0.0.2");
+    assert_eq!(world.ask(good, &(HELLO.to_owned() + &asks)).matches("SUBSCRIBE_OK").count(), 64);
+    // What ends with a link can be used again.
+    world.reset(links[0]);
+    world.turns(3);
+    let again = world.connect("10.0.0.1");
+    assert_eq!(world.ask(again, &(HELLO.to_owned() + &asks)).matches("SUBSCRIBE_OK").count(), 64);
+}

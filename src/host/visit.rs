@@ -62,6 +62,8 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             }
             slot.readable = true;
             slot.writable = true;
+            // What was said of a socket that was not connected yet means nothing now.
+            slot.failed = false;
             slot.moved_at = self.now;
             self.tell(Event::Connected(id));
             self.links.queue(id);

@@ -19,6 +19,8 @@ pub const JOIN_BYTES: usize = 1 << 20;
 pub const PART_FILES: usize = 20_000;
 /// Files of one peer: more than any disk of videos, less than the memory of a server.
 pub const MEMBER_FILES: usize = 10_000_000;
+/// Files of all peers of one address that is not this machine's; one that joins again counts twice for a moment.
+pub const FILES_OF_ONE: usize = 2 * MEMBER_FILES;
 /// Files that our own peer puts into one JOIN part: the server indexes them in well under a millisecond.
 pub const JOIN_PART_FILES: usize = 1_000;
 /// And their bytes, whatever the length of the names.
@@ -432,6 +434,10 @@ pub const LINK_SUBSCRIPTIONS: usize = 64;
 pub const SUBSCRIPTIONS: usize = 20_000;
 /// Of these, how many wait for words: each of them is held against each name that comes or goes.
 pub const SUBSCRIBED_PATTERNS: usize = 1_000;
+/// SUBSCRIBEs of one address that is not this machine's: a class of students.
+pub const SUBSCRIPTIONS_OF_ONE: usize = SUBSCRIPTIONS / 4;
+/// Of these, how many wait for words.
+pub const PATTERNS_OF_ONE: usize = SUBSCRIBED_PATTERNS / 4;
 /// What was shown, added or dropped and was not told yet: beyond that those who wait are told that they missed something.
 pub const NEWS_BACKLOG: usize = 100_000;
 /// What is told in one turn, in looks at a table: about half a millisecond.

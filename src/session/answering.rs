@@ -126,6 +126,12 @@ impl Answering {
         }
     }
 
+    /// Where the link comes from.
+    #[must_use]
+    pub fn from(&self) -> SocketAddr {
+        self.from
+    }
+
     /// What proofs on this link sign.
     #[must_use]
     pub fn nonce(&self) -> &str {

@@ -9,6 +9,7 @@ mod joining;
 mod live;
 mod operations;
 mod searching;
+mod shares;
 mod state;
 mod subscribing;
 
@@ -34,6 +35,7 @@ use crate::node::report::{Report, exit};
 use crate::node::server::adding::Adding;
 use crate::node::server::operations::{Held, Loading, Waiting};
 use crate::node::server::searching::Pending;
+use crate::node::server::shares::Shares;
 use crate::node::server::subscribing::Subscription;
 use crate::node::tally::Tally;
 use crate::node::{Event, LinkId, Node, PortId};
@@ -133,6 +135,8 @@ pub struct Server {
     searches: VecDeque<Pending>,
     search_effort: usize,
     visits: ByLink<Visit>,
+    /// What each address has taken.
+    shares: Shares,
     /// The port that the next peer gets whose wire lets the server choose.
     next_port: u16,
     /// When nobody has changed an account for a while.
@@ -202,6 +206,7 @@ impl Server {
             searches: VecDeque::new(),
             search_effort: limits::FIND_EFFORT,
             visits: ByLink::default(),
+            shares: Shares::new(),
             next_port: FIRST_PORT,
             rest_at: None,
             sweeping: false,
@@ -451,7 +456,7 @@ impl Node for Server {
                     self.searcher_gone(id);
                     self.adder_gone(id);
                     for subscription in &visit.subscriptions {
-                        self.forget_watch(subscription.id);
+                        self.forget_watch(subscription);
                     }
                     self.forget(visit.stage);
                 }
