@@ -4,6 +4,9 @@ use std::io;
 
 use crate::flow::ends::SinkRef;
 
+/// Room that is worth keeping: giving back less would cost more than it gains.
+const ROOM: usize = 4 << 10;
+
 /// One link's incoming side.
 #[derive(Default)]
 pub struct Inbox {
@@ -96,10 +99,16 @@ impl Inbox {
         *self = Inbox::default();
     }
 
-    /// The memory that unread heads hold.
+    /// The memory that heads take, in bytes.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.head.len()
+        self.head.capacity()
+    }
+
+    /// How many bytes of heads are unread.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.head.len() - self.used
     }
 
     /// Gives back memory: an idle link holds none.
@@ -110,6 +119,10 @@ impl Inbox {
         } else if self.used > self.head.len() / 2 {
             self.head.drain(..self.used);
             self.used = 0;
+            // A long head that is followed by the beginning of a short one leaves no room behind.
+            if self.head.capacity() / 4 > self.head.len().max(ROOM) {
+                self.head.shrink_to(self.head.len().max(ROOM));
+            }
         }
     }
 }
@@ -185,6 +198,16 @@ mod tests {
         inbox.consume(3);
         inbox.expect(Rc::new(Heap::default()), 0, 100).unwrap();
         assert_eq!(inbox.room(10), 4);
+    }
+
+    #[test]
+    fn the_beginning_of_a_short_head_keeps_no_room_of_a_long_one() {
+        let mut inbox = Inbox::default();
+        inbox.take(&[7; 1_000_000]).unwrap();
+        inbox.take(&[8; 10]).unwrap();
+        inbox.consume(1_000_000);
+        assert_eq!((inbox.unread(), inbox.head()), (10, &[8; 10][..]));
+        assert!(inbox.held() < 20_000, "{}", inbox.held());
     }
 
     #[test]

@@ -9,13 +9,18 @@ use crate::message::limits;
 use crate::message::range::ByteRange;
 
 /// One link's outgoing side.
-#[derive(Default)]
 pub struct Outbox {
     chunks: VecDeque<Chunk>,
     memory: usize,
     file: u64,
+    /// Bytes that the chunks of memory take, sent or not.
+    held: usize,
+    /// With more bytes of answers than this the queue is full.
+    high_water: usize,
     /// Bytes of files that have gone out since that was last asked.
     gone: u64,
+    /// Bytes of answers that were made since that was last asked.
+    made: usize,
 }
 
 enum Chunk {
@@ -49,18 +54,51 @@ pub enum Stop {
     Pause(Instant),
 }
 
+impl Default for Outbox {
+    fn default() -> Outbox {
+        Outbox { chunks: VecDeque::new(), memory: 0, file: 0, held: 0, high_water: limits::HIGH_WATER, gone: 0, made: 0 }
+    }
+}
+
 impl Outbox {
-    /// Memory to write the next answer into.
+    /// Memory to write the next answer into. A chunk is freed when all of it is sent, so a long one takes no further answers:
+    /// a queue that is never empty would otherwise keep every byte that it has sent.
     pub fn memory(&mut self) -> Writer<'_> {
-        if !matches!(self.chunks.back(), Some(Chunk::Memory { .. })) {
+        let has_room = matches!(self.chunks.back(), Some(Chunk::Memory { bytes, .. }) if bytes.len() < limits::QUEUE_CHUNK_BYTES);
+        if !has_room {
             self.chunks.push_back(Chunk::Memory { bytes: Vec::new(), sent: 0 });
         }
         Writer { outbox: self }
     }
 
+    /// True while so many answers wait that no further request is to be read.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.memory > self.high_water
+    }
+
+    /// Sets how many bytes of answers fill this queue: fewer when all queues together hold too many.
+    pub fn set_high_water(&mut self, bytes: usize) {
+        self.high_water = bytes;
+    }
+
+    /// Bytes of memory that the queue takes, those of sent answers included.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Drops everything: the connection has ended.
+    pub fn clear(&mut self) {
+        *self = Outbox { gone: self.gone, ..Outbox::default() };
+    }
+
     /// Many answers will follow: makes room for them at once, so that their memory is not moved as it grows.
     pub fn expect(&mut self) {
-        self.memory().with(|out| out.reserve(limits::ANSWERS_ROOM));
+        // Where files or answers wait, this room would only be held for as long as they do.
+        if self.is_empty() {
+            self.memory().with(|out| out.reserve(limits::ANSWERS_ROOM));
+        }
     }
 
     /// Appends bytes of a file.
@@ -99,6 +137,11 @@ impl Outbox {
         std::mem::take(&mut self.gone)
     }
 
+    /// How many bytes of answers were made since this was last asked.
+    pub fn take_made(&mut self) -> usize {
+        std::mem::take(&mut self.made)
+    }
+
     /// Writes up to `budget` bytes to `to`; cold bytes of a file stop it unless `blocking`. Returns how many went out and why it came to its end.
     ///
     /// # Errors
@@ -117,6 +160,12 @@ impl Outbox {
                     if until > now {
                         return Ok((written, Stop::Pause(until)));
                     }
+                    self.chunks.pop_front();
+                    continue;
+                }
+                // An answer that was begun and left empty costs no system call.
+                Chunk::Memory { bytes, sent } if *sent == bytes.len() => {
+                    self.held -= bytes.capacity();
                     self.chunks.pop_front();
                     continue;
                 }
@@ -148,7 +197,9 @@ impl Outbox {
             let done = match chunk {
                 Chunk::Memory { bytes, sent } => {
                     self.memory -= count;
-                    *sent == bytes.len()
+                    let done = *sent == bytes.len();
+                    self.held -= if done { bytes.capacity() } else { 0 };
+                    done
                 }
                 Chunk::File { left, .. } => {
                     self.file -= count as u64;
@@ -178,9 +229,11 @@ impl Writer<'_> {
             // `memory` has just made it the last one.
             return write(&mut Vec::new());
         };
-        let before = bytes.len();
+        let (length, capacity) = (bytes.len(), bytes.capacity());
         let result = write(bytes);
-        self.outbox.memory += bytes.len() - before;
+        self.outbox.memory += bytes.len() - length;
+        self.outbox.made += bytes.len() - length;
+        self.outbox.held = (self.outbox.held + bytes.capacity()).saturating_sub(capacity);
         result
     }
 }
@@ -248,6 +301,72 @@ mod tests {
         assert_eq!(to.got, b"head 23456 tail!");
         assert_eq!((outbox.take_gone(), outbox.take_gone()), (5, 0));
         assert!(outbox.is_empty());
+    }
+
+    /// A stream that takes all that is offered, up to `room` bytes at a time.
+    struct Slow {
+        got: u64,
+        room: usize,
+    }
+
+    impl RawWrite for Slow {
+        fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.room);
+            if count == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room -= count;
+            self.got += count as u64;
+            Ok(count)
+        }
+        fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    #[test]
+    fn a_queue_that_is_never_empty_frees_what_it_has_sent() {
+        let (mut outbox, mut to) = (Outbox::default(), Slow { got: 0, room: 0 });
+        let answer = "x".repeat(60 << 10);
+        let (mut said, mut most) = (0, 0);
+        for _ in 0..5_000 {
+            while !outbox.is_full() {
+                say(&mut outbox, &answer);
+                said += answer.len() as u64;
+            }
+            to.room = 64 << 10;
+            outbox.write_to(&mut to, usize::MAX >> 1, false, Instant::now()).unwrap();
+            assert!(!outbox.is_empty());
+            most = most.max(outbox.held());
+        }
+        assert!(to.got > 300 << 20);
+        assert_eq!(said - to.got, outbox.memory_waiting() as u64);
+        assert!(most < 3 << 20, "{most} bytes are held");
+        to.room = usize::MAX >> 1;
+        outbox.write_to(&mut to, usize::MAX >> 1, false, Instant::now()).unwrap();
+        assert_eq!((outbox.held(), outbox.chunks.len()), (0, 0));
+    }
+
+    #[test]
+    fn small_answers_between_files_hold_little_memory() {
+        let mut outbox = Outbox::default();
+        for _ in 0..1_000 {
+            outbox.expect();
+            say(&mut outbox, "head");
+            outbox.push_file(Rc::new(Text(b"0123456789", true)), ByteRange::new(0, 10).unwrap());
+        }
+        assert!(outbox.held() < 64 << 10, "{}", outbox.held());
+    }
+
+    #[test]
+    fn a_queue_is_full_at_the_mark_that_was_set() {
+        let mut outbox = Outbox::default();
+        say(&mut outbox, &"x".repeat(5_000));
+        assert!(!outbox.is_full());
+        outbox.set_high_water(4_096);
+        assert!(outbox.is_full());
+        outbox.clear();
+        assert_eq!((outbox.is_full(), outbox.held(), outbox.memory_waiting()), (false, 0, 0));
     }
 
     #[test]

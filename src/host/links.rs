@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use crate::flow::budget::Block;
 use crate::message::limits;
 use crate::node::io::{Link, Table, Way};
 use crate::node::{Cause, LinkId};
@@ -31,8 +32,16 @@ pub struct Slot<S> {
     pub moved_at: Instant,
     /// What the kernel had not delivered when that was last asked.
     pub unsent: usize,
-    /// What it counts for in the bytes of all unread heads.
-    pub counted: usize,
+    /// Both directions are over, whether or not all its bytes were read.
+    pub failed: bool,
+    /// Whose budgets it uses.
+    pub block: Block,
+    /// What it counts for in the bytes of all unread heads, and of all send queues.
+    pub counted: (usize, usize),
+    /// It counts among the links that others have begun.
+    pub is_accepted: bool,
+    /// It is there only to be told `busy`, until then.
+    pub turned_away: Option<Instant>,
     /// Since when its file's bytes are not in memory.
     pub cold_since: Option<Instant>,
     /// The earliest time for which it stands in the heap of times.
@@ -90,7 +99,11 @@ impl<S> Links<S> {
             queued: false,
             moved_at: self.now,
             unsent: 0,
-            counted: 0,
+            failed: false,
+            block: Block::of(from.ip()),
+            counted: (0, 0),
+            is_accepted: false,
+            turned_away: None,
             cold_since: None,
             armed: None,
             rests: None,
@@ -192,6 +205,11 @@ impl<S> Links<S> {
         self.slots.try_remove(id.0);
     }
 
+    /// All links with their sockets.
+    pub fn iter(&self) -> impl Iterator<Item = (LinkId, &Slot<S>)> {
+        self.slots.iter().map(|(id, slot)| (LinkId(id), slot))
+    }
+
     /// How many links there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -223,7 +241,7 @@ impl<S> Slot<S> {
         let patience = if self.link.is_own { limits::PLAYER_PAUSE } else { limits::STALLED_WRITE };
         let stalled = (!self.link.outbox.is_empty()).then(|| self.moved_at + patience);
         let silence = self.link.silence.map(|silence| self.moved_at + silence);
-        [stage, stalled, silence, self.link.deadline].into_iter().flatten().min()
+        [stage, stalled, silence, self.link.deadline, self.turned_away].into_iter().flatten().min()
     }
 
     /// Why its time is up.

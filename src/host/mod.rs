@@ -10,5 +10,6 @@
 
 pub mod links;
 pub mod net;
+mod shares;
 pub mod turn;
 mod visit;

@@ -48,6 +48,8 @@ pub enum Ready {
         writable: bool,
         /// The other side has ended, or the link has failed: behind the bytes there is something that only one more read tells.
         ended: bool,
+        /// Both directions are over: the other side has reset the link, or it has failed.
+        gone: bool,
     },
     /// The port of this number has links to accept.
     Port(usize),
@@ -105,6 +107,11 @@ pub trait Net {
     /// # Errors
     /// `WouldBlock` when there is none; anything else when the system has no room for it now.
     fn accept(&mut self, port: usize) -> io::Result<(Self::Stream, SocketAddr)>;
+
+    /// True when the link that was accepted last took the last descriptor of the process.
+    fn is_short(&self) -> bool {
+        false
+    }
 
     /// Begins a connection.
     ///

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::flow::budget::Block;
 use crate::flow::pace::Pace;
 use crate::host::links::{Links, Stage};
 use crate::host::net::{Console, Net, Ready, Stream as _, Typed};
+use crate::host::shares::Shares;
 use crate::message::limits;
 use crate::node::io::{Action, Io};
 use crate::node::turns::Turns;
@@ -46,7 +48,7 @@ pub struct Host<N: Node, T: Net, C: Console> {
     /// The node took commands when it was last asked.
     was_ready: bool,
     console_pending: bool,
-    pub(super) heads: usize,
+    pub(super) shares: Shares,
     turns: Turns,
     /// Bytes that have moved since the network last rested, and when it may rest again if nothing more moves.
     burst: usize,
@@ -67,11 +69,12 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
     /// Plugs a node in.
     pub fn new(node: N, net: T, console: C, speed: Speed) -> Host<N, T, C> {
         let now = net.now();
+        let most_links = if speed.links == 0 { usize::MAX } else { speed.links };
         Host {
             node,
             console,
             links: Links::new(now),
-            most_links: if speed.links == 0 { usize::MAX } else { speed.links },
+            most_links,
             up: Pace::new(speed.up, now),
             down: Pace::new(speed.down, now),
             now,
@@ -84,7 +87,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             console_ready: true,
             was_ready: false,
             console_pending: false,
-            heads: 0,
+            shares: Shares::new(most_links),
             turns: Turns::default(),
             burst: 0,
             rest_at: now,
@@ -149,6 +152,18 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         self.links.len()
     }
 
+    /// Bytes of memory that all send queues take.
+    #[must_use]
+    pub fn memory_of_queues(&self) -> usize {
+        self.shares.queues.used()
+    }
+
+    /// Bytes of memory that all unread heads take.
+    #[must_use]
+    pub fn memory_of_heads(&self) -> usize {
+        self.shares.heads.used()
+    }
+
     /// When something is to be done, if the network stays quiet; `None`: never.
     #[must_use]
     pub fn next_time(&self) -> Option<Instant> {
@@ -181,6 +196,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         self.note(&ready);
         self.ready = ready;
         self.pump();
+        self.make_room();
         self.due();
         self.hear();
         self.act();
@@ -199,12 +215,13 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
     fn note(&mut self, ready: &[Ready]) {
         for ready in ready {
             match *ready {
-                Ready::Link { link, readable, writable, ended } => {
+                Ready::Link { link, readable, writable, ended, gone } => {
                     let id = LinkId(link);
                     if let Some(slot) = self.links.slot(id) {
                         slot.readable |= readable;
                         slot.writable |= writable;
                         slot.ending |= ended;
+                        slot.failed |= gone;
                         self.links.queue(id);
                     }
                 }
@@ -345,13 +362,22 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
 
     fn accept_on(&mut self, port: PortId) {
         for _ in 0..limits::TURN_ACCEPTS {
-            if self.links.len() >= self.most_links {
-                // Who waits in the kernel's queue is better off than who is accepted and dropped.
+            let is_full = self.links.len().saturating_sub(self.shares.turned_away) >= self.most_links;
+            if is_full && self.shares.turned_away >= limits::TURNED_AWAY {
+                // Others are being told `busy` now; the kernel keeps the rest for some milliseconds.
                 self.accept_at = Some(self.now + ACCEPT_REST);
                 return;
             }
             match self.net.accept(port.0) {
                 Ok((mut stream, from)) => {
+                    let block = Block::of(from.ip());
+                    let is_short = self.net.is_short();
+                    let turns_away = is_full || is_short || self.shares.accepted.has_room(block, 1).is_err();
+                    if turns_away && self.shares.turned_away >= limits::TURNED_AWAY {
+                        // One address has all it may have and goes on: the others are not to wait behind it.
+                        self.net.forget(stream);
+                        continue;
+                    }
                     let id = self.links.add(from, Stage::Gone);
                     if let Err(error) = self.net.watch(&mut stream, id.0) {
                         log::warn!("a link from {from} could not be watched: {error}");
@@ -363,6 +389,15 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
                         slot.stage = Stage::Live(stream);
                         slot.readable = true;
                         slot.writable = true;
+                        slot.is_accepted = !turns_away;
+                        slot.link.turned_away = turns_away;
+                        slot.turned_away = turns_away.then(|| self.now + limits::TURN_AWAY);
+                    }
+                    if turns_away {
+                        log::warn!("{from} is told that this process is busy: too many links");
+                        self.shares.turned_away += 1;
+                    } else {
+                        self.shares.accepted.set(block, 0, 1);
                     }
                     self.tell(Event::Accepted(id, port));
                     self.links.queue(id);

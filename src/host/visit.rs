@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _};
 
+use crate::flow::budget::Full;
 use crate::flow::outbox::Stop;
 use crate::flow::pump::{self, Broken, Drawn};
 use crate::host::links::{Slot, Stage};
@@ -42,12 +43,15 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             }
             Stage::Live(_) => {}
         }
+        slot.link.outbox.set_high_water(self.shares.high_water(slot.block));
         let drawn = self.draw(id, budget);
         let poured = self.pour(id, budget.saturating_sub(drawn));
-        self.count_heads(id);
+        // To make answers is work as well, whether or not they could be sent.
+        let made = self.links.slot(id).map_or(0, |slot| slot.link.outbox.take_made());
+        self.count(id);
         self.close_if_done(id);
         self.links.arm(id);
-        drawn + poured
+        drawn + poured.max(made.saturating_mul(limits::ANSWER_COST))
     }
 
     fn connected(&mut self, id: LinkId) {
@@ -58,6 +62,8 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             }
             slot.readable = true;
             slot.writable = true;
+            // What was said of a socket that was not connected yet means nothing now.
+            slot.failed = false;
             slot.moved_at = self.now;
             self.tell(Event::Connected(id));
             self.links.queue(id);
@@ -78,8 +84,13 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         }
         let Some(slot) = self.links.slot(id) else { return 0 };
         // Who does not read its answers is not read from.
-        let open = slot.readable && !slot.ended && slot.link.ending == Ending::Open && slot.link.outbox.memory_waiting() <= limits::HIGH_WATER;
+        let open = slot.readable && !slot.ended && slot.link.ending == Ending::Open && !slot.link.outbox.is_full();
         if !open {
+            if slot.failed {
+                // Nobody is there to read or to be read; what was not read yet is of no use to anybody.
+                self.end(id, Cause::Theirs);
+                return 0;
+            }
             if again {
                 self.tell(Event::Received(id));
             }
@@ -94,8 +105,8 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             }
             return 0;
         }
-        // When all heads together hold too much, only small ones grow.
-        let most = if self.heads > limits::ALL_HEADS_BYTES { limits::SMALL_HEAD_BYTES } else { slot.link.most_head };
+        // When heads hold too much, only small ones grow.
+        let most = self.shares.most_head(slot.block, slot.link.most_head);
         let Slot { stage: Stage::Live(stream), link, ending, .. } = slot else { return 0 };
         // One read a visit: what comes is hashed and written on the way, and the others should not wait for more than that.
         let budget = budget.min(limits::SCRATCH_BYTES).min(allowance);
@@ -125,6 +136,14 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
                 // A sink that is full is asked again soon; heads that are full wait for the node.
                 if slot.link.inbox.is_receiving() {
                     self.links.wake_at(id, self.now + limits::SINK_RETRY);
+                } else if most < slot.link.most_head {
+                    if slot.ending {
+                        // Its other side has ended, and there is no room to read how.
+                        self.end(id, Cause::Theirs);
+                        return drawn;
+                    }
+                    self.shares.wants_room = Some(slot.block);
+                    self.links.wake_at(id, self.now + limits::ROOM_RETRY);
                 }
             }
             Drawn::End => {
@@ -135,7 +154,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         if receiving {
             self.down.spend(drawn);
         }
-        let before = self.links.slot(id).map_or(0, |slot| slot.link.inbox.held());
+        let before = self.links.slot(id).map_or(0, |slot| slot.link.inbox.unread());
         if drawn > 0 || again {
             self.tell(Event::Received(id));
         }
@@ -143,7 +162,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             self.tell(Event::Ended(id));
         }
         if let Some(slot) = self.links.slot(id) {
-            let after = slot.link.inbox.held();
+            let after = slot.link.inbox.unread();
             let more = why == Drawn::Budget || slot.link.again || (why == Drawn::Full && after < before);
             if more {
                 self.links.queue(id);
@@ -261,12 +280,36 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         self.end(id, Cause::Done);
     }
 
-    /// Keeps the account of all unread heads.
-    fn count_heads(&mut self, id: LinkId) {
+    /// Keeps the accounts of all unread heads and all send queues.
+    fn count(&mut self, id: LinkId) {
         let Some(slot) = self.links.slot(id) else { return };
-        let held = slot.link.inbox.held();
-        let before = std::mem::replace(&mut slot.counted, held);
-        self.heads = (self.heads + held).saturating_sub(before);
+        let now = (slot.link.inbox.held(), slot.link.outbox.held());
+        let before = std::mem::replace(&mut slot.counted, now);
+        if before != now {
+            self.shares.heads.set(slot.block, before.0, now.0);
+            self.shares.queues.set(slot.block, before.1, now.1);
+        }
+    }
+
+    /// Closes links that stand while others need the memory that they take: of an address that has more than its share the one that takes most.
+    pub(super) fn make_room(&mut self) {
+        if let Some(block) = self.shares.wants_room.take()
+            && self.shares.heads.is_over(block)
+        {
+            let only = self.shares.heads.has_room(block, 0) == Err(Full::Address);
+            let stands = |slot: &Slot<T::Stream>| slot.moved_at + limits::STANDS <= self.now && slot.counted.0 > limits::SMALL_HEAD_BYTES;
+            let heads = self.links.iter().filter(|(_, slot)| (!only || slot.block == block) && stands(slot));
+            if let Some((id, slot)) = heads.max_by_key(|(_, slot)| (self.shares.heads.used_by(slot.block), slot.counted.0)) {
+                log::warn!("a link from {} is closed: it stands in the middle of a request, and others need its memory", slot.link.from);
+                self.end(id, Cause::Late);
+            }
+        }
+        while self.shares.queues.is_burst() {
+            let queues = self.links.iter().filter(|(_, slot)| slot.counted.1 > 0);
+            let Some((id, slot)) = queues.max_by_key(|(_, slot)| (self.shares.queues.used_by(slot.block), slot.counted.1)) else { return };
+            log::warn!("a link from {} is closed: too many answers wait for it", slot.link.from);
+            self.end(id, Cause::Late);
+        }
     }
 
     /// Ends a link at once and tells the node why.
@@ -274,12 +317,18 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         let Some(slot) = self.links.slot(id) else { return };
         let stage = std::mem::replace(&mut slot.stage, Stage::Gone);
         slot.link.inbox.clear();
+        slot.link.outbox.clear();
+        let (block, was_accepted, was_turned_away) = (slot.block, slot.is_accepted, slot.link.turned_away);
         match stage {
             Stage::Connecting(stream) | Stage::Live(stream) | Stage::Lingering(stream, _) => self.net.forget(stream),
             Stage::Wanted(_) => {}
             Stage::Gone => return,
         }
-        self.count_heads(id);
+        self.count(id);
+        if was_accepted {
+            self.shares.accepted.give_back(block, 1);
+        }
+        self.shares.turned_away = self.shares.turned_away.saturating_sub(usize::from(was_turned_away));
         self.gone.push(id);
         self.tell(Event::Closed(id, cause));
     }

@@ -91,6 +91,11 @@ impl Library {
         self.share.files_after(after)
     }
 
+    /// What is shared, from the name after this one on, but for the first `skipped` of it.
+    pub fn files_from(&self, after: Option<&RelativeName>, skipped: usize) -> impl Iterator<Item = FileEntry> + '_ {
+        self.share.files_from(after, skipped)
+    }
+
     /// The shared file of this name.
     #[must_use]
     pub fn entry(&self, name: &RelativeName) -> Option<FileEntry> {

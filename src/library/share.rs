@@ -230,8 +230,13 @@ impl Share {
 
     /// What is shared, from the name after this one on.
     pub fn files_after(&self, after: Option<&RelativeName>) -> impl Iterator<Item = FileEntry> + '_ {
+        self.files_from(after, 0)
+    }
+
+    /// The same but for the first `skipped` of it; of those no entry is made, which would cost far more than the step over them.
+    pub fn files_from(&self, after: Option<&RelativeName>, skipped: usize) -> impl Iterator<Item = FileEntry> + '_ {
         let start = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.clone()));
-        self.files.range((start, Bound::Unbounded)).map(|(name, shared)| entry(name, shared))
+        self.files.range((start, Bound::Unbounded)).skip(skipped).map(|(name, shared)| entry(name, shared))
     }
 
     /// One of them.

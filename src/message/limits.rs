@@ -19,6 +19,8 @@ pub const JOIN_BYTES: usize = 1 << 20;
 pub const PART_FILES: usize = 20_000;
 /// Files of one peer: more than any disk of videos, less than the memory of a server.
 pub const MEMBER_FILES: usize = 10_000_000;
+/// Files of all peers of one address that is not this machine's; one that joins again counts twice for a moment.
+pub const FILES_OF_ONE: usize = 2 * MEMBER_FILES;
 /// Files that our own peer puts into one JOIN part: the server indexes them in well under a millisecond.
 pub const JOIN_PART_FILES: usize = 1_000;
 /// And their bytes, whatever the length of the names.
@@ -93,16 +95,46 @@ pub const SCRATCH_BYTES: usize = 256 << 10;
 pub const TURN_BYTES: usize = 2 << 20;
 /// Requests handled for one link in one visit.
 pub const VISIT_REQUESTS: usize = 32;
+/// Answers made for one link in one visit, in bytes: a page of a list takes about a fifth of a millisecond, and the others wait meanwhile.
+pub const VISIT_ANSWER_BYTES: usize = 64 << 10;
+/// What a byte of an answer costs of [`TURN_BYTES`]: to make it takes about as long as to move this many bytes of a file.
+pub const ANSWER_COST: usize = 4;
+/// Pages of our own list that are remembered, so that the next page is found without a walk over all files before it.
+pub const LIST_MARKS: usize = 64;
 /// Room that is made at once for the answers of one visit: those to [`VISIT_REQUESTS`] searches, each with five holders.
 pub const ANSWERS_ROOM: usize = 20 << 10;
 /// Unread requests, in bytes, that are worth [`ANSWERS_ROOM`]: some ten searches.
 pub const MANY_REQUESTS: usize = 640;
 /// Answers that wait for a reader before its requests are no longer read.
 pub const HIGH_WATER: usize = 1 << 20;
+/// A chunk of a send queue takes no more answers when it has this many bytes: it is freed only when all of it is sent.
+pub const QUEUE_CHUNK_BYTES: usize = 64 << 10;
+/// Bytes of all send queues together; beyond, a connection is read only while [`SMALL_QUEUE_BYTES`] of answers wait.
+pub const ALL_QUEUES_BYTES: usize = 128 << 20;
+/// Of these, how many for one address: a slow reader with 32 connections.
+pub const QUEUES_OF_ONE: usize = ALL_QUEUES_BYTES / 4;
+/// Answers that may wait on each connection even when the send queues are over their bound, so that small answers always pass.
+pub const SMALL_QUEUE_BYTES: usize = 4 << 10;
 /// Bytes of all half-received heads together.
 pub const ALL_HEADS_BYTES: usize = 64 << 20;
+/// Of these, how many for one address: 32 JOIN parts at once.
+pub const HEADS_OF_ONE: usize = ALL_HEADS_BYTES / 2;
+/// What an address may use of a resource that others have used up: a JOIN part and a full send queue.
+pub const RESERVE_BYTES: usize = JOIN_BYTES + SCRATCH_BYTES;
+/// A connection that a bound over many has stopped is looked at again after this.
+pub const ROOM_RETRY: Duration = Duration::from_millis(100);
+/// A connection that has moved nothing for this long is closed first where memory runs short.
+pub const STANDS: Duration = Duration::from_secs(2);
 /// A half-received head that is kept even when [`ALL_HEADS_BYTES`] are in use, so that small requests always pass.
 pub const SMALL_HEAD_BYTES: usize = 4 << 10;
+/// One address may have one in this many of all connections: there are classes of 200 behind one router.
+pub const LINKS_SHARE: usize = 4;
+/// And at least this many, however few there may be.
+pub const LINKS_OF_ONE: usize = 16;
+/// Connections beyond the bound, accepted only to be told `busy`; they use descriptors of [`SPARE_DESCRIPTORS`].
+pub const TURNED_AWAY: usize = 16;
+/// How long a connection that is told `busy` may take to say what it wants: with some round trips, no longer than people wait.
+pub const TURN_AWAY: Duration = Duration::from_secs(2);
 /// Links accepted in one turn: a flood of connects must not starve those that are there.
 pub const TURN_ACCEPTS: usize = 256;
 /// Connects that wait in the kernel: with 128, ten thousand at once take half a minute.
@@ -328,8 +360,18 @@ pub const FIGURES: usize = 1_000;
 pub const QUIC_CONNECTIONS: usize = 1_024;
 /// Of these, how many may not have shown yet that they are more than a datagram with somebody's address on it.
 pub const QUIC_HANDSHAKES: usize = 256;
-/// From how many of these on everybody has to answer from his address first.
-pub const QUIC_DOUBTS: usize = 32;
+/// From how many of these on everybody has to answer from his address first (a Retry): that costs a real client one round trip.
+pub const QUIC_DOUBTS: usize = 8;
+/// Handshakes of one address that are under way: each costs a signature and a key exchange, about a third of a millisecond.
+pub const QUIC_HANDSHAKES_OF_ONE: usize = QUIC_HANDSHAKES / 4;
+/// Connections by QUIC of one address.
+pub const QUIC_CONNECTIONS_OF_ONE: usize = QUIC_CONNECTIONS / 4;
+/// Handshakes that one iteration begins: about a millisecond, so that TCP keeps half of the time under any flood.
+pub const QUIC_TURN_HANDSHAKES: usize = 3;
+/// What a datagram that begins a connection costs of [`QUIC_TURN_BYTES`], whatever comes of it: keys are derived for it.
+pub const QUIC_OPENING_COST: usize = 32 << 10;
+/// What a datagram costs of it that is answered at once, or belongs to a handshake under way.
+pub const QUIC_HANDSHAKE_COST: usize = 8 << 10;
 /// How long a connection may take to come about.
 pub const QUIC_HANDSHAKE: Duration = Duration::from_secs(5);
 /// And how long a download waits for it before TCP takes over: a way there and back takes a fifth of a second at most, and a lost datagram comes again.
@@ -392,6 +434,10 @@ pub const LINK_SUBSCRIPTIONS: usize = 64;
 pub const SUBSCRIPTIONS: usize = 20_000;
 /// Of these, how many wait for words: each of them is held against each name that comes or goes.
 pub const SUBSCRIBED_PATTERNS: usize = 1_000;
+/// SUBSCRIBEs of one address that is not this machine's: a class of students.
+pub const SUBSCRIPTIONS_OF_ONE: usize = SUBSCRIPTIONS / 4;
+/// Of these, how many wait for words.
+pub const PATTERNS_OF_ONE: usize = SUBSCRIBED_PATTERNS / 4;
 /// What was shown, added or dropped and was not told yet: beyond that those who wait are told that they missed something.
 pub const NEWS_BACKLOG: usize = 100_000;
 /// What is told in one turn, in looks at a table: about half a millisecond.

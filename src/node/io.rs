@@ -40,6 +40,8 @@ pub struct Link {
     pub look_at: Option<Instant>,
     /// It leads to a program of the same person: no limit of speed counts, and it may leave what waits for it for very long.
     pub is_own: bool,
+    /// It was accepted beyond the bound on links: whatever it asks is answered with `busy`, and then it ends.
+    pub turned_away: bool,
     /// How it is to end.
     pub ending: Ending,
 }
@@ -69,6 +71,7 @@ impl Link {
             again: false,
             look_at: None,
             is_own: false,
+            turned_away: false,
             ending: Ending::Open,
         }
     }

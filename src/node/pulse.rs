@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Instant;
 
+use crate::flow::budget::Block;
 use crate::message::limits;
 use crate::message::live::{Live, Second};
 use crate::message::refusal::{Code, Refusal};
@@ -89,7 +90,7 @@ impl Pulse {
     /// # Errors
     /// `busy` when enough people watch, or enough from this address.
     pub fn listen(&mut self, link: LinkId, from: IpAddr) -> Result<Live, Refusal> {
-        let beside = self.listeners.values().filter(|(_, ip)| *ip == from).count();
+        let beside = self.listeners.values().filter(|(_, ip)| Block::of(*ip) == Block::of(from)).count();
         let most = if from.is_loopback() { limits::LISTENERS } else { limits::LISTENERS_OF_ONE };
         if (self.listeners.len() >= limits::LISTENERS || beside >= most) && !self.listeners.contains_key(&link) {
             return Err(Refusal::new(Code::Busy, "enough people watch"));

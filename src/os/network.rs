@@ -135,6 +135,10 @@ impl Net for Network {
         self.sockets.accept(port).map(|(tcp, from)| (Carrier::Tcp(tcp), from))
     }
 
+    fn is_short(&self) -> bool {
+        self.sockets.is_short()
+    }
+
     fn connect(&mut self, to: SocketAddr, way: Way) -> io::Result<Carrier> {
         match way {
             Way::Tcp(bind) => self.sockets.connect(to, bind).map(Carrier::Tcp),

@@ -1,6 +1,7 @@
 //! TCP by mio, and the one poll of the process with its signals.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::AsRawFd as _;
@@ -32,6 +33,10 @@ pub struct Sockets {
     events: Events,
     signals: Signals,
     ports: BTreeMap<usize, TcpListener>,
+    /// A descriptor that is kept for the moment when there is no other: whoever connects then is told so.
+    spare: Option<File>,
+    /// The link that was accepted last has it.
+    is_short: bool,
 }
 
 /// One connection.
@@ -46,7 +51,7 @@ impl Sockets {
         let poll = Poll::new()?;
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGCHLD])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-        Ok(Sockets { poll, events: Events::with_capacity(EVENTS), signals, ports: BTreeMap::new() })
+        Ok(Sockets { poll, events: Events::with_capacity(EVENTS), signals, ports: BTreeMap::new(), spare: spare(), is_short: false })
     }
 
     /// Reports when stdin has something. False for a file, which always has.
@@ -93,7 +98,8 @@ impl Sockets {
                     let readable = event.is_readable() || event.is_read_closed() || event.is_error();
                     let writable = event.is_writable() || event.is_write_closed() || event.is_error();
                     let ended = event.is_read_closed() || event.is_error();
-                    ready.push(Ready::Link { link, readable, writable, ended });
+                    let gone = event.is_error() || event.is_write_closed();
+                    ready.push(Ready::Link { link, readable, writable, ended, gone });
                 }
             }
         }
@@ -132,10 +138,38 @@ impl Sockets {
     /// `WouldBlock` when there is none; anything else when the system has no room for it now.
     pub fn accept(&mut self, port: usize) -> io::Result<(Tcp, SocketAddr)> {
         let Some(port) = self.ports.get(&port) else { return Err(io::ErrorKind::WouldBlock.into()) };
-        let (stream, from) = port.accept()?;
+        self.is_short = false;
+        let accepted = match port.accept() {
+            // Nobody else can take the descriptor that is given up here: the process has one thread.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && self.spare.take().is_some() => {
+                self.is_short = true;
+                port.accept()
+            }
+            other => other,
+        };
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                self.keep_spare();
+                return Err(error);
+            }
+        };
         // Answers are small and should leave at once; long bodies fill their packets anyway.
         let _ = stream.set_nodelay(true);
         Ok((Tcp(stream), SocketAddr::new(from.ip().to_canonical(), from.port())))
+    }
+
+    /// True when the link that was accepted last took the last descriptor.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    /// Has a descriptor in reserve again, if there is one.
+    fn keep_spare(&mut self) {
+        if self.spare.is_none() {
+            self.spare = spare();
+        }
     }
 
     /// Begins a connection, from the address `bind` where it is given.
@@ -172,7 +206,14 @@ impl Sockets {
     /// Closes a stream.
     pub fn forget(&mut self, mut stream: Tcp) {
         let _ = self.poll.registry().deregister(&mut stream.0);
+        drop(stream);
+        self.keep_spare();
     }
+}
+
+/// A descriptor that costs nothing but its number.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 fn keepalive() -> TcpKeepalive {

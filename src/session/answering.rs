@@ -54,6 +54,8 @@ pub struct Answering {
     quiet: Option<(Instant, usize)>,
     /// The other side will send no more.
     no_more: bool,
+    /// There are too many links: its first request is answered with `busy`, and then it ends.
+    turns_away: bool,
 }
 
 enum State {
@@ -87,7 +89,24 @@ impl Answering {
             Speech::Sniffed { .. } => State::Sniffing,
             Speech::Old(tongue) => State::Open { dialect: Dialect::old(terms.role, tongue), greeted: false, hello: Hello::default() },
         };
-        Answering { terms, speech, from, nonce, state, accepted_at: now, head_since: None, sends: VecDeque::new(), quiet: None, no_more: false }
+        Answering {
+            terms,
+            speech,
+            from,
+            nonce,
+            state,
+            accepted_at: now,
+            head_since: None,
+            sends: VecDeque::new(),
+            quiet: None,
+            no_more: false,
+            turns_away: false,
+        }
+    }
+
+    /// Answers the first request with `busy` and ends, in whatever language it comes.
+    pub fn turn_away(&mut self) {
+        self.turns_away = true;
     }
 
     /// Who asks, for a person's consent: the port is what the asker says of itself.
@@ -107,6 +126,12 @@ impl Answering {
         }
     }
 
+    /// Where the link comes from.
+    #[must_use]
+    pub fn from(&self) -> SocketAddr {
+        self.from
+    }
+
     /// What proofs on this link sign.
     #[must_use]
     pub fn nonce(&self) -> &str {
@@ -115,7 +140,7 @@ impl Answering {
 
     /// Takes the next step; wrong requests are refused on the way.
     pub fn step(&mut self, inbox: &mut Inbox, outbox: &mut Outbox, now: Instant) -> Step {
-        if outbox.memory_waiting() > limits::HIGH_WATER {
+        if outbox.is_full() {
             return Step::Wait;
         }
         match &mut self.state {
@@ -166,6 +191,14 @@ impl Answering {
                                 let welcome = welcome(self.terms, self.from, self.nonce.clone());
                                 outbox.memory().with(|out| dialect.welcome(&welcome, out));
                                 Step::Again
+                            }
+                            Heard::Asked { id, .. } if self.turns_away => {
+                                let busy = Refusal::new(Code::Busy, "too many links here, try again later");
+                                outbox.memory().with(|out| dialect.refuse(id, &busy, out));
+                                if let State::Open { dialect, .. } = std::mem::replace(&mut self.state, State::Over) {
+                                    self.state = State::Closing(dialect);
+                                }
+                                Step::Wait
                             }
                             Heard::Asked { id, request: Ok(request) } => {
                                 *greeted = true;

@@ -56,7 +56,7 @@ impl Playing {
             inbox.consume(usize::MAX);
             return Step::Wait;
         }
-        if outbox.memory_waiting() > limits::HIGH_WATER {
+        if outbox.is_full() {
             return Step::Wait;
         }
         match outbox.memory().with(|out| self.http.read(inbox.head(), out)) {

@@ -359,7 +359,7 @@ pub struct Node {
 
 impl Node {
     #[track_caller]
-    fn listening(process: Process) -> Node {
+    pub fn listening(process: Process) -> Node {
         // In whatever language, the address is the last word of that note.
         loop {
             let Some(note) = process.err.next() else { process.fail("no address") };

@@ -20,6 +20,7 @@ mod hostile;
 mod http;
 mod ipv6;
 mod liars;
+mod limits;
 mod live;
 mod main_job;
 mod manifest;

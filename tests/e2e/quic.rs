@@ -36,7 +36,7 @@ fn holders(link: &mut Native, name: &str, wanted: usize) -> Vec<Value> {
     })
 }
 
-fn quic_port(holder: &Value) -> u16 {
+pub fn quic_port(holder: &Value) -> u16 {
     holder["quic"]["port"].as_u64().and_then(|port| port.try_into().ok()).unwrap_or_else(|| panic!("{holder}"))
 }
 
@@ -240,7 +240,7 @@ fn a_busy_udp_port_is_said_in_one_line() {
 }
 
 /// Initials as real programs send them, each of a connection of its own.
-fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
+pub fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
     let provider = rustls::crypto::ring::default_provider();
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&rustls::version::TLS13]);
     let mut config = builder.expect("TLS 1.3").with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();

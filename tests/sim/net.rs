@@ -516,12 +516,12 @@ impl Inner {
     }
 
     fn edge(&mut self, conn: usize, side: usize, readable: bool, writable: bool) {
-        let Side { life, link, closed, .. } = self.conns[conn].sides[side];
+        let Side { life, link, closed, reset: gone, .. } = self.conns[conn].sides[side];
         if let (Some(link), false) = (link, closed)
             && (readable || writable)
         {
             self.lives[life].busy = true;
-            self.lives[life].ready.push(Ready::Link { link, readable, writable, ended: false });
+            self.lives[life].ready.push(Ready::Link { link, readable, writable, ended: false, gone });
         }
     }
 

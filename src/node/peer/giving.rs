@@ -213,6 +213,12 @@ impl Peer {
         self.have_at = None;
         let followers = std::mem::take(&mut self.followers);
         for mut follower in followers {
+            // A slow reader hears of all of it when it has room again.
+            if io.link(follower.link).is_some_and(|link| link.outbox.is_full()) {
+                self.followers.push(follower);
+                self.have_at = Some(io.now + limits::HAVE);
+                continue;
+            }
             let Follower { link, root, told } = &mut follower;
             let whole = self.library.named(root).is_some();
             let runs = match self.downloads.giving(root) {

@@ -69,6 +69,8 @@ pub struct Peer {
     traffic: Traffic,
     watching: Watching,
     visits: BTreeMap<LinkId, Visit>,
+    /// Where pages of our list ended of late: the number of the next file, and the last name before it.
+    list_marks: VecDeque<(usize, RelativeName)>,
     desk: Desk,
     /// The command that is being carried out; the next one waits for it.
     errand: Option<Errand>,
@@ -177,6 +179,7 @@ impl Peer {
             traffic: Traffic::default(),
             watching: Watching::with(options.player.take()),
             visits: BTreeMap::new(),
+            list_marks: VecDeque::new(),
             desk: Desk::default(),
             errand: None,
             verifying: None,

@@ -35,6 +35,9 @@ impl Peer {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(link) = io.link(id) else { return };
         let mut answering = Answering::new(self.terms, speech, link.from, nonce, now);
+        if link.turned_away {
+            answering.turn_away();
+        }
         link.deadline = answering.head_deadline(&link.inbox, now);
         link.most_head = limits::HEAD_BYTES + 1;
         self.visits.insert(id, Visit { answering, opened: None, ended: false });
@@ -43,8 +46,12 @@ impl Peer {
     /// Bytes have come or gone: reads requests and hands out what there is room for.
     pub(super) fn visited(&mut self, id: LinkId, io: &mut Io<'_>) {
         let now = io.now;
+        let made = io.link(id).map_or(0, |link| link.outbox.memory_waiting() + limits::VISIT_ANSWER_BYTES);
         for _ in 0..limits::VISIT_REQUESTS {
             let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
+            if link.outbox.memory_waiting() >= made {
+                break;
+            }
             match visit.answering.step(&mut link.inbox, &mut link.outbox, now) {
                 Step::Wait => return self.settle_visit(id, io),
                 Step::Again => {}
@@ -69,8 +76,7 @@ impl Peer {
         link.look_at = visit.answering.look_at();
         // Who waits for a person or a slot, or takes a file, has nothing to say meanwhile; both have ends of their own.
         link.silence = visit.answering.silence().filter(|_| !waits && visit.answering.sends() == 0);
-        if visit.answering.is_over() || (visit.ended && !waits && visit.answering.sends() == 0 && link.outbox.memory_waiting() <= limits::HIGH_WATER)
-        {
+        if visit.answering.is_over() || (visit.ended && !waits && visit.answering.sends() == 0 && !link.outbox.is_full()) {
             link.finish();
         }
     }
@@ -117,12 +123,24 @@ impl Peer {
         }
     }
 
-    fn own_files(&self, cursor: Option<&str>) -> Result<Reply, Refusal> {
+    fn own_files(&mut self, cursor: Option<&str>) -> Result<Reply, Refusal> {
         let peer = match self.home.joining {
             Joining::Joined(me) => me,
             _ => self.listening.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
         };
-        let page = pages::files(|start| self.library.files().skip(start), cursor)?;
+        let page = pages::files(
+            |start| {
+                let mark = self.list_marks.iter().find(|(number, _)| *number == start);
+                let (after, skipped) = mark.map_or((None, start), |(_, name)| (Some(name), 0));
+                self.library.files_from(after, skipped)
+            },
+            cursor,
+        )?;
+        if let (Some(next), Some(last)) = (page.cursor.as_deref().and_then(|cursor| cursor.parse().ok()), page.entries.last()) {
+            self.list_marks.retain(|(number, _)| *number != next);
+            self.list_marks.truncate(limits::LIST_MARKS - 1);
+            self.list_marks.push_front((next, last.name.clone()));
+        }
         Ok(Reply::Files { peer, files: page.entries, cursor: page.cursor })
     }
 
@@ -316,7 +334,10 @@ impl Peer {
         let Some(upload) = self.uploads.get(ticket) else { return };
         let (link, id) = (upload.link, upload.id);
         let size = self.visits.get(&link).and_then(|visit| visit.opened.as_ref()).map(|(_, _, opened)| opened.size);
-        if let (Some(visit), Some(link)) = (self.visits.get_mut(&link), io.link(link)) {
+        if let (Some(visit), Some(link)) = (self.visits.get_mut(&link), io.link(link))
+            // A place in the queue is worth nothing to a reader that has not read the last ones.
+            && !(link.outbox.is_full() && visit.answering.can_wait())
+        {
             visit.answering.waiting(id, waiting, size, &mut link.outbox);
         }
     }

@@ -4,6 +4,7 @@
 
 use std::vec::IntoIter;
 
+use crate::flow::budget::Block;
 use crate::index::MemberId;
 use crate::message::limits;
 use crate::message::refusal::Refusal;
@@ -49,10 +50,27 @@ pub(super) enum Work {
     },
 }
 
+impl Work {
+    /// How many files come in at most.
+    fn files(&self) -> usize {
+        match self {
+            Work::Join { files, .. } | Work::Update { files, .. } => files.len(),
+            Work::Replace { names, .. } => names.len(),
+        }
+    }
+}
+
 impl Server {
     /// Takes files into the index, and answers when all are in.
     pub(super) fn add(&mut self, link: LinkId, ask: Option<u64>, who: MemberId, work: Work, io: &mut Io<'_>) {
         let Some(visit) = self.visits.get_mut(&link) else { return };
+        if let Err(refusal) = self.shares.has_room(Block::of(visit.answering.from().ip()), work.files()) {
+            if let Stage::Joining { next_part, .. } = &mut visit.stage {
+                // A part that is refused changes nothing.
+                *next_part = next_part.saturating_sub(1);
+            }
+            return self.give(link, ask, Err(refusal), io);
+        }
         visit.held += 1;
         visit.undecided += 1;
         let is_first = self.adding.is_empty();
@@ -76,7 +94,11 @@ impl Server {
         {
             let mut slice = self.add_effort.min(limits::ADD_SLICE);
             self.add_effort -= slice;
-            let answer = match self.add_slice(&mut adding, &mut slice) {
+            let added = self.add_slice(&mut adding, &mut slice);
+            if let (Ok(_), Some(visit)) = (&added, self.visits.get(&adding.link)) {
+                self.shares.count(adding.who, Block::of(visit.answering.from().ip()), self.index.count(adding.who));
+            }
+            let answer = match added {
                 Ok(false) => {
                     self.adding.push_back(adding);
                     continue;

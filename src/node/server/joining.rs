@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::flow::budget::Block;
 use crate::index::{About, Index, MemberId};
 use crate::message::account::UserName;
 use crate::message::limits;
@@ -77,6 +78,7 @@ impl Server {
             Stage::Member { who, .. } => Some(who),
             Stage::Joining { who, before, .. } => {
                 self.index.leave(who);
+                self.shares.forget(who);
                 before
             }
         };
@@ -102,6 +104,7 @@ impl Server {
         }
         if let Some(before) = before {
             self.index.leave(before);
+            self.shares.forget(before);
         }
         let files = self.show(id, who, address, line, io);
         let heartbeat_ms = u64::try_from(self.terms.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
@@ -111,6 +114,7 @@ impl Server {
     /// Takes a member out whose place another link has proven to be its own.
     fn put_out(&mut self, who: MemberId, io: &mut Io<'_>) {
         self.index.leave(who);
+        self.shares.forget(who);
         self.sweeping = true;
         let link = self
             .visits
@@ -122,6 +126,7 @@ impl Server {
                 && let Stage::Joining { who, .. } = std::mem::replace(&mut visit.stage, Stage::Guest)
             {
                 self.index.leave(who);
+                self.shares.forget(who);
             }
             if let Some(link) = io.link(id) {
                 link.drop_now();
@@ -167,12 +172,18 @@ impl Server {
             Stage::Guest => false,
             Stage::Member { who, address } => {
                 self.index.leave(who);
+                self.shares.forget(who);
                 log::info!("{address} left, {} peers", self.index.len());
                 true
             }
             Stage::Joining { who, before, .. } => {
                 self.index.leave(who);
-                before.inspect(|before| self.index.leave(*before)).is_some()
+                self.shares.forget(who);
+                if let Some(before) = before {
+                    self.index.leave(before);
+                    self.shares.forget(before);
+                }
+                before.is_some()
             }
         }
     }
@@ -222,6 +233,9 @@ impl Server {
             visit.stage = Stage::Member { who, address };
         }
         let files = self.index.count(who);
+        if let Some(link) = io.link(id) {
+            self.shares.count(who, Block::of(link.from.ip()), files);
+        }
         log::info!("{address} joined with {files} files, {} peers", self.index.len());
         io.tell(Report::Joined { who: address, names });
         files

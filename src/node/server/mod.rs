@@ -9,6 +9,7 @@ mod joining;
 mod live;
 mod operations;
 mod searching;
+mod shares;
 mod state;
 mod subscribing;
 
@@ -34,6 +35,7 @@ use crate::node::report::{Report, exit};
 use crate::node::server::adding::Adding;
 use crate::node::server::operations::{Held, Loading, Waiting};
 use crate::node::server::searching::Pending;
+use crate::node::server::shares::Shares;
 use crate::node::server::subscribing::Subscription;
 use crate::node::tally::Tally;
 use crate::node::{Event, LinkId, Node, PortId};
@@ -133,6 +135,8 @@ pub struct Server {
     searches: VecDeque<Pending>,
     search_effort: usize,
     visits: ByLink<Visit>,
+    /// What each address has taken.
+    shares: Shares,
     /// The port that the next peer gets whose wire lets the server choose.
     next_port: u16,
     /// When nobody has changed an account for a while.
@@ -202,6 +206,7 @@ impl Server {
             searches: VecDeque::new(),
             search_effort: limits::FIND_EFFORT,
             visits: ByLink::default(),
+            shares: Shares::new(),
             next_port: FIRST_PORT,
             rest_at: None,
             sweeping: false,
@@ -219,8 +224,12 @@ impl Server {
         {
             link.outbox.expect();
         }
+        let made = io.link(id).map_or(0, |link| link.outbox.memory_waiting() + limits::VISIT_ANSWER_BYTES);
         for _ in 0..limits::VISIT_REQUESTS {
             let Some(link) = io.link(id) else { return };
+            if link.outbox.memory_waiting() >= made {
+                break;
+            }
             let Some(visit) = self.visits.get_mut(&id) else { return };
             if visit.undecided > 0 || visit.held >= limits::VISIT_REQUESTS {
                 // What was asked first is done first; its answers make us look here again, and until then nobody else is late.
@@ -277,7 +286,7 @@ impl Server {
         link.look_at = visit.answering.look_at();
         link.silence = visit.answering.silence();
         link.most_head = limits::JOIN_BYTES + 1;
-        if visit.held == 0 && (visit.answering.is_over() || visit.ended && link.outbox.memory_waiting() <= limits::HIGH_WATER) {
+        if visit.held == 0 && (visit.answering.is_over() || visit.ended && !link.outbox.is_full()) {
             link.finish();
         }
     }
@@ -402,6 +411,9 @@ impl Node for Server {
                 let now = io.now;
                 let Some(link) = io.link(id) else { return };
                 let mut answering = Answering::new(self.terms, speech, link.from, nonce, now);
+                if link.turned_away {
+                    answering.turn_away();
+                }
                 link.deadline = answering.head_deadline(&link.inbox, now);
                 // On some old wires the server speaks first.
                 link.again = matches!(speech, Speech::Old(_));
@@ -444,7 +456,7 @@ impl Node for Server {
                     self.searcher_gone(id);
                     self.adder_gone(id);
                     for subscription in &visit.subscriptions {
-                        self.forget_watch(subscription.id);
+                        self.forget_watch(subscription);
                     }
                     self.forget(visit.stage);
                 }

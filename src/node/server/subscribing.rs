@@ -1,5 +1,6 @@
 //! Who wants to be told of what: SUBSCRIBE, and the news.
 
+use crate::flow::budget::Block;
 use crate::index::watches::{News, WatchId};
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
@@ -16,6 +17,8 @@ pub(super) struct Subscription {
     of: u64,
     /// Its reader was too slow: it is told that once it has room.
     missed: bool,
+    /// Whose share it uses, and whether it waits for words.
+    uses: (Block, bool),
 }
 
 impl Server {
@@ -29,8 +32,10 @@ impl Server {
         if visit.subscriptions.len() >= limits::LINK_SUBSCRIPTIONS {
             return Err(Refusal::new(Code::Busy, format!("at most {} SUBSCRIBE at once on a link", limits::LINK_SUBSCRIPTIONS)));
         }
-        let watch = self.index.watch(what)?;
-        visit.subscriptions.push(Subscription { id: watch, of, missed: false });
+        let uses = (Block::of(visit.answering.from().ip()), matches!(what, Watched::Words(_)));
+        self.shares.subscribe(uses.0, uses.1)?;
+        let watch = self.index.watch(what).inspect_err(|_| self.shares.unsubscribe(uses.0, uses.1))?;
+        visit.subscriptions.push(Subscription { id: watch, of, missed: false, uses });
         self.subscribers.insert(watch, id);
         Ok(Reply::Subscribed)
     }
@@ -42,13 +47,14 @@ impl Server {
             Some(visit.subscriptions.remove(place))
         });
         let watching = found.ok_or_else(|| Refusal::new(Code::NotFound, "there is no such SUBSCRIBE on this link"))?;
-        self.forget_watch(watching.id);
+        self.forget_watch(&watching);
         Ok(Reply::Unsubscribed)
     }
 
-    pub(super) fn forget_watch(&mut self, watch: WatchId) {
-        self.index.unwatch(watch);
-        self.subscribers.remove(&watch);
+    pub(super) fn forget_watch(&mut self, watching: &Subscription) {
+        self.index.unwatch(watching.id);
+        self.subscribers.remove(&watching.id);
+        self.shares.unsubscribe(watching.uses.0, watching.uses.1);
     }
 
     /// Tells a slice of what has happened.
@@ -73,7 +79,7 @@ impl Server {
         };
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         let Some(watching) = visit.subscriptions.iter_mut().find(|watching| watching.id == watch) else { return };
-        if link.outbox.memory_waiting() > limits::HIGH_WATER || happened == Happened::Missed {
+        if link.outbox.is_full() || happened == Happened::Missed {
             watching.missed = true;
         } else {
             if let Happened::Appeared(holder) = &mut happened {
@@ -88,7 +94,7 @@ impl Server {
     pub(super) fn tell_missed(&mut self, id: LinkId, io: &mut Io<'_>) {
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.link(id)) else { return };
         for watching in visit.subscriptions.iter_mut().filter(|watching| watching.missed) {
-            if link.outbox.memory_waiting() > limits::HIGH_WATER {
+            if link.outbox.is_full() {
                 return;
             }
             watching.missed = false;

@@ -11,6 +11,7 @@ use quinn_proto::{
     Connection, ConnectionError, ConnectionHandle, Dir, Event, ReadError, StreamEvent, StreamId, TransportErrorCode, VarInt, WriteError,
 };
 
+use crate::flow::budget::Block;
 use crate::host::net::Ready;
 use crate::message::account::Key;
 use crate::message::limits;
@@ -39,8 +40,10 @@ pub(super) struct Conn {
     pub held: usize,
     pub connected: bool,
     lost: Option<(io::ErrorKind, String)>,
-    /// Somebody else has begun it, and has not shown yet that he is where he says.
-    pub doubted: bool,
+    /// Somebody at this address has begun it.
+    pub begun_by: Option<Block>,
+    /// And its handshake is under way.
+    pub doubted: Option<Block>,
     /// It is to be driven in this turn.
     pub dirty: bool,
     /// When its time comes.
@@ -85,7 +88,8 @@ impl Conn {
             held: 0,
             connected: false,
             lost: None,
-            doubted: false,
+            begun_by: None,
+            doubted: None,
             dirty: false,
             armed: None,
             ends_at: Some(ends_at),
@@ -149,7 +153,7 @@ impl Conn {
         self.lost = Some((kind, why));
         self.wake_waiting(ready);
         let links = self.lanes.values().filter_map(|lane| lane.link);
-        ready.extend(links.map(|link| Ready::Link { link, readable: true, writable: true, ended: true }));
+        ready.extend(links.map(|link| Ready::Link { link, readable: true, writable: true, ended: true, gone: true }));
     }
 
     /// What it was lost by.
@@ -161,12 +165,12 @@ impl Conn {
     }
 
     fn wake_waiting(&mut self, ready: &mut Vec<Ready>) {
-        ready.extend(self.waiting.iter().map(|&link| Ready::Link { link, readable: true, writable: true, ended: true }));
+        ready.extend(self.waiting.iter().map(|&link| Ready::Link { link, readable: true, writable: true, ended: true, gone: false }));
     }
 
     fn edge(&self, id: StreamId, readable: bool, writable: bool, ready: &mut Vec<Ready>) {
         if let Some(link) = self.lanes.get(&id).and_then(|lane| lane.link) {
-            ready.push(Ready::Link { link, readable, writable, ended: readable });
+            ready.push(Ready::Link { link, readable, writable, ended: readable, gone: false });
         }
     }
 
@@ -177,7 +181,7 @@ impl Conn {
             None => {
                 self.waiting.push(link);
                 if self.connected || self.lost.is_some() {
-                    ready.push(Ready::Link { link, readable: true, writable: true, ended: true });
+                    ready.push(Ready::Link { link, readable: true, writable: true, ended: true, gone: false });
                 }
             }
         }

@@ -11,6 +11,7 @@ use mio::{Registry, Token};
 use quinn_proto::{Connection, ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint as Proto, EndpointEvent, Incoming, ServerConfig, Transmit};
 use quinn_udp::RecvMeta;
 
+use crate::flow::budget::{Block, Budget};
 use crate::message::limits;
 use crate::os::quic::connection::guarded;
 use crate::os::quic::socket::{TRAIN_BYTES, TRAINS, Udp, mark};
@@ -36,8 +37,14 @@ pub(super) struct Endpoint {
     /// Connections that wait for that room.
     pub stuck: BTreeSet<usize>,
     /// Connections that have not come about yet, of those that others have begun.
-    pub doubtful: usize,
+    pub doubtful: Budget,
+    /// All connections that others have begun.
+    pub begun: Budget,
     pub count: usize,
+    /// Handshakes that this iteration may still begin.
+    handshakes: usize,
+    /// What the datagram that is looked at costs beside its bytes.
+    extra: usize,
 }
 
 /// What a datagram meant.
@@ -45,7 +52,7 @@ pub(super) enum Came {
     /// Something for this connection.
     For(usize, ConnectionEvent),
     /// A connection that somebody begins.
-    New(ConnectionHandle, Box<Connection>),
+    New(ConnectionHandle, Box<Connection>, Block),
     /// What all connections rest on is broken: they are over.
     Broken,
 }
@@ -68,8 +75,11 @@ impl Endpoint {
             rests_until: None,
             held_back: None,
             stuck: BTreeSet::new(),
-            doubtful: 0,
+            doubtful: Budget::of_units(limits::QUIC_HANDSHAKES, limits::QUIC_HANDSHAKES_OF_ONE),
+            begun: Budget::of_units(limits::QUIC_CONNECTIONS, limits::QUIC_CONNECTIONS_OF_ONE),
             count: 0,
+            handshakes: 0,
+            extra: 0,
         })
     }
 
@@ -110,6 +120,7 @@ impl Endpoint {
         let mut trains = [RecvMeta::default(); TRAINS];
         let mut received = 0;
         let mut faults = 0;
+        self.handshakes = limits::QUIC_TURN_HANDSHAKES;
         while received < budget {
             let count = match self.udp.receive(memory, &mut trains) {
                 Ok(count) => count,
@@ -134,9 +145,14 @@ impl Endpoint {
                 let mut left = BytesMut::from(bytes.get(..train.len).unwrap_or_default());
                 while !left.is_empty() {
                     let datagram = left.split_to(train.stride.clamp(1, left.len()));
+                    // One call brings in many datagrams at once. Beyond the budget, those that open connections are lost, as in a full queue.
+                    if received >= budget && is_initial(&datagram) {
+                        continue;
+                    }
                     if let Some(came) = self.one(train, datagram, now) {
                         take(self, came);
                     }
+                    received += std::mem::take(&mut self.extra);
                 }
             }
         }
@@ -149,40 +165,55 @@ impl Endpoint {
         let Some(event) = guarded(|| proto.handle(now, train.addr, train.dst_ip, mark(train), datagram, &mut answer)) else {
             log::error!("the connections by QUIC of a port are given up: their state is broken");
             self.proto = Endpoint::proto(&self.udp, self.serves.clone());
-            (self.by_handle, self.doubtful, self.count) = (BTreeMap::new(), 0, 0);
+            (self.by_handle, self.count) = (BTreeMap::new(), 0);
             self.accepting.clear();
             return Some(Came::Broken);
         };
         match event? {
             DatagramEvent::ConnectionEvent(handle, event) => self.by_handle.get(&handle.0).map(|key| Came::For(*key, event)),
             DatagramEvent::Response(transmit) => {
+                self.costs(limits::QUIC_HANDSHAKE_COST);
                 self.say(&transmit, &answer);
                 None
             }
-            DatagramEvent::NewConnection(incoming) => self.begins(incoming, now),
+            DatagramEvent::NewConnection(incoming) => {
+                self.costs(limits::QUIC_OPENING_COST);
+                self.begins(incoming, now)
+            }
         }
+    }
+
+    /// The datagram that is looked at makes more work than its bytes.
+    pub fn costs(&mut self, extra: usize) {
+        self.extra += extra;
     }
 
     /// Somebody begins a connection.
     fn begins(&mut self, incoming: Incoming, now: Instant) -> Option<Came> {
         let mut answer = Vec::new();
         let proto = &mut self.proto;
-        if self.count >= limits::QUIC_CONNECTIONS || self.doubtful >= limits::QUIC_HANDSHAKES {
+        let block = Block::of(incoming.remote_address().ip());
+        let has_room = self.begun.has_room(block, 1).is_ok() && self.doubtful.has_room(block, 1).is_ok();
+        let is_doubted = self.doubtful.used() >= limits::QUIC_DOUBTS && !incoming.remote_address_validated() && incoming.may_retry();
+        // A Retry costs no handshake, and whoever claims the address of another must not use up that one's share.
+        if self.count >= limits::QUIC_CONNECTIONS || !is_doubted && (!has_room || self.handshakes == 0) {
             // An answer would only be sent to where the datagram says that it came from.
             guarded(|| proto.ignore(incoming))?;
             return None;
         }
-        if self.doubtful >= limits::QUIC_DOUBTS && !incoming.remote_address_validated() && incoming.may_retry() {
+        if is_doubted {
             let retry = guarded(|| proto.retry(incoming, &mut answer))?;
             if let Ok(transmit) = retry {
                 self.say(&transmit, &answer);
             }
             return None;
         }
+        self.handshakes -= 1;
         match guarded(|| proto.accept(incoming, now, &mut answer, None).map_err(Box::new))? {
             Ok((handle, inner)) => {
-                self.doubtful += 1;
-                Some(Came::New(handle, Box::new(inner)))
+                self.doubtful.set(block, 0, 1);
+                self.begun.set(block, 0, 1);
+                Some(Came::New(handle, Box::new(inner), block))
             }
             Err(error) => {
                 if let Some(transmit) = error.response {
@@ -221,6 +252,11 @@ impl Endpoint {
     }
 }
 
+/// True for a datagram that may open a connection: a long header of the type Initial.
+fn is_initial(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| first & 0xb0 == 0x80)
+}
+
 /// What a train takes of a turn's budget: small datagrams are as much work as large ones.
 fn cost(length: usize, stride: usize) -> usize {
     let datagrams = length.div_ceil(stride.max(1)).max(1);
@@ -247,5 +283,67 @@ mod tests {
         let most = 20_000 + TRAINS * limits::QUIC_DATAGRAM_COST;
         assert!((20_000..most).contains(&took) && endpoint.readable, "{took}");
         assert_eq!((cost(0, 0), cost(64, 1), cost(64_000, 1_200)), (1_000, 64_000, 64_000));
+    }
+
+    /// What a client sends first, each datagram from another connection.
+    fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
+        let config = crate::os::quic::keys::asking(crate::message::account::Key([7; 32])).expect("its ciphers");
+        let config = quinn_proto::ClientConfig::new(Arc::new(config));
+        let mut proto = Proto::new(Arc::new(tuning::endpoint()), None, true, None);
+        let one = |_| {
+            let (mut datagram, now) = (Vec::new(), Instant::now());
+            let (_, mut connection) = proto.connect(now, config.clone(), to, "cardume").expect("a connection");
+            let _sent = connection.poll_transmit(now, 1, &mut datagram).expect("an Initial");
+            datagram
+        };
+        (0..count).map(one).collect()
+    }
+
+    fn serving() -> (mio::Poll, Endpoint, SocketAddr) {
+        let poll = mio::Poll::new().expect("a poll");
+        let (crypto, _) = crate::os::quic::keys::answering(&[9; 32]).expect("a key");
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(Arc::new(tuning::answering()));
+        let at = ([127, 0, 0, 1], 0).into();
+        let endpoint = Endpoint::open(at, Some(config), Some(0), poll.registry(), Token(0)).expect("a socket");
+        let to = endpoint.udp.at().expect("its address");
+        (poll, endpoint, to)
+    }
+
+    #[test]
+    fn a_flood_of_first_datagrams_begins_few_handshakes_and_ends_the_iteration_early() {
+        let (_poll, mut endpoint, to) = serving();
+        let from = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let mut memory = vec![0; TRAINS * TRAIN_BYTES];
+        let (mut begun, mut retries) = (0, 0);
+        let flood = initials(to, 300);
+        for round in 0..3 {
+            for datagram in &flood[round * 100..][..100] {
+                from.send_to(datagram, to).expect("it is sent");
+            }
+            endpoint.readable = true;
+            let mut came = 0;
+            let took = endpoint.receive(&mut memory, Instant::now(), limits::QUIC_TURN_BYTES, &mut |_, what| {
+                came += usize::from(matches!(what, Came::New(..)));
+            });
+            assert!(came <= limits::QUIC_TURN_HANDSHAKES, "{came} handshakes in one iteration");
+            assert!(took <= limits::QUIC_TURN_BYTES + TRAINS * TRAIN_BYTES, "{took}");
+            begun += came;
+        }
+        from.set_nonblocking(true).expect("it does not wait");
+        let mut answer = [0; 2_000];
+        while let Ok(count) = from.recv(&mut answer) {
+            // A Retry is a long header of type 3.
+            retries += usize::from(count > 0 && answer[0] & 0xb0 == 0xb0);
+        }
+        assert_eq!(begun, limits::QUIC_DOUBTS);
+        assert!(retries > 30, "whoever comes later is asked to show his address: {retries}");
+    }
+
+    #[test]
+    fn datagrams_that_open_connections_are_told_from_others() {
+        let to = ([127, 0, 0, 1], 9).into();
+        assert!(is_initial(&initials(to, 1)[0]));
+        assert!(!is_initial(&[0x40, 1]) && !is_initial(&[0xe0, 1]) && !is_initial(&[0xd0]) && !is_initial(&[]));
     }
 }

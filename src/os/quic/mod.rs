@@ -324,6 +324,9 @@ impl Quic {
             Came::For(key, event) => {
                 let Some(conn) = conns.get_mut(key) else { return };
                 conn.refusals = 0;
+                if !conn.connected {
+                    endpoint.costs(limits::QUIC_HANDSHAKE_COST);
+                }
                 if let Some(inner) = &mut conn.inner
                     && guarded(|| inner.handle_event(event)).is_none()
                 {
@@ -333,9 +336,10 @@ impl Quic {
                     dirty.push(key);
                 }
             }
-            Came::New(handle, inner) => {
+            Came::New(handle, inner, block) => {
                 let mut conn = Conn::new(number, handle, *inner, None, now + limits::QUIC_HANDSHAKE);
-                (conn.dirty, conn.doubted) = (true, true);
+                conn.dirty = true;
+                (conn.begun_by, conn.doubted) = (Some(block), Some(block));
                 let key = conns.insert(conn);
                 endpoint.name(handle, key);
                 dirty.push(key);
@@ -483,8 +487,10 @@ impl Quic {
             // It goes on when there is room in the kernel.
             endpoint.stuck.insert(key);
         }
-        if (drained || conn.is_decided()) && std::mem::take(&mut conn.doubted) {
-            endpoint.doubtful = endpoint.doubtful.saturating_sub(1);
+        if (drained || conn.is_decided())
+            && let Some(block) = conn.doubted.take()
+        {
+            endpoint.doubtful.give_back(block, 1);
         }
         if drained {
             conn.lose(io::ErrorKind::ConnectionReset, "closed".into(), ready);
@@ -522,9 +528,15 @@ impl Quic {
             self.known.remove(&(to, pinned.0));
         }
         if conn.inner.is_none() && conn.held == 0 {
-            let number = conn.endpoint;
+            let (number, begun_by, doubted) = (conn.endpoint, conn.begun_by, conn.doubted);
             self.conns.remove(key);
             if let Some(endpoint) = self.endpoints.get_mut(number) {
+                if let Some(block) = begun_by {
+                    endpoint.begun.give_back(block, 1);
+                }
+                if let Some(block) = doubted {
+                    endpoint.doubtful.give_back(block, 1);
+                }
                 endpoint.accepting.retain(|other| *other != key);
             }
         }

@@ -1,0 +1,156 @@
+//! What a process does at its limits: when it has no descriptor left, and when handshakes are begun and never ended.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::harness::{Node, Process, cardume, watch};
+use crate::native::Native;
+use crate::web;
+
+/// A server that may have so many descriptors.
+fn server_with_descriptors(count: usize) -> Node {
+    let inner = cardume(["server", "--listen", "127.0.0.1:0"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {count}; exec \"$@\""), "sh"]).arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Node::listening(Process::start(command))
+}
+
+/// What a new link is told when it says PING.
+fn ping(at: SocketAddr) -> (Native, String) {
+    let mut link = Native::open(at);
+    let outcome = link.outcome(json!({"method": "PING"}));
+    (link, outcome)
+}
+
+#[test]
+fn a_server_without_room_for_one_more_link_says_so_and_goes_on() {
+    let mut server = server_with_descriptors(100);
+    let mut links = Vec::new();
+    let busy = loop {
+        let (link, outcome) = ping(server.at);
+        if outcome != "PONG" {
+            break outcome;
+        }
+        links.push(link);
+        assert!(links.len() < 100, "there is no end");
+    };
+    assert_eq!((busy.as_str(), links.len()), ("busy", 36));
+    assert_eq!(web::get(server.at, "/api/search?q=a").status, 503);
+    assert_eq!(links[0].outcome(json!({"method": "PING"})), "PONG");
+    assert!(server.is_running());
+    links.truncate(30);
+    watch("room", || (ping(server.at).1 == "PONG").then_some(()));
+}
+
+#[test]
+fn a_server_that_runs_out_of_descriptors_says_so_and_goes_on() {
+    let mut server = server_with_descriptors(22);
+    let mut links = Vec::new();
+    let busy = loop {
+        let (link, outcome) = ping(server.at);
+        if outcome != "PONG" {
+            break outcome;
+        }
+        links.push(link);
+        assert!(links.len() < 22, "there is no end");
+    };
+    assert_eq!(busy, "busy");
+    assert!(links.len() < 16, "it was no descriptor that was missing");
+    assert_eq!(ping(server.at).1, "busy");
+    assert_eq!(links[0].outcome(json!({"method": "PING"})), "PONG");
+    assert!(server.is_running());
+    links.truncate(1);
+    watch("room", || (ping(server.at).1 == "PONG").then_some(()));
+}
+
+#[cfg(feature = "quic")]
+mod handshakes {
+    use std::net::UdpSocket;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::harness::{Dir, assert_same_files, begin_get, finish, noise, peer_with, server};
+    use crate::quic::{initials, quic_port};
+
+    const MIB: usize = 1 << 20;
+
+    /// A peer that answers by QUIC, and its UDP port.
+    fn giver(server: SocketAddr, here: &Dir) -> (Node, SocketAddr) {
+        let node = peer_with(server, here, &["--udp", "0"]);
+        let mut link = Native::silent(server);
+        link.say("{\"cardume\":1,\"quic\":true}");
+        link.hear();
+        let holder = watch("the giver", || {
+            let answer = link.ask(json!({"method": "SEARCH", "name": "a.mp4"}));
+            answer["holders"].as_array().expect("a list").iter().find(|holder| holder["root"].is_string()).cloned()
+        });
+        let at = SocketAddr::new(node.at.ip(), quic_port(&holder));
+        (node, at)
+    }
+
+    #[test]
+    fn a_first_datagram_that_is_never_answered_brings_back_less_than_three_times_its_bytes() {
+        let (server, here) = (server(), Dir::with("a.mp4", b"short"));
+        let (_owner, at) = giver(server.at, &here);
+        let first = initials(at, 1).remove(0);
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        socket.send_to(&first, at).expect("it is sent");
+        // What is lost is sent again, until the handshake is given up after 5 s.
+        let (until, mut came) = (Instant::now() + Duration::from_millis(5_500), 0);
+        let mut answer = [0; 10_000];
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            socket.set_read_timeout(Some(left)).expect("a time");
+            came += socket.recv(&mut answer).unwrap_or(0);
+        }
+        assert!(came > 0, "no answer came");
+        assert!(came < 3 * first.len(), "{came} bytes for {}", first.len());
+    }
+
+    #[test]
+    fn handshakes_that_nobody_ends_do_not_hold_up_tcp() {
+        let (server, here) = (server(), Dir::with("a.mp4", &noise(5, 20 * MIB)));
+        let (owner, at) = giver(server.at, &here);
+        let ends = Arc::new(AtomicBool::new(false));
+        let flood = std::thread::spawn({
+            let (ends, datagrams) = (Arc::clone(&ends), initials(at, 3_000));
+            move || {
+                let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+                while !ends.load(Ordering::Relaxed) {
+                    for batch in datagrams.chunks(100) {
+                        batch.iter().for_each(|datagram| drop(socket.send_to(datagram, at)));
+                        std::thread::yield_now();
+                    }
+                }
+            }
+        });
+        let there = Dir::new();
+        let begun = Instant::now();
+        let done = finish(begin_get(&["a.mp4", "--transport", "tcp"], server.at, &there));
+        let took = begun.elapsed();
+        let mut pings: Vec<Duration> = Vec::new();
+        let mut link = Native::open(owner.at);
+        for _ in 0..50 {
+            let begun = Instant::now();
+            assert_eq!(link.outcome(json!({"method": "PING"})), "PONG");
+            pings.push(begun.elapsed());
+        }
+        ends.store(true, Ordering::Relaxed);
+        flood.join().expect("it ends");
+        done.succeeded();
+        assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
+        pings.sort();
+        assert!(took < Duration::from_secs(4), "20 MiB took {took:?}");
+        assert!(pings[25] < Duration::from_millis(60), "a PING takes {:?}", pings[25]);
+        eprintln!("20 MiB in {took:?}, PING p50 {:?}", pings[25]);
+    }
+}
