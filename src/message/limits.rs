@@ -206,8 +206,10 @@ pub const GUESSES: usize = 16;
 pub const FOLDER_BYTES: usize = 4 << 10;
 /// A word of seed 002 with its name: [`RELATIVE_BYTES`] with room to spare.
 pub const REDE_WORD_BYTES: usize = 2 << 10;
-/// How long nothing must have come for a file to have ended where givers never end a link: packets lost twice in a row come again sooner.
-pub const FOREIGN_END: Duration = Duration::from_secs(5);
+/// How long a provider whose wire names no size may be silent before the transfer stops there. Silence proves no end, so the download then fails.
+pub const FOREIGN_END: Duration = Duration::from_secs(10);
+/// The largest file for which the two answers of profile 2020 are told apart before a byte is stored: it must fit into the head of a link.
+pub const UC3M_HELD_BYTES: u32 = 65_500;
 /// And for a list there: what is lost with its end is some names.
 pub const FOREIGN_LIST_END: Duration = Duration::from_secs(1);
 /// The list of a peer that speaks an old wire: some ten thousand names.

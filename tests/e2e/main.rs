@@ -25,6 +25,7 @@ mod main_job;
 mod manifest;
 mod names;
 mod nodes;
+mod old_ends;
 mod old_sources;
 mod old_wires;
 mod output;
