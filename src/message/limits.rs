@@ -252,7 +252,13 @@ pub const SEEK: (Duration, Duration) = (Duration::from_millis(300), Duration::fr
 pub const EAGER_SEEKS: u32 = 10;
 /// How long somebody who asks for the pieces of a file that has just come waits for it to be noticed and to settle.
 pub const NOTICE: Duration = Duration::from_secs(8);
-/// How long one source may keep the list of pieces, or the piece that proves it, from all others.
+/// How long a source may be silent before a download asks the next one as well: some round trips.
+pub const HEDGE: Duration = Duration::from_millis(300);
+/// Fewer bytes than this since a source was last heard count as silence: a trickle must not hold up a download.
+pub const HEDGE_BYTES: u64 = 4 << 10;
+/// Sources that are asked for the list of pieces at once when the first ones are silent: enough to get past hundreds of them in seconds.
+pub const LISTS_AT_ONCE: u32 = 16;
+/// How long one source that sends may keep the list of pieces, or the piece that proves it, from all others.
 pub const LIST_PATIENCE: Duration = Duration::from_secs(3);
 /// How long new pieces wait for others before those who download from us are told of them.
 pub const HAVE: Duration = Duration::from_millis(75);

@@ -437,7 +437,7 @@ fn a_list_is_shown_and_what_cannot_list_says_so() {
 }
 
 /// An index that knows these holders of `a.mp4`.
-fn index(holders: Vec<Value>) -> SocketAddr {
+pub fn index(holders: Vec<Value>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("an address");
     thread::spawn(move || {

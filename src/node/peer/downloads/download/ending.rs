@@ -100,7 +100,8 @@ impl Download {
             return Some(outcome);
         }
         let starves = self.starves() && around.io.now.saturating_duration_since(self.moved_at) >= limits::STALLED;
-        if (self.sources.is_empty() || starves) && matches!(self.stage, Stage::Fetching) {
+        let alone = self.sources.is_empty() || starves || self.hears_nobody(around.io.now);
+        if alone && matches!(self.stage, Stage::Fetching) {
             if let Patience::For(time) = self.patience
                 && around.io.now.saturating_duration_since(self.moved_at) >= time
             {
@@ -200,10 +201,11 @@ impl Download {
                 for source in self.sources.values_mut() {
                     source.keep_alive(around.io);
                 }
-                if now.saturating_duration_since(self.list_since) >= limits::LIST_PATIENCE * (1 << self.passed_on.min(6)) {
+                if self.is_list_late(now) {
                     self.list_since = now;
                     self.pass_the_list_on();
                 }
+                self.evict_silent(around);
                 if let Some(Err(error)) = self.part.as_ref().map(Part::pour) {
                     return Some(Outcome::Failed(disk(&self.name, &error)));
                 }
@@ -283,9 +285,8 @@ impl Download {
             Stage::Checking(_, at) | Stage::Settling(at) => Some(*at),
         };
         let fetches = matches!(self.stage, Stage::Fetching);
-        let open = fetches && self.sources.values().any(Source::is_open);
-        // Who waits may be asked to take over from a slow one; it is also when progress is told.
-        let look = open.then_some(self.due_at);
+        // Who waits may be asked to take over from a slow or silent one; it is also when progress is told.
+        let look = (fetches && !self.sources.is_empty()).then_some(self.due_at);
         let rest = self.resting.iter().map(|rest| rest.until).min().filter(|_| fetches);
         let ping = self.sources.values().filter_map(Source::ping_at).min().filter(|_| fetches);
         [stage, look, rest, ping].into_iter().flatten().min()
