@@ -22,7 +22,7 @@ use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, Holder, HolderRef, Reply, Waiting};
 use crate::message::request::Request;
-use crate::message::version::Root;
+use crate::message::version::{Root, Tag};
 use crate::message::watched::Happened;
 use crate::session::sending::{Sending, Sent};
 use crate::wire::dialect::{Broken, Delivery, Dialect, Heard};
@@ -54,6 +54,8 @@ pub struct Answering {
     quiet: Option<(Instant, usize)>,
     /// The other side will send no more.
     no_more: bool,
+    /// Nothing is read until answers are taken.
+    is_held_back: bool,
 }
 
 enum State {
@@ -87,7 +89,19 @@ impl Answering {
             Speech::Sniffed { .. } => State::Sniffing,
             Speech::Old(tongue) => State::Open { dialect: Dialect::old(terms.role, tongue), greeted: false, hello: Hello::default() },
         };
-        Answering { terms, speech, from, nonce, state, accepted_at: now, head_since: None, sends: VecDeque::new(), quiet: None, no_more: false }
+        Answering {
+            terms,
+            speech,
+            from,
+            nonce,
+            state,
+            accepted_at: now,
+            head_since: None,
+            sends: VecDeque::new(),
+            quiet: None,
+            no_more: false,
+            is_held_back: false,
+        }
     }
 
     /// Who asks, for a person's consent: the port is what the asker says of itself.
@@ -115,7 +129,8 @@ impl Answering {
 
     /// Takes the next step; wrong requests are refused on the way.
     pub fn step(&mut self, inbox: &mut Inbox, outbox: &mut Outbox, now: Instant) -> Step {
-        if outbox.memory_waiting() > limits::HIGH_WATER {
+        self.is_held_back = outbox.memory_waiting() > limits::HIGH_WATER;
+        if self.is_held_back {
             return Step::Wait;
         }
         match &mut self.state {
@@ -251,6 +266,18 @@ impl Answering {
         }
     }
 
+    /// True for HTTP, whose clients close their link when they no longer want an answer.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        matches!(&self.state, State::Open { dialect: Dialect::Http(_), .. })
+    }
+
+    /// True when the answer to the request under way is a head alone: it takes no upload slot.
+    #[must_use]
+    pub fn answers_by_head(&self, size: u64, tag: Tag) -> bool {
+        matches!(&self.state, State::Open { dialect: Dialect::Http(http), .. } if http.answers_by_head(size, tag))
+    }
+
     /// True when the asker can be told that it has to wait.
     #[must_use]
     pub fn can_wait(&self) -> bool {
@@ -372,7 +399,8 @@ impl Answering {
         let idle = |state: &State| {
             matches!(state, State::Open { dialect, .. } if dialect.lasts()) && inbox.head().iter().all(|byte| b" \r\n\t}".contains(byte))
         };
-        if inbox.head().is_empty() || self.waits_for_us() || idle(&self.state) {
+        // Backpressure: requests that stay unread because answers do are not late. How long answers may stay unread has its own limit.
+        if inbox.head().is_empty() || self.is_held_back || self.waits_for_us() || idle(&self.state) {
             self.head_since = None;
             return None;
         }

@@ -35,6 +35,7 @@ mod play;
 #[cfg(feature = "quic")]
 mod quic;
 mod resume;
+mod scripts;
 mod search;
 mod silence;
 mod status;

@@ -155,6 +155,11 @@ impl Source {
         }
     }
 
+    /// The process stood still for so long.
+    pub fn stood_still(&mut self, gap: Duration) {
+        (self.heard_at, self.busy_since) = (self.heard_at + gap, self.busy_since + gap);
+    }
+
     /// It has given a whole piece.
     pub fn gave(&mut self, now: Instant) {
         self.given += 1;

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::library::drive::DriveError;
 use crate::library::part::Settled;
@@ -514,6 +514,11 @@ impl Streamed {
             Ok(Settled::Named) => Some(Outcome::Unverified { size: stream.have(), from: giver }),
             Err(error) => Some(self.failed(&error)),
         }
+    }
+
+    /// The process stood still for so long.
+    pub(super) fn stood_still(&mut self, gap: Duration) {
+        (self.moved_at, self.seen.1) = (self.moved_at + gap, self.seen.1 + gap);
     }
 
     /// When it wants to be woken.

@@ -1,7 +1,7 @@
 //! How sources are lost and a download ends: who is tried again, when nobody is left, and whether what is here is the right thing.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::library::drive::DriveError;
 use crate::library::hashing::Step;
@@ -195,6 +195,10 @@ impl Download {
     pub(in crate::node::peer::downloads) fn due(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
         self.tell_progress(around.io);
         let now = around.io.now;
+        if self.part.as_ref().is_some_and(Part::waits_for_reader) {
+            // Backpressure: the reader of our output is slow, not a source.
+            self.moved_at = now;
+        }
         self.due_at = now + limits::TAKE_OVER;
         match &mut self.stage {
             Stage::Fetching => {
@@ -276,6 +280,12 @@ impl Download {
             self.told_at = Some(now);
             io.tell(Report::Progress { name: self.name.clone(), held, size });
         }
+    }
+
+    /// The process stood still for so long.
+    pub(in crate::node::peer::downloads) fn stood_still(&mut self, gap: Duration) {
+        (self.moved_at, self.list_since) = (self.moved_at + gap, self.list_since + gap);
+        self.sources.values_mut().for_each(|source| source.stood_still(gap));
     }
 
     /// When it wants to be woken.
