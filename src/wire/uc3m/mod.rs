@@ -687,7 +687,7 @@ mod tests {
             for end in 0..head.len() {
                 assert_eq!(coming(tongue, &head[..end]), Ok(Decoded::Partial));
             }
-            let bytes = [head, &b"\x000file"[..]].concat();
+            let bytes = [head, &b"f\x000ile"[..]].concat();
             assert_eq!(coming(tongue, &bytes), Ok(Decoded::Whole { item: Coming::Bytes(size), used: head.len() }));
         }
     }
