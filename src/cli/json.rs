@@ -120,6 +120,7 @@ pub fn objects(report: &Report) -> Vec<Value> {
                 Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => "unreachable",
                 Failure::NotFound(_) => "not_found",
                 Failure::Protocol(_) => "protocol",
+                Failure::Unended(..) => "unended",
                 Failure::BadBytes(..) => "wrong_bytes",
                 Failure::Ambiguous(_) => "ambiguous",
                 Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Player(..) => "local",

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -30,6 +30,10 @@ pub struct Slot<S> {
     pub queued: bool,
     /// When a byte last moved.
     pub moved_at: Instant,
+    /// When the other side last took a byte, or began to owe that.
+    pub taken_at: Instant,
+    /// Nothing waited for it when that was last looked at.
+    pub owes_nothing: bool,
     /// What the kernel had not delivered when that was last asked.
     pub unsent: usize,
     /// Both directions are over, whether or not all its bytes were read.
@@ -98,6 +102,8 @@ impl<S> Links<S> {
             ending: false,
             queued: false,
             moved_at: self.now,
+            taken_at: self.now,
+            owes_nothing: true,
             unsent: 0,
             failed: false,
             block: Block::of(from.ip()),
@@ -194,6 +200,14 @@ impl<S> Links<S> {
         None
     }
 
+    /// The process stood still for so long: that was nobody's silence.
+    pub fn stood_still(&mut self, gap: Duration) {
+        for (_, slot) in &mut self.slots {
+            (slot.moved_at, slot.taken_at) = (slot.moved_at + gap, slot.taken_at + gap);
+            slot.link.deadline = slot.link.deadline.map(|at| at + gap);
+        }
+    }
+
     /// When the next link's time comes.
     #[must_use]
     pub fn next_time(&self) -> Option<Instant> {
@@ -239,7 +253,7 @@ impl<S> Slot<S> {
             _ => None,
         };
         let patience = if self.link.is_own { limits::PLAYER_PAUSE } else { limits::STALLED_WRITE };
-        let stalled = (!self.link.outbox.is_empty()).then(|| self.moved_at + patience);
+        let stalled = (!self.link.outbox.is_empty()).then(|| self.taken_at + patience);
         let silence = self.link.silence.map(|silence| self.moved_at + silence);
         [stage, stalled, silence, self.link.deadline, self.turned_away].into_iter().flatten().min()
     }

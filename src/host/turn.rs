@@ -53,6 +53,8 @@ pub struct Host<N: Node, T: Net, C: Console> {
     /// Bytes that have moved since the network last rested, and when it may rest again if nothing more moves.
     burst: usize,
     rest_at: Instant,
+    /// When the next turn was to begin at the latest.
+    expected: Option<Instant>,
     code: Option<i32>,
 }
 
@@ -62,6 +64,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const BURST: usize = 16 << 20;
 /// And it is given back when nothing has moved for so long.
 const QUIET: Duration = Duration::from_secs(1);
+/// A turn that begins so much later than it was to: the process was stopped, or the machine slept.
+const JUMP: Duration = Duration::from_secs(2);
 /// How long output that nobody reads is left alone.
 const OUTPUT_REST: Duration = Duration::from_millis(10);
 
@@ -91,6 +95,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             turns: Turns::default(),
             burst: 0,
             rest_at: now,
+            expected: None,
             code: None,
             net,
         }
@@ -192,6 +197,13 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         ready.clear();
         self.net.wait(most, &mut ready)?;
         self.now = self.net.now();
+        let gap = self.expected.map_or(Duration::ZERO, |expected| self.now.saturating_duration_since(expected));
+        if gap >= JUMP {
+            // The process was stopped, or the machine slept: what has come meanwhile is not late.
+            log::info!("the process stood still for {gap:?}");
+            self.links.stood_still(gap);
+            self.node.stood_still(gap);
+        }
         self.links.begin_turn(self.now);
         self.note(&ready);
         self.ready = ready;
@@ -207,6 +219,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             self.burst = 0;
             self.net.rest();
         }
+        self.expected = if self.is_busy() { Some(self.now) } else { self.next_time().map(|at| at.max(self.now)) };
         self.turns.note(self.net.now().saturating_duration_since(self.now));
         Ok(())
     }
@@ -260,7 +273,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
                 Some(at) if at <= self.now => {
                     let unsent = if let Stage::Live(stream) = &mut slot.stage { self.net.ends(stream).unsent() } else { 0 };
                     if slot.delivers(unsent) {
-                        slot.moved_at = self.now;
+                        (slot.moved_at, slot.taken_at) = (self.now, self.now);
                         self.links.arm(id);
                     } else {
                         let cause = slot.why_due();

@@ -64,7 +64,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             slot.writable = true;
             // What was said of a socket that was not connected yet means nothing now.
             slot.failed = false;
-            slot.moved_at = self.now;
+            (slot.moved_at, slot.taken_at) = (self.now, self.now);
             self.tell(Event::Connected(id));
             self.links.queue(id);
         }
@@ -99,6 +99,8 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         let receiving = slot.link.inbox.is_receiving();
         let allowance = if receiving { self.down.share(self.now) } else { usize::MAX };
         if allowance == 0 {
+            // It is we who let it wait.
+            slot.moved_at = self.now;
             self.links.wake_at(id, self.now + self.down.rest());
             if again {
                 self.tell(Event::Received(id));
@@ -135,6 +137,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             Drawn::Full => {
                 // A sink that is full is asked again soon; heads that are full wait for the node.
                 if slot.link.inbox.is_receiving() {
+                    slot.moved_at = self.now;
                     self.links.wake_at(id, self.now + limits::SINK_RETRY);
                 } else if most < slot.link.most_head {
                     if slot.ending {
@@ -174,6 +177,9 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
     /// Writes what waits, and tells the node when there is room.
     fn pour(&mut self, id: LinkId, budget: usize) -> usize {
         let Some(slot) = self.links.slot(id) else { return 0 };
+        if std::mem::replace(&mut slot.owes_nothing, slot.link.outbox.is_empty()) {
+            slot.taken_at = self.now;
+        }
         if !slot.writable || slot.link.outbox.is_empty() || slot.link.ending == Ending::Now {
             return 0;
         }
@@ -182,6 +188,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         let budget = budget.min(limits::SLICE_BYTES).min(allowance);
         if budget == 0 {
             if allowance == 0 {
+                slot.taken_at = self.now;
                 self.links.wake_at(id, self.now + self.up.rest());
             } else {
                 self.links.queue(id);
@@ -200,7 +207,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             }
         };
         if poured > 0 {
-            slot.moved_at = self.now;
+            (slot.moved_at, slot.taken_at) = (self.now, self.now);
             slot.cold_since = None;
         }
         match stop {
@@ -209,13 +216,13 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             Stop::Budget => self.links.queue(id),
             Stop::Pause(until) => {
                 // It is we who let the reader wait.
-                slot.moved_at = self.now;
+                (slot.moved_at, slot.taken_at) = (self.now, self.now);
                 self.links.wake_at(id, until);
             }
             Stop::Cold => {
                 slot.cold_since.get_or_insert(self.now);
                 // Being cold is our doing, not the reader's.
-                slot.moved_at = self.now;
+                (slot.moved_at, slot.taken_at) = (self.now, self.now);
                 self.links.wake_at(id, self.now + limits::COLD_RETRY);
             }
         }

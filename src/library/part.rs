@@ -235,6 +235,12 @@ impl Part {
         }
     }
 
+    /// True while the next piece of a stream is here and its reader takes nothing.
+    #[must_use]
+    pub fn waits_for_reader(&self) -> bool {
+        matches!(&self.0.place, Place::Pipe { next, waiting, .. } if waiting.borrow().contains_key(&next.get()))
+    }
+
     /// Judges a piece that is whole, and keeps it.
     ///
     /// # Errors

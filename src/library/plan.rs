@@ -260,8 +260,8 @@ impl Plan {
             match self.asked.get(piece) {
                 None => !self.is_clearly_later(id, mine, *piece, now),
                 Some(of) => {
-                    let theirs = of.iter().filter_map(|of| self.givers.get(of)?.promise(*piece, now)).min();
-                    of.len() < TAKERS && theirs.is_some_and(|theirs| theirs > mine.mul_f64(CLEARLY) + WORTH)
+                    let theirs = self.quickest(of, *piece, now);
+                    self.has_room(of, now) && theirs.is_some_and(|theirs| theirs > mine.mul_f64(CLEARLY) + WORTH)
                 }
             }
         })
@@ -358,11 +358,31 @@ impl Plan {
         let mine = giver.eta(0, now);
         // Of three, so that two who keep a piece to themselves don't keep it from all others.
         let slow =
-            self.asked.iter().filter(|(piece, of)| of.len() < TAKERS && !of.contains(&id) && giver.offers(**piece)).filter_map(|(piece, of)| {
-                let theirs = of.iter().filter_map(|of| self.givers.get(of)?.promise(*piece, now)).min()?;
+            self.asked.iter().filter(|(piece, of)| self.has_room(of, now) && !of.contains(&id) && giver.offers(**piece)).filter_map(|(piece, of)| {
+                let theirs = self.quickest(of, *piece, now)?;
                 (theirs > mine.mul_f64(CLEARLY) + WORTH).then_some((theirs, *piece))
             });
         slow.max().map(|(_, piece)| piece)
+    }
+
+    /// True when a piece that was asked of these may be asked of one more. Silent ones must not keep it from all others: the more of them there are, the
+    /// more others are asked at once.
+    fn has_room(&self, of: &[GiverId], now: Instant) -> bool {
+        let silent = self.silent(of, now);
+        of.len() - silent < TAKERS.max(silent)
+    }
+
+    /// How many of these owe bytes and have given none for long.
+    fn silent(&self, of: &[GiverId], now: Instant) -> usize {
+        of.iter().filter_map(|id| self.givers.get(id)).filter(|giver| giver.is_silent(now)).count()
+    }
+
+    /// When the quickest of these will have given a piece, as far as can be told. Where some are silent, those of whom nothing is known yet count for
+    /// nothing: they may be as silent.
+    fn quickest(&self, of: &[GiverId], piece: u64, now: Instant) -> Option<Duration> {
+        let some_silent = self.silent(of, now) > 0;
+        let of = of.iter().filter_map(|id| self.givers.get(id)).filter(|giver| !some_silent || giver.rate > 0.0 || giver.is_silent(now));
+        of.filter_map(|giver| giver.promise(piece, now)).min()
     }
 
     /// A giver has given a piece that is right. Who else was asked for it; `None` when it was there already.
@@ -436,6 +456,12 @@ impl Giver {
         let rate = self.bytes as f64 / time.as_secs_f64();
         self.rate = if self.rate == 0.0 { rate } else { self.rate * 0.7 + rate * 0.3 };
         (self.since, self.bytes) = (now, 0);
+    }
+
+    /// True when it has not given a piece for so long that others should not wait for it.
+    fn is_silent(&self, now: Instant) -> bool {
+        let waited = now.saturating_duration_since(self.since);
+        waited >= BENEFIT_OF_DOUBT * if self.rate == 0.0 { 1 } else { 4 }
     }
 
     /// When it will have given this piece; at once for one that nobody knows yet and that was not asked for long.

@@ -238,8 +238,10 @@ pub const GUESSES: usize = 16;
 pub const FOLDER_BYTES: usize = 4 << 10;
 /// A word of seed 002 with its name: [`RELATIVE_BYTES`] with room to spare.
 pub const REDE_WORD_BYTES: usize = 2 << 10;
-/// How long nothing must have come for a file to have ended where givers never end a link: packets lost twice in a row come again sooner.
-pub const FOREIGN_END: Duration = Duration::from_secs(5);
+/// How long a provider whose wire names no size may be silent before the transfer stops there. Silence proves no end, so the download then fails.
+pub const FOREIGN_END: Duration = Duration::from_secs(10);
+/// The largest file for which the two answers of profile 2020 are told apart before a byte is stored: it must fit into the head of a link.
+pub const UC3M_HELD_BYTES: u32 = 65_500;
 /// And for a list there: what is lost with its end is some names.
 pub const FOREIGN_LIST_END: Duration = Duration::from_secs(1);
 /// The list of a peer that speaks an old wire: some ten thousand names.
@@ -282,7 +284,13 @@ pub const SEEK: (Duration, Duration) = (Duration::from_millis(300), Duration::fr
 pub const EAGER_SEEKS: u32 = 10;
 /// How long somebody who asks for the pieces of a file that has just come waits for it to be noticed and to settle.
 pub const NOTICE: Duration = Duration::from_secs(8);
-/// How long one source may keep the list of pieces, or the piece that proves it, from all others.
+/// How long a source may be silent before a download asks the next one as well: some round trips.
+pub const HEDGE: Duration = Duration::from_millis(300);
+/// Fewer bytes than this since a source was last heard count as silence: a trickle must not hold up a download.
+pub const HEDGE_BYTES: u64 = 4 << 10;
+/// Sources that are asked for the list of pieces at once when the first ones are silent: enough to get past hundreds of them in seconds.
+pub const LISTS_AT_ONCE: u32 = 16;
+/// How long one source that sends may keep the list of pieces, or the piece that proves it, from all others.
 pub const LIST_PATIENCE: Duration = Duration::from_secs(3);
 /// How long new pieces wait for others before those who download from us are told of them.
 pub const HAVE: Duration = Duration::from_millis(75);

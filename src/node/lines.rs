@@ -395,6 +395,11 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             Es => format!("{name}: ningún origen responde; la misma orden sigue después"),
             En => format!("{name}: no source answers; the same command goes on later"),
         },
+        Failure::Unended(name, bytes) => match lang {
+            Pt => format!("{name}: vieram {bytes} bytes, e a origem não diz se são todos; eles ficam no .part, sem o nome final"),
+            Es => format!("{name}: llegaron {bytes} bytes, y el origen no dice si son todos; quedan en el .part, sin el nombre final"),
+            En => format!("{name}: {bytes} bytes came, and the source does not say whether these are all; they stay in the .part"),
+        },
         Failure::Protocol(text) => match lang {
             Pt => format!("o outro lado não fala o protocolo: {text}"),
             Es => format!("el otro lado no habla el protocolo: {text}"),

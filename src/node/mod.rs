@@ -20,7 +20,7 @@ pub mod watch;
 pub mod ways;
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::message::quic::Quic;
 use crate::node::io::Io;
@@ -92,6 +92,11 @@ pub trait Node {
 
     /// When it wants to be woken, if nothing else happens.
     fn deadline(&self) -> Option<Instant>;
+
+    /// The process stood still for so long, stopped or asleep: what the others did meanwhile has not been read yet.
+    fn stood_still(&mut self, gap: Duration) {
+        let _ = gap;
+    }
 
     /// True when it takes the next command now.
     fn is_ready(&self) -> bool {

@@ -104,6 +104,8 @@ pub enum Failure {
     Root(String),
     /// No source can be reached.
     NoSource(RelativeName),
+    /// So many bytes came, and the old wire does not tell whether they are all.
+    Unended(RelativeName, u64),
     /// The other side does not speak the protocol.
     Protocol(String),
     /// Our disk, in the words of its error.
@@ -136,7 +138,7 @@ impl Failure {
             Failure::NotFound(_) => exit::NOT_FOUND,
             Failure::BadBytes(..) => exit::VERIFY,
             Failure::Ambiguous(_) | Failure::Root(_) => exit::USAGE,
-            Failure::Protocol(_) => exit::PROTOCOL,
+            Failure::Protocol(_) | Failure::Unended(..) => exit::PROTOCOL,
             Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Player(..) => exit::LOCAL,
             Failure::Named(_, why) => why.code(),
             Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::Usage(_) => exit::USAGE,

@@ -22,7 +22,7 @@ use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::{Have, Holder, HolderRef, Reply, Waiting};
 use crate::message::request::Request;
-use crate::message::version::Root;
+use crate::message::version::{Root, Tag};
 use crate::message::watched::Happened;
 use crate::session::sending::{Sending, Sent};
 use crate::wire::dialect::{Broken, Delivery, Dialect, Heard};
@@ -56,6 +56,8 @@ pub struct Answering {
     no_more: bool,
     /// There are too many links: its first request is answered with `busy`, and then it ends.
     turns_away: bool,
+    /// Nothing is read until answers are taken.
+    is_held_back: bool,
 }
 
 enum State {
@@ -101,6 +103,7 @@ impl Answering {
             quiet: None,
             no_more: false,
             turns_away: false,
+            is_held_back: false,
         }
     }
 
@@ -140,7 +143,8 @@ impl Answering {
 
     /// Takes the next step; wrong requests are refused on the way.
     pub fn step(&mut self, inbox: &mut Inbox, outbox: &mut Outbox, now: Instant) -> Step {
-        if outbox.is_full() {
+        self.is_held_back = outbox.is_full();
+        if self.is_held_back {
             return Step::Wait;
         }
         match &mut self.state {
@@ -284,6 +288,18 @@ impl Answering {
         }
     }
 
+    /// True for HTTP, whose clients close their link when they no longer want an answer.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        matches!(&self.state, State::Open { dialect: Dialect::Http(_), .. })
+    }
+
+    /// True when the answer to the request under way is a head alone: it takes no upload slot.
+    #[must_use]
+    pub fn answers_by_head(&self, size: u64, tag: Tag) -> bool {
+        matches!(&self.state, State::Open { dialect: Dialect::Http(http), .. } if http.answers_by_head(size, tag))
+    }
+
     /// True when the asker can be told that it has to wait.
     #[must_use]
     pub fn can_wait(&self) -> bool {
@@ -405,7 +421,8 @@ impl Answering {
         let idle = |state: &State| {
             matches!(state, State::Open { dialect, .. } if dialect.lasts()) && inbox.head().iter().all(|byte| b" \r\n\t}".contains(byte))
         };
-        if inbox.head().is_empty() || self.waits_for_us() || idle(&self.state) {
+        // Backpressure: requests that stay unread because answers do are not late. How long answers may stay unread has its own limit.
+        if inbox.head().is_empty() || self.is_held_back || self.waits_for_us() || idle(&self.state) {
             self.head_since = None;
             return None;
         }

@@ -6,7 +6,8 @@
 //!   list:   asked --> names, to the end of the link
 //! ```
 //!
-//! What is said before the bytes is read here; the bytes themselves go past it. Where the other side never ends a link, its silence does.
+//! What is said before the bytes is read here; the bytes themselves go past it. A list ends in silence where the other
+//! side never ends a link; a file does not, because silence may as well be a loss.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ pub struct Foreign {
     lists: bool,
     /// The size that was said before the yes.
     said: Option<u64>,
+    /// It was found to put no length before the bytes.
+    is_plain: bool,
     deadline: Instant,
     /// How many bytes of a list there were when that last changed.
     seen: usize,
@@ -43,21 +46,35 @@ pub enum Step {
         /// How many, where anybody says so.
         size: Option<u64>,
     },
+    /// The same, but the header may be the beginning of the file: then more bytes follow than it says.
+    Guess {
+        /// How many, as the header says.
+        size: u64,
+    },
+}
+
+/// What the end of a link, or silence, means before a byte was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// These are all bytes of the file.
+    All(u64),
+    /// What has come may be the file or the front of it.
+    Unclear,
 }
 
 impl Foreign {
     /// Asks for the file that the peer at `at` calls `name`.
-    pub fn file(tongue: Tongue, name: &str, at: SocketAddr, outbox: &mut Outbox, now: Instant) -> Foreign {
+    pub fn file(tongue: Tongue, name: &str, at: SocketAddr, is_plain: bool, outbox: &mut Outbox, now: Instant) -> Foreign {
         outbox.memory().with(|out| foreign::ask_file(tongue, name, at, out));
         // A person may be asked before the first word; where that is said, the first word needs no person.
         let patience = if foreign::says_it_has_it(tongue) { limits::ANSWER } else { limits::CONSENT + limits::ANSWER };
-        Foreign { tongue, lists: false, said: None, deadline: now + patience, seen: 0, seen_at: now }
+        Foreign { tongue, lists: false, said: None, is_plain, deadline: now + patience, seen: 0, seen_at: now }
     }
 
     /// Asks what the peer shares; `None` where its wire has no such question.
     pub fn list(tongue: Tongue, outbox: &mut Outbox, now: Instant) -> Option<Foreign> {
         let asked = outbox.memory().with(|out| foreign::ask_list(tongue, out));
-        asked.then(|| Foreign { tongue, lists: true, said: None, deadline: now + limits::ANSWER, seen: 0, seen_at: now })
+        asked.then(|| Foreign { tongue, lists: true, said: None, is_plain: false, deadline: now + limits::ANSWER, seen: 0, seen_at: now })
     }
 
     /// True where a peer can be asked what it shares.
@@ -71,17 +88,18 @@ impl Foreign {
     /// # Errors
     /// The other side's no, or why its answer can't be understood.
     pub fn step(&mut self, inbox: &mut Inbox, now: Instant) -> Result<Step, Refusal> {
+        let here = inbox.head().len();
+        if here != self.seen {
+            (self.seen, self.seen_at) = (here, now);
+        }
         if self.lists {
-            let here = inbox.head().len();
             if here > limits::FOREIGN_LIST_BYTES {
                 return Err(Refusal::new(Code::TooLarge, "the peer's list never ends"));
             }
-            if here != self.seen {
-                (self.seen, self.seen_at) = (here, now);
-            }
             return Ok(Step::Wait);
         }
-        match foreign::coming(self.tongue, inbox.head())? {
+        let coming = if self.is_plain { foreign::coming_plain } else { foreign::coming };
+        match coming(self.tongue, inbox.head())? {
             Decoded::Partial | Decoded::Quiet { .. } => Ok(Step::Wait),
             Decoded::Whole { item: Coming::Has(size), used } => {
                 inbox.consume(used);
@@ -95,7 +113,34 @@ impl Foreign {
                 inbox.consume(used);
                 sane(size.or(self.said)).map(|size| Step::Bytes { size })
             }
+            Decoded::Whole { item: Coming::Guess(size), used } => {
+                inbox.consume(used);
+                Ok(Step::Guess { size })
+            }
         }
+    }
+
+    /// What has come when nothing more can: the header is used up. `None` where no byte of a file was said to come.
+    pub fn last(&self, inbox: &mut Inbox) -> Option<Last> {
+        match foreign::ending(self.tongue, inbox.head()) {
+            _ if self.lists => None,
+            Decoded::Whole { item: Coming::Bytes(Some(size)), used } => {
+                inbox.consume(used);
+                Some(Last::All(size))
+            }
+            Decoded::Quiet { used, .. } => {
+                inbox.consume(used);
+                Some(Last::Unclear)
+            }
+            _ => None,
+        }
+    }
+
+    /// True when what has come is all that its header says, and nothing more has come for long.
+    #[must_use]
+    pub fn is_all_there(&self, inbox: &Inbox, now: Instant) -> bool {
+        let whole = matches!(foreign::ending(self.tongue, inbox.head()), Decoded::Whole { used, .. } if used > 1);
+        !self.lists && whole && now.saturating_duration_since(self.seen_at) >= limits::FOREIGN_END
     }
 
     /// Until when the next thing must have come.
@@ -110,7 +155,7 @@ impl Foreign {
         !self.lists && foreign::has_no_no(self.tongue) && foreign::can_list(self.tongue)
     }
 
-    /// How long nothing must have come for the bytes to have ended; `None` where only the end of the link ends them.
+    /// How long nothing must have come for the transfer to stop there; `None` where the end of the link is waited for.
     #[must_use]
     pub fn quiet(&self) -> Option<Duration> {
         foreign::ends_in_silence(self.tongue).then_some(limits::FOREIGN_END)
@@ -120,6 +165,12 @@ impl Foreign {
     #[must_use]
     pub fn list_ends(&self) -> Option<Instant> {
         (self.lists && self.seen > 0).then(|| self.seen_at + limits::FOREIGN_LIST_END)
+    }
+
+    /// When silence may decide what a file's header means.
+    #[must_use]
+    pub fn header_ends(&self) -> Option<Instant> {
+        (!self.lists && self.seen > 1).then(|| self.seen_at + limits::FOREIGN_END)
     }
 
     /// The names in a list that has ended.
@@ -171,7 +222,7 @@ mod tests {
 
     fn ask(tongue: Tongue, now: Instant) -> (Foreign, String) {
         let mut outbox = Outbox::default();
-        let foreign = Foreign::file(tongue, "a.mp4", "127.0.0.1:4000".parse().unwrap(), &mut outbox, now);
+        let foreign = Foreign::file(tongue, "a.mp4", "127.0.0.1:4000".parse().unwrap(), false, &mut outbox, now);
         (foreign, sent(outbox))
     }
 
@@ -225,6 +276,31 @@ mod tests {
         assert_eq!(steps(Tongue::Rede, b"hello"), (bytes(None), b"hello".to_vec()));
         let both = br#"{"status": "OK", "fileSize": 5}{"status": "downloadAccepted"}hello"#;
         assert_eq!(steps(Tongue::Seed001, both), (vec![Ok(Step::Waits), Ok(Step::Bytes { size: Some(5) })], b"hello".to_vec()));
+    }
+
+    #[test]
+    fn the_two_answers_of_profile_2020_are_told_apart_by_how_many_bytes_come() {
+        let last = |answer: &[u8]| {
+            let (steps, left) = steps(Tongue::Uc3m2020, answer);
+            assert!(steps.is_empty(), "{steps:?}");
+            let (mut inbox, now) = (Inbox::default(), Instant::now());
+            inbox.take(&left).unwrap();
+            let (foreign, _) = ask(Tongue::Uc3m2020, now);
+            let last = foreign.last(&mut inbox);
+            (last, inbox.head().to_vec())
+        };
+        assert_eq!(last(b"0"), (Some(Last::All(0)), Vec::new()));
+        assert_eq!(last(b"0\0\0\0\0\0"), (Some(Last::All(0)), Vec::new()));
+        assert_eq!(last(b"0\0\0\0\0\x05hello"), (Some(Last::All(5)), b"hello".to_vec()));
+        for cut in [&b"0\0"[..], b"0\0\0\0\0", b"0\0\0\0\0\x05hell"] {
+            assert_eq!(last(cut), (Some(Last::Unclear), cut[1..].to_vec()));
+        }
+        // More bytes than the length: it was none.
+        assert_eq!(steps(Tongue::Uc3m2020, b"0\0\0\0\0\x05hello!"), (bytes(None), b"\0\0\0\0\x05hello!".to_vec()));
+        assert_eq!(steps(Tongue::Uc3m2020, b"0\0\xff\0\0\0hi"), (bytes(None), b"\0\xff\0\0\0hi".to_vec()));
+        assert_eq!(steps(Tongue::Uc3m2020, b"0\0\0\x0f\0\0hi"), (vec![Ok(Step::Guess { size: 983_040 })], b"hi".to_vec()));
+        // The other editions have one form.
+        assert_eq!(steps(Tongue::Uc3mSeed003, b"0\0\0\0\0\x05hello").0, bytes(None));
     }
 
     #[test]

@@ -42,6 +42,20 @@ pub fn coming(tongue: Tongue, buffer: &[u8]) -> Result<Decoded<Coming>, Refusal>
     }
 }
 
+/// Reads what is said before the bytes once the link has ended behind `buffer`. [`Decoded::Quiet`]: its meaning can't be told.
+#[must_use]
+pub fn ending(tongue: Tongue, buffer: &[u8]) -> Decoded<Coming> {
+    if tongue == Tongue::Uc3m2020 { uc3m::ending(buffer) } else { Decoded::Partial }
+}
+
+/// Reads the same of a peer that was found to put no length before the bytes.
+///
+/// # Errors
+/// As [`coming`].
+pub fn coming_plain(tongue: Tongue, buffer: &[u8]) -> Result<Decoded<Coming>, Refusal> {
+    if tongue == Tongue::Uc3m2020 { uc3m::coming_plain(tongue, buffer) } else { coming(tongue, buffer) }
+}
+
 /// The names in a list that has ended.
 #[must_use]
 pub fn names(tongue: Tongue, list: &[u8]) -> Vec<RelativeName> {
@@ -67,7 +81,7 @@ pub fn has_no_no(tongue: Tongue) -> bool {
     tongue == Tongue::Rede
 }
 
-/// True where those who give leave the link open behind the last byte.
+/// True where providers leave the link open behind the last byte, so that their silence may be the end.
 #[must_use]
 pub fn ends_in_silence(tongue: Tongue) -> bool {
     tongue == Tongue::Rede

@@ -273,6 +273,17 @@ impl Http {
         }
     }
 
+    /// True when the answer to the request under way has no bytes of the file: HEAD, 304 and 416.
+    #[must_use]
+    pub fn answers_by_head(&self, size: u64, tag: Tag) -> bool {
+        let Some(asked) = &self.asked else { return false };
+        let etag = format!("\"{tag}\"");
+        let wanted = asked.range.filter(|_| asked.if_range.as_deref().is_none_or(|known| known == etag));
+        asked.head_only
+            || asked.if_none_match.as_deref().is_some_and(|list| matches_etag(list, &etag))
+            || wanted.is_some_and(|wish| wish.within(size).is_none())
+    }
+
     /// Writes the head for a file that may be sent, and says which of its bytes follow.
     pub fn begin(&mut self, name: &RelativeName, size: u64, tag: Tag, out: &mut Vec<u8>) -> Begin {
         let asked = self.take();

@@ -70,6 +70,8 @@ pub enum Coming {
     Has(u64),
     /// Its bytes are all that follows; where nobody says how many, the end of the link ends them.
     Bytes(Option<u64>),
+    /// So many bytes follow, unless the header that says so is the beginning of the file: then more follow.
+    Guess(u64),
 }
 
 /// Which kind of process is asked; a dialect may name different things to each.

@@ -119,6 +119,21 @@ impl Talk {
         let _ = self.stream.write_all(format!("{head}\n").as_bytes());
     }
 
+    /// What is given.
+    pub fn content(&self) -> Arc<Content> {
+        Arc::clone(&self.content)
+    }
+
+    /// The head of a piece, and half of its bytes.
+    pub fn half(&mut self, request: &Value) {
+        let what = self.content();
+        let at = usize::try_from(request["from"].as_u64().unwrap_or(0)).expect("a small file");
+        let next = what.bytes.len().min(at + PIECE);
+        self.say(&json!({"id": request["id"], "status": "FETCH_OK", "name": what.name, "size": what.size, "tag": what.tag,
+            "from": at, "length": next - at, "more": false}));
+        let _ = self.stream.write_all(&what.bytes[at..at + (next - at) / 2]);
+    }
+
     /// Says no.
     pub fn refuse(&mut self, request: &Value, code: &str) {
         self.say(&json!({"id": request["id"], "error": {"code": code, "retry": false, "text": ""}}));

@@ -26,6 +26,7 @@ mod main_job;
 mod manifest;
 mod names;
 mod nodes;
+mod old_ends;
 mod old_sources;
 mod old_wires;
 mod output;
@@ -35,7 +36,9 @@ mod play;
 #[cfg(feature = "quic")]
 mod quic;
 mod resume;
+mod scripts;
 mod search;
+mod silence;
 mod status;
 mod swarm;
 mod swarm_load;

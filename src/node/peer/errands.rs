@@ -13,6 +13,7 @@ use crate::message::request::{Request, Wanted};
 use crate::message::version::Root;
 use crate::message::watched::Watched;
 use crate::node::PortId;
+use crate::node::consoles::Family;
 use crate::node::io::Io;
 use crate::node::peer::desk::{self, Command, Desk, Goal, Step};
 use crate::node::peer::downloads::Patience;
@@ -117,6 +118,7 @@ impl Peer {
             Step::Nothing => self.prompt(io),
             Step::Ask(prompt) => io.tell(Report::Prompt(prompt)),
             Step::Wrong(failure) => {
+                self.note_code(failure.code());
                 self.tell_answer(Report::Failed(failure), io);
                 self.prompt(io);
             }
@@ -160,24 +162,21 @@ impl Peer {
             Command::Download(from) => match self.searched.clone() {
                 Some(name) => self.fetch_from(&Goal::named(name), from, io),
                 None => {
-                    io.tell(Report::Failed(Failure::SearchFirst));
-                    self.prompt(io);
+                    self.says_no(&Failure::SearchFirst, io);
                 }
             },
             Command::Leave => {
                 if matches!(self.home.joining, Joining::Joined(_)) {
                     self.begin(Errand::Leave, io);
                 } else {
-                    io.tell(Report::Failed(Failure::NotJoined));
-                    self.prompt(io);
+                    self.says_no(&Failure::NotJoined, io);
                 }
             }
             Command::Verdict(yes) => {
                 if self.verdict(yes, io) {
                     self.prompt(io);
                 } else if self.options.typed {
-                    io.tell(Report::Failed(Failure::NoQuestion));
-                    self.prompt(io);
+                    self.says_no(&Failure::NoQuestion, io);
                 } else {
                     // A script answers before it is asked.
                     self.errand = Some(Errand::Verdict(yes));
@@ -192,8 +191,7 @@ impl Peer {
 
     pub(super) fn begin(&mut self, errand: Errand, io: &mut Io<'_>) {
         if errand.needs_server() && self.options.typed && !self.home.is_open() && !self.home.is_trying() && self.home.deadline().is_some() {
-            io.tell(Report::Failed(Failure::NoServer(self.home.server())));
-            return self.prompt(io);
+            return self.says_no(&Failure::NoServer(self.home.server()), io);
         }
         self.errand = Some(errand);
         self.home.want(io);
@@ -205,12 +203,10 @@ impl Peer {
         let drive = match (self.options.open_folder)(&folder) {
             Ok(drive) => drive,
             Err(crate::library::drive::DriveError::NoFolder) => {
-                io.tell(Report::Failed(Failure::NoFolder(folder)));
-                return self.prompt(io);
+                return self.says_no(&Failure::NoFolder(folder), io);
             }
             Err(error) => {
-                io.tell(Report::Failed(Failure::Disk(error.to_string())));
-                return self.prompt(io);
+                return self.says_no(&Failure::Disk(error.to_string()), io);
             }
         };
         if matches!(self.home.joining, Joining::Joined(_)) && self.listening == Some(at) && self.options.folder == folder {
@@ -458,7 +454,7 @@ impl Peer {
     pub(super) fn try_quit(&mut self, io: &mut Io<'_>) {
         let waiting = self.downloads.ids().into_iter().any(|id| !self.downloads.is_resting(id));
         if !waiting && (self.news.is_empty() || !self.home.is_open()) {
-            self.end(exit::DONE, io);
+            self.end(self.worst, io);
         }
     }
 
@@ -479,9 +475,26 @@ impl Peer {
         self.finish(failure.code(), io);
     }
 
+    /// The command comes to nothing before it has begun.
+    pub(super) fn says_no(&mut self, failure: &Failure, io: &mut Io<'_>) {
+        self.note_code(failure.code());
+        io.tell(Report::Failed(failure.clone()));
+        self.prompt(io);
+    }
+
+    /// A script sees how its commands went by the exit code alone: it tells of the worst. The menu and the consoles of old programs are dialogues, in which a
+    /// wrong answer is asked for again, and keep the code of QUIT.
+    pub(super) fn note_code(&mut self, code: i32) {
+        let is_script = !self.options.typed && matches!(self.options.task, Task::Serve { .. }) && self.options.console == Family::Napster;
+        if is_script {
+            self.worst = self.worst.max(code);
+        }
+    }
+
     /// The command is over, with this code where it is the only one.
     pub(super) fn finish(&mut self, code: i32, io: &mut Io<'_>) {
         self.errand = None;
+        self.note_code(code);
         self.watching.expects_nothing();
         if code == exit::DONE && self.goes_on_playing() {
             return;

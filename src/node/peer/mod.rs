@@ -24,7 +24,7 @@ pub mod watching;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::library::drive::DriveError;
 use crate::library::{Library, Target};
@@ -119,6 +119,8 @@ pub struct Peer {
     tally: Tally,
     /// The server tells of what nobody has yet.
     watched: bool,
+    /// The first failure of a command that a script gave: the process ends with its code.
+    worst: i32,
 }
 
 /// Where a JOIN wants to be.
@@ -207,6 +209,7 @@ impl Peer {
             wake: None,
             tally: Tally::default(),
             watched: false,
+            worst: exit::DONE,
             options,
         })
     }
@@ -482,6 +485,10 @@ impl Node for Peer {
 
     fn deadline(&self) -> Option<Instant> {
         self.wake
+    }
+
+    fn stood_still(&mut self, gap: Duration) {
+        self.downloads.stood_still(gap);
     }
 
     fn is_ready(&self) -> bool {

@@ -43,6 +43,8 @@ pub struct Upload {
     pub asker: SocketAddr,
     /// True when the asker can't be told to wait: then it waits for a limited time.
     pub mute: bool,
+    /// Its answer is a head alone: it takes no slot.
+    pub is_free: bool,
     stage: Stage,
 }
 
@@ -68,6 +70,8 @@ pub struct Asked {
     pub asker: SocketAddr,
     /// True when the asker can't be told to wait.
     pub mute: bool,
+    /// Its answer is a head alone: it takes no slot.
+    pub is_free: bool,
 }
 
 /// What is to be done with an upload now.
@@ -133,7 +137,7 @@ impl Uploads {
 
     /// Takes a request for bytes, and returns its ticket and what to do.
     pub fn ask(&mut self, asked: Asked, now: Instant) -> (u64, Turn) {
-        let Asked { link, id, fetch, name, asker, mute } = asked;
+        let Asked { link, id, fetch, name, asker, mute, is_free } = asked;
         let ticket = self.next;
         self.next += 1;
         let key = (asker, name.clone());
@@ -142,7 +146,7 @@ impl Uploads {
             Accept::Never => Some(false),
             Accept::Ask => self.verdicts.get(&key).copied(),
         };
-        let upload = Upload { link, id, fetch, name, asker, mute, stage: Stage::Consent(now + limits::CONSENT) };
+        let upload = Upload { link, id, fetch, name, asker, mute, is_free, stage: Stage::Consent(now + limits::CONSENT) };
         match allowed {
             Some(false) => (ticket, Turn::Refuse),
             Some(true) => {
@@ -164,6 +168,10 @@ impl Uploads {
 
     fn give_slot(&mut self, ticket: u64, now: Instant) -> Turn {
         let Some(upload) = self.all.get_mut(&ticket) else { return Turn::Refuse };
+        if upload.is_free {
+            upload.stage = Stage::Sending;
+            return Turn::Send;
+        }
         if self.sending.contains_key(&upload.link) || self.sending.len() < self.slots {
             upload.stage = Stage::Sending;
             *self.sending.entry(upload.link).or_default() += 1;
@@ -204,7 +212,7 @@ impl Uploads {
     /// Forgets an upload that is over, and returns those that may begin now.
     pub fn over(&mut self, ticket: u64) -> Vec<u64> {
         match self.all.remove(&ticket) {
-            None => return Vec::new(),
+            None | Some(Upload { is_free: true, stage: Stage::Sending, .. }) => return Vec::new(),
             Some(Upload { stage: Stage::Sending, link, .. }) => {
                 if let Some(count) = self.sending.get_mut(&link) {
                     *count -= 1;
@@ -313,7 +321,7 @@ mod tests {
     }
 
     fn asked(link: usize, id: Option<u64>, text: &str, port: u16) -> Asked {
-        Asked { link: LinkId(link), id, fetch: fetch(text), name: name(text), asker: asker(port), mute: false }
+        Asked { link: LinkId(link), id, fetch: fetch(text), name: name(text), asker: asker(port), mute: false, is_free: false }
     }
 
     fn asker(port: u16) -> SocketAddr {
@@ -333,6 +341,19 @@ mod tests {
         assert!(uploads.over(second).is_empty());
         assert_eq!(uploads.queue().map(|(ticket, _)| ticket).collect::<Vec<_>>(), [third]);
         assert_eq!(uploads.over(first), [third]);
+    }
+
+    #[test]
+    fn an_answer_without_a_body_takes_no_slot_and_gives_none_back() {
+        let now = Instant::now();
+        let mut uploads = Uploads::new(Accept::Always, Some(1));
+        let (first, _) = uploads.ask(asked(1, None, "a", 1), now);
+        let (second, turn) = uploads.ask(asked(2, None, "a", 2), now);
+        assert_eq!(turn, Turn::Queue(1));
+        let (head, turn) = uploads.ask(Asked { is_free: true, ..asked(1, None, "a", 1) }, now);
+        assert_eq!(turn, Turn::Send);
+        assert!(uploads.over(head).is_empty());
+        assert_eq!(uploads.over(first), [second]);
     }
 
     #[test]

@@ -85,6 +85,13 @@ impl Peer {
         if let Some(visit) = self.visits.get_mut(&id) {
             visit.ended = true;
             visit.answering.ends();
+            // An HTTP client that closes its link before its turn has come no longer wants the file; its place is another's.
+            if visit.answering.is_http()
+                && !self.uploads.waiting_on(id).is_empty()
+                && let Some(link) = io.link(id)
+            {
+                return link.drop_now();
+            }
         }
         self.visited(id, io);
     }
@@ -154,14 +161,16 @@ impl Peer {
             return self.refuse(id, ask, &Refusal::no_such_file(), io);
         };
         let (asker, mute) = (visit.answering.asker(), !visit.answering.can_wait());
-        if let Err(refusal) = self.opened(id, &name, &fetch) {
-            return self.refuse(id, ask, &refusal, io);
-        }
+        let opened = match self.opened(id, &name, &fetch) {
+            Ok(opened) => opened,
+            Err(refusal) => return self.refuse(id, ask, &refusal, io),
+        };
+        let is_free = self.visits.get(&id).is_some_and(|visit| visit.answering.answers_by_head(opened.size, opened.tag));
         if self.library.entry(&name).is_some_and(|entry| entry.root.is_none()) {
             self.library.hurry(&name);
         }
         log::debug!("{asker} FETCH {name} from {}", fetch.from);
-        let (ticket, turn) = self.uploads.ask(Asked { link: id, id: ask, fetch, name: name.clone(), asker, mute }, io.now);
+        let (ticket, turn) = self.uploads.ask(Asked { link: id, id: ask, fetch, name: name.clone(), asker, mute, is_free }, io.now);
         if prove && self.uploads.get(ticket).is_some() {
             self.proofs.want(ticket);
         }
@@ -273,12 +282,11 @@ impl Peer {
     /// Frees the slots of uploads that are over and begins those whose turn it is.
     fn release(&mut self, tickets: Vec<u64>, io: &mut Io<'_>) {
         let mut begin = Vec::new();
-        let freed = !tickets.is_empty();
+        let before: Vec<u64> = self.uploads.queue().map(|(ticket, _)| ticket).collect();
         for ticket in tickets {
             self.proofs.forget(ticket);
             begin.extend(self.uploads.over(ticket));
         }
-        let moved = freed && !begin.is_empty();
         self.beginning.extend(begin);
         // An upload that is over as soon as it begins comes back here: the first call does the work of all.
         if std::mem::replace(&mut self.releasing, true) {
@@ -288,11 +296,12 @@ impl Peer {
             self.send(ticket, io);
         }
         self.releasing = false;
-        if moved {
-            let places: Vec<(u64, u64)> = self.uploads.queue().zip(1..).map(|((ticket, _), place)| (ticket, place)).collect();
-            for (ticket, place) in places {
-                self.tell_waiting(ticket, Waiting::Slot { place }, io);
-            }
+        // Those behind a place that was left hear of it, whether that one began or went away.
+        let places = self.uploads.queue().zip(1..).zip(before.iter().chain(std::iter::repeat(&0)));
+        let moved: Vec<(u64, u64)> =
+            places.filter(|(((ticket, _), _), was)| ticket != *was).map(|(((ticket, _), place), _)| (ticket, place)).collect();
+        for (ticket, place) in moved {
+            self.tell_waiting(ticket, Waiting::Slot { place }, io);
         }
     }
 

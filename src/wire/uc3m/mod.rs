@@ -20,6 +20,8 @@ use crate::wire::{Coming, Decoded, Role, Utterance};
 
 /// Digits of the largest size that can be written: those of 2^64.
 const SIZE_DIGITS: usize = 20;
+/// Bytes before the file in the form of profile 2020 that has a length: the status, NUL and an int32.
+const LENGTH_FORM: usize = 6;
 
 /// One link's UC3M.
 #[derive(Debug)]
@@ -162,9 +164,47 @@ pub fn ask_file(_tongue: Tongue, name: &str, out: &mut Vec<u8>) {
 
 /// Reads what the peer says before the bytes of the file.
 ///
+/// The statement of profile 2020 asks for a digit and the bytes; its one real program sends `0`, NUL, the length as a big-endian int32, then the bytes.
+/// A file that begins with NUL looks like the second form. So the number of bytes decides: a program of the second form sends exactly its length.
+///
 /// # Errors
 /// The peer's no, or why its answer can't be understood.
 pub fn coming(tongue: Tongue, buffer: &[u8]) -> Result<Decoded<Coming>, Refusal> {
+    if tongue == Tongue::Uc3m2020 && buffer.first() == Some(&b'0') {
+        return match buffer[1..] {
+            [] | [0] | [0, _] | [0, _, _] | [0, _, _, _] => Ok(Decoded::Partial),
+            [0, a, b, c, d, ref bytes @ ..] => Ok(match u32::from_be_bytes([a, b, c, d]) {
+                // No int32 of a length is below zero.
+                length if i32::try_from(length).is_err() => Decoded::Whole { item: Coming::Bytes(None), used: 1 },
+                length if bytes.len() > length as usize => Decoded::Whole { item: Coming::Bytes(None), used: 1 },
+                length if length <= limits::UC3M_HELD_BYTES => Decoded::Partial,
+                length => Decoded::Whole { item: Coming::Guess(length.into()), used: LENGTH_FORM },
+            }),
+            [_, ..] => coming_plain(tongue, buffer),
+        };
+    }
+    coming_plain(tongue, buffer)
+}
+
+/// What `buffer` means when nothing follows it: the end of the link, or silence. [`Decoded::Quiet`]: it is a short file of the plain form or a cut one of
+/// the form with a length, which can't be told apart.
+#[must_use]
+pub fn ending(buffer: &[u8]) -> Decoded<Coming> {
+    match *buffer {
+        [b'0'] => Decoded::Whole { item: Coming::Bytes(Some(0)), used: 1 },
+        [b'0', 0, a, b, c, d, ref bytes @ ..] if u64::from(u32::from_be_bytes([a, b, c, d])) == bytes.len() as u64 => {
+            Decoded::Whole { item: Coming::Bytes(Some(bytes.len() as u64)), used: LENGTH_FORM }
+        }
+        [b'0', 0, ..] => Decoded::Quiet { item: Coming::Bytes(None), used: 1 },
+        _ => Decoded::Partial,
+    }
+}
+
+/// Reads what the peer says before the bytes, where no length is to be looked for.
+///
+/// # Errors
+/// As [`coming`].
+pub fn coming_plain(tongue: Tongue, buffer: &[u8]) -> Result<Decoded<Coming>, Refusal> {
     let profile = Profile::of(tongue);
     let Some((&status, rest)) = buffer.split_first() else { return Ok(Decoded::Partial) };
     // A no is one before its NUL: some close the link without it.
@@ -647,7 +687,7 @@ mod tests {
             for end in 0..head.len() {
                 assert_eq!(coming(tongue, &head[..end]), Ok(Decoded::Partial));
             }
-            let bytes = [head, &b"\x000file"[..]].concat();
+            let bytes = [head, &b"f\x000ile"[..]].concat();
             assert_eq!(coming(tongue, &bytes), Ok(Decoded::Whole { item: Coming::Bytes(size), used: head.len() }));
         }
     }

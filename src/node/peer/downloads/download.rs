@@ -7,9 +7,10 @@
 //!
 //! A list is believed when it leads to the root and the last piece is what it says; before that, whoever gave it is to blame for what does not fit.
 //! Nothing is made room for on the disk before that either: a size that somebody claims costs nothing. Here it is decided what to ask of whom; [`judging`]
-//! is what they answer, [`ending`] how it ends.
+//! is what they answer, [`hedging`] what silent ones cost, [`ending`] how it ends.
 
 mod ending;
+mod hedging;
 mod judging;
 mod watching;
 
@@ -61,10 +62,15 @@ pub(super) struct Download {
     no_udp: BTreeSet<(SocketAddr, [u8; 32])>,
     /// Were asked for the list, or for the piece that proves it, and let others wait.
     slow: BTreeSet<SocketAddr>,
-    /// When the list was asked for.
+    /// When the list, or the piece that proves it, was asked for.
     list_since: Instant,
-    /// How often it was passed on: each time the next one gets more time, for all may be slow.
-    passed_on: u32,
+    /// How many sources were last asked for the list at once, and how many more are to be asked now.
+    list_batch: u32,
+    list_more: u32,
+    /// How often all sources were too slow with it: each time they get twice as long, for all may be slow.
+    list_rounds: u32,
+    /// A silent source had to make room for another.
+    evicted: bool,
     /// Have no list of pieces to give.
     listless: BTreeSet<SocketAddr>,
     pub(super) part: Option<Part>,
@@ -155,7 +161,10 @@ impl Download {
             no_udp: BTreeSet::new(),
             slow: BTreeSet::new(),
             list_since: now,
-            passed_on: 0,
+            list_batch: 1,
+            list_more: 0,
+            list_rounds: 0,
+            evicted: false,
             listless: BTreeSet::new(),
             part: None,
             list: Listing::Unknown,
@@ -377,8 +386,14 @@ impl Download {
         };
         // More sources than pieces have nothing to do.
         let most = self.size.map_or(1, |size| usize::try_from(tree::pieces(size)).unwrap_or(usize::MAX)).min(limits::SOURCES);
-        while self.sources.len() < most {
-            if (self.root.is_none() || self.hoped || !self.verify) && !self.sources.is_empty() {
+        let (now, alone) = (around.io.now, self.has_one_source());
+        // Sources that are silent take no place, up to a limit, and the more of them there are, the more others are tried at once.
+        let useless = self.sources.values().filter(|source| !source.is_useful(now)).count();
+        let most = most.max(2 * useless);
+        // One that has nothing to do does not stand in for those that are silent.
+        let counts = |source: &&Source| source.is_useful(now) && (useless == 0 || !source.is_idle());
+        while self.sources.len() < limits::SOURCES && self.sources.values().filter(counts).count() < most {
+            if alone && !self.sources.is_empty() {
                 return;
             }
             let fits = |candidate: &Candidate| self.fits_in_size(candidate) && from.is_none_or(|from| from == candidate.peer);
@@ -426,7 +441,8 @@ impl Download {
     pub(super) fn connect_again(&mut self, candidate: Candidate, around: &mut Around<'_, '_>) {
         let size = self.fits_in_size(&candidate);
         let alone = self.part.is_some() && self.is_blind() && self.first.is_some_and(|first| first != candidate.peer);
-        if size && !alone && self.sources.len() < limits::SOURCES {
+        let untried = self.evicted && !self.waiting.is_empty();
+        if size && !alone && !untried && self.sources.len() < limits::SOURCES {
             self.connect_to(&candidate, around);
         } else if size || alone || !self.is_size_known() {
             self.waiting.push_back(candidate);
@@ -450,7 +466,7 @@ impl Download {
             (Some(root), Some(_)) => Wanted::Root(root),
             _ => Wanted::Name(candidate.name.clone()),
         };
-        let mut source = Source::new(to, link, candidate.whole, candidate.name.clone(), wanted);
+        let mut source = Source::new(to, link, candidate.whole, candidate.name.clone(), wanted, now);
         (source.quic, source.by_quic) = (candidate.quic, quic.is_some());
         source.tag = self.tag.filter(|_| !self.pinned && self.first == Some(to));
         // Whoever watches can't wait for the root.
@@ -465,7 +481,7 @@ impl Download {
         let Some(source) = self.sources.get(&id).filter(|source| source.is_open()) else { return Ok(()) };
         let (at, whole, asked_list) = (source.at, source.whole, source.is_asked_list());
         let trusted = self.part.as_ref().is_some_and(|part| part.trusted().is_some());
-        let may_list = self.verify && !trusted && !self.listless.contains(&at) && !self.is_passed_over(at) && matches!(self.list, Listing::Unknown);
+        let may_list = self.verify && !trusted && !self.listless.contains(&at) && !self.is_passed_over(at) && self.wants_list();
         let one = self.size.is_some_and(|size| tree::pieces(size) == 1);
         if self.part.is_none() {
             if one && self.root.is_some() && !self.hoped && !blind {
@@ -484,39 +500,15 @@ impl Download {
             self.fill(id, around.io);
         }
         if may_list && !asked_list && !(one && self.root.is_some() && !self.hoped) && (whole || !self.has_whole()) {
+            if matches!(self.list, Listing::Asked(_)) {
+                self.list_more -= 1;
+            }
             (self.list, self.list_since) = (Listing::Asked(id), around.io.now);
             if let Some(source) = self.sources.get_mut(&id) {
                 source.ask_list(around.io);
             }
         }
         Ok(())
-    }
-
-    /// One who keeps the list, or the piece that proves it, from all others gives way to the next.
-    pub(super) fn pass_the_list_on(&mut self) {
-        let (Listing::Asked(id) | Listing::Unproven { from: id, .. }) = &self.list else { return };
-        let Some(at) = self.sources.get(id).map(|source| source.at) else { return };
-        let usable = |source: &&Source| source.is_open() && source.at != at && !self.listless.contains(&source.at);
-        if self.root.is_none() || self.part.as_ref().is_some_and(|part| part.trusted().is_some()) || !self.sources.values().any(|s| usable(&s)) {
-            return;
-        }
-        self.passed_on += 1;
-        self.slow.insert(at);
-        if self.sources.values().filter(usable).all(|source| self.slow.contains(&source.at)) {
-            // All were slow: they are asked again in turn.
-            self.slow = BTreeSet::from([at]);
-        }
-        self.list = Listing::Unknown;
-    }
-
-    /// True for one who was slow with the list while there is another to ask.
-    fn is_passed_over(&self, at: SocketAddr) -> bool {
-        let quicker = |source: &Source| source.is_open() && !self.slow.contains(&source.at) && !self.listless.contains(&source.at);
-        self.slow.contains(&at) && self.sources.values().any(quicker)
-    }
-
-    fn has_whole(&self) -> bool {
-        self.sources.values().any(|source| source.whole && !self.listless.contains(&source.at) && !self.slow.contains(&source.at))
     }
 
     /// Asks for a piece before there is a plan.

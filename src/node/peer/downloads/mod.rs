@@ -376,6 +376,12 @@ impl Downloads {
         Some((id, download.name, outcome))
     }
 
+    /// The process stood still for so long: that was nobody's silence.
+    pub fn stood_still(&mut self, gap: Duration) {
+        self.all.values_mut().for_each(|download| download.stood_still(gap));
+        self.streams.values_mut().for_each(|stream| stream.stood_still(gap));
+    }
+
     /// When one of them wants to be woken.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use crate::library::arrival::{Arrival, ListArrival};
 use crate::library::plan::GiverId;
@@ -46,6 +47,14 @@ pub(super) struct Source {
     pub tag: Option<Tag>,
     /// How many pieces of it were kept.
     pub given: u64,
+    /// When it last said something, or sent a fair part of a body; before that, when its link was begun.
+    pub heard_at: Instant,
+    /// How many bytes of bodies were here then.
+    heard_bytes: u64,
+    /// It has asked for patience: a person, a slot or a hash is waited for.
+    pub waits: bool,
+    /// When it last gave a whole piece, or was asked for one after it had nothing to do.
+    busy_since: Instant,
     /// It is asked what each piece is worth.
     pub proves: bool,
     /// What it is to the plan, once there is one.
@@ -94,7 +103,7 @@ pub(super) enum Heard {
 
 impl Source {
     /// A source to which a link is being made.
-    pub fn new(at: SocketAddr, link: LinkId, whole: bool, name: RelativeName, wanted: Wanted) -> Source {
+    pub fn new(at: SocketAddr, link: LinkId, whole: bool, name: RelativeName, wanted: Wanted, now: Instant) -> Source {
         Source {
             at,
             link,
@@ -105,6 +114,10 @@ impl Source {
             wanted,
             tag: None,
             given: 0,
+            heard_at: now,
+            heard_bytes: 0,
+            waits: false,
+            busy_since: now,
             proves: false,
             giver: None,
             asking: None,
@@ -127,6 +140,52 @@ impl Source {
     /// True while something is asked and not answered.
     pub fn is_asked(&self) -> bool {
         self.asks.values().any(|ask| matches!(ask, Ask::Piece(..)))
+    }
+
+    /// It has said something; `waits`: that it needs more time.
+    pub fn hears(&mut self, waits: bool, now: Instant) {
+        (self.heard_at, self.heard_bytes, self.waits) = (now, self.body_bytes(), waits);
+    }
+
+    /// Bytes of a body have come: enough of them show that it is alive.
+    pub fn hears_bytes(&mut self, now: Instant) {
+        let here = self.body_bytes();
+        if here >= self.heard_bytes + limits::HEDGE_BYTES {
+            self.hears(false, now);
+        }
+    }
+
+    /// The process stood still for so long.
+    pub fn stood_still(&mut self, gap: Duration) {
+        (self.heard_at, self.busy_since) = (self.heard_at + gap, self.busy_since + gap);
+    }
+
+    /// It has given a whole piece.
+    pub fn gave(&mut self, now: Instant) {
+        self.given += 1;
+        self.busy_since = now;
+    }
+
+    /// True while it owes an answer and has sent next to nothing for `patience`.
+    pub fn is_silent(&self, patience: Duration, now: Instant) -> bool {
+        let owes = !self.is_open() || self.is_asked() || self.is_asked_list();
+        owes && now.saturating_duration_since(self.heard_at) >= patience
+    }
+
+    /// True when it has opened and owes nothing.
+    pub fn is_idle(&self) -> bool {
+        self.is_open() && !self.is_asked() && !self.is_asked_list()
+    }
+
+    /// False for one that can't be counted on: others are connected to besides it.
+    pub fn is_useful(&self, now: Instant) -> bool {
+        let late = self.is_asked() && now.saturating_duration_since(self.busy_since) >= limits::LIST_PATIENCE;
+        !late && !self.waits && !self.is_silent(limits::HEDGE, now)
+    }
+
+    fn body_bytes(&self) -> u64 {
+        let list = |ask: &Ask| if let Ask::List(list, _) = ask { list.held() } else { 0 };
+        self.arriving() + self.asks.values().map(list).sum::<u64>()
     }
 
     /// True when it was asked for the list of pieces.
@@ -154,6 +213,7 @@ impl Source {
     /// The link is there: opens it.
     pub fn open(&mut self, hello: &Hello, io: &mut Io<'_>) {
         let (nonce, now) = (io.nonce(), io.now);
+        self.heard_at = now;
         let Some(link) = io.link(self.link) else { return };
         link.most_head = limits::HEAD_BYTES + limits::SCRATCH_BYTES;
         let asking = Asking::new(Some(Role::Peer), hello, &nonce, &mut link.outbox, now);
@@ -163,6 +223,10 @@ impl Source {
 
     fn ask(&mut self, request: &Request, ask: Ask, io: &mut Io<'_>) {
         let now = io.now;
+        if matches!(ask, Ask::Piece(..) | Ask::List(..)) && !self.is_asked() && !self.is_asked_list() {
+            // It owed nothing until now.
+            (self.busy_since, self.heard_at) = (now, now);
+        }
         let (Some(asking), Some(link)) = (&mut self.asking, io.link(self.link)) else { return };
         let id = asking.ask(request, &mut link.outbox, now);
         link.deadline = asking.deadline();
@@ -213,7 +277,7 @@ impl Source {
     }
 
     /// When that is.
-    pub fn ping_at(&self) -> Option<std::time::Instant> {
+    pub fn ping_at(&self) -> Option<Instant> {
         self.asking.as_ref().and_then(|asking| asking.ping_at())
     }
 

@@ -8,11 +8,14 @@
 //!
 //! Nobody can be asked for a part of a file, so one giver at a time is asked for all of it, and whatever goes wrong, it comes once more from its first
 //! byte on. Nothing proves its bytes. What old wires leave open, the end of an empty answer for one, is settled here.
+//!
+//! What ends a file: the last byte where its size was said; else the end of the link (FIN), which is all that those wires have. A reset or silence is
+//! no end. Where no size was said and no end comes, the download fails as [`Failure::Unended`], and the bytes stay in the `.part`.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::library::drive::DriveError;
 use crate::library::part::Settled;
@@ -24,7 +27,7 @@ use crate::node::LinkId;
 use crate::node::io::Io;
 use crate::node::peer::downloads::{Around, Foreigner, Outcome, Patience};
 use crate::node::report::{Failure, Report, Stall};
-use crate::session::foreign::{Foreign, Step};
+use crate::session::foreign::{Foreign, Last, Step};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,14 @@ pub(super) struct Streamed {
     patience: Patience,
     state: State,
     stream: Option<Rc<Stream>>,
+    /// The size that a header of two meanings names.
+    guess: Option<u64>,
+    /// The provider that was found to put no length before the bytes.
+    plain: Option<SocketAddr>,
+    /// The link ended with so many bytes of a guessed size.
+    cut: Option<u64>,
+    /// So many bytes came from a provider that did not tell whether they are all.
+    unended: Option<u64>,
     /// How often in a row it was lost.
     attempts: u32,
     /// The most that ever came in one go.
@@ -80,6 +91,10 @@ impl Streamed {
             patience,
             state: State::Resting(now),
             stream: None,
+            guess: None,
+            plain: None,
+            cut: None,
+            unended: None,
             attempts: 0,
             best: 0,
             moved_at: now,
@@ -128,7 +143,7 @@ impl Streamed {
         let (id, now) = (*id, io.now);
         let link = io.link(id)?;
         let foreign = match self.wanted {
-            Wanted::File => Some(Foreign::file(giver.speaks, &giver.remote, giver.at, &mut link.outbox, now)),
+            Wanted::File => Some(Foreign::file(giver.speaks, &giver.remote, giver.at, self.plain == Some(giver.at), &mut link.outbox, now)),
             Wanted::List | Wanted::Doubt => Foreign::list(giver.speaks, &mut link.outbox, now),
         };
         let Some(foreign) = foreign else {
@@ -161,7 +176,12 @@ impl Streamed {
                 }
                 Ok(Step::Waits) => asks_a_person = true,
                 Ok(Step::Bytes { size }) => {
-                    if let Err(error) = self.begin(size, around) {
+                    if let Err(error) = self.begin(size, None, around) {
+                        return Some(self.failed(&error));
+                    }
+                }
+                Ok(Step::Guess { size }) => {
+                    if let Err(error) = self.begin(None, Some(size), around) {
                         return Some(self.failed(&error));
                     }
                 }
@@ -172,7 +192,8 @@ impl Streamed {
     }
 
     /// All that follow are bytes of the file.
-    fn begin(&mut self, size: Option<u64>, around: &mut Around<'_, '_>) -> Result<(), DriveError> {
+    fn begin(&mut self, size: Option<u64>, guess: Option<u64>, around: &mut Around<'_, '_>) -> Result<(), DriveError> {
+        self.guess = guess;
         let Some(giver) = self.givers.front() else { return Ok(()) };
         let stream = match &self.stream {
             Some(stream) => {
@@ -187,7 +208,7 @@ impl Streamed {
         self.seen = (0, now);
         if !std::mem::replace(&mut self.begun, true) {
             self.told_at = now;
-            around.io.tell(Report::Begun { name: self.name.clone(), from: giver.at, held: 0, size: size.unwrap_or(0) });
+            around.io.tell(Report::Begun { name: self.name.clone(), from: giver.at, held: 0, size: size.or(guess).unwrap_or(0) });
         }
         let state = std::mem::replace(&mut self.state, State::Resting(now));
         let State::Asking(id, foreign) = state else { return Ok(()) };
@@ -195,7 +216,7 @@ impl Streamed {
         let Some(link) = around.io.link(id) else { return Ok(()) };
         link.deadline = None;
         link.silence = Some(limits::STALLED_READ);
-        if let Err(error) = link.inbox.expect(Rc::clone(&stream) as Rc<_>, 0, size.unwrap_or(limits::DOWNLOAD_BYTES)) {
+        if let Err(error) = link.inbox.expect(Rc::clone(&stream) as Rc<_>, 0, size.or(guess).unwrap_or(limits::DOWNLOAD_BYTES)) {
             return Err(stream.failure().unwrap_or_else(|| error.into()));
         }
         Ok(())
@@ -208,9 +229,47 @@ impl Streamed {
         if stream.size().is_some_and(|size| stream.have() >= size) {
             return self.whole(id, around);
         }
+        if self.guess.is_some_and(|guess| stream.have() >= guess) {
+            // Only more bytes tell that there was no length: they are asked for anew, for the header was the front of the file.
+            let more = around.io.link(id).is_some_and(|link| !link.inbox.head().is_empty());
+            return if more { self.ask_plainly(around) } else { None };
+        }
         let receiving = around.io.link(id).is_some_and(|link| link.inbox.is_receiving());
         // A stream without an end is no file.
         if receiving { None } else { self.give_up(Failure::Protocol("a file of an absurd size".into()), around.io) }
+    }
+
+    /// What was taken for a length was the beginning of the file: asks for it once more.
+    fn ask_plainly(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        self.plain = self.givers.front().map(|giver| giver.at);
+        if self.stream.as_ref().is_some_and(|stream| !stream.may_restart()) {
+            return self.leave_unended(around.io);
+        }
+        self.drop_link(around.io);
+        self.connect(around);
+        None
+    }
+
+    /// Nothing more comes, and nothing says that this is all.
+    fn leave_unended(&mut self, io: &mut Io<'_>) -> Option<Outcome> {
+        let stream = self.stream.as_ref();
+        self.unended = stream.map(|stream| stream.have());
+        if stream.is_some_and(|stream| !stream.may_restart()) {
+            self.givers.truncate(1);
+        }
+        self.give_up(Failure::NoSource(self.name.clone()), io)
+    }
+
+    /// Before a byte was stored, no more can come: what has come is the file, or nobody knows.
+    fn last_words(&mut self, last: Last, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        let size = if let Last::All(size) = last { Some(size) } else { None };
+        if let Err(error) = self.begin(size, None, around) {
+            return Some(self.failed(&error));
+        }
+        match last {
+            Last::All(_) => self.look_for_the_end(around),
+            Last::Unclear => self.leave_unended(around.io),
+        }
     }
 
     /// The last byte is here.
@@ -224,7 +283,18 @@ impl Streamed {
 
     /// The other side will send no more.
     pub(super) fn ended(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        if let State::Asking(id, foreign) = &self.state
+            && let Some(link) = around.io.link(*id)
+            && let Some(last) = foreign.last(&mut link.inbox)
+        {
+            return self.last_words(last, around);
+        }
+        let have = self.stream.as_ref().map_or(0, |stream| stream.have());
         match &self.state {
+            State::Receiving(..) if self.guess.is_some_and(|guess| have < guess) => {
+                // A cut file of the form with a length, or a short one of the form without: once more tells, or nothing does.
+                if self.cut.replace(have) == Some(have) { self.leave_unended(around.io) } else { self.lose(around) }
+            }
             State::Receiving(id, _) if self.stream.as_ref().is_some_and(|stream| stream.size().is_none()) => {
                 let id = *id;
                 self.whole(id, around)
@@ -303,6 +373,10 @@ impl Streamed {
         if !self.givers.is_empty() {
             return None;
         }
+        let why = match self.unended {
+            Some(bytes) => Failure::Unended(self.name.clone(), bytes),
+            None => why,
+        };
         Some(match (self.is_list(), why) {
             (true, why) => Outcome::Listed { from: SocketAddr::from(([0, 0, 0, 0], 0)), names: Err(why) },
             (false, why) => Outcome::Failed(why),
@@ -327,6 +401,10 @@ impl Streamed {
             self.givers.truncate(1);
         }
         if stuck || over || self.is_list() {
+            let unsized_ = self.stream.as_ref().is_some_and(|stream| stream.size().is_none() && stream.have() > 0);
+            if unsized_ && !self.is_list() {
+                return self.leave_unended(around.io);
+            }
             return self.give_up(nobody, around.io);
         }
         self.drop_link(around.io);
@@ -354,7 +432,7 @@ impl Streamed {
 
     /// How many bytes are here, and of how many where that is known.
     pub(super) fn progress(&self) -> (u64, Option<u64>) {
-        self.stream.as_ref().map_or((0, None), |stream| (stream.have(), stream.size()))
+        self.stream.as_ref().map_or((0, None), |stream| (stream.have(), stream.size().or(self.guess)))
     }
 
     /// What came before does not count twice.
@@ -378,12 +456,20 @@ impl Streamed {
                 None
             }
             State::Asking(_, foreign) if foreign.list_ends().is_some_and(|at| at <= now) => self.listed(around),
+            State::Asking(id, foreign) => {
+                let link = around.io.link(*id)?;
+                if !foreign.is_all_there(&link.inbox, now) {
+                    return None;
+                }
+                let last = foreign.last(&mut link.inbox)?;
+                self.last_words(last, around)
+            }
             State::Receiving(..) => self.receiving(around),
             State::Settling(at) if *at <= now => {
                 *at = now + limits::SINK_RETRY;
                 self.settle(around)
             }
-            State::Resting(_) | State::Connecting(_) | State::Asking(..) | State::Settling(_) => None,
+            State::Resting(_) | State::Connecting(_) | State::Settling(_) => None,
         }
     }
 
@@ -396,10 +482,13 @@ impl Streamed {
             self.seen.1 = now;
         }
         let since = now.saturating_duration_since(self.seen.1);
-        if quiet.is_some_and(|quiet| since >= quiet) {
+        if self.guess == Some(stream.have()) && since >= limits::FOREIGN_END {
             return self.whole(id, around);
         }
-        if since >= limits::STALLED && quiet.is_none() {
+        if quiet.is_some_and(|quiet| since >= quiet) {
+            return self.leave_unended(around.io);
+        }
+        if since >= limits::STALLED {
             self.stall(Stall::Silence, around.io);
         } else if now.saturating_duration_since(self.told_at) >= limits::PROGRESS {
             self.told_at = now;
@@ -407,7 +496,7 @@ impl Streamed {
                 self.stalled = None;
             }
             let held = stream.have();
-            around.io.tell(Report::Progress { name: self.name.clone(), held, size: stream.size().unwrap_or(held) });
+            around.io.tell(Report::Progress { name: self.name.clone(), held, size: stream.size().or(self.guess).unwrap_or(held) });
         }
         None
     }
@@ -427,13 +516,18 @@ impl Streamed {
         }
     }
 
+    /// The process stood still for so long.
+    pub(super) fn stood_still(&mut self, gap: Duration) {
+        (self.moved_at, self.seen.1) = (self.moved_at + gap, self.seen.1 + gap);
+    }
+
     /// When it wants to be woken.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Resting(at) | State::Settling(at) => Some(*at),
             // It is also when progress is told.
             State::Receiving(..) => Some(self.due_at),
-            State::Asking(_, foreign) => foreign.list_ends(),
+            State::Asking(_, foreign) => foreign.list_ends().or_else(|| foreign.header_ends().map(|at| at.max(self.due_at))),
             State::Connecting(_) => None,
         }
     }

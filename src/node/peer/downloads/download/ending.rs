@@ -1,7 +1,7 @@
 //! How sources are lost and a download ends: who is tried again, when nobody is left, and whether what is here is the right thing.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::library::drive::DriveError;
 use crate::library::hashing::Step;
@@ -100,7 +100,8 @@ impl Download {
             return Some(outcome);
         }
         let starves = self.starves() && around.io.now.saturating_duration_since(self.moved_at) >= limits::STALLED;
-        if (self.sources.is_empty() || starves) && matches!(self.stage, Stage::Fetching) {
+        let alone = self.sources.is_empty() || starves || self.hears_nobody(around.io.now);
+        if alone && matches!(self.stage, Stage::Fetching) {
             if let Patience::For(time) = self.patience
                 && around.io.now.saturating_duration_since(self.moved_at) >= time
             {
@@ -194,16 +195,21 @@ impl Download {
     pub(in crate::node::peer::downloads) fn due(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
         self.tell_progress(around.io);
         let now = around.io.now;
+        if self.part.as_ref().is_some_and(Part::waits_for_reader) {
+            // Backpressure: the reader of our output is slow, not a source.
+            self.moved_at = now;
+        }
         self.due_at = now + limits::TAKE_OVER;
         match &mut self.stage {
             Stage::Fetching => {
                 for source in self.sources.values_mut() {
                     source.keep_alive(around.io);
                 }
-                if now.saturating_duration_since(self.list_since) >= limits::LIST_PATIENCE * (1 << self.passed_on.min(6)) {
+                if self.is_list_late(now) {
                     self.list_since = now;
                     self.pass_the_list_on();
                 }
+                self.evict_silent(around);
                 if let Some(Err(error)) = self.part.as_ref().map(Part::pour) {
                     return Some(Outcome::Failed(disk(&self.name, &error)));
                 }
@@ -276,6 +282,12 @@ impl Download {
         }
     }
 
+    /// The process stood still for so long.
+    pub(in crate::node::peer::downloads) fn stood_still(&mut self, gap: Duration) {
+        (self.moved_at, self.list_since) = (self.moved_at + gap, self.list_since + gap);
+        self.sources.values_mut().for_each(|source| source.stood_still(gap));
+    }
+
     /// When it wants to be woken.
     pub(in crate::node::peer::downloads) fn deadline(&self) -> Option<Instant> {
         let stage = match &self.stage {
@@ -283,9 +295,8 @@ impl Download {
             Stage::Checking(_, at) | Stage::Settling(at) => Some(*at),
         };
         let fetches = matches!(self.stage, Stage::Fetching);
-        let open = fetches && self.sources.values().any(Source::is_open);
-        // Who waits may be asked to take over from a slow one; it is also when progress is told.
-        let look = open.then_some(self.due_at);
+        // Who waits may be asked to take over from a slow or silent one; it is also when progress is told.
+        let look = (fetches && !self.sources.is_empty()).then_some(self.due_at);
         let rest = self.resting.iter().map(|rest| rest.until).min().filter(|_| fetches);
         let ping = self.sources.values().filter_map(Source::ping_at).min().filter(|_| fetches);
         [stage, look, rest, ping].into_iter().flatten().min()

@@ -26,7 +26,10 @@ impl Download {
             let Some(source) = self.sources.get_mut(&id) else { return self.mourn(around) };
             let heard = match source.next(around.io) {
                 // Some bytes of a body change nothing of what there is to do.
-                Ok(None) => return if heard_something { self.go_on(around) } else { None },
+                Ok(None) => {
+                    source.hears_bytes(around.io.now);
+                    return if heard_something { self.go_on(around) } else { None };
+                }
                 Ok(Some(heard)) => heard,
                 Err(text) => {
                     log::debug!("{}: {} {text}", self.name, source.at);
@@ -35,6 +38,7 @@ impl Download {
                 }
             };
             heard_something = true;
+            source.hears(matches!(heard, Heard::Waits(_)), around.io.now);
             let outcome = self.heard(id, heard, around);
             if outcome.is_some() {
                 return outcome;
@@ -200,7 +204,7 @@ impl Download {
                     around.io.tell(Report::Progress { name: self.name.clone(), held: part.held(), size: part.size() });
                 }
                 if let Some(source) = self.sources.get_mut(&id) {
-                    source.given += 1;
+                    source.gave(around.io.now);
                     self.attempts.remove(&source.at);
                 }
                 for source in self.sources.values_mut().filter(|source| source.giver.is_some_and(|giver| others.contains(&giver))) {
@@ -213,9 +217,12 @@ impl Download {
 
     /// The list of pieces is here: does it lead to the root?
     pub(super) fn listed(&mut self, id: u32, head: ListPart, list: &ListArrival, around: &mut Around<'_, '_>) -> Result<(), Failure> {
-        if !matches!(self.list, Listing::Asked(asked) if asked == id) {
+        // A late answer is as good as any where the root judges it.
+        let late = self.pinned && matches!(self.list, Listing::Unknown | Listing::Asked(_));
+        if !late && !matches!(self.list, Listing::Asked(asked) if asked == id) {
             return Ok(());
         }
+        self.list_since = around.io.now;
         self.moved = true;
         self.list = Listing::Unknown;
         if let Some(source) = self.sources.get(&id)
