@@ -14,8 +14,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use crate::index::claims::ClaimId;
+use crate::index::fold::fold;
 use crate::index::pages::{self, Filling};
-use crate::index::pattern::{Like, Pattern, Words, fold, fold_text};
+use crate::index::pattern::{Like, Pattern, Words, fold_text};
 use crate::index::shares::Share;
 use crate::index::walk::{Step, Walk};
 use crate::index::{Asker, Index, MemberId, Page};

@@ -10,6 +10,7 @@ pub mod counts;
 mod exact;
 pub mod find;
 pub mod first;
+mod fold;
 mod grams;
 pub mod memory;
 pub mod pages;

@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::index::MemberId;
 use crate::index::claims::ClaimId;
-use crate::index::pattern::{self, Words};
+use crate::index::fold::fold;
+use crate::index::pattern::Words;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
@@ -141,7 +142,7 @@ impl Watches {
         ids.extend(root.and_then(|root| self.by_root.get(&root.0)).into_iter().flatten());
         if !self.by_words.is_empty() {
             self.folded.clear();
-            pattern::fold(name.as_str(), &mut self.folded);
+            fold(name.as_str(), &mut self.folded);
             ids.extend(self.by_words.iter().filter(|(_, words)| words.matches(&self.folded)).map(|(id, _)| *id));
         }
         ids
