@@ -25,6 +25,8 @@ use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::reply::Holder;
 
+/// Names of one content at one member that are looked at: who gives it more of them does so on purpose.
+const NAMES: usize = 16;
 /// What a holder costs that is looked at, in bytes of text.
 const HOLDER: usize = 128;
 
@@ -265,8 +267,11 @@ impl Index {
 
     /// Makes what is new quick to find, as far as `effort`, in bytes of text, allows. True when more is left. What was not built yet is found as well.
     pub fn build(&mut self, mut effort: usize) -> bool {
+        let before = effort;
         let names = self.words.build(&mut effort, |id| self.names.get(id));
-        self.descriptions.build(&mut effort) || names
+        let more = self.descriptions.build(&mut effort) || names;
+        self.note_built(before.saturating_sub(effort));
+        more
     }
 
     /// Looks on; gives the place where it stopped before the end.
@@ -466,8 +471,11 @@ impl Gathering<'_> {
                 return Some(share.member);
             }
             *effort = effort.saturating_sub(HOLDER);
-            let file = index.members.get(share.member as usize).and_then(|member| member.files.get(share.own as usize));
-            if let Some(name) = file.map(|file| file.name)
+            let name = |share: &Share| index.members.get(share.member as usize)?.files.get(share.own as usize).map(|file| file.name);
+            // The member comes once, by a name that the filters leave.
+            let mut names = index.roots.all_of_member(root, share.member).take(NAMES).filter_map(|share| Some((name(&share)?, share)));
+            let left = names.find(|(name, share)| passes(index, self.query, self.said, *name, share.who(), *share).is_some());
+            if let Some((name, share)) = left
                 && !self.file(name, 0, share)
             {
                 return Some(share.member);
@@ -582,6 +590,27 @@ mod tests {
         index.forget_user(&ana);
         while index.sweep(1) {}
         assert!(found(&mut index, "legendado").is_empty() && index.descriptions.is_empty());
+    }
+
+    #[test]
+    fn one_content_under_two_names_is_shown_by_the_name_that_matched() {
+        let mut index = Index::new(1);
+        let root = crate::message::version::Root([7; 32]);
+        for (port, names) in [(1, ["one.mkv", "two.mp4"].as_slice()), (2, &["two.mp4"]), (3, &["one.mkv"])] {
+            let who = index.begin(SocketAddr::from(([127, 0, 0, 1], port)), Session([0; 16]));
+            for name in names {
+                index.add(who, &FileEntry { root: Some(root), ..FileEntry::new(RelativeName::new(name).unwrap(), 9) }).unwrap();
+            }
+            index.show(who);
+        }
+        let (one, two) = ("one.mkv".to_owned(), "two.mp4".to_owned());
+        assert_eq!(found(&mut index, "one"), [(1, one.clone()), (3, one)]);
+        assert_eq!(found(&mut index, "two"), [(1, two.clone()), (2, two.clone())]);
+        let mut query = Query::new(Sought::Root(root));
+        query.filters.ext = vec!["mp4".into()];
+        let page = index.step(&mut index.start(&query, &HERE).unwrap(), &mut 100_000).unwrap();
+        let found: Vec<(u16, String)> = page.entries.iter().map(|holder| (holder.peer.port(), holder.file.name.to_string())).collect();
+        assert_eq!(found, [(1, two.clone()), (2, two)]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ use slab::Slab;
 use crate::index::chunked::Chunked;
 use crate::index::claims::{ClaimId, Claims, Roots};
 use crate::index::grams::Grams;
+use crate::index::memory::Budget;
 use crate::index::pages::Room;
 use crate::index::shares::Share;
 use crate::index::texts::Texts;
@@ -87,6 +88,8 @@ pub struct Index {
     owned: usize,
     joined: u64,
     turn: u64,
+    /// How much memory all of it may take.
+    budget: Budget,
 }
 
 struct Member {
@@ -97,6 +100,8 @@ struct Member {
     visible: bool,
     number: u64,
     files: Chunked<Owned>,
+    /// What its files take at most, names that others have too among them.
+    bytes: usize,
     /// What else is known of it; most members have nothing of that.
     about: Option<Box<About>>,
 }
@@ -181,13 +186,14 @@ impl Index {
             owned: 0,
             joined: 0,
             turn: 0,
+            budget: Budget::default(),
         }
     }
 
     /// Begins a member that nobody sees until [`Index::show`].
     pub fn begin(&mut self, address: SocketAddr, session: Session) -> MemberId {
         let spelled = Spelled::of(&address);
-        MemberId(self.members.insert(Member { address, spelled, session, visible: false, number: 0, files: Chunked::new(), about: None }))
+        MemberId(self.members.insert(Member { address, spelled, session, visible: false, number: 0, files: Chunked::new(), bytes: 0, about: None }))
     }
 
     /// Adds a file, or says anew what is known of it. True when it is new.
@@ -214,6 +220,8 @@ impl Index {
             return Err(Refusal::new(Code::TooLarge, format!("a peer has at most {} files", limits::MEMBER_FILES)));
         }
         let own = number(member.files.len());
+        member.bytes += memory::of_file(file.name.len());
+        self.budget.takes(memory::of_file(file.name.len()));
         let name = self.names.add(&file.name, share(own, false));
         self.words.add(name.number());
         let root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
@@ -474,6 +482,8 @@ impl Index {
         let gone = member.files.swap_remove(own as usize);
         self.owned += member.files.memory();
         let Some(gone) = gone else { return };
+        let bytes = memory::of_file(self.names.get(gone.name.number()).map_or(0, str::len));
+        member.bytes = member.bytes.saturating_sub(bytes);
         self.holdings -= 1;
         self.shown -= usize::from(member.visible);
         self.descriptions.remove(who, gone.name);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::index::{About, Index, MemberId};
+use crate::index::{About, Index, MemberId, memory};
 use crate::message::account::{Line, Publication, Published, UserName};
 use crate::message::address::Spelled;
 use crate::message::refusal::Refusal;
@@ -14,13 +14,15 @@ impl Index {
     /// A user has published this.
     ///
     /// # Errors
-    /// `too_large` when the user has as many files as anybody may.
+    /// `too_large` when the user has as many files as anybody may, `busy` when the memory of the index is full.
     pub fn publish(&mut self, user: &UserName, what: &Publication) -> Result<(), Refusal> {
         // What can't be a name here is known to the store alone.
         let Some(name) = what.file.relative() else { return Ok(()) };
+        self.has_room(2 * memory::of_file(name.len() + what.description.len()))?;
         let who = self.member_of(user);
         self.add(who, &FileEntry::unsaid(name.clone()))?;
         if let Some(claim) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
+            self.budget.takes(memory::of_file(name.len() + what.description.len()));
             self.descriptions.set(who, claim, &name, &what.description);
         }
         Ok(())

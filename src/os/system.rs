@@ -100,6 +100,40 @@ pub fn resolve(host: &str) -> Result<Vec<SocketAddr>, String> {
     if addresses.is_empty() { Err("no address".into()) } else { Ok(addresses) }
 }
 
+/// How much memory this process may have, in bytes: that of the machine, or what a container or a limit of the process leaves of it.
+#[must_use]
+pub fn memory() -> u64 {
+    let machine = rustix::system::sysinfo();
+    let all = u64::from(machine.mem_unit).saturating_mul(machine.totalram);
+    let limits = [Resource::As, Resource::Data].map(|which| getrlimit(which).current);
+    let groups = groups_of(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
+    let groups = groups.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    limits.into_iter().flatten().chain(groups).fold(all, u64::min)
+}
+
+/// The files that may hold the limits of the groups of a process: those of each group, and of all above it, in both editions of cgroups.
+fn groups_of(text: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for line in text.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(kinds), Some(group)) = (fields.next(), fields.next()) else { continue };
+        let (below, file) = match kinds {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ if kinds.split(',').any(|kind| kind == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        let mut group = group.trim_end_matches('/');
+        loop {
+            files.push(format!("{below}{group}/{file}"));
+            match group.rfind('/') {
+                Some(end) => group = &group[..end],
+                None => break,
+            }
+        }
+    }
+    files
+}
+
 /// Gives the pages of memory back to the system that were used once and are not.
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]

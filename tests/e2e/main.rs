@@ -18,6 +18,7 @@ mod families;
 mod hash;
 mod hostile;
 mod http;
+mod index_budget;
 mod ipv6;
 mod liars;
 mod live;

@@ -60,6 +60,8 @@ pub struct ServerOptions {
     pub accounts_required: bool,
     /// Lists the files of a folder of this machine for those old wires whose peers name one; `None`: none of them may.
     pub folders: Option<ListFolder>,
+    /// How much memory the index may take, in bytes.
+    pub memory: usize,
     /// Where every operation of a user is told.
     pub rpc_log: Option<LogTarget>,
     /// Keeps strangers from choosing names that collide.
@@ -77,6 +79,7 @@ impl ServerOptions {
             metrics_open: false,
             accounts_required: false,
             folders: None,
+            memory: usize::MAX,
             rpc_log: None,
             seed,
         }
@@ -183,7 +186,8 @@ impl Server {
     pub fn new(mut options: ServerOptions, store: Box<dyn Store>) -> Server {
         let op_log = OpLog::new(options.rpc_log.take());
         let terms = Terms { role: Role::Server, heartbeat: options.heartbeat };
-        let index = Index::new(options.seed);
+        let mut index = Index::new(options.seed);
+        index.set_budget(options.memory);
         Server {
             options,
             terms,
