@@ -23,7 +23,7 @@ use crate::index::{Asker, Index, MemberId, Page};
 use crate::message::query::{By, Query, Sort, Sought};
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
-use crate::message::reply::Holder;
+use crate::message::reply::{Away, Holder};
 
 /// Names of one content at one member that are looked at: who gives it more of them does so on purpose.
 const NAMES: usize = 16;
@@ -322,8 +322,8 @@ impl Index {
         let mut last = None;
         let keys: Vec<Key> = if order.is_descending() { keys.into_iter().rev().collect() } else { keys.into_iter().collect() };
         for key in keys {
-            if let Some(holder) = self.found(search, &key)
-                && !filling.takes(holder)
+            if let Some(met) = self.found(search, &key)
+                && !met.goes_into(&mut filling)
             {
                 return filling.page(last.map(|key: Key| key.cursor(order)));
             }
@@ -333,7 +333,7 @@ impl Index {
     }
 
     /// The file that was found by this key, if it still is what was looked for.
-    fn found(&self, search: &Searching, key: &Key) -> Option<Holder> {
+    fn found(&self, search: &Searching, key: &Key) -> Option<Met> {
         let claim = match &key.name {
             Some(name) => self.names.find(name)?,
             None => ClaimId::of(key.id),
@@ -359,7 +359,27 @@ impl Index {
             return None;
         }
         passes(self, query, said.as_ref(), claim, who, share)?;
-        self.holder(who, share.own, None, asker)
+        self.met(who, share.own, asker)
+    }
+
+    /// A file as this asker is shown it.
+    fn met(&self, who: MemberId, own: u32, asker: &Asker) -> Option<Met> {
+        self.holder(who, own, None, asker).map(Met::Here).or_else(|| self.away(who, own, asker).map(Met::Away))
+    }
+}
+
+/// What is shown of a file.
+enum Met {
+    Here(Holder),
+    Away(Away),
+}
+
+impl Met {
+    fn goes_into(self, filling: &mut Filling) -> bool {
+        match self {
+            Met::Here(holder) => filling.takes(holder),
+            Met::Away(away) => filling.takes_away(away),
+        }
     }
 }
 
@@ -411,14 +431,12 @@ impl Gathering<'_> {
     fn file(&mut self, claim: ClaimId, rank: u32, share: Share) -> bool {
         let who = share.who();
         let index = self.index;
-        if passes(index, self.query, self.said, claim, who, share).is_none() || !index.is_reached(who, self.asker) {
+        if passes(index, self.query, self.said, claim, who, share).is_none() {
             return true;
         }
+        let Some(met) = index.met(who, share.own, self.asker) else { return true };
         match self.found {
-            Found::Page(filling) => match index.holder(who, share.own, None, self.asker) {
-                Some(holder) => filling.takes(holder),
-                None => true,
-            },
+            Found::Page(filling) => met.goes_into(filling),
             Found::Best(best) => {
                 let size = index.members.get(who.0).and_then(|member| member.files.get(share.own as usize)?.size());
                 let (number, name, id) = match best.order {
@@ -570,6 +588,18 @@ mod tests {
         publish(&mut index, &ana, "matrix.mkv", "Dublado em português");
         publish(&mut index, &ana, "plain.mkv", "");
         assert!(found(&mut index, "dublado").is_empty(), "nobody is there");
+        let away = |index: &mut Index, text: &str, asker: &Asker| -> Vec<String> {
+            find(index, text, None, asker).unwrap().away.iter().map(|away| format!("{} {}", away.name, &*away.user)).collect()
+        };
+        assert_eq!(away(&mut index, "dublado", &HERE), ["matrix.mkv ana"]);
+        assert!(away(&mut index, "dublado", &Asker { speaks: Some(Tongue::Uc3m2020), ..HERE }).is_empty());
+        let (name, nothing) = (RelativeName::new("plain.mkv").unwrap(), RelativeName::new("none").unwrap());
+        assert!(index.first_page(&name, &HERE).is_none() && index.first_page(&nothing, &HERE).is_some());
+        assert_eq!(index.search(&name, None, &HERE).unwrap().away.len(), 1);
+        let mut sorted = Query { sort: Some(Sort { by: By::Name, descending: true }), limit: 1, ..Query::new(Sought::Anything) };
+        sorted.filters.owner = Some(ana.clone());
+        let first = index.step(&mut index.start(&sorted, &HERE).unwrap(), &mut 100_000).unwrap();
+        assert_eq!((first.away[0].name.as_str(), first.cursor.is_some()), ("plain.mkv", true));
         index.appear(&ana, SocketAddr::from(([127, 0, 0, 1], 3)), Tongue::Uc3m2020);
         joined(&mut index, 4, &["matrix.mkv"]);
         let peer = joined(&mut index, 5, &["matrix.mkv", "plain.mkv"]);
@@ -585,11 +615,16 @@ mod tests {
         publish(&mut index, &ana, "matrix.mkv", "Legendado");
         assert!(found(&mut index, "dublado").is_empty());
         assert_eq!(found(&mut index, "legendado"), [three, five]);
+        assert!(away(&mut index, "legendado", &HERE).is_empty());
         index.disappear(&ana);
         assert_eq!(found(&mut index, "legendado").len(), 1);
+        assert!(away(&mut index, "legendado", &HERE).is_empty(), "a peer of hers is there");
+        index.leave(peer);
+        assert_eq!(away(&mut index, "legendado", &HERE), ["matrix.mkv ana"]);
         index.forget_user(&ana);
         while index.sweep(1) {}
         assert!(found(&mut index, "legendado").is_empty() && index.descriptions.is_empty());
+        assert!(away(&mut index, "mkv", &HERE).is_empty() && index.present.is_empty());
     }
 
     #[test]
@@ -654,7 +689,7 @@ mod tests {
     #[test]
     fn a_page_with_long_descriptions_fits_into_a_head() {
         let mut index = Index::new(1);
-        let name = "\"".repeat(255);
+        let name = "\"".repeat(254) + "x";
         for number in 0..70 {
             let user = UserName::new(&format!("{number:02}{}", "\"".repeat(253))).unwrap();
             publish(&mut index, &user, &name, &name);
@@ -663,7 +698,7 @@ mod tests {
         let mut cursor = None;
         let mut count = 0;
         loop {
-            let page = find(&mut index, "\"\"\"", cursor.as_deref(), &HERE).unwrap();
+            let page = find(&mut index, "x", cursor.as_deref(), &HERE).unwrap();
             assert!(page.entries.len() * (3 * 510 + 190) < limits::HEAD_BYTES);
             count += page.entries.len();
             cursor = page.cursor;

@@ -43,7 +43,7 @@ use crate::message::limits;
 use crate::message::quic::Quic;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Holder, Present};
+use crate::message::reply::{Away, Holder, Present};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session};
@@ -57,6 +57,8 @@ pub struct MemberId(usize);
 pub struct Page<T> {
     /// Its entries.
     pub entries: Vec<T>,
+    /// Files that match and whose users are away, in the answers to searches.
+    pub away: Vec<Away>,
     /// For the next page.
     pub cursor: Option<String>,
 }
@@ -71,6 +73,8 @@ pub struct Index {
     roots: Claims<Roots>,
     /// The members that hold what users have published; such a one is visible while its user is there by an old wire.
     users: BTreeMap<UserName, MemberId>,
+    /// How many visible members a user has.
+    present: BTreeMap<UserName, usize>,
     /// What is said of files, by their member and name.
     descriptions: Descriptions,
     /// The names by their words.
@@ -176,6 +180,7 @@ impl Index {
             names: Claims::new(Texts::new(), seed),
             roots: Claims::new(Roots, seed),
             users: BTreeMap::new(),
+            present: BTreeMap::new(),
             descriptions: Descriptions::new(seed),
             words: Grams::new(seed),
             few: Vec::new(),
@@ -270,8 +275,11 @@ impl Index {
         member.files.shrink();
         self.owned += member.files.memory();
         member.number = self.joined;
-        self.shown += if member.visible { 0 } else { member.files.len() };
-        member.visible = true;
+        let was_visible = std::mem::replace(&mut member.visible, true);
+        self.shown += if was_visible { 0 } else { member.files.len() };
+        if !was_visible {
+            count_present(&mut self.present, member.user(), true);
+        }
         self.order.insert(member.number, who);
         self.watches.note(Pending::Member { who, number: member.number, left: member.files.len() });
         // Users of old wires say where they are, and nobody asks them whether that is so: they stand in nobody's way.
@@ -283,7 +291,10 @@ impl Index {
     /// Makes a member invisible at once; its entries go with the next sweeps.
     pub fn leave(&mut self, who: MemberId) {
         let Some(member) = self.members.get_mut(who.0) else { return };
-        self.shown -= if member.visible { member.files.len() } else { 0 };
+        if member.visible {
+            self.shown -= member.files.len();
+            count_present(&mut self.present, member.user(), false);
+        }
         member.hide(who, &mut self.order, &mut self.by_address);
         self.leaving.push(who);
     }
@@ -291,6 +302,10 @@ impl Index {
     /// Says who a member is and how else it is reached.
     pub fn introduce(&mut self, who: MemberId, about: About) {
         if let Some(member) = self.members.get_mut(who.0) {
+            if member.visible {
+                count_present(&mut self.present, member.user(), false);
+                count_present(&mut self.present, about.user.as_ref(), true);
+            }
             member.about = (about != About::default()).then(|| Box::new(about));
         }
     }
@@ -327,7 +342,7 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn online(&self, cursor: Option<&str>, most: usize, asker: &Asker) -> Result<Page<Online>, Refusal> {
         let after = cursor.map_or(Ok(0), pages::number)?;
-        let mut page = Page { entries: Vec::new(), cursor: None };
+        let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
         let mut room = Room::for_lists(most);
         for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
             let member = &self.members[who.0];
@@ -397,7 +412,7 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn peers(&self, cursor: Option<&str>, asker: &Asker) -> Result<Page<Present>, Refusal> {
         let after = cursor.map_or(Ok(0), pages::number)?;
-        let mut page = Page { entries: Vec::new(), cursor: None };
+        let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
         let mut room = Room::for_lists(asker.page());
         for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
             let member = &self.members[who.0];
@@ -440,6 +455,21 @@ impl Index {
         let peer = asker.reaches(member)?;
         let file = self.entry(who, member.files.get(own as usize)?, named);
         Some(member.holding(file, peer))
+    }
+
+    /// A file that a user has published, where neither he nor any peer of his is there; `None` for others, and on the old wires, which know no such thing.
+    fn away(&self, who: MemberId, own: u32, asker: &Asker) -> Option<Away> {
+        let member = self.members.get(who.0).filter(|_| asker.speaks.is_none())?;
+        let user = self.who_is_away(who, member)?.clone();
+        let owned = member.files.get(own as usize)?;
+        let name = RelativeName::known(self.names.get(owned.name.number())?);
+        Some(Away { name, user, description: self.description(who, owned.name).cloned() })
+    }
+
+    /// Whose publications a member holds, where that user is away.
+    fn who_is_away<'a>(&self, who: MemberId, member: &'a Member) -> Option<&'a UserName> {
+        let user = member.user().filter(|_| !member.visible)?;
+        (self.users.get(user) == Some(&who) && !self.present.contains_key(user)).then_some(user)
     }
 
     /// What the bytes of a file lead to, where that is known.
@@ -554,6 +584,16 @@ impl Member {
                 by_address.remove(&self.address);
             }
         }
+    }
+}
+
+/// Counts a visible member of a user more or less.
+fn count_present(present: &mut BTreeMap<UserName, usize>, user: Option<&UserName>, is_more: bool) {
+    let Some(user) = user else { return };
+    let count = present.entry(user.clone()).or_default();
+    *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
+    if *count == 0 {
+        present.remove(user);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::index::{About, Index, MemberId, memory};
+use crate::index::{About, Index, MemberId, count_present, memory};
 use crate::message::account::{Line, Publication, Published, UserName};
 use crate::message::address::Spelled;
 use crate::message::refusal::Refusal;
@@ -51,7 +51,10 @@ impl Index {
         if let Some(who) = self.users.get(user)
             && let Some(member) = self.members.get_mut(who.0)
         {
-            self.shown -= if member.visible { member.files.len() } else { 0 };
+            if member.visible {
+                self.shown -= member.files.len();
+                count_present(&mut self.present, Some(user), false);
+            }
             member.hide(*who, &mut self.order, &mut self.by_address);
         }
     }
@@ -69,6 +72,7 @@ impl Index {
             return *who;
         }
         let who = self.begin(SocketAddr::from(([0, 0, 0, 0], 0)), Session([0; 16]));
+        self.introduce(who, About { user: Some(user.clone()), ..About::default() });
         self.users.insert(user.clone(), who);
         who
     }

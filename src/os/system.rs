@@ -142,3 +142,19 @@ pub fn give_memory_back() {
         libc::malloc_trim(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_of_all_groups_above_a_process_count() {
+        let second = groups_of("0::/user.slice/a.scope\n");
+        assert_eq!(second, ["/sys/fs/cgroup/user.slice/a.scope/memory.max", "/sys/fs/cgroup/user.slice/memory.max", "/sys/fs/cgroup/memory.max"]);
+        assert_eq!(groups_of("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
+        let first = groups_of("5:cpu,memory:/docker/x\n4:pids:/docker/x\nnonsense\n");
+        assert_eq!(first[0], "/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes");
+        assert_eq!(first.len(), 3);
+        assert!(memory() > 1 << 20);
+    }
+}

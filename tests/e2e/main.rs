@@ -15,6 +15,7 @@ mod crash;
 mod disk;
 mod exits;
 mod families;
+mod found_away;
 mod hash;
 mod hostile;
 mod http;

@@ -297,7 +297,7 @@ impl Server {
             Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
             Request::Search { wanted, cursor, speaks } => self.search(id, &wanted, cursor.as_deref(), speaks, io),
             Request::Peers { cursor, speaks } => {
-                let Page { entries, cursor } = self.index.peers(cursor.as_deref(), &self.who_asks(id, speaks, io))?;
+                let Page { entries, cursor, .. } = self.index.peers(cursor.as_deref(), &self.who_asks(id, speaks, io))?;
                 Ok(Reply::Peers { peers: entries, cursor })
             }
             Request::Ls { peer: None, .. } => Err(Refusal::new(Code::BadRequest, "peer is missing")),
@@ -308,7 +308,7 @@ impl Server {
                     .at(peer)
                     .filter(|who| self.index.is_reached(*who, &asker))
                     .ok_or_else(|| Refusal::new(Code::NotFound, "no such peer here"))?;
-                let Page { entries, cursor } = self.index.files(who, cursor.as_deref())?;
+                let Page { entries, cursor, .. } = self.index.files(who, cursor.as_deref())?;
                 Ok(Reply::Files { peer, files: entries, cursor })
             }
             Request::Date => Ok(Reply::Date((io.date)())),
@@ -484,7 +484,7 @@ impl Node for Server {
 }
 
 fn found(page: Page<Holder>) -> Reply {
-    Reply::Found { holders: page.entries, cursor: page.cursor }
+    Reply::Found { holders: page.entries, away: page.away, cursor: page.cursor }
 }
 
 fn not_joined() -> Refusal {
