@@ -33,6 +33,7 @@ use crate::index::claims::{ClaimId, Claims, Roots};
 use crate::index::grams::Grams;
 use crate::index::memory::Budget;
 use crate::index::pages::Room;
+use crate::index::publishing::count_present;
 use crate::index::shares::Share;
 use crate::index::texts::Texts;
 use crate::index::told::Descriptions;
@@ -457,21 +458,6 @@ impl Index {
         Some(member.holding(file, peer))
     }
 
-    /// A file that a user has published, where neither he nor any peer of his is there; `None` for others, and on the old wires, which know no such thing.
-    fn away(&self, who: MemberId, own: u32, asker: &Asker) -> Option<Away> {
-        let member = self.members.get(who.0).filter(|_| asker.speaks.is_none())?;
-        let user = self.who_is_away(who, member)?.clone();
-        let owned = member.files.get(own as usize)?;
-        let name = RelativeName::known(self.names.get(owned.name.number())?);
-        Some(Away { name, user, description: self.description(who, owned.name).cloned() })
-    }
-
-    /// Whose publications a member holds, where that user is away.
-    fn who_is_away<'a>(&self, who: MemberId, member: &'a Member) -> Option<&'a UserName> {
-        let user = member.user().filter(|_| !member.visible)?;
-        (self.users.get(user) == Some(&who) && !self.present.contains_key(user)).then_some(user)
-    }
-
     /// What the bytes of a file lead to, where that is known.
     fn root_of(&self, owned: &Owned) -> Option<&Root> {
         owned.root.and_then(|id| self.roots.get(id.number()))
@@ -584,16 +570,6 @@ impl Member {
                 by_address.remove(&self.address);
             }
         }
-    }
-}
-
-/// Counts a visible member of a user more or less.
-fn count_present(present: &mut BTreeMap<UserName, usize>, user: Option<&UserName>, is_more: bool) {
-    let Some(user) = user else { return };
-    let count = present.entry(user.clone()).or_default();
-    *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
-    if *count == 0 {
-        present.remove(user);
     }
 }
 

@@ -1,11 +1,14 @@
 //! What users have published: it stands at a member of its own, which is visible while its user is there by an old wire.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::index::{About, Index, MemberId, count_present, memory};
+use crate::index::{About, Asker, Index, Member, MemberId, memory};
 use crate::message::account::{Line, Publication, Published, UserName};
 use crate::message::address::Spelled;
 use crate::message::refusal::Refusal;
+use crate::message::relative::RelativeName;
+use crate::message::reply::Away;
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::message::version::Session;
@@ -83,6 +86,21 @@ impl Index {
         self.users.get(user).copied().filter(|who| self.members.get(who.0).is_some_and(|member| member.visible))
     }
 
+    /// A file that a user has published, where neither he nor any peer of his is there; `None` for others, and on the old wires, which know no such thing.
+    pub(super) fn away(&self, who: MemberId, own: u32, asker: &Asker) -> Option<Away> {
+        let member = self.members.get(who.0).filter(|_| asker.speaks.is_none())?;
+        let user = self.who_is_away(who, member)?.clone();
+        let owned = member.files.get(own as usize)?;
+        let name = RelativeName::known(self.names.get(owned.name.number())?);
+        Some(Away { name, user, description: self.description(who, owned.name).cloned() })
+    }
+
+    /// Whose publications a member holds, where that user is away.
+    pub(super) fn who_is_away<'a>(&self, who: MemberId, member: &'a Member) -> Option<&'a UserName> {
+        let user = member.user().filter(|_| !member.visible)?;
+        (self.users.get(user) == Some(&who) && !self.present.contains_key(user)).then_some(user)
+    }
+
     /// True when the user has published a file as this.
     #[must_use]
     pub fn has_published(&self, user: &UserName, file: &Published) -> bool {
@@ -96,5 +114,15 @@ impl Index {
         let owned = self.members.get(who.0)?.files.get(own)?;
         let description = self.description(who, owned.name).cloned().or_else(|| Line::new(""))?;
         Some(Publication { file: Line::new(self.names.get(owned.name.number())?)?, description })
+    }
+}
+
+/// Counts a visible member of a user more or less.
+pub(super) fn count_present(present: &mut BTreeMap<UserName, usize>, user: Option<&UserName>, is_more: bool) {
+    let Some(user) = user else { return };
+    let count = present.entry(user.clone()).or_default();
+    *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
+    if *count == 0 {
+        present.remove(user);
     }
 }
