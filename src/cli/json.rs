@@ -1,7 +1,7 @@
 //! `--json`: every report as one object a line.
 
 use cardume::message::figure::Figure;
-use cardume::message::reply::{Holder, Present};
+use cardume::message::reply::{Away, Holder, Present};
 use cardume::message::request::FileEntry;
 use cardume::message::tongue::Tongue;
 use cardume::node::lines::{self, Lang, Said};
@@ -46,6 +46,10 @@ pub fn objects(report: &Report) -> Vec<Value> {
     match report {
         Report::Found { holders, .. } => holders.iter().map(holder).collect(),
         Report::Holders(holders) => holders.iter().map(holder).collect(),
+        Report::Away(files) => {
+            let object = |f: &Away| json!({"away": true, "user": &*f.user, "name": f.name.as_str(), "description": f.description.as_deref()});
+            files.iter().map(object).collect()
+        }
         Report::MoreFound => vec![json!({"event": "more"})],
         Report::Peers(peers) => peers.iter().map(present).collect(),
         Report::Appeared(of) => {

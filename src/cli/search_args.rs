@@ -17,7 +17,7 @@ pub struct SearchArgs {
     /// The exact name, with its extension; or b3:ROOT, whatever the name
     pub name: Option<String>,
 
-    /// Words that the name or the description holds, in any order; `-word`: and not this one
+    /// Words that the name or the description holds, in any order; "a phrase" in quotes; `-word`: and not this one
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub contains: Option<String>,
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use cardume::message::limits;
 use cardume::message::tongue::Tongue;
 use cardume::node::server::Range;
 #[cfg(feature = "store")]
@@ -46,6 +47,10 @@ pub struct ServerArgs {
     /// How often, in seconds, each peer must be heard; one that is silent for 2.5 times as long is out
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub heartbeat: u64,
+
+    /// How much memory the index may take: 512MiB, 2GiB; files beyond it are refused [default: half of what this machine or its container has]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<u64>,
 
     /// Who is told its figures, by `cardume status` and at /metrics
     #[arg(long, value_enum, default_value = "local")]
@@ -125,6 +130,13 @@ pub enum Policy {
     Required,
 }
 
+/// An amount of memory that an index works with.
+fn memory(text: &str) -> Result<u64, String> {
+    let size = text.parse::<bytesize::ByteSize>().map_err(|_| "a size is like 512MiB or 2GiB".to_owned())?.as_u64();
+    let least = limits::LEAST_MEMORY;
+    if size < least { Err(format!("an index needs at least {}MiB", least >> 20)) } else { Ok(size) }
+}
+
 /// `IP/BITS` or one `IP`.
 fn range(text: &str) -> Result<Range, String> {
     let wrong = || "a range is like 192.168.0.0/16".to_owned();
@@ -138,6 +150,12 @@ fn range(text: &str) -> Result<Range, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_needs_some_memory() {
+        assert_eq!((memory("512MiB"), memory("2GB")), (Ok(512 << 20), Ok(2_000_000_000)));
+        assert!(["", "0", "1", "1MiB", "-1", "x"].iter().all(|text| memory(text).is_err()));
+    }
 
     #[test]
     fn ranges_are_read_as_people_write_them() {

@@ -74,6 +74,7 @@ pub fn server(args: ServerArgs) -> Result<Server, Stop> {
         metrics_open: args.metrics == Metrics::Open,
         accounts_required: args.accounts == Policy::Required,
         folders,
+        memory: usize::try_from(args.memory.unwrap_or_else(|| system::memory() / limits::MEMORY_SHARE)).unwrap_or(usize::MAX),
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
         ..ServerOptions::new(first, u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     };

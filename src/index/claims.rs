@@ -284,6 +284,19 @@ impl<K: Keys> Claims<K> {
         self.next_from(id, member).filter(|share| share.member == member)
     }
 
+    /// All files by which a member claims it.
+    pub fn all_of_member(&self, id: ClaimId, member: u32) -> impl Iterator<Item = Share> {
+        let (one, more) = match self.by(id) {
+            None => (None, None),
+            Some(By::One(share)) => (Some(share), None),
+            Some(By::More(place)) => (None, Some(self.shares.from(id.number(), place, member))),
+        };
+        one.into_iter()
+            .chain(more.into_iter().flatten())
+            .skip_while(move |share| share.member < member)
+            .take_while(move |share| share.member == member)
+    }
+
     /// The first member from `from` on that claims it, by the file that speaks for it.
     pub fn next_from(&self, id: ClaimId, from: u32) -> Option<Share> {
         match self.by(id)? {

@@ -55,7 +55,14 @@ impl Index {
         let (start, skip) = place.unwrap_or_else(|| (first + spread(self.turn, u64::from(last - first) + 1), 0));
         let mut before_first = 0;
         for (place, share) in claims.round(id, start, skip) {
-            let Some(holder) = self.holder(share.who(), share.own, named, asker) else { continue };
+            let Some(holder) = self.holder(share.who(), share.own, named, asker) else {
+                if let Some(away) = self.away(share.who(), share.own, asker)
+                    && !filling.takes_away(away)
+                {
+                    return filling.page(Some(format!("{start}.{place}")));
+                }
+                continue;
+            };
             if !filling.takes(holder) {
                 return filling.page(Some(format!("{start}.{place}")));
             }
@@ -79,9 +86,11 @@ impl Index {
         }
         let mut filling = Filling::of(shares.len());
         for share in shares {
-            if let Some(holder) = self.holder(share.who(), share.own, named, asker)
-                && !filling.takes(holder)
-            {
+            let takes = match self.holder(share.who(), share.own, named, asker) {
+                Some(holder) => filling.takes(holder),
+                None => self.away(share.who(), share.own, asker).is_none_or(|away| filling.takes_away(away)),
+            };
+            if !takes {
                 return None;
             }
         }

@@ -14,16 +14,19 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use crate::index::claims::ClaimId;
+use crate::index::fold::fold;
 use crate::index::pages::{self, Filling};
-use crate::index::pattern::{Like, Pattern, Words, fold, fold_text};
+use crate::index::pattern::{Like, Pattern, Words, fold_text};
 use crate::index::shares::Share;
 use crate::index::walk::{Step, Walk};
 use crate::index::{Asker, Index, MemberId, Page};
 use crate::message::query::{By, Query, Sort, Sought};
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
-use crate::message::reply::Holder;
+use crate::message::reply::{Away, Holder};
 
+/// Names of one content at one member that are looked at: who gives it more of them does so on purpose.
+const NAMES: usize = 16;
 /// What a holder costs that is looked at, in bytes of text.
 const HOLDER: usize = 128;
 
@@ -264,8 +267,11 @@ impl Index {
 
     /// Makes what is new quick to find, as far as `effort`, in bytes of text, allows. True when more is left. What was not built yet is found as well.
     pub fn build(&mut self, mut effort: usize) -> bool {
+        let before = effort;
         let names = self.words.build(&mut effort, |id| self.names.get(id));
-        self.descriptions.build(&mut effort) || names
+        let more = self.descriptions.build(&mut effort) || names;
+        self.note_built(before.saturating_sub(effort));
+        more
     }
 
     /// Looks on; gives the place where it stopped before the end.
@@ -316,8 +322,8 @@ impl Index {
         let mut last = None;
         let keys: Vec<Key> = if order.is_descending() { keys.into_iter().rev().collect() } else { keys.into_iter().collect() };
         for key in keys {
-            if let Some(holder) = self.found(search, &key)
-                && !filling.takes(holder)
+            if let Some(met) = self.found(search, &key)
+                && !met.goes_into(&mut filling)
             {
                 return filling.page(last.map(|key: Key| key.cursor(order)));
             }
@@ -327,7 +333,7 @@ impl Index {
     }
 
     /// The file that was found by this key, if it still is what was looked for.
-    fn found(&self, search: &Searching, key: &Key) -> Option<Holder> {
+    fn found(&self, search: &Searching, key: &Key) -> Option<Met> {
         let claim = match &key.name {
             Some(name) => self.names.find(name)?,
             None => ClaimId::of(key.id),
@@ -353,7 +359,27 @@ impl Index {
             return None;
         }
         passes(self, query, said.as_ref(), claim, who, share)?;
-        self.holder(who, share.own, None, asker)
+        self.met(who, share.own, asker)
+    }
+
+    /// A file as this asker is shown it.
+    fn met(&self, who: MemberId, own: u32, asker: &Asker) -> Option<Met> {
+        self.holder(who, own, None, asker).map(Met::Here).or_else(|| self.away(who, own, asker).map(Met::Away))
+    }
+}
+
+/// What is shown of a file.
+enum Met {
+    Here(Holder),
+    Away(Away),
+}
+
+impl Met {
+    fn goes_into(self, filling: &mut Filling) -> bool {
+        match self {
+            Met::Here(holder) => filling.takes(holder),
+            Met::Away(away) => filling.takes_away(away),
+        }
     }
 }
 
@@ -405,14 +431,12 @@ impl Gathering<'_> {
     fn file(&mut self, claim: ClaimId, rank: u32, share: Share) -> bool {
         let who = share.who();
         let index = self.index;
-        if passes(index, self.query, self.said, claim, who, share).is_none() || !index.is_reached(who, self.asker) {
+        if passes(index, self.query, self.said, claim, who, share).is_none() {
             return true;
         }
+        let Some(met) = index.met(who, share.own, self.asker) else { return true };
         match self.found {
-            Found::Page(filling) => match index.holder(who, share.own, None, self.asker) {
-                Some(holder) => filling.takes(holder),
-                None => true,
-            },
+            Found::Page(filling) => met.goes_into(filling),
             Found::Best(best) => {
                 let size = index.members.get(who.0).and_then(|member| member.files.get(share.own as usize)?.size());
                 let (number, name, id) = match best.order {
@@ -465,8 +489,11 @@ impl Gathering<'_> {
                 return Some(share.member);
             }
             *effort = effort.saturating_sub(HOLDER);
-            let file = index.members.get(share.member as usize).and_then(|member| member.files.get(share.own as usize));
-            if let Some(name) = file.map(|file| file.name)
+            let name = |share: &Share| index.members.get(share.member as usize)?.files.get(share.own as usize).map(|file| file.name);
+            // The member comes once, by a name that the filters leave.
+            let mut names = index.roots.all_of_member(root, share.member).take(NAMES).filter_map(|share| Some((name(&share)?, share)));
+            let left = names.find(|(name, share)| passes(index, self.query, self.said, *name, share.who(), *share).is_some());
+            if let Some((name, share)) = left
                 && !self.file(name, 0, share)
             {
                 return Some(share.member);
@@ -561,6 +588,18 @@ mod tests {
         publish(&mut index, &ana, "matrix.mkv", "Dublado em português");
         publish(&mut index, &ana, "plain.mkv", "");
         assert!(found(&mut index, "dublado").is_empty(), "nobody is there");
+        let away = |index: &mut Index, text: &str, asker: &Asker| -> Vec<String> {
+            find(index, text, None, asker).unwrap().away.iter().map(|away| format!("{} {}", away.name, &*away.user)).collect()
+        };
+        assert_eq!(away(&mut index, "dublado", &HERE), ["matrix.mkv ana"]);
+        assert!(away(&mut index, "dublado", &Asker { speaks: Some(Tongue::Uc3m2020), ..HERE }).is_empty());
+        let (name, nothing) = (RelativeName::new("plain.mkv").unwrap(), RelativeName::new("none").unwrap());
+        assert!(index.first_page(&name, &HERE).is_none() && index.first_page(&nothing, &HERE).is_some());
+        assert_eq!(index.search(&name, None, &HERE).unwrap().away.len(), 1);
+        let mut sorted = Query { sort: Some(Sort { by: By::Name, descending: true }), limit: 1, ..Query::new(Sought::Anything) };
+        sorted.filters.owner = Some(ana.clone());
+        let first = index.step(&mut index.start(&sorted, &HERE).unwrap(), &mut 100_000).unwrap();
+        assert_eq!((first.away[0].name.as_str(), first.cursor.is_some()), ("plain.mkv", true));
         index.appear(&ana, SocketAddr::from(([127, 0, 0, 1], 3)), Tongue::Uc3m2020);
         joined(&mut index, 4, &["matrix.mkv"]);
         let peer = joined(&mut index, 5, &["matrix.mkv", "plain.mkv"]);
@@ -576,11 +615,37 @@ mod tests {
         publish(&mut index, &ana, "matrix.mkv", "Legendado");
         assert!(found(&mut index, "dublado").is_empty());
         assert_eq!(found(&mut index, "legendado"), [three, five]);
+        assert!(away(&mut index, "legendado", &HERE).is_empty());
         index.disappear(&ana);
         assert_eq!(found(&mut index, "legendado").len(), 1);
+        assert!(away(&mut index, "legendado", &HERE).is_empty(), "a peer of hers is there");
+        index.leave(peer);
+        assert_eq!(away(&mut index, "legendado", &HERE), ["matrix.mkv ana"]);
         index.forget_user(&ana);
         while index.sweep(1) {}
         assert!(found(&mut index, "legendado").is_empty() && index.descriptions.is_empty());
+        assert!(away(&mut index, "mkv", &HERE).is_empty() && index.present.is_empty());
+    }
+
+    #[test]
+    fn one_content_under_two_names_is_shown_by_the_name_that_matched() {
+        let mut index = Index::new(1);
+        let root = crate::message::version::Root([7; 32]);
+        for (port, names) in [(1, ["one.mkv", "two.mp4"].as_slice()), (2, &["two.mp4"]), (3, &["one.mkv"])] {
+            let who = index.begin(SocketAddr::from(([127, 0, 0, 1], port)), Session([0; 16]));
+            for name in names {
+                index.add(who, &FileEntry { root: Some(root), ..FileEntry::new(RelativeName::new(name).unwrap(), 9) }).unwrap();
+            }
+            index.show(who);
+        }
+        let (one, two) = ("one.mkv".to_owned(), "two.mp4".to_owned());
+        assert_eq!(found(&mut index, "one"), [(1, one.clone()), (3, one)]);
+        assert_eq!(found(&mut index, "two"), [(1, two.clone()), (2, two.clone())]);
+        let mut query = Query::new(Sought::Root(root));
+        query.filters.ext = vec!["mp4".into()];
+        let page = index.step(&mut index.start(&query, &HERE).unwrap(), &mut 100_000).unwrap();
+        let found: Vec<(u16, String)> = page.entries.iter().map(|holder| (holder.peer.port(), holder.file.name.to_string())).collect();
+        assert_eq!(found, [(1, two.clone()), (2, two)]);
     }
 
     #[test]
@@ -624,7 +689,7 @@ mod tests {
     #[test]
     fn a_page_with_long_descriptions_fits_into_a_head() {
         let mut index = Index::new(1);
-        let name = "\"".repeat(255);
+        let name = "\"".repeat(254) + "x";
         for number in 0..70 {
             let user = UserName::new(&format!("{number:02}{}", "\"".repeat(253))).unwrap();
             publish(&mut index, &user, &name, &name);
@@ -633,7 +698,7 @@ mod tests {
         let mut cursor = None;
         let mut count = 0;
         loop {
-            let page = find(&mut index, "\"\"\"", cursor.as_deref(), &HERE).unwrap();
+            let page = find(&mut index, "x", cursor.as_deref(), &HERE).unwrap();
             assert!(page.entries.len() * (3 * 510 + 190) < limits::HEAD_BYTES);
             count += page.entries.len();
             cursor = page.cursor;

@@ -43,7 +43,12 @@ impl Index {
         // Each of them is far from the others in memory: looked at by themselves, they are fetched side by side.
         let (mut room, mut fits) = (Room::for_holders(), true);
         shares.retain(|share| {
-            let Some((member, owned)) = self.share(*share).filter(|(member, _)| asker.reaches(member).is_some()) else { return false };
+            let Some((member, owned)) = self.share(*share) else { return false };
+            if asker.reaches(member).is_none() {
+                // Who is away is named by the usual way.
+                fits &= self.who_is_away(share.who(), member).is_none();
+                return false;
+            }
             let user = member.user().map_or(0, |user| user.len());
             let quic = member.quic().map_or(0, |_| QUIC);
             fits &= room.takes(name.len() + self.said(*share, owned).map_or(0, str::len) + user + quic);

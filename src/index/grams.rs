@@ -244,7 +244,8 @@ fn spread(number: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::pattern::{Like, Pattern, Words, fold};
+    use crate::index::fold::fold;
+    use crate::index::pattern::{Like, Pattern, Words};
     use crate::index::walk::{Step, Walk};
     use proptest::prelude::*;
 
@@ -319,15 +320,16 @@ mod tests {
                 fold(text, &mut folded);
                 folded
             };
-            let words: Vec<&str> = query.split_whitespace().collect();
+            // A dash alone is nothing.
+            let words: Vec<&str> = query.split_whitespace().filter(|word| *word != "-").collect();
             let has = |text: &str, word: &str| text.split('|').any(|part| plain(part).contains(&plain(word)));
             let matches = |text: &str| {
                 words.iter().all(|word| match word.strip_prefix('-') {
-                    Some(rest) if !rest.is_empty() => plain(rest).is_empty() || !has(text, rest),
-                    _ => has(text, word),
+                    Some(rest) => plain(rest).is_empty() || !has(text, rest),
+                    None => has(text, word),
                 })
             };
-            let wanted = words.iter().any(|word| (!word.starts_with('-') || word.len() == 1) && !plain(word).is_empty());
+            let wanted = words.iter().any(|word| !word.starts_with('-') && !plain(word).is_empty());
             let ids = (0..).zip(&self.texts);
             ids.filter(|(_, text)| wanted && text.as_ref().is_some_and(|text| matches(text))).map(|(id, _)| id).collect()
         }
@@ -363,15 +365,41 @@ mod tests {
     fn short_words_are_found_and_unwanted_ones_leave_out() {
         let mut world = World::new(&["ab", "b", "abc-d", "abd", "-x"]);
         for _ in 0..2 {
-            for (query, found) in
-                [("b", &[0, 1, 2, 3][..]), ("ab", &[0, 2, 3]), ("ab -abd", &[0, 2]), ("b -a", &[1]), ("c-d", &[2]), ("-", &[2, 4]), ("ab -", &[2])]
-            {
+            for (query, found) in [
+                ("b", &[0, 1, 2, 3][..]),
+                ("ab", &[0, 2, 3]),
+                ("ab -abd", &[0, 2]),
+                ("b -a", &[1]),
+                ("c-d", &[2]),
+                ("ab -", &[0, 2, 3]),
+                ("ab – b", &[0, 2, 3]),
+            ] {
                 assert_eq!(world.find(query, usize::MAX), found, "{query}");
             }
             world.build(usize::MAX);
         }
-        for query in ["", "  ", "-ab", "\u{301}"] {
+        for query in ["", "  ", "-ab", "\u{301}", "-", "–", "- -", "\"", "\"\"", "-\"a b\""] {
             assert!(words(query).is_none(), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_phrase_is_found_as_it_stands() {
+        let mut world = World::new(&["The Dark Knight", "Knight in the dark", "dark  knight \"x\"", "12\" mix"]);
+        for _ in 0..2 {
+            for (query, found) in [
+                ("\"dark knight\"", &[0][..]),
+                ("“DARK  Knight”", &[0]),
+                ("dark -\"the dark\"", &[2]),
+                ("\"the dark\" knight", &[0, 1]),
+                ("\"dark kni", &[0, 1, 2]),
+                ("12\" mix", &[3]),
+                ("12” mix", &[3]),
+                ("\"-\" knight", &[0, 1, 2]),
+            ] {
+                assert_eq!(world.find(query, usize::MAX), found, "{query}");
+            }
+            world.build(usize::MAX);
         }
     }
 
@@ -425,6 +453,30 @@ mod tests {
         let step = Walk::new(&world.grams, &query, 0, &mut 0).step(&mut effort, |id| world.texts[id as usize].as_ref());
         assert_eq!(step, Step::Match(499, 0));
         assert!(effort > 8_000);
+    }
+
+    /// The longest query that is allowed, of runs that all names have, costs no more than some looks at each range.
+    #[test]
+    fn a_long_query_with_errors_costs_no_more_than_a_short_one() {
+        let word = |seed: u32| -> String { (0..6).map(|at| char::from(b'a' + u8::try_from((spread(seed) >> (at * 5)) % 26).unwrap())).collect() };
+        let texts: Vec<String> = (0..20_000).map(|number| format!("{} {} {}", word(number % 200), word(number % 190 + 7), word(number))).collect();
+        let mut world = World::new(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        world.build(usize::MAX);
+        let cost = |query: &str| {
+            let pattern = Pattern::Like(Like::new(query).unwrap());
+            let mut effort = usize::MAX;
+            let mut walk = Walk::new(&world.grams, &pattern, 0, &mut effort);
+            while let Step::Match(..) = walk.step(&mut effort, |id| world.texts[id as usize].as_ref()) {}
+            usize::MAX - effort
+        };
+        let long: Vec<String> = (0..180).map(word).collect();
+        let (short, long) = (cost(&word(19_999)), cost(&long.join(" ")));
+        assert!(long < 4 * short.max(100_000), "{long} against {short}");
+        // A long name is found by itself, with errors.
+        let name: String = (0..40).map(|number| word(number) + " ").collect();
+        world.set(5, Some(&name));
+        let like = Pattern::Like(Like::new(&name.replacen('a', "", 3)).unwrap());
+        assert_eq!(world.all(&like, usize::MAX), [5]);
     }
 
     #[test]

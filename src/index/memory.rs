@@ -1,9 +1,45 @@
 //! How much memory an index takes, by part. It is computed from capacities and counts, so that it costs no walk through millions.
 
-use crate::index::{Index, Member};
+use crate::index::{Index, Member, MemberId};
+use crate::message::limits;
+use crate::message::refusal::{Code, Refusal};
 
 /// What a member takes beside its files: its place in two ordered sets, and what else is known of it.
 const MEMBER: usize = 160;
+/// What a file takes beside its name: its entry, the ways to it, a root. The runs of its name take up to four bytes for each of its bytes.
+const FILE: usize = 128;
+/// Bytes that were added since memory was measured, from which on it is measured anew: that takes some microseconds.
+const UNMEASURED: usize = 1 << 20;
+
+/// What a file with a name of so many bytes takes at most, what is built later for searches included.
+#[must_use]
+pub fn of_file(name: usize) -> usize {
+    FILE + 5 * name
+}
+
+/// How much memory an index may take, and how much it took when that was measured.
+pub(super) struct Budget {
+    most: usize,
+    measured: usize,
+    /// What was added since, at most.
+    added: usize,
+    /// What was added and is not built for searches yet, at most.
+    unbuilt: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { most: usize::MAX, measured: 0, added: 0, unbuilt: 0 }
+    }
+}
+
+impl Budget {
+    /// So many bytes more are taken, at most.
+    pub(super) fn takes(&mut self, bytes: usize) {
+        self.added = self.added.saturating_add(bytes);
+        self.unbuilt = self.unbuilt.saturating_add(bytes);
+    }
+}
 
 /// Bytes by part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +56,8 @@ pub struct Memory {
     pub descriptions: usize,
     /// Who is there.
     pub members: usize,
+    /// Who waits for what, and what they are to be told.
+    pub subscriptions: usize,
 }
 
 impl Memory {
@@ -31,9 +69,17 @@ impl Memory {
 
     /// All parts by their names.
     #[must_use]
-    pub fn parts(&self) -> [(&'static str, usize); 6] {
-        let Memory { names, words, holdings, roots, descriptions, members } = *self;
-        [("names", names), ("words", words), ("holdings", holdings), ("roots", roots), ("descriptions", descriptions), ("members", members)]
+    pub fn parts(&self) -> [(&'static str, usize); 7] {
+        let Memory { names, words, holdings, roots, descriptions, members, subscriptions } = *self;
+        [
+            ("names", names),
+            ("words", words),
+            ("holdings", holdings),
+            ("roots", roots),
+            ("descriptions", descriptions),
+            ("members", members),
+            ("subscriptions", subscriptions),
+        ]
     }
 }
 
@@ -48,7 +94,102 @@ impl Index {
             holdings: by_name + by_root + self.owned,
             roots,
             descriptions: self.descriptions.memory(),
-            members: self.members.capacity() * size_of::<Member>() + self.order.len() * MEMBER,
+            members: self.members.capacity() * size_of::<Member>() + self.members.len() * MEMBER,
+            subscriptions: self.watches.memory(),
         }
+    }
+
+    /// Sets how much memory it may take from now on, in bytes.
+    pub fn set_budget(&mut self, most: usize) {
+        self.budget.most = most;
+    }
+
+    /// How much memory it may take, in bytes.
+    #[must_use]
+    pub fn budget(&self) -> usize {
+        self.budget.most
+    }
+
+    /// Says whether there is room for so many bytes more.
+    ///
+    /// # Errors
+    /// `busy` where there is none before others leave.
+    pub fn has_room(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let is_full = |budget: &Budget| budget.measured.saturating_add(budget.added).saturating_add(bytes) > budget.most;
+        if self.budget.most < usize::MAX && (self.budget.added > UNMEASURED || is_full(&self.budget)) {
+            if self.is_built() {
+                self.budget.unbuilt = 0;
+            }
+            self.budget.measured = self.memory().total();
+            self.budget.added = self.budget.unbuilt;
+        }
+        if is_full(&self.budget) {
+            return Err(Refusal::new(Code::Busy, "the memory of this index is full"));
+        }
+        Ok(())
+    }
+
+    /// As [`Index::has_room`], for more files of a member.
+    ///
+    /// # Errors
+    /// Besides, `too_large` where one member would take more than its share of the whole.
+    pub fn has_room_for(&mut self, who: MemberId, bytes: usize) -> Result<(), Refusal> {
+        let all = self.members.get(who.0).map_or(0, |member| member.bytes).saturating_add(bytes);
+        if all > self.budget.most / limits::MEMBER_SHARE {
+            return Err(Refusal::new(Code::TooLarge, "the files of one peer take too much of the memory of this index"));
+        }
+        self.has_room(bytes)
+    }
+
+    /// What was built for searches is measured from now on.
+    pub(super) fn note_built(&mut self, texts: usize) {
+        self.budget.unbuilt = if self.is_built() { 0 } else { self.budget.unbuilt.saturating_sub(texts) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::relative::RelativeName;
+    use crate::message::request::FileEntry;
+    use crate::message::version::Session;
+
+    /// Long names by many members, until there is no room: what is taken stays below the budget, and there is room again when they leave.
+    #[test]
+    fn the_whole_index_stays_below_its_budget() {
+        let mut index = Index::new(1);
+        let empty = index.memory().total();
+        index.set_budget(empty + (8 << 20));
+        let (mut members, mut refused) = (Vec::new(), None);
+        for port in 1..2_000 {
+            let who = index.begin(std::net::SocketAddr::from(([127, 0, 0, 1], port)), Session([0; 16]));
+            members.push(who);
+            let name = |number: u32| format!("{port} {number} {}", "x".repeat(200));
+            if let Err(refusal) = index.has_room_for(who, 20 * of_file(name(0).len())) {
+                refused = Some(refusal.code);
+                break;
+            }
+            for number in 0..20 {
+                index.add(who, &FileEntry::new(RelativeName::new(&name(number)).unwrap(), 1)).unwrap();
+            }
+            index.show(who);
+            if port % 50 == 0 {
+                index.build(1 << 20);
+            }
+        }
+        assert_eq!(refused, Some(Code::Busy));
+        assert!(members.len() > 100, "{}", members.len());
+        while index.build(usize::MAX) {}
+        assert!(index.memory().total() <= index.budget(), "{} of {}", index.memory().total(), index.budget());
+        for who in members {
+            index.leave(who);
+        }
+        while index.sweep(1_000) {}
+        while index.build(usize::MAX) {}
+        assert_eq!(index.has_room(1 << 20), Ok(()));
+        // One alone takes no more than its share.
+        let who = index.begin("127.0.0.1:1".parse().unwrap(), Session([0; 16]));
+        let most = index.budget() / limits::MEMBER_SHARE;
+        assert_eq!(index.has_room_for(who, most + 1).map_err(|refusal| refusal.code), Err(Code::TooLarge));
     }
 }

@@ -10,6 +10,7 @@ pub mod counts;
 mod exact;
 pub mod find;
 pub mod first;
+mod fold;
 mod grams;
 pub mod memory;
 pub mod pages;
@@ -30,7 +31,9 @@ use slab::Slab;
 use crate::index::chunked::Chunked;
 use crate::index::claims::{ClaimId, Claims, Roots};
 use crate::index::grams::Grams;
+use crate::index::memory::Budget;
 use crate::index::pages::Room;
+use crate::index::publishing::count_present;
 use crate::index::shares::Share;
 use crate::index::texts::Texts;
 use crate::index::told::Descriptions;
@@ -41,7 +44,7 @@ use crate::message::limits;
 use crate::message::quic::Quic;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Holder, Present};
+use crate::message::reply::{Away, Holder, Present};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session};
@@ -55,6 +58,8 @@ pub struct MemberId(usize);
 pub struct Page<T> {
     /// Its entries.
     pub entries: Vec<T>,
+    /// Files that match and whose users are away, in the answers to searches.
+    pub away: Vec<Away>,
     /// For the next page.
     pub cursor: Option<String>,
 }
@@ -69,6 +74,8 @@ pub struct Index {
     roots: Claims<Roots>,
     /// The members that hold what users have published; such a one is visible while its user is there by an old wire.
     users: BTreeMap<UserName, MemberId>,
+    /// How many visible members a user has.
+    present: BTreeMap<UserName, usize>,
     /// What is said of files, by their member and name.
     descriptions: Descriptions,
     /// The names by their words.
@@ -86,6 +93,8 @@ pub struct Index {
     owned: usize,
     joined: u64,
     turn: u64,
+    /// How much memory all of it may take.
+    budget: Budget,
 }
 
 struct Member {
@@ -96,6 +105,8 @@ struct Member {
     visible: bool,
     number: u64,
     files: Chunked<Owned>,
+    /// What its files take at most, names that others have too among them.
+    bytes: usize,
     /// What else is known of it; most members have nothing of that.
     about: Option<Box<About>>,
 }
@@ -170,6 +181,7 @@ impl Index {
             names: Claims::new(Texts::new(), seed),
             roots: Claims::new(Roots, seed),
             users: BTreeMap::new(),
+            present: BTreeMap::new(),
             descriptions: Descriptions::new(seed),
             words: Grams::new(seed),
             few: Vec::new(),
@@ -180,13 +192,14 @@ impl Index {
             owned: 0,
             joined: 0,
             turn: 0,
+            budget: Budget::default(),
         }
     }
 
     /// Begins a member that nobody sees until [`Index::show`].
     pub fn begin(&mut self, address: SocketAddr, session: Session) -> MemberId {
         let spelled = Spelled::of(&address);
-        MemberId(self.members.insert(Member { address, spelled, session, visible: false, number: 0, files: Chunked::new(), about: None }))
+        MemberId(self.members.insert(Member { address, spelled, session, visible: false, number: 0, files: Chunked::new(), bytes: 0, about: None }))
     }
 
     /// Adds a file, or says anew what is known of it. True when it is new.
@@ -213,6 +226,8 @@ impl Index {
             return Err(Refusal::new(Code::TooLarge, format!("a peer has at most {} files", limits::MEMBER_FILES)));
         }
         let own = number(member.files.len());
+        member.bytes += memory::of_file(file.name.len());
+        self.budget.takes(memory::of_file(file.name.len()));
         let name = self.names.add(&file.name, share(own, false));
         self.words.add(name.number());
         let root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
@@ -261,8 +276,11 @@ impl Index {
         member.files.shrink();
         self.owned += member.files.memory();
         member.number = self.joined;
-        self.shown += if member.visible { 0 } else { member.files.len() };
-        member.visible = true;
+        let was_visible = std::mem::replace(&mut member.visible, true);
+        self.shown += if was_visible { 0 } else { member.files.len() };
+        if !was_visible {
+            count_present(&mut self.present, member.user(), true);
+        }
         self.order.insert(member.number, who);
         self.watches.note(Pending::Member { who, number: member.number, left: member.files.len() });
         // Users of old wires say where they are, and nobody asks them whether that is so: they stand in nobody's way.
@@ -274,7 +292,10 @@ impl Index {
     /// Makes a member invisible at once; its entries go with the next sweeps.
     pub fn leave(&mut self, who: MemberId) {
         let Some(member) = self.members.get_mut(who.0) else { return };
-        self.shown -= if member.visible { member.files.len() } else { 0 };
+        if member.visible {
+            self.shown -= member.files.len();
+            count_present(&mut self.present, member.user(), false);
+        }
         member.hide(who, &mut self.order, &mut self.by_address);
         self.leaving.push(who);
     }
@@ -282,6 +303,10 @@ impl Index {
     /// Says who a member is and how else it is reached.
     pub fn introduce(&mut self, who: MemberId, about: About) {
         if let Some(member) = self.members.get_mut(who.0) {
+            if member.visible {
+                count_present(&mut self.present, member.user(), false);
+                count_present(&mut self.present, about.user.as_ref(), true);
+            }
             member.about = (about != About::default()).then(|| Box::new(about));
         }
     }
@@ -318,7 +343,7 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn online(&self, cursor: Option<&str>, most: usize, asker: &Asker) -> Result<Page<Online>, Refusal> {
         let after = cursor.map_or(Ok(0), pages::number)?;
-        let mut page = Page { entries: Vec::new(), cursor: None };
+        let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
         let mut room = Room::for_lists(most);
         for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
             let member = &self.members[who.0];
@@ -388,7 +413,7 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn peers(&self, cursor: Option<&str>, asker: &Asker) -> Result<Page<Present>, Refusal> {
         let after = cursor.map_or(Ok(0), pages::number)?;
-        let mut page = Page { entries: Vec::new(), cursor: None };
+        let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
         let mut room = Room::for_lists(asker.page());
         for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
             let member = &self.members[who.0];
@@ -473,6 +498,8 @@ impl Index {
         let gone = member.files.swap_remove(own as usize);
         self.owned += member.files.memory();
         let Some(gone) = gone else { return };
+        let bytes = memory::of_file(self.names.get(gone.name.number()).map_or(0, str::len));
+        member.bytes = member.bytes.saturating_sub(bytes);
         self.holdings -= 1;
         self.shown -= usize::from(member.visible);
         self.descriptions.remove(who, gone.name);

@@ -3,7 +3,7 @@
 use crate::index::Page;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
-use crate::message::reply::{Holder, HolderRef};
+use crate::message::reply::{Away, Holder, HolderRef};
 use crate::message::request::FileEntry;
 
 /// What one entry costs besides its texts: the names of its fields, an address, a root.
@@ -14,6 +14,7 @@ pub(super) const QUIC: usize = 52;
 /// A page of holders that is being filled: at most as many as one answer may name, and as many as it has room for.
 pub(super) struct Filling {
     entries: Vec<Holder>,
+    away: Vec<Away>,
     room: Room,
     is_full: bool,
 }
@@ -65,7 +66,7 @@ impl Default for Filling {
 impl Filling {
     /// A page of so many at most.
     pub(super) fn new(most: usize) -> Filling {
-        Filling { entries: Vec::new(), room: Room { entries: most, bytes: limits::LIST_BYTES }, is_full: false }
+        Filling { entries: Vec::new(), away: Vec::new(), room: Room { entries: most, bytes: limits::LIST_BYTES }, is_full: false }
     }
 
     /// One with room for so many from the beginning.
@@ -88,8 +89,18 @@ impl Filling {
         takes
     }
 
+    /// Takes a file whose user is away, unless there is no room for it.
+    pub(super) fn takes_away(&mut self, away: Away) -> bool {
+        let takes = self.room.takes(away.name.len() + away.user.len() + away.description.as_deref().map_or(0, str::len));
+        if takes {
+            self.away.push(away);
+        }
+        self.is_full |= !takes;
+        takes
+    }
+
     pub(super) fn page(self, cursor: Option<String>) -> Page<Holder> {
-        Page { entries: self.entries, cursor }
+        Page { entries: self.entries, away: self.away, cursor }
     }
 }
 
@@ -134,7 +145,7 @@ pub(super) fn foreign() -> Refusal {
 pub fn files<I: Iterator<Item = FileEntry>>(from: impl FnOnce(usize) -> I, cursor: Option<&str>) -> Result<Page<FileEntry>, Refusal> {
     let start = cursor.map_or(Ok(0), number)?;
     let start = usize::try_from(start).unwrap_or(usize::MAX);
-    let mut page = Page { entries: Vec::new(), cursor: None };
+    let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
     let mut room = Room::for_lists(limits::LIST_ENTRIES);
     for file in from(start) {
         if !room.takes(texts(&file)) {

@@ -1,12 +1,17 @@
 //! What a text must have to be found: words, or words that are nearly these. Both sides are folded first, so that neither case nor accents matter.
 
 use memchr::memmem::Finder;
-use unicode_normalization::char::{canonical_combining_class, decompose_canonical};
 
-/// How much longer it takes to fold a text that is not of ASCII.
-const UNFOLDING: usize = 3;
+use crate::index::fold::{fold, is_of_word};
+
 /// Letters of a word that may have typing errors; a longer one is found as it is.
 const LETTERS: usize = 64;
+/// Mistakes of all words together: who makes more has not typed the name. They bound the runs that a text may lack, and so what a search looks at.
+const MISTAKES: usize = 8;
+/// Runs that so many mistakes change at most: two neighbours of three bytes each that are swapped change eight.
+const LACKING: usize = 8 * MISTAKES;
+/// Runs of all words from which on none are looked for with swapped letters: what is left of a long query without them is enough to find it by.
+const MANY_RUNS: usize = 96;
 /// Letters of a word of which one more mistake is looked for than its runs of three show: two letters that changed places.
 const SWAPPED: std::ops::RangeInclusive<usize> = 3..=7;
 /// What stands in a rank below the mistakes.
@@ -42,8 +47,8 @@ pub struct Words {
 
 /// Words with typing errors.
 ///
-/// A text is like them when it has a third of their runs of three bytes, and when all of their words together are no more mistakes away from words of
-/// the text than a third of their letters.
+/// A text is like them when it has a third of their runs of three bytes, or all but [`LACKING`] where that is more. All of their words together must be no
+/// more mistakes away from words of the text than a third of their letters, and than [`MISTAKES`].
 pub struct Like {
     words: Vec<Word>,
     /// All runs of three bytes, in order, with those of short words in which two letters have changed places.
@@ -60,20 +65,15 @@ struct Word {
 }
 
 impl Words {
-    /// Words between blanks. `None` when nothing is wanted.
+    /// Words between blanks, and phrases between quotes; a dash before one of them: and not this one. `None` when nothing is wanted.
     pub fn new(text: &str) -> Option<Words> {
         let mut words = Words { wanted: Vec::new(), unwanted: Vec::new() };
         let mut folded = String::new();
-        for word in text.split_whitespace() {
-            let (word, list) = match word.strip_prefix('-') {
-                Some(rest) if !rest.is_empty() => (rest, &mut words.unwanted),
-                _ => (word, &mut words.wanted),
-            };
-            folded.clear();
-            fold(word, &mut folded);
-            if !folded.is_empty() {
-                list.push(Finder::new(&folded).into_owned());
-            }
+        fold(text, &mut folded);
+        for term in Terms(&folded) {
+            let list = if term.is_unwanted { &mut words.unwanted } else { &mut words.wanted };
+            let needle: Vec<&str> = term.text.split_whitespace().collect();
+            list.push(Finder::new(&needle.join(" ")).into_owned());
         }
         (!words.wanted.is_empty()).then_some(words)
     }
@@ -90,6 +90,44 @@ impl Words {
     }
 }
 
+/// A word or a phrase of a query.
+struct Term<'a> {
+    text: &'a str,
+    is_unwanted: bool,
+}
+
+/// The terms of what is left of a folded query. A dash or a quote alone is none.
+struct Terms<'a>(&'a str);
+
+impl<'a> Iterator for Terms<'a> {
+    type Item = Term<'a>;
+
+    fn next(&mut self) -> Option<Term<'a>> {
+        loop {
+            let rest = self.0.trim_start();
+            if rest.is_empty() {
+                return None;
+            }
+            let is_unwanted = rest.starts_with('-');
+            let body = rest.strip_prefix('-').unwrap_or(rest);
+            let word = body.split(char::is_whitespace).next().unwrap_or_default();
+            // A quote opens a phrase where another closes it before a blank or the end.
+            let phrase = body.strip_prefix('"').and_then(|body| {
+                let ends = body.match_indices('"').map(|(end, _)| body.split_at(end));
+                ends.map(|(phrase, rest)| (phrase, &rest[1..])).find(|(_, rest)| rest.is_empty() || rest.starts_with(char::is_whitespace))
+            });
+            let (text, after) = match phrase {
+                Some((phrase, after)) => (phrase.trim(), after),
+                None => (word.strip_prefix('"').unwrap_or(word), &body[word.len()..]),
+            };
+            self.0 = after;
+            if !text.trim_matches(['-', ' ']).is_empty() {
+                return Some(Term { text, is_unwanted });
+            }
+        }
+    }
+}
+
 impl Like {
     /// Words between whatever is no letter and no digit. `None` when none of them has three bytes.
     pub fn new(text: &str) -> Option<Like> {
@@ -103,8 +141,9 @@ impl Like {
             like.words.push(Word { letters, finder: Finder::new(word).into_owned() });
         }
         like.sort_runs();
-        like.need = like.runs.len().div_ceil(3);
-        for word in like.words.iter().filter(|word| SWAPPED.contains(&word.letters.len())) {
+        like.need = like.runs.len().div_ceil(3).max(like.runs.len().saturating_sub(LACKING));
+        let is_long = like.runs.len() > MANY_RUNS;
+        for word in like.words.iter().filter(|word| !is_long && SWAPPED.contains(&word.letters.len())) {
             for at in 1..word.letters.len() {
                 let mut swapped = word.letters.clone();
                 swapped.swap(at - 1, at);
@@ -130,16 +169,20 @@ impl Like {
         if !self.has_runs(folded.as_bytes()) {
             return None;
         }
-        let mut left = self.letters / 3;
+        let most = (self.letters / 3).min(MISTAKES);
+        let mut left = most;
         for word in &self.words {
             left = left.checked_sub(word.mistakes(folded, left))?;
         }
-        let mistakes = u32::try_from(self.letters / 3 - left).unwrap_or(u32::MAX / LENGTHS);
+        let mistakes = u32::try_from(most - left).unwrap_or(u32::MAX / LENGTHS);
         let length = u32::try_from(folded.len()).unwrap_or(LENGTHS).min(LENGTHS - 1);
         Some(mistakes * LENGTHS + length)
     }
 
     fn has_runs(&self, folded: &[u8]) -> bool {
+        if folded.len() < self.need {
+            return false;
+        }
         // Which ones were there, as far as they fit; what is beyond is looked for by itself.
         let (mut seen, mut count) = ([0_u64; 16], 0);
         for run in folded.windows(3) {
@@ -207,6 +250,8 @@ impl Pattern {
         match self {
             Pattern::All => 0,
             Pattern::Words(words) => bytes * (words.wanted.len() + words.unwanted.len()) / 8,
+            // Too short to have the runs: it is not compared.
+            Pattern::Like(like) if bytes < like.need => 0,
             Pattern::Like(like) => bytes + bytes * like.letters / 8,
         }
     }
@@ -243,16 +288,7 @@ fn runs(bytes: &[u8]) -> impl Iterator<Item = [u8; 3]> {
 }
 
 fn alphanumeric(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty())
-}
-
-/// What the letters from U+00C0 to U+00FF are without their accents; a dot where they have none.
-const LATIN: &[u8; 64] = b"aaaaaa.ceeeeiiii.nooooo..uuuuy..aaaaaa.ceeeeiiii.nooooo..uuuuy.y";
-
-fn latin(letter: char) -> Option<char> {
-    let at = u32::from(letter).checked_sub(0xc0)?;
-    let plain = *LATIN.get(usize::try_from(at).ok()?)?;
-    (plain != b'.').then_some(char::from(plain))
+    text.split(|letter: char| !is_of_word(letter)).filter(|word| !word.is_empty())
 }
 
 /// Folds all of a text, its parts on lines of their own, and says what that costs.
@@ -264,37 +300,6 @@ pub fn fold_text<T: Text + ?Sized>(text: &T, folded: &mut String) -> usize {
         folded.push('\n');
     }
     cost
-}
-
-/// Adds `text` without its case and its accents, and says what that costs.
-///
-/// Marks of a class up to 9 stay: they make other letters in the scripts of India and Japan, where all others are accents.
-pub fn fold(text: &str, folded: &mut String) -> usize {
-    if text.is_ascii() {
-        let at = folded.len();
-        folded.push_str(text);
-        folded[at..].make_ascii_lowercase();
-        return text.len();
-    }
-    // Letter by letter: marks that are dropped need not be put in order.
-    for letter in text.chars() {
-        if letter.is_ascii() {
-            folded.push(letter.to_ascii_lowercase());
-            continue;
-        }
-        // The usual letters with accents have a way of their own: to take others apart takes ten times as long.
-        if let Some(plain) = latin(letter) {
-            folded.push(plain);
-            continue;
-        }
-        decompose_canonical(letter, |letter| match letter {
-            _ if canonical_combining_class(letter) > 9 => {}
-            // The sigma at the end of a word is the same letter.
-            'ς' => folded.push('σ'),
-            _ => folded.extend(letter.to_lowercase()),
-        });
-    }
-    text.len() * UNFOLDING
 }
 
 #[cfg(test)]
@@ -316,10 +321,22 @@ mod tests {
             ("algbra liner", "Álgebra Linear - aula 1.mp4"),
             ("reloded matirx", "matrix.reloaded.2003.mkv"),
             ("matrix", "thematrix.mkv"),
+            // Two letters of Han have enough bytes to be looked for, one as well.
+            ("東京", "小津安二郎 東京物語.mkv"),
+            ("猫", "我是猫.epub"),
+            ("ปู", "ปูม้า.mp4"),
+            ("हिन्दी", "हिन्दी गीत.mp3"),
         ] {
             assert!(rank(query, text).is_some(), "{query} in {text}");
         }
-        for (query, text) in [("matrx", "Metropolis.mkv"), ("video", "audio.mp3"), ("aula algebra", "aula historia.mp4"), ("matrix", "tricks.mkv")] {
+        for (query, text) in [
+            ("matrx", "Metropolis.mkv"),
+            ("video", "audio.mp3"),
+            ("aula algebra", "aula historia.mp4"),
+            ("matrix", "tricks.mkv"),
+            ("東京", "京東.mkv"),
+            ("ปู", "ปลา.mp4"),
+        ] {
             assert_eq!(rank(query, text), None, "{query} in {text}");
         }
         assert!(Like::new("a b").is_none() && Like::new("--- ..").is_none());
@@ -330,23 +347,6 @@ mod tests {
         let texts = ["matrix.mkv", "the matrix.mkv", "matric.mkv", "the matriz x.mkv"];
         let ranks: Vec<u32> = texts.iter().map(|text| rank("matrix", text).unwrap()).collect();
         assert!(ranks.is_sorted(), "{ranks:?}");
-    }
-
-    #[test]
-    fn the_short_way_of_usual_letters_leads_where_the_long_one_does() {
-        for letter in '\u{c0}'..='\u{ff}' {
-            let mut taken_apart = String::new();
-            decompose_canonical(letter, |letter| {
-                if canonical_combining_class(letter) <= 9 {
-                    taken_apart.extend(letter.to_lowercase());
-                }
-            });
-            let own: String = letter.to_lowercase().collect();
-            match latin(letter) {
-                Some(plain) => assert_eq!(plain.to_string(), taken_apart, "{letter}"),
-                None => assert_eq!(own, taken_apart, "{letter}"),
-            }
-        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! What users have published: it stands at a member of its own, which is visible while its user is there by an old wire.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::index::{About, Index, MemberId};
+use crate::index::{About, Asker, Index, Member, MemberId, memory};
 use crate::message::account::{Line, Publication, Published, UserName};
 use crate::message::address::Spelled;
 use crate::message::refusal::Refusal;
+use crate::message::relative::RelativeName;
+use crate::message::reply::Away;
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::message::version::Session;
@@ -14,13 +17,15 @@ impl Index {
     /// A user has published this.
     ///
     /// # Errors
-    /// `too_large` when the user has as many files as anybody may.
+    /// `too_large` when the user has as many files as anybody may, `busy` when the memory of the index is full.
     pub fn publish(&mut self, user: &UserName, what: &Publication) -> Result<(), Refusal> {
         // What can't be a name here is known to the store alone.
         let Some(name) = what.file.relative() else { return Ok(()) };
+        self.has_room(2 * memory::of_file(name.len() + what.description.len()))?;
         let who = self.member_of(user);
         self.add(who, &FileEntry::unsaid(name.clone()))?;
         if let Some(claim) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
+            self.budget.takes(memory::of_file(name.len() + what.description.len()));
             self.descriptions.set(who, claim, &name, &what.description);
         }
         Ok(())
@@ -49,7 +54,10 @@ impl Index {
         if let Some(who) = self.users.get(user)
             && let Some(member) = self.members.get_mut(who.0)
         {
-            self.shown -= if member.visible { member.files.len() } else { 0 };
+            if member.visible {
+                self.shown -= member.files.len();
+                count_present(&mut self.present, Some(user), false);
+            }
             member.hide(*who, &mut self.order, &mut self.by_address);
         }
     }
@@ -67,6 +75,7 @@ impl Index {
             return *who;
         }
         let who = self.begin(SocketAddr::from(([0, 0, 0, 0], 0)), Session([0; 16]));
+        self.introduce(who, About { user: Some(user.clone()), ..About::default() });
         self.users.insert(user.clone(), who);
         who
     }
@@ -75,6 +84,21 @@ impl Index {
     #[must_use]
     pub fn publisher(&self, user: &UserName) -> Option<MemberId> {
         self.users.get(user).copied().filter(|who| self.members.get(who.0).is_some_and(|member| member.visible))
+    }
+
+    /// A file that a user has published, where neither he nor any peer of his is there; `None` for others, and on the old wires, which know no such thing.
+    pub(super) fn away(&self, who: MemberId, own: u32, asker: &Asker) -> Option<Away> {
+        let member = self.members.get(who.0).filter(|_| asker.speaks.is_none())?;
+        let user = self.who_is_away(who, member)?.clone();
+        let owned = member.files.get(own as usize)?;
+        let name = RelativeName::known(self.names.get(owned.name.number())?);
+        Some(Away { name, user, description: self.description(who, owned.name).cloned() })
+    }
+
+    /// Whose publications a member holds, where that user is away.
+    pub(super) fn who_is_away<'a>(&self, who: MemberId, member: &'a Member) -> Option<&'a UserName> {
+        let user = member.user().filter(|_| !member.visible)?;
+        (self.users.get(user) == Some(&who) && !self.present.contains_key(user)).then_some(user)
     }
 
     /// True when the user has published a file as this.
@@ -90,5 +114,15 @@ impl Index {
         let owned = self.members.get(who.0)?.files.get(own)?;
         let description = self.description(who, owned.name).cloned().or_else(|| Line::new(""))?;
         Some(Publication { file: Line::new(self.names.get(owned.name.number())?)?, description })
+    }
+}
+
+/// Counts a visible member of a user more or less.
+pub(super) fn count_present(present: &mut BTreeMap<UserName, usize>, user: Option<&UserName>, is_more: bool) {
+    let Some(user) = user else { return };
+    let count = present.entry(user.clone()).or_default();
+    *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
+    if *count == 0 {
+        present.remove(user);
     }
 }

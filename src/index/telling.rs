@@ -15,6 +15,7 @@ impl Index {
     /// # Errors
     /// `busy` when too many wait, `bad_request` for words of which none is wanted.
     pub fn watch(&mut self, what: &Watched) -> Result<WatchId, Refusal> {
+        self.has_room(0)?;
         self.watches.add(what)
     }
 
@@ -37,7 +38,7 @@ impl Index {
         }
         while effort > 0 {
             effort = effort.saturating_sub(self.watches.cost());
-            if let Some((id, Gone { who, name })) = self.watches.gone.pop_front() {
+            if let Some((id, Gone { who, name })) = self.watches.next_gone() {
                 news.push((id, News::Gone(who, name)));
                 continue;
             }

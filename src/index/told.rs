@@ -32,11 +32,13 @@ pub(super) struct Descriptions {
     told: Slab<Told>,
     by_file: BTreeMap<(MemberId, ClaimId), u32>,
     words: Grams,
+    /// What the texts and the names beside them take.
+    bytes: usize,
 }
 
 impl Descriptions {
     pub(super) fn new(seed: u64) -> Descriptions {
-        Descriptions { told: Slab::new(), by_file: BTreeMap::new(), words: Grams::new(seed) }
+        Descriptions { told: Slab::new(), by_file: BTreeMap::new(), words: Grams::new(seed), bytes: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -59,7 +61,7 @@ impl Descriptions {
 
     /// How much memory it takes: what its words take, and the rest by its count.
     pub(super) fn memory(&self) -> usize {
-        self.words.memory() + self.told.capacity() * size_of::<Told>() + self.by_file.len() * TOLD
+        self.words.memory() + self.told.capacity() * size_of::<Told>() + self.by_file.len() * TOLD + self.bytes
     }
 
     pub(super) fn is_built(&self) -> bool {
@@ -77,6 +79,7 @@ impl Descriptions {
 
     pub(super) fn set(&mut self, who: MemberId, claim: ClaimId, name: &RelativeName, text: &Description) {
         self.remove(who, claim);
+        self.bytes += name.len() + text.len();
         let id = number(self.told.insert(Told { claim, name: name.clone(), text: text.clone() }));
         self.by_file.insert((who, claim), id);
         self.words.add(id);
@@ -86,6 +89,7 @@ impl Descriptions {
         if let Some(id) = self.by_file.remove(&(who, claim))
             && let Some(told) = self.told.try_remove(id as usize)
         {
+            self.bytes = self.bytes.saturating_sub(told.name.len() + told.text.len());
             self.words.remove(id, &told);
         }
     }

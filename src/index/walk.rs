@@ -16,6 +16,8 @@ const CUTS: usize = 8;
 const FEW: u64 = 16;
 /// Blocks in which the runs of a text with errors are counted at once.
 const RANGE: u32 = 4_096;
+/// Lists besides the first ones in which the blocks of a text with errors are looked for: a block that has so many runs too nearly always has the others.
+const VERIFIED: usize = 16;
 /// What it costs to look for one block in a bitmap, in bytes of text.
 const CONTAINS: usize = 16;
 
@@ -220,6 +222,11 @@ impl<'a> Near<'a> {
         let mut lists: Vec<&RoaringBitmap> = numbers.iter().filter_map(|number| grams.posting(*number)).collect();
         lists.sort_by_cached_key(|blocks| blocks.len());
         let end = if lists.len() < need { from } else { grams.blocks() };
+        // Whatever has enough of all lists has one of the shortest `first` of them, and `extra + 1` of the shortest `first + extra`: the longest are left out.
+        let first = (lists.len() + 1).saturating_sub(need);
+        let extra = need.saturating_sub(1).min(VERIFIED);
+        lists.truncate(first + extra);
+        let need = extra + 1;
         Near { lists, need, at: from, end, counts: vec![0; RANGE as usize], counted: false, ready: Vec::new() }
     }
 

@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::index::MemberId;
 use crate::index::claims::ClaimId;
-use crate::index::pattern::{self, Words};
+use crate::index::fold::fold;
+use crate::index::pattern::Words;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
@@ -38,6 +39,9 @@ pub(super) struct Watches {
     pub(super) gone: VecDeque<(WatchId, Gone)>,
     /// More has happened than could be kept.
     pub(super) missed: bool,
+    /// What those who wait take, and the names of what was dropped.
+    bytes: usize,
+    gone_bytes: usize,
     /// The name that is looked at, folded.
     folded: String,
 }
@@ -74,6 +78,7 @@ impl Watches {
             }
         }
         self.next += 1;
+        self.bytes += bytes(what);
         self.all.insert(id, what.clone());
         Ok(id)
     }
@@ -88,7 +93,9 @@ impl Watches {
                 }
             }
         }
-        match self.all.remove(&id) {
+        let what = self.all.remove(&id);
+        self.bytes -= what.as_ref().map_or(0, bytes);
+        match what {
             Some(Watched::Name(name)) => forget(&mut self.by_name, &name, id),
             Some(Watched::Root(root)) => forget(&mut self.by_root, &root.0, id),
             Some(Watched::Words(_)) => self.by_words.retain(|(other, _)| *other != id),
@@ -96,7 +103,7 @@ impl Watches {
         }
         if self.all.is_empty() {
             self.pending = VecDeque::new();
-            self.gone = VecDeque::new();
+            (self.gone, self.gone_bytes) = (VecDeque::new(), 0);
             self.missed = false;
         }
     }
@@ -109,6 +116,11 @@ impl Watches {
     /// All who wait.
     pub(super) fn ids(&self) -> impl Iterator<Item = WatchId> + '_ {
         self.all.keys().copied()
+    }
+
+    /// How much memory they take: each with its words and its place in the tables, and what is not told yet.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes + self.pending.capacity() * size_of::<Pending>() + self.gone.capacity() * size_of::<(WatchId, Gone)>() + self.gone_bytes
     }
 
     /// What one look at a file costs, in looks at a table.
@@ -124,10 +136,18 @@ impl Watches {
         if self.pending.len() < limits::NEWS_BACKLOG { self.pending.push_back(pending) } else { self.missed = true }
     }
 
+    /// The next that was dropped.
+    pub(super) fn next_gone(&mut self) -> Option<(WatchId, Gone)> {
+        let next = self.gone.pop_front()?;
+        self.gone_bytes = self.gone_bytes.saturating_sub(next.1.name.len());
+        Some(next)
+    }
+
     /// Keeps in mind that a file was dropped, if anybody waits for that.
     pub(super) fn note_gone(&mut self, who: std::net::SocketAddr, name: &RelativeName, root: Option<Root>) {
         for id in self.who_waits(name, root) {
-            if self.gone.len() < limits::NEWS_BACKLOG {
+            if self.gone.len() < limits::NEWS_BACKLOG && self.gone_bytes < limits::NEWS_BYTES {
+                self.gone_bytes += name.len();
                 self.gone.push_back((id, Gone { who, name: name.clone() }));
             } else {
                 self.missed = true;
@@ -141,11 +161,22 @@ impl Watches {
         ids.extend(root.and_then(|root| self.by_root.get(&root.0)).into_iter().flatten());
         if !self.by_words.is_empty() {
             self.folded.clear();
-            pattern::fold(name.as_str(), &mut self.folded);
+            fold(name.as_str(), &mut self.folded);
             ids.extend(self.by_words.iter().filter(|(_, words)| words.matches(&self.folded)).map(|(id, _)| *id));
         }
         ids
     }
+}
+
+/// What one who waits takes: his words twice, once as they are looked for, and his places in the tables.
+fn bytes(what: &Watched) -> usize {
+    const ENTRY: usize = 512;
+    ENTRY
+        + match what {
+            Watched::Name(name) => name.len(),
+            Watched::Root(_) => 0,
+            Watched::Words(text) => 8 * text.len(),
+        }
 }
 
 /// What has happened, for one who waits.

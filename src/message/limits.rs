@@ -21,6 +21,12 @@ pub const PART_FILES: usize = 20_000;
 pub const MEMBER_FILES: usize = 10_000_000;
 /// Files of all peers of one address that is not this machine's; one that joins again counts twice for a moment.
 pub const FILES_OF_ONE: usize = 2 * MEMBER_FILES;
+/// What part of the memory of an index the files of one peer may take: one over this. Two of them leave no room for others, one does.
+pub const MEMBER_SHARE: usize = 2;
+/// What part of the memory of its machine an index may take, where nobody says it: one over this. The rest is for links, bodies, and other programs.
+pub const MEMORY_SHARE: u64 = 2;
+/// The least memory that an index works with, in bytes: its empty tables take half a megabyte.
+pub const LEAST_MEMORY: u64 = 4 << 20;
 /// Files that our own peer puts into one JOIN part: the server indexes them in well under a millisecond.
 pub const JOIN_PART_FILES: usize = 1_000;
 /// And their bytes, whatever the length of the names.
@@ -448,6 +454,8 @@ pub const SUBSCRIPTIONS_OF_ONE: usize = SUBSCRIPTIONS / 4;
 pub const PATTERNS_OF_ONE: usize = SUBSCRIBED_PATTERNS / 4;
 /// What was shown, added or dropped and was not told yet: beyond that those who wait are told that they missed something.
 pub const NEWS_BACKLOG: usize = 100_000;
+/// Bytes of the names of what was dropped and was not told yet: a name of the longest kind each would take a hundred megabytes.
+pub const NEWS_BYTES: usize = 8 << 20;
 /// What is told in one turn, in looks at a table: about half a millisecond.
 pub const NEWS_EFFORT: usize = 2_000;
 /// How long `cardume watch` leaves a server alone that was lost, about.

@@ -17,7 +17,7 @@ pub enum Sought {
     Name(RelativeName),
     /// This content, whatever its name.
     Root(Root),
-    /// Words that the name or the description holds, in any order and whatever their case and accents; `-word`: and not this one.
+    /// Words that the name or the description holds, in any order and whatever their case and accents; `"a phrase"`; `-word`: and not this one.
     Contains(String),
     /// Words that the name or the description nearly holds: the best come first.
     Like(String),
@@ -120,12 +120,12 @@ impl Query {
         let Filters { ext, min_size, max_size, description, .. } = &self.filters;
         match &self.wanted {
             Sought::Anything if self.filters == Filters::default() => return Err(bad("a search needs something to go by")),
-            Sought::Contains(text) => words("contains", text, |word| !word.starts_with('-') || word.len() == 1)?,
-            Sought::Like(text) => words("like", text, |word| word.chars().count() >= 3)?,
+            Sought::Contains(text) => words("contains", text, is_wanted)?,
+            Sought::Like(text) => words("like", text, |word| word.len() >= 3)?,
             Sought::Anything | Sought::Name(_) | Sought::Root(_) => {}
         }
         if let Some(text) = description {
-            words("description", text, |word| !word.starts_with('-') || word.len() == 1)?;
+            words("description", text, is_wanted)?;
         }
         if ext.len() > limits::QUERY_EXTENSIONS || ext.iter().any(|ext| ext.len() > limits::EXTENSION_BYTES) {
             let text = format!("ext holds at most {} extensions of {} bytes", limits::QUERY_EXTENSIONS, limits::EXTENSION_BYTES);
@@ -162,6 +162,11 @@ fn words(field: &str, text: &str, good: impl Fn(&str) -> bool) -> Result<(), Ref
     Ok(())
 }
 
+/// True for a word that is looked for: one without a dash before it, that is more than dashes and quotes.
+fn is_wanted(word: &str) -> bool {
+    !word.starts_with(['-', '–', '—', '−']) && word.contains(|letter| !"-‐‑‒–—―−\"“”„".contains(letter))
+}
+
 fn bad(text: &str) -> Refusal {
     Refusal::new(Code::BadRequest, text)
 }
@@ -190,7 +195,7 @@ mod tests {
         assert_eq!(refused(|_| {}), None);
         assert_eq!(refused(|query| query.wanted = Sought::Anything), bad);
         assert_eq!(refused(|query| (query.wanted, query.filters.hashed) = (Sought::Anything, Some(false))), None);
-        for text in ["", "  ", "-x", "-x -y"] {
+        for text in ["", "  ", "-x", "-x -y", "-", "- -x", "–", "\"", "“”"] {
             assert_eq!(refused(|query| query.wanted = Sought::Contains(text.into())), bad, "{text:?}");
             assert_eq!(refused(|query| query.filters.description = Some(text.into())), bad, "{text:?}");
         }

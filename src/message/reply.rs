@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::message::account::{Method, Online, Publication, UserName};
+use crate::message::account::{Description, Method, Online, Publication, UserName};
 use crate::message::figure::Figure;
 use crate::message::live::{Live, Transfers};
 use crate::message::quic::Quic;
@@ -24,6 +24,17 @@ pub struct Holder {
     pub speaks: Option<Tongue>,
     /// Where it answers by QUIC as well.
     pub quic: Option<Quic>,
+}
+
+/// A file that a user has published who is away: nobody gives it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Away {
+    /// How it is called.
+    pub name: RelativeName,
+    /// Whose it is.
+    pub user: UserName,
+    /// What is said of it.
+    pub description: Option<Description>,
 }
 
 /// A [`Holder`] that owns nothing: what is written straight from where it is known.
@@ -207,6 +218,8 @@ pub enum Reply {
     Found {
         /// At most 64.
         holders: Vec<Holder>,
+        /// Who has published it and is away.
+        away: Vec<Away>,
         /// Where the next answer would go on.
         cursor: Option<String>,
     },

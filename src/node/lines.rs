@@ -9,7 +9,7 @@ use crate::message::address;
 use crate::message::figure::{Figure, Unit};
 use crate::message::name::{BadName, printable};
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Holder, Present};
+use crate::message::reply::{Away, Holder, Present};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::node::refusals;
@@ -164,6 +164,11 @@ pub fn say(report: &Report, lang: Lang) -> Said {
         Report::Figures(figures) => rows(figures.iter().map(figure)),
         Report::Content { files, .. } => rows(files.iter().map(|file| format!("{}\t{}", file.file, file.description))),
         Report::Holders(holders) => rows(holders.iter().map(holder)),
+        // In the columns of a holder, without an address and a size.
+        Report::Away(files) => {
+            let row = |f: &Away| format!("-\t-\t{}\taway{}", f.name, tail([f.description.as_deref(), Some(&f.user)]));
+            rows(files.iter().map(row))
+        }
         Report::Done(method) => Said::Line(format!("{}_OK", method.word())),
         Report::OldPort { at, speaks } if speaks.has_users() => Said::Line(format!("s> init server {at}")),
         Report::Operation { user, method, speaks } if speaks.tells_operations() => Said::Line(format!("s> OPERATION {} FROM {user}", method.word())),

@@ -7,7 +7,7 @@ use crate::message::figure::Figure;
 use crate::message::name::BadName;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Holder, Present};
+use crate::message::reply::{Away, Holder, Present};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::message::version::Root;
@@ -300,6 +300,8 @@ pub enum Report {
     Done(Method),
     /// One page of the holders of files with a text in their name or description.
     Holders(Vec<Holder>),
+    /// Files that were found and whose users are away.
+    Away(Vec<Away>),
     /// There are more of them than were asked for.
     MoreFound,
     /// One page of PEERS.

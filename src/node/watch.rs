@@ -98,7 +98,7 @@ impl Watch {
                     }
                     (self.begun, self.found) = (true, true);
                 }
-                Said::Reply(_, Reply::Found { holders, cursor }) => {
+                Said::Reply(_, Reply::Found { holders, cursor, .. }) => {
                     if let Some(request) = cursor.and_then(|cursor| self.first.first().map(|first| further(first, cursor))) {
                         asking.ask(&request, &mut link.outbox, now);
                     }

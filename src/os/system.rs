@@ -100,11 +100,61 @@ pub fn resolve(host: &str) -> Result<Vec<SocketAddr>, String> {
     if addresses.is_empty() { Err("no address".into()) } else { Ok(addresses) }
 }
 
+/// How much memory this process may have, in bytes: that of the machine, or what a container or a limit of the process leaves of it.
+#[must_use]
+pub fn memory() -> u64 {
+    let machine = rustix::system::sysinfo();
+    let all = u64::from(machine.mem_unit).saturating_mul(machine.totalram);
+    let limits = [Resource::As, Resource::Data].map(|which| getrlimit(which).current);
+    let groups = groups_of(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
+    let groups = groups.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    limits.into_iter().flatten().chain(groups).fold(all, u64::min)
+}
+
+/// The files that may hold the limits of the groups of a process: those of each group, and of all above it, in both editions of cgroups.
+fn groups_of(text: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for line in text.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(kinds), Some(group)) = (fields.next(), fields.next()) else { continue };
+        let (below, file) = match kinds {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ if kinds.split(',').any(|kind| kind == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        let mut group = group.trim_end_matches('/');
+        loop {
+            files.push(format!("{below}{group}/{file}"));
+            match group.rfind('/') {
+                Some(end) => group = &group[..end],
+                None => break,
+            }
+        }
+    }
+    files
+}
+
 /// Gives the pages of memory back to the system that were used once and are not.
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes no pointer of ours, and moves nothing that is in use.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_of_all_groups_above_a_process_count() {
+        let second = groups_of("0::/user.slice/a.scope\n");
+        assert_eq!(second, ["/sys/fs/cgroup/user.slice/a.scope/memory.max", "/sys/fs/cgroup/user.slice/memory.max", "/sys/fs/cgroup/memory.max"]);
+        assert_eq!(groups_of("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
+        let first = groups_of("5:cpu,memory:/docker/x\n4:pids:/docker/x\nnonsense\n");
+        assert_eq!(first[0], "/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes");
+        assert_eq!(first.len(), 3);
+        assert!(memory() > 1 << 20);
     }
 }

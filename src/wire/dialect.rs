@@ -156,7 +156,7 @@ impl Dialect {
     /// Writes all who have something, where that can be done.
     pub fn found<'a>(&mut self, id: Option<u64>, holders: impl Iterator<Item = HolderRef<'a>>, out: &mut Vec<u8>) {
         if self.writes_holders() {
-            quick::put_found(id, holders, None, out);
+            quick::put_found(id, holders, &[], None, out);
         }
     }
 

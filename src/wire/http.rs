@@ -209,7 +209,7 @@ impl Http {
             }
             Ok(Some(request)) => Some(request),
             Ok(None) => {
-                self.reply(&Reply::Found { holders: Vec::new(), cursor: None }, out);
+                self.reply(&Reply::Found { holders: Vec::new(), away: Vec::new(), cursor: None }, out);
                 None
             }
             Err(refusal) => {

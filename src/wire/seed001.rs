@@ -493,7 +493,7 @@ mod tests {
     fn found(ports: &[u16]) -> Reply {
         let holder =
             |port: &u16| Holder { peer: ([127, 0, 0, 1], *port).into(), file: FileEntry::new(name("a"), 1), user: None, speaks: None, quic: None };
-        Reply::Found { holders: ports.iter().map(holder).collect(), cursor: None }
+        Reply::Found { holders: ports.iter().map(holder).collect(), away: Vec::new(), cursor: None }
     }
 
     fn whole(role: Role, text: &str) -> Result<Request, Refusal> {

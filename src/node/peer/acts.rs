@@ -292,7 +292,7 @@ impl Peer {
                 let cursor = next(cursor, pages.files.len())?;
                 Some(Request::Ls { peer: Some(*peer), cursor: Some(cursor) })
             }
-            Reply::Found { holders, cursor } => {
+            Reply::Found { holders, cursor, .. } => {
                 pages.holders.extend(holders.iter().filter(|holder| matches!(act, Act::GetAt { ip, .. } if holder.peer.ip() == *ip)).cloned());
                 let Request::Search { wanted, speaks, .. } = request else { return None };
                 // One of them is enough.

@@ -8,7 +8,7 @@ use crate::library::{Library, Target};
 use crate::message::limits;
 use crate::message::query::Query;
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Holder, Reply};
+use crate::message::reply::{Away, Holder, Reply};
 use crate::message::request::{Request, Wanted};
 use crate::message::version::Root;
 use crate::message::watched::Watched;
@@ -137,6 +137,7 @@ impl Peer {
             Command::Search(name) => {
                 self.searched = Some(name.clone());
                 self.found_so_far.clear();
+                self.away_so_far.clear();
                 let wanted = name.as_root().map_or(Wanted::Name(name), Wanted::Root);
                 self.begin(Errand::Ask { request: Request::Search { wanted, cursor: None, speaks: None }, sent: false }, io);
             }
@@ -148,6 +149,7 @@ impl Peer {
             Command::Get(goal) => {
                 self.searched.clone_from(&goal.name);
                 self.found_so_far.clear();
+                self.away_so_far.clear();
                 self.begin(Errand::Seek { goal, cursor: None, sent: false, again: None }, io);
             }
             Command::Play(goal) => self.play(goal, io),
@@ -289,24 +291,31 @@ impl Peer {
             return;
         }
         match (self.errand.clone(), reply) {
-            (Some(Errand::Ask { request: Request::Search { wanted, .. }, .. }), Reply::Found { holders, cursor }) => {
+            (Some(Errand::Ask { request: Request::Search { wanted, .. }, .. }), Reply::Found { holders, away, cursor }) => {
                 self.found_so_far.extend(holders);
-                if let Some(cursor) = cursor.filter(|_| self.found_so_far.len() < FOUND) {
+                self.away_so_far.extend(away);
+                if let Some(cursor) = cursor.filter(|_| self.found_so_far.len() + self.away_so_far.len() < FOUND) {
                     return self.next_page(Some(Request::Search { wanted, cursor: Some(cursor), speaks: None }), io);
                 }
                 let holders = std::mem::take(&mut self.found_so_far);
-                let nobody = holders.is_empty();
+                let away = std::mem::take(&mut self.away_so_far);
+                let nobody = holders.is_empty() && away.is_empty();
                 self.found_last.clone_from(&holders);
                 let name = match wanted {
                     Wanted::Name(name) => name,
                     Wanted::Root(root) => RelativeName::of_root(&root),
                 };
-                io.tell(Report::Found { name, holders });
+                if !holders.is_empty() || nobody {
+                    io.tell(Report::Found { name, holders });
+                }
+                if !away.is_empty() {
+                    io.tell(Report::Away(away));
+                }
                 self.finish(if nobody { exit::NOT_FOUND } else { exit::DONE }, io);
             }
             (Some(Errand::Ask { request: Request::Operation(operation), .. }), reply) => self.operated(&operation, reply, io),
-            (Some(Errand::Ask { request: Request::Find(query), .. }), Reply::Found { holders, cursor }) => {
-                self.some_found(*query, holders, cursor, io)
+            (Some(Errand::Ask { request: Request::Find(query), .. }), Reply::Found { holders, away, cursor }) => {
+                self.some_found(*query, holders, away, cursor, io)
             }
             (Some(Errand::Ask { .. }), Reply::Peers { peers, cursor }) => {
                 io.tell(Report::Peers(peers));
@@ -316,8 +325,8 @@ impl Peer {
                 io.tell(Report::Files { peer, files });
                 self.next_page(cursor.map(|cursor| Request::Ls { peer: Some(peer), cursor: Some(cursor) }), io);
             }
-            (Some(Errand::Roots { name, .. }), Reply::Found { holders, cursor }) => self.roots_found(name, &holders, cursor, io),
-            (Some(Errand::Seek { goal, again, .. }), Reply::Found { holders, cursor }) => {
+            (Some(Errand::Roots { name, .. }), Reply::Found { holders, cursor, .. }) => self.roots_found(name, &holders, cursor, io),
+            (Some(Errand::Seek { goal, again, .. }), Reply::Found { holders, cursor, .. }) => {
                 self.found_so_far.extend(holders);
                 if let Some(cursor) = cursor.filter(|_| self.found_so_far.len() < SOUGHT) {
                     self.errand = Some(Errand::Seek { goal, cursor: Some(cursor), sent: false, again });
@@ -333,12 +342,17 @@ impl Peer {
     }
 
     /// A page of a search by words or filters, of which no more is shown than was asked for.
-    fn some_found(&mut self, query: Query, mut holders: Vec<Holder>, cursor: Option<String>, io: &mut Io<'_>) {
-        let cut = holders.len() > self.find_left;
+    fn some_found(&mut self, query: Query, mut holders: Vec<Holder>, mut away: Vec<Away>, cursor: Option<String>, io: &mut Io<'_>) {
+        let cut = holders.len() + away.len() > self.find_left;
         holders.truncate(self.find_left);
         self.find_left -= holders.len();
-        self.find_any |= !holders.is_empty();
+        away.truncate(self.find_left);
+        self.find_left -= away.len();
+        self.find_any |= !holders.is_empty() || !away.is_empty();
         io.tell(Report::Holders(holders));
+        if !away.is_empty() {
+            io.tell(Report::Away(away));
+        }
         match cursor {
             Some(cursor) if self.find_left > 0 => {
                 let limit = self.find_left.min(limits::QUERY_ENTRIES);

@@ -31,7 +31,7 @@ use crate::library::{Library, Target};
 use crate::message::limits;
 use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
-use crate::message::reply::Holder;
+use crate::message::reply::{Away, Holder};
 use crate::message::request::Request;
 use crate::message::tongue::Tongue;
 use crate::node::io::Io;
@@ -84,6 +84,8 @@ pub struct Peer {
     searched: Option<RelativeName>,
     /// Holders, until the last page has come.
     found_so_far: Vec<Holder>,
+    /// And who has published it and is away.
+    away_so_far: Vec<Away>,
     /// What the last SEARCH found.
     found_last: Vec<Holder>,
     /// How many more a search by words may show, and whether it has shown any.
@@ -189,6 +191,7 @@ impl Peer {
             asked: BTreeMap::new(),
             searched: None,
             found_so_far: Vec::new(),
+            away_so_far: Vec::new(),
             found_last: Vec::new(),
             find_left: 0,
             find_any: false,

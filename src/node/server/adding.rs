@@ -5,7 +5,7 @@
 use std::vec::IntoIter;
 
 use crate::flow::budget::Block;
-use crate::index::MemberId;
+use crate::index::{MemberId, memory};
 use crate::message::limits;
 use crate::message::refusal::Refusal;
 use crate::message::relative::RelativeName;
@@ -21,6 +21,8 @@ pub(super) struct Adding {
     ask: Option<u64>,
     who: MemberId,
     work: Work,
+    /// What its files take at most.
+    bytes: usize,
 }
 
 /// What is left to be done.
@@ -58,23 +60,35 @@ impl Work {
             Work::Replace { names, .. } => names.len(),
         }
     }
+
+    /// What the files of it take at most.
+    fn bytes(&self) -> usize {
+        let files = |files: &IntoIter<FileEntry>| files.as_slice().iter().map(|file| memory::of_file(file.name.len())).sum();
+        match self {
+            Work::Join { files: all, .. } | Work::Update { files: all, .. } => files(all),
+            Work::Replace { names, .. } => names.as_slice().iter().map(|name| memory::of_file(name.len())).sum(),
+        }
+    }
 }
 
 impl Server {
-    /// Takes files into the index, and answers when all are in.
+    /// Takes files into the index, and answers when all are in. Where the memory of the index has no room for them, none is taken.
     pub(super) fn add(&mut self, link: LinkId, ask: Option<u64>, who: MemberId, work: Work, io: &mut Io<'_>) {
-        let Some(visit) = self.visits.get_mut(&link) else { return };
-        if let Err(refusal) = self.shares.has_room(Block::of(visit.answering.from().ip()), work.files()) {
-            if let Stage::Joining { next_part, .. } = &mut visit.stage {
-                // A part that is refused changes nothing.
-                *next_part = next_part.saturating_sub(1);
+        let bytes = work.bytes();
+        let waiting: usize = self.adding.iter().map(|adding| adding.bytes).sum();
+        let Some(block) = self.visits.get(&link).map(|visit| Block::of(visit.answering.from().ip())) else { return };
+        let room = if bytes == 0 { Ok(()) } else { self.index.has_room_for(who, bytes).and_then(|()| self.index.has_room(bytes + waiting)) };
+        if let Err(refusal) = room.and_then(|()| self.shares.has_room(block, work.files())) {
+            if matches!(work, Work::Join { .. }) {
+                self.join_fails(link);
             }
             return self.give(link, ask, Err(refusal), io);
         }
+        let Some(visit) = self.visits.get_mut(&link) else { return };
         visit.held += 1;
         visit.undecided += 1;
         let is_first = self.adding.is_empty();
-        self.adding.push_back(Adding { link, ask, who, work });
+        self.adding.push_back(Adding { link, ask, who, work, bytes });
         // Who came before goes before.
         if is_first {
             self.add_some(io);

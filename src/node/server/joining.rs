@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::flow::budget::Block;
-use crate::index::{About, Index, MemberId};
+use crate::index::{About, Index, MemberId, memory};
 use crate::message::account::UserName;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
@@ -87,6 +87,19 @@ impl Server {
         visit.stage = Stage::Joining { who, address, session, next_part: 0, line: String::new(), before };
         self.sweeping = true;
         Ok(())
+    }
+
+    /// There is no room for a part: what came before it goes as well, so that the memory is free for others. The JOIN before stays, if there was one.
+    pub(super) fn join_fails(&mut self, id: LinkId) {
+        let Some(visit) = self.visits.get_mut(&id) else { return };
+        if let Stage::Joining { who, before, .. } = visit.stage {
+            visit.stage = match before.and_then(|before| Some((before, self.index.address(before)?))) {
+                Some((who, address)) => Stage::Member { who, address },
+                None => Stage::Guest,
+            };
+            self.index.leave(who);
+            self.sweeping = true;
+        }
     }
 
     /// The last part is in: the peer is shown.
@@ -273,6 +286,7 @@ impl Server {
 
 /// Adds files to a member; the names of those that are new are appended to the line that the operator will see, as far as it has room.
 fn add_all(index: &mut Index, who: MemberId, files: &[FileEntry], line: &mut String) -> Result<(), Refusal> {
+    index.has_room_for(who, files.iter().map(|file| memory::of_file(file.name.len())).sum())?;
     for file in files {
         if index.add(who, file)? && line.len() < limits::LINE_BYTES {
             line.push(' ');

@@ -62,6 +62,8 @@ pub struct ServerOptions {
     pub accounts_required: bool,
     /// Lists the files of a folder of this machine for those old wires whose peers name one; `None`: none of them may.
     pub folders: Option<ListFolder>,
+    /// How much memory the index may take, in bytes.
+    pub memory: usize,
     /// Where every operation of a user is told.
     pub rpc_log: Option<LogTarget>,
     /// Keeps strangers from choosing names that collide.
@@ -79,6 +81,7 @@ impl ServerOptions {
             metrics_open: false,
             accounts_required: false,
             folders: None,
+            memory: usize::MAX,
             rpc_log: None,
             seed,
         }
@@ -187,7 +190,8 @@ impl Server {
     pub fn new(mut options: ServerOptions, store: Box<dyn Store>) -> Server {
         let op_log = OpLog::new(options.rpc_log.take());
         let terms = Terms { role: Role::Server, heartbeat: options.heartbeat };
-        let index = Index::new(options.seed);
+        let mut index = Index::new(options.seed);
+        index.set_budget(options.memory);
         Server {
             options,
             terms,
@@ -302,7 +306,7 @@ impl Server {
             Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
             Request::Search { wanted, cursor, speaks } => self.search(id, &wanted, cursor.as_deref(), speaks, io),
             Request::Peers { cursor, speaks } => {
-                let Page { entries, cursor } = self.index.peers(cursor.as_deref(), &self.who_asks(id, speaks, io))?;
+                let Page { entries, cursor, .. } = self.index.peers(cursor.as_deref(), &self.who_asks(id, speaks, io))?;
                 Ok(Reply::Peers { peers: entries, cursor })
             }
             Request::Ls { peer: None, .. } => Err(Refusal::new(Code::BadRequest, "peer is missing")),
@@ -313,7 +317,7 @@ impl Server {
                     .at(peer)
                     .filter(|who| self.index.is_reached(*who, &asker))
                     .ok_or_else(|| Refusal::new(Code::NotFound, "no such peer here"))?;
-                let Page { entries, cursor } = self.index.files(who, cursor.as_deref())?;
+                let Page { entries, cursor, .. } = self.index.files(who, cursor.as_deref())?;
                 Ok(Reply::Files { peer, files: entries, cursor })
             }
             Request::Date => Ok(Reply::Date((io.date)())),
@@ -492,7 +496,7 @@ impl Node for Server {
 }
 
 fn found(page: Page<Holder>) -> Reply {
-    Reply::Found { holders: page.entries, cursor: page.cursor }
+    Reply::Found { holders: page.entries, away: page.away, cursor: page.cursor }
 }
 
 fn not_joined() -> Refusal {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use crate::accounts::{Caller, Change};
 use crate::index::pages::{self, Room};
-use crate::index::{Asker, MemberId};
+use crate::index::{Asker, MemberId, memory};
 use crate::message::account::{Authority, Deed, Line, Online, Operation, Publication, UserName};
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
@@ -105,6 +105,10 @@ impl Server {
     }
 
     fn perform(&mut self, id: LinkId, from: SocketAddr, operation: &Operation) -> Result<Change, Refusal> {
+        // What adds to the index is refused before it lasts.
+        if let Deed::Publish(what) = &operation.deed {
+            self.index.has_room(2 * memory::of_file(what.file.len() + what.description.len()))?;
+        }
         let nonce = self.visits.get(&id).map_or("", |visit| visit.answering.nonce());
         self.accounts.perform(operation, Caller { link: id.0, from, nonce })
     }

@@ -24,6 +24,9 @@ impl Server {
         figures.extend(self.tally.figures());
         let parts = self.index.memory().parts();
         figures.extend(parts.into_iter().map(|(part, bytes)| Figure::now("index", bytes as u64).of(part).in_unit(Unit::Bytes)));
+        if self.index.budget() < usize::MAX {
+            figures.push(Figure::now("index_limit", self.index.budget() as u64).in_unit(Unit::Bytes));
+        }
         Ok(Reply::Status(figures))
     }
 }

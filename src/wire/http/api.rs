@@ -9,7 +9,7 @@ use crate::message::limits;
 use crate::message::live::{Live, Second, Stage, Transfer};
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Holder, Present, Reply};
+use crate::message::reply::{Away, Holder, Present, Reply};
 use crate::message::request::{FileEntry, Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::wire::http::percent_encoded;
@@ -133,6 +133,24 @@ impl HolderOut<'_> {
     }
 }
 
+/// A file whose user is away.
+#[derive(Serialize)]
+struct AwayOut<'a> {
+    name: &'a str,
+    user: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+}
+
+impl AwayOut<'_> {
+    fn of(away: &Away) -> AwayOut<'_> {
+        let (user, description) = (&*away.user, away.description.as_deref());
+        AwayOut { name: &away.name, user, kind: media::content_type(&away.name.extension()), description }
+    }
+}
+
 #[derive(Serialize)]
 struct PresentOut<'a> {
     peer: SocketAddr,
@@ -182,6 +200,8 @@ pub fn reply(role: Role, reply: &Reply) -> Option<String> {
     #[derive(Serialize)]
     struct Found<'a> {
         holders: Vec<HolderOut<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        away: Vec<AwayOut<'a>>,
         cursor: Option<&'a str>,
     }
     #[derive(Serialize)]
@@ -202,7 +222,10 @@ pub fn reply(role: Role, reply: &Reply) -> Option<String> {
         transfers: Option<Vec<TransferOut<'a>>>,
     }
     match reply {
-        Reply::Found { holders, cursor } => text(&Found { holders: holders.iter().map(HolderOut::of).collect(), cursor: cursor.as_deref() }),
+        Reply::Found { holders, away, cursor } => {
+            let (holders, away) = (holders.iter().map(HolderOut::of).collect(), away.iter().map(AwayOut::of).collect());
+            text(&Found { holders, away, cursor: cursor.as_deref() })
+        }
         Reply::Peers { peers, cursor } => text(&Peers { peers: peers.iter().map(PresentOut::of).collect(), cursor: cursor.as_deref() }),
         Reply::Files { peer, files, cursor } => {
             // A peer names its own files by their paths: it can't know under which name it was reached.
@@ -361,7 +384,7 @@ mod tests {
         let file = FileEntry::new(name, u64::MAX);
         let holder = Holder { peer: "[::1]:4000".parse().unwrap(), file: file.clone(), user: None, speaks: None, quic: None };
         let old = Holder { speaks: Some(Tongue::Rede), ..holder.clone() };
-        let said = reply(Role::Server, &Reply::Found { holders: vec![holder, old], cursor: Some("1".into()) }).unwrap();
+        let said = reply(Role::Server, &Reply::Found { holders: vec![holder, old], away: Vec::new(), cursor: Some("1".into()) }).unwrap();
         let value: serde_json::Value = serde_json::from_str(&said).unwrap();
         assert_eq!(value["holders"][0]["size"], limits::LARGEST_INTEGER);
         assert_eq!(value["holders"][0]["name"].as_str(), Some(file.name.as_str()));

@@ -12,7 +12,7 @@ use crate::message::name::printable;
 use crate::message::range::ByteRange;
 use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
-use crate::message::reply::{Have, Holder, ListPart, Piece, Present, Reply, Run, Waiting};
+use crate::message::reply::{Away, Have, Holder, ListPart, Piece, Present, Reply, Run, Waiting};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
 use crate::message::version::{Root, Session, Tag};
@@ -55,6 +55,8 @@ struct Heard<'a> {
     #[serde(borrow)]
     holders: Option<Vec<HeardHolder<'a>>>,
     #[serde(borrow)]
+    away: Option<Vec<HeardAway<'a>>>,
+    #[serde(borrow)]
     holder: Option<HeardHolder<'a>>,
     of: Option<u64>,
     #[serde(borrow)]
@@ -90,6 +92,25 @@ struct Heard<'a> {
     user: Option<Cow<'a, str>>,
     #[serde(borrow)]
     speaks: Option<Cow<'a, str>>,
+}
+
+/// A file whose user is away.
+#[derive(Deserialize)]
+struct HeardAway<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    user: Cow<'a, str>,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
+}
+
+impl HeardAway<'_> {
+    /// One whose names are good.
+    fn away(self) -> Option<Away> {
+        let description = self.description.as_deref().and_then(Line::new).filter(|text| !text.is_empty());
+        Some(Away { name: RelativeName::new(&self.name).ok()?, user: UserName::new(&self.user).ok()?, description })
+    }
 }
 
 #[derive(Deserialize)]
@@ -243,7 +264,10 @@ impl Heard<'_> {
                 session: self.session.as_deref().and_then(Session::parse).ok_or("a JOIN_OK without a session")?,
                 heartbeat_ms: self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000),
             },
-            "SEARCH_OK" => Reply::Found { holders: holders(self.holders.unwrap_or_default()), cursor },
+            "SEARCH_OK" => {
+                let away = self.away.unwrap_or_default().into_iter().take(limits::QUERY_ENTRIES).filter_map(HeardAway::away).collect();
+                Reply::Found { holders: holders(self.holders.unwrap_or_default()), away, cursor }
+            }
             "PEERS_OK" => {
                 let heard = self.peers.unwrap_or_default();
                 let present = |p: &HeardPresent<'_>| {

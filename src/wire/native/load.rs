@@ -224,7 +224,7 @@ mod tests {
         let file = FileEntry::new(name("{\"peer\":\"x\"}"), 5);
         let holder = Holder { peer, file, user: None, speaks: None, quic: None };
         for count in [0, 1, 5] {
-            assert_eq!(see(&Reply::Found { holders: vec![holder.clone(); count], cursor: None }), Glance::Found(12, count as u64));
+            assert_eq!(see(&Reply::Found { holders: vec![holder.clone(); count], away: Vec::new(), cursor: None }), Glance::Found(12, count as u64));
         }
         assert_eq!(see(&Reply::JoinMore), Glance::JoinMore(12));
         assert_eq!(see(&Reply::JoinOk { you: peer, files: 3, session: Session([2; 16]), heartbeat_ms: 5_000 }), Glance::JoinOk(12));

@@ -191,7 +191,7 @@ mod tests {
     use crate::message::live::Moved;
     use crate::message::query::{Filters, Query, Sort, Sought};
     use crate::message::quic::Quic;
-    use crate::message::reply::{Holder, ListPart, Piece, Present, Run};
+    use crate::message::reply::{Away, Holder, ListPart, Piece, Present, Run};
     use crate::message::request::{Fetch, Join, Wanted};
     use crate::message::tongue::Tongue;
     use crate::message::version::{Session, Tag};
@@ -308,6 +308,10 @@ mod tests {
                 holders: vec![
                     Holder { peer, file: file.clone(), user: None, speaks: None, quic: Some(Quic { port: 4002, key: Key([5; 32]) }) },
                     published,
+                ],
+                away: vec![
+                    Away { name: name.clone(), user: ana.clone(), description: Line::new("his \"own\"") },
+                    Away { name: name.clone(), user: ana.clone(), description: None },
                 ],
                 cursor: Some("x".into()),
             },

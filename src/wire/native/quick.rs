@@ -8,7 +8,7 @@ use crate::message::address;
 use crate::message::limits;
 use crate::message::quic::Quic;
 use crate::message::relative::RelativeName;
-use crate::message::reply::{HeldRef, HolderRef};
+use crate::message::reply::{Away, HeldRef, HolderRef};
 use crate::message::request::{Request, Wanted};
 use crate::message::tongue::Tongue;
 use crate::wire::native::Asked;
@@ -47,7 +47,7 @@ fn is_plain(text: &[u8]) -> bool {
 }
 
 /// Writes who has it, as the answer to SEARCH `id`.
-pub fn put_found<'a>(id: Option<u64>, holders: impl Iterator<Item = HolderRef<'a>>, cursor: Option<&str>, out: &mut Vec<u8>) {
+pub fn put_found<'a>(id: Option<u64>, holders: impl Iterator<Item = HolderRef<'a>>, away: &[Away], cursor: Option<&str>, out: &mut Vec<u8>) {
     out.reserve(64 + holders.size_hint().1.unwrap_or(0) * 128);
     out.extend_from_slice(b"{\"id\":");
     put_number(id, out);
@@ -74,7 +74,26 @@ pub fn put_found<'a>(id: Option<u64>, holders: impl Iterator<Item = HolderRef<'a
         None => out.extend_from_slice(b"null"),
         Some(cursor) => put_text(cursor, out),
     }
+    put_away(away, out);
     out.extend_from_slice(b"}\n");
+}
+
+/// Writes of whom is known that he has published what was searched, and is away.
+pub fn put_away(away: &[Away], out: &mut Vec<u8>) {
+    for (file, at) in away.iter().zip(0..) {
+        out.extend_from_slice(if at == 0 { b",\"away\":[{\"name\":" } else { b",{\"name\":" });
+        put_text(&file.name, out);
+        out.extend_from_slice(b",\"user\":");
+        put_text(&file.user, out);
+        if let Some(description) = &file.description {
+            out.extend_from_slice(b",\"description\":");
+            put_text(description, out);
+        }
+        out.push(b'}');
+    }
+    if !away.is_empty() {
+        out.push(b']');
+    }
 }
 
 /// Writes that somebody has what SUBSCRIBE `of` waits for.
@@ -222,7 +241,7 @@ mod tests {
             Holder { peer: "[::1]:4001".parse().unwrap(), file: odd, user: Some(ana), speaks: Some(Tongue::Uc3m2024), quic: None },
         ];
         let mut out = Vec::new();
-        put_found(Some(8), holders.iter().map(Holder::by_ref), Some("7.\"9"), &mut out);
+        put_found(Some(8), holders.iter().map(Holder::by_ref), &[], Some("7.\"9"), &mut out);
         let root = "a7".repeat(32);
         let wanted = format!(
             concat!(
@@ -236,7 +255,7 @@ mod tests {
         );
         assert_eq!(String::from_utf8(out).unwrap(), format!("{wanted}\n"));
         let mut out = Vec::new();
-        put_found(None, std::iter::empty(), None, &mut out);
+        put_found(None, std::iter::empty(), &[], None, &mut out);
         assert_eq!(out, b"{\"id\":null,\"status\":\"SEARCH_OK\",\"holders\":[],\"cursor\":null}\n");
     }
 }

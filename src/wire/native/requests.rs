@@ -221,7 +221,7 @@ impl Shape<'_> {
     fn text(&self) -> Result<String, Refusal> {
         let text = self.text.as_deref().unwrap_or_default();
         let good = !text.trim().is_empty() && text.len() <= limits::NAME_BYTES;
-        if good && self.name.is_none() && self.root.is_none() {
+        if good && self.name.is_none() && self.root.is_none() && !self.is_query() {
             Ok(text.to_owned())
         } else {
             Err(bad("text is empty, or longer than 255 bytes, or not alone"))
@@ -279,6 +279,12 @@ impl Shape<'_> {
     fn watched(&self) -> Result<Watched, Refusal> {
         if self.id.is_none() {
             return Err(bad("a SUBSCRIBE needs an id, by which it is told of"));
+        }
+        // What is not looked at must not seem to be.
+        let others = [&self.like, &self.text, &self.description, &self.owner, &self.sort].into_iter().any(Option::is_some);
+        let bounds = self.min_size.is_some() || self.max_size.is_some() || self.hashed.is_some() || self.complete.is_some();
+        if others || bounds || self.ext.is_some() || self.limit.is_some() || self.cursor.is_some() {
+            return Err(bad("a SUBSCRIBE goes by name, root or contains alone"));
         }
         if let Some(words) = self.contains.as_deref() {
             let good = !words.trim().is_empty() && words.len() <= limits::NAME_BYTES && self.name.is_none() && self.root.is_none();

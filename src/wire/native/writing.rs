@@ -371,7 +371,7 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
             let fields = JoinOk { you: *you, files: *files, session: session.reveal(), heartbeat_ms: *heartbeat_ms };
             put(out, &Answer { id, status: "JOIN_OK", fields });
         }
-        Reply::Found { holders, cursor } => quick::put_found(id, holders.iter().map(Holder::by_ref), cursor.as_deref(), out),
+        Reply::Found { holders, away, cursor } => quick::put_found(id, holders.iter().map(Holder::by_ref), away, cursor.as_deref(), out),
         Reply::Peers { peers, cursor } => {
             let peers = peers
                 .iter()

@@ -1,0 +1,58 @@
+//! The memory of an index is bounded: what has no room is refused, the server lives on, and says what its bound is.
+
+use serde_json::json;
+
+use crate::harness::server_with;
+use crate::native::Native;
+
+fn files(of: usize) -> serde_json::Value {
+    (0..400).map(|number| json!({"name": format!("{of} {number} {}", "x".repeat(200)), "size": 1})).collect()
+}
+
+#[test]
+fn an_index_that_is_full_refuses_what_has_no_room_and_serves_on() {
+    let server = server_with(&["--memory", "6MiB"]);
+    // One peer alone takes no more than half of it.
+    let mut greedy = Native::open(server.at);
+    let mut part = 0;
+    let refused = loop {
+        let outcome = greedy.outcome(json!({"method": "JOIN", "port": 4000, "part": part, "more": true, "files": files(part)}));
+        if outcome != "JOIN_MORE" {
+            break outcome;
+        }
+        part += 1;
+        assert!(part < 1_000, "it takes whatever comes");
+    };
+    assert_eq!(refused, "too_large");
+    assert!(part > 2, "{part}");
+    // What it sent is dropped with the JOIN, so that others have room; together they fill it.
+    let mut links = Vec::new();
+    let refused = loop {
+        let mut link = Native::open(server.at);
+        let port = 4001 + links.len();
+        let outcome = link.outcome(json!({"method": "JOIN", "port": port, "files": files(port)}));
+        if outcome != "JOIN_OK" {
+            break outcome;
+        }
+        links.push(link);
+        assert!(links.len() < 200, "it takes whatever comes");
+    };
+    assert_eq!(refused, "busy");
+    assert!(links.len() > 5, "{}", links.len());
+    let mut asker = Native::open(server.at);
+    assert_eq!(asker.outcome(json!({"method": "SEARCH", "contains": "4001 99"})), "SEARCH_OK");
+    let status = asker.ask(json!({"method": "STATUS"}));
+    let figures = status["figures"].as_array().expect("figures");
+    let sum = |name: &str| figures.iter().filter(|figure| figure["name"] == name).map(|figure| figure["value"].as_u64().unwrap_or(0)).sum::<u64>();
+    assert_eq!(sum("index_limit"), 6 << 20);
+    assert!(sum("index") <= 6 << 20, "{}", sum("index"));
+    // Who leaves makes room.
+    let left = links.len() / 2;
+    links.truncate(left);
+    let outcome = crate::harness::watch("room", || {
+        let mut link = Native::open(server.at);
+        let outcome = link.outcome(json!({"method": "JOIN", "port": 9000, "files": files(9000)}));
+        (outcome != "busy").then_some(outcome)
+    });
+    assert_eq!(outcome, "JOIN_OK");
+}
