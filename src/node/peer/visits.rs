@@ -34,7 +34,7 @@ impl Peer {
         let speech = old.map_or(self.options.speech, |(_, tongue)| Speech::Old(*tongue));
         let (nonce, now) = (io.nonce(), io.now);
         let Some(link) = io.link(id) else { return };
-        let mut answering = Answering::new(self.terms, speech, link.from, nonce, now);
+        let mut answering = Answering::new(self.terms.clone(), speech, link.from, nonce, now);
         link.deadline = answering.head_deadline(&link.inbox, now);
         link.most_head = limits::HEAD_BYTES + 1;
         self.visits.insert(id, Visit { answering, opened: None, ended: false });
