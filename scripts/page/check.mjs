@@ -286,7 +286,7 @@ try {
     await page.until(`${text('status')}.includes("64 digits")`);
     await search('consemt.wav');
     await page.until(`${names} === '["consent.wav"]' && ${text('status')}.includes("Similar names")`);
-    for (const q of ['@berta', 'berta']) {
+    for (const q of ['@berta', 'berta', 'BERT']) {
       await search(q);
       await page.until(`${names} === '["consent.wav"]' && !${text('status')}.includes("Similar")`);
     }

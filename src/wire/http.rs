@@ -213,7 +213,8 @@ impl Http {
             Some(port) => own::may_ask(port, host, parsed),
             None => host.is_none_or(|host| self.hosts.allows(&host)),
         };
-        if may_ask { Ok(()) } else { Err(("403 Forbidden", "not under this Host; see --host-name\n")) }
+        let text = if self.own_port.is_some() { "not from here\n" } else { "not under this Host; see --host-name\n" };
+        if may_ask { Ok(()) } else { Err(("403 Forbidden", text)) }
     }
 
     /// What a whole head asks for; what needs nobody else is answered at once.

@@ -18,7 +18,10 @@ function questions(q) {
   if (/^b3:/i.test(q)) return null;
   if (user) return [of('search', 'owner', user[1], 0)];
   const all = [of('name', 'name', q, 0), of('search', 'q', q, 1)];
-  if (!/\s/.test(q)) all.push(of('search', 'owner', q, 2));
+  // A part of the name of a user who is online is enough.
+  const users = new Set(peers.map(peer => peer.user).filter(user => user && user.toLowerCase().includes(q.toLowerCase())));
+  if (!/\s/.test(q)) users.add(q);
+  all.push(...[...users].slice(0, 4).map(user => of('search', 'owner', user, 2)));
   return all;
 }
 
@@ -233,7 +236,7 @@ live('api/live', (now, fresh) => {
   clearTimeout(reload);
   reload = setTimeout(loadPeers, 300);
   // What was found may be gone, or somewhere else. Many who look on may not make a search of each change.
-  if (search.q && !anew) anew = setTimeout(() => { anew = 0; if (search.q && search.done) begin('quiet'); }, search.error ? 300 : 5000);
+  if (search.q && !anew) anew = setTimeout(() => { anew = 0; if (search.q && search.done) begin('quiet'); }, search.error ? 300 : search.groups.size > 200 ? 30000 : 5000);
 });
 
 speak(lang);
