@@ -509,7 +509,7 @@ def read_http(link, method="GET", body_limit=4 * MIB, body=True):
 
 
 def http_request(path, headers=(), method="GET", version="1.1"):
-    lines = [f"{method} {path} HTTP/{version}", "Host: conformance.invalid"]
+    lines = [f"{method} {path} HTTP/{version}", "Host: localhost"]
     lines += [f"{name}: {value}" for name, value in dict(headers).items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
@@ -2694,7 +2694,7 @@ def no_second_answer(link):
 
 @check("HTTP / a request body is 400 and ends the link", BOTH)
 def http_body(run, side):
-    hidden = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    hidden = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(hidden), hidden)
     for headers, body in (({"Content-Length": str(len(hidden))}, hidden), ({"Transfer-Encoding": "chunked"}, chunked)):
         link = run.raw(side)
@@ -2711,11 +2711,11 @@ def http_body(run, side):
 
 @check("HTTP / two lengths, or length and chunks, are no way to hide a request", BOTH)
 def http_smuggling(run, side):
-    hidden = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    hidden = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for lines in ("Content-Length: 0\r\nContent-Length: %d" % len(hidden), "Content-Length: +5", "Content-Length: x",
                   "Content-Length: 0\r\nTransfer-Encoding: chunked", "Transfer-Encoding: identity, chunked"):
         link = run.raw(side)
-        link.send(b"GET / HTTP/1.1\r\nHost: x\r\n" + lines.encode() + b"\r\n\r\n" + hidden)
+        link.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + lines.encode() + b"\r\n\r\n" + hidden)
         answer = read_http(link)
         demand(answer.status == 400, f"{lines!r}: status {answer.status}")
         no_second_answer(link)
@@ -2766,13 +2766,40 @@ def http_close(run, side):
         link.ends()
 
 
-@check("HTTP / without Host, in single bytes", BOTH)
+@check("HTTP / in single bytes", BOTH)
 def http_bytes(run, side):
     link = run.raw(side)
-    for byte in b"HEAD / HTTP/1.1\r\nX-Any: a:b\r\n\r\n":
+    for byte in b"HEAD / HTTP/1.1\r\nHost: localhost\r\nX-Any: a:b\r\n\r\n":
         link.send(bytes([byte]))
         time.sleep(0.001)
     demand(read_http(link, "HEAD").status == 200, "not 200")
+
+
+@check("HTTP / without Host, or with two or a foreign one: no answer but a no", BOTH)
+def http_host(run, side):
+    for lines, status in (("", 400), ("Host: localhost\r\nHost: localhost\r\n", 400), ("Host: a b\r\n", 400),
+                          ("Host: evil.example\r\n", 403), ("Host: 127.0.0.1.evil.example\r\n", 403)):
+        for path in ("/", "/api/live", "/metrics", "/favicon.svg", "/nothing"):
+            link = run.raw(side)
+            link.send(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+            answer = read_http(link)
+            demand(answer.status == status, f"{path} with {lines!r}: status {answer.status}")
+
+
+@check("HTTP / methods that nobody knows are 501", BOTH)
+def http_501(run, side):
+    for method in ("PROPFIND", "get", "GETX"):
+        answer = run.http(side, "/", method=method)
+        demand(answer.status == 501, f"{method}: status {answer.status}")
+
+
+@check("HTTP / If-Match")
+def http_if_match(run):
+    file = run.need_file()
+    tag = run.link(run.peer).fetch_ok(file["name"], length=1).tag
+    for value, status in ((f'"{tag}"', 200), ("*", 200), (f'"x", "{tag}"', 200), ('"x"', 412), (f'W/"{tag}"', 412)):
+        answer = run.http(run.peer, file_path(file["name"]), {"If-Match": value}, "HEAD")
+        demand(answer.status == status, f"{value}: status {answer.status}")
 
 
 @check("HTTP / names of headers in any case")

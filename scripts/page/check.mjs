@@ -2,7 +2,8 @@
 // Usage: node check.mjs CARDUME [FOLDER FOR SCREENSHOTS]
 
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Chrome, pause } from './chrome.mjs';
@@ -61,6 +62,30 @@ function video(path) {
     '-b:v', '2500k', '-g', '24', path]).status === 0;
 }
 
+/** A proxy on this machine that puts a site below a path, as nginx does with `location /below/ { proxy_pass http://SITE/; }`. */
+function proxy(at, below) {
+  const [host, port] = at.split(':');
+  const server = createServer((asked, answer) => {
+    if (!asked.url.startsWith(below)) { answer.writeHead(404).end(); return; }
+    const on = request({ host, port, method: asked.method, path: '/' + asked.url.slice(below.length), headers: { ...asked.headers, host: at, 'x-forwarded-for': '192.0.2.1' } },
+      said => { answer.writeHead(said.statusCode, said.headers); said.pipe(answer); answer.on('close', () => said.destroy()); });
+    on.on('error', () => answer.destroy());
+    asked.pipe(on);
+  });
+  return new Promise(done => server.listen(0, '127.0.0.1', () => done({ server, url: `http://127.0.0.1:${server.address().port}${below}` })));
+}
+
+/** The script of axe-core, brought for this check alone; nothing where no registry can be reached. */
+function axe() {
+  const folder = process.env.AXE_CORE || join(place, 'axe');
+  const script = join(folder, 'node_modules', 'axe-core', 'axe.min.js');
+  if (!existsSync(script)) {
+    mkdirSync(folder, { recursive: true });
+    spawnSync('npm', ['install', '--prefix', folder, '--no-audit', '--no-fund', '--silent', 'axe-core@4'], { timeout: 60000, stdio: 'ignore' });
+  }
+  return existsSync(script) ? readFileSync(script, 'utf8') : null;
+}
+
 const HOSTILE = ['<img src=x onerror=alert(1)>.mp4', '"onmouseover="alert(2)" \'x\' hostile.mp4', '<svg onload=alert(3)> &lt;b&gt; hostile.wav'];
 let chrome;
 
@@ -73,6 +98,8 @@ try {
   if (!isVideo) { console.log('note  ffmpeg can not be used here: sound is played instead of a video'); writeFileSync(join(one, film), tone(60)); }
   writeFileSync(join(two, film), isVideo ? (await import('node:fs')).readFileSync(clip) : tone(60));
   writeFileSync(join(one, 'tone.wav'), tone(2));
+  ['part 10.txt', 'part 2.txt', 'part', 'the part before.txt', 'part 1.txt'].forEach((name, i) => writeFileSync(join(one, name), `part ${i}`));
+  for (const folder of [one, two]) writeFileSync(join(folder, 'shared by two.bin'), Buffer.alloc(300000, 'two'));
   for (const name of HOSTILE) writeFileSync(join(one, name), name);
   writeFileSync(join(one, 'safe\u202egpj.exe'), 'x');
   for (let n = 0; n < 45; n++) writeFileSync(join(two, `lesson-${String(n).padStart(2, '0')}-of-a-course-with-a-long-name.pdf`), `lesson ${n}`);
@@ -80,7 +107,7 @@ try {
 
   const server = await start('server', '--listen', '127.0.0.1:0');
   const peer = (folder, more = []) => start('peer', '--server', server.at, '--listen', '127.0.0.1:0', '--folder', folder, '--upload-limit', '700KiB', ...more);
-  const [first, second, third] = [await peer(one), await peer(two), await peer(three, ['--accept', 'ask'])];
+  const [first, second, third] = [await peer(one), await peer(two), await peer(three, ['--accept', 'ask', '--user', 'berta', '--key', join(place, 'key')])];
   const site = `http://${server.at}/`;
   const found = async q => (await (await fetch(`${site}api/search?q=${encodeURIComponent(q)}`)).json()).holders;
   for (let wait = 0; (await found('aula 1')).filter(h => h.root).length < 2; wait++) { must(wait < 300, 'the peers are not there'); await pause(100); }
@@ -242,6 +269,110 @@ try {
     await shot(page, 'phone-dark-live');
   });
   await page.run('scrollTo(0, 0)');
+  await page.view({ width: 1100, height: 900 });
+  const names = 'JSON.stringify([...document.querySelectorAll("#results h3")].map(e => e.textContent))';
+  await check('the very name comes first, and 2 before 10', async () => {
+    await search('part');
+    await page.until(`${names} === ${JSON.stringify(JSON.stringify(['part', 'part 1.txt', 'part 2.txt', 'part 10.txt', 'the part before.txt']))}`);
+    must((await page.run(text('status'))).startsWith('5 files found. 30 B'), await page.run(text('status')));
+  });
+  await check('a content is found by its hash, typing errors are forgiven, users are found', async () => {
+    const [{ root }] = await found('tone');
+    for (const q of ['b3:' + root, root.toUpperCase()]) {
+      await search(q);
+      await page.until(`${names} === '["tone.wav"]'`);
+    }
+    await search('b3:12');
+    await page.until(`${text('status')}.includes("64 digits")`);
+    await search('consemt.wav');
+    await page.until(`${names} === '["consent.wav"]' && ${text('status')}.includes("Similar names")`);
+    for (const q of ['@berta', 'berta', 'BERT']) {
+      await search(q);
+      await page.until(`${names} === '["consent.wav"]' && !${text('status')}.includes("Similar")`);
+    }
+  });
+  await check('what was shown, opened and focused stays when the lists change', async () => {
+    await search('lesson');
+    await page.until('document.querySelectorAll("#results > li").length === 30');
+    await page.run('document.querySelector("#more").click()');
+    await page.until('document.querySelectorAll("#results > li").length >= 45');
+    const line = 'document.querySelectorAll("#results > li")[40]';
+    await page.run(`${line}.querySelector("summary").click(); ${line}.querySelector(".get").focus()`);
+    const name = await page.run('document.activeElement.getAttribute("aria-label")');
+    const opened = `[...document.querySelectorAll("#peers > li")].find(li => li.innerText.includes("${second.at}"))`;
+    if (!await page.run(`${opened}.querySelector("details").open`)) await page.run(`${opened}.querySelector("summary").click()`);
+    await page.until(`${opened}.querySelectorAll("details li").length > 45`);
+    writeFileSync(join(two, 'lesson-100.pdf'), 'one more');
+    writeFileSync(join(one, 'lesson-40-of-a-course-with-a-long-name.pdf'), 'lesson 40');
+    await page.until('document.querySelectorAll("#results > li").length === 46 && [...document.querySelectorAll("#results > li")].some(li => li.innerText.includes("lesson-40") && li.innerText.includes("2 peers"))', 20000);
+    must(await page.run(`document.activeElement.getAttribute("aria-label") === ${JSON.stringify(name)}`), 'the focus is lost');
+    must(await page.run('document.querySelectorAll("#results details[open]").length === 1'), 'what was open is closed');
+    await page.until(`${opened}.querySelector("details").open && ${opened}.querySelectorAll("details li").length > 46`);
+    const listed = await page.run(`[...${opened}.querySelectorAll("details li bdi")].map(e => e.textContent)`);
+    must(JSON.stringify(listed) === JSON.stringify([...listed].sort(new Intl.Collator('en', { numeric: true }).compare)), `not in order: ${listed}`);
+    must((await page.run(`${opened}.querySelector(".total").textContent`)).includes('files · '), 'no total');
+  });
+  await check('a download goes on with the next peer where the first is dead, and the page stays', async () => {
+    const kept = join(place, 'kept');
+    mkdirSync(kept);
+    await chrome.send('Browser.setDownloadBehavior', { behavior: 'allow', downloadPath: kept });
+    await search('shared by two');
+    await page.until(`${names} === '["shared by two.bin"]'`);
+    const dies = await page.run('document.querySelector("#results .get").href.includes(' + JSON.stringify(first.at) + ')') ? first : second;
+    const other = dies === first ? second : first;
+    dies.program.removeAllListeners('exit');
+    dies.program.kill('SIGSTOP');
+    await page.run('document.querySelector("#results .get").click()');
+    await page.until(`${text('getting')}.includes(${JSON.stringify('comes from ' + other.at)})`, 20000);
+    for (let wait = 0; !existsSync(join(kept, 'shared by two.bin')); wait++) { must(wait < 100, 'nothing was kept'); await pause(100); }
+    must(readFileSync(join(kept, 'shared by two.bin')).equals(readFileSync(join(two, 'shared by two.bin'))), 'other bytes');
+    dies.program.kill('SIGCONT');
+    must(await page.run('location.href') === site + '#q=' + encodeURIComponent('shared by two'), 'the page was left');
+    // A file that is gone by now is no reason to leave the page either.
+    renameSync(join(one, 'tone.wav'), join(one, 'tune.wav'));
+    await page.run(`keepFile({ name: 'gone', type: '' }, [{ peer: ${JSON.stringify(first.at)}, play: ${JSON.stringify(`http://${first.at}/files/gone`)} }])`);
+    await page.until(`${text('getting')}.startsWith("None of the peers")`);
+    renameSync(join(one, 'tune.wav'), join(one, 'tone.wav'));
+    page.complaints = page.complaints.filter(text => !text.startsWith('network:'));
+  });
+  await check('behind a proxy, below a path, the page works and sends nobody to a machine of his own', async () => {
+    const { server: front, url } = await proxy(server.at, '/below/this/');
+    const below = await chrome.page(url + '#q=lesson');
+    await below.until('document.querySelectorAll("#results > li").length === 30');
+    await below.until('Number(document.querySelector("#nPeers").textContent) === 3');
+    await below.until(`${text('liveState')} === "Live."`);
+    must(await below.run('!document.querySelector("a[href*=\'127.0.0.1:\']:not([href^=\'' + url + '\'])") && !document.querySelector(".get, .play")'), 'a link to loopback');
+    must((await below.run('document.querySelector("#results > li").innerText')).includes('machine of the server'), 'no word of why');
+    must(!below.complaints.length, below.complaints.join('; '));
+    await below.close();
+    front.closeAllConnections();
+    front.close();
+    const { server: side, url: own } = await proxy(first.at, '/peer/');
+    const behind = await chrome.page(own);
+    await behind.until('document.querySelectorAll("#files .get").length >= 5');
+    must(await behind.run(`document.querySelector("#files .get").href.startsWith(${JSON.stringify(own + 'files/')})`), 'a link that leads out of the path');
+    await behind.close();
+    side.closeAllConnections();
+    side.close();
+  });
+  const script = axe();
+  const faults = async (of, what) => {
+    await of.run(script);
+    const { violations } = await of.run('axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) => ({ violations: violations.map(v => `${v.id}: ${v.nodes.map(n => n.target).join(" ")}`) }))');
+    must(!violations.length, `${what}: ${violations.join('; ')}`);
+  };
+  if (!script) console.log('note  axe-core can not be had here: its checks are left out');
+  if (script) await check('axe-core finds nothing on the page of a server', async () => {
+    await search('lesson');
+    await page.until('document.querySelectorAll("#results > li").length === 30');
+    await page.run('document.querySelectorAll("details").forEach(e => { e.open = true })');
+    for (const dark of [false, true]) {
+      await page.view({ width: 1100, height: 900, dark });
+      await pause(300);
+      await faults(page, dark ? 'dark' : 'light');
+    }
+    await page.run('document.querySelectorAll("details").forEach(e => { e.open = false })');
+  });
   await page.view({ width: 1100, height: 1000, dark: true });
   await pause(300);
   await shot(page, 'search-dark');
@@ -269,13 +400,29 @@ try {
     await own.view({ width: 340, height: 780, mobile: true });
     must(await own.run('document.documentElement.scrollWidth <= innerWidth'), 'too wide for a phone');
   });
+  if (script) await check('axe-core finds nothing on the page of a peer', () => faults(own, 'peer'));
+  await check('a peer lists its files in order, with their number, and keeps the focus when they change', async () => {
+    const shown = await own.run('[...document.querySelectorAll("#files h3")].map(e => e.textContent)');
+    must(JSON.stringify(shown) === JSON.stringify([...shown].sort(new Intl.Collator('en', { numeric: true }).compare)), `not in order: ${shown}`);
+    const label = 'document.activeElement.getAttribute("aria-label")';
+    await own.run('document.querySelectorAll("#files .get")[3].focus()');
+    const before = await own.run(label), count = shown.length;
+    writeFileSync(join(one, '0 first of all.txt'), 'x');
+    await own.until(`document.querySelectorAll("#files > li").length === ${count + 1}`, 20000);
+    must(await own.run(label) === before, 'the focus is lost');
+    await own.until(`${text('filesTotal')}.startsWith("${count + 1} files")`);
+  });
   await check('the peer page was silent', () => must(!own.complaints.length, own.complaints.join('; ')));
   await check('a server that goes away is told of, and found again', async () => {
     server.program.removeAllListeners('exit');
     server.program.kill('SIGKILL');
     await page.until(`${text('liveState')}.includes("trying again")`);
+    await search('tone');
+    await page.until(`${text('status')}.includes("does not answer")`);
     await start('server', '--listen', server.at);
     await page.until(`${text('liveState')} === "Live."`, 20000);
+    // The peers come back by themselves, and so does what was searched.
+    await page.until(`${names} === '["tone.wav"]'`, 60000);
   });
 } catch (error) {
   failures++;

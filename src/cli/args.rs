@@ -11,6 +11,7 @@ use cardume::node::report::exit;
 use cardume::os::output::Output;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::cli::host_args::HostArgs;
 use crate::cli::play_args::PlayArgs;
 use crate::cli::search_args::SearchArgs;
 use crate::cli::server_args::{Metrics, RpcLogArgs, ServerArgs};
@@ -370,6 +371,9 @@ pub struct PeerArgs {
     /// Who is told its figures, by `cardume status` and at /metrics
     #[arg(long, value_enum, default_value = "local")]
     pub metrics: Metrics,
+
+    #[command(flatten)]
+    pub hosts: HostArgs,
 
     /// Make room for a download before its first byte, or not
     #[arg(long, value_enum, default_value = "full")]

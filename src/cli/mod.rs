@@ -7,6 +7,7 @@ mod bar;
 mod console;
 mod editor;
 mod hash;
+mod host_args;
 mod json;
 mod keys;
 mod old;

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 
 #[cfg(feature = "store")]
 use crate::cli::args::DEFAULT_SERVER;
+use crate::cli::host_args::HostArgs;
 use crate::cli::old;
 
 #[derive(Args)]
@@ -55,6 +56,9 @@ pub struct ServerArgs {
     /// Who is told its figures, by `cardume status` and at /metrics
     #[arg(long, value_enum, default_value = "local")]
     pub metrics: Metrics,
+
+    #[command(flatten)]
+    pub hosts: HostArgs,
 
     /// Addresses that peers may advertise besides their own; repeat for more
     #[arg(long, value_name = "IP/BITS", value_parser = range)]

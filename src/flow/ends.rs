@@ -75,6 +75,11 @@ pub trait Source {
 
     /// True while the file is the version that was opened.
     fn is_same(&self) -> bool;
+
+    /// When the file was last changed, in seconds since 1970; `None` where that is not known or can't be true.
+    fn modified(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// A place for a body.

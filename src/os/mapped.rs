@@ -31,6 +31,8 @@ pub struct Mapped {
     file: File,
     size: u64,
     tag: Tag,
+    /// When it was last changed, in seconds since 1970; nothing for one that is being written, or that claims to come from the future.
+    modified: Option<i64>,
     /// It is being written: only its size must stay.
     grows: bool,
     window: RefCell<Option<Window>>,
@@ -66,10 +68,13 @@ impl Mapped {
 
     fn begin(file: OwnedFd, grows: bool) -> io::Result<Mapped> {
         let file = File::from(file);
-        let now = stamp(&fstat(&file)?);
+        let stat = fstat(&file)?;
+        let now = stamp(&stat);
         let (size, tag) = (now.size, now.tag());
+        let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+        let modified = Some(stat.st_mtime).filter(|seconds| !grows && *seconds <= clock);
         let (window, was_cold) = (RefCell::new(None), Cell::new(false));
-        Ok(Mapped { file, size, tag, grows, window, was_cold, asked_to: Cell::new(0), asked_at: Cell::new(None) })
+        Ok(Mapped { file, size, tag, modified, grows, window, was_cold, asked_to: Cell::new(0), asked_at: Cell::new(None) })
     }
 
     /// Its bytes.
@@ -199,5 +204,9 @@ impl Source for Mapped {
             let now = stamp(&stat);
             now.size == self.size && (self.grows || now.tag() == self.tag)
         })
+    }
+
+    fn modified(&self) -> Option<i64> {
+        self.modified
     }
 }

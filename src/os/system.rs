@@ -25,6 +25,15 @@ pub fn random() -> [u8; 16] {
     bytes
 }
 
+/// The names of this machine: what it calls itself, that without its domain, and the name under which it is found without a name server.
+#[must_use]
+pub fn own_names() -> Vec<String> {
+    let system = rustix::system::uname();
+    let Ok(whole) = system.nodename().to_str() else { return Vec::new() };
+    let first = whole.split('.').next().unwrap_or_default();
+    if first.is_empty() { Vec::new() } else { vec![whole.to_owned(), first.to_owned(), format!("{first}.local")] }
+}
+
 /// The date and the time of day here, as `dd/mm/yyyy hh:mm:ss`.
 #[must_use]
 pub fn date() -> String {

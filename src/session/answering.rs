@@ -26,17 +26,20 @@ use crate::message::version::{Root, Tag};
 use crate::message::watched::Happened;
 use crate::session::sending::{Sending, Sent};
 use crate::wire::dialect::{Broken, Delivery, Dialect, Heard};
+use crate::wire::http::host::HostNames;
 use crate::wire::native::{Hello, Welcome};
 use crate::wire::sniff::{self, Language, Speech};
 use crate::wire::{Decoded, Role, Utterance};
 
 /// What this side says of itself, the same on every link.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     /// Server or peer.
     pub role: Role,
     /// How often it wants to hear something.
     pub heartbeat: Duration,
+    /// The names under which it may be asked by HTTP.
+    pub hosts: HostNames,
 }
 
 /// One link on which this side answers.
@@ -192,7 +195,7 @@ impl Answering {
                             Heard::Nothing => Step::Again,
                             Heard::Hello(said) => {
                                 (*greeted, *hello) = (true, said);
-                                let welcome = welcome(self.terms, self.from, self.nonce.clone());
+                                let welcome = welcome(&self.terms, self.from, self.nonce.clone());
                                 outbox.memory().with(|out| dialect.welcome(&welcome, out));
                                 Step::Again
                             }
@@ -223,7 +226,7 @@ impl Answering {
         let dialect = match sniff::sniff(inbox.head()) {
             Language::Unclear => return Step::Wait,
             Language::Native => Dialect::native(self.terms.role),
-            Language::Http => Dialect::http(self.terms.role),
+            Language::Http => Dialect::http(self.terms.role, self.terms.hosts.clone(), self.from.ip().to_canonical().is_loopback()),
             Language::Json => match self.speech.besides() {
                 Some(tongue) => Dialect::old(self.terms.role, tongue),
                 // Somebody who means to speak the native protocol is told what is wrong with it.
@@ -296,8 +299,8 @@ impl Answering {
 
     /// True when the answer to the request under way is a head alone: it takes no upload slot.
     #[must_use]
-    pub fn answers_by_head(&self, size: u64, tag: Tag) -> bool {
-        matches!(&self.state, State::Open { dialect: Dialect::Http(http), .. } if http.answers_by_head(size, tag))
+    pub fn answers_by_head(&self, size: u64, tag: Tag, modified: Option<i64>) -> bool {
+        matches!(&self.state, State::Open { dialect: Dialect::Http(http), .. } if http.answers_by_head(size, tag, modified))
     }
 
     /// True when the asker can be told that it has to wait.
@@ -310,7 +313,7 @@ impl Answering {
     pub fn send(&mut self, ticket: u64, id: Option<u64>, name: &RelativeName, opened: Opened, range: ByteRange, outbox: &mut Outbox) {
         let State::Open { dialect, .. } = &mut self.state else { return };
         let Opened { source, size, tag } = opened;
-        let sending = match outbox.memory().with(|out| dialect.begin(name, size, tag, out)) {
+        let sending = match outbox.memory().with(|out| dialect.begin(name, size, tag, source.modified(), out)) {
             Delivery::Pieces => Sending::pieces(ticket, id, name.clone(), source, size, tag, range),
             Delivery::Stream(range) => {
                 outbox.push_file(source, range);
@@ -457,7 +460,7 @@ fn speak(spoken: Vec<Utterance>, source: Option<&SourceRef>, outbox: &mut Outbox
     }
 }
 
-fn welcome(terms: Terms, from: SocketAddr, nonce: String) -> Welcome {
+fn welcome(terms: &Terms, from: SocketAddr, nonce: String) -> Welcome {
     let max_head = match terms.role {
         Role::Server => limits::JOIN_BYTES,
         Role::Peer => limits::HEAD_BYTES,

@@ -78,7 +78,7 @@ impl Playing {
 
     /// Says what is given, and returns the bytes that are to follow.
     pub fn begin(&mut self, name: &RelativeName, size: u64, tag: Tag, outbox: &mut Outbox) -> Option<ByteRange> {
-        match outbox.memory().with(|out| self.http.begin(name, size, tag, out)) {
+        match outbox.memory().with(|out| self.http.begin(name, size, tag, None, out)) {
             Begin::Bytes(range) => Some(range),
             Begin::Done => None,
         }

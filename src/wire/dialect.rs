@@ -11,6 +11,7 @@ use crate::message::request::Request;
 use crate::message::tongue::Tongue;
 use crate::message::version::Tag;
 use crate::message::watched::Happened;
+use crate::wire::http::host::HostNames;
 use crate::wire::http::{self, Http};
 use crate::wire::native::{self, Hello, Welcome, quick, requests, writing};
 use crate::wire::rede::{self, Rede};
@@ -84,10 +85,10 @@ impl Dialect {
         Dialect::Native(Native { opened: false, largest })
     }
 
-    /// HTTP, for a process of this role.
+    /// HTTP, for a process of this role that may be asked under these names.
     #[must_use]
-    pub fn http(role: Role) -> Dialect {
-        Dialect::Http(Box::new(Http::new(role)))
+    pub fn http(role: Role, hosts: HostNames, from_loopback: bool) -> Dialect {
+        Dialect::Http(Box::new(Http::reached(role, hosts, from_loopback)))
     }
 
     /// An old wire, for a process of this role.
@@ -189,10 +190,10 @@ impl Dialect {
     }
 
     /// Settles how a file that may be sent goes out.
-    pub fn begin(&mut self, name: &RelativeName, size: u64, tag: Tag, out: &mut Vec<u8>) -> Delivery {
+    pub fn begin(&mut self, name: &RelativeName, size: u64, tag: Tag, modified: Option<i64>, out: &mut Vec<u8>) -> Delivery {
         match self {
             Dialect::Native(_) => Delivery::Pieces,
-            Dialect::Http(http) => match http.begin(name, size, tag, out) {
+            Dialect::Http(http) => match http.begin(name, size, tag, modified, out) {
                 http::Begin::Bytes(range) => Delivery::Stream(range),
                 http::Begin::Done => Delivery::Done,
             },

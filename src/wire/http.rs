@@ -7,6 +7,9 @@
 //! A server answers the date service of seed 003 as well: its description at `/?wsdl`, and what is posted to `/`.
 
 pub mod api;
+mod conditions;
+mod date;
+pub mod host;
 mod metrics;
 mod own;
 pub mod page;
@@ -25,16 +28,25 @@ use crate::message::relative::RelativeName;
 use crate::message::reply::Reply;
 use crate::message::request::{Fetch, Request, Wanted};
 use crate::message::version::Tag;
+use crate::wire::http::conditions::{Part, Preconditions, Verdict};
+use crate::wire::http::host::HostNames;
 use crate::wire::http::page::Asset;
 use crate::wire::{Decoded, Role, media};
 
 /// Header lines in one request: browsers send some twenty.
 const HEADERS: usize = 64;
 
+/// Methods that every server of HTTP knows (RFC 9110, section 9.3, and PATCH); of these GET and HEAD are allowed here.
+const KNOWN_METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
 /// One link's HTTP.
 #[derive(Debug)]
 pub struct Http {
     role: Role,
+    /// The names that a request may call this process.
+    hosts: HostNames,
+    /// The other side is on this machine, or passes on what comes from elsewhere.
+    from_loopback: bool,
     asked: Option<Conditions>,
     ended: bool,
     /// Events go out, and nothing else any more.
@@ -50,9 +62,9 @@ pub struct Http {
 struct Conditions {
     head_only: bool,
     close: bool,
-    range: Option<Wish>,
-    if_range: Option<String>,
-    if_none_match: Option<String>,
+    preconditions: Preconditions,
+    /// A person at this machine may be behind it.
+    local: bool,
     /// It reads HTML.
     html: bool,
     /// The answer is JSON.
@@ -61,13 +73,6 @@ struct Conditions {
     download: bool,
     #[cfg(feature = "compat")]
     soap: bool,
-}
-
-/// A range as it was asked, before the size is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
-    From { first: u64, last: Option<u64> },
-    Last(u64),
 }
 
 /// What is to be sent for a file.
@@ -89,6 +94,8 @@ impl Http {
     pub fn new(role: Role) -> Http {
         Http {
             role,
+            hosts: HostNames::default(),
+            from_loopback: false,
             asked: None,
             ended: false,
             streams: false,
@@ -96,6 +103,12 @@ impl Http {
             #[cfg(feature = "compat")]
             posted: None,
         }
+    }
+
+    /// For a link to a process that may be asked under these names, from its own machine or from elsewhere.
+    #[must_use]
+    pub fn reached(role: Role, hosts: HostNames, from_loopback: bool) -> Http {
+        Http { hosts, from_loopback, ..Http::new(role) }
     }
 
     /// True while a request waits for its answer.
@@ -128,37 +141,61 @@ impl Http {
         }
         let mut headers = [httparse::EMPTY_HEADER; HEADERS];
         let mut parsed = httparse::Request::new(&mut headers);
+        // An answer to HEAD has no body, whatever is wrong with the rest of it.
+        let head_only = buffer.trim_ascii_start().starts_with(b"HEAD ");
         let used = match parsed.parse(buffer) {
             Ok(httparse::Status::Complete(used)) => used,
             Ok(httparse::Status::Partial) if buffer.len() <= limits::HEAD_BYTES => return Ok(Decoded::Partial),
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-                return Err(self.broken("431 Request Header Fields Too Large", "the head is too large\n", out));
+                return Err(self.broken("431 Request Header Fields Too Large", "", "the head is too large\n", head_only, out));
             }
-            Err(_) => return Err(self.broken("400 Bad Request", "this is no HTTP\n", out)),
+            Err(httparse::Error::Version) if names_another_version(buffer) => {
+                return Err(self.broken("505 HTTP Version Not Supported", "", "HTTP/1.1 or HTTP/1.0\n", head_only, out));
+            }
+            Err(_) => return Err(self.bad("this is no HTTP\n", head_only, out)),
         };
         #[cfg(feature = "compat")]
         if posted::is_question(self.role, &parsed) {
+            if let Err((status, text)) = self.check_host(&parsed) {
+                return Err(self.broken(status, "", text, false, out));
+            }
             return self.posted_head(&parsed, used, buffer.len() > used, out);
         }
-        let mut asked = Conditions { close: parsed.version == Some(0), ..Conditions::default() };
+        let method = parsed.method.unwrap_or_default();
+        let mut asked = Conditions { close: parsed.version == Some(0), head_only: method == "HEAD", ..Conditions::default() };
+        let mut has_body = false;
         for header in parsed.headers.iter() {
             let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
             match header.name.to_ascii_lowercase().as_str() {
-                "content-length" if value != "0" => return Err(self.broken("400 Bad Request", "no bodies here\n", out)),
-                "transfer-encoding" => return Err(self.broken("400 Bad Request", "no bodies here\n", out)),
+                "content-length" => has_body |= value != "0",
+                "transfer-encoding" => has_body = true,
                 "connection" if closes(value) => asked.close = true,
-                "range" => asked.range = wish(value),
-                "if-range" => asked.if_range = Some(value.to_owned()),
-                "if-none-match" => asked.if_none_match = Some(value.to_owned()),
+                // Ranges mean something to GET alone.
+                "range" if asked.head_only => {}
                 "accept" => asked.html |= value.to_ascii_lowercase().contains("text/html"),
-                _ => {}
+                name => asked.preconditions.note(name, value),
             }
         }
-        let method = parsed.method.unwrap_or_default();
-        asked.head_only = method == "HEAD";
-        self.asked = Some(asked);
         if !matches!(method, "GET" | "HEAD") {
-            self.answer("405 Method Not Allowed", "Allow: GET, HEAD\r\n", "GET and HEAD only\n", out);
+            let (status, fields, text) = if KNOWN_METHODS.contains(&method) {
+                ("405 Method Not Allowed", "Allow: GET, HEAD\r\n", "GET and HEAD only\n")
+            } else {
+                ("501 Not Implemented", "", "no such method here\n")
+            };
+            if has_body {
+                return Err(self.broken(status, fields, text, false, out));
+            }
+            self.asked = Some(asked);
+            self.answer(status, fields, text, out);
+            return Ok(Decoded::Whole { item: None, used });
+        }
+        if has_body {
+            return Err(self.bad("no bodies here\n", head_only, out));
+        }
+        asked.local = self.from_loopback && api::is_local(&parsed);
+        self.asked = Some(asked);
+        if let Err((status, text)) = self.check_host(&parsed) {
+            self.answer(status, "", text, out);
             return Ok(Decoded::Whole { item: None, used });
         }
         #[cfg(feature = "compat")]
@@ -166,11 +203,18 @@ impl Http {
             self.describe(&parsed, out);
             return Ok(Decoded::Whole { item: None, used });
         }
-        if self.own_port.is_some_and(|port| !own::may_ask(port, &parsed)) {
-            self.answer("403 Forbidden", "", "not from here\n", out);
-            return Ok(Decoded::Whole { item: None, used });
-        }
         Ok(Decoded::Whole { item: self.asked_for(&parsed, out), used })
+    }
+
+    /// Looks under which host this process is asked, and on a port of this machine's own programs by whom.
+    fn check_host(&self, parsed: &httparse::Request<'_, '_>) -> Result<(), (&'static str, &'static str)> {
+        let Ok(host) = host::requested(parsed) else { return Err(("400 Bad Request", "one Host, and one that is an address or a name\n")) };
+        let may_ask = match self.own_port {
+            Some(port) => own::may_ask(port, host, parsed),
+            None => host.is_none_or(|host| self.hosts.allows(&host)),
+        };
+        let text = if self.own_port.is_some() { "not from here\n" } else { "not under this Host; see --host-name\n" };
+        if may_ask { Ok(()) } else { Err(("403 Forbidden", text)) }
     }
 
     /// What a whole head asks for; what needs nobody else is answered at once.
@@ -185,10 +229,10 @@ impl Http {
             return None;
         }
         if let Some(path) = path.strip_prefix("/api/").filter(|_| is_open) {
-            return self.asked_of_api(path, query, api::is_local(parsed.headers), out);
+            return self.asked_of_api(path, query, out);
         }
         if path == "/metrics" && is_open {
-            return Some(Request::Status { local: api::is_local(parsed.headers) });
+            return Some(Request::Status { local: self.asked.as_ref().is_some_and(|asked| asked.local) });
         }
         let request = self.meaning(target);
         if request.is_none() {
@@ -197,14 +241,14 @@ impl Http {
         request
     }
 
-    fn asked_of_api(&mut self, path: &str, query: &str, local: bool, out: &mut Vec<u8>) -> Option<Request> {
+    fn asked_of_api(&mut self, path: &str, query: &str, out: &mut Vec<u8>) -> Option<Request> {
         let asked = self.asked.get_or_insert_default();
         asked.json = true;
-        let head_only = asked.head_only;
+        let (head_only, local) = (asked.head_only, asked.local);
         match api::request(self.role, path, query, local) {
             Ok(Some(Request::Live)) if head_only => {
                 self.take();
-                self.head("200 OK", &format!("Content-Type: {EVENTS}\r\n{FRESH}{SAFETY}"), out);
+                self.head("200 OK", &format!("Content-Type: {EVENTS}\r\n{FRESH}{UNBUFFERED}{SAFETY}"), out);
                 None
             }
             Ok(Some(request)) => Some(request),
@@ -223,8 +267,15 @@ impl Http {
     fn asset(&mut self, asset: Asset, out: &mut Vec<u8>) {
         let asked = self.take();
         let Asset { kind, text } = asset;
+        let etag = asset.etag();
+        let caching = format!("Cache-Control: no-cache\r\nVary: Accept\r\nETag: {etag}\r\n");
+        match asked.preconditions.verdict(Some(&etag), None) {
+            Verdict::Proceed => {}
+            Verdict::NotModified => return self.head("304 Not Modified", &caching, out),
+            Verdict::Failed => return self.failed(asked.head_only, out),
+        }
         let fields = format!(
-            "Content-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-cache\r\nVary: Accept\r\nContent-Security-Policy: {}\r\n\
+            "Content-Type: {kind}\r\nContent-Length: {}\r\n{caching}Content-Security-Policy: {}\r\n\
             X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nX-Frame-Options: DENY\r\n",
             text.len(),
             page::POLICY
@@ -242,7 +293,7 @@ impl Http {
             // Nothing says where events end but the link's own end.
             self.streams = true;
             self.ended = false;
-            self.head("200 OK", &format!("Content-Type: {EVENTS}\r\n{FRESH}Connection: close\r\n{SAFETY}"), out);
+            self.head("200 OK", &format!("Content-Type: {EVENTS}\r\n{FRESH}{UNBUFFERED}Connection: close\r\n{SAFETY}"), out);
             out.extend_from_slice(b"retry: 3000\n\n");
         }
         out.extend_from_slice(api::event(self.role, live).as_bytes());
@@ -273,49 +324,56 @@ impl Http {
         }
     }
 
-    /// True when the answer to the request under way has no bytes of the file: HEAD, 304 and 416.
+    /// True when the answer to the request under way has no bytes of the file: HEAD, 304, 412 and 416.
     #[must_use]
-    pub fn answers_by_head(&self, size: u64, tag: Tag) -> bool {
+    pub fn answers_by_head(&self, size: u64, tag: Tag, modified: Option<i64>) -> bool {
         let Some(asked) = &self.asked else { return false };
         let etag = format!("\"{tag}\"");
-        let wanted = asked.range.filter(|_| asked.if_range.as_deref().is_none_or(|known| known == etag));
         asked.head_only
-            || asked.if_none_match.as_deref().is_some_and(|list| matches_etag(list, &etag))
-            || wanted.is_some_and(|wish| wish.within(size).is_none())
+            || asked.preconditions.verdict(Some(&etag), modified) != Verdict::Proceed
+            || asked.preconditions.part(&etag, size) == Part::Unsatisfiable
     }
 
-    /// Writes the head for a file that may be sent, and says which of its bytes follow.
-    pub fn begin(&mut self, name: &RelativeName, size: u64, tag: Tag, out: &mut Vec<u8>) -> Begin {
+    /// Writes the head for a file that may be sent, and says which of its bytes follow. `modified`: when it was last changed, in seconds since 1970, where
+    /// that is known.
+    pub fn begin(&mut self, name: &RelativeName, size: u64, tag: Tag, modified: Option<i64>, out: &mut Vec<u8>) -> Begin {
         let asked = self.take();
         let etag = format!("\"{tag}\"");
-        if asked.if_none_match.as_deref().is_some_and(|list| matches_etag(list, &etag)) {
-            self.head("304 Not Modified", &format!("ETag: {etag}\r\n"), out);
-            return Begin::Done;
+        let modified_at = modified.and_then(date::written).map(|date| format!("Last-Modified: {date}\r\n")).unwrap_or_default();
+        match asked.preconditions.verdict(Some(&etag), modified) {
+            Verdict::Proceed => {}
+            Verdict::NotModified => {
+                self.head("304 Not Modified", &format!("ETag: {etag}\r\n{modified_at}"), out);
+                return Begin::Done;
+            }
+            Verdict::Failed => {
+                self.failed(asked.head_only, out);
+                return Begin::Done;
+            }
         }
-        let wanted = asked.range.filter(|_| asked.if_range.as_deref().is_none_or(|known| known == etag));
-        let range = match wanted {
-            None => ByteRange::within(0, None, size),
-            Some(wish) => match wish.within(size) {
-                Some(range) => Some(range),
-                None => {
-                    let text = "the file ends before that\n";
-                    self.text(PLAIN, "416 Range Not Satisfiable", &format!("Content-Range: bytes */{size}\r\n"), text, asked.head_only, out);
-                    return Begin::Done;
-                }
-            },
+        let part = asked.preconditions.part(&etag, size);
+        let range = match part {
+            Part::Whole => ByteRange::within(0, None, size).unwrap_or(ByteRange::EMPTY),
+            Part::Range(range) => range,
+            Part::Unsatisfiable => {
+                let text = "the file ends before that\n";
+                self.text(PLAIN, "416 Range Not Satisfiable", &format!("Content-Range: bytes */{size}\r\n"), text, asked.head_only, out);
+                return Begin::Done;
+            }
         };
-        let Some(range) = range else { return Begin::Done };
         let kind = media::content_type(&name.extension());
         let mut fields = format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", range.length());
-        let status = if wanted.is_some() {
-            let _ = write!(fields, "Content-Range: bytes {}-{}/{size}\r\n", range.start(), range.end() - 1);
-            "206 Partial Content"
-        } else {
+        let status = if part == Part::Whole {
             "200 OK"
+        } else {
+            let _ = write!(fields, "Content-Range: bytes {}-{}/{size}\r\n", range.start(), range.end().saturating_sub(1));
+            "206 Partial Content"
         };
-        let _ = write!(fields, "Accept-Ranges: bytes\r\nETag: {etag}\r\n{SAFETY}");
+        let _ = write!(fields, "Accept-Ranges: bytes\r\nETag: {etag}\r\n{modified_at}{SAFETY}");
         if asked.download || !media::shown_in_place(kind) {
-            let _ = write!(fields, "Content-Disposition: attachment; filename*=UTF-8''{}\r\n", percent_encoded(&name.file()));
+            let file = name.file();
+            let (plain, exact) = (plain_name(&file), percent_encoded(&file));
+            let _ = write!(fields, "Content-Disposition: attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}\r\n");
         }
         self.head(status, &fields, out);
         if asked.head_only { Begin::Done } else { Begin::Bytes(range) }
@@ -323,8 +381,9 @@ impl Http {
 
     /// Writes an answer that is no file.
     pub fn reply(&mut self, reply: &Reply, out: &mut Vec<u8>) {
+        let local = self.asked.as_ref().is_some_and(|asked| asked.local);
         if self.is_json()
-            && let Some(text) = api::reply(self.role, reply)
+            && let Some(text) = api::reply(self.role, reply, local)
         {
             return self.answer_as(JSON, "200 OK", FRESH, &text, out);
         }
@@ -378,13 +437,28 @@ impl Http {
 
     fn answer_as(&mut self, kind: &str, status: &str, fields: &str, text: &str, out: &mut Vec<u8>) {
         let asked = self.take();
-        self.text(kind, status, fields, text, asked.head_only, out);
+        // What is made anew for each request has no tag: `*` alone holds for it.
+        let verdict = if status.starts_with("200") { asked.preconditions.verdict(None, None) } else { Verdict::Proceed };
+        match verdict {
+            Verdict::Proceed => self.text(kind, status, fields, text, asked.head_only, out),
+            Verdict::NotModified => self.head("304 Not Modified", fields, out),
+            Verdict::Failed => self.failed(asked.head_only, out),
+        }
     }
 
-    fn broken(&mut self, status: &str, text: &str, out: &mut Vec<u8>) -> Broken {
+    /// Says that a condition of the request does not hold.
+    fn failed(&self, head_only: bool, out: &mut Vec<u8>) {
+        self.text(PLAIN, "412 Precondition Failed", "", "it is no longer the version that was asked for\n", head_only, out);
+    }
+
+    fn bad(&mut self, text: &str, head_only: bool, out: &mut Vec<u8>) -> Broken {
+        self.broken("400 Bad Request", "", text, head_only, out)
+    }
+
+    fn broken(&mut self, status: &str, fields: &str, text: &str, head_only: bool, out: &mut Vec<u8>) -> Broken {
         self.asked = None;
         self.ended = true;
-        self.text(PLAIN, status, "", text, false, out);
+        self.text(PLAIN, status, fields, text, head_only, out);
         Broken
     }
 
@@ -417,44 +491,14 @@ const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// What is true for this moment, and for nobody but the page that asks.
 const FRESH: &str = "Cache-Control: no-store\r\nCross-Origin-Resource-Policy: same-origin\r\nReferrer-Policy: no-referrer\r\n";
+/// A proxy that gathers answers before it passes them on lets these through as they come.
+const UNBUFFERED: &str = "X-Accel-Buffering: no\r\n";
 /// What keeps a shared page from acting as ours.
 const SAFETY: &str = "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n";
 
-impl Wish {
-    /// The bytes that are meant in a file of `size`; `None` when it can't be satisfied.
-    fn within(self, size: u64) -> Option<ByteRange> {
-        match self {
-            Wish::Last(0) => None,
-            Wish::Last(_) if size == 0 => None,
-            Wish::Last(count) => ByteRange::within(size.saturating_sub(count), None, size),
-            Wish::From { first, .. } if first >= size => None,
-            Wish::From { first, last: None } => ByteRange::within(first, None, size),
-            Wish::From { first, last: Some(last) } => ByteRange::within(first, Some((last - first).saturating_add(1)), size),
-        }
-    }
-}
-
-/// One range of bytes. Everything else, several ranges included, counts as no range at all, as the standard allows.
-fn wish(value: &str) -> Option<Wish> {
-    let (first, last) = value.strip_prefix("bytes=")?.split_once('-')?;
-    let number = |text: &str| -> Option<u64> {
-        // A number too large for us lies beyond any file.
-        (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().unwrap_or(u64::MAX))
-    };
-    match (first.trim(), last.trim()) {
-        ("", count) => Some(Wish::Last(number(count)?)),
-        (first, "") => Some(Wish::From { first: number(first)?, last: None }),
-        (first, last) => {
-            let (first, last) = (number(first)?, number(last)?);
-            (first <= last).then_some(Wish::From { first, last: Some(last) })
-        }
-    }
-}
-
 /// What a request line names.
 struct Target<'a> {
-    /// Only a proxy's form names the host as well.
-    #[cfg_attr(not(feature = "compat"), expect(dead_code, reason = "only the date service asks for it"))]
+    /// Only a proxy's form, `http://HOST/PATH`, names the host as well.
     host: Option<&'a str>,
     path: &'a str,
     query: &'a str,
@@ -462,13 +506,23 @@ struct Target<'a> {
 
 impl Target<'_> {
     fn of(text: &str) -> Target<'_> {
-        let (host, path) = match text.split_once("://") {
-            Some((_, rest)) if !text.starts_with('/') => rest.find('/').map_or((Some(rest), "/"), |slash| (Some(&rest[..slash]), &rest[slash..])),
-            _ => (None, text),
+        let absolute = text.split_once("://").filter(|(scheme, _)| ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme)));
+        let (host, path) = match absolute {
+            Some((_, rest)) => {
+                let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+                (Some(host), path)
+            }
+            None => (None, text),
         };
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        Target { host, path, query }
+        Target { host, path: if path.is_empty() && host.is_some() { "/" } else { path }, query }
     }
+}
+
+/// True when the first line ends in a version of HTTP that is none of ours.
+fn names_another_version(buffer: &[u8]) -> bool {
+    let line = buffer.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+    matches!(line, [.., b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 /// True when a `Connection` line ends the link behind the answer.
@@ -476,8 +530,9 @@ fn closes(value: &str) -> bool {
     value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
-fn matches_etag(list: &str, etag: &str) -> bool {
-    list.split(',').map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
+/// A file's name for programs that can't read the exact one: what is not plain in a quoted word of ASCII becomes `_`.
+fn plain_name(name: &str) -> String {
+    name.chars().map(|c| if matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%') { c } else { '_' }).collect()
 }
 
 /// `text` with each byte that is not plain in a path spelled `%XX`.
@@ -519,43 +574,13 @@ mod tests {
         let read = http.read(request.as_bytes(), &mut out).expect("HTTP");
         let Decoded::Whole { item: Some(Request::Fetch(fetch)), .. } = read else { panic!("a fetch: {read:?}") };
         let Wanted::Name(name) = &fetch.wanted else { panic!("by name") };
-        let begin = http.begin(name, size, Tag(0xa1), &mut out);
+        let begin = http.begin(name, size, Tag(0xa1), None, &mut out);
         (String::from_utf8(out).unwrap(), begin)
-    }
-
-    fn ranged(range: &str, size: u64) -> (String, Begin) {
-        head_for(&format!("GET /files/a.mp4 HTTP/1.1\r\nRange: {range}\r\n\r\n"), size)
-    }
-
-    #[test]
-    fn each_form_of_a_range_means_what_the_standard_says() {
-        let cases = [
-            ("bytes=0-0", 0, 1),
-            ("bytes=6-", 6, 5),
-            ("bytes=6-100", 6, 5),
-            ("bytes=-3", 8, 3),
-            ("bytes=-100", 0, 11),
-            ("bytes=2-99999999999999999999999", 2, 9),
-        ];
-        for (range, start, length) in cases {
-            let (head, begin) = ranged(range, 11);
-            assert!(head.starts_with("HTTP/1.1 206 "), "{range}: {head}");
-            assert_eq!(begin, Begin::Bytes(ByteRange::new(start, length).unwrap()), "{range}");
-        }
-        for range in ["bytes=11-", "bytes=99999999999999999999999-", "bytes=-0"] {
-            let (head, begin) = ranged(range, 11);
-            assert!(head.starts_with("HTTP/1.1 416 ") && head.contains("Content-Range: bytes */11\r\n"), "{range}: {head}");
-            assert_eq!(begin, Begin::Done);
-        }
-        for range in ["bytes=0-1,3-4", "lines=1-2", "bytes=5-2", "bytes=a-b", "bytes=--1", "bytes=", "bytes=+1-2"] {
-            assert!(ranged(range, 11).0.starts_with("HTTP/1.1 200 "), "{range}");
-        }
-        assert!(ranged("bytes=-5", 0).0.starts_with("HTTP/1.1 416 "));
     }
 
     #[test]
     fn conditions_compare_the_tag() {
-        let with = |field: &str| head_for(&format!("GET /files/a.mp4 HTTP/1.1\r\n{field}\r\n\r\n"), 11).0;
+        let with = |field: &str| head_for(&format!("GET /files/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\n{field}\r\n\r\n"), 11).0;
         assert!(with("If-None-Match: \"x\", W/\"00000000000000a1\"").starts_with("HTTP/1.1 304 "));
         assert!(with("If-None-Match: \"00000000000000a2\"").starts_with("HTTP/1.1 200 "));
         assert!(with("Range: bytes=1-\r\nIf-Range: \"00000000000000a1\"").starts_with("HTTP/1.1 206 "));
@@ -603,26 +628,26 @@ mod tests {
         }
         let mut http = Http::new(Role::Peer);
         let mut out = Vec::new();
-        http.read(b"GET / HTTP/1.1\r\n\r\n", &mut out).unwrap();
+        http.read(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", &mut out).unwrap();
         let files = vec![FileEntry::new(RelativeName::new("a b/c.mp4").unwrap(), 1)];
         http.reply(&Reply::Files { peer: "127.0.0.1:1".parse().unwrap(), files, cursor: None }, &mut out);
         assert!(String::from_utf8(out).unwrap().ends_with("\r\n\r\n/files/a%20b/c.mp4\n"));
-        let page = head_for("GET /files/a%20b/c.html HTTP/1.1\r\n\r\n", 1).0;
+        let page = head_for("GET /files/a%20b/c.html HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 1).0;
         assert!(page.contains("filename*=UTF-8''c.html\r\n"), "{page}");
     }
 
     #[test]
     fn only_media_are_shown_in_place() {
-        assert!(!head_for("GET /files/a.mp4 HTTP/1.1\r\n\r\n", 1).0.contains("attachment"));
-        let page = head_for("GET /files/%22a%22.html HTTP/1.1\r\n\r\n", 1).0;
-        assert!(page.contains("Content-Disposition: attachment; filename*=UTF-8''%22a%22.html\r\n"), "{page}");
+        assert!(!head_for("GET /files/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 1).0.contains("attachment"));
+        let page = head_for("GET /files/%22a%22.html HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 1).0;
+        assert!(page.contains("Content-Disposition: attachment; filename=\"_a_.html\"; filename*=UTF-8''%22a%22.html\r\n"), "{page}");
     }
 
     #[test]
     fn a_request_body_or_nonsense_ends_the_link() {
         for text in [
-            "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nabcd",
-            "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\n\r\nabcd",
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "GET \r\n\r\n",
             "GET / HTTP/9\r\n\r\n",
         ] {
@@ -630,18 +655,182 @@ mod tests {
             assert_eq!(Http::new(Role::Peer).read(text.as_bytes(), &mut out), Err(Broken), "{text:?}");
             assert!(out.starts_with(b"HTTP/1.1 400 "));
         }
-        let endless = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(70_000));
+        let endless = format!("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {}", "x".repeat(70_000));
         assert_eq!(Http::new(Role::Peer).read(endless.as_bytes(), &mut Vec::new()), Err(Broken));
+    }
+
+    /// The status of the answer, and all of it.
+    fn answer(role: Role, request: &str) -> (u16, String) {
+        let (mut http, mut out) = (Http::reached(role, HostNames::new(["videos.example".to_owned()]), true), Vec::new());
+        if let Ok(Decoded::Whole { item: Some(request), .. }) = http.read(request.as_bytes(), &mut out) {
+            match request {
+                Request::Ping => http.reply(&Reply::Pong, &mut out),
+                Request::Fetch(_) => _ = http.begin(&RelativeName::new("a.html").unwrap(), 1, Tag(1), None, &mut out),
+                _ => http.reply(&Reply::Status(Vec::new()), &mut out),
+            }
+        }
+        let text = String::from_utf8(out).unwrap();
+        (text.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0), text)
+    }
+
+    #[test]
+    fn no_path_of_any_kind_is_given_under_a_foreign_host() {
+        let server = [
+            "/",
+            "/app.js",
+            "/style.css",
+            "/api/search?q=a",
+            "/api/peers",
+            "/api/live",
+            "/api/nothing",
+            "/metrics",
+            "/?wsdl",
+            "/nothing",
+            "/files/a",
+        ];
+        let peer = ["/", "/peer.js", "/favicon.svg", "/api/files", "/api/transfers", "/api/live", "/metrics", "/?cursor=1", "/files/a", "/nothing"];
+        for (role, path) in server.map(|path| (Role::Server, path)).into_iter().chain(peer.map(|path| (Role::Peer, path))) {
+            for method in ["GET", "HEAD"] {
+                for accept in ["text/html", "*/*"] {
+                    let ask = |host: &str| answer(role, &format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n"));
+                    for host in ["evil.example", "evil.example:4000", "127.0.0.1.nip.io", "localhost.evil.example", "x.videos.example"] {
+                        let (status, text) = ask(host);
+                        assert_eq!(status, 403, "{method} {path} {host}: {text}");
+                        assert_eq!(text.ends_with("\r\n\r\n"), method == "HEAD", "{text}");
+                    }
+                    for host in ["127.0.0.1", "[::1]:4000", "localhost:4000", "videos.example", "Videos.Example:443", "192.0.2.7:80"] {
+                        assert!(!matches!(ask(host).0, 400 | 403), "{method} {path} {host}");
+                    }
+                    for host in [
+                        "",
+                        "a b",
+                        "user@127.0.0.1",
+                        "127.0.0.1:99999",
+                        "[::1",
+                        "127.0.0.1/",
+                        "127.0.0.1\r\nHost: 127.0.0.1",
+                        "127.0.0.1\r\nHost: evil.example",
+                    ] {
+                        assert_eq!(ask(host).0, 400, "{method} {path} {host}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_with_a_host_of_its_own_goes_before_the_line() {
+        let ask = |target: &str, host: &str| answer(Role::Peer, &format!("GET {target} HTTP/1.1\r\n{host}\r\n")).0;
+        assert_eq!(ask("http://127.0.0.1:4000/files/a", "Host: 127.0.0.1:4000\r\n"), 200);
+        assert_eq!(ask("HTTP://localhost/files/a?x=/y", "Host: evil.example\r\n"), 200);
+        assert_eq!(ask("http://127.0.0.1?cursor=1", "Host: 127.0.0.1\r\n"), 200);
+        assert_eq!(ask("http://evil.example/files/a", "Host: 127.0.0.1\r\n"), 403);
+        assert_eq!(ask("http://127.0.0.1@evil.example/files/a", "Host: 127.0.0.1\r\n"), 400);
+        assert_eq!(ask("http:///files/a", "Host: 127.0.0.1\r\n"), 400);
+        assert_eq!(ask("http://127.0.0.1/files/a", ""), 400);
+        assert_eq!(ask("ftp://127.0.0.1/files/a", "Host: 127.0.0.1\r\n"), 404);
+    }
+
+    #[test]
+    fn a_host_must_be_named_once_and_by_old_programs_need_not_be() {
+        assert_eq!(answer(Role::Peer, "GET /files/a HTTP/1.1\r\n\r\n").0, 400);
+        assert_eq!(answer(Role::Peer, "GET /files/a HTTP/1.0\r\n\r\n").0, 200);
+        assert_eq!(answer(Role::Peer, "GET /files/a HTTP/1.0\r\nHost: evil.example\r\n\r\n").0, 403);
+        assert_eq!(answer(Role::Peer, "GET /files/a HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n").0, 400);
+    }
+
+    #[test]
+    fn an_answer_to_head_has_no_body_whatever_is_wrong() {
+        for request in [
+            "HEAD /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+            "HEAD / HTTP/1.1\r\n\r\n",
+            "HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\nabcde",
+            "HEAD / HTTP/1.1\r\nno colon\r\n\r\n",
+            "\r\nHEAD / HTTP/1.1\r\nno colon\r\n\r\n",
+            "HEAD / HTTP/2.0\r\n\r\n",
+            "HEAD /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\nIf-Match: \"x\"\r\n\r\n",
+            "HEAD /api/name HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+            &format!("HEAD / HTTP/1.1\r\nX: {}", "x".repeat(70_000)),
+            &format!("HEAD / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(100)),
+        ] {
+            for role in [Role::Peer, Role::Server] {
+                let (status, text) = answer(role, request);
+                let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+                assert!(status >= 400 || request.contains("/files/a"), "{request:.60}: {text}");
+                assert!(body.is_empty() && text.contains("Content-Length: "), "{request:.60}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_method_that_is_known_is_not_allowed_and_one_that_is_not_is_not_there() {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"] {
+            let (status, text) = answer(Role::Peer, &format!("{method} /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
+            assert!(status == 405 && text.contains("\r\nAllow: GET, HEAD\r\n") && !text.contains("Connection: close"), "{text}");
+        }
+        for method in ["PROPFIND", "get", "GETX", "M-SEARCH"] {
+            assert_eq!(answer(Role::Server, &format!("{method} / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")).0, 501, "{method}");
+        }
+        // Nobody reads a body as the next request.
+        for (method, status) in [("PUT", 405), ("FOO", 501)] {
+            let (said, text) = answer(Role::Peer, &format!("{method} /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\n\r\nabcd"));
+            assert!(said == status && text.contains("\r\nConnection: close\r\n"), "{text}");
+        }
+        assert_eq!(answer(Role::Peer, "GET / HTTP/2.0\r\n\r\n").0, 505);
+    }
+
+    #[test]
+    fn head_gives_the_size_of_the_whole_file_whatever_range_it_names() {
+        let (head, begin) = head_for("HEAD /files/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\nRange: bytes=1-2\r\n\r\n", 11);
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("Content-Length: 11\r\n"), "{head}");
+        assert_eq!(begin, Begin::Done);
+    }
+
+    #[test]
+    fn what_the_page_is_made_of_comes_once() {
+        let ask = |line: &str| answer(Role::Server, &format!("GET /app.js HTTP/1.1\r\nHost: 127.0.0.1\r\n{line}\r\n")).1;
+        let first = ask("");
+        let tag = first.split("ETag: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap().to_owned();
+        let again = ask(&format!("If-None-Match: {tag}\r\n"));
+        assert!(again.starts_with("HTTP/1.1 304 ") && again.contains(&tag) && again.ends_with("\r\n\r\n"), "{again}");
+        assert!(ask("If-Match: \"x\"\r\n").starts_with("HTTP/1.1 412 "));
+    }
+
+    #[test]
+    fn a_name_is_told_to_those_who_read_ascii_alone_as_well() {
+        let name = |name: &str| {
+            let (mut http, mut out) = (Http::new(Role::Peer), Vec::new());
+            http.begin(&RelativeName::new(name).unwrap(), 1, Tag(1), None, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            text.lines().find_map(|line| line.strip_prefix("Content-Disposition: ")).unwrap_or_default().to_owned()
+        };
+        assert_eq!(name("a b.zip"), "attachment; filename=\"a b.zip\"; filename*=UTF-8''a%20b.zip");
+        assert_eq!(name("d/vídeo \"1\" 100%.zip"), "attachment; filename=\"v_deo _1_ 100_.zip\"; filename*=UTF-8''v%C3%ADdeo%20%221%22%20100%25.zip");
+        assert_eq!(name("東京.zip"), "attachment; filename=\"__.zip\"; filename*=UTF-8''%E6%9D%B1%E4%BA%AC.zip");
+    }
+
+    #[test]
+    fn a_date_is_a_condition_where_it_is_known() {
+        let ask = |line: &str| {
+            let (mut http, mut out) = (Http::new(Role::Peer), Vec::new());
+            http.read(format!("GET /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\n{line}\r\n\r\n").as_bytes(), &mut out).unwrap();
+            http.begin(&RelativeName::new("a").unwrap(), 1, Tag(1), Some(784_111_777), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert!(ask("X: y").contains("\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
+        assert!(ask("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT").starts_with("HTTP/1.1 304 "));
+        assert!(ask("If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT").starts_with("HTTP/1.1 412 "));
     }
 
     #[test]
     fn the_next_request_waits_for_the_answer_to_the_one_before() {
         let mut http = Http::new(Role::Peer);
         let mut out = Vec::new();
-        let two = b"GET /files/a HTTP/1.1\r\n\r\nGET /files/b HTTP/1.1\r\nConnection: close\r\n\r\n";
+        let two = b"GET /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /files/b HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
         let Ok(Decoded::Whole { used, .. }) = http.read(two, &mut out) else { panic!("the first") };
         assert_eq!(http.read(&two[used..], &mut out), Ok(Decoded::Partial));
-        http.begin(&RelativeName::new("a").unwrap(), 1, Tag(1), &mut out);
+        http.begin(&RelativeName::new("a").unwrap(), 1, Tag(1), None, &mut out);
         assert!(!http.has_ended());
         assert!(matches!(http.read(&two[used..], &mut out), Ok(Decoded::Whole { .. })));
         http.refuse(&Refusal::new(Code::Refused, "no"), &mut out);
@@ -653,7 +842,7 @@ mod tests {
     #[test]
     fn who_watches_gets_event_after_event_and_is_heard_no_more() {
         let (mut http, mut out) = (Http::new(Role::Server), Vec::new());
-        let ask = b"GET /api/live HTTP/1.1\r\nHost: x\r\n\r\n";
+        let ask = b"GET /api/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
         let Ok(Decoded::Whole { item: Some(Request::Live), used }) = http.read(ask, &mut out) else { panic!("a request") };
         assert_eq!(used, ask.len());
         for _ in 0..2 {
@@ -674,20 +863,20 @@ mod tests {
             let Ok(Decoded::Whole { item, .. }) = http.read(request.as_bytes(), &mut out) else { panic!("HTTP") };
             (item, String::from_utf8(out).unwrap())
         };
-        let (item, text) = said(Role::Server, "GET / HTTP/1.1\r\nAccept: text/html\r\n\r\n");
+        let (item, text) = said(Role::Server, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n");
         assert!(item.is_none() && text.contains("<!doctype html>") && text.contains("script-src 'self'"), "{text}");
-        let (item, text) = said(Role::Server, "HEAD / HTTP/1.1\r\nAccept: text/html\r\n\r\n");
+        let (item, text) = said(Role::Server, "HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n");
         assert!(item.is_none() && text.ends_with("\r\n\r\n"), "{text}");
-        assert_eq!(said(Role::Server, "GET / HTTP/1.1\r\nAccept: */*\r\n\r\n").0, Some(Request::Ping));
+        assert_eq!(said(Role::Server, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n").0, Some(Request::Ping));
         assert_eq!(
-            said(Role::Peer, "GET /?cursor=3 HTTP/1.1\r\nAccept: text/html\r\n\r\n").0,
+            said(Role::Peer, "GET /?cursor=3 HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n").0,
             Some(Request::Ls { peer: None, cursor: Some("3".into()) })
         );
-        let (item, text) = said(Role::Server, "GET /api/name?name=.. HTTP/1.1\r\n\r\n");
+        let (item, text) = said(Role::Server, "GET /api/name?name=.. HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
         assert!(item.is_none() && text.starts_with("HTTP/1.1 400 ") && text.contains("\"error\":\"bad_name\""), "{text}");
-        let (item, text) = said(Role::Server, "GET /api/search?q= HTTP/1.1\r\n\r\n");
+        let (item, text) = said(Role::Server, "GET /api/search?q= HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
         assert!(item.is_none() && text.ends_with("{\"holders\":[],\"cursor\":null}"), "{text}");
-        let (item, text) = said(Role::Peer, "GET /files/%ff HTTP/1.1\r\n\r\n");
+        let (item, text) = said(Role::Peer, "GET /files/%ff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
         assert!(item.is_none() && text.starts_with("HTTP/1.1 404 ") && text.contains("text/plain"), "{text}");
     }
 
@@ -696,8 +885,8 @@ mod tests {
         for (target, kept) in
             [("/files/a.mp4", false), ("/files/a.mp4?download", true), ("/files/a.mp4?x&download=1", true), ("/files/a.mp4?downloads", false)]
         {
-            let head = head_for(&format!("GET {target} HTTP/1.1\r\nRange: bytes=0-1\r\n\r\n"), 5).0;
-            assert_eq!(head.contains("Content-Disposition: attachment; filename*=UTF-8''a.mp4\r\n"), kept, "{head}");
+            let head = head_for(&format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nRange: bytes=0-1\r\n\r\n"), 5).0;
+            assert_eq!(head.contains("Content-Disposition: attachment; filename=\"a.mp4\"; filename*=UTF-8''a.mp4\r\n"), kept, "{head}");
         }
     }
 }

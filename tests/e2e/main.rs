@@ -13,6 +13,7 @@ mod consent;
 mod console;
 mod crash;
 mod disk;
+mod doors;
 mod exits;
 mod families;
 mod found_away;

@@ -120,7 +120,7 @@ fn requests_are_answered_as_the_standard_says_and_strangers_are_refused() {
     let get = format!("GET {} HTTP/1.1", url.path);
     for (lines, status) in [
         (&["Host: evil.example"][..], 403),
-        (&[], 403),
+        (&[], 400),
         (&[&host, "Origin: http://evil.example"], 403),
         (&[&host, "Origin: null"], 403),
         (&[&host, "Referer: https://evil.example/page"], 403),

@@ -94,7 +94,7 @@ impl Web {
     /// GET with more lines.
     pub fn get(&mut self, path: &str, lines: &[&str]) -> Answer {
         let first = format!("GET {path} HTTP/1.1");
-        let mut all = vec![first.as_str(), "Host: x"];
+        let mut all = vec![first.as_str(), "Host: localhost"];
         all.extend(lines);
         self.send(&all);
         self.hear(false)

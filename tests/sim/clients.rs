@@ -163,7 +163,7 @@ impl Client {
             }
             10 if is_peer => {
                 let range = if dice.once_in(2) { format!("Range: bytes={}-\r\n", dice.below(2_000)) } else { String::new() };
-                let request = format!("GET /files/{name} HTTP/1.1\r\nHost: x\r\n{range}\r\n");
+                let request = format!("GET /files/{name} HTTP/1.1\r\nHost: localhost\r\n{range}\r\n");
                 Client { http: true, close: *dice.pick(&[Close::Half, Close::Not]), ..make("http", request.into_bytes()) }
             }
             _ => Client { must: Must::Answers(count), ..make("well-behaved", script) },

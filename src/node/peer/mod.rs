@@ -173,7 +173,7 @@ impl Peer {
         let target = std::mem::replace(&mut options.target, Target::Folder);
         let identity = std::mem::replace(&mut options.identity, Box::new(|| Err("there is no key".into())));
         Ok(Peer {
-            terms: Terms { role: Role::Peer, heartbeat: options.heartbeat },
+            terms: Terms { role: Role::Peer, heartbeat: options.heartbeat, hosts: options.hosts.clone() },
             library: Library::new(drive, target, Rc::clone(&options.hashes), options.recursive),
             home: Home::new(options.servers.clone(), options.by_quic),
             account: Account::new(identity, options.user.clone(), options.registers),

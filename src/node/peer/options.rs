@@ -13,6 +13,7 @@ use crate::node::peer::desk::Command;
 use crate::node::peer::downloads::Patience;
 use crate::node::peer::uploads::Accept;
 use crate::node::peer::watching::Player;
+use crate::wire::http::host::HostNames;
 use crate::wire::sniff::Speech;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -57,6 +58,8 @@ pub struct PeerOptions {
     pub accept: Accept,
     /// Its figures are told to all, not only on this machine.
     pub metrics_open: bool,
+    /// The names, besides addresses and `localhost`, under which it may be asked by HTTP.
+    pub hosts: HostNames,
     /// How many uploads at once.
     pub slots: Option<usize>,
     /// Ends when there is no server.
@@ -112,6 +115,7 @@ impl PeerOptions {
             advertise: None,
             accept: Accept::Always,
             metrics_open: false,
+            hosts: HostNames::default(),
             slots: None,
             once: false,
             typed: false,

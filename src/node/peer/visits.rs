@@ -34,7 +34,7 @@ impl Peer {
         let speech = old.map_or(self.options.speech, |(_, tongue)| Speech::Old(*tongue));
         let (nonce, now) = (io.nonce(), io.now);
         let Some(link) = io.link(id) else { return };
-        let mut answering = Answering::new(self.terms, speech, link.from, nonce, now);
+        let mut answering = Answering::new(self.terms.clone(), speech, link.from, nonce, now);
         if link.turned_away {
             answering.turn_away();
         }
@@ -165,7 +165,7 @@ impl Peer {
             Ok(opened) => opened,
             Err(refusal) => return self.refuse(id, ask, &refusal, io),
         };
-        let is_free = self.visits.get(&id).is_some_and(|visit| visit.answering.answers_by_head(opened.size, opened.tag));
+        let is_free = self.visits.get(&id).is_some_and(|visit| visit.answering.answers_by_head(opened.size, opened.tag, opened.source.modified()));
         if self.library.entry(&name).is_some_and(|entry| entry.root.is_none()) {
             self.library.hurry(&name);
         }

@@ -101,7 +101,7 @@ mod tests {
             );
         };
         tell(&mut server, &mut boxes, Event::Accepted(id, PortId(0)), start);
-        boxes.0.get_mut(&id).unwrap().inbox.take(b"GET /api/live HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        boxes.0.get_mut(&id).unwrap().inbox.take(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         tell(&mut server, &mut boxes, Event::Received(id), start);
         let waiting = |boxes: &Boxes| boxes.0[&id].outbox.memory_waiting();
         assert!(waiting(&boxes) > 300);

@@ -41,6 +41,7 @@ use crate::node::tally::Tally;
 use crate::node::{Event, LinkId, Node, PortId};
 use crate::session::answering::{Answering, Step, Terms};
 use crate::wire::Role;
+use crate::wire::http::host::HostNames;
 use crate::wire::sniff::Speech;
 
 /// Where the server begins to number the ports that it gives to peers of seed 002.
@@ -58,6 +59,8 @@ pub struct ServerOptions {
     pub allowed: Vec<Range>,
     /// Its figures are told to all, not only on this machine.
     pub metrics_open: bool,
+    /// The names, besides addresses and `localhost`, under which it may be asked by HTTP.
+    pub hosts: HostNames,
     /// Nobody joins without an account.
     pub accounts_required: bool,
     /// Lists the files of a folder of this machine for those old wires whose peers name one; `None`: none of them may.
@@ -79,6 +82,7 @@ impl ServerOptions {
             heartbeat: limits::HEARTBEAT,
             allowed: Vec::new(),
             metrics_open: false,
+            hosts: HostNames::default(),
             accounts_required: false,
             folders: None,
             memory: usize::MAX,
@@ -189,7 +193,7 @@ impl Server {
     #[must_use]
     pub fn new(mut options: ServerOptions, store: Box<dyn Store>) -> Server {
         let op_log = OpLog::new(options.rpc_log.take());
-        let terms = Terms { role: Role::Server, heartbeat: options.heartbeat };
+        let terms = Terms { role: Role::Server, heartbeat: options.heartbeat, hosts: options.hosts.clone() };
         let mut index = Index::new(options.seed);
         index.set_budget(options.memory);
         Server {
@@ -414,7 +418,7 @@ impl Node for Server {
                 let (nonce, speech) = (io.nonce(), self.speech(port));
                 let now = io.now;
                 let Some(link) = io.link(id) else { return };
-                let mut answering = Answering::new(self.terms, speech, link.from, nonce, now);
+                let mut answering = Answering::new(self.terms.clone(), speech, link.from, nonce, now);
                 if link.turned_away {
                     answering.turn_away();
                 }

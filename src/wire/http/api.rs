@@ -1,17 +1,19 @@
 //! The JSON behind the pages: paths below `/api/` that become requests, and answers that become objects. PROTOCOL.md section 10 lists them.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde::Serialize;
 
 use crate::message::limits;
 use crate::message::live::{Live, Second, Stage, Transfer};
 use crate::message::refusal::{Code, Refusal};
-use crate::message::relative::RelativeName;
+use crate::message::relative::{ROOT_PREFIX, RelativeName};
 use crate::message::reply::{Away, Holder, Present, Reply};
 use crate::message::request::{FileEntry, Request, Wanted};
 use crate::message::tongue::Tongue;
+use crate::message::version::Root;
+use crate::wire::http::host;
 use crate::wire::http::percent_encoded;
 use crate::wire::http::query::{Query, bad};
 use crate::wire::http::search;
@@ -23,7 +25,7 @@ use crate::wire::{Role, media};
 /// `not_found` for a path that is none, `bad_request` for a wrong parameter.
 pub fn request(role: Role, path: &str, query: &str, local: bool) -> Result<Option<Request>, Refusal> {
     let known = match role {
-        Role::Server => ["search", "name", "peers", "files", "live"].as_slice(),
+        Role::Server => ["search", "name", "root", "peers", "files", "live"].as_slice(),
         Role::Peer => &["files", "transfers", "live"],
     };
     if !known.contains(&path) {
@@ -36,6 +38,12 @@ pub fn request(role: Role, path: &str, query: &str, local: bool) -> Result<Optio
     let cursor = query.cursor()?;
     Ok(Some(match path {
         "name" => Request::Search { wanted: Wanted::Name(RelativeName::new(query.needed("name")?)?), cursor, speaks: None },
+        "root" => {
+            let text = query.needed("root")?;
+            let digits = text.strip_prefix(ROOT_PREFIX).unwrap_or(text).to_ascii_lowercase();
+            let root = Root::parse(&digits).ok_or_else(|| bad("root is not 64 hex digits"))?;
+            Request::Search { wanted: Wanted::Root(root), cursor, speaks: None }
+        }
         "peers" => Request::Peers { cursor, speaks: None },
         "files" if role == Role::Peer => Request::Ls { peer: None, cursor },
         "files" => {
@@ -50,32 +58,18 @@ pub fn request(role: Role, path: &str, query: &str, local: bool) -> Result<Optio
 /// True when a person at this machine may be behind a request, as far as its words say: no proxy has passed it on, no page from elsewhere has made it, and no
 /// name that a stranger's name server could have turned to this machine was used.
 #[must_use]
-pub fn is_local(headers: &[httparse::Header<'_>]) -> bool {
-    let mut host = None;
-    for header in headers {
+pub fn is_local(request: &httparse::Request<'_, '_>) -> bool {
+    let Ok(Some(host)) = host::requested(request) else { return false };
+    let own = format!("http://{}", host.text);
+    let sounds_local = |header: &httparse::Header<'_>| {
         let Ok(value) = std::str::from_utf8(header.value) else { return false };
         match header.name.to_ascii_lowercase().as_str() {
-            "host" if host.is_some() => return false,
-            "host" => host = Some(value.trim()),
-            "forwarded" | "via" | "x-forwarded-for" | "x-forwarded-host" | "x-real-ip" => return false,
-            "sec-fetch-site" if !matches!(value.trim(), "same-origin" | "none") => return false,
-            _ => {}
+            "sec-fetch-site" => matches!(value.trim(), "same-origin" | "none"),
+            "origin" => value == own,
+            name => !host::tells_of_a_proxy(name),
         }
-    }
-    let Some(host) = host else { return false };
-    let own = format!("http://{host}");
-    headers.iter().filter(|header| header.name.eq_ignore_ascii_case("origin")).all(|header| header.value == own.as_bytes())
-        && names_this_machine(host)
-}
-
-/// True for an address in digits or `localhost`, with a port or without.
-fn names_this_machine(host: &str) -> bool {
-    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    name.eq_ignore_ascii_case("localhost")
-        || host.parse::<SocketAddr>().is_ok()
-        || host.parse::<IpAddr>().is_ok()
-        || bare.is_some_and(|bare| bare.parse::<IpAddr>().is_ok())
+    };
+    host.is_this_machines() && request.headers.iter().all(sounds_local)
 }
 
 /// The path under which a peer gives a file.
@@ -126,8 +120,8 @@ struct HolderOut<'a> {
 }
 
 impl HolderOut<'_> {
-    fn of(holder: &Holder) -> HolderOut<'_> {
-        let base = page_of(holder.peer, holder.speaks);
+    fn of(holder: &Holder, local: bool) -> HolderOut<'_> {
+        let base = page_of(holder.peer, holder.speaks, local);
         let (user, speaks) = (holder.user.as_deref(), holder.speaks.map(Tongue::word));
         HolderOut { peer: holder.peer, file: FileOut::of(&holder.file, base.as_deref()), user, speaks }
     }
@@ -162,15 +156,16 @@ struct PresentOut<'a> {
 }
 
 impl PresentOut<'_> {
-    fn of(present: &Present) -> PresentOut<'_> {
-        let page = page_of(present.peer, present.speaks).map(|base| base + "/");
+    fn of(present: &Present, local: bool) -> PresentOut<'_> {
+        let page = page_of(present.peer, present.speaks, local).map(|base| base + "/");
         PresentOut { peer: present.peer, files: small(present.files), user: present.user.as_deref(), speaks: present.speaks.map(Tongue::word), page }
     }
 }
 
-/// Where a peer speaks HTTP: beside the native protocol, and nowhere else.
-fn page_of(peer: SocketAddr, speaks: Option<Tongue>) -> Option<String> {
-    speaks.is_none().then(|| format!("http://{peer}"))
+/// Where a peer speaks HTTP: beside the native protocol, and nowhere else. A peer on a loopback address is there for programs of this machine alone: to a
+/// visitor from elsewhere the same address is a machine of his own.
+fn page_of(peer: SocketAddr, speaks: Option<Tongue>, local: bool) -> Option<String> {
+    (speaks.is_none() && (local || !peer.ip().to_canonical().is_loopback())).then(|| format!("http://{peer}"))
 }
 
 #[derive(Serialize)]
@@ -194,9 +189,9 @@ impl TransferOut<'_> {
     }
 }
 
-/// Writes an answer; `None` for one that has no form here.
+/// Writes an answer, for a program of this machine or for others; `None` for one that has no form here.
 #[must_use]
-pub fn reply(role: Role, reply: &Reply) -> Option<String> {
+pub fn reply(role: Role, reply: &Reply, local: bool) -> Option<String> {
     #[derive(Serialize)]
     struct Found<'a> {
         holders: Vec<HolderOut<'a>>,
@@ -223,14 +218,16 @@ pub fn reply(role: Role, reply: &Reply) -> Option<String> {
     }
     match reply {
         Reply::Found { holders, away, cursor } => {
-            let (holders, away) = (holders.iter().map(HolderOut::of).collect(), away.iter().map(AwayOut::of).collect());
-            text(&Found { holders, away, cursor: cursor.as_deref() })
+            let holders = holders.iter().map(|holder| HolderOut::of(holder, local)).collect();
+            text(&Found { holders, away: away.iter().map(AwayOut::of).collect(), cursor: cursor.as_deref() })
         }
-        Reply::Peers { peers, cursor } => text(&Peers { peers: peers.iter().map(PresentOut::of).collect(), cursor: cursor.as_deref() }),
+        Reply::Peers { peers, cursor } => {
+            text(&Peers { peers: peers.iter().map(|peer| PresentOut::of(peer, local)).collect(), cursor: cursor.as_deref() })
+        }
         Reply::Files { peer, files, cursor } => {
             // A peer names its own files by their paths: it can't know under which name it was reached.
-            let base = if role == Role::Peer { String::new() } else { format!("http://{peer}") };
-            let files = files.iter().map(|file| FileOut::of(file, Some(&base))).collect();
+            let base = if role == Role::Peer { Some(String::new()) } else { page_of(*peer, None, local) };
+            let files = files.iter().map(|file| FileOut::of(file, base.as_deref())).collect();
             text(&Files { peer: *peer, files, cursor: cursor.as_deref() })
         }
         Reply::Transfers(all) => {
@@ -320,9 +317,13 @@ mod tests {
 
     #[test]
     fn each_path_asks_for_what_it_says() {
-        let server = |path, query| asked(Role::Server, path, query);
+        let server = |path, query: &str| asked(Role::Server, path, query);
         assert!(matches!(server("search", "q=aula+1&cursor=2"), Ok(Some(Request::Find(query))) if query.cursor.as_deref() == Some("2")));
         assert_eq!((server("search", "q=+"), server("search", "")), (Ok(None), Ok(None)));
+        for root in ["ab".repeat(32), "AB".repeat(32), format!("b3%3A{}", "ab".repeat(32))] {
+            let query = format!("root={root}");
+            assert!(matches!(server("root", &query), Ok(Some(Request::Search { wanted: Wanted::Root(_), .. }))), "{root}");
+        }
         assert!(matches!(server("name", "name=a%2Fb.mp4"), Ok(Some(Request::Search { .. }))));
         assert_eq!(server("peers", "unknown=1"), Ok(Some(Request::Peers { cursor: None, speaks: None })));
         assert!(matches!(server("files", "peer=%5B%3A%3A1%5D%3A4000"), Ok(Some(Request::Ls { peer: Some(_), .. }))));
@@ -342,6 +343,10 @@ mod tests {
         for peer in ["", "1.2.3.4", "x:1", "1.2.3.4:99999"] {
             assert_eq!(server("files", &format!("peer={peer}")), Err(Code::BadRequest), "{peer}");
         }
+        for root in ["", "b3:", "xy", &"ab".repeat(31), &"zz".repeat(32)] {
+            let query = format!("root={root}");
+            assert_eq!(server("root", &query).map(|_| ()), Err(Code::BadRequest), "{root}");
+        }
         assert_eq!(server("files", ""), Err(Code::BadRequest));
         assert_eq!(server("peers", "cursor=%"), Err(Code::BadRequest));
         for path in ["", "x", "transfers", "search/", "Search"] {
@@ -353,8 +358,10 @@ mod tests {
     #[test]
     fn only_somebody_at_this_machine_sounds_like_it() {
         let local = |lines: &[(&'static str, &'static str)]| {
-            let headers: Vec<_> = lines.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
-            is_local(&headers)
+            let mut headers: Vec<_> = lines.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
+            let mut request = httparse::Request::new(&mut headers);
+            (request.path, request.version) = (Some("/metrics"), Some(1));
+            is_local(&request)
         };
         for host in ["127.0.0.1:4000", "127.0.0.1", "[::1]:4000", "[::1]", "localhost", "LocalHost:4000"] {
             assert!(local(&[("Host", host)]), "{host}");
@@ -371,6 +378,9 @@ mod tests {
             ("X-Forwarded-For", "1.2.3.4"),
             ("Forwarded", "for=1.2.3.4"),
             ("Via", "1.1 x"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Real-IP", "1.2.3.4"),
+            ("CF-Connecting-IP", "1.2.3.4"),
             ("Host", "127.0.0.1:4000"),
         ] {
             assert!(!local(&[here, other]), "{other:?}");
@@ -384,7 +394,7 @@ mod tests {
         let file = FileEntry::new(name, u64::MAX);
         let holder = Holder { peer: "[::1]:4000".parse().unwrap(), file: file.clone(), user: None, speaks: None, quic: None };
         let old = Holder { speaks: Some(Tongue::Rede), ..holder.clone() };
-        let said = reply(Role::Server, &Reply::Found { holders: vec![holder, old], away: Vec::new(), cursor: Some("1".into()) }).unwrap();
+        let said = reply(Role::Server, &Reply::Found { holders: vec![holder, old], away: Vec::new(), cursor: Some("1".into()) }, true).unwrap();
         let value: serde_json::Value = serde_json::from_str(&said).unwrap();
         assert_eq!(value["holders"][0]["size"], limits::LARGEST_INTEGER);
         assert_eq!(value["holders"][0]["name"].as_str(), Some(file.name.as_str()));
@@ -393,8 +403,30 @@ mod tests {
         assert_eq!((&value["holders"][1]["play"], &value["holders"][0]["type"]), (&serde_json::Value::Null, &"video/mp4".into()));
         let partial =
             Reply::Files { peer: "1.2.3.4:5".parse().unwrap(), files: vec![FileEntry { partial: true, ..file.clone() }, file], cursor: None };
-        let own: serde_json::Value = serde_json::from_str(&reply(Role::Peer, &partial).unwrap()).unwrap();
+        let own: serde_json::Value = serde_json::from_str(&reply(Role::Peer, &partial, false).unwrap()).unwrap();
         assert_eq!((&own["files"][0]["play"], own["files"][1]["play"].as_str()), (&serde_json::Value::Null, Some(path)));
+    }
+
+    #[test]
+    fn nobody_from_elsewhere_is_sent_to_a_machine_of_his_own() {
+        let file = FileEntry::new(RelativeName::new("a.mp4").unwrap(), 1);
+        for (peer, reachable) in
+            [("127.0.0.1:4000", false), ("127.9.9.9:1", false), ("[::1]:4000", false), ("[::ffff:127.0.0.1]:1", false), ("192.0.2.1:4000", true)]
+        {
+            let peer: SocketAddr = peer.parse().unwrap();
+            for local in [false, true] {
+                let holder = Holder { peer, file: file.clone(), user: None, speaks: None, quic: None };
+                let present = Present { peer, files: 1, user: None, speaks: None };
+                let all = [
+                    reply(Role::Server, &Reply::Found { holders: vec![holder], away: Vec::new(), cursor: None }, local),
+                    reply(Role::Server, &Reply::Peers { peers: vec![present], cursor: None }, local),
+                    reply(Role::Server, &Reply::Files { peer, files: vec![file.clone()], cursor: None }, local),
+                ];
+                for said in all.into_iter().flatten() {
+                    assert_eq!(said.contains("http://"), reachable || local, "{said}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@
 use crate::message::relative::RelativeName;
 use crate::message::request::{Fetch, Request, Wanted};
 use crate::wire::Role;
-use crate::wire::http::{Http, percent_decoded};
+use crate::wire::http::host::Authority;
+use crate::wire::http::{Http, Target, percent_decoded};
 
 impl Http {
     /// For a link to this port, which is open to the programs of this machine alone. A path there is `/SECRET/NAME`, and is asked for as that name.
@@ -16,34 +17,26 @@ impl Http {
     }
 }
 
-/// True when a request was meant for this port, and comes from no page of somebody else.
-pub(super) fn may_ask(port: u16, request: &httparse::Request<'_, '_>) -> bool {
+/// True when a request was meant for this port, under a name that leads to it alone, and comes from no page of somebody else.
+pub(super) fn may_ask(port: u16, host: Option<Authority<'_>>, request: &httparse::Request<'_, '_>) -> bool {
     let ours = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
-    let mut hosts = 0;
-    for header in request.headers.iter() {
+    let is_ours = |text: &str| ours.iter().any(|host| host.eq_ignore_ascii_case(text));
+    let may = |header: &httparse::Header<'_>| {
         let Ok(value) = std::str::from_utf8(header.value).map(str::trim) else { return false };
-        let is_ours = |text: &str| ours.iter().any(|host| host.eq_ignore_ascii_case(text));
-        let fine = match header.name.to_ascii_lowercase().as_str() {
-            "host" => {
-                hosts += 1;
-                is_ours(value)
-            }
+        match header.name.to_ascii_lowercase().as_str() {
             "origin" => value.strip_prefix("http://").is_some_and(is_ours),
             "referer" => value.strip_prefix("http://").and_then(|rest| rest.split('/').next()).is_some_and(is_ours),
             // A browser says so itself.
             "sec-fetch-site" => matches!(value, "none" | "same-origin"),
             _ => true,
-        };
-        if !fine {
-            return false;
         }
-    }
-    hosts == 1
+    };
+    host.is_some_and(|host| is_ours(host.text)) && request.headers.iter().all(may)
 }
 
 /// What a path asks for; `None` where there can be nothing.
 pub(super) fn meaning(target: &str) -> Option<Request> {
-    let (secret, name) = target.strip_prefix('/')?.split_once('/')?;
+    let (secret, name) = Target::of(target).path.strip_prefix('/')?.split_once('/')?;
     let digits = secret.len() == 32 && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
     let name = RelativeName::new(&format!("{secret}/{}", percent_decoded(name)?)).ok().filter(|_| digits)?;
     Some(Request::Fetch(Fetch { wanted: Wanted::Name(name), from: 0, length: None, tag: None }))
@@ -73,6 +66,11 @@ mod tests {
         let wanted = Some(format!("{SECRET}/a b.mp4"));
         assert_eq!(path(&format!("/{SECRET}/a%20b.mp4")).0, wanted);
         assert_eq!(path(&format!("/{SECRET}/%61%20b%2Emp4")).0, wanted);
+        for other in [format!("/{SECRET}/a%20b.mp4?t=3"), format!("/{SECRET}/a%20b.mp4?"), format!("http://127.0.0.1:4321/{SECRET}/a%20b.mp4?a=/b")] {
+            assert_eq!(path(&other).0, wanted, "{other}");
+        }
+        let elsewhere = path(&format!("http://evil.example:4321/{SECRET}/a"));
+        assert_eq!(elsewhere, (None, "HTTP/1.1 403 Forbidden".into()));
         for wrong in [format!("/{SECRET}"), format!("/{}/a", &SECRET[1..]), "/".into(), format!("/{SECRET}/%2e%2e/x"), "/files/a.mp4".into()] {
             assert_eq!(path(&wrong), (None, "HTTP/1.1 404 Not Found".into()), "{wrong}");
         }
@@ -90,18 +88,23 @@ mod tests {
         }
         for wrong in [
             &[][..],
-            &["Host: evil.example"],
+            &["Host: 127.0.0.1:4321", "Host: evil.example"],
+            &["Host: 127.0.0.1:4321", "Host: 127.0.0.1:4321"],
+            &["Host: 127.0.0.1:4321\u{fffd}"],
+            &["Host:"],
+        ] {
+            assert_eq!(ask(&[&[first.as_str()], wrong].concat()), (None, "HTTP/1.1 400 Bad Request".into()), "{wrong:?}");
+        }
+        for wrong in [
+            &["Host: evil.example"][..],
             &["Host: evil.example:4321"],
             &["Host: 127.0.0.1"],
             &["Host: 127.0.0.1:4322"],
-            &["Host: 127.0.0.1:4321", "Host: evil.example"],
-            &["Host: 127.0.0.1:4321", "Host: 127.0.0.1:4321"],
             &["Host: 127.0.0.1:4321", "Origin: null"],
             &["Host: 127.0.0.1:4321", "Origin: https://evil.example"],
             &["Host: 127.0.0.1:4321", "Origin: http://127.0.0.1:4321.evil.example"],
             &["Host: 127.0.0.1:4321", "Referer: http://evil.example/127.0.0.1:4321"],
             &["Host: 127.0.0.1:4321", "Sec-Fetch-Site: cross-site"],
-            &["Host: 127.0.0.1:4321\u{fffd}"],
         ] {
             assert_eq!(ask(&[&[first.as_str()], wrong].concat()), (None, "HTTP/1.1 403 Forbidden".into()), "{wrong:?}");
         }

@@ -11,6 +11,15 @@ pub struct Asset {
     pub text: &'static str,
 }
 
+impl Asset {
+    /// What tells this text from every other: FNV-1a over its bytes.
+    #[must_use]
+    pub fn etag(self) -> String {
+        let hash = self.text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        format!("\"{hash:016x}\"")
+    }
+}
+
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
@@ -19,8 +28,8 @@ const ICON: Asset = Asset { kind: "image/svg+xml", text: include_str!("page/favi
 const WORDS: Asset = Asset { kind: SCRIPT, text: include_str!("page/words.js") };
 const SHARED: Asset = Asset { kind: SCRIPT, text: include_str!("page/shared.js") };
 
-/// What a page may do: run its own scripts, talk to where it came from, and play what peers give. A name that looks like markup does nothing, and no other page frames it.
-pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src http: https:; img-src 'self' data:; \
+/// What a page may do: run its own scripts, ask where it came from, see whether a peer is there, and play or keep what peers give. A name that looks like markup does nothing, and no other page frames it.
+pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' http: https:; media-src http: https:; frame-src http: https:; img-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What is at this path; the page itself, at `/`, for those alone who read HTML.
@@ -43,13 +52,25 @@ pub fn asset(role: Role, path: &str, reads_html: bool) -> Option<Asset> {
 mod tests {
     use super::*;
 
-    /// The paths that a page names.
-    fn named(text: &str) -> Vec<&str> {
-        let mut paths: Vec<&str> =
-            text.split(['"', '\'']).filter(|word| word.starts_with('/') && !word.starts_with("/api/") && word.contains('.')).collect();
+    /// The paths that a page is made of. All are relative, so that the page works wherever a proxy has put it.
+    fn named(text: &str) -> Vec<String> {
+        let parts = text.split("<").filter(|tag| tag.starts_with("script ") || tag.starts_with("link "));
+        let mut paths: Vec<String> =
+            parts.filter_map(|tag| tag.split(['"']).nth(if tag.starts_with("link") { 3 } else { 1 })).map(|path| format!("/{path}")).collect();
         paths.sort_unstable();
-        paths.dedup();
         paths
+    }
+
+    #[test]
+    fn nothing_that_a_page_names_begins_at_the_root() {
+        for role in [Role::Server, Role::Peer] {
+            for path in ["/", "/app.js", "/peer.js", "/shared.js", "/words.js"] {
+                let Some(asset) = asset(role, path, true) else { continue };
+                for wrong in ["href=\"/", "src=\"/", "'/api", "\"/api", "fetch('/", "ask('/", "live('/"] {
+                    assert!(!asset.text.contains(wrong), "{path}: {wrong}");
+                }
+            }
+        }
     }
 
     #[test]

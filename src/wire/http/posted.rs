@@ -60,7 +60,7 @@ impl Http {
                 "content-length" => {
                     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
                     if !digits || length.is_some() {
-                        return Err(self.broken("400 Bad Request", "one length, in digits\n", out));
+                        return Err(self.broken("400 Bad Request", "", "one length, in digits\n", false, out));
                     }
                     // A number too large for us is too large in any case.
                     length = Some(value.parse().unwrap_or(usize::MAX));
@@ -69,18 +69,18 @@ impl Http {
                 "connection" => posted.close |= closes(value),
                 "expect" if parsed.version == Some(0) => {}
                 "expect" if value.eq_ignore_ascii_case("100-continue") => expects = true,
-                "expect" => return Err(self.broken("417 Expectation Failed", "that can't be promised\n", out)),
+                "expect" => return Err(self.broken("417 Expectation Failed", "", "that can't be promised\n", false, out)),
                 "soapaction" => posted.action = Some(value.to_owned()),
                 _ => {}
             }
         }
         posted.length = match (length, chunked) {
             // Whoever says both hides something from somebody on the way.
-            (Some(_), Some(_)) => return Err(self.broken("400 Bad Request", "a length or chunks, not both\n", out)),
-            (None, Some(false)) => return Err(self.broken("501 Not Implemented", "no such coding here\n", out)),
-            (None, _) => return Err(self.broken("411 Length Required", "a body needs its Content-Length\n", out)),
+            (Some(_), Some(_)) => return Err(self.broken("400 Bad Request", "", "a length or chunks, not both\n", false, out)),
+            (None, Some(false)) => return Err(self.broken("501 Not Implemented", "", "no such coding here\n", false, out)),
+            (None, _) => return Err(self.broken("411 Length Required", "", "a body needs its Content-Length\n", false, out)),
             (Some(length), None) if length > limits::SOAP_BYTES => {
-                return Err(self.broken("413 Content Too Large", "a question has at most 64 KiB\n", out));
+                return Err(self.broken("413 Content Too Large", "", "a question has at most 64 KiB\n", false, out));
             }
             (Some(length), None) => length,
         };
@@ -137,7 +137,7 @@ mod tests {
     const DATE: &str = "12/05/2024 10:20:30";
 
     fn post(fields: &str, body: &str) -> Vec<u8> {
-        format!("POST / HTTP/1.1\r\nHost: h:1\r\nSOAPAction: \"datetime\"\r\nContent-Type: text/xml\r\n{fields}\r\n{body}").into_bytes()
+        format!("POST / HTTP/1.1\r\nHost: 127.0.0.1:1\r\nSOAPAction: \"datetime\"\r\nContent-Type: text/xml\r\n{fields}\r\n{body}").into_bytes()
     }
 
     fn whole(body: &str) -> Vec<u8> {
@@ -176,7 +176,7 @@ mod tests {
             assert!(said.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset=utf-8\r\n"), "{said}");
             assert!(said.contains(&format!("<tns:datetimeResult>{DATE}</tns:datetimeResult>")) && !ended, "{said}");
         }
-        let three = [whole(BODY), whole("nonsense"), b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n".to_vec()].concat();
+        let three = [whole(BODY), whole("nonsense"), b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_vec()].concat();
         for size in [3, 10_000] {
             let (said, ended) = talk(&three, size);
             let statuses: Vec<&str> = said.match_indices("HTTP/1.1 ").map(|(at, _)| &said[at + 9..at + 12]).collect();
@@ -221,11 +221,20 @@ mod tests {
     #[test]
     fn what_is_posted_elsewhere_or_is_no_xml_is_refused_as_ever() {
         let elsewhere = String::from_utf8(whole(BODY)).unwrap().replace("POST / ", "POST /files/a ");
-        assert!(talk(elsewhere.as_bytes(), 10_000).0.starts_with("HTTP/1.1 400 "));
-        assert!(talk(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\na", 10_000).0.starts_with("HTTP/1.1 400 "));
+        assert!(talk(elsewhere.as_bytes(), 10_000).0.starts_with("HTTP/1.1 405 "));
+        assert!(talk(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\na", 10_000).0.starts_with("HTTP/1.1 405 "));
         assert!(talk(b"POST / HTTP/1.1\r\n\r\n", 10_000).0.starts_with("HTTP/1.1 405 "));
         let mut out = Vec::new();
         assert_eq!(Http::new(Role::Peer).read(&whole(BODY), &mut out), Err(Broken));
+    }
+
+    #[test]
+    fn a_question_under_a_foreign_host_is_refused_before_its_body() {
+        for (host, status) in [("evil.example", "403"), ("127.0.0.1\r\nHost: 127.0.0.1", "400"), ("", "400")] {
+            let question = String::from_utf8(whole(BODY)).unwrap().replace("Host: 127.0.0.1:1", &format!("Host: {host}"));
+            let (said, ended) = talk(question.as_bytes(), 10_000);
+            assert!(said.starts_with(&format!("HTTP/1.1 {status} ")) && ended, "{said}");
+        }
     }
 
     #[test]
@@ -246,15 +255,16 @@ mod tests {
             let said = get(target, "Host: 127.0.0.1:8000\r\n");
             assert!(said.starts_with("HTTP/1.1 200 ") && said.contains("location=\"http://127.0.0.1:8000/\""), "{said}");
         }
-        assert!(get("http://a:1/?wsdl", "Host: b:2\r\n").contains("location=\"http://a:1/\""));
-        assert!(get("/?wsdl", "").contains("location=\"http://localhost:8000/\""));
-        for host in ["\"/><evil xmlns=\"", "a<b", "", "a b"] {
+        assert!(get("http://10.0.0.1:1/?wsdl", "Host: 10.0.0.2:2\r\n").contains("location=\"http://10.0.0.1:1/\""));
+        let old = talk(b"GET /?wsdl HTTP/1.0\r\n\r\n", 10_000).0;
+        assert!(old.contains("location=\"http://localhost:8000/\""), "{old}");
+        for host in ["\"/><evil xmlns=\"", "a<b", "", "a b", "evil.example"] {
             let said = get("/?wsdl", &format!("Host: {host}\r\n"));
-            assert!(said.starts_with("HTTP/1.1 400 ") && !said.contains("<?xml"), "{said}");
+            assert!(said.starts_with("HTTP/1.1 40") && !said.contains("<?xml"), "{said}");
         }
-        assert!(get("/?wsdl", "Host: a\r\nHost: b\r\n").starts_with("HTTP/1.1 400 "));
-        assert!(get("/?other", "").contains("cardume"));
-        let head = talk(b"HEAD /?wsdl HTTP/1.1\r\nHost: a\r\n\r\n", 10_000).0;
+        assert!(get("/?wsdl", "Host: 10.0.0.1\r\nHost: 10.0.0.1\r\n").starts_with("HTTP/1.1 400 "));
+        assert!(get("/?other", "Host: localhost\r\n").contains("cardume"));
+        let head = talk(b"HEAD /?wsdl HTTP/1.1\r\nHost: localhost\r\n\r\n", 10_000).0;
         assert!(head.ends_with("\r\n\r\n") && head.contains("text/xml"), "{head}");
     }
 }

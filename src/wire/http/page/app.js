@@ -1,58 +1,95 @@
 'use strict';
 // --- Search as you type ---
-const PAGES = 40;
-let search = { q: '', groups: new Map(), cursor: null, done: true, error: null, shown: 30, control: null };
+const MOST = 1000, FIRST = 30;
+let search = { q: '', groups: new Map(), more: [], done: true, error: null, shown: FIRST, similar: false, control: null };
 let typed = 0;
 
 // The same content is one file, whatever its names; without a root, the same name and size.
 const keyOf = h => (h.root ? 'r' + h.root : 'n' + h.size + '/' + h.name);
 
 $('q').addEventListener('input', () => { clearTimeout(typed); typed = setTimeout(begin, 60); });
-$('form').addEventListener('submit', event => { event.preventDefault(); clearTimeout(typed); begin(true); });
+$('form').addEventListener('submit', event => { event.preventDefault(); clearTimeout(typed); begin('again'); });
 
-function begin(again) {
-  const q = $('q').value.trim();
-  if (q === search.q && again !== true) return;
-  if (search.control) search.control.abort();
-  history.replaceState(null, '', q ? '#q=' + encodeURIComponent(q) : location.pathname);
-  const before = search.groups.size;
-  search = { q, groups: new Map(), cursor: null, done: !q, error: null, shown: 30, control: new AbortController() };
-  if (!q || !before) show();
-  if (q) go(search);
+/** What is asked for this text, the best first: a content by its hash, a user by @NAME, or a name, words, and a user of that name. */
+function questions(q) {
+  const of = (path, key, value, rank) => ({ path: 'api/' + path + '?' + key + '=' + encodeURIComponent(value), rank, cursor: null });
+  const hash = /^(b3:)?([0-9a-f]{64})$/i.exec(q), user = /^@(\S+)$/.exec(q);
+  if (hash) return [of('root', 'root', hash[2], 0)];
+  if (/^b3:/i.test(q)) return null;
+  if (user) return [of('search', 'owner', user[1], 0)];
+  const all = [of('name', 'name', q, 0), of('search', 'q', q, 1)];
+  // A part of the name of a user who is online is enough.
+  const users = new Set(peers.map(peer => peer.user).filter(user => user && user.toLowerCase().includes(q.toLowerCase())));
+  if (!/\s/.test(q)) users.add(q);
+  all.push(...[...users].slice(0, 4).map(user => of('search', 'owner', user, 2)));
+  return all;
 }
 
-// The server looks at so much for one answer: pages without a hit are followed at once, and pages with hits until the screen is full.
+/** Begins a search for what is typed. 'again': even if it is the same. 'quiet': the same, and what was found stays until all is found anew. */
+function begin(how) {
+  const q = $('q').value.trim(), quiet = how === 'quiet';
+  if (q === search.q && how !== 'again' && !quiet) return;
+  if (search.control) search.control.abort();
+  if (!quiet) history.replaceState(null, '', q ? '#q=' + encodeURIComponent(q) : location.pathname + location.search);
+  const before = search, ask = q ? questions(q) : [];
+  search = { q, groups: new Map(), more: ask || [], done: !q || !ask, error: null, short: !ask, shown: quiet ? before.shown : FIRST, similar: false, quiet, control: new AbortController() };
+  if (!q || !ask || !before.groups.size) show();
+  if (q && ask) go(search);
+}
+
+/** Asks one question to the end of a page. A wrong one finds nothing: not every text is a name or a user. */
+async function page(s, question) {
+  const cursor = question.cursor ? '&cursor=' + encodeURIComponent(question.cursor) : '';
+  let answer = { holders: [], cursor: null };
+  try { answer = await ask(question.path + cursor, s.control.signal); } catch (error) {
+    if (error.name === 'AbortError' || error.passing || question.rank === 1) throw error;
+  }
+  if (s !== search) throw new DOMException('', 'AbortError');
+  for (const h of answer.holders) {
+    const key = keyOf(h), group = s.groups.get(key);
+    if (!group) s.groups.set(key, { key, holders: [h], rank: question.rank, name: h.name });
+    else if (!group.holders.some(other => other.peer === h.peer && other.name === h.name)) group.holders.push(h);
+  }
+  question.cursor = answer.cursor;
+  return answer;
+}
+
+// The first page of each question is shown at once. The rest follows when nothing more is typed, so that what is found is in order and its number is known.
 async function go(s) {
   try {
-    for (let page = 0; page < PAGES; page++) {
-      const cursor = s.cursor ? '&cursor=' + encodeURIComponent(s.cursor) : '';
-      const answer = await ask('/api/search?q=' + encodeURIComponent(s.q) + cursor, s.control.signal);
-      if (s !== search) return;
-      for (const h of answer.holders) {
-        const key = keyOf(h), group = s.groups.get(key);
-        if (!group) s.groups.set(key, [h]);
-        else if (!group.some(other => other.peer === h.peer && other.name === h.name)) group.push(h);
-      }
-      s.cursor = answer.cursor;
-      if (answer.holders.length) show();
-      if (!s.cursor || s.groups.size >= s.shown) break;
+    for (const question of [...s.more]) {
+      await page(s, question);
+      if (!question.cursor) s.more.splice(s.more.indexOf(question), 1);
+      if (s.groups.size && !s.quiet) show();
     }
-    s.done = true;
+    if (s.more.length) await new Promise(done => setTimeout(done, 250));
+    for (let pages = 0, size = s.groups.size; s.more.length && pages < PAGES && s.groups.size < size + MOST; pages++) {
+      await page(s, s.more[0]);
+      if (!s.more[0].cursor) s.more.shift();
+    }
+    const words = s.q.split(/\s+/).filter(word => [...word].length >= 3).join(' ');
+    if (!s.groups.size && !s.more.length && words && !/^(@|b3:)/i.test(s.q)) {
+      s.similar = true;
+      await page(s, { path: 'api/search?like=' + encodeURIComponent(words), rank: 3, cursor: null });
+    }
+    s.error = null;
   } catch (error) {
     if (error.name === 'AbortError' || s !== search) return;
-    s.done = true;
     s.error = error.message;
+    // What was found before stays until the server is back.
+    if (error.passing) setTimeout(() => { if (s === search) begin('quiet'); }, 3000);
   }
+  if (s !== search) return;
+  s.done = true;
   show();
 }
 
 $('more').addEventListener('click', () => {
   const first = search.shown;
-  search.shown += 30;
+  search.shown += FIRST;
   show();
-  const next = $('results').children[first];
-  if (next) next.querySelector('button, a, summary')?.focus();
-  if (search.cursor && search.groups.size < search.shown) { search.done = false; show(); go(search); }
+  $('results').children[first]?.querySelector(CONTROLS)?.focus();
+  if (search.done && search.more.length && search.groups.size < search.shown) { search.done = false; show(); go(search); }
 });
 
 function holderLine(h) {
@@ -61,99 +98,115 @@ function holderLine(h) {
   return el('li', { title: h.speaks ? t('notPlayable') : null }, where, el('bdi', { text: safe(h.name) }), more ? el('span', { text: more }) : null);
 }
 
-function resultLine(holders) {
+function resultLine({ holders, rank }) {
   // Who has all of it goes first, and who can be reached from here.
   const list = [...holders].sort((a, b) => (b.play ? 1 : 0) - (a.play ? 1 : 0));
-  const file = list[0], said = holders.find(h => h.description);
+  const file = { ...list[0], name: holders[0].name }, said = holders.find(h => h.description);
+  const peers = new Set(list.map(h => h.peer)).size;
   const what = el('div', { class: 'what' },
     el('h3', { class: 'name' }, el('bdi', { text: safe(file.name) })),
     said ? el('p', { class: 'said' }, el('bdi', { text: safe(said.description) })) : null,
-    el('p', { class: 'facts' }, ...facts({ ...file, partial: list.every(h => h.partial) }), el('span', { text: list.length === 1 ? t('holders1') : t('holdersN', { n: number(list.length) }) })));
+    el('p', { class: 'facts' }, ...facts({ ...file, partial: list.every(h => h.partial) }), el('span', { text: peers === 1 ? t('holders1') : t('holdersN', { n: number(peers) }) }),
+      rank === 2 && file.user ? el('span', { class: 'tag', text: t('ofUser', { user: safe(file.user) }) }) : null));
   const row = el('div', { class: 'row' }, what, actions(file, list));
-  const notes = list.some(h => h.play) ? null : el('p', { class: 'said', text: list.some(h => h.speaks) ? t('notPlayable') : t('partial') });
+  const notes = list.some(h => h.play) ? null : el('p', { class: 'said', text: t(list.some(h => h.speaks) ? 'notPlayable' : list.every(h => h.partial) ? 'partial' : 'elsewhere') });
   const details = el('details', null, el('summary', { text: t('whoHas') }), el('ul', null, ...list.slice(0, 64).map(holderLine)), file.root ? el('code', { text: 'b3:' + file.root }) : null);
   return el('li', null, row, notes, details);
 }
 
+/** What is found, in order: the very name first, and the same in another case next. */
+function inOrder(s) {
+  const q = s.q.toLowerCase();
+  const place = group => (group.rank < 2 && group.holders.some(h => h.name === s.q) ? 0 : group.rank < 2 && group.holders.some(h => h.name.toLowerCase() === q) ? 1 : group.rank + 2);
+  // Similar names come as the server has them: the most similar first.
+  return [...s.groups.values()].map(group => [place(group), group]).sort(([a, one], [b, two]) => a - b || (a < 5 ? natural(one.name, two.name) : 0)).map(([, group]) => group);
+}
+
 function show() {
-  const s = search, all = [...s.groups.values()];
-  const open = new Set([...$('results').querySelectorAll('details[open]')].map(d => d.dataset.key));
-  const rest = Boolean(s.cursor && s.done);
-  $('found').hidden = !all.length && !rest;
-  const keys = [...s.groups.keys()];
-  // What stands there already stays, so that the focus does too.
-  const old = new Map([...$('results').children].map(li => [li.dataset.key, li]));
-  fill($('results'), all.slice(0, s.shown).map((holders, i) => {
-    const mark = keys[i] + '|' + holders.length + '|' + lang, known = old.get(mark);
+  const s = search, all = inOrder(s), n = all.length, rest = s.more.length > 0;
+  // Until the same search is through once more, or while the server is away, what was found stays.
+  if (s.quiet && s.error) $('status').textContent = t('failed', { why: s.error });
+  if (s.quiet && (s.error || !s.done)) return;
+  $('found').hidden = !n;
+  const old = new Map([...$('results').children].map(li => [li.dataset.mark, li]));
+  fill($('results'), all.slice(0, s.shown).map(group => {
+    const mark = JSON.stringify([group, lang]), known = old.get(mark);
     if (known) return known;
-    const line = resultLine(holders);
-    line.dataset.key = mark;
-    const details = line.querySelector('details');
-    details.dataset.key = keys[i];
-    details.open = open.has(keys[i]);
+    const line = resultLine(group);
+    line.dataset.mark = mark;
+    line.dataset.id = group.key;
     return line;
   }));
-  $('more').hidden = !(all.length > s.shown || rest);
-  const n = all.length;
-  $('status').textContent = s.error ? t('failed', { why: s.error }) : !s.q ? '' : !n && !s.done ? t('searching') : !n && !s.cursor ? t('found0', { q: safe(s.q) })
-    : s.cursor ? t('foundMore', { n: number(n) }) : n === 1 ? t('found1') : t('foundN', { n: number(n) });
+  const left = n - s.shown;
+  $('more').hidden = left <= 0 && !rest;
+  $('more').textContent = left > 0 ? t('moreN', { n: number(left) + (rest ? '+' : '') }) : t('more');
+  const size = n ? ' ' + bytes(all.reduce((sum, group) => sum + (group.holders[0].size || 0), 0)) + (rest ? '+' : '') : '';
+  $('status').textContent = s.error ? t('failed', { why: s.error }) : s.short ? t('rootShort') : !s.q ? '' : !n && !s.done ? t('searching') : !n ? t('found0', { q: safe(s.q) })
+    : (s.similar ? t('foundLike') + ' ' : '') + (rest ? t('foundMore', { n: number(n) }) : n === 1 ? t('found1') : t('foundN', { n: number(n) })) + size;
 }
 renderers.push(show);
 
 // --- Who is online ---
-let peers = [], peersCursor = null, reload = 0;
+let peers = [], peersCursor = null, peersPages = 1, reload = 0;
+const lists = new Map();
 
 function peerLine(peer) {
   const count = peer.files === 1 ? t('files1') : t('filesN', { n: number(peer.files) });
-  const list = el('ul');
-  let cursor = null, begun = false;
-  const more = el('button', { type: 'button', class: 'quiet wide', text: t('more'), hidden: '', on: { click: () => load() } });
-  async function load() {
-    try {
-      const answer = await ask('/api/files?peer=' + encodeURIComponent(peer.peer) + (cursor ? '&cursor=' + encodeURIComponent(cursor) : ''));
-      cursor = answer.cursor;
-      for (const file of answer.files) {
-        const reached = peer.speaks ? [] : [{ peer: peer.peer, play: file.play }];
-        list.append(el('li', null, el('div', { class: 'what' }, el('bdi', { text: safe(file.name) }), el('p', { class: 'facts' }, ...facts(file))), actions(file, reached)));
-      }
-      if (!list.children.length) list.append(el('li', { text: t('noFiles') }));
-      more.hidden = !cursor;
-    } catch (error) { list.append(el('li', { text: t('failed', { why: error.message }) })); }
-  }
-  const details = el('details', { on: { toggle: () => { if (details.open && !begun) { begun = true; load(); } } } }, el('summary', { text: t('showFiles') }), list, more);
-  const page = good(peer.page);
-  return el('li', null,
-    el('p', { class: 'name' }, el('bdi', { text: peer.user ? safe(peer.user) : peer.peer })),
-    el('p', { class: 'facts' }, peer.user ? el('span', { text: peer.peer }) : null, el('span', { text: count }), peer.speaks ? el('span', { class: 'tag warn', text: t('speaks', { what: peer.speaks }) }) : null,
+  const list = el('ul'), sum = el('p', { class: 'total' }), note = el('p', { class: 'said' });
+  const more = el('button', { type: 'button', class: 'quiet wide', text: t('more'), hidden: '' });
+  const line = file => el('li', null, el('div', { class: 'what' }, el('bdi', { text: safe(file.name) }), el('p', { class: 'facts' }, ...facts(file))),
+    actions(file, peer.speaks ? [] : [{ peer: peer.peer, play: file.play }]));
+  const files = fileList('api/files?peer=' + encodeURIComponent(peer.peer), list, more, sum, line, error => { note.textContent = error ? t('failed', { why: error.message }) : ''; });
+  let begun = false;
+  const details = el('details', { on: { toggle: () => { if (details.open && !begun) { begun = true; files.load(); } } } }, el('summary', null, el('span', { text: t('showFiles') })), sum, list, more, note);
+  const said = el('span', { text: count }), page = good(peer.page);
+  const li = el('li', { 'data-id': peer.peer }, el('p', { class: 'name' }, el('bdi', { text: peer.user ? safe(peer.user) : peer.peer })),
+    el('p', { class: 'facts' }, peer.user ? el('span', { text: peer.peer }) : null, said, peer.speaks ? el('span', { class: 'tag warn', text: t('speaks', { what: peer.speaks }) }) : null,
       page ? el('a', { href: page, rel: 'noopener noreferrer', text: t('itsPage') }) : null),
     details);
+  // When its files have changed, its list is asked for once more, and all else stays as it is.
+  const changed = n => { said.textContent = n === 1 ? t('files1') : t('filesN', { n: number(n) }); if (begun) files.load(); };
+  return { li, changed };
 }
 
 function showPeers() {
-  const old = new Map([...$('peers').children].map(li => [li.dataset.key, li]));
-  const open = new Set([...old].filter(([, li]) => li.querySelector('details[open]')).map(([key]) => key.split('|')[0]));
   const lines = peers.map(peer => {
-    const mark = [peer.peer, peer.user, peer.files, lang].join('|');
-    const known = old.get(mark), line = known || peerLine(peer);
-    line.dataset.key = mark;
-    // Whose files are looked at stays open when they change.
-    if (!known && open.has(peer.peer)) line.querySelector('details').open = true;
-    return line;
+    const mark = [peer.user, peer.speaks, peer.page, lang].join('|'), known = lists.get(peer.peer);
+    if (known && known.mark === mark) {
+      if (known.files !== peer.files) { known.files = peer.files; known.changed(peer.files); }
+      return known.li;
+    }
+    const made = { ...peerLine(peer), mark, files: peer.files };
+    lists.set(peer.peer, made);
+    return made.li;
   });
+  for (const at of lists.keys()) if (!peers.some(peer => peer.peer === at)) lists.delete(at);
   if (!lines.length) lines.push(el('li', { class: 'none', text: t('nobody') }));
   fill($('peers'), lines);
   $('morePeers').hidden = !peersCursor;
 }
 
-async function loadPeers(more) {
+/** As many pages as were asked for so far, so that a change takes nothing away that was shown. */
+async function loadPeers() {
   try {
-    const answer = await ask('/api/peers' + (more === true ? '?cursor=' + encodeURIComponent(peersCursor) : ''));
-    peers = more === true ? [...peers, ...answer.peers] : answer.peers;
-    peersCursor = answer.cursor;
+    const all = [];
+    let cursor = null;
+    for (let page = 0; page < peersPages; page++) {
+      const answer = await ask('api/peers' + (cursor ? '?cursor=' + encodeURIComponent(cursor) : ''));
+      all.push(...answer.peers);
+      cursor = answer.cursor;
+      if (!cursor) break;
+    }
+    [peers, peersCursor] = [all, cursor];
     showPeers();
   } catch { /* the live line says that the server is away */ }
 }
-$('morePeers').addEventListener('click', () => loadPeers(true));
+$('morePeers').addEventListener('click', async () => {
+  const first = peers.length;
+  peersPages++;
+  await loadPeers();
+  $('peers').children[first]?.querySelector(CONTROLS)?.focus();
+});
 renderers.push(showPeers);
 
 // --- Live ---
@@ -171,13 +224,19 @@ function showLive() {
 }
 renderers.push(showLive);
 
-live('/api/live', now => {
+let anew = 0;
+live('api/live', (now, fresh) => {
   // A transfer is told of by both its ends, or by one of them.
   for (const [searches, , , , sent, received] of now.seconds) { keep(chart.first, Math.max(sent, received)); keep(chart.second, searches); }
   last = now;
   showLive();
   const mark = [now.joined, now.left, now.files].join();
-  if (mark !== known) { known = mark; clearTimeout(reload); reload = setTimeout(loadPeers, 300); }
+  if (!fresh && mark === known) return;
+  known = mark;
+  clearTimeout(reload);
+  reload = setTimeout(loadPeers, 300);
+  // What was found may be gone, or somewhere else. Many who look on may not make a search of each change.
+  if (search.q && !anew) anew = setTimeout(() => { anew = 0; if (search.q && search.done) begin('quiet'); }, search.error ? 300 : search.groups.size > 200 ? 30000 : 5000);
 });
 
 speak(lang);

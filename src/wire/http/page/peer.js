@@ -2,35 +2,11 @@
 $('host').textContent = location.host;
 
 // --- Its files ---
-let files = [], cursor = null, failed = '';
-
 function fileLine(file) {
   const what = el('div', { class: 'what' }, el('h3', { class: 'name' }, el('bdi', { text: safe(file.name) })), el('p', { class: 'facts' }, ...facts(file)));
   return el('li', null, el('div', { class: 'row' }, what, actions(file, [{ play: file.play }])));
 }
-
-function showFiles() {
-  const lines = files.map(fileLine);
-  if (!lines.length) lines.push(el('li', { class: 'none', text: t('noFiles') }));
-  $('files').replaceChildren(...lines);
-  $('more').hidden = !cursor;
-  $('status').textContent = failed ? t('failed', { why: failed }) : '';
-}
-
-async function loadFiles(more) {
-  try {
-    const answer = await ask('/api/files' + (more === true ? '?cursor=' + encodeURIComponent(cursor) : ''));
-    const list = more === true ? [...files, ...answer.files] : answer.files;
-    failed = '';
-    cursor = answer.cursor;
-    if (JSON.stringify(list) === JSON.stringify(files) && $('files').children.length) return;
-    const first = files.length;
-    files = list;
-    showFiles();
-    if (more === true) $('files').children[first]?.querySelector('button, a')?.focus();
-  } catch (error) { failed = error.message; showFiles(); }
-}
-$('more').addEventListener('click', () => loadFiles(true));
+const files = fileList('api/files', $('files'), $('more'), $('filesTotal'), fileLine, error => { $('status').textContent = error ? t('failed', { why: error.message }) : ''; });
 
 // --- Its transfers: one by one for who sits there, in numbers for all others ---
 let moving = null;
@@ -38,7 +14,7 @@ let moving = null;
 function transferLine(transfer) {
   const states = { consent: t('consent'), waiting: t('waitingSlot'), moving: '' };
   const far = transfer.size ? bytes(transfer.done) + ' / ' + bytes(transfer.size) : '';
-  const line = el('li', null, el('p', { class: 'name' }, el('bdi', { text: safe(transfer.name) })),
+  const line = el('li', { 'data-id': transfer.name + '|' + (transfer.to || '') }, el('p', { class: 'name' }, el('bdi', { text: safe(transfer.name) })),
     el('p', { class: 'facts' }, ...[transfer.to ? t('up', { peer: transfer.to.replace(/:0$/, '') }) : t('down'), states[transfer.stage], far].filter(Boolean).map(text => el('span', { text }))));
   if (transfer.size) {
     const bar = el('progress', { max: 1000, 'aria-label': safe(transfer.name) });
@@ -51,7 +27,7 @@ function transferLine(transfer) {
 function showTransfers() {
   const busy = moving && moving.uploads + moving.downloads > 0 || moving && moving.transfers && moving.transfers.length;
   $('moving').hidden = !busy;
-  if (busy) $('transfers').replaceChildren(...(moving.transfers ? moving.transfers.map(transferLine) : [el('li', { class: 'none', text: t('others') })]));
+  if (busy) fill($('transfers'), moving.transfers ? moving.transfers.map(transferLine) : [el('li', { class: 'none', text: t('others') })]);
 }
 
 // --- Live ---
@@ -64,16 +40,16 @@ function showLive() {
   $('nRate').textContent = bytes((chart.first.at(-1) || 0) + (chart.second.at(-1) || 0)) + '/s';
   draw(chart.first, chart.second, top => t('scale', { rate: bytes(Math.max(...top)) + '/s' }));
 }
-renderers.push(showFiles, showTransfers, showLive);
+renderers.push(files.show, showTransfers, showLive);
 
-live('/api/live', now => {
+live('api/live', (now, fresh) => {
   for (const [, sent, received] of now.seconds) { keep(chart.first, sent); keep(chart.second, received); }
   last = now;
   showLive();
-  if (now.files !== counted) { counted = now.files; loadFiles(); }
+  if (fresh || now.files !== counted) { counted = now.files; files.load(); }
   if (!asking && !document.hidden) {
     asking = true;
-    ask('/api/transfers').then(answer => { moving = answer; showTransfers(); }).catch(() => {}).finally(() => { asking = false; });
+    ask('api/transfers').then(answer => { moving = answer; showTransfers(); }).catch(() => {}).finally(() => { asking = false; });
   }
 });
 speak(lang);

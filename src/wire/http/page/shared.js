@@ -46,12 +46,36 @@ function el(tag, props, ...children) {
   return e;
 }
 
-/** Puts these lines into a list; who stands on one that stays keeps his place. */
+const CONTROLS = 'a, button, summary';
+
+/** Puts these lines, each with its data-id, into a list. What stands there already is not touched. Of a line that was made anew the same control gets the focus, and what was open is open. */
 function fill(list, lines) {
-  if (lines.length === list.children.length && lines.every((line, i) => line === list.children[i])) return;
-  const focus = document.activeElement;
-  list.replaceChildren(...lines);
-  if (focus && focus !== document.activeElement && list.contains(focus)) focus.focus({ preventScroll: true });
+  const focus = document.activeElement, old = [...list.children], stays = new Set(lines);
+  let row = list.contains(focus) && focus !== list ? focus : null;
+  while (row && row.parentNode !== list) row = row.parentNode;
+  const at = old.indexOf(row), place = row ? [...row.querySelectorAll(CONTROLS)].indexOf(focus) : -1;
+  const open = new Set(old.filter(line => !stays.has(line) && line.querySelector('details[open]')).map(line => line.dataset.id));
+  for (const line of old) if (!stays.has(line)) line.remove();
+  lines.forEach((line, i) => {
+    if (open.has(line.dataset.id)) { const details = line.querySelector('details'); if (details) details.open = true; }
+    if (list.children[i] !== line) list.insertBefore(line, list.children[i] || null);
+  });
+  if (!row || focus === document.activeElement) return;
+  if (list.contains(focus)) return focus.focus({ preventScroll: true });
+  // The line is gone: the one in its place is the next best.
+  const next = lines.find(line => line.dataset.id === row.dataset.id) || lines[Math.min(at, lines.length - 1)];
+  const controls = next ? next.querySelectorAll(CONTROLS) : [];
+  (controls[place] || controls[0])?.focus({ preventScroll: true });
+}
+
+/** Compares names as people do: 2 before 10, whatever their case; names that differ are never equal. */
+const collators = {};
+const natural = (a, b) => (collators[lang] ||= new Intl.Collator(lang, { numeric: true })).compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);
+
+/** How many files, and of how many bytes in all as far as that is said. */
+function total(files, more) {
+  const all = files.length === 1 ? t('files1') : t('filesN', { n: number(files.length) + (more ? '+' : '') });
+  return all + ' · ' + bytes(files.reduce((sum, file) => sum + (file.size || 0), 0)) + (more ? '+' : '');
 }
 
 const number = n => new Intl.NumberFormat(lang).format(n);
@@ -67,15 +91,18 @@ async function ask(path, signal) {
   let answer;
   try { answer = await fetch(path, { signal, cache: 'no-store' }); } catch (error) {
     if (error.name === 'AbortError') throw error;
-    throw new Error(t('offline'));
+    throw Object.assign(new Error(t('offline')), { passing: true });
   }
   const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(safe(body.text || answer.status));
+  if (!answer.ok) throw Object.assign(new Error(safe(body.text || answer.status)), { passing: answer.status >= 500 });
   return body;
 }
 
-// Only an address of the kind that our own side writes is ever followed.
-const good = url => (typeof url === 'string' && (/^\/files\//.test(url) || /^https?:\/\//.test(url)) ? url : null);
+// Only an address of the kind that our own side writes is ever followed. A path is one below this page, wherever a proxy has put that.
+function good(url) {
+  if (typeof url !== 'string') return null;
+  return /^\/files\//.test(url) ? url.slice(1) : /^https?:\/\//.test(url) ? url : null;
+}
 const kind = file => (/^(video|audio)\//.exec(file.type || '') || [])[1] || null;
 
 function facts(file) {
@@ -89,8 +116,104 @@ function actions(file, sources) {
   const name = safe(file.name);
   const acts = el('div', { class: 'acts' });
   if (urls.length && kind(file)) acts.append(el('button', { type: 'button', class: 'btn play', text: t('play'), 'aria-label': t('playName', { name }), on: { click: event => play(file, sources, event.currentTarget) } }));
-  if (urls.length) acts.append(el('a', { class: 'quiet get', href: urls[0] + '?download', download: '', rel: 'noopener noreferrer', text: t('download'), 'aria-label': t('downloadName', { name }) }));
+  if (urls.length) acts.append(el('a', { class: 'quiet get', href: urls[0] + '?download', download: '', rel: 'noopener noreferrer', text: t('download'), 'aria-label': t('downloadName', { name }),
+    on: { click: event => { if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; event.preventDefault(); keepFile(file, sources); } } }));
   return acts;
+}
+
+// --- Files in pages ---
+const PAGES = 40, STEP = 100;
+
+/** A list of files: all pages of it are asked for, put in order, and shown so many at a time. What was shown stays so when the files have changed. */
+function fileList(path, list, more, sum, line, failed) {
+  let files = null, cursor = null, shown = STEP, run = 0, pages = PAGES;
+  const lines = new Map();
+  function show() {
+    if (!files) return;
+    sum.textContent = files.length ? total(files, cursor) : '';
+    const now = files.slice(0, shown).map(file => {
+      const mark = lang + JSON.stringify(file), known = lines.get(file.name);
+      if (known && known.mark === mark) return known.li;
+      const li = line(file);
+      li.dataset.id = file.name;
+      lines.set(file.name, { mark, li });
+      return li;
+    });
+    if (!now.length) now.push(el('li', { class: 'none', text: t('noFiles') }));
+    fill(list, now);
+    const left = files.length - shown;
+    more.hidden = left <= 0 && !cursor;
+    more.textContent = left > 0 ? t('moreN', { n: number(left) + (cursor ? '+' : '') }) : t('more');
+  }
+  async function load() {
+    const mine = ++run, all = [];
+    let next = null;
+    try {
+      for (let page = 0; page < pages; page++) {
+        const answer = await ask(path + (next ? (path.includes('?') ? '&' : '?') + 'cursor=' + encodeURIComponent(next) : ''));
+        if (mine !== run) return;
+        all.push(...answer.files);
+        next = answer.cursor;
+        if (!next) break;
+      }
+      files = all.sort((a, b) => natural(a.name, b.name));
+      cursor = next;
+      failed(null);
+      show();
+    } catch (error) {
+      if (mine !== run) return;
+      failed(error);
+      if (error.passing) setTimeout(() => { if (mine === run) load(); }, 3000);
+    }
+  }
+  more.addEventListener('click', async () => {
+    const first = shown;
+    shown += STEP;
+    if (cursor && files.length < shown) { pages += PAGES; await load(); } else show();
+    list.children[first]?.querySelector(CONTROLS)?.focus();
+  });
+  return { load, show };
+}
+
+// --- Downloads ---
+// A file is asked for in a frame that nobody sees: what is no file is shown there, and the page stays. Then the next peer is asked.
+const PROBE = 4000;
+let getting = 0;
+
+function tell(key, values) {
+  const say = () => { $('getting').textContent = t(key, values); };
+  tell.again = say;
+  say();
+}
+renderers.push(() => { if (tell.again) tell.again(); });
+
+/** True when a peer is there. It gives its icon without asking its person. */
+async function isThere(url) {
+  try {
+    const icon = /^https?:/.test(url) ? new URL('/favicon.svg', url) : new URL('favicon.svg', document.baseURI);
+    await fetch(icon, { mode: 'no-cors', cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(PROBE) });
+    return true;
+  } catch { return false; }
+}
+
+async function keepFile(file, sources) {
+  const mine = ++getting, name = safe(file.name);
+  const list = sources.filter(s => good(s.play));
+  const from = async i => {
+    if (mine !== getting) return;
+    const source = list[i];
+    if (!source) return tell('noMore');
+    tell('getting', { name, peer: who(source) });
+    if (!await isThere(good(source.play))) return from(i + 1);
+    if (mine !== getting) return;
+    const frame = el('iframe', { hidden: '', title: name, src: good(source.play) + '?download' });
+    // A file that is kept raises no event; a page in the frame is a refusal, or the browser's word that nobody is there.
+    frame.addEventListener('load', () => { frame.remove(); from(i + 1); });
+    setTimeout(() => frame.remove(), 180000);
+    document.body.append(frame);
+    setTimeout(() => { if (frame.isConnected && mine === getting) tell('got', { name, peer: who(source) }); }, 1500);
+  };
+  await from(0);
 }
 
 // --- The player ---
@@ -178,7 +301,9 @@ function stop() {
   p.media.load();
   $('stage').replaceChildren();
   $('player').hidden = true;
-  if (p.opener && p.opener.isConnected) p.opener.focus();
+  // Its line may have been made anew meanwhile.
+  const label = p.opener?.getAttribute('aria-label');
+  (p.opener?.isConnected ? p.opener : [...document.querySelectorAll('.play')].find(button => button.getAttribute('aria-label') === label))?.focus();
 }
 $('close').addEventListener('click', stop);
 document.addEventListener('keydown', event => { if (event.key === 'Escape' && playing && !document.fullscreenElement) stop(); });
@@ -188,6 +313,7 @@ renderers.push(() => { if (playing) say(...playing.said); });
 const KEPT = 300;
 const chart = { first: [], second: [] };
 
+/** Hears events for as long as the page is there; the first one of each link is marked as fresh. */
 function live(path, heard) {
   let source, pause = 2000, was = '';
   const state = key => { if (was !== key) { was = key; $('liveState').textContent = t(key); } };
@@ -200,8 +326,9 @@ function live(path, heard) {
       state('connected');
       const now = JSON.parse(event.data);
       // The first word of each link has all that is remembered.
-      if (fresh) { chart.first.length = chart.second.length = 0; fresh = false; }
-      heard(now);
+      const first = fresh;
+      if (first) { chart.first.length = chart.second.length = 0; fresh = false; }
+      heard(now, first);
     });
     source.onerror = () => {
       state('lost');
