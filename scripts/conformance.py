@@ -2003,6 +2003,41 @@ def account_others(run):
         check_refusal(stranger.ask(method, user=ana.name, **fields), "not_connected")
 
 
+# Encodings of points of small order, canonical and not, and one coordinate that is not below the prime: under each a constant signature holds for many
+# messages, or a key has two names.
+WEAK_KEYS = ["01" + "00" * 31, "00" * 32, "00" * 31 + "80", "01" + "00" * 30 + "80", "ec" + "ff" * 30 + "7f", "ed" + "ff" * 30 + "7f",
+             "ee" + "ff" * 30 + "7f", "ee" + "ff" * 31, "ff" * 32,
+             "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+             "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa"]
+
+
+@check("accounts / a key that proves nothing is refused wherever one is told", phase="long")
+def account_weak_keys(run):
+    link = run.link(run.server)
+    name = User(run).name
+    # R is the identity and S is 0: what a key of small order accepts for one message in eight, or for all.
+    constant = "01" + "00" * 63
+    for key in WEAK_KEYS:
+        for method in ("REGISTER", "CONNECT"):
+            for _ in range(8):
+                check_refusal(link.ask(method, user=name, key=key, proof=constant), "bad_proof")
+        check_refusal(link.ask("JOIN", port=4001, quic={"port": 4002, "key": key}), "bad_request")
+    goes_on(link)
+
+
+@check("accounts / a proof has one spelling", phase="long")
+def account_one_spelling(run):
+    link = run.link(run.server)
+    ana = User(run)
+    ana.do("REGISTER", link)
+    good = bytes.fromhex(ana.proof("CONNECT", link.opening["nonce"]))
+    larger = int.from_bytes(good[32:], "little") + 2**252 + 27742317777372353535851937790883648493
+    for proof in (good[:32] + larger.to_bytes(32, "little"), b"\x01" + bytes(31) + good[32:], b"\xee" + b"\xff" * 30 + b"\x7f" + good[32:]):
+        check_refusal(link.ask("CONNECT", user=ana.name, key=ana.key, proof=proof.hex()), "bad_proof")
+    check_ok(link.ask("CONNECT", user=ana.name, key=ana.key, proof=good.hex()), "CONNECT_OK")
+    check_ok(link.ask("UNREGISTER"), "UNREGISTER_OK")
+
+
 @check("accounts / REGISTER makes the link good for UNREGISTER alone", phase="long")
 def account_register_alone(run):
     ana, link = User(run), run.link(run.server)

@@ -269,10 +269,10 @@ mod tests {
                 more: true,
                 files: vec![file],
                 ports: vec![(Tongue::Uc3m2024, 4001)],
-                quic: Some(Quic { port: 4002, key: Key([5; 32]) }),
+                quic: Some(Quic { port: 4002, key: Key::new([5; 32]).unwrap() }),
             }),
-            operation(Some("ana"), Authority::Proof { key: Key([3; 32]), proof: Proof([4; 64]) }, Deed::Register),
-            operation(Some("ana"), Authority::Proof { key: Key([3; 32]), proof: Proof([4; 64]) }, Deed::Connect { port: None }),
+            operation(Some("ana"), Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) }, Deed::Register),
+            operation(Some("ana"), Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) }, Deed::Connect { port: None }),
             operation(None, Authority::Link, Deed::Unregister),
             operation(None, Authority::Link, Deed::Disconnect),
             operation(None, Authority::Link, Deed::Publish(publication())),
@@ -306,7 +306,7 @@ mod tests {
             Reply::JoinOk { you: peer, files: 3, session: Session([2; 16]), heartbeat_ms: 5_000 },
             Reply::Found {
                 holders: vec![
-                    Holder { peer, file: file.clone(), user: None, speaks: None, quic: Some(Quic { port: 4002, key: Key([5; 32]) }) },
+                    Holder { peer, file: file.clone(), user: None, speaks: None, quic: Some(Quic { port: 4002, key: Key::new([5; 32]).unwrap() }) },
                     published,
                 ],
                 cursor: Some("x".into()),
@@ -346,6 +346,26 @@ mod tests {
         assert_eq!(asked("{\"id\":3,\"method\":5}").id, Some(3));
         assert_eq!(asked("{\"id\":-3,\"method\":\"PING\"}").id, None);
         assert_eq!(asked("{\"id\":9007199254740992,\"method\":\"PING\"}").id, None);
+    }
+
+    #[test]
+    fn a_key_that_proves_nothing_is_refused_wherever_one_is_told() {
+        let weak = format!("01{}", "00".repeat(31));
+        let beyond = format!("ee{}7f", "ff".repeat(30));
+        let proof = format!("01{}", "00".repeat(63));
+        for key in [&weak, &beyond] {
+            for method in ["REGISTER", "CONNECT"] {
+                let line = format!("{{\"id\":1,\"method\":\"{method}\",\"user\":\"ana\",\"key\":\"{key}\",\"proof\":\"{proof}\"}}");
+                assert_eq!(refused(&line), Code::BadProof, "{line}");
+            }
+            let join = format!("{{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"quic\":{{\"port\":2,\"key\":\"{key}\"}}}}");
+            assert_eq!(refused(&join), Code::BadRequest, "{join}");
+            let holder = format!("{{\"peer\":\"127.0.0.1:1\",\"name\":\"a\",\"size\":1,\"quic\":{{\"port\":2,\"key\":\"{key}\"}}}}");
+            let found = format!("{{\"id\":1,\"status\":\"SEARCH_OK\",\"holders\":[{holder}],\"cursor\":null}}");
+            let Ok(Said::Reply(1, Reply::Found { holders, .. })) = said(found.as_bytes()) else { panic!("an answer") };
+            // The peer itself is as good as ever: it is asked by TCP.
+            assert_eq!(holders.iter().map(|holder| holder.quic).collect::<Vec<_>>(), [None]);
+        }
     }
 
     #[test]

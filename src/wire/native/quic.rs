@@ -19,7 +19,7 @@ pub(super) struct QuicShape<'a> {
 impl QuicShape<'_> {
     pub(super) fn checked(&self) -> Result<Quic, Refusal> {
         let port = u16::try_from(self.port).ok().filter(|port| *port != 0).ok_or_else(|| bad("a port is not from 1 to 65535"))?;
-        let key = Key::parse(&self.key).ok_or_else(|| bad("key is not 64 hex digits"))?;
+        let key = Key::parse(&self.key).ok_or_else(|| bad("key is not 64 hex digits of a good Ed25519 key"))?;
         Ok(Quic { port, key })
     }
 }

@@ -14,7 +14,7 @@ use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::message::request::{Fetch, FileEntry, Join, Request, Wanted};
 use crate::message::tongue::Tongue;
-use crate::message::version::{Root, Session, Tag};
+use crate::message::version::{Root, Session, Tag, hex};
 use crate::message::watched::Watched;
 use crate::wire::native::quic::QuicShape;
 use crate::wire::native::{Asked, Fatal, FileShape, Hello, PREFIX, VERSION, address, bad, missing, not_a_head, quick, small};
@@ -293,7 +293,8 @@ impl Shape<'_> {
     fn proven(&self, deed: Deed) -> Result<Request, Refusal> {
         let key = self.key.as_deref().ok_or_else(|| missing("key"))?;
         let proof = self.proof.as_deref().ok_or_else(|| missing("proof"))?;
-        let key = Key::parse(key).ok_or_else(|| bad("key is not 64 hex digits"))?;
+        let key = hex(key).ok_or_else(|| bad("key is not 64 hex digits"))?;
+        let key = Key::new(key).ok_or_else(|| Refusal::new(Code::BadProof, "that key proves nothing"))?;
         let proof = Proof::parse(proof).ok_or_else(|| bad("proof is not 128 hex digits"))?;
         Ok(Request::Operation(Operation { user: Some(self.user()?), authority: Authority::Proof { key, proof }, speaks: None, date: None, deed }))
     }
