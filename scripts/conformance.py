@@ -908,10 +908,12 @@ def framing_wrong_side(run, side):
     link = run.link(side)
     if side.role == "server":
         requests = [("FETCH", {"name": "a.bin"}), ("CANCEL", {"fetch": 1}), ("FETCH", {"root": "ab" * 32}),
-                    ("PIECES", {"name": "a.bin"}), ("HAVE", {"root": "ab" * 32})]
+                    ("PIECES", {"name": "a.bin"}), ("HAVE", {"root": "ab" * 32}), ("FETCH", {}), ("PIECES", {"from": -1}), ("HAVE", {}),
+                    ("CANCEL", {"fetch": "x"})]
     else:
         requests = [("JOIN", {"port": 4001}), ("SEARCH", {"name": "a.bin"}), ("SEARCH", {"root": "ab" * 32}),
-                    ("UPDATE", {}), ("LEAVE", {}), ("PEERS", {})]
+                    ("UPDATE", {}), ("LEAVE", {}), ("PEERS", {}), ("JOIN", {}), ("SEARCH", {}), ("REGISTER", {}), ("SUBSCRIBE", {}),
+                    ("LIST_CONTENT", {}), ("JOIN", {"port": "x"}), ("SEARCH", {"name": 5})]
     for method, fields in requests:
         check_refusal(link.ask(method, **fields), "unsupported")
     goes_on(link)
@@ -1035,18 +1037,59 @@ def framing_nested_open(run, side):
         link.refused_and_closed("bad_request", "too_large")
     link = run.raw(side)
     link.send(b'{"cardume":1,"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}\n")
-    link.raw_opening()
+    link.refused_and_closed("bad_request")
     alive(run, side)
 
 
-@check("framing / duplicate keys do not kill it", BOTH)
-def framing_duplicate_keys(run, side):
-    survives(run, side, b'{"id":1,"id":1,"method":"PING","method":"PING"}')
-    survives(run, side, b'{"id":1,"method":"PING","x":1,"x":{"x":2,"x":3}}')
-    link = run.raw(side)
-    link.send(b'{"cardume":1,"cardume":1}\n')
-    link.raw_opening()
-    alive(run, side)
+@check("framing / what JSON leaves open is refused and the link goes on", BOTH)
+def framing_strict_json(run, side):
+    link = run.link(side)
+    cases = [
+        ("a key twice", '"x":1,"x":2', "bad_request"), ("a key twice inside", '"x":[{"a":{"b":1,"\\u0062":2}}]', "bad_request"),
+        ("too deep", '"x":' + "[" * 127 + "]" * 127, "bad_request"), ("much too deep", '"x":' + "[" * 9000 + "]" * 9000, "bad_request"),
+        ("half a pair", '"x":"\\ud800"', "bad_request"), ("the other half", '"\\udc00":0', "bad_request"),
+        ("many members", ",".join(f'"k{number}":0' for number in range(300)), "too_large"),
+    ]
+    for number, (what, more, code) in enumerate(cases):
+        try:
+            check_refusal(link.ask_line(f'{{"id":{number},"method":"PING",{more}}}', number), code)
+        except Failed as failure:
+            raise Failed(f"{what}: {failure}") from None
+    good = ['"x":1e400', '"x":-0', '"x":' + "9" * 400, '"x":' + "[" * 126 + "]" * 126, '"x":"\\ud83d\\ude00"', '"\\u0000":0', '"from":"x","files":1e400,"port":-1']
+    for number, more in enumerate(good):
+        check_ok(link.ask_line(f'{{"id":{number},"method":"PING",{more}}}', number), "PONG")
+    goes_on(link)
+
+
+@check("types / integers are digits up to 2^53-1", BOTH)
+def types_integers(run, side):
+    link = run.link(side)
+    fields = '"method":"UNSUBSCRIBE","of"' if side.role == "server" else '"method":"CANCEL","fetch"'
+    for code, numbers in (("too_large", (str(2**53), str(2**64), "9" * 400)), ("bad_request", ("-0", "-1", "1.0", "1e2", "1e400", '"1"', "[1]", "{}"))):
+        for number in numbers:
+            check_refusal(link.ask_line(f'{{"id":1,{fields}:{number}}}', 1), code)
+    if side.role == "server":
+        for fields in ('"quic":[4000,"' + "ab" * 32 + '"]', '"files":[["a.bin",5]]', '"ports":[]', '"files":{}'):
+            check_refusal(link.ask_line(f'{{"id":1,"method":"JOIN","port":4000,{fields}}}', 1), "bad_request")
+        check_refusal(link.ask_line('{"id":1,"method":"PING","moved":[1,2,3,4]}', 1), "bad_request")
+    goes_on(link)
+
+
+@check("opening / the version follows at once and in digits", BOTH)
+def opening_spelling(run, side):
+    for line in (b'{"cardume": 1}', b'{"cardume" :1}', b'{"cardume":1.0}', b'{"cardume":01}', b'{"cardume":-1}', b'{"cardume":"1"}', b'{"cardume":1e0}',
+                 b'{"cardume":1,"x":1,"x":2}', b'{"cardume":1,"x":"\\ud800"}'):
+        link = run.raw(side)
+        link.send(line + b"\n")
+        link.refused_and_closed("bad_request")
+    for line in (b'{"cardume":0}', b'{"cardume":18446744073709551616}'):
+        link = run.raw(side)
+        link.send(line + b"\n")
+        link.refused_and_closed("version")
+    for more in ('"peer":"x"', '"peer":1e400', '"peer":70000', '"peer":[]', '"x":1e400'):
+        link = run.raw(side)
+        link.send(b'{"cardume":1,' + more.encode() + b"}\n")
+        link.read_opening()
 
 
 @check("framing / odd but valid JSON does not kill it", BOTH)

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 /// The largest integer that the protocol names: what a double can hold exactly, for clients whose numbers are doubles.
 pub const LARGEST_INTEGER: u64 = (1 << 53) - 1;
+/// How deep objects and lists of a head may be nested, the head itself included: what common readers of JSON take.
+pub const NESTED: usize = 127;
+/// Members of one JSON object: many times what any method has, and few enough to look for a key that comes twice.
+pub const MEMBERS: usize = 256;
 /// A file name, in bytes: what the usual file systems hold.
 pub const NAME_BYTES: usize = 255;
 /// The name of a shared file with the folders that lead to it, in bytes: a list of them still fits into a head.
