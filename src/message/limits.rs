@@ -208,6 +208,8 @@ pub const STALLED_READ: Duration = Duration::from_secs(60);
 pub const CONNECT: Duration = Duration::from_secs(10);
 /// How long an answer may take that needs no person.
 pub const ANSWER: Duration = Duration::from_secs(30);
+/// How long the answer to a PING may take at least, however short the heartbeat: a machine under load is not dead.
+pub const PONG: Duration = Duration::from_secs(2);
 /// How long a person may think before it means no.
 pub const CONSENT: Duration = Duration::from_secs(60);
 /// How long our own download stands in somebody's queue: giant files before it take hours. A dead link is noticed by [`KEEPALIVE`].

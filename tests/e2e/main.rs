@@ -39,6 +39,7 @@ mod resume;
 mod scripts;
 mod search;
 mod silence;
+mod states;
 mod status;
 mod swarm;
 mod swarm_load;
