@@ -103,7 +103,7 @@ mod tests {
         for count in [1, 256] {
             let mut paging = Paging::default();
             let end = (0..200_000).find(|number| paging.came(&page(count, Some(&number.to_string()))).is_err());
-            assert!(end.is_some_and(|end| end > 390 && end < 2_000), "{end:?}");
+            assert!(end.is_some_and(|end| end > 380 && end < 2_000), "{end:?}");
         }
         let mut paging = Paging::default();
         let nothing = |number: usize| Reply::Found { holders: Vec::new(), cursor: Some(number.to_string()) };
