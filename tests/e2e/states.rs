@@ -230,8 +230,12 @@ fn two_peers_behind_one_address_say_so_once() {
     let there = Dir::with("b.mp4", b"and more");
     let second = peer_on(server.at, "127.0.0.1:0", there.text(), &["--advertise", &first.at.to_string()]);
     second.notes("holds that address");
-    // By then it has asked several times.
-    thread::sleep(Duration::from_secs(4));
+    let mut asker = Native::open(server.at);
+    watch("it has asked several times", || {
+        let figures = asker.ask(json!({"method": "STATUS"}))["figures"].clone();
+        let is_join = |figure: &&Value| figure["name"] == "requests" && figure["of"].as_str().is_some_and(|of| of.eq_ignore_ascii_case("join"));
+        figures.as_array()?.iter().find(is_join)?["value"].as_u64().filter(|joins| *joins > 4)
+    });
     let said: Vec<String> = second.err.so_far().into_iter().chain(second.out.so_far()).collect();
     assert!(said.len() <= 3, "{said:?}");
     // The first was never put out, and the second takes the address as soon as it is free.
