@@ -261,7 +261,7 @@ fn measure(json: bool, names: usize) {
     }
     line.push_str("]}");
     let begun = now();
-    let asked = cardume::wire::native::requests::request(line.as_bytes());
+    let asked = cardume::wire::native::requests::request(line.as_bytes(), cardume::wire::Role::Server);
     say("a JOIN part of 1 MiB, read", (now() - begun).as_secs_f64() * 1e3, "ms");
     assert!(asked.is_ok_and(|asked| asked.request.is_ok()), "a good JOIN");
     // A peer with a hundredth of all leaves.

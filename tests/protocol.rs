@@ -41,6 +41,7 @@ fn every_transcript_of_the_protocol_is_true_to_the_byte() {
 fn the_limits_in_the_text_are_those_of_the_program() {
     let text = include_str!("../PROTOCOL.md");
     for row in [
+        format!("| members of one JSON object | {} |", limits::MEMBERS),
         format!("| files in one JOIN or UPDATE part | {} |", thousands(limits::PART_FILES)),
         format!("| files of one peer | {} |", thousands(limits::MEMBER_FILES)),
         format!(

@@ -54,7 +54,7 @@ fn two(store: &dyn Store) -> (UserName, UserName) {
 #[test]
 fn a_name_has_one_user_and_he_keeps_his_key() {
     on_each(|store| {
-        let (ana, with_key) = (user("ana"), Account { key: Some(Key([7; 32])) });
+        let (ana, with_key) = (user("ana"), Account { key: Key::new([7; 32]) });
         assert_eq!(store.user(&ana), Ok(None));
         lasting(store, || {
             assert_eq!(store.add_user(&ana, &with_key), Ok(true));
@@ -231,7 +231,7 @@ fn what_is_rolled_back_never_was() {
         store.delete(&ana, &what("a", "").file).unwrap();
         store.publish(&ana, &what("a", "other")).unwrap();
         store.remove_user(&ana).unwrap();
-        store.add_user(&ana, &Account { key: Some(Key([1; 32])) }).unwrap();
+        store.add_user(&ana, &Account { key: Key::new([1; 32]) }).unwrap();
         store.publish(&ana, &what("c", "")).unwrap();
         assert_ne!(all(), before);
         store.roll_back();

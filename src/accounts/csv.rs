@@ -55,7 +55,7 @@ impl fmt::Display for Wrong {
             Wrong::Encoding => f.write_str("this is no UTF-8"),
             Wrong::Fields(count, wanted) => write!(f, "{count} fields in the place of {wanted}"),
             Wrong::User => f.write_str("no user can be called so"),
-            Wrong::Key => f.write_str("a key has 64 lower-case hex digits"),
+            Wrong::Key => f.write_str("a key has 64 lower-case hex digits, and is not one that anybody could use"),
             Wrong::Address => f.write_str("this is no IP and port"),
             Wrong::Wire => f.write_str("no wire has this name"),
             Wrong::File => f.write_str("no file can be published as this"),
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(user(&fields("ana")).unwrap().1.key, None);
         assert_eq!(user(&fields("ana;")).unwrap().1.key, None);
         assert_eq!(user(&fields(&format!("ana;{key}"))).unwrap().1.key, Key::parse(&key));
-        for text in ["", "../x", "a/b", "ana;zz", "ana;b;c"] {
+        for text in ["", "../x", "a/b", "ana;zz", "ana;b;c", &format!("ana;01{}", "00".repeat(31))] {
             assert!(user(&fields(text)).is_err(), "{text}");
         }
         let (name, at) = connection(&fields("ana;localhost;4000")).unwrap();

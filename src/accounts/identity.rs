@@ -2,39 +2,44 @@
 
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
-use crate::message::account::{Authority, Key, Method, Proof, UserName, challenge};
+use crate::message::account::{Authority, Key, Method, Proof, UserName, challenge, is_strong_point};
 
 /// A key with its secret half. It has no `Debug`, and nothing shows the secret but [`Identity::new`]'s caller, who has it already.
-pub struct Identity(Ed25519KeyPair);
+pub struct Identity {
+    pair: Ed25519KeyPair,
+    key: Key,
+}
 
 impl Identity {
     /// The key that these 32 secret bytes make.
     #[must_use]
     pub fn new(secret: &[u8; 32]) -> Option<Identity> {
-        Ed25519KeyPair::from_seed_unchecked(secret).ok().map(Identity)
+        let pair = Ed25519KeyPair::from_seed_unchecked(secret).ok()?;
+        let key = Key::new(pair.public_key().as_ref().try_into().ok()?)?;
+        Some(Identity { pair, key })
     }
 
     /// Its public half.
     #[must_use]
     pub fn key(&self) -> Key {
-        let mut key = [0; 32];
-        key.copy_from_slice(self.0.public_key().as_ref());
-        Key(key)
+        self.key
     }
 
     /// Shows a server that whoever asks this of it on a link with this nonce has the key.
     #[must_use]
     pub fn proves(&self, method: Method, user: &UserName, nonce: &str) -> Authority {
         let mut proof = [0; 64];
-        proof.copy_from_slice(self.0.sign(challenge(method, user, nonce).as_bytes()).as_ref());
+        proof.copy_from_slice(self.pair.sign(challenge(method, user, nonce).as_bytes()).as_ref());
         Authority::Proof { key: self.key(), proof: Proof(proof) }
     }
 }
 
-/// True when `proof` is a signature of `text` by `key`.
+/// True when `proof` is a signature of `text` by `key`, strictly: [`Key`] admits no point of small order and no second spelling of one, `R` is held to the
+/// same rule here, and ring refuses an `S` that is not below the order of the group and an `R` that is not spelled as it computes it.
 #[must_use]
 pub fn proves(key: &Key, text: &[u8], proof: &Proof) -> bool {
-    UnparsedPublicKey::new(&ED25519, &key.0).verify(text, &proof.0).is_ok()
+    let commitment = proof.0.first_chunk().is_some_and(is_strong_point);
+    commitment && UnparsedPublicKey::new(&ED25519, key.bytes()).verify(text, &proof.0).is_ok()
 }
 
 #[cfg(test)]
@@ -50,6 +55,38 @@ mod tests {
         assert!(!proves(&key, challenge(Method::Connect, &ana, "00ff").as_bytes(), &proof));
         assert!(!proves(&key, challenge(Method::Register, &ana, "00fe").as_bytes(), &proof));
         assert!(!proves(&other.key(), challenge(Method::Register, &ana, "00ff").as_bytes(), &proof));
+    }
+
+    #[test]
+    fn a_signature_has_one_spelling() {
+        let identity = Identity::new(&[1; 32]).unwrap();
+        let ana = UserName::new("ana").unwrap();
+        let Authority::Proof { key, proof } = identity.proves(Method::Connect, &ana, "00ff") else { panic!("a proof") };
+        let text = challenge(Method::Connect, &ana, "00ff");
+        // S and the order of the group, L = 2^252 + 27742317777372353535851937790883648493: the same number again, by another spelling.
+        let order = {
+            let mut order = [0; 32];
+            order[..16].copy_from_slice(&27_742_317_777_372_353_535_851_937_790_883_648_493_u128.to_le_bytes());
+            order[31] = 0x10;
+            order
+        };
+        let mut other = proof;
+        let mut carry = 0;
+        for (digit, more) in other.0[32..].iter_mut().zip(order) {
+            let sum = u16::from(*digit) + u16::from(more) + carry;
+            (*digit, carry) = (sum.to_le_bytes()[0], sum >> 8);
+        }
+        assert!(proves(&key, text.as_bytes(), &proof) && !proves(&key, text.as_bytes(), &other));
+        // R of small order, R beyond the prime.
+        let mut small = [0; 32];
+        small[0] = 1;
+        let mut beyond = [0xff; 32];
+        beyond[0] = 0xee;
+        for r in [small, beyond] {
+            let mut forged = proof;
+            forged.0[..32].copy_from_slice(&r);
+            assert!(!proves(&key, text.as_bytes(), &forged));
+        }
     }
 
     #[test]

@@ -112,16 +112,64 @@ pub struct Publication {
     pub description: Description,
 }
 
-/// The public half of a user's Ed25519 key.
+/// The public half of an Ed25519 key. Every key that comes from outside passes [`Key::new`]: RFC 8032 allows encodings under which one signature fits
+/// every message, and a key that proves nothing must not become anybody's.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Key(pub [u8; 32]);
+pub struct Key([u8; 32]);
 
 impl Key {
-    /// Reads 64 lower-case hex digits.
+    /// Checks the encoding of a point; `None` for one of small order and for a coordinate that is not below the prime of the field.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Option<Key> {
+        is_strong_point(&bytes).then_some(Key(bytes))
+    }
+
+    /// Reads 64 lower-case hex digits, and checks them as [`Key::new`] does.
     #[must_use]
     pub fn parse(text: &str) -> Option<Key> {
-        hex(text).map(Key)
+        hex(text).and_then(Key::new)
     }
+
+    /// The encoding of the point.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// The `y` coordinates of the eight points of small order, least significant byte first. Each stands for a point and its negative: the top bit of the
+/// encoding, which tells the two apart, is not compared.
+const SMALL_ORDER: [[u8; 32]; 5] = [
+    [0; 32],
+    {
+        let mut one = [0; 32];
+        one[0] = 1;
+        one
+    },
+    {
+        let mut minus_one = [0xff; 32];
+        (minus_one[0], minus_one[31]) = (0xec, 0x7f);
+        minus_one
+    },
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33,
+        0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc,
+        0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+];
+
+/// True for an encoding that is canonical and whose point is not of small order. Signatures by a point of small order, or with one as their `R`, hold for
+/// many messages at once; two encodings of one point would be two names of one key.
+#[must_use]
+pub fn is_strong_point(encoded: &[u8; 32]) -> bool {
+    let mut y = *encoded;
+    y[31] &= 0x7f;
+    // The prime is 2^255 - 19.
+    let below_prime = y[31] != 0x7f || y[0] < 0xed || y[1..31].iter().any(|byte| *byte != 0xff);
+    below_prime && !SMALL_ORDER.contains(&y)
 }
 
 impl fmt::Display for Key {
@@ -338,6 +386,34 @@ mod tests {
         assert!(Line::new("").is_some() && Line::new("/tmp/aula 1.mp4").is_some());
         assert!(Line::new("a\u{1b}[2J").is_none() && Line::new("a\nb").is_none() && Line::new(&"x".repeat(256)).is_none());
         assert_eq!(Line::new("/tmp/a").and_then(|line| line.relative()), None);
+    }
+
+    #[test]
+    fn a_key_that_proves_nothing_is_no_key() {
+        let hexed = |text: &str| hex::<32>(text).unwrap();
+        let mut weak: Vec<[u8; 32]> = SMALL_ORDER.to_vec();
+        // 2^255-19 to 2^255-1, each a second spelling of a small number.
+        weak.extend((0xed..=0xff).map(|low| {
+            let mut y = [0xff; 32];
+            (y[0], y[31]) = (low, 0x7f);
+            y
+        }));
+        for y in weak {
+            for sign in [0, 0x80] {
+                let mut encoded = y;
+                encoded[31] |= sign;
+                assert_eq!(Key::new(encoded), None, "{encoded:02x?}");
+                assert_eq!(Key::parse(&to_hex(&encoded)), None);
+            }
+        }
+        // The largest coordinate but one, the base point, and a key of RFC 8032.
+        let mut large = [0xff; 32];
+        (large[0], large[31]) = (0xeb, 0x7f);
+        let base = hexed("5866666666666666666666666666666666666666666666666666666666666666");
+        let known = hexed("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        for good in [large, base, known] {
+            assert!(Key::new(good).is_some_and(|key| *key.bytes() == good));
+        }
     }
 
     #[test]

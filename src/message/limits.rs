@@ -4,6 +4,10 @@ use std::time::Duration;
 
 /// The largest integer that the protocol names: what a double can hold exactly, for clients whose numbers are doubles.
 pub const LARGEST_INTEGER: u64 = (1 << 53) - 1;
+/// How deep objects and lists of a head may be nested, the head itself included: what common readers of JSON take.
+pub const NESTED: usize = 127;
+/// Members of one JSON object: many times what any method has, and few enough to look for a key that comes twice.
+pub const MEMBERS: usize = 256;
 /// A file name, in bytes: what the usual file systems hold.
 pub const NAME_BYTES: usize = 255;
 /// The name of a shared file with the folders that lead to it, in bytes: a list of them still fits into a head.
@@ -210,6 +214,8 @@ pub const STALLED_READ: Duration = Duration::from_secs(60);
 pub const CONNECT: Duration = Duration::from_secs(10);
 /// How long an answer may take that needs no person.
 pub const ANSWER: Duration = Duration::from_secs(30);
+/// How long the answer to a PING may take at least, however short the heartbeat: a machine under load is not dead.
+pub const PONG: Duration = Duration::from_secs(2);
 /// How long a person may think before it means no.
 pub const CONSENT: Duration = Duration::from_secs(60);
 /// How long our own download stands in somebody's queue: giant files before it take hours. A dead link is noticed by [`KEEPALIVE`].

@@ -6,6 +6,7 @@ pub mod consoles;
 pub mod io;
 pub mod lines;
 pub mod op_log;
+pub mod paging;
 pub mod peer;
 pub mod pulse;
 pub mod refusals;

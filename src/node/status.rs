@@ -85,6 +85,12 @@ impl Node for Status {
                 }
             }
             Event::Received(_) => self.received(io),
+            // Who sends no more will not answer.
+            Event::Ended(id) if self.link.as_ref().is_some_and(|(own, _)| *own == id) => {
+                if let Some(link) = io.link(id) {
+                    link.drop_now();
+                }
+            }
             Event::Closed(id, _) if self.link.as_ref().is_some_and(|(own, _)| *own == id) => {
                 self.at += 1;
                 self.connect(io);

@@ -8,6 +8,7 @@ use crate::message::reply::Reply;
 use crate::message::request::Request;
 use crate::message::watched::{Happened, Watched};
 use crate::node::io::Io;
+use crate::node::paging::Paging;
 use crate::node::report::{Failure, Report, exit};
 use crate::node::{Event, LinkId, Node};
 use crate::session::asking::Asking;
@@ -23,6 +24,7 @@ pub struct Watch {
     /// What is there already is told first.
     first: Vec<Request>,
     state: State,
+    paging: Paging,
     /// It waited here before.
     begun: bool,
     /// And it does now.
@@ -40,7 +42,7 @@ impl Watch {
     /// Waits for `what` at the first of these servers that answers; `first` asks for what is there already.
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>, what: Watched, first: Request) -> Watch {
-        Watch { servers, at: 0, what, first: vec![first], state: State::Off, begun: false, found: false }
+        Watch { servers, at: 0, what, first: vec![first], paging: Paging::default(), state: State::Off, begun: false, found: false }
     }
 
     fn connect(&mut self, io: &mut Io<'_>) {
@@ -88,6 +90,7 @@ impl Watch {
                 Said::Welcome(_) => {
                     // First the word, then the look: what comes in between is told twice rather than never.
                     asking.ask(&Request::Subscribe(self.what.clone()), &mut link.outbox, now);
+                    self.paging = Paging::default();
                     for request in &self.first {
                         asking.ask(request, &mut link.outbox, now);
                     }
@@ -98,7 +101,13 @@ impl Watch {
                     }
                     (self.begun, self.found) = (true, true);
                 }
-                Said::Reply(_, Reply::Found { holders, cursor, .. }) => {
+                Said::Reply(_, Reply::Found { holders, away, cursor }) => {
+                    let page = Reply::Found { holders, away, cursor };
+                    if let Err(why) = self.paging.came(&page) {
+                        link.drop_now();
+                        return io.fail(&Failure::Protocol(why));
+                    }
+                    let Reply::Found { holders, cursor, .. } = page else { return };
                     if let Some(request) = cursor.and_then(|cursor| self.first.first().map(|first| further(first, cursor))) {
                         asking.ask(&request, &mut link.outbox, now);
                     }
@@ -109,13 +118,18 @@ impl Watch {
                 Said::News(_, Happened::Appeared(holder)) => io.tell(Report::Appeared(holder)),
                 Said::News(_, Happened::Gone { peer, name }) => io.tell(Report::Gone { peer, name }),
                 Said::News(_, Happened::Missed) => {
+                    self.paging = Paging::default();
                     for request in &self.first {
                         asking.ask(request, &mut link.outbox, now);
                     }
                 }
                 Said::Refusal(_, refusal) => {
                     link.drop_now();
-                    return io.fail(&Failure::Refused(refusal));
+                    // A server that has just come back may be too busy yet.
+                    if !self.begun || !refusal.code.retry() {
+                        io.fail(&Failure::Refused(refusal));
+                    }
+                    return;
                 }
                 _ => {}
             }
@@ -151,6 +165,12 @@ impl Node for Watch {
                 self.state = State::Open(id, Box::new(asking));
             }
             Event::Received(_) => self.received(io),
+            // A server that sends no more tells of nothing any more.
+            Event::Ended(id) if matches!(&self.state, State::Open(own, _) if *own == id) => {
+                if let Some(link) = io.link(id) {
+                    link.drop_now();
+                }
+            }
             Event::Closed(id, _) if matches!(&self.state, State::Connecting(own) | State::Open(own, _) if *own == id) => self.lost(io),
             Event::Deadline => {
                 let now = io.now;

@@ -309,7 +309,7 @@ mod tests {
         let long = "x".repeat(limits::NAME_BYTES);
         store.begin().unwrap();
         for name in ["ana", "rui;\"x\"", "-r *", "\u{feff}bom", &long] {
-            let key = (name == "ana").then_some(Key([7; 32]));
+            let key = (name == "ana").then(|| Key::new([7; 32]).unwrap());
             store.add_user(&user(name), &Account { key }).unwrap();
             store.publish(&user(name), &what("/tmp/a;b \"c\"", "'; DROP TABLE users; --")).unwrap();
             store.publish(&user(name), &what("b", "")).unwrap();
@@ -363,13 +363,13 @@ mod tests {
         fs::write(csv.join("files/gone.csv"), "a.txt;x\n").unwrap();
         let store = MemoryStore::default();
         store.begin().unwrap();
-        store.add_user(&user("ana"), &Account { key: Some(Key([1; 32])) }).unwrap();
+        store.add_user(&user("ana"), &Account { key: Key::new([1; 32]) }).unwrap();
         store.publish(&user("ana"), &what("a.txt", "mine")).unwrap();
         let here = Connection { address: "10.0.0.1:5005".parse().unwrap(), speaks: Tongue::Uc3m2025 };
         store.connect(&user("ana"), &here).unwrap();
         store.commit().unwrap();
         assert_eq!(import(&store, csv).unwrap(), Counts { users: 1, connections: 1, publications: 1, strays: 1 });
-        assert_eq!(store.user(&user("ana")).unwrap(), Some(Account { key: Some(Key([1; 32])) }));
+        assert_eq!(store.user(&user("ana")).unwrap(), Some(Account { key: Key::new([1; 32]) }));
         assert_eq!(store.connection(&user("ana")).unwrap(), Some(here));
         assert_eq!(store.connection(&user("rui")).unwrap().unwrap().speaks, Tongue::Uc3mSeed003);
         let content: Vec<Publication> = store.content(&user("ana"), 0, 9).unwrap().into_iter().map(|(_, what)| what).collect();

@@ -6,8 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use crate::accounts::identity::Identity;
-use crate::message::account::Key;
-use crate::message::version::to_hex;
+use crate::message::version::{hex, to_hex};
 use crate::os::system;
 
 /// The key in this file, or in the usual one; one that is not there is made.
@@ -36,11 +35,11 @@ fn read(file: &Path) -> io::Result<[u8; 32]> {
     let open_to_others = file.metadata()?.permissions().mode() & 0o077 != 0;
     file.take(66).read_to_string(&mut text)?;
     // A secret has as many digits as a public key, and the same spelling.
-    let secret = Key::parse(text.trim_end()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no key"))?;
+    let secret = hex(text.trim_end()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no key"))?;
     if open_to_others {
         log::warn!("others may read the key of this user: chmod 600 it");
     }
-    Ok(secret.0)
+    Ok(secret)
 }
 
 fn make(file: &Path) -> io::Result<[u8; 32]> {

@@ -163,13 +163,32 @@ impl SqliteStore {
         if is_ours(&database)? { Ok(SqliteStore { database, _lock: None }) } else { Err(OpenError::Stranger) }
     }
 
-    /// All users, from the place `after` on, at most `most`.
+    /// All users, from the place `after` on, at most `most`, and none only behind the last. One whose key proves nothing was taken in by an earlier version:
+    /// it is left out with a warning, so that the others can still be exported.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn users(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, Account)>>, StoreError> {
         let sql = "SELECT id, name, key FROM users WHERE id > ? AND name NOT GLOB '/*' ORDER BY id LIMIT ?";
-        self.rows(sql, params![signed(after), most_of(most)], |row| Ok((stands(row)?, (user_name(row, 1)?, account(row, 2)?))))
+        let mut after = after;
+        loop {
+            let read = |row: &Row<'_>| {
+                let (place, name) = (stands(row)?, user_name(row, 1)?);
+                let is_weak = row.get_ref(2)?.as_blob_or_null()?.and_then(|key| key.try_into().ok()).is_some_and(|key| Key::new(key).is_none());
+                if is_weak {
+                    log::warn!("{name} is left out: anybody could use its key");
+                    return Ok((place, None));
+                }
+                Ok((place, Some((name, account(row, 2)?))))
+            };
+            let page = self.rows(sql, params![signed(after), most_of(most)], read)?;
+            let Some((last, _)) = page.last() else { return Ok(Vec::new()) };
+            after = *last;
+            let users: Vec<_> = page.into_iter().filter_map(|(place, user)| Some((place, user?))).collect();
+            if !users.is_empty() {
+                return Ok(users);
+            }
+        }
     }
 
     fn prepared(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
@@ -299,7 +318,7 @@ impl Store for SqliteStore {
         if self.id(name)?.is_some() {
             return Ok(false);
         }
-        let key = account.key.as_ref().map(|Key(bytes)| &bytes[..]);
+        let key = account.key.as_ref().map(|key| &key.bytes()[..]);
         self.change("INSERT INTO users (name, key) VALUES (?, ?)", params![&**name, key]).map(|_| true)
     }
 
@@ -456,8 +475,8 @@ fn publication(row: &Row<'_>, column: usize) -> rusqlite::Result<Publication> {
 
 fn account(row: &Row<'_>, column: usize) -> rusqlite::Result<Account> {
     let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else { return Ok(Account { key: None }) };
-    let key = bytes.try_into().map_err(|_| spoilt(column, "a key that is none"))?;
-    Ok(Account { key: Some(Key(key)) })
+    let key = bytes.try_into().ok().and_then(Key::new).ok_or_else(|| spoilt(column, "a key that is none, or that anybody could use"))?;
+    Ok(Account { key: Some(key) })
 }
 
 fn connection(row: &Row<'_>, column: usize) -> rusqlite::Result<Connection> {
@@ -743,6 +762,28 @@ mod tests {
         assert!(store.users(0, 9).is_err());
         assert!(store.user(&UserName::new("rui").unwrap()).is_err());
         assert!(store.user(&ana()).is_ok());
+    }
+
+    #[test]
+    fn a_key_that_anybody_could_use_is_nobodys_and_hides_no_other_user() {
+        let folder = folder();
+        let store = with_ana(folder.path());
+        // The identity, which earlier versions took.
+        let weak = "INSERT INTO users (name, key) VALUES ('weak', CAST(x'01' || zeroblob(31) AS BLOB))";
+        store.database.execute_batch(weak).unwrap();
+        store.begin().unwrap();
+        store.add_user(&UserName::new("rui").unwrap(), &Account { key: None }).unwrap();
+        store.commit().unwrap();
+        assert!(store.user(&UserName::new("weak").unwrap()).is_err());
+        let mut names = Vec::new();
+        let mut after = 0;
+        loop {
+            let page = store.users(after, 1).unwrap();
+            let Some((place, (name, _))) = page.into_iter().next() else { break };
+            after = place;
+            names.push(name.to_string());
+        }
+        assert_eq!(names, ["ana", "rui"]);
     }
 
     #[test]

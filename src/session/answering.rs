@@ -3,8 +3,8 @@
 //! ```text
 //!   accept --> Sniffing --'{'--> Open(native) --hello--> (opened) --requests--> ...
 //!                  |                                                   |
-//!                  '--'GET '--> Open(http) --requests--> ...           '--nonsense--> Over: last words are sent, then it ends
-//!                  '--else----> Over
+//!                  '--'GET '--> Open(http) --requests--> ...           '--nonsense--> Open, but nothing is read: what was asked before is
+//!                  '--else----> Over                                                  answered, the last words are sent, and it is Over
 //! ```
 
 use std::collections::VecDeque;
@@ -69,9 +69,9 @@ enum State {
         dialect: Dialect,
         greeted: bool,
         hello: Hello,
+        /// Nothing more is understood: these words follow when all that was asked before is answered.
+        last_words: Option<Vec<u8>>,
     },
-    /// Nothing more is read; what is still owed may be written.
-    Closing(Dialect),
     Over,
 }
 
@@ -92,7 +92,7 @@ impl Answering {
     pub fn new(terms: Terms, speech: Speech, from: SocketAddr, nonce: String, now: Instant) -> Answering {
         let state = match speech {
             Speech::Sniffed { .. } => State::Sniffing,
-            Speech::Old(tongue) => State::Open { dialect: Dialect::old(terms.role, tongue), greeted: false, hello: Hello::default() },
+            Speech::Old(tongue) => open(Dialect::old(terms.role, tongue)),
         };
         Answering {
             terms,
@@ -152,15 +152,19 @@ impl Answering {
         }
         match &mut self.state {
             State::Sniffing => self.sniff(inbox),
-            State::Over | State::Closing(_) => {
+            State::Over | State::Open { last_words: Some(_), .. } => {
                 inbox.consume(usize::MAX);
                 Step::Wait
             }
-            State::Open { dialect, greeted, hello } => {
+            State::Open { dialect, greeted, hello, last_words } => {
                 if let Some(request) = dialect.next_page() {
                     return Step::Asked(None, request);
                 }
-                let heard = outbox.memory().with(|out| dialect.read(inbox.head(), out));
+                let mut said = Vec::new();
+                let heard = dialect.read(inbox.head(), &mut said);
+                if heard.is_ok() && !said.is_empty() {
+                    outbox.memory().with(|out| out.extend_from_slice(&said));
+                }
                 match heard {
                     Ok(Decoded::Partial) => {
                         let overdue = self.no_more || now + limits::LAST_WORDS >= self.accepted_at + limits::OPENING;
@@ -173,10 +177,7 @@ impl Answering {
                         Step::Wait
                     }
                     Err(Broken) => {
-                        // What was asked before is still answered.
-                        if let State::Open { dialect, .. } = std::mem::replace(&mut self.state, State::Over) {
-                            self.state = State::Closing(dialect);
-                        }
+                        *last_words = Some(said);
                         Step::Wait
                     }
                     Ok(Decoded::Quiet { used, .. })
@@ -202,9 +203,8 @@ impl Answering {
                             Heard::Asked { id, .. } if self.turns_away => {
                                 let busy = Refusal::new(Code::Busy, "too many links here, try again later");
                                 outbox.memory().with(|out| dialect.refuse(id, &busy, out));
-                                if let State::Open { dialect, .. } = std::mem::replace(&mut self.state, State::Over) {
-                                    self.state = State::Closing(dialect);
-                                }
+                                // These were the last words.
+                                *last_words = Some(Vec::new());
                                 Step::Wait
                             }
                             Heard::Asked { id, request: Ok(request) } => {
@@ -237,7 +237,7 @@ impl Answering {
                 return Step::Again;
             }
         };
-        self.state = State::Open { dialect, greeted: false, hello: Hello::default() };
+        self.state = open(dialect);
         Step::Again
     }
 
@@ -256,7 +256,7 @@ impl Answering {
 
     /// Answers.
     pub fn reply(&mut self, id: Option<u64>, reply: &Reply, outbox: &mut Outbox) {
-        if let State::Open { dialect, .. } | State::Closing(dialect) = &mut self.state {
+        if let State::Open { dialect, .. } = &mut self.state {
             outbox.memory().with(|out| dialect.reply(id, reply, out));
         }
     }
@@ -278,7 +278,7 @@ impl Answering {
 
     /// Says no.
     pub fn refuse(&mut self, id: Option<u64>, refusal: &Refusal, outbox: &mut Outbox) {
-        if let State::Open { dialect, .. } | State::Closing(dialect) = &mut self.state {
+        if let State::Open { dialect, .. } = &mut self.state {
             outbox.memory().with(|out| dialect.refuse(id, refusal, out));
         }
     }
@@ -401,19 +401,27 @@ impl Answering {
         self.sends.len()
     }
 
-    /// True when nothing more will be said: the link ends once its last words are out.
+    /// Says the last words, where there are some: nothing that was asked waits for an answer any more.
+    pub fn speak_last(&mut self, outbox: &mut Outbox) {
+        if let State::Open { last_words: Some(words), .. } = &mut self.state {
+            outbox.memory().with(|out| out.append(words));
+            self.state = State::Over;
+        }
+    }
+
+    /// True when nothing more will be asked, and of what was asked nothing is being sent any more: the link ends once its last words are out.
     #[must_use]
     pub fn is_over(&self) -> bool {
         match &self.state {
-            State::Over | State::Closing(_) => true,
-            State::Open { dialect, .. } => dialect.has_ended() && self.sends.is_empty(),
+            State::Over => true,
+            State::Open { dialect, last_words, .. } => (last_words.is_some() || dialect.has_ended()) && self.sends.is_empty(),
             State::Sniffing => false,
         }
     }
 
     /// When the bytes of a half-received head must be whole; to be asked after each step that waits.
     pub fn head_deadline(&mut self, inbox: &Inbox, now: Instant) -> Option<Instant> {
-        if matches!(self.state, State::Over | State::Closing(_)) {
+        if matches!(self.state, State::Over | State::Open { last_words: Some(_), .. }) {
             // Last words have their own limits: how long a side may take none, and how long we linger.
             return None;
         }
@@ -446,6 +454,10 @@ impl Answering {
             _ => Some(limits::HTTP_IDLE),
         }
     }
+}
+
+fn open(dialect: Dialect) -> State {
+    State::Open { dialect, greeted: false, hello: Hello::default(), last_words: None }
 }
 
 /// Appends what an old wire says; `source` is the file whose bytes are among it.

@@ -40,9 +40,18 @@ impl Asking {
         let id = self.next_id;
         self.next_id += 1;
         outbox.memory().with(|out| writing::write_request(id, request, out));
-        self.open.insert(id, now + limits::ANSWER);
+        self.open.insert(id, now + self.patience(request));
         self.spoke_at = now;
         id
+    }
+
+    /// How long an answer may take. That of a PING which waits for nothing else comes at once: without it the other side is dead 2.5 heartbeats after it
+    /// was last heard of, as it would hold us for dead.
+    fn patience(&self, request: &Request) -> Duration {
+        let Some(welcome) = self.welcome.as_ref().filter(|_| matches!(request, Request::Ping | Request::Moved(_)) && self.open.is_empty()) else {
+            return limits::ANSWER;
+        };
+        (heartbeat(welcome) * 3 / 2).clamp(limits::PONG, limits::ANSWER)
     }
 
     /// The next line from the other side; `None` when more bytes are needed.
@@ -124,7 +133,11 @@ impl Asking {
     /// When to send a PING, so that the other side hears of us.
     #[must_use]
     pub fn ping_at(&self) -> Option<Instant> {
-        // A server that asks for a heartbeat without end gets one a second.
-        self.welcome.as_ref().map(|welcome| self.spoke_at + Duration::from_millis(welcome.heartbeat_ms.max(1_000)))
+        self.welcome.as_ref().map(|welcome| self.spoke_at + heartbeat(welcome))
     }
+}
+
+/// How often the other side hears of us: one that asks for a heartbeat without end gets one a second.
+fn heartbeat(welcome: &Welcome) -> Duration {
+    Duration::from_millis(welcome.heartbeat_ms.max(1_000))
 }

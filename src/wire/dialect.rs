@@ -38,7 +38,7 @@ pub enum Dialect {
 #[derive(Debug)]
 pub struct Native {
     opened: bool,
-    largest: usize,
+    role: Role,
 }
 
 /// What was read.
@@ -78,11 +78,7 @@ impl Dialect {
     /// The native protocol, for a process of this role.
     #[must_use]
     pub fn native(role: Role) -> Dialect {
-        let largest = match role {
-            Role::Server => limits::JOIN_BYTES,
-            Role::Peer => limits::HEAD_BYTES,
-        };
-        Dialect::Native(Native { opened: false, largest })
+        Dialect::Native(Native { opened: false, role })
     }
 
     /// HTTP, for a process of this role that may be asked under these names.
@@ -250,14 +246,14 @@ impl Dialect {
 
 impl Native {
     fn read(&mut self, buffer: &[u8]) -> Result<Decoded<Heard>, native::Fatal> {
-        let limit = if self.opened { self.largest } else { limits::HEAD_BYTES };
+        let limit = if self.opened && self.role == Role::Server { limits::JOIN_BYTES } else { limits::HEAD_BYTES };
         let Decoded::Whole { item: line, used } = native::line(buffer, limit)? else { return Ok(Decoded::Partial) };
         let item = if !self.opened {
             Heard::Hello(requests::hello(line)?)
         } else if line.is_empty() {
             Heard::Nothing
         } else {
-            let native::Asked { id, request } = requests::request(line)?;
+            let native::Asked { id, request } = requests::request(line, self.role)?;
             Heard::Asked { id, request }
         };
         Ok(Decoded::Whole { item, used })

@@ -321,3 +321,31 @@ fn a_server_that_wants_accounts_takes_nobody_without_one() {
     assert_eq!(ana.asks(join), "JOIN_OK");
     assert_eq!(Native::open(server.at).holders("a.mp4"), ["127.0.0.1:4001"]);
 }
+
+#[test]
+fn who_is_not_connected_any_more_is_not_in_the_index_of_a_server_that_wants_accounts() {
+    let server = server_on(&Dir::new(), &["--accounts", "required"]);
+    let join = |more: bool| json!({"method": "JOIN", "port": 4_001, "more": more, "files": [{"name": "a.mp4", "size": 1}]});
+    let mut asker = Native::open(server.at);
+    let mut ana = User::new(server.at, "ana");
+    for (word, back) in [("DISCONNECT", false), ("UNREGISTER", true)] {
+        assert_eq!(ana.asks(join(false)), "JOIN_OK");
+        assert_eq!(asker.holders("a.mp4"), ["127.0.0.1:4001"]);
+        // A JOIN under way ends with the one before.
+        assert_eq!(ana.asks(join(true)), "JOIN_MORE");
+        assert_eq!(ana.asks(json!({"method": word})), format!("{word}_OK"));
+        assert!(asker.holders("a.mp4").is_empty(), "{word}");
+        assert_eq!(ana.asks(json!({"method": "UPDATE"})), "not_joined");
+        assert_eq!(ana.asks(json!({"method": "JOIN", "part": 1})), "bad_request");
+        assert_eq!(ana.asks(join(false)), "account_required");
+        if back {
+            assert_eq!(ana.registers(), "REGISTER_OK");
+        }
+        assert_eq!(ana.connects(), "CONNECT_OK");
+    }
+    // Another link of the same user takes all of them along.
+    assert_eq!(ana.asks(join(false)), "JOIN_OK");
+    let mut second = User::link(server.at, "ana");
+    assert_eq!((second.connects(), second.asks(json!({"method": "UNREGISTER"}))), ("CONNECT_OK".into(), "UNREGISTER_OK".into()));
+    assert!(asker.holders("a.mp4").is_empty());
+}

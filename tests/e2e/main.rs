@@ -42,6 +42,7 @@ mod resume;
 mod scripts;
 mod search;
 mod silence;
+mod states;
 mod status;
 mod swarm;
 mod swarm_load;

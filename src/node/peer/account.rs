@@ -125,8 +125,7 @@ impl Peer {
             // It may do so soon: the disk of the server is full, say.
             (code, _) if code.retry() && matches!(self.options.task, Task::Serve { .. }) => {
                 io.tell(Report::Failed(Failure::Operation(Method::Connect, refusal)));
-                self.home.close(io);
-                self.home.lost(io);
+                self.home.retreat(io);
                 self.forget_asked();
             }
             _ => self.nobody(&Failure::Operation(Method::Connect, refusal), io),
@@ -179,6 +178,9 @@ impl Peer {
             }
             (_, Reply::Done(method)) => {
                 self.account_changed(operation);
+                if method == Method::Connect {
+                    self.look_whether_joined(io);
+                }
                 io.tell(Report::Done(method));
                 self.done(io);
             }

@@ -257,6 +257,7 @@ impl Peer {
             },
             request => request,
         };
+        self.paging.asks(&request);
         let why = if request == Request::Leave { Why::Leave } else { Why::Errand };
         if let Some(ask) = self.home.ask(&request, io) {
             self.asked.insert(ask, why);
@@ -267,8 +268,7 @@ impl Peer {
         match reply {
             Reply::JoinMore => self.send_join(io),
             Reply::JoinOk { you, session, .. } => {
-                self.home.session = Some(*session);
-                self.home.joining = Joining::Joined(*you);
+                self.home.is_taken(*you, *session);
                 self.downloads.announce_again();
                 let names = self.library.files().fold(String::new(), |mut names, file| {
                     names.push(' ');
@@ -287,6 +287,9 @@ impl Peer {
 
     /// The server has answered the command under way.
     pub(super) fn errand_answered(&mut self, reply: Reply, io: &mut Io<'_>) {
+        if let Err(why) = self.paging.came(&reply) {
+            return self.fail(&Failure::Protocol(why), io);
+        }
         if self.act_answered(&reply, io) {
             return;
         }

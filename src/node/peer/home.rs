@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::message::limits;
+use crate::message::refusal::Refusal;
 use crate::message::request::Request;
 use crate::message::version::Session;
 use crate::node::LinkId;
@@ -47,6 +48,8 @@ pub struct Home {
     pub session: Option<Session>,
     attempts: u32,
     told_lost: bool,
+    /// Why our JOIN is refused again and again, as the person knows already.
+    told_refusal: Option<Refusal>,
     by_quic: bool,
 }
 
@@ -71,7 +74,7 @@ impl Home {
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>, by_quic: bool) -> Home {
         let (state, joining) = (State::Off, Joining::Unwanted);
-        Home { servers, at: 0, bind: None, state, joining, session: None, attempts: 0, told_lost: false, by_quic }
+        Home { servers, at: 0, bind: None, state, joining, session: None, attempts: 0, told_lost: false, told_refusal: None, by_quic }
     }
 
     /// Connects from this address from now on, so that the server sees the peer where it listens.
@@ -204,6 +207,24 @@ impl Home {
         self.attempts += 1;
         self.state = State::Resting(io.now + io.jitter(whole));
         Lost::Resting(!std::mem::replace(&mut self.told_lost, true))
+    }
+
+    /// Lets a server be for a while that is there and does not take us: nobody is told of a loss, nor of a return.
+    pub fn retreat(&mut self, io: &mut Io<'_>) {
+        let told_lost = self.told_lost;
+        self.close(io);
+        self.lost(io);
+        self.told_lost = told_lost;
+    }
+
+    /// True for a refusal of our JOIN that was not told since the last one that succeeded.
+    pub fn is_new_refusal(&mut self, refusal: &Refusal) -> bool {
+        self.told_refusal.replace(refusal.clone()).as_ref() != Some(refusal)
+    }
+
+    /// The server has taken us.
+    pub fn is_taken(&mut self, at: SocketAddr, session: Session) {
+        (self.session, self.joining, self.told_refusal) = (Some(session), Joining::Joined(at), None);
     }
 
     /// Gives the server up.

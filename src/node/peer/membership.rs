@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::message::account::Method;
 use crate::message::limits;
-use crate::message::refusal::Refusal;
+use crate::message::refusal::{Code, Refusal};
 use crate::message::reply::Reply;
 use crate::message::request::{Join, Request};
 use crate::node::Cause;
@@ -109,14 +109,15 @@ impl Peer {
         match why {
             Some(Why::Join) if self.acts.is_joining() => self.fail(&Failure::Refused(refusal), io),
             Some(Why::Join) => {
-                // Our own earlier link may still be held for alive: it will be found dead soon.
-                io.tell(Report::Failed(Failure::Refused(refusal.clone())));
+                // Our own earlier link may still be held for alive: it will be found dead soon. Another peer may hold the address for days: that is told once.
+                if self.home.is_new_refusal(&refusal) || !retry {
+                    io.tell(Report::Failed(Failure::Refused(refusal.clone())));
+                }
                 self.home.joining = if retry { Joining::Wanted } else { Joining::Unwanted };
                 if self.options.once || !retry {
                     return self.join_failed(&Failure::Refused(refusal), io);
                 }
-                self.home.close(io);
-                self.home.lost(io);
+                self.home.retreat(io);
                 self.forget_asked();
             }
             Some(Why::Connect) => self.connect_refused(refusal, io),
@@ -129,6 +130,13 @@ impl Peer {
             },
             Some(Why::Watch) => log::debug!("this server tells nobody of what comes: {}", refusal.text),
             Some(Why::Look(_)) => log::debug!("no more sources: {}", refusal.text),
+            Some(Why::Update) if refusal.code == Code::NotJoined => {
+                // The server has put us out, with our account for one: we join again, but not without rest.
+                self.home.joining = Joining::Wanted;
+                self.home.retreat(io);
+                self.forget_asked();
+                self.update_answered(io);
+            }
             Some(Why::Update) => self.update_answered(io),
             Some(Why::Leave) => self.left(io),
             None => log::warn!("the server says: {} ({})", refusal.text, refusal.code.word()),
@@ -199,6 +207,16 @@ impl Peer {
         }
         let Some((files, remove)) = self.news.next_part() else { return };
         if let Some(ask) = self.home.ask(&Request::Update { files, remove }, io) {
+            self.asked.insert(ask, Why::Update);
+        }
+    }
+
+    /// Asks whether we are still in the index: a server that wants accounts has put us out with ours.
+    pub(super) fn look_whether_joined(&mut self, io: &mut Io<'_>) {
+        if !matches!(self.home.joining, Joining::Joined(_)) || self.asked.values().any(|why| *why == Why::Update) {
+            return;
+        }
+        if let Some(ask) = self.home.ask_if_open(&Request::Update { files: Vec::new(), remove: Vec::new() }, io) {
             self.asked.insert(ask, Why::Update);
         }
     }

@@ -35,6 +35,7 @@ use crate::message::reply::{Away, Holder};
 use crate::message::request::Request;
 use crate::message::tongue::Tongue;
 use crate::node::io::Io;
+use crate::node::paging::Paging;
 use crate::node::peer::account::Account;
 use crate::node::peer::acts::Acts;
 use crate::node::peer::desk::Desk;
@@ -74,6 +75,8 @@ pub struct Peer {
     desk: Desk,
     /// The command that is being carried out; the next one waits for it.
     errand: Option<Errand>,
+    /// How far the list is that it asks for.
+    paging: Paging,
     /// The files that a VERIFY looks at.
     verifying: Option<Verifying>,
     /// A line that was read while a verdict was wanted, and is none.
@@ -186,6 +189,7 @@ impl Peer {
             list_marks: VecDeque::new(),
             desk: Desk::default(),
             errand: None,
+            paging: Paging::default(),
             verifying: None,
             later: None,
             asked: BTreeMap::new(),

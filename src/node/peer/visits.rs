@@ -76,7 +76,9 @@ impl Peer {
         link.look_at = visit.answering.look_at();
         // Who waits for a person or a slot, or takes a file, has nothing to say meanwhile; both have ends of their own.
         link.silence = visit.answering.silence().filter(|_| !waits && visit.answering.sends() == 0);
-        if visit.answering.is_over() || (visit.ended && !waits && visit.answering.sends() == 0 && !link.outbox.is_full()) {
+        // What was asked before a fault, or before the end of the other side, is answered first.
+        if !waits && (visit.answering.is_over() || (visit.ended && visit.answering.sends() == 0 && !link.outbox.is_full())) {
+            visit.answering.speak_last(&mut link.outbox);
             link.finish();
         }
     }

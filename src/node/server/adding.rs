@@ -142,7 +142,7 @@ impl Server {
         let Some(Visit { stage, .. }) = self.visits.get_mut(link) else { return Err(not_joined()) };
         let line = match stage {
             Stage::Joining { who: known, line, .. } if known == who && matches!(work, Work::Join { .. }) => Some(line),
-            Stage::Member { who: known, .. } if known == who && !matches!(work, Work::Join { .. }) => None,
+            stage if stage.member() == Some(*who) && !matches!(work, Work::Join { .. }) => None,
             // Somebody else has proven to be this peer meanwhile.
             _ => return Err(not_joined()),
         };

@@ -129,11 +129,7 @@ impl Server {
         self.index.leave(who);
         self.shares.forget(who);
         self.sweeping = true;
-        let link = self
-            .visits
-            .iter()
-            .find(|(_, visit)| matches!(visit.stage, Stage::Member { who: other, .. } | Stage::Joining { before: Some(other), .. } if other == who))
-            .map(|(id, _)| id);
+        let link = self.visits.iter().find(|(_, visit)| visit.stage.member() == Some(who)).map(|(id, _)| id);
         if let Some(id) = link {
             if let Some(visit) = self.visits.get_mut(&id)
                 && let Stage::Joining { who, .. } = std::mem::replace(&mut visit.stage, Stage::Guest)
@@ -148,11 +144,7 @@ impl Server {
     }
 
     fn is_behind(&self, id: LinkId, member: MemberId) -> bool {
-        match self.visits.get(&id).map(|visit| &visit.stage) {
-            Some(Stage::Member { who, .. }) => *who == member,
-            Some(Stage::Joining { before, .. }) => *before == Some(member),
-            _ => false,
-        }
+        self.visits.get(&id).and_then(|visit| visit.stage.member()) == Some(member)
     }
 
     fn may_advertise(&self, from: IpAddr, wanted: IpAddr) -> bool {
@@ -164,12 +156,22 @@ impl Server {
 
     /// Seed 000 §4d: UPDATE.
     pub(super) fn update(&mut self, id: LinkId, ask: Option<u64>, files: Vec<FileEntry>, remove: Vec<RelativeName>, io: &mut Io<'_>) {
-        match self.visits.get(&id) {
-            Some(Visit { stage: Stage::Member { who, .. }, .. }) => {
-                self.add(id, ask, *who, Work::Update { remove: remove.into_iter(), files: files.into_iter() }, io);
-            }
-            _ => self.give(id, ask, Err(not_joined()), io),
+        match self.visits.get(&id).and_then(|visit| visit.stage.member()) {
+            Some(who) => self.add(id, ask, who, Work::Update { remove: remove.into_iter(), files: files.into_iter() }, io),
+            None => self.give(id, ask, Err(not_joined()), io),
         }
+    }
+
+    /// Seed 000 §4e: LEAVE. A JOIN that is under way goes on: it is the one before that is left. False when there was none.
+    pub(super) fn leaves(&mut self, id: LinkId) -> bool {
+        if let Some(Visit { stage: Stage::Joining { before, address, .. }, .. }) = self.visits.get_mut(&id) {
+            let Some(before) = before.take() else { return false };
+            log::info!("{address} left, and joins anew");
+            self.index.leave(before);
+            self.sweeping = true;
+            return true;
+        }
+        self.leave(id)
     }
 
     /// Takes whoever joined by this link out of the index. False when nobody did.
@@ -275,8 +277,8 @@ impl Server {
     }
 
     fn replaced(&mut self, id: LinkId, speaks: Tongue, io: &mut Io<'_>) -> Result<MemberId, Refusal> {
-        if let Some(Visit { stage: Stage::Member { who, .. }, .. }) = self.visits.get(&id) {
-            return Ok(*who);
+        if let Some(who) = self.visits.get(&id).and_then(|visit| visit.stage.member()) {
+            return Ok(who);
         }
         let user = self.account_behind(id)?;
         let from = io.link(id).map(|link| link.from).ok_or_else(not_joined)?;

@@ -7,7 +7,7 @@ use crate::message::refusal::Refusal;
 use crate::message::reply::Reply;
 use crate::node::LinkId;
 use crate::node::io::Io;
-use crate::node::server::{Server, Stage};
+use crate::node::server::Server;
 
 impl Server {
     /// Catches up with the clock and with who is there.
@@ -47,7 +47,7 @@ impl Server {
 
     /// A peer says what it has moved; a stranger's word counts nothing.
     pub(super) fn moved(&mut self, id: LinkId, moved: Moved) -> Reply {
-        if let Some(visit) = self.visits.get_mut(&id).filter(|visit| matches!(visit.stage, Stage::Member { .. })) {
+        if let Some(visit) = self.visits.get_mut(&id).filter(|visit| visit.stage.member().is_some()) {
             let Moved { uploads, downloads, sent, received } = moved.believed();
             let before = std::mem::replace(&mut visit.under_way, (uploads, downloads));
             self.pulse.other_way(before, visit.under_way);

@@ -188,6 +188,17 @@ enum Stage {
     },
 }
 
+impl Stage {
+    /// The member that others see, be it that a JOIN which will take its place is under way.
+    fn member(&self) -> Option<MemberId> {
+        match self {
+            Stage::Member { who, .. } => Some(*who),
+            Stage::Joining { before, .. } => *before,
+            Stage::Guest => None,
+        }
+    }
+}
+
 impl Server {
     /// A server that knows those alone who are in this store.
     #[must_use]
@@ -294,8 +305,17 @@ impl Server {
         link.look_at = visit.answering.look_at();
         link.silence = visit.answering.silence();
         link.most_head = limits::JOIN_BYTES + 1;
-        if visit.held == 0 && (visit.answering.is_over() || visit.ended && !link.outbox.is_full()) {
+        if visit.held > 0 {
+            return;
+        }
+        let ended = visit.ended;
+        if visit.answering.is_over() || ended && !link.outbox.is_full() {
+            visit.answering.speak_last(&mut link.outbox);
             link.finish();
+        }
+        if ended {
+            // All that it asked was done, a JOIN among it: whoever says nothing more is not there.
+            self.leave(id);
         }
     }
 
@@ -307,7 +327,7 @@ impl Server {
             Request::Unsubscribe { of } => self.unsubscribe(id, of),
             Request::Moved(moved) => Ok(self.moved(id, moved)),
             Request::Live => self.watch(id, io),
-            Request::Leave => self.leave(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
+            Request::Leave => self.leaves(id).then_some(Reply::LeaveOk).ok_or_else(not_joined),
             Request::Search { wanted, cursor, speaks } => self.search(id, &wanted, cursor.as_deref(), speaks, io),
             Request::Peers { cursor, speaks } => {
                 let Page { entries, cursor, .. } = self.index.peers(cursor.as_deref(), &self.who_asks(id, speaks, io))?;
@@ -440,19 +460,12 @@ impl Node for Server {
                 self.received(id, io);
             }
             Event::Ended(id) => {
-                // What came before the end is still answered; the member itself is gone.
+                // What came before the end is still answered; then the member is gone.
                 if let Some(visit) = self.visits.get_mut(&id) {
                     visit.answering.ends();
-                }
-                self.received(id, io);
-                self.leave(id);
-                if let Some(visit) = self.visits.get_mut(&id) {
                     visit.ended = true;
                 }
-                let more = io.link(id).is_some_and(|link| link.again);
-                if !more {
-                    self.settle(id, io);
-                }
+                self.received(id, io);
             }
             Event::Closed(id, cause) => {
                 if let Some(visit) = self.visits.remove(&id) {

@@ -228,6 +228,11 @@ impl Server {
     /// Tells the index whose the peer behind a link is by now.
     fn belongs(&mut self, link: LinkId) {
         let user = self.accounts.online_by(link.0).cloned();
+        if user.is_none() && self.options.accounts_required {
+            // Nobody is here without an account, nor stays when he has none any more.
+            self.leave(link);
+            return;
+        }
         match self.visits.get(&link).map(|visit| &visit.stage) {
             Some(Stage::Member { who, .. }) => self.index.belongs(*who, user),
             Some(Stage::Joining { who, before, .. }) => {
@@ -305,10 +310,7 @@ impl Server {
         if let Some(address) = user.as_address() {
             return self.index.nameless_at(address).into_iter().collect();
         }
-        let member = |link| match self.visits.get(&LinkId(link)).map(|visit| &visit.stage) {
-            Some(Stage::Member { who, .. }) => Some(*who),
-            _ => None,
-        };
+        let member = |link| self.visits.get(&LinkId(link)).and_then(|visit| visit.stage.member());
         self.accounts.links_of(user).filter_map(member).collect()
     }
 

@@ -134,11 +134,12 @@ impl Peer {
 mod tests {
     use super::*;
     use crate::message::request::Request;
+    use crate::wire::Role;
     use crate::wire::native::requests::request;
 
     fn said(out: &mut Vec<u8>) -> Request {
         let line = std::mem::take(out);
-        request(line.strip_suffix(b"\n").unwrap()).unwrap().request.unwrap()
+        request(line.strip_suffix(b"\n").unwrap(), Role::Server).unwrap().request.unwrap()
     }
 
     #[test]
@@ -150,7 +151,7 @@ mod tests {
         for part in 0..3 {
             assert!(peer.join(&names, true, now, &mut out) <= 1_000);
             let Request::Join(join) = said(&mut out) else { panic!("a JOIN") };
-            assert_eq!((join.port, join.part, join.more), (Some(4_000), part, part < 2));
+            assert_eq!((join.port, join.part, join.more), ((part == 0).then_some(4_000), part, part < 2));
             files.extend(join.files.into_iter().map(|file| file.name));
         }
         assert!(files.len() == 2_500 && &*files[0] == "aula-0002500.mp4" && peer.seat == Seat::In);

@@ -287,7 +287,7 @@ mod tests {
 
     /// What a client sends first, each datagram from another connection.
     fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
-        let config = crate::os::quic::keys::asking(crate::message::account::Key([7; 32])).expect("its ciphers");
+        let config = crate::os::quic::keys::asking(crate::message::account::Key::new([7; 32]).expect("a point")).expect("its ciphers");
         let config = quinn_proto::ClientConfig::new(Arc::new(config));
         let mut proto = Proto::new(Arc::new(tuning::endpoint()), None, true, None);
         let one = |_| {

@@ -28,7 +28,7 @@ pub(super) fn answering(secret: &[u8; 32]) -> Result<(QuicServerConfig, Key), St
     let secret = PrivatePkcs8KeyDer::from([&SECRET[..], secret].concat());
     let signs = ring::sign::any_eddsa_type(&secret).map_err(words)?;
     let shown = signs.public_key().ok_or("the key has no public half")?;
-    let key = shown.strip_prefix(&PUBLIC).and_then(|key| key.try_into().ok()).map(Key).ok_or("the key is not of Ed25519")?;
+    let key = shown.strip_prefix(&PUBLIC).and_then(|key| key.try_into().ok()).and_then(Key::new).ok_or("the key is not of Ed25519")?;
     let certified = CertifiedKey::new(vec![CertificateDer::from(shown.to_vec())], signs);
     let resolver = Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::new(certified)));
     let builder = ServerConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(&[&TLS13]).map_err(words)?;
@@ -43,7 +43,7 @@ pub(super) fn answering(secret: &[u8; 32]) -> Result<(QuicServerConfig, Key), St
 /// The side that asks whoever has this key.
 pub(super) fn asking(key: Key) -> Result<QuicClientConfig, String> {
     let provider = provider();
-    let pinned = Pinned { shown: [&PUBLIC[..], &key.0].concat(), algorithms: provider.signature_verification_algorithms };
+    let pinned = Pinned { shown: [&PUBLIC[..], key.bytes()].concat(), algorithms: provider.signature_verification_algorithms };
     let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&TLS13]).map_err(|error| error.to_string())?;
     let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned)).with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];

@@ -181,7 +181,7 @@ impl Quic {
     /// When it fails at once.
     pub fn connect(&mut self, to: SocketAddr, pinned: Key) -> io::Result<QuicStream> {
         let stream = |conn| QuicStream { conn, id: None, link: None, ended: false };
-        if let Some(&key) = self.known.get(&(to, pinned.0))
+        if let Some(&key) = self.known.get(&(to, *pinned.bytes()))
             && let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.is_alive())
         {
             conn.held += 1;
@@ -204,7 +204,7 @@ impl Quic {
         let key = self.conns.insert(Conn::new(number, handle, inner, known, now + limits::QUIC_HANDSHAKE));
         self.endpoints[number].name(handle, key);
         if let Some((to, pinned)) = known {
-            self.known.insert((to, pinned.0), key);
+            self.known.insert((to, *pinned.bytes()), key);
         }
         self.touch(key);
         key
@@ -523,9 +523,9 @@ impl Quic {
             self.times.remove(&(at, key));
         }
         if let Some((to, pinned)) = conn.known
-            && self.known.get(&(to, pinned.0)) == Some(&key)
+            && self.known.get(&(to, *pinned.bytes())) == Some(&key)
         {
-            self.known.remove(&(to, pinned.0));
+            self.known.remove(&(to, *pinned.bytes()));
         }
         if conn.inner.is_none() && conn.held == 0 {
             let (number, begun_by, doubted) = (conn.endpoint, conn.begun_by, conn.doubted);

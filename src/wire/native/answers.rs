@@ -20,16 +20,59 @@ use crate::message::watched::Happened;
 use crate::wire::Role;
 use crate::wire::native::figures::FigureShape;
 use crate::wire::native::quic::QuicShape;
-use crate::wire::native::{FileShape, Said, VERSION, Welcome, address};
+use crate::wire::native::strict::{self, Head, NotAnObject};
+use crate::wire::native::{FileShape, Object, Said, VERSION, Welcome, address};
 
 /// Reads one line of the answering side.
 ///
 /// # Errors
 /// When it is not JSON or breaks the protocol; the text says how.
 pub fn said(line: &[u8]) -> Result<Said, String> {
-    let heard: Heard<'_> = serde_json::from_slice(line).map_err(|error| format!("not an answer: {}", printable(&error.to_string())))?;
-    heard.said()
+    let head = strict::read(line).map_err(|NotAnObject| "not an answer: a head is one JSON object on one line".to_owned())?;
+    if let Some(fault) = head.fault {
+        return Err(format!("not an answer: {}", fault.refusal().text));
+    }
+    match serde_json::from_slice::<Heard<'_>>(line) {
+        Ok(heard) => heard.said(),
+        // What is newer than this program may give other meanings to the same keys.
+        Err(_) if is_novel(&head) => Ok(Said::Novel),
+        Err(error) => Err(format!("not an answer: {}", printable(&error.to_string()))),
+    }
 }
+
+/// True for an event or an answer that is not known here.
+fn is_novel(head: &Head<'_>) -> bool {
+    let is_new = |key: &str, known: &[&str]| head.text(key).is_some_and(|word| !known.contains(&&*word));
+    head.get("error").is_none() && head.get("cardume").is_none() && (is_new("event", &EVENTS) || is_new("status", &STATUSES))
+}
+
+const EVENTS: [&str; 5] = ["WAITING", "HAVE", "APPEARED", "GONE", "MISSED"];
+const STATUSES: [&str; 24] = [
+    "PONG",
+    "SUBSCRIBE_OK",
+    "UNSUBSCRIBE_OK",
+    "STATUS_OK",
+    "JOIN_MORE",
+    "LEAVE_OK",
+    "CANCEL_OK",
+    "UPDATE_OK",
+    "JOIN_OK",
+    "SEARCH_OK",
+    "PEERS_OK",
+    "LS_OK",
+    "REGISTER_OK",
+    "UNREGISTER_OK",
+    "CONNECT_OK",
+    "DISCONNECT_OK",
+    "PUBLISH_OK",
+    "DELETE_OK",
+    "LIST_USERS_OK",
+    "LIST_CONTENT_OK",
+    "FIND_USER_OK",
+    "FETCH_OK",
+    "PIECES_OK",
+    "HAVE_OK",
+];
 
 /// Every field of every answer.
 #[derive(Deserialize)]
@@ -41,7 +84,7 @@ struct Heard<'a> {
     #[serde(borrow)]
     event: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    error: Option<HeardError<'a>>,
+    error: Option<Object<HeardError<'a>>>,
     #[serde(borrow)]
     role: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -53,14 +96,14 @@ struct Heard<'a> {
     #[serde(default)]
     files: HeardFiles<'a>,
     #[serde(borrow)]
-    holders: Option<Vec<HeardHolder<'a>>>,
+    holders: Option<Vec<Object<HeardHolder<'a>>>>,
     #[serde(borrow)]
-    away: Option<Vec<HeardAway<'a>>>,
+    away: Option<Vec<Object<HeardAway<'a>>>>,
     #[serde(borrow)]
-    holder: Option<HeardHolder<'a>>,
+    holder: Option<Object<HeardHolder<'a>>>,
     of: Option<u64>,
     #[serde(borrow)]
-    peers: Option<Vec<HeardPresent<'a>>>,
+    peers: Option<Vec<Object<HeardPresent<'a>>>>,
     #[serde(borrow)]
     peer: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -85,9 +128,9 @@ struct Heard<'a> {
     #[serde(borrow)]
     nonce: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    users: Option<Vec<HeardOnline<'a>>>,
+    users: Option<Vec<Object<HeardOnline<'a>>>>,
     #[serde(borrow)]
-    figures: Option<Vec<FigureShape<'a>>>,
+    figures: Option<Vec<Object<FigureShape<'a>>>>,
     #[serde(borrow)]
     user: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -117,8 +160,8 @@ impl HeardAway<'_> {
 struct HeardError<'a> {
     #[serde(borrow)]
     code: Cow<'a, str>,
-    #[serde(borrow, default)]
-    text: Cow<'a, str>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
 }
 
 /// `files` is a count in some answers and a list in another.
@@ -129,7 +172,7 @@ enum HeardFiles<'a> {
     None,
     Count(u64),
     #[serde(borrow)]
-    List(Vec<FileShape<'a>>),
+    List(Vec<Object<FileShape<'a>>>),
 }
 
 #[derive(Deserialize)]
@@ -141,8 +184,7 @@ struct HeardHolder<'a> {
     size: Option<u64>,
     #[serde(borrow)]
     root: Option<Cow<'a, str>>,
-    #[serde(default)]
-    partial: bool,
+    partial: Option<bool>,
     #[serde(borrow)]
     description: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -150,7 +192,7 @@ struct HeardHolder<'a> {
     #[serde(borrow)]
     speaks: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    quic: Option<QuicShape<'a>>,
+    quic: Option<Object<QuicShape<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -176,8 +218,8 @@ struct HeardOnline<'a> {
 
 impl Heard<'_> {
     fn said(mut self) -> Result<Said, String> {
-        if let Some(error) = self.error {
-            let refusal = Refusal::new(Code::of_word(&error.code), printable(&error.text));
+        if let Some(Object(error)) = self.error {
+            let refusal = Refusal::new(Code::of_word(&error.code), printable(error.text.as_deref().unwrap_or_default()));
             return Ok(Said::Refusal(self.id, refusal));
         }
         if self.cardume.is_some() {
@@ -215,7 +257,7 @@ impl Heard<'_> {
                 let name = self.name.as_deref().and_then(|text| RelativeName::new(text).ok()).ok_or("GONE without a good name")?;
                 Happened::Gone { peer: peer_address(self.peer.as_deref())?, name }
             }
-            _ => match self.holder.take().and_then(HeardHolder::holder) {
+            _ => match self.holder.take().and_then(|Object(holder)| holder.holder()) {
                 Some(holder) => Happened::Appeared(holder),
                 // One that nobody here could use.
                 None => return Ok(Some(Said::Novel)),
@@ -252,7 +294,7 @@ impl Heard<'_> {
             "UNSUBSCRIBE_OK" => Reply::Unsubscribed,
             "STATUS_OK" => {
                 let figures = self.figures.unwrap_or_default().into_iter().take(limits::FIGURES);
-                Reply::Status(figures.filter_map(FigureShape::figure).collect())
+                Reply::Status(figures.filter_map(|Object(figure)| figure.figure()).collect())
             }
             "JOIN_MORE" => Reply::JoinMore,
             "LEAVE_OK" => Reply::LeaveOk,
@@ -265,12 +307,12 @@ impl Heard<'_> {
                 heartbeat_ms: self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000),
             },
             "SEARCH_OK" => {
-                let away = self.away.unwrap_or_default().into_iter().take(limits::QUERY_ENTRIES).filter_map(HeardAway::away).collect();
+                let away = self.away.unwrap_or_default().into_iter().take(limits::QUERY_ENTRIES).filter_map(|Object(heard)| heard.away()).collect();
                 Reply::Found { holders: holders(self.holders.unwrap_or_default()), away, cursor }
             }
             "PEERS_OK" => {
                 let heard = self.peers.unwrap_or_default();
-                let present = |p: &HeardPresent<'_>| {
+                let present = |Object(p): &Object<HeardPresent<'_>>| {
                     let speaks = speaks(p.speaks.as_deref())?;
                     Some(Present { peer: peer_address(Some(&p.peer)).ok()?, files: p.files, user: user(p.user.as_deref()), speaks })
                 };
@@ -285,7 +327,7 @@ impl Heard<'_> {
             "PUBLISH_OK" => Reply::Done(Method::Publish),
             "DELETE_OK" => Reply::Done(Method::Delete),
             "LIST_USERS_OK" => {
-                let users = self.users.unwrap_or_default().into_iter().take(limits::LIST_ENTRIES).filter_map(HeardOnline::online);
+                let users = self.users.unwrap_or_default().into_iter().take(limits::LIST_ENTRIES).filter_map(|Object(user)| user.online());
                 Reply::Users { users: users.collect(), cursor }
             }
             "LIST_CONTENT_OK" => {
@@ -354,7 +396,7 @@ impl HeardOnline<'_> {
 
 impl HeardFiles<'_> {
     fn publications(self) -> Vec<Publication> {
-        let publication = |file: FileShape<'_>| {
+        let publication = |Object(file): Object<FileShape<'_>>| {
             let (name, description) = (Line::new(&file.name)?, Line::new(file.description.as_deref().unwrap_or_default())?);
             Some(Publication { file: name, description })
         };
@@ -375,14 +417,14 @@ impl HeardFiles<'_> {
     /// The files whose names are good; a server that forwards a bad one does not hide the others.
     fn list(self) -> Vec<FileEntry> {
         match self {
-            HeardFiles::List(list) => list.into_iter().take(limits::LIST_ENTRIES).filter_map(|file| file.entry().ok()).collect(),
+            HeardFiles::List(list) => list.into_iter().take(limits::LIST_ENTRIES).filter_map(|Object(file)| file.entry().ok()).collect(),
             _ => Vec::new(),
         }
     }
 }
 
-fn holders(heard: Vec<HeardHolder<'_>>) -> Vec<Holder> {
-    heard.into_iter().take(limits::QUERY_ENTRIES).filter_map(HeardHolder::holder).collect()
+fn holders(heard: Vec<Object<HeardHolder<'_>>>) -> Vec<Holder> {
+    heard.into_iter().take(limits::QUERY_ENTRIES).filter_map(|Object(holder)| holder.holder()).collect()
 }
 
 impl HeardHolder<'_> {
@@ -391,8 +433,8 @@ impl HeardHolder<'_> {
         let peer = peer_address(Some(&self.peer)).ok()?;
         let (user, speaks) = (user(self.user.as_deref()), speaks(self.speaks.as_deref())?);
         // One that is none takes nothing away from the peer itself.
-        let quic = self.quic.and_then(|quic| quic.checked().ok());
-        let shape = FileShape { name: self.name, size: self.size, root: self.root, partial: Some(self.partial), description: self.description };
+        let quic = self.quic.and_then(|Object(quic)| quic.checked().ok());
+        let shape = FileShape { name: self.name, size: self.size, root: self.root, partial: self.partial, description: self.description };
         Some(Holder { peer, file: shape.entry().ok()?, user, speaks, quic })
     }
 }

@@ -10,12 +10,17 @@ pub mod load;
 mod quic;
 pub mod quick;
 pub mod requests;
+mod strict;
 pub mod writing;
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::message::account::Line;
 use crate::message::limits;
@@ -119,11 +124,36 @@ fn bad(text: &str) -> Refusal {
 
 /// An integer that the protocol can name.
 fn small(number: u64) -> Result<u64, Refusal> {
-    if number > limits::LARGEST_INTEGER { Err(Refusal::new(Code::TooLarge, "an integer is at most 2^53-1")) } else { Ok(number) }
+    if number > limits::LARGEST_INTEGER { Err(too_large()) } else { Ok(number) }
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(Code::TooLarge, "an integer is at most 2^53-1")
 }
 
 fn missing(field: &str) -> Refusal {
     bad(&format!("{field} is missing"))
+}
+
+/// An object, and nothing else: serde would also take the list of its fields, in their order.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Object<T>, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+        from.deserialize_map(Members(PhantomData))
+    }
 }
 
 #[derive(Deserialize)]
@@ -199,8 +229,13 @@ mod tests {
     use crate::wire::native::requests::{hello, request};
     use crate::wire::native::writing::{write_reply, write_request};
 
+    /// Whoever has the method.
+    fn role_of(line: &str) -> Role {
+        if ["FETCH", "PIECES", "HAVE", "CANCEL"].iter().any(|method| line.contains(method)) { Role::Peer } else { Role::Server }
+    }
+
     fn asked(line: &str) -> Asked {
-        request(line.as_bytes()).expect("a JSON object")
+        request(line.as_bytes(), role_of(line)).expect("a JSON object")
     }
 
     fn operation(user: Option<&str>, authority: Authority, deed: Deed) -> Request {
@@ -265,14 +300,14 @@ mod tests {
                 port: Some(1),
                 advertise: Some(address),
                 session: Some(Session([1; 16])),
-                part: 2,
+                part: 0,
                 more: true,
                 files: vec![file],
                 ports: vec![(Tongue::Uc3m2024, 4001)],
-                quic: Some(Quic { port: 4002, key: Key([5; 32]) }),
+                quic: Some(Quic { port: 4002, key: Key::new([5; 32]).unwrap() }),
             }),
-            operation(Some("ana"), Authority::Proof { key: Key([3; 32]), proof: Proof([4; 64]) }, Deed::Register),
-            operation(Some("ana"), Authority::Proof { key: Key([3; 32]), proof: Proof([4; 64]) }, Deed::Connect { port: None }),
+            operation(Some("ana"), Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) }, Deed::Register),
+            operation(Some("ana"), Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) }, Deed::Connect { port: None }),
             operation(None, Authority::Link, Deed::Unregister),
             operation(None, Authority::Link, Deed::Disconnect),
             operation(None, Authority::Link, Deed::Publish(publication())),
@@ -284,7 +319,7 @@ mod tests {
         for wanted in requests {
             let mut out = Vec::new();
             write_request(4, &wanted, &mut out);
-            let read = request(out.strip_suffix(b"\n").unwrap()).unwrap();
+            let read = request(out.strip_suffix(b"\n").unwrap(), role_of(&String::from_utf8_lossy(&out))).unwrap();
             assert_eq!(read, Asked { id: Some(4), request: Ok(wanted) });
         }
     }
@@ -306,7 +341,7 @@ mod tests {
             Reply::JoinOk { you: peer, files: 3, session: Session([2; 16]), heartbeat_ms: 5_000 },
             Reply::Found {
                 holders: vec![
-                    Holder { peer, file: file.clone(), user: None, speaks: None, quic: Some(Quic { port: 4002, key: Key([5; 32]) }) },
+                    Holder { peer, file: file.clone(), user: None, speaks: None, quic: Some(Quic { port: 4002, key: Key::new([5; 32]).unwrap() }) },
                     published,
                 ],
                 away: vec![
@@ -341,10 +376,10 @@ mod tests {
 
     #[test]
     fn wrong_numbers_are_refused_and_the_link_goes_on() {
-        for fields in ["\"from\":-1", "\"from\":1.5", "\"from\":\"1\"", "\"from\":18446744073709551616", "\"length\":-1"] {
+        for fields in ["\"from\":-1", "\"from\":1.5", "\"from\":\"1\"", "\"length\":-1"] {
             assert_eq!(refused(&format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a\",{fields}}}")), Code::BadRequest, "{fields}");
         }
-        for fields in ["\"from\":9007199254740992", "\"length\":18446744073709551615"] {
+        for fields in ["\"from\":9007199254740992", "\"length\":18446744073709551615", "\"from\":18446744073709551616"] {
             assert_eq!(refused(&format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a\",{fields}}}")), Code::TooLarge, "{fields}");
         }
         assert_eq!(asked("{\"id\":3,\"method\":5}").id, Some(3));
@@ -353,13 +388,33 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_proves_nothing_is_refused_wherever_one_is_told() {
+        let weak = format!("01{}", "00".repeat(31));
+        let beyond = format!("ee{}7f", "ff".repeat(30));
+        let proof = format!("01{}", "00".repeat(63));
+        for key in [&weak, &beyond] {
+            for method in ["REGISTER", "CONNECT"] {
+                let line = format!("{{\"id\":1,\"method\":\"{method}\",\"user\":\"ana\",\"key\":\"{key}\",\"proof\":\"{proof}\"}}");
+                assert_eq!(refused(&line), Code::BadProof, "{line}");
+            }
+            let join = format!("{{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"quic\":{{\"port\":2,\"key\":\"{key}\"}}}}");
+            assert_eq!(refused(&join), Code::BadRequest, "{join}");
+            let holder = format!("{{\"peer\":\"127.0.0.1:1\",\"name\":\"a\",\"size\":1,\"quic\":{{\"port\":2,\"key\":\"{key}\"}}}}");
+            let found = format!("{{\"id\":1,\"status\":\"SEARCH_OK\",\"holders\":[{holder}],\"cursor\":null}}");
+            let Ok(Said::Reply(1, Reply::Found { holders, .. })) = said(found.as_bytes()) else { panic!("an answer") };
+            // The peer itself is as good as ever: it is asked by TCP.
+            assert_eq!(holders.iter().map(|holder| holder.quic).collect::<Vec<_>>(), [None]);
+        }
+    }
+
+    #[test]
     fn what_is_no_json_object_ends_the_link() {
         let deep = "[".repeat(100_000);
         let nested = format!("{{\"id\":1,\"method\":\"PING\",\"x\":{}", "[".repeat(100_000));
         for text in ["PING", "", "{", "[]", "7", "{\"id\":1,}", "\"x\"", deep.as_str(), nested.as_str(), "{\"id\":1} {"] {
-            assert!(request(text.as_bytes()).is_err(), "{}", &text[..text.len().min(40)]);
+            assert!(request(text.as_bytes(), Role::Peer).is_err(), "{}", &text[..text.len().min(40)]);
         }
-        assert!(request(b"{\"id\":1,\"method\":\"\xff\"}").is_err());
+        assert!(request(b"{\"id\":1,\"method\":\"\xff\"}", Role::Peer).is_err());
     }
 
     #[test]

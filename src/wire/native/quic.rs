@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::message::account::Key;
 use crate::message::quic::Quic;
 use crate::message::refusal::Refusal;
-use crate::wire::native::bad;
+use crate::wire::native::{bad, small};
 
 #[derive(Deserialize)]
 pub(super) struct QuicShape<'a> {
@@ -18,10 +18,15 @@ pub(super) struct QuicShape<'a> {
 
 impl QuicShape<'_> {
     pub(super) fn checked(&self) -> Result<Quic, Refusal> {
-        let port = u16::try_from(self.port).ok().filter(|port| *port != 0).ok_or_else(|| bad("a port is not from 1 to 65535"))?;
-        let key = Key::parse(&self.key).ok_or_else(|| bad("key is not 64 hex digits"))?;
-        Ok(Quic { port, key })
+        quic(self.port, &self.key)
     }
+}
+
+/// What was told, where both can be.
+pub(super) fn quic(port: u64, key: &str) -> Result<Quic, Refusal> {
+    let port = u16::try_from(small(port)?).ok().filter(|port| *port != 0).ok_or_else(|| bad("a port is not from 1 to 65535"))?;
+    let key = Key::parse(key).ok_or_else(|| bad("key is not 64 hex digits of a good Ed25519 key"))?;
+    Ok(Quic { port, key })
 }
 
 #[derive(Serialize)]

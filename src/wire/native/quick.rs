@@ -180,6 +180,7 @@ mod tests {
     use crate::message::reply::Holder;
     use crate::message::request::FileEntry;
     use crate::message::version::Root;
+    use crate::wire::Role;
     use crate::wire::native::requests::request;
 
     #[test]
@@ -193,7 +194,7 @@ mod tests {
         ] {
             let usual = format!("{},\"x\":null}}", line.strip_suffix('}').unwrap());
             let quick = search(line.as_bytes()).expect(line);
-            assert_eq!(quick, request(usual.as_bytes()).unwrap(), "{line}");
+            assert_eq!(quick, request(usual.as_bytes(), Role::Server).unwrap(), "{line}");
             assert!(quick.request.is_ok() && search(usual.as_bytes()).is_none());
         }
     }

@@ -454,7 +454,7 @@ impl Download {
         let bind = around.bind.filter(|ip| ip.is_ipv4() == to.is_ipv4() && ip.is_loopback() == to.ip().is_loopback());
         // An index may name keys without end.
         let may = around.by_quic && self.no_udp.len() < limits::CANDIDATES;
-        let quic = candidate.quic.filter(|quic| may && !self.no_udp.contains(&(to, quic.key.0)));
+        let quic = candidate.quic.filter(|quic| may && !self.no_udp.contains(&(to, *quic.key.bytes())));
         let link = match quic {
             Some(quic) => around.io.connect_by_quic(quic.of(to), quic.key),
             None => around.io.connect(to, bind),

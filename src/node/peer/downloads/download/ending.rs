@@ -55,7 +55,7 @@ impl Download {
         let Some(source) = self.remove(id, around.io) else { return };
         let why = if let Cause::Unreachable(why) = cause { why.clone() } else { "no answer".into() };
         if let Some(quic) = source.quic
-            && self.no_udp.insert((source.at, quic.key.0))
+            && self.no_udp.insert((source.at, *quic.key.bytes()))
         {
             around.io.tell(Report::TcpTakesOver { peer: source.at, udp: quic.of(source.at), why });
         }
