@@ -7,6 +7,7 @@
 pub mod arrival;
 pub mod bits;
 pub mod drive;
+pub mod exclude;
 pub mod hashes;
 pub mod hashing;
 pub mod listed;

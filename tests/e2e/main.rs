@@ -35,6 +35,7 @@ mod play;
 mod quic;
 mod resume;
 mod search;
+mod shared_folder;
 mod status;
 mod swarm;
 mod swarm_load;
