@@ -12,6 +12,7 @@ use cardume::os::output::Output;
 use cardume::os::part_file::Allocate;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::cli::ls_args::LsArgs;
 use crate::cli::play_args::PlayArgs;
 use crate::cli::search_args::SearchArgs;
 use crate::cli::server_args::{Metrics, RpcLogArgs, ServerArgs};
@@ -451,32 +452,6 @@ impl AllocateArg {
 }
 
 #[derive(Args)]
-pub struct LsArgs {
-    /// Which peer
-    #[arg(value_name = "[rede@]IP:PORT", value_parser = place, required_unless_present = "skipped", conflicts_with = "skipped")]
-    pub peer: Option<Place>,
-
-    /// Say what of a folder a peer would not share, and why; nobody is asked
-    #[arg(long)]
-    pub skipped: bool,
-
-    /// Of this folder, with --skipped
-    #[arg(long, value_name = "DIR", default_value = ".", requires = "skipped")]
-    pub folder: String,
-
-    /// And of its subfolders
-    #[arg(short, long, requires = "skipped")]
-    pub recursive: bool,
-
-    /// As for the peer
-    #[arg(long, value_name = "GLOB", requires = "skipped")]
-    pub exclude: Vec<String>,
-
-    #[command(flatten)]
-    pub ask: AskArgs,
-}
-
-#[derive(Args)]
 pub struct HashArgs {
     /// Which files; `-` is stdin
     #[arg(value_name = "FILE", required = true, value_hint = clap::ValueHint::FilePath)]
@@ -568,7 +543,7 @@ pub fn rate(text: &str) -> Result<u64, String> {
 }
 
 /// `IP:PORT` or `WIRE@IP:PORT`.
-fn place(text: &str) -> Result<Place, String> {
+pub fn place(text: &str) -> Result<Place, String> {
     let wires: Vec<&str> = TONGUES.iter().map(|(_, word)| *word).collect();
     Place::read(text).ok_or_else(|| format!("a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}", wires.join(", ")))
 }

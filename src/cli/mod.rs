@@ -9,6 +9,7 @@ mod editor;
 mod hash;
 mod json;
 mod keys;
+mod ls_args;
 mod old;
 mod play_args;
 mod search_args;

@@ -44,8 +44,9 @@ use cardume::wire::sniff::Speech;
 
 use crate::cli::Stop;
 use crate::cli::args::{
-    AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, LsArgs, NameArgs, PeerArgs, PublishArgs, VerifyArgs,
+    AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, NameArgs, PeerArgs, PublishArgs, VerifyArgs,
 };
+use crate::cli::ls_args::LsArgs;
 use crate::cli::search_args::SearchArgs;
 use crate::cli::server_args::{Metrics, Policy, ServerArgs};
 use crate::cli::transport_args;

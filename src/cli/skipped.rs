@@ -3,7 +3,7 @@
 use std::io;
 
 use cardume::library::drive::{Barred, DriveError};
-use cardume::library::share;
+use cardume::library::left_out::bars_name;
 use cardume::message::name::printable;
 use cardume::node::left_out;
 use cardume::node::lines::Lang;
@@ -11,7 +11,8 @@ use cardume::node::report::{Failure, exit};
 use cardume::os::output::Output;
 use serde_json::json;
 
-use crate::cli::args::{AllocateArg, LsArgs};
+use crate::cli::args::AllocateArg;
+use crate::cli::ls_args::LsArgs;
 use crate::cli::{Stop, setup};
 
 /// Lists what is left out, one line each.
@@ -27,7 +28,7 @@ pub fn skipped(args: &LsArgs, lang: Lang, out: &Output) -> Result<i32, Stop> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(failed(error.into())),
         };
-        let Some(why) = found.barred.or_else(|| share::bars_name(&found.name)) else { continue };
+        let Some(why) = found.barred.or_else(|| bars_name(&found.name)) else { continue };
         tell(why, &found.name, args.ask.json, lang, out);
     }
     out.close();

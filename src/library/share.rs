@@ -18,12 +18,12 @@ use std::ops::Bound;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::library::drive::{Barred, Blind, Change, Condition, Drive, DriveError, Found, Stamp};
+use crate::library::drive::{Barred, Change, Condition, Drive, DriveError, Found, Stamp};
 use crate::library::hashes::Hashes;
 use crate::library::hashing::{Hashing, Step};
+use crate::library::left_out::{LeftOut, Note, bars_name};
 use crate::library::tree::{self, PieceList};
 use crate::message::limits;
-use crate::message::name::BadName;
 use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
 use crate::message::version::{Root, Tag};
@@ -52,33 +52,6 @@ pub struct Happened {
     pub gone: Vec<RelativeName>,
     /// What its owner should know.
     pub notes: Vec<Note>,
-}
-
-/// How much is not shared, by the reason.
-pub type LeftOut = BTreeMap<Barred, u64>;
-
-/// What the owner of a shared folder should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// So much is not shared; it was less before.
-    LeftOut(LeftOut),
-    /// The folder is not there.
-    Missing,
-    /// It is there again.
-    Back,
-    /// Nobody tells of changes: they are looked for.
-    Blind(Blind),
-}
-
-/// Why nothing of this name is ever shared, whatever stands there.
-#[must_use]
-pub fn bars_name(text: &str) -> Option<Barred> {
-    match RelativeName::new(text) {
-        Ok(name) => name.is_hidden().then_some(Barred::Hidden),
-        Err(BadName::Reserved) => Some(Barred::Partial),
-        Err(BadName::Deep) => Some(Barred::Deep),
-        Err(_) => Some(Barred::Name),
-    }
 }
 
 /// What a system says where a disk fails: EIO.
@@ -608,6 +581,7 @@ mod tests {
     use super::*;
     use crate::flow::ends::SourceRef;
     use crate::library::Opened;
+    use crate::library::drive::Blind;
     use crate::library::drive::{DriveFile, Stands};
     use crate::library::hashes::Remembered;
     use crate::message::range::ByteRange;

@@ -246,6 +246,8 @@ pub const SETTLE: Duration = Duration::from_secs(2);
 pub const LOOK: Duration = Duration::from_millis(500);
 /// And when the last look found something, so that a thousand events at once do not pile up.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long a file stays open for the next request of the same link: what is open keeps its disk from being unmounted.
+pub const KEPT_OPEN: Duration = Duration::from_millis(400);
 /// How often everything is looked at where the system tells of changes: some changes are told by nobody.
 pub const RESCAN: Duration = Duration::from_secs(60);
 /// And where it does not tell.

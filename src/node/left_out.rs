@@ -1,7 +1,7 @@
 //! What the owner of a shared folder is told of it, in words.
 
 use crate::library::drive::{Barred, Blind};
-use crate::library::share::{LeftOut, Note};
+use crate::library::left_out::{LeftOut, Note};
 use crate::node::lines::Lang;
 
 /// One line.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::library::share::Note;
+use crate::library::left_out::Note;
 use crate::message::account::{Line, Method, Online, Publication, UserName};
 use crate::message::figure::Figure;
 use crate::message::name::BadName;

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Stat, openat, s
 use rustix::io::Errno;
 
 use crate::library::drive::{Barred, Found};
-use crate::library::share;
+use crate::library::left_out;
 use crate::message::{limits, name};
 use crate::os::guard::{Guard, IGNORE_FILE};
 use crate::os::part_file::stamp;
@@ -245,7 +245,7 @@ impl Listing {
             return Some(Found { name, stamp: stamp(&stat), settled: true, barred: Some(Barred::Kind) });
         }
         // What is not shared for its name alone need not be read.
-        let named = share::bars_name(&name);
+        let named = left_out::bars_name(&name);
         let barred = named.or_else(|| self.guard.bars_file(dir, entry.file_name(), &name, &stat));
         let settled = barred.is_some() || age(&stat).is_none_or(|age| age >= RECENT) || is_written(dir, entry.file_name()) != Some(true);
         Some(Found { name, stamp: stamp(&stat), settled, barred })

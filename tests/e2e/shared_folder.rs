@@ -255,6 +255,41 @@ impl Drop for Mount {
     }
 }
 
+/// Fetches a small file by HTTP and keeps the link.
+fn stays_connected(peer: &Node, path: &str, content: &[u8]) -> std::net::TcpStream {
+    let mut link = std::net::TcpStream::connect(peer.at).unwrap();
+    std::io::Write::write_all(&mut link, format!("GET /files/{path} HTTP/1.1\r\nHost: {}\r\n\r\n", peer.at).as_bytes()).unwrap();
+    let mut reply = Vec::new();
+    while !reply.ends_with(content) {
+        let mut some = [0; 4096];
+        let count = std::io::Read::read(&mut link, &mut some).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&reply));
+        reply.extend_from_slice(&some[..count]);
+    }
+    link
+}
+
+/// Nobody is told of changes in more folders than can be watched, and yet they are seen.
+#[test]
+fn changes_in_more_folders_than_can_be_watched_are_seen_all_the_same() {
+    const FOLDERS: usize = 8_300;
+    let (server, home) = (server(), Dir::with("film", b"a film"));
+    for n in 0..FOLDERS {
+        fs::create_dir(home.at(format!("{n}"))).unwrap();
+    }
+    let peer = peer_with(server.at, &home, &["-r"]);
+    let note = peer.notes("inotify");
+    assert!(note.contains("max_user_watches") && !note.contains("os error") && !note.contains("WARN"), "{note}");
+    // Most of these are watched, and some are not, whichever that is.
+    let mut wanted = vec!["film".to_owned()];
+    for n in (0..FOLDERS).step_by(41) {
+        home.write(format!("{n}/x"), b"x");
+        wanted.push(format!("{n}/x"));
+    }
+    wanted.sort();
+    until_listed(&peer, &server, &wanted.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
 #[test]
 fn drives_come_and_go_below_a_share_and_are_not_held() {
     let (server, home) = (server(), Dir::with("film", b"a film"));
@@ -268,6 +303,8 @@ fn drives_come_and_go_below_a_share_and_are_not_held() {
         until_listed(&peer, &server, &["drive/on it", "film"]);
         home.write("drive/more", b"more");
         until_listed(&peer, &server, &["drive/more", "drive/on it", "film"]);
+        // Who has fetched from it and stays connected holds nothing either.
+        let _link = stays_connected(&peer, "drive/more", b"more");
         let begun = Instant::now();
         watch("the drive is let go", || mount.end().then_some(()));
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());

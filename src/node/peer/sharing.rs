@@ -26,6 +26,7 @@ impl Peer {
             return;
         }
         if self.library.next_look().is_some_and(|at| at <= io.now) {
+            self.close_idle(io.now);
             let happened = self.library.look_around(io.now);
             for note in happened.notes {
                 log::info!("the shared folder: {note:?}");
