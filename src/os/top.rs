@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, fstat, openat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::io::Errno;
 
 /// Where a folder is.
 pub enum Top {
@@ -21,15 +22,22 @@ const STEP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC
 const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Top {
-    /// The folder at this path. The working folder may change, or may not be known.
+    /// The folder at this path. The working folder may change, or may not be known. Links on the way are followed now and never again: whoever puts one in
+    /// the place of a folder must not choose what is shared.
     #[must_use]
     pub fn at(path: &str) -> Top {
-        Top::Path(std::path::absolute(path).unwrap_or_else(|_| path.into()))
+        Top::Path(std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into()))
     }
 
     fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
         Ok(match self {
-            Top::Path(path) => rustix::fs::open(path, flags, Mode::empty())?,
+            Top::Path(path) => match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS) {
+                // A system of old, or a sandbox, knows only of the last link.
+                Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => rustix::fs::open(path, flags | OFlags::NOFOLLOW, Mode::empty())?,
+                // A link in the place of a folder: the folder is not there.
+                Err(Errno::LOOP) => return Err(io::ErrorKind::NotFound.into()),
+                opened => opened?,
+            },
             Top::Open(dir) => openat(dir, ".", flags, Mode::empty())?,
         })
     }
