@@ -124,7 +124,7 @@ impl Folder {
 
 impl Drive for Folder {
     fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
-        let dir = self.top.read().map_err(DriveError::from).or_else(|error| Err(self.top.step().map_or_else(no_folder, |_| error)))?;
+        let dir = self.top.read().map_err(|error| self.top.step().map_or_else(no_folder, |_| error.into()))?;
         self.guard.refresh(dir.as_fd());
         let watch = self.watching();
         if let Some(watch) = &watch {

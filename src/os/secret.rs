@@ -37,7 +37,7 @@ pub fn telling(name: &[u8], size: u64) -> usize {
     match usize::try_from(size) {
         Ok(size) if size <= limits::SECRET_BYTES => size,
         // A database has whole pages.
-        _ if size % 512 == 0 || name.ends_with(b"-wal") => DATABASE_HEADER,
+        _ if size.is_multiple_of(512) || name.ends_with(b"-wal") => DATABASE_HEADER,
         _ => 0,
     }
 }

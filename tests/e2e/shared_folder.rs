@@ -147,7 +147,7 @@ fn plain_peer(server: &Node, folder: &Dir, args: &[&str]) -> Option<Node> {
         command
     };
     let probe = Dir::with("closed", b"x");
-    fs::set_permissions(probe.at("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(probe.at("closed"), fs::Permissions::from_mode(0o0)).unwrap();
     let reads = plain(&["cat", probe.at("closed").to_str().unwrap()]).output();
     if !reads.is_ok_and(|output| !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("ermission denied")) {
         println!("skipped: the rights of root can't be given up here");
@@ -171,7 +171,7 @@ fn what_may_not_be_read_is_not_announced_until_it_may() {
     home.write("large", &vec![7; 300_000]);
     let allow = |name: &str, mode: u32| fs::set_permissions(home.at(name), fs::Permissions::from_mode(mode)).unwrap();
     for name in ["S", "closed", "large"] {
-        allow(name, 0);
+        allow(name, 0o0);
     }
     let Some(peer) = plain_peer(&server, &home, &["-r"]) else { return };
     peer.notes("3 not shared: 3 unreadable");
@@ -183,8 +183,8 @@ fn what_may_not_be_read_is_not_announced_until_it_may() {
     until_listed(&peer, &server, &["S/inside", "closed", "film", "large"]);
     home.write("S/more", b"more");
     until_listed(&peer, &server, &["S/inside", "S/more", "closed", "film", "large"]);
-    allow("S", 0);
-    allow("closed", 0);
+    allow("S", 0o0);
+    allow("closed", 0o0);
     until_listed(&peer, &server, &["film", "large"]);
     allow("S", 0o700);
 }
