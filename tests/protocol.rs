@@ -316,7 +316,7 @@ impl Drive for OneFile {
         Ok(Box::new(self.find(NAME).map(Ok).into_iter()))
     }
     fn find(&self, name: &str) -> Option<Found> {
-        (name == NAME).then(|| Found { name: NAME.into(), stamp: STAMP, settled: true })
+        (name == NAME).then(|| Found { name: NAME.into(), stamp: STAMP, settled: true, barred: None })
     }
     fn open_part(&self, _: &str) -> io::Result<SourceRef> {
         Err(io::ErrorKind::NotFound.into())

@@ -9,9 +9,11 @@ use cardume::node::lines::Lang;
 use cardume::node::peer::desk::Place;
 use cardume::node::report::exit;
 use cardume::os::output::Output;
+use cardume::os::part_file::Allocate;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::host_args::HostArgs;
+use crate::cli::ls_args::LsArgs;
 use crate::cli::play_args::PlayArgs;
 use crate::cli::search_args::SearchArgs;
 use crate::cli::server_args::{Metrics, RpcLogArgs, ServerArgs};
@@ -104,13 +106,19 @@ Examples:
   cardume peer --server 192.168.1.9:1099 --listen 0.0.0.0:4000 --folder ~/Videos
   cardume peer --listen 127.0.0.1:4000 --folder . --accept ask --upload-limit 20MB
   cardume peer --listen 127.0.0.1:4000 --manifest meus_arquivos.txt
+  cardume peer --listen 127.0.0.1:4000 --folder . -r --exclude 'tmp/' --exclude '*.iso'
   cardume peer --listen 0.0.0.0:4000 --udp 4000 --folder ~/Videos
                                               over UDP (QUIC) as well
   cardume peer --console uc3m                 UC3M's commands, in a folder to share
   cardume peer --console rede                 peers, ls, get
   printf 'GET aula1.mp4\\nQUIT\\n' | cardume peer --listen 127.0.0.1:4001 --folder /tmp/x
 
-A shared file is also at http://IP:PORT/files/NAME for curl, browsers and players.")]
+A shared file is also at http://IP:PORT/files/NAME for curl, browsers and players.
+
+Never shared, whatever it is called: secret keys (of cardume, PEM, OpenSSH, PGP, PuTTY, age), accounts and hashes of
+cardume, downloads under way, hidden files, links. Excluded unless .cardumeignore or --exclude says '!NAME':
+lost+found/ $RECYCLE.BIN/ 'System Volume Information/' Thumbs.db desktop.ini *.crdownload *.sqlite-shm
+`cardume ls --skipped --folder DIR` lists what is not shared, and why.")]
     Peer(Box<PeerArgs>),
 
     /// Say who has a file
@@ -157,7 +165,9 @@ piece is verified. When the player ends, the download goes on to its end.")]
     Peers(AskArgs),
 
     /// List what a peer shares
-    #[command(after_long_help = "Examples:\n  cardume ls 127.0.0.1:4000\n  cardume ls rede@127.0.0.2:5455")]
+    #[command(
+        after_long_help = "Examples:\n  cardume ls 127.0.0.1:4000\n  cardume ls rede@127.0.0.2:5455\n  cardume ls --skipped --folder ~/Videos -r    what a peer would not share, and why"
+    )]
     Ls(LsArgs),
 
     /// Take a user name; the key made at its first use is all that can use it
@@ -343,6 +353,11 @@ pub struct PeerArgs {
     #[arg(short, long)]
     pub recursive: bool,
 
+    /// Do not share what is called so: a pattern as in a .gitignore, such as '*.iso', '/drafts' or 'tmp/'; repeat for more. They come after those in the
+    /// file .cardumeignore at the top of the folder, and the last that matches decides ('!' shares after all)
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+
     /// Whose peer this is; the name is registered if need be
     #[arg(long, value_name = "USER", env = "CARDUME_USER")]
     pub user: Option<String>,
@@ -430,14 +445,14 @@ pub enum AllocateArg {
     None,
 }
 
-#[derive(Args)]
-pub struct LsArgs {
-    /// Which peer
-    #[arg(value_name = "[rede@]IP:PORT", value_parser = place)]
-    pub peer: Place,
-
-    #[command(flatten)]
-    pub ask: AskArgs,
+impl AllocateArg {
+    /// How it is done.
+    pub fn how(self) -> Allocate {
+        match self {
+            AllocateArg::Full => Allocate::Full,
+            AllocateArg::None => Allocate::None,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -532,7 +547,7 @@ pub fn rate(text: &str) -> Result<u64, String> {
 }
 
 /// `IP:PORT` or `WIRE@IP:PORT`.
-fn place(text: &str) -> Result<Place, String> {
+pub fn place(text: &str) -> Result<Place, String> {
     let wires: Vec<&str> = TONGUES.iter().map(|(_, word)| *word).collect();
     Place::read(text).ok_or_else(|| format!("a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}", wires.join(", ")))
 }

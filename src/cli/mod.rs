@@ -10,11 +10,13 @@ mod hash;
 mod host_args;
 mod json;
 mod keys;
+mod ls_args;
 mod old;
 mod play_args;
 mod search_args;
 mod server_args;
 mod setup;
+mod skipped;
 mod status;
 mod swarm;
 mod swarm_args;
@@ -158,6 +160,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
         }
         Verb::Search(args) => one_shot(setup::search(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Peers(args) => one_shot(setup::peers(&args)?, args.json, lang, outputs, Speed::default()),
+        Verb::Ls(args) if args.skipped => skipped::skipped(&args, lang, &outputs.out),
         Verb::Ls(args) => one_shot(setup::ls(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Register(args) => one_shot(setup::register(&args)?, args.ask.json, lang, outputs, Speed::default()),
         Verb::Unregister(args) => one_shot(setup::unregister(&args)?, args.ask.json, lang, outputs, Speed::default()),

@@ -10,6 +10,7 @@ use cardume::accounts::memory::MemoryStore;
 use cardume::accounts::store::Store;
 use cardume::library::Target;
 use cardume::library::drive::{Drive, DriveError};
+use cardume::library::exclude::Excludes;
 use cardume::library::hashes::{Hashes, Remembered};
 use cardume::message::account::{Deed, Line, Publication, UserName};
 use cardume::message::limits;
@@ -29,12 +30,12 @@ use cardume::node::report::{Failure, exit};
 use cardume::node::server::{ListFolder, Server, ServerOptions};
 use cardume::os::below::Below;
 use cardume::os::folder::Folder;
+use cardume::os::guard::Guard;
 use cardume::os::hash_cache::HashCache;
 use cardume::os::key_file;
 use cardume::os::keyboard;
 use cardume::os::manifest::{Manifest, ManifestError};
 use cardume::os::notebook::Beside;
-use cardume::os::part_file::Allocate;
 use cardume::os::pipe::Pipe;
 #[cfg(feature = "store")]
 use cardume::os::store::{OpenError, SqliteStore};
@@ -43,8 +44,9 @@ use cardume::wire::sniff::Speech;
 
 use crate::cli::Stop;
 use crate::cli::args::{
-    AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, LsArgs, NameArgs, PeerArgs, PublishArgs, VerifyArgs,
+    AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, NameArgs, PeerArgs, PublishArgs, VerifyArgs,
 };
+use crate::cli::ls_args::LsArgs;
 use crate::cli::search_args::SearchArgs;
 use crate::cli::server_args::{Metrics, Policy, ServerArgs};
 use crate::cli::transport_args;
@@ -262,10 +264,11 @@ pub fn peers(args: &AskArgs) -> Result<Peer, Stop> {
 
 /// LS, once.
 pub fn ls(args: &LsArgs) -> Result<Peer, Stop> {
-    match args.peer.speaks {
+    let peer = args.peer.ok_or_else(|| Stop::new(exit::USAGE, "ls: which peer?"))?;
+    match peer.speaks {
         // Whoever speaks an old wire is asked itself.
-        Some(_) => begin(without_server(Task::Once(Command::Ls(args.peer)), ".".into())),
-        None => once(Command::Ls(args.peer), &args.ask),
+        Some(_) => begin(without_server(Task::Once(Command::Ls(peer)), ".".into())),
+        None => once(Command::Ls(peer), &args.ask),
     }
 }
 
@@ -368,16 +371,25 @@ fn without_server(task: Task, folder: String) -> PeerOptions {
 
 /// Opens folders; `allocate`: how room is made for what comes.
 pub fn opener(allocate: AllocateArg) -> OpenFolder {
-    let allocate = match allocate {
-        AllocateArg::Full => Allocate::Full,
-        AllocateArg::None => Allocate::None,
-    };
+    let allocate = allocate.how();
     Box::new(move |path| Folder::open(path, allocate).map(|folder| Rc::new(folder) as Rc<dyn Drive>))
+}
+
+/// Opens folders that are shared, but for what is excluded.
+pub fn share_opener(exclude: &[String], allocate: AllocateArg) -> Result<OpenFolder, Stop> {
+    let mut excludes = Excludes::default();
+    for pattern in exclude {
+        if !excludes.add(pattern) {
+            return Err(Stop::new(exit::USAGE, format!("--exclude {}: too long, or one too many", printable(pattern))));
+        }
+    }
+    let allocate = allocate.how();
+    Ok(Box::new(move |path| Folder::open(path, allocate).map(|folder| Rc::new(folder.guarded(Guard::of_share(excludes.clone()))) as Rc<dyn Drive>)))
 }
 
 /// Opens what a peer shares: a folder, what a manifest names, or both.
 fn sharer(args: &PeerArgs) -> Result<OpenFolder, Stop> {
-    let open = opener(args.allocate);
+    let open = share_opener(&args.exclude, args.allocate)?;
     let Some(file) = &args.manifest else { return Ok(open) };
     let manifest = Manifest::read(Path::new(file), args.recursive).map_err(|error| {
         let code = if matches!(error, ManifestError::Line(..)) { exit::USAGE } else { exit::LOCAL };

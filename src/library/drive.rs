@@ -43,6 +43,53 @@ pub struct Found {
     pub stamp: Stamp,
     /// Nobody is writing it, as far as can be known.
     pub settled: bool,
+    /// Why it is not to be given to others; then nothing else here need be right.
+    pub barred: Option<Barred>,
+}
+
+/// Why something in a shared folder is not shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Barred {
+    /// No file that is shared may have that name.
+    Name,
+    /// Its name is not UTF-8.
+    Encoding,
+    /// It is too deep.
+    Deep,
+    /// Its name, or that of a folder, begins with a dot.
+    Hidden,
+    /// A download under way, or its record.
+    Partial,
+    /// A link, a pipe, a device: no regular file.
+    Kind,
+    /// It may not be read, or the disk fails at it.
+    Unreadable,
+    /// It is a secret key.
+    Secret,
+    /// This program keeps it for itself: accounts, hashes.
+    Ours,
+    /// Its owner excludes it.
+    Excluded,
+}
+
+/// How a folder is, and how its changes are heard of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// It is not there.
+    pub missing: bool,
+    /// Nobody tells of some of its changes.
+    pub blind: Option<Blind>,
+}
+
+/// Why nobody tells of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blind {
+    /// There are more folders than can be watched.
+    Limit,
+    /// A part of it lies on another machine, or with a program.
+    Network,
+    /// The system can't watch it.
+    Unsupported,
 }
 
 /// Something that happened below the folder.
@@ -88,6 +135,11 @@ pub trait Drive {
     /// What has happened since this was last asked. Never waits.
     fn changes(&self) -> Vec<Change> {
         Vec::new()
+    }
+
+    /// How the folder is, as of the last look at its changes.
+    fn condition(&self) -> Condition {
+        Condition::default()
     }
 
     /// Opens a file to be sent, by its name with the folders that lead to it. Links are not followed, and only regular files are opened.

@@ -7,8 +7,10 @@
 pub mod arrival;
 pub mod bits;
 pub mod drive;
+pub mod exclude;
 pub mod hashes;
 pub mod hashing;
+pub mod left_out;
 pub mod listed;
 mod on_disk;
 pub mod part;

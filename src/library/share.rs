@@ -16,11 +16,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::ops::Bound;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::library::drive::{Change, Drive, DriveError, Found, Stamp};
+use crate::library::drive::{Barred, Change, Condition, Drive, DriveError, Found, Stamp};
 use crate::library::hashes::Hashes;
 use crate::library::hashing::{Hashing, Step};
+use crate::library::left_out::{LeftOut, Note, bars_name};
 use crate::library::tree::{self, PieceList};
 use crate::message::limits;
 use crate::message::relative::RelativeName;
@@ -38,6 +39,8 @@ pub enum Slice {
     Rest(Instant),
     /// This file has its root now.
     Hashed(RelativeName),
+    /// This file can't be read, and is no longer shared.
+    Unreadable(RelativeName),
 }
 
 /// What happened in the folder.
@@ -47,7 +50,12 @@ pub struct Happened {
     pub have: Vec<FileEntry>,
     /// Names behind which there is nothing to give for now.
     pub gone: Vec<RelativeName>,
+    /// What its owner should know.
+    pub notes: Vec<Note>,
 }
+
+/// What a system says where a disk fails: EIO.
+const DISK_FAILS: i32 = 5;
 
 /// The files of one folder.
 pub struct Share {
@@ -61,6 +69,17 @@ pub struct Share {
     scans: u64,
     /// The kernel has forgotten something.
     rescan: bool,
+    /// When the scan under way began, and when the last one ended and how long that took.
+    scan_began: Option<Instant>,
+    scanned: Option<(Instant, Duration)>,
+    /// What the scan under way left out, and what of that was told.
+    left_out: LeftOut,
+    left_out_told: LeftOut,
+    /// Files that could not be read in just this version.
+    unreadable: BTreeMap<RelativeName, Stamp>,
+    /// How the folder was at the last look.
+    condition: Condition,
+    notes: Vec<Note>,
     touched: BTreeMap<RelativeName, Touched>,
     next_look: Option<Instant>,
     /// Without a root, the newest first.
@@ -113,6 +132,13 @@ impl Share {
             scanning: None,
             scans: 0,
             rescan: false,
+            scan_began: None,
+            scanned: None,
+            left_out: LeftOut::new(),
+            left_out_told: LeftOut::new(),
+            unreadable: BTreeMap::new(),
+            condition: Condition::default(),
+            notes: Vec::new(),
             touched: BTreeMap::new(),
             next_look: None,
             unhashed: BTreeSet::new(),
@@ -142,17 +168,44 @@ impl Share {
             self.urgent.clear();
             self.under_way.clear();
             self.lost.get_mut().clear();
+            self.unreadable.clear();
+            self.left_out_told.clear();
+            self.notes.clear();
             self.next_look = None;
             // First the watch, then the look: what comes in between is seen twice rather than never.
             if let Err(error) = self.drive.watch(self.recursive) {
-                log::warn!("changes in the folder will not be noticed: {error}");
+                log::debug!("the folder is not watched: {error}");
             }
         }
         let done = self.scan_on(most, now)?;
         if done {
             self.next_look = Some(now);
+            self.scan_ended(now);
         }
         Ok(done)
+    }
+
+    /// Everything was looked at.
+    fn scan_ended(&mut self, now: Instant) {
+        let began = self.scan_began.take().unwrap_or(now);
+        self.scanned = Some((now, now.saturating_duration_since(began)));
+        // Downloads under way come and go, and their user knows of them.
+        self.left_out.remove(&Barred::Partial);
+        let left_out = std::mem::take(&mut self.left_out);
+        if left_out.iter().any(|(why, count)| *count > self.left_out_told.get(why).copied().unwrap_or(0)) {
+            self.notes.push(Note::LeftOut(left_out.clone()));
+        }
+        self.left_out_told = left_out;
+        let is_there = |name: &RelativeName| self.drive.find(name).is_some();
+        self.unreadable.retain(|name, _| is_there(name));
+    }
+
+    /// True when it is time to look at everything, whatever was heard.
+    fn is_scan_due(&self, now: Instant) -> bool {
+        let Some((ended, took)) = self.scanned else { return false };
+        let usual = if self.condition.blind.is_some() { limits::RESCAN_BLIND } else { limits::RESCAN };
+        let rest = usual.max(took.saturating_mul(limits::RESCAN_RESTS)).min(limits::RESCAN_MOST);
+        now.saturating_duration_since(ended) >= rest
     }
 
     fn scan_on(&mut self, most: usize, now: Instant) -> Result<bool, DriveError> {
@@ -160,6 +213,8 @@ impl Share {
             Some(scanning) => scanning,
             None => {
                 self.scans += 1;
+                self.left_out.clear();
+                self.scan_began = Some(now);
                 self.drive.list(self.recursive)?
             }
         };
@@ -177,18 +232,33 @@ impl Share {
 
     /// A scan came by a file.
     fn note(&mut self, found: &Found, now: Instant) {
-        let name = match RelativeName::new(&found.name) {
-            Ok(name) if self.may_share(&name) => name,
-            Ok(_) => return,
-            Err(why) => return log::debug!("not shared: {:?}: a file name must not {why}", found.name),
-        };
+        if let Some(why) = found.barred.or_else(|| bars_name(&found.name)) {
+            *self.left_out.entry(why).or_default() += 1;
+            return;
+        }
+        let Some(name) = RelativeName::new(&found.name).ok().filter(|name| self.may_share(name)) else { return };
+        if self.unreadable.get(&name) == Some(&found.stamp) {
+            *self.left_out.entry(Barred::Unreadable).or_default() += 1;
+            return;
+        }
         // A second look, while the share is alive, leaves it to the judgement what is news.
         let is_first = self.next_look.is_none();
         match self.files.get_mut(&name) {
-            Some(shared) if shared.stamp == found.stamp => shared.scan = self.scans,
+            Some(shared) if shared.stamp == found.stamp => {
+                shared.scan = self.scans;
+                // One that could not be hashed for a passing reason gets another chance.
+                if shared.root.is_none() && tree::has_root(shared.stamp.size) && !self.touched.contains_key(&name) {
+                    self.unhashed.insert((Reverse(shared.stamp.modified_ns), name));
+                }
+            }
             None if is_first && found.settled => self.put(name, found.stamp, None),
             _ => self.touch(name, now),
         }
+    }
+
+    /// What stands at a name, if it may be given.
+    fn find(&self, name: &RelativeName) -> Option<Found> {
+        self.drive.find(name).filter(|found| found.barred.is_none() && self.unreadable.get(name) != Some(&found.stamp))
     }
 
     fn put(&mut self, name: RelativeName, stamp: Stamp, root: Option<Root>) {
@@ -307,7 +377,7 @@ impl Share {
 
     /// Shares a file that has just arrived, whose content may be known already.
     pub fn add(&mut self, name: &RelativeName, root: Option<Root>, list: Option<Rc<PieceList>>) -> Option<FileEntry> {
-        let found = self.drive.find(name).filter(|_| self.may_share(name))?;
+        let found = self.find(name).filter(|_| self.may_share(name))?;
         if let Some(list) = &list {
             self.hashes.keep(&found.stamp, list);
             self.remember(root.unwrap_or_else(|| list.root()), list);
@@ -373,6 +443,13 @@ impl Share {
     /// The file stays without a root until something is heard of it.
     fn give_up(&mut self, name: &RelativeName, error: &io::Error, now: Instant) -> Slice {
         log::debug!("{name} is not hashed for now: {error}");
+        // What can't be read can't be given: it is not shared until it is another version, or something is heard of it.
+        if error.kind() == io::ErrorKind::PermissionDenied || error.raw_os_error() == Some(DISK_FAILS) {
+            let stamp = self.files.get(name).map(|shared| shared.stamp);
+            self.unreadable.extend(stamp.filter(|_| self.unreadable.len() < limits::TOUCHED).map(|stamp| (name.clone(), stamp)));
+            self.remove(name);
+            return Slice::Unreadable(name.clone());
+        }
         self.under_way.retain(|work| work.name != *name);
         self.urgent.retain(|urgent| urgent != name);
         if let Some(shared) = self.files.get(name) {
@@ -398,15 +475,29 @@ impl Share {
                 Change::File(name) => self.heard_of(&name, now),
             }
         }
+        let condition = self.drive.condition();
+        if condition.missing != self.condition.missing {
+            self.notes.push(if condition.missing { Note::Missing } else { Note::Back });
+        }
+        // While nothing is there, or not all was seen, it can't be said how it is watched.
+        let blind = if condition.missing || self.scanning.is_some() { self.condition.blind } else { condition.blind };
+        self.notes.extend(blind.filter(|_| blind != self.condition.blind).map(Note::Blind));
+        self.condition = Condition { blind, ..condition };
+        self.rescan |= self.scanning.is_none() && self.is_scan_due(now);
         is_busy |= self.look_again(now);
-        let mut happened = Happened::default();
+        let mut happened = Happened { notes: std::mem::take(&mut self.notes), ..Happened::default() };
         let due = self.touched.iter().filter(|(_, touched)| touched.due <= now).map(|(name, _)| name.clone());
         let due: Vec<RelativeName> = due.take(limits::LOOKS).collect();
         is_busy |= due.len() == limits::LOOKS;
         for name in due {
             self.judge(name, now, &mut happened);
         }
-        self.next_look = Some(now + if is_busy { limits::LOOK_AGAIN } else { limits::LOOK });
+        let rest = match is_busy {
+            _ if self.scanning.is_some() => limits::RESCAN_PACE,
+            true => limits::LOOK_AGAIN,
+            false => limits::LOOK,
+        };
+        self.next_look = Some(now + rest);
         happened
     }
 
@@ -419,6 +510,7 @@ impl Share {
         let below = self.files.range(after).map(|(name, _)| name).skip_while(|name| name.as_str() < inside.as_str());
         let below: Vec<RelativeName> = below.take_while(|name| name.starts_with(&inside)).cloned().collect();
         if self.may_share(&name) {
+            self.unreadable.remove(&name);
             self.touch(name, now);
         }
         for name in below {
@@ -445,21 +537,22 @@ impl Share {
         }
         match self.scan_on(limits::LOOKS, now) {
             Ok(false) => return true,
-            Ok(true) => {
-                let scan = self.scans;
-                let missed: Vec<RelativeName> = self.files.iter().filter(|(_, shared)| shared.scan != scan).map(|(name, _)| name.clone()).collect();
-                for name in missed {
-                    self.touch(name, now);
-                }
-            }
-            Err(error) => log::warn!("the folder can't be read: {error}"),
+            Ok(true) => {}
+            // Then each file is looked for by its name.
+            Err(error) => log::info!("the folder can't be read: {error}"),
         }
+        let scan = self.scans;
+        let missed: Vec<RelativeName> = self.files.iter().filter(|(_, shared)| shared.scan != scan).map(|(name, _)| name.clone()).collect();
+        for name in missed {
+            self.touch(name, now);
+        }
+        self.scan_ended(now);
         self.rescan
     }
 
     /// Looks at what stands at a name of which something was heard.
     fn judge(&mut self, name: RelativeName, now: Instant, happened: &mut Happened) {
-        let found = self.drive.find(&name);
+        let found = self.find(&name);
         let known = self.files.get(&name).map(|shared| shared.stamp);
         if found.is_none() || known == found.as_ref().map(|found| found.stamp) {
             self.touched.remove(&name);
@@ -489,11 +582,11 @@ fn entry(name: &RelativeName, shared: &Shared) -> FileEntry {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::time::Duration;
 
     use super::*;
     use crate::flow::ends::SourceRef;
     use crate::library::Opened;
+    use crate::library::drive::Blind;
     use crate::library::drive::{DriveFile, Stands};
     use crate::library::hashes::Remembered;
     use crate::message::range::ByteRange;
@@ -509,6 +602,16 @@ mod tests {
         files: RefCell<BTreeMap<String, Stored>>,
         changes: RefCell<Vec<Change>>,
         inodes: Cell<u64>,
+        memos: RefCell<BTreeMap<String, Memo>>,
+        condition: Cell<Condition>,
+    }
+
+    /// What else is to be said of a file.
+    #[derive(Default)]
+    struct Memo {
+        barred: Option<Barred>,
+        /// Whoever opens it is refused, though a look finds nothing wrong.
+        closed: bool,
     }
 
     struct MemoryFile {
@@ -544,20 +647,37 @@ mod tests {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    impl Memory {
+        fn edit(&self, name: &str, change: impl FnOnce(&mut Memo)) {
+            change(self.memos.borrow_mut().entry(name.to_owned()).or_default());
+        }
+    }
+
     impl Drive for Rc<Memory> {
+        fn condition(&self) -> Condition {
+            self.condition.get()
+        }
         fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
             let names: Vec<String> = self.files.borrow().keys().filter(|name| recursive || !name.contains('/')).cloned().collect();
             let drive = Rc::clone(self);
             Ok(Box::new(names.into_iter().filter_map(move |name| drive.find(&name)).map(Ok)))
         }
         fn find(&self, name: &str) -> Option<Found> {
-            self.files.borrow().get(name).map(|(stamp, _, settled)| Found { name: name.to_owned(), stamp: *stamp, settled: *settled })
+            self.files.borrow().get(name).map(|(stamp, _, settled)| Found {
+                name: name.to_owned(),
+                stamp: *stamp,
+                settled: *settled,
+                barred: self.memos.borrow().get(name).and_then(|memo| memo.barred),
+            })
         }
         fn changes(&self) -> Vec<Change> {
             self.changes.take()
         }
         fn read(&self, name: &str) -> io::Result<Rc<dyn DriveFile>> {
             self.find(name).ok_or(io::ErrorKind::NotFound)?;
+            if self.memos.borrow().get(name).is_some_and(|memo| memo.closed) {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
             Ok(Rc::new(MemoryFile { drive: Rc::clone(self), name: name.to_owned() }))
         }
         fn open(&self, _: &str) -> io::Result<Opened> {
@@ -620,6 +740,7 @@ mod tests {
         drive: Rc<Memory>,
         share: Share,
         now: Instant,
+        notes: Vec<Note>,
     }
 
     /// A share of these files, scanned; the name says when each was written.
@@ -629,7 +750,7 @@ mod tests {
             drive.place(name, *modified_ns, name.as_bytes());
         }
         let share = Share::new(Rc::new(Rc::clone(&drive)), Rc::new(Remembered::default()), true);
-        let mut world = World { drive, share, now: Instant::now() };
+        let mut world = World { drive, share, now: Instant::now(), notes: Vec::new() };
         assert_eq!(world.share.next_look(), None);
         while !world.share.scan(2, world.now).unwrap() {}
         assert_eq!(world.look(), ([].into(), [].into()));
@@ -648,6 +769,7 @@ mod tests {
         /// Names that came, and names that went.
         fn look(&mut self) -> (Vec<String>, Vec<String>) {
             let happened = self.share.look_around(self.now);
+            self.notes.extend(happened.notes);
             assert!(self.share.next_look().is_some_and(|at| at > self.now));
             (happened.have.iter().map(|file| file.name.to_string()).collect(), happened.gone.iter().map(ToString::to_string).collect())
         }
@@ -666,6 +788,7 @@ mod tests {
                     Slice::More => {}
                     Slice::Rest(until) => self.now = until,
                     Slice::Hashed(name) => names.push(name.to_string()),
+                    Slice::Unreadable(name) => panic!("{name} can be read"),
                 }
             }
         }
@@ -831,6 +954,73 @@ mod tests {
         }
         gone.sort();
         assert_eq!((have, gone), (words(&["f00001", "new"]), words(&["f00000", "f00001"])));
+    }
+
+    #[test]
+    fn what_is_barred_is_counted_once_and_withdrawn_when_it_becomes_so() {
+        let mut world = world(&[("a", 1), (".b", 1), (".c", 1), ("b\\c", 1), ("x.part", 1)]);
+        assert_eq!(world.notes, [Note::LeftOut(LeftOut::from([(Barred::Name, 1), (Barred::Hidden, 2)]))]);
+        world.notes.clear();
+        world.drive.edit("a", |memo| memo.barred = Some(Barred::Secret));
+        world.drive.heard("a");
+        assert_eq!(world.look(), ([].into(), words(&["a"])));
+        assert!(world.share.add(&name("a"), None, None).is_none());
+        // Nobody hears of a change of the patterns, but all is looked at now and then.
+        world.drive.edit("a", |memo| memo.barred = None);
+        let mut have = Vec::new();
+        let until = world.now + limits::RESCAN + limits::SETTLE + SECOND;
+        while world.now < until {
+            have.extend(world.wait(limits::LOOK).0);
+        }
+        assert_eq!((have, world.notes.len()), (words(&["a"]), 0));
+    }
+
+    #[test]
+    fn without_a_watch_changes_are_looked_for_more_often() {
+        let mut world = world(&[("a", 1)]);
+        world.drive.condition.set(Condition { missing: false, blind: Some(Blind::Limit) });
+        world.wait(SECOND);
+        assert_eq!(world.notes, [Note::Blind(Blind::Limit)]);
+        world.drive.place("new", 2, b"new");
+        world.drive.changes.take();
+        let mut have = Vec::new();
+        let until = world.now + limits::RESCAN_BLIND + limits::SETTLE + SECOND;
+        while world.now < until {
+            have.extend(world.wait(limits::LOOK).0);
+        }
+        assert_eq!((have, world.notes.len()), (words(&["new"]), 1));
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_told_and_withdrawn() {
+        let mut world = world(&[("a", 1), ("S/b", 1)]);
+        let files = world.drive.files.take();
+        world.drive.condition.set(Condition { missing: true, blind: None });
+        world.drive.changes.borrow_mut().push(Change::Everything);
+        assert_eq!(world.look().1, words(&["S/b", "a"]));
+        assert!(world.share.is_empty() && world.notes == [Note::Missing]);
+        *world.drive.files.borrow_mut() = files;
+        world.drive.condition.set(Condition::default());
+        world.drive.changes.borrow_mut().push(Change::Everything);
+        world.look();
+        assert_eq!(world.wait(limits::SETTLE).0, words(&["S/b", "a"]));
+        assert_eq!(world.notes, [Note::Missing, Note::Back]);
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_read_is_withdrawn_until_something_is_heard_of_it() {
+        let mut world = world(&[("a", 1)]);
+        world.drive.edit("a", |memo| memo.closed = true);
+        assert_eq!(world.share.hash_slice(world.now), Slice::Unreadable(name("a")));
+        assert!(world.share.is_empty() && !world.share.is_hashing());
+        assert_eq!(world.wait(limits::RESCAN), ([].into(), [].into()));
+        assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
+        assert!(world.notes.contains(&Note::LeftOut(LeftOut::from([(Barred::Unreadable, 1)]))));
+        world.drive.edit("a", |memo| memo.closed = false);
+        world.drive.heard("a");
+        world.look();
+        assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
+        assert_eq!(world.hashed(), ["a"]);
     }
 
     #[test]

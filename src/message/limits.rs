@@ -165,6 +165,12 @@ pub const WATCHES: usize = 8_192;
 
 /// Names of which something was heard and that have not come to rest; with more of them the whole folder is looked at again.
 pub const TOUCHED: usize = 20_000;
+/// Patterns of names that are not shared: each name is held against all of them.
+pub const EXCLUDES: usize = 1_000;
+/// Bytes of the file of such patterns that are read.
+pub const IGNORE_BYTES: usize = 64 << 10;
+/// Files up to this size are read to see whether they are secret keys: chains of certificates with their key are smaller.
+pub const SECRET_BYTES: usize = 64 << 10;
 /// Files that are looked at in one turn: each costs some microseconds.
 pub const LOOKS: usize = 500;
 /// Files that others want and that are hashed before all others; who asks for more is served in the usual order.
@@ -286,6 +292,18 @@ pub const SETTLE: Duration = Duration::from_secs(2);
 pub const LOOK: Duration = Duration::from_millis(500);
 /// And when the last look found something, so that a thousand events at once do not pile up.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long a file stays open for the next request of the same link: what is open keeps its disk from being unmounted.
+pub const KEPT_OPEN: Duration = Duration::from_millis(400);
+/// How often everything is looked at where the system tells of changes: some changes are told by nobody.
+pub const RESCAN: Duration = Duration::from_secs(60);
+/// And where it does not tell.
+pub const RESCAN_BLIND: Duration = Duration::from_secs(2);
+/// A look at everything is followed by so many times its own length of rest, so that a slow disk is not kept busy.
+pub const RESCAN_RESTS: u32 = 4;
+/// Between two slices of it: a slice takes a millisecond.
+pub const RESCAN_PACE: Duration = Duration::from_millis(5);
+/// The longest of these rests: a change is seen at last.
+pub const RESCAN_MOST: Duration = Duration::from_secs(600);
 /// How often progress is told.
 pub const PROGRESS: Duration = Duration::from_millis(200);
 /// How often a download looks whether somebody could take over from a slow source.

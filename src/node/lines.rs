@@ -12,6 +12,7 @@ use crate::message::relative::RelativeName;
 use crate::message::reply::{Away, Holder, Present};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
+use crate::node::left_out;
 use crate::node::refusals;
 use crate::node::report::{Failure, Prompt, Report, Stall, Verdict, Version};
 use crate::node::ways;
@@ -230,6 +231,7 @@ fn note(report: &Report, lang: Lang) -> String {
             Es => format!("a la escucha en {at}"),
             En => format!("listening on {at}"),
         },
+        Report::OfShare { folder, note } => left_out::note(folder, note, lang),
         Report::AlreadyJoined(at) => match lang {
             Pt => format!("o peer {at} já está registrado com esta pasta"),
             Es => format!("el peer {at} ya está registrado con esta carpeta"),

@@ -4,6 +4,7 @@
 pub mod by_link;
 pub mod consoles;
 pub mod io;
+pub mod left_out;
 pub mod lines;
 pub mod op_log;
 pub mod paging;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::library::left_out::Note;
 use crate::message::account::{Line, Method, Online, Publication, UserName};
 use crate::message::figure::Figure;
 use crate::message::name::BadName;
@@ -319,6 +320,13 @@ pub enum Report {
         peer: Present,
         /// What.
         files: Vec<FileEntry>,
+    },
+    /// The peer: something about its folder that its owner should know.
+    OfShare {
+        /// As it was given.
+        folder: String,
+        /// What.
+        note: Note,
     },
     /// JOIN came again for the place and the folder with which the peer is in the network already.
     AlreadyJoined(SocketAddr),

@@ -51,6 +51,7 @@ impl Below {
         let mut files = Vec::new();
         for found in folder.list(false).map_err(failed)? {
             match found {
+                Ok(found) if found.barred.is_some() => {}
                 Ok(found) => files.extend(RelativeName::new(&found.name).ok().map(|name| FileEntry::new(name, found.stamp.size))),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Err(Refusal::new(Code::Io, "that folder can't be read")),

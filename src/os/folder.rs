@@ -1,9 +1,11 @@
 //! A folder on a real disk. Every name is opened below the folder's own descriptor, and no link is followed: what a name leads to can't be outside.
+//!
+//! That descriptor is opened for each use: one that is held would keep the disk from being unmounted, and speak of a folder that was moved away.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{
@@ -13,18 +15,32 @@ use rustix::io::Errno;
 
 use crate::flow::ends::SourceRef;
 use crate::library::Opened;
-use crate::library::drive::{Change, Drive, DriveError, DriveFile, Found, Stands};
+use crate::library::drive::{Blind, Change, Condition, Drive, DriveError, DriveFile, Found, Stands};
+use crate::os::guard::Guard;
 use crate::os::mapped::Mapped;
+use crate::os::mounts::Mounts;
 use crate::os::part_file::{Allocate, PartFile};
 use crate::os::system;
+use crate::os::top::{Identity, Top};
 use crate::os::walk::{self, Listing};
 use crate::os::watch::Watch;
 
 /// An open folder.
 pub struct Folder {
-    dir: Rc<OwnedFd>,
+    top: Rc<Top>,
     allocate: Allocate,
-    watch: OnceCell<Rc<Watch>>,
+    guard: Rc<Guard>,
+    watched: RefCell<Option<Watched>>,
+}
+
+/// What is known of a folder whose changes are wanted.
+struct Watched {
+    recursive: bool,
+    /// Which folder stood there at the last look; `None`: none.
+    is: Option<Identity>,
+    /// `None` where the system can't watch it.
+    watch: Option<Rc<Watch>>,
+    mounts: Option<Mounts>,
 }
 
 /// What every file is opened with: a FIFO must not hold us up, a terminal not become ours.
@@ -37,56 +53,125 @@ impl Folder {
     /// `NoFolder` when there is none.
     pub fn open(path: &str, allocate: Allocate) -> Result<Folder, DriveError> {
         system::outlive_broken_leases();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match rustix::fs::open(path, flags, Mode::empty()) {
-            Ok(dir) => Ok(Folder::of(dir, allocate)),
-            Err(Errno::NOENT | Errno::NOTDIR) => Err(DriveError::NoFolder),
-            Err(error) => Err(io::Error::from(error).into()),
-        }
+        let top = Top::at(path);
+        top.step().map_err(no_folder)?;
+        Ok(Folder::new(top, allocate))
+    }
+
+    fn new(top: Top, allocate: Allocate) -> Folder {
+        Folder { top: Rc::new(top), allocate, guard: Rc::default(), watched: RefCell::default() }
+    }
+
+    /// The same, with a guard that knows what is to be excluded.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Folder {
+        Folder { guard: Rc::new(guard), ..self }
     }
 
     /// A folder that is open already.
     #[must_use]
     pub fn of(dir: OwnedFd, allocate: Allocate) -> Folder {
-        Folder { dir: Rc::new(dir), allocate, watch: OnceCell::new() }
+        Folder::new(Top::Open(dir), allocate)
     }
 
     fn open_at(&self, name: &str, flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
-        let file = openat(&self.dir, name, flags | SAFELY, Mode::from_raw_mode(0o666))?;
+        let file = openat(&self.top.step()?, name, flags | SAFELY, Mode::from_raw_mode(0o666))?;
         let stat = fstat(&file)?;
         Ok((file, stat))
     }
 
     /// Opens a shared file to read, wherever below the folder it is.
     fn open_shared(&self, name: &str) -> io::Result<OwnedFd> {
-        let (place, last) = walk::descend(&self.dir, name)?;
+        let top = self.top.step()?;
+        let (place, last) = walk::descend(&top, name)?;
         let file = openat(place, last, OFlags::RDONLY | SAFELY, Mode::empty()).map_err(walk::no_file)?;
         if walk::is_file(&fstat(&file)?) { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    /// Looks at the folder itself. True when another stands there than before, or none.
+    fn has_moved(&self) -> bool {
+        let mut watched = self.watched.borrow_mut();
+        let Some(watched) = &mut *watched else { return false };
+        let dir = self.top.step();
+        let is = dir.as_ref().ok().and_then(Top::identity);
+        let is_over = watched.watch.as_ref().is_some_and(|watch| watch.is_over());
+        let mut changed = dir.as_ref().is_ok_and(|dir| self.guard.refresh(dir.as_fd()));
+        changed |= watched.mounts.as_mut().is_some_and(Mounts::have_changed);
+        if is == watched.is && !is_over {
+            return changed;
+        }
+        let recursive = watched.recursive;
+        *watched = match &dir {
+            Ok(dir) => self.watch_anew(dir, recursive).0,
+            Err(_) => Watched { recursive, is: None, watch: None, mounts: None },
+        };
+        true
+    }
+
+    fn watch_anew(&self, dir: &OwnedFd, recursive: bool) -> (Watched, io::Result<()>) {
+        let is = Top::identity(dir);
+        let mounts = self.top.path().filter(|_| recursive).and_then(Mounts::below);
+        match Watch::new(&self.top, dir, recursive, &self.guard) {
+            Ok(watch) => (Watched { recursive, is, watch: Some(Rc::new(watch)), mounts }, Ok(())),
+            Err(error) => (Watched { recursive, is, watch: None, mounts }, Err(error)),
+        }
+    }
+
+    fn watching(&self) -> Option<Rc<Watch>> {
+        self.watched.borrow().as_ref().and_then(|watched| watched.watch.clone())
     }
 }
 
 impl Drive for Folder {
     fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
-        Ok(Box::new(Listing::of(&self.dir, recursive, self.watch.get().cloned())?))
+        let dir = self.top.read().map_err(|error| self.top.step().map_or_else(no_folder, |_| error.into()))?;
+        self.guard.refresh(dir.as_fd());
+        let watch = self.watching();
+        if let Some(watch) = &watch {
+            watch.begin_listing(&dir);
+        }
+        Ok(Box::new(Listing::of(&dir, recursive, watch, Rc::clone(&self.guard))?))
     }
 
     fn find(&self, name: &str) -> Option<Found> {
-        walk::find(&self.dir, name)
+        walk::find(&self.top.step().ok()?, name, &self.guard)
     }
 
     fn watch(&self, recursive: bool) -> io::Result<()> {
-        if self.watch.get().is_none() {
-            let _ = self.watch.set(Rc::new(Watch::new(&self.dir, recursive)?));
+        if self.watched.borrow().is_some() {
+            return Ok(());
         }
-        Ok(())
+        let (watched, result) = self.watch_anew(&self.top.step()?, recursive);
+        *self.watched.borrow_mut() = Some(watched);
+        result
     }
 
     fn changes(&self) -> Vec<Change> {
-        self.watch.get().map(Watch::changes).unwrap_or_default()
+        let has_moved = self.has_moved();
+        let mut changes = self.watching().map(|watch| watch.changes()).unwrap_or_default();
+        if has_moved && !changes.contains(&Change::Everything) {
+            changes.insert(0, Change::Everything);
+        }
+        changes
+    }
+
+    fn condition(&self) -> Condition {
+        let watched = self.watched.borrow();
+        let Some(watched) = &*watched else { return Condition::default() };
+        let blind = watched.watch.as_ref().map_or(Some(Blind::Unsupported), |watch| watch.blind());
+        Condition { missing: watched.is.is_none(), blind }
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {
-        let mapped = Mapped::new(self.open_shared(name)?)?;
+        let file = self.open_shared(name)?;
+        let (top, stat) = (self.top.step()?, fstat(&file)?);
+        let (place, last) = walk::descend(&top, name)?;
+        let barred = walk::bars(&top, place.as_fd(), last, name, &stat, &self.guard);
+        // The name may stand for another file by now: what is open is looked into as well.
+        if barred.is_some() || self.guard.bars_open(&file, name, &stat) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mapped = Mapped::new(file)?;
         let (size, tag) = (mapped.size(), mapped.tag());
         Ok(Opened { source: Rc::new(mapped) as SourceRef, size, tag })
     }
@@ -101,7 +186,7 @@ impl Drive for Folder {
     }
 
     fn look(&self, name: &str) -> io::Result<Stands> {
-        match statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match statat(&self.top.step()?, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(Stands::Nothing),
             Err(error) => Err(error.into()),
             Ok(stat) if walk::is_file(&stat) && stat.st_nlink == 1 => Ok(Stands::File(u64::try_from(stat.st_size).unwrap_or(0))),
@@ -121,14 +206,15 @@ impl Drive for Folder {
 
     fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
         // Never through a link that somebody put there: the new file is made, not opened, and takes the name of the old one as a whole.
+        let dir = self.top.step()?;
         let fresh = format!(".{name}");
-        let _ = unlinkat(&self.dir, &fresh, AtFlags::empty());
+        let _ = unlinkat(&dir, &fresh, AtFlags::empty());
         let (file, _) = self.open_at(&fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
         // A few thousand bytes: a power cut must not leave the name without them, for then nobody could tell whose they are.
         let mut file = File::from(file);
-        let written = file.write_all(content).and_then(|()| file.sync_data()).and_then(|()| Ok(renameat(&self.dir, &fresh, &self.dir, name)?));
+        let written = file.write_all(content).and_then(|()| file.sync_data()).and_then(|()| Ok(renameat(&dir, &fresh, &dir, name)?));
         if written.is_err() {
-            let _ = unlinkat(&self.dir, &fresh, AtFlags::empty());
+            let _ = unlinkat(&dir, &fresh, AtFlags::empty());
         }
         written
     }
@@ -141,7 +227,7 @@ impl Drive for Folder {
         }
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         // Who held the lock before may have finished: then this is a file under its final name.
-        let stands = statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stands = statat(&self.top.step()?, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if (stands.st_dev, stands.st_ino) != (stat.st_dev, stat.st_ino) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -153,20 +239,21 @@ impl Drive for Folder {
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        match renameat_with(&self.dir, from, &self.dir, to, RenameFlags::NOREPLACE) {
+        let dir = self.top.read()?;
+        match renameat_with(&dir, from, &dir, to, RenameFlags::NOREPLACE) {
             Ok(()) => {}
             // A file system without that flag: a second name, then the first one goes.
             Err(Errno::INVAL | Errno::NOSYS) => {
-                linkat(&self.dir, from, &self.dir, to, AtFlags::empty())?;
-                unlinkat(&self.dir, from, AtFlags::empty())?;
+                linkat(&dir, from, &dir, to, AtFlags::empty())?;
+                unlinkat(&dir, from, AtFlags::empty())?;
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(fsync(&self.dir)?)
+        Ok(fsync(&dir)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        match unlinkat(&self.dir, name, AtFlags::empty()) {
+        match unlinkat(&self.top.step()?, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -174,5 +261,13 @@ impl Drive for Folder {
 
     fn boot(&self) -> String {
         std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    }
+}
+
+/// Why there is no such folder.
+fn no_folder(error: io::Error) -> DriveError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => DriveError::NoFolder,
+        _ => error.into(),
     }
 }

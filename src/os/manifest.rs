@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use crate::flow::ends::SourceRef;
 use crate::library::Opened;
-use crate::library::drive::{Change, Drive, DriveError, DriveFile, Found, Stamp, Stands};
+use crate::library::drive::{Barred, Change, Condition, Drive, DriveError, DriveFile, Found, Stamp, Stands};
 use crate::message::limits;
 use crate::message::name::printable;
 use crate::message::relative::RelativeName;
@@ -83,8 +83,11 @@ impl Manifest {
                 return Err(wrong(format!("{name}: a name with folders needs --recursive")));
             }
             let place = place(&beside.join(rest.trim())).ok_or_else(|| wrong(format!("{}: not the path of a file", printable(rest.trim()))))?;
-            if place.find(name).is_none() {
-                return Err(ManifestError::Missing(number, rest.trim().to_owned()));
+            match place.find(name).map(|found| found.barred) {
+                None => return Err(ManifestError::Missing(number, rest.trim().to_owned())),
+                Some(Some(Barred::Secret)) => return Err(wrong(format!("{}: a secret key is not shared", printable(rest.trim())))),
+                // It may be read later.
+                Some(_) => {}
             }
             if lines.insert(name.to_owned(), place).is_some() {
                 return Err(wrong(format!("{name}: this name came before")));
@@ -184,7 +187,12 @@ impl Drive for Named {
         }
         let lines = Rc::clone(&self.manifest.lines);
         let is_free = move |found: &io::Result<Found>| found.as_ref().map_or(true, |found| !lines.contains_key(&found.name));
-        Ok(Box::new(named.chain(self.folder.list(recursive)?.filter(is_free))))
+        match self.folder.list(recursive) {
+            Ok(listing) => Ok(Box::new(named.chain(listing.filter(is_free)))),
+            // What lies elsewhere is still there.
+            Err(DriveError::NoFolder) => Ok(Box::new(named)),
+            Err(error) => Err(error),
+        }
     }
 
     fn find(&self, name: &str) -> Option<Found> {
@@ -203,6 +211,10 @@ impl Drive for Named {
         changes.retain(|change| !matches!(change, Change::File(name) if self.place(name).is_some()));
         changes.extend(self.changed());
         changes
+    }
+
+    fn condition(&self) -> Condition {
+        if self.shared { self.folder.condition() } else { Condition::default() }
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {

@@ -7,12 +7,14 @@ pub mod below;
 #[cfg(feature = "store")]
 pub mod csv_files;
 pub mod folder;
+pub mod guard;
 pub mod hash_cache;
 pub mod key_file;
 pub mod keyboard;
 pub mod local_file;
 pub mod manifest;
 pub mod mapped;
+pub mod mounts;
 pub mod network;
 pub mod notebook;
 pub mod output;
@@ -21,9 +23,11 @@ pub mod pipe;
 pub mod player;
 #[cfg(feature = "quic")]
 pub mod quic;
+pub mod secret;
 pub mod sockets;
 #[cfg(feature = "store")]
 pub mod store;
 pub mod system;
+pub mod top;
 pub mod walk;
 pub mod watch;

@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 
-use crate::library::drive::Found;
+use crate::library::drive::{Barred, Found};
+use crate::library::left_out;
 use crate::message::{limits, name};
+use crate::os::guard::{Guard, IGNORE_FILE};
 use crate::os::part_file::stamp;
 use crate::os::watch::Watch;
 
@@ -23,6 +25,8 @@ const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOL
 const RECENT: Duration = Duration::from_secs(10);
 /// After so many folders without a file, which take a millisecond, something else may be done.
 const SILENT: usize = 64;
+/// After so many files were read to see whether they are secret keys, something else may be done.
+const READS: u64 = 32;
 /// Where nobody can say whether a file is being written, one that was not changed for so long is not.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -75,11 +79,30 @@ pub fn is_file(stat: &Stat) -> bool {
 }
 
 /// The file of this name below `top`, if it is one.
-pub fn find(top: &OwnedFd, name: &str) -> Option<Found> {
+pub fn find(top: &OwnedFd, name: &str, guard: &Guard) -> Option<Found> {
     let (place, last) = descend(top, name).ok()?;
     let stat = statat(&place, last, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    let settled = || is_written(place.as_fd(), last).map_or_else(|| age(&stat).is_some_and(|age| age >= QUIET), |written| !written);
-    is_file(&stat).then(|| Found { name: name.to_owned(), stamp: stamp(&stat), settled: settled() })
+    if !is_file(&stat) {
+        return None;
+    }
+    let barred = bars(top, place.as_fd(), last, name, &stat, guard);
+    // A time in the future says nothing; whether it stays the same is seen by whoever looks twice.
+    let settled = || is_written(place.as_fd(), last).map_or_else(|| age(&stat).is_none_or(|age| age >= QUIET), |written| !written);
+    Some(Found { name: name.to_owned(), stamp: stamp(&stat), settled: barred.is_some() || settled(), barred })
+}
+
+/// Why the file `last` of `dir`, which is `name` below `top`, is not given.
+pub fn bars(top: &OwnedFd, dir: BorrowedFd<'_>, last: &str, name: &str, stat: &Stat, guard: &Guard) -> Option<Barred> {
+    bars_way(top, name, guard).or_else(|| guard.bars_file(dir, last, name, stat))
+}
+
+/// Why nothing is given of a folder on the way to `name`.
+fn bars_way(top: &OwnedFd, name: &str, guard: &Guard) -> Option<Barred> {
+    let way = name.match_indices('/').find_map(|(at, _)| {
+        let (folder, _) = descend(top, &name[..=at]).ok()?;
+        guard.bars_folder(folder.as_fd(), &name[..at])
+    });
+    way.or_else(|| guard.bars_top(top.as_fd()))
 }
 
 /// How long ago a file was last changed; `None` for one that was changed in the future.
@@ -103,15 +126,19 @@ fn is_written<Name: rustix::path::Arg>(dir: BorrowedFd<'_>, name: Name) -> Optio
     (io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)).then_some(true)
 }
 
-/// The files of a folder, one by one, and those of its subfolders where these are wanted. What vanishes meanwhile is not there.
+/// What is in a folder, one by one, and what is in its subfolders where these are wanted; what may not be given says so. What vanishes meanwhile is not
+/// there.
 pub struct Listing {
     /// From the outermost to the one that is being read.
     open: Vec<Level>,
     recursive: bool,
     /// Is told of each subfolder before that is read, so that nothing can come into it unseen.
     watch: Option<Rc<Watch>>,
+    guard: Rc<Guard>,
     /// Folders that were opened since something was said.
     silent: usize,
+    /// How many files the guard had read at the last pause.
+    reads: u64,
 }
 
 struct Level {
@@ -121,76 +148,114 @@ struct Level {
 }
 
 impl Listing {
+    fn new(recursive: bool, watch: Option<Rc<Watch>>, guard: Rc<Guard>) -> Listing {
+        let reads = guard.reads();
+        Listing { open: Vec::new(), recursive, watch, guard, silent: 0, reads }
+    }
+
     /// All of the shared folder.
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn of(top: &OwnedFd, recursive: bool, watch: Option<Rc<Watch>>) -> io::Result<Listing> {
-        Ok(Listing { open: vec![Level { dir: Dir::read_from(top)?, way: String::new() }], recursive, watch, silent: 0 })
+    pub fn of(top: &OwnedFd, recursive: bool, watch: Option<Rc<Watch>>, guard: Rc<Guard>) -> io::Result<Listing> {
+        let mut listing = Listing::new(recursive, watch, guard);
+        let dir = Dir::read_from(top)?;
+        if listing.guard.bars_top(top.as_fd()).is_none() {
+            listing.open.push(Level { dir, way: String::new() });
+        }
+        Ok(listing)
     }
 
     /// The subfolder `name` and all below it; nothing where there is none.
-    pub fn below(top: &OwnedFd, name: &str, watch: Rc<Watch>) -> Listing {
-        let mut listing = Listing { open: Vec::new(), recursive: true, watch: Some(watch), silent: 0 };
+    pub fn below(top: &OwnedFd, name: &str, watch: Rc<Watch>, guard: Rc<Guard>) -> Listing {
+        let barred = bars_way(top, name, &guard);
+        let mut listing = Listing::new(true, Some(watch), guard);
         match descend(top, name) {
-            Ok((place, last)) => listing.enter(place.as_fd(), last, name.to_owned()),
+            Ok((place, last)) if barred.is_none() => {
+                listing.enter(place.as_fd(), last, name.to_owned());
+            }
+            Ok(_) => {}
             Err(error) => log::debug!("not shared: {name:?}: {error}"),
         }
         listing
     }
 
-    /// Opens the subfolder `last` of `dir`, which is `name` below the shared folder, as the next to be read.
-    fn enter(&mut self, dir: BorrowedFd<'_>, last: impl rustix::path::Arg, name: String) {
+    /// Opens the subfolder `last` of `dir`, which is `name` below the shared folder, as the next to be read; or says why not.
+    fn enter(&mut self, dir: BorrowedFd<'_>, last: impl rustix::path::Arg, name: String) -> Option<Barred> {
         self.silent += 1;
         // One part is left for the file itself.
         if name.split('/').count() >= limits::RELATIVE_PARTS || name.len() >= limits::RELATIVE_BYTES {
-            return log::debug!("not shared: {name:?} is too deep");
+            return Some(Barred::Deep);
         }
-        let opened = openat(dir, last, READ, Mode::empty()).and_then(|opened| {
-            if let Some(watch) = &self.watch {
-                watch.add(&opened, &name);
+        let opened = match openat(dir, last, READ, Mode::empty()) {
+            Ok(opened) => opened,
+            Err(Errno::ACCESS | Errno::PERM) => return Some(Barred::Unreadable),
+            Err(error) => {
+                log::debug!("not shared: {name:?}: {error}");
+                return None;
             }
-            Dir::new(opened)
-        });
-        match opened {
+        };
+        if let Some(barred) = self.guard.bars_folder(opened.as_fd(), &name) {
+            return Some(barred);
+        }
+        if let Some(watch) = &self.watch {
+            watch.add(&opened, &name);
+        }
+        match Dir::new(opened) {
             Ok(dir) => self.open.push(Level { dir, way: name + "/" }),
             Err(error) => log::debug!("not shared: {name:?}: {error}"),
         }
+        None
     }
 
-    /// What one entry is worth: a file, or a folder that is read next, or nothing.
+    /// What one entry is worth: a file, or a folder that is read next, or something that may not be given, or nothing.
     fn look(&mut self, entry: &DirEntry) -> Option<Found> {
         let level = self.open.last()?;
         let mut kind = entry.file_type();
-        if !matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Unknown) || (kind == FileType::Directory && !self.recursive) {
+        if kind == FileType::Directory && !self.recursive {
             return None;
         }
+        let dir = level.dir.fd().ok()?.try_clone_to_owned().ok()?;
         let Ok(last) = entry.file_name().to_str() else {
-            log::debug!("not shared: {:?} is not UTF-8", entry.file_name());
-            return None;
+            let name = format!("{}{}", level.way, entry.file_name().to_string_lossy());
+            return barred(dir.as_fd(), entry, name, Barred::Encoding);
         };
         let name = format!("{}{last}", level.way);
-        let dir = level.dir.fd().ok()?;
-        let mut stat = None;
-        if kind != FileType::Directory {
+        if name == IGNORE_FILE {
+            return None;
+        }
+        if kind == FileType::Directory || kind == FileType::Unknown {
             // Whatever vanishes between the two looks is no longer there.
-            let found = statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
-            kind = FileType::from_raw_mode(found.st_mode);
-            stat = Some(found);
+            kind = FileType::from_raw_mode(statat(&dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?.st_mode);
         }
-        match (kind, stat) {
-            (FileType::RegularFile, Some(stat)) => {
-                let settled = age(&stat).is_none_or(|age| age >= RECENT) || is_written(dir, entry.file_name()) != Some(true);
-                Some(Found { name, stamp: stamp(&stat), settled })
-            }
-            (FileType::Directory, _) if self.recursive && !is_ours_alone(last) => {
-                let dir = dir.try_clone_to_owned().ok()?;
-                self.enter(dir.as_fd(), entry.file_name(), name);
-                None
-            }
-            _ => None,
-        }
+        let bars = match kind {
+            FileType::Directory if !self.recursive => return None,
+            FileType::Directory if last.starts_with('.') => Some(Barred::Hidden),
+            FileType::Directory if name::check(last).is_err() => Some(Barred::Name),
+            FileType::Directory => self.enter(dir.as_fd(), entry.file_name(), name.clone()),
+            FileType::RegularFile => return self.file(dir.as_fd(), entry, name),
+            _ => Some(Barred::Kind),
+        };
+        barred(dir.as_fd(), entry, name, bars?)
     }
+
+    fn file(&self, dir: BorrowedFd<'_>, entry: &DirEntry, name: String) -> Option<Found> {
+        let stat = statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        if !is_file(&stat) {
+            return Some(Found { name, stamp: stamp(&stat), settled: true, barred: Some(Barred::Kind) });
+        }
+        // What is not shared for its name alone need not be read.
+        let named = left_out::bars_name(&name);
+        let barred = named.or_else(|| self.guard.bars_file(dir, entry.file_name(), &name, &stat));
+        let settled = barred.is_some() || age(&stat).is_none_or(|age| age >= RECENT) || is_written(dir, entry.file_name()) != Some(true);
+        Some(Found { name, stamp: stamp(&stat), settled, barred })
+    }
+}
+
+/// An entry that may not be given.
+fn barred(dir: BorrowedFd<'_>, entry: &DirEntry, name: String, why: Barred) -> Option<Found> {
+    let stat = statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some(Found { name, stamp: stamp(&stat), settled: true, barred: Some(why) })
 }
 
 /// Names that are never shared and change all the time: hidden ones, downloads under way, and their records.
@@ -203,8 +268,8 @@ impl Iterator for Listing {
 
     fn next(&mut self) -> Option<io::Result<Found>> {
         loop {
-            if self.silent >= SILENT {
-                self.silent = 0;
+            if self.silent >= SILENT || self.guard.reads().wrapping_sub(self.reads) >= READS {
+                (self.silent, self.reads) = (0, self.guard.reads());
                 return Some(Err(io::ErrorKind::Interrupted.into()));
             }
             let level = self.open.last_mut()?;
@@ -212,7 +277,8 @@ impl Iterator for Listing {
                 Some(Ok(entry)) if entry.file_name() == c"." || entry.file_name() == c".." => {}
                 Some(Ok(entry)) => {
                     if let Some(found) = self.look(&entry) {
-                        self.silent = 0;
+                        // A folder that may not be read was opened in vain.
+                        self.silent = if found.barred.is_none() { 0 } else { self.silent };
                         return Some(Ok(found));
                     }
                 }
@@ -235,10 +301,10 @@ impl Iterator for Listing {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::library::drive::{Change, Drive as _};
+    use crate::library::drive::{Change, Condition, Drive as _, DriveError};
     use crate::os::folder::Folder;
     use crate::os::part_file::Allocate;
 
@@ -250,7 +316,8 @@ mod tests {
 
     /// All names of a listing, in order.
     fn listed(folder: &Folder) -> Vec<String> {
-        let mut names: Vec<String> = folder.list(true).unwrap().filter_map(|found| found.ok().map(|found| found.name)).collect();
+        let good = folder.list(true).unwrap().filter_map(|found| found.ok().filter(|found| found.barred.is_none()));
+        let mut names: Vec<String> = good.map(|found| found.name).collect();
         names.sort();
         names
     }
@@ -270,7 +337,9 @@ mod tests {
         symlink("a", place.path().join("link")).unwrap();
         assert_eq!(listed(&folder), ["a".to_owned(), format!("{deep}b")]);
         assert!(folder.list(true).unwrap().any(|found| found.is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)));
-        assert_eq!(folder.list(false).unwrap().count(), 1);
+        assert_eq!(folder.list(false).unwrap().filter(|found| found.as_ref().unwrap().barred.is_none()).count(), 1);
+        let deepest = folder.list(true).unwrap().flatten().find(|found| found.barred == Some(Barred::Deep)).unwrap();
+        assert_eq!(deepest.name, format!("{deep}too deep"));
     }
 
     #[test]
@@ -329,6 +398,60 @@ mod tests {
         assert_eq!(folder.changes(), [file("R")]);
         fs::write(elsewhere.path().join("R/T/x"), "again").unwrap();
         assert_eq!(folder.changes(), []);
+    }
+
+    #[test]
+    fn a_folder_whose_permissions_change_is_listed_anew() {
+        let (place, folder) = folder();
+        fs::create_dir(place.path().join("S")).unwrap();
+        fs::write(place.path().join("S/a"), "x").unwrap();
+        folder.watch(true).unwrap();
+        assert_eq!(listed(&folder), ["S/a"]);
+        assert_eq!(folder.changes(), []);
+        fs::set_permissions(place.path().join("S"), fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(folder.changes(), [Change::File("S".into()), Change::File("S/a".into())]);
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        assert_eq!(folder.changes(), [Change::Everything]);
+    }
+
+    #[test]
+    fn another_folder_in_the_place_of_the_first_is_watched_and_none_is_missing() {
+        let place = tempfile::tempdir().unwrap();
+        let (top, aside) = (place.path().join("top"), place.path().join("aside"));
+        fs::create_dir(&top).unwrap();
+        let folder = Folder::open(top.to_str().unwrap(), Allocate::Full).unwrap();
+        folder.watch(true).unwrap();
+        assert_eq!((folder.changes(), folder.condition()), (Vec::new(), Condition::default()));
+        fs::rename(&top, &aside).unwrap();
+        assert_eq!(folder.changes(), [Change::Everything]);
+        assert!(folder.condition().missing && folder.changes().is_empty());
+        assert_eq!(folder.list(true).err(), Some(DriveError::NoFolder));
+        fs::create_dir(&top).unwrap();
+        fs::write(aside.join("old"), "x").unwrap();
+        assert_eq!(folder.changes(), [Change::Everything]);
+        assert!(!folder.condition().missing);
+        fs::write(top.join("new"), "x").unwrap();
+        assert_eq!(folder.changes(), [Change::File("new".into())]);
+    }
+
+    #[test]
+    fn folders_beyond_the_limit_are_known_not_to_be_watched() {
+        let (place, folder) = folder();
+        for n in 0..limits::WATCHES {
+            fs::create_dir(place.path().join(format!("{n}"))).unwrap();
+        }
+        folder.watch(true).unwrap();
+        listed(&folder);
+        let first = folder.condition().blind;
+        assert!(first.is_some());
+        // A machine may allow fewer than we do.
+        fs::remove_dir(place.path().join("1")).unwrap();
+        for n in 2..limits::WATCHES {
+            fs::remove_dir(place.path().join(format!("{n}"))).unwrap();
+        }
+        while !folder.changes().is_empty() {}
+        listed(&folder);
+        assert_eq!(folder.condition().blind, None);
     }
 
     #[test]

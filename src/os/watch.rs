@@ -3,7 +3,7 @@
 //! A new subfolder is watched first and listed then, so that nothing comes into it unseen. Downloads under way write all the time; their names are dropped
 //! before anything is made of them. What the kernel or we can't remember turns into one word: look at everything again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,8 +13,10 @@ use std::rc::Rc;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-use crate::library::drive::Change;
+use crate::library::drive::{Blind, Change};
 use crate::message::limits;
+use crate::os::guard::Guard;
+use crate::os::top::Top;
 use crate::os::walk::{self, Listing};
 
 /// What makes a file another one, or none. ATTRIB: a new time of change is a new version.
@@ -34,17 +36,20 @@ const LIST_FILES: usize = 1_000;
 /// A folder that is watched.
 pub struct Watch {
     events: OwnedFd,
-    top: OwnedFd,
+    top: Rc<Top>,
+    guard: Rc<Guard>,
     recursive: bool,
     state: RefCell<State>,
+    /// Why some changes are told by nobody.
+    blind: Cell<Option<Blind>>,
+    /// The shared folder itself is no longer watched.
+    is_over: Cell<bool>,
 }
 
 #[derive(Default)]
 struct State {
     /// Which folder a watch is of, below the shared one, whose own name is empty.
     folders: BTreeMap<i32, String>,
-    /// Not all folders could be watched, and that was said.
-    is_short: bool,
     /// New subfolders that are to be listed.
     fresh: VecDeque<String>,
     /// The one that is being listed.
@@ -52,34 +57,56 @@ struct State {
 }
 
 impl Watch {
-    /// Watches the folder `top`, and with `recursive` each subfolder that a [`Listing`] comes by.
+    /// Watches the folder `dir`, which is the one at `top`, and with `recursive` each subfolder that a [`Listing`] comes by.
     ///
     /// # Errors
     /// When the system has no watch left.
-    pub fn new(top: &OwnedFd, recursive: bool) -> io::Result<Watch> {
+    pub fn new(top: &Rc<Top>, dir: &OwnedFd, recursive: bool, guard: &Rc<Guard>) -> io::Result<Watch> {
         let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let watch = Watch { events, top: top.try_clone()?, recursive, state: RefCell::default() };
-        watch.begin(top, "")?;
+        let (top, guard) = (Rc::clone(top), Rc::clone(guard));
+        let (blind, is_over) = (Cell::new(None), Cell::new(false));
+        let watch = Watch { events, top, guard, recursive, state: RefCell::default(), blind, is_over };
+        watch.begin(dir, "")?;
         Ok(watch)
     }
 
     /// Watches the subfolder `dir` as well, which is `name` below the shared one.
     pub fn add(&self, dir: &OwnedFd, name: &str) {
-        let is_full = self.state.borrow().folders.len() >= limits::WATCHES;
-        let begun = if is_full { Err(Errno::NOSPC.into()) } else { self.begin(dir, name) };
-        if let Err(error) = begun
-            && !std::mem::replace(&mut self.state.borrow_mut().is_short, true)
-        {
-            log::warn!("changes in {name} and maybe in other folders will not be noticed: {error}");
+        if let Err(error) = self.begin(dir, name) {
+            log::debug!("{name} is not watched: {error}");
+            self.blind.set(Some(if error.raw_os_error() == Some(Errno::NOSPC.raw_os_error()) { Blind::Limit } else { Blind::Unsupported }));
         }
     }
 
     fn begin(&self, dir: &OwnedFd, name: &str) -> io::Result<()> {
+        if is_remote(dir) && self.blind.get().is_none() {
+            self.blind.set(Some(Blind::Network));
+        }
         // By its descriptor: a path could lead elsewhere by now.
         let place = format!("/proc/self/fd/{}", dir.as_raw_fd());
         let watch = inotify::add_watch(&self.events, place, EVENTS)?;
-        self.state.borrow_mut().folders.insert(watch, name.to_owned());
+        let mut state = self.state.borrow_mut();
+        if state.folders.len() >= limits::WATCHES && !state.folders.contains_key(&watch) {
+            let _ = inotify::remove_watch(&self.events, watch);
+            return Err(Errno::NOSPC.into());
+        }
+        state.folders.insert(watch, name.to_owned());
         Ok(())
+    }
+
+    /// Why some changes are told by nobody.
+    pub fn blind(&self) -> Option<Blind> {
+        self.blind.get()
+    }
+
+    /// Everything is about to be listed, and says anew what can't be watched.
+    pub fn begin_listing(&self, dir: &OwnedFd) {
+        self.blind.set(is_remote(dir).then_some(Blind::Network));
+    }
+
+    /// True when the shared folder itself is no longer watched: it is gone, or was unmounted.
+    pub fn is_over(&self) -> bool {
+        self.is_over.get()
     }
 
     /// What has happened since this was last asked, at least a part of it.
@@ -92,8 +119,15 @@ impl Watch {
             let name = event.file_name().map(|name| name.to_str());
             match name {
                 _ if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => everything = true,
+                // It lets go by itself: IGNORED follows.
+                _ if event.events().contains(ReadFlags::UNMOUNT) => everything = true,
                 _ if event.events().contains(ReadFlags::IGNORED) => {
-                    self.state.borrow_mut().folders.remove(&event.wd());
+                    let gone = self.state.borrow_mut().folders.remove(&event.wd());
+                    self.is_over.set(self.is_over.get() || gone.is_some_and(|name| name.is_empty()));
+                }
+                // Of the shared folder itself: perhaps it may be read again, or no longer.
+                None if event.events().contains(ReadFlags::ATTRIB) => {
+                    everything |= self.state.borrow().folders.get(&event.wd()).is_some_and(String::is_empty);
                 }
                 Some(Ok(name)) if !walk::is_ours_alone(name) => self.happened(event.wd(), event.events(), name, &mut files),
                 _ => {}
@@ -119,6 +153,10 @@ impl Watch {
         } else if !self.recursive {
         } else if events.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
             self.state.borrow_mut().fresh.push_back(name);
+        } else if events.contains(ReadFlags::ATTRIB) {
+            // Perhaps it may be read again, or no longer.
+            self.state.borrow_mut().fresh.push_back(name.clone());
+            files.insert(name);
         } else if events.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM) {
             self.forget(&name);
             // All below it is gone with it.
@@ -152,16 +190,43 @@ impl Watch {
         for _ in 0..LIST_FILES {
             match listing.as_mut().and_then(Iterator::next) {
                 Some(Ok(found)) => {
-                    files.insert(found.name);
+                    if found.barred.is_none() {
+                        files.insert(found.name);
+                    }
                 }
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => break,
                 Some(Err(_)) | None => {
                     let Some(next) = self.state.borrow_mut().fresh.pop_front() else { return true };
-                    listing = Some(Listing::below(&self.top, &next, Rc::clone(self)));
+                    let Ok(top) = self.top.step() else { return false };
+                    listing = Some(Listing::below(&top, &next, Rc::clone(self), Rc::clone(&self.guard)));
                 }
             }
         }
         self.state.borrow_mut().listing = listing;
         true
     }
+}
+
+/// True where others may change what nobody here is told of.
+fn is_remote(dir: &OwnedFd) -> bool {
+    // NFS, SMB of three kinds, FUSE, 9P, Ceph, AFS of two kinds, Coda, the folders of VirtualBox, Lustre, OCFS2, GFS2, vboxsf's kin of VMware.
+    const REMOTE: [u64; 15] = [
+        0x6969,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x517b,
+        0x6573_5546,
+        0x0102_1997,
+        0x00c3_6400,
+        0x5346_414f,
+        0x6b41_4653,
+        0x7375_7245,
+        0x786f_4256,
+        0x0bd0_0bd0,
+        0x7461_636f,
+        0x0116_1970,
+        0xbacb_acbc,
+    ];
+    // A number of 32 bits, which some systems have with a sign.
+    rustix::fs::fstatfs(dir).is_ok_and(|of| REMOTE.contains(&(of.f_type as u64 & 0xffff_ffff)))
 }

@@ -41,6 +41,7 @@ mod quic;
 mod resume;
 mod scripts;
 mod search;
+mod shared_folder;
 mod silence;
 mod states;
 mod status;

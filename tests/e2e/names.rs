@@ -187,6 +187,12 @@ fn a_folder_swapped_for_a_link_leads_nowhere_else() {
     let source = peer_on(nobody, "127.0.0.1:0", folder.to_str().expect("a path"), &[]);
     std::fs::rename(&folder, parent.at("moved")).expect("the folder moves");
     symlink(outside.path(), &folder).expect("a link");
+    // Its folder is gone, and the link is not followed.
+    assert_eq!(Native::open(source.at).outcome(json!({"method": "FETCH", "name": "a.mp4"})), "not_found");
+    source.notes("the folder is not there");
+    std::fs::remove_file(&folder).expect("the link goes");
+    std::fs::rename(parent.at("moved"), &folder).expect("the folder comes back");
+    source.notes("the folder is back");
     assert_eq!(Native::open(source.at).fetch("a.mp4"), b"mine");
 }
 

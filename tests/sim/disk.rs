@@ -463,7 +463,7 @@ impl Drive for SimDrive {
         let node = self.0.node(name).ok()?;
         let (modified, now) = (node.modified.get(), self.0.clock.now());
         let settled = modified < SECOND / 1_000 || modified + 2 * SECOND <= now || self.0.dice.once_in(2);
-        Some(Found { name: name.to_owned(), stamp: node.stamp(), settled })
+        Some(Found { name: name.to_owned(), stamp: node.stamp(), settled, barred: None })
     }
 
     fn watch(&self, _: bool) -> io::Result<()> {

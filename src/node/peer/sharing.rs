@@ -6,11 +6,13 @@
 use std::time::Instant;
 
 use crate::library::share::Slice;
+use crate::message::relative::RelativeName;
 use crate::message::request::FileEntry;
 use crate::node::io::Io;
 use crate::node::peer::Peer;
 use crate::node::peer::home::Joining;
 use crate::node::peer::options::Task;
+use crate::node::report::Report;
 
 impl Peer {
     /// True when there is a share to take care of. One-shot commands have none.
@@ -24,14 +26,15 @@ impl Peer {
             return;
         }
         if self.library.next_look().is_some_and(|at| at <= io.now) {
+            self.close_idle(io.now);
             let happened = self.library.look_around(io.now);
+            for note in happened.notes {
+                log::info!("the shared folder: {note:?}");
+                io.tell(Report::OfShare { folder: self.options.folder.clone(), note });
+            }
             for name in happened.gone {
                 log::info!("{name} is gone or being changed");
-                self.no_longer_hashing(&name, io);
-                self.close_opened(&name);
-                if self.is_known_to_index() {
-                    self.news.gone(name);
-                }
+                self.withdraw(name, io);
             }
             for file in happened.have {
                 log::info!("{} is shared now", file.name);
@@ -49,11 +52,24 @@ impl Peer {
                     self.tell_index(file);
                     self.no_longer_hashing(&name, io);
                 }
+                Slice::Unreadable(name) => {
+                    log::info!("{name} can't be read");
+                    self.withdraw(name, io);
+                }
                 Slice::More | Slice::Nothing => {}
             }
         }
         self.patience_runs_out(io);
         self.send_news(io);
+    }
+
+    /// There is nothing to give under this name for now.
+    fn withdraw(&mut self, name: RelativeName, io: &mut Io<'_>) {
+        self.no_longer_hashing(&name, io);
+        self.close_opened(&name);
+        if self.is_known_to_index() {
+            self.news.gone(name);
+        }
     }
 
     /// When it wants to be woken.

@@ -102,6 +102,7 @@ impl Folder {
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => break,
                 Some(Err(error)) => return Err(error),
                 // What is hidden, or a download under way, has no name in any index.
+                Some(Ok(found)) if found.barred.is_some() => {}
                 Some(Ok(found)) => self.names.extend(RelativeName::new(&found.name).ok().filter(|name| !name.is_hidden())),
             }
         }

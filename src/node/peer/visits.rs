@@ -1,6 +1,7 @@
 //! Those who connect to this peer and ask: their links, and the uploads on them.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::index::pages;
 use crate::library::Opened;
@@ -19,11 +20,20 @@ use crate::node::{LinkId, PortId};
 use crate::session::answering::{Answering, Step};
 use crate::wire::sniff::Speech;
 
+/// A file that stays open for the next request.
+struct Kept {
+    name: RelativeName,
+    wanted: Wanted,
+    opened: Opened,
+    /// When it was wanted last.
+    at: Instant,
+}
+
 /// One who asks.
 pub(super) struct Visit {
     pub(super) answering: Answering,
     /// What was opened last: who fetches a file piece by piece opens it once.
-    opened: Option<(RelativeName, Wanted, Opened)>,
+    opened: Option<Kept>,
     /// Its sending half is closed; it may still read.
     ended: bool,
 }
@@ -163,7 +173,7 @@ impl Peer {
             return self.refuse(id, ask, &Refusal::no_such_file(), io);
         };
         let (asker, mute) = (visit.answering.asker(), !visit.answering.can_wait());
-        let opened = match self.opened(id, &name, &fetch) {
+        let opened = match self.opened(id, &name, &fetch, io.now) {
             Ok(opened) => opened,
             Err(refusal) => return self.refuse(id, ask, &refusal, io),
         };
@@ -194,26 +204,34 @@ impl Peer {
     /// A file is gone from the share: nobody keeps it open for what he may ask next.
     pub(super) fn close_opened(&mut self, name: &RelativeName) {
         for visit in self.visits.values_mut() {
-            if visit.opened.as_ref().is_some_and(|opened| opened.0 == *name) {
+            if visit.opened.as_ref().is_some_and(|kept| kept.name == *name) {
                 visit.opened = None;
             }
         }
     }
 
+    /// Nobody keeps a file open that was not asked for of late: its disk could not be unmounted.
+    pub(super) fn close_idle(&mut self, now: Instant) {
+        for visit in self.visits.values_mut() {
+            visit.opened.take_if(|kept| now.saturating_duration_since(kept.at) >= limits::KEPT_OPEN);
+        }
+    }
+
     /// What is wanted, opened now or by the request before.
-    fn opened(&mut self, id: LinkId, name: &RelativeName, fetch: &Fetch) -> Result<Opened, Refusal> {
-        let visit = self.visits.get(&id);
-        if let Some((known, wanted, opened)) = visit.and_then(|visit| visit.opened.as_ref())
-            && (known, wanted) == (name, &fetch.wanted)
-            && opened.source.is_same()
+    fn opened(&mut self, id: LinkId, name: &RelativeName, fetch: &Fetch, now: Instant) -> Result<Opened, Refusal> {
+        let kept = self.visits.get_mut(&id).and_then(|visit| visit.opened.as_mut());
+        if let Some(kept) = kept
+            && (&kept.name, &kept.wanted) == (name, &fetch.wanted)
+            && kept.opened.source.is_same()
         {
-            return Ok(opened.clone());
+            kept.at = now;
+            return Ok(kept.opened.clone());
         }
         let opened = self.open_wanted(name, fetch)?;
         let shared = !matches!(&fetch.wanted, Wanted::Root(root) if self.library.named(root).is_none());
         // What is held of a download under way is looked at each time.
         if let Some(visit) = self.visits.get_mut(&id).filter(|_| shared) {
-            visit.opened = Some((name.clone(), fetch.wanted.clone(), opened.clone()));
+            visit.opened = Some(Kept { name: name.clone(), wanted: fetch.wanted.clone(), opened: opened.clone(), at: now });
         }
         Ok(opened)
     }
@@ -250,7 +268,7 @@ impl Peer {
         let Some(upload) = self.uploads.get(ticket).cloned() else { return };
         let (name, fetch) = (upload.name, upload.fetch);
         let Fetch { from, length, tag, .. } = fetch;
-        let opened = match self.opened(upload.link, &name, &fetch) {
+        let opened = match self.opened(upload.link, &name, &fetch, io.now) {
             Ok(opened) => opened,
             Err(refusal) => return self.turn_down(ticket, &refusal, io),
         };
@@ -344,7 +362,8 @@ impl Peer {
     fn tell_waiting(&mut self, ticket: u64, waiting: Waiting, io: &mut Io<'_>) {
         let Some(upload) = self.uploads.get(ticket) else { return };
         let (link, id) = (upload.link, upload.id);
-        let size = self.visits.get(&link).and_then(|visit| visit.opened.as_ref()).map(|(_, _, opened)| opened.size);
+        let kept = self.visits.get(&link).and_then(|visit| visit.opened.as_ref()).map(|kept| kept.opened.size);
+        let size = kept.or_else(|| self.library.entry(&upload.name).and_then(|entry| entry.size));
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&link), io.link(link))
             // A place in the queue is worth nothing to a reader that has not read the last ones.
             && !(link.outbox.is_full() && visit.answering.can_wait())
