@@ -139,7 +139,7 @@ mod tests {
     use crate::library::tree::made_up as list;
 
     fn stamp(inode: u64, size: u64, modified_ns: i128) -> Stamp {
-        Stamp { device: 1, inode, size, modified_ns }
+        Stamp { device: 1, inode, size, modified_ns, changed_ns: 3 }
     }
 
     #[test]
@@ -150,7 +150,9 @@ mod tests {
         hashes.keep(&of, &pieces);
         assert_eq!(hashes.root(&of), Some(pieces.root()));
         assert_eq!(hashes.list(&pieces.root(), 3 << 20), Some(pieces.clone()));
-        for other in [stamp(6, 3 << 20, 9), stamp(5, (3 << 20) - 1, 9), stamp(5, 3 << 20, 10), Stamp { device: 2, ..of }] {
+        for other in
+            [stamp(6, 3 << 20, 9), stamp(5, (3 << 20) - 1, 9), stamp(5, 3 << 20, 10), Stamp { device: 2, ..of }, Stamp { changed_ns: 4, ..of }]
+        {
             assert_eq!(hashes.root(&other), None);
         }
         assert_eq!(hashes.list(&pieces.root(), (3 << 20) - 1), None);

@@ -13,6 +13,7 @@ pub mod listed;
 mod on_disk;
 pub mod part;
 pub mod plan;
+mod recheck;
 pub mod record;
 pub mod share;
 pub mod stream;
@@ -206,6 +207,13 @@ impl Library {
     #[must_use]
     pub fn recall(&self, name: &RelativeName) -> Option<About> {
         part::recall(&*self.drive, &self.place(name)?)
+    }
+
+    /// The file that was wanted stands there already: what is left of its download, without a `.part`, goes.
+    pub fn clean_up(&self, name: &RelativeName) {
+        if let Some(place) = self.place(name) {
+            part::clean_up(&*self.drive, &place);
+        }
     }
 
     /// The file that stands where a download of `name` would go.

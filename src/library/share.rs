@@ -515,7 +515,7 @@ mod tests {
         /// Writes a file, and says so.
         fn place(&self, name: &str, modified_ns: i128, content: &[u8]) {
             self.inodes.set(self.inodes.get() + 1);
-            let stamp = Stamp { device: 1, inode: self.inodes.get(), size: content.len() as u64, modified_ns };
+            let stamp = Stamp { device: 1, inode: self.inodes.get(), size: content.len() as u64, modified_ns, changed_ns: modified_ns };
             self.files.borrow_mut().insert(name.to_owned(), (stamp, Rc::new(content.to_vec()), true));
             self.heard(name);
         }
@@ -562,6 +562,9 @@ mod tests {
             none()
         }
         fn look(&self, _: &str) -> io::Result<Stands> {
+            none()
+        }
+        fn stamp_at(&self, _: &str) -> io::Result<Option<Stamp>> {
             none()
         }
         fn read_small(&self, _: &str, _: usize) -> io::Result<Vec<u8>> {

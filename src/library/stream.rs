@@ -396,7 +396,7 @@ mod tests {
             if self.cold.get() { Err(io::ErrorKind::WouldBlock.into()) } else { self.read_at(at, bytes) }
         }
         fn stamp(&self) -> io::Result<Stamp> {
-            Ok(Stamp { device: 0, inode: 0, size: self.bytes.borrow().len() as u64, modified_ns: 0 })
+            Ok(Stamp { device: 0, inode: 0, size: self.bytes.borrow().len() as u64, modified_ns: 0, changed_ns: 0 })
         }
         fn allocate(&self, _: u64) -> io::Result<()> {
             Ok(())

@@ -16,6 +16,7 @@ use rustix::fs::{Advice, fadvise, fstat};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::flow::ends::{RawWrite, Source};
+use crate::library::drive::Stamp;
 use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::version::Tag;
@@ -30,7 +31,7 @@ const SLICE_PAGES: usize = limits::SLICE_BYTES / 4_096 + 1;
 pub struct Mapped {
     file: File,
     size: u64,
-    tag: Tag,
+    stamp: Stamp,
     /// It is being written: only its size must stay.
     grows: bool,
     window: RefCell<Option<Window>>,
@@ -67,9 +68,9 @@ impl Mapped {
     fn begin(file: OwnedFd, grows: bool) -> io::Result<Mapped> {
         let file = File::from(file);
         let now = stamp(&fstat(&file)?);
-        let (size, tag) = (now.size, now.tag());
+        let size = now.size;
         let (window, was_cold) = (RefCell::new(None), Cell::new(false));
-        Ok(Mapped { file, size, tag, grows, window, was_cold, asked_to: Cell::new(0), asked_at: Cell::new(None) })
+        Ok(Mapped { file, size, stamp: now, grows, window, was_cold, asked_to: Cell::new(0), asked_at: Cell::new(None) })
     }
 
     /// Its bytes.
@@ -81,7 +82,7 @@ impl Mapped {
     /// Its version.
     #[must_use]
     pub fn tag(&self) -> Tag {
-        self.tag
+        self.stamp.tag()
     }
 
     /// Calls `with` with the address of the front of `range`, and how many of its bytes lie behind it in the window.
@@ -197,7 +198,9 @@ impl Source for Mapped {
     fn is_same(&self) -> bool {
         fstat(&self.file).is_ok_and(|stat| {
             let now = stamp(&stat);
-            now.size == self.size && (self.grows || now.tag() == self.tag)
+            // To lose its last name changes a file's stamp, and none of its bytes.
+            let unlinked = stat.st_nlink == 0 && now.modified_ns == self.stamp.modified_ns;
+            now.size == self.size && (self.grows || unlinked || now == self.stamp)
         })
     }
 }

@@ -13,6 +13,7 @@ pub mod keyboard;
 pub mod local_file;
 pub mod manifest;
 pub mod mapped;
+mod missing;
 pub mod network;
 pub mod notebook;
 pub mod output;

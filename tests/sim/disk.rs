@@ -490,6 +490,10 @@ impl Drive for SimDrive {
         Ok(self.0.node(name).map_or(Stands::Nothing, |node| Stands::File(node.size())))
     }
 
+    fn stamp_at(&self, name: &str) -> io::Result<Option<Stamp>> {
+        Ok(self.0.node(name).ok().map(|node| node.stamp()))
+    }
+
     fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
         let node = self.0.node(name)?;
         let data = node.data.borrow();

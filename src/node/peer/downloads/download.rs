@@ -75,6 +75,10 @@ pub(super) struct Download {
     /// What an earlier download left behind is of no use.
     anew: bool,
     restarts: u32,
+    /// Pieces that an earlier run left behind are hashed before they count; the next one then.
+    recheck_at: Option<Instant>,
+    /// How often somebody else has written the `.part` meanwhile.
+    disturbances: u32,
     /// Something came in this run.
     moved: bool,
     moved_at: Instant,
@@ -132,6 +136,8 @@ enum Stage {
 
 /// The source turned out to be one with another file again and again.
 const RESTARTS: u32 = 3;
+/// Somebody else has written the `.part` again and again.
+pub(super) const DISTURBANCES: u32 = 3;
 
 impl Download {
     pub(super) fn new(wish: Wish, around: &mut Around<'_, '_>) -> Result<Download, Failure> {
@@ -163,6 +169,8 @@ impl Download {
             hoped: false,
             anew: false,
             restarts: 0,
+            recheck_at: None,
+            disturbances: 0,
             moved: false,
             moved_at: now,
             last_seen: 0,
@@ -260,12 +268,10 @@ impl Download {
                 if part.trusted().is_some() {
                     self.list = Listing::Proven;
                 }
-                self.last_seen = part.held();
-                self.resumed = part.held();
-                // What an earlier run took as it came is still as it came.
-                self.unproven |= self.resumed > 0 && matches!(about.content, Content::Version { .. });
+                self.recheck_at = part.is_doubted().then_some(io.now);
                 self.part = Some(part);
                 self.put_in_order();
+                self.note_resumed();
                 Ok(())
             }
             Ok(Begun::Stands(file)) if matches!(about.content, Content::Root(_)) => {
@@ -279,6 +285,17 @@ impl Download {
                 Ok(())
             }
         }
+    }
+
+    /// What an earlier run left behind is known.
+    fn note_resumed(&mut self) {
+        let Some(part) = &self.part else { return };
+        self.last_seen = part.held();
+        if !self.begun {
+            self.resumed = part.held();
+        }
+        // What an earlier run took as it came is still as it came.
+        self.unproven |= self.resumed > 0 && self.is_blind();
     }
 
     /// The source on this link.
@@ -347,7 +364,7 @@ impl Download {
             }
             return None;
         }
-        if self.part.as_ref().is_some_and(Part::is_whole) {
+        if self.recheck_at.is_none() && self.part.as_ref().is_some_and(Part::is_whole) {
             return self.all_there(around);
         }
         self.connect(around);
@@ -362,7 +379,7 @@ impl Download {
             self.let_go(around);
             return None;
         }
-        if self.sources.is_empty() && self.waiting.is_empty() && self.resting.is_empty() {
+        if self.recheck_at.is_none() && self.sources.is_empty() && self.waiting.is_empty() && self.resting.is_empty() {
             let failure = self.why_lost.take().unwrap_or_else(|| Failure::NoSource(self.name.clone()));
             return Some(Outcome::Failed(failure));
         }
@@ -389,7 +406,7 @@ impl Download {
         if self.sources.is_empty() && !self.waiting.is_empty() && self.root.is_some() && !self.is_size_known() {
             // Nobody who says this size is at hand. Some say another.
             if let Some(part) = self.part.take() {
-                part.discard();
+                self.throw_away(&part);
             }
             self.size = self.waiting.front().and_then(|candidate| candidate.size);
             (self.list, self.begun) = (Listing::Unknown, false);
@@ -528,7 +545,7 @@ impl Download {
 
     /// Asks one source for as many pieces as it should give now.
     fn fill(&mut self, id: u32, io: &mut Io<'_>) {
-        let Some(part) = self.part.clone() else { return };
+        let Some(part) = self.part.clone().filter(|_| self.recheck_at.is_none()) else { return };
         let all = part.trusted().is_some() || self.is_blind();
         if !all && !matches!(self.list, Listing::Unproven { from, .. } if from == id) {
             return;
@@ -575,8 +592,11 @@ impl Download {
     }
 }
 
-fn disk(name: &RelativeName, error: &DriveError) -> Failure {
-    Failure::Disk(format!("{name}: {error}"))
+pub(super) fn disk(name: &RelativeName, error: &DriveError) -> Failure {
+    match error {
+        DriveError::OtherContent { part, root, held } => Failure::OtherContent { part: part.clone(), root: *root, held: *held },
+        error => Failure::Disk(format!("{name}: {error}")),
+    }
 }
 
 /// Who has the same content under several names is one source, the whole file before a part of it.

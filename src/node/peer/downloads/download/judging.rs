@@ -289,11 +289,12 @@ impl Download {
                 if wrong > 0 && (!part.may_restart() || matches!(self.order, Order::Watched(_))) {
                     // They are in the pipe already, or were seen: this was never the file.
                     if part.may_restart() {
-                        part.discard();
+                        self.throw_away(part);
                     }
                     let who = self.first.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
                     return Err(Failure::BadBytes(self.name.clone(), who));
                 }
+                self.recheck_at = part.is_doubted().then_some(around.io.now);
                 if wrong > 0 {
                     log::warn!("{}: {wrong} pieces were wrong and are fetched again", self.name);
                 }
@@ -377,10 +378,18 @@ impl Download {
         self.waiting.push_front(Candidate { peer: at, name, size: None, root: None, whole: true, quic });
     }
 
-    pub(super) fn begin_anew(&mut self, io: &mut Io<'_>) {
-        if let Some(part) = self.part.take() {
+    /// What came in this run is of no use. What an earlier run left behind is never thrown away unasked: where it is in the way, the download ends.
+    pub(super) fn throw_away(&self, part: &Part) {
+        if self.resumed == 0 && !part.is_doubted() {
             part.discard();
         }
+    }
+
+    pub(super) fn begin_anew(&mut self, io: &mut Io<'_>) {
+        if let Some(part) = self.part.take() {
+            self.throw_away(&part);
+        }
+        self.recheck_at = None;
         self.anew = true;
         self.begun = false;
         self.unproven = false;
@@ -391,7 +400,9 @@ impl Download {
         for source in self.sources.values_mut() {
             source.giver = None;
         }
-        io.tell(Report::Restarted(self.name.clone()));
+        if self.resumed == 0 && !self.hoped {
+            io.tell(Report::Restarted(self.name.clone()));
+        }
     }
 
     /// What came from this source, or what it said of the pieces, was wrong: it is not asked again.
