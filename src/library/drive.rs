@@ -13,6 +13,10 @@ use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::version::{Root, Tag};
 
+/// What a system says that has no descriptor left for this process, or for any.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
 /// What a disk says of a file without looking into it: as long as none of this changes, neither did its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {
@@ -245,7 +249,7 @@ impl From<io::Error> for DriveError {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DriveError::Full,
             io::ErrorKind::FileTooLarge => DriveError::TooLarge,
-            _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => DriveError::Descriptors,
+            _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => DriveError::Descriptors,
             io::ErrorKind::AlreadyExists => DriveError::Taken,
             io::ErrorKind::WouldBlock => DriveError::Locked,
             _ => DriveError::Io(error.to_string()),

@@ -22,6 +22,9 @@ pub trait Hashes {
     /// Keeps the list of a file that had this stamp before and after it was hashed. It may decline to keep the root, where a stamp is too young to be
     /// trusted: who has to know it keeps it too.
     fn keep(&self, stamp: &Stamp, list: &PieceList);
+
+    /// The file with this stamp is not what it was remembered for.
+    fn forget(&self, stamp: &Stamp);
 }
 
 /// In memory alone: for tests, and where there is no folder to keep them in.
@@ -46,6 +49,10 @@ impl Hashes for Remembered {
             self.roots.borrow_mut().put(stamp, root);
             self.lists.borrow_mut().put(root, list);
         }
+    }
+
+    fn forget(&self, stamp: &Stamp) {
+        self.roots.borrow_mut().forget(stamp);
     }
 }
 
@@ -74,6 +81,15 @@ impl Roots {
             let (_, oldest, _) = ages.select_nth_unstable(half);
             self.files.retain(|_, (.., age)| *age >= *oldest);
         }
+    }
+
+    /// Forgets the root of the file with this stamp. False when it was not known.
+    pub fn forget(&mut self, stamp: &Stamp) -> bool {
+        let known = self.find(stamp).is_some();
+        if known {
+            self.files.remove(&(stamp.device, stamp.inode));
+        }
+        known
     }
 
     /// How many files it knows.

@@ -151,6 +151,11 @@ impl Library {
         self.share.hurry(name);
     }
 
+    /// Somebody got other bytes of this content than its list says: that piece is hashed before all else, and the whole file where it is another now.
+    pub fn suspect(&mut self, root: &Root, piece: u64) {
+        self.share.suspect(root, piece);
+    }
+
     /// Hashes one piece of the file whose turn it is.
     pub fn hash_slice(&mut self, now: Instant) -> Slice {
         self.share.hash_slice(now)

@@ -381,17 +381,11 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             En => format!("{name}: different files have this name; pick one with --hash"),
         },
         Failure::OtherContent { part, root, held } => {
-            let go_on = root.map_or_else(String::new, |root| match lang {
-                Pt => format!("continue aquele com --hash b3:{root}, "),
-                Es => format!("continúe aquel con --hash b3:{root}, "),
-                En => format!("go on with that one by --hash b3:{root}, "),
-            });
+            let of = root.map_or_else(String::new, |root| format!(" (--hash b3:{root})"));
             match lang {
-                Pt => format!("{part}: guarda {held} bytes de outro conteúdo, e fica como está; {go_on}escolha outro nome com -o, ou apague {part}"),
-                Es => format!("{part}: guarda {held} bytes de otro contenido, y queda como está; {go_on}elija otro nombre con -o, o borre {part}"),
-                En => {
-                    format!("{part}: holds {held} bytes of another content, and stays as it is; {go_on}choose another name with -o, or remove {part}")
-                }
+                Pt => format!("{part}: guarda {held} bytes de outro conteúdo{of}, e fica como está; escolha outro nome com -o, ou apague {part}"),
+                Es => format!("{part}: guarda {held} bytes de otro contenido{of}, y queda como está; elija otro nombre con -o, o borre {part}"),
+                En => format!("{part}: holds {held} bytes of another content{of}, and stays as it is; choose another name with -o, or remove {part}"),
             }
         }
         Failure::BadBytes(name, who) => match lang {

@@ -317,6 +317,16 @@ impl Hashes for HashCache {
     fn keep(&self, stamp: &Stamp, list: &PieceList) {
         self.keep_at(stamp, list, now());
     }
+
+    fn forget(&self, stamp: &Stamp) {
+        if self.roots.borrow_mut().forget(stamp) {
+            // The last line of a file counts, and no file was changed that long ago.
+            let never = Stamp { modified_ns: i128::MIN, changed_ns: i128::MIN, ..*stamp };
+            if let Err(error) = self.append(&never, &Root([0; 32])) {
+                log::debug!("a root is forgotten in memory alone: {error}");
+            }
+        }
+    }
 }
 
 /// Where a cache is, by what the environment says; it has to be a whole path.
@@ -455,6 +465,30 @@ mod tests {
         assert_eq!(fs::read_dir(at(&folder, "lists")).unwrap().count(), 1);
         assert_eq!(fs::metadata(at(&folder, "")).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(at(&folder, "roots")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_forgotten_stays_so_for_the_next_process() {
+        let folder = folder();
+        let of = stamp(1, 3 * MIB);
+        let cache = open(&folder);
+        cache.keep(&of, &list(3 * MIB, 1));
+        cache.forget(&of);
+        assert_eq!((cache.root(&of), open(&folder).root(&of)), (None, None));
+        cache.keep(&of, &list(3 * MIB, 2));
+        assert_eq!(open(&folder).root(&of), Some(list(3 * MIB, 2).root()));
+    }
+
+    #[test]
+    fn lines_of_the_make_before_say_too_little_to_be_believed() {
+        let folder = folder();
+        open(&folder).keep(&stamp(1, 9), &list(9, 1));
+        let text = format!("66304 2 9 1700000000123456789 {}", list(9, 2).root());
+        fs::write(at(&folder, "roots"), format!("{text} {}\n", check(&text))).unwrap();
+        let cache = open(&folder);
+        assert_eq!((cache.roots.borrow().len(), cache.root(&stamp(2, 9))), (0, None));
+        cache.keep(&stamp(2, 9), &list(9, 3));
+        assert_eq!(open(&folder).root(&stamp(2, 9)), Some(list(9, 3).root()));
     }
 
     #[test]

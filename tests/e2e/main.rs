@@ -36,6 +36,7 @@ mod play;
 mod quic;
 mod resume;
 mod search;
+mod stamps;
 mod status;
 mod swarm;
 mod swarm_load;

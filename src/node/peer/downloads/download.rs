@@ -75,6 +75,8 @@ pub(super) struct Download {
     /// What an earlier download left behind is of no use.
     anew: bool,
     restarts: u32,
+    /// The link of a source that is told why it is left: what was said is still sent.
+    parting: Option<LinkId>,
     /// Pieces that an earlier run left behind are hashed before they count; the next one then.
     recheck_at: Option<Instant>,
     /// How often somebody else has written the `.part` meanwhile.
@@ -169,6 +171,7 @@ impl Download {
             hoped: false,
             anew: false,
             restarts: 0,
+            parting: None,
             recheck_at: None,
             disturbances: 0,
             moved: false,
@@ -285,17 +288,6 @@ impl Download {
                 Ok(())
             }
         }
-    }
-
-    /// What an earlier run left behind is known.
-    fn note_resumed(&mut self) {
-        let Some(part) = &self.part else { return };
-        self.last_seen = part.held();
-        if !self.begun {
-            self.resumed = part.held();
-        }
-        // What an earlier run took as it came is still as it came.
-        self.unproven |= self.resumed > 0 && self.is_blind();
     }
 
     /// The source on this link.

@@ -31,7 +31,11 @@ impl Download {
 
     pub(super) fn remove(&mut self, id: u32, io: &mut Io<'_>) -> Option<Source> {
         let source = self.sources.remove(&id)?;
-        source.drop_link(io);
+        if self.parting == Some(source.link) {
+            source.finish(io)
+        } else {
+            source.drop_link(io)
+        }
         if let (Some(part), Some(giver)) = (&self.part, source.giver) {
             part.plan().leave(giver);
         }
@@ -168,6 +172,17 @@ impl Download {
         self.stage = Stage::Fetching;
         self.recheck_at = Some(around.io.now);
         None
+    }
+
+    /// What an earlier run left behind is known.
+    pub(super) fn note_resumed(&mut self) {
+        let Some(part) = &self.part else { return };
+        self.last_seen = part.held();
+        if !self.begun {
+            self.resumed = part.held();
+        }
+        // What an earlier run took as it came is still as it came.
+        self.unproven |= self.resumed > 0 && self.is_blind();
     }
 
     /// Hashes what an earlier run left behind, a piece at a time.

@@ -179,7 +179,7 @@ impl Download {
         match arrival.keeps_promise() {
             // It is not what its own giver says of it: something went wrong on the way, or worse.
             Some(false) => {
-                self.blame(id, around.io);
+                self.blame_piece(id, arrival.piece(), around.io);
                 return Ok(());
             }
             Some(true) => {}
@@ -192,7 +192,7 @@ impl Download {
         match stored {
             Err(error) => return Err(disk(&self.name, &error)),
             Ok(Stored::Late) => {}
-            Ok(Stored::Wrong) => self.blame(id, around.io),
+            Ok(Stored::Wrong) => self.blame_piece(id, arrival.piece(), around.io),
             Ok(Stored::Held(others)) => {
                 self.moved_at = around.io.now;
                 if part.held() != self.resumed && std::mem::take(&mut self.quiet) {
@@ -403,6 +403,17 @@ impl Download {
         if self.resumed == 0 && !self.hoped {
             io.tell(Report::Restarted(self.name.clone()));
         }
+    }
+
+    /// A piece from this source was wrong. It is told so on its way out, for it may not know: it can be honest, and its disk not.
+    fn blame_piece(&mut self, id: u32, piece: u64, io: &mut Io<'_>) {
+        let link = self.sources.get(&id).map(|source| source.link);
+        if let (Some(root), Some(source)) = (self.root, self.sources.get_mut(&id)) {
+            source.tell_wrong(root, piece, io);
+        }
+        self.parting = link;
+        self.blame(id, io);
+        self.parting = None;
     }
 
     /// What came from this source, or what it said of the pieces, was wrong: it is not asked again.
