@@ -17,6 +17,12 @@ use crate::message::version::{Root, Tag};
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
+/// True when this process, or the system, has no descriptor left.
+#[must_use]
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
 /// What a disk says of a file without looking into it: as long as none of this changes, neither did its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {
@@ -249,7 +255,7 @@ impl From<io::Error> for DriveError {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DriveError::Full,
             io::ErrorKind::FileTooLarge => DriveError::TooLarge,
-            _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => DriveError::Descriptors,
+            _ if is_out_of_descriptors(&error) => DriveError::Descriptors,
             io::ErrorKind::AlreadyExists => DriveError::Taken,
             io::ErrorKind::WouldBlock => DriveError::Locked,
             _ => DriveError::Io(error.to_string()),

@@ -94,7 +94,8 @@ impl Download {
         let others = self.sources.len() > 1 || !self.waiting.is_empty() || !self.resting.is_empty();
         let endless = self.patience == Patience::Endless;
         if !endless && !self.moved && (never_opened || !others) {
-            self.give_up(id, Failure::NoSource(self.name.clone()), around.io);
+            let why = if matches!(cause, Cause::Ours(_)) { disk(&self.name, &DriveError::Descriptors) } else { Failure::NoSource(self.name.clone()) };
+            self.give_up(id, why, around.io);
         } else {
             self.lose(id, around.io);
         }
