@@ -75,7 +75,8 @@ struct Shape {
     cardume: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     seal: Option<String>,
-    name: String,
+    // What changes stands in the first sector, whatever the name: no power cut leaves half of it.
+    boot: String,
     size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     root: Option<String>,
@@ -83,7 +84,7 @@ struct Shape {
     tag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<SocketAddr>,
-    boot: String,
+    name: String,
 }
 
 /// A record that is open.
