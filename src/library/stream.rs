@@ -88,7 +88,11 @@ impl Stream {
                     }
                     return Ok(new(file, true));
                 }
-                // It came in pieces, in any order.
+                // It came in pieces, in any order, and is not thrown away unasked.
+                let held = file.stamp()?.size;
+                if held > 0 {
+                    return Err(DriveError::OtherContent { part, root: about.root(), held });
+                }
                 drop(file);
                 discard(&**drive, name);
             }
