@@ -56,6 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     record.keep_list(root, &list)?;
     record.hold_only(&held)?;
     record.sync(&held)?;
+    record.seal(&held, &held, &file.stamp()?)?;
     println!("{part}: {} of {pieces} pieces, b3:{root}", held.count());
     Ok(())
 }

@@ -127,6 +127,7 @@ pub fn objects(report: &Report) -> Vec<Value> {
                 Failure::Unended(..) => "unended",
                 Failure::BadBytes(..) => "wrong_bytes",
                 Failure::Ambiguous(_) => "ambiguous",
+                Failure::OtherContent { .. } => "other_content",
                 Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Player(..) => "local",
                 _ => "usage",
             };

@@ -42,6 +42,7 @@ use crate::cli::console::{Console, Style};
 
 /// Runs the program, and returns its exit code.
 pub fn run() -> i32 {
+    system::outlive_size_limits();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

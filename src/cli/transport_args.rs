@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use cardume::library::drive::DriveError;
 use cardume::node::report::{Failure, exit};
 use cardume::os::network::{HAS_QUIC, Network};
 use clap::{Args, ValueEnum};
@@ -59,7 +60,10 @@ impl TransportArgs {
 
 /// The usual network.
 pub fn network() -> Result<Network, Stop> {
-    Network::new().map_err(|error| Stop::new(exit::FAULT, format!("the system gives no poll: {error}")))
+    Network::new().map_err(|error| match DriveError::from(error) {
+        limit @ DriveError::Descriptors => Stop::Failure(Failure::Disk(limit.to_string())),
+        error => Stop::new(exit::FAULT, format!("the system gives no poll: {error}")),
+    })
 }
 
 /// Where a peer answers by QUIC, and whether it can.

@@ -9,6 +9,7 @@ use crate::flow::pace::Pace;
 use crate::host::links::{Links, Stage};
 use crate::host::net::{Console, Net, Ready, Stream as _, Typed};
 use crate::host::shares::Shares;
+use crate::library::drive;
 use crate::message::limits;
 use crate::node::io::{Action, Io};
 use crate::node::turns::Turns;
@@ -350,7 +351,11 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
                 slot.stage = Stage::Connecting(stream);
                 self.links.arm(id);
             }
-            Err(error) => self.end(id, Cause::Unreachable(plain(&error))),
+            Err(error) => {
+                // No descriptor is left: that is no fault of the other side.
+                let cause = if drive::is_out_of_descriptors(&error) { Cause::Ours } else { Cause::Unreachable };
+                self.end(id, cause(plain(&error)));
+            }
         }
     }
 

@@ -105,6 +105,16 @@ impl Bits {
         true
     }
 
+    /// The numbers that it or `other` holds.
+    #[must_use]
+    pub fn union(&self, other: &Bits) -> Bits {
+        let mut both = self.clone();
+        other.iter().for_each(|at| {
+            both.set(at);
+        });
+        both
+    }
+
     /// The first number from `from` on that it holds.
     #[must_use]
     pub fn next(&self, from: u64) -> Option<u64> {

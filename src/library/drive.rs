@@ -11,7 +11,17 @@ use crate::flow::ends::SourceRef;
 use crate::library::Opened;
 use crate::message::limits;
 use crate::message::range::ByteRange;
-use crate::message::version::Tag;
+use crate::message::version::{Root, Tag};
+
+/// What a system says that has no descriptor left for this process, or for any.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+/// True when this process, or the system, has no descriptor left.
+#[must_use]
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
 
 /// What a disk says of a file without looking into it: as long as none of this changes, neither did its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,15 +32,17 @@ pub struct Stamp {
     pub inode: u64,
     /// Its bytes.
     pub size: u64,
-    /// When it was last changed, in nanoseconds since 1970.
+    /// When its bytes were last changed, in nanoseconds since 1970; whoever may write it can set this.
     pub modified_ns: i128,
+    /// When anything of it was last changed, in nanoseconds since 1970: the system alone sets this.
+    pub changed_ns: i128,
 }
 
 impl Stamp {
     /// The version that others are told.
     #[must_use]
     pub fn tag(&self) -> Tag {
-        Tag::fold(self.size, self.modified_ns, self.inode)
+        Tag::fold(self.size, self.modified_ns, self.changed_ns, self.inode)
     }
 }
 
@@ -160,6 +172,12 @@ pub trait Drive {
     /// When the disk fails.
     fn look(&self, name: &str) -> io::Result<Stands>;
 
+    /// The stamp of whatever stands at a name, links not followed; `None`: nothing.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn stamp_at(&self, name: &str) -> io::Result<Option<Stamp>>;
+
     /// A small file's content, at most `most` bytes.
     ///
     /// # Errors
@@ -265,6 +283,21 @@ pub enum DriveError {
     Locked,
     /// A `.part` that is not of our making is in the way.
     NotOurs(String),
+    /// A `.part` holds so many bytes of another content, which are not thrown away unasked.
+    OtherContent {
+        /// Its name.
+        part: String,
+        /// What its bytes lead to, where that is known.
+        root: Option<Root>,
+        /// How many bytes of it are there.
+        held: u64,
+    },
+    /// This file is changed by somebody else while it is written.
+    Disturbed(String),
+    /// No more files may be open.
+    Descriptors,
+    /// The file is larger than this process or this disk allows.
+    TooLarge,
     /// Anything else, in the words of the system.
     Io(String),
 }
@@ -272,7 +305,9 @@ pub enum DriveError {
 impl From<io::Error> for DriveError {
     fn from(error: io::Error) -> DriveError {
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => DriveError::Full,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DriveError::Full,
+            io::ErrorKind::FileTooLarge => DriveError::TooLarge,
+            _ if is_out_of_descriptors(&error) => DriveError::Descriptors,
             io::ErrorKind::AlreadyExists => DriveError::Taken,
             io::ErrorKind::WouldBlock => DriveError::Locked,
             _ => DriveError::Io(error.to_string()),
@@ -288,6 +323,10 @@ impl fmt::Display for DriveError {
             DriveError::Taken => f.write_str("another file has that name"),
             DriveError::Locked => f.write_str("another process is downloading it"),
             DriveError::NotOurs(name) => write!(f, "{name} is in the way and not ours"),
+            DriveError::OtherContent { part, .. } => write!(f, "{part} holds a part of another content"),
+            DriveError::Disturbed(name) => write!(f, "{name} is changed by another program"),
+            DriveError::Descriptors => f.write_str("this process may open no more files"),
+            DriveError::TooLarge => f.write_str("the file is larger than this disk or this process may write"),
             DriveError::Io(text) => f.write_str(text),
         }
     }

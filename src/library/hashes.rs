@@ -22,6 +22,9 @@ pub trait Hashes {
     /// Keeps the list of a file that had this stamp before and after it was hashed. It may decline to keep the root, where a stamp is too young to be
     /// trusted: who has to know it keeps it too.
     fn keep(&self, stamp: &Stamp, list: &PieceList);
+
+    /// The file with this stamp is not what it was remembered for.
+    fn forget(&self, stamp: &Stamp);
 }
 
 /// In memory alone: for tests, and where there is no folder to keep them in.
@@ -46,6 +49,10 @@ impl Hashes for Remembered {
             self.roots.borrow_mut().put(stamp, root);
             self.lists.borrow_mut().put(root, list);
         }
+    }
+
+    fn forget(&self, stamp: &Stamp) {
+        self.roots.borrow_mut().forget(stamp);
     }
 }
 
@@ -74,6 +81,15 @@ impl Roots {
             let (_, oldest, _) = ages.select_nth_unstable(half);
             self.files.retain(|_, (.., age)| *age >= *oldest);
         }
+    }
+
+    /// Forgets the root of the file with this stamp. False when it was not known.
+    pub fn forget(&mut self, stamp: &Stamp) -> bool {
+        let known = self.find(stamp).is_some();
+        if known {
+            self.files.remove(&(stamp.device, stamp.inode));
+        }
+        known
     }
 
     /// How many files it knows.
@@ -139,7 +155,7 @@ mod tests {
     use crate::library::tree::made_up as list;
 
     fn stamp(inode: u64, size: u64, modified_ns: i128) -> Stamp {
-        Stamp { device: 1, inode, size, modified_ns }
+        Stamp { device: 1, inode, size, modified_ns, changed_ns: 3 }
     }
 
     #[test]
@@ -150,7 +166,9 @@ mod tests {
         hashes.keep(&of, &pieces);
         assert_eq!(hashes.root(&of), Some(pieces.root()));
         assert_eq!(hashes.list(&pieces.root(), 3 << 20), Some(pieces.clone()));
-        for other in [stamp(6, 3 << 20, 9), stamp(5, (3 << 20) - 1, 9), stamp(5, 3 << 20, 10), Stamp { device: 2, ..of }] {
+        for other in
+            [stamp(6, 3 << 20, 9), stamp(5, (3 << 20) - 1, 9), stamp(5, 3 << 20, 10), Stamp { device: 2, ..of }, Stamp { changed_ns: 4, ..of }]
+        {
             assert_eq!(hashes.root(&other), None);
         }
         assert_eq!(hashes.list(&pieces.root(), (3 << 20) - 1), None);

@@ -185,7 +185,7 @@ mod tests {
             Ok(self.copy(at, &mut bytes[..most]))
         }
         fn stamp(&self) -> io::Result<Stamp> {
-            Ok(Stamp { device: 1, inode: 2, size: self.content.borrow().len() as u64, modified_ns: self.modified.get() })
+            Ok(Stamp { device: 1, inode: 2, size: self.content.borrow().len() as u64, modified_ns: self.modified.get(), changed_ns: 0 })
         }
         fn allocate(&self, _: u64) -> io::Result<()> {
             Err(io::ErrorKind::Unsupported.into())

@@ -15,6 +15,7 @@ pub mod listed;
 mod on_disk;
 pub mod part;
 pub mod plan;
+mod recheck;
 pub mod record;
 pub mod share;
 pub mod stream;
@@ -157,6 +158,11 @@ impl Library {
         self.share.hurry(name);
     }
 
+    /// Somebody got other bytes of this content than its list says: that piece is hashed before all else, and the whole file where it is another now.
+    pub fn suspect(&mut self, root: &Root, piece: u64) {
+        self.share.suspect(root, piece);
+    }
+
     /// Hashes one piece of the file whose turn it is.
     pub fn hash_slice(&mut self, now: Instant) -> Slice {
         self.share.hash_slice(now)
@@ -213,6 +219,13 @@ impl Library {
     #[must_use]
     pub fn recall(&self, name: &RelativeName) -> Option<About> {
         part::recall(&*self.drive, &self.place(name)?)
+    }
+
+    /// The file that was wanted stands there already: what is left of its download, without a `.part`, goes.
+    pub fn clean_up(&self, name: &RelativeName) {
+        if let Some(place) = self.place(name) {
+            part::clean_up(&*self.drive, &place);
+        }
     }
 
     /// The file that stands where a download of `name` would go.

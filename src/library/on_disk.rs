@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::library::bits::Bits;
-use crate::library::drive::{Drive, DriveError, DriveFile, Stands};
+use crate::library::drive::{Drive, DriveError, DriveFile, Stamp, Stands};
 use crate::library::part::Settled;
 use crate::library::record::{About, Content, Recalled, Record};
 use crate::library::tree::{self, PieceList, Value};
@@ -32,6 +32,12 @@ pub(super) struct OnDisk {
     /// Bytes since the last sync.
     unsynced: Cell<u64>,
     synced: RefCell<Bits>,
+    /// Pieces that an earlier run may have left here, and that count when they were hashed.
+    doubted: RefCell<Bits>,
+    /// How the `.part` stood after our own last write.
+    ours: Cell<Stamp>,
+    /// Somebody else has written it since.
+    disturbed: Cell<bool>,
     /// The disk has failed to make bytes lasting, and says so only once: none but those that are lasting count from then on.
     broken: Cell<bool>,
 }
@@ -43,25 +49,43 @@ impl OnDisk {
     pub(super) fn begin(drive: &Rc<dyn Drive>, name: &str, about: &About, list: Option<Rc<PieceList>>) -> Result<Resumed, DriveError> {
         let (part, note) = names(name);
         if let Stands::File(size) = drive.look(&part)? {
-            if Record::peek(&**drive, &note).is_none() {
-                return Err(DriveError::NotOurs(part));
-            }
+            let Some(before) = Record::peek(&**drive, &note) else { return Err(DriveError::NotOurs(part)) };
             // Looked into under the lock: until then another process could still write it.
             let file = drive.write(&part, false)?;
-            let (mut record, recalled) = Record::open(&**drive, &note)?;
-            if let Some(fits) = fitting(&recalled, about, list.as_ref()).filter(|_| size == about.size) {
-                let synced = recalled.synced.common(&fits);
-                if fits != recalled.held {
-                    record.forget(&fits, &synced)?;
-                }
-                if let (Content::Root(root), Some(list)) = (&about.content, &list) {
-                    record.keep_list(*root, list)?;
-                }
+            let mut stamp = file.stamp()?;
+            if stamp.size != before.size && before.size == about.size && before.content == about.content {
+                // Cut off, or grown: what is still there is hashed like all that was changed.
                 file.allocate(about.size)?;
-                let list = list.or_else(|| kept_list(&recalled.values, about));
-                return Ok((OnDisk::new(drive, file, name, record, synced), fits, recalled.values, list));
+                stamp = file.stamp()?;
             }
-            // It belongs to another content. The old bytes go before the new record comes, so that no power cut brings the two together.
+            if before.size == stamp.size {
+                let (mut record, recalled) = Record::open(&**drive, &note, &stamp)?;
+                if let Some(fits) = fitting(&recalled, about, list.as_ref()) {
+                    let doubted = worth_hashing(&recalled, about, list.as_ref());
+                    let synced = recalled.synced.common(&fits);
+                    if doubted.count() == 0 && recalled.doubted.count() > 0 {
+                        record.renew(&fits, &synced)?;
+                    } else if fits != recalled.held {
+                        record.forget(&fits.union(&doubted), &synced)?;
+                    }
+                    if let (Content::Root(root), Some(list)) = (&about.content, &list) {
+                        record.keep_list(*root, list)?;
+                    }
+                    file.allocate(about.size)?;
+                    let list = list.or_else(|| kept_list(&recalled.values, about));
+                    let disk = OnDisk::new(drive, file, name, record, synced, doubted)?;
+                    disk.seal(&fits);
+                    return Ok((disk, fits, recalled.values, list));
+                }
+                let there = recalled.held.union(&recalled.doubted);
+                if let Some(error) = kept(&part, &before, &there) {
+                    return Err(error);
+                }
+            } else if size > 0 {
+                // Which of its pieces are there is not known, for it has another size than its record says.
+                return Err(DriveError::OtherContent { part, root: before.root(), held: size });
+            }
+            // Nothing of it is worth anything. The old bytes go before the new record comes, so that no power cut brings the two together.
             drop(file);
             discard(&**drive, name);
         } else if drive.look(&part)? != Stands::Nothing {
@@ -77,11 +101,14 @@ impl OnDisk {
             let _ = record.keep_list(*root, list);
         }
         let none = Bits::none(tree::pieces(about.size));
-        Ok((OnDisk::new(drive, file, name, record, none.clone()), none, Vec::new(), list))
+        let disk = OnDisk::new(drive, file, name, record, none.clone(), none.clone())?;
+        disk.seal(&none);
+        Ok((disk, none, Vec::new(), list))
     }
 
-    fn new(drive: &Rc<dyn Drive>, file: Rc<dyn DriveFile>, name: &str, record: Record, synced: Bits) -> OnDisk {
-        OnDisk {
+    fn new(drive: &Rc<dyn Drive>, file: Rc<dyn DriveFile>, name: &str, record: Record, synced: Bits, doubted: Bits) -> Result<OnDisk, DriveError> {
+        let ours = Cell::new(file.stamp()?);
+        Ok(OnDisk {
             drive: Rc::clone(drive),
             file,
             name: name.to_owned(),
@@ -91,7 +118,62 @@ impl OnDisk {
             dirty: Cell::new(0),
             unsynced: Cell::new(0),
             synced: RefCell::new(synced),
+            doubted: RefCell::new(doubted),
+            ours,
+            disturbed: Cell::new(false),
             broken: Cell::new(false),
+        })
+    }
+
+    /// Writes some of a piece, and notices whether anybody else has written meanwhile.
+    pub(super) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DriveError> {
+        self.is_disturbed();
+        self.file.write_at(at, bytes)?;
+        self.ours.set(self.file.stamp()?);
+        Ok(())
+    }
+
+    /// True when the `.part` was changed by somebody else since it was begun or hashed.
+    pub(super) fn is_disturbed(&self) -> bool {
+        if self.file.stamp().map_or(true, |now| now != self.ours.get()) {
+            self.disturbed.set(true);
+        }
+        self.disturbed.get()
+    }
+
+    /// The pieces that have to be hashed before they count.
+    pub(super) fn doubted(&self) -> Bits {
+        self.doubted.borrow().clone()
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.borrow().count() > 0
+    }
+
+    /// Nothing of what is held counts before it was hashed.
+    pub(super) fn doubt(&self, held: &Bits) -> Result<(), DriveError> {
+        let all = self.doubted.borrow().union(held);
+        self.doubted.replace(all);
+        self.ours.set(self.file.stamp()?);
+        self.disturbed.set(false);
+        Ok(())
+    }
+
+    /// All that was doubted was hashed: only these pieces are held.
+    pub(super) fn believe(&self, held: &Bits) {
+        let pieces = held.end();
+        self.doubted.replace(Bits::none(pieces));
+        let synced = self.synced.borrow().common(held);
+        self.synced.replace(synced.clone());
+        self.unsynced.set(held.without(&synced).count().saturating_mul(limits::PIECE_BYTES));
+        self.noted(self.record.borrow().renew(held, &synced));
+        self.seal(held);
+    }
+
+    /// Says in the record that all is as we left it, unless it is not.
+    pub(super) fn seal(&self, held: &Bits) {
+        if !self.is_doubted() && !self.is_disturbed() {
+            self.noted(self.record.borrow().seal(held, &self.synced.borrow(), &self.ours.get()));
         }
     }
 
@@ -139,7 +221,11 @@ impl OnDisk {
     /// A piece was written: sets its bit, and sees to it that the disk gets it.
     pub(super) fn held(&self, held: &Bits, piece: u64, unjudged: Option<&Value>) -> Result<(), DriveError> {
         if !self.broken.get() {
-            self.noted(self.record.borrow().hold(held, piece, unjudged));
+            let said = if self.is_doubted() { &held.union(&self.doubted.borrow()) } else { held };
+            self.noted(self.record.borrow().hold(said, piece, unjudged));
+            if self.record.borrow().is_sealed_each() {
+                self.seal(held);
+            }
         }
         let length = tree::bounds(self.size(), piece).1;
         self.fresh.borrow_mut().push(piece);
@@ -162,11 +248,13 @@ impl OnDisk {
         if let Err(error) = self.file.sync() {
             self.broken.set(true);
             self.noted(self.record.borrow().hold_only(&self.synced.borrow()));
+            self.seal(&self.synced.borrow());
             return Err(error.into());
         }
         self.unsynced.set(0);
         self.synced.replace(held.clone());
         self.noted(self.record.borrow().sync(held));
+        self.seal(held);
         Ok(())
     }
 
@@ -174,7 +262,7 @@ impl OnDisk {
     pub(super) fn lose(&self, held: &Bits) -> std::io::Result<()> {
         let still = self.synced.borrow().common(held);
         self.synced.replace(still.clone());
-        self.record.borrow().forget(held, &still)
+        self.record.borrow().forget(&held.union(&self.doubted.borrow()), &still)
     }
 
     /// A record that can't be written costs only pieces that are fetched again.
@@ -192,14 +280,51 @@ impl OnDisk {
             return Ok(Settled::NotYet);
         }
         self.sync(held)?;
+        if self.is_disturbed() {
+            return Ok(Settled::Disturbed);
+        }
         let (part, note) = names(&self.name);
-        if self.drive.look(&part)? != Stands::File(self.size()) {
-            // What was written lies elsewhere: a link, or nothing, has taken its place.
+        let ours = self.ours.get();
+        let stands = self.drive.look(&part)? == Stands::File(self.size());
+        if !stands || self.drive.stamp_at(&part)?.is_none_or(|there| (there.device, there.inode) != (ours.device, ours.inode)) {
+            // What was written lies elsewhere: a link, another file, or nothing, has taken its place.
             return Err(DriveError::NotOurs(part));
         }
         self.drive.rename_new(&part, &self.name)?;
         let _ = self.drive.remove(&note);
         Ok(Settled::Named)
+    }
+}
+
+/// Why a `.part` of another content is not thrown away: some of it is there.
+fn kept(part: &str, before: &About, there: &Bits) -> Option<DriveError> {
+    let held: u64 = there.iter().map(|piece| tree::bounds(before.size, piece).1).sum();
+    (held > 0 || matches!(before.content, Content::Stream { .. })).then(|| DriveError::OtherContent {
+        part: part.to_owned(),
+        root: before.root(),
+        held,
+    })
+}
+
+/// Which of the pieces that are doubted can be judged once they are hashed. Those of one source's version are what that source gave, and no more: their
+/// values say so. Where none was kept they are fetched again.
+fn worth_hashing(before: &Recalled, about: &About, list: Option<&Rc<PieceList>>) -> Bits {
+    if list.is_some() || matches!(about.content, Content::Root(_)) {
+        return before.doubted.clone();
+    }
+    let mut worth = Bits::none(before.doubted.end());
+    let has_value = |piece: &u64| usize::try_from(*piece).ok().and_then(|at| before.values.get(at)).is_some_and(|value| *value != [0; 32]);
+    for piece in before.doubted.iter().filter(has_value) {
+        worth.set(piece);
+    }
+    worth
+}
+
+/// Removes the record of a download that is over: its `.part` has its name, or was removed.
+pub(super) fn sweep(drive: &dyn Drive, name: &str) {
+    let (part, note) = names(name);
+    if matches!(drive.look(&part), Ok(Stands::Nothing)) && Record::peek(drive, &note).is_some() {
+        let _ = drive.remove(&note);
     }
 }
 
@@ -218,7 +343,9 @@ fn fitting(before: &Recalled, about: &About, list: Option<&Rc<PieceList>>) -> Op
             for piece in before.held.iter().filter(|piece| value(*piece).is_some_and(|value| Some(value) == list.value(*piece))) {
                 good.set(piece);
             }
-            Some(good)
+            // Where nothing fits it is another content, unless there was nothing.
+            let none = before.held.count() > 0 && good.count() == 0 && before.doubted.count() == 0;
+            (!none).then_some(good)
         }
         _ => None,
     }

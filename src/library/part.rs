@@ -20,8 +20,9 @@ use crate::flow::ends::{SinkRef, SourceRef};
 use crate::library::arrival::Arrival;
 use crate::library::bits::Bits;
 use crate::library::drive::{Drive, DriveError, DriveFile, Stands};
-use crate::library::on_disk::{OnDisk, discard, names};
+use crate::library::on_disk::{OnDisk, discard, names, sweep};
 use crate::library::plan::{GiverId, Plan};
+use crate::library::recheck::{Checked, Recheck};
 use crate::library::record::{About, Content, Record};
 use crate::library::tree::{self, PieceList, Value};
 use crate::message::limits;
@@ -40,6 +41,8 @@ struct Inner {
     plan: RefCell<Plan>,
     place: Place,
     trust: RefCell<Trust>,
+    /// The pieces of an earlier run that are being hashed.
+    recheck: RefCell<Option<Recheck>>,
 }
 
 /// By what an arriving piece is judged.
@@ -85,6 +88,8 @@ pub enum Stored {
 pub enum Settled {
     /// The disk still writes; ask again.
     NotYet,
+    /// Somebody else has written the `.part`: see [`Part::doubt`].
+    Disturbed,
     /// The file has its name.
     Named,
     /// It was there already, byte for byte.
@@ -96,7 +101,13 @@ pub enum Settled {
 pub fn recall(drive: &dyn Drive, name: &str) -> Option<About> {
     let (part, note) = names(name);
     let about = Record::peek(drive, &note)?;
-    matches!(drive.look(&part), Ok(Stands::File(_))).then_some(about)
+    // What has another size than its record says is no word to go by.
+    matches!(drive.look(&part), Ok(Stands::File(size)) if size == about.size).then_some(about)
+}
+
+/// A file stands under its final name: the record of its download is of no use any more.
+pub fn clean_up(drive: &dyn Drive, name: &str) {
+    sweep(drive, name);
 }
 
 impl Part {
@@ -107,7 +118,10 @@ impl Part {
     /// When the disk can't take it, or something else is in its place.
     pub fn begin(drive: &Rc<dyn Drive>, name: &str, about: &About, list: Option<Rc<PieceList>>, cursor: u64) -> Result<Begun, DriveError> {
         match drive.look(name)? {
-            Stands::File(size) if size == about.size => return Ok(Begun::Stands(drive.read(name)?)),
+            Stands::File(size) if size == about.size => {
+                sweep(&**drive, name);
+                return Ok(Begun::Stands(drive.read(name)?));
+            }
             Stands::Nothing => {}
             Stands::File(_) | Stands::Other => return Err(DriveError::Taken),
         }
@@ -137,7 +151,7 @@ impl Part {
 
     fn new(plan: Plan, place: Place, trust: Trust) -> Part {
         let size = plan.size();
-        Part(Rc::new(Inner { size, plan: RefCell::new(plan), place, trust: RefCell::new(trust) }))
+        Part(Rc::new(Inner { size, plan: RefCell::new(plan), place, trust: RefCell::new(trust), recheck: RefCell::new(None) }))
     }
 
     /// Which pieces are held, asked for and missing.
@@ -221,8 +235,70 @@ impl Part {
             let forgotten = if wrong.is_empty() { Ok(()) } else { disk.lose(self.0.plan.borrow().held()) };
             // What the record says of the content follows what it says of the pieces, or is not said.
             disk.noted(forgotten.and_then(|()| disk.record.borrow_mut().keep_list(root, &list)));
+            disk.seal(self.0.plan.borrow().held());
         }
         wrong.len()
+    }
+
+    /// True while pieces of an earlier run have to be hashed before they count, and there is something to judge them by.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        !self.awaits_list() && matches!(&self.0.place, Place::Disk(disk) if disk.is_doubted())
+    }
+
+    /// True when somebody else has written the `.part` since this download began or was hashed.
+    #[must_use]
+    pub fn is_disturbed(&self) -> bool {
+        matches!(&self.0.place, Place::Disk(disk) if disk.is_disturbed())
+    }
+
+    /// Nothing of what is held counts before it was hashed once more.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn doubt(&self) -> Result<(), DriveError> {
+        let Place::Disk(disk) = &self.0.place else { return Ok(()) };
+        let held = self.0.plan.borrow().held().clone();
+        disk.doubt(&held)?;
+        held.iter().for_each(|piece| self.0.plan.borrow_mut().lose(piece));
+        Ok(())
+    }
+
+    /// Hashes one of the pieces that are doubted. When to go on; `None`: all were hashed, and [`Part::held`] counts those that are right.
+    pub fn recheck(&self, now: Instant) -> Option<Instant> {
+        let Place::Disk(disk) = &self.0.place else { return None };
+        let mut recheck = self.0.recheck.borrow_mut();
+        let step = recheck.get_or_insert_with(|| Recheck::new(self.0.size, disk.doubted())).step(&*disk.file, now);
+        match step {
+            Checked::Rest(until) => return Some(until),
+            Checked::Piece(piece, value) => {
+                if value.is_some_and(|value| self.is_value(piece, &value)) {
+                    self.0.plan.borrow_mut().hold(piece);
+                }
+                return Some(now);
+            }
+            Checked::Done => *recheck = None,
+        }
+        let mut plan = self.0.plan.borrow_mut();
+        if disk.is_disturbed() {
+            // It was written while it was read.
+            let held = plan.held().clone();
+            if disk.doubt(&held).is_ok() {
+                held.iter().for_each(|piece| plan.lose(piece));
+                return Some(now + limits::SETTLE);
+            }
+        }
+        disk.believe(plan.held());
+        None
+    }
+
+    /// True when a piece must have this value, or had it when it came.
+    fn is_value(&self, piece: u64, value: &Value) -> bool {
+        match &*self.0.trust.borrow() {
+            Trust::List(_, list) => list.value(piece) == Some(value),
+            Trust::Later(values) => usize::try_from(piece).ok().and_then(|at| values.get(at)) == Some(value),
+            Trust::Again => false,
+        }
     }
 
     /// How many bytes it takes now: none while the disk has to catch up.
@@ -288,7 +364,7 @@ impl Part {
 
     fn keep(&self, arrival: &Arrival, bytes: &[u8]) -> Result<(), DriveError> {
         match &self.0.place {
-            Place::Disk(disk) => Ok(disk.file.write_at(arrival.start(), bytes)?),
+            Place::Disk(disk) => disk.write(arrival.start(), bytes),
             Place::Compare(file) => {
                 let mut ours = vec![0; bytes.len()];
                 let count = file.read_at(arrival.start(), &mut ours)?;

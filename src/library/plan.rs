@@ -419,6 +419,14 @@ impl Plan {
         self.unask(id, piece);
     }
 
+    /// A piece that an earlier run left behind proves to be right.
+    pub fn hold(&mut self, piece: u64) {
+        if self.held.set(piece) {
+            self.held_bytes += tree::bounds(self.size, piece).1;
+            self.open.clear(piece);
+        }
+    }
+
     /// A piece that was held turns out to be wrong.
     pub fn lose(&mut self, piece: u64) {
         if self.held.clear(piece) {

@@ -18,10 +18,12 @@ use std::ops::Bound;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::library::drive::{Barred, Change, Condition, Drive, DriveError, Found, Stamp};
+use crate::library::bits::Bits;
+use crate::library::drive::{Barred, Change, Condition, Drive, DriveError, DriveFile, Found, Stamp};
 use crate::library::hashes::Hashes;
 use crate::library::hashing::{Hashing, Step};
 use crate::library::left_out::{LeftOut, Note, bars_name};
+use crate::library::recheck::{Checked, Recheck};
 use crate::library::tree::{self, PieceList};
 use crate::message::limits;
 use crate::message::relative::RelativeName;
@@ -90,6 +92,10 @@ pub struct Share {
     under_way: Vec<Work>,
     /// Lists that were made or wanted of late.
     lists: RefCell<VecDeque<(Root, Rc<PieceList>)>>,
+    /// Pieces of which somebody got other bytes than their list says.
+    suspects: VecDeque<Suspect>,
+    /// Files that lost their root so, and of which nobody was told yet.
+    shaken: Vec<RelativeName>,
     /// Files that have a root and whose lists were looked for in vain.
     lost: RefCell<BTreeSet<RelativeName>>,
 }
@@ -110,6 +116,16 @@ struct Touched {
     /// Since when it is the same.
     since: Instant,
     due: Instant,
+}
+
+/// A piece that may not be what it was when its file was hashed.
+struct Suspect {
+    name: RelativeName,
+    stamp: Stamp,
+    root: Root,
+    piece: u64,
+    /// Its file, and how far it is read, once that has begun.
+    check: Option<(Rc<dyn DriveFile>, Recheck)>,
 }
 
 /// A file that is being hashed.
@@ -145,6 +161,8 @@ impl Share {
             urgent: VecDeque::new(),
             under_way: Vec::new(),
             lists: RefCell::default(),
+            suspects: VecDeque::new(),
+            shaken: Vec::new(),
             lost: RefCell::default(),
         }
     }
@@ -171,6 +189,8 @@ impl Share {
             self.unreadable.clear();
             self.left_out_told.clear();
             self.notes.clear();
+            self.suspects.clear();
+            self.shaken.clear();
             self.next_look = None;
             // First the watch, then the look: what comes in between is seen twice rather than never.
             if let Err(error) = self.drive.watch(self.recursive) {
@@ -390,7 +410,7 @@ impl Share {
     /// True while there are files to hash.
     #[must_use]
     pub fn is_hashing(&self) -> bool {
-        !(self.unhashed.is_empty() && self.urgent.is_empty())
+        !(self.unhashed.is_empty() && self.urgent.is_empty() && self.suspects.is_empty())
     }
 
     /// Somebody wants this file: it is hashed before all others, unless that was done and its list was not lost since.
@@ -404,6 +424,9 @@ impl Share {
 
     /// Hashes a piece of the file whose turn it is: one that is wanted, or the newest.
     pub fn hash_slice(&mut self, now: Instant) -> Slice {
+        if let Some(slice) = self.check_suspect(now) {
+            return slice;
+        }
         let Some(name) = self.urgent.front().or_else(|| self.unhashed.first().map(|(_, name)| name)).cloned() else { return Slice::Nothing };
         let place = match self.under_way.iter().position(|work| work.name == name) {
             Some(place) => place,
@@ -427,6 +450,52 @@ impl Share {
             Ok(Step::Changed) => self.give_up(&name, &io::Error::other("it is being changed"), now),
             Err(error) => self.give_up(&name, &error, now),
         }
+    }
+
+    /// Somebody got other bytes of this content than its list says. That piece alone is read for it: whoever says so without a reason costs no more.
+    pub fn suspect(&mut self, root: &Root, piece: u64) {
+        let Some(name) = self.named(root) else { return };
+        let Some(shared) = self.files.get(&name) else { return };
+        let known = self.suspects.iter().any(|suspect| suspect.root == *root && suspect.piece == piece);
+        if !known && self.suspects.len() < limits::URGENT_FILES && piece < tree::pieces(shared.stamp.size) {
+            self.suspects.push_back(Suspect { name, stamp: shared.stamp, root: *root, piece, check: None });
+        }
+    }
+
+    /// Reads the piece that has been suspected for longest. `None`: there is none.
+    fn check_suspect(&mut self, now: Instant) -> Option<Slice> {
+        let mut suspect = self.suspects.pop_front()?;
+        let is_current = self.files.get(&suspect.name).is_some_and(|shared| shared.stamp == suspect.stamp && shared.root == Some(suspect.root));
+        let list = self.list(&suspect.name).filter(|_| is_current);
+        let (Some(list), true) = (list, is_current) else { return Some(Slice::More) };
+        let check = match &mut suspect.check {
+            Some(check) => check,
+            None => {
+                let Ok(file) = self.drive.read(&suspect.name) else { return Some(Slice::More) };
+                let mut pieces = Bits::none(tree::pieces(suspect.stamp.size));
+                pieces.set(suspect.piece);
+                suspect.check.insert((file, Recheck::new(suspect.stamp.size, pieces)))
+            }
+        };
+        match check.1.step(&*check.0, now) {
+            Checked::Rest(until) => {
+                self.suspects.push_front(suspect);
+                return Some(Slice::Rest(until));
+            }
+            Checked::Piece(piece, value) if value.as_ref() != list.value(piece) => self.shake(&suspect.name, suspect.stamp, now),
+            Checked::Piece(..) | Checked::Done => {}
+        }
+        Some(Slice::More)
+    }
+
+    /// A file is not what it was when it was hashed, whatever its stamp says: it is hashed anew.
+    fn shake(&mut self, name: &RelativeName, stamp: Stamp, now: Instant) {
+        log::warn!("{name}: its bytes are others than those that were hashed; it is hashed anew");
+        self.hashes.forget(&stamp);
+        self.put(name.clone(), stamp, None);
+        self.hurry(name);
+        self.shaken.push(name.clone());
+        self.next_look = self.next_look.map(|_| now);
     }
 
     fn begin(&mut self, name: &RelativeName) -> io::Result<usize> {
@@ -486,6 +555,9 @@ impl Share {
         self.rescan |= self.scanning.is_none() && self.is_scan_due(now);
         is_busy |= self.look_again(now);
         let mut happened = Happened { notes: std::mem::take(&mut self.notes), ..Happened::default() };
+        for name in std::mem::take(&mut self.shaken) {
+            happened.have.extend(self.entry(&name));
+        }
         let due = self.touched.iter().filter(|(_, touched)| touched.due <= now).map(|(name, _)| name.clone());
         let due: Vec<RelativeName> = due.take(limits::LOOKS).collect();
         is_busy |= due.len() == limits::LOOKS;
@@ -586,8 +658,7 @@ mod tests {
     use super::*;
     use crate::flow::ends::SourceRef;
     use crate::library::Opened;
-    use crate::library::drive::Blind;
-    use crate::library::drive::{DriveFile, Stands};
+    use crate::library::drive::{Blind, Stands};
     use crate::library::hashes::Remembered;
     use crate::message::range::ByteRange;
 
@@ -623,7 +694,7 @@ mod tests {
         /// Writes a file, and says so.
         fn place(&self, name: &str, modified_ns: i128, content: &[u8]) {
             self.inodes.set(self.inodes.get() + 1);
-            let stamp = Stamp { device: 1, inode: self.inodes.get(), size: content.len() as u64, modified_ns };
+            let stamp = Stamp { device: 1, inode: self.inodes.get(), size: content.len() as u64, modified_ns, changed_ns: modified_ns };
             self.files.borrow_mut().insert(name.to_owned(), (stamp, Rc::new(content.to_vec()), true));
             self.heard(name);
         }
@@ -687,6 +758,9 @@ mod tests {
             none()
         }
         fn look(&self, _: &str) -> io::Result<Stands> {
+            none()
+        }
+        fn stamp_at(&self, _: &str) -> io::Result<Option<Stamp>> {
             none()
         }
         fn read_small(&self, _: &str, _: usize) -> io::Result<Vec<u8>> {
@@ -1032,6 +1106,31 @@ mod tests {
         assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
         assert!(!world.share.is_hashing());
         assert_eq!(world.share.add(&name("never was"), None, None), None);
+    }
+
+    #[test]
+    fn a_file_that_somebody_got_wrong_bytes_of_is_hashed_anew_if_they_are_wrong() {
+        let mut world = world(&[]);
+        let (before, after) = (vec![3; 2 << 20], [vec![3; 1 << 20], vec![4; 1 << 20]].concat());
+        world.drive.place("long", 9, &before);
+        world.look();
+        world.wait(limits::SETTLE);
+        world.hashed();
+        // An accusation without a reason, and one of a piece that there is not.
+        for piece in [0, 1, 2, u64::MAX] {
+            world.share.suspect(&hash(&before), piece);
+        }
+        assert_eq!(world.hashed(), [""; 0]);
+        assert_eq!(world.share.named(&hash(&before)), Some(name("long")));
+        // A disk that lies: other bytes, and nothing else has changed.
+        world.drive.files.borrow_mut().get_mut("long").unwrap().1 = Rc::new(after.clone());
+        world.share.suspect(&hash(&before), 0);
+        assert_eq!(world.hashed(), [""; 0]);
+        world.share.suspect(&hash(&before), 1);
+        assert_eq!(world.share.hash_slice(world.now), Slice::More);
+        assert_eq!((world.share.named(&hash(&before)), world.look().0), (None, words(&["long"])));
+        assert_eq!(world.hashed(), ["long"]);
+        assert_eq!(world.share.named(&hash(&after)), Some(name("long")));
     }
 
     #[test]

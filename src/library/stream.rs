@@ -88,7 +88,11 @@ impl Stream {
                     }
                     return Ok(new(file, true));
                 }
-                // It came in pieces, in any order.
+                // It came in pieces, in any order, and is not thrown away unasked.
+                let held = file.stamp()?.size;
+                if held > 0 {
+                    return Err(DriveError::OtherContent { part, root: about.root(), held });
+                }
                 drop(file);
                 discard(&**drive, name);
             }
@@ -396,7 +400,7 @@ mod tests {
             if self.cold.get() { Err(io::ErrorKind::WouldBlock.into()) } else { self.read_at(at, bytes) }
         }
         fn stamp(&self) -> io::Result<Stamp> {
-            Ok(Stamp { device: 0, inode: 0, size: self.bytes.borrow().len() as u64, modified_ns: 0 })
+            Ok(Stamp { device: 0, inode: 0, size: self.bytes.borrow().len() as u64, modified_ns: 0, changed_ns: 0 })
         }
         fn allocate(&self, _: u64) -> io::Result<()> {
             Ok(())

@@ -253,6 +253,8 @@ pub enum Reply {
     Have(Have),
     /// What was left of the FETCH is dropped.
     CancelOk,
+    /// It is looked into.
+    WrongOk,
 }
 
 /// Why a FETCH has to wait.

@@ -189,6 +189,13 @@ pub enum Request {
         /// The content.
         root: Root,
     },
+    /// What came of this piece is not what the list says.
+    Wrong {
+        /// Of which content.
+        root: Root,
+        /// Which piece.
+        piece: u64,
+    },
     /// No more of that FETCH.
     Cancel {
         /// Its id.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The version of a file as its holder sees it: size, time of last change and inode, folded. Another tag is another file.
+/// The version of a file as its holder sees it: size, both times of last change (of its bytes, and of anything of it) and inode, folded. Another tag is another file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tag(pub u64);
 
@@ -17,11 +17,11 @@ pub struct Session(pub [u8; 16]);
 impl Tag {
     /// Folds what a file system says of a file into a tag.
     #[must_use]
-    pub fn fold(size: u64, modified_ns: i128, inode: u64) -> Tag {
+    pub fn fold(size: u64, modified_ns: i128, changed_ns: i128, inode: u64) -> Tag {
         // Each step is a bijection of the state for a given word, so a change of any one word always changes the tag.
-        let mut state = 0x6361_7264_756d_6501_u64;
+        let mut state = 0x6361_7264_756d_6502_u64;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        for word in [size, modified_ns as u64, (modified_ns >> 64) as u64, inode] {
+        for word in [size, modified_ns as u64, (modified_ns >> 64) as u64, changed_ns as u64, (changed_ns >> 64) as u64, inode] {
             state = mix(state ^ word);
         }
         Tag(state)
@@ -128,10 +128,11 @@ mod tests {
 
     #[test]
     fn any_change_of_a_file_changes_its_tag() {
-        let tag = Tag::fold(11, 1_700_000_000_000_000_000, 42);
-        assert_ne!(tag, Tag::fold(12, 1_700_000_000_000_000_000, 42));
-        assert_ne!(tag, Tag::fold(11, 1_700_000_000_000_000_001, 42));
-        assert_ne!(tag, Tag::fold(11, 1_700_000_000_000_000_000, 43));
+        let tag = Tag::fold(11, 1_700_000_000_000_000_000, 7, 42);
+        assert_ne!(tag, Tag::fold(12, 1_700_000_000_000_000_000, 7, 42));
+        assert_ne!(tag, Tag::fold(11, 1_700_000_000_000_000_001, 7, 42));
+        assert_ne!(tag, Tag::fold(11, 1_700_000_000_000_000_000, 8, 42));
+        assert_ne!(tag, Tag::fold(11, 1_700_000_000_000_000_000, 7, 43));
     }
 
     #[test]

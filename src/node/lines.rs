@@ -387,6 +387,14 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             Es => format!("{name}: hay archivos distintos con este nombre; elija uno con --hash"),
             En => format!("{name}: different files have this name; pick one with --hash"),
         },
+        Failure::OtherContent { part, root, held } => {
+            let of = root.map_or_else(String::new, |root| format!(" (--hash b3:{root})"));
+            match lang {
+                Pt => format!("{part}: guarda {held} bytes de outro conteúdo{of}, e fica como está; escolha outro nome com -o, ou apague {part}"),
+                Es => format!("{part}: guarda {held} bytes de otro contenido{of}, y queda como está; elija otro nombre con -o, o borre {part}"),
+                En => format!("{part}: holds {held} bytes of another content{of}, and stays as it is; choose another name with -o, or remove {part}"),
+            }
+        }
         Failure::BadBytes(name, who) => match lang {
             Pt => format!("{name}: {who} deu bytes errados, e não há outra origem"),
             Es => format!("{name}: {who} dio bytes incorrectos, y no hay otro origen"),

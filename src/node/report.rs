@@ -99,6 +99,15 @@ pub enum Failure {
     NotFound(RelativeName),
     /// Files of that name have different contents.
     Ambiguous(RelativeName),
+    /// Under that name a part of another content is kept: so many bytes.
+    OtherContent {
+        /// The file.
+        part: String,
+        /// What it is a part of, where that is known.
+        root: Option<Root>,
+        /// Its bytes.
+        held: u64,
+    },
     /// What the last source gave was wrong.
     BadBytes(RelativeName, SocketAddr),
     /// A root is 64 hex digits.
@@ -138,7 +147,7 @@ impl Failure {
             Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => exit::UNREACHABLE,
             Failure::NotFound(_) => exit::NOT_FOUND,
             Failure::BadBytes(..) => exit::VERIFY,
-            Failure::Ambiguous(_) | Failure::Root(_) => exit::USAGE,
+            Failure::Ambiguous(_) | Failure::OtherContent { .. } | Failure::Root(_) => exit::USAGE,
             Failure::Protocol(_) | Failure::Unended(..) => exit::PROTOCOL,
             Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Player(..) => exit::LOCAL,
             Failure::Named(_, why) => why.code(),

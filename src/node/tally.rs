@@ -25,7 +25,7 @@ impl Tally {
             Request::Peers { .. } => 4,
             Request::Ls { .. } => 5,
             Request::Ping => 6,
-            Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Prove(_) => 7,
+            Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Wrong { .. } | Request::Prove(_) => 7,
             Request::Operation(_) => 8,
             _ => 9,
         };

@@ -15,11 +15,12 @@ use rustix::io::Errno;
 
 use crate::flow::ends::SourceRef;
 use crate::library::Opened;
-use crate::library::drive::{Blind, Change, Condition, Drive, DriveError, DriveFile, Found, Stands};
+use crate::library::drive::{Blind, Change, Condition, Drive, DriveError, DriveFile, Found, Stamp, Stands};
 use crate::os::guard::Guard;
 use crate::os::mapped::Mapped;
+use crate::os::missing::{is_missing, synced};
 use crate::os::mounts::Mounts;
-use crate::os::part_file::{Allocate, PartFile};
+use crate::os::part_file::{Allocate, PartFile, stamp};
 use crate::os::system;
 use crate::os::top::{Identity, Top};
 use crate::os::walk::{self, Listing};
@@ -194,6 +195,14 @@ impl Drive for Folder {
         }
     }
 
+    fn stamp_at(&self, name: &str) -> io::Result<Option<Stamp>> {
+        match statat(&self.top.step()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+            Ok(stat) => Ok(Some(stamp(&stat))),
+        }
+    }
+
     fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
         let (file, stat) = self.open_at(name, OFlags::RDONLY)?;
         if !walk::is_file(&stat) {
@@ -212,7 +221,7 @@ impl Drive for Folder {
         let (file, _) = self.open_at(&fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
         // A few thousand bytes: a power cut must not leave the name without them, for then nobody could tell whose they are.
         let mut file = File::from(file);
-        let written = file.write_all(content).and_then(|()| file.sync_data()).and_then(|()| Ok(renameat(&dir, &fresh, &dir, name)?));
+        let written = file.write_all(content).and_then(|()| synced(file.sync_data())).and_then(|()| Ok(renameat(&dir, &fresh, &dir, name)?));
         if written.is_err() {
             let _ = unlinkat(&dir, &fresh, AtFlags::empty());
         }
@@ -225,7 +234,7 @@ impl Drive for Folder {
         if !walk::is_file(&stat) || stat.st_nlink != 1 {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        lock(&file)?;
         // Who held the lock before may have finished: then this is a file under its final name.
         let stands = statat(&self.top.step()?, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if (stands.st_dev, stands.st_ino) != (stat.st_dev, stat.st_ino) {
@@ -240,16 +249,16 @@ impl Drive for Folder {
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
         let dir = self.top.read()?;
-        match renameat_with(&dir, from, &dir, to, RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            // A file system without that flag: a second name, then the first one goes.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                linkat(&dir, from, &dir, to, AtFlags::empty())?;
-                unlinkat(&dir, from, AtFlags::empty())?;
+        rename_new(&Calls { dir: &dir, from, to })?;
+        match fsync(&dir) {
+            Ok(()) => Ok(()),
+            // Some file systems can't sync a folder: the name is as lasting there as they make it.
+            Err(error) if is_missing(error) => {
+                log::debug!("the folder is not synced: {error}");
+                Ok(())
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => Err(error.into()),
         }
-        Ok(fsync(&dir)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -269,5 +278,153 @@ fn no_folder(error: io::Error) -> DriveError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => DriveError::NoFolder,
         _ => error.into(),
+    }
+}
+
+/// Locks a file for this process. Where there are no locks it goes without: two processes in one folder are then kept apart by nothing but their users.
+fn lock(file: &OwnedFd) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(error) if is_missing(error) => {
+            log::debug!("no lock here: {error}");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The ways to give a file its final name. Behind a trait, so that their failures can be tried without such a file system.
+trait Renames {
+    /// Renames, and fails where the name is taken.
+    fn rename_no_replace(&self) -> Result<(), Errno>;
+    /// Gives a second name, and fails where it is taken.
+    fn link(&self) -> Result<(), Errno>;
+    /// Takes the first name away.
+    fn unlink(&self) -> Result<(), Errno>;
+    /// True when something has the name.
+    fn is_taken(&self) -> Result<bool, Errno>;
+    /// Renames, whatever has the name.
+    fn rename(&self) -> Result<(), Errno>;
+}
+
+struct Calls<'a> {
+    dir: &'a OwnedFd,
+    from: &'a str,
+    to: &'a str,
+}
+
+impl Renames for Calls<'_> {
+    fn rename_no_replace(&self) -> Result<(), Errno> {
+        renameat_with(self.dir, self.from, self.dir, self.to, RenameFlags::NOREPLACE)
+    }
+    fn link(&self) -> Result<(), Errno> {
+        linkat(self.dir, self.from, self.dir, self.to, AtFlags::empty())
+    }
+    fn unlink(&self) -> Result<(), Errno> {
+        unlinkat(self.dir, self.from, AtFlags::empty())
+    }
+    fn is_taken(&self) -> Result<bool, Errno> {
+        match statat(self.dir, self.to, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+    fn rename(&self) -> Result<(), Errno> {
+        renameat(self.dir, self.from, self.dir, self.to)
+    }
+}
+
+/// Gives a file its final name, which must be free, by the best of the ways that the file system has.
+fn rename_new(calls: &dyn Renames) -> Result<(), Errno> {
+    match calls.rename_no_replace() {
+        // What was tried may be missing, or be badly imitated: whatever is wrong besides shows in the other ways as well.
+        Err(error) if is_unsure(error) => {}
+        decided => return decided,
+    }
+    match calls.link() {
+        Ok(()) => return calls.unlink(),
+        Err(error) if is_unsure(error) || error == Errno::MLINK => {}
+        Err(error) => return Err(error),
+    }
+    // Between the look and the rename somebody could take the name; without those two calls nobody can do better.
+    if calls.is_taken()? {
+        return Err(Errno::EXIST);
+    }
+    calls.rename()
+}
+
+/// True for an answer that another way to the same end may not give.
+fn is_unsure(error: Errno) -> bool {
+    is_missing(error) || matches!(error, Errno::IO | Errno::ACCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Calls that answer what they are told to.
+    struct Told {
+        no_replace: Result<(), Errno>,
+        link: Result<(), Errno>,
+        taken: bool,
+        rename: Result<(), Errno>,
+        called: RefCell<Vec<&'static str>>,
+    }
+
+    impl Told {
+        fn note(&self, call: &'static str) {
+            self.called.borrow_mut().push(call);
+        }
+    }
+
+    impl Renames for Told {
+        fn rename_no_replace(&self) -> Result<(), Errno> {
+            self.note("no_replace");
+            self.no_replace
+        }
+        fn link(&self) -> Result<(), Errno> {
+            self.note("link");
+            self.link
+        }
+        fn unlink(&self) -> Result<(), Errno> {
+            self.note("unlink");
+            Ok(())
+        }
+        fn is_taken(&self) -> Result<bool, Errno> {
+            self.note("look");
+            Ok(self.taken)
+        }
+        fn rename(&self) -> Result<(), Errno> {
+            self.note("rename");
+            self.rename
+        }
+    }
+
+    fn tried(no_replace: Result<(), Errno>, link: Result<(), Errno>, taken: bool, rename: Result<(), Errno>) -> (Result<(), Errno>, String) {
+        let told = Told { no_replace, link, taken, rename, called: RefCell::default() };
+        let result = rename_new(&told);
+        (result, told.called.take().join(" "))
+    }
+
+    #[test]
+    fn a_file_gets_its_name_whatever_the_file_system_lacks() {
+        assert_eq!(tried(Ok(()), Ok(()), false, Ok(())), (Ok(()), "no_replace".into()));
+        let missing = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::IO, Errno::ACCESS, Errno::NOTTY];
+        for error in missing {
+            assert_eq!(tried(Err(error), Ok(()), false, Ok(())), (Ok(()), "no_replace link unlink".into()));
+            for other in missing {
+                assert_eq!(tried(Err(error), Err(other), false, Ok(())), (Ok(()), "no_replace link look rename".into()));
+                assert_eq!(tried(Err(error), Err(other), true, Ok(())), (Err(Errno::EXIST), "no_replace link look".into()));
+            }
+            // A disk that fails fails in every way.
+            assert_eq!(tried(Err(error), Err(Errno::IO), false, Err(Errno::IO)).0, Err(Errno::IO));
+        }
+        for error in [Errno::EXIST, Errno::NOSPC, Errno::NOENT, Errno::ROFS, Errno::DQUOT] {
+            assert_eq!(tried(Err(error), Ok(()), false, Ok(())), (Err(error), "no_replace".into()));
+            assert_eq!(tried(Err(Errno::INVAL), Err(error), false, Ok(())), (Err(error), "no_replace link".into()));
+        }
     }
 }

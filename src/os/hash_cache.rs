@@ -1,7 +1,7 @@
 //! Roots and lists of pieces that outlive the process, in a folder of its own below the user's caches.
 //!
 //! ```text
-//! roots          one line a hashed file: device inode size mtime root check; appended in one write, for several processes share it; the last one counts
+//! roots          one line a hashed file: v2 device inode size mtime ctime root check; appended in one write, for several processes share it; the last one counts
 //! lists/ROOT     the size, then the values of a file of several pieces; written beside and renamed
 //! ```
 //!
@@ -34,6 +34,8 @@ use crate::os::system;
 
 const ROOTS: &str = "roots";
 const LISTS: &str = "lists";
+/// What a line of the roots begins with; whatever has another beginning is passed over.
+const VERSION: &str = "v2";
 /// What every file is opened with: no link is followed, and a FIFO must not hold us up.
 const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -56,7 +58,7 @@ pub struct HashCache {
     /// About how many bytes lists take on disk.
     listed: Cell<u64>,
     /// Files that had just been written when we were first asked for them, with the time of that write: it may have gone on while they were hashed.
-    young: RefCell<BTreeMap<(u64, u64), i128>>,
+    young: RefCell<BTreeMap<(u64, u64), Stamp>>,
 }
 
 impl HashCache {
@@ -261,7 +263,7 @@ impl HashCache {
             if young.len() >= YOUNG {
                 young.pop_first();
             }
-            young.insert((stamp.device, stamp.inode), stamp.modified_ns);
+            young.insert((stamp.device, stamp.inode), *stamp);
         }
         found
     }
@@ -277,7 +279,7 @@ impl HashCache {
                 log::debug!("the list of {root} is kept in memory alone: {error}");
             }
         }
-        let was_young = self.young.borrow_mut().remove(&(stamp.device, stamp.inode)) == Some(stamp.modified_ns);
+        let was_young = self.young.borrow_mut().remove(&(stamp.device, stamp.inode)) == Some(*stamp);
         if was_young || is_young(stamp, now) || self.roots.borrow().find(stamp) == Some(root) {
             return;
         }
@@ -315,6 +317,16 @@ impl Hashes for HashCache {
     fn keep(&self, stamp: &Stamp, list: &PieceList) {
         self.keep_at(stamp, list, now());
     }
+
+    fn forget(&self, stamp: &Stamp) {
+        if self.roots.borrow_mut().forget(stamp) {
+            // The last line of a file counts, and no file was changed that long ago.
+            let never = Stamp { modified_ns: i128::MIN, changed_ns: i128::MIN, ..*stamp };
+            if let Err(error) = self.append(&never, &Root([0; 32])) {
+                log::debug!("a root is forgotten in memory alone: {error}");
+            }
+        }
+    }
 }
 
 /// Where a cache is, by what the environment says; it has to be a whole path.
@@ -343,7 +355,7 @@ fn is_stale(lines: usize, live: usize) -> bool {
 
 /// An entry as a line of its own, with a check at its end: a line that was torn, or grew together with another, does not have it.
 fn line(stamp: &Stamp, root: &Root) -> String {
-    let text = format!("{} {} {} {} {root}", stamp.device, stamp.inode, stamp.size, stamp.modified_ns);
+    let text = format!("{VERSION} {} {} {} {} {} {root}", stamp.device, stamp.inode, stamp.size, stamp.modified_ns, stamp.changed_ns);
     format!("{text} {}\n", check(&text))
 }
 
@@ -358,10 +370,14 @@ fn parse(line: &[u8]) -> Option<(Stamp, Root)> {
         return None;
     }
     let mut words = text.split(' ');
+    if words.next() != Some(VERSION) {
+        // Of an older make: it does not say what would show a change that kept size and time.
+        return None;
+    }
     let mut number = || words.next()?.parse::<i128>().ok();
     let mut unsigned = || number().and_then(|number| u64::try_from(number).ok());
     let (device, inode, size) = (unsigned()?, unsigned()?, unsigned()?);
-    let stamp = Stamp { device, inode, size, modified_ns: number()? };
+    let stamp = Stamp { device, inode, size, modified_ns: number()?, changed_ns: number()? };
     let root = Root::parse(words.next()?)?;
     (words.next().is_none() && has_root(size)).then_some((stamp, root))
 }
@@ -378,7 +394,9 @@ fn unpack(content: &[u8]) -> Option<PieceList> {
 
 /// True when a write could have followed the one that the stamp shows, and not show. So could one in the future of a clock that we don't know.
 fn is_young(stamp: &Stamp, now: i128) -> bool {
-    now - stamp.modified_ns < nanos(limits::SETTLED)
+    // The system sets the one, anybody the other: whichever is younger counts, unless somebody has set it to a time that is yet to come.
+    let young = |at: i128| now - at < nanos(limits::SETTLED);
+    young(stamp.changed_ns) || (stamp.modified_ns <= now && young(stamp.modified_ns))
 }
 
 fn now() -> i128 {
@@ -421,7 +439,7 @@ mod tests {
     }
 
     fn stamp(inode: u64, size: u64) -> Stamp {
-        Stamp { device: 66_304, inode, size, modified_ns: 1_700_000_000_123_456_789 }
+        Stamp { device: 66_304, inode, size, modified_ns: 1_700_000_000_123_456_789, changed_ns: 1_700_000_000_123_456_789 }
     }
 
     #[test]
@@ -439,12 +457,38 @@ mod tests {
         assert_eq!(cache.root(&stamp(1, 3 * MIB + 5)), Some(large.root()));
         assert_eq!(cache.root(&stamp(2, 17)), Some(small.root()));
         assert_eq!(cache.root(&Stamp { modified_ns: 5, ..stamp(2, 17) }), None);
+        // Size and time of the bytes were kept: the system's own time tells.
+        assert_eq!(cache.root(&Stamp { changed_ns: 5, ..stamp(2, 17) }), None);
         assert_eq!(cache.list(&large.root(), 3 * MIB + 5), Some(large.clone()));
         assert_eq!(cache.list(&small.root(), 17), Some(small));
         // A small file's list is its root: no file for it.
         assert_eq!(fs::read_dir(at(&folder, "lists")).unwrap().count(), 1);
         assert_eq!(fs::metadata(at(&folder, "")).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(at(&folder, "roots")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_forgotten_stays_so_for_the_next_process() {
+        let folder = folder();
+        let of = stamp(1, 3 * MIB);
+        let cache = open(&folder);
+        cache.keep(&of, &list(3 * MIB, 1));
+        cache.forget(&of);
+        assert_eq!((cache.root(&of), open(&folder).root(&of)), (None, None));
+        cache.keep(&of, &list(3 * MIB, 2));
+        assert_eq!(open(&folder).root(&of), Some(list(3 * MIB, 2).root()));
+    }
+
+    #[test]
+    fn lines_of_the_make_before_say_too_little_to_be_believed() {
+        let folder = folder();
+        open(&folder).keep(&stamp(1, 9), &list(9, 1));
+        let text = format!("66304 2 9 1700000000123456789 {}", list(9, 2).root());
+        fs::write(at(&folder, "roots"), format!("{text} {}\n", check(&text))).unwrap();
+        let cache = open(&folder);
+        assert_eq!((cache.roots.borrow().len(), cache.root(&stamp(2, 9))), (0, None));
+        cache.keep(&stamp(2, 9), &list(9, 3));
+        assert_eq!(open(&folder).root(&stamp(2, 9)), Some(list(9, 3).root()));
     }
 
     #[test]

@@ -237,6 +237,10 @@ impl Drive for Named {
         }
     }
 
+    fn stamp_at(&self, name: &str) -> io::Result<Option<Stamp>> {
+        self.folder.stamp_at(name)
+    }
+
     fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
         self.folder.read_small(name, most)
     }

@@ -16,6 +16,7 @@ use rustix::fs::{Advice, fadvise, fstat};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::flow::ends::{RawWrite, Source};
+use crate::library::drive::Stamp;
 use crate::message::limits;
 use crate::message::range::ByteRange;
 use crate::message::version::Tag;
@@ -30,7 +31,7 @@ const SLICE_PAGES: usize = limits::SLICE_BYTES / 4_096 + 1;
 pub struct Mapped {
     file: File,
     size: u64,
-    tag: Tag,
+    stamp: Stamp,
     /// When it was last changed, in seconds since 1970; nothing for one that is being written, or that claims to come from the future.
     modified: Option<i64>,
     /// It is being written: only its size must stay.
@@ -70,11 +71,11 @@ impl Mapped {
         let file = File::from(file);
         let stat = fstat(&file)?;
         let now = stamp(&stat);
-        let (size, tag) = (now.size, now.tag());
+        let size = now.size;
         let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
         let modified = Some(stat.st_mtime).filter(|seconds| !grows && *seconds <= clock);
         let (window, was_cold) = (RefCell::new(None), Cell::new(false));
-        Ok(Mapped { file, size, tag, modified, grows, window, was_cold, asked_to: Cell::new(0), asked_at: Cell::new(None) })
+        Ok(Mapped { file, size, stamp: now, modified, grows, window, was_cold, asked_to: Cell::new(0), asked_at: Cell::new(None) })
     }
 
     /// Its bytes.
@@ -86,7 +87,7 @@ impl Mapped {
     /// Its version.
     #[must_use]
     pub fn tag(&self) -> Tag {
-        self.tag
+        self.stamp.tag()
     }
 
     /// Calls `with` with the address of the front of `range`, and how many of its bytes lie behind it in the window.
@@ -202,7 +203,9 @@ impl Source for Mapped {
     fn is_same(&self) -> bool {
         fstat(&self.file).is_ok_and(|stat| {
             let now = stamp(&stat);
-            now.size == self.size && (self.grows || now.tag() == self.tag)
+            // To lose its last name changes a file's stamp, and none of its bytes.
+            let unlinked = stat.st_nlink == 0 && now.modified_ns == self.stamp.modified_ns;
+            now.size == self.size && (self.grows || unlinked || now == self.stamp)
         })
     }
 

@@ -14,6 +14,7 @@ pub mod keyboard;
 pub mod local_file;
 pub mod manifest;
 pub mod mapped;
+mod missing;
 pub mod mounts;
 pub mod network;
 pub mod notebook;

@@ -14,6 +14,7 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use crate::library::drive::{DriveFile, Stamp};
 use crate::message::limits;
 use crate::message::range::ByteRange;
+use crate::os::missing::{is_missing, synced};
 
 /// Number of `cachestat(2)`, the same on every architecture since Linux 6.5.
 const CACHESTAT: libc::c_long = 451;
@@ -90,6 +91,7 @@ pub fn stamp(stat: &Stat) -> Stamp {
         inode: stat.st_ino,
         size: u64::try_from(stat.st_size).unwrap_or(0),
         modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        changed_ns: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec),
     }
 }
 
@@ -127,7 +129,7 @@ impl DriveFile for PartFile {
                 }
                 Err(Errno::INTR) => {}
                 // Nobody can tell what is in memory: a file system of its own kind, or one that is nothing but memory.
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return self.read_at(at, bytes),
+                Err(error) if is_missing(error) => return self.read_at(at, bytes),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -144,8 +146,9 @@ impl DriveFile for PartFile {
             return Ok(ftruncate(&self.file, size)?);
         }
         // A fallocate that fails may keep all the room there was, so the question comes first.
-        let disk = fstatvfs(&self.file)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < size.saturating_sub(blocks * 512) {
+        // One that says it has no blocks at all does not count them.
+        let disk = fstatvfs(&self.file).ok().filter(|disk| disk.f_blocks > 0);
+        if disk.is_some_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < size.saturating_sub(blocks.saturating_mul(512))) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         match fallocate(&self.file, FallocateFlags::empty(), 0, size) {
@@ -153,7 +156,8 @@ impl DriveFile for PartFile {
                 // A longer one is of another version of the file.
                 if had > size { Ok(ftruncate(&self.file, size)?) } else { Ok(()) }
             }
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(ftruncate(&self.file, size)?),
+            // Also what some file systems answer to a size that they would take otherwise.
+            Err(error) if is_missing(error) => Ok(ftruncate(&self.file, size)?),
             Err(error) => {
                 let _ = ftruncate(&self.file, had);
                 Err(error.into())
@@ -179,7 +183,7 @@ impl DriveFile for PartFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        synced(self.file.sync_data())
     }
 }
 

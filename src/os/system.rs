@@ -94,9 +94,18 @@ pub fn let_signals_end_us() {
 
 /// Ignores the signal that says that a lease of ours is in somebody's way: such leases last microseconds, and unasked the signal would end the process.
 pub fn outlive_broken_leases() {
+    ignore(libc::SIGIO);
+}
+
+/// Ignores the signal that comes with a write beyond the size that this process may give a file: the write itself fails, and that is told.
+pub fn outlive_size_limits() {
+    ignore(libc::SIGXFSZ);
+}
+
+fn ignore(signal: libc::c_int) {
     // SAFETY: no handler of ours runs.
     unsafe {
-        libc::signal(libc::SIGIO, libc::SIG_IGN);
+        libc::signal(signal, libc::SIG_IGN);
     }
 }
 

@@ -274,7 +274,7 @@ fn a_killed_process_leaves_a_part_that_the_next_one_compares_and_ends() {
 }
 
 #[test]
-fn what_a_stream_left_behind_makes_way_for_proof_and_the_other_way_round() {
+fn what_a_stream_left_behind_is_kept_from_pieces_and_the_other_way_round() {
     let content = Content::new("a.mp4", &noise(12, 4 << 20));
     let (gate, held, bytes) = (Gate::new(), Gate::new(), content.bytes.clone());
     let pass = gate.clone();
@@ -291,11 +291,19 @@ fn what_a_stream_left_behind_makes_way_for_proof_and_the_other_way_round() {
     let mut first = begin("a.mp4", &old.from("uc3m-2020"), &there);
     watch("bytes on the disk", || (std::fs::read(there.at("a.mp4.part")).ok()?.len() == 2 << 20).then_some(()));
     first.kill();
-    let mut second = begin("a.mp4", &Giver::stops_after(&content, 2, &held).at.to_string(), &there);
+    let part = there.read("a.mp4.part");
+    let giver = Giver::stops_after(&content, 2, &held).at.to_string();
+    assert_eq!(get("a.mp4", &giver, &there).code, 2);
+    assert!(there.read("a.mp4.part") == part);
+    std::fs::remove_file(there.at("a.mp4.part")).expect("the part goes");
+    let mut second = begin("a.mp4", &giver, &there);
     watch("proven bytes on the disk", || {
         (std::fs::read(there.at("a.mp4.part")).ok()?.get(..1 << 20) == Some(&content.bytes[..1 << 20])).then_some(())
     });
     second.kill();
+    assert_eq!(get("a.mp4", &old.from("uc3m-2020"), &there).code, 2);
+    assert!(there.read("a.mp4.part").get(..1 << 20) == Some(&content.bytes[..1 << 20]));
+    std::fs::remove_file(there.at("a.mp4.part")).expect("the part goes");
     is_unverified(&get("a.mp4", &old.from("uc3m-2020"), &there), content.bytes.len());
     assert!(there.read("a.mp4") == content.bytes);
     assert_eq!(there.names(), ["a.mp4"]);

@@ -68,7 +68,12 @@ type Node = Rc<Inode>;
 
 struct Inode {
     number: u64,
+    /// When its bytes were changed: whoever may write it can set this.
     modified: Cell<u64>,
+    /// When anything of it was changed.
+    changed: Cell<u64>,
+    /// Somebody else has written it.
+    tampered: Cell<bool>,
     data: RefCell<Data>,
     /// What the disk itself has.
     lasting: RefCell<Data>,
@@ -137,7 +142,13 @@ impl Inode {
     }
 
     fn stamp(&self) -> Stamp {
-        Stamp { device: 1, inode: self.number, size: self.size(), modified_ns: i128::from(self.modified.get()) }
+        Stamp {
+            device: 1,
+            inode: self.number,
+            size: self.size(),
+            modified_ns: i128::from(self.modified.get()),
+            changed_ns: i128::from(self.changed.get()),
+        }
     }
 
     fn tag(&self) -> Tag {
@@ -247,6 +258,8 @@ impl Disk {
         Rc::new(Inode {
             number,
             modified: Cell::new(self.clock.now() + number),
+            changed: Cell::new(self.clock.now() + number),
+            tampered: Cell::new(false),
             data: RefCell::new(data),
             lasting,
             writes: RefCell::default(),
@@ -319,7 +332,11 @@ impl Disk {
     pub fn rewrite(&self, name: &str, content: Content) {
         let Ok(node) = self.node(name) else { return };
         self.happens(name);
-        node.modified.set(node.modified.get().max(self.clock.now()) + 1);
+        // Some editors and tools give a file its old time back.
+        if node.size() != content.size as u64 || self.dice.once_in(2) {
+            node.modified.set(node.modified.get().max(self.clock.now()) + 1);
+        }
+        node.changed.set(node.changed.get().max(self.clock.now()) + 1);
         node.data.replace(Data::Version(content));
         node.lasting.replace(Data::Version(content));
         node.writes.borrow_mut().clear();
@@ -339,6 +356,23 @@ impl Disk {
 
     pub fn names(&self) -> Vec<String> {
         self.files.borrow().keys().cloned().collect()
+    }
+
+    /// Somebody else writes over some of a download that is under way, and perhaps gives it its old time back.
+    pub fn tamper(&self) {
+        let parts: Vec<Node> = self.files.borrow().iter().filter(|(name, _)| name.ends_with(".part")).map(|(_, node)| Rc::clone(node)).collect();
+        let Some(part) = parts.get(self.dice.place(parts.len().max(1))).filter(|part| part.size() > 0) else { return };
+        let at = self.dice.place(usize::try_from(part.size()).unwrap_or(0));
+        let byte = part.data.borrow().bytes()[at];
+        part.data.borrow_mut().write(at, &[byte ^ 1]);
+        part.writes.borrow_mut().push((at, vec![byte ^ 1]));
+        part.sync();
+        part.tampered.set(true);
+        if self.dice.once_in(2) {
+            part.modified.set(part.modified.get().max(self.clock.now()) + 1);
+        }
+        part.changed.set(part.changed.get().max(self.clock.now()) + 1);
+        self.oracle.count(|c| c.tampered += 1);
     }
 
     /// The process has ended, however that was.
@@ -408,6 +442,10 @@ impl Disk {
             );
             return;
         };
+        if part.tampered.get() && !note.is_sealed(&part.stamp()) {
+            // Somebody else has written it, and nobody claims anything of it until it was hashed.
+            return;
+        }
         let (data, lasting) = (part.data.borrow(), part.lasting.borrow());
         note.check(before, data.bytes(), lasting.bytes(), content, &format!("{}: {stem}, {when}", self.at));
     }
@@ -490,6 +528,10 @@ impl Drive for SimDrive {
         Ok(self.0.node(name).map_or(Stands::Nothing, |node| Stands::File(node.size())))
     }
 
+    fn stamp_at(&self, name: &str) -> io::Result<Option<Stamp>> {
+        Ok(self.0.node(name).ok().map(|node| node.stamp()))
+    }
+
     fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
         let node = self.0.node(name)?;
         let data = node.data.borrow();
@@ -553,6 +595,7 @@ impl Drive for SimDrive {
         // Whoever checks nothing may get what was made up, and then has it.
         let content = known.unwrap_or_else(|| Content::odd(node.data.borrow().bytes()));
         assert!(node.data.borrow().bytes() == content.bytes(), "{to} is not the file that it is said to be: {note:?}");
+        node.changed.set(node.changed.get().max(disk.clock.now()) + 1);
         disk.oracle.knows(disk.at, to, &node.tag().to_string(), content);
         // Until the folder is synced the file may have either name.
         disk.finished.borrow_mut().insert(to.to_owned(), (content, false));
@@ -611,6 +654,7 @@ impl SimFile {
         self.node.writes.borrow_mut().push((at, bytes.to_vec()));
         self.node.data.borrow_mut().write(at, bytes);
         self.node.modified.set(self.node.modified.get().max(self.disk.clock.now()) + 1);
+        self.node.changed.set(self.node.changed.get().max(self.disk.clock.now()) + 1);
     }
 }
 
@@ -671,6 +715,7 @@ impl DriveFile for SimFile {
         self.disk.moment();
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         self.node.data.borrow_mut().own().resize(size, 0);
+        self.node.changed.set(self.node.changed.get().max(self.disk.clock.now()) + 1);
         self.disk.log.borrow_mut().push(Step::Grow(Rc::clone(&self.node), size));
         self.disk.moment();
         Ok(())

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use cardume::library::drive::Stamp;
 use serde_json::Value;
 
 use crate::oracle::Content;
@@ -23,6 +24,8 @@ pub struct Note {
     pub held: Vec<Range<usize>>,
     /// Bytes that it claims in any run.
     pub synced: Vec<Range<usize>>,
+    /// How its `.part` stood when this was written: its inode and both times, as 48 hex digits.
+    pub stood: String,
 }
 
 /// Of which content.
@@ -59,7 +62,13 @@ impl Note {
         };
         let (written, synced) = (bits(PAGE), bits(PAGE + pieces.div_ceil(8)));
         let held = if text("boot")? == boot { written } else { synced.clone() };
-        Some(Note { name: text("name")?, size, meant, held, synced })
+        let stood = text("seal")?.get(..48)?.to_owned();
+        Some(Note { name: text("name")?, size, meant, held, synced, stood })
+    }
+
+    /// True when the `.part` stands as it did when this was written.
+    pub fn is_sealed(&self, part: &Stamp) -> bool {
+        self.stood == format!("{:016x}{:016x}{:016x}", part.inode, part.modified_ns, part.changed_ns)
     }
 
     /// All that it claims is there and right, what is `synced` on the disk itself. Claims that were made `before` were looked at then.

@@ -115,6 +115,7 @@ pub struct Counts {
     pub lists: u64,
     pub claims: u64,
     pub blocked: u64,
+    pub tampered: u64,
     pub unverified: u64,
     pub blamed: u64,
     pub choices: u64,
@@ -149,6 +150,7 @@ impl Counts {
         self.lists += other.lists;
         self.claims += other.claims;
         self.blocked += other.blocked;
+        self.tampered += other.tampered;
         self.unverified += other.unverified;
         self.blamed += other.blamed;
         self.choices += other.choices;

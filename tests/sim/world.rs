@@ -701,7 +701,10 @@ impl World {
                 oracle.count(|c| c.crashes += 1);
             }
         }
-        let at = machine.at;
+        if self.dice.once_in(4) {
+            self.machine(number).disk.tamper();
+        }
+        let at = self.machine(number).at;
         self.trace(&format!("{at} is killed: {how:?}"));
         self.later(restart, Deed::Start(number));
     }

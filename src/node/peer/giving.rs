@@ -61,7 +61,9 @@ impl Peer {
     /// True unless `range` is one of a download under way that is not here yet.
     pub(super) fn is_here(&self, wanted: &Wanted, range: ByteRange) -> bool {
         match wanted {
-            Wanted::Root(root) if self.library.named(root).is_none() => self.downloads.giving(root).is_some_and(|(_, part)| part.holds(range)),
+            Wanted::Root(root) if self.library.named(root).is_none() => {
+                self.downloads.giving(root).is_some_and(|(_, part)| part.holds(range) && !part.is_disturbed())
+            }
             _ => true,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::library::drive::DriveError;
 use crate::message::account::Method;
 use crate::message::limits;
 use crate::message::refusal::{Code, Refusal};
@@ -179,7 +180,10 @@ impl Peer {
             // The next JOIN tells it.
             self.done(io);
         }
-        let failure = failure.unwrap_or(Failure::NoServer(server));
+        let failure = failure.unwrap_or_else(|| match cause {
+            Cause::Ours(_) => Failure::Disk(DriveError::Descriptors.to_string()),
+            _ => Failure::NoServer(server),
+        });
         let never_waits = self.options.once || (matches!(self.options.task, Task::Once(_)) && self.errand.as_ref().is_some_and(|e| !e.is_patient()));
         if never_waits && self.errand.as_ref().is_none_or(Errand::needs_server) {
             io.tell(Report::Failed(failure.clone()));

@@ -250,6 +250,7 @@ impl Peer {
                 None
             }
             Outcome::Same => {
+                self.library.clean_up(&name);
                 self.tell_answer(Report::Same { name: name.clone() }, io);
                 None
             }

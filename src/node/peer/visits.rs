@@ -129,6 +129,10 @@ impl Peer {
             Request::Prove(fetch) => return self.wanted(id, ask, fetch, true, io),
             Request::Pieces(fetch) => return self.pieces(id, ask, fetch, io),
             Request::Have { root } => self.have(id, root),
+            Request::Wrong { root, piece } => {
+                self.library.suspect(&root, piece);
+                Ok(Reply::WrongOk)
+            }
             Request::Cancel { fetch } => {
                 self.cancel(id, fetch, io);
                 Ok(Reply::CancelOk)

@@ -358,6 +358,7 @@ impl Server {
             | Request::Pieces(_)
             | Request::Have { .. }
             | Request::Cancel { .. }
+            | Request::Wrong { .. }
             | Request::Transfers { .. } => Err(Refusal::unsupported()),
         }
     }

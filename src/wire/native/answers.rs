@@ -299,6 +299,7 @@ impl Heard<'_> {
             "JOIN_MORE" => Reply::JoinMore,
             "LEAVE_OK" => Reply::LeaveOk,
             "CANCEL_OK" => Reply::CancelOk,
+            "WRONG_OK" => Reply::WrongOk,
             "UPDATE_OK" => Reply::UpdateOk { files: self.files.count() },
             "JOIN_OK" => Reply::JoinOk {
                 you: peer_address(self.you.as_deref())?,

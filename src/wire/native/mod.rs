@@ -293,6 +293,7 @@ mod tests {
             Request::Peers { cursor: None, speaks: None },
             Request::Ls { peer: Some(address), cursor: None },
             Request::Cancel { fetch: 9 },
+            Request::Wrong { root: Root([8; 32]), piece: 3 },
             Request::Update { files: vec![file.clone()], remove: vec![name.clone()] },
             Request::Prove(Fetch { wanted: Wanted::Root(Root([7; 32])), from: 0, length: Some(1 << 20), tag: None }),
             Request::Fetch(Fetch { wanted: Wanted::Name(name), from: 3, length: Some(4), tag: Some(Tag(5)) }),
@@ -337,6 +338,7 @@ mod tests {
             Reply::LeaveOk,
             Reply::Pong,
             Reply::CancelOk,
+            Reply::WrongOk,
             Reply::UpdateOk { files: 3 },
             Reply::JoinOk { you: peer, files: 3, session: Session([2; 16]), heartbeat_ms: 5_000 },
             Reply::Found {

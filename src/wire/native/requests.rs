@@ -206,6 +206,7 @@ struct Shape<'a> {
     #[serde(borrow)]
     tag: Option<Cow<'a, str>>,
     fetch: Option<u64>,
+    piece: Option<u64>,
     prove: Option<bool>,
     of: Option<u64>,
     #[serde(borrow)]
@@ -357,6 +358,9 @@ impl Shape<'_> {
             "FETCH" => Request::Fetch(self.fetch()?),
             "PIECES" => Request::Pieces(self.fetch()?),
             "HAVE" => Request::Have { root: self.root()?.ok_or_else(|| missing("root"))? },
+            "WRONG" => {
+                Request::Wrong { root: self.root()?.ok_or_else(|| missing("root"))?, piece: small(self.piece.ok_or_else(|| missing("piece"))?)? }
+            }
             "CANCEL" => Request::Cancel { fetch: small(self.fetch.ok_or_else(|| missing("fetch"))?)? },
             "REGISTER" => self.proven(Deed::Register)?,
             "CONNECT" => self.proven(Deed::Connect { port: None })?,

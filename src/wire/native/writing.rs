@@ -104,6 +104,8 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         #[serde(skip_serializing_if = "Option::is_none")]
         fetch: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        piece: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         prove: Option<bool>,
         #[serde(skip_serializing_if = "Option::is_none")]
         of: Option<u64>,
@@ -216,6 +218,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         Request::Find(query) => searching(query, blank),
         Request::Peers { cursor, .. } => Ask { method: "PEERS", cursor: cursor.as_deref(), ..blank },
         Request::Ls { peer, cursor } => Ask { method: "LS", peer: *peer, cursor: cursor.as_deref(), ..blank },
+        Request::Wrong { root, piece } => Ask { method: "WRONG", root: Some(root.to_string()), piece: Some(*piece), ..blank },
         Request::Cancel { fetch } => Ask { method: "CANCEL", fetch: Some(*fetch), ..blank },
         Request::Join(join) => Ask {
             method: "JOIN",
@@ -366,6 +369,7 @@ pub fn write_reply(id: Option<u64>, reply: &Reply, out: &mut Vec<u8>) {
         Reply::LeaveOk => put(out, &Answer { id, status: "LEAVE_OK", fields: Nothing {} }),
         Reply::Pong => put(out, &Answer { id, status: "PONG", fields: Nothing {} }),
         Reply::CancelOk => put(out, &Answer { id, status: "CANCEL_OK", fields: Nothing {} }),
+        Reply::WrongOk => put(out, &Answer { id, status: "WRONG_OK", fields: Nothing {} }),
         Reply::UpdateOk { files } => put(out, &Answer { id, status: "UPDATE_OK", fields: Count { files: *files } }),
         Reply::JoinOk { you, files, session, heartbeat_ms } => {
             let fields = JoinOk { you: *you, files: *files, session: session.reveal(), heartbeat_ms: *heartbeat_ms };

@@ -81,6 +81,12 @@ pub(super) struct Download {
     /// What an earlier download left behind is of no use.
     anew: bool,
     restarts: u32,
+    /// The link of a source that is told why it is left: what was said is still sent.
+    parting: Option<LinkId>,
+    /// Pieces that an earlier run left behind are hashed before they count; the next one then.
+    recheck_at: Option<Instant>,
+    /// How often somebody else has written the `.part` meanwhile.
+    disturbances: u32,
     /// Something came in this run.
     moved: bool,
     moved_at: Instant,
@@ -138,6 +144,8 @@ enum Stage {
 
 /// The source turned out to be one with another file again and again.
 const RESTARTS: u32 = 3;
+/// Somebody else has written the `.part` again and again.
+pub(super) const DISTURBANCES: u32 = 3;
 
 impl Download {
     pub(super) fn new(wish: Wish, around: &mut Around<'_, '_>) -> Result<Download, Failure> {
@@ -172,6 +180,9 @@ impl Download {
             hoped: false,
             anew: false,
             restarts: 0,
+            parting: None,
+            recheck_at: None,
+            disturbances: 0,
             moved: false,
             moved_at: now,
             last_seen: 0,
@@ -269,12 +280,10 @@ impl Download {
                 if part.trusted().is_some() {
                     self.list = Listing::Proven;
                 }
-                self.last_seen = part.held();
-                self.resumed = part.held();
-                // What an earlier run took as it came is still as it came.
-                self.unproven |= self.resumed > 0 && matches!(about.content, Content::Version { .. });
+                self.recheck_at = part.is_doubted().then_some(io.now);
                 self.part = Some(part);
                 self.put_in_order();
+                self.note_resumed();
                 Ok(())
             }
             Ok(Begun::Stands(file)) if matches!(about.content, Content::Root(_)) => {
@@ -356,7 +365,7 @@ impl Download {
             }
             return None;
         }
-        if self.part.as_ref().is_some_and(Part::is_whole) {
+        if self.recheck_at.is_none() && self.part.as_ref().is_some_and(Part::is_whole) {
             return self.all_there(around);
         }
         self.connect(around);
@@ -371,7 +380,7 @@ impl Download {
             self.let_go(around);
             return None;
         }
-        if self.sources.is_empty() && self.waiting.is_empty() && self.resting.is_empty() {
+        if self.recheck_at.is_none() && self.sources.is_empty() && self.waiting.is_empty() && self.resting.is_empty() {
             let failure = self.why_lost.take().unwrap_or_else(|| Failure::NoSource(self.name.clone()));
             return Some(Outcome::Failed(failure));
         }
@@ -404,7 +413,7 @@ impl Download {
         if self.sources.is_empty() && !self.waiting.is_empty() && self.root.is_some() && !self.is_size_known() {
             // Nobody who says this size is at hand. Some say another.
             if let Some(part) = self.part.take() {
-                part.discard();
+                self.throw_away(&part);
             }
             self.size = self.waiting.front().and_then(|candidate| candidate.size);
             (self.list, self.begun) = (Listing::Unknown, false);
@@ -520,7 +529,7 @@ impl Download {
 
     /// Asks one source for as many pieces as it should give now.
     fn fill(&mut self, id: u32, io: &mut Io<'_>) {
-        let Some(part) = self.part.clone() else { return };
+        let Some(part) = self.part.clone().filter(|_| self.recheck_at.is_none()) else { return };
         let all = part.trusted().is_some() || self.is_blind();
         if !all && !matches!(self.list, Listing::Unproven { from, .. } if from == id) {
             return;
@@ -567,8 +576,11 @@ impl Download {
     }
 }
 
-fn disk(name: &RelativeName, error: &DriveError) -> Failure {
-    Failure::Disk(format!("{name}: {error}"))
+pub(super) fn disk(name: &RelativeName, error: &DriveError) -> Failure {
+    match error {
+        DriveError::OtherContent { part, root, held } => Failure::OtherContent { part: part.clone(), root: *root, held: *held },
+        error => Failure::Disk(format!("{name}: {error}")),
+    }
 }
 
 /// Who has the same content under several names is one source, the whole file before a part of it.

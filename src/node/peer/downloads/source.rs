@@ -251,6 +251,11 @@ impl Source {
         self.ask(&Request::Have { root }, Ask::Have, io);
     }
 
+    /// Tells it that a piece was wrong: its disk may have changed unnoticed.
+    pub fn tell_wrong(&mut self, root: Root, piece: u64, io: &mut Io<'_>) {
+        self.ask(&Request::Wrong { root, piece }, Ask::Dropped, io);
+    }
+
     /// A piece that it was asked for came from another.
     pub fn no_longer(&mut self, piece: u64, io: &mut Io<'_>) {
         let asked = self.asks.iter().find(|(id, ask)| matches!(ask, Ask::Piece(asked, None) if *asked == piece) && self.arriving != Some(**id));

@@ -25,6 +25,7 @@ use crate::message::refusal::{Code, Refusal};
 use crate::message::relative::RelativeName;
 use crate::node::LinkId;
 use crate::node::io::Io;
+use crate::node::peer::downloads::download::disk;
 use crate::node::peer::downloads::{Around, Foreigner, Outcome, Patience};
 use crate::node::report::{Failure, Report, Stall};
 use crate::session::foreign::{Foreign, Last, Step};
@@ -350,7 +351,7 @@ impl Streamed {
     }
 
     fn failed(&self, error: &DriveError) -> Outcome {
-        Outcome::Failed(Failure::Disk(format!("{}: {error}", self.name)))
+        Outcome::Failed(disk(&self.name, error))
     }
 
     /// The giver says no, or nothing that is understood.
@@ -510,6 +511,7 @@ impl Streamed {
                 }
                 None
             }
+            Ok(Settled::Disturbed) => Some(self.failed(&DriveError::Disturbed(self.name.to_string()))),
             Ok(Settled::Same) => Some(Outcome::Same),
             Ok(Settled::Named) => Some(Outcome::Unverified { size: stream.have(), from: giver }),
             Err(error) => Some(self.failed(&error)),

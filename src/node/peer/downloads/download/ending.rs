@@ -10,10 +10,13 @@ use crate::message::limits;
 use crate::message::request::Wanted;
 use crate::node::Cause;
 use crate::node::io::Io;
-use crate::node::peer::downloads::download::{Download, Listing, Rest, Stage, disk};
+use crate::node::peer::downloads::download::{DISTURBANCES, Download, Listing, Rest, Stage, disk};
 use crate::node::peer::downloads::source::Source;
 use crate::node::peer::downloads::{Around, Candidate, Outcome, Patience};
 use crate::node::report::{Failure, Report, Stall};
+
+/// Pieces that are hashed before the loop turns to others.
+const RECHECKED_AT_ONCE: u32 = 2;
 
 impl Download {
     /// This source gives nothing, and will not later.
@@ -28,7 +31,11 @@ impl Download {
 
     pub(super) fn remove(&mut self, id: u32, io: &mut Io<'_>) -> Option<Source> {
         let source = self.sources.remove(&id)?;
-        source.drop_link(io);
+        if self.parting == Some(source.link) {
+            source.finish(io)
+        } else {
+            source.drop_link(io)
+        }
         if let (Some(part), Some(giver)) = (&self.part, source.giver) {
             part.plan().leave(giver);
         }
@@ -87,7 +94,8 @@ impl Download {
         let others = self.sources.len() > 1 || !self.waiting.is_empty() || !self.resting.is_empty();
         let endless = self.patience == Patience::Endless;
         if !endless && !self.moved && (never_opened || !others) {
-            self.give_up(id, Failure::NoSource(self.name.clone()), around.io);
+            let why = if matches!(cause, Cause::Ours(_)) { disk(&self.name, &DriveError::Descriptors) } else { Failure::NoSource(self.name.clone()) };
+            self.give_up(id, why, around.io);
         } else {
             self.lose(id, around.io);
         }
@@ -122,6 +130,9 @@ impl Download {
     /// All bytes are here. Are they the right ones?
     pub(super) fn all_there(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
         let part = self.part.clone()?;
+        if part.is_disturbed() {
+            return self.check_again(around);
+        }
         if part.trusted().is_none() && self.verify && !part.compares() {
             let own = part.own_root();
             if own.is_some() && self.root == own && !self.hoped {
@@ -129,6 +140,7 @@ impl Download {
             } else if self.root.is_some() && own.is_some() && self.is_blind() {
                 let giver = self.sources.iter().find(|(_, source)| Some(source.at) == self.first).map(|(id, _)| *id);
                 self.blamed.extend(self.first);
+                // All of it together is not what the root means: that is good for nobody.
                 part.discard();
                 self.part = None;
                 for source in self.sources.values_mut() {
@@ -148,6 +160,46 @@ impl Download {
         self.let_go(around);
         self.stage = Stage::Settling(around.io.now);
         self.due(around)
+    }
+
+    /// Somebody else has written the `.part`: all of it is hashed before it counts.
+    fn check_again(&mut self, around: &mut Around<'_, '_>) -> Option<Outcome> {
+        let part = self.part.clone()?;
+        self.disturbances += 1;
+        let doubted = if self.disturbances > DISTURBANCES { Err(DriveError::Disturbed(self.name.to_string())) } else { part.doubt() };
+        if let Err(error) = doubted {
+            return Some(Outcome::Failed(disk(&self.name, &error)));
+        }
+        log::warn!("{}: its .part was written by another program, and is hashed", self.name);
+        self.stage = Stage::Fetching;
+        self.recheck_at = Some(around.io.now);
+        None
+    }
+
+    /// What an earlier run left behind is known.
+    pub(super) fn note_resumed(&mut self) {
+        let Some(part) = &self.part else { return };
+        self.last_seen = part.held();
+        if !self.begun {
+            self.resumed = part.held();
+        }
+        // What an earlier run took as it came is still as it came.
+        self.unproven |= self.resumed > 0 && self.is_blind();
+    }
+
+    /// Hashes what an earlier run left behind, a piece at a time.
+    fn recheck(&mut self, now: Instant) {
+        let Some(part) = self.part.as_ref().filter(|_| self.recheck_at.is_some_and(|at| at <= now)) else { return };
+        self.moved_at = now;
+        for _ in 0..RECHECKED_AT_ONCE {
+            self.recheck_at = part.recheck(now);
+            if self.recheck_at != Some(now) {
+                break;
+            }
+        }
+        if self.recheck_at.is_none() {
+            self.note_resumed();
+        }
     }
 
     /// True while the source may yet say what the file is: it is asked again when it comes back, for a while.
@@ -205,6 +257,7 @@ impl Download {
                 for source in self.sources.values_mut() {
                     source.keep_alive(around.io);
                 }
+                self.recheck(now);
                 if self.is_list_late(now) {
                     self.list_since = now;
                     self.pass_the_list_on();
@@ -237,6 +290,7 @@ impl Download {
                         *at = now + limits::SINK_RETRY;
                         None
                     }
+                    Ok(Settled::Disturbed) => self.check_again(around),
                     Ok(Settled::Same) => Some(Outcome::Same),
                     Ok(Settled::Named) => Some(self.saved(part)),
                     Err(error) => Some(Outcome::Failed(disk(&self.name, &error))),
@@ -299,6 +353,6 @@ impl Download {
         let look = (fetches && !self.sources.is_empty()).then_some(self.due_at);
         let rest = self.resting.iter().map(|rest| rest.until).min().filter(|_| fetches);
         let ping = self.sources.values().filter_map(Source::ping_at).min().filter(|_| fetches);
-        [stage, look, rest, ping].into_iter().flatten().min()
+        [stage, look, rest, ping, self.recheck_at.filter(|_| fetches)].into_iter().flatten().min()
     }
 }

@@ -183,7 +183,7 @@ impl Download {
         match arrival.keeps_promise() {
             // It is not what its own giver says of it: something went wrong on the way, or worse.
             Some(false) => {
-                self.blame(id, around.io);
+                self.blame_piece(id, arrival.piece(), around.io);
                 return Ok(());
             }
             Some(true) => {}
@@ -196,7 +196,7 @@ impl Download {
         match stored {
             Err(error) => return Err(disk(&self.name, &error)),
             Ok(Stored::Late) => {}
-            Ok(Stored::Wrong) => self.blame(id, around.io),
+            Ok(Stored::Wrong) => self.blame_piece(id, arrival.piece(), around.io),
             Ok(Stored::Held(others)) => {
                 self.moved_at = around.io.now;
                 if part.held() != self.resumed && std::mem::take(&mut self.quiet) {
@@ -296,11 +296,12 @@ impl Download {
                 if wrong > 0 && (!part.may_restart() || matches!(self.order, Order::Watched(_))) {
                     // They are in the pipe already, or were seen: this was never the file.
                     if part.may_restart() {
-                        part.discard();
+                        self.throw_away(part);
                     }
                     let who = self.first.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
                     return Err(Failure::BadBytes(self.name.clone(), who));
                 }
+                self.recheck_at = part.is_doubted().then_some(around.io.now);
                 if wrong > 0 {
                     log::warn!("{}: {wrong} pieces were wrong and are fetched again", self.name);
                 }
@@ -384,10 +385,18 @@ impl Download {
         self.waiting.push_front(Candidate { peer: at, name, size: None, root: None, whole: true, quic });
     }
 
-    pub(super) fn begin_anew(&mut self, io: &mut Io<'_>) {
-        if let Some(part) = self.part.take() {
+    /// What came in this run is of no use. What an earlier run left behind is never thrown away unasked: where it is in the way, the download ends.
+    pub(super) fn throw_away(&self, part: &Part) {
+        if self.resumed == 0 && !part.is_doubted() {
             part.discard();
         }
+    }
+
+    pub(super) fn begin_anew(&mut self, io: &mut Io<'_>) {
+        if let Some(part) = self.part.take() {
+            self.throw_away(&part);
+        }
+        self.recheck_at = None;
         self.anew = true;
         self.begun = false;
         self.unproven = false;
@@ -398,7 +407,20 @@ impl Download {
         for source in self.sources.values_mut() {
             source.giver = None;
         }
-        io.tell(Report::Restarted(self.name.clone()));
+        if self.resumed == 0 && !self.hoped {
+            io.tell(Report::Restarted(self.name.clone()));
+        }
+    }
+
+    /// A piece from this source was wrong. It is told so on its way out, for it may not know: it can be honest, and its disk not.
+    fn blame_piece(&mut self, id: u32, piece: u64, io: &mut Io<'_>) {
+        let link = self.sources.get(&id).map(|source| source.link);
+        if let (Some(root), Some(source)) = (self.root, self.sources.get_mut(&id)) {
+            source.tell_wrong(root, piece, io);
+        }
+        self.parting = link;
+        self.blame(id, io);
+        self.parting = None;
     }
 
     /// What came from this source, or what it said of the pieces, was wrong: it is not asked again.
