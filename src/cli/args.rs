@@ -32,9 +32,10 @@ const EXIT_CODES: &str = "Exit codes:
   5    server or source unreachable
   6    verification failed
   7    local disk or address: missing folder, full disk, busy port,
-       destination holds another file
+       destination holds another file, output that cannot be written
   8    the other side does not speak the protocol
-  130  interrupted; run it again to resume";
+  130  interrupted; run it again to resume
+  141  nobody reads the output any more (as in `cardume watch aula | head -1`)";
 
 /// A Napster for giant files: a tiny index knows who has what, peers hand it over.
 #[derive(Parser)]
@@ -76,6 +77,17 @@ impl Cli {
     /// True for commands whose whole purpose is their output.
     pub fn is_one_shot(&self) -> bool {
         !matches!(self.verb, Verb::Server(_) | Verb::Peer(_) | Verb::RpcLog(_))
+    }
+}
+
+/// The language that is wanted, as far as a command line says so that means nothing else, or only asks for help.
+pub fn lang_of_words() -> Lang {
+    let mut words = std::env::args().skip_while(|word| word != "--lang" && !word.starts_with("--lang="));
+    let word = words.next().and_then(|flag| flag.strip_prefix("--lang=").map(str::to_owned).or_else(|| words.next()));
+    match word.or_else(|| std::env::var("CARDUME_LANG").ok()).as_deref() {
+        Some("en") => Lang::En,
+        Some("es") => Lang::Es,
+        _ => Lang::Pt,
     }
 }
 
@@ -244,6 +256,14 @@ told the port, and --rpc-log 127.0.0.1 is enough.")]
         /// Of which command; without one, of the program
         command: Option<String>,
     },
+}
+
+impl Verb {
+    /// True for commands that only show something: they end when nobody reads it any more. A download, or a change at a server, goes on to its end.
+    pub fn is_for_its_output(&self) -> bool {
+        use Verb::{Content, Hash, Ls, Peers, RpcLog, Search, Status, Swarm, Users, Verify, Watch};
+        matches!(self, Content(_) | Hash(_) | Ls(_) | Peers(_) | RpcLog(_) | Search(_) | Status(_) | Swarm(_) | Users(_) | Verify(_) | Watch(_))
+    }
 }
 
 /// Which server, and how to print.

@@ -49,6 +49,8 @@ pub struct Console {
     out: Output,
     err: Output,
     listens: bool,
+    /// The output is all that this process is for.
+    ends_with_reader: bool,
     /// stdin never raises an edge: it is a file.
     always_ready: bool,
     typed: Vec<u8>,
@@ -101,6 +103,7 @@ impl Console {
             out: outputs.out.clone(),
             err: outputs.err.clone(),
             listens: false,
+            ends_with_reader: false,
             always_ready: false,
             typed: Vec::new(),
             lines: VecDeque::new(),
@@ -115,6 +118,17 @@ impl Console {
     pub fn hear(&mut self, watched: bool) {
         self.listens = true;
         self.always_ready = !watched;
+    }
+
+    /// Of a process that has no use when nobody reads stdout any more, where `shows`.
+    pub fn for_its_output(mut self, shows: bool) -> Console {
+        self.ends_with_reader = shows;
+        self
+    }
+
+    /// Whether the process ends when nobody reads stdout any more.
+    pub fn ends_with_reader(&self) -> bool {
+        self.ends_with_reader
     }
 
     /// Reads what was typed or piped since, a page at the most. True when there was something.
@@ -185,6 +199,10 @@ impl Console {
 
 impl net::Console for Console {
     fn take(&mut self, ready: bool) -> Option<Typed> {
+        if self.ends_with_reader {
+            // It is asked at the start, and when stdout tells of a change: what is found shows in `is_abandoned`.
+            let _ = self.out.has_no_reader();
+        }
         if !self.listens {
             return None;
         }
@@ -265,6 +283,10 @@ impl net::Console for Console {
     fn flush(&mut self) -> bool {
         let (out, err) = (self.out.flush(), self.err.flush());
         out || err || (self.always_ready && self.listens && !self.told_end && !self.lines.is_empty())
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.ends_with_reader && self.out.is_closed()
     }
 
     fn close(&mut self) {

@@ -46,6 +46,8 @@ pub struct Host<N: Node, T: Net, C: Console> {
     /// The node took commands when it was last asked.
     was_ready: bool,
     console_pending: bool,
+    /// The node was told that nobody reads its output.
+    abandoned: bool,
     pub(super) heads: usize,
     turns: Turns,
     /// Bytes that have moved since the network last rested, and when it may rest again if nothing more moves.
@@ -84,6 +86,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             console_ready: true,
             was_ready: false,
             console_pending: false,
+            abandoned: false,
             heads: 0,
             turns: Turns::default(),
             burst: 0,
@@ -187,6 +190,11 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         self.reap();
         self.accept();
         self.console_pending = self.console.flush();
+        if !self.abandoned && self.console.is_abandoned() {
+            self.abandoned = true;
+            self.tell(Event::Stop(false));
+            self.act();
+        }
         if self.burst >= BURST && self.rest_at <= self.now {
             self.burst = 0;
             self.net.rest();

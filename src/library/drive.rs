@@ -213,6 +213,8 @@ pub enum DriveError {
     Locked,
     /// A `.part` that is not of our making is in the way.
     NotOurs(String),
+    /// Whoever reads the pipe has gone.
+    NoReader,
     /// Anything else, in the words of the system.
     Io(String),
 }
@@ -223,6 +225,7 @@ impl From<io::Error> for DriveError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => DriveError::Full,
             io::ErrorKind::AlreadyExists => DriveError::Taken,
             io::ErrorKind::WouldBlock => DriveError::Locked,
+            io::ErrorKind::BrokenPipe => DriveError::NoReader,
             _ => DriveError::Io(error.to_string()),
         }
     }
@@ -236,6 +239,7 @@ impl fmt::Display for DriveError {
             DriveError::Taken => f.write_str("another file has that name"),
             DriveError::Locked => f.write_str("another process is downloading it"),
             DriveError::NotOurs(name) => write!(f, "{name} is in the way and not ours"),
+            DriveError::NoReader => f.write_str("nobody reads the pipe any more"),
             DriveError::Io(text) => f.write_str(text),
         }
     }

@@ -36,6 +36,8 @@ pub mod exit {
     pub const PROTOCOL: i32 = 8;
     /// Interrupted; run it again to go on.
     pub const INTERRUPTED: i32 = 130;
+    /// Whoever read the output has gone: the code that a shell gives to a program that SIGPIPE has ended.
+    pub const NO_READER: i32 = 141;
 }
 
 /// Why a download waits.
@@ -108,6 +110,8 @@ pub enum Failure {
     Protocol(String),
     /// Our disk, in the words of its error.
     Disk(String),
+    /// Whoever read the bytes from a pipe has gone.
+    NoReader,
     /// The folder is not there.
     NoFolder(String),
     /// The port is busy, or the address is not ours.
@@ -135,6 +139,7 @@ impl Failure {
             Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => exit::UNREACHABLE,
             Failure::NotFound(_) => exit::NOT_FOUND,
             Failure::BadBytes(..) => exit::VERIFY,
+            Failure::NoReader => exit::NO_READER,
             Failure::Ambiguous(_) | Failure::Root(_) => exit::USAGE,
             Failure::Protocol(_) => exit::PROTOCOL,
             Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Player(..) => exit::LOCAL,

@@ -59,6 +59,12 @@ pub fn is_watched() -> bool {
     isatty(io::stderr())
 }
 
+/// True for a terminal that obeys no escapes.
+#[must_use]
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|kind| kind == "dumb")
+}
+
 /// How many columns the terminal behind stderr has.
 #[must_use]
 pub fn columns() -> usize {

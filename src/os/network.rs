@@ -63,6 +63,11 @@ impl Network {
         self.sockets.watch_stdin()
     }
 
+    /// Reports when the other end of stdout is closed.
+    pub fn watch_stdout(&mut self) {
+        self.sockets.watch_stdout();
+    }
+
     /// Asks by QUIC from this UDP port.
     ///
     /// # Errors

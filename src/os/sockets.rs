@@ -19,6 +19,7 @@ use crate::message::limits;
 
 const SIGNALS: Token = Token(usize::MAX - 1);
 const STDIN: Token = Token(usize::MAX - 2);
+const STDOUT: Token = Token(usize::MAX - 3);
 /// Tokens from here on are ports, by their numbers; below are links, of which there are never so many.
 const PORTS: usize = usize::MAX / 2;
 /// And from here on UDP sockets, of which there are a few.
@@ -55,6 +56,12 @@ impl Sockets {
         let stdin = io::stdin().as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&stdin), STDIN, Interest::READABLE).is_ok()
     }
+
+    /// Reports when the other end of stdout is closed, where it has one: a file has none.
+    pub fn watch_stdout(&mut self) {
+        let stdout = io::stdout().as_raw_fd();
+        let _ = self.poll.registry().register(&mut SourceFd(&stdout), STDOUT, Interest::WRITABLE);
+    }
 }
 
 impl Sockets {
@@ -78,7 +85,7 @@ impl Sockets {
         }
         for event in &self.events {
             match event.token() {
-                STDIN => ready.push(Ready::Console),
+                STDIN | STDOUT => ready.push(Ready::Console),
                 SIGNALS => {
                     for signal in self.signals.pending() {
                         ready.push(if signal == SIGCHLD { Ready::Child } else { Ready::Stop(signal == SIGINT) });

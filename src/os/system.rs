@@ -9,6 +9,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::message::limits;
 
+/// The system's number for a file that is not open.
+pub const NOT_OPEN: i32 = libc::EBADF;
+
 /// Sixteen bytes that nobody can guess.
 #[must_use]
 pub fn random() -> [u8; 16] {

@@ -21,6 +21,7 @@ mod http;
 mod ipv6;
 mod liars;
 mod live;
+mod lost_output;
 mod main_job;
 mod manifest;
 mod names;

@@ -576,7 +576,10 @@ impl Download {
 }
 
 fn disk(name: &RelativeName, error: &DriveError) -> Failure {
-    Failure::Disk(format!("{name}: {error}"))
+    match error {
+        DriveError::NoReader => Failure::NoReader,
+        error => Failure::Disk(format!("{name}: {error}")),
+    }
 }
 
 /// Who has the same content under several names is one source, the whole file before a part of it.

@@ -280,7 +280,10 @@ impl Streamed {
     }
 
     fn failed(&self, error: &DriveError) -> Outcome {
-        Outcome::Failed(Failure::Disk(format!("{}: {error}", self.name)))
+        Outcome::Failed(match error {
+            DriveError::NoReader => Failure::NoReader,
+            error => Failure::Disk(format!("{}: {error}", self.name)),
+        })
     }
 
     /// The giver says no, or nothing that is understood.
