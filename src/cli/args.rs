@@ -145,6 +145,7 @@ Examples:
   cardume get aula1.mp4 --from rede@127.0.0.2:5455    an old program, whose bytes nothing proves
   cardume get aula1.mp4 --hash 5dd8…f00d          only if this is its content
   cardume get b3:5dd8…f00d                        this content, whatever its name
+  cardume get Cursos/aula1.mp4 --folder ~/Videos  becomes ~/Videos/Cursos/aula1.mp4
   cardume get aula1.mp4 -o lesson.mp4
   cardume get aula1.mp4 -o - | mpv -
   cardume get aula1.mp4 --transport quic          over UDP, from peers with --udp

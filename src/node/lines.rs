@@ -89,7 +89,7 @@ pub fn found(holders: &[Holder]) -> String {
 /// `Arquivo a.mp4 baixado com sucesso na pasta PASTA`.
 #[must_use]
 pub fn saved(name: &RelativeName, folder: &str) -> String {
-    format!("Arquivo {name} baixado com sucesso na pasta {folder}")
+    format!("Arquivo {} baixado com sucesso na pasta {folder}", name.file())
 }
 
 /// `a.mp4: OK`, as `b3sum --check` says it; `unknown` where nobody knows a root.

@@ -17,7 +17,7 @@ use crate::library::drive::{Change, Drive, DriveError, DriveFile, Found, Stands}
 use crate::os::mapped::Mapped;
 use crate::os::part_file::{Allocate, PartFile};
 use crate::os::system;
-use crate::os::walk::{self, Listing};
+use crate::os::walk::{self, Listing, Place};
 use crate::os::watch::Watch;
 
 /// An open folder.
@@ -25,6 +25,12 @@ pub struct Folder {
     dir: Rc<OwnedFd>,
     allocate: Allocate,
     watch: OnceCell<Rc<Watch>>,
+}
+
+fn open_at(place: &Place<'_>, last: &str, flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
+    let file = openat(place, last, flags | SAFELY, Mode::from_raw_mode(0o666))?;
+    let stat = fstat(&file)?;
+    Ok((file, stat))
 }
 
 /// What every file is opened with: a FIFO must not hold us up, a terminal not become ours.
@@ -51,10 +57,9 @@ impl Folder {
         Folder { dir: Rc::new(dir), allocate, watch: OnceCell::new() }
     }
 
-    fn open_at(&self, name: &str, flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
-        let file = openat(&self.dir, name, flags | SAFELY, Mode::from_raw_mode(0o666))?;
-        let stat = fstat(&file)?;
-        Ok((file, stat))
+    /// Where the file of this name stands, or will: in the folder itself or below it.
+    fn place<'n>(&self, name: &'n str, create: bool) -> io::Result<(Place<'_>, &'n str)> {
+        Ok(walk::descend_to_write(&self.dir, name, create)?)
     }
 
     /// Opens a shared file to read, wherever below the folder it is.
@@ -92,7 +97,8 @@ impl Drive for Folder {
     }
 
     fn open_part(&self, name: &str) -> io::Result<SourceRef> {
-        let (file, stat) = self.open_at(name, OFlags::RDONLY)?;
+        let (place, last) = self.place(name, false)?;
+        let (file, stat) = open_at(&place, last, OFlags::RDONLY)?;
         // One that has another name as well is somebody else's: ours never has.
         if !walk::is_file(&stat) || stat.st_nlink != 1 {
             return Err(io::ErrorKind::NotFound.into());
@@ -101,7 +107,14 @@ impl Drive for Folder {
     }
 
     fn look(&self, name: &str) -> io::Result<Stands> {
-        match statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let (place, last) = match walk::descend_to_write(&self.dir, name, false) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(Stands::Nothing),
+            // A link, or a file, stands where a folder has to be.
+            Err(Errno::LOOP | Errno::NOTDIR) => return Ok(Stands::Other),
+            Err(error) => return Err(error.into()),
+        };
+        match statat(&place, last, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(Stands::Nothing),
             Err(error) => Err(error.into()),
             Ok(stat) if walk::is_file(&stat) && stat.st_nlink == 1 => Ok(Stands::File(u64::try_from(stat.st_size).unwrap_or(0))),
@@ -110,7 +123,8 @@ impl Drive for Folder {
     }
 
     fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
-        let (file, stat) = self.open_at(name, OFlags::RDONLY)?;
+        let (place, last) = self.place(name, false)?;
+        let (file, stat) = open_at(&place, last, OFlags::RDONLY)?;
         if !walk::is_file(&stat) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -121,27 +135,29 @@ impl Drive for Folder {
 
     fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
         // Never through a link that somebody put there: the new file is made, not opened, and takes the name of the old one as a whole.
-        let fresh = format!(".{name}");
-        let _ = unlinkat(&self.dir, &fresh, AtFlags::empty());
-        let (file, _) = self.open_at(&fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+        let (place, last) = self.place(name, true)?;
+        let fresh = format!(".{last}");
+        let _ = unlinkat(&place, &fresh, AtFlags::empty());
+        let (file, _) = open_at(&place, &fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
         // A few thousand bytes: a power cut must not leave the name without them, for then nobody could tell whose they are.
         let mut file = File::from(file);
-        let written = file.write_all(content).and_then(|()| file.sync_data()).and_then(|()| Ok(renameat(&self.dir, &fresh, &self.dir, name)?));
+        let written = file.write_all(content).and_then(|()| file.sync_data()).and_then(|()| Ok(renameat(&place, &fresh, &place, last)?));
         if written.is_err() {
-            let _ = unlinkat(&self.dir, &fresh, AtFlags::empty());
+            let _ = unlinkat(&place, &fresh, AtFlags::empty());
         }
         written
     }
 
     fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn DriveFile>> {
         let how = if create { OFlags::CREATE | OFlags::EXCL } else { OFlags::empty() };
-        let (file, stat) = self.open_at(name, OFlags::RDWR | how)?;
+        let (place, last) = self.place(name, create)?;
+        let (file, stat) = open_at(&place, last, OFlags::RDWR | how)?;
         if !walk::is_file(&stat) || stat.st_nlink != 1 {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         // Who held the lock before may have finished: then this is a file under its final name.
-        let stands = statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stands = statat(&place, last, AtFlags::SYMLINK_NOFOLLOW)?;
         if (stands.st_dev, stands.st_ino) != (stat.st_dev, stat.st_ino) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -153,20 +169,28 @@ impl Drive for Folder {
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        match renameat_with(&self.dir, from, &self.dir, to, RenameFlags::NOREPLACE) {
+        // Both stand in one folder.
+        let (place, from) = self.place(from, false)?;
+        let to = to.rsplit('/').next().unwrap_or(to);
+        match renameat_with(&place, from, &place, to, RenameFlags::NOREPLACE) {
             Ok(()) => {}
             // A file system without that flag: a second name, then the first one goes.
             Err(Errno::INVAL | Errno::NOSYS) => {
-                linkat(&self.dir, from, &self.dir, to, AtFlags::empty())?;
-                unlinkat(&self.dir, from, AtFlags::empty())?;
+                linkat(&place, from, &place, to, AtFlags::empty())?;
+                unlinkat(&place, from, AtFlags::empty())?;
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(fsync(&self.dir)?)
+        Ok(fsync(&place)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        match unlinkat(&self.dir, name, AtFlags::empty()) {
+        let (place, last) = match walk::descend_to_write(&self.dir, name, false) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        match unlinkat(&place, last, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -37,6 +37,7 @@ mod quic;
 mod resume;
 mod search;
 mod status;
+mod subfolders;
 mod swarm;
 mod swarm_load;
 mod terminal;

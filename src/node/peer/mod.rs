@@ -168,7 +168,8 @@ impl Peer {
         let identity = std::mem::replace(&mut options.identity, Box::new(|| Err("there is no key".into())));
         Ok(Peer {
             terms: Terms { role: Role::Peer, heartbeat: options.heartbeat },
-            library: Library::new(drive, target, Rc::clone(&options.hashes), options.recursive),
+            library: Library::new(drive, target, Rc::clone(&options.hashes), options.recursive)
+                .keeping_folders(matches!(options.task, Task::Once(_))),
             home: Home::new(options.servers.clone(), options.by_quic),
             account: Account::new(identity, options.user.clone(), options.registers),
             acts: Acts::default(),
