@@ -1,6 +1,5 @@
 //! The front door: from the command line to a running node, and from its end to an exit code.
 
-#[cfg(feature = "store")]
 mod accounts;
 mod args;
 mod bar;
@@ -155,7 +154,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
         #[cfg(feature = "store")]
         Verb::Server(server_args::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, &outputs.out, &outputs.err),
         Verb::Server(args) => {
-            let node = setup::server(args)?;
+            let node = setup::server(args, lang, &outputs.err)?;
             plug_in(node, Console::new(Style::Plain, lang, outputs), Speed::default(), false)
         }
         Verb::Peer(args) => {

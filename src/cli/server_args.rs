@@ -8,8 +8,6 @@ use cardume::node::server::Range;
 use clap::Subcommand;
 use clap::{Args, ValueEnum};
 
-#[cfg(feature = "store")]
-use crate::cli::args::DEFAULT_SERVER;
 use crate::cli::old;
 
 #[derive(Args)]
@@ -22,7 +20,7 @@ pub struct ServerArgs {
     /// Where to listen; repeat for more [default: 127.0.0.1:1099; on a terminal it is asked for]
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Vec<SocketAddr>,
-    /// Where accounts and publications are kept [default: a folder for each address to listen on, below the user's state folder; for port 0, nowhere]
+    /// Where accounts and publications are kept, whatever the addresses; `none`: in memory alone [default: cardume/server below the user's state folder; for port 0, none]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
     /// Whether peers may join without an account
@@ -108,13 +106,13 @@ pub struct FolderArgs {
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub folder: std::path::PathBuf,
 
-    /// Where the server keeps its accounts [default: cardume/server-IP-PORT below the user's state folder]
+    /// Where the server keeps its accounts [default: cardume/server below the user's state folder]
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub data: Option<std::path::PathBuf>,
 
-    /// Where the server listens, by which its own folder is called
-    #[arg(long, value_name = "IP:PORT", default_value = DEFAULT_SERVER, conflicts_with = "data")]
-    pub listen: SocketAddr,
+    /// Where a server of an earlier version listened, by which its own folder was called
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "data")]
+    pub listen: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -6,8 +6,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use cardume::accounts::memory::MemoryStore;
-use cardume::accounts::store::Store;
 use cardume::library::Target;
 use cardume::library::drive::{Drive, DriveError};
 use cardume::library::hashes::{Hashes, Remembered};
@@ -17,6 +15,7 @@ use cardume::message::name::{BadName, printable};
 use cardume::message::relative::{ROOT_PREFIX, RelativeName};
 use cardume::message::tongue::Tongue;
 use cardume::message::version::Root;
+use cardume::node::lines::Lang;
 use cardume::node::op_log::LogTarget;
 use cardume::node::peer::Peer;
 use cardume::node::peer::account::OpenIdentity;
@@ -34,10 +33,9 @@ use cardume::os::key_file;
 use cardume::os::keyboard;
 use cardume::os::manifest::{Manifest, ManifestError};
 use cardume::os::notebook::Beside;
+use cardume::os::output::Output;
 use cardume::os::part_file::Allocate;
 use cardume::os::pipe::Pipe;
-#[cfg(feature = "store")]
-use cardume::os::store::{OpenError, SqliteStore};
 use cardume::os::system;
 use cardume::wire::sniff::Speech;
 
@@ -47,10 +45,10 @@ use crate::cli::args::{
 };
 use crate::cli::search_args::SearchArgs;
 use crate::cli::server_args::{Metrics, Policy, ServerArgs};
-use crate::cli::transport_args;
+use crate::cli::{accounts, transport_args};
 
 /// Seed 000 §4e: where a server listens is captured by the keyboard, with a default.
-pub fn server(args: ServerArgs) -> Result<Server, Stop> {
+pub fn server(args: ServerArgs, lang: Lang, err: &Output) -> Result<Server, Stop> {
     let mut listen = args.listen;
     if listen.is_empty() {
         listen.push(if std::io::stdin().is_terminal() {
@@ -60,7 +58,7 @@ pub fn server(args: ServerArgs) -> Result<Server, Stop> {
         });
     }
     let first = listen[0];
-    let store = store(args.data.as_deref(), first)?;
+    let (store, lasting) = accounts::store(args.data.as_deref(), &listen, lang, err)?;
     let seed001 = args.seed001 || args.seed001_root.is_some();
     let folders = args.seed001_root.as_deref().map(folders_below).transpose()?;
     let usual = listen.into_iter().chain(args.soap).map(|at| (at, Speech::Sniffed { seed001 }));
@@ -72,31 +70,13 @@ pub fn server(args: ServerArgs) -> Result<Server, Stop> {
         heartbeat: Duration::from_secs(args.heartbeat),
         allowed: args.allow_advertise,
         metrics_open: args.metrics == Metrics::Open,
+        accounts_last: lasting,
         accounts_required: args.accounts == Policy::Required,
         folders,
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
         ..ServerOptions::new(first, u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     };
     Ok(Server::new(options, store))
-}
-
-/// Where the accounts of a server that listens there are kept.
-fn store(data: Option<&str>, listen: SocketAddr) -> Result<Box<dyn Store>, Stop> {
-    #[cfg(feature = "store")]
-    if let Some(folder) = data.map(Into::into).or_else(|| if listen.port() == 0 { None } else { SqliteStore::of_user(listen) }) {
-        return match SqliteStore::open(&folder) {
-            Ok(store) => Ok(Box::new(store)),
-            // Its own folder is called after where it listens: whoever holds that one listens there.
-            Err(OpenError::InUse) if data.is_none() => Err(Stop::Failure(Failure::Port(listen, "another server is there".into()))),
-            Err(error) => Err(Stop::Failure(Failure::Disk(format!("{}: {error}", folder.display())))),
-        };
-    }
-    #[cfg(not(feature = "store"))]
-    if let Some(folder) = data {
-        return Err(Stop::new(exit::USAGE, format!("--data {folder}: this program was built without its store")));
-    }
-    log::info!("the accounts of {listen} end with this server");
-    Ok(Box::new(MemoryStore::default()))
 }
 
 /// Lists folders of this machine, below `root` alone.

@@ -225,9 +225,9 @@ const CAUSES: &[Cause] = &[
     Cause {
         codes: &[],
         known_as: &["file is not a database", "database disk image is malformed", "accounts.sqlite is no store of cardume"],
-        pt: "não é um armazém do cardume; escolha outra pasta com --data",
-        es: "no es un almacén de cardume; elija otra carpeta con --data",
-        en: "it is no store of cardume; choose another folder with --data",
+        pt: "accounts.sqlite não é um armazém do cardume; escolha outra pasta com --data",
+        es: "accounts.sqlite no es un almacén de cardume; elija otra carpeta con --data",
+        en: "accounts.sqlite is no store of cardume; choose another folder with --data",
     },
     Cause {
         codes: &[],

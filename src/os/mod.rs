@@ -24,6 +24,8 @@ pub mod quic;
 pub mod sockets;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg(feature = "store")]
+pub mod store_place;
 pub mod system;
 pub mod walk;
 pub mod watch;

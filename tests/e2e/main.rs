@@ -12,6 +12,7 @@ mod accounts;
 mod consent;
 mod console;
 mod crash;
+mod data_place;
 mod disk;
 mod exits;
 mod families;

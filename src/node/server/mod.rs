@@ -56,6 +56,8 @@ pub struct ServerOptions {
     pub allowed: Vec<Range>,
     /// Its figures are told to all, not only on this machine.
     pub metrics_open: bool,
+    /// Accounts outlive the server.
+    pub accounts_last: bool,
     /// Nobody joins without an account.
     pub accounts_required: bool,
     /// Lists the files of a folder of this machine for those old wires whose peers name one; `None`: none of them may.
@@ -75,6 +77,7 @@ impl ServerOptions {
             heartbeat: limits::HEARTBEAT,
             allowed: Vec::new(),
             metrics_open: false,
+            accounts_last: false,
             accounts_required: false,
             folders: None,
             rpc_log: None,
