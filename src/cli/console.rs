@@ -10,7 +10,7 @@ use cardume::message::limits;
 use cardume::message::relative::RelativeName;
 use cardume::node::consoles::Family;
 use cardume::node::lines::{self, Lang, Said};
-use cardume::node::report::{Report, Stall};
+use cardume::node::report::{Prompt, Report, Stall};
 use cardume::os::keyboard::{self, Keys, RawMode};
 use cardume::os::output::Output;
 
@@ -58,6 +58,10 @@ pub struct Console {
     ended: bool,
     /// The end of stdin was told.
     told_end: bool,
+    /// The next line answers a question, which can be cancelled.
+    is_asking: bool,
+    /// It was.
+    cancelled: bool,
     screen: Option<Screen>,
     /// Room for a line.
     line: Vec<u8>,
@@ -71,7 +75,9 @@ struct Screen {
     bars: BTreeMap<RelativeName, Bar>,
     /// What Tab knows besides the commands, latest last.
     words: VecDeque<String>,
-    shown: usize,
+    /// The widths of the bars that are drawn, and of the window for which they were.
+    shown: Vec<usize>,
+    columns: usize,
 }
 
 struct Bar {
@@ -94,7 +100,9 @@ impl Console {
 
     /// A console of this family that hears nothing yet.
     pub fn of(family: Family, style: Style, lang: Lang, outputs: &Outputs) -> Console {
-        let watched = keyboard::is_watched() && matches!(style, Style::Typed | Style::OneShot | Style::Quiet | Style::Play { alone: true });
+        let watched = keyboard::is_watched()
+            && !keyboard::is_dumb()
+            && matches!(style, Style::Typed | Style::OneShot | Style::Quiet | Style::Play { alone: true });
         let screen = watched.then(|| Screen::new(style == Style::Typed));
         Console {
             family,
@@ -109,6 +117,8 @@ impl Console {
             lines: VecDeque::new(),
             ended: false,
             told_end: false,
+            is_asking: false,
+            cancelled: false,
             screen,
             line: Vec::new(),
         }
@@ -135,6 +145,7 @@ impl Console {
     fn read(&mut self) -> bool {
         match keyboard::read() {
             Keys::None => return false,
+            Keys::End if self.is_asking && self.style == Style::Typed => self.cancelled = true,
             Keys::End => self.ended = true,
             Keys::Some(bytes) => match &mut self.screen {
                 Some(Screen { editor: Some(editor), words, .. }) => {
@@ -143,6 +154,7 @@ impl Console {
                     for edited in editor.feed(&bytes, &|before| complete(before, commands, words), &mut drawn) {
                         match edited {
                             Edited::Line(line) => self.lines.push_back(line),
+                            Edited::End | Edited::Interrupt if self.is_asking => self.cancelled = true,
                             Edited::End | Edited::Interrupt => self.ended = true,
                         }
                     }
@@ -179,6 +191,14 @@ impl Console {
         self.show();
     }
 
+    fn clear_line(&mut self) {
+        if let Some(Screen { editor: Some(editor), .. }) = &mut self.screen {
+            let mut drawn = Vec::new();
+            editor.clear_line(&mut drawn);
+            self.err.put(&drawn);
+        }
+    }
+
     fn hide(&mut self) {
         if let Some(screen) = &mut self.screen {
             let mut drawn = Vec::new();
@@ -203,6 +223,11 @@ impl net::Console for Console {
             // It is asked at the start, and when stdout tells of a change: what is found shows in `is_abandoned`.
             let _ = self.out.has_no_reader();
         }
+        if self.screen.as_ref().is_some_and(|screen| screen.columns != keyboard::columns()) {
+            // The window has another width by now.
+            self.hide();
+            self.show();
+        }
         if !self.listens {
             return None;
         }
@@ -214,7 +239,11 @@ impl net::Console for Console {
             return part;
         }
         if let Some(line) = self.lines.pop_front() {
+            self.is_asking = false;
             return Some(Typed::Line(line));
+        }
+        if std::mem::take(&mut self.cancelled) {
+            return Some(Typed::Interrupt);
         }
         if self.ended && !self.told_end {
             if !self.typed.is_empty() {
@@ -244,6 +273,14 @@ impl net::Console for Console {
         if let Some(screen) = &mut self.screen {
             screen.learn(report, now);
         }
+        if let Report::Prompt(prompt) = report {
+            let asks = !matches!(prompt, Prompt::Menu | Prompt::Command);
+            if self.is_asking && !asks {
+                // Nobody has answered: what was typed of the answer is no command.
+                self.clear_line();
+            }
+            self.is_asking = asks;
+        }
         match self.family.say(report, self.lang) {
             Said::Answer { line, note } => {
                 self.print(true, &line);
@@ -264,7 +301,8 @@ impl net::Console for Console {
                     screen.ask(&text, &mut drawn);
                     self.err.put(&drawn);
                 }
-                _ if self.style == Style::Piped && !matches!(report, Report::Prompt(cardume::node::report::Prompt::Command)) => {
+                None if self.style == Style::Typed => self.err.put(text.as_bytes()),
+                _ if self.style == Style::Piped && !matches!(report, Report::Prompt(Prompt::Command)) => {
                     self.err.put(format!("{}\n", text.trim_end()).as_bytes());
                 }
                 // One command asks nothing but which of several contents is meant.
@@ -301,7 +339,7 @@ impl Screen {
     fn new(typed: bool) -> Screen {
         let raw = if typed { RawMode::begin().ok() } else { None };
         let editor = raw.is_some().then(|| Editor::new(keyboard::columns()));
-        Screen { editor, raw, prompt: String::new(), bars: BTreeMap::new(), words: VecDeque::new(), shown: 0 }
+        Screen { editor, raw, prompt: String::new(), bars: BTreeMap::new(), words: VecDeque::new(), shown: Vec::new(), columns: keyboard::columns() }
     }
 
     /// Remembers what a bar or Tab may need.
@@ -338,7 +376,9 @@ impl Screen {
             Report::Verified { name, .. } => {
                 self.bars.remove(name);
             }
-            Report::Failed(_) => self.bars.retain(|_, bar| bar.held < bar.size && bar.stalled.is_some()),
+            Report::Stopped(name) => {
+                self.bars.remove(name);
+            }
             Report::Found { name, holders } => {
                 self.remember(name.to_string());
                 for holder in holders {
@@ -398,13 +438,16 @@ impl Screen {
     }
 
     fn hide(&mut self, drawn: &mut Vec<u8>) {
+        self.columns = keyboard::columns();
         if let Some(editor) = &mut self.editor {
+            // A window that has become narrower has broken rows in two.
+            editor.resize(self.columns);
             editor.hide(drawn);
-        } else if self.shown > 0 {
-            for _ in 0..self.shown {
-                drawn.extend_from_slice(b"\x1b[1A\r\x1b[2K");
-            }
-            self.shown = 0;
+            return;
+        }
+        let rows: usize = self.shown.drain(..).map(|width| width.div_ceil(self.columns.max(1)).max(1)).sum();
+        if rows > 0 {
+            drawn.extend_from_slice(format!("\r\x1b[{rows}A\x1b[J").as_bytes());
         }
     }
 
@@ -417,7 +460,7 @@ impl Screen {
             return;
         }
         if self.raw.is_none() {
-            self.shown = rows.len();
+            self.shown = rows.iter().map(|row| bar::width(row)).collect();
             for row in rows {
                 drawn.extend_from_slice(row.as_bytes());
                 drawn.push(b'\n');

@@ -11,6 +11,7 @@ use cardume::message::version::Root;
 use cardume::node::causes;
 use cardume::node::lines::Lang;
 use cardume::node::report::exit;
+use cardume::os::keyboard;
 use cardume::os::local_file::LocalFile;
 use cardume::os::output::Output;
 use serde_json::json;
@@ -30,7 +31,7 @@ pub fn hash(args: &HashArgs, lang: Lang, outputs: &Outputs) -> i32 {
     let Outputs { out, err } = outputs;
     let mut code = exit::DONE;
     let mut buffers = Buffers { piece: vec![0; PIECE], step: vec![0; limits::HASH_READ_BYTES] };
-    let progress = Progress { to: std::io::stderr().is_terminal().then_some(err) };
+    let progress = Progress { to: (std::io::stderr().is_terminal() && !keyboard::is_dumb()).then_some(err) };
     for name in &args.files {
         let found = open(name).and_then(|mut file| root(&mut file, &mut buffers, &progress));
         progress.clear();

@@ -10,6 +10,7 @@ mod json;
 mod keys;
 mod old;
 mod play_args;
+mod questions;
 mod search_args;
 mod server_args;
 mod setup;

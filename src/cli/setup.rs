@@ -1,7 +1,7 @@
 //! From arguments to nodes: what a command line means, checked before anything runs.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::IsTerminal as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -45,14 +45,14 @@ use crate::cli::args::{
 };
 use crate::cli::search_args::SearchArgs;
 use crate::cli::server_args::{Metrics, Policy, ServerArgs};
-use crate::cli::{accounts, transport_args};
+use crate::cli::{accounts, questions, transport_args};
 
 /// Seed 000 §4e: where a server listens is captured by the keyboard, with a default.
 pub fn server(args: ServerArgs, lang: Lang, err: &Output) -> Result<Server, Stop> {
     let mut listen = args.listen;
     if listen.is_empty() {
         listen.push(if std::io::stdin().is_terminal() {
-            ask_where()?
+            questions::where_to_listen(lang, err)?
         } else {
             DEFAULT_SERVER.parse().map_err(|_| Stop::new(exit::FAULT, "the default address is none"))?
         });
@@ -99,30 +99,6 @@ fn log_target(text: &str) -> Result<LogTarget, Stop> {
     // The port does not matter to the name.
     let found = system::resolve(&format!("{host}:{}", port.unwrap_or(1))).map_err(|why| Stop::Failure(Failure::NoHost(text.to_owned(), why)))?;
     Ok(LogTarget { addresses: found.iter().map(SocketAddr::ip).collect(), port })
-}
-
-/// Asks a person for IP and port, before the loop begins; Enter takes the default.
-fn ask_where() -> Result<SocketAddr, Stop> {
-    let ip = ask("IP [127.0.0.1]: ")?;
-    let ip: IpAddr = match ip.as_str() {
-        "" => Ipv4Addr::LOCALHOST.into(),
-        text => text.parse().map_err(|_| Stop::new(exit::USAGE, format!("{text}: não é um IP")))?,
-    };
-    let port = ask("Porta [1099]: ")?;
-    let port: u16 = match port.as_str() {
-        "" => 1099,
-        text => text.parse().ok().filter(|port| *port != 0).ok_or_else(|| Stop::new(exit::USAGE, format!("{text}: não é uma porta")))?,
-    };
-    Ok(SocketAddr::new(ip, port))
-}
-
-fn ask(prompt: &str) -> Result<String, Stop> {
-    let _ = std::io::stderr().write_all(prompt.as_bytes());
-    let mut line = String::new();
-    match std::io::stdin().lock().read_line(&mut line) {
-        Ok(_) => Ok(line.trim().to_owned()),
-        Err(error) => Err(Stop::new(exit::FAULT, error.to_string())),
-    }
 }
 
 /// A peer that joins at once, or waits for a person to do so.

@@ -153,6 +153,63 @@ pub trait Drive {
     fn boot(&self) -> String;
 }
 
+/// The folder of a process that needs none.
+pub struct NoFolder;
+
+fn nowhere<T>() -> io::Result<T> {
+    Err(io::ErrorKind::NotFound.into())
+}
+
+impl Drive for NoFolder {
+    fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
+        Ok(Box::new(std::iter::empty()))
+    }
+
+    fn find(&self, _: &str) -> Option<Found> {
+        None
+    }
+
+    fn open(&self, _: &str) -> io::Result<Opened> {
+        nowhere()
+    }
+
+    fn open_part(&self, _: &str) -> io::Result<SourceRef> {
+        nowhere()
+    }
+
+    fn look(&self, _: &str) -> io::Result<Stands> {
+        Ok(Stands::Nothing)
+    }
+
+    fn read_small(&self, _: &str, _: usize) -> io::Result<Vec<u8>> {
+        nowhere()
+    }
+
+    fn replace_small(&self, _: &str, _: &[u8]) -> io::Result<()> {
+        nowhere()
+    }
+
+    fn write(&self, _: &str, _: bool) -> io::Result<Rc<dyn DriveFile>> {
+        nowhere()
+    }
+
+    fn read(&self, _: &str) -> io::Result<Rc<dyn DriveFile>> {
+        nowhere()
+    }
+
+    fn rename_new(&self, _: &str, _: &str) -> io::Result<()> {
+        nowhere()
+    }
+
+    fn remove(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn boot(&self) -> String {
+        String::new()
+    }
+}
+
 /// A file that is being written.
 pub trait DriveFile {
     /// Writes all of `bytes` at `at`.

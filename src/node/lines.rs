@@ -170,7 +170,7 @@ pub fn say(report: &Report, lang: Lang) -> Said {
         Report::OldPort { at, speaks } if speaks.has_users() => Said::Line(format!("s> init server {at}")),
         Report::Operation { user, method, speaks } if speaks.tells_operations() => Said::Line(format!("s> OPERATION {} FROM {user}", method.word())),
         Report::Operation { user, .. } => Said::Line(format!("s> OPERATION FROM {user}")),
-        Report::Progress { .. } | Report::Verifying { .. } | Report::At(_) | Report::ByQuic(_) => Said::Silent,
+        Report::Progress { .. } | Report::Verifying { .. } | Report::At(_) | Report::ByQuic(_) | Report::Stopped(_) => Said::Silent,
         Report::Prompt(prompt) => Said::Prompt(ask(*prompt, lang).to_owned()),
         Report::Failed(failure) => Said::Note(failed(failure, lang)),
         Report::Stalled { name, why } => Said::Note(format!("{name}: {}", stalled(why, lang))),

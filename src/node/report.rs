@@ -464,6 +464,8 @@ pub enum Report {
     },
     /// The file at the source is another one now; the download begins anew.
     Restarted(RelativeName),
+    /// A download, or the check of a file, goes on no more: its bar goes, and why is told next.
+    Stopped(RelativeName),
     /// A command, or a download, came to nothing.
     Failed(Failure),
     /// The server is away; it will be tried again.

@@ -9,13 +9,14 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::flow::ends::RawWrite;
 use crate::host::net::{Ready, Stream};
 use crate::message::limits;
+use crate::os::system;
 
 const SIGNALS: Token = Token(usize::MAX - 1);
 const STDIN: Token = Token(usize::MAX - 2);
@@ -45,7 +46,9 @@ impl Sockets {
     /// When the system fails.
     pub fn new() -> io::Result<Sockets> {
         let poll = Poll::new()?;
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGCHLD])?;
+        // What was ignored at the start stays ignored: so `nohup` and a shell's background jobs want it.
+        let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !system::is_ignored(*signal)).chain([SIGCHLD, SIGWINCH]);
+        let mut signals = Signals::new(wanted)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         Ok(Sockets { poll, events: Events::with_capacity(EVENTS), signals, ports: BTreeMap::new() })
     }
@@ -88,7 +91,12 @@ impl Sockets {
                 STDIN | STDOUT => ready.push(Ready::Console),
                 SIGNALS => {
                     for signal in self.signals.pending() {
-                        ready.push(if signal == SIGCHLD { Ready::Child } else { Ready::Stop(signal == SIGINT) });
+                        ready.push(match signal {
+                            SIGCHLD => Ready::Child,
+                            // The console looks at its window when it is asked for lines.
+                            SIGWINCH => Ready::Console,
+                            signal => Ready::Stop(signal == SIGINT),
+                        });
                     }
                 }
                 Token(token) if token >= UDP => {

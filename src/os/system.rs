@@ -76,9 +76,19 @@ pub fn cpu_time_of(pid: u32) -> Option<Duration> {
     Some(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).ok().filter(|ticks| *ticks > 0)?)
 }
 
-/// Gives SIGINT and SIGTERM back their usual meaning: the loop is over and nobody asks for them any more.
+/// Whether a signal is ignored now.
+#[must_use]
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: a plain structure of integers and pointers that nobody follows.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: changes nothing, and writes one structure of ours.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Gives SIGINT, SIGTERM and SIGHUP back their usual meaning: the loop is over and nobody asks for them any more.
 pub fn let_signals_end_us() {
-    for signal in [libc::SIGINT, libc::SIGTERM] {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
         // SAFETY: sets a plain default; no handler of ours runs afterwards.
         unsafe {
             libc::signal(signal, libc::SIG_DFL);

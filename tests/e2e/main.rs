@@ -33,12 +33,14 @@ mod output;
 mod page;
 mod partial;
 mod play;
+mod questions;
 #[cfg(feature = "quic")]
 mod quic;
 mod resume;
 mod search;
 mod status;
 mod subfolders;
+mod surroundings;
 mod swarm;
 mod swarm_load;
 mod terminal;

@@ -149,6 +149,8 @@ pub enum Step {
     Ask(Prompt),
     /// It makes no sense; what was begun is dropped.
     Wrong(Failure),
+    /// The answer to a question makes no sense: it is asked again.
+    Again(Failure, Prompt),
     /// An empty line.
     Nothing,
 }
@@ -209,6 +211,11 @@ impl Desk {
                 self.form = Some(form);
                 return Step::Ask(prompt);
             }
+            let prompt = form.verb.wants()[form.words.len()];
+            if let Err(failure) = check(line, prompt) {
+                self.form = Some(form);
+                return Step::Again(failure, prompt);
+            }
             form.words.push(line.to_owned());
             return self.fill(form);
         }
@@ -242,6 +249,17 @@ impl Desk {
             _ => return Step::Wrong(Failure::Unknown(crate::message::name::printable(verb))),
         };
         self.fill(Form { verb, words: words(verb, rest.trim()) })
+    }
+
+    /// True while the next line answers a question.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.form.is_some()
+    }
+
+    /// Drops the command that a question belongs to.
+    pub fn cancel(&mut self) {
+        self.form = None;
     }
 
     /// The verdict that a line gives, if it is one: it may pass other commands, for somebody waits for it.
@@ -419,9 +437,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_argument_drops_what_was_begun() {
+    fn a_wrong_answer_is_asked_for_again_and_a_wrong_argument_drops_what_was_begun() {
         let steps = run(&["JOIN", "nowhere", "PEERS"]);
-        assert_eq!(steps[1..], [Step::Wrong(Failure::Wrong("IP")), Step::Do(Command::Peers)]);
+        assert_eq!(steps[1..], [Step::Again(Failure::Wrong("IP"), Prompt::Ip), Step::Again(Failure::Wrong("IP"), Prompt::Ip)]);
         for line in [
             "DOWNLOAD 127.0.0.1 0",
             "DOWNLOAD 127.0.0.1 65536",

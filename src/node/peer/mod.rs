@@ -26,7 +26,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::library::drive::DriveError;
+use crate::library::drive::{DriveError, NoFolder};
 use crate::library::{Library, Target};
 use crate::message::limits;
 use crate::message::quic::Quic;
@@ -163,7 +163,7 @@ impl Peer {
     /// # Errors
     /// When its folder is not there.
     pub fn new(mut options: PeerOptions) -> Result<Peer, DriveError> {
-        let drive = (options.open_folder)(&options.folder)?;
+        let drive = if options.needs_folder() { (options.open_folder)(&options.folder)? } else { Rc::new(NoFolder) };
         let target = std::mem::replace(&mut options.target, Target::Folder);
         let identity = std::mem::replace(&mut options.identity, Box::new(|| Err("there is no key".into())));
         Ok(Peer {
@@ -437,11 +437,16 @@ impl Node for Peer {
             Event::Closed(id, cause) => self.closed(id, &cause, io),
             Event::Command(line) => self.typed(&line, io),
             Event::CommandsEnded => {
+                if matches!(self.options.task, Task::Once(_)) {
+                    // Nobody will answer any more.
+                    self.cancel_question(io);
+                }
                 if self.options.task == Task::Menu && self.listening.is_none() {
                     // A menu that nobody can use any more.
                     self.end(exit::DONE, io);
                 }
             }
+            Event::Stop(true) if self.options.typed && self.cancel_question(io) => {}
             Event::Stop(interrupted) => {
                 let code = match self.options.task {
                     Task::Once(_) if self.watching.is_complete() => exit::DONE,

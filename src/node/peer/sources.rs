@@ -262,6 +262,7 @@ impl Peer {
                 Some(failure)
             }
             Outcome::Failed(failure) => {
+                io.tell(Report::Stopped(name.clone()));
                 let kept = self.library.kept_as(&name);
                 if self.library.entry(&kept).is_none() && self.is_known_to_index() {
                     // What of it was here may be gone; whoever was told so is told again when it goes on.

@@ -240,6 +240,7 @@ impl Peer {
         let Some(verifying) = &mut self.verifying else { return };
         let Some(file) = verifying.file.take() else { return };
         verifying.tally.unread += 1;
+        io.tell(Report::Stopped(file.name.clone()));
         io.tell(Report::Failed(Failure::Disk(format!("{}: {why}", file.name))));
         // The answer that may be under way is none to the next question.
         self.asked.retain(|_, why| *why != Why::Errand);
