@@ -8,6 +8,7 @@ use cardume::node::consoles::Family;
 use cardume::node::lines::Lang;
 use cardume::node::peer::desk::Place;
 use cardume::node::report::exit;
+use cardume::os::address;
 use cardume::os::output::Output;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
@@ -343,7 +344,7 @@ pub struct PeerArgs {
     pub server: String,
 
     /// Where to answer others; port 0 takes a free one
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
 
     /// What to share, and where downloads go
@@ -551,12 +552,18 @@ pub fn rate(text: &str) -> Result<u64, String> {
 /// `IP:PORT` or `WIRE@IP:PORT`.
 fn place(text: &str) -> Result<Place, String> {
     let wires: Vec<&str> = TONGUES.iter().map(|(_, word)| *word).collect();
-    Place::read(text).ok_or_else(|| format!("a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}", wires.join(", ")))
+    Place::read(&address::numbered(text))
+        .ok_or_else(|| format!("a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}", wires.join(", ")))
+}
+
+/// `IP:PORT`, with the interface of a link-local address.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    address::read(text).ok_or_else(|| "an address is like 127.0.0.1:4000, [::1]:4000 or [fe80::1%eth0]:4000".to_owned())
 }
 
 /// `IP` or `IP:PORT`.
 fn advertise(text: &str) -> Result<(IpAddr, Option<u16>), String> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
+    if let Some(address) = address::read(text) {
         return Ok((address.ip(), Some(address.port())));
     }
     let ip = text.trim_matches(['[', ']']).parse().map_err(|_| "an address is like 192.0.2.7 or 192.0.2.7:4000".to_owned())?;

@@ -11,6 +11,7 @@ use cardume::message::relative::RelativeName;
 use cardume::node::consoles::Family;
 use cardume::node::lines::{self, Lang, Said};
 use cardume::node::report::{Prompt, Report, Stall};
+use cardume::os::address;
 use cardume::os::keyboard::{self, Keys, RawMode};
 use cardume::os::output::Output;
 
@@ -240,7 +241,7 @@ impl net::Console for Console {
         }
         if let Some(line) = self.lines.pop_front() {
             self.is_asking = false;
-            return Some(Typed::Line(line));
+            return Some(Typed::Line(address::numbered(&line)));
         }
         if std::mem::take(&mut self.cancelled) {
             return Some(Typed::Interrupt);
@@ -248,7 +249,7 @@ impl net::Console for Console {
         if self.ended && !self.told_end {
             if !self.typed.is_empty() {
                 let line = String::from_utf8_lossy(&std::mem::take(&mut self.typed)).into_owned();
-                return Some(Typed::Line(line));
+                return Some(Typed::Line(address::numbered(&line)));
             }
             self.told_end = true;
             return Some(if self.style == Style::Typed { Typed::Line("QUIT".into()) } else { Typed::End });

@@ -8,7 +8,7 @@ use cardume::node::server::Range;
 use clap::Subcommand;
 use clap::{Args, ValueEnum};
 
-use crate::cli::old;
+use crate::cli::{args, old};
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -18,7 +18,7 @@ pub struct ServerArgs {
     #[command(subcommand)]
     pub verb: Option<ServerVerb>,
     /// Where to listen; repeat for more [default: 127.0.0.1:1099; on a terminal it is asked for]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = args::address)]
     pub listen: Vec<SocketAddr>,
     /// Where accounts and publications are kept, whatever the addresses; `none`: in memory alone [default: cardume/server below the user's state folder; for port 0, none]
     #[arg(long, value_name = "DIR")]
@@ -70,7 +70,7 @@ pub enum Metrics {
 #[derive(Args)]
 pub struct RpcLogArgs {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:6111")]
+    #[arg(long, value_name = "IP:PORT", value_parser = args::address, default_value = "127.0.0.1:6111")]
     pub listen: SocketAddr,
 }
 

@@ -26,6 +26,7 @@ use cardume::node::peer::uploads::Accept;
 use cardume::node::peer::verifying::Checked;
 use cardume::node::report::{Failure, exit};
 use cardume::node::server::{ListFolder, Server, ServerOptions};
+use cardume::os::address;
 use cardume::os::below::Below;
 use cardume::os::folder::Folder;
 use cardume::os::hash_cache::HashCache;
@@ -311,7 +312,11 @@ pub fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, 
 
 /// The addresses of a server, which may be named without its port.
 pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Stop> {
-    let with_port = if server.parse::<IpAddr>().is_ok() || !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
+    if let Some(mut at) = address::read_ip(server) {
+        at.set_port(1099);
+        return Ok(vec![at]);
+    }
+    let with_port = if !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
     system::resolve(&with_port).map_err(|why| Stop::Failure(Failure::NoHost(server.to_owned(), why)))
 }
 

@@ -436,6 +436,20 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
                 En => format!("cannot listen on {at}: {why}"),
             }
         }
+        Failure::Unseen(at, server) => match lang {
+            Pt => format!(
+                "ninguém acharia este peer: ele escuta em {at}, mas o servidor {server} o vê pela outra família de endereços; use --listen '[::]:{}' ou --advertise",
+                at.port()
+            ),
+            Es => format!(
+                "nadie hallaría este peer: escucha en {at}, pero el servidor {server} lo ve por la otra familia de direcciones; use --listen '[::]:{}' o --advertise",
+                at.port()
+            ),
+            En => format!(
+                "nobody would find this peer: it listens on {at}, but the server {server} sees it by the other family of addresses; use --listen '[::]:{}' or --advertise",
+                at.port()
+            ),
+        },
         Failure::Unknown(word) => match lang {
             Pt => format!("{word}: comando desconhecido (help mostra todos)"),
             Es => format!("{word}: orden desconocida (help las muestra)"),

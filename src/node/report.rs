@@ -116,6 +116,8 @@ pub enum Failure {
     NoFolder(String),
     /// The port is busy, or the address is not ours.
     Port(SocketAddr, String),
+    /// It listens there, and the server sees it by the other family of addresses.
+    Unseen(SocketAddr, SocketAddr),
     /// The word is no command.
     Unknown(String),
     /// An argument is none: what was wanted.
@@ -142,7 +144,7 @@ impl Failure {
             Failure::NoReader => exit::NO_READER,
             Failure::Ambiguous(_) | Failure::Root(_) => exit::USAGE,
             Failure::Protocol(_) => exit::PROTOCOL,
-            Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Player(..) => exit::LOCAL,
+            Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Unseen(..) | Failure::Player(..) => exit::LOCAL,
             Failure::Named(_, why) => why.code(),
             Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::Usage(_) => exit::USAGE,
             Failure::SearchFirst | Failure::NoQuestion | Failure::NotJoined => exit::USAGE,

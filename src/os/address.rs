@@ -2,35 +2,46 @@
 //!
 //! The number of an interface means something on this machine alone. It goes into the sockets of this machine, and never to others.
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{Ipv6Addr, SocketAddr};
 
-/// Reads `IP:PORT`, or `[IP%INTERFACE]:PORT` with the name or the number of an interface of this machine.
+use crate::message::address;
+
+/// The same text with the numbers of interfaces in the place of their names, behind addresses that need them: what other layers read as an address.
+#[must_use]
+pub fn numbered(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((front, behind)) = rest.split_once('%') {
+        out.push_str(front);
+        out.push('%');
+        let ip = front.rsplit(|c: char| !c.is_ascii_hexdigit() && c != ':').next().unwrap_or_default();
+        let length = behind.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).unwrap_or(behind.len());
+        let (name, behind) = behind.split_at(length);
+        let is_local = ip.parse().is_ok_and(|ip: Ipv6Addr| ip.is_unicast_link_local());
+        match interface(name).filter(|_| is_local) {
+            Some(number) => out.push_str(&number.to_string()),
+            None => out.push_str(name),
+        }
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Reads `IP:PORT`.
 #[must_use]
 pub fn read(text: &str) -> Option<SocketAddr> {
-    if let Ok(at) = text.parse() {
-        return Some(at);
-    }
-    let (inside, port) = text.strip_prefix('[')?.split_once("]:")?;
-    let mut at = read_ip(inside)?;
-    at.set_port(port.parse().ok()?);
-    Some(at)
+    numbered(text).parse().ok()
 }
 
-/// Reads an IP, with or without brackets, and with the interface of a link-local one. The port is 0.
+/// Reads an IP, with or without brackets. The port is 0.
 #[must_use]
 pub fn read_ip(text: &str) -> Option<SocketAddr> {
-    let text = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let Some((ip, interface)) = text.split_once('%') else { return Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 0)) };
-    // Only an address that each interface has for itself needs to be told which.
-    let ip = ip.parse().ok().filter(std::net::Ipv6Addr::is_unicast_link_local)?;
-    Some(SocketAddrV6::new(ip, 0, 0, scope(interface)?).into())
+    address::read_ip(&numbered(text))
 }
 
-fn scope(interface: &str) -> Option<u32> {
-    if let Ok(number) = interface.parse::<u32>() {
-        return Some(number).filter(|number| *number != 0);
-    }
-    let name = std::ffi::CString::new(interface).ok()?;
+fn interface(name: &str) -> Option<u32> {
+    let name = std::ffi::CString::new(name).ok()?;
     // SAFETY: reads a text that ends with a zero, and nothing else.
     let number = unsafe { libc::if_nametoindex(name.as_ptr()) };
     Some(number).filter(|number| *number != 0)
@@ -38,6 +49,8 @@ fn scope(interface: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddrV6;
+
     use super::*;
 
     #[test]
@@ -47,18 +60,12 @@ mod tests {
         assert_eq!(read("[fe80::1%1]:7001"), with(1));
         assert_eq!(read("[fe80::1]:7001"), with(0));
         assert_eq!(read("127.0.0.1:5"), "127.0.0.1:5".parse().ok());
-        for text in [
-            "[fe80::1%nowhere0]:1",
-            "[fe80::1%]:1",
-            "[fe80::1%0]:1",
-            "fe80::1%lo:1",
-            "[::1%lo]:1",
-            "127.0.0.1%lo:1",
-            "[fe80::1%lo]:65536",
-            "[fe80::1%lo]",
-        ] {
+        for text in ["[fe80::1%nowhere0]:1", "[fe80::1%]:1", "fe80::1%lo:1", "[::1%lo]:1", "127.0.0.1%lo:1", "[fe80::1%lo]:65536", "[fe80::1%lo]"] {
             assert_eq!(read(text), None, "{text}");
         }
         assert!(read_ip("fe80::1%lo").is_some() && read_ip("[fe80::1%lo]").is_some() && read_ip("::1").is_some() && read_ip("x").is_none());
+        assert_eq!(numbered("DOWNLOAD fe80::1%lo 4000"), "DOWNLOAD fe80::1%1 4000");
+        assert_eq!(numbered("GET 100%lo.mp4"), "GET 100%lo.mp4");
+        assert_eq!(numbered("LS rede@[fe80::2%lo]:5 %"), "LS rede@[fe80::2%1]:5 %");
     }
 }

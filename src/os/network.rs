@@ -144,7 +144,10 @@ impl Net for Network {
         match way {
             Way::Tcp(bind) => self.sockets.connect(to, bind).map(Carrier::Tcp),
             #[cfg(feature = "quic")]
-            Way::Quic(key) => self.quic.connect(to, key).map(Carrier::Quic),
+            Way::Quic(key) => {
+                let to = self.sockets.on_interface(to);
+                self.quic.connect(to, key).map(Carrier::Quic)
+            }
             #[cfg(not(feature = "quic"))]
             Way::Quic(_) => Err(no_quic()),
         }

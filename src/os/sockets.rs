@@ -34,6 +34,8 @@ pub struct Sockets {
     events: Events,
     signals: Signals,
     ports: BTreeMap<usize, TcpListener>,
+    /// The interface of the last link-local address that was named with one. Others name theirs without: it is the same network.
+    interface: u32,
 }
 
 /// One connection.
@@ -50,7 +52,7 @@ impl Sockets {
         let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !system::is_ignored(*signal)).chain([SIGCHLD, SIGWINCH]);
         let mut signals = Signals::new(wanted)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-        Ok(Sockets { poll, events: Events::with_capacity(EVENTS), signals, ports: BTreeMap::new() })
+        Ok(Sockets { poll, events: Events::with_capacity(EVENTS), signals, ports: BTreeMap::new(), interface: 0 })
     }
 
     /// Reports when stdin has something. False for a file, which always has.
@@ -115,15 +117,33 @@ impl Sockets {
         Ok(())
     }
 
+    /// This address with the interface by which it is reached, where it needs one.
+    pub fn on_interface(&mut self, at: SocketAddr) -> SocketAddr {
+        match at {
+            SocketAddr::V6(mut six) if six.ip().is_unicast_link_local() => {
+                if six.scope_id() == 0 {
+                    six.set_scope_id(self.interface);
+                } else {
+                    self.interface = six.scope_id();
+                }
+                six.into()
+            }
+            at => at,
+        }
+    }
+
     /// Opens the port of this number, in the place of the one before.
     ///
     /// # Errors
     /// When it is busy, or the address is not ours.
     pub fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
+        let at = self.on_interface(at);
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if at.ip().is_unspecified() && at.is_ipv6() {
-            socket.set_only_v6(false)?;
+            // Beside a port of ours that is open on all of IPv4 it is for IPv6 alone.
+            let has_four = self.ports.values().any(|other| other.local_addr().is_ok_and(|other| other.is_ipv4() && other.port() == at.port()));
+            socket.set_only_v6(has_four)?;
         }
         socket.set_nonblocking(true)?;
         socket.bind(&at.into())?;
@@ -158,11 +178,13 @@ impl Sockets {
     /// # Errors
     /// When it fails at once.
     pub fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> io::Result<Tcp> {
+        let to = self.on_interface(to);
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         if let Some(ip) = bind {
+            let from = self.on_interface(SocketAddr::new(ip, 0));
             // From another address it works as well; the server then sees that one.
-            if let Err(error) = socket.bind(&SocketAddr::new(ip, 0).into()) {
+            if let Err(error) = socket.bind(&from.into()) {
                 log::debug!("cannot connect from {ip}: {error}");
             }
         }

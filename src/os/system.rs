@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::message::limits;
+use crate::os::address;
 
 /// The system's number for a file that is not open.
 pub const NOT_OPEN: i32 = libc::EBADF;
@@ -109,6 +110,9 @@ pub fn outlive_broken_leases() {
 /// # Errors
 /// In words.
 pub fn resolve(host: &str) -> Result<Vec<SocketAddr>, String> {
+    if let Some(at) = address::read(host) {
+        return Ok(vec![at]);
+    }
     let addresses: Vec<SocketAddr> = host.to_socket_addrs().map_err(|error| error.to_string())?.collect();
     if addresses.is_empty() { Err("no address".into()) } else { Ok(addresses) }
 }

@@ -19,6 +19,7 @@ mod families;
 mod hash;
 mod hostile;
 mod http;
+mod interfaces;
 mod ipv6;
 mod liars;
 mod live;

@@ -1,8 +1,9 @@
 //! From lines to commands: what a person types or a script pipes, with arguments on the same line or, when missing, asked for one a line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::message::account::{Deed, Line, Publication, UserName};
+use crate::message::address;
 use crate::message::limits;
 use crate::message::name::BadName;
 use crate::message::query::{Query, Sought};
@@ -294,10 +295,14 @@ impl Desk {
 impl Form {
     fn command(&self) -> Result<Command, Failure> {
         let word = |place: usize| self.words.get(place).map_or("", String::as_str);
-        let address = || Ok(SocketAddr::new(ip(word(0))?, port(word(1))?));
+        let with_port = |mut at: SocketAddr, port| {
+            at.set_port(port);
+            at
+        };
+        let address = || Ok(with_port(ip(word(0))?, port(word(1))?));
         let place = || {
             let (speaks, rest) = wire(word(0)).ok_or(Failure::Wrong("IP"))?;
-            Ok(Place { at: SocketAddr::new(ip(rest)?, port(word(1))?), speaks })
+            Ok(Place { at: with_port(ip(rest)?, port(word(1))?), speaks })
         };
         Ok(match self.verb {
             Verb::Join => Command::Join { at: address()?, folder: word(2).to_owned() },
@@ -337,8 +342,8 @@ fn words(verb: Verb, rest: &str) -> Vec<String> {
         Verb::Join | Verb::Download | Verb::Ls => {
             let (first, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             let mut found = match Place::read(first) {
-                Some(Place { at, speaks: None }) => vec![at.ip().to_string(), at.port().to_string()],
-                Some(Place { at, speaks: Some(speaks) }) => vec![format!("{}@{}", speaks.word(), at.ip()), at.port().to_string()],
+                Some(Place { at, speaks: None }) => vec![ip_words(at), at.port().to_string()],
+                Some(Place { at, speaks: Some(speaks) }) => vec![format!("{}@{}", speaks.word(), ip_words(at)), at.port().to_string()],
                 None => vec![first.to_owned()],
             };
             let mut tail = tail.trim();
@@ -356,6 +361,14 @@ fn words(verb: Verb, rest: &str) -> Vec<String> {
     }
 }
 
+/// An IP, with its interface.
+fn ip_words(at: SocketAddr) -> String {
+    match at {
+        SocketAddr::V6(six) if six.scope_id() != 0 => format!("{}%{}", six.ip(), six.scope_id()),
+        at => at.ip().to_string(),
+    }
+}
+
 fn check(word: &str, want: Prompt) -> Result<(), Failure> {
     match want {
         Prompt::Ip => ip(wire(word).ok_or(Failure::Wrong("IP"))?.1).map(drop),
@@ -368,11 +381,11 @@ fn check(word: &str, want: Prompt) -> Result<(), Failure> {
     }
 }
 
-fn ip(word: &str) -> Result<IpAddr, Failure> {
+fn ip(word: &str) -> Result<SocketAddr, Failure> {
     if word.eq_ignore_ascii_case("localhost") {
-        return Ok(IpAddr::from([127, 0, 0, 1]));
+        return Ok(SocketAddr::from(([127, 0, 0, 1], 0)));
     }
-    word.trim_matches(['[', ']']).parse().map_err(|_| Failure::Wrong("IP"))
+    address::read_ip(word).ok_or(Failure::Wrong("IP"))
 }
 
 fn port(word: &str) -> Result<u16, Failure> {

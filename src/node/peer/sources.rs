@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::library::tree::PieceList;
+use crate::message::address;
 use crate::message::limits;
 use crate::message::name::{self, BadName};
 use crate::message::refusal::{Code, Refusal};
@@ -191,7 +192,10 @@ impl Peer {
 
     /// True for the address where this peer answers, also while it has left the index and is still found there.
     pub(super) fn is_me(&self, peer: SocketAddr) -> bool {
-        Some(peer) == self.listening || matches!(self.home.joining, Joining::Joined(me) if me == peer)
+        // The index knows no interfaces.
+        Some(peer) == self.listening.map(address::without_interface)
+            || Some(peer) == self.listening
+            || matches!(self.home.joining, Joining::Joined(me) if me == peer)
     }
 
     /// Asks the index who else has what is being downloaded.
