@@ -20,7 +20,7 @@ mod swarm_args;
 mod transport_args;
 mod watch;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use cardume::host::net::Console as _;
 use cardume::host::turn::{Host, Speed};
@@ -48,8 +48,8 @@ pub fn run() -> i32 {
         }
     };
     let outputs = Outputs { out: Output::new(Stdio::Out, cli.is_one_shot()), err: Output::new(Stdio::Err, false) };
-    begin_log(outputs.err.clone());
     let lang = cli.lang();
+    begin_log(outputs.err.clone(), lang);
     let serves = matches!(&cli.verb, Verb::Server(_) | Verb::Peer(_));
     let code = match carry_out(cli, &outputs) {
         Ok(code) => code,
@@ -142,10 +142,15 @@ impl Stop {
     }
 }
 
-fn begin_log(to: Output) {
+/// Warnings are for people, unless somebody asks for a log by `RUST_LOG`: then each line has its time, its level and its module.
+fn begin_log(to: Output, lang: Lang) {
     let environment = env_logger::Env::default().default_filter_or("warn");
     let target = env_logger::Target::Pipe(Box::new(to));
-    let _ = env_logger::Builder::from_env(environment).target(target).try_init();
+    let mut builder = env_logger::Builder::from_env(environment);
+    if std::env::var_os("RUST_LOG").is_none() {
+        builder.format(move |line, record| writeln!(line, "cardume: {}", causes::reworded(&record.args().to_string(), lang)));
+    }
+    let _ = builder.target(target).try_init();
 }
 
 fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {

@@ -303,10 +303,20 @@ pub fn reworded(text: &str, lang: Lang) -> String {
 /// Rust puts this before the number of an error.
 const NUMBER: &str = " (os error ";
 
+/// What the library of QUIC says begins so; the rest names its own errors.
+const OF_QUIC: [&str; 4] = ["aborted by peer", "closed by peer", "the cryptographic handshake failed", "sending failed"];
+
 /// A cause without its number is the whole text, or all that follows one of its colons.
 fn by_words(text: &str, lang: Lang) -> String {
     if let Some(cause) = by_name(text) {
         return cause.words(lang).to_owned();
+    }
+    if OF_QUIC.iter().any(|known| text.starts_with(known)) {
+        return match lang {
+            Lang::Pt => "a conexão QUIC não se abre".into(),
+            Lang::Es => "la conexión QUIC no se abre".into(),
+            Lang::En => "the QUIC connection does not open".into(),
+        };
     }
     for (at, _) in text.match_indices(": ") {
         if let Some(cause) = by_name(&text[at + 2..]) {

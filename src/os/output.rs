@@ -195,7 +195,8 @@ impl Buffer {
                     self.waiting.shrink_to(STEP);
                     let dropped = std::mem::take(&mut self.dropped);
                     if dropped > 0 {
-                        log::warn!("{dropped} lines of {:?} found no reader in time and were dropped", self.to);
+                        let name = if self.to == Stdio::Out { "stdout" } else { "stderr" };
+                        log::warn!("{dropped} lines of {name} found no reader in time and were dropped");
                     }
                 }
                 count

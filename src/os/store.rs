@@ -116,7 +116,11 @@ impl SqliteStore {
     /// # Errors
     /// When somebody else has it open so, or it is none that can be understood.
     pub fn open(dir: &Path) -> Result<SqliteStore, OpenError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+            // What stands there may be no folder: that is said below.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
         let folder = store_place::open_own(dir)?;
         let how = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = |name| openat(&folder, name, how, Mode::RUSR | Mode::WUSR);

@@ -33,6 +33,7 @@ mod old_wires;
 mod output;
 mod page;
 mod partial;
+mod plain_words;
 mod play;
 mod questions;
 #[cfg(feature = "quic")]
