@@ -1,16 +1,136 @@
-//! `cardume server export` and `import`: accounts to and from a folder of CSV files. No network and no loop.
+//! Where a server keeps its accounts; and `cardume server export` and `import`, which bring them to and from a folder of CSV files, with no network and no loop.
 
+use std::net::SocketAddr;
+#[cfg(feature = "store")]
 use std::path::{Path, PathBuf};
 
+use cardume::accounts::memory::MemoryStore;
+use cardume::accounts::store::Store;
+#[cfg(feature = "store")]
 use cardume::message::name::printable;
+use cardume::node::lines::Lang;
+#[cfg(feature = "store")]
+use cardume::node::report::Failure;
 use cardume::node::report::exit;
+#[cfg(feature = "store")]
 use cardume::os::csv_files::{self, Counts, CsvError};
 use cardume::os::output::Output;
+#[cfg(feature = "store")]
 use cardume::os::store::{OpenError, SqliteStore};
+#[cfg(feature = "store")]
+use cardume::os::store_place::{NoPlace, Usual};
 
 use crate::cli::Stop;
+#[cfg(feature = "store")]
 use crate::cli::server_args::{FolderArgs, ServerVerb};
 
+/// What `--data` says for a server that keeps nothing.
+const NONE: &str = "none";
+
+/// The accounts of a server, and whether they outlive it. Where they are is said on `err`: a server that begins with none must not look like one that has
+/// found its own.
+pub fn store(data: Option<&str>, listen: &[SocketAddr], lang: Lang, err: &Output) -> Result<(Box<dyn Store>, bool), Stop> {
+    let say = |text: String| err.put(format!("cardume: {text}\n").as_bytes());
+    // Ports that are new each time are for tests and trials.
+    let is_trial = data.is_none() && listen.iter().all(|at| at.port() == 0);
+    if is_trial || data == Some(NONE) {
+        say(forgets(lang));
+        return Ok((Box::new(MemoryStore::default()), false));
+    }
+    #[cfg(not(feature = "store"))]
+    return match data {
+        Some(folder) => Err(Stop::new(exit::USAGE, format!("--data {folder}: this program was built without its store"))),
+        None => Err(Stop::new(exit::LOCAL, "this program was built without its store: use --data none for a server that forgets its accounts")),
+    };
+    #[cfg(feature = "store")]
+    {
+        let folder = match data {
+            Some(folder) => PathBuf::from(folder),
+            None => {
+                let usual = Usual::of_user().map_err(|why| no_place(&why, lang))?;
+                match usual.prepare(listen).map_err(|why| no_place(&why, lang))? {
+                    Some(old) => say(moved(&old, &usual.folder, lang)),
+                    None => usual.earlier.iter().for_each(|old| say(unused(old, lang))),
+                }
+                usual.folder
+            }
+        };
+        let store = SqliteStore::open(&folder).map_err(|error| Stop::Failure(Failure::Disk(format!("{}: {error}", shown(&folder)))))?;
+        say(kept(&folder, lang));
+        Ok((Box::new(store), true))
+    }
+}
+
+fn forgets(lang: Lang) -> String {
+    match lang {
+        Lang::Pt => "as contas ficam só na memória e acabam com este servidor; --data PASTA as guarda".into(),
+        Lang::Es => "las cuentas quedan solo en memoria y acaban con este servidor; --data CARPETA las guarda".into(),
+        Lang::En => "accounts are kept in memory alone and end with this server; --data DIR keeps them".into(),
+    }
+}
+
+#[cfg(feature = "store")]
+fn kept(folder: &Path, lang: Lang) -> String {
+    let folder = shown(folder);
+    match lang {
+        Lang::Pt => format!("as contas estão na pasta {folder}/"),
+        Lang::Es => format!("las cuentas están en la carpeta {folder}/"),
+        Lang::En => format!("accounts are kept in the folder {folder}/"),
+    }
+}
+
+#[cfg(feature = "store")]
+fn moved(old: &Path, new: &Path, lang: Lang) -> String {
+    let (old, new) = (shown(old), shown(new));
+    match lang {
+        Lang::Pt => format!("as contas de uma versão anterior passaram de {old}/ para {new}/"),
+        Lang::Es => format!("las cuentas de una versión anterior han pasado de {old}/ a {new}/"),
+        Lang::En => format!("the accounts of an earlier version have moved from {old}/ to {new}/"),
+    }
+}
+
+#[cfg(feature = "store")]
+fn unused(old: &Path, lang: Lang) -> String {
+    let old = shown(old);
+    match lang {
+        Lang::Pt => format!("há outras contas em {old}/ que este servidor não usa; --data {old} usa só essas, server export e import as juntam"),
+        Lang::Es => format!("hay otras cuentas en {old}/ que este servidor no usa; --data {old} usa solo esas, server export e import las juntan"),
+        Lang::En => format!(
+            "there are other accounts in {old}/ that this server does not use; --data {old} uses only those, server export and import merge them"
+        ),
+    }
+}
+
+#[cfg(feature = "store")]
+fn no_place(why: &NoPlace, lang: Lang) -> Stop {
+    let text = match why {
+        NoPlace::NoHome => match lang {
+            Lang::Pt => {
+                "não há lugar para as contas: HOME e XDG_STATE_HOME não dizem nenhum; use --data PASTA, ou --data none para não guardar nada".into()
+            }
+            Lang::Es => {
+                "no hay lugar para las cuentas: HOME y XDG_STATE_HOME no dicen ninguno; use --data CARPETA, o --data none para no guardar nada".into()
+            }
+            Lang::En => {
+                "there is no place for accounts: neither HOME nor XDG_STATE_HOME names one; use --data DIR, or --data none to keep nothing".into()
+            }
+        },
+        NoPlace::Several(all) => {
+            let all: Vec<String> = all.iter().map(|path| shown(path)).collect();
+            let all = all.join(", ");
+            match lang {
+                Lang::Pt => format!("uma versão anterior deixou contas em várias pastas; escolha uma com --data: {all}"),
+                Lang::Es => format!("una versión anterior ha dejado cuentas en varias carpetas; elija una con --data: {all}"),
+                Lang::En => format!("an earlier version has left accounts in several folders; choose one with --data: {all}"),
+            }
+        }
+        NoPlace::InUse(path) => format!("{}: another server holds this folder", shown(path)),
+        NoPlace::Failed(path, error) => format!("{}: {error}", shown(path)),
+    };
+    Stop::new(exit::LOCAL, text)
+}
+
+#[cfg(feature = "store")]
 /// Carries out one of the two, and returns the exit code.
 pub fn accounts(verb: &ServerVerb, out: &Output, err: &Output) -> Result<i32, Stop> {
     let (args, counts) = match verb {
@@ -27,12 +147,14 @@ pub fn accounts(verb: &ServerVerb, out: &Output, err: &Output) -> Result<i32, St
     Ok(exit::DONE)
 }
 
+#[cfg(feature = "store")]
 fn export(args: &FolderArgs) -> Result<Counts, Stop> {
     let data = data(args)?;
     let store = SqliteStore::open_read_only(&data).map_err(|error| not_open(&data, &error))?;
     csv_files::export(&store, &args.folder).map_err(|error| failed(args, &error))
 }
 
+#[cfg(feature = "store")]
 fn import(args: &FolderArgs) -> Result<Counts, Stop> {
     let data = data(args)?;
     let store = SqliteStore::open(&data).map_err(|error| not_open(&data, &error))?;
@@ -40,20 +162,27 @@ fn import(args: &FolderArgs) -> Result<Counts, Stop> {
 }
 
 /// Where the accounts are.
+#[cfg(feature = "store")]
 fn data(args: &FolderArgs) -> Result<PathBuf, Stop> {
-    let data = args.data.clone().or_else(|| SqliteStore::of_user(args.listen));
-    data.ok_or_else(|| Stop::new(exit::USAGE, "without a home, --data has to say where the accounts are"))
+    if let Some(data) = &args.data {
+        return Ok(data.clone());
+    }
+    let usual = Usual::of_user().map_err(|_| Stop::new(exit::USAGE, "without a home, --data has to say where the accounts are"))?;
+    Ok(args.listen.and_then(|listen| usual.earlier_at(listen).cloned()).unwrap_or(usual.folder))
 }
 
+#[cfg(feature = "store")]
 fn not_open(data: &Path, error: &OpenError) -> Stop {
     Stop::new(exit::LOCAL, format!("{}: {error}", shown(data)))
 }
 
+#[cfg(feature = "store")]
 fn failed(args: &FolderArgs, error: &CsvError) -> Stop {
     let code = if matches!(error, CsvError::Line(..)) { exit::USAGE } else { exit::LOCAL };
     Stop::new(code, format!("{}: {error}", shown(&args.folder)))
 }
 
+#[cfg(feature = "store")]
 fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }

@@ -8,6 +8,7 @@ use cardume::node::consoles::Family;
 use cardume::node::lines::Lang;
 use cardume::node::peer::desk::Place;
 use cardume::node::report::exit;
+use cardume::os::address;
 use cardume::os::output::Output;
 use cardume::os::part_file::Allocate;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -35,9 +36,10 @@ const EXIT_CODES: &str = "Exit codes:
   5    server or source unreachable
   6    verification failed
   7    local disk or address: missing folder, full disk, busy port,
-       destination holds another file
+       destination holds another file, output that cannot be written
   8    the other side does not speak the protocol
-  130  interrupted; run it again to resume";
+  130  interrupted; run it again to resume
+  141  nobody reads the output any more (as in `cardume watch aula | head -1`)";
 
 /// A Napster for giant files: a tiny index knows who has what, peers hand it over.
 #[derive(Parser)]
@@ -79,6 +81,17 @@ impl Cli {
     /// True for commands whose whole purpose is their output.
     pub fn is_one_shot(&self) -> bool {
         !matches!(self.verb, Verb::Server(_) | Verb::Peer(_) | Verb::RpcLog(_))
+    }
+}
+
+/// The language that is wanted, as far as a command line says so that means nothing else, or only asks for help.
+pub fn lang_of_words() -> Lang {
+    let mut words = std::env::args().skip_while(|word| word != "--lang" && !word.starts_with("--lang="));
+    let word = words.next().and_then(|flag| flag.strip_prefix("--lang=").map(str::to_owned).or_else(|| words.next()));
+    match word.or_else(|| std::env::var("CARDUME_LANG").ok()).as_deref() {
+        Some("en") => Lang::En,
+        Some("es") => Lang::Es,
+        _ => Lang::Pt,
     }
 }
 
@@ -142,6 +155,7 @@ Examples:
   cardume get aula1.mp4 --from rede@127.0.0.2:5455    an old program, whose bytes nothing proves
   cardume get aula1.mp4 --hash 5dd8…f00d          only if this is its content
   cardume get b3:5dd8…f00d                        this content, whatever its name
+  cardume get Cursos/aula1.mp4 --folder ~/Videos  becomes ~/Videos/Cursos/aula1.mp4
   cardume get aula1.mp4 -o lesson.mp4
   cardume get aula1.mp4 -o - | mpv -
   cardume get aula1.mp4 --transport quic          over UDP, from peers with --udp
@@ -257,6 +271,14 @@ told the port, and --rpc-log 127.0.0.1 is enough.")]
     },
 }
 
+impl Verb {
+    /// True for commands that only show something: they end when nobody reads it any more. A download, or a change at a server, goes on to its end.
+    pub fn is_for_its_output(&self) -> bool {
+        use Verb::{Content, Hash, Ls, Peers, RpcLog, Search, Status, Swarm, Users, Verify, Watch};
+        matches!(self, Content(_) | Hash(_) | Ls(_) | Peers(_) | RpcLog(_) | Search(_) | Status(_) | Swarm(_) | Users(_) | Verify(_) | Watch(_))
+    }
+}
+
 /// Which server, and how to print.
 #[derive(Args)]
 pub struct AskArgs {
@@ -333,7 +355,7 @@ pub struct PeerArgs {
     pub server: String,
 
     /// Where to answer others; port 0 takes a free one
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
 
     /// What to share, and where downloads go
@@ -549,12 +571,18 @@ pub fn rate(text: &str) -> Result<u64, String> {
 /// `IP:PORT` or `WIRE@IP:PORT`.
 pub fn place(text: &str) -> Result<Place, String> {
     let wires: Vec<&str> = TONGUES.iter().map(|(_, word)| *word).collect();
-    Place::read(text).ok_or_else(|| format!("a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}", wires.join(", ")))
+    Place::read(&address::numbered(text))
+        .ok_or_else(|| format!("a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}", wires.join(", ")))
+}
+
+/// `IP:PORT`, with the interface of a link-local address.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    address::read(text).ok_or_else(|| "an address is like 127.0.0.1:4000, [::1]:4000 or [fe80::1%eth0]:4000".to_owned())
 }
 
 /// `IP` or `IP:PORT`.
 fn advertise(text: &str) -> Result<(IpAddr, Option<u16>), String> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
+    if let Some(address) = address::read(text) {
         return Ok((address.ip(), Some(address.port())));
     }
     let ip = text.trim_matches(['[', ']']).parse().map_err(|_| "an address is like 192.0.2.7 or 192.0.2.7:4000".to_owned())?;

@@ -10,7 +10,8 @@ use cardume::message::limits;
 use cardume::message::relative::RelativeName;
 use cardume::node::consoles::Family;
 use cardume::node::lines::{self, Lang, Said};
-use cardume::node::report::{Report, Stall};
+use cardume::node::report::{Prompt, Report, Stall};
+use cardume::os::address;
 use cardume::os::keyboard::{self, Keys, RawMode};
 use cardume::os::output::Output;
 
@@ -49,6 +50,8 @@ pub struct Console {
     out: Output,
     err: Output,
     listens: bool,
+    /// The output is all that this process is for.
+    ends_with_reader: bool,
     /// stdin never raises an edge: it is a file.
     always_ready: bool,
     typed: Vec<u8>,
@@ -56,6 +59,10 @@ pub struct Console {
     ended: bool,
     /// The end of stdin was told.
     told_end: bool,
+    /// The next line answers a question, which can be cancelled.
+    is_asking: bool,
+    /// It was.
+    cancelled: bool,
     screen: Option<Screen>,
     /// Room for a line.
     line: Vec<u8>,
@@ -69,7 +76,9 @@ struct Screen {
     bars: BTreeMap<RelativeName, Bar>,
     /// What Tab knows besides the commands, latest last.
     words: VecDeque<String>,
-    shown: usize,
+    /// The widths of the bars that are drawn, and of the window for which they were.
+    shown: Vec<usize>,
+    columns: usize,
 }
 
 struct Bar {
@@ -92,7 +101,9 @@ impl Console {
 
     /// A console of this family that hears nothing yet.
     pub fn of(family: Family, style: Style, lang: Lang, outputs: &Outputs) -> Console {
-        let watched = keyboard::is_watched() && matches!(style, Style::Typed | Style::OneShot | Style::Quiet | Style::Play { alone: true });
+        let watched = keyboard::is_watched()
+            && !keyboard::is_dumb()
+            && matches!(style, Style::Typed | Style::OneShot | Style::Quiet | Style::Play { alone: true });
         let screen = watched.then(|| Screen::new(style == Style::Typed));
         Console {
             family,
@@ -101,11 +112,14 @@ impl Console {
             out: outputs.out.clone(),
             err: outputs.err.clone(),
             listens: false,
+            ends_with_reader: false,
             always_ready: false,
             typed: Vec::new(),
             lines: VecDeque::new(),
             ended: false,
             told_end: false,
+            is_asking: false,
+            cancelled: false,
             screen,
             line: Vec::new(),
         }
@@ -117,10 +131,22 @@ impl Console {
         self.always_ready = !watched;
     }
 
+    /// Of a process that has no use when nobody reads stdout any more, where `shows`.
+    pub fn for_its_output(mut self, shows: bool) -> Console {
+        self.ends_with_reader = shows;
+        self
+    }
+
+    /// Whether the process ends when nobody reads stdout any more.
+    pub fn ends_with_reader(&self) -> bool {
+        self.ends_with_reader
+    }
+
     /// Reads what was typed or piped since, a page at the most. True when there was something.
     fn read(&mut self) -> bool {
         match keyboard::read() {
             Keys::None => return false,
+            Keys::End if self.is_asking && self.style == Style::Typed => self.cancelled = true,
             Keys::End => self.ended = true,
             Keys::Some(bytes) => match &mut self.screen {
                 Some(Screen { editor: Some(editor), words, .. }) => {
@@ -129,6 +155,7 @@ impl Console {
                     for edited in editor.feed(&bytes, &|before| complete(before, commands, words), &mut drawn) {
                         match edited {
                             Edited::Line(line) => self.lines.push_back(line),
+                            Edited::End | Edited::Interrupt if self.is_asking => self.cancelled = true,
                             Edited::End | Edited::Interrupt => self.ended = true,
                         }
                     }
@@ -165,6 +192,14 @@ impl Console {
         self.show();
     }
 
+    fn clear_line(&mut self) {
+        if let Some(Screen { editor: Some(editor), .. }) = &mut self.screen {
+            let mut drawn = Vec::new();
+            editor.clear_line(&mut drawn);
+            self.err.put(&drawn);
+        }
+    }
+
     fn hide(&mut self) {
         if let Some(screen) = &mut self.screen {
             let mut drawn = Vec::new();
@@ -185,6 +220,15 @@ impl Console {
 
 impl net::Console for Console {
     fn take(&mut self, ready: bool) -> Option<Typed> {
+        if self.ends_with_reader {
+            // It is asked at the start, and when stdout tells of a change: what is found shows in `is_abandoned`.
+            let _ = self.out.has_no_reader();
+        }
+        if self.screen.as_ref().is_some_and(|screen| screen.columns != keyboard::columns()) {
+            // The window has another width by now.
+            self.hide();
+            self.show();
+        }
         if !self.listens {
             return None;
         }
@@ -196,12 +240,16 @@ impl net::Console for Console {
             return part;
         }
         if let Some(line) = self.lines.pop_front() {
-            return Some(Typed::Line(line));
+            self.is_asking = false;
+            return Some(Typed::Line(address::numbered(&line)));
+        }
+        if std::mem::take(&mut self.cancelled) {
+            return Some(Typed::Interrupt);
         }
         if self.ended && !self.told_end {
             if !self.typed.is_empty() {
                 let line = String::from_utf8_lossy(&std::mem::take(&mut self.typed)).into_owned();
-                return Some(Typed::Line(line));
+                return Some(Typed::Line(address::numbered(&line)));
             }
             self.told_end = true;
             return Some(if self.style == Style::Typed { Typed::Line("QUIT".into()) } else { Typed::End });
@@ -226,6 +274,14 @@ impl net::Console for Console {
         if let Some(screen) = &mut self.screen {
             screen.learn(report, now);
         }
+        if let Report::Prompt(prompt) = report {
+            let asks = !matches!(prompt, Prompt::Menu | Prompt::Command);
+            if self.is_asking && !asks {
+                // Nobody has answered: what was typed of the answer is no command.
+                self.clear_line();
+            }
+            self.is_asking = asks;
+        }
         match self.family.say(report, self.lang) {
             Said::Answer { line, note } => {
                 self.print(true, &line);
@@ -246,7 +302,8 @@ impl net::Console for Console {
                     screen.ask(&text, &mut drawn);
                     self.err.put(&drawn);
                 }
-                _ if self.style == Style::Piped && !matches!(report, Report::Prompt(cardume::node::report::Prompt::Command)) => {
+                None if self.style == Style::Typed => self.err.put(text.as_bytes()),
+                _ if self.style == Style::Piped && !matches!(report, Report::Prompt(Prompt::Command)) => {
                     self.err.put(format!("{}\n", text.trim_end()).as_bytes());
                 }
                 // One command asks nothing but which of several contents is meant.
@@ -267,6 +324,10 @@ impl net::Console for Console {
         out || err || (self.always_ready && self.listens && !self.told_end && !self.lines.is_empty())
     }
 
+    fn is_abandoned(&self) -> bool {
+        self.ends_with_reader && self.out.is_closed()
+    }
+
     fn close(&mut self) {
         self.hide();
         self.screen = None;
@@ -279,7 +340,7 @@ impl Screen {
     fn new(typed: bool) -> Screen {
         let raw = if typed { RawMode::begin().ok() } else { None };
         let editor = raw.is_some().then(|| Editor::new(keyboard::columns()));
-        Screen { editor, raw, prompt: String::new(), bars: BTreeMap::new(), words: VecDeque::new(), shown: 0 }
+        Screen { editor, raw, prompt: String::new(), bars: BTreeMap::new(), words: VecDeque::new(), shown: Vec::new(), columns: keyboard::columns() }
     }
 
     /// Remembers what a bar or Tab may need.
@@ -316,7 +377,9 @@ impl Screen {
             Report::Verified { name, .. } => {
                 self.bars.remove(name);
             }
-            Report::Failed(_) => self.bars.retain(|_, bar| bar.held < bar.size && bar.stalled.is_some()),
+            Report::Stopped(name) => {
+                self.bars.remove(name);
+            }
             Report::Found { name, holders } => {
                 self.remember(name.to_string());
                 for holder in holders {
@@ -376,13 +439,16 @@ impl Screen {
     }
 
     fn hide(&mut self, drawn: &mut Vec<u8>) {
+        self.columns = keyboard::columns();
         if let Some(editor) = &mut self.editor {
+            // A window that has become narrower has broken rows in two.
+            editor.resize(self.columns);
             editor.hide(drawn);
-        } else if self.shown > 0 {
-            for _ in 0..self.shown {
-                drawn.extend_from_slice(b"\x1b[1A\r\x1b[2K");
-            }
-            self.shown = 0;
+            return;
+        }
+        let rows: usize = self.shown.drain(..).map(|width| width.div_ceil(self.columns.max(1)).max(1)).sum();
+        if rows > 0 {
+            drawn.extend_from_slice(format!("\r\x1b[{rows}A\x1b[J").as_bytes());
         }
     }
 
@@ -395,7 +461,7 @@ impl Screen {
             return;
         }
         if self.raw.is_none() {
-            self.shown = rows.len();
+            self.shown = rows.iter().map(|row| bar::width(row)).collect();
             for row in rows {
                 drawn.extend_from_slice(row.as_bytes());
                 drawn.push(b'\n');

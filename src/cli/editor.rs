@@ -107,6 +107,13 @@ impl Editor {
         }
     }
 
+    /// Drops the half-typed line.
+    pub fn clear_line(&mut self, out: &mut Vec<u8>) {
+        self.replace(0, self.line.len(), "");
+        self.history.leave();
+        self.redraw(out);
+    }
+
     /// Takes in what was typed, in whatever cuts it comes.
     ///
     /// `complete` gets the text before the cursor and gives whole replacements

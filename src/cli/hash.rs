@@ -8,11 +8,15 @@ use cardume::library::tree::{self, Merger, PieceHasher};
 use cardume::message::limits;
 use cardume::message::name::printable;
 use cardume::message::version::Root;
+use cardume::node::causes;
+use cardume::node::lines::Lang;
 use cardume::node::report::exit;
+use cardume::os::keyboard;
 use cardume::os::local_file::LocalFile;
 use cardume::os::output::Output;
 use serde_json::json;
 
+use crate::cli::Outputs;
 use crate::cli::args::HashArgs;
 
 /// Between two signs of progress on a terminal: some tenths of a second of a fast disk.
@@ -23,34 +27,29 @@ const STRIDE: u64 = 256 << 20;
 const PIECE: usize = limits::PIECE_BYTES as usize;
 
 /// Prints the root of each file, and returns the exit code.
-pub fn hash(args: &HashArgs, out: &Output, err: &Output) -> i32 {
+pub fn hash(args: &HashArgs, lang: Lang, outputs: &Outputs) -> i32 {
+    let Outputs { out, err } = outputs;
     let mut code = exit::DONE;
     let mut buffers = Buffers { piece: vec![0; PIECE], step: vec![0; limits::HASH_READ_BYTES] };
-    let progress = Progress { to: std::io::stderr().is_terminal().then_some(err) };
+    let progress = Progress { to: (std::io::stderr().is_terminal() && !keyboard::is_dumb()).then_some(err) };
     for name in &args.files {
         let found = open(name).and_then(|mut file| root(&mut file, &mut buffers, &progress));
         progress.clear();
         match found {
             Ok((root, size)) => out.put(line(&name.to_string_lossy(), size, root, args.json).as_bytes()),
             Err(error) => {
-                err.put(format!("cardume: {}: {error}\n", printable(&name.to_string_lossy())).as_bytes());
+                err.put(format!("cardume: {}: {}\n", printable(&name.to_string_lossy()), causes::of(&error, lang)).as_bytes());
                 err.flush();
                 code = exit::LOCAL;
             }
         }
         // As each is known, for some take minutes.
         out.flush();
-        if out.is_closed() {
+        if out.has_no_reader() {
+            // Nobody reads, or the disk is full: the rest would be hashed for nothing.
             break;
         }
     }
-    out.close();
-    if out.is_closed() {
-        // Nobody reads, or the disk is full: the rest would be hashed for nothing.
-        err.put(b"cardume: stdout: it takes no more\n");
-        code = exit::LOCAL;
-    }
-    err.close();
     code
 }
 

@@ -128,7 +128,9 @@ pub fn objects(report: &Report) -> Vec<Value> {
                 Failure::BadBytes(..) => "wrong_bytes",
                 Failure::Ambiguous(_) => "ambiguous",
                 Failure::OtherContent { .. } => "other_content",
-                Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Player(..) => "local",
+                Failure::Disk(_) | Failure::NoFolder(_) | Failure::NoReader | Failure::Port(..) | Failure::Unseen(..) | Failure::Player(..) => {
+                    "local"
+                }
                 _ => "usage",
             };
             vec![json!({"event": "failed", "code": code, "exit": failure.code(), "text": lines::failed(failure, Lang::En)})]

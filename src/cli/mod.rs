@@ -1,6 +1,5 @@
 //! The front door: from the command line to a running node, and from its end to an exit code.
 
-#[cfg(feature = "store")]
 mod accounts;
 mod args;
 mod bar;
@@ -13,6 +12,7 @@ mod keys;
 mod ls_args;
 mod old;
 mod play_args;
+mod questions;
 mod search_args;
 mod server_args;
 mod setup;
@@ -23,11 +23,12 @@ mod swarm_args;
 mod transport_args;
 mod watch;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use cardume::host::net::Console as _;
 use cardume::host::turn::{Host, Speed};
 use cardume::node::Node;
+use cardume::node::causes;
 use cardume::node::lines::{self, Lang};
 use cardume::node::report::{Failure, exit};
 use cardume::node::rpc_log::RpcLog;
@@ -46,33 +47,58 @@ pub fn run() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            return misread(&error);
+            let outputs = Outputs { out: Output::new(Stdio::Out, true), err: Output::new(Stdio::Err, true) };
+            return told(misread(&error, &outputs), &outputs, args::lang_of_words(), false);
         }
     };
     let outputs = Outputs { out: Output::new(Stdio::Out, cli.is_one_shot()), err: Output::new(Stdio::Err, false) };
-    begin_log(outputs.err.clone());
     let lang = cli.lang();
-    match carry_out(cli, &outputs) {
+    begin_log(outputs.err.clone(), lang);
+    let serves = matches!(&cli.verb, Verb::Server(_) | Verb::Peer(_));
+    let code = match carry_out(cli, &outputs) {
         Ok(code) => code,
         Err(stop) => {
             outputs.err.put(format!("cardume: {}\n", stop.text(lang)).as_bytes());
-            outputs.err.close();
             stop.code()
         }
-    }
+    };
+    told(code, &outputs, lang, serves)
+}
+
+/// The exit code of a command that has ended with `code`, once it is known what became of its output. Whoever `serves` goes on without a reader; for all
+/// others it is as if SIGPIPE had ended them. Output that is lost for any other reason is a failure.
+fn told(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
+    outputs.out.close();
+    let code = match outputs.out.failure() {
+        None => code,
+        Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            let quiet = !serves && matches!(code, exit::DONE | exit::NOT_FOUND | exit::INTERRUPTED | 143);
+            if quiet { exit::NO_READER } else { code }
+        }
+        Some(error) => {
+            outputs.err.put(format!("cardume: stdout: {}\n", causes::of(&error, lang)).as_bytes());
+            exit::LOCAL
+        }
+    };
+    outputs.err.close();
+    // Who closes stderr (`2>&-`), or its reader, does not want it.
+    let is_lost = |error: std::io::Error| error.kind() != std::io::ErrorKind::BrokenPipe && error.raw_os_error() != Some(system::NOT_OPEN);
+    if code == exit::DONE && outputs.err.failure().is_some_and(is_lost) { exit::LOCAL } else { code }
 }
 
 /// Help and version as they are; what is wrong in one line.
-fn misread(error: &clap::Error) -> i32 {
+fn misread(error: &clap::Error, outputs: &Outputs) -> i32 {
     use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     match error.kind() {
-        DisplayHelp | DisplayVersion => {
-            let _ = error.print();
-            exit::DONE
-        }
-        DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
-            exit::USAGE
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
+            let (to, is_terminal) = match error.use_stderr() {
+                true => (&outputs.err, std::io::stderr().is_terminal()),
+                false => (&outputs.out, std::io::stdout().is_terminal()),
+            };
+            let text = error.render();
+            let text = if is_terminal && !keyboard::is_dumb() { text.ansi().to_string() } else { text.to_string() };
+            to.put(text.as_bytes());
+            if error.use_stderr() { exit::USAGE } else { exit::DONE }
         }
         _ => {
             let text = error.to_string();
@@ -80,9 +106,7 @@ fn misread(error: &clap::Error) -> i32 {
                 text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")).filter(|line| !line.is_empty()).collect();
             let what = what.join(" ");
             let what = what.trim_start_matches("error: ").trim_end_matches("For more information, try '--help'.").trim_end();
-            let err = Output::new(Stdio::Err, false);
-            err.put(format!("cardume: {what} (cardume --help says more)\n").as_bytes());
-            err.close();
+            outputs.err.put(format!("cardume: {what} (cardume --help says more)\n").as_bytes());
             exit::USAGE
         }
     }
@@ -117,24 +141,30 @@ impl Stop {
     fn text(&self, lang: Lang) -> String {
         match self {
             Stop::Failure(failure) => lines::failed(failure, lang),
-            Stop::Other(_, text) => text.clone(),
+            Stop::Other(_, text) => causes::reworded(text, lang),
         }
     }
 }
 
-fn begin_log(to: Output) {
+/// Warnings are for people, unless somebody asks for a log by `RUST_LOG`: then each line has its time, its level and its module.
+fn begin_log(to: Output, lang: Lang) {
     let environment = env_logger::Env::default().default_filter_or("warn");
     let target = env_logger::Target::Pipe(Box::new(to));
-    let _ = env_logger::Builder::from_env(environment).target(target).try_init();
+    let mut builder = env_logger::Builder::from_env(environment);
+    if std::env::var_os("RUST_LOG").is_none() {
+        builder.format(move |line, record| writeln!(line, "cardume: {}", causes::reworded(&record.args().to_string(), lang)));
+    }
+    let _ = builder.target(target).try_init();
 }
 
 fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
     let lang = cli.lang();
+    let shows = cli.verb.is_for_its_output();
     match cli.verb {
         #[cfg(feature = "store")]
         Verb::Server(server_args::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, &outputs.out, &outputs.err),
         Verb::Server(args) => {
-            let node = setup::server(args)?;
+            let node = setup::server(args, lang, &outputs.err)?;
             plug_in(node, Console::new(Style::Plain, lang, outputs), Speed::default(), false)
         }
         Verb::Peer(args) => {
@@ -146,32 +176,32 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
             let node = setup::peer(&args, typed)?;
             plug_in(node, Console::of(args.console, style, lang, outputs), speed, typed || !terminal)
         }
-        Verb::RpcLog(args) => plug_in(RpcLog::new(args.listen), Console::new(Style::Plain, lang, outputs), Speed::default(), false),
-        Verb::Swarm(args) => one_shot(swarm::swarm(&args)?, args.json, lang, outputs, Speed::default()),
-        Verb::Hash(args) => Ok(hash::hash(&args, &outputs.out, &outputs.err)),
+        Verb::RpcLog(args) => {
+            plug_in(RpcLog::new(args.listen), Console::new(Style::Plain, lang, outputs).for_its_output(shows), Speed::default(), false)
+        }
+        Verb::Swarm(args) => one_shot(swarm::swarm(&args)?, args.json, lang, outputs, shows),
+        Verb::Hash(args) => Ok(hash::hash(&args, lang, outputs)),
         Verb::Completions { shell } => {
             args::completions(shell, &outputs.out);
-            outputs.out.close();
             Ok(exit::DONE)
         }
         Verb::Man { command } => {
             args::man(command.as_deref(), &outputs.out)?;
-            outputs.out.close();
             Ok(exit::DONE)
         }
-        Verb::Search(args) => one_shot(setup::search(&args)?, args.ask.json, lang, outputs, Speed::default()),
-        Verb::Peers(args) => one_shot(setup::peers(&args)?, args.json, lang, outputs, Speed::default()),
+        Verb::Search(args) => one_shot(setup::search(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Peers(args) => one_shot(setup::peers(&args)?, args.json, lang, outputs, shows),
         Verb::Ls(args) if args.skipped => skipped::skipped(&args, lang, &outputs.out),
-        Verb::Ls(args) => one_shot(setup::ls(&args)?, args.ask.json, lang, outputs, Speed::default()),
-        Verb::Register(args) => one_shot(setup::register(&args)?, args.ask.json, lang, outputs, Speed::default()),
-        Verb::Unregister(args) => one_shot(setup::unregister(&args)?, args.ask.json, lang, outputs, Speed::default()),
-        Verb::Publish(args) => one_shot(setup::publish(&args)?, args.ask.json, lang, outputs, Speed::default()),
-        Verb::Delete(args) => one_shot(setup::delete(&args)?, args.ask.json, lang, outputs, Speed::default()),
-        Verb::Watch(args) => one_shot(watch::watch(&args)?, args.ask.json, lang, outputs, Speed::default()),
-        Verb::Status(args) => one_shot(status::status(&args)?, args.ask.json, lang, outputs, Speed::default()),
-        Verb::Users(args) => one_shot(setup::users(&args)?, args.json, lang, outputs, Speed::default()),
-        Verb::Content(args) => one_shot(setup::content(&args)?, args.ask.json, lang, outputs, Speed::default()),
-        Verb::Verify(args) => one_shot(setup::verify(&args)?, args.ask.json, lang, outputs, Speed::default()),
+        Verb::Ls(args) => one_shot(setup::ls(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Register(args) => one_shot(setup::register(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Unregister(args) => one_shot(setup::unregister(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Publish(args) => one_shot(setup::publish(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Delete(args) => one_shot(setup::delete(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Watch(args) => one_shot(watch::watch(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Status(args) => one_shot(status::status(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Users(args) => one_shot(setup::users(&args)?, args.json, lang, outputs, shows),
+        Verb::Content(args) => one_shot(setup::content(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Verify(args) => one_shot(setup::verify(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Play(args) => {
             let speed = Speed { down: args.download_limit, ..Speed::default() };
             let (node, plays) = play_args::play(&args)?;
@@ -195,9 +225,10 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
     }
 }
 
-fn one_shot(node: impl Node, json: bool, lang: Lang, outputs: &Outputs, speed: Speed) -> Result<i32, Stop> {
+/// Runs one command; `shows`: its output is all that it is for.
+fn one_shot(node: impl Node, json: bool, lang: Lang, outputs: &Outputs, shows: bool) -> Result<i32, Stop> {
     let style = if json { Style::Json } else { Style::OneShot };
-    plug_in(node, Console::new(style, lang, outputs), speed, false)
+    plug_in(node, Console::new(style, lang, outputs).for_its_output(shows), Speed::default(), false)
 }
 
 /// Plugs a node into the machine and runs it to its end.
@@ -210,6 +241,9 @@ fn plug_into(mut net: Network, node: impl Node, mut console: Console, speed: Spe
     let links = system::raise_link_limit();
     if hears {
         console.hear(net.watch_stdin());
+    }
+    if console.ends_with_reader() {
+        net.watch_stdout();
     }
     let mut host = Host::new(node, net, console, Speed { links, ..speed });
     host.run().map_err(|error| {

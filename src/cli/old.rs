@@ -4,13 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cardume::message::tongue::Tongue;
 use cardume::node::consoles::Family;
+use cardume::os::address;
 
 /// `[IP:]PORT`.
 pub fn port(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     }
-    text.parse().map_err(|_| "a port is like 5000 or 192.168.1.9:5000".to_owned())
+    address::read(text).ok_or_else(|| "a port is like 5000 or 192.168.1.9:5000".to_owned())
 }
 
 /// `[IP:]PORT[:PROFILE]`. Seed 003 takes unprivileged ports alone.

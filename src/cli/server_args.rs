@@ -9,10 +9,8 @@ use cardume::node::server::Range;
 use clap::Subcommand;
 use clap::{Args, ValueEnum};
 
-#[cfg(feature = "store")]
-use crate::cli::args::DEFAULT_SERVER;
 use crate::cli::host_args::HostArgs;
-use crate::cli::old;
+use crate::cli::{args, old};
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -22,9 +20,9 @@ pub struct ServerArgs {
     #[command(subcommand)]
     pub verb: Option<ServerVerb>,
     /// Where to listen; repeat for more [default: 127.0.0.1:1099; on a terminal it is asked for]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = args::address)]
     pub listen: Vec<SocketAddr>,
-    /// Where accounts and publications are kept [default: a folder for each address to listen on, below the user's state folder; for port 0, nowhere]
+    /// Where accounts and publications are kept, whatever the addresses; `none`: in memory alone [default: cardume/server below the user's state folder; for port 0, none]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
     /// Whether peers may join without an account
@@ -81,7 +79,7 @@ pub enum Metrics {
 #[derive(Args)]
 pub struct RpcLogArgs {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:6111")]
+    #[arg(long, value_name = "IP:PORT", value_parser = args::address, default_value = "127.0.0.1:6111")]
     pub listen: SocketAddr,
 }
 
@@ -117,13 +115,13 @@ pub struct FolderArgs {
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub folder: std::path::PathBuf,
 
-    /// Where the server keeps its accounts [default: cardume/server-IP-PORT below the user's state folder]
+    /// Where the server keeps its accounts [default: cardume/server below the user's state folder]
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub data: Option<std::path::PathBuf>,
 
-    /// Where the server listens, by which its own folder is called
-    #[arg(long, value_name = "IP:PORT", default_value = DEFAULT_SERVER, conflicts_with = "data")]
-    pub listen: SocketAddr,
+    /// Where a server of an earlier version listened, by which its own folder was called
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "data")]
+    pub listen: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

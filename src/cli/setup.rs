@@ -1,13 +1,11 @@
 //! From arguments to nodes: what a command line means, checked before anything runs.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::IsTerminal as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use cardume::accounts::memory::MemoryStore;
-use cardume::accounts::store::Store;
 use cardume::library::Target;
 use cardume::library::drive::{Drive, DriveError};
 use cardume::library::exclude::Excludes;
@@ -18,6 +16,7 @@ use cardume::message::name::{BadName, printable};
 use cardume::message::relative::{ROOT_PREFIX, RelativeName};
 use cardume::message::tongue::Tongue;
 use cardume::message::version::Root;
+use cardume::node::lines::Lang;
 use cardume::node::op_log::LogTarget;
 use cardume::node::peer::Peer;
 use cardume::node::peer::account::OpenIdentity;
@@ -28,6 +27,7 @@ use cardume::node::peer::uploads::Accept;
 use cardume::node::peer::verifying::Checked;
 use cardume::node::report::{Failure, exit};
 use cardume::node::server::{ListFolder, Server, ServerOptions};
+use cardume::os::address;
 use cardume::os::below::Below;
 use cardume::os::folder::Folder;
 use cardume::os::guard::Guard;
@@ -36,9 +36,8 @@ use cardume::os::key_file;
 use cardume::os::keyboard;
 use cardume::os::manifest::{Manifest, ManifestError};
 use cardume::os::notebook::Beside;
+use cardume::os::output::Output;
 use cardume::os::pipe::Pipe;
-#[cfg(feature = "store")]
-use cardume::os::store::{OpenError, SqliteStore};
 use cardume::os::system;
 use cardume::wire::sniff::Speech;
 
@@ -49,20 +48,20 @@ use crate::cli::args::{
 use crate::cli::ls_args::LsArgs;
 use crate::cli::search_args::SearchArgs;
 use crate::cli::server_args::{Metrics, Policy, ServerArgs};
-use crate::cli::transport_args;
+use crate::cli::{accounts, questions, transport_args};
 
 /// Seed 000 §4e: where a server listens is captured by the keyboard, with a default.
-pub fn server(args: ServerArgs) -> Result<Server, Stop> {
+pub fn server(args: ServerArgs, lang: Lang, err: &Output) -> Result<Server, Stop> {
     let mut listen = args.listen;
     if listen.is_empty() {
         listen.push(if std::io::stdin().is_terminal() {
-            ask_where()?
+            questions::where_to_listen(lang, err)?
         } else {
             DEFAULT_SERVER.parse().map_err(|_| Stop::new(exit::FAULT, "the default address is none"))?
         });
     }
     let first = listen[0];
-    let store = store(args.data.as_deref(), first)?;
+    let (store, lasting) = accounts::store(args.data.as_deref(), &listen, lang, err)?;
     let seed001 = args.seed001 || args.seed001_root.is_some();
     let folders = args.seed001_root.as_deref().map(folders_below).transpose()?;
     let usual = listen.into_iter().chain(args.soap).map(|at| (at, Speech::Sniffed { seed001 }));
@@ -75,6 +74,7 @@ pub fn server(args: ServerArgs) -> Result<Server, Stop> {
         allowed: args.allow_advertise,
         metrics_open: args.metrics == Metrics::Open,
         hosts: args.hosts.names(),
+        accounts_last: lasting,
         accounts_required: args.accounts == Policy::Required,
         folders,
         memory: usize::try_from(args.memory.unwrap_or_else(|| system::memory() / limits::MEMORY_SHARE)).unwrap_or(usize::MAX),
@@ -82,25 +82,6 @@ pub fn server(args: ServerArgs) -> Result<Server, Stop> {
         ..ServerOptions::new(first, u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     };
     Ok(Server::new(options, store))
-}
-
-/// Where the accounts of a server that listens there are kept.
-fn store(data: Option<&str>, listen: SocketAddr) -> Result<Box<dyn Store>, Stop> {
-    #[cfg(feature = "store")]
-    if let Some(folder) = data.map(Into::into).or_else(|| if listen.port() == 0 { None } else { SqliteStore::of_user(listen) }) {
-        return match SqliteStore::open(&folder) {
-            Ok(store) => Ok(Box::new(store)),
-            // Its own folder is called after where it listens: whoever holds that one listens there.
-            Err(OpenError::InUse) if data.is_none() => Err(Stop::Failure(Failure::Port(listen, "another server is there".into()))),
-            Err(error) => Err(Stop::Failure(Failure::Disk(format!("{}: {error}", folder.display())))),
-        };
-    }
-    #[cfg(not(feature = "store"))]
-    if let Some(folder) = data {
-        return Err(Stop::new(exit::USAGE, format!("--data {folder}: this program was built without its store")));
-    }
-    log::info!("the accounts of {listen} end with this server");
-    Ok(Box::new(MemoryStore::default()))
 }
 
 /// Lists folders of this machine, below `root` alone.
@@ -123,30 +104,6 @@ fn log_target(text: &str) -> Result<LogTarget, Stop> {
     // The port does not matter to the name.
     let found = system::resolve(&format!("{host}:{}", port.unwrap_or(1))).map_err(|why| Stop::Failure(Failure::NoHost(text.to_owned(), why)))?;
     Ok(LogTarget { addresses: found.iter().map(SocketAddr::ip).collect(), port })
-}
-
-/// Asks a person for IP and port, before the loop begins; Enter takes the default.
-fn ask_where() -> Result<SocketAddr, Stop> {
-    let ip = ask("IP [127.0.0.1]: ")?;
-    let ip: IpAddr = match ip.as_str() {
-        "" => Ipv4Addr::LOCALHOST.into(),
-        text => text.parse().map_err(|_| Stop::new(exit::USAGE, format!("{text}: não é um IP")))?,
-    };
-    let port = ask("Porta [1099]: ")?;
-    let port: u16 = match port.as_str() {
-        "" => 1099,
-        text => text.parse().ok().filter(|port| *port != 0).ok_or_else(|| Stop::new(exit::USAGE, format!("{text}: não é uma porta")))?,
-    };
-    Ok(SocketAddr::new(ip, port))
-}
-
-fn ask(prompt: &str) -> Result<String, Stop> {
-    let _ = std::io::stderr().write_all(prompt.as_bytes());
-    let mut line = String::new();
-    match std::io::stdin().lock().read_line(&mut line) {
-        Ok(_) => Ok(line.trim().to_owned()),
-        Err(error) => Err(Stop::new(exit::FAULT, error.to_string())),
-    }
 }
 
 /// A peer that joins at once, or waits for a person to do so.
@@ -361,7 +318,11 @@ pub fn options(task: Task, server: &str, folder: String) -> Result<PeerOptions, 
 
 /// The addresses of a server, which may be named without its port.
 pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Stop> {
-    let with_port = if server.parse::<IpAddr>().is_ok() || !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
+    if let Some(mut at) = address::read_ip(server) {
+        at.set_port(1099);
+        return Ok(vec![at]);
+    }
+    let with_port = if !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
     system::resolve(&with_port).map_err(|why| Stop::Failure(Failure::NoHost(server.to_owned(), why)))
 }
 

@@ -14,7 +14,7 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub ask: AskArgs,
     /// Ask this peer in the place of the index server
-    #[arg(long, value_name = "IP:PORT", conflicts_with = "server")]
+    #[arg(long, value_name = "IP:PORT", value_parser = crate::cli::args::address, conflicts_with = "server")]
     pub peer: Option<SocketAddr>,
     /// What the index uses, by part
     #[arg(long)]

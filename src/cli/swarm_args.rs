@@ -29,7 +29,7 @@ pub struct SwarmArgs {
     pub server: String,
 
     /// A Redis bears it in its place, asked by SMEMBERS
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = crate::cli::args::address)]
     pub resp: Option<SocketAddr>,
 
     /// How many peers, each with its own link

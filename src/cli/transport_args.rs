@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cardume::library::drive::DriveError;
 use cardume::node::report::{Failure, exit};
+use cardume::os::address;
 use cardume::os::network::{HAS_QUIC, Network};
 use clap::{Args, ValueEnum};
 
@@ -81,7 +82,7 @@ pub fn udp_port(text: &str) -> Result<(Option<IpAddr>, u16), String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok((None, port));
     }
-    let at: SocketAddr = text.parse().map_err(|_| "a UDP port is like 4000 or 192.168.1.9:4000".to_owned())?;
+    let at: SocketAddr = address::read(text).ok_or_else(|| "a UDP port is like 4000 or 192.168.1.9:4000".to_owned())?;
     Ok((Some(at.ip()), at.port()))
 }
 

@@ -162,6 +162,11 @@ pub trait Console {
     /// Writes what waits, as far as that goes without waiting. True when something is left.
     fn flush(&mut self) -> bool;
 
+    /// True when the output is all that the process is for, and nobody will read it any more.
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+
     /// Writes what waits before the process ends.
     fn close(&mut self);
 }

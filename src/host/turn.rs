@@ -49,6 +49,8 @@ pub struct Host<N: Node, T: Net, C: Console> {
     /// The node took commands when it was last asked.
     was_ready: bool,
     console_pending: bool,
+    /// The node was told that nobody reads its output.
+    abandoned: bool,
     pub(super) shares: Shares,
     turns: Turns,
     /// Bytes that have moved since the network last rested, and when it may rest again if nothing more moves.
@@ -92,6 +94,7 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
             console_ready: true,
             was_ready: false,
             console_pending: false,
+            abandoned: false,
             shares: Shares::new(most_links),
             turns: Turns::default(),
             burst: 0,
@@ -216,6 +219,11 @@ impl<N: Node, T: Net, C: Console> Host<N, T, C> {
         self.reap();
         self.accept();
         self.console_pending = self.console.flush();
+        if !self.abandoned && self.console.is_abandoned() {
+            self.abandoned = true;
+            self.tell(Event::Stop(false));
+            self.act();
+        }
         if self.burst >= BURST && self.rest_at <= self.now {
             self.burst = 0;
             self.net.rest();

@@ -223,6 +223,67 @@ pub trait Drive {
     fn boot(&self) -> String;
 }
 
+/// The folder of a process that needs none.
+pub struct NoFolder;
+
+fn nowhere<T>() -> io::Result<T> {
+    Err(io::ErrorKind::NotFound.into())
+}
+
+impl Drive for NoFolder {
+    fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
+        Ok(Box::new(std::iter::empty()))
+    }
+
+    fn find(&self, _: &str) -> Option<Found> {
+        None
+    }
+
+    fn open(&self, _: &str) -> io::Result<Opened> {
+        nowhere()
+    }
+
+    fn open_part(&self, _: &str) -> io::Result<SourceRef> {
+        nowhere()
+    }
+
+    fn stamp_at(&self, _: &str) -> io::Result<Option<Stamp>> {
+        Ok(None)
+    }
+
+    fn look(&self, _: &str) -> io::Result<Stands> {
+        Ok(Stands::Nothing)
+    }
+
+    fn read_small(&self, _: &str, _: usize) -> io::Result<Vec<u8>> {
+        nowhere()
+    }
+
+    fn replace_small(&self, _: &str, _: &[u8]) -> io::Result<()> {
+        nowhere()
+    }
+
+    fn write(&self, _: &str, _: bool) -> io::Result<Rc<dyn DriveFile>> {
+        nowhere()
+    }
+
+    fn read(&self, _: &str) -> io::Result<Rc<dyn DriveFile>> {
+        nowhere()
+    }
+
+    fn rename_new(&self, _: &str, _: &str) -> io::Result<()> {
+        nowhere()
+    }
+
+    fn remove(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn boot(&self) -> String {
+        String::new()
+    }
+}
+
 /// A file that is being written.
 pub trait DriveFile {
     /// Writes all of `bytes` at `at`.
@@ -298,6 +359,8 @@ pub enum DriveError {
     Descriptors,
     /// The file is larger than this process or this disk allows.
     TooLarge,
+    /// Whoever reads the pipe has gone.
+    NoReader,
     /// Anything else, in the words of the system.
     Io(String),
 }
@@ -310,6 +373,7 @@ impl From<io::Error> for DriveError {
             _ if is_out_of_descriptors(&error) => DriveError::Descriptors,
             io::ErrorKind::AlreadyExists => DriveError::Taken,
             io::ErrorKind::WouldBlock => DriveError::Locked,
+            io::ErrorKind::BrokenPipe => DriveError::NoReader,
             _ => DriveError::Io(error.to_string()),
         }
     }
@@ -327,6 +391,7 @@ impl fmt::Display for DriveError {
             DriveError::Disturbed(name) => write!(f, "{name} is changed by another program"),
             DriveError::Descriptors => f.write_str("this process may open no more files"),
             DriveError::TooLarge => f.write_str("the file is larger than this disk or this process may write"),
+            DriveError::NoReader => f.write_str("nobody reads the pipe any more"),
             DriveError::Io(text) => f.write_str(text),
         }
     }

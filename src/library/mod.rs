@@ -65,6 +65,8 @@ pub enum Target {
 pub struct Library {
     drive: Rc<dyn Drive>,
     target: Target,
+    /// Downloads keep the folders of their names.
+    keeps_folders: bool,
     share: Share,
 }
 
@@ -73,7 +75,14 @@ impl Library {
     #[must_use]
     pub fn new(drive: Rc<dyn Drive>, target: Target, hashes: Rc<dyn Hashes>, recursive: bool) -> Library {
         let share = Share::new(Rc::clone(&drive), hashes, recursive);
-        Library { drive, target, share }
+        Library { drive, target, keeps_folders: recursive, share }
+    }
+
+    /// From now on downloads keep the folders of their names, whether those are shared or not.
+    #[must_use]
+    pub fn keeping_folders(mut self, keeps: bool) -> Library {
+        self.keeps_folders |= keeps;
+        self
     }
 
     /// Looks at up to `most` entries of the folder. True when it has seen them all: then [`Library::files`] is what is shared, and its changes are noticed.
@@ -143,8 +152,7 @@ impl Library {
 
     /// Shares a download that has just arrived in the folder, and says what of it is to be told. Its root and list are given where they were proved.
     pub fn add(&mut self, name: &RelativeName, root: Option<Root>, list: Option<Rc<PieceList>>) -> Option<FileEntry> {
-        // A download stands in the folder itself, whatever led to it where it came from.
-        self.share.add(&RelativeName::from(&name.file()), root, list)
+        self.share.add(&self.kept_as(name), root, list)
     }
 
     /// True while there are files to hash.
@@ -205,12 +213,18 @@ impl Library {
         if self.share.may_share(name) { self.drive.read(name) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
+    /// By which name a download of `name` is shared once it is here. Folders that would be hidden are not made for others.
+    #[must_use]
+    pub fn kept_as(&self, name: &RelativeName) -> RelativeName {
+        if self.keeps_folders && !name.is_hidden() { name.clone() } else { RelativeName::from(&name.file()) }
+    }
+
     /// What the file is called in the folder where a download of `name` goes.
     #[must_use]
     pub fn place(&self, name: &RelativeName) -> Option<String> {
         match &self.target {
             Target::Pipe(_) => None,
-            Target::Folder => Some(name.file().to_string()),
+            Target::Folder => Some(self.kept_as(name).to_string()),
             Target::File(file) => Some(file.clone()),
         }
     }

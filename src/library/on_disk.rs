@@ -364,11 +364,12 @@ pub(super) fn discard(drive: &dyn Drive, name: &str) {
     let _ = drive.remove(&note);
 }
 
-/// The names of the `.part` and its record. Where they would be too long the front of the name stands for it, with a hash of all of it.
+/// The names of the `.part` and its record, beside the file that is to be. Where they would be too long the front of the name stands for it, with a hash of all of it.
 pub(super) fn names(name: &str) -> (String, String) {
     const ENDING: &str = ".part.record";
     // One byte is left for the disk, which may write a record under another name first.
     const MOST: usize = NAME_MAX - ENDING.len() - 1;
+    let (way, name) = name.split_at(name.rfind('/').map_or(0, |at| at + 1));
     let stem = if name.len() <= MOST {
         name.to_owned()
     } else {
@@ -379,7 +380,7 @@ pub(super) fn names(name: &str) -> (String, String) {
         }
         format!("{}~{hash:016x}", &name[..end])
     };
-    (format!("{stem}.part"), format!("{stem}{ENDING}"))
+    (format!("{way}{stem}.part"), format!("{way}{stem}{ENDING}"))
 }
 
 #[cfg(test)]
@@ -393,6 +394,7 @@ mod tests {
             assert!(part.len() <= NAME_MAX && note.len() <= NAME_MAX, "{part}");
         }
         assert_eq!(names("a.mp4"), ("a.mp4.part".to_owned(), "a.mp4.part.record".to_owned()));
+        assert_eq!(names("A/01.mp3"), ("A/01.mp3.part".to_owned(), "A/01.mp3.part.record".to_owned()));
         assert_ne!(names(&"x".repeat(255)).0, names(&format!("{}y", "x".repeat(254))).0);
     }
 }

@@ -407,6 +407,8 @@ impl Part {
             Place::Pipe { sink, waiting, .. } => {
                 self.pour()?;
                 let done = waiting.borrow().is_empty() && sink.room() == limits::STDOUT_BYTES;
+                // A failure with the last bytes shows now or never.
+                sink.put(self.0.size, &[])?;
                 Ok(if done { Settled::Named } else { Settled::NotYet })
             }
         }

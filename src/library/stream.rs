@@ -323,7 +323,12 @@ impl Stream {
         match &self.place {
             Place::Compare(file) if file.stamp()?.size == have => Ok(Settled::Same),
             Place::Compare(_) => Err(DriveError::Taken),
-            Place::Pipe(sink) => Ok(if sink.room() == limits::STDOUT_BYTES { Settled::Named } else { Settled::NotYet }),
+            Place::Pipe(sink) => {
+                let done = sink.room() == limits::STDOUT_BYTES;
+                // A failure with the last bytes shows now or never.
+                sink.put(have, &[])?;
+                Ok(if done { Settled::Named } else { Settled::NotYet })
+            }
             Place::Disk { drive, file, name } => {
                 self.nudge(&**file);
                 // Waiting for the disk inside sync would hold up the whole loop; so it is called when nothing is left to write.

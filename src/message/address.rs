@@ -3,11 +3,24 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-/// Writes `IP:PORT`.
+/// Reads an IP, with or without brackets, and with the number of an interface behind a link-local one. The port is 0.
+#[must_use]
+pub fn read_ip(text: &str) -> Option<SocketAddr> {
+    let text = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if text.contains(':') { format!("[{text}]:0").parse().ok() } else { Some(SocketAddr::new(text.parse().ok()?, 0)) }
+}
+
+/// The same address without the number of an interface, which means something on one machine alone.
+#[must_use]
+pub fn without_interface(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
+/// Writes `IP:PORT`, for others: without the number of an interface.
 pub fn put(address: &SocketAddr, out: &mut Vec<u8>) {
     let SocketAddr::V4(four) = address else {
         // Writing into memory can't fail.
-        let _ = write!(out, "{address}");
+        let _ = write!(out, "{}", without_interface(*address));
         return;
     };
     let mut digits = itoa::Buffer::new();

@@ -12,6 +12,8 @@ use crate::message::relative::RelativeName;
 use crate::message::reply::{Away, Holder, Present};
 use crate::message::request::FileEntry;
 use crate::message::tongue::Tongue;
+use crate::node::causes;
+use crate::node::help::help;
 use crate::node::left_out;
 use crate::node::refusals;
 use crate::node::report::{Failure, Prompt, Report, Stall, Verdict, Version};
@@ -88,7 +90,7 @@ pub fn found(holders: &[Holder]) -> String {
 /// `Arquivo a.mp4 baixado com sucesso na pasta PASTA`.
 #[must_use]
 pub fn saved(name: &RelativeName, folder: &str) -> String {
-    format!("Arquivo {name} baixado com sucesso na pasta {folder}")
+    format!("Arquivo {} baixado com sucesso na pasta {folder}", name.file())
 }
 
 /// `a.mp4: OK`, as `b3sum --check` says it; `unknown` where nobody knows a root.
@@ -174,7 +176,7 @@ pub fn say(report: &Report, lang: Lang) -> Said {
         Report::OldPort { at, speaks } if speaks.has_users() => Said::Line(format!("s> init server {at}")),
         Report::Operation { user, method, speaks } if speaks.tells_operations() => Said::Line(format!("s> OPERATION {} FROM {user}", method.word())),
         Report::Operation { user, .. } => Said::Line(format!("s> OPERATION FROM {user}")),
-        Report::Progress { .. } | Report::Verifying { .. } | Report::At(_) | Report::ByQuic(_) => Said::Silent,
+        Report::Progress { .. } | Report::Verifying { .. } | Report::At(_) | Report::ByQuic(_) | Report::Stopped(_) => Said::Silent,
         Report::Prompt(prompt) => Said::Prompt(ask(*prompt, lang).to_owned()),
         Report::Failed(failure) => Said::Note(failed(failure, lang)),
         Report::Stalled { name, why } => Said::Note(format!("{name}: {}", stalled(why, lang))),
@@ -242,11 +244,14 @@ fn note(report: &Report, lang: Lang) -> String {
             Es => format!("{file}: no está en la carpeta; nadie puede descargarlo por ahora"),
             En => format!("{file}: is not in the folder; nobody can download it for now"),
         },
-        Report::NotKept { name, why } => match lang {
-            Pt => format!("{name}: não foi guardado: {why}"),
-            Es => format!("{name}: no se ha guardado: {why}"),
-            En => format!("{name}: was not kept: {why}"),
-        },
+        Report::NotKept { name, why } => {
+            let why = causes::reworded(why, lang);
+            match lang {
+                Pt => format!("{name}: não foi guardado: {why}"),
+                Es => format!("{name}: no se ha guardado: {why}"),
+                En => format!("{name}: was not kept: {why}"),
+            }
+        }
         Report::Left => match lang {
             Pt => "fora da rede".into(),
             Es => "fuera de la red".into(),
@@ -267,7 +272,7 @@ fn note(report: &Report, lang: Lang) -> String {
             Es => format!("{name}: ¡sin verificar! Está en {folder}, pero el contenido no se comprobó con ninguna raíz"),
             En => format!("{name}: unverified! It is in {folder}, but its content was not checked against a root"),
         },
-        Report::TcpTakesOver { udp, why, .. } => ways::tcp_takes_over(*udp, why, lang),
+        Report::TcpTakesOver { udp, why, .. } => ways::tcp_takes_over(*udp, &causes::reworded(why, lang), lang),
         Report::PlayerEnded { player, name } => match lang {
             Pt => format!("{name}: {player} terminou; o download continua"),
             Es => format!("{name}: {player} ha terminado; la descarga sigue"),
@@ -298,11 +303,14 @@ fn note(report: &Report, lang: Lang) -> String {
             Es => format!("{name}: ha cambiado en el origen, empieza de nuevo"),
             En => format!("{name}: has changed at its source, beginning anew"),
         },
-        Report::ServerLost { server, why } => match lang {
-            Pt => format!("sem servidor em {server} ({why}); tentando de novo"),
-            Es => format!("sin servidor en {server} ({why}); lo intento otra vez"),
-            En => format!("no server at {server} ({why}); trying again"),
-        },
+        Report::ServerLost { server, why } => {
+            let why = causes::reworded(why, lang);
+            match lang {
+                Pt => format!("sem servidor em {server} ({why}); tentando de novo"),
+                Es => format!("sin servidor en {server} ({why}); lo intento otra vez"),
+                En => format!("no server at {server} ({why}); trying again"),
+            }
+        }
         Report::ServerFound(server) => match lang {
             Pt => format!("servidor {server} encontrado"),
             Es => format!("servidor {server} encontrado"),
@@ -370,11 +378,14 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
                 En => format!("no server answers at {at}"),
             }
         }
-        Failure::NoHost(host, why) => match lang {
-            Pt => format!("servidor {host}: endereço não encontrado ({why})"),
-            Es => format!("servidor {host}: dirección no encontrada ({why})"),
-            En => format!("server {host}: no such address ({why})"),
-        },
+        Failure::NoHost(host, why) => {
+            let why = causes::reworded(why, lang);
+            match lang {
+                Pt => format!("servidor {host}: endereço não encontrado ({why})"),
+                Es => format!("servidor {host}: dirección no encontrada ({why})"),
+                En => format!("server {host}: no such address ({why})"),
+            }
+        }
         Failure::Name(text, why) => format!("{}: {}", printable(text), bad_name(*why, lang)),
         Failure::Refused(refusal) | Failure::Operation(_, refusal) => refusals::words(refusal, lang),
         Failure::NotFound(name) => match lang {
@@ -420,20 +431,44 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             Es => format!("el otro lado no habla el protocolo: {text}"),
             En => format!("the other side does not speak the protocol: {text}"),
         },
-        Failure::Disk(text) => match lang {
-            Pt => format!("disco: {text}"),
-            Es => format!("disco: {text}"),
-            En => format!("disk: {text}"),
+        Failure::Disk(text) => {
+            let text = causes::reworded(text, lang);
+            match lang {
+                Pt | Es => format!("disco: {text}"),
+                En => format!("disk: {text}"),
+            }
+        }
+        Failure::NoReader => match lang {
+            Pt => "ninguém lê mais a saída".into(),
+            Es => "nadie lee ya la salida".into(),
+            En => "nobody reads the output any more".into(),
         },
         Failure::NoFolder(folder) => match lang {
             Pt => format!("{folder}: a pasta não existe"),
             Es => format!("{folder}: la carpeta no existe"),
             En => format!("{folder}: no such folder"),
         },
-        Failure::Port(at, why) => match lang {
-            Pt => format!("não posso escutar em {at}: {why}"),
-            Es => format!("no puedo escuchar en {at}: {why}"),
-            En => format!("cannot listen on {at}: {why}"),
+        Failure::Port(at, why) => {
+            let why = causes::reworded(why, lang);
+            match lang {
+                Pt => format!("não posso escutar em {at}: {why}"),
+                Es => format!("no puedo escuchar en {at}: {why}"),
+                En => format!("cannot listen on {at}: {why}"),
+            }
+        }
+        Failure::Unseen(at, server) => match lang {
+            Pt => format!(
+                "ninguém acharia este peer: ele escuta em {at}, mas o servidor {server} o vê pela outra família de endereços; use --listen '[::]:{}' ou --advertise",
+                at.port()
+            ),
+            Es => format!(
+                "nadie hallaría este peer: escucha en {at}, pero el servidor {server} lo ve por la otra familia de direcciones; use --listen '[::]:{}' o --advertise",
+                at.port()
+            ),
+            En => format!(
+                "nobody would find this peer: it listens on {at}, but the server {server} sees it by the other family of addresses; use --listen '[::]:{}' or --advertise",
+                at.port()
+            ),
         },
         Failure::Unknown(word) => match lang {
             Pt => format!("{word}: comando desconhecido (help mostra todos)"),
@@ -450,11 +485,14 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             Es => format!("esperaba: {what}"),
             En => format!("expected: {what}"),
         },
-        Failure::Player(player, why) => match lang {
-            Pt => format!("{player}: não pode ser iniciado: {why}"),
-            Es => format!("{player}: no se puede iniciar: {why}"),
-            En => format!("{player}: can't be started: {why}"),
-        },
+        Failure::Player(player, why) => {
+            let why = causes::reworded(why, lang);
+            match lang {
+                Pt => format!("{player}: não pode ser iniciado: {why}"),
+                Es => format!("{player}: no se puede iniciar: {why}"),
+                En => format!("{player}: can't be started: {why}"),
+            }
+        }
         Failure::SearchFirst => match lang {
             Pt => "SEARCH vem antes de DOWNLOAD".into(),
             Es => "SEARCH va antes de DOWNLOAD".into(),
@@ -524,71 +562,6 @@ fn ask(prompt: Prompt, lang: Lang) -> &'static str {
         (Prompt::Name | Prompt::Goal, Pt) => "Nome do arquivo: ",
         (Prompt::Name | Prompt::Goal, Es) => "Nombre del archivo: ",
         (Prompt::Name | Prompt::Goal, En) => "File name: ",
-    }
-}
-
-fn help(lang: Lang) -> &'static str {
-    match lang {
-        Lang::Pt => {
-            "JOIN [IP PORTA PASTA]    entra na rede e compartilha a pasta\n\
-             SEARCH [NOME]            quem tem o arquivo?\n\
-             DOWNLOAD [IP PORTA]      baixa o último arquivo buscado\n\
-             GET [NOME] [b3:RAIZ]     busca e baixa\n\
-             PLAY [NOME] [b3:RAIZ]    busca e baixa; a URL toca desde já\n\
-             PEERS                    quem está na rede\n\
-             LS [IP:PORTA]            o que um peer compartilha\n\
-             NOS                      quem está na rede, cada um com seus arquivos\n\
-             FIND [TEXTO]             arquivos com este texto no nome ou na descrição\n\
-             REGISTER [USUARIO]       registra um nome; UNREGISTER o devolve\n\
-             CONNECT [USUARIO]        entra com este nome; DISCONNECT sai\n\
-             PUBLISH [NOME] DESCRIÇÃO publica um arquivo; DELETE o retira\n\
-             USERS                    quem está conectado\n\
-             CONTENT [USUARIO]        o que um usuário publicou\n\
-             GETFILE [USUARIO NOME]   baixa um arquivo de um usuário\n\
-             SIM | NAO                responde a um pedido\n\
-             LEAVE                    sai da rede\n\
-             QUIT                     espera os downloads e termina"
-        }
-        Lang::Es => {
-            "JOIN [IP PUERTO CARPETA] entra en la red y comparte la carpeta\n\
-             SEARCH [NOMBRE]          ¿quién tiene el archivo?\n\
-             DOWNLOAD [IP PUERTO]     descarga el último archivo buscado\n\
-             GET [NOMBRE] [b3:RAÍZ]   busca y descarga\n\
-             PLAY [NOMBRE] [b3:RAÍZ]  busca y descarga; la URL se reproduce ya\n\
-             PEERS                    quién está en la red\n\
-             LS [IP:PUERTO]           qué comparte un peer\n\
-             NODOS                    quién está en la red, cada uno con sus archivos\n\
-             FIND [TEXTO]             archivos con este texto en el nombre o la descripción\n\
-             REGISTER [USUARIO]       registra un nombre; UNREGISTER lo devuelve\n\
-             CONNECT [USUARIO]        entra con este nombre; DISCONNECT sale\n\
-             PUBLISH [NOMBRE] TEXTO   publica un archivo; DELETE lo retira\n\
-             USERS                    quién está conectado\n\
-             CONTENT [USUARIO]        qué ha publicado un usuario\n\
-             GETFILE [USUARIO NOMBRE] descarga un archivo de un usuario\n\
-             SI | NO                  responde a una petición\n\
-             LEAVE                    sale de la red\n\
-             QUIT                     espera las descargas y termina"
-        }
-        Lang::En => {
-            "JOIN [IP PORT FOLDER]    enters the network and shares the folder\n\
-             SEARCH [NAME]            who has the file?\n\
-             DOWNLOAD [IP PORT]       downloads the file last searched\n\
-             GET [NAME] [b3:ROOT]     searches and downloads\n\
-             PLAY [NAME] [b3:ROOT]    searches and downloads; its URL plays at once\n\
-             PEERS                    who is in the network\n\
-             LS [IP:PORT]             what a peer shares\n\
-             NODES                    who is in the network, each with its files\n\
-             FIND [TEXT]              files with this text in their name or description\n\
-             REGISTER [USER]          takes a user name; UNREGISTER gives it back\n\
-             CONNECT [USER]           comes in by this name; DISCONNECT goes\n\
-             PUBLISH [NAME] TEXT      publishes a file; DELETE takes it back\n\
-             USERS                    who is connected\n\
-             CONTENT [USER]           what a user has published\n\
-             GETFILE [USER NAME]      downloads a file from a user\n\
-             YES | NO                 answers a request\n\
-             LEAVE                    leaves the network\n\
-             QUIT                     waits for downloads and ends"
-        }
     }
 }
 

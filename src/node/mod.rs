@@ -2,7 +2,9 @@
 //! `now` a turn, and never a socket.
 
 pub mod by_link;
+pub mod causes;
 pub mod consoles;
+pub mod help;
 pub mod io;
 pub mod left_out;
 pub mod lines;

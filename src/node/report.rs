@@ -37,6 +37,8 @@ pub mod exit {
     pub const PROTOCOL: i32 = 8;
     /// Interrupted; run it again to go on.
     pub const INTERRUPTED: i32 = 130;
+    /// Whoever read the output has gone: the code that a shell gives to a program that SIGPIPE has ended.
+    pub const NO_READER: i32 = 141;
 }
 
 /// Why a download waits.
@@ -120,10 +122,14 @@ pub enum Failure {
     Protocol(String),
     /// Our disk, in the words of its error.
     Disk(String),
+    /// Whoever read the bytes from a pipe has gone.
+    NoReader,
     /// The folder is not there.
     NoFolder(String),
     /// The port is busy, or the address is not ours.
     Port(SocketAddr, String),
+    /// It listens there, and the server sees it by the other family of addresses.
+    Unseen(SocketAddr, SocketAddr),
     /// The word is no command.
     Unknown(String),
     /// An argument is none: what was wanted.
@@ -147,9 +153,10 @@ impl Failure {
             Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => exit::UNREACHABLE,
             Failure::NotFound(_) => exit::NOT_FOUND,
             Failure::BadBytes(..) => exit::VERIFY,
+            Failure::NoReader => exit::NO_READER,
             Failure::Ambiguous(_) | Failure::OtherContent { .. } | Failure::Root(_) => exit::USAGE,
             Failure::Protocol(_) | Failure::Unended(..) => exit::PROTOCOL,
-            Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Player(..) => exit::LOCAL,
+            Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Unseen(..) | Failure::Player(..) => exit::LOCAL,
             Failure::Named(_, why) => why.code(),
             Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::Usage(_) => exit::USAGE,
             Failure::SearchFirst | Failure::NoQuestion | Failure::NotJoined => exit::USAGE,
@@ -480,6 +487,8 @@ pub enum Report {
     },
     /// The file at the source is another one now; the download begins anew.
     Restarted(RelativeName),
+    /// A download, or the check of a file, goes on no more: its bar goes, and why is told next.
+    Stopped(RelativeName),
     /// A command, or a download, came to nothing.
     Failed(Failure),
     /// The server is away; it will be tried again.

@@ -44,6 +44,12 @@ struct Watched {
     mounts: Option<Mounts>,
 }
 
+fn open_at(place: &OwnedFd, last: &str, flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
+    let file = openat(place, last, flags | SAFELY, Mode::from_raw_mode(0o666))?;
+    let stat = fstat(&file)?;
+    Ok((file, stat))
+}
+
 /// What every file is opened with: a FIFO must not hold us up, a terminal not become ours.
 const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
@@ -75,10 +81,10 @@ impl Folder {
         Folder::new(Top::Open(dir), allocate)
     }
 
-    fn open_at(&self, name: &str, flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
-        let file = openat(&self.top.step()?, name, flags | SAFELY, Mode::from_raw_mode(0o666))?;
-        let stat = fstat(&file)?;
-        Ok((file, stat))
+    /// Where the file of this name stands, or will: in the folder itself or below it. Good for a sync where it is to be made.
+    fn place<'n>(&self, name: &'n str, create: bool) -> io::Result<(OwnedFd, &'n str)> {
+        let top = if create { self.top.read()? } else { self.top.step()? };
+        Ok(walk::descend_to_write(top, name, create)?)
     }
 
     /// Opens a shared file to read, wherever below the folder it is.
@@ -178,7 +184,8 @@ impl Drive for Folder {
     }
 
     fn open_part(&self, name: &str) -> io::Result<SourceRef> {
-        let (file, stat) = self.open_at(name, OFlags::RDONLY)?;
+        let (place, last) = self.place(name, false)?;
+        let (file, stat) = open_at(&place, last, OFlags::RDONLY)?;
         // One that has another name as well is somebody else's: ours never has.
         if !walk::is_file(&stat) || stat.st_nlink != 1 {
             return Err(io::ErrorKind::NotFound.into());
@@ -187,7 +194,14 @@ impl Drive for Folder {
     }
 
     fn look(&self, name: &str) -> io::Result<Stands> {
-        match statat(&self.top.step()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let (place, last) = match walk::descend_to_write(self.top.step()?, name, false) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(Stands::Nothing),
+            // A link, or a file, stands where a folder has to be.
+            Err(Errno::LOOP | Errno::NOTDIR) => return Ok(Stands::Other),
+            Err(error) => return Err(error.into()),
+        };
+        match statat(&place, last, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(Stands::Nothing),
             Err(error) => Err(error.into()),
             Ok(stat) if walk::is_file(&stat) && stat.st_nlink == 1 => Ok(Stands::File(u64::try_from(stat.st_size).unwrap_or(0))),
@@ -196,7 +210,12 @@ impl Drive for Folder {
     }
 
     fn stamp_at(&self, name: &str) -> io::Result<Option<Stamp>> {
-        match statat(&self.top.step()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let (place, last) = match walk::descend_to_write(self.top.step()?, name, false) {
+            Ok(found) => found,
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match statat(&place, last, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
             Ok(stat) => Ok(Some(stamp(&stat))),
@@ -204,7 +223,8 @@ impl Drive for Folder {
     }
 
     fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
-        let (file, stat) = self.open_at(name, OFlags::RDONLY)?;
+        let (place, last) = self.place(name, false)?;
+        let (file, stat) = open_at(&place, last, OFlags::RDONLY)?;
         if !walk::is_file(&stat) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -215,28 +235,29 @@ impl Drive for Folder {
 
     fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
         // Never through a link that somebody put there: the new file is made, not opened, and takes the name of the old one as a whole.
-        let dir = self.top.step()?;
-        let fresh = format!(".{name}");
-        let _ = unlinkat(&dir, &fresh, AtFlags::empty());
-        let (file, _) = self.open_at(&fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+        let (place, last) = self.place(name, true)?;
+        let fresh = format!(".{last}");
+        let _ = unlinkat(&place, &fresh, AtFlags::empty());
+        let (file, _) = open_at(&place, &fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
         // A few thousand bytes: a power cut must not leave the name without them, for then nobody could tell whose they are.
         let mut file = File::from(file);
-        let written = file.write_all(content).and_then(|()| synced(file.sync_data())).and_then(|()| Ok(renameat(&dir, &fresh, &dir, name)?));
+        let written = file.write_all(content).and_then(|()| synced(file.sync_data())).and_then(|()| Ok(renameat(&place, &fresh, &place, last)?));
         if written.is_err() {
-            let _ = unlinkat(&dir, &fresh, AtFlags::empty());
+            let _ = unlinkat(&place, &fresh, AtFlags::empty());
         }
         written
     }
 
     fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn DriveFile>> {
         let how = if create { OFlags::CREATE | OFlags::EXCL } else { OFlags::empty() };
-        let (file, stat) = self.open_at(name, OFlags::RDWR | how)?;
+        let (place, last) = self.place(name, create)?;
+        let (file, stat) = open_at(&place, last, OFlags::RDWR | how)?;
         if !walk::is_file(&stat) || stat.st_nlink != 1 {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         lock(&file)?;
         // Who held the lock before may have finished: then this is a file under its final name.
-        let stands = statat(&self.top.step()?, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stands = statat(&place, last, AtFlags::SYMLINK_NOFOLLOW)?;
         if (stands.st_dev, stands.st_ino) != (stat.st_dev, stat.st_ino) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -248,7 +269,9 @@ impl Drive for Folder {
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        let dir = self.top.read()?;
+        // Both stand in one folder.
+        let (dir, from) = walk::descend_to_write(self.top.read()?, from, false)?;
+        let to = to.rsplit('/').next().unwrap_or(to);
         rename_new(&Calls { dir: &dir, from, to })?;
         match fsync(&dir) {
             Ok(()) => Ok(()),
@@ -262,7 +285,12 @@ impl Drive for Folder {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        match unlinkat(&self.top.step()?, name, AtFlags::empty()) {
+        let (place, last) = match walk::descend_to_write(self.top.step()?, name, false) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        match unlinkat(&place, last, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -4,9 +4,13 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+
+use crate::os::system;
 
 /// What a read came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +44,35 @@ pub fn read() -> Keys {
     }
 }
 
+/// Waits for keys, before the loop begins. `End` when there will be none, or a signal asks the process to end.
+#[must_use]
+pub fn wait(stopped: &AtomicBool) -> Keys {
+    while !stopped.load(Ordering::Relaxed) {
+        let stdin = io::stdin();
+        let mut files = [PollFd::new(&stdin, PollFlags::IN)];
+        // A signal between the look and the poll is noticed after this.
+        match poll(&mut files, Some(&Timespec { tv_sec: 0, tv_nsec: 200_000_000 })) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => match read() {
+                Keys::None => {}
+                keys => return keys,
+            },
+            Err(_) => return Keys::End,
+        }
+    }
+    Keys::End
+}
+
+/// Is set from now on when a signal asks the process to end, which would leave a terminal in raw mode behind.
+#[must_use]
+pub fn note_stops() -> Arc<AtomicBool> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP].into_iter().filter(|signal| !system::is_ignored(*signal)) {
+        let _ = signal_hook::flag::register(signal, Arc::clone(&stopped));
+    }
+    stopped
+}
+
 /// True when a person sits at stdin.
 #[must_use]
 pub fn is_terminal() -> bool {
@@ -59,6 +92,12 @@ pub fn is_watched() -> bool {
     isatty(io::stderr())
 }
 
+/// True for a terminal that obeys no escapes.
+#[must_use]
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|kind| kind == "dumb")
+}
+
 /// How many columns the terminal behind stderr has.
 #[must_use]
 pub fn columns() -> usize {
@@ -74,10 +113,25 @@ impl RawMode {
     /// # Errors
     /// When stdin is no terminal.
     pub fn begin() -> io::Result<RawMode> {
+        RawMode::with(true)
+    }
+
+    /// The same for a single question, where Ctrl-C is a key as well.
+    ///
+    /// # Errors
+    /// When stdin is no terminal.
+    pub fn of_question() -> io::Result<RawMode> {
+        RawMode::with(false)
+    }
+
+    fn with(interrupts: bool) -> io::Result<RawMode> {
         let before = tcgetattr(io::stdin())?;
         let mut raw = before.clone();
         raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN;
         raw.special_codes[SpecialCodeIndex::VSUSP] = 0;
+        if !interrupts {
+            raw.local_modes -= LocalModes::ISIG;
+        }
         tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
         Ok(RawMode(before))
     }

@@ -3,6 +3,7 @@
 //! Everything here keeps a trait of a layer below, so that all above runs as well over something simulated. The only `unsafe` of the crate is here, each
 //! with its reason.
 
+pub mod address;
 pub mod below;
 #[cfg(feature = "store")]
 pub mod csv_files;
@@ -28,6 +29,8 @@ pub mod secret;
 pub mod sockets;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg(feature = "store")]
+pub mod store_place;
 pub mod system;
 pub mod top;
 pub mod walk;

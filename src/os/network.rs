@@ -63,6 +63,11 @@ impl Network {
         self.sockets.watch_stdin()
     }
 
+    /// Reports when the other end of stdout is closed.
+    pub fn watch_stdout(&mut self) {
+        self.sockets.watch_stdout();
+    }
+
     /// Asks by QUIC from this UDP port.
     ///
     /// # Errors
@@ -143,7 +148,10 @@ impl Net for Network {
         match way {
             Way::Tcp(bind) => self.sockets.connect(to, bind).map(Carrier::Tcp),
             #[cfg(feature = "quic")]
-            Way::Quic(key) => self.quic.connect(to, key).map(Carrier::Quic),
+            Way::Quic(key) => {
+                let to = self.sockets.on_interface(to);
+                self.quic.connect(to, key).map(Carrier::Quic)
+            }
             #[cfg(not(feature = "quic"))]
             Way::Quic(_) => Err(no_quic()),
         }

@@ -1,13 +1,17 @@
 //! stdout and stderr, through buffers that are bounded and never wait: a pipe that nobody reads must not freeze a server, and one that was closed must not
 //! end it. What finds no room is dropped whole line by whole line, and counted.
+//!
+//! An error of a write means that output is lost: [`Output::failure`] keeps it, and the exit code of the program tells of it.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::message::limits;
 use crate::os::system;
@@ -38,6 +42,37 @@ struct Buffer {
     most: usize,
     dropped: u64,
     closed: bool,
+    /// Why output was lost.
+    failed: Option<Errno>,
+}
+
+/// The shell has started us with stdout, or stderr, closed (`>&-`). The runtime opens `/dev/null` in their place before `main`, so this is noted earlier.
+static STDOUT_IS_MISSING: AtomicBool = AtomicBool::new(false);
+static STDERR_IS_MISSING: AtomicBool = AtomicBool::new(false);
+
+/// Runs before `main`.
+extern "C" fn note_closed_outputs() {
+    for (number, missing) in [(libc::STDOUT_FILENO, &STDOUT_IS_MISSING), (libc::STDERR_FILENO, &STDERR_IS_MISSING)] {
+        // SAFETY: asks for the flags of a number; where it is no open file that is an answer like others.
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+        missing.store(flags < 0, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: the functions of this section are called once, by the C library, which is ready by then; ours takes no argument that it needs.
+#[cfg(target_os = "linux")]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_THE_BEGINNING: extern "C" fn() = note_closed_outputs;
+
+/// True when the program was started without this file.
+#[must_use]
+pub fn is_missing(which: Stdio) -> bool {
+    match which {
+        Stdio::Out => &STDOUT_IS_MISSING,
+        Stdio::Err => &STDERR_IS_MISSING,
+    }
+    .load(Ordering::Relaxed)
 }
 
 impl Output {
@@ -45,7 +80,7 @@ impl Output {
     #[must_use]
     pub fn new(to: Stdio, lossless: bool) -> Output {
         let most = if lossless { usize::MAX } else { limits::OUTPUT_BYTES };
-        Output(Arc::new(Mutex::new(Buffer { to, waiting: VecDeque::new(), most, dropped: 0, closed: false })))
+        Output(Arc::new(Mutex::new(Buffer { to, waiting: VecDeque::new(), most, dropped: 0, closed: false, failed: None })))
     }
 
     /// Adds bytes, all or none.
@@ -81,6 +116,22 @@ impl Output {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).closed
     }
 
+    /// Why output was lost, if it was; `BrokenPipe`: its reader has gone.
+    #[must_use]
+    pub fn failure(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).failed.map(io::Error::from)
+    }
+
+    /// Asks whether the other end of the pipe has been closed. True as well when the output has failed.
+    #[must_use]
+    pub fn has_no_reader(&self) -> bool {
+        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !buffer.closed && buffer.reader_is_gone() {
+            buffer.fail(Errno::PIPE);
+        }
+        buffer.closed
+    }
+
     /// Writes what is left before the process ends, as long as somebody reads.
     pub fn close(&self) {
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,6 +150,26 @@ impl Output {
 }
 
 impl Buffer {
+    /// Whether the other end of the pipe, socket or terminal has been closed. A file and a device have no such end.
+    fn reader_is_gone(&self) -> bool {
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let file = match self.to {
+            Stdio::Out => stdout.as_fd(),
+            Stdio::Err => stderr.as_fd(),
+        };
+        let mut files = [PollFd::new(&file, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut files, Some(&now)), Ok(1..)) && files[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    }
+
+    /// Nothing more is written to it.
+    fn fail(&mut self, error: Errno) {
+        self.failed = Some(error);
+        // This output ends, the process does not.
+        self.closed = true;
+        self.waiting = VecDeque::new();
+    }
+
     /// One write, if the file takes one within `wait`.
     fn step(&mut self, wait: Duration) -> usize {
         let (stdout, stderr) = (io::stdout(), io::stderr());
@@ -106,6 +177,10 @@ impl Buffer {
             Stdio::Out => stdout.as_fd(),
             Stdio::Err => stderr.as_fd(),
         };
+        if is_missing(self.to) {
+            self.fail(Errno::BADF);
+            return 0;
+        }
         let mut files = [PollFd::new(&file, PollFlags::OUT)];
         let wait = Timespec { tv_sec: 0, tv_nsec: i64::try_from(wait.as_nanos()).unwrap_or(0) };
         match poll(&mut files, Some(&wait)) {
@@ -120,16 +195,15 @@ impl Buffer {
                     self.waiting.shrink_to(STEP);
                     let dropped = std::mem::take(&mut self.dropped);
                     if dropped > 0 {
-                        log::warn!("{dropped} lines of {:?} found no reader in time and were dropped", self.to);
+                        let name = if self.to == Stdio::Out { "stdout" } else { "stderr" };
+                        log::warn!("{dropped} lines of {name} found no reader in time and were dropped");
                     }
                 }
                 count
             }
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => 0,
-            Err(_) => {
-                // Nobody will ever read it: this output ends, the process does not.
-                self.closed = true;
-                self.waiting = VecDeque::new();
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            Err(error) => {
+                self.fail(error);
                 0
             }
         }

@@ -9,9 +9,11 @@ use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::flow::ends::Sink;
 use crate::message::limits;
+use crate::os::output::{self, Stdio};
 
 /// What a pipe takes without waiting, once it says that it takes something.
 const STEP: usize = 4_096;
@@ -22,12 +24,19 @@ const WAIT: Duration = Duration::from_millis(2);
 #[derive(Default)]
 pub struct Pipe {
     waiting: RefCell<VecDeque<u8>>,
-    failed: Cell<bool>,
+    /// Why stdout takes no more.
+    failed: Cell<Option<Errno>>,
 }
 
 impl Pipe {
     fn flush(&self) -> io::Result<()> {
         let stdout = io::stdout();
+        if output::is_missing(Stdio::Out) {
+            self.failed.set(Some(Errno::BADF));
+        }
+        if let Some(error) = self.failed.get() {
+            return Err(error.into());
+        }
         let mut waiting = self.waiting.borrow_mut();
         let until = Instant::now() + WAIT;
         while !waiting.is_empty() {
@@ -42,9 +51,9 @@ impl Pipe {
                 Ok(count) => {
                     waiting.drain(..count);
                 }
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(error) => {
-                    self.failed.set(true);
+                    self.failed.set(Some(error));
                     return Err(error.into());
                 }
             }
@@ -55,17 +64,14 @@ impl Pipe {
 
 impl Sink for Pipe {
     fn room(&self) -> usize {
-        // A failure comes out with the next bytes; at the end nothing more can be done about it.
-        if self.flush().is_err() || self.failed.get() {
+        // A failure comes out with the next bytes, of which there are none at the end.
+        if self.flush().is_err() {
             return limits::STDOUT_BYTES;
         }
         limits::STDOUT_BYTES - self.waiting.borrow().len()
     }
 
     fn put(&self, _at: u64, bytes: &[u8]) -> io::Result<()> {
-        if self.failed.get() {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
         self.waiting.borrow_mut().extend(bytes);
         self.flush()
     }

@@ -10,16 +10,18 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::flow::ends::RawWrite;
 use crate::host::net::{Ready, Stream};
 use crate::message::limits;
+use crate::os::system;
 
 const SIGNALS: Token = Token(usize::MAX - 1);
 const STDIN: Token = Token(usize::MAX - 2);
+const STDOUT: Token = Token(usize::MAX - 3);
 /// Tokens from here on are ports, by their numbers; below are links, of which there are never so many.
 const PORTS: usize = usize::MAX / 2;
 /// And from here on UDP sockets, of which there are a few.
@@ -37,6 +39,8 @@ pub struct Sockets {
     spare: Option<File>,
     /// The link that was accepted last has it.
     is_short: bool,
+    /// The interface of the last link-local address that was named with one. Others name theirs without: it is the same network.
+    interface: u32,
 }
 
 /// One connection.
@@ -49,9 +53,11 @@ impl Sockets {
     /// When the system fails.
     pub fn new() -> io::Result<Sockets> {
         let poll = Poll::new()?;
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGCHLD])?;
+        // What was ignored at the start stays ignored: so `nohup` and a shell's background jobs want it.
+        let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !system::is_ignored(*signal)).chain([SIGCHLD, SIGWINCH]);
+        let mut signals = Signals::new(wanted)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-        Ok(Sockets { poll, events: Events::with_capacity(EVENTS), signals, ports: BTreeMap::new(), spare: spare(), is_short: false })
+        Ok(Sockets { poll, events: Events::with_capacity(EVENTS), signals, ports: BTreeMap::new(), spare: spare(), is_short: false, interface: 0 })
     }
 
     /// Reports when stdin has something. False for a file, which always has.
@@ -59,6 +65,12 @@ impl Sockets {
     pub fn watch_stdin(&mut self) -> bool {
         let stdin = io::stdin().as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&stdin), STDIN, Interest::READABLE).is_ok()
+    }
+
+    /// Reports when the other end of stdout is closed, where it has one: a file has none.
+    pub fn watch_stdout(&mut self) {
+        let stdout = io::stdout().as_raw_fd();
+        let _ = self.poll.registry().register(&mut SourceFd(&stdout), STDOUT, Interest::WRITABLE);
     }
 }
 
@@ -83,10 +95,15 @@ impl Sockets {
         }
         for event in &self.events {
             match event.token() {
-                STDIN => ready.push(Ready::Console),
+                STDIN | STDOUT => ready.push(Ready::Console),
                 SIGNALS => {
                     for signal in self.signals.pending() {
-                        ready.push(if signal == SIGCHLD { Ready::Child } else { Ready::Stop(signal == SIGINT) });
+                        ready.push(match signal {
+                            SIGCHLD => Ready::Child,
+                            // The console looks at its window when it is asked for lines.
+                            SIGWINCH => Ready::Console,
+                            signal => Ready::Stop(signal == SIGINT),
+                        });
                     }
                 }
                 Token(token) if token >= UDP => {
@@ -106,15 +123,33 @@ impl Sockets {
         Ok(())
     }
 
+    /// This address with the interface by which it is reached, where it needs one.
+    pub fn on_interface(&mut self, at: SocketAddr) -> SocketAddr {
+        match at {
+            SocketAddr::V6(mut six) if six.ip().is_unicast_link_local() => {
+                if six.scope_id() == 0 {
+                    six.set_scope_id(self.interface);
+                } else {
+                    self.interface = six.scope_id();
+                }
+                six.into()
+            }
+            at => at,
+        }
+    }
+
     /// Opens the port of this number, in the place of the one before.
     ///
     /// # Errors
     /// When it is busy, or the address is not ours.
     pub fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
+        let at = self.on_interface(at);
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if at.ip().is_unspecified() && at.is_ipv6() {
-            socket.set_only_v6(false)?;
+            // Beside a port of ours that is open on all of IPv4 it is for IPv6 alone.
+            let has_four = self.ports.values().any(|other| other.local_addr().is_ok_and(|other| other.is_ipv4() && other.port() == at.port()));
+            socket.set_only_v6(has_four)?;
         }
         socket.set_nonblocking(true)?;
         socket.bind(&at.into())?;
@@ -177,11 +212,13 @@ impl Sockets {
     /// # Errors
     /// When it fails at once.
     pub fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> io::Result<Tcp> {
+        let to = self.on_interface(to);
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         if let Some(ip) = bind {
+            let from = self.on_interface(SocketAddr::new(ip, 0));
             // From another address it works as well; the server then sees that one.
-            if let Err(error) = socket.bind(&SocketAddr::new(ip, 0).into()) {
+            if let Err(error) = socket.bind(&from.into()) {
                 log::debug!("cannot connect from {ip}: {error}");
             }
         }

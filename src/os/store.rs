@@ -10,14 +10,12 @@
 //!
 //! Who only reads takes no lock, and reads the last commit while a server runs. All text is bound, compared byte by byte, and checked again when it is read.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{CachedStatement, Connection as Database, ErrorCode, OpenFlags, OptionalExtension as _, Params, Row, params};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
@@ -27,10 +25,12 @@ use crate::accounts::store::{Account, Connection, Placed, Store, StoreError};
 use crate::message::account::{Key, Line, Publication, Published, UserName};
 use crate::message::limits;
 use crate::message::tongue::Tongue;
-use crate::os::system;
+use crate::os::store_place;
 
-const FILE: &str = "accounts.sqlite";
-const LOCK: &str = "lock";
+/// The database.
+pub const FILE: &str = "accounts.sqlite";
+/// What a server holds while it runs.
+pub const LOCK: &str = "lock";
 /// "card": tells a store of ours from the database of another program.
 const APPLICATION: i64 = 0x6361_7264;
 /// The newest form of a store that is understood here.
@@ -111,23 +111,21 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Where a user keeps the accounts of the server that listens there: `$XDG_STATE_HOME/cardume/server-IP-PORT` or the same below
-    /// `$HOME/.local/state`. `None` without a home.
-    #[must_use]
-    pub fn of_user(listen: SocketAddr) -> Option<PathBuf> {
-        place(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"), listen)
-    }
-
     /// Opens the store of a folder to change it, and makes both where there are none. It may read a log: to be called before the loop begins.
     ///
     /// # Errors
     /// When somebody else has it open so, or it is none that can be understood.
     pub fn open(dir: &Path) -> Result<SqliteStore, OpenError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(dir, flags, Mode::empty()).map_err(io::Error::from)?;
-        let create = |name| openat(&folder, name, OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+        match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+            // What stands there may be no folder: that is said below.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+        let folder = store_place::open_own(dir)?;
+        let how = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let create = |name| openat(&folder, name, how, Mode::RUSR | Mode::WUSR);
         let lock = create(LOCK).map_err(io::Error::from)?;
+        store_place::check_files(&folder)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
             Errno::WOULDBLOCK => OpenError::InUse,
             error => io::Error::from(error).into(),
@@ -424,12 +422,6 @@ fn is_ours(database: &Database) -> Result<bool, OpenError> {
 fn make(database: &Database) -> Result<(), OpenError> {
     let made = database.execute_batch(&format!("BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; {TABLES} COMMIT;"));
     Ok(made?)
-}
-
-fn place(states: Option<OsString>, home: Option<OsString>, listen: SocketAddr) -> Option<PathBuf> {
-    // A colon would end the path where several of them stand in a row.
-    let ip = listen.ip().to_string().replace(':', "_");
-    Some(system::folder_of_user(states, home, ".local/state")?.join(format!("server-{ip}-{}", listen.port())))
 }
 
 /// A place as SQLite counts: behind the last one that it can have there is nothing.
@@ -784,14 +776,5 @@ mod tests {
             names.push(name.to_string());
         }
         assert_eq!(names, ["ana", "rui"]);
-    }
-
-    #[test]
-    fn each_server_of_a_user_has_its_own_folder() {
-        let at =
-            |states: Option<&str>, home: Option<&str>, listen: &str| place(states.map(Into::into), home.map(Into::into), listen.parse().unwrap());
-        assert_eq!(at(Some("/s"), Some("/h"), "127.0.0.1:1099"), Some("/s/cardume/server-127.0.0.1-1099".into()));
-        assert_eq!(at(None, Some("/h"), "[::1]:5"), Some("/h/.local/state/cardume/server-__1-5".into()));
-        assert_eq!(at(Some("s"), None, "127.0.0.1:1099"), None);
     }
 }

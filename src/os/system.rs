@@ -8,6 +8,10 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::message::limits;
+use crate::os::address;
+
+/// The system's number for a file that is not open.
+pub const NOT_OPEN: i32 = libc::EBADF;
 
 /// Sixteen bytes that nobody can guess.
 #[must_use]
@@ -82,9 +86,19 @@ pub fn cpu_time_of(pid: u32) -> Option<Duration> {
     Some(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).ok().filter(|ticks| *ticks > 0)?)
 }
 
-/// Gives SIGINT and SIGTERM back their usual meaning: the loop is over and nobody asks for them any more.
+/// Whether a signal is ignored now.
+#[must_use]
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: a plain structure of integers and pointers that nobody follows.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: changes nothing, and writes one structure of ours.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Gives SIGINT, SIGTERM and SIGHUP back their usual meaning: the loop is over and nobody asks for them any more.
 pub fn let_signals_end_us() {
-    for signal in [libc::SIGINT, libc::SIGTERM] {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
         // SAFETY: sets a plain default; no handler of ours runs afterwards.
         unsafe {
             libc::signal(signal, libc::SIG_DFL);
@@ -114,6 +128,9 @@ fn ignore(signal: libc::c_int) {
 /// # Errors
 /// In words.
 pub fn resolve(host: &str) -> Result<Vec<SocketAddr>, String> {
+    if let Some(at) = address::read(host) {
+        return Ok(vec![at]);
+    }
     let addresses: Vec<SocketAddr> = host.to_socket_addrs().map_err(|error| error.to_string())?.collect();
     if addresses.is_empty() { Err("no address".into()) } else { Ok(addresses) }
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Stat, openat, statat};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Stat, fsync, mkdirat, openat, statat};
 use rustix::io::Errno;
 
 use crate::library::drive::{Barred, Found};
@@ -60,6 +60,36 @@ pub fn descend<'a, 'n>(top: &'a OwnedFd, name: &'n str) -> io::Result<(Place<'a>
             return Err(io::ErrorKind::NotFound.into());
         }
         place = Place::Below(openat(&place, part, STEP, Mode::empty()).map_err(no_file)?);
+        rest = below;
+    }
+    Ok((place, rest))
+}
+
+/// Walks to the folder in which a download of this name stands; `create`: folders on the way that are missing are made. The name was checked as a
+/// `RelativeName` is, or is that of a `.part` or a record beside one.
+///
+/// # Errors
+/// `NotFound` where a folder is missing, `LOOP` or `NOTDIR` where something else stands in its place: no link is followed.
+pub fn descend_to_write(top: OwnedFd, name: &str, create: bool) -> Result<(OwnedFd, &str), Errno> {
+    let mut place = top;
+    let mut rest = name;
+    while let Some((part, below)) = rest.split_once('/') {
+        if part.is_empty() || part == "." || part == ".." {
+            return Err(Errno::NOTDIR);
+        }
+        let next = match openat(&place, part, READ, Mode::empty()) {
+            Err(Errno::NOENT) if create => {
+                match mkdirat(&place, part, Mode::from_raw_mode(0o777)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error),
+                }
+                // A download is lasting only if its folder is; where a file system can't say so, it is as lasting as that can be.
+                let _ = fsync(&place);
+                openat(&place, part, READ, Mode::empty())?
+            }
+            other => other?,
+        };
+        place = next;
         rest = below;
     }
     Ok((place, rest))

@@ -257,7 +257,7 @@ fn a_store_of_a_newer_program_and_a_file_that_is_none_are_7_and_left_alone() {
 
 #[test]
 fn a_full_disk_refuses_what_it_cannot_keep_and_nothing_else() {
-    let Some(disk) = SmallDisk::mount("size=4m") else { return };
+    let Some(disk) = SmallDisk::mount("size=4m,mode=700") else { return };
     let old = SocketAddr::from((own_ip(), 4_000));
     let server = server_on(&disk.0, &["--uc3m", &format!("{old}:2024")]);
     let mut ana = User::new(server.at, "ana");

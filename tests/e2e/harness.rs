@@ -222,6 +222,9 @@ pub struct Process {
 /// A cache of hashes far from the one of whoever runs the tests.
 const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
 
+/// Keys and accounts far from those of whoever runs the tests; each test has its own, for a machine has one store of accounts.
+const STATES: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/states");
+
 /// `cardume` with these arguments, in English, with nothing of our own environment that it reads.
 pub fn cardume<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardume"));
@@ -231,6 +234,7 @@ pub fn cardume<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
         .env_remove("RUST_LOG")
         .env("CARDUME_LANG", "en")
         .env("CARDUME_CACHE", CACHE)
+        .env("XDG_STATE_HOME", format!("{STATES}/{}-{}", std::process::id(), thread::current().name().unwrap_or("").replace("::", "-")))
         .env_remove("CARDUME_USER")
         .env_remove("CARDUME_KEY");
     command

@@ -80,7 +80,7 @@ fn what_can_t_be_read_is_told_in_one_line_and_the_others_are_hashed() {
     assert_eq!(done.code, 7, "{done:#?}");
     assert_eq!(done.out, [format!("{}  first", KNOWN[0].1), format!("{}  last", KNOWN[1].1)]);
     assert_eq!(done.err.len(), 3, "{done:#?}");
-    for (line, name) in done.err.iter().zip(["missing: No such file", "folder: Is a directory", "esc\u{fffd}[2J: No such file"]) {
+    for (line, name) in done.err.iter().zip(["missing: not found", "folder: a folder", "esc\u{fffd}[2J: not found"]) {
         assert!(line.starts_with(&format!("cardume: {name}")), "{done:#?}");
     }
 }

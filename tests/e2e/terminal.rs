@@ -15,7 +15,7 @@ use crate::harness::{Dir, PATIENCE, cardume, noise, peer, peer_with, server, wat
 use crate::native::Native;
 
 /// A terminal of 24 rows and 80 columns with a program on it.
-struct Terminal {
+pub struct Terminal {
     child: Child,
     keys: File,
     line: OwnedFd,
@@ -36,9 +36,14 @@ fn pair() -> (OwnedFd, OwnedFd) {
 
 impl Terminal {
     fn start(args: &[&str]) -> Terminal {
+        Terminal::run(cardume(args))
+    }
+
+    /// Starts this on a terminal.
+    pub fn run(mut command: std::process::Command) -> Terminal {
         let (person, line) = pair();
         let end = || Stdio::from(line.try_clone().expect("one more handle"));
-        let child = cardume(args).stdin(end()).stdout(end()).stderr(end()).spawn().expect("cardume starts");
+        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("cardume starts");
         let seen: Arc<(Mutex<String>, Condvar)> = Arc::default();
         let mut screen = File::from(person.try_clone().expect("one more handle"));
         let ours = Arc::clone(&seen);
@@ -61,13 +66,13 @@ impl Terminal {
         Terminal { child, keys: File::from(person), line, seen, read: 0 }
     }
 
-    fn press(&mut self, keys: &str) {
+    pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).expect("keys are taken");
     }
 
     /// Waits until this stands in what was drawn since the last time.
     #[track_caller]
-    fn shows(&mut self, text: &str) -> String {
+    pub fn shows(&mut self, text: &str) -> String {
         let (seen, changed) = &*self.seen;
         let seen = seen.lock().expect("no panic while it was held");
         let read = self.read;
@@ -77,14 +82,31 @@ impl Terminal {
         seen[read..self.read].to_owned()
     }
 
+    /// All that was drawn so far.
+    pub fn seen(&self) -> String {
+        self.seen.0.lock().expect("no panic while it was held").clone()
+    }
+
+    /// Sends a signal to the program.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Gives the window another width, as a person who pulls at its edge.
+    pub fn resize(&self, columns: u16) {
+        let size = rustix::termios::Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&self.line, size).expect("a terminal");
+        self.signal(rustix::process::Signal::WINCH);
+    }
+
     /// True when the terminal edits and echoes lines by itself.
-    fn is_cooked(&self) -> bool {
+    pub fn is_cooked(&self) -> bool {
         let modes = tcgetattr(&self.line).expect("modes").local_modes;
         modes.contains(LocalModes::ICANON | LocalModes::ECHO)
     }
 
     #[track_caller]
-    fn code(&mut self) -> Option<i32> {
+    pub fn code(&mut self) -> Option<i32> {
         watch("its end", || self.child.try_wait().expect("a child")).code()
     }
 }

@@ -1,8 +1,9 @@
 //! From lines to commands: what a person types or a script pipes, with arguments on the same line or, when missing, asked for one a line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::message::account::{Deed, Line, Publication, UserName};
+use crate::message::address;
 use crate::message::limits;
 use crate::message::name::BadName;
 use crate::message::query::{Query, Sought};
@@ -149,6 +150,8 @@ pub enum Step {
     Ask(Prompt),
     /// It makes no sense; what was begun is dropped.
     Wrong(Failure),
+    /// The answer to a question makes no sense: it is asked again.
+    Again(Failure, Prompt),
     /// An empty line.
     Nothing,
 }
@@ -209,6 +212,11 @@ impl Desk {
                 self.form = Some(form);
                 return Step::Ask(prompt);
             }
+            let prompt = form.verb.wants()[form.words.len()];
+            if let Err(failure) = check(line, prompt) {
+                self.form = Some(form);
+                return Step::Again(failure, prompt);
+            }
             form.words.push(line.to_owned());
             return self.fill(form);
         }
@@ -244,6 +252,17 @@ impl Desk {
         self.fill(Form { verb, words: words(verb, rest.trim()) })
     }
 
+    /// True while the next line answers a question.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.form.is_some()
+    }
+
+    /// Drops the command that a question belongs to.
+    pub fn cancel(&mut self) {
+        self.form = None;
+    }
+
     /// The verdict that a line gives, if it is one: it may pass other commands, for somebody waits for it.
     #[must_use]
     pub fn verdict(line: &str) -> Option<bool> {
@@ -276,10 +295,14 @@ impl Desk {
 impl Form {
     fn command(&self) -> Result<Command, Failure> {
         let word = |place: usize| self.words.get(place).map_or("", String::as_str);
-        let address = || Ok(SocketAddr::new(ip(word(0))?, port(word(1))?));
+        let with_port = |mut at: SocketAddr, port| {
+            at.set_port(port);
+            at
+        };
+        let address = || Ok(with_port(ip(word(0))?, port(word(1))?));
         let place = || {
             let (speaks, rest) = wire(word(0)).ok_or(Failure::Wrong("IP"))?;
-            Ok(Place { at: SocketAddr::new(ip(rest)?, port(word(1))?), speaks })
+            Ok(Place { at: with_port(ip(rest)?, port(word(1))?), speaks })
         };
         Ok(match self.verb {
             Verb::Join => Command::Join { at: address()?, folder: word(2).to_owned() },
@@ -319,8 +342,8 @@ fn words(verb: Verb, rest: &str) -> Vec<String> {
         Verb::Join | Verb::Download | Verb::Ls => {
             let (first, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             let mut found = match Place::read(first) {
-                Some(Place { at, speaks: None }) => vec![at.ip().to_string(), at.port().to_string()],
-                Some(Place { at, speaks: Some(speaks) }) => vec![format!("{}@{}", speaks.word(), at.ip()), at.port().to_string()],
+                Some(Place { at, speaks: None }) => vec![ip_words(at), at.port().to_string()],
+                Some(Place { at, speaks: Some(speaks) }) => vec![format!("{}@{}", speaks.word(), ip_words(at)), at.port().to_string()],
                 None => vec![first.to_owned()],
             };
             let mut tail = tail.trim();
@@ -338,6 +361,14 @@ fn words(verb: Verb, rest: &str) -> Vec<String> {
     }
 }
 
+/// An IP, with its interface.
+fn ip_words(at: SocketAddr) -> String {
+    match at {
+        SocketAddr::V6(six) if six.scope_id() != 0 => format!("{}%{}", six.ip(), six.scope_id()),
+        at => at.ip().to_string(),
+    }
+}
+
 fn check(word: &str, want: Prompt) -> Result<(), Failure> {
     match want {
         Prompt::Ip => ip(wire(word).ok_or(Failure::Wrong("IP"))?.1).map(drop),
@@ -350,11 +381,11 @@ fn check(word: &str, want: Prompt) -> Result<(), Failure> {
     }
 }
 
-fn ip(word: &str) -> Result<IpAddr, Failure> {
+fn ip(word: &str) -> Result<SocketAddr, Failure> {
     if word.eq_ignore_ascii_case("localhost") {
-        return Ok(IpAddr::from([127, 0, 0, 1]));
+        return Ok(SocketAddr::from(([127, 0, 0, 1], 0)));
     }
-    word.trim_matches(['[', ']']).parse().map_err(|_| Failure::Wrong("IP"))
+    address::read_ip(word).ok_or(Failure::Wrong("IP"))
 }
 
 fn port(word: &str) -> Result<u16, Failure> {
@@ -419,9 +450,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_argument_drops_what_was_begun() {
+    fn a_wrong_answer_is_asked_for_again_and_a_wrong_argument_drops_what_was_begun() {
         let steps = run(&["JOIN", "nowhere", "PEERS"]);
-        assert_eq!(steps[1..], [Step::Wrong(Failure::Wrong("IP")), Step::Do(Command::Peers)]);
+        assert_eq!(steps[1..], [Step::Again(Failure::Wrong("IP"), Prompt::Ip), Step::Again(Failure::Wrong("IP"), Prompt::Ip)]);
         for line in [
             "DOWNLOAD 127.0.0.1 0",
             "DOWNLOAD 127.0.0.1 65536",

@@ -117,13 +117,33 @@ impl Peer {
         match self.options.console.line(&mut self.desk, line) {
             Step::Nothing => self.prompt(io),
             Step::Ask(prompt) => io.tell(Report::Prompt(prompt)),
-            Step::Wrong(failure) => {
+            Step::Again(failure, prompt) if self.options.typed => {
+                io.tell(Report::Failed(failure));
+                io.tell(Report::Prompt(prompt));
+            }
+            // The next line of a script is its next command, and no better answer.
+            Step::Wrong(failure) | Step::Again(failure, _) => {
+                self.desk.cancel();
                 self.note_code(failure.code());
                 self.tell_answer(Report::Failed(failure), io);
                 self.prompt(io);
             }
             Step::Do(command) => self.run(command, io),
         }
+    }
+
+    /// Ctrl-C, or the end of a person's input: it cancels the question that is open. True when there was one.
+    pub(super) fn cancel_question(&mut self, io: &mut Io<'_>) -> bool {
+        if matches!(self.errand, Some(Errand::Choose { .. })) {
+            self.chosen("", io);
+            return true;
+        }
+        if !self.options.typed || !self.desk.is_asking() {
+            return false;
+        }
+        self.desk.cancel();
+        self.prompt(io);
+        true
     }
 
     /// Begins a command.

@@ -39,7 +39,7 @@ impl Peer {
     pub(super) fn meant(&self, wanted: &Wanted) -> Option<RelativeName> {
         match wanted {
             Wanted::Name(name) => Some(name.clone()),
-            Wanted::Root(root) => self.library.named(root).or_else(|| self.downloads.giving(root).map(|(name, _)| RelativeName::from(&name.file()))),
+            Wanted::Root(root) => self.library.named(root).or_else(|| self.downloads.giving(root).map(|(name, _)| self.library.kept_as(name))),
         }
     }
 

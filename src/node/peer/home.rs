@@ -82,6 +82,23 @@ impl Home {
         self.bind = Some(ip);
     }
 
+    /// True when all addresses of the server are of this family.
+    #[must_use]
+    pub fn all_are_of(&self, four: bool) -> bool {
+        self.servers.iter().all(|server| server.is_ipv4() == four)
+    }
+
+    /// Leaves only the addresses of one family; false, and nothing changes, when there are none.
+    pub fn keep_only(&mut self, four: bool) -> bool {
+        if !self.servers.iter().any(|server| server.is_ipv4() == four) {
+            return false;
+        }
+        let at = self.server();
+        self.servers.retain(|server| server.is_ipv4() == four);
+        self.at = self.servers.iter().position(|server| Some(*server) == at).unwrap_or(0);
+        true
+    }
+
     /// The server that is meant now.
     #[must_use]
     pub fn server(&self) -> Option<SocketAddr> {

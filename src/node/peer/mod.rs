@@ -22,11 +22,11 @@ mod visits;
 pub mod watching;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::library::drive::DriveError;
+use crate::library::drive::{DriveError, NoFolder};
 use crate::library::{Library, Target};
 use crate::message::limits;
 use crate::message::quic::Quic;
@@ -99,6 +99,8 @@ pub struct Peer {
     spoken: Vec<(Tongue, u16)>,
     /// How it is reached by QUIC, once that port is open.
     quic: Option<Quic>,
+    /// The port for IPv6 is not open yet.
+    opens_six: bool,
     /// A JOIN that waits for its port.
     joining: Option<Place>,
     scanning: bool,
@@ -163,6 +165,8 @@ struct Ending {
 const USUAL: PortId = PortId(0);
 /// The port for QUIC.
 const BY_QUIC: PortId = PortId(1 << 20);
+/// The usual port for IPv6, where the usual one is open on all of IPv4 alone.
+const BY_SIX: PortId = PortId((1 << 20) + 1);
 /// Entries of a folder that are looked at in one turn.
 const SCAN: usize = 1_000;
 
@@ -172,12 +176,13 @@ impl Peer {
     /// # Errors
     /// When its folder is not there.
     pub fn new(mut options: PeerOptions) -> Result<Peer, DriveError> {
-        let drive = (options.open_folder)(&options.folder)?;
+        let drive = if options.needs_folder() { (options.open_folder)(&options.folder)? } else { Rc::new(NoFolder) };
         let target = std::mem::replace(&mut options.target, Target::Folder);
         let identity = std::mem::replace(&mut options.identity, Box::new(|| Err("there is no key".into())));
         Ok(Peer {
             terms: Terms { role: Role::Peer, heartbeat: options.heartbeat, hosts: options.hosts.clone() },
-            library: Library::new(drive, target, Rc::clone(&options.hashes), options.recursive),
+            library: Library::new(drive, target, Rc::clone(&options.hashes), options.recursive)
+                .keeping_folders(matches!(options.task, Task::Once(_))),
             home: Home::new(options.servers.clone(), options.by_quic),
             account: Account::new(identity, options.user.clone(), options.registers),
             acts: Acts::default(),
@@ -202,6 +207,7 @@ impl Peer {
             listening: None,
             spoken: Vec::new(),
             quic: None,
+            opens_six: false,
             joining: None,
             scanning: false,
             news: News::default(),
@@ -267,6 +273,9 @@ impl Peer {
                 if !at.ip().is_unspecified() {
                     self.home.bind(at.ip());
                 }
+                if !self.is_reached_as_seen(at, io) {
+                    return;
+                }
                 self.home.joining = Joining::Wanted;
                 self.scanning = true;
                 self.home.want(io);
@@ -288,6 +297,55 @@ impl Peer {
                 self.prompt(io);
             }
         }
+    }
+
+    /// The server lists a peer under the address from which its link comes: something must listen there. False when nothing can.
+    fn is_reached_as_seen(&mut self, at: SocketAddr, io: &mut Io<'_>) -> bool {
+        let is_open_to_both = at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        if self.options.advertise.is_some() || is_open_to_both || self.home.all_are_of(at.is_ipv4()) {
+            return true;
+        }
+        if at.ip().is_unspecified() {
+            self.opens_six = true;
+            io.listen(BY_SIX, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), at.port()));
+            return true;
+        }
+        if self.home.keep_only(at.is_ipv4()) {
+            return true;
+        }
+        let server = self.home.server().unwrap_or(at);
+        self.fail_to_join(Failure::Unseen(at, server), io);
+        false
+    }
+
+    /// The usual port is open for IPv6 as well, or not.
+    fn listening_by_six(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
+        self.opens_six = false;
+        match result {
+            Ok(at) => log::info!("also on {at}"),
+            // What can't be listened on can't be seen from, so the server is reached by IPv4.
+            Err(why) if self.home.keep_only(true) => log::info!("not on IPv6: {why}"),
+            Err(why) => {
+                let at = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), self.listening.map_or(0, |at| at.port()));
+                return self.fail_to_join(Failure::Port(at, why), io);
+            }
+        }
+        self.send_join(io);
+    }
+
+    /// Nobody could reach this peer: it does not join.
+    fn fail_to_join(&mut self, failure: Failure, io: &mut Io<'_>) {
+        self.home.joining = Joining::Unwanted;
+        if self.acts.is_joining() {
+            return self.fail(&failure, io);
+        }
+        let code = failure.code();
+        io.tell(Report::Failed(failure));
+        if matches!(self.options.task, Task::Serve { .. }) {
+            return self.end(code, io);
+        }
+        self.errand = None;
+        self.prompt(io);
     }
 
     /// One of the ports of old wires is open, or not.
@@ -324,7 +382,7 @@ impl Peer {
 
     /// The old wires that are spoken, once all ports are open.
     fn spoken(&self) -> Option<Vec<(Tongue, u16)>> {
-        if self.spoken.len() < self.options.old_ports.len() || (self.options.udp.is_some() && self.quic.is_none()) {
+        if self.opens_six || self.spoken.len() < self.options.old_ports.len() || (self.options.udp.is_some() && self.quic.is_none()) {
             return None;
         }
         let usual = self.options.speech.besides().and_then(|tongue| Some((tongue, self.listening?.port())));
@@ -411,6 +469,7 @@ impl Node for Peer {
         match event {
             Event::Start => self.start(io),
             Event::Listening(USUAL, result) => self.listening(result, io),
+            Event::Listening(BY_SIX, result) => self.listening_by_six(result, io),
             Event::Listening(WATCHING, result) => self.listening_to_players(result, io),
             Event::Accepted(id, WATCHING) => self.player_came(id, io),
             Event::Received(id) | Event::Drained(id) if self.watching.has(id) => self.serve_player(id, io),
@@ -449,11 +508,16 @@ impl Node for Peer {
             Event::Closed(id, cause) => self.closed(id, &cause, io),
             Event::Command(line) => self.typed(&line, io),
             Event::CommandsEnded => {
+                if matches!(self.options.task, Task::Once(_)) {
+                    // Nobody will answer any more.
+                    self.cancel_question(io);
+                }
                 if self.options.task == Task::Menu && self.listening.is_none() {
                     // A menu that nobody can use any more.
                     self.end(exit::DONE, io);
                 }
             }
+            Event::Stop(true) if self.options.typed && self.cancel_question(io) => {}
             Event::Stop(interrupted) => {
                 let code = match self.options.task {
                     Task::Once(_) if self.watching.is_complete() => exit::DONE,

@@ -137,4 +137,14 @@ impl PeerOptions {
             player: None,
         }
     }
+
+    /// True where something is read from or written into its folder. Who only asks the index has no use for one.
+    #[must_use]
+    pub fn needs_folder(&self) -> bool {
+        match &self.task {
+            Task::Serve { .. } | Task::Menu => true,
+            Task::Once(Command::Get(_) | Command::GetFrom(..) | Command::Play(_) | Command::Download(_)) => !matches!(self.target, Target::Pipe(_)),
+            Task::Once(_) => false,
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::library::tree::PieceList;
+use crate::message::address;
 use crate::message::limits;
 use crate::message::name::{self, BadName};
 use crate::message::refusal::{Code, Refusal};
@@ -186,12 +187,15 @@ impl Peer {
 
     /// What is not here can't come from here.
     pub(super) fn is_missing(&self, name: &RelativeName, from: SocketAddr) -> bool {
-        self.is_me(from) && self.library.entry(&RelativeName::from(&name.file())).is_none()
+        self.is_me(from) && self.library.entry(&self.library.kept_as(name)).is_none()
     }
 
     /// True for the address where this peer answers, also while it has left the index and is still found there.
     pub(super) fn is_me(&self, peer: SocketAddr) -> bool {
-        Some(peer) == self.listening || matches!(self.home.joining, Joining::Joined(me) if me == peer)
+        // The index knows no interfaces.
+        Some(peer) == self.listening.map(address::without_interface)
+            || Some(peer) == self.listening
+            || matches!(self.home.joining, Joining::Joined(me) if me == peer)
     }
 
     /// Asks the index who else has what is being downloaded.
@@ -226,7 +230,7 @@ impl Peer {
             self.errand_rests(id, io);
         }
         if self.library.keeps_downloads() && self.is_known_to_index() {
-            let something = self.downloads.announce();
+            let something = self.downloads.announce(&self.library);
             if !something.is_empty() {
                 something.into_iter().for_each(|file| self.news.have(file));
                 self.send_news(io);
@@ -263,7 +267,8 @@ impl Peer {
                 Some(failure)
             }
             Outcome::Failed(failure) => {
-                let kept = RelativeName::from(&name.file());
+                io.tell(Report::Stopped(name.clone()));
+                let kept = self.library.kept_as(&name);
                 if self.library.entry(&kept).is_none() && self.is_known_to_index() {
                     // What of it was here may be gone; whoever was told so is told again when it goes on.
                     self.news.gone(kept);

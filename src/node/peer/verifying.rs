@@ -50,6 +50,8 @@ struct Folder {
     drive: Rc<dyn Drive>,
     /// Until all of it was seen.
     listing: Option<Listing>,
+    /// It was listed with its subfolders, for it had no file of its own.
+    goes_deeper: bool,
     /// Files that are to be read.
     names: BTreeSet<RelativeName>,
 }
@@ -173,6 +175,10 @@ impl Peer {
         let Some(folder) = &mut verifying.folder else { return self.next_named(io) };
         if folder.listing.is_some() {
             match folder.scan() {
+                // A folder of nothing but folders is meant to be looked into: nothing at all would be checked otherwise.
+                Ok(true) if folder.names.is_empty() && !self.options.recursive && !std::mem::replace(&mut folder.goes_deeper, true) => {
+                    folder.listing = folder.drive.list(true).ok();
+                }
                 Ok(true) => folder.listing = None,
                 Ok(false) => {}
                 Err(error) => {
@@ -199,7 +205,9 @@ impl Peer {
             Ok((drive, listing))
         });
         match opened {
-            Ok((drive, listing)) => verifying.folder = Some(Folder { path, drive, listing, names: name.into_iter().collect() }),
+            Ok((drive, listing)) => {
+                verifying.folder = Some(Folder { path, drive, listing, goes_deeper: name.is_some(), names: name.into_iter().collect() })
+            }
             Err(error) => {
                 verifying.tally.unread += 1;
                 io.tell(Report::Failed(match error {
@@ -233,6 +241,7 @@ impl Peer {
         let Some(verifying) = &mut self.verifying else { return };
         let Some(file) = verifying.file.take() else { return };
         verifying.tally.unread += 1;
+        io.tell(Report::Stopped(file.name.clone()));
         io.tell(Report::Failed(Failure::Disk(format!("{}: {why}", file.name))));
         // The answer that may be under way is none to the next question.
         self.asked.retain(|_, why| *why != Why::Errand);

@@ -61,6 +61,8 @@ pub struct ServerOptions {
     pub metrics_open: bool,
     /// The names, besides addresses and `localhost`, under which it may be asked by HTTP.
     pub hosts: HostNames,
+    /// Accounts outlive the server.
+    pub accounts_last: bool,
     /// Nobody joins without an account.
     pub accounts_required: bool,
     /// Lists the files of a folder of this machine for those old wires whose peers name one; `None`: none of them may.
@@ -83,6 +85,7 @@ impl ServerOptions {
             allowed: Vec::new(),
             metrics_open: false,
             hosts: HostNames::default(),
+            accounts_last: false,
             accounts_required: false,
             folders: None,
             memory: usize::MAX,

@@ -20,6 +20,8 @@ impl Server {
         for (name, count) in [("members", members), ("names", names), ("roots", roots), ("holdings", holdings)] {
             figures.push(Figure::now(name, count as u64));
         }
+        // 0: they end with the server.
+        figures.push(Figure::now("accounts_kept", u64::from(self.options.accounts_last)));
         figures.push(Figure::now("subscriptions", self.subscribers.len() as u64));
         figures.extend(self.tally.figures());
         let parts = self.index.memory().parts();

@@ -579,6 +579,7 @@ impl Download {
 pub(super) fn disk(name: &RelativeName, error: &DriveError) -> Failure {
     match error {
         DriveError::OtherContent { part, root, held } => Failure::OtherContent { part: part.clone(), root: *root, held: *held },
+        DriveError::NoReader => Failure::NoReader,
         error => Failure::Disk(format!("{name}: {error}")),
     }
 }

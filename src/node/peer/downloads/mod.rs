@@ -417,11 +417,11 @@ impl Downloads {
     }
 
     /// Downloads that have something to give and that the index was not told of.
-    pub fn announce(&mut self) -> Vec<FileEntry> {
+    pub fn announce(&mut self, library: &Library) -> Vec<FileEntry> {
         let mut news = Vec::new();
         for download in self.all.values_mut().filter(|download| !download.announced && download.has_something()) {
             if let (Some(root), Some(part)) = (download.root, &download.part) {
-                let name = RelativeName::from(&download.name.file());
+                let name = library.kept_as(&download.name);
                 news.push(FileEntry { root: Some(root), partial: true, ..FileEntry::new(name, part.size()) });
                 download.announced = true;
             }

@@ -1,0 +1,142 @@
+//! What a person is asked before the loop begins: where a server listens. A wrong answer is asked for again; Ctrl-C and Ctrl-D cancel a question.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::AtomicBool;
+
+use cardume::node::lines::Lang;
+use cardume::node::report::exit;
+use cardume::os::address;
+use cardume::os::keyboard::{self, Keys, RawMode};
+use cardume::os::output::Output;
+
+use crate::cli::Stop;
+use crate::cli::editor::{Edited, Editor};
+
+/// Asks for IP and port; Enter takes the default. A cancelled question goes back to the one before, and the first one ends the program.
+pub fn where_to_listen(lang: Lang, err: &Output) -> Result<SocketAddr, Stop> {
+    let mut person = Person::new(err);
+    let (port_word, no_ip, no_port) = match lang {
+        Lang::Pt => ("Porta", "não é um IP", "não é uma porta (1 a 65535)"),
+        Lang::Es => ("Puerto", "no es una IP", "no es un puerto (1 a 65535)"),
+        Lang::En => ("Port", "is no IP", "is no port (1 to 65535)"),
+    };
+    loop {
+        let ip = person.ask("IP [127.0.0.1]: ", no_ip, |text| match text {
+            "" => Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
+            text => address::read_ip(text),
+        });
+        let Some(ip) = ip else { return Err(Stop::Other(exit::INTERRUPTED, cancelled(lang).into())) };
+        let port = person.ask(&format!("{port_word} [1099]: "), no_port, |text| match text {
+            "" => Some(1099),
+            text => text.parse::<u16>().ok().filter(|port| *port != 0),
+        });
+        if let Some(port) = port {
+            let mut at = ip;
+            at.set_port(port);
+            return Ok(at);
+        }
+    }
+}
+
+fn cancelled(lang: Lang) -> &'static str {
+    match lang {
+        Lang::Pt => "nada foi iniciado",
+        Lang::Es => "no se ha iniciado nada",
+        Lang::En => "nothing was started",
+    }
+}
+
+/// Whoever sits at the terminal.
+struct Person<'a> {
+    err: &'a Output,
+    /// Where the terminal obeys escapes; otherwise it edits lines by itself.
+    editor: Option<(Editor, RawMode)>,
+    stopped: std::sync::Arc<AtomicBool>,
+    typed: Vec<u8>,
+    ended: bool,
+}
+
+impl Person<'_> {
+    fn new(err: &Output) -> Person<'_> {
+        let raw = if keyboard::is_watched() && !keyboard::is_dumb() { RawMode::of_question().ok() } else { None };
+        let stopped = keyboard::note_stops();
+        Person { err, editor: raw.map(|raw| (Editor::new(keyboard::columns()), raw)), stopped, typed: Vec::new(), ended: false }
+    }
+
+    /// Asks until the answer means something; `None` when the question is cancelled.
+    fn ask<T>(&mut self, prompt: &str, wrong: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        loop {
+            let line = self.line(prompt)?;
+            let line = line.trim();
+            match read(line) {
+                Some(answer) => return Some(answer),
+                None => self.put(format!("{}: {wrong}\n", cardume::message::name::printable(line)).as_bytes()),
+            }
+        }
+    }
+
+    fn put(&self, bytes: &[u8]) {
+        self.err.put(bytes);
+        self.err.flush();
+    }
+
+    fn line(&mut self, prompt: &str) -> Option<String> {
+        if self.ended {
+            return None;
+        }
+        let mut drawn = Vec::new();
+        match &mut self.editor {
+            Some((editor, _)) => {
+                editor.resize(keyboard::columns());
+                editor.set_prompt(prompt, &mut drawn);
+                editor.show(&mut drawn);
+            }
+            None => drawn.extend_from_slice(prompt.as_bytes()),
+        }
+        self.put(&drawn);
+        loop {
+            if let Some(line) = self.taken() {
+                return line;
+            }
+            let Keys::Some(bytes) = keyboard::wait(&self.stopped) else {
+                // One Ctrl-D of a terminal that edits by itself; but a signal, or a terminal that has gone, ends all questions.
+                self.ended = true;
+                self.hide();
+                return None;
+            };
+            self.typed.extend(bytes);
+        }
+    }
+
+    /// The next line of what was typed; `Some(None)`: the question is cancelled.
+    fn taken(&mut self) -> Option<Option<String>> {
+        let Some((editor, _)) = &mut self.editor else {
+            let end = self.typed.iter().position(|byte| *byte == b'\n')?;
+            let line: Vec<u8> = self.typed.drain(..=end).collect();
+            return Some(Some(String::from_utf8_lossy(&line).into_owned()));
+        };
+        let (mut drawn, mut taken, mut done) = (Vec::new(), 0, None);
+        // Byte by byte: what is typed ahead belongs to the next question.
+        for byte in &self.typed {
+            taken += 1;
+            done = match editor.feed(&[*byte], &|_| Vec::new(), &mut drawn).pop() {
+                Some(Edited::Line(line)) => Some(Some(line)),
+                Some(Edited::End | Edited::Interrupt) => Some(None),
+                None => continue,
+            };
+            editor.hide(&mut drawn);
+            break;
+        }
+        self.typed.drain(..taken);
+        self.put(&drawn);
+        done
+    }
+
+    fn hide(&mut self) {
+        if let Some((editor, _)) = &mut self.editor {
+            let mut drawn = Vec::new();
+            editor.hide(&mut drawn);
+            self.put(&drawn);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Addresses that need an interface, and peers that are listed only where they listen.
+
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use crate::harness::{Dir, Process, cardume, finish, noise, peer_on, run, server_with};
+use crate::native::Native;
+
+/// A link-local address of this machine and the name of its interface.
+fn link_local() -> Option<(Ipv6Addr, String)> {
+    let table = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    let found = table.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ip = Ipv6Addr::from(u128::from_str_radix(words.first()?, 16).ok()?);
+        ip.is_unicast_link_local().then(|| (ip, words.last().unwrap_or(&"").to_string()))
+    });
+    if found.is_none() {
+        println!("skipped: no interface has a link-local address");
+    }
+    found
+}
+
+#[test]
+fn an_address_with_an_interface_works_everywhere_and_the_interface_stays_here() {
+    let Some((ip, interface)) = link_local() else { return };
+    let server = server_with(&["--listen", &format!("[{ip}%{interface}]:0"), "--metrics", "open"]);
+    let place = format!("[{ip}%{interface}]:{}", server.at.port());
+    let (here, there) = (Dir::with("a.mp4", &noise(1, 3 << 20)), Dir::new());
+    let words = ["peer", "--server", &place, "--listen", &format!("[{ip}%{interface}]:0"), "--folder", here.text(), "--metrics", "open"];
+    let source = Process::start(cardume(words));
+    let said = source.line();
+    let at: SocketAddr = said.split(' ').nth(2).and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{said}"));
+    assert!(matches!(at, SocketAddr::V6(six) if six.scope_id() == 0 && *six.ip() == ip), "{said}");
+    let from = format!("[{ip}%{interface}]:{}", at.port());
+    let SocketAddr::V6(six) = server.at else { panic!("IPv6") };
+    let scope = six.scope_id();
+    assert_ne!(scope, 0);
+    // What others are told has no interface.
+    let mut asker = Native::open(SocketAddrV6::new(ip, server.at.port(), 0, scope).into());
+    assert_eq!(asker.holders("a.mp4"), [at.to_string()]);
+    for args in [&["search", "a.mp4"][..], &["peers"], &["status"], &["ls", &from]] {
+        run(args.iter().chain(&["--server", &place])).succeeded();
+    }
+    // By its number as well, from the index, and from itself.
+    let numbered = format!("[{ip}%{scope}]:{}", server.at.port());
+    run(["get", "a.mp4", "--server", &numbered, "--folder", there.text()]).succeeded();
+    assert!(there.read("a.mp4") == here.read("a.mp4"));
+    let alone = Dir::new();
+    run(["get", "a.mp4", "--from", &from, "--folder", alone.text()]).succeeded();
+    run(["status", "--peer", &from]).succeeded();
+    run(["search", "a.mp4", "--server", &format!("[{ip}%nowhere0]:{}", server.at.port())]).code_is(5);
+    run(["get", "a.mp4", "--from", &format!("[{ip}%nowhere0]:1")]).code_is(2);
+    // At the console, in one line and at its questions.
+    let third = Dir::new();
+    let words = ["peer", "--server", &place, "--listen", &format!("[{ip}%{interface}]:0"), "--folder", third.text()];
+    let mut person = Process::start(cardume(words));
+    person.line();
+    person.types(&format!("LS {from}"));
+    person.prints("a.mp4");
+    person.types("SEARCH a.mp4");
+    person.prints("solicitado:");
+    person.types("DOWNLOAD");
+    person.types(&format!("{ip}%{interface}"));
+    person.types(&at.port().to_string());
+    person.prints("Arquivo a.mp4 baixado com sucesso");
+}
+
+#[test]
+fn a_peer_on_all_of_ipv4_that_joins_over_ipv6_listens_there_too() {
+    let server = server_with(&["--listen", "[::1]:0"]);
+    let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
+    let source = peer_on(server.at, "0.0.0.0:0", here.text(), &[]);
+    source.says(&format!("Sou peer [::1]:{} com arquivos a.mp4", source.at.port()));
+    run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()]).succeeded();
+    let four = format!("127.0.0.1:{}", source.at.port());
+    run(["get", "a.mp4", "--from", &four, "--folder", Dir::new().text()]).succeeded();
+    // One address of the other family: nothing listens where the server would see it, and it says so.
+    for listen in ["127.0.0.1:0", "127.0.0.2:0"] {
+        let words = ["peer", "--server", &server.at.to_string(), "--listen", listen, "--folder", here.text()];
+        let done = finish(Process::start(cardume(words)));
+        assert!(done.code == 7 && done.err.iter().any(|line| line.contains("nobody would find this peer")), "{done:#?}");
+    }
+    let v4 = server_with(&["--listen", "127.0.0.1:0"]);
+    let words = ["peer", "--server", &v4.at.to_string(), "--listen", "[::1]:0", "--folder", here.text()];
+    let done = finish(Process::start(cardume(words)));
+    assert!(done.code == 7 && done.err.iter().any(|line| line.contains("nobody would find this peer")), "{done:#?}");
+}

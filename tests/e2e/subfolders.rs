@@ -1,0 +1,105 @@
+//! Downloads of files from subfolders: they keep their folders, and lead nowhere else.
+
+use std::os::unix::fs::symlink;
+
+use crate::harness::{Dir, Process, cardume, finish, noise, peer_with, run, server, watch};
+use crate::native::Native;
+
+fn albums(size: usize) -> Dir {
+    let here = Dir::new();
+    for (album, seed) in [("A", 1), ("B", 2)] {
+        std::fs::create_dir(here.at(album)).expect("a folder");
+        here.write(format!("{album}/01.mp3"), &noise(seed, size));
+    }
+    here
+}
+
+#[test]
+fn two_albums_fit_into_one_folder_and_verify_knows_them() {
+    let (server, here, there) = (server(), albums(3 << 20), Dir::new());
+    let _owner = peer_with(server.at, &here, &["-r"]);
+    let at = server.at.to_string();
+    for name in ["A/01.mp3", "B/01.mp3"] {
+        watch("its root", || {
+            Some(Native::open(server.at).ask(serde_json::json!({"method": "SEARCH", "name": name}))).filter(|a| a["holders"][0]["root"].is_string())
+        });
+        let done = run(["get", name, "--server", &at, "--folder", there.text()]);
+        assert_eq!(done.succeeded().out, [format!("Arquivo 01.mp3 baixado com sucesso na pasta {}", there.text())]);
+        assert!(there.read(name) == here.read(name));
+        // The same command again finds it.
+        assert_eq!(run(["get", name, "--server", &at, "--folder", there.text(), "--json"]).succeeded().events("same").len(), 1);
+    }
+    assert_eq!(there.names(), ["A", "B"]);
+    let inside = std::fs::read_dir(there.at("A")).expect("a folder").count();
+    assert_eq!(inside, 1, "no .part and no record are left");
+    for args in [&["verify", there.text()][..], &["verify", "-r", there.text()]] {
+        let mut done = run(args.iter().chain(&["--server", &at]));
+        done.out.sort();
+        assert_eq!((done.code, &done.out), (0, &vec!["A/01.mp3: OK".to_owned(), "B/01.mp3: OK".to_owned()]), "{done:#?}");
+    }
+    // One that shares subfolders shares what it has fetched into one, by the same name.
+    let third = Dir::new();
+    let mut sharer = peer_with(server.at, &third, &["-r"]);
+    sharer.types("GET A/01.mp3");
+    sharer.prints("Arquivo 01.mp3 baixado");
+    assert!(third.read("A/01.mp3") == here.read("A/01.mp3"));
+    watch("it is announced", || {
+        let found = Native::open(server.at).ask(serde_json::json!({"method": "SEARCH", "name": "A/01.mp3"}));
+        found["holders"].as_array().is_some_and(|holders| holders.len() == 2).then_some(())
+    });
+}
+
+#[test]
+fn an_interrupted_download_goes_on_in_its_subfolder() {
+    let (server, here, there) = (server(), albums(24 << 20), Dir::new());
+    let owner = peer_with(server.at, &here, &["-r", "--upload-limit", "16MB"]);
+    let from = owner.at.to_string();
+    let args = ["get", "A/01.mp3", "--from", &from, "--folder", there.text(), "--json"];
+    let mut get = Process::start(cardume(args));
+    get.event("progress");
+    get.kill();
+    assert!(there.has("A/01.mp3.part") && there.has("A/01.mp3.part.record") && !there.has("01.mp3.part"));
+    let done = finish(Process::start(cardume(args)));
+    assert!(done.succeeded().events("begun")[0]["held"].as_u64().is_some_and(|held| held > 0), "{done:#?}");
+    assert!(there.read("A/01.mp3") == here.read("A/01.mp3"));
+    assert_eq!(std::fs::read_dir(there.at("A")).expect("a folder").count(), 1);
+}
+
+#[test]
+fn no_subfolder_leads_out_of_the_folder() {
+    let (server, here, outside) = (server(), albums(100_000), Dir::new());
+    std::fs::create_dir(here.at("A/deep")).expect("a folder");
+    here.write("A/deep/x.mp3", b"x");
+    let owner = peer_with(server.at, &here, &["-r"]);
+    let from = owner.at.to_string();
+    let get = |name: &str, there: &Dir| run(["get", name, "--from", &from, "--folder", there.text()]);
+    // A link in the place of the folder, or further down, whether it leads anywhere or not; a file there.
+    for target in [outside.text(), "nowhere", "."] {
+        let there = Dir::new();
+        symlink(target, there.at("A")).expect("a link");
+        get("A/01.mp3", &there).code_is(7);
+        assert_eq!(there.names(), ["A"]);
+        let there = Dir::new();
+        std::fs::create_dir(there.at("A")).expect("a folder");
+        symlink(target, there.at("A/deep")).expect("a link");
+        get("A/deep/x.mp3", &there).code_is(7);
+    }
+    let there = Dir::with("A", b"a file of somebody's");
+    get("A/01.mp3", &there).code_is(7);
+    assert_eq!(there.read("A"), b"a file of somebody's");
+    // The .part as a link.
+    let there = Dir::new();
+    std::fs::create_dir(there.at("A")).expect("a folder");
+    symlink(outside.at("01.mp3"), there.at("A/01.mp3.part")).expect("a link");
+    get("A/01.mp3", &there).code_is(7);
+    for name in ["../A/01.mp3", "A/../B/01.mp3", "/A/01.mp3", "A//01.mp3", "A/./01.mp3"] {
+        let there = Dir::new();
+        get(name, &there).code_is(2);
+        assert_eq!(there.names(), [""; 0]);
+    }
+    assert_eq!(outside.names(), [""; 0]);
+    // -o decides alone.
+    let there = Dir::new();
+    run(["get", "A/01.mp3", "--from", &from, "-o", there.at("one.mp3").to_str().expect("a path")]).succeeded();
+    assert_eq!(there.names(), ["one.mp3"]);
+}
