@@ -231,7 +231,7 @@ mod tests {
 
     /// Whoever has the method.
     fn role_of(line: &str) -> Role {
-        if ["FETCH", "PIECES", "HAVE", "CANCEL"].iter().any(|method| line.contains(method)) { Role::Peer } else { Role::Server }
+        if ["FETCH", "PIECES", "HAVE", "WRONG", "CANCEL"].iter().any(|method| line.contains(method)) { Role::Peer } else { Role::Server }
     }
 
     fn asked(line: &str) -> Asked {

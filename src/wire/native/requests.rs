@@ -137,6 +137,7 @@ fn fields(method: &str, role: Role) -> Option<&'static [&'static str]> {
         "FETCH" => (PEER, &["name", "root", "from", "length", "tag", "prove"]),
         "PIECES" => (PEER, &["name", "root", "from", "length", "tag"]),
         "HAVE" => (PEER, &["root"]),
+        "WRONG" => (PEER, &["root", "piece"]),
         "CANCEL" => (PEER, &["fetch"]),
         _ => return None,
     };
