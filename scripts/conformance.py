@@ -916,7 +916,7 @@ def framing_wrong_side(run, side):
     if side.role == "server":
         requests = [("FETCH", {"name": "a.bin"}), ("CANCEL", {"fetch": 1}), ("FETCH", {"root": "ab" * 32}),
                     ("PIECES", {"name": "a.bin"}), ("HAVE", {"root": "ab" * 32}), ("FETCH", {}), ("PIECES", {"from": -1}), ("HAVE", {}),
-                    ("CANCEL", {"fetch": "x"})]
+                    ("CANCEL", {"fetch": "x"}), ("WRONG", {"root": "ab" * 32, "piece": 0})]
     else:
         requests = [("JOIN", {"port": 4001}), ("SEARCH", {"name": "a.bin"}), ("SEARCH", {"root": "ab" * 32}),
                     ("UPDATE", {}), ("LEAVE", {}), ("PEERS", {}), ("JOIN", {}), ("SEARCH", {}), ("REGISTER", {}), ("SUBSCRIBE", {}),

@@ -47,7 +47,7 @@ fn is_novel(head: &Head<'_>) -> bool {
 }
 
 const EVENTS: [&str; 5] = ["WAITING", "HAVE", "APPEARED", "GONE", "MISSED"];
-const STATUSES: [&str; 24] = [
+const STATUSES: [&str; 25] = [
     "PONG",
     "SUBSCRIBE_OK",
     "UNSUBSCRIBE_OK",
@@ -72,6 +72,7 @@ const STATUSES: [&str; 24] = [
     "FETCH_OK",
     "PIECES_OK",
     "HAVE_OK",
+    "WRONG_OK",
 ];
 
 /// Every field of every answer.
