@@ -26,8 +26,9 @@ impl Mute {
         let at = loop {
             line.clear();
             err.read_line(&mut line).expect("a line");
-            if line.starts_with("cardume: ") {
-                break line.trim_end().rsplit(' ').next().and_then(|text| text.parse().ok()).expect("an address");
+            // Other notes may come first.
+            if let Some(at) = line.trim_end().rsplit(' ').next().and_then(|text| text.parse().ok()) {
+                break at;
             }
         };
         Mute { out: child.stdout.take(), err: Some(err), child, at }

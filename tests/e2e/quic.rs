@@ -201,7 +201,7 @@ fn tcp_takes_over_at_once_where_nobody_is() {
         gone = Some(at);
         json!({"port": at.port(), "key": "5a".repeat(32)})
     });
-    world.comes_by_tcp(gone.expect("a port"), "connection refused");
+    world.comes_by_tcp(gone.expect("a port"), "connection refused; nobody listens there");
 }
 
 #[test]

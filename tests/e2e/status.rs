@@ -28,7 +28,7 @@ fn a_server_and_a_peer_say_how_they_are() {
     run(["search", "a.mp4", "--server", &at]).succeeded();
     let said = run(["status", "--server", &at]).succeeded().out.join("\n");
     let memory = run(["status", "--memory", "--server", &at]).succeeded().out.clone();
-    assert!(memory.len() == 6 && memory.iter().all(|line| line.starts_with("index ")), "{memory:?}");
+    assert!(memory.len() == 7 && memory.iter().all(|line| line.starts_with("index ")), "{memory:?}");
     for line in ["members\t1", "names\t1", "holdings\t1", "requests join\t1", "requests search\t1"] {
         assert!(said.lines().any(|said| said == line), "{line}: {said}");
     }
