@@ -14,10 +14,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cardume::accounts::identity::Identity;
-use cardume::accounts::store::{Account, Connection, Store as _};
-use cardume::message::account::{Authority, Line, Method, Publication, UserName};
-use cardume::message::tongue::Tongue;
-use cardume::os::store::SqliteStore;
+use cardume::accounts::store::{Account, Store as _, UserConnection};
+use cardume::os::sqlite::SqliteStore;
+use cardume::protocol::types::account::{Authority, Line, Method, Publication, UserName};
+use cardume::protocol::types::legacy_profile::LegacyProfile;
 use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ fn fill(folder: &Path, users: usize, publications: usize) -> Outcome<()> {
         if number % 2 == 0 {
             let [.., b, c, d] = number.to_be_bytes();
             let address = SocketAddr::from(([10, b, c, d], 4_000));
-            store.connect(&name(number)?, &Connection { address, speaks: Tongue::Uc3m2024 }).map_err(failed)?;
+            store.connect(&name(number)?, &UserConnection { address, speaks: LegacyProfile::Uc3m2024 }).map_err(failed)?;
         }
     }
     store.commit().map_err(failed)?;

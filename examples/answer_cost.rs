@@ -9,28 +9,28 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use cardume::accounts::memory::MemoryStore;
-use cardume::flow::ends::RawWrite;
-use cardume::message::limits;
-use cardume::node::io::{Action, Io, Link, Table, Way};
-use cardume::node::server::{Server, ServerOptions};
-use cardume::node::swarm::names::Names;
-use cardume::node::turns::Turns;
-use cardume::node::{Event, LinkId, Node, PortId};
-use cardume::wire::native::load::{Part, put_file, put_join, put_search};
+use cardume::io::traits::RawWrite;
+use cardume::limits;
+use cardume::loadgen::dataset::Dataset;
+use cardume::node::io::{Action, ConnHandle, ConnTable, Io, Transport};
+use cardume::node::stats::loop_histogram::LoopHistogram;
+use cardume::node::{ConnId, Event, Node, PortId};
+use cardume::protocol::native::loadgen::{Part, put_file, put_join, put_search};
+use cardume::server::{Server, ServerOptions};
 
 const HOLDERS: u64 = 5;
 /// Links that ask, by turns.
 const ASKERS: usize = 50;
 
 /// Links without sockets.
-struct Boxes(Vec<Link>);
+struct Boxes(Vec<ConnHandle>);
 
-impl Table for Boxes {
-    fn link(&mut self, id: LinkId) -> Option<&mut Link> {
+impl ConnTable for Boxes {
+    fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
         self.0.get_mut(id.0)
     }
-    fn connect(&mut self, _: SocketAddr, _: Way) -> LinkId {
-        LinkId(usize::MAX)
+    fn connect(&mut self, _: SocketAddr, _: Transport) -> ConnId {
+        ConnId(usize::MAX)
     }
 }
 
@@ -52,7 +52,7 @@ struct Stage {
     server: Server,
     links: Boxes,
     now: Instant,
-    turns: Turns,
+    turns: LoopHistogram,
     actions: Vec<Action>,
 }
 
@@ -60,7 +60,7 @@ impl Stage {
     fn new() -> Stage {
         let at = SocketAddr::from(([127, 0, 0, 1], 1099));
         let server = Server::new(ServerOptions::new(at, 7), Box::new(MemoryStore::default()));
-        let mut stage = Stage { server, links: Boxes(Vec::new()), now: Instant::now(), turns: Turns::default(), actions: Vec::new() };
+        let mut stage = Stage { server, links: Boxes(Vec::new()), now: Instant::now(), turns: LoopHistogram::default(), actions: Vec::new() };
         stage.tell(Event::Start);
         stage
     }
@@ -68,30 +68,31 @@ impl Stage {
     fn tell(&mut self, event: Event) {
         let Stage { server, links, now, turns, actions } = self;
         let mut random = || [0; 16];
-        server.handle(event, &mut Io { now: *now, table: links, actions, random: &mut random, turns, date: &String::new });
+        server.handle(event, &mut Io { now: *now, table: links, actions, random: &mut random, iteration_times: turns, date: &String::new });
         actions.clear();
     }
 
-    fn accept(&mut self) -> LinkId {
-        let id = LinkId(self.links.0.len());
+    fn accept(&mut self) -> ConnId {
+        let id = ConnId(self.links.0.len());
         let from = SocketAddr::from(([127, 0, 0, 1], 40_000));
-        self.links.0.push(Link::new(from, limits::JOIN_BYTES));
+        self.links.0.push(ConnHandle::new(from, limits::JOIN_BYTES));
         self.tell(Event::Accepted(id, PortId(0)));
         self.say(id, b"{\"cardume\":1}\n");
         id
     }
 
     /// Hands the server what was said, and takes what it says until it has said all.
-    fn say(&mut self, id: LinkId, bytes: &[u8]) -> usize {
+    fn say(&mut self, id: ConnId, bytes: &[u8]) -> usize {
         let mut sink = Sink::default();
-        if self.links.0[id.0].inbox.take(bytes).is_err() {
+        if self.links.0[id.0].recv_buffer.take(bytes).is_err() {
             return 0;
         }
         self.tell(Event::Received(id));
         loop {
             let link = &mut self.links.0[id.0];
-            let again = std::mem::take(&mut link.again);
-            let (gone, _) = link.outbox.write_to(&mut sink, usize::MAX, false, self.now).unwrap_or((0, cardume::flow::outbox::Stop::Full));
+            let again = std::mem::take(&mut link.reschedule);
+            let (gone, _) =
+                link.send_queue.write_to(&mut sink, usize::MAX, false, self.now).unwrap_or((0, cardume::io::send_queue::WriteOutcome::WouldBlock));
             if again {
                 self.tell(Event::Received(id));
             } else if gone > 0 {
@@ -108,7 +109,7 @@ impl Stage {
         }
     }
 
-    fn fill(&mut self, names: &Names, peers: u64) {
+    fn fill(&mut self, names: &Dataset, peers: u64) {
         for peer in 0..peers {
             let id = self.accept();
             let parts = names.parts(peer);
@@ -119,7 +120,7 @@ impl Stage {
                 let files = |out: &mut Vec<u8>| {
                     for share in names.of_part(peer, number) {
                         let name = names.of_share(share);
-                        put_file(|out| Names::put(name, out), Names::size(name), None, out);
+                        put_file(|out| Dataset::put(name, out), Dataset::size(name), None, out);
                     }
                 };
                 put_join(number, part, files, &mut out);
@@ -132,7 +133,7 @@ impl Stage {
 
 /// Asks for names at random, `depth` at once; how many bytes came back, and how long it took.
 #[inline(never)]
-fn press(stage: &mut Stage, askers: &[LinkId], lines: &[Vec<u8>]) -> (usize, f64) {
+fn press(stage: &mut Stage, askers: &[ConnId], lines: &[Vec<u8>]) -> (usize, f64) {
     let began = Instant::now();
     let mut bytes = 0;
     for (line, id) in lines.iter().zip(askers.iter().cycle()) {
@@ -145,12 +146,12 @@ fn main() {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let of = |at: usize, usual: u64| numbers.get(at).copied().unwrap_or(usual).max(1);
     let (count, peers, requests) = (of(0, 1_000_000), of(1, 5_000), of(2, 1_000_000));
-    let names = Names::new(count, (count * HOLDERS).div_ceil(peers), (peers, count * HOLDERS), false);
+    let names = Dataset::new(count, (count * HOLDERS).div_ceil(peers), (peers, count * HOLDERS), false);
     let mut stage = Stage::new();
     let began = Instant::now();
     stage.fill(&names, peers);
     println!("{count} names x {HOLDERS}, {peers} peers: filled in {:.1} s", began.elapsed().as_secs_f64());
-    let askers: Vec<LinkId> = (0..ASKERS).map(|_| stage.accept()).collect();
+    let askers: Vec<ConnId> = (0..ASKERS).map(|_| stage.accept()).collect();
     let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
     for depth in [1_u64, 16, 256] {
         let lines: Vec<Vec<u8>> = (0..requests.div_ceil(depth))
@@ -160,7 +161,7 @@ fn main() {
                     dice ^= dice << 13;
                     dice ^= dice >> 7;
                     dice ^= dice << 17;
-                    put_search(id, |out| Names::put(dice % count, out), &mut line);
+                    put_search(id, |out| Dataset::put(dice % count, out), &mut line);
                 }
                 line
             })

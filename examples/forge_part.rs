@@ -9,14 +9,14 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use cardume::library::bits::Bits;
-use cardume::library::drive::{Drive as _, DriveFile};
-use cardume::library::record::{About, Content, Record};
-use cardume::library::tree::{self, PieceList};
-use cardume::message::limits;
-use cardume::message::relative::RelativeName;
-use cardume::os::folder::Folder;
-use cardume::os::part_file::Allocate;
+use cardume::limits;
+use cardume::os::fs::folder::Folder;
+use cardume::os::fs::part_file::Allocate;
+use cardume::protocol::types::relative_path::RelativeName;
+use cardume::storage::bitfield::Bitfield;
+use cardume::storage::fs_trait::{Filesystem as _, FsFile};
+use cardume::storage::piece_tree::{self, HashList};
+use cardume::storage::resume_file::{Content, DownloadIdentity, ResumeFile};
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
@@ -35,20 +35,20 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let list = source.list()?;
     let root = list.root();
-    let about = About {
+    let about = DownloadIdentity {
         name: RelativeName::new(name).map_err(|why| format!("a file name must not {why}"))?,
         size: source.size,
         content: Content::Root(root),
     };
-    let pieces = tree::pieces(source.size);
-    let mut held = Bits::none(pieces);
+    let pieces = piece_tree::pieces(source.size);
+    let mut held = Bitfield::none(pieces);
     for piece in 0..pieces * percent / 100 {
         held.set(piece);
     }
 
     // In the order of a real download: the record, the file, its bytes, and only then the bits that vouch for them.
     let part = format!("{name}.part");
-    let mut record = Record::begin(&drive, &format!("{part}.record"), &about)?;
+    let mut record = ResumeFile::begin(&drive, &format!("{part}.record"), &about)?;
     let file = drive.write(&part, true)?;
     file.allocate(source.size)?;
     source.copy(&held, &*file)?;
@@ -71,7 +71,7 @@ impl Source {
     fn open(path: &str) -> io::Result<Source> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
-        if tree::has_root(size) { Ok(Source { file, size }) } else { Err(io::ErrorKind::FileTooLarge.into()) }
+        if piece_tree::has_root(size) { Ok(Source { file, size }) } else { Err(io::ErrorKind::FileTooLarge.into()) }
     }
 
     /// Each piece in order, with its bytes; `None` for one that is all hole.
@@ -79,8 +79,8 @@ impl Source {
         let mut buffer = vec![0; usize::try_from(limits::PIECE_BYTES.min(self.size)).unwrap_or(0)];
         // Where the next bytes are that are no hole.
         let mut data = 0;
-        for piece in 0..tree::pieces(self.size) {
-            let (start, length) = tree::bounds(self.size, piece);
+        for piece in 0..piece_tree::pieces(self.size) {
+            let (start, length) = piece_tree::bounds(self.size, piece);
             if data <= start {
                 data = self.data_from(start)?;
             }
@@ -104,20 +104,20 @@ impl Source {
         }
     }
 
-    fn list(&self) -> io::Result<PieceList> {
+    fn list(&self) -> io::Result<HashList> {
         let zeros = vec![0; usize::try_from(limits::PIECE_BYTES).unwrap_or(0)];
         let mut values = Vec::new();
         self.each(|piece, count, bytes| {
-            values.push(tree::value(self.size, piece, bytes.unwrap_or(&zeros[..count])));
+            values.push(piece_tree::value(self.size, piece, bytes.unwrap_or(&zeros[..count])));
             Ok(())
         })?;
-        PieceList::new(self.size, values).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        HashList::new(self.size, values).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// What is held and no hole. A file that grew by itself is zeros wherever nothing was written.
-    fn copy(&self, held: &Bits, to: &dyn DriveFile) -> io::Result<()> {
+    fn copy(&self, held: &Bitfield, to: &dyn FsFile) -> io::Result<()> {
         self.each(|piece, _, bytes| match bytes.filter(|_| held.has(piece)) {
-            Some(bytes) => to.write_at(tree::bounds(self.size, piece).0, bytes),
+            Some(bytes) => to.write_at(piece_tree::bounds(self.size, piece).0, bytes),
             None => Ok(()),
         })
     }

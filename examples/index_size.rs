@@ -6,14 +6,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use cardume::index::{Asker, Index, MemberId};
-use cardume::message::limits;
-use cardume::message::query::{Query, Sought};
-use cardume::message::relative::RelativeName;
-use cardume::message::request::FileEntry;
-use cardume::message::version::{Root, Session};
+use cardume::index::{Index, PeerId, Viewer};
+use cardume::limits;
+use cardume::protocol::request::FileEntry;
+use cardume::protocol::types::ids::{ContentHash, SessionId};
+use cardume::protocol::types::query::{Query, QueryTerm};
+use cardume::protocol::types::relative_path::RelativeName;
 
-const HERE: Asker = Asker { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), speaks: None };
+const HERE: Viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), profile: None };
 /// Files of one peer.
 const FILES: usize = 1_000;
 const FIRST: [&str; 24] = [
@@ -92,16 +92,16 @@ fn name(number: usize) -> RelativeName {
 fn entry(number: usize) -> FileEntry {
     let mut root = [0; 32];
     root[..8].copy_from_slice(&(number as u64).to_le_bytes());
-    FileEntry { root: number.is_multiple_of(2).then_some(Root(root)), ..FileEntry::new(name(number), 700_000_000 + number as u64) }
+    FileEntry { root: number.is_multiple_of(2).then_some(ContentHash(root)), ..FileEntry::new(name(number), 700_000_000 + number as u64) }
 }
 
-fn join(index: &mut Index, peer: usize, files: &[FileEntry]) -> MemberId {
+fn join(index: &mut Index, peer: usize, files: &[FileEntry]) -> PeerId {
     let (high, low) = (u8::try_from(peer / 50_000 % 250).unwrap_or(0), u16::try_from(peer % 50_000 + 1).unwrap_or(1));
-    let who = index.begin(SocketAddr::from(([127, 0, high, 1], low)), Session([0; 16]));
+    let who = index.create_peer(SocketAddr::from(([127, 0, high, 1], low)), SessionId([0; 16]));
     for file in files {
         index.add(who, file).expect("room");
     }
-    index.show(who);
+    index.make_visible(who);
     who
 }
 
@@ -217,7 +217,7 @@ fn measure(json: bool, names: usize) {
     let times = exact(&mut index, names, 100_000);
     say("exact p50", at(&times, 50), "us");
     say("exact p99", at(&times, 99), "us");
-    let page = |wanted: Sought| Query { limit: 100, ..Query::new(wanted) };
+    let page = |wanted: QueryTerm| Query { limit: 100, ..Query::new(wanted) };
     let mut dice = Dice(99);
     let words = |dice: &mut Dice, kind: usize| match kind {
         0 => FIRST[dice.roll(24)].to_owned(),
@@ -228,7 +228,7 @@ fn measure(json: bool, names: usize) {
     };
     let mut all = Vec::new();
     for (kind, what) in ["a common word", "two common words", "one name's number", "a word and digits", "an absent word"].into_iter().enumerate() {
-        let queries: Vec<Query> = (0..400).map(|_| page(Sought::Contains(words(&mut dice, kind)))).collect();
+        let queries: Vec<Query> = (0..400).map(|_| page(QueryTerm::Contains(words(&mut dice, kind)))).collect();
         let (whole, steps, hits) = searches(&index, &queries);
         say(&format!("contains {what} ({hits} hits) p50"), at(&whole, 50), "us");
         say(&format!("contains {what} p99"), at(&whole, 99), "us");
@@ -244,9 +244,9 @@ fn measure(json: bool, names: usize) {
         say(&format!("{what} p99"), at(&whole, 99) / 1e3, "ms");
         say(&format!("{what}, longest step"), at(&steps, 100) / 1e3, "ms");
     };
-    few((0..20).map(|_| page(Sought::Like(format!("{} Titlo {:07}", FIRST[dice.roll(24)], dice.roll(names))))).collect(), "like");
-    few((0..3).map(|_| page(Sought::Contains("mk (2 xq".into()))).collect(), "the worst words");
-    let sorted = Query { sort: cardume::message::query::Sort::of_word("-size"), ..page(Sought::Contains("filme legendado".into())) };
+    few((0..20).map(|_| page(QueryTerm::Like(format!("{} Titlo {:07}", FIRST[dice.roll(24)], dice.roll(names))))).collect(), "like");
+    few((0..3).map(|_| page(QueryTerm::Contains("mk (2 xq".into()))).collect(), "the worst words");
+    let sorted = Query { sort: cardume::protocol::types::query::Sort::of_word("-size"), ..page(QueryTerm::Contains("filme legendado".into())) };
     few(vec![sorted; 3], "sorted by size");
     // A part of a JOIN as long as can be: read from its line in one go, before its files are added over turns.
     let mut line = String::from(r#"{"id":1,"method":"JOIN","port":1,"files":["#);
@@ -261,19 +261,19 @@ fn measure(json: bool, names: usize) {
     }
     line.push_str("]}");
     let begun = now();
-    let asked = cardume::wire::native::requests::request(line.as_bytes(), cardume::wire::Role::Server);
+    let asked = cardume::protocol::native::decode_request::request(line.as_bytes(), cardume::protocol::Role::Server);
     say("a JOIN part of 1 MiB, read", (now() - begun).as_secs_f64() * 1e3, "ms");
     assert!(asked.is_ok_and(|asked| asked.request.is_ok()), "a good JOIN");
     // A peer with a hundredth of all leaves.
     let files: Vec<FileEntry> = (0..names / 100).map(|number| entry(names + number)).collect();
     let who = join(&mut index, names, &files);
     while index.build(limits::BUILD_EFFORT) {}
-    index.leave(who);
+    index.remove_peer(who);
     let mut slowest = Duration::ZERO;
     let begun = now();
     loop {
         let step = now();
-        let more = index.sweep(limits::SWEEP_FILES);
+        let more = index.purge(limits::SWEEP_FILES);
         slowest = slowest.max(now() - step);
         if !more {
             break;

@@ -19,7 +19,7 @@ mkdir "$place"/{home,root,data,ana,ana/Sub,theirs,out,said}
 . scripts/checking.sh
 export RUST_LOG=info PYTHONDONTWRITEBYTECODE=1
 compat=scripts/compat
-profiles=(2020 2024 2024-plain 2025 seed003)
+profiles=(2020 2024 2024-plain 2025 fixed)
 pids=()
 declare -A under_way
 clean_up() {
@@ -81,12 +81,12 @@ while len(held) < int(sys.argv[1]):
 print(*(one.getsockname()[1] for one in held), sep="\n")' 13)
 start log "$cardume" rpc-log --listen 127.0.0.1:0
 log=$(hear "$place/said/log" 'listening on ([0-9.:]+)')
-start server "$cardume" server --listen 127.0.0.1:0 --data "$place/data" --seed001-root "$place/root" --rede "${ports[5]}" --soap "${ports[6]}" \
+start server "$cardume" server --listen 127.0.0.1:0 --data "$place/data" --ufabc-json-root "$place/root" --rede "${ports[5]}" --soap "${ports[6]}" \
     --rpc-log "$log" $(for n in {0..4}; do echo "--uc3m ${ports[n]}:${profiles[n]}"; done)
 server=$(hear "$place/said/server" 'cardume: listening on ([0-9.:]+)')
 uc3m=("${ports[@]:0:5}")
 uc3m=("${uc3m[@]/#/127.0.0.1:}") rede=127.0.0.1:${ports[5]} soap=127.0.0.1:${ports[6]}
-start peer "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/ana" --recursive --user ana --seed001 \
+start peer "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/ana" --recursive --user ana --ufabc-json \
     --rede "${ports[7]}" $(for n in {0..4}; do echo "--uc3m ${ports[n + 8]}:${profiles[n]}"; done)
 peer=$(hear "$place/said/peer" 'Sou peer [0-9.]+:([0-9]+) ')
 hear "$place/said/peer" '(connected as ana)' >"$place/connected"
@@ -98,7 +98,7 @@ for n in "${!profiles[@]}"; do
     aside "uc3m $profile" python3 "$compat/uc3m.py" check --server "${uc3m[n]}" --profile "$profile" --peer-get \
         --peer ana --file Sub/b.mp4 --expect "$place/ana/Sub/b.mp4"
 done
-aside seed001 python3 "$compat/seed001.py" check --server "$server" --root "$place/root" --peer "$peer" --file a.mp4 --expect "$place/ana/a.mp4"
+aside ufabc_json python3 "$compat/ufabc_json.py" check --server "$server" --root "$place/root" --peer "$peer" --file a.mp4 --expect "$place/ana/a.mp4"
 aside rede python3 "$compat/rede.py" check --server "$rede" --peer "$peer_rede" --file a.mp4 --expect "$place/ana/a.mp4"
 aside soap python3 "$compat/soap.py" "$soap"
 aside "soap on the usual port" python3 "$compat/soap.py" "$server"
@@ -108,11 +108,11 @@ finish
 # From our peer to theirs, and one of more than 1 GB among them.
 for n in "${!profiles[@]}"; do
     profile=${profiles[n]} file=long.mp4
-    [[ $profile == seed003 ]] && file=giant.mp4
+    [[ $profile == fixed ]] && file=giant.mp4
     aside "uc3m $profile takes" python3 "$compat/uc3m.py" get --server "${uc3m[n]}" --profile "$profile" --user "taker-$profile" \
         --from ana --file "$file" --out "$place/out/$profile" --expect "$place/ana/$file"
 done
-aside "seed001 takes" python3 "$compat/seed001.py" get --server "$server" --file long.mp4 --out "$place/out/seed001" --from "$peer" \
+aside "ufabc_json takes" python3 "$compat/ufabc_json.py" get --server "$server" --file long.mp4 --out "$place/out/ufabc_json" --from "$peer" \
     --expect "$place/ana/long.mp4"
 aside "rede takes" python3 "$compat/rede.py" get --server "$rede" --from "$peer_rede" --file long.mp4 --out "$place/out/rede" \
     --expect "$place/ana/long.mp4"
@@ -125,7 +125,7 @@ for n in "${!profiles[@]}"; do
     start "giver-$profile" python3 "$compat/uc3m.py" serve --server "${uc3m[n]}" --profile "$profile" --user "giver-$profile" \
         --folder "$place/ana" --publish long.mp4:lesson
 done
-start giver-seed001 python3 "$compat/seed001.py" serve --server "$server" --folder "$place/theirs" --root "$place/root"
+start giver-ufabc_json python3 "$compat/ufabc_json.py" serve --server "$server" --folder "$place/theirs" --root "$place/root"
 start giver-rede python3 "$compat/rede.py" serve --server "$rede" --folder "$place/ana"
 ours() { # NAME FILE GET'S ARGUMENTS...
     local name=$1 file=$2
@@ -140,8 +140,8 @@ done
 aside "rede gives" bash -c 'file=$1 got=$2 && shift 2; "$@" -o "$got"; [ $? -eq 8 ] && cmp "$file" "$got.part" && [ ! -e "$got" ] && echo "all bytes, in the .part"' - \
     "$place/ana/long.mp4" "$place/out/rede gives" "$cardume" get long.mp4 \
     --from "rede@127.0.0.2:$(hear "$place/said/giver-rede" 'ready ([0-9]+)')"
-seed001=$(hear "$place/said/giver-seed001" 'ready ([0-9]+)')
-ours "seed001 gives" "$place/theirs/theirs.mp4" --from "seed001@127.0.0.1:$seed001"
+ufabc_json=$(hear "$place/said/giver-ufabc_json" 'ready ([0-9]+)')
+ours "ufabc_json gives" "$place/theirs/theirs.mp4" --from "ufabc-json@127.0.0.1:$ufabc_json"
 ours "found without being named" "$place/theirs/theirs.mp4"
 finish
 
@@ -155,7 +155,7 @@ has() { # WHAT FILE PATTERN
 }
 has "the operator's console" "$place/said/server" '^s> OPERATION FROM giver-2024$'
 has "and that of 2025" "$place/said/server" '^s> OPERATION CONNECT FROM giver-2025$'
-has "the operation log" "$place/said/log" '^giver-seed003\tPUBLISH long.mp4\t\d\d/\d\d/\d{4} \d\d:\d\d:\d\d$'
+has "the operation log" "$place/said/log" '^giver-fixed\tPUBLISH long.mp4\t\d\d/\d\d/\d{4} \d\d:\d\d:\d\d$'
 if grep -n 'panicked' "$place"/said/{server,peer,log}; then
     failed=$((failed + 1))
 fi

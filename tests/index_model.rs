@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use cardume::index::{About, Asker, Index, MemberId};
-use cardume::message::account::{Line, Publication, UserName};
-use cardume::message::limits;
-use cardume::message::query::{By, Filters, Query, Sort, Sought};
-use cardume::message::relative::RelativeName;
-use cardume::message::reply::Holder;
-use cardume::message::request::FileEntry;
-use cardume::message::version::{Root, Session};
+use cardume::index::{About, Index, PeerId, Viewer};
+use cardume::limits;
+use cardume::protocol::request::FileEntry;
+use cardume::protocol::response::Provider;
+use cardume::protocol::types::account::{Line, Publication, UserName};
+use cardume::protocol::types::ids::{ContentHash, SessionId};
+use cardume::protocol::types::query::{Filters, Query, QueryTerm, Sort, SortBy};
+use cardume::protocol::types::relative_path::RelativeName;
 use proptest::prelude::*;
 use proptest::sample::{Index as Any, select};
 
-const HERE: Asker = Asker { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), speaks: None };
+const HERE: Viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), profile: None };
 const USERS: [&str; 3] = ["ana", "bia", "caio"];
 const WORDS: [&str; 10] = ["vídeo", "Aula", "matrix", "ação", "AB", "x", "legendado", "álgebra", "2019", "matriz"];
 const ENDS: [&str; 4] = ["mkv", "MP4", "txt", ""];
@@ -41,7 +41,7 @@ enum Deed {
 /// What the list knows of a member.
 #[derive(Debug)]
 struct Plain {
-    who: MemberId,
+    who: PeerId,
     port: u16,
     user: Option<usize>,
     visible: bool,
@@ -106,7 +106,7 @@ impl World {
             Deed::Join { user: of, parts, hidden } => {
                 let port = self.next_port;
                 self.next_port += 1;
-                let who = self.index.begin(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Session([0; 16]));
+                let who = self.index.create_peer(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SessionId([0; 16]));
                 self.index.introduce(who, About { user: of.map(user), ..About::default() });
                 let mut files = BTreeMap::new();
                 for part in parts {
@@ -117,7 +117,7 @@ impl World {
                     self.index.build(500);
                 }
                 if !hidden {
-                    self.index.show(who);
+                    self.index.make_visible(who);
                 }
                 self.plain.push(Plain { who, port, user: *of, visible: !hidden, files });
             }
@@ -125,7 +125,7 @@ impl World {
                 if let Some(at) = self.at(any)
                     && !self.plain[at].visible
                 {
-                    self.index.show(self.plain[at].who);
+                    self.index.make_visible(self.plain[at].who);
                     self.plain[at].visible = true;
                 }
             }
@@ -143,10 +143,10 @@ impl World {
             }
             Deed::Leave(any) => {
                 if let Some(at) = self.at(any) {
-                    self.index.leave(self.plain.swap_remove(at).who);
+                    self.index.remove_peer(self.plain.swap_remove(at).who);
                 }
             }
-            Deed::Sweep(most) => drop(self.index.sweep(*most)),
+            Deed::Sweep(most) => drop(self.index.purge(*most)),
             Deed::Build(effort) => drop(self.index.build(*effort)),
             Deed::Publish(of, file, text) => {
                 let what = Publication { file: Line::new(file).expect("a line"), description: Line::new(text).expect("a line") };
@@ -182,11 +182,11 @@ impl World {
                 let said = self.said(plain, text);
                 let parts: Vec<&str> = std::iter::once(text).chain(said.map(String::as_str)).collect();
                 let wanted = match &query.wanted {
-                    Sought::Anything => true,
-                    Sought::Name(name) => &**name == text,
-                    Sought::Root(root) => file.root == Some(*root),
-                    Sought::Contains(words) => has_words(&parts, words),
-                    Sought::Like(_) => unreachable!("told by the index itself"),
+                    QueryTerm::Anything => true,
+                    QueryTerm::Name(name) => &**name == text,
+                    QueryTerm::Root(root) => file.root == Some(*root),
+                    QueryTerm::Contains(words) => has_words(&parts, words),
+                    QueryTerm::Like(_) => unreachable!("told by the index itself"),
                 };
                 let Filters { ext, min_size, max_size, description, owner, hashed, complete } = &query.filters;
                 let end = text.rsplit('/').next().and_then(|last| last.rsplit_once('.')).filter(|(stem, _)| !stem.is_empty()).map(|(_, end)| end);
@@ -200,7 +200,7 @@ impl World {
                     && complete.is_none_or(|complete| complete != file.partial)
             };
             let found = plain.files.iter().filter(|(text, file)| fits(text, file));
-            if let Sought::Root(_) = query.wanted {
+            if let QueryTerm::Root(_) = query.wanted {
                 // A member stands for a content once, by a whole file if it has one; which of several is its own affair.
                 hits.extend(found.take(1).map(|(text, _)| (plain.port, text.clone())));
             } else {
@@ -212,7 +212,7 @@ impl World {
     }
 
     /// Steps a search to its answer, with so much effort at a time; things may happen between two steps.
-    fn page(&mut self, query: &Query, slice: usize, mut between: impl FnMut(&mut World)) -> (Vec<Holder>, Option<String>) {
+    fn page(&mut self, query: &Query, slice: usize, mut between: impl FnMut(&mut World)) -> (Vec<Provider>, Option<String>) {
         let mut search = self.index.start(query, &HERE).expect("a good query");
         for _ in 0..100_000 {
             let mut effort = slice;
@@ -226,7 +226,7 @@ impl World {
     }
 
     /// All pages, nothing happening meanwhile.
-    fn all(&mut self, query: &Query, slice: usize) -> Vec<Holder> {
+    fn all(&mut self, query: &Query, slice: usize) -> Vec<Provider> {
         let (mut all, mut cursor) = (Vec::new(), None);
         loop {
             let (some, next) = self.page(&Query { cursor, ..query.clone() }, slice, |_| {});
@@ -239,7 +239,7 @@ impl World {
     }
 }
 
-fn hit(holder: &Holder) -> Hit {
+fn hit(holder: &Provider) -> Hit {
     (holder.peer.port(), holder.file.name.to_string())
 }
 
@@ -256,7 +256,7 @@ fn files() -> impl Strategy<Value = Vec<FileEntry>> {
     let file = (names(), proptest::option::weighted(0.8, 0..6_u64), proptest::option::of(0..4_u8), any::<bool>());
     let file = file.prop_map(|(text, size, root, partial)| FileEntry {
         size,
-        root: root.map(|root| Root([root; 32])),
+        root: root.map(|root| ContentHash([root; 32])),
         partial,
         ..FileEntry::unsaid(name(&text))
     });
@@ -287,13 +287,13 @@ fn queries(like: bool) -> impl Strategy<Value = Query> {
     });
     let nearly = (select(&["matrx", "vidoe", "algbra", "legendao em", "aula matriz", "matrix.mkv", "acao 2019"][..])).prop_map(str::to_owned);
     let wanted = if like {
-        nearly.prop_map(Sought::Like).boxed()
+        nearly.prop_map(QueryTerm::Like).boxed()
     } else {
         prop_oneof![
-            1 => Just(Sought::Anything),
-            2 => names().prop_map(|text| Sought::Name(name(&text))),
-            1 => (0..4_u8).prop_map(|root| Sought::Root(Root([root; 32]))),
-            5 => words.prop_map(Sought::Contains),
+            1 => Just(QueryTerm::Anything),
+            2 => names().prop_map(|text| QueryTerm::Name(name(&text))),
+            1 => (0..4_u8).prop_map(|root| QueryTerm::Root(ContentHash([root; 32]))),
+            5 => words.prop_map(QueryTerm::Contains),
         ]
         .boxed()
     };
@@ -317,7 +317,7 @@ fn queries(like: bool) -> impl Strategy<Value = Query> {
     });
     let sort = proptest::option::of((any::<bool>(), any::<bool>()));
     (wanted, filters, sort, 1..7_usize).prop_filter_map("something to go by", |(wanted, filters, sort, limit)| {
-        let by = |name: bool| if name { By::Name } else { By::Size };
+        let by = |name: bool| if name { SortBy::Name } else { SortBy::Size };
         let sort = sort.map(|(name, descending)| Sort { by: by(name), descending });
         let query = Query { filters, sort, limit, ..Query::new(wanted) };
         query.check().is_ok().then_some(query)
@@ -325,10 +325,10 @@ fn queries(like: bool) -> impl Strategy<Value = Query> {
 }
 
 /// What of a hit must be in order.
-fn in_order(sort: Sort, holders: &[Holder]) -> bool {
-    let key = |holder: &Holder| match sort.by {
-        By::Name => (0, holder.file.name.to_string()),
-        By::Size => (holder.file.size.map_or(0, |size| size + 1), String::new()),
+fn in_order(sort: Sort, holders: &[Provider]) -> bool {
+    let key = |holder: &Provider| match sort.by {
+        SortBy::Name => (0, holder.file.name.to_string()),
+        SortBy::Size => (holder.file.size.map_or(0, |size| size + 1), String::new()),
     };
     let keys: Vec<_> = holders.iter().map(key).collect();
     if sort.descending { keys.iter().rev().is_sorted() } else { keys.is_sorted() }
@@ -354,7 +354,7 @@ proptest! {
             }
             let mut found: Vec<Hit> = all.iter().map(hit).collect();
             found.sort();
-            if let Sought::Root(_) = query.wanted {
+            if let QueryTerm::Root(_) = query.wanted {
                 // Who has it, whatever it is called there; filters are about the file that speaks for its owner.
                 let count = found.len();
                 found.dedup_by_key(|hit| hit.0);
@@ -368,11 +368,11 @@ proptest! {
             prop_assert_eq!(found, world.expected(&query), "{:?}", query);
         }
         for plain in &world.plain {
-            world.index.leave(plain.who);
+            world.index.remove_peer(plain.who);
         }
-        while world.index.sweep(3) {}
+        while world.index.purge(3) {}
         world.plain.clear();
-        let query = Query { filters: Filters { complete: Some(true), ..Filters::default() }, ..Query::new(Sought::Anything) };
+        let query = Query { filters: Filters { complete: Some(true), ..Filters::default() }, ..Query::new(QueryTerm::Anything) };
         prop_assert!(world.all(&query, 1_000).is_empty());
     }
 
@@ -437,8 +437,8 @@ proptest! {
         while world.index.build(700) {}
         prop_assert_eq!(&world.all(&whole, slice).iter().map(hit).collect::<Vec<_>>(), &paged);
         // What has the words as they are is found by them too.
-        if let Sought::Like(text) = &query.wanted {
-            let exact = Query { wanted: Sought::Contains(text.clone()), ..whole };
+        if let QueryTerm::Like(text) = &query.wanted {
+            let exact = Query { wanted: QueryTerm::Contains(text.clone()), ..whole };
             for hit in world.expected(&exact) {
                 prop_assert!(paged.contains(&hit), "{:?} for {}", hit, text);
             }

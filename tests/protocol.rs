@@ -10,18 +10,18 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use cardume::accounts::memory::MemoryStore;
-use cardume::flow::ends::{RawWrite, Source, SourceRef};
-use cardume::library::Opened;
-use cardume::library::drive::{Drive, DriveError, DriveFile, Found, Stamp, Stands};
-use cardume::message::limits;
-use cardume::message::range::ByteRange;
-use cardume::message::version::Tag;
-use cardume::node::io::{Action, Ending, Io, Link, Table, Way};
-use cardume::node::peer::Peer;
-use cardume::node::peer::options::{PeerOptions, Task};
-use cardume::node::server::{Server, ServerOptions};
-use cardume::node::turns::Turns;
-use cardume::node::{Cause, Event, LinkId, Node, PortId};
+use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
+use cardume::limits;
+use cardume::node::io::{Action, CloseMode, ConnHandle, ConnTable, Io, Transport};
+use cardume::node::stats::loop_histogram::LoopHistogram;
+use cardume::node::{CloseReason, ConnId, Event, Node, PortId};
+use cardume::peer::Peer;
+use cardume::peer::config::{PeerConfig, Task};
+use cardume::protocol::types::byte_range::ByteRange;
+use cardume::protocol::types::ids::FileVersion;
+use cardume::server::{Server, ServerOptions};
+use cardume::storage::Opened;
+use cardume::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, Found, FsError, FsFile};
 
 const NAME: &str = "aula1.mp4";
 const CONTENT: &[u8] = b"hello world";
@@ -68,7 +68,7 @@ fn the_limits_in_the_text_are_those_of_the_program() {
     ] {
         assert!(text.contains(&row), "PROTOCOL.md lacks: {row}");
     }
-    for (_, word) in cardume::message::refusal::CODES {
+    for (_, word) in cardume::protocol::error::CODES {
         assert!(text.contains(&format!("| `{word}` |")), "PROTOCOL.md lacks the code {word}");
     }
 }
@@ -146,7 +146,7 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 
 fn play(transcript: &Transcript) {
     let mut stage = Stage::new(&transcript.role);
-    let mut links: BTreeMap<usize, LinkId> = BTreeMap::new();
+    let mut links: BTreeMap<usize, ConnId> = BTreeMap::new();
     let mut heard: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     for step in &transcript.steps {
         let place = format!("PROTOCOL.md:{} (transcript at line {})", step.line, transcript.line);
@@ -176,7 +176,7 @@ fn play(transcript: &Transcript) {
 }
 
 /// Takes down what the node says on each link.
-fn listen(stage: &mut Stage, links: &BTreeMap<usize, LinkId>, heard: &mut BTreeMap<usize, Vec<u8>>) {
+fn listen(stage: &mut Stage, links: &BTreeMap<usize, ConnId>, heard: &mut BTreeMap<usize, Vec<u8>>) {
     for (number, id) in links {
         let said = stage.take(*id);
         heard.entry(*number).or_default().extend(said);
@@ -193,13 +193,13 @@ struct Stage {
 }
 
 #[derive(Default)]
-struct Boxes(Vec<Option<Link>>);
+struct Boxes(Vec<Option<ConnHandle>>);
 
-impl Table for Boxes {
-    fn link(&mut self, id: LinkId) -> Option<&mut Link> {
+impl ConnTable for Boxes {
+    fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
         self.0.get_mut(id.0).and_then(Option::as_mut)
     }
-    fn connect(&mut self, _: SocketAddr, _: Way) -> LinkId {
+    fn connect(&mut self, _: SocketAddr, _: Transport) -> ConnId {
         unreachable!("nobody connects from here")
     }
 }
@@ -244,41 +244,41 @@ impl Stage {
             table: &mut self.links,
             actions: &mut actions,
             random: &mut random,
-            turns: &Turns::default(),
+            iteration_times: &LoopHistogram::default(),
             date: &|| "21/11/2026 12:00:00".into(),
         };
         self.node.handle(event, &mut io);
     }
 
-    fn accept(&mut self) -> LinkId {
-        let id = LinkId(self.links.0.len());
+    fn accept(&mut self) -> ConnId {
+        let id = ConnId(self.links.0.len());
         let from = SocketAddr::from(([127, 0, 0, 1], 50_001 + u16::try_from(id.0).unwrap()));
-        self.links.0.push(Some(Link::new(from, limits::HEAD_BYTES)));
+        self.links.0.push(Some(ConnHandle::new(from, limits::HEAD_BYTES)));
         self.tell(Event::Accepted(id, PortId(0)));
         id
     }
 
-    fn send(&mut self, id: LinkId, bytes: &[u8]) {
-        self.links.link(id).unwrap().inbox.take(bytes).unwrap();
+    fn send(&mut self, id: ConnId, bytes: &[u8]) {
+        self.links.connection(id).unwrap().recv_buffer.take(bytes).unwrap();
         self.tell(Event::Received(id));
         // Operations on accounts are answered when they last, which is at the end of this moment.
         self.do_what_is_due();
     }
 
     /// What the node has said on a link.
-    fn take(&mut self, id: LinkId) -> Vec<u8> {
+    fn take(&mut self, id: ConnId) -> Vec<u8> {
         let mut said = Heap(Vec::new());
-        while !self.links.link(id).unwrap().outbox.is_empty() {
-            self.links.link(id).unwrap().outbox.write_to(&mut said, usize::MAX, false, self.now).unwrap();
+        while !self.links.connection(id).unwrap().send_queue.is_empty() {
+            self.links.connection(id).unwrap().send_queue.write_to(&mut said, usize::MAX, false, self.now).unwrap();
             self.tell(Event::Drained(id));
         }
         said.0
     }
 
-    fn has_ended(&mut self, id: LinkId) -> bool {
-        let ended = self.links.link(id).unwrap().ending != Ending::Open;
+    fn has_ended(&mut self, id: ConnId) -> bool {
+        let ended = self.links.connection(id).unwrap().ending != CloseMode::Open;
         if ended {
-            self.tell(Event::Closed(id, Cause::Done));
+            self.tell(Event::Closed(id, CloseReason::Done));
         }
         ended
     }
@@ -299,7 +299,7 @@ impl RawWrite for Heap {
 fn peer(warm: &Rc<Cell<bool>>) -> Peer {
     let warm = Rc::clone(warm);
     let task = Task::Serve { listen: "127.0.0.1:4000".parse().unwrap() };
-    let options = PeerOptions::new(task, "folder".into(), Box::new(move |_| Ok(Rc::new(OneFile { warm: Rc::clone(&warm) }))));
+    let options = PeerConfig::new(task, "folder".into(), Box::new(move |_| Ok(Rc::new(OneFile { warm: Rc::clone(&warm) }))));
     Peer::new(options).unwrap()
 }
 
@@ -309,10 +309,10 @@ struct OneFile {
 }
 
 /// Of such an inode that the tag is `00000000000000a1`.
-const STAMP: Stamp = Stamp { device: 1, inode: 0xc725_a111_6578_0c16, size: CONTENT.len() as u64, modified_ns: 0, changed_ns: 0 };
+const STAMP: FileStat = FileStat { device: 1, inode: 0xc725_a111_6578_0c16, size: CONTENT.len() as u64, modified_ns: 0, changed_ns: 0 };
 
-impl Drive for OneFile {
-    fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
+impl Filesystem for OneFile {
+    fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
         Ok(Box::new(self.find(NAME).map(Ok).into_iter()))
     }
     fn find(&self, name: &str) -> Option<Found> {
@@ -325,12 +325,12 @@ impl Drive for OneFile {
         if name != NAME {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(Opened { source: Rc::new(Text), size: STAMP.size, tag: Tag(0xa1) })
+        Ok(Opened { source: Rc::new(Text), size: STAMP.size, tag: FileVersion(0xa1) })
     }
-    fn look(&self, _: &str) -> io::Result<Stands> {
-        Ok(Stands::Nothing)
+    fn look(&self, _: &str) -> io::Result<DirEntryKind> {
+        Ok(DirEntryKind::Nothing)
     }
-    fn stamp_at(&self, _: &str) -> io::Result<Option<Stamp>> {
+    fn stamp_at(&self, _: &str) -> io::Result<Option<FileStat>> {
         Ok(None)
     }
     fn read_small(&self, _: &str, _: usize) -> io::Result<Vec<u8>> {
@@ -339,10 +339,10 @@ impl Drive for OneFile {
     fn replace_small(&self, _: &str, _: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
-    fn write(&self, _: &str, _: bool) -> io::Result<Rc<dyn DriveFile>> {
+    fn write(&self, _: &str, _: bool) -> io::Result<Rc<dyn FsFile>> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
-    fn read(&self, _: &str) -> io::Result<Rc<dyn DriveFile>> {
+    fn read(&self, _: &str) -> io::Result<Rc<dyn FsFile>> {
         Ok(Rc::new(ToHash { warm: Rc::clone(&self.warm) }))
     }
     fn rename_new(&self, _: &str, _: &str) -> io::Result<()> {
@@ -358,7 +358,7 @@ impl Drive for OneFile {
 
 struct Text;
 
-impl Source for Text {
+impl ByteSource for Text {
     fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize> {
         let place = |at: u64| usize::try_from(at).unwrap();
         to.write_bytes(&CONTENT[place(range.start())..place(range.end())])
@@ -376,7 +376,7 @@ struct ToHash {
     warm: Rc<Cell<bool>>,
 }
 
-impl DriveFile for ToHash {
+impl FsFile for ToHash {
     fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
@@ -389,13 +389,13 @@ impl DriveFile for ToHash {
     fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
         if self.warm.get() { self.read_at(at, bytes) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
-    fn stamp(&self) -> io::Result<Stamp> {
+    fn stamp(&self) -> io::Result<FileStat> {
         Ok(STAMP)
     }
     fn allocate(&self, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
-    fn nudge(&self, _: ByteRange) {}
+    fn start_writeback(&self, _: ByteRange) {}
     fn dirty(&self, _: ByteRange) -> u64 {
         0
     }

@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use cardume::accounts::memory::MemoryStore;
-use cardume::flow::ends::RawWrite;
-use cardume::host::net::{Console, Net, Ready, Stream, Typed};
-use cardume::host::turn::{Host, Speed};
-use cardume::message::limits;
-use cardume::node::io::Way;
-use cardume::node::report::Report;
-use cardume::node::server::{Server, ServerOptions};
+use cardume::io::traits::RawWrite;
+use cardume::limits;
+use cardume::node::io::Transport;
+use cardume::reactor::event_loop::{EventLoop, RateLimits};
+use cardume::reactor::traits::{ConsoleIo, Net, Ready, Stream, Typed};
+use cardume::server::{Server, ServerOptions};
+use cardume::ui::event::UiEvent;
 
 const HELLO: &str = "{\"cardume\":1}\n";
 
@@ -77,7 +77,7 @@ impl Net for Memory {
     type Stream = usize;
     type Ends<'a> = End<'a>;
 
-    fn ends<'a>(&'a mut self, stream: &'a mut usize) -> End<'a> {
+    fn io<'a>(&'a mut self, stream: &'a mut usize) -> End<'a> {
         End(&mut self.conns[*stream])
     }
 
@@ -113,7 +113,7 @@ impl Net for Memory {
         self.is_short
     }
 
-    fn connect(&mut self, _: SocketAddr, _: Way) -> io::Result<usize> {
+    fn connect(&mut self, _: SocketAddr, _: Transport) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -126,7 +126,7 @@ impl Net for Memory {
         Ok(true)
     }
 
-    fn forget(&mut self, stream: usize) {
+    fn close(&mut self, stream: usize) {
         let conn = &mut self.conns[stream];
         (conn.link, conn.closed) = (None, true);
         conn.to_server.clear();
@@ -135,11 +135,11 @@ impl Net for Memory {
 
 struct Nobody;
 
-impl Console for Nobody {
+impl ConsoleIo for Nobody {
     fn take(&mut self, _: bool) -> Option<Typed> {
         None
     }
-    fn tell(&mut self, _: &Report, _: Instant) {}
+    fn tell(&mut self, _: &UiEvent, _: Instant) {}
     fn flush(&mut self) -> bool {
         false
     }
@@ -148,7 +148,7 @@ impl Console for Nobody {
 
 /// A server, and those who connect to it.
 struct World {
-    host: Host<Server, Memory, Nobody>,
+    host: EventLoop<Server, Memory, Nobody>,
     ports: BTreeMap<String, u16>,
 }
 
@@ -157,7 +157,7 @@ impl World {
         let at = "10.9.9.9:1099".parse().unwrap();
         let net = Memory { now: Instant::now(), conns: Vec::new(), backlog: VecDeque::new(), ready: Vec::new(), is_short: false };
         let server = Server::new(ServerOptions::new(at, 1), Box::new(MemoryStore::default()));
-        let mut host = Host::new(server, net, Nobody, Speed { links, ..Speed::default() });
+        let mut host = EventLoop::new(server, net, Nobody, RateLimits { max_connections: links, ..RateLimits::default() });
         host.start();
         World { host, ports: BTreeMap::new() }
     }
@@ -203,7 +203,7 @@ impl World {
 
     fn turns(&mut self, count: usize) {
         for _ in 0..count {
-            self.host.turn().unwrap();
+            self.host.run_once().unwrap();
         }
     }
 

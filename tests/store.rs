@@ -1,9 +1,9 @@
 //! What accounts may rely on, whichever store keeps them: the same behaviour in memory and on disk.
 
 use cardume::accounts::memory::MemoryStore;
-use cardume::accounts::store::{Account, Connection, Placed, Store};
-use cardume::message::account::{Key, Line, Publication, UserName};
-use cardume::message::tongue::Tongue;
+use cardume::accounts::store::{Account, Placed, Store, UserConnection};
+use cardume::protocol::types::account::{Key, Line, Publication, UserName};
+use cardume::protocol::types::legacy_profile::LegacyProfile;
 
 /// Shows a behaviour to every store there is.
 fn on_each(behaviour: impl Fn(&dyn Store)) {
@@ -11,7 +11,7 @@ fn on_each(behaviour: impl Fn(&dyn Store)) {
     #[cfg(feature = "store")]
     {
         let folder = tempfile::tempdir().unwrap();
-        behaviour(&cardume::os::store::SqliteStore::open(folder.path()).unwrap());
+        behaviour(&cardume::os::sqlite::SqliteStore::open(folder.path()).unwrap());
     }
 }
 
@@ -23,8 +23,8 @@ fn what(file: &str, description: &str) -> Publication {
     Publication { file: Line::new(file).unwrap(), description: Line::new(description).unwrap() }
 }
 
-fn at(address: &str, speaks: Tongue) -> Connection {
-    Connection { address: address.parse().unwrap(), speaks }
+fn at(address: &str, speaks: LegacyProfile) -> UserConnection {
+    UserConnection { address: address.parse().unwrap(), speaks }
 }
 
 const NO_KEY: Account = Account { key: None };
@@ -105,7 +105,7 @@ fn words_of_sql_are_only_words() {
 fn a_user_is_in_one_place_until_he_is_in_another_or_away() {
     on_each(|store| {
         let (ana, rui) = two(store);
-        let (here, there) = (at("127.0.0.1:4000", Tongue::Uc3m2024), at("[::1]:4001", Tongue::Seed001));
+        let (here, there) = (at("127.0.0.1:4000", LegacyProfile::Uc3m2024), at("[::1]:4001", LegacyProfile::UfabcJson));
         assert_eq!(store.connection(&ana), Ok(None));
         lasting(store, || {
             store.connect(&ana, &here).unwrap();
@@ -176,13 +176,13 @@ fn a_place_stays_good_whatever_comes_and_goes() {
         assert_eq!((store.connections(u64::MAX, 9), store.content(&ana, 0, 0)), (Ok(vec![]), Ok(vec![])));
         // A name that comes back is not the user who went.
         lasting(store, || {
-            store.connect(&rui, &at("127.0.0.1:1", Tongue::Rede)).unwrap();
+            store.connect(&rui, &at("127.0.0.1:1", LegacyProfile::Rede)).unwrap();
         });
         let place = store.connections(0, 9).unwrap()[0].0;
         lasting(store, || {
             store.remove_user(&rui).unwrap();
             store.add_user(&rui, &NO_KEY).unwrap();
-            store.connect(&rui, &at("127.0.0.1:2", Tongue::Rede)).unwrap();
+            store.connect(&rui, &at("127.0.0.1:2", LegacyProfile::Rede)).unwrap();
         });
         assert!(store.connections(0, 9).unwrap()[0].0 > place);
     });
@@ -197,7 +197,7 @@ fn who_goes_takes_all_he_had_with_him() {
                 store.publish(&ana, &what(&number.to_string(), "")).unwrap();
             }
             store.publish(&rui, &what("7", "")).unwrap();
-            store.connect(&ana, &at("127.0.0.1:1", Tongue::Rede)).unwrap();
+            store.connect(&ana, &at("127.0.0.1:1", LegacyProfile::Rede)).unwrap();
         });
         lasting(store, || assert_eq!(store.remove_user(&ana), Ok(true)));
         assert_eq!((store.connection(&ana), store.content(&ana, 0, 9), store.connections(0, 9)), (Ok(None), Ok(vec![]), Ok(vec![])));
@@ -215,7 +215,7 @@ fn what_is_rolled_back_never_was() {
         lasting(store, || {
             store.publish(&ana, &what("a", "1")).unwrap();
             store.publish(&ana, &what("b", "2")).unwrap();
-            store.connect(&ana, &at("127.0.0.1:1", Tongue::Rede)).unwrap();
+            store.connect(&ana, &at("127.0.0.1:1", LegacyProfile::Rede)).unwrap();
         });
         let all = || {
             let users = ["ana", "rui", "new"].map(|name| store.user(&user(name)).unwrap());
@@ -226,8 +226,8 @@ fn what_is_rolled_back_never_was() {
         store.add_user(&user("new"), &NO_KEY).unwrap();
         store.publish(&user("new"), &what("a", "")).unwrap();
         store.publish(&rui, &what("a", "")).unwrap();
-        store.connect(&ana, &at("127.0.0.1:2", Tongue::Uc3m2020)).unwrap();
-        store.connect(&rui, &at("127.0.0.1:3", Tongue::Uc3m2020)).unwrap();
+        store.connect(&ana, &at("127.0.0.1:2", LegacyProfile::Uc3m2020)).unwrap();
+        store.connect(&rui, &at("127.0.0.1:3", LegacyProfile::Uc3m2020)).unwrap();
         store.delete(&ana, &what("a", "").file).unwrap();
         store.publish(&ana, &what("a", "other")).unwrap();
         store.remove_user(&ana).unwrap();
@@ -248,7 +248,7 @@ fn changes_belong_to_a_transaction() {
     on_each(|store| {
         let (ana, rui) = two(store);
         assert!(store.add_user(&user("new"), &NO_KEY).is_err() && store.remove_user(&ana).is_err());
-        assert!(store.publish(&ana, &what("a", "")).is_err() && store.connect(&ana, &at("127.0.0.1:1", Tongue::Rede)).is_err());
+        assert!(store.publish(&ana, &what("a", "")).is_err() && store.connect(&ana, &at("127.0.0.1:1", LegacyProfile::Rede)).is_err());
         assert!(store.commit().is_err());
         store.begin().unwrap();
         assert!(store.begin().is_err());

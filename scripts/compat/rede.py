@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A peer of seed 002 (rede-p2p, plain text), and a checker of an index server and of peers for it.
+"""A peer of rede-p2p (rede-p2p, plain text), and a checker of an index server and of peers for it.
 
     rede.py check --server HOST:PORT [--bind 127.0.0.2 --bind 127.0.0.3] [--peer IP:PORT --file F [--expect PATH]] [--strict]
     rede.py get   --server HOST:PORT --from IP[:PORT] --file F --out PATH [--bind 127.0.0.3] [--size N] [--expect PATH]
@@ -323,7 +323,7 @@ def serve(options, told=None):
 
 
 def arguments(words=None):
-    parser = argparse.ArgumentParser(description="peer and checker of seed 002 (rede-p2p)")
+    parser = argparse.ArgumentParser(description="peer and checker of rede-p2p (rede-p2p)")
     modes = parser.add_subparsers(dest="mode", required=True)
     for name in ("check", "get", "serve"):
         mode = modes.add_parser(name)

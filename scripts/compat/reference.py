@@ -191,8 +191,8 @@ class Uc3mIndex:
         return state, list(self.users[other]["at"]) if not state else None
 
 
-class Seed001Index:
-    """The index of seed 001; `root` is what it lists below."""
+class UfabcJsonIndex:
+    """The index of ufabc-json; `root` is what it lists below."""
 
     BUGS = ("newline", "forgets", "adds", "lists-anything", "substring", "not-a-list")
 
@@ -237,7 +237,7 @@ class Seed001Index:
 
 
 class RedeIndex:
-    """The index of seed 002: public ports from `first` on, a peer for each address."""
+    """The index of rede-p2p: public ports from `first` on, a peer for each address."""
 
     BUGS = ("greets-with-newline", "keeps-the-gone", "no-slash", "quit-ignored", "wrong-port")
 

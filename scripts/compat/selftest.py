@@ -17,7 +17,7 @@ import tempfile
 
 import reference
 import rede
-import seed001
+import ufabc_json
 import uc3m
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -33,12 +33,12 @@ def run_uc3m(profile, bugs, out):
         index.stop()
 
 
-def run_seed001(rooted, bugs, out):
+def run_ufabc_json(rooted, bugs, out):
     with tempfile.TemporaryDirectory() as root:
-        index = reference.Seed001Index(root if rooted else None, bugs)
+        index = reference.UfabcJsonIndex(root if rooted else None, bugs)
         try:
             words = ["check", "--server", f"127.0.0.1:{index.port}", "--timeout", "1" if bugs else "5"]
-            return seed001.check(seed001.arguments(words + (["--root", root] if rooted else [])), out)
+            return ufabc_json.check(ufabc_json.arguments(words + (["--root", root] if rooted else [])), out)
         finally:
             index.stop()
 
@@ -57,11 +57,11 @@ def runs():
     for profile in uc3m.PROFILES:
         yield f"uc3m {profile}", True, run_uc3m, profile, ()
     for bug in reference.Uc3mIndex.BUGS:
-        yield f"uc3m:{bug}", False, run_uc3m, "seed003" if bug in ("two-writes", "unpadded") else "2024", (bug,)
+        yield f"uc3m:{bug}", False, run_uc3m, "fixed" if bug in ("two-writes", "unpadded") else "2024", (bug,)
     for rooted in (False, True):
-        yield f"seed001 {'with' if rooted else 'without'} a root", True, run_seed001, rooted, ()
-    for bug in reference.Seed001Index.BUGS:
-        yield f"seed001:{bug}", False, run_seed001, True, (bug,)
+        yield f"ufabc_json {'with' if rooted else 'without'} a root", True, run_ufabc_json, rooted, ()
+    for bug in reference.UfabcJsonIndex.BUGS:
+        yield f"ufabc_json:{bug}", False, run_ufabc_json, True, (bug,)
     yield "rede", True, run_rede, next(FIRST_PORTS), ()
     for bug in reference.RedeIndex.BUGS:
         yield f"rede:{bug}", False, run_rede, next(FIRST_PORTS), (bug,)
@@ -113,14 +113,14 @@ def exchanges():
                 wrong = f"left behind: {index.users}"
             return wrong
 
-    def over_seed001(rooted):
+    def over_ufabc_json(rooted):
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as root:
             given = pathlib.Path(folder, "aula1.mp4")
             given.write_bytes(os.urandom(5_000_011))
-            index = reference.Seed001Index(root)
+            index = reference.UfabcJsonIndex(root)
             common = ["--server", f"127.0.0.1:{index.port}", *(["--root", root] if rooted else [])]
             found = ["--file", given.name, "--expect", given]
-            wrong = exchange("seed001", [*common, "--folder", folder, "--gap", 0.1, "--delay", 0.3],
+            wrong = exchange("ufabc_json", [*common, "--folder", folder, "--gap", 0.1, "--delay", 0.3],
                              [*common, "--out", f"{root}/out", *found], [*common, "--peer", "PORT", *found])
             index.stop()
             return wrong
@@ -141,7 +141,7 @@ def exchanges():
     for profile in uc3m.PROFILES:
         yield f"uc3m get and serve, {profile}", over_uc3m, profile
     for rooted in (False, True):
-        yield "seed001 get and serve" + (", with a root" if rooted else ""), over_seed001, rooted
+        yield "ufabc_json get and serve" + (", with a root" if rooted else ""), over_ufabc_json, rooted
     yield "rede get and serve", over_rede, next(FIRST_PORTS)
 
 

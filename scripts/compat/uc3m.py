@@ -5,7 +5,7 @@
     uc3m.py get   --server HOST:PORT --profile P --user ME --from OTHER --file F --out PATH [--expect PATH] [--style S]
     uc3m.py serve --server HOST:PORT --profile P --user U --folder DIR --publish F:DESC ... [--style S]
 
-Profiles: 2020, 2024, 2024-plain, 2025, seed003. `check` runs the whole table of operations and statuses, prints a line
+Profiles: 2020, 2024, 2024-plain, 2025, fixed. `check` runs the whole table of operations and statuses, prints a line
 for each failed check and `N checks, M failed`. With --peer-get its own clients download from each other through what
 LIST_USERS told them; with --peer a file of a listed user is downloaded, in every style. `get` registers, connects, looks
 OTHER up, downloads, disconnects and unregisters. `serve` prints `ready PORT` and serves until SIGTERM.
@@ -39,7 +39,7 @@ PROFILES = {
     "2024": Profile("2024", "digit0", True, False, True, False),
     "2024-plain": Profile("2024-plain", "digit0", True, False, False, True),
     "2025": Profile("2025", "raw", True, False, False, True),
-    "seed003": Profile("seed003", "digit", True, True, True, False),
+    "fixed": Profile("fixed", "digit", True, True, True, False),
 }
 
 

@@ -1,8 +1,8 @@
-//! The text of the files that seed 003 keeps its accounts in: fields between semicolons, a row a line. Which file is where is known in `os`.
+//! Accounts as CSV text: fields between semicolons, one row a line. File names are known in `os`.
 //!
 //! ```text
 //! users.csv        user            and the key in hex, where he has one
-//! connected.csv    user;ip;port    and the wire, where it is another than seed 003's
+//! connected.csv    user;ip;port    and the wire, where it is another than UC3M's
 //! files/USER.csv   file;description
 //! ```
 //!
@@ -13,10 +13,10 @@ use std::fmt;
 use std::io::{self, BufRead, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::accounts::store::{Account, Connection};
-use crate::message::account::{Key, Line, Publication, UserName};
-use crate::message::limits;
-use crate::message::tongue::Tongue;
+use crate::accounts::store::{Account, UserConnection};
+use crate::limits;
+use crate::protocol::types::account::{Key, Line, Publication, UserName};
+use crate::protocol::types::legacy_profile::LegacyProfile;
 
 /// Why a row can't be used.
 #[derive(Debug)]
@@ -190,7 +190,7 @@ pub fn write_user(name: &UserName, account: &Account, to: &mut String) {
 }
 
 /// Appends where a user is.
-pub fn write_connection(name: &UserName, at: &Connection, to: &mut String) {
+pub fn write_connection(name: &UserName, at: &UserConnection, to: &mut String) {
     let (ip, port) = (at.address.ip().to_string(), at.address.port().to_string());
     write(&[name, &ip, &port, at.speaks.word()], to);
 }
@@ -219,7 +219,7 @@ pub fn user(fields: &[String]) -> Result<(UserName, Account), Wrong> {
 ///
 /// # Errors
 /// The first field that can't be what it should.
-pub fn connection(fields: &[String]) -> Result<(UserName, Connection), Wrong> {
+pub fn connection(fields: &[String]) -> Result<(UserName, UserConnection), Wrong> {
     let (name, ip, port, word) = match fields {
         [name, ip, port] => (name, ip, port, ""),
         [name, ip, port, word] => (name, ip, port, word.as_str()),
@@ -229,8 +229,8 @@ pub fn connection(fields: &[String]) -> Result<(UserName, Connection), Wrong> {
     // The seed has room for this word in the place of an IP.
     let ip: IpAddr = if ip == "localhost" { Ipv4Addr::LOCALHOST.into() } else { ip.parse().map_err(|_| Wrong::Address)? };
     let port: u16 = port.parse().ok().filter(|port| *port >= 1_024).ok_or(Wrong::Address)?;
-    let speaks = if word.is_empty() { Tongue::Uc3mSeed003 } else { Tongue::of_word(word).ok_or(Wrong::Wire)? };
-    Ok((name, Connection { address: SocketAddr::new(ip, port), speaks }))
+    let speaks = if word.is_empty() { LegacyProfile::Uc3mFixed } else { LegacyProfile::of_word(word).ok_or(Wrong::Wire)? };
+    Ok((name, UserConnection { address: SocketAddr::new(ip, port), speaks }))
 }
 
 /// A publication, from a row.
@@ -312,9 +312,9 @@ mod tests {
             assert!(user(&fields(text)).is_err(), "{text}");
         }
         let (name, at) = connection(&fields("ana;localhost;4000")).unwrap();
-        assert_eq!((&*name, at.address.to_string().as_str(), at.speaks), ("ana", "127.0.0.1:4000", Tongue::Uc3mSeed003));
+        assert_eq!((&*name, at.address.to_string().as_str(), at.speaks), ("ana", "127.0.0.1:4000", LegacyProfile::Uc3mFixed));
         let (_, at) = connection(&fields("ana;::1;4000;uc3m-2024")).unwrap();
-        assert_eq!((at.address.to_string().as_str(), at.speaks), ("[::1]:4000", Tongue::Uc3m2024));
+        assert_eq!((at.address.to_string().as_str(), at.speaks), ("[::1]:4000", LegacyProfile::Uc3m2024));
         for text in ["ana;1.2.3;4", "ana;1.2.3.4;0", "ana;1.2.3.4;70000", "ana;1.2.3.4;5;morse", "ana;1.2.3.4", "a/b;1.2.3.4;5"] {
             assert!(connection(&fields(text)).is_err(), "{text}");
         }

@@ -1,8 +1,8 @@
-//! Ed25519: a key of one's own, and whether a proof is one.
+//! Ed25519: a key pair of this process, and verification of proofs.
 
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
-use crate::message::account::{Authority, Key, Method, Proof, UserName, challenge, is_strong_point};
+use crate::protocol::types::account::{Authority, Key, Method, Proof, UserName, challenge, is_strong_point};
 
 /// A key with its secret half. It has no `Debug`, and nothing shows the secret but [`Identity::new`]'s caller, who has it already.
 pub struct Identity {

@@ -1,13 +1,13 @@
-//! Accounts in memory alone, for servers without a folder of their own, for the simulator and for tests. They end with the process.
+//! Accounts in memory: for servers without a data folder, for the simulator and for tests. They end with the process.
 //!
 //! What a transaction changes is noted beside it, the other way round: to roll back is to do what stands there, from the last to the first.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::accounts::store::{Account, Connection, Placed, Store, StoreError};
-use crate::message::account::{Publication, Published, UserName};
-use crate::message::limits;
+use crate::accounts::store::{Account, Placed, Store, StoreError, UserConnection};
+use crate::limits;
+use crate::protocol::types::account::{Publication, Published, UserName};
 
 /// Accounts that end with the process.
 #[derive(Default)]
@@ -20,7 +20,7 @@ struct Tables {
     /// By name, in the order of bytes.
     ids: BTreeMap<UserName, u64>,
     users: BTreeMap<u64, (UserName, Account)>,
-    connections: BTreeMap<u64, Connection>,
+    connections: BTreeMap<u64, UserConnection>,
     publications: BTreeMap<u64, (u64, Publication)>,
     /// User and place.
     by_user: BTreeSet<(u64, u64)>,
@@ -37,7 +37,7 @@ struct Tables {
 enum Undo {
     RemoveUser(u64),
     AddUser(u64, UserName, Account),
-    Connection(u64, Option<Connection>),
+    Connection(u64, Option<UserConnection>),
     Unpublish(u64),
     Publish(u64, u64, Publication),
 }
@@ -78,7 +78,7 @@ impl Tables {
         }
     }
 
-    fn put_connection(&mut self, id: u64, connection: Option<Connection>) -> bool {
+    fn put_connection(&mut self, id: u64, connection: Option<UserConnection>) -> bool {
         let before = match connection {
             Some(connection) => self.connections.insert(id, connection),
             None => self.connections.remove(&id),
@@ -169,12 +169,12 @@ impl Store for MemoryStore {
         Ok(true)
     }
 
-    fn connection(&self, name: &UserName) -> Result<Option<Connection>, StoreError> {
+    fn connection(&self, name: &UserName) -> Result<Option<UserConnection>, StoreError> {
         let tables = self.tables.borrow();
         Ok(tables.id(name).and_then(|id| tables.connections.get(&id)).copied())
     }
 
-    fn connect(&self, name: &UserName, at: &Connection) -> Result<(), StoreError> {
+    fn connect(&self, name: &UserName, at: &UserConnection) -> Result<(), StoreError> {
         let mut tables = self.tables.borrow_mut();
         tables.changing()?;
         let id = tables.need(name)?;
@@ -188,7 +188,7 @@ impl Store for MemoryStore {
         Ok(tables.id(name).is_some_and(|id| tables.put_connection(id, None)))
     }
 
-    fn connections(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, Connection)>>, StoreError> {
+    fn connections(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError> {
         let tables = self.tables.borrow();
         let behind = tables.connections.range(after.saturating_add(1)..);
         let found = behind.filter_map(|(id, connection)| Some((*id, (tables.users.get(id)?.0.clone(), *connection))));

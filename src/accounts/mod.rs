@@ -1,7 +1,7 @@
-//! Who is who, and what each has published: the operations of seed 003, decided here and kept by a [`store`].
+//! Users and their publications: operations are decided here and kept by a [`store`].
 //!
 //! Several operations share one transaction. What they come to may be told only when [`Accounts::commit`] has said that it lasts, and then in their order;
-//! an index that follows along learns of each [`Change`] at the same moment.
+//! an index that follows along learns of each [`AccountChange`] at the same moment.
 
 pub mod csv;
 pub mod identity;
@@ -11,9 +11,9 @@ pub mod store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use crate::accounts::store::{Account, Connection, Placed, Store, StoreError};
-use crate::message::account::{Authority, Deed, Key, Method, Operation, Proof, Publication, Published, UserName, challenge};
-use crate::message::refusal::{Code, Refusal};
+use crate::accounts::store::{Account, Placed, Store, StoreError, UserConnection};
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::types::account::{AccountOp, Authority, Key, Method, Operation, Proof, Publication, Published, UserName, challenge};
 
 /// The first port of those who need no privilege to open it.
 const FIRST_PORT: u16 = 1_024;
@@ -55,7 +55,7 @@ pub struct Caller<'a> {
 
 /// What an operation has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum AccountChange {
     /// A name is taken.
     Registered(UserName),
     /// It is free again; its user had proved to be behind these links.
@@ -65,7 +65,7 @@ pub enum Change {
         /// Who.
         user: UserName,
         /// Where he answers on an old wire.
-        at: Option<Connection>,
+        at: Option<UserConnection>,
     },
     /// A user is away.
     Disconnected(UserName),
@@ -88,7 +88,7 @@ impl Accounts {
     ///
     /// # Errors
     /// Why it can't be done.
-    pub fn perform(&mut self, operation: &Operation, caller: Caller<'_>) -> Result<Change, Refusal> {
+    pub fn perform(&mut self, operation: &Operation, caller: Caller<'_>) -> Result<AccountChange, ErrorReply> {
         if self.broken.is_some() {
             return Err(failed());
         }
@@ -113,7 +113,7 @@ impl Accounts {
     ///
     /// # Errors
     /// When it is lost, all of it: then everything is as it was before.
-    pub fn commit(&mut self) -> Result<(), Refusal> {
+    pub fn commit(&mut self) -> Result<(), ErrorReply> {
         let open = std::mem::take(&mut self.open);
         let result = match self.broken.take() {
             Some(error) => Err(error),
@@ -190,7 +190,7 @@ impl Accounts {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn connections(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, Connection)>>, StoreError> {
+    pub fn connections(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError> {
         self.store.connections(after, most)
     }
 
@@ -214,7 +214,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `io` when the disk fails.
-    pub fn content(&self, of: &UserName, after: u64, most: usize) -> Result<Vec<Placed<Publication>>, Refusal> {
+    pub fn content(&self, of: &UserName, after: u64, most: usize) -> Result<Vec<Placed<Publication>>, ErrorReply> {
         self.store.content(of, after, most).map_err(|error| {
             log::error!("accounts: {error}");
             failed()
@@ -225,28 +225,28 @@ impl Accounts {
     ///
     /// # Errors
     /// `io` when the disk fails.
-    pub fn is_registered(&self, user: &UserName) -> Result<bool, Refusal> {
+    pub fn is_registered(&self, user: &UserName) -> Result<bool, ErrorReply> {
         self.store.user(user).map(|account| account.is_some()).map_err(|_| failed())
     }
 
-    fn decide(&mut self, operation: &Operation, caller: Caller<'_>) -> Result<Change, No> {
+    fn decide(&mut self, operation: &Operation, caller: Caller<'_>) -> Result<AccountChange, No> {
         let method = operation.deed.method();
         let is_list = matches!(method, Method::ListUsers | Method::ListContent | Method::FindUser);
         let user = match (&operation.user, operation.authority) {
             (Some(user), Authority::Word | Authority::Proof { .. }) => user.clone(),
             // Lists are for everybody who can ask on this wire without a name.
-            _ if is_list => return Ok(Change::Nothing),
+            _ if is_list => return Ok(AccountChange::Nothing),
             _ => match self.behind.get(&caller.link) {
                 Some(behind) if behind.online || method == Method::Unregister => behind.user.clone(),
-                _ => return Err(no(Code::NotConnected, "CONNECT comes first")),
+                _ => return Err(no(ErrorCode::NotConnected, "CONNECT comes first")),
             },
         };
         if let Authority::Proof { key, proof } = operation.authority {
             check(method, &user, caller.nonce, &key, &proof)?;
         }
         match &operation.deed {
-            Deed::Register => self.register(user, operation.authority, caller.link),
-            Deed::Unregister => {
+            AccountOp::Register => self.register(user, operation.authority, caller.link),
+            AccountOp::Unregister => {
                 self.account(&user, operation.authority, caller.link)?;
                 self.begin()?;
                 self.store.remove_user(&user)?;
@@ -254,10 +254,10 @@ impl Accounts {
                 for link in &links {
                     self.set(*link, None);
                 }
-                Ok(Change::Unregistered(user, links))
+                Ok(AccountChange::Unregistered(user, links))
             }
-            Deed::Connect { port } => self.connect(user, operation, *port, caller),
-            Deed::Disconnect => {
+            AccountOp::Connect { port } => self.connect(user, operation, *port, caller),
+            AccountOp::Disconnect => {
                 self.present(&user, operation.authority, caller.link)?;
                 if operation.speaks.is_none() {
                     self.set(caller.link, None);
@@ -265,39 +265,39 @@ impl Accounts {
                     self.begin()?;
                     self.store.disconnect(&user)?;
                 }
-                Ok(Change::Disconnected(user))
+                Ok(AccountChange::Disconnected(user))
             }
-            Deed::Publish(what) => {
+            AccountOp::Publish(what) => {
                 self.present(&user, operation.authority, caller.link)?;
                 if what.file.is_empty() {
-                    return Err(no(Code::BadName, "a file name must not be empty"));
+                    return Err(no(ErrorCode::BadName, "a file name must not be empty"));
                 }
                 self.begin()?;
                 if self.store.publish(&user, what)? {
-                    Ok(Change::Published(user, what.clone()))
+                    Ok(AccountChange::Published(user, what.clone()))
                 } else {
-                    Err(no(Code::Published, "that file is published already"))
+                    Err(no(ErrorCode::Published, "that file is published already"))
                 }
             }
-            Deed::Delete(file) => {
+            AccountOp::Delete(file) => {
                 self.present(&user, operation.authority, caller.link)?;
                 self.begin()?;
                 if self.store.delete(&user, file)? {
-                    Ok(Change::Deleted(user, file.clone()))
+                    Ok(AccountChange::Deleted(user, file.clone()))
                 } else {
-                    Err(no(Code::NotPublished, "that file is not published"))
+                    Err(no(ErrorCode::NotPublished, "that file is not published"))
                 }
             }
-            Deed::ListUsers { .. } | Deed::ListContent { .. } | Deed::FindUser { .. } => {
+            AccountOp::ListUsers { .. } | AccountOp::ListContent { .. } | AccountOp::FindUser { .. } => {
                 self.present(&user, operation.authority, caller.link)?;
-                Ok(Change::Nothing)
+                Ok(AccountChange::Nothing)
             }
         }
     }
 
-    fn register(&mut self, user: UserName, authority: Authority, link: usize) -> Result<Change, No> {
+    fn register(&mut self, user: UserName, authority: Authority, link: usize) -> Result<AccountChange, No> {
         if user.as_address().is_some() {
-            return Err(no(Code::BadName, "a user name must not be an address"));
+            return Err(no(ErrorCode::BadName, "a user name must not be an address"));
         }
         let key = match authority {
             Authority::Proof { key, .. } => Some(key),
@@ -305,36 +305,36 @@ impl Accounts {
         };
         self.begin()?;
         if !self.store.add_user(&user, &Account { key })? {
-            return Err(no(Code::Taken, "that name is registered already"));
+            return Err(no(ErrorCode::Taken, "that name is registered already"));
         }
         // Whoever is there as somebody else stays that.
         if let (Some(key), None) = (key, self.online_by(link)) {
             self.set(link, Some(Behind { user: user.clone(), key, online: false }));
         }
-        Ok(Change::Registered(user))
+        Ok(AccountChange::Registered(user))
     }
 
-    fn connect(&mut self, user: UserName, operation: &Operation, port: Option<u16>, caller: Caller<'_>) -> Result<Change, No> {
+    fn connect(&mut self, user: UserName, operation: &Operation, port: Option<u16>, caller: Caller<'_>) -> Result<AccountChange, No> {
         self.account(&user, operation.authority, caller.link)?;
         if let (Some(port), Some(speaks)) = (port, operation.speaks) {
             if self.is_there(&user)? {
-                return Err(no(Code::Connected, "that user is connected already"));
+                return Err(no(ErrorCode::Connected, "that user is connected already"));
             }
-            // Seed 003 knows no other ports.
+            // UC3M knows no other ports.
             if port < FIRST_PORT {
-                return Err(no(Code::BadRequest, "a port is from 1024 to 65535"));
+                return Err(no(ErrorCode::BadRequest, "a port is from 1024 to 65535"));
             }
-            let at = Connection { address: SocketAddr::new(caller.from.ip(), port), speaks };
+            let at = UserConnection { address: SocketAddr::new(caller.from.ip(), port), speaks };
             self.begin()?;
             self.store.connect(&user, &at)?;
-            return Ok(Change::Connected { user, at: Some(at) });
+            return Ok(AccountChange::Connected { user, at: Some(at) });
         }
-        let Authority::Proof { key, .. } = operation.authority else { return Err(no(Code::BadProof, "CONNECT needs a proof")) };
+        let Authority::Proof { key, .. } = operation.authority else { return Err(no(ErrorCode::BadProof, "CONNECT needs a proof")) };
         if self.online_by(caller.link).is_some() {
-            return Err(no(Code::Connected, "this link is connected already"));
+            return Err(no(ErrorCode::Connected, "this link is connected already"));
         }
         self.set(caller.link, Some(Behind { user: user.clone(), key, online: true }));
-        Ok(Change::Connected { user, at: None })
+        Ok(AccountChange::Connected { user, at: None })
     }
 
     /// The account, if the asker may use it.
@@ -343,23 +343,23 @@ impl Accounts {
         if authority == Authority::Link && self.behind.get(&link).is_some_and(|behind| behind.user == *user) {
             return Ok(());
         }
-        let account = self.store.user(user)?.ok_or_else(|| no(Code::NoUser, "no such user"))?;
+        let account = self.store.user(user)?.ok_or_else(|| no(ErrorCode::NoUser, "no such user"))?;
         let shown = match authority {
             Authority::Word | Authority::Link => None,
             Authority::Proof { key, .. } => Some(key),
         };
         match (authority, account.key) {
             (Authority::Word, None) => Ok(()),
-            (Authority::Word, Some(_)) => Err(no(Code::Refused, "that name belongs to a key")),
+            (Authority::Word, Some(_)) => Err(no(ErrorCode::Refused, "that name belongs to a key")),
             (_, Some(known)) if shown == Some(known) => Ok(()),
-            _ => Err(no(Code::BadProof, "that name does not belong to this key")),
+            _ => Err(no(ErrorCode::BadProof, "that name does not belong to this key")),
         }
     }
 
     /// As [`Accounts::account`], of a user who is there.
     fn present(&self, user: &UserName, authority: Authority, link: usize) -> Result<(), No> {
         self.account(user, authority, link)?;
-        if self.is_there(user)? { Ok(()) } else { Err(no(Code::NotConnected, "that user is not connected")) }
+        if self.is_there(user)? { Ok(()) } else { Err(no(ErrorCode::NotConnected, "that user is not connected")) }
     }
 
     fn is_there(&self, user: &UserName) -> Result<bool, StoreError> {
@@ -377,7 +377,7 @@ impl Accounts {
 
 /// Why not.
 enum No {
-    Refusal(Refusal),
+    Refusal(ErrorReply),
     Store(StoreError),
 }
 
@@ -387,16 +387,16 @@ impl From<StoreError> for No {
     }
 }
 
-fn no(code: Code, text: &str) -> No {
-    No::Refusal(Refusal::new(code, text))
+fn no(code: ErrorCode, text: &str) -> No {
+    No::Refusal(ErrorReply::new(code, text))
 }
 
-fn failed() -> Refusal {
-    Refusal::new(Code::Io, "the store of this server failed")
+fn failed() -> ErrorReply {
+    ErrorReply::new(ErrorCode::Io, "the store of this server failed")
 }
 
 fn check(method: Method, user: &UserName, nonce: &str, key: &Key, proof: &Proof) -> Result<(), No> {
-    if identity::proves(key, challenge(method, user, nonce).as_bytes(), proof) { Ok(()) } else { Err(no(Code::BadProof, "that proof is wrong")) }
+    if identity::proves(key, challenge(method, user, nonce).as_bytes(), proof) { Ok(()) } else { Err(no(ErrorCode::BadProof, "that proof is wrong")) }
 }
 
 #[cfg(test)]
@@ -404,8 +404,8 @@ mod tests {
     use super::*;
     use crate::accounts::identity::Identity;
     use crate::accounts::memory::MemoryStore;
-    use crate::message::account::Line;
-    use crate::message::tongue::Tongue;
+    use crate::protocol::types::account::Line;
+    use crate::protocol::types::legacy_profile::LegacyProfile;
 
     const NONCE: &str = "00";
 
@@ -413,28 +413,28 @@ mod tests {
         UserName::new(text).unwrap()
     }
 
-    fn by_key(who: &str, secret: u8, deed: Deed) -> Operation {
+    fn by_key(who: &str, secret: u8, deed: AccountOp) -> Operation {
         let authority = Identity::new(&[secret; 32]).unwrap().proves(deed.method(), &user(who), NONCE);
         Operation { user: Some(user(who)), authority, speaks: None, date: None, deed }
     }
 
-    fn by_link(deed: Deed) -> Operation {
+    fn by_link(deed: AccountOp) -> Operation {
         Operation::native(None, deed)
     }
 
-    fn by_word(who: &str, deed: Deed) -> Operation {
-        Operation { user: Some(user(who)), authority: Authority::Word, speaks: Some(Tongue::Uc3m2024), date: None, deed }
+    fn by_word(who: &str, deed: AccountOp) -> Operation {
+        Operation { user: Some(user(who)), authority: Authority::Word, speaks: Some(LegacyProfile::Uc3m2024), date: None, deed }
     }
 
-    fn publish(file: &str) -> Deed {
-        Deed::Publish(Publication { file: Line::new(file).unwrap(), description: Line::new("").unwrap() })
+    fn publish(file: &str) -> AccountOp {
+        AccountOp::Publish(Publication { file: Line::new(file).unwrap(), description: Line::new("").unwrap() })
     }
 
     fn accounts() -> Accounts {
         Accounts::new(Box::new(MemoryStore::default()))
     }
 
-    fn run(accounts: &mut Accounts, link: usize, operation: &Operation) -> Result<Change, Code> {
+    fn run(accounts: &mut Accounts, link: usize, operation: &Operation) -> Result<AccountChange, ErrorCode> {
         let caller = Caller { link, from: "127.0.0.1:50000".parse().unwrap(), nonce: NONCE };
         let result = accounts.perform(operation, caller).map_err(|refusal| refusal.code);
         accounts.commit().unwrap();
@@ -444,47 +444,47 @@ mod tests {
     #[test]
     fn a_name_is_used_by_its_key_alone() {
         let mut all = accounts();
-        assert!(run(&mut all, 1, &by_key("ana", 1, Deed::Register)).is_ok());
-        assert_eq!(run(&mut all, 2, &by_key("ana", 2, Deed::Register)), Err(Code::Taken));
-        assert_eq!(run(&mut all, 2, &by_key("ana", 2, Deed::Connect { port: None })), Err(Code::BadProof));
-        assert_eq!(run(&mut all, 2, &by_word("ana", Deed::Connect { port: Some(5_000) })), Err(Code::Refused));
-        assert_eq!(run(&mut all, 2, &by_word("ana", Deed::Unregister)), Err(Code::Refused));
-        assert_eq!(run(&mut all, 1, &by_link(publish("a"))), Err(Code::NotConnected));
-        assert!(run(&mut all, 1, &by_key("ana", 1, Deed::Connect { port: None })).is_ok());
+        assert!(run(&mut all, 1, &by_key("ana", 1, AccountOp::Register)).is_ok());
+        assert_eq!(run(&mut all, 2, &by_key("ana", 2, AccountOp::Register)), Err(ErrorCode::Taken));
+        assert_eq!(run(&mut all, 2, &by_key("ana", 2, AccountOp::Connect { port: None })), Err(ErrorCode::BadProof));
+        assert_eq!(run(&mut all, 2, &by_word("ana", AccountOp::Connect { port: Some(5_000) })), Err(ErrorCode::Refused));
+        assert_eq!(run(&mut all, 2, &by_word("ana", AccountOp::Unregister)), Err(ErrorCode::Refused));
+        assert_eq!(run(&mut all, 1, &by_link(publish("a"))), Err(ErrorCode::NotConnected));
+        assert!(run(&mut all, 1, &by_key("ana", 1, AccountOp::Connect { port: None })).is_ok());
         assert!(run(&mut all, 1, &by_link(publish("a"))).is_ok());
-        assert_eq!(run(&mut all, 1, &by_link(publish("a"))), Err(Code::Published));
-        assert_eq!(run(&mut all, 3, &by_key("127.0.0.1:4000", 3, Deed::Register)), Err(Code::BadName));
+        assert_eq!(run(&mut all, 1, &by_link(publish("a"))), Err(ErrorCode::Published));
+        assert_eq!(run(&mut all, 3, &by_key("127.0.0.1:4000", 3, AccountOp::Register)), Err(ErrorCode::BadName));
     }
 
     #[test]
     fn a_name_of_the_old_wires_is_not_for_a_key() {
         let mut all = accounts();
-        assert!(run(&mut all, 1, &by_word("bia", Deed::Register)).is_ok());
-        assert_eq!(run(&mut all, 1, &by_key("bia", 1, Deed::Connect { port: None })), Err(Code::BadProof));
-        assert_eq!(run(&mut all, 1, &by_word("bia", publish("a"))), Err(Code::NotConnected));
-        assert_eq!(run(&mut all, 1, &by_word("bia", Deed::Connect { port: Some(1_023) })), Err(Code::BadRequest));
-        assert!(run(&mut all, 1, &by_word("bia", Deed::Connect { port: Some(5_000) })).is_ok());
-        assert_eq!(run(&mut all, 1, &by_word("bia", Deed::Connect { port: Some(5_000) })), Err(Code::Connected));
-        assert_eq!(run(&mut all, 1, &by_word("caio", publish("a"))), Err(Code::NoUser));
+        assert!(run(&mut all, 1, &by_word("bia", AccountOp::Register)).is_ok());
+        assert_eq!(run(&mut all, 1, &by_key("bia", 1, AccountOp::Connect { port: None })), Err(ErrorCode::BadProof));
+        assert_eq!(run(&mut all, 1, &by_word("bia", publish("a"))), Err(ErrorCode::NotConnected));
+        assert_eq!(run(&mut all, 1, &by_word("bia", AccountOp::Connect { port: Some(1_023) })), Err(ErrorCode::BadRequest));
+        assert!(run(&mut all, 1, &by_word("bia", AccountOp::Connect { port: Some(5_000) })).is_ok());
+        assert_eq!(run(&mut all, 1, &by_word("bia", AccountOp::Connect { port: Some(5_000) })), Err(ErrorCode::Connected));
+        assert_eq!(run(&mut all, 1, &by_word("caio", publish("a"))), Err(ErrorCode::NoUser));
     }
 
     #[test]
     fn what_a_link_once_proved_is_worth_nothing_when_the_name_has_changed_hands() {
         let mut all = accounts();
-        assert!(run(&mut all, 1, &by_key("x", 1, Deed::Register)).is_ok());
-        assert!(run(&mut all, 2, &by_key("x", 1, Deed::Connect { port: None })).is_ok());
-        assert!(run(&mut all, 2, &by_link(Deed::Unregister)).is_ok());
-        assert!(run(&mut all, 3, &by_key("x", 2, Deed::Register)).is_ok());
-        assert_eq!(run(&mut all, 1, &by_link(Deed::Unregister)), Err(Code::NotConnected));
-        assert_eq!(run(&mut all, 2, &by_link(publish("a"))), Err(Code::NotConnected));
+        assert!(run(&mut all, 1, &by_key("x", 1, AccountOp::Register)).is_ok());
+        assert!(run(&mut all, 2, &by_key("x", 1, AccountOp::Connect { port: None })).is_ok());
+        assert!(run(&mut all, 2, &by_link(AccountOp::Unregister)).is_ok());
+        assert!(run(&mut all, 3, &by_key("x", 2, AccountOp::Register)).is_ok());
+        assert_eq!(run(&mut all, 1, &by_link(AccountOp::Unregister)), Err(ErrorCode::NotConnected));
+        assert_eq!(run(&mut all, 2, &by_link(publish("a"))), Err(ErrorCode::NotConnected));
     }
 
     #[test]
     fn a_link_number_that_is_used_again_is_nobody() {
         let mut all = accounts();
-        assert!(run(&mut all, 1, &by_key("ana", 1, Deed::Register)).is_ok());
-        assert!(run(&mut all, 1, &by_key("ana", 1, Deed::Connect { port: None })).is_ok());
-        assert!(run(&mut all, 1, &by_key("bob", 1, Deed::Register)).is_ok());
+        assert!(run(&mut all, 1, &by_key("ana", 1, AccountOp::Register)).is_ok());
+        assert!(run(&mut all, 1, &by_key("ana", 1, AccountOp::Connect { port: None })).is_ok());
+        assert!(run(&mut all, 1, &by_key("bob", 1, AccountOp::Register)).is_ok());
         assert_eq!(all.online_by(1), Some(&user("ana")));
         all.link_gone(1);
         assert_eq!((all.online_by(1), all.links_of(&user("ana")).count()), (None, 0));
@@ -494,12 +494,12 @@ mod tests {
     fn what_could_not_be_made_lasting_never_was() {
         let mut all = accounts();
         let caller = Caller { link: 1, from: "127.0.0.1:50000".parse().unwrap(), nonce: NONCE };
-        all.perform(&by_key("ana", 1, Deed::Register), caller).unwrap();
-        all.perform(&by_key("ana", 1, Deed::Connect { port: None }), caller).unwrap();
+        all.perform(&by_key("ana", 1, AccountOp::Register), caller).unwrap();
+        all.perform(&by_key("ana", 1, AccountOp::Connect { port: None }), caller).unwrap();
         assert!(all.is_open() && all.online_by(1).is_some());
         all.broken = Some(StoreError::Full);
-        assert_eq!(all.commit().map_err(|refusal| refusal.code), Err(Code::Io));
+        assert_eq!(all.commit().map_err(|refusal| refusal.code), Err(ErrorCode::Io));
         assert_eq!((all.proved_by(1), all.is_registered(&user("ana")).unwrap()), (None, false));
-        assert!(run(&mut all, 1, &by_key("ana", 2, Deed::Register)).is_ok());
+        assert!(run(&mut all, 1, &by_key("ana", 2, AccountOp::Register)).is_ok());
     }
 }

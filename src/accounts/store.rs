@@ -1,12 +1,12 @@
-//! What accounts ask of a store: users, where they are, and what they have published, by primitives that decide nothing.
+//! The store behind accounts: users, connections and publications, as primitives that decide nothing.
 //!
 //! Changes belong to the transaction that [`Store::begin`] opened; nothing of it may be answered before [`Store::commit`].
 
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::message::account::{Key, Publication, Published, UserName};
-use crate::message::tongue::Tongue;
+use crate::protocol::types::account::{Key, Publication, Published, UserName};
+use crate::protocol::types::legacy_profile::LegacyProfile;
 
 /// A registered user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +17,11 @@ pub struct Account {
 
 /// Where a user of an old wire is, until he says that he is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct UserConnection {
     /// Where he answers.
     pub address: SocketAddr,
     /// On which wire.
-    pub speaks: Tongue,
+    pub speaks: LegacyProfile,
 }
 
 /// One entry of a list and the place behind it.
@@ -66,13 +66,13 @@ pub trait Store {
     fn remove_user(&self, name: &UserName) -> Result<bool, StoreError>;
 
     /// Where a user of an old wire is.
-    fn connection(&self, name: &UserName) -> Result<Option<Connection>, StoreError>;
+    fn connection(&self, name: &UserName) -> Result<Option<UserConnection>, StoreError>;
     /// Notes where he is, in the place of what was noted before.
-    fn connect(&self, name: &UserName, at: &Connection) -> Result<(), StoreError>;
+    fn connect(&self, name: &UserName, at: &UserConnection) -> Result<(), StoreError>;
     /// Forgets where he is. False when that was not known.
     fn disconnect(&self, name: &UserName) -> Result<bool, StoreError>;
     /// Users of old wires who are there, from the place `after` on, at most `most`.
-    fn connections(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, Connection)>>, StoreError>;
+    fn connections(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError>;
 
     /// Notes that a user has published a file. False when he had.
     fn publish(&self, name: &UserName, what: &Publication) -> Result<bool, StoreError>;

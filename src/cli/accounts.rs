@@ -1,4 +1,4 @@
-//! Where a server keeps its accounts; and `cardume server export` and `import`, which bring them to and from a folder of CSV files, with no network and no loop.
+//! `cardume server export` and `import`: accounts to and from a folder of CSV files. No network and no loop.
 
 use std::net::SocketAddr;
 #[cfg(feature = "store")]
@@ -7,29 +7,29 @@ use std::path::{Path, PathBuf};
 use cardume::accounts::memory::MemoryStore;
 use cardume::accounts::store::Store;
 #[cfg(feature = "store")]
-use cardume::message::name::printable;
-use cardume::node::lines::Lang;
+use cardume::os::csv_export::{self, CsvError, ImportCounts};
 #[cfg(feature = "store")]
-use cardume::node::report::Failure;
-use cardume::node::report::exit;
+use cardume::os::data_folder::{NoPlace, Usual};
 #[cfg(feature = "store")]
-use cardume::os::csv_files::{self, Counts, CsvError};
-use cardume::os::output::Output;
+use cardume::os::sqlite::{OpenError, SqliteStore};
+use cardume::os::stdio::StdStreams;
 #[cfg(feature = "store")]
-use cardume::os::store::{OpenError, SqliteStore};
+use cardume::protocol::types::file_name::printable;
 #[cfg(feature = "store")]
-use cardume::os::store_place::{NoPlace, Usual};
+use cardume::ui::event::Failure;
+use cardume::ui::event::exit;
+use cardume::ui::text::Lang;
 
-use crate::cli::Stop;
+use crate::cli::Exit;
 #[cfg(feature = "store")]
-use crate::cli::server_args::{FolderArgs, ServerVerb};
+use crate::cli::args::server::{FolderArgs, ServerVerb};
 
 /// What `--data` says for a server that keeps nothing.
 const NONE: &str = "none";
 
 /// The accounts of a server, and whether they outlive it. Where they are is said on `err`: a server that begins with none must not look like one that has
 /// found its own.
-pub fn store(data: Option<&str>, listen: &[SocketAddr], lang: Lang, err: &Output) -> Result<(Box<dyn Store>, bool), Stop> {
+pub fn store(data: Option<&str>, listen: &[SocketAddr], lang: Lang, err: &StdStreams) -> Result<(Box<dyn Store>, bool), Exit> {
     let say = |text: String| err.put(format!("cardume: {text}\n").as_bytes());
     // Ports that are new each time are for tests and trials.
     let is_trial = data.is_none() && listen.iter().all(|at| at.port() == 0);
@@ -39,8 +39,8 @@ pub fn store(data: Option<&str>, listen: &[SocketAddr], lang: Lang, err: &Output
     }
     #[cfg(not(feature = "store"))]
     return match data {
-        Some(folder) => Err(Stop::new(exit::USAGE, format!("--data {folder}: this program was built without its store"))),
-        None => Err(Stop::new(exit::LOCAL, "this program was built without its store: use --data none for a server that forgets its accounts")),
+        Some(folder) => Err(Exit::new(exit::USAGE, format!("--data {folder}: this program was built without its store"))),
+        None => Err(Exit::new(exit::LOCAL, "this program was built without its store: use --data none for a server that forgets its accounts")),
     };
     #[cfg(feature = "store")]
     {
@@ -55,7 +55,7 @@ pub fn store(data: Option<&str>, listen: &[SocketAddr], lang: Lang, err: &Output
                 usual.folder
             }
         };
-        let store = SqliteStore::open(&folder).map_err(|error| Stop::Failure(Failure::Disk(format!("{}: {error}", shown(&folder)))))?;
+        let store = SqliteStore::open(&folder).map_err(|error| Exit::Failure(Failure::Disk(format!("{}: {error}", shown(&folder)))))?;
         say(kept(&folder, lang));
         Ok((Box::new(store), true))
     }
@@ -102,7 +102,7 @@ fn unused(old: &Path, lang: Lang) -> String {
 }
 
 #[cfg(feature = "store")]
-fn no_place(why: &NoPlace, lang: Lang) -> Stop {
+fn no_place(why: &NoPlace, lang: Lang) -> Exit {
     let text = match why {
         NoPlace::NoHome => match lang {
             Lang::Pt => {
@@ -127,12 +127,12 @@ fn no_place(why: &NoPlace, lang: Lang) -> Stop {
         NoPlace::InUse(path) => format!("{}: another server holds this folder", shown(path)),
         NoPlace::Failed(path, error) => format!("{}: {error}", shown(path)),
     };
-    Stop::new(exit::LOCAL, text)
+    Exit::new(exit::LOCAL, text)
 }
 
 #[cfg(feature = "store")]
 /// Carries out one of the two, and returns the exit code.
-pub fn accounts(verb: &ServerVerb, out: &Output, err: &Output) -> Result<i32, Stop> {
+pub fn accounts(verb: &ServerVerb, out: &StdStreams, err: &StdStreams) -> Result<i32, Exit> {
     let (args, counts) = match verb {
         ServerVerb::Export(args) => (args, export(args)?),
         ServerVerb::Import(args) => (args, import(args)?),
@@ -148,38 +148,38 @@ pub fn accounts(verb: &ServerVerb, out: &Output, err: &Output) -> Result<i32, St
 }
 
 #[cfg(feature = "store")]
-fn export(args: &FolderArgs) -> Result<Counts, Stop> {
+fn export(args: &FolderArgs) -> Result<ImportCounts, Exit> {
     let data = data(args)?;
     let store = SqliteStore::open_read_only(&data).map_err(|error| not_open(&data, &error))?;
-    csv_files::export(&store, &args.folder).map_err(|error| failed(args, &error))
+    csv_export::export(&store, &args.folder).map_err(|error| failed(args, &error))
 }
 
 #[cfg(feature = "store")]
-fn import(args: &FolderArgs) -> Result<Counts, Stop> {
+fn import(args: &FolderArgs) -> Result<ImportCounts, Exit> {
     let data = data(args)?;
     let store = SqliteStore::open(&data).map_err(|error| not_open(&data, &error))?;
-    csv_files::import(&store, &args.folder).map_err(|error| failed(args, &error))
+    csv_export::import(&store, &args.folder).map_err(|error| failed(args, &error))
 }
 
 /// Where the accounts are.
 #[cfg(feature = "store")]
-fn data(args: &FolderArgs) -> Result<PathBuf, Stop> {
+fn data(args: &FolderArgs) -> Result<PathBuf, Exit> {
     if let Some(data) = &args.data {
         return Ok(data.clone());
     }
-    let usual = Usual::of_user().map_err(|_| Stop::new(exit::USAGE, "without a home, --data has to say where the accounts are"))?;
+    let usual = Usual::of_user().map_err(|_| Exit::new(exit::USAGE, "without a home, --data has to say where the accounts are"))?;
     Ok(args.listen.and_then(|listen| usual.earlier_at(listen).cloned()).unwrap_or(usual.folder))
 }
 
 #[cfg(feature = "store")]
-fn not_open(data: &Path, error: &OpenError) -> Stop {
-    Stop::new(exit::LOCAL, format!("{}: {error}", shown(data)))
+fn not_open(data: &Path, error: &OpenError) -> Exit {
+    Exit::new(exit::LOCAL, format!("{}: {error}", shown(data)))
 }
 
 #[cfg(feature = "store")]
-fn failed(args: &FolderArgs, error: &CsvError) -> Stop {
+fn failed(args: &FolderArgs, error: &CsvError) -> Exit {
     let code = if matches!(error, CsvError::Line(..)) { exit::USAGE } else { exit::LOCAL };
-    Stop::new(code, format!("{}: {error}", shown(&args.folder)))
+    Exit::new(code, format!("{}: {error}", shown(&args.folder)))
 }
 
 #[cfg(feature = "store")]

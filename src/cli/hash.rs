@@ -1,19 +1,19 @@
-//! `cardume hash`: the roots of files, in the lines of `b3sum`. It has no network and no loop; Ctrl-C ends it as it ends any filter.
+//! `cardume hash`: content hashes of files, in the format of `b3sum`. No network and no loop; Ctrl-C ends it.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
-use cardume::library::tree::{self, Merger, PieceHasher};
-use cardume::message::limits;
-use cardume::message::name::printable;
-use cardume::message::version::Root;
-use cardume::node::causes;
-use cardume::node::lines::Lang;
-use cardume::node::report::exit;
-use cardume::os::keyboard;
-use cardume::os::local_file::LocalFile;
-use cardume::os::output::Output;
+use cardume::limits;
+use cardume::os::fs::local_file::LocalFile;
+use cardume::os::stdio::StdStreams;
+use cardume::os::terminal;
+use cardume::protocol::types::file_name::printable;
+use cardume::protocol::types::ids::ContentHash;
+use cardume::storage::piece_tree::{self, PieceHasher, TreeBuilder};
+use cardume::ui::causes;
+use cardume::ui::event::exit;
+use cardume::ui::text::Lang;
 use serde_json::json;
 
 use crate::cli::Outputs;
@@ -31,7 +31,7 @@ pub fn hash(args: &HashArgs, lang: Lang, outputs: &Outputs) -> i32 {
     let Outputs { out, err } = outputs;
     let mut code = exit::DONE;
     let mut buffers = Buffers { piece: vec![0; PIECE], step: vec![0; limits::HASH_READ_BYTES] };
-    let progress = Progress { to: (std::io::stderr().is_terminal() && !keyboard::is_dumb()).then_some(err) };
+    let progress = HashProgress { to: (std::io::stderr().is_terminal() && !terminal::is_dumb()).then_some(err) };
     for name in &args.files {
         let found = open(name).and_then(|mut file| root(&mut file, &mut buffers, &progress));
         progress.clear();
@@ -64,14 +64,14 @@ struct Buffers {
 }
 
 /// Reads a file to its end: its root, and how many bytes there were.
-fn root(file: &mut LocalFile, buffers: &mut Buffers, progress: &Progress<'_>) -> io::Result<(Root, u64)> {
+fn root(file: &mut LocalFile, buffers: &mut Buffers, progress: &HashProgress<'_>) -> io::Result<(ContentHash, u64)> {
     let Buffers { piece, step } = buffers;
     // A piece that nothing follows is another tree than one that is the first of several, so it waits until that is known.
     let have = file.fill(piece)?;
     let mut came = if have == piece.len() { file.fill(step)? } else { 0 };
     let mut total = (have + came) as u64;
-    let mut merger = Merger::default();
-    merger.push(tree::value(total, 0, &piece[..have]));
+    let mut merger = TreeBuilder::default();
+    merger.push(piece_tree::value(total, 0, &piece[..have]));
     let mut under_way = None;
     while came > 0 {
         let hasher = under_way.get_or_insert_with(|| PieceHasher::new(total, merger.count()));
@@ -91,7 +91,7 @@ fn root(file: &mut LocalFile, buffers: &mut Buffers, progress: &Progress<'_>) ->
 }
 
 /// A line as `b3sum` prints it, which `b3sum --check` reads; or an object.
-fn line(name: &str, size: u64, root: Root, json: bool) -> String {
+fn line(name: &str, size: u64, root: ContentHash, json: bool) -> String {
     if json {
         return format!("{}\n", json!({"name": name, "size": size, "root": root.to_string()}));
     }
@@ -103,11 +103,11 @@ fn line(name: &str, size: u64, root: Root, json: bool) -> String {
 }
 
 /// How far a giant file is, for a person who waits.
-struct Progress<'a> {
-    to: Option<&'a Output>,
+struct HashProgress<'a> {
+    to: Option<&'a StdStreams>,
 }
 
-impl Progress<'_> {
+impl HashProgress<'_> {
     fn show(&self, done: u64, of: Option<u64>) {
         let Some(to) = self.to.filter(|_| done.is_multiple_of(STRIDE)) else { return };
         let text = match of.filter(|of| *of >= done) {
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn names_that_would_break_a_line_are_escaped_as_b3sum_does() {
-        let root = Root([0xab; 32]);
+        let root = ContentHash([0xab; 32]);
         let hex = "ab".repeat(32);
         assert_eq!(line("a b.mp4", 1, root, false), format!("{hex}  a b.mp4\n"));
         assert_eq!(line("a\\b\nc\rd", 1, root, false), format!("\\{hex}  a\\\\b\\nc\\rd\n"));

@@ -1,45 +1,34 @@
-//! The front door: from the command line to a running node, and from its end to an exit code.
+//! Entry point: from the command line to a running node, and from its end to an exit code.
 
 mod accounts;
 mod args;
-mod bar;
-mod console;
-mod editor;
+mod bench;
+mod build_node;
 mod hash;
-mod host_args;
-mod json;
-mod keys;
-mod ls_args;
-mod old;
-mod play_args;
+mod json_output;
 mod questions;
-mod search_args;
-mod server_args;
-mod setup;
 mod skipped;
 mod status;
-mod swarm;
-mod swarm_args;
-mod transport_args;
+mod term;
 mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
 
-use cardume::host::net::Console as _;
-use cardume::host::turn::{Host, Speed};
 use cardume::node::Node;
-use cardume::node::causes;
-use cardume::node::lines::{self, Lang};
-use cardume::node::report::{Failure, exit};
-use cardume::node::rpc_log::RpcLog;
-use cardume::os::keyboard;
-use cardume::os::network::Network;
-use cardume::os::output::{Output, Stdio};
+use cardume::os::net::network::Network;
+use cardume::os::stdio::{StdStreams, Stdio};
 use cardume::os::system;
+use cardume::os::terminal;
+use cardume::reactor::event_loop::{EventLoop, RateLimits};
+use cardume::reactor::traits::ConsoleIo as _;
+use cardume::server::log_receiver::LogReceiver;
+use cardume::ui::causes;
+use cardume::ui::event::{Failure, exit};
+use cardume::ui::text::{self, Lang};
 use clap::Parser as _;
 
 use crate::cli::args::{Cli, Verb};
-use crate::cli::console::{Console, Style};
+use crate::cli::term::console::{Console, Style};
 
 /// Runs the program, and returns its exit code.
 pub fn run() -> i32 {
@@ -47,11 +36,11 @@ pub fn run() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let outputs = Outputs { out: Output::new(Stdio::Out, true), err: Output::new(Stdio::Err, true) };
+            let outputs = Outputs { out: StdStreams::new(Stdio::Out, true), err: StdStreams::new(Stdio::Err, true) };
             return told(misread(&error, &outputs), &outputs, args::lang_of_words(), false);
         }
     };
-    let outputs = Outputs { out: Output::new(Stdio::Out, cli.is_one_shot()), err: Output::new(Stdio::Err, false) };
+    let outputs = Outputs { out: StdStreams::new(Stdio::Out, cli.is_one_shot()), err: StdStreams::new(Stdio::Err, false) };
     let lang = cli.lang();
     begin_log(outputs.err.clone(), lang);
     let serves = matches!(&cli.verb, Verb::Server(_) | Verb::Peer(_));
@@ -96,7 +85,7 @@ fn misread(error: &clap::Error, outputs: &Outputs) -> i32 {
                 false => (&outputs.out, std::io::stdout().is_terminal()),
             };
             let text = error.render();
-            let text = if is_terminal && !keyboard::is_dumb() { text.ansi().to_string() } else { text.to_string() };
+            let text = if is_terminal && !terminal::is_dumb() { text.ansi().to_string() } else { text.to_string() };
             to.put(text.as_bytes());
             if error.use_stderr() { exit::USAGE } else { exit::DONE }
         }
@@ -114,40 +103,40 @@ fn misread(error: &clap::Error, outputs: &Outputs) -> i32 {
 
 /// The two outputs of the process.
 struct Outputs {
-    out: Output,
-    err: Output,
+    out: StdStreams,
+    err: StdStreams,
 }
 
 /// Why the program can't even begin.
-enum Stop {
+enum Exit {
     /// Something of the kinds that can happen later too.
     Failure(Failure),
     /// Anything else, with its code.
     Other(i32, String),
 }
 
-impl Stop {
-    fn new(code: i32, text: impl Into<String>) -> Stop {
-        Stop::Other(code, text.into())
+impl Exit {
+    fn new(code: i32, text: impl Into<String>) -> Exit {
+        Exit::Other(code, text.into())
     }
 
     fn code(&self) -> i32 {
         match self {
-            Stop::Failure(failure) => failure.code(),
-            Stop::Other(code, _) => *code,
+            Exit::Failure(failure) => failure.code(),
+            Exit::Other(code, _) => *code,
         }
     }
 
     fn text(&self, lang: Lang) -> String {
         match self {
-            Stop::Failure(failure) => lines::failed(failure, lang),
-            Stop::Other(_, text) => causes::reworded(text, lang),
+            Exit::Failure(failure) => text::failed(failure, lang),
+            Exit::Other(_, text) => causes::reworded(text, lang),
         }
     }
 }
 
 /// Warnings are for people, unless somebody asks for a log by `RUST_LOG`: then each line has its time, its level and its module.
-fn begin_log(to: Output, lang: Lang) {
+fn begin_log(to: StdStreams, lang: Lang) {
     let environment = env_logger::Env::default().default_filter_or("warn");
     let target = env_logger::Target::Pipe(Box::new(to));
     let mut builder = env_logger::Builder::from_env(environment);
@@ -157,29 +146,29 @@ fn begin_log(to: Output, lang: Lang) {
     let _ = builder.target(target).try_init();
 }
 
-fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
+fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
     let lang = cli.lang();
     let shows = cli.verb.is_for_its_output();
     match cli.verb {
         #[cfg(feature = "store")]
-        Verb::Server(server_args::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, &outputs.out, &outputs.err),
+        Verb::Server(crate::cli::args::server::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, &outputs.out, &outputs.err),
         Verb::Server(args) => {
-            let node = setup::server(args, lang, &outputs.err)?;
-            plug_in(node, Console::new(Style::Plain, lang, outputs), Speed::default(), false)
+            let node = build_node::server(args, lang, &outputs.err)?;
+            plug_in(node, Console::new(Style::Plain, lang, outputs), RateLimits::default(), false)
         }
         Verb::Peer(args) => {
             // A shell's background job may neither read its terminal nor set it up: it would be stopped for that.
             let terminal = std::io::stdin().is_terminal();
-            let typed = terminal && keyboard::is_ours();
+            let typed = terminal && terminal::is_ours();
             let style = if typed { Style::Typed } else { Style::Piped };
             let speed = args.speed();
-            let node = setup::peer(&args, typed)?;
+            let node = build_node::peer(&args, typed)?;
             plug_in(node, Console::of(args.console, style, lang, outputs), speed, typed || !terminal)
         }
         Verb::RpcLog(args) => {
-            plug_in(RpcLog::new(args.listen), Console::new(Style::Plain, lang, outputs).for_its_output(shows), Speed::default(), false)
+            plug_in(LogReceiver::new(args.listen), Console::new(Style::Plain, lang, outputs).for_its_output(shows), RateLimits::default(), false)
         }
-        Verb::Swarm(args) => one_shot(swarm::swarm(&args)?, args.json, lang, outputs, shows),
+        Verb::Swarm(args) => one_shot(bench::swarm(&args)?, args.json, lang, outputs, shows),
         Verb::Hash(args) => Ok(hash::hash(&args, lang, outputs)),
         Verb::Completions { shell } => {
             args::completions(shell, &outputs.out);
@@ -189,55 +178,55 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Stop> {
             args::man(command.as_deref(), &outputs.out)?;
             Ok(exit::DONE)
         }
-        Verb::Search(args) => one_shot(setup::search(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Peers(args) => one_shot(setup::peers(&args)?, args.json, lang, outputs, shows),
+        Verb::Search(args) => one_shot(build_node::search(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Peers(args) => one_shot(build_node::peers(&args)?, args.json, lang, outputs, shows),
         Verb::Ls(args) if args.skipped => skipped::skipped(&args, lang, &outputs.out),
-        Verb::Ls(args) => one_shot(setup::ls(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Register(args) => one_shot(setup::register(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Unregister(args) => one_shot(setup::unregister(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Publish(args) => one_shot(setup::publish(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Delete(args) => one_shot(setup::delete(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Ls(args) => one_shot(build_node::ls(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Register(args) => one_shot(build_node::register(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Unregister(args) => one_shot(build_node::unregister(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Publish(args) => one_shot(build_node::publish(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Delete(args) => one_shot(build_node::delete(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Watch(args) => one_shot(watch::watch(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Status(args) => one_shot(status::status(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Users(args) => one_shot(setup::users(&args)?, args.json, lang, outputs, shows),
-        Verb::Content(args) => one_shot(setup::content(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Verify(args) => one_shot(setup::verify(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Users(args) => one_shot(build_node::users(&args)?, args.json, lang, outputs, shows),
+        Verb::Content(args) => one_shot(build_node::content(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Verify(args) => one_shot(build_node::verify(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Play(args) => {
-            let speed = Speed { down: args.download_limit, ..Speed::default() };
-            let (node, plays) = play_args::play(&args)?;
+            let speed = RateLimits { download: args.download_limit, ..RateLimits::default() };
+            let (node, plays) = crate::cli::args::play::play(&args)?;
             let style = if args.ask.json { Style::Json } else { Style::Play { alone: !plays } };
             plug_into(args.transport.network()?, node, Console::new(style, lang, outputs), speed, false)
         }
         Verb::Get(args) => {
-            let (json, speed) = (args.ask.json, Speed { down: args.download_limit, ..Speed::default() });
+            let (json, speed) = (args.ask.json, RateLimits { download: args.download_limit, ..RateLimits::default() });
             let to_stdout = args.goes_to_stdout();
-            let node = setup::get(&args)?;
+            let node = build_node::get(&args)?;
             let style = match (json, to_stdout) {
-                (true, true) => return Err(Stop::new(exit::USAGE, "--json and -o - both want stdout")),
+                (true, true) => return Err(Exit::new(exit::USAGE, "--json and -o - both want stdout")),
                 (true, false) => Style::Json,
                 (false, true) => Style::Quiet,
                 (false, false) => Style::OneShot,
             };
             // A person may have to choose between contents.
-            let hears = style == Style::OneShot && std::io::stdin().is_terminal() && keyboard::is_ours();
+            let hears = style == Style::OneShot && std::io::stdin().is_terminal() && terminal::is_ours();
             plug_into(args.transport.network()?, node, Console::new(style, lang, outputs), speed, hears)
         }
     }
 }
 
 /// Runs one command; `shows`: its output is all that it is for.
-fn one_shot(node: impl Node, json: bool, lang: Lang, outputs: &Outputs, shows: bool) -> Result<i32, Stop> {
+fn one_shot(node: impl Node, json: bool, lang: Lang, outputs: &Outputs, shows: bool) -> Result<i32, Exit> {
     let style = if json { Style::Json } else { Style::OneShot };
-    plug_in(node, Console::new(style, lang, outputs).for_its_output(shows), Speed::default(), false)
+    plug_in(node, Console::new(style, lang, outputs).for_its_output(shows), RateLimits::default(), false)
 }
 
 /// Plugs a node into the machine and runs it to its end.
-fn plug_in(node: impl Node, console: Console, speed: Speed, hears: bool) -> Result<i32, Stop> {
-    plug_into(transport_args::network()?, node, console, speed, hears)
+fn plug_in(node: impl Node, console: Console, speed: RateLimits, hears: bool) -> Result<i32, Exit> {
+    plug_into(crate::cli::args::transport::network()?, node, console, speed, hears)
 }
 
 /// Plugs a node into the machine by this network.
-fn plug_into(mut net: Network, node: impl Node, mut console: Console, speed: Speed, hears: bool) -> Result<i32, Stop> {
+fn plug_into(mut net: Network, node: impl Node, mut console: Console, speed: RateLimits, hears: bool) -> Result<i32, Exit> {
     let links = system::raise_link_limit();
     if hears {
         console.hear(net.watch_stdin());
@@ -245,9 +234,9 @@ fn plug_into(mut net: Network, node: impl Node, mut console: Console, speed: Spe
     if console.ends_with_reader() {
         net.watch_stdout();
     }
-    let mut host = Host::new(node, net, console, Speed { links, ..speed });
+    let mut host = EventLoop::new(node, net, console, RateLimits { max_connections: links, ..speed });
     host.run().map_err(|error| {
         host.console().close();
-        Stop::new(exit::FAULT, format!("the loop failed: {error}"))
+        Exit::new(exit::FAULT, format!("the loop failed: {error}"))
     })
 }

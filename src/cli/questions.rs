@@ -3,17 +3,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicBool;
 
-use cardume::node::lines::Lang;
-use cardume::node::report::exit;
-use cardume::os::address;
-use cardume::os::keyboard::{self, Keys, RawMode};
-use cardume::os::output::Output;
+use cardume::os::net::address;
+use cardume::os::stdio::StdStreams;
+use cardume::os::terminal::{self, RawMode, TerminalInput};
+use cardume::ui::event::exit;
+use cardume::ui::text::Lang;
 
-use crate::cli::Stop;
-use crate::cli::editor::{Edited, Editor};
+use crate::cli::Exit;
+use crate::cli::term::line_editor::{Edited, Editor};
 
 /// Asks for IP and port; Enter takes the default. A cancelled question goes back to the one before, and the first one ends the program.
-pub fn where_to_listen(lang: Lang, err: &Output) -> Result<SocketAddr, Stop> {
+pub fn where_to_listen(lang: Lang, err: &StdStreams) -> Result<SocketAddr, Exit> {
     let mut person = Person::new(err);
     let (port_word, no_ip, no_port) = match lang {
         Lang::Pt => ("Porta", "não é um IP", "não é uma porta (1 a 65535)"),
@@ -25,7 +25,7 @@ pub fn where_to_listen(lang: Lang, err: &Output) -> Result<SocketAddr, Stop> {
             "" => Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
             text => address::read_ip(text),
         });
-        let Some(ip) = ip else { return Err(Stop::Other(exit::INTERRUPTED, cancelled(lang).into())) };
+        let Some(ip) = ip else { return Err(Exit::Other(exit::INTERRUPTED, cancelled(lang).into())) };
         let port = person.ask(&format!("{port_word} [1099]: "), no_port, |text| match text {
             "" => Some(1099),
             text => text.parse::<u16>().ok().filter(|port| *port != 0),
@@ -48,7 +48,7 @@ fn cancelled(lang: Lang) -> &'static str {
 
 /// Whoever sits at the terminal.
 struct Person<'a> {
-    err: &'a Output,
+    err: &'a StdStreams,
     /// Where the terminal obeys escapes; otherwise it edits lines by itself.
     editor: Option<(Editor, RawMode)>,
     stopped: std::sync::Arc<AtomicBool>,
@@ -57,10 +57,10 @@ struct Person<'a> {
 }
 
 impl Person<'_> {
-    fn new(err: &Output) -> Person<'_> {
-        let raw = if keyboard::is_watched() && !keyboard::is_dumb() { RawMode::of_question().ok() } else { None };
-        let stopped = keyboard::note_stops();
-        Person { err, editor: raw.map(|raw| (Editor::new(keyboard::columns()), raw)), stopped, typed: Vec::new(), ended: false }
+    fn new(err: &StdStreams) -> Person<'_> {
+        let raw = if terminal::is_watched() && !terminal::is_dumb() { RawMode::of_question().ok() } else { None };
+        let stopped = terminal::note_stops();
+        Person { err, editor: raw.map(|raw| (Editor::new(terminal::columns()), raw)), stopped, typed: Vec::new(), ended: false }
     }
 
     /// Asks until the answer means something; `None` when the question is cancelled.
@@ -70,7 +70,7 @@ impl Person<'_> {
             let line = line.trim();
             match read(line) {
                 Some(answer) => return Some(answer),
-                None => self.put(format!("{}: {wrong}\n", cardume::message::name::printable(line)).as_bytes()),
+                None => self.put(format!("{}: {wrong}\n", cardume::protocol::types::file_name::printable(line)).as_bytes()),
             }
         }
     }
@@ -87,7 +87,7 @@ impl Person<'_> {
         let mut drawn = Vec::new();
         match &mut self.editor {
             Some((editor, _)) => {
-                editor.resize(keyboard::columns());
+                editor.resize(terminal::columns());
                 editor.set_prompt(prompt, &mut drawn);
                 editor.show(&mut drawn);
             }
@@ -98,7 +98,7 @@ impl Person<'_> {
             if let Some(line) = self.taken() {
                 return line;
             }
-            let Keys::Some(bytes) = keyboard::wait(&self.stopped) else {
+            let TerminalInput::Some(bytes) = terminal::wait(&self.stopped) else {
                 // One Ctrl-D of a terminal that edits by itself; but a signal, or a terminal that has gone, ends all questions.
                 self.ended = true;
                 self.hide();

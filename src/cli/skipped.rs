@@ -2,26 +2,27 @@
 
 use std::io;
 
-use cardume::library::drive::{Barred, DriveError};
-use cardume::library::left_out::bars_name;
-use cardume::message::name::printable;
-use cardume::node::left_out;
-use cardume::node::lines::Lang;
-use cardume::node::report::{Failure, exit};
-use cardume::os::output::Output;
+use cardume::os::stdio::StdStreams;
+use cardume::protocol::types::file_name::printable;
+use cardume::storage::fs_trait::{Barred, FsError};
+use cardume::storage::skipped::bars_name;
+use cardume::ui::event::{Failure, exit};
+use cardume::ui::skipped;
+use cardume::ui::text::Lang;
 use serde_json::json;
 
+use crate::cli::Exit;
 use crate::cli::args::AllocateArg;
-use crate::cli::ls_args::LsArgs;
-use crate::cli::{Stop, setup};
+use crate::cli::args::ls::LsArgs;
+use crate::cli::build_node;
 
 /// Lists what is left out, one line each.
-pub fn skipped(args: &LsArgs, lang: Lang, out: &Output) -> Result<i32, Stop> {
-    let failed = |error: DriveError| match error {
-        DriveError::NoFolder => Stop::Failure(Failure::NoFolder(args.folder.clone())),
-        error => Stop::Failure(Failure::Disk(format!("{}: {error}", args.folder))),
+pub fn skipped(args: &LsArgs, lang: Lang, out: &StdStreams) -> Result<i32, Exit> {
+    let failed = |error: FsError| match error {
+        FsError::NoFolder => Exit::Failure(Failure::NoFolder(args.folder.clone())),
+        error => Exit::Failure(Failure::Disk(format!("{}: {error}", args.folder))),
     };
-    let drive = (setup::share_opener(&args.exclude, AllocateArg::None)?)(&args.folder).map_err(failed)?;
+    let drive = (build_node::share_opener(&args.exclude, AllocateArg::None)?)(&args.folder).map_err(failed)?;
     for found in drive.list(args.recursive).map_err(failed)? {
         let found = match found {
             Ok(found) => found,
@@ -35,10 +36,10 @@ pub fn skipped(args: &LsArgs, lang: Lang, out: &Output) -> Result<i32, Stop> {
     Ok(exit::DONE)
 }
 
-fn tell(why: Barred, name: &str, json: bool, lang: Lang, out: &Output) {
+fn tell(why: Barred, name: &str, json: bool, lang: Lang, out: &StdStreams) {
     if json {
-        out.put(format!("{}\n", json!({"name": name, "why": left_out::word(why)})).as_bytes());
+        out.put(format!("{}\n", json!({"name": name, "why": skipped::word(why)})).as_bytes());
     } else {
-        out.put(format!("{}\t{}\n", left_out::reason(why, lang), printable(name)).as_bytes());
+        out.put(format!("{}\t{}\n", skipped::reason(why, lang), printable(name)).as_bytes());
     }
 }

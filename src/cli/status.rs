@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use cardume::node::status::Status;
+use cardume::client::status::StatusQuery;
 use clap::Args;
 
-use crate::cli::Stop;
+use crate::cli::Exit;
 use crate::cli::args::AskArgs;
-use crate::cli::setup;
+use crate::cli::build_node;
 
 #[derive(Args)]
 pub struct StatusArgs {
@@ -22,10 +22,10 @@ pub struct StatusArgs {
 }
 
 /// Who is to be asked.
-pub fn status(args: &StatusArgs) -> Result<Status, Stop> {
+pub fn status(args: &StatusArgs) -> Result<StatusQuery, Exit> {
     let servers = match args.peer {
         Some(peer) => vec![peer],
-        None => setup::addresses(&args.ask.server)?,
+        None => build_node::addresses(&args.ask.server)?,
     };
-    Ok(Status::new(servers, args.memory))
+    Ok(StatusQuery::new(servers, args.memory))
 }

@@ -1,17 +1,17 @@
-//! `cardume watch`: its command line, and the node that waits.
+//! `cardume watch`: its command line, and the node behind it.
 
-use cardume::message::limits;
-use cardume::message::query::{Query, Sought};
-use cardume::message::relative::{ROOT_PREFIX, RelativeName};
-use cardume::message::request::{Request, Wanted};
-use cardume::message::watched::Watched;
-use cardume::node::report::exit;
-use cardume::node::watch::Watch;
+use cardume::client::subscribe::SubscribeClient;
+use cardume::limits;
+use cardume::protocol::request::{Request, Selector};
+use cardume::protocol::subscription::SubscriptionFilter;
+use cardume::protocol::types::query::{Query, QueryTerm};
+use cardume::protocol::types::relative_path::{ROOT_PREFIX, RelativeName};
+use cardume::ui::event::exit;
 use clap::Args;
 
-use crate::cli::Stop;
+use crate::cli::Exit;
 use crate::cli::args::AskArgs;
-use crate::cli::setup;
+use crate::cli::build_node;
 
 #[derive(Args)]
 pub struct WatchArgs {
@@ -26,22 +26,22 @@ pub struct WatchArgs {
 }
 
 /// Who is to be asked, and for what.
-pub fn watch(args: &WatchArgs) -> Result<Watch, Stop> {
-    let servers = setup::addresses(&args.ask.server)?;
+pub fn watch(args: &WatchArgs) -> Result<SubscribeClient, Exit> {
+    let servers = build_node::addresses(&args.ask.server)?;
     let text = args.pattern.trim();
     let search = |wanted| Request::Search { wanted, cursor: None, speaks: None };
     let (what, first) = if text.starts_with(ROOT_PREFIX) {
-        let root = setup::root(text)?;
-        (Watched::Root(root), search(Wanted::Root(root)))
+        let root = build_node::root(text)?;
+        (SubscriptionFilter::Root(root), search(Selector::Root(root)))
     } else if args.exact {
-        let name: RelativeName = setup::name(text)?;
-        (Watched::Name(name.clone()), search(Wanted::Name(name)))
+        let name: RelativeName = build_node::name(text)?;
+        (SubscriptionFilter::Name(name.clone()), search(Selector::Name(name)))
     } else {
         let good = text.split_whitespace().any(|word| !word.starts_with('-') || word.len() == 1) && text.len() <= limits::NAME_BYTES;
         if !good {
-            return Err(Stop::new(exit::USAGE, "a pattern has at least one word that is wanted, and at most 255 bytes"));
+            return Err(Exit::new(exit::USAGE, "a pattern has at least one word that is wanted, and at most 255 bytes"));
         }
-        (Watched::Words(text.to_owned()), Request::Find(Box::new(Query::new(Sought::Contains(text.to_owned())))))
+        (SubscriptionFilter::Words(text.to_owned()), Request::Find(Box::new(Query::new(QueryTerm::Contains(text.to_owned())))))
     };
-    Ok(Watch::new(servers, what, first))
+    Ok(SubscribeClient::new(servers, what, first))
 }

@@ -1,8 +1,8 @@
-//! How much memory an index takes, by part. It is computed from capacities and counts, so that it costs no walk through millions.
+//! Memory of the index, by part. It is computed from capacities and counts, without a walk over entries.
 
-use crate::index::{Index, Member, MemberId};
-use crate::message::limits;
-use crate::message::refusal::{Code, Refusal};
+use crate::index::{Index, PeerId, PeerRecord};
+use crate::limits;
+use crate::protocol::error::{ErrorCode, ErrorReply};
 
 /// What a member takes beside its files: its place in two ordered sets, and what else is known of it.
 const MEMBER: usize = 160;
@@ -94,8 +94,8 @@ impl Index {
             holdings: by_name + by_root + self.owned,
             roots,
             descriptions: self.descriptions.memory(),
-            members: self.members.capacity() * size_of::<Member>() + self.members.len() * MEMBER,
-            subscriptions: self.watches.memory(),
+            members: self.peers.capacity() * size_of::<PeerRecord>() + self.peers.len() * MEMBER,
+            subscriptions: self.subscriptions.memory(),
         }
     }
 
@@ -114,7 +114,7 @@ impl Index {
     ///
     /// # Errors
     /// `busy` where there is none before others leave.
-    pub fn has_room(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub fn has_room(&mut self, bytes: usize) -> Result<(), ErrorReply> {
         let is_full = |budget: &Budget| budget.measured.saturating_add(budget.added).saturating_add(bytes) > budget.most;
         if self.budget.most < usize::MAX && (self.budget.added > UNMEASURED || is_full(&self.budget)) {
             if self.is_built() {
@@ -124,7 +124,7 @@ impl Index {
             self.budget.added = self.budget.unbuilt;
         }
         if is_full(&self.budget) {
-            return Err(Refusal::new(Code::Busy, "the memory of this index is full"));
+            return Err(ErrorReply::new(ErrorCode::Busy, "the memory of this index is full"));
         }
         Ok(())
     }
@@ -133,10 +133,10 @@ impl Index {
     ///
     /// # Errors
     /// Besides, `too_large` where one member would take more than its share of the whole.
-    pub fn has_room_for(&mut self, who: MemberId, bytes: usize) -> Result<(), Refusal> {
-        let all = self.members.get(who.0).map_or(0, |member| member.bytes).saturating_add(bytes);
+    pub fn has_room_for(&mut self, who: PeerId, bytes: usize) -> Result<(), ErrorReply> {
+        let all = self.peers.get(who.0).map_or(0, |member| member.bytes).saturating_add(bytes);
         if all > self.budget.most / limits::MEMBER_SHARE {
-            return Err(Refusal::new(Code::TooLarge, "the files of one peer take too much of the memory of this index"));
+            return Err(ErrorReply::new(ErrorCode::TooLarge, "the files of one peer take too much of the memory of this index"));
         }
         self.has_room(bytes)
     }
@@ -150,9 +150,9 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::relative::RelativeName;
-    use crate::message::request::FileEntry;
-    use crate::message::version::Session;
+    use crate::protocol::request::FileEntry;
+    use crate::protocol::types::ids::SessionId;
+    use crate::protocol::types::relative_path::RelativeName;
 
     /// Long names by many members, until there is no room: what is taken stays below the budget, and there is room again when they leave.
     #[test]
@@ -162,7 +162,7 @@ mod tests {
         index.set_budget(empty + (8 << 20));
         let (mut members, mut refused) = (Vec::new(), None);
         for port in 1..2_000 {
-            let who = index.begin(std::net::SocketAddr::from(([127, 0, 0, 1], port)), Session([0; 16]));
+            let who = index.create_peer(std::net::SocketAddr::from(([127, 0, 0, 1], port)), SessionId([0; 16]));
             members.push(who);
             let name = |number: u32| format!("{port} {number} {}", "x".repeat(200));
             if let Err(refusal) = index.has_room_for(who, 20 * of_file(name(0).len())) {
@@ -172,24 +172,24 @@ mod tests {
             for number in 0..20 {
                 index.add(who, &FileEntry::new(RelativeName::new(&name(number)).unwrap(), 1)).unwrap();
             }
-            index.show(who);
+            index.make_visible(who);
             if port % 50 == 0 {
                 index.build(1 << 20);
             }
         }
-        assert_eq!(refused, Some(Code::Busy));
+        assert_eq!(refused, Some(ErrorCode::Busy));
         assert!(members.len() > 100, "{}", members.len());
         while index.build(usize::MAX) {}
         assert!(index.memory().total() <= index.budget(), "{} of {}", index.memory().total(), index.budget());
         for who in members {
-            index.leave(who);
+            index.remove_peer(who);
         }
-        while index.sweep(1_000) {}
+        while index.purge(1_000) {}
         while index.build(usize::MAX) {}
         assert_eq!(index.has_room(1 << 20), Ok(()));
         // One alone takes no more than its share.
-        let who = index.begin("127.0.0.1:1".parse().unwrap(), Session([0; 16]));
+        let who = index.create_peer("127.0.0.1:1".parse().unwrap(), SessionId([0; 16]));
         let most = index.budget() / limits::MEMBER_SHARE;
-        assert_eq!(index.has_room_for(who, most + 1).map_err(|refusal| refusal.code), Err(Code::TooLarge));
+        assert_eq!(index.has_room_for(who, most + 1).map_err(|refusal| refusal.code), Err(ErrorCode::TooLarge));
     }
 }

@@ -1,57 +1,57 @@
-//! Who has what: plain data, no bytes of files, no sockets.
+//! The index: which peer has which file. Plain data, no file bytes, no sockets.
 //!
 //! A [`Index`] holds members with their files, and two sets of claims that lead back to them: who has a name, who has a content. A root is as good as
-//! the word of who names it, and no better. A member that leaves is invisible at once; its entries are swept in slices ([`Index::sweep`]), so that no
+//! the word of who names it, and no better. A member that leaves is invisible at once; its entries are swept in slices ([`Index::purge`]), so that no
 //! turn is long.
 
-mod chunked;
-mod claims;
-pub mod counts;
-mod exact;
-pub mod find;
-pub mod first;
-mod fold;
-mod grams;
+mod candidate_scan;
+mod chunked_vec;
+mod descriptions;
+pub mod first_page;
+mod key_table;
+mod lookup;
+mod matcher;
 pub mod memory;
-pub mod pages;
-mod pattern;
-mod publishing;
-mod shares;
-mod telling;
-mod texts;
-mod told;
-mod walk;
-pub mod watches;
+mod notify;
+pub mod pagination;
+mod postings;
+mod publications;
+pub mod stats;
+mod string_arena;
+pub mod subscriptions;
+mod text_folding;
+pub mod text_search;
+mod trigrams;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use slab::Slab;
 
-use crate::index::chunked::Chunked;
-use crate::index::claims::{ClaimId, Claims, Roots};
-use crate::index::grams::Grams;
+use crate::index::chunked_vec::ChunkedVec;
+use crate::index::descriptions::Descriptions;
+use crate::index::key_table::{KeyId, KeyTable, Roots};
 use crate::index::memory::Budget;
-use crate::index::pages::Room;
-use crate::index::publishing::count_present;
-use crate::index::shares::Share;
-use crate::index::texts::Texts;
-use crate::index::told::Descriptions;
-use crate::index::watches::{Pending, Watches};
-use crate::message::account::{Description, Online, UserName};
-use crate::message::address::Spelled;
-use crate::message::limits;
-use crate::message::quic::Quic;
-use crate::message::refusal::{Code, Refusal};
-use crate::message::relative::RelativeName;
-use crate::message::reply::{Away, Holder, Present};
-use crate::message::request::FileEntry;
-use crate::message::tongue::Tongue;
-use crate::message::version::{Root, Session};
+use crate::index::pagination::PageBudget;
+use crate::index::postings::Posting;
+use crate::index::publications::count_present;
+use crate::index::string_arena::StringArena;
+use crate::index::subscriptions::{PendingEvent, Subscriptions};
+use crate::index::trigrams::Trigrams;
+use crate::limits;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::request::FileEntry;
+use crate::protocol::response::{Away, PeerEntry, Provider};
+use crate::protocol::types::account::{Description, Online, UserName};
+use crate::protocol::types::address::FormattedAddr;
+use crate::protocol::types::ids::{ContentHash, SessionId};
+use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::quic_address::QuicAddress;
+use crate::protocol::types::relative_path::RelativeName;
 
 /// Which member: a slot that is used again only when everything of the one before is swept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MemberId(usize);
+pub struct PeerId(usize);
 
 /// A page of a list and where the next begins.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,49 +66,49 @@ pub struct Page<T> {
 
 /// Who has what.
 pub struct Index {
-    members: Slab<Member>,
+    peers: Slab<PeerRecord>,
     /// Visible members in the order in which they joined: their number and slot.
-    order: BTreeMap<u64, MemberId>,
-    by_address: BTreeMap<SocketAddr, MemberId>,
-    names: Claims<Texts>,
-    roots: Claims<Roots>,
+    order: BTreeMap<u64, PeerId>,
+    by_address: BTreeMap<SocketAddr, PeerId>,
+    names: KeyTable<StringArena>,
+    roots: KeyTable<Roots>,
     /// The members that hold what users have published; such a one is visible while its user is there by an old wire.
-    users: BTreeMap<UserName, MemberId>,
+    users: BTreeMap<UserName, PeerId>,
     /// How many visible members a user has.
     present: BTreeMap<UserName, usize>,
     /// What is said of files, by their member and name.
     descriptions: Descriptions,
     /// The names by their words.
-    words: Grams,
+    words: Trigrams,
     /// Who has what was asked for last: memory that is used again.
-    few: Vec<Share>,
+    few: Vec<Posting>,
     /// Who waits for what.
-    watches: Watches,
+    subscriptions: Subscriptions,
     /// Members that have left and still have entries.
-    leaving: Vec<MemberId>,
+    leaving: Vec<PeerId>,
     /// How many files all members have, and how much memory their lists take.
-    holdings: usize,
+    entries: usize,
     /// How many of these are those of visible members.
-    shown: usize,
+    visible: usize,
     owned: usize,
     joined: u64,
-    turn: u64,
+    iteration: u64,
     /// How much memory all of it may take.
     budget: Budget,
 }
 
-struct Member {
+struct PeerRecord {
     address: SocketAddr,
     /// The same in words: each answer that names the member has them.
-    spelled: Spelled,
-    session: Session,
+    formatted: FormattedAddr,
+    session: SessionId,
     visible: bool,
     number: u64,
-    files: Chunked<Owned>,
+    files: ChunkedVec<FileRecord>,
     /// What its files take at most, names that others have too among them.
     bytes: usize,
     /// What else is known of it; most members have nothing of that.
-    about: Option<Box<About>>,
+    extra: Option<Box<About>>,
 }
 
 /// Who a member is and how it is reached, where that is more than its address.
@@ -117,41 +117,41 @@ pub struct About {
     /// Whose it is.
     pub user: Option<UserName>,
     /// The old wire that it speaks instead of the native protocol.
-    pub speaks: Option<Tongue>,
+    pub profile: Option<LegacyProfile>,
     /// The old wires that it speaks besides, each on its own port.
-    pub ports: Vec<(Tongue, u16)>,
+    pub ports: Vec<(LegacyProfile, u16)>,
     /// Where it answers by QUIC as well.
-    pub quic: Option<Quic>,
+    pub quic: Option<QuicAddress>,
 }
 
 /// Who asks, as far as that decides what he is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
+pub struct Viewer {
     /// From where.
     pub ip: IpAddr,
     /// The old wire on which he asks: he is shown those alone who answer on it.
-    pub speaks: Option<Tongue>,
+    pub profile: Option<LegacyProfile>,
 }
 
-impl Asker {
+impl Viewer {
     /// How many entries an answer to him has: old wires know no pages.
     fn page(&self) -> usize {
-        if self.speaks.is_some() { limits::LIST_ALL } else { limits::LIST_ENTRIES }
+        if self.profile.is_some() { limits::LIST_ALL } else { limits::LIST_ENTRIES }
     }
 
     /// Where `member` answers this asker; `None` when he can't reach it.
-    fn reaches(&self, member: &Member) -> Option<SocketAddr> {
-        let about = member.about.as_deref();
-        let address = match self.speaks {
+    fn reaches(&self, member: &PeerRecord) -> Option<SocketAddr> {
+        let about = member.extra.as_deref();
+        let address = match self.profile {
             None => member.address,
-            Some(tongue) if about.and_then(|about| about.speaks) == Some(tongue) => member.address,
+            Some(tongue) if about.and_then(|about| about.profile) == Some(tongue) => member.address,
             Some(tongue) => {
                 let (_, port) = about?.ports.iter().find(|(known, _)| *known == tongue)?;
                 SocketAddr::new(member.address.ip(), *port)
             }
         };
         let ip = address.ip();
-        let fits = self.speaks.is_none_or(|tongue| (ip.is_ipv4() || !tongue.is_ipv4_only()) && (ip == self.ip || !tongue.names_ports_alone()));
+        let fits = self.profile.is_none_or(|tongue| (ip.is_ipv4() || !tongue.is_ipv4_only()) && (ip == self.ip || !tongue.names_ports_alone()));
         // A loopback address means nothing to an asker from elsewhere.
         (member.visible && fits && (!ip.is_loopback() || self.ip.is_loopback())).then_some(address)
     }
@@ -164,9 +164,9 @@ const PARTIAL: u64 = 1 << 63;
 
 /// One file of a member.
 #[derive(Clone, Copy)]
-struct Owned {
-    name: ClaimId,
-    root: Option<ClaimId>,
+struct FileRecord {
+    name: KeyId,
+    root: Option<KeyId>,
     size: u64,
 }
 
@@ -175,41 +175,50 @@ impl Index {
     #[must_use]
     pub fn new(seed: u64) -> Index {
         Index {
-            members: Slab::new(),
+            peers: Slab::new(),
             order: BTreeMap::new(),
             by_address: BTreeMap::new(),
-            names: Claims::new(Texts::new(), seed),
-            roots: Claims::new(Roots, seed),
+            names: KeyTable::new(StringArena::new(), seed),
+            roots: KeyTable::new(Roots, seed),
             users: BTreeMap::new(),
             present: BTreeMap::new(),
             descriptions: Descriptions::new(seed),
-            words: Grams::new(seed),
+            words: Trigrams::new(seed),
             few: Vec::new(),
-            watches: Watches::default(),
+            subscriptions: Subscriptions::default(),
             leaving: Vec::new(),
-            holdings: 0,
-            shown: 0,
+            entries: 0,
+            visible: 0,
             owned: 0,
             joined: 0,
-            turn: 0,
+            iteration: 0,
             budget: Budget::default(),
         }
     }
 
-    /// Begins a member that nobody sees until [`Index::show`].
-    pub fn begin(&mut self, address: SocketAddr, session: Session) -> MemberId {
-        let spelled = Spelled::of(&address);
-        MemberId(self.members.insert(Member { address, spelled, session, visible: false, number: 0, files: Chunked::new(), bytes: 0, about: None }))
+    /// Begins a member that nobody sees until [`Index::make_visible`].
+    pub fn create_peer(&mut self, address: SocketAddr, session: SessionId) -> PeerId {
+        let spelled = FormattedAddr::of(&address);
+        PeerId(self.peers.insert(PeerRecord {
+            address,
+            formatted: spelled,
+            session,
+            visible: false,
+            number: 0,
+            files: ChunkedVec::new(),
+            bytes: 0,
+            extra: None,
+        }))
     }
 
     /// Adds a file, or says anew what is known of it. True when it is new.
     ///
     /// # Errors
     /// `too_large` when the member has as many as it may.
-    pub fn add(&mut self, who: MemberId, file: &FileEntry) -> Result<bool, Refusal> {
-        let Some(member) = self.members.get_mut(who.0) else { return Ok(false) };
-        let share = |own: u32, partial| Share { member: who.slot(), partial, own };
-        if let Some(Share { own, .. }) = self.names.find(&file.name).and_then(|name| self.names.of_member(name, who.slot())) {
+    pub fn add(&mut self, who: PeerId, file: &FileEntry) -> Result<bool, ErrorReply> {
+        let Some(member) = self.peers.get_mut(who.0) else { return Ok(false) };
+        let share = |own: u32, partial| Posting { member: who.slot(), partial, own };
+        if let Some(Posting { own, .. }) = self.names.find(&file.name).and_then(|name| self.names.of_member(name, who.slot())) {
             let Some(owned) = member.files.get_mut(own as usize) else { return Ok(false) };
             if owned.partial() != file.partial || owned.root.and_then(|id| self.roots.get(id.number())) != file.root.as_ref() {
                 if let Some(id) = owned.root {
@@ -223,7 +232,7 @@ impl Index {
             return Ok(false);
         }
         if member.files.len() >= limits::MEMBER_FILES {
-            return Err(Refusal::new(Code::TooLarge, format!("a peer has at most {} files", limits::MEMBER_FILES)));
+            return Err(ErrorReply::new(ErrorCode::TooLarge, format!("a peer has at most {} files", limits::MEMBER_FILES)));
         }
         let own = number(member.files.len());
         member.bytes += memory::of_file(file.name.len());
@@ -231,20 +240,20 @@ impl Index {
         let name = self.names.add(&file.name, share(own, false));
         self.words.add(name.number());
         let root = file.root.map(|root| self.roots.add(&root, share(own, file.partial)));
-        let mut owned = Owned { name, root, size: 0 };
+        let mut owned = FileRecord { name, root, size: 0 };
         owned.set(file);
         self.owned -= member.files.memory();
         member.files.push(owned);
         self.owned += member.files.memory();
-        self.holdings += 1;
+        self.entries += 1;
         let visible = member.visible;
-        self.shown += usize::from(visible);
+        self.visible += usize::from(visible);
         self.note_added(who, name, visible);
         Ok(true)
     }
 
     /// Drops a file; one that it does not have is no error.
-    pub fn remove(&mut self, who: MemberId, name: &RelativeName) {
+    pub fn remove(&mut self, who: PeerId, name: &RelativeName) {
         let Some(name) = self.names.find(name) else { return };
         if let Some(share) = self.names.of_member(name, who.slot()) {
             self.drop_file(who, share.own);
@@ -255,34 +264,34 @@ impl Index {
     ///
     /// # Errors
     /// As [`Index::add`].
-    pub fn add_unsaid(&mut self, who: MemberId, name: &RelativeName) -> Result<usize, Refusal> {
+    pub fn add_unsaid(&mut self, who: PeerId, name: &RelativeName) -> Result<usize, ErrorReply> {
         if let Some(share) = self.names.find(name).and_then(|name| self.names.of_member(name, who.slot())) {
             return Ok(share.own as usize);
         }
         self.add(who, &FileEntry::unsaid(name.clone()))?;
-        Ok(self.members.get(who.0).map_or(0, |member| member.files.len().saturating_sub(1)))
+        Ok(self.peers.get(who.0).map_or(0, |member| member.files.len().saturating_sub(1)))
     }
 
     /// Drops the file at this place among a member's files; the last one takes its place.
-    pub fn remove_at(&mut self, who: MemberId, own: usize) {
+    pub fn remove_at(&mut self, who: PeerId, own: usize) {
         self.drop_file(who, number(own));
     }
 
     /// Makes a member and its files visible, all at once.
-    pub fn show(&mut self, who: MemberId) {
-        let Some(member) = self.members.get_mut(who.0) else { return };
+    pub fn make_visible(&mut self, who: PeerId) {
+        let Some(member) = self.peers.get_mut(who.0) else { return };
         self.joined += 1;
         self.owned -= member.files.memory();
         member.files.shrink();
         self.owned += member.files.memory();
         member.number = self.joined;
         let was_visible = std::mem::replace(&mut member.visible, true);
-        self.shown += if was_visible { 0 } else { member.files.len() };
+        self.visible += if was_visible { 0 } else { member.files.len() };
         if !was_visible {
             count_present(&mut self.present, member.user(), true);
         }
         self.order.insert(member.number, who);
-        self.watches.note(Pending::Member { who, number: member.number, left: member.files.len() });
+        self.subscriptions.note(PendingEvent::Member { who, number: member.number, left: member.files.len() });
         // Users of old wires say where they are, and nobody asks them whether that is so: they stand in nobody's way.
         if member.speaks().is_none() || !self.by_address.contains_key(&member.address) {
             self.by_address.insert(member.address, who);
@@ -290,10 +299,10 @@ impl Index {
     }
 
     /// Makes a member invisible at once; its entries go with the next sweeps.
-    pub fn leave(&mut self, who: MemberId) {
-        let Some(member) = self.members.get_mut(who.0) else { return };
+    pub fn remove_peer(&mut self, who: PeerId) {
+        let Some(member) = self.peers.get_mut(who.0) else { return };
         if member.visible {
-            self.shown -= member.files.len();
+            self.visible -= member.files.len();
             count_present(&mut self.present, member.user(), false);
         }
         member.hide(who, &mut self.order, &mut self.by_address);
@@ -301,27 +310,27 @@ impl Index {
     }
 
     /// Says who a member is and how else it is reached.
-    pub fn introduce(&mut self, who: MemberId, about: About) {
-        if let Some(member) = self.members.get_mut(who.0) {
+    pub fn introduce(&mut self, who: PeerId, about: About) {
+        if let Some(member) = self.peers.get_mut(who.0) {
             if member.visible {
                 count_present(&mut self.present, member.user(), false);
                 count_present(&mut self.present, about.user.as_ref(), true);
             }
-            member.about = (about != About::default()).then(|| Box::new(about));
+            member.extra = (about != About::default()).then(|| Box::new(about));
         }
     }
 
     /// Says whose a member is, or that it is nobody's.
-    pub fn belongs(&mut self, who: MemberId, user: Option<UserName>) {
-        let about = self.members.get(who.0).and_then(|member| member.about.as_deref()).cloned().unwrap_or_default();
+    pub fn belongs(&mut self, who: PeerId, user: Option<UserName>) {
+        let about = self.peers.get(who.0).and_then(|member| member.extra.as_deref()).cloned().unwrap_or_default();
         self.introduce(who, About { user, ..about });
     }
 
     /// Drops up to `most` entries of members that have left. True when more are left to drop.
-    pub fn sweep(&mut self, most: usize) -> bool {
-        let mut budget = (most / self.watches.cost()).max(1);
+    pub fn purge(&mut self, most: usize) -> bool {
+        let mut budget = (most / self.subscriptions.cost()).max(1);
         while let Some(&who) = self.leaving.last() {
-            let count = self.members.get(who.0).map_or(0, |member| member.files.len());
+            let count = self.peers.get(who.0).map_or(0, |member| member.files.len());
             for own in (count.saturating_sub(budget)..count).rev() {
                 self.drop_file(who, number(own));
             }
@@ -329,7 +338,7 @@ impl Index {
                 return true;
             }
             budget -= count;
-            if let Some(member) = self.members.try_remove(who.0) {
+            if let Some(member) = self.peers.try_remove(who.0) {
                 self.owned -= member.files.memory();
             }
             self.leaving.pop();
@@ -341,12 +350,12 @@ impl Index {
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn online(&self, cursor: Option<&str>, most: usize, asker: &Asker) -> Result<Page<Online>, Refusal> {
-        let after = cursor.map_or(Ok(0), pages::number)?;
+    pub fn online(&self, cursor: Option<&str>, most: usize, asker: &Viewer) -> Result<Page<Online>, ErrorReply> {
+        let after = cursor.map_or(Ok(0), pagination::number)?;
         let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
-        let mut room = Room::for_lists(most);
+        let mut room = PageBudget::for_lists(most);
         for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
-            let member = &self.members[who.0];
+            let member = &self.peers[who.0];
             let Some(peer) = asker.reaches(member) else { continue };
             let user = member.user().cloned().unwrap_or_else(|| UserName::of_address(member.address));
             if !room.takes(user.len()) {
@@ -360,70 +369,70 @@ impl Index {
 
     /// The visible member of nobody in particular at this address.
     #[must_use]
-    pub fn nameless_at(&self, address: SocketAddr) -> Option<MemberId> {
-        self.at(address).filter(|who| self.members.get(who.0).is_some_and(|member| member.user().is_none()))
+    pub fn nameless_at(&self, address: SocketAddr) -> Option<PeerId> {
+        self.at(address).filter(|who| self.peers.get(who.0).is_some_and(|member| member.user().is_none()))
     }
 
     /// Where the asker reaches a member; what it is called is for others to say.
     #[must_use]
-    pub fn reached(&self, who: MemberId, asker: &Asker) -> Option<(SocketAddr, Option<Tongue>)> {
-        let member = self.members.get(who.0)?;
+    pub fn reached(&self, who: PeerId, asker: &Viewer) -> Option<(SocketAddr, Option<LegacyProfile>)> {
+        let member = self.peers.get(who.0)?;
         Some((asker.reaches(member)?, member.speaks()))
     }
 
     /// How many files the index holds for a member.
     #[must_use]
-    pub fn count(&self, who: MemberId) -> u64 {
-        self.members.get(who.0).map_or(0, |member| member.files.len() as u64)
+    pub fn count(&self, who: PeerId) -> u64 {
+        self.peers.get(who.0).map_or(0, |member| member.files.len() as u64)
     }
 
     /// The visible member with this address.
     #[must_use]
-    pub fn at(&self, address: SocketAddr) -> Option<MemberId> {
+    pub fn at(&self, address: SocketAddr) -> Option<PeerId> {
         self.by_address.get(&address).copied()
     }
 
     /// The visible member that answers the native protocol at this address.
     #[must_use]
-    pub fn native_at(&self, address: SocketAddr) -> Option<MemberId> {
-        self.at(address).filter(|who| self.members.get(who.0).is_some_and(|member| member.speaks().is_none()))
+    pub fn native_at(&self, address: SocketAddr) -> Option<PeerId> {
+        self.at(address).filter(|who| self.peers.get(who.0).is_some_and(|member| member.speaks().is_none()))
     }
 
     /// True when the asker can reach a member.
     #[must_use]
-    pub fn is_reached(&self, who: MemberId, asker: &Asker) -> bool {
-        self.members.get(who.0).is_some_and(|member| asker.reaches(member).is_some())
+    pub fn is_reached(&self, who: PeerId, asker: &Viewer) -> bool {
+        self.peers.get(who.0).is_some_and(|member| asker.reaches(member).is_some())
     }
 
     /// Where a member answers.
     #[must_use]
-    pub fn address(&self, who: MemberId) -> Option<SocketAddr> {
-        self.members.get(who.0).map(|member| member.address)
+    pub fn address(&self, who: PeerId) -> Option<SocketAddr> {
+        self.peers.get(who.0).map(|member| member.address)
     }
 
     /// True when `session` is the one that was given to this member.
     #[must_use]
-    pub fn proves(&self, who: MemberId, session: Session) -> bool {
-        self.members.get(who.0).is_some_and(|member| member.session == session)
+    pub fn proves(&self, who: PeerId, session: SessionId) -> bool {
+        self.peers.get(who.0).is_some_and(|member| member.session == session)
     }
 
     /// Who is there, in the order in which they joined.
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn peers(&self, cursor: Option<&str>, asker: &Asker) -> Result<Page<Present>, Refusal> {
-        let after = cursor.map_or(Ok(0), pages::number)?;
+    pub fn peers(&self, cursor: Option<&str>, asker: &Viewer) -> Result<Page<PeerEntry>, ErrorReply> {
+        let after = cursor.map_or(Ok(0), pagination::number)?;
         let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
-        let mut room = Room::for_lists(asker.page());
+        let mut room = PageBudget::for_lists(asker.page());
         for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
-            let member = &self.members[who.0];
+            let member = &self.peers[who.0];
             let Some(peer) = asker.reaches(member) else { continue };
             if !room.takes(member.user().map_or(0, |user| user.len())) {
                 page.cursor = Some((number - 1).to_string());
                 break;
             }
             let (user, speaks) = (member.user().cloned(), member.speaks());
-            page.entries.push(Present { peer, files: member.files.len() as u64, user, speaks });
+            page.entries.push(PeerEntry { peer, files: member.files.len() as u64, user, speaks });
         }
         Ok(page)
     }
@@ -432,10 +441,10 @@ impl Index {
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn files(&self, who: MemberId, cursor: Option<&str>) -> Result<Page<FileEntry>, Refusal> {
-        let member = self.members.get(who.0);
+    pub fn files(&self, who: PeerId, cursor: Option<&str>) -> Result<Page<FileEntry>, ErrorReply> {
+        let member = self.peers.get(who.0);
         let from = |start| member.into_iter().flat_map(move |member| member.files.from(start)).map(|owned| self.entry(who, owned, None));
-        pages::files(from, cursor)
+        pagination::files(from, cursor)
     }
 
     /// How many visible members there are.
@@ -451,19 +460,19 @@ impl Index {
     }
 
     /// A member as the holder of its file number `own`; `None` when the asker can't reach it.
-    fn holder(&self, who: MemberId, own: u32, named: Option<&RelativeName>, asker: &Asker) -> Option<Holder> {
-        let member = self.members.get(who.0)?;
+    fn holder(&self, who: PeerId, own: u32, named: Option<&RelativeName>, asker: &Viewer) -> Option<Provider> {
+        let member = self.peers.get(who.0)?;
         let peer = asker.reaches(member)?;
         let file = self.entry(who, member.files.get(own as usize)?, named);
         Some(member.holding(file, peer))
     }
 
     /// What the bytes of a file lead to, where that is known.
-    fn root_of(&self, owned: &Owned) -> Option<&Root> {
+    fn root_of(&self, owned: &FileRecord) -> Option<&ContentHash> {
         owned.root.and_then(|id| self.roots.get(id.number()))
     }
 
-    fn entry(&self, who: MemberId, owned: &Owned, named: Option<&RelativeName>) -> FileEntry {
+    fn entry(&self, who: PeerId, owned: &FileRecord, named: Option<&RelativeName>) -> FileEntry {
         let root = self.root_of(owned).copied();
         let text = || RelativeName::known(self.names.get(owned.name.number()).unwrap_or_default());
         FileEntry {
@@ -476,23 +485,23 @@ impl Index {
     }
 
     /// What is said of a file of this name by the member itself, or by the user behind it.
-    fn description(&self, who: MemberId, name: ClaimId) -> Option<&Description> {
-        self.descriptions.get(self.told(who, name)?)
+    fn description(&self, who: PeerId, name: KeyId) -> Option<&Description> {
+        self.descriptions.get(self.described(who, name)?)
     }
 
     /// The number of that description.
-    fn told(&self, who: MemberId, name: ClaimId) -> Option<u32> {
+    fn described(&self, who: PeerId, name: KeyId) -> Option<u32> {
         if self.descriptions.is_empty() {
             return None;
         }
-        let behind = || self.members.get(who.0).and_then(Member::user).and_then(|user| self.users.get(user)).copied();
+        let behind = || self.peers.get(who.0).and_then(PeerRecord::user).and_then(|user| self.users.get(user)).copied();
         self.descriptions.find(who, name).or_else(|| self.descriptions.find(behind()?, name))
     }
 
     /// Takes file number `own` of a member out of all lists; the last one takes its place and its number.
-    fn drop_file(&mut self, who: MemberId, own: u32) {
+    fn drop_file(&mut self, who: PeerId, own: u32) {
         self.note_dropped(who, own);
-        let Some(member) = self.members.get_mut(who.0) else { return };
+        let Some(member) = self.peers.get_mut(who.0) else { return };
         // Even of a member that nobody sees: what its user has said of the file may be seen elsewhere.
         self.owned -= member.files.memory();
         let gone = member.files.swap_remove(own as usize);
@@ -500,10 +509,10 @@ impl Index {
         let Some(gone) = gone else { return };
         let bytes = memory::of_file(self.names.get(gone.name.number()).map_or(0, str::len));
         member.bytes = member.bytes.saturating_sub(bytes);
-        self.holdings -= 1;
-        self.shown -= usize::from(member.visible);
+        self.entries -= 1;
+        self.visible -= usize::from(member.visible);
         self.descriptions.remove(who, gone.name);
-        let share = |own: u32, partial| Share { member: who.slot(), partial, own };
+        let share = |own: u32, partial| Posting { member: who.slot(), partial, own };
         if self.names.is_only(gone.name, share(own, false))
             && let Some(text) = self.names.get(gone.name.number())
         {
@@ -523,7 +532,7 @@ impl Index {
     }
 }
 
-impl Owned {
+impl FileRecord {
     fn size(&self) -> Option<u64> {
         let size = self.size & !PARTIAL;
         (size != UNSAID).then_some(size)
@@ -539,31 +548,31 @@ impl Owned {
     }
 }
 
-impl MemberId {
+impl PeerId {
     fn slot(self) -> u32 {
         number(self.0)
     }
 }
 
-impl Member {
+impl PeerRecord {
     fn user(&self) -> Option<&UserName> {
-        self.about.as_deref().and_then(|about| about.user.as_ref())
+        self.extra.as_deref().and_then(|about| about.user.as_ref())
     }
 
-    fn speaks(&self) -> Option<Tongue> {
-        self.about.as_deref().and_then(|about| about.speaks)
+    fn speaks(&self) -> Option<LegacyProfile> {
+        self.extra.as_deref().and_then(|about| about.profile)
     }
 
     /// It as the holder of one of its files, which answers there.
-    fn holding(&self, file: FileEntry, peer: SocketAddr) -> Holder {
-        Holder { peer, file, user: self.user().cloned(), speaks: self.speaks(), quic: self.quic() }
+    fn holding(&self, file: FileEntry, peer: SocketAddr) -> Provider {
+        Provider { peer, file, user: self.user().cloned(), speaks: self.speaks(), quic: self.quic() }
     }
 
-    fn quic(&self) -> Option<Quic> {
-        self.about.as_deref().and_then(|about| about.quic)
+    fn quic(&self) -> Option<QuicAddress> {
+        self.extra.as_deref().and_then(|about| about.quic)
     }
 
-    fn hide(&mut self, who: MemberId, order: &mut BTreeMap<u64, MemberId>, by_address: &mut BTreeMap<SocketAddr, MemberId>) {
+    fn hide(&mut self, who: PeerId, order: &mut BTreeMap<u64, PeerId>, by_address: &mut BTreeMap<SocketAddr, PeerId>) {
         if std::mem::take(&mut self.visible) {
             order.remove(&self.number);
             if by_address.get(&self.address) == Some(&who) {
@@ -581,9 +590,9 @@ fn number(place: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::account::{Line, Publication};
+    use crate::protocol::types::account::{Line, Publication};
 
-    const HERE: Asker = Asker { ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), speaks: None };
+    const HERE: Viewer = Viewer { ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), profile: None };
 
     fn name(text: &str) -> RelativeName {
         RelativeName::new(text).unwrap()
@@ -601,12 +610,12 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    fn joined(index: &mut Index, port: u16, files: &[&str]) -> MemberId {
-        let who = index.begin(address(port), Session([0; 16]));
+    fn joined(index: &mut Index, port: u16, files: &[&str]) -> PeerId {
+        let who = index.create_peer(address(port), SessionId([0; 16]));
         for text in files {
             index.add(who, &file(text, 1)).unwrap();
         }
-        index.show(who);
+        index.make_visible(who);
         who
     }
 
@@ -619,15 +628,15 @@ mod tests {
     #[test]
     fn a_member_is_seen_only_when_it_is_shown_and_gone_when_it_leaves() {
         let mut index = Index::new(1);
-        let who = index.begin(address(1), Session([0; 16]));
+        let who = index.create_peer(address(1), SessionId([0; 16]));
         index.add(who, &file("a", 1)).unwrap();
         assert_eq!(holders(&mut index, "a"), [0; 0]);
-        index.show(who);
+        index.make_visible(who);
         assert_eq!(holders(&mut index, "a"), [1]);
-        index.leave(who);
+        index.remove_peer(who);
         assert_eq!(holders(&mut index, "a"), [0; 0]);
         assert!(index.peers(None, &HERE).unwrap().entries.is_empty());
-        assert!(!index.sweep(10));
+        assert!(!index.purge(10));
         assert_eq!(index.names.len(), 0);
     }
 
@@ -635,10 +644,10 @@ mod tests {
     fn a_loopback_peer_is_hidden_from_elsewhere() {
         let mut index = Index::new(1);
         for address in ["127.0.0.2:1", "192.0.2.2:1"] {
-            let who = index.begin(address.parse().unwrap(), Session([0; 16]));
-            index.show(who);
+            let who = index.create_peer(address.parse().unwrap(), SessionId([0; 16]));
+            index.make_visible(who);
         }
-        let elsewhere = Asker { ip: "192.0.2.1".parse().unwrap(), speaks: None };
+        let elsewhere = Viewer { ip: "192.0.2.1".parse().unwrap(), profile: None };
         assert_eq!(index.peers(None, &HERE).unwrap().entries.len(), 2);
         assert_eq!(index.peers(None, &elsewhere).unwrap().entries.len(), 1);
     }
@@ -647,21 +656,21 @@ mod tests {
     fn an_asker_on_an_old_wire_is_shown_who_answers_there() {
         let mut index = Index::new(1);
         let both = joined(&mut index, 1, &["a"]);
-        index.introduce(both, About { ports: vec![(Tongue::Uc3m2024, 71), (Tongue::Seed001, 72)], ..About::default() });
+        index.introduce(both, About { ports: vec![(LegacyProfile::Uc3m2024, 71), (LegacyProfile::UfabcJson, 72)], ..About::default() });
         joined(&mut index, 2, &["a"]);
         let ana = UserName::new("ana").unwrap();
         index.publish(&ana, &publication("a", "her own")).unwrap();
-        index.appear(&ana, address(3), Tongue::Uc3m2024);
+        index.appear(&ana, address(3), LegacyProfile::Uc3m2024);
         let mut ports = |speaks| {
-            let entries = index.search(&name("a"), None, &Asker { speaks, ..HERE }).unwrap().entries;
+            let entries = index.search(&name("a"), None, &Viewer { profile: speaks, ..HERE }).unwrap().entries;
             let mut ports: Vec<u16> = entries.iter().map(|holder| holder.peer.port()).collect();
             ports.sort_unstable();
             ports
         };
         assert_eq!(ports(None), [1, 2, 3]);
-        assert_eq!(ports(Some(Tongue::Uc3m2024)), [3, 71]);
-        assert_eq!(ports(Some(Tongue::Seed001)), [72]);
-        assert_eq!(ports(Some(Tongue::Uc3m2025)), [0; 0]);
+        assert_eq!(ports(Some(LegacyProfile::Uc3m2024)), [3, 71]);
+        assert_eq!(ports(Some(LegacyProfile::UfabcJson)), [72]);
+        assert_eq!(ports(Some(LegacyProfile::Uc3m2025)), [0; 0]);
     }
 
     #[test]
@@ -671,9 +680,9 @@ mod tests {
         index.publish(&ana, &publication("a", "her own")).unwrap();
         index.publish(&ana, &publication("/tmp/no name of the index", "")).unwrap();
         assert!(holders(&mut index, "a").is_empty());
-        index.appear(&ana, address(3), Tongue::Uc3m2020);
+        index.appear(&ana, address(3), LegacyProfile::Uc3m2020);
         let found = index.search(&name("a"), None, &HERE).unwrap().entries.remove(0);
-        assert_eq!((found.file.description.as_deref(), found.file.size, found.speaks), (Some("her own"), None, Some(Tongue::Uc3m2020)));
+        assert_eq!((found.file.description.as_deref(), found.file.size, found.speaks), (Some("her own"), None, Some(LegacyProfile::Uc3m2020)));
         index.disappear(&ana);
         assert!(holders(&mut index, "a").is_empty());
         // The same user with a peer of our own: what was said of a file is said of the shared one.
@@ -684,7 +693,7 @@ mod tests {
         index.withdraw(&ana, &Line::new("a").unwrap());
         assert_eq!(index.search(&name("a"), None, &HERE).unwrap().entries[0].file.description, None);
         index.forget_user(&ana);
-        while index.sweep(10) {}
+        while index.purge(10) {}
         assert!(index.descriptions.is_empty() && index.users.is_empty());
     }
 
@@ -703,12 +712,12 @@ mod tests {
         let texts: Vec<String> = (0..100).map(|n| format!("f{n}")).collect();
         let who = joined(&mut index, 1, &texts.iter().map(String::as_str).collect::<Vec<_>>());
         joined(&mut index, 2, &["f3", "f50"]);
-        index.leave(who);
-        assert!(index.sweep(60));
+        index.remove_peer(who);
+        assert!(index.purge(60));
         assert_eq!(holders(&mut index, "f3"), [2]);
-        assert!(!index.sweep(60));
+        assert!(!index.purge(60));
         assert_eq!(index.names.len(), 2);
-        assert_eq!(index.members.len(), 1);
+        assert_eq!(index.peers.len(), 1);
     }
 
     #[test]
@@ -755,11 +764,11 @@ mod tests {
     }
 
     fn rooted(text: &str, root: u8, partial: bool) -> FileEntry {
-        FileEntry { root: Some(Root([root; 32])), partial, ..file(text, 1) }
+        FileEntry { root: Some(ContentHash([root; 32])), partial, ..file(text, 1) }
     }
 
     fn having(index: &mut Index, root: u8) -> Vec<(u16, String, bool)> {
-        let page = index.search_root(Root([root; 32]), None, &HERE).unwrap();
+        let page = index.search_root(ContentHash([root; 32]), None, &HERE).unwrap();
         let mut found: Vec<_> = page.entries.into_iter().map(|h| (h.peer.port(), h.file.name.to_string(), h.file.partial)).collect();
         found.sort_unstable();
         found
@@ -774,8 +783,8 @@ mod tests {
         assert!(!index.add(one, &rooted("b", 7, false)).unwrap());
         assert!(!index.add(two, &rooted("c", 7, true)).unwrap());
         assert_eq!(having(&mut index, 7), [(1, "b".into(), false), (2, "c".into(), true)]);
-        let elsewhere = Asker { ip: "192.0.2.1".parse().unwrap(), speaks: None };
-        assert_eq!(index.search_root(Root([7; 32]), None, &elsewhere).unwrap().entries.len(), 0);
+        let elsewhere = Viewer { ip: "192.0.2.1".parse().unwrap(), profile: None };
+        assert_eq!(index.search_root(ContentHash([7; 32]), None, &elsewhere).unwrap().entries.len(), 0);
         // At its end a download is whole; a file that is written anew has another content, or none that is known yet.
         index.add(two, &rooted("c", 7, false)).unwrap();
         index.add(one, &rooted("b", 8, false)).unwrap();
@@ -783,9 +792,9 @@ mod tests {
         index.add(one, &file("b", 2)).unwrap();
         assert!(having(&mut index, 8).is_empty());
         assert_eq!(index.search(&name("b"), None, &HERE).unwrap().entries[0].file, file("b", 2));
-        index.leave(two);
+        index.remove_peer(two);
         assert!(having(&mut index, 7).is_empty());
-        index.sweep(10);
+        index.purge(10);
         assert_eq!(index.roots.len(), 0);
     }
 
@@ -801,10 +810,10 @@ mod tests {
         assert_eq!(having(&mut index, 7), [(1, "f999".into(), false), (2, "a".into(), false)]);
         index.remove(liar, &name("f999"));
         assert!(matches!(&having(&mut index, 7)[..], [(1, _, true), (2, _, false)]));
-        index.leave(liar);
-        assert!(index.sweep(500));
+        index.remove_peer(liar);
+        assert!(index.purge(500));
         assert_eq!(having(&mut index, 7), [(2, "a".into(), false)]);
-        assert!(!index.sweep(500));
+        assert!(!index.purge(500));
         assert_eq!(index.roots.len(), 1);
     }
 
@@ -822,7 +831,7 @@ mod tests {
         for _ in 0..20 {
             let (mut cursor, mut ports, mut pages) = (None, Vec::new(), 0);
             loop {
-                let page = index.search_root(Root([7; 32]), cursor.as_deref(), &HERE).unwrap();
+                let page = index.search_root(ContentHash([7; 32]), cursor.as_deref(), &HERE).unwrap();
                 ports.extend(page.entries.iter().map(|h| h.peer.port()));
                 pages += 1;
                 cursor = page.cursor;
@@ -835,20 +844,20 @@ mod tests {
         }
         // Few that stand far apart begin equally often.
         for who in &members[10..290] {
-            index.leave(*who);
+            index.remove_peer(*who);
         }
         let mut firsts = BTreeMap::new();
         for _ in 0..1_000 {
-            let page = index.search_root(Root([7; 32]), None, &HERE).unwrap();
+            let page = index.search_root(ContentHash([7; 32]), None, &HERE).unwrap();
             assert_eq!((page.entries.len(), page.cursor), (10, None));
             *firsts.entry(page.entries[0].peer).or_insert(0) += 1;
         }
         assert!(firsts.len() == 10 && firsts.values().all(|count| (50..200).contains(count)), "{firsts:?}");
         for text in ["nonsense", "1", "1.", "4294967296.0"] {
-            assert!(index.search_root(Root([7; 32]), Some(text), &HERE).is_err());
+            assert!(index.search_root(ContentHash([7; 32]), Some(text), &HERE).is_err());
         }
         for text in ["4294967295.4294967295", "0.4294967295", "4294967295.0"] {
-            assert!(index.search_root(Root([7; 32]), Some(text), &HERE).is_ok());
+            assert!(index.search_root(ContentHash([7; 32]), Some(text), &HERE).is_ok());
         }
     }
 
@@ -856,8 +865,8 @@ mod tests {
     fn who_stays_is_met_once_whoever_comes_and_goes_between_two_pages() {
         for round in 0..200_u16 {
             let mut index = Index::new(1);
-            index.turn = u64::from(round);
-            let mut members: Vec<(u16, MemberId)> = Vec::new();
+            index.iteration = u64::from(round);
+            let mut members: Vec<(u16, PeerId)> = Vec::new();
             for port in 1..=75 {
                 let who = joined(&mut index, port, &[]);
                 index.add(who, &rooted("a", 7, false)).unwrap();
@@ -865,15 +874,15 @@ mod tests {
             }
             let ask = |index: &mut Index, cursor: Option<String>| match round % 2 {
                 0 => index.search(&name("a"), cursor.as_deref(), &HERE).unwrap(),
-                _ => index.search_root(Root([7; 32]), cursor.as_deref(), &HERE).unwrap(),
+                _ => index.search_root(ContentHash([7; 32]), cursor.as_deref(), &HERE).unwrap(),
             };
             let page = ask(&mut index, None);
             let mut met: Vec<u16> = page.entries.iter().map(|holder| holder.peer.port()).collect();
             for gone in [met[0], met[met.len() - 1]] {
                 let at = members.iter().position(|(port, _)| *port == gone).unwrap();
-                index.leave(members.swap_remove(at).1);
+                index.remove_peer(members.swap_remove(at).1);
             }
-            index.sweep(1);
+            index.purge(1);
             joined(&mut index, 1_000 + round, &["a"]);
             let rest = ask(&mut index, page.cursor);
             met.extend(rest.entries.iter().map(|holder| holder.peer.port()));
@@ -890,16 +899,16 @@ mod tests {
         let long = format!("{}/{}", vec!["\"".repeat(250); 4].join("/"), "x".repeat(15));
         let advertised = |port| SocketAddr::new("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap(), port);
         for port in 10_001..=10_070 {
-            let who = index.begin(advertised(port), Session([0; 16]));
+            let who = index.create_peer(advertised(port), SessionId([0; 16]));
             index.add(who, &rooted(&long, 7, false)).unwrap();
-            index.show(who);
+            index.make_visible(who);
         }
         for by_name in [true, false] {
             let (mut cursor, mut found) = (None, 0);
             loop {
                 let page = match by_name {
                     true => index.search(&name(&long), cursor.as_deref(), &HERE),
-                    false => index.search_root(Root([7; 32]), cursor.as_deref(), &HERE),
+                    false => index.search_root(ContentHash([7; 32]), cursor.as_deref(), &HERE),
                 };
                 let page = page.unwrap();
                 let written: usize = page.entries.iter().map(|h| h.file.name.len() * 2 + 190).sum();
@@ -916,7 +925,7 @@ mod tests {
 
     /// What the naive index knows of a member.
     struct Plain {
-        who: MemberId,
+        who: PeerId,
         port: u16,
         files: BTreeMap<String, FileEntry>,
     }
@@ -937,17 +946,17 @@ mod tests {
         for step in 0..20_000 {
             let text = format!("f{}", roll(12));
             let root = u8::try_from(roll(6)).unwrap();
-            let entry = FileEntry { root: (root > 0).then_some(Root([root; 32])), partial: roll(3) == 0, ..file(&text, roll(5)) };
+            let entry = FileEntry { root: (root > 0).then_some(ContentHash([root; 32])), partial: roll(3) == 0, ..file(&text, roll(5)) };
             let at = usize::try_from(roll(naive.len().max(1) as u64)).unwrap();
             match roll(6) {
                 0 if naive.len() < 20 => {
-                    let who = index.begin(address(next_port), Session([0; 16]));
+                    let who = index.create_peer(address(next_port), SessionId([0; 16]));
                     index.add(who, &entry).unwrap();
-                    index.show(who);
+                    index.make_visible(who);
                     naive.push(Plain { who, port: next_port, files: [(text, entry)].into() });
                     next_port += 1;
                 }
-                1 if !naive.is_empty() => index.leave(naive.swap_remove(at).who),
+                1 if !naive.is_empty() => index.remove_peer(naive.swap_remove(at).who),
                 2 | 3 if !naive.is_empty() => {
                     let is_new = index.add(naive[at].who, &entry).unwrap();
                     assert_eq!(naive[at].files.insert(text, entry).is_none(), is_new);
@@ -957,20 +966,20 @@ mod tests {
                     naive[at].files.remove(&text);
                 }
                 _ => {
-                    index.sweep(usize::try_from(roll(4)).unwrap());
+                    index.purge(usize::try_from(roll(4)).unwrap());
                 }
             }
-            compare(&mut index, &naive, &format!("f{}", step % 12), Root([u8::try_from(step % 5 + 1).unwrap(); 32]));
+            compare(&mut index, &naive, &format!("f{}", step % 12), ContentHash([u8::try_from(step % 5 + 1).unwrap(); 32]));
         }
         for plain in &naive {
-            index.leave(plain.who);
+            index.remove_peer(plain.who);
         }
-        while index.sweep(7) {}
-        assert_eq!((index.names.len(), index.roots.len(), index.members.len()), (0, 0, 0));
+        while index.purge(7) {}
+        assert_eq!((index.names.len(), index.roots.len(), index.peers.len()), (0, 0, 0));
     }
 
     /// Asks both for a name, for a content and for every list.
-    fn compare(index: &mut Index, naive: &[Plain], text: &str, root: Root) {
+    fn compare(index: &mut Index, naive: &[Plain], text: &str, root: ContentHash) {
         let mut found: Vec<(u16, FileEntry)> =
             index.search(&name(text), None, &HERE).unwrap().entries.into_iter().map(|h| (h.peer.port(), h.file)).collect();
         found.sort_by_key(|(port, _)| *port);

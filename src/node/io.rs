@@ -1,19 +1,19 @@
-//! What a node can do: reach the boxes of its links, and name actions that the host carries out when the event is over.
+//! Actions of a node: it reaches the buffers of its connections and queues actions that the loop runs after the event.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::flow::inbox::Inbox;
-use crate::flow::outbox::Outbox;
-use crate::message::account::Key;
-use crate::message::version::to_hex;
-use crate::node::report::{Failure, Report};
-use crate::node::turns::Turns;
-use crate::node::{LinkId, PortId};
+use crate::io::recv_buffer::RecvBuffer;
+use crate::io::send_queue::SendQueue;
+use crate::node::stats::loop_histogram::LoopHistogram;
+use crate::node::{ConnId, PortId};
+use crate::protocol::types::account::Key;
+use crate::protocol::types::ids::to_hex;
+use crate::ui::event::{Failure, UiEvent};
 
 /// By what a link is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Transport {
     /// TCP, from this address of ours where one is given.
     Tcp(Option<IpAddr>),
     /// A stream of QUIC, to whoever shows this key.
@@ -21,34 +21,34 @@ pub enum Way {
 }
 
 /// One link, as a node sees it.
-pub struct Link {
+pub struct ConnHandle {
     /// What has come.
-    pub inbox: Inbox,
+    pub recv_buffer: RecvBuffer,
     /// What goes out.
-    pub outbox: Outbox,
+    pub send_queue: SendQueue,
     /// The other side's address.
     pub from: SocketAddr,
     /// The link ends then.
     pub deadline: Option<Instant>,
     /// The link ends when no byte has moved for so long.
-    pub silence: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
     /// How many bytes of unread heads it may hold.
-    pub most_head: usize,
+    pub max_header: usize,
     /// The node has not read all that it could: visit it again soon.
-    pub again: bool,
+    pub reschedule: bool,
     /// Visit it again then, even if nothing comes.
-    pub look_at: Option<Instant>,
+    pub wake_at: Option<Instant>,
     /// It leads to a program of the same person: no limit of speed counts, and it may leave what waits for it for very long.
     pub is_own: bool,
     /// It was accepted beyond the bound on links: whatever it asks is answered with `busy`, and then it ends.
     pub turned_away: bool,
     /// How it is to end.
-    pub ending: Ending,
+    pub ending: CloseMode,
 }
 
 /// How a link is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum CloseMode {
     /// Not at all.
     Open,
     /// When all that waits has been sent.
@@ -57,35 +57,35 @@ pub enum Ending {
     Now,
 }
 
-impl Link {
+impl ConnHandle {
     /// A link to or from `from`, with nothing in its boxes.
     #[must_use]
-    pub fn new(from: SocketAddr, most_head: usize) -> Link {
-        Link {
-            inbox: Inbox::default(),
-            outbox: Outbox::default(),
+    pub fn new(from: SocketAddr, most_head: usize) -> ConnHandle {
+        ConnHandle {
+            recv_buffer: RecvBuffer::default(),
+            send_queue: SendQueue::default(),
             from,
             deadline: None,
-            silence: None,
-            most_head,
-            again: false,
-            look_at: None,
+            idle_timeout: None,
+            max_header: most_head,
+            reschedule: false,
+            wake_at: None,
             is_own: false,
             turned_away: false,
-            ending: Ending::Open,
+            ending: CloseMode::Open,
         }
     }
 
     /// Ends the link once all that waits has been sent.
     pub fn finish(&mut self) {
-        if self.ending == Ending::Open {
-            self.ending = Ending::Flush;
+        if self.ending == CloseMode::Open {
+            self.ending = CloseMode::Flush;
         }
     }
 
     /// Ends the link at once.
     pub fn drop_now(&mut self) {
-        self.ending = Ending::Now;
+        self.ending = CloseMode::Now;
     }
 }
 
@@ -97,18 +97,18 @@ pub enum Action {
     /// Opens a port for QUIC, with the answer as [`Event::ListeningUdp`](crate::node::Event::ListeningUdp).
     ListenUdp(PortId, SocketAddr),
     /// Tells a person, or the program that reads our output.
-    Tell(Report),
+    Tell(UiEvent),
     /// Ends the process with this code, once its output is written.
     Exit(i32),
 }
 
 /// All links of a process; the host keeps them beside their sockets.
-pub trait Table {
+pub trait ConnTable {
     /// One link, which is marked so that the host looks at it again.
-    fn link(&mut self, id: LinkId) -> Option<&mut Link>;
+    fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle>;
 
     /// A new link that is being connected this way.
-    fn connect(&mut self, to: SocketAddr, way: Way) -> LinkId;
+    fn connect(&mut self, to: SocketAddr, way: Transport) -> ConnId;
 }
 
 /// A node's hands.
@@ -116,31 +116,31 @@ pub struct Io<'a> {
     /// The one time of this turn.
     pub now: Instant,
     /// The links.
-    pub table: &'a mut dyn Table,
+    pub table: &'a mut dyn ConnTable,
     /// What is to be done after.
     pub actions: &'a mut Vec<Action>,
     /// The door of randomness.
     pub random: &'a mut dyn FnMut() -> [u8; 16],
     /// How long the turns took so far.
-    pub turns: &'a Turns,
+    pub iteration_times: &'a LoopHistogram,
     /// The door of wall time: the date and the time of day here, `dd/mm/yyyy hh:mm:ss`.
     pub date: &'a dyn Fn() -> String,
 }
 
 impl Io<'_> {
     /// One link. It is the only way to one, and marks it so that the host looks at it again.
-    pub fn link(&mut self, id: LinkId) -> Option<&mut Link> {
-        self.table.link(id)
+    pub fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
+        self.table.connection(id)
     }
 
     /// A new link to `to`, from the address `bind` where it is given.
-    pub fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> LinkId {
-        self.table.connect(to, Way::Tcp(bind))
+    pub fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> ConnId {
+        self.table.connect(to, Transport::Tcp(bind))
     }
 
     /// A new link to `to` by QUIC: the other side must show this key.
-    pub fn connect_by_quic(&mut self, to: SocketAddr, key: Key) -> LinkId {
-        self.table.connect(to, Way::Quic(key))
+    pub fn connect_by_quic(&mut self, to: SocketAddr, key: Key) -> ConnId {
+        self.table.connect(to, Transport::Quic(key))
     }
 
     /// Opens a port.
@@ -154,7 +154,7 @@ impl Io<'_> {
     }
 
     /// Tells a person, or the program that reads our output.
-    pub fn tell(&mut self, report: Report) {
+    pub fn tell(&mut self, report: UiEvent) {
         self.actions.push(Action::Tell(report));
     }
 
@@ -165,7 +165,7 @@ impl Io<'_> {
 
     /// Ends the process with what went wrong, told.
     pub fn fail(&mut self, failure: &Failure) {
-        self.tell(Report::Failed(failure.clone()));
+        self.tell(UiEvent::Failed(failure.clone()));
         self.exit(failure.code());
     }
 

@@ -1,37 +1,19 @@
-//! A whole process that has not been plugged in: a [`Node`] is told of events and says what it wants done. It sees links by their boxes, time as one
+//! A process that is not plugged in: a [`Node`] takes events and returns actions. It sees connections by their buffers, time as one
 //! `now` a turn, and never a socket.
 
-pub mod by_link;
-pub mod causes;
-pub mod consoles;
-pub mod help;
+pub mod conn_map;
 pub mod io;
-pub mod left_out;
-pub mod lines;
-pub mod op_log;
-pub mod paging;
-pub mod peer;
-pub mod pulse;
-pub mod refusals;
-pub mod report;
-pub mod rpc_log;
-pub mod server;
-pub mod status;
-pub mod swarm;
-pub mod tally;
-pub mod turns;
-pub mod watch;
-pub mod ways;
+pub mod stats;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::message::quic::Quic;
 use crate::node::io::Io;
+use crate::protocol::types::quic_address::QuicAddress;
 
 /// Which link: a slot that is used again only after its `Closed` was told and the turn has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub usize);
+pub struct ConnId(pub usize);
 
 /// Which port of a process, by a number that the process itself has given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,21 +21,21 @@ pub struct PortId(pub usize);
 
 /// Whose doing it was that a link ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum CloseReason {
     /// We closed it, and all was said.
     Done,
     /// The other side closed or reset it.
-    Theirs,
+    Remote,
     /// It could not be reached.
     Unreachable(String),
     /// It was silent, or slow, for too long.
-    Late,
+    Timeout,
     /// The file under an upload is no longer the one that was opened.
     SourceChanged,
     /// Our disk could not take what came.
     Disk(String),
     /// The system failed us.
-    Ours(String),
+    Internal(String),
 }
 
 /// What a node is told.
@@ -62,21 +44,21 @@ pub enum Event {
     /// The process begins.
     Start,
     /// A link was accepted, on this port.
-    Accepted(LinkId, PortId),
+    Accepted(ConnId, PortId),
     /// A link that we asked for is there.
-    Connected(LinkId),
+    Connected(ConnId),
     /// Bytes have come, or a body has ended.
-    Received(LinkId),
+    Received(ConnId),
     /// Bytes have gone out, and there is room for more.
-    Drained(LinkId),
+    Drained(ConnId),
     /// The other side will send no more; it may still read.
-    Ended(LinkId),
+    Ended(ConnId),
     /// The link is gone.
-    Closed(LinkId, Cause),
+    Closed(ConnId, CloseReason),
     /// A port is open, or why not.
     Listening(PortId, Result<SocketAddr, String>),
     /// A port for QUIC is open, and by which key whoever answers there is known; or why not.
-    ListeningUdp(PortId, Result<Quic, String>),
+    ListeningUdp(PortId, Result<QuicAddress, String>),
     /// A line that a person typed or a script piped.
     Command(String),
     /// No more lines will come.

@@ -1,4 +1,4 @@
-//! Small facts of the machine: chance, limits, names of hosts.
+//! Facts of the machine: randomness, limits, host names.
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::message::limits;
-use crate::os::address;
+use crate::limits;
+use crate::os::net::address;
 
 /// The system's number for a file that is not open.
 pub const NOT_OPEN: i32 = libc::EBADF;

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use cardume::accounts::identity::Identity;
-use cardume::message::account::{Authority, Method, UserName};
+use cardume::protocol::types::account::{Authority, Method, UserName};
 use serde_json::{Value, json};
 
 use crate::disk::SmallDisk;

@@ -1,4 +1,4 @@
-//! Piped commands: the menu of seed 000, the end of stdin, QUIT.
+//! Piped commands: the menu of napster-ufabc, the end of stdin, QUIT.
 
 use crate::harness::{Dir, Process, assert_same_files, cardume, noise, own_ip, peer, peer_with, server};
 use crate::native::Native;

@@ -123,7 +123,7 @@ fn a_file_goes_from_user_to_user_also_while_the_server_is_away() {
 }
 
 #[test]
-fn the_edition_of_seed_003_prints_seed_003s_own_table() {
+fn the_edition_of_uc3m_prints_uc3ms_own_table() {
     let server = server();
     let mut ana = Client::start(server.at, Dir::with("a.mp4", b"lesson"), "uc3m");
     ana.answers_dated("unregister ana", "USERNAME DOES NOT EXIST");
@@ -139,7 +139,7 @@ fn the_edition_of_seed_003_prints_seed_003s_own_table() {
     assert!(row.starts_with("ana 127.0.0.1 "), "{row}");
     ana.answers_dated("list_content ana", "LIST_CONTENT OK");
     ana.process.says("a.mp4 \"lesson\"");
-    let mut bob = Client::start(server.at, Dir::new(), "uc3m:seed003");
+    let mut bob = Client::start(server.at, Dir::new(), "uc3m:fixed");
     bob.answers_dated("get_file ana a.mp4 b.mp4", "GET_FILE OK");
     bob.answers_dated("get_file ana x.mp4 c.mp4", "GET_FILE FAIL, FILE DOES NOT EXIST");
 }

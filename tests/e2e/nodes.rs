@@ -1,9 +1,9 @@
-//! Nodes and their files as seeds 002 and 004 show them, and consoles without a server.
+//! Nodes and their files as rede-p2p and 004 show them, and consoles without a server.
 
 use crate::harness::{Dir, Process, assert_same_files, cardume, nobody, noise, own_ip, peer, peer_on, peer_with, server};
 
 #[test]
-fn seed_002s_console_lists_peers_and_files_in_tables_and_downloads() {
+fn rede_p2ps_console_lists_peers_and_files_in_tables_and_downloads() {
     let server = server();
     let ip = own_ip();
     let here = Dir::with("a.txt", &noise(1, 50_000));

@@ -84,8 +84,8 @@ fn heads(size: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("uc3m-2024", b"0\0".to_vec()),
         ("uc3m-2024-plain", format!("0\0{size}\0").into_bytes()),
         ("uc3m-2025", format!("\0{size}\0").into_bytes()),
-        ("uc3m-seed003", b"0".to_vec()),
-        ("seed001", format!("{{\"status\": \"OK\", \"fileSize\": {size}}}{{\"status\": \"downloadAccepted\"}}").into_bytes()),
+        ("uc3m-fixed", b"0".to_vec()),
+        ("ufabc-json", format!("{{\"status\": \"OK\", \"fileSize\": {size}}}{{\"status\": \"downloadAccepted\"}}").into_bytes()),
         ("rede", Vec::new()),
     ]
 }
@@ -125,7 +125,9 @@ fn each_wire_gives_its_file() {
         let asked = giver.asked();
         let wanted = match wire {
             "rede" => "get aula 1.mp4".to_owned(),
-            "seed001" => format!("{{\"method\": \"DOWNLOAD_REQUEST\", \"data\": {{\"filename\": \"aula 1.mp4\", \"port\": {}}}}}", giver.at.port()),
+            "ufabc-json" => {
+                format!("{{\"method\": \"DOWNLOAD_REQUEST\", \"data\": {{\"filename\": \"aula 1.mp4\", \"port\": {}}}}}", giver.at.port())
+            }
             _ => "GET_FILE\0aula 1.mp4\0".to_owned(),
         };
         assert_eq!(asked, [wanted], "{wire}");
@@ -192,10 +194,10 @@ fn a_no_is_told_with_its_code_and_leaves_nothing() {
         ("uc3m-2025", b"\x01", 3),
         ("uc3m-2020", b"2", 4),
         ("uc3m-2025", b"\x02", 4),
-        ("seed001", br#"{"status": "fileNotFound"}"#, 3),
-        ("seed001", br#"{"status": "downloadRejected"}"#, 4),
-        ("seed001", br#"{"status": "OK", "fileSize": 70000}{"status": "downloadRejected"}"#, 4),
-        ("seed001", b"HTTP/1.1 400 Bad Request\r\n\r\n", 8),
+        ("ufabc-json", br#"{"status": "fileNotFound"}"#, 3),
+        ("ufabc-json", br#"{"status": "downloadRejected"}"#, 4),
+        ("ufabc-json", br#"{"status": "OK", "fileSize": 70000}{"status": "downloadRejected"}"#, 4),
+        ("ufabc-json", b"HTTP/1.1 400 Bad Request\r\n\r\n", 8),
     ];
     for (wire, answer, code) in cases {
         let there = Dir::new();
@@ -207,7 +209,7 @@ fn a_no_is_told_with_its_code_and_leaves_nothing() {
 #[test]
 fn an_absurd_size_costs_nothing() {
     for size in ["9999999999999999999", "99999999999999999999999999999999", "-1", "1e9"] {
-        for (wire, answer) in [("uc3m-2025", format!("\0{size}\0")), ("seed001", format!("{{\"status\": \"OK\", \"fileSize\": {size}}}"))] {
+        for (wire, answer) in [("uc3m-2025", format!("\0{size}\0")), ("ufabc-json", format!("{{\"status\": \"OK\", \"fileSize\": {size}}}"))] {
             let there = Dir::new();
             let done = get("a.mp4", &Old::says(answer.as_bytes()).from(wire), &there);
             assert_eq!((done.code, there.names()), (8, Vec::new()), "{wire} {size} {done:#?}");
@@ -218,7 +220,7 @@ fn an_absurd_size_costs_nothing() {
 #[test]
 fn more_bytes_than_were_said_are_nobodys() {
     let bytes = noise(3, 200_000);
-    for (wire, head) in heads(bytes.len()).into_iter().filter(|(wire, _)| ["uc3m-2025", "uc3m-2024-plain", "seed001"].contains(wire)) {
+    for (wire, head) in heads(bytes.len()).into_iter().filter(|(wire, _)| ["uc3m-2025", "uc3m-2024-plain", "ufabc-json"].contains(wire)) {
         let (giver, there) = (Old::says(&[&head[..], &bytes, &noise(4, 3 << 20)].concat()), Dir::new());
         is_unverified(&get("a.mp4", &giver.from(wire), &there), bytes.len());
         assert!(there.read("a.mp4") == bytes, "{wire}");
@@ -228,7 +230,7 @@ fn more_bytes_than_were_said_are_nobodys() {
 #[test]
 fn a_stream_that_ends_early_comes_once_more() {
     let bytes = noise(5, 2_000_000);
-    for (wire, head) in heads(bytes.len()).into_iter().filter(|(wire, _)| ["uc3m-2025", "seed001"].contains(wire)) {
+    for (wire, head) in heads(bytes.len()).into_iter().filter(|(wire, _)| ["uc3m-2025", "ufabc-json"].contains(wire)) {
         let answer = [&head[..], &bytes].concat();
         let giver = Old::new(move |nth, _, stream| stream.write_all(if nth == 0 { &answer[..900_000] } else { &answer }));
         let there = Dir::new();
@@ -406,7 +408,7 @@ fn nobody_there_is_5_at_once() {
 
 #[test]
 fn a_link_that_ends_without_a_word_is_no_file() {
-    for wire in ["uc3m-2020", "uc3m-2025", "seed001"] {
+    for wire in ["uc3m-2020", "uc3m-2025", "ufabc-json"] {
         let there = Dir::new();
         fails_with(5, &get("a.mp4", &Old::says(b"").from(wire), &there));
         assert!(there.names().is_empty(), "{wire}");

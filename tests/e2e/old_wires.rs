@@ -119,7 +119,7 @@ fn what_is_half_said_holds_up_nobody_and_what_is_too_long_is_refused() {
     assert_eq!(said, "1\0");
 }
 
-/// What one message of seed 001 is answered; nothing ends it but that it has come.
+/// What one message of ufabc-json is answered; nothing ends it but that it has come.
 fn says(link: &mut TcpStream, message: &Value) -> String {
     link.write_all(message.to_string().as_bytes()).expect("it is taken");
     let mut room = [0; 1024];
@@ -128,8 +128,8 @@ fn says(link: &mut TcpStream, message: &Value) -> String {
 }
 
 #[test]
-fn seed_001_enters_by_its_list_where_the_server_may_not_look_into_its_folder() {
-    let server = server_with(&["--listen", "127.0.0.1:0", "--seed001"]);
+fn ufabc_json_enters_by_its_list_where_the_server_may_not_look_into_its_folder() {
+    let server = server_with(&["--listen", "127.0.0.1:0", "--ufabc-json"]);
     let mut link = TcpStream::connect(server.at).expect("a link");
     let port = link.local_addr().expect("its address").port();
     let found = json!({"method": "SEARCH", "data": {"query": "a.mp4"}});
@@ -142,11 +142,11 @@ fn seed_001_enters_by_its_list_where_the_server_may_not_look_into_its_folder() {
 }
 
 #[test]
-fn seed_001_waits_for_a_persons_yes_and_gets_one_thing_at_a_time() {
-    let server = server_with(&["--listen", "127.0.0.1:0", "--seed001"]);
+fn ufabc_json_waits_for_a_persons_yes_and_gets_one_thing_at_a_time() {
+    let server = server_with(&["--listen", "127.0.0.1:0", "--ufabc-json"]);
     let folder = Dir::with("a.mp4", b"lesson");
     folder.write("b.mp4", b"lesson");
-    let mut peer = peer_with(server.at, &folder, &["--seed001", "--accept", "ask"]);
+    let mut peer = peer_with(server.at, &folder, &["--ufabc-json", "--accept", "ask"]);
     for (name, typed, then) in [("a.mp4", "YES", r#""downloadAccepted""#), ("b.mp4", "NO", r#""downloadRejected""#)] {
         let mut link = TcpStream::connect(peer.at).expect("a link");
         let asked = json!({"method": "DOWNLOAD_REQUEST", "data": {"filename": name, "port": 4000}});

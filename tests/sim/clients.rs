@@ -4,9 +4,9 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use cardume::flow::ends::RawWrite as _;
-use cardume::host::net::Stream as _;
-use cardume::message::limits;
+use cardume::io::traits::RawWrite as _;
+use cardume::limits;
+use cardume::reactor::traits::Stream as _;
 use serde_json::Value;
 
 use crate::clock::SECOND;

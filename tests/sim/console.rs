@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
-use cardume::host::net::{Console, Typed};
-use cardume::node::report::Report;
+use cardume::reactor::traits::{ConsoleIo, Typed};
+use cardume::ui::event::UiEvent;
 
 /// Both ends of a console.
 #[derive(Clone, Default)]
@@ -15,7 +15,7 @@ pub struct Script(Rc<RefCell<Both>>);
 #[derive(Default)]
 struct Both {
     lines: VecDeque<String>,
-    reports: Vec<Report>,
+    reports: Vec<UiEvent>,
 }
 
 impl Script {
@@ -24,18 +24,18 @@ impl Script {
     }
 
     /// All that was told since this was last asked.
-    pub fn heard(&self) -> Vec<Report> {
+    pub fn heard(&self) -> Vec<UiEvent> {
         std::mem::take(&mut self.0.borrow_mut().reports)
     }
 }
 
-impl Console for Script {
+impl ConsoleIo for Script {
     fn take(&mut self, ready: bool) -> Option<Typed> {
         if ready { self.0.borrow_mut().lines.pop_front().map(Typed::Line) } else { None }
     }
 
-    fn tell(&mut self, report: &Report, _: Instant) {
-        if !matches!(report, Report::Progress { .. } | Report::Prompt(_)) {
+    fn tell(&mut self, report: &UiEvent, _: Instant) {
+        if !matches!(report, UiEvent::Progress { .. } | UiEvent::Prompt(_)) {
             self.0.borrow_mut().reports.push(report.clone());
         }
     }

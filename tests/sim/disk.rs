@@ -11,11 +11,11 @@ use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::rc::Rc;
 
-use cardume::flow::ends::{RawWrite, Source, SourceRef};
-use cardume::library::Opened;
-use cardume::library::drive::{Change, Drive, DriveError, DriveFile, Found, Stamp, Stands};
-use cardume::message::range::ByteRange;
-use cardume::message::version::Tag;
+use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
+use cardume::protocol::types::byte_range::ByteRange;
+use cardume::protocol::types::ids::FileVersion;
+use cardume::storage::Opened;
+use cardume::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile};
 
 use crate::clock::{Clock, SECOND};
 use crate::dice::Dice;
@@ -56,7 +56,7 @@ pub struct Disk {
     /// Files that downloads brought, and that nobody could judge.
     unverified: RefCell<BTreeSet<String>>,
     /// What the one who watches was not told yet.
-    changes: RefCell<Vec<Change>>,
+    changes: RefCell<Vec<FsChange>>,
     /// Files that downloads brought, with what they must hold for ever, and whether they must be there.
     finished: RefCell<BTreeMap<String, (Content, bool)>>,
 }
@@ -141,8 +141,8 @@ impl Inode {
         self.data.borrow().bytes().len() as u64
     }
 
-    fn stamp(&self) -> Stamp {
-        Stamp {
+    fn stamp(&self) -> FileStat {
+        FileStat {
             device: 1,
             inode: self.number,
             size: self.size(),
@@ -151,7 +151,7 @@ impl Inode {
         }
     }
 
-    fn tag(&self) -> Tag {
+    fn tag(&self) -> FileVersion {
         self.stamp().tag()
     }
 
@@ -269,7 +269,7 @@ impl Disk {
 
     /// Something happens to a file: who watches hears of it, or that it was too much.
     fn happens(&self, name: &str) {
-        let change = if self.dice.once_in(30) { Change::Everything } else { Change::File(name.to_owned()) };
+        let change = if self.dice.once_in(30) { FsChange::Everything } else { FsChange::File(name.to_owned()) };
         self.changes.borrow_mut().push(change);
     }
 
@@ -491,8 +491,8 @@ fn grow(node: &Node, size: usize) {
 /// A process's hands on a disk.
 pub struct SimDrive(pub Rc<Disk>);
 
-impl Drive for SimDrive {
-    fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, DriveError> {
+impl Filesystem for SimDrive {
+    fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
         let found: Vec<_> = self.0.names().iter().filter_map(|name| self.find(name).map(Ok)).collect();
         Ok(Box::new(found.into_iter()))
     }
@@ -509,7 +509,7 @@ impl Drive for SimDrive {
         Ok(())
     }
 
-    fn changes(&self) -> Vec<Change> {
+    fn changes(&self) -> Vec<FsChange> {
         self.0.changes.take()
     }
 
@@ -524,11 +524,11 @@ impl Drive for SimDrive {
         Ok(Rc::new(SimSource { disk: Rc::clone(&self.0), node, tag: None, cold_for: Cell::new(0) }))
     }
 
-    fn look(&self, name: &str) -> io::Result<Stands> {
-        Ok(self.0.node(name).map_or(Stands::Nothing, |node| Stands::File(node.size())))
+    fn look(&self, name: &str) -> io::Result<DirEntryKind> {
+        Ok(self.0.node(name).map_or(DirEntryKind::Nothing, |node| DirEntryKind::File(node.size())))
     }
 
-    fn stamp_at(&self, name: &str) -> io::Result<Option<Stamp>> {
+    fn stamp_at(&self, name: &str) -> io::Result<Option<FileStat>> {
         Ok(self.0.node(name).ok().map(|node| node.stamp()))
     }
 
@@ -554,7 +554,7 @@ impl Drive for SimDrive {
         Ok(())
     }
 
-    fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn DriveFile>> {
+    fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn FsFile>> {
         let disk = &self.0;
         let node = match (disk.node(name), create) {
             (Ok(_), true) => return Err(io::ErrorKind::AlreadyExists.into()),
@@ -575,7 +575,7 @@ impl Drive for SimDrive {
         Ok(Rc::new(SimFile { disk: Rc::clone(disk), node, name: name.to_owned(), writes: true }))
     }
 
-    fn read(&self, name: &str) -> io::Result<Rc<dyn DriveFile>> {
+    fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>> {
         let node = self.0.node(name)?;
         Ok(Rc::new(SimFile { disk: Rc::clone(&self.0), node, name: name.to_owned(), writes: false }))
     }
@@ -624,7 +624,7 @@ impl Drive for SimDrive {
         Ok(())
     }
 
-    fn lasting_every(&self) -> u64 {
+    fn durable_every(&self) -> u64 {
         self.0.lasting_every.get()
     }
 
@@ -658,7 +658,7 @@ impl SimFile {
     }
 }
 
-impl DriveFile for SimFile {
+impl FsFile for SimFile {
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         assert!(self.writes, "{} is only read", self.name);
         let disk = &self.disk;
@@ -698,7 +698,7 @@ impl DriveFile for SimFile {
         Ok(count)
     }
 
-    fn stamp(&self) -> io::Result<Stamp> {
+    fn stamp(&self) -> io::Result<FileStat> {
         Ok(self.node.stamp())
     }
 
@@ -721,7 +721,7 @@ impl DriveFile for SimFile {
         Ok(())
     }
 
-    fn nudge(&self, _: ByteRange) {}
+    fn start_writeback(&self, _: ByteRange) {}
 
     fn dirty(&self, range: ByteRange) -> u64 {
         if range.is_empty() || self.disk.dice.once_in(2) { 0 } else { range.length().min(PAGE as u64) }
@@ -745,12 +745,12 @@ struct SimSource {
     disk: Rc<Disk>,
     node: Node,
     /// Its version; `None` for a download under way, which changes as it is read.
-    tag: Option<Tag>,
+    tag: Option<FileVersion>,
     /// It was cold so often in a row.
     cold_for: Cell<u32>,
 }
 
-impl Source for SimSource {
+impl ByteSource for SimSource {
     fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize> {
         if !self.is_same() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the file has changed"));

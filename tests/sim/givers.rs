@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use blake3::hazmat::{Mode, merge_subtrees_non_root};
-use cardume::flow::ends::RawWrite as _;
-use cardume::library::tree;
-use cardume::message::limits;
+use cardume::io::traits::RawWrite as _;
+use cardume::limits;
+use cardume::storage::piece_tree;
 use serde_json::{Value, json};
 
 use crate::clock::SECOND;
@@ -212,7 +212,7 @@ impl Giver {
         let life = wire.live(at.ip(), false);
         let _ = wire.listen(life, 0, at);
         let files = files.into_iter().enumerate().map(|(number, (name, content))| {
-            let pieces = tree::pieces(content.size as u64);
+            let pieces = piece_tree::pieces(content.size as u64);
             let tag = format!("{:016x}", 0xa000 + number);
             if way.is_honest() {
                 oracle.knows(at, &name, &tag, content);
@@ -286,9 +286,9 @@ impl Giver {
     fn each_second(&mut self, now: u64) {
         if self.way == Way::Partial && self.dice.once_in(3) {
             for file in &mut self.files {
-                let more = self.dice.below(tree::pieces(file.content.size as u64));
+                let more = self.dice.below(piece_tree::pieces(file.content.size as u64));
                 if file.has.insert(more) {
-                    let whole = file.has.len() as u64 == tree::pieces(file.content.size as u64);
+                    let whole = file.has.len() as u64 == piece_tree::pieces(file.content.size as u64);
                     for talk in self.visits.iter_mut().filter(|talk| talk.hears.contains(&file.root)) {
                         let runs = if whole { json!([]) } else { json!([[more, 1]]) };
                         talk.say(&json!({"event": "HAVE", "root": file.root, "whole": whole, "pieces": runs}));
@@ -450,7 +450,7 @@ impl Giver {
             talk.say(&json!({"event": "WAITING", "id": id, "reason": "hashing"}));
             return talk.wants.push(head.clone());
         }
-        let mut values = tree::values(file.content.list().bytes());
+        let mut values = piece_tree::values(file.content.list().bytes());
         match self.way {
             Way::WrongList => {
                 let place = self.dice.place(values.len());
@@ -486,6 +486,6 @@ impl Giver {
 }
 
 /// The values of pieces of 2 MiB.
-fn halved(values: &[tree::Value]) -> Vec<tree::Value> {
+fn halved(values: &[piece_tree::PieceHash]) -> Vec<piece_tree::PieceHash> {
     values.chunks(2).map(|two| if let [left, right] = two { merge_subtrees_non_root(left, right, Mode::Hash) } else { two[0] }).collect()
 }

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use cardume::flow::ends::RawWrite as _;
+use cardume::io::traits::RawWrite as _;
 use serde_json::Value;
 
 use crate::clock::SECOND;

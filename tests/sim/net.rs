@@ -11,10 +11,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use cardume::flow::ends::RawWrite;
-use cardume::host::net::{Net, Ready, Stream};
-use cardume::message::limits;
-use cardume::node::io::Way;
+use cardume::io::traits::RawWrite;
+use cardume::limits;
+use cardume::node::io::Transport;
+use cardume::reactor::traits::{Net, Ready, Stream};
 
 use crate::clock::Clock;
 use crate::dice::Dice;
@@ -658,7 +658,7 @@ impl Net for SimNet {
     type Stream = SimStream;
     type Ends<'a> = &'a mut SimStream;
 
-    fn ends<'a>(&'a mut self, stream: &'a mut SimStream) -> &'a mut SimStream {
+    fn io<'a>(&'a mut self, stream: &'a mut SimStream) -> &'a mut SimStream {
         stream
     }
 
@@ -698,7 +698,7 @@ impl Net for SimNet {
         Ok((stream, from))
     }
 
-    fn connect(&mut self, to: SocketAddr, _: Way) -> io::Result<SimStream> {
+    fn connect(&mut self, to: SocketAddr, _: Transport) -> io::Result<SimStream> {
         Ok(self.wire.connect(self.life, to))
     }
 
@@ -719,7 +719,7 @@ impl Net for SimNet {
         Ok(side.connected)
     }
 
-    fn forget(&mut self, stream: SimStream) {
+    fn close(&mut self, stream: SimStream) {
         self.wire.close(&stream);
     }
 }

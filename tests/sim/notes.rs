@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use cardume::library::drive::Stamp;
+use cardume::storage::fs_trait::FileStat;
 use serde_json::Value;
 
 use crate::oracle::Content;
@@ -67,7 +67,7 @@ impl Note {
     }
 
     /// True when the `.part` stands as it did when this was written.
-    pub fn is_sealed(&self, part: &Stamp) -> bool {
+    pub fn is_sealed(&self, part: &FileStat) -> bool {
         self.stood == format!("{:016x}{:016x}{:016x}", part.inode, part.modified_ns, part.changed_ns)
     }
 

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use cardume::library::tree::{self, PieceList};
+use cardume::storage::piece_tree::{self, HashList};
 use serde_json::Value;
 
 use crate::dice::Dice;
@@ -60,9 +60,9 @@ impl Content {
     }
 
     /// Its list of pieces; each is made once.
-    pub fn list(self) -> Rc<PieceList> {
+    pub fn list(self) -> Rc<HashList> {
         thread_local! {
-            static LISTS: RefCell<BTreeMap<Content, Rc<PieceList>>> = const { RefCell::new(BTreeMap::new()) };
+            static LISTS: RefCell<BTreeMap<Content, Rc<HashList>>> = const { RefCell::new(BTreeMap::new()) };
         }
         LISTS.with_borrow_mut(|lists| {
             if lists.len() > 1_000 {
@@ -70,8 +70,8 @@ impl Content {
             }
             let list = lists.entry(self).or_insert_with(|| {
                 let size = self.size as u64;
-                let value = |piece: u64| tree::value(size, piece, self.piece(piece));
-                Rc::new(PieceList::new(size, (0..tree::pieces(size)).map(value).collect()).expect("one value a piece"))
+                let value = |piece: u64| piece_tree::value(size, piece, self.piece(piece));
+                Rc::new(HashList::new(size, (0..piece_tree::pieces(size)).map(value).collect()).expect("one value a piece"))
             });
             Rc::clone(list)
         })
@@ -84,7 +84,7 @@ impl Content {
 
     /// The bytes of one piece.
     pub fn piece(self, piece: u64) -> &'static [u8] {
-        let (start, length) = tree::bounds(self.size as u64, piece);
+        let (start, length) = piece_tree::bounds(self.size as u64, piece);
         let start = usize::try_from(start).unwrap_or(usize::MAX);
         &self.bytes()[start..start + usize::try_from(length).unwrap_or(0)]
     }

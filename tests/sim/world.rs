@@ -10,16 +10,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cardume::accounts::memory::MemoryStore;
-use cardume::host::net::Ready;
-use cardume::host::turn::{Host, Speed};
-use cardume::library::drive::Drive;
-use cardume::library::hashes::{Hashes, Remembered};
-use cardume::message::limits;
-use cardume::node::peer::Peer;
-use cardume::node::peer::options::{OpenFolder, PeerOptions, Task};
-use cardume::node::peer::uploads::Accept;
-use cardume::node::report::Report;
-use cardume::node::server::{Server, ServerOptions};
+use cardume::limits;
+use cardume::peer::Peer;
+use cardume::peer::config::{OpenFolder, PeerConfig, Task};
+use cardume::peer::upload_queue::Accept;
+use cardume::reactor::event_loop::{EventLoop, RateLimits};
+use cardume::reactor::traits::Ready;
+use cardume::server::{Server, ServerOptions};
+use cardume::storage::fs_trait::Filesystem;
+use cardume::storage::hash_cache::{HashStore, Remembered};
+use cardume::ui::event::UiEvent;
 
 use crate::clients::Client;
 use crate::clock::{Clock, SECOND};
@@ -103,12 +103,12 @@ struct Options {
     verify: bool,
     slots: Option<usize>,
     accept: Accept,
-    speed: Speed,
+    speed: RateLimits,
 }
 
 enum Plugged {
-    Server(Box<Host<Server, SimNet, Script>>),
-    Peer(Box<Host<Peer, SimNet, Script>>),
+    Server(Box<EventLoop<Server, SimNet, Script>>),
+    Peer(Box<EventLoop<Peer, SimNet, Script>>),
 }
 
 /// A look at the index, with what was so when it was asked.
@@ -160,7 +160,7 @@ fn address(number: u8, port: u16) -> SocketAddr {
 
 impl Options {
     fn plain(server: SocketAddr) -> Options {
-        Options { server, typed: false, verify: true, slots: None, accept: Accept::Always, speed: Speed::default() }
+        Options { server, typed: false, verify: true, slots: None, accept: Accept::Always, speed: RateLimits::default() }
     }
 }
 
@@ -215,12 +215,12 @@ impl World {
                 (options.accept, options.typed) = (Accept::Ask, true);
             }
             if dice.once_in(6) {
-                options.speed.up = Some(dice.between(200_000, 4_000_000));
+                options.speed.upload = Some(dice.between(200_000, 4_000_000));
             }
             if dice.once_in(10) {
-                options.speed.down = Some(dice.between(200_000, 4_000_000));
+                options.speed.download = Some(dice.between(200_000, 4_000_000));
             }
-            if options.slots.is_some() || options.accept == Accept::Ask || options.speed.up.is_some() {
+            if options.slots.is_some() || options.accept == Accept::Ask || options.speed.upload.is_some() {
                 oracle.touch(at, u64::MAX);
             }
             peers.push(machine(at, options));
@@ -646,24 +646,24 @@ impl World {
         let mut host = if number == 0 {
             let options_of_server = ServerOptions { heartbeat, ..ServerOptions::new(machine.at, seed) };
             let server = Server::new(options_of_server, Box::new(MemoryStore::default()));
-            Plugged::Server(Box::new(Host::new(server, net, machine.script.clone(), options.speed)))
+            Plugged::Server(Box::new(EventLoop::new(server, net, machine.script.clone(), options.speed)))
         } else {
             let disk = Rc::clone(&machine.disk);
             let task = Task::Serve { listen: machine.at };
-            let open_folder: OpenFolder = Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Drive>));
-            let peer = Peer::new(PeerOptions {
+            let open_folder: OpenFolder = Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Filesystem>));
+            let peer = Peer::new(PeerConfig {
                 servers: vec![options.server],
-                hashes: Rc::clone(&machine.hashes) as Rc<dyn Hashes>,
+                hashes: Rc::clone(&machine.hashes) as Rc<dyn HashStore>,
                 chooses: options.typed,
                 verify: options.verify,
                 accept: options.accept,
                 slots: options.slots,
                 typed: options.typed,
                 heartbeat,
-                ..PeerOptions::new(task, "folder".into(), open_folder)
+                ..PeerConfig::new(task, "folder".into(), open_folder)
             })
             .unwrap_or_else(|error| panic!("no peer: {error}"));
-            Plugged::Peer(Box::new(Host::new(peer, net, machine.script.clone(), options.speed)))
+            Plugged::Peer(Box::new(EventLoop::new(peer, net, machine.script.clone(), options.speed)))
         };
         each!(&mut host, host => host.start());
         machine.host = Some(host);
@@ -961,7 +961,7 @@ impl World {
         }
         let noted = wire.has_ready(machine.life);
         wire.hold().lives[machine.life].busy = noted;
-        match catch_unwind(AssertUnwindSafe(|| each!(host, host => host.turn()))) {
+        match catch_unwind(AssertUnwindSafe(|| each!(host, host => host.run_once()))) {
             Ok(result) => result.unwrap_or_else(|error| panic!("a turn fails: {error}")),
             Err(what) if what.is::<Ended>() => {
                 let how = machine.ends_by;
@@ -1005,7 +1005,7 @@ impl World {
         true
     }
 
-    fn heard(&mut self, number: usize, report: &Report) {
+    fn heard(&mut self, number: usize, report: &UiEvent) {
         if self.oracle.trace.get() {
             self.trace(&format!("{}: {report:?}", self.machines().nth(number).map_or(self.server.at, |m| m.at)));
         }
@@ -1013,33 +1013,33 @@ impl World {
         let now = self.clock.now();
         let machine = self.machine(number);
         match report {
-            Report::IAm { .. } => machine.joined = true,
-            Report::Left => machine.joined = false,
-            Report::Begun { name, held, .. } => {
+            UiEvent::IAm { .. } => machine.joined = true,
+            UiEvent::Left => machine.joined = false,
+            UiEvent::Begun { name, held, .. } => {
                 machine.begun.insert(name.to_string());
                 oracle.count(|c| c.resumed_from_disk += u64::from(*held > 0));
             }
-            Report::Failed(_) => machine.begun.clear(),
-            Report::Restarted(_) => oracle.count(|c| c.restarted += 1),
-            Report::Same { .. } => oracle.count(|c| c.same += 1),
-            Report::Saved { name, root, .. } => {
+            UiEvent::Failed(_) => machine.begun.clear(),
+            UiEvent::Restarted(_) => oracle.count(|c| c.restarted += 1),
+            UiEvent::Same { .. } => oracle.count(|c| c.same += 1),
+            UiEvent::Saved { name, root, .. } => {
                 assert!(machine.disk.has(name), "{}: {name} is said to be there and is not", machine.at);
                 let root = root.map(|root| root.to_string()).unwrap_or_default();
                 let content = oracle.content(&root).unwrap_or_else(|| panic!("{}: {name} is saved with a root that nobody has", machine.at));
                 assert!(machine.disk.holds(name, content), "{}: {name} is not what its root says", machine.at);
             }
-            Report::Unverified { name, .. } => {
+            UiEvent::Unverified { name, .. } => {
                 assert!(machine.disk.is_unverified(name), "{}: {name} was judged, and is said to be unverified", machine.at);
                 oracle.count(|c| c.unverified += 1);
             }
-            Report::Blamed { name, who } => {
+            UiEvent::Blamed { name, who } => {
                 assert!(!oracle.is_honest(*who), "{}: {who} is blamed for {name}, and is honest", machine.at);
                 oracle.count(|c| c.blamed += 1);
                 let count = machine.blamed.entry((name.to_string(), *who)).or_default();
                 *count += 1;
                 assert!(*count <= machine.gets, "{}: {who} is blamed for {name} again and again", machine.at);
             }
-            Report::Choice { name, contents } => {
+            UiEvent::Choice { name, contents } => {
                 let typed = machine.options.typed;
                 // In calm nobody chooses what nobody has.
                 let whole = |root: &str| {
@@ -1055,7 +1055,7 @@ impl World {
                 let at = now + self.dice.between(1_000, 5 * SECOND);
                 self.say_at(at, number - 1, line);
             }
-            Report::Consent { .. } => {
+            UiEvent::Consent { .. } => {
                 let at = now + self.dice.between(1_000, 5 * SECOND);
                 self.say_at(at, number - 1, "SIM".into());
             }

@@ -1,0 +1,117 @@
+//! The command line of `cardume bench`.
+
+use std::net::SocketAddr;
+
+use cardume::loadgen::workload::Workload;
+use clap::Args;
+
+use crate::cli::args::DEFAULT_SERVER;
+
+/// Examples and what the words mean, below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  cardume swarm                                    50 peers join and search for 10 s
+  cardume swarm --peers 10000 --depth 1 --mix search=90,update=6,join=2,leave=2
+  cardume swarm --fill --names 1000000 --idle      a million names with 5 holders each, until Ctrl-C
+  cardume swarm --files 0 --names 1000000 --holders 5 --depth 256 --json
+  cardume swarm --resp 127.0.0.1:6379 --fill --names 1000000 --depth 256
+                                                   the same of a Redis: SADD, then SMEMBERS
+  cardume swarm --peers 10000 --idle --churn 1000  quiet ones, and 1000 a second that join and leave
+
+What is asked follows from --seed alone. Answers are checked: as many holders as
+--holders says, or exit code 6. Only servers that are meant to bear it should be
+asked: it takes all that they give.";
+
+#[derive(Args)]
+pub struct SwarmArgs {
+    /// The index server that bears the load
+    #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
+    pub server: String,
+
+    /// A Redis bears it in its place, asked by SMEMBERS
+    #[arg(long, value_name = "IP:PORT", value_parser = crate::cli::args::address)]
+    pub resp: Option<SocketAddr>,
+
+    /// How many peers, each with its own link
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    pub peers: u32,
+
+    /// How many requests of each peer are under way at once
+    #[arg(long, value_name = "D", default_value = "16", value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    pub depth: u16,
+
+    /// How long it is measured [default: 10; with --idle, until Ctrl-C]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub seconds: Option<f64>,
+
+    /// What is asked how often, of search, join, update and leave
+    #[arg(long, value_name = "WORD=N,…", default_value = "search=1", value_parser = Workload::read)]
+    pub mix: Workload,
+
+    /// How many names there are [default: what gives each 5 holders]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub names: Option<u64>,
+
+    /// The exponent of Zipf's law, by which few names are wanted often; 0: all alike
+    #[arg(long, value_name = "X", default_value = "1", value_parser = exponent)]
+    pub zipf: f64,
+
+    /// Files of each peer; with 0 nobody joins [default: 100; with --fill, what it takes]
+    #[arg(long, value_name = "F", value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+    pub files: Option<u64>,
+
+    /// How many holders every name has, which each answer is checked for [default with --fill: 5]
+    #[arg(long, value_name = "H", value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub holders: Option<u64>,
+
+    /// Give every name its holders before anything is measured
+    #[arg(long, conflicts_with = "files")]
+    pub fill: bool,
+
+    /// Join, say so, and be quiet
+    #[arg(long)]
+    pub idle: bool,
+
+    /// Visitors that come each second and leave a second later, besides
+    #[arg(long, value_name = "R", default_value = "0", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub churn: u32,
+
+    /// Say a root for each file as well
+    #[arg(long)]
+    pub roots: bool,
+
+    /// What chance follows from
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub seed: u64,
+
+    /// Say what the server used of its processor: its process on this machine
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub server_pid: Option<u32>,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A length of time, up to a day.
+fn seconds(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|seconds| (0.01..=86_400.0).contains(seconds)).ok_or_else(|| "seconds are from 0.01 to 86400".to_owned())
+}
+
+fn exponent(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|exponent| (0.0..=4.0).contains(exponent)).ok_or_else(|| "an exponent is from 0 to 4".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_exponents_have_their_limits() {
+        assert_eq!((seconds("0.5"), exponent("0")), (Ok(0.5), Ok(0.0)));
+        for text in ["", "0", "-1", "NaN", "inf", "1e9", "ten"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+        assert!(exponent("4.1").is_err() && exponent("NaN").is_err() && exponent("-0.5").is_err());
+    }
+}

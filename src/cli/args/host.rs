@@ -1,0 +1,42 @@
+//! The names under which a process may be asked by HTTP, on the command line.
+
+use cardume::os::system;
+use cardume::protocol::http::host::{HostNames, is_host_name};
+use clap::Args;
+
+/// Under which names.
+#[derive(Args)]
+pub struct HostArgs {
+    /// A name by which browsers and other programs may ask by HTTP, such as that of a proxy; repeat for more. Addresses, localhost and the names of this machine are always taken, all others refused
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    pub host_name: Vec<String>,
+}
+
+impl HostArgs {
+    /// These names, and those of this machine.
+    pub fn names(&self) -> HostNames {
+        HostNames::new(self.host_name.iter().cloned().chain(system::own_names()))
+    }
+}
+
+/// A name of a host, without a port.
+fn host_name(text: &str) -> Result<String, String> {
+    if is_host_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a name is like videos.example, without a port; others than ASCII begin with xn--".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_a_name_and_nothing_else() {
+        assert!(host_name("videos.example").is_ok() && host_name("nas").is_ok() && host_name("xn--caf-dma.example").is_ok());
+        for text in ["", "*", "a:80", "http://a", "a/b", "a b", "café.example", "[::1]", &"a".repeat(300)] {
+            assert!(host_name(text).is_err(), "{text}");
+        }
+    }
+}

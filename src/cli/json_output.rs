@@ -1,0 +1,149 @@
+//! `--json`: every event as one object a line.
+
+use cardume::loadgen::report::{News, Row, Stretch};
+use cardume::protocol::metric::Metric;
+use cardume::protocol::request::FileEntry;
+use cardume::protocol::response::{Away, PeerEntry, Provider};
+use cardume::protocol::types::legacy_profile::LegacyProfile;
+use cardume::ui::event::{Failure, UiEvent, Verdict, Version, WaitReason};
+use cardume::ui::text::{self, Lang, Output};
+use serde_json::{Value, json};
+
+fn holder(h: &Provider) -> Value {
+    json!({
+        "peer": h.peer, "name": h.file.name.as_str(), "size": h.file.size, "root": root(h.file.root), "partial": h.file.partial,
+        "user": h.user.as_deref(), "speaks": h.speaks.map(LegacyProfile::word), "description": h.file.description.as_deref(),
+    })
+}
+
+fn present(p: &PeerEntry) -> Value {
+    json!({"peer": p.peer, "files": p.files, "user": p.user.as_deref(), "speaks": p.speaks.map(LegacyProfile::word)})
+}
+
+fn swarm(news: &News) -> Value {
+    let used = |stretch: &Stretch| json!({"seconds": stretch.seconds, "client_cpu": stretch.own, "server_cpu": stretch.server});
+    match news {
+        News::In { peers, files, stretch } => json!({"event": "in", "peers": peers, "files": files, "measured": used(stretch)}),
+        News::Over(figures) => {
+            let row = |row: &Row| {
+                let [p50, p90, p99, p999, longest] = row.ms;
+                json!({
+                    "request": row.word, "answers": row.count, "refused": row.refused, "rate": row.rate,
+                    "p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "p999_ms": p999, "max_ms": longest,
+                })
+            };
+            json!({
+                "event": "over", "peers": figures.peers, "depth": figures.depth, "measured": used(&figures.stretch),
+                "requests": figures.rows.iter().map(row).collect::<Vec<_>>(), "files": figures.files, "wrong": figures.wrong, "lost": figures.lost,
+                "server_us_each": figures.server_micros(),
+            })
+        }
+    }
+}
+
+/// The objects of a report, one a line: a page of a list is one object an entry.
+pub fn objects(report: &UiEvent) -> Vec<Value> {
+    match report {
+        UiEvent::Found { holders, .. } => holders.iter().map(holder).collect(),
+        UiEvent::Holders(holders) => holders.iter().map(holder).collect(),
+        UiEvent::Away(files) => {
+            let object = |f: &Away| json!({"away": true, "user": &*f.user, "name": f.name.as_str(), "description": f.description.as_deref()});
+            files.iter().map(object).collect()
+        }
+        UiEvent::MoreFound => vec![json!({"event": "more"})],
+        UiEvent::Peers(peers) => peers.iter().map(present).collect(),
+        UiEvent::Appeared(of) => {
+            let mut object = holder(of);
+            object["event"] = json!("appeared");
+            vec![object]
+        }
+        UiEvent::Gone { peer, name } => vec![json!({"event": "gone", "peer": peer, "name": name.as_str()})],
+        UiEvent::Figures(figures) => {
+            let object = |f: &Metric| json!({"name": f.name, "of": f.of, "unit": f.unit.word(), "total": f.total, "value": f.value});
+            figures.iter().map(object).collect()
+        }
+        UiEvent::Users(users) => {
+            users.iter().map(|u| json!({"user": &*u.user, "peer": u.peer, "speaks": u.speaks.map(LegacyProfile::word)})).collect()
+        }
+        UiEvent::Node { peer, .. } => vec![present(peer)],
+        UiEvent::Content { of, files } => {
+            files.iter().map(|file| json!({"user": &**of, "name": &*file.file, "description": &*file.description})).collect()
+        }
+        UiEvent::Done(method) => vec![json!({"event": "done", "method": method.word()})],
+        UiEvent::Files { peer, files } => {
+            let object = |f: &FileEntry| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root), "state": text::state(f), "description": f.description.as_deref()});
+            files.iter().map(object).collect()
+        }
+        UiEvent::Begun { name, from, held, size } => {
+            vec![json!({"event": "begun", "name": name.as_str(), "from": from, "held": held, "size": size})]
+        }
+        UiEvent::Progress { name, held, size } => vec![json!({"event": "progress", "name": name.as_str(), "held": held, "size": size})],
+        UiEvent::Stalled { name, why } => {
+            let (reason, place) = match why {
+                WaitReason::Consent => ("consent", None),
+                WaitReason::Slot(place) => ("slot", Some(*place)),
+                WaitReason::Source => ("source", None),
+                WaitReason::Silence => ("silence", None),
+                WaitReason::Nobody => ("nobody", None),
+                WaitReason::Disk => ("disk", None),
+                WaitReason::Hashing => ("hashing", None),
+            };
+            vec![json!({"event": "stalled", "name": name.as_str(), "reason": reason, "place": place})]
+        }
+        UiEvent::Saved { name, folder, size, from, root: of } => {
+            vec![json!({"event": "saved", "name": name.as_str(), "folder": folder, "size": size, "from": from, "root": root(*of)})]
+        }
+        UiEvent::Unverified { name, folder, size, from } => {
+            vec![json!({"event": "unverified", "name": name.as_str(), "folder": folder, "size": size, "from": from})]
+        }
+        UiEvent::ByQuic(from) => vec![json!({"event": "way", "from": from, "by": "quic"})],
+        UiEvent::TcpTakesOver { peer, udp, why } => vec![json!({"event": "way", "from": peer, "by": "tcp", "udp": udp, "why": why})],
+        UiEvent::Playing { name, url } => vec![json!({"event": "playing", "name": name.as_str(), "url": url})],
+        UiEvent::Blamed { name, who } => vec![json!({"event": "blamed", "name": name.as_str(), "peer": who})],
+        UiEvent::Choice { name, contents } => {
+            let object =
+                |v: &Version| json!({"event": "choice", "name": name.as_str(), "root": v.root.to_string(), "size": v.size, "holders": v.holders});
+            contents.iter().map(object).collect()
+        }
+        UiEvent::Verified { name, size, root, verdict, expected } => {
+            let state = match verdict {
+                Verdict::Right => "ok",
+                Verdict::Failed => "failed",
+                Verdict::Unknown => "unknown",
+            };
+            let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+            vec![json!({"name": name.as_str(), "size": size, "root": root.to_string(), "state": state, "expected": expected})]
+        }
+        UiEvent::Swarm(news) => vec![swarm(news)],
+        // Whoever reads objects can count them.
+        UiEvent::Mismatched { .. } => Vec::new(),
+        UiEvent::Same { name } => vec![json!({"event": "same", "name": name.as_str()})],
+        UiEvent::Restarted(name) => vec![json!({"event": "restarted", "name": name.as_str()})],
+        UiEvent::Failed(failure) => {
+            let why = if let Failure::Named(_, why) = failure { &**why } else { failure };
+            let code = match why {
+                Failure::Refused(refusal) | Failure::Operation(_, refusal) => refusal.code.word(),
+                Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => "unreachable",
+                Failure::NotFound(_) => "not_found",
+                Failure::Protocol(_) => "protocol",
+                Failure::Unended(..) => "unended",
+                Failure::BadBytes(..) => "wrong_bytes",
+                Failure::Ambiguous(_) => "ambiguous",
+                Failure::OtherContent { .. } => "other_content",
+                Failure::Disk(_) | Failure::NoFolder(_) | Failure::NoReader | Failure::Port(..) | Failure::Unseen(..) | Failure::Player(..) => {
+                    "local"
+                }
+                _ => "usage",
+            };
+            vec![json!({"event": "failed", "code": code, "exit": failure.code(), "text": text::failed(failure, Lang::En)})]
+        }
+        other => match text::say(other, Lang::En) {
+            Output::Line(text) | Output::Note(text) | Output::Answer { line: text, .. } => vec![json!({"event": "note", "text": text})],
+            Output::Prompt(_) | Output::Silent => Vec::new(),
+        },
+    }
+}
+
+fn root(root: Option<cardume::protocol::types::ids::ContentHash>) -> Option<String> {
+    root.map(|root| root.to_string())
+}

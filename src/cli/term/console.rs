@@ -1,0 +1,503 @@
+//! The console: lines of stdout, notes of stderr, the half-typed line and the progress bars between them.
+//!
+//! On a terminal everything that is drawn goes to stderr; stdout gets the lines of the specification alone, so that a script can read them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use cardume::client::console::ConsoleProfile;
+use cardume::limits;
+use cardume::os::net::address;
+use cardume::os::stdio::StdStreams;
+use cardume::os::terminal::{self, RawMode, TerminalInput};
+use cardume::protocol::types::relative_path::RelativeName;
+use cardume::reactor::traits::{self, Typed};
+use cardume::ui::event::{Prompt, UiEvent, WaitReason};
+use cardume::ui::text::{self, Lang, Output};
+
+use crate::cli::Outputs;
+use crate::cli::json_output;
+use crate::cli::term::line_editor::{Edited, Editor};
+use crate::cli::term::progress::{self, Meter, Progress};
+
+/// How to talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// A server: lines out, nothing in.
+    Plain,
+    /// A peer under a script.
+    Piped,
+    /// A peer with a person at a terminal.
+    Typed,
+    /// One command.
+    OneShot,
+    /// One command, for a program.
+    Json,
+    /// One command whose bytes fill stdout.
+    Quiet,
+    /// A file is played: a URL is all that stdout gets. A player draws on the terminal itself, unless we are `alone` there.
+    Play {
+        /// There is no player.
+        alone: bool,
+    },
+}
+
+/// The console of this process.
+pub struct Console {
+    family: ConsoleProfile,
+    style: Style,
+    lang: Lang,
+    out: StdStreams,
+    err: StdStreams,
+    listens: bool,
+    /// The output is all that this process is for.
+    ends_with_reader: bool,
+    /// stdin never raises an edge: it is a file.
+    always_ready: bool,
+    typed: Vec<u8>,
+    lines: VecDeque<String>,
+    ended: bool,
+    /// The end of stdin was told.
+    told_end: bool,
+    /// The next line answers a question, which can be cancelled.
+    is_asking: bool,
+    /// It was.
+    cancelled: bool,
+    screen: Option<Screen>,
+    /// Room for a line.
+    line: Vec<u8>,
+}
+
+/// What is drawn on a terminal.
+struct Screen {
+    editor: Option<Editor>,
+    raw: Option<RawMode>,
+    prompt: String,
+    bars: BTreeMap<RelativeName, Bar>,
+    /// What Tab knows besides the commands, latest last.
+    words: VecDeque<String>,
+    /// The widths of the bars that are drawn, and of the window for which they were.
+    shown: Vec<usize>,
+    columns: usize,
+}
+
+struct Bar {
+    held: u64,
+    size: u64,
+    meter: Meter,
+    stalled: Option<WaitReason>,
+}
+
+/// Words that Tab remembers.
+const WORDS: usize = 512;
+/// Bars that are drawn at once; a terminal is not high.
+const BARS: usize = 4;
+
+impl Console {
+    /// A console of the usual words that hears nothing yet.
+    pub fn new(style: Style, lang: Lang, outputs: &Outputs) -> Console {
+        Console::of(ConsoleProfile::Napster, style, lang, outputs)
+    }
+
+    /// A console of this family that hears nothing yet.
+    pub fn of(family: ConsoleProfile, style: Style, lang: Lang, outputs: &Outputs) -> Console {
+        let watched = terminal::is_watched()
+            && !terminal::is_dumb()
+            && matches!(style, Style::Typed | Style::OneShot | Style::Quiet | Style::Play { alone: true });
+        let screen = watched.then(|| Screen::new(style == Style::Typed));
+        Console {
+            family,
+            style,
+            lang,
+            out: outputs.out.clone(),
+            err: outputs.err.clone(),
+            listens: false,
+            ends_with_reader: false,
+            always_ready: false,
+            typed: Vec::new(),
+            lines: VecDeque::new(),
+            ended: false,
+            told_end: false,
+            is_asking: false,
+            cancelled: false,
+            screen,
+            line: Vec::new(),
+        }
+    }
+
+    /// Listens to stdin from now on; `watched` when it tells by itself that it has something.
+    pub fn hear(&mut self, watched: bool) {
+        self.listens = true;
+        self.always_ready = !watched;
+    }
+
+    /// Of a process that has no use when nobody reads stdout any more, where `shows`.
+    pub fn for_its_output(mut self, shows: bool) -> Console {
+        self.ends_with_reader = shows;
+        self
+    }
+
+    /// Whether the process ends when nobody reads stdout any more.
+    pub fn ends_with_reader(&self) -> bool {
+        self.ends_with_reader
+    }
+
+    /// Reads what was typed or piped since, a page at the most. True when there was something.
+    fn read(&mut self) -> bool {
+        match terminal::read() {
+            TerminalInput::None => return false,
+            TerminalInput::End if self.is_asking && self.style == Style::Typed => self.cancelled = true,
+            TerminalInput::End => self.ended = true,
+            TerminalInput::Some(bytes) => match &mut self.screen {
+                Some(Screen { editor: Some(editor), words, .. }) => {
+                    let mut drawn = Vec::new();
+                    let (commands, words) = (self.family.commands(), &*words);
+                    for edited in editor.feed(&bytes, &|before| complete(before, commands, words), &mut drawn) {
+                        match edited {
+                            Edited::Line(line) => self.lines.push_back(line),
+                            Edited::End | Edited::Interrupt if self.is_asking => self.cancelled = true,
+                            Edited::End | Edited::Interrupt => self.ended = true,
+                        }
+                    }
+                    self.err.put(&drawn);
+                }
+                _ => self.split(&bytes),
+            },
+        }
+        true
+    }
+
+    fn split(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                b'\n' => {
+                    self.lines.push_back(String::from_utf8_lossy(&self.typed).into_owned());
+                    self.typed.clear();
+                }
+                // A line that is too long is no command of ours; its end still is.
+                _ if self.typed.len() >= limits::COMMAND_BYTES => {}
+                _ => self.typed.push(*byte),
+            }
+        }
+    }
+
+    fn print(&mut self, to_out: bool, text: &str) {
+        self.hide();
+        let output = if to_out { &self.out } else { &self.err };
+        output.put(format!("{text}\n").as_bytes());
+        if to_out && self.screen.is_some() {
+            // Both may be the same terminal: the line must be there before the prompt is drawn again.
+            self.out.flush();
+        }
+        self.show();
+    }
+
+    fn clear_line(&mut self) {
+        if let Some(Screen { editor: Some(editor), .. }) = &mut self.screen {
+            let mut drawn = Vec::new();
+            editor.clear_line(&mut drawn);
+            self.err.put(&drawn);
+        }
+    }
+
+    fn hide(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            let mut drawn = Vec::new();
+            screen.hide(&mut drawn);
+            self.err.put(&drawn);
+            self.err.flush();
+        }
+    }
+
+    fn show(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            let mut drawn = Vec::new();
+            screen.show(self.lang, &mut drawn);
+            self.err.put(&drawn);
+        }
+    }
+}
+
+impl traits::ConsoleIo for Console {
+    fn take(&mut self, ready: bool) -> Option<Typed> {
+        if self.ends_with_reader {
+            // It is asked at the start, and when stdout tells of a change: what is found shows in `is_abandoned`.
+            let _ = self.out.has_no_reader();
+        }
+        if self.screen.as_ref().is_some_and(|screen| screen.columns != terminal::columns()) {
+            // The window has another width by now.
+            self.hide();
+            self.show();
+        }
+        if !self.listens {
+            return None;
+        }
+        // Keys are read at once, so that a person sees them; a script's lines are left in their pipe until they are wanted.
+        let came = self.lines.is_empty() && !self.ended && (ready || self.style == Style::Typed) && self.read();
+        // What is left in the pipe raises no new edge.
+        let part = (came && !self.ended).then_some(Typed::Part);
+        if !ready {
+            return part;
+        }
+        if let Some(line) = self.lines.pop_front() {
+            self.is_asking = false;
+            return Some(Typed::Line(address::numbered(&line)));
+        }
+        if std::mem::take(&mut self.cancelled) {
+            return Some(Typed::Interrupt);
+        }
+        if self.ended && !self.told_end {
+            if !self.typed.is_empty() {
+                let line = String::from_utf8_lossy(&std::mem::take(&mut self.typed)).into_owned();
+                return Some(Typed::Line(address::numbered(&line)));
+            }
+            self.told_end = true;
+            return Some(if self.style == Style::Typed { Typed::Line("QUIT".into()) } else { Typed::End });
+        }
+        part
+    }
+
+    fn tell(&mut self, report: &UiEvent, now: Instant) {
+        if let (Style::Plain, UiEvent::Asked { who, name }) = (self.style, report) {
+            // A server says so for each of some hundred thousand searches a second.
+            self.line.clear();
+            text::put_asked(who, name, &mut self.line);
+            self.line.push(b'\n');
+            return self.out.put(&self.line);
+        }
+        if self.style == Style::Json {
+            for object in json_output::objects(report) {
+                self.out.put(format!("{object}\n").as_bytes());
+            }
+            return;
+        }
+        if let Some(screen) = &mut self.screen {
+            screen.learn(report, now);
+        }
+        if let UiEvent::Prompt(prompt) = report {
+            let asks = !matches!(prompt, Prompt::Menu | Prompt::Command);
+            if self.is_asking && !asks {
+                // Nobody has answered: what was typed of the answer is no command.
+                self.clear_line();
+            }
+            self.is_asking = asks;
+        }
+        match self.family.say(report, self.lang) {
+            Output::Answer { line, note } => {
+                self.print(true, &line);
+                self.print(false, &note);
+            }
+            Output::Line(text) if matches!(self.style, Style::Play { .. }) && !matches!(report, UiEvent::Playing { .. }) => {
+                self.print(false, &format!("cardume: {text}"));
+            }
+            Output::Line(text) if self.style != Style::Quiet => self.print(true, &text),
+            Output::Line(_) => {}
+            Output::Note(text) => {
+                let front = if matches!(self.style, Style::Typed | Style::Piped) { "" } else { "cardume: " };
+                self.print(false, &format!("{front}{text}"));
+            }
+            Output::Prompt(text) => match &mut self.screen {
+                Some(screen) if self.style == Style::Typed => {
+                    let mut drawn = Vec::new();
+                    screen.ask(&text, &mut drawn);
+                    self.err.put(&drawn);
+                }
+                None if self.style == Style::Typed => self.err.put(text.as_bytes()),
+                _ if self.style == Style::Piped && !matches!(report, UiEvent::Prompt(Prompt::Command)) => {
+                    self.err.put(format!("{}\n", text.trim_end()).as_bytes());
+                }
+                // One command asks nothing but which of several contents is meant.
+                _ if self.style == Style::OneShot && self.listens => self.err.put(text.as_bytes()),
+                _ => {}
+            },
+            Output::Silent => {
+                if self.screen.is_some() {
+                    self.hide();
+                    self.show();
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> bool {
+        let (out, err) = (self.out.flush(), self.err.flush());
+        out || err || (self.always_ready && self.listens && !self.told_end && !self.lines.is_empty())
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.ends_with_reader && self.out.is_closed()
+    }
+
+    fn close(&mut self) {
+        self.hide();
+        self.screen = None;
+        self.out.close();
+        self.err.close();
+    }
+}
+
+impl Screen {
+    fn new(typed: bool) -> Screen {
+        let raw = if typed { RawMode::begin().ok() } else { None };
+        let editor = raw.is_some().then(|| Editor::new(terminal::columns()));
+        Screen { editor, raw, prompt: String::new(), bars: BTreeMap::new(), words: VecDeque::new(), shown: Vec::new(), columns: terminal::columns() }
+    }
+
+    /// Remembers what a bar or Tab may need.
+    fn learn(&mut self, report: &UiEvent, now: Instant) {
+        match report {
+            UiEvent::Begun { name, held, size, .. } => {
+                let bar = Bar { held: *held, size: *size, meter: Meter::new(), stalled: None };
+                self.bars.insert(name.clone(), bar);
+            }
+            UiEvent::Progress { name, held, size } => {
+                if let Some(bar) = self.bars.get_mut(name) {
+                    if *held != bar.held {
+                        bar.stalled = None;
+                    }
+                    (bar.held, bar.size) = (*held, *size);
+                    bar.meter.note(*held, now);
+                }
+            }
+            UiEvent::Verifying { name, held, size } => {
+                let new = || Bar { held: *held, size: *size, meter: Meter::new(), stalled: None };
+                let bar = self.bars.entry(name.clone()).or_insert_with(new);
+                bar.held = *held;
+                bar.meter.note(*held, now);
+            }
+            UiEvent::Stalled { name, why } => {
+                if let Some(bar) = self.bars.get_mut(name) {
+                    bar.stalled = Some(why.clone());
+                }
+            }
+            UiEvent::Saved { name, .. } | UiEvent::Unverified { name, .. } | UiEvent::Same { name } => {
+                self.bars.remove(name);
+                self.remember(name.to_string());
+            }
+            UiEvent::Verified { name, .. } => {
+                self.bars.remove(name);
+            }
+            UiEvent::Stopped(name) => {
+                self.bars.remove(name);
+            }
+            UiEvent::Found { name, holders } => {
+                self.remember(name.to_string());
+                for holder in holders {
+                    self.remember(holder.peer.to_string());
+                }
+            }
+            UiEvent::Peers(peers) => {
+                for present in peers {
+                    self.remember(present.peer.to_string());
+                }
+            }
+            UiEvent::Files { files, .. } | UiEvent::Node { files, .. } => {
+                for file in files {
+                    self.remember(file.name.to_string());
+                }
+            }
+            UiEvent::Users(users) => {
+                for online in users {
+                    self.remember(online.user.to_string());
+                }
+            }
+            UiEvent::Content { files, .. } => {
+                for what in files {
+                    self.remember(what.file.to_string());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn remember(&mut self, word: String) {
+        self.words.retain(|known| *known != word);
+        self.words.push_back(word);
+        if self.words.len() > WORDS {
+            self.words.pop_front();
+        }
+    }
+
+    fn ask(&mut self, prompt: &str, drawn: &mut Vec<u8>) {
+        prompt.clone_into(&mut self.prompt);
+        if let Some(editor) = &mut self.editor {
+            editor.set_prompt(prompt, drawn);
+            editor.show(drawn);
+        } else {
+            drawn.extend_from_slice(prompt.as_bytes());
+        }
+    }
+
+    fn rows(&self, lang: Lang) -> Vec<String> {
+        let columns = terminal::columns();
+        let row = |(name, bar): (&RelativeName, &Bar)| {
+            let stalled = bar.stalled.as_ref().map(|why| text::stalled(why, lang));
+            let progress = Progress { name, done: bar.held, size: bar.size, rate: bar.meter.rate(), stalled: stalled.as_deref() };
+            progress::line(&progress, columns, text::remaining(lang))
+        };
+        self.bars.iter().take(BARS).map(row).collect()
+    }
+
+    fn hide(&mut self, drawn: &mut Vec<u8>) {
+        self.columns = terminal::columns();
+        if let Some(editor) = &mut self.editor {
+            // A window that has become narrower has broken rows in two.
+            editor.resize(self.columns);
+            editor.hide(drawn);
+            return;
+        }
+        let rows: usize = self.shown.drain(..).map(|width| width.div_ceil(self.columns.max(1)).max(1)).sum();
+        if rows > 0 {
+            drawn.extend_from_slice(format!("\r\x1b[{rows}A\x1b[J").as_bytes());
+        }
+    }
+
+    fn show(&mut self, lang: Lang, drawn: &mut Vec<u8>) {
+        let rows = self.rows(lang);
+        if let Some(editor) = &mut self.editor {
+            editor.resize(terminal::columns());
+            editor.set_status(rows, drawn);
+            editor.show(drawn);
+            return;
+        }
+        if self.raw.is_none() {
+            self.shown = rows.iter().map(|row| progress::width(row)).collect();
+            for row in rows {
+                drawn.extend_from_slice(row.as_bytes());
+                drawn.push(b'\n');
+            }
+        }
+    }
+}
+
+/// What may stand in the place of the word before the cursor.
+fn complete(before: &str, commands: &[&str], words: &VecDeque<String>) -> Vec<String> {
+    let first = !before.trim_start().contains(char::is_whitespace);
+    if first {
+        let upper = before.trim_start().to_uppercase();
+        return commands.iter().filter(|word| word.to_uppercase().starts_with(&upper)).map(|word| (*word).to_owned()).collect();
+    }
+    let start = before.find('"').unwrap_or_else(|| before.rfind(char::is_whitespace).map_or(0, |at| at + 1));
+    let word = before[start..].trim_start_matches('"');
+    let quoted = |known: &String| if known.contains(' ') { format!("\"{known}\"") } else { known.clone() };
+    words.iter().rev().filter(|known| known.starts_with(word)).map(quoted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use cardume::protocol::types::legacy_profile::LegacyProfile;
+
+    use super::*;
+
+    #[test]
+    fn tab_knows_commands_first_and_then_what_was_seen() {
+        let words: VecDeque<String> = ["aula1.mp4", "aula 2.mp4", "127.0.0.1:4000"].map(String::from).into();
+        assert_eq!(complete("se", ConsoleProfile::Napster.commands(), &words), ["SEARCH"]);
+        assert_eq!(complete("get_f", ConsoleProfile::Uc3m(LegacyProfile::Uc3m2024).commands(), &words), ["GET_FILE"]);
+        assert_eq!(complete("P", ConsoleProfile::Rede.commands(), &words), ["peers"]);
+        assert_eq!(complete("GET aula1", ConsoleProfile::Napster.commands(), &words), ["aula1.mp4"]);
+        assert_eq!(complete("GET au", ConsoleProfile::Napster.commands(), &words), ["\"aula 2.mp4\"", "aula1.mp4"]);
+        assert_eq!(complete("GET \"aula ", ConsoleProfile::Napster.commands(), &words), ["\"aula 2.mp4\""]);
+        assert_eq!(complete("LS 127", ConsoleProfile::Napster.commands(), &words), ["127.0.0.1:4000"]);
+    }
+}

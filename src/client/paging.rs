@@ -1,0 +1,112 @@
+//! Lists that come in pages come to an end, whatever an index says.
+
+use std::collections::BTreeSet;
+
+use crate::limits;
+use crate::protocol::request::Request;
+use crate::protocol::response::Response;
+use crate::protocol::types::account::AccountOp;
+use crate::protocol::types::query::Query;
+
+/// Pages of one list, or of the holders that a search has found, that may hold next to nothing.
+const SPARSE: usize = 1_000;
+/// The same of what a user has published: an index that looks through millions of files shows nothing for long.
+const SPARSE_CONTENT: usize = 25_000;
+/// Entries that a page holds at least, on average: the longest names leave room for three times as many.
+const FILLED: usize = 8;
+/// Peers, or users, of one index.
+const PEERS: usize = 100_000;
+
+/// What has come of the list that is asked for.
+#[derive(Default)]
+pub struct Paging {
+    seen: BTreeSet<String>,
+    entries: usize,
+}
+
+impl Paging {
+    /// A page is asked for; the first one begins a list.
+    pub fn asks(&mut self, request: &Request) {
+        let cursor = match request {
+            Request::Search { cursor, .. } | Request::Peers { cursor, .. } | Request::Ls { cursor, .. } => cursor,
+            Request::Find(query) => {
+                let Query { cursor, .. } = &**query;
+                cursor
+            }
+            Request::Operation(operation) => match &operation.deed {
+                AccountOp::ListUsers { cursor, .. } | AccountOp::ListContent { cursor, .. } => cursor,
+                _ => return,
+            },
+            _ => return,
+        };
+        if cursor.is_none() {
+            *self = Paging::default();
+        }
+    }
+
+    /// A page has come.
+    ///
+    /// # Errors
+    /// When the list has no end: a cursor that came before, a page of nothing that another follows, or more than there can be.
+    pub fn came(&mut self, page: &Response) -> Result<(), String> {
+        let (count, cursor, sparse, most) = match page {
+            Response::Peers { peers, cursor } => (peers.len(), cursor, 0, PEERS),
+            Response::Users { users, cursor } => (users.len(), cursor, 0, PEERS),
+            Response::Files { files, cursor, .. } => (files.len(), cursor, 0, limits::MEMBER_FILES),
+            Response::Content { files, cursor, .. } => (files.len(), cursor, SPARSE_CONTENT, limits::MEMBER_FILES),
+            Response::Found { holders, cursor, .. } => (holders.len(), cursor, SPARSE, limits::MEMBER_FILES),
+            _ => return Ok(()),
+        };
+        let Some(cursor) = cursor else { return Ok(()) };
+        self.entries += count;
+        if !self.seen.insert(cursor.clone()) {
+            return Err("a list whose pages lead back to one that has come".into());
+        }
+        if count == 0 && sparse == 0 {
+            return Err("a page of nothing that another follows".into());
+        }
+        if self.entries > most || self.seen.len() > sparse.max(SPARSE) + self.entries / FILLED {
+            return Err("a list that does not end".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::response::PeerEntry;
+
+    fn page(count: usize, cursor: Option<&str>) -> Response {
+        let present = PeerEntry { peer: "127.0.0.1:1".parse().unwrap(), files: 0, user: None, speaks: None };
+        Response::Peers { peers: vec![present; count], cursor: cursor.map(str::to_owned) }
+    }
+
+    fn asks(cursor: Option<&str>) -> Request {
+        Request::Peers { cursor: cursor.map(str::to_owned), speaks: None }
+    }
+
+    #[test]
+    fn a_cursor_that_comes_twice_and_a_page_of_nothing_are_no_list() {
+        let mut paging = Paging::default();
+        assert!(paging.came(&page(256, Some("1"))).is_ok() && paging.came(&page(256, Some("2"))).is_ok());
+        paging.asks(&asks(Some("2")));
+        assert!(paging.came(&page(256, Some("1"))).is_err());
+        // Another list may have the same cursors.
+        paging.asks(&asks(None));
+        assert!(paging.came(&page(1, Some("1"))).is_ok() && paging.came(&page(0, None)).is_ok());
+        assert!(paging.came(&page(0, Some("3"))).is_err());
+    }
+
+    #[test]
+    fn pages_that_hold_little_and_pages_that_hold_much_have_an_end() {
+        for count in [1, 256] {
+            let mut paging = Paging::default();
+            let end = (0..200_000).find(|number| paging.came(&page(count, Some(&number.to_string()))).is_err());
+            assert!(end.is_some_and(|end| end > 380 && end < 2_000), "{end:?}");
+        }
+        let mut paging = Paging::default();
+        let nothing = |number: usize| Response::Found { holders: Vec::new(), away: Vec::new(), cursor: Some(number.to_string()) };
+        assert!((0..SPARSE).all(|number| paging.came(&nothing(number)).is_ok()) && paging.came(&nothing(SPARSE)).is_err());
+    }
+}

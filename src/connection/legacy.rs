@@ -1,0 +1,361 @@
+//! The asking side of a legacy wire: one connection, one request, one answer.
+//!
+//! ```text
+//!   file:   asked --has it, of so many bytes--> a person is asked --yes--> bytes, to the end of the link
+//!              '-----------------------yes----------------------------------^
+//!   list:   asked --> names, to the end of the link
+//! ```
+//!
+//! What is said before the bytes is read here; the bytes themselves go past it. A list ends in silence where the other
+//! side never ends a link; a file does not, because silence may as well be a loss.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::io::recv_buffer::RecvBuffer;
+use crate::io::send_queue::SendQueue;
+use crate::limits;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::legacy::client;
+use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::{Decoded, LegacyAnswer};
+
+/// One link on which this side asks on an old wire.
+pub struct LegacyClient {
+    tongue: LegacyProfile,
+    lists: bool,
+    /// The size that was said before the yes.
+    said: Option<u64>,
+    /// It was found to put no length before the bytes.
+    is_plain: bool,
+    deadline: Instant,
+    /// How many bytes of a list there were when that last changed.
+    seen: usize,
+    seen_at: Instant,
+}
+
+/// What came of looking at what has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegacyStep {
+    /// More must come.
+    Wait,
+    /// The file is there, and a person is being asked.
+    Waits,
+    /// All that follows are its bytes.
+    Bytes {
+        /// How many, where anybody says so.
+        size: Option<u64>,
+    },
+    /// The same, but the header may be the beginning of the file: then more bytes follow than it says.
+    Guess {
+        /// How many, as the header says.
+        size: u64,
+    },
+}
+
+/// What the end of a link, or silence, means before a byte was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// These are all bytes of the file.
+    All(u64),
+    /// What has come may be the file or the front of it.
+    Unclear,
+}
+
+impl LegacyClient {
+    /// Asks for the file that the peer at `at` calls `name`.
+    pub fn file(tongue: LegacyProfile, name: &str, at: SocketAddr, is_plain: bool, outbox: &mut SendQueue, now: Instant) -> LegacyClient {
+        outbox.memory().with(|out| client::ask_file(tongue, name, at, out));
+        // A person may be asked before the first word; where that is said, the first word needs no person.
+        let patience = if client::says_it_has_it(tongue) { limits::ANSWER } else { limits::CONSENT + limits::ANSWER };
+        LegacyClient { tongue, lists: false, said: None, is_plain, deadline: now + patience, seen: 0, seen_at: now }
+    }
+
+    /// Asks what the peer shares; `None` where its wire has no such question.
+    pub fn list(tongue: LegacyProfile, outbox: &mut SendQueue, now: Instant) -> Option<LegacyClient> {
+        let asked = outbox.memory().with(|out| client::ask_list(tongue, out));
+        asked.then(|| LegacyClient { tongue, lists: true, said: None, is_plain: false, deadline: now + limits::ANSWER, seen: 0, seen_at: now })
+    }
+
+    /// True where a peer can be asked what it shares.
+    #[must_use]
+    pub fn can_list(tongue: LegacyProfile) -> bool {
+        client::can_list(tongue)
+    }
+
+    /// Reads what has come, up to the next thing that matters.
+    ///
+    /// # Errors
+    /// The other side's no, or why its answer can't be understood.
+    pub fn step(&mut self, inbox: &mut RecvBuffer, now: Instant) -> Result<LegacyStep, ErrorReply> {
+        let here = inbox.header().len();
+        if here != self.seen {
+            (self.seen, self.seen_at) = (here, now);
+        }
+        if self.lists {
+            if here > limits::FOREIGN_LIST_BYTES {
+                return Err(ErrorReply::new(ErrorCode::TooLarge, "the peer's list never ends"));
+            }
+            return Ok(LegacyStep::Wait);
+        }
+        let coming = if self.is_plain { client::coming_plain } else { client::coming };
+        match coming(self.tongue, inbox.header())? {
+            Decoded::Partial | Decoded::Quiet { .. } => Ok(LegacyStep::Wait),
+            Decoded::Whole { item: LegacyAnswer::Has(size), used } => {
+                inbox.consume(used);
+                if self.said.replace(size).is_some() {
+                    return Err(ErrorReply::new(ErrorCode::BadRequest, "the peer says the size twice"));
+                }
+                self.deadline = now + limits::CONSENT + limits::ANSWER;
+                sane(Some(size)).map(|_| LegacyStep::Waits)
+            }
+            Decoded::Whole { item: LegacyAnswer::Bytes(size), used } => {
+                inbox.consume(used);
+                sane(size.or(self.said)).map(|size| LegacyStep::Bytes { size })
+            }
+            Decoded::Whole { item: LegacyAnswer::Guess(size), used } => {
+                inbox.consume(used);
+                Ok(LegacyStep::Guess { size })
+            }
+        }
+    }
+
+    /// What has come when nothing more can: the header is used up. `None` where no byte of a file was said to come.
+    pub fn last(&self, inbox: &mut RecvBuffer) -> Option<Last> {
+        match client::ending(self.tongue, inbox.header()) {
+            _ if self.lists => None,
+            Decoded::Whole { item: LegacyAnswer::Bytes(Some(size)), used } => {
+                inbox.consume(used);
+                Some(Last::All(size))
+            }
+            Decoded::Quiet { used, .. } => {
+                inbox.consume(used);
+                Some(Last::Unclear)
+            }
+            _ => None,
+        }
+    }
+
+    /// True when what has come is all that its header says, and nothing more has come for long.
+    #[must_use]
+    pub fn is_all_there(&self, inbox: &RecvBuffer, now: Instant) -> bool {
+        let whole = matches!(client::ending(self.tongue, inbox.header()), Decoded::Whole { used, .. } if used > 1);
+        !self.lists && whole && now.saturating_duration_since(self.seen_at) >= limits::FOREIGN_END
+    }
+
+    /// Until when the next thing must have come.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// True when an answer that ended without a byte leaves open whether there is an empty file or none: a list of all files can tell.
+    #[must_use]
+    pub fn leaves_open(&self) -> bool {
+        !self.lists && client::has_no_no(self.tongue) && client::can_list(self.tongue)
+    }
+
+    /// How long nothing must have come for the transfer to stop there; `None` where the end of the link is waited for.
+    #[must_use]
+    pub fn quiet(&self) -> Option<Duration> {
+        client::ends_in_silence(self.tongue).then_some(limits::FOREIGN_END)
+    }
+
+    /// When a list that has begun will have ended, if nothing more comes.
+    #[must_use]
+    pub fn list_ends(&self) -> Option<Instant> {
+        (self.lists && self.seen > 0).then(|| self.seen_at + limits::FOREIGN_LIST_END)
+    }
+
+    /// When silence may decide what a file's header means.
+    #[must_use]
+    pub fn header_ends(&self) -> Option<Instant> {
+        (!self.lists && self.seen > 1).then(|| self.seen_at + limits::FOREIGN_END)
+    }
+
+    /// The names in a list that has ended.
+    #[must_use]
+    pub fn names(&self, inbox: &RecvBuffer) -> Vec<RelativeName> {
+        client::names(self.tongue, inbox.header())
+    }
+
+    /// True when this name stands in a list that has ended.
+    #[must_use]
+    pub fn has_named(&self, name: &str, inbox: &RecvBuffer) -> bool {
+        client::lists(inbox.header(), name)
+    }
+}
+
+/// A size that a file can have.
+fn sane(size: Option<u64>) -> Result<Option<u64>, ErrorReply> {
+    if size.is_some_and(|size| size > limits::DOWNLOAD_BYTES) {
+        return Err(ErrorReply::new(ErrorCode::TooLarge, "a file of an absurd size"));
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::io::traits::RawWrite;
+
+    /// What was sent.
+    struct Wire(Vec<u8>);
+
+    impl RawWrite for Wire {
+        fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    fn sent(mut outbox: SendQueue) -> String {
+        let mut wire = Wire(Vec::new());
+        outbox.write_to(&mut wire, usize::MAX, true, Instant::now()).unwrap();
+        String::from_utf8(wire.0).unwrap()
+    }
+
+    fn ask(tongue: LegacyProfile, now: Instant) -> (LegacyClient, String) {
+        let mut outbox = SendQueue::default();
+        let foreign = LegacyClient::file(tongue, "a.mp4", "127.0.0.1:4000".parse().unwrap(), false, &mut outbox, now);
+        (foreign, sent(outbox))
+    }
+
+    /// All steps of an answer that comes in one piece, and what is left of it; then the same byte by byte must say the same.
+    fn steps(tongue: LegacyProfile, answer: &[u8]) -> (Vec<Result<LegacyStep, ErrorCode>>, Vec<u8>) {
+        let now = Instant::now();
+        let run = |cuts: usize| {
+            let (mut foreign, _) = ask(tongue, now);
+            let (mut inbox, mut said) = (RecvBuffer::default(), Vec::new());
+            for (place, chunk) in answer.chunks(cuts).enumerate() {
+                inbox.take(chunk).unwrap();
+                loop {
+                    let step = foreign.step(&mut inbox, now).map_err(|refusal| refusal.code);
+                    if step == Ok(LegacyStep::Wait) {
+                        break;
+                    }
+                    said.push(step);
+                    if !matches!(step, Ok(LegacyStep::Waits)) {
+                        let rest = [inbox.header(), &answer[answer.len().min((place + 1) * cuts)..]].concat();
+                        return (said, rest);
+                    }
+                }
+            }
+            (said, inbox.header().to_vec())
+        };
+        let whole = run(answer.len().max(1));
+        assert_eq!(run(1), whole, "{:?} {}", tongue, String::from_utf8_lossy(answer));
+        whole
+    }
+
+    fn bytes(size: Option<u64>) -> Vec<Result<LegacyStep, ErrorCode>> {
+        vec![Ok(LegacyStep::Bytes { size })]
+    }
+
+    #[test]
+    fn each_wire_asks_in_its_own_words() {
+        let now = Instant::now();
+        for tongue in [LegacyProfile::Uc3m2020, LegacyProfile::Uc3m2024, LegacyProfile::Uc3m2025, LegacyProfile::Uc3mFixed] {
+            assert_eq!(ask(tongue, now).1, "GET_FILE\0a.mp4\0");
+        }
+        assert_eq!(ask(LegacyProfile::Rede, now).1, "get a.mp4");
+        assert_eq!(ask(LegacyProfile::UfabcJson, now).1, r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "a.mp4", "port": 4000}}"#);
+    }
+
+    #[test]
+    fn a_yes_is_read_however_it_is_cut_and_what_follows_is_left() {
+        assert_eq!(steps(LegacyProfile::Uc3m2020, b"0hello"), (bytes(None), b"hello".to_vec()));
+        assert_eq!(steps(LegacyProfile::Uc3m2024, b"0\0hello"), (bytes(None), b"hello".to_vec()));
+        assert_eq!(steps(LegacyProfile::Uc3m2024Plain, b"0\x005\0hello"), (bytes(Some(5)), b"hello".to_vec()));
+        assert_eq!(steps(LegacyProfile::Uc3m2025, b"\x005\0hello"), (bytes(Some(5)), b"hello".to_vec()));
+        assert_eq!(steps(LegacyProfile::Rede, b"hello"), (bytes(None), b"hello".to_vec()));
+        let both = br#"{"status": "OK", "fileSize": 5}{"status": "downloadAccepted"}hello"#;
+        assert_eq!(steps(LegacyProfile::UfabcJson, both), (vec![Ok(LegacyStep::Waits), Ok(LegacyStep::Bytes { size: Some(5) })], b"hello".to_vec()));
+    }
+
+    #[test]
+    fn the_two_answers_of_profile_2020_are_told_apart_by_how_many_bytes_come() {
+        let last = |answer: &[u8]| {
+            let (steps, left) = steps(LegacyProfile::Uc3m2020, answer);
+            assert!(steps.is_empty(), "{steps:?}");
+            let (mut inbox, now) = (RecvBuffer::default(), Instant::now());
+            inbox.take(&left).unwrap();
+            let (foreign, _) = ask(LegacyProfile::Uc3m2020, now);
+            let last = foreign.last(&mut inbox);
+            (last, inbox.header().to_vec())
+        };
+        assert_eq!(last(b"0"), (Some(Last::All(0)), Vec::new()));
+        assert_eq!(last(b"0\0\0\0\0\0"), (Some(Last::All(0)), Vec::new()));
+        assert_eq!(last(b"0\0\0\0\0\x05hello"), (Some(Last::All(5)), b"hello".to_vec()));
+        for cut in [&b"0\0"[..], b"0\0\0\0\0", b"0\0\0\0\0\x05hell"] {
+            assert_eq!(last(cut), (Some(Last::Unclear), cut[1..].to_vec()));
+        }
+        // More bytes than the length: it was none.
+        assert_eq!(steps(LegacyProfile::Uc3m2020, b"0\0\0\0\0\x05hello!"), (bytes(None), b"\0\0\0\0\x05hello!".to_vec()));
+        assert_eq!(steps(LegacyProfile::Uc3m2020, b"0\0\xff\0\0\0hi"), (bytes(None), b"\0\xff\0\0\0hi".to_vec()));
+        assert_eq!(steps(LegacyProfile::Uc3m2020, b"0\0\0\x0f\0\0hi"), (vec![Ok(LegacyStep::Guess { size: 983_040 })], b"hi".to_vec()));
+        // The other editions have one form.
+        assert_eq!(steps(LegacyProfile::Uc3mFixed, b"0\0\0\0\0\x05hello").0, bytes(None));
+    }
+
+    #[test]
+    fn a_no_is_a_refusal() {
+        let no = |tongue, answer: &[u8]| steps(tongue, answer).0;
+        assert_eq!(no(LegacyProfile::Uc3m2020, b"1"), [Err(ErrorCode::NotFound)]);
+        assert_eq!(no(LegacyProfile::Uc3m2025, b"\x02"), [Err(ErrorCode::Refused)]);
+        assert_eq!(no(LegacyProfile::UfabcJson, br#"{"status": "fileNotFound"}"#), [Err(ErrorCode::NotFound)]);
+        assert_eq!(no(LegacyProfile::UfabcJson, br#"{"status": "downloadRejected"}"#), [Err(ErrorCode::Refused)]);
+        assert_eq!(
+            no(LegacyProfile::UfabcJson, br#"{"status": "OK", "fileSize": 5}{"status": "OK", "fileSize": 6}"#),
+            [Ok(LegacyStep::Waits), Err(ErrorCode::BadRequest)]
+        );
+        assert!(matches!(no(LegacyProfile::Uc3m2020, b"HTTP/1.1 400"), answer if matches!(answer[..], [Err(_)])));
+    }
+
+    #[test]
+    fn no_file_is_larger_than_a_file_can_be() {
+        let absurd = format!("\0{}\0", u64::MAX);
+        assert!(matches!(steps(LegacyProfile::Uc3m2025, absurd.as_bytes()).0[..], [Err(ErrorCode::TooLarge)]));
+    }
+
+    #[test]
+    fn a_person_who_is_asked_gets_time() {
+        let now = Instant::now();
+        let (mut foreign, _) = ask(LegacyProfile::UfabcJson, now);
+        let mut inbox = RecvBuffer::default();
+        assert_eq!(foreign.deadline(), now + limits::ANSWER);
+        inbox.take(br#"{"status": "OK", "fileSize": 5}"#).unwrap();
+        let later = now + limits::OPENING;
+        assert_eq!(foreign.step(&mut inbox, later), Ok(LegacyStep::Waits));
+        assert_eq!(foreign.step(&mut inbox, later), Ok(LegacyStep::Wait));
+        assert_eq!(foreign.deadline(), later + limits::CONSENT + limits::ANSWER);
+        assert!(ask(LegacyProfile::Uc3m2020, now).0.deadline() > now + limits::CONSENT);
+    }
+
+    #[test]
+    fn a_list_ends_in_silence_and_has_a_limit() {
+        let now = Instant::now();
+        let mut outbox = SendQueue::default();
+        assert!(LegacyClient::list(LegacyProfile::Uc3m2024, &mut outbox, now).is_none());
+        let mut foreign = LegacyClient::list(LegacyProfile::Rede, &mut outbox, now).unwrap();
+        assert_eq!(sent(outbox), "ls");
+        let mut inbox = RecvBuffer::default();
+        assert_eq!((foreign.step(&mut inbox, now), foreign.list_ends()), (Ok(LegacyStep::Wait), None));
+        inbox.take(b"a.mp4 ../x b.mp4 ").unwrap();
+        let later = now + Duration::from_millis(10);
+        assert_eq!(foreign.step(&mut inbox, later), Ok(LegacyStep::Wait));
+        foreign.step(&mut inbox, later + Duration::from_millis(10)).unwrap();
+        assert_eq!(foreign.list_ends(), Some(later + limits::FOREIGN_LIST_END));
+        let names: Vec<String> = foreign.names(&inbox).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["a.mp4", "b.mp4"]);
+        assert!(foreign.has_named("a.mp4", &inbox) && !foreign.has_named("a", &inbox));
+        inbox.take(&vec![b'x'; limits::FOREIGN_LIST_BYTES]).unwrap();
+        assert_eq!(foreign.step(&mut inbox, later).map_err(|refusal| refusal.code), Err(ErrorCode::TooLarge));
+    }
+}

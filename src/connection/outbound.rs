@@ -1,0 +1,145 @@
+//! The asking side of one connection: handshake, numbered requests, responses and events.
+//!
+//! ```text
+//!   connect --> Greeting --welcome--> Open --answers--> ...
+//!                  '----anything else----------'--nonsense, silence--> the link ends, and whose doing it was is known
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::io::recv_buffer::RecvBuffer;
+use crate::io::send_queue::SendQueue;
+use crate::limits;
+use crate::protocol::native::decode_response;
+use crate::protocol::native::encode;
+use crate::protocol::native::{self, Hello, Message, Welcome};
+use crate::protocol::request::Request;
+use crate::protocol::response::{HashListPart, Piece, Response};
+use crate::protocol::{Decoded, Role};
+
+/// One link on which this side asks.
+pub struct Outbound {
+    /// `None`: whoever answers.
+    wanted: Option<Role>,
+    welcome: Option<Welcome>,
+    next_id: u64,
+    /// Requests without their last answer, and until when it must come.
+    open: BTreeMap<u64, Instant>,
+    greeting_until: Instant,
+    spoke_at: Instant,
+}
+
+impl Outbound {
+    /// Opens a link to a process of this role; `None`: of any.
+    pub fn new(wanted: Option<Role>, hello: &Hello, nonce: &str, outbox: &mut SendQueue, now: Instant) -> Outbound {
+        outbox.memory().with(|out| encode::write_hello(hello, nonce, out));
+        Outbound { wanted, welcome: None, next_id: 1, open: BTreeMap::new(), greeting_until: now + limits::OPENING, spoke_at: now }
+    }
+
+    /// Asks, and returns the id of the answer.
+    pub fn ask(&mut self, request: &Request, outbox: &mut SendQueue, now: Instant) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        outbox.memory().with(|out| encode::write_request(id, request, out));
+        self.open.insert(id, now + self.patience(request));
+        self.spoke_at = now;
+        id
+    }
+
+    /// How long an answer may take. That of a PING which waits for nothing else comes at once: without it the other side is dead 2.5 heartbeats after it
+    /// was last heard of, as it would hold us for dead.
+    fn patience(&self, request: &Request) -> Duration {
+        let Some(welcome) = self.welcome.as_ref().filter(|_| matches!(request, Request::Ping | Request::Moved(_)) && self.open.is_empty()) else {
+            return limits::ANSWER;
+        };
+        (heartbeat(welcome) * 3 / 2).clamp(limits::PONG, limits::ANSWER)
+    }
+
+    /// The next line from the other side; `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// When the other side does not speak the protocol; the text says how.
+    pub fn next(&mut self, inbox: &mut RecvBuffer, now: Instant) -> Result<Option<Message>, String> {
+        let limit = limits::HEAD_BYTES;
+        let (said, used) = match native::line(inbox.header(), limit) {
+            Ok(Decoded::Partial | Decoded::Quiet { .. }) => return Ok(None),
+            Ok(Decoded::Whole { item: [], used }) => (Message::Novel, used),
+            Ok(Decoded::Whole { item, .. }) if self.welcome.is_none() && !native::is_opening(item) => {
+                return Err("an answer before the opening".into());
+            }
+            Ok(Decoded::Whole { item, used }) => (decode_response::said(item)?, used),
+            Err(native::NativeError(refusal)) => return Err(refusal.text),
+        };
+        inbox.consume(used);
+        match &said {
+            Message::Welcome(welcome) if self.wanted.is_some_and(|wanted| welcome.role != wanted) => {
+                return Err(match welcome.role {
+                    Role::Peer => "that is a peer, not a server".into(),
+                    Role::Server => "that is a server, not a peer".into(),
+                });
+            }
+            Message::Welcome(welcome) => self.welcome = Some(welcome.clone()),
+            Message::Refusal(None, _) | Message::Novel | Message::Have(_) => {}
+            _ if self.welcome.is_none() => return Err("an answer before the opening".into()),
+            Message::News(..) => {}
+            Message::Waiting(id, _) => {
+                if let Some(until) = self.open.get_mut(id) {
+                    // A person or a queue takes its time; the link's own silence is watched elsewhere.
+                    *until = now + limits::IN_QUEUE;
+                }
+            }
+            Message::Reply(id, native_reply) => self.close_unless_more(*id, native_reply, now),
+            Message::Refusal(Some(id), _) => {
+                self.open.remove(id);
+            }
+        }
+        Ok(Some(said))
+    }
+
+    fn close_unless_more(&mut self, id: u64, reply: &Response, now: Instant) {
+        match reply {
+            Response::Piece(Piece { more: true, .. }) | Response::Pieces(HashListPart { more: true, .. }) => {
+                if let Some(until) = self.open.get_mut(&id) {
+                    *until = now + limits::ANSWER * 4;
+                }
+            }
+            _ => {
+                self.open.remove(&id);
+            }
+        }
+    }
+
+    /// The other side's opening, once it has come.
+    #[must_use]
+    pub fn welcome(&self) -> Option<&Welcome> {
+        self.welcome.as_ref()
+    }
+
+    /// Until when the next thing must have come: the opening, or the earliest answer.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.welcome.is_none() {
+            return Some(self.greeting_until);
+        }
+        self.open.values().min().copied()
+    }
+
+    /// A body moves: the answers behind it get more time.
+    pub fn moves(&mut self, now: Instant) {
+        for until in self.open.values_mut() {
+            *until = (*until).max(now + limits::ANSWER);
+        }
+    }
+
+    /// When to send a PING, so that the other side hears of us.
+    #[must_use]
+    pub fn ping_at(&self) -> Option<Instant> {
+        self.welcome.as_ref().map(|welcome| self.spoke_at + heartbeat(welcome))
+    }
+}
+
+/// How often the other side hears of us: one that asks for a heartbeat without end gets one a second.
+fn heartbeat(welcome: &Welcome) -> Duration {
+    Duration::from_millis(welcome.heartbeat_ms.max(1_000))
+}

@@ -1,0 +1,140 @@
+//! The answering side of a media player on this machine: one request after the other, each for a range of a file that may still be arriving.
+//!
+//! ```text
+//!   accept --> Reading --request--> Asked --size is known--> Giving, as the bytes come --all given--> Reading
+//!                 '--nonsense, or the player has said that it was the last--> over
+//! ```
+
+use std::time::Instant;
+
+use crate::io::recv_buffer::RecvBuffer;
+use crate::io::send_queue::SendQueue;
+use crate::limits;
+use crate::protocol::Decoded;
+use crate::protocol::error::ErrorReply;
+use crate::protocol::http::{Begin, Http, percent_encoded};
+use crate::protocol::request::{Fetch, Request, Selector};
+use crate::protocol::types::byte_range::ByteRange;
+use crate::protocol::types::ids::FileVersion;
+use crate::protocol::types::relative_path::RelativeName;
+
+/// One link of a player.
+pub struct PlayerConnection {
+    http: Http,
+    /// When the first byte of a request was due: when the link came, or with the first byte after an answer.
+    since: Option<Instant>,
+    broken: bool,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PlayerStep {
+    /// More bytes are needed, or an answer must be given first.
+    Wait,
+    /// This is asked for: a secret, and a name behind it.
+    Asked(RelativeName),
+    /// Nothing to do for this one; there may be another.
+    Again,
+}
+
+/// Where a player finds a file.
+#[must_use]
+pub fn url(port: u16, secret: &str, name: &str) -> String {
+    format!("http://127.0.0.1:{port}/{secret}/{}", percent_encoded(name))
+}
+
+impl PlayerConnection {
+    /// A link to this port that was just accepted.
+    #[must_use]
+    pub fn new(port: u16, now: Instant) -> PlayerConnection {
+        PlayerConnection { http: Http::on_own_port(port), since: Some(now), broken: false }
+    }
+
+    /// Takes the next step; wrong requests are refused on the way.
+    pub fn step(&mut self, inbox: &mut RecvBuffer, outbox: &mut SendQueue) -> PlayerStep {
+        if self.broken || self.http.has_ended() {
+            inbox.consume(usize::MAX);
+            return PlayerStep::Wait;
+        }
+        if outbox.is_full() {
+            return PlayerStep::Wait;
+        }
+        match outbox.memory().with(|out| self.http.read(inbox.header(), out)) {
+            Ok(Decoded::Partial) => PlayerStep::Wait,
+            Err(_) => {
+                self.broken = true;
+                PlayerStep::Wait
+            }
+            Ok(Decoded::Whole { item, used } | Decoded::Quiet { item, used }) => {
+                inbox.consume(used);
+                self.since = None;
+                match item {
+                    Some(Request::Fetch(Fetch { wanted: Selector::Name(name), .. })) => PlayerStep::Asked(name),
+                    _ => PlayerStep::Again,
+                }
+            }
+        }
+    }
+
+    /// Says what is given, and returns the bytes that are to follow.
+    pub fn begin(&mut self, name: &RelativeName, size: u64, tag: FileVersion, outbox: &mut SendQueue) -> Option<ByteRange> {
+        match outbox.memory().with(|out| self.http.begin(name, size, tag, None, out)) {
+            Begin::Bytes(range) => Some(range),
+            Begin::Done => None,
+        }
+    }
+
+    /// Says no.
+    pub fn refuse(&mut self, refusal: &ErrorReply, outbox: &mut SendQueue) {
+        outbox.memory().with(|out| self.http.refuse(refusal, out));
+    }
+
+    /// True when nothing more will be said: the link ends once its last words are out.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.broken || (self.http.has_ended() && !self.http.is_busy())
+    }
+
+    /// When a request must be whole that has begun to come; `giving`: an answer is under way, and what comes meanwhile may wait.
+    pub fn deadline(&mut self, inbox: &RecvBuffer, giving: bool, now: Instant) -> Option<Instant> {
+        if giving || self.is_over() {
+            self.since = None;
+            return None;
+        }
+        if inbox.header().is_empty() && self.since.is_none() {
+            return None;
+        }
+        Some(*self.since.get_or_insert(now) + limits::OPENING)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read_one_after_the_other_and_the_next_waits_for_the_answer() {
+        let now = Instant::now();
+        let (mut inbox, mut outbox, mut playing) = (RecvBuffer::default(), SendQueue::default(), PlayerConnection::new(9, now));
+        assert_eq!(playing.step(&mut inbox, &mut outbox), PlayerStep::Wait);
+        assert_eq!(playing.deadline(&inbox, false, now), Some(now + limits::OPENING));
+        let one = "GET /00000000000000000000000000000000/a HTTP/1.1\r\nHost: localhost:9\r\nRange: bytes=2-\r\n\r\n";
+        inbox.take(format!("{one}{one}").as_bytes()).unwrap();
+        let name = RelativeName::new("00000000000000000000000000000000/a").unwrap();
+        assert_eq!(playing.step(&mut inbox, &mut outbox), PlayerStep::Asked(name.clone()));
+        assert_eq!(playing.step(&mut inbox, &mut outbox), PlayerStep::Wait);
+        assert_eq!(playing.deadline(&inbox, true, now), None);
+        assert_eq!(playing.begin(&name, 10, FileVersion(1), &mut outbox), ByteRange::new(2, 8));
+        assert_eq!(playing.step(&mut inbox, &mut outbox), PlayerStep::Asked(name));
+        assert!(!playing.is_over());
+    }
+
+    #[test]
+    fn nonsense_ends_a_link_and_a_url_holds_nothing_but_plain_letters() {
+        let (mut inbox, mut outbox, mut playing) = (RecvBuffer::default(), SendQueue::default(), PlayerConnection::new(9, Instant::now()));
+        inbox.take(b"\x16\x03\x01 what\r\n\r\n").unwrap();
+        assert_eq!(playing.step(&mut inbox, &mut outbox), PlayerStep::Wait);
+        assert!(playing.is_over() && outbox.memory_waiting() > 0);
+        assert_eq!(url(9, "s", "--a b'\"$(x).mp4"), "http://127.0.0.1:9/s/--a%20b%27%22%24%28x%29.mp4");
+    }
+}

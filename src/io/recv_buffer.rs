@@ -1,0 +1,220 @@
+//! Received bytes of one connection: a header that is not parsed yet, or a body on its way to a sink.
+
+use std::io;
+
+use crate::io::traits::SinkRef;
+
+/// Room that is worth keeping: giving back less would cost more than it gains.
+const ROOM: usize = 4 << 10;
+
+/// One link's incoming side.
+#[derive(Default)]
+pub struct RecvBuffer {
+    header: Vec<u8>,
+    used: usize,
+    body: Option<Body>,
+    /// Bytes of bodies that have come since that was last asked.
+    came: u64,
+}
+
+/// A body that is arriving.
+struct Body {
+    sink: SinkRef,
+    at: u64,
+    remaining: u64,
+}
+
+impl RecvBuffer {
+    /// The bytes that no one has read yet. Empty while a body arrives.
+    #[must_use]
+    pub fn header(&self) -> &[u8] {
+        if self.body.is_some() { &[] } else { &self.header[self.used..] }
+    }
+
+    /// Drops `count` bytes off the front of [`head`](RecvBuffer::header).
+    pub fn consume(&mut self, count: usize) {
+        self.used = self.used.saturating_add(count).min(self.header.len());
+        self.tidy();
+    }
+
+    /// Sends the next `length` bytes to `sink`, at offset `at` and on.
+    ///
+    /// # Errors
+    /// When the sink fails on the bytes that are here already.
+    pub fn expect(&mut self, sink: SinkRef, at: u64, length: u64) -> io::Result<()> {
+        let mut body = Body { sink, at, remaining: length };
+        let here = &self.header[self.used..];
+        let taken = body.take(here)?;
+        self.used += taken;
+        self.came += taken as u64;
+        self.body = (body.remaining > 0).then_some(body);
+        self.tidy();
+        Ok(())
+    }
+
+    /// True while a body is not all there.
+    #[must_use]
+    pub fn is_receiving(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// How many bytes of bodies have come since this was last asked.
+    pub fn take_came(&mut self) -> u64 {
+        std::mem::take(&mut self.came)
+    }
+
+    /// How many bytes it takes now: of a body what the sink takes, of heads `most` less what waits.
+    #[must_use]
+    pub fn room(&self, most: usize) -> usize {
+        match &self.body {
+            // The bytes behind the body are the next head, so reading beyond its end is welcome.
+            Some(body) => match body.sink.room() {
+                0 => 0,
+                room if room as u64 >= body.remaining => usize::MAX,
+                room => room,
+            },
+            None => most.saturating_sub(self.header.len() - self.used),
+        }
+    }
+
+    /// Takes what a socket gave.
+    ///
+    /// # Errors
+    /// When the sink of the body fails.
+    pub fn take(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if let Some(body) = &mut self.body {
+            let taken = body.take(bytes)?;
+            self.came += taken as u64;
+            bytes = &bytes[taken..];
+            if body.remaining == 0 {
+                self.body = None;
+            }
+        }
+        self.header.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Forgets everything: the link has ended.
+    pub fn clear(&mut self) {
+        *self = RecvBuffer::default();
+    }
+
+    /// The memory that heads take, in bytes.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.header.capacity()
+    }
+
+    /// How many bytes of heads are unread.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.header.len() - self.used
+    }
+
+    /// Gives back memory: an idle link holds none.
+    fn tidy(&mut self) {
+        if self.used == self.header.len() {
+            self.header = Vec::new();
+            self.used = 0;
+        } else if self.used > self.header.len() / 2 {
+            self.header.drain(..self.used);
+            self.used = 0;
+            // A long head that is followed by the beginning of a short one leaves no room behind.
+            if self.header.capacity() / 4 > self.header.len().max(ROOM) {
+                self.header.shrink_to(self.header.len().max(ROOM));
+            }
+        }
+    }
+}
+
+impl Body {
+    /// Stores the front of `bytes`, as far as they are its own.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(bytes.len());
+        if count > 0 {
+            self.sink.put(self.at, &bytes[..count])?;
+            self.at += count as u64;
+            self.remaining -= count as u64;
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::io::traits::Sink;
+
+    #[derive(Default)]
+    struct Heap(RefCell<Vec<u8>>);
+
+    impl Sink for Heap {
+        fn room(&self) -> usize {
+            4
+        }
+        fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+            assert_eq!(at, self.0.borrow().len() as u64);
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_body_goes_to_its_sink_and_what_follows_is_the_next_head() {
+        let mut inbox = RecvBuffer::default();
+        inbox.take(b"head\nbo").unwrap();
+        assert_eq!(inbox.header(), b"head\nbo");
+        inbox.consume(5);
+        let sink = Rc::new(Heap::default());
+        inbox.expect(sink.clone(), 0, 6).unwrap();
+        assert!(inbox.is_receiving());
+        assert!(inbox.header().is_empty());
+        inbox.take(b"dy12ne").unwrap();
+        assert!(!inbox.is_receiving());
+        assert_eq!(*sink.0.borrow(), b"body12");
+        assert_eq!(inbox.header(), b"ne");
+    }
+
+    #[test]
+    fn a_body_that_is_here_already_is_done_at_once() {
+        let mut inbox = RecvBuffer::default();
+        inbox.take(b"bodynext").unwrap();
+        inbox.expect(Rc::new(Heap::default()), 0, 4).unwrap();
+        assert!(!inbox.is_receiving());
+        assert_eq!(inbox.header(), b"next");
+        inbox.expect(Rc::new(Heap::default()), 0, 0).unwrap();
+        assert!(!inbox.is_receiving());
+    }
+
+    #[test]
+    fn it_takes_no_more_than_its_sink_or_its_limit() {
+        let mut inbox = RecvBuffer::default();
+        inbox.take(b"abc").unwrap();
+        assert_eq!(inbox.room(10), 7);
+        assert_eq!(inbox.room(2), 0);
+        inbox.consume(3);
+        inbox.expect(Rc::new(Heap::default()), 0, 100).unwrap();
+        assert_eq!(inbox.room(10), 4);
+    }
+
+    #[test]
+    fn the_beginning_of_a_short_head_keeps_no_room_of_a_long_one() {
+        let mut inbox = RecvBuffer::default();
+        inbox.take(&[7; 1_000_000]).unwrap();
+        inbox.take(&[8; 10]).unwrap();
+        inbox.consume(1_000_000);
+        assert_eq!((inbox.unread(), inbox.header()), (10, &[8; 10][..]));
+        assert!(inbox.held() < 20_000, "{}", inbox.held());
+    }
+
+    #[test]
+    fn an_idle_link_holds_no_memory() {
+        let mut inbox = RecvBuffer::default();
+        inbox.take(&[7; 10_000]).unwrap();
+        inbox.consume(10_000);
+        assert_eq!(inbox.header.capacity(), 0);
+    }
+}

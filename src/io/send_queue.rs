@@ -1,0 +1,395 @@
+//! Bytes that one connection still has to send: memory and file slices, in order.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::io::traits::{RawWrite, SourceRef};
+use crate::limits;
+use crate::protocol::types::byte_range::ByteRange;
+
+/// One link's outgoing side.
+pub struct SendQueue {
+    chunks: VecDeque<QueueChunk>,
+    memory: usize,
+    file: u64,
+    /// Bytes that the chunks of memory take, sent or not.
+    held: usize,
+    /// With more bytes of answers than this the queue is full.
+    high_water: usize,
+    /// Bytes of files that have gone out since that was last asked.
+    gone: u64,
+    /// Bytes of answers that were made since that was last asked.
+    made: usize,
+}
+
+enum QueueChunk {
+    Memory {
+        bytes: Vec<u8>,
+        sent: usize,
+    },
+    File {
+        source: SourceRef,
+        left: ByteRange,
+    },
+    /// Nothing goes out for so long; the time runs from when it is the first.
+    Pause {
+        length: Duration,
+        until: Option<Instant>,
+    },
+}
+
+/// Why a write came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// All is sent.
+    Empty,
+    /// The stream takes no more now.
+    WouldBlock,
+    /// The budget is used up.
+    Budget,
+    /// The next bytes of a file are not in memory.
+    NotResident,
+    /// A pause is on, until then.
+    Pause(Instant),
+}
+
+impl Default for SendQueue {
+    fn default() -> SendQueue {
+        SendQueue { chunks: VecDeque::new(), memory: 0, file: 0, held: 0, high_water: limits::HIGH_WATER, gone: 0, made: 0 }
+    }
+}
+
+impl SendQueue {
+    /// Memory to write the next answer into. A chunk is freed when all of it is sent, so a long one takes no further answers:
+    /// a queue that is never empty would otherwise keep every byte that it has sent.
+    pub fn memory(&mut self) -> Writer<'_> {
+        let has_room = matches!(self.chunks.back(), Some(QueueChunk::Memory { bytes, .. }) if bytes.len() < limits::QUEUE_CHUNK_BYTES);
+        if !has_room {
+            self.chunks.push_back(QueueChunk::Memory { bytes: Vec::new(), sent: 0 });
+        }
+        Writer { outbox: self }
+    }
+
+    /// True while so many answers wait that no further request is to be read.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.memory > self.high_water
+    }
+
+    /// Sets how many bytes of answers fill this queue: fewer when all queues together hold too many.
+    pub fn set_high_water(&mut self, bytes: usize) {
+        self.high_water = bytes;
+    }
+
+    /// Bytes of memory that the queue takes, those of sent answers included.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Drops everything: the connection has ended.
+    pub fn clear(&mut self) {
+        *self = SendQueue { gone: self.gone, ..SendQueue::default() };
+    }
+
+    /// Many answers will follow: makes room for them at once, so that their memory is not moved as it grows.
+    pub fn expect(&mut self) {
+        // Where files or answers wait, this room would only be held for as long as they do.
+        if self.is_empty() {
+            self.memory().with(|out| out.reserve(limits::ANSWERS_ROOM));
+        }
+    }
+
+    /// Appends bytes of a file.
+    pub fn push_file(&mut self, source: SourceRef, range: ByteRange) {
+        if !range.is_empty() {
+            self.file += range.length();
+            self.chunks.push_back(QueueChunk::File { source, left: range });
+        }
+    }
+
+    /// What comes after waits for so long when its turn has come.
+    pub fn push_pause(&mut self, length: Duration) {
+        self.chunks.push_back(QueueChunk::Pause { length, until: None });
+    }
+
+    /// True when nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.memory == 0 && self.file == 0
+    }
+
+    /// Bytes of answers that wait.
+    #[must_use]
+    pub fn memory_waiting(&self) -> usize {
+        self.memory
+    }
+
+    /// Bytes of files that wait.
+    #[must_use]
+    pub fn file_waiting(&self) -> u64 {
+        self.file
+    }
+
+    /// How many bytes of files have gone out since this was last asked.
+    pub fn take_gone(&mut self) -> u64 {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// How many bytes of answers were made since this was last asked.
+    pub fn take_made(&mut self) -> usize {
+        std::mem::take(&mut self.made)
+    }
+
+    /// Writes up to `budget` bytes to `to`; cold bytes of a file stop it unless `blocking`. Returns how many went out and why it came to its end.
+    ///
+    /// # Errors
+    /// When the stream or a file fails; nothing of this link can be trusted then.
+    pub fn write_to(&mut self, to: &mut dyn RawWrite, budget: usize, blocking: bool, now: Instant) -> io::Result<(usize, WriteOutcome)> {
+        let mut written = 0;
+        loop {
+            let left = budget - written;
+            let Some(chunk) = self.chunks.front_mut() else { return Ok((written, WriteOutcome::Empty)) };
+            if left == 0 {
+                return Ok((written, WriteOutcome::Budget));
+            }
+            let step = match chunk {
+                QueueChunk::Pause { length, until } => {
+                    let until = *until.get_or_insert(now + *length);
+                    if until > now {
+                        return Ok((written, WriteOutcome::Pause(until)));
+                    }
+                    self.chunks.pop_front();
+                    continue;
+                }
+                // An answer that was begun and left empty costs no system call.
+                QueueChunk::Memory { bytes, sent } if *sent == bytes.len() => {
+                    self.held -= bytes.capacity();
+                    self.chunks.pop_front();
+                    continue;
+                }
+                QueueChunk::Memory { bytes, sent } => {
+                    let end = bytes.len().min(sent.saturating_add(left));
+                    to.write_bytes(&bytes[*sent..end]).inspect(|count| *sent += count)
+                }
+                QueueChunk::File { source, left: range } => {
+                    let mut rest = *range;
+                    let mut slice = rest.take(left.min(limits::SLICE_BYTES) as u64);
+                    if !blocking {
+                        slice = slice.take(source.warm_front(slice));
+                        if slice.is_empty() {
+                            return Ok((written, WriteOutcome::NotResident));
+                        }
+                    }
+                    source.send(slice, to).inspect(|count| {
+                        range.take(*count as u64);
+                    })
+                }
+            };
+            let count = match step {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((written, WriteOutcome::WouldBlock)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            written += count;
+            let done = match chunk {
+                QueueChunk::Memory { bytes, sent } => {
+                    self.memory -= count;
+                    let done = *sent == bytes.len();
+                    self.held -= if done { bytes.capacity() } else { 0 };
+                    done
+                }
+                QueueChunk::File { left, .. } => {
+                    self.file -= count as u64;
+                    self.gone += count as u64;
+                    left.is_empty()
+                }
+                QueueChunk::Pause { .. } => true,
+            };
+            if done {
+                self.chunks.pop_front();
+            } else if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+    }
+}
+
+/// Appends to an outbox's last chunk of memory and keeps its count, when it is dropped.
+pub struct Writer<'a> {
+    outbox: &'a mut SendQueue,
+}
+
+impl Writer<'_> {
+    /// Lets `write` append to the memory.
+    pub fn with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let Some(QueueChunk::Memory { bytes, .. }) = self.outbox.chunks.back_mut() else {
+            // `memory` has just made it the last one.
+            return write(&mut Vec::new());
+        };
+        let (length, capacity) = (bytes.len(), bytes.capacity());
+        let result = write(bytes);
+        self.outbox.memory += bytes.len() - length;
+        self.outbox.made += bytes.len() - length;
+        self.outbox.held = (self.outbox.held + bytes.capacity()).saturating_sub(capacity);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::io::traits::ByteSource;
+
+    /// A stream that takes `room` bytes in all, at most three at a time.
+    struct Narrow {
+        got: Vec<u8>,
+        room: usize,
+    }
+
+    impl RawWrite for Narrow {
+        fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(3).min(self.room);
+            if count == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room -= count;
+            self.got.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+        fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    struct Text(&'static [u8], bool);
+
+    impl ByteSource for Text {
+        fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize> {
+            let (start, end) = (usize::try_from(range.start()).unwrap(), usize::try_from(range.end()).unwrap());
+            to.write_bytes(&self.0[start..end])
+        }
+        fn is_warm(&self, _: ByteRange) -> bool {
+            self.1
+        }
+        fn is_same(&self) -> bool {
+            true
+        }
+    }
+
+    fn say(outbox: &mut SendQueue, text: &str) {
+        outbox.memory().with(|out| out.extend_from_slice(text.as_bytes()));
+    }
+
+    #[test]
+    fn heads_and_files_go_out_in_order_whatever_the_stream_takes() {
+        let mut outbox = SendQueue::default();
+        say(&mut outbox, "head ");
+        outbox.push_file(Rc::new(Text(b"0123456789", true)), ByteRange::new(2, 5).unwrap());
+        say(&mut outbox, " tail");
+        say(&mut outbox, "!");
+        let mut to = Narrow { got: Vec::new(), room: 7 };
+        assert_eq!(outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(), (7, WriteOutcome::WouldBlock));
+        assert_eq!((outbox.memory_waiting(), outbox.file_waiting()), (6, 3));
+        to.room = 100;
+        assert_eq!(outbox.write_to(&mut to, 4, false, Instant::now()).unwrap(), (4, WriteOutcome::Budget));
+        assert_eq!(outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(), (5, WriteOutcome::Empty));
+        assert_eq!(to.got, b"head 23456 tail!");
+        assert_eq!((outbox.take_gone(), outbox.take_gone()), (5, 0));
+        assert!(outbox.is_empty());
+    }
+
+    /// A stream that takes all that is offered, up to `room` bytes at a time.
+    struct Slow {
+        got: u64,
+        room: usize,
+    }
+
+    impl RawWrite for Slow {
+        fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.room);
+            if count == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room -= count;
+            self.got += count as u64;
+            Ok(count)
+        }
+        fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    #[test]
+    fn a_queue_that_is_never_empty_frees_what_it_has_sent() {
+        let (mut outbox, mut to) = (SendQueue::default(), Slow { got: 0, room: 0 });
+        let answer = "x".repeat(60 << 10);
+        let (mut said, mut most) = (0, 0);
+        for _ in 0..5_000 {
+            while !outbox.is_full() {
+                say(&mut outbox, &answer);
+                said += answer.len() as u64;
+            }
+            to.room = 64 << 10;
+            outbox.write_to(&mut to, usize::MAX >> 1, false, Instant::now()).unwrap();
+            assert!(!outbox.is_empty());
+            most = most.max(outbox.held());
+        }
+        assert!(to.got > 300 << 20);
+        assert_eq!(said - to.got, outbox.memory_waiting() as u64);
+        assert!(most < 3 << 20, "{most} bytes are held");
+        to.room = usize::MAX >> 1;
+        outbox.write_to(&mut to, usize::MAX >> 1, false, Instant::now()).unwrap();
+        assert_eq!((outbox.held(), outbox.chunks.len()), (0, 0));
+    }
+
+    #[test]
+    fn small_answers_between_files_hold_little_memory() {
+        let mut outbox = SendQueue::default();
+        for _ in 0..1_000 {
+            outbox.expect();
+            say(&mut outbox, "head");
+            outbox.push_file(Rc::new(Text(b"0123456789", true)), ByteRange::new(0, 10).unwrap());
+        }
+        assert!(outbox.held() < 64 << 10, "{}", outbox.held());
+    }
+
+    #[test]
+    fn a_queue_is_full_at_the_mark_that_was_set() {
+        let mut outbox = SendQueue::default();
+        say(&mut outbox, &"x".repeat(5_000));
+        assert!(!outbox.is_full());
+        outbox.set_high_water(4_096);
+        assert!(outbox.is_full());
+        outbox.clear();
+        assert_eq!((outbox.is_full(), outbox.held(), outbox.memory_waiting()), (false, 0, 0));
+    }
+
+    #[test]
+    fn cold_bytes_of_a_file_wait_unless_they_may_block() {
+        let mut outbox = SendQueue::default();
+        outbox.push_file(Rc::new(Text(b"0123456789", false)), ByteRange::new(0, 10).unwrap());
+        let mut to = Narrow { got: Vec::new(), room: 100 };
+        assert_eq!(outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(), (0, WriteOutcome::NotResident));
+        assert_eq!(outbox.write_to(&mut to, 100, true, Instant::now()).unwrap(), (10, WriteOutcome::Empty));
+    }
+
+    #[test]
+    fn a_pause_begins_when_its_turn_has_come() {
+        let mut outbox = SendQueue::default();
+        say(&mut outbox, "ok");
+        outbox.push_pause(Duration::from_millis(50));
+        say(&mut outbox, "go");
+        let mut to = Narrow { got: Vec::new(), room: 100 };
+        let now = Instant::now();
+        let later = now + Duration::from_millis(50);
+        assert_eq!(outbox.write_to(&mut to, 100, false, now).unwrap(), (2, WriteOutcome::Pause(later)));
+        assert_eq!(outbox.write_to(&mut to, 100, false, now + Duration::from_millis(49)).unwrap(), (0, WriteOutcome::Pause(later)));
+        assert_eq!(outbox.write_to(&mut to, 100, false, later).unwrap(), (2, WriteOutcome::Empty));
+        assert_eq!(to.got, b"okgo");
+    }
+}

@@ -1,0 +1,80 @@
+//! Move bytes between one stream and its buffers, within a budget. Readiness is known by the stream's answer alone.
+
+use std::io::{self, Read};
+use std::time::Instant;
+
+use crate::io::recv_buffer::RecvBuffer;
+use crate::io::send_queue::{SendQueue, WriteOutcome};
+use crate::io::traits::RawWrite;
+
+/// What reading came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// The stream has no more now.
+    WouldBlock,
+    /// The budget is used up.
+    Budget,
+    /// The inbox takes no more now: its sink must catch up, or somebody must read the heads.
+    BufferFull,
+    /// The other side has closed its sending half.
+    Eof,
+}
+
+/// Where reading failed.
+#[derive(Debug)]
+pub enum TransferError {
+    /// The stream did.
+    Stream(io::Error),
+    /// What a body goes to did.
+    Sink(io::Error),
+}
+
+/// Reads up to `budget` bytes of `from` into `inbox` by way of `scratch`; unread heads may hold up to `most`. With `short_is_dry`, a read that gave less
+/// than was asked for is the last one. Returns how many bytes came and why it came to its end.
+///
+/// # Errors
+/// When the stream or the sink of a body fails.
+pub fn fill(
+    from: &mut impl Read,
+    inbox: &mut RecvBuffer,
+    scratch: &mut [u8],
+    (budget, most): (usize, usize),
+    short_is_dry: bool,
+) -> Result<(usize, ReadOutcome), TransferError> {
+    let mut drawn = 0;
+    loop {
+        if drawn >= budget {
+            return Ok((drawn, ReadOutcome::Budget));
+        }
+        let was_receiving = inbox.is_receiving();
+        let wanted = inbox.room(most).min(scratch.len()).min(budget - drawn);
+        if wanted == 0 {
+            return Ok((drawn, ReadOutcome::BufferFull));
+        }
+        match from.read(&mut scratch[..wanted]) {
+            Ok(0) => return Ok((drawn, ReadOutcome::Eof)),
+            Ok(count) => {
+                drawn += count;
+                inbox.take(&scratch[..count]).map_err(TransferError::Sink)?;
+                // A body has ended: its owner must say what comes next before more is read.
+                if was_receiving && !inbox.is_receiving() {
+                    return Ok((drawn, ReadOutcome::Budget));
+                }
+                if short_is_dry && count < wanted {
+                    return Ok((drawn, ReadOutcome::WouldBlock));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((drawn, ReadOutcome::WouldBlock)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(TransferError::Stream(error)),
+        }
+    }
+}
+
+/// Writes up to `budget` bytes of `outbox` to `to`; see [`SendQueue::write_to`].
+///
+/// # Errors
+/// When the stream or a file fails.
+pub fn flush(outbox: &mut SendQueue, to: &mut impl RawWrite, budget: usize, blocking: bool, now: Instant) -> io::Result<(usize, WriteOutcome)> {
+    outbox.write_to(to, budget, blocking, now)
+}

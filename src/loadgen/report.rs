@@ -1,0 +1,271 @@
+//! Results of a load: counted while it runs, reported as a table or an object.
+
+use std::time::{Duration, Instant};
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::loadgen::latency_histogram::LatencyHistogram;
+use crate::loadgen::workload::{DEEDS, WorkloadOp};
+use crate::ui::text::Lang;
+
+/// How much of a processor was used so far.
+pub struct Gauges {
+    /// By this process.
+    pub own: fn() -> Duration,
+    /// By the server, where it can be known.
+    pub server: Option<Box<dyn Fn() -> Option<Duration>>>,
+}
+
+/// What is counted of one kind.
+#[derive(Clone, Default)]
+pub struct Counted {
+    /// How long answers took.
+    pub times: LatencyHistogram,
+    /// How many of them said no.
+    pub refused: u64,
+}
+
+/// A stretch of time and what was used of processors in it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stretch {
+    /// How long it was.
+    pub seconds: f64,
+    /// What this process used, in seconds.
+    pub own: f64,
+    /// What the server used, in seconds.
+    pub server: Option<f64>,
+}
+
+/// Measures a stretch from its beginning on.
+pub struct Measuring {
+    began: Instant,
+    own: Duration,
+    server: Option<Duration>,
+}
+
+impl Measuring {
+    /// Begins.
+    #[must_use]
+    pub fn begin(gauges: &Gauges, now: Instant) -> Measuring {
+        Measuring { began: now, own: (gauges.own)(), server: gauges.server.as_ref().and_then(|server| server()) }
+    }
+
+    /// How long it was so far.
+    #[must_use]
+    pub fn end(&self, gauges: &Gauges, now: Instant) -> Stretch {
+        let server = gauges.server.as_ref().and_then(|server| server());
+        let server = server.zip(self.server).map(|(after, before)| after.saturating_sub(before).as_secs_f64());
+        let own = (gauges.own)().saturating_sub(self.own).as_secs_f64();
+        Stretch { seconds: now.saturating_duration_since(self.began).as_secs_f64(), own, server }
+    }
+}
+
+/// One kind of request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Which.
+    pub word: &'static str,
+    /// How many were answered.
+    pub count: u64,
+    /// How many of those answers said no.
+    pub refused: u64,
+    /// How many a second.
+    pub rate: f64,
+    /// How long the answers took that half, 90, 99 and 99.9 % do not exceed, and the longest, in milliseconds.
+    pub ms: [f64; 5],
+}
+
+/// Something that is told of a load.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// All peers are there, with so many files, after this time.
+    In {
+        /// How many peers.
+        peers: usize,
+        /// How many files they have said they have.
+        files: u64,
+        /// How long that took.
+        stretch: Stretch,
+    },
+    /// It is over.
+    Over(LoadReport),
+}
+
+/// What a load came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadReport {
+    /// How many peers asked.
+    pub peers: usize,
+    /// How many requests of each were under way.
+    pub depth: usize,
+    /// What was measured.
+    pub stretch: Stretch,
+    /// Each kind that was asked.
+    pub rows: Vec<Row>,
+    /// Files that were said in JOINs.
+    pub files: u64,
+    /// Answers that did not name as many holders as there are.
+    pub wrong: u64,
+    /// Links that were lost.
+    pub lost: u64,
+}
+
+impl LoadReport {
+    /// From what was counted.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn rows(counted: &[Counted; DEEDS.len()], seconds: f64) -> Vec<Row> {
+        let ms = |times: &LatencyHistogram, of_thousand| times.quantile(of_thousand).as_secs_f64() * 1e3;
+        let row = |((_, word), counted): (&(WorkloadOp, &'static str), &Counted)| {
+            let Counted { times, refused } = counted;
+            let rate = times.count() as f64 / seconds.max(1e-9);
+            let ms = [ms(times, 500), ms(times, 900), ms(times, 990), ms(times, 999), times.longest().as_secs_f64() * 1e3];
+            (times.count() > 0).then_some(Row { word, count: times.count(), refused: *refused, rate, ms })
+        };
+        DEEDS.iter().zip(counted).filter_map(row).collect()
+    }
+
+    /// All requests that were answered.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.rows.iter().map(|row| row.count).sum()
+    }
+
+    /// What one request cost the server, in microseconds of a processor.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn server_micros(&self) -> Option<f64> {
+        Some(self.stretch.server? * 1e6 / self.answered().max(1) as f64)
+    }
+
+    /// As a table, with what else is to be said below it.
+    #[must_use]
+    pub fn table(&self, lang: Lang) -> String {
+        let words = ReportWords::of(lang);
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(words.head);
+        for row in &self.rows {
+            let cells = [row.word.to_owned(), row.count.to_string(), format!("{:.0}", row.rate)];
+            table.add_row(cells.into_iter().chain(row.ms.map(|ms| format!("{ms:.2}"))).chain([row.refused.to_string()]));
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        let Stretch { seconds, own, server } = self.stretch;
+        let share = |used: f64| format!("{:.0} %", used / seconds.max(1e-9) * 100.0);
+        let mut below = format!("{} {}, {} {}, {seconds:.2} s; {} {}", self.peers, words.peers, words.depth, self.depth, words.own, share(own));
+        if let (Some(server), Some(micros)) = (server, self.server_micros()) {
+            below.push_str(&format!(", {} {}, {micros:.2} µs {}", words.server, share(server), words.each));
+        }
+        if self.wrong + self.lost > 0 {
+            below.push_str(&format!("; {}: {}; {}: {}", words.wrong, self.wrong, words.lost, self.lost));
+        }
+        format!("{}\n{below}", lines.join("\n"))
+    }
+}
+
+impl News {
+    /// In words, for a person.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn say(&self, lang: Lang) -> String {
+        match self {
+            News::Over(figures) => figures.table(lang),
+            News::In { peers, files, stretch } => {
+                let words = ReportWords::of(lang);
+                let rate = *files as f64 / stretch.seconds.max(1e-9);
+                format!("{peers} {}, {files} {}, {:.2} s, {rate:.0} /s", words.peers, words.files, stretch.seconds)
+            }
+        }
+    }
+}
+
+struct ReportWords {
+    head: [&'static str; 9],
+    peers: &'static str,
+    files: &'static str,
+    depth: &'static str,
+    own: &'static str,
+    server: &'static str,
+    each: &'static str,
+    wrong: &'static str,
+    lost: &'static str,
+}
+
+impl ReportWords {
+    fn of(lang: Lang) -> ReportWords {
+        match lang {
+            Lang::Pt => ReportWords {
+                head: ["pedido", "respostas", "por s", "p50 ms", "p90 ms", "p99 ms", "p99,9 ms", "máx ms", "recusas"],
+                peers: "peers",
+                files: "arquivos",
+                depth: "profundidade",
+                own: "CPU do cliente",
+                server: "CPU do servidor",
+                each: "por pedido",
+                wrong: "respostas erradas",
+                lost: "conexões perdidas",
+            },
+            Lang::Es => ReportWords {
+                head: ["petición", "respuestas", "por s", "p50 ms", "p90 ms", "p99 ms", "p99,9 ms", "máx ms", "negativas"],
+                peers: "peers",
+                files: "archivos",
+                depth: "profundidad",
+                own: "CPU del cliente",
+                server: "CPU del servidor",
+                each: "por petición",
+                wrong: "respuestas erróneas",
+                lost: "conexiones perdidas",
+            },
+            Lang::En => ReportWords {
+                head: ["request", "answers", "per s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "refused"],
+                peers: "peers",
+                files: "files",
+                depth: "depth",
+                own: "client CPU",
+                server: "server CPU",
+                each: "a request",
+                wrong: "wrong answers",
+                lost: "links lost",
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures() -> LoadReport {
+        let mut counted: [Counted; DEEDS.len()] = Default::default();
+        for ms in 1..=100 {
+            counted[0].times.note(Duration::from_millis(ms));
+        }
+        counted[0].refused = 2;
+        let stretch = Stretch { seconds: 2.0, own: 0.5, server: Some(0.001) };
+        LoadReport { peers: 3, depth: 4, stretch, rows: LoadReport::rows(&counted, 2.0), files: 0, wrong: 0, lost: 0 }
+    }
+
+    #[test]
+    fn only_what_was_asked_stands_in_the_table() {
+        let figures = figures();
+        assert_eq!((figures.rows.len(), figures.answered(), figures.rows[0].word), (1, 100, "search"));
+        assert!((figures.rows[0].rate - 50.0).abs() < 1e-9 && (figures.server_micros().unwrap() - 10.0).abs() < 1e-9);
+        let said = News::Over(figures).say(Lang::En);
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines.len() == 3 && lines[0].contains("p99.9 ms") && lines[1].contains("search") && lines[1].contains("50"), "{said}");
+        assert_eq!(lines[2], "3 peers, depth 4, 2.00 s; client CPU 25 %, server CPU 0 %, 10.00 µs a request");
+    }
+
+    #[test]
+    fn what_went_wrong_is_said_in_every_language() {
+        for (lang, word) in [(Lang::Pt, "erradas: 1"), (Lang::Es, "erróneas: 1"), (Lang::En, "wrong answers: 1; links lost: 7")] {
+            let said = News::Over(LoadReport { wrong: 1, lost: 7, ..figures() }).say(lang);
+            assert!(said.contains(word), "{said}");
+        }
+        let stretch = Stretch { seconds: 0.5, own: 0.0, server: None };
+        assert_eq!(News::In { peers: 2, files: 100, stretch }.say(Lang::En), "2 peers, 100 files, 0.50 s, 200 /s");
+    }
+}

@@ -1,0 +1,144 @@
+//! Random numbers from a seed, and Zipf's law: few names are popular, most are rare.
+
+/// A generator (SplitMix64): what it gives is a function of its seed alone.
+#[derive(Clone, Debug)]
+pub struct Rng {
+    state: u64,
+}
+
+impl Rng {
+    /// From a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Rng {
+        Rng { state: seed }
+    }
+
+    /// Sixty-four bits by chance.
+    pub fn bits(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `count`, which is not 0.
+    pub fn below(&mut self, count: u64) -> u64 {
+        let product = u128::from(self.bits()) * u128::from(count);
+        u64::try_from(product >> 64).unwrap_or(0)
+    }
+
+    /// A number from 0 up to 1, without it.
+    #[allow(clippy::cast_precision_loss)]
+    fn unit(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// Zipf's law over the ranks from 0 on: rank `r` comes in proportion to `1 / (r + 1)^exponent`. By rejection-inversion (Hörmann and Derflinger), so
+/// that a million ranks need no table.
+#[derive(Clone, Debug)]
+pub struct Zipf {
+    count: f64,
+    exponent: f64,
+    /// The integral below the first rank, what is left of it, and where no second look is needed.
+    first: f64,
+    last: f64,
+    sure: f64,
+}
+
+impl Zipf {
+    /// Over `count` ranks, of which there is at least one; with an exponent of 0 all are equal.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn new(count: u64, exponent: f64) -> Zipf {
+        let mut zipf = Zipf { count: count.max(1) as f64, exponent, first: 0.0, last: 0.0, sure: 0.0 };
+        zipf.first = zipf.integral(1.5) - 1.0;
+        zipf.last = zipf.integral(zipf.count + 0.5);
+        zipf.sure = 2.0 - zipf.inverse(zipf.integral(2.5) - zipf.weight(2.0));
+        zipf
+    }
+
+    /// A rank.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    pub fn rank(&self, dice: &mut Rng) -> u64 {
+        if self.exponent <= 0.0 {
+            return dice.below(self.count as u64);
+        }
+        loop {
+            let u = self.last + dice.unit() * (self.first - self.last);
+            let x = self.inverse(u);
+            let k = (x + 0.5).floor().clamp(1.0, self.count);
+            if k - x <= self.sure || u >= self.integral(k + 0.5) - self.weight(k) {
+                return k as u64 - 1;
+            }
+        }
+    }
+
+    fn weight(&self, x: f64) -> f64 {
+        (-self.exponent * x.ln()).exp()
+    }
+
+    /// The integral of the weight, up to a constant.
+    fn integral(&self, x: f64) -> f64 {
+        let log = x.ln();
+        let t = (1.0 - self.exponent) * log;
+        // (exp(t) - 1) / t without losing digits near 0.
+        let ratio = if t.abs() > 1e-8 { t.exp_m1() / t } else { 1.0 + t / 2.0 };
+        ratio * log
+    }
+
+    fn inverse(&self, x: f64) -> f64 {
+        let t = (x * (1.0 - self.exponent)).max(-1.0);
+        let ratio = if t.abs() > 1e-8 { t.ln_1p() / t } else { 1.0 - t / 2.0 };
+        (ratio * x).exp()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::cast_precision_loss)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_and_another_seed_another() {
+        let throw = |seed| (0..20).map(|_| 0).scan(Rng::new(seed), |dice, _: i32| Some(dice.below(1_000))).collect::<Vec<_>>();
+        assert_eq!(throw(1), throw(1));
+        assert_ne!(throw(1), throw(2));
+        assert!(throw(3).iter().all(|number| *number < 1_000));
+    }
+
+    #[test]
+    fn ranks_come_as_often_as_the_law_says() {
+        for exponent in [0.5, 0.99, 1.0, 1.3] {
+            let (count, throws) = (1_000_u64, 400_000);
+            let (zipf, mut dice) = (Zipf::new(count, exponent), Rng::new(7));
+            let mut seen = vec![0_u32; usize::try_from(count).unwrap()];
+            for _ in 0..throws {
+                seen[usize::try_from(zipf.rank(&mut dice)).unwrap()] += 1;
+            }
+            let whole: f64 = (1..=count).map(|rank| (rank as f64).powf(-exponent)).sum();
+            for rank in [1_usize, 2, 3, 10, 30] {
+                let wanted = f64::from(throws) * (rank as f64).powf(-exponent) / whole;
+                let got = f64::from(seen[rank - 1]);
+                assert!(
+                    (got - wanted).abs() < 5.0 * wanted.sqrt() + 2.0,
+                    "rank {rank} came {got} times in the place of {wanted}, exponent {exponent}"
+                );
+            }
+            let tail: u32 = seen[500..].iter().sum();
+            let wanted = f64::from(throws) * (501..=count).map(|rank| (rank as f64).powf(-exponent)).sum::<f64>() / whole;
+            assert!((f64::from(tail) - wanted).abs() < 5.0 * wanted.sqrt(), "{tail} in the place of {wanted}");
+        }
+    }
+
+    #[test]
+    fn without_an_exponent_all_ranks_are_equal_and_one_rank_is_always_the_first() {
+        let (zipf, mut dice) = (Zipf::new(10, 0.0), Rng::new(1));
+        let mut seen = [0; 10];
+        for _ in 0..10_000 {
+            seen[usize::try_from(zipf.rank(&mut dice)).unwrap()] += 1;
+        }
+        assert!(seen.iter().all(|count| (800..1_200).contains(count)), "{seen:?}");
+        assert!((0..100).all(|_| Zipf::new(1, 1.0).rank(&mut dice) == 0));
+    }
+}

@@ -1,0 +1,100 @@
+//! Request counts, and metrics that servers and peers have in common.
+
+use std::net::IpAddr;
+
+use crate::node::stats::loop_histogram::LoopHistogram;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::metric::{Metric, Unit};
+use crate::protocol::request::Request;
+
+/// The kinds of requests that are told apart.
+const KINDS: [&str; 10] = ["join", "update", "leave", "search", "peers", "ls", "ping", "fetch", "account", "other"];
+
+/// Counts of requests.
+#[derive(Clone, Debug, Default)]
+pub struct RequestStats([u64; KINDS.len()]);
+
+impl RequestStats {
+    /// Counts a request.
+    pub fn note(&mut self, request: &Request) {
+        let kind = match request {
+            Request::Join(_) | Request::Enter(_) => 0,
+            Request::Update { .. } | Request::Replace { .. } => 1,
+            Request::Leave => 2,
+            Request::Search { .. } | Request::Find { .. } => 3,
+            Request::Peers { .. } => 4,
+            Request::Ls { .. } => 5,
+            Request::Ping => 6,
+            Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Wrong { .. } | Request::Prove(_) => 7,
+            Request::Operation(_) => 8,
+            _ => 9,
+        };
+        self.0[kind] += 1;
+    }
+
+    /// As figures.
+    pub fn figures(&self) -> impl Iterator<Item = Metric> + '_ {
+        KINDS.iter().zip(self.0).map(|(kind, count)| Metric::total("requests", count).of(kind))
+    }
+}
+
+/// How long turns took.
+#[must_use]
+pub fn of_turns(turns: &LoopHistogram) -> Vec<Metric> {
+    let length = |of, length: std::time::Duration| {
+        let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+        Metric::now("turn_length", nanos).of(of).in_unit(Unit::Nanoseconds)
+    };
+    vec![
+        Metric::total("turns", turns.count()),
+        length("p50", turns.quantile(500)),
+        length("p99", turns.quantile(990)),
+        length("max", turns.longest()),
+    ]
+}
+
+/// Who is not on this machine, or does not sound like it, is told no figures, unless the operator opened them to all.
+///
+/// # Errors
+/// With the answer to give.
+pub fn may_see(from: IpAddr, local: bool, open: bool) -> Result<(), ErrorReply> {
+    if open || (local && from.to_canonical().is_loopback()) {
+        Ok(())
+    } else {
+        Err(ErrorReply::new(ErrorCode::Refused, "figures are told on this machine alone"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::request::{Fetch, Selector};
+    use crate::protocol::types::relative_path::RelativeName;
+
+    #[test]
+    fn each_kind_is_counted_apart() {
+        let mut tally = RequestStats::default();
+        tally.note(&Request::Ping);
+        tally.note(&Request::Leave);
+        tally.note(&Request::Ping);
+        let figures: Vec<Metric> = tally.figures().filter(|figure| figure.value > 0).collect();
+        assert_eq!(figures, [Metric::total("requests", 1).of("leave"), Metric::total("requests", 2).of("ping")]);
+    }
+
+    #[test]
+    fn every_way_to_ask_for_bytes_is_a_fetch() {
+        let mut tally = RequestStats::default();
+        let wanted = Selector::Name(RelativeName::new("a").unwrap());
+        let fetch = Fetch { wanted, tag: None, from: 0, length: None };
+        tally.note(&Request::Prove(fetch.clone()));
+        tally.note(&Request::Fetch(fetch));
+        assert!(tally.figures().any(|figure| figure == Metric::total("requests", 2).of("fetch")));
+    }
+
+    #[test]
+    fn strangers_see_figures_only_where_they_are_open() {
+        let (here, there, mapped) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1]), "::ffff:127.0.0.1".parse().unwrap());
+        assert!(may_see(here, true, false).is_ok() && may_see(mapped, true, false).is_ok() && may_see(there, false, true).is_ok());
+        assert!(may_see(there, true, false).is_err() && may_see(here, false, false).is_err());
+    }
+}

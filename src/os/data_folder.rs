@@ -1,0 +1,223 @@
+//! Where the accounts of a server are kept, and whether that place is ours alone.
+//!
+//! Who may write there could give any user's name to anybody, so a store is trusted only where nobody else can. Which one is taken does not depend on where
+//! the server listens: another port must not bring an empty store, in which all names are free.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, statat};
+use rustix::io::Errno;
+
+use crate::os::sqlite::{FILE, LOCK};
+use crate::os::system;
+
+/// The usual place of a user.
+pub struct Usual {
+    /// The store.
+    pub folder: PathBuf,
+    /// Folders of earlier versions, which had one for each address, with accounts in them.
+    pub earlier: Vec<PathBuf>,
+}
+
+/// Why there is no store to begin with.
+#[derive(Debug)]
+pub enum NoPlace {
+    /// Neither a home nor a folder for states is known.
+    NoHome,
+    /// An earlier version has left several, and nothing says which one is meant.
+    Several(Vec<PathBuf>),
+    /// A server of an earlier version runs on it.
+    InUse(PathBuf),
+    /// It could not be moved.
+    Failed(PathBuf, io::Error),
+}
+
+impl Usual {
+    /// `$XDG_STATE_HOME/cardume/server`, or the same below `$HOME/.local/state`.
+    ///
+    /// # Errors
+    /// `NoHome`.
+    pub fn of_user() -> Result<Usual, NoPlace> {
+        let states = system::folder_of_user(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"), ".local/state").ok_or(NoPlace::NoHome)?;
+        Ok(Usual::below(&states))
+    }
+
+    fn below(states: &Path) -> Usual {
+        let mut earlier: Vec<PathBuf> = fs::read_dir(states)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with("server-")) && has_store(path))
+            .collect();
+        earlier.sort();
+        Usual { folder: states.join("server"), earlier }
+    }
+
+    /// The folder in which an earlier version kept the accounts of a server that listens there.
+    #[must_use]
+    pub fn earlier_at(&self, listen: SocketAddr) -> Option<&PathBuf> {
+        let name = earlier_name(listen);
+        self.earlier.iter().find(|path| path.file_name() == Some(&name))
+    }
+
+    /// Where the accounts of a server are that listens there; a store of an earlier version is moved to it. Returns what was moved.
+    ///
+    /// # Errors
+    /// When nobody can say which of several stores is meant, or the move fails.
+    pub fn prepare(&self, listen: &[SocketAddr]) -> Result<Option<PathBuf>, NoPlace> {
+        if has_store(&self.folder) || self.earlier.is_empty() {
+            return Ok(None);
+        }
+        let ours = listen.iter().find_map(|at| self.earlier_at(*at));
+        let old = match (ours, &self.earlier[..]) {
+            (Some(old), _) => old,
+            (None, [old]) => old,
+            (None, _) => return Err(NoPlace::Several(self.earlier.clone())),
+        };
+        let failed = |error: io::Error| NoPlace::Failed(old.clone(), error);
+        let folder = open_own(old).map_err(failed)?;
+        let lock = rustix::fs::openat(&folder, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+        let lock = lock.map_err(|error| failed(error.into()))?;
+        // Held while it moves.
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::WOULDBLOCK => NoPlace::InUse(old.clone()),
+            error => failed(error.into()),
+        })?;
+        fs::rename(old, &self.folder).map_err(failed)?;
+        if let Some(parent) = self.folder.parent() {
+            let _ = fs::File::open(parent).and_then(|parent| parent.sync_all());
+        }
+        Ok(Some(old.clone()))
+    }
+}
+
+fn has_store(folder: &Path) -> bool {
+    folder.join(FILE).symlink_metadata().is_ok()
+}
+
+fn earlier_name(listen: SocketAddr) -> OsString {
+    // A colon would have ended the path where several of them stand in a row.
+    format!("server-{}-{}", listen.ip().to_string().replace(':', "_"), listen.port()).into()
+}
+
+/// Opens the folder of a store, which must be ours and nobody else's to write, and no link.
+///
+/// # Errors
+/// When it is not.
+pub fn open_own(dir: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // A slash at its end would lead through a link.
+    let name = dir.components().as_path();
+    let folder = match rustix::fs::open(name, flags, Mode::empty()) {
+        Err(Errno::NOTDIR | Errno::LOOP) if name.is_symlink() => return Err(link()),
+        other => other?,
+    };
+    let stat = fstat(&folder)?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the folder is not ours alone to write"));
+    }
+    Ok(folder)
+}
+
+/// Looks at the files of a store: none of them may be a link, or another's to write.
+///
+/// # Errors
+/// When one is.
+pub fn check_files(folder: impl AsFd) -> io::Result<()> {
+    for name in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm"), format!("{FILE}-journal"), LOCK.to_owned()] {
+        match statat(folder.as_fd(), &*name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => return Err(link()),
+            Ok(stat) if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 => {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the folder is not ours alone to write"));
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn link() -> io::Error {
+    io::Error::from(Errno::LOOP)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn store(states: &Path, name: &str) {
+        fs::create_dir(states.join(name)).unwrap();
+        fs::write(states.join(name).join(FILE), name).unwrap();
+    }
+
+    #[test]
+    fn the_only_store_of_an_earlier_version_is_moved_wherever_the_server_listens() {
+        let states = tempfile::tempdir().unwrap();
+        store(states.path(), "server-127.0.0.1-1099");
+        let moved = Usual::below(states.path()).prepare(&[at("0.0.0.0:7")]).unwrap();
+        assert_eq!(moved, Some(states.path().join("server-127.0.0.1-1099")));
+        assert_eq!(fs::read(states.path().join("server").join(FILE)).unwrap(), b"server-127.0.0.1-1099");
+        // What stands there stays.
+        store(states.path(), "server-127.0.0.1-1100");
+        assert_eq!(Usual::below(states.path()).prepare(&[at("127.0.0.1:1100")]).unwrap(), None);
+        assert_eq!(fs::read(states.path().join("server").join(FILE)).unwrap(), b"server-127.0.0.1-1099");
+    }
+
+    #[test]
+    fn of_several_stores_the_one_of_an_address_is_meant_in_whatever_order_or_none() {
+        let states = tempfile::tempdir().unwrap();
+        store(states.path(), "server-127.0.0.1-1");
+        store(states.path(), "server-__1-2");
+        let usual = Usual::below(states.path());
+        assert!(matches!(usual.prepare(&[at("127.0.0.1:9")]), Err(NoPlace::Several(all)) if all.len() == 2));
+        assert_eq!(usual.prepare(&[at("127.0.0.1:9"), at("[::1]:2")]).unwrap(), Some(states.path().join("server-__1-2")));
+    }
+
+    #[test]
+    fn a_store_on_which_an_earlier_server_runs_is_left_to_it() {
+        let states = tempfile::tempdir().unwrap();
+        store(states.path(), "server-127.0.0.1-1");
+        let lock = fs::File::create(states.path().join("server-127.0.0.1-1").join(LOCK)).unwrap();
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert!(matches!(Usual::below(states.path()).prepare(&[at("127.0.0.1:1")]), Err(NoPlace::InUse(_))));
+        assert!(has_store(&states.path().join("server-127.0.0.1-1")));
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_or_a_link_is_no_place() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("data");
+        fs::create_dir(&folder).unwrap();
+        assert!(open_own(&folder).is_ok());
+        symlink(&folder, place.path().join("link")).unwrap();
+        assert!(open_own(&place.path().join("link")).is_err());
+        assert!(open_own(&place.path().join("link/")).is_err());
+        for mode in [0o770, 0o702, 0o777] {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(open_own(&folder).is_err(), "{mode:o}");
+        }
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        let opened = open_own(&folder).unwrap();
+        check_files(&opened).unwrap();
+        for name in [FILE.to_owned(), format!("{FILE}-wal"), LOCK.to_owned()] {
+            symlink("/nowhere", folder.join(&name)).unwrap();
+            assert!(check_files(&opened).is_err(), "{name}");
+            fs::remove_file(folder.join(&name)).unwrap();
+        }
+        fs::write(folder.join(FILE), "").unwrap();
+        fs::set_permissions(folder.join(FILE), fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(check_files(&opened).is_err());
+    }
+}

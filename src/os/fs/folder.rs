@@ -1,0 +1,458 @@
+//! A folder on a real disk. Every name is opened below the folder's descriptor, and no link is followed: no name leads outside.
+//!
+//! That descriptor is opened for each use: one that is held would keep the disk from being unmounted, and speak of a folder that was moved away.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
+
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fsync, linkat, openat, renameat, renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use crate::io::traits::SourceRef;
+use crate::os::fs::dir_walk::{self, DirListing};
+use crate::os::fs::guard::Guard;
+use crate::os::fs::inotify::FolderWatch;
+use crate::os::fs::missing_calls::{is_missing, synced};
+use crate::os::fs::mmap_source::MmapSource;
+use crate::os::fs::mounts::Mounts;
+use crate::os::fs::part_file::{Allocate, PartFile, stamp};
+use crate::os::fs::top::{Identity, Top};
+use crate::os::system;
+use crate::storage::Opened;
+use crate::storage::fs_trait::{Blind, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile};
+
+/// An open folder.
+pub struct Folder {
+    top: Rc<Top>,
+    allocate: Allocate,
+    guard: Rc<Guard>,
+    watched: RefCell<Option<Watched>>,
+}
+
+/// What is known of a folder whose changes are wanted.
+struct Watched {
+    recursive: bool,
+    /// Which folder stood there at the last look; `None`: none.
+    is: Option<Identity>,
+    /// `None` where the system can't watch it.
+    watch: Option<Rc<FolderWatch>>,
+    mounts: Option<Mounts>,
+}
+
+fn open_at(place: &OwnedFd, last: &str, flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
+    let file = openat(place, last, flags | SAFELY, Mode::from_raw_mode(0o666))?;
+    let stat = fstat(&file)?;
+    Ok((file, stat))
+}
+
+/// What every file is opened with: a FIFO must not hold us up, a terminal not become ours.
+const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+
+impl Folder {
+    /// Opens a folder.
+    ///
+    /// # Errors
+    /// `NoFolder` when there is none.
+    pub fn open(path: &str, allocate: Allocate) -> Result<Folder, FsError> {
+        system::outlive_broken_leases();
+        let top = Top::at(path);
+        top.step().map_err(no_folder)?;
+        Ok(Folder::new(top, allocate))
+    }
+
+    fn new(top: Top, allocate: Allocate) -> Folder {
+        Folder { top: Rc::new(top), allocate, guard: Rc::default(), watched: RefCell::default() }
+    }
+
+    /// The same, with a guard that knows what is to be excluded.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Folder {
+        Folder { guard: Rc::new(guard), ..self }
+    }
+
+    /// A folder that is open already.
+    #[must_use]
+    pub fn of(dir: OwnedFd, allocate: Allocate) -> Folder {
+        Folder::new(Top::Open(dir), allocate)
+    }
+
+    /// Where the file of this name stands, or will: in the folder itself or below it. Good for a sync where it is to be made.
+    fn place<'n>(&self, name: &'n str, create: bool) -> io::Result<(OwnedFd, &'n str)> {
+        let top = if create { self.top.read()? } else { self.top.step()? };
+        Ok(dir_walk::descend_to_write(top, name, create)?)
+    }
+
+    /// Opens a shared file to read, wherever below the folder it is.
+    fn open_shared(&self, name: &str) -> io::Result<OwnedFd> {
+        let top = self.top.step()?;
+        let (place, last) = dir_walk::descend(&top, name)?;
+        let file = openat(place, last, OFlags::RDONLY | SAFELY, Mode::empty()).map_err(dir_walk::no_file)?;
+        if dir_walk::is_file(&fstat(&file)?) { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    /// Looks at the folder itself. True when another stands there than before, or none.
+    fn has_moved(&self) -> bool {
+        let mut watched = self.watched.borrow_mut();
+        let Some(watched) = &mut *watched else { return false };
+        let dir = self.top.step();
+        let is = dir.as_ref().ok().and_then(Top::identity);
+        let is_over = watched.watch.as_ref().is_some_and(|watch| watch.is_over());
+        let mut changed = dir.as_ref().is_ok_and(|dir| self.guard.refresh(dir.as_fd()));
+        changed |= watched.mounts.as_mut().is_some_and(Mounts::have_changed);
+        if is == watched.is && !is_over {
+            return changed;
+        }
+        let recursive = watched.recursive;
+        *watched = match &dir {
+            Ok(dir) => self.watch_anew(dir, recursive).0,
+            Err(_) => Watched { recursive, is: None, watch: None, mounts: None },
+        };
+        true
+    }
+
+    fn watch_anew(&self, dir: &OwnedFd, recursive: bool) -> (Watched, io::Result<()>) {
+        let is = Top::identity(dir);
+        let mounts = self.top.path().filter(|_| recursive).and_then(Mounts::below);
+        match FolderWatch::new(&self.top, dir, recursive, &self.guard) {
+            Ok(watch) => (Watched { recursive, is, watch: Some(Rc::new(watch)), mounts }, Ok(())),
+            Err(error) => (Watched { recursive, is, watch: None, mounts }, Err(error)),
+        }
+    }
+
+    fn watching(&self) -> Option<Rc<FolderWatch>> {
+        self.watched.borrow().as_ref().and_then(|watched| watched.watch.clone())
+    }
+}
+
+impl Filesystem for Folder {
+    fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
+        let dir = self.top.read().map_err(|error| self.top.step().map_or_else(no_folder, |_| error.into()))?;
+        self.guard.refresh(dir.as_fd());
+        let watch = self.watching();
+        if let Some(watch) = &watch {
+            watch.begin_listing(&dir);
+        }
+        Ok(Box::new(DirListing::of(&dir, recursive, watch, Rc::clone(&self.guard))?))
+    }
+
+    fn find(&self, name: &str) -> Option<Found> {
+        dir_walk::find(&self.top.step().ok()?, name, &self.guard)
+    }
+
+    fn watch(&self, recursive: bool) -> io::Result<()> {
+        if self.watched.borrow().is_some() {
+            return Ok(());
+        }
+        let (watched, result) = self.watch_anew(&self.top.step()?, recursive);
+        *self.watched.borrow_mut() = Some(watched);
+        result
+    }
+
+    fn changes(&self) -> Vec<FsChange> {
+        let has_moved = self.has_moved();
+        let mut changes = self.watching().map(|watch| watch.changes()).unwrap_or_default();
+        if has_moved && !changes.contains(&FsChange::Everything) {
+            changes.insert(0, FsChange::Everything);
+        }
+        changes
+    }
+
+    fn condition(&self) -> Condition {
+        let watched = self.watched.borrow();
+        let Some(watched) = &*watched else { return Condition::default() };
+        let blind = watched.watch.as_ref().map_or(Some(Blind::Unsupported), |watch| watch.blind());
+        Condition { missing: watched.is.is_none(), blind }
+    }
+
+    fn open(&self, name: &str) -> io::Result<Opened> {
+        let file = self.open_shared(name)?;
+        let (top, stat) = (self.top.step()?, fstat(&file)?);
+        let (place, last) = dir_walk::descend(&top, name)?;
+        let barred = dir_walk::bars(&top, place.as_fd(), last, name, &stat, &self.guard);
+        // The name may stand for another file by now: what is open is looked into as well.
+        if barred.is_some() || self.guard.bars_open(&file, name, &stat) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mapped = MmapSource::new(file)?;
+        let (size, tag) = (mapped.size(), mapped.tag());
+        Ok(Opened { source: Rc::new(mapped) as SourceRef, size, tag })
+    }
+
+    fn open_part(&self, name: &str) -> io::Result<SourceRef> {
+        let (place, last) = self.place(name, false)?;
+        let (file, stat) = open_at(&place, last, OFlags::RDONLY)?;
+        // One that has another name as well is somebody else's: ours never has.
+        if !dir_walk::is_file(&stat) || stat.st_nlink != 1 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Rc::new(MmapSource::growing(file)?))
+    }
+
+    fn look(&self, name: &str) -> io::Result<DirEntryKind> {
+        let (place, last) = match dir_walk::descend_to_write(self.top.step()?, name, false) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(DirEntryKind::Nothing),
+            // A link, or a file, stands where a folder has to be.
+            Err(Errno::LOOP | Errno::NOTDIR) => return Ok(DirEntryKind::Other),
+            Err(error) => return Err(error.into()),
+        };
+        match statat(&place, last, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(DirEntryKind::Nothing),
+            Err(error) => Err(error.into()),
+            Ok(stat) if dir_walk::is_file(&stat) && stat.st_nlink == 1 => Ok(DirEntryKind::File(u64::try_from(stat.st_size).unwrap_or(0))),
+            Ok(_) => Ok(DirEntryKind::Other),
+        }
+    }
+
+    fn stamp_at(&self, name: &str) -> io::Result<Option<FileStat>> {
+        let (place, last) = match dir_walk::descend_to_write(self.top.step()?, name, false) {
+            Ok(found) => found,
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match statat(&place, last, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+            Ok(stat) => Ok(Some(stamp(&stat))),
+        }
+    }
+
+    fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
+        let (place, last) = self.place(name, false)?;
+        let (file, stat) = open_at(&place, last, OFlags::RDONLY)?;
+        if !dir_walk::is_file(&stat) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mut content = Vec::new();
+        File::from(file).take(most as u64).read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        // Never through a link that somebody put there: the new file is made, not opened, and takes the name of the old one as a whole.
+        let (place, last) = self.place(name, true)?;
+        let fresh = format!(".{last}");
+        let _ = unlinkat(&place, &fresh, AtFlags::empty());
+        let (file, _) = open_at(&place, &fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+        // A few thousand bytes: a power cut must not leave the name without them, for then nobody could tell whose they are.
+        let mut file = File::from(file);
+        let written = file.write_all(content).and_then(|()| synced(file.sync_data())).and_then(|()| Ok(renameat(&place, &fresh, &place, last)?));
+        if written.is_err() {
+            let _ = unlinkat(&place, &fresh, AtFlags::empty());
+        }
+        written
+    }
+
+    fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn FsFile>> {
+        let how = if create { OFlags::CREATE | OFlags::EXCL } else { OFlags::empty() };
+        let (place, last) = self.place(name, create)?;
+        let (file, stat) = open_at(&place, last, OFlags::RDWR | how)?;
+        if !dir_walk::is_file(&stat) || stat.st_nlink != 1 {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        lock(&file)?;
+        // Who held the lock before may have finished: then this is a file under its final name.
+        let stands = statat(&place, last, AtFlags::SYMLINK_NOFOLLOW)?;
+        if (stands.st_dev, stands.st_ino) != (stat.st_dev, stat.st_ino) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Rc::new(PartFile::new(File::from(file), self.allocate)))
+    }
+
+    fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>> {
+        Ok(Rc::new(PartFile::new(File::from(self.open_shared(name)?), self.allocate)))
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        // Both stand in one folder.
+        let (dir, from) = dir_walk::descend_to_write(self.top.read()?, from, false)?;
+        let to = to.rsplit('/').next().unwrap_or(to);
+        rename_new(&Calls { dir: &dir, from, to })?;
+        match fsync(&dir) {
+            Ok(()) => Ok(()),
+            // Some file systems can't sync a folder: the name is as lasting there as they make it.
+            Err(error) if is_missing(error) => {
+                log::debug!("the folder is not synced: {error}");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let (place, last) = match dir_walk::descend_to_write(self.top.step()?, name, false) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        match unlinkat(&place, last, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn boot(&self) -> String {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    }
+}
+
+/// Why there is no such folder.
+fn no_folder(error: io::Error) -> FsError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FsError::NoFolder,
+        _ => error.into(),
+    }
+}
+
+/// Locks a file for this process. Where there are no locks it goes without: two processes in one folder are then kept apart by nothing but their users.
+fn lock(file: &OwnedFd) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(error) if is_missing(error) => {
+            log::debug!("no lock here: {error}");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The ways to give a file its final name. Behind a trait, so that their failures can be tried without such a file system.
+trait Renames {
+    /// Renames, and fails where the name is taken.
+    fn rename_no_replace(&self) -> Result<(), Errno>;
+    /// Gives a second name, and fails where it is taken.
+    fn link(&self) -> Result<(), Errno>;
+    /// Takes the first name away.
+    fn unlink(&self) -> Result<(), Errno>;
+    /// True when something has the name.
+    fn is_taken(&self) -> Result<bool, Errno>;
+    /// Renames, whatever has the name.
+    fn rename(&self) -> Result<(), Errno>;
+}
+
+struct Calls<'a> {
+    dir: &'a OwnedFd,
+    from: &'a str,
+    to: &'a str,
+}
+
+impl Renames for Calls<'_> {
+    fn rename_no_replace(&self) -> Result<(), Errno> {
+        renameat_with(self.dir, self.from, self.dir, self.to, RenameFlags::NOREPLACE)
+    }
+    fn link(&self) -> Result<(), Errno> {
+        linkat(self.dir, self.from, self.dir, self.to, AtFlags::empty())
+    }
+    fn unlink(&self) -> Result<(), Errno> {
+        unlinkat(self.dir, self.from, AtFlags::empty())
+    }
+    fn is_taken(&self) -> Result<bool, Errno> {
+        match statat(self.dir, self.to, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+    fn rename(&self) -> Result<(), Errno> {
+        renameat(self.dir, self.from, self.dir, self.to)
+    }
+}
+
+/// Gives a file its final name, which must be free, by the best of the ways that the file system has.
+fn rename_new(calls: &dyn Renames) -> Result<(), Errno> {
+    match calls.rename_no_replace() {
+        // What was tried may be missing, or be badly imitated: whatever is wrong besides shows in the other ways as well.
+        Err(error) if is_unsure(error) => {}
+        decided => return decided,
+    }
+    match calls.link() {
+        Ok(()) => return calls.unlink(),
+        Err(error) if is_unsure(error) || error == Errno::MLINK => {}
+        Err(error) => return Err(error),
+    }
+    // Between the look and the rename somebody could take the name; without those two calls nobody can do better.
+    if calls.is_taken()? {
+        return Err(Errno::EXIST);
+    }
+    calls.rename()
+}
+
+/// True for an answer that another way to the same end may not give.
+fn is_unsure(error: Errno) -> bool {
+    is_missing(error) || matches!(error, Errno::IO | Errno::ACCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Calls that answer what they are told to.
+    struct Told {
+        no_replace: Result<(), Errno>,
+        link: Result<(), Errno>,
+        taken: bool,
+        rename: Result<(), Errno>,
+        called: RefCell<Vec<&'static str>>,
+    }
+
+    impl Told {
+        fn note(&self, call: &'static str) {
+            self.called.borrow_mut().push(call);
+        }
+    }
+
+    impl Renames for Told {
+        fn rename_no_replace(&self) -> Result<(), Errno> {
+            self.note("no_replace");
+            self.no_replace
+        }
+        fn link(&self) -> Result<(), Errno> {
+            self.note("link");
+            self.link
+        }
+        fn unlink(&self) -> Result<(), Errno> {
+            self.note("unlink");
+            Ok(())
+        }
+        fn is_taken(&self) -> Result<bool, Errno> {
+            self.note("look");
+            Ok(self.taken)
+        }
+        fn rename(&self) -> Result<(), Errno> {
+            self.note("rename");
+            self.rename
+        }
+    }
+
+    fn tried(no_replace: Result<(), Errno>, link: Result<(), Errno>, taken: bool, rename: Result<(), Errno>) -> (Result<(), Errno>, String) {
+        let told = Told { no_replace, link, taken, rename, called: RefCell::default() };
+        let result = rename_new(&told);
+        (result, told.called.take().join(" "))
+    }
+
+    #[test]
+    fn a_file_gets_its_name_whatever_the_file_system_lacks() {
+        assert_eq!(tried(Ok(()), Ok(()), false, Ok(())), (Ok(()), "no_replace".into()));
+        let missing = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::IO, Errno::ACCESS, Errno::NOTTY];
+        for error in missing {
+            assert_eq!(tried(Err(error), Ok(()), false, Ok(())), (Ok(()), "no_replace link unlink".into()));
+            for other in missing {
+                assert_eq!(tried(Err(error), Err(other), false, Ok(())), (Ok(()), "no_replace link look rename".into()));
+                assert_eq!(tried(Err(error), Err(other), true, Ok(())), (Err(Errno::EXIST), "no_replace link look".into()));
+            }
+            // A disk that fails fails in every way.
+            assert_eq!(tried(Err(error), Err(Errno::IO), false, Err(Errno::IO)).0, Err(Errno::IO));
+        }
+        for error in [Errno::EXIST, Errno::NOSPC, Errno::NOENT, Errno::ROFS, Errno::DQUOT] {
+            assert_eq!(tried(Err(error), Ok(()), false, Ok(())), (Err(error), "no_replace".into()));
+            assert_eq!(tried(Err(Errno::INVAL), Err(error), false, Ok(())), (Err(error), "no_replace link".into()));
+        }
+    }
+}

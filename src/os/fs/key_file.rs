@@ -1,0 +1,91 @@
+//! The file of a user's secret key: 64 hex digits with mode 0600, made when it is first needed.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::accounts::identity::Identity;
+use crate::os::system;
+use crate::protocol::types::ids::{hex, to_hex};
+
+/// The key in this file, or in the usual one; one that is not there is made.
+///
+/// # Errors
+/// In words, with the file.
+pub fn open(file: Option<&Path>) -> Result<Identity, String> {
+    let file = match file {
+        Some(file) => file.to_owned(),
+        None => usual().ok_or("there is no place for a key: neither HOME nor XDG_STATE_HOME is set")?,
+    };
+    let secret = read(&file).or_else(|error| if error.kind() == io::ErrorKind::NotFound { make(&file) } else { Err(error) });
+    let secret = secret.map_err(|error| format!("{}: {error}", file.display()))?;
+    Identity::new(&secret).ok_or_else(|| format!("{}: that is no key", file.display()))
+}
+
+/// `cardume/key` below the user's state folder.
+fn usual() -> Option<PathBuf> {
+    system::folder_of_user(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"), ".local/state").map(|folder| folder.join("key"))
+}
+
+fn read(file: &Path) -> io::Result<[u8; 32]> {
+    // Not more than a key and a line's end: whatever else has this name is no key.
+    let mut text = String::new();
+    let file = fs::File::open(file)?;
+    let open_to_others = file.metadata()?.permissions().mode() & 0o077 != 0;
+    file.take(66).read_to_string(&mut text)?;
+    // A secret has as many digits as a public key, and the same spelling.
+    let secret = hex(text.trim_end()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no key"))?;
+    if open_to_others {
+        log::warn!("others may read the key of this user: chmod 600 it");
+    }
+    Ok(secret)
+}
+
+fn make(file: &Path) -> io::Result<[u8; 32]> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut secret = [0; 32];
+    secret[..16].copy_from_slice(&system::random());
+    secret[16..].copy_from_slice(&system::random());
+    // Another process may make one at the same moment: it must be whole when it has its name, and the first one wins.
+    let draft = file.with_extension(to_hex(&system::random()));
+    let result = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(|mut to| {
+        to.write_all(format!("{}\n", to_hex(&secret)).as_bytes())?;
+        to.sync_all()?;
+        fs::hard_link(&draft, file)?;
+        // Whoever loses the key loses the name: it lasts before anybody hears of it.
+        fs::File::open(file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
+    });
+    let _ = fs::remove_file(&draft);
+    match result {
+        Ok(()) => Ok(secret),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(file),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_is_nobody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state/cardume/key");
+        let first = open(Some(&file)).unwrap().key();
+        assert_eq!(open(Some(&file)).unwrap().key(), first);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_key_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        fs::write(&file, "diary").unwrap();
+        assert!(open(Some(&file)).is_err());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "diary");
+    }
+}

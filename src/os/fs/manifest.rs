@@ -1,0 +1,391 @@
+//! Share the files that a text file names: one `name path` a line. Downloads go to a folder as usual.
+//!
+//! The name goes to the first blank; the rest of the line is the path, from the manifest's own folder on unless it is absolute. The manifest is read once.
+//! The last part of a path is never followed through a link; its folder is opened anew each time, so that it may be put in place of another.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::ops::Bound;
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::io::traits::SourceRef;
+use crate::limits;
+use crate::os::fs::folder::Folder;
+use crate::os::fs::part_file::Allocate;
+use crate::protocol::types::file_name::printable;
+use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::Opened;
+use crate::storage::fs_trait::{Barred, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile};
+
+/// The files that a manifest names.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    lines: Rc<BTreeMap<String, ManifestPlace>>,
+}
+
+/// Where a file lies.
+#[derive(Debug, PartialEq, Eq)]
+struct ManifestPlace {
+    folder: String,
+    file: String,
+}
+
+/// Why a manifest can't be used.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ManifestError {
+    /// It can't be read, in the words of the system.
+    Unread(String),
+    /// A line of it, counted from 1, is not `name path`.
+    Line(usize, String),
+    /// The file of this line is not there.
+    Missing(usize, String),
+}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ManifestError::Unread(why) => f.write_str(why),
+            ManifestError::Line(number, why) => write!(f, "line {number}: {why}"),
+            ManifestError::Missing(number, path) => write!(f, "line {number}: {}: no such file", printable(path)),
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads the manifest at `path`; `recursive`: names may have folders in them.
+    ///
+    /// # Errors
+    /// The first line that is wrong.
+    pub fn read(path: &Path, recursive: bool) -> Result<Manifest, ManifestError> {
+        let unread = |error: io::Error| ManifestError::Unread(error.to_string());
+        let mut text = String::new();
+        let read = File::open(path).map_err(unread)?.take(limits::MANIFEST_BYTES + 1).read_to_string(&mut text).map_err(unread)?;
+        if read as u64 > limits::MANIFEST_BYTES {
+            return Err(ManifestError::Unread(format!("a manifest has at most {} MiB", limits::MANIFEST_BYTES >> 20)));
+        }
+        let beside = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut lines = BTreeMap::new();
+        for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
+            if line.trim().is_empty() {
+                continue;
+            }
+            let wrong = |why: String| ManifestError::Line(number, why);
+            let (name, rest) = line.split_once([' ', '\t']).ok_or_else(|| wrong("expected a name, a blank and a path".into()))?;
+            let checked = RelativeName::new(name).map_err(|why| wrong(format!("{}: {why}", printable(name))))?;
+            if checked.is_hidden() {
+                return Err(wrong(format!("{name}: what begins with a dot is not shared")));
+            }
+            if !recursive && name.contains('/') {
+                return Err(wrong(format!("{name}: a name with folders needs --recursive")));
+            }
+            let place = place(&beside.join(rest.trim())).ok_or_else(|| wrong(format!("{}: not the path of a file", printable(rest.trim()))))?;
+            match place.find(name).map(|found| found.barred) {
+                None => return Err(ManifestError::Missing(number, rest.trim().to_owned())),
+                Some(Some(Barred::Secret)) => return Err(wrong(format!("{}: a secret key is not shared", printable(rest.trim())))),
+                // It may be read later.
+                Some(_) => {}
+            }
+            if lines.insert(name.to_owned(), place).is_some() {
+                return Err(wrong(format!("{name}: this name came before")));
+            }
+        }
+        Ok(Manifest { lines: Rc::new(lines) })
+    }
+
+    /// The files named here, and a folder where downloads go; `shared`: whose files are shared as well, but for those that have a name of ours.
+    #[must_use]
+    pub fn with(&self, folder: Rc<dyn Filesystem>, shared: bool) -> ManifestFolder {
+        ManifestFolder { manifest: self.clone(), folder, shared, arrived: RefCell::default(), seen: RefCell::default() }
+    }
+
+    /// The files that are there now.
+    fn found(&self) -> impl Iterator<Item = Found> + 'static {
+        let mut last: Option<String> = None;
+        let lines = Rc::clone(&self.lines);
+        std::iter::from_fn(move || {
+            let from = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let (name, place) = lines.range::<str, _>((from, Bound::Unbounded)).next()?;
+            last = Some(name.clone());
+            Some(place.find(name))
+        })
+        .flatten()
+    }
+}
+
+fn place(path: &Path) -> Option<ManifestPlace> {
+    let text = path.to_str().filter(|text| !text.ends_with('/'))?;
+    Some(ManifestPlace { folder: Path::new(text).parent()?.to_str()?.to_owned(), file: path.file_name()?.to_str()?.to_owned() })
+}
+
+impl ManifestPlace {
+    fn open(&self) -> io::Result<Folder> {
+        Folder::open(&self.folder, Allocate::None).map_err(|_| io::ErrorKind::NotFound.into())
+    }
+
+    /// The file, under this name.
+    fn find(&self, name: &str) -> Option<Found> {
+        let found = self.open().ok()?.find(&self.file)?;
+        Some(Found { name: name.to_owned(), ..found })
+    }
+}
+
+/// The files of a manifest, and a folder where all that is written goes.
+pub struct ManifestFolder {
+    manifest: Manifest,
+    folder: Rc<dyn Filesystem>,
+    shared: bool,
+    /// Downloads that have come to the folder: they are shared, whatever else lies there.
+    arrived: RefCell<BTreeSet<String>>,
+    seen: RefCell<Seen>,
+}
+
+/// What was last seen of the named files. Nobody tells when they change: they are looked at in turn.
+#[derive(Default)]
+struct Seen {
+    stamps: BTreeMap<String, Option<FileStat>>,
+    /// The one that was looked at last.
+    last: Option<String>,
+}
+
+impl ManifestFolder {
+    fn place(&self, name: &str) -> Option<&ManifestPlace> {
+        self.manifest.lines.get(name)
+    }
+
+    /// True when a file of the folder by this name may be given to others.
+    fn may_give(&self, name: &str) -> bool {
+        self.shared || self.arrived.borrow().contains(name)
+    }
+
+    /// Those of the next files that are no longer what they were.
+    fn changed(&self) -> Vec<FsChange> {
+        let Seen { stamps, last } = &mut *self.seen.borrow_mut();
+        let mut changed = Vec::new();
+        for _ in 0..limits::MANIFEST_LOOKS.min(self.manifest.lines.len()) {
+            let from = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let next = self.manifest.lines.range::<str, _>((from, Bound::Unbounded)).next().or_else(|| self.manifest.lines.first_key_value());
+            let Some((name, place)) = next else { break };
+            let stamp = place.find(name).map(|found| found.stamp);
+            if stamps.insert(name.clone(), stamp).is_some_and(|before| before != stamp) {
+                changed.push(FsChange::File(name.clone()));
+            }
+            *last = Some(name.clone());
+        }
+        changed
+    }
+}
+
+impl Filesystem for ManifestFolder {
+    fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
+        let named = self.manifest.found().map(Ok);
+        if !self.shared {
+            return Ok(Box::new(named));
+        }
+        let lines = Rc::clone(&self.manifest.lines);
+        let is_free = move |found: &io::Result<Found>| found.as_ref().map_or(true, |found| !lines.contains_key(&found.name));
+        match self.folder.list(recursive) {
+            Ok(listing) => Ok(Box::new(named.chain(listing.filter(is_free)))),
+            // What lies elsewhere is still there.
+            Err(FsError::NoFolder) => Ok(Box::new(named)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<Found> {
+        self.place(name).map_or_else(|| self.folder.find(name).filter(|_| self.may_give(name)), |place| place.find(name))
+    }
+
+    fn watch(&self, recursive: bool) -> io::Result<()> {
+        // What is listed next is what the first changes are measured by.
+        let stamps = self.manifest.found().map(|found| (found.name, Some(found.stamp))).collect();
+        *self.seen.borrow_mut() = Seen { stamps, last: None };
+        if self.shared { self.folder.watch(recursive) } else { Ok(()) }
+    }
+
+    fn changes(&self) -> Vec<FsChange> {
+        let mut changes = self.folder.changes();
+        changes.retain(|change| !matches!(change, FsChange::File(name) if self.place(name).is_some()));
+        changes.extend(self.changed());
+        changes
+    }
+
+    fn condition(&self) -> Condition {
+        if self.shared { self.folder.condition() } else { Condition::default() }
+    }
+
+    fn open(&self, name: &str) -> io::Result<Opened> {
+        match self.place(name) {
+            Some(place) => place.open()?.open(&place.file),
+            None if self.may_give(name) => self.folder.open(name),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn open_part(&self, name: &str) -> io::Result<SourceRef> {
+        self.folder.open_part(name)
+    }
+
+    fn look(&self, name: &str) -> io::Result<DirEntryKind> {
+        match self.place(name) {
+            // A download of this name has nowhere to go: it would be another file than the one that is shared.
+            Some(place) => Ok(place.find(name).map_or(DirEntryKind::Other, |found| DirEntryKind::File(found.stamp.size))),
+            None => self.folder.look(name),
+        }
+    }
+
+    fn stamp_at(&self, name: &str) -> io::Result<Option<FileStat>> {
+        self.folder.stamp_at(name)
+    }
+
+    fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
+        self.folder.read_small(name, most)
+    }
+
+    fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.folder.replace_small(name, content)
+    }
+
+    fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn FsFile>> {
+        self.folder.write(name, create)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>> {
+        self.place(name).map_or_else(|| self.folder.read(name), |place| place.open()?.read(&place.file))
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        if self.place(to).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.folder.rename_new(from, to)?;
+        self.arrived.borrow_mut().insert(to.to_owned());
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.folder.remove(name)
+    }
+
+    fn durable_every(&self) -> u64 {
+        self.folder.durable_every()
+    }
+
+    fn boot(&self) -> String {
+        self.folder.boot()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A folder with two files elsewhere, a manifest of these lines, and a folder to download into that holds `own`.
+    fn read(lines: &str, recursive: bool) -> (tempfile::TempDir, Result<Manifest, ManifestError>) {
+        let top = tempfile::tempdir().unwrap();
+        fs::create_dir_all(top.path().join("far away")).unwrap();
+        fs::create_dir(top.path().join("down")).unwrap();
+        for (file, text) in [("far away/one two.mp4", "one"), ("here.txt", "here"), ("down/own", "own"), ("down/b", "the folder's")] {
+            fs::write(top.path().join(file), text).unwrap();
+        }
+        symlink("here.txt", top.path().join("link")).unwrap();
+        let list = top.path().join("list.txt");
+        fs::write(&list, lines.replace("TOP", top.path().to_str().unwrap())).unwrap();
+        let manifest = Manifest::read(&list, recursive);
+        (top, manifest)
+    }
+
+    fn named(lines: &str, shared: bool) -> (tempfile::TempDir, ManifestFolder) {
+        let (top, manifest) = read(lines, false);
+        let folder = Folder::open(top.path().join("down").to_str().unwrap(), Allocate::None).unwrap();
+        (top, manifest.unwrap().with(Rc::new(folder), shared))
+    }
+
+    fn listed(named: &ManifestFolder) -> Vec<String> {
+        let mut names: Vec<String> = named.list(false).unwrap().map(|found| found.unwrap().name).collect();
+        names.sort();
+        names
+    }
+
+    const LINES: &str = "a.mp4 far away/one two.mp4\r\n\nb  TOP/here.txt\n";
+
+    #[test]
+    fn what_it_names_is_shared_from_where_it_lies() {
+        let (top, named) = named(LINES, false);
+        assert_eq!(listed(&named), ["a.mp4", "b"]);
+        assert_eq!(named.find("b").unwrap().stamp.size, 4);
+        assert_eq!(named.open("a.mp4").unwrap().size, 3);
+        let mut bytes = [0; 4];
+        assert_eq!(named.read("b").unwrap().read_at(0, &mut bytes).unwrap(), 4);
+        assert_eq!(&bytes, b"here");
+        // What lies in the folder is not shared, but what arrives there is.
+        assert!(named.find("own").is_none() && named.open("own").is_err());
+        named.write("c.part", true).unwrap();
+        named.rename_new("c.part", "c").unwrap();
+        assert!(named.find("c").is_some() && named.open("c").is_ok());
+        fs::remove_file(top.path().join("here.txt")).unwrap();
+        symlink("far away/one two.mp4", top.path().join("here.txt")).unwrap();
+        assert!(named.find("b").is_none() && named.open("b").is_err() && named.read("b").is_err());
+    }
+
+    #[test]
+    fn a_folder_may_be_shared_beside_it_and_gives_way_where_both_have_a_name() {
+        let (_top, named) = named(LINES, true);
+        assert_eq!(listed(&named), ["a.mp4", "b", "own"]);
+        assert_eq!(named.open("b").unwrap().size, 4);
+    }
+
+    #[test]
+    fn nothing_is_written_in_the_place_of_what_it_names() {
+        let (top, named) = named(LINES, false);
+        assert_eq!(named.look("a.mp4").unwrap(), DirEntryKind::File(3));
+        named.write("a.mp4.part", true).unwrap().write_at(0, b"new").unwrap();
+        assert_eq!(named.rename_new("a.mp4.part", "a.mp4").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        named.rename_new("a.mp4.part", "c.mp4").unwrap();
+        assert_eq!(fs::read(top.path().join("down/c.mp4")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_change_of_a_named_file_is_told_once() {
+        let (top, named) = named(LINES, true);
+        named.watch(false).unwrap();
+        assert_eq!(named.changes(), []);
+        fs::write(top.path().join("here.txt"), "longer").unwrap();
+        assert_eq!(named.changes(), [FsChange::File("b".into())]);
+        assert_eq!(named.changes(), []);
+        fs::remove_file(top.path().join("here.txt")).unwrap();
+        assert_eq!(named.changes(), [FsChange::File("b".into())]);
+        // The folder's own file of that name is nobody's news.
+        fs::write(top.path().join("down/b"), "other").unwrap();
+        fs::write(top.path().join("down/d"), "new").unwrap();
+        assert_eq!(named.changes(), [FsChange::File("d".into())]);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_by_its_number() {
+        for (lines, number) in [
+            ("a here.txt\nb\n", 2),
+            ("../a here.txt", 1),
+            ("a.part here.txt", 1),
+            (".a here.txt", 1),
+            ("S/a here.txt", 1),
+            ("a here.txt\n\na here.txt", 3),
+            ("a far away/", 1),
+            ("a ..", 1),
+            (" here.txt", 1),
+        ] {
+            assert!(matches!(read(lines, false).1, Err(ManifestError::Line(at, _)) if at == number), "{lines}");
+        }
+        for lines in ["a none.txt", "a link", "a far away", "a none/x"] {
+            assert!(matches!(read(lines, false).1, Err(ManifestError::Missing(1, _))), "{lines}");
+        }
+        assert!(read("S/a here.txt", true).1.is_ok());
+        assert!(matches!(Manifest::read(Path::new("/nowhere/at all"), false), Err(ManifestError::Unread(_))));
+    }
+}

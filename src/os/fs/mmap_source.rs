@@ -1,0 +1,215 @@
+//! A memory-mapped shared file: its bytes go from the page cache to the socket without a copy into this process.
+//!
+//! The map is never read here. A window of it moves along with what is sent. Before each slice `fstat` tells whether the file is still the one that was
+//! opened, and `preadv2(RWF_NOWAIT)` of the slice's first and last byte whether the slice is in memory. Once one was not, `mincore` finds how far it is, and
+//! the kernel is asked for what comes some slices ahead.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+use std::time::Instant;
+
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{Advice, fadvise, fstat};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+use crate::io::traits::{ByteSource, RawWrite};
+use crate::limits;
+use crate::os::fs::part_file::stamp;
+use crate::protocol::types::byte_range::ByteRange;
+use crate::protocol::types::ids::FileVersion;
+use crate::storage::fs_trait::FileStat;
+
+/// A page, in bytes; larger ones are multiples of it.
+const PAGE: u64 = 4_096;
+/// Pages of a slice that starts and ends within one.
+const SLICE_PAGES: usize = limits::SLICE_BYTES / 4_096 + 1;
+
+/// An opened file with its map.
+pub struct MmapSource {
+    file: File,
+    size: u64,
+    stamp: FileStat,
+    /// When it was last changed, in seconds since 1970; nothing for one that is being written, or that claims to come from the future.
+    modified: Option<i64>,
+    /// It is being written: only its size must stay.
+    grows: bool,
+    window: RefCell<Option<Window>>,
+    /// Some of it was not in memory when it was wanted: from then on the disk is watched.
+    was_cold: Cell<bool>,
+    /// The kernel was asked for all bytes up to here.
+    asked_to: Cell<u64>,
+    asked_at: Cell<Option<Instant>>,
+}
+
+/// The part of the file that is mapped.
+struct Window {
+    range: ByteRange,
+    map: MmapRaw,
+}
+
+impl MmapSource {
+    /// Opens a regular file to be sent.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn new(file: OwnedFd) -> io::Result<MmapSource> {
+        MmapSource::begin(file, false)
+    }
+
+    /// Opens a file that is still being written, whose bytes are judged by somebody else.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn growing(file: OwnedFd) -> io::Result<MmapSource> {
+        MmapSource::begin(file, true)
+    }
+
+    fn begin(file: OwnedFd, grows: bool) -> io::Result<MmapSource> {
+        let file = File::from(file);
+        let stat = fstat(&file)?;
+        let now = stamp(&stat);
+        let size = now.size;
+        let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+        let modified = Some(stat.st_mtime).filter(|seconds| !grows && *seconds <= clock);
+        let (window, was_cold) = (RefCell::new(None), Cell::new(false));
+        Ok(MmapSource { file, size, stamp: now, modified, grows, window, was_cold, asked_to: Cell::new(0), asked_at: Cell::new(None) })
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn tag(&self) -> FileVersion {
+        self.stamp.tag()
+    }
+
+    /// Calls `with` with the address of the front of `range`, and how many of its bytes lie behind it in the window.
+    fn mapped<T>(&self, range: ByteRange, with: impl FnOnce(*const u8, usize) -> T) -> io::Result<T> {
+        let mut window = self.window.borrow_mut();
+        let fits = |window: &Window| window.range.start() <= range.start() && range.start() < window.range.end();
+        if !window.as_ref().is_some_and(fits) {
+            // The old one goes first, so that there is never more than one.
+            *window = None;
+            let start = range.start() / limits::WINDOW_BYTES * limits::WINDOW_BYTES;
+            let covered = ByteRange::within(start, Some(limits::WINDOW_BYTES), self.size).unwrap_or(ByteRange::EMPTY);
+            let length = usize::try_from(covered.length()).unwrap_or(usize::MAX);
+            let map = MmapOptions::new().offset(start).len(length).map_raw_read_only(&self.file)?;
+            *window = Some(Window { range: covered, map });
+        }
+        let Some(Window { range: covered, map }) = &*window else { return Err(io::ErrorKind::NotFound.into()) };
+        let ahead = usize::try_from(range.start() - covered.start()).unwrap_or(usize::MAX);
+        let length = usize::try_from(range.end().min(covered.end()) - range.start()).unwrap_or(0);
+        Ok(with(map.as_ptr().wrapping_add(ahead), length))
+    }
+
+    /// Asks the kernel for what comes next, some slices before it is needed.
+    fn read_ahead(&self, range: ByteRange) {
+        let asked = self.asked_to.get();
+        let jumped = range.start() > asked || range.end() + limits::AHEAD_BYTES < asked;
+        let late = self.asked_at.get().is_none_or(|at| at.elapsed() >= limits::COLD_REMINDER);
+        if jumped || late {
+            // It may have dropped what it was asked for.
+            self.ask(range.start(), range.end() + limits::AHEAD_BYTES);
+        } else if range.end() + limits::AHEAD_BYTES / 2 > asked {
+            self.ask(asked, range.end() + limits::AHEAD_BYTES);
+        }
+    }
+
+    fn ask(&self, from: u64, to: u64) {
+        let to = to.min(self.size);
+        if let Some(length) = to.checked_sub(from).and_then(std::num::NonZeroU64::new) {
+            let _ = fadvise(&self.file, from, Some(length), Advice::WillNeed);
+        }
+        self.asked_to.set(to);
+        self.asked_at.set(Some(Instant::now()));
+    }
+
+    /// True when the page with this byte is in memory, or nobody can tell.
+    fn is_resident(&self, at: u64) -> bool {
+        let mut byte = [0];
+        let mut buffers = [IoSliceMut::new(&mut byte)];
+        match preadv2(self.file.as_fd(), &mut buffers, at, ReadWriteFlags::NOWAIT) {
+            Err(Errno::AGAIN) => false,
+            Ok(_) | Err(_) => true,
+        }
+    }
+
+    /// How many bytes of the front of `range` lie in pages that are in memory. Of files that are not ours to write the kernel says that all are, so the
+    /// two ends are looked at as well.
+    fn resident_front(&self, range: ByteRange) -> u64 {
+        let pages = self.mapped(range, |start, length| {
+            let into_page = start.addr() % usize::try_from(PAGE).unwrap_or(1);
+            let mut found = [0_u8; SLICE_PAGES];
+            let length = length.min(limits::SLICE_BYTES) + into_page;
+            // SAFETY: the range lies in our map and starts at a page of it; the kernel writes one byte a page, for at most a slice and a page.
+            let done = unsafe { libc::mincore(start.wrapping_sub(into_page).cast_mut().cast(), length, found.as_mut_ptr()) };
+            let pages = length.div_ceil(usize::try_from(PAGE).unwrap_or(1));
+            let front = if done == 0 { found[..pages].iter().take_while(|page| *page & 1 == 1).count() } else { pages };
+            (front as u64 * PAGE).saturating_sub(into_page as u64)
+        });
+        pages.unwrap_or(0).min(range.length())
+    }
+}
+
+impl ByteSource for MmapSource {
+    fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize> {
+        let changed = || io::Error::new(io::ErrorKind::InvalidData, "the file has changed");
+        if !self.is_same() || range.end() > self.size {
+            return Err(changed());
+        }
+        if !to.takes_mapped() {
+            // A file that was cut short since is shorter than what is to be filled.
+            return to.write_read(usize::try_from(range.length()).unwrap_or(usize::MAX), &mut |at, into| {
+                self.file.read_exact_at(into, range.start() + at as u64).map_err(|_| changed())
+            });
+        }
+        match self.mapped(range, |start, length| to.write_mapped(start, length))? {
+            Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Err(changed()),
+            other => other,
+        }
+    }
+
+    fn is_warm(&self, range: ByteRange) -> bool {
+        self.warm_front(range) == range.length()
+    }
+
+    fn warm_front(&self, range: ByteRange) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
+        let ends = self.is_resident(range.start()) && self.is_resident(range.end() - 1);
+        if !self.was_cold.get() {
+            if ends {
+                return range.length();
+            }
+            self.was_cold.set(true);
+        }
+        self.read_ahead(range);
+        if !self.is_resident(range.start()) {
+            return 0;
+        }
+        let front = self.resident_front(range);
+        // Where the kernel would not tell, the ends decide.
+        if front == range.length() && !ends { 0 } else { front }
+    }
+
+    fn is_same(&self) -> bool {
+        fstat(&self.file).is_ok_and(|stat| {
+            let now = stamp(&stat);
+            // To lose its last name changes a file's stamp, and none of its bytes.
+            let unlinked = stat.st_nlink == 0 && now.modified_ns == self.stamp.modified_ns;
+            now.size == self.size && (self.grows || unlinked || now == self.stamp)
+        })
+    }
+
+    fn modified(&self) -> Option<i64> {
+        self.modified
+    }
+}

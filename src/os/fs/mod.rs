@@ -1,0 +1,18 @@
+//! Folders and files of this machine: scanning, watching, mapping, and the files of a download.
+
+pub mod allowed_dir;
+pub mod dir_walk;
+pub mod folder;
+pub mod guard;
+pub mod hash_cache;
+pub mod inotify;
+pub mod key_file;
+pub mod local_file;
+pub mod manifest;
+pub mod missing_calls;
+pub mod mmap_source;
+pub mod mounts;
+pub mod part_file;
+pub mod saved_lists;
+pub mod secret;
+pub mod top;

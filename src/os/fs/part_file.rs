@@ -1,0 +1,245 @@
+//! A file that is being written: `.part` files, and finished files that are compared with arriving bytes.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::FileExt as _;
+use std::time::Instant;
+
+use rustix::fs::{Advice, FallocateFlags, Stat, fadvise, fallocate, fstat, fstatvfs, ftruncate};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+use crate::limits;
+use crate::os::fs::missing_calls::{is_missing, synced};
+use crate::protocol::types::byte_range::ByteRange;
+use crate::storage::fs_trait::{FileStat, FsFile};
+
+/// Number of `cachestat(2)`, the same on every architecture since Linux 6.5.
+const CACHESTAT: libc::c_long = 451;
+/// What the page cache counts in.
+const PAGE: u64 = 4_096;
+/// What the disk is asked to fetch of a file that is read from front to end.
+const AHEAD: u64 = limits::AHEAD_BYTES;
+/// In such steps: holes are filled with zeros at once when they are asked for, and more of them would hold up the loop.
+const STEP: u64 = 1 << 20;
+
+/// How room is made for a download.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Allocate {
+    /// All of it before the first byte.
+    #[default]
+    Full,
+    /// None: the file is sparse until bytes come.
+    None,
+}
+
+/// An open file.
+pub struct PartFile {
+    file: File,
+    allocate: Allocate,
+    asked: Cell<Option<ReadAhead>>,
+}
+
+/// What the disk was asked to fetch, and when.
+#[derive(Clone, Copy)]
+struct ReadAhead {
+    from: u64,
+    to: u64,
+    at: Instant,
+}
+
+impl PartFile {
+    /// Takes an open file.
+    #[must_use]
+    pub fn new(file: File, allocate: Allocate) -> PartFile {
+        PartFile { file, allocate, asked: Cell::new(None) }
+    }
+
+    fn ask(&self, from: u64, to: u64) {
+        if let Some(length) = to.checked_sub(from).and_then(NonZeroU64::new) {
+            let _ = fadvise(&self.file, from, Some(length), Advice::WillNeed);
+        }
+    }
+
+    /// Nothing of what is wanted is in memory.
+    fn ask_again(&self, at: u64) {
+        let is_under_way = |asked: ReadAhead| asked.from <= at && at < asked.to && asked.at.elapsed() < limits::COLD_REMINDER;
+        if !self.asked.get().is_some_and(is_under_way) {
+            let to = at.saturating_add(AHEAD);
+            self.ask(at, to);
+            self.asked.set(Some(ReadAhead { from: at, to, at: Instant::now() }));
+        }
+    }
+
+    /// A file that was cold once is fetched on while it is read, so that the disk never rests.
+    fn ask_ahead(&self, at: u64) {
+        if let Some(asked) = self.asked.get().filter(|asked| asked.from <= at && at <= asked.to && asked.to - at <= AHEAD - STEP) {
+            let to = at.saturating_add(AHEAD);
+            self.ask(asked.to, to);
+            self.asked.set(Some(ReadAhead { from: at, to, at: Instant::now() }));
+        }
+    }
+}
+
+/// What a disk says of a file.
+#[must_use]
+pub fn stamp(stat: &Stat) -> FileStat {
+    FileStat {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        changed_ns: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec),
+    }
+}
+
+impl FsFile for PartFile {
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, at)
+    }
+
+    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut have = 0;
+        while have < bytes.len() {
+            match self.file.read_at(&mut bytes[have..], at + have as u64) {
+                Ok(0) => break,
+                Ok(count) => have += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(have)
+    }
+
+    fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match preadv2(self.file.as_fd(), &mut [IoSliceMut::new(bytes)], at, ReadWriteFlags::NOWAIT) {
+                Ok(came) => {
+                    self.ask_ahead(at + came as u64);
+                    return Ok(came);
+                }
+                Err(Errno::AGAIN) => {
+                    self.ask_again(at);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Err(Errno::INTR) => {}
+                // Nobody can tell what is in memory: a file system of its own kind, or one that is nothing but memory.
+                Err(error) if is_missing(error) => return self.read_at(at, bytes),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn stamp(&self) -> io::Result<FileStat> {
+        Ok(stamp(&fstat(&self.file)?))
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        let stat = fstat(&self.file)?;
+        let (had, blocks) = (u64::try_from(stat.st_size).unwrap_or(0), u64::try_from(stat.st_blocks).unwrap_or(0));
+        if self.allocate == Allocate::None || size == 0 {
+            return Ok(ftruncate(&self.file, size)?);
+        }
+        // A fallocate that fails may keep all the room there was, so the question comes first.
+        // One that says it has no blocks at all does not count them.
+        let disk = fstatvfs(&self.file).ok().filter(|disk| disk.f_blocks > 0);
+        if disk.is_some_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < size.saturating_sub(blocks.saturating_mul(512))) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        match fallocate(&self.file, FallocateFlags::empty(), 0, size) {
+            Ok(()) => {
+                // A longer one is of another version of the file.
+                if had > size { Ok(ftruncate(&self.file, size)?) } else { Ok(()) }
+            }
+            // Also what some file systems answer to a size that they would take otherwise.
+            Err(error) if is_missing(error) => Ok(ftruncate(&self.file, size)?),
+            Err(error) => {
+                let _ = ftruncate(&self.file, had);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn start_writeback(&self, range: ByteRange) {
+        let (Ok(from), Ok(length)) = (i64::try_from(range.start()), i64::try_from(range.length())) else { return };
+        // SAFETY: plain numbers about a file that is open; where it is not supported nothing happens.
+        unsafe {
+            libc::sync_file_range(self.file.as_raw_fd(), from, length, libc::SYNC_FILE_RANGE_WRITE);
+        }
+    }
+
+    fn dirty(&self, range: ByteRange) -> u64 {
+        let asked = [range.start(), range.length()];
+        let mut found = [0_u64; 5];
+        // SAFETY: the kernel reads two and writes five integers of 64 bits, which these arrays are; an older kernel says ENOSYS and writes nothing.
+        let done = unsafe { libc::syscall(CACHESTAT, self.file.as_raw_fd(), asked.as_ptr(), found.as_mut_ptr(), 0) };
+        // In the cache, dirty, being written, evicted, recently evicted.
+        if done == 0 { (found[1] + found[2]) * PAGE } else { 0 }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        synced(self.file.sync_data())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// Reads all of it by warm reads alone.
+    fn read_through(file: &PartFile, step: usize) -> Vec<u8> {
+        let mut found = Vec::new();
+        let mut buffer = vec![0; step];
+        let since = Instant::now();
+        loop {
+            match file.read_warm(found.len() as u64, &mut buffer) {
+                Ok(0) => return found,
+                Ok(came) => found.extend_from_slice(&buffer[..came]),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    assert!(since.elapsed().as_secs() < 20, "the disk never fetched what it was asked for");
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn warm_reads_give_the_file_whether_it_is_in_memory_or_not() {
+        let content: Vec<u8> = (0..9_000_001_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&content).unwrap();
+        file.sync_all().unwrap();
+        let part = PartFile::new(file, Allocate::None);
+        assert!(read_through(&part, 256 << 10) == content);
+        fadvise(&part.file, 0, None, Advice::DontNeed).unwrap();
+        assert!(read_through(&part, 100_000) == content);
+        assert_eq!(part.read_warm(0, &mut []).unwrap(), 0);
+    }
+
+    #[test]
+    fn the_disk_is_not_asked_twice_for_the_same() {
+        let part = PartFile::new(tempfile::tempfile().unwrap(), Allocate::None);
+        let asked = || part.asked.get().map(|asked| (asked.from, asked.to));
+        part.ask_ahead(5);
+        assert_eq!(asked(), None);
+        part.ask_again(100);
+        assert_eq!(asked(), Some((100, 100 + AHEAD)));
+        part.ask_again(4_096);
+        assert_eq!(asked(), Some((100, 100 + AHEAD)));
+        part.ask_ahead(99 + STEP);
+        assert_eq!(asked(), Some((100, 100 + AHEAD)));
+        part.ask_ahead(100 + STEP);
+        assert_eq!(asked(), Some((100 + STEP, 100 + STEP + AHEAD)));
+        // Somewhere else is another matter.
+        part.ask_again(50 * AHEAD);
+        assert_eq!(asked(), Some((50 * AHEAD, 51 * AHEAD)));
+    }
+}

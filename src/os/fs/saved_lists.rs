@@ -1,0 +1,76 @@
+//! Small files in one folder, which a console keeps for later.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+
+use crate::client::console::saved_lists::SavedLists;
+use crate::limits;
+use crate::os::system;
+use crate::protocol::types::file_name;
+use crate::protocol::types::ids::to_hex;
+
+/// The files of one folder.
+#[derive(Clone, Debug)]
+pub struct SavedListsDir {
+    folder: PathBuf,
+}
+
+impl SavedListsDir {
+    /// Those of this folder.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> SavedListsDir {
+        SavedListsDir { folder: folder.into() }
+    }
+}
+
+impl SavedLists for SavedListsDir {
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        file_name::check(name).ok()?;
+        let path = self.folder.join(name);
+        // Whatever else stands there, such as a pipe, could be waited for without end.
+        fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+        let mut content = Vec::new();
+        File::open(path).ok()?.take(limits::NOTE_BYTES + 1).read_to_end(&mut content).ok()?;
+        u64::try_from(content.len()).is_ok_and(|length| length <= limits::NOTE_BYTES).then_some(content)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> Result<(), String> {
+        file_name::check(name).map_err(|why| format!("a file name must not {why}"))?;
+        if !u64::try_from(content.len()).is_ok_and(|length| length <= limits::NOTE_BYTES) {
+            return Err("too long".into());
+        }
+        // Under a hidden name until it is whole: the folder may be shared.
+        let draft = self.folder.join(format!(".{}", to_hex(&system::random())));
+        let result = OpenOptions::new().write(true).create_new(true).open(&draft).and_then(|mut file| {
+            file.write_all(content)?;
+            fs::rename(&draft, self.folder.join(name))
+        });
+        result.map_err(|error| {
+            let _ = fs::remove_file(&draft);
+            error.to_string()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_replaced_as_a_whole_and_stays_in_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let beside = SavedListsDir::new(folder.path());
+        assert_eq!(beside.read("a.json"), None);
+        beside.write("a.json", b"one").unwrap();
+        beside.write("a.json", b"two").unwrap();
+        assert_eq!(beside.read("a.json"), Some(b"two".to_vec()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        for name in ["../x", "a/b", "", ".."] {
+            assert!(beside.write(name, b"x").is_err(), "{name}");
+        }
+        fs::create_dir(folder.path().join("taken")).unwrap();
+        assert!(beside.write("taken", b"x").is_err());
+        assert_eq!((beside.read("taken"), fs::read_dir(folder.path()).unwrap().count()), (None, 2));
+    }
+}

@@ -1,0 +1,261 @@
+//! The real network: TCP, and QUIC beside it where this build has it, in one poll.
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::io::traits::{RawWrite, ReadAt};
+use crate::node::io::Transport;
+#[cfg(feature = "quic")]
+use crate::os::net::quic::stream::QuicStreamIo;
+#[cfg(feature = "quic")]
+use crate::os::net::quic::{Quic, QuicStream};
+use crate::os::net::tcp::{Tcp, TcpStack};
+use crate::os::system;
+use crate::protocol::types::quic_address::QuicAddress as Place;
+use crate::reactor::traits::{Net, Ready, Stream};
+
+/// True where this program was built with QUIC.
+pub const HAS_QUIC: bool = cfg!(feature = "quic");
+
+/// The real network.
+pub struct Network {
+    sockets: TcpStack,
+    #[cfg(feature = "quic")]
+    quic: Quic,
+}
+
+/// One connection.
+pub enum Carrier {
+    /// By TCP.
+    Tcp(Tcp),
+    /// A stream of QUIC.
+    #[cfg(feature = "quic")]
+    Quic(QuicStream),
+}
+
+/// One connection, to be read from and written to.
+pub enum Ends<'a> {
+    /// By TCP.
+    Tcp(&'a mut Tcp),
+    /// A stream of QUIC.
+    #[cfg(feature = "quic")]
+    Quic(QuicStreamIo<'a>),
+}
+
+impl Network {
+    /// A network with no port open, which reports SIGINT, SIGTERM and SIGHUP.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn new() -> io::Result<Network> {
+        let sockets = TcpStack::new()?;
+        Ok(Network {
+            #[cfg(feature = "quic")]
+            quic: Quic::new(sockets.registry()?, crate::os::net::tcp::UDP),
+            sockets,
+        })
+    }
+
+    /// Reports when stdin has something. False for a file, which always has.
+    #[must_use]
+    pub fn watch_stdin(&mut self) -> bool {
+        self.sockets.watch_stdin()
+    }
+
+    /// Reports when the other end of stdout is closed.
+    pub fn watch_stdout(&mut self) {
+        self.sockets.watch_stdout();
+    }
+
+    /// Asks by QUIC from this UDP port.
+    ///
+    /// # Errors
+    /// When it is busy.
+    pub fn ask_from(&mut self, port: u16) -> io::Result<()> {
+        #[cfg(feature = "quic")]
+        return self.quic.ask_from(port);
+        #[cfg(not(feature = "quic"))]
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("no QUIC from port {port}")))
+    }
+}
+
+impl Net for Network {
+    type Stream = Carrier;
+    type Ends<'a> = Ends<'a>;
+
+    fn io<'a>(&'a mut self, stream: &'a mut Carrier) -> Ends<'a> {
+        match stream {
+            Carrier::Tcp(tcp) => Ends::Tcp(tcp),
+            #[cfg(feature = "quic")]
+            Carrier::Quic(stream) => Ends::Quic(self.quic.io(stream)),
+        }
+    }
+
+    #[cfg(feature = "quic")]
+    fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let most = self.quic.before_wait(most);
+        let Network { sockets, quic } = self;
+        sockets.wait(most, ready, &mut |token, readable, writable| quic.note(token, readable, writable))?;
+        self.quic.after_wait(ready);
+        Ok(())
+    }
+
+    #[cfg(not(feature = "quic"))]
+    fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.sockets.wait(most, ready, &mut |_, _, _| {})
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        system::random()
+    }
+
+    fn date(&self) -> fn() -> String {
+        system::date
+    }
+
+    fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
+        self.sockets.listen(port, at)
+    }
+
+    #[cfg(feature = "quic")]
+    fn listen_udp(&mut self, port: usize, at: SocketAddr) -> io::Result<Place> {
+        self.quic.listen(port, at)
+    }
+
+    #[cfg(not(feature = "quic"))]
+    fn listen_udp(&mut self, _: usize, _: SocketAddr) -> io::Result<Place> {
+        Err(no_quic())
+    }
+
+    fn accept(&mut self, port: usize) -> io::Result<(Carrier, SocketAddr)> {
+        #[cfg(feature = "quic")]
+        if self.quic.has_port(port) {
+            return self.quic.accept(port).map(|(stream, from)| (Carrier::Quic(stream), from));
+        }
+        self.sockets.accept(port).map(|(tcp, from)| (Carrier::Tcp(tcp), from))
+    }
+
+    fn is_short(&self) -> bool {
+        self.sockets.is_short()
+    }
+
+    fn connect(&mut self, to: SocketAddr, way: Transport) -> io::Result<Carrier> {
+        match way {
+            Transport::Tcp(bind) => self.sockets.connect(to, bind).map(Carrier::Tcp),
+            #[cfg(feature = "quic")]
+            Transport::Quic(key) => {
+                let to = self.sockets.on_interface(to);
+                self.quic.connect(to, key).map(Carrier::Quic)
+            }
+            #[cfg(not(feature = "quic"))]
+            Transport::Quic(_) => Err(no_quic()),
+        }
+    }
+
+    fn watch(&mut self, stream: &mut Carrier, link: usize) -> io::Result<()> {
+        match stream {
+            Carrier::Tcp(tcp) => self.sockets.watch(tcp, link),
+            #[cfg(feature = "quic")]
+            Carrier::Quic(stream) => {
+                self.quic.watch(stream, link);
+                Ok(())
+            }
+        }
+    }
+
+    fn established(&mut self, stream: &mut Carrier) -> io::Result<bool> {
+        match stream {
+            Carrier::Tcp(tcp) => tcp.established(),
+            #[cfg(feature = "quic")]
+            Carrier::Quic(stream) => self.quic.established(stream),
+        }
+    }
+
+    fn trim_memory(&mut self) {
+        system::give_memory_back();
+    }
+
+    fn close(&mut self, stream: Carrier) {
+        match stream {
+            Carrier::Tcp(tcp) => self.sockets.close(tcp),
+            #[cfg(feature = "quic")]
+            Carrier::Quic(stream) => self.quic.close(&stream),
+        }
+    }
+}
+
+#[cfg(not(feature = "quic"))]
+fn no_quic() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "this program was built without QUIC")
+}
+
+impl Read for Ends<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Ends::Tcp(tcp) => tcp.read(into),
+            #[cfg(feature = "quic")]
+            Ends::Quic(stream) => stream.read(into),
+        }
+    }
+}
+
+impl RawWrite for Ends<'_> {
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Ends::Tcp(tcp) => tcp.write_bytes(bytes),
+            #[cfg(feature = "quic")]
+            Ends::Quic(stream) => stream.write_bytes(bytes),
+        }
+    }
+
+    fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {
+        match self {
+            Ends::Tcp(tcp) => tcp.write_mapped(start, length),
+            #[cfg(feature = "quic")]
+            Ends::Quic(stream) => stream.write_mapped(start, length),
+        }
+    }
+
+    fn takes_mapped(&self) -> bool {
+        match self {
+            Ends::Tcp(tcp) => tcp.takes_mapped(),
+            #[cfg(feature = "quic")]
+            Ends::Quic(stream) => stream.takes_mapped(),
+        }
+    }
+
+    fn write_read(&mut self, length: usize, read: &mut ReadAt<'_>) -> io::Result<usize> {
+        match self {
+            Ends::Tcp(tcp) => tcp.write_read(length, read),
+            #[cfg(feature = "quic")]
+            Ends::Quic(stream) => stream.write_read(length, read),
+        }
+    }
+}
+
+impl Stream for Ends<'_> {
+    fn end_writing(&mut self) {
+        match self {
+            Ends::Tcp(tcp) => tcp.end_writing(),
+            #[cfg(feature = "quic")]
+            Ends::Quic(stream) => stream.end_writing(),
+        }
+    }
+
+    fn is_dry_when_short(&self) -> bool {
+        matches!(self, Ends::Tcp(tcp) if tcp.is_dry_when_short())
+    }
+
+    fn unsent(&self) -> usize {
+        match self {
+            Ends::Tcp(tcp) => tcp.unsent(),
+            #[cfg(feature = "quic")]
+            Ends::Quic(stream) => stream.unsent(),
+        }
+    }
+}

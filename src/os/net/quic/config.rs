@@ -1,0 +1,58 @@
+//! Configuration of a QUIC connection: windows, timeouts, and limits on the other side.
+
+use std::sync::Arc;
+
+use quinn_proto::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use crate::limits;
+use crate::os::net::quic::congestion::Deliveries;
+
+fn number(count: u64) -> VarInt {
+    VarInt::from_u64(count).unwrap_or(VarInt::MAX)
+}
+
+/// What both sides have in common.
+fn common() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    let mut sizes = MtuDiscoveryConfig::default();
+    sizes.upper_bound(limits::QUIC_DATAGRAM_BYTES);
+    config
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(IdleTimeout::try_from(limits::QUIC_IDLE).ok())
+        .mtu_discovery_config(Some(sizes))
+        .congestion_controller_factory(Arc::new(Deliveries));
+    config
+}
+
+/// Who asks takes much in and says little.
+pub(super) fn asking() -> TransportConfig {
+    let mut config = common();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .stream_receive_window(number(limits::QUIC_WINDOW_BYTES))
+        .receive_window(number(limits::QUIC_WINDOW_BYTES))
+        .send_window(limits::QUIC_ASKED_BYTES)
+        .keep_alive_interval(Some(limits::QUIC_KEEPALIVE));
+    config
+}
+
+/// Who answers is asked little at a time, by many.
+pub(super) fn answering() -> TransportConfig {
+    let mut config = common();
+    config
+        .max_concurrent_bidi_streams(number(limits::QUIC_STREAMS))
+        .stream_receive_window(number(limits::QUIC_ASKED_BYTES / 4))
+        .receive_window(number(limits::QUIC_ASKED_BYTES))
+        .send_window(limits::QUIC_UNSENT_BYTES.0);
+    config
+}
+
+/// What holds for all connections of a socket.
+pub(super) fn endpoint() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    if config.max_udp_payload_size(limits::QUIC_DATAGRAM_BYTES).is_err() {
+        log::error!("the size of datagrams is none");
+    }
+    config
+}

@@ -1,0 +1,311 @@
+//! TCP by mio, and the one poll of the process with its signals.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use signal_hook_mio::v1_0::Signals;
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use crate::io::traits::RawWrite;
+use crate::limits;
+use crate::os::system;
+use crate::reactor::traits::{Ready, Stream};
+
+const SIGNALS: Token = Token(usize::MAX - 1);
+const STDIN: Token = Token(usize::MAX - 2);
+const STDOUT: Token = Token(usize::MAX - 3);
+/// Tokens from here on are ports, by their numbers; below are links, of which there are never so many.
+const PORTS: usize = usize::MAX / 2;
+/// And from here on UDP sockets, of which there are a few.
+pub const UDP: usize = usize::MAX / 4 * 3;
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1_024;
+
+/// All that TCP needs.
+pub struct TcpStack {
+    poll: Poll,
+    events: Events,
+    signals: Signals,
+    ports: BTreeMap<usize, TcpListener>,
+    /// A descriptor that is kept for the moment when there is no other: whoever connects then is told so.
+    spare: Option<File>,
+    /// The link that was accepted last has it.
+    is_short: bool,
+    /// The interface of the last link-local address that was named with one. Others name theirs without: it is the same network.
+    interface: u32,
+}
+
+/// One connection.
+pub struct Tcp(TcpStream);
+
+impl TcpStack {
+    /// A network with no port open, which reports SIGINT, SIGTERM, SIGHUP, and the end of programs that were started.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn new() -> io::Result<TcpStack> {
+        let poll = Poll::new()?;
+        // What was ignored at the start stays ignored: so `nohup` and a shell's background jobs want it.
+        let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !system::is_ignored(*signal)).chain([SIGCHLD, SIGWINCH]);
+        let mut signals = Signals::new(wanted)?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        Ok(TcpStack { poll, events: Events::with_capacity(EVENTS), signals, ports: BTreeMap::new(), spare: spare(), is_short: false, interface: 0 })
+    }
+
+    /// Reports when stdin has something. False for a file, which always has.
+    #[must_use]
+    pub fn watch_stdin(&mut self) -> bool {
+        let stdin = io::stdin().as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&stdin), STDIN, Interest::READABLE).is_ok()
+    }
+
+    /// Reports when the other end of stdout is closed, where it has one: a file has none.
+    pub fn watch_stdout(&mut self) {
+        let stdout = io::stdout().as_raw_fd();
+        let _ = self.poll.registry().register(&mut SourceFd(&stdout), STDOUT, Interest::WRITABLE);
+    }
+}
+
+impl TcpStack {
+    /// What others use to have sockets of their own watched by the same poll, with tokens from [`UDP`] on.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn registry(&self) -> io::Result<Registry> {
+        self.poll.registry().try_clone()
+    }
+
+    /// Waits as [`Net::wait`](crate::reactor::traits::Net::wait) does; `udp` is told of each token of others whether it is readable and whether it is writable.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>, udp: &mut dyn FnMut(usize, bool, bool)) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, most) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in &self.events {
+            match event.token() {
+                STDIN | STDOUT => ready.push(Ready::Console),
+                SIGNALS => {
+                    for signal in self.signals.pending() {
+                        ready.push(match signal {
+                            SIGCHLD => Ready::Child,
+                            // The console looks at its window when it is asked for lines.
+                            SIGWINCH => Ready::Console,
+                            signal => Ready::Stop(signal == SIGINT),
+                        });
+                    }
+                }
+                Token(token) if token >= UDP => {
+                    let failed = event.is_error();
+                    udp(token, event.is_readable() || failed, event.is_writable() || failed);
+                }
+                Token(port) if port >= PORTS => ready.push(Ready::Port(port - PORTS)),
+                Token(link) => {
+                    let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+                    let writable = event.is_writable() || event.is_write_closed() || event.is_error();
+                    let ended = event.is_read_closed() || event.is_error();
+                    let gone = event.is_error() || event.is_write_closed();
+                    ready.push(Ready::Link { link, readable, writable, ended, gone });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// This address with the interface by which it is reached, where it needs one.
+    pub fn on_interface(&mut self, at: SocketAddr) -> SocketAddr {
+        match at {
+            SocketAddr::V6(mut six) if six.ip().is_unicast_link_local() => {
+                if six.scope_id() == 0 {
+                    six.set_scope_id(self.interface);
+                } else {
+                    self.interface = six.scope_id();
+                }
+                six.into()
+            }
+            at => at,
+        }
+    }
+
+    /// Opens the port of this number, in the place of the one before.
+    ///
+    /// # Errors
+    /// When it is busy, or the address is not ours.
+    pub fn listen(&mut self, port: usize, at: SocketAddr) -> io::Result<SocketAddr> {
+        let at = self.on_interface(at);
+        let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if at.ip().is_unspecified() && at.is_ipv6() {
+            // Beside a port of ours that is open on all of IPv4 it is for IPv6 alone.
+            let has_four = self.ports.values().any(|other| other.local_addr().is_ok_and(|other| other.is_ipv4() && other.port() == at.port()));
+            socket.set_only_v6(has_four)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&at.into())?;
+        // What is accepted inherits this: on some old wires nobody says anything for days, and one that has lost its power is noticed all the same.
+        let _ = socket.set_tcp_keepalive(&keepalive());
+        socket.listen(limits::BACKLOG)?;
+        let mut listener = TcpListener::from_std(socket.into());
+        // The port before is given up only when this one is sure.
+        if let Some(mut old) = self.ports.remove(&port) {
+            self.poll.registry().deregister(&mut old)?;
+        }
+        self.poll.registry().register(&mut listener, Token(PORTS + port), Interest::READABLE)?;
+        let at = listener.local_addr()?;
+        self.ports.insert(port, listener);
+        Ok(at)
+    }
+
+    /// The next link that waits at the port of this number.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; anything else when the system has no room for it now.
+    pub fn accept(&mut self, port: usize) -> io::Result<(Tcp, SocketAddr)> {
+        let Some(port) = self.ports.get(&port) else { return Err(io::ErrorKind::WouldBlock.into()) };
+        self.is_short = false;
+        let accepted = match port.accept() {
+            // Nobody else can take the descriptor that is given up here: the process has one thread.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && self.spare.take().is_some() => {
+                self.is_short = true;
+                port.accept()
+            }
+            other => other,
+        };
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                self.keep_spare();
+                return Err(error);
+            }
+        };
+        // Answers are small and should leave at once; long bodies fill their packets anyway.
+        let _ = stream.set_nodelay(true);
+        Ok((Tcp(stream), SocketAddr::new(from.ip().to_canonical(), from.port())))
+    }
+
+    /// True when the link that was accepted last took the last descriptor.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    /// Has a descriptor in reserve again, if there is one.
+    fn keep_spare(&mut self) {
+        if self.spare.is_none() {
+            self.spare = spare();
+        }
+    }
+
+    /// Begins a connection, from the address `bind` where it is given.
+    ///
+    /// # Errors
+    /// When it fails at once.
+    pub fn connect(&mut self, to: SocketAddr, bind: Option<IpAddr>) -> io::Result<Tcp> {
+        let to = self.on_interface(to);
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if let Some(ip) = bind {
+            let from = self.on_interface(SocketAddr::new(ip, 0));
+            // From another address it works as well; the server then sees that one.
+            if let Err(error) = socket.bind(&from.into()) {
+                log::debug!("cannot connect from {ip}: {error}");
+            }
+        }
+        let _ = socket.set_tcp_nodelay(true);
+        let _ = socket.set_tcp_keepalive(&keepalive());
+        match socket.connect(&to.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Tcp(TcpStream::from_std(socket.into())))
+    }
+
+    /// Reports what happens to a stream from now on as that of `link`, in both directions.
+    ///
+    /// # Errors
+    /// When the system fails.
+    pub fn watch(&mut self, stream: &mut Tcp, link: usize) -> io::Result<()> {
+        self.poll.registry().register(&mut stream.0, Token(link), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Closes a stream.
+    pub fn close(&mut self, mut stream: Tcp) {
+        let _ = self.poll.registry().deregister(&mut stream.0);
+        drop(stream);
+        self.keep_spare();
+    }
+}
+
+/// A descriptor that costs nothing but its number.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(limits::KEEPALIVE).with_interval(limits::KEEPALIVE / 4)
+}
+
+impl Tcp {
+    /// Whether a connection that was begun is there; `Ok(false)`: not yet.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub fn established(&self) -> io::Result<bool> {
+        if let Some(error) = self.0.take_error()? {
+            return Err(error);
+        }
+        match self.0.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Read for Tcp {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl RawWrite for Tcp {
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn write_mapped(&mut self, start: *const u8, length: usize) -> io::Result<usize> {
+        // SAFETY: the kernel alone reads these bytes; where the map no longer has any it says EFAULT, so nothing is asked of the memory here.
+        let written = unsafe { libc::write(self.0.as_raw_fd(), start.cast(), length) };
+        usize::try_from(written).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl Stream for Tcp {
+    fn end_writing(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+
+    fn is_dry_when_short(&self) -> bool {
+        // What epoll promises of edges; other systems are asked once more.
+        cfg!(target_os = "linux")
+    }
+
+    fn unsent(&self) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: the kernel writes one integer into ours.
+        let done = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+        if done == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
+    }
+}

@@ -1,0 +1,569 @@
+//! A peer: it shares a folder, serves pieces, registers with a server, and downloads.
+//!
+//! [`upload_queue`] gives slots, [`registration`] keeps the entry in the index, [`runner`] runs commands, [`update_queue`] collects changes of the share.
+
+pub mod config;
+pub mod discovery;
+mod inbound;
+pub mod login;
+mod metrics;
+pub mod multi_step;
+mod piece_hash_on_demand;
+mod piece_service;
+pub mod player_server;
+mod registration;
+pub mod runner;
+mod share_sync;
+mod transfer_stats;
+mod update_queue;
+pub mod upload_queue;
+pub mod verify;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::client::command::CommandParser;
+use crate::client::paging::Paging;
+use crate::client::server_connection::{Joining, ServerConnection};
+use crate::connection::inbound::HandshakeParams;
+use crate::download::Downloads;
+use crate::limits;
+use crate::node::io::Io;
+use crate::node::stats::requests::RequestStats;
+use crate::node::{CloseReason, ConnId, Event, Node, PortId};
+use crate::peer::config::{PeerConfig, Task};
+use crate::peer::inbound::InboundPeer;
+use crate::peer::login::Login;
+use crate::peer::multi_step::MultiSteps;
+use crate::peer::piece_hash_on_demand::OnDemandHashes;
+use crate::peer::piece_service::{HaveSubscriber, PendingHashList};
+use crate::peer::player_server::{PlayerServer, WATCHING};
+use crate::peer::runner::Running;
+use crate::peer::transfer_stats::TransferStats;
+use crate::peer::update_queue::UpdateQueue;
+use crate::peer::upload_queue::UploadQueue;
+use crate::peer::verify::Verification;
+use crate::protocol::Role;
+use crate::protocol::request::Request;
+use crate::protocol::response::{Away, Provider};
+use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::quic_address::QuicAddress;
+use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::fs_trait::{FsError, NoFolder};
+use crate::storage::{DownloadPlace, Storage};
+use crate::ui::event::{Failure, UiEvent, exit};
+
+/// A peer.
+pub struct Peer {
+    options: PeerConfig,
+    terms: HandshakeParams,
+    library: Storage,
+    home: ServerConnection,
+    account: Login,
+    acts: MultiSteps,
+    uploads: UploadQueue,
+    downloads: Downloads,
+    traffic: TransferStats,
+    watching: PlayerServer,
+    visits: BTreeMap<ConnId, InboundPeer>,
+    /// Where pages of our list ended of late: the number of the next file, and the last name before it.
+    list_marks: VecDeque<(usize, RelativeName)>,
+    desk: CommandParser,
+    /// The command that is being carried out; the next one waits for it.
+    errand: Option<Running>,
+    /// How far the list is that it asks for.
+    paging: Paging,
+    /// The files that a VERIFY looks at.
+    verifying: Option<Verification>,
+    /// A line that was read while a verdict was wanted, and is none.
+    later: Option<String>,
+    /// What the server was asked, and why.
+    asked: BTreeMap<u64, PendingRequest>,
+    /// The file last searched.
+    searched: Option<RelativeName>,
+    /// Holders, until the last page has come.
+    found_so_far: Vec<Provider>,
+    /// And who has published it and is away.
+    away_so_far: Vec<Away>,
+    /// What the last SEARCH found.
+    found_last: Vec<Provider>,
+    /// How many more a search by words may show, and whether it has shown any.
+    find_left: usize,
+    find_any: bool,
+    listening: Option<SocketAddr>,
+    /// The old wires that are spoken, each with its port.
+    spoken: Vec<(LegacyProfile, u16)>,
+    /// How it is reached by QUIC, once that port is open.
+    quic: Option<QuicAddress>,
+    /// The port for IPv6 is not open yet.
+    opens_six: bool,
+    /// A JOIN that waits for its port.
+    joining: Option<JoinTarget>,
+    scanning: bool,
+    /// What the index has not been told of.
+    news: UpdateQueue,
+    /// The disk was asked for what is to be hashed next.
+    hashing_rests: Option<Instant>,
+    /// Uploads whose turn has come.
+    beginning: VecDeque<u64>,
+    /// Those who follow the downloads under way.
+    followers: Vec<HaveSubscriber>,
+    /// When they are told what has come.
+    have_at: Option<Instant>,
+    /// Pieces that are proven before they are sent.
+    proofs: OnDemandHashes,
+    /// Those who wait for files to be hashed.
+    patients: Vec<PendingHashList>,
+    /// Somebody is beginning them already.
+    releasing: bool,
+    ending: Option<Shutdown>,
+    wake: Option<Instant>,
+    /// How often what was asked.
+    tally: RequestStats,
+    /// The server tells of what nobody has yet.
+    watched: bool,
+    /// The first failure of a command that a script gave: the process ends with its code.
+    worst: i32,
+}
+
+/// Where a JOIN wants to be.
+struct JoinTarget {
+    at: SocketAddr,
+    folder: String,
+    library: Storage,
+}
+
+/// Why the server was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum PendingRequest {
+    Join,
+    Update,
+    Leave,
+    /// To show who we are.
+    Connect,
+    /// To take the name of who we are to be.
+    Register,
+    Errand,
+    /// To be told of what nobody has yet.
+    Watch,
+    /// Who else has what this download is of?
+    Look(u64),
+}
+
+/// The process is about to end.
+#[derive(Clone, Copy, Debug)]
+struct Shutdown {
+    code: i32,
+    at: Instant,
+}
+
+/// The port where the native protocol is spoken; those of old wires have the numbers behind it.
+const USUAL: PortId = PortId(0);
+/// The port for QUIC.
+const BY_QUIC: PortId = PortId(1 << 20);
+/// The usual port for IPv6, where the usual one is open on all of IPv4 alone.
+const BY_SIX: PortId = PortId((1 << 20) + 1);
+/// Entries of a folder that are looked at in one turn.
+const SCAN: usize = 1_000;
+
+impl Peer {
+    /// A peer that has done nothing yet.
+    ///
+    /// # Errors
+    /// When its folder is not there.
+    pub fn new(mut options: PeerConfig) -> Result<Peer, FsError> {
+        let drive = if options.needs_folder() { (options.open_folder)(&options.folder)? } else { Rc::new(NoFolder) };
+        let target = std::mem::replace(&mut options.target, DownloadPlace::Folder);
+        let identity = std::mem::replace(&mut options.identity, Box::new(|| Err("there is no key".into())));
+        Ok(Peer {
+            terms: HandshakeParams { role: Role::Peer, heartbeat: options.heartbeat, hosts: options.hosts.clone() },
+            library: Storage::new(drive, target, Rc::clone(&options.hashes), options.recursive)
+                .keeping_folders(matches!(options.task, Task::Once(_))),
+            home: ServerConnection::new(options.servers.clone(), options.by_quic),
+            account: Login::new(identity, options.user.clone(), options.registers),
+            acts: MultiSteps::default(),
+            uploads: UploadQueue::new(options.accept, options.slots),
+            downloads: Downloads::new(options.by_quic),
+            traffic: TransferStats::default(),
+            watching: PlayerServer::with(options.player.take()),
+            visits: BTreeMap::new(),
+            list_marks: VecDeque::new(),
+            desk: CommandParser::default(),
+            errand: None,
+            paging: Paging::default(),
+            verifying: None,
+            later: None,
+            asked: BTreeMap::new(),
+            searched: None,
+            found_so_far: Vec::new(),
+            away_so_far: Vec::new(),
+            found_last: Vec::new(),
+            find_left: 0,
+            find_any: false,
+            listening: None,
+            spoken: Vec::new(),
+            quic: None,
+            opens_six: false,
+            joining: None,
+            scanning: false,
+            news: UpdateQueue::default(),
+            hashing_rests: None,
+            beginning: VecDeque::new(),
+            followers: Vec::new(),
+            have_at: None,
+            proofs: OnDemandHashes::default(),
+            patients: Vec::new(),
+            releasing: false,
+            ending: None,
+            wake: None,
+            tally: RequestStats::default(),
+            watched: false,
+            worst: exit::DONE,
+            options,
+        })
+    }
+
+    fn start(&mut self, io: &mut Io<'_>) {
+        match self.options.task.clone() {
+            Task::Serve { listen } => {
+                self.errand = Some(Running::Join);
+                io.listen(USUAL, listen);
+            }
+            Task::Menu => {
+                if let Some(place) = self.options.place.filter(|place| !place.ip().is_unspecified()) {
+                    // The server is to see from the first link on where this peer will listen.
+                    self.home.bind(place.ip());
+                }
+                self.prompt(io);
+            }
+            Task::Once(command) => self.run(command, io),
+        }
+    }
+
+    /// Asks the person for the next command.
+    fn prompt(&self, io: &mut Io<'_>) {
+        let prompt = self.options.console.prompt(self.options.task == Task::Menu);
+        if !matches!(self.options.task, Task::Once(_)) {
+            io.tell(UiEvent::Prompt(prompt));
+        }
+    }
+
+    fn listening(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
+        match result {
+            Ok(at) => {
+                if let Some(JoinTarget { folder, library, .. }) = self.joining.take() {
+                    self.options.folder = folder;
+                    self.library = library;
+                }
+                let first = self.listening.replace(at).is_none();
+                for (number, (at, _)) in (1..).zip(self.options.old_ports.iter().filter(|_| first)) {
+                    io.listen(PortId(number), *at);
+                }
+                if let Some(at) = self.options.udp.filter(|_| first) {
+                    io.listen_udp(BY_QUIC, at);
+                }
+                // The answer to an earlier JOIN says nothing of this one.
+                self.asked.retain(|_, why| *why != PendingRequest::Join);
+                io.tell(UiEvent::Listening(at));
+                self.downloads.listens_on(at);
+                if !at.ip().is_unspecified() {
+                    self.home.bind(at.ip());
+                }
+                if !self.is_reached_as_seen(at, io) {
+                    return;
+                }
+                self.home.joining = Joining::Wanted;
+                self.scanning = true;
+                self.home.want(io);
+            }
+            Err(why) => {
+                let wanted = match (self.joining.take(), &self.options.task) {
+                    (Some(place), _) => place.at,
+                    (None, Task::Serve { listen }) => *listen,
+                    (None, _) => self.options.place.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
+                };
+                if self.acts.is_joining() {
+                    return self.fail(&Failure::Port(wanted, why), io);
+                }
+                io.tell(UiEvent::Failed(Failure::Port(wanted, why)));
+                if self.listening.is_none() && matches!(self.options.task, Task::Serve { .. }) {
+                    return io.exit(exit::LOCAL);
+                }
+                self.errand = None;
+                self.prompt(io);
+            }
+        }
+    }
+
+    /// The server lists a peer under the address from which its link comes: something must listen there. False when nothing can.
+    fn is_reached_as_seen(&mut self, at: SocketAddr, io: &mut Io<'_>) -> bool {
+        let is_open_to_both = at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        if self.options.advertise.is_some() || is_open_to_both || self.home.all_are_of(at.is_ipv4()) {
+            return true;
+        }
+        if at.ip().is_unspecified() {
+            self.opens_six = true;
+            io.listen(BY_SIX, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), at.port()));
+            return true;
+        }
+        if self.home.keep_only(at.is_ipv4()) {
+            return true;
+        }
+        let server = self.home.server().unwrap_or(at);
+        self.fail_to_join(Failure::Unseen(at, server), io);
+        false
+    }
+
+    /// The usual port is open for IPv6 as well, or not.
+    fn listening_by_six(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
+        self.opens_six = false;
+        match result {
+            Ok(at) => log::info!("also on {at}"),
+            // What can't be listened on can't be seen from, so the server is reached by IPv4.
+            Err(why) if self.home.keep_only(true) => log::info!("not on IPv6: {why}"),
+            Err(why) => {
+                let at = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), self.listening.map_or(0, |at| at.port()));
+                return self.fail_to_join(Failure::Port(at, why), io);
+            }
+        }
+        self.send_join(io);
+    }
+
+    /// Nobody could reach this peer: it does not join.
+    fn fail_to_join(&mut self, failure: Failure, io: &mut Io<'_>) {
+        self.home.joining = Joining::Unwanted;
+        if self.acts.is_joining() {
+            return self.fail(&failure, io);
+        }
+        let code = failure.code();
+        io.tell(UiEvent::Failed(failure));
+        if matches!(self.options.task, Task::Serve { .. }) {
+            return self.end(code, io);
+        }
+        self.errand = None;
+        self.prompt(io);
+    }
+
+    /// One of the ports of old wires is open, or not.
+    fn listening_besides(&mut self, port: PortId, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
+        let Some((wanted, tongue)) = self.options.old_ports.get(port.0 - 1).copied() else { return };
+        match result {
+            Ok(at) => {
+                log::info!("{} on {at}", tongue.word());
+                self.spoken.push((tongue, at.port()));
+                self.send_join(io);
+            }
+            Err(why) => {
+                io.tell(UiEvent::Failed(Failure::Port(wanted, why)));
+                self.end(exit::LOCAL, io);
+            }
+        }
+    }
+
+    /// The port for QUIC is open, or not.
+    fn listening_udp(&mut self, result: Result<QuicAddress, String>, io: &mut Io<'_>) {
+        match result {
+            Ok(quic) => {
+                log::info!("QUIC on port {}", quic.port);
+                self.quic = Some(quic);
+                self.send_join(io);
+            }
+            Err(why) => {
+                let wanted = self.options.udp.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+                io.tell(UiEvent::Failed(Failure::Port(wanted, why)));
+                self.end(exit::LOCAL, io);
+            }
+        }
+    }
+
+    /// The old wires that are spoken, once all ports are open.
+    fn spoken(&self) -> Option<Vec<(LegacyProfile, u16)>> {
+        if self.opens_six || self.spoken.len() < self.options.old_ports.len() || (self.options.udp.is_some() && self.quic.is_none()) {
+            return None;
+        }
+        let usual = self.options.speech.besides().and_then(|tongue| Some((tongue, self.listening?.port())));
+        Some(self.spoken.iter().copied().chain(usual).collect())
+    }
+
+    /// Looks at a slice of the folder.
+    fn scan(&mut self, io: &mut Io<'_>) {
+        match self.library.scan(SCAN, io.now) {
+            Ok(done) => {
+                self.scanning = !done;
+                if done {
+                    self.send_join(io);
+                }
+            }
+            Err(error) => {
+                self.scanning = false;
+                self.fail(&Failure::Disk(error.to_string()), io);
+            }
+        }
+    }
+
+    /// Leaves the network, says goodbye, and ends with this code.
+    fn end(&mut self, code: i32, io: &mut Io<'_>) {
+        if self.ending.is_some() {
+            return io.exit(code);
+        }
+        self.downloads.pause(io);
+        if matches!(self.home.joining, Joining::Joined(_))
+            && let Some(ask) = self.home.ask(&Request::Leave, io)
+        {
+            self.asked.insert(ask, PendingRequest::Leave);
+            self.ending = Some(Shutdown { code, at: io.now + limits::FAREWELL });
+            return;
+        }
+        self.ending = Some(Shutdown { code, at: io.now });
+        io.exit(code);
+    }
+
+    fn closed(&mut self, id: ConnId, cause: &CloseReason, io: &mut Io<'_>) {
+        if self.home.is(id) {
+            self.home_lost(cause, None, io);
+        } else if let Some(source) = self.downloads.on(id) {
+            if self.ending.is_some() {
+                // We dropped it ourselves.
+                return;
+            }
+            log::debug!("a source is gone: {cause:?}");
+            let ended = self.downloads.closed(source, cause, &self.library, io);
+            self.download_moved(Some(source.0), ended, io);
+        } else {
+            self.visitor_gone(id, io);
+        }
+    }
+
+    fn due(&mut self, io: &mut Io<'_>) {
+        if self.scanning {
+            self.scan(io);
+        }
+        if let Some(Shutdown { code, at }) = self.ending
+            && at <= io.now
+        {
+            return io.exit(code);
+        }
+        self.home.due(io);
+        for ended in self.downloads.due(&self.library, io) {
+            self.download_moved(None, Some(ended), io);
+        }
+        if let Some(Running::Download(id)) = self.errand {
+            self.errand_rests(id, io);
+        }
+        self.look_for_more(io);
+        self.tell_followers(io);
+        self.uploads_due(io);
+        self.proofs_due(io);
+        self.share_due(io);
+        self.errand_due(io);
+        self.verify_due(io);
+    }
+}
+
+impl Node for Peer {
+    fn handle(&mut self, event: Event, io: &mut Io<'_>) {
+        match event {
+            Event::Start => self.start(io),
+            Event::Listening(USUAL, result) => self.listening(result, io),
+            Event::Listening(BY_SIX, result) => self.listening_by_six(result, io),
+            Event::Listening(WATCHING, result) => self.listening_to_players(result, io),
+            Event::Accepted(id, WATCHING) => self.player_came(id, io),
+            Event::Received(id) | Event::Drained(id) if self.watching.has(id) => self.serve_player(id, io),
+            Event::Ended(id) if self.watching.has(id) => self.player_ended(id, io),
+            Event::Closed(id, _) if self.watching.has(id) => self.player_gone(id),
+            Event::Listening(port, result) => self.listening_besides(port, result, io),
+            Event::ListeningUdp(_, result) => self.listening_udp(result, io),
+            Event::Accepted(id, port) => self.visitor(id, port, io),
+            Event::Connected(id) if self.home.is(id) => self.home.connected(id, io),
+            Event::Connected(id) => {
+                if let Some(ended) = self.downloads.connected(id, io) {
+                    self.download_ended(ended, io);
+                }
+            }
+            Event::Received(id) if self.home.is(id) => self.hear_home(io),
+            Event::Received(id) => {
+                if let Some(source) = self.downloads.on(id) {
+                    self.came(id, io);
+                    let ended = self.downloads.received(source, &self.library, io);
+                    self.download_moved(Some(source.0), ended, io);
+                } else {
+                    self.visited(id, io);
+                }
+            }
+            Event::Drained(id) => self.visited(id, io),
+            Event::Ended(id) => {
+                if self.visits.contains_key(&id) {
+                    self.visitor_ended(id, io);
+                } else if let Some((download, _)) = self.downloads.on(id) {
+                    let ended = self.downloads.ended(id, &self.library, io);
+                    self.download_moved(Some(download), ended, io);
+                } else if let Some(link) = io.connection(id) {
+                    link.drop_now();
+                }
+            }
+            Event::Closed(id, cause) => self.closed(id, &cause, io),
+            Event::Command(line) => self.typed(&line, io),
+            Event::CommandsEnded => {
+                if matches!(self.options.task, Task::Once(_)) {
+                    // Nobody will answer any more.
+                    self.cancel_question(io);
+                }
+                if self.options.task == Task::Menu && self.listening.is_none() {
+                    // A menu that nobody can use any more.
+                    self.end(exit::DONE, io);
+                }
+            }
+            Event::Stop(true) if self.options.typed && self.cancel_question(io) => {}
+            Event::Stop(interrupted) => {
+                let code = match self.options.task {
+                    Task::Once(_) if self.watching.is_complete() => exit::DONE,
+                    Task::Once(_) if interrupted => exit::INTERRUPTED,
+                    Task::Once(_) => 143,
+                    _ => exit::DONE,
+                };
+                self.end(code, io);
+            }
+            Event::Child => self.child_ended(io),
+            Event::Deadline => self.due(io),
+        }
+        self.watch_on(io);
+        if self.errand.is_none()
+            && let Some(line) = self.later.take()
+        {
+            self.typed(&line, io);
+        }
+        self.traffic_due(io);
+        let wakes = [
+            self.scanning.then_some(io.now),
+            self.ending.map(|ending| ending.at),
+            self.home.deadline(),
+            // Those of a process that says farewell are on their disks already.
+            self.downloads.deadline().filter(|_| self.ending.is_none()),
+            self.have_at,
+            self.proofs.deadline(io.now),
+            self.uploads.deadline(),
+            self.share_deadline(io.now),
+            self.verify_deadline(io.now),
+            self.errand.as_ref().and_then(Running::deadline),
+            self.traffic_deadline(io.now),
+        ];
+        self.wake = wakes.into_iter().flatten().min();
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.wake
+    }
+
+    fn stood_still(&mut self, gap: Duration) {
+        self.downloads.stood_still(gap);
+    }
+
+    fn is_ready(&self) -> bool {
+        let background = self.options.typed && !self.acts.is_under_way() && self.errand.as_ref().is_some_and(Running::is_background);
+        let choosing = matches!(self.errand, Some(Running::Choose { .. }));
+        let free = self.errand.is_none() || background || choosing || self.uploads.has_question();
+        self.ending.is_none() && self.later.is_none() && free
+    }
+}

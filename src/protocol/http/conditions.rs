@@ -1,0 +1,296 @@
+//! The conditions of RFC 9110, section 13, in the order of 13.2.2, and the ranges of section 14.
+
+use crate::protocol::http::date;
+use crate::protocol::types::byte_range::ByteRange;
+
+/// What a request says besides which file it wants and how.
+#[derive(Debug, Default)]
+pub(super) struct Preconditions {
+    /// All lines of each kind, one behind the other.
+    if_match: Option<String>,
+    if_none_match: Option<String>,
+    if_unmodified_since: Option<String>,
+    if_modified_since: Option<String>,
+    if_range: Option<String>,
+    range: Option<String>,
+}
+
+/// What the conditions leave of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is done.
+    Proceed,
+    /// 304: the asker has it already.
+    NotModified,
+    /// 412: it is no longer what the asker means.
+    Failed,
+}
+
+/// Which bytes are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of them: no range was asked for, or one that counts as none.
+    Whole,
+    /// These.
+    Range(ByteRange),
+    /// 416: none that are there.
+    Unsatisfiable,
+}
+
+impl Preconditions {
+    /// Takes a header line, by its name in small letters; others than these are left alone.
+    pub(super) fn note(&mut self, name: &str, value: &str) {
+        let place = match name {
+            "if-match" => &mut self.if_match,
+            "if-none-match" => &mut self.if_none_match,
+            "if-unmodified-since" => &mut self.if_unmodified_since,
+            "if-modified-since" => &mut self.if_modified_since,
+            "if-range" => &mut self.if_range,
+            "range" => &mut self.range,
+            _ => return,
+        };
+        // Two lines of one kind are one list. Where a list makes no sense it is then no date, no tag and no range.
+        match place {
+            Some(before) => {
+                before.push(',');
+                before.push_str(value);
+            }
+            None => *place = Some(value.to_owned()),
+        }
+    }
+
+    /// Judges them for what has this tag and was modified then, where that is known; a condition on what is not known is not looked at.
+    pub(super) fn verdict(&self, etag: Option<&str>, modified: Option<i64>) -> Verdict {
+        let since = |text: &Option<String>| text.as_deref().and_then(date::read).zip(modified);
+        if let Some(list) = &self.if_match {
+            if !matches(list, etag, Compare::Strong) {
+                return Verdict::Failed;
+            }
+        } else if since(&self.if_unmodified_since).is_some_and(|(limit, modified)| modified > limit) {
+            return Verdict::Failed;
+        }
+        if let Some(list) = &self.if_none_match {
+            if matches(list, etag, Compare::Weak) {
+                return Verdict::NotModified;
+            }
+        } else if since(&self.if_modified_since).is_some_and(|(limit, modified)| modified <= limit) {
+            return Verdict::NotModified;
+        }
+        Verdict::Proceed
+    }
+
+    /// The bytes that are meant of a file of this size. A date in `If-Range` never counts as the file's: within its second a file may change unseen.
+    pub(super) fn part(&self, etag: &str, size: u64) -> Part {
+        let same = self.if_range.as_deref().is_none_or(|known| known == etag);
+        match self.range.as_deref().filter(|_| same).and_then(Wish::read) {
+            Some(wish) => wish.within(size),
+            None => Part::Whole,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compare {
+    Strong,
+    Weak,
+}
+
+/// True when `*`, or a list of tags that has this one. A tag may hold commas, so that the list is read quote by quote.
+fn matches(list: &str, etag: Option<&str>, compare: Compare) -> bool {
+    let mut rest = list.trim_matches([' ', '\t']);
+    if rest == "*" {
+        return true;
+    }
+    let Some(etag) = etag else { return false };
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        let (tag, is_weak) = match rest.strip_prefix("W/") {
+            Some(tag) => (tag, true),
+            None => (rest, false),
+        };
+        let Some(end) = tag.strip_prefix('"').and_then(|inner| inner.find('"')) else { return false };
+        let (tag, behind) = tag.split_at(end + 2);
+        if tag == etag && !(is_weak && compare == Compare::Strong) {
+            return true;
+        }
+        rest = behind;
+    }
+}
+
+/// A range as it was asked, before the size is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    From { first: u64, last: Option<u64> },
+    Last(u64),
+}
+
+impl Wish {
+    /// One range of bytes, in a list that may have empty places. Everything else, several ranges included, counts as no range at all, as the standard allows.
+    fn read(value: &str) -> Option<Wish> {
+        let (unit, set) = value.split_once('=')?;
+        if !unit.eq_ignore_ascii_case("bytes") {
+            return None;
+        }
+        let mut specs = set.split(',').map(|spec| spec.trim_matches([' ', '\t'])).filter(|spec| !spec.is_empty());
+        let (spec, None) = (specs.next()?, specs.next()) else { return None };
+        let number = |text: &str| -> Option<u64> {
+            // A number too large for us lies beyond any file.
+            (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().unwrap_or(u64::MAX))
+        };
+        match spec.split_once('-')? {
+            ("", count) => Some(Wish::Last(number(count)?)),
+            (first, "") => Some(Wish::From { first: number(first)?, last: None }),
+            (first, last) => {
+                let (first, last) = (number(first)?, number(last)?);
+                (first <= last).then_some(Wish::From { first, last: Some(last) })
+            }
+        }
+    }
+
+    /// The bytes that are meant in a file of `size`.
+    fn within(self, size: u64) -> Part {
+        let range = match self {
+            // The last bytes of an empty file are there, and no `Content-Range` can say so.
+            Wish::Last(count) if count > 0 && size == 0 => return Part::Whole,
+            Wish::Last(0) => None,
+            Wish::Last(count) => ByteRange::within(size.saturating_sub(count), None, size),
+            Wish::From { first, .. } if first >= size => None,
+            Wish::From { first, last: None } => ByteRange::within(first, None, size),
+            Wish::From { first, last: Some(last) } => ByteRange::within(first, Some((last - first).saturating_add(1)), size),
+        };
+        range.map_or(Part::Unsatisfiable, Part::Range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAG: &str = "\"00000000000000a1\"";
+    /// Sun, 06 Nov 1994 08:49:37 GMT.
+    const THEN: i64 = 784_111_777;
+    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const AT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    fn conditions(lines: &[(&str, &str)]) -> Preconditions {
+        let mut all = Preconditions::default();
+        lines.iter().for_each(|(name, value)| all.note(name, value));
+        all
+    }
+
+    fn judged(lines: &[(&str, &str)]) -> Verdict {
+        conditions(lines).verdict(Some(TAG), Some(THEN))
+    }
+
+    #[test]
+    fn each_condition_means_what_the_standard_says() {
+        let weak = "W/\"00000000000000a1\"";
+        for (name, value, verdict) in [
+            ("if-match", TAG, Verdict::Proceed),
+            ("if-match", "*", Verdict::Proceed),
+            ("if-match", " * ", Verdict::Proceed),
+            ("if-match", "\"x\", \"00000000000000a1\"", Verdict::Proceed),
+            ("if-match", "\"a,b\",,\"00000000000000a1\"", Verdict::Proceed),
+            ("if-match", "\"x\"", Verdict::Failed),
+            ("if-match", weak, Verdict::Failed),
+            ("if-match", "", Verdict::Failed),
+            ("if-match", "00000000000000a1", Verdict::Failed),
+            ("if-match", "\"x, \"00000000000000a1\"", Verdict::Failed),
+            ("if-match", "\"x\", *", Verdict::Failed),
+            ("if-none-match", TAG, Verdict::NotModified),
+            ("if-none-match", weak, Verdict::NotModified),
+            ("if-none-match", "*", Verdict::NotModified),
+            ("if-none-match", "\"x\",W/\"00000000000000a1\" , \"y\"", Verdict::NotModified),
+            ("if-none-match", "\"00000000000000a2\"", Verdict::Proceed),
+            ("if-none-match", "w/\"00000000000000a1\"", Verdict::Proceed),
+            ("if-none-match", "\",\"00000000000000a1\",\"", Verdict::Proceed),
+            ("if-unmodified-since", BEFORE, Verdict::Failed),
+            ("if-unmodified-since", AT, Verdict::Proceed),
+            ("if-unmodified-since", "never", Verdict::Proceed),
+            ("if-modified-since", BEFORE, Verdict::Proceed),
+            ("if-modified-since", AT, Verdict::NotModified),
+            ("if-modified-since", "0", Verdict::Proceed),
+        ] {
+            assert_eq!(judged(&[(name, value)]), verdict, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn tags_go_before_dates_and_what_must_hold_before_what_must_not() {
+        assert_eq!(judged(&[("if-match", TAG), ("if-unmodified-since", BEFORE)]), Verdict::Proceed);
+        assert_eq!(judged(&[("if-none-match", "\"x\""), ("if-modified-since", AT)]), Verdict::Proceed);
+        assert_eq!(judged(&[("if-match", "\"x\""), ("if-none-match", TAG)]), Verdict::Failed);
+        assert_eq!(judged(&[("if-match", TAG), ("if-none-match", TAG)]), Verdict::NotModified);
+        assert_eq!(judged(&[("if-unmodified-since", BEFORE), ("if-none-match", TAG)]), Verdict::Failed);
+        assert_eq!(judged(&[("if-match", "\"x\""), ("if-match", TAG)]), Verdict::Proceed);
+        assert_eq!(judged(&[("if-modified-since", AT), ("if-modified-since", AT)]), Verdict::Proceed);
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_file_is_no_condition() {
+        for name in ["if-unmodified-since", "if-modified-since"] {
+            assert_eq!(conditions(&[(name, AT)]).verdict(Some(TAG), None), Verdict::Proceed);
+            assert_eq!(conditions(&[(name, BEFORE)]).verdict(Some(TAG), None), Verdict::Proceed);
+        }
+        assert_eq!(conditions(&[("if-match", TAG)]).verdict(None, None), Verdict::Failed);
+        assert_eq!(conditions(&[("if-match", "*")]).verdict(None, None), Verdict::Proceed);
+        assert_eq!(conditions(&[("if-none-match", TAG)]).verdict(None, None), Verdict::Proceed);
+    }
+
+    #[test]
+    fn each_form_of_a_range_means_what_the_standard_says() {
+        let part = |value: &str, size| conditions(&[("range", value)]).part(TAG, size);
+        for (value, start, length) in [
+            ("bytes=0-0", 0, 1),
+            ("bytes=6-", 6, 5),
+            ("bytes=6-100", 6, 5),
+            ("bytes=-3", 8, 3),
+            ("bytes=-100", 0, 11),
+            ("bytes=2-99999999999999999999999", 2, 9),
+            ("Bytes=0-0", 0, 1),
+            ("BYTES=-3", 8, 3),
+            ("bytes= 0-0", 0, 1),
+            ("bytes=,0-0 ,", 0, 1),
+        ] {
+            assert_eq!(part(value, 11), Part::Range(ByteRange::new(start, length).unwrap()), "{value}");
+        }
+        for value in ["bytes=11-", "bytes=99999999999999999999999-", "bytes=-0", "bytes=11-12"] {
+            assert_eq!(part(value, 11), Part::Unsatisfiable, "{value}");
+        }
+        for value in [
+            "bytes=0-1,3-4",
+            "bytes=11-,12-",
+            "lines=1-2",
+            "bytes=5-2",
+            "bytes=a-b",
+            "bytes=--1",
+            "bytes=",
+            "bytes=+1-2",
+            "bytes 1-2",
+            "bytes=0 - 1",
+            "bytes =0-1",
+            "",
+            "=0-1",
+        ] {
+            assert_eq!(part(value, 11), Part::Whole, "{value}");
+        }
+        assert_eq!(conditions(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]).part(TAG, 11), Part::Whole);
+    }
+
+    #[test]
+    fn an_empty_file_has_its_last_bytes_and_no_first_one() {
+        let part = |value: &str| conditions(&[("range", value)]).part(TAG, 0);
+        assert_eq!((part("bytes=-1"), part("bytes=-5"), part("bytes=-99999999999999999999")), (Part::Whole, Part::Whole, Part::Whole));
+        assert_eq!((part("bytes=0-"), part("bytes=0-0"), part("bytes=-0")), (Part::Unsatisfiable, Part::Unsatisfiable, Part::Unsatisfiable));
+    }
+
+    #[test]
+    fn a_range_of_another_version_is_the_whole_file() {
+        let part = |known: &str| conditions(&[("range", "bytes=0-0"), ("if-range", known)]).part(TAG, 11);
+        assert_eq!(part(TAG), Part::Range(ByteRange::new(0, 1).unwrap()));
+        for known in ["\"x\"", "W/\"00000000000000a1\"", AT, "", "*", "\"x\", \"00000000000000a1\""] {
+            assert_eq!(part(known), Part::Whole, "{known}");
+        }
+        assert_eq!(conditions(&[("if-range", "\"x\"")]).part(TAG, 11), Part::Whole);
+    }
+}

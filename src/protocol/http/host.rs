@@ -1,0 +1,217 @@
+//! Which host a request may name.
+//!
+//! A page from anywhere can point its own name at this machine (DNS rebinding), and then read what is answered here as if it came from that page's site. The
+//! browser still sends the foreign name as `Host`. So a request must name an address, `localhost`, or a name that the operator allows: none of these can be
+//! turned to this machine by a stranger's name server.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+
+use crate::protocol::http::RequestTarget;
+
+/// The longest name that DNS knows.
+const HOST_NAME_BYTES: usize = 253;
+
+/// The names, besides addresses and `localhost`, under which this process may be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostNames(Rc<[String]>);
+
+impl HostNames {
+    /// These names and no others; they are compared whatever their case.
+    #[must_use]
+    pub fn new(names: impl IntoIterator<Item = String>) -> HostNames {
+        HostNames(names.into_iter().map(|name| without_dot(&name).to_ascii_lowercase()).collect())
+    }
+
+    /// True for a host that a request may name.
+    #[must_use]
+    pub fn allows(&self, host: &Authority<'_>) -> bool {
+        let name = without_dot(host.name);
+        host.is_this_machines() || self.0.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
+/// `HOST[:PORT]`, as a `Host` line or an absolute target names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority<'a> {
+    /// A name, or an address; that of IPv6 without its brackets and its zone.
+    pub name: &'a str,
+    /// `None` where it is not said.
+    pub port: Option<u16>,
+    /// All of it, as it was written.
+    pub text: &'a str,
+    is_v6: bool,
+}
+
+impl<'a> Authority<'a> {
+    /// Reads one; `None` for what is none. User names before `@` are none of HTTP's.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<Authority<'a>> {
+        let (name, port, is_v6) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (inner, port) = rest.split_once(']')?;
+                let (name, zone) = inner.split_once('%').unwrap_or((inner, "0"));
+                let named = !zone.is_empty() && zone.chars().all(is_plain);
+                name.parse::<Ipv6Addr>().ok().filter(|_| named)?;
+                (name, if port.is_empty() { "" } else { port.strip_prefix(':')? }, true)
+            }
+            None => {
+                let (name, port) = text.split_once(':').unwrap_or((text, ""));
+                (Some(name).filter(|name| is_host_name(name))?, port, false)
+            }
+        };
+        let port = match port {
+            "" => None,
+            digits if digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+            _ => return None,
+        };
+        Some(Authority { name, port, text, is_v6 })
+    }
+
+    /// True for an address in digits and for `localhost`, which lead here wherever a name server points.
+    #[must_use]
+    pub fn is_this_machines(&self) -> bool {
+        self.is_v6 || self.name.parse::<Ipv4Addr>().is_ok() || without_dot(self.name).eq_ignore_ascii_case("localhost")
+    }
+}
+
+/// A request whose host is missing, there twice, or no host at all.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// The host that a request names. A target with a host of its own goes before the `Host` line (RFC 9112, section 3.2.2), which must be there all the same;
+/// HTTP/1.0 may name none.
+pub(super) fn requested<'a>(parsed: &httparse::Request<'_, 'a>) -> Result<Option<Authority<'a>>, Malformed> {
+    let mut hosts = parsed.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
+    let said = match (hosts.next(), hosts.next()) {
+        (Some(header), None) => {
+            let value = std::str::from_utf8(header.value).map_err(|_| Malformed)?.trim_matches([' ', '\t']);
+            Some(Authority::parse(value).ok_or(Malformed)?)
+        }
+        (None, _) if parsed.version == Some(0) => None,
+        _ => return Err(Malformed),
+    };
+    match RequestTarget::of(parsed.path.unwrap_or_default()).host {
+        Some(host) => Authority::parse(host).map(Some).ok_or(Malformed),
+        None => Ok(said),
+    }
+}
+
+/// True for what can be the name of a host.
+#[must_use]
+pub fn is_host_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= HOST_NAME_BYTES && text.chars().all(is_plain)
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '~')
+}
+
+/// A whole name may end in the dot of the root.
+fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// True for a header line that a proxy adds to what it passes on. Proxies name the same thing in many ways, so that a kind of name counts rather than a list.
+pub(super) fn tells_of_a_proxy(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let within = ["forwarded", "client-ip", "clientip", "real-ip", "remote-ip", "remote-addr", "connecting-ip", "originating-ip", "user-ip"];
+    let front = ["x-original-", "x-proxy", "x-envoy-", "cf-", "x-amzn-", "x-amz-cf-", "x-azure-", "x-appengine-", "x-varnish", "x-squid", "x-cache"];
+    matches!(&*name, "via" | "cdn-loop" | "x-host" | "x-scheme")
+        || within.iter().any(|part| name.contains(part))
+        || front.iter().any(|part| name.starts_with(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_localhost_are_always_allowed_and_names_where_somebody_says_so() {
+        let names = HostNames::new(["Videos.Example".to_owned(), "nas.local".to_owned()]);
+        let allows = |text: &str| Authority::parse(text).is_some_and(|host| names.allows(&host));
+        for host in [
+            "127.0.0.1",
+            "192.168.1.7:4000",
+            "[::1]",
+            "[::1]:4000",
+            "[fe80::1%25eth0]:4000",
+            "[fe80::1%eth0]",
+            "localhost",
+            "LocalHost:4000",
+            "localhost.:1",
+            "localhost:",
+            "videos.example",
+            "VIDEOS.example.:443",
+            "nas.local:4000",
+        ] {
+            assert!(allows(host), "{host}");
+        }
+        for host in [
+            "",
+            ":4000",
+            "evil.example",
+            "evil.example:4000",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "evil.localhost",
+            "127.0.0.1:x",
+            "localhost:99999",
+            "localhost:+1",
+            "localhost:1:2",
+            "2130706433",
+            "0x7f.1",
+            "127.1",
+            "::1",
+            "[::1",
+            "[evil.example]",
+            "[127.0.0.1]",
+            "[::1%]",
+            "[::1]x",
+            "user@localhost",
+            "localhost/..",
+            "local host",
+            "x.videos.example",
+            "nas",
+            "localhost..",
+        ] {
+            assert!(!allows(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_known_by_the_kind_of_its_lines() {
+        for name in [
+            "Forwarded",
+            "Via",
+            "X-Forwarded-For",
+            "X-FORWARDED-PROTO",
+            "x-forwarded",
+            "X-Original-Forwarded-For",
+            "X-Real-IP",
+            "X-Client-IP",
+            "True-Client-IP",
+            "CF-Connecting-IP",
+            "Fastly-Client-IP",
+            "X-Cluster-Client-IP",
+            "X-Original-URL",
+            "CDN-Loop",
+            "X-ProxyUser-Ip",
+        ] {
+            assert!(tells_of_a_proxy(name), "{name}");
+        }
+        for name in [
+            "Host",
+            "Accept",
+            "User-Agent",
+            "Range",
+            "Connection",
+            "Upgrade-Insecure-Requests",
+            "Sec-Fetch-Site",
+            "Cache-Control",
+            "X-Requested-With",
+        ] {
+            assert!(!tells_of_a_proxy(name), "{name}");
+        }
+    }
+}

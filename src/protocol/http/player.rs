@@ -1,0 +1,112 @@
+//! HTTP on the player port: allowed hosts and paths.
+//!
+//! Every page that a browser shows can make it send requests to this machine. So a request must name the port by a name of this machine, which a foreign
+//! name that leads here does not, and none may come from a page of somebody else. And nobody guesses a path that begins with 32 digits of chance.
+
+use crate::protocol::Role;
+use crate::protocol::http::host::Authority;
+use crate::protocol::http::{Http, RequestTarget, percent_decoded};
+use crate::protocol::request::{Fetch, Request, Selector};
+use crate::protocol::types::relative_path::RelativeName;
+
+impl Http {
+    /// For a link to this port, which is open to the programs of this machine alone. A path there is `/SECRET/NAME`, and is asked for as that name.
+    #[must_use]
+    pub fn on_own_port(port: u16) -> Http {
+        Http { own_port: Some(port), ..Http::new(Role::Peer) }
+    }
+}
+
+/// True when a request was meant for this port, under a name that leads to it alone, and comes from no page of somebody else.
+pub(super) fn may_ask(port: u16, host: Option<Authority<'_>>, request: &httparse::Request<'_, '_>) -> bool {
+    let ours = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+    let is_ours = |text: &str| ours.iter().any(|host| host.eq_ignore_ascii_case(text));
+    let may = |header: &httparse::Header<'_>| {
+        let Ok(value) = std::str::from_utf8(header.value).map(str::trim) else { return false };
+        match header.name.to_ascii_lowercase().as_str() {
+            "origin" => value.strip_prefix("http://").is_some_and(is_ours),
+            "referer" => value.strip_prefix("http://").and_then(|rest| rest.split('/').next()).is_some_and(is_ours),
+            // A browser says so itself.
+            "sec-fetch-site" => matches!(value, "none" | "same-origin"),
+            _ => true,
+        }
+    };
+    host.is_some_and(|host| is_ours(host.text)) && request.headers.iter().all(may)
+}
+
+/// What a path asks for; `None` where there can be nothing.
+pub(super) fn meaning(target: &str) -> Option<Request> {
+    let (secret, name) = RequestTarget::of(target).path.strip_prefix('/')?.split_once('/')?;
+    let digits = secret.len() == 32 && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let name = RelativeName::new(&format!("{secret}/{}", percent_decoded(name)?)).ok().filter(|_| digits)?;
+    Some(Request::Fetch(Fetch { wanted: Selector::Name(name), from: 0, length: None, tag: None }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Decoded;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn ask(lines: &[&str]) -> (Option<String>, String) {
+        let request: String = lines.iter().chain(&[""]).map(|line| format!("{line}\r\n")).collect();
+        let mut out = Vec::new();
+        let name = match Http::on_own_port(4321).read(request.as_bytes(), &mut out) {
+            Ok(Decoded::Whole { item: Some(Request::Fetch(Fetch { wanted: Selector::Name(name), .. })), .. }) => Some(name.to_string()),
+            _ => None,
+        };
+        let answer = String::from_utf8(out).unwrap();
+        (name, answer.lines().next().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn a_path_is_a_secret_and_a_name_however_that_is_spelled() {
+        let path = |path: &str| ask(&[&format!("GET {path} HTTP/1.1"), "Host: localhost:4321"]);
+        let wanted = Some(format!("{SECRET}/a b.mp4"));
+        assert_eq!(path(&format!("/{SECRET}/a%20b.mp4")).0, wanted);
+        assert_eq!(path(&format!("/{SECRET}/%61%20b%2Emp4")).0, wanted);
+        for other in [format!("/{SECRET}/a%20b.mp4?t=3"), format!("/{SECRET}/a%20b.mp4?"), format!("http://127.0.0.1:4321/{SECRET}/a%20b.mp4?a=/b")] {
+            assert_eq!(path(&other).0, wanted, "{other}");
+        }
+        let elsewhere = path(&format!("http://evil.example:4321/{SECRET}/a"));
+        assert_eq!(elsewhere, (None, "HTTP/1.1 403 Forbidden".into()));
+        for wrong in [format!("/{SECRET}"), format!("/{}/a", &SECRET[1..]), "/".into(), format!("/{SECRET}/%2e%2e/x"), "/files/a.mp4".into()] {
+            assert_eq!(path(&wrong), (None, "HTTP/1.1 404 Not Found".into()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn whoever_comes_by_another_name_or_from_another_page_is_refused() {
+        let first = format!("GET /{SECRET}/a HTTP/1.1");
+        for fine in [
+            &["Host: 127.0.0.1:4321"][..],
+            &["host: LOCALHOST:4321", "Origin: http://localhost:4321", "Sec-Fetch-Site: same-origin"],
+            &["Host: 127.0.0.1:4321", "Referer: http://127.0.0.1:4321/x/y", "Sec-Fetch-Site: none"],
+        ] {
+            assert!(ask(&[&[first.as_str()], fine].concat()).0.is_some(), "{fine:?}");
+        }
+        for wrong in [
+            &[][..],
+            &["Host: 127.0.0.1:4321", "Host: evil.example"],
+            &["Host: 127.0.0.1:4321", "Host: 127.0.0.1:4321"],
+            &["Host: 127.0.0.1:4321\u{fffd}"],
+            &["Host:"],
+        ] {
+            assert_eq!(ask(&[&[first.as_str()], wrong].concat()), (None, "HTTP/1.1 400 Bad Request".into()), "{wrong:?}");
+        }
+        for wrong in [
+            &["Host: evil.example"][..],
+            &["Host: evil.example:4321"],
+            &["Host: 127.0.0.1"],
+            &["Host: 127.0.0.1:4322"],
+            &["Host: 127.0.0.1:4321", "Origin: null"],
+            &["Host: 127.0.0.1:4321", "Origin: https://evil.example"],
+            &["Host: 127.0.0.1:4321", "Origin: http://127.0.0.1:4321.evil.example"],
+            &["Host: 127.0.0.1:4321", "Referer: http://evil.example/127.0.0.1:4321"],
+            &["Host: 127.0.0.1:4321", "Sec-Fetch-Site: cross-site"],
+        ] {
+            assert_eq!(ask(&[&[first.as_str()], wrong].concat()), (None, "HTTP/1.1 403 Forbidden".into()), "{wrong:?}");
+        }
+    }
+}

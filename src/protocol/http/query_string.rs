@@ -1,0 +1,92 @@
+//! Query strings, as the forms of browsers encode them.
+
+use crate::limits;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::http::percent_decoded;
+
+/// The parameters of one request. Those that nobody knows are no fault.
+#[derive(Debug, PartialEq, Eq)]
+pub struct QueryString(Vec<(String, String)>);
+
+impl QueryString {
+    /// Reads what follows `?`.
+    ///
+    /// # Errors
+    /// `bad_request` where it is too long, has a broken `%`, is no UTF-8 or says a thing twice.
+    pub fn of(text: &str) -> Result<QueryString, ErrorReply> {
+        if text.len() > limits::QUERY_BYTES {
+            return Err(bad("the query is too long"));
+        }
+        let mut fields: Vec<(String, String)> = Vec::new();
+        for field in text.split('&').filter(|field| !field.is_empty()) {
+            if fields.len() == limits::QUERY_FIELDS {
+                return Err(bad("too many parameters"));
+            }
+            let (key, value) = field.split_once('=').unwrap_or((field, ""));
+            let plain = |text: &str| percent_decoded(&text.replace('+', " ")).ok_or_else(|| bad("a % is broken, or that is no UTF-8"));
+            let (key, value) = (plain(key)?, plain(value)?);
+            if fields.iter().any(|(known, _)| *known == key) {
+                return Err(bad("a parameter is there twice"));
+            }
+            fields.push((key, value));
+        }
+        Ok(QueryString(fields))
+    }
+
+    /// A parameter by its name.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
+    /// One that has to be there.
+    ///
+    /// # Errors
+    /// `bad_request` where it is not.
+    pub fn needed(&self, key: &str) -> Result<&str, ErrorReply> {
+        self.get(key).ok_or_else(|| bad(&format!("{key} is missing")))
+    }
+
+    /// Where the last answer ended.
+    ///
+    /// # Errors
+    /// `bad_request` for one that can't be ours.
+    pub fn cursor(&self) -> Result<Option<String>, ErrorReply> {
+        match self.get("cursor") {
+            Some(text) if text.len() > limits::CURSOR_BYTES => Err(bad("cursor is not one of ours")),
+            other => Ok(other.map(str::to_owned)),
+        }
+    }
+}
+
+/// A no to a wrong parameter.
+#[must_use]
+pub fn bad(text: &str) -> ErrorReply {
+    ErrorReply::new(ErrorCode::BadRequest, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_as_browsers_write_them() {
+        let query = QueryString::of("q=aula+1+%26+%C3%A7%2B&cursor=7&&new").unwrap();
+        assert_eq!(query.get("q"), Some("aula 1 & ç+"));
+        assert_eq!((query.get("new"), query.get("none")), (Some(""), None));
+        assert_eq!(query.cursor(), Ok(Some("7".into())));
+        assert_eq!(QueryString::of("").unwrap().cursor(), Ok(None));
+        assert!(QueryString::of("").unwrap().needed("q").is_err());
+    }
+
+    #[test]
+    fn a_broken_or_endless_query_is_a_bad_request() {
+        let long = "q=".to_owned() + &"x".repeat(limits::QUERY_BYTES);
+        let many = "a&".repeat(3) + &(0..limits::QUERY_FIELDS + 1).map(|n| format!("k{n}&")).collect::<String>();
+        for text in ["q=%", "q=%1", "q=%zz", "q=%+1", "q=%ff", "q=1&q=2", "q&%71", &long, &many] {
+            assert_eq!(QueryString::of(text).map_err(|refusal| refusal.code), Err(ErrorCode::BadRequest), "{text:.40}");
+        }
+        let cursor = "cursor=".to_owned() + &"1".repeat(limits::CURSOR_BYTES + 1);
+        assert!(QueryString::of(&cursor).unwrap().cursor().is_err());
+    }
+}

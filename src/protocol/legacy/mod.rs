@@ -1,0 +1,9 @@
+//! The wires of older programs, one file a protocol. Each turns bytes into the same requests and responses as the native protocol.
+
+pub mod client;
+pub mod onc_rpc;
+pub mod rede;
+#[cfg(feature = "compat")]
+pub mod soap;
+pub mod uc3m;
+pub mod ufabc_json;

@@ -1,0 +1,293 @@
+//! Decode UC3M requests generously: an operation, then fields that end in NUL, with the date at either end or absent.
+//!
+//! ```text
+//! OPERATION (\n | \0 | \r\n)   [date \0]   field \0 ...   [date \0]
+//! ```
+//!
+//! A request of exactly the edition's shape is whole with its last NUL. Only one whose date is missing may still go on.
+
+use std::net::IpAddr;
+
+use crate::limits;
+use crate::protocol::Role;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::legacy::uc3m::profile::Profile;
+use crate::protocol::request::{Fetch, Request, Selector};
+use crate::protocol::types::account::{AccountOp, Authority, Line, METHODS, Method, Operation, Publication, UserName};
+use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::relative_path::RelativeName;
+
+/// An operation of these wires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uc3mOp {
+    /// One that the index answers; a look-up is called GET_FILE there.
+    Index(Method),
+    /// The bytes of a file.
+    GetFile,
+}
+
+/// What was read so far.
+#[derive(Debug)]
+pub enum Read<'a> {
+    /// Not all.
+    Partial,
+    /// All.
+    Whole(Uc3mRequest<'a>),
+    /// All but a date, which may never come.
+    Quiet(Uc3mRequest<'a>),
+}
+
+/// A request as it was spelled.
+#[derive(Debug)]
+pub struct Uc3mRequest<'a> {
+    /// The operation.
+    pub verb: Uc3mOp,
+    date: Option<&'a [u8]>,
+    /// As many as the operation has.
+    fields: Vec<&'a [u8]>,
+}
+
+/// Why a request can't be read to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// There is no such operation.
+    Unknown,
+    /// A field of this one is too long.
+    Long(Uc3mOp),
+}
+
+impl Uc3mOp {
+    /// How many fields it has besides the date.
+    fn fields(self) -> usize {
+        match self {
+            Uc3mOp::Index(Method::Publish) => 3,
+            Uc3mOp::Index(Method::Connect | Method::Delete | Method::ListContent | Method::FindUser) => 2,
+            Uc3mOp::Index(Method::Register | Method::Unregister | Method::Disconnect | Method::ListUsers) | Uc3mOp::GetFile => 1,
+        }
+    }
+
+    /// True where an edition that dates its requests dates this one.
+    fn is_dated(self) -> bool {
+        !matches!(self, Uc3mOp::GetFile | Uc3mOp::Index(Method::FindUser))
+    }
+
+    /// Its status for a no. That of a look-up, which no edition describes, is that of LIST_CONTENT: both ask about another user.
+    #[must_use]
+    pub fn status(self, code: ErrorCode) -> u8 {
+        match (self, code) {
+            (Uc3mOp::Index(Method::Register), ErrorCode::Taken) | (Uc3mOp::GetFile, ErrorCode::NotFound) => 1,
+            (Uc3mOp::Index(Method::Register) | Uc3mOp::GetFile, _) => 2,
+            (Uc3mOp::Index(_), ErrorCode::NoUser) => 1,
+            (Uc3mOp::Index(Method::Connect), ErrorCode::Connected) => 2,
+            (Uc3mOp::Index(Method::Unregister | Method::Connect), _) => self.other(),
+            (Uc3mOp::Index(_), ErrorCode::NotConnected) => 2,
+            (Uc3mOp::Index(Method::Publish), ErrorCode::Published)
+            | (Uc3mOp::Index(Method::Delete), ErrorCode::NotPublished)
+            | (Uc3mOp::Index(Method::ListContent | Method::FindUser), ErrorCode::NoRemoteUser) => 3,
+            _ => self.other(),
+        }
+    }
+
+    /// Its status for any error that has none of its own.
+    #[must_use]
+    pub fn other(self) -> u8 {
+        match self {
+            Uc3mOp::Index(Method::Register | Method::Unregister) | Uc3mOp::GetFile => 2,
+            Uc3mOp::Index(Method::Connect | Method::Disconnect | Method::ListUsers) => 3,
+            Uc3mOp::Index(Method::Publish | Method::Delete | Method::ListContent | Method::FindUser) => 4,
+        }
+    }
+
+    /// What a word means to a process of this role; case does not matter, nor what stands between the parts of a word.
+    fn of_word(role: Role, word: &[u8]) -> Option<Uc3mOp> {
+        let word = word.strip_suffix(b"\r").unwrap_or(word);
+        if same(word, b"GET_FILE") {
+            return Some(match role {
+                Role::Server => Uc3mOp::Index(Method::FindUser),
+                Role::Peer => Uc3mOp::GetFile,
+            });
+        }
+        let known = METHODS.iter().filter(|(method, _)| *method != Method::FindUser);
+        known.clone().find(|(_, known)| same(word, known.as_bytes())).map(|(method, _)| Uc3mOp::Index(*method))
+    }
+}
+
+/// True when two words have the same letters.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let letters = |word: &'_ [u8]| word.iter().filter(|byte| !matches!(byte, b'_' | b' ')).map(u8::to_ascii_uppercase).collect::<Vec<u8>>();
+    letters(one) == letters(other)
+}
+
+/// The operation that `buffer` begins with, however little follows.
+#[must_use]
+pub fn begun(role: Role, buffer: &[u8]) -> Option<Uc3mOp> {
+    verb(role, buffer).ok().flatten().map(|(verb, _)| verb)
+}
+
+/// Reads a request off the front of `buffer`.
+///
+/// # Errors
+/// When it can't become one, whatever follows.
+pub fn read(role: Role, profile: Profile, buffer: &[u8]) -> Result<Read<'_>, Lost> {
+    let Some((verb, rest)) = verb(role, buffer)? else { return Ok(Read::Partial) };
+    let mut rest = Fields { rest };
+    let long = |Long| Lost::Long(verb);
+    let Some(asked) = asked(verb, &mut rest).map_err(long)? else { return Ok(Read::Partial) };
+    if asked.date.is_some() {
+        return Ok(Read::Whole(asked));
+    }
+    // What follows is of interest only as far as it is a date.
+    match rest.next_but_address() {
+        Ok(Some(last)) => Ok(Read::Whole(Uc3mRequest { date: is_date(last).then_some(last), ..asked })),
+        Ok(None) if profile.dated && verb.is_dated() => Ok(Read::Quiet(asked)),
+        Ok(None) | Err(Long) => Ok(Read::Whole(asked)),
+    }
+}
+
+/// The operation and what follows it; `None` while its end is missing.
+fn verb(role: Role, buffer: &[u8]) -> Result<Option<(Uc3mOp, &[u8])>, Lost> {
+    let head = &buffer[..buffer.len().min(limits::OPERATION_BYTES)];
+    let Some(end) = head.iter().position(|byte| matches!(byte, 0 | b'\n')) else {
+        return if head.len() == limits::OPERATION_BYTES { Err(Lost::Unknown) } else { Ok(None) };
+    };
+    let verb = Uc3mOp::of_word(role, &head[..end]).ok_or(Lost::Unknown)?;
+    // Some send both ends.
+    let rest = match (buffer[end], buffer.get(end + 1)) {
+        (b'\n', Some(0)) | (0, Some(b'\n')) => &buffer[end + 2..],
+        _ => &buffer[end + 1..],
+    };
+    Ok(Some((verb, rest)))
+}
+
+/// The date, where it stands first, and the fields; `None` while one is missing.
+fn asked<'a>(verb: Uc3mOp, rest: &mut Fields<'a>) -> Result<Option<Uc3mRequest<'a>>, Long> {
+    let Some(mut first) = rest.next()? else { return Ok(None) };
+    let date = is_date(first).then_some(first);
+    if date.is_some() {
+        let Some(second) = rest.next()? else { return Ok(None) };
+        first = second;
+    }
+    let mut fields = vec![first];
+    while fields.len() < verb.fields() {
+        // The address from which a link comes is known better than he who asks knows it.
+        let next = if verb == Uc3mOp::Index(Method::Connect) { rest.next_but_address()? } else { rest.next()? };
+        let Some(next) = next else { return Ok(None) };
+        fields.push(next);
+    }
+    Ok(Some(Uc3mRequest { verb, date, fields }))
+}
+
+/// Fields off the front of some bytes.
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+/// A field is too long.
+struct Long;
+
+impl<'a> Fields<'a> {
+    /// The next field without its NUL; `None` while that is missing.
+    fn next(&mut self) -> Result<Option<&'a [u8]>, Long> {
+        let head = &self.rest[..self.rest.len().min(limits::FIELD_BYTES)];
+        match head.iter().position(|byte| *byte == 0) {
+            Some(end) => {
+                self.rest = &self.rest[end + 1..];
+                Ok(Some(&head[..end]))
+            }
+            None if head.len() == limits::FIELD_BYTES => Err(Long),
+            None => Ok(None),
+        }
+    }
+
+    /// The next field, or the one behind it where that is the address of a machine.
+    fn next_but_address(&mut self) -> Result<Option<&'a [u8]>, Long> {
+        match self.next()? {
+            Some(field) if is_address(field) => self.next(),
+            other => Ok(other),
+        }
+    }
+}
+
+/// True for the address of a machine.
+fn is_address(field: &[u8]) -> bool {
+    field == b"localhost" || str::from_utf8(field).is_ok_and(|text| text.parse::<IpAddr>().is_ok())
+}
+
+/// True for three numbers with `/` between them, then three with `:`. No user is called so, for a name has no `/`.
+fn is_date(field: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(field) else { return false };
+    let Some((day, time)) = text.trim().split_once(' ') else { return false };
+    three_numbers(day, '/') && three_numbers(time.trim_start(), ':')
+}
+
+fn three_numbers(text: &str, between: char) -> bool {
+    let is_number = |part: &str| matches!(part.len(), 1..=4) && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split(between).count() == 3 && text.split(between).all(is_number)
+}
+
+impl Uc3mRequest<'_> {
+    /// What it means to a process of this role.
+    ///
+    /// # Errors
+    /// When a field is wrong, or the operation is not for this role.
+    pub fn meaning(&self, role: Role, tongue: LegacyProfile) -> Result<Request, ErrorReply> {
+        match (self.verb, role) {
+            (Uc3mOp::GetFile, _) => self.fetch(),
+            (Uc3mOp::Index(_), Role::Peer) => Err(ErrorReply::unsupported()),
+            (Uc3mOp::Index(method), Role::Server) => Ok(Request::Operation(Operation {
+                user: Some(self.user(0)?),
+                authority: Authority::Word,
+                speaks: Some(tongue),
+                date: self.date.and_then(|date| str::from_utf8(date).ok()).and_then(Line::new),
+                deed: self.deed(method, Profile::of(tongue).most())?,
+            })),
+        }
+    }
+
+    fn fetch(&self) -> Result<Request, ErrorReply> {
+        // A name that no file of a share can have is, to him who asks, the name of a file that is not there.
+        let name = self.text(0).ok().and_then(|text| RelativeName::new(text).ok()).ok_or_else(ErrorReply::no_such_file)?;
+        Ok(Request::Fetch(Fetch { wanted: Selector::Name(name), from: 0, length: None, tag: None }))
+    }
+
+    fn deed(&self, method: Method, most: usize) -> Result<AccountOp, ErrorReply> {
+        Ok(match method {
+            Method::Register => AccountOp::Register,
+            Method::Unregister => AccountOp::Unregister,
+            Method::Connect => AccountOp::Connect { port: Some(self.port(1)?) },
+            Method::Disconnect => AccountOp::Disconnect,
+            Method::Publish => AccountOp::Publish(Publication { file: self.file(1)?, description: self.line(2)? }),
+            Method::Delete => AccountOp::Delete(self.file(1)?),
+            Method::ListUsers => AccountOp::ListUsers { cursor: None, most },
+            Method::ListContent => AccountOp::ListContent { of: self.user(1)?, cursor: None, most },
+            Method::FindUser => AccountOp::FindUser { whom: self.user(1)? },
+        })
+    }
+
+    fn text(&self, place: usize) -> Result<&str, ErrorReply> {
+        let field = self.fields.get(place).copied().unwrap_or_default();
+        str::from_utf8(field).map_err(|_| bad("a field is no UTF-8"))
+    }
+
+    fn user(&self, place: usize) -> Result<UserName, ErrorReply> {
+        Ok(UserName::new(self.text(place)?)?)
+    }
+
+    fn line(&self, place: usize) -> Result<Line, ErrorReply> {
+        Line::new(self.text(place)?).ok_or_else(|| bad("a field has what can't be shown"))
+    }
+
+    fn file(&self, place: usize) -> Result<Line, ErrorReply> {
+        Some(self.line(place)?).filter(|file| !file.is_empty()).ok_or_else(|| bad("the name of the file is missing"))
+    }
+
+    fn port(&self, place: usize) -> Result<u16, ErrorReply> {
+        let text = Some(self.text(place)?.trim()).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let port = text.and_then(|text| text.parse().ok()).filter(|port| *port != 0);
+        port.ok_or_else(|| bad("that is no port"))
+    }
+}
+
+fn bad(why: &str) -> ErrorReply {
+    ErrorReply::new(ErrorCode::BadRequest, why)
+}

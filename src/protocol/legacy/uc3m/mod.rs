@@ -1,0 +1,755 @@
+//! The UC3M wires: one operation a connection, strings that end in NUL, a status of one digit. An index answers eight operations and a look-up, a peer
+//! answers GET_FILE.
+//!
+//! Nothing in a request says which edition the asker was written for, so each edition is a [`LegacyProfile`] with a port of its own; `profile` has what
+//! they differ in. `reading` takes what any of them may send, `writing` says what exactly one of them expects.
+
+mod decode;
+mod encode;
+mod profile;
+
+use crate::limits;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::legacy::uc3m::decode::{Lost, Read, Uc3mOp};
+use crate::protocol::legacy::uc3m::profile::{Profile, StatusForm};
+use crate::protocol::request::Request;
+use crate::protocol::response::Response;
+use crate::protocol::types::byte_range::ByteRange;
+use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::{Decoded, LegacyAnswer, LegacyChunk, Role};
+
+/// Digits of the largest size that can be written: those of 2^64.
+const SIZE_DIGITS: usize = 20;
+/// Bytes before the file in the form of profile 2020 that has a length: the status, NUL and an int32.
+const LENGTH_FORM: usize = 6;
+
+/// One link's UC3M.
+#[derive(Debug)]
+pub struct Uc3m {
+    role: Role,
+    tongue: LegacyProfile,
+    profile: Profile,
+    state: Uc3mState,
+}
+
+/// How far the one operation of a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Uc3mState {
+    /// No whole request has come.
+    Listening,
+    /// One has, which a date might still follow.
+    MayGoOn(Uc3mOp),
+    /// It waits for its answer.
+    Asked(Uc3mOp),
+    /// It was answered.
+    Ended,
+}
+
+/// The link can't go on; where the operation is known, its status for any other error was written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Uc3mError;
+
+impl Uc3m {
+    /// For a link to a process of this role, in one of the five `Uc3m…` tongues.
+    #[must_use]
+    pub fn new(role: Role, tongue: LegacyProfile) -> Uc3m {
+        Uc3m { role, tongue, profile: Profile::of(tongue), state: Uc3mState::Listening }
+    }
+
+    /// Reads the one request of the link. A wrong field is a refusal that [`refuse`](Uc3m::refuse) has to write. What stands behind the request
+    /// is used up with it: nothing more is read on this link.
+    ///
+    /// # Errors
+    /// When the operation is unknown or never ends, without a word, for nobody knows the form of its status; and when a field is too long.
+    pub fn read(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Result<Decoded<Result<Request, ErrorReply>>, Uc3mError> {
+        if matches!(self.state, Uc3mState::Asked(_) | Uc3mState::Ended) {
+            return Ok(Decoded::Partial);
+        }
+        let used = buffer.len();
+        match decode::read(self.role, self.profile, buffer) {
+            Ok(Read::Partial) => Ok(Decoded::Partial),
+            Ok(Read::Whole(asked)) => {
+                self.state = Uc3mState::Asked(asked.verb);
+                Ok(Decoded::Whole { item: asked.meaning(self.role, self.tongue), used })
+            }
+            Ok(Read::Quiet(asked)) => {
+                self.state = Uc3mState::MayGoOn(asked.verb);
+                Ok(Decoded::Quiet { item: asked.meaning(self.role, self.tongue), used })
+            }
+            // A date that came after its request was taken.
+            Err(Lost::Unknown) if self.state != Uc3mState::Listening => Ok(Decoded::Partial),
+            Err(Lost::Unknown) => {
+                self.state = Uc3mState::Ended;
+                Err(Uc3mError)
+            }
+            Err(Lost::Long(verb)) => {
+                self.end(verb.other(), out);
+                Err(Uc3mError)
+            }
+        }
+    }
+
+    /// Last words for an asker who said too little before the deadline, or before its side of the link was closed: the status for any other error,
+    /// where `buffer` tells of which operation.
+    pub fn overdue(&mut self, buffer: &[u8], out: &mut Vec<u8>) {
+        if self.state == Uc3mState::Listening
+            && let Some(verb) = decode::begun(self.role, buffer)
+        {
+            self.end(verb.other(), out);
+        }
+        self.state = Uc3mState::Ended;
+    }
+
+    /// Writes an answer. What these wires have no form for is the status for any other error.
+    pub fn reply(&mut self, reply: &Response, out: &mut Vec<u8>) {
+        let Some(verb) = self.verb() else { return };
+        self.state = Uc3mState::Ended;
+        if !encode::reply(self.profile, reply, out) {
+            let status = match reply {
+                // He is there, but nowhere that this wire could name.
+                Response::User(_) => verb.status(ErrorCode::NotConnected),
+                _ => verb.other(),
+            };
+            self.profile.status(status, out);
+        }
+    }
+
+    /// Writes a no: the status that the operation asked for has for it.
+    pub fn refuse(&mut self, refusal: &ErrorReply, out: &mut Vec<u8>) {
+        if let Some(verb) = self.verb() {
+            self.end(verb.status(refusal.code), out);
+        }
+    }
+
+    /// The answer that is a file of `size` bytes.
+    pub fn begin(&mut self, size: u64) -> Vec<LegacyChunk> {
+        self.state = Uc3mState::Ended;
+        let mut head = Vec::new();
+        let Some(all) = ByteRange::new(0, size) else {
+            self.profile.status(Uc3mOp::GetFile.other(), &mut head);
+            return vec![LegacyChunk::Say(head)];
+        };
+        self.profile.status(0, &mut head);
+        if self.profile.sized {
+            encode::string(&size.to_string(), &mut head);
+        }
+        vec![LegacyChunk::Say(head), LegacyChunk::Bytes(all)]
+    }
+
+    /// True when the link ends behind the answer given: each link has one.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.state == Uc3mState::Ended
+    }
+
+    /// The operation that waits for its answer.
+    fn verb(&self) -> Option<Uc3mOp> {
+        match self.state {
+            Uc3mState::MayGoOn(verb) | Uc3mState::Asked(verb) => Some(verb),
+            Uc3mState::Listening | Uc3mState::Ended => None,
+        }
+    }
+
+    fn end(&mut self, status: u8, out: &mut Vec<u8>) {
+        self.profile.status(status, out);
+        self.state = Uc3mState::Ended;
+    }
+}
+
+/// Asks a peer for a file; the same in all editions.
+pub fn ask_file(_tongue: LegacyProfile, name: &str, out: &mut Vec<u8>) {
+    encode::string("GET_FILE", out);
+    encode::string(name, out);
+}
+
+/// Reads what the peer says before the bytes of the file.
+///
+/// The statement of profile 2020 asks for a digit and the bytes; its one real program sends `0`, NUL, the length as a big-endian int32, then the bytes.
+/// A file that begins with NUL looks like the second form. So the number of bytes decides: a program of the second form sends exactly its length.
+///
+/// # Errors
+/// The peer's no, or why its answer can't be understood.
+pub fn coming(tongue: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+    if tongue == LegacyProfile::Uc3m2020 && buffer.first() == Some(&b'0') {
+        return match buffer[1..] {
+            [] | [0] | [0, _] | [0, _, _] | [0, _, _, _] => Ok(Decoded::Partial),
+            [0, a, b, c, d, ref bytes @ ..] => Ok(match u32::from_be_bytes([a, b, c, d]) {
+                // No int32 of a length is below zero.
+                length if i32::try_from(length).is_err() => Decoded::Whole { item: LegacyAnswer::Bytes(None), used: 1 },
+                length if bytes.len() > length as usize => Decoded::Whole { item: LegacyAnswer::Bytes(None), used: 1 },
+                length if length <= limits::UC3M_HELD_BYTES => Decoded::Partial,
+                length => Decoded::Whole { item: LegacyAnswer::Guess(length.into()), used: LENGTH_FORM },
+            }),
+            [_, ..] => coming_plain(tongue, buffer),
+        };
+    }
+    coming_plain(tongue, buffer)
+}
+
+/// What `buffer` means when nothing follows it: the end of the link, or silence. [`Decoded::Quiet`]: it is a short file of the plain form or a cut one of
+/// the form with a length, which can't be told apart.
+#[must_use]
+pub fn ending(buffer: &[u8]) -> Decoded<LegacyAnswer> {
+    match *buffer {
+        [b'0'] => Decoded::Whole { item: LegacyAnswer::Bytes(Some(0)), used: 1 },
+        [b'0', 0, a, b, c, d, ref bytes @ ..] if u64::from(u32::from_be_bytes([a, b, c, d])) == bytes.len() as u64 => {
+            Decoded::Whole { item: LegacyAnswer::Bytes(Some(bytes.len() as u64)), used: LENGTH_FORM }
+        }
+        [b'0', 0, ..] => Decoded::Quiet { item: LegacyAnswer::Bytes(None), used: 1 },
+        _ => Decoded::Partial,
+    }
+}
+
+/// Reads what the peer says before the bytes, where no length is to be looked for.
+///
+/// # Errors
+/// As [`coming`].
+pub fn coming_plain(tongue: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+    let profile = Profile::of(tongue);
+    let Some((&status, rest)) = buffer.split_first() else { return Ok(Decoded::Partial) };
+    // A no is one before its NUL: some close the link without it.
+    match profile.number(status) {
+        Some(0) => {}
+        Some(1) => return Err(ErrorReply::no_such_file()),
+        Some(_) => return Err(ErrorReply::new(ErrorCode::Refused, "the peer does not give the file")),
+        None => return Err(garbled()),
+    }
+    let rest = match (profile.status, rest.split_first()) {
+        (StatusForm::Digit | StatusForm::Raw, _) => rest,
+        (StatusForm::DigitNul, Some((0, rest))) => rest,
+        (StatusForm::DigitNul, Some(_)) => return Err(garbled()),
+        (StatusForm::DigitNul, None) => return Ok(Decoded::Partial),
+    };
+    let head = buffer.len() - rest.len();
+    if !profile.sized {
+        return Ok(Decoded::Whole { item: LegacyAnswer::Bytes(None), used: head });
+    }
+    match size(rest)? {
+        None => Ok(Decoded::Partial),
+        Some((size, digits)) => Ok(Decoded::Whole { item: LegacyAnswer::Bytes(Some(size)), used: head + digits + 1 }),
+    }
+}
+
+/// A size and how many digits it takes; `None` while its NUL is missing.
+fn size(rest: &[u8]) -> Result<Option<(u64, usize)>, ErrorReply> {
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits > SIZE_DIGITS {
+        return Err(garbled());
+    }
+    match rest.get(digits) {
+        None => return Ok(None),
+        Some(0) if digits > 0 => {}
+        Some(_) => return Err(garbled()),
+    }
+    let size = str::from_utf8(&rest[..digits]).ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
+    if size > limits::DOWNLOAD_BYTES {
+        return Err(ErrorReply::new(ErrorCode::TooLarge, "the peer names a size that no file has"));
+    }
+    Ok(Some((size, digits)))
+}
+
+fn garbled() -> ErrorReply {
+    ErrorReply::new(ErrorCode::BadRequest, "the peer's answer is none of this wire")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::request::{Fetch, Selector};
+    use crate::protocol::types::account::{AccountOp, Authority, Line, Method, Online, Operation, Publication, UserName};
+    use crate::protocol::types::relative_path::RelativeName;
+    use proptest::prelude::{any, prop, proptest};
+
+    const ALL: [LegacyProfile; 5] =
+        [LegacyProfile::Uc3m2020, LegacyProfile::Uc3m2024, LegacyProfile::Uc3m2024Plain, LegacyProfile::Uc3m2025, LegacyProfile::Uc3mFixed];
+    const DATED: [LegacyProfile; 4] = [LegacyProfile::Uc3m2024, LegacyProfile::Uc3m2024Plain, LegacyProfile::Uc3m2025, LegacyProfile::Uc3mFixed];
+    const DATE: &str = "12/05/2024 10:07:09";
+
+    fn user(name: &str) -> UserName {
+        UserName::new(name).unwrap()
+    }
+
+    fn line(text: &str) -> Line {
+        Line::new(text).unwrap()
+    }
+
+    fn publication(file: &str, description: &str) -> Publication {
+        Publication { file: line(file), description: line(description) }
+    }
+
+    /// Each operation of an index, its fields as they are sent, and what it means.
+    fn operations(tongue: LegacyProfile) -> Vec<(&'static str, &'static str, AccountOp)> {
+        let most = if tongue == LegacyProfile::Uc3mFixed { 9_999 } else { 50_000 };
+        vec![
+            ("REGISTER", "ana\0", AccountOp::Register),
+            ("UNREGISTER", "ana\0", AccountOp::Unregister),
+            ("CONNECT", "ana\x004000\0", AccountOp::Connect { port: Some(4000) }),
+            ("DISCONNECT", "ana\0", AccountOp::Disconnect),
+            ("PUBLISH", "ana\0/tmp/aula 1.mp4\0first class\0", AccountOp::Publish(publication("/tmp/aula 1.mp4", "first class"))),
+            ("DELETE", "ana\0aula1.mp4\0", AccountOp::Delete(line("aula1.mp4"))),
+            ("LIST_USERS", "ana\0", AccountOp::ListUsers { cursor: None, most }),
+            ("LIST_CONTENT", "ana\0bia\0", AccountOp::ListContent { of: user("bia"), cursor: None, most }),
+            ("GET_FILE", "ana\0bia\0", AccountOp::FindUser { whom: user("bia") }),
+        ]
+    }
+
+    /// A request in exactly the form of its edition.
+    fn exact(tongue: LegacyProfile, word: &str, fields: &str) -> String {
+        if DATED.contains(&tongue) && word != "GET_FILE" { format!("{word}\0{DATE}\0{fields}") } else { format!("{word}\0{fields}") }
+    }
+
+    fn operation(tongue: LegacyProfile, date: Option<&str>, deed: AccountOp) -> Result<Request, ErrorReply> {
+        Ok(Request::Operation(Operation { user: Some(user("ana")), authority: Authority::Word, speaks: Some(tongue), date: date.map(line), deed }))
+    }
+
+    /// What a fresh index reads.
+    fn server(tongue: LegacyProfile, bytes: &[u8]) -> Decoded<Result<Request, ErrorReply>> {
+        let mut out = Vec::new();
+        let read = Uc3m::new(Role::Server, tongue).read(bytes, &mut out).expect("a link that goes on");
+        assert!(out.is_empty());
+        read
+    }
+
+    fn whole(item: Result<Request, ErrorReply>, bytes: &[u8]) -> Decoded<Result<Request, ErrorReply>> {
+        Decoded::Whole { item, used: bytes.len() }
+    }
+
+    /// An index that has read a good request for `word`.
+    fn asked(tongue: LegacyProfile, word: &str) -> Uc3m {
+        let (_, fields, _) = operations(tongue).into_iter().find(|(known, ..)| *known == word).unwrap();
+        let mut uc3m = Uc3m::new(Role::Server, tongue);
+        let read = uc3m.read(exact(tongue, word, fields).as_bytes(), &mut Vec::new());
+        assert!(matches!(read, Ok(Decoded::Whole { item: Ok(_), .. })));
+        uc3m
+    }
+
+    fn status(tongue: LegacyProfile, number: u8) -> Vec<u8> {
+        match tongue {
+            LegacyProfile::Uc3m2025 => vec![number],
+            LegacyProfile::Uc3m2024 | LegacyProfile::Uc3m2024Plain => vec![b'0' + number, 0],
+            _ => vec![b'0' + number],
+        }
+    }
+
+    fn answered(tongue: LegacyProfile, word: &str, reply: &Response) -> Vec<u8> {
+        let mut uc3m = asked(tongue, word);
+        let mut out = Vec::new();
+        uc3m.reply(reply, &mut out);
+        assert!(uc3m.has_ended());
+        out
+    }
+
+    #[test]
+    fn each_operation_of_each_edition_is_whole_with_its_last_byte_and_not_before() {
+        for tongue in ALL {
+            for (word, fields, deed) in operations(tongue) {
+                let bytes = exact(tongue, word, fields);
+                let mut uc3m = Uc3m::new(Role::Server, tongue);
+                let mut out = Vec::new();
+                for end in 0..bytes.len() {
+                    assert_eq!(uc3m.read(&bytes.as_bytes()[..end], &mut out), Ok(Decoded::Partial), "{tongue:?} {:?}", &bytes[..end]);
+                }
+                let date = bytes.contains(DATE).then_some(DATE);
+                let expected = whole(operation(tongue, date, deed), bytes.as_bytes());
+                assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Ok(expected));
+                assert!(out.is_empty() && !uc3m.has_ended());
+            }
+        }
+    }
+
+    #[test]
+    fn an_operation_may_be_spelled_and_ended_in_many_ways() {
+        for tongue in ALL {
+            for word in [
+                "LIST_USERS\0",
+                "list_users\0",
+                "List Users\0",
+                "LIST_USERS\n",
+                "LIST_USERS\r\n",
+                "LIST_USERS\n\0",
+                "list users\r\n\0",
+                "LIST_USERS\0\n",
+            ] {
+                let date = if DATED.contains(&tongue) { format!("{DATE}\0") } else { String::new() };
+                let bytes = format!("{word}{date}ana\0");
+                let read = server(tongue, bytes.as_bytes());
+                assert!(
+                    matches!(&read, Decoded::Whole { item: Ok(Request::Operation(Operation { deed: AccountOp::ListUsers { .. }, .. })), .. }),
+                    "{bytes:?}: {read:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_date_is_waited_for_and_taken_at_the_end() {
+        for tongue in DATED {
+            for (word, fields, deed) in operations(tongue).into_iter().filter(|(word, ..)| *word != "GET_FILE") {
+                let bytes = format!("{word}\0{fields}{DATE}\0");
+                let without = word.len() + 1 + fields.len();
+                for end in 0..without {
+                    assert_eq!(server(tongue, &bytes.as_bytes()[..end]), Decoded::Partial, "{:?}", &bytes[..end]);
+                }
+                let mut uc3m = Uc3m::new(Role::Server, tongue);
+                for end in without..bytes.len() {
+                    let expected = Decoded::Quiet { item: operation(tongue, None, deed.clone()), used: end };
+                    assert_eq!(uc3m.read(&bytes.as_bytes()[..end], &mut Vec::new()), Ok(expected));
+                }
+                let expected = whole(operation(tongue, Some(DATE), deed), bytes.as_bytes());
+                assert_eq!(uc3m.read(bytes.as_bytes(), &mut Vec::new()), Ok(expected));
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_taken_without_its_date_is_answered_though_the_date_comes_later() {
+        let mut uc3m = Uc3m::new(Role::Server, LegacyProfile::Uc3m2024);
+        let mut out = Vec::new();
+        assert!(matches!(uc3m.read(b"REGISTER\0ana\0", &mut out), Ok(Decoded::Quiet { .. })));
+        assert_eq!(uc3m.read(format!("{DATE}\0").as_bytes(), &mut out), Ok(Decoded::Partial));
+        uc3m.reply(&Response::Done(Method::Register), &mut out);
+        assert_eq!((out, uc3m.has_ended()), (b"0\0".to_vec(), true));
+    }
+
+    #[test]
+    fn an_edition_without_dates_takes_one_at_either_end() {
+        for date in [DATE, "1/5/2024 1:07:09", "5/12/2024 10:7:9", "2024/05/12 10:07:09"] {
+            for bytes in [format!("REGISTER\0{date}\0ana\0"), format!("REGISTER\0ana\0{date}\0")] {
+                let read = server(LegacyProfile::Uc3m2020, bytes.as_bytes());
+                assert_eq!(read, whole(operation(LegacyProfile::Uc3m2020, Some(date), AccountOp::Register), bytes.as_bytes()), "{bytes:?}");
+            }
+        }
+        for no_date in ["12/05/2024", "12/05/2024 10:07", "a/b/c d:e:f", "12/05/20240 10:07:09", "//", "12/05/2024 ::"] {
+            let read = server(LegacyProfile::Uc3m2020, format!("REGISTER\0{no_date}\0ana\0").as_bytes());
+            assert!(matches!(read, Decoded::Whole { item: Err(_), .. }), "{no_date}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_who_connects_may_stand_on_either_side_of_the_port() {
+        let deed = AccountOp::Connect { port: Some(4000) };
+        for address in ["127.0.0.1", "::1", "localhost"] {
+            let before = format!("CONNECT\0{DATE}\0ana\0{address}\x004000\0");
+            let after = format!("CONNECT\0{DATE}\0ana\x004000\0{address}\0");
+            let date_last = format!("CONNECT\0ana\x004000\0{address}\0{DATE}\0");
+            for bytes in [before, after, date_last] {
+                let read = server(LegacyProfile::Uc3m2024, bytes.as_bytes());
+                assert_eq!(read, whole(operation(LegacyProfile::Uc3m2024, Some(DATE), deed.clone()), bytes.as_bytes()), "{bytes:?}");
+            }
+        }
+        assert_eq!(server(LegacyProfile::Uc3m2020, b"CONNECT\0ana\x00127.0.0.1\0"), Decoded::Partial);
+    }
+
+    #[test]
+    fn what_stands_behind_a_request_is_used_up_and_never_read() {
+        for rest in ["REGISTER\0bia\0", "\n", "x", &"y".repeat(5_000)] {
+            let bytes = format!("REGISTER\0ana\0{rest}");
+            let mut uc3m = Uc3m::new(Role::Server, LegacyProfile::Uc3m2020);
+            let read = uc3m.read(bytes.as_bytes(), &mut Vec::new());
+            assert_eq!(read, Ok(whole(operation(LegacyProfile::Uc3m2020, None, AccountOp::Register), bytes.as_bytes())));
+            assert_eq!(uc3m.read(b"REGISTER\0bia\0", &mut Vec::new()), Ok(Decoded::Partial));
+            uc3m.reply(&Response::Done(Method::Register), &mut Vec::new());
+            assert_eq!(uc3m.read(b"REGISTER\0bia\0", &mut Vec::new()), Ok(Decoded::Partial));
+        }
+    }
+
+    #[test]
+    fn each_no_has_the_status_of_its_operation() {
+        type Own = &'static [(ErrorCode, u8)];
+        let table: [(&str, Own, u8); 9] = [
+            ("REGISTER", &[(ErrorCode::Taken, 1)], 2),
+            ("UNREGISTER", &[(ErrorCode::NoUser, 1)], 2),
+            ("CONNECT", &[(ErrorCode::NoUser, 1), (ErrorCode::Connected, 2)], 3),
+            ("DISCONNECT", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2)], 3),
+            ("PUBLISH", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2), (ErrorCode::Published, 3)], 4),
+            ("DELETE", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2), (ErrorCode::NotPublished, 3)], 4),
+            ("LIST_USERS", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2)], 3),
+            ("LIST_CONTENT", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2), (ErrorCode::NoRemoteUser, 3)], 4),
+            ("GET_FILE", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2), (ErrorCode::NoRemoteUser, 3)], 4),
+        ];
+        for (word, own, other) in table {
+            for (code, _) in crate::protocol::error::CODES {
+                let number = own.iter().find(|(known, _)| *known == code).map_or(other, |(_, number)| *number);
+                for tongue in ALL {
+                    let mut uc3m = asked(tongue, word);
+                    let mut out = Vec::new();
+                    uc3m.refuse(&ErrorReply::new(code, "no"), &mut out);
+                    assert_eq!(out, status(tongue, number), "{tongue:?} {word} {code:?}");
+                    assert!(uc3m.has_ended());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_gives_a_file_or_says_why_not() {
+        for tongue in ALL {
+            for (code, number) in [(ErrorCode::NotFound, 1), (ErrorCode::Refused, 2), (ErrorCode::Busy, 2), (ErrorCode::Io, 2)] {
+                let mut uc3m = Uc3m::new(Role::Peer, tongue);
+                let mut out = Vec::new();
+                assert!(matches!(uc3m.read(b"GET_FILE\0a\0", &mut out), Ok(Decoded::Whole { item: Ok(_), .. })));
+                uc3m.refuse(&ErrorReply::new(code, "no"), &mut out);
+                assert_eq!(out, status(tongue, number));
+            }
+            for name in ["../x", "/etc/passwd", "a.part", "", "a\nb", "."] {
+                let mut uc3m = Uc3m::new(Role::Peer, tongue);
+                let mut out = Vec::new();
+                let Ok(Decoded::Whole { item: Err(no), .. }) = uc3m.read(format!("GET_FILE\0{name}\0").as_bytes(), &mut out) else {
+                    panic!("{name:?}")
+                };
+                uc3m.refuse(&no, &mut out);
+                assert_eq!(out, status(tongue, 1), "{name:?}");
+            }
+            let mut uc3m = Uc3m::new(Role::Peer, tongue);
+            let mut out = Vec::new();
+            let Ok(Decoded::Whole { item: Err(no), .. }) = uc3m.read(exact(tongue, "CONNECT", "ana\x004000\0").as_bytes(), &mut out) else {
+                panic!()
+            };
+            uc3m.refuse(&no, &mut out);
+            assert_eq!(out, status(tongue, 3), "an index's operation");
+        }
+    }
+
+    #[test]
+    fn success_alone_is_a_status() {
+        for tongue in ALL {
+            for (word, method) in [("REGISTER", Method::Register), ("PUBLISH", Method::Publish), ("DELETE", Method::Delete)] {
+                assert_eq!(answered(tongue, word, &Response::Done(method)), status(tongue, 0));
+            }
+            assert_eq!(answered(tongue, "REGISTER", &Response::Pong), status(tongue, 2), "what has no form");
+        }
+    }
+
+    #[test]
+    fn users_are_listed_to_the_byte() {
+        let at = |name: &str, peer: Option<&str>| Online { user: user(name), peer: peer.map(|peer| peer.parse().unwrap()), speaks: None };
+        let users =
+            vec![at("ana", Some("10.0.0.1:4000")), at("caio", None), at("dora", Some("[2001:db8::1]:1")), at("bia", Some("[::ffff:1.2.3.4]:65535"))];
+        let reply = Response::Users { users, cursor: None };
+        let list = b"2\0ana\x0010.0.0.1\x004000\0bia\x001.2.3.4\x0065535\0";
+        for tongue in [LegacyProfile::Uc3m2020, LegacyProfile::Uc3m2024, LegacyProfile::Uc3m2024Plain, LegacyProfile::Uc3m2025] {
+            assert_eq!(answered(tongue, "LIST_USERS", &reply), [status(tongue, 0), list.to_vec()].concat(), "{tongue:?}");
+        }
+        let fixed =
+            [b"00002".to_vec(), wide("ana", 256), wide("10.0.0.1", 16), wide("4000", 6), wide("bia", 256), wide("1.2.3.4", 16), wide("65535", 6)];
+        assert_eq!(answered(LegacyProfile::Uc3mFixed, "LIST_USERS", &reply), fixed.concat());
+        let none = Response::Users { users: Vec::new(), cursor: None };
+        assert_eq!(answered(LegacyProfile::Uc3m2024, "LIST_USERS", &none), b"0\x000\0");
+        assert_eq!(answered(LegacyProfile::Uc3mFixed, "LIST_USERS", &none), b"00000");
+    }
+
+    fn wide(text: &str, width: usize) -> Vec<u8> {
+        let mut field = text.as_bytes().to_vec();
+        field.resize(width, 0);
+        field
+    }
+
+    #[test]
+    fn content_is_listed_to_the_byte() {
+        let long = "x".repeat(255);
+        let files = vec![publication("/tmp/a b", "of ana"), publication(&long, "")];
+        let reply = Response::Content { of: user("bia"), files, cursor: None };
+        for tongue in [LegacyProfile::Uc3m2020, LegacyProfile::Uc3m2024Plain, LegacyProfile::Uc3m2025] {
+            let expected = [status(tongue, 0), format!("2\0/tmp/a b\0{long}\0").into_bytes()].concat();
+            assert_eq!(answered(tongue, "LIST_CONTENT", &reply), expected, "{tongue:?}");
+        }
+        assert_eq!(answered(LegacyProfile::Uc3m2024, "LIST_CONTENT", &reply), format!("0\x002\0/tmp/a b\0of ana\0{long}\0\0").into_bytes());
+        let fixed = [b"00002".to_vec(), wide("/tmp/a b", 256), wide("of ana", 256), wide(&long, 256), wide("", 256)];
+        assert_eq!(answered(LegacyProfile::Uc3mFixed, "LIST_CONTENT", &reply), fixed.concat());
+    }
+
+    #[test]
+    fn a_count_of_four_digits_is_never_exceeded() {
+        let files = vec![publication("a", ""); 10_001];
+        let out = answered(LegacyProfile::Uc3mFixed, "LIST_CONTENT", &Response::Content { of: user("bia"), files, cursor: None });
+        assert_eq!((&out[..5], out.len()), (&b"09999"[..], 5 + 9_999 * 512));
+    }
+
+    #[test]
+    fn a_look_up_gives_an_address_or_that_there_is_none() {
+        let online = |peer: Option<&str>| Response::User(Online { user: user("bia"), peer: peer.map(|peer| peer.parse().unwrap()), speaks: None });
+        for tongue in ALL {
+            let expected = [status(tongue, 0), b"10.0.0.1\x004000\0".to_vec()].concat();
+            assert_eq!(answered(tongue, "GET_FILE", &online(Some("10.0.0.1:4000"))), expected);
+            for peer in [None, Some("[2001:db8::1]:1")] {
+                assert_eq!(answered(tongue, "GET_FILE", &online(peer)), status(tongue, 2));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_field_is_answered_with_the_other_error_of_its_operation() {
+        let mut cases: Vec<(&str, Vec<u8>, u8)> = vec![
+            ("REGISTER", b"\0".to_vec(), 2),
+            ("REGISTER", b"../x\0".to_vec(), 2),
+            ("REGISTER", b"a\nb\0".to_vec(), 2),
+            ("REGISTER", b"\xff\xfe\0".to_vec(), 2),
+            ("UNREGISTER", b"a\x1b[2J\0".to_vec(), 2),
+            ("DISCONNECT", "a\u{202e}b\0".as_bytes().to_vec(), 3),
+            ("LIST_USERS", b"\0".to_vec(), 3),
+            ("LIST_CONTENT", b"ana\0..\0".to_vec(), 4),
+            ("PUBLISH", b"ana\0\0about\0".to_vec(), 4),
+            ("PUBLISH", b"ana\0a\0two\nlines\0".to_vec(), 4),
+            ("PUBLISH", b"ana\0a\0\xe9\0".to_vec(), 4),
+            ("DELETE", b"ana\0a\tb\0".to_vec(), 4),
+            ("GET_FILE", b"ana\0a/b\0".to_vec(), 4),
+        ];
+        for port in ["0", "-1", "65536", "abc", "", "+80", "1e3", "99999999999999999999999", "1.2.3"] {
+            cases.push(("CONNECT", format!("ana\0{port}\0").into_bytes(), 3));
+        }
+        for tongue in ALL {
+            for (word, fields, number) in &cases {
+                let bytes = [exact(tongue, word, "").as_bytes(), fields].concat();
+                let mut uc3m = Uc3m::new(Role::Server, tongue);
+                let mut out = Vec::new();
+                let read = uc3m.read(&bytes, &mut out);
+                let Ok(Decoded::Whole { item: Err(no), .. }) = read else { panic!("{word} {fields:?}: {read:?}") };
+                uc3m.refuse(&no, &mut out);
+                assert_eq!(out, status(tongue, *number), "{tongue:?} {word} {fields:?}");
+                assert!(uc3m.has_ended());
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_of_255_bytes_is_read_and_a_longer_one_ends_the_link() {
+        for tongue in ALL {
+            let good = exact(tongue, "REGISTER", &format!("{}\0", "x".repeat(255)));
+            assert!(matches!(server(tongue, good.as_bytes()), Decoded::Whole { item: Ok(_), .. }));
+            for (word, fields, number) in [("REGISTER", "", 2), ("PUBLISH", "ana\0", 4), ("PUBLISH", "ana\0a\0", 4), ("LIST_USERS", "", 3)] {
+                let bytes = exact(tongue, word, &format!("{fields}{}", "x".repeat(256)));
+                let mut uc3m = Uc3m::new(Role::Server, tongue);
+                let mut out = Vec::new();
+                let short = &bytes.as_bytes()[..bytes.len() - 1];
+                assert_eq!(uc3m.read(short, &mut out), Ok(Decoded::Partial), "its NUL may be next");
+                assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Err(Uc3mError));
+                assert_eq!((out, uc3m.has_ended()), (status(tongue, number), true), "{tongue:?} {word}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_or_endless_operation_ends_the_link_without_a_word() {
+        for bytes in [
+            "HELO\0",
+            "\0",
+            "\n",
+            "GET / HTTP/1.1\r\n",
+            "{\"cardume\":1}\n",
+            "REGISTERX\0ana\0",
+            "\u{e9}\0",
+            &"A".repeat(32),
+            "FIND_USER\0ana\0bia\0",
+        ] {
+            for (tongue, role) in ALL.into_iter().flat_map(|tongue| [(tongue, Role::Server), (tongue, Role::Peer)]) {
+                let mut uc3m = Uc3m::new(role, tongue);
+                let mut out = Vec::new();
+                assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Err(Uc3mError), "{bytes:?}");
+                assert!(out.is_empty() && uc3m.has_ended());
+            }
+        }
+        assert_eq!(server(LegacyProfile::Uc3m2024, "A".repeat(31).as_bytes()), Decoded::Partial);
+    }
+
+    #[test]
+    fn who_says_too_little_hears_the_other_error_in_the_end() {
+        for (bytes, said) in [("LIST_USERS\0", "3"), ("REGISTER\0an", "2"), ("LIST_US", ""), ("", "")] {
+            let mut uc3m = Uc3m::new(Role::Server, LegacyProfile::Uc3m2020);
+            let mut out = Vec::new();
+            assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Ok(Decoded::Partial));
+            uc3m.overdue(bytes.as_bytes(), &mut out);
+            assert_eq!((out, uc3m.has_ended()), (said.as_bytes().to_vec(), true), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_one_peer_asks_another_answers() {
+        for tongue in ALL {
+            let mut bytes = Vec::new();
+            ask_file(tongue, "Cursos/aula 1.mp4", &mut bytes);
+            let mut uc3m = Uc3m::new(Role::Peer, tongue);
+            for end in 0..bytes.len() {
+                assert_eq!(uc3m.read(&bytes[..end], &mut Vec::new()), Ok(Decoded::Partial));
+            }
+            let wanted = Selector::Name(RelativeName::new("Cursos/aula 1.mp4").unwrap());
+            let fetch = Request::Fetch(Fetch { wanted, from: 0, length: None, tag: None });
+            assert_eq!(uc3m.read(&bytes, &mut Vec::new()), Ok(whole(Ok(fetch), &bytes)));
+            let said = uc3m.begin(1_000);
+            assert!(uc3m.has_ended());
+            let [LegacyChunk::Say(head), LegacyChunk::Bytes(all)] = said.as_slice() else { panic!("{said:?}") };
+            assert_eq!(*all, ByteRange::new(0, 1_000).unwrap());
+            let (expected, size): (&[u8], _) = match tongue {
+                LegacyProfile::Uc3m2024 => (b"0\0", None),
+                LegacyProfile::Uc3m2024Plain => (b"0\x001000\0", Some(1_000)),
+                LegacyProfile::Uc3m2025 => (b"\x001000\0", Some(1_000)),
+                _ => (b"0", None),
+            };
+            assert_eq!(head, expected, "{tongue:?}");
+            for end in 0..head.len() {
+                assert_eq!(coming(tongue, &head[..end]), Ok(Decoded::Partial));
+            }
+            let bytes = [head, &b"f\x000ile"[..]].concat();
+            assert_eq!(coming(tongue, &bytes), Ok(Decoded::Whole { item: LegacyAnswer::Bytes(size), used: head.len() }));
+        }
+    }
+
+    #[test]
+    fn a_peers_no_is_one_before_its_last_byte_and_nonsense_is_none() {
+        for tongue in ALL {
+            for (number, code) in [(1, ErrorCode::NotFound), (2, ErrorCode::Refused), (9, ErrorCode::Refused), (15, ErrorCode::BadRequest)] {
+                let answer = status(tongue, number);
+                assert_eq!(coming(tongue, &answer[..1]).map_err(|no| no.code), Err(code), "{tongue:?} {number}");
+            }
+            assert_eq!(coming(tongue, b"HTTP/1.1").map_err(|no| no.code), Err(ErrorCode::BadRequest));
+        }
+        assert_eq!(coming(LegacyProfile::Uc3m2024, b"0x").map_err(|no| no.code), Err(ErrorCode::BadRequest));
+    }
+
+    #[test]
+    fn a_size_is_a_number_that_a_file_can_have() {
+        let said = |size: &str| coming(LegacyProfile::Uc3m2025, format!("\0{size}").as_bytes()).map_err(|no| no.code);
+        assert_eq!(said("0\0"), Ok(Decoded::Whole { item: LegacyAnswer::Bytes(Some(0)), used: 3 }));
+        let most = limits::DOWNLOAD_BYTES;
+        assert_eq!(said(&format!("{most}\0")).ok(), Some(Decoded::Whole { item: LegacyAnswer::Bytes(Some(most)), used: 2 + most.to_string().len() }));
+        for (size, code) in [
+            ("\0", ErrorCode::BadRequest),
+            ("-1\0", ErrorCode::BadRequest),
+            ("+1", ErrorCode::BadRequest),
+            ("1e9\0", ErrorCode::BadRequest),
+            ("12 \0", ErrorCode::BadRequest),
+            ("70368744177665\0", ErrorCode::TooLarge),
+            ("18446744073709551615\0", ErrorCode::TooLarge),
+            ("99999999999999999999\0", ErrorCode::TooLarge),
+            ("000000000000000000001", ErrorCode::BadRequest),
+        ] {
+            assert_eq!(said(size), Err(code), "{size:?}");
+        }
+        assert_eq!(said("12"), Ok(Decoded::Partial));
+        assert_eq!(Uc3m::new(Role::Peer, LegacyProfile::Uc3m2020).begin(u64::MAX), vec![LegacyChunk::Say(b"2".to_vec())]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_none_are_waited_for_beyond_a_request(start in 0..12_usize, tail in prop::collection::vec(any::<u8>(), 0..3_000), zeros in any::<bool>()) {
+            let words = ["REGISTER\0", "CONNECT\0", "PUBLISH\n", "LIST_USERS\r\n", "GET_FILE\0", "DELETE\0", "LIST_CONTENT\0"];
+            let mut bytes = words.get(start).map_or(Vec::new(), |word| word.as_bytes().to_vec());
+            bytes.extend(tail.iter().map(|byte| if zeros && *byte < 8 { 0 } else { *byte }));
+            for (tongue, role) in ALL.into_iter().flat_map(|tongue| [(tongue, Role::Server), (tongue, Role::Peer)]) {
+                let _ = coming(tongue, &bytes);
+                let mut uc3m = Uc3m::new(role, tongue);
+                let mut out = Vec::new();
+                match uc3m.read(&bytes, &mut out) {
+                    Ok(Decoded::Partial) => assert!(bytes.len() < limits::OPERATION_BYTES + 5 * limits::FIELD_BYTES),
+                    Ok(Decoded::Whole { item, used } | Decoded::Quiet { item, used }) => {
+                        assert!(used <= bytes.len() && out.is_empty());
+                        if let Err(no) = item {
+                            uc3m.refuse(&no, &mut out);
+                            assert!(uc3m.has_ended() && matches!(out.len(), 1 | 2));
+                        }
+                    }
+                    Err(Uc3mError) => assert!(out.len() <= 2),
+                }
+            }
+        }
+    }
+}

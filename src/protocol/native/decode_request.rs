@@ -1,0 +1,896 @@
+//! Decode what the asking side sends: handshake and requests.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::limits;
+use crate::protocol::Role;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::live_stats::TransferReport;
+use crate::protocol::native::fast_path;
+use crate::protocol::native::quic_address::quic;
+use crate::protocol::native::strict_json::{self, Integer, NotAnObject};
+use crate::protocol::native::{
+    FileShape, Hello, NativeError, NumberedRequest, Object, PREFIX, VERSION, address, bad, missing, not_a_head, small, too_large,
+};
+use crate::protocol::request::{Fetch, FileEntry, Join, Request, Selector};
+use crate::protocol::subscription::SubscriptionFilter;
+use crate::protocol::types::account::{AccountOp, Authority, Key, Line, Operation, Proof, Publication, UserName};
+use crate::protocol::types::file_name::printable;
+use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId, hex};
+use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
+use crate::protocol::types::relative_path::RelativeName;
+
+/// Reads the first line of the side that connects.
+///
+/// # Errors
+/// `version` for another major version, `bad_request` for anything else.
+pub fn hello(line: &[u8]) -> Result<Hello, NativeError> {
+    let version = line.strip_prefix(PREFIX).filter(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+    if version.is_none() {
+        return Err(NativeError(bad("the first line starts with {\"cardume\":1")));
+    }
+    let head = strict_json::read(line).map_err(|NotAnObject| not_a_head())?;
+    if let Some(fault) = head.fault {
+        return Err(NativeError(fault.refusal()));
+    }
+    match head.get("cardume").map(strict_json::integer) {
+        Some(Integer::Small(VERSION)) => {}
+        Some(Integer::Small(_) | Integer::Large) => return Err(NativeError(ErrorReply::new(ErrorCode::Version, "this side speaks version 1"))),
+        Some(Integer::None) | None => return Err(NativeError(bad("the first line starts with {\"cardume\":1"))),
+    }
+    let peer = match head.get("peer").map(strict_json::integer) {
+        Some(Integer::Small(port)) => u16::try_from(port).ok().filter(|port| *port != 0),
+        _ => None,
+    };
+    let quic = match head.get("quic") {
+        Some("true") => true,
+        Some("false") | None => false,
+        Some(_) => return Err(NativeError(bad("quic is neither true nor false"))),
+    };
+    Ok(Hello { peer, quic })
+}
+
+/// Reads one request to a process of this role.
+///
+/// # Errors
+/// When the line is not a JSON object at all.
+pub fn request(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError> {
+    if let Some(asked) = quickly(line, role) {
+        return Ok(asked);
+    }
+    slowly(line, role)
+}
+
+/// Reads a request that holds nothing but what is known; `None` sends it the slow way, which finds the same in all that is read here.
+fn quickly(line: &[u8], role: Role) -> Option<NumberedRequest> {
+    if role == Role::Server
+        && let Some(asked) = fast_path::search(line)
+    {
+        return Some(asked);
+    }
+    // A list would be taken for the fields in their order.
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    let shape: Shape<'_> = serde_json::from_str(std::str::from_utf8(line).ok()?).ok()?;
+    Some(shape.asked(role))
+}
+
+/// Reads a request member by member: what its method does not know is left out, and what is left must be right.
+fn slowly(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError> {
+    let head = strict_json::read(line).map_err(|NotAnObject| not_a_head())?;
+    let id = if head.has_twice("id") { Ok(None) } else { id(head.get("id")) };
+    if let Some(fault) = head.fault {
+        return Ok(NumberedRequest { id: id.unwrap_or(None), request: Err(fault.refusal()) });
+    }
+    let id = match id {
+        Ok(id) => id,
+        Err(refusal) => return Ok(NumberedRequest { id: None, request: Err(refusal) }),
+    };
+    let refused = |refusal| Ok(NumberedRequest { id, request: Err(refusal) });
+    let Some(method) = head.text("method") else {
+        return refused(if head.get("method").is_none() { missing("method") } else { bad("method is no string") });
+    };
+    let Some(known) = fields(&method, role) else { return refused(ErrorReply::unsupported()) };
+    // Only part 0 of a JOIN says where the peer answers.
+    let is_later = method == "JOIN" && matches!(head.get("part").map(strict_json::integer), Some(Integer::Small(1..)));
+    let is_known = |key: &str| ["id", "method"].contains(&key) || (known.contains(&key) && !(is_later && ONLY_FIRST.contains(&key)));
+    let text = strict_json::reduced(&head, is_known, is_inner);
+    match serde_json::from_str::<Shape<'_>>(&text) {
+        Ok(shape) => Ok(shape.asked(role)),
+        Err(error) => refused(bad(&format!("wrong field: {}", printable(&error.to_string())))),
+    }
+}
+
+fn id(spelled: Option<&str>) -> Result<Option<u64>, ErrorReply> {
+    match spelled.map(strict_json::integer) {
+        None => Ok(None),
+        Some(Integer::Small(id)) => Ok(Some(id)),
+        Some(Integer::Large) => Err(too_large()),
+        Some(Integer::None) => Err(bad("id is no integer from 0 to 2^53-1")),
+    }
+}
+
+/// What later parts of a JOIN may hold and nobody looks at.
+const ONLY_FIRST: [&str; 3] = ["port", "advertise", "session"];
+
+/// The fields of a method, where a process of this role has it.
+fn fields(method: &str, role: Role) -> Option<&'static [&'static str]> {
+    let (roles, fields): (&[Role], &[&str]) = match method {
+        "PING" => (BOTH, &["moved"]),
+        "STATUS" => (BOTH, &[]),
+        "LS" if role == Role::Peer => (BOTH, &["cursor"]),
+        "LS" => (BOTH, &["peer", "cursor"]),
+        "SEARCH" | "SUBSCRIBE" => (SERVER, SEARCHED),
+        "UNSUBSCRIBE" => (SERVER, &["of"]),
+        "JOIN" => (SERVER, &["port", "advertise", "session", "part", "more", "files", "ports", "quic"]),
+        "UPDATE" => (SERVER, &["files", "remove"]),
+        "LEAVE" | "UNREGISTER" | "DISCONNECT" => (SERVER, &[]),
+        "PEERS" | "LIST_USERS" => (SERVER, &["cursor"]),
+        "REGISTER" | "CONNECT" => (SERVER, &["user", "key", "proof"]),
+        "PUBLISH" => (SERVER, &["name", "description"]),
+        "DELETE" => (SERVER, &["name"]),
+        "LIST_CONTENT" => (SERVER, &["user", "cursor"]),
+        "FIND_USER" => (SERVER, &["user"]),
+        "FETCH" => (PEER, &["name", "root", "from", "length", "tag", "prove"]),
+        "PIECES" => (PEER, &["name", "root", "from", "length", "tag"]),
+        "HAVE" => (PEER, &["root"]),
+        "WRONG" => (PEER, &["root", "piece"]),
+        "CANCEL" => (PEER, &["fetch"]),
+        _ => return None,
+    };
+    roles.contains(&role).then_some(fields)
+}
+
+const BOTH: &[Role] = &[Role::Server, Role::Peer];
+const SERVER: &[Role] = &[Role::Server];
+const PEER: &[Role] = &[Role::Peer];
+const SEARCHED: &[&str] = &[
+    "name",
+    "root",
+    "contains",
+    "like",
+    "ext",
+    "min_size",
+    "max_size",
+    "description",
+    "owner",
+    "hashed",
+    "complete",
+    "sort",
+    "limit",
+    "cursor",
+    "text",
+];
+
+/// True for a key of the objects that stand in a field.
+fn is_inner(field: &str, key: &str) -> bool {
+    match field {
+        "files" => ["name", "size", "root", "partial"].contains(&key),
+        "quic" => ["port", "key"].contains(&key),
+        "moved" => ["uploads", "downloads", "sent", "received"].contains(&key),
+        "ports" => LegacyProfile::of_word(key).is_some(),
+        _ => false,
+    }
+}
+
+/// Every field of every request, and no other: what is skipped is not looked at, and that is for the slow way. Strings borrow from the line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shape<'a> {
+    id: Option<u64>,
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    port: Option<u64>,
+    #[serde(borrow)]
+    advertise: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    session: Option<Cow<'a, str>>,
+    part: Option<u64>,
+    more: Option<bool>,
+    #[serde(borrow)]
+    files: Option<Vec<Object<FileIn<'a>>>>,
+    #[serde(borrow)]
+    remove: Option<Vec<TextShape<'a>>>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    root: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    cursor: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    peer: Option<Cow<'a, str>>,
+    from: Option<u64>,
+    length: Option<u64>,
+    #[serde(borrow)]
+    tag: Option<Cow<'a, str>>,
+    fetch: Option<u64>,
+    piece: Option<u64>,
+    prove: Option<bool>,
+    of: Option<u64>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    ports: Option<Ports>,
+    #[serde(borrow)]
+    quic: Option<Object<QuicIn<'a>>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    key: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    proof: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
+    moved: Option<Object<MovedShape>>,
+    #[serde(borrow)]
+    contains: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    like: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    ext: Option<Vec<TextShape<'a>>>,
+    min_size: Option<u64>,
+    max_size: Option<u64>,
+    #[serde(borrow)]
+    owner: Option<Cow<'a, str>>,
+    hashed: Option<bool>,
+    complete: Option<bool>,
+    #[serde(borrow)]
+    sort: Option<Cow<'a, str>>,
+    limit: Option<u64>,
+}
+
+/// What a peer has moved, beside a PING; what is not said is nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MovedShape {
+    uploads: Option<u64>,
+    downloads: Option<u64>,
+    sent: Option<u64>,
+    received: Option<u64>,
+}
+
+impl MovedShape {
+    fn meant(self) -> Result<TransferReport, ErrorReply> {
+        let said = |number: Option<u64>| small(number.unwrap_or(0));
+        Ok(TransferReport { uploads: said(self.uploads)?, downloads: said(self.downloads)?, sent: said(self.sent)?, received: said(self.received)? })
+    }
+}
+
+/// A file that a peer shares.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileIn<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    size: Option<u64>,
+    #[serde(borrow)]
+    root: Option<Cow<'a, str>>,
+    partial: Option<bool>,
+}
+
+impl FileIn<'_> {
+    fn entry(self) -> Result<FileEntry, ErrorReply> {
+        let FileIn { name, size, root, partial } = self;
+        let (name, size) = (name.ok_or_else(|| missing("name"))?, size.ok_or_else(|| missing("size"))?);
+        FileShape { name, size: Some(size), root, partial, description: None }.entry()
+    }
+}
+
+/// Where a peer answers by QUIC.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuicIn<'a> {
+    port: u64,
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+}
+
+/// The old wires on which a peer answers, with their ports. One that is not known here sends the request the slow way, which leaves it out.
+struct Ports(Vec<(LegacyProfile, u64)>);
+
+impl<'de> Deserialize<'de> for Ports {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Ports, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Ports;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of ports")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Ports, A::Error> {
+                let mut ports: Vec<(LegacyProfile, u64)> = Vec::new();
+                while let Some(word) = members.next_key::<Cow<'de, str>>()? {
+                    let wire = LegacyProfile::of_word(&word).ok_or_else(|| de::Error::custom("a wire that is not known"))?;
+                    if ports.iter().any(|(known, _)| *known == wire) {
+                        return Err(de::Error::custom("a wire that comes twice"));
+                    }
+                    // One that is null is absent.
+                    ports.extend(members.next_value::<Option<u64>>()?.map(|port| (wire, port)));
+                }
+                Ok(Ports(ports))
+            }
+        }
+        from.deserialize_map(Members)
+    }
+}
+
+/// A string inside a list: serde borrows it only when told so.
+#[derive(Deserialize)]
+struct TextShape<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Shape<'_> {
+    fn asked(self, role: Role) -> NumberedRequest {
+        match self.id.map(small).transpose() {
+            Ok(id) => NumberedRequest { id, request: self.request(role) },
+            Err(refusal) => NumberedRequest { id: None, request: Err(refusal) },
+        }
+    }
+
+    fn request(self, role: Role) -> Result<Request, ErrorReply> {
+        let method = self.method.as_deref().ok_or_else(|| missing("method"))?;
+        if fields(method, role).is_none() {
+            return Err(ErrorReply::unsupported());
+        }
+        Ok(match method {
+            "STATUS" => Request::Status { local: true },
+            "PING" => match self.moved {
+                None => Request::Ping,
+                Some(Object(moved)) => Request::Moved(moved.meant()?),
+            },
+            "SEARCH" if self.text.is_some() => {
+                Request::Find(Box::new(Query { cursor: self.query_cursor()?, ..Query::new(QueryTerm::Contains(self.text()?)) }))
+            }
+            "SEARCH" if self.is_query() => Request::Find(Box::new(self.query()?)),
+            "SUBSCRIBE" => Request::Subscribe(self.watched()?),
+            "UNSUBSCRIBE" => Request::Unsubscribe { of: small(self.of.ok_or_else(|| missing("of"))?)? },
+            "SEARCH" => Request::Search { wanted: self.wanted()?, cursor: self.cursor()?, speaks: None },
+            "JOIN" => Request::Join(self.join()?),
+            "UPDATE" => Request::Update { remove: self.removed()?, files: self.files()? },
+            "LEAVE" => Request::Leave,
+            "PEERS" => Request::Peers { cursor: self.cursor()?, speaks: None },
+            "LS" => {
+                let peer = self.peer.as_deref().filter(|_| role == Role::Server).map(|text| address("peer", text)).transpose()?;
+                Request::Ls { peer, cursor: self.cursor()? }
+            }
+            "FETCH" if self.prove == Some(true) => Request::Prove(self.fetch()?),
+            "FETCH" => Request::Fetch(self.fetch()?),
+            "PIECES" => Request::Pieces(self.fetch()?),
+            "HAVE" => Request::Have { root: self.root()?.ok_or_else(|| missing("root"))? },
+            "WRONG" => {
+                Request::Wrong { root: self.root()?.ok_or_else(|| missing("root"))?, piece: small(self.piece.ok_or_else(|| missing("piece"))?)? }
+            }
+            "CANCEL" => Request::Cancel { fetch: small(self.fetch.ok_or_else(|| missing("fetch"))?)? },
+            "REGISTER" => self.proven(AccountOp::Register)?,
+            "CONNECT" => self.proven(AccountOp::Connect { port: None })?,
+            "UNREGISTER" => by_link(AccountOp::Unregister),
+            "DISCONNECT" => by_link(AccountOp::Disconnect),
+            "PUBLISH" => by_link(AccountOp::Publish(self.publication()?)),
+            "DELETE" => by_link(AccountOp::Delete(self.published()?)),
+            "LIST_USERS" => by_link(AccountOp::ListUsers { cursor: self.cursor()?, most: limits::LIST_ENTRIES }),
+            "LIST_CONTENT" => by_link(AccountOp::ListContent { of: self.user()?, cursor: self.cursor()?, most: limits::LIST_ENTRIES }),
+            "FIND_USER" => by_link(AccountOp::FindUser { whom: self.user()? }),
+            _ => return Err(ErrorReply::unsupported()),
+        })
+    }
+
+    fn user(&self) -> Result<UserName, ErrorReply> {
+        let text = self.user.as_deref().ok_or_else(|| missing("user"))?;
+        UserName::new(text).map_err(|why| ErrorReply::new(ErrorCode::BadName, format!("a user name must not {why}")))
+    }
+
+    fn text(&self) -> Result<String, ErrorReply> {
+        let text = self.text.as_deref().unwrap_or_default();
+        let good = !text.trim().is_empty() && text.len() <= limits::NAME_BYTES;
+        if good && self.name.is_none() && self.root.is_none() && !self.is_query() {
+            Ok(text.to_owned())
+        } else {
+            Err(bad("text is empty, or longer than 255 bytes, or not alone"))
+        }
+    }
+
+    /// True for a search that is more than a name or a content.
+    fn is_query(&self) -> bool {
+        let texts = [&self.contains, &self.like, &self.description, &self.owner, &self.sort];
+        let asks = texts.into_iter().any(Option::is_some) || self.ext.is_some() || self.limit.is_some();
+        asks || self.min_size.is_some() || self.max_size.is_some() || self.hashed.is_some() || self.complete.is_some()
+    }
+
+    fn query(&self) -> Result<Query, ErrorReply> {
+        let mut wanted = Vec::new();
+        if self.name.is_some() || self.root.is_some() {
+            wanted.push(match self.wanted()? {
+                Selector::Name(name) => QueryTerm::Name(name),
+                Selector::Root(root) => QueryTerm::Root(root),
+            });
+        }
+        wanted.extend(self.contains.as_deref().map(|text| QueryTerm::Contains(text.to_owned())));
+        wanted.extend(self.like.as_deref().map(|text| QueryTerm::Like(text.to_owned())));
+        if wanted.len() > 1 {
+            return Err(bad("only one of name, root, contains and like"));
+        }
+        let owner = self.owner.as_deref().map(UserName::new).transpose();
+        let query = Query {
+            wanted: wanted.pop().unwrap_or(QueryTerm::Anything),
+            filters: Filters {
+                ext: self.ext.iter().flatten().map(|TextShape(ext)| ext.to_string()).collect(),
+                min_size: self.min_size.map(small).transpose()?,
+                max_size: self.max_size.map(small).transpose()?,
+                description: self.description.as_deref().map(str::to_owned),
+                owner: owner.map_err(|why| ErrorReply::new(ErrorCode::BadName, format!("a user name must not {why}")))?,
+                hashed: self.hashed,
+                complete: self.complete,
+            },
+            sort: self.sort.as_deref().map(Sort::read).transpose()?,
+            limit: self.limit.map(small).transpose()?.map_or(limits::HOLDERS, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            cursor: self.query_cursor()?,
+        };
+        query.check()?;
+        Ok(query)
+    }
+
+    /// The cursor of a query, which may hold a name.
+    fn query_cursor(&self) -> Result<Option<String>, ErrorReply> {
+        match self.cursor.as_deref() {
+            Some(text) if text.len() > limits::QUERY_CURSOR_BYTES => Err(bad("cursor is not one of ours")),
+            other => Ok(other.map(str::to_owned)),
+        }
+    }
+
+    fn watched(&self) -> Result<SubscriptionFilter, ErrorReply> {
+        if self.id.is_none() {
+            return Err(bad("a SUBSCRIBE needs an id, by which it is told of"));
+        }
+        // What is not looked at must not seem to be.
+        let others = [&self.like, &self.text, &self.description, &self.owner, &self.sort].into_iter().any(Option::is_some);
+        let bounds = self.min_size.is_some() || self.max_size.is_some() || self.hashed.is_some() || self.complete.is_some();
+        if others || bounds || self.ext.is_some() || self.limit.is_some() || self.cursor.is_some() {
+            return Err(bad("a SUBSCRIBE goes by name, root or contains alone"));
+        }
+        if let Some(words) = self.contains.as_deref() {
+            let good = !words.trim().is_empty() && words.len() <= limits::NAME_BYTES && self.name.is_none() && self.root.is_none();
+            return if good {
+                Ok(SubscriptionFilter::Words(words.to_owned()))
+            } else {
+                Err(bad("contains is empty, or longer than 255 bytes, or not alone"))
+            };
+        }
+        Ok(match self.wanted()? {
+            Selector::Name(name) => SubscriptionFilter::Name(name),
+            Selector::Root(root) => SubscriptionFilter::Root(root),
+        })
+    }
+
+    fn proven(&self, deed: AccountOp) -> Result<Request, ErrorReply> {
+        let key = self.key.as_deref().ok_or_else(|| missing("key"))?;
+        let proof = self.proof.as_deref().ok_or_else(|| missing("proof"))?;
+        let key = hex(key).ok_or_else(|| bad("key is not 64 hex digits"))?;
+        let key = Key::new(key).ok_or_else(|| ErrorReply::new(ErrorCode::BadProof, "that key proves nothing"))?;
+        let proof = Proof::parse(proof).ok_or_else(|| bad("proof is not 128 hex digits"))?;
+        Ok(Request::Operation(Operation { user: Some(self.user()?), authority: Authority::Proof { key, proof }, speaks: None, date: None, deed }))
+    }
+
+    fn published(&self) -> Result<Line, ErrorReply> {
+        let text = self.name.as_deref().ok_or_else(|| missing("name"))?;
+        let name = RelativeName::new(text)?;
+        Line::new(&name).ok_or_else(|| ErrorReply::new(ErrorCode::BadName, "the name of a published file must not be longer than 255 bytes"))
+    }
+
+    fn publication(&self) -> Result<Publication, ErrorReply> {
+        let text = self.description.as_deref().unwrap_or_default();
+        let description = Line::new(text).ok_or_else(|| bad("description is longer than 255 bytes, or not one line"))?;
+        Ok(Publication { file: self.published()?, description })
+    }
+
+    /// The old wires that are known here, with their ports.
+    fn ports(&self) -> Result<Vec<(LegacyProfile, u16)>, ErrorReply> {
+        let mut ports = Vec::new();
+        for (wire, port) in self.ports.iter().flat_map(|Ports(ports)| ports) {
+            ports.push((*wire, port_of("a port", *port)?));
+        }
+        ports.sort_unstable_by_key(|(wire, _)| wire.word());
+        Ok(ports)
+    }
+
+    fn wanted(&self) -> Result<Selector, ErrorReply> {
+        match (self.name.as_deref(), self.root()?) {
+            (Some(_), Some(_)) => Err(bad("name and root at once")),
+            (None, Some(root)) => Ok(Selector::Root(root)),
+            (Some(name), None) => Ok(Selector::Name(RelativeName::new(name)?)),
+            (None, None) => Err(missing("name")),
+        }
+    }
+
+    fn root(&self) -> Result<Option<ContentHash>, ErrorReply> {
+        self.root.as_deref().map(|text| ContentHash::parse(text).ok_or_else(|| bad("root is not 64 hex digits"))).transpose()
+    }
+
+    fn cursor(&self) -> Result<Option<String>, ErrorReply> {
+        match self.cursor.as_deref() {
+            Some(text) if text.len() > limits::CURSOR_BYTES => Err(bad("cursor is not one of ours")),
+            other => Ok(other.map(str::to_owned)),
+        }
+    }
+
+    fn join(self) -> Result<Join, ErrorReply> {
+        let part = small(self.part.unwrap_or(0))?;
+        let is_first = part == 0;
+        let port = match self.port.filter(|_| is_first) {
+            None if is_first => return Err(missing("port")),
+            None => None,
+            Some(port) => Some(port_of("port", port)?),
+        };
+        let advertise = self.advertise.as_deref().filter(|_| is_first).map(|text| address("advertise", text)).transpose()?;
+        let session = match self.session.as_deref().filter(|_| is_first) {
+            None => None,
+            Some(text) => Some(SessionId::parse(text).ok_or_else(|| bad("session is not 32 hex digits"))?),
+        };
+        let ports = self.ports()?;
+        let quic = match &self.quic {
+            None => None,
+            Some(Object(QuicIn { port, key })) => Some(quic(*port, key)?),
+        };
+        Ok(Join { port, advertise, session, part, more: self.more.unwrap_or(false), files: self.files()?, ports, quic })
+    }
+
+    fn files(self) -> Result<Vec<FileEntry>, ErrorReply> {
+        let files = self.files.unwrap_or_default();
+        if files.len() > limits::PART_FILES {
+            return Err(ErrorReply::new(ErrorCode::TooLarge, format!("a part holds at most {} files", limits::PART_FILES)));
+        }
+        files.into_iter().map(|Object(file)| file.entry()).collect()
+    }
+
+    fn removed(&self) -> Result<Vec<RelativeName>, ErrorReply> {
+        let names = self.remove.as_deref().unwrap_or_default();
+        if names.len() > limits::PART_FILES {
+            return Err(ErrorReply::new(ErrorCode::TooLarge, format!("a part holds at most {} names", limits::PART_FILES)));
+        }
+        names.iter().map(|TextShape(name)| Ok(RelativeName::new(name)?)).collect()
+    }
+
+    fn fetch(&self) -> Result<Fetch, ErrorReply> {
+        let wanted = self.wanted()?;
+        let from = self.from.unwrap_or(0);
+        small(from)?;
+        self.length.map(small).transpose()?;
+        let tag = match self.tag.as_deref() {
+            None => None,
+            Some(text) => Some(FileVersion::parse(text).ok_or_else(|| bad("tag is not 16 hex digits"))?),
+        };
+        Ok(Fetch { wanted, from, length: self.length, tag })
+    }
+}
+
+/// A port number. What no integer of the protocol can be is refused as elsewhere.
+fn port_of(what: &str, number: u64) -> Result<u16, ErrorReply> {
+    u16::try_from(small(number)?).ok().filter(|port| *port != 0).ok_or_else(|| bad(&format!("{what} is not from 1 to 65535")))
+}
+
+fn by_link(deed: AccountOp) -> Request {
+    Request::Operation(Operation::native(None, deed))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a line comes to: the link ends, the link goes on with this refusal under this id, or it is understood.
+    #[derive(Debug, PartialEq)]
+    enum Comes {
+        Ends,
+        Refused(Option<u64>, ErrorCode),
+        Good(Option<u64>),
+    }
+
+    fn comes(read: &Result<NumberedRequest, NativeError>) -> Comes {
+        match read {
+            Err(NativeError(refusal)) => {
+                assert_eq!(refusal.code, ErrorCode::BadRequest);
+                Comes::Ends
+            }
+            Ok(NumberedRequest { id, request: Err(refusal) }) => Comes::Refused(*id, refusal.code),
+            Ok(NumberedRequest { id, request: Ok(_) }) => Comes::Good(*id),
+        }
+    }
+
+    /// By both ways, where the quick one takes it.
+    fn both_ways(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError> {
+        let slow = slowly(line, role);
+        if let Some(quick) = quickly(line, role) {
+            assert_eq!(Ok(quick), slow, "{}", String::from_utf8_lossy(line));
+        }
+        assert_eq!(request(line, role), slow);
+        slow
+    }
+
+    const BAD: Comes = Comes::Refused(Some(1), ErrorCode::BadRequest);
+    const LARGE: Comes = Comes::Refused(Some(1), ErrorCode::TooLarge);
+    const GOOD: Comes = Comes::Good(Some(1));
+
+    #[test]
+    fn each_oddity_of_json_has_one_meaning() {
+        let ping = |more: &str| format!("{{\"id\":1,\"method\":\"PING\"{more}}}");
+        let deep = |levels: usize| ping(&format!(",\"x\":{}{}", "[".repeat(levels), "]".repeat(levels)));
+        let objects = |levels: usize| ping(&format!(",\"x\":{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels)));
+        let members = |count: usize| (0..count).fold(String::new(), |text, number| format!("{text},\"k{number}\":0"));
+        let cases = [
+            // Keys that come twice, however they are spelled and wherever they stand.
+            (ping(",\"x\":1,\"x\":1"), BAD),
+            (ping(",\"x\":{\"a\":[{\"b\":1,\"\\u0062\":2}]}"), BAD),
+            (ping(",\"method\":\"PING\""), BAD),
+            (ping(",\"id\":1"), Comes::Refused(None, ErrorCode::BadRequest)),
+            (ping(",\"moved\":{\"sent\":1,\"sent\":1}"), BAD),
+            (ping(",\"x\":[{\"a\":1},{\"a\":1}],\"y\":{\"a\":{\"a\":1}}"), GOOD),
+            // Depth, the head included.
+            (deep(126), GOOD),
+            (deep(127), BAD),
+            (deep(30_000), BAD),
+            (objects(126), GOOD),
+            (objects(127), BAD),
+            (format!("{{\"id\":1,\"method\":\"PING\",\"x\":{}", "[".repeat(30_000)), Comes::Ends),
+            // Members.
+            (ping(&members(254)), GOOD),
+            (ping(&members(255)), LARGE),
+            (ping(&format!(",\"x\":{{\"y\":0{}}}", members(256))), LARGE),
+            // Lists in the place of objects, and the other way round.
+            (ping(",\"moved\":[1,2,3,4]"), BAD),
+            (ping(",\"moved\":[]"), BAD),
+            (ping(",\"moved\":{\"sent\":null,\"else\":1e400}"), GOOD),
+            ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"files\":[[\"a\",5]]}".into(), BAD),
+            ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"files\":{\"name\":\"a\"}}".into(), BAD),
+            ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"quic\":[1,\"aa\"]}".into(), BAD),
+            ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"ports\":[]}".into(), BAD),
+            // Surrogates.
+            (ping(",\"x\":\"\\ud83d\\ude00\""), GOOD),
+            (ping(",\"x\":\"\\ud83d\""), BAD),
+            (ping(",\"x\":\"\\ude00\""), BAD),
+            (ping(",\"x\":\"\\ud83d\\u0041\""), BAD),
+            (ping(",\"x\":\"\\ud83d\\ud83d\\ude00\""), BAD),
+            (ping(",\"\\ud83d\":0"), BAD),
+            ("{\"id\":1,\"method\":\"SEARCH\",\"name\":\"\\ud83d\"}".into(), BAD),
+            // Numbers that are not looked at may be any.
+            (ping(",\"x\":[1e400,-0,-1,1.5,123456789012345678901234567890]"), GOOD),
+            (ping(",\"from\":1e400,\"name\":5,\"files\":7"), GOOD),
+            // Not the grammar of JSON.
+            (ping(",\"x\":01"), Comes::Ends),
+            (ping(",\"x\":1."), Comes::Ends),
+            (ping(",\"x\":.5"), Comes::Ends),
+            (ping(",\"x\":+1"), Comes::Ends),
+            (ping(",\"x\":0x1"), Comes::Ends),
+            (ping(",\"x\":1e"), Comes::Ends),
+            (ping(",\"x\":-"), Comes::Ends),
+            (ping(",\"x\":NaN"), Comes::Ends),
+            (ping(",\"x\":nul"), Comes::Ends),
+            (ping(",\"x\":[1,]"), Comes::Ends),
+            (ping(",\"x\":[,]"), Comes::Ends),
+            (ping(",\"x\":{,}"), Comes::Ends),
+            (ping(",\"x\":{\"a\"}"), Comes::Ends),
+            (ping(",\"x\":{1:2}"), Comes::Ends),
+            (ping(",\"x\":[}"), Comes::Ends),
+            (ping(",\"x\":\"\\x\""), Comes::Ends),
+            (ping(",\"x\":\"\\u12\""), Comes::Ends),
+            (ping(",\"x\":\"\0\""), Comes::Ends),
+            (ping(",\"x\":\"\t\""), Comes::Ends),
+            (ping(","), Comes::Ends),
+            (format!("\u{feff}{}", ping("")), Comes::Ends),
+            (format!("{} {{}}", ping("")), Comes::Ends),
+            (format!("{}\0", ping("")), Comes::Ends),
+            (format!("[{}]", ping("")), Comes::Ends),
+            ("   ".into(), Comes::Ends),
+            ("null".into(), Comes::Ends),
+            // Blanks of JSON, a carriage return among them.
+            (" { \"id\" :\t1 ,\r\"method\" : \"PING\" } ".into(), GOOD),
+            (ping(",\"x\":{ },\"y\":[ ]"), GOOD),
+            // NUL in a text is a character like others: what it names is refused, and no more.
+            ("{\"id\":1,\"method\":\"PING\\u0000\"}".into(), Comes::Refused(Some(1), ErrorCode::Unsupported)),
+            ("{\"id\":1,\"method\":\"SEARCH\",\"name\":\"a\\u0000b\"}".into(), Comes::Refused(Some(1), ErrorCode::BadName)),
+            // Ids.
+            ("{\"method\":\"PING\"}".into(), Comes::Good(None)),
+            ("{\"id\":null,\"method\":\"PING\"}".into(), Comes::Good(None)),
+            ("{\"id\":9007199254740991,\"method\":\"PING\"}".into(), Comes::Good(Some(limits::LARGEST_INTEGER))),
+            ("{\"id\":9007199254740992,\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::TooLarge)),
+            ("{\"id\":18446744073709551616,\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::TooLarge)),
+            ("{\"id\":-0,\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::BadRequest)),
+            ("{\"id\":1.0,\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::BadRequest)),
+            ("{\"id\":1e400,\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::BadRequest)),
+            ("{\"id\":[1],\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::BadRequest)),
+            // A method of the other side is that before anything else is.
+            ("{\"id\":1,\"method\":\"FETCH\",\"from\":\"x\"}".into(), Comes::Refused(Some(1), ErrorCode::Unsupported)),
+            ("{\"id\":1,\"method\":\"DANCE\",\"from\":\"x\"}".into(), Comes::Refused(Some(1), ErrorCode::Unsupported)),
+            ("{\"id\":1,\"method\":[\"PING\"]}".into(), BAD),
+            ("{\"id\":1}".into(), BAD),
+            // What later parts of a JOIN say of the first is not looked at.
+            ("{\"id\":1,\"method\":\"JOIN\",\"part\":1,\"port\":\"x\",\"advertise\":7,\"session\":[]}".into(), GOOD),
+            ("{\"id\":1,\"method\":\"JOIN\",\"part\":1,\"port\":0,\"advertise\":\"x\",\"session\":\"\"}".into(), GOOD),
+            ("{\"id\":1,\"method\":\"JOIN\",\"part\":0,\"port\":\"x\"}".into(), BAD),
+            // Old wires that are not known are not looked at.
+            ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"ports\":{\"morse\":\"x\",\"rede\":null}}".into(), GOOD),
+            ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"ports\":{\"rede\":0}}".into(), BAD),
+            ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"files\":[{\"name\":\"a\",\"size\":5,\"new\":[1e400]}]}".into(), GOOD),
+            ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"files\":[{\"size\":5}]}".into(), BAD),
+        ];
+        for (line, wanted) in cases {
+            assert_eq!(comes(&both_ways(line.as_bytes(), Role::Server)), wanted, "{}", &line[..line.len().min(200)]);
+        }
+    }
+
+    #[test]
+    fn an_integer_is_digits_up_to_2_53_wherever_one_is_read() {
+        let places = [
+            (Role::Peer, "FETCH", "\"name\":\"a\",\"from\":#"),
+            (Role::Peer, "FETCH", "\"name\":\"a\",\"length\":#"),
+            (Role::Peer, "PIECES", "\"name\":\"a\",\"from\":#"),
+            (Role::Peer, "CANCEL", "\"fetch\":#"),
+            (Role::Server, "JOIN", "\"port\":#"),
+            (Role::Server, "JOIN", "\"part\":#"),
+            (Role::Server, "JOIN", "\"port\":1,\"files\":[{\"name\":\"a\",\"size\":#}]"),
+            (Role::Server, "JOIN", "\"port\":1,\"ports\":{\"rede\":#}"),
+            (Role::Server, "JOIN", "\"port\":1,\"quic\":{\"port\":#,\"key\":\"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\"}"),
+            (Role::Server, "UPDATE", "\"files\":[{\"name\":\"a\",\"size\":#}]"),
+            (Role::Server, "SEARCH", "\"name\":\"a\",\"min_size\":#"),
+            (Role::Server, "SEARCH", "\"name\":\"a\",\"max_size\":#"),
+            (Role::Server, "SEARCH", "\"name\":\"a\",\"limit\":#"),
+            (Role::Server, "UNSUBSCRIBE", "\"of\":#"),
+            (Role::Server, "PING", "\"moved\":{\"sent\":#}"),
+            (Role::Server, "PING", "\"moved\":{\"uploads\":#}"),
+        ];
+        for (role, method, fields) in places {
+            let read = |number: &str| {
+                let line = format!("{{\"id\":1,\"method\":\"{method}\",{}}}", fields.replace('#', number));
+                comes(&both_ways(line.as_bytes(), role))
+            };
+            for number in ["9007199254740992", "18446744073709551615", "18446744073709551616", &"9".repeat(500)] {
+                assert_eq!(read(number), LARGE, "{method} {fields} {number}");
+            }
+            for number in ["-0", "-1", "1.0", "1e2", "1e400", "-1e400", "1.5", "-18446744073709551617", "\"1\"", "true", "[1]", "{}"] {
+                assert_eq!(read(number), BAD, "{method} {fields} {number}");
+            }
+            assert_eq!(read("1"), GOOD, "{method} {fields}");
+        }
+    }
+
+    #[test]
+    fn the_opening_says_its_version_at_once_and_in_digits() {
+        let read = |line: &str| hello(line.as_bytes()).map_err(|NativeError(refusal)| refusal.code);
+        for more in [
+            "",
+            ",\"peer\":\"x\"",
+            ",\"peer\":0",
+            ",\"peer\":70000",
+            ",\"peer\":1e400",
+            ",\"peer\":[1]",
+            ",\"peer\":null,\"quic\":null",
+            ",\"x\":1e400",
+        ] {
+            assert_eq!(read(&format!("{{\"cardume\":1{more}}}")), Ok(Hello::default()), "{more}");
+        }
+        assert_eq!(read("{\"cardume\":1 ,\r\"peer\" : 4000, \"quic\":true } "), Ok(Hello { peer: Some(4000), quic: true }));
+        for version in ["0", "2", "10", "9007199254740992", "18446744073709551616"] {
+            assert_eq!(read(&format!("{{\"cardume\":{version}}}")), Err(ErrorCode::Version), "{version}");
+        }
+        let twice = format!("{{\"cardume\":1,\"x\":{}1{}}}", "[".repeat(127), "]".repeat(127));
+        for line in [
+            "{\"cardume\": 1}",
+            "{\"cardume\" :1}",
+            "{ \"cardume\":1}",
+            "{\"cardume\":\t1}",
+            "{\"cardume\":1.0}",
+            "{\"cardume\":1e0}",
+            "{\"cardume\":01}",
+            "{\"cardume\":-1}",
+            "{\"cardume\":\"1\"}",
+            "{\"cardume\":null}",
+            "{\"cardume\":[1]}",
+            "{\"cardume\":1,\"cardume\":1}",
+            "{\"cardume\":1,\"x\":1,\"x\":2}",
+            "{\"cardume\":1,\"x\":\"\\ud800\"}",
+            "{\"cardume\":1,\"quic\":1}",
+            "{\"cardume\":1",
+            "{\"cardume\":1}{}",
+            "{\"cardume\":2",
+            &twice,
+        ] {
+            assert_eq!(read(line), Err(ErrorCode::BadRequest), "{line}");
+        }
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            Just("true".to_owned()),
+            Just("0".to_owned()),
+            Just("4000".to_owned()),
+            Just("-0".to_owned()),
+            Just("1e400".to_owned()),
+            Just("9007199254740992".to_owned()),
+            Just("99999999999999999999".to_owned()),
+            Just("\"a.mp4\"".to_owned()),
+            Just("\"\\ud800\"".to_owned()),
+            Just("\"\\u0061\\n\"".to_owned()),
+            Just("\"127.0.0.1:4000\"".to_owned()),
+            Just(" \"name\" ".to_owned()),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            let member = (key(), inner.clone()).prop_map(|(key, value)| format!("{key}:{value}"));
+            prop_oneof![
+                proptest::collection::vec(inner, 0..4).prop_map(|values| format!("[{}]", values.join(","))),
+                proptest::collection::vec(member, 0..4).prop_map(|members| format!("{{{}}}", members.join(","))),
+            ]
+        })
+    }
+
+    fn key() -> impl Strategy<Value = String> {
+        let known = [
+            "id",
+            "method",
+            "port",
+            "part",
+            "more",
+            "files",
+            "remove",
+            "name",
+            "root",
+            "cursor",
+            "peer",
+            "from",
+            "length",
+            "tag",
+            "fetch",
+            "of",
+            "text",
+            "ports",
+            "quic",
+            "moved",
+            "size",
+            "key",
+            "rede",
+            "x",
+            "sent",
+            "n\\u0061me",
+            "\\ud800",
+            "limit",
+            "ext",
+        ];
+        proptest::sample::select(known.to_vec()).prop_map(|key| format!("\"{key}\""))
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        let methods = vec!["PING", "SEARCH", "JOIN", "UPDATE", "FETCH", "CANCEL", "LS", "DANCE", "SUBSCRIBE"];
+        let members = proptest::collection::vec((key(), value()), 0..4);
+        (proptest::sample::select(methods), members, 0..4_usize).prop_map(|(method, members, blank)| {
+            let blank = ["", " ", "\r", "\t"][blank];
+            let more = members.iter().fold(String::new(), |text, (key, value)| format!("{text},{blank}{key}:{value}"));
+            format!("{{\"id\":1,{blank}\"method\":{blank}\"{method}\"{more}}}")
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+        #[test]
+        fn a_line_means_the_same_however_it_is_read(line in line(), role in 0..2_usize) {
+            let _ = both_ways(line.as_bytes(), [Role::Server, Role::Peer][role]);
+        }
+
+        #[test]
+        fn a_spoilt_line_means_the_same_too(line in line(), at in 0..200_usize, byte in any::<u8>(), cut in any::<bool>()) {
+            let mut line = line.into_bytes();
+            let at = at % line.len();
+            if cut { line.truncate(at) } else { line[at] = byte }
+            // A line's end is none of its bytes.
+            line.retain(|byte| *byte != b'\n');
+            let read = both_ways(&line, Role::Server);
+            // What serde takes for JSON and what is taken here agree, but for what serde leaves open.
+            let is_json = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&line).is_ok();
+            if is_json { prop_assert!(read.is_ok()) }
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! Decode what the answering side sends: handshake, responses, errors and events. A lying index or peer is not believed: names, numbers and lists are
+//! checked as a stranger's requests are.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+use crate::limits;
+use crate::protocol::Role;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::native::metrics::FigureShape;
+use crate::protocol::native::quic_address::QuicShape;
+use crate::protocol::native::strict_json::{self, Head, NotAnObject};
+use crate::protocol::native::{FileShape, Message, Object, VERSION, Welcome, address};
+use crate::protocol::request::FileEntry;
+use crate::protocol::response::{Away, HashListPart, Have, PeerEntry, Piece, PieceRange, Provider, Response, WaitingReason};
+use crate::protocol::subscription::SubscriptionEvent;
+use crate::protocol::types::account::{Line, Method, Online, Publication, UserName};
+use crate::protocol::types::byte_range::ByteRange;
+use crate::protocol::types::file_name::printable;
+use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
+use crate::protocol::types::legacy_profile::LegacyProfile;
+use crate::protocol::types::relative_path::RelativeName;
+
+/// Reads one line of the answering side.
+///
+/// # Errors
+/// When it is not JSON or breaks the protocol; the text says how.
+pub fn said(line: &[u8]) -> Result<Message, String> {
+    let head = strict_json::read(line).map_err(|NotAnObject| "not an answer: a head is one JSON object on one line".to_owned())?;
+    if let Some(fault) = head.fault {
+        return Err(format!("not an answer: {}", fault.refusal().text));
+    }
+    match serde_json::from_slice::<ResponseShape<'_>>(line) {
+        Ok(heard) => heard.said(),
+        // What is newer than this program may give other meanings to the same keys.
+        Err(_) if is_novel(&head) => Ok(Message::Novel),
+        Err(error) => Err(format!("not an answer: {}", printable(&error.to_string()))),
+    }
+}
+
+/// True for an event or an answer that is not known here.
+fn is_novel(head: &Head<'_>) -> bool {
+    let is_new = |key: &str, known: &[&str]| head.text(key).is_some_and(|word| !known.contains(&&*word));
+    head.get("error").is_none() && head.get("cardume").is_none() && (is_new("event", &EVENTS) || is_new("status", &STATUSES))
+}
+
+const EVENTS: [&str; 5] = ["WAITING", "HAVE", "APPEARED", "GONE", "MISSED"];
+const STATUSES: [&str; 25] = [
+    "PONG",
+    "SUBSCRIBE_OK",
+    "UNSUBSCRIBE_OK",
+    "STATUS_OK",
+    "JOIN_MORE",
+    "LEAVE_OK",
+    "CANCEL_OK",
+    "UPDATE_OK",
+    "JOIN_OK",
+    "SEARCH_OK",
+    "PEERS_OK",
+    "LS_OK",
+    "REGISTER_OK",
+    "UNREGISTER_OK",
+    "CONNECT_OK",
+    "DISCONNECT_OK",
+    "PUBLISH_OK",
+    "DELETE_OK",
+    "LIST_USERS_OK",
+    "LIST_CONTENT_OK",
+    "FIND_USER_OK",
+    "FETCH_OK",
+    "PIECES_OK",
+    "HAVE_OK",
+    "WRONG_OK",
+];
+
+/// Every field of every answer.
+#[derive(Deserialize)]
+struct ResponseShape<'a> {
+    cardume: Option<u64>,
+    id: Option<u64>,
+    #[serde(borrow)]
+    status: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    event: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    error: Option<Object<HeardError<'a>>>,
+    #[serde(borrow)]
+    role: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    you: Option<Cow<'a, str>>,
+    heartbeat_ms: Option<u64>,
+    max_head: Option<u64>,
+    #[serde(borrow)]
+    session: Option<Cow<'a, str>>,
+    #[serde(default)]
+    files: HeardFiles<'a>,
+    #[serde(borrow)]
+    holders: Option<Vec<Object<HeardHolder<'a>>>>,
+    #[serde(borrow)]
+    away: Option<Vec<Object<HeardAway<'a>>>>,
+    #[serde(borrow)]
+    holder: Option<Object<HeardHolder<'a>>>,
+    of: Option<u64>,
+    #[serde(borrow)]
+    peers: Option<Vec<Object<HeardPresent<'a>>>>,
+    #[serde(borrow)]
+    peer: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    cursor: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    size: Option<u64>,
+    #[serde(borrow)]
+    tag: Option<Cow<'a, str>>,
+    from: Option<u64>,
+    length: Option<u64>,
+    more: Option<bool>,
+    #[serde(borrow)]
+    root: Option<Cow<'a, str>>,
+    whole: Option<bool>,
+    pieces: Option<Vec<[u64; 2]>>,
+    #[serde(borrow)]
+    value: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
+    place: Option<u64>,
+    #[serde(borrow)]
+    nonce: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    users: Option<Vec<Object<HeardOnline<'a>>>>,
+    #[serde(borrow)]
+    figures: Option<Vec<Object<FigureShape<'a>>>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    speaks: Option<Cow<'a, str>>,
+}
+
+/// A file whose user is away.
+#[derive(Deserialize)]
+struct HeardAway<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    user: Cow<'a, str>,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
+}
+
+impl HeardAway<'_> {
+    /// One whose names are good.
+    fn away(self) -> Option<Away> {
+        let description = self.description.as_deref().and_then(Line::new).filter(|text| !text.is_empty());
+        Some(Away { name: RelativeName::new(&self.name).ok()?, user: UserName::new(&self.user).ok()?, description })
+    }
+}
+
+#[derive(Deserialize)]
+struct HeardError<'a> {
+    #[serde(borrow)]
+    code: Cow<'a, str>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+}
+
+/// `files` is a count in some answers and a list in another.
+#[derive(Deserialize, Default)]
+#[serde(untagged)]
+enum HeardFiles<'a> {
+    #[default]
+    None,
+    Count(u64),
+    #[serde(borrow)]
+    List(Vec<Object<FileShape<'a>>>),
+}
+
+#[derive(Deserialize)]
+struct HeardHolder<'a> {
+    #[serde(borrow)]
+    peer: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    size: Option<u64>,
+    #[serde(borrow)]
+    root: Option<Cow<'a, str>>,
+    partial: Option<bool>,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    speaks: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    quic: Option<Object<QuicShape<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct HeardPresent<'a> {
+    #[serde(borrow)]
+    peer: Cow<'a, str>,
+    files: u64,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    speaks: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct HeardOnline<'a> {
+    #[serde(borrow)]
+    user: Cow<'a, str>,
+    #[serde(borrow)]
+    peer: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    speaks: Option<Cow<'a, str>>,
+}
+
+impl ResponseShape<'_> {
+    fn said(mut self) -> Result<Message, String> {
+        if let Some(Object(error)) = self.error {
+            let refusal = ErrorReply::new(ErrorCode::of_word(&error.code), printable(error.text.as_deref().unwrap_or_default()));
+            return Ok(Message::Refusal(self.id, refusal));
+        }
+        if self.cardume.is_some() {
+            return self.welcome();
+        }
+        if self.event.as_deref() == Some("HAVE") {
+            return Ok(Message::Have(self.have()?));
+        }
+        if let Some(news) = self.news()? {
+            return Ok(news);
+        }
+        if let Some(event) = &self.event {
+            let waiting = match (event.as_ref(), self.reason.as_deref()) {
+                ("WAITING", Some("consent")) => WaitingReason::Consent,
+                ("WAITING", Some("hashing")) => WaitingReason::Hashing,
+                ("WAITING", Some("slot")) => WaitingReason::Slot { place: self.place.unwrap_or(1) },
+                _ => return Ok(Message::Novel),
+            };
+            return Ok(self.id.map_or(Message::Novel, |id| Message::Waiting(id, waiting)));
+        }
+        let id = self.id.ok_or("an answer without an id")?;
+        Ok(match self.reply()? {
+            Some(reply) => Message::Reply(id, reply),
+            None => Message::Novel,
+        })
+    }
+
+    /// What came or went of that which a SUBSCRIBE waits for; `None` for another event.
+    fn news(&mut self) -> Result<Option<Message>, String> {
+        let Some(event) = self.event.as_deref().filter(|event| ["APPEARED", "GONE", "MISSED"].contains(event)) else { return Ok(None) };
+        let of = self.of.ok_or("an event that is of nothing")?;
+        let what = match event {
+            "MISSED" => SubscriptionEvent::Missed,
+            "GONE" => {
+                let name = self.name.as_deref().and_then(|text| RelativeName::new(text).ok()).ok_or("GONE without a good name")?;
+                SubscriptionEvent::Gone { peer: peer_address(self.peer.as_deref())?, name }
+            }
+            _ => match self.holder.take().and_then(|Object(holder)| holder.holder()) {
+                Some(holder) => SubscriptionEvent::Appeared(holder),
+                // One that nobody here could use.
+                None => return Ok(Some(Message::Novel)),
+            },
+        };
+        Ok(Some(Message::News(of, what)))
+    }
+
+    fn welcome(self) -> Result<Message, String> {
+        if self.cardume != Some(VERSION) {
+            return Err("the other side speaks another version".into());
+        }
+        let role = match self.role.as_deref() {
+            Some("server") => Role::Server,
+            Some("peer") => Role::Peer,
+            _ => return Err("the other side is neither server nor peer".into()),
+        };
+        let max_head = self.max_head.and_then(|n| usize::try_from(n).ok()).unwrap_or(0).clamp(limits::HEAD_BYTES, limits::JOIN_BYTES);
+        let you = self.you.as_deref().and_then(|text| text.parse().ok());
+        // A heartbeat of zero would be a flood of PINGs, and one of years would never be missed.
+        let heartbeat_ms = self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000);
+        // It is signed with other words; what is no nonce of the protocol is never signed.
+        let digits = |nonce: &Cow<'_, str>| nonce.len() == 32 && nonce.bytes().all(|b| b.is_ascii_hexdigit());
+        let nonce = self.nonce.filter(digits).map(Cow::into_owned).unwrap_or_default();
+        Ok(Message::Welcome(Welcome { role, you, heartbeat_ms, max_head, nonce }))
+    }
+
+    fn reply(self) -> Result<Option<Response>, String> {
+        let status = self.status.as_deref().ok_or("an answer without a status")?;
+        let cursor = self.cursor.as_deref().filter(|text| text.len() <= limits::QUERY_CURSOR_BYTES).map(str::to_owned);
+        Ok(Some(match status {
+            "PONG" => Response::Pong,
+            "SUBSCRIBE_OK" => Response::Subscribed,
+            "UNSUBSCRIBE_OK" => Response::Unsubscribed,
+            "STATUS_OK" => {
+                let figures = self.figures.unwrap_or_default().into_iter().take(limits::FIGURES);
+                Response::Status(figures.filter_map(|Object(figure)| figure.figure()).collect())
+            }
+            "JOIN_MORE" => Response::JoinMore,
+            "LEAVE_OK" => Response::LeaveOk,
+            "CANCEL_OK" => Response::CancelOk,
+            "WRONG_OK" => Response::WrongOk,
+            "UPDATE_OK" => Response::UpdateOk { files: self.files.count() },
+            "JOIN_OK" => Response::JoinOk {
+                you: peer_address(self.you.as_deref())?,
+                files: self.files.count(),
+                session: self.session.as_deref().and_then(SessionId::parse).ok_or("a JOIN_OK without a session")?,
+                heartbeat_ms: self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000),
+            },
+            "SEARCH_OK" => {
+                let away = self.away.unwrap_or_default().into_iter().take(limits::QUERY_ENTRIES).filter_map(|Object(heard)| heard.away()).collect();
+                Response::Found { holders: holders(self.holders.unwrap_or_default()), away, cursor }
+            }
+            "PEERS_OK" => {
+                let heard = self.peers.unwrap_or_default();
+                let present = |Object(p): &Object<HeardPresent<'_>>| {
+                    let speaks = speaks(p.speaks.as_deref())?;
+                    Some(PeerEntry { peer: peer_address(Some(&p.peer)).ok()?, files: p.files, user: user(p.user.as_deref()), speaks })
+                };
+                let peers = heard.iter().filter_map(present);
+                Response::Peers { peers: peers.take(limits::LIST_ENTRIES).collect(), cursor }
+            }
+            "LS_OK" => Response::Files { peer: peer_address(self.peer.as_deref())?, files: self.files.list(), cursor },
+            "REGISTER_OK" => Response::Done(Method::Register),
+            "UNREGISTER_OK" => Response::Done(Method::Unregister),
+            "CONNECT_OK" => Response::Done(Method::Connect),
+            "DISCONNECT_OK" => Response::Done(Method::Disconnect),
+            "PUBLISH_OK" => Response::Done(Method::Publish),
+            "DELETE_OK" => Response::Done(Method::Delete),
+            "LIST_USERS_OK" => {
+                let users = self.users.unwrap_or_default().into_iter().take(limits::LIST_ENTRIES).filter_map(|Object(user)| user.online());
+                Response::Users { users: users.collect(), cursor }
+            }
+            "LIST_CONTENT_OK" => {
+                let of = user(self.user.as_deref()).ok_or("an answer without a user")?;
+                Response::Content { of, files: self.files.publications(), cursor }
+            }
+            "FIND_USER_OK" => {
+                let (Some(user), peer, speaks) = (self.user, self.peer, self.speaks) else { return Err("an answer without a user".into()) };
+                Response::User(HeardOnline { user, peer, speaks }.online().ok_or("an answer without a good user")?)
+            }
+            "FETCH_OK" => Response::Piece(self.piece()?),
+            "PIECES_OK" => Response::Pieces(self.list_part()?),
+            "HAVE_OK" => Response::Have(self.have()?),
+            _ => return Ok(None),
+        }))
+    }
+
+    fn piece(self) -> Result<Piece, String> {
+        let name = self.name.as_deref().and_then(|text| RelativeName::new(text).ok()).ok_or("a piece without a good name")?;
+        let size = self.size.ok_or("a piece without a size")?;
+        let tag = self.tag.as_deref().and_then(FileVersion::parse).ok_or("a piece without a tag")?;
+        let (from, length) = (self.from.ok_or("a piece without a place")?, self.length.ok_or("a piece without a length")?);
+        let range = ByteRange::new(from, length).ok_or("a piece with an absurd range")?;
+        let empty = length == 0 && self.more == Some(true);
+        if size > limits::LARGEST_INTEGER || range.end() > size || length > limits::BODY_BYTES || empty {
+            return Err("a piece that its file can't hold".into());
+        }
+        let value = match self.value.as_deref() {
+            None => None,
+            Some(text) => Some(ContentHash::parse(text).ok_or("a piece with a value that is none")?.0),
+        };
+        Ok(Piece { name, size, tag, from, length, more: self.more.unwrap_or(false), value })
+    }
+
+    fn list_part(self) -> Result<HashListPart, String> {
+        let root = self.root.as_deref().and_then(ContentHash::parse).ok_or("a list of pieces without a root")?;
+        let name = self.name.as_deref().and_then(|text| RelativeName::new(text).ok()).ok_or("a list of pieces without a good name")?;
+        let size = self.size.filter(|size| *size <= limits::PIECES * limits::PIECE_BYTES).ok_or("a list of pieces without a good size")?;
+        let tag = self.tag.as_deref().and_then(FileVersion::parse).ok_or("a list of pieces without a tag")?;
+        let (from, length) = (self.from.ok_or("a list of pieces without a place")?, self.length.ok_or("a list of pieces without a length")?);
+        // The empty content has a value too: its root.
+        let all = size.div_ceil(limits::PIECE_BYTES).max(1) * 32;
+        let more = self.more.unwrap_or(false);
+        let fits = ByteRange::new(from, length).is_some_and(|range| range.end() <= all) && length <= limits::BODY_BYTES;
+        if !fits || (length == 0 && more) {
+            return Err("a part that its list of pieces can't hold".into());
+        }
+        Ok(HashListPart { name, size, tag, root, from, length, more })
+    }
+
+    fn have(self) -> Result<Have, String> {
+        let root = self.root.as_deref().and_then(ContentHash::parse).ok_or("HAVE without a root")?;
+        let runs = self.pieces.unwrap_or_default().into_iter().take(limits::HAVE_RUNS).map(|[first, count]| PieceRange { first, count });
+        let good = |run: &PieceRange| run.first.checked_add(run.count).is_some_and(|end| end <= limits::PIECES);
+        Ok(Have { root, whole: self.whole.unwrap_or(false), runs: runs.filter(good).collect() })
+    }
+}
+
+impl HeardOnline<'_> {
+    fn online(self) -> Option<Online> {
+        let user = UserName::new(&self.user).ok()?;
+        let peer = self.peer.and_then(|peer| peer_address(Some(&peer)).ok());
+        Some(Online { user, peer, speaks: speaks(self.speaks.as_deref())? })
+    }
+}
+
+impl HeardFiles<'_> {
+    fn publications(self) -> Vec<Publication> {
+        let publication = |Object(file): Object<FileShape<'_>>| {
+            let (name, description) = (Line::new(&file.name)?, Line::new(file.description.as_deref().unwrap_or_default())?);
+            Some(Publication { file: name, description })
+        };
+        match self {
+            HeardFiles::List(list) => list.into_iter().take(limits::LIST_ENTRIES).filter_map(publication).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn count(&self) -> u64 {
+        match self {
+            HeardFiles::None => 0,
+            HeardFiles::Count(count) => *count,
+            HeardFiles::List(list) => list.len() as u64,
+        }
+    }
+
+    /// The files whose names are good; a server that forwards a bad one does not hide the others.
+    fn list(self) -> Vec<FileEntry> {
+        match self {
+            HeardFiles::List(list) => list.into_iter().take(limits::LIST_ENTRIES).filter_map(|Object(file)| file.entry().ok()).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn holders(heard: Vec<Object<HeardHolder<'_>>>) -> Vec<Provider> {
+    heard.into_iter().take(limits::QUERY_ENTRIES).filter_map(|Object(holder)| holder.holder()).collect()
+}
+
+impl HeardHolder<'_> {
+    /// One whose name and place are good.
+    fn holder(self) -> Option<Provider> {
+        let peer = peer_address(Some(&self.peer)).ok()?;
+        let (user, speaks) = (user(self.user.as_deref()), speaks(self.speaks.as_deref())?);
+        // One that is none takes nothing away from the peer itself.
+        let quic = self.quic.and_then(|Object(quic)| quic.checked().ok());
+        let shape = FileShape { name: self.name, size: self.size, root: self.root, partial: self.partial, description: self.description };
+        Some(Provider { peer, file: shape.entry().ok()?, user, speaks, quic })
+    }
+}
+
+fn user(text: Option<&str>) -> Option<UserName> {
+    text.and_then(|text| UserName::new(text).ok())
+}
+
+/// What is spoken; `None` for a wire that is not known here, which nobody can use then.
+fn speaks(word: Option<&str>) -> Option<Option<LegacyProfile>> {
+    word.map_or(Some(None), |word| LegacyProfile::of_word(word).map(Some))
+}
+
+fn peer_address(text: Option<&str>) -> Result<SocketAddr, String> {
+    address("an address", text.unwrap_or_default()).map_err(|refusal| refusal.text)
+}

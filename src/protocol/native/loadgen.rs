@@ -1,0 +1,246 @@
+//! The native protocol for the load generator: requests of names that are made while they are written, and responses of
+//! which the id, the status and the number of holders are read and nothing else.
+
+use memchr::memmem::Finder;
+
+use crate::protocol::native::decode_response;
+use crate::protocol::native::{Message, Welcome};
+
+/// What an answer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Glance {
+    /// The opening of the answering side.
+    Welcome(Welcome),
+    /// The answer to a SEARCH: so many have it.
+    Found(u64, u64),
+    /// A part of a JOIN was taken.
+    JoinMore(u64),
+    /// A JOIN is complete.
+    JoinOk(u64),
+    /// Any other yes.
+    Done(u64),
+    /// A no; without an id to the whole link.
+    Refused(Option<u64>, String),
+    /// Nothing that was asked for.
+    Novel,
+}
+
+/// Reads answers.
+pub struct Glancing {
+    holder: Finder<'static>,
+}
+
+impl Default for Glancing {
+    fn default() -> Glancing {
+        Glancing { holder: Finder::new(b"{\"peer\":\"") }
+    }
+}
+
+impl Glancing {
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// When it is no answer; the text says why.
+    pub fn read(&self, line: &[u8]) -> Result<Glance, String> {
+        if let Some(glance) = self.usual(line) {
+            return Ok(glance);
+        }
+        Ok(match decode_response::said(line)? {
+            Message::Welcome(welcome) => Glance::Welcome(welcome),
+            Message::Refusal(id, refusal) => Glance::Refused(id, refusal.text),
+            Message::Reply(id, _) => Glance::Done(id),
+            Message::Waiting(..) | Message::Have(_) | Message::News(..) | Message::Novel => Glance::Novel,
+        })
+    }
+
+    /// An answer that is spelled as servers of this program spell it.
+    fn usual(&self, line: &[u8]) -> Option<Glance> {
+        let rest = line.strip_prefix(b"{\"id\":")?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let id = rest[..digits].iter().try_fold(0_u64, |id, byte| id.checked_mul(10)?.checked_add(u64::from(byte - b'0')))?;
+        let status = rest[digits..].strip_prefix(b",\"status\":\"")?;
+        if digits == 0 || !status.ends_with(b"}") {
+            return None;
+        }
+        let (word, rest) = status.split_at(memchr::memchr(b'"', status)?);
+        match word {
+            b"SEARCH_OK" => Some(Glance::Found(id, self.holder.find_iter(rest).count() as u64)),
+            b"JOIN_MORE" => Some(Glance::JoinMore(id)),
+            b"JOIN_OK" => Some(Glance::JoinOk(id)),
+            b"UPDATE_OK" | b"LEAVE_OK" | b"PONG" => Some(Glance::Done(id)),
+            _ => None,
+        }
+    }
+}
+
+/// The place of a JOIN among its parts.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Where the peer listens.
+    pub port: u16,
+    /// Counted from zero.
+    pub number: u64,
+    /// Others follow.
+    pub more: bool,
+}
+
+/// Writes a SEARCH by an exact name, which `name` writes.
+pub fn put_search(id: u64, name: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    put_begin(id, b"SEARCH", out);
+    out.extend_from_slice(b",\"name\":\"");
+    name(out);
+    out.extend_from_slice(b"\"}\n");
+}
+
+/// Writes a part of a JOIN; `files` writes its entries with [`put_file`].
+pub fn put_join(id: u64, part: Part, files: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    put_begin(id, b"JOIN", out);
+    out.extend_from_slice(b",\"port\":");
+    put_number(u64::from(part.port), out);
+    out.extend_from_slice(b",\"part\":");
+    put_number(part.number, out);
+    out.extend_from_slice(if part.more { b",\"more\":true,\"files\":[" } else { b",\"more\":false,\"files\":[" });
+    put_list(files, out);
+    out.extend_from_slice(b"]}\n");
+}
+
+/// Writes an UPDATE; `files` writes its new entries with [`put_file`], `remove` the names that go with [`put_name`].
+pub fn put_update(id: u64, files: impl FnOnce(&mut Vec<u8>), remove: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    put_begin(id, b"UPDATE", out);
+    out.extend_from_slice(b",\"files\":[");
+    put_list(files, out);
+    out.extend_from_slice(b"],\"remove\":[");
+    put_list(remove, out);
+    out.extend_from_slice(b"]}\n");
+}
+
+/// Writes a request that is its method alone: LEAVE, PING.
+pub fn put_plain(id: u64, method: &[u8], out: &mut Vec<u8>) {
+    put_begin(id, method, out);
+    out.extend_from_slice(b"}\n");
+}
+
+/// Writes an entry of a list of files, with a comma behind it. The root has 64 hex digits.
+pub fn put_file(name: impl FnOnce(&mut Vec<u8>), size: u64, root: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"name\":\"");
+    name(out);
+    out.extend_from_slice(b"\",\"size\":");
+    put_number(size, out);
+    match root {
+        Some(root) => {
+            out.extend_from_slice(b",\"root\":\"");
+            out.extend_from_slice(root);
+            out.extend_from_slice(b"\"},");
+        }
+        None => out.extend_from_slice(b",\"root\":null},"),
+    }
+}
+
+/// Writes an entry of a list of names, with a comma behind it.
+pub fn put_name(name: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    out.push(b'"');
+    name(out);
+    out.extend_from_slice(b"\",");
+}
+
+fn put_begin(id: u64, method: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"id\":");
+    put_number(id, out);
+    out.extend_from_slice(b",\"method\":\"");
+    out.extend_from_slice(method);
+    out.push(b'"');
+}
+
+/// Entries with a comma behind each of them but the last.
+fn put_list(entries: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    let before = out.len();
+    entries(out);
+    if out.len() > before {
+        out.pop();
+    }
+}
+
+fn put_number(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Role;
+    use crate::protocol::native::decode_request::request;
+    use crate::protocol::native::encode::write_reply;
+    use crate::protocol::request::{FileEntry, Join, Request, Selector};
+    use crate::protocol::response::{Provider, Response};
+    use crate::protocol::types::ids::{ContentHash, SessionId};
+    use crate::protocol::types::relative_path::RelativeName;
+
+    fn name(text: &str) -> RelativeName {
+        RelativeName::new(text).unwrap()
+    }
+
+    fn read_back(out: &[u8]) -> (Option<u64>, Request) {
+        let asked = request(out.strip_suffix(b"\n").unwrap(), Role::Server).unwrap();
+        (asked.id, asked.request.unwrap())
+    }
+
+    #[test]
+    fn what_is_written_is_read_by_the_server_as_it_was_meant() {
+        let put = |text: &'static str| move |out: &mut Vec<u8>| out.extend_from_slice(text.as_bytes());
+        let mut out = Vec::new();
+        put_search(7, put("a.mp4"), &mut out);
+        assert_eq!(read_back(&out), (Some(7), Request::Search { wanted: Selector::Name(name("a.mp4")), cursor: None, speaks: None }));
+        out.clear();
+        let root = [b'a'; 64];
+        let files = |out: &mut Vec<u8>| {
+            put_file(put("a.mp4"), 5, Some(&root), out);
+            put_file(put("b.mp4"), 6, None, out);
+        };
+        put_join(8, Part { port: 4000, number: 1, more: true }, files, &mut out);
+        let files = vec![FileEntry { root: Some(ContentHash([0xaa; 32])), ..FileEntry::new(name("a.mp4"), 5) }, FileEntry::new(name("b.mp4"), 6)];
+        let join = Join { port: None, advertise: None, session: None, part: 1, more: true, files, ports: Vec::new(), quic: None };
+        assert_eq!(read_back(&out), (Some(8), Request::Join(join)));
+        out.clear();
+        put_update(9, |out| put_file(put("c"), 1, None, out), |out| put_name(put("d"), out), &mut out);
+        let update = Request::Update { files: vec![FileEntry::new(name("c"), 1)], remove: vec![name("d")] };
+        assert_eq!(read_back(&out), (Some(9), update));
+        out.clear();
+        put_update(9, |_| {}, |_| {}, &mut out);
+        assert_eq!(read_back(&out), (Some(9), Request::Update { files: Vec::new(), remove: Vec::new() }));
+        out.clear();
+        put_plain(10, b"LEAVE", &mut out);
+        assert_eq!(read_back(&out), (Some(10), Request::Leave));
+    }
+
+    #[test]
+    fn a_glance_sees_what_a_whole_reading_sees() {
+        let glancing = Glancing::default();
+        let see = |reply: &Response| {
+            let mut out = Vec::new();
+            write_reply(Some(12), reply, &mut out);
+            glancing.read(out.strip_suffix(b"\n").unwrap()).unwrap()
+        };
+        let peer = "127.0.0.1:4000".parse().unwrap();
+        // A name may look like a holder; inside of a string its quotes are escaped.
+        let file = FileEntry::new(name("{\"peer\":\"x\"}"), 5);
+        let holder = Provider { peer, file, user: None, speaks: None, quic: None };
+        for count in [0, 1, 5] {
+            assert_eq!(
+                see(&Response::Found { holders: vec![holder.clone(); count], away: Vec::new(), cursor: None }),
+                Glance::Found(12, count as u64)
+            );
+        }
+        assert_eq!(see(&Response::JoinMore), Glance::JoinMore(12));
+        assert_eq!(see(&Response::JoinOk { you: peer, files: 3, session: SessionId([2; 16]), heartbeat_ms: 5_000 }), Glance::JoinOk(12));
+        assert_eq!(see(&Response::UpdateOk { files: 1 }), Glance::Done(12));
+        assert_eq!(see(&Response::CancelOk), Glance::Done(12));
+        let refused = glancing.read(br#"{"id":4,"error":{"code":"not_joined","retry":false,"text":"JOIN comes first"}}"#);
+        assert!(matches!(refused, Ok(Glance::Refused(Some(4), _))), "{refused:?}");
+        for nonsense in
+            [&b""[..], b"hello", b"{\"id\":", b"{\"id\":99999999999999999999999,\"status\":\"PONG\"}", b"{\"id\":1,\"status\":\"SEARCH_OK\""]
+        {
+            let read = glancing.read(nonsense);
+            assert!(read.is_err() || read == Ok(Glance::Novel), "{read:?}");
+        }
+    }
+}

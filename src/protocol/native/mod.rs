@@ -1,0 +1,485 @@
+//! The native protocol of PROTOCOL.md: one JSON object a line.
+//!
+//! One flat shape takes every request and one every answer, so that a line is read in a single pass; which fields a method needs is checked
+//! after. [`decode_request`] reads what the asking side says, [`decode_response`] what the answering side says, [`encode`] spells both. Names become
+//! [`RelativeName`]s here and nowhere else.
+
+pub mod decode_request;
+pub mod decode_response;
+pub mod encode;
+pub mod fast_path;
+pub mod loadgen;
+mod metrics;
+mod quic_address;
+mod strict_json;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::limits;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::request::{FileEntry, Request};
+use crate::protocol::response::{Have, Response, WaitingReason};
+use crate::protocol::subscription::SubscriptionEvent;
+use crate::protocol::types::account::Line;
+use crate::protocol::types::ids::ContentHash;
+use crate::protocol::types::relative_path::RelativeName;
+use crate::protocol::{Decoded, Role};
+
+/// The bytes with which both openings begin, up to the version.
+const PREFIX: &[u8] = b"{\"cardume\":";
+/// The major version of this text.
+const VERSION: u64 = 1;
+
+/// What the connecting side says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// The port on which it listens itself.
+    pub peer: Option<u16>,
+    /// It wants to know where holders answer by QUIC.
+    pub quic: bool,
+}
+
+/// What the answering side says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// Server or peer.
+    pub role: Role,
+    /// From where it sees the link come.
+    pub you: Option<SocketAddr>,
+    /// How often it wants to hear something.
+    pub heartbeat_ms: u64,
+    /// The largest head that it takes.
+    pub max_head: usize,
+    /// Fresh for this link: what is to be signed by who shows who he is.
+    pub nonce: String,
+}
+
+/// A request with the id under which it wants its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberedRequest {
+    /// `None` where it could not be read.
+    pub id: Option<u64>,
+    /// What is asked, or why it can't be understood.
+    pub request: Result<Request, ErrorReply>,
+}
+
+/// A line that came from the answering side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Its opening.
+    Welcome(Welcome),
+    /// The answer to request `id`.
+    Reply(u64, Response),
+    /// A no to request `id`; `None`: to the whole link.
+    Refusal(Option<u64>, ErrorReply),
+    /// FETCH or PIECES `id` has to wait.
+    Waiting(u64, WaitingReason),
+    /// More pieces are there since.
+    Have(Have),
+    /// What SUBSCRIBE `of` waits for has come or gone.
+    News(u64, SubscriptionEvent),
+    /// Something newer than this program; ignored.
+    Novel,
+}
+
+/// A line that leaves no way to go on: the link is closed after its refusal was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NativeError(pub ErrorReply);
+
+/// True for a line that begins as both openings do.
+#[must_use]
+pub fn is_opening(line: &[u8]) -> bool {
+    line.starts_with(PREFIX)
+}
+
+/// Cuts the next line off `buffer`, without its end.
+///
+/// # Errors
+/// `too_large` when there is none within `limit` bytes.
+pub fn line(buffer: &[u8], limit: usize) -> Result<Decoded<&[u8]>, NativeError> {
+    match memchr::memchr(b'\n', &buffer[..buffer.len().min(limit + 1)]) {
+        Some(end) => {
+            let item = buffer[..end].strip_suffix(b"\r").unwrap_or(&buffer[..end]);
+            Ok(Decoded::Whole { item, used: end + 1 })
+        }
+        None if buffer.len() > limit => Err(NativeError(ErrorReply::new(ErrorCode::TooLarge, format!("a head is at most {limit} bytes")))),
+        None => Ok(Decoded::Partial),
+    }
+}
+
+fn not_a_head() -> NativeError {
+    NativeError(ErrorReply::new(ErrorCode::BadRequest, "a head is one JSON object on one line"))
+}
+
+fn bad(text: &str) -> ErrorReply {
+    ErrorReply::new(ErrorCode::BadRequest, text)
+}
+
+/// An integer that the protocol can name.
+fn small(number: u64) -> Result<u64, ErrorReply> {
+    if number > limits::LARGEST_INTEGER { Err(too_large()) } else { Ok(number) }
+}
+
+fn too_large() -> ErrorReply {
+    ErrorReply::new(ErrorCode::TooLarge, "an integer is at most 2^53-1")
+}
+
+fn missing(field: &str) -> ErrorReply {
+    bad(&format!("{field} is missing"))
+}
+
+/// An object, and nothing else: serde would also take the list of its fields, in their order.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Object<T>, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+        from.deserialize_map(Members(PhantomData))
+    }
+}
+
+#[derive(Deserialize)]
+struct FileShape<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    size: Option<u64>,
+    #[serde(borrow)]
+    root: Option<Cow<'a, str>>,
+    partial: Option<bool>,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
+}
+
+impl FileShape<'_> {
+    fn entry(self) -> Result<FileEntry, ErrorReply> {
+        let name = RelativeName::new(&self.name)?;
+        self.size.map(small).transpose()?;
+        let root = match self.root.as_deref() {
+            None => None,
+            Some(text) => Some(ContentHash::parse(text).ok_or_else(|| bad("root is not 64 hex digits"))?),
+        };
+        let description = self.description.as_deref().and_then(Line::new);
+        Ok(FileEntry { name, size: self.size, root, partial: self.partial.unwrap_or(false), description })
+    }
+}
+
+/// An address with a port, IPv4-mapped ones made plain.
+fn address(field: &str, text: &str) -> Result<SocketAddr, ErrorReply> {
+    let address: SocketAddr = text.parse().map_err(|_| bad(&format!("{field} is not IP:PORT")))?;
+    if address.port() == 0 {
+        return Err(bad(&format!("{field} has port 0")));
+    }
+    Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+#[derive(Serialize)]
+struct FileOut<'a> {
+    name: &'a str,
+    size: Option<u64>,
+    root: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partial: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+}
+
+impl FileOut<'_> {
+    /// In an answer, where every field is said.
+    fn of(file: &FileEntry) -> FileOut<'_> {
+        FileOut { partial: Some(file.partial), description: file.description.as_deref(), ..FileOut::brief(file) }
+    }
+
+    /// In a request, which may name thousands of whole files.
+    fn brief(file: &FileEntry) -> FileOut<'_> {
+        let root = file.root.map(|root| root.to_string());
+        FileOut { name: &file.name, size: file.size, root, partial: file.partial.then_some(true), description: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::live_stats::TransferReport;
+    use crate::protocol::native::decode_request::{hello, request};
+    use crate::protocol::native::decode_response::said;
+    use crate::protocol::native::encode::{write_reply, write_request};
+    use crate::protocol::request::{Fetch, Join, Selector};
+    use crate::protocol::response::{Away, HashListPart, PeerEntry, Piece, PieceRange, Provider};
+    use crate::protocol::types::account::{AccountOp, Authority, Key, Method, Online, Operation, Proof, Publication, UserName};
+    use crate::protocol::types::ids::{FileVersion, SessionId};
+    use crate::protocol::types::legacy_profile::LegacyProfile;
+    use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
+    use crate::protocol::types::quic_address::QuicAddress;
+
+    /// Whoever has the method.
+    fn role_of(line: &str) -> Role {
+        if ["FETCH", "PIECES", "HAVE", "WRONG", "CANCEL"].iter().any(|method| line.contains(method)) { Role::Peer } else { Role::Server }
+    }
+
+    fn asked(line: &str) -> NumberedRequest {
+        request(line.as_bytes(), role_of(line)).expect("a JSON object")
+    }
+
+    fn operation(user: Option<&str>, authority: Authority, deed: AccountOp) -> Request {
+        let user = user.map(|user| UserName::new(user).unwrap());
+        Request::Operation(Operation { user, authority, speaks: None, date: None, deed })
+    }
+
+    fn publication() -> Publication {
+        Publication { file: Line::new("aula 1.mp4").unwrap(), description: Line::new("a \"first\" lesson").unwrap() }
+    }
+
+    fn refused(line: &str) -> ErrorCode {
+        asked(line).request.expect_err("a refusal").code
+    }
+
+    #[test]
+    fn a_line_may_come_in_pieces_and_has_a_limit() {
+        assert_eq!(line(b"{\"id\"", 10), Ok(Decoded::Partial));
+        assert_eq!(line(b"{}\r\n{", 10), Ok(Decoded::Whole { item: b"{}".as_slice(), used: 4 }));
+        assert_eq!(line(b"0123456789\n", 10), Ok(Decoded::Whole { item: b"0123456789".as_slice(), used: 11 }));
+        assert!(matches!(line(b"01234567890\n", 10), Err(NativeError(refusal)) if refusal.code == ErrorCode::TooLarge));
+    }
+
+    #[test]
+    fn every_request_is_read_back_as_it_was_written() {
+        let name = RelativeName::new("a \"quoted\" ví.mp4").unwrap();
+        let file = FileEntry { root: Some(ContentHash([7; 32])), partial: true, ..FileEntry::new(name.clone(), 5) };
+        let address: SocketAddr = "[::1]:4000".parse().unwrap();
+        let requests = [
+            Request::Ping,
+            Request::Moved(TransferReport { uploads: 1, downloads: 2, sent: 3, received: 4 }),
+            Request::Leave,
+            Request::Search { wanted: Selector::Name(name.clone()), cursor: Some("7".into()), speaks: None },
+            Request::Search { wanted: Selector::Root(ContentHash([9; 32])), cursor: None, speaks: None },
+            Request::Have { root: ContentHash([8; 32]) },
+            Request::Pieces(Fetch { wanted: Selector::Root(ContentHash([7; 32])), from: 0, length: None, tag: None }),
+            Request::Find(Box::new(Query::new(QueryTerm::Contains("aula 1 -vídeo".into())))),
+            Request::Find(Box::new(Query {
+                filters: Filters {
+                    ext: vec!["mkv".into(), "mp4".into()],
+                    min_size: Some(1),
+                    max_size: Some(limits::LARGEST_INTEGER),
+                    description: Some("legendado".into()),
+                    owner: Some(UserName::new("ana").unwrap()),
+                    hashed: Some(true),
+                    complete: Some(false),
+                },
+                sort: Sort::of_word("-size"),
+                limit: 100,
+                cursor: Some("l7.1.2".into()),
+                ..Query::new(QueryTerm::Like("vidio".into()))
+            })),
+            Request::Find(Box::new(Query { limit: 1, ..Query::new(QueryTerm::Name(name.clone())) })),
+            Request::Find(Box::new(Query { sort: Sort::of_word("name"), ..Query::new(QueryTerm::Root(ContentHash([9; 32]))) })),
+            Request::Peers { cursor: None, speaks: None },
+            Request::Ls { peer: Some(address), cursor: None },
+            Request::Cancel { fetch: 9 },
+            Request::Wrong { root: ContentHash([8; 32]), piece: 3 },
+            Request::Update { files: vec![file.clone()], remove: vec![name.clone()] },
+            Request::Prove(Fetch { wanted: Selector::Root(ContentHash([7; 32])), from: 0, length: Some(1 << 20), tag: None }),
+            Request::Fetch(Fetch { wanted: Selector::Name(name), from: 3, length: Some(4), tag: Some(FileVersion(5)) }),
+            Request::Join(Join {
+                port: Some(1),
+                advertise: Some(address),
+                session: Some(SessionId([1; 16])),
+                part: 0,
+                more: true,
+                files: vec![file],
+                ports: vec![(LegacyProfile::Uc3m2024, 4001)],
+                quic: Some(QuicAddress { port: 4002, key: Key::new([5; 32]).unwrap() }),
+            }),
+            operation(Some("ana"), Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) }, AccountOp::Register),
+            operation(Some("ana"), Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) }, AccountOp::Connect { port: None }),
+            operation(None, Authority::Link, AccountOp::Unregister),
+            operation(None, Authority::Link, AccountOp::Disconnect),
+            operation(None, Authority::Link, AccountOp::Publish(publication())),
+            operation(None, Authority::Link, AccountOp::Delete(publication().file)),
+            operation(None, Authority::Link, AccountOp::ListUsers { cursor: Some("4".into()), most: limits::LIST_ENTRIES }),
+            operation(None, Authority::Link, AccountOp::ListContent { of: UserName::new("bia").unwrap(), cursor: None, most: limits::LIST_ENTRIES }),
+            operation(None, Authority::Link, AccountOp::FindUser { whom: UserName::new("bia").unwrap() }),
+        ];
+        for wanted in requests {
+            let mut out = Vec::new();
+            write_request(4, &wanted, &mut out);
+            let read = request(out.strip_suffix(b"\n").unwrap(), role_of(&String::from_utf8_lossy(&out))).unwrap();
+            assert_eq!(read, NumberedRequest { id: Some(4), request: Ok(wanted) });
+        }
+    }
+
+    #[test]
+    fn every_reply_is_read_back_as_it_was_written() {
+        let name = RelativeName::new("v\u{ed}deo.mkv").unwrap();
+        let file = FileEntry::new(name.clone(), 5);
+        let peer: SocketAddr = "127.0.0.1:4000".parse().unwrap();
+        let ana = UserName::new("ana").unwrap();
+        let described = FileEntry { size: None, description: Line::new("hers"), ..file.clone() };
+        let published = Provider { peer, file: described, user: Some(ana.clone()), speaks: Some(LegacyProfile::Uc3m2020), quic: None };
+        let replies = [
+            Response::JoinMore,
+            Response::LeaveOk,
+            Response::Pong,
+            Response::CancelOk,
+            Response::WrongOk,
+            Response::UpdateOk { files: 3 },
+            Response::JoinOk { you: peer, files: 3, session: SessionId([2; 16]), heartbeat_ms: 5_000 },
+            Response::Found {
+                holders: vec![
+                    Provider {
+                        peer,
+                        file: file.clone(),
+                        user: None,
+                        speaks: None,
+                        quic: Some(QuicAddress { port: 4002, key: Key::new([5; 32]).unwrap() }),
+                    },
+                    published,
+                ],
+                away: vec![
+                    Away { name: name.clone(), user: ana.clone(), description: Line::new("his \"own\"") },
+                    Away { name: name.clone(), user: ana.clone(), description: None },
+                ],
+                cursor: Some("x".into()),
+            },
+            Response::Done(Method::Register),
+            Response::Done(Method::Delete),
+            Response::Users {
+                users: vec![
+                    Online { user: ana.clone(), peer: Some(peer), speaks: Some(LegacyProfile::Uc3m2025) },
+                    Online { user: ana.clone(), peer: None, speaks: None },
+                ],
+                cursor: None,
+            },
+            Response::Content { of: ana.clone(), files: vec![publication()], cursor: Some("9".into()) },
+            Response::User(Online { user: ana.clone(), peer: Some(peer), speaks: None }),
+            Response::Peers { peers: vec![PeerEntry { peer, files: 9, user: Some(ana), speaks: Some(LegacyProfile::Rede) }], cursor: None },
+            Response::Files { peer, files: vec![file], cursor: None },
+            Response::Have(Have { root: ContentHash([1; 32]), whole: false, runs: vec![PieceRange { first: 3, count: 4 }] }),
+            Response::Pieces(HashListPart {
+                name: name.clone(),
+                size: 3 << 20,
+                tag: FileVersion(1),
+                root: ContentHash([2; 32]),
+                from: 32,
+                length: 64,
+                more: false,
+            }),
+            Response::Piece(Piece { name, size: 10, tag: FileVersion(1), from: 2, length: 8, more: false, value: Some([3; 32]) }),
+        ];
+        for wanted in replies {
+            let mut out = Vec::new();
+            write_reply(Some(8), &wanted, &mut out);
+            assert_eq!(said(&out), Ok(Message::Reply(8, wanted)));
+        }
+    }
+
+    #[test]
+    fn wrong_numbers_are_refused_and_the_link_goes_on() {
+        for fields in ["\"from\":-1", "\"from\":1.5", "\"from\":\"1\"", "\"length\":-1"] {
+            assert_eq!(refused(&format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a\",{fields}}}")), ErrorCode::BadRequest, "{fields}");
+        }
+        for fields in ["\"from\":9007199254740992", "\"length\":18446744073709551615", "\"from\":18446744073709551616"] {
+            assert_eq!(refused(&format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a\",{fields}}}")), ErrorCode::TooLarge, "{fields}");
+        }
+        assert_eq!(asked("{\"id\":3,\"method\":5}").id, Some(3));
+        assert_eq!(asked("{\"id\":-3,\"method\":\"PING\"}").id, None);
+        assert_eq!(asked("{\"id\":9007199254740992,\"method\":\"PING\"}").id, None);
+    }
+
+    #[test]
+    fn a_key_that_proves_nothing_is_refused_wherever_one_is_told() {
+        let weak = format!("01{}", "00".repeat(31));
+        let beyond = format!("ee{}7f", "ff".repeat(30));
+        let proof = format!("01{}", "00".repeat(63));
+        for key in [&weak, &beyond] {
+            for method in ["REGISTER", "CONNECT"] {
+                let line = format!("{{\"id\":1,\"method\":\"{method}\",\"user\":\"ana\",\"key\":\"{key}\",\"proof\":\"{proof}\"}}");
+                assert_eq!(refused(&line), ErrorCode::BadProof, "{line}");
+            }
+            let join = format!("{{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"quic\":{{\"port\":2,\"key\":\"{key}\"}}}}");
+            assert_eq!(refused(&join), ErrorCode::BadRequest, "{join}");
+            let holder = format!("{{\"peer\":\"127.0.0.1:1\",\"name\":\"a\",\"size\":1,\"quic\":{{\"port\":2,\"key\":\"{key}\"}}}}");
+            let found = format!("{{\"id\":1,\"status\":\"SEARCH_OK\",\"holders\":[{holder}],\"cursor\":null}}");
+            let Ok(Message::Reply(1, Response::Found { holders, .. })) = said(found.as_bytes()) else { panic!("an answer") };
+            // The peer itself is as good as ever: it is asked by TCP.
+            assert_eq!(holders.iter().map(|holder| holder.quic).collect::<Vec<_>>(), [None]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_ends_the_link() {
+        let deep = "[".repeat(100_000);
+        let nested = format!("{{\"id\":1,\"method\":\"PING\",\"x\":{}", "[".repeat(100_000));
+        for text in ["PING", "", "{", "[]", "7", "{\"id\":1,}", "\"x\"", deep.as_str(), nested.as_str(), "{\"id\":1} {"] {
+            assert!(request(text.as_bytes(), Role::Peer).is_err(), "{}", &text[..text.len().min(40)]);
+        }
+        assert!(request(b"{\"id\":1,\"method\":\"\xff\"}", Role::Peer).is_err());
+    }
+
+    #[test]
+    fn unknown_fields_and_methods_do_no_harm() {
+        assert_eq!(asked("{\"new\":{\"a\":[1,2]},\"id\":1,\"method\":\"PING\"}").request, Ok(Request::Ping));
+        assert_eq!(refused("{\"id\":1,\"method\":\"DANCE\"}"), ErrorCode::Unsupported);
+        assert_eq!(refused("{\"id\":1}"), ErrorCode::BadRequest);
+    }
+
+    #[test]
+    fn a_piece_that_its_file_cannot_hold_is_no_answer() {
+        let head = |size: u64, from: u64, length: u64| {
+            format!(
+                "{{\"id\":1,\"status\":\"FETCH_OK\",\"name\":\"a\",\"size\":{size},\"tag\":\"00000000000000a1\",\"from\":{from},\"length\":{length}}}"
+            )
+        };
+        assert!(said(head(10, 2, 8).as_bytes()).is_ok());
+        for (size, from, length) in [(10, 2, 9), (10, 11, 0), (10, u64::MAX, 1), (u64::MAX, 0, 1), (1 << 30, 0, (1 << 20) + 1)] {
+            assert!(said(head(size, from, length).as_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_list_of_pieces_lies_inside_of_the_list() {
+        let head = |size: u64, from: u64, length: u64| {
+            let (tag, root) = (FileVersion(1), ContentHash([2; 32]));
+            format!(
+                "{{\"id\":1,\"status\":\"PIECES_OK\",\"name\":\"a\",\"size\":{size},\"tag\":\"{tag}\",\"root\":\"{root}\",\"from\":{from},\"length\":{length}}}"
+            )
+        };
+        for (size, from, length) in [(0, 0, 32), (1, 0, 32), (1 << 20, 0, 32), ((1 << 20) + 1, 32, 32), (4 << 40, (4 << 20) * 32 - 5, 5)] {
+            assert!(said(head(size, from, length).as_bytes()).is_ok(), "{size} {from} {length}");
+        }
+        for (size, from, length) in [(0, 0, 64), (1 << 20, 32, 32), ((4 << 40) + 1, 0, 32), (4 << 40, 0, (1 << 20) + 1), (1, u64::MAX, 1)] {
+            assert!(said(head(size, from, length).as_bytes()).is_err(), "{size} {from} {length}");
+        }
+    }
+
+    #[test]
+    fn an_index_that_lies_about_names_is_not_believed() {
+        let line = br#"{"id":1,"status":"SEARCH_OK","holders":[{"peer":"127.0.0.1:1","name":"../x","size":1},{"peer":"x","name":"a","size":1},{"peer":"127.0.0.1:2","name":"a","size":1}],"cursor":null}"#;
+        let Ok(Message::Reply(1, Response::Found { holders, .. })) = said(line) else { panic!("an answer") };
+        assert_eq!(holders.len(), 1);
+    }
+
+    #[test]
+    fn another_version_is_told_apart_from_nonsense() {
+        assert!(matches!(hello(b"{\"cardume\":2}"), Err(NativeError(refusal)) if refusal.code == ErrorCode::Version));
+        assert!(matches!(hello(b"{ \"cardume\":1}"), Err(NativeError(refusal)) if refusal.code == ErrorCode::BadRequest));
+        assert_eq!(hello(b"{\"cardume\":1,\"peer\":4000,\"x\":null}"), Ok(Hello { peer: Some(4000), quic: false }));
+    }
+}

@@ -1,0 +1,224 @@
+//! A file name, validated once.
+//!
+//! A name is a single path component that can be shown on a terminal as it is: no separator, no control character, nothing that turns the
+//! direction of text. It is compared byte by byte, without folding or normalisation, because a name on disk is bytes as well.
+
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use crate::limits;
+
+/// Endings that are kept for downloads under way; a file with one of them is never shared, listed or fetched.
+pub const RESERVED_ENDINGS: [&str; 2] = [".part", ".part.record"];
+
+/// A file name of 1 to 255 bytes of UTF-8 that is safe to open below a folder and safe to show to a person.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileName(Rc<str>);
+
+/// Why a text is no [`FileName`]. Displays as the second half of a sentence that begins with "a file name must not".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadName {
+    /// No bytes at all.
+    Empty,
+    /// More than 255 bytes.
+    Long,
+    /// `.` or `..`.
+    Dots,
+    /// `/` or `\`.
+    Separator,
+    /// NUL, ESC, a line break or another character that commands a terminal.
+    Control,
+    /// U+202E and its kin, which make a name look like another.
+    Direction,
+    /// An ending of [`RESERVED_ENDINGS`].
+    Reserved,
+    /// More than 16 parts, or more than 1024 bytes of them.
+    Deep,
+}
+
+impl FileName {
+    /// Checks `text` and makes it a name.
+    ///
+    /// # Errors
+    /// The first rule that `text` breaks.
+    pub fn new(text: &str) -> Result<FileName, BadName> {
+        check(text)?;
+        Ok(FileName(Rc::from(text)))
+    }
+
+    /// A stand-in where no name can be.
+    pub(crate) fn nameless() -> FileName {
+        FileName(Rc::from("_"))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What follows the last dot, in lower case; empty when there is none.
+    #[must_use]
+    pub fn extension(&self) -> String {
+        match self.0.rsplit_once('.') {
+            Some((stem, extension)) if !stem.is_empty() => extension.to_ascii_lowercase(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// The rules of a name, in the order in which they are reported.
+///
+/// # Errors
+/// The first rule that `text` breaks.
+pub fn check(text: &str) -> Result<(), BadName> {
+    if text.is_empty() {
+        return Err(BadName::Empty);
+    }
+    if text.len() > limits::NAME_BYTES {
+        return Err(BadName::Long);
+    }
+    if text == "." || text == ".." {
+        return Err(BadName::Dots);
+    }
+    // Nearly all names are plain ASCII: one pass over bytes settles those.
+    for byte in text.bytes() {
+        match byte {
+            b'/' | b'\\' => return Err(BadName::Separator),
+            0..=0x1f | 0x7f => return Err(BadName::Control),
+            _ => {}
+        }
+    }
+    if !text.is_ascii() {
+        for c in text.chars() {
+            if commands_a_terminal(c) {
+                return Err(BadName::Control);
+            }
+            if turns_direction(c) {
+                return Err(BadName::Direction);
+            }
+        }
+    }
+    if RESERVED_ENDINGS.iter().any(|ending| ends_with_folded(text, ending)) {
+        return Err(BadName::Reserved);
+    }
+    Ok(())
+}
+
+/// `text` with every character that could command a terminal or turn its text replaced: for words that were never names, such as the text of
+/// an error that somebody else wrote.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if commands_a_terminal(c) || turns_direction(c) { '\u{fffd}' } else { c }).collect()
+}
+
+fn commands_a_terminal(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+fn turns_direction(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn ends_with_folded(text: &str, ending: &str) -> bool {
+    let (text, ending) = (text.as_bytes(), ending.as_bytes());
+    text.len() >= ending.len() && text[text.len() - ending.len()..].eq_ignore_ascii_case(ending)
+}
+
+impl Deref for FileName {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for BadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadName::Empty => "be empty",
+            BadName::Long => "be longer than 255 bytes",
+            BadName::Dots => "be . or ..",
+            BadName::Separator => "hold a path separator",
+            BadName::Control => "hold a control character",
+            BadName::Direction => "hold a character that turns the direction of text",
+            BadName::Deep => "have more than 16 parts or 1024 bytes",
+            BadName::Reserved => "end in .part or .part.record",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_everyday_name_is_taken_as_it_is() {
+        for name in ["a", "aula1.mp4", "Vídeo da praia.mkv", "-rf", "CON", "NUL.mp4", "a:b", "dot.", "space ", ".hidden", "日本.mov", "a.party"] {
+            assert_eq!(FileName::new(name).map(|n| n.to_string()), Ok(name.to_string()));
+        }
+    }
+
+    #[test]
+    fn each_class_of_hostile_name_is_refused_for_its_own_reason() {
+        let long = "x".repeat(256);
+        let cases = [
+            ("", BadName::Empty),
+            (long.as_str(), BadName::Long),
+            (".", BadName::Dots),
+            ("..", BadName::Dots),
+            ("../x", BadName::Separator),
+            ("..\\x", BadName::Separator),
+            ("/abs", BadName::Separator),
+            ("C:\\x", BadName::Separator),
+            ("\\\\host\\x", BadName::Separator),
+            ("a/../../b", BadName::Separator),
+            (".ssh/authorized_keys", BadName::Separator),
+            ("a\0b", BadName::Control),
+            ("a\nb", BadName::Control),
+            ("\u{1b}[2Jx", BadName::Control),
+            ("a\u{9b}2J", BadName::Control),
+            ("a\u{2028}b", BadName::Control),
+            ("gpj\u{202e}.exe", BadName::Direction),
+            ("x\u{2066}", BadName::Direction),
+            ("a.mp4.part", BadName::Reserved),
+            ("a.mp4.PART.record", BadName::Reserved),
+            (".part", BadName::Reserved),
+        ];
+        for (text, why) in cases {
+            assert_eq!(FileName::new(text), Err(why), "{text:?}");
+        }
+        assert!(FileName::new(&"x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn names_are_compared_byte_by_byte() {
+        assert_ne!(FileName::new("caf\u{e9}"), FileName::new("cafe\u{301}"));
+        assert_ne!(FileName::new("A"), FileName::new("a"));
+    }
+
+    #[test]
+    fn foreign_words_lose_what_could_command_a_terminal() {
+        assert_eq!(printable("a\u{1b}[31m\nb\u{202e}"), "a\u{fffd}[31m\u{fffd}b\u{fffd}");
+    }
+
+    #[test]
+    fn an_extension_is_what_follows_the_last_dot() {
+        let extension = |text: &str| FileName::new(text).map(|n| n.extension()).unwrap_or_default();
+        assert_eq!(extension("a.tar.GZ"), "gz");
+        assert_eq!(extension(".bashrc"), "");
+        assert_eq!(extension("plain"), "");
+    }
+}

@@ -1,0 +1,150 @@
+//! Identities of content: the version tag of one provider's file, the content hash, and the secret of a session.
+
+use std::fmt;
+
+/// The version of a file as its holder sees it: size, both times of last change (of its bytes, and of anything of it) and inode, folded. Another tag is another file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileVersion(pub u64);
+
+/// What a content is called: the BLAKE3 hash of all its bytes, whatever the name and whoever has it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ContentHash(pub [u8; 32]);
+
+/// What a server gives a peer at JOIN, so that the same peer can take its place again. A secret: it has no `Display`, and `Debug` hides it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SessionId(pub [u8; 16]);
+
+impl FileVersion {
+    /// Folds what a file system says of a file into a tag.
+    #[must_use]
+    pub fn fold(size: u64, modified_ns: i128, changed_ns: i128, inode: u64) -> FileVersion {
+        // Each step is a bijection of the state for a given word, so a change of any one word always changes the tag.
+        let mut state = 0x6361_7264_756d_6502_u64;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        for word in [size, modified_ns as u64, (modified_ns >> 64) as u64, changed_ns as u64, (changed_ns >> 64) as u64, inode] {
+            state = mix(state ^ word);
+        }
+        FileVersion(state)
+    }
+
+    /// Reads 16 lower-case hex digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<FileVersion> {
+        hex::<8>(text).map(|bytes| FileVersion(u64::from_be_bytes(bytes)))
+    }
+}
+
+impl ContentHash {
+    /// Reads 64 lower-case hex digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<ContentHash> {
+        hex(text).map(ContentHash)
+    }
+}
+
+impl SessionId {
+    /// Reads 32 lower-case hex digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<SessionId> {
+        hex(text).map(SessionId)
+    }
+
+    /// The 32 digits, for the wire alone.
+    #[must_use]
+    pub fn reveal(self) -> String {
+        to_hex(&self.0)
+    }
+}
+
+/// `bytes` as lower-case hex digits.
+#[must_use]
+pub fn to_hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Finalizer of a well-mixed 64-bit generator: spreads each bit of `x` over all of them.
+fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// Reads `N` bytes from exactly as many pairs of lower-case hex digits.
+pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != N * 2 {
+        return None;
+    }
+    let digit = |d: u8| match d {
+        b'0'..=b'9' => Some(d - b'0'),
+        b'a'..=b'f' => Some(d - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+impl fmt::Display for FileVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for FileVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&to_hex(&self.0))
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_change_of_a_file_changes_its_tag() {
+        let tag = FileVersion::fold(11, 1_700_000_000_000_000_000, 7, 42);
+        assert_ne!(tag, FileVersion::fold(12, 1_700_000_000_000_000_000, 7, 42));
+        assert_ne!(tag, FileVersion::fold(11, 1_700_000_000_000_000_001, 7, 42));
+        assert_ne!(tag, FileVersion::fold(11, 1_700_000_000_000_000_000, 8, 42));
+        assert_ne!(tag, FileVersion::fold(11, 1_700_000_000_000_000_000, 7, 43));
+    }
+
+    #[test]
+    fn hex_digits_are_exact_in_number_and_case() {
+        assert_eq!(FileVersion::parse("00000000000000a1"), Some(FileVersion(0xa1)));
+        for text in ["", "a1", "00000000000000A1", "00000000000000a1 ", "00000000000000é"] {
+            assert_eq!(FileVersion::parse(text), None);
+        }
+    }
+
+    #[test]
+    fn a_session_does_not_show_itself() {
+        assert_eq!(format!("{:?}", SessionId([7; 16])), "Session(..)");
+    }
+}

@@ -1,0 +1,106 @@
+//! What one address may take of a server: SUBSCRIBEs, those of them that wait for words, and files in the index.
+
+use std::collections::BTreeMap;
+
+use crate::index::PeerId;
+use crate::io::budget::{Block, Budget};
+use crate::limits;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+
+/// The budgets of a server.
+pub(super) struct Shares {
+    subscriptions: Budget,
+    patterns: Budget,
+    files: Budget,
+    /// Whose files count for which address, and how many.
+    members: BTreeMap<PeerId, (Block, usize)>,
+}
+
+impl Shares {
+    /// Nothing is used yet.
+    pub fn new() -> Shares {
+        Shares {
+            subscriptions: Budget::of_units(limits::SUBSCRIPTIONS, limits::SUBSCRIPTIONS_OF_ONE),
+            patterns: Budget::of_units(limits::SUBSCRIBED_PATTERNS, limits::PATTERNS_OF_ONE),
+            files: Budget::of_units(usize::MAX, limits::FILES_OF_ONE),
+            members: BTreeMap::new(),
+        }
+    }
+
+    /// Another SUBSCRIBE, for words or for one thing.
+    pub fn subscribe(&mut self, block: Block, is_words: bool) -> Result<(), ErrorReply> {
+        let full = |_| ErrorReply::new(ErrorCode::Busy, "too many wait for something here");
+        if is_words {
+            self.patterns.has_room(block, 1).map_err(full)?;
+        }
+        self.subscriptions.take(block, 1).map_err(full)?;
+        self.patterns.set(block, 0, usize::from(is_words));
+        Ok(())
+    }
+
+    /// One is over.
+    pub fn unsubscribe(&mut self, block: Block, is_words: bool) {
+        self.subscriptions.give_back(block, 1);
+        self.patterns.give_back(block, usize::from(is_words));
+    }
+
+    /// Whether an address may have so many files more.
+    pub fn has_room(&self, block: Block, files: usize) -> Result<(), ErrorReply> {
+        self.files.has_room(block, files).map_err(|_| ErrorReply::new(ErrorCode::Busy, "too many files from your address"))
+    }
+
+    /// A member of this address has so many files now.
+    pub fn count(&mut self, who: PeerId, block: Block, files: u64) {
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
+        let (block, before) = self.members.insert(who, (block, files)).map_or((block, 0), |(_, before)| (block, before));
+        self.files.set(block, before, files);
+    }
+
+    /// A member is gone.
+    pub fn forget(&mut self, who: PeerId) {
+        if let Some((block, files)) = self.members.remove(&who) {
+            self.files.give_back(block, files);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(ip: &str) -> Block {
+        Block::of(ip.parse().unwrap())
+    }
+
+    #[test]
+    fn the_files_of_all_peers_of_one_address_have_a_bound() {
+        let mut index = crate::index::Index::new(1);
+        let mut shares = Shares::new();
+        let mut begin = |port| index.create_peer(([10, 0, 0, 1], port).into(), crate::protocol::types::ids::SessionId([0; 16]));
+        let (first, second, a) = (begin(1), begin(2), block("10.0.0.1"));
+        shares.count(first, a, limits::MEMBER_FILES as u64);
+        shares.count(second, a, 10);
+        shares.count(second, a, limits::MEMBER_FILES as u64 - 5);
+        assert!(shares.has_room(a, 5).is_ok() && shares.has_room(block("10.0.0.2"), limits::FILES_OF_ONE).is_ok());
+        assert_eq!(shares.has_room(a, 6).unwrap_err().code, ErrorCode::Busy);
+        shares.forget(first);
+        shares.forget(first);
+        assert_eq!(shares.files.used(), limits::MEMBER_FILES - 5);
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_subscriptions_or_patterns() {
+        let mut shares = Shares::new();
+        let (a, b, own) = (block("10.0.0.1"), block("10.0.0.2"), block("127.0.0.1"));
+        while shares.subscribe(a, true).is_ok() {}
+        assert_eq!(shares.patterns.used(), limits::PATTERNS_OF_ONE);
+        assert!(shares.subscribe(a, false).is_ok());
+        while shares.subscribe(a, false).is_ok() {}
+        assert_eq!(shares.subscriptions.used(), limits::SUBSCRIPTIONS_OF_ONE);
+        assert!(shares.subscribe(b, true).is_ok() && shares.subscribe(b, false).is_ok());
+        shares.unsubscribe(a, true);
+        assert!(shares.subscribe(a, true).is_ok());
+        while shares.subscribe(own, true).is_ok() {}
+        assert_eq!(shares.patterns.used(), limits::SUBSCRIBED_PATTERNS, "loopback has no share, but the bound over all holds");
+    }
+}

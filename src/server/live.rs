@@ -1,0 +1,132 @@
+//! Live listeners, and the transfer reports of peers, which the server itself never sees.
+
+use crate::index::stats::Counts;
+use crate::limits;
+use crate::node::ConnId;
+use crate::node::io::Io;
+use crate::protocol::error::ErrorReply;
+use crate::protocol::live_stats::{LiveStats, TransferReport};
+use crate::protocol::response::Response;
+use crate::server::Server;
+
+impl Server {
+    /// Catches up with the clock and with who is there.
+    pub(super) fn beat(&mut self, io: &Io<'_>) {
+        let Counts { joined, members, .. } = self.index.counts();
+        self.pulse.members(joined, members as u64);
+        self.pulse.advance(io.now);
+    }
+
+    /// Somebody wants to watch.
+    pub(super) fn watch(&mut self, id: ConnId, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
+        let from = io.connection(id).map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |link| link.from.ip().to_canonical());
+        let live = self.pulse.listen(id, from)?;
+        Ok(self.broadcast(live))
+    }
+
+    fn broadcast(&self, live: LiveStats) -> Response {
+        let Counts { names, shown, members, .. } = self.index.counts();
+        Response::Live(Box::new(LiveStats { peers: members as u64, files: shown as u64, names: names as u64, ..live }))
+    }
+
+    /// Tells those who watch of the last second; who does not read hears of it later, or never.
+    pub(super) fn tell_watchers(&mut self, io: &mut Io<'_>) {
+        let behind = self.pulse.behind();
+        if behind.is_empty() {
+            return;
+        }
+        for id in behind {
+            let Some(link) = io.connection(id).filter(|link| link.send_queue.memory_waiting() <= limits::LISTENER_BYTES) else { continue };
+            let live = self.pulse.news(id);
+            let reply = self.broadcast(live);
+            if let Some(visit) = self.visits.get_mut(&id) {
+                visit.answering.respond(None, &reply, &mut link.send_queue);
+            }
+        }
+    }
+
+    /// A peer says what it has moved; a stranger's word counts nothing.
+    pub(super) fn moved(&mut self, id: ConnId, moved: TransferReport) -> Response {
+        if let Some(visit) = self.visits.get_mut(&id).filter(|visit| visit.stage.member().is_some()) {
+            let TransferReport { uploads, downloads, sent, received } = moved.believed();
+            let before = std::mem::replace(&mut visit.under_way, (uploads, downloads));
+            self.pulse.other_way(before, visit.under_way);
+            self.pulse.moved(sent, received);
+        }
+        Response::Pong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::accounts::memory::MemoryStore;
+    use crate::node::io::{ConnHandle, ConnTable};
+    use crate::node::{CloseReason, Event, Node, PortId};
+    use crate::server::ServerOptions;
+
+    struct Boxes(BTreeMap<ConnId, ConnHandle>);
+
+    impl ConnTable for Boxes {
+        fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
+            self.0.get_mut(&id)
+        }
+        fn connect(&mut self, _: SocketAddr, _: crate::node::io::Transport) -> ConnId {
+            ConnId(usize::MAX)
+        }
+    }
+
+    #[test]
+    fn who_takes_no_event_gets_no_more_and_hears_what_he_missed_when_he_does() {
+        let at: SocketAddr = "127.0.0.1:1099".parse().unwrap();
+        let mut server = Server::new(ServerOptions::new(at, 1), Box::new(MemoryStore::default()));
+        let (id, start) = (ConnId(1), Instant::now());
+        let mut boxes = Boxes(BTreeMap::from([(id, ConnHandle::new(at, limits::HEAD_BYTES))]));
+        let tell = |server: &mut Server, boxes: &mut Boxes, event, now| {
+            let (mut actions, mut random) = (Vec::new(), || [0; 16]);
+            server.handle(
+                event,
+                &mut Io {
+                    now,
+                    table: boxes,
+                    actions: &mut actions,
+                    random: &mut random,
+                    iteration_times: &crate::node::stats::loop_histogram::LoopHistogram::default(),
+                    date: &String::new,
+                },
+            );
+        };
+        tell(&mut server, &mut boxes, Event::Accepted(id, PortId(0)), start);
+        boxes.0.get_mut(&id).unwrap().recv_buffer.take(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        tell(&mut server, &mut boxes, Event::Received(id), start);
+        let waiting = |boxes: &Boxes| boxes.0[&id].send_queue.memory_waiting();
+        assert!(waiting(&boxes) > 300);
+        let hours = |server: &mut Server, boxes: &mut Boxes, from: u32, to: u32| {
+            for second in from..to {
+                let now = start + limits::LIVE_STEP * second;
+                assert!(server.deadline().is_some_and(|at| at <= now), "it is to be woken for those who watch");
+                tell(server, boxes, Event::Deadline, now);
+            }
+        };
+        hours(&mut server, &mut boxes, 1, 7_200);
+        let full = waiting(&boxes);
+        assert!(full > limits::LISTENER_BYTES && full < limits::LISTENER_BYTES + 1_000, "{full}");
+        // He reads at last: the next event has all the seconds that are still remembered.
+        boxes.0.get_mut(&id).unwrap().send_queue = crate::io::send_queue::SendQueue::default();
+        hours(&mut server, &mut boxes, 7_200, 7_201);
+        let caught_up = waiting(&boxes);
+        assert!(caught_up > limits::LIVE_STEPS * "[0,0,0,0,0,0],".len(), "{caught_up}");
+        hours(&mut server, &mut boxes, 7_201, 7_202);
+        assert!(waiting(&boxes) - caught_up < 300);
+        boxes.0.clear();
+        let now = start + limits::LIVE_STEP * 7_203;
+        tell(&mut server, &mut boxes, Event::Closed(id, CloseReason::Remote), now);
+        // What it left behind is swept once; then nobody is waited for any more.
+        tell(&mut server, &mut boxes, Event::Deadline, now);
+        assert_eq!(server.deadline(), None);
+    }
+}

@@ -1,0 +1,34 @@
+//! Metrics of a server.
+
+use crate::index::stats::Counts;
+use crate::node::ConnId;
+use crate::node::io::Io;
+use crate::node::stats::requests;
+use crate::protocol::error::ErrorReply;
+use crate::protocol::metric::{Metric, Unit};
+use crate::protocol::response::Response;
+use crate::server::{NOWHERE, Server};
+
+impl Server {
+    /// Its figures, for those who may see them.
+    pub(super) fn status(&self, id: ConnId, local: bool, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
+        let from = io.connection(id).map_or(NOWHERE, |link| link.from);
+        requests::may_see(from.ip(), local, self.options.metrics_open)?;
+        let mut figures = requests::of_turns(io.iteration_times);
+        figures.push(Metric::now("links", self.visits.len() as u64));
+        let Counts { names, roots, holdings, members, .. } = self.index.counts();
+        for (name, count) in [("members", members), ("names", names), ("roots", roots), ("holdings", holdings)] {
+            figures.push(Metric::now(name, count as u64));
+        }
+        // 0: they end with the server.
+        figures.push(Metric::now("accounts_kept", u64::from(self.options.accounts_last)));
+        figures.push(Metric::now("subscriptions", self.subscribers.len() as u64));
+        figures.extend(self.tally.figures());
+        let parts = self.index.memory().parts();
+        figures.extend(parts.into_iter().map(|(part, bytes)| Metric::now("index", bytes as u64).of(part).in_unit(Unit::Bytes)));
+        if self.index.budget() < usize::MAX {
+            figures.push(Metric::now("index_limit", self.index.budget() as u64).in_unit(Unit::Bytes));
+        }
+        Ok(Response::Status(figures))
+    }
+}

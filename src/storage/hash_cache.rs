@@ -1,0 +1,234 @@
+//! Known content hashes and hash lists: hashing a hundred gigabytes takes minutes, so it is done once.
+//!
+//! A root is found by a file's stamp, a list by its root. Whatever is kept may be lost again, and costs a rehash then; what is given back is right, as long
+//! as a stamp means what it says.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::limits;
+use crate::protocol::types::ids::ContentHash;
+use crate::storage::fs_trait::FileStat;
+use crate::storage::piece_tree::{HashList, pieces};
+
+/// What remembers.
+pub trait HashStore {
+    /// The root of the file with this stamp.
+    fn root(&self, stamp: &FileStat) -> Option<ContentHash>;
+
+    /// The list that leads to `root`, of a file of `size` bytes.
+    fn list(&self, root: &ContentHash, size: u64) -> Option<HashList>;
+
+    /// Keeps the list of a file that had this stamp before and after it was hashed. It may decline to keep the root, where a stamp is too young to be
+    /// trusted: who has to know it keeps it too.
+    fn keep(&self, stamp: &FileStat, list: &HashList);
+
+    /// The file with this stamp is not what it was remembered for.
+    fn forget(&self, stamp: &FileStat);
+}
+
+/// In memory alone: for tests, and where there is no folder to keep them in.
+#[derive(Default)]
+pub struct Remembered {
+    roots: RefCell<ContentHashes>,
+    lists: RefCell<HashLists>,
+}
+
+impl HashStore for Remembered {
+    fn root(&self, stamp: &FileStat) -> Option<ContentHash> {
+        self.roots.borrow().find(stamp)
+    }
+
+    fn list(&self, root: &ContentHash, size: u64) -> Option<HashList> {
+        self.lists.borrow().find(root, size)
+    }
+
+    fn keep(&self, stamp: &FileStat, list: &HashList) {
+        if list.size() == stamp.size {
+            let root = list.root();
+            self.roots.borrow_mut().put(stamp, root);
+            self.lists.borrow_mut().put(root, list);
+        }
+    }
+
+    fn forget(&self, stamp: &FileStat) {
+        self.roots.borrow_mut().forget(stamp);
+    }
+}
+
+/// The roots of files. A file has one at a time: the one of its last stamp.
+#[derive(Default)]
+pub struct ContentHashes {
+    /// By device and inode; with the number that was the latest when it came.
+    files: BTreeMap<(u64, u64), (FileStat, ContentHash, u64)>,
+    latest: u64,
+}
+
+impl ContentHashes {
+    /// The root of the file with this stamp.
+    #[must_use]
+    pub fn find(&self, stamp: &FileStat) -> Option<ContentHash> {
+        self.files.get(&(stamp.device, stamp.inode)).filter(|(kept, ..)| kept == stamp).map(|(_, root, _)| *root)
+    }
+
+    /// Keeps one, in the place of what was known of that file. Of too many the older half goes.
+    pub fn put(&mut self, stamp: &FileStat, root: ContentHash) {
+        self.latest += 1;
+        self.files.insert((stamp.device, stamp.inode), (*stamp, root, self.latest));
+        if self.files.len() > limits::CACHED_ROOTS {
+            let mut ages: Vec<u64> = self.files.values().map(|(.., age)| *age).collect();
+            let half = ages.len() / 2;
+            let (_, oldest, _) = ages.select_nth_unstable(half);
+            self.files.retain(|_, (.., age)| *age >= *oldest);
+        }
+    }
+
+    /// Forgets the root of the file with this stamp. False when it was not known.
+    pub fn forget(&mut self, stamp: &FileStat) -> bool {
+        let known = self.find(stamp).is_some();
+        if known {
+            self.files.remove(&(stamp.device, stamp.inode));
+        }
+        known
+    }
+
+    /// How many files it knows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// True when it knows none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// All of them, in the order in which they came.
+    #[must_use]
+    pub fn in_order(&self) -> Vec<(FileStat, ContentHash)> {
+        let mut all: Vec<_> = self.files.values().copied().collect();
+        all.sort_unstable_by_key(|(.., age)| *age);
+        all.into_iter().map(|(stamp, root, _)| (stamp, root)).collect()
+    }
+}
+
+/// The lists of files, by their roots. Of too many the oldest go.
+#[derive(Default)]
+pub struct HashLists {
+    lists: BTreeMap<[u8; 32], HashList>,
+    order: VecDeque<[u8; 32]>,
+    bytes: usize,
+}
+
+impl HashLists {
+    /// The list that leads to `root`, of a file of `size` bytes.
+    #[must_use]
+    pub fn find(&self, root: &ContentHash, size: u64) -> Option<HashList> {
+        if pieces(size) == 1 {
+            // A file of a single piece is its own tree.
+            return HashList::new(size, vec![root.0]);
+        }
+        self.lists.get(&root.0).filter(|list| list.size() == size).cloned()
+    }
+
+    /// Keeps one that leads to `root`. The latest is kept however long it is.
+    pub fn put(&mut self, root: ContentHash, list: &HashList) {
+        if pieces(list.size()) == 1 || self.lists.contains_key(&root.0) {
+            return;
+        }
+        self.bytes += list.bytes().len();
+        self.lists.insert(root.0, list.clone());
+        while self.bytes > limits::REMEMBERED_LIST_BYTES {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some(gone) = self.lists.remove(&oldest) {
+                self.bytes -= gone.bytes().len();
+            }
+        }
+        self.order.push_back(root.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::piece_tree::made_up as list;
+
+    fn stamp(inode: u64, size: u64, modified_ns: i128) -> FileStat {
+        FileStat { device: 1, inode, size, modified_ns, changed_ns: 3 }
+    }
+
+    #[test]
+    fn what_is_kept_is_found_by_the_very_same_stamp() {
+        let hashes = Remembered::default();
+        let (of, pieces) = (stamp(5, 3 << 20, 9), list(3 << 20, 1));
+        assert_eq!(hashes.root(&of), None);
+        hashes.keep(&of, &pieces);
+        assert_eq!(hashes.root(&of), Some(pieces.root()));
+        assert_eq!(hashes.list(&pieces.root(), 3 << 20), Some(pieces.clone()));
+        for other in
+            [stamp(6, 3 << 20, 9), stamp(5, (3 << 20) - 1, 9), stamp(5, 3 << 20, 10), FileStat { device: 2, ..of }, FileStat { changed_ns: 4, ..of }]
+        {
+            assert_eq!(hashes.root(&other), None);
+        }
+        assert_eq!(hashes.list(&pieces.root(), (3 << 20) - 1), None);
+        assert_eq!(hashes.list(&ContentHash([0; 32]), 3 << 20), None);
+    }
+
+    #[test]
+    fn a_list_that_does_not_fit_its_stamp_is_not_kept() {
+        let hashes = Remembered::default();
+        hashes.keep(&stamp(5, 2 << 20, 9), &list(3 << 20, 1));
+        assert_eq!(hashes.root(&stamp(5, 2 << 20, 9)), None);
+    }
+
+    #[test]
+    fn a_changed_file_takes_the_place_of_what_it_was() {
+        let hashes = Remembered::default();
+        hashes.keep(&stamp(5, 10, 9), &list(10, 1));
+        hashes.keep(&stamp(5, 10, 11), &list(10, 2));
+        assert_eq!((hashes.root(&stamp(5, 10, 9)), hashes.root(&stamp(5, 10, 11))), (None, Some(list(10, 2).root())));
+        assert_eq!(hashes.roots.borrow().len(), 1);
+    }
+
+    #[test]
+    fn a_small_file_needs_no_list() {
+        for size in [0, 1, 1 << 20] {
+            let pieces = list(size, 3);
+            assert_eq!(Remembered::default().list(&pieces.root(), size), Some(pieces));
+        }
+    }
+
+    #[test]
+    fn lists_are_bounded_and_the_oldest_go_first() {
+        // Each of these takes a little more than a quarter of the room.
+        let size = (limits::REMEMBERED_LIST_BYTES as u64 / 32 / 4 + 1) << 20;
+        let mut lists = HashLists::default();
+        let kept: Vec<HashList> = (0..5).map(|seed| list(size, seed)).collect();
+        for (name, list) in kept.iter().enumerate() {
+            lists.put(ContentHash([u8::try_from(name).unwrap(); 32]), list);
+        }
+        assert!(lists.bytes <= limits::REMEMBERED_LIST_BYTES);
+        let found: Vec<bool> = (0..5).map(|name| lists.find(&ContentHash([name; 32]), size).is_some()).collect();
+        assert_eq!(found, [false, false, true, true, true]);
+        // One that is longer than all the room is still of use.
+        let long = list(size * 5, 9);
+        lists.put(ContentHash([9; 32]), &long);
+        assert!(lists.find(&ContentHash([9; 32]), size * 5).is_some());
+        assert_eq!((lists.lists.len(), lists.order.len()), (1, 1));
+    }
+
+    #[test]
+    fn of_too_many_roots_the_older_half_goes() {
+        let mut roots = ContentHashes::default();
+        // The inodes run down, so that age and order of keys differ.
+        for age in 0..=limits::CACHED_ROOTS as u64 {
+            roots.put(&stamp(u64::MAX - age, 1, 0), ContentHash([1; 32]));
+        }
+        assert!(roots.len() <= limits::CACHED_ROOTS / 2 + 1);
+        assert_eq!(roots.find(&stamp(u64::MAX, 1, 0)), None);
+        assert!(roots.find(&stamp(u64::MAX - limits::CACHED_ROOTS as u64, 1, 0)).is_some());
+        let order = roots.in_order();
+        assert!(order.windows(2).all(|two| two[0].0.inode > two[1].0.inode));
+    }
+}

@@ -1,0 +1,337 @@
+//! Hash one file, a piece at a time, between everything else that the loop does.
+//!
+//! It is a value that somebody steps; it knows no clock and no disk of its own. A file whose bytes are not in memory is asked for and left alone for a
+//! moment, and one that changes under the reader has no root: what was read of it is thrown away.
+
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::limits;
+use crate::storage::fs_trait::{FileStat, FsFile};
+use crate::storage::piece_tree::{self, HashList, PieceHash, PieceHasher};
+
+/// A file that is being hashed.
+pub struct Hasher {
+    file: Rc<dyn FsFile>,
+    stamp: FileStat,
+    values: Vec<PieceHash>,
+    /// The piece under way; none between two.
+    hasher: Option<PieceHasher>,
+    /// Bytes that were read.
+    at: u64,
+    buffer: Vec<u8>,
+    /// How many bytes at the front of the buffer were not hashed yet: cold files come in small bites, and the hasher is fastest with large ones.
+    waiting: usize,
+    /// Since when the disk owes us bytes.
+    cold_since: Option<Instant>,
+    /// How long we wait for them before we wait in the kernel.
+    patience: Duration,
+}
+
+/// What came of one step.
+#[derive(Debug)]
+pub enum HashStep {
+    /// There is more to do, at any time.
+    More,
+    /// The disk was asked; there is more to do from then on.
+    Rest(Instant),
+    /// These are its pieces.
+    Done(HashList),
+    /// The file is not, or no longer, the one with that stamp.
+    Changed,
+}
+
+impl Hasher {
+    /// Begins with the file that has this stamp.
+    #[must_use]
+    pub fn new(file: Rc<dyn FsFile>, stamp: FileStat) -> Hasher {
+        let buffer = vec![0; usize::try_from(stamp.size).unwrap_or(usize::MAX).min(limits::HASH_READ_BYTES)];
+        let patience = limits::COLD_PATIENCE;
+        Hasher { file, stamp, values: Vec::new(), hasher: None, at: 0, buffer, waiting: 0, cold_since: None, patience }
+    }
+
+    /// Bytes that were read so far.
+    #[must_use]
+    pub fn done_bytes(&self) -> u64 {
+        self.at
+    }
+
+    /// Goes on by one piece at most.
+    ///
+    /// # Errors
+    /// When the disk fails, or the file is too large to have a root.
+    pub fn step(&mut self, now: Instant) -> io::Result<HashStep> {
+        let size = self.stamp.size;
+        if !piece_tree::has_root(size) {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if (self.values.len() as u64) < piece_tree::pieces(size) {
+            match self.piece(now)? {
+                HashStep::More => {}
+                stopped => return Ok(stopped),
+            }
+            if (self.values.len() as u64) < piece_tree::pieces(size) {
+                return Ok(HashStep::More);
+            }
+        }
+        if !self.is_same()? {
+            return Ok(HashStep::Changed);
+        }
+        // With exactly one value a piece there is always a list.
+        Ok(HashList::new(size, self.values.clone()).map_or(HashStep::Changed, HashStep::Done))
+    }
+
+    /// Hashes the piece under way to its end; `More` when it got there.
+    fn piece(&mut self, now: Instant) -> io::Result<HashStep> {
+        let piece = self.values.len() as u64;
+        let (start, length) = piece_tree::bounds(self.stamp.size, piece);
+        if self.at == start && !self.is_same()? {
+            return Ok(HashStep::Changed);
+        }
+        let end = start + length;
+        while self.at < end {
+            let want = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(self.buffer.len() - self.waiting);
+            let space = &mut self.buffer[self.waiting..self.waiting + want];
+            let came = match self.file.read_warm(self.at, space) {
+                Ok(came) => {
+                    self.patience = limits::COLD_PATIENCE;
+                    came
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let since = *self.cold_since.get_or_insert(now);
+                    if now.saturating_duration_since(since) < self.patience {
+                        return Ok(HashStep::Rest(now + limits::COLD_RETRY));
+                    }
+                    // Perhaps the kernel drops what it fetches before we see it, and always will: each time we wait for less long, until it does not.
+                    self.patience = (self.patience / 2).max(limits::COLD_RETRY);
+                    self.file.read_at(self.at, space)?
+                }
+                Err(error) => return Err(error),
+            };
+            if came == 0 {
+                return Ok(HashStep::Changed);
+            }
+            self.cold_since = None;
+            self.at += came as u64;
+            self.waiting += came;
+            if self.waiting == self.buffer.len() || self.at == end {
+                let hasher = self.hasher.get_or_insert_with(|| PieceHasher::new(self.stamp.size, piece));
+                hasher.take(&self.buffer[..self.waiting]);
+                self.waiting = 0;
+            }
+        }
+        let hasher = self.hasher.take().unwrap_or_else(|| PieceHasher::new(self.stamp.size, piece));
+        self.values.push(hasher.value());
+        Ok(HashStep::More)
+    }
+
+    fn is_same(&self) -> io::Result<bool> {
+        Ok(self.file.stamp()? == self.stamp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+    use crate::protocol::types::byte_range::ByteRange;
+
+    const MIB: usize = 1 << 20;
+
+    /// A file in memory, and what its disk does.
+    struct Memory {
+        content: RefCell<Vec<u8>>,
+        modified: Cell<i128>,
+        /// Warm reads say `WouldBlock` as often as this.
+        cold: Cell<u32>,
+        /// And give at most this much.
+        bite: usize,
+        blocking: Cell<u32>,
+        largest: Cell<usize>,
+    }
+
+    impl Memory {
+        fn new(content: Vec<u8>) -> Memory {
+            let (modified, cold, blocking, largest) = (Cell::new(7), Cell::new(0), Cell::new(0), Cell::new(0));
+            Memory { content: RefCell::new(content), modified, cold, bite: usize::MAX, blocking, largest }
+        }
+
+        fn copy(&self, at: u64, bytes: &mut [u8]) -> usize {
+            self.largest.set(self.largest.get().max(bytes.len()));
+            let content = self.content.borrow();
+            let rest = content.get(usize::try_from(at).unwrap()..).unwrap_or_default();
+            let count = rest.len().min(bytes.len());
+            bytes[..count].copy_from_slice(&rest[..count]);
+            count
+        }
+    }
+
+    impl FsFile for Memory {
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+            self.blocking.set(self.blocking.get() + 1);
+            Ok(self.copy(at, bytes))
+        }
+        fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+            if self.cold.get() > 0 {
+                self.cold.set(self.cold.get() - 1);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let most = bytes.len().min(self.bite);
+            Ok(self.copy(at, &mut bytes[..most]))
+        }
+        fn stamp(&self) -> io::Result<FileStat> {
+            Ok(FileStat { device: 1, inode: 2, size: self.content.borrow().len() as u64, modified_ns: self.modified.get(), changed_ns: 0 })
+        }
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn start_writeback(&self, _: ByteRange) {}
+        fn dirty(&self, _: ByteRange) -> u64 {
+            0
+        }
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn content(size: usize) -> Vec<u8> {
+        (0..size).map(|at| u8::try_from((at * 29 + at / 509) % 251).unwrap()).collect()
+    }
+
+    fn begin(file: Memory) -> (Rc<Memory>, Hasher) {
+        let file = Rc::new(file);
+        let stamp = file.stamp().unwrap();
+        (Rc::clone(&file), Hasher::new(file, stamp))
+    }
+
+    /// Steps until something else than `More` comes, a millisecond at a time where the disk wants it.
+    fn run(hashing: &mut Hasher, now: &mut Instant) -> HashStep {
+        loop {
+            let before = hashing.done_bytes();
+            let step = hashing.step(*now).unwrap();
+            assert!(hashing.done_bytes() - before <= limits::PIECE_BYTES);
+            match step {
+                HashStep::More => {}
+                HashStep::Rest(until) => {
+                    assert!(until > *now);
+                    *now = until;
+                }
+                end => return end,
+            }
+        }
+    }
+
+    #[track_caller]
+    fn done(step: HashStep) -> HashList {
+        let HashStep::Done(list) = step else { panic!("{step:?}") };
+        list
+    }
+
+    #[test]
+    fn the_list_of_a_file_leads_to_the_root_of_its_bytes() {
+        for size in [0, 1, 16_384, MIB - 1, MIB, MIB + 1, 3 * MIB, 4 * MIB + 12_345] {
+            let bytes = content(size);
+            let root = *blake3::hash(&bytes).as_bytes();
+            let (file, mut hashing) = begin(Memory::new(bytes));
+            let list = done(run(&mut hashing, &mut Instant::now()));
+            assert_eq!((list.root().0, list.size(), hashing.done_bytes()), (root, size as u64, size as u64));
+            assert!(file.largest.get() <= limits::HASH_READ_BYTES);
+            // Who asks again is told again.
+            assert_eq!(done(hashing.step(Instant::now()).unwrap()), list);
+        }
+    }
+
+    #[test]
+    fn one_step_is_one_piece() {
+        let (_, mut hashing) = begin(Memory::new(content(2 * MIB + 5)));
+        let now = Instant::now();
+        for piece in 1..=2 {
+            assert!(matches!(hashing.step(now).unwrap(), HashStep::More));
+            assert_eq!(hashing.done_bytes(), piece << 20);
+        }
+        assert!(matches!(hashing.step(now).unwrap(), HashStep::Done(_)));
+    }
+
+    #[test]
+    fn a_cold_file_is_left_alone_for_a_moment_and_comes_in_small_bites() {
+        let bytes = content(2 * MIB + 777);
+        let root = *blake3::hash(&bytes).as_bytes();
+        let (file, mut hashing) = begin(Memory { bite: 4_096, ..Memory::new(bytes) });
+        let mut now = Instant::now();
+        let mut rests = 0;
+        let list = loop {
+            file.cold.set(u32::from(rests < 500));
+            match hashing.step(now).unwrap() {
+                HashStep::More => {}
+                HashStep::Rest(until) => {
+                    assert_eq!(until, now + limits::COLD_RETRY);
+                    (now, rests) = (until, rests + 1);
+                }
+                end => break done(end),
+            }
+        };
+        assert_eq!((list.root().0, file.blocking.get(), rests), (root, 0, 500));
+    }
+
+    #[test]
+    fn a_disk_that_stays_cold_is_waited_for_in_the_end() {
+        let bytes = content(MIB + 5);
+        let root = *blake3::hash(&bytes).as_bytes();
+        let (file, mut hashing) = begin(Memory::new(bytes));
+        file.cold.set(u32::MAX);
+        let start = Instant::now();
+        let mut now = start;
+        while hashing.done_bytes() == 0 {
+            assert_eq!(file.blocking.get(), 0);
+            let HashStep::Rest(until) = hashing.step(now).unwrap() else { panic!("it does not wait") };
+            now = until;
+        }
+        assert_eq!(now - start, limits::COLD_PATIENCE + limits::COLD_RETRY);
+        assert_eq!(hashing.done_bytes(), limits::HASH_READ_BYTES as u64);
+        // One that is always cold gets less and less patience, one read a step.
+        assert_eq!(done(run(&mut hashing, &mut now)).root().0, root);
+        assert_eq!((file.blocking.get(), file.largest.get()), (5, limits::HASH_READ_BYTES));
+        assert!(now - start < limits::COLD_PATIENCE * 2);
+    }
+
+    #[test]
+    fn a_file_that_shrinks_grows_or_is_touched_has_changed() {
+        let shrink: fn(&Memory) = |file| file.content.borrow_mut().truncate(MIB + 3);
+        let grow: fn(&Memory) = |file| file.content.borrow_mut().push(1);
+        let touch: fn(&Memory) = |file| file.modified.set(8);
+        for change in [shrink, grow, touch] {
+            for steps in 0..4 {
+                let (file, mut hashing) = begin(Memory::new(content(3 * MIB + 1)));
+                let mut now = Instant::now();
+                for _ in 0..steps {
+                    assert!(matches!(hashing.step(now).unwrap(), HashStep::More | HashStep::Done(_)));
+                }
+                change(&file);
+                assert!(matches!(run(&mut hashing, &mut now), HashStep::Changed), "after {steps}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_within_a_piece_has_changed() {
+        let (file, mut hashing) = begin(Memory { bite: 65_536, ..Memory::new(content(2 * MIB)) });
+        let now = Instant::now();
+        assert!(matches!(hashing.step(now).unwrap(), HashStep::More));
+        file.cold.set(1);
+        assert!(matches!(hashing.step(now).unwrap(), HashStep::Rest(_)));
+        file.content.borrow_mut().truncate(MIB + 70_000);
+        assert!(matches!(hashing.step(now).unwrap(), HashStep::Changed));
+    }
+
+    #[test]
+    fn a_file_without_a_root_is_not_read() {
+        let file = Rc::new(Memory::new(Vec::new()));
+        let stamp = FileStat { size: limits::PIECES * limits::PIECE_BYTES + 1, ..file.stamp().unwrap() };
+        assert!(Hasher::new(file, stamp).step(Instant::now()).is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! Priorities of a player that watches a file while it arrives.
+
+use crate::limits;
+use crate::protocol::response::PieceRange;
+use crate::storage::piece_tree;
+
+/// Pieces in the order in which they are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Priorities {
+    /// Somebody waits for these at this moment, for the first of them most.
+    pub now: Vec<u64>,
+    /// What comes next, run by run.
+    pub soon: Vec<PieceRange>,
+    /// Where all the rest goes on from.
+    pub from: u64,
+    /// The rest goes strictly from piece to piece, whatever others have of it.
+    pub in_order: bool,
+}
+
+/// Somebody who reads a file while it arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// The byte that it gets next.
+    pub at: u64,
+    /// It waits for that byte.
+    pub starves: bool,
+}
+
+impl Priorities {
+    /// What is wanted of a file of `size` bytes before anybody has asked for a byte of it: players look at both its ends before they begin.
+    #[must_use]
+    pub fn both_ends(size: u64) -> Priorities {
+        Priorities { soon: ends(size).to_vec(), ..Priorities::default() }
+    }
+
+    /// Both ends, and then all from its front to its end.
+    #[must_use]
+    pub fn from_the_front(size: u64) -> Priorities {
+        Priorities { in_order: true, ..Priorities::both_ends(size) }
+    }
+
+    /// What those want of a file of `size` bytes who read it, the one who asked last before all others; `is_here` says which of its pieces are. Whoever
+    /// asked before may have gone elsewhere, and is waited for only where he starves.
+    #[must_use]
+    pub fn of_readers(size: u64, readers: &[Reader], is_here: impl Fn(u64) -> bool) -> Priorities {
+        let pieces = piece_tree::pieces(size);
+        let mut wants = Priorities::both_ends(size);
+        for (place, reader) in readers.iter().enumerate() {
+            let first = (reader.at / limits::PIECE_BYTES).min(pieces - 1);
+            let near = (first..pieces.min(first + limits::WATCH_NOW)).find(|piece| !is_here(*piece)).filter(|_| place == 0 || reader.starves);
+            wants.now.extend(near.filter(|piece| !wants.now.contains(piece)));
+            wants.soon.push(PieceRange { first, count: limits::WATCH_AHEAD.min(pieces - first) });
+            if place == 0 {
+                wants.from = (first + limits::WATCH_AHEAD) % pieces;
+            }
+        }
+        wants
+    }
+}
+
+/// The head of a file, and its tail: there stand the tables without which no player can seek.
+fn ends(size: u64) -> [PieceRange; 2] {
+    let pieces = piece_tree::pieces(size);
+    let count = limits::WATCH_ENDS.min(pieces);
+    [PieceRange { first: 0, count }, PieceRange { first: pieces - count, count }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = limits::PIECE_BYTES;
+
+    fn starving(places: &[u64]) -> Vec<Reader> {
+        places.iter().map(|at| Reader { at: *at, starves: true }).collect()
+    }
+
+    #[test]
+    fn what_a_reader_waits_for_comes_before_the_ends_and_what_lies_ahead_after_them() {
+        let wants = Priorities::of_readers(1_000 * MIB + 5, &starving(&[500 * MIB + 7]), |piece| piece == 500);
+        assert_eq!(wants.now, [501]);
+        let first = |place: usize| (wants.soon[place].first, wants.soon[place].count);
+        assert_eq!((first(0), first(1), first(2)), ((0, 2), (999, 2), (500, limits::WATCH_AHEAD)));
+        assert_eq!(wants.from, 500 + limits::WATCH_AHEAD);
+    }
+
+    #[test]
+    fn who_has_all_that_he_wants_now_waits_for_nothing() {
+        let wants = Priorities::of_readers(9 * MIB, &starving(&[0, 8 * MIB]), |_| true);
+        assert!(wants.now.is_empty());
+        assert_eq!(Priorities::of_readers(9 * MIB, &starving(&[0, 1]), |_| false).now, [0]);
+    }
+
+    #[test]
+    fn who_asked_last_comes_first_and_who_asked_before_only_where_he_starves() {
+        let mut readers = starving(&[700 * MIB, 20 * MIB, 400 * MIB]);
+        let wants = Priorities::of_readers(1_000 * MIB, &readers, |_| false);
+        assert_eq!((wants.now, wants.from, wants.soon[2].first), (vec![700, 20, 400], 700 + limits::WATCH_AHEAD, 700));
+        readers[1].starves = false;
+        assert_eq!(Priorities::of_readers(1_000 * MIB, &readers, |_| false).now, [700, 400]);
+        // The last one never runs into the end of what is here.
+        readers[0].starves = false;
+        assert_eq!(Priorities::of_readers(1_000 * MIB, &readers, |piece| piece == 700).now, [701, 400]);
+    }
+
+    #[test]
+    fn small_and_empty_files_have_ends_as_well() {
+        assert_eq!(Priorities::both_ends(0).soon, [PieceRange { first: 0, count: 1 }; 2]);
+        assert_eq!(Priorities::of_readers(MIB + 1, &starving(&[u64::MAX]), |_| false).now, [1]);
+    }
+}

@@ -1,0 +1,79 @@
+//! Hashing the pieces of a `.part` that an earlier run left behind, and that somebody may have changed since: none of them counts before.
+//!
+//! It is stepped, a piece at a time, in between everything else that the loop does. A disk that is slow is asked, and looked at again a little later.
+
+use std::io;
+use std::time::Instant;
+
+use crate::limits;
+use crate::storage::bitfield::Bitfield;
+use crate::storage::fs_trait::FsFile;
+use crate::storage::piece_tree::{self, PieceHash, PieceHasher};
+
+/// Pieces that are being hashed, in their order.
+pub(super) struct Recheck {
+    size: u64,
+    left: Bitfield,
+    /// Where the next look for a piece begins.
+    next: u64,
+    /// The piece under way, and how many of its bytes were read.
+    under_way: Option<(u64, u64, PieceHasher)>,
+    buffer: Vec<u8>,
+    cold_since: Option<Instant>,
+}
+
+/// What came of one step.
+pub(super) enum Checked {
+    /// This piece has this value now; `None`: it can't be read to its end.
+    Piece(u64, Option<PieceHash>),
+    /// The disk was asked; there is more to do from then on.
+    Rest(Instant),
+    /// All were hashed.
+    Done,
+}
+
+impl Recheck {
+    pub(super) fn new(size: u64, pieces: Bitfield) -> Recheck {
+        let buffer = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(limits::HASH_READ_BYTES)];
+        Recheck { size, left: pieces, next: 0, under_way: None, buffer, cold_since: None }
+    }
+
+    /// Goes on by one piece at most.
+    pub(super) fn step(&mut self, file: &dyn FsFile, now: Instant) -> Checked {
+        let (piece, mut had, mut hasher) = match self.under_way.take() {
+            Some(under_way) => under_way,
+            None => match self.left.next(self.next) {
+                Some(piece) => (piece, 0, PieceHasher::new(self.size, piece)),
+                None => return Checked::Done,
+            },
+        };
+        let (start, length) = piece_tree::bounds(self.size, piece);
+        while had < length {
+            let want = usize::try_from(length - had).unwrap_or(usize::MAX).min(self.buffer.len());
+            let space = &mut self.buffer[..want];
+            let patient = self.cold_since.is_none_or(|since| now.saturating_duration_since(since) < limits::COLD_PATIENCE);
+            let came = if patient { file.read_warm(start + had, space) } else { file.read_at(start + had, space) };
+            match came {
+                Ok(count) if count > 0 => {
+                    self.cold_since = None;
+                    hasher.take(&self.buffer[..count]);
+                    had += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.cold_since.get_or_insert(now);
+                    self.under_way = Some((piece, had, hasher));
+                    return Checked::Rest(now + limits::COLD_RETRY);
+                }
+                // Shorter than it was, or no longer to be read: it is fetched again.
+                Ok(_) | Err(_) => return self.over(piece, None),
+            }
+        }
+        self.over(piece, Some(hasher.value()))
+    }
+
+    fn over(&mut self, piece: u64, value: Option<PieceHash>) -> Checked {
+        self.next = piece + 1;
+        self.cold_since = None;
+        Checked::Piece(piece, value)
+    }
+}

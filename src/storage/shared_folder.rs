@@ -1,0 +1,1147 @@
+//! The shared folder: each file with its version, its content hash once known, the order of hashing, and the debounce of files that still change.
+//!
+//! ```text
+//!              scan                                  hash_slice
+//!   folder ----------> shared, named by JOIN at once -----------> shared with its root
+//!      |                        |  changed, gone
+//!      |  look_around           v
+//!      '----------> touched, in nobody's list, until it is left alone for a while
+//! ```
+//!
+//! No call does more than a slice of the work, and none waits for the disk longer than a look at a name takes.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::ops::Bound;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::limits;
+use crate::protocol::request::FileEntry;
+use crate::protocol::types::ids::{ContentHash, FileVersion};
+use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::bitfield::Bitfield;
+use crate::storage::fs_trait::{Barred, Condition, FileStat, Filesystem, Found, FsChange, FsError, FsFile};
+use crate::storage::hash_cache::HashStore;
+use crate::storage::hasher::{HashStep, Hasher};
+use crate::storage::piece_tree::{self, HashList};
+use crate::storage::recheck::{Checked, Recheck};
+use crate::storage::skipped::{LeftOut, Note, bars_name};
+
+/// What came of a slice of hashing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashOutcome {
+    /// There is nothing to hash.
+    Nothing,
+    /// There is more to do, at any time.
+    More,
+    /// The disk was asked; there is more to do from then on.
+    Rest(Instant),
+    /// This file has its root now.
+    Hashed(RelativeName),
+    /// This file can't be read, and is no longer shared.
+    Unreadable(RelativeName),
+}
+
+/// What happened in the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FolderChange {
+    /// Files that are new, or others than before.
+    pub have: Vec<FileEntry>,
+    /// Names behind which there is nothing to give for now.
+    pub gone: Vec<RelativeName>,
+    /// What its owner should know.
+    pub notes: Vec<Note>,
+}
+
+/// What a system says where a disk fails: EIO.
+const DISK_FAILS: i32 = 5;
+
+/// The files of one folder.
+pub struct SharedFolder {
+    fs: Rc<dyn Filesystem>,
+    hashes: Rc<dyn HashStore>,
+    recursive: bool,
+    files: BTreeMap<RelativeName, SharedFile>,
+    by_root: BTreeMap<[u8; 32], BTreeSet<RelativeName>>,
+    scanning: Option<FolderScan>,
+    /// Counts scans, so that one can tell what it did not come by.
+    scans: u64,
+    /// The kernel has forgotten something.
+    rescan: bool,
+    /// When the scan under way began, and when the last one ended and how long that took.
+    scan_began: Option<Instant>,
+    scanned: Option<(Instant, Duration)>,
+    /// What the scan under way left out, and what of that was told.
+    left_out: LeftOut,
+    left_out_told: LeftOut,
+    /// Files that could not be read in just this version.
+    unreadable: BTreeMap<RelativeName, FileStat>,
+    /// How the folder was at the last look.
+    condition: Condition,
+    notes: Vec<Note>,
+    touched: BTreeMap<RelativeName, Touched>,
+    next_poll: Option<Instant>,
+    /// Without a root, the newest first.
+    unhashed: BTreeSet<(Reverse<i128>, RelativeName)>,
+    /// Somebody wants these.
+    urgent: VecDeque<RelativeName>,
+    /// Begun, the latest last.
+    under_way: Vec<HashJob>,
+    /// Lists that were made or wanted of late.
+    lists: RefCell<VecDeque<(ContentHash, Rc<HashList>)>>,
+    /// Pieces of which somebody got other bytes than their list says.
+    suspects: VecDeque<Suspect>,
+    /// Files that lost their root so, and of which nobody was told yet.
+    shaken: Vec<RelativeName>,
+    /// Files that have a root and whose lists were looked for in vain.
+    lost: RefCell<BTreeSet<RelativeName>>,
+}
+
+type FolderScan = Box<dyn Iterator<Item = io::Result<Found>>>;
+
+struct SharedFile {
+    stamp: FileStat,
+    root: Option<ContentHash>,
+    /// The scan that came by it last.
+    scan: u64,
+}
+
+/// A name of which something was heard.
+struct Touched {
+    /// What stood there at the last look.
+    stamp: Option<FileStat>,
+    /// Since when it is the same.
+    since: Instant,
+    due: Instant,
+}
+
+/// A piece that may not be what it was when its file was hashed.
+struct Suspect {
+    name: RelativeName,
+    stamp: FileStat,
+    root: ContentHash,
+    piece: u64,
+    /// Its file, and how far it is read, once that has begun.
+    check: Option<(Rc<dyn FsFile>, Recheck)>,
+}
+
+/// A file that is being hashed.
+struct HashJob {
+    name: RelativeName,
+    hashing: Hasher,
+    stamp: FileStat,
+}
+
+impl SharedFolder {
+    /// A share that is empty until it is scanned.
+    #[must_use]
+    pub fn new(drive: Rc<dyn Filesystem>, hashes: Rc<dyn HashStore>, recursive: bool) -> SharedFolder {
+        SharedFolder {
+            fs: drive,
+            hashes,
+            recursive,
+            files: BTreeMap::new(),
+            by_root: BTreeMap::new(),
+            scanning: None,
+            scans: 0,
+            rescan: false,
+            scan_began: None,
+            scanned: None,
+            left_out: LeftOut::new(),
+            left_out_told: LeftOut::new(),
+            unreadable: BTreeMap::new(),
+            condition: Condition::default(),
+            notes: Vec::new(),
+            touched: BTreeMap::new(),
+            next_poll: None,
+            unhashed: BTreeSet::new(),
+            urgent: VecDeque::new(),
+            under_way: Vec::new(),
+            lists: RefCell::default(),
+            suspects: VecDeque::new(),
+            shaken: Vec::new(),
+            lost: RefCell::default(),
+        }
+    }
+
+    /// True when a file of this name may be shared at all. Hidden ones are a person's own affair, though their names are good.
+    #[must_use]
+    pub fn may_share(&self, name: &RelativeName) -> bool {
+        !name.is_hidden() && (self.recursive || name.parts().nth(1).is_none())
+    }
+
+    /// Looks at up to `most` entries of the folder, from the start when the last scan is done. True when it has seen them all.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn scan(&mut self, most: usize, now: Instant) -> Result<bool, FsError> {
+        if self.scanning.is_none() {
+            self.files.clear();
+            self.by_root.clear();
+            self.unhashed.clear();
+            self.touched.clear();
+            self.urgent.clear();
+            self.under_way.clear();
+            self.lost.get_mut().clear();
+            self.unreadable.clear();
+            self.left_out_told.clear();
+            self.notes.clear();
+            self.suspects.clear();
+            self.shaken.clear();
+            self.next_poll = None;
+            // First the watch, then the look: what comes in between is seen twice rather than never.
+            if let Err(error) = self.fs.watch(self.recursive) {
+                log::debug!("the folder is not watched: {error}");
+            }
+        }
+        let done = self.scan_on(most, now)?;
+        if done {
+            self.next_poll = Some(now);
+            self.scan_ended(now);
+        }
+        Ok(done)
+    }
+
+    /// Everything was looked at.
+    fn scan_ended(&mut self, now: Instant) {
+        let began = self.scan_began.take().unwrap_or(now);
+        self.scanned = Some((now, now.saturating_duration_since(began)));
+        // Downloads under way come and go, and their user knows of them.
+        self.left_out.remove(&Barred::Partial);
+        let left_out = std::mem::take(&mut self.left_out);
+        if left_out.iter().any(|(why, count)| *count > self.left_out_told.get(why).copied().unwrap_or(0)) {
+            self.notes.push(Note::LeftOut(left_out.clone()));
+        }
+        self.left_out_told = left_out;
+        let is_there = |name: &RelativeName| self.fs.find(name).is_some();
+        self.unreadable.retain(|name, _| is_there(name));
+    }
+
+    /// True when it is time to look at everything, whatever was heard.
+    fn is_scan_due(&self, now: Instant) -> bool {
+        let Some((ended, took)) = self.scanned else { return false };
+        let usual = if self.condition.blind.is_some() { limits::RESCAN_BLIND } else { limits::RESCAN };
+        let rest = usual.max(took.saturating_mul(limits::RESCAN_RESTS)).min(limits::RESCAN_MOST);
+        now.saturating_duration_since(ended) >= rest
+    }
+
+    fn scan_on(&mut self, most: usize, now: Instant) -> Result<bool, FsError> {
+        let mut scanning = match self.scanning.take() {
+            Some(scanning) => scanning,
+            None => {
+                self.scans += 1;
+                self.left_out.clear();
+                self.scan_began = Some(now);
+                self.fs.list(self.recursive)?
+            }
+        };
+        for _ in 0..most {
+            match scanning.next() {
+                None => return Ok(true),
+                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => break,
+                Some(Err(error)) => return Err(FsError::Io(error.to_string())),
+                Some(Ok(found)) => self.note(&found, now),
+            }
+        }
+        self.scanning = Some(scanning);
+        Ok(false)
+    }
+
+    /// A scan came by a file.
+    fn note(&mut self, found: &Found, now: Instant) {
+        if let Some(why) = found.barred.or_else(|| bars_name(&found.name)) {
+            *self.left_out.entry(why).or_default() += 1;
+            return;
+        }
+        let Some(name) = RelativeName::new(&found.name).ok().filter(|name| self.may_share(name)) else { return };
+        if self.unreadable.get(&name) == Some(&found.stamp) {
+            *self.left_out.entry(Barred::Unreadable).or_default() += 1;
+            return;
+        }
+        // A second look, while the share is alive, leaves it to the judgement what is news.
+        let is_first = self.next_poll.is_none();
+        match self.files.get_mut(&name) {
+            Some(shared) if shared.stamp == found.stamp => {
+                shared.scan = self.scans;
+                // One that could not be hashed for a passing reason gets another chance.
+                if shared.root.is_none() && piece_tree::has_root(shared.stamp.size) && !self.touched.contains_key(&name) {
+                    self.unhashed.insert((Reverse(shared.stamp.modified_ns), name));
+                }
+            }
+            None if is_first && found.settled => self.put(name, found.stamp, None),
+            _ => self.touch(name, now),
+        }
+    }
+
+    /// What stands at a name, if it may be given.
+    fn find(&self, name: &RelativeName) -> Option<Found> {
+        self.fs.find(name).filter(|found| found.barred.is_none() && self.unreadable.get(name) != Some(&found.stamp))
+    }
+
+    fn put(&mut self, name: RelativeName, stamp: FileStat, root: Option<ContentHash>) {
+        self.remove(&name);
+        let root = root.or_else(|| self.hashes.root(&stamp));
+        match root {
+            Some(root) => {
+                self.by_root.entry(root.0).or_default().insert(name.clone());
+            }
+            None if piece_tree::has_root(stamp.size) => {
+                self.unhashed.insert((Reverse(stamp.modified_ns), name.clone()));
+            }
+            None => log::debug!("{name} is too large to have a root"),
+        }
+        self.files.insert(name, SharedFile { stamp, root, scan: self.scans });
+    }
+
+    fn remove(&mut self, name: &RelativeName) -> bool {
+        let Some(gone) = self.files.remove(name) else { return false };
+        self.unhashed.remove(&(Reverse(gone.stamp.modified_ns), name.clone()));
+        self.under_way.retain(|work| work.name != *name);
+        self.urgent.retain(|urgent| urgent != name);
+        self.lost.get_mut().remove(name);
+        if let Some(root) = gone.root
+            && let Some(names) = self.by_root.get_mut(&root.0)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.by_root.remove(&root.0);
+            }
+        }
+        true
+    }
+
+    /// What is shared, in the order of names.
+    pub fn files(&self) -> impl Iterator<Item = FileEntry> + '_ {
+        self.files.iter().map(|(name, shared)| entry(name, shared))
+    }
+
+    /// What is shared, from the name after this one on.
+    pub fn files_after(&self, after: Option<&RelativeName>) -> impl Iterator<Item = FileEntry> + '_ {
+        self.files_from(after, 0)
+    }
+
+    /// The same but for the first `skipped` of it; of those no entry is made, which would cost far more than the step over them.
+    pub fn files_from(&self, after: Option<&RelativeName>, skipped: usize) -> impl Iterator<Item = FileEntry> + '_ {
+        let start = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.clone()));
+        self.files.range((start, Bound::Unbounded)).skip(skipped).map(|(name, shared)| entry(name, shared))
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn entry(&self, name: &RelativeName) -> Option<FileEntry> {
+        self.files.get(name).map(|shared| entry(name, shared))
+    }
+
+    /// One with this content.
+    #[must_use]
+    pub fn named(&self, root: &ContentHash) -> Option<RelativeName> {
+        self.by_root.get(&root.0).and_then(|names| names.first().cloned())
+    }
+
+    /// What the file with this stamp leads to, where that is remembered.
+    #[must_use]
+    pub fn remembers(&self, stamp: &FileStat) -> Option<ContentHash> {
+        self.hashes.root(stamp)
+    }
+
+    /// True when the file of this name is shared in just this version.
+    #[must_use]
+    pub fn is_version(&self, name: &RelativeName, tag: FileVersion) -> bool {
+        self.files.get(name).is_some_and(|shared| shared.stamp.tag() == tag)
+    }
+
+    /// True while a file of this name is new or being changed: it is shared when it has come to rest.
+    #[must_use]
+    pub fn is_settling(&self, name: &RelativeName) -> bool {
+        self.touched.contains_key(name) && !self.files.contains_key(name)
+    }
+
+    /// How many files are shared.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// True when nothing is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The pieces of a file that has a root. `None` as well where the list was lost: [`SharedFolder::prioritize`] makes another.
+    #[must_use]
+    pub fn list(&self, name: &RelativeName) -> Option<Rc<HashList>> {
+        let shared = self.files.get(name)?;
+        let (root, size) = (shared.root?, shared.stamp.size);
+        let known = self.lists.borrow().iter().find(|(of, list)| *of == root && list.size() == size).map(|(_, list)| Rc::clone(list));
+        let found = known.or_else(|| {
+            let list = Rc::new(self.hashes.list(&root, size)?);
+            self.remember(root, &list);
+            Some(list)
+        });
+        if found.is_none() {
+            self.lost.borrow_mut().insert(name.clone());
+        }
+        found
+    }
+
+    fn remember(&self, root: ContentHash, list: &Rc<HashList>) {
+        let mut lists = self.lists.borrow_mut();
+        lists.retain(|(of, _)| *of != root);
+        lists.push_front((root, Rc::clone(list)));
+        lists.truncate(limits::LISTS_AT_HAND);
+    }
+
+    /// Shares a file that has just arrived, whose content may be known already.
+    pub fn add(&mut self, name: &RelativeName, root: Option<ContentHash>, list: Option<Rc<HashList>>) -> Option<FileEntry> {
+        let found = self.find(name).filter(|_| self.may_share(name))?;
+        if let Some(list) = &list {
+            self.hashes.keep(&found.stamp, list);
+            self.remember(root.unwrap_or_else(|| list.root()), list);
+        }
+        self.touched.remove(name);
+        self.put(name.clone(), found.stamp, root);
+        self.entry(name)
+    }
+
+    /// True while there are files to hash.
+    #[must_use]
+    pub fn is_hashing(&self) -> bool {
+        !(self.unhashed.is_empty() && self.urgent.is_empty() && self.suspects.is_empty())
+    }
+
+    /// Somebody wants this file: it is hashed before all others, unless that was done and its list was not lost since.
+    pub fn prioritize(&mut self, name: &RelativeName) {
+        let Some(shared) = self.files.get(name) else { return };
+        let is_done = !piece_tree::has_root(shared.stamp.size) || (shared.root.is_some() && !self.lost.borrow().contains(name));
+        if !is_done && !self.urgent.contains(name) && self.urgent.len() < limits::URGENT_FILES {
+            self.urgent.push_back(name.clone());
+        }
+    }
+
+    /// Hashes a piece of the file whose turn it is: one that is wanted, or the newest.
+    pub fn hash_slice(&mut self, now: Instant) -> HashOutcome {
+        if let Some(slice) = self.check_suspect(now) {
+            return slice;
+        }
+        let Some(name) = self.urgent.front().or_else(|| self.unhashed.first().map(|(_, name)| name)).cloned() else { return HashOutcome::Nothing };
+        let place = match self.under_way.iter().position(|work| work.name == name) {
+            Some(place) => place,
+            None => match self.begin(&name) {
+                Ok(place) => place,
+                Err(error) => return self.give_up(&name, &error, now),
+            },
+        };
+        let stamp = self.under_way[place].stamp;
+        match self.under_way[place].hashing.step(now) {
+            Ok(HashStep::More) => HashOutcome::More,
+            Ok(HashStep::Rest(until)) => HashOutcome::Rest(until),
+            Ok(HashStep::Done(list)) => {
+                let (root, list) = (list.root(), Rc::new(list));
+                self.hashes.keep(&stamp, &list);
+                self.remember(root, &list);
+                self.put(name.clone(), stamp, Some(root));
+                HashOutcome::Hashed(name)
+            }
+            // Whoever changes it has been heard of, or will be at the next look.
+            Ok(HashStep::Changed) => self.give_up(&name, &io::Error::other("it is being changed"), now),
+            Err(error) => self.give_up(&name, &error, now),
+        }
+    }
+
+    /// Somebody got other bytes of this content than its list says. That piece alone is read for it: whoever says so without a reason costs no more.
+    pub fn suspect(&mut self, root: &ContentHash, piece: u64) {
+        let Some(name) = self.named(root) else { return };
+        let Some(shared) = self.files.get(&name) else { return };
+        let known = self.suspects.iter().any(|suspect| suspect.root == *root && suspect.piece == piece);
+        if !known && self.suspects.len() < limits::URGENT_FILES && piece < piece_tree::pieces(shared.stamp.size) {
+            self.suspects.push_back(Suspect { name, stamp: shared.stamp, root: *root, piece, check: None });
+        }
+    }
+
+    /// Reads the piece that has been suspected for longest. `None`: there is none.
+    fn check_suspect(&mut self, now: Instant) -> Option<HashOutcome> {
+        let mut suspect = self.suspects.pop_front()?;
+        let is_current = self.files.get(&suspect.name).is_some_and(|shared| shared.stamp == suspect.stamp && shared.root == Some(suspect.root));
+        let list = self.list(&suspect.name).filter(|_| is_current);
+        let (Some(list), true) = (list, is_current) else { return Some(HashOutcome::More) };
+        let check = match &mut suspect.check {
+            Some(check) => check,
+            None => {
+                let Ok(file) = self.fs.read(&suspect.name) else { return Some(HashOutcome::More) };
+                let mut pieces = Bitfield::none(piece_tree::pieces(suspect.stamp.size));
+                pieces.set(suspect.piece);
+                suspect.check.insert((file, Recheck::new(suspect.stamp.size, pieces)))
+            }
+        };
+        match check.1.step(&*check.0, now) {
+            Checked::Rest(until) => {
+                self.suspects.push_front(suspect);
+                return Some(HashOutcome::Rest(until));
+            }
+            Checked::Piece(piece, value) if value.as_ref() != list.value(piece) => self.shake(&suspect.name, suspect.stamp, now),
+            Checked::Piece(..) | Checked::Done => {}
+        }
+        Some(HashOutcome::More)
+    }
+
+    /// A file is not what it was when it was hashed, whatever its stamp says: it is hashed anew.
+    fn shake(&mut self, name: &RelativeName, stamp: FileStat, now: Instant) {
+        log::warn!("{name}: its bytes are others than those that were hashed; it is hashed anew");
+        self.hashes.forget(&stamp);
+        self.put(name.clone(), stamp, None);
+        self.prioritize(name);
+        self.shaken.push(name.clone());
+        self.next_poll = self.next_poll.map(|_| now);
+    }
+
+    fn begin(&mut self, name: &RelativeName) -> io::Result<usize> {
+        let stamp = self.files.get(name).map(|shared| shared.stamp).ok_or(io::ErrorKind::NotFound)?;
+        let file = self.fs.read(name)?;
+        if self.under_way.len() >= limits::HASHINGS {
+            // It begins anew when its turn comes again.
+            self.under_way.remove(0);
+        }
+        self.under_way.push(HashJob { name: name.clone(), hashing: Hasher::new(file, stamp), stamp });
+        Ok(self.under_way.len() - 1)
+    }
+
+    /// The file stays without a root until something is heard of it.
+    fn give_up(&mut self, name: &RelativeName, error: &io::Error, now: Instant) -> HashOutcome {
+        log::debug!("{name} is not hashed for now: {error}");
+        // What can't be read can't be given: it is not shared until it is another version, or something is heard of it.
+        if error.kind() == io::ErrorKind::PermissionDenied || error.raw_os_error() == Some(DISK_FAILS) {
+            let stamp = self.files.get(name).map(|shared| shared.stamp);
+            self.unreadable.extend(stamp.filter(|_| self.unreadable.len() < limits::TOUCHED).map(|stamp| (name.clone(), stamp)));
+            self.remove(name);
+            return HashOutcome::Unreadable(name.clone());
+        }
+        self.under_way.retain(|work| work.name != *name);
+        self.urgent.retain(|urgent| urgent != name);
+        if let Some(shared) = self.files.get(name) {
+            self.unhashed.remove(&(Reverse(shared.stamp.modified_ns), name.clone()));
+        }
+        self.touch(name.clone(), now);
+        HashOutcome::More
+    }
+
+    /// When [`SharedFolder::poll_changes`] is to be called; never before the first scan is done.
+    #[must_use]
+    pub fn next_poll(&self) -> Option<Instant> {
+        self.next_poll
+    }
+
+    /// Hears what has happened in the folder, and judges what has come to rest.
+    pub fn poll_changes(&mut self, now: Instant) -> FolderChange {
+        let changes = self.fs.changes();
+        let mut is_busy = !changes.is_empty();
+        for change in changes {
+            match change {
+                FsChange::Everything => self.rescan = true,
+                FsChange::File(name) => self.heard_of(&name, now),
+            }
+        }
+        let condition = self.fs.condition();
+        if condition.missing != self.condition.missing {
+            self.notes.push(if condition.missing { Note::Missing } else { Note::Back });
+        }
+        // While nothing is there, or not all was seen, it can't be said how it is watched.
+        let blind = if condition.missing || self.scanning.is_some() { self.condition.blind } else { condition.blind };
+        self.notes.extend(blind.filter(|_| blind != self.condition.blind).map(Note::Blind));
+        self.condition = Condition { blind, ..condition };
+        self.rescan |= self.scanning.is_none() && self.is_scan_due(now);
+        is_busy |= self.look_again(now);
+        let mut happened = FolderChange { notes: std::mem::take(&mut self.notes), ..FolderChange::default() };
+        for name in std::mem::take(&mut self.shaken) {
+            happened.have.extend(self.entry(&name));
+        }
+        let due = self.touched.iter().filter(|(_, touched)| touched.due <= now).map(|(name, _)| name.clone());
+        let due: Vec<RelativeName> = due.take(limits::LOOKS).collect();
+        is_busy |= due.len() == limits::LOOKS;
+        for name in due {
+            self.judge(name, now, &mut happened);
+        }
+        let rest = match is_busy {
+            _ if self.scanning.is_some() => limits::RESCAN_PACE,
+            true => limits::LOOK_AGAIN,
+            false => limits::LOOK,
+        };
+        self.next_poll = Some(now + rest);
+        happened
+    }
+
+    /// Something happened to a file, or to a folder and so to all that is in it.
+    fn heard_of(&mut self, text: &str, now: Instant) {
+        let Ok(name) = RelativeName::new(text) else { return };
+        let inside = format!("{text}/");
+        let after = (Bound::Excluded(name.clone()), Bound::Unbounded);
+        // Names such as `a-b` stand between `a` and `a/b`.
+        let below = self.files.range(after).map(|(name, _)| name).skip_while(|name| name.as_str() < inside.as_str());
+        let below: Vec<RelativeName> = below.take_while(|name| name.starts_with(&inside)).cloned().collect();
+        if self.may_share(&name) {
+            self.unreadable.remove(&name);
+            self.touch(name, now);
+        }
+        for name in below {
+            self.touch(name, now);
+        }
+    }
+
+    fn touch(&mut self, name: RelativeName, now: Instant) {
+        if self.touched.contains_key(&name) {
+            return;
+        }
+        if self.touched.len() >= limits::TOUCHED {
+            // All of them will be come by once more.
+            self.rescan = true;
+            return;
+        }
+        self.touched.insert(name, Touched { stamp: None, since: now, due: now });
+    }
+
+    /// Looks at a slice of everything, where that has become necessary. True while it goes on.
+    fn look_again(&mut self, now: Instant) -> bool {
+        if self.scanning.is_none() && !std::mem::take(&mut self.rescan) {
+            return false;
+        }
+        match self.scan_on(limits::LOOKS, now) {
+            Ok(false) => return true,
+            Ok(true) => {}
+            // Then each file is looked for by its name.
+            Err(error) => log::info!("the folder can't be read: {error}"),
+        }
+        let scan = self.scans;
+        let missed: Vec<RelativeName> = self.files.iter().filter(|(_, shared)| shared.scan != scan).map(|(name, _)| name.clone()).collect();
+        for name in missed {
+            self.touch(name, now);
+        }
+        self.scan_ended(now);
+        self.rescan
+    }
+
+    /// Looks at what stands at a name of which something was heard.
+    fn judge(&mut self, name: RelativeName, now: Instant, happened: &mut FolderChange) {
+        let found = self.find(&name);
+        let known = self.files.get(&name).map(|shared| shared.stamp);
+        if found.is_none() || known == found.as_ref().map(|found| found.stamp) {
+            self.touched.remove(&name);
+        }
+        if known.is_some() && known != found.as_ref().map(|found| found.stamp) {
+            // What is being changed has no version that could be given.
+            self.remove(&name);
+            happened.gone.push(name.clone());
+        }
+        let (Some(found), Some(touched)) = (found, self.touched.get_mut(&name)) else { return };
+        if touched.stamp != Some(found.stamp) {
+            *touched = Touched { stamp: Some(found.stamp), since: now, due: now + limits::SETTLE };
+        } else if !found.settled || now.saturating_duration_since(touched.since) < limits::SETTLE {
+            touched.due = now + limits::LOOK;
+        } else {
+            self.touched.remove(&name);
+            self.put(name.clone(), found.stamp, None);
+            happened.have.extend(self.entry(&name));
+        }
+    }
+}
+
+fn entry(name: &RelativeName, shared: &SharedFile) -> FileEntry {
+    FileEntry { root: shared.root, ..FileEntry::new(name.clone(), shared.stamp.size) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::io::traits::SourceRef;
+    use crate::protocol::types::byte_range::ByteRange;
+    use crate::storage::Opened;
+    use crate::storage::fs_trait::{Blind, DirEntryKind};
+    use crate::storage::hash_cache::Remembered;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A version, its bytes, and whether somebody is writing it.
+    type Stored = (FileStat, Rc<Vec<u8>>, bool);
+
+    /// A folder in memory.
+    #[derive(Default)]
+    struct Memory {
+        files: RefCell<BTreeMap<String, Stored>>,
+        changes: RefCell<Vec<FsChange>>,
+        inodes: Cell<u64>,
+        memos: RefCell<BTreeMap<String, Memo>>,
+        condition: Cell<Condition>,
+    }
+
+    /// What else is to be said of a file.
+    #[derive(Default)]
+    struct Memo {
+        barred: Option<Barred>,
+        /// Whoever opens it is refused, though a look finds nothing wrong.
+        closed: bool,
+    }
+
+    struct MemoryFile {
+        drive: Rc<Memory>,
+        name: String,
+    }
+
+    impl Memory {
+        /// Writes a file, and says so.
+        fn place(&self, name: &str, modified_ns: i128, content: &[u8]) {
+            self.inodes.set(self.inodes.get() + 1);
+            let stamp = FileStat { device: 1, inode: self.inodes.get(), size: content.len() as u64, modified_ns, changed_ns: modified_ns };
+            self.files.borrow_mut().insert(name.to_owned(), (stamp, Rc::new(content.to_vec()), true));
+            self.heard(name);
+        }
+
+        fn heard(&self, name: &str) {
+            self.changes.borrow_mut().push(FsChange::File(name.to_owned()));
+        }
+
+        fn erase(&self, name: &str) {
+            self.files.borrow_mut().remove(name);
+            self.heard(name);
+        }
+
+        fn hold(&self, name: &str, by_somebody: bool) {
+            self.files.borrow_mut().get_mut(name).unwrap().2 = !by_somebody;
+        }
+    }
+
+    /// What no share asks for.
+    fn none<T>() -> io::Result<T> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    impl Memory {
+        fn edit(&self, name: &str, change: impl FnOnce(&mut Memo)) {
+            change(self.memos.borrow_mut().entry(name.to_owned()).or_default());
+        }
+    }
+
+    impl Filesystem for Rc<Memory> {
+        fn condition(&self) -> Condition {
+            self.condition.get()
+        }
+        fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
+            let names: Vec<String> = self.files.borrow().keys().filter(|name| recursive || !name.contains('/')).cloned().collect();
+            let drive = Rc::clone(self);
+            Ok(Box::new(names.into_iter().filter_map(move |name| drive.find(&name)).map(Ok)))
+        }
+        fn find(&self, name: &str) -> Option<Found> {
+            self.files.borrow().get(name).map(|(stamp, _, settled)| Found {
+                name: name.to_owned(),
+                stamp: *stamp,
+                settled: *settled,
+                barred: self.memos.borrow().get(name).and_then(|memo| memo.barred),
+            })
+        }
+        fn changes(&self) -> Vec<FsChange> {
+            self.changes.take()
+        }
+        fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>> {
+            self.find(name).ok_or(io::ErrorKind::NotFound)?;
+            if self.memos.borrow().get(name).is_some_and(|memo| memo.closed) {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            Ok(Rc::new(MemoryFile { drive: Rc::clone(self), name: name.to_owned() }))
+        }
+        fn open(&self, _: &str) -> io::Result<Opened> {
+            none()
+        }
+        fn open_part(&self, _: &str) -> io::Result<SourceRef> {
+            none()
+        }
+        fn look(&self, _: &str) -> io::Result<DirEntryKind> {
+            none()
+        }
+        fn stamp_at(&self, _: &str) -> io::Result<Option<FileStat>> {
+            none()
+        }
+        fn read_small(&self, _: &str, _: usize) -> io::Result<Vec<u8>> {
+            none()
+        }
+        fn replace_small(&self, _: &str, _: &[u8]) -> io::Result<()> {
+            none()
+        }
+        fn write(&self, _: &str, _: bool) -> io::Result<Rc<dyn FsFile>> {
+            none()
+        }
+        fn rename_new(&self, _: &str, _: &str) -> io::Result<()> {
+            none()
+        }
+        fn remove(&self, _: &str) -> io::Result<()> {
+            none()
+        }
+        fn boot(&self) -> String {
+            String::new()
+        }
+    }
+
+    impl FsFile for MemoryFile {
+        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            none()
+        }
+        fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+            let files = self.drive.files.borrow();
+            let (_, content, _) = files.get(&self.name).ok_or(io::ErrorKind::NotFound)?;
+            let rest = content.get(usize::try_from(at).unwrap()..).unwrap_or_default();
+            let count = rest.len().min(bytes.len());
+            bytes[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        }
+        fn stamp(&self) -> io::Result<FileStat> {
+            Ok(self.drive.find(&self.name).ok_or(io::ErrorKind::NotFound)?.stamp)
+        }
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            none()
+        }
+        fn start_writeback(&self, _: ByteRange) {}
+        fn dirty(&self, _: ByteRange) -> u64 {
+            0
+        }
+        fn sync(&self) -> io::Result<()> {
+            none()
+        }
+    }
+
+    struct World {
+        drive: Rc<Memory>,
+        share: SharedFolder,
+        now: Instant,
+        notes: Vec<Note>,
+    }
+
+    /// A share of these files, scanned; the name says when each was written.
+    fn world(files: &[(&str, i128)]) -> World {
+        let drive = Rc::new(Memory::default());
+        for (name, modified_ns) in files {
+            drive.place(name, *modified_ns, name.as_bytes());
+        }
+        let share = SharedFolder::new(Rc::new(Rc::clone(&drive)), Rc::new(Remembered::default()), true);
+        let mut world = World { drive, share, now: Instant::now(), notes: Vec::new() };
+        assert_eq!(world.share.next_poll(), None);
+        while !world.share.scan(2, world.now).unwrap() {}
+        assert_eq!(world.look(), ([].into(), [].into()));
+        world
+    }
+
+    fn name(text: &str) -> RelativeName {
+        RelativeName::new(text).unwrap()
+    }
+
+    fn hash(content: &[u8]) -> ContentHash {
+        ContentHash(*blake3::hash(content).as_bytes())
+    }
+
+    impl World {
+        /// Names that came, and names that went.
+        fn look(&mut self) -> (Vec<String>, Vec<String>) {
+            let happened = self.share.poll_changes(self.now);
+            self.notes.extend(happened.notes);
+            assert!(self.share.next_poll().is_some_and(|at| at > self.now));
+            (happened.have.iter().map(|file| file.name.to_string()).collect(), happened.gone.iter().map(ToString::to_string).collect())
+        }
+
+        fn wait(&mut self, time: Duration) -> (Vec<String>, Vec<String>) {
+            self.now += time;
+            self.look()
+        }
+
+        /// What is hashed from here on, in order.
+        fn hashed(&mut self) -> Vec<String> {
+            let mut names = Vec::new();
+            loop {
+                match self.share.hash_slice(self.now) {
+                    HashOutcome::Nothing => return names,
+                    HashOutcome::More => {}
+                    HashOutcome::Rest(until) => self.now = until,
+                    HashOutcome::Hashed(name) => names.push(name.to_string()),
+                    HashOutcome::Unreadable(name) => panic!("{name} can be read"),
+                }
+            }
+        }
+
+        fn names(&self) -> Vec<String> {
+            self.share.files().map(|file| file.name.to_string()).collect()
+        }
+    }
+
+    fn words(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_newest_is_hashed_first_and_what_is_wanted_before_all() {
+        let mut world = world(&[("a", 5), ("b", 9), ("c", 1), ("d", 3)]);
+        assert!(world.share.is_hashing() && world.share.entry(&name("a")).is_some_and(|file| file.root.is_none()));
+        world.share.prioritize(&name("c"));
+        world.share.prioritize(&name("c"));
+        assert_eq!(world.hashed(), ["c", "b", "a", "d"]);
+        assert!(!world.share.is_hashing());
+        assert_eq!(world.share.entry(&name("a")).unwrap().root, Some(hash(b"a")));
+        assert_eq!(world.share.list(&name("a")).unwrap().root(), hash(b"a"));
+        // What is done needs no hurry.
+        world.share.prioritize(&name("a"));
+        assert!(!world.share.is_hashing());
+    }
+
+    #[test]
+    fn a_list_that_was_lost_is_made_again_when_somebody_wants_it() {
+        let mut world = world(&[]);
+        let long = vec![3; 2 << 20];
+        world.drive.place("long", 9, &long);
+        let stamp = world.drive.find("long").unwrap().stamp;
+        // Its root is known, and nothing else.
+        world.share.add(&name("long"), Some(hash(&long)), None);
+        assert!(world.share.is_version(&name("long"), stamp.tag()) && !world.share.is_hashing());
+        assert_eq!(world.share.list(&name("long")), None);
+        world.share.prioritize(&name("long"));
+        assert_eq!(world.hashed(), ["long"]);
+        assert_eq!(world.share.list(&name("long")).unwrap().root(), hash(&long));
+        world.share.prioritize(&name("long"));
+        assert!(!world.share.is_hashing());
+    }
+
+    #[test]
+    fn a_file_that_waits_for_another_goes_on_where_it_stopped() {
+        let mut world = world(&[("z", 1)]);
+        let long = vec![7; 3 << 20];
+        world.drive.place("long", 9, &long);
+        world.look();
+        assert_eq!(world.wait(limits::SETTLE), (words(&["long"]), [].into()));
+        assert_eq!((world.share.hash_slice(world.now), world.share.hash_slice(world.now)), (HashOutcome::More, HashOutcome::More));
+        world.share.prioritize(&name("z"));
+        let mut slices = Vec::new();
+        while world.share.is_hashing() {
+            slices.push(world.share.hash_slice(world.now));
+        }
+        assert_eq!(slices, [HashOutcome::Hashed(name("z")), HashOutcome::Hashed(name("long"))]);
+        assert_eq!(world.share.named(&hash(&long)), Some(name("long")));
+    }
+
+    #[test]
+    fn a_file_is_found_by_its_root_as_long_as_one_has_it() {
+        let mut world = world(&[]);
+        world.drive.place("a", 1, b"same");
+        world.drive.place("Sub/b", 2, b"same");
+        world.look();
+        world.wait(limits::SETTLE);
+        world.hashed();
+        let root = hash(b"same");
+        assert_eq!(world.share.named(&root), Some(name("Sub/b")));
+        world.drive.erase("Sub/b");
+        world.look();
+        assert_eq!(world.share.named(&root), Some(name("a")));
+        world.drive.erase("a");
+        world.look();
+        assert_eq!(world.share.named(&root), None);
+    }
+
+    #[test]
+    fn a_new_file_is_published_when_it_was_left_alone_and_nobody_writes_it() {
+        let mut world = world(&[("a", 1)]);
+        world.drive.place("new", 10, b"1");
+        world.drive.hold("new", true);
+        assert_eq!(world.look(), ([].into(), [].into()));
+        // A change starts the time anew.
+        world.wait(SECOND);
+        assert!(world.share.is_settling(&name("new")) && !world.share.is_settling(&name("a")));
+        world.drive.place("new", 11, b"12");
+        world.drive.hold("new", true);
+        world.wait(SECOND);
+        for _ in 0..10 {
+            assert_eq!(world.wait(SECOND), ([].into(), [].into()));
+        }
+        world.drive.hold("new", false);
+        assert_eq!(world.wait(SECOND), (words(&["new"]), [].into()));
+        assert_eq!(world.names(), ["a", "new"]);
+        assert!(!world.share.is_settling(&name("new")));
+    }
+
+    #[test]
+    fn a_changed_file_is_withdrawn_at_once_and_comes_back_without_its_root() {
+        let mut world = world(&[("a", 1), ("b", 1)]);
+        world.hashed();
+        let tag = world.drive.find("a").unwrap().stamp.tag();
+        assert!(world.share.is_version(&name("a"), tag));
+        world.drive.place("a", 2, b"other");
+        assert_eq!(world.look(), ([].into(), words(&["a"])));
+        assert!(!world.share.is_version(&name("a"), tag) && world.share.named(&hash(b"a")).is_none());
+        assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
+        assert_eq!(world.share.entry(&name("a")).unwrap().root, None);
+        assert_eq!(world.hashed(), ["a"]);
+        assert_eq!(world.share.entry(&name("a")).unwrap().root, Some(hash(b"other")));
+        // It is heard of, and is the same as before: no news.
+        world.drive.heard("b");
+        assert_eq!(world.look(), ([].into(), [].into()));
+        assert_eq!(world.names(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_hashed_gets_the_root_of_what_it_became() {
+        let mut world = world(&[]);
+        world.drive.place("a", 1, &vec![1; 3 << 20]);
+        world.look();
+        world.wait(limits::SETTLE);
+        assert_eq!(world.share.hash_slice(world.now), HashOutcome::More);
+        let after = vec![2; 3 << 20];
+        world.drive.place("a", 2, &after);
+        // Nobody has told us, but the reader sees it.
+        world.drive.changes.take();
+        assert_eq!(world.hashed(), [""; 0]);
+        assert_eq!(world.look(), ([].into(), words(&["a"])));
+        assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
+        world.hashed();
+        assert_eq!(world.share.named(&hash(&after)), Some(name("a")));
+    }
+
+    #[test]
+    fn what_was_in_a_folder_goes_with_it_and_its_neighbours_stay() {
+        let mut world = world(&[("S", 1), ("S-1", 1), ("S/a", 1), ("S/deep/b", 1), ("S0", 1)]);
+        world.drive.files.borrow_mut().retain(|name, _| !name.starts_with("S/"));
+        world.drive.heard("S");
+        assert_eq!(world.look(), ([].into(), words(&["S/a", "S/deep/b"])));
+        assert_eq!(world.names(), ["S", "S-1", "S0"]);
+    }
+
+    #[test]
+    fn when_events_were_lost_everything_is_looked_at_again() {
+        let files: Vec<(String, i128)> = (0..limits::LOOKS * 2).map(|n| (format!("f{n:05}"), 1)).collect();
+        let mut world = world(&files.iter().map(|(name, time)| (name.as_str(), *time)).collect::<Vec<_>>());
+        world.drive.erase("f00000");
+        world.drive.place("f00001", 5, b"other");
+        world.drive.place("new", 5, b"new");
+        *world.drive.changes.borrow_mut() = vec![FsChange::Everything];
+        let (mut have, mut gone) = (Vec::new(), Vec::new());
+        let until = world.now + limits::SETTLE + SECOND;
+        while world.now < until {
+            world.now = world.share.next_poll().unwrap();
+            let (more, less) = world.look();
+            have.extend(more);
+            gone.extend(less);
+        }
+        gone.sort();
+        assert_eq!((have, gone), (words(&["f00001", "new"]), words(&["f00000", "f00001"])));
+    }
+
+    #[test]
+    fn what_is_barred_is_counted_once_and_withdrawn_when_it_becomes_so() {
+        let mut world = world(&[("a", 1), (".b", 1), (".c", 1), ("b\\c", 1), ("x.part", 1)]);
+        assert_eq!(world.notes, [Note::LeftOut(LeftOut::from([(Barred::Name, 1), (Barred::Hidden, 2)]))]);
+        world.notes.clear();
+        world.drive.edit("a", |memo| memo.barred = Some(Barred::Secret));
+        world.drive.heard("a");
+        assert_eq!(world.look(), ([].into(), words(&["a"])));
+        assert!(world.share.add(&name("a"), None, None).is_none());
+        // Nobody hears of a change of the patterns, but all is looked at now and then.
+        world.drive.edit("a", |memo| memo.barred = None);
+        let mut have = Vec::new();
+        let until = world.now + limits::RESCAN + limits::SETTLE + SECOND;
+        while world.now < until {
+            have.extend(world.wait(limits::LOOK).0);
+        }
+        assert_eq!((have, world.notes.len()), (words(&["a"]), 0));
+    }
+
+    #[test]
+    fn without_a_watch_changes_are_looked_for_more_often() {
+        let mut world = world(&[("a", 1)]);
+        world.drive.condition.set(Condition { missing: false, blind: Some(Blind::Limit) });
+        world.wait(SECOND);
+        assert_eq!(world.notes, [Note::Blind(Blind::Limit)]);
+        world.drive.place("new", 2, b"new");
+        world.drive.changes.take();
+        let mut have = Vec::new();
+        let until = world.now + limits::RESCAN_BLIND + limits::SETTLE + SECOND;
+        while world.now < until {
+            have.extend(world.wait(limits::LOOK).0);
+        }
+        assert_eq!((have, world.notes.len()), (words(&["new"]), 1));
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_told_and_withdrawn() {
+        let mut world = world(&[("a", 1), ("S/b", 1)]);
+        let files = world.drive.files.take();
+        world.drive.condition.set(Condition { missing: true, blind: None });
+        world.drive.changes.borrow_mut().push(FsChange::Everything);
+        assert_eq!(world.look().1, words(&["S/b", "a"]));
+        assert!(world.share.is_empty() && world.notes == [Note::Missing]);
+        *world.drive.files.borrow_mut() = files;
+        world.drive.condition.set(Condition::default());
+        world.drive.changes.borrow_mut().push(FsChange::Everything);
+        world.look();
+        assert_eq!(world.wait(limits::SETTLE).0, words(&["S/b", "a"]));
+        assert_eq!(world.notes, [Note::Missing, Note::Back]);
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_read_is_withdrawn_until_something_is_heard_of_it() {
+        let mut world = world(&[("a", 1)]);
+        world.drive.edit("a", |memo| memo.closed = true);
+        assert_eq!(world.share.hash_slice(world.now), HashOutcome::Unreadable(name("a")));
+        assert!(world.share.is_empty() && !world.share.is_hashing());
+        assert_eq!(world.wait(limits::RESCAN), ([].into(), [].into()));
+        assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
+        assert!(world.notes.contains(&Note::LeftOut(LeftOut::from([(Barred::Unreadable, 1)]))));
+        world.drive.edit("a", |memo| memo.closed = false);
+        world.drive.heard("a");
+        world.look();
+        assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
+        assert_eq!(world.hashed(), ["a"]);
+    }
+
+    #[test]
+    fn a_download_is_shared_with_what_is_known_of_it_and_is_no_news_later() {
+        let mut world = world(&[]);
+        world.drive.place("got", 1, b"got it");
+        let file = world.share.add(&name("got"), Some(hash(b"got it")), None).unwrap();
+        assert_eq!((file.size, file.root), (Some(6), Some(hash(b"got it"))));
+        assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
+        assert!(!world.share.is_hashing());
+        assert_eq!(world.share.add(&name("never was"), None, None), None);
+    }
+
+    #[test]
+    fn a_file_that_somebody_got_wrong_bytes_of_is_hashed_anew_if_they_are_wrong() {
+        let mut world = world(&[]);
+        let (before, after) = (vec![3; 2 << 20], [vec![3; 1 << 20], vec![4; 1 << 20]].concat());
+        world.drive.place("long", 9, &before);
+        world.look();
+        world.wait(limits::SETTLE);
+        world.hashed();
+        // An accusation without a reason, and one of a piece that there is not.
+        for piece in [0, 1, 2, u64::MAX] {
+            world.share.suspect(&hash(&before), piece);
+        }
+        assert_eq!(world.hashed(), [""; 0]);
+        assert_eq!(world.share.named(&hash(&before)), Some(name("long")));
+        // A disk that lies: other bytes, and nothing else has changed.
+        world.drive.files.borrow_mut().get_mut("long").unwrap().1 = Rc::new(after.clone());
+        world.share.suspect(&hash(&before), 0);
+        assert_eq!(world.hashed(), [""; 0]);
+        world.share.suspect(&hash(&before), 1);
+        assert_eq!(world.share.hash_slice(world.now), HashOutcome::More);
+        assert_eq!((world.share.named(&hash(&before)), world.look().0), (None, words(&["long"])));
+        assert_eq!(world.hashed(), ["long"]);
+        assert_eq!(world.share.named(&hash(&after)), Some(name("long")));
+    }
+
+    #[test]
+    fn hidden_files_are_not_shared_and_subfolders_only_where_that_is_wanted() {
+        let mut world = world(&[("a", 1), (".b", 1), ("S/c", 1), (".S/d", 1)]);
+        assert_eq!(world.names(), ["S/c", "a"]);
+        world.share.recursive = false;
+        while !world.share.scan(100, world.now).unwrap() {}
+        assert_eq!(world.names(), ["a"]);
+        world.drive.place("S/e", 1, b"e");
+        world.look();
+        assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
+    }
+}
