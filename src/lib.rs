@@ -33,6 +33,7 @@ pub mod download;
 pub mod index;
 pub mod io;
 pub mod limits;
+#[cfg(feature = "loadgen")]
 pub mod loadgen;
 pub mod node;
 pub mod os;

@@ -60,7 +60,7 @@ class Swarm(Base):
 
     def press(self, *words):
         """Its last object, and the one that says that all are in."""
-        command = self.pinned(1, [self.cardume, "swarm", *map(str, words), "--json"])
+        command = self.pinned(1, [self.cardume, "bench", *map(str, words), "--json"])
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             raise Trouble(f"{' '.join(command)} ended with code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
@@ -69,7 +69,7 @@ class Swarm(Base):
 
     def idle(self, address, *words):
         """Peers that join and stay; and how it was."""
-        program = self.place.start(self.pinned(1, [self.cardume, "swarm", "--server", address, "--idle", "--json", *map(str, words)]))
+        program = self.place.start(self.pinned(1, [self.cardume, "bench", "--server", address, "--idle", "--json", *map(str, words)]))
         return program, program.event(lambda event: event["event"] == "in", 300.0)[0]
 
     def t(self):

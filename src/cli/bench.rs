@@ -8,7 +8,7 @@ use cardume::os::system;
 use cardume::ui::event::{Failure, exit};
 
 use crate::cli::Exit;
-use crate::cli::args::bench::SwarmArgs;
+use crate::cli::args::bench::BenchArgs;
 use crate::cli::build_node;
 
 /// Holders of each name when nobody says.
@@ -21,7 +21,7 @@ const NAMES: u64 = 100_000;
 const LENGTH: Duration = Duration::from_secs(10);
 
 /// The load that these arguments describe.
-pub fn swarm(args: &SwarmArgs) -> Result<LoadGenerator, Exit> {
+pub fn load(args: &BenchArgs) -> Result<LoadGenerator, Exit> {
     let plan = plan(args)?;
     let links = system::raise_link_limit();
     let wanted = plan.peers.saturating_add(usize::try_from(plan.churn).unwrap_or(usize::MAX).saturating_mul(3));
@@ -39,7 +39,7 @@ fn wrong(text: impl Into<String>) -> Exit {
     Exit::new(exit::USAGE, text)
 }
 
-fn plan(args: &SwarmArgs) -> Result<Plan, Exit> {
+fn plan(args: &BenchArgs) -> Result<Plan, Exit> {
     let peers = u64::from(args.peers);
     let holders = args.holders.or_else(|| args.fill.then_some(HOLDERS));
     let (names, files) = match (args.fill, args.files) {
@@ -98,8 +98,8 @@ mod tests {
     use crate::cli::args::{Cli, Verb};
 
     fn planned(words: &str) -> Result<Plan, String> {
-        let all = ["cardume", "swarm", "--server", "127.0.0.1:9"].into_iter().chain(words.split_whitespace());
-        let Ok(Cli { verb: Verb::Swarm(args), .. }) = Cli::try_parse_from(all) else { return Err("not read".into()) };
+        let all = ["cardume", "bench", "--server", "127.0.0.1:9"].into_iter().chain(words.split_whitespace());
+        let Ok(Cli { verb: Verb::Bench(args), .. }) = Cli::try_parse_from(all) else { return Err("not read".into()) };
         plan(&args).map_err(|stop| stop.text(cardume::ui::text::Lang::En))
     }
 

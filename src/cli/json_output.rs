@@ -1,5 +1,6 @@
 //! `--json`: every event as one object a line.
 
+#[cfg(feature = "loadgen")]
 use cardume::loadgen::report::{News, Row, Stretch};
 use cardume::protocol::metric::Metric;
 use cardume::protocol::request::FileEntry;
@@ -20,7 +21,8 @@ fn present(p: &PeerEntry) -> Value {
     json!({"peer": p.peer, "files": p.files, "user": p.user.as_deref(), "speaks": p.speaks.map(LegacyProfile::word)})
 }
 
-fn swarm(news: &News) -> Value {
+#[cfg(feature = "loadgen")]
+fn bench(news: &News) -> Value {
     let used = |stretch: &Stretch| json!({"seconds": stretch.seconds, "client_cpu": stretch.own, "server_cpu": stretch.server});
     match news {
         News::In { peers, files, stretch } => json!({"event": "in", "peers": peers, "files": files, "measured": used(stretch)}),
@@ -114,7 +116,8 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
             let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
             vec![json!({"name": name.as_str(), "size": size, "root": root.to_string(), "state": state, "expected": expected})]
         }
-        UiEvent::Swarm(news) => vec![swarm(news)],
+        #[cfg(feature = "loadgen")]
+        UiEvent::Bench(news) => vec![bench(news)],
         // Whoever reads objects can count them.
         UiEvent::Mismatched { .. } => Vec::new(),
         UiEvent::Same { name } => vec![json!({"event": "same", "name": name.as_str()})],

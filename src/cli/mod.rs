@@ -2,6 +2,7 @@
 
 mod accounts;
 mod args;
+#[cfg(feature = "loadgen")]
 mod bench;
 mod build_node;
 mod hash;
@@ -168,7 +169,8 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
         Verb::RpcLog(args) => {
             plug_in(LogReceiver::new(args.listen), Console::new(Style::Plain, lang, outputs).for_its_output(shows), RateLimits::default(), false)
         }
-        Verb::Swarm(args) => one_shot(bench::swarm(&args)?, args.json, lang, outputs, shows),
+        #[cfg(feature = "loadgen")]
+        Verb::Bench(args) => one_shot(bench::load(&args)?, args.json, lang, outputs, shows),
         Verb::Hash(args) => Ok(hash::hash(&args, lang, outputs)),
         Verb::Completions { shell } => {
             args::completions(shell, &outputs.out);

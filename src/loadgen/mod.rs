@@ -247,7 +247,7 @@ impl LoadGenerator {
             }
             if self.plan.files > 0 || self.plan.fill {
                 let stretch = measuring.end(&self.gauges, io.now);
-                io.tell(UiEvent::Swarm(Box::new(News::In { peers: self.present, files: self.tally.files, stretch })));
+                io.tell(UiEvent::Bench(Box::new(News::In { peers: self.present, files: self.tally.files, stretch })));
             }
             self.run(io);
         }
@@ -290,7 +290,7 @@ impl LoadGenerator {
         }
         if !(self.plan.idle && rows.is_empty()) {
             let (peers, depth, files) = (self.plan.peers, self.plan.depth, self.tally.files);
-            io.tell(UiEvent::Swarm(Box::new(News::Over(LoadReport { peers, depth, stretch, rows, files, wrong, lost }))));
+            io.tell(UiEvent::Bench(Box::new(News::Over(LoadReport { peers, depth, stretch, rows, files, wrong, lost }))));
         }
         io.exit(if code == exit::DONE && wrong > 0 { exit::VERIFY } else { code });
     }

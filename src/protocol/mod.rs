@@ -12,6 +12,7 @@ pub mod live_stats;
 pub mod metric;
 pub mod native;
 pub mod request;
+#[cfg(feature = "loadgen")]
 pub mod resp;
 pub mod response;
 pub mod subscription;

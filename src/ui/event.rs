@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+#[cfg(feature = "loadgen")]
 use crate::loadgen::report::News;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::legacy::onc_rpc::Logged;
@@ -511,8 +512,9 @@ pub enum UiEvent {
     ConsentExpired(RelativeName),
     /// Something is asked of the person.
     Prompt(Prompt),
-    /// How a load goes that is put on a server.
-    Swarm(Box<News>),
+    /// Progress or result of a load.
+    #[cfg(feature = "loadgen")]
+    Bench(Box<News>),
     /// The list of commands.
     Help,
 }

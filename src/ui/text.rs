@@ -135,7 +135,8 @@ fn choice(contents: &[Version]) -> String {
 pub fn say(report: &UiEvent, lang: Lang) -> Output {
     match report {
         UiEvent::Joined { who, names } => Output::Line(joined(*who, names)),
-        UiEvent::Swarm(news) => Output::Line(news.say(lang)),
+        #[cfg(feature = "loadgen")]
+        UiEvent::Bench(news) => Output::Line(news.say(lang)),
         UiEvent::Asked { who, name } => Output::Line(asked(*who, name)),
         UiEvent::Logged(logged) => Output::Line(self::logged(logged)),
         UiEvent::IAm { me, names } => Output::Line(i_am(*me, names)),

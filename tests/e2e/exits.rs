@@ -41,7 +41,7 @@ fn help_version_completions_and_man_pages_are_0() {
         let done = run(args);
         assert!(!done.succeeded().out.is_empty() && done.err.is_empty(), "{args:?}: {done:#?}");
     }
-    for verb in ["server", "peer", "search", "get", "peers", "ls", "hash", "verify", "swarm", "completions", "man"] {
+    for verb in ["server", "peer", "search", "get", "peers", "ls", "hash", "verify", "bench", "swarm", "completions", "man"] {
         assert!(run([verb, "--help"]).out.iter().any(|line| line.contains("Example")), "{verb}");
     }
 }

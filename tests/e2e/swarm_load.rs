@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::harness::{Done, Process, cardume, finish, nobody, run, server};
 
 fn swarm(server: SocketAddr, words: &str) -> Done {
-    run(["swarm", "--server", &server.to_string()].into_iter().chain(words.split_whitespace()))
+    run(["bench", "--server", &server.to_string()].into_iter().chain(words.split_whitespace()))
 }
 
 /// The last object, which says what it came to, and the answers and the rate of each kind.
@@ -65,7 +65,7 @@ fn visitors_come_and_go_while_others_are_quiet() {
 #[test]
 fn quiet_peers_say_when_they_are_in_stay_beyond_the_heartbeat_and_end_with_a_signal() {
     let server = crate::harness::server_with(&["--listen", "127.0.0.1:0", "--heartbeat", "1"]);
-    let mut idle = Process::start(cardume(["swarm", "--server", &server.at.to_string(), "--peers", "30", "--files", "2", "--idle", "--json"]));
+    let mut idle = Process::start(cardume(["bench", "--server", &server.at.to_string(), "--peers", "30", "--files", "2", "--idle", "--json"]));
     idle.event("in");
     // As long as it takes to miss a heartbeat of a second and a half of the next.
     let asked = swarm(server.at, "--files 0 --names 30 --peers 1 --depth 1 --seconds 3 --json");
@@ -156,7 +156,7 @@ fn serve(mut link: TcpStream, short: usize) {
 #[test]
 fn the_same_load_speaks_resp_and_checks_what_it_is_told() {
     let resp = |at: SocketAddr, words: &str| {
-        run(["swarm", "--resp", &at.to_string(), "--peers", "3", "--holders", "3", "--seconds", "0.3", "--json"]
+        run(["bench", "--resp", &at.to_string(), "--peers", "3", "--holders", "3", "--seconds", "0.3", "--json"]
             .into_iter()
             .chain(words.split_whitespace()))
     };
@@ -182,7 +182,7 @@ fn a_real_redis_is_measured_where_there_is_one() {
     crate::harness::watch("the port of Redis", || TcpStream::connect(at).ok());
     let pid = redis.id().to_string();
     let done = finish(Process::start(cardume([
-        "swarm",
+        "bench",
         "--resp",
         &at.to_string(),
         "--fill",

@@ -10,20 +10,20 @@ use crate::cli::args::DEFAULT_SERVER;
 /// Examples and what the words mean, below the help.
 pub const EXAMPLES: &str = "\
 Examples:
-  cardume swarm                                    50 peers join and search for 10 s
-  cardume swarm --peers 10000 --depth 1 --mix search=90,update=6,join=2,leave=2
-  cardume swarm --fill --names 1000000 --idle      a million names with 5 holders each, until Ctrl-C
-  cardume swarm --files 0 --names 1000000 --holders 5 --depth 256 --json
-  cardume swarm --resp 127.0.0.1:6379 --fill --names 1000000 --depth 256
+  cardume bench                                    50 peers join and search for 10 s
+  cardume bench --peers 10000 --depth 1 --mix search=90,update=6,join=2,leave=2
+  cardume bench --fill --names 1000000 --idle      a million names with 5 holders each, until Ctrl-C
+  cardume bench --files 0 --names 1000000 --holders 5 --depth 256 --json
+  cardume bench --resp 127.0.0.1:6379 --fill --names 1000000 --depth 256
                                                    the same of a Redis: SADD, then SMEMBERS
-  cardume swarm --peers 10000 --idle --churn 1000  quiet ones, and 1000 a second that join and leave
+  cardume bench --peers 10000 --idle --churn 1000  quiet ones, and 1000 a second that join and leave
 
 What is asked follows from --seed alone. Answers are checked: as many holders as
 --holders says, or exit code 6. Only servers that are meant to bear it should be
 asked: it takes all that they give.";
 
 #[derive(Args)]
-pub struct SwarmArgs {
+pub struct BenchArgs {
     /// The index server that bears the load
     #[arg(long, value_name = "HOST:PORT", env = "CARDUME_SERVER", default_value = DEFAULT_SERVER)]
     pub server: String,

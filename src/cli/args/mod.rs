@@ -1,5 +1,6 @@
 //! The command line, as data: every flag, its default and its words. Completions and man pages come from the same definitions.
 
+#[cfg(feature = "loadgen")]
 pub mod bench;
 pub mod host;
 pub mod legacy;
@@ -23,7 +24,8 @@ use cardume::ui::text::Lang;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::Exit;
-use crate::cli::args::bench::SwarmArgs;
+#[cfg(feature = "loadgen")]
+use crate::cli::args::bench::BenchArgs;
 use crate::cli::args::host::HostArgs;
 use crate::cli::args::ls::LsArgs;
 use crate::cli::args::play::PlayArgs;
@@ -262,8 +264,9 @@ told the port, and --rpc-log 127.0.0.1 is enough.")]
     RpcLog(RpcLogArgs),
 
     /// Put load on a server, or on a Redis: many peers in one process, rates and times of answers
-    #[command(after_long_help = bench::EXAMPLES)]
-    Swarm(SwarmArgs),
+    #[cfg(feature = "loadgen")]
+    #[command(alias = "swarm", after_long_help = bench::EXAMPLES)]
+    Bench(BenchArgs),
 
     /// Print the completions of a shell
     #[command(after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume")]
@@ -283,8 +286,12 @@ told the port, and --rpc-log 127.0.0.1 is enough.")]
 impl Verb {
     /// True for commands that only show something: they end when nobody reads it any more. A download, or a change at a server, goes on to its end.
     pub fn is_for_its_output(&self) -> bool {
-        use Verb::{Content, Hash, Ls, Peers, RpcLog, Search, Status, Swarm, Users, Verify, Watch};
-        matches!(self, Content(_) | Hash(_) | Ls(_) | Peers(_) | RpcLog(_) | Search(_) | Status(_) | Swarm(_) | Users(_) | Verify(_) | Watch(_))
+        use Verb::{Content, Hash, Ls, Peers, RpcLog, Search, Status, Users, Verify, Watch};
+        #[cfg(feature = "loadgen")]
+        if matches!(self, Verb::Bench(_)) {
+            return true;
+        }
+        matches!(self, Content(_) | Hash(_) | Ls(_) | Peers(_) | RpcLog(_) | Search(_) | Status(_) | Users(_) | Verify(_) | Watch(_))
     }
 }
 

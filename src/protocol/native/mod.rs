@@ -8,6 +8,7 @@ pub mod decode_request;
 pub mod decode_response;
 pub mod encode;
 pub mod fast_path;
+#[cfg(feature = "loadgen")]
 pub mod loadgen;
 mod metrics;
 mod quic_address;
