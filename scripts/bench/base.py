@@ -33,7 +33,7 @@ http {{
 }}
 """
 
-TURNS = re.compile(r"(\d+) turns, p50 (\S+), p99 (\S+), longest (\S+)")
+TURNS = re.compile(r"(\d+) iterations, p50 (\S+), p99 (\S+), longest (\S+)")
 UNITS = {"ns": 1e-6, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 
 

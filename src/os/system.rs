@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits;
+use crate::node::stats::process::ProcessStats;
 use crate::os::net::address;
 
 /// The system's number for a file that is not open.
@@ -84,6 +85,32 @@ pub fn cpu_time_of(pid: u32) -> Option<Duration> {
     let mut fields = fields.split_whitespace().skip(11).map(str::parse::<u64>);
     let ticks = fields.next()?.ok()?.checked_add(fields.next()?.ok()?)?;
     Some(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).ok().filter(|ticks| *ticks > 0)?)
+}
+
+/// Resources of this process, from `/proc`; zero where the system does not say.
+#[must_use]
+pub fn process_stats() -> ProcessStats {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = statm.split_whitespace();
+    let page = rustix::param::page_size() as u64;
+    let (mapped, resident) = (number(pages.next()) * page, number(pages.next()) * page);
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    // Ticks between the start of the machine and that of the process.
+    let ticks = number(fields.split_whitespace().nth(19));
+    let booted = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let booted = number(booted.lines().find_map(|line| line.strip_prefix("btime ")));
+    let fds = std::fs::read_dir("/proc/self/fd").map_or(0, |all| all.count() as u64);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    ProcessStats {
+        cpu: cpu_time(),
+        resident,
+        mapped,
+        open_fds: fds.saturating_sub(1),
+        max_fds: limit.current.unwrap_or(u64::MAX),
+        started: booted + ticks / rustix::param::clock_ticks_per_second().max(1),
+    }
 }
 
 /// Whether a signal is ignored now.

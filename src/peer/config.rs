@@ -5,6 +5,7 @@ use crate::client::console::ConsoleProfile;
 use crate::client::console::saved_lists::{NoSavedLists, SavedLists};
 use crate::download::RetryPolicy;
 use crate::limits;
+use crate::node::stats::process::ProcessStats;
 use crate::peer::login::OpenIdentity;
 use crate::peer::player_server::Player;
 use crate::peer::upload_queue::Accept;
@@ -60,6 +61,8 @@ pub struct PeerConfig {
     pub metrics_open: bool,
     /// The names, besides addresses and `localhost`, under which it may be asked by HTTP.
     pub hosts: HostNames,
+    /// Resources of this process.
+    pub process: fn() -> ProcessStats,
     /// How many uploads at once.
     pub slots: Option<usize>,
     /// Ends when there is no server.
@@ -116,6 +119,7 @@ impl PeerConfig {
             accept: Accept::Always,
             metrics_open: false,
             hosts: HostNames::default(),
+            process: ProcessStats::default,
             slots: None,
             once: false,
             typed: false,

@@ -15,12 +15,13 @@ impl Peer {
     pub(super) fn status(&self, id: ConnId, local: bool, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
         let from = io.connection(id).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |link| link.from.ip());
         requests::may_see(from, local, self.options.metrics_open)?;
-        let mut figures = requests::of_turns(io.iteration_times);
-        figures.push(Metric::now("links", self.visits.len() as u64));
+        let mut figures = requests::of_loop(io.iteration_times);
+        figures.push(Metric::now("connections", self.visits.len() as u64));
         figures.push(Metric::now("files", self.library.len() as u64));
         figures.push(Metric::now("uploads", self.uploads.len() as u64));
         figures.push(Metric::now("downloads", self.downloads.ids().len() as u64));
         figures.extend(self.tally.figures());
+        figures.extend((self.options.process)().metrics());
         Ok(Response::Status(figures))
     }
 }

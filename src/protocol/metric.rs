@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_name_is_plain() {
-        assert!(is_name("turn_length", 32) && is_name("0.99", 8));
+        assert!(is_name("loop_iteration", 32) && is_name("0.99", 8));
         assert!(!is_name("", 8) && !is_name("a b", 8) && !is_name("Ä", 8) && !is_name("abcdefghi", 8) && !is_name("a\"", 8));
     }
 }

@@ -28,6 +28,7 @@ use crate::limits;
 use crate::node::conn_map::ConnMap;
 use crate::node::io::Io;
 use crate::node::stats::activity::Activity;
+use crate::node::stats::process::ProcessStats;
 use crate::node::stats::requests::RequestStats;
 use crate::node::{ConnId, Event, Node, PortId};
 use crate::protocol::Role;
@@ -65,6 +66,8 @@ pub struct ServerOptions {
     pub hosts: HostNames,
     /// Accounts outlive the server.
     pub accounts_last: bool,
+    /// Resources of this process.
+    pub process: fn() -> ProcessStats,
     /// Nobody joins without an account.
     pub accounts_required: bool,
     /// Lists the files of a folder of this machine for those old wires whose peers name one; `None`: none of them may.
@@ -88,6 +91,7 @@ impl ServerOptions {
             metrics_open: false,
             hosts: HostNames::default(),
             accounts_last: false,
+            process: ProcessStats::default,
             accounts_required: false,
             folders: None,
             memory: usize::MAX,

@@ -165,7 +165,8 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
         UiEvent::Users(users) => rows(users.iter().map(online)),
         UiEvent::Appeared(of) => Output::Line(format!("+\t{}", holder(of))),
         UiEvent::Gone { peer, name } => Output::Line(format!("-\t{peer}\t\t{name}")),
-        UiEvent::Figures(figures) => rows(figures.iter().map(figure)),
+        // The histogram is for programs; people read its quantiles.
+        UiEvent::Figures(figures) => rows(figures.iter().filter(|figure| !figure.name.starts_with("loop_iteration_seconds")).map(figure)),
         UiEvent::Content { files, .. } => rows(files.iter().map(|file| format!("{}\t{}", file.file, file.description))),
         UiEvent::Holders(holders) => rows(holders.iter().map(holder)),
         // In the columns of a holder, without an address and a size.

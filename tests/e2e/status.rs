@@ -29,10 +29,10 @@ fn a_server_and_a_peer_say_how_they_are() {
     let said = run(["status", "--server", &at]).succeeded().out.join("\n");
     let memory = run(["status", "--memory", "--server", &at]).succeeded().out.clone();
     assert!(memory.len() == 7 && memory.iter().all(|line| line.starts_with("index ")), "{memory:?}");
-    for line in ["members\t1", "names\t1", "holdings\t1", "requests join\t1", "requests search\t1"] {
+    for line in ["peers\t1", "names\t1", "entries\t1", "requests join\t1", "requests search\t1"] {
         assert!(said.lines().any(|said| said == line), "{line}: {said}");
     }
-    assert!(said.contains("turn_length p99\t"), "{said}");
+    assert!(said.contains("loop_iteration_quantile p99\t"), "{said}");
     let said = run(["status", "--peer", &peer.at.to_string(), "--json"]).succeeded().out.join("\n");
     assert!(said.contains(r#""name":"files""#) && said.contains(r#""unit":"ns""#), "{said}");
 }
@@ -46,11 +46,24 @@ fn prometheus_reads_them() {
         let answer = metrics(at);
         assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
         let text = String::from_utf8(answer.body).expect("text");
-        assert!(value(&text, "cardume_turns_total") >= 1.0, "{text}");
-        let longest = value(&text, "cardume_turn_length_seconds{of=\"max\"}");
+        assert!(value(&text, "cardume_loop_iterations_total") >= 1.0, "{text}");
+        let longest = value(&text, "cardume_loop_iteration_quantile_seconds{of=\"max\"}");
         assert!(longest > 0.0 && longest < 60.0, "{text}");
+        // The histogram holds every iteration, and the process shows its own resources.
+        let all = value(&text, "cardume_loop_iteration_seconds_count");
+        assert!(all >= 1.0 && value(&text, "cardume_loop_iteration_seconds_bucket{le=\"+Inf\"}") == all, "{text}");
+        assert!(value(&text, "cardume_loop_iteration_seconds_sum") > 0.0, "{text}");
+        for name in ["process_resident_memory_bytes", "process_open_fds", "process_max_fds", "process_start_time_seconds"] {
+            assert!(value(&text, name) > 0.0, "{name}: {text}");
+        }
+        let mut helped = "";
         for line in text.lines() {
-            assert!(line.starts_with("# TYPE cardume_") || line.starts_with("cardume_"), "{line}");
+            let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
+            assert!(name.starts_with("cardume_") || name.starts_with("process_"), "{line}");
+            match line.strip_prefix("# TYPE ") {
+                Some(typed) => assert_eq!(typed.split(' ').next(), Some(helped), "every metric has a help line"),
+                None => helped = line.strip_prefix("# HELP ").and_then(|line| line.split(' ').next()).unwrap_or(helped),
+            }
         }
     }
     // A name that a stranger's name server turned to this machine is none of this machine.
@@ -58,7 +71,7 @@ fn prometheus_reads_them() {
     link.send(&["GET /metrics HTTP/1.1", "Host: evil.example"]);
     assert_eq!(link.hear(false).status, 403);
     if let Some(output) = stranger("curl", &["-sf", &format!("http://{}/metrics", server.at)]) {
-        assert!(output.stdout.starts_with(b"# TYPE cardume_turns_total counter\n"));
+        assert!(output.stdout.starts_with(b"# HELP cardume_loop_iterations_total "));
     }
 }
 

@@ -11,12 +11,13 @@ const BUCKETS: usize = 80;
 pub struct LoopHistogram {
     counts: [u64; BUCKETS],
     count: u64,
+    sum: Duration,
     longest: Duration,
 }
 
 impl Default for LoopHistogram {
     fn default() -> LoopHistogram {
-        LoopHistogram { counts: [0; BUCKETS], count: 0, longest: Duration::ZERO }
+        LoopHistogram { counts: [0; BUCKETS], count: 0, sum: Duration::ZERO, longest: Duration::ZERO }
     }
 }
 
@@ -32,7 +33,28 @@ impl LoopHistogram {
         }
         self.counts[bucket] += 1;
         self.count += 1;
+        self.sum += length;
         self.longest = self.longest.max(length);
+    }
+
+    /// The sum of all lengths.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        self.sum
+    }
+
+    /// Iterations that took at most `bound`, to a quarter of it.
+    #[must_use]
+    pub fn at_most(&self, bound: Duration) -> u64 {
+        let (mut seen, mut edge) = (0, 1_000_u64);
+        for count in self.counts {
+            if u128::from(edge) > bound.as_nanos() {
+                break;
+            }
+            seen += count;
+            edge += edge / 4;
+        }
+        seen
     }
 
     /// How many there were.
@@ -65,7 +87,7 @@ impl LoopHistogram {
 
 impl fmt::Display for LoopHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} turns, p50 {:?}, p99 {:?}, longest {:?}", self.count, self.quantile(500), self.quantile(990), self.longest)
+        write!(f, "{} iterations, p50 {:?}, p99 {:?}, longest {:?}", self.count, self.quantile(500), self.quantile(990), self.longest)
     }
 }
 
@@ -84,6 +106,8 @@ mod tests {
             found >= Duration::from_millis(ms) && found <= Duration::from_millis(ms * 5 / 4 + 1)
         };
         assert!(close(500, 50) && close(990, 99), "{turns}");
-        assert_eq!(turns.longest(), Duration::from_millis(100));
+        assert_eq!((turns.longest(), turns.sum()), (Duration::from_millis(100), Duration::from_millis(5_050)));
+        let below = turns.at_most(Duration::from_millis(50));
+        assert!((40..=50).contains(&below) && turns.at_most(Duration::from_secs(1)) == 100 && turns.at_most(Duration::ZERO) == 0, "{below}");
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod activity;
 pub mod loop_histogram;
+pub mod process;
 pub mod requests;

@@ -38,19 +38,37 @@ impl RequestStats {
     }
 }
 
-/// How long turns took.
+/// Bounds of the histogram of iteration lengths, in nanoseconds and as labels in seconds.
+const BOUNDS: [(u64, &str); 11] = [
+    (10_000, "0.00001"),
+    (100_000, "0.0001"),
+    (500_000, "0.0005"),
+    (1_000_000, "0.001"),
+    (2_000_000, "0.002"),
+    (5_000_000, "0.005"),
+    (10_000_000, "0.01"),
+    (20_000_000, "0.02"),
+    (50_000_000, "0.05"),
+    (100_000_000, "0.1"),
+    (1_000_000_000, "1"),
+];
+
+/// Metrics of the event loop: quantiles for people, a histogram for Prometheus.
 #[must_use]
-pub fn of_turns(turns: &LoopHistogram) -> Vec<Metric> {
-    let length = |of, length: std::time::Duration| {
-        let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
-        Metric::now("turn_length", nanos).of(of).in_unit(Unit::Nanoseconds)
-    };
-    vec![
-        Metric::total("turns", turns.count()),
-        length("p50", turns.quantile(500)),
-        length("p99", turns.quantile(990)),
-        length("max", turns.longest()),
-    ]
+pub fn of_loop(iterations: &LoopHistogram) -> Vec<Metric> {
+    let nanos = |length: std::time::Duration| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+    let quantile = |of, length| Metric::now("loop_iteration_quantile", nanos(length)).of(of).in_unit(Unit::Nanoseconds);
+    let bucket = |of, count| Metric::total("loop_iteration_seconds_bucket", count).of(of);
+    let mut metrics = vec![
+        Metric::total("loop_iterations", iterations.count()),
+        quantile("p50", iterations.quantile(500)),
+        quantile("p99", iterations.quantile(990)),
+        quantile("max", iterations.longest()),
+    ];
+    metrics.extend(BOUNDS.map(|(bound, label)| bucket(label, iterations.at_most(std::time::Duration::from_nanos(bound)))));
+    metrics.push(bucket("inf", iterations.count()));
+    metrics.push(Metric::total("loop_iteration_seconds_sum", nanos(iterations.sum())).in_unit(Unit::Nanoseconds));
+    metrics
 }
 
 /// Who is not on this machine, or does not sound like it, is told no figures, unless the operator opened them to all.

@@ -7,24 +7,68 @@ use crate::protocol::metric::{Metric, Unit};
 /// The content type of that format.
 pub(super) const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All figures, those of one name together.
+/// Help texts, by the name of a metric without its unit.
+const HELP: [(&str, &str); 22] = [
+    ("loop_iterations", "Iterations of the event loop."),
+    ("loop_iteration_quantile", "Length of an iteration, by quantile since the start."),
+    ("loop_iteration_seconds", "Length of an iteration, waiting excluded."),
+    ("connections", "Open connections."),
+    ("peers", "Peers in the index."),
+    ("names", "Distinct file names in the index."),
+    ("contents", "Distinct contents in the index."),
+    ("entries", "Files of all peers in the index."),
+    ("subscriptions", "Subscriptions."),
+    ("requests", "Requests, by method."),
+    ("index", "Memory of the index, by part."),
+    ("files", "Shared files."),
+    ("uploads", "Uploads under way or queued."),
+    ("downloads", "Downloads under way."),
+    ("process_cpu", "Total user and system CPU time."),
+    ("process_resident_memory", "Resident memory size."),
+    ("process_virtual_memory", "Virtual memory size."),
+    ("process_open_fds", "Number of open file descriptors."),
+    ("process_max_fds", "Maximum number of open file descriptors."),
+    ("process_start_time_seconds", "Start time of the process since unix epoch."),
+    ("memory_limit", "Memory that the index may take."),
+    ("memory_used", "Memory that the index takes."),
+];
+
+/// Format metrics; those of one name stand together.
 pub(super) fn text(figures: &[Metric]) -> String {
     let mut text = String::new();
-    let mut last = None;
+    let mut last = "";
     for figure in figures {
         let unit = match figure.unit {
             Unit::Count => "",
             Unit::Bytes => "_bytes",
             Unit::Nanoseconds => "_seconds",
         };
-        let (total, kind) = if figure.total { ("_total", "counter") } else { ("", "gauge") };
-        if last != Some(&figure.name) {
-            let _ = writeln!(text, "# TYPE cardume_{}{unit}{total} {kind}", figure.name);
-            last = Some(&figure.name);
+        // A histogram is named without the suffixes of its parts, and these carry the unit already.
+        let part = ["_bucket", "_sum"].into_iter().find(|part| figure.name.ends_with(part));
+        let base = part.map_or(&*figure.name, |part| &figure.name[..figure.name.len() - part.len()]);
+        let prefix = if base.starts_with("process_") { "" } else { "cardume_" };
+        let (unit, total, kind) = match (part, figure.total) {
+            (Some(_), _) => ("", "", "histogram"),
+            (None, true) => (unit, "_total", "counter"),
+            (None, false) => (unit, "", "gauge"),
+        };
+        if last != base {
+            if let Some((_, help)) = HELP.iter().find(|(name, _)| *name == base) {
+                let _ = writeln!(text, "# HELP {prefix}{base}{unit}{total} {help}");
+            }
+            let _ = writeln!(text, "# TYPE {prefix}{base}{unit}{total} {kind}");
+            last = base;
         }
-        let _ = write!(text, "cardume_{}{unit}{total}", figure.name);
-        if let Some(of) = &figure.of {
-            let _ = write!(text, "{{of=\"{of}\"}}");
+        let _ = write!(text, "{prefix}{}{unit}{total}", figure.name);
+        match (part, figure.of.as_deref()) {
+            (Some("_bucket"), Some("inf")) => {
+                // The last bucket counts all.
+                let _ = writeln!(text, "{{le=\"+Inf\"}} {}\n{prefix}{base}_count {}", figure.value, figure.value);
+                continue;
+            }
+            (Some("_bucket"), Some(of)) => drop(write!(text, "{{le=\"{of}\"}}")),
+            (_, Some(of)) => drop(write!(text, "{{of=\"{of}\"}}")),
+            (_, None) => {}
         }
         let _ = match figure.unit {
             Unit::Nanoseconds => writeln!(text, " {}.{:09}", figure.value / 1_000_000_000, figure.value % 1_000_000_000),
@@ -43,14 +87,22 @@ mod tests {
         let figures = [
             Metric::total("requests", 3).of("search"),
             Metric::total("requests", 4).of("ping"),
-            Metric::now("turn_length", 1_500_000).of("p99").in_unit(Unit::Nanoseconds),
+            Metric::total("loop_iteration_seconds_bucket", 1).of("0.001"),
+            Metric::total("loop_iteration_seconds_bucket", 2).of("inf"),
+            Metric::total("loop_iteration_seconds_sum", 1_500_000).in_unit(Unit::Nanoseconds),
+            Metric::total("process_cpu", 2_000_000_000).in_unit(Unit::Nanoseconds),
             Metric::now("index", 7).of("names").in_unit(Unit::Bytes),
         ];
         assert_eq!(
             text(&figures),
-            "# TYPE cardume_requests_total counter\ncardume_requests_total{of=\"search\"} 3\ncardume_requests_total{of=\"ping\"} 4\n\
-             # TYPE cardume_turn_length_seconds gauge\ncardume_turn_length_seconds{of=\"p99\"} 0.001500000\n\
-             # TYPE cardume_index_bytes gauge\ncardume_index_bytes{of=\"names\"} 7\n"
+            "# HELP cardume_requests_total Requests, by method.\n# TYPE cardume_requests_total counter\n\
+             cardume_requests_total{of=\"search\"} 3\ncardume_requests_total{of=\"ping\"} 4\n\
+             # HELP cardume_loop_iteration_seconds Length of an iteration, waiting excluded.\n# TYPE cardume_loop_iteration_seconds histogram\n\
+             cardume_loop_iteration_seconds_bucket{le=\"0.001\"} 1\ncardume_loop_iteration_seconds_bucket{le=\"+Inf\"} 2\n\
+             cardume_loop_iteration_seconds_count 2\ncardume_loop_iteration_seconds_sum 0.001500000\n\
+             # HELP process_cpu_seconds_total Total user and system CPU time.\n# TYPE process_cpu_seconds_total counter\n\
+             process_cpu_seconds_total 2.000000000\n\
+             # HELP cardume_index_bytes Memory of the index, by part.\n# TYPE cardume_index_bytes gauge\ncardume_index_bytes{of=\"names\"} 7\n"
         );
     }
 }

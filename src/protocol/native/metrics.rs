@@ -47,9 +47,12 @@ mod tests {
     #[test]
     fn what_is_no_figure_is_left_out() {
         let read = |text: &str| serde_json::from_str::<FigureShape<'_>>(text).ok().and_then(FigureShape::figure);
-        assert_eq!(read(r#"{"name":"links","unit":"count","value":3}"#), Some(Metric { name: Cow::Borrowed("links"), ..Metric::now("links", 3) }));
+        assert_eq!(
+            read(r#"{"name":"connections","unit":"count","value":3}"#),
+            Some(Metric { name: Cow::Borrowed("connections"), ..Metric::now("connections", 3) })
+        );
         assert_eq!(read(r#"{"name":"li\u001bnks","unit":"count","value":3}"#), None);
-        assert_eq!(read(r#"{"name":"links","unit":"miles","value":3}"#), None);
-        assert_eq!(read(r#"{"name":"links","unit":"count","value":-3}"#), None);
+        assert_eq!(read(r#"{"name":"connections","unit":"miles","value":3}"#), None);
+        assert_eq!(read(r#"{"name":"connections","unit":"count","value":-3}"#), None);
     }
 }
