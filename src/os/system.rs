@@ -87,6 +87,13 @@ pub fn cpu_time_of(pid: u32) -> Option<Duration> {
     Some(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).ok().filter(|ticks| *ticks > 0)?)
 }
 
+/// The locale of messages, as POSIX chooses it: the first of these variables that is not empty.
+#[must_use]
+pub fn locale() -> String {
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(set).unwrap_or_default()
+}
+
 /// Resources of this process, from `/proc`; zero where the system does not say.
 #[must_use]
 pub fn process_stats() -> ProcessStats {

@@ -32,6 +32,18 @@ pub enum Lang {
     En,
 }
 
+impl Lang {
+    /// The language of a locale such as `es_ES.UTF-8`; Portuguese where it names none of the three.
+    #[must_use]
+    pub fn of_locale(locale: &str) -> Lang {
+        match locale.split(['_', '.', '@', '-']).next() {
+            Some("es") => Lang::Es,
+            Some("en") => Lang::En,
+            _ => Lang::Pt,
+        }
+    }
+}
+
 /// Where a text belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -621,6 +633,21 @@ mod tests {
             for command in crate::client::console::napster::COMMANDS.iter().filter(|command| !["HELP", "SIM", "NODES"].contains(command)) {
                 assert!(help.contains(command), "{command}");
             }
+        }
+    }
+
+    #[test]
+    fn a_locale_chooses_the_language() {
+        for (locale, lang) in [
+            ("en_US.UTF-8", Lang::En),
+            ("es", Lang::Es),
+            ("es_MX@euro", Lang::Es),
+            ("pt_BR.UTF-8", Lang::Pt),
+            ("C.UTF-8", Lang::Pt),
+            ("", Lang::Pt),
+            ("eng", Lang::Pt),
+        ] {
+            assert_eq!(Lang::of_locale(locale), lang, "{locale}");
         }
     }
 

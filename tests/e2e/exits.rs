@@ -230,3 +230,18 @@ fn a_download_that_waits_for_its_source_can_be_interrupted() {
     assert_eq!(finish(get).code, 130);
     assert!(!there.has("a.mp4") && there.has("a.mp4.part"));
 }
+
+#[test]
+fn the_locale_chooses_the_language_where_nothing_else_does() {
+    let said = |locale: &str| {
+        let (_port, at) = nobody();
+        let mut command = cardume(["ls", &at.to_string()]);
+        command.env_remove("CARDUME_LANG").env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", locale);
+        let output = command.output().expect("cardume runs");
+        assert_eq!(output.status.code(), Some(5));
+        String::from_utf8(output.stderr).expect("text")
+    };
+    assert!(said("en_US.UTF-8").contains("no "), "{}", said("en_US.UTF-8"));
+    assert!(said("es_ES.UTF-8").contains("ningún"), "{}", said("es_ES.UTF-8"));
+    assert!(said("C.UTF-8").contains("nenhum"), "{}", said("C.UTF-8"));
+}

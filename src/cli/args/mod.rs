@@ -18,6 +18,7 @@ use cardume::client::console::ConsoleProfile;
 use cardume::os::fs::part_file::Allocate;
 use cardume::os::net::address;
 use cardume::os::stdio::StdStreams;
+use cardume::os::system;
 use cardume::protocol::types::legacy_profile::{LegacyProfile, TONGUES};
 use cardume::ui::event::exit;
 use cardume::ui::text::Lang;
@@ -63,9 +64,9 @@ Examples:
 
 {EXIT_CODES}"))]
 pub struct Cli {
-    /// Language of prompts and errors; the lines that the specification gives stay as they are
-    #[arg(long, global = true, value_enum, default_value = "pt", env = "CARDUME_LANG")]
-    lang: LanguageArg,
+    /// Language of prompts and errors; fixed lines of the specification stay Portuguese [default: as LC_ALL, LC_MESSAGES or LANG says, else pt]
+    #[arg(long, global = true, value_enum, env = "CARDUME_LANG")]
+    lang: Option<LanguageArg>,
 
     /// What to do.
     #[command(subcommand)]
@@ -83,9 +84,10 @@ impl Cli {
     /// The language of prompts and errors.
     pub fn lang(&self) -> Lang {
         match self.lang {
-            LanguageArg::Pt => Lang::Pt,
-            LanguageArg::Es => Lang::Es,
-            LanguageArg::En => Lang::En,
+            Some(LanguageArg::Pt) => Lang::Pt,
+            Some(LanguageArg::Es) => Lang::Es,
+            Some(LanguageArg::En) => Lang::En,
+            None => Lang::of_locale(&system::locale()),
         }
     }
 

@@ -29,8 +29,8 @@ const HELP: [(&str, &str); 22] = [
     ("process_open_fds", "Number of open file descriptors."),
     ("process_max_fds", "Maximum number of open file descriptors."),
     ("process_start_time_seconds", "Start time of the process since unix epoch."),
-    ("memory_limit", "Memory that the index may take."),
-    ("memory_used", "Memory that the index takes."),
+    ("index_limit", "Memory that the index may take."),
+    ("accounts_kept", "1 when accounts outlive the server."),
 ];
 
 /// Format metrics; those of one name stand together.
