@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks a running cardume server and a running peer against PROTOCOL.md.
 
-Usage: conformance.py --server IP:PORT --peer IP:PORT [--folder DIR] [--program FILE] [--slow] [--only TEXT]
+Usage: python3 scripts/conformance --server IP:PORT --peer IP:PORT [--folder DIR] [--program FILE] [--slow] [--only TEXT]
 
 With --folder, which the peer shares, files come and change there while the peer is looked at. With --program, the
 program `cardume`, it downloads from peers that this script plays.
@@ -3733,7 +3733,7 @@ def address_argument(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Checks a running cardume server and peer against PROTOCOL.md.")
+    parser = argparse.ArgumentParser(prog="conformance", description="Checks a running cardume server and peer against PROTOCOL.md.")
     parser.add_argument("--server", required=True, type=address_argument, metavar="IP:PORT")
     parser.add_argument("--peer", required=True, type=address_argument, metavar="IP:PORT")
     parser.add_argument("--folder", metavar="DIR", help="what the peer shares: files come and change there")
