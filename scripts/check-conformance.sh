@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts a server and a peer with files of four kinds, and checks both against PROTOCOL.md; a script's peers give to `cardume get` too.
 # It runs what scripts/program.sh names.
-# Usage: scripts/check-conformance.sh [what conformance.py takes, for instance --slow]
+# Usage: scripts/check-conformance.sh [what scripts/conformance takes, for instance --slow]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,4 +47,4 @@ pids+=("$!")
 peer=$(address_in "$from_peer")
 
 echo "server at $server, peer at $peer with $(ls "$place/files" | tr '\n' ' ')"
-python3 scripts/conformance.py --server "$server" --peer "$peer" --folder "$place/files" --program "$cardume" "$@"
+python3 scripts/conformance --server "$server" --peer "$peer" --folder "$place/files" --program "$cardume" "$@"
