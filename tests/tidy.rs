@@ -505,6 +505,144 @@ fn the_picture_of_the_house_names_every_room() {
     law.holds();
 }
 
+/// The name of a type that a line at the left edge defines.
+fn defined(code: &str) -> Option<&str> {
+    let mut words = code.split_whitespace().skip_while(|word| word.starts_with("pub"));
+    if !matches!(words.next(), Some("struct" | "enum" | "trait" | "type" | "union")) || code.starts_with(char::is_whitespace) {
+        return None;
+    }
+    words.next()?.split(|c: char| !c.is_alphanumeric() && c != '_').next()
+}
+
+#[test]
+fn a_type_name_names_one_type() {
+    let mut law = Law::new("one word, one thing: a type name is unique");
+    let mut seen: Vec<(String, String)> = Vec::new();
+    for source in sources("src") {
+        for line in source.lines.iter().filter(|line| !line.is_test) {
+            let Some(name) = defined(&line.code) else { continue };
+            if let Some((_, before)) = seen.iter().find(|(known, path)| known == name && *path != source.path) {
+                law.breaks(&source.path, line.number, &format!("{name} is a type of {before}"));
+            }
+            seen.push((name.to_owned(), source.path.clone()));
+        }
+    }
+    law.holds();
+}
+
+/// Structs that are still too large for one hand. A number may fall and never grow; an entry goes when its struct has at most fifteen fields.
+const LARGE: &[(&str, usize)] = &[
+    ("Download", 47),
+    ("Peer", 43),
+    ("Shape", 38),
+    ("ResponseShape", 35),
+    ("PeerConfig", 31),
+    ("SharedFolder", 24),
+    ("Server", 24),
+    ("PeerArgs", 24),
+    ("EventLoop", 24),
+    ("Source", 19),
+    ("Connection", 19),
+    ("LegacyStream", 18),
+    ("Index", 18),
+    ("BenchArgs", 17),
+    ("Console", 16),
+    ("Conn", 16),
+];
+
+#[test]
+fn a_struct_has_at_most_fifteen_fields() {
+    let mut law = Law::new("a type can be held in one hand: at most fifteen fields a struct");
+    for source in sources("src") {
+        let mut open: Option<(String, usize, usize)> = None;
+        for line in source.lines.iter().filter(|line| !line.is_test) {
+            if let Some(name) = defined(&line.code).filter(|_| line.code.contains("struct ") && line.code.trim_end().ends_with('{')) {
+                open = Some((name.to_owned(), line.number, 0));
+            } else if line.code.starts_with('}') {
+                if let Some((name, number, fields)) = open.take() {
+                    let most = LARGE.iter().find(|(known, _)| *known == name).map_or(15, |(_, most)| *most);
+                    if fields > most {
+                        law.breaks(&source.path, number, &format!("{name} has {fields} fields"));
+                    }
+                }
+            } else if let Some((_, _, fields)) = &mut open {
+                let field = line.code.strip_prefix("    ").filter(|rest| !rest.starts_with(char::is_whitespace));
+                *fields += usize::from(field.is_some_and(|field| field.contains(": ") && !field.starts_with('#')));
+            }
+        }
+    }
+    law.holds();
+}
+
+/// Modules of one folder that still import each other.
+const CYCLES: &[(&str, &str)] = &[
+    ("cli::args", "cli::status"),
+    ("cli::args", "cli::watch"),
+    ("client::command", "client::console"),
+    ("os::data_folder", "os::sqlite"),
+    ("os::fs::dir_walk", "os::fs::inotify"),
+    ("peer::config", "peer::login"),
+    ("peer::config", "peer::player_server"),
+    ("storage::partial_file", "storage::piece_buffer"),
+    ("storage::partial_file", "storage::writeback"),
+    ("ui::account_errors", "ui::text"),
+    ("ui::causes", "ui::text"),
+    ("ui::event", "ui::text"),
+    ("ui::help", "ui::text"),
+    ("ui::skipped", "ui::text"),
+    ("ui::text", "ui::transport_notes"),
+];
+
+#[test]
+fn modules_of_one_folder_do_not_import_each_other() {
+    let mut law = Law::new("no import cycle inside a folder");
+    let module = |path: &str| path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+    let all: Vec<Source> = sources("src");
+    let names: Vec<String> = all.iter().map(|source| module(&source.path)).collect();
+    let mut imports: Vec<(String, String, usize)> = Vec::new();
+    for source in &all {
+        let here = module(&source.path);
+        for line in source.lines.iter().filter(|line| !line.is_test) {
+            for (at, _) in line.code.match_indices("crate::") {
+                let path: String = line.code[at + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':').collect();
+                let there = names.iter().filter(|name| path == **name || path.starts_with(&format!("{name}::"))).max_by_key(|name| name.len());
+                let parent = |name: &str| name.rsplit_once("::").map(|(parent, _)| parent.to_owned());
+                if let Some(there) = there.filter(|there| **there != here && parent(there).is_some() && parent(there) == parent(&here)) {
+                    imports.push((here.clone(), there.clone(), line.number));
+                }
+            }
+        }
+    }
+    for (from, to, line) in &imports {
+        let known = CYCLES.iter().any(|(a, b)| (*a, *b) == (&**from, &**to) || (*b, *a) == (&**from, &**to));
+        if !known && imports.iter().any(|(back, forth, _)| back == to && forth == from) {
+            law.breaks(from, *line, &format!("imports {to}, which imports it"));
+        }
+    }
+    law.holds();
+}
+
+#[test]
+fn every_test_that_the_list_of_bad_inputs_names_is_there() {
+    let mut law = Law::new("tests/bad_inputs.md names tests that exist");
+    let tests: Vec<String> = sources("src")
+        .into_iter()
+        .chain(sources("tests"))
+        .flat_map(|source| source.lines)
+        .filter_map(|line| line.code.trim_start().strip_prefix("fn ").map(|rest| rest.split('(').next().unwrap_or_default().to_owned()))
+        .collect();
+    let text = fs::read_to_string(root().join("tests/bad_inputs.md")).expect("the list");
+    for (line, number) in text.lines().zip(1..).filter(|(line, _)| line.starts_with("| ")) {
+        let words = line.rsplit('|').nth(1).unwrap_or_default().split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+        for name in words.filter_map(|word| word.rsplit_once("::")).map(|(_, name)| name).filter(|name| name.matches('_').count() >= 3) {
+            if !tests.iter().any(|test| test.starts_with(name)) {
+                law.breaks("tests/bad_inputs.md", number, name);
+            }
+        }
+    }
+    law.holds();
+}
+
 #[test]
 fn the_reader_of_these_laws_tells_code_from_words() {
     let text = "let a = \"unsafe \\\" {\"; // unsafe\nlet b = 'x'; let c: &'static str = r#\"a \"quoted\" panic!\"#; /* todo! */ real()\n";

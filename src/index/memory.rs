@@ -18,7 +18,7 @@ pub fn of_file(name: usize) -> usize {
 }
 
 /// How much memory an index may take, and how much it took when that was measured.
-pub(super) struct Budget {
+pub(super) struct MemoryBudget {
     most: usize,
     measured: usize,
     /// What was added since, at most.
@@ -27,13 +27,13 @@ pub(super) struct Budget {
     unbuilt: usize,
 }
 
-impl Default for Budget {
-    fn default() -> Budget {
-        Budget { most: usize::MAX, measured: 0, added: 0, unbuilt: 0 }
+impl Default for MemoryBudget {
+    fn default() -> MemoryBudget {
+        MemoryBudget { most: usize::MAX, measured: 0, added: 0, unbuilt: 0 }
     }
 }
 
-impl Budget {
+impl MemoryBudget {
     /// So many bytes more are taken, at most.
     pub(super) fn takes(&mut self, bytes: usize) {
         self.added = self.added.saturating_add(bytes);
@@ -115,7 +115,7 @@ impl Index {
     /// # Errors
     /// `busy` where there is none before others leave.
     pub fn has_room(&mut self, bytes: usize) -> Result<(), ErrorReply> {
-        let is_full = |budget: &Budget| budget.measured.saturating_add(budget.added).saturating_add(bytes) > budget.most;
+        let is_full = |budget: &MemoryBudget| budget.measured.saturating_add(budget.added).saturating_add(bytes) > budget.most;
         if self.budget.most < usize::MAX && (self.budget.added > UNMEASURED || is_full(&self.budget)) {
             if self.is_built() {
                 self.budget.unbuilt = 0;

@@ -31,7 +31,7 @@ use slab::Slab;
 use crate::index::chunked_vec::ChunkedVec;
 use crate::index::descriptions::Descriptions;
 use crate::index::key_table::{KeyId, KeyTable, Roots};
-use crate::index::memory::Budget;
+use crate::index::memory::MemoryBudget;
 use crate::index::pagination::PageBudget;
 use crate::index::postings::Posting;
 use crate::index::publications::count_present;
@@ -94,7 +94,7 @@ pub struct Index {
     joined: u64,
     iteration: u64,
     /// How much memory all of it may take.
-    budget: Budget,
+    budget: MemoryBudget,
 }
 
 struct PeerRecord {
@@ -192,7 +192,7 @@ impl Index {
             owned: 0,
             joined: 0,
             iteration: 0,
-            budget: Budget::default(),
+            budget: MemoryBudget::default(),
         }
     }
 

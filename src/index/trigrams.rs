@@ -31,7 +31,7 @@ pub const STEP: usize = 8;
 pub struct Trigrams {
     /// By the number of a run, the blocks that have it.
     postings: HashTable<TrigramSet>,
-    blocks: Vec<Block>,
+    blocks: Vec<TrigramBlock>,
     /// Blocks that have to be built, with the folded ones of those texts that are gone and whose bits still stand.
     marked: BTreeMap<u32, Vec<Box<str>>>,
     /// Where building goes on, so that low blocks that change all the time don't keep the others waiting.
@@ -51,7 +51,7 @@ struct TrigramSet {
 
 /// A bit for each text of a block.
 #[derive(Clone, Copy, Default)]
-struct Block {
+struct TrigramBlock {
     present: u8,
     /// Those whose bits stand.
     built: u8,
@@ -67,7 +67,7 @@ impl Trigrams {
     pub fn add(&mut self, id: u32) {
         let (block, bit) = place(id);
         if self.blocks.len() <= block as usize {
-            self.blocks.resize(block as usize + 1, Block::default());
+            self.blocks.resize(block as usize + 1, TrigramBlock::default());
         }
         let state = &mut self.blocks[block as usize];
         if state.present & bit == 0 {
@@ -184,7 +184,7 @@ impl Trigrams {
 
     /// How much memory it takes, what waits to be built aside.
     pub fn memory(&self) -> usize {
-        self.postings.allocation_size() + self.bytes + self.blocks.capacity() * size_of::<Block>()
+        self.postings.allocation_size() + self.bytes + self.blocks.capacity() * size_of::<TrigramBlock>()
     }
 }
 

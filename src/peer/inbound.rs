@@ -21,7 +21,7 @@ use crate::storage::Opened;
 use crate::ui::event::UiEvent;
 
 /// A file that stays open for the next request.
-struct Kept {
+struct OpenedFile {
     name: RelativeName,
     wanted: Selector,
     opened: Opened,
@@ -33,7 +33,7 @@ struct Kept {
 pub(super) struct InboundPeer {
     pub(super) answering: Inbound,
     /// What was opened last: who fetches a file piece by piece opens it once.
-    opened: Option<Kept>,
+    opened: Option<OpenedFile>,
     /// Its sending half is closed; it may still read.
     ended: bool,
 }
@@ -235,7 +235,7 @@ impl Peer {
         let shared = !matches!(&fetch.wanted, Selector::Root(root) if self.library.named(root).is_none());
         // What is held of a download under way is looked at each time.
         if let Some(visit) = self.visits.get_mut(&id).filter(|_| shared) {
-            visit.opened = Some(Kept { name: name.clone(), wanted: fetch.wanted.clone(), opened: opened.clone(), at: now });
+            visit.opened = Some(OpenedFile { name: name.clone(), wanted: fetch.wanted.clone(), opened: opened.clone(), at: now });
         }
         Ok(opened)
     }

@@ -4,7 +4,7 @@ use crate::io::budget::{Block, Bounds, Budget};
 use crate::limits;
 
 /// The budgets of a host.
-pub(super) struct Shares {
+pub(super) struct AddressBudget {
     /// Bytes of heads that nobody has read yet.
     pub heads: Budget,
     /// Bytes of send queues.
@@ -17,12 +17,12 @@ pub(super) struct Shares {
     pub wants_room: Option<Block>,
 }
 
-impl Shares {
+impl AddressBudget {
     /// Nothing is used yet; there may be `links` connections.
-    pub fn new(links: usize) -> Shares {
+    pub fn new(links: usize) -> AddressBudget {
         let heads = Bounds { all: limits::ALL_HEADS_BYTES, one: limits::HEADS_OF_ONE, reserve: limits::RESERVE_BYTES, spares_loopback: false };
         let queues = Bounds { all: limits::ALL_QUEUES_BYTES, one: limits::QUEUES_OF_ONE, ..heads };
-        Shares {
+        AddressBudget {
             heads: Budget::new(heads),
             queues: Budget::new(queues),
             accepted: Budget::of_units(usize::MAX, (links / limits::LINKS_SHARE).max(limits::LINKS_OF_ONE)),

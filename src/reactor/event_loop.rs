@@ -10,7 +10,7 @@ use crate::limits;
 use crate::node::io::{Action, Io};
 use crate::node::stats::loop_histogram::LoopHistogram;
 use crate::node::{CloseReason, ConnId, Event, Node, PortId};
-use crate::reactor::address_budget::Shares;
+use crate::reactor::address_budget::AddressBudget;
 use crate::reactor::connection_table::{ConnectionState, ConnectionTable};
 use crate::reactor::traits::{ConsoleIo, Net, Ready, Stream as _, Typed};
 use crate::storage::fs_trait;
@@ -51,7 +51,7 @@ pub struct EventLoop<N: Node, T: Net, C: ConsoleIo> {
     console_pending: bool,
     /// The node was told that nobody reads its output.
     abandoned: bool,
-    pub(super) shares: Shares,
+    pub(super) shares: AddressBudget,
     iteration_times: LoopHistogram,
     /// Bytes that have moved since the network last rested, and when it may rest again if nothing more moves.
     burst: usize,
@@ -95,7 +95,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             was_ready: false,
             console_pending: false,
             abandoned: false,
-            shares: Shares::new(most_links),
+            shares: AddressBudget::new(most_links),
             iteration_times: LoopHistogram::default(),
             burst: 0,
             trim_at: now,

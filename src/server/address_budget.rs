@@ -8,7 +8,7 @@ use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 
 /// The budgets of a server.
-pub(super) struct Shares {
+pub(super) struct ServerBudgets {
     subscriptions: Budget,
     patterns: Budget,
     files: Budget,
@@ -16,10 +16,10 @@ pub(super) struct Shares {
     members: BTreeMap<PeerId, (Block, usize)>,
 }
 
-impl Shares {
+impl ServerBudgets {
     /// Nothing is used yet.
-    pub fn new() -> Shares {
-        Shares {
+    pub fn new() -> ServerBudgets {
+        ServerBudgets {
             subscriptions: Budget::of_units(limits::SUBSCRIPTIONS, limits::SUBSCRIPTIONS_OF_ONE),
             patterns: Budget::of_units(limits::SUBSCRIBED_PATTERNS, limits::PATTERNS_OF_ONE),
             files: Budget::of_units(usize::MAX, limits::FILES_OF_ONE),
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn the_files_of_all_peers_of_one_address_have_a_bound() {
         let mut index = crate::index::Index::new(1);
-        let mut shares = Shares::new();
+        let mut shares = ServerBudgets::new();
         let mut begin = |port| index.create_peer(([10, 0, 0, 1], port).into(), crate::protocol::types::ids::SessionId([0; 16]));
         let (first, second, a) = (begin(1), begin(2), block("10.0.0.1"));
         shares.count(first, a, limits::MEMBER_FILES as u64);
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_all_subscriptions_or_patterns() {
-        let mut shares = Shares::new();
+        let mut shares = ServerBudgets::new();
         let (a, b, own) = (block("10.0.0.1"), block("10.0.0.2"), block("127.0.0.1"));
         while shares.subscribe(a, true).is_ok() {}
         assert_eq!(shares.patterns.used(), limits::PATTERNS_OF_ONE);

@@ -40,7 +40,7 @@ use crate::protocol::response::{Provider, Response};
 use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::server::accounts::{Held, Loading, WaitingAnswer};
-use crate::server::address_budget::Shares;
+use crate::server::address_budget::ServerBudgets;
 use crate::server::ingest::Adding;
 use crate::server::op_log::{LogTarget, OperationLog};
 use crate::server::search::PendingSearch;
@@ -152,7 +152,7 @@ pub struct Server {
     search_effort: usize,
     visits: ConnMap<ClientState>,
     /// What each address has taken.
-    shares: Shares,
+    shares: ServerBudgets,
     /// The port that the next peer gets whose wire lets the server choose.
     next_port: u16,
     /// When nobody has changed an account for a while.
@@ -234,7 +234,7 @@ impl Server {
             searches: VecDeque::new(),
             search_effort: limits::FIND_EFFORT,
             visits: ConnMap::default(),
-            shares: Shares::new(),
+            shares: ServerBudgets::new(),
             next_port: FIRST_PORT,
             rest_at: None,
             sweeping: false,

@@ -25,7 +25,7 @@ use crate::storage::fs_trait::{DirEntryKind, Filesystem, FsError, FsFile};
 use crate::storage::piece_buffer::PieceBuffer;
 use crate::storage::piece_picker::{PiecePicker, SourceId};
 use crate::storage::piece_tree::{self, HashList, PieceHash};
-use crate::storage::recheck::{Checked, Recheck};
+use crate::storage::recheck::{Recheck, RecheckStep};
 use crate::storage::resume_file::{Content, DownloadIdentity, ResumeFile};
 use crate::storage::writeback::{Writeback, discard, names, sweep};
 
@@ -276,14 +276,14 @@ impl PartialFile {
         let mut recheck = self.0.recheck.borrow_mut();
         let step = recheck.get_or_insert_with(|| Recheck::new(self.0.size, disk.doubted())).step(&*disk.file, now);
         match step {
-            Checked::Rest(until) => return Some(until),
-            Checked::Piece(piece, value) => {
+            RecheckStep::Rest(until) => return Some(until),
+            RecheckStep::Piece(piece, value) => {
                 if value.is_some_and(|value| self.is_value(piece, &value)) {
                     self.0.picker.borrow_mut().hold(piece);
                 }
                 return Some(now);
             }
-            Checked::Done => *recheck = None,
+            RecheckStep::Done => *recheck = None,
         }
         let mut plan = self.0.picker.borrow_mut();
         if disk.is_disturbed() {

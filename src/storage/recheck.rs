@@ -23,7 +23,7 @@ pub(super) struct Recheck {
 }
 
 /// What came of one step.
-pub(super) enum Checked {
+pub(super) enum RecheckStep {
     /// This piece has this value now; `None`: it can't be read to its end.
     Piece(u64, Option<PieceHash>),
     /// The disk was asked; there is more to do from then on.
@@ -39,12 +39,12 @@ impl Recheck {
     }
 
     /// Goes on by one piece at most.
-    pub(super) fn step(&mut self, file: &dyn FsFile, now: Instant) -> Checked {
+    pub(super) fn step(&mut self, file: &dyn FsFile, now: Instant) -> RecheckStep {
         let (piece, mut had, mut hasher) = match self.under_way.take() {
             Some(under_way) => under_way,
             None => match self.left.next(self.next) {
                 Some(piece) => (piece, 0, PieceHasher::new(self.size, piece)),
-                None => return Checked::Done,
+                None => return RecheckStep::Done,
             },
         };
         let (start, length) = piece_tree::bounds(self.size, piece);
@@ -62,7 +62,7 @@ impl Recheck {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.cold_since.get_or_insert(now);
                     self.under_way = Some((piece, had, hasher));
-                    return Checked::Rest(now + limits::COLD_RETRY);
+                    return RecheckStep::Rest(now + limits::COLD_RETRY);
                 }
                 // Shorter than it was, or no longer to be read: it is fetched again.
                 Ok(_) | Err(_) => return self.over(piece, None),
@@ -71,9 +71,9 @@ impl Recheck {
         self.over(piece, Some(hasher.value()))
     }
 
-    fn over(&mut self, piece: u64, value: Option<PieceHash>) -> Checked {
+    fn over(&mut self, piece: u64, value: Option<PieceHash>) -> RecheckStep {
         self.next = piece + 1;
         self.cold_since = None;
-        Checked::Piece(piece, value)
+        RecheckStep::Piece(piece, value)
     }
 }

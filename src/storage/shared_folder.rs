@@ -27,7 +27,7 @@ use crate::storage::fs_trait::{Barred, Condition, FileStat, Filesystem, Found, F
 use crate::storage::hash_cache::HashStore;
 use crate::storage::hasher::{HashStep, Hasher};
 use crate::storage::piece_tree::{self, HashList};
-use crate::storage::recheck::{Checked, Recheck};
+use crate::storage::recheck::{Recheck, RecheckStep};
 use crate::storage::skipped::{LeftOut, Note, bars_name};
 
 /// What came of a slice of hashing.
@@ -478,12 +478,12 @@ impl SharedFolder {
             }
         };
         match check.1.step(&*check.0, now) {
-            Checked::Rest(until) => {
+            RecheckStep::Rest(until) => {
                 self.suspects.push_front(suspect);
                 return Some(HashOutcome::Rest(until));
             }
-            Checked::Piece(piece, value) if value.as_ref() != list.value(piece) => self.shake(&suspect.name, suspect.stamp, now),
-            Checked::Piece(..) | Checked::Done => {}
+            RecheckStep::Piece(piece, value) if value.as_ref() != list.value(piece) => self.shake(&suspect.name, suspect.stamp, now),
+            RecheckStep::Piece(..) | RecheckStep::Done => {}
         }
         Some(HashOutcome::More)
     }

@@ -21,7 +21,7 @@ use crate::os::fs::missing_calls::{is_missing, synced};
 use crate::os::fs::mmap_source::MmapSource;
 use crate::os::fs::mounts::Mounts;
 use crate::os::fs::part_file::{Allocate, PartFile, stamp};
-use crate::os::fs::top::{Identity, Top};
+use crate::os::fs::top::{FolderIdentity, Top};
 use crate::os::system;
 use crate::storage::Opened;
 use crate::storage::fs_trait::{Blind, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile};
@@ -38,7 +38,7 @@ pub struct Folder {
 struct Watched {
     recursive: bool,
     /// Which folder stood there at the last look; `None`: none.
-    is: Option<Identity>,
+    is: Option<FolderIdentity>,
     /// `None` where the system can't watch it.
     watch: Option<Rc<FolderWatch>>,
     mounts: Option<Mounts>,

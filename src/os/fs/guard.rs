@@ -10,7 +10,7 @@ use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, Stat, accessat, fstat,
 use rustix::io::Errno;
 
 use crate::limits;
-use crate::os::fs::secret::{self, Kept};
+use crate::os::fs::secret::{self, SecretKind};
 use crate::storage::exclude::Excludes;
 use crate::storage::fs_trait::Barred;
 
@@ -22,7 +22,7 @@ const SAFELY: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONB
 const INNOCENT: usize = 50_000;
 
 /// Device, inode, size, both times: which version of which file.
-type Version = (u64, u64, i64, i64, i64);
+type IgnoreFileVersion = (u64, u64, i64, i64, i64);
 
 /// Decides what of a folder is kept back.
 #[derive(Default)]
@@ -31,8 +31,8 @@ pub struct Guard {
     given: Option<Excludes>,
     excludes: RefCell<Excludes>,
     /// The file of patterns that was read last.
-    read: Cell<Option<Version>>,
-    innocent: RefCell<BTreeMap<(u64, u64), Version>>,
+    read: Cell<Option<IgnoreFileVersion>>,
+    innocent: RefCell<BTreeMap<(u64, u64), IgnoreFileVersion>>,
     /// How many files were read, so that a listing can pause.
     reads: Cell<u64>,
 }
@@ -115,8 +115,8 @@ impl Guard {
             // Whatever it is, it can't be given now either.
             Err(_) => None,
             Ok(content) => match secret::judge(&content, content.len() as u64 >= bytes) {
-                Some(Kept::Secret) => Some(Barred::Secret),
-                Some(Kept::State) => Some(Barred::Ours),
+                Some(SecretKind::Secret) => Some(Barred::Secret),
+                Some(SecretKind::State) => Some(Barred::Ours),
                 None => {
                     // Another change within the same tick of the clock would not show.
                     if !has_rested(stat) {
@@ -143,7 +143,7 @@ impl Guard {
     }
 }
 
-fn version(stat: &Stat) -> Version {
+fn version(stat: &Stat) -> IgnoreFileVersion {
     let nanoseconds = |seconds: i64, rest: u64| seconds.wrapping_mul(1_000_000_000).wrapping_add(i64::try_from(rest).unwrap_or(0));
     (stat.st_dev, stat.st_ino, stat.st_size, nanoseconds(stat.st_mtime, stat.st_mtime_nsec), nanoseconds(stat.st_ctime, stat.st_ctime_nsec))
 }

@@ -25,7 +25,7 @@ const ARMOURS: [&[u8]; 6] = [
 
 /// Why a file is kept back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum SecretKind {
     /// It is a secret key.
     Secret,
     /// It belongs to a server's store, or to a cache of hashes.
@@ -43,17 +43,17 @@ pub fn telling(name: &[u8], size: u64) -> usize {
 }
 
 /// What a file is whose first bytes, or all of them, these are.
-pub fn judge(content: &[u8], is_whole: bool) -> Option<Kept> {
+pub fn judge(content: &[u8], is_whole: bool) -> Option<SecretKind> {
     if content.starts_with(DATABASE_LOG) || (content.starts_with(DATABASE) && content.get(DATABASE_HEADER - 4..DATABASE_HEADER) == Some(OURS)) {
-        return Some(Kept::State);
+        return Some(SecretKind::State);
     }
     if !is_whole {
         return None;
     }
     if is_armoured(content) || is_own_key(content) || is_der(content) {
-        return Some(Kept::Secret);
+        return Some(SecretKind::Secret);
     }
-    is_cache(content).then_some(Kept::State)
+    is_cache(content).then_some(SecretKind::State)
 }
 
 /// 64 hex digits and nothing else but blanks: the key of a user, as [`crate::os::fs::key_file`] writes it and as editors leave it.
@@ -121,7 +121,7 @@ pub fn is_cache(content: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn whole(content: &[u8]) -> Option<Kept> {
+    fn whole(content: &[u8]) -> Option<SecretKind> {
         judge(content, true)
     }
 
@@ -145,7 +145,7 @@ mod tests {
             b"untrusted comment: minisign encrypted secret key\nRWRT\n",
             &ed25519_der,
         ] {
-            assert_eq!(whole(secret), Some(Kept::Secret), "{}", String::from_utf8_lossy(secret));
+            assert_eq!(whole(secret), Some(SecretKind::Secret), "{}", String::from_utf8_lossy(secret));
         }
         for open in [
             b"".as_slice(),
@@ -168,10 +168,10 @@ mod tests {
         database[..16].copy_from_slice(DATABASE);
         assert_eq!(judge(&database, false), None);
         database[68..72].copy_from_slice(OURS);
-        assert_eq!((judge(&database[..DATABASE_HEADER], false), whole(&database)), (Some(Kept::State), Some(Kept::State)));
-        assert_eq!(judge(&[0x37, 0x7f, 0x06, 0x82, 0, 0], false), Some(Kept::State));
+        assert_eq!((judge(&database[..DATABASE_HEADER], false), whole(&database)), (Some(SecretKind::State), Some(SecretKind::State)));
+        assert_eq!(judge(&[0x37, 0x7f, 0x06, 0x82, 0, 0], false), Some(SecretKind::State));
         let line = format!("64 1234 100 1700000000000000000 {} 0123456789abcdef\n", "ab".repeat(32));
-        assert_eq!(whole(line.as_bytes()), Some(Kept::State));
+        assert_eq!(whole(line.as_bytes()), Some(SecretKind::State));
         assert_eq!(whole(b"1 2 3 4 5 6\n"), None);
     }
 

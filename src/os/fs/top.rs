@@ -16,7 +16,7 @@ pub enum Top {
 }
 
 /// Which folder stands there: its device and its inode.
-pub type Identity = (u64, u64);
+pub type FolderIdentity = (u64, u64);
 
 const STEP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -60,7 +60,7 @@ impl Top {
 
     /// Which folder this is.
     #[must_use]
-    pub fn identity(dir: &OwnedFd) -> Option<Identity> {
+    pub fn identity(dir: &OwnedFd) -> Option<FolderIdentity> {
         fstat(dir).ok().map(|stat| (stat.st_dev, stat.st_ino))
     }
 

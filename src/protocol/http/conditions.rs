@@ -17,7 +17,7 @@ pub(super) struct Preconditions {
 
 /// What the conditions leave of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PreconditionVerdict {
     /// It is done.
     Proceed,
     /// 304: the asker has it already.
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
 
 /// Which bytes are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum RequestedPart {
     /// All of them: no range was asked for, or one that counts as none.
     Whole,
     /// These.
@@ -60,31 +60,31 @@ impl Preconditions {
     }
 
     /// Judges them for what has this tag and was modified then, where that is known; a condition on what is not known is not looked at.
-    pub(super) fn verdict(&self, etag: Option<&str>, modified: Option<i64>) -> Verdict {
+    pub(super) fn verdict(&self, etag: Option<&str>, modified: Option<i64>) -> PreconditionVerdict {
         let since = |text: &Option<String>| text.as_deref().and_then(date::read).zip(modified);
         if let Some(list) = &self.if_match {
             if !matches(list, etag, Compare::Strong) {
-                return Verdict::Failed;
+                return PreconditionVerdict::Failed;
             }
         } else if since(&self.if_unmodified_since).is_some_and(|(limit, modified)| modified > limit) {
-            return Verdict::Failed;
+            return PreconditionVerdict::Failed;
         }
         if let Some(list) = &self.if_none_match {
             if matches(list, etag, Compare::Weak) {
-                return Verdict::NotModified;
+                return PreconditionVerdict::NotModified;
             }
         } else if since(&self.if_modified_since).is_some_and(|(limit, modified)| modified <= limit) {
-            return Verdict::NotModified;
+            return PreconditionVerdict::NotModified;
         }
-        Verdict::Proceed
+        PreconditionVerdict::Proceed
     }
 
     /// The bytes that are meant of a file of this size. A date in `If-Range` never counts as the file's: within its second a file may change unseen.
-    pub(super) fn part(&self, etag: &str, size: u64) -> Part {
+    pub(super) fn part(&self, etag: &str, size: u64) -> RequestedPart {
         let same = self.if_range.as_deref().is_none_or(|known| known == etag);
         match self.range.as_deref().filter(|_| same).and_then(Wish::read) {
             Some(wish) => wish.within(size),
-            None => Part::Whole,
+            None => RequestedPart::Whole,
         }
     }
 }
@@ -148,17 +148,17 @@ impl Wish {
     }
 
     /// The bytes that are meant in a file of `size`.
-    fn within(self, size: u64) -> Part {
+    fn within(self, size: u64) -> RequestedPart {
         let range = match self {
             // The last bytes of an empty file are there, and no `Content-Range` can say so.
-            Wish::Last(count) if count > 0 && size == 0 => return Part::Whole,
+            Wish::Last(count) if count > 0 && size == 0 => return RequestedPart::Whole,
             Wish::Last(0) => None,
             Wish::Last(count) => ByteRange::within(size.saturating_sub(count), None, size),
             Wish::From { first, .. } if first >= size => None,
             Wish::From { first, last: None } => ByteRange::within(first, None, size),
             Wish::From { first, last: Some(last) } => ByteRange::within(first, Some((last - first).saturating_add(1)), size),
         };
-        range.map_or(Part::Unsatisfiable, Part::Range)
+        range.map_or(RequestedPart::Unsatisfiable, RequestedPart::Range)
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
         all
     }
 
-    fn judged(lines: &[(&str, &str)]) -> Verdict {
+    fn judged(lines: &[(&str, &str)]) -> PreconditionVerdict {
         conditions(lines).verdict(Some(TAG), Some(THEN))
     }
 
@@ -186,30 +186,30 @@ mod tests {
     fn each_condition_means_what_the_standard_says() {
         let weak = "W/\"00000000000000a1\"";
         for (name, value, verdict) in [
-            ("if-match", TAG, Verdict::Proceed),
-            ("if-match", "*", Verdict::Proceed),
-            ("if-match", " * ", Verdict::Proceed),
-            ("if-match", "\"x\", \"00000000000000a1\"", Verdict::Proceed),
-            ("if-match", "\"a,b\",,\"00000000000000a1\"", Verdict::Proceed),
-            ("if-match", "\"x\"", Verdict::Failed),
-            ("if-match", weak, Verdict::Failed),
-            ("if-match", "", Verdict::Failed),
-            ("if-match", "00000000000000a1", Verdict::Failed),
-            ("if-match", "\"x, \"00000000000000a1\"", Verdict::Failed),
-            ("if-match", "\"x\", *", Verdict::Failed),
-            ("if-none-match", TAG, Verdict::NotModified),
-            ("if-none-match", weak, Verdict::NotModified),
-            ("if-none-match", "*", Verdict::NotModified),
-            ("if-none-match", "\"x\",W/\"00000000000000a1\" , \"y\"", Verdict::NotModified),
-            ("if-none-match", "\"00000000000000a2\"", Verdict::Proceed),
-            ("if-none-match", "w/\"00000000000000a1\"", Verdict::Proceed),
-            ("if-none-match", "\",\"00000000000000a1\",\"", Verdict::Proceed),
-            ("if-unmodified-since", BEFORE, Verdict::Failed),
-            ("if-unmodified-since", AT, Verdict::Proceed),
-            ("if-unmodified-since", "never", Verdict::Proceed),
-            ("if-modified-since", BEFORE, Verdict::Proceed),
-            ("if-modified-since", AT, Verdict::NotModified),
-            ("if-modified-since", "0", Verdict::Proceed),
+            ("if-match", TAG, PreconditionVerdict::Proceed),
+            ("if-match", "*", PreconditionVerdict::Proceed),
+            ("if-match", " * ", PreconditionVerdict::Proceed),
+            ("if-match", "\"x\", \"00000000000000a1\"", PreconditionVerdict::Proceed),
+            ("if-match", "\"a,b\",,\"00000000000000a1\"", PreconditionVerdict::Proceed),
+            ("if-match", "\"x\"", PreconditionVerdict::Failed),
+            ("if-match", weak, PreconditionVerdict::Failed),
+            ("if-match", "", PreconditionVerdict::Failed),
+            ("if-match", "00000000000000a1", PreconditionVerdict::Failed),
+            ("if-match", "\"x, \"00000000000000a1\"", PreconditionVerdict::Failed),
+            ("if-match", "\"x\", *", PreconditionVerdict::Failed),
+            ("if-none-match", TAG, PreconditionVerdict::NotModified),
+            ("if-none-match", weak, PreconditionVerdict::NotModified),
+            ("if-none-match", "*", PreconditionVerdict::NotModified),
+            ("if-none-match", "\"x\",W/\"00000000000000a1\" , \"y\"", PreconditionVerdict::NotModified),
+            ("if-none-match", "\"00000000000000a2\"", PreconditionVerdict::Proceed),
+            ("if-none-match", "w/\"00000000000000a1\"", PreconditionVerdict::Proceed),
+            ("if-none-match", "\",\"00000000000000a1\",\"", PreconditionVerdict::Proceed),
+            ("if-unmodified-since", BEFORE, PreconditionVerdict::Failed),
+            ("if-unmodified-since", AT, PreconditionVerdict::Proceed),
+            ("if-unmodified-since", "never", PreconditionVerdict::Proceed),
+            ("if-modified-since", BEFORE, PreconditionVerdict::Proceed),
+            ("if-modified-since", AT, PreconditionVerdict::NotModified),
+            ("if-modified-since", "0", PreconditionVerdict::Proceed),
         ] {
             assert_eq!(judged(&[(name, value)]), verdict, "{name}: {value}");
         }
@@ -217,24 +217,24 @@ mod tests {
 
     #[test]
     fn tags_go_before_dates_and_what_must_hold_before_what_must_not() {
-        assert_eq!(judged(&[("if-match", TAG), ("if-unmodified-since", BEFORE)]), Verdict::Proceed);
-        assert_eq!(judged(&[("if-none-match", "\"x\""), ("if-modified-since", AT)]), Verdict::Proceed);
-        assert_eq!(judged(&[("if-match", "\"x\""), ("if-none-match", TAG)]), Verdict::Failed);
-        assert_eq!(judged(&[("if-match", TAG), ("if-none-match", TAG)]), Verdict::NotModified);
-        assert_eq!(judged(&[("if-unmodified-since", BEFORE), ("if-none-match", TAG)]), Verdict::Failed);
-        assert_eq!(judged(&[("if-match", "\"x\""), ("if-match", TAG)]), Verdict::Proceed);
-        assert_eq!(judged(&[("if-modified-since", AT), ("if-modified-since", AT)]), Verdict::Proceed);
+        assert_eq!(judged(&[("if-match", TAG), ("if-unmodified-since", BEFORE)]), PreconditionVerdict::Proceed);
+        assert_eq!(judged(&[("if-none-match", "\"x\""), ("if-modified-since", AT)]), PreconditionVerdict::Proceed);
+        assert_eq!(judged(&[("if-match", "\"x\""), ("if-none-match", TAG)]), PreconditionVerdict::Failed);
+        assert_eq!(judged(&[("if-match", TAG), ("if-none-match", TAG)]), PreconditionVerdict::NotModified);
+        assert_eq!(judged(&[("if-unmodified-since", BEFORE), ("if-none-match", TAG)]), PreconditionVerdict::Failed);
+        assert_eq!(judged(&[("if-match", "\"x\""), ("if-match", TAG)]), PreconditionVerdict::Proceed);
+        assert_eq!(judged(&[("if-modified-since", AT), ("if-modified-since", AT)]), PreconditionVerdict::Proceed);
     }
 
     #[test]
     fn what_is_not_known_of_a_file_is_no_condition() {
         for name in ["if-unmodified-since", "if-modified-since"] {
-            assert_eq!(conditions(&[(name, AT)]).verdict(Some(TAG), None), Verdict::Proceed);
-            assert_eq!(conditions(&[(name, BEFORE)]).verdict(Some(TAG), None), Verdict::Proceed);
+            assert_eq!(conditions(&[(name, AT)]).verdict(Some(TAG), None), PreconditionVerdict::Proceed);
+            assert_eq!(conditions(&[(name, BEFORE)]).verdict(Some(TAG), None), PreconditionVerdict::Proceed);
         }
-        assert_eq!(conditions(&[("if-match", TAG)]).verdict(None, None), Verdict::Failed);
-        assert_eq!(conditions(&[("if-match", "*")]).verdict(None, None), Verdict::Proceed);
-        assert_eq!(conditions(&[("if-none-match", TAG)]).verdict(None, None), Verdict::Proceed);
+        assert_eq!(conditions(&[("if-match", TAG)]).verdict(None, None), PreconditionVerdict::Failed);
+        assert_eq!(conditions(&[("if-match", "*")]).verdict(None, None), PreconditionVerdict::Proceed);
+        assert_eq!(conditions(&[("if-none-match", TAG)]).verdict(None, None), PreconditionVerdict::Proceed);
     }
 
     #[test]
@@ -252,10 +252,10 @@ mod tests {
             ("bytes= 0-0", 0, 1),
             ("bytes=,0-0 ,", 0, 1),
         ] {
-            assert_eq!(part(value, 11), Part::Range(ByteRange::new(start, length).unwrap()), "{value}");
+            assert_eq!(part(value, 11), RequestedPart::Range(ByteRange::new(start, length).unwrap()), "{value}");
         }
         for value in ["bytes=11-", "bytes=99999999999999999999999-", "bytes=-0", "bytes=11-12"] {
-            assert_eq!(part(value, 11), Part::Unsatisfiable, "{value}");
+            assert_eq!(part(value, 11), RequestedPart::Unsatisfiable, "{value}");
         }
         for value in [
             "bytes=0-1,3-4",
@@ -272,25 +272,31 @@ mod tests {
             "",
             "=0-1",
         ] {
-            assert_eq!(part(value, 11), Part::Whole, "{value}");
+            assert_eq!(part(value, 11), RequestedPart::Whole, "{value}");
         }
-        assert_eq!(conditions(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]).part(TAG, 11), Part::Whole);
+        assert_eq!(conditions(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]).part(TAG, 11), RequestedPart::Whole);
     }
 
     #[test]
     fn an_empty_file_has_its_last_bytes_and_no_first_one() {
         let part = |value: &str| conditions(&[("range", value)]).part(TAG, 0);
-        assert_eq!((part("bytes=-1"), part("bytes=-5"), part("bytes=-99999999999999999999")), (Part::Whole, Part::Whole, Part::Whole));
-        assert_eq!((part("bytes=0-"), part("bytes=0-0"), part("bytes=-0")), (Part::Unsatisfiable, Part::Unsatisfiable, Part::Unsatisfiable));
+        assert_eq!(
+            (part("bytes=-1"), part("bytes=-5"), part("bytes=-99999999999999999999")),
+            (RequestedPart::Whole, RequestedPart::Whole, RequestedPart::Whole)
+        );
+        assert_eq!(
+            (part("bytes=0-"), part("bytes=0-0"), part("bytes=-0")),
+            (RequestedPart::Unsatisfiable, RequestedPart::Unsatisfiable, RequestedPart::Unsatisfiable)
+        );
     }
 
     #[test]
     fn a_range_of_another_version_is_the_whole_file() {
         let part = |known: &str| conditions(&[("range", "bytes=0-0"), ("if-range", known)]).part(TAG, 11);
-        assert_eq!(part(TAG), Part::Range(ByteRange::new(0, 1).unwrap()));
+        assert_eq!(part(TAG), RequestedPart::Range(ByteRange::new(0, 1).unwrap()));
         for known in ["\"x\"", "W/\"00000000000000a1\"", AT, "", "*", "\"x\", \"00000000000000a1\""] {
-            assert_eq!(part(known), Part::Whole, "{known}");
+            assert_eq!(part(known), RequestedPart::Whole, "{known}");
         }
-        assert_eq!(conditions(&[("if-range", "\"x\"")]).part(TAG, 11), Part::Whole);
+        assert_eq!(conditions(&[("if-range", "\"x\"")]).part(TAG, 11), RequestedPart::Whole);
     }
 }

@@ -25,7 +25,7 @@ impl HostNames {
 
     /// True for a host that a request may name.
     #[must_use]
-    pub fn allows(&self, host: &Authority<'_>) -> bool {
+    pub fn allows(&self, host: &HostAuthority<'_>) -> bool {
         let name = without_dot(host.name);
         host.is_this_machines() || self.0.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
@@ -33,7 +33,7 @@ impl HostNames {
 
 /// `HOST[:PORT]`, as a `Host` line or an absolute target names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Authority<'a> {
+pub struct HostAuthority<'a> {
     /// A name, or an address; that of IPv6 without its brackets and its zone.
     pub name: &'a str,
     /// `None` where it is not said.
@@ -43,10 +43,10 @@ pub struct Authority<'a> {
     is_v6: bool,
 }
 
-impl<'a> Authority<'a> {
+impl<'a> HostAuthority<'a> {
     /// Reads one; `None` for what is none. User names before `@` are none of HTTP's.
     #[must_use]
-    pub fn parse(text: &'a str) -> Option<Authority<'a>> {
+    pub fn parse(text: &'a str) -> Option<HostAuthority<'a>> {
         let (name, port, is_v6) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (inner, port) = rest.split_once(']')?;
@@ -65,7 +65,7 @@ impl<'a> Authority<'a> {
             digits if digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
             _ => return None,
         };
-        Some(Authority { name, port, text, is_v6 })
+        Some(HostAuthority { name, port, text, is_v6 })
     }
 
     /// True for an address in digits and for `localhost`, which lead here wherever a name server points.
@@ -81,18 +81,18 @@ pub(super) struct Malformed;
 
 /// The host that a request names. A target with a host of its own goes before the `Host` line (RFC 9112, section 3.2.2), which must be there all the same;
 /// HTTP/1.0 may name none.
-pub(super) fn requested<'a>(parsed: &httparse::Request<'_, 'a>) -> Result<Option<Authority<'a>>, Malformed> {
+pub(super) fn requested<'a>(parsed: &httparse::Request<'_, 'a>) -> Result<Option<HostAuthority<'a>>, Malformed> {
     let mut hosts = parsed.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
     let said = match (hosts.next(), hosts.next()) {
         (Some(header), None) => {
             let value = std::str::from_utf8(header.value).map_err(|_| Malformed)?.trim_matches([' ', '\t']);
-            Some(Authority::parse(value).ok_or(Malformed)?)
+            Some(HostAuthority::parse(value).ok_or(Malformed)?)
         }
         (None, _) if parsed.version == Some(0) => None,
         _ => return Err(Malformed),
     };
     match RequestTarget::of(parsed.path.unwrap_or_default()).host {
-        Some(host) => Authority::parse(host).map(Some).ok_or(Malformed),
+        Some(host) => HostAuthority::parse(host).map(Some).ok_or(Malformed),
         None => Ok(said),
     }
 }
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn addresses_and_localhost_are_always_allowed_and_names_where_somebody_says_so() {
         let names = HostNames::new(["Videos.Example".to_owned(), "nas.local".to_owned()]);
-        let allows = |text: &str| Authority::parse(text).is_some_and(|host| names.allows(&host));
+        let allows = |text: &str| HostAuthority::parse(text).is_some_and(|host| names.allows(&host));
         for host in [
             "127.0.0.1",
             "192.168.1.7:4000",

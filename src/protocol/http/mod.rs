@@ -24,7 +24,7 @@ use std::fmt::Write as _;
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::assets::Asset;
-use crate::protocol::http::conditions::{Part, Preconditions, Verdict};
+use crate::protocol::http::conditions::{PreconditionVerdict, Preconditions, RequestedPart};
 use crate::protocol::http::host::HostNames;
 use crate::protocol::live_stats::LiveStats;
 use crate::protocol::request::{Fetch, Request, Selector};
@@ -271,9 +271,9 @@ impl Http {
         let etag = asset.etag();
         let caching = format!("Cache-Control: no-cache\r\nVary: Accept\r\nETag: {etag}\r\n");
         match asked.preconditions.verdict(Some(&etag), None) {
-            Verdict::Proceed => {}
-            Verdict::NotModified => return self.head("304 Not Modified", &caching, out),
-            Verdict::Failed => return self.failed(asked.head_only, out),
+            PreconditionVerdict::Proceed => {}
+            PreconditionVerdict::NotModified => return self.head("304 Not Modified", &caching, out),
+            PreconditionVerdict::Failed => return self.failed(asked.head_only, out),
         }
         let fields = format!(
             "Content-Type: {kind}\r\nContent-Length: {}\r\n{caching}Content-Security-Policy: {}\r\n\
@@ -331,8 +331,8 @@ impl Http {
         let Some(asked) = &self.asked else { return false };
         let etag = format!("\"{tag}\"");
         asked.head_only
-            || asked.preconditions.verdict(Some(&etag), modified) != Verdict::Proceed
-            || asked.preconditions.part(&etag, size) == Part::Unsatisfiable
+            || asked.preconditions.verdict(Some(&etag), modified) != PreconditionVerdict::Proceed
+            || asked.preconditions.part(&etag, size) == RequestedPart::Unsatisfiable
     }
 
     /// Writes the head for a file that may be sent, and says which of its bytes follow. `modified`: when it was last changed, in seconds since 1970, where
@@ -342,21 +342,21 @@ impl Http {
         let etag = format!("\"{tag}\"");
         let modified_at = modified.and_then(date::written).map(|date| format!("Last-Modified: {date}\r\n")).unwrap_or_default();
         match asked.preconditions.verdict(Some(&etag), modified) {
-            Verdict::Proceed => {}
-            Verdict::NotModified => {
+            PreconditionVerdict::Proceed => {}
+            PreconditionVerdict::NotModified => {
                 self.head("304 Not Modified", &format!("ETag: {etag}\r\n{modified_at}"), out);
                 return Begin::Done;
             }
-            Verdict::Failed => {
+            PreconditionVerdict::Failed => {
                 self.failed(asked.head_only, out);
                 return Begin::Done;
             }
         }
         let part = asked.preconditions.part(&etag, size);
         let range = match part {
-            Part::Whole => ByteRange::within(0, None, size).unwrap_or(ByteRange::EMPTY),
-            Part::Range(range) => range,
-            Part::Unsatisfiable => {
+            RequestedPart::Whole => ByteRange::within(0, None, size).unwrap_or(ByteRange::EMPTY),
+            RequestedPart::Range(range) => range,
+            RequestedPart::Unsatisfiable => {
                 let text = "the file ends before that\n";
                 self.text(PLAIN, "416 Range Not Satisfiable", &format!("Content-Range: bytes */{size}\r\n"), text, asked.head_only, out);
                 return Begin::Done;
@@ -364,7 +364,7 @@ impl Http {
         };
         let kind = mime::content_type(&name.extension());
         let mut fields = format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", range.length());
-        let status = if part == Part::Whole {
+        let status = if part == RequestedPart::Whole {
             "200 OK"
         } else {
             let _ = write!(fields, "Content-Range: bytes {}-{}/{size}\r\n", range.start(), range.end().saturating_sub(1));
@@ -413,7 +413,7 @@ impl Http {
     pub fn refuse(&mut self, refusal: &ErrorReply, out: &mut Vec<u8>) {
         #[cfg(feature = "compat")]
         if self.asked.as_ref().is_some_and(|asked| asked.soap) {
-            return self.fault(&crate::protocol::legacy::soap::Fault::Server(refusal.text.clone()), out);
+            return self.fault(&crate::protocol::legacy::soap::SoapFault::Server(refusal.text.clone()), out);
         }
         let (status, fields) = match refusal.code {
             ErrorCode::Refused => ("403 Forbidden", ""),
@@ -439,11 +439,11 @@ impl Http {
     fn answer_as(&mut self, kind: &str, status: &str, fields: &str, text: &str, out: &mut Vec<u8>) {
         let asked = self.take();
         // What is made anew for each request has no tag: `*` alone holds for it.
-        let verdict = if status.starts_with("200") { asked.preconditions.verdict(None, None) } else { Verdict::Proceed };
+        let verdict = if status.starts_with("200") { asked.preconditions.verdict(None, None) } else { PreconditionVerdict::Proceed };
         match verdict {
-            Verdict::Proceed => self.text(kind, status, fields, text, asked.head_only, out),
-            Verdict::NotModified => self.head("304 Not Modified", fields, out),
-            Verdict::Failed => self.failed(asked.head_only, out),
+            PreconditionVerdict::Proceed => self.text(kind, status, fields, text, asked.head_only, out),
+            PreconditionVerdict::NotModified => self.head("304 Not Modified", fields, out),
+            PreconditionVerdict::Failed => self.failed(asked.head_only, out),
         }
     }
 

@@ -4,7 +4,7 @@
 //! name that leads here does not, and none may come from a page of somebody else. And nobody guesses a path that begins with 32 digits of chance.
 
 use crate::protocol::Role;
-use crate::protocol::http::host::Authority;
+use crate::protocol::http::host::HostAuthority;
 use crate::protocol::http::{Http, RequestTarget, percent_decoded};
 use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::types::relative_path::RelativeName;
@@ -18,7 +18,7 @@ impl Http {
 }
 
 /// True when a request was meant for this port, under a name that leads to it alone, and comes from no page of somebody else.
-pub(super) fn may_ask(port: u16, host: Option<Authority<'_>>, request: &httparse::Request<'_, '_>) -> bool {
+pub(super) fn may_ask(port: u16, host: Option<HostAuthority<'_>>, request: &httparse::Request<'_, '_>) -> bool {
     let ours = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
     let is_ours = |text: &str| ours.iter().any(|host| host.eq_ignore_ascii_case(text));
     let may = |header: &httparse::Header<'_>| {

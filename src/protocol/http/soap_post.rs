@@ -4,7 +4,7 @@
 
 use crate::limits;
 use crate::protocol::http::{Conditions, Http, HttpError, RequestTarget, closes};
-use crate::protocol::legacy::soap::{self, Fault};
+use crate::protocol::legacy::soap::{self, SoapFault};
 use crate::protocol::request::Request;
 use crate::protocol::{Decoded, Role};
 
@@ -111,7 +111,7 @@ impl Http {
     }
 
     /// Answers with a fault.
-    pub(super) fn fault(&mut self, fault: &Fault, out: &mut Vec<u8>) {
+    pub(super) fn fault(&mut self, fault: &SoapFault, out: &mut Vec<u8>) {
         self.answer_as(KIND, "500 Internal Server Error", "", &soap::fault(fault), out);
     }
 

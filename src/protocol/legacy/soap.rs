@@ -20,7 +20,7 @@ const OPERATION: &str = "datetime";
 
 /// Why there is no date.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum SoapFault {
     /// An envelope, of another version of SOAP.
     Version,
     /// A header that must be understood, and is not.
@@ -46,7 +46,7 @@ enum ServiceAddress {
 ///
 /// # Errors
 /// The fault to answer with.
-pub fn question(action: Option<&str>, body: &[u8]) -> Result<(), Fault> {
+pub fn question(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
     let named = action.map(|action| action.trim().trim_matches('"')).filter(|action| !action.is_empty());
     if let Some(named) = named
         && named.strip_prefix(SERVICE).unwrap_or(named) != OPERATION
@@ -109,7 +109,7 @@ struct Question {
 }
 
 impl Question {
-    fn enters(&mut self, tag: &BytesStart<'_>) -> Result<(), Fault> {
+    fn enters(&mut self, tag: &BytesStart<'_>) -> Result<(), SoapFault> {
         let depth = self.inside.len();
         if depth >= limits::SOAP_DEPTH {
             return Err(wrong("too deep"));
@@ -169,23 +169,23 @@ impl Question {
         Ok(())
     }
 
-    fn envelope(&mut self, prefix: &str, local: &str) -> Result<ServiceAddress, Fault> {
+    fn envelope(&mut self, prefix: &str, local: &str) -> Result<ServiceAddress, SoapFault> {
         self.began = true;
         match (self.meaning(prefix)?, local) {
             (ENVELOPE, "Envelope") => Ok(ServiceAddress::Envelope),
-            (_, "Envelope") => Err(Fault::Version),
+            (_, "Envelope") => Err(SoapFault::Version),
             _ => Err(wrong("this is no SOAP envelope")),
         }
     }
 
     /// A header that must be understood is one that we don't.
-    fn understands(&self, attributes: &[(String, String)]) -> Result<(), Fault> {
+    fn understands(&self, attributes: &[(String, String)]) -> Result<(), SoapFault> {
         for (key, value) in attributes {
             if let Some((prefix, "mustUnderstand")) = key.split_once(':')
                 && self.meaning(prefix)? == ENVELOPE
                 && matches!(value.trim(), "1" | "true")
             {
-                return Err(Fault::Header);
+                return Err(SoapFault::Header);
             }
         }
         Ok(())
@@ -197,7 +197,7 @@ impl Question {
         self.names.retain(|(said, ..)| *said < depth);
     }
 
-    fn hears(&self, text: &str) -> Result<(), Fault> {
+    fn hears(&self, text: &str) -> Result<(), SoapFault> {
         let heeds = self.inside.last() != Some(&ServiceAddress::Other);
         if heeds && text.contains(|c: char| !matches!(c, ' ' | '\t' | '\r' | '\n')) {
             return Err(wrong("text where none belongs"));
@@ -206,7 +206,7 @@ impl Question {
     }
 
     /// The namespace that a prefix means here.
-    fn meaning(&self, prefix: &str) -> Result<&str, Fault> {
+    fn meaning(&self, prefix: &str) -> Result<&str, SoapFault> {
         match self.names.iter().rev().find(|(_, known, _)| known == prefix) {
             Some((.., namespace)) => Ok(namespace),
             None if prefix.is_empty() => Ok(""),
@@ -223,8 +223,8 @@ impl Question {
     }
 }
 
-fn wrong(text: &'static str) -> Fault {
-    Fault::Client(Cow::Borrowed(text))
+fn wrong(text: &'static str) -> SoapFault {
+    SoapFault::Client(Cow::Borrowed(text))
 }
 
 /// The answer: the date.
@@ -236,12 +236,12 @@ pub fn date(date: &str) -> String {
 
 /// The answer: none, and why.
 #[must_use]
-pub fn fault(fault: &Fault) -> String {
+pub fn fault(fault: &SoapFault) -> String {
     let (code, text): (&str, &str) = match fault {
-        Fault::Version => ("VersionMismatch", "SOAP 1.1 only"),
-        Fault::Header => ("MustUnderstand", "no header is understood here"),
-        Fault::Client(text) => ("Client", text),
-        Fault::Server(text) => ("Server", text),
+        SoapFault::Version => ("VersionMismatch", "SOAP 1.1 only"),
+        SoapFault::Header => ("MustUnderstand", "no header is understood here"),
+        SoapFault::Client(text) => ("Client", text),
+        SoapFault::Server(text) => ("Server", text),
     };
     let text = escape(text);
     envelope(&format!("<soap:Fault><faultcode>soap:{code}</faultcode><faultstring>{text}</faultstring></soap:Fault>"))
@@ -311,7 +311,7 @@ pub fn wsdl(host: &str) -> String {
 mod tests {
     use super::*;
 
-    fn asks(body: &str) -> Result<(), Fault> {
+    fn asks(body: &str) -> Result<(), SoapFault> {
         question(Some("\"datetime\""), body.as_bytes())
     }
 
@@ -366,10 +366,10 @@ mod tests {
             (format!("{}x", around("<t:datetime/>")), wrong("text where none belongs")),
             (format!("{0}{0}", around("<t:datetime/>")), wrong("something follows the envelope")),
             (around("<t:datetime/>").replace("</e:Envelope>", ""), wrong("the envelope does not end")),
-            (around("<t:datetime/>").replace("soap/envelope/", "soap/envelope"), Fault::Version),
+            (around("<t:datetime/>").replace("soap/envelope/", "soap/envelope"), SoapFault::Version),
             (format!("<?xml version='1.0' encoding='utf-16'?>{}", around("<t:datetime/>")), wrong("UTF-8 only")),
             (around("<t:datetime/>\u{1}"), wrong("a character that XML does not have")),
-            (format!("<e:Envelope xmlns:e='{ENVELOPE}'><e:Header><x e:mustUnderstand='1'/></e:Header></e:Envelope>"), Fault::Header),
+            (format!("<e:Envelope xmlns:e='{ENVELOPE}'><e:Header><x e:mustUnderstand='1'/></e:Header></e:Envelope>"), SoapFault::Header),
             (format!("<e:Envelope xmlns:e='{ENVELOPE}'><x/></e:Envelope>"), wrong("an envelope holds a header and a body")),
             (deep, wrong("too deep")),
             ("<html/>".into(), wrong("this is no SOAP envelope")),
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn answers_are_escaped() {
         assert!(date("<&>").contains("<tns:datetimeResult>&lt;&amp;&gt;</tns:datetimeResult>"));
-        assert!(fault(&Fault::Server("</x>".into())).contains("<faultcode>soap:Server</faultcode><faultstring>&lt;/x&gt;</faultstring>"));
+        assert!(fault(&SoapFault::Server("</x>".into())).contains("<faultcode>soap:Server</faultcode><faultstring>&lt;/x&gt;</faultstring>"));
         assert!(wsdl("h:1").contains("<soap:address location=\"http://h:1/\"/>"));
     }
 

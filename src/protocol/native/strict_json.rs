@@ -67,7 +67,7 @@ impl<'a> Head<'a> {
 /// When it is not one JSON object, by RFC 8259.
 pub(super) fn read(line: &[u8]) -> Result<Head<'_>, NotAnObject> {
     let text = std::str::from_utf8(line).map_err(|_| NotAnObject)?;
-    let mut reading = Reading { text, bytes: line, at: 0, open: Vec::new(), fault: None };
+    let mut reading = JsonReading { text, bytes: line, at: 0, open: Vec::new(), fault: None };
     reading.blanks();
     if reading.peek() != Some(b'{') {
         return Err(NotAnObject);
@@ -256,7 +256,7 @@ fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     }
 }
 
-struct Reading<'a> {
+struct JsonReading<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
@@ -265,7 +265,7 @@ struct Reading<'a> {
     fault: Option<Fault>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> JsonReading<'a> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
