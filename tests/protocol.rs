@@ -1,13 +1,16 @@
-//! Plays every transcript of PROTOCOL.md against a server or a peer, and compares every byte.
+//! Plays every transcript of PROTOCOL.md and its companions against servers and peers, compares every byte, and runs the client that stands there.
 //!
-//! The nodes stand alone: their links are plain boxes here, nonces are zeros, and the peer's folder holds one file, which it has hashed or is about to.
+//! The nodes stand alone: connections are plain buffers here, nonces are zeros, and a peer's folder is in memory. A peer that downloads gets its bytes from
+//! an upstream provider that waits for the transcript.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::io;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufRead as _, BufReader, Lines};
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cardume::accounts::memory::MemoryStore;
 use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
@@ -17,60 +20,161 @@ use cardume::node::stats::loop_histogram::LoopHistogram;
 use cardume::node::{CloseReason, ConnId, Event, Node, PortId};
 use cardume::peer::Peer;
 use cardume::peer::config::{PeerConfig, Task};
+use cardume::peer::upload_queue::Accept;
 use cardume::protocol::types::byte_range::ByteRange;
-use cardume::protocol::types::ids::FileVersion;
+use cardume::protocol::types::ids::ContentHash;
 use cardume::server::{Server, ServerOptions};
 use cardume::storage::Opened;
 use cardume::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, Found, FsError, FsFile};
+use cardume::storage::piece_tree::{self, HashList};
+use serde_json::{Value, json};
 
 const NAME: &str = "aula1.mp4";
 const CONTENT: &[u8] = b"hello world";
+/// The test content of section 7.2 and the names under which peers share it.
+const TEST_SIZE: usize = 2_097_153;
+const TEST_NAME: &str = "teste.bin";
+const OTHER_NAME: &str = "outro nome.bin";
+const TEST_HASHES: [&str; 3] = [
+    "8a576541118ebf5fad8d683c09b63402288a71616ecc72514abf780822136023",
+    "e01e387e729abf35ba39644daebfa3a124ab9fee5a6445295e0309cc4fda53a7",
+    "2d586961f786914acc39350552b657390728ba0ae871563a7eac61ed6d5caacd",
+];
+const TEST_ROOT: &str = "52dc212cb4cc61cb94d25bd7b1d47b256e4c3a6d68956df50c235c37a2aeacd7";
+
+const PROTOCOL: &str = include_str!("../PROTOCOL.md");
+const DOCUMENTS: [(&str, &str); 3] = [
+    ("PROTOCOL.md", PROTOCOL),
+    ("docs/PROTOCOL-HTTP.md", include_str!("../docs/PROTOCOL-HTTP.md")),
+    ("docs/PROTOCOL-LEGACY.md", include_str!("../docs/PROTOCOL-LEGACY.md")),
+];
 
 #[test]
 fn every_transcript_of_the_protocol_is_true_to_the_byte() {
-    let text = include_str!("../PROTOCOL.md");
-    let transcripts = transcripts(text);
-    assert!(transcripts.len() >= 10, "{} transcripts", transcripts.len());
-    for transcript in &transcripts {
-        play(transcript);
+    for (file, text) in DOCUMENTS {
+        let transcripts = transcripts(file, text);
+        assert!(!transcripts.is_empty(), "{file} has no transcript");
+        for transcript in &transcripts {
+            play(transcript);
+        }
     }
 }
 
 /// The limits that PROTOCOL.md names in words are those of the program.
 #[test]
 fn the_limits_in_the_text_are_those_of_the_program() {
-    let text = include_str!("../PROTOCOL.md");
     for row in [
         format!("| members of one JSON object | {} |", limits::MEMBERS),
+        format!("| levels of nesting | {} |", limits::NESTED),
         format!("| files in one JOIN or UPDATE part | {} |", thousands(limits::PART_FILES)),
+        format!("| names in `remove` of one UPDATE | {} |", thousands(limits::PART_FILES)),
         format!("| files of one peer | {} |", thousands(limits::MEMBER_FILES)),
-        format!(
-            "| holders in one SEARCH answer | {}, or a `limit` of at most {}, and fewer where names are long |",
-            limits::HOLDERS,
-            limits::QUERY_ENTRIES
-        ),
-        format!("| peers or files in one PEERS or LS answer | {}, and fewer where names are long |", limits::LIST_ENTRIES),
+        format!("| entries in one SEARCH response | {}, or a `limit` of at most {}; fewer with long names |", limits::HOLDERS, limits::QUERY_ENTRIES),
+        format!("| entries in one PEERS or LS response | {}; fewer with long names |", limits::LIST_ENTRIES),
         format!("| name | {} bytes, {} parts |", thousands(limits::RELATIVE_BYTES), limits::RELATIVE_PARTS),
-        format!("| one part of a name | {} bytes |", limits::NAME_BYTES),
+        format!("| part of a name | {} bytes |", limits::NAME_BYTES),
         format!("| piece | {} MiB |", limits::PIECE_BYTES >> 20),
-        format!("| content that has a root | {} TiB |", (limits::PIECES * limits::PIECE_BYTES) >> 40),
-        format!("| runs of pieces in one HAVE | {} |", thousands(limits::HAVE_RUNS)),
-        format!("| FETCH requests under way on one link, lists that are sent among them | {} |", limits::FETCHES),
-        format!("| PIECES requests on one link that wait for hashing | {} |", limits::FETCHES),
-        format!("| contents that one link follows by HAVE | {} |", limits::FETCHES),
-        format!("| head before the opening was read | {} KiB |", limits::HEAD_BYTES >> 10),
-        format!("| body | {} MiB |", limits::BODY_BYTES >> 20),
-        format!("| a person's consent | {} s |", limits::CONSENT.as_secs()),
-        format!("| an idle HTTP link | {} s |", limits::HTTP_IDLE.as_secs()),
-        format!("| a side that takes no byte of what waits for it | {} s |", limits::STALLED_WRITE.as_secs()),
-        format!("| from the first to the last byte of any later head | {} s |", limits::HEAD.as_secs()),
-        format!("| from connect to a whole opening or HTTP head | {} s |", limits::OPENING.as_secs()),
+        format!("| content with a content hash | {} TiB |", (limits::PIECES * limits::PIECE_BYTES) >> 40),
+        format!("| runs in one HAVE | {} |", thousands(limits::HAVE_RUNS)),
+        format!("| FETCH in progress on one connection | {} |", limits::FETCHES),
+        format!("| PIECES waiting for hashing on one connection | {} |", limits::FETCHES),
+        format!("| contents followed by HAVE on one connection | {} |", limits::FETCHES),
+        format!("| SUBSCRIBE on one connection | {} |", limits::LINK_SUBSCRIPTIONS),
+        format!("| header before the handshake | {} KiB |", limits::HEAD_BYTES >> 10),
+        format!("| header to the server, afterwards | {} MiB |", limits::JOIN_BYTES >> 20),
+        format!("| header to a peer, any response | {} KiB |", limits::HEAD_BYTES >> 10),
+        format!("| payload | {} MiB |", limits::BODY_BYTES >> 20),
+        format!("| consent | {} s |", limits::CONSENT.as_secs()),
+        format!("| idle HTTP connection | {} s |", limits::HTTP_IDLE.as_secs()),
+        format!("| HTTP request waiting for a slot | {} s |", limits::HTTP_SLOT.as_secs()),
+        format!("| no byte of pending output accepted | {} s |", limits::STALLED_WRITE.as_secs()),
+        format!("| first to last byte of any later header | {} s |", limits::HEAD.as_secs()),
+        format!("| connect to a whole first line or HTTP header | {} s |", limits::OPENING.as_secs()),
+        format!("| one SEARCH | {} s |", limits::SEARCH_PATIENCE.as_secs()),
+        format!("| SUBSCRIBE | {}, of these {} with `contains` |", thousands(limits::SUBSCRIPTIONS_OF_ONE), limits::PATTERNS_OF_ONE),
+        format!("| connections to `/api/live` | {} |", limits::LISTENERS_OF_ONE),
+        format!("| files of all peers | {} |", thousands(limits::FILES_OF_ONE)),
+        format!("| QUIC connections | {}, of these {} in the handshake |", limits::QUIC_CONNECTIONS_OF_ONE, limits::QUIC_HANDSHAKES_OF_ONE),
     ] {
-        assert!(text.contains(&row), "PROTOCOL.md lacks: {row}");
+        assert!(PROTOCOL.contains(&row), "PROTOCOL.md lacks: {row}");
     }
     for (_, word) in cardume::protocol::error::CODES {
-        assert!(text.contains(&format!("| `{word}` |")), "PROTOCOL.md lacks the code {word}");
+        assert!(PROTOCOL.contains(&format!("| `{word}` |")), "PROTOCOL.md lacks the code {word}");
     }
+}
+
+/// Section 7.2 has the piece hashes and the content hash of the test content.
+#[test]
+fn the_test_vectors_are_right() {
+    let content = test_content();
+    let pieces = content.chunks(usize::try_from(limits::PIECE_BYTES).unwrap()).zip(0..);
+    let hashes: Vec<[u8; 32]> = pieces.map(|(piece, number)| piece_tree::value(TEST_SIZE as u64, number, piece)).collect();
+    for (hash, wanted) in hashes.iter().zip(TEST_HASHES) {
+        assert_eq!(ContentHash(*hash).to_string(), wanted);
+        assert!(PROTOCOL.contains(&format!("| `{wanted}` |")), "PROTOCOL.md lacks {wanted}");
+    }
+    assert_eq!(hashes.len(), TEST_HASHES.len());
+    assert_eq!(blake3::hash(&content).to_hex().as_str(), TEST_ROOT);
+    assert!(PROTOCOL.contains(&format!("| 2,097,153 | content hash | `{TEST_ROOT}` |")));
+    let list = HashList::new(TEST_SIZE as u64, hashes).expect("a hash list");
+    assert_eq!(list.root().to_string(), TEST_ROOT);
+}
+
+/// The smallest client of section 1 gets a file from a real peer through a real server.
+#[test]
+fn the_smallest_client_downloads_a_file() {
+    let (_, program) = PROTOCOL.split_once("```python\n").expect("a program");
+    let (program, _) = program.split_once("```").expect("its end");
+    assert!(program.lines().count() <= 35, "{} lines are not small", program.lines().count());
+    let (folder, home) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("another"));
+    std::fs::write(folder.path().join(TEST_NAME), test_content()).expect("a file");
+    let (_server, index) = started(home.path(), &["server", "--listen", "127.0.0.1:0"]);
+    let shared = folder.path().to_str().expect("a folder of UTF-8");
+    let (_peer, _) = started(home.path(), &["peer", "--server", &index, "--listen", "127.0.0.1:0", "--folder", shared]);
+    let run = |name: &str| Command::new("python3").args(["-c", program, &index, name]).output().expect("python3");
+    // The peer has an entry once it has joined, which takes a moment.
+    let until = Instant::now() + Duration::from_secs(30);
+    let mut got = run(TEST_NAME);
+    while !got.status.success() && Instant::now() < until {
+        got = run(TEST_NAME);
+    }
+    assert!(got.stdout == test_content(), "{} bytes came: {}", got.stdout.len(), String::from_utf8_lossy(&got.stderr));
+    assert!(!run("nothing.bin").status.success());
+}
+
+/// A process that ends with its test, and the notes that it writes.
+struct Running(Child, Option<Lines<BufReader<ChildStderr>>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the program, and waits for the address at which it listens.
+fn started(home: &Path, args: &[&str]) -> (Running, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cardume"));
+    command.args(args).args(["--lang", "en"]);
+    for variable in ["HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"] {
+        command.env(variable, home);
+    }
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program");
+    let mut lines = BufReader::new(child.stderr.take().expect("its notes")).lines();
+    let mut running = Running(child, None);
+    loop {
+        let line = lines.next().unwrap_or_else(|| panic!("{args:?} listens nowhere")).expect("a line");
+        let last = line.rsplit(' ').next().unwrap_or_default();
+        if last.parse::<SocketAddr>().is_ok() {
+            let address = last.to_owned();
+            running.1 = Some(lines);
+            return (running, address);
+        }
+    }
+}
+
+fn test_content() -> Vec<u8> {
+    (0..TEST_SIZE).map(|place| u8::try_from(place % 251).unwrap()).collect()
 }
 
 fn thousands(number: usize) -> String {
@@ -85,8 +189,9 @@ fn thousands(number: usize) -> String {
     text
 }
 
-/// One fenced block of PROTOCOL.md.
+/// One fenced block of a document.
 struct Transcript {
+    file: &'static str,
     line: usize,
     role: String,
     steps: Vec<Step>,
@@ -101,42 +206,46 @@ struct Step {
 enum What {
     Client(Vec<u8>),
     Server(Vec<u8>),
-    /// The side that answers has hashed its file.
-    Hashed,
+    /// Something happens at the responder.
+    Local(String),
+    /// The client stops reading, or reads again.
+    Reading,
     End,
 }
 
-fn transcripts(text: &str) -> Vec<Transcript> {
+fn transcripts(file: &'static str, text: &str) -> Vec<Transcript> {
     let mut found = Vec::new();
     let mut current: Option<Transcript> = None;
     for (number, line) in text.lines().enumerate() {
         let number = number + 1;
         if let Some(role) = line.strip_prefix("```transcript ") {
-            current = Some(Transcript { line: number, role: role.to_owned(), steps: Vec::new() });
+            current = Some(Transcript { file, line: number, role: role.to_owned(), steps: Vec::new() });
         } else if line == "```" {
             found.extend(current.take());
         } else if let Some(transcript) = &mut current {
-            transcript.steps.push(step(number, line));
+            transcript.steps.push(step(file, number, line));
         }
     }
     found
 }
 
-fn step(line: usize, text: &str) -> Step {
-    let mark = text.find([':', ';', '=', '#', '~', '!']).unwrap_or_else(|| panic!("PROTOCOL.md:{line}: no mark"));
-    let (who, rest) = text.split_at(mark);
-    let link = who[1..].parse().unwrap_or(1);
+fn step(file: &str, line: usize, text: &str) -> Step {
+    let mark = text.find([':', ';', '=', '#', '@', '~', '!']).unwrap_or_else(|| panic!("{file}:{line}: no mark"));
+    let (side, rest) = text.split_at(mark);
+    let link = side[1..].parse().unwrap_or(1);
     let body = rest[1..].strip_prefix(' ').unwrap_or(&rest[1..]);
+    let is_client = side.starts_with('C');
     let bytes = match &rest[..1] {
         ":" => format!("{body}\n").into_bytes(),
         ";" => format!("{body}\r\n").into_bytes(),
         "=" => body.as_bytes().to_vec(),
-        "#" => hex(body).unwrap_or_else(|| panic!("PROTOCOL.md:{line}: no hex digits")),
-        "~" => return Step { line, link, what: What::Hashed },
+        "#" => hex(body).unwrap_or_else(|| panic!("{file}:{line}: no hex digits")),
+        "@" => slice(body).unwrap_or_else(|| panic!("{file}:{line}: no range of the test content")),
+        "~" if is_client => return Step { line, link, what: What::Reading },
+        "~" => return Step { line, link, what: What::Local(body.to_owned()) },
         _ => return Step { line, link, what: What::End },
     };
-    let what = if who.starts_with('C') { What::Client(bytes) } else { What::Server(bytes) };
-    Step { line, link, what }
+    Step { line, link, what: if is_client { What::Client(bytes) } else { What::Server(bytes) } }
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
@@ -144,82 +253,222 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).ok().filter(|_| pair.len() == 2)).collect()
 }
 
+fn slice(text: &str) -> Option<Vec<u8>> {
+    let (from, count) = text.split_once(' ')?;
+    let (from, count): (usize, usize) = (from.parse().ok()?, count.parse().ok()?);
+    test_content().get(from..from + count).map(<[u8]>::to_vec)
+}
+
 fn play(transcript: &Transcript) {
-    let mut stage = Stage::new(&transcript.role);
-    let mut links: BTreeMap<usize, ConnId> = BTreeMap::new();
-    let mut heard: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+    let mut theatre = Theatre::new(&transcript.role);
     for step in &transcript.steps {
-        let place = format!("PROTOCOL.md:{} (transcript at line {})", step.line, transcript.line);
+        let place = format!("{}:{} (transcript at line {})", transcript.file, step.line, transcript.line);
         match &step.what {
             What::Client(bytes) => {
-                let id = *links.entry(step.link).or_insert_with(|| stage.accept());
-                stage.send(id, bytes);
-                listen(&mut stage, &links, &mut heard);
+                theatre.send(step.link, bytes);
             }
-            What::Hashed => {
-                stage.hash();
-                listen(&mut stage, &links, &mut heard);
+            What::Local(text) => theatre.stage(step.link).happens(text),
+            What::Reading => {
+                if !theatre.deaf.remove(&step.link) {
+                    theatre.deaf.insert(step.link);
+                }
             }
             What::Server(wanted) => {
-                let said = heard.entry(step.link).or_default();
+                let said = theatre.heard.entry(step.link).or_default();
                 let front = said.drain(..wanted.len().min(said.len())).collect::<Vec<u8>>();
-                assert_eq!(String::from_utf8_lossy(&front), String::from_utf8_lossy(wanted), "{place}");
+                if front != *wanted {
+                    let rest = said.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                    let came = String::from_utf8_lossy(&front).into_owned() + &String::from_utf8_lossy(rest);
+                    assert_eq!(came, String::from_utf8_lossy(wanted), "{place}");
+                }
             }
-            What::End => {
-                assert!(stage.has_ended(links[&step.link]), "{place}: the link goes on");
+            What::End => assert!(theatre.has_ended(step.link), "{place}: the connection goes on"),
+        }
+        theatre.listen();
+    }
+    for (number, rest) in theatre.heard {
+        let (file, line) = (transcript.file, transcript.line);
+        assert!(rest.is_empty(), "{file}:{line}: connection {number} got more: {}", String::from_utf8_lossy(&rest));
+    }
+}
+
+/// The nodes of a transcript, and its connections by their numbers.
+struct Theatre {
+    stages: Vec<Stage>,
+    links: BTreeMap<usize, ConnId>,
+    heard: BTreeMap<usize, Vec<u8>>,
+    /// Connections whose client does not read.
+    deaf: BTreeSet<usize>,
+}
+
+impl Theatre {
+    fn new(role: &str) -> Theatre {
+        let stages = match role {
+            "two-peers" => vec![Stage::new("peer-test-content"), Stage::new("peer-other-name")],
+            role => vec![Stage::new(role)],
+        };
+        Theatre { stages, links: BTreeMap::new(), heard: BTreeMap::new(), deaf: BTreeSet::new() }
+    }
+
+    /// Each connection leads to a node of its own, as far as there are nodes.
+    fn stage(&mut self, link: usize) -> &mut Stage {
+        let last = self.stages.len() - 1;
+        &mut self.stages[(link - 1).min(last)]
+    }
+
+    fn send(&mut self, link: usize, bytes: &[u8]) {
+        let id = match self.links.get(&link) {
+            Some(id) => *id,
+            None => {
+                let port = 50_001 + u16::try_from(self.links.len()).unwrap();
+                let id = self.stage(link).accept(port);
+                self.links.insert(link, id);
+                id
+            }
+        };
+        self.stage(link).send(id, bytes);
+    }
+
+    /// Takes down what the nodes say on each connection that is read.
+    fn listen(&mut self) {
+        loop {
+            let mut more = false;
+            for (number, id) in self.links.clone() {
+                if !self.deaf.contains(&number) {
+                    let said = self.stage(number).take(id);
+                    more |= !said.is_empty();
+                    self.heard.entry(number).or_default().extend(said);
+                }
+            }
+            if !more {
+                return;
             }
         }
     }
-    for (number, rest) in heard {
-        assert!(rest.is_empty(), "PROTOCOL.md:{}: link {number} said more: {}", transcript.line, String::from_utf8_lossy(&rest));
+
+    fn has_ended(&mut self, link: usize) -> bool {
+        let id = self.links[&link];
+        self.stage(link).has_ended(id)
     }
 }
 
-/// Takes down what the node says on each link.
-fn listen(stage: &mut Stage, links: &BTreeMap<usize, ConnId>, heard: &mut BTreeMap<usize, Vec<u8>>) {
-    for (number, id) in links {
-        let said = stage.take(*id);
-        heard.entry(*number).or_default().extend(said);
-    }
-}
-
-/// A node and its links, without a host.
+/// A node and its connections, without a host.
 struct Stage {
     node: Box<dyn Node>,
     links: Boxes,
     now: Instant,
     /// The disk gives the bytes of the peer's file: until then it can be sent, but not hashed.
     warm: Rc<Cell<bool>>,
+    upstream: Upstream,
 }
 
 #[derive(Default)]
-struct Boxes(Vec<Option<ConnHandle>>);
+struct Boxes {
+    links: Vec<Option<ConnHandle>>,
+    /// Those that the node opened, to be told that they are there.
+    opened: Vec<(ConnId, SocketAddr)>,
+}
 
 impl ConnTable for Boxes {
     fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
-        self.0.get_mut(id.0).and_then(Option::as_mut)
+        self.links.get_mut(id.0).and_then(Option::as_mut)
     }
-    fn connect(&mut self, _: SocketAddr, _: Transport) -> ConnId {
-        unreachable!("nobody connects from here")
+    fn connect(&mut self, to: SocketAddr, _: Transport) -> ConnId {
+        let id = ConnId(self.links.len());
+        self.links.push(Some(ConnHandle::new(to, limits::HEAD_BYTES)));
+        self.opened.push((id, to));
+        id
+    }
+}
+
+/// The server and the provider of a peer that downloads: it answers every request at once, but for FETCH, which waits for the transcript.
+#[derive(Default)]
+struct Upstream {
+    links: BTreeMap<ConnId, SocketAddr>,
+    read: BTreeMap<ConnId, Vec<u8>>,
+    /// By the first byte that is wanted.
+    fetches: BTreeMap<u64, (ConnId, u64, u64)>,
+}
+
+const SERVER: &str = "127.0.0.1:1099";
+const PROVIDER: &str = "127.0.0.1:4009";
+
+impl Upstream {
+    /// The bytes that answer a line.
+    fn answer(&mut self, link: ConnId, line: &[u8]) -> Vec<u8> {
+        let request: Value = serde_json::from_slice(line).expect("a request");
+        let id = request["id"].clone();
+        let of_server = self.links[&link].to_string() == SERVER;
+        let mut payload = Vec::new();
+        let answer = match request["method"].as_str() {
+            None => {
+                let role = if of_server { "server" } else { "peer" };
+                json!({"role": role, "you": "127.0.0.1:50000", "heartbeat_ms": 20_000, "nonce": "0".repeat(32)})
+            }
+            Some("JOIN") => {
+                json!({"id": id, "status": "JOIN_OK", "you": "127.0.0.1:4000", "files": 0, "session": "0".repeat(32), "heartbeat_ms": 20_000})
+            }
+            Some("SEARCH") => {
+                let entry = json!({"peer": PROVIDER, "name": TEST_NAME, "size": TEST_SIZE, "root": TEST_ROOT, "partial": false});
+                json!({"id": id, "status": "SEARCH_OK", "holders": [entry], "cursor": null})
+            }
+            Some("UPDATE") => json!({"id": id, "status": "UPDATE_OK", "files": 1}),
+            Some("PING") => json!({"id": id, "status": "PONG"}),
+            Some("HAVE") => json!({"id": id, "status": "HAVE_OK", "root": TEST_ROOT, "whole": true, "pieces": []}),
+            Some("PIECES") => {
+                payload = hex(&TEST_HASHES.concat()).unwrap();
+                let (tag, length) = ("0".repeat(16), payload.len());
+                json!({"id": id, "status": "PIECES_OK", "name": TEST_NAME, "size": TEST_SIZE, "tag": tag, "root": TEST_ROOT, "from": 0, "length": length, "more": false})
+            }
+            Some("FETCH") => {
+                let number = |field: &str| request[field].as_u64().expect("a number");
+                self.fetches.insert(number("from"), (link, number("id"), number("length")));
+                return Vec::new();
+            }
+            Some(other) => panic!("nobody expects {other} here"),
+        };
+        let mut text = serde_json::to_string(&answer).unwrap();
+        if request["method"].is_null() {
+            text = text.replacen('{', "{\"cardume\":1,", 1);
+        }
+        text.push('\n');
+        [text.into_bytes(), payload].concat()
+    }
+
+    /// The bytes that answer the FETCH of a piece.
+    fn piece(&mut self, piece: u64) -> Option<(ConnId, Vec<u8>)> {
+        let from = piece * limits::PIECE_BYTES;
+        let (link, id, length) = self.fetches.remove(&from)?;
+        let tag = "0".repeat(16);
+        let header =
+            json!({"id": id, "status": "FETCH_OK", "name": TEST_NAME, "size": TEST_SIZE, "tag": tag, "from": from, "length": length, "more": false});
+        let bytes = slice(&format!("{from} {length}")).expect("a range");
+        Some((link, [format!("{header}\n").into_bytes(), bytes].concat()))
     }
 }
 
 impl Stage {
     fn new(role: &str) -> Stage {
-        let warm = Rc::new(Cell::new(role == "peer"));
-        let node: Box<dyn Node> = match role {
-            "server" => {
-                let options = ServerOptions::new("127.0.0.1:1099".parse().unwrap(), 1);
-                Box::new(Server::new(options, Box::new(MemoryStore::default())))
-            }
-            "peer" | "peer-before-hashing" => Box::new(peer(&warm)),
-            other => panic!("{other} is no role"),
+        let warm = Rc::new(Cell::new(role != "peer-before-hashing"));
+        let node: Box<dyn Node> = if role == "server" {
+            let options = ServerOptions::new(SERVER.parse().unwrap(), 1);
+            Box::new(Server::new(options, Box::new(MemoryStore::default())))
+        } else {
+            Box::new(peer(role, &warm))
         };
-        let mut stage = Stage { node, links: Boxes::default(), now: Instant::now(), warm };
+        let mut stage = Stage { node, links: Boxes::default(), now: Instant::now(), warm, upstream: Upstream::default() };
         stage.tell(Event::Start);
-        let port = if role == "server" { "127.0.0.1:1099" } else { "127.0.0.1:4000" };
+        let port = match role {
+            "server" => SERVER,
+            "peer-other-name" => "127.0.0.1:4001",
+            _ => "127.0.0.1:4000",
+        };
         stage.tell(Event::Listening(PortId(0), Ok(port.parse().unwrap())));
         stage.do_what_is_due();
+        if role == "peer-downloading" {
+            stage.tell(Event::Command(format!("get b3:{TEST_ROOT}")));
+            stage.happens("piece 2 arrives");
+        }
         stage
     }
 
@@ -229,10 +478,23 @@ impl Stage {
         }
     }
 
-    /// The bytes of the file are there: it is hashed.
-    fn hash(&mut self) {
-        self.warm.set(true);
-        self.now += limits::COLD_RETRY;
+    /// A line of a transcript that tells what happens at the responder.
+    fn happens(&mut self, text: &str) {
+        match text {
+            "the file is hashed" => {
+                self.warm.set(true);
+                self.now += limits::COLD_RETRY;
+            }
+            "the person says yes" => self.tell(Event::Command("yes".into())),
+            "the person says no" => self.tell(Event::Command("no".into())),
+            other => {
+                let piece = other.strip_prefix("piece ").and_then(|rest| rest.strip_suffix(" arrives"));
+                let piece = piece.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{other}: never heard of that"));
+                let (link, bytes) = self.upstream.piece(piece).unwrap_or_else(|| panic!("nobody asked for piece {piece}"));
+                self.receive(link, &bytes);
+                self.now += limits::HAVE;
+            }
+        }
         self.do_what_is_due();
     }
 
@@ -248,24 +510,50 @@ impl Stage {
             date: &|| "21/11/2026 12:00:00".into(),
         };
         self.node.handle(event, &mut io);
+        self.look_upstream();
     }
 
-    fn accept(&mut self) -> ConnId {
-        let id = ConnId(self.links.0.len());
-        let from = SocketAddr::from(([127, 0, 0, 1], 50_001 + u16::try_from(id.0).unwrap()));
-        self.links.0.push(Some(ConnHandle::new(from, limits::HEAD_BYTES)));
+    /// Connects what the node opened, and answers what it asks there.
+    fn look_upstream(&mut self) {
+        for (id, to) in std::mem::take(&mut self.links.opened) {
+            self.upstream.links.insert(id, to);
+            self.tell(Event::Connected(id));
+        }
+        for id in self.upstream.links.keys().copied().collect::<Vec<_>>() {
+            let said = self.take(id);
+            let read = self.upstream.read.entry(id).or_default();
+            read.extend(said);
+            let Some(end) = read.iter().position(|byte| *byte == b'\n') else { continue };
+            let line: Vec<u8> = read.drain(..=end).collect();
+            let answer = self.upstream.answer(id, &line);
+            self.receive(id, &answer);
+            self.look_upstream();
+        }
+    }
+
+    fn accept(&mut self, port: u16) -> ConnId {
+        let id = ConnId(self.links.links.len());
+        let from = SocketAddr::from(([127, 0, 0, 1], port));
+        self.links.links.push(Some(ConnHandle::new(from, limits::HEAD_BYTES)));
         self.tell(Event::Accepted(id, PortId(0)));
         id
     }
 
+    /// Bytes come on a connection.
+    fn receive(&mut self, id: ConnId, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.links.connection(id).unwrap().recv_buffer.take(bytes).unwrap();
+            self.tell(Event::Received(id));
+        }
+    }
+
     fn send(&mut self, id: ConnId, bytes: &[u8]) {
-        self.links.connection(id).unwrap().recv_buffer.take(bytes).unwrap();
-        self.tell(Event::Received(id));
+        self.receive(id, bytes);
         // Operations on accounts are answered when they last, which is at the end of this moment.
         self.do_what_is_due();
     }
 
-    /// What the node has said on a link.
+    /// What the node has said on a connection.
     fn take(&mut self, id: ConnId) -> Vec<u8> {
         let mut said = Heap(Vec::new());
         while !self.links.connection(id).unwrap().send_queue.is_empty() {
@@ -296,59 +584,106 @@ impl RawWrite for Heap {
     }
 }
 
-fn peer(warm: &Rc<Cell<bool>>) -> Peer {
-    let warm = Rc::clone(warm);
+fn peer(role: &str, warm: &Rc<Cell<bool>>) -> Peer {
+    let folder = Folder { files: RefCell::default(), warm: Rc::clone(warm) };
+    match role {
+        "peer" | "peer-before-hashing" => folder.put(NAME, STAMP.inode, CONTENT.to_vec()),
+        "peer-asks" => {
+            folder.put(NAME, STAMP.inode, CONTENT.to_vec());
+            folder.put("aula2.mp4", 2, b"hello again".to_vec());
+        }
+        "peer-test-content" | "peer-one-slot" => folder.put(TEST_NAME, 3, test_content()),
+        "peer-other-name" => folder.put(OTHER_NAME, 4, test_content()),
+        "peer-downloading" => {}
+        other => panic!("{other} is no role"),
+    }
+    let folder = Rc::new(folder);
     let task = Task::Serve { listen: "127.0.0.1:4000".parse().unwrap() };
-    let options = PeerConfig::new(task, "folder".into(), Box::new(move |_| Ok(Rc::new(OneFile { warm: Rc::clone(&warm) }))));
+    let mut options = PeerConfig::new(task, "folder".into(), Box::new(move |_| Ok(Rc::clone(&folder) as Rc<dyn Filesystem>)));
+    match role {
+        "peer-asks" => options.accept = Accept::Ask,
+        "peer-one-slot" => options.slots = Some(1),
+        "peer-downloading" => options.servers = vec![SERVER.parse().unwrap()],
+        _ => {}
+    }
     Peer::new(options).unwrap()
 }
 
-/// A folder that holds one file and takes none.
-struct OneFile {
+/// A folder in memory.
+struct Folder {
+    files: RefCell<BTreeMap<String, Rc<InMemory>>>,
+    warm: Rc<Cell<bool>>,
+}
+
+/// One file of it.
+struct InMemory {
+    inode: u64,
+    bytes: RefCell<Vec<u8>>,
     warm: Rc<Cell<bool>>,
 }
 
 /// Of such an inode that the tag is `00000000000000a1`.
 const STAMP: FileStat = FileStat { device: 1, inode: 0xc725_a111_6578_0c16, size: CONTENT.len() as u64, modified_ns: 0, changed_ns: 0 };
 
-impl Filesystem for OneFile {
+impl Folder {
+    fn put(&self, name: &str, inode: u64, bytes: Vec<u8>) {
+        let file = InMemory { inode, bytes: RefCell::new(bytes), warm: Rc::clone(&self.warm) };
+        self.files.borrow_mut().insert(name.to_owned(), Rc::new(file));
+    }
+
+    fn get(&self, name: &str) -> io::Result<Rc<InMemory>> {
+        self.files.borrow().get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Filesystem for Folder {
     fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
-        Ok(Box::new(self.find(NAME).map(Ok).into_iter()))
+        let names: Vec<String> = self.files.borrow().keys().cloned().collect();
+        let found: Vec<Found> = names.iter().filter_map(|name| self.find(name)).collect();
+        Ok(Box::new(found.into_iter().map(Ok)))
     }
     fn find(&self, name: &str) -> Option<Found> {
-        (name == NAME).then(|| Found { name: NAME.into(), stamp: STAMP, settled: true, barred: None })
+        let file = self.get(name).ok().filter(|_| !name.contains(".part"))?;
+        Some(Found { name: name.to_owned(), stamp: file.stamp().ok()?, settled: true, barred: None })
     }
-    fn open_part(&self, _: &str) -> io::Result<SourceRef> {
-        Err(io::ErrorKind::NotFound.into())
+    fn open_part(&self, name: &str) -> io::Result<SourceRef> {
+        Ok(self.get(name)?)
     }
     fn open(&self, name: &str) -> io::Result<Opened> {
-        if name != NAME {
-            return Err(io::ErrorKind::NotFound.into());
+        let file = self.get(name)?;
+        let stamp = file.stamp()?;
+        Ok(Opened { source: file, size: stamp.size, tag: stamp.tag() })
+    }
+    fn look(&self, name: &str) -> io::Result<DirEntryKind> {
+        Ok(self.get(name).map_or(DirEntryKind::Nothing, |file| DirEntryKind::File(file.bytes.borrow().len() as u64)))
+    }
+    fn stamp_at(&self, name: &str) -> io::Result<Option<FileStat>> {
+        self.get(name).map_or(Ok(None), |file| file.stamp().map(Some))
+    }
+    fn read_small(&self, name: &str, most: usize) -> io::Result<Vec<u8>> {
+        Ok(self.get(name)?.bytes.borrow().iter().copied().take(most).collect())
+    }
+    fn replace_small(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.put(name, 5, content.to_vec());
+        Ok(())
+    }
+    fn write(&self, name: &str, create: bool) -> io::Result<Rc<dyn FsFile>> {
+        if create {
+            self.put(name, 6, Vec::new());
         }
-        Ok(Opened { source: Rc::new(Text), size: STAMP.size, tag: FileVersion(0xa1) })
+        Ok(self.get(name)?)
     }
-    fn look(&self, _: &str) -> io::Result<DirEntryKind> {
-        Ok(DirEntryKind::Nothing)
+    fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>> {
+        Ok(self.get(name)?)
     }
-    fn stamp_at(&self, _: &str) -> io::Result<Option<FileStat>> {
-        Ok(None)
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        let file = self.get(from)?;
+        self.files.borrow_mut().remove(from);
+        self.files.borrow_mut().insert(to.to_owned(), file);
+        Ok(())
     }
-    fn read_small(&self, _: &str, _: usize) -> io::Result<Vec<u8>> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-    fn replace_small(&self, _: &str, _: &[u8]) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-    fn write(&self, _: &str, _: bool) -> io::Result<Rc<dyn FsFile>> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-    fn read(&self, _: &str) -> io::Result<Rc<dyn FsFile>> {
-        Ok(Rc::new(ToHash { warm: Rc::clone(&self.warm) }))
-    }
-    fn rename_new(&self, _: &str, _: &str) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-    fn remove(&self, _: &str) -> io::Result<()> {
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files.borrow_mut().remove(name);
         Ok(())
     }
     fn boot(&self) -> String {
@@ -356,12 +691,10 @@ impl Filesystem for OneFile {
     }
 }
 
-struct Text;
-
-impl ByteSource for Text {
+impl ByteSource for InMemory {
     fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize> {
         let place = |at: u64| usize::try_from(at).unwrap();
-        to.write_bytes(&CONTENT[place(range.start())..place(range.end())])
+        to.write_bytes(&self.bytes.borrow()[place(range.start())..place(range.end())])
     }
     fn is_warm(&self, _: ByteRange) -> bool {
         true
@@ -371,17 +704,18 @@ impl ByteSource for Text {
     }
 }
 
-/// The file while it is hashed.
-struct ToHash {
-    warm: Rc<Cell<bool>>,
-}
-
-impl FsFile for ToHash {
-    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+impl FsFile for InMemory {
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let at = usize::try_from(at).unwrap();
+        let mut content = self.bytes.borrow_mut();
+        let end = content.len().max(at + bytes.len());
+        content.resize(end, 0);
+        content[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
     }
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        let rest = &CONTENT[usize::try_from(at).unwrap()..];
+        let content = self.bytes.borrow();
+        let rest = &content[usize::try_from(at).unwrap().min(content.len())..];
         let count = rest.len().min(bytes.len());
         bytes[..count].copy_from_slice(&rest[..count]);
         Ok(count)
@@ -390,10 +724,11 @@ impl FsFile for ToHash {
         if self.warm.get() { self.read_at(at, bytes) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
     fn stamp(&self) -> io::Result<FileStat> {
-        Ok(STAMP)
+        Ok(FileStat { inode: self.inode, size: self.bytes.borrow().len() as u64, ..STAMP })
     }
-    fn allocate(&self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        self.bytes.borrow_mut().resize(usize::try_from(size).unwrap(), 0);
+        Ok(())
     }
     fn start_writeback(&self, _: ByteRange) {}
     fn dirty(&self, _: ByteRange) -> u64 {

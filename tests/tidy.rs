@@ -478,7 +478,7 @@ fn what_a_stranger_reads_names_no_private_path() {
     let mut law = Law::new("the documents and scripts name nothing that only this machine has");
     let mut paths: Vec<PathBuf> =
         ["README.md", "PROTOCOL.md", "CHANGELOG.md", "Cargo.toml", "Makefile"].iter().map(|name| root().join(name)).collect();
-    for folder in ["scripts", "src"] {
+    for folder in ["docs", "scripts", "src"] {
         paths.extend(files_below(folder, ""));
     }
     for path in paths {
@@ -488,6 +488,84 @@ fn what_a_stranger_reads_names_no_private_path() {
             if ["/work/", "/root/", "../shared/", "BAD-INPUTS"].iter().any(|private| line.contains(private)) {
                 law.breaks(&path, number, line);
             }
+        }
+    }
+    law.holds();
+}
+
+/// Documents whose prose is counted. README.md follows once it keeps the limit.
+const PLAIN: [&str; 1] = ["PROTOCOL.md"];
+/// Words that stand for a noun which a reader has to find.
+const PRONOUNS: &[&str] = &[
+    "who",
+    "whoever",
+    "whose",
+    "whom",
+    "somebody",
+    "nobody",
+    "anybody",
+    "everybody",
+    "what",
+    "whatever",
+    "it",
+    "its",
+    "one",
+    "ones",
+    "he",
+    "his",
+    "him",
+    "they",
+    "them",
+    "those",
+];
+/// So many of them may stand in a thousand words.
+const PRONOUNS_OF_A_THOUSAND: usize = 25;
+
+/// The lines of a document that are prose: all outside of its fences.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut fenced = false;
+    text.lines().filter(move |line| {
+        let fence = line.starts_with("```");
+        fenced ^= fence;
+        !fence && !fenced
+    })
+}
+
+#[test]
+fn the_documents_name_their_subjects() {
+    for name in PLAIN {
+        let text = fs::read_to_string(root().join(name)).expect("a document");
+        let lower: Vec<String> = prose(&text).map(str::to_lowercase).collect();
+        let words: Vec<&str> = lower.iter().flat_map(|line| line.split(|c: char| !c.is_alphabetic())).filter(|word| !word.is_empty()).collect();
+        let pronouns = words.iter().filter(|word| PRONOUNS.contains(word)).count();
+        assert!(words.len() > 1_000, "{name} has {} words", words.len());
+        assert!(
+            pronouns * 1_000 <= words.len() * PRONOUNS_OF_A_THOUSAND,
+            "{name}: {pronouns} pronouns in {} words; name the subject instead",
+            words.len()
+        );
+    }
+}
+
+/// Companions of PROTOCOL.md and PROTOCOL.md itself, whose lines fit on a screen.
+const DOCUMENTS: [&str; 3] = ["PROTOCOL.md", "docs/PROTOCOL-HTTP.md", "docs/PROTOCOL-LEGACY.md"];
+/// Characters of a line of prose.
+const WIDE: usize = 160;
+
+#[test]
+fn the_protocol_has_short_lines_and_no_words_of_the_house() {
+    let mut law =
+        Law::new("the documents of the protocol: lines of at most 160 characters, tables and fences excepted; older systems by their names");
+    for name in DOCUMENTS {
+        let text = fs::read_to_string(root().join(name)).expect("a document");
+        for (line, number) in text.lines().zip(1..) {
+            let other = line.replace("seed001", "").replace("uc3m-seed003", "");
+            if other.to_lowercase().contains("seed") {
+                law.breaks(name, number, line);
+            }
+        }
+        for line in prose(&text).filter(|line| !line.starts_with('|') && line.chars().count() > WIDE) {
+            law.breaks(name, 0, line);
         }
     }
     law.holds();

@@ -145,7 +145,7 @@ class Place:
 
 class Client:
     """A native link that asks at a fixed pace, whether or not the last answer has come: a client that waited would ask less
-    often just when the other side is slow, and its figures would look better than the truth. See PROTOCOL.md, 3 and 4."""
+    often just when the other side is slow, and its figures would look better than the truth. See PROTOCOL.md, section 2."""
 
     def __init__(self, address, patience=30.0):
         host, port = address.rsplit(":", 1)

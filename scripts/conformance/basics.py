@@ -105,7 +105,7 @@ def check_cursor(answer):
 
 
 def check_refusal(answer, *codes):
-    """`answer` is a refusal with one of `codes`, and all its fields are as section 8 says."""
+    """`answer` is a refusal with one of `codes`, and all its fields are as section 6.1 says."""
     error = answer.get("error")
     demand(isinstance(error, dict), f"expected a refusal ({' or '.join(codes)}), got {short(answer)}")
     demand("status" not in answer, f"a refusal with a status: {short(answer)}")

@@ -293,7 +293,7 @@ class Link:
                 return first, data
 
     def fetched(self, number, name, fields):
-        """All answers to one FETCH, put together and measured against section 7."""
+        """All answers to one FETCH, put together and measured against sections 6.7 and 7.1."""
         got = Fetched()
         place = fields.get("from", 0)
         while True:

@@ -9,7 +9,7 @@ from checks import check
 
 
 def bad_names():
-    """Every class of name that section 5 refuses. The function of the stem: the rest of the name is harmless."""
+    """Every class of name that section 5.1 refuses. The function of the stem: the rest of the name is harmless."""
     turning = [0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
     return {
         "empty": [""],
@@ -44,7 +44,7 @@ def good_stems(run):
     ]
 
 
-# A name beyond its length is a "name that section 5 refuses" and a thing over its limit: both codes are fair.
+# A name beyond its length is a "name that section 5.1 refuses" and a thing over its limit: both codes are fair.
 LENGTH_CODES = ("bad_name", "too_large", "bad_request")
 
 

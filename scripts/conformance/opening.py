@@ -23,11 +23,11 @@ def opening_fields(run, side):
         demand(isinstance(head["nonce"], str) and re.fullmatch("[0-9a-f]{32}", head["nonce"]), "bad nonce")
 
 
-@check("opening / max_head is what section 5 says", BOTH)
+@check("opening / max_head is what section 3.1 says", BOTH)
 def opening_max_head(run, side):
     run.link(side)
     limit = SERVER_HEAD_LIMIT if side.role == "server" else HEAD_LIMIT
-    demand(side.max_head == limit, f"max_head is {side.max_head}, section 5 says {limit}")
+    demand(side.max_head == limit, f"max_head is {side.max_head}, section 3.1 says {limit}")
 
 
 @check("opening / you is where the link comes from", BOTH)

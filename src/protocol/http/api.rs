@@ -1,4 +1,4 @@
-//! The JSON API behind the pages: paths below `/api/` become requests, and responses become objects. PROTOCOL.md lists them.
+//! The JSON API behind the pages: paths below `/api/` become requests, and responses become objects. docs/PROTOCOL-HTTP.md section 5 lists them.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
