@@ -493,7 +493,7 @@ fn what_a_stranger_reads_names_no_private_path() {
     law.holds();
 }
 
-/// Documents whose prose is counted. README.md follows once it keeps the limit.
+/// Documents whose prose is counted.
 const PLAIN: [&str; 4] = ["README.md", "PROTOCOL.md", "docs/GUIDE.md", "docs/BENCHMARKS.md"];
 /// Words that stand for a noun which a reader has to find.
 const PRONOUNS: &[&str] = &[
