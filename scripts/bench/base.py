@@ -37,7 +37,20 @@ TURNS = re.compile(r"(\d+) iterations, p50 (\S+), p99 (\S+), longest (\S+)")
 UNITS = {"ns": 1e-6, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 
 
+ROWS = []  # what was printed, for --json
+FIGURE = re.compile(r"([\d.,]+) (MiB/s|MB/s|GiB/s|/s|MiB|KiB|KB|GiB|MB|ns|us|ms|s)")
+
+
+def figure(text):
+    """A cell of the table as a number and its unit; only its text where it is no such figure."""
+    found = FIGURE.fullmatch(text)
+    return {"text": text, "value": float(found[1].replace(",", "")), "unit": found[2]} if found else {"text": text}
+
+
 def row(name, ours, other="-", ratio="-", target="-", good="-"):
+    if name != "what":
+        cells = {"cardume": ours, "other": other, "ratio": ratio, "target": target}
+        ROWS.append({"name": name, "verdict": good, **{key: figure(text) for key, text in cells.items() if text != "-"}})
     print(f"{name:<38} | {ours:>20} | {other:>22} | {ratio:>6} | {target:>10} | {good}", flush=True)
 
 

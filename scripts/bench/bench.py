@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Side by side with nginx, curl, aria2c and b3sum. See run.sh, which lists the sections.
 
-Usage: bench.py CARDUME [--quick] [--only] [SECTION...]       a section is a letter or a name
+Usage: bench.py CARDUME [--quick] [--only] [--json FILE] [SECTION...]       a section is a letter or a name
 """
 
+import json
 import os
 import platform
 import shlex
@@ -14,7 +15,7 @@ import threading
 import time
 
 from accounts import Accounts
-from base import Base, emptied, judged, row, show, timed
+from base import ROWS, Base, emptied, judged, row, show, timed
 from far import Far
 from index import Index
 from page import Page
@@ -186,15 +187,32 @@ def first_line(command):
 
 
 def machine(cardume, place):
+    """Prints what the figures depend on, and returns it for --json."""
     with open("/proc/cpuinfo") as file:
         model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     kind = first_line(["stat", "-f", "-c", "%T", place.path])
-    print(f"machine: {len(os.sched_getaffinity(0))} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, files on {kind}")
-    print(f"load before: {os.getloadavg()[0]:.2f}")
-    for command in ([cardume, "--version"], ["nginx", "-v"], ["curl", "--version"], ["aria2c", "--version"], ["b3sum", "--version"]):
-        print(f"{os.path.basename(command[0])}: {first_line(command)}")
+    told = {"machine": f"{len(os.sched_getaffinity(0))} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, files on {kind}",
+            "load_before": round(os.getloadavg()[0], 2)}
+    print(f"machine: {told['machine']}")
+    print(f"load before: {told['load_before']:.2f}")
+    commands = ([cardume, "--version"], ["nginx", "-v"], ["curl", "--version"], ["aria2c", "--version"], ["b3sum", "--version"])
+    told["versions"] = {os.path.basename(command[0]): first_line(command) for command in commands}
+    for program, version in told["versions"].items():
+        print(f"{program}: {version}")
     print("nginx: one worker, sendfile on, access_log off; all else as it comes")
+    return told
+
+
+def options(words):
+    """Whether the run is quick, the file for JSON or None, and the sections."""
+    words = list(words)
+    target = None
+    if "--json" in words:
+        at = words.index("--json")
+        target = words[at + 1]
+        del words[at:at + 2]
+    return "--quick" in words, target, chosen(word for word in words if word not in ("--quick", "--only"))
 
 
 def chosen(words):
@@ -213,9 +231,8 @@ def chosen(words):
 
 def main():
     try:
-        cardume, words = sys.argv[1], sys.argv[2:]
-        quick = "--quick" in words
-        sections = chosen(word for word in words if word not in ("--quick", "--only"))
+        cardume = sys.argv[1]
+        quick, target, sections = options(sys.argv[2:])
     except (IndexError, ValueError):
         print(__doc__, file=sys.stderr)
         return 2
@@ -223,7 +240,7 @@ def main():
     try:
         with Place() as place:
             bench = Bench(cardume, place, quick)
-            machine(cardume, place)
+            told = machine(cardume, place)
             print(f"medians of {bench.runs} alternating runs\n", flush=True)
             row("what", "cardume", "other", "ratio", "target", "")
             for letter in sorted(sections):
@@ -233,6 +250,12 @@ def main():
                     failed = True
                     row(f"{letter}. {NAMES[letter]}", "-", good=f"came to nothing: {error}")
                 place.end_but(bench.server, bench.nginx)
+            if target:
+                words = [word for word in sys.argv[2:] if word not in ("--json", target)]
+                command = shlex.join(["scripts/bench/run.sh", *words])
+                with open(target, "w") as file:
+                    json.dump({"command": command, "runs": bench.runs, **told, "rows": ROWS}, file, indent=1, ensure_ascii=False)
+                    file.write("\n")
             return 1 if failed else 0
     except Trouble as error:
         print(f"the benchmark can't go on: {error}", file=sys.stderr)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures cardume side by side with nginx, curl, aria2c, b3sum and Redis, in one run, alternating. Prints one line for each thing measured.
-# Usage: scripts/bench/run.sh [--quick] [--only] [SECTION...]        a section is a letter or a name; all of them when none is given
+# Usage: scripts/bench/run.sh [--quick] [--only] [--json FILE] [SECTION...]   a section is a letter or a name; all of them when none is given
 #   a memory    one file from memory to /dev/null          g sources   four owners of 100 MB/s each, and a fifth of 1 MB/s
 #   b crowd     64 such downloads at once                  h swarm     16 peers want a file of one owner at once
 #   c disk      one file to the disk                       i restart   100 GiB of holes, 90 % of them here: the first new byte
@@ -13,6 +13,7 @@
 #   s search    an index of five million names              t asking    SEARCH by exact name beside Redis
 #   u joining   JOINs of a thousand files each              v idle      ten thousand quiet peers: memory, answers
 #   w far       a long wire that loses packets, by QUIC     x video     a video that is watched through one
+# --json FILE: writes the table there as well, with the machine, the versions and the command; scripts/bench/graph.py draws it.
 # --quick: three runs in the place of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp, for a while.
 set -euo pipefail
 # The accounts of servers that are measured are nobody else's.
@@ -21,7 +22,7 @@ export XDG_STATE_HOME
 trap 'rm -rf "$XDG_STATE_HOME"' EXIT
 cd "$(dirname "$0")/../.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,17s/^# //p' "$0"
+    sed -n '2,18s/^# //p' "$0"
     exit
 fi
 
