@@ -1,6 +1,7 @@
 //! All downloads of a process. [`download`] is one of them, [`source`] one provider of it; the piece picker belongs to [`crate::storage`].
 //! [`legacy_stream`] downloads from an older program: one connection, one request, all bytes in order.
 
+#[allow(clippy::module_inception, reason = "the folder holds all downloads, the file one of them")]
 mod download;
 mod legacy_stream;
 pub mod player_view;
