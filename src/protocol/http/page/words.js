@@ -24,7 +24,7 @@ const WORDS = {
     chartPeerLabel: 'Bytes enviados e recebidos nos últimos cinco minutos', keyRate: 'Transferências', keySearches: 'Buscas', keySent: 'Enviado', keyReceived: 'Recebido', whoIsThere: 'Quem está conectado',
     scale: 'últimos 5 minutos · até {rate}', scale2: 'últimos 5 minutos · até {rate} · {searches} buscas/s', thisPeer: 'O peer em', uploadsNow: 'envios em curso', downloadsNow: 'downloads em curso', transfers: 'Transferências', files: 'Arquivos',
     found0: 'Nada encontrado para “{q}”.', found1: '1 arquivo encontrado.', foundN: '{n} arquivos encontrados.', foundMore: '{n} arquivos encontrados, e há mais.', searching: 'Buscando…', failed: 'Não deu certo: {why}',
-    offline: 'o servidor não responde', play: 'Assistir', download: 'Baixar', playName: 'Assistir {name}', downloadName: 'Baixar {name}',
+    offline: 'o servidor não responde', play: 'Reproduzir', download: 'Baixar', playName: 'Reproduzir {name}', downloadName: 'Baixar {name}',
     whoHas: 'Quem o tem', holders1: '1 peer o tem', holdersN: '{n} peers o têm', whole: 'completo', partial: 'só uma parte por enquanto', rootKnown: 'hash conhecido', rootUnknown: 'hash desconhecido', unknownSize: 'tamanho não dito',
     notPlayable: 'Este peer fala um protocolo mais antigo: só o cardume baixa dele.', notHere: 'não abre aqui', speaks: 'fala {what}', noPlay: 'não toca no navegador',
     from: 'De {peer} ({i} de {n}).', waiting: 'Esperando {peer}. Talvez a pessoa de lá tenha de dizer sim primeiro.', next: '{peer} não responde: seguindo com {other}.', noMore: 'Nenhum dos peers o dá agora.',
