@@ -4,8 +4,9 @@ const MOST = 1000, FIRST = 30;
 let search = { q: '', groups: new Map(), more: [], done: true, error: null, shown: FIRST, similar: false, control: null };
 let typed = 0;
 
-// The same content is one file, whatever its names; without a root, the same name and size.
-const keyOf = h => (h.root ? 'r' + h.root : 'n' + h.size + '/' + h.name);
+// A result is one content under one name, so that a result never shows a name that did not match. Without a root, the size stands for the content.
+const keyOf = h => (h.root || h.size) + '/' + h.name;
+const countPeers = holders => new Set(holders.map(h => h.peer)).size;
 
 $('q').addEventListener('input', () => { clearTimeout(typed); typed = setTimeout(begin, 60); });
 $('form').addEventListener('submit', event => { event.preventDefault(); clearTimeout(typed); begin('again'); });
@@ -40,15 +41,19 @@ function begin(how) {
 /** Asks one question to the end of a page. A wrong one finds nothing: not every text is a name or a user. */
 async function page(s, question) {
   const cursor = question.cursor ? '&cursor=' + encodeURIComponent(question.cursor) : '';
-  let answer = { holders: [], cursor: null };
+  let answer = { holders: [], away: [], cursor: null };
   try { answer = await ask(question.path + cursor, s.control.signal); } catch (error) {
     if (error.name === 'AbortError' || error.passing || question.rank === 1) throw error;
   }
   if (s !== search) throw new DOMException('', 'AbortError');
   for (const h of answer.holders) {
     const key = keyOf(h), group = s.groups.get(key);
-    if (!group) s.groups.set(key, { key, holders: [h], rank: question.rank, name: h.name });
-    else if (!group.holders.some(other => other.peer === h.peer && other.name === h.name)) group.holders.push(h);
+    if (!group) s.groups.set(key, { key, name: h.name, rank: question.rank, holders: [h] });
+    else if (!group.holders.some(other => other.peer === h.peer)) group.holders.push(h);
+  }
+  for (const file of answer.away || []) {
+    const key = 'away/' + file.user + '/' + file.name;
+    if (!s.groups.has(key)) s.groups.set(key, { key, name: file.name, rank: question.rank, holders: [], away: file });
   }
   question.cursor = answer.cursor;
   return answer;
@@ -95,31 +100,43 @@ $('more').addEventListener('click', () => {
 function holderLine(h) {
   const where = good(h.play) ? el('a', { href: new URL(h.play).origin + '/', rel: 'noopener noreferrer' }, el('bdi', { text: h.peer })) : el('bdi', { text: h.peer });
   const more = [h.user ? safe(h.user) : null, h.partial ? t('partial') : null, h.speaks ? t('speaks', { what: h.speaks }) : null].filter(Boolean).join(' · ');
-  return el('li', { title: h.speaks ? t('notPlayable') : null }, where, el('bdi', { text: safe(h.name) }), more ? el('span', { text: more }) : null);
+  return el('li', { class: 'holder', title: h.speaks ? t('notPlayable') : null }, where, el('bdi', { text: safe(h.name) }), more ? el('span', { text: more }) : null);
 }
 
-function resultLine({ holders, rank }) {
-  // Who has all of it goes first, and who can be reached from here.
+/** A published file of a user who has no peer online: no peer gives it, so the line has no buttons. */
+function awayLine({ name, description, user }) {
+  return el('li', { class: 'away' }, el('h3', { class: 'name' }, el('bdi', { text: safe(name) })),
+    description ? el('p', { class: 'said' }, el('bdi', { text: safe(description) })) : null,
+    el('p', { class: 'facts' }, el('span', { class: 'tag warn', text: t('away') }), el('span', { text: t('awayUser', { user: safe(user) }) })));
+}
+
+/** One result, and the providers that have the same content under other names. */
+function resultLine({ name, holders, rank }, others) {
+  // Whole files go first, and peers that a browser can reach.
   const list = [...holders].sort((a, b) => (b.play ? 1 : 0) - (a.play ? 1 : 0));
-  const file = { ...list[0], name: holders[0].name }, said = holders.find(h => h.description);
-  const peers = new Set(list.map(h => h.peer)).size;
+  const file = { ...list[0], name }, said = list.find(h => h.description);
+  const peers = countPeers(list), known = new Set(list.map(h => h.peer));
+  const more = others.filter(h => !known.has(h.peer)), named = countPeers(more);
+  const sources = [...list, ...more];
   const what = el('div', { class: 'what' },
-    el('h3', { class: 'name' }, el('bdi', { text: safe(file.name) })),
+    el('h3', { class: 'name' }, el('bdi', { text: safe(name) })),
     said ? el('p', { class: 'said' }, el('bdi', { text: safe(said.description) })) : null,
     el('p', { class: 'facts' }, ...facts({ ...file, partial: list.every(h => h.partial) }), el('span', { text: peers === 1 ? t('holders1') : t('holdersN', { n: number(peers) }) }),
+      named ? el('span', { text: t('otherNames', { n: number(named) }) }) : null,
       rank === 2 && file.user ? el('span', { class: 'tag', text: t('ofUser', { user: safe(file.user) }) }) : null));
-  const row = el('div', { class: 'row' }, what, actions(file, list));
-  const notes = list.some(h => h.play) ? null : el('p', { class: 'said', text: t(list.some(h => h.speaks) ? 'notPlayable' : list.every(h => h.partial) ? 'partial' : 'elsewhere') });
-  const details = el('details', null, el('summary', { text: t('whoHas') }), el('ul', null, ...list.slice(0, 64).map(holderLine)), file.root ? el('code', { text: 'b3:' + file.root }) : null);
+  const row = el('div', { class: 'row' }, what, actions(file, sources));
+  const notes = sources.some(h => h.play) ? null : el('p', { class: 'said', text: t(list.some(h => h.speaks) ? 'notPlayable' : list.every(h => h.partial) ? 'partial' : 'elsewhere') });
+  const details = el('details', null, el('summary', { text: t('whoHas') }), el('ul', null, ...sources.slice(0, 64).map(holderLine)), file.root ? el('code', { text: 'b3:' + file.root }) : null);
   return el('li', null, row, notes, details);
 }
 
-/** What is found, in order: the very name first, and the same in another case next. */
+/** The results in order: the very name first, then the same in another case. Of equal names, those that a peer gives go first. */
 function inOrder(s) {
   const q = s.q.toLowerCase();
-  const place = group => (group.rank < 2 && group.holders.some(h => h.name === s.q) ? 0 : group.rank < 2 && group.holders.some(h => h.name.toLowerCase() === q) ? 1 : group.rank + 2);
+  const place = group => (group.rank < 2 && group.name === s.q ? 0 : group.rank < 2 && group.name.toLowerCase() === q ? 1 : group.rank + 2);
   // Similar names come as the server has them: the most similar first.
-  return [...s.groups.values()].map(group => [place(group), group]).sort(([a, one], [b, two]) => a - b || (a < 5 ? natural(one.name, two.name) : 0)).map(([, group]) => group);
+  return [...s.groups.values()].map(group => [place(group), group])
+    .sort(([a, one], [b, two]) => a - b || (a < 5 ? natural(one.name, two.name) : 0) || (one.away ? 1 : 0) - (two.away ? 1 : 0)).map(([, group]) => group);
 }
 
 function show() {
@@ -129,10 +146,16 @@ function show() {
   if (s.quiet && (s.error || !s.done)) return;
   $('found').hidden = !n;
   const old = new Map([...$('results').children].map(li => [li.dataset.mark, li]));
+  const byRoot = new Map();
+  for (const h of all.flatMap(group => group.holders)) {
+    if (!byRoot.has(h.root)) byRoot.set(h.root, []);
+    byRoot.get(h.root).push(h);
+  }
   fill($('results'), all.slice(0, s.shown).map(group => {
-    const mark = JSON.stringify([group, lang]), known = old.get(mark);
+    const { root } = group.holders[0] || {}, others = root ? byRoot.get(root).filter(h => h.name !== group.name) : [];
+    const mark = JSON.stringify([group, others, lang]), known = old.get(mark);
     if (known) return known;
-    const line = resultLine(group);
+    const line = group.away ? awayLine(group.away) : resultLine(group, others);
     line.dataset.mark = mark;
     line.dataset.id = group.key;
     return line;
@@ -140,7 +163,9 @@ function show() {
   const left = n - s.shown;
   $('more').hidden = left <= 0 && !rest;
   $('more').textContent = left > 0 ? t('moreN', { n: number(left) + (rest ? '+' : '') }) : t('more');
-  const size = n ? ' ' + bytes(all.reduce((sum, group) => sum + (group.holders[0].size || 0), 0)) + (rest ? '+' : '') : '';
+  // A file of a user who is away has no size, and a content with two names is on the disk of a downloader once.
+  const sizes = new Map(all.filter(group => !group.away).map(({ key, holders: [h] }) => [h.root || key, h.size || 0]));
+  const size = sizes.size ? ' ' + bytes([...sizes.values()].reduce((sum, size) => sum + size, 0)) + (rest ? '+' : '') : '';
   $('status').textContent = s.error ? t('failed', { why: s.error }) : s.short ? t('rootShort') : !s.q ? '' : !n && !s.done ? t('searching') : !n ? t('found0', { q: safe(s.q) })
     : (s.similar ? t('foundLike') + ' ' : '') + (rest ? t('foundMore', { n: number(n) }) : n === 1 ? t('found1') : t('foundN', { n: number(n) })) + size;
 }

@@ -344,7 +344,7 @@ function live(path, heard) {
 
 function draw(firstOf, secondOf, caption) {
   const svg = $('chart'), W = 600, H = 140, NS = 'http://www.w3.org/2000/svg';
-  const top = [Math.max(1, ...firstOf), Math.max(1, ...secondOf)];
+  const most = [Math.max(0, ...firstOf), Math.max(0, ...secondOf)], top = most.map(value => Math.max(1, value));
   const points = (list, max) => list.map((v, i) => ((KEPT - list.length + i) * W / (KEPT - 1)).toFixed(1) + ' ' + (H - 2 - v / max * (H - 12)).toFixed(1));
   const path = (cls, d) => { const e = document.createElementNS(NS, 'path'); e.setAttribute('class', cls); e.setAttribute('d', d); return e; };
   const parts = [path('base', `M0 ${H - 1}H${W}`)];
@@ -352,7 +352,7 @@ function draw(firstOf, secondOf, caption) {
   if (one.length > 1) parts.push(path('area', `M${one[0].split(' ')[0]} ${H}L${one.join('L')}L${W} ${H}Z`), path('line1', 'M' + one.join('L')));
   if (two.length > 1) parts.push(path('line2', 'M' + two.join('L')));
   svg.replaceChildren(...parts);
-  $('scale').textContent = caption(top);
+  $('scale').textContent = caption(most);
 }
 
 function keep(list, value) {

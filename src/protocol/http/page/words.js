@@ -2,7 +2,7 @@
 // Every word that a person reads, in three languages. {…} is replaced as text.
 const WORDS = {
   en: {
-    moreN: 'Show more ({n} left)', foundLike: 'Nothing has these words. Similar names:', rootShort: 'Behind b3: come the 64 digits of a hash.', elsewhere: 'This peer answers only on the machine of the server.', getting: 'Asking {peer} for {name}…', got: '{name} comes from {peer}.', ofUser: 'of {user}',
+    moreN: 'Show more ({n} left)', foundLike: 'Nothing has these words. Similar names:', rootShort: 'Behind b3: come the 64 digits of a hash.', elsewhere: 'This peer answers only on the machine of the server.', getting: 'Asking {peer} for {name}…', got: '{name} comes from {peer}.', ofUser: 'of {user}', away: 'away', awayUser: '{user} is not online.', otherNames: '{n} more under other names',
     skip: 'Skip to search', motto: 'Who has which file, straight from one to another.', language: 'Language', searchLabel: 'Search files', searchHint: 'A name or a part of it, @user, or b3:HASH',
     results: 'Found', more: 'Show more', close: 'Close', live: 'Right now', peersOnline: 'peers online', filesShared: 'files shared', transfersNow: 'transfers under way',
     rateNow: 'moving now', searchesAll: 'searches so far', movedAll: 'moved so far', chartLabel: 'Transfers and searches of the last five minutes',
@@ -17,14 +17,14 @@ const WORDS = {
     connected: 'Live.', lost: 'The live counters are away; trying again…', up: 'to {peer}', down: 'download', consent: 'waits for your yes', waitingSlot: 'waits', others: 'Only who sits at that computer sees which.',
   },
   pt: {
-    moreN: 'Mostrar mais (faltam {n})', foundLike: 'Nada tem estas palavras. Nomes parecidos:', rootShort: 'Depois de b3: vêm os 64 dígitos de um hash.', elsewhere: 'Este peer só responde na máquina do servidor.', getting: 'Pedindo {name} a {peer}…', got: '{name} vem de {peer}.', ofUser: 'de {user}',
+    moreN: 'Mostrar mais (faltam {n})', foundLike: 'Nada tem estas palavras. Nomes parecidos:', rootShort: 'Depois de b3: vêm os 64 dígitos de um hash.', elsewhere: 'Este peer só responde na máquina do servidor.', getting: 'Pedindo {name} a {peer}…', got: '{name} vem de {peer}.', ofUser: 'de {user}', away: 'ausente', awayUser: '{user} não está conectado.', otherNames: 'mais {n} com outros nomes',
     skip: 'Ir para a busca', motto: 'Quem tem que arquivo, direto de um para o outro.', language: 'Idioma', searchLabel: 'Buscar arquivos', searchHint: 'Um nome ou uma parte dele, @usuário, ou b3:HASH',
     results: 'Encontrados', more: 'Mostrar mais', close: 'Fechar', live: 'Agora mesmo', peersOnline: 'peers conectados', filesShared: 'arquivos compartilhados', transfersNow: 'transferências em curso',
     rateNow: 'em movimento', searchesAll: 'buscas até agora', movedAll: 'movidos até agora', chartLabel: 'Transferências e buscas dos últimos cinco minutos',
     chartPeerLabel: 'Bytes enviados e recebidos nos últimos cinco minutos', keyRate: 'Transferências', keySearches: 'Buscas', keySent: 'Enviado', keyReceived: 'Recebido', whoIsThere: 'Quem está conectado',
     scale: 'últimos 5 minutos · até {rate}', scale2: 'últimos 5 minutos · até {rate} · {searches} buscas/s', thisPeer: 'O peer em', uploadsNow: 'envios em curso', downloadsNow: 'downloads em curso', transfers: 'Transferências', files: 'Arquivos',
     found0: 'Nada encontrado para “{q}”.', found1: '1 arquivo encontrado.', foundN: '{n} arquivos encontrados.', foundMore: '{n} arquivos encontrados, e há mais.', searching: 'Buscando…', failed: 'Não deu certo: {why}',
-    offline: 'o servidor não responde', play: 'Assistir', download: 'Baixar', playName: 'Assistir {name}', downloadName: 'Baixar {name}',
+    offline: 'o servidor não responde', play: 'Reproduzir', download: 'Baixar', playName: 'Reproduzir {name}', downloadName: 'Baixar {name}',
     whoHas: 'Quem o tem', holders1: '1 peer o tem', holdersN: '{n} peers o têm', whole: 'completo', partial: 'só uma parte por enquanto', rootKnown: 'hash conhecido', rootUnknown: 'hash desconhecido', unknownSize: 'tamanho não dito',
     notPlayable: 'Este peer fala um protocolo mais antigo: só o cardume baixa dele.', notHere: 'não abre aqui', speaks: 'fala {what}', noPlay: 'não toca no navegador',
     from: 'De {peer} ({i} de {n}).', waiting: 'Esperando {peer}. Talvez a pessoa de lá tenha de dizer sim primeiro.', next: '{peer} não responde: seguindo com {other}.', noMore: 'Nenhum dos peers o dá agora.',
@@ -32,7 +32,7 @@ const WORDS = {
     connected: 'Ao vivo.', lost: 'Os contadores sumiram; tentando de novo…', up: 'para {peer}', down: 'download', consent: 'espera o seu sim', waitingSlot: 'espera', others: 'Só quem está naquele computador vê quais.',
   },
   es: {
-    moreN: 'Mostrar más (faltan {n})', foundLike: 'Nada tiene estas palabras. Nombres parecidos:', rootShort: 'Detrás de b3: van los 64 dígitos de un hash.', elsewhere: 'Este peer solo responde en la máquina del servidor.', getting: 'Pidiendo {name} a {peer}…', got: '{name} viene de {peer}.', ofUser: 'de {user}',
+    moreN: 'Mostrar más (faltan {n})', foundLike: 'Nada tiene estas palabras. Nombres parecidos:', rootShort: 'Detrás de b3: van los 64 dígitos de un hash.', elsewhere: 'Este peer solo responde en la máquina del servidor.', getting: 'Pidiendo {name} a {peer}…', got: '{name} viene de {peer}.', ofUser: 'de {user}', away: 'ausente', awayUser: '{user} no está conectado.', otherNames: '{n} más con otros nombres',
     skip: 'Ir a la búsqueda', motto: 'Quién tiene qué archivo, directo de uno a otro.', language: 'Idioma', searchLabel: 'Buscar archivos', searchHint: 'Un nombre o una parte de él, @usuario, o b3:HASH',
     results: 'Encontrados', more: 'Mostrar más', close: 'Cerrar', live: 'Ahora mismo', peersOnline: 'peers conectados', filesShared: 'archivos compartidos', transfersNow: 'transferencias en curso',
     rateNow: 'en movimiento', searchesAll: 'búsquedas hasta ahora', movedAll: 'movidos hasta ahora', chartLabel: 'Transferencias y búsquedas de los últimos cinco minutos',
