@@ -106,8 +106,6 @@ pub struct Peer {
     news: UpdateQueue,
     /// The disk was asked for what is to be hashed next.
     hashing_rests: Option<Instant>,
-    /// Uploads whose turn has come.
-    beginning: VecDeque<u64>,
     /// Those who follow the downloads under way.
     followers: Vec<HaveSubscriber>,
     /// When they are told what has come.
@@ -116,8 +114,6 @@ pub struct Peer {
     proofs: OnDemandHashes,
     /// Those who wait for files to be hashed.
     patients: Vec<PendingHashList>,
-    /// Somebody is beginning them already.
-    releasing: bool,
     ending: Option<Shutdown>,
     wake: Option<Instant>,
     /// How often what was asked.
@@ -210,12 +206,10 @@ impl Peer {
             scanning: false,
             news: UpdateQueue::default(),
             hashing_rests: None,
-            beginning: VecDeque::new(),
             followers: Vec::new(),
             have_at: None,
             proofs: OnDemandHashes::default(),
             patients: Vec::new(),
-            releasing: false,
             ending: None,
             wake: None,
             tally: RequestStats::default(),
