@@ -235,7 +235,7 @@ impl Peer {
 
     /// A download went on: are there news of it?
     pub(super) fn download_moved(&mut self, id: Option<u64>, ended: Option<Ended>, io: &mut Io<'_>) {
-        self.pieces_came(io.now);
+        self.have_subscribers.pieces_came(io.now);
         if let Some(ended) = ended {
             return self.download_ended(ended, io);
         }
@@ -293,7 +293,7 @@ impl Peer {
             }
         };
         self.watched_ended(id, &name, failure.is_none());
-        self.pieces_came(io.now);
+        self.have_subscribers.pieces_came(io.now);
         self.errand_downloaded(id, failure, io);
     }
 

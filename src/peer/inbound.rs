@@ -81,7 +81,7 @@ impl Peer {
     fn settle_visit(&mut self, id: ConnId, io: &mut Io<'_>) {
         self.feed(id, io);
         let now = io.now;
-        let waits = self.uploads.waiting_on(id).next().is_some() || self.proofs_on(id) > 0 || self.has_listener(id);
+        let waits = self.uploads.waiting_on(id).next().is_some() || self.proofs.waiting_on(id) > 0 || self.pending_lists.has(id);
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };
         link.deadline = visit.answering.head_deadline(&link.recv_buffer, now);
         link.wake_at = visit.answering.look_at();
@@ -171,7 +171,7 @@ impl Peer {
     /// DOWNLOAD. Looks whether the file is here, and whether this asker may have it now.
     fn wanted(&mut self, id: ConnId, ask: Option<u64>, fetch: Fetch, prove: bool, io: &mut Io<'_>) {
         let Some(visit) = self.visits.get(&id) else { return };
-        if visit.answering.sends() + self.uploads.waiting_on(id).count() + self.proofs_on(id) >= limits::FETCHES {
+        if visit.answering.sends() + self.uploads.waiting_on(id).count() + self.proofs.waiting_on(id) >= limits::FETCHES {
             return self.refuse(id, ask, &ErrorReply::new(ErrorCode::Busy, format!("at most {} FETCH at once on a link", limits::FETCHES)), io);
         }
         let Some(name) = self.meant(&fetch.wanted) else {
@@ -297,7 +297,7 @@ impl Peer {
         if !self.is_here(&fetch.wanted, range) {
             return refused(self, &ErrorReply::new(ErrorCode::Range, "not here yet"), io);
         }
-        let Ok(value) = self.proof(ticket, &name, &opened, range, now) else { return Vec::new() };
+        let Ok(value) = self.proof((ticket, upload.link), &name, &opened, range, now) else { return Vec::new() };
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&upload.link), io.connection(upload.link)) {
             visit.answering.send(ticket, upload.id, &name, opened, range, &mut link.send_queue);
             if let Some(value) = value {
@@ -346,7 +346,7 @@ impl Peer {
         if self.cancel_patience(id, fetch, io) {
             return;
         }
-        let proven = |ticket: &u64| self.proofs.holds(*ticket) && self.uploads.get(*ticket).is_some_and(|upload| upload.id == Some(fetch));
+        let proven = |ticket: &u64| self.proofs.holds(id, *ticket) && self.uploads.get(*ticket).is_some_and(|upload| upload.id == Some(fetch));
         if let Some(ticket) = self.uploads.on(id).iter().copied().find(proven) {
             return self.turn_down(ticket, &ErrorReply::new(ErrorCode::Cancelled, "as asked"), io);
         }

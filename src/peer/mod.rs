@@ -4,10 +4,12 @@
 
 pub mod config;
 pub mod discovery;
+mod have_subscribers;
 mod inbound;
 pub mod login;
 mod metrics;
 pub mod multi_step;
+mod pending_hash_lists;
 mod piece_hash_on_demand;
 mod piece_service;
 pub mod player_server;
@@ -34,11 +36,12 @@ use crate::node::io::Io;
 use crate::node::stats::requests::RequestStats;
 use crate::node::{CloseReason, ConnId, Event, Node, PortId};
 use crate::peer::config::{PeerConfig, Task};
+use crate::peer::have_subscribers::HaveSubscribers;
 use crate::peer::inbound::InboundPeer;
 use crate::peer::login::Login;
 use crate::peer::multi_step::MultiSteps;
+use crate::peer::pending_hash_lists::PendingHashLists;
 use crate::peer::piece_hash_on_demand::OnDemandHashes;
-use crate::peer::piece_service::{HaveSubscriber, PendingHashList};
 use crate::peer::player_server::{PlayerServer, WATCHING};
 use crate::peer::runner::Running;
 use crate::peer::transfer_stats::TransferStats;
@@ -106,14 +109,10 @@ pub struct Peer {
     news: UpdateQueue,
     /// The disk was asked for what is to be hashed next.
     hashing_rests: Option<Instant>,
-    /// Those who follow the downloads under way.
-    followers: Vec<HaveSubscriber>,
-    /// When they are told what has come.
-    have_at: Option<Instant>,
+    have_subscribers: HaveSubscribers,
     /// Pieces that are proven before they are sent.
     proofs: OnDemandHashes,
-    /// Those who wait for files to be hashed.
-    patients: Vec<PendingHashList>,
+    pending_lists: PendingHashLists,
     ending: Option<Shutdown>,
     wake: Option<Instant>,
     /// How often what was asked.
@@ -206,10 +205,9 @@ impl Peer {
             scanning: false,
             news: UpdateQueue::default(),
             hashing_rests: None,
-            followers: Vec::new(),
-            have_at: None,
+            have_subscribers: HaveSubscribers::default(),
             proofs: OnDemandHashes::default(),
-            patients: Vec::new(),
+            pending_lists: PendingHashLists::default(),
             ending: None,
             wake: None,
             tally: RequestStats::default(),
@@ -535,7 +533,7 @@ impl Node for Peer {
             self.home.deadline(),
             // Those of a process that says farewell are on their disks already.
             self.downloads.deadline().filter(|_| self.ending.is_none()),
-            self.have_at,
+            self.have_subscribers.deadline(),
             self.proofs.deadline(io.now),
             self.uploads.deadline(),
             self.share_deadline(io.now),

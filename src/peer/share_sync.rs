@@ -78,7 +78,7 @@ impl Peer {
             return None;
         }
         let hashing = self.library.is_hashing().then(|| self.hashing_rests.unwrap_or(now));
-        [self.library.next_poll(), hashing, self.patience_ends(now)].into_iter().flatten().min()
+        [self.library.next_poll(), hashing, self.pending_lists.deadline(now)].into_iter().flatten().min()
     }
 
     /// A download has arrived in the folder.
