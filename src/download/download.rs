@@ -50,6 +50,8 @@ pub(super) struct Download {
     order: PieceOrder,
     pub(super) sources: BTreeMap<u32, Source>,
     next_source: u32,
+    /// The connections of sources that were opened since this was last looked at.
+    pub(super) opened: Vec<(ConnId, u32)>,
     /// Not tried yet.
     waiting: VecDeque<Candidate>,
     /// Tried, lost, to be tried again.
@@ -161,6 +163,7 @@ impl Download {
             order: wish.order,
             sources: BTreeMap::new(),
             next_source: 0,
+            opened: Vec::new(),
             fallback: wish.sources.first().map(|candidate| candidate.peer),
             waiting: once_each(wish.sources),
             backing_off: Vec::new(),
@@ -300,11 +303,6 @@ impl Download {
                 Ok(())
             }
         }
-    }
-
-    /// The source on this link.
-    pub(super) fn on(&self, link: ConnId) -> Option<u32> {
-        self.sources.iter().find(|(_, source)| source.conn == link).map(|(id, _)| *id)
     }
 
     /// True while it only tries to find a source again, whether it rests or knocks, or stands among others who lack the same.
@@ -484,6 +482,7 @@ impl Download {
         // Whoever watches can't wait for the root.
         source.proves = self.root.is_none() && matches!(self.order, PieceOrder::Watched(_));
         self.sources.insert(self.next_source, source);
+        self.opened.push((link, self.next_source));
         self.next_source += 1;
     }
 

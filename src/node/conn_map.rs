@@ -71,6 +71,21 @@ impl<T> ConnMap<T> {
     }
 }
 
+/// The component that owns a connection. A peer keeps it for each, so that the receiver of an event is found by one look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnOwner {
+    /// The connection to the server.
+    Server,
+    /// A connection on which others ask for files.
+    Inbound,
+    /// A connection of a media player.
+    Player,
+    /// A source of a download, by the numbers of both.
+    Source(u64, u32),
+    /// The source of a download from an older program.
+    LegacySource(u64),
+}
+
 /// Numbered entries of a table by their connections, so that an event on one connection walks over its own entries alone.
 #[derive(Debug, Default)]
 pub struct ConnIndex {

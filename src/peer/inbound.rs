@@ -8,6 +8,7 @@ use crate::client::server_connection::Joining;
 use crate::connection::inbound::{Inbound, InboundStep};
 use crate::index::pagination;
 use crate::limits;
+use crate::node::conn_map::ConnOwner;
 use crate::node::io::Io;
 use crate::node::{ConnId, PortId};
 use crate::peer::Peer;
@@ -51,6 +52,7 @@ impl Peer {
         }
         link.deadline = answering.head_deadline(&link.recv_buffer, now);
         link.max_header = limits::HEAD_BYTES + 1;
+        self.owners.insert(id, ConnOwner::Inbound);
         self.visits.insert(id, InboundPeer { answering, opened: None, ended: false });
     }
 
@@ -326,7 +328,9 @@ impl Peer {
         let mut begin = VecDeque::new();
         loop {
             for ticket in over {
-                self.proofs.forget(ticket);
+                if let Some(upload) = self.uploads.get(ticket) {
+                    self.proofs.forget(upload.link, ticket);
+                }
                 begin.extend(self.uploads.over(ticket));
             }
             let Some(ticket) = begin.pop_front() else { break };

@@ -32,6 +32,7 @@ use crate::client::server_connection::{Joining, ServerConnection};
 use crate::connection::inbound::HandshakeParams;
 use crate::download::Downloads;
 use crate::limits;
+use crate::node::conn_map::{ConnMap, ConnOwner};
 use crate::node::io::Io;
 use crate::node::stats::requests::RequestStats;
 use crate::node::{CloseReason, ConnId, Event, Node, PortId};
@@ -70,7 +71,9 @@ pub struct Peer {
     downloads: Downloads,
     traffic: TransferStats,
     watching: PlayerServer,
-    visits: BTreeMap<ConnId, InboundPeer>,
+    /// The owner of each connection.
+    owners: ConnMap<ConnOwner>,
+    visits: ConnMap<InboundPeer>,
     /// Where pages of our list ended of late: the number of the next file, and the last name before it.
     list_marks: VecDeque<(usize, RelativeName)>,
     desk: CommandParser,
@@ -183,7 +186,8 @@ impl Peer {
             downloads: Downloads::new(options.by_quic),
             traffic: TransferStats::default(),
             watching: PlayerServer::with(options.player.take()),
-            visits: BTreeMap::new(),
+            owners: ConnMap::default(),
+            visits: ConnMap::default(),
             list_marks: VecDeque::new(),
             desk: CommandParser::default(),
             errand: None,
@@ -412,20 +416,100 @@ impl Peer {
         io.exit(code);
     }
 
-    fn closed(&mut self, id: ConnId, cause: &CloseReason, io: &mut Io<'_>) {
-        if self.home.is(id) {
-            self.home_lost(cause, None, io);
-        } else if let Some(source) = self.downloads.on(id) {
-            if self.ending.is_some() {
-                // We dropped it ourselves.
-                return;
-            }
-            log::debug!("a source is gone: {cause:?}");
-            let ended = self.downloads.closed(source, cause, &self.library, io);
-            self.download_moved(Some(source.0), ended, io);
-        } else {
-            self.visitor_gone(id, io);
+    /// The owner of a connection. One that its owner has left, and that only sends its last bytes, has none.
+    fn owner(&self, id: ConnId) -> Option<ConnOwner> {
+        let owner = *self.owners.get(&id)?;
+        let is_kept = match owner {
+            ConnOwner::Server => self.home.is(id),
+            ConnOwner::Source(download, source) => self.downloads.has_source((download, source), id),
+            ConnOwner::LegacySource(download) => self.downloads.has_source((download, 0), id),
+            ConnOwner::Inbound | ConnOwner::Player => true,
+        };
+        is_kept.then_some(owner)
+    }
+
+    /// Notes the connections that were opened with this event.
+    fn note_opened(&mut self) {
+        if let Some(id) = self.home.take_opened() {
+            self.owners.insert(id, ConnOwner::Server);
         }
+        for (id, owner) in self.downloads.take_opened() {
+            self.owners.insert(id, owner);
+        }
+    }
+
+    fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
+        let ended = match self.owner(id) {
+            Some(ConnOwner::Server) => return self.home.connected(id, io),
+            Some(ConnOwner::Source(download, source)) => self.downloads.connected((download, source), io),
+            Some(ConnOwner::LegacySource(download)) => self.downloads.connected((download, 0), io),
+            Some(ConnOwner::Inbound | ConnOwner::Player) | None => None,
+        };
+        if let Some(ended) = ended {
+            self.download_ended(ended, io);
+        }
+    }
+
+    fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
+        match self.owner(id) {
+            Some(ConnOwner::Player) => self.serve_player(id, io),
+            Some(ConnOwner::Server) => self.hear_home(io),
+            Some(ConnOwner::Source(download, source)) => self.source_received(id, (download, source), io),
+            Some(ConnOwner::LegacySource(download)) => self.source_received(id, (download, 0), io),
+            Some(ConnOwner::Inbound) | None => self.visited(id, io),
+        }
+    }
+
+    fn source_received(&mut self, id: ConnId, source: (u64, u32), io: &mut Io<'_>) {
+        self.came(id, io);
+        let ended = self.downloads.received(source, &self.library, io);
+        self.download_moved(Some(source.0), ended, io);
+    }
+
+    fn drained(&mut self, id: ConnId, io: &mut Io<'_>) {
+        match self.owner(id) {
+            Some(ConnOwner::Player) => self.serve_player(id, io),
+            _ => self.visited(id, io),
+        }
+    }
+
+    fn ended(&mut self, id: ConnId, io: &mut Io<'_>) {
+        match self.owner(id) {
+            Some(ConnOwner::Player) => self.player_ended(id, io),
+            Some(ConnOwner::Inbound) => self.visitor_ended(id, io),
+            Some(ConnOwner::Source(download, _) | ConnOwner::LegacySource(download)) => {
+                let ended = self.downloads.ended(download, id, &self.library, io);
+                self.download_moved(Some(download), ended, io);
+            }
+            Some(ConnOwner::Server) | None => {
+                if let Some(link) = io.connection(id) {
+                    link.drop_now();
+                }
+            }
+        }
+    }
+
+    fn closed(&mut self, id: ConnId, cause: &CloseReason, io: &mut Io<'_>) {
+        let owner = self.owner(id);
+        self.owners.remove(&id);
+        match owner {
+            Some(ConnOwner::Player) => self.player_gone(id),
+            Some(ConnOwner::Server) => self.home_lost(cause, None, io),
+            Some(ConnOwner::Source(download, source)) => self.source_closed((download, source), cause, io),
+            Some(ConnOwner::LegacySource(download)) => self.source_closed((download, 0), cause, io),
+            Some(ConnOwner::Inbound) => self.visitor_gone(id, io),
+            None => {}
+        }
+    }
+
+    fn source_closed(&mut self, source: (u64, u32), cause: &CloseReason, io: &mut Io<'_>) {
+        if self.ending.is_some() {
+            // We dropped it ourselves.
+            return;
+        }
+        log::debug!("a source is gone: {cause:?}");
+        let ended = self.downloads.closed(source, cause, &self.library, io);
+        self.download_moved(Some(source.0), ended, io);
     }
 
     fn due(&mut self, io: &mut Io<'_>) {
@@ -462,39 +546,13 @@ impl Node for Peer {
             Event::Listening(BY_SIX, result) => self.listening_by_six(result, io),
             Event::Listening(WATCHING, result) => self.listening_to_players(result, io),
             Event::Accepted(id, WATCHING) => self.player_came(id, io),
-            Event::Received(id) | Event::Drained(id) if self.watching.has(id) => self.serve_player(id, io),
-            Event::Ended(id) if self.watching.has(id) => self.player_ended(id, io),
-            Event::Closed(id, _) if self.watching.has(id) => self.player_gone(id),
             Event::Listening(port, result) => self.listening_besides(port, result, io),
             Event::ListeningUdp(_, result) => self.listening_udp(result, io),
             Event::Accepted(id, port) => self.visitor(id, port, io),
-            Event::Connected(id) if self.home.is(id) => self.home.connected(id, io),
-            Event::Connected(id) => {
-                if let Some(ended) = self.downloads.connected(id, io) {
-                    self.download_ended(ended, io);
-                }
-            }
-            Event::Received(id) if self.home.is(id) => self.hear_home(io),
-            Event::Received(id) => {
-                if let Some(source) = self.downloads.on(id) {
-                    self.came(id, io);
-                    let ended = self.downloads.received(source, &self.library, io);
-                    self.download_moved(Some(source.0), ended, io);
-                } else {
-                    self.visited(id, io);
-                }
-            }
-            Event::Drained(id) => self.visited(id, io),
-            Event::Ended(id) => {
-                if self.visits.contains_key(&id) {
-                    self.visitor_ended(id, io);
-                } else if let Some((download, _)) = self.downloads.on(id) {
-                    let ended = self.downloads.ended(id, &self.library, io);
-                    self.download_moved(Some(download), ended, io);
-                } else if let Some(link) = io.connection(id) {
-                    link.drop_now();
-                }
-            }
+            Event::Connected(id) => self.connected(id, io),
+            Event::Received(id) => self.received(id, io),
+            Event::Drained(id) => self.drained(id, io),
+            Event::Ended(id) => self.ended(id, io),
             Event::Closed(id, cause) => self.closed(id, &cause, io),
             Event::Command(line) => self.typed(&line, io),
             Event::CommandsEnded => {
@@ -527,6 +585,7 @@ impl Node for Peer {
             self.typed(&line, io);
         }
         self.traffic_due(io);
+        self.note_opened();
         let wakes = [
             self.scanning.then_some(io.now),
             self.ending.map(|ending| ending.at),

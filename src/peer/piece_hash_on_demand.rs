@@ -53,10 +53,12 @@ impl OnDemandHashes {
     }
 
     /// An upload is over.
-    pub(super) fn forget(&mut self, ticket: u64) {
+    pub(super) fn forget(&mut self, conn: ConnId, ticket: u64) {
         self.wanted.remove(&ticket);
         self.ready.remove(&ticket);
-        if let Some(place) = self.under_way.iter().position(|hash| hash.ticket == ticket) {
+        if self.holds(conn, ticket)
+            && let Some(place) = self.under_way.iter().position(|hash| hash.ticket == ticket)
+        {
             self.take(place);
         }
     }

@@ -198,7 +198,10 @@ impl Peer {
                 // It hears the end, or the download came to nothing: what it said is no longer asked for.
                 self.have_subscribers.take(number);
             }
-            let (Some(visit), Some(link)) = (self.visits.get_mut(&conn), io.connection(conn)) else { continue };
+            let (Some(visit), Some(link)) = (self.visits.get_mut(&conn), io.connection(conn)) else {
+                self.have_subscribers.take(number);
+                continue;
+            };
             if whole || !runs.is_empty() {
                 visit.answering.have(&Have { root, whole, runs }, &mut link.send_queue);
             }
