@@ -76,7 +76,19 @@ impl ServerConnection {
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>, by_quic: bool) -> ServerConnection {
         let (state, joining) = (LinkState::Off, Joining::Unwanted);
-        ServerConnection { servers, at: 0, bind: None, state, joining, session: None, attempts: 0, told_lost: false, told_refusal: None, by_quic, opened: None }
+        ServerConnection {
+            servers,
+            at: 0,
+            bind: None,
+            state,
+            joining,
+            session: None,
+            attempts: 0,
+            told_lost: false,
+            told_refusal: None,
+            by_quic,
+            opened: None,
+        }
     }
 
     /// Connects from this address from now on, so that the server sees the peer where it listens.

@@ -152,20 +152,18 @@ impl Peer {
     fn own_files(&mut self, cursor: Option<&str>) -> Result<Response, ErrorReply> {
         let peer = match self.home.joining {
             Joining::Joined(me) => me,
-            _ => self.listening.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
+            _ => self.ports.usual.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
         };
         let page = pagination::files(
             |start| {
-                let mark = self.list_marks.iter().find(|(number, _)| *number == start);
-                let (after, skipped) = mark.map_or((None, start), |(_, name)| (Some(name), 0));
-                self.library.files_from(after, skipped)
+                let before = self.share.name_before(start);
+                let skipped = if before.is_some() { 0 } else { start };
+                self.library.files_from(before, skipped)
             },
             cursor,
         )?;
         if let (Some(next), Some(last)) = (page.cursor.as_deref().and_then(|cursor| cursor.parse().ok()), page.entries.last()) {
-            self.list_marks.retain(|(number, _)| *number != next);
-            self.list_marks.truncate(limits::LIST_MARKS - 1);
-            self.list_marks.push_front((next, last.name.clone()));
+            self.share.note_page_end(next, last.name.clone());
         }
         Ok(Response::Files { peer, files: page.entries, cursor: page.cursor })
     }

@@ -139,9 +139,8 @@ impl Peer {
         if overdue.is_empty() {
             return;
         }
-        let is_hopeless = |pending: &PendingHashList| {
-            !self.library.is_hashing() && self.library.entry(&pending.name).is_some_and(|file| file.root.is_none())
-        };
+        let is_hopeless =
+            |pending: &PendingHashList| !self.library.is_hashing() && self.library.entry(&pending.name).is_some_and(|file| file.root.is_none());
         let is_lost = |pending: &PendingHashList| self.library.entry(&pending.name).is_none() && !self.library.is_settling(&pending.name);
         let hopeless = overdue.iter().filter(|(_, pending)| is_hopeless(pending)).map(|(number, _)| *number).collect();
         let lost: Vec<RelativeName> = overdue.iter().filter(|(_, pending)| is_lost(pending)).map(|(_, pending)| pending.name.clone()).collect();
