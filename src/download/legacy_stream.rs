@@ -49,8 +49,6 @@ pub(super) struct LegacyStream {
     sources: VecDeque<LegacySource>,
     retry_policy: RetryPolicy,
     state: StreamState,
-    /// The connection that was opened since this was last looked at.
-    pub(super) opened: Option<ConnId>,
     stream: Option<Rc<SequentialFile>>,
     /// The size that a header of two meanings names.
     guess: Option<u64>,
@@ -99,7 +97,6 @@ impl LegacyStream {
             sources: givers,
             retry_policy: patience,
             state: StreamState::Resting(now),
-            opened: None,
             stream: None,
             guess: None,
             plain: None,
@@ -121,9 +118,15 @@ impl LegacyStream {
     fn connect(&mut self, around: &mut Ctx<'_, '_>) {
         let Some(giver) = self.sources.front() else { return };
         let bind = around.bind.filter(|ip| ip.is_ipv4() == giver.at.is_ipv4() && ip.is_loopback() == giver.at.ip().is_loopback());
-        let conn = around.io.connect(giver.at, bind);
-        self.state = StreamState::Connecting(conn);
-        self.opened = Some(conn);
+        self.state = StreamState::Connecting(around.io.connect(giver.at, bind));
+    }
+
+    /// Its connection, until that is established.
+    pub(super) fn connecting(&self) -> Option<ConnId> {
+        match self.state {
+            StreamState::Connecting(conn) => Some(conn),
+            _ => None,
+        }
     }
 
     /// Its link, while it has one.

@@ -411,11 +411,11 @@ impl Downloads {
 
     /// Notes what may have changed with an event of this download: its connections, its deadline, and what it has to give.
     fn has_moved(&mut self, id: u64) {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            self.opened.extend(stream.opened.take().map(|conn| (conn, ConnOwner::LegacySource(id))));
+        if let Some(stream) = self.streams.get(&id) {
+            self.opened.extend(stream.connecting().map(|conn| (conn, ConnOwner::LegacySource(id))));
             self.deadlines.set(id, stream.deadline());
         } else if let Some(download) = self.all.get_mut(&id) {
-            self.opened.extend(download.opened.drain(..).map(|(conn, source)| (conn, ConnOwner::Source(id, source))));
+            self.opened.extend(download.take_opened().map(|(conn, source)| (conn, ConnOwner::Source(id, source))));
             self.deadlines.set(id, download.deadline());
             if !download.announced {
                 self.unannounced.insert(id);

@@ -114,7 +114,7 @@ const QUESTIONS: usize = 64;
 const VERDICTS: usize = 4_096;
 
 /// What a person is asked: may this requester have this file?
-type Question = (SocketAddr, RelativeName);
+type ConsentQuestion = (SocketAddr, RelativeName);
 
 /// All uploads of a process.
 pub struct UploadQueue {
@@ -187,10 +187,10 @@ impl Sending {
 /// What a person is asked, and has answered.
 #[derive(Default)]
 struct Questions {
-    open: VecDeque<Question>,
+    open: VecDeque<ConsentQuestion>,
     /// The uploads that wait for each answer.
-    waiting: BTreeMap<Question, BTreeSet<u64>>,
-    verdicts: BTreeMap<Question, bool>,
+    waiting: BTreeMap<ConsentQuestion, BTreeSet<u64>>,
+    verdicts: BTreeMap<ConsentQuestion, bool>,
 }
 
 impl UploadQueue {
@@ -312,7 +312,7 @@ impl UploadQueue {
     }
 
     /// The question is dropped with the last upload that waits for its answer.
-    fn withdraw_question(&mut self, key: Question, ticket: u64) {
+    fn withdraw_question(&mut self, key: ConsentQuestion, ticket: u64) {
         let Some(waiting) = self.questions.waiting.get_mut(&key) else { return };
         waiting.remove(&ticket);
         if waiting.is_empty() {
