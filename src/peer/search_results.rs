@@ -78,3 +78,38 @@ impl SearchResults {
         self.has_shown
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::request::FileEntry;
+
+    fn provider(port: u16) -> Provider {
+        let file = FileEntry::new(RelativeName::new("a").unwrap(), 1);
+        Provider { peer: SocketAddr::from(([127, 0, 0, 1], port)), file, quic: None, speaks: None, user: None }
+    }
+
+    #[test]
+    fn no_more_is_shown_than_was_asked_for() {
+        let mut search = SearchResults::default();
+        search.begin_to_show(3);
+        let mut page = vec![provider(1), provider(2)];
+        assert!(!search.has_shown() && !search.cut(&mut page, &mut Vec::new()));
+        assert_eq!((page.len(), search.left(), search.has_shown()), (2, 1, true));
+        let mut page = vec![provider(3), provider(4)];
+        assert!(search.cut(&mut page, &mut Vec::new()));
+        assert_eq!((page, search.left()), (vec![provider(3)], 0));
+    }
+
+    #[test]
+    fn pages_add_up_until_they_are_taken_and_the_last_search_is_remembered() {
+        let mut search = SearchResults::default();
+        search.begin(None);
+        assert_eq!((search.add(vec![provider(1)], Vec::new()), search.add(vec![provider(2)], Vec::new())), (1, 2));
+        let (providers, away) = search.take();
+        assert_eq!((providers.len(), away.len(), search.add(Vec::new(), Vec::new())), (2, 0, 0));
+        search.remember(&providers);
+        assert_eq!(search.known(provider(2).peer, "a"), Some(&provider(2)));
+        assert_eq!((search.known(provider(2).peer, "b"), search.known(provider(3).peer, "a")), (None, None));
+    }
+}
