@@ -51,6 +51,8 @@ pub struct ServerConnection {
     /// Why our JOIN is refused again and again, as the person knows already.
     told_refusal: Option<ErrorReply>,
     by_quic: bool,
+    /// The connection that its owner has not heard of yet.
+    opened: Option<ConnId>,
 }
 
 enum LinkState {
@@ -74,7 +76,19 @@ impl ServerConnection {
     #[must_use]
     pub fn new(servers: Vec<SocketAddr>, by_quic: bool) -> ServerConnection {
         let (state, joining) = (LinkState::Off, Joining::Unwanted);
-        ServerConnection { servers, at: 0, bind: None, state, joining, session: None, attempts: 0, told_lost: false, told_refusal: None, by_quic }
+        ServerConnection {
+            servers,
+            at: 0,
+            bind: None,
+            state,
+            joining,
+            session: None,
+            attempts: 0,
+            told_lost: false,
+            told_refusal: None,
+            by_quic,
+            opened: None,
+        }
     }
 
     /// Connects from this address from now on, so that the server sees the peer where it listens.
@@ -123,7 +137,14 @@ impl ServerConnection {
         let Some(server) = self.server() else { return };
         // A loopback address leads nowhere but to this machine, nor does one of the other family.
         let bind = self.bind.filter(|ip| ip.is_ipv4() == server.is_ipv4() && ip.is_loopback() == server.ip().is_loopback());
-        self.state = LinkState::Connecting(io.connect(server, bind));
+        let conn = io.connect(server, bind);
+        self.state = LinkState::Connecting(conn);
+        self.opened = Some(conn);
+    }
+
+    /// The connection that was opened since this was last asked.
+    pub fn take_opened(&mut self) -> Option<ConnId> {
+        self.opened.take()
     }
 
     /// True when this is the link to the server.

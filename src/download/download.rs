@@ -49,7 +49,7 @@ pub(super) struct Download {
     retry_policy: RetryPolicy,
     order: PieceOrder,
     pub(super) sources: BTreeMap<u32, Source>,
-    next_source: u32,
+    source_numbers: SourceNumbers,
     /// Not tried yet.
     waiting: VecDeque<Candidate>,
     /// Tried, lost, to be tried again.
@@ -114,6 +114,14 @@ pub(super) struct Download {
     unproven: bool,
 }
 
+/// Numbers of sources, which are never given twice.
+#[derive(Default)]
+struct SourceNumbers {
+    next: u32,
+    /// The connections of all before this one were named.
+    named: u32,
+}
+
 struct Rest {
     candidate: Candidate,
     until: Instant,
@@ -160,7 +168,7 @@ impl Download {
             retry_policy: wish.retry_policy,
             order: wish.order,
             sources: BTreeMap::new(),
-            next_source: 0,
+            source_numbers: SourceNumbers::default(),
             fallback: wish.sources.first().map(|candidate| candidate.peer),
             waiting: once_each(wish.sources),
             backing_off: Vec::new(),
@@ -302,9 +310,10 @@ impl Download {
         }
     }
 
-    /// The source on this link.
-    pub(super) fn on(&self, link: ConnId) -> Option<u32> {
-        self.sources.iter().find(|(_, source)| source.conn == link).map(|(id, _)| *id)
+    /// The connections that were opened since this was last asked, and the numbers of their sources.
+    pub(super) fn take_opened(&mut self) -> impl Iterator<Item = (ConnId, u32)> {
+        let named = std::mem::replace(&mut self.source_numbers.named, self.source_numbers.next);
+        self.sources.range(named..).map(|(number, source)| (source.conn, *number))
     }
 
     /// True while it only tries to find a source again, whether it rests or knocks, or stands among others who lack the same.
@@ -483,8 +492,8 @@ impl Download {
         source.tag = self.tag.filter(|_| !self.trusted_root && self.first == Some(to));
         // Whoever watches can't wait for the root.
         source.proves = self.root.is_none() && matches!(self.order, PieceOrder::Watched(_));
-        self.sources.insert(self.next_source, source);
-        self.next_source += 1;
+        self.sources.insert(self.source_numbers.next, source);
+        self.source_numbers.next += 1;
     }
 
     /// Asks one source for whatever it can give now.

@@ -121,6 +121,14 @@ impl LegacyStream {
         self.state = StreamState::Connecting(around.io.connect(giver.at, bind));
     }
 
+    /// Its connection, until that is established.
+    pub(super) fn connecting(&self) -> Option<ConnId> {
+        match self.state {
+            StreamState::Connecting(conn) => Some(conn),
+            _ => None,
+        }
+    }
+
     /// Its link, while it has one.
     pub(super) fn link(&self) -> Option<ConnId> {
         match &self.state {

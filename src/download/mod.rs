@@ -1,19 +1,22 @@
 //! All downloads of a process. [`download`] is one of them, [`source`] one provider of it; the piece picker belongs to [`crate::storage`].
 //! [`legacy_stream`] downloads from an older program: one connection, one request, all bytes in order.
 
+mod deadlines;
 #[allow(clippy::module_inception, reason = "the folder holds all downloads, the file one of them")]
 mod download;
 mod legacy_stream;
 pub mod player_view;
 mod source;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::download::deadlines::Deadlines;
 use crate::download::download::Download;
 use crate::download::legacy_stream::{LegacyStream, Wanted};
+use crate::node::conn_map::ConnOwner;
 use crate::node::io::Io;
 use crate::node::{CloseReason, ConnId};
 use crate::protocol::native::Hello;
@@ -144,6 +147,11 @@ pub struct Downloads {
     /// Those from old wires.
     streams: BTreeMap<u64, LegacyStream>,
     next: u64,
+    /// Connections that were opened since the owner of all connections was last told.
+    opened: Vec<(ConnId, ConnOwner)>,
+    deadlines: Deadlines,
+    /// Those of which the index may have to be told.
+    unannounced: BTreeSet<u64>,
     listens_on: Option<u16>,
     bind: Option<IpAddr>,
     by_quic: bool,
@@ -156,7 +164,17 @@ impl Downloads {
     /// None yet; `by_quic`: they come by QUIC where that gets through.
     #[must_use]
     pub fn new(by_quic: bool) -> Downloads {
-        Downloads { all: BTreeMap::new(), streams: BTreeMap::new(), next: 1, listens_on: None, bind: None, by_quic }
+        Downloads {
+            all: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            next: 1,
+            opened: Vec::new(),
+            deadlines: Deadlines::default(),
+            unannounced: BTreeSet::new(),
+            listens_on: None,
+            bind: None,
+            by_quic,
+        }
     }
 
     /// The address on which this process listens: its port is told to those whom it asks.
@@ -174,11 +192,7 @@ impl Downloads {
                 let outcome = self.all.get_mut(&id).and_then(|download| download.add_sources(wish, &mut around));
                 return (id, self.over(id, outcome, io));
             }
-            Some((id, true)) => {
-                if let Some(old) = self.all.remove(&id) {
-                    old.drop_links(io);
-                }
-            }
+            Some((id, true)) => self.make_way(id, io),
             None => {}
         }
         if let Some(id) = self.streamed_already(&wish.name, io) {
@@ -205,9 +219,19 @@ impl Downloads {
         if !old.is_lost() {
             return Some(id);
         }
-        old.drop_link(io);
-        self.streams.remove(&id);
+        self.make_way(id, io);
         None
+    }
+
+    /// Forgets one that has lost its sources.
+    fn make_way(&mut self, id: u64, io: &mut Io<'_>) {
+        if let Some(old) = self.all.remove(&id) {
+            old.drop_links(io);
+        }
+        if let Some(old) = self.streams.remove(&id) {
+            old.drop_link(io);
+        }
+        self.deadlines.set(id, None);
     }
 
     /// Begins a download from the first of these who gives it, as [`Downloads::begin`] does: they speak old wires.
@@ -215,11 +239,7 @@ impl Downloads {
         let running = self.all.iter().find(|(_, download)| download.name == name).map(|(id, download)| (*id, download.is_lost()));
         match running {
             Some((id, false)) => return id,
-            Some((id, true)) => {
-                if let Some(old) = self.all.remove(&id) {
-                    old.drop_links(io);
-                }
-            }
+            Some((id, true)) => self.make_way(id, io),
             None => {}
         }
         if let Some(id) = self.streamed_already(&name, io) {
@@ -249,6 +269,7 @@ impl Downloads {
         let mut around = self.around(library, io);
         let streamed = LegacyStream::new(name, wanted, from, patience, &mut around);
         self.streams.insert(id, streamed);
+        self.has_moved(id);
         id
     }
 
@@ -256,11 +277,18 @@ impl Downloads {
         Ctx { storage: library, bind: self.bind, by_quic: self.by_quic, io }
     }
 
-    /// The download that uses this link, and which of its sources stands behind it.
+    /// True while this source of this download uses this connection; the source of a stream has number 0.
     #[must_use]
-    pub fn on(&self, link: ConnId) -> Option<(u64, u32)> {
-        let stream = || self.streams.iter().find(|(_, stream)| stream.link() == Some(link)).map(|(id, _)| (*id, 0));
-        self.all.iter().find_map(|(id, download)| Some((*id, download.on(link)?))).or_else(stream)
+    pub fn has_source(&self, (id, source): (u64, u32), conn: ConnId) -> bool {
+        match self.streams.get(&id) {
+            Some(stream) => stream.link() == Some(conn),
+            None => self.all.get(&id).and_then(|download| download.sources.get(&source)).is_some_and(|source| source.conn == conn),
+        }
+    }
+
+    /// Connections that were opened since this was last asked, and what they are.
+    pub fn take_opened(&mut self) -> Vec<(ConnId, ConnOwner)> {
+        std::mem::take(&mut self.opened)
     }
 
     /// True when it waits for sources that were lost.
@@ -295,9 +323,8 @@ impl Downloads {
     }
 
     /// The link to a source is there.
-    pub fn connected(&mut self, link: ConnId, io: &mut Io<'_>) -> Option<Ended> {
+    pub fn connected(&mut self, (id, source): (u64, u32), io: &mut Io<'_>) -> Option<Ended> {
         let hello = Hello { peer: self.listens_on, quic: false };
-        let (id, source) = self.on(link)?;
         if let Some(stream) = self.streams.get_mut(&id) {
             let outcome = stream.connected(io);
             return self.over(id, outcome, io);
@@ -308,12 +335,12 @@ impl Downloads {
                 io.tell(UiEvent::ByQuic(source.at));
             }
         }
+        self.has_moved(id);
         None
     }
 
     /// The source on this link will send no more.
-    pub fn ended(&mut self, link: ConnId, library: &Storage, io: &mut Io<'_>) -> Option<Ended> {
-        let (id, _) = self.on(link)?;
+    pub fn ended(&mut self, id: u64, link: ConnId, library: &Storage, io: &mut Io<'_>) -> Option<Ended> {
         if !self.streams.contains_key(&id) {
             if let Some(link) = io.connection(link) {
                 link.drop_now();
@@ -366,8 +393,13 @@ impl Downloads {
         ended
     }
 
+    /// Looks at a download that has moved, and takes it out when it is over.
     fn over(&mut self, id: u64, outcome: Option<Outcome>, io: &mut Io<'_>) -> Option<Ended> {
-        let outcome = outcome?;
+        let Some(outcome) = outcome else {
+            self.has_moved(id);
+            return None;
+        };
+        self.deadlines.set(id, None);
         if let Some(stream) = self.streams.remove(&id) {
             stream.drop_link(io);
             return Some((id, stream.name, outcome));
@@ -375,6 +407,20 @@ impl Downloads {
         let download = self.all.remove(&id)?;
         download.drop_links(io);
         Some((id, download.name, outcome))
+    }
+
+    /// Notes what may have changed with an event of this download: its connections, its deadline, and what it has to give.
+    fn has_moved(&mut self, id: u64) {
+        if let Some(stream) = self.streams.get(&id) {
+            self.opened.extend(stream.connecting().map(|conn| (conn, ConnOwner::LegacySource(id))));
+            self.deadlines.set(id, stream.deadline());
+        } else if let Some(download) = self.all.get_mut(&id) {
+            self.opened.extend(download.take_opened().map(|(conn, source)| (conn, ConnOwner::Source(id, source))));
+            self.deadlines.set(id, download.deadline());
+            if !download.announced {
+                self.unannounced.insert(id);
+            }
+        }
     }
 
     /// The process stood still for so long: that was nobody's silence.
@@ -386,7 +432,10 @@ impl Downloads {
     /// When one of them wants to be woken.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.all.values().filter_map(Download::deadline).chain(self.streams.values().filter_map(LegacyStream::deadline)).min()
+        let downloads = || self.all.values().filter_map(Download::deadline);
+        let streams = || self.streams.values().filter_map(LegacyStream::deadline);
+        debug_assert_eq!(self.deadlines.first(), downloads().chain(streams()).min(), "a download has moved unnoticed");
+        self.deadlines.first()
     }
 
     /// Those of which the index should be asked who else has them.
@@ -412,15 +461,18 @@ impl Downloads {
 
     /// The index forgot what it was told: a JOIN names only what is whole.
     pub fn announce_again(&mut self) {
-        for download in self.all.values_mut() {
+        for (id, download) in &mut self.all {
             download.announced = false;
+            self.unannounced.insert(*id);
         }
     }
 
     /// Downloads that have something to give and that the index was not told of.
     pub fn announce(&mut self, library: &Storage) -> Vec<FileEntry> {
         let mut news = Vec::new();
-        for download in self.all.values_mut().filter(|download| !download.announced && download.has_something()) {
+        // One that has nothing to give yet is looked at again when it has moved.
+        for id in std::mem::take(&mut self.unannounced) {
+            let Some(download) = self.all.get_mut(&id).filter(|download| !download.announced && download.has_something()) else { continue };
             if let (Some(root), Some(part)) = (download.root, &download.part) {
                 let name = library.kept_as(&download.name);
                 news.push(FileEntry { root: Some(root), partial: true, ..FileEntry::new(name, part.size()) });

@@ -1,4 +1,4 @@
-//! A map from connection to value: one step a look-up, one word for an absent value.
+//! A map from connection to value, and an index of numbered entries by connection. Each look-up is one step.
 
 use crate::node::ConnId;
 
@@ -53,6 +53,11 @@ impl<T> ConnMap<T> {
         self.iter().map(|(id, _)| id)
     }
 
+    /// All that connections have, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().filter_map(|thing| thing.as_deref_mut())
+    }
+
     /// How many have something.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -66,9 +71,69 @@ impl<T> ConnMap<T> {
     }
 }
 
+/// The component that owns a connection. A peer keeps it for each, so that the receiver of an event is found by one look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnOwner {
+    /// The connection to the server.
+    Server,
+    /// A connection on which others ask for files.
+    Inbound,
+    /// A connection of a media player.
+    Player,
+    /// A source of a download, by the numbers of both.
+    Source(u64, u32),
+    /// The source of a download from an older program.
+    LegacySource(u64),
+}
+
+/// Numbered entries of a table by their connections, so that an event on one connection walks over its own entries alone.
+#[derive(Debug, Default)]
+pub struct ConnIndex {
+    entries: ConnMap<Vec<u64>>,
+}
+
+impl ConnIndex {
+    /// Adds an entry of a connection, behind those that it has.
+    pub fn add(&mut self, conn: ConnId, number: u64) {
+        match self.entries.get_mut(&conn) {
+            Some(numbers) => numbers.push(number),
+            None => self.entries.insert(conn, vec![number]),
+        }
+    }
+
+    /// Removes an entry of a connection.
+    pub fn remove(&mut self, conn: ConnId, number: u64) {
+        let Some(numbers) = self.entries.get_mut(&conn) else { return };
+        numbers.retain(|other| *other != number);
+        if numbers.is_empty() {
+            self.entries.remove(&conn);
+        }
+    }
+
+    /// The entries of a connection, in the order in which they were added.
+    #[must_use]
+    pub fn on(&self, conn: ConnId) -> &[u64] {
+        self.entries.get(&conn).map_or(&[], Vec::as_slice)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_names_the_entries_of_one_connection_in_their_order() {
+        let mut index = ConnIndex::default();
+        assert!(index.on(ConnId(5)).is_empty());
+        for (conn, number) in [(5, 9), (5, 2), (1, 3), (5, 4)] {
+            index.add(ConnId(conn), number);
+        }
+        index.remove(ConnId(5), 2);
+        index.remove(ConnId(7), 2);
+        assert_eq!((index.on(ConnId(5)), index.on(ConnId(1))), (&[9, 4][..], &[3][..]));
+        index.remove(ConnId(1), 3);
+        assert!(index.on(ConnId(1)).is_empty());
+    }
 
     #[test]
     fn each_link_has_its_own_thing_and_none_after_it_was_taken() {

@@ -10,8 +10,9 @@ use crate::connection::legacy::LegacyClient;
 use crate::download::{Candidate, DownloadRequest, Ended, LegacySource, Outcome, PieceOrder, RetryPolicy};
 use crate::limits;
 use crate::node::io::Io;
+use crate::peer::Peer;
 use crate::peer::runner::Running;
-use crate::peer::{Peer, PendingRequest};
+use crate::peer::server_requests::PendingRequest;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::{FileEntry, Request, Selector};
 use crate::protocol::response::Provider;
@@ -72,7 +73,7 @@ impl Peer {
 
     fn stream(&mut self, name: RelativeName, from: Vec<LegacySource>, io: &mut Io<'_>) {
         let id = self.downloads.stream(name.clone(), from, self.options.patience, &self.library, io);
-        self.errand = Some(Running::Download(id));
+        self.commands.running = Some(Running::Download(id));
         self.is_watched(id, &name, io);
         if self.options.typed {
             self.prompt(io);
@@ -86,7 +87,7 @@ impl Peer {
             return self.fail(&Failure::Refused(ErrorReply::new(ErrorCode::Unsupported, text)), io);
         }
         let id = self.downloads.list(LegacySource { at: from, speaks, remote: String::new() }, &self.library, io);
-        self.errand = Some(Running::Download(id));
+        self.commands.running = Some(Running::Download(id));
     }
 
     fn fetch_found(&mut self, goal: &DownloadTarget, root: Option<ContentHash>, holders: Vec<Provider>, io: &mut Io<'_>) {
@@ -110,13 +111,13 @@ impl Peer {
         if !self.options.chooses {
             return self.fail(&Failure::Ambiguous(name), io);
         }
-        self.errand = Some(Running::Choose { goal: goal.clone(), roots, holders });
+        self.commands.running = Some(Running::Choose { goal: goal.clone(), roots, holders });
         io.tell(UiEvent::Prompt(Prompt::Choice));
     }
 
     /// The person has chosen, or not.
     pub(super) fn chosen(&mut self, line: &str, io: &mut Io<'_>) {
-        let Some(Running::Choose { goal, roots, holders }) = self.errand.clone() else { return };
+        let Some(Running::Choose { goal, roots, holders }) = self.commands.running.clone() else { return };
         let place = line.trim().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         match place.and_then(|place| roots.get(place)) {
             Some(root) => self.fetch_found(&goal, Some(*root), holders, io),
@@ -167,7 +168,7 @@ impl Peer {
         if answers {
             self.acts.awaits(id);
         }
-        self.errand = Some(Running::Download(id));
+        self.commands.running = Some(Running::Download(id));
         if let Some(ended) = ended {
             return self.download_ended(ended, io);
         }
@@ -180,7 +181,7 @@ impl Peer {
     pub(super) fn fetch_from(&mut self, goal: &DownloadTarget, place: PeerTarget, io: &mut Io<'_>) {
         let (name, from) = (goal.called(), place.at);
         // What a search has said of it is still good.
-        let speaks = place.speaks.or_else(|| self.found_last.iter().find(|holder| holder.peer == from && *holder.file.name == *name)?.speaks);
+        let speaks = place.speaks.or_else(|| self.search.known(from, &name)?.speaks);
         match speaks {
             Some(speaks) if goal.root.is_none() => return self.fetch_stream(&name, name.clone(), from, speaks, io),
             Some(_) => return self.fail(&Failure::Refused(ErrorReply::new(ErrorCode::Unsupported, "nothing proves what comes on an old wire")), io),
@@ -189,7 +190,7 @@ impl Peer {
         if self.is_missing(&name, from) {
             return self.fail(&Failure::NotFound(name), io);
         }
-        let known = self.found_last.iter().find(|holder| holder.peer == from && *holder.file.name == *name);
+        let known = self.search.known(from, &name);
         let root = goal.root.or(known.and_then(|holder| holder.file.root));
         let source = match known {
             Some(holder) => candidate(holder.clone()),
@@ -206,8 +207,8 @@ impl Peer {
     /// True for the address where this peer answers, also while it has left the index and is still found there.
     pub(super) fn is_me(&self, peer: SocketAddr) -> bool {
         // The index knows no interfaces.
-        Some(peer) == self.listening.map(address::without_interface)
-            || Some(peer) == self.listening
+        Some(peer) == self.ports.usual.map(address::without_interface)
+            || Some(peer) == self.ports.usual
             || matches!(self.home.joining, Joining::Joined(me) if me == peer)
     }
 
@@ -216,7 +217,7 @@ impl Peer {
         for (id, root) in self.downloads.look_for_more(io) {
             self.home.want(io);
             if let Some(ask) = self.home.ask_if_open(&Request::Search { wanted: Selector::Root(root), cursor: None, speaks: None }, io) {
-                self.asked.insert(ask, PendingRequest::Look(id));
+                self.requests.insert(ask, PendingRequest::Look(id));
             }
         }
     }
@@ -235,7 +236,7 @@ impl Peer {
 
     /// A download went on: are there news of it?
     pub(super) fn download_moved(&mut self, id: Option<u64>, ended: Option<Ended>, io: &mut Io<'_>) {
-        self.pieces_came(io.now);
+        self.have_subscribers.pieces_came(io.now);
         if let Some(ended) = ended {
             return self.download_ended(ended, io);
         }
@@ -293,7 +294,7 @@ impl Peer {
             }
         };
         self.watched_ended(id, &name, failure.is_none());
-        self.pieces_came(io.now);
+        self.have_subscribers.pieces_came(io.now);
         self.errand_downloaded(id, failure, io);
     }
 

@@ -1,5 +1,6 @@
 //! Inbound connections of a peer, and their uploads.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use crate::client::server_connection::Joining;
 use crate::connection::inbound::{Inbound, InboundStep};
 use crate::index::pagination;
 use crate::limits;
+use crate::node::conn_map::ConnOwner;
 use crate::node::io::Io;
 use crate::node::{ConnId, PortId};
 use crate::peer::Peer;
@@ -50,6 +52,7 @@ impl Peer {
         }
         link.deadline = answering.head_deadline(&link.recv_buffer, now);
         link.max_header = limits::HEAD_BYTES + 1;
+        self.owners.insert(id, ConnOwner::Inbound);
         self.visits.insert(id, InboundPeer { answering, opened: None, ended: false });
     }
 
@@ -80,7 +83,7 @@ impl Peer {
     fn settle_visit(&mut self, id: ConnId, io: &mut Io<'_>) {
         self.feed(id, io);
         let now = io.now;
-        let waits = !self.uploads.waiting_on(id).is_empty() || self.proofs_on(id) > 0 || self.has_listener(id);
+        let waits = self.uploads.waiting_on(id).next().is_some() || self.proofs.waiting_on(id) > 0 || self.pending_lists.has(id);
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };
         link.deadline = visit.answering.head_deadline(&link.recv_buffer, now);
         link.wake_at = visit.answering.look_at();
@@ -99,7 +102,7 @@ impl Peer {
             visit.answering.ends();
             // An HTTP client that closes its link before its turn has come no longer wants the file; its place is another's.
             if visit.answering.is_http()
-                && !self.uploads.waiting_on(id).is_empty()
+                && self.uploads.waiting_on(id).next().is_some()
                 && let Some(link) = io.connection(id)
             {
                 return link.drop_now();
@@ -113,7 +116,7 @@ impl Peer {
         visit.answering.drop_sends();
         self.forget_listener(id);
         self.traffic.pulse.forget(id);
-        let tickets = self.uploads.on(id);
+        let tickets = self.uploads.on(id).to_vec();
         self.release(tickets, io);
     }
 
@@ -149,20 +152,18 @@ impl Peer {
     fn own_files(&mut self, cursor: Option<&str>) -> Result<Response, ErrorReply> {
         let peer = match self.home.joining {
             Joining::Joined(me) => me,
-            _ => self.listening.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
+            _ => self.ports.usual.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
         };
         let page = pagination::files(
             |start| {
-                let mark = self.list_marks.iter().find(|(number, _)| *number == start);
-                let (after, skipped) = mark.map_or((None, start), |(_, name)| (Some(name), 0));
-                self.library.files_from(after, skipped)
+                let before = self.share.name_before(start);
+                let skipped = if before.is_some() { 0 } else { start };
+                self.library.files_from(before, skipped)
             },
             cursor,
         )?;
         if let (Some(next), Some(last)) = (page.cursor.as_deref().and_then(|cursor| cursor.parse().ok()), page.entries.last()) {
-            self.list_marks.retain(|(number, _)| *number != next);
-            self.list_marks.truncate(limits::LIST_MARKS - 1);
-            self.list_marks.push_front((next, last.name.clone()));
+            self.share.note_page_end(next, last.name.clone());
         }
         Ok(Response::Files { peer, files: page.entries, cursor: page.cursor })
     }
@@ -170,7 +171,7 @@ impl Peer {
     /// DOWNLOAD. Looks whether the file is here, and whether this asker may have it now.
     fn wanted(&mut self, id: ConnId, ask: Option<u64>, fetch: Fetch, prove: bool, io: &mut Io<'_>) {
         let Some(visit) = self.visits.get(&id) else { return };
-        if visit.answering.sends() + self.uploads.waiting_on(id).len() + self.proofs_on(id) >= limits::FETCHES {
+        if visit.answering.sends() + self.uploads.waiting_on(id).count() + self.proofs.waiting_on(id) >= limits::FETCHES {
             return self.refuse(id, ask, &ErrorReply::new(ErrorCode::Busy, format!("at most {} FETCH at once on a link", limits::FETCHES)), io);
         }
         let Some(name) = self.meant(&fetch.wanted) else {
@@ -269,76 +270,86 @@ impl Peer {
 
     /// Opens the file and begins to send it.
     pub(super) fn send(&mut self, ticket: u64, io: &mut Io<'_>) {
-        let Some(upload) = self.uploads.get(ticket).cloned() else { return };
+        let over = self.begin_to_send(ticket, io);
+        self.release(over, io);
+    }
+
+    /// The same; returns the uploads that are over with it.
+    fn begin_to_send(&mut self, ticket: u64, io: &mut Io<'_>) -> Vec<u64> {
+        let Some(upload) = self.uploads.get(ticket).cloned() else { return Vec::new() };
         let (name, fetch) = (upload.name, upload.fetch);
         let Fetch { from, length, tag, .. } = fetch;
-        let opened = match self.opened(upload.link, &name, &fetch, io.now) {
+        let now = io.now;
+        let refused = |peer: &mut Peer, refusal: &ErrorReply, io: &mut Io<'_>| {
+            peer.refuse(upload.link, upload.id, refusal, io);
+            vec![ticket]
+        };
+        let opened = match self.opened(upload.link, &name, &fetch, now) {
             Ok(opened) => opened,
-            Err(refusal) => return self.turn_down(ticket, &refusal, io),
+            Err(refusal) => return refused(self, &refusal, io),
         };
         if tag.is_some_and(|tag| tag != opened.tag) {
-            return self.turn_down(ticket, &ErrorReply::new(ErrorCode::Changed, "the file is not the version you expect"), io);
+            return refused(self, &ErrorReply::new(ErrorCode::Changed, "the file is not the version you expect"), io);
         }
         let Some(range) = ByteRange::within(from, length, opened.size) else {
-            return self.turn_down(ticket, &ErrorReply::new(ErrorCode::Range, "the file ends before that"), io);
+            return refused(self, &ErrorReply::new(ErrorCode::Range, "the file ends before that"), io);
         };
         if !self.is_here(&fetch.wanted, range) {
-            return self.turn_down(ticket, &ErrorReply::new(ErrorCode::Range, "not here yet"), io);
+            return refused(self, &ErrorReply::new(ErrorCode::Range, "not here yet"), io);
         }
-        let Ok(value) = self.proof(ticket, &name, &opened, range, io.now) else { return };
+        let Ok(value) = self.proof((ticket, upload.link), &name, &opened, range, now) else { return Vec::new() };
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&upload.link), io.connection(upload.link)) {
             visit.answering.send(ticket, upload.id, &name, opened, range, &mut link.send_queue);
             if let Some(value) = value {
                 visit.answering.promise(value);
             }
         }
-        self.feed(upload.link, io);
+        self.hand_out(upload.link, io)
     }
 
     /// Hands the outbox of a link what it has room for.
     pub(super) fn feed(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };
-        let over = visit.answering.feed(&mut link.send_queue);
-        self.went(id, io);
+        let over = self.hand_out(id, io);
         self.release(over, io);
     }
 
-    /// Frees the slots of uploads that are over and begins those whose turn it is.
-    fn release(&mut self, tickets: Vec<u64>, io: &mut Io<'_>) {
-        let mut begin = Vec::new();
-        let before: Vec<u64> = self.uploads.queue().map(|(ticket, _)| ticket).collect();
-        for ticket in tickets {
-            self.proofs.forget(ticket);
-            begin.extend(self.uploads.over(ticket));
+    /// The same; returns the uploads that are over with it.
+    fn hand_out(&mut self, id: ConnId, io: &mut Io<'_>) -> Vec<u64> {
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return Vec::new() };
+        let over = visit.answering.feed(&mut link.send_queue);
+        self.went(id, io);
+        over
+    }
+
+    /// Frees the slots of uploads that are over and begins those whose turn it is. One may be over as soon as it begins.
+    fn release(&mut self, mut over: Vec<u64>, io: &mut Io<'_>) {
+        let mut begin = VecDeque::new();
+        loop {
+            for ticket in over {
+                if let Some(upload) = self.uploads.get(ticket) {
+                    self.proofs.forget(upload.link, ticket);
+                }
+                begin.extend(self.uploads.over(ticket));
+            }
+            let Some(ticket) = begin.pop_front() else { break };
+            over = self.begin_to_send(ticket, io);
         }
-        self.beginning.extend(begin);
-        // An upload that is over as soon as it begins comes back here: the first call does the work of all.
-        if std::mem::replace(&mut self.releasing, true) {
-            return;
-        }
-        while let Some(ticket) = self.beginning.pop_front() {
-            self.send(ticket, io);
-        }
-        self.releasing = false;
         // Those behind a place that was left hear of it, whether that one began or went away.
-        let places = self.uploads.queue().zip(1..).zip(before.iter().chain(std::iter::repeat(&0)));
-        let moved: Vec<(u64, u64)> =
-            places.filter(|(((ticket, _), _), was)| ticket != *was).map(|(((ticket, _), place), _)| (ticket, place)).collect();
-        for (ticket, place) in moved {
+        for (ticket, place) in self.uploads.moved() {
             self.tell_waiting(ticket, WaitingReason::Slot { place }, io);
         }
     }
 
     fn cancel(&mut self, id: ConnId, fetch: u64, io: &mut Io<'_>) {
-        let waiting = self.uploads.waiting_on(id).into_iter().find(|ticket| self.uploads.get(*ticket).is_some_and(|u| u.id == Some(fetch)));
+        let waiting = self.uploads.waiting_on(id).find(|ticket| self.uploads.get(*ticket).is_some_and(|u| u.id == Some(fetch)));
         if let Some(ticket) = waiting {
             return self.turn_down(ticket, &ErrorReply::new(ErrorCode::Cancelled, "as asked"), io);
         }
         if self.cancel_patience(id, fetch, io) {
             return;
         }
-        let proven = |ticket: &u64| self.proofs.holds(*ticket) && self.uploads.get(*ticket).is_some_and(|upload| upload.id == Some(fetch));
-        if let Some(ticket) = self.uploads.on(id).into_iter().find(proven) {
+        let proven = |ticket: &u64| self.proofs.holds(id, *ticket) && self.uploads.get(*ticket).is_some_and(|upload| upload.id == Some(fetch));
+        if let Some(ticket) = self.uploads.on(id).iter().copied().find(proven) {
             return self.turn_down(ticket, &ErrorReply::new(ErrorCode::Cancelled, "as asked"), io);
         }
         let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };

@@ -13,9 +13,10 @@ use crate::accounts::identity::Identity;
 use crate::client::server_connection::Joining;
 use crate::limits;
 use crate::node::io::Io;
+use crate::peer::Peer;
 use crate::peer::config::Task;
 use crate::peer::runner::Running;
-use crate::peer::{Peer, PendingRequest};
+use crate::peer::server_requests::PendingRequest;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::Request;
 use crate::protocol::response::Response;
@@ -91,7 +92,7 @@ impl Peer {
         match self.sign(&mut operation) {
             Ok(()) => {
                 if let Some(ask) = self.home.ask(&Request::Operation(operation), io) {
-                    self.asked.insert(ask, why);
+                    self.requests.insert(ask, why);
                 }
             }
             Err(failure) => self.nobody(&failure, io),

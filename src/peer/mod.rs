@@ -2,55 +2,63 @@
 //!
 //! [`upload_queue`] gives slots, [`registration`] keeps the entry in the index, [`runner`] runs commands, [`update_queue`] collects changes of the share.
 
+mod command_state;
 pub mod config;
 pub mod discovery;
+mod have_subscribers;
 mod inbound;
+mod listen_ports;
 pub mod login;
 mod metrics;
 pub mod multi_step;
+mod pending_hash_lists;
 mod piece_hash_on_demand;
 mod piece_service;
 pub mod player_server;
 mod registration;
 pub mod runner;
+mod search_results;
+mod server_requests;
+mod share_state;
 mod share_sync;
 mod transfer_stats;
 mod update_queue;
 pub mod upload_queue;
 pub mod verify;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::client::command::CommandParser;
-use crate::client::paging::Paging;
 use crate::client::server_connection::{Joining, ServerConnection};
 use crate::connection::inbound::HandshakeParams;
 use crate::download::Downloads;
 use crate::limits;
+use crate::node::conn_map::{ConnMap, ConnOwner};
 use crate::node::io::Io;
 use crate::node::stats::requests::RequestStats;
 use crate::node::{CloseReason, ConnId, Event, Node, PortId};
+use crate::peer::command_state::CommandState;
 use crate::peer::config::{PeerConfig, Task};
+use crate::peer::have_subscribers::HaveSubscribers;
 use crate::peer::inbound::InboundPeer;
+use crate::peer::listen_ports::{JoinTarget, ListenPorts};
 use crate::peer::login::Login;
 use crate::peer::multi_step::MultiSteps;
+use crate::peer::pending_hash_lists::PendingHashLists;
 use crate::peer::piece_hash_on_demand::OnDemandHashes;
-use crate::peer::piece_service::{HaveSubscriber, PendingHashList};
 use crate::peer::player_server::{PlayerServer, WATCHING};
 use crate::peer::runner::Running;
+use crate::peer::search_results::SearchResults;
+use crate::peer::server_requests::{PendingRequest, ServerRequests};
+use crate::peer::share_state::ShareState;
 use crate::peer::transfer_stats::TransferStats;
 use crate::peer::update_queue::UpdateQueue;
 use crate::peer::upload_queue::UploadQueue;
-use crate::peer::verify::Verification;
 use crate::protocol::Role;
 use crate::protocol::request::Request;
-use crate::protocol::response::{Away, Provider};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::quic_address::QuicAddress;
-use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::fs_trait::{FsError, NoFolder};
 use crate::storage::{DownloadPlace, Storage};
 use crate::ui::event::{Failure, UiEvent, exit};
@@ -67,89 +75,24 @@ pub struct Peer {
     downloads: Downloads,
     traffic: TransferStats,
     watching: PlayerServer,
-    visits: BTreeMap<ConnId, InboundPeer>,
-    /// Where pages of our list ended of late: the number of the next file, and the last name before it.
-    list_marks: VecDeque<(usize, RelativeName)>,
-    desk: CommandParser,
-    /// The command that is being carried out; the next one waits for it.
-    errand: Option<Running>,
-    /// How far the list is that it asks for.
-    paging: Paging,
-    /// The files that a VERIFY looks at.
-    verifying: Option<Verification>,
-    /// A line that was read while a verdict was wanted, and is none.
-    later: Option<String>,
-    /// What the server was asked, and why.
-    asked: BTreeMap<u64, PendingRequest>,
-    /// The file last searched.
-    searched: Option<RelativeName>,
-    /// Holders, until the last page has come.
-    found_so_far: Vec<Provider>,
-    /// And who has published it and is away.
-    away_so_far: Vec<Away>,
-    /// What the last SEARCH found.
-    found_last: Vec<Provider>,
-    /// How many more a search by words may show, and whether it has shown any.
-    find_left: usize,
-    find_any: bool,
-    listening: Option<SocketAddr>,
-    /// The old wires that are spoken, each with its port.
-    spoken: Vec<(LegacyProfile, u16)>,
-    /// How it is reached by QUIC, once that port is open.
-    quic: Option<QuicAddress>,
-    /// The port for IPv6 is not open yet.
-    opens_six: bool,
-    /// A JOIN that waits for its port.
-    joining: Option<JoinTarget>,
-    scanning: bool,
+    /// The owner of each connection.
+    owners: ConnMap<ConnOwner>,
+    visits: ConnMap<InboundPeer>,
+    commands: CommandState,
+    requests: ServerRequests,
+    search: SearchResults,
+    ports: ListenPorts,
+    share: ShareState,
     /// What the index has not been told of.
     news: UpdateQueue,
-    /// The disk was asked for what is to be hashed next.
-    hashing_rests: Option<Instant>,
-    /// Uploads whose turn has come.
-    beginning: VecDeque<u64>,
-    /// Those who follow the downloads under way.
-    followers: Vec<HaveSubscriber>,
-    /// When they are told what has come.
-    have_at: Option<Instant>,
+    have_subscribers: HaveSubscribers,
     /// Pieces that are proven before they are sent.
     proofs: OnDemandHashes,
-    /// Those who wait for files to be hashed.
-    patients: Vec<PendingHashList>,
-    /// Somebody is beginning them already.
-    releasing: bool,
+    pending_lists: PendingHashLists,
     ending: Option<Shutdown>,
     wake: Option<Instant>,
     /// How often what was asked.
     tally: RequestStats,
-    /// The server tells of what nobody has yet.
-    watched: bool,
-    /// The first failure of a command that a script gave: the process ends with its code.
-    worst: i32,
-}
-
-/// Where a JOIN wants to be.
-struct JoinTarget {
-    at: SocketAddr,
-    folder: String,
-    library: Storage,
-}
-
-/// Why the server was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum PendingRequest {
-    Join,
-    Update,
-    Leave,
-    /// To show who we are.
-    Connect,
-    /// To take the name of who we are to be.
-    Register,
-    Errand,
-    /// To be told of what nobody has yet.
-    Watch,
-    /// Who else has what this download is of?
-    Look(u64),
 }
 
 /// The process is about to end.
@@ -188,39 +131,20 @@ impl Peer {
             downloads: Downloads::new(options.by_quic),
             traffic: TransferStats::default(),
             watching: PlayerServer::with(options.player.take()),
-            visits: BTreeMap::new(),
-            list_marks: VecDeque::new(),
-            desk: CommandParser::default(),
-            errand: None,
-            paging: Paging::default(),
-            verifying: None,
-            later: None,
-            asked: BTreeMap::new(),
-            searched: None,
-            found_so_far: Vec::new(),
-            away_so_far: Vec::new(),
-            found_last: Vec::new(),
-            find_left: 0,
-            find_any: false,
-            listening: None,
-            spoken: Vec::new(),
-            quic: None,
-            opens_six: false,
-            joining: None,
-            scanning: false,
+            owners: ConnMap::default(),
+            visits: ConnMap::default(),
+            commands: CommandState::default(),
+            requests: ServerRequests::default(),
+            search: SearchResults::default(),
+            ports: ListenPorts::default(),
+            share: ShareState::default(),
             news: UpdateQueue::default(),
-            hashing_rests: None,
-            beginning: VecDeque::new(),
-            followers: Vec::new(),
-            have_at: None,
+            have_subscribers: HaveSubscribers::default(),
             proofs: OnDemandHashes::default(),
-            patients: Vec::new(),
-            releasing: false,
+            pending_lists: PendingHashLists::default(),
             ending: None,
             wake: None,
             tally: RequestStats::default(),
-            watched: false,
-            worst: exit::DONE,
             options,
         })
     }
@@ -228,7 +152,7 @@ impl Peer {
     fn start(&mut self, io: &mut Io<'_>) {
         match self.options.task.clone() {
             Task::Serve { listen } => {
-                self.errand = Some(Running::Join);
+                self.commands.running = Some(Running::Join);
                 io.listen(USUAL, listen);
             }
             Task::Menu => {
@@ -253,11 +177,11 @@ impl Peer {
     fn listening(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
         match result {
             Ok(at) => {
-                if let Some(JoinTarget { folder, library, .. }) = self.joining.take() {
+                if let Some(JoinTarget { folder, library, .. }) = self.ports.joining.take() {
                     self.options.folder = folder;
                     self.library = library;
                 }
-                let first = self.listening.replace(at).is_none();
+                let first = self.ports.usual.replace(at).is_none();
                 for (number, (at, _)) in (1..).zip(self.options.old_ports.iter().filter(|_| first)) {
                     io.listen(PortId(number), *at);
                 }
@@ -265,7 +189,7 @@ impl Peer {
                     io.listen_udp(BY_QUIC, at);
                 }
                 // The answer to an earlier JOIN says nothing of this one.
-                self.asked.retain(|_, why| *why != PendingRequest::Join);
+                self.requests.forget(&PendingRequest::Join);
                 io.tell(UiEvent::Listening(at));
                 self.downloads.listens_on(at);
                 if !at.ip().is_unspecified() {
@@ -275,11 +199,11 @@ impl Peer {
                     return;
                 }
                 self.home.joining = Joining::Wanted;
-                self.scanning = true;
+                self.share.scanning = true;
                 self.home.want(io);
             }
             Err(why) => {
-                let wanted = match (self.joining.take(), &self.options.task) {
+                let wanted = match (self.ports.joining.take(), &self.options.task) {
                     (Some(place), _) => place.at,
                     (None, Task::Serve { listen }) => *listen,
                     (None, _) => self.options.place.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))),
@@ -288,10 +212,10 @@ impl Peer {
                     return self.fail(&Failure::Port(wanted, why), io);
                 }
                 io.tell(UiEvent::Failed(Failure::Port(wanted, why)));
-                if self.listening.is_none() && matches!(self.options.task, Task::Serve { .. }) {
+                if self.ports.usual.is_none() && matches!(self.options.task, Task::Serve { .. }) {
                     return io.exit(exit::LOCAL);
                 }
-                self.errand = None;
+                self.commands.running = None;
                 self.prompt(io);
             }
         }
@@ -304,7 +228,7 @@ impl Peer {
             return true;
         }
         if at.ip().is_unspecified() {
-            self.opens_six = true;
+            self.ports.opens_six = true;
             io.listen(BY_SIX, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), at.port()));
             return true;
         }
@@ -318,13 +242,13 @@ impl Peer {
 
     /// The usual port is open for IPv6 as well, or not.
     fn listening_by_six(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
-        self.opens_six = false;
+        self.ports.opens_six = false;
         match result {
             Ok(at) => log::info!("also on {at}"),
             // What can't be listened on can't be seen from, so the server is reached by IPv4.
             Err(why) if self.home.keep_only(true) => log::info!("not on IPv6: {why}"),
             Err(why) => {
-                let at = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), self.listening.map_or(0, |at| at.port()));
+                let at = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), self.ports.usual.map_or(0, |at| at.port()));
                 return self.fail_to_join(Failure::Port(at, why), io);
             }
         }
@@ -342,7 +266,7 @@ impl Peer {
         if matches!(self.options.task, Task::Serve { .. }) {
             return self.end(code, io);
         }
-        self.errand = None;
+        self.commands.running = None;
         self.prompt(io);
     }
 
@@ -352,7 +276,7 @@ impl Peer {
         match result {
             Ok(at) => {
                 log::info!("{} on {at}", tongue.word());
-                self.spoken.push((tongue, at.port()));
+                self.ports.legacy.push((tongue, at.port()));
                 self.send_join(io);
             }
             Err(why) => {
@@ -367,7 +291,7 @@ impl Peer {
         match result {
             Ok(quic) => {
                 log::info!("QUIC on port {}", quic.port);
-                self.quic = Some(quic);
+                self.ports.quic = Some(quic);
                 self.send_join(io);
             }
             Err(why) => {
@@ -380,24 +304,25 @@ impl Peer {
 
     /// The old wires that are spoken, once all ports are open.
     fn spoken(&self) -> Option<Vec<(LegacyProfile, u16)>> {
-        if self.opens_six || self.spoken.len() < self.options.old_ports.len() || (self.options.udp.is_some() && self.quic.is_none()) {
+        if self.ports.opens_six || self.ports.legacy.len() < self.options.old_ports.len() || (self.options.udp.is_some() && self.ports.quic.is_none())
+        {
             return None;
         }
-        let usual = self.options.speech.besides().and_then(|tongue| Some((tongue, self.listening?.port())));
-        Some(self.spoken.iter().copied().chain(usual).collect())
+        let usual = self.options.speech.besides().and_then(|tongue| Some((tongue, self.ports.usual?.port())));
+        Some(self.ports.legacy.iter().copied().chain(usual).collect())
     }
 
     /// Looks at a slice of the folder.
     fn scan(&mut self, io: &mut Io<'_>) {
         match self.library.scan(SCAN, io.now) {
             Ok(done) => {
-                self.scanning = !done;
+                self.share.scanning = !done;
                 if done {
                     self.send_join(io);
                 }
             }
             Err(error) => {
-                self.scanning = false;
+                self.share.scanning = false;
                 self.fail(&Failure::Disk(error.to_string()), io);
             }
         }
@@ -412,7 +337,7 @@ impl Peer {
         if matches!(self.home.joining, Joining::Joined(_))
             && let Some(ask) = self.home.ask(&Request::Leave, io)
         {
-            self.asked.insert(ask, PendingRequest::Leave);
+            self.requests.insert(ask, PendingRequest::Leave);
             self.ending = Some(Shutdown { code, at: io.now + limits::FAREWELL });
             return;
         }
@@ -420,24 +345,104 @@ impl Peer {
         io.exit(code);
     }
 
-    fn closed(&mut self, id: ConnId, cause: &CloseReason, io: &mut Io<'_>) {
-        if self.home.is(id) {
-            self.home_lost(cause, None, io);
-        } else if let Some(source) = self.downloads.on(id) {
-            if self.ending.is_some() {
-                // We dropped it ourselves.
-                return;
-            }
-            log::debug!("a source is gone: {cause:?}");
-            let ended = self.downloads.closed(source, cause, &self.library, io);
-            self.download_moved(Some(source.0), ended, io);
-        } else {
-            self.visitor_gone(id, io);
+    /// The owner of a connection. One that its owner has left, and that only sends its last bytes, has none.
+    fn owner(&self, id: ConnId) -> Option<ConnOwner> {
+        let owner = *self.owners.get(&id)?;
+        let is_kept = match owner {
+            ConnOwner::Server => self.home.is(id),
+            ConnOwner::Source(download, source) => self.downloads.has_source((download, source), id),
+            ConnOwner::LegacySource(download) => self.downloads.has_source((download, 0), id),
+            ConnOwner::Inbound | ConnOwner::Player => true,
+        };
+        is_kept.then_some(owner)
+    }
+
+    /// Notes the connections that were opened with this event.
+    fn note_opened(&mut self) {
+        if let Some(id) = self.home.take_opened() {
+            self.owners.insert(id, ConnOwner::Server);
+        }
+        for (id, owner) in self.downloads.take_opened() {
+            self.owners.insert(id, owner);
         }
     }
 
+    fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
+        let ended = match self.owner(id) {
+            Some(ConnOwner::Server) => return self.home.connected(id, io),
+            Some(ConnOwner::Source(download, source)) => self.downloads.connected((download, source), io),
+            Some(ConnOwner::LegacySource(download)) => self.downloads.connected((download, 0), io),
+            Some(ConnOwner::Inbound | ConnOwner::Player) | None => None,
+        };
+        if let Some(ended) = ended {
+            self.download_ended(ended, io);
+        }
+    }
+
+    fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
+        match self.owner(id) {
+            Some(ConnOwner::Player) => self.serve_player(id, io),
+            Some(ConnOwner::Server) => self.hear_home(io),
+            Some(ConnOwner::Source(download, source)) => self.source_received(id, (download, source), io),
+            Some(ConnOwner::LegacySource(download)) => self.source_received(id, (download, 0), io),
+            Some(ConnOwner::Inbound) | None => self.visited(id, io),
+        }
+    }
+
+    fn source_received(&mut self, id: ConnId, source: (u64, u32), io: &mut Io<'_>) {
+        self.came(id, io);
+        let ended = self.downloads.received(source, &self.library, io);
+        self.download_moved(Some(source.0), ended, io);
+    }
+
+    fn drained(&mut self, id: ConnId, io: &mut Io<'_>) {
+        match self.owner(id) {
+            Some(ConnOwner::Player) => self.serve_player(id, io),
+            _ => self.visited(id, io),
+        }
+    }
+
+    fn ended(&mut self, id: ConnId, io: &mut Io<'_>) {
+        match self.owner(id) {
+            Some(ConnOwner::Player) => self.player_ended(id, io),
+            Some(ConnOwner::Inbound) => self.visitor_ended(id, io),
+            Some(ConnOwner::Source(download, _) | ConnOwner::LegacySource(download)) => {
+                let ended = self.downloads.ended(download, id, &self.library, io);
+                self.download_moved(Some(download), ended, io);
+            }
+            Some(ConnOwner::Server) | None => {
+                if let Some(link) = io.connection(id) {
+                    link.drop_now();
+                }
+            }
+        }
+    }
+
+    fn closed(&mut self, id: ConnId, cause: &CloseReason, io: &mut Io<'_>) {
+        let owner = self.owner(id);
+        self.owners.remove(&id);
+        match owner {
+            Some(ConnOwner::Player) => self.player_gone(id),
+            Some(ConnOwner::Server) => self.home_lost(cause, None, io),
+            Some(ConnOwner::Source(download, source)) => self.source_closed((download, source), cause, io),
+            Some(ConnOwner::LegacySource(download)) => self.source_closed((download, 0), cause, io),
+            Some(ConnOwner::Inbound) => self.visitor_gone(id, io),
+            None => {}
+        }
+    }
+
+    fn source_closed(&mut self, source: (u64, u32), cause: &CloseReason, io: &mut Io<'_>) {
+        if self.ending.is_some() {
+            // We dropped it ourselves.
+            return;
+        }
+        log::debug!("a source is gone: {cause:?}");
+        let ended = self.downloads.closed(source, cause, &self.library, io);
+        self.download_moved(Some(source.0), ended, io);
+    }
+
     fn due(&mut self, io: &mut Io<'_>) {
-        if self.scanning {
+        if self.share.scanning {
             self.scan(io);
         }
         if let Some(Shutdown { code, at }) = self.ending
@@ -449,7 +454,7 @@ impl Peer {
         for ended in self.downloads.due(&self.library, io) {
             self.download_moved(None, Some(ended), io);
         }
-        if let Some(Running::Download(id)) = self.errand {
+        if let Some(Running::Download(id)) = self.commands.running {
             self.errand_rests(id, io);
         }
         self.look_for_more(io);
@@ -470,39 +475,13 @@ impl Node for Peer {
             Event::Listening(BY_SIX, result) => self.listening_by_six(result, io),
             Event::Listening(WATCHING, result) => self.listening_to_players(result, io),
             Event::Accepted(id, WATCHING) => self.player_came(id, io),
-            Event::Received(id) | Event::Drained(id) if self.watching.has(id) => self.serve_player(id, io),
-            Event::Ended(id) if self.watching.has(id) => self.player_ended(id, io),
-            Event::Closed(id, _) if self.watching.has(id) => self.player_gone(id),
             Event::Listening(port, result) => self.listening_besides(port, result, io),
             Event::ListeningUdp(_, result) => self.listening_udp(result, io),
             Event::Accepted(id, port) => self.visitor(id, port, io),
-            Event::Connected(id) if self.home.is(id) => self.home.connected(id, io),
-            Event::Connected(id) => {
-                if let Some(ended) = self.downloads.connected(id, io) {
-                    self.download_ended(ended, io);
-                }
-            }
-            Event::Received(id) if self.home.is(id) => self.hear_home(io),
-            Event::Received(id) => {
-                if let Some(source) = self.downloads.on(id) {
-                    self.came(id, io);
-                    let ended = self.downloads.received(source, &self.library, io);
-                    self.download_moved(Some(source.0), ended, io);
-                } else {
-                    self.visited(id, io);
-                }
-            }
-            Event::Drained(id) => self.visited(id, io),
-            Event::Ended(id) => {
-                if self.visits.contains_key(&id) {
-                    self.visitor_ended(id, io);
-                } else if let Some((download, _)) = self.downloads.on(id) {
-                    let ended = self.downloads.ended(id, &self.library, io);
-                    self.download_moved(Some(download), ended, io);
-                } else if let Some(link) = io.connection(id) {
-                    link.drop_now();
-                }
-            }
+            Event::Connected(id) => self.connected(id, io),
+            Event::Received(id) => self.received(id, io),
+            Event::Drained(id) => self.drained(id, io),
+            Event::Ended(id) => self.ended(id, io),
             Event::Closed(id, cause) => self.closed(id, &cause, io),
             Event::Command(line) => self.typed(&line, io),
             Event::CommandsEnded => {
@@ -510,7 +489,7 @@ impl Node for Peer {
                     // Nobody will answer any more.
                     self.cancel_question(io);
                 }
-                if self.options.task == Task::Menu && self.listening.is_none() {
+                if self.options.task == Task::Menu && self.ports.usual.is_none() {
                     // A menu that nobody can use any more.
                     self.end(exit::DONE, io);
                 }
@@ -529,24 +508,23 @@ impl Node for Peer {
             Event::Deadline => self.due(io),
         }
         self.watch_on(io);
-        if self.errand.is_none()
-            && let Some(line) = self.later.take()
-        {
+        if let Some(line) = self.commands.next_line() {
             self.typed(&line, io);
         }
         self.traffic_due(io);
+        self.note_opened();
         let wakes = [
-            self.scanning.then_some(io.now),
+            self.share.scanning.then_some(io.now),
             self.ending.map(|ending| ending.at),
             self.home.deadline(),
             // Those of a process that says farewell are on their disks already.
             self.downloads.deadline().filter(|_| self.ending.is_none()),
-            self.have_at,
+            self.have_subscribers.deadline(),
             self.proofs.deadline(io.now),
             self.uploads.deadline(),
             self.share_deadline(io.now),
             self.verify_deadline(io.now),
-            self.errand.as_ref().and_then(Running::deadline),
+            self.commands.running.as_ref().and_then(Running::deadline),
             self.traffic_deadline(io.now),
         ];
         self.wake = wakes.into_iter().flatten().min();
@@ -561,9 +539,9 @@ impl Node for Peer {
     }
 
     fn is_ready(&self) -> bool {
-        let background = self.options.typed && !self.acts.is_under_way() && self.errand.as_ref().is_some_and(Running::is_background);
-        let choosing = matches!(self.errand, Some(Running::Choose { .. }));
-        let free = self.errand.is_none() || background || choosing || self.uploads.has_question();
-        self.ending.is_none() && self.later.is_none() && free
+        let background = self.options.typed && !self.acts.is_under_way() && self.commands.running.as_ref().is_some_and(Running::is_background);
+        let choosing = matches!(self.commands.running, Some(Running::Choose { .. }));
+        let free = self.commands.running.is_none() || background || choosing || self.uploads.has_question();
+        self.ending.is_none() && self.commands.postponed.is_none() && free
     }
 }

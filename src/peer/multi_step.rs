@@ -219,7 +219,7 @@ impl Peer {
 
     /// The server has answered a step. False when no command of these is under way.
     pub(super) fn act_answered(&mut self, reply: &Response, io: &mut Io<'_>) -> bool {
-        let Some(Running::Ask { request, .. }) = &self.errand else { return false };
+        let Some(Running::Ask { request, .. }) = &self.commands.running else { return false };
         let request = request.clone();
         let Some((act, step)) = self.acts.under_way.take() else { return false };
         if let (Request::Operation(operation), Response::Done(_)) = (&request, reply) {
@@ -395,8 +395,8 @@ impl Peer {
     /// CONNECT: the server knows who we are; now others are to find us.
     fn take_place(&mut self, act: MultiStep, io: &mut Io<'_>) {
         self.acts.under_way = Some((act, MultiStepOutcome::Join));
-        self.errand = Some(Running::Join);
-        if self.listening.is_some() {
+        self.commands.running = Some(Running::Join);
+        if self.ports.usual.is_some() {
             self.home.joining = Joining::Wanted;
             return self.send_join(io);
         }

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crate::limits;
 use crate::node::ConnId;
+use crate::node::conn_map::ConnIndex;
 use crate::node::io::Io;
 use crate::peer::Peer;
 use crate::protocol::types::byte_range::ByteRange;
@@ -26,6 +27,8 @@ use crate::storage::piece_tree::{self, PieceHash, PieceHasher};
 pub(super) struct OnDemandHashes {
     wanted: BTreeSet<u64>,
     under_way: VecDeque<OnDemandHash>,
+    /// The tickets of those under way.
+    by_conn: ConnIndex,
     /// Those that are ready; `None`: there can be none.
     ready: BTreeMap<u64, Option<PieceHash>>,
     /// The disk was asked for what is to be read next.
@@ -35,6 +38,7 @@ pub(super) struct OnDemandHashes {
 /// A piece that is being hashed.
 struct OnDemandHash {
     ticket: u64,
+    conn: ConnId,
     file: Rc<dyn FsFile>,
     tag: FileVersion,
     left: ByteRange,
@@ -49,15 +53,35 @@ impl OnDemandHashes {
     }
 
     /// An upload is over.
-    pub(super) fn forget(&mut self, ticket: u64) {
+    pub(super) fn forget(&mut self, conn: ConnId, ticket: u64) {
         self.wanted.remove(&ticket);
         self.ready.remove(&ticket);
-        self.under_way.retain(|proof| proof.ticket != ticket);
+        if self.holds(conn, ticket)
+            && let Some(place) = self.under_way.iter().position(|hash| hash.ticket == ticket)
+        {
+            self.take(place);
+        }
     }
 
-    /// True while this upload waits for its proof.
-    pub(super) fn holds(&self, ticket: u64) -> bool {
-        self.under_way.iter().any(|proof| proof.ticket == ticket)
+    fn begin(&mut self, hash: OnDemandHash) {
+        self.by_conn.add(hash.conn, hash.ticket);
+        self.under_way.push_back(hash);
+    }
+
+    fn take(&mut self, place: usize) -> Option<OnDemandHash> {
+        let hash = self.under_way.remove(place)?;
+        self.by_conn.remove(hash.conn, hash.ticket);
+        Some(hash)
+    }
+
+    /// True while this upload of that connection waits for its hash.
+    pub(super) fn holds(&self, conn: ConnId, ticket: u64) -> bool {
+        self.by_conn.on(conn).contains(&ticket)
+    }
+
+    /// How many uploads of a connection wait for their hashes.
+    pub(super) fn waiting_on(&self, conn: ConnId) -> usize {
+        self.by_conn.on(conn).len()
     }
 
     /// When the next slice is to be read.
@@ -103,7 +127,7 @@ impl Peer {
     /// What is to be said with these bytes, once that is known; true: they have to wait for it.
     pub(super) fn proof(
         &mut self,
-        ticket: u64,
+        (ticket, conn): (u64, ConnId),
         name: &RelativeName,
         opened: &Opened,
         range: ByteRange,
@@ -122,13 +146,8 @@ impl Peer {
         }
         let Ok(file) = self.library.read(name) else { return Ok(None) };
         let hasher = PieceHasher::new(opened.size, piece);
-        self.proofs.under_way.push_back(OnDemandHash { ticket, file, tag: opened.tag, left: range, hasher, since: now });
+        self.proofs.begin(OnDemandHash { ticket, conn, file, tag: opened.tag, left: range, hasher, since: now });
         Err(())
-    }
-
-    /// How many uploads on this link wait for their proofs.
-    pub(super) fn proofs_on(&self, link: ConnId) -> usize {
-        self.proofs.under_way.iter().filter(|proof| self.uploads.get(proof.ticket).is_some_and(|upload| upload.link == link)).count()
     }
 
     /// Hashes a piece at most, of the one who waits longest.
@@ -146,7 +165,7 @@ impl Peer {
                     return;
                 }
                 HashSlice::Done(value) => {
-                    if let Some(OnDemandHash { ticket, .. }) = self.proofs.under_way.pop_front() {
+                    if let Some(OnDemandHash { ticket, .. }) = self.proofs.take(0) {
                         self.proofs.ready.insert(ticket, value);
                         self.send(ticket, io);
                     }

@@ -7,6 +7,8 @@ use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
 use crate::peer::Peer;
+use crate::peer::have_subscribers::HaveSubscriber;
+use crate::peer::pending_hash_lists::PendingHashList;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::{Fetch, Selector};
 use crate::protocol::response::{Have, PieceRange, Response, WaitingReason};
@@ -14,25 +16,8 @@ use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::Opened;
-use crate::storage::bitfield::Bitfield;
 use crate::storage::hash_list::HashListSource;
 use crate::storage::piece_tree::{self, HashList};
-
-/// One who hears of new pieces.
-pub(super) struct HaveSubscriber {
-    link: ConnId,
-    root: ContentHash,
-    told: Bitfield,
-}
-
-/// One who waits for a file to be hashed.
-pub(super) struct PendingHashList {
-    link: ConnId,
-    ask: Option<u64>,
-    fetch: Fetch,
-    name: RelativeName,
-    since: Instant,
-}
 
 impl Peer {
     /// What a wish means here: the name of a file that is shared, or of a download that has something to give.
@@ -89,7 +74,7 @@ impl Peer {
         let unknown = entry.is_none() && since + limits::NOTICE > io.now;
         if self.library.is_settling(&name) || unknown {
             // Somebody is writing it, or it has just come: it is hashed when that has ended.
-            return self.be_patient(PendingHashList { link, ask, fetch, name, since }, io);
+            return self.be_patient(PendingHashList { conn: link, ask, fetch, name, since }, io);
         }
         let Some(entry) = entry.filter(|_| piece_tree::has_root(opened.size)) else {
             return self.refuse(link, ask, &ErrorReply::new(ErrorCode::Unsupported, "this file has no root"), io);
@@ -102,15 +87,14 @@ impl Peer {
             return self.send_list(link, ask, &fetch, (&name, opened.tag, root, list), io);
         }
         self.library.prioritize(&name);
-        self.be_patient(PendingHashList { link, ask, fetch, name, since }, io);
+        self.be_patient(PendingHashList { conn: link, ask, fetch, name, since }, io);
     }
 
     fn be_patient(&mut self, patient: PendingHashList, io: &mut Io<'_>) {
-        let (link, ask) = (patient.link, patient.ask);
-        if self.patients.iter().filter(|patient| patient.link == link).count() >= limits::FETCHES {
+        let (link, ask) = (patient.conn, patient.ask);
+        if !self.pending_lists.add(patient) {
             return self.refuse(link, ask, &ErrorReply::new(ErrorCode::Busy, "too many wait for files to be hashed"), io);
         }
-        self.patients.push(patient);
         self.tell_patience(link, ask, WaitingReason::Hashing, io);
     }
 
@@ -144,46 +128,33 @@ impl Peer {
 
     /// A file was hashed, or is gone: those who wait for that hear of it.
     pub(super) fn no_longer_hashing(&mut self, name: &RelativeName, io: &mut Io<'_>) {
-        let (now, later): (Vec<PendingHashList>, Vec<PendingHashList>) =
-            std::mem::take(&mut self.patients).into_iter().partition(|patient| patient.name == *name);
-        self.patients = later;
-        for PendingHashList { link, ask, fetch, since, .. } in now {
-            self.pieces_since(link, ask, fetch, since, io);
+        for PendingHashList { conn, ask, fetch, since, .. } in self.pending_lists.take_named(name) {
+            self.pieces_since(conn, ask, fetch, since, io);
         }
     }
 
     /// Those who wait for a file that nobody has noticed, or that has gone again, are answered in the end.
     pub(super) fn patience_runs_out(&mut self, io: &mut Io<'_>) {
-        let hopeless = |patient: &PendingHashList| {
-            patient.since + limits::NOTICE <= io.now
-                && !self.library.is_hashing()
-                && self.library.entry(&patient.name).is_some_and(|f| f.root.is_none())
-        };
-        let refused: Vec<(ConnId, Option<u64>)> = self.patients.iter().filter(|p| hopeless(p)).map(|p| (p.link, p.ask)).collect();
-        self.patients.retain(|patient| !refused.contains(&(patient.link, patient.ask)));
-        for (link, ask) in refused {
-            self.refuse(link, ask, &ErrorReply::new(ErrorCode::Io, "the file could not be hashed"), io);
+        let overdue = self.pending_lists.overdue(io.now);
+        if overdue.is_empty() {
+            return;
         }
-        let lost = |patient: &&PendingHashList| {
-            self.library.entry(&patient.name).is_none() && !self.library.is_settling(&patient.name) && patient.since + limits::NOTICE <= io.now
-        };
-        let names: Vec<RelativeName> = self.patients.iter().filter(lost).map(|patient| patient.name.clone()).collect();
-        for name in names {
+        let is_hopeless =
+            |pending: &PendingHashList| !self.library.is_hashing() && self.library.entry(&pending.name).is_some_and(|file| file.root.is_none());
+        let is_lost = |pending: &PendingHashList| self.library.entry(&pending.name).is_none() && !self.library.is_settling(&pending.name);
+        let hopeless = overdue.iter().filter(|(_, pending)| is_hopeless(pending)).map(|(number, _)| *number).collect();
+        let lost: Vec<RelativeName> = overdue.iter().filter(|(_, pending)| is_lost(pending)).map(|(_, pending)| pending.name.clone()).collect();
+        for PendingHashList { conn, ask, .. } in self.pending_lists.remove(hopeless) {
+            self.refuse(conn, ask, &ErrorReply::new(ErrorCode::Io, "the file could not be hashed"), io);
+        }
+        for name in lost {
             self.no_longer_hashing(&name, io);
         }
     }
 
-    /// When that is to be looked at.
-    pub(super) fn patience_ends(&self, now: Instant) -> Option<Instant> {
-        let ends = self.patients.iter().map(|patient| patient.since + limits::NOTICE);
-        ends.map(|end| end.max(now + limits::NOTICE / 8)).min()
-    }
-
     /// No more of that: whoever waits for a list is told so. False when nobody does.
     pub(super) fn cancel_patience(&mut self, link: ConnId, ask: u64, io: &mut Io<'_>) -> bool {
-        let before = self.patients.len();
-        self.patients.retain(|patient| patient.link != link || patient.ask != Some(ask));
-        let waited = self.patients.len() < before;
+        let waited = self.pending_lists.cancel(link, ask);
         if waited {
             self.refuse(link, Some(ask), &ErrorReply::new(ErrorCode::Cancelled, "as asked"), io);
         }
@@ -197,76 +168,49 @@ impl Peer {
             return Ok(Response::Have(Have { root, whole: true, runs: vec![PieceRange { first: 0, count: piece_tree::pieces(size) }] }));
         }
         let Some((_, part)) = self.downloads.giving(&root) else { return Err(ErrorReply::no_such_file()) };
-        let mut told = Bitfield::none(piece_tree::pieces(part.size()));
+        let mut subscriber = HaveSubscriber::new(link, root, piece_tree::pieces(part.size()));
         let runs = part.picker().held().runs(limits::HAVE_RUNS);
-        note(&mut told, &runs);
-        self.followers.retain(|follower| follower.link != link || follower.root != root);
-        if self.followers.iter().filter(|follower| follower.link == link).count() >= limits::FETCHES {
+        subscriber.note(&runs);
+        if !self.have_subscribers.add(subscriber) {
             return Err(ErrorReply::new(ErrorCode::Busy, "too many contents are followed on this link"));
         }
-        self.followers.push(HaveSubscriber { link, root, told });
         Ok(Response::Have(Have { root, whole: false, runs }))
-    }
-
-    /// Pieces have come: those who follow will hear of them soon.
-    pub(super) fn pieces_came(&mut self, now: Instant) {
-        if !self.followers.is_empty() && self.have_at.is_none() {
-            self.have_at = Some(now + limits::HAVE);
-        }
     }
 
     /// Tells those who follow what has come since they were last told.
     pub(super) fn tell_followers(&mut self, io: &mut Io<'_>) {
-        if self.have_at.is_none_or(|at| at > io.now) {
-            return;
-        }
-        self.have_at = None;
-        let followers = std::mem::take(&mut self.followers);
-        for mut follower in followers {
+        for number in self.have_subscribers.due(io.now) {
+            let Some(subscriber) = self.have_subscribers.get_mut(number) else { continue };
+            let (conn, root) = (subscriber.conn, subscriber.root);
             // A slow reader hears of all of it when it has room again.
-            if io.connection(follower.link).is_some_and(|link| link.send_queue.is_full()) {
-                self.followers.push(follower);
-                self.have_at = Some(io.now + limits::HAVE);
+            if io.connection(conn).is_some_and(|link| link.send_queue.is_full()) {
+                self.have_subscribers.tell_later(io.now);
                 continue;
             }
-            let HaveSubscriber { link, root, told } = &mut follower;
-            let whole = self.library.named(root).is_some();
-            let runs = match self.downloads.giving(root) {
-                Some((_, part)) => {
-                    let plan = part.picker();
-                    plan.held().without(told).runs(limits::HAVE_RUNS)
-                }
-                None if whole => Vec::new(),
-                // The download came to nothing: what it said is no longer asked for.
-                None => continue,
+            let whole = self.library.named(&root).is_some();
+            let runs = match self.downloads.giving(&root) {
+                Some((_, part)) => subscriber.news(part.picker().held()),
+                None => Vec::new(),
             };
-            note(told, &runs);
-            let have = Have { root: *root, whole, runs };
-            let (Some(visit), Some(link)) = (self.visits.get_mut(link), io.connection(*link)) else { continue };
-            if whole || !have.runs.is_empty() {
-                visit.answering.have(&have, &mut link.send_queue);
+            subscriber.note(&runs);
+            if whole || self.downloads.giving(&root).is_none() {
+                // It hears the end, or the download came to nothing: what it said is no longer asked for.
+                self.have_subscribers.take(number);
             }
-            if !whole {
-                self.followers.push(follower);
+            let (Some(visit), Some(link)) = (self.visits.get_mut(&conn), io.connection(conn)) else {
+                self.have_subscribers.take(number);
+                continue;
+            };
+            if whole || !runs.is_empty() {
+                visit.answering.have(&Have { root, whole, runs }, &mut link.send_queue);
             }
         }
     }
 
     /// A link is gone: nobody there waits any more.
     pub(super) fn forget_listener(&mut self, link: ConnId) {
-        self.followers.retain(|follower| follower.link != link);
-        self.patients.retain(|patient| patient.link != link);
-    }
-
-    /// True while somebody on this link waits to hear something.
-    pub(super) fn has_listener(&self, link: ConnId) -> bool {
-        self.patients.iter().any(|patient| patient.link == link)
-    }
-}
-
-fn note(told: &mut Bitfield, runs: &[PieceRange]) {
-    for piece in runs.iter().flat_map(|run| run.first..run.first + run.count) {
-        told.set(piece);
+        self.have_subscribers.forget(link);
+        self.pending_lists.forget(link);
     }
 }
 

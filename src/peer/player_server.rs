@@ -17,6 +17,7 @@ use crate::connection::player::{self, PlayerConnection, PlayerStep};
 use crate::download::PieceOrder;
 use crate::download::player_view::PlayerView;
 use crate::limits;
+use crate::node::conn_map::ConnOwner;
 use crate::node::io::Io;
 use crate::node::{ConnId, PortId};
 use crate::peer::Peer;
@@ -124,11 +125,6 @@ impl PlayerServer {
     /// With this program to play what was asked for.
     pub(super) fn with(player: Option<Box<dyn Player>>) -> PlayerServer {
         PlayerServer { player, ..PlayerServer::default() }
-    }
-
-    /// True for a link of a player.
-    pub(super) fn has(&self, link: ConnId) -> bool {
-        self.watchers.contains_key(&link)
     }
 
     /// What was to begin has come to its end, or to nothing.
@@ -303,6 +299,7 @@ impl Peer {
         link.deadline = playing.deadline(&link.recv_buffer, false, now);
         self.watching.requests += 1;
         let watcher = Watcher { playing, number: self.watching.requests, asked: None, ended: false, gone: false };
+        self.owners.insert(id, ConnOwner::Player);
         self.watching.watchers.insert(id, watcher);
     }
 

@@ -8,7 +8,8 @@ use crate::node::CloseReason;
 use crate::node::io::Io;
 use crate::peer::config::Task;
 use crate::peer::runner::Running;
-use crate::peer::{Peer, PendingRequest, Shutdown};
+use crate::peer::server_requests::PendingRequest;
+use crate::peer::{Peer, Shutdown};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::native::Message;
 use crate::protocol::request::{Join, Request};
@@ -21,11 +22,11 @@ impl Peer {
     /// JOIN. Its next part, when the server and the list of files are there.
     pub(super) fn send_join(&mut self, io: &mut Io<'_>) {
         let (part, after) = match &self.home.joining {
-            Joining::Wanted if !self.scanning && self.home.is_open() && self.account.is_settled() => (0, None),
+            Joining::Wanted if !self.share.scanning && self.home.is_open() && self.account.is_settled() => (0, None),
             Joining::Sending { part, after } => (*part, after.clone()),
             _ => return,
         };
-        let (Some(listening), Some(ports)) = (self.listening, self.spoken()) else { return };
+        let (Some(listening), Some(ports)) = (self.ports.usual, self.spoken()) else { return };
         let mut files = Vec::new();
         let mut bytes = 0;
         let mut more = false;
@@ -39,9 +40,9 @@ impl Peer {
         }
         let last = files.last().map(|file| file.name.clone()).or(after);
         let (port, advertise) = self.advertised(listening);
-        let join = Join { port: Some(port), advertise, session: self.home.session, part, more, files, ports, quic: self.quic };
+        let join = Join { port: Some(port), advertise, session: self.home.session, part, more, files, ports, quic: self.ports.quic };
         if let Some(ask) = self.home.ask(&Request::Join(join), io) {
-            self.asked.insert(ask, PendingRequest::Join);
+            self.requests.insert(ask, PendingRequest::Join);
             self.home.joining = Joining::Sending { part: part + 1, after: last };
             // What arrived before this JOIN is in it.
             if part == 0 {
@@ -76,14 +77,14 @@ impl Peer {
                     self.send_join(io);
                     self.errand_server_is_here(io);
                 }
-                Ok(Some(Message::Reply(id, reply))) => match self.asked.remove(&id) {
+                Ok(Some(Message::Reply(id, reply))) => match self.requests.remove(id) {
                     Some(PendingRequest::Join) => self.join_answered(&reply, io),
                     Some(PendingRequest::Update) => self.update_answered(io),
                     Some(PendingRequest::Leave) => self.left(io),
                     Some(PendingRequest::Connect) => self.connected_as(io),
                     Some(PendingRequest::Register) => self.registered(io),
                     Some(PendingRequest::Errand) => self.errand_answered(reply, io),
-                    Some(PendingRequest::Watch) => self.watched = reply == Response::Subscribed,
+                    Some(PendingRequest::Watch) => self.requests.is_subscribed = reply == Response::Subscribed,
                     Some(PendingRequest::Look(id)) => {
                         if let Response::Found { holders, .. } = reply {
                             self.more_found(id, holders, io);
@@ -92,7 +93,7 @@ impl Peer {
                     None => {}
                 },
                 Ok(Some(Message::Refusal(id, refusal))) => {
-                    let why = id.and_then(|id| self.asked.remove(&id));
+                    let why = id.and_then(|id| self.requests.remove(id));
                     self.home_refused(why, refusal, io);
                 }
                 Ok(Some(Message::News(..))) => self.errand_hears(io),
@@ -123,7 +124,7 @@ impl Peer {
             }
             Some(PendingRequest::Connect) => self.connect_refused(refusal, io),
             Some(PendingRequest::Register) => self.nobody(&Failure::Operation(Method::Register, refusal), io),
-            Some(PendingRequest::Errand) => match &self.errand {
+            Some(PendingRequest::Errand) => match &self.commands.running {
                 Some(Running::Ask { request: Request::Operation(operation), .. }) => {
                     self.fail(&Failure::Operation(operation.deed.method(), refusal), io)
                 }
@@ -152,7 +153,7 @@ impl Peer {
             // What was to be done once was to be done by that user.
             Task::Serve { .. } | Task::Once(_) => self.end(failure.code(), io),
             Task::Menu => {
-                self.errand = None;
+                self.commands.running = None;
                 self.prompt(io);
             }
         }
@@ -160,11 +161,10 @@ impl Peer {
 
     /// The link on which these were asked is gone: nothing comes back, and what still waits for its answer asks again.
     pub(super) fn forget_asked(&mut self) {
-        self.asked.clear();
-        self.watched = false;
+        self.requests.clear();
         self.account.lost();
         self.traffic_is_new();
-        if let Some(Running::Ask { sent, .. } | Running::Seek { sent, .. } | Running::Roots { sent, .. }) = &mut self.errand {
+        if let Some(Running::Ask { sent, .. } | Running::Seek { sent, .. } | Running::Roots { sent, .. }) = &mut self.commands.running {
             *sent = false;
         }
     }
@@ -176,7 +176,7 @@ impl Peer {
         }
         let server = self.home.server();
         let LostConnection::Resting(is_news) = self.home.lost(io) else { return };
-        if self.errand == Some(Running::Telling) {
+        if self.commands.running == Some(Running::Telling) {
             // The next JOIN tells it.
             self.done(io);
         }
@@ -184,54 +184,56 @@ impl Peer {
             CloseReason::Internal(_) => Failure::Disk(FsError::Descriptors.to_string()),
             _ => Failure::NoServer(server),
         });
-        let never_waits = self.options.once || (matches!(self.options.task, Task::Once(_)) && self.errand.as_ref().is_some_and(|e| !e.is_patient()));
-        if never_waits && self.errand.as_ref().is_none_or(Running::needs_server) {
+        let never_waits =
+            self.options.once || (matches!(self.options.task, Task::Once(_)) && self.commands.running.as_ref().is_some_and(|e| !e.is_patient()));
+        if never_waits && self.commands.running.as_ref().is_none_or(Running::needs_server) {
             io.tell(UiEvent::Failed(failure.clone()));
             return self.end(failure.code(), io);
         }
-        if matches!(self.home.joining, Joining::Unwanted) && self.errand.as_ref().is_none_or(|errand| !errand.needs_server()) {
+        if matches!(self.home.joining, Joining::Unwanted) && self.commands.running.as_ref().is_none_or(|errand| !errand.needs_server()) {
             // Nobody needs a server now; the next command that does will look for it.
             return self.home.close(io);
         }
         if let Some(server) = self.home.server().filter(|_| is_news) {
             io.tell(UiEvent::ServerLost { server, why: in_words(cause) });
         }
-        let person_waits = self.options.typed && self.errand.as_ref().is_some_and(|errand| errand.needs_server() && *errand != Running::Join);
+        let person_waits =
+            self.options.typed && self.commands.running.as_ref().is_some_and(|errand| errand.needs_server() && *errand != Running::Join);
         if person_waits || self.acts.is_under_way() {
             self.fail(&failure, io);
-        } else if self.options.typed && self.errand == Some(Running::Join) {
+        } else if self.options.typed && self.commands.running == Some(Running::Join) {
             self.done(io);
         }
     }
 
     /// UPDATE. Tells the index what has arrived or changed, if it is to know.
     pub(super) fn send_news(&mut self, io: &mut Io<'_>) {
-        if !matches!(self.home.joining, Joining::Joined(_)) || !self.home.is_open() || self.asked.values().any(|why| *why == PendingRequest::Update) {
+        if !matches!(self.home.joining, Joining::Joined(_)) || !self.home.is_open() || self.requests.has(&PendingRequest::Update) {
             return;
         }
         let Some((files, remove)) = self.news.next_part() else { return };
         if let Some(ask) = self.home.ask(&Request::Update { files, remove }, io) {
-            self.asked.insert(ask, PendingRequest::Update);
+            self.requests.insert(ask, PendingRequest::Update);
         }
     }
 
     /// Asks whether we are still in the index: a server that wants accounts has put us out with ours.
     pub(super) fn look_whether_joined(&mut self, io: &mut Io<'_>) {
-        if !matches!(self.home.joining, Joining::Joined(_)) || self.asked.values().any(|why| *why == PendingRequest::Update) {
+        if !matches!(self.home.joining, Joining::Joined(_)) || self.requests.has(&PendingRequest::Update) {
             return;
         }
         if let Some(ask) = self.home.ask_if_open(&Request::Update { files: Vec::new(), remove: Vec::new() }, io) {
-            self.asked.insert(ask, PendingRequest::Update);
+            self.requests.insert(ask, PendingRequest::Update);
         }
     }
 
     pub(super) fn update_answered(&mut self, io: &mut Io<'_>) {
         self.news.part_told();
         self.send_news(io);
-        if self.errand == Some(Running::Quit) {
+        if self.commands.running == Some(Running::Quit) {
             return self.try_quit(io);
         }
-        if self.news.is_empty() && self.errand == Some(Running::Telling) {
+        if self.news.is_empty() && self.commands.running == Some(Running::Telling) {
             self.done(io);
         }
     }

@@ -11,8 +11,10 @@ use crate::download::RetryPolicy;
 use crate::limits;
 use crate::node::PortId;
 use crate::node::io::Io;
+use crate::peer::Peer;
 use crate::peer::config::Task;
-use crate::peer::{JoinTarget, Peer, PendingRequest};
+use crate::peer::listen_ports::JoinTarget;
+use crate::peer::server_requests::PendingRequest;
 use crate::protocol::request::{Request, Selector};
 use crate::protocol::response::{Away, Provider, Response};
 use crate::protocol::subscription::SubscriptionFilter;
@@ -98,12 +100,12 @@ impl Running {
 impl Peer {
     /// Takes one line from the person or the script.
     pub(super) fn typed(&mut self, line: &str, io: &mut Io<'_>) {
-        let choosing = matches!(self.errand, Some(Running::Choose { .. }));
-        if self.errand.is_some() && !self.options.typed && !choosing {
+        let choosing = matches!(self.commands.running, Some(Running::Choose { .. }));
+        if self.commands.running.is_some() && !self.options.typed && !choosing {
             // A script's commands wait for each other, but whoever waits for a verdict does not wait for them.
             match CommandParser::verdict(line) {
                 Some(yes) if self.verdict(yes, io) => {}
-                _ => self.later = Some(line.to_owned()),
+                _ => self.commands.postponed = Some(line.to_owned()),
             }
             return;
         }
@@ -114,7 +116,7 @@ impl Peer {
             }
             return self.chosen(line, io);
         }
-        match self.options.console.line(&mut self.desk, line) {
+        match self.options.console.line(&mut self.commands.parser, line) {
             ParsedLine::Nothing => self.prompt(io),
             ParsedLine::Ask(prompt) => io.tell(UiEvent::Prompt(prompt)),
             ParsedLine::Again(failure, prompt) if self.options.typed => {
@@ -123,7 +125,7 @@ impl Peer {
             }
             // The next line of a script is its next command, and no better answer.
             ParsedLine::Wrong(failure) | ParsedLine::Again(failure, _) => {
-                self.desk.cancel();
+                self.commands.parser.cancel();
                 self.note_code(failure.code());
                 self.tell_answer(UiEvent::Failed(failure), io);
                 self.prompt(io);
@@ -134,14 +136,14 @@ impl Peer {
 
     /// Ctrl-C, or the end of a person's input: it cancels the question that is open. True when there was one.
     pub(super) fn cancel_question(&mut self, io: &mut Io<'_>) -> bool {
-        if matches!(self.errand, Some(Running::Choose { .. })) {
+        if matches!(self.commands.running, Some(Running::Choose { .. })) {
             self.chosen("", io);
             return true;
         }
-        if !self.options.typed || !self.desk.is_asking() {
+        if !self.options.typed || !self.commands.parser.is_asking() {
             return false;
         }
-        self.desk.cancel();
+        self.commands.parser.cancel();
         self.prompt(io);
         true
     }
@@ -155,9 +157,7 @@ impl Peer {
             }
             Command::Join { at, folder } => self.begin_join(at, folder, io),
             Command::Search(name) => {
-                self.searched = Some(name.clone());
-                self.found_so_far.clear();
-                self.away_so_far.clear();
+                self.search.begin(Some(name.clone()));
                 let wanted = name.as_root().map_or(Selector::Name(name), Selector::Root);
                 self.begin(Running::Ask { request: Request::Search { wanted, cursor: None, speaks: None }, sent: false }, io);
             }
@@ -167,21 +167,19 @@ impl Peer {
                 self.begin(Running::Ask { request: Request::Ls { peer: Some(at), cursor: None }, sent: false }, io);
             }
             Command::Get(goal) => {
-                self.searched.clone_from(&goal.name);
-                self.found_so_far.clear();
-                self.away_so_far.clear();
+                self.search.begin(goal.name.clone());
                 self.begin(Running::Seek { goal, cursor: None, sent: false, again: None }, io);
             }
             Command::Play(goal) => self.play(goal, io),
             Command::Find(query, most) => {
-                (self.find_left, self.find_any) = (most, false);
+                self.search.begin_to_show(most);
                 self.begin(Running::Ask { request: Request::Find(query), sent: false }, io);
             }
             Command::Operate(user, deed) => self.operate(user, deed, io),
             Command::Act(act) => self.act(act, io),
             Command::Verify { what, root } => self.verify(what, root),
             Command::GetFrom(goal, from) => self.fetch_from(&goal, from, io),
-            Command::Download(from) => match self.searched.clone() {
+            Command::Download(from) => match self.search.name.clone() {
                 Some(name) => self.fetch_from(&DownloadTarget::named(name), from, io),
                 None => {
                     self.says_no(&Failure::SearchFirst, io);
@@ -201,11 +199,11 @@ impl Peer {
                     self.says_no(&Failure::NoQuestion, io);
                 } else {
                     // A script answers before it is asked.
-                    self.errand = Some(Running::Verdict(yes));
+                    self.commands.running = Some(Running::Verdict(yes));
                 }
             }
             Command::Quit => {
-                self.errand = Some(Running::Quit);
+                self.commands.running = Some(Running::Quit);
                 self.try_quit(io);
             }
         }
@@ -215,7 +213,7 @@ impl Peer {
         if errand.needs_server() && self.options.typed && !self.home.is_open() && !self.home.is_trying() && self.home.deadline().is_some() {
             return self.says_no(&Failure::NoServer(self.home.server()), io);
         }
-        self.errand = Some(errand);
+        self.commands.running = Some(errand);
         self.home.want(io);
         self.errand_server_is_here(io);
     }
@@ -231,16 +229,16 @@ impl Peer {
                 return self.says_no(&Failure::Disk(error.to_string()), io);
             }
         };
-        if matches!(self.home.joining, Joining::Joined(_)) && self.listening == Some(at) && self.options.folder == folder {
+        if matches!(self.home.joining, Joining::Joined(_)) && self.ports.usual == Some(at) && self.options.folder == folder {
             // whoever registers twice is told so.
             io.tell(UiEvent::AlreadyJoined(at));
             return self.prompt(io);
         }
         // The folder and the port of before stay until the new port is open.
         let library = Storage::new(drive, DownloadPlace::Folder, Rc::clone(&self.options.hashes), self.options.recursive);
-        self.joining = Some(JoinTarget { at, folder, library });
-        self.errand = Some(Running::Join);
-        if self.listening == Some(at) {
+        self.ports.joining = Some(JoinTarget { at, folder, library });
+        self.commands.running = Some(Running::Join);
+        if self.ports.usual == Some(at) {
             return self.listening(Ok(at), io);
         }
         io.listen(PortId(0), at);
@@ -251,7 +249,7 @@ impl Peer {
         if !self.home.is_open() {
             return;
         }
-        let request = match &mut self.errand {
+        let request = match &mut self.commands.running {
             // What a user does waits until it was shown who he is.
             Some(Running::Ask { request: Request::Operation(_), sent: false }) if !self.account.is_settled() => return,
             Some(Running::Ask { request, sent }) if !*sent => {
@@ -277,10 +275,10 @@ impl Peer {
             },
             request => request,
         };
-        self.paging.asks(&request);
+        self.commands.paging.asks(&request);
         let why = if request == Request::Leave { PendingRequest::Leave } else { PendingRequest::Errand };
         if let Some(ask) = self.home.ask(&request, io) {
-            self.asked.insert(ask, why);
+            self.requests.insert(ask, why);
         }
     }
 
@@ -297,7 +295,7 @@ impl Peer {
                 });
                 io.tell(UiEvent::IAm { me: *you, names });
                 self.send_news(io);
-                if self.errand == Some(Running::Join) {
+                if self.commands.running == Some(Running::Join) {
                     self.done(io);
                 }
             }
@@ -307,23 +305,21 @@ impl Peer {
 
     /// The server has answered the command under way.
     pub(super) fn errand_answered(&mut self, reply: Response, io: &mut Io<'_>) {
-        if let Err(why) = self.paging.came(&reply) {
+        if let Err(why) = self.commands.paging.came(&reply) {
             return self.fail(&Failure::Protocol(why), io);
         }
         if self.act_answered(&reply, io) {
             return;
         }
-        match (self.errand.clone(), reply) {
+        match (self.commands.running.clone(), reply) {
             (Some(Running::Ask { request: Request::Search { wanted, .. }, .. }), Response::Found { holders, away, cursor }) => {
-                self.found_so_far.extend(holders);
-                self.away_so_far.extend(away);
-                if let Some(cursor) = cursor.filter(|_| self.found_so_far.len() + self.away_so_far.len() < FOUND) {
+                let found = self.search.add(holders, away);
+                if let Some(cursor) = cursor.filter(|_| found < FOUND) {
                     return self.next_page(Some(Request::Search { wanted, cursor: Some(cursor), speaks: None }), io);
                 }
-                let holders = std::mem::take(&mut self.found_so_far);
-                let away = std::mem::take(&mut self.away_so_far);
+                let (holders, away) = self.search.take();
                 let nobody = holders.is_empty() && away.is_empty();
-                self.found_last.clone_from(&holders);
+                self.search.remember(&holders);
                 let name = match wanted {
                     Selector::Name(name) => name,
                     Selector::Root(root) => RelativeName::of_root(&root),
@@ -350,12 +346,12 @@ impl Peer {
             }
             (Some(Running::Roots { name, .. }), Response::Found { holders, cursor, .. }) => self.roots_found(name, &holders, cursor, io),
             (Some(Running::Seek { goal, again, .. }), Response::Found { holders, cursor, .. }) => {
-                self.found_so_far.extend(holders);
-                if let Some(cursor) = cursor.filter(|_| self.found_so_far.len() < SOUGHT) {
-                    self.errand = Some(Running::Seek { goal, cursor: Some(cursor), sent: false, again });
+                let found = self.search.add(holders, Vec::new());
+                if let Some(cursor) = cursor.filter(|_| found < SOUGHT) {
+                    self.commands.running = Some(Running::Seek { goal, cursor: Some(cursor), sent: false, again });
                     return self.errand_server_is_here(io);
                 }
-                let holders = std::mem::take(&mut self.found_so_far);
+                let (holders, _) = self.search.take();
                 if !self.found(&goal, holders, io) {
                     self.nobody_has(goal, again.is_some(), io);
                 }
@@ -366,26 +362,21 @@ impl Peer {
 
     /// A page of a search by words or filters, of which no more is shown than was asked for.
     fn some_found(&mut self, query: Query, mut holders: Vec<Provider>, mut away: Vec<Away>, cursor: Option<String>, io: &mut Io<'_>) {
-        let cut = holders.len() + away.len() > self.find_left;
-        holders.truncate(self.find_left);
-        self.find_left -= holders.len();
-        away.truncate(self.find_left);
-        self.find_left -= away.len();
-        self.find_any |= !holders.is_empty() || !away.is_empty();
+        let cut = self.search.cut(&mut holders, &mut away);
         io.tell(UiEvent::Holders(holders));
         if !away.is_empty() {
             io.tell(UiEvent::Away(away));
         }
         match cursor {
-            Some(cursor) if self.find_left > 0 => {
-                let limit = self.find_left.min(limits::QUERY_ENTRIES);
+            Some(cursor) if self.search.left() > 0 => {
+                let limit = self.search.left().min(limits::QUERY_ENTRIES);
                 self.next_page(Some(Request::Find(Box::new(Query { cursor: Some(cursor), limit, ..query }))), io);
             }
             cursor => {
                 if cut || cursor.is_some() {
                     io.tell(UiEvent::MoreFound);
                 }
-                self.finish(if self.find_any { exit::DONE } else { exit::NOT_FOUND }, io);
+                self.finish(if self.search.has_shown() { exit::DONE } else { exit::NOT_FOUND }, io);
             }
         }
     }
@@ -393,7 +384,7 @@ impl Peer {
     pub(super) fn next_page(&mut self, request: Option<Request>, io: &mut Io<'_>) {
         match request {
             Some(request) => {
-                self.errand = Some(Running::Ask { request, sent: false });
+                self.commands.running = Some(Running::Ask { request, sent: false });
                 self.errand_server_is_here(io);
             }
             None => self.done(io),
@@ -408,8 +399,8 @@ impl Peer {
                 io.tell(UiEvent::Stalled { name, why: WaitReason::Nobody });
             }
             self.wait_for(&goal, io);
-            let rest = if self.watched { ASK_WATCHED } else { ASK_AGAIN };
-            self.errand = Some(Running::Seek { goal, cursor: None, sent: false, again: Some(io.now + rest) });
+            let rest = if self.requests.is_subscribed { ASK_WATCHED } else { ASK_AGAIN };
+            self.commands.running = Some(Running::Seek { goal, cursor: None, sent: false, again: Some(io.now + rest) });
             return;
         }
         self.fail(&Failure::NotFound(name), io);
@@ -417,21 +408,21 @@ impl Peer {
 
     /// Asks the server to tell when somebody has it, once a link.
     fn wait_for(&mut self, goal: &DownloadTarget, io: &mut Io<'_>) {
-        let asked = self.watched || self.asked.values().any(|why| *why == PendingRequest::Watch);
+        let asked = self.requests.is_subscribed || self.requests.has(&PendingRequest::Watch);
         let Some(wanted) = goal.wanted().filter(|_| !asked) else { return };
         let watched = match wanted {
             Selector::Name(name) => SubscriptionFilter::Name(name),
             Selector::Root(root) => SubscriptionFilter::Root(root),
         };
         if let Some(ask) = self.home.ask_if_open(&Request::Subscribe(watched), io) {
-            self.asked.insert(ask, PendingRequest::Watch);
+            self.requests.insert(ask, PendingRequest::Watch);
             // What came since the last answer is not told: it is asked for once more.
         }
     }
 
     /// What nobody had has come.
     pub(super) fn errand_hears(&mut self, io: &mut Io<'_>) {
-        if let Some(Running::Seek { again: Some(at), sent: false, .. }) = &mut self.errand {
+        if let Some(Running::Seek { again: Some(at), sent: false, .. }) = &mut self.commands.running {
             *at = io.now;
             self.errand_server_is_here(io);
         }
@@ -439,46 +430,46 @@ impl Peer {
 
     /// A download is over, well or not.
     pub(super) fn errand_downloaded(&mut self, id: u64, failure: Option<Failure>, io: &mut Io<'_>) {
-        if self.errand == Some(Running::Quit) {
+        if self.commands.running == Some(Running::Quit) {
             return self.try_quit(io);
         }
-        if self.errand != Some(Running::Download(id)) {
+        if self.commands.running != Some(Running::Download(id)) {
             return;
         }
         match failure {
             Some(failure) => self.finish(failure.code(), io),
             // The next command may be a SEARCH that wants to see this peer too.
-            None if !self.news.is_empty() && self.home.is_open() => self.errand = Some(Running::Telling),
+            None if !self.news.is_empty() && self.home.is_open() => self.commands.running = Some(Running::Telling),
             None => self.done(io),
         }
     }
 
     /// A download waits for its source: a script goes on meanwhile.
     pub(super) fn errand_rests(&mut self, id: u64, io: &mut Io<'_>) {
-        if self.errand == Some(Running::Quit) {
+        if self.commands.running == Some(Running::Quit) {
             return self.try_quit(io);
         }
         let never_ends = self.options.patience == RetryPolicy::Endless && !matches!(self.options.task, Task::Once(_));
-        if never_ends && !self.acts.answers(id) && self.errand == Some(Running::Download(id)) && self.downloads.is_resting(id) {
+        if never_ends && !self.acts.answers(id) && self.commands.running == Some(Running::Download(id)) && self.downloads.is_resting(id) {
             self.done(io);
         }
     }
 
     /// A person is asked: a script may have answered already.
     pub(super) fn errand_question(&mut self, io: &mut Io<'_>) {
-        if let Some(Running::Verdict(yes)) = self.errand {
-            self.errand = None;
+        if let Some(Running::Verdict(yes)) = self.commands.running {
+            self.commands.running = None;
             self.verdict(yes, io);
         }
     }
 
     pub(super) fn errand_due(&mut self, io: &mut Io<'_>) {
-        match &self.errand {
+        match &self.commands.running {
             Some(Running::Quit) => self.try_quit(io),
             Some(Running::Seek { again: Some(at), .. }) if *at <= io.now => {
                 self.home.want(io);
                 self.errand_server_is_here(io);
-                if let Some(Running::Seek { sent: false, again, .. }) = &mut self.errand {
+                if let Some(Running::Seek { sent: false, again, .. }) = &mut self.commands.running {
                     // The server is away as well.
                     *again = Some(io.now + ASK_AGAIN);
                 }
@@ -491,7 +482,7 @@ impl Peer {
     pub(super) fn try_quit(&mut self, io: &mut Io<'_>) {
         let waiting = self.downloads.ids().into_iter().any(|id| !self.downloads.is_resting(id));
         if !waiting && (self.news.is_empty() || !self.home.is_open()) {
-            self.end(self.worst, io);
+            self.end(self.commands.exit_code(), io);
         }
     }
 
@@ -524,13 +515,13 @@ impl Peer {
     pub(super) fn note_code(&mut self, code: i32) {
         let is_script = !self.options.typed && matches!(self.options.task, Task::Serve { .. }) && self.options.console == ConsoleProfile::Napster;
         if is_script {
-            self.worst = self.worst.max(code);
+            self.commands.note_code(code);
         }
     }
 
     /// The command is over, with this code where it is the only one.
     pub(super) fn finish(&mut self, code: i32, io: &mut Io<'_>) {
-        self.errand = None;
+        self.commands.running = None;
         self.note_code(code);
         self.watching.expects_nothing();
         if code == exit::DONE && self.goes_on_playing() {

@@ -17,7 +17,7 @@ use crate::ui::event::UiEvent;
 impl Peer {
     /// True when there is a share to take care of. One-shot commands have none.
     fn shares(&self) -> bool {
-        self.listening.is_some() && !self.scanning && self.ending.is_none() && !matches!(self.options.task, Task::Once(_))
+        self.ports.usual.is_some() && !self.share.scanning && self.ending.is_none() && !matches!(self.options.task, Task::Once(_))
     }
 
     /// Does what its time has come for.
@@ -43,10 +43,10 @@ impl Peer {
                 self.tell_index(Some(file));
             }
         }
-        if self.library.is_hashing() && self.hashing_rests.is_none_or(|at| at <= io.now) {
-            self.hashing_rests = None;
+        if self.library.is_hashing() && self.share.hashing_rests.is_none_or(|at| at <= io.now) {
+            self.share.hashing_rests = None;
             match self.library.hash_slice(io.now) {
-                HashOutcome::Rest(until) => self.hashing_rests = Some(until),
+                HashOutcome::Rest(until) => self.share.hashing_rests = Some(until),
                 HashOutcome::Hashed(name) => {
                     let file = self.library.entry(&name);
                     self.tell_index(file);
@@ -77,8 +77,8 @@ impl Peer {
         if !self.shares() {
             return None;
         }
-        let hashing = self.library.is_hashing().then(|| self.hashing_rests.unwrap_or(now));
-        [self.library.next_poll(), hashing, self.patience_ends(now)].into_iter().flatten().min()
+        let hashing = self.library.is_hashing().then(|| self.share.hashing_rests.unwrap_or(now));
+        [self.library.next_poll(), hashing, self.pending_lists.deadline(now)].into_iter().flatten().min()
     }
 
     /// A download has arrived in the folder.

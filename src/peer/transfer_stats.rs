@@ -27,6 +27,11 @@ pub(super) struct TransferStats {
     changed: bool,
 }
 
+/// True when a listener has read what it was told before.
+fn has_room(id: ConnId, io: &mut Io<'_>) -> bool {
+    io.connection(id).is_some_and(|link| link.send_queue.memory_waiting() <= limits::LISTENER_BYTES)
+}
+
 impl Peer {
     /// Bytes of files have come on this link.
     pub(super) fn came(&mut self, id: ConnId, io: &mut Io<'_>) {
@@ -61,17 +66,17 @@ impl Peer {
         self.traffic.changed |= self.traffic.told != (uploads, downloads);
         self.traffic.pulse.advance(io.now);
         let due = self.traffic.next.is_none_or(|next| next <= io.now);
-        let watched = !self.traffic.pulse.behind().is_empty();
-        if uploads > 0 && (due || watched) {
+        // A listener that has not read the last words is told later; until then, nothing is looked at for it.
+        let behind = self.traffic.pulse.behind();
+        let listening: Vec<ConnId> = behind.into_iter().filter(|id| has_room(*id, io)).collect();
+        if uploads > 0 && (due || !listening.is_empty()) {
             // A giant file that goes out in one go tells of itself only at its end.
-            let busy: Vec<ConnId> = self.visits.iter().filter(|(_, visit)| visit.answering.sends() > 0).map(|(id, _)| *id).collect();
+            let busy: Vec<ConnId> = self.uploads.sending_conns().collect();
             for id in busy {
                 self.went(id, io);
             }
         }
-        if watched {
-            self.tell_watchers(io);
-        }
+        self.tell_watchers(listening, io);
         if due && (self.traffic.changed || uploads > 0) {
             // Who was looked at in vain is not looked at again at once.
             self.traffic.next = Some(io.now + limits::MOVED_PAUSE);
@@ -118,12 +123,11 @@ impl Peer {
         Response::Live(Box::new(LiveStats { files: self.library.len() as u64, ..live }))
     }
 
-    fn tell_watchers(&mut self, io: &mut Io<'_>) {
-        for id in self.traffic.pulse.behind() {
-            let Some(link) = io.connection(id).filter(|link| link.send_queue.memory_waiting() <= limits::LISTENER_BYTES) else { continue };
+    fn tell_watchers(&mut self, listening: Vec<ConnId>, io: &mut Io<'_>) {
+        for id in listening {
             let live = self.traffic.pulse.news(id);
             let reply = self.shown(live);
-            if let Some(visit) = self.visits.get_mut(&id) {
+            if let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) {
                 visit.answering.respond(None, &reply, &mut link.send_queue);
             }
         }

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::node::io::Io;
 use crate::peer::runner::{FOUND, Running};
-use crate::peer::{Peer, PendingRequest, SCAN};
+use crate::peer::server_requests::PendingRequest;
+use crate::peer::{Peer, SCAN};
 use crate::protocol::response::Provider;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
@@ -138,13 +139,13 @@ impl Reading {
 impl Peer {
     /// Begins with the first of what was named.
     pub(super) fn verify(&mut self, what: Vec<Checked>, given: Option<ContentHash>) {
-        self.verifying = Some(Verification { left: what.into(), given, folder: None, file: None, tally: VerifyTally::default() });
-        self.errand = Some(Running::Verify);
+        self.commands.verifying = Some(Verification { left: what.into(), given, folder: None, file: None, tally: VerifyTally::default() });
+        self.commands.running = Some(Running::Verify);
     }
 
     /// When it wants to be woken.
     pub(super) fn verify_deadline(&self, now: Instant) -> Option<Instant> {
-        let verifying = self.verifying.as_ref().filter(|_| self.ending.is_none())?;
+        let verifying = self.commands.verifying.as_ref().filter(|_| self.ending.is_none())?;
         match &verifying.file {
             // What is left to come is the answer of the index.
             Some(Reading { root: Some(_), .. }) => None,
@@ -158,7 +159,7 @@ impl Peer {
         if self.ending.is_some() {
             return;
         }
-        let Some(verifying) = &mut self.verifying else { return };
+        let Some(verifying) = &mut self.commands.verifying else { return };
         if let Some(file) = &mut verifying.file {
             if file.root.is_some() || file.rests.is_some_and(|until| until > io.now) {
                 return;
@@ -198,7 +199,7 @@ impl Peer {
 
     /// Opens the next folder that was named, or that of the next file.
     fn next_named(&mut self, io: &mut Io<'_>) {
-        let Some(verifying) = &mut self.verifying else { return };
+        let Some(verifying) = &mut self.commands.verifying else { return };
         let Some(Checked { folder: path, name }) = verifying.left.pop_front() else { return self.verified(io) };
         let opened = (self.options.open_folder)(&path).and_then(|drive| {
             let listing = if name.is_none() { Some(drive.list(self.options.recursive)?) } else { None };
@@ -220,7 +221,7 @@ impl Peer {
 
     /// Begins to read a file, and asks the index what it should be.
     fn next_file(&mut self, name: &RelativeName, io: &mut Io<'_>) {
-        let Some(verifying) = &mut self.verifying else { return };
+        let Some(verifying) = &mut self.commands.verifying else { return };
         let Some(folder) = &verifying.folder else { return };
         match Reading::begin(&*folder.drive, name, verifying.given, io.now) {
             Ok(file) => {
@@ -238,19 +239,19 @@ impl Peer {
 
     /// The file under way can't be read.
     fn unread(&mut self, why: &str, io: &mut Io<'_>) {
-        let Some(verifying) = &mut self.verifying else { return };
+        let Some(verifying) = &mut self.commands.verifying else { return };
         let Some(file) = verifying.file.take() else { return };
         verifying.tally.unread += 1;
         io.tell(UiEvent::Stopped(file.name.clone()));
         io.tell(UiEvent::Failed(Failure::Disk(format!("{}: {why}", file.name))));
         // The answer that may be under way is none to the next question.
-        self.asked.retain(|_, why| *why != PendingRequest::Errand);
-        self.errand = Some(Running::Verify);
+        self.requests.forget(&PendingRequest::Errand);
+        self.commands.running = Some(Running::Verify);
     }
 
     /// A page of those who have a file of this name.
     pub(super) fn roots_found(&mut self, name: RelativeName, holders: &[Provider], cursor: Option<String>, io: &mut Io<'_>) {
-        let Some(file) = self.verifying.as_mut().and_then(|verifying| verifying.file.as_mut()) else { return };
+        let Some(file) = self.commands.verifying.as_mut().and_then(|verifying| verifying.file.as_mut()) else { return };
         file.holders += holders.len();
         for root in holders.iter().filter_map(|holder| holder.file.root) {
             if !file.expected.contains(&root) {
@@ -258,16 +259,16 @@ impl Peer {
             }
         }
         if let Some(cursor) = cursor.filter(|_| file.holders < FOUND) {
-            self.errand = Some(Running::Roots { name, cursor: Some(cursor), sent: false });
+            self.commands.running = Some(Running::Roots { name, cursor: Some(cursor), sent: false });
             return self.errand_server_is_here(io);
         }
-        self.errand = Some(Running::Verify);
+        self.commands.running = Some(Running::Verify);
         self.judge(io);
     }
 
     /// Says what the file under way is, once it was read and the index has answered.
     fn judge(&mut self, io: &mut Io<'_>) {
-        let Some(verifying) = self.verifying.as_mut().filter(|_| self.errand == Some(Running::Verify)) else { return };
+        let Some(verifying) = self.commands.verifying.as_mut().filter(|_| self.commands.running == Some(Running::Verify)) else { return };
         let Some((file, root)) = verifying.file.take_if(|file| file.root.is_some()).and_then(|file| file.root.map(|root| (file, root))) else {
             return;
         };
@@ -286,7 +287,7 @@ impl Peer {
 
     /// All that was named was looked at.
     fn verified(&mut self, io: &mut Io<'_>) {
-        let Some(Verification { tally, .. }) = self.verifying.take() else { return };
+        let Some(Verification { tally, .. }) = self.commands.verifying.take() else { return };
         if tally.failed > 0 {
             io.tell(UiEvent::Mismatched { failed: tally.failed, of: tally.right + tally.failed + tally.unknown });
         }

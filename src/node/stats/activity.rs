@@ -2,7 +2,7 @@
 //!
 //! Seconds pass without anybody being woken for them: they are caught up with when something is counted or told. Only those who watch cost a turn a second.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -27,6 +27,8 @@ pub struct Activity {
     passed: u64,
     /// Those who watch, and how many seconds each of them was told.
     listeners: BTreeMap<ConnId, (u64, IpAddr)>,
+    /// Those of them that were not told of the last second.
+    behind: BTreeSet<ConnId>,
 }
 
 impl Activity {
@@ -49,6 +51,7 @@ impl Activity {
             second = Second { uploads: self.all.uploads, ..Second::default() };
         }
         self.passed += u64::from(late) + 1;
+        self.behind.extend(self.listeners.keys());
         self.ends = Some(ends + limits::LIVE_STEP * late.saturating_add(1));
     }
 
@@ -96,12 +99,14 @@ impl Activity {
             return Err(ErrorReply::new(ErrorCode::Busy, "enough people watch"));
         }
         self.listeners.insert(link, (self.passed, from));
+        self.behind.remove(&link);
         Ok(self.since(0))
     }
 
     /// Nobody watches on this link any more.
     pub fn forget(&mut self, link: ConnId) {
         self.listeners.remove(&link);
+        self.behind.remove(&link);
     }
 
     /// True when somebody watches on this link.
@@ -113,11 +118,12 @@ impl Activity {
     /// Those who watch and were not told of the last second.
     #[must_use]
     pub fn behind(&self) -> Vec<ConnId> {
-        self.listeners.iter().filter(|(_, (told, _))| *told < self.passed).map(|(link, _)| *link).collect()
+        self.behind.iter().copied().collect()
     }
 
     /// What is news on this link.
     pub fn news(&mut self, link: ConnId) -> LiveStats {
+        self.behind.remove(&link);
         let told = self.listeners.get_mut(&link).map_or(0, |(told, _)| std::mem::replace(told, self.passed));
         self.since(told)
     }

@@ -1,0 +1,140 @@
+//! Connections that are told which pieces of a download arrive here.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::limits;
+use crate::node::ConnId;
+use crate::node::conn_map::ConnIndex;
+use crate::protocol::response::PieceRange;
+use crate::protocol::types::ids::ContentHash;
+use crate::storage::bitfield::Bitfield;
+
+/// One subscription: the pieces of one content that one connection was told of.
+pub(super) struct HaveSubscriber {
+    pub(super) conn: ConnId,
+    pub(super) root: ContentHash,
+    told: Bitfield,
+}
+
+impl HaveSubscriber {
+    /// A subscription of a connection that was told of no piece yet.
+    pub(super) fn new(conn: ConnId, root: ContentHash, pieces: u64) -> HaveSubscriber {
+        HaveSubscriber { conn, root, told: Bitfield::none(pieces) }
+    }
+
+    /// The pieces that it was not told of, in so many ranges as one HAVE names.
+    pub(super) fn news(&self, held: &Bitfield) -> Vec<PieceRange> {
+        held.without(&self.told).runs(limits::HAVE_RUNS)
+    }
+
+    /// It was told of these.
+    pub(super) fn note(&mut self, runs: &[PieceRange]) {
+        for piece in runs.iter().flat_map(|run| run.first..run.first + run.count) {
+            self.told.set(piece);
+        }
+    }
+}
+
+/// All subscriptions, in the order in which they began.
+#[derive(Default)]
+pub(super) struct HaveSubscribers {
+    all: BTreeMap<u64, HaveSubscriber>,
+    by_conn: ConnIndex,
+    next: u64,
+    /// When they are told what has come.
+    due_at: Option<Instant>,
+}
+
+impl HaveSubscribers {
+    /// Adds one, in the place of the one that this connection has for the same content. False when it has too many.
+    pub(super) fn add(&mut self, subscriber: HaveSubscriber) -> bool {
+        let same = |number: &u64| self.all.get(number).is_some_and(|other| other.root == subscriber.root);
+        if let Some(number) = self.by_conn.on(subscriber.conn).iter().copied().find(same) {
+            self.take(number);
+        }
+        if self.by_conn.on(subscriber.conn).len() >= limits::FETCHES {
+            return false;
+        }
+        self.by_conn.add(subscriber.conn, self.next);
+        self.all.insert(self.next, subscriber);
+        self.next += 1;
+        true
+    }
+
+    /// Removes one.
+    pub(super) fn take(&mut self, number: u64) -> Option<HaveSubscriber> {
+        let subscriber = self.all.remove(&number)?;
+        self.by_conn.remove(subscriber.conn, number);
+        Some(subscriber)
+    }
+
+    /// One of them.
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut HaveSubscriber> {
+        self.all.get_mut(&number)
+    }
+
+    /// A connection is closed.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        for number in self.by_conn.on(conn).to_vec() {
+            self.take(number);
+        }
+    }
+
+    /// Pieces have come: they are told soon.
+    pub(super) fn pieces_came(&mut self, now: Instant) {
+        if !self.all.is_empty() {
+            self.due_at.get_or_insert(now + limits::HAVE);
+        }
+    }
+
+    /// A slow reader is told later.
+    pub(super) fn tell_later(&mut self, now: Instant) {
+        self.due_at = Some(now + limits::HAVE);
+    }
+
+    /// The numbers of all, once the time to tell them has come.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<u64> {
+        match self.due_at.take_if(|at| *at <= now) {
+            Some(_) => self.all.keys().copied().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// When that is.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.due_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_subscribes_once_to_a_content_and_to_so_many_contents() {
+        let mut all = HaveSubscribers::default();
+        let root = |number: usize| ContentHash([u8::try_from(number).unwrap(); 32]);
+        let subscriber = |conn, number| HaveSubscriber::new(ConnId(conn), root(number), 9);
+        assert!((0..limits::FETCHES).all(|number| all.add(subscriber(1, number))));
+        assert!(all.add(subscriber(1, 0)) && !all.add(subscriber(1, 200)) && all.add(subscriber(2, 200)));
+        let now = Instant::now();
+        assert!(all.due(now).is_empty());
+        all.pieces_came(now);
+        assert_eq!((all.due(now).len(), all.due(now + limits::HAVE).len(), all.deadline()), (0, limits::FETCHES + 1, None));
+        all.forget(ConnId(1));
+        all.tell_later(now);
+        assert_eq!(all.due(now + limits::HAVE).len(), 1);
+    }
+
+    #[test]
+    fn a_subscriber_is_told_of_each_piece_once() {
+        let mut subscriber = HaveSubscriber::new(ConnId(1), ContentHash([0; 32]), 9);
+        let mut held = Bitfield::none(9);
+        held.set(4);
+        let news = subscriber.news(&held);
+        assert_eq!(news, [PieceRange { first: 4, count: 1 }]);
+        subscriber.note(&news);
+        assert_eq!(subscriber.news(&held), []);
+    }
+}

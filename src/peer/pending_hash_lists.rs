@@ -1,0 +1,131 @@
+//! Requests for hash lists that wait until their files are hashed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use crate::limits;
+use crate::node::ConnId;
+use crate::node::conn_map::ConnIndex;
+use crate::protocol::request::Fetch;
+use crate::protocol::types::relative_path::RelativeName;
+
+/// One such request.
+pub(super) struct PendingHashList {
+    pub(super) conn: ConnId,
+    /// The id of its answer.
+    pub(super) ask: Option<u64>,
+    pub(super) fetch: Fetch,
+    /// The file's name here.
+    pub(super) name: RelativeName,
+    pub(super) since: Instant,
+}
+
+/// All of them, in the order in which they came.
+#[derive(Default)]
+pub(super) struct PendingHashLists {
+    all: BTreeMap<u64, PendingHashList>,
+    by_conn: ConnIndex,
+    by_age: BTreeSet<(Instant, u64)>,
+    next: u64,
+}
+
+impl PendingHashLists {
+    /// Adds one. False when its connection has too many.
+    pub(super) fn add(&mut self, pending: PendingHashList) -> bool {
+        if self.by_conn.on(pending.conn).len() >= limits::FETCHES {
+            return false;
+        }
+        let number = self.next;
+        self.next += 1;
+        self.by_conn.add(pending.conn, number);
+        self.by_age.insert((pending.since, number));
+        self.all.insert(number, pending);
+        true
+    }
+
+    fn take(&mut self, number: u64) -> Option<PendingHashList> {
+        let pending = self.all.remove(&number)?;
+        self.by_conn.remove(pending.conn, number);
+        self.by_age.remove(&(pending.since, number));
+        Some(pending)
+    }
+
+    fn take_all(&mut self, numbers: Vec<u64>) -> Vec<PendingHashList> {
+        numbers.into_iter().filter_map(|number| self.take(number)).collect()
+    }
+
+    /// Removes those that wait for this file.
+    pub(super) fn take_named(&mut self, name: &RelativeName) -> Vec<PendingHashList> {
+        let numbers = self.all.iter().filter(|(_, pending)| pending.name == *name).map(|(number, _)| *number).collect();
+        self.take_all(numbers)
+    }
+
+    /// Those that have waited for as long as a file may stay unnoticed, first to last.
+    pub(super) fn overdue(&self, now: Instant) -> Vec<(u64, &PendingHashList)> {
+        let late = self.by_age.iter().take_while(|(since, _)| *since + limits::NOTICE <= now);
+        let mut numbers: Vec<u64> = late.map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        numbers.into_iter().filter_map(|number| Some((number, self.all.get(&number)?))).collect()
+    }
+
+    /// Removes these.
+    pub(super) fn remove(&mut self, numbers: Vec<u64>) -> Vec<PendingHashList> {
+        self.take_all(numbers)
+    }
+
+    /// Removes the one that this connection asked for under this id. False when there is none.
+    pub(super) fn cancel(&mut self, conn: ConnId, ask: u64) -> bool {
+        let same = |number: &u64| self.all.get(number).is_some_and(|pending| pending.ask == Some(ask));
+        let numbers: Vec<u64> = self.by_conn.on(conn).iter().copied().filter(same).collect();
+        !self.take_all(numbers).is_empty()
+    }
+
+    /// A connection is closed.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        self.take_all(self.by_conn.on(conn).to_vec());
+    }
+
+    /// True while a request of this connection waits.
+    pub(super) fn has(&self, conn: ConnId) -> bool {
+        !self.by_conn.on(conn).is_empty()
+    }
+
+    /// When the oldest is looked at again.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let (since, _) = self.by_age.first()?;
+        Some((*since + limits::NOTICE).max(now + limits::NOTICE / 8))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::request::Selector;
+
+    fn pending(conn: usize, ask: u64, name: &str, since: Instant) -> PendingHashList {
+        let name = RelativeName::new(name).unwrap();
+        let fetch = Fetch { wanted: Selector::Name(name.clone()), from: 0, length: None, tag: None };
+        PendingHashList { conn: ConnId(conn), ask: Some(ask), fetch, name, since }
+    }
+
+    #[test]
+    fn requests_are_found_by_connection_name_and_age() {
+        let (mut all, now) = (PendingHashLists::default(), Instant::now());
+        assert_eq!(all.deadline(now), None);
+        assert!(all.add(pending(1, 1, "a", now + limits::HAVE)) && all.add(pending(2, 1, "b", now)) && all.add(pending(1, 2, "a", now)));
+        assert_eq!(all.deadline(now), Some(now + limits::NOTICE));
+        assert_eq!(all.overdue(now + limits::NOTICE).iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2]);
+        assert!(all.cancel(ConnId(1), 2) && !all.cancel(ConnId(1), 2) && !all.cancel(ConnId(2), 2));
+        assert_eq!(all.take_named(&RelativeName::new("a").unwrap()).len(), 1);
+        assert!(!all.has(ConnId(1)) && all.has(ConnId(2)));
+        all.forget(ConnId(2));
+        assert!(all.overdue(now + limits::NOTICE).is_empty() && all.deadline(now).is_none());
+    }
+
+    #[test]
+    fn a_connection_has_so_many_at_once() {
+        let (mut all, now) = (PendingHashLists::default(), Instant::now());
+        assert!((0..limits::FETCHES as u64).all(|ask| all.add(pending(1, ask, "a", now))));
+        assert!(!all.add(pending(1, 99, "a", now)) && all.add(pending(2, 99, "a", now)));
+    }
+}

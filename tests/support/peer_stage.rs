@@ -1,0 +1,194 @@
+//! A peer without sockets: its connections are plain buffers, its folder holds one giant file that is never read, and time stands still.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use cardume::io::send_queue::WriteOutcome;
+use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
+use cardume::limits;
+use cardume::node::io::{Action, ConnHandle, ConnTable, Io, Transport};
+use cardume::node::stats::loop_histogram::LoopHistogram;
+use cardume::node::{ConnId, Event, Node, PortId};
+use cardume::peer::Peer;
+use cardume::peer::config::{PeerConfig, Task};
+use cardume::protocol::types::byte_range::ByteRange;
+use cardume::protocol::types::ids::FileVersion;
+use cardume::storage::Opened;
+use cardume::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, Found, FsError, FsFile};
+
+const NAME: &str = "giant.bin";
+const STAMP: FileStat = FileStat { device: 1, inode: 2, size: 1 << 40, modified_ns: 0, changed_ns: 0 };
+
+/// Connections without sockets.
+#[derive(Default)]
+struct Buffers {
+    all: Vec<ConnHandle>,
+    /// How often the peer reached for one.
+    reached: u64,
+}
+
+impl ConnTable for Buffers {
+    fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
+        self.reached += 1;
+        self.all.get_mut(id.0)
+    }
+    fn connect(&mut self, _: SocketAddr, _: Transport) -> ConnId {
+        ConnId(usize::MAX)
+    }
+}
+
+/// Takes every byte.
+struct Sink;
+
+impl RawWrite for Sink {
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+    fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// The peer and what is around it.
+pub struct PeerStage {
+    peer: Peer,
+    conns: Buffers,
+    now: Instant,
+    iteration_times: LoopHistogram,
+    actions: Vec<Action>,
+}
+
+impl PeerStage {
+    /// A peer with one upload slot.
+    ///
+    /// # Errors
+    /// Never: its folder is always there.
+    pub fn new() -> Result<PeerStage, FsError> {
+        let at = SocketAddr::from(([127, 0, 0, 1], 4000));
+        let options = PeerConfig::new(Task::Serve { listen: at }, "folder".into(), Box::new(|_| Ok(Rc::new(OneFile))));
+        let peer = Peer::new(PeerConfig { slots: Some(1), ..options })?;
+        let (iteration_times, actions) = (LoopHistogram::default(), Vec::new());
+        let mut stage = PeerStage { peer, conns: Buffers::default(), now: Instant::now(), iteration_times, actions };
+        stage.tell(Event::Start);
+        stage.tell(Event::Listening(PortId(0), Ok(at)));
+        while stage.peer.deadline().is_some_and(|at| at <= stage.now) {
+            stage.tell(Event::Deadline);
+        }
+        Ok(stage)
+    }
+
+    fn tell(&mut self, event: Event) {
+        let PeerStage { peer, conns, now, iteration_times, actions } = self;
+        let mut random = || [0; 16];
+        peer.handle(event, &mut Io { now: *now, table: conns, actions, random: &mut random, iteration_times, date: &String::new });
+        actions.clear();
+    }
+
+    /// A connection that has opened.
+    pub fn accept(&mut self) -> ConnId {
+        let id = ConnId(self.conns.all.len());
+        self.conns.all.push(ConnHandle::new(SocketAddr::from(([127, 0, 0, 1], 40_000)), limits::HEAD_BYTES));
+        self.tell(Event::Accepted(id, PortId(0)));
+        self.say(id, b"{\"cardume\":1}\n");
+        self.read(id);
+        id
+    }
+
+    /// The peer receives these bytes.
+    pub fn say(&mut self, id: ConnId, bytes: &[u8]) {
+        if self.conns.all[id.0].recv_buffer.take(bytes).is_ok() {
+            self.tell(Event::Received(id));
+        }
+    }
+
+    /// The other side reads all that the peer has said, and how many bytes that is.
+    pub fn read(&mut self, id: ConnId) -> usize {
+        let queue = &mut self.conns.all[id.0].send_queue;
+        let (gone, _) = queue.write_to(&mut Sink, usize::MAX, false, self.now).unwrap_or((0, WriteOutcome::WouldBlock));
+        gone
+    }
+
+    /// So many more connections ask for the file. The first of all gets the slot and reads nothing, the others are queued.
+    pub fn queue(&mut self, count: usize) {
+        for _ in 0..count {
+            let id = self.accept();
+            self.say(id, format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"{NAME}\"}}\n").as_bytes());
+        }
+    }
+
+    /// One PING and its answer; how often the peer reached for a connection, and how many bytes it said.
+    pub fn ping(&mut self, id: ConnId) -> (u64, usize) {
+        let before = self.conns.reached;
+        self.say(id, b"{\"id\":1,\"method\":\"PING\"}\n");
+        let reached = self.conns.reached - before;
+        (reached, self.read(id))
+    }
+}
+
+struct OneFile;
+
+fn found() -> Found {
+    Found { name: NAME.into(), stamp: STAMP, settled: true, barred: None }
+}
+
+impl Filesystem for OneFile {
+    fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
+        Ok(Box::new(std::iter::once(Ok(found()))))
+    }
+    fn find(&self, name: &str) -> Option<Found> {
+        (name == NAME).then(found)
+    }
+    fn open_part(&self, _: &str) -> io::Result<SourceRef> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+    fn open(&self, name: &str) -> io::Result<Opened> {
+        if name != NAME {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Opened { source: Rc::new(Unread), size: STAMP.size, tag: FileVersion(1) })
+    }
+    fn look(&self, _: &str) -> io::Result<DirEntryKind> {
+        Ok(DirEntryKind::Nothing)
+    }
+    fn stamp_at(&self, _: &str) -> io::Result<Option<FileStat>> {
+        Ok(None)
+    }
+    fn read_small(&self, _: &str, _: usize) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+    fn replace_small(&self, _: &str, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn write(&self, _: &str, _: bool) -> io::Result<Rc<dyn FsFile>> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn read(&self, _: &str) -> io::Result<Rc<dyn FsFile>> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+    fn rename_new(&self, _: &str, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn remove(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+    fn boot(&self) -> String {
+        "boot".into()
+    }
+}
+
+/// Bytes that are not on their way.
+struct Unread;
+
+impl ByteSource for Unread {
+    fn send(&self, _: ByteRange, _: &mut dyn RawWrite) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn is_warm(&self, _: ByteRange) -> bool {
+        true
+    }
+    fn is_same(&self) -> bool {
+        true
+    }
+}
