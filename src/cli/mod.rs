@@ -154,7 +154,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
     let shows = cli.verb.is_for_its_output();
     match cli.verb {
         #[cfg(feature = "store")]
-        Verb::Server(crate::cli::args::server::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, &outputs.out, &outputs.err),
+        Verb::Server(crate::cli::args::server::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, lang, &outputs.out, &outputs.err),
         Verb::Server(args) => {
             let node = build_node::server(args, lang, &outputs.err)?;
             plug_in(node, Console::new(Style::Plain, lang, outputs), RateLimits::default(), false)

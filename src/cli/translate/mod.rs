@@ -329,6 +329,74 @@ mod tests {
         assert_eq!((parts("a {}", "b x"), parts("{} b", "x c")), (None, None));
     }
 
+    /// All sources outside of tests and of this folder, by their paths.
+    fn sources() -> Vec<(String, String)> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let (mut found, mut folders) = (Vec::new(), vec![root]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+                if entry.is_dir() {
+                    folders.push(entry);
+                } else if !entry.components().any(|part| part.as_os_str() == "translate") {
+                    let text = std::fs::read_to_string(&entry).expect("a source");
+                    let code = text.split("\nmod tests {").next().unwrap_or_default().to_owned();
+                    found.push((entry.display().to_string(), code));
+                }
+            }
+        }
+        found
+    }
+
+    /// The first text behind `call`, with its holes empty, if the call begins with one.
+    fn first_text(call: &str) -> Option<String> {
+        let (before, rest) = call.split_once('"')?;
+        let is_call = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_:!(,".contains(c);
+        if !before.chars().all(is_call) {
+            return None;
+        }
+        let text = rest.split('"').next()?;
+        let mut pieces = text.split('{');
+        let first = pieces.next()?.to_owned();
+        Some(pieces.fold(first, |text, piece| text + "{}" + piece.split_once('}').map_or("", |(_, rest)| rest)))
+    }
+
+    #[test]
+    fn every_failure_and_warning_in_the_code_is_translated() {
+        let mut count = 0;
+        for (path, code) in sources() {
+            for marker in ["Exit::new(exit::", "log::warn!(", "log::error!("] {
+                for (at, _) in code.match_indices(marker) {
+                    let Some(text) = first_text(&code[at + marker.len()..]) else { continue };
+                    // The rest is said elsewhere, or is the fault of a programmer.
+                    let is_said = text.replace("{}", "").chars().any(char::is_alphabetic);
+                    if is_said && !["{}: {}", "the default address is none", "the size of datagrams is none"].contains(&text.as_str()) {
+                        count += 1;
+                        let is_known = pt::TABLE.messages.iter().any(|(english, _)| parts(english, &text).is_some());
+                        assert!(is_known, "no translation of {text:?} in {path}");
+                    }
+                }
+            }
+        }
+        assert!(count > 40, "{count}");
+    }
+
+    #[test]
+    fn every_message_of_the_tables_is_still_in_the_code() {
+        let code: String = sources().into_iter().map(|(_, code)| code).collect();
+        // These are of the standard library and of clap.
+        let foreign = ["invalid digit", "cannot parse integer", "number too", "{} is not in {}..={}"];
+        for (english, _) in pt::TABLE.messages.iter().filter(|(english, _)| !foreign.iter().any(|known| english.starts_with(known))) {
+            let longest = english.split("{}").max_by_key(|part| part.len()).unwrap_or_default();
+            let words = longest.trim_start_matches([':', ' ']);
+            // Names that stand in constants and fields are put in when the message is made.
+            let words = ["contains ", "like ", "description ", "a newer cardume has written "]
+                .iter()
+                .fold(words, |words, name| words.strip_prefix(name).unwrap_or(words));
+            let words = words.trim_start_matches("accounts.sqlite (").trim_end_matches("accounts.sqlite");
+            assert!(code.contains(words), "nothing says {english:?} any more ({words:?})");
+        }
+    }
+
     #[test]
     fn both_tables_have_the_same_sources_and_the_same_parts() {
         let sources = |texts: &'static [(&str, &str)]| texts.iter().map(|(english, _)| *english).collect::<Vec<_>>();
