@@ -5,6 +5,7 @@ mod args;
 #[cfg(feature = "loadgen")]
 mod bench;
 mod build_node;
+mod generate;
 mod hash;
 mod json_output;
 mod questions;
@@ -175,11 +176,11 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
         Verb::Bench(args) => one_shot(bench::load(&args)?, args.json, lang, outputs, shows),
         Verb::Hash(args) => Ok(hash::hash(&args, lang, outputs)),
         Verb::Completions { shell } => {
-            args::completions(shell, lang, &outputs.out);
+            generate::completions(shell, lang, &outputs.out);
             Ok(exit::DONE)
         }
         Verb::Man { command } => {
-            args::man(command.as_deref(), lang, &outputs.out)?;
+            generate::man(command.as_deref(), lang, &outputs.out)?;
             Ok(exit::DONE)
         }
         Verb::Search(args) => one_shot(build_node::search(&args)?, args.ask.json, lang, outputs, shows),

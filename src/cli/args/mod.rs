@@ -17,14 +17,11 @@ use cardume::client::command::PeerTarget;
 use cardume::client::console::ConsoleProfile;
 use cardume::os::fs::part_file::Allocate;
 use cardume::os::net::address;
-use cardume::os::stdio::StdStreams;
 use cardume::os::system;
 use cardume::protocol::types::legacy_profile::{LegacyProfile, TONGUES};
-use cardume::ui::event::exit;
 use cardume::ui::text::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli::Exit;
 #[cfg(feature = "loadgen")]
 use crate::cli::args::bench::BenchArgs;
 use crate::cli::args::host::HostArgs;
@@ -34,7 +31,6 @@ use crate::cli::args::search::SearchArgs;
 use crate::cli::args::server::{Metrics, RpcLogArgs, ServerArgs};
 use crate::cli::args::transport::TransportArgs;
 use crate::cli::status::StatusArgs;
-use crate::cli::translate;
 use crate::cli::watch::WatchArgs;
 
 /// Where a server is looked for when nobody says.
@@ -611,34 +607,12 @@ fn advertise(text: &str) -> Result<(IpAddr, Option<u16>), String> {
     Ok((ip, None))
 }
 
-/// Prints the completions of a shell.
-pub fn completions(shell: clap_complete::Shell, lang: Lang, out: &StdStreams) {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut translate::command(lang), "cardume", &mut text);
-    out.put(translate::frame(String::from_utf8_lossy(&text).into_owned(), lang).as_bytes());
-}
-
-/// Prints a man page.
-pub fn man(command: Option<&str>, lang: Lang, out: &StdStreams) -> Result<(), Exit> {
-    let program = translate::command(lang);
-    let page = match command {
-        None => program,
-        Some(name) => {
-            let found = program.find_subcommand(name).cloned();
-            found.map(|sub| sub.name(format!("cardume-{name}"))).ok_or_else(|| Exit::new(exit::USAGE, format!("{name}: no such command")))?
-        }
-    };
-    let mut text = Vec::new();
-    clap_mangen::Man::new(page).render(&mut text).map_err(|error| Exit::new(exit::FAULT, error.to_string()))?;
-    out.put(translate::frame(String::from_utf8_lossy(&text).into_owned(), lang).as_bytes());
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::cli::translate;
 
     #[test]
     fn the_definitions_hold_together() {

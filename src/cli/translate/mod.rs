@@ -92,9 +92,9 @@ fn values<T: ValueEnum + Send + Sync + 'static>(table: &'static Table) -> ValueP
     ValueParser::new(PossibleValuesParser::new(translated).try_map(|word| T::from_str(&word, false)))
 }
 
-/// One piece of the text below a help.
+/// One line, or one paragraph, of the text below a help.
 #[derive(Debug, PartialEq, Eq)]
-enum Piece {
+enum HelpLine {
     /// An empty line, or a command without a remark: the same in every language.
     Kept(String),
     /// A remark behind a command or below one, with what stands before it.
@@ -104,30 +104,30 @@ enum Piece {
 }
 
 /// Splits the text below a help into its pieces.
-fn pieces(text: &str) -> Vec<Piece> {
-    let mut pieces: Vec<Piece> = Vec::new();
+fn pieces(text: &str) -> Vec<HelpLine> {
+    let mut pieces: Vec<HelpLine> = Vec::new();
     let mut is_open = false;
     for line in text.lines() {
         let words = line.trim_start();
         let indent = line.len() - words.len();
         if words.is_empty() {
-            pieces.push(Piece::Kept(String::new()));
+            pieces.push(HelpLine::Kept(String::new()));
         } else if indent == 0 {
             match pieces.last_mut() {
-                Some(Piece::Prose(prose)) if is_open => {
+                Some(HelpLine::Prose(prose)) if is_open => {
                     prose.push(' ');
                     prose.push_str(words);
                 }
-                _ => pieces.push(Piece::Prose(words.to_owned())),
+                _ => pieces.push(HelpLine::Prose(words.to_owned())),
             }
         } else if let Some((first, rest)) = words.split_once("  ") {
             let remark = rest.trim_start();
             let before = indent + first.len() + 2 + rest.len() - remark.len();
-            pieces.push(Piece::Remark(line[..before].to_owned(), remark.to_owned()));
+            pieces.push(HelpLine::Remark(line[..before].to_owned(), remark.to_owned()));
         } else if indent > 2 {
-            pieces.push(Piece::Remark(line[..indent].to_owned(), words.to_owned()));
+            pieces.push(HelpLine::Remark(line[..indent].to_owned(), words.to_owned()));
         } else {
-            pieces.push(Piece::Kept(line.to_owned()));
+            pieces.push(HelpLine::Kept(line.to_owned()));
         }
         is_open = indent == 0 && !words.is_empty() && !words.ends_with("xamples:") && !words.ends_with("xample:");
     }
@@ -137,9 +137,9 @@ fn pieces(text: &str) -> Vec<Piece> {
 fn translate_block(text: &str, table: &'static Table) -> String {
     let of = |text: String| look_up(table.help, &text).map_or(text, str::to_owned);
     let lines = pieces(text).into_iter().map(|piece| match piece {
-        Piece::Kept(line) => line,
-        Piece::Remark(before, remark) => before + &of(remark),
-        Piece::Prose(prose) => of(prose),
+        HelpLine::Kept(line) => line,
+        HelpLine::Remark(before, remark) => before + &of(remark),
+        HelpLine::Prose(prose) => of(prose),
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -251,8 +251,8 @@ mod tests {
         found.extend(abouts.into_iter().flatten().map(ToString::to_string));
         for block in [command.get_after_help(), command.get_after_long_help()].into_iter().flatten() {
             found.extend(pieces(&block.to_string()).into_iter().filter_map(|piece| match piece {
-                Piece::Kept(_) => None,
-                Piece::Remark(_, text) | Piece::Prose(text) => Some(text),
+                HelpLine::Kept(_) => None,
+                HelpLine::Remark(_, text) | HelpLine::Prose(text) => Some(text),
             }));
         }
         for arg in command.get_arguments() {
