@@ -23,6 +23,8 @@ use cardume::ui::text::Lang;
 use crate::cli::Exit;
 #[cfg(feature = "store")]
 use crate::cli::args::server::{FolderArgs, ServerVerb};
+#[cfg(feature = "store")]
+use crate::cli::translate;
 
 /// What `--data` says for a server that keeps nothing.
 const NONE: &str = "none";
@@ -132,14 +134,14 @@ fn no_place(why: &NoPlace, lang: Lang) -> Exit {
 
 #[cfg(feature = "store")]
 /// Carries out one of the two, and returns the exit code.
-pub fn accounts(verb: &ServerVerb, out: &StdStreams, err: &StdStreams) -> Result<i32, Exit> {
+pub fn accounts(verb: &ServerVerb, lang: Lang, out: &StdStreams, err: &StdStreams) -> Result<i32, Exit> {
     let (args, counts) = match verb {
         ServerVerb::Export(args) => (args, export(args)?),
         ServerVerb::Import(args) => (args, import(args)?),
     };
     if counts.strays > 0 {
-        let text = format!("cardume: {}: files of users whom users.csv does not name, left out: {}\n", shown(&args.folder), counts.strays);
-        err.put(text.as_bytes());
+        let text = format!("{}: files of users whom users.csv does not name, left out: {}", shown(&args.folder), counts.strays);
+        err.put(format!("cardume: {}\n", translate::message(&text, lang)).as_bytes());
     }
     out.put(format!("{counts}\n").as_bytes());
     out.close();

@@ -5,14 +5,18 @@ mod args;
 #[cfg(feature = "loadgen")]
 mod bench;
 mod build_node;
+mod generate;
 mod hash;
 mod json_output;
 mod questions;
 mod skipped;
 mod status;
 mod term;
+mod translate;
+mod usage_error;
 mod watch;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 
 use cardume::node::Node;
@@ -26,7 +30,7 @@ use cardume::server::log_receiver::LogReceiver;
 use cardume::ui::causes;
 use cardume::ui::event::{Failure, exit};
 use cardume::ui::text::{self, Lang};
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 
 use crate::cli::args::{Cli, Verb};
 use crate::cli::term::console::{Console, Style};
@@ -34,11 +38,13 @@ use crate::cli::term::console::{Console, Style};
 /// Runs the program, and returns its exit code.
 pub fn run() -> i32 {
     system::outlive_size_limits();
-    let cli = match Cli::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let lang = args::lang_of(words.get(1..).unwrap_or_default());
+    let cli = match translate::command(lang).try_get_matches_from(&words).and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             let outputs = Outputs { out: StdStreams::new(Stdio::Out, true), err: StdStreams::new(Stdio::Err, true) };
-            return told(misread(&error, &outputs), &outputs, args::lang_of_words(), false);
+            return told(misread(&error, &words, lang, &outputs), &outputs, lang, false);
         }
     };
     let outputs = Outputs { out: StdStreams::new(Stdio::Out, cli.is_one_shot()), err: StdStreams::new(Stdio::Err, false) };
@@ -77,7 +83,7 @@ fn told(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
 }
 
 /// Help and version as they are; what is wrong in one line.
-fn misread(error: &clap::Error, outputs: &Outputs) -> i32 {
+fn misread(error: &clap::Error, words: &[OsString], lang: Lang, outputs: &Outputs) -> i32 {
     use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     match error.kind() {
         DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -87,16 +93,12 @@ fn misread(error: &clap::Error, outputs: &Outputs) -> i32 {
             };
             let text = error.render();
             let text = if is_terminal && !terminal::is_dumb() { text.ansi().to_string() } else { text.to_string() };
-            to.put(text.as_bytes());
+            to.put(translate::frame(text, lang).as_bytes());
             if error.use_stderr() { exit::USAGE } else { exit::DONE }
         }
         _ => {
-            let text = error.to_string();
-            let what: Vec<&str> =
-                text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")).filter(|line| !line.is_empty()).collect();
-            let what = what.join(" ");
-            let what = what.trim_start_matches("error: ").trim_end_matches("For more information, try '--help'.").trim_end();
-            outputs.err.put(format!("cardume: {what} (cardume --help says more)\n").as_bytes());
+            let words: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            outputs.err.put(format!("{}\n", usage_error::line(error, &words, lang)).as_bytes());
             exit::USAGE
         }
     }
@@ -131,7 +133,7 @@ impl Exit {
     fn text(&self, lang: Lang) -> String {
         match self {
             Exit::Failure(failure) => text::failed(failure, lang),
-            Exit::Other(_, text) => causes::reworded(text, lang),
+            Exit::Other(_, text) => causes::reworded(&translate::message(text, lang), lang),
         }
     }
 }
@@ -142,7 +144,8 @@ fn begin_log(to: StdStreams, lang: Lang) {
     let target = env_logger::Target::Pipe(Box::new(to));
     let mut builder = env_logger::Builder::from_env(environment);
     if std::env::var_os("RUST_LOG").is_none() {
-        builder.format(move |line, record| writeln!(line, "cardume: {}", causes::reworded(&record.args().to_string(), lang)));
+        builder
+            .format(move |line, record| writeln!(line, "cardume: {}", causes::reworded(&translate::message(&record.args().to_string(), lang), lang)));
     }
     let _ = builder.target(target).try_init();
 }
@@ -152,7 +155,7 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
     let shows = cli.verb.is_for_its_output();
     match cli.verb {
         #[cfg(feature = "store")]
-        Verb::Server(crate::cli::args::server::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, &outputs.out, &outputs.err),
+        Verb::Server(crate::cli::args::server::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, lang, &outputs.out, &outputs.err),
         Verb::Server(args) => {
             let node = build_node::server(args, lang, &outputs.err)?;
             plug_in(node, Console::new(Style::Plain, lang, outputs), RateLimits::default(), false)
@@ -173,11 +176,11 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
         Verb::Bench(args) => one_shot(bench::load(&args)?, args.json, lang, outputs, shows),
         Verb::Hash(args) => Ok(hash::hash(&args, lang, outputs)),
         Verb::Completions { shell } => {
-            args::completions(shell, &outputs.out);
+            generate::completions(shell, lang, &outputs.out);
             Ok(exit::DONE)
         }
         Verb::Man { command } => {
-            args::man(command.as_deref(), &outputs.out)?;
+            generate::man(command.as_deref(), lang, &outputs.out)?;
             Ok(exit::DONE)
         }
         Verb::Search(args) => one_shot(build_node::search(&args)?, args.ask.json, lang, outputs, shows),

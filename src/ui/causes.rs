@@ -274,6 +274,21 @@ const CAUSES: &[Cause] = &[
         es: "another server holds this folder: otro servidor usa esta carpeta; elija otra con --data, o --data none",
         en: "another server holds this folder; choose another one with --data, or --data none",
     },
+    Cause { codes: &[], known_as: &["it is not installed"], pt: "não está instalado", es: "no está instalado", en: "it is not installed" },
+    Cause {
+        codes: &[],
+        known_as: &["this process may open no more files"],
+        pt: "este processo não pode abrir mais arquivos; aumente o limite (ulimit -n)",
+        es: "este proceso no puede abrir más archivos; suba el límite (ulimit -n)",
+        en: "this process may open no more files; raise the limit (ulimit -n)",
+    },
+    Cause {
+        codes: &[],
+        known_as: &["the file is larger than this disk or this process may write"],
+        pt: "o arquivo é maior do que este disco ou este processo pode gravar (ulimit -f)",
+        es: "el archivo es mayor de lo que este disco o este proceso puede escribir (ulimit -f)",
+        en: "the file is larger than this disk or this process may write (ulimit -f)",
+    },
     Cause { codes: &[], known_as: &["that is no key"], pt: "isto não é uma chave", es: "esto no es una clave", en: "that is no key" },
 ];
 
@@ -306,6 +321,12 @@ const NUMBER: &str = " (os error ";
 /// What the library of QUIC says begins so; the rest names its own errors.
 const OF_QUIC: [&str; 4] = ["aborted by peer", "closed by peer", "the cryptographic handshake failed", "sending failed"];
 
+/// What stands behind the name of a file, and the same in each language.
+const ENDS: [(&str, [&str; 3]); 2] = [
+    (" is in the way and not ours", [": está no caminho, e não é do cardume", ": está en medio, y no es de cardume", " is in the way and not ours"]),
+    (" is changed by another program", [": outro programa o modifica", ": otro programa lo modifica", " is changed by another program"]),
+];
+
 /// A cause without its number is the whole text, or all that follows one of its colons.
 fn by_words(text: &str, lang: Lang) -> String {
     if let Some(cause) = by_name(text) {
@@ -317,6 +338,16 @@ fn by_words(text: &str, lang: Lang) -> String {
             Lang::Es => "la conexión QUIC no se abre".into(),
             Lang::En => "the QUIC connection does not open".into(),
         };
+    }
+    for (end, words) in ENDS {
+        if let Some(name) = text.strip_suffix(end) {
+            let [pt, es, en] = words;
+            return match lang {
+                Lang::Pt => format!("{name}{pt}"),
+                Lang::Es => format!("{name}{es}"),
+                Lang::En => format!("{name}{en}"),
+            };
+        }
     }
     for (at, _) in text.match_indices(": ") {
         if let Some(cause) = by_name(&text[at + 2..]) {
@@ -383,5 +414,6 @@ mod tests {
         );
         assert_eq!(of(&io::Error::from_raw_os_error(4_095), Lang::En), "the system refuses it (error 4095)");
         assert_eq!(reworded("x (os error y", Lang::En), "x (os error y");
+        assert_eq!(reworded("d: a.mp4.part is changed by another program", Lang::Es), "d: a.mp4.part: otro programa lo modifica");
     }
 }

@@ -61,3 +61,60 @@ fn no_message_shows_what_is_inside_of_the_program() {
     let done = finish(Process::start(command));
     assert!(done.err.iter().any(|line| line == "cardume: others may read the key of this user: chmod 600 it"), "{done:#?}");
 }
+
+/// What this command line says in a language, and its exit code.
+fn said(args: &[&str], lang: &str) -> (String, Vec<String>, i32) {
+    let mut command = cardume(args);
+    command.env("CARDUME_LANG", lang);
+    let done = finish(Process::start(command));
+    (done.out.join("\n"), done.err, done.code)
+}
+
+#[test]
+fn help_man_pages_and_completions_are_in_the_chosen_language() {
+    let cases: &[(&[&str], [&str; 3])] = &[
+        (&["--help"], ["Uso: cardume [OPÇÕES] <COMANDO>", "Uso: cardume [OPCIONES] <ORDEN>", "Usage: cardume [OPTIONS] <COMMAND>"]),
+        (&["get", "-h"], ["Baixa um arquivo", "Descarga un archivo", "Download a file"]),
+        (&["help", "server", "export"], ["Exemplos:", "Ejemplos:", "Examples:"]),
+        (&["peer", "--help"], ["- never:  Ninguém pode", "- never:  Nadie puede", "- never:  Nobody may"]),
+        (&["man"], [".SH DESCRIÇÃO", ".SH DESCRIPCIÓN", ".SH DESCRIPTION"]),
+        (&["man", "get"], ["[padrão: tcp]", "[por defecto: tcp]", "[default: tcp]"]),
+        (&["completions", "zsh"], ["Lista os peers presentes", "Lista los peers presentes", "List the peers that are there"]),
+        (&["completions", "fish"], ["Mostra a versão", "Muestra la versión", "Print version"]),
+    ];
+    for (args, texts) in cases {
+        for (lang, text) in ["pt", "es", "en"].iter().zip(texts) {
+            let (out, err, code) = said(args, lang);
+            assert!(out.contains(text) && err.is_empty() && code == 0, "{args:?} in {lang}: {out}\n{err:?}");
+            // The flag wins over the environment, wherever it stands.
+            let flagged: Vec<&str> = args.iter().copied().chain(["--lang", lang]).collect();
+            assert!(
+                args[0] == "help" || args.contains(&"-h") || said(&flagged, if *lang == "es" { "en" } else { "es" }).0.contains(text),
+                "{flagged:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_one_line_in_the_chosen_language() {
+    let cases: &[(&[&str], [&str; 3])] = &[
+        (&["get", "a", "--folde"], ["argumento inesperado", "argumento inesperado", "unexpected argument"]),
+        (&["get"], ["falta <NAME>", "falta <NAME>", "not provided: <NAME>"]),
+        (&["dance"], ["comando desconhecido", "orden desconocida", "unrecognized subcommand"]),
+        (&["server", "--heartbeat", "0"], ["não está entre 1 e 3600", "no está entre 1 y 3600", "0 is not in 1..=3600"]),
+        (&["peer", "--console", "dos"], ["um console é napster", "una consola es napster", "a console is napster"]),
+        (&["get", "a", "--from", "\u{1b}[2J"], ["um peer é como", "un peer es como", "a peer is like"]),
+        (&["get", "a", "-o", "-", "--json"], ["querem ambos", "quieren ambos", "both want stdout"]),
+        (&["search", "--like", "ab"], ["não tem palavra", "no tiene ninguna palabra", "no word to look for"]),
+        (&["man", "dance"], ["não há este comando", "no existe esta orden", "no such command"]),
+    ];
+    for (args, texts) in cases {
+        for (lang, text) in ["pt", "es", "en"].iter().zip(texts) {
+            let (out, err, code) = said(args, lang);
+            assert!(out.is_empty() && code == 2, "{args:?} in {lang}: {out} {err:?}");
+            assert!(err.len() == 1 && err[0].starts_with("cardume: ") && err[0].contains(text), "{args:?} in {lang}: {err:?}");
+            assert!(!err[0].contains('\u{1b}'), "{args:?}: {err:?}");
+        }
+    }
+}

@@ -17,14 +17,11 @@ use cardume::client::command::PeerTarget;
 use cardume::client::console::ConsoleProfile;
 use cardume::os::fs::part_file::Allocate;
 use cardume::os::net::address;
-use cardume::os::stdio::StdStreams;
 use cardume::os::system;
 use cardume::protocol::types::legacy_profile::{LegacyProfile, TONGUES};
-use cardume::ui::event::exit;
 use cardume::ui::text::Lang;
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli::Exit;
 #[cfg(feature = "loadgen")]
 use crate::cli::args::bench::BenchArgs;
 use crate::cli::args::host::HostArgs;
@@ -64,7 +61,7 @@ Examples:
 
 {EXIT_CODES}"))]
 pub struct Cli {
-    /// Language of prompts and errors; fixed lines of the specification stay Portuguese [default: as LC_ALL, LC_MESSAGES or LANG says, else pt]
+    /// Language of help, prompts and errors; fixed lines of the specification stay Portuguese [default: as LC_ALL, LC_MESSAGES or LANG says, else pt]
     #[arg(long, global = true, value_enum, env = "CARDUME_LANG")]
     lang: Option<LanguageArg>,
 
@@ -80,15 +77,20 @@ enum LanguageArg {
     En,
 }
 
-impl Cli {
-    /// The language of prompts and errors.
-    pub fn lang(&self) -> Lang {
-        match self.lang {
-            Some(LanguageArg::Pt) => Lang::Pt,
-            Some(LanguageArg::Es) => Lang::Es,
-            Some(LanguageArg::En) => Lang::En,
-            None => Lang::of_locale(&system::locale()),
+impl LanguageArg {
+    fn lang(self) -> Lang {
+        match self {
+            LanguageArg::Pt => Lang::Pt,
+            LanguageArg::Es => Lang::Es,
+            LanguageArg::En => Lang::En,
         }
+    }
+}
+
+impl Cli {
+    /// The language of all texts for people.
+    pub fn lang(&self) -> Lang {
+        self.lang.map_or_else(|| Lang::of_locale(&system::locale()), LanguageArg::lang)
     }
 
     /// True for commands whose whole purpose is their output.
@@ -97,15 +99,13 @@ impl Cli {
     }
 }
 
-/// The language that is wanted, as far as a command line says so that means nothing else, or only asks for help.
-pub fn lang_of_words() -> Lang {
-    let mut words = std::env::args().skip_while(|word| word != "--lang" && !word.starts_with("--lang="));
-    let word = words.next().and_then(|flag| flag.strip_prefix("--lang=").map(str::to_owned).or_else(|| words.next()));
-    match word.or_else(|| std::env::var("CARDUME_LANG").ok()).as_deref() {
-        Some("en") => Lang::En,
-        Some("es") => Lang::Es,
-        _ => Lang::Pt,
-    }
+/// The language of help and errors, found in the words after the program's name before they are parsed: help has to be in it, and so has an error.
+pub fn lang_of(words: &[OsString]) -> Lang {
+    let mut words = words.iter().map(|word| word.to_string_lossy()).take_while(|word| word != "--");
+    let flag = words.find(|word| word == "--lang" || word.starts_with("--lang="));
+    let said = flag.and_then(|flag| flag.strip_prefix("--lang=").map(str::to_owned).or_else(|| words.next().map(Into::into)));
+    let named = |word: String| Some(LanguageArg::from_str(&word, false).ok()?.lang());
+    said.and_then(named).or_else(|| named(std::env::var("CARDUME_LANG").ok()?)).unwrap_or_else(|| Lang::of_locale(&system::locale()))
 }
 
 /// What to do.
@@ -607,36 +607,24 @@ fn advertise(text: &str) -> Result<(IpAddr, Option<u16>), String> {
     Ok((ip, None))
 }
 
-/// Prints the completions of a shell.
-pub fn completions(shell: clap_complete::Shell, out: &StdStreams) {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "cardume", &mut text);
-    out.put(&text);
-}
-
-/// Prints a man page.
-pub fn man(command: Option<&str>, out: &StdStreams) -> Result<(), Exit> {
-    let program = Cli::command();
-    let page = match command {
-        None => program,
-        Some(name) => {
-            let found = program.find_subcommand(name).cloned();
-            found.map(|sub| sub.name(format!("cardume-{name}"))).ok_or_else(|| Exit::new(exit::USAGE, format!("{name}: no such command")))?
-        }
-    };
-    let mut text = Vec::new();
-    clap_mangen::Man::new(page).render(&mut text).map_err(|error| Exit::new(exit::FAULT, error.to_string()))?;
-    out.put(&text);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::translate;
 
     #[test]
     fn the_definitions_hold_together() {
         Cli::command().debug_assert();
+        translate::command(Lang::Pt).debug_assert();
+        translate::command(Lang::Es).debug_assert();
+    }
+
+    #[test]
+    fn the_language_is_found_before_the_words_are_parsed() {
+        let of = |words: &str| lang_of(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!((of("--lang es get --help"), of("get --lang=en --dance"), of("--help --lang pt")), (Lang::Es, Lang::En, Lang::Pt));
     }
 
     #[test]

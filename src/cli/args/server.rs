@@ -121,7 +121,7 @@ pub struct FolderArgs {
     pub data: Option<std::path::PathBuf>,
 
     /// Where a server of an earlier version listened, by which its own folder was called
-    #[arg(long, value_name = "IP:PORT", conflicts_with = "data")]
+    #[arg(long, value_name = "IP:PORT", value_parser = args::address, conflicts_with = "data")]
     pub listen: Option<SocketAddr>,
 }
 
