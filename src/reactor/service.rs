@@ -43,6 +43,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             }
             ConnectionState::Established(_) => {}
         }
+        slot.is_unheard = false;
         slot.handle.send_queue.set_high_water(self.shares.high_water(slot.block));
         let drawn = self.fill(id, budget);
         let poured = self.flush(id, budget.saturating_sub(drawn));
@@ -208,6 +209,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         };
         if poured > 0 {
             (slot.last_activity, slot.taken_at) = (self.now, self.now);
+            slot.delivery = None;
             slot.cold_since = None;
         }
         match stop {
