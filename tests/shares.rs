@@ -571,3 +571,25 @@ fn pipelined_searches_are_answered_though_their_reader_pauses() {
     let answered: std::collections::BTreeSet<&str> = answers.split("{\"id\":").skip(1).filter_map(|answer| answer.split(',').next()).collect();
     assert_eq!(answered.len(), 400);
 }
+
+/// A process that was stopped finds more than one iteration can read: nobody is late who has spoken meanwhile.
+#[test]
+fn what_has_come_while_the_process_stood_still_is_read_before_anybody_is_late() {
+    let mut world = World::new(1_000);
+    let links: Vec<usize> = (0..100).map(|number| world.connect(&format!("10.3.{number}.1"))).collect();
+    for link in &links {
+        world.ask(*link, HELLO);
+    }
+    world.pass(Duration::from_secs(30));
+    // It was to wait until the first of them is late, and comes back long after that.
+    world.host.net().now += Duration::from_secs(62);
+    let line = format!("{{\"id\":1,\"method\":\"PING\",\"x\":\"{}\"}}\n", "x".repeat(60_000));
+    for link in &links {
+        world.send(*link, line.as_bytes());
+        world.take(*link, 1 << 20);
+    }
+    world.turns(100);
+    let late = links.iter().filter(|link| world.host.net().conns[**link].closed).count();
+    assert_eq!(late, 0, "of {}", links.len());
+    assert!(links.iter().all(|link| String::from_utf8_lossy(&world.host.net().conns[*link].from_server).contains("PONG")));
+}

@@ -229,7 +229,10 @@ impl Source {
         }
         let (Some(asking), Some(link)) = (&mut self.asking, io.connection(self.conn)) else { return };
         let id = asking.ask(request, &mut link.send_queue, now);
-        link.deadline = asking.deadline();
+        // While a body comes its own silence is judged: the answers behind it come when they can.
+        if !link.recv_buffer.is_receiving() {
+            link.deadline = asking.deadline();
+        }
         self.asks.insert(id, ask);
     }
 

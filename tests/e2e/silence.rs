@@ -81,7 +81,7 @@ fn ten_silent_holders_cost_no_more_than_some_round_trips() {
 #[test]
 fn hundreds_of_dead_links_are_got_past_in_seconds() {
     let content = Content::new("a.mp4", &noise(42, (3 << 20) + 5));
-    let dead: Vec<TcpListener> = (0..200).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    let dead: Vec<TcpListener> = (0..300).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
     let holders = dead.iter().map(|dead| named(&content, dead.local_addr().expect("an address"))).collect();
     is_quick(&content, holders, Duration::from_secs(10));
 }
