@@ -20,8 +20,8 @@ const GETTER: usize = 2;
 enum Pace {
     /// So many bytes, then nothing for so long, then the rest.
     Pause(usize, u64),
-    /// So many bytes a second.
-    Steady(u64),
+    /// So many bytes a second for so long, then the rest.
+    Steady(usize, u64),
 }
 
 /// A pipe with a reader.
@@ -52,8 +52,11 @@ impl Pipe {
                     before
                 }
             }
-            Pace::Steady(_) if here == 0 => 0,
-            Pace::Steady(rate) => here.min(usize::try_from((now - since(&self.since)) * rate / SECOND).unwrap_or(usize::MAX)),
+            Pace::Steady(..) if here == 0 => 0,
+            Pace::Steady(rate, time) => {
+                let passed = now - since(&self.since);
+                if passed >= time { here } else { here.min(rate * usize::try_from(passed / 1_000).unwrap_or(0) / 1_000) }
+            }
         };
         self.taken.set(taken);
     }
@@ -167,8 +170,11 @@ impl World {
 
 #[test]
 fn a_reader_of_stdout_may_pause_or_be_slow() {
-    for (seed, pace) in [Pace::Pause(1_500_000, 35 * SECOND), Pace::Pause(1_500_000, 200 * SECOND), Pace::Steady(16_000)].into_iter().enumerate() {
-        let (mut world, content) = World::with_get(seed as u64, 3_200_000);
+    // More pieces than are asked for before the reader has read the first.
+    let size = LARGEST;
+    let paces = [Pace::Pause(500_000, 35 * SECOND), Pace::Pause(500_000, 200 * SECOND), Pace::Steady(16_000, 200 * SECOND)];
+    for (seed, pace) in paces.into_iter().enumerate() {
+        let (mut world, content) = World::with_get(seed as u64, size);
         let clock = world.clock.clone();
         let pipe = Rc::new(Pipe { clock, pace, bytes: RefCell::default(), taken: Cell::new(0), since: Cell::new(None) });
         if let Some((_, target)) = &mut world.peers[1].options.once {
