@@ -142,8 +142,11 @@ impl Source {
         self.asks.values().any(|ask| matches!(ask, PendingAsk::Piece(..)))
     }
 
-    /// It has said something; `waits`: that it needs more time.
+    /// It has said something; `waits`: that it needs more time, which it gets once, however often it says so.
     pub fn hears(&mut self, waits: bool, now: Instant) {
+        if waits && self.waits {
+            return;
+        }
         (self.heard_at, self.heard_bytes, self.waits) = (now, self.body_bytes(), waits);
     }
 
