@@ -524,7 +524,7 @@ fn requests_do_not_count_as_answers_taken() {
         let mut world = World::new(100);
         let reader = world.stalled(lists, 10_000);
         let seconds = world.seconds_until_closed(reader, 200, |world, second| {
-            if second % 10 == 0 {
+            if second.is_multiple_of(10) {
                 world.send(reader, b"\n");
             }
         });
@@ -537,7 +537,7 @@ fn a_minute_without_a_byte_taken_is_counted_from_what_the_system_delivered_last(
     let mut world = World::new(100);
     let reader = world.stalled(100, 2 << 20);
     let delivers = |world: &mut World, second: u64| {
-        if second % 50 == 0 && second <= 300 {
+        if second.is_multiple_of(50) && second <= 300 {
             world.host.net().conns[reader].unsent -= 1_000;
         }
     };

@@ -288,7 +288,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             {
                 let unsent = self.net.io(stream).unsent();
                 if slot.delivered(unsent, self.now) {
-                    (slot.last_activity, slot.taken_at) = (self.now, self.now);
+                    (slot.last_activity, slot.taking.since) = (self.now, self.now);
                 }
             }
             match slot.due_at() {

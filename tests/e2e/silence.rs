@@ -1,7 +1,6 @@
 //! Holders that open a link and hold it: how long a download takes is a matter of the good holder alone.
 
 use std::net::TcpListener;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -9,9 +8,6 @@ use serde_json::{Value, json};
 use crate::giver::{Content, Giver, Turn};
 use crate::harness::{Dir, begin_get, finish, noise};
 use crate::old_sources::index;
-
-/// How often a holder says something that leads nowhere, ten times a second: for far longer than a download may take.
-const CHATTER: u32 = 200;
 
 /// What a silent holder still does.
 #[derive(Clone, Copy, Debug)]
@@ -43,25 +39,14 @@ fn holder(content: &Content, how: Silent) -> Giver {
             (Silent::Promises, Some("PIECES")) => talk.say(&json!({"event": "WAITING", "id": id, "reason": "hashing"})),
             (Silent::TellsPieces, Some("PIECES")) => {
                 let have = json!({"event": "HAVE", "root": talk.content().root, "whole": false, "pieces": []});
-                (0..CHATTER).for_each(|_| {
-                    talk.say(&have);
-                    sleep(Duration::from_millis(100));
-                });
+                talk.chatter(&have);
             }
-            (Silent::PromisesAgain, Some("PIECES")) => {
-                (0..CHATTER).for_each(|_| {
-                    talk.say(&json!({"event": "WAITING", "id": id, "reason": "hashing"}));
-                    sleep(Duration::from_millis(100));
-                });
-            }
+            (Silent::PromisesAgain, Some("PIECES")) => talk.chatter(&json!({"event": "WAITING", "id": id, "reason": "hashing"})),
             (Silent::EmptyParts, Some("PIECES")) => {
                 let what = talk.content();
                 let part = json!({"id": id, "status": "PIECES_OK", "name": what.name, "size": what.size, "tag": what.tag, "root": what.root,
                     "from": 0, "length": 0, "more": true});
-                (0..CHATTER).for_each(|_| {
-                    talk.say(&part);
-                    sleep(Duration::from_millis(100));
-                });
+                talk.chatter(&part);
             }
             (Silent::BeginsList, Some("PIECES")) => {
                 let what = talk.content();
