@@ -214,6 +214,8 @@ pub const LAST_WORDS: Duration = Duration::from_millis(200);
 pub const HEAD: Duration = Duration::from_secs(30);
 /// How long a side may take no byte of what waits for it.
 pub const STALLED_WRITE: Duration = Duration::from_secs(60);
+/// How often within that time the system is asked whether it delivers what it has taken from us: a stall is timed to one part of so many.
+pub const STALL_LOOKS: u32 = 16;
 /// How long a giver may send no byte of a body that it began.
 pub const STALLED_READ: Duration = Duration::from_secs(60);
 /// How long a connect may take.

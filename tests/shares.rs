@@ -26,6 +26,8 @@ struct Conn {
     from_server: Vec<u8>,
     /// How many bytes the server may write.
     window: usize,
+    /// What the system of the server has taken and not delivered.
+    unsent: usize,
     reset: bool,
     closed: bool,
 }
@@ -71,6 +73,10 @@ impl RawWrite for End<'_> {
 
 impl Stream for End<'_> {
     fn end_writing(&mut self) {}
+
+    fn unsent(&self) -> usize {
+        self.0.unsent
+    }
 }
 
 impl Net for Memory {
@@ -224,6 +230,28 @@ impl World {
         self.turns(40);
         let told = std::mem::take(&mut self.host.net().conns[conn].from_server);
         String::from_utf8(told).unwrap()
+    }
+
+    /// How many seconds pass until the server ends this connection, at most so many. `each` happens every second.
+    fn seconds_until_closed(&mut self, conn: usize, most: u64, mut each: impl FnMut(&mut World, u64)) -> Option<u64> {
+        (1..=most).find(|second| {
+            each(self, *second);
+            self.pass(Duration::from_secs(1));
+            self.is_closed(conn)
+        })
+    }
+
+    /// Somebody who has asked for so many lists and takes none, with so many undelivered bytes in the system.
+    fn stalled(&mut self, lists: usize, unsent: usize) -> usize {
+        let member = self.connect("10.0.0.1");
+        assert!(self.ask(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
+        let reader = self.connect("10.0.0.2");
+        self.ask(reader, HELLO);
+        let conn = &mut self.host.net().conns[reader];
+        (conn.window, conn.unsent) = (0, unsent);
+        self.send(reader, "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(lists).as_bytes());
+        self.turns(20);
+        reader
     }
 
     fn is_closed(&mut self, conn: usize) -> bool {
@@ -477,4 +505,91 @@ fn subscriptions_of_one_address_leave_room_for_others() {
     world.turns(3);
     let again = world.connect("10.0.0.1");
     assert_eq!(world.ask(again, &(HELLO.to_owned() + &asks)).matches("SUBSCRIBE_OK").count(), 64);
+}
+
+#[test]
+fn a_reader_that_takes_nothing_is_cut_off_after_a_minute_whatever_its_system_holds() {
+    for unsent in [0, 1, 2 << 20] {
+        let mut world = World::new(100);
+        let reader = world.stalled(100, unsent);
+        let seconds = world.seconds_until_closed(reader, 200, |_, _| {});
+        assert!(seconds.is_some_and(|seconds| (59..=65).contains(&seconds)), "{seconds:?} with {unsent} bytes undelivered");
+    }
+}
+
+#[test]
+fn requests_do_not_count_as_answers_taken() {
+    // Those of the first are read, those of the second stay unread behind too many answers.
+    for lists in [1, 100] {
+        let mut world = World::new(100);
+        let reader = world.stalled(lists, 10_000);
+        let seconds = world.seconds_until_closed(reader, 200, |world, second| {
+            if second.is_multiple_of(10) {
+                world.send(reader, b"\n");
+            }
+        });
+        assert!(seconds.is_some_and(|seconds| (59..=65).contains(&seconds)), "{seconds:?} with {lists} lists");
+    }
+}
+
+#[test]
+fn a_minute_without_a_byte_taken_is_counted_from_what_the_system_delivered_last() {
+    let mut world = World::new(100);
+    let reader = world.stalled(100, 2 << 20);
+    let delivers = |world: &mut World, second: u64| {
+        if second.is_multiple_of(50) && second <= 300 {
+            world.host.net().conns[reader].unsent -= 1_000;
+        }
+    };
+    let seconds = world.seconds_until_closed(reader, 500, delivers);
+    assert!(seconds.is_some_and(|seconds| (359..=366).contains(&seconds)), "{seconds:?}");
+}
+
+#[test]
+fn pipelined_searches_are_answered_though_their_reader_pauses() {
+    let mut world = World::new(100);
+    let member = world.connect("10.0.0.1");
+    assert!(world.ask(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
+    let reader = world.connect("10.0.0.2");
+    world.ask(reader, HELLO);
+    world.host.net().conns[reader].window = 0;
+    let asks: String = (0..400).map(|id| format!("{{\"id\":{id},\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}}\n")).collect();
+    // The last request stands half read for longer than a head may take.
+    let (most, rest) = asks.split_at(asks.len() - 9);
+    world.send(reader, most.as_bytes());
+    world.pass(Duration::from_secs(2));
+    world.send(reader, rest.as_bytes());
+    world.pass(Duration::from_secs(50));
+    assert!(!world.is_closed(reader), "a pause of less than a minute ends nothing");
+    let mut got = Vec::new();
+    for _ in 0..600 {
+        world.take(reader, 64 << 10);
+        world.pass(Duration::from_millis(100));
+        got.append(&mut world.host.net().conns[reader].from_server);
+    }
+    let answers = String::from_utf8(got).unwrap();
+    let answered: std::collections::BTreeSet<&str> = answers.split("{\"id\":").skip(1).filter_map(|answer| answer.split(',').next()).collect();
+    assert_eq!(answered.len(), 400);
+}
+
+/// A process that was stopped finds more than one iteration can read: nobody is late who has spoken meanwhile.
+#[test]
+fn what_has_come_while_the_process_stood_still_is_read_before_anybody_is_late() {
+    let mut world = World::new(1_000);
+    let links: Vec<usize> = (0..100).map(|number| world.connect(&format!("10.3.{number}.1"))).collect();
+    for link in &links {
+        world.ask(*link, HELLO);
+    }
+    world.pass(Duration::from_secs(30));
+    // It was to wait until the first of them is late, and comes back long after that.
+    world.host.net().now += Duration::from_secs(62);
+    let line = format!("{{\"id\":1,\"method\":\"PING\",\"x\":\"{}\"}}\n", "x".repeat(60_000));
+    for link in &links {
+        world.send(*link, line.as_bytes());
+        world.take(*link, 1 << 20);
+    }
+    world.turns(100);
+    let late = links.iter().filter(|link| world.host.net().conns[**link].closed).count();
+    assert_eq!(late, 0, "of {}", links.len());
+    assert!(links.iter().all(|link| String::from_utf8_lossy(&world.host.net().conns[*link].from_server).contains("PONG")));
 }

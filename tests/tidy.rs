@@ -620,7 +620,7 @@ const LARGE: &[(&str, usize)] = &[
     ("PeerArgs", 24),
     ("EventLoop", 24),
     ("Source", 19),
-    ("Connection", 19),
+    ("Connection", 18),
     ("LegacyStream", 18),
     ("Index", 18),
     ("BenchArgs", 17),

@@ -142,8 +142,11 @@ impl Source {
         self.asks.values().any(|ask| matches!(ask, PendingAsk::Piece(..)))
     }
 
-    /// It has said something; `waits`: that it needs more time.
+    /// It has said something; `waits`: that it needs more time, which it gets once, however often it says so.
     pub fn hears(&mut self, waits: bool, now: Instant) {
+        if waits && self.waits {
+            return;
+        }
         (self.heard_at, self.heard_bytes, self.waits) = (now, self.body_bytes(), waits);
     }
 
@@ -229,7 +232,10 @@ impl Source {
         }
         let (Some(asking), Some(link)) = (&mut self.asking, io.connection(self.conn)) else { return };
         let id = asking.ask(request, &mut link.send_queue, now);
-        link.deadline = asking.deadline();
+        // While a body comes its own silence is judged: the answers behind it come when they can.
+        if !link.recv_buffer.is_receiving() {
+            link.deadline = asking.deadline();
+        }
         self.asks.insert(id, ask);
     }
 

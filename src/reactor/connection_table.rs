@@ -30,12 +30,10 @@ pub struct Connection<S> {
     pub queued: bool,
     /// When a byte last moved.
     pub last_activity: Instant,
-    /// When the other side last took a byte, or began to owe that.
-    pub taken_at: Instant,
-    /// Nothing waited for it when that was last looked at.
-    pub owes_nothing: bool,
-    /// What the kernel had not delivered when that was last asked.
-    pub unsent: usize,
+    /// What the other side takes of what waits for it.
+    pub taking: Taking,
+    /// Not served since the process stood still: bytes that came meanwhile may wait unread.
+    pub is_unheard: bool,
     /// Both directions are over, whether or not all its bytes were read.
     pub failed: bool,
     /// Whose budgets it uses.
@@ -52,6 +50,16 @@ pub struct Connection<S> {
     pub armed: Option<Instant>,
     /// When its rest is over; for that it stands in the heap of times as well.
     pub backoff_until: Option<Instant>,
+}
+
+/// What the other side of a link takes of what waits for it.
+pub struct Taking {
+    /// When it last took a byte, or began to owe that.
+    pub since: Instant,
+    /// Nothing waited for it when that was last looked at.
+    pub owes_nothing: bool,
+    /// When the kernel was last asked how much it has not delivered yet, and its answer; `None` since the last write.
+    pub delivery: Option<(Instant, usize)>,
 }
 
 /// How far a link is.
@@ -102,9 +110,8 @@ impl<S> ConnectionTable<S> {
             ending: false,
             queued: false,
             last_activity: self.now,
-            taken_at: self.now,
-            owes_nothing: true,
-            unsent: 0,
+            taking: Taking { since: self.now, owes_nothing: true, delivery: None },
+            is_unheard: false,
             failed: false,
             block: Block::of(from.ip()),
             counted: (0, 0),
@@ -167,7 +174,7 @@ impl<S> ConnectionTable<S> {
     /// Makes sure that a link's own times are looked at when they come.
     pub fn arm(&mut self, id: ConnId) {
         let Some(slot) = self.slots.get_mut(id.0) else { return };
-        if let Some(at) = slot.due_at()
+        if let Some(at) = slot.due_at().into_iter().chain(slot.look_at()).min()
             && slot.armed.is_none_or(|armed| at < armed)
         {
             slot.armed = Some(at);
@@ -203,8 +210,10 @@ impl<S> ConnectionTable<S> {
     /// The process stood still for so long: that was nobody's silence.
     pub fn stood_still(&mut self, gap: Duration) {
         for (_, slot) in &mut self.slots {
-            (slot.last_activity, slot.taken_at) = (slot.last_activity + gap, slot.taken_at + gap);
+            (slot.last_activity, slot.taking.since) = (slot.last_activity + gap, slot.taking.since + gap);
+            slot.taking.delivery = slot.taking.delivery.map(|(at, unsent)| (at + gap, unsent));
             slot.handle.deadline = slot.handle.deadline.map(|at| at + gap);
+            slot.is_unheard = true;
         }
     }
 
@@ -238,10 +247,27 @@ impl<S> ConnectionTable<S> {
 }
 
 impl<S> Connection<S> {
-    /// True when the kernel, which has so many bytes left, has delivered some since this was last asked, and some still wait for it.
-    pub fn delivered(&mut self, unsent: usize) -> bool {
-        let before = std::mem::replace(&mut self.unsent, unsent);
-        unsent > 0 && unsent != before && !self.handle.send_queue.is_empty()
+    /// Notes how many bytes the kernel has not delivered yet. True when it has delivered some since it was last asked.
+    pub fn delivered(&mut self, unsent: usize, now: Instant) -> bool {
+        // Without an earlier answer nothing is known: the bytes may have been there when the other side stopped taking any.
+        self.taking.delivery.replace((now, unsent)).is_some_and(|(_, before)| unsent < before)
+    }
+
+    /// When to ask the kernel how much it has not delivered yet.
+    ///
+    /// On a slow path the kernel may deliver for minutes before it takes more from us. The first look gives what later ones are compared with.
+    #[must_use]
+    pub fn look_at(&self) -> Option<Instant> {
+        if self.handle.send_queue.is_empty() || !matches!(self.state, ConnectionState::Established(_)) {
+            return None;
+        }
+        let since = self.taking.delivery.map_or(self.taking.since, |(at, _)| at.max(self.taking.since));
+        Some(since + self.patience() / limits::STALL_LOOKS)
+    }
+
+    /// How long the other side may take no byte of what waits for it.
+    fn patience(&self) -> Duration {
+        if self.handle.is_own { limits::PLAYER_PAUSE } else { limits::STALLED_WRITE }
     }
 
     /// When this link's time is up, as things stand.
@@ -252,9 +278,9 @@ impl<S> Connection<S> {
             ConnectionState::Draining(_, until) => Some(*until),
             _ => None,
         };
-        let patience = if self.handle.is_own { limits::PLAYER_PAUSE } else { limits::STALLED_WRITE };
-        let stalled = (!self.handle.send_queue.is_empty()).then(|| self.taken_at + patience);
-        let silence = self.handle.idle_timeout.map(|silence| self.last_activity + silence);
+        let stalled = (!self.handle.send_queue.is_empty()).then(|| self.taking.since + self.patience());
+        // Backpressure: what is not read is not silent.
+        let silence = self.handle.idle_timeout.filter(|_| !self.handle.send_queue.is_full()).map(|silence| self.last_activity + silence);
         [stage, stalled, silence, self.handle.deadline, self.turned_away].into_iter().flatten().min()
     }
 

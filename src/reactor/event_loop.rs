@@ -275,19 +275,26 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
     /// Tells whose time has come.
     fn fire_timers(&mut self) {
+        let mut unheard = Vec::new();
         while let Some(id) = self.connections.pop_due() {
             let Some(slot) = self.connections.slot(id) else { continue };
+            if slot.is_unheard && slot.queued {
+                // What has come while the process stood still is read first; the budget of this iteration was too small for that.
+                unheard.push(id);
+                continue;
+            }
+            if slot.look_at().is_some_and(|at| at <= self.now)
+                && let ConnectionState::Established(stream) = &mut slot.state
+            {
+                let unsent = self.net.io(stream).unsent();
+                if slot.delivered(unsent, self.now) {
+                    (slot.last_activity, slot.taking.since) = (self.now, self.now);
+                }
+            }
             match slot.due_at() {
-                // On a slow way the kernel may deliver for minutes before it takes more from us: those bytes move, too.
                 Some(at) if at <= self.now => {
-                    let unsent = if let ConnectionState::Established(stream) = &mut slot.state { self.net.io(stream).unsent() } else { 0 };
-                    if slot.delivered(unsent) {
-                        (slot.last_activity, slot.taken_at) = (self.now, self.now);
-                        self.connections.arm(id);
-                    } else {
-                        let cause = slot.why_due();
-                        self.close(id, cause);
-                    }
+                    let cause = slot.why_due();
+                    self.close(id, cause);
                 }
                 // A rest is over, or its own time has moved.
                 _ => {
@@ -296,6 +303,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 }
             }
         }
+        unheard.into_iter().for_each(|id| self.connections.arm(id));
         if self.node.deadline().is_some_and(|at| at <= self.now) {
             self.dispatch(Event::Deadline);
         }

@@ -43,6 +43,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             }
             ConnectionState::Established(_) => {}
         }
+        slot.is_unheard = false;
         slot.handle.send_queue.set_high_water(self.shares.high_water(slot.block));
         let drawn = self.fill(id, budget);
         let poured = self.flush(id, budget.saturating_sub(drawn));
@@ -64,7 +65,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             slot.writable = true;
             // What was said of a socket that was not connected yet means nothing now.
             slot.failed = false;
-            (slot.last_activity, slot.taken_at) = (self.now, self.now);
+            (slot.last_activity, slot.taking.since) = (self.now, self.now);
             self.dispatch(Event::Connected(id));
             self.connections.queue(id);
         }
@@ -177,8 +178,8 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
     /// Writes what waits, and tells the node when there is room.
     fn flush(&mut self, id: ConnId, budget: usize) -> usize {
         let Some(slot) = self.connections.slot(id) else { return 0 };
-        if std::mem::replace(&mut slot.owes_nothing, slot.handle.send_queue.is_empty()) {
-            slot.taken_at = self.now;
+        if std::mem::replace(&mut slot.taking.owes_nothing, slot.handle.send_queue.is_empty()) {
+            slot.taking.since = self.now;
         }
         if !slot.writable || slot.handle.send_queue.is_empty() || slot.handle.ending == CloseMode::Now {
             return 0;
@@ -188,7 +189,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         let budget = budget.min(limits::SLICE_BYTES).min(allowance);
         if budget == 0 {
             if allowance == 0 {
-                slot.taken_at = self.now;
+                slot.taking.since = self.now;
                 self.connections.wake_at(id, self.now + self.upload_bucket.rest());
             } else {
                 self.connections.queue(id);
@@ -207,7 +208,8 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             }
         };
         if poured > 0 {
-            (slot.last_activity, slot.taken_at) = (self.now, self.now);
+            (slot.last_activity, slot.taking.since) = (self.now, self.now);
+            slot.taking.delivery = None;
             slot.cold_since = None;
         }
         match stop {
@@ -216,13 +218,13 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             WriteOutcome::Budget => self.connections.queue(id),
             WriteOutcome::Pause(until) => {
                 // It is we who let the reader wait.
-                (slot.last_activity, slot.taken_at) = (self.now, self.now);
+                (slot.last_activity, slot.taking.since) = (self.now, self.now);
                 self.connections.wake_at(id, until);
             }
             WriteOutcome::NotResident => {
                 slot.cold_since.get_or_insert(self.now);
                 // Being cold is our doing, not the reader's.
-                (slot.last_activity, slot.taken_at) = (self.now, self.now);
+                (slot.last_activity, slot.taking.since) = (self.now, self.now);
                 self.connections.wake_at(id, self.now + limits::COLD_RETRY);
             }
         }

@@ -1,10 +1,11 @@
 //! Peers of one content, written from PROTOCOL.md alone: they give by the book, note what they are asked, and lie, wait or leave where a test wants it.
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use blake3::Hasher;
 use blake3::hazmat::HasherExt as _;
@@ -117,6 +118,21 @@ impl Talk {
     /// Sends a head.
     pub fn say(&mut self, head: &Value) {
         let _ = self.stream.write_all(format!("{head}\n").as_bytes());
+    }
+
+    /// Says this some ten times a second until the other side closes; what comes meanwhile is thrown away.
+    pub fn chatter(&mut self, head: &Value) {
+        self.stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a time-out");
+        let mut buffer = [0; 4_096];
+        loop {
+            self.say(head);
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// What is given.

@@ -446,7 +446,10 @@ fn a_list_is_shown_and_what_cannot_list_says_so() {
     run(["get", "a.mp4", "--from", "elvish@127.0.0.1:4000"]).code_is(2);
 }
 
-/// An index that knows these holders of `a.mp4`.
+/// Holders in one SEARCH answer.
+const HOLDERS: usize = 64;
+
+/// An index that knows these holders of `a.mp4`, and names as many in one answer as a server does.
 pub fn index(holders: Vec<Value>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("an address");
@@ -459,7 +462,12 @@ pub fn index(holders: Vec<Value>) -> SocketAddr {
                 let answer = match request["method"].as_str() {
                     // The key comes first, as it must.
                     None => "{\"cardume\":1,\"role\":\"server\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}".to_owned(),
-                    Some("SEARCH") => json!({"id": request["id"], "status": "SEARCH_OK", "holders": holders, "cursor": null}).to_string(),
+                    Some("SEARCH") => {
+                        let from: usize = request["cursor"].as_str().map_or(0, |cursor| cursor.parse().expect("one of our cursors"));
+                        let end = holders.len().min(from + HOLDERS);
+                        let cursor = (end < holders.len()).then(|| end.to_string());
+                        json!({"id": request["id"], "status": "SEARCH_OK", "holders": holders[from..end], "cursor": cursor}).to_string()
+                    }
                     Some(_) => json!({"id": request["id"], "status": "PONG"}).to_string(),
                 };
                 let _ = stream.write_all(format!("{answer}\n").as_bytes());

@@ -3,6 +3,8 @@
 //! First comes a time of trouble, in which the plan's faults happen; then a calm one without any, at whose end everything that was wanted must be
 //! there and everybody must answer.
 
+mod pauses;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,13 +12,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cardume::accounts::memory::MemoryStore;
+use cardume::client::command::Command;
+use cardume::client::subscribe::SubscribeClient;
+use cardume::download::RetryPolicy;
+use cardume::io::traits::Sink;
 use cardume::limits;
 use cardume::peer::Peer;
 use cardume::peer::config::{OpenFolder, PeerConfig, Task};
 use cardume::peer::upload_queue::Accept;
+use cardume::protocol::request::{Request, Selector};
+use cardume::protocol::subscription::SubscriptionFilter;
+use cardume::protocol::types::relative_path::RelativeName;
 use cardume::reactor::event_loop::{EventLoop, RateLimits};
 use cardume::reactor::traits::Ready;
 use cardume::server::{Server, ServerOptions};
+use cardume::storage::DownloadPlace;
 use cardume::storage::fs_trait::Filesystem;
 use cardume::storage::hash_cache::{HashStore, Remembered};
 use cardume::ui::event::UiEvent;
@@ -94,6 +104,12 @@ struct Machine {
     blamed: BTreeMap<(String, SocketAddr), u64>,
     /// How it goes when its disk ends it in the midst of a write.
     ends_by: Kill,
+    /// Its process does not run before this.
+    stopped_until: u64,
+    /// How the one thing that it was to do has ended.
+    code: Option<i32>,
+    /// What one that watches has told.
+    told: Vec<UiEvent>,
 }
 
 #[derive(Clone)]
@@ -104,11 +120,16 @@ struct Options {
     slots: Option<usize>,
     accept: Accept,
     speed: RateLimits,
+    /// It does nothing but this, with the patience of a `get`, into this pipe where there is one.
+    once: Option<(Command, Option<Rc<dyn Sink>>)>,
+    /// It shares nothing and watches for this name.
+    watches: Option<RelativeName>,
 }
 
 enum Plugged {
     Server(Box<EventLoop<Server, SimNet, Script>>),
     Peer(Box<EventLoop<Peer, SimNet, Script>>),
+    Watcher(Box<EventLoop<SubscribeClient, SimNet, Script>>),
 }
 
 /// A look at the index, with what was so when it was asked.
@@ -150,6 +171,7 @@ macro_rules! each {
         match $plugged {
             Plugged::Server($host) => $body,
             Plugged::Peer($host) => $body,
+            Plugged::Watcher($host) => $body,
         }
     };
 }
@@ -160,7 +182,7 @@ fn address(number: u8, port: u16) -> SocketAddr {
 
 impl Options {
     fn plain(server: SocketAddr) -> Options {
-        Options { server, typed: false, verify: true, slots: None, accept: Accept::Always, speed: RateLimits::default() }
+        Options { server, typed: false, verify: true, slots: None, accept: Accept::Always, speed: RateLimits::default(), once: None, watches: None }
     }
 }
 
@@ -183,6 +205,9 @@ impl Machine {
             gets: 0,
             blamed: BTreeMap::new(),
             ends_by: Kill::Process,
+            stopped_until: 0,
+            code: None,
+            told: Vec::new(),
         }
     }
 }
@@ -287,9 +312,8 @@ impl World {
         world
     }
 
-    /// One owner and one who downloads his file; the disk of the latter ends it so at one of its moments, and perhaps at another soon after. How many
-    /// moments there were.
-    pub fn pair(seed: u64, trace: bool, name: &str, size: usize, ends: Option<(Kill, u64)>, more_ends: u32) -> u64 {
+    /// A server and so many peers, none of which runs yet.
+    fn of(seed: u64, trace: bool, peers: u8) -> World {
         let dice = Dice::new(seed.wrapping_add(78));
         let clock = Clock::new();
         let oracle = judge();
@@ -297,14 +321,9 @@ impl World {
         let wire = Wire::new(clock.clone(), dice.fork(), Rc::clone(&oracle));
         let server_at = address(1, 1_099);
         let machine = |at: SocketAddr| Machine::new(at, Options::plain(server_at), Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)));
-        let (server, mut peers) = (machine(server_at), vec![machine(address(2, 4_000)), machine(address(3, 4_000))]);
-        let content = Content::new(&dice, size);
-        peers[0].disk.place(name, content);
-        if let Some((how, moment)) = ends {
-            peers[1].ends_by = how;
-            peers[1].disk.stop_at.set(moment);
-        }
-        let mut world = World {
+        let server = machine(server_at);
+        let peers = (0..peers).map(|number| machine(address(2 + number, 4_000))).collect();
+        World {
             seed,
             clock,
             wire,
@@ -318,7 +337,7 @@ impl World {
             givers: Vec::new(),
             clients: Vec::new(),
             audits: Vec::new(),
-            names: vec![name.to_owned()],
+            names: Vec::new(),
             wanted: BTreeSet::new(),
             plan: BTreeMap::new(),
             planned: 0,
@@ -326,9 +345,22 @@ impl World {
             next_look: 0,
             next_actor: 0,
             is_calm: false,
-            more_ends: Some(more_ends),
+            more_ends: Some(0),
             dice,
-        };
+        }
+    }
+
+    /// One owner and one who downloads his file; the disk of the latter ends it so at one of its moments, and perhaps at another soon after. How many
+    /// moments there were.
+    pub fn pair(seed: u64, trace: bool, name: &str, size: usize, ends: Option<(Kill, u64)>, more_ends: u32) -> u64 {
+        let mut world = World::of(seed, trace, 2);
+        let content = Content::new(&world.dice, size);
+        world.peers[0].disk.place(name, content);
+        (world.names, world.more_ends) = (vec![name.to_owned()], Some(more_ends));
+        if let Some((how, moment)) = ends {
+            world.peers[1].ends_by = how;
+            world.peers[1].disk.stop_at.set(moment);
+        }
         (0..3).for_each(|number| world.start(number));
         world.wanted.insert((1, name.to_owned()));
         // Before the owner has hashed it, or after.
@@ -647,9 +679,18 @@ impl World {
             let options_of_server = ServerOptions { heartbeat, ..ServerOptions::new(machine.at, seed) };
             let server = Server::new(options_of_server, Box::new(MemoryStore::default()));
             Plugged::Server(Box::new(EventLoop::new(server, net, machine.script.clone(), options.speed)))
+        } else if let Some(name) = options.watches {
+            let first = Request::Search { wanted: Selector::Name(name.clone()), cursor: None, speaks: None };
+            let watcher = SubscribeClient::new(vec![options.server], SubscriptionFilter::Name(name), first);
+            Plugged::Watcher(Box::new(EventLoop::new(watcher, net, machine.script.clone(), options.speed)))
         } else {
             let disk = Rc::clone(&machine.disk);
-            let task = Task::Serve { listen: machine.at };
+            let (task, target, patience) = match options.once {
+                None => (Task::Serve { listen: machine.at }, DownloadPlace::Folder, RetryPolicy::Endless),
+                Some((command, pipe)) => {
+                    (Task::Once(command), pipe.map_or(DownloadPlace::Folder, DownloadPlace::Pipe), RetryPolicy::For(limits::GET_PATIENCE))
+                }
+            };
             let open_folder: OpenFolder = Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Filesystem>));
             let peer = Peer::new(PeerConfig {
                 servers: vec![options.server],
@@ -660,6 +701,8 @@ impl World {
                 slots: options.slots,
                 typed: options.typed,
                 heartbeat,
+                target,
+                patience,
                 ..PeerConfig::new(task, "folder".into(), open_folder)
             })
             .unwrap_or_else(|error| panic!("no peer: {error}"));
@@ -941,8 +984,11 @@ impl World {
             self.clock.move_to(now + self.dice.between(20, 100));
             return;
         }
-        let hosts = self.machines().filter_map(|machine| machine.host.as_ref()).filter_map(|host| each!(host, host => host.next_time()));
-        let hosts = hosts.map(|at| self.clock.micros(at)).min();
+        let next = |machine: &Machine| {
+            let at = machine.host.as_ref().and_then(|host| each!(host, host => host.next_time())).map(|at| self.clock.micros(at));
+            if machine.stopped_until > now { Some(machine.stopped_until) } else { at }
+        };
+        let hosts = self.machines().filter_map(next).min();
         let raw = self.clients.iter().map(|(_, wake)| *wake).chain(self.givers.iter().map(|(_, wake)| *wake));
         let actors = raw.chain(self.audits.iter().map(|audit| audit.wake)).chain(self.liar_wakes.iter().copied());
         let plan = self.plan.keys().next().map(|(at, _)| *at);
@@ -954,6 +1000,9 @@ impl World {
     fn turn(&mut self, number: usize) -> bool {
         let (wire, clock, oracle) = (self.wire.clone(), self.clock.clone(), Rc::clone(&self.oracle));
         let machine = self.machine(number);
+        if machine.stopped_until > clock.now() {
+            return false;
+        }
         let Some(host) = &mut machine.host else { return false };
         let due = each!(host, host => host.is_busy() || host.next_time().is_some_and(|at| clock.micros(at) <= clock.now()));
         if !due && !wire.has_ready(machine.life) {
@@ -995,6 +1044,12 @@ impl World {
         if let Some(code) = code {
             let machine = self.machine(number);
             let at = machine.at;
+            if machine.options.once.is_some() {
+                (machine.host, machine.code) = (None, Some(code));
+                let life = machine.life;
+                self.wire.end(life, false);
+                return true;
+            }
             assert!(machine.stopping || self.victim.is_some_and(|victim| victim + 1 == number), "{at} ended by itself with {code}");
             self.machine(number).host = None;
             let life = self.machine(number).life;
@@ -1012,6 +1067,9 @@ impl World {
         let oracle = Rc::clone(&self.oracle);
         let now = self.clock.now();
         let machine = self.machine(number);
+        if machine.options.watches.is_some() {
+            machine.told.push(report.clone());
+        }
         match report {
             UiEvent::IAm { .. } => machine.joined = true,
             UiEvent::Left => machine.joined = false,
@@ -1022,6 +1080,8 @@ impl World {
             UiEvent::Failed(_) => machine.begun.clear(),
             UiEvent::Restarted(_) => oracle.count(|c| c.restarted += 1),
             UiEvent::Same { .. } => oracle.count(|c| c.same += 1),
+            // What went into a pipe is on no disk.
+            UiEvent::Saved { .. } if matches!(machine.options.once, Some((_, Some(_)))) => {}
             UiEvent::Saved { name, root, .. } => {
                 assert!(machine.disk.has(name), "{}: {name} is said to be there and is not", machine.at);
                 let root = root.map(|root| root.to_string()).unwrap_or_default();

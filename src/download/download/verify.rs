@@ -38,7 +38,15 @@ impl Download {
                 }
             };
             heard_something = true;
-            source.hears(matches!(heard, SourceEvent::Waits(_)), around.io.now);
+            // Only what leads on is a sign of life: a source could else keep its place by talking.
+            let leads_on = match &heard {
+                SourceEvent::Has(_) => false,
+                SourceEvent::Head(_, piece) => piece.length > 0,
+                _ => true,
+            };
+            if leads_on {
+                source.hears(matches!(heard, SourceEvent::Waits(_)), around.io.now);
+            }
             let outcome = self.heard(id, heard, around);
             if outcome.is_some() {
                 return outcome;

@@ -1,0 +1,342 @@
+//! Pauses that are nobody's loss: slow readers of stdout, processes that were stopped, speed limits, queues.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read as _};
+
+use cardume::client::command::DownloadTarget;
+use cardume::io::traits::RawWrite as _;
+
+use super::*;
+use crate::net::SimStream;
+
+const NAME: &str = "f.mp4";
+/// Number of the server, of the peer that has the file, and of the one that wants it.
+const SERVER: usize = 0;
+const OWNER: usize = 1;
+const GETTER: usize = 2;
+
+/// How the reader of a pipe reads.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// So many bytes, then nothing for so long, then the rest.
+    Pause(usize, u64),
+    /// So many bytes a second for so long, then the rest.
+    Steady(usize, u64),
+}
+
+/// A pipe with a reader.
+struct Pipe {
+    clock: Clock,
+    pace: Pace,
+    bytes: RefCell<Vec<u8>>,
+    taken: Cell<usize>,
+    /// When the pause or the reading began.
+    since: Cell<Option<u64>>,
+}
+
+impl Pipe {
+    /// The reader takes what it would have taken by now.
+    fn read(&self) {
+        let (now, here) = (self.clock.now(), self.bytes.borrow().len());
+        let since = |cell: &Cell<Option<u64>>| {
+            let since = cell.get().unwrap_or(now);
+            cell.set(Some(since));
+            since
+        };
+        let taken = match self.pace {
+            Pace::Pause(before, _) if here < before => here,
+            Pace::Pause(before, pause) => {
+                if since(&self.since) + pause <= now {
+                    here
+                } else {
+                    before
+                }
+            }
+            Pace::Steady(..) if here == 0 => 0,
+            Pace::Steady(rate, time) => {
+                let passed = now - since(&self.since);
+                if passed >= time { here } else { here.min(rate * usize::try_from(passed / 1_000).unwrap_or(0) / 1_000) }
+            }
+        };
+        self.taken.set(taken);
+    }
+}
+
+impl Sink for Pipe {
+    fn room(&self) -> usize {
+        self.read();
+        limits::STDOUT_BYTES - (self.bytes.borrow().len() - self.taken.get())
+    }
+
+    fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        assert!(bytes.len() <= self.room(), "more than there is room for");
+        // No bytes: it is only asked whether it has failed.
+        assert!(bytes.is_empty() || at == self.bytes.borrow().len() as u64, "out of order");
+        self.bytes.borrow_mut().extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn name() -> RelativeName {
+    RelativeName::new(NAME).unwrap_or_else(|error| panic!("no name: {error:?}"))
+}
+
+/// A connection that the test itself holds.
+struct Raw {
+    stream: SimStream,
+}
+
+impl World {
+    /// A server, an owner of a file of this size, and a `get` of it that does not run yet.
+    fn with_get(seed: u64, size: usize) -> (World, Content) {
+        let mut world = World::of(seed, false, 2);
+        // All bytes that there are make a file that is a little larger.
+        let content = if size > LARGEST { Content { start: 0, size } } else { Content::new(&world.dice, size) };
+        world.peers[0].disk.place(NAME, content);
+        world.names = vec![NAME.to_owned()];
+        world.peers[1].options.once = Some((Command::Get(DownloadTarget::named(name())), None));
+        (world, content)
+    }
+
+    /// Lets so many seconds pass.
+    fn pass(&mut self, seconds: u64) {
+        let end = self.clock.now() + seconds * SECOND;
+        self.run_until(end, |_| false);
+    }
+
+    /// Server and owner begin, and some seconds later the `get`.
+    fn begin_get(&mut self) {
+        self.start(SERVER);
+        self.start(OWNER);
+        self.pass(5);
+        self.start(GETTER);
+    }
+
+    /// Runs until the `get` has ended: its code.
+    fn end_get(&mut self, seconds: u64) -> Option<i32> {
+        let end = self.clock.now() + seconds * SECOND;
+        self.run_until(end, |world| world.peers[1].code.is_some());
+        self.peers[1].code
+    }
+
+    /// How often the `get` has connected to the owner.
+    fn links_of_get(&self) -> usize {
+        let (owner, getter) = (self.peers[0].at, self.peers[1].at.ip());
+        self.wire.look().conns.iter().filter(|conn| conn.to == owner && conn.sides[0].address.ip() == getter).count()
+    }
+
+    /// A process does not run for so many seconds.
+    fn stop(&mut self, number: usize, seconds: u64) {
+        self.machine(number).stopped_until = self.clock.now() + seconds * SECOND;
+    }
+
+    fn raw(&mut self, to: SocketAddr) -> Raw {
+        let life = self.actor();
+        let stream = self.wire.connect(life, to);
+        self.wire.watch(&stream, stream.conn);
+        self.pass(1);
+        Raw { stream }
+    }
+
+    fn say(&mut self, raw: &mut Raw, text: &str) {
+        let mut sent = 0;
+        while sent < text.len() {
+            match raw.stream.write_bytes(&text.as_bytes()[sent..]) {
+                Ok(count) => sent += count,
+                Err(_) => self.pass(1),
+            }
+        }
+    }
+
+    /// What comes within a second.
+    fn hear(&mut self, raw: &mut Raw) -> String {
+        self.pass(1);
+        let (mut got, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+        loop {
+            match raw.stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => got.extend_from_slice(&buffer[..count]),
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(_) => break,
+            }
+        }
+        String::from_utf8_lossy(&got).into_owned()
+    }
+
+    fn ask(&mut self, raw: &mut Raw, text: &str) -> String {
+        self.say(raw, text);
+        self.hear(raw)
+    }
+}
+
+#[test]
+fn a_reader_of_stdout_may_pause_or_be_slow() {
+    // More pieces than are asked for before the reader has read the first.
+    let size = 19 << 20;
+    let paces = [Pace::Pause(500_000, 35 * SECOND), Pace::Pause(500_000, 200 * SECOND), Pace::Steady(16_000, 200 * SECOND)];
+    for (seed, pace) in paces.into_iter().enumerate() {
+        let (mut world, content) = World::with_get(seed as u64, size);
+        let clock = world.clock.clone();
+        let pipe = Rc::new(Pipe { clock, pace, bytes: RefCell::default(), taken: Cell::new(0), since: Cell::new(None) });
+        if let Some((_, target)) = &mut world.peers[1].options.once {
+            *target = Some(Rc::clone(&pipe) as Rc<dyn Sink>);
+        }
+        world.begin_get();
+        assert_eq!(world.end_get(600), Some(0), "{pace:?}");
+        assert!(*pipe.bytes.borrow() == content.bytes(), "{pace:?}: other bytes");
+        assert_eq!(pipe.taken.get(), content.size, "{pace:?}: it ended before its reader had all");
+        assert_eq!(world.links_of_get(), 1, "{pace:?}: it has let its source go");
+    }
+}
+
+#[test]
+fn a_get_that_was_stopped_goes_on_with_what_has_come() {
+    for seed in 0..4 {
+        let (mut world, content) = World::with_get(seed, 2_000_000);
+        world.peers[0].options.speed.upload = Some(100_000);
+        world.begin_get();
+        world.pass(5);
+        world.stop(GETTER, 62);
+        world.pass(62);
+        assert_eq!(world.peers[1].code, None, "it was to be stopped in the midst of it");
+        assert_eq!(world.end_get(60), Some(0));
+        assert!(world.peers[1].disk.holds(NAME, content));
+    }
+}
+
+#[test]
+fn a_server_and_a_peer_that_were_stopped_are_found_again() {
+    for number in [SERVER, OWNER, GETTER] {
+        let (mut world, _) = World::with_get(7 + number as u64, 200_000);
+        world.peers[1].options.once = None;
+        world.begin_get();
+        world.pass(10);
+        world.stop(number, 62);
+        world.pass(62 + 40);
+        world.last_audit();
+    }
+}
+
+#[test]
+fn a_watcher_that_was_stopped_tells_what_it_has_missed() {
+    // Its connection lives through the first pause, and is closed by the server in the second.
+    for seconds in [8, 62] {
+        let (mut world, _) = World::with_get(seconds, 200_000);
+        let options = &mut world.peers[1].options;
+        (options.once, options.watches) = (None, Some(name()));
+        world.start(SERVER);
+        world.start(GETTER);
+        world.pass(10);
+        world.stop(GETTER, seconds);
+        world.start(OWNER);
+        world.pass(seconds + 20);
+        let told = &world.peers[1].told;
+        assert!(told.iter().any(|report| matches!(report, UiEvent::Appeared(_))), "after {seconds} s: {told:?}");
+    }
+}
+
+#[test]
+fn a_low_speed_limit_of_either_side_keeps_the_connection() {
+    for is_upload in [false, true] {
+        let (mut world, content) = World::with_get(3 + u64::from(is_upload), 200_000);
+        if is_upload {
+            world.peers[0].options.speed.upload = Some(2_048);
+        } else {
+            world.peers[1].options.speed.download = Some(2_048);
+        }
+        world.begin_get();
+        let code = world.end_get(400);
+        assert_eq!(code, Some(0), "upload: {is_upload}");
+        assert!(world.peers[1].disk.holds(NAME, content));
+        assert_eq!(world.links_of_get(), 1, "upload: {is_upload}");
+    }
+}
+
+/// A queue at an owner with one slot, which the first connection takes and keeps.
+fn with_queue() -> (World, SocketAddr, Raw) {
+    let (mut world, _) = World::with_get(11, 3_000_000);
+    world.peers[0].options.slots = Some(1);
+    world.oracle.touch(world.peers[0].at, u64::MAX);
+    world.start(SERVER);
+    world.start(OWNER);
+    world.pass(5);
+    let owner = world.peers[0].at;
+    let mut holder = world.raw(owner);
+    world.wire.hold().conns[holder.stream.conn].sides[1].window = 10_000;
+    world.say(&mut holder, &format!("{{\"cardume\":1}}\n{}", fetch(1)));
+    world.pass(1);
+    (world, owner, holder)
+}
+
+fn fetch(id: u64) -> String {
+    format!("{{\"id\":{id},\"method\":\"FETCH\",\"name\":\"{NAME}\"}}\n")
+}
+
+fn place(number: u64) -> String {
+    format!("\"place\":{number}")
+}
+
+#[test]
+fn those_who_wait_are_told_when_somebody_ahead_leaves() {
+    let (mut world, owner, _holder) = with_queue();
+    let mut native = Vec::new();
+    for number in 1..=3 {
+        let mut raw = world.raw(owner);
+        let told = world.ask(&mut raw, &format!("{{\"cardume\":1}}\n{}", fetch(2)));
+        assert!(told.contains(&place(number)), "{told}");
+        native.push(raw);
+    }
+    // One says so, and one ends with something unread, which resets its connection.
+    let mut first = native.remove(0);
+    world.say(&mut first, "{\"id\":3,\"method\":\"CANCEL\",\"fetch\":2}\n");
+    for (number, raw) in native.iter_mut().enumerate() {
+        let told = world.hear(raw);
+        assert!(told.contains(&place(number as u64 + 1)), "{told}");
+    }
+    let mut second = native.remove(0);
+    world.say(&mut second, "{\"id\":4,\"method\":\"PING\"}\n");
+    world.pass(1);
+    world.wire.close(&second.stream);
+    let told = world.hear(&mut native[0]);
+    assert!(told.contains(&place(1)), "{told}");
+}
+
+#[test]
+fn an_http_connection_that_closes_while_it_waits_leaves_the_queue() {
+    let (mut world, owner, _holder) = with_queue();
+    let mut http = world.raw(owner);
+    let told = world.ask(&mut http, &format!("GET /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\n\r\n"));
+    assert_eq!(told, "", "there is no slot for it");
+    let mut native = world.raw(owner);
+    let told = world.ask(&mut native, &format!("{{\"cardume\":1}}\n{}", fetch(2)));
+    assert!(told.contains(&place(2)), "{told}");
+    world.wire.close(&http.stream);
+    let told = world.hear(&mut native);
+    assert!(told.contains(&place(1)), "{told}");
+}
+
+#[test]
+fn an_http_answer_without_a_body_takes_no_slot() {
+    let (mut world, owner, _holder) = with_queue();
+    let mut http = world.raw(owner);
+    let told = world.ask(&mut http, &format!("HEAD /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\n\r\n"));
+    let tag = told.lines().find_map(|line| line.strip_prefix("ETag: ")).unwrap_or_else(|| panic!("no tag: {told}"));
+    let told = world.ask(&mut http, &format!("GET /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\nIf-None-Match: {tag}\r\n\r\n"));
+    assert!(told.starts_with("HTTP/1.1 304 "), "{told}");
+}
+
+#[test]
+fn who_takes_no_byte_keeps_no_slot_though_it_goes_on_talking() {
+    let (mut world, owner, mut holder) = with_queue();
+    let mut native = world.raw(owner);
+    assert!(world.ask(&mut native, &format!("{{\"cardume\":1}}\n{}", fetch(2))).contains(&place(1)));
+    let mut told = String::new();
+    let began = world.clock.now();
+    while !told.contains("FETCH_OK") && world.clock.now() < began + 100 * SECOND {
+        world.say(&mut holder, "\n");
+        world.pass(4);
+        told = world.hear(&mut native);
+    }
+    let seconds = (world.clock.now() - began) / SECOND;
+    assert!((54..=70).contains(&seconds), "the slot was kept for {seconds} s");
+}
