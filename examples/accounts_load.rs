@@ -38,7 +38,10 @@ fn main() -> Outcome<()> {
 
 fn fill(folder: &Path, users: usize, publications: usize) -> Outcome<()> {
     let store = SqliteStore::open(folder).map_err(|error| error.to_string())?;
-    let name = |number: usize| UserName::new(&format!("user-{number:06}")).map_err(|why| format!("a user name must not {why}"));
+    let name = |number: usize| {
+        UserName::new(&format!("user-{number:06}"))
+            .map_err(|why| format!("a user name must not {why}"))
+    };
     let line = |text: String| Line::new(&text).ok_or("a long line");
     let failed = |error: cardume::accounts::store::StoreError| error.to_string();
     store.begin().map_err(failed)?;
@@ -47,7 +50,12 @@ fn fill(folder: &Path, users: usize, publications: usize) -> Outcome<()> {
         if number % 2 == 0 {
             let [.., b, c, d] = number.to_be_bytes();
             let address = SocketAddr::from(([10, b, c, d], 4_000));
-            store.connect(&name(number)?, &UserConnection { address, speaks: LegacyProfile::Uc3m2024 }).map_err(failed)?;
+            store
+                .connect(
+                    &name(number)?,
+                    &UserConnection { address, speaks: LegacyProfile::Uc3m2024 },
+                )
+                .map_err(failed)?;
         }
     }
     store.commit().map_err(failed)?;
@@ -119,7 +127,14 @@ impl Link {
     }
 }
 
-fn work(server: SocketAddr, word: &str, links: usize, window: usize, count: usize, most: Duration) -> Outcome<()> {
+fn work(
+    server: SocketAddr,
+    word: &str,
+    links: usize,
+    window: usize,
+    count: usize,
+    most: Duration,
+) -> Outcome<()> {
     // Names of this run alone.
     let run = format!("{}-{}", word.to_lowercase(), std::process::id());
     // Which links will be quick is not known: each can do somewhat more than its share.
@@ -140,8 +155,18 @@ fn work(server: SocketAddr, word: &str, links: usize, window: usize, count: usiz
         };
         let (stream, asks) = opened(server, &format!("{run}-{number}"), number, asks)?;
         let mut stream = mio::net::TcpStream::from_std(stream);
-        poll.registry().register(&mut stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
-        all.push(Link { stream, asks, sent: Default::default(), unsent: Vec::new(), heard: Vec::new() });
+        poll.registry().register(
+            &mut stream,
+            Token(number),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        all.push(Link {
+            stream,
+            asks,
+            sent: Default::default(),
+            unsent: Vec::new(),
+            heard: Vec::new(),
+        });
     }
     let wanted = format!("{word}_OK");
     let mut times = Vec::new();
@@ -150,7 +175,10 @@ fn work(server: SocketAddr, word: &str, links: usize, window: usize, count: usiz
     for link in &mut all {
         link.pump(window)?;
     }
-    while times.len() < count && began.elapsed() < most && all.iter().any(|link| !link.sent.is_empty()) {
+    while times.len() < count
+        && began.elapsed() < most
+        && all.iter().any(|link| !link.sent.is_empty())
+    {
         poll.poll(&mut events, Some(Duration::from_millis(100)))?;
         for event in &events {
             let link = &mut all[event.token().0];
@@ -160,8 +188,15 @@ fn work(server: SocketAddr, word: &str, links: usize, window: usize, count: usiz
     }
     let took = began.elapsed().as_secs_f64();
     times.sort();
-    let share = |share: f64| times.get((times.len() as f64 * share) as usize).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3);
-    println!("{}", json!({"done": times.len(), "seconds": took, "rate": times.len() as f64 / took, "p50_ms": share(0.5), "p99_ms": share(0.99)}));
+    let share = |share: f64| {
+        times
+            .get((times.len() as f64 * share) as usize)
+            .map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+    };
+    println!(
+        "{}",
+        json!({"done": times.len(), "seconds": took, "rate": times.len() as f64 / took, "p50_ms": share(0.5), "p99_ms": share(0.99)})
+    );
     Ok(())
 }
 
@@ -199,6 +234,8 @@ fn opened(
 }
 
 fn proved(method: Method, user: &UserName, nonce: &str, identity: &Identity) -> Value {
-    let Authority::Proof { key, proof } = identity.proves(method, user, nonce) else { return Value::Null };
+    let Authority::Proof { key, proof } = identity.proves(method, user, nonce) else {
+        return Value::Null;
+    };
     json!({"method": method.word(), "user": &**user, "key": key.to_string(), "proof": proof.to_string()})
 }

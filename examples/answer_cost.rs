@@ -60,7 +60,13 @@ impl Stage {
     fn new() -> Stage {
         let at = SocketAddr::from(([127, 0, 0, 1], 1099));
         let server = Server::new(ServerOptions::new(at, 7), Box::new(MemoryStore::default()));
-        let mut stage = Stage { server, links: Boxes(Vec::new()), now: Instant::now(), turns: LoopHistogram::default(), actions: Vec::new() };
+        let mut stage = Stage {
+            server,
+            links: Boxes(Vec::new()),
+            now: Instant::now(),
+            turns: LoopHistogram::default(),
+            actions: Vec::new(),
+        };
         stage.tell(Event::Start);
         stage
     }
@@ -68,7 +74,17 @@ impl Stage {
     fn tell(&mut self, event: Event) {
         let Stage { server, links, now, turns, actions } = self;
         let mut random = || [0; 16];
-        server.handle(event, &mut Io { now: *now, table: links, actions, random: &mut random, iteration_times: turns, date: &String::new });
+        server.handle(
+            event,
+            &mut Io {
+                now: *now,
+                table: links,
+                actions,
+                random: &mut random,
+                iteration_times: turns,
+                date: &String::new,
+            },
+        );
         actions.clear();
     }
 
@@ -91,8 +107,10 @@ impl Stage {
         loop {
             let link = &mut self.links.0[id.0];
             let again = std::mem::take(&mut link.reschedule);
-            let (gone, _) =
-                link.send_queue.write_to(&mut sink, usize::MAX, false, self.now).unwrap_or((0, cardume::io::send_queue::WriteOutcome::WouldBlock));
+            let (gone, _) = link
+                .send_queue
+                .write_to(&mut sink, usize::MAX, false, self.now)
+                .unwrap_or((0, cardume::io::send_queue::WriteOutcome::WouldBlock));
             if again {
                 self.tell(Event::Received(id));
             } else if gone > 0 {
@@ -115,7 +133,11 @@ impl Stage {
             let parts = names.parts(peer);
             let mut out = Vec::new();
             for number in 0..parts {
-                let part = Part { port: u16::try_from(2_000 + peer % 60_000).unwrap_or(1), number, more: number + 1 < parts };
+                let part = Part {
+                    port: u16::try_from(2_000 + peer % 60_000).unwrap_or(1),
+                    number,
+                    more: number + 1 < parts,
+                };
                 out.clear();
                 let files = |out: &mut Vec<u8>| {
                     for share in names.of_part(peer, number) {
@@ -146,11 +168,15 @@ fn main() {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let of = |at: usize, usual: u64| numbers.get(at).copied().unwrap_or(usual).max(1);
     let (count, peers, requests) = (of(0, 1_000_000), of(1, 5_000), of(2, 1_000_000));
-    let names = Dataset::new(count, (count * HOLDERS).div_ceil(peers), (peers, count * HOLDERS), false);
+    let names =
+        Dataset::new(count, (count * HOLDERS).div_ceil(peers), (peers, count * HOLDERS), false);
     let mut stage = Stage::new();
     let began = Instant::now();
     stage.fill(&names, peers);
-    println!("{count} names x {HOLDERS}, {peers} peers: filled in {:.1} s", began.elapsed().as_secs_f64());
+    println!(
+        "{count} names x {HOLDERS}, {peers} peers: filled in {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
     let askers: Vec<ConnId> = (0..ASKERS).map(|_| stage.accept()).collect();
     let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
     for depth in [1_u64, 16, 256] {
@@ -166,10 +192,15 @@ fn main() {
                 line
             })
             .collect();
-        let best = (0..3).map(|_| press(&mut stage, &askers, &lines)).min_by(|a, b| a.1.total_cmp(&b.1));
+        let best =
+            (0..3).map(|_| press(&mut stage, &askers, &lines)).min_by(|a, b| a.1.total_cmp(&b.1));
         if let Some((bytes, seconds)) = best {
             let asked = (requests.div_ceil(depth) * depth) as f64;
-            println!("{depth:4} at once: {:7.0} ns a request, {:.0} bytes", seconds * 1e9 / asked, bytes as f64 / asked);
+            println!(
+                "{depth:4} at once: {:7.0} ns a request, {:.0} bytes",
+                seconds * 1e9 / asked,
+                bytes as f64 / asked
+            );
         }
     }
 }

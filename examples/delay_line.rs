@@ -83,17 +83,27 @@ impl<'a> Way<'a> {
 }
 
 fn main() -> io::Result<()> {
-    let delay = std::env::args().nth(1).and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    let delay =
+        std::env::args().nth(1).and_then(|text| text.parse().ok()).map(Duration::from_millis);
     let Some(delay) = delay else {
-        return Err(io::Error::other("usage: delay_line MILLISECONDS, between the devices that are its input and its output"));
+        return Err(io::Error::other(
+            "usage: delay_line MILLISECONDS, between the devices that are its input and its output",
+        ));
     };
     let (one, two) = (io::stdin(), io::stdout());
     let (one, two) = (one.as_fd(), two.as_fd());
     let (mut there, mut back) = (Way::new(one, two), Way::new(two, one));
     let mut room = vec![0; PACKET];
     loop {
-        let rest = [there.due(), back.due()].into_iter().flatten().min().map(|due| due.saturating_duration_since(Instant::now()));
-        let rest = rest.map(|rest| Timespec { tv_sec: rest.as_secs().cast_signed(), tv_nsec: rest.subsec_nanos().into() });
+        let rest = [there.due(), back.due()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|due| due.saturating_duration_since(Instant::now()));
+        let rest = rest.map(|rest| Timespec {
+            tv_sec: rest.as_secs().cast_signed(),
+            tv_nsec: rest.subsec_nanos().into(),
+        });
         let mut ready = [PollFd::new(&one, PollFlags::IN), PollFd::new(&two, PollFlags::IN)];
         match poll(&mut ready, rest.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}

@@ -29,7 +29,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if percent > 100 {
         return Err("PERCENT is at most 100".into());
     }
-    let name = Path::new(source).file_name().and_then(|name| name.to_str()).ok_or("SOURCE has no name that can be shared")?;
+    let name = Path::new(source)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or("SOURCE has no name that can be shared")?;
     let source = Source::open(source)?;
     let drive = Folder::open(folder, Allocate::None).map_err(|error| error.to_string())?;
 
@@ -71,11 +74,18 @@ impl Source {
     fn open(path: &str) -> io::Result<Source> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
-        if piece_tree::has_root(size) { Ok(Source { file, size }) } else { Err(io::ErrorKind::FileTooLarge.into()) }
+        if piece_tree::has_root(size) {
+            Ok(Source { file, size })
+        } else {
+            Err(io::ErrorKind::FileTooLarge.into())
+        }
     }
 
     /// Each piece in order, with its bytes; `None` for one that is all hole.
-    fn each(&self, mut take: impl FnMut(u64, usize, Option<&[u8]>) -> io::Result<()>) -> io::Result<()> {
+    fn each(
+        &self,
+        mut take: impl FnMut(u64, usize, Option<&[u8]>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut buffer = vec![0; usize::try_from(limits::PIECE_BYTES.min(self.size)).unwrap_or(0)];
         // Where the next bytes are that are no hole.
         let mut data = 0;

@@ -92,11 +92,17 @@ fn name(number: usize) -> RelativeName {
 fn entry(number: usize) -> FileEntry {
     let mut root = [0; 32];
     root[..8].copy_from_slice(&(number as u64).to_le_bytes());
-    FileEntry { root: number.is_multiple_of(2).then_some(ContentHash(root)), ..FileEntry::new(name(number), 700_000_000 + number as u64) }
+    FileEntry {
+        root: number.is_multiple_of(2).then_some(ContentHash(root)),
+        ..FileEntry::new(name(number), 700_000_000 + number as u64)
+    }
 }
 
 fn join(index: &mut Index, peer: usize, files: &[FileEntry]) -> PeerId {
-    let (high, low) = (u8::try_from(peer / 50_000 % 250).unwrap_or(0), u16::try_from(peer % 50_000 + 1).unwrap_or(1));
+    let (high, low) = (
+        u8::try_from(peer / 50_000 % 250).unwrap_or(0),
+        u16::try_from(peer % 50_000 + 1).unwrap_or(1),
+    );
     let who = index.create_peer(SocketAddr::from(([127, 0, high, 1], low)), SessionId([0; 16]));
     for file in files {
         index.add(who, file).expect("room");
@@ -112,13 +118,17 @@ fn resident() -> usize {
 }
 
 fn at(sorted: &[Duration], percent: usize) -> f64 {
-    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).map_or(0.0, |time| time.as_secs_f64() * 1e6)
+    sorted
+        .get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1)))
+        .map_or(0.0, |time| time.as_secs_f64() * 1e6)
 }
 
 /// Prints one figure.
 fn say(json: bool, names: usize, what: &str, value: f64, unit: &str) {
     if json {
-        println!("{{\"names\":{names},\"what\":\"{what}\",\"value\":{value:.3},\"unit\":\"{unit}\"}}");
+        println!(
+            "{{\"names\":{names},\"what\":\"{what}\",\"value\":{value:.3},\"unit\":\"{unit}\"}}"
+        );
     } else {
         println!("{names:>9} names  {what:<42} {value:>12.2} {unit}");
     }
@@ -227,8 +237,18 @@ fn measure(json: bool, names: usize) {
         _ => format!("zebra{}", dice.roll(1_000)),
     };
     let mut all = Vec::new();
-    for (kind, what) in ["a common word", "two common words", "one name's number", "a word and digits", "an absent word"].into_iter().enumerate() {
-        let queries: Vec<Query> = (0..400).map(|_| page(QueryTerm::Contains(words(&mut dice, kind)))).collect();
+    for (kind, what) in [
+        "a common word",
+        "two common words",
+        "one name's number",
+        "a word and digits",
+        "an absent word",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let queries: Vec<Query> =
+            (0..400).map(|_| page(QueryTerm::Contains(words(&mut dice, kind)))).collect();
         let (whole, steps, hits) = searches(&index, &queries);
         say(&format!("contains {what} ({hits} hits) p50"), at(&whole, 50), "us");
         say(&format!("contains {what} p99"), at(&whole, 99), "us");
@@ -244,9 +264,23 @@ fn measure(json: bool, names: usize) {
         say(&format!("{what} p99"), at(&whole, 99) / 1e3, "ms");
         say(&format!("{what}, longest step"), at(&steps, 100) / 1e3, "ms");
     };
-    few((0..20).map(|_| page(QueryTerm::Like(format!("{} Titlo {:07}", FIRST[dice.roll(24)], dice.roll(names))))).collect(), "like");
+    few(
+        (0..20)
+            .map(|_| {
+                page(QueryTerm::Like(format!(
+                    "{} Titlo {:07}",
+                    FIRST[dice.roll(24)],
+                    dice.roll(names)
+                )))
+            })
+            .collect(),
+        "like",
+    );
     few((0..3).map(|_| page(QueryTerm::Contains("mk (2 xq".into()))).collect(), "the worst words");
-    let sorted = Query { sort: cardume::protocol::types::query::Sort::of_word("-size"), ..page(QueryTerm::Contains("filme legendado".into())) };
+    let sorted = Query {
+        sort: cardume::protocol::types::query::Sort::of_word("-size"),
+        ..page(QueryTerm::Contains("filme legendado".into()))
+    };
     few(vec![sorted; 3], "sorted by size");
     // A part of a JOIN as long as can be: read from its line in one go, before its files are added over turns.
     let mut line = String::from(r#"{"id":1,"method":"JOIN","port":1,"files":["#);
@@ -261,7 +295,10 @@ fn measure(json: bool, names: usize) {
     }
     line.push_str("]}");
     let begun = now();
-    let asked = cardume::protocol::native::decode_request::request(line.as_bytes(), cardume::protocol::Role::Server);
+    let asked = cardume::protocol::native::decode_request::request(
+        line.as_bytes(),
+        cardume::protocol::Role::Server,
+    );
     say("a JOIN part of 1 MiB, read", (now() - begun).as_secs_f64() * 1e3, "ms");
     assert!(asked.is_ok_and(|asked| asked.request.is_ok()), "a good JOIN");
     // A peer with a hundredth of all leaves.
@@ -285,7 +322,8 @@ fn measure(json: bool, names: usize) {
 
 fn main() {
     let json = std::env::args().any(|word| word == "--json");
-    let mut sizes: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let mut sizes: Vec<usize> =
+        std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     if sizes.is_empty() {
         sizes = vec![1_000_000, 5_000_000];
     }
@@ -295,7 +333,9 @@ fn main() {
     for names in [10_000, 100_000, 1_000_000, 10_000_000] {
         let mut index = Index::new(1);
         for peer in 0..names / FILES {
-            let files: Vec<FileEntry> = (peer * FILES..(peer + 1) * FILES).map(|number| FileEntry::new(name(number), 1)).collect();
+            let files: Vec<FileEntry> = (peer * FILES..(peer + 1) * FILES)
+                .map(|number| FileEntry::new(name(number), 1))
+                .collect();
             join(&mut index, peer, &files);
         }
         let times = exact(&mut index, names, 100_000);

@@ -49,7 +49,8 @@ begin() { # FILE
 }
 
 end() {
-    kill -INT "$playing" 2>/dev/null || true
+    # A background job of a script ignores SIGINT, and so do the programs that it starts.
+    kill -TERM "$playing" 2>/dev/null || true
     wait "$playing" 2>/dev/null || true
     rm -rf "$into"
 }

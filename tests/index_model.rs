@@ -16,7 +16,8 @@ use proptest::sample::{Index as Any, select};
 
 const HERE: Viewer = Viewer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), profile: None };
 const USERS: [&str; 3] = ["ana", "bia", "caio"];
-const WORDS: [&str; 10] = ["vídeo", "Aula", "matrix", "ação", "AB", "x", "legendado", "álgebra", "2019", "matriz"];
+const WORDS: [&str; 10] =
+    ["vídeo", "Aula", "matrix", "ação", "AB", "x", "legendado", "álgebra", "2019", "matriz"];
 const ENDS: [&str; 4] = ["mkv", "MP4", "txt", ""];
 
 /// What may happen between two questions.
@@ -92,7 +93,12 @@ fn user(number: usize) -> UserName {
 
 impl World {
     fn new(seed: u64) -> World {
-        let mut world = World { index: Index::new(seed), plain: Vec::new(), told: BTreeMap::new(), next_port: 1 };
+        let mut world = World {
+            index: Index::new(seed),
+            plain: Vec::new(),
+            told: BTreeMap::new(),
+            next_port: 1,
+        };
         world.index.build(1);
         world
     }
@@ -106,13 +112,18 @@ impl World {
             Deed::Join { user: of, parts, hidden } => {
                 let port = self.next_port;
                 self.next_port += 1;
-                let who = self.index.create_peer(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SessionId([0; 16]));
+                let who = self
+                    .index
+                    .create_peer(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SessionId([0; 16]));
                 self.index.introduce(who, About { user: of.map(user), ..About::default() });
                 let mut files = BTreeMap::new();
                 for part in parts {
                     for file in part {
                         let is_new = self.index.add(who, file).expect("room");
-                        assert_eq!(is_new, files.insert(file.name.to_string(), file.clone()).is_none());
+                        assert_eq!(
+                            is_new,
+                            files.insert(file.name.to_string(), file.clone()).is_none()
+                        );
                     }
                     self.index.build(500);
                 }
@@ -149,7 +160,10 @@ impl World {
             Deed::Sweep(most) => drop(self.index.purge(*most)),
             Deed::Build(effort) => drop(self.index.build(*effort)),
             Deed::Publish(of, file, text) => {
-                let what = Publication { file: Line::new(file).expect("a line"), description: Line::new(text).expect("a line") };
+                let what = Publication {
+                    file: Line::new(file).expect("a line"),
+                    description: Line::new(text).expect("a line"),
+                };
                 self.index.publish(&user(*of), &what).expect("room");
                 // What was said stays said, as long as it is published.
                 if !text.is_empty() {
@@ -180,7 +194,8 @@ impl World {
         for plain in self.plain.iter().filter(|plain| plain.visible) {
             let fits = |text: &str, file: &FileEntry| {
                 let said = self.said(plain, text);
-                let parts: Vec<&str> = std::iter::once(text).chain(said.map(String::as_str)).collect();
+                let parts: Vec<&str> =
+                    std::iter::once(text).chain(said.map(String::as_str)).collect();
                 let wanted = match &query.wanted {
                     QueryTerm::Anything => true,
                     QueryTerm::Name(name) => &**name == text,
@@ -188,14 +203,26 @@ impl World {
                     QueryTerm::Contains(words) => has_words(&parts, words),
                     QueryTerm::Like(_) => unreachable!("told by the index itself"),
                 };
-                let Filters { ext, min_size, max_size, description, owner, hashed, complete } = &query.filters;
-                let end = text.rsplit('/').next().and_then(|last| last.rsplit_once('.')).filter(|(stem, _)| !stem.is_empty()).map(|(_, end)| end);
+                let Filters { ext, min_size, max_size, description, owner, hashed, complete } =
+                    &query.filters;
+                let end = text
+                    .rsplit('/')
+                    .next()
+                    .and_then(|last| last.rsplit_once('.'))
+                    .filter(|(stem, _)| !stem.is_empty())
+                    .map(|(_, end)| end);
                 wanted
-                    && (ext.is_empty() || end.is_some_and(|end| ext.iter().any(|ext| ext.eq_ignore_ascii_case(end))))
+                    && (ext.is_empty()
+                        || end
+                            .is_some_and(|end| ext.iter().any(|ext| ext.eq_ignore_ascii_case(end))))
                     && min_size.is_none_or(|min| file.size.is_some_and(|size| size >= min))
                     && max_size.is_none_or(|max| file.size.is_some_and(|size| size <= max))
-                    && description.as_ref().is_none_or(|words| said.is_some_and(|said| has_words(&[said], words)))
-                    && owner.as_ref().is_none_or(|owner| plain.user.map(user).as_ref() == Some(owner))
+                    && description
+                        .as_ref()
+                        .is_none_or(|words| said.is_some_and(|said| has_words(&[said], words)))
+                    && owner
+                        .as_ref()
+                        .is_none_or(|owner| plain.user.map(user).as_ref() == Some(owner))
                     && hashed.is_none_or(|hashed| hashed == file.root.is_some())
                     && complete.is_none_or(|complete| complete != file.partial)
             };
@@ -212,12 +239,23 @@ impl World {
     }
 
     /// Steps a search to its answer, with so much effort at a time; things may happen between two steps.
-    fn page(&mut self, query: &Query, slice: usize, mut between: impl FnMut(&mut World)) -> (Vec<Provider>, Option<String>) {
+    fn page(
+        &mut self,
+        query: &Query,
+        slice: usize,
+        mut between: impl FnMut(&mut World),
+    ) -> (Vec<Provider>, Option<String>) {
         let mut search = self.index.start(query, &HERE).expect("a good query");
         for _ in 0..100_000 {
             let mut effort = slice;
             if let Some(page) = self.index.step(&mut search, &mut effort) {
-                assert!(page.entries.len() <= query.limit && page.cursor.as_ref().is_none_or(|cursor| cursor.len() <= limits::QUERY_CURSOR_BYTES));
+                assert!(
+                    page.entries.len() <= query.limit
+                        && page
+                            .cursor
+                            .as_ref()
+                            .is_none_or(|cursor| cursor.len() <= limits::QUERY_CURSOR_BYTES)
+                );
                 return (page.entries, page.cursor);
             }
             between(self);
@@ -246,14 +284,24 @@ fn hit(holder: &Provider) -> Hit {
 fn names() -> impl Strategy<Value = String> {
     let word = || select(&WORDS[..]);
     prop_oneof![
-        (word(), select(&ENDS[..])).prop_map(|(word, end)| if end.is_empty() { word.to_owned() } else { format!("{word}.{end}") }),
-        (word(), word(), 0..4_u8, select(&ENDS[..3])).prop_map(|(a, b, number, end)| format!("{a} {b} {number}.{end}")),
+        (word(), select(&ENDS[..])).prop_map(|(word, end)| if end.is_empty() {
+            word.to_owned()
+        } else {
+            format!("{word}.{end}")
+        }),
+        (word(), word(), 0..4_u8, select(&ENDS[..3]))
+            .prop_map(|(a, b, number, end)| format!("{a} {b} {number}.{end}")),
         (word(), word()).prop_map(|(a, b)| format!("{a}.d/{b}.mkv")),
     ]
 }
 
 fn files() -> impl Strategy<Value = Vec<FileEntry>> {
-    let file = (names(), proptest::option::weighted(0.8, 0..6_u64), proptest::option::of(0..4_u8), any::<bool>());
+    let file = (
+        names(),
+        proptest::option::weighted(0.8, 0..6_u64),
+        proptest::option::of(0..4_u8),
+        any::<bool>(),
+    );
     let file = file.prop_map(|(text, size, root, partial)| FileEntry {
         size,
         root: root.map(|root| ContentHash([root; 32])),
@@ -281,11 +329,17 @@ fn deeds() -> impl Strategy<Value = Deed> {
 
 fn queries(like: bool) -> impl Strategy<Value = Query> {
     let some = |word: &str| word.chars().take(5).collect::<String>();
-    let words = proptest::collection::vec((select(&WORDS[..]), proptest::bool::weighted(0.2)), 0..3);
+    let words =
+        proptest::collection::vec((select(&WORDS[..]), proptest::bool::weighted(0.2)), 0..3);
     let words = (select(&WORDS[..]), words).prop_map(move |(first, rest)| {
-        rest.iter().fold(some(first), |text, (word, without)| format!("{text} {}{}", if *without { "-" } else { "" }, some(word)))
+        rest.iter().fold(some(first), |text, (word, without)| {
+            format!("{text} {}{}", if *without { "-" } else { "" }, some(word))
+        })
     });
-    let nearly = (select(&["matrx", "vidoe", "algbra", "legendao em", "aula matriz", "matrix.mkv", "acao 2019"][..])).prop_map(str::to_owned);
+    let nearly = (select(
+        &["matrx", "vidoe", "algbra", "legendao em", "aula matriz", "matrix.mkv", "acao 2019"][..],
+    ))
+    .prop_map(str::to_owned);
     let wanted = if like {
         nearly.prop_map(QueryTerm::Like).boxed()
     } else {
@@ -306,22 +360,28 @@ fn queries(like: bool) -> impl Strategy<Value = Query> {
         proptest::option::weighted(0.2, (0..USERS.len()).prop_map(user)),
         (flag(), flag()),
     );
-    let filters = filters.prop_map(|(ext, min_size, max_size, description, owner, (hashed, complete))| Filters {
-        ext,
-        min_size,
-        max_size,
-        description: description.map(str::to_owned),
-        owner,
-        hashed,
-        complete,
-    });
+    let filters =
+        filters.prop_map(|(ext, min_size, max_size, description, owner, (hashed, complete))| {
+            Filters {
+                ext,
+                min_size,
+                max_size,
+                description: description.map(str::to_owned),
+                owner,
+                hashed,
+                complete,
+            }
+        });
     let sort = proptest::option::of((any::<bool>(), any::<bool>()));
-    (wanted, filters, sort, 1..7_usize).prop_filter_map("something to go by", |(wanted, filters, sort, limit)| {
-        let by = |name: bool| if name { SortBy::Name } else { SortBy::Size };
-        let sort = sort.map(|(name, descending)| Sort { by: by(name), descending });
-        let query = Query { filters, sort, limit, ..Query::new(wanted) };
-        query.check().is_ok().then_some(query)
-    })
+    (wanted, filters, sort, 1..7_usize).prop_filter_map(
+        "something to go by",
+        |(wanted, filters, sort, limit)| {
+            let by = |name: bool| if name { SortBy::Name } else { SortBy::Size };
+            let sort = sort.map(|(name, descending)| Sort { by: by(name), descending });
+            let query = Query { filters, sort, limit, ..Query::new(wanted) };
+            query.check().is_ok().then_some(query)
+        },
+    )
 }
 
 /// What of a hit must be in order.
@@ -448,17 +508,26 @@ proptest! {
 
 /// Notes the files that a deed changes, which need not be met once.
 fn note(world: &World, deed: &Deed, touched: &mut Vec<Hit>) {
-    let all_of = |plain: &Plain| plain.files.keys().map(|text| (plain.port, text.clone())).collect::<Vec<Hit>>();
+    let all_of = |plain: &Plain| {
+        plain.files.keys().map(|text| (plain.port, text.clone())).collect::<Vec<Hit>>()
+    };
     match deed {
         Deed::Join { .. } | Deed::Show(_) | Deed::Sweep(_) | Deed::Build(_) => {}
         Deed::Update(any, files, gone) => {
             let Some(at) = world.at(any) else { return };
             let port = world.plain[at].port;
-            touched.extend(files.iter().map(|file| (port, file.name.to_string())).chain(gone.iter().map(|text| (port, text.clone()))));
+            touched.extend(
+                files
+                    .iter()
+                    .map(|file| (port, file.name.to_string()))
+                    .chain(gone.iter().map(|text| (port, text.clone()))),
+            );
             // A content that one file had may be spoken for by another of them now.
             touched.extend(all_of(&world.plain[at]));
         }
-        Deed::Leave(any) | Deed::Belongs(any, _) => touched.extend(world.at(any).map(|at| all_of(&world.plain[at])).unwrap_or_default()),
+        Deed::Leave(any) | Deed::Belongs(any, _) => {
+            touched.extend(world.at(any).map(|at| all_of(&world.plain[at])).unwrap_or_default())
+        }
         Deed::Publish(of, file, _) | Deed::Withdraw(of, file) => {
             let theirs = world.plain.iter().filter(|plain| plain.user == Some(*of));
             touched.extend(theirs.map(|plain| (plain.port, file.clone())));

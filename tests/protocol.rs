@@ -69,12 +69,26 @@ fn the_limits_in_the_text_are_those_of_the_program() {
         format!("| files in one JOIN or UPDATE part | {} |", thousands(limits::PART_FILES)),
         format!("| names in `remove` of one UPDATE | {} |", thousands(limits::PART_FILES)),
         format!("| files of one peer | {} |", thousands(limits::MEMBER_FILES)),
-        format!("| entries in one SEARCH response | {}, or a `limit` of at most {}; fewer with long names |", limits::HOLDERS, limits::QUERY_ENTRIES),
-        format!("| entries in one PEERS or LS response | {}; fewer with long names |", limits::LIST_ENTRIES),
-        format!("| name | {} bytes, {} parts |", thousands(limits::RELATIVE_BYTES), limits::RELATIVE_PARTS),
+        format!(
+            "| entries in one SEARCH response | {}, or a `limit` of at most {}; fewer with long names |",
+            limits::HOLDERS,
+            limits::QUERY_ENTRIES
+        ),
+        format!(
+            "| entries in one PEERS or LS response | {}; fewer with long names |",
+            limits::LIST_ENTRIES
+        ),
+        format!(
+            "| name | {} bytes, {} parts |",
+            thousands(limits::RELATIVE_BYTES),
+            limits::RELATIVE_PARTS
+        ),
         format!("| part of a name | {} bytes |", limits::NAME_BYTES),
         format!("| piece | {} MiB |", limits::PIECE_BYTES >> 20),
-        format!("| content with a content hash | {} TiB |", (limits::PIECES * limits::PIECE_BYTES) >> 40),
+        format!(
+            "| content with a content hash | {} TiB |",
+            (limits::PIECES * limits::PIECE_BYTES) >> 40
+        ),
         format!("| runs in one HAVE | {} |", thousands(limits::HAVE_RUNS)),
         format!("| FETCH in progress on one connection | {} |", limits::FETCHES),
         format!("| PIECES waiting for hashing on one connection | {} |", limits::FETCHES),
@@ -89,12 +103,23 @@ fn the_limits_in_the_text_are_those_of_the_program() {
         format!("| HTTP request waiting for a slot | {} s |", limits::HTTP_SLOT.as_secs()),
         format!("| no byte of pending output accepted | {} s |", limits::STALLED_WRITE.as_secs()),
         format!("| first to last byte of any later header | {} s |", limits::HEAD.as_secs()),
-        format!("| connect to a whole first line or HTTP header | {} s |", limits::OPENING.as_secs()),
+        format!(
+            "| connect to a whole first line or HTTP header | {} s |",
+            limits::OPENING.as_secs()
+        ),
         format!("| one SEARCH | {} s |", limits::SEARCH_PATIENCE.as_secs()),
-        format!("| SUBSCRIBE | {}, of these {} with `contains` |", thousands(limits::SUBSCRIPTIONS_OF_ONE), limits::PATTERNS_OF_ONE),
+        format!(
+            "| SUBSCRIBE | {}, of these {} with `contains` |",
+            thousands(limits::SUBSCRIPTIONS_OF_ONE),
+            limits::PATTERNS_OF_ONE
+        ),
         format!("| connections to `/api/live` | {} |", limits::LISTENERS_OF_ONE),
         format!("| files of all peers | {} |", thousands(limits::FILES_OF_ONE)),
-        format!("| QUIC connections | {}, of these {} in the handshake |", limits::QUIC_CONNECTIONS_OF_ONE, limits::QUIC_HANDSHAKES_OF_ONE),
+        format!(
+            "| QUIC connections | {}, of these {} in the handshake |",
+            limits::QUIC_CONNECTIONS_OF_ONE,
+            limits::QUIC_HANDSHAKES_OF_ONE
+        ),
     ] {
         assert!(PROTOCOL.contains(&row), "PROTOCOL.md lacks: {row}");
     }
@@ -108,7 +133,8 @@ fn the_limits_in_the_text_are_those_of_the_program() {
 fn the_test_vectors_are_right() {
     let content = test_content();
     let pieces = content.chunks(usize::try_from(limits::PIECE_BYTES).unwrap()).zip(0..);
-    let hashes: Vec<[u8; 32]> = pieces.map(|(piece, number)| piece_tree::value(TEST_SIZE as u64, number, piece)).collect();
+    let hashes: Vec<[u8; 32]> =
+        pieces.map(|(piece, number)| piece_tree::value(TEST_SIZE as u64, number, piece)).collect();
     for (hash, wanted) in hashes.iter().zip(TEST_HASHES) {
         assert_eq!(ContentHash(*hash).to_string(), wanted);
         assert!(PROTOCOL.contains(&format!("| `{wanted}` |")), "PROTOCOL.md lacks {wanted}");
@@ -126,19 +152,30 @@ fn the_smallest_client_downloads_a_file() {
     let (_, program) = PROTOCOL.split_once("```python\n").expect("a program");
     let (program, _) = program.split_once("```").expect("its end");
     assert!(program.lines().count() <= 35, "{} lines are not small", program.lines().count());
-    let (folder, home) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("another"));
+    let (folder, home) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("another"));
     std::fs::write(folder.path().join(TEST_NAME), test_content()).expect("a file");
     let (_server, index) = started(home.path(), &["server", "--listen", "127.0.0.1:0"]);
     let shared = folder.path().to_str().expect("a folder of UTF-8");
-    let (_peer, _) = started(home.path(), &["peer", "--server", &index, "--listen", "127.0.0.1:0", "--folder", shared]);
-    let run = |name: &str| Command::new("python3").args(["-c", program, &index, name]).output().expect("python3");
+    let (_peer, _) = started(
+        home.path(),
+        &["peer", "--server", &index, "--listen", "127.0.0.1:0", "--folder", shared],
+    );
+    let run = |name: &str| {
+        Command::new("python3").args(["-c", program, &index, name]).output().expect("python3")
+    };
     // The peer has an entry once it has joined, which takes a moment.
     let until = Instant::now() + Duration::from_secs(30);
     let mut got = run(TEST_NAME);
     while !got.status.success() && Instant::now() < until {
         got = run(TEST_NAME);
     }
-    assert!(got.stdout == test_content(), "{} bytes came: {}", got.stdout.len(), String::from_utf8_lossy(&got.stderr));
+    assert!(
+        got.stdout == test_content(),
+        "{} bytes came: {}",
+        got.stdout.len(),
+        String::from_utf8_lossy(&got.stderr)
+    );
     assert!(!run("nothing.bin").status.success());
 }
 
@@ -159,11 +196,17 @@ fn started(home: &Path, args: &[&str]) -> (Running, String) {
     for variable in ["HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"] {
         command.env(variable, home);
     }
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
     let mut lines = BufReader::new(child.stderr.take().expect("its notes")).lines();
     let mut running = Running(child, None);
     loop {
-        let line = lines.next().unwrap_or_else(|| panic!("{args:?} listens nowhere")).expect("a line");
+        let line =
+            lines.next().unwrap_or_else(|| panic!("{args:?} listens nowhere")).expect("a line");
         let last = line.rsplit(' ').next().unwrap_or_default();
         if last.parse::<SocketAddr>().is_ok() {
             let address = last.to_owned();
@@ -219,7 +262,8 @@ fn transcripts(file: &'static str, text: &str) -> Vec<Transcript> {
     for (number, line) in text.lines().enumerate() {
         let number = number + 1;
         if let Some(role) = line.strip_prefix("```transcript ") {
-            current = Some(Transcript { file, line: number, role: role.to_owned(), steps: Vec::new() });
+            current =
+                Some(Transcript { file, line: number, role: role.to_owned(), steps: Vec::new() });
         } else if line == "```" {
             found.extend(current.take());
         } else if let Some(transcript) = &mut current {
@@ -230,7 +274,9 @@ fn transcripts(file: &'static str, text: &str) -> Vec<Transcript> {
 }
 
 fn step(file: &str, line: usize, text: &str) -> Step {
-    let mark = text.find([':', ';', '=', '#', '@', '~', '!']).unwrap_or_else(|| panic!("{file}:{line}: no mark"));
+    let mark = text
+        .find([':', ';', '=', '#', '@', '~', '!'])
+        .unwrap_or_else(|| panic!("{file}:{line}: no mark"));
     let (side, rest) = text.split_at(mark);
     let link = side[1..].parse().unwrap_or(1);
     let body = rest[1..].strip_prefix(' ').unwrap_or(&rest[1..]);
@@ -250,7 +296,14 @@ fn step(file: &str, line: usize, text: &str) -> Step {
 
 fn hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<char> = text.chars().collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).ok().filter(|_| pair.len() == 2)).collect()
+    digits
+        .chunks(2)
+        .map(|pair| {
+            u8::from_str_radix(&pair.iter().collect::<String>(), 16)
+                .ok()
+                .filter(|_| pair.len() == 2)
+        })
+        .collect()
 }
 
 fn slice(text: &str) -> Option<Vec<u8>> {
@@ -262,7 +315,8 @@ fn slice(text: &str) -> Option<Vec<u8>> {
 fn play(transcript: &Transcript) {
     let mut theatre = Theatre::new(&transcript.role);
     for step in &transcript.steps {
-        let place = format!("{}:{} (transcript at line {})", transcript.file, step.line, transcript.line);
+        let place =
+            format!("{}:{} (transcript at line {})", transcript.file, step.line, transcript.line);
         match &step.what {
             What::Client(bytes) => {
                 theatre.send(step.link, bytes);
@@ -278,7 +332,8 @@ fn play(transcript: &Transcript) {
                 let front = said.drain(..wanted.len().min(said.len())).collect::<Vec<u8>>();
                 if front != *wanted {
                     let rest = said.split(|byte| *byte == b'\n').next().unwrap_or_default();
-                    let came = String::from_utf8_lossy(&front).into_owned() + &String::from_utf8_lossy(rest);
+                    let came = String::from_utf8_lossy(&front).into_owned()
+                        + &String::from_utf8_lossy(rest);
                     assert_eq!(came, String::from_utf8_lossy(wanted), "{place}");
                 }
             }
@@ -288,7 +343,11 @@ fn play(transcript: &Transcript) {
     }
     for (number, rest) in theatre.heard {
         let (file, line) = (transcript.file, transcript.line);
-        assert!(rest.is_empty(), "{file}:{line}: connection {number} got more: {}", String::from_utf8_lossy(&rest));
+        assert!(
+            rest.is_empty(),
+            "{file}:{line}: connection {number} got more: {}",
+            String::from_utf8_lossy(&rest)
+        );
     }
 }
 
@@ -414,7 +473,9 @@ impl Upstream {
             }
             Some("UPDATE") => json!({"id": id, "status": "UPDATE_OK", "files": 1}),
             Some("PING") => json!({"id": id, "status": "PONG"}),
-            Some("HAVE") => json!({"id": id, "status": "HAVE_OK", "root": TEST_ROOT, "whole": true, "pieces": []}),
+            Some("HAVE") => {
+                json!({"id": id, "status": "HAVE_OK", "root": TEST_ROOT, "whole": true, "pieces": []})
+            }
             Some("PIECES") => {
                 payload = hex(&TEST_HASHES.concat()).unwrap();
                 let (tag, length) = ("0".repeat(16), payload.len());
@@ -440,8 +501,7 @@ impl Upstream {
         let from = piece * limits::PIECE_BYTES;
         let (link, id, length) = self.fetches.remove(&from)?;
         let tag = "0".repeat(16);
-        let header =
-            json!({"id": id, "status": "FETCH_OK", "name": TEST_NAME, "size": TEST_SIZE, "tag": tag, "from": from, "length": length, "more": false});
+        let header = json!({"id": id, "status": "FETCH_OK", "name": TEST_NAME, "size": TEST_SIZE, "tag": tag, "from": from, "length": length, "more": false});
         let bytes = slice(&format!("{from} {length}")).expect("a range");
         Some((link, [format!("{header}\n").into_bytes(), bytes].concat()))
     }
@@ -456,7 +516,13 @@ impl Stage {
         } else {
             Box::new(peer(role, &warm))
         };
-        let mut stage = Stage { node, links: Boxes::default(), now: Instant::now(), warm, upstream: Upstream::default() };
+        let mut stage = Stage {
+            node,
+            links: Boxes::default(),
+            now: Instant::now(),
+            warm,
+            upstream: Upstream::default(),
+        };
         stage.tell(Event::Start);
         let port = match role {
             "server" => SERVER,
@@ -488,9 +554,15 @@ impl Stage {
             "the person says yes" => self.tell(Event::Command("yes".into())),
             "the person says no" => self.tell(Event::Command("no".into())),
             other => {
-                let piece = other.strip_prefix("piece ").and_then(|rest| rest.strip_suffix(" arrives"));
-                let piece = piece.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{other}: never heard of that"));
-                let (link, bytes) = self.upstream.piece(piece).unwrap_or_else(|| panic!("nobody asked for piece {piece}"));
+                let piece =
+                    other.strip_prefix("piece ").and_then(|rest| rest.strip_suffix(" arrives"));
+                let piece = piece
+                    .and_then(|number| number.parse().ok())
+                    .unwrap_or_else(|| panic!("{other}: never heard of that"));
+                let (link, bytes) = self
+                    .upstream
+                    .piece(piece)
+                    .unwrap_or_else(|| panic!("nobody asked for piece {piece}"));
                 self.receive(link, &bytes);
                 self.now += limits::HAVE;
             }
@@ -557,7 +629,12 @@ impl Stage {
     fn take(&mut self, id: ConnId) -> Vec<u8> {
         let mut said = Heap(Vec::new());
         while !self.links.connection(id).unwrap().send_queue.is_empty() {
-            self.links.connection(id).unwrap().send_queue.write_to(&mut said, usize::MAX, false, self.now).unwrap();
+            self.links
+                .connection(id)
+                .unwrap()
+                .send_queue
+                .write_to(&mut said, usize::MAX, false, self.now)
+                .unwrap();
             self.tell(Event::Drained(id));
         }
         said.0
@@ -599,7 +676,11 @@ fn peer(role: &str, warm: &Rc<Cell<bool>>) -> Peer {
     }
     let folder = Rc::new(folder);
     let task = Task::Serve { listen: "127.0.0.1:4000".parse().unwrap() };
-    let mut options = PeerConfig::new(task, "folder".into(), Box::new(move |_| Ok(Rc::clone(&folder) as Rc<dyn Filesystem>)));
+    let mut options = PeerConfig::new(
+        task,
+        "folder".into(),
+        Box::new(move |_| Ok(Rc::clone(&folder) as Rc<dyn Filesystem>)),
+    );
     match role {
         "peer-asks" => options.accept = Accept::Ask,
         "peer-one-slot" => options.slots = Some(1),
@@ -623,7 +704,13 @@ struct InMemory {
 }
 
 /// Of such an inode that the tag is `00000000000000a1`.
-const STAMP: FileStat = FileStat { device: 1, inode: 0xc725_a111_6578_0c16, size: CONTENT.len() as u64, modified_ns: 0, changed_ns: 0 };
+const STAMP: FileStat = FileStat {
+    device: 1,
+    inode: 0xc725_a111_6578_0c16,
+    size: CONTENT.len() as u64,
+    modified_ns: 0,
+    changed_ns: 0,
+};
 
 impl Folder {
     fn put(&self, name: &str, inode: u64, bytes: Vec<u8>) {
@@ -644,7 +731,12 @@ impl Filesystem for Folder {
     }
     fn find(&self, name: &str) -> Option<Found> {
         let file = self.get(name).ok().filter(|_| !name.contains(".part"))?;
-        Some(Found { name: name.to_owned(), stamp: file.stamp().ok()?, settled: true, barred: None })
+        Some(Found {
+            name: name.to_owned(),
+            stamp: file.stamp().ok()?,
+            settled: true,
+            barred: None,
+        })
     }
     fn open_part(&self, name: &str) -> io::Result<SourceRef> {
         Ok(self.get(name)?)
@@ -655,7 +747,9 @@ impl Filesystem for Folder {
         Ok(Opened { source: file, size: stamp.size, tag: stamp.tag() })
     }
     fn look(&self, name: &str) -> io::Result<DirEntryKind> {
-        Ok(self.get(name).map_or(DirEntryKind::Nothing, |file| DirEntryKind::File(file.bytes.borrow().len() as u64)))
+        Ok(self.get(name).map_or(DirEntryKind::Nothing, |file| {
+            DirEntryKind::File(file.bytes.borrow().len() as u64)
+        }))
     }
     fn stamp_at(&self, name: &str) -> io::Result<Option<FileStat>> {
         self.get(name).map_or(Ok(None), |file| file.stamp().map(Some))
@@ -721,7 +815,11 @@ impl FsFile for InMemory {
         Ok(count)
     }
     fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        if self.warm.get() { self.read_at(at, bytes) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        if self.warm.get() {
+            self.read_at(at, bytes)
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
     }
     fn stamp(&self) -> io::Result<FileStat> {
         Ok(FileStat { inode: self.inode, size: self.bytes.borrow().len() as u64, ..STAMP })

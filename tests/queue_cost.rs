@@ -35,5 +35,8 @@ fn a_ping_costs_the_same_with_four_thousand_queued_uploads() {
     assert_eq!(busy.ping(there), (reached, answer), "a PING reaches for its own connection alone");
     // One walk over four thousand uploads makes it many times as long.
     let (few, many) = (shortest(&mut idle), shortest(&mut busy));
-    assert!(many < few * 2, "50 PINGs take {few:?} with one upload and {many:?} with {QUEUED} more in the queue");
+    assert!(
+        many < few * 2,
+        "50 PINGs take {few:?} with one upload and {many:?} with {QUEUED} more in the queue"
+    );
 }

@@ -46,7 +46,12 @@ struct End<'a>(&'a mut Conn);
 impl Read for End<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.0.to_server.is_empty() {
-            return Err(if self.0.reset { io::ErrorKind::ConnectionReset } else { io::ErrorKind::WouldBlock }.into());
+            return Err(if self.0.reset {
+                io::ErrorKind::ConnectionReset
+            } else {
+                io::ErrorKind::WouldBlock
+            }
+            .into());
         }
         self.0.to_server.read(into)
     }
@@ -161,9 +166,20 @@ struct World {
 impl World {
     fn new(links: usize) -> World {
         let at = "10.9.9.9:1099".parse().unwrap();
-        let net = Memory { now: Instant::now(), conns: Vec::new(), backlog: VecDeque::new(), ready: Vec::new(), is_short: false };
+        let net = Memory {
+            now: Instant::now(),
+            conns: Vec::new(),
+            backlog: VecDeque::new(),
+            ready: Vec::new(),
+            is_short: false,
+        };
         let server = Server::new(ServerOptions::new(at, 1), Box::new(MemoryStore::default()));
-        let mut host = EventLoop::new(server, net, Nobody, RateLimits { max_connections: links, ..RateLimits::default() });
+        let mut host = EventLoop::new(
+            server,
+            net,
+            Nobody,
+            RateLimits { max_connections: links, ..RateLimits::default() },
+        );
         host.start();
         World { host, ports: BTreeMap::new() }
     }
@@ -185,7 +201,13 @@ impl World {
         let net = self.host.net();
         net.conns[conn].to_server.extend(bytes);
         if let Some(link) = net.conns[conn].link {
-            net.ready.push(Ready::Link { link, readable: true, writable: false, ended: false, gone: false });
+            net.ready.push(Ready::Link {
+                link,
+                readable: true,
+                writable: false,
+                ended: false,
+                gone: false,
+            });
         }
     }
 
@@ -194,7 +216,13 @@ impl World {
         let net = self.host.net();
         net.conns[conn].window += bytes;
         if let Some(link) = net.conns[conn].link {
-            net.ready.push(Ready::Link { link, readable: false, writable: true, ended: false, gone: false });
+            net.ready.push(Ready::Link {
+                link,
+                readable: false,
+                writable: true,
+                ended: false,
+                gone: false,
+            });
         }
     }
 
@@ -203,7 +231,13 @@ impl World {
         let net = self.host.net();
         net.conns[conn].reset = true;
         if let Some(link) = net.conns[conn].link {
-            net.ready.push(Ready::Link { link, readable: true, writable: true, ended: true, gone: true });
+            net.ready.push(Ready::Link {
+                link,
+                readable: true,
+                writable: true,
+                ended: true,
+                gone: true,
+            });
         }
     }
 
@@ -233,7 +267,12 @@ impl World {
     }
 
     /// How many seconds pass until the server ends this connection, at most so many. `each` happens every second.
-    fn seconds_until_closed(&mut self, conn: usize, most: u64, mut each: impl FnMut(&mut World, u64)) -> Option<u64> {
+    fn seconds_until_closed(
+        &mut self,
+        conn: usize,
+        most: u64,
+        mut each: impl FnMut(&mut World, u64),
+    ) -> Option<u64> {
         (1..=most).find(|second| {
             each(self, *second);
             self.pass(Duration::from_secs(1));
@@ -249,7 +288,10 @@ impl World {
         self.ask(reader, HELLO);
         let conn = &mut self.host.net().conns[reader];
         (conn.window, conn.unsent) = (0, unsent);
-        self.send(reader, "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(lists).as_bytes());
+        self.send(
+            reader,
+            "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(lists).as_bytes(),
+        );
         self.turns(20);
         reader
     }
@@ -261,7 +303,9 @@ impl World {
 
 fn join(port: u16, files: usize) -> String {
     let name = "n".repeat(200);
-    let files: Vec<String> = (0..files).map(|number| format!("{{\"name\":\"{name}{number}.mp4\",\"size\":1}}")).collect();
+    let files: Vec<String> = (0..files)
+        .map(|number| format!("{{\"name\":\"{name}{number}.mp4\",\"size\":1}}"))
+        .collect();
     format!("{{\"id\":1,\"method\":\"JOIN\",\"port\":{port},\"files\":[{}]}}\n", files.join(","))
 }
 
@@ -290,7 +334,9 @@ fn a_slow_steady_reader_cannot_fill_the_memory() {
 
 #[test]
 fn unfinished_heads_of_one_address_stop_no_join_of_another() {
-    for (attacker, good) in [("10.0.0.1", "10.0.0.2"), ("127.0.0.1", "127.0.0.2"), ("2001:db8::1", "2001:db8:0:1::1")] {
+    for (attacker, good) in
+        [("10.0.0.1", "10.0.0.2"), ("127.0.0.1", "127.0.0.2"), ("2001:db8::1", "2001:db8:0:1::1")]
+    {
         let mut world = World::new(1_000);
         let head = format!("{{\"id\":1,\"method\":\"JOIN\",\"x\":\"{}", "x".repeat(1_000_000));
         for _ in 0..90 {
@@ -299,9 +345,16 @@ fn unfinished_heads_of_one_address_stop_no_join_of_another() {
             world.send(conn, head.as_bytes());
             world.turns(10);
         }
-        assert!(world.host.memory_of_heads() <= limits::HEADS_OF_ONE + (4 << 20), "{}", world.host.memory_of_heads());
+        assert!(
+            world.host.memory_of_heads() <= limits::HEADS_OF_ONE + (4 << 20),
+            "{}",
+            world.host.memory_of_heads()
+        );
         let conn = world.connect(good);
-        assert!(world.ask(conn, &(HELLO.to_owned() + &join(4_000, 1_000))).contains("JOIN_OK"), "{good} beside {attacker}");
+        assert!(
+            world.ask(conn, &(HELLO.to_owned() + &join(4_000, 1_000))).contains("JOIN_OK"),
+            "{good} beside {attacker}"
+        );
     }
 }
 
@@ -355,7 +408,11 @@ fn send_queues_of_one_address_have_a_bound_and_others_are_answered() {
     let held = world.host.memory_of_queues();
     assert!(held < limits::QUEUES_OF_ONE + (16 << 20), "{held}");
     let good = world.connect("10.0.0.3");
-    let answers = world.ask(good, &(HELLO.to_owned() + &"{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(10)));
+    let answers = world.ask(
+        good,
+        &(HELLO.to_owned()
+            + &"{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(10)),
+    );
     assert_eq!(answers.matches("\"files\":[").count(), 10);
 }
 
@@ -377,9 +434,14 @@ fn all_send_queues_together_have_a_bound() {
     }
     assert!(most > limits::ALL_QUEUES_BYTES, "the bound was never met: {most}");
     assert!(most < 2 * limits::ALL_QUEUES_BYTES + (8 << 20), "{most}");
-    assert!(conns.iter().any(|conn| world.is_closed(*conn)), "beyond twice the bound the longest queues go");
+    assert!(
+        conns.iter().any(|conn| world.is_closed(*conn)),
+        "beyond twice the bound the longest queues go"
+    );
     let good = world.connect("10.0.0.3");
-    assert!(world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG"));
+    assert!(
+        world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG")
+    );
 }
 
 #[test]
@@ -390,7 +452,10 @@ fn a_link_that_is_not_read_is_closed_when_its_other_side_is_gone() {
     let reader = world.connect("10.0.0.2");
     world.ask(reader, HELLO);
     world.host.net().conns[reader].window = 0;
-    world.send(reader, "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(30_000).as_bytes());
+    world.send(
+        reader,
+        "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(30_000).as_bytes(),
+    );
     world.turns(100);
     assert!(!world.host.net().conns[reader].to_server.is_empty(), "it is to be held back");
     world.reset(reader);
@@ -403,17 +468,29 @@ fn a_link_that_is_not_read_is_closed_when_its_other_side_is_gone() {
 fn one_address_cannot_take_all_links_and_is_told_so() {
     let mut world = World::new(100);
     let conns: Vec<usize> = (0..40).map(|_| world.connect("10.0.0.1")).collect();
-    let told: Vec<String> = conns.iter().map(|conn| world.ask(*conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n"))).collect();
+    let told: Vec<String> = conns
+        .iter()
+        .map(|conn| world.ask(*conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")))
+        .collect();
     assert_eq!(told.iter().filter(|told| told.contains("PONG")).count(), 25);
-    assert!(told[25].contains("\"id\":1,\"error\":{\"code\":\"busy\",\"retry\":true"), "{}", told[25]);
+    assert!(
+        told[25].contains("\"id\":1,\"error\":{\"code\":\"busy\",\"retry\":true"),
+        "{}",
+        told[25]
+    );
     let good = world.connect("10.0.0.2");
-    assert!(world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG"));
+    assert!(
+        world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG")
+    );
     for conn in &conns[..5] {
         world.reset(*conn);
     }
     world.turns(3);
     let again = world.connect("10.0.0.1");
-    assert!(world.ask(again, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG"), "what was given back can be used again");
+    assert!(
+        world.ask(again, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG"),
+        "what was given back can be used again"
+    );
 }
 
 #[test]
@@ -424,7 +501,9 @@ fn an_address_that_goes_on_connecting_is_not_in_the_way_of_others() {
         world.connect("10.0.0.1");
     }
     let good = world.connect("10.0.0.2");
-    assert!(world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG"));
+    assert!(
+        world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG")
+    );
 }
 
 #[test]
@@ -432,24 +511,34 @@ fn loopback_may_take_all_links_and_then_everybody_is_told_busy() {
     let mut world = World::new(50);
     let conns: Vec<usize> = (0..50).map(|_| world.connect("127.0.0.1")).collect();
     for conn in &conns {
-        assert!(world.ask(*conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG"));
+        assert!(
+            world
+                .ask(*conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n"))
+                .contains("PONG")
+        );
     }
     let native = world.connect("10.0.0.2");
-    let told = world.ask(native, &(HELLO.to_owned() + "{\"id\":7,\"method\":\"SEARCH\",\"name\":\"a\"}\n"));
+    let told = world
+        .ask(native, &(HELLO.to_owned() + "{\"id\":7,\"method\":\"SEARCH\",\"name\":\"a\"}\n"));
     assert!(told.contains("\"id\":7,\"error\":{\"code\":\"busy\""), "{told}");
     let http = world.connect("10.0.0.3");
     let told = world.ask(http, "GET /api/search?q=a HTTP/1.1\r\nHost: 10.9.9.9\r\n\r\n");
     assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
     // Somebody who says nothing is in nobody's way for long.
-    let silent: Vec<usize> = (0..limits::TURNED_AWAY + 10).map(|_| world.connect("10.0.0.4")).collect();
+    let silent: Vec<usize> =
+        (0..limits::TURNED_AWAY + 10).map(|_| world.connect("10.0.0.4")).collect();
     let late = world.connect("10.0.0.5");
     world.pass(limits::TURN_AWAY + Duration::from_millis(400));
     assert!(silent.iter().take(limits::TURNED_AWAY - 2).all(|conn| world.is_closed(*conn)));
-    assert!(world.ask(late, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("busy"));
+    assert!(
+        world.ask(late, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("busy")
+    );
     world.reset(conns[0]);
     world.pass(Duration::from_secs(11));
     let good = world.connect("10.0.0.6");
-    assert!(world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG"));
+    assert!(
+        world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG")
+    );
 }
 
 #[test]
@@ -458,7 +547,9 @@ fn who_takes_the_last_descriptor_is_told_busy() {
     world.host.net().is_short = true;
     let conn = world.connect("10.0.0.1");
     world.host.net().is_short = false;
-    assert!(world.ask(conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("busy"));
+    assert!(
+        world.ask(conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("busy")
+    );
 }
 
 #[test]
@@ -477,7 +568,9 @@ fn lists_of_a_big_peer_come_in_small_slices() {
         .collect();
     world.turns(10);
     readers.iter().for_each(|reader| world.send(*reader, ask.as_bytes()));
-    let made = |world: &mut World| world.host.net().conns.iter().map(|conn| conn.from_server.len()).sum::<usize>();
+    let made = |world: &mut World| {
+        world.host.net().conns.iter().map(|conn| conn.from_server.len()).sum::<usize>()
+    };
     let (mut before, mut most) = (made(&mut world), 0);
     for _ in 0..200 {
         world.turns(1);
@@ -493,9 +586,12 @@ fn lists_of_a_big_peer_come_in_small_slices() {
 #[test]
 fn subscriptions_of_one_address_leave_room_for_others() {
     let mut world = World::new(1_000);
-    let asks: String = (0..64).map(|id| format!("{{\"id\":{id},\"method\":\"SUBSCRIBE\",\"contains\":\"film{id}\"}}\n")).collect();
+    let asks: String = (0..64)
+        .map(|id| format!("{{\"id\":{id},\"method\":\"SUBSCRIBE\",\"contains\":\"film{id}\"}}\n"))
+        .collect();
     let links: Vec<usize> = (0..5).map(|_| world.connect("10.0.0.1")).collect();
-    let told: Vec<String> = links.iter().map(|link| world.ask(*link, &(HELLO.to_owned() + &asks))).collect();
+    let told: Vec<String> =
+        links.iter().map(|link| world.ask(*link, &(HELLO.to_owned() + &asks))).collect();
     assert_eq!(told.concat().matches("SUBSCRIBE_OK").count(), limits::PATTERNS_OF_ONE);
     assert!(told[4].contains("\"busy\""));
     let good = world.connect("10.0.0.2");
@@ -513,7 +609,10 @@ fn a_reader_that_takes_nothing_is_cut_off_after_a_minute_whatever_its_system_hol
         let mut world = World::new(100);
         let reader = world.stalled(100, unsent);
         let seconds = world.seconds_until_closed(reader, 200, |_, _| {});
-        assert!(seconds.is_some_and(|seconds| (59..=65).contains(&seconds)), "{seconds:?} with {unsent} bytes undelivered");
+        assert!(
+            seconds.is_some_and(|seconds| (59..=65).contains(&seconds)),
+            "{seconds:?} with {unsent} bytes undelivered"
+        );
     }
 }
 
@@ -528,7 +627,10 @@ fn requests_do_not_count_as_answers_taken() {
                 world.send(reader, b"\n");
             }
         });
-        assert!(seconds.is_some_and(|seconds| (59..=65).contains(&seconds)), "{seconds:?} with {lists} lists");
+        assert!(
+            seconds.is_some_and(|seconds| (59..=65).contains(&seconds)),
+            "{seconds:?} with {lists} lists"
+        );
     }
 }
 
@@ -553,7 +655,9 @@ fn pipelined_searches_are_answered_though_their_reader_pauses() {
     let reader = world.connect("10.0.0.2");
     world.ask(reader, HELLO);
     world.host.net().conns[reader].window = 0;
-    let asks: String = (0..400).map(|id| format!("{{\"id\":{id},\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}}\n")).collect();
+    let asks: String = (0..400)
+        .map(|id| format!("{{\"id\":{id},\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}}\n"))
+        .collect();
     // The last request stands half read for longer than a head may take.
     let (most, rest) = asks.split_at(asks.len() - 9);
     world.send(reader, most.as_bytes());
@@ -568,7 +672,8 @@ fn pipelined_searches_are_answered_though_their_reader_pauses() {
         got.append(&mut world.host.net().conns[reader].from_server);
     }
     let answers = String::from_utf8(got).unwrap();
-    let answered: std::collections::BTreeSet<&str> = answers.split("{\"id\":").skip(1).filter_map(|answer| answer.split(',').next()).collect();
+    let answered: std::collections::BTreeSet<&str> =
+        answers.split("{\"id\":").skip(1).filter_map(|answer| answer.split(',').next()).collect();
     assert_eq!(answered.len(), 400);
 }
 
@@ -576,7 +681,8 @@ fn pipelined_searches_are_answered_though_their_reader_pauses() {
 #[test]
 fn what_has_come_while_the_process_stood_still_is_read_before_anybody_is_late() {
     let mut world = World::new(1_000);
-    let links: Vec<usize> = (0..100).map(|number| world.connect(&format!("10.3.{number}.1"))).collect();
+    let links: Vec<usize> =
+        (0..100).map(|number| world.connect(&format!("10.3.{number}.1"))).collect();
     for link in &links {
         world.ask(*link, HELLO);
     }
@@ -591,5 +697,7 @@ fn what_has_come_while_the_process_stood_still_is_read_before_anybody_is_late() 
     world.turns(100);
     let late = links.iter().filter(|link| world.host.net().conns[**link].closed).count();
     assert_eq!(late, 0, "of {}", links.len());
-    assert!(links.iter().all(|link| String::from_utf8_lossy(&world.host.net().conns[*link].from_server).contains("PONG")));
+    assert!(links.iter().all(|link| {
+        String::from_utf8_lossy(&world.host.net().conns[*link].from_server).contains("PONG")
+    }));
 }

@@ -63,7 +63,9 @@ fn a_name_has_one_user_and_he_keeps_his_key() {
             assert_eq!(store.add_user(&ana, &NO_KEY), Ok(false));
         });
         assert_eq!(store.user(&ana), Ok(Some(with_key)));
-        lasting(store, || assert_eq!((store.remove_user(&ana), store.remove_user(&ana)), (Ok(true), Ok(false))));
+        lasting(store, || {
+            assert_eq!((store.remove_user(&ana), store.remove_user(&ana)), (Ok(true), Ok(false)))
+        });
         assert_eq!(store.user(&ana), Ok(None));
     });
 }
@@ -105,21 +107,32 @@ fn words_of_sql_are_only_words() {
 fn a_user_is_in_one_place_until_he_is_in_another_or_away() {
     on_each(|store| {
         let (ana, rui) = two(store);
-        let (here, there) = (at("127.0.0.1:4000", LegacyProfile::Uc3m2024), at("[::1]:4001", LegacyProfile::UfabcJson));
+        let (here, there) = (
+            at("127.0.0.1:4000", LegacyProfile::Uc3m2024),
+            at("[::1]:4001", LegacyProfile::UfabcJson),
+        );
         assert_eq!(store.connection(&ana), Ok(None));
         lasting(store, || {
             store.connect(&ana, &here).unwrap();
             store.connect(&rui, &here).unwrap();
             store.connect(&ana, &there).unwrap();
         });
-        assert_eq!((store.connection(&ana), store.connection(&rui)), (Ok(Some(there)), Ok(Some(here))));
-        assert_eq!(plain(store.connections(0, 9).unwrap()), [(ana.clone(), there), (rui.clone(), here)]);
+        assert_eq!(
+            (store.connection(&ana), store.connection(&rui)),
+            (Ok(Some(there)), Ok(Some(here)))
+        );
+        assert_eq!(
+            plain(store.connections(0, 9).unwrap()),
+            [(ana.clone(), there), (rui.clone(), here)]
+        );
         let first = store.connections(0, 1).unwrap();
         assert_eq!(plain(first.clone()), [(ana.clone(), there)]);
         let second = store.connections(first[0].0, 1).unwrap();
         assert_eq!(plain(second.clone()), [(rui.clone(), here)]);
         assert_eq!(store.connections(second[0].0, 1), Ok(vec![]));
-        lasting(store, || assert_eq!((store.disconnect(&ana), store.disconnect(&ana)), (Ok(true), Ok(false))));
+        lasting(store, || {
+            assert_eq!((store.disconnect(&ana), store.disconnect(&ana)), (Ok(true), Ok(false)))
+        });
         assert_eq!(store.connection(&ana), Ok(None));
         assert_eq!(plain(store.connections(0, 9).unwrap()), [(rui, here)]);
     });
@@ -129,7 +142,8 @@ fn a_user_is_in_one_place_until_he_is_in_another_or_away() {
 fn a_file_is_published_once_a_user_and_listed_in_order() {
     on_each(|store| {
         let (ana, rui) = two(store);
-        let files: Vec<Publication> = ["z", "a", "m"].iter().map(|file| what(file, "text")).collect();
+        let files: Vec<Publication> =
+            ["z", "a", "m"].iter().map(|file| what(file, "text")).collect();
         lasting(store, || {
             for file in &files {
                 assert_eq!(store.publish(&ana, file), Ok(true));
@@ -138,12 +152,18 @@ fn a_file_is_published_once_a_user_and_listed_in_order() {
             assert_eq!(store.publish(&rui, &what("a", "his")), Ok(true));
         });
         assert_eq!(plain(store.content(&ana, 0, 9).unwrap()), files);
-        assert_eq!(store.publishers(&files[1].file, 9), Ok(vec![(ana.clone(), files[1].clone()), (rui.clone(), what("a", "his"))]));
+        assert_eq!(
+            store.publishers(&files[1].file, 9),
+            Ok(vec![(ana.clone(), files[1].clone()), (rui.clone(), what("a", "his"))])
+        );
         assert_eq!(store.publishers(&files[1].file, 1).unwrap().len(), 1);
         assert_eq!(store.publishers(&what("x", "").file, 9), Ok(vec![]));
         assert_eq!(store.publications(0, 9).unwrap().len(), 4);
         lasting(store, || {
-            assert_eq!((store.delete(&ana, &files[1].file), store.delete(&ana, &files[1].file)), (Ok(true), Ok(false)));
+            assert_eq!(
+                (store.delete(&ana, &files[1].file), store.delete(&ana, &files[1].file)),
+                (Ok(true), Ok(false))
+            );
         });
         assert_eq!(store.publishers(&files[1].file, 9), Ok(vec![(rui, what("a", "his"))]));
         assert_eq!(plain(store.content(&ana, 0, 9).unwrap()), [files[0].clone(), files[2].clone()]);
@@ -154,7 +174,9 @@ fn a_file_is_published_once_a_user_and_listed_in_order() {
 fn a_place_stays_good_whatever_comes_and_goes() {
     on_each(|store| {
         let (ana, rui) = two(store);
-        let publish = |file: &str| lasting(store, || assert_eq!(store.publish(&ana, &what(file, "")), Ok(true)));
+        let publish = |file: &str| {
+            lasting(store, || assert_eq!(store.publish(&ana, &what(file, "")), Ok(true)))
+        };
         for number in 0..10 {
             publish(&number.to_string());
         }
@@ -168,12 +190,21 @@ fn a_place_stays_good_whatever_comes_and_goes() {
         });
         publish("new");
         let rest = store.content(&ana, after, 99).unwrap();
-        assert_eq!(rest.iter().map(|(_, what)| what.file.to_string()).collect::<Vec<_>>(), ["5", "6", "7", "8", "new"]);
+        assert_eq!(
+            rest.iter().map(|(_, what)| what.file.to_string()).collect::<Vec<_>>(),
+            ["5", "6", "7", "8", "new"]
+        );
         assert!(rest[4].0 > last);
         let all = store.publications(last, 99).unwrap();
         assert_eq!(plain(all), [(ana.clone(), what("new", ""))]);
-        assert_eq!((store.content(&ana, u64::MAX, 9), store.publications(u64::MAX, 9)), (Ok(vec![]), Ok(vec![])));
-        assert_eq!((store.connections(u64::MAX, 9), store.content(&ana, 0, 0)), (Ok(vec![]), Ok(vec![])));
+        assert_eq!(
+            (store.content(&ana, u64::MAX, 9), store.publications(u64::MAX, 9)),
+            (Ok(vec![]), Ok(vec![]))
+        );
+        assert_eq!(
+            (store.connections(u64::MAX, 9), store.content(&ana, 0, 0)),
+            (Ok(vec![]), Ok(vec![]))
+        );
         // A name that comes back is not the user who went.
         lasting(store, || {
             store.connect(&rui, &at("127.0.0.1:1", LegacyProfile::Rede)).unwrap();
@@ -200,7 +231,10 @@ fn who_goes_takes_all_he_had_with_him() {
             store.connect(&ana, &at("127.0.0.1:1", LegacyProfile::Rede)).unwrap();
         });
         lasting(store, || assert_eq!(store.remove_user(&ana), Ok(true)));
-        assert_eq!((store.connection(&ana), store.content(&ana, 0, 9), store.connections(0, 9)), (Ok(None), Ok(vec![]), Ok(vec![])));
+        assert_eq!(
+            (store.connection(&ana), store.content(&ana, 0, 9), store.connections(0, 9)),
+            (Ok(None), Ok(vec![]), Ok(vec![]))
+        );
         assert_eq!(plain(store.publications(0, 99).unwrap()), [(rui.clone(), what("7", ""))]);
         assert_eq!(store.publishers(&what("7", "").file, 9), Ok(vec![(rui, what("7", ""))]));
         lasting(store, || store.add_user(&ana, &NO_KEY).unwrap());
@@ -219,7 +253,12 @@ fn what_is_rolled_back_never_was() {
         });
         let all = || {
             let users = ["ana", "rui", "new"].map(|name| store.user(&user(name)).unwrap());
-            (users, store.connections(0, 99).unwrap(), store.publications(0, 99).unwrap(), store.content(&ana, 0, 99).unwrap())
+            (
+                users,
+                store.connections(0, 99).unwrap(),
+                store.publications(0, 99).unwrap(),
+                store.content(&ana, 0, 99).unwrap(),
+            )
         };
         let before = all();
         store.begin().unwrap();
@@ -248,7 +287,10 @@ fn changes_belong_to_a_transaction() {
     on_each(|store| {
         let (ana, rui) = two(store);
         assert!(store.add_user(&user("new"), &NO_KEY).is_err() && store.remove_user(&ana).is_err());
-        assert!(store.publish(&ana, &what("a", "")).is_err() && store.connect(&ana, &at("127.0.0.1:1", LegacyProfile::Rede)).is_err());
+        assert!(
+            store.publish(&ana, &what("a", "")).is_err()
+                && store.connect(&ana, &at("127.0.0.1:1", LegacyProfile::Rede)).is_err()
+        );
         assert!(store.commit().is_err());
         store.begin().unwrap();
         assert!(store.begin().is_err());
@@ -263,10 +305,16 @@ fn somebody_who_is_nobody_has_nothing() {
     on_each(|store| {
         let nobody = user("nobody");
         store.begin().unwrap();
-        assert_eq!((store.disconnect(&nobody), store.delete(&nobody, &what("a", "").file)), (Ok(false), Ok(false)));
+        assert_eq!(
+            (store.disconnect(&nobody), store.delete(&nobody, &what("a", "").file)),
+            (Ok(false), Ok(false))
+        );
         assert!(store.publish(&nobody, &what("a", "")).is_err());
         store.roll_back();
-        assert_eq!((store.content(&nobody, 0, 9), store.connection(&nobody)), (Ok(vec![]), Ok(None)));
+        assert_eq!(
+            (store.content(&nobody, 0, 9), store.connection(&nobody)),
+            (Ok(vec![]), Ok(None))
+        );
         assert!(!store.rest());
     });
 }

@@ -61,7 +61,12 @@ fn read(path: &Path) -> Source {
         inside &= text != "}";
         Line { number, text: text.to_owned(), code: code.to_owned(), is_test }
     });
-    let path = path.strip_prefix(root()).expect("below the root").to_str().expect("a path of UTF-8").to_owned();
+    let path = path
+        .strip_prefix(root())
+        .expect("below the root")
+        .to_str()
+        .expect("a path of UTF-8")
+        .to_owned();
     Source { path, lines: lines.collect() }
 }
 
@@ -164,8 +169,10 @@ fn nowhere(law: &'static str, sources: &[Source], words: &[&str]) {
 fn has_word(code: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word).any(|(at, _)| {
-        let before = code[..at].chars().next_back().is_some_and(is_part) && word.starts_with(is_part);
-        let after = code[at + word.len()..].chars().next().is_some_and(is_part) && word.ends_with(is_part);
+        let before =
+            code[..at].chars().next_back().is_some_and(is_part) && word.starts_with(is_part);
+        let after =
+            code[at + word.len()..].chars().next().is_some_and(is_part) && word.ends_with(is_part);
         !before && !after
     })
 }
@@ -194,12 +201,17 @@ fn room(path: &str) -> Option<&str> {
 
 #[test]
 fn law_1_a_room_uses_only_what_stands_lower() {
-    let mut law = Law::new("law 1: `use crate::X` only where X stands lower, or in the same layer of one process");
+    let mut law = Law::new(
+        "law 1: `use crate::X` only where X stands lower, or in the same layer of one process",
+    );
     for source in sources("src") {
         let Some(here) = room(&source.path) else { continue };
         for line in &source.lines {
             for (at, _) in line.code.match_indices("crate::") {
-                let there: String = line.code[at + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let there: String = line.code[at + 7..]
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
                 // The rooms of one process are wired to each other; all other rooms of one storey stay apart.
                 let process = storey(here) == storey("node") && storey(&there) == storey("node");
                 let lower = storey(&there) < storey(here) || there == here || process;
@@ -214,12 +226,18 @@ fn law_1_a_room_uses_only_what_stands_lower() {
 
 #[test]
 fn law_1_things_are_imported_from_where_they_are_defined() {
-    let mut law = Law::new("law 1: import from the module that defines a thing: no `use crate::{..}`, no `pub use`, no glob");
+    let mut law = Law::new(
+        "law 1: import from the module that defines a thing: no `use crate::{..}`, no `pub use`, no glob",
+    );
     for source in sources("src") {
         for line in source.lines.iter().filter(|line| !line.is_test) {
             let code = line.code.trim();
             let glob = code.starts_with("use ") && code.ends_with("::*;");
-            if code.starts_with("use crate::{") || code.starts_with("pub use ") || code.starts_with("pub(crate) use ") || glob {
+            if code.starts_with("use crate::{")
+                || code.starts_with("pub use ")
+                || code.starts_with("pub(crate) use ")
+                || glob
+            {
                 law.breaks(&source.path, line.number, &line.text);
             }
         }
@@ -261,10 +279,16 @@ fn law_2_each_outside_thing_has_its_door_in_os() {
         "RandomState",
         "thread_rng",
     ];
-    let library: Vec<Source> = sources("src").into_iter().filter(|s| room(&s.path).is_some_and(|room| room != "os")).collect();
+    let library: Vec<Source> = sources("src")
+        .into_iter()
+        .filter(|s| room(&s.path).is_some_and(|room| room != "os"))
+        .collect();
     nowhere("law 2: each outside thing has one door, in os", &library, &outside);
     // The program may end itself, ask its terminal before the loop begins, and look at a path; nothing else.
-    let program: Vec<Source> = sources("src").into_iter().filter(|s| s.path.starts_with("src/cli/") || s.path == "src/main.rs").collect();
+    let program: Vec<Source> = sources("src")
+        .into_iter()
+        .filter(|s| s.path.starts_with("src/cli/") || s.path == "src/main.rs")
+        .collect();
     let closed = [
         "mio",
         "memmap2",
@@ -286,10 +310,15 @@ fn law_2_each_outside_thing_has_its_door_in_os() {
 
 #[test]
 fn law_2_unsafe_stands_in_os_alone_and_says_why_it_is_safe() {
-    let mut law = Law::new("law 2: `unsafe` only in src/os, each with a SAFETY comment right above");
+    let mut law =
+        Law::new("law 2: `unsafe` only in src/os, each with a SAFETY comment right above");
     for source in sources("src") {
-        for (place, line) in source.lines.iter().enumerate().filter(|(_, line)| has_word(&line.code, "unsafe")) {
-            let above = source.lines[place.saturating_sub(4)..=place].iter().any(|line| line.text.contains("// SAFETY:"));
+        for (place, line) in
+            source.lines.iter().enumerate().filter(|(_, line)| has_word(&line.code, "unsafe"))
+        {
+            let above = source.lines[place.saturating_sub(4)..=place]
+                .iter()
+                .any(|line| line.text.contains("// SAFETY:"));
             if !source.path.starts_with("src/os/") || !above {
                 law.breaks(&source.path, line.number, &line.text);
             }
@@ -318,19 +347,33 @@ fn law_8_there_is_one_thread_and_nothing_sleeps() {
 
 #[test]
 fn there_are_no_graphs_of_shared_cells() {
-    nowhere("no `Rc<RefCell<..>>` graphs", &sources("src"), &["Rc<RefCell", "Arc<Mutex<dyn", "static mut", "lazy_static", "once_cell"]);
+    nowhere(
+        "no `Rc<RefCell<..>>` graphs",
+        &sources("src"),
+        &["Rc<RefCell", "Arc<Mutex<dyn", "static mut", "lazy_static", "once_cell"],
+    );
 }
 
 #[test]
 fn law_9_the_order_of_a_hash_table_is_never_observable() {
-    nowhere("law 9: hash tables of std have seeds of their own; take a BTreeMap, or the index's table", &sources("src"), &["HashMap", "HashSet"]);
+    nowhere(
+        "law 9: hash tables of std have seeds of their own; take a BTreeMap, or the index's table",
+        &sources("src"),
+        &["HashMap", "HashSet"],
+    );
 }
 
 #[test]
 fn above_session_no_dialect_is_named() {
-    let above = sources("src").into_iter().filter(|s| room(&s.path).and_then(storey).is_some_and(|storey| storey > 4));
+    let above = sources("src")
+        .into_iter()
+        .filter(|s| room(&s.path).and_then(storey).is_some_and(|storey| storey > 4));
     // A console is named after the family whose words it has, and says its words.
-    let above: Vec<Source> = above.filter(|s| !s.path.starts_with("src/client/console/") && !s.path.starts_with("src/ui/text.rs")).collect();
+    let above: Vec<Source> = above
+        .filter(|s| {
+            !s.path.starts_with("src/client/console/") && !s.path.starts_with("src/ui/text.rs")
+        })
+        .collect();
     nowhere(
         "above session no dialect is named",
         &above,
@@ -353,7 +396,11 @@ fn nothing_is_left_for_later() {
     let words = ["todo!", "unimplemented!", "dbg!"];
     nowhere("nothing is left for later", &sources("src"), &words);
     let mut law = Law::new("nothing is left for later");
-    for source in sources("src").into_iter().chain(sources("tests")).filter(|source| source.path != "tests/tidy.rs") {
+    for source in sources("src")
+        .into_iter()
+        .chain(sources("tests"))
+        .filter(|source| source.path != "tests/tidy.rs")
+    {
         for line in &source.lines {
             if ["TODO", "FIXME", "XXX", "HACK"].iter().any(|word| has_word(&line.text, word)) {
                 law.breaks(&source.path, line.number, &line.text);
@@ -366,8 +413,22 @@ fn nothing_is_left_for_later() {
 #[test]
 fn nothing_from_outside_panics() {
     // What stood in quotes is blank: so an inbox may expect a body, and nobody a value.
-    let words = [".unwrap()", ".expect( ", ".expect(&", "panic!", "unreachable!", ".unwrap_err()", "assert!", "assert_eq!", "assert_ne!"];
-    nowhere("law 7: bytes from outside never panic; outside of tests nothing unwraps", &sources("src"), &words);
+    let words = [
+        ".unwrap()",
+        ".expect( ",
+        ".expect(&",
+        "panic!",
+        "unreachable!",
+        ".unwrap_err()",
+        "assert!",
+        "assert_eq!",
+        "assert_ne!",
+    ];
+    nowhere(
+        "law 7: bytes from outside never panic; outside of tests nothing unwraps",
+        &sources("src"),
+        &words,
+    );
 }
 
 #[test]
@@ -385,7 +446,9 @@ fn every_file_begins_with_what_it_is() {
 fn law_7_every_limit_has_its_reason_beside_it() {
     let mut law = Law::new("law 7: every limit stands in limits.rs with its reason");
     let limits = read(&root().join("src/limits.rs"));
-    for (place, line) in limits.lines.iter().enumerate().filter(|(_, line)| line.code.contains("const ")) {
+    for (place, line) in
+        limits.lines.iter().enumerate().filter(|(_, line)| line.code.contains("const "))
+    {
         let reason = place.checked_sub(1).map(|above| limits.lines[above].text.trim());
         if reason.is_none_or(|above| !above.starts_with("/// ") || above.len() < 20) {
             law.breaks(&limits.path, line.number, &line.text);
@@ -396,15 +459,23 @@ fn law_7_every_limit_has_its_reason_beside_it() {
 
 #[test]
 fn tests_are_all_run_and_wait_for_events() {
-    let mut law = Law::new("house style: no ignored test, no sleep in a test, no fixed port of this machine's usual addresses");
-    for source in sources("src").into_iter().chain(sources("tests")).filter(|source| source.path != "tests/tidy.rs") {
+    let mut law = Law::new(
+        "house style: no ignored test, no sleep in a test, no fixed port of this machine's usual addresses",
+    );
+    for source in sources("src")
+        .into_iter()
+        .chain(sources("tests"))
+        .filter(|source| source.path != "tests/tidy.rs")
+    {
         for line in &source.lines {
             let ignored = line.code.contains("#[ignore");
             let sleeps = has_word(&line.code, "sleep") && line.code.contains("sleep(");
             let fixed = source.path.starts_with("tests/e2e/")
-                && ["\"--listen\", \"127.0.0.1:"]
-                    .iter()
-                    .any(|start| line.text.match_indices(start).any(|(at, _)| !line.text[at + start.len()..].starts_with("0\"")));
+                && ["\"--listen\", \"127.0.0.1:"].iter().any(|start| {
+                    line.text
+                        .match_indices(start)
+                        .any(|(at, _)| !line.text[at + start.len()..].starts_with("0\""))
+                });
             if ignored || sleeps || fixed {
                 law.breaks(&source.path, line.number, &line.text);
             }
@@ -457,7 +528,9 @@ const KNOWN: &[&str] = &[
 
 #[test]
 fn every_dependency_is_one_that_was_chosen() {
-    let mut law = Law::new("dependencies are chosen, not collected; add a new one to this test with the reason in its commit");
+    let mut law = Law::new(
+        "dependencies are chosen, not collected; add a new one to this test with the reason in its commit",
+    );
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
     let mut inside = false;
     for (line, number) in manifest.lines().zip(1..) {
@@ -477,7 +550,10 @@ fn every_dependency_is_one_that_was_chosen() {
 fn what_a_stranger_reads_names_no_private_path() {
     let mut law = Law::new("the documents and scripts name nothing that only this machine has");
     let mut paths: Vec<PathBuf> =
-        ["README.md", "PROTOCOL.md", "CHANGELOG.md", "CONTRIBUTING.md", "Cargo.toml", "Makefile"].iter().map(|name| root().join(name)).collect();
+        ["README.md", "PROTOCOL.md", "CHANGELOG.md", "CONTRIBUTING.md", "Cargo.toml", "Makefile"]
+            .iter()
+            .map(|name| root().join(name))
+            .collect();
     for folder in ["docs", "scripts", "src"] {
         paths.extend(files_below(folder, ""));
     }
@@ -485,7 +561,10 @@ fn what_a_stranger_reads_names_no_private_path() {
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let path = path.strip_prefix(root()).expect("below the root").display().to_string();
         for (line, number) in text.lines().zip(1..) {
-            if ["/work/", "/root/", "../shared/", "BAD-INPUTS"].iter().any(|private| line.contains(private)) {
+            if ["/work/", "/root/", "../shared/", "BAD-INPUTS"]
+                .iter()
+                .any(|private| line.contains(private))
+            {
                 law.breaks(&path, number, line);
             }
         }
@@ -536,7 +615,11 @@ fn the_documents_name_their_subjects() {
     for name in PLAIN {
         let text = fs::read_to_string(root().join(name)).expect("a document");
         let lower: Vec<String> = prose(&text).map(str::to_lowercase).collect();
-        let words: Vec<&str> = lower.iter().flat_map(|line| line.split(|c: char| !c.is_alphabetic())).filter(|word| !word.is_empty()).collect();
+        let words: Vec<&str> = lower
+            .iter()
+            .flat_map(|line| line.split(|c: char| !c.is_alphabetic()))
+            .filter(|word| !word.is_empty())
+            .collect();
         let pronouns = words.iter().filter(|word| PRONOUNS.contains(word)).count();
         assert!(words.len() > 500, "{name} has {} words", words.len());
         assert!(
@@ -554,8 +637,9 @@ const WIDE: usize = 160;
 
 #[test]
 fn the_protocol_has_short_lines_and_no_words_of_the_house() {
-    let mut law =
-        Law::new("the documents of the protocol: lines of at most 160 characters, tables and fences excepted; older systems by their names");
+    let mut law = Law::new(
+        "the documents of the protocol: lines of at most 160 characters, tables and fences excepted; older systems by their names",
+    );
     for name in DOCUMENTS {
         let text = fs::read_to_string(root().join(name)).expect("a document");
         for (line, number) in text.lines().zip(1..) {
@@ -564,7 +648,9 @@ fn the_protocol_has_short_lines_and_no_words_of_the_house() {
                 law.breaks(name, number, line);
             }
         }
-        for line in prose(&text).filter(|line| !line.starts_with('|') && line.chars().count() > WIDE) {
+        for line in
+            prose(&text).filter(|line| !line.starts_with('|') && line.chars().count() > WIDE)
+        {
             law.breaks(name, 0, line);
         }
     }
@@ -573,9 +659,14 @@ fn the_protocol_has_short_lines_and_no_words_of_the_house() {
 
 #[test]
 fn the_picture_of_the_house_names_every_room() {
-    let mut law = Law::new("src/lib.rs draws the house; every folder of src is a room in it, or the program");
+    let mut law =
+        Law::new("src/lib.rs draws the house; every folder of src is a room in it, or the program");
     for source in sources("src") {
-        let folder = source.path.strip_prefix("src/").and_then(|below| below.split_once('/')).map(|(folder, _)| folder);
+        let folder = source
+            .path
+            .strip_prefix("src/")
+            .and_then(|below| below.split_once('/'))
+            .map(|(folder, _)| folder);
         if folder.is_some_and(|folder| folder != "cli" && storey(folder).is_none()) {
             law.breaks(&source.path, 1, "a room without a storey");
         }
@@ -586,7 +677,9 @@ fn the_picture_of_the_house_names_every_room() {
 /// The name of a type that a line at the left edge defines.
 fn defined(code: &str) -> Option<&str> {
     let mut words = code.split_whitespace().skip_while(|word| word.starts_with("pub"));
-    if !matches!(words.next(), Some("struct" | "enum" | "trait" | "type" | "union")) || code.starts_with(char::is_whitespace) {
+    if !matches!(words.next(), Some("struct" | "enum" | "trait" | "type" | "union"))
+        || code.starts_with(char::is_whitespace)
+    {
         return None;
     }
     words.next()?.split(|c: char| !c.is_alphanumeric() && c != '_').next()
@@ -599,7 +692,9 @@ fn a_type_name_names_one_type() {
     for source in sources("src") {
         for line in source.lines.iter().filter(|line| !line.is_test) {
             let Some(name) = defined(&line.code) else { continue };
-            if let Some((_, before)) = seen.iter().find(|(known, path)| known == name && *path != source.path) {
+            if let Some((_, before)) =
+                seen.iter().find(|(known, path)| known == name && *path != source.path)
+            {
                 law.breaks(&source.path, line.number, &format!("{name} is a type of {before}"));
             }
             seen.push((name.to_owned(), source.path.clone()));
@@ -634,18 +729,28 @@ fn a_struct_has_at_most_fifteen_fields() {
     for source in sources("src") {
         let mut open: Option<(String, usize, usize)> = None;
         for line in source.lines.iter().filter(|line| !line.is_test) {
-            if let Some(name) = defined(&line.code).filter(|_| line.code.contains("struct ") && line.code.trim_end().ends_with('{')) {
+            if let Some(name) = defined(&line.code)
+                .filter(|_| line.code.contains("struct ") && line.code.trim_end().ends_with('{'))
+            {
                 open = Some((name.to_owned(), line.number, 0));
             } else if line.code.starts_with('}') {
                 if let Some((name, number, fields)) = open.take() {
-                    let most = LARGE.iter().find(|(known, _)| *known == name).map_or(15, |(_, most)| *most);
+                    let most = LARGE
+                        .iter()
+                        .find(|(known, _)| *known == name)
+                        .map_or(15, |(_, most)| *most);
                     if fields > most {
                         law.breaks(&source.path, number, &format!("{name} has {fields} fields"));
                     }
                 }
             } else if let Some((_, _, fields)) = &mut open {
-                let field = line.code.strip_prefix("    ").filter(|rest| !rest.starts_with(char::is_whitespace));
-                *fields += usize::from(field.is_some_and(|field| field.contains(": ") && !field.starts_with('#')));
+                let field = line
+                    .code
+                    .strip_prefix("    ")
+                    .filter(|rest| !rest.starts_with(char::is_whitespace));
+                *fields += usize::from(
+                    field.is_some_and(|field| field.contains(": ") && !field.starts_with('#')),
+                );
             }
         }
     }
@@ -674,7 +779,12 @@ const CYCLES: &[(&str, &str)] = &[
 #[test]
 fn modules_of_one_folder_do_not_import_each_other() {
     let mut law = Law::new("no import cycle inside a folder");
-    let module = |path: &str| path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+    let module = |path: &str| {
+        path.trim_start_matches("src/")
+            .trim_end_matches(".rs")
+            .trim_end_matches("/mod")
+            .replace('/', "::")
+    };
     let all: Vec<Source> = sources("src");
     let names: Vec<String> = all.iter().map(|source| module(&source.path)).collect();
     let mut imports: Vec<(String, String, usize)> = Vec::new();
@@ -682,17 +792,28 @@ fn modules_of_one_folder_do_not_import_each_other() {
         let here = module(&source.path);
         for line in source.lines.iter().filter(|line| !line.is_test) {
             for (at, _) in line.code.match_indices("crate::") {
-                let path: String = line.code[at + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':').collect();
-                let there = names.iter().filter(|name| path == **name || path.starts_with(&format!("{name}::"))).max_by_key(|name| name.len());
-                let parent = |name: &str| name.rsplit_once("::").map(|(parent, _)| parent.to_owned());
-                if let Some(there) = there.filter(|there| **there != here && parent(there).is_some() && parent(there) == parent(&here)) {
+                let path: String = line.code[at + 7..]
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':')
+                    .collect();
+                let there = names
+                    .iter()
+                    .filter(|name| path == **name || path.starts_with(&format!("{name}::")))
+                    .max_by_key(|name| name.len());
+                let parent =
+                    |name: &str| name.rsplit_once("::").map(|(parent, _)| parent.to_owned());
+                if let Some(there) = there.filter(|there| {
+                    **there != here && parent(there).is_some() && parent(there) == parent(&here)
+                }) {
                     imports.push((here.clone(), there.clone(), line.number));
                 }
             }
         }
     }
     for (from, to, line) in &imports {
-        let known = CYCLES.iter().any(|(a, b)| (*a, *b) == (&**from, &**to) || (*b, *a) == (&**from, &**to));
+        let known = CYCLES
+            .iter()
+            .any(|(a, b)| (*a, *b) == (&**from, &**to) || (*b, *a) == (&**from, &**to));
         if !known && imports.iter().any(|(back, forth, _)| back == to && forth == from) {
             law.breaks(from, *line, &format!("imports {to}, which imports it"));
         }
@@ -707,12 +828,25 @@ fn every_test_that_the_list_of_bad_inputs_names_is_there() {
         .into_iter()
         .chain(sources("tests"))
         .flat_map(|source| source.lines)
-        .filter_map(|line| line.code.trim_start().strip_prefix("fn ").map(|rest| rest.split('(').next().unwrap_or_default().to_owned()))
+        .filter_map(|line| {
+            line.code
+                .trim_start()
+                .strip_prefix("fn ")
+                .map(|rest| rest.split('(').next().unwrap_or_default().to_owned())
+        })
         .collect();
     let text = fs::read_to_string(root().join("tests/bad_inputs.md")).expect("the list");
     for (line, number) in text.lines().zip(1..).filter(|(line, _)| line.starts_with("| ")) {
-        let words = line.rsplit('|').nth(1).unwrap_or_default().split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
-        for name in words.filter_map(|word| word.rsplit_once("::")).map(|(_, name)| name).filter(|name| name.matches('_').count() >= 3) {
+        let words = line
+            .rsplit('|')
+            .nth(1)
+            .unwrap_or_default()
+            .split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+        for name in words
+            .filter_map(|word| word.rsplit_once("::"))
+            .map(|(_, name)| name)
+            .filter(|name| name.matches('_').count() >= 3)
+        {
             if !tests.iter().any(|test| test.starts_with(name)) {
                 law.breaks("tests/bad_inputs.md", number, name);
             }
@@ -726,7 +860,14 @@ fn the_reader_of_these_laws_tells_code_from_words() {
     let text = "let a = \"unsafe \\\" {\"; // unsafe\nlet b = 'x'; let c: &'static str = r#\"a \"quoted\" panic!\"#; /* todo! */ real()\n";
     let code = blank(text);
     assert_eq!(code.lines().count(), 2);
-    assert!(!has_word(&code, "unsafe") && !code.contains("panic!") && !code.contains("todo!"), "{code}");
+    assert!(
+        !has_word(&code, "unsafe") && !code.contains("panic!") && !code.contains("todo!"),
+        "{code}"
+    );
     assert!(code.contains("&'static str") && code.contains("real()"), "{code}");
-    assert!(has_word("x.print!()", "print!") && !has_word("eprint!()", "print!") && !has_word("mioxx", "mio"));
+    assert!(
+        has_word("x.print!()", "print!")
+            && !has_word("eprint!()", "print!")
+            && !has_word("mioxx", "mio")
+    );
 }

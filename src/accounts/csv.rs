@@ -55,7 +55,9 @@ impl fmt::Display for Wrong {
             Wrong::Encoding => f.write_str("this is no UTF-8"),
             Wrong::Fields(count, wanted) => write!(f, "{count} fields in the place of {wanted}"),
             Wrong::User => f.write_str("no user can be called so"),
-            Wrong::Key => f.write_str("a key has 64 lower-case hex digits, and is not one that anybody could use"),
+            Wrong::Key => f.write_str(
+                "a key has 64 lower-case hex digits, and is not one that anybody could use",
+            ),
             Wrong::Address => f.write_str("this is no IP and port"),
             Wrong::Wire => f.write_str("no wire has this name"),
             Wrong::File => f.write_str("no file can be published as this"),
@@ -227,9 +229,17 @@ pub fn connection(fields: &[String]) -> Result<(UserName, UserConnection), Wrong
     };
     let name = user_name(name)?;
     // The seed has room for this word in the place of an IP.
-    let ip: IpAddr = if ip == "localhost" { Ipv4Addr::LOCALHOST.into() } else { ip.parse().map_err(|_| Wrong::Address)? };
+    let ip: IpAddr = if ip == "localhost" {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        ip.parse().map_err(|_| Wrong::Address)?
+    };
     let port: u16 = port.parse().ok().filter(|port| *port >= 1_024).ok_or(Wrong::Address)?;
-    let speaks = if word.is_empty() { LegacyProfile::Uc3mFixed } else { LegacyProfile::of_word(word).ok_or(Wrong::Wire)? };
+    let speaks = if word.is_empty() {
+        LegacyProfile::Uc3mFixed
+    } else {
+        LegacyProfile::of_word(word).ok_or(Wrong::Wire)?
+    };
     Ok((name, UserConnection { address: SocketAddr::new(ip, port), speaks }))
 }
 
@@ -238,7 +248,9 @@ pub fn connection(fields: &[String]) -> Result<(UserName, UserConnection), Wrong
 /// # Errors
 /// The first field that can't be what it should.
 pub fn publication(fields: &[String]) -> Result<Publication, Wrong> {
-    let [file, description] = fields else { return Err(Wrong::Fields(fields.len(), "file;description")) };
+    let [file, description] = fields else {
+        return Err(Wrong::Fields(fields.len(), "file;description"));
+    };
     let file = Line::new(file).filter(|file| !file.is_empty()).ok_or(Wrong::File)?;
     Ok(Publication { file, description: Line::new(description).ok_or(Wrong::Description)? })
 }
@@ -269,13 +281,26 @@ mod tests {
         write(&["a.mp4", "plain text"], &mut text);
         write(&["a;b", "he said \"yes\""], &mut text);
         write(&["", "two\nlines\r\n"], &mut text);
-        assert_eq!(text, "a.mp4;plain text\n\"a;b\";\"he said \"\"yes\"\"\"\n;\"two\nlines\r\n\"\n");
-        assert_eq!(rows(&text).unwrap(), [vec!["a.mp4", "plain text"], vec!["a;b", "he said \"yes\""], vec!["", "two\nlines\r\n"]]);
+        assert_eq!(
+            text,
+            "a.mp4;plain text\n\"a;b\";\"he said \"\"yes\"\"\"\n;\"two\nlines\r\n\"\n"
+        );
+        assert_eq!(
+            rows(&text).unwrap(),
+            [
+                vec!["a.mp4", "plain text"],
+                vec!["a;b", "he said \"yes\""],
+                vec!["", "two\nlines\r\n"]
+            ]
+        );
     }
 
     #[test]
     fn files_of_other_programs_are_read_as_well() {
-        assert_eq!(rows("\u{feff}ana;1\r\n\r\nrui;2").unwrap(), [vec!["ana", "1"], vec!["rui", "2"]]);
+        assert_eq!(
+            rows("\u{feff}ana;1\r\n\r\nrui;2").unwrap(),
+            [vec!["ana", "1"], vec!["rui", "2"]]
+        );
         assert_eq!(rows("a;5\" disk\n").unwrap(), [vec!["a", "5\" disk"]]);
         assert_eq!(rows("").unwrap(), Vec::<Vec<String>>::new());
         assert_eq!(rows("\"a\"").unwrap(), [vec!["a"]]);
@@ -297,7 +322,10 @@ mod tests {
         assert_eq!(wrong("a\nb\n\"c\nd"), Some((4, Wrong::Quotes.to_string())));
         let long = "x".repeat(limits::ROW_BYTES + 1);
         assert_eq!(wrong(&format!("a\n{long}\n")), Some((2, Wrong::Long.to_string())));
-        assert_eq!(wrong(&format!("\"{}", "x\n".repeat(limits::ROW_BYTES))).map(|(_, text)| text), Some(Wrong::Long.to_string()));
+        assert_eq!(
+            wrong(&format!("\"{}", "x\n".repeat(limits::ROW_BYTES))).map(|(_, text)| text),
+            Some(Wrong::Long.to_string())
+        );
         assert!(Rows::new(&b"\xff\n"[..]).next_row().is_err());
     }
 
@@ -308,14 +336,28 @@ mod tests {
         assert_eq!(user(&fields("ana")).unwrap().1.key, None);
         assert_eq!(user(&fields("ana;")).unwrap().1.key, None);
         assert_eq!(user(&fields(&format!("ana;{key}"))).unwrap().1.key, Key::parse(&key));
-        for text in ["", "../x", "a/b", "ana;zz", "ana;b;c", &format!("ana;01{}", "00".repeat(31))] {
+        for text in ["", "../x", "a/b", "ana;zz", "ana;b;c", &format!("ana;01{}", "00".repeat(31))]
+        {
             assert!(user(&fields(text)).is_err(), "{text}");
         }
         let (name, at) = connection(&fields("ana;localhost;4000")).unwrap();
-        assert_eq!((&*name, at.address.to_string().as_str(), at.speaks), ("ana", "127.0.0.1:4000", LegacyProfile::Uc3mFixed));
+        assert_eq!(
+            (&*name, at.address.to_string().as_str(), at.speaks),
+            ("ana", "127.0.0.1:4000", LegacyProfile::Uc3mFixed)
+        );
         let (_, at) = connection(&fields("ana;::1;4000;uc3m-2024")).unwrap();
-        assert_eq!((at.address.to_string().as_str(), at.speaks), ("[::1]:4000", LegacyProfile::Uc3m2024));
-        for text in ["ana;1.2.3;4", "ana;1.2.3.4;0", "ana;1.2.3.4;70000", "ana;1.2.3.4;5;morse", "ana;1.2.3.4", "a/b;1.2.3.4;5"] {
+        assert_eq!(
+            (at.address.to_string().as_str(), at.speaks),
+            ("[::1]:4000", LegacyProfile::Uc3m2024)
+        );
+        for text in [
+            "ana;1.2.3;4",
+            "ana;1.2.3.4;0",
+            "ana;1.2.3.4;70000",
+            "ana;1.2.3.4;5;morse",
+            "ana;1.2.3.4",
+            "a/b;1.2.3.4;5",
+        ] {
             assert!(connection(&fields(text)).is_err(), "{text}");
         }
         assert_eq!(&*publication(&fields("/tmp/a;")).unwrap().file, "/tmp/a");

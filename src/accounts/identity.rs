@@ -2,7 +2,9 @@
 
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
-use crate::protocol::types::account::{Authority, Key, Method, Proof, UserName, challenge, is_strong_point};
+use crate::protocol::types::account::{
+    Authority, Key, Method, Proof, UserName, challenge, is_strong_point,
+};
 
 /// A key with its secret half. It has no `Debug`, and nothing shows the secret but [`Identity::new`]'s caller, who has it already.
 pub struct Identity {
@@ -50,23 +52,33 @@ mod tests {
     fn a_proof_is_good_for_its_own_words_and_key_alone() {
         let (mine, other) = (Identity::new(&[1; 32]).unwrap(), Identity::new(&[2; 32]).unwrap());
         let ana = UserName::new("ana").unwrap();
-        let Authority::Proof { key, proof } = mine.proves(Method::Register, &ana, "00ff") else { panic!("a proof") };
+        let Authority::Proof { key, proof } = mine.proves(Method::Register, &ana, "00ff") else {
+            panic!("a proof")
+        };
         assert!(proves(&key, challenge(Method::Register, &ana, "00ff").as_bytes(), &proof));
         assert!(!proves(&key, challenge(Method::Connect, &ana, "00ff").as_bytes(), &proof));
         assert!(!proves(&key, challenge(Method::Register, &ana, "00fe").as_bytes(), &proof));
-        assert!(!proves(&other.key(), challenge(Method::Register, &ana, "00ff").as_bytes(), &proof));
+        assert!(!proves(
+            &other.key(),
+            challenge(Method::Register, &ana, "00ff").as_bytes(),
+            &proof
+        ));
     }
 
     #[test]
     fn a_signature_has_one_spelling() {
         let identity = Identity::new(&[1; 32]).unwrap();
         let ana = UserName::new("ana").unwrap();
-        let Authority::Proof { key, proof } = identity.proves(Method::Connect, &ana, "00ff") else { panic!("a proof") };
+        let Authority::Proof { key, proof } = identity.proves(Method::Connect, &ana, "00ff") else {
+            panic!("a proof")
+        };
         let text = challenge(Method::Connect, &ana, "00ff");
         // S and the order of the group, L = 2^252 + 27742317777372353535851937790883648493: the same number again, by another spelling.
         let order = {
             let mut order = [0; 32];
-            order[..16].copy_from_slice(&27_742_317_777_372_353_535_851_937_790_883_648_493_u128.to_le_bytes());
+            order[..16].copy_from_slice(
+                &27_742_317_777_372_353_535_851_937_790_883_648_493_u128.to_le_bytes(),
+            );
             order[31] = 0x10;
             order
         };
@@ -93,13 +105,19 @@ mod tests {
     fn signatures_are_those_of_the_standard() {
         // RFC 8032, section 7.1, test 1: the empty message.
         let mut secret = [0; 32];
-        for (place, pair) in "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60".as_bytes().chunks(2).enumerate() {
+        for (place, pair) in "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+            .as_bytes()
+            .chunks(2)
+            .enumerate()
+        {
             secret[place] = u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
         }
         let identity = Identity::new(&secret).unwrap();
-        assert_eq!(identity.key().to_string(), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
-        let digits =
-            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b";
+        assert_eq!(
+            identity.key().to_string(),
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+        );
+        let digits = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b";
         assert!(proves(&identity.key(), b"", &Proof::parse(digits).unwrap()));
     }
 }

@@ -54,7 +54,11 @@ impl Tables {
 
     /// Changes belong to a transaction.
     fn changing(&self) -> Result<(), StoreError> {
-        if self.undo.is_some() { Ok(()) } else { Err(StoreError::Failed("a change outside of a transaction".into())) }
+        if self.undo.is_some() {
+            Ok(())
+        } else {
+            Err(StoreError::Failed("a change outside of a transaction".into()))
+        }
     }
 
     fn note(&mut self, undo: Undo) {
@@ -188,10 +192,16 @@ impl Store for MemoryStore {
         Ok(tables.id(name).is_some_and(|id| tables.put_connection(id, None)))
     }
 
-    fn connections(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError> {
+    fn connections(
+        &self,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError> {
         let tables = self.tables.borrow();
         let behind = tables.connections.range(after.saturating_add(1)..);
-        let found = behind.filter_map(|(id, connection)| Some((*id, (tables.users.get(id)?.0.clone(), *connection))));
+        let found = behind.filter_map(|(id, connection)| {
+            Some((*id, (tables.users.get(id)?.0.clone(), *connection)))
+        });
         Ok(found.take(most).collect())
     }
 
@@ -221,24 +231,44 @@ impl Store for MemoryStore {
         Ok(place.is_some())
     }
 
-    fn content(&self, name: &UserName, after: u64, most: usize) -> Result<Vec<Placed<Publication>>, StoreError> {
+    fn content(
+        &self,
+        name: &UserName,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<Publication>>, StoreError> {
         let tables = self.tables.borrow();
         let Some(id) = tables.id(name) else { return Ok(Vec::new()) };
         let behind = tables.by_user.range((id, after.saturating_add(1))..=(id, u64::MAX));
-        Ok(behind.filter_map(|(_, place)| Some((*place, tables.publications.get(place)?.1.clone()))).take(most).collect())
+        Ok(behind
+            .filter_map(|(_, place)| Some((*place, tables.publications.get(place)?.1.clone())))
+            .take(most)
+            .collect())
     }
 
-    fn publications(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, Publication)>>, StoreError> {
+    fn publications(
+        &self,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<(UserName, Publication)>>, StoreError> {
         let tables = self.tables.borrow();
         let behind = tables.publications.range(after.saturating_add(1)..);
-        let found = behind.filter_map(|(place, (id, what))| Some((*place, (tables.users.get(id)?.0.clone(), what.clone()))));
+        let found = behind.filter_map(|(place, (id, what))| {
+            Some((*place, (tables.users.get(id)?.0.clone(), what.clone())))
+        });
         Ok(found.take(most).collect())
     }
 
-    fn publishers(&self, file: &Published, most: usize) -> Result<Vec<(UserName, Publication)>, StoreError> {
+    fn publishers(
+        &self,
+        file: &Published,
+        most: usize,
+    ) -> Result<Vec<(UserName, Publication)>, StoreError> {
         let tables = self.tables.borrow();
         let all = tables.by_file.range((file.clone(), 0)..=(file.clone(), u64::MAX));
-        let found = all.filter_map(|((_, id), place)| Some((tables.users.get(id)?.0.clone(), tables.publications.get(place)?.1.clone())));
+        let found = all.filter_map(|((_, id), place)| {
+            Some((tables.users.get(id)?.0.clone(), tables.publications.get(place)?.1.clone()))
+        });
         Ok(found.take(most).collect())
     }
 
@@ -248,7 +278,12 @@ impl Store for MemoryStore {
             return false;
         }
         let Some(id) = tables.gone.last().copied() else { return false };
-        let places: Vec<u64> = tables.by_user.range((id, 0)..=(id, u64::MAX)).take(limits::SWEEP_ROWS).map(|(_, place)| *place).collect();
+        let places: Vec<u64> = tables
+            .by_user
+            .range((id, 0)..=(id, u64::MAX))
+            .take(limits::SWEEP_ROWS)
+            .map(|(_, place)| *place)
+            .collect();
         for place in &places {
             tables.unpublish(*place);
         }

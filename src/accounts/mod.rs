@@ -13,7 +13,10 @@ use std::net::SocketAddr;
 
 use crate::accounts::store::{Account, Placed, Store, StoreError, UserConnection};
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::types::account::{AccountOp, Authority, Key, Method, Operation, Proof, Publication, Published, UserName, challenge};
+use crate::protocol::types::account::{
+    AccountOp, Authority, Key, Method, Operation, Proof, Publication, Published, UserName,
+    challenge,
+};
 
 /// The first port of those who need no privilege to open it.
 const FIRST_PORT: u16 = 1_024;
@@ -81,14 +84,25 @@ impl Accounts {
     /// The accounts that this store keeps.
     #[must_use]
     pub fn new(store: Box<dyn Store>) -> Accounts {
-        Accounts { store, behind: BTreeMap::new(), online: BTreeMap::new(), before: Vec::new(), open: false, broken: None }
+        Accounts {
+            store,
+            behind: BTreeMap::new(),
+            online: BTreeMap::new(),
+            before: Vec::new(),
+            open: false,
+            broken: None,
+        }
     }
 
     /// Carries an operation out, as far as it is for the accounts to do so. Its answer waits for [`Accounts::commit`] while [`Accounts::is_open`].
     ///
     /// # Errors
     /// Why it can't be done.
-    pub fn perform(&mut self, operation: &Operation, caller: Caller<'_>) -> Result<AccountChange, ErrorReply> {
+    pub fn perform(
+        &mut self,
+        operation: &Operation,
+        caller: Caller<'_>,
+    ) -> Result<AccountChange, ErrorReply> {
         if self.broken.is_some() {
             return Err(failed());
         }
@@ -190,7 +204,11 @@ impl Accounts {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn connections(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError> {
+    pub fn connections(
+        &self,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError> {
         self.store.connections(after, most)
     }
 
@@ -198,7 +216,11 @@ impl Accounts {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn publications(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, Publication)>>, StoreError> {
+    pub fn publications(
+        &self,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<(UserName, Publication)>>, StoreError> {
         self.store.publications(after, most)
     }
 
@@ -206,7 +228,11 @@ impl Accounts {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn publishers(&self, file: &Published, most: usize) -> Result<Vec<(UserName, Publication)>, StoreError> {
+    pub fn publishers(
+        &self,
+        file: &Published,
+        most: usize,
+    ) -> Result<Vec<(UserName, Publication)>, StoreError> {
         self.store.publishers(file, most)
     }
 
@@ -214,7 +240,12 @@ impl Accounts {
     ///
     /// # Errors
     /// `io` when the disk fails.
-    pub fn content(&self, of: &UserName, after: u64, most: usize) -> Result<Vec<Placed<Publication>>, ErrorReply> {
+    pub fn content(
+        &self,
+        of: &UserName,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<Publication>>, ErrorReply> {
         self.store.content(of, after, most).map_err(|error| {
             log::error!("accounts: {error}");
             failed()
@@ -237,7 +268,9 @@ impl Accounts {
             // Lists are for everybody who can ask on this wire without a name.
             _ if is_list => return Ok(AccountChange::Nothing),
             _ => match self.behind.get(&caller.link) {
-                Some(behind) if behind.online || method == Method::Unregister => behind.user.clone(),
+                Some(behind) if behind.online || method == Method::Unregister => {
+                    behind.user.clone()
+                }
                 _ => return Err(no(ErrorCode::NotConnected, "CONNECT comes first")),
             },
         };
@@ -250,7 +283,12 @@ impl Accounts {
                 self.account(&user, operation.authority, caller.link)?;
                 self.begin()?;
                 self.store.remove_user(&user)?;
-                let links: Vec<usize> = self.behind.iter().filter(|(_, behind)| behind.user == user).map(|(link, _)| *link).collect();
+                let links: Vec<usize> = self
+                    .behind
+                    .iter()
+                    .filter(|(_, behind)| behind.user == user)
+                    .map(|(link, _)| *link)
+                    .collect();
                 for link in &links {
                     self.set(*link, None);
                 }
@@ -288,14 +326,21 @@ impl Accounts {
                     Err(no(ErrorCode::NotPublished, "that file is not published"))
                 }
             }
-            AccountOp::ListUsers { .. } | AccountOp::ListContent { .. } | AccountOp::FindUser { .. } => {
+            AccountOp::ListUsers { .. }
+            | AccountOp::ListContent { .. }
+            | AccountOp::FindUser { .. } => {
                 self.present(&user, operation.authority, caller.link)?;
                 Ok(AccountChange::Nothing)
             }
         }
     }
 
-    fn register(&mut self, user: UserName, authority: Authority, link: usize) -> Result<AccountChange, No> {
+    fn register(
+        &mut self,
+        user: UserName,
+        authority: Authority,
+        link: usize,
+    ) -> Result<AccountChange, No> {
         if user.as_address().is_some() {
             return Err(no(ErrorCode::BadName, "a user name must not be an address"));
         }
@@ -314,7 +359,13 @@ impl Accounts {
         Ok(AccountChange::Registered(user))
     }
 
-    fn connect(&mut self, user: UserName, operation: &Operation, port: Option<u16>, caller: Caller<'_>) -> Result<AccountChange, No> {
+    fn connect(
+        &mut self,
+        user: UserName,
+        operation: &Operation,
+        port: Option<u16>,
+        caller: Caller<'_>,
+    ) -> Result<AccountChange, No> {
         self.account(&user, operation.authority, caller.link)?;
         if let (Some(port), Some(speaks)) = (port, operation.speaks) {
             if self.is_there(&user)? {
@@ -329,7 +380,9 @@ impl Accounts {
             self.store.connect(&user, &at)?;
             return Ok(AccountChange::Connected { user, at: Some(at) });
         }
-        let Authority::Proof { key, .. } = operation.authority else { return Err(no(ErrorCode::BadProof, "CONNECT needs a proof")) };
+        let Authority::Proof { key, .. } = operation.authority else {
+            return Err(no(ErrorCode::BadProof, "CONNECT needs a proof"));
+        };
         if self.online_by(caller.link).is_some() {
             return Err(no(ErrorCode::Connected, "this link is connected already"));
         }
@@ -340,10 +393,13 @@ impl Accounts {
     /// The account, if the asker may use it.
     fn account(&self, user: &UserName, authority: Authority, link: usize) -> Result<(), No> {
         // What a link has proved is forgotten as soon as its name is free again: the store need not be asked.
-        if authority == Authority::Link && self.behind.get(&link).is_some_and(|behind| behind.user == *user) {
+        if authority == Authority::Link
+            && self.behind.get(&link).is_some_and(|behind| behind.user == *user)
+        {
             return Ok(());
         }
-        let account = self.store.user(user)?.ok_or_else(|| no(ErrorCode::NoUser, "no such user"))?;
+        let account =
+            self.store.user(user)?.ok_or_else(|| no(ErrorCode::NoUser, "no such user"))?;
         let shown = match authority {
             Authority::Word | Authority::Link => None,
             Authority::Proof { key, .. } => Some(key),
@@ -359,7 +415,11 @@ impl Accounts {
     /// As [`Accounts::account`], of a user who is there.
     fn present(&self, user: &UserName, authority: Authority, link: usize) -> Result<(), No> {
         self.account(user, authority, link)?;
-        if self.is_there(user)? { Ok(()) } else { Err(no(ErrorCode::NotConnected, "that user is not connected")) }
+        if self.is_there(user)? {
+            Ok(())
+        } else {
+            Err(no(ErrorCode::NotConnected, "that user is not connected"))
+        }
     }
 
     fn is_there(&self, user: &UserName) -> Result<bool, StoreError> {
@@ -396,7 +456,11 @@ fn failed() -> ErrorReply {
 }
 
 fn check(method: Method, user: &UserName, nonce: &str, key: &Key, proof: &Proof) -> Result<(), No> {
-    if identity::proves(key, challenge(method, user, nonce).as_bytes(), proof) { Ok(()) } else { Err(no(ErrorCode::BadProof, "that proof is wrong")) }
+    if identity::proves(key, challenge(method, user, nonce).as_bytes(), proof) {
+        Ok(())
+    } else {
+        Err(no(ErrorCode::BadProof, "that proof is wrong"))
+    }
 }
 
 #[cfg(test)]
@@ -414,7 +478,8 @@ mod tests {
     }
 
     fn by_key(who: &str, secret: u8, deed: AccountOp) -> Operation {
-        let authority = Identity::new(&[secret; 32]).unwrap().proves(deed.method(), &user(who), NONCE);
+        let authority =
+            Identity::new(&[secret; 32]).unwrap().proves(deed.method(), &user(who), NONCE);
         Operation { user: Some(user(who)), authority, speaks: None, date: None, deed }
     }
 
@@ -423,18 +488,31 @@ mod tests {
     }
 
     fn by_word(who: &str, deed: AccountOp) -> Operation {
-        Operation { user: Some(user(who)), authority: Authority::Word, speaks: Some(LegacyProfile::Uc3m2024), date: None, deed }
+        Operation {
+            user: Some(user(who)),
+            authority: Authority::Word,
+            speaks: Some(LegacyProfile::Uc3m2024),
+            date: None,
+            deed,
+        }
     }
 
     fn publish(file: &str) -> AccountOp {
-        AccountOp::Publish(Publication { file: Line::new(file).unwrap(), description: Line::new("").unwrap() })
+        AccountOp::Publish(Publication {
+            file: Line::new(file).unwrap(),
+            description: Line::new("").unwrap(),
+        })
     }
 
     fn accounts() -> Accounts {
         Accounts::new(Box::new(MemoryStore::default()))
     }
 
-    fn run(accounts: &mut Accounts, link: usize, operation: &Operation) -> Result<AccountChange, ErrorCode> {
+    fn run(
+        accounts: &mut Accounts,
+        link: usize,
+        operation: &Operation,
+    ) -> Result<AccountChange, ErrorCode> {
         let caller = Caller { link, from: "127.0.0.1:50000".parse().unwrap(), nonce: NONCE };
         let result = accounts.perform(operation, caller).map_err(|refusal| refusal.code);
         accounts.commit().unwrap();
@@ -446,25 +524,48 @@ mod tests {
         let mut all = accounts();
         assert!(run(&mut all, 1, &by_key("ana", 1, AccountOp::Register)).is_ok());
         assert_eq!(run(&mut all, 2, &by_key("ana", 2, AccountOp::Register)), Err(ErrorCode::Taken));
-        assert_eq!(run(&mut all, 2, &by_key("ana", 2, AccountOp::Connect { port: None })), Err(ErrorCode::BadProof));
-        assert_eq!(run(&mut all, 2, &by_word("ana", AccountOp::Connect { port: Some(5_000) })), Err(ErrorCode::Refused));
-        assert_eq!(run(&mut all, 2, &by_word("ana", AccountOp::Unregister)), Err(ErrorCode::Refused));
+        assert_eq!(
+            run(&mut all, 2, &by_key("ana", 2, AccountOp::Connect { port: None })),
+            Err(ErrorCode::BadProof)
+        );
+        assert_eq!(
+            run(&mut all, 2, &by_word("ana", AccountOp::Connect { port: Some(5_000) })),
+            Err(ErrorCode::Refused)
+        );
+        assert_eq!(
+            run(&mut all, 2, &by_word("ana", AccountOp::Unregister)),
+            Err(ErrorCode::Refused)
+        );
         assert_eq!(run(&mut all, 1, &by_link(publish("a"))), Err(ErrorCode::NotConnected));
         assert!(run(&mut all, 1, &by_key("ana", 1, AccountOp::Connect { port: None })).is_ok());
         assert!(run(&mut all, 1, &by_link(publish("a"))).is_ok());
         assert_eq!(run(&mut all, 1, &by_link(publish("a"))), Err(ErrorCode::Published));
-        assert_eq!(run(&mut all, 3, &by_key("127.0.0.1:4000", 3, AccountOp::Register)), Err(ErrorCode::BadName));
+        assert_eq!(
+            run(&mut all, 3, &by_key("127.0.0.1:4000", 3, AccountOp::Register)),
+            Err(ErrorCode::BadName)
+        );
     }
 
     #[test]
     fn a_name_of_the_old_wires_is_not_for_a_key() {
         let mut all = accounts();
         assert!(run(&mut all, 1, &by_word("bia", AccountOp::Register)).is_ok());
-        assert_eq!(run(&mut all, 1, &by_key("bia", 1, AccountOp::Connect { port: None })), Err(ErrorCode::BadProof));
+        assert_eq!(
+            run(&mut all, 1, &by_key("bia", 1, AccountOp::Connect { port: None })),
+            Err(ErrorCode::BadProof)
+        );
         assert_eq!(run(&mut all, 1, &by_word("bia", publish("a"))), Err(ErrorCode::NotConnected));
-        assert_eq!(run(&mut all, 1, &by_word("bia", AccountOp::Connect { port: Some(1_023) })), Err(ErrorCode::BadRequest));
-        assert!(run(&mut all, 1, &by_word("bia", AccountOp::Connect { port: Some(5_000) })).is_ok());
-        assert_eq!(run(&mut all, 1, &by_word("bia", AccountOp::Connect { port: Some(5_000) })), Err(ErrorCode::Connected));
+        assert_eq!(
+            run(&mut all, 1, &by_word("bia", AccountOp::Connect { port: Some(1_023) })),
+            Err(ErrorCode::BadRequest)
+        );
+        assert!(
+            run(&mut all, 1, &by_word("bia", AccountOp::Connect { port: Some(5_000) })).is_ok()
+        );
+        assert_eq!(
+            run(&mut all, 1, &by_word("bia", AccountOp::Connect { port: Some(5_000) })),
+            Err(ErrorCode::Connected)
+        );
         assert_eq!(run(&mut all, 1, &by_word("caio", publish("a"))), Err(ErrorCode::NoUser));
     }
 

@@ -72,18 +72,35 @@ pub trait Store {
     /// Forgets where he is. False when that was not known.
     fn disconnect(&self, name: &UserName) -> Result<bool, StoreError>;
     /// Users of old wires who are there, from the place `after` on, at most `most`.
-    fn connections(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError>;
+    fn connections(
+        &self,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError>;
 
     /// Notes that a user has published a file. False when he had.
     fn publish(&self, name: &UserName, what: &Publication) -> Result<bool, StoreError>;
     /// Forgets that. False when he had not.
     fn delete(&self, name: &UserName, file: &Published) -> Result<bool, StoreError>;
     /// What a user has published, from the place `after` on in the order in which he did, at most `most`.
-    fn content(&self, name: &UserName, after: u64, most: usize) -> Result<Vec<Placed<Publication>>, StoreError>;
+    fn content(
+        &self,
+        name: &UserName,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<Publication>>, StoreError>;
     /// What all users have published, from the place `after` on, at most `most`.
-    fn publications(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, Publication)>>, StoreError>;
+    fn publications(
+        &self,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<(UserName, Publication)>>, StoreError>;
     /// Who has published a file as this, at most `most`.
-    fn publishers(&self, file: &Published, most: usize) -> Result<Vec<(UserName, Publication)>, StoreError>;
+    fn publishers(
+        &self,
+        file: &Published,
+        most: usize,
+    ) -> Result<Vec<(UserName, Publication)>, StoreError>;
 
     /// Nothing else is to be done now: a good moment for what takes time and can wait. True when more of it is left.
     fn rest(&self) -> bool;

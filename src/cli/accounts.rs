@@ -31,7 +31,12 @@ const NONE: &str = "none";
 
 /// The accounts of a server, and whether they outlive it. Where they are is said on `err`: a server that begins with none must not look like one that has
 /// found its own.
-pub fn store(data: Option<&str>, listen: &[SocketAddr], lang: Lang, err: &StdStreams) -> Result<(Box<dyn Store>, bool), Exit> {
+pub fn store(
+    data: Option<&str>,
+    listen: &[SocketAddr],
+    lang: Lang,
+    err: &StdStreams,
+) -> Result<(Box<dyn Store>, bool), Exit> {
     let say = |text: String| err.put(format!("cardume: {text}\n").as_bytes());
     // Ports that are new each time are for tests and trials.
     let is_trial = data.is_none() && listen.iter().all(|at| at.port() == 0);
@@ -41,8 +46,14 @@ pub fn store(data: Option<&str>, listen: &[SocketAddr], lang: Lang, err: &StdStr
     }
     #[cfg(not(feature = "store"))]
     return match data {
-        Some(folder) => Err(Exit::new(exit::USAGE, format!("--data {folder}: this program was built without its store"))),
-        None => Err(Exit::new(exit::LOCAL, "this program was built without its store: use --data none for a server that forgets its accounts")),
+        Some(folder) => Err(Exit::new(
+            exit::USAGE,
+            format!("--data {folder}: this program was built without its store"),
+        )),
+        None => Err(Exit::new(
+            exit::LOCAL,
+            "this program was built without its store: use --data none for a server that forgets its accounts",
+        )),
     };
     #[cfg(feature = "store")]
     {
@@ -57,7 +68,9 @@ pub fn store(data: Option<&str>, listen: &[SocketAddr], lang: Lang, err: &StdStr
                 usual.folder
             }
         };
-        let store = SqliteStore::open(&folder).map_err(|error| Exit::Failure(Failure::Disk(format!("{}: {error}", shown(&folder)))))?;
+        let store = SqliteStore::open(&folder).map_err(|error| {
+            Exit::Failure(Failure::Disk(format!("{}: {error}", shown(&folder))))
+        })?;
         say(kept(&folder, lang));
         Ok((Box::new(store), true))
     }
@@ -95,8 +108,12 @@ fn moved(old: &Path, new: &Path, lang: Lang) -> String {
 fn unused(old: &Path, lang: Lang) -> String {
     let old = shown(old);
     match lang {
-        Lang::Pt => format!("há outras contas em {old}/ que este servidor não usa; --data {old} usa só essas, server export e import as juntam"),
-        Lang::Es => format!("hay otras cuentas en {old}/ que este servidor no usa; --data {old} usa solo esas, server export e import las juntan"),
+        Lang::Pt => format!(
+            "há outras contas em {old}/ que este servidor não usa; --data {old} usa só essas, server export e import as juntam"
+        ),
+        Lang::Es => format!(
+            "hay otras cuentas en {old}/ que este servidor no usa; --data {old} usa solo esas, server export e import las juntan"
+        ),
         Lang::En => format!(
             "there are other accounts in {old}/ that this server does not use; --data {old} uses only those, server export and import merge them"
         ),
@@ -134,13 +151,22 @@ fn no_place(why: &NoPlace, lang: Lang) -> Exit {
 
 #[cfg(feature = "store")]
 /// Carries out one of the two, and returns the exit code.
-pub fn accounts(verb: &ServerVerb, lang: Lang, out: &StdStreams, err: &StdStreams) -> Result<i32, Exit> {
+pub fn accounts(
+    verb: &ServerVerb,
+    lang: Lang,
+    out: &StdStreams,
+    err: &StdStreams,
+) -> Result<i32, Exit> {
     let (args, counts) = match verb {
         ServerVerb::Export(args) => (args, export(args)?),
         ServerVerb::Import(args) => (args, import(args)?),
     };
     if counts.strays > 0 {
-        let text = format!("{}: files of users whom users.csv does not name, left out: {}", shown(&args.folder), counts.strays);
+        let text = format!(
+            "{}: files of users whom users.csv does not name, left out: {}",
+            shown(&args.folder),
+            counts.strays
+        );
         err.put(format!("cardume: {}\n", translate::message(&text, lang)).as_bytes());
     }
     out.put(format!("{counts}\n").as_bytes());
@@ -169,7 +195,9 @@ fn data(args: &FolderArgs) -> Result<PathBuf, Exit> {
     if let Some(data) = &args.data {
         return Ok(data.clone());
     }
-    let usual = Usual::of_user().map_err(|_| Exit::new(exit::USAGE, "without a home, --data has to say where the accounts are"))?;
+    let usual = Usual::of_user().map_err(|_| {
+        Exit::new(exit::USAGE, "without a home, --data has to say where the accounts are")
+    })?;
     Ok(args.listen.and_then(|listen| usual.earlier_at(listen).cloned()).unwrap_or(usual.folder))
 }
 

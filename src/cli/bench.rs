@@ -24,13 +24,21 @@ const LENGTH: Duration = Duration::from_secs(10);
 pub fn load(args: &BenchArgs) -> Result<LoadGenerator, Exit> {
     let plan = plan(args)?;
     let links = system::raise_link_limit();
-    let wanted = plan.peers.saturating_add(usize::try_from(plan.churn).unwrap_or(usize::MAX).saturating_mul(3));
+    let wanted = plan
+        .peers
+        .saturating_add(usize::try_from(plan.churn).unwrap_or(usize::MAX).saturating_mul(3));
     if wanted > links {
-        return Err(wrong(format!("{wanted} links with those of visitors: the system lets this process have {links}")));
+        return Err(wrong(format!(
+            "{wanted} links with those of visitors: the system lets this process have {links}"
+        )));
     }
     let server = args.server_pid.map(|pid| {
-        let measured = system::cpu_time_of(pid).map(drop).ok_or_else(|| wrong(format!("--server-pid {pid}: no such process here")));
-        measured.map(|()| Box::new(move || system::cpu_time_of(pid)) as Box<dyn Fn() -> Option<Duration>>)
+        let measured = system::cpu_time_of(pid)
+            .map(drop)
+            .ok_or_else(|| wrong(format!("--server-pid {pid}: no such process here")));
+        measured.map(|()| {
+            Box::new(move || system::cpu_time_of(pid)) as Box<dyn Fn() -> Option<Duration>>
+        })
     });
     Ok(LoadGenerator::new(plan, Gauges { own: system::cpu_time, server: server.transpose()? }))
 }
@@ -55,20 +63,29 @@ fn plan(args: &BenchArgs) -> Result<Plan, Exit> {
     };
     let wire = if args.resp.is_some() { Wire::Resp } else { Wire::Native };
     if wire == Wire::Native && files > names {
-        return Err(wrong(format!("{files} files of each peer need as many names: more peers, or a larger --names than {names}")));
+        return Err(wrong(format!(
+            "{files} files of each peer need as many names: more peers, or a larger --names than {names}"
+        )));
     }
     if wire == Wire::Native && files > cardume::limits::MEMBER_FILES as u64 {
-        return Err(wrong(format!("{files} files of each peer are more than a server takes: --peers must be larger")));
+        return Err(wrong(format!(
+            "{files} files of each peer are more than a server takes: --peers must be larger"
+        )));
     }
     if needs_files(&args.mix) && (files == 0 || wire == Wire::Resp) {
-        return Err(wrong("--mix: without files, and with --resp, there is nothing to do but search"));
+        return Err(wrong(
+            "--mix: without files, and with --resp, there is nothing to do but search",
+        ));
     }
     if args.churn > 0 && (files == 0 || wire == Wire::Resp) {
         return Err(wrong("--churn: without files, and with --resp, nobody comes and goes"));
     }
     let server = match args.resp {
         Some(at) => at,
-        None => build_node::addresses(&args.server)?.first().copied().ok_or(Exit::Failure(Failure::NoServer(None)))?,
+        None => build_node::addresses(&args.server)?
+            .first()
+            .copied()
+            .ok_or(Exit::Failure(Failure::NoServer(None)))?,
     };
     let length = args.seconds.map(Duration::from_secs_f64).or((!args.idle).then_some(LENGTH));
     Ok(Plan {
@@ -98,19 +115,29 @@ mod tests {
     use crate::cli::args::{Cli, Verb};
 
     fn planned(words: &str) -> Result<Plan, String> {
-        let all = ["cardume", "bench", "--server", "127.0.0.1:9"].into_iter().chain(words.split_whitespace());
-        let Ok(Cli { verb: Verb::Bench(args), .. }) = Cli::try_parse_from(all) else { return Err("not read".into()) };
+        let all = ["cardume", "bench", "--server", "127.0.0.1:9"]
+            .into_iter()
+            .chain(words.split_whitespace());
+        let Ok(Cli { verb: Verb::Bench(args), .. }) = Cli::try_parse_from(all) else {
+            return Err("not read".into());
+        };
         plan(&args).map_err(|stop| stop.text(cardume::ui::text::Lang::En))
     }
 
     #[test]
     fn what_is_not_said_follows_from_what_is() {
         let plan = planned("").unwrap();
-        assert_eq!((plan.peers, plan.files, plan.names, plan.holders, plan.length), (50, 100, 1_000, None, Some(LENGTH)));
+        assert_eq!(
+            (plan.peers, plan.files, plan.names, plan.holders, plan.length),
+            (50, 100, 1_000, None, Some(LENGTH))
+        );
         let plan = planned("--fill --names 1000000").unwrap();
         assert_eq!((plan.files, plan.holders), (100_000, Some(5)));
         let plan = planned("--files 0 --names 7 --holders 3 --seconds 0.5").unwrap();
-        assert_eq!((plan.files, plan.names, plan.holders, plan.length), (0, 7, Some(3), Some(Duration::from_millis(500))));
+        assert_eq!(
+            (plan.files, plan.names, plan.holders, plan.length),
+            (0, 7, Some(3), Some(Duration::from_millis(500)))
+        );
         let plan = planned("--resp 127.0.0.1:6379 --idle").unwrap();
         assert_eq!((plan.wire, plan.server.port(), plan.length), (Wire::Resp, 6379, None));
     }
@@ -128,7 +155,16 @@ mod tests {
             let said = planned(words).expect_err(words);
             assert!(said.contains(why) && !said.contains('\n'), "{words}: {said}");
         }
-        for words in ["--peers 0", "--depth 0", "--mix dance=1", "--seconds 0", "--zipf x", "--fill --files 3", "--holders 65", "--server-pid 0"] {
+        for words in [
+            "--peers 0",
+            "--depth 0",
+            "--mix dance=1",
+            "--seconds 0",
+            "--zipf x",
+            "--fill --files 3",
+            "--holders 65",
+            "--server-pid 0",
+        ] {
             assert_eq!(planned(words).map(drop), Err("not read".into()), "{words}");
         }
     }

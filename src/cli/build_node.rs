@@ -48,7 +48,8 @@ use crate::cli::args::search::SearchArgs;
 use crate::cli::args::server::{Metrics, Policy, ServerArgs};
 use crate::cli::args::transport;
 use crate::cli::args::{
-    AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs, NameArgs, PeerArgs, PublishArgs, VerifyArgs,
+    AcceptArg, AllocateArg, AskArgs, ContentArgs, DEFAULT_SERVER, DeleteArgs, GetArgs, KeyArgs,
+    NameArgs, PeerArgs, PublishArgs, VerifyArgs,
 };
 use crate::cli::questions;
 
@@ -59,14 +60,19 @@ pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<Server, 
         listen.push(if std::io::stdin().is_terminal() {
             questions::where_to_listen(lang, err)?
         } else {
-            DEFAULT_SERVER.parse().map_err(|_| Exit::new(exit::FAULT, "the default address is none"))?
+            DEFAULT_SERVER
+                .parse()
+                .map_err(|_| Exit::new(exit::FAULT, "the default address is none"))?
         });
     }
     let first = listen[0];
     let (store, lasting) = accounts::store(args.data.as_deref(), &listen, lang, err)?;
     let ufabc_json = args.ufabc_json || args.ufabc_json_root.is_some();
     let folders = args.ufabc_json_root.as_deref().map(folders_below).transpose()?;
-    let usual = listen.into_iter().chain(args.soap).map(|at| (at, ListenerProtocol::Sniffed { ufabc_json }));
+    let usual = listen
+        .into_iter()
+        .chain(args.soap)
+        .map(|at| (at, ListenerProtocol::Sniffed { ufabc_json }));
     let uc3m = args.uc3m.into_iter().map(|(at, tongue)| (at, ListenerProtocol::Old(tongue)));
     let rede = args.rede.into_iter().map(|at| (at, ListenerProtocol::Old(LegacyProfile::Rede)));
     let [a, b, c, d, e, f, g, h, ..] = system::random();
@@ -80,7 +86,10 @@ pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<Server, 
         process: system::process_stats,
         accounts_required: args.accounts == Policy::Required,
         folders,
-        memory: usize::try_from(args.memory.unwrap_or_else(|| system::memory() / limits::MEMORY_SHARE)).unwrap_or(usize::MAX),
+        memory: usize::try_from(
+            args.memory.unwrap_or_else(|| system::memory() / limits::MEMORY_SHARE),
+        )
+        .unwrap_or(usize::MAX),
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
         ..ServerOptions::new(first, u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     };
@@ -102,10 +111,17 @@ fn log_target(text: &str) -> Result<LogTarget, Exit> {
         _ => (alone, None),
     };
     let wrong = || Exit::new(exit::USAGE, format!("--rpc-log {}: no HOST[:PORT]", printable(text)));
-    let port = port.map(|port| port.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(wrong)).transpose()?;
-    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    let port = port
+        .map(|port| port.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(wrong))
+        .transpose()?;
+    let host = if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
     // The port does not matter to the name.
-    let found = system::resolve(&format!("{host}:{}", port.unwrap_or(1))).map_err(|why| Exit::Failure(Failure::NoHost(text.to_owned(), why)))?;
+    let found = system::resolve(&format!("{host}:{}", port.unwrap_or(1)))
+        .map_err(|why| Exit::Failure(Failure::NoHost(text.to_owned(), why)))?;
     Ok(LogTarget { addresses: found.iter().map(SocketAddr::ip).collect(), port })
 }
 
@@ -113,7 +129,10 @@ fn log_target(text: &str) -> Result<LogTarget, Exit> {
 pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Exit> {
     // UC3M's clients say where they are at CONNECT, and not before.
     let later = args.console.joins_at_connect();
-    if !later && (args.listen.is_none() && args.folder.is_some() || args.listen.is_some() && args.folder.is_none() && args.manifest.is_none()) {
+    if !later
+        && (args.listen.is_none() && args.folder.is_some()
+            || args.listen.is_some() && args.folder.is_none() && args.manifest.is_none())
+    {
         return Err(Exit::new(exit::USAGE, "--listen and --folder go together"));
     }
     let task = args.listen.filter(|_| !later).map_or(Task::Menu, |listen| Task::Serve { listen });
@@ -143,7 +162,12 @@ pub fn peer(args: &PeerArgs, typed: bool) -> Result<Peer, Exit> {
         identity: identity(&args.key),
         speech: ListenerProtocol::Sniffed { ufabc_json: args.ufabc_json },
         udp: transport::udp(args.udp, args.listen)?,
-        old_ports: args.uc3m.iter().copied().chain(args.rede.map(|at| (at, LegacyProfile::Rede))).collect(),
+        old_ports: args
+            .uc3m
+            .iter()
+            .copied()
+            .chain(args.rede.map(|at| (at, LegacyProfile::Rede)))
+            .collect(),
         ..options(task, &args.server, args.folder.clone().unwrap_or_else(|| ".".into()))?
     };
     begin(options)
@@ -169,7 +193,10 @@ pub fn search(args: &SearchArgs) -> Result<Peer, Exit> {
 /// REGISTER, once.
 pub fn register(args: &NameArgs) -> Result<Peer, Exit> {
     let command = Command::Operate(Some(user(&args.user)?), AccountOp::Register);
-    begin(PeerConfig { identity: identity(&args.key), ..options(Task::Once(command), &args.ask.server, ".".into())? })
+    begin(PeerConfig {
+        identity: identity(&args.key),
+        ..options(Task::Once(command), &args.ask.server, ".".into())?
+    })
 }
 
 /// UNREGISTER, once.
@@ -179,8 +206,15 @@ pub fn unregister(args: &NameArgs) -> Result<Peer, Exit> {
 
 /// PUBLISH, once.
 pub fn publish(args: &PublishArgs) -> Result<Peer, Exit> {
-    let description = Line::new(&args.description).ok_or_else(|| Exit::new(exit::USAGE, "a description is one line of at most 255 bytes"))?;
-    as_user(AccountOp::Publish(Publication { file: published(&args.name)?, description }), &args.user, true, &args.key, &args.ask)
+    let description = Line::new(&args.description)
+        .ok_or_else(|| Exit::new(exit::USAGE, "a description is one line of at most 255 bytes"))?;
+    as_user(
+        AccountOp::Publish(Publication { file: published(&args.name)?, description }),
+        &args.user,
+        true,
+        &args.key,
+        &args.ask,
+    )
 }
 
 /// DELETE, once.
@@ -190,16 +224,35 @@ pub fn delete(args: &DeleteArgs) -> Result<Peer, Exit> {
 
 /// LIST_USERS, once.
 pub fn users(args: &AskArgs) -> Result<Peer, Exit> {
-    once(Command::Operate(None, AccountOp::ListUsers { cursor: None, most: limits::LIST_ENTRIES }), args)
+    once(
+        Command::Operate(None, AccountOp::ListUsers { cursor: None, most: limits::LIST_ENTRIES }),
+        args,
+    )
 }
 
 /// LIST_CONTENT, once.
 pub fn content(args: &ContentArgs) -> Result<Peer, Exit> {
-    once(Command::Operate(None, AccountOp::ListContent { of: user(&args.user)?, cursor: None, most: limits::LIST_ENTRIES }), &args.ask)
+    once(
+        Command::Operate(
+            None,
+            AccountOp::ListContent {
+                of: user(&args.user)?,
+                cursor: None,
+                most: limits::LIST_ENTRIES,
+            },
+        ),
+        &args.ask,
+    )
 }
 
 /// What only the user himself may do.
-fn as_user(deed: AccountOp, name: &str, registers: bool, key: &KeyArgs, ask: &AskArgs) -> Result<Peer, Exit> {
+fn as_user(
+    deed: AccountOp,
+    name: &str,
+    registers: bool,
+    key: &KeyArgs,
+    ask: &AskArgs,
+) -> Result<Peer, Exit> {
     let options = options(Task::Once(Command::Operate(None, deed)), &ask.server, ".".into())?;
     begin(PeerConfig { user: Some(user(name)?), registers, identity: identity(key), ..options })
 }
@@ -252,7 +305,10 @@ pub fn get(args: &GetArgs) -> Result<Peer, Exit> {
         Some(from) => Task::Once(Command::GetFrom(goal, from)),
         None => Task::Once(Command::Get(goal)),
     };
-    let chooses = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !args.ask.json && terminal::is_ours();
+    let chooses = std::io::stdin().is_terminal()
+        && std::io::stdout().is_terminal()
+        && !args.ask.json
+        && terminal::is_ours();
     let mut options = match args.from {
         // Whoever names a source needs no server.
         Some(_) => without_server(task, folder),
@@ -261,7 +317,13 @@ pub fn get(args: &GetArgs) -> Result<Peer, Exit> {
     options.by_quic = args.transport.is_quic(args.from.is_some())?;
     options.sequential = args.sequential;
     let options = waiting(args.wait, options);
-    begin(PeerConfig { target, open_folder: opener(args.allocate), chooses, verify: !args.no_verify, ..options })
+    begin(PeerConfig {
+        target,
+        open_folder: opener(args.allocate),
+        chooses,
+        verify: !args.no_verify,
+        ..options
+    })
 }
 
 /// With no end to its patience, where that is wanted.
@@ -272,11 +334,14 @@ pub fn waiting(wait: bool, options: PeerConfig) -> PeerConfig {
 
 /// VERIFY, once.
 pub fn verify(args: &VerifyArgs) -> Result<Peer, Exit> {
-    let what = args.files.iter().map(|file| checked(file)).collect::<Result<Vec<Checked>, Exit>>()?;
+    let what =
+        args.files.iter().map(|file| checked(file)).collect::<Result<Vec<Checked>, Exit>>()?;
     let task = |root| Task::Once(Command::Verify { what: what.clone(), root });
     let options = match &args.hash {
         // Whoever names the root needs no server.
-        Some(text) if matches!(&what[..], [Checked { name: Some(_), .. }]) => without_server(task(Some(root(text)?)), ".".into()),
+        Some(text) if matches!(&what[..], [Checked { name: Some(_), .. }]) => {
+            without_server(task(Some(root(text)?)), ".".into())
+        }
         Some(_) => return Err(Exit::new(exit::USAGE, "--hash is the root of exactly one file")),
         None => options(task(None), &args.ask.server, ".".into())?,
     };
@@ -288,14 +353,16 @@ fn checked(path: &str) -> Result<Checked, Exit> {
     let given = Path::new(path);
     let last = given.file_name().and_then(|last| last.to_str()).filter(|_| !given.is_dir());
     let Some(last) = last else { return Ok(Checked { folder: path.to_owned(), name: None }) };
-    let folder = given.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
+    let folder =
+        given.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
     Ok(Checked { folder: folder.to_owned(), name: Some(name(last)?) })
 }
 
 /// The root that these digits are.
 /// A content, by `b3:ROOT` or its digits.
 pub fn root(text: &str) -> Result<ContentHash, Exit> {
-    ContentHash::parse(&text.trim_start_matches(ROOT_PREFIX).to_ascii_lowercase()).ok_or_else(|| Exit::Failure(Failure::Root(printable(text))))
+    ContentHash::parse(&text.trim_start_matches(ROOT_PREFIX).to_ascii_lowercase())
+        .ok_or_else(|| Exit::Failure(Failure::Root(printable(text))))
 }
 
 /// The folder and the name of `-o FILE`.
@@ -306,7 +373,8 @@ fn output(file: &str) -> Result<(String, DownloadPlace), Exit> {
     if file.ends_with('/') || path.is_dir() {
         return Err(wrong());
     }
-    let folder = path.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
+    let folder =
+        path.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
     Ok((folder.to_owned(), DownloadPlace::File(name.to_owned())))
 }
 
@@ -326,18 +394,25 @@ pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Exit> {
         at.set_port(1099);
         return Ok(vec![at]);
     }
-    let with_port = if !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
-    system::resolve(&with_port).map_err(|why| Exit::Failure(Failure::NoHost(server.to_owned(), why)))
+    let with_port =
+        if !server.contains(':') { format!("{server}:1099") } else { server.to_owned() };
+    system::resolve(&with_port)
+        .map_err(|why| Exit::Failure(Failure::NoHost(server.to_owned(), why)))
 }
 
 fn without_server(task: Task, folder: String) -> PeerConfig {
-    PeerConfig { patience: RetryPolicy::For(limits::GET_PATIENCE), ..PeerConfig::new(task, folder, opener(AllocateArg::Full)) }
+    PeerConfig {
+        patience: RetryPolicy::For(limits::GET_PATIENCE),
+        ..PeerConfig::new(task, folder, opener(AllocateArg::Full))
+    }
 }
 
 /// Opens folders; `allocate`: how room is made for what comes.
 pub fn opener(allocate: AllocateArg) -> OpenFolder {
     let allocate = allocate.how();
-    Box::new(move |path| Folder::open(path, allocate).map(|folder| Rc::new(folder) as Rc<dyn Filesystem>))
+    Box::new(move |path| {
+        Folder::open(path, allocate).map(|folder| Rc::new(folder) as Rc<dyn Filesystem>)
+    })
 }
 
 /// Opens folders that are shared, but for what is excluded.
@@ -345,12 +420,17 @@ pub fn share_opener(exclude: &[String], allocate: AllocateArg) -> Result<OpenFol
     let mut excludes = Excludes::default();
     for pattern in exclude {
         if !excludes.add(pattern) {
-            return Err(Exit::new(exit::USAGE, format!("--exclude {}: too long, or one too many", printable(pattern))));
+            return Err(Exit::new(
+                exit::USAGE,
+                format!("--exclude {}: too long, or one too many", printable(pattern)),
+            ));
         }
     }
     let allocate = allocate.how();
     Ok(Box::new(move |path| {
-        Folder::open(path, allocate).map(|folder| Rc::new(folder.guarded(Guard::of_share(excludes.clone()))) as Rc<dyn Filesystem>)
+        Folder::open(path, allocate).map(|folder| {
+            Rc::new(folder.guarded(Guard::of_share(excludes.clone()))) as Rc<dyn Filesystem>
+        })
     }))
 }
 
@@ -363,7 +443,8 @@ fn sharer(args: &PeerArgs) -> Result<OpenFolder, Exit> {
         Exit::new(code, format!("{}: {error}", printable(file)))
     })?;
     // Whoever names a folder, here or later at JOIN, shares it: the current one is only where downloads go.
-    let shared = args.folder.is_some() || (args.listen.is_none() && !args.console.joins_at_connect());
+    let shared =
+        args.folder.is_some() || (args.listen.is_none() && !args.console.joins_at_connect());
     Ok(Box::new(move |path| Ok(Rc::new(manifest.with(open(path)?, shared)) as Rc<dyn Filesystem>)))
 }
 
@@ -390,7 +471,11 @@ mod tests {
             ("[::1]", six, None),
             ("[::1]:6111", six, Some(6111)),
         ] {
-            assert_eq!(log_target(text).ok(), Some(LogTarget { addresses: vec![address], port }), "{text}");
+            assert_eq!(
+                log_target(text).ok(),
+                Some(LogTarget { addresses: vec![address], port }),
+                "{text}"
+            );
         }
         for text in ["127.0.0.1:", "127.0.0.1:0", "127.0.0.1:x", "127.0.0.1:65536", ":6111", ""] {
             assert!(log_target(text).is_err(), "{text}");

@@ -21,11 +21,15 @@ pub fn man(command: Option<&str>, lang: Lang, out: &StdStreams) -> Result<(), Ex
         None => program,
         Some(name) => {
             let found = program.find_subcommand(name).cloned();
-            found.map(|sub| sub.name(format!("cardume-{name}"))).ok_or_else(|| Exit::new(exit::USAGE, format!("{name}: no such command")))?
+            found
+                .map(|sub| sub.name(format!("cardume-{name}")))
+                .ok_or_else(|| Exit::new(exit::USAGE, format!("{name}: no such command")))?
         }
     };
     let mut text = Vec::new();
-    clap_mangen::Man::new(page).render(&mut text).map_err(|error| Exit::new(exit::FAULT, error.to_string()))?;
+    clap_mangen::Man::new(page)
+        .render(&mut text)
+        .map_err(|error| Exit::new(exit::FAULT, error.to_string()))?;
     out.put(translate::frame(String::from_utf8_lossy(&text).into_owned(), lang).as_bytes());
     Ok(())
 }

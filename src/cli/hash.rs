@@ -31,14 +31,25 @@ pub fn hash(args: &HashArgs, lang: Lang, outputs: &Outputs) -> i32 {
     let Outputs { out, err } = outputs;
     let mut code = exit::DONE;
     let mut buffers = Buffers { piece: vec![0; PIECE], step: vec![0; limits::HASH_READ_BYTES] };
-    let progress = HashProgress { to: (std::io::stderr().is_terminal() && !terminal::is_dumb()).then_some(err) };
+    let progress = HashProgress {
+        to: (std::io::stderr().is_terminal() && !terminal::is_dumb()).then_some(err),
+    };
     for name in &args.files {
         let found = open(name).and_then(|mut file| root(&mut file, &mut buffers, &progress));
         progress.clear();
         match found {
-            Ok((root, size)) => out.put(line(&name.to_string_lossy(), size, root, args.json).as_bytes()),
+            Ok((root, size)) => {
+                out.put(line(&name.to_string_lossy(), size, root, args.json).as_bytes())
+            }
             Err(error) => {
-                err.put(format!("cardume: {}: {}\n", printable(&name.to_string_lossy()), causes::of(&error, lang)).as_bytes());
+                err.put(
+                    format!(
+                        "cardume: {}: {}\n",
+                        printable(&name.to_string_lossy()),
+                        causes::of(&error, lang)
+                    )
+                    .as_bytes(),
+                );
                 err.flush();
                 code = exit::LOCAL;
             }
@@ -64,7 +75,11 @@ struct Buffers {
 }
 
 /// Reads a file to its end: its root, and how many bytes there were.
-fn root(file: &mut LocalFile, buffers: &mut Buffers, progress: &HashProgress<'_>) -> io::Result<(ContentHash, u64)> {
+fn root(
+    file: &mut LocalFile,
+    buffers: &mut Buffers,
+    progress: &HashProgress<'_>,
+) -> io::Result<(ContentHash, u64)> {
     let Buffers { piece, step } = buffers;
     // A piece that nothing follows is another tree than one that is the first of several, so it waits until that is known.
     let have = file.fill(piece)?;
@@ -136,6 +151,9 @@ mod tests {
         let hex = "ab".repeat(32);
         assert_eq!(line("a b.mp4", 1, root, false), format!("{hex}  a b.mp4\n"));
         assert_eq!(line("a\\b\nc\rd", 1, root, false), format!("\\{hex}  a\\\\b\\nc\\rd\n"));
-        assert_eq!(line("a\nb", 7, root, true), format!("{{\"name\":\"a\\nb\",\"root\":\"{hex}\",\"size\":7}}\n"));
+        assert_eq!(
+            line("a\nb", 7, root, true),
+            format!("{{\"name\":\"a\\nb\",\"root\":\"{hex}\",\"size\":7}}\n")
+        );
     }
 }

@@ -25,7 +25,9 @@ fn present(p: &PeerEntry) -> Value {
 fn bench(news: &News) -> Value {
     let used = |stretch: &Stretch| json!({"seconds": stretch.seconds, "client_cpu": stretch.own, "server_cpu": stretch.server});
     match news {
-        News::In { peers, files, stretch } => json!({"event": "in", "peers": peers, "files": files, "measured": used(stretch)}),
+        News::In { peers, files, stretch } => {
+            json!({"event": "in", "peers": peers, "files": files, "measured": used(stretch)})
+        }
         News::Over(figures) => {
             let row = |row: &Row| {
                 let [p50, p90, p99, p999, longest] = row.ms;

@@ -40,14 +40,23 @@ pub fn run() -> i32 {
     system::outlive_size_limits();
     let words: Vec<OsString> = std::env::args_os().collect();
     let lang = args::lang_of(words.get(1..).unwrap_or_default());
-    let cli = match translate::command(lang).try_get_matches_from(&words).and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = match translate::command(lang)
+        .try_get_matches_from(&words)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+    {
         Ok(cli) => cli,
         Err(error) => {
-            let outputs = Outputs { out: StdStreams::new(Stdio::Out, true), err: StdStreams::new(Stdio::Err, true) };
+            let outputs = Outputs {
+                out: StdStreams::new(Stdio::Out, true),
+                err: StdStreams::new(Stdio::Err, true),
+            };
             return told(misread(&error, &words, lang, &outputs), &outputs, lang, false);
         }
     };
-    let outputs = Outputs { out: StdStreams::new(Stdio::Out, cli.is_one_shot()), err: StdStreams::new(Stdio::Err, false) };
+    let outputs = Outputs {
+        out: StdStreams::new(Stdio::Out, cli.is_one_shot()),
+        err: StdStreams::new(Stdio::Err, false),
+    };
     let lang = cli.lang();
     begin_log(outputs.err.clone(), lang);
     let serves = matches!(&cli.verb, Verb::Server(_) | Verb::Peer(_));
@@ -68,7 +77,8 @@ fn told(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
     let code = match outputs.out.failure() {
         None => code,
         Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            let quiet = !serves && matches!(code, exit::DONE | exit::NOT_FOUND | exit::INTERRUPTED | 143);
+            let quiet =
+                !serves && matches!(code, exit::DONE | exit::NOT_FOUND | exit::INTERRUPTED | 143);
             if quiet { exit::NO_READER } else { code }
         }
         Some(error) => {
@@ -78,13 +88,22 @@ fn told(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
     };
     outputs.err.close();
     // Who closes stderr (`2>&-`), or its reader, does not want it.
-    let is_lost = |error: std::io::Error| error.kind() != std::io::ErrorKind::BrokenPipe && error.raw_os_error() != Some(system::NOT_OPEN);
-    if code == exit::DONE && outputs.err.failure().is_some_and(is_lost) { exit::LOCAL } else { code }
+    let is_lost = |error: std::io::Error| {
+        error.kind() != std::io::ErrorKind::BrokenPipe
+            && error.raw_os_error() != Some(system::NOT_OPEN)
+    };
+    if code == exit::DONE && outputs.err.failure().is_some_and(is_lost) {
+        exit::LOCAL
+    } else {
+        code
+    }
 }
 
 /// Help and version as they are; what is wrong in one line.
 fn misread(error: &clap::Error, words: &[OsString], lang: Lang, outputs: &Outputs) -> i32 {
-    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    use clap::error::ErrorKind::{
+        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
+    };
     match error.kind() {
         DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
             let (to, is_terminal) = match error.use_stderr() {
@@ -92,12 +111,17 @@ fn misread(error: &clap::Error, words: &[OsString], lang: Lang, outputs: &Output
                 false => (&outputs.out, std::io::stdout().is_terminal()),
             };
             let text = error.render();
-            let text = if is_terminal && !terminal::is_dumb() { text.ansi().to_string() } else { text.to_string() };
+            let text = if is_terminal && !terminal::is_dumb() {
+                text.ansi().to_string()
+            } else {
+                text.to_string()
+            };
             to.put(translate::frame(text, lang).as_bytes());
             if error.use_stderr() { exit::USAGE } else { exit::DONE }
         }
         _ => {
-            let words: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            let words: Vec<String> =
+                words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
             outputs.err.put(format!("{}\n", usage_error::line(error, &words, lang)).as_bytes());
             exit::USAGE
         }
@@ -144,8 +168,13 @@ fn begin_log(to: StdStreams, lang: Lang) {
     let target = env_logger::Target::Pipe(Box::new(to));
     let mut builder = env_logger::Builder::from_env(environment);
     if std::env::var_os("RUST_LOG").is_none() {
-        builder
-            .format(move |line, record| writeln!(line, "cardume: {}", causes::reworded(&translate::message(&record.args().to_string(), lang), lang)));
+        builder.format(move |line, record| {
+            writeln!(
+                line,
+                "cardume: {}",
+                causes::reworded(&translate::message(&record.args().to_string(), lang), lang)
+            )
+        });
     }
     let _ = builder.target(target).try_init();
 }
@@ -155,7 +184,9 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
     let shows = cli.verb.is_for_its_output();
     match cli.verb {
         #[cfg(feature = "store")]
-        Verb::Server(crate::cli::args::server::ServerArgs { verb: Some(verb), .. }) => accounts::accounts(&verb, lang, &outputs.out, &outputs.err),
+        Verb::Server(crate::cli::args::server::ServerArgs { verb: Some(verb), .. }) => {
+            accounts::accounts(&verb, lang, &outputs.out, &outputs.err)
+        }
         Verb::Server(args) => {
             let node = build_node::server(args, lang, &outputs.err)?;
             plug_in(node, Console::new(Style::Plain, lang, outputs), RateLimits::default(), false)
@@ -167,11 +198,19 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             let style = if typed { Style::Typed } else { Style::Piped };
             let speed = args.speed();
             let node = build_node::peer(&args, typed)?;
-            plug_in(node, Console::of(args.console, style, lang, outputs), speed, typed || !terminal)
+            plug_in(
+                node,
+                Console::of(args.console, style, lang, outputs),
+                speed,
+                typed || !terminal,
+            )
         }
-        Verb::RpcLog(args) => {
-            plug_in(LogReceiver::new(args.listen), Console::new(Style::Plain, lang, outputs).for_its_output(shows), RateLimits::default(), false)
-        }
+        Verb::RpcLog(args) => plug_in(
+            LogReceiver::new(args.listen),
+            Console::new(Style::Plain, lang, outputs).for_its_output(shows),
+            RateLimits::default(),
+            false,
+        ),
         #[cfg(feature = "loadgen")]
         Verb::Bench(args) => one_shot(bench::load(&args)?, args.json, lang, outputs, shows),
         Verb::Hash(args) => Ok(hash::hash(&args, lang, outputs)),
@@ -183,46 +222,89 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             generate::man(command.as_deref(), lang, &outputs.out)?;
             Ok(exit::DONE)
         }
-        Verb::Search(args) => one_shot(build_node::search(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Search(args) => {
+            one_shot(build_node::search(&args)?, args.ask.json, lang, outputs, shows)
+        }
         Verb::Peers(args) => one_shot(build_node::peers(&args)?, args.json, lang, outputs, shows),
         Verb::Ls(args) if args.skipped => skipped::skipped(&args, lang, &outputs.out),
         Verb::Ls(args) => one_shot(build_node::ls(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Register(args) => one_shot(build_node::register(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Unregister(args) => one_shot(build_node::unregister(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Publish(args) => one_shot(build_node::publish(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Delete(args) => one_shot(build_node::delete(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Register(args) => {
+            one_shot(build_node::register(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Unregister(args) => {
+            one_shot(build_node::unregister(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Publish(args) => {
+            one_shot(build_node::publish(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Delete(args) => {
+            one_shot(build_node::delete(&args)?, args.ask.json, lang, outputs, shows)
+        }
         Verb::Watch(args) => one_shot(watch::watch(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Status(args) => one_shot(status::status(&args)?, args.ask.json, lang, outputs, shows),
         Verb::Users(args) => one_shot(build_node::users(&args)?, args.json, lang, outputs, shows),
-        Verb::Content(args) => one_shot(build_node::content(&args)?, args.ask.json, lang, outputs, shows),
-        Verb::Verify(args) => one_shot(build_node::verify(&args)?, args.ask.json, lang, outputs, shows),
+        Verb::Content(args) => {
+            one_shot(build_node::content(&args)?, args.ask.json, lang, outputs, shows)
+        }
+        Verb::Verify(args) => {
+            one_shot(build_node::verify(&args)?, args.ask.json, lang, outputs, shows)
+        }
         Verb::Play(args) => {
             let speed = RateLimits { download: args.download_limit, ..RateLimits::default() };
             let (node, plays) = crate::cli::args::play::play(&args)?;
             let style = if args.ask.json { Style::Json } else { Style::Play { alone: !plays } };
-            plug_into(args.transport.network()?, node, Console::new(style, lang, outputs), speed, false)
+            plug_into(
+                args.transport.network()?,
+                node,
+                Console::new(style, lang, outputs),
+                speed,
+                false,
+            )
         }
         Verb::Get(args) => {
-            let (json, speed) = (args.ask.json, RateLimits { download: args.download_limit, ..RateLimits::default() });
+            let (json, speed) = (
+                args.ask.json,
+                RateLimits { download: args.download_limit, ..RateLimits::default() },
+            );
             let to_stdout = args.goes_to_stdout();
             let node = build_node::get(&args)?;
             let style = match (json, to_stdout) {
-                (true, true) => return Err(Exit::new(exit::USAGE, "--json and -o - both want stdout")),
+                (true, true) => {
+                    return Err(Exit::new(exit::USAGE, "--json and -o - both want stdout"));
+                }
                 (true, false) => Style::Json,
                 (false, true) => Style::Quiet,
                 (false, false) => Style::OneShot,
             };
             // A person may have to choose between contents.
-            let hears = style == Style::OneShot && std::io::stdin().is_terminal() && terminal::is_ours();
-            plug_into(args.transport.network()?, node, Console::new(style, lang, outputs), speed, hears)
+            let hears =
+                style == Style::OneShot && std::io::stdin().is_terminal() && terminal::is_ours();
+            plug_into(
+                args.transport.network()?,
+                node,
+                Console::new(style, lang, outputs),
+                speed,
+                hears,
+            )
         }
     }
 }
 
 /// Runs one command; `shows`: its output is all that it is for.
-fn one_shot(node: impl Node, json: bool, lang: Lang, outputs: &Outputs, shows: bool) -> Result<i32, Exit> {
+fn one_shot(
+    node: impl Node,
+    json: bool,
+    lang: Lang,
+    outputs: &Outputs,
+    shows: bool,
+) -> Result<i32, Exit> {
     let style = if json { Style::Json } else { Style::OneShot };
-    plug_in(node, Console::new(style, lang, outputs).for_its_output(shows), RateLimits::default(), false)
+    plug_in(
+        node,
+        Console::new(style, lang, outputs).for_its_output(shows),
+        RateLimits::default(),
+        false,
+    )
 }
 
 /// Plugs a node into the machine and runs it to its end.
@@ -231,7 +313,13 @@ fn plug_in(node: impl Node, console: Console, speed: RateLimits, hears: bool) ->
 }
 
 /// Plugs a node into the machine by this network.
-fn plug_into(mut net: Network, node: impl Node, mut console: Console, speed: RateLimits, hears: bool) -> Result<i32, Exit> {
+fn plug_into(
+    mut net: Network,
+    node: impl Node,
+    mut console: Console,
+    speed: RateLimits,
+    hears: bool,
+) -> Result<i32, Exit> {
     let links = system::raise_link_limit();
     if hears {
         console.hear(net.watch_stdin());
@@ -239,7 +327,8 @@ fn plug_into(mut net: Network, node: impl Node, mut console: Console, speed: Rat
     if console.ends_with_reader() {
         net.watch_stdout();
     }
-    let mut host = EventLoop::new(node, net, console, RateLimits { max_connections: links, ..speed });
+    let mut host =
+        EventLoop::new(node, net, console, RateLimits { max_connections: links, ..speed });
     host.run().map_err(|error| {
         host.console().close();
         Exit::new(exit::FAULT, format!("the loop failed: {error}"))

@@ -25,7 +25,9 @@ pub fn where_to_listen(lang: Lang, err: &StdStreams) -> Result<SocketAddr, Exit>
             "" => Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
             text => address::read_ip(text),
         });
-        let Some(ip) = ip else { return Err(Exit::Other(exit::INTERRUPTED, cancelled(lang).into())) };
+        let Some(ip) = ip else {
+            return Err(Exit::Other(exit::INTERRUPTED, cancelled(lang).into()));
+        };
         let port = person.ask(&format!("{port_word} [1099]: "), no_port, |text| match text {
             "" => Some(1099),
             text => text.parse::<u16>().ok().filter(|port| *port != 0),
@@ -58,9 +60,19 @@ struct Person<'a> {
 
 impl Person<'_> {
     fn new(err: &StdStreams) -> Person<'_> {
-        let raw = if terminal::is_watched() && !terminal::is_dumb() { RawMode::of_question().ok() } else { None };
+        let raw = if terminal::is_watched() && !terminal::is_dumb() {
+            RawMode::of_question().ok()
+        } else {
+            None
+        };
         let stopped = terminal::note_stops();
-        Person { err, editor: raw.map(|raw| (Editor::new(terminal::columns()), raw)), stopped, typed: Vec::new(), ended: false }
+        Person {
+            err,
+            editor: raw.map(|raw| (Editor::new(terminal::columns()), raw)),
+            stopped,
+            typed: Vec::new(),
+            ended: false,
+        }
     }
 
     /// Asks until the answer means something; `None` when the question is cancelled.
@@ -70,7 +82,10 @@ impl Person<'_> {
             let line = line.trim();
             match read(line) {
                 Some(answer) => return Some(answer),
-                None => self.put(format!("{}: {wrong}\n", cardume::protocol::types::file_name::printable(line)).as_bytes()),
+                None => self.put(
+                    format!("{}: {wrong}\n", cardume::protocol::types::file_name::printable(line))
+                        .as_bytes(),
+                ),
             }
         }
     }

@@ -61,9 +61,12 @@ fn what(error: &clap::Error, lang: Lang) -> String {
             Es => format!("falta un valor para {arg}"),
             En => format!("a value is required for '{arg}' but none was supplied"),
         },
-        ErrorKind::InvalidValue => invalid(&value, &arg, lang) + &valid(&text(ContextKind::ValidValue), lang),
+        ErrorKind::InvalidValue => {
+            invalid(&value, &arg, lang) + &valid(&text(ContextKind::ValidValue), lang)
+        }
         ErrorKind::ValueValidation => {
-            let why = std::error::Error::source(error).map(|why| translate::message(&printable(&why.to_string()), lang));
+            let why = std::error::Error::source(error)
+                .map(|why| translate::message(&printable(&why.to_string()), lang));
             invalid(&value, &arg, lang) + &why.map_or_else(String::new, |why| format!(": {why}"))
         }
         ErrorKind::MissingRequiredArgument => match lang {
@@ -77,11 +80,13 @@ fn what(error: &clap::Error, lang: Lang) -> String {
             Es => format!("{arg} necesita = antes del valor"),
             En => format!("equal sign is needed when assigning values to '{arg}'"),
         },
-        ErrorKind::TooManyValues | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => match lang {
-            Pt => format!("número errado de valores para {arg}"),
-            Es => format!("número incorrecto de valores para {arg}"),
-            En => format!("wrong number of values for '{arg}'"),
-        },
+        ErrorKind::TooManyValues | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
+            match lang {
+                Pt => format!("número errado de valores para {arg}"),
+                Es => format!("número incorrecto de valores para {arg}"),
+                En => format!("wrong number of values for '{arg}'"),
+            }
+        }
         ErrorKind::MissingSubcommand => match lang {
             Pt => "falta um comando".to_owned(),
             Es => "falta una orden".to_owned(),
@@ -110,9 +115,13 @@ fn conflict(error: &clap::Error, arg: &str, lang: Lang) -> String {
         Pt if prior == arg => format!("{arg} só pode ser usado uma vez"),
         Es if prior == arg => format!("{arg} solo se puede usar una vez"),
         En if prior == arg => format!("the argument '{arg}' cannot be used multiple times"),
-        Pt if prior.is_empty() => format!("{arg} não pode ser usado com os outros argumentos dados"),
+        Pt if prior.is_empty() => {
+            format!("{arg} não pode ser usado com os outros argumentos dados")
+        }
         Es if prior.is_empty() => format!("{arg} no se puede usar con los otros argumentos dados"),
-        En if prior.is_empty() => format!("the argument '{arg}' cannot be used with one or more of the other specified arguments"),
+        En if prior.is_empty() => format!(
+            "the argument '{arg}' cannot be used with one or more of the other specified arguments"
+        ),
         Pt => format!("{arg} não pode ser usado junto com {prior}"),
         Es => format!("{arg} no se puede usar junto con {prior}"),
         En => format!("the argument '{arg}' cannot be used with '{prior}'"),
@@ -229,19 +238,39 @@ mod tests {
             assert_eq!(said(words, Lang::Es), es);
             assert_eq!(said(words, Lang::En), en);
         }
-        assert!(said("server --lang es export", Lang::Es).ends_with("(vea cardume server export --help)"));
+        assert!(
+            said("server --lang es export", Lang::Es)
+                .ends_with("(vea cardume server export --help)")
+        );
         assert!(!said("get a --\u{1b}[2J", Lang::Pt).contains('\u{1b}'));
     }
 
-    const WRONG_VALUES: [&str; 12] = ["", "?", "0", "-1", "99999999999999999999", "a=b", "1:99", "..", "5..1", "search=", "join=0", "uc3m:x"];
+    const WRONG_VALUES: [&str; 12] = [
+        "",
+        "?",
+        "0",
+        "-1",
+        "99999999999999999999",
+        "a=b",
+        "1:99",
+        "..",
+        "5..1",
+        "search=",
+        "join=0",
+        "uc3m:x",
+    ];
 
     /// What the arguments of a command, and of those below it, say of values that they cannot be.
     fn refusals(program: &Command, command: &Command, path: &[&str], found: &mut Vec<String>) {
         for arg in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
             for value in WRONG_VALUES {
-                let word = arg.get_long().map_or_else(|| value.to_owned(), |long| format!("--{long}={value}"));
+                let word = arg
+                    .get_long()
+                    .map_or_else(|| value.to_owned(), |long| format!("--{long}={value}"));
                 let before = if arg.is_positional() { "--" } else { word.as_str() };
-                let words = std::iter::once("cardume").chain(path.iter().copied()).chain([before, word.as_str()]);
+                let words = std::iter::once("cardume")
+                    .chain(path.iter().copied())
+                    .chain([before, word.as_str()]);
                 let Err(error) = program.clone().try_get_matches_from(words) else { continue };
                 if error.kind() == ErrorKind::ValueValidation {
                     found.extend(std::error::Error::source(&error).map(ToString::to_string));

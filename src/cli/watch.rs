@@ -37,11 +37,18 @@ pub fn watch(args: &WatchArgs) -> Result<SubscribeClient, Exit> {
         let name: RelativeName = build_node::name(text)?;
         (SubscriptionFilter::Name(name.clone()), search(Selector::Name(name)))
     } else {
-        let good = text.split_whitespace().any(|word| !word.starts_with('-') || word.len() == 1) && text.len() <= limits::NAME_BYTES;
+        let good = text.split_whitespace().any(|word| !word.starts_with('-') || word.len() == 1)
+            && text.len() <= limits::NAME_BYTES;
         if !good {
-            return Err(Exit::new(exit::USAGE, "a pattern has at least one word that is wanted, and at most 255 bytes"));
+            return Err(Exit::new(
+                exit::USAGE,
+                "a pattern has at least one word that is wanted, and at most 255 bytes",
+            ));
         }
-        (SubscriptionFilter::Words(text.to_owned()), Request::Find(Box::new(Query::new(QueryTerm::Contains(text.to_owned())))))
+        (
+            SubscriptionFilter::Words(text.to_owned()),
+            Request::Find(Box::new(Query::new(QueryTerm::Contains(text.to_owned())))),
+        )
     };
     Ok(SubscribeClient::new(servers, what, first))
 }

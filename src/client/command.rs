@@ -39,8 +39,11 @@ impl DownloadTarget {
     /// When the name or the root is none.
     pub fn read(text: &str) -> Result<DownloadTarget, Failure> {
         let (front, last) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));
-        let Some(digits) = last.strip_prefix(ROOT_PREFIX) else { return Ok(DownloadTarget::named(name(text)?)) };
-        let root = ContentHash::parse(digits).ok_or_else(|| Failure::Root(crate::protocol::types::file_name::printable(last)))?;
+        let Some(digits) = last.strip_prefix(ROOT_PREFIX) else {
+            return Ok(DownloadTarget::named(name(text)?));
+        };
+        let root = ContentHash::parse(digits)
+            .ok_or_else(|| Failure::Root(crate::protocol::types::file_name::printable(last)))?;
         let name = if front.trim().is_empty() { None } else { Some(name(front.trim())?) };
         Ok(DownloadTarget { name, root: Some(root) })
     }
@@ -58,7 +61,10 @@ impl DownloadTarget {
     /// What it is called.
     #[must_use]
     pub fn called(&self) -> RelativeName {
-        self.name.clone().or_else(|| self.root.as_ref().map(RelativeName::of_root)).unwrap_or_else(|| RelativeName::of_root(&ContentHash([0; 32])))
+        self.name
+            .clone()
+            .or_else(|| self.root.as_ref().map(RelativeName::of_root))
+            .unwrap_or_else(|| RelativeName::of_root(&ContentHash([0; 32])))
     }
 }
 
@@ -90,7 +96,9 @@ impl From<SocketAddr> for PeerTarget {
 fn wire(text: &str) -> Option<(Option<LegacyProfile>, &str)> {
     match text.split_once('@') {
         None => Some((None, text)),
-        Some((word, rest)) => LegacyProfile::of_word(&word.to_ascii_lowercase()).map(|speaks| (Some(speaks), rest)),
+        Some((word, rest)) => {
+            LegacyProfile::of_word(&word.to_ascii_lowercase()).map(|speaks| (Some(speaks), rest))
+        }
     }
 }
 
@@ -194,7 +202,10 @@ impl CommandVerb {
             CommandVerb::Join => &[Prompt::Ip, Prompt::Port, Prompt::Folder],
             CommandVerb::Search | CommandVerb::Publish | CommandVerb::Delete => &[Prompt::Name],
             CommandVerb::Find => &[Prompt::Text],
-            CommandVerb::Register | CommandVerb::Unregister | CommandVerb::Connect | CommandVerb::Content => &[Prompt::User],
+            CommandVerb::Register
+            | CommandVerb::Unregister
+            | CommandVerb::Connect
+            | CommandVerb::Content => &[Prompt::User],
             CommandVerb::GetFile => &[Prompt::User, Prompt::Name],
             CommandVerb::Get | CommandVerb::Play => &[Prompt::Goal],
             CommandVerb::Download | CommandVerb::Ls => &[Prompt::Ip, Prompt::Port],
@@ -239,17 +250,28 @@ impl CommandParser {
             "GETFILE" | "GET_FILE" => CommandVerb::GetFile,
             "DISCONNECT" => return ParsedLine::Do(Command::Operate(None, AccountOp::Disconnect)),
             "USERS" | "LIST_USERS" => {
-                return ParsedLine::Do(Command::Operate(None, AccountOp::ListUsers { cursor: None, most: limits::LIST_ENTRIES }));
+                return ParsedLine::Do(Command::Operate(
+                    None,
+                    AccountOp::ListUsers { cursor: None, most: limits::LIST_ENTRIES },
+                ));
             }
             // the nodes and their files.
-            "NODES" | "LIST" | "NOS" | "NÓS" | "NODOS" => return ParsedLine::Do(Command::Act(MultiStep::Nodes)),
+            "NODES" | "LIST" | "NOS" | "NÓS" | "NODOS" => {
+                return ParsedLine::Do(Command::Act(MultiStep::Nodes));
+            }
             "PEERS" => return ParsedLine::Do(Command::Peers),
             "LEAVE" => return ParsedLine::Do(Command::Leave),
             "QUIT" | "EXIT" => return ParsedLine::Do(Command::Quit),
             "HELP" | "?" => return ParsedLine::Do(Command::Help),
-            "SIM" | "S" | "SI" | "SÍ" | "YES" | "Y" => return ParsedLine::Do(Command::Verdict(true)),
+            "SIM" | "S" | "SI" | "SÍ" | "YES" | "Y" => {
+                return ParsedLine::Do(Command::Verdict(true));
+            }
             "NAO" | "NÃO" | "N" | "NO" => return ParsedLine::Do(Command::Verdict(false)),
-            _ => return ParsedLine::Wrong(Failure::Unknown(crate::protocol::types::file_name::printable(verb))),
+            _ => {
+                return ParsedLine::Wrong(Failure::Unknown(
+                    crate::protocol::types::file_name::printable(verb),
+                ));
+            }
         };
         self.fill(Prompting { verb, words: words(verb, rest.trim()) })
     }
@@ -313,19 +335,39 @@ impl Prompting {
             CommandVerb::Play => Command::Play(DownloadTarget::read(word(0))?),
             CommandVerb::Download => Command::Download(place()?),
             CommandVerb::Ls => Command::Ls(place()?),
-            CommandVerb::Find => Command::Find(Box::new(Query::new(QueryTerm::Contains(text(word(0))?.to_string()))), FOUND),
+            CommandVerb::Find => Command::Find(
+                Box::new(Query::new(QueryTerm::Contains(text(word(0))?.to_string()))),
+                FOUND,
+            ),
             CommandVerb::Register => Command::Operate(Some(user(word(0))?), AccountOp::Register),
             CommandVerb::Unregister => Command::Act(MultiStep::Unregister(user(word(0))?)),
-            CommandVerb::Connect => Command::Operate(Some(user(word(0))?), AccountOp::Connect { port: None }),
-            CommandVerb::Publish => {
-                Command::Operate(None, AccountOp::Publish(Publication { file: published(word(0))?, description: text(word(1))? }))
+            CommandVerb::Connect => {
+                Command::Operate(Some(user(word(0))?), AccountOp::Connect { port: None })
             }
+            CommandVerb::Publish => Command::Operate(
+                None,
+                AccountOp::Publish(Publication {
+                    file: published(word(0))?,
+                    description: text(word(1))?,
+                }),
+            ),
             CommandVerb::Delete => Command::Operate(None, AccountOp::Delete(published(word(0))?)),
-            CommandVerb::Content => Command::Operate(None, AccountOp::ListContent { of: user(word(0))?, cursor: None, most: limits::LIST_ENTRIES }),
+            CommandVerb::Content => Command::Operate(
+                None,
+                AccountOp::ListContent {
+                    of: user(word(0))?,
+                    cursor: None,
+                    most: limits::LIST_ENTRIES,
+                },
+            ),
             CommandVerb::GetFile => {
                 let remote = name(word(1))?;
                 let local = remote.file();
-                Command::Act(MultiStep::GetFile { user: user(word(0))?, remote: remote.to_string(), local })
+                Command::Act(MultiStep::GetFile {
+                    user: user(word(0))?,
+                    remote: remote.to_string(),
+                    local,
+                })
             }
         })
     }
@@ -337,17 +379,30 @@ fn words(verb: CommandVerb, rest: &str) -> Vec<String> {
         return Vec::new();
     }
     match verb {
-        CommandVerb::Search | CommandVerb::Get | CommandVerb::Play | CommandVerb::Find | CommandVerb::Delete => vec![rest.to_owned()],
-        CommandVerb::Register | CommandVerb::Unregister | CommandVerb::Connect | CommandVerb::Content => vec![console::unquoted(rest).to_owned()],
+        CommandVerb::Search
+        | CommandVerb::Get
+        | CommandVerb::Play
+        | CommandVerb::Find
+        | CommandVerb::Delete => vec![rest.to_owned()],
+        CommandVerb::Register
+        | CommandVerb::Unregister
+        | CommandVerb::Connect
+        | CommandVerb::Content => vec![console::unquoted(rest).to_owned()],
         CommandVerb::Publish | CommandVerb::GetFile => {
             let (first, rest) = console::word(rest);
-            [first, console::unquoted(rest)].into_iter().filter(|word| !word.is_empty()).map(str::to_owned).collect()
+            [first, console::unquoted(rest)]
+                .into_iter()
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect()
         }
         CommandVerb::Join | CommandVerb::Download | CommandVerb::Ls => {
             let (first, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             let mut found = match PeerTarget::read(first) {
                 Some(PeerTarget { at, speaks: None }) => vec![ip_words(at), at.port().to_string()],
-                Some(PeerTarget { at, speaks: Some(speaks) }) => vec![format!("{}@{}", speaks.word(), ip_words(at)), at.port().to_string()],
+                Some(PeerTarget { at, speaks: Some(speaks) }) => {
+                    vec![format!("{}@{}", speaks.word(), ip_words(at)), at.port().to_string()]
+                }
                 None => vec![first.to_owned()],
             };
             let mut tail = tail.trim();
@@ -432,14 +487,32 @@ mod tests {
     #[test]
     fn arguments_may_stand_on_the_same_line() {
         let at: SocketAddr = "127.0.0.1:4000".parse().unwrap();
-        assert_eq!(run(&["search aula 1.mp4"]), [ParsedLine::Do(Command::Search(file("aula 1.mp4")))]);
-        assert_eq!(run(&["GET \"aula 1.mp4\""]), [ParsedLine::Do(Command::Get(DownloadTarget::named(file("aula 1.mp4"))))]);
-        assert_eq!(run(&["DOWNLOAD 127.0.0.1 4000"]), [ParsedLine::Do(Command::Download(at.into()))]);
-        assert_eq!(run(&["DOWNLOAD 127.0.0.1:4000"]), [ParsedLine::Do(Command::Download(at.into()))]);
-        assert_eq!(run(&["ls [::1]:4000"]), [ParsedLine::Do(Command::Ls(PeerTarget::read("[::1]:4000").unwrap()))]);
+        assert_eq!(
+            run(&["search aula 1.mp4"]),
+            [ParsedLine::Do(Command::Search(file("aula 1.mp4")))]
+        );
+        assert_eq!(
+            run(&["GET \"aula 1.mp4\""]),
+            [ParsedLine::Do(Command::Get(DownloadTarget::named(file("aula 1.mp4"))))]
+        );
+        assert_eq!(
+            run(&["DOWNLOAD 127.0.0.1 4000"]),
+            [ParsedLine::Do(Command::Download(at.into()))]
+        );
+        assert_eq!(
+            run(&["DOWNLOAD 127.0.0.1:4000"]),
+            [ParsedLine::Do(Command::Download(at.into()))]
+        );
+        assert_eq!(
+            run(&["ls [::1]:4000"]),
+            [ParsedLine::Do(Command::Ls(PeerTarget::read("[::1]:4000").unwrap()))]
+        );
         let old = PeerTarget { at, speaks: Some(LegacyProfile::Rede) };
         assert_eq!(run(&["ls rede@127.0.0.1:4000"]), [ParsedLine::Do(Command::Ls(old))]);
-        assert_eq!(run(&["DOWNLOAD REDE@127.0.0.1 4000"]), [ParsedLine::Do(Command::Download(old))]);
+        assert_eq!(
+            run(&["DOWNLOAD REDE@127.0.0.1 4000"]),
+            [ParsedLine::Do(Command::Download(old))]
+        );
         let join = Command::Join { at, folder: "a folder/".into() };
         assert_eq!(run(&["JOIN 127.0.0.1 4000 a folder/"]), [ParsedLine::Do(join.clone())]);
         assert_eq!(run(&["1 127.0.0.1:4000 a folder/"]), [ParsedLine::Do(join)]);
@@ -450,16 +523,29 @@ mod tests {
         let steps = run(&["JOIN", "127.0.0.1", "", "4000", "pasta"]);
         assert_eq!(
             steps[..4],
-            [ParsedLine::Ask(Prompt::Ip), ParsedLine::Ask(Prompt::Port), ParsedLine::Ask(Prompt::Port), ParsedLine::Ask(Prompt::Folder)]
+            [
+                ParsedLine::Ask(Prompt::Ip),
+                ParsedLine::Ask(Prompt::Port),
+                ParsedLine::Ask(Prompt::Port),
+                ParsedLine::Ask(Prompt::Folder)
+            ]
         );
-        assert!(matches!(&steps[4], ParsedLine::Do(Command::Join { folder, .. }) if folder == "pasta"));
+        assert!(
+            matches!(&steps[4], ParsedLine::Do(Command::Join { folder, .. }) if folder == "pasta")
+        );
         assert_eq!(run(&["DOWNLOAD", "::1"])[1], ParsedLine::Ask(Prompt::Port));
     }
 
     #[test]
     fn a_wrong_answer_is_asked_for_again_and_a_wrong_argument_drops_what_was_begun() {
         let steps = run(&["JOIN", "nowhere", "PEERS"]);
-        assert_eq!(steps[1..], [ParsedLine::Again(Failure::Wrong("IP"), Prompt::Ip), ParsedLine::Again(Failure::Wrong("IP"), Prompt::Ip)]);
+        assert_eq!(
+            steps[1..],
+            [
+                ParsedLine::Again(Failure::Wrong("IP"), Prompt::Ip),
+                ParsedLine::Again(Failure::Wrong("IP"), Prompt::Ip)
+            ]
+        );
         for line in [
             "DOWNLOAD 127.0.0.1 0",
             "DOWNLOAD 127.0.0.1 65536",
@@ -481,35 +567,73 @@ mod tests {
         let line = |text: &str| Line::new(text).unwrap();
         let most = limits::LIST_ENTRIES;
         assert_eq!(run(&["register ana"]), [operate(Some(ana()), AccountOp::Register)]);
-        assert_eq!(run(&["REGISTER", "ana"]), [ParsedLine::Ask(Prompt::User), operate(Some(ana()), AccountOp::Register)]);
-        assert_eq!(run(&["unregister ana"]), [ParsedLine::Do(Command::Act(MultiStep::Unregister(ana())))]);
-        assert_eq!(run(&["connect ana"]), [operate(Some(ana()), AccountOp::Connect { port: None })]);
+        assert_eq!(
+            run(&["REGISTER", "ana"]),
+            [ParsedLine::Ask(Prompt::User), operate(Some(ana()), AccountOp::Register)]
+        );
+        assert_eq!(
+            run(&["unregister ana"]),
+            [ParsedLine::Do(Command::Act(MultiStep::Unregister(ana())))]
+        );
+        assert_eq!(
+            run(&["connect ana"]),
+            [operate(Some(ana()), AccountOp::Connect { port: None })]
+        );
         assert_eq!(run(&["disconnect"]), [operate(None, AccountOp::Disconnect)]);
-        let publish =
-            |file: &str, description: &str| operate(None, AccountOp::Publish(Publication { file: line(file), description: line(description) }));
-        assert_eq!(run(&["publish a.mp4 the first lesson"]), [publish("a.mp4", "the first lesson")]);
+        let publish = |file: &str, description: &str| {
+            operate(
+                None,
+                AccountOp::Publish(Publication {
+                    file: line(file),
+                    description: line(description),
+                }),
+            )
+        };
+        assert_eq!(
+            run(&["publish a.mp4 the first lesson"]),
+            [publish("a.mp4", "the first lesson")]
+        );
         assert_eq!(run(&["publish \"a b.mp4\""]), [publish("a b.mp4", "")]);
         assert_eq!(run(&["delete a b.mp4"]), [operate(None, AccountOp::Delete(line("a b.mp4")))]);
         assert_eq!(run(&["users"]), [operate(None, AccountOp::ListUsers { cursor: None, most })]);
-        assert_eq!(run(&["content ana"]), [operate(None, AccountOp::ListContent { of: ana(), cursor: None, most })]);
+        assert_eq!(
+            run(&["content ana"]),
+            [operate(None, AccountOp::ListContent { of: ana(), cursor: None, most })]
+        );
         assert_eq!(
             run(&["find first lesson"]),
-            [ParsedLine::Do(Command::Find(Box::new(Query::new(QueryTerm::Contains("first lesson".into()))), FOUND))]
+            [ParsedLine::Do(Command::Find(
+                Box::new(Query::new(QueryTerm::Contains("first lesson".into()))),
+                FOUND
+            ))]
         );
-        let get = Command::Act(MultiStep::GetFile { user: ana(), remote: "a b.mp4".into(), local: FileName::new("a b.mp4").unwrap() });
+        let get = Command::Act(MultiStep::GetFile {
+            user: ana(),
+            remote: "a b.mp4".into(),
+            local: FileName::new("a b.mp4").unwrap(),
+        });
         assert_eq!(run(&["getfile ana a b.mp4"]), [ParsedLine::Do(get.clone())]);
         assert_eq!(run(&["getfile", "ana", "a b.mp4"])[2], ParsedLine::Do(get));
         for word in ["NODES", "nos", "nodos", "list"] {
             assert_eq!(run(&[word]), [ParsedLine::Do(Command::Act(MultiStep::Nodes))]);
         }
-        for wrong in ["register ../x", "publish ../x y", "delete a/../b", "getfile ana ../x", "content a/b"] {
+        for wrong in
+            ["register ../x", "publish ../x y", "delete a/../b", "getfile ana ../x", "content a/b"]
+        {
             assert!(matches!(run(&[wrong])[0], ParsedLine::Wrong(_)), "{wrong}");
         }
     }
 
     #[test]
     fn verdicts_are_understood_in_three_languages() {
-        for (word, verdict) in [("SIM", true), ("nao", false), ("NÃO", false), ("si", true), ("yes", true), ("n", false)] {
+        for (word, verdict) in [
+            ("SIM", true),
+            ("nao", false),
+            ("NÃO", false),
+            ("si", true),
+            ("yes", true),
+            ("n", false),
+        ] {
             assert_eq!(run(&[word]), [ParsedLine::Do(Command::Verdict(verdict))], "{word}");
         }
     }

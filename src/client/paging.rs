@@ -28,13 +28,17 @@ impl Paging {
     /// A page is asked for; the first one begins a list.
     pub fn asks(&mut self, request: &Request) {
         let cursor = match request {
-            Request::Search { cursor, .. } | Request::Peers { cursor, .. } | Request::Ls { cursor, .. } => cursor,
+            Request::Search { cursor, .. }
+            | Request::Peers { cursor, .. }
+            | Request::Ls { cursor, .. } => cursor,
             Request::Find(query) => {
                 let Query { cursor, .. } = &**query;
                 cursor
             }
             Request::Operation(operation) => match &operation.deed {
-                AccountOp::ListUsers { cursor, .. } | AccountOp::ListContent { cursor, .. } => cursor,
+                AccountOp::ListUsers { cursor, .. } | AccountOp::ListContent { cursor, .. } => {
+                    cursor
+                }
                 _ => return,
             },
             _ => return,
@@ -53,8 +57,12 @@ impl Paging {
             Response::Peers { peers, cursor } => (peers.len(), cursor, 0, PEERS),
             Response::Users { users, cursor } => (users.len(), cursor, 0, PEERS),
             Response::Files { files, cursor, .. } => (files.len(), cursor, 0, limits::MEMBER_FILES),
-            Response::Content { files, cursor, .. } => (files.len(), cursor, SPARSE_CONTENT, limits::MEMBER_FILES),
-            Response::Found { holders, cursor, .. } => (holders.len(), cursor, SPARSE, limits::MEMBER_FILES),
+            Response::Content { files, cursor, .. } => {
+                (files.len(), cursor, SPARSE_CONTENT, limits::MEMBER_FILES)
+            }
+            Response::Found { holders, cursor, .. } => {
+                (holders.len(), cursor, SPARSE, limits::MEMBER_FILES)
+            }
             _ => return Ok(()),
         };
         let Some(cursor) = cursor else { return Ok(()) };
@@ -78,7 +86,8 @@ mod tests {
     use crate::protocol::response::PeerEntry;
 
     fn page(count: usize, cursor: Option<&str>) -> Response {
-        let present = PeerEntry { peer: "127.0.0.1:1".parse().unwrap(), files: 0, user: None, speaks: None };
+        let present =
+            PeerEntry { peer: "127.0.0.1:1".parse().unwrap(), files: 0, user: None, speaks: None };
         Response::Peers { peers: vec![present; count], cursor: cursor.map(str::to_owned) }
     }
 
@@ -89,7 +98,10 @@ mod tests {
     #[test]
     fn a_cursor_that_comes_twice_and_a_page_of_nothing_are_no_list() {
         let mut paging = Paging::default();
-        assert!(paging.came(&page(256, Some("1"))).is_ok() && paging.came(&page(256, Some("2"))).is_ok());
+        assert!(
+            paging.came(&page(256, Some("1"))).is_ok()
+                && paging.came(&page(256, Some("2"))).is_ok()
+        );
         paging.asks(&asks(Some("2")));
         assert!(paging.came(&page(256, Some("1"))).is_err());
         // Another list may have the same cursors.
@@ -102,11 +114,19 @@ mod tests {
     fn pages_that_hold_little_and_pages_that_hold_much_have_an_end() {
         for count in [1, 256] {
             let mut paging = Paging::default();
-            let end = (0..200_000).find(|number| paging.came(&page(count, Some(&number.to_string()))).is_err());
+            let end = (0..200_000)
+                .find(|number| paging.came(&page(count, Some(&number.to_string()))).is_err());
             assert!(end.is_some_and(|end| end > 380 && end < 2_000), "{end:?}");
         }
         let mut paging = Paging::default();
-        let nothing = |number: usize| Response::Found { holders: Vec::new(), away: Vec::new(), cursor: Some(number.to_string()) };
-        assert!((0..SPARSE).all(|number| paging.came(&nothing(number)).is_ok()) && paging.came(&nothing(SPARSE)).is_err());
+        let nothing = |number: usize| Response::Found {
+            holders: Vec::new(),
+            away: Vec::new(),
+            cursor: Some(number.to_string()),
+        };
+        assert!(
+            (0..SPARSE).all(|number| paging.came(&nothing(number)).is_ok())
+                && paging.came(&nothing(SPARSE)).is_err()
+        );
     }
 }

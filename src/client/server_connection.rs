@@ -136,7 +136,9 @@ impl ServerConnection {
     fn connect(&mut self, io: &mut Io<'_>) {
         let Some(server) = self.server() else { return };
         // A loopback address leads nowhere but to this machine, nor does one of the other family.
-        let bind = self.bind.filter(|ip| ip.is_ipv4() == server.is_ipv4() && ip.is_loopback() == server.ip().is_loopback());
+        let bind = self.bind.filter(|ip| {
+            ip.is_ipv4() == server.is_ipv4() && ip.is_loopback() == server.ip().is_loopback()
+        });
         let conn = io.connect(server, bind);
         self.state = LinkState::Connecting(conn);
         self.opened = Some(conn);
@@ -186,7 +188,13 @@ impl ServerConnection {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(link) = io.connection(id) else { return };
         link.max_header = limits::HEAD_BYTES + 1;
-        let asking = Outbound::new(Some(Role::Server), &Hello { peer: None, quic: self.by_quic }, &nonce, &mut link.send_queue, now);
+        let asking = Outbound::new(
+            Some(Role::Server),
+            &Hello { peer: None, quic: self.by_quic },
+            &nonce,
+            &mut link.send_queue,
+            now,
+        );
         link.deadline = asking.deadline();
         self.state = LinkState::Open(id, Box::new(asking));
     }
@@ -262,7 +270,8 @@ impl ServerConnection {
 
     /// The server has taken us.
     pub fn is_taken(&mut self, at: SocketAddr, session: SessionId) {
-        (self.session, self.joining, self.told_refusal) = (Some(session), Joining::Joined(at), None);
+        (self.session, self.joining, self.told_refusal) =
+            (Some(session), Joining::Joined(at), None);
     }
 
     /// Gives the server up.

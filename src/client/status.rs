@@ -76,10 +76,13 @@ impl Node for StatusQuery {
             Event::Start => self.connect(io),
             Event::Connected(id) => {
                 let (nonce, now) = (io.nonce(), io.now);
-                let (Some((own, asking)), Some(link)) = (&mut self.link, io.connection(id)) else { return };
+                let (Some((own, asking)), Some(link)) = (&mut self.link, io.connection(id)) else {
+                    return;
+                };
                 if *own == id {
                     link.max_header = limits::HEAD_BYTES + 1;
-                    let opened = Outbound::new(None, &Hello::default(), &nonce, &mut link.send_queue, now);
+                    let opened =
+                        Outbound::new(None, &Hello::default(), &nonce, &mut link.send_queue, now);
                     link.deadline = opened.deadline();
                     *asking = Some(opened);
                 }
@@ -95,7 +98,9 @@ impl Node for StatusQuery {
                 self.at += 1;
                 self.connect(io);
             }
-            Event::Stop(interrupted) => io.exit(if interrupted { exit::INTERRUPTED } else { exit::DONE }),
+            Event::Stop(interrupted) => {
+                io.exit(if interrupted { exit::INTERRUPTED } else { exit::DONE })
+            }
             _ => {}
         }
     }

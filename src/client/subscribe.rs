@@ -41,7 +41,11 @@ enum SubscribeState {
 impl SubscribeClient {
     /// Waits for `what` at the first of these servers that answers; `first` asks for what is there already.
     #[must_use]
-    pub fn new(servers: Vec<SocketAddr>, what: SubscriptionFilter, first: Request) -> SubscribeClient {
+    pub fn new(
+        servers: Vec<SocketAddr>,
+        what: SubscriptionFilter,
+        first: Request,
+    ) -> SubscribeClient {
         SubscribeClient {
             servers,
             at: 0,
@@ -105,7 +109,9 @@ impl SubscribeClient {
                     }
                 }
                 Message::Reply(_, Response::Subscribed) => {
-                    if let Some(server) = self.servers.get(self.at).filter(|_| self.begun && !self.found) {
+                    if let Some(server) =
+                        self.servers.get(self.at).filter(|_| self.begun && !self.found)
+                    {
                         io.tell(UiEvent::ServerFound(*server));
                     }
                     (self.begun, self.found) = (true, true);
@@ -117,15 +123,21 @@ impl SubscribeClient {
                         return io.fail(&Failure::Protocol(why));
                     }
                     let Response::Found { holders, cursor, .. } = page else { return };
-                    if let Some(request) = cursor.and_then(|cursor| self.first.first().map(|first| further(first, cursor))) {
+                    if let Some(request) = cursor
+                        .and_then(|cursor| self.first.first().map(|first| further(first, cursor)))
+                    {
                         asking.ask(&request, &mut link.send_queue, now);
                     }
                     for holder in holders {
                         io.tell(UiEvent::Appeared(holder));
                     }
                 }
-                Message::News(_, SubscriptionEvent::Appeared(holder)) => io.tell(UiEvent::Appeared(holder)),
-                Message::News(_, SubscriptionEvent::Gone { peer, name }) => io.tell(UiEvent::Gone { peer, name }),
+                Message::News(_, SubscriptionEvent::Appeared(holder)) => {
+                    io.tell(UiEvent::Appeared(holder))
+                }
+                Message::News(_, SubscriptionEvent::Gone { peer, name }) => {
+                    io.tell(UiEvent::Gone { peer, name })
+                }
                 Message::News(_, SubscriptionEvent::Missed) => {
                     self.paging = Paging::default();
                     for request in &self.first {
@@ -156,7 +168,9 @@ fn further(first: &Request, cursor: String) -> Request {
             query.cursor = Some(cursor);
             Request::Find(query)
         }
-        Request::Search { wanted, speaks, .. } => Request::Search { wanted, cursor: Some(cursor), speaks },
+        Request::Search { wanted, speaks, .. } => {
+            Request::Search { wanted, cursor: Some(cursor), speaks }
+        }
         other => other,
     }
 }
@@ -165,11 +179,18 @@ impl Node for SubscribeClient {
     fn handle(&mut self, event: Event, io: &mut Io<'_>) {
         match event {
             Event::Start => self.connect(io),
-            Event::Connected(id) if matches!(&self.state, SubscribeState::Connecting(own) if *own == id) => {
+            Event::Connected(id) if matches!(&self.state, SubscribeState::Connecting(own) if *own == id) =>
+            {
                 let (nonce, now) = (io.nonce(), io.now);
                 let Some(link) = io.connection(id) else { return };
                 link.max_header = limits::HEAD_BYTES + 1;
-                let asking = Outbound::new(Some(Role::Server), &Hello::default(), &nonce, &mut link.send_queue, now);
+                let asking = Outbound::new(
+                    Some(Role::Server),
+                    &Hello::default(),
+                    &nonce,
+                    &mut link.send_queue,
+                    now,
+                );
                 link.deadline = asking.deadline();
                 self.state = SubscribeState::Open(id, Box::new(asking));
             }
@@ -187,7 +208,9 @@ impl Node for SubscribeClient {
                 let now = io.now;
                 match &mut self.state {
                     SubscribeState::Resting(at) if *at <= now => self.connect(io),
-                    SubscribeState::Open(id, asking) if asking.ping_at().is_some_and(|at| at <= now) => {
+                    SubscribeState::Open(id, asking)
+                        if asking.ping_at().is_some_and(|at| at <= now) =>
+                    {
                         if let Some(link) = io.connection(*id) {
                             asking.ask(&Request::Ping, &mut link.send_queue, now);
                             link.deadline = asking.deadline();
@@ -196,7 +219,9 @@ impl Node for SubscribeClient {
                     _ => {}
                 }
             }
-            Event::Stop(interrupted) => io.exit(if interrupted { exit::INTERRUPTED } else { exit::DONE }),
+            Event::Stop(interrupted) => {
+                io.exit(if interrupted { exit::INTERRUPTED } else { exit::DONE })
+            }
             _ => {}
         }
     }

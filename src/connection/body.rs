@@ -53,7 +53,15 @@ pub enum Sent {
 
 impl OutgoingBody {
     /// An upload in pieces.
-    pub fn pieces(ticket: u64, id: Option<u64>, name: RelativeName, source: SourceRef, size: u64, tag: FileVersion, left: ByteRange) -> OutgoingBody {
+    pub fn pieces(
+        ticket: u64,
+        id: Option<u64>,
+        name: RelativeName,
+        source: SourceRef,
+        size: u64,
+        tag: FileVersion,
+        left: ByteRange,
+    ) -> OutgoingBody {
         OutgoingBody {
             ticket,
             shape: BodyKind::Pieces(Box::new(Pieces {
@@ -72,9 +80,26 @@ impl OutgoingBody {
     }
 
     /// A list of pieces; it takes no upload slot.
-    pub fn list(id: Option<u64>, name: RelativeName, opened: Opened, root: ContentHash, left: ByteRange) -> OutgoingBody {
+    pub fn list(
+        id: Option<u64>,
+        name: RelativeName,
+        opened: Opened,
+        root: ContentHash,
+        left: ByteRange,
+    ) -> OutgoingBody {
         let Opened { source, size, tag } = opened;
-        let pieces = Pieces { id, name, source, size, tag, list_of: Some(root), length: left.length(), left, begun: false, value: None };
+        let pieces = Pieces {
+            id,
+            name,
+            source,
+            size,
+            tag,
+            list_of: Some(root),
+            length: left.length(),
+            left,
+            begun: false,
+            value: None,
+        };
         OutgoingBody { ticket: NO_TICKET, shape: BodyKind::Pieces(Box::new(pieces)) }
     }
 
@@ -118,7 +143,9 @@ impl OutgoingBody {
     pub fn feed(&mut self, dialect: &mut Codec, outbox: &mut SendQueue) -> Sent {
         if let BodyKind::Pieces(pieces) = &mut self.shape {
             // Two pieces in the outbox keep the socket busy; more would only make a change of mind dearer.
-            while outbox.file_waiting() < limits::BODY_BYTES && (!pieces.begun || !pieces.left.is_empty()) {
+            while outbox.file_waiting() < limits::BODY_BYTES
+                && (!pieces.begun || !pieces.left.is_empty())
+            {
                 if !pieces.next(dialect, outbox) {
                     return Sent::All;
                 }
@@ -135,7 +162,8 @@ impl Pieces {
     /// One piece more. False when the file is no longer the same: the asker was told.
     fn next(&mut self, dialect: &mut Codec, outbox: &mut SendQueue) -> bool {
         if !self.source.is_same() {
-            let refusal = ErrorReply::new(ErrorCode::Changed, "the file has changed while it was sent");
+            let refusal =
+                ErrorReply::new(ErrorCode::Changed, "the file has changed while it was sent");
             outbox.memory().with(|out| dialect.refuse(self.id, &refusal, out));
             return false;
         }
@@ -144,8 +172,12 @@ impl Pieces {
         let (from, length, more) = (range.start(), range.length(), !self.left.is_empty());
         let (name, size, tag) = (self.name.clone(), self.size, self.tag);
         let head = match self.list_of {
-            None => Response::Piece(Piece { name, size, tag, from, length, more, value: self.value }),
-            Some(root) => Response::Pieces(HashListPart { name, size, tag, root, from, length, more }),
+            None => {
+                Response::Piece(Piece { name, size, tag, from, length, more, value: self.value })
+            }
+            Some(root) => {
+                Response::Pieces(HashListPart { name, size, tag, root, from, length, more })
+            }
         };
         outbox.memory().with(|out| dialect.reply(self.id, &head, out));
         outbox.push_file(self.source.clone(), range);

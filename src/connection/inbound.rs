@@ -89,7 +89,13 @@ pub enum InboundStep {
 impl Inbound {
     /// A link from `from` that was just accepted.
     #[must_use]
-    pub fn new(terms: HandshakeParams, speech: ListenerProtocol, from: SocketAddr, nonce: String, now: Instant) -> Inbound {
+    pub fn new(
+        terms: HandshakeParams,
+        speech: ListenerProtocol,
+        from: SocketAddr,
+        nonce: String,
+        now: Instant,
+    ) -> Inbound {
         let state = match speech {
             ListenerProtocol::Sniffed { .. } => InboundState::Sniffing,
             ListenerProtocol::Old(tongue) => open(Codec::old(terms.role, tongue)),
@@ -119,8 +125,12 @@ impl Inbound {
     #[must_use]
     pub fn asker(&self) -> SocketAddr {
         match &self.state {
-            InboundState::Open { hello: Hello { peer: Some(port), .. }, .. } => SocketAddr::new(self.from.ip(), *port),
-            InboundState::Open { dialect, .. } if !dialect.can_wait() => SocketAddr::new(self.from.ip(), 0),
+            InboundState::Open { hello: Hello { peer: Some(port), .. }, .. } => {
+                SocketAddr::new(self.from.ip(), *port)
+            }
+            InboundState::Open { dialect, .. } if !dialect.can_wait() => {
+                SocketAddr::new(self.from.ip(), 0)
+            }
             _ => self.from,
         }
     }
@@ -145,7 +155,12 @@ impl Inbound {
     }
 
     /// Takes the next step; wrong requests are refused on the way.
-    pub fn step(&mut self, inbox: &mut RecvBuffer, outbox: &mut SendQueue, now: Instant) -> InboundStep {
+    pub fn step(
+        &mut self,
+        inbox: &mut RecvBuffer,
+        outbox: &mut SendQueue,
+        now: Instant,
+    ) -> InboundStep {
         self.is_held_back = outbox.is_full();
         if self.is_held_back {
             return InboundStep::Wait;
@@ -167,7 +182,8 @@ impl Inbound {
                 }
                 match heard {
                     Ok(Decoded::Partial) => {
-                        let overdue = self.no_more || now + limits::LAST_WORDS >= self.accepted_at + limits::OPENING;
+                        let overdue = self.no_more
+                            || now + limits::LAST_WORDS >= self.accepted_at + limits::OPENING;
                         if overdue && !*greeted && matches!(self.speech, ListenerProtocol::Old(_)) {
                             outbox.memory().with(|out| dialect.overdue(inbox.header(), out));
                             self.state = InboundState::Over;
@@ -181,7 +197,10 @@ impl Inbound {
                         InboundStep::Wait
                     }
                     Ok(Decoded::Quiet { used, .. })
-                        if !self.no_more && self.quiet.is_none_or(|(since, seen)| seen != used || since + limits::QUIET > now) =>
+                        if !self.no_more
+                            && self.quiet.is_none_or(|(since, seen)| {
+                                seen != used || since + limits::QUIET > now
+                            }) =>
                     {
                         if self.quiet.is_none_or(|(_, seen)| seen != used) {
                             self.quiet = Some((now, used));
@@ -201,7 +220,10 @@ impl Inbound {
                                 InboundStep::Again
                             }
                             Incoming::Asked { id, .. } if self.turns_away => {
-                                let busy = ErrorReply::new(ErrorCode::Busy, "too many links here, try again later");
+                                let busy = ErrorReply::new(
+                                    ErrorCode::Busy,
+                                    "too many links here, try again later",
+                                );
                                 outbox.memory().with(|out| dialect.refuse(id, &busy, out));
                                 // These were the last words.
                                 *last_words = Some(Vec::new());
@@ -226,7 +248,11 @@ impl Inbound {
         let dialect = match detect::sniff(inbox.header()) {
             Dialect::Unclear => return InboundStep::Wait,
             Dialect::Native => Codec::native(self.terms.role),
-            Dialect::Http => Codec::http(self.terms.role, self.terms.hosts.clone(), self.from.ip().to_canonical().is_loopback()),
+            Dialect::Http => Codec::http(
+                self.terms.role,
+                self.terms.hosts.clone(),
+                self.from.ip().to_canonical().is_loopback(),
+            ),
             Dialect::Json => match self.speech.besides() {
                 Some(tongue) => Codec::old(self.terms.role, tongue),
                 // Somebody who means to speak the native protocol is told what is wrong with it.
@@ -250,7 +276,8 @@ impl Inbound {
     #[must_use]
     pub fn look_at(&self) -> Option<Instant> {
         let quiet = self.quiet.map(|(since, _)| since + limits::QUIET);
-        let waits = matches!(&self.state, InboundState::Open { greeted: false, .. }) && matches!(self.speech, ListenerProtocol::Old(_));
+        let waits = matches!(&self.state, InboundState::Open { greeted: false, .. })
+            && matches!(self.speech, ListenerProtocol::Old(_));
         quiet.or_else(|| waits.then(|| self.accepted_at + limits::OPENING - limits::LAST_WORDS))
     }
 
@@ -268,10 +295,16 @@ impl Inbound {
     }
 
     /// Answers with all who have something. Where they answer by QUIC is said to those alone who want to know it.
-    pub fn found<'a>(&mut self, id: Option<u64>, holders: impl Iterator<Item = ProviderRef<'a>>, outbox: &mut SendQueue) {
+    pub fn found<'a>(
+        &mut self,
+        id: Option<u64>,
+        holders: impl Iterator<Item = ProviderRef<'a>>,
+        outbox: &mut SendQueue,
+    ) {
         if let InboundState::Open { dialect, hello, .. } = &mut self.state {
             let wants_quic = hello.quic;
-            let holders = holders.map(|holder| ProviderRef { quic: holder.quic.filter(|_| wants_quic), ..holder });
+            let holders = holders
+                .map(|holder| ProviderRef { quic: holder.quic.filter(|_| wants_quic), ..holder });
             outbox.memory().with(|out| dialect.found(id, holders, out));
         }
     }
@@ -284,7 +317,13 @@ impl Inbound {
     }
 
     /// Says that an answer has to wait.
-    pub fn waiting(&mut self, id: Option<u64>, waiting: WaitingReason, size: Option<u64>, outbox: &mut SendQueue) {
+    pub fn waiting(
+        &mut self,
+        id: Option<u64>,
+        waiting: WaitingReason,
+        size: Option<u64>,
+        outbox: &mut SendQueue,
+    ) {
         if let InboundState::Open { dialect, .. } = &mut self.state {
             let spoken = outbox.memory().with(|out| dialect.waiting(id, waiting, size, out));
             speak(spoken, None, outbox);
@@ -310,11 +349,24 @@ impl Inbound {
     }
 
     /// Begins to send a file; its bytes go out as [`Inbound::feed`] is called. `range` is what a piecewise dialect asked for.
-    pub fn send(&mut self, ticket: u64, id: Option<u64>, name: &RelativeName, opened: Opened, range: ByteRange, outbox: &mut SendQueue) {
+    pub fn send(
+        &mut self,
+        ticket: u64,
+        id: Option<u64>,
+        name: &RelativeName,
+        opened: Opened,
+        range: ByteRange,
+        outbox: &mut SendQueue,
+    ) {
         let InboundState::Open { dialect, .. } = &mut self.state else { return };
         let Opened { source, size, tag } = opened;
-        let sending = match outbox.memory().with(|out| dialect.begin(name, size, tag, source.modified(), out)) {
-            Delivery::Pieces => OutgoingBody::pieces(ticket, id, name.clone(), source, size, tag, range),
+        let sending = match outbox
+            .memory()
+            .with(|out| dialect.begin(name, size, tag, source.modified(), out))
+        {
+            Delivery::Pieces => {
+                OutgoingBody::pieces(ticket, id, name.clone(), source, size, tag, range)
+            }
             Delivery::Stream(range) => {
                 outbox.push_file(source, range);
                 OutgoingBody::stream(ticket, range.length())
@@ -336,7 +388,15 @@ impl Inbound {
     }
 
     /// Begins to send a list of pieces, as [`Inbound::send`] does a file.
-    pub fn send_list(&mut self, id: Option<u64>, name: &RelativeName, opened: Opened, root: ContentHash, range: ByteRange, outbox: &mut SendQueue) {
+    pub fn send_list(
+        &mut self,
+        id: Option<u64>,
+        name: &RelativeName,
+        opened: Opened,
+        root: ContentHash,
+        range: ByteRange,
+        outbox: &mut SendQueue,
+    ) {
         if self.can_wait() {
             self.sends.push_back(OutgoingBody::list(id, name.clone(), opened, root, range));
         } else {
@@ -379,7 +439,11 @@ impl Inbound {
         let place = self.sends.iter().position(|sending| sending.answers(fetch))?;
         let sending = self.sends.remove(place)?;
         if sending.is_unfinished() {
-            self.respond_error(Some(fetch), &ErrorReply::new(ErrorCode::Cancelled, "as asked"), outbox);
+            self.respond_error(
+                Some(fetch),
+                &ErrorReply::new(ErrorCode::Cancelled, "as asked"),
+                outbox,
+            );
         }
         Some(sending.ticket())
     }
@@ -392,7 +456,10 @@ impl Inbound {
     /// How far an upload is: bytes that have gone out, and of how many.
     #[must_use]
     pub fn progress(&self, ticket: u64, outbox: &SendQueue) -> Option<(u64, u64)> {
-        self.sends.iter().find(|sending| sending.ticket() == ticket).map(|sending| sending.progress(outbox))
+        self.sends
+            .iter()
+            .find(|sending| sending.ticket() == ticket)
+            .map(|sending| sending.progress(outbox))
     }
 
     /// How many uploads are under way.
@@ -414,14 +481,17 @@ impl Inbound {
     pub fn is_over(&self) -> bool {
         match &self.state {
             InboundState::Over => true,
-            InboundState::Open { dialect, last_words, .. } => (last_words.is_some() || dialect.has_ended()) && self.sends.is_empty(),
+            InboundState::Open { dialect, last_words, .. } => {
+                (last_words.is_some() || dialect.has_ended()) && self.sends.is_empty()
+            }
             InboundState::Sniffing => false,
         }
     }
 
     /// When the bytes of a half-received head must be whole; to be asked after each step that waits.
     pub fn head_deadline(&mut self, inbox: &RecvBuffer, now: Instant) -> Option<Instant> {
-        if matches!(self.state, InboundState::Over | InboundState::Open { last_words: Some(_), .. }) {
+        if matches!(self.state, InboundState::Over | InboundState::Open { last_words: Some(_), .. })
+        {
             // Last words have their own limits: how long a side may take none, and how long we linger.
             return None;
         }
@@ -430,10 +500,15 @@ impl Inbound {
         }
         // On old wires blanks between two words are no beginning of the next.
         let idle = |state: &InboundState| {
-            matches!(state, InboundState::Open { dialect, .. } if dialect.lasts()) && inbox.header().iter().all(|byte| b" \r\n\t}".contains(byte))
+            matches!(state, InboundState::Open { dialect, .. } if dialect.lasts())
+                && inbox.header().iter().all(|byte| b" \r\n\t}".contains(byte))
         };
         // Backpressure: requests that stay unread because answers do are not late. How long answers may stay unread has its own limit.
-        if inbox.header().is_empty() || self.is_held_back || self.waits_for_us() || idle(&self.state) {
+        if inbox.header().is_empty()
+            || self.is_held_back
+            || self.waits_for_us()
+            || idle(&self.state)
+        {
             self.head_since = None;
             return None;
         }
@@ -442,15 +517,22 @@ impl Inbound {
 
     /// True while a request that came after an unanswered one rightly stays unread.
     fn waits_for_us(&self) -> bool {
-        matches!(&self.state, InboundState::Open { dialect, .. } if dialect.is_busy()) || !self.sends.is_empty()
+        matches!(&self.state, InboundState::Open { dialect, .. } if dialect.is_busy())
+            || !self.sends.is_empty()
     }
 
     /// How long the link may be silent.
     #[must_use]
     pub fn silence(&self) -> Option<Duration> {
         match &self.state {
-            InboundState::Open { dialect, .. } if dialect.lasts() && self.terms.role == Role::Server => None,
-            InboundState::Open { dialect, .. } if dialect.can_wait() => Some(self.terms.heartbeat * 5 / 2),
+            InboundState::Open { dialect, .. }
+                if dialect.lasts() && self.terms.role == Role::Server =>
+            {
+                None
+            }
+            InboundState::Open { dialect, .. } if dialect.can_wait() => {
+                Some(self.terms.heartbeat * 5 / 2)
+            }
             _ => Some(limits::HTTP_IDLE),
         }
     }
@@ -464,7 +546,9 @@ fn open(dialect: Codec) -> InboundState {
 fn speak(spoken: Vec<LegacyChunk>, source: Option<&SourceRef>, outbox: &mut SendQueue) {
     for utterance in spoken {
         match (utterance, source) {
-            (LegacyChunk::Say(bytes), _) => outbox.memory().with(|out| out.extend_from_slice(&bytes)),
+            (LegacyChunk::Say(bytes), _) => {
+                outbox.memory().with(|out| out.extend_from_slice(&bytes))
+            }
             (LegacyChunk::Pause, _) => outbox.push_pause(limits::PAUSE),
             (LegacyChunk::Bytes(range), Some(source)) => outbox.push_file(Rc::clone(source), range),
             (LegacyChunk::Bytes(_), None) => {}
@@ -477,6 +561,7 @@ fn welcome(terms: &HandshakeParams, from: SocketAddr, nonce: String) -> Welcome 
         Role::Server => limits::JOIN_BYTES,
         Role::Peer => limits::HEAD_BYTES,
     };
-    let heartbeat_ms = u64::try_from(terms.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
+    let heartbeat_ms =
+        u64::try_from(terms.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
     Welcome { role: terms.role, you: Some(from), heartbeat_ms, max_head, nonce }
 }

@@ -65,17 +65,48 @@ pub enum Last {
 
 impl LegacyClient {
     /// Asks for the file that the peer at `at` calls `name`.
-    pub fn file(tongue: LegacyProfile, name: &str, at: SocketAddr, is_plain: bool, outbox: &mut SendQueue, now: Instant) -> LegacyClient {
+    pub fn file(
+        tongue: LegacyProfile,
+        name: &str,
+        at: SocketAddr,
+        is_plain: bool,
+        outbox: &mut SendQueue,
+        now: Instant,
+    ) -> LegacyClient {
         outbox.memory().with(|out| client::ask_file(tongue, name, at, out));
         // A person may be asked before the first word; where that is said, the first word needs no person.
-        let patience = if client::says_it_has_it(tongue) { limits::ANSWER } else { limits::CONSENT + limits::ANSWER };
-        LegacyClient { tongue, lists: false, said: None, is_plain, deadline: now + patience, seen: 0, seen_at: now }
+        let patience = if client::says_it_has_it(tongue) {
+            limits::ANSWER
+        } else {
+            limits::CONSENT + limits::ANSWER
+        };
+        LegacyClient {
+            tongue,
+            lists: false,
+            said: None,
+            is_plain,
+            deadline: now + patience,
+            seen: 0,
+            seen_at: now,
+        }
     }
 
     /// Asks what the peer shares; `None` where its wire has no such question.
-    pub fn list(tongue: LegacyProfile, outbox: &mut SendQueue, now: Instant) -> Option<LegacyClient> {
+    pub fn list(
+        tongue: LegacyProfile,
+        outbox: &mut SendQueue,
+        now: Instant,
+    ) -> Option<LegacyClient> {
         let asked = outbox.memory().with(|out| client::ask_list(tongue, out));
-        asked.then(|| LegacyClient { tongue, lists: true, said: None, is_plain: false, deadline: now + limits::ANSWER, seen: 0, seen_at: now })
+        asked.then(|| LegacyClient {
+            tongue,
+            lists: true,
+            said: None,
+            is_plain: false,
+            deadline: now + limits::ANSWER,
+            seen: 0,
+            seen_at: now,
+        })
     }
 
     /// True where a peer can be asked what it shares.
@@ -105,7 +136,10 @@ impl LegacyClient {
             Decoded::Whole { item: LegacyAnswer::Has(size), used } => {
                 inbox.consume(used);
                 if self.said.replace(size).is_some() {
-                    return Err(ErrorReply::new(ErrorCode::BadRequest, "the peer says the size twice"));
+                    return Err(ErrorReply::new(
+                        ErrorCode::BadRequest,
+                        "the peer says the size twice",
+                    ));
                 }
                 self.deadline = now + limits::CONSENT + limits::ANSWER;
                 sane(Some(size)).map(|_| LegacyStep::Waits)
@@ -223,12 +257,22 @@ mod tests {
 
     fn ask(tongue: LegacyProfile, now: Instant) -> (LegacyClient, String) {
         let mut outbox = SendQueue::default();
-        let foreign = LegacyClient::file(tongue, "a.mp4", "127.0.0.1:4000".parse().unwrap(), false, &mut outbox, now);
+        let foreign = LegacyClient::file(
+            tongue,
+            "a.mp4",
+            "127.0.0.1:4000".parse().unwrap(),
+            false,
+            &mut outbox,
+            now,
+        );
         (foreign, sent(outbox))
     }
 
     /// All steps of an answer that comes in one piece, and what is left of it; then the same byte by byte must say the same.
-    fn steps(tongue: LegacyProfile, answer: &[u8]) -> (Vec<Result<LegacyStep, ErrorCode>>, Vec<u8>) {
+    fn steps(
+        tongue: LegacyProfile,
+        answer: &[u8],
+    ) -> (Vec<Result<LegacyStep, ErrorCode>>, Vec<u8>) {
         let now = Instant::now();
         let run = |cuts: usize| {
             let (mut foreign, _) = ask(tongue, now);
@@ -242,7 +286,9 @@ mod tests {
                     }
                     said.push(step);
                     if !matches!(step, Ok(LegacyStep::Waits)) {
-                        let rest = [inbox.header(), &answer[answer.len().min((place + 1) * cuts)..]].concat();
+                        let rest =
+                            [inbox.header(), &answer[answer.len().min((place + 1) * cuts)..]]
+                                .concat();
                         return (said, rest);
                     }
                 }
@@ -261,22 +307,42 @@ mod tests {
     #[test]
     fn each_wire_asks_in_its_own_words() {
         let now = Instant::now();
-        for tongue in [LegacyProfile::Uc3m2020, LegacyProfile::Uc3m2024, LegacyProfile::Uc3m2025, LegacyProfile::Uc3mFixed] {
+        for tongue in [
+            LegacyProfile::Uc3m2020,
+            LegacyProfile::Uc3m2024,
+            LegacyProfile::Uc3m2025,
+            LegacyProfile::Uc3mFixed,
+        ] {
             assert_eq!(ask(tongue, now).1, "GET_FILE\0a.mp4\0");
         }
         assert_eq!(ask(LegacyProfile::Rede, now).1, "get a.mp4");
-        assert_eq!(ask(LegacyProfile::UfabcJson, now).1, r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "a.mp4", "port": 4000}}"#);
+        assert_eq!(
+            ask(LegacyProfile::UfabcJson, now).1,
+            r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "a.mp4", "port": 4000}}"#
+        );
     }
 
     #[test]
     fn a_yes_is_read_however_it_is_cut_and_what_follows_is_left() {
         assert_eq!(steps(LegacyProfile::Uc3m2020, b"0hello"), (bytes(None), b"hello".to_vec()));
         assert_eq!(steps(LegacyProfile::Uc3m2024, b"0\0hello"), (bytes(None), b"hello".to_vec()));
-        assert_eq!(steps(LegacyProfile::Uc3m2024Plain, b"0\x005\0hello"), (bytes(Some(5)), b"hello".to_vec()));
-        assert_eq!(steps(LegacyProfile::Uc3m2025, b"\x005\0hello"), (bytes(Some(5)), b"hello".to_vec()));
+        assert_eq!(
+            steps(LegacyProfile::Uc3m2024Plain, b"0\x005\0hello"),
+            (bytes(Some(5)), b"hello".to_vec())
+        );
+        assert_eq!(
+            steps(LegacyProfile::Uc3m2025, b"\x005\0hello"),
+            (bytes(Some(5)), b"hello".to_vec())
+        );
         assert_eq!(steps(LegacyProfile::Rede, b"hello"), (bytes(None), b"hello".to_vec()));
         let both = br#"{"status": "OK", "fileSize": 5}{"status": "downloadAccepted"}hello"#;
-        assert_eq!(steps(LegacyProfile::UfabcJson, both), (vec![Ok(LegacyStep::Waits), Ok(LegacyStep::Bytes { size: Some(5) })], b"hello".to_vec()));
+        assert_eq!(
+            steps(LegacyProfile::UfabcJson, both),
+            (
+                vec![Ok(LegacyStep::Waits), Ok(LegacyStep::Bytes { size: Some(5) })],
+                b"hello".to_vec()
+            )
+        );
     }
 
     #[test]
@@ -297,9 +363,18 @@ mod tests {
             assert_eq!(last(cut), (Some(Last::Unclear), cut[1..].to_vec()));
         }
         // More bytes than the length: it was none.
-        assert_eq!(steps(LegacyProfile::Uc3m2020, b"0\0\0\0\0\x05hello!"), (bytes(None), b"\0\0\0\0\x05hello!".to_vec()));
-        assert_eq!(steps(LegacyProfile::Uc3m2020, b"0\0\xff\0\0\0hi"), (bytes(None), b"\0\xff\0\0\0hi".to_vec()));
-        assert_eq!(steps(LegacyProfile::Uc3m2020, b"0\0\0\x0f\0\0hi"), (vec![Ok(LegacyStep::Guess { size: 983_040 })], b"hi".to_vec()));
+        assert_eq!(
+            steps(LegacyProfile::Uc3m2020, b"0\0\0\0\0\x05hello!"),
+            (bytes(None), b"\0\0\0\0\x05hello!".to_vec())
+        );
+        assert_eq!(
+            steps(LegacyProfile::Uc3m2020, b"0\0\xff\0\0\0hi"),
+            (bytes(None), b"\0\xff\0\0\0hi".to_vec())
+        );
+        assert_eq!(
+            steps(LegacyProfile::Uc3m2020, b"0\0\0\x0f\0\0hi"),
+            (vec![Ok(LegacyStep::Guess { size: 983_040 })], b"hi".to_vec())
+        );
         // The other editions have one form.
         assert_eq!(steps(LegacyProfile::Uc3mFixed, b"0\0\0\0\0\x05hello").0, bytes(None));
     }
@@ -309,19 +384,33 @@ mod tests {
         let no = |tongue, answer: &[u8]| steps(tongue, answer).0;
         assert_eq!(no(LegacyProfile::Uc3m2020, b"1"), [Err(ErrorCode::NotFound)]);
         assert_eq!(no(LegacyProfile::Uc3m2025, b"\x02"), [Err(ErrorCode::Refused)]);
-        assert_eq!(no(LegacyProfile::UfabcJson, br#"{"status": "fileNotFound"}"#), [Err(ErrorCode::NotFound)]);
-        assert_eq!(no(LegacyProfile::UfabcJson, br#"{"status": "downloadRejected"}"#), [Err(ErrorCode::Refused)]);
         assert_eq!(
-            no(LegacyProfile::UfabcJson, br#"{"status": "OK", "fileSize": 5}{"status": "OK", "fileSize": 6}"#),
+            no(LegacyProfile::UfabcJson, br#"{"status": "fileNotFound"}"#),
+            [Err(ErrorCode::NotFound)]
+        );
+        assert_eq!(
+            no(LegacyProfile::UfabcJson, br#"{"status": "downloadRejected"}"#),
+            [Err(ErrorCode::Refused)]
+        );
+        assert_eq!(
+            no(
+                LegacyProfile::UfabcJson,
+                br#"{"status": "OK", "fileSize": 5}{"status": "OK", "fileSize": 6}"#
+            ),
             [Ok(LegacyStep::Waits), Err(ErrorCode::BadRequest)]
         );
-        assert!(matches!(no(LegacyProfile::Uc3m2020, b"HTTP/1.1 400"), answer if matches!(answer[..], [Err(_)])));
+        assert!(
+            matches!(no(LegacyProfile::Uc3m2020, b"HTTP/1.1 400"), answer if matches!(answer[..], [Err(_)]))
+        );
     }
 
     #[test]
     fn no_file_is_larger_than_a_file_can_be() {
         let absurd = format!("\0{}\0", u64::MAX);
-        assert!(matches!(steps(LegacyProfile::Uc3m2025, absurd.as_bytes()).0[..], [Err(ErrorCode::TooLarge)]));
+        assert!(matches!(
+            steps(LegacyProfile::Uc3m2025, absurd.as_bytes()).0[..],
+            [Err(ErrorCode::TooLarge)]
+        ));
     }
 
     #[test]
@@ -346,7 +435,10 @@ mod tests {
         let mut foreign = LegacyClient::list(LegacyProfile::Rede, &mut outbox, now).unwrap();
         assert_eq!(sent(outbox), "ls");
         let mut inbox = RecvBuffer::default();
-        assert_eq!((foreign.step(&mut inbox, now), foreign.list_ends()), (Ok(LegacyStep::Wait), None));
+        assert_eq!(
+            (foreign.step(&mut inbox, now), foreign.list_ends()),
+            (Ok(LegacyStep::Wait), None)
+        );
         inbox.take(b"a.mp4 ../x b.mp4 ").unwrap();
         let later = now + Duration::from_millis(10);
         assert_eq!(foreign.step(&mut inbox, later), Ok(LegacyStep::Wait));
@@ -356,6 +448,9 @@ mod tests {
         assert_eq!(names, ["a.mp4", "b.mp4"]);
         assert!(foreign.has_named("a.mp4", &inbox) && !foreign.has_named("a", &inbox));
         inbox.take(&vec![b'x'; limits::FOREIGN_LIST_BYTES]).unwrap();
-        assert_eq!(foreign.step(&mut inbox, later).map_err(|refusal| refusal.code), Err(ErrorCode::TooLarge));
+        assert_eq!(
+            foreign.step(&mut inbox, later).map_err(|refusal| refusal.code),
+            Err(ErrorCode::TooLarge)
+        );
     }
 }

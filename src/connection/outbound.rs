@@ -32,9 +32,22 @@ pub struct Outbound {
 
 impl Outbound {
     /// Opens a link to a process of this role; `None`: of any.
-    pub fn new(wanted: Option<Role>, hello: &Hello, nonce: &str, outbox: &mut SendQueue, now: Instant) -> Outbound {
+    pub fn new(
+        wanted: Option<Role>,
+        hello: &Hello,
+        nonce: &str,
+        outbox: &mut SendQueue,
+        now: Instant,
+    ) -> Outbound {
         outbox.memory().with(|out| encode::write_hello(hello, nonce, out));
-        Outbound { wanted, welcome: None, next_id: 1, open: BTreeMap::new(), greeting_until: now + limits::OPENING, spoke_at: now }
+        Outbound {
+            wanted,
+            welcome: None,
+            next_id: 1,
+            open: BTreeMap::new(),
+            greeting_until: now + limits::OPENING,
+            spoke_at: now,
+        }
     }
 
     /// Asks, and returns the id of the answer.
@@ -50,7 +63,9 @@ impl Outbound {
     /// How long an answer may take. That of a PING which waits for nothing else comes at once: without it the other side is dead 2.5 heartbeats after it
     /// was last heard of, as it would hold us for dead.
     fn patience(&self, request: &Request) -> Duration {
-        let Some(welcome) = self.welcome.as_ref().filter(|_| matches!(request, Request::Ping | Request::Moved(_)) && self.open.is_empty()) else {
+        let Some(welcome) = self.welcome.as_ref().filter(|_| {
+            matches!(request, Request::Ping | Request::Moved(_)) && self.open.is_empty()
+        }) else {
             return limits::ANSWER;
         };
         (heartbeat(welcome) * 3 / 2).clamp(limits::PONG, limits::ANSWER)
@@ -60,12 +75,18 @@ impl Outbound {
     ///
     /// # Errors
     /// When the other side does not speak the protocol; the text says how.
-    pub fn next(&mut self, inbox: &mut RecvBuffer, now: Instant) -> Result<Option<Message>, String> {
+    pub fn next(
+        &mut self,
+        inbox: &mut RecvBuffer,
+        now: Instant,
+    ) -> Result<Option<Message>, String> {
         let limit = limits::HEAD_BYTES;
         let (said, used) = match native::line(inbox.header(), limit) {
             Ok(Decoded::Partial | Decoded::Quiet { .. }) => return Ok(None),
             Ok(Decoded::Whole { item: [], used }) => (Message::Novel, used),
-            Ok(Decoded::Whole { item, .. }) if self.welcome.is_none() && !native::is_opening(item) => {
+            Ok(Decoded::Whole { item, .. })
+                if self.welcome.is_none() && !native::is_opening(item) =>
+            {
                 return Err("an answer before the opening".into());
             }
             Ok(Decoded::Whole { item, used }) => (decode_response::said(item)?, used),
@@ -73,7 +94,9 @@ impl Outbound {
         };
         inbox.consume(used);
         match &said {
-            Message::Welcome(welcome) if self.wanted.is_some_and(|wanted| welcome.role != wanted) => {
+            Message::Welcome(welcome)
+                if self.wanted.is_some_and(|wanted| welcome.role != wanted) =>
+            {
                 return Err(match welcome.role {
                     Role::Peer => "that is a peer, not a server".into(),
                     Role::Server => "that is a server, not a peer".into(),
@@ -99,7 +122,8 @@ impl Outbound {
 
     fn close_unless_more(&mut self, id: u64, reply: &Response, now: Instant) {
         match reply {
-            Response::Piece(Piece { more: true, .. }) | Response::Pieces(HashListPart { more: true, .. }) => {
+            Response::Piece(Piece { more: true, .. })
+            | Response::Pieces(HashListPart { more: true, .. }) => {
                 if let Some(until) = self.open.get_mut(&id) {
                     *until = now + limits::ANSWER * 4;
                 }

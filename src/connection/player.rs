@@ -69,7 +69,9 @@ impl PlayerConnection {
                 inbox.consume(used);
                 self.since = None;
                 match item {
-                    Some(Request::Fetch(Fetch { wanted: Selector::Name(name), .. })) => PlayerStep::Asked(name),
+                    Some(Request::Fetch(Fetch { wanted: Selector::Name(name), .. })) => {
+                        PlayerStep::Asked(name)
+                    }
                     _ => PlayerStep::Again,
                 }
             }
@@ -77,7 +79,13 @@ impl PlayerConnection {
     }
 
     /// Says what is given, and returns the bytes that are to follow.
-    pub fn begin(&mut self, name: &RelativeName, size: u64, tag: FileVersion, outbox: &mut SendQueue) -> Option<ByteRange> {
+    pub fn begin(
+        &mut self,
+        name: &RelativeName,
+        size: u64,
+        tag: FileVersion,
+        outbox: &mut SendQueue,
+    ) -> Option<ByteRange> {
         match outbox.memory().with(|out| self.http.begin(name, size, tag, None, out)) {
             Begin::Bytes(range) => Some(range),
             Begin::Done => None,
@@ -115,7 +123,8 @@ mod tests {
     #[test]
     fn requests_are_read_one_after_the_other_and_the_next_waits_for_the_answer() {
         let now = Instant::now();
-        let (mut inbox, mut outbox, mut playing) = (RecvBuffer::default(), SendQueue::default(), PlayerConnection::new(9, now));
+        let (mut inbox, mut outbox, mut playing) =
+            (RecvBuffer::default(), SendQueue::default(), PlayerConnection::new(9, now));
         assert_eq!(playing.step(&mut inbox, &mut outbox), PlayerStep::Wait);
         assert_eq!(playing.deadline(&inbox, false, now), Some(now + limits::OPENING));
         let one = "GET /00000000000000000000000000000000/a HTTP/1.1\r\nHost: localhost:9\r\nRange: bytes=2-\r\n\r\n";
@@ -131,10 +140,14 @@ mod tests {
 
     #[test]
     fn nonsense_ends_a_link_and_a_url_holds_nothing_but_plain_letters() {
-        let (mut inbox, mut outbox, mut playing) = (RecvBuffer::default(), SendQueue::default(), PlayerConnection::new(9, Instant::now()));
+        let (mut inbox, mut outbox, mut playing) =
+            (RecvBuffer::default(), SendQueue::default(), PlayerConnection::new(9, Instant::now()));
         inbox.take(b"\x16\x03\x01 what\r\n\r\n").unwrap();
         assert_eq!(playing.step(&mut inbox, &mut outbox), PlayerStep::Wait);
         assert!(playing.is_over() && outbox.memory_waiting() > 0);
-        assert_eq!(url(9, "s", "--a b'\"$(x).mp4"), "http://127.0.0.1:9/s/--a%20b%27%22%24%28x%29.mp4");
+        assert_eq!(
+            url(9, "s", "--a b'\"$(x).mp4"),
+            "http://127.0.0.1:9/s/--a%20b%27%22%24%28x%29.mp4"
+        );
     }
 }

@@ -156,10 +156,16 @@ const RESTARTS: u32 = 3;
 pub(super) const DISTURBANCES: u32 = 3;
 
 impl Download {
-    pub(super) fn new(wish: DownloadRequest, around: &mut Ctx<'_, '_>) -> Result<Download, Failure> {
+    pub(super) fn new(
+        wish: DownloadRequest,
+        around: &mut Ctx<'_, '_>,
+    ) -> Result<Download, Failure> {
         let now = around.io.now;
         let mut download = Download {
-            size: wish.sources.iter().find_map(|candidate| candidate.size.filter(|_| wish.root.is_some())),
+            size: wish
+                .sources
+                .iter()
+                .find_map(|candidate| candidate.size.filter(|_| wish.root.is_some())),
             name: wish.name,
             root: wish.root,
             tag: None,
@@ -215,14 +221,25 @@ impl Download {
 
     /// True when a file has the name already: whether it is the one that the root means is seen here, and nobody is asked for a byte.
     fn stands(&mut self, library: &Storage, now: Instant) -> Result<bool, Failure> {
-        let Some(file) = library.standing(&self.name).map_err(|error| disk(&self.name, &error))? else { return Ok(false) };
+        let Some(file) = library.standing(&self.name).map_err(|error| disk(&self.name, &error))?
+        else {
+            return Ok(false);
+        };
         let stamp = file.stamp().map_err(|error| disk(&self.name, &error.into()))?;
         // One of a size that nobody speaks of is another file: it need not be read for that.
-        if !self.waiting.iter().any(|candidate| candidate.size.is_none_or(|size| size == stamp.size)) {
+        if !self
+            .waiting
+            .iter()
+            .any(|candidate| candidate.size.is_none_or(|size| size == stamp.size))
+        {
             return Err(disk(&self.name, &FsError::Taken));
         }
         let known = self.root.is_some() && library.remembers(&stamp) == self.root;
-        self.state = if known { DownloadState::Known } else { DownloadState::Checking(Box::new(Hasher::new(file, stamp)), now) };
+        self.state = if known {
+            DownloadState::Known
+        } else {
+            DownloadState::Checking(Box::new(Hasher::new(file, stamp)), now)
+        };
         Ok(true)
     }
 
@@ -233,17 +250,26 @@ impl Download {
         }
         let Some(known) = library.recall(&self.name) else { return Ok(()) };
         match (&known.content, self.root) {
-            (Content::Root(before), Some(root)) if *before == root && self.size.is_none_or(|size| size == known.size) => {
+            (Content::Root(before), Some(root))
+                if *before == root && self.size.is_none_or(|size| size == known.size) =>
+            {
                 self.size = Some(known.size);
                 self.begin_part(None, library, io)
             }
-            (Content::Root(before), None) if self.waiting.iter().all(|candidate| candidate.size.is_none_or(|size| size == known.size)) => {
+            (Content::Root(before), None)
+                if self
+                    .waiting
+                    .iter()
+                    .all(|candidate| candidate.size.is_none_or(|size| size == known.size)) =>
+            {
                 (self.root, self.size, self.assumed_root) = (Some(*before), Some(known.size), true);
                 Ok(())
             }
             (Content::Version { from, .. }, None) => {
                 // What is here fits only what its first source has.
-                if let Some(place) = self.waiting.iter().position(|candidate| candidate.peer == *from) {
+                if let Some(place) =
+                    self.waiting.iter().position(|candidate| candidate.peer == *from)
+                {
                     self.waiting.swap(0, place);
                 }
                 Ok(())
@@ -274,17 +300,28 @@ impl Download {
                 && self.sources.values().all(|s| self.listless.contains(&s.at)))
     }
 
-    fn begin_part(&mut self, from: Option<SocketAddr>, library: &Storage, io: &mut Io<'_>) -> Result<(), Failure> {
+    fn begin_part(
+        &mut self,
+        from: Option<SocketAddr>,
+        library: &Storage,
+        io: &mut Io<'_>,
+    ) -> Result<(), Failure> {
         let Some(about) = self.about(from) else { return Ok(()) };
         let alone = piece_tree::pieces(about.size) == 1;
         let list = match (&self.list, &about.content) {
             (HashListState::Unproven { list, .. }, Content::Root(_)) => Some(Rc::clone(list)),
-            (_, Content::Root(root)) if alone => HashList::new(about.size, vec![root.0]).map(Rc::new),
+            (_, Content::Root(root)) if alone => {
+                HashList::new(about.size, vec![root.0]).map(Rc::new)
+            }
             _ => None,
         };
         // Where many fetch the same, each begins elsewhere, so that they have something to give each other.
         let [a, b, c, d, ..] = (io.random)();
-        let cursor = if matches!(about.content, Content::Root(_)) { u64::from(u32::from_le_bytes([a, b, c, d])) } else { 0 };
+        let cursor = if matches!(about.content, Content::Root(_)) {
+            u64::from(u32::from_le_bytes([a, b, c, d]))
+        } else {
+            0
+        };
         match library.begin(&about, list, cursor) {
             Err(error) => Err(disk(&self.name, &error)),
             Ok(PartialOpening::Part(part)) => {
@@ -328,35 +365,50 @@ impl Download {
 
     /// True when none of those who are there is asked for anything: they have nothing more.
     pub(super) fn starves(&self) -> bool {
-        let idle = |source: &Source| source.is_open() && !source.is_asked() && !source.is_asked_list();
+        let idle =
+            |source: &Source| source.is_open() && !source.is_asked() && !source.is_asked_list();
         !self.sources.is_empty() && self.sources.values().all(idle)
     }
 
     /// These have it as well.
-    pub(super) fn add(&mut self, found: Vec<Candidate>, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
+    pub(super) fn add(
+        &mut self,
+        found: Vec<Candidate>,
+        around: &mut Ctx<'_, '_>,
+    ) -> Option<Outcome> {
         for candidate in found {
-            let known = self.sources.values().any(|source| source.at == candidate.peer && (source.whole || !candidate.whole))
-                || self.waiting.iter().any(|other| other.peer == candidate.peer)
-                || self.banned.contains(&candidate.peer);
+            let known =
+                self.sources.values().any(|source| {
+                    source.at == candidate.peer && (source.whole || !candidate.whole)
+                }) || self.waiting.iter().any(|other| other.peer == candidate.peer)
+                    || self.banned.contains(&candidate.peer);
             self.learn_quic(&candidate);
-            let rests = self.backing_off.iter_mut().find(|rest| rest.candidate.peer == candidate.peer);
+            let rests =
+                self.backing_off.iter_mut().find(|rest| rest.candidate.peer == candidate.peer);
             match rests {
                 Some(rest) => rest.candidate.whole |= candidate.whole,
                 None if known => {}
-                None => match self.sources.values_mut().find(|source| source.at == candidate.peer) {
-                    // It had a part, and now has all: it says so itself.
-                    Some(source) => source.whole = true,
-                    // An index may name addresses without end.
-                    None if self.waiting.len() + self.backing_off.len() >= limits::CANDIDATES => {}
-                    None => self.waiting.push_back(candidate),
-                },
+                None => {
+                    match self.sources.values_mut().find(|source| source.at == candidate.peer) {
+                        // It had a part, and now has all: it says so itself.
+                        Some(source) => source.whole = true,
+                        // An index may name addresses without end.
+                        None if self.waiting.len() + self.backing_off.len()
+                            >= limits::CANDIDATES => {}
+                        None => self.waiting.push_back(candidate),
+                    }
+                }
             }
         }
         self.go_on(around)
     }
 
     /// It is wished for once more: who has the same content, and is named now, has it too.
-    pub(super) fn add_sources(&mut self, wish: DownloadRequest, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
+    pub(super) fn add_sources(
+        &mut self,
+        wish: DownloadRequest,
+        around: &mut Ctx<'_, '_>,
+    ) -> Option<Outcome> {
         if self.root.is_none() || self.root != wish.root || self.assumed_root {
             return None;
         }
@@ -392,8 +444,13 @@ impl Download {
             self.let_go(around);
             return None;
         }
-        if self.recheck_at.is_none() && self.sources.is_empty() && self.waiting.is_empty() && self.backing_off.is_empty() {
-            let failure = self.why_lost.take().unwrap_or_else(|| Failure::NoSource(self.name.clone()));
+        if self.recheck_at.is_none()
+            && self.sources.is_empty()
+            && self.waiting.is_empty()
+            && self.backing_off.is_empty()
+        {
+            let failure =
+                self.why_lost.take().unwrap_or_else(|| Failure::NoSource(self.name.clone()));
             return Some(Outcome::Failed(failure));
         }
         None
@@ -406,23 +463,35 @@ impl Download {
             None => None,
         };
         // More sources than pieces have nothing to do.
-        let most = self.size.map_or(1, |size| usize::try_from(piece_tree::pieces(size)).unwrap_or(usize::MAX)).min(limits::SOURCES);
+        let most = self
+            .size
+            .map_or(1, |size| usize::try_from(piece_tree::pieces(size)).unwrap_or(usize::MAX))
+            .min(limits::SOURCES);
         let (now, alone) = (around.io.now, self.has_one_source());
         // Sources that are silent take no place, up to a limit, and the more of them there are, the more others are tried at once.
         let useless = self.sources.values().filter(|source| !source.is_useful(now)).count();
         let most = most.max(2 * useless);
         // One that has nothing to do does not stand in for those that are silent.
-        let counts = |source: &&Source| source.is_useful(now) && (useless == 0 || !source.is_idle());
-        while self.sources.len() < limits::SOURCES && self.sources.values().filter(counts).count() < most {
+        let counts =
+            |source: &&Source| source.is_useful(now) && (useless == 0 || !source.is_idle());
+        while self.sources.len() < limits::SOURCES
+            && self.sources.values().filter(counts).count() < most
+        {
             if alone && !self.sources.is_empty() {
                 return;
             }
-            let fits = |candidate: &Candidate| self.fits_in_size(candidate) && from.is_none_or(|from| from == candidate.peer);
+            let fits = |candidate: &Candidate| {
+                self.fits_in_size(candidate) && from.is_none_or(|from| from == candidate.peer)
+            };
             let Some(place) = self.waiting.iter().position(fits) else { break };
             let Some(candidate) = self.waiting.remove(place) else { break };
             self.connect_to(&candidate, around);
         }
-        if self.sources.is_empty() && !self.waiting.is_empty() && self.root.is_some() && !self.is_size_known() {
+        if self.sources.is_empty()
+            && !self.waiting.is_empty()
+            && self.root.is_some()
+            && !self.is_size_known()
+        {
             // Nobody who says this size is at hand. Some say another.
             if let Some(part) = self.part.take() {
                 self.throw_away(&part);
@@ -436,9 +505,13 @@ impl Download {
     /// What came unjudged from one who gives no more fits nobody else's bytes: begins anew with the next.
     fn turn_to_the_next(&mut self, around: &mut Ctx<'_, '_>) {
         let gone = |download: &Download, first| {
-            !download.backing_off.iter().any(|rest| rest.candidate.peer == first) && !download.waiting.iter().any(|other| other.peer == first)
+            !download.backing_off.iter().any(|rest| rest.candidate.peer == first)
+                && !download.waiting.iter().any(|other| other.peer == first)
         };
-        let stranded = self.sources.is_empty() && !self.waiting.is_empty() && self.is_blind() && self.restarts < RESTARTS;
+        let stranded = self.sources.is_empty()
+            && !self.waiting.is_empty()
+            && self.is_blind()
+            && self.restarts < RESTARTS;
         let may = self.part.as_ref().is_some_and(|part| part.may_restart() && !part.is_whole());
         if stranded && may && self.first.is_some_and(|first| gone(self, first)) {
             self.restarts += 1;
@@ -450,18 +523,27 @@ impl Download {
 
     /// True when the size is more than what somebody has said: something that it led to was judged, or there is nothing to judge it by.
     fn is_size_known(&self) -> bool {
-        self.is_blind() || self.part.as_ref().is_some_and(|part| part.held() > 0 || part.size() > limits::PIECE_BYTES)
+        self.is_blind()
+            || self
+                .part
+                .as_ref()
+                .is_some_and(|part| part.held() > 0 || part.size() > limits::PIECE_BYTES)
     }
 
     /// True unless somebody says another size of the same content: one of the two is wrong.
     fn fits_in_size(&self, candidate: &Candidate) -> bool {
-        self.root.is_none() || self.size.is_none() || candidate.size.is_none() || candidate.size == self.size
+        self.root.is_none()
+            || self.size.is_none()
+            || candidate.size.is_none()
+            || candidate.size == self.size
     }
 
     /// One that was lost is tried again, unless it is of no use now: then when nobody else is left.
     pub(super) fn connect_again(&mut self, candidate: Candidate, around: &mut Ctx<'_, '_>) {
         let size = self.fits_in_size(&candidate);
-        let alone = self.part.is_some() && self.is_blind() && self.first.is_some_and(|first| first != candidate.peer);
+        let alone = self.part.is_some()
+            && self.is_blind()
+            && self.first.is_some_and(|first| first != candidate.peer);
         let untried = self.evicted && !self.waiting.is_empty();
         if size && !alone && !untried && self.sources.len() < limits::SOURCES {
             self.connect_to(&candidate, around);
@@ -472,10 +554,13 @@ impl Download {
 
     pub(super) fn connect_to(&mut self, candidate: &Candidate, around: &mut Ctx<'_, '_>) {
         let (to, now) = (candidate.peer, around.io.now);
-        let bind = around.bind.filter(|ip| ip.is_ipv4() == to.is_ipv4() && ip.is_loopback() == to.ip().is_loopback());
+        let bind = around
+            .bind
+            .filter(|ip| ip.is_ipv4() == to.is_ipv4() && ip.is_loopback() == to.ip().is_loopback());
         // An index may name keys without end.
         let may = around.by_quic && self.no_udp.len() < limits::CANDIDATES;
-        let quic = candidate.quic.filter(|quic| may && !self.no_udp.contains(&(to, *quic.key.bytes())));
+        let quic =
+            candidate.quic.filter(|quic| may && !self.no_udp.contains(&(to, *quic.key.bytes())));
         let link = match quic {
             Some(quic) => around.io.connect_by_quic(quic.of(to), quic.key),
             None => around.io.connect(to, bind),
@@ -487,7 +572,8 @@ impl Download {
             (Some(root), Some(_)) => Selector::Root(root),
             _ => Selector::Name(candidate.name.clone()),
         };
-        let mut source = Source::new(to, link, candidate.whole, candidate.name.clone(), wanted, now);
+        let mut source =
+            Source::new(to, link, candidate.whole, candidate.name.clone(), wanted, now);
         (source.quic, source.by_quic) = (candidate.quic, quic.is_some());
         source.tag = self.tag.filter(|_| !self.trusted_root && self.first == Some(to));
         // Whoever watches can't wait for the root.
@@ -499,10 +585,16 @@ impl Download {
     /// Asks one source for whatever it can give now.
     fn feed(&mut self, id: u32, around: &mut Ctx<'_, '_>) -> Result<(), Failure> {
         let blind = self.is_blind();
-        let Some(source) = self.sources.get(&id).filter(|source| source.is_open()) else { return Ok(()) };
+        let Some(source) = self.sources.get(&id).filter(|source| source.is_open()) else {
+            return Ok(());
+        };
         let (at, whole, asked_list) = (source.at, source.whole, source.is_asked_list());
         let trusted = self.part.as_ref().is_some_and(|part| part.trusted().is_some());
-        let may_list = self.verify && !trusted && !self.listless.contains(&at) && !self.is_passed_over(at) && self.wants_list();
+        let may_list = self.verify
+            && !trusted
+            && !self.listless.contains(&at)
+            && !self.is_passed_over(at)
+            && self.wants_list();
         let one = self.size.is_some_and(|size| piece_tree::pieces(size) == 1);
         if self.part.is_none() {
             if one && self.root.is_some() && !self.assumed_root && !blind {
@@ -513,14 +605,21 @@ impl Download {
                 let last = piece_tree::pieces(list.size()) - 1;
                 let (start, length) = piece_tree::bounds(list.size(), last);
                 self.ask_once(id, last, start, length, around.io);
-            } else if blind && !self.assumed_root && !self.sources.iter().any(|(other, source)| *other != id && source.is_asked()) {
+            } else if blind
+                && !self.assumed_root
+                && !self.sources.iter().any(|(other, source)| *other != id && source.is_asked())
+            {
                 self.ask_once(id, 0, 0, limits::PIECE_BYTES, around.io);
             }
         }
         if !blind || self.first == Some(at) {
             self.fill(id, around.io);
         }
-        if may_list && !asked_list && !(one && self.root.is_some() && !self.assumed_root) && (whole || !self.has_whole()) {
+        if may_list
+            && !asked_list
+            && !(one && self.root.is_some() && !self.assumed_root)
+            && (whole || !self.has_whole())
+        {
             if matches!(self.list, HashListState::Asked(_)) {
                 self.list_more -= 1;
             }
@@ -534,7 +633,8 @@ impl Download {
 
     /// Asks for a piece before there is a plan.
     fn ask_once(&mut self, id: u32, piece: u64, start: u64, length: u64, io: &mut Io<'_>) {
-        if let Some(source) = self.sources.get_mut(&id).filter(|source| !source.is_asked_for(piece)) {
+        if let Some(source) = self.sources.get_mut(&id).filter(|source| !source.is_asked_for(piece))
+        {
             source.ask_piece(piece, start, length, io);
         }
     }
@@ -551,10 +651,17 @@ impl Download {
             self.begun = true;
             self.told_at = Some(io.now);
             self.first.get_or_insert(source.at);
-            io.tell(UiEvent::Begun { name: self.name.clone(), from: source.at, held: self.resumed, size: part.size() });
+            io.tell(UiEvent::Begun {
+                name: self.name.clone(),
+                from: source.at,
+                held: self.resumed,
+                size: part.size(),
+            });
         }
         let (size, now) = (part.size(), io.now);
-        let (Some(giver), Some(source)) = (self.join(id, io), self.sources.get_mut(&id)) else { return };
+        let (Some(giver), Some(source)) = (self.join(id, io), self.sources.get_mut(&id)) else {
+            return;
+        };
         let mut plan = part.picker();
         if let HashListState::Unproven { list, .. } = &self.list {
             let last = piece_tree::pieces(list.size()) - 1;
@@ -576,7 +683,8 @@ impl Download {
 
     /// True when the index should be asked who else has it.
     pub(super) fn looks_for_more(&self, now: Instant) -> Option<ContentHash> {
-        let due = self.look_at.is_some_and(|at| at <= now) && matches!(self.state, DownloadState::Fetching);
+        let due = self.look_at.is_some_and(|at| at <= now)
+            && matches!(self.state, DownloadState::Fetching);
         self.root.filter(|_| due && self.verify && !self.assumed_root)
     }
 
@@ -590,7 +698,9 @@ impl Download {
 
 pub(super) fn disk(name: &RelativeName, error: &FsError) -> Failure {
     match error {
-        FsError::OtherContent { part, root, held } => Failure::OtherContent { part: part.clone(), root: *root, held: *held },
+        FsError::OtherContent { part, root, held } => {
+            Failure::OtherContent { part: part.clone(), root: *root, held: *held }
+        }
         FsError::NoReader => Failure::NoReader,
         error => Failure::Disk(format!("{name}: {error}")),
     }

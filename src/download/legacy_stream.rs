@@ -117,7 +117,9 @@ impl LegacyStream {
 
     fn connect(&mut self, around: &mut Ctx<'_, '_>) {
         let Some(giver) = self.sources.front() else { return };
-        let bind = around.bind.filter(|ip| ip.is_ipv4() == giver.at.is_ipv4() && ip.is_loopback() == giver.at.ip().is_loopback());
+        let bind = around.bind.filter(|ip| {
+            ip.is_ipv4() == giver.at.is_ipv4() && ip.is_loopback() == giver.at.ip().is_loopback()
+        });
         self.state = StreamState::Connecting(around.io.connect(giver.at, bind));
     }
 
@@ -132,7 +134,9 @@ impl LegacyStream {
     /// Its link, while it has one.
     pub(super) fn link(&self) -> Option<ConnId> {
         match &self.state {
-            StreamState::Connecting(link) | StreamState::Asking(link, _) | StreamState::Receiving(link, _) => Some(*link),
+            StreamState::Connecting(link)
+            | StreamState::Asking(link, _)
+            | StreamState::Receiving(link, _) => Some(*link),
             StreamState::Resting(_) | StreamState::Settling(_) => None,
         }
     }
@@ -144,7 +148,8 @@ impl LegacyStream {
 
     /// True while it only tries to find a source again.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self.state, StreamState::Resting(_)) || (matches!(self.state, StreamState::Connecting(_)) && self.attempts > 0)
+        matches!(self.state, StreamState::Resting(_))
+            || (matches!(self.state, StreamState::Connecting(_)) && self.attempts > 0)
     }
 
     /// True for a list, which has no name of its own.
@@ -154,15 +159,32 @@ impl LegacyStream {
 
     /// The link is there: asks.
     pub(super) fn connected(&mut self, io: &mut Io<'_>) -> Option<Outcome> {
-        let (StreamState::Connecting(id), Some(giver)) = (&self.state, self.sources.front()) else { return None };
+        let (StreamState::Connecting(id), Some(giver)) = (&self.state, self.sources.front()) else {
+            return None;
+        };
         let (id, now) = (*id, io.now);
         let link = io.connection(id)?;
         let foreign = match self.wanted {
-            Wanted::File => Some(LegacyClient::file(giver.speaks, &giver.remote, giver.at, self.plain == Some(giver.at), &mut link.send_queue, now)),
-            Wanted::List | Wanted::Doubt => LegacyClient::list(giver.speaks, &mut link.send_queue, now),
+            Wanted::File => Some(LegacyClient::file(
+                giver.speaks,
+                &giver.remote,
+                giver.at,
+                self.plain == Some(giver.at),
+                &mut link.send_queue,
+                now,
+            )),
+            Wanted::List | Wanted::Doubt => {
+                LegacyClient::list(giver.speaks, &mut link.send_queue, now)
+            }
         };
         let Some(foreign) = foreign else {
-            return self.give_up(Failure::Refused(ErrorReply::new(ErrorCode::Unsupported, "nobody can be asked on that wire what he shares")), io);
+            return self.give_up(
+                Failure::Refused(ErrorReply::new(
+                    ErrorCode::Unsupported,
+                    "nobody can be asked on that wire what he shares",
+                )),
+                io,
+            );
         };
         if self.wanted != Wanted::File {
             link.max_header = limits::FOREIGN_LIST_BYTES + 1;
@@ -207,7 +229,12 @@ impl LegacyStream {
     }
 
     /// All that follow are bytes of the file.
-    fn begin(&mut self, size: Option<u64>, guess: Option<u64>, around: &mut Ctx<'_, '_>) -> Result<(), FsError> {
+    fn begin(
+        &mut self,
+        size: Option<u64>,
+        guess: Option<u64>,
+        around: &mut Ctx<'_, '_>,
+    ) -> Result<(), FsError> {
         self.guess = guess;
         let Some(giver) = self.sources.front() else { return Ok(()) };
         let stream = match &self.stream {
@@ -223,7 +250,12 @@ impl LegacyStream {
         self.seen = (0, now);
         if !std::mem::replace(&mut self.begun, true) {
             self.told_at = now;
-            around.io.tell(UiEvent::Begun { name: self.name.clone(), from: giver.at, held: 0, size: size.or(guess).unwrap_or(0) });
+            around.io.tell(UiEvent::Begun {
+                name: self.name.clone(),
+                from: giver.at,
+                held: 0,
+                size: size.or(guess).unwrap_or(0),
+            });
         }
         let state = std::mem::replace(&mut self.state, StreamState::Resting(now));
         let StreamState::Asking(id, foreign) = state else { return Ok(()) };
@@ -231,7 +263,11 @@ impl LegacyStream {
         let Some(link) = around.io.connection(id) else { return Ok(()) };
         link.deadline = None;
         link.idle_timeout = Some(limits::STALLED_READ);
-        if let Err(error) = link.recv_buffer.expect(Rc::clone(&stream) as Rc<_>, 0, size.or(guess).unwrap_or(limits::DOWNLOAD_BYTES)) {
+        if let Err(error) = link.recv_buffer.expect(
+            Rc::clone(&stream) as Rc<_>,
+            0,
+            size.or(guess).unwrap_or(limits::DOWNLOAD_BYTES),
+        ) {
             return Err(stream.failure().unwrap_or_else(|| error.into()));
         }
         Ok(())
@@ -239,19 +275,27 @@ impl LegacyStream {
 
     /// Are as many bytes here as were said? What comes behind them is nobody's.
     fn look_for_the_end(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        let (StreamState::Receiving(id, _), Some(stream)) = (&self.state, &self.stream) else { return None };
+        let (StreamState::Receiving(id, _), Some(stream)) = (&self.state, &self.stream) else {
+            return None;
+        };
         let id = *id;
         if stream.size().is_some_and(|size| stream.have() >= size) {
             return self.whole(id, around);
         }
         if self.guess.is_some_and(|guess| stream.have() >= guess) {
             // Only more bytes tell that there was no length: they are asked for anew, for the header was the front of the file.
-            let more = around.io.connection(id).is_some_and(|link| !link.recv_buffer.header().is_empty());
+            let more =
+                around.io.connection(id).is_some_and(|link| !link.recv_buffer.header().is_empty());
             return if more { self.ask_plainly(around) } else { None };
         }
-        let receiving = around.io.connection(id).is_some_and(|link| link.recv_buffer.is_receiving());
+        let receiving =
+            around.io.connection(id).is_some_and(|link| link.recv_buffer.is_receiving());
         // A stream without an end is no file.
-        if receiving { None } else { self.give_up(Failure::Protocol("a file of an absurd size".into()), around.io) }
+        if receiving {
+            None
+        } else {
+            self.give_up(Failure::Protocol("a file of an absurd size".into()), around.io)
+        }
     }
 
     /// What was taken for a length was the beginning of the file: asks for it once more.
@@ -308,9 +352,15 @@ impl LegacyStream {
         match &self.state {
             StreamState::Receiving(..) if self.guess.is_some_and(|guess| have < guess) => {
                 // A cut file of the form with a length, or a short one of the form without: once more tells, or nothing does.
-                if self.cut.replace(have) == Some(have) { self.leave_unended(around.io) } else { self.lose(around) }
+                if self.cut.replace(have) == Some(have) {
+                    self.leave_unended(around.io)
+                } else {
+                    self.lose(around)
+                }
             }
-            StreamState::Receiving(id, _) if self.stream.as_ref().is_some_and(|stream| stream.size().is_none()) => {
+            StreamState::Receiving(id, _)
+                if self.stream.as_ref().is_some_and(|stream| stream.size().is_none()) =>
+            {
                 let id = *id;
                 self.whole(id, around)
             }
@@ -330,7 +380,10 @@ impl LegacyStream {
 
     /// The list has ended.
     fn listed(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
-        let (StreamState::Asking(id, foreign), Some(giver)) = (&self.state, self.sources.front()) else { return None };
+        let (StreamState::Asking(id, foreign), Some(giver)) = (&self.state, self.sources.front())
+        else {
+            return None;
+        };
         let (id, from) = (*id, giver.at);
         let link = around.io.connection(id)?;
         link.finish();
@@ -393,7 +446,9 @@ impl LegacyStream {
             None => why,
         };
         Some(match (self.is_list(), why) {
-            (true, why) => Outcome::Listed { from: SocketAddr::from(([0, 0, 0, 0], 0)), names: Err(why) },
+            (true, why) => {
+                Outcome::Listed { from: SocketAddr::from(([0, 0, 0, 0], 0)), names: Err(why) }
+            }
             (false, why) => Outcome::Failed(why),
         })
     }
@@ -403,20 +458,28 @@ impl LegacyStream {
         let now = around.io.now;
         self.note_progress(now);
         let nobody = match self.sources.front() {
-            Some(giver) if self.is_list() => Failure::Refused(ErrorReply::new(ErrorCode::Io, format!("{} does not answer", giver.at))),
+            Some(giver) if self.is_list() => Failure::Refused(ErrorReply::new(
+                ErrorCode::Io,
+                format!("{} does not answer", giver.at),
+            )),
             _ => Failure::NoSource(self.name.clone()),
         };
         let stuck = self.stream.as_ref().is_some_and(|stream| !stream.may_restart());
         let over = match self.retry_policy {
             // Whoever was never there need not be waited for.
-            RetryPolicy::For(time) => self.best == 0 || now.saturating_duration_since(self.last_received) >= time,
+            RetryPolicy::For(time) => {
+                self.best == 0 || now.saturating_duration_since(self.last_received) >= time
+            }
             RetryPolicy::Endless => false,
         };
         if stuck || self.is_list() {
             self.sources.truncate(1);
         }
         if stuck || over || self.is_list() {
-            let unsized_ = self.stream.as_ref().is_some_and(|stream| stream.size().is_none() && stream.have() > 0);
+            let unsized_ = self
+                .stream
+                .as_ref()
+                .is_some_and(|stream| stream.size().is_none() && stream.have() > 0);
             if unsized_ && !self.is_list() {
                 return self.leave_unended(around.io);
             }
@@ -425,7 +488,9 @@ impl LegacyStream {
         self.drop_link(around.io);
         self.sources.rotate_left(1);
         let (first, longest) = limits::BACKOFF;
-        self.state = StreamState::Resting(now + around.io.jitter(first.saturating_mul(1 << self.attempts.min(16)).min(longest)));
+        self.state = StreamState::Resting(
+            now + around.io.jitter(first.saturating_mul(1 << self.attempts.min(16)).min(longest)),
+        );
         self.attempts += 1;
         self.stall(WaitReason::Source, around.io);
         None
@@ -447,7 +512,9 @@ impl LegacyStream {
 
     /// How many bytes are here, and of how many where that is known.
     pub(super) fn progress(&self) -> (u64, Option<u64>) {
-        self.stream.as_ref().map_or((0, None), |stream| (stream.have(), stream.size().or(self.guess)))
+        self.stream
+            .as_ref()
+            .map_or((0, None), |stream| (stream.have(), stream.size().or(self.guess)))
     }
 
     /// What came before does not count twice.
@@ -470,7 +537,9 @@ impl LegacyStream {
                 self.connect(around);
                 None
             }
-            StreamState::Asking(_, foreign) if foreign.list_ends().is_some_and(|at| at <= now) => self.listed(around),
+            StreamState::Asking(_, foreign) if foreign.list_ends().is_some_and(|at| at <= now) => {
+                self.listed(around)
+            }
             StreamState::Asking(id, foreign) => {
                 let link = around.io.connection(*id)?;
                 if !foreign.is_all_there(&link.recv_buffer, now) {
@@ -490,7 +559,11 @@ impl LegacyStream {
 
     fn receiving(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
         self.note_progress(around.io.now);
-        let (StreamState::Receiving(id, foreign), Some(stream)) = (&self.state, self.stream.clone()) else { return None };
+        let (StreamState::Receiving(id, foreign), Some(stream)) =
+            (&self.state, self.stream.clone())
+        else {
+            return None;
+        };
         let (id, now, quiet) = (*id, around.io.now, foreign.quiet());
         if stream.is_full() {
             // Perhaps more is there and waits for us.
@@ -511,7 +584,11 @@ impl LegacyStream {
                 self.wait_reason = None;
             }
             let held = stream.have();
-            around.io.tell(UiEvent::Progress { name: self.name.clone(), held, size: stream.size().or(self.guess).unwrap_or(held) });
+            around.io.tell(UiEvent::Progress {
+                name: self.name.clone(),
+                held,
+                size: stream.size().or(self.guess).unwrap_or(held),
+            });
         }
         None
     }
@@ -525,7 +602,9 @@ impl LegacyStream {
                 }
                 None
             }
-            Ok(Finalized::Disturbed) => Some(self.failed(&FsError::Disturbed(self.name.to_string()))),
+            Ok(Finalized::Disturbed) => {
+                Some(self.failed(&FsError::Disturbed(self.name.to_string())))
+            }
             Ok(Finalized::Same) => Some(Outcome::Same),
             Ok(Finalized::Named) => Some(Outcome::Unverified { size: stream.have(), from: giver }),
             Err(error) => Some(self.failed(&error)),
@@ -543,7 +622,9 @@ impl LegacyStream {
             StreamState::Resting(at) | StreamState::Settling(at) => Some(*at),
             // It is also when progress is told.
             StreamState::Receiving(..) => Some(self.due_at),
-            StreamState::Asking(_, foreign) => foreign.list_ends().or_else(|| foreign.header_ends().map(|at| at.max(self.due_at))),
+            StreamState::Asking(_, foreign) => {
+                foreign.list_ends().or_else(|| foreign.header_ends().map(|at| at.max(self.due_at)))
+            }
             StreamState::Connecting(_) => None,
         }
     }

@@ -184,12 +184,24 @@ impl Downloads {
     }
 
     /// Begins a download. One of the same name that has lost its sources makes way; one that is under way is joined. Its number, and how it ended where it did so at once.
-    pub fn begin(&mut self, wish: DownloadRequest, library: &Storage, io: &mut Io<'_>) -> (u64, Option<Ended>) {
-        let running = self.all.iter().find(|(_, download)| download.name == wish.name).map(|(id, download)| (*id, download.is_lost()));
+    pub fn begin(
+        &mut self,
+        wish: DownloadRequest,
+        library: &Storage,
+        io: &mut Io<'_>,
+    ) -> (u64, Option<Ended>) {
+        let running = self
+            .all
+            .iter()
+            .find(|(_, download)| download.name == wish.name)
+            .map(|(id, download)| (*id, download.is_lost()));
         match running {
             Some((id, false)) => {
                 let mut around = self.around(library, io);
-                let outcome = self.all.get_mut(&id).and_then(|download| download.add_sources(wish, &mut around));
+                let outcome = self
+                    .all
+                    .get_mut(&id)
+                    .and_then(|download| download.add_sources(wish, &mut around));
                 return (id, self.over(id, outcome, io));
             }
             Some((id, true)) => self.make_way(id, io),
@@ -214,7 +226,8 @@ impl Downloads {
 
     /// The stream of this name, unless it has lost its source: then it makes way.
     fn streamed_already(&mut self, name: &RelativeName, io: &mut Io<'_>) -> Option<u64> {
-        let (id, old) = self.streams.iter().find(|(_, stream)| stream.name == *name && !stream.is_list())?;
+        let (id, old) =
+            self.streams.iter().find(|(_, stream)| stream.name == *name && !stream.is_list())?;
         let id = *id;
         if !old.is_lost() {
             return Some(id);
@@ -235,8 +248,19 @@ impl Downloads {
     }
 
     /// Begins a download from the first of these who gives it, as [`Downloads::begin`] does: they speak old wires.
-    pub fn stream(&mut self, name: RelativeName, from: Vec<LegacySource>, patience: RetryPolicy, library: &Storage, io: &mut Io<'_>) -> u64 {
-        let running = self.all.iter().find(|(_, download)| download.name == name).map(|(id, download)| (*id, download.is_lost()));
+    pub fn stream(
+        &mut self,
+        name: RelativeName,
+        from: Vec<LegacySource>,
+        patience: RetryPolicy,
+        library: &Storage,
+        io: &mut Io<'_>,
+    ) -> u64 {
+        let running = self
+            .all
+            .iter()
+            .find(|(_, download)| download.name == name)
+            .map(|(id, download)| (*id, download.is_lost()));
         match running {
             Some((id, false)) => return id,
             Some((id, true)) => self.make_way(id, io),
@@ -252,7 +276,14 @@ impl Downloads {
     pub fn list(&mut self, from: LegacySource, library: &Storage, io: &mut Io<'_>) -> u64 {
         // Nobody sees this name.
         let name = RelativeName::of_root(&ContentHash([0; 32]));
-        self.begin_stream(name, Wanted::List, VecDeque::from([from]), RetryPolicy::For(Duration::ZERO), library, io)
+        self.begin_stream(
+            name,
+            Wanted::List,
+            VecDeque::from([from]),
+            RetryPolicy::For(Duration::ZERO),
+            library,
+            io,
+        )
     }
 
     fn begin_stream(
@@ -282,7 +313,11 @@ impl Downloads {
     pub fn has_source(&self, (id, source): (u64, u32), conn: ConnId) -> bool {
         match self.streams.get(&id) {
             Some(stream) => stream.link() == Some(conn),
-            None => self.all.get(&id).and_then(|download| download.sources.get(&source)).is_some_and(|source| source.conn == conn),
+            None => self
+                .all
+                .get(&id)
+                .and_then(|download| download.sources.get(&source))
+                .is_some_and(|source| source.conn == conn),
         }
     }
 
@@ -294,7 +329,8 @@ impl Downloads {
     /// True when it waits for sources that were lost.
     #[must_use]
     pub fn is_resting(&self, id: u64) -> bool {
-        self.all.get(&id).is_some_and(Download::is_lost) || self.streams.get(&id).is_some_and(LegacyStream::is_lost)
+        self.all.get(&id).is_some_and(Download::is_lost)
+            || self.streams.get(&id).is_some_and(LegacyStream::is_lost)
     }
 
     /// All of them.
@@ -313,7 +349,12 @@ impl Downloads {
     pub fn under_way(&self) -> impl Iterator<Item = (&RelativeName, u64, Option<u64>, bool)> {
         let whole = self.all.values().map(|download| {
             let part = download.part.as_ref();
-            (&download.name, part.map_or(0, PartialFile::held), part.map(PartialFile::size), download.is_lost())
+            (
+                &download.name,
+                part.map_or(0, PartialFile::held),
+                part.map(PartialFile::size),
+                download.is_lost(),
+            )
         });
         let streams = self.streams.values().filter(|stream| !stream.is_list());
         whole.chain(streams.map(|stream| {
@@ -329,7 +370,9 @@ impl Downloads {
             let outcome = stream.connected(io);
             return self.over(id, outcome, io);
         }
-        if let Some(source) = self.all.get_mut(&id).and_then(|download| download.sources.get_mut(&source)) {
+        if let Some(source) =
+            self.all.get_mut(&id).and_then(|download| download.sources.get_mut(&source))
+        {
             source.open(&hello, io);
             if source.by_quic {
                 io.tell(UiEvent::ByQuic(source.at));
@@ -340,7 +383,13 @@ impl Downloads {
     }
 
     /// The source on this link will send no more.
-    pub fn ended(&mut self, id: u64, link: ConnId, library: &Storage, io: &mut Io<'_>) -> Option<Ended> {
+    pub fn ended(
+        &mut self,
+        id: u64,
+        link: ConnId,
+        library: &Storage,
+        io: &mut Io<'_>,
+    ) -> Option<Ended> {
         if !self.streams.contains_key(&id) {
             if let Some(link) = io.connection(link) {
                 link.drop_now();
@@ -353,7 +402,12 @@ impl Downloads {
     }
 
     /// Bytes have come from a source.
-    pub fn received(&mut self, (id, source): (u64, u32), library: &Storage, io: &mut Io<'_>) -> Option<Ended> {
+    pub fn received(
+        &mut self,
+        (id, source): (u64, u32),
+        library: &Storage,
+        io: &mut Io<'_>,
+    ) -> Option<Ended> {
         let mut around = self.around(library, io);
         let outcome = match self.streams.get_mut(&id) {
             Some(stream) => stream.received(&mut around),
@@ -363,7 +417,13 @@ impl Downloads {
     }
 
     /// The link to a source is gone, for this reason.
-    pub fn closed(&mut self, (id, source): (u64, u32), cause: &CloseReason, library: &Storage, io: &mut Io<'_>) -> Option<Ended> {
+    pub fn closed(
+        &mut self,
+        (id, source): (u64, u32),
+        cause: &CloseReason,
+        library: &Storage,
+        io: &mut Io<'_>,
+    ) -> Option<Ended> {
         let mut around = self.around(library, io);
         let outcome = match self.streams.get_mut(&id) {
             Some(stream) => stream.closed(&mut around),
@@ -373,7 +433,13 @@ impl Downloads {
     }
 
     /// These have a file that is being downloaded.
-    pub fn add(&mut self, id: u64, found: Vec<Candidate>, library: &Storage, io: &mut Io<'_>) -> Option<Ended> {
+    pub fn add(
+        &mut self,
+        id: u64,
+        found: Vec<Candidate>,
+        library: &Storage,
+        io: &mut Io<'_>,
+    ) -> Option<Ended> {
         let mut around = self.around(library, io);
         let outcome = self.all.get_mut(&id)?.add(found, &mut around);
         self.over(id, outcome, io)
@@ -415,7 +481,9 @@ impl Downloads {
             self.opened.extend(stream.connecting().map(|conn| (conn, ConnOwner::LegacySource(id))));
             self.deadlines.set(id, stream.deadline());
         } else if let Some(download) = self.all.get_mut(&id) {
-            self.opened.extend(download.take_opened().map(|(conn, source)| (conn, ConnOwner::Source(id, source))));
+            self.opened.extend(
+                download.take_opened().map(|(conn, source)| (conn, ConnOwner::Source(id, source))),
+            );
             self.deadlines.set(id, download.deadline());
             if !download.announced {
                 self.unannounced.insert(id);
@@ -434,7 +502,11 @@ impl Downloads {
     pub fn deadline(&self) -> Option<Instant> {
         let downloads = || self.all.values().filter_map(Download::deadline);
         let streams = || self.streams.values().filter_map(LegacyStream::deadline);
-        debug_assert_eq!(self.deadlines.first(), downloads().chain(streams()).min(), "a download has moved unnoticed");
+        debug_assert_eq!(
+            self.deadlines.first(),
+            downloads().chain(streams()).min(),
+            "a download has moved unnoticed"
+        );
         self.deadlines.first()
     }
 
@@ -454,7 +526,10 @@ impl Downloads {
     #[must_use]
     pub fn giving(&self, root: &ContentHash) -> Option<(&RelativeName, &PartialFile)> {
         // With nothing held even its size is only what somebody has said.
-        let download = self.all.values().find(|download| download.root == Some(*root) && download.has_something())?;
+        let download = self
+            .all
+            .values()
+            .find(|download| download.root == Some(*root) && download.has_something())?;
         let part = download.part.as_ref()?;
         Some((&download.name, part))
     }
@@ -472,10 +547,20 @@ impl Downloads {
         let mut news = Vec::new();
         // One that has nothing to give yet is looked at again when it has moved.
         for id in std::mem::take(&mut self.unannounced) {
-            let Some(download) = self.all.get_mut(&id).filter(|download| !download.announced && download.has_something()) else { continue };
+            let Some(download) = self
+                .all
+                .get_mut(&id)
+                .filter(|download| !download.announced && download.has_something())
+            else {
+                continue;
+            };
             if let (Some(root), Some(part)) = (download.root, &download.part) {
                 let name = library.kept_as(&download.name);
-                news.push(FileEntry { root: Some(root), partial: true, ..FileEntry::new(name, part.size()) });
+                news.push(FileEntry {
+                    root: Some(root),
+                    partial: true,
+                    ..FileEntry::new(name, part.size())
+                });
                 download.announced = true;
             }
         }

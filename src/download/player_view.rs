@@ -36,7 +36,9 @@ impl PlayerView {
     pub fn front(&self, range: ByteRange) -> u64 {
         match self {
             PlayerView::Pieces(part) => part.front(range),
-            PlayerView::Stream(stream) => stream.have().min(range.end()).saturating_sub(range.start()),
+            PlayerView::Stream(stream) => {
+                stream.have().min(range.end()).saturating_sub(range.start())
+            }
         }
     }
 
@@ -65,7 +67,9 @@ impl Downloads {
     #[must_use]
     pub fn shown(&self, id: u64) -> Option<(PlayerView, bool)> {
         if let Some(download) = self.all.get(&id) {
-            return download.shown().map(|(part, judged)| (PlayerView::Pieces(part.clone()), judged));
+            return download
+                .shown()
+                .map(|(part, judged)| (PlayerView::Pieces(part.clone()), judged));
         }
         self.streams.get(&id)?.shown().map(|stream| (PlayerView::Stream(stream), false))
     }
@@ -83,7 +87,13 @@ impl Downloads {
     }
 
     /// Somebody watches this download, and wants this first.
-    pub fn watch(&mut self, id: u64, wants: Priorities, library: &Storage, io: &mut Io<'_>) -> Option<Ended> {
+    pub fn watch(
+        &mut self,
+        id: u64,
+        wants: Priorities,
+        library: &Storage,
+        io: &mut Io<'_>,
+    ) -> Option<Ended> {
         let mut around = self.around(library, io);
         let outcome = self.all.get_mut(&id)?.watch(wants, &mut around);
         self.over(id, outcome, io)

@@ -103,7 +103,14 @@ pub(super) enum SourceEvent {
 
 impl Source {
     /// A source to which a link is being made.
-    pub fn new(at: SocketAddr, link: ConnId, whole: bool, name: RelativeName, wanted: Selector, now: Instant) -> Source {
+    pub fn new(
+        at: SocketAddr,
+        link: ConnId,
+        whole: bool,
+        name: RelativeName,
+        wanted: Selector,
+        now: Instant,
+    ) -> Source {
         Source {
             at,
             conn: link,
@@ -182,12 +189,14 @@ impl Source {
 
     /// False for one that can't be counted on: others are connected to besides it.
     pub fn is_useful(&self, now: Instant) -> bool {
-        let late = self.is_asked() && now.saturating_duration_since(self.busy_since) >= limits::LIST_PATIENCE;
+        let late = self.is_asked()
+            && now.saturating_duration_since(self.busy_since) >= limits::LIST_PATIENCE;
         !late && !self.waits && !self.is_silent(limits::HEDGE, now)
     }
 
     fn body_bytes(&self) -> u64 {
-        let list = |ask: &PendingAsk| if let PendingAsk::List(list, _) = ask { list.held() } else { 0 };
+        let list =
+            |ask: &PendingAsk| if let PendingAsk::List(list, _) = ask { list.held() } else { 0 };
         self.arriving() + self.asks.values().map(list).sum::<u64>()
     }
 
@@ -203,13 +212,17 @@ impl Source {
 
     /// The pieces that it was asked for.
     pub fn asked_pieces(&self) -> Vec<u64> {
-        let piece = |ask: &PendingAsk| if let PendingAsk::Piece(piece, _) = ask { Some(*piece) } else { None };
+        let piece = |ask: &PendingAsk| {
+            if let PendingAsk::Piece(piece, _) = ask { Some(*piece) } else { None }
+        };
         self.asks.values().filter_map(piece).collect()
     }
 
     /// Bytes of pieces that are not whole yet.
     pub fn arriving(&self) -> u64 {
-        let held = |ask: &PendingAsk| if let PendingAsk::Piece(_, Some(arrival)) = ask { arrival.held() } else { 0 };
+        let held = |ask: &PendingAsk| {
+            if let PendingAsk::Piece(_, Some(arrival)) = ask { arrival.held() } else { 0 }
+        };
         self.asks.values().map(held).sum()
     }
 
@@ -226,11 +239,16 @@ impl Source {
 
     fn ask(&mut self, request: &Request, ask: PendingAsk, io: &mut Io<'_>) {
         let now = io.now;
-        if matches!(ask, PendingAsk::Piece(..) | PendingAsk::List(..)) && !self.is_asked() && !self.is_asked_list() {
+        if matches!(ask, PendingAsk::Piece(..) | PendingAsk::List(..))
+            && !self.is_asked()
+            && !self.is_asked_list()
+        {
             // It owed nothing until now.
             (self.busy_since, self.heard_at) = (now, now);
         }
-        let (Some(asking), Some(link)) = (&mut self.asking, io.connection(self.conn)) else { return };
+        let (Some(asking), Some(link)) = (&mut self.asking, io.connection(self.conn)) else {
+            return;
+        };
         let id = asking.ask(request, &mut link.send_queue, now);
         // While a body comes its own silence is judged: the answers behind it come when they can.
         if !link.recv_buffer.is_receiving() {
@@ -241,7 +259,8 @@ impl Source {
 
     /// Asks for bytes of the file: those of piece `piece`.
     pub fn ask_piece(&mut self, piece: u64, from: u64, length: u64, io: &mut Io<'_>) {
-        let fetch = Fetch { wanted: self.wanted.clone(), from, length: Some(length), tag: self.tag };
+        let fetch =
+            Fetch { wanted: self.wanted.clone(), from, length: Some(length), tag: self.tag };
         let request = if self.proves { Request::Prove(fetch) } else { Request::Fetch(fetch) };
         self.ask(&request, PendingAsk::Piece(piece, None), io);
     }
@@ -264,8 +283,10 @@ impl Source {
 
     /// A piece that it was asked for came from another.
     pub fn no_longer(&mut self, piece: u64, io: &mut Io<'_>) {
-        let asked =
-            self.asks.iter().find(|(id, ask)| matches!(ask, PendingAsk::Piece(asked, None) if *asked == piece) && self.arriving != Some(**id));
+        let asked = self.asks.iter().find(|(id, ask)| {
+            matches!(ask, PendingAsk::Piece(asked, None) if *asked == piece)
+                && self.arriving != Some(**id)
+        });
         if let Some(fetch) = asked.map(|(id, _)| *id) {
             self.ask(&Request::Cancel { fetch }, PendingAsk::Dropped, io);
         }
@@ -273,8 +294,10 @@ impl Source {
 
     /// A piece that it was asked for, and of which nothing has come, is to make room for another. False when it is on its way.
     pub fn yields(&mut self, piece: u64, io: &mut Io<'_>) -> bool {
-        let asked =
-            self.asks.iter_mut().find(|(id, ask)| matches!(ask, PendingAsk::Piece(asked, None) if *asked == piece) && self.arriving != Some(**id));
+        let asked = self.asks.iter_mut().find(|(id, ask)| {
+            matches!(ask, PendingAsk::Piece(asked, None) if *asked == piece)
+                && self.arriving != Some(**id)
+        });
         let Some((fetch, ask)) = asked else { return false };
         let fetch = *fetch;
         *ask = PendingAsk::Yielded(piece);
@@ -312,7 +335,9 @@ impl Source {
             {
                 return Ok(Some(heard));
             }
-            let (Some(asking), Some(link)) = (&mut self.asking, io.connection(self.conn)) else { return Ok(None) };
+            let (Some(asking), Some(link)) = (&mut self.asking, io.connection(self.conn)) else {
+                return Ok(None);
+            };
             let Some(said) = asking.next(&mut link.recv_buffer, now)? else {
                 asking.moves(now);
                 link.idle_timeout = None;
@@ -349,7 +374,9 @@ impl Source {
                     continue;
                 }
                 Message::Reply(id, _) => match self.asks.remove(&id) {
-                    Some(PendingAsk::Piece(..) | PendingAsk::List(..)) => return Err("an answer of another kind".into()),
+                    Some(PendingAsk::Piece(..) | PendingAsk::List(..)) => {
+                        return Err("an answer of another kind".into());
+                    }
                     _ => continue,
                 },
                 Message::News(..) | Message::Novel => continue,
@@ -373,8 +400,11 @@ impl Source {
 
     /// The head of a part of the list has come: its body follows.
     fn list_part(&mut self, id: u64, part: HashListPart, io: &mut Io<'_>) -> Result<(), String> {
-        let Some(PendingAsk::List(list, known)) = self.asks.get_mut(&id) else { return Err("a list of pieces that nobody asked for".into()) };
-        let goes_on = known.as_ref().is_none_or(|known| known.size == part.size && known.root == part.root);
+        let Some(PendingAsk::List(list, known)) = self.asks.get_mut(&id) else {
+            return Err("a list of pieces that nobody asked for".into());
+        };
+        let goes_on =
+            known.as_ref().is_none_or(|known| known.size == part.size && known.root == part.root);
         if !goes_on || part.from != list.held() {
             return Err("a list of pieces out of order".into());
         }
@@ -391,8 +421,16 @@ impl Source {
     ///
     /// # Errors
     /// When the head does not fit what was asked.
-    pub fn take_in(&mut self, id: u64, head: &Piece, make: impl FnOnce(u64, Vec<u8>) -> PieceBuffer, io: &mut Io<'_>) -> Result<(), String> {
-        let Some(PendingAsk::Piece(piece, arrival)) = self.asks.get_mut(&id) else { return Err("a piece that nobody asked for".into()) };
+    pub fn take_in(
+        &mut self,
+        id: u64,
+        head: &Piece,
+        make: impl FnOnce(u64, Vec<u8>) -> PieceBuffer,
+        io: &mut Io<'_>,
+    ) -> Result<(), String> {
+        let Some(PendingAsk::Piece(piece, arrival)) = self.asks.get_mut(&id) else {
+            return Err("a piece that nobody asked for".into());
+        };
         let spare = std::mem::take(&mut self.spare);
         let arrival = Rc::clone(arrival.get_or_insert_with(|| Rc::new(make(*piece, spare))));
         let here = arrival.start() + arrival.held();
@@ -403,7 +441,9 @@ impl Source {
         }
         self.arriving = Some(id);
         if let Some(link) = io.connection(self.conn) {
-            link.recv_buffer.expect(arrival, head.from, head.length).map_err(|error| error.to_string())?;
+            link.recv_buffer
+                .expect(arrival, head.from, head.length)
+                .map_err(|error| error.to_string())?;
         }
         Ok(())
     }

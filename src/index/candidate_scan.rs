@@ -81,18 +81,37 @@ enum Next {
 
 impl<'a> CandidateScan<'a> {
     /// A walk over the texts from number `from` on.
-    pub fn new(grams: &'a Trigrams, pattern: &'a Pattern, from: u32, effort: &mut usize) -> CandidateScan<'a> {
+    pub fn new(
+        grams: &'a Trigrams,
+        pattern: &'a Pattern,
+        from: u32,
+        effort: &mut usize,
+    ) -> CandidateScan<'a> {
         let block = from / BLOCK;
         let indexed = match pattern {
             Pattern::All => Indexed::All(block..grams.blocks()),
             Pattern::Words(words) => cut(grams, words, block, effort),
             Pattern::Like(like) => Indexed::Near(FuzzyScan::new(grams, like, block)),
         };
-        CandidateScan { pattern, grams, indexed, marked: grams.marked(block).peekable(), from, block, left: 0, moved: false, folded: String::new() }
+        CandidateScan {
+            pattern,
+            grams,
+            indexed,
+            marked: grams.marked(block).peekable(),
+            from,
+            block,
+            left: 0,
+            moved: false,
+            folded: String::new(),
+        }
     }
 
     /// Goes on to the next text that is found, as far as `effort`, in bytes of text, allows. Every walk comes forward.
-    pub fn step<'t, T: Text + ?Sized + 't>(&mut self, effort: &mut usize, texts: impl Fn(u32) -> Option<&'t T>) -> ScanStep {
+    pub fn step<'t, T: Text + ?Sized + 't>(
+        &mut self,
+        effort: &mut usize,
+        texts: impl Fn(u32) -> Option<&'t T>,
+    ) -> ScanStep {
         loop {
             let Some(id) = members(self.block, self.left).next() else {
                 let block = match self.next_block(effort) {
@@ -158,7 +177,8 @@ fn cut<'a>(grams: &'a Trigrams, words: &Words, from: u32, effort: &mut usize) ->
     }
     wanted.sort_unstable();
     wanted.dedup();
-    let found: Option<Vec<&RoaringBitmap>> = wanted.iter().map(|number| grams.posting(*number)).collect();
+    let found: Option<Vec<&RoaringBitmap>> =
+        wanted.iter().map(|number| grams.posting(*number)).collect();
     // A run that no block has.
     let Some(mut found) = found else { return Indexed::All(0..0) };
     found.sort_by_cached_key(|blocks| blocks.len());
@@ -219,7 +239,8 @@ impl<'a> FuzzyScan<'a> {
             grams.runs(run, &mut numbers);
         }
         // Runs that share a number count as often as they are: what is found may be too much and never too little.
-        let mut lists: Vec<&RoaringBitmap> = numbers.iter().filter_map(|number| grams.posting(*number)).collect();
+        let mut lists: Vec<&RoaringBitmap> =
+            numbers.iter().filter_map(|number| grams.posting(*number)).collect();
         lists.sort_by_cached_key(|blocks| blocks.len());
         let end = if lists.len() < need { from } else { grams.blocks() };
         // Whatever has enough of all lists has one of the shortest `first` of them, and `extra + 1` of the shortest `first + extra`: the longest are left out.
@@ -227,7 +248,15 @@ impl<'a> FuzzyScan<'a> {
         let extra = need.saturating_sub(1).min(VERIFIED);
         lists.truncate(first + extra);
         let need = extra + 1;
-        FuzzyScan { lists, need, at: from, end, counts: vec![0; RANGE as usize], counted: false, ready: Vec::new() }
+        FuzzyScan {
+            lists,
+            need,
+            at: from,
+            end,
+            counts: vec![0; RANGE as usize],
+            counted: false,
+            ready: Vec::new(),
+        }
     }
 
     fn peek(&mut self, effort: &mut usize) -> Next {
@@ -282,7 +311,8 @@ impl<'a> FuzzyScan<'a> {
                 spent += 1;
             }
         }
-        touched.retain(|block| usize::from(self.counts[(block - range.start) as usize]) >= self.need);
+        touched
+            .retain(|block| usize::from(self.counts[(block - range.start) as usize]) >= self.need);
         touched.sort_unstable_by(|a, b| b.cmp(a));
         self.ready = touched;
         *effort = effort.saturating_sub(spent);

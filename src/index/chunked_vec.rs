@@ -71,7 +71,10 @@ impl<T> ChunkedVec<T> {
 
     /// How much memory it takes, beside what its entries hold.
     pub fn memory(&self) -> usize {
-        let (first, last) = (self.chunks.first().map_or(0, Vec::capacity), self.chunks.last().map_or(0, Vec::capacity));
+        let (first, last) = (
+            self.chunks.first().map_or(0, Vec::capacity),
+            self.chunks.last().map_or(0, Vec::capacity),
+        );
         let entries = match self.chunks.len() {
             0 | 1 => first,
             count => first + (count - 2) * CHUNK + last,

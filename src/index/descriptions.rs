@@ -38,7 +38,12 @@ pub(super) struct Descriptions {
 
 impl Descriptions {
     pub(super) fn new(seed: u64) -> Descriptions {
-        Descriptions { entries: Slab::new(), by_file: BTreeMap::new(), words: Trigrams::new(seed), bytes: 0 }
+        Descriptions {
+            entries: Slab::new(),
+            by_file: BTreeMap::new(),
+            words: Trigrams::new(seed),
+            bytes: 0,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -61,7 +66,10 @@ impl Descriptions {
 
     /// How much memory it takes: what its words take, and the rest by its count.
     pub(super) fn memory(&self) -> usize {
-        self.words.memory() + self.entries.capacity() * size_of::<StoredDescription>() + self.by_file.len() * TOLD + self.bytes
+        self.words.memory()
+            + self.entries.capacity() * size_of::<StoredDescription>()
+            + self.by_file.len() * TOLD
+            + self.bytes
     }
 
     pub(super) fn is_built(&self) -> bool {
@@ -77,10 +85,20 @@ impl Descriptions {
         self.by_file.get(&(who, claim)).copied()
     }
 
-    pub(super) fn set(&mut self, who: PeerId, claim: KeyId, name: &RelativeName, text: &Description) {
+    pub(super) fn set(
+        &mut self,
+        who: PeerId,
+        claim: KeyId,
+        name: &RelativeName,
+        text: &Description,
+    ) {
         self.remove(who, claim);
         self.bytes += name.len() + text.len();
-        let id = number(self.entries.insert(StoredDescription { key: claim, name: name.clone(), text: text.clone() }));
+        let id = number(self.entries.insert(StoredDescription {
+            key: claim,
+            name: name.clone(),
+            text: text.clone(),
+        }));
         self.by_file.insert((who, claim), id);
         self.words.add(id);
     }

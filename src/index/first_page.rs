@@ -20,7 +20,11 @@ pub struct FirstPage<'a> {
 impl Index {
     /// All who have the file of this exact name and can be reached by an asker of the native protocol, as [`Index::search`] would name them; `None` where one
     /// page does not hold them, and then nobody's turn has come.
-    pub fn first_page<'a>(&'a mut self, name: &'a RelativeName, asker: &Viewer) -> Option<FirstPage<'a>> {
+    pub fn first_page<'a>(
+        &'a mut self,
+        name: &'a RelativeName,
+        asker: &Viewer,
+    ) -> Option<FirstPage<'a>> {
         let mut shares = std::mem::take(&mut self.few);
         let fits = self.reachable(name, asker, &mut shares);
         self.few = shares;
@@ -51,7 +55,8 @@ impl Index {
             }
             let user = member.user().map_or(0, |user| user.len());
             let quic = member.quic().map_or(0, |_| QUIC);
-            fits &= room.takes(name.len() + self.said(*share, owned).map_or(0, str::len) + user + quic);
+            fits &=
+                room.takes(name.len() + self.said(*share, owned).map_or(0, str::len) + user + quic);
             std::hint::black_box(owned.size);
             true
         });
@@ -64,7 +69,11 @@ impl Index {
     }
 
     fn said(&self, share: Posting, owned: &FileRecord) -> Option<&str> {
-        if self.descriptions.is_empty() { None } else { self.description(share.who(), owned.name).map(|text| &**text) }
+        if self.descriptions.is_empty() {
+            None
+        } else {
+            self.description(share.who(), owned.name).map(|text| &**text)
+        }
     }
 
     fn holder_ref<'a>(&'a self, share: Posting, name: &'a RelativeName) -> Option<ProviderRef<'a>> {
@@ -78,7 +87,12 @@ impl Index {
             user: member.user().map(|user| &**user),
             speaks: member.speaks(),
         };
-        Some(ProviderRef { peer: &member.address, spelled: member.formatted.bytes(), held, quic: member.quic() })
+        Some(ProviderRef {
+            peer: &member.address,
+            spelled: member.formatted.bytes(),
+            held,
+            quic: member.quic(),
+        })
     }
 }
 
@@ -106,15 +120,25 @@ mod tests {
     fn filled(holders: u16) -> Index {
         let mut index = Index::new(1);
         let ana = UserName::new("ana").unwrap();
-        let what = Publication { file: Line::new("a").unwrap(), description: Line::new("her own").unwrap() };
+        let what = Publication {
+            file: Line::new("a").unwrap(),
+            description: Line::new("her own").unwrap(),
+        };
         index.publish(&ana, &what).unwrap();
         index.appear(&ana, SocketAddr::from(([192, 0, 2, 9], 9)), LegacyProfile::Uc3m2020);
         for number in 0..holders {
-            let address =
-                if number % 3 == 0 { SocketAddr::from(([127, 0, 0, 1], 100 + number)) } else { SocketAddr::from(([192, 0, 2, 1], 100 + number)) };
+            let address = if number % 3 == 0 {
+                SocketAddr::from(([127, 0, 0, 1], 100 + number))
+            } else {
+                SocketAddr::from(([192, 0, 2, 1], 100 + number))
+            };
             let who = index.create_peer(address, SessionId([0; 16]));
             let root = (number % 2 == 0).then_some(ContentHash([7; 32]));
-            let file = FileEntry { root, partial: number % 5 == 0, ..FileEntry::new(RelativeName::new("a").unwrap(), number.into()) };
+            let file = FileEntry {
+                root,
+                partial: number % 5 == 0,
+                ..FileEntry::new(RelativeName::new("a").unwrap(), number.into())
+            };
             index.add(who, &file).unwrap();
             index.make_visible(who);
             if number == 4 {
@@ -133,15 +157,28 @@ mod tests {
             let (mut short, mut long) = (filled(holders), filled(holders));
             for ip in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(192, 0, 2, 77)] {
                 let asker = Viewer { ip: IpAddr::V4(ip), profile: None };
-                for name in ["a", "nobody has it", "a", "a"].map(|text| RelativeName::new(text).unwrap()) {
+                for name in
+                    ["a", "nobody has it", "a", "a"].map(|text| RelativeName::new(text).unwrap())
+                {
                     let usual = |index: &mut Index| index.search(&name, None, &asker).unwrap();
                     let wanted = usual(&mut long);
                     match short.first_page(&name, &asker) {
                         Some(page) => {
-                            let found: Vec<String> =
-                                page.holders().map(|holder| format!("{} {:?} {:?}", holder.peer, holder.held, holder.quic)).collect();
-                            let as_refs = wanted.entries.iter().map(crate::protocol::response::Provider::by_ref);
-                            let wanted: Vec<String> = as_refs.map(|holder| format!("{} {:?} {:?}", holder.peer, holder.held, holder.quic)).collect();
+                            let found: Vec<String> = page
+                                .holders()
+                                .map(|holder| {
+                                    format!("{} {:?} {:?}", holder.peer, holder.held, holder.quic)
+                                })
+                                .collect();
+                            let as_refs = wanted
+                                .entries
+                                .iter()
+                                .map(crate::protocol::response::Provider::by_ref);
+                            let wanted: Vec<String> = as_refs
+                                .map(|holder| {
+                                    format!("{} {:?} {:?}", holder.peer, holder.held, holder.quic)
+                                })
+                                .collect();
                             assert_eq!(found, wanted, "{holders} from {ip}");
                         }
                         None => assert_eq!(usual(&mut short), wanted, "{holders} from {ip}"),

@@ -160,7 +160,15 @@ impl<K: KeyStore> KeyTable<K> {
     /// None yet; `seed` keeps strangers from choosing what collides.
     pub fn new(keys: K, seed: u64) -> KeyTable<K> {
         let by_hash = std::iter::repeat_with(HashTable::new).take(SHARDS).collect();
-        KeyTable { keys, entries: ChunkedVec::new(), vacant: VACANT, count: 0, by_hash, postings: Postings::new(), seed }
+        KeyTable {
+            keys,
+            entries: ChunkedVec::new(),
+            vacant: VACANT,
+            count: 0,
+            by_hash,
+            postings: Postings::new(),
+            seed,
+        }
     }
 
     /// How many.
@@ -176,7 +184,11 @@ impl<K: KeyStore> KeyTable<K> {
     fn find_hashed(&self, key: &K::Key, hash: u64) -> Option<KeyId> {
         let (shard, hash) = parts(hash);
         let is_it = |place: &Hashed| {
-            place.hash == hash && self.entries.get(place.slot as usize).is_some_and(|entry| self.keys.kept_bytes(&entry.kept) == K::bytes(key))
+            place.hash == hash
+                && self
+                    .entries
+                    .get(place.slot as usize)
+                    .is_some_and(|entry| self.keys.kept_bytes(&entry.kept) == K::bytes(key))
         };
         self.by_hash[shard].find(spread(hash), is_it).map(|place| KeyId::of(place.slot))
     }
@@ -209,7 +221,8 @@ impl<K: KeyStore> KeyTable<K> {
         };
         self.count += 1;
         let (shard, hash) = parts(whole);
-        self.by_hash[shard].insert_unique(spread(hash), Hashed { hash, slot }, |place| spread(place.hash));
+        self.by_hash[shard]
+            .insert_unique(spread(hash), Hashed { hash, slot }, |place| spread(place.hash));
         KeyId::of(slot)
     }
 
@@ -219,7 +232,9 @@ impl<K: KeyStore> KeyTable<K> {
         match entry.by() {
             ClaimedBy::One(first) if first == share => {}
             ClaimedBy::One(first) => entry.set(ClaimedBy::More(self.postings.begin(first, share))),
-            ClaimedBy::More(place) => entry.set(ClaimedBy::More(self.postings.add(id.number(), place, share))),
+            ClaimedBy::More(place) => {
+                entry.set(ClaimedBy::More(self.postings.add(id.number(), place, share)))
+            }
         }
     }
 
@@ -260,7 +275,9 @@ impl<K: KeyStore> KeyTable<K> {
         self.vacant = id.number();
         self.count -= 1;
         self.keys.drop(kept);
-        if let Ok(found) = self.by_hash[shard].find_entry(spread(hash), |place| place.slot == id.number()) {
+        if let Ok(found) =
+            self.by_hash[shard].find_entry(spread(hash), |place| place.slot == id.number())
+        {
             found.remove();
         }
     }
@@ -289,7 +306,9 @@ impl<K: KeyStore> KeyTable<K> {
         let (one, more) = match self.by(id) {
             None => (None, None),
             Some(ClaimedBy::One(share)) => (Some(share), None),
-            Some(ClaimedBy::More(place)) => (None, Some(self.postings.from(id.number(), place, member))),
+            Some(ClaimedBy::More(place)) => {
+                (None, Some(self.postings.from(id.number(), place, member)))
+            }
         };
         one.into_iter()
             .chain(more.into_iter().flatten())
@@ -357,7 +376,10 @@ impl<K: KeyStore> KeyTable<K> {
     pub fn memory(&self) -> (usize, usize) {
         let table: usize = self.by_hash.iter().map(HashTable::allocation_size).sum();
         let first = self.count * 2 * size_of::<u32>();
-        let keys = self.keys.memory() + self.entries.memory() + table + SHARDS * size_of::<HashTable<Hashed>>();
+        let keys = self.keys.memory()
+            + self.entries.memory()
+            + table
+            + SHARDS * size_of::<HashTable<Hashed>>();
         (keys - first, self.postings.memory() + first)
     }
 }
@@ -430,7 +452,10 @@ mod tests {
         let id = claims.add(&ContentHash([1; 32]), share(0, false, 0));
         assert_eq!(claims.add(&ContentHash([1; 32]), share(0, true, 1)), id);
         let other = claims.add(&ContentHash([2; 32]), share(0, false, 2));
-        assert_eq!((claims.find(&ContentHash([1; 32])), claims.get(other.number())), (Some(id), Some(&ContentHash([2; 32]))));
+        assert_eq!(
+            (claims.find(&ContentHash([1; 32])), claims.get(other.number())),
+            (Some(id), Some(&ContentHash([2; 32])))
+        );
         claims.remove(id, share(0, false, 0));
         assert_eq!((claims.find(&ContentHash([1; 32])), claims.len()), (Some(id), 2));
         claims.remove(id, share(0, true, 1));
@@ -449,7 +474,11 @@ mod tests {
         let check = |claims: &KeyTable<Roots>, held: &mut Vec<Posting>| {
             held.sort_unstable();
             let mut shares = Vec::new();
-            assert!(claims.few(id, held.len(), &mut shares) && shares == *held, "{} files", held.len());
+            assert!(
+                claims.few(id, held.len(), &mut shares) && shares == *held,
+                "{} files",
+                held.len()
+            );
             assert!(held.len() < 2 || !claims.few(id, held.len() - 1, &mut shares));
             assert_eq!(claims.span(id), Some((held[0].member, held[held.len() - 1].member)));
         };
@@ -486,7 +515,8 @@ mod tests {
         assert_eq!(claims.span(id), Some((2, u32::MAX)));
         let mut shares = Vec::new();
         assert!(!claims.few(id, 39, &mut shares) && claims.few(id, 40, &mut shares));
-        let few: Vec<(u32, u32)> = shares.into_iter().map(|share| (share.member, share.own)).collect();
+        let few: Vec<(u32, u32)> =
+            shares.into_iter().map(|share| (share.member, share.own)).collect();
         assert_eq!(few, [(2, 0), (5, 0), (9, 0), (u32::MAX, 0)]);
         for start in [0, 1, 2, 3, 5, 8, 9, 10, u32::MAX - 1, u32::MAX] {
             let round = around(&claims, id, start, 0);

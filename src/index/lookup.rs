@@ -14,7 +14,12 @@ impl Index {
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn search(&mut self, name: &RelativeName, cursor: Option<&str>, asker: &Viewer) -> Result<Page<Provider>, ErrorReply> {
+    pub fn search(
+        &mut self,
+        name: &RelativeName,
+        cursor: Option<&str>,
+        asker: &Viewer,
+    ) -> Result<Page<Provider>, ErrorReply> {
         let place = self.place(cursor)?;
         Ok(self.holders(&self.names, name, Some(name), place, asker))
     }
@@ -23,7 +28,12 @@ impl Index {
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn search_root(&mut self, root: ContentHash, cursor: Option<&str>, asker: &Viewer) -> Result<Page<Provider>, ErrorReply> {
+    pub fn search_root(
+        &mut self,
+        root: ContentHash,
+        cursor: Option<&str>,
+        asker: &Viewer,
+    ) -> Result<Page<Provider>, ErrorReply> {
         let place = self.place(cursor)?;
         Ok(self.holders(&self.roots, &root, None, place, asker))
     }
@@ -52,7 +62,8 @@ impl Index {
             return page;
         }
         let Some((first, last)) = claims.span(id) else { return filling.page(None) };
-        let (start, skip) = place.unwrap_or_else(|| (first + spread(self.iteration, u64::from(last - first) + 1), 0));
+        let (start, skip) = place
+            .unwrap_or_else(|| (first + spread(self.iteration, u64::from(last - first) + 1), 0));
         let mut before_first = 0;
         for (place, share) in claims.round(id, start, skip) {
             let Some(holder) = self.holder(share.who(), share.own, named, asker) else {
@@ -79,7 +90,13 @@ impl Index {
     }
 
     /// All holders in one page, where they fit: the one whose turn it is first. Else `None`.
-    fn few_holders<K: KeyStore>(&self, claims: &KeyTable<K>, id: KeyId, named: Option<&RelativeName>, asker: &Viewer) -> Option<Page<Provider>> {
+    fn few_holders<K: KeyStore>(
+        &self,
+        claims: &KeyTable<K>,
+        id: KeyId,
+        named: Option<&RelativeName>,
+        asker: &Viewer,
+    ) -> Option<Page<Provider>> {
         let mut shares = Vec::new();
         if !claims.few(id, limits::HOLDERS, &mut shares) {
             return None;
@@ -88,7 +105,9 @@ impl Index {
         for share in shares {
             let takes = match self.holder(share.who(), share.own, named, asker) {
                 Some(holder) => filling.takes(holder),
-                None => self.away(share.who(), share.own, asker).is_none_or(|away| filling.takes_away(away)),
+                None => self
+                    .away(share.who(), share.own, asker)
+                    .is_none_or(|away| filling.takes_away(away)),
             };
             if !takes {
                 return None;

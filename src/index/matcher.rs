@@ -114,7 +114,8 @@ impl<'a> Iterator for Terms<'a> {
             // A quote opens a phrase where another closes it before a blank or the end.
             let phrase = body.strip_prefix('"').and_then(|body| {
                 let ends = body.match_indices('"').map(|(end, _)| body.split_at(end));
-                ends.map(|(phrase, rest)| (phrase, &rest[1..])).find(|(_, rest)| rest.is_empty() || rest.starts_with(char::is_whitespace))
+                ends.map(|(phrase, rest)| (phrase, &rest[1..]))
+                    .find(|(_, rest)| rest.is_empty() || rest.starts_with(char::is_whitespace))
             });
             let (text, after) = match phrase {
                 Some((phrase, after)) => (phrase.trim(), after),
@@ -143,7 +144,9 @@ impl FuzzyPattern {
         like.sort_runs();
         like.need = like.runs.len().div_ceil(3).max(like.runs.len().saturating_sub(LACKING));
         let is_long = like.runs.len() > MANY_RUNS;
-        for word in like.words.iter().filter(|word| !is_long && SWAPPED.contains(&word.letters.len())) {
+        for word in
+            like.words.iter().filter(|word| !is_long && SWAPPED.contains(&word.letters.len()))
+        {
             for at in 1..word.letters.len() {
                 let mut swapped = word.letters.clone();
                 swapped.swap(at - 1, at);
@@ -186,7 +189,9 @@ impl FuzzyPattern {
         // Which ones were there, as far as they fit; what is beyond is looked for by itself.
         let (mut seen, mut count) = ([0_u64; 16], 0);
         for run in folded.windows(3) {
-            let Ok(at) = self.runs.binary_search_by(|known| known.as_slice().cmp(run)) else { continue };
+            let Ok(at) = self.runs.binary_search_by(|known| known.as_slice().cmp(run)) else {
+                continue;
+            };
             let Some(word) = seen.get_mut(at / 64) else { continue };
             if *word & 1 << (at % 64) == 0 {
                 *word |= 1 << (at % 64);
@@ -197,7 +202,8 @@ impl FuzzyPattern {
             }
         }
         let beyond = self.runs.iter().skip(64 * seen.len());
-        count + beyond.filter(|run| folded.windows(3).any(|here| here == run.as_slice())).count() >= self.need
+        count + beyond.filter(|run| folded.windows(3).any(|here| here == run.as_slice())).count()
+            >= self.need
     }
 }
 
@@ -259,7 +265,8 @@ impl Pattern {
 
 /// How many letters have to be changed, added, left out or swapped with their neighbours; `most` where it is no fewer.
 fn distance(a: &[char], b: &[char], most: usize) -> usize {
-    let (mut before, mut last, mut row) = ([0_usize; LETTERS + 1], [0; LETTERS + 1], [0; LETTERS + 1]);
+    let (mut before, mut last, mut row) =
+        ([0_usize; LETTERS + 1], [0; LETTERS + 1], [0; LETTERS + 1]);
     for (at, cell) in last.iter_mut().enumerate() {
         *cell = at;
     }
@@ -351,9 +358,17 @@ mod tests {
 
     #[test]
     fn a_distance_counts_swapped_neighbours_as_one_mistake() {
-        let far = |a: &str, b: &str, most| distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>(), most);
-        assert_eq!([far("abc", "abc", 9), far("abc", "acb", 9), far("abc", "", 9), far("", "ab", 9)], [0, 1, 3, 2]);
-        assert_eq!([far("kitten", "sitting", 9), far("kitten", "sitting", 2), far("vídeo", "video", 5)], [3, 2, 1]);
+        let far = |a: &str, b: &str, most| {
+            distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>(), most)
+        };
+        assert_eq!(
+            [far("abc", "abc", 9), far("abc", "acb", 9), far("abc", "", 9), far("", "ab", 9)],
+            [0, 1, 3, 2]
+        );
+        assert_eq!(
+            [far("kitten", "sitting", 9), far("kitten", "sitting", 2), far("vídeo", "video", 5)],
+            [3, 2, 1]
+        );
         let long: String = "x".repeat(LETTERS);
         assert_eq!((far(&long, &long, 9), far(&long, "y", 200)), (0, LETTERS));
     }

@@ -115,8 +115,12 @@ impl Index {
     /// # Errors
     /// `busy` where there is none before others leave.
     pub fn has_room(&mut self, bytes: usize) -> Result<(), ErrorReply> {
-        let is_full = |budget: &MemoryBudget| budget.measured.saturating_add(budget.added).saturating_add(bytes) > budget.most;
-        if self.budget.most < usize::MAX && (self.budget.added > UNMEASURED || is_full(&self.budget)) {
+        let is_full = |budget: &MemoryBudget| {
+            budget.measured.saturating_add(budget.added).saturating_add(bytes) > budget.most
+        };
+        if self.budget.most < usize::MAX
+            && (self.budget.added > UNMEASURED || is_full(&self.budget))
+        {
             if self.is_built() {
                 self.budget.unbuilt = 0;
             }
@@ -136,14 +140,18 @@ impl Index {
     pub fn has_room_for(&mut self, who: PeerId, bytes: usize) -> Result<(), ErrorReply> {
         let all = self.peers.get(who.0).map_or(0, |member| member.bytes).saturating_add(bytes);
         if all > self.budget.most / limits::MEMBER_SHARE {
-            return Err(ErrorReply::new(ErrorCode::TooLarge, "the files of one peer take too much of the memory of this index"));
+            return Err(ErrorReply::new(
+                ErrorCode::TooLarge,
+                "the files of one peer take too much of the memory of this index",
+            ));
         }
         self.has_room(bytes)
     }
 
     /// What was built for searches is measured from now on.
     pub(super) fn note_built(&mut self, texts: usize) {
-        self.budget.unbuilt = if self.is_built() { 0 } else { self.budget.unbuilt.saturating_sub(texts) };
+        self.budget.unbuilt =
+            if self.is_built() { 0 } else { self.budget.unbuilt.saturating_sub(texts) };
     }
 }
 
@@ -162,7 +170,10 @@ mod tests {
         index.set_budget(empty + (8 << 20));
         let (mut members, mut refused) = (Vec::new(), None);
         for port in 1..2_000 {
-            let who = index.create_peer(std::net::SocketAddr::from(([127, 0, 0, 1], port)), SessionId([0; 16]));
+            let who = index.create_peer(
+                std::net::SocketAddr::from(([127, 0, 0, 1], port)),
+                SessionId([0; 16]),
+            );
             members.push(who);
             let name = |number: u32| format!("{port} {number} {}", "x".repeat(200));
             if let Err(refusal) = index.has_room_for(who, 20 * of_file(name(0).len())) {
@@ -170,7 +181,9 @@ mod tests {
                 break;
             }
             for number in 0..20 {
-                index.add(who, &FileEntry::new(RelativeName::new(&name(number)).unwrap(), 1)).unwrap();
+                index
+                    .add(who, &FileEntry::new(RelativeName::new(&name(number)).unwrap(), 1))
+                    .unwrap();
             }
             index.make_visible(who);
             if port % 50 == 0 {
@@ -180,7 +193,12 @@ mod tests {
         assert_eq!(refused, Some(ErrorCode::Busy));
         assert!(members.len() > 100, "{}", members.len());
         while index.build(usize::MAX) {}
-        assert!(index.memory().total() <= index.budget(), "{} of {}", index.memory().total(), index.budget());
+        assert!(
+            index.memory().total() <= index.budget(),
+            "{} of {}",
+            index.memory().total(),
+            index.budget()
+        );
         for who in members {
             index.remove_peer(who);
         }
@@ -190,6 +208,9 @@ mod tests {
         // One alone takes no more than its share.
         let who = index.create_peer("127.0.0.1:1".parse().unwrap(), SessionId([0; 16]));
         let most = index.budget() / limits::MEMBER_SHARE;
-        assert_eq!(index.has_room_for(who, most + 1).map_err(|refusal| refusal.code), Err(ErrorCode::TooLarge));
+        assert_eq!(
+            index.has_room_for(who, most + 1).map_err(|refusal| refusal.code),
+            Err(ErrorCode::TooLarge)
+        );
     }
 }

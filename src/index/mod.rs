@@ -151,7 +151,10 @@ impl Viewer {
             }
         };
         let ip = address.ip();
-        let fits = self.profile.is_none_or(|tongue| (ip.is_ipv4() || !tongue.is_ipv4_only()) && (ip == self.ip || !tongue.names_ports_alone()));
+        let fits = self.profile.is_none_or(|tongue| {
+            (ip.is_ipv4() || !tongue.is_ipv4_only())
+                && (ip == self.ip || !tongue.names_ports_alone())
+        });
         // A loopback address means nothing to an asker from elsewhere.
         (member.visible && fits && (!ip.is_loopback() || self.ip.is_loopback())).then_some(address)
     }
@@ -218,9 +221,13 @@ impl Index {
     pub fn add(&mut self, who: PeerId, file: &FileEntry) -> Result<bool, ErrorReply> {
         let Some(member) = self.peers.get_mut(who.0) else { return Ok(false) };
         let share = |own: u32, partial| Posting { member: who.slot(), partial, own };
-        if let Some(Posting { own, .. }) = self.names.find(&file.name).and_then(|name| self.names.of_member(name, who.slot())) {
+        if let Some(Posting { own, .. }) =
+            self.names.find(&file.name).and_then(|name| self.names.of_member(name, who.slot()))
+        {
             let Some(owned) = member.files.get_mut(own as usize) else { return Ok(false) };
-            if owned.partial() != file.partial || owned.root.and_then(|id| self.roots.get(id.number())) != file.root.as_ref() {
+            if owned.partial() != file.partial
+                || owned.root.and_then(|id| self.roots.get(id.number())) != file.root.as_ref()
+            {
                 if let Some(id) = owned.root {
                     self.roots.remove(id, share(own, owned.partial()));
                 }
@@ -232,7 +239,10 @@ impl Index {
             return Ok(false);
         }
         if member.files.len() >= limits::MEMBER_FILES {
-            return Err(ErrorReply::new(ErrorCode::TooLarge, format!("a peer has at most {} files", limits::MEMBER_FILES)));
+            return Err(ErrorReply::new(
+                ErrorCode::TooLarge,
+                format!("a peer has at most {} files", limits::MEMBER_FILES),
+            ));
         }
         let own = number(member.files.len());
         member.bytes += memory::of_file(file.name.len());
@@ -265,7 +275,9 @@ impl Index {
     /// # Errors
     /// As [`Index::add`].
     pub fn add_unsaid(&mut self, who: PeerId, name: &RelativeName) -> Result<usize, ErrorReply> {
-        if let Some(share) = self.names.find(name).and_then(|name| self.names.of_member(name, who.slot())) {
+        if let Some(share) =
+            self.names.find(name).and_then(|name| self.names.of_member(name, who.slot()))
+        {
             return Ok(share.own as usize);
         }
         self.add(who, &FileEntry::unsaid(name.clone()))?;
@@ -291,7 +303,11 @@ impl Index {
             count_present(&mut self.present, member.user(), true);
         }
         self.order.insert(member.number, who);
-        self.subscriptions.note(PendingEvent::Member { who, number: member.number, left: member.files.len() });
+        self.subscriptions.note(PendingEvent::Member {
+            who,
+            number: member.number,
+            left: member.files.len(),
+        });
         // Users of old wires say where they are, and nobody asks them whether that is so: they stand in nobody's way.
         if member.speaks().is_none() || !self.by_address.contains_key(&member.address) {
             self.by_address.insert(member.address, who);
@@ -322,7 +338,12 @@ impl Index {
 
     /// Says whose a member is, or that it is nobody's.
     pub fn belongs(&mut self, who: PeerId, user: Option<UserName>) {
-        let about = self.peers.get(who.0).and_then(|member| member.extra.as_deref()).cloned().unwrap_or_default();
+        let about = self
+            .peers
+            .get(who.0)
+            .and_then(|member| member.extra.as_deref())
+            .cloned()
+            .unwrap_or_default();
         self.introduce(who, About { user, ..about });
     }
 
@@ -350,14 +371,22 @@ impl Index {
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn online(&self, cursor: Option<&str>, most: usize, asker: &Viewer) -> Result<Page<Online>, ErrorReply> {
+    pub fn online(
+        &self,
+        cursor: Option<&str>,
+        most: usize,
+        asker: &Viewer,
+    ) -> Result<Page<Online>, ErrorReply> {
         let after = cursor.map_or(Ok(0), pagination::number)?;
         let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
         let mut room = PageBudget::for_lists(most);
-        for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
+        for (number, who) in
+            self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))
+        {
             let member = &self.peers[who.0];
             let Some(peer) = asker.reaches(member) else { continue };
-            let user = member.user().cloned().unwrap_or_else(|| UserName::of_address(member.address));
+            let user =
+                member.user().cloned().unwrap_or_else(|| UserName::of_address(member.address));
             if !room.takes(user.len()) {
                 page.cursor = Some((number - 1).to_string());
                 break;
@@ -370,12 +399,17 @@ impl Index {
     /// The visible member of nobody in particular at this address.
     #[must_use]
     pub fn nameless_at(&self, address: SocketAddr) -> Option<PeerId> {
-        self.at(address).filter(|who| self.peers.get(who.0).is_some_and(|member| member.user().is_none()))
+        self.at(address)
+            .filter(|who| self.peers.get(who.0).is_some_and(|member| member.user().is_none()))
     }
 
     /// Where the asker reaches a member; what it is called is for others to say.
     #[must_use]
-    pub fn reached(&self, who: PeerId, asker: &Viewer) -> Option<(SocketAddr, Option<LegacyProfile>)> {
+    pub fn reached(
+        &self,
+        who: PeerId,
+        asker: &Viewer,
+    ) -> Option<(SocketAddr, Option<LegacyProfile>)> {
         let member = self.peers.get(who.0)?;
         Some((asker.reaches(member)?, member.speaks()))
     }
@@ -395,7 +429,8 @@ impl Index {
     /// The visible member that answers the native protocol at this address.
     #[must_use]
     pub fn native_at(&self, address: SocketAddr) -> Option<PeerId> {
-        self.at(address).filter(|who| self.peers.get(who.0).is_some_and(|member| member.speaks().is_none()))
+        self.at(address)
+            .filter(|who| self.peers.get(who.0).is_some_and(|member| member.speaks().is_none()))
     }
 
     /// True when the asker can reach a member.
@@ -420,11 +455,17 @@ impl Index {
     ///
     /// # Errors
     /// `bad_request` for a cursor that is not ours.
-    pub fn peers(&self, cursor: Option<&str>, asker: &Viewer) -> Result<Page<PeerEntry>, ErrorReply> {
+    pub fn peers(
+        &self,
+        cursor: Option<&str>,
+        asker: &Viewer,
+    ) -> Result<Page<PeerEntry>, ErrorReply> {
         let after = cursor.map_or(Ok(0), pagination::number)?;
         let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };
         let mut room = PageBudget::for_lists(asker.page());
-        for (number, who) in self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)) {
+        for (number, who) in
+            self.order.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))
+        {
             let member = &self.peers[who.0];
             let Some(peer) = asker.reaches(member) else { continue };
             if !room.takes(member.user().map_or(0, |user| user.len())) {
@@ -443,7 +484,12 @@ impl Index {
     /// `bad_request` for a cursor that is not ours.
     pub fn files(&self, who: PeerId, cursor: Option<&str>) -> Result<Page<FileEntry>, ErrorReply> {
         let member = self.peers.get(who.0);
-        let from = |start| member.into_iter().flat_map(move |member| member.files.from(start)).map(|owned| self.entry(who, owned, None));
+        let from = |start| {
+            member
+                .into_iter()
+                .flat_map(move |member| member.files.from(start))
+                .map(|owned| self.entry(who, owned, None))
+        };
         pagination::files(from, cursor)
     }
 
@@ -460,7 +506,13 @@ impl Index {
     }
 
     /// A member as the holder of its file number `own`; `None` when the asker can't reach it.
-    fn holder(&self, who: PeerId, own: u32, named: Option<&RelativeName>, asker: &Viewer) -> Option<Provider> {
+    fn holder(
+        &self,
+        who: PeerId,
+        own: u32,
+        named: Option<&RelativeName>,
+        asker: &Viewer,
+    ) -> Option<Provider> {
         let member = self.peers.get(who.0)?;
         let peer = asker.reaches(member)?;
         let file = self.entry(who, member.files.get(own as usize)?, named);
@@ -494,7 +546,13 @@ impl Index {
         if self.descriptions.is_empty() {
             return None;
         }
-        let behind = || self.peers.get(who.0).and_then(PeerRecord::user).and_then(|user| self.users.get(user)).copied();
+        let behind = || {
+            self.peers
+                .get(who.0)
+                .and_then(PeerRecord::user)
+                .and_then(|user| self.users.get(user))
+                .copied()
+        };
         self.descriptions.find(who, name).or_else(|| self.descriptions.find(behind()?, name))
     }
 
@@ -544,7 +602,8 @@ impl FileRecord {
 
     /// Keeps what is said of the file.
     fn set(&mut self, file: &FileEntry) {
-        self.size = file.size.map_or(UNSAID, |size| size.min(UNSAID - 1)) | if file.partial { PARTIAL } else { 0 };
+        self.size = file.size.map_or(UNSAID, |size| size.min(UNSAID - 1))
+            | if file.partial { PARTIAL } else { 0 };
     }
 }
 
@@ -565,14 +624,25 @@ impl PeerRecord {
 
     /// It as the holder of one of its files, which answers there.
     fn holding(&self, file: FileEntry, peer: SocketAddr) -> Provider {
-        Provider { peer, file, user: self.user().cloned(), speaks: self.speaks(), quic: self.quic() }
+        Provider {
+            peer,
+            file,
+            user: self.user().cloned(),
+            speaks: self.speaks(),
+            quic: self.quic(),
+        }
     }
 
     fn quic(&self) -> Option<QuicAddress> {
         self.extra.as_deref().and_then(|about| about.quic)
     }
 
-    fn hide(&mut self, who: PeerId, order: &mut BTreeMap<u64, PeerId>, by_address: &mut BTreeMap<SocketAddr, PeerId>) {
+    fn hide(
+        &mut self,
+        who: PeerId,
+        order: &mut BTreeMap<u64, PeerId>,
+        by_address: &mut BTreeMap<SocketAddr, PeerId>,
+    ) {
         if std::mem::take(&mut self.visible) {
             order.remove(&self.number);
             if by_address.get(&self.address) == Some(&who) {
@@ -620,7 +690,13 @@ mod tests {
     }
 
     fn holders(index: &mut Index, text: &str) -> Vec<u16> {
-        let mut ports: Vec<u16> = index.search(&name(text), None, &HERE).unwrap().entries.iter().map(|h| h.peer.port()).collect();
+        let mut ports: Vec<u16> = index
+            .search(&name(text), None, &HERE)
+            .unwrap()
+            .entries
+            .iter()
+            .map(|h| h.peer.port())
+            .collect();
         ports.sort_unstable();
         ports
     }
@@ -656,13 +732,22 @@ mod tests {
     fn an_asker_on_an_old_wire_is_shown_who_answers_there() {
         let mut index = Index::new(1);
         let both = joined(&mut index, 1, &["a"]);
-        index.introduce(both, About { ports: vec![(LegacyProfile::Uc3m2024, 71), (LegacyProfile::UfabcJson, 72)], ..About::default() });
+        index.introduce(
+            both,
+            About {
+                ports: vec![(LegacyProfile::Uc3m2024, 71), (LegacyProfile::UfabcJson, 72)],
+                ..About::default()
+            },
+        );
         joined(&mut index, 2, &["a"]);
         let ana = UserName::new("ana").unwrap();
         index.publish(&ana, &publication("a", "her own")).unwrap();
         index.appear(&ana, address(3), LegacyProfile::Uc3m2024);
         let mut ports = |speaks| {
-            let entries = index.search(&name("a"), None, &Viewer { profile: speaks, ..HERE }).unwrap().entries;
+            let entries = index
+                .search(&name("a"), None, &Viewer { profile: speaks, ..HERE })
+                .unwrap()
+                .entries;
             let mut ports: Vec<u16> = entries.iter().map(|holder| holder.peer.port()).collect();
             ports.sort_unstable();
             ports
@@ -682,16 +767,25 @@ mod tests {
         assert!(holders(&mut index, "a").is_empty());
         index.appear(&ana, address(3), LegacyProfile::Uc3m2020);
         let found = index.search(&name("a"), None, &HERE).unwrap().entries.remove(0);
-        assert_eq!((found.file.description.as_deref(), found.file.size, found.speaks), (Some("her own"), None, Some(LegacyProfile::Uc3m2020)));
+        assert_eq!(
+            (found.file.description.as_deref(), found.file.size, found.speaks),
+            (Some("her own"), None, Some(LegacyProfile::Uc3m2020))
+        );
         index.disappear(&ana);
         assert!(holders(&mut index, "a").is_empty());
         // The same user with a peer of our own: what was said of a file is said of the shared one.
         let peer = joined(&mut index, 4, &["a", "b"]);
         index.belongs(peer, Some(ana.clone()));
         let found = index.search(&name("a"), None, &HERE).unwrap().entries.remove(0);
-        assert_eq!((found.file.description.as_deref(), found.file.size, found.user), (Some("her own"), Some(1), Some(ana.clone())));
+        assert_eq!(
+            (found.file.description.as_deref(), found.file.size, found.user),
+            (Some("her own"), Some(1), Some(ana.clone()))
+        );
         index.withdraw(&ana, &Line::new("a").unwrap());
-        assert_eq!(index.search(&name("a"), None, &HERE).unwrap().entries[0].file.description, None);
+        assert_eq!(
+            index.search(&name("a"), None, &HERE).unwrap().entries[0].file.description,
+            None
+        );
         index.forget_user(&ana);
         while index.purge(10) {}
         assert!(index.descriptions.is_empty() && index.users.is_empty());
@@ -738,10 +832,15 @@ mod tests {
         }
         ports.sort_unstable();
         assert_eq!(ports, (1..=150).collect::<Vec<u16>>());
-        let first = |index: &mut Index| index.search(&name("a"), None, &HERE).unwrap().entries[0].peer;
+        let first =
+            |index: &mut Index| index.search(&name("a"), None, &HERE).unwrap().entries[0].peer;
         assert_ne!(first(&mut index), first(&mut index));
         assert!(index.search(&name("a"), Some("nonsense"), &HERE).is_err());
-        assert!(index.search(&name("a"), Some("18446744073709551615.18446744073709551615"), &HERE).is_err());
+        assert!(
+            index
+                .search(&name("a"), Some("18446744073709551615.18446744073709551615"), &HERE)
+                .is_err()
+        );
         assert!(index.search(&name("a"), Some("0.4294967295"), &HERE).unwrap().entries.is_empty());
     }
 
@@ -769,7 +868,11 @@ mod tests {
 
     fn having(index: &mut Index, root: u8) -> Vec<(u16, String, bool)> {
         let page = index.search_root(ContentHash([root; 32]), None, &HERE).unwrap();
-        let mut found: Vec<_> = page.entries.into_iter().map(|h| (h.peer.port(), h.file.name.to_string(), h.file.partial)).collect();
+        let mut found: Vec<_> = page
+            .entries
+            .into_iter()
+            .map(|h| (h.peer.port(), h.file.name.to_string(), h.file.partial))
+            .collect();
         found.sort_unstable();
         found
     }
@@ -784,7 +887,10 @@ mod tests {
         assert!(!index.add(two, &rooted("c", 7, true)).unwrap());
         assert_eq!(having(&mut index, 7), [(1, "b".into(), false), (2, "c".into(), true)]);
         let elsewhere = Viewer { ip: "192.0.2.1".parse().unwrap(), profile: None };
-        assert_eq!(index.search_root(ContentHash([7; 32]), None, &elsewhere).unwrap().entries.len(), 0);
+        assert_eq!(
+            index.search_root(ContentHash([7; 32]), None, &elsewhere).unwrap().entries.len(),
+            0
+        );
         // At its end a download is whole; a file that is written anew has another content, or none that is known yet.
         index.add(two, &rooted("c", 7, false)).unwrap();
         index.add(one, &rooted("b", 8, false)).unwrap();
@@ -831,7 +937,8 @@ mod tests {
         for _ in 0..20 {
             let (mut cursor, mut ports, mut pages) = (None, Vec::new(), 0);
             loop {
-                let page = index.search_root(ContentHash([7; 32]), cursor.as_deref(), &HERE).unwrap();
+                let page =
+                    index.search_root(ContentHash([7; 32]), cursor.as_deref(), &HERE).unwrap();
                 ports.extend(page.entries.iter().map(|h| h.peer.port()));
                 pages += 1;
                 cursor = page.cursor;
@@ -852,7 +959,10 @@ mod tests {
             assert_eq!((page.entries.len(), page.cursor), (10, None));
             *firsts.entry(page.entries[0].peer).or_insert(0) += 1;
         }
-        assert!(firsts.len() == 10 && firsts.values().all(|count| (50..200).contains(count)), "{firsts:?}");
+        assert!(
+            firsts.len() == 10 && firsts.values().all(|count| (50..200).contains(count)),
+            "{firsts:?}"
+        );
         for text in ["nonsense", "1", "1.", "4294967296.0"] {
             assert!(index.search_root(ContentHash([7; 32]), Some(text), &HERE).is_err());
         }
@@ -888,7 +998,11 @@ mod tests {
             met.extend(rest.entries.iter().map(|holder| holder.peer.port()));
             assert_eq!(rest.cursor, None);
             for (port, _) in members {
-                assert_eq!(met.iter().filter(|met| **met == port).count(), 1, "{port} in round {round}");
+                assert_eq!(
+                    met.iter().filter(|met| **met == port).count(),
+                    1,
+                    "{port} in round {round}"
+                );
             }
         }
     }
@@ -897,7 +1011,8 @@ mod tests {
     fn a_page_of_long_names_fits_into_a_head() {
         let mut index = Index::new(1);
         let long = format!("{}/{}", vec!["\"".repeat(250); 4].join("/"), "x".repeat(15));
-        let advertised = |port| SocketAddr::new("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap(), port);
+        let advertised =
+            |port| SocketAddr::new("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap(), port);
         for port in 10_001..=10_070 {
             let who = index.create_peer(advertised(port), SessionId([0; 16]));
             index.add(who, &rooted(&long, 7, false)).unwrap();
@@ -946,7 +1061,11 @@ mod tests {
         for step in 0..20_000 {
             let text = format!("f{}", roll(12));
             let root = u8::try_from(roll(6)).unwrap();
-            let entry = FileEntry { root: (root > 0).then_some(ContentHash([root; 32])), partial: roll(3) == 0, ..file(&text, roll(5)) };
+            let entry = FileEntry {
+                root: (root > 0).then_some(ContentHash([root; 32])),
+                partial: roll(3) == 0,
+                ..file(&text, roll(5))
+            };
             let at = usize::try_from(roll(naive.len().max(1) as u64)).unwrap();
             match roll(6) {
                 0 if naive.len() < 20 => {
@@ -969,7 +1088,12 @@ mod tests {
                     index.purge(usize::try_from(roll(4)).unwrap());
                 }
             }
-            compare(&mut index, &naive, &format!("f{}", step % 12), ContentHash([u8::try_from(step % 5 + 1).unwrap(); 32]));
+            compare(
+                &mut index,
+                &naive,
+                &format!("f{}", step % 12),
+                ContentHash([u8::try_from(step % 5 + 1).unwrap(); 32]),
+            );
         }
         for plain in &naive {
             index.remove_peer(plain.who);
@@ -980,10 +1104,18 @@ mod tests {
 
     /// Asks both for a name, for a content and for every list.
     fn compare(index: &mut Index, naive: &[Plain], text: &str, root: ContentHash) {
-        let mut found: Vec<(u16, FileEntry)> =
-            index.search(&name(text), None, &HERE).unwrap().entries.into_iter().map(|h| (h.peer.port(), h.file)).collect();
+        let mut found: Vec<(u16, FileEntry)> = index
+            .search(&name(text), None, &HERE)
+            .unwrap()
+            .entries
+            .into_iter()
+            .map(|h| (h.peer.port(), h.file))
+            .collect();
         found.sort_by_key(|(port, _)| *port);
-        let mut expected: Vec<(u16, FileEntry)> = naive.iter().filter_map(|plain| Some((plain.port, plain.files.get(text)?.clone()))).collect();
+        let mut expected: Vec<(u16, FileEntry)> = naive
+            .iter()
+            .filter_map(|plain| Some((plain.port, plain.files.get(text)?.clone())))
+            .collect();
         expected.sort_by_key(|(port, _)| *port);
         assert_eq!(found, expected);
 
@@ -992,15 +1124,29 @@ mod tests {
         let mut expected: Vec<(u16, bool)> = naive
             .iter()
             .filter_map(|plain| {
-                let partial = plain.files.values().filter(|file| file.root == Some(root)).map(|file| file.partial).min()?;
+                let partial = plain
+                    .files
+                    .values()
+                    .filter(|file| file.root == Some(root))
+                    .map(|file| file.partial)
+                    .min()?;
                 Some((plain.port, partial))
             })
             .collect();
         expected.sort_unstable();
-        assert_eq!(found.iter().map(|holder| (holder.peer.port(), holder.file.partial)).collect::<Vec<_>>(), expected);
+        assert_eq!(
+            found
+                .iter()
+                .map(|holder| (holder.peer.port(), holder.file.partial))
+                .collect::<Vec<_>>(),
+            expected
+        );
         for holder in found {
             let plain = naive.iter().find(|plain| plain.port == holder.peer.port()).unwrap();
-            assert_eq!((holder.file.root, plain.files.get(holder.file.name.as_str())), (Some(root), Some(&holder.file)));
+            assert_eq!(
+                (holder.file.root, plain.files.get(holder.file.name.as_str())),
+                (Some(root), Some(&holder.file))
+            );
         }
 
         for plain in naive {

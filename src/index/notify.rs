@@ -27,7 +27,9 @@ impl Index {
     /// True when something has happened of which [`Index::take_events`] did not tell yet.
     #[must_use]
     pub fn has_events(&self) -> bool {
-        !self.subscriptions.pending.is_empty() || !self.subscriptions.gone.is_empty() || self.subscriptions.missed
+        !self.subscriptions.pending.is_empty()
+            || !self.subscriptions.gone.is_empty()
+            || self.subscriptions.missed
     }
 
     /// What has happened, until `effort`, in looks at a table, is spent.
@@ -49,10 +51,17 @@ impl Index {
                     None => continue,
                 },
                 PendingEvent::Member { who, number, left } => {
-                    let files =
-                        self.peers.get(who.0).filter(|member| member.number == number && member.visible).map_or(0, |member| member.files.len());
+                    let files = self
+                        .peers
+                        .get(who.0)
+                        .filter(|member| member.number == number && member.visible)
+                        .map_or(0, |member| member.files.len());
                     let Some(own) = left.min(files).checked_sub(1) else { continue };
-                    self.subscriptions.pending.push_front(PendingEvent::Member { who, number, left: own });
+                    self.subscriptions.pending.push_front(PendingEvent::Member {
+                        who,
+                        number,
+                        left: own,
+                    });
                     (who, own)
                 }
             };
@@ -80,7 +89,9 @@ impl Index {
         if heir.is_some_and(|heir| self.names.of_member(owned.name, heir.slot()).is_some()) {
             return;
         }
-        let Some(name) = self.names.get(owned.name.number()).map(RelativeName::known) else { return };
+        let Some(name) = self.names.get(owned.name.number()).map(RelativeName::known) else {
+            return;
+        };
         let root = self.root_of(&owned).copied();
         self.subscriptions.note_gone(member.address, &name, root);
     }
@@ -90,7 +101,9 @@ impl Index {
         let Some(member) = self.peers.get(who.0).filter(|member| member.visible) else { return };
         let Some(owned) = member.files.get(own).copied() else { return };
         let root = self.root_of(&owned).copied();
-        let Some(name) = self.names.get(owned.name.number()).map(RelativeName::known) else { return };
+        let Some(name) = self.names.get(owned.name.number()).map(RelativeName::known) else {
+            return;
+        };
         let waiting = self.subscriptions.who_waits(&name, root);
         if waiting.is_empty() {
             return;

@@ -36,13 +36,21 @@ impl PageBudget {
     pub(super) fn takes_holder(&mut self, holder: &ProviderRef<'_>) -> bool {
         let quic = if holder.quic.is_some() { QUIC } else { 0 };
         let held = &holder.held;
-        self.takes(held.name.len() + held.description.map_or(0, str::len) + held.user.map_or(0, str::len) + quic)
+        self.takes(
+            held.name.len()
+                + held.description.map_or(0, str::len)
+                + held.user.map_or(0, str::len)
+                + quic,
+        )
     }
 
     /// That of an answer of `most` entries: what is more than a page is for wires that have none, and is not bounded otherwise.
     #[must_use]
     pub fn for_lists(most: usize) -> PageBudget {
-        PageBudget { entries: most, bytes: if most > limits::LIST_ENTRIES { usize::MAX } else { limits::LIST_BYTES } }
+        PageBudget {
+            entries: most,
+            bytes: if most > limits::LIST_ENTRIES { usize::MAX } else { limits::LIST_BYTES },
+        }
     }
 
     /// Takes an entry with so many bytes of text, if there is room for it.
@@ -66,12 +74,20 @@ impl Default for PageBuilder {
 impl PageBuilder {
     /// A page of so many at most.
     pub(super) fn new(most: usize) -> PageBuilder {
-        PageBuilder { entries: Vec::new(), away: Vec::new(), budget: PageBudget { entries: most, bytes: limits::LIST_BYTES }, is_full: false }
+        PageBuilder {
+            entries: Vec::new(),
+            away: Vec::new(),
+            budget: PageBudget { entries: most, bytes: limits::LIST_BYTES },
+            is_full: false,
+        }
     }
 
     /// One with room for so many from the beginning.
     pub(super) fn of(count: usize) -> PageBuilder {
-        PageBuilder { entries: Vec::with_capacity(count.min(limits::HOLDERS)), ..PageBuilder::default() }
+        PageBuilder {
+            entries: Vec::with_capacity(count.min(limits::HOLDERS)),
+            ..PageBuilder::default()
+        }
     }
 
     /// True when something had no room.
@@ -91,7 +107,9 @@ impl PageBuilder {
 
     /// Takes a file whose user is away, unless there is no room for it.
     pub(super) fn takes_away(&mut self, away: Away) -> bool {
-        let takes = self.budget.takes(away.name.len() + away.user.len() + away.description.as_deref().map_or(0, str::len));
+        let takes = self.budget.takes(
+            away.name.len() + away.user.len() + away.description.as_deref().map_or(0, str::len),
+        );
         if takes {
             self.away.push(away);
         }
@@ -142,7 +160,10 @@ pub(super) fn foreign() -> ErrorReply {
 ///
 /// # Errors
 /// `bad_request` for a cursor that is not ours.
-pub fn files<I: Iterator<Item = FileEntry>>(from: impl FnOnce(usize) -> I, cursor: Option<&str>) -> Result<Page<FileEntry>, ErrorReply> {
+pub fn files<I: Iterator<Item = FileEntry>>(
+    from: impl FnOnce(usize) -> I,
+    cursor: Option<&str>,
+) -> Result<Page<FileEntry>, ErrorReply> {
     let start = cursor.map_or(Ok(0), number)?;
     let start = usize::try_from(start).unwrap_or(usize::MAX);
     let mut page = Page { entries: Vec::new(), away: Vec::new(), cursor: None };

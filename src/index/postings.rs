@@ -95,18 +95,29 @@ impl Postings {
                 self.many.extend(all.iter().map(|share| [claim, share.member, share.packed()]));
                 PostingPlace::Many(u32::try_from(all.len()).unwrap_or(u32::MAX))
             }
-            PostingPlace::Many(count) => PostingPlace::Many(count + u32::from(self.many.insert([claim, share.member, share.packed()]))),
+            PostingPlace::Many(count) => PostingPlace::Many(
+                count + u32::from(self.many.insert([claim, share.member, share.packed()])),
+            ),
         }
     }
 
     /// Takes one out. `None` when it is not there.
-    pub(super) fn remove(&mut self, claim: u32, place: PostingPlace, share: Posting) -> Option<Left> {
+    pub(super) fn remove(
+        &mut self,
+        claim: u32,
+        place: PostingPlace,
+        share: Posting,
+    ) -> Option<Left> {
         match place {
             PostingPlace::Few(list) => {
                 let mut all = self.few(list).collect::<Vec<Posting>>();
                 all.remove(all.binary_search(&share).ok()?);
                 self.lists.remove(list);
-                Some(if let [only] = all[..] { Left::One(only) } else { Left::More(self.list(&all)) })
+                Some(if let [only] = all[..] {
+                    Left::One(only)
+                } else {
+                    Left::More(self.list(&all))
+                })
             }
             PostingPlace::Many(count) => {
                 let was_there = self.many.remove(&[claim, share.member, share.packed()]);
@@ -133,12 +144,23 @@ impl Postings {
     }
 
     /// All of member `from` and those behind it, in order.
-    pub(super) fn from(&self, claim: u32, place: PostingPlace, from: u32) -> impl Iterator<Item = Posting> {
+    pub(super) fn from(
+        &self,
+        claim: u32,
+        place: PostingPlace,
+        from: u32,
+    ) -> impl Iterator<Item = Posting> {
         let (few, many) = match place {
-            PostingPlace::Few(list) => (Some(self.few(list).skip_while(move |share| share.member < from)), None),
-            PostingPlace::Many(_) => (None, Some(self.many.range([claim, from, 0]..=[claim, u32::MAX, u32::MAX]))),
+            PostingPlace::Few(list) => {
+                (Some(self.few(list).skip_while(move |share| share.member < from)), None)
+            }
+            PostingPlace::Many(_) => {
+                (None, Some(self.many.range([claim, from, 0]..=[claim, u32::MAX, u32::MAX])))
+            }
         };
-        few.into_iter().flatten().chain(many.into_iter().flatten().map(|[_, member, packed]| Posting::of(*member, *packed)))
+        few.into_iter().flatten().chain(
+            many.into_iter().flatten().map(|[_, member, packed]| Posting::of(*member, *packed)),
+        )
     }
 
     /// Adds all that are in a list to `into`; false when they are in none.

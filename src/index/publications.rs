@@ -45,7 +45,11 @@ impl Index {
         self.disappear(user);
         if let Some(member) = self.peers.get_mut(who.0) {
             (member.address, member.formatted) = (address, FormattedAddr::of(&address));
-            member.extra = Some(Box::new(About { user: Some(user.clone()), profile: Some(speaks), ..About::default() }));
+            member.extra = Some(Box::new(About {
+                user: Some(user.clone()),
+                profile: Some(speaks),
+                ..About::default()
+            }));
         }
         self.make_visible(who);
     }
@@ -84,7 +88,10 @@ impl Index {
     /// The member of a user who is there by an old wire.
     #[must_use]
     pub fn publisher(&self, user: &UserName) -> Option<PeerId> {
-        self.users.get(user).copied().filter(|who| self.peers.get(who.0).is_some_and(|member| member.visible))
+        self.users
+            .get(user)
+            .copied()
+            .filter(|who| self.peers.get(who.0).is_some_and(|member| member.visible))
     }
 
     /// A file that a user has published, where neither he nor any peer of his is there; `None` for others, and on the old wires, which know no such thing.
@@ -97,7 +104,11 @@ impl Index {
     }
 
     /// Whose publications a member holds, where that user is away.
-    pub(super) fn who_is_away<'a>(&self, who: PeerId, member: &'a PeerRecord) -> Option<&'a UserName> {
+    pub(super) fn who_is_away<'a>(
+        &self,
+        who: PeerId,
+        member: &'a PeerRecord,
+    ) -> Option<&'a UserName> {
         let user = member.user().filter(|_| !member.visible)?;
         (self.users.get(user) == Some(&who) && !self.present.contains_key(user)).then_some(user)
     }
@@ -106,7 +117,9 @@ impl Index {
     #[must_use]
     pub fn has_published(&self, user: &UserName, file: &Published) -> bool {
         let name = || self.names.find(&file.relative()?);
-        self.users.get(user).is_some_and(|who| name().is_some_and(|name| self.names.of_member(name, who.slot()).is_some()))
+        self.users.get(user).is_some_and(|who| {
+            name().is_some_and(|name| self.names.of_member(name, who.slot()).is_some())
+        })
     }
 
     /// File number `own` of a member, as a publication; `None` where its name is too long for one.
@@ -119,7 +132,11 @@ impl Index {
 }
 
 /// Counts a visible member of a user more or less.
-pub(super) fn count_present(present: &mut BTreeMap<UserName, usize>, user: Option<&UserName>, is_more: bool) {
+pub(super) fn count_present(
+    present: &mut BTreeMap<UserName, usize>,
+    user: Option<&UserName>,
+    is_more: bool,
+) {
     let Some(user) = user else { return };
     let count = present.entry(user.clone()).or_default();
     *count = if is_more { *count + 1 } else { count.saturating_sub(1) };

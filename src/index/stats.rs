@@ -24,7 +24,14 @@ impl Index {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let (names, roots) = (self.names.len(), self.roots.len());
-        Counts { names, roots, holdings: self.entries, shown: self.visible, members: self.order.len(), joined: self.joined }
+        Counts {
+            names,
+            roots,
+            holdings: self.entries,
+            shown: self.visible,
+            members: self.order.len(),
+            joined: self.joined,
+        }
     }
 }
 

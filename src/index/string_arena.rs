@@ -116,7 +116,14 @@ impl StringArena {
         chunk.texts -= 1;
         if chunk.texts == 0 {
             let is_listed = chunk.is_listed;
-            *chunk = ArenaChunk { bytes: Box::default(), units: 0, free: NONE, end: 0, texts: 0, is_listed };
+            *chunk = ArenaChunk {
+                bytes: Box::default(),
+                units: 0,
+                free: NONE,
+                end: 0,
+                texts: 0,
+                is_listed,
+            };
             self.used -= 1;
             // One that is still named somewhere is taken off that list first.
             if !is_listed {
@@ -134,7 +141,8 @@ impl StringArena {
 
     /// How much memory they take.
     pub fn memory(&self) -> usize {
-        let lists: usize = self.roomy.iter().map(Vec::capacity).sum::<usize>() + self.empty.capacity();
+        let lists: usize =
+            self.roomy.iter().map(Vec::capacity).sum::<usize>() + self.empty.capacity();
         self.used * CHUNK * UNIT
             + self.chunks.capacity() * size_of::<ArenaChunk>()
             + lists * size_of::<u32>()
@@ -158,7 +166,14 @@ impl StringArena {
             }
         }
         let bytes = vec![0; CHUNK * UNIT].into_boxed_slice();
-        let new = ArenaChunk { bytes, units: u16::try_from(units).unwrap_or(NONE), free: NONE, end: 0, texts: 0, is_listed: true };
+        let new = ArenaChunk {
+            bytes,
+            units: u16::try_from(units).unwrap_or(NONE),
+            free: NONE,
+            end: 0,
+            texts: 0,
+            is_listed: true,
+        };
         let at = match self.empty.pop() {
             Some(at) => {
                 self.chunks[at as usize] = new;
@@ -224,7 +239,8 @@ mod tests {
     #[test]
     fn places_are_used_again_before_memory_grows() {
         let mut texts = StringArena::new();
-        let ids: Vec<StringId> = (0..10_000).map(|number| texts.insert(&format!("name number {number:06}"))).collect();
+        let ids: Vec<StringId> =
+            (0..10_000).map(|number| texts.insert(&format!("name number {number:06}"))).collect();
         let used = texts.used;
         for round in 0..20 {
             for (number, id) in ids.iter().enumerate().filter(|(number, _)| number % 20 == round) {

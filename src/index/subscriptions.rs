@@ -69,11 +69,17 @@ impl Subscriptions {
         }
         let id = SubscriptionId(self.next);
         match what {
-            SubscriptionFilter::Name(name) => self.by_name.entry(name.clone()).or_default().push(id),
+            SubscriptionFilter::Name(name) => {
+                self.by_name.entry(name.clone()).or_default().push(id)
+            }
             SubscriptionFilter::Root(root) => self.by_root.entry(root.0).or_default().push(id),
-            SubscriptionFilter::Words(_) if self.by_words.len() >= limits::SUBSCRIBED_PATTERNS => return Err(full()),
+            SubscriptionFilter::Words(_) if self.by_words.len() >= limits::SUBSCRIBED_PATTERNS => {
+                return Err(full());
+            }
             SubscriptionFilter::Words(text) => {
-                let words = Words::new(text).ok_or_else(|| ErrorReply::new(ErrorCode::BadRequest, "text has no word that is wanted"))?;
+                let words = Words::new(text).ok_or_else(|| {
+                    ErrorReply::new(ErrorCode::BadRequest, "text has no word that is wanted")
+                })?;
                 self.by_words.push((id, words));
             }
         }
@@ -85,7 +91,11 @@ impl Subscriptions {
 
     /// He waits no longer.
     pub(super) fn remove(&mut self, id: SubscriptionId) {
-        fn forget<K: Ord>(table: &mut BTreeMap<K, Vec<SubscriptionId>>, key: &K, id: SubscriptionId) {
+        fn forget<K: Ord>(
+            table: &mut BTreeMap<K, Vec<SubscriptionId>>,
+            key: &K,
+            id: SubscriptionId,
+        ) {
             if let Some(ids) = table.get_mut(key) {
                 ids.retain(|other| *other != id);
                 if ids.is_empty() {
@@ -136,7 +146,11 @@ impl Subscriptions {
         if self.is_empty() {
             return;
         }
-        if self.pending.len() < limits::NEWS_BACKLOG { self.pending.push_back(pending) } else { self.missed = true }
+        if self.pending.len() < limits::NEWS_BACKLOG {
+            self.pending.push_back(pending)
+        } else {
+            self.missed = true
+        }
     }
 
     /// The next that was dropped.
@@ -147,7 +161,12 @@ impl Subscriptions {
     }
 
     /// Keeps in mind that a file was dropped, if anybody waits for that.
-    pub(super) fn note_gone(&mut self, who: std::net::SocketAddr, name: &RelativeName, root: Option<ContentHash>) {
+    pub(super) fn note_gone(
+        &mut self,
+        who: std::net::SocketAddr,
+        name: &RelativeName,
+        root: Option<ContentHash>,
+    ) {
         for id in self.who_waits(name, root) {
             if self.gone.len() < limits::NEWS_BACKLOG && self.gone_bytes < limits::NEWS_BYTES {
                 self.gone_bytes += name.len();
@@ -159,13 +178,22 @@ impl Subscriptions {
     }
 
     /// Those who wait for this file.
-    pub(super) fn who_waits(&mut self, name: &RelativeName, root: Option<ContentHash>) -> Vec<SubscriptionId> {
+    pub(super) fn who_waits(
+        &mut self,
+        name: &RelativeName,
+        root: Option<ContentHash>,
+    ) -> Vec<SubscriptionId> {
         let mut ids: Vec<SubscriptionId> = self.by_name.get(name).cloned().unwrap_or_default();
         ids.extend(root.and_then(|root| self.by_root.get(&root.0)).into_iter().flatten());
         if !self.by_words.is_empty() {
             self.folded.clear();
             fold(name.as_str(), &mut self.folded);
-            ids.extend(self.by_words.iter().filter(|(_, words)| words.matches(&self.folded)).map(|(id, _)| *id));
+            ids.extend(
+                self.by_words
+                    .iter()
+                    .filter(|(_, words)| words.matches(&self.folded))
+                    .map(|(id, _)| *id),
+            );
         }
         ids
     }

@@ -106,7 +106,9 @@ fn is_accent(mark: char) -> bool {
         // Telugu lengths, Thai and Lao vowels and tones, Tibetan vowels.
         84 | 91 | 103 | 107 | 118 | 122 | 129 | 130 | 132 => false,
         // Some scripts have vowels in the classes of accents: Tibetan, Limbu, Buginese, Tai Viet.
-        _ => !matches!(mark, '\u{f39}' | '\u{f82}'..='\u{f83}' | '\u{1939}'..='\u{193b}' | '\u{1a17}'..='\u{1a18}' | '\u{aab0}'..='\u{aacf}'),
+        _ => {
+            !matches!(mark, '\u{f39}' | '\u{f82}'..='\u{f83}' | '\u{1939}'..='\u{193b}' | '\u{1a17}'..='\u{1a18}' | '\u{aab0}'..='\u{aacf}')
+        }
     }
 }
 
@@ -149,7 +151,8 @@ fn fold_letter(letter: char, folded: &mut String, start: usize) {
         return;
     }
     // Syllables of Hangul and Han letters stay as they are.
-    if matches!(letter, '\u{ac00}'..='\u{d7a3}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}') {
+    if matches!(letter, '\u{ac00}'..='\u{d7a3}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}')
+    {
         folded.push(letter);
         return;
     }
@@ -179,7 +182,9 @@ fn fold_part(part: char, folded: &mut String, start: usize) {
     if is_accent(part) && !is_short_i {
         return;
     }
-    let joins = is_short_i || canonical_combining_class(part) == 8 || matches!(part, '\u{1161}'..='\u{1175}' | '\u{11a8}'..='\u{11c2}');
+    let joins = is_short_i
+        || canonical_combining_class(part) == 8
+        || matches!(part, '\u{1161}'..='\u{1175}' | '\u{11a8}'..='\u{11c2}');
     if joins && let Some(whole) = last.and_then(|last| compose(last, part)) {
         folded.pop();
         return folded.push(whole);
@@ -194,7 +199,8 @@ fn fold_part(part: char, folded: &mut String, start: usize) {
         return folded.extend(char::from_u32(u32::from(part) - 0x60));
     }
     // Full case folding: by way of the capitals, letters meet that have one capital in common, as both sigmas do.
-    for lower in part.to_uppercase().flat_map(char::to_lowercase).filter(|lower| !is_accent(*lower)) {
+    for lower in part.to_uppercase().flat_map(char::to_lowercase).filter(|lower| !is_accent(*lower))
+    {
         match Some(lower).filter(|lower| may_be_listed(*lower)).and_then(listed) {
             Some(plain) => folded.push_str(plain),
             None => folded.push(lower),
@@ -225,7 +231,10 @@ mod tests {
             ("Latin, Croatian", &["Đorđe ǆ", "dorde dz"]),
             ("Latin, French", &["Cœur Élève", "coeur eleve", "coeur e\u{301}le\u{300}ve"]),
             ("Latin, Vietnamese", &["Đường đến", "duong den"]),
-            ("Latin, Portuguese", &["Ação e Reação", "acao e reacao", "ac\u{327}a\u{303}o e reac\u{327}a\u{303}o"]),
+            (
+                "Latin, Portuguese",
+                &["Ação e Reação", "acao e reacao", "ac\u{327}a\u{303}o e reac\u{327}a\u{303}o"],
+            ),
             ("Latin, Romanian", &["Ștefan ţară", "stefan tara"]),
             ("Latin, Hausa", &["Ɓauna ƙasa", "bauna kasa"]),
             ("Latin, strokes as marks", &["o\u{338}", "o"]),
@@ -312,17 +321,27 @@ mod tests {
 
     #[test]
     fn every_letter_of_the_table_is_looked_for_there_and_folding_twice_changes_nothing() {
-        for letter in LETTERS.iter().flat_map(|(_, letters)| letters.chars()).chain(DASHES.chars()) {
+        for letter in LETTERS.iter().flat_map(|(_, letters)| letters.chars()).chain(DASHES.chars())
+        {
             assert!(may_be_listed(letter), "{letter} {:x}", u32::from(letter));
         }
-        let blocks = [0..=0x33ff, 0xa000..=0xabff, 0xfb00..=0xffff, 0x1_0400..=0x1_04ff, 0x1_d400..=0x1_d4ff];
+        let blocks = [
+            0..=0x33ff,
+            0xa000..=0xabff,
+            0xfb00..=0xffff,
+            0x1_0400..=0x1_04ff,
+            0x1_d400..=0x1_d4ff,
+        ];
         for letter in blocks.into_iter().flatten().filter_map(char::from_u32) {
             let once = folded(&letter.to_string());
             assert_eq!(folded(&once), once, "{letter:?} {:x}", u32::from(letter));
             assert!(letter == '\n' || !once.contains('\n'), "{letter:?}");
             // Case never matters; letters whose capitals are several, as of Greek with an iota below, are told above.
             let (upper, lower) = (letter.to_uppercase(), letter.to_lowercase());
-            for other in [upper.to_string(), lower.to_string()].iter().filter(|_| upper.len() == 1 && !is_accent(letter)) {
+            for other in [upper.to_string(), lower.to_string()]
+                .iter()
+                .filter(|_| upper.len() == 1 && !is_accent(letter))
+            {
                 assert_eq!(folded(other), once, "{letter:?} {other:?} {:x}", u32::from(letter));
             }
         }

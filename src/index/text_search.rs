@@ -106,7 +106,12 @@ impl SortKey {
         let number = pagination::number(number)?;
         if order.is_by_name() {
             let name = RelativeName::new(rest).map_err(|_| pagination::foreign())?;
-            return Ok(SortKey { number: 0, name: Some(name), id: 0, member: u32::try_from(number).map_err(|_| pagination::foreign())? });
+            return Ok(SortKey {
+                number: 0,
+                name: Some(name),
+                id: 0,
+                member: u32::try_from(number).map_err(|_| pagination::foreign())?,
+            });
         }
         let (id, member) = pagination::places(rest)?;
         Ok(SortKey { number, name: None, id, member })
@@ -152,7 +157,11 @@ impl TopK {
             }
             if self.keys.insert(key) {
                 self.more = true;
-                let _ = if self.order.is_descending() { self.keys.pop_first() } else { self.keys.pop_last() };
+                let _ = if self.order.is_descending() {
+                    self.keys.pop_first()
+                } else {
+                    self.keys.pop_last()
+                };
             }
             return;
         }
@@ -195,13 +204,19 @@ impl Index {
     /// Those of [`Query::check`], and `bad_request` for a cursor that is not ours.
     pub fn start(&self, query: &Query, asker: &Viewer) -> Result<SearchProgress, ErrorReply> {
         query.check()?;
-        let no_word = || ErrorReply::new(ErrorCode::BadRequest, "a search needs a word to look for");
+        let no_word =
+            || ErrorReply::new(ErrorCode::BadRequest, "a search needs a word to look for");
         let pattern = match &query.wanted {
             QueryTerm::Contains(text) => Pattern::Words(Words::new(text).ok_or_else(no_word)?),
             QueryTerm::Like(text) => Pattern::Like(FuzzyPattern::new(text).ok_or_else(no_word)?),
             QueryTerm::Anything | QueryTerm::Name(_) | QueryTerm::Root(_) => Pattern::All,
         };
-        let said = query.filters.description.as_deref().map(|text| Words::new(text).ok_or_else(no_word)).transpose()?;
+        let said = query
+            .filters
+            .description
+            .as_deref()
+            .map(|text| Words::new(text).ok_or_else(no_word))
+            .transpose()?;
         let order = match (query.sort, &query.wanted) {
             (Some(sort), _) => Some(ResultOrder::Sorted(sort)),
             (None, QueryTerm::Like(_)) => Some(ResultOrder::Rank),
@@ -217,14 +232,25 @@ impl Index {
         let (place, found) = match order {
             None => {
                 let place = cursor.map_or(Ok(first), SearchCursor::read)?;
-                if matches!(place, SearchCursor::Member(_)) != matches!(first, SearchCursor::Member(_)) {
+                if matches!(place, SearchCursor::Member(_))
+                    != matches!(first, SearchCursor::Member(_))
+                {
                     return Err(pagination::foreign());
                 }
                 (place, FoundSet::Page(PageBuilder::new(query.limit)))
             }
             Some(order) => {
                 let after = cursor.map(|cursor| SortKey::read(cursor, order)).transpose()?;
-                (first, FoundSet::Best(TopK { order, after, keys: BTreeSet::new(), most: query.limit, more: false }))
+                (
+                    first,
+                    FoundSet::Best(TopK {
+                        order,
+                        after,
+                        keys: BTreeSet::new(),
+                        most: query.limit,
+                        more: false,
+                    }),
+                )
             }
         };
         let mut query = query.clone();
@@ -277,19 +303,26 @@ impl Index {
     /// Looks on; gives the place where it stopped before the end.
     fn look(&self, search: &mut SearchProgress, effort: &mut usize) -> Option<SearchCursor> {
         let SearchProgress { query, pattern, said, viewer: asker, place, found } = search;
-        let mut gathering = ResultCollector { index: self, query, said: said.as_ref(), viewer: asker, found };
+        let mut gathering =
+            ResultCollector { index: self, query, said: said.as_ref(), viewer: asker, found };
         let (told_from, told_member) = match *place {
-            SearchCursor::Member(from) => return gathering.only(from, effort).map(SearchCursor::Member),
+            SearchCursor::Member(from) => {
+                return gathering.only(from, effort).map(SearchCursor::Member);
+            }
             SearchCursor::Told(id, member) => (id, member),
             SearchCursor::Name(from, first) => {
                 let mut walk = CandidateScan::new(&self.words, pattern, from, effort);
                 loop {
                     match walk.step(effort, |id| self.names.get(id)) {
                         ScanStep::End => break,
-                        ScanStep::Pause(id) => return Some(SearchCursor::Name(id, if id == from { first } else { 0 })),
+                        ScanStep::Pause(id) => {
+                            return Some(SearchCursor::Name(id, if id == from { first } else { 0 }));
+                        }
                         ScanStep::Match(id, rank) => {
                             let member = if id == from { first } else { 0 };
-                            if let Some(member) = gathering.claim(KeyId::of(id), rank, Of::Told(None), member, effort) {
+                            if let Some(member) =
+                                gathering.claim(KeyId::of(id), rank, Of::Told(None), member, effort)
+                            {
                                 return Some(SearchCursor::Name(id, member));
                             }
                         }
@@ -302,12 +335,19 @@ impl Index {
         loop {
             match walk.step(effort, |id| self.descriptions.told(id)) {
                 ScanStep::End => return None,
-                ScanStep::Pause(id) => return Some(SearchCursor::Told(id, if id == told_from { told_member } else { 0 })),
+                ScanStep::Pause(id) => {
+                    return Some(SearchCursor::Told(
+                        id,
+                        if id == told_from { told_member } else { 0 },
+                    ));
+                }
                 ScanStep::Match(id, rank) => {
                     let Some(told) = self.descriptions.told(id) else { continue };
                     let member = if id == told_from { told_member } else { 0 };
                     // It is about the file of its member, and of the peers behind which the same user stands.
-                    if let Some(member) = gathering.claim(told.key, rank, Of::Told(Some(id)), member, effort) {
+                    if let Some(member) =
+                        gathering.claim(told.key, rank, Of::Told(Some(id)), member, effort)
+                    {
                         return Some(SearchCursor::Told(id, member));
                     }
                 }
@@ -320,7 +360,11 @@ impl Index {
         let TopK { order, keys, more, .. } = best;
         let mut filling = PageBuilder::new(search.query.limit);
         let mut last = None;
-        let keys: Vec<SortKey> = if order.is_descending() { keys.into_iter().rev().collect() } else { keys.into_iter().collect() };
+        let keys: Vec<SortKey> = if order.is_descending() {
+            keys.into_iter().rev().collect()
+        } else {
+            keys.into_iter().collect()
+        };
         for key in keys {
             if let Some(met) = self.found(search, &key)
                 && !met.goes_into(&mut filling)
@@ -352,7 +396,9 @@ impl Index {
         let root = || self.peers.get(who.0)?.files.get(share.own as usize)?.root;
         let is_wanted = match &query.wanted {
             QueryTerm::Name(wanted) => **wanted == *name,
-            QueryTerm::Root(wanted) => root().is_some_and(|id| self.roots.get(id.number()) == Some(wanted)),
+            QueryTerm::Root(wanted) => {
+                root().is_some_and(|id| self.roots.get(id.number()) == Some(wanted))
+            }
             QueryTerm::Anything | QueryTerm::Contains(_) | QueryTerm::Like(_) => true,
         };
         if !is_wanted {
@@ -364,7 +410,9 @@ impl Index {
 
     /// A file as this asker is shown it.
     fn met(&self, who: PeerId, own: u32, asker: &Viewer) -> Option<Met> {
-        self.holder(who, own, None, asker).map(Met::Here).or_else(|| self.away(who, own, asker).map(Met::Away))
+        self.holder(who, own, None, asker)
+            .map(Met::Here)
+            .or_else(|| self.away(who, own, asker).map(Met::Away))
     }
 }
 
@@ -387,13 +435,22 @@ impl Met {
 fn ends_in(ext: &[String], name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or_default();
     match last.rsplit_once('.') {
-        Some((stem, end)) if !stem.is_empty() => ext.iter().any(|ext| ext.eq_ignore_ascii_case(end)),
+        Some((stem, end)) if !stem.is_empty() => {
+            ext.iter().any(|ext| ext.eq_ignore_ascii_case(end))
+        }
         _ => false,
     }
 }
 
 /// `Some` for a file that no filter keeps back.
-fn passes(index: &Index, query: &Query, said: Option<&Words>, claim: KeyId, who: PeerId, share: Posting) -> Option<()> {
+fn passes(
+    index: &Index,
+    query: &Query,
+    said: Option<&Words>,
+    claim: KeyId,
+    who: PeerId,
+    share: Posting,
+) -> Option<()> {
     let filters = &query.filters;
     let member = index.peers.get(who.0)?;
     let owned = member.files.get(share.own as usize)?;
@@ -438,11 +495,18 @@ impl ResultCollector<'_> {
         match self.found {
             FoundSet::Page(filling) => met.goes_into(filling),
             FoundSet::Best(best) => {
-                let size = index.peers.get(who.0).and_then(|member| member.files.get(share.own as usize)?.size());
+                let size = index
+                    .peers
+                    .get(who.0)
+                    .and_then(|member| member.files.get(share.own as usize)?.size());
                 let (number, name, id) = match best.order {
                     ResultOrder::Rank => (rank.into(), None, claim.number()),
-                    ResultOrder::Sorted(Sort { by: SortBy::Size, .. }) => (size.map_or(0, |size| size.saturating_add(1)), None, claim.number()),
-                    ResultOrder::Sorted(Sort { by: SortBy::Name, .. }) => (0, index.names.get(claim.number()).map(RelativeName::known), 0),
+                    ResultOrder::Sorted(Sort { by: SortBy::Size, .. }) => {
+                        (size.map_or(0, |size| size.saturating_add(1)), None, claim.number())
+                    }
+                    ResultOrder::Sorted(Sort { by: SortBy::Name, .. }) => {
+                        (0, index.names.get(claim.number()).map(RelativeName::known), 0)
+                    }
                 };
                 best.offer(SortKey { number, name, id, member: share.member });
                 true
@@ -451,7 +515,14 @@ impl ResultCollector<'_> {
     }
 
     /// Takes the files of this name from member `from` on. `Some` with the member where to go on.
-    fn claim(&mut self, claim: KeyId, rank: u32, of: Of, mut from: u32, effort: &mut usize) -> Option<u32> {
+    fn claim(
+        &mut self,
+        claim: KeyId,
+        rank: u32,
+        of: Of,
+        mut from: u32,
+        effort: &mut usize,
+    ) -> Option<u32> {
         let index = self.index;
         let start = from;
         while let Some(share) = index.names.next_from(claim, from) {
@@ -489,10 +560,23 @@ impl ResultCollector<'_> {
                 return Some(share.member);
             }
             *effort = effort.saturating_sub(HOLDER);
-            let name = |share: &Posting| index.peers.get(share.member as usize)?.files.get(share.own as usize).map(|file| file.name);
+            let name = |share: &Posting| {
+                index
+                    .peers
+                    .get(share.member as usize)?
+                    .files
+                    .get(share.own as usize)
+                    .map(|file| file.name)
+            };
             // The member comes once, by a name that the filters leave.
-            let mut names = index.roots.all_of_member(root, share.member).take(NAMES).filter_map(|share| Some((name(&share)?, share)));
-            let left = names.find(|(name, share)| passes(index, self.query, self.said, *name, share.who(), *share).is_some());
+            let mut names = index
+                .roots
+                .all_of_member(root, share.member)
+                .take(NAMES)
+                .filter_map(|share| Some((name(&share)?, share)));
+            let left = names.find(|(name, share)| {
+                passes(index, self.query, self.said, *name, share.who(), *share).is_some()
+            });
             if let Some((name, share)) = left
                 && !self.file(name, 0, share)
             {
@@ -528,12 +612,28 @@ mod tests {
     }
 
     fn publish(index: &mut Index, user: &UserName, file: &str, description: &str) {
-        index.publish(user, &Publication { file: Line::new(file).unwrap(), description: Line::new(description).unwrap() }).unwrap();
+        index
+            .publish(
+                user,
+                &Publication {
+                    file: Line::new(file).unwrap(),
+                    description: Line::new(description).unwrap(),
+                },
+            )
+            .unwrap();
     }
 
     /// One page of a search by words, as far as one step goes.
-    fn find(index: &mut Index, text: &str, cursor: Option<&str>, asker: &Viewer) -> Result<Page<Provider>, ErrorReply> {
-        let query = Query { cursor: cursor.map(str::to_owned), ..Query::new(QueryTerm::Contains(text.to_owned())) };
+    fn find(
+        index: &mut Index,
+        text: &str,
+        cursor: Option<&str>,
+        asker: &Viewer,
+    ) -> Result<Page<Provider>, ErrorReply> {
+        let query = Query {
+            cursor: cursor.map(str::to_owned),
+            ..Query::new(QueryTerm::Contains(text.to_owned()))
+        };
         let mut search = index.start(&query, asker)?;
         let mut effort = limits::FIND_EFFORT;
         Ok(index.step(&mut search, &mut effort).or_else(|| index.so_far(search)).unwrap())
@@ -545,7 +645,11 @@ mod tests {
         loop {
             let page = find(index, text, cursor.as_deref(), asker).unwrap();
             assert!(page.entries.len() <= limits::HOLDERS);
-            found.extend(page.entries.into_iter().map(|holder| (holder.peer.port(), holder.file.name.to_string())));
+            found.extend(
+                page.entries
+                    .into_iter()
+                    .map(|holder| (holder.peer.port(), holder.file.name.to_string())),
+            );
             (cursor, pages) = (page.cursor, pages + 1);
             assert!(cursor.as_ref().is_none_or(|cursor| cursor.len() <= limits::CURSOR_BYTES));
             if cursor.is_none() {
@@ -566,12 +670,18 @@ mod tests {
         joined(&mut index, 2, &["Cursos/Aula de Vídeo.mkv", "video clip.mp4"]);
         for _ in 0..2 {
             let aula = "Cursos/Aula de Vídeo.mkv".to_owned();
-            assert_eq!(found(&mut index, "video"), [(1, aula.clone()), (2, aula.clone()), (2, "video clip.mp4".to_owned())]);
+            assert_eq!(
+                found(&mut index, "video"),
+                [(1, aula.clone()), (2, aula.clone()), (2, "video clip.mp4".to_owned())]
+            );
             assert_eq!(found(&mut index, "VIDEO cursos"), [(1, aula.clone()), (2, aula.clone())]);
             assert_eq!(found(&mut index, "video -aula"), [(2, "video clip.mp4".to_owned())]);
             assert!(!index.build(usize::MAX));
         }
-        assert!(find(&mut index, "", None, &HERE).is_err() && find(&mut index, "-video", None, &HERE).is_err());
+        assert!(
+            find(&mut index, "", None, &HERE).is_err()
+                && find(&mut index, "-video", None, &HERE).is_err()
+        );
         assert!(find(&mut index, &"x".repeat(limits::FIND_BYTES + 1), None, &HERE).is_err());
         for cursor in ["", "n", "x0.0", "n0", "0.0", "né.0", "é0.0", "n4294967296.0", "d0.-1"] {
             assert!(find(&mut index, "video", Some(cursor), &HERE).is_err(), "{cursor}");
@@ -589,14 +699,29 @@ mod tests {
         publish(&mut index, &ana, "plain.mkv", "");
         assert!(found(&mut index, "dublado").is_empty(), "nobody is there");
         let away = |index: &mut Index, text: &str, asker: &Viewer| -> Vec<String> {
-            find(index, text, None, asker).unwrap().away.iter().map(|away| format!("{} {}", away.name, &*away.user)).collect()
+            find(index, text, None, asker)
+                .unwrap()
+                .away
+                .iter()
+                .map(|away| format!("{} {}", away.name, &*away.user))
+                .collect()
         };
         assert_eq!(away(&mut index, "dublado", &HERE), ["matrix.mkv ana"]);
-        assert!(away(&mut index, "dublado", &Viewer { profile: Some(LegacyProfile::Uc3m2020), ..HERE }).is_empty());
-        let (name, nothing) = (RelativeName::new("plain.mkv").unwrap(), RelativeName::new("none").unwrap());
-        assert!(index.first_page(&name, &HERE).is_none() && index.first_page(&nothing, &HERE).is_some());
+        assert!(
+            away(&mut index, "dublado", &Viewer { profile: Some(LegacyProfile::Uc3m2020), ..HERE })
+                .is_empty()
+        );
+        let (name, nothing) =
+            (RelativeName::new("plain.mkv").unwrap(), RelativeName::new("none").unwrap());
+        assert!(
+            index.first_page(&name, &HERE).is_none() && index.first_page(&nothing, &HERE).is_some()
+        );
         assert_eq!(index.search(&name, None, &HERE).unwrap().away.len(), 1);
-        let mut sorted = Query { sort: Some(Sort { by: SortBy::Name, descending: true }), limit: 1, ..Query::new(QueryTerm::Anything) };
+        let mut sorted = Query {
+            sort: Some(Sort { by: SortBy::Name, descending: true }),
+            limit: 1,
+            ..Query::new(QueryTerm::Anything)
+        };
         sorted.filters.owner = Some(ana.clone());
         let first = index.step(&mut index.start(&sorted, &HERE).unwrap(), &mut 100_000).unwrap();
         assert_eq!((first.away[0].name.as_str(), first.cursor.is_some()), ("plain.mkv", true));
@@ -604,7 +729,11 @@ mod tests {
         joined(&mut index, 4, &["matrix.mkv"]);
         let peer = joined(&mut index, 5, &["matrix.mkv", "plain.mkv"]);
         index.belongs(peer, Some(ana.clone()));
-        let (three, four, five) = ((3, "matrix.mkv".to_owned()), (4, "matrix.mkv".to_owned()), (5, "matrix.mkv".to_owned()));
+        let (three, four, five) = (
+            (3, "matrix.mkv".to_owned()),
+            (4, "matrix.mkv".to_owned()),
+            (5, "matrix.mkv".to_owned()),
+        );
         for _ in 0..2 {
             assert_eq!(found(&mut index, "portugues matrix"), [three.clone(), five.clone()]);
             assert_eq!(found(&mut index, "matrix"), [three.clone(), four.clone(), five.clone()]);
@@ -631,10 +760,21 @@ mod tests {
     fn one_content_under_two_names_is_shown_by_the_name_that_matched() {
         let mut index = Index::new(1);
         let root = crate::protocol::types::ids::ContentHash([7; 32]);
-        for (port, names) in [(1, ["one.mkv", "two.mp4"].as_slice()), (2, &["two.mp4"]), (3, &["one.mkv"])] {
-            let who = index.create_peer(SocketAddr::from(([127, 0, 0, 1], port)), SessionId([0; 16]));
+        for (port, names) in
+            [(1, ["one.mkv", "two.mp4"].as_slice()), (2, &["two.mp4"]), (3, &["one.mkv"])]
+        {
+            let who =
+                index.create_peer(SocketAddr::from(([127, 0, 0, 1], port)), SessionId([0; 16]));
             for name in names {
-                index.add(who, &FileEntry { root: Some(root), ..FileEntry::new(RelativeName::new(name).unwrap(), 9) }).unwrap();
+                index
+                    .add(
+                        who,
+                        &FileEntry {
+                            root: Some(root),
+                            ..FileEntry::new(RelativeName::new(name).unwrap(), 9)
+                        },
+                    )
+                    .unwrap();
             }
             index.make_visible(who);
         }
@@ -644,7 +784,11 @@ mod tests {
         let mut query = Query::new(QueryTerm::Root(root));
         query.filters.ext = vec!["mp4".into()];
         let page = index.step(&mut index.start(&query, &HERE).unwrap(), &mut 100_000).unwrap();
-        let found: Vec<(u16, String)> = page.entries.iter().map(|holder| (holder.peer.port(), holder.file.name.to_string())).collect();
+        let found: Vec<(u16, String)> = page
+            .entries
+            .iter()
+            .map(|holder| (holder.peer.port(), holder.file.name.to_string()))
+            .collect();
         assert_eq!(found, [(1, two.clone()), (2, two)]);
     }
 
@@ -652,13 +796,26 @@ mod tests {
     fn nobody_is_shown_who_he_cannot_reach() {
         let mut index = Index::new(1);
         let local = joined(&mut index, 1, &["aula.mkv"]);
-        index.introduce(local, About { ports: vec![(LegacyProfile::Uc3m2024, 71)], ..About::default() });
+        index.introduce(
+            local,
+            About { ports: vec![(LegacyProfile::Uc3m2024, 71)], ..About::default() },
+        );
         let hidden = index.create_peer(SocketAddr::from(([127, 0, 0, 1], 2)), SessionId([0; 16]));
         index.add(hidden, &FileEntry::new(RelativeName::new("aula.mkv").unwrap(), 1)).unwrap();
         assert_eq!(found(&mut index, "aula"), [(1, "aula.mkv".to_owned())]);
-        assert_eq!(pages(&mut index, "aula", &Viewer { ip: "192.0.2.1".parse().unwrap(), profile: None }), (Vec::new(), 1));
-        assert_eq!(pages(&mut index, "aula", &Viewer { profile: Some(LegacyProfile::Uc3m2024), ..HERE }).0, [(71, "aula.mkv".to_owned())]);
-        assert!(pages(&mut index, "aula", &Viewer { profile: Some(LegacyProfile::UfabcJson), ..HERE }).0.is_empty());
+        assert_eq!(
+            pages(&mut index, "aula", &Viewer { ip: "192.0.2.1".parse().unwrap(), profile: None }),
+            (Vec::new(), 1)
+        );
+        assert_eq!(
+            pages(&mut index, "aula", &Viewer { profile: Some(LegacyProfile::Uc3m2024), ..HERE }).0,
+            [(71, "aula.mkv".to_owned())]
+        );
+        assert!(
+            pages(&mut index, "aula", &Viewer { profile: Some(LegacyProfile::UfabcJson), ..HERE })
+                .0
+                .is_empty()
+        );
         index.remove_peer(local);
         assert!(found(&mut index, "aula").is_empty());
     }
@@ -674,7 +831,10 @@ mod tests {
             assert!(found.contains(&(1, "file 9999.mkv".to_owned())) && pages > 1, "{pages}");
             while index.build(limits::BUILD_EFFORT) {}
         }
-        assert_eq!(pages(&mut index, "file 9999", &HERE), (vec![(1, "file 9999.mkv".to_owned())], 1));
+        assert_eq!(
+            pages(&mut index, "file 9999", &HERE),
+            (vec![(1, "file 9999.mkv".to_owned())], 1)
+        );
         // Many who have it and can't be reached.
         for port in 0..5_000 {
             let who = joined(&mut index, port, &["popular"]);
@@ -693,7 +853,11 @@ mod tests {
         for number in 0..70 {
             let user = UserName::new(&format!("{number:02}{}", "\"".repeat(253))).unwrap();
             publish(&mut index, &user, &name, &name);
-            index.appear(&user, SocketAddr::from(([127, 0, 0, 1], 100 + number)), LegacyProfile::Uc3m2020);
+            index.appear(
+                &user,
+                SocketAddr::from(([127, 0, 0, 1], 100 + number)),
+                LegacyProfile::Uc3m2020,
+            );
         }
         let mut cursor = None;
         let mut count = 0;
@@ -730,8 +894,14 @@ mod tests {
                     for _ in 0..if cursor.is_none() { 40 } else { roll(6) } {
                         at_rest &= cursor.is_none();
                         if roll(3) > 0 || alive.len() < 20 {
-                            let names: Vec<String> = (0..=roll(5)).map(|_| format!("vídeo {} of {seed}", roll(30))).collect();
-                            let who = joined(&mut index, next_port, &names.iter().map(String::as_str).collect::<Vec<_>>());
+                            let names: Vec<String> = (0..=roll(5))
+                                .map(|_| format!("vídeo {} of {seed}", roll(30)))
+                                .collect();
+                            let who = joined(
+                                &mut index,
+                                next_port,
+                                &names.iter().map(String::as_str).collect::<Vec<_>>(),
+                            );
                             alive.push((next_port, who, names));
                             next_port += 1;
                         } else {
@@ -744,12 +914,21 @@ mod tests {
                         index.build(usize::try_from(roll(2_000)).unwrap());
                     }
                     if cursor.is_none() {
-                        stays = alive.iter().flat_map(|(port, _, names)| names.iter().map(|name| (*port, name.clone()))).collect();
+                        stays = alive
+                            .iter()
+                            .flat_map(|(port, _, names)| {
+                                names.iter().map(|name| (*port, name.clone()))
+                            })
+                            .collect();
                         stays.sort();
                         stays.dedup();
                     }
                     let page = find(&mut index, "VIDEO of", cursor.as_deref(), &HERE).unwrap();
-                    met.extend(page.entries.into_iter().map(|holder| (holder.peer.port(), holder.file.name.to_string())));
+                    met.extend(
+                        page.entries
+                            .into_iter()
+                            .map(|holder| (holder.peer.port(), holder.file.name.to_string())),
+                    );
                     cursor = page.cursor;
                     if cursor.is_none() {
                         break;
@@ -757,7 +936,11 @@ mod tests {
                 }
                 met.sort();
                 for stay in &stays {
-                    assert_eq!(met.iter().filter(|met| *met == stay).count(), 1, "{stay:?} with seed {seed}");
+                    assert_eq!(
+                        met.iter().filter(|met| *met == stay).count(),
+                        1,
+                        "{stay:?} with seed {seed}"
+                    );
                 }
                 assert!(!at_rest || met == stays, "seed {seed}");
             }

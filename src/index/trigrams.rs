@@ -60,7 +60,14 @@ struct TrigramBlock {
 impl Trigrams {
     /// Without texts; `seed` keeps strangers from choosing runs that share a number.
     pub fn new(seed: u64) -> Trigrams {
-        Trigrams { postings: HashTable::new(), blocks: Vec::new(), marked: BTreeMap::new(), at: 0, bytes: 0, seed }
+        Trigrams {
+            postings: HashTable::new(),
+            blocks: Vec::new(),
+            marked: BTreeMap::new(),
+            at: 0,
+            bytes: 0,
+            seed,
+        }
     }
 
     /// There is a text of this number; one that is known is no error.
@@ -79,7 +86,11 @@ impl Trigrams {
     /// The text of this number is gone; its number may be another's from now on.
     pub fn remove<T: Text + ?Sized>(&mut self, id: u32, text: &T) {
         let (block, bit) = place(id);
-        let Some(state) = self.blocks.get_mut(block as usize).filter(|state| state.present & bit != 0) else { return };
+        let Some(state) =
+            self.blocks.get_mut(block as usize).filter(|state| state.present & bit != 0)
+        else {
+            return;
+        };
         state.present &= !bit;
         if state.built & bit != 0 {
             state.built &= !bit;
@@ -95,7 +106,11 @@ impl Trigrams {
     }
 
     /// Builds marked blocks until `effort`, in bytes of text, is spent. True when more are left.
-    pub fn build<'t, T: Text + ?Sized + 't>(&mut self, effort: &mut usize, texts: impl Fn(u32) -> Option<&'t T>) -> bool {
+    pub fn build<'t, T: Text + ?Sized + 't>(
+        &mut self,
+        effort: &mut usize,
+        texts: impl Fn(u32) -> Option<&'t T>,
+    ) -> bool {
         let mut folded = String::new();
         let (mut here, mut gone) = (Vec::new(), Vec::new());
         while *effort > 0 {
@@ -158,12 +173,23 @@ impl Trigrams {
 
     /// The blocks that have a run of this number.
     pub fn posting(&self, number: u32) -> Option<&RoaringBitmap> {
-        self.postings.find(spread(number), |posting| posting.number == number).map(|posting| &posting.blocks)
+        self.postings
+            .find(spread(number), |posting| posting.number == number)
+            .map(|posting| &posting.blocks)
     }
 
     fn set(&mut self, number: u32, block: u32) {
-        let found = self.postings.entry(spread(number), |posting| posting.number == number, |posting| spread(posting.number));
-        let mut found = found.or_insert_with(|| TrigramSet { number, bytes: 0, changes: 0, blocks: RoaringBitmap::new() });
+        let found = self.postings.entry(
+            spread(number),
+            |posting| posting.number == number,
+            |posting| spread(posting.number),
+        );
+        let mut found = found.or_insert_with(|| TrigramSet {
+            number,
+            bytes: 0,
+            changes: 0,
+            blocks: RoaringBitmap::new(),
+        });
         let posting = found.get_mut();
         if posting.blocks.insert(block) {
             posting.measure(&mut self.bytes);
@@ -171,7 +197,9 @@ impl Trigrams {
     }
 
     fn clear(&mut self, number: u32, block: u32) {
-        if let Ok(mut found) = self.postings.find_entry(spread(number), |posting| posting.number == number) {
+        if let Ok(mut found) =
+            self.postings.find_entry(spread(number), |posting| posting.number == number)
+        {
             let posting = found.get_mut();
             posting.blocks.remove(block);
             posting.measure(&mut self.bytes);
@@ -184,7 +212,9 @@ impl Trigrams {
 
     /// How much memory it takes, what waits to be built aside.
     pub fn memory(&self) -> usize {
-        self.postings.allocation_size() + self.bytes + self.blocks.capacity() * size_of::<TrigramBlock>()
+        self.postings.allocation_size()
+            + self.bytes
+            + self.blocks.capacity() * size_of::<TrigramBlock>()
     }
 }
 
@@ -199,7 +229,10 @@ impl TrigramSet {
         let found = self.blocks.statistics();
         // Each container is a vector beside its key; arrays are told as if each entry took four bytes, and bitmaps in bits.
         let containers = u64::from(found.n_containers) * 40;
-        let bytes = containers + found.n_bytes_array_containers / 2 + u64::from(found.n_bitset_containers) * 8_192 + found.n_bytes_run_containers;
+        let bytes = containers
+            + found.n_bytes_array_containers / 2
+            + u64::from(found.n_bitset_containers) * 8_192
+            + found.n_bytes_run_containers;
         *all -= self.bytes as usize;
         self.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         *all += self.bytes as usize;
@@ -299,7 +332,8 @@ mod tests {
         fn all(&self, query: &Pattern, slice: usize) -> Vec<u32> {
             let (mut found, mut from) = (Vec::new(), 0);
             loop {
-                let (mut effort, mut walk) = (slice, CandidateScan::new(&self.grams, query, from, &mut slice.clone()));
+                let (mut effort, mut walk) =
+                    (slice, CandidateScan::new(&self.grams, query, from, &mut slice.clone()));
                 loop {
                     match walk.step(&mut effort, |id| self.texts.get(id as usize)?.as_ref()) {
                         ScanStep::Match(id, _) => found.push(id),
@@ -322,7 +356,9 @@ mod tests {
             };
             // A dash alone is nothing.
             let words: Vec<&str> = query.split_whitespace().filter(|word| *word != "-").collect();
-            let has = |text: &str, word: &str| text.split('|').any(|part| plain(part).contains(&plain(word)));
+            let has = |text: &str, word: &str| {
+                text.split('|').any(|part| plain(part).contains(&plain(word)))
+            };
             let matches = |text: &str| {
                 words.iter().all(|word| match word.strip_prefix('-') {
                     Some(rest) => plain(rest).is_empty() || !has(text, rest),
@@ -331,13 +367,23 @@ mod tests {
             };
             let wanted = words.iter().any(|word| !word.starts_with('-') && !plain(word).is_empty());
             let ids = (0..).zip(&self.texts);
-            ids.filter(|(_, text)| wanted && text.as_ref().is_some_and(|text| matches(text))).map(|(id, _)| id).collect()
+            ids.filter(|(_, text)| wanted && text.as_ref().is_some_and(|text| matches(text)))
+                .map(|(id, _)| id)
+                .collect()
         }
     }
 
     #[test]
     fn words_are_found_in_any_order_whatever_their_case_and_accents() {
-        let mut world = World::new(&["Aula de Vídeo.mkv", "VIDEO.MP4", "Ελληνικός ΘΈΑΤΡΟΣ", "İstanbul", "Ação e Reação", "日本語ガイド", "हिन्दी"]);
+        let mut world = World::new(&[
+            "Aula de Vídeo.mkv",
+            "VIDEO.MP4",
+            "Ελληνικός ΘΈΑΤΡΟΣ",
+            "İstanbul",
+            "Ação e Reação",
+            "日本語ガイド",
+            "हिन्दी",
+        ]);
         for built in [false, true] {
             for (query, found) in [
                 ("video", &[0, 1][..]),
@@ -385,7 +431,12 @@ mod tests {
 
     #[test]
     fn a_phrase_is_found_as_it_stands() {
-        let mut world = World::new(&["The Dark Knight", "Knight in the dark", "dark  knight \"x\"", "12\" mix"]);
+        let mut world = World::new(&[
+            "The Dark Knight",
+            "Knight in the dark",
+            "dark  knight \"x\"",
+            "12\" mix",
+        ]);
         for _ in 0..2 {
             for (query, found) in [
                 ("\"dark knight\"", &[0][..]),
@@ -426,7 +477,10 @@ mod tests {
             }
         }
         while world.build(100) {}
-        assert_eq!((world.grams.postings.len(), world.grams.marked.len(), world.grams.blocks.len()), (0, 0, 5));
+        assert_eq!(
+            (world.grams.postings.len(), world.grams.marked.len(), world.grams.blocks.len()),
+            (0, 0, 5)
+        );
         // One text of a block that changes all the time takes no more than its last state.
         for round in 0..1_000 {
             world.set(0, Some("stays"));
@@ -450,7 +504,8 @@ mod tests {
         assert_eq!(world.find("many", 1), (0..500).collect::<Vec<_>>());
         // A rare word is found without a look at the others.
         let (query, mut effort) = (words("499").unwrap(), 10_000);
-        let step = CandidateScan::new(&world.grams, &query, 0, &mut 0).step(&mut effort, |id| world.texts[id as usize].as_ref());
+        let step = CandidateScan::new(&world.grams, &query, 0, &mut 0)
+            .step(&mut effort, |id| world.texts[id as usize].as_ref());
         assert_eq!(step, ScanStep::Match(499, 0));
         assert!(effort > 8_000);
     }
@@ -458,15 +513,25 @@ mod tests {
     /// The longest query that is allowed, of runs that all names have, costs no more than some looks at each range.
     #[test]
     fn a_long_query_with_errors_costs_no_more_than_a_short_one() {
-        let word = |seed: u32| -> String { (0..6).map(|at| char::from(b'a' + u8::try_from((spread(seed) >> (at * 5)) % 26).unwrap())).collect() };
-        let texts: Vec<String> = (0..20_000).map(|number| format!("{} {} {}", word(number % 200), word(number % 190 + 7), word(number))).collect();
+        let word = |seed: u32| -> String {
+            (0..6)
+                .map(|at| char::from(b'a' + u8::try_from((spread(seed) >> (at * 5)) % 26).unwrap()))
+                .collect()
+        };
+        let texts: Vec<String> = (0..20_000)
+            .map(|number| {
+                format!("{} {} {}", word(number % 200), word(number % 190 + 7), word(number))
+            })
+            .collect();
         let mut world = World::new(&texts.iter().map(String::as_str).collect::<Vec<_>>());
         world.build(usize::MAX);
         let cost = |query: &str| {
             let pattern = Pattern::Like(FuzzyPattern::new(query).unwrap());
             let mut effort = usize::MAX;
             let mut walk = CandidateScan::new(&world.grams, &pattern, 0, &mut effort);
-            while let ScanStep::Match(..) = walk.step(&mut effort, |id| world.texts[id as usize].as_ref()) {}
+            while let ScanStep::Match(..) =
+                walk.step(&mut effort, |id| world.texts[id as usize].as_ref())
+            {}
             usize::MAX - effort
         };
         let long: Vec<String> = (0..180).map(word).collect();

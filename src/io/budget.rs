@@ -18,7 +18,9 @@ impl Block {
     #[must_use]
     pub fn of(ip: IpAddr) -> Block {
         match ip.to_canonical() {
-            IpAddr::V6(ip) if !ip.is_loopback() => Block(IpAddr::V6((ip.to_bits() >> 64 << 64).into())),
+            IpAddr::V6(ip) if !ip.is_loopback() => {
+                Block(IpAddr::V6((ip.to_bits() >> 64 << 64).into()))
+            }
             ip => Block(ip),
         }
     }
@@ -155,7 +157,11 @@ impl Budget {
     }
 
     fn share(&self, block: Block) -> usize {
-        if self.bounds.spares_loopback && block.is_loopback() { usize::MAX } else { self.bounds.one }
+        if self.bounds.spares_loopback && block.is_loopback() {
+            usize::MAX
+        } else {
+            self.bounds.one
+        }
     }
 }
 
@@ -173,14 +179,19 @@ mod tests {
         assert_ne!(block("10.0.0.1"), block("10.0.0.2"));
         assert_eq!(block("2001:db8::1"), block("2001:db8::ffff:1:2:3"));
         assert_ne!(block("2001:db8::1"), block("2001:db8:0:1::1"));
-        assert!(block("::1").is_loopback() && block("127.0.0.2").is_loopback() && block("::ffff:127.0.0.1").is_loopback());
+        assert!(
+            block("::1").is_loopback()
+                && block("127.0.0.2").is_loopback()
+                && block("::ffff:127.0.0.1").is_loopback()
+        );
         assert!(!block("::2").is_loopback());
     }
 
     #[test]
     fn one_address_gets_its_share_and_others_the_rest() {
         let mut budget = Budget::of_units(10, 4);
-        let (a, b, c, own) = (block("10.0.0.1"), block("10.0.0.2"), block("10.0.0.3"), block("127.0.0.1"));
+        let (a, b, c, own) =
+            (block("10.0.0.1"), block("10.0.0.2"), block("10.0.0.3"), block("127.0.0.1"));
         assert!((0..4).all(|_| budget.take(a, 1).is_ok()));
         assert_eq!(budget.take(a, 1), Err(Full::Address));
         assert!(budget.take(b, 4).is_ok());
@@ -189,7 +200,11 @@ mod tests {
         budget.give_back(a, 4);
         assert_eq!((budget.used(), budget.used_by(a)), (6, 0));
         assert!(budget.take(own, 4).is_ok());
-        assert_eq!(budget.take(own, 1), Err(Full::All), "the bound over all holds for loopback too");
+        assert_eq!(
+            budget.take(own, 1),
+            Err(Full::All),
+            "the bound over all holds for loopback too"
+        );
     }
 
     #[test]
@@ -201,7 +216,8 @@ mod tests {
 
     #[test]
     fn who_uses_little_keeps_a_reserve_when_the_rest_is_used_up() {
-        let mut budget = Budget::new(Bounds { all: 100, one: 60, reserve: 5, spares_loopback: false });
+        let mut budget =
+            Budget::new(Bounds { all: 100, one: 60, reserve: 5, spares_loopback: false });
         let (a, b, good) = (block("10.0.0.1"), block("10.0.0.2"), block("10.0.0.3"));
         budget.set(a, 0, 60);
         assert!(!budget.is_over(a) && !budget.is_tight());

@@ -56,7 +56,15 @@ pub enum WriteOutcome {
 
 impl Default for SendQueue {
     fn default() -> SendQueue {
-        SendQueue { chunks: VecDeque::new(), memory: 0, file: 0, held: 0, high_water: limits::HIGH_WATER, gone: 0, made: 0 }
+        SendQueue {
+            chunks: VecDeque::new(),
+            memory: 0,
+            file: 0,
+            held: 0,
+            high_water: limits::HIGH_WATER,
+            gone: 0,
+            made: 0,
+        }
     }
 }
 
@@ -146,11 +154,19 @@ impl SendQueue {
     ///
     /// # Errors
     /// When the stream or a file fails; nothing of this link can be trusted then.
-    pub fn write_to(&mut self, to: &mut dyn RawWrite, budget: usize, blocking: bool, now: Instant) -> io::Result<(usize, WriteOutcome)> {
+    pub fn write_to(
+        &mut self,
+        to: &mut dyn RawWrite,
+        budget: usize,
+        blocking: bool,
+        now: Instant,
+    ) -> io::Result<(usize, WriteOutcome)> {
         let mut written = 0;
         loop {
             let left = budget - written;
-            let Some(chunk) = self.chunks.front_mut() else { return Ok((written, WriteOutcome::Empty)) };
+            let Some(chunk) = self.chunks.front_mut() else {
+                return Ok((written, WriteOutcome::Empty));
+            };
             if left == 0 {
                 return Ok((written, WriteOutcome::Budget));
             }
@@ -189,7 +205,9 @@ impl SendQueue {
             };
             let count = match step {
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((written, WriteOutcome::WouldBlock)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok((written, WriteOutcome::WouldBlock));
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
@@ -270,7 +288,8 @@ mod tests {
 
     impl ByteSource for Text {
         fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize> {
-            let (start, end) = (usize::try_from(range.start()).unwrap(), usize::try_from(range.end()).unwrap());
+            let (start, end) =
+                (usize::try_from(range.start()).unwrap(), usize::try_from(range.end()).unwrap());
             to.write_bytes(&self.0[start..end])
         }
         fn is_warm(&self, _: ByteRange) -> bool {
@@ -293,11 +312,20 @@ mod tests {
         say(&mut outbox, " tail");
         say(&mut outbox, "!");
         let mut to = Narrow { got: Vec::new(), room: 7 };
-        assert_eq!(outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(), (7, WriteOutcome::WouldBlock));
+        assert_eq!(
+            outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(),
+            (7, WriteOutcome::WouldBlock)
+        );
         assert_eq!((outbox.memory_waiting(), outbox.file_waiting()), (6, 3));
         to.room = 100;
-        assert_eq!(outbox.write_to(&mut to, 4, false, Instant::now()).unwrap(), (4, WriteOutcome::Budget));
-        assert_eq!(outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(), (5, WriteOutcome::Empty));
+        assert_eq!(
+            outbox.write_to(&mut to, 4, false, Instant::now()).unwrap(),
+            (4, WriteOutcome::Budget)
+        );
+        assert_eq!(
+            outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(),
+            (5, WriteOutcome::Empty)
+        );
         assert_eq!(to.got, b"head 23456 tail!");
         assert_eq!((outbox.take_gone(), outbox.take_gone()), (5, 0));
         assert!(outbox.is_empty());
@@ -374,8 +402,14 @@ mod tests {
         let mut outbox = SendQueue::default();
         outbox.push_file(Rc::new(Text(b"0123456789", false)), ByteRange::new(0, 10).unwrap());
         let mut to = Narrow { got: Vec::new(), room: 100 };
-        assert_eq!(outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(), (0, WriteOutcome::NotResident));
-        assert_eq!(outbox.write_to(&mut to, 100, true, Instant::now()).unwrap(), (10, WriteOutcome::Empty));
+        assert_eq!(
+            outbox.write_to(&mut to, 100, false, Instant::now()).unwrap(),
+            (0, WriteOutcome::NotResident)
+        );
+        assert_eq!(
+            outbox.write_to(&mut to, 100, true, Instant::now()).unwrap(),
+            (10, WriteOutcome::Empty)
+        );
     }
 
     #[test]
@@ -387,8 +421,14 @@ mod tests {
         let mut to = Narrow { got: Vec::new(), room: 100 };
         let now = Instant::now();
         let later = now + Duration::from_millis(50);
-        assert_eq!(outbox.write_to(&mut to, 100, false, now).unwrap(), (2, WriteOutcome::Pause(later)));
-        assert_eq!(outbox.write_to(&mut to, 100, false, now + Duration::from_millis(49)).unwrap(), (0, WriteOutcome::Pause(later)));
+        assert_eq!(
+            outbox.write_to(&mut to, 100, false, now).unwrap(),
+            (2, WriteOutcome::Pause(later))
+        );
+        assert_eq!(
+            outbox.write_to(&mut to, 100, false, now + Duration::from_millis(49)).unwrap(),
+            (0, WriteOutcome::Pause(later))
+        );
         assert_eq!(outbox.write_to(&mut to, 100, false, later).unwrap(), (2, WriteOutcome::Empty));
         assert_eq!(to.got, b"okgo");
     }

@@ -35,7 +35,13 @@ impl TokenBucket {
         let limit = rate.map(|rate| {
             let rate = (rate as f64).max(1.0);
             let burst = (rate * BURST.as_secs_f64()).max(SMALLEST_BURST);
-            Limit { rate, burst, least: (rate * REST.as_secs_f64() / 2.0).max(1.0), tokens: burst, at: now }
+            Limit {
+                rate,
+                burst,
+                least: (rate * REST.as_secs_f64() / 2.0).max(1.0),
+                tokens: burst,
+                at: now,
+            }
         });
         TokenBucket { limit }
     }
@@ -55,7 +61,9 @@ impl TokenBucket {
     pub fn share(&mut self, now: Instant) -> usize {
         let allowance = self.allowance(now);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        self.limit.as_ref().map_or(allowance, |limit| allowance.min(((limit.burst / 4.0) as usize).max(SMALLEST_SHARE)))
+        self.limit.as_ref().map_or(allowance, |limit| {
+            allowance.min(((limit.burst / 4.0) as usize).max(SMALLEST_SHARE))
+        })
     }
 
     /// Notes that `count` bytes have moved.
@@ -71,7 +79,9 @@ impl TokenBucket {
     #[must_use]
     pub fn rest(&self) -> Duration {
         match &self.limit {
-            Some(limit) => REST.max(Duration::from_secs_f64((limit.least - limit.tokens).max(0.0) / limit.rate)).min(Duration::from_secs(1)),
+            Some(limit) => REST
+                .max(Duration::from_secs_f64((limit.least - limit.tokens).max(0.0) / limit.rate))
+                .min(Duration::from_secs(1)),
             None => Duration::ZERO,
         }
     }

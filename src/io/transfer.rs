@@ -64,7 +64,9 @@ pub fn fill(
                     return Ok((drawn, ReadOutcome::WouldBlock));
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((drawn, ReadOutcome::WouldBlock)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok((drawn, ReadOutcome::WouldBlock));
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(TransferError::Stream(error)),
         }
@@ -75,6 +77,12 @@ pub fn fill(
 ///
 /// # Errors
 /// When the stream or a file fails.
-pub fn flush(outbox: &mut SendQueue, to: &mut impl RawWrite, budget: usize, blocking: bool, now: Instant) -> io::Result<(usize, WriteOutcome)> {
+pub fn flush(
+    outbox: &mut SendQueue,
+    to: &mut impl RawWrite,
+    budget: usize,
+    blocking: bool,
+    now: Instant,
+) -> io::Result<(usize, WriteOutcome)> {
     outbox.write_to(to, budget, blocking, now)
 }

@@ -54,7 +54,8 @@ impl Dataset {
     /// The number of the name that has a rank.
     #[must_use]
     pub fn of_rank(&self, rank: u64) -> u64 {
-        u64::try_from(u128::from(rank) * u128::from(self.stride) % u128::from(self.count)).unwrap_or(0)
+        u64::try_from(u128::from(rank) * u128::from(self.stride) % u128::from(self.count))
+            .unwrap_or(0)
     }
 
     /// The number of the name of a share.
@@ -123,14 +124,18 @@ mod tests {
 
     #[test]
     fn each_name_has_its_holders_and_each_peer_a_name_once() {
-        for (count, peers, holders) in [(1_000_u64, 10_u64, 5_u64), (7, 5, 3), (1, 1, 1), (1_500, 3, 2)] {
+        for (count, peers, holders) in
+            [(1_000_u64, 10_u64, 5_u64), (7, 5, 3), (1, 1, 1), (1_500, 3, 2)]
+        {
             let each = (count * holders).div_ceil(peers);
             let names = Dataset::new(count, each, (peers, count * holders), false);
             let mut seen = vec![0; usize::try_from(count).unwrap()];
             for peer in 0..peers {
-                let parts: Vec<u64> = (0..names.parts(peer)).flat_map(|part| names.of_part(peer, part)).collect();
+                let parts: Vec<u64> =
+                    (0..names.parts(peer)).flat_map(|part| names.of_part(peer, part)).collect();
                 assert_eq!(parts, names.of_peer(peer).collect::<Vec<_>>());
-                let own: BTreeSet<u64> = names.of_peer(peer).map(|share| names.of_share(share)).collect();
+                let own: BTreeSet<u64> =
+                    names.of_peer(peer).map(|share| names.of_share(share)).collect();
                 assert_eq!(own.len() as u64, names.of_peer(peer).count() as u64);
                 own.iter().for_each(|name| seen[usize::try_from(*name).unwrap()] += 1);
             }

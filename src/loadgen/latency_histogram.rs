@@ -87,7 +87,10 @@ mod tests {
         let mut last = 0;
         for micros in (0..5_000).chain([1 << 20, (1 << 20) + 1, 3 << 30, (1 << 36) - 1]) {
             let (place, end) = (place(micros), end_of(place(micros)));
-            assert!(place >= last && end >= micros && end - micros <= micros / 32, "{micros}: {place}, {end}");
+            assert!(
+                place >= last && end >= micros && end - micros <= micros / 32,
+                "{micros}: {place}, {end}"
+            );
             assert!(place < LatencyHistogram::default().counts.len());
             last = place;
         }

@@ -146,7 +146,11 @@ impl LoadGenerator {
 
     fn connect(&mut self, number: u64, visitor: bool, io: &mut Io<'_>) {
         // Visitors give their ports back, and take others meanwhile.
-        let place = if visitor { self.plan.peers + usize::try_from(number).unwrap_or(0) % FROM_ONE } else { self.begun };
+        let place = if visitor {
+            self.plan.peers + usize::try_from(number).unwrap_or(0) % FROM_ONE
+        } else {
+            self.begun
+        };
         let from = u8::try_from(place / FROM_ONE % 250).unwrap_or(0);
         let local = matches!(self.plan.server.ip(), IpAddr::V4(ip) if ip.is_loopback());
         let bind = (local && from > 0).then(|| IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + from)));
@@ -168,7 +172,10 @@ impl LoadGenerator {
         link.max_header = limits::JOIN_BYTES;
         link.deadline = Some(deadline);
         match self.plan.wire {
-            Wire::Native => link.send_queue.memory().with(|out| encode::write_hello(&Hello::default(), &nonce, out)),
+            Wire::Native => link
+                .send_queue
+                .memory()
+                .with(|out| encode::write_hello(&Hello::default(), &nonce, out)),
             Wire::Resp => {
                 peer.port = Some(1);
                 self.tally.ready += 1;
@@ -203,7 +210,11 @@ impl LoadGenerator {
         if peer.visitor {
             match peer.seat {
                 Seat::In if peer.settled && peer.flights.is_empty() => {
-                    let stays = self.visits.stays.back().is_some_and(|(_, last, number)| (*last, *number) == (id, peer.number));
+                    let stays = self
+                        .visits
+                        .stays
+                        .back()
+                        .is_some_and(|(_, last, number)| (*last, *number) == (id, peer.number));
                     if !stays {
                         self.visits.stays.push_back((now + STAY, id, peer.number));
                     }
@@ -215,9 +226,13 @@ impl LoadGenerator {
         } else {
             match self.phase {
                 Phase::Connecting | Phase::Over => {}
-                Phase::Filling(_) => link.send_queue.memory().with(|out| asking.fill(peer, now, out, tally)),
+                Phase::Filling(_) => {
+                    link.send_queue.memory().with(|out| asking.fill(peer, now, out, tally))
+                }
                 Phase::Running(_) if self.plan.idle => {}
-                Phase::Running(_) => link.send_queue.memory().with(|out| asking.top_up(peer, now, out, tally)),
+                Phase::Running(_) => {
+                    link.send_queue.memory().with(|out| asking.top_up(peer, now, out, tally))
+                }
             }
         }
         link.deadline = peer.flights.front().map(|flight| flight.at + limits::ANSWER);
@@ -232,7 +247,9 @@ impl LoadGenerator {
                 self.begun += 1;
             }
             let lost = usize::try_from(self.lost).unwrap_or(usize::MAX);
-            if self.begun < self.plan.peers || self.tally.ready.saturating_add(lost) < self.plan.peers {
+            if self.begun < self.plan.peers
+                || self.tally.ready.saturating_add(lost) < self.plan.peers
+            {
                 return;
             }
             self.phase = Phase::Filling(Measuring::begin(&self.gauges, io.now));
@@ -247,7 +264,11 @@ impl LoadGenerator {
             }
             if self.plan.files > 0 || self.plan.fill {
                 let stretch = measuring.end(&self.gauges, io.now);
-                io.tell(UiEvent::Bench(Box::new(News::In { peers: self.present, files: self.tally.files, stretch })));
+                io.tell(UiEvent::Bench(Box::new(News::In {
+                    peers: self.present,
+                    files: self.tally.files,
+                    stretch,
+                })));
             }
             self.run(io);
         }
@@ -281,7 +302,9 @@ impl LoadGenerator {
 
     /// Ends with what was measured.
     fn finish(&mut self, code: i32, io: &mut Io<'_>) {
-        let Phase::Running(measuring) = std::mem::replace(&mut self.phase, Phase::Over) else { return io.exit(code) };
+        let Phase::Running(measuring) = std::mem::replace(&mut self.phase, Phase::Over) else {
+            return io.exit(code);
+        };
         let stretch = measuring.end(&self.gauges, io.now);
         let rows = LoadReport::rows(&self.tally.counted, stretch.seconds);
         let (wrong, lost) = (self.tally.wrong, self.lost);
@@ -290,7 +313,15 @@ impl LoadGenerator {
         }
         if !(self.plan.idle && rows.is_empty()) {
             let (peers, depth, files) = (self.plan.peers, self.plan.depth, self.tally.files);
-            io.tell(UiEvent::Bench(Box::new(News::Over(LoadReport { peers, depth, stretch, rows, files, wrong, lost }))));
+            io.tell(UiEvent::Bench(Box::new(News::Over(LoadReport {
+                peers,
+                depth,
+                stretch,
+                rows,
+                files,
+                wrong,
+                lost,
+            }))));
         }
         io.exit(if code == exit::DONE && wrong > 0 { exit::VERIFY } else { code });
     }
@@ -306,8 +337,10 @@ impl LoadGenerator {
 
     fn closed(&mut self, id: ConnId, cause: &CloseReason, io: &mut Io<'_>) {
         let Some(peer) = self.peers.get_mut(id.0).and_then(Option::take) else { return };
-        let unopened = matches!(cause, CloseReason::Unreachable(_)) || peer.port.is_none() && matches!(cause, CloseReason::Internal(_));
-        self.opening -= usize::from(matches!(cause, CloseReason::Unreachable(_)) && self.opening > 0);
+        let unopened = matches!(cause, CloseReason::Unreachable(_))
+            || peer.port.is_none() && matches!(cause, CloseReason::Internal(_));
+        self.opening -=
+            usize::from(matches!(cause, CloseReason::Unreachable(_)) && self.opening > 0);
         let expected = peer.visitor && peer.settled && peer.seat == Seat::Out;
         if peer.visitor {
             self.visits.there -= 1;
@@ -320,7 +353,9 @@ impl LoadGenerator {
         }
         self.lost += 1;
         log::info!("a link was lost: {cause:?}");
-        if matches!(self.phase, Phase::Connecting) && self.tally.ready == 0 && unopened || self.present == 0 {
+        if matches!(self.phase, Phase::Connecting) && self.tally.ready == 0 && unopened
+            || self.present == 0
+        {
             self.fail(Failure::NoServer(Some(self.plan.server)), io);
         }
         if !peer.visitor && peer.port.is_some() && matches!(self.phase, Phase::Connecting) {
@@ -335,11 +370,17 @@ impl LoadGenerator {
             return;
         }
         self.visits.at = Some(io.now + VISITS);
-        let owed = io.now.saturating_duration_since(began).as_millis() * u128::from(self.plan.churn) / 1_000;
+        let owed = io.now.saturating_duration_since(began).as_millis()
+            * u128::from(self.plan.churn)
+            / 1_000;
         // Who can't keep up with the rate is not buried under it.
         let most = usize::try_from(self.plan.churn).unwrap_or(usize::MAX).saturating_mul(3).max(16);
-        while u128::from(self.visits.came) < owed && self.visits.there < most && self.opening < limits::SWARM_CONNECTS {
-            let number = self.plan.peers as u64 + self.visits.came % u64::from(self.plan.churn).saturating_mul(4).max(1);
+        while u128::from(self.visits.came) < owed
+            && self.visits.there < most
+            && self.opening < limits::SWARM_CONNECTS
+        {
+            let number = self.plan.peers as u64
+                + self.visits.came % u64::from(self.plan.churn).saturating_mul(4).max(1);
             self.connect(number, true, io);
             self.visits.came += 1;
             self.visits.there += 1;
@@ -349,8 +390,11 @@ impl LoadGenerator {
         {
             self.visits.stays.pop_front();
             let (now, counts) = (io.now, self.tally.counting);
-            let there =
-                self.peers.get_mut(id.0).and_then(Option::as_mut).filter(|peer| peer.visitor && peer.number == number && peer.seat == Seat::In);
+            let there = self
+                .peers
+                .get_mut(id.0)
+                .and_then(Option::as_mut)
+                .filter(|peer| peer.visitor && peer.number == number && peer.seat == Seat::In);
             if let (Some(peer), Some(link)) = (there, io.connection(id)) {
                 link.send_queue.memory().with(|out| peer.leave(counts, now, out));
                 link.deadline = Some(now + limits::ANSWER);
@@ -365,10 +409,16 @@ impl LoadGenerator {
             return;
         }
         let (now, part) = (io.now, self.wheel.1);
-        self.wheel = (Some(now + heartbeat.max(Duration::from_millis(100)) / 2 / u32::from(WHEEL)), (part + 1) % usize::from(WHEEL));
+        self.wheel = (
+            Some(now + heartbeat.max(Duration::from_millis(100)) / 2 / u32::from(WHEEL)),
+            (part + 1) % usize::from(WHEEL),
+        );
         for place in (part..self.peers.len()).step_by(usize::from(WHEEL)) {
-            let silent =
-                self.peers[place].as_mut().filter(|peer| peer.port.is_some() && peer.flights.is_empty() && peer.spoke_at + heartbeat / 2 <= now);
+            let silent = self.peers[place].as_mut().filter(|peer| {
+                peer.port.is_some()
+                    && peer.flights.is_empty()
+                    && peer.spoke_at + heartbeat / 2 <= now
+            });
             if let (Some(peer), Some(link)) = (silent, io.connection(ConnId(place))) {
                 link.send_queue.memory().with(|out| peer.ping(now, out));
                 link.deadline = Some(now + limits::ANSWER);
@@ -390,7 +440,8 @@ impl Node for LoadGenerator {
             }
             Event::Closed(id, cause) => self.closed(id, &cause, io),
             Event::Stop(interrupted) => {
-                let code = if interrupted && !self.plan.idle { exit::INTERRUPTED } else { exit::DONE };
+                let code =
+                    if interrupted && !self.plan.idle { exit::INTERRUPTED } else { exit::DONE };
                 self.finish(code, io);
             }
             Event::Deadline => {

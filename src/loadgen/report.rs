@@ -47,14 +47,20 @@ impl Measuring {
     /// Begins.
     #[must_use]
     pub fn begin(gauges: &Gauges, now: Instant) -> Measuring {
-        Measuring { began: now, own: (gauges.own)(), server: gauges.server.as_ref().and_then(|server| server()) }
+        Measuring {
+            began: now,
+            own: (gauges.own)(),
+            server: gauges.server.as_ref().and_then(|server| server()),
+        }
     }
 
     /// How long it was so far.
     #[must_use]
     pub fn end(&self, gauges: &Gauges, now: Instant) -> Stretch {
         let server = gauges.server.as_ref().and_then(|server| server());
-        let server = server.zip(self.server).map(|(after, before)| after.saturating_sub(before).as_secs_f64());
+        let server = server
+            .zip(self.server)
+            .map(|(after, before)| after.saturating_sub(before).as_secs_f64());
         let own = (gauges.own)().saturating_sub(self.own).as_secs_f64();
         Stretch { seconds: now.saturating_duration_since(self.began).as_secs_f64(), own, server }
     }
@@ -115,12 +121,25 @@ impl LoadReport {
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn rows(counted: &[Counted; DEEDS.len()], seconds: f64) -> Vec<Row> {
-        let ms = |times: &LatencyHistogram, of_thousand| times.quantile(of_thousand).as_secs_f64() * 1e3;
+        let ms =
+            |times: &LatencyHistogram, of_thousand| times.quantile(of_thousand).as_secs_f64() * 1e3;
         let row = |((_, word), counted): (&(WorkloadOp, &'static str), &Counted)| {
             let Counted { times, refused } = counted;
             let rate = times.count() as f64 / seconds.max(1e-9);
-            let ms = [ms(times, 500), ms(times, 900), ms(times, 990), ms(times, 999), times.longest().as_secs_f64() * 1e3];
-            (times.count() > 0).then_some(Row { word, count: times.count(), refused: *refused, rate, ms })
+            let ms = [
+                ms(times, 500),
+                ms(times, 900),
+                ms(times, 990),
+                ms(times, 999),
+                times.longest().as_secs_f64() * 1e3,
+            ];
+            (times.count() > 0).then_some(Row {
+                word,
+                count: times.count(),
+                refused: *refused,
+                rate,
+                ms,
+            })
         };
         DEEDS.iter().zip(counted).filter_map(row).collect()
     }
@@ -147,7 +166,12 @@ impl LoadReport {
         table.set_header(words.head);
         for row in &self.rows {
             let cells = [row.word.to_owned(), row.count.to_string(), format!("{:.0}", row.rate)];
-            table.add_row(cells.into_iter().chain(row.ms.map(|ms| format!("{ms:.2}"))).chain([row.refused.to_string()]));
+            table.add_row(
+                cells
+                    .into_iter()
+                    .chain(row.ms.map(|ms| format!("{ms:.2}")))
+                    .chain([row.refused.to_string()]),
+            );
         }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -155,12 +179,28 @@ impl LoadReport {
         let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
         let Stretch { seconds, own, server } = self.stretch;
         let share = |used: f64| format!("{:.0} %", used / seconds.max(1e-9) * 100.0);
-        let mut below = format!("{} {}, {} {}, {seconds:.2} s; {} {}", self.peers, words.peers, words.depth, self.depth, words.own, share(own));
+        let mut below = format!(
+            "{} {}, {} {}, {seconds:.2} s; {} {}",
+            self.peers,
+            words.peers,
+            words.depth,
+            self.depth,
+            words.own,
+            share(own)
+        );
         if let (Some(server), Some(micros)) = (server, self.server_micros()) {
-            below.push_str(&format!(", {} {}, {micros:.2} µs {}", words.server, share(server), words.each));
+            below.push_str(&format!(
+                ", {} {}, {micros:.2} µs {}",
+                words.server,
+                share(server),
+                words.each
+            ));
         }
         if self.wrong + self.lost > 0 {
-            below.push_str(&format!("; {}: {}; {}: {}", words.wrong, self.wrong, words.lost, self.lost));
+            below.push_str(&format!(
+                "; {}: {}; {}: {}",
+                words.wrong, self.wrong, words.lost, self.lost
+            ));
         }
         format!("{}\n{below}", lines.join("\n"))
     }
@@ -176,7 +216,10 @@ impl News {
             News::In { peers, files, stretch } => {
                 let words = ReportWords::of(lang);
                 let rate = *files as f64 / stretch.seconds.max(1e-9);
-                format!("{peers} {}, {files} {}, {:.2} s, {rate:.0} /s", words.peers, words.files, stretch.seconds)
+                format!(
+                    "{peers} {}, {files} {}, {:.2} s, {rate:.0} /s",
+                    words.peers, words.files, stretch.seconds
+                )
             }
         }
     }
@@ -198,7 +241,17 @@ impl ReportWords {
     fn of(lang: Lang) -> ReportWords {
         match lang {
             Lang::Pt => ReportWords {
-                head: ["pedido", "respostas", "por s", "p50 ms", "p90 ms", "p99 ms", "p99,9 ms", "máx ms", "recusas"],
+                head: [
+                    "pedido",
+                    "respostas",
+                    "por s",
+                    "p50 ms",
+                    "p90 ms",
+                    "p99 ms",
+                    "p99,9 ms",
+                    "máx ms",
+                    "recusas",
+                ],
                 peers: "peers",
                 files: "arquivos",
                 depth: "profundidade",
@@ -209,7 +262,17 @@ impl ReportWords {
                 lost: "conexões perdidas",
             },
             Lang::Es => ReportWords {
-                head: ["petición", "respuestas", "por s", "p50 ms", "p90 ms", "p99 ms", "p99,9 ms", "máx ms", "negativas"],
+                head: [
+                    "petición",
+                    "respuestas",
+                    "por s",
+                    "p50 ms",
+                    "p90 ms",
+                    "p99 ms",
+                    "p99,9 ms",
+                    "máx ms",
+                    "negativas",
+                ],
                 peers: "peers",
                 files: "archivos",
                 depth: "profundidad",
@@ -220,7 +283,10 @@ impl ReportWords {
                 lost: "conexiones perdidas",
             },
             Lang::En => ReportWords {
-                head: ["request", "answers", "per s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "refused"],
+                head: [
+                    "request", "answers", "per s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms",
+                    "max ms", "refused",
+                ],
                 peers: "peers",
                 files: "files",
                 depth: "depth",
@@ -245,27 +311,57 @@ mod tests {
         }
         counted[0].refused = 2;
         let stretch = Stretch { seconds: 2.0, own: 0.5, server: Some(0.001) };
-        LoadReport { peers: 3, depth: 4, stretch, rows: LoadReport::rows(&counted, 2.0), files: 0, wrong: 0, lost: 0 }
+        LoadReport {
+            peers: 3,
+            depth: 4,
+            stretch,
+            rows: LoadReport::rows(&counted, 2.0),
+            files: 0,
+            wrong: 0,
+            lost: 0,
+        }
     }
 
     #[test]
     fn only_what_was_asked_stands_in_the_table() {
         let figures = figures();
-        assert_eq!((figures.rows.len(), figures.answered(), figures.rows[0].word), (1, 100, "search"));
-        assert!((figures.rows[0].rate - 50.0).abs() < 1e-9 && (figures.server_micros().unwrap() - 10.0).abs() < 1e-9);
+        assert_eq!(
+            (figures.rows.len(), figures.answered(), figures.rows[0].word),
+            (1, 100, "search")
+        );
+        assert!(
+            (figures.rows[0].rate - 50.0).abs() < 1e-9
+                && (figures.server_micros().unwrap() - 10.0).abs() < 1e-9
+        );
         let said = News::Over(figures).say(Lang::En);
         let lines: Vec<&str> = said.lines().collect();
-        assert!(lines.len() == 3 && lines[0].contains("p99.9 ms") && lines[1].contains("search") && lines[1].contains("50"), "{said}");
-        assert_eq!(lines[2], "3 peers, depth 4, 2.00 s; client CPU 25 %, server CPU 0 %, 10.00 µs a request");
+        assert!(
+            lines.len() == 3
+                && lines[0].contains("p99.9 ms")
+                && lines[1].contains("search")
+                && lines[1].contains("50"),
+            "{said}"
+        );
+        assert_eq!(
+            lines[2],
+            "3 peers, depth 4, 2.00 s; client CPU 25 %, server CPU 0 %, 10.00 µs a request"
+        );
     }
 
     #[test]
     fn what_went_wrong_is_said_in_every_language() {
-        for (lang, word) in [(Lang::Pt, "erradas: 1"), (Lang::Es, "erróneas: 1"), (Lang::En, "wrong answers: 1; links lost: 7")] {
+        for (lang, word) in [
+            (Lang::Pt, "erradas: 1"),
+            (Lang::Es, "erróneas: 1"),
+            (Lang::En, "wrong answers: 1; links lost: 7"),
+        ] {
             let said = News::Over(LoadReport { wrong: 1, lost: 7, ..figures() }).say(lang);
             assert!(said.contains(word), "{said}");
         }
         let stretch = Stretch { seconds: 0.5, own: 0.0, server: None };
-        assert_eq!(News::In { peers: 2, files: 100, stretch }.say(Lang::En), "2 peers, 100 files, 0.50 s, 200 /s");
+        assert_eq!(
+            News::In { peers: 2, files: 100, stretch }.say(Lang::En),
+            "2 peers, 100 files, 0.50 s, 200 /s"
+        );
     }
 }

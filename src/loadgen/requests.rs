@@ -35,7 +35,10 @@ pub struct RequestTally {
 
 impl RequestTally {
     fn note(&mut self, flight: Flight, now: Instant, refused: Option<String>) {
-        let place = DEEDS.iter().position(|(deed, _)| *deed == flight.what).filter(|_| flight.counts && self.counting);
+        let place = DEEDS
+            .iter()
+            .position(|(deed, _)| *deed == flight.what)
+            .filter(|_| flight.counts && self.counting);
         if let Some(counted) = place.and_then(|place| self.counted.get_mut(place)) {
             counted.times.note(now.saturating_duration_since(flight.at));
             counted.refused += u64::from(refused.is_some());
@@ -77,7 +80,8 @@ impl RequestMix {
     /// By a plan.
     #[must_use]
     pub fn new(plan: Plan) -> RequestMix {
-        let shares = if plan.fill { plan.names.saturating_mul(plan.holders.unwrap_or(1)) } else { u64::MAX };
+        let shares =
+            if plan.fill { plan.names.saturating_mul(plan.holders.unwrap_or(1)) } else { u64::MAX };
         let most = limits::HOLDERS as u64;
         let holders = match plan.holders.map(|holders| holders.min(most)) {
             None => (0, u64::MAX),
@@ -102,7 +106,13 @@ impl RequestMix {
     ///
     /// # Errors
     /// When the other side does not speak the protocol.
-    pub fn read(&self, peer: &mut VirtualPeer, head: &[u8], now: Instant, tally: &mut RequestTally) -> Result<usize, String> {
+    pub fn read(
+        &self,
+        peer: &mut VirtualPeer,
+        head: &[u8],
+        now: Instant,
+        tally: &mut RequestTally,
+    ) -> Result<usize, String> {
         let mut used = 0;
         match self.wire {
             Wire::Native => {
@@ -119,7 +129,9 @@ impl RequestMix {
                 }
             }
             Wire::Resp => {
-                while let Some((answer, length)) = resp::answer(&head[used..]).map_err(|resp::RespError| "not an answer in RESP".to_owned())? {
+                while let Some((answer, length)) = resp::answer(&head[used..])
+                    .map_err(|resp::RespError| "not an answer in RESP".to_owned())?
+                {
                     used += length;
                     let flight = peer.answered(None).ok_or("an answer to nothing")?;
                     match answer {
@@ -135,12 +147,21 @@ impl RequestMix {
 
     fn found(&self, flight: Flight, count: u64, now: Instant, tally: &mut RequestTally) {
         let (least, most) = self.holders;
-        tally.wrong += u64::from(flight.what != WorkloadOp::Search || count < least || count > most);
+        tally.wrong +=
+            u64::from(flight.what != WorkloadOp::Search || count < least || count > most);
         tally.note(flight, now, None);
     }
 
-    fn hear(&self, peer: &mut VirtualPeer, glance: Glance, now: Instant, tally: &mut RequestTally) -> Result<(), String> {
-        let flight = |peer: &mut VirtualPeer, id| peer.answered(Some(id)).ok_or("an answer out of its order");
+    fn hear(
+        &self,
+        peer: &mut VirtualPeer,
+        glance: Glance,
+        now: Instant,
+        tally: &mut RequestTally,
+    ) -> Result<(), String> {
+        let flight = |peer: &mut VirtualPeer, id| {
+            peer.answered(Some(id)).ok_or("an answer out of its order")
+        };
         match glance {
             Glance::Welcome(welcome) => {
                 peer.port = Some(welcome.you.map_or(1, |you| you.port()));
@@ -175,7 +196,13 @@ impl RequestMix {
     }
 
     /// Says the files of a peer, as much as goes out at once.
-    pub fn fill(&mut self, peer: &mut VirtualPeer, now: Instant, out: &mut Vec<u8>, tally: &mut RequestTally) {
+    pub fn fill(
+        &mut self,
+        peer: &mut VirtualPeer,
+        now: Instant,
+        out: &mut Vec<u8>,
+        tally: &mut RequestTally,
+    ) {
         match self.wire {
             Wire::Native => {
                 let begins = peer.seat == Seat::Out && !peer.settled;
@@ -186,7 +213,12 @@ impl RequestMix {
             Wire::Resp => {
                 // Each peer adds the sets of its part of the names.
                 let peers = self.plan.peers as u64;
-                let edge = |number: u64| u64::try_from(u128::from(self.plan.names) * u128::from(number) / u128::from(peers.max(1))).unwrap_or(0);
+                let edge = |number: u64| {
+                    u64::try_from(
+                        u128::from(self.plan.names) * u128::from(number) / u128::from(peers.max(1)),
+                    )
+                    .unwrap_or(0)
+                };
                 let (first, end) = (edge(peer.number), edge(peer.number + 1));
                 let mut done = if let Seat::Joining(done) = peer.seat { done } else { 0 };
                 while peer.flights.len() < limits::SWARM_FILLS && first + done < end {
@@ -215,7 +247,13 @@ impl RequestMix {
     }
 
     /// Asks until as many requests are under way as may be.
-    pub fn top_up(&mut self, peer: &mut VirtualPeer, now: Instant, out: &mut Vec<u8>, tally: &mut RequestTally) {
+    pub fn top_up(
+        &mut self,
+        peer: &mut VirtualPeer,
+        now: Instant,
+        out: &mut Vec<u8>,
+        tally: &mut RequestTally,
+    ) {
         let counts = tally.counting;
         while peer.flights.len() < self.plan.depth {
             let chosen = self.plan.mix.choose(&mut self.dice);

@@ -51,7 +51,8 @@ impl Zipf {
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn new(count: u64, exponent: f64) -> Zipf {
-        let mut zipf = Zipf { count: count.max(1) as f64, exponent, first: 0.0, last: 0.0, sure: 0.0 };
+        let mut zipf =
+            Zipf { count: count.max(1) as f64, exponent, first: 0.0, last: 0.0, sure: 0.0 };
         zipf.first = zipf.integral(1.5) - 1.0;
         zipf.last = zipf.integral(zipf.count + 0.5);
         zipf.sure = 2.0 - zipf.inverse(zipf.integral(2.5) - zipf.weight(2.0));
@@ -101,7 +102,12 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_and_another_seed_another() {
-        let throw = |seed| (0..20).map(|_| 0).scan(Rng::new(seed), |dice, _: i32| Some(dice.below(1_000))).collect::<Vec<_>>();
+        let throw = |seed| {
+            (0..20)
+                .map(|_| 0)
+                .scan(Rng::new(seed), |dice, _: i32| Some(dice.below(1_000)))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(throw(1), throw(1));
         assert_ne!(throw(1), throw(2));
         assert!(throw(3).iter().all(|number| *number < 1_000));
@@ -126,8 +132,13 @@ mod tests {
                 );
             }
             let tail: u32 = seen[500..].iter().sum();
-            let wanted = f64::from(throws) * (501..=count).map(|rank| (rank as f64).powf(-exponent)).sum::<f64>() / whole;
-            assert!((f64::from(tail) - wanted).abs() < 5.0 * wanted.sqrt(), "{tail} in the place of {wanted}");
+            let wanted = f64::from(throws)
+                * (501..=count).map(|rank| (rank as f64).powf(-exponent)).sum::<f64>()
+                / whole;
+            assert!(
+                (f64::from(tail) - wanted).abs() < 5.0 * wanted.sqrt(),
+                "{tail} in the place of {wanted}"
+            );
         }
     }
 

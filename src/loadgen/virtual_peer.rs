@@ -56,7 +56,18 @@ impl VirtualPeer {
     #[must_use]
     pub fn new(number: u64, visitor: bool, now: Instant) -> VirtualPeer {
         let flights = VecDeque::new();
-        VirtualPeer { number, visitor, settled: false, port: None, seat: Seat::Out, flights, spoke_at: now, last_id: 0, answered: 0, has_own: false }
+        VirtualPeer {
+            number,
+            visitor,
+            settled: false,
+            port: None,
+            seat: Seat::Out,
+            flights,
+            spoke_at: now,
+            last_id: 0,
+            answered: 0,
+            has_own: false,
+        }
     }
 
     /// Notes that something goes out; its id.
@@ -90,7 +101,12 @@ impl VirtualPeer {
             for share in shares {
                 let name = names.of_share(share);
                 let root = names.root(name);
-                loadgen::put_file(|out| Dataset::put(name, out), Dataset::size(name), root.as_ref().map(|root| &root[..]), out);
+                loadgen::put_file(
+                    |out| Dataset::put(name, out),
+                    Dataset::size(name),
+                    root.as_ref().map(|root| &root[..]),
+                    out,
+                );
             }
         };
         loadgen::put_join(id, part, files, out);
@@ -144,14 +160,18 @@ mod tests {
 
     #[test]
     fn a_peer_joins_in_parts_changes_what_it_has_and_leaves() {
-        let (now, names, mut out) = (Instant::now(), Dataset::new(5_000, 2_500, (2, 5_000), false), Vec::new());
+        let (now, names, mut out) =
+            (Instant::now(), Dataset::new(5_000, 2_500, (2, 5_000), false), Vec::new());
         let mut peer = VirtualPeer::new(1, false, now);
         peer.port = Some(4_000);
         let mut files = Vec::new();
         for part in 0..3 {
             assert!(peer.join(&names, true, now, &mut out) <= 1_000);
             let Request::Join(join) = said(&mut out) else { panic!("a JOIN") };
-            assert_eq!((join.port, join.part, join.more), ((part == 0).then_some(4_000), part, part < 2));
+            assert_eq!(
+                (join.port, join.part, join.more),
+                ((part == 0).then_some(4_000), part, part < 2)
+            );
             files.extend(join.files.into_iter().map(|file| file.name));
         }
         assert!(files.len() == 2_500 && &*files[0] == "aula-0002500.mp4" && peer.seat == Seat::In);
@@ -176,7 +196,11 @@ mod tests {
         let now = Instant::now();
         let mut peer = VirtualPeer::new(0, false, now);
         assert_eq!(
-            (peer.sends(WorkloadOp::Search, true, now), peer.sends(WorkloadOp::Ping, false, now), peer.sends(WorkloadOp::Search, true, now)),
+            (
+                peer.sends(WorkloadOp::Search, true, now),
+                peer.sends(WorkloadOp::Ping, false, now),
+                peer.sends(WorkloadOp::Search, true, now)
+            ),
             (1, 2, 3)
         );
         assert_eq!(peer.answered(Some(1)).map(|flight| flight.what), Some(WorkloadOp::Search));

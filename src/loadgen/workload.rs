@@ -18,8 +18,12 @@ pub enum WorkloadOp {
 }
 
 /// Those that are mixed and counted, with their words.
-pub const DEEDS: [(WorkloadOp, &str); 4] =
-    [(WorkloadOp::Search, "search"), (WorkloadOp::Join, "join"), (WorkloadOp::Update, "update"), (WorkloadOp::Leave, "leave")];
+pub const DEEDS: [(WorkloadOp, &str); 4] = [
+    (WorkloadOp::Search, "search"),
+    (WorkloadOp::Join, "join"),
+    (WorkloadOp::Update, "update"),
+    (WorkloadOp::Leave, "leave"),
+];
 
 /// The largest weight: more would only be another way to say the same.
 const MOST: u32 = 1_000_000;
@@ -42,14 +46,27 @@ impl Workload {
         let mut mix = Workload { weights: [0; DEEDS.len()] };
         let mut named = [false; DEEDS.len()];
         for part in text.split(',') {
-            let (word, weight) = part.split_once('=').ok_or("a mix is like search=90,join=5,leave=5")?;
-            let place = DEEDS.iter().position(|(_, known)| *known == word.trim()).ok_or("a mix is of search, join, update and leave")?;
+            let (word, weight) =
+                part.split_once('=').ok_or("a mix is like search=90,join=5,leave=5")?;
+            let place = DEEDS
+                .iter()
+                .position(|(_, known)| *known == word.trim())
+                .ok_or("a mix is of search, join, update and leave")?;
             if std::mem::replace(&mut named[place], true) {
                 return Err(format!("{} stands there twice", DEEDS[place].1));
             }
-            mix.weights[place] = weight.trim().parse().ok().filter(|weight| *weight <= MOST).ok_or("a weight is a number up to 1000000")?;
+            mix.weights[place] = weight
+                .trim()
+                .parse()
+                .ok()
+                .filter(|weight| *weight <= MOST)
+                .ok_or("a weight is a number up to 1000000")?;
         }
-        if mix.weights.iter().all(|weight| *weight == 0) { Err("one weight at least is above 0".into()) } else { Ok(mix) }
+        if mix.weights.iter().all(|weight| *weight == 0) {
+            Err("one weight at least is above 0".into())
+        } else {
+            Ok(mix)
+        }
     }
 
     /// True when this one is among them.
@@ -87,11 +104,28 @@ mod tests {
     #[test]
     fn a_mix_is_read_as_people_write_it() {
         assert_eq!(Workload::read("search=1"), Ok(Workload::SEARCH));
-        assert_eq!(Workload::read("join=2, search=7 ,leave=1"), Ok(Workload { weights: [7, 2, 0, 1] }));
-        for wrong in ["", "search", "search=", "search=x", "search=-1", "dance=1", "search=0", "search=1,search=2", "search=1,", "search=1000001"] {
+        assert_eq!(
+            Workload::read("join=2, search=7 ,leave=1"),
+            Ok(Workload { weights: [7, 2, 0, 1] })
+        );
+        for wrong in [
+            "",
+            "search",
+            "search=",
+            "search=x",
+            "search=-1",
+            "dance=1",
+            "search=0",
+            "search=1,search=2",
+            "search=1,",
+            "search=1000001",
+        ] {
             assert!(Workload::read(wrong).is_err(), "{wrong}");
         }
-        assert!(Workload::SEARCH.only_searches() && !Workload::read("search=9,leave=1").unwrap().only_searches());
+        assert!(
+            Workload::SEARCH.only_searches()
+                && !Workload::read("search=9,leave=1").unwrap().only_searches()
+        );
         assert!(!Workload::read("join=1").unwrap().has(WorkloadOp::Search));
     }
 
@@ -104,7 +138,10 @@ mod tests {
             seen[DEEDS.iter().position(|(known, _)| *known == deed).unwrap()] += 1;
         }
         assert!(
-            (5_800..6_200).contains(&seen[0]) && (2_800..3_200).contains(&seen[1]) && seen[2] == 0 && (850..1_150).contains(&seen[3]),
+            (5_800..6_200).contains(&seen[0])
+                && (2_800..3_200).contains(&seen[1])
+                && seen[2] == 0
+                && (850..1_150).contains(&seen[3]),
             "{seen:?}"
         );
     }

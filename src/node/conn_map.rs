@@ -45,7 +45,10 @@ impl<T> ConnMap<T> {
 
     /// All that links have, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
-        self.places.iter().enumerate().filter_map(|(number, thing)| Some((ConnId(number), thing.as_deref()?)))
+        self.places
+            .iter()
+            .enumerate()
+            .filter_map(|(number, thing)| Some((ConnId(number), thing.as_deref()?)))
     }
 
     /// The links that have something.
@@ -138,13 +141,26 @@ mod tests {
     #[test]
     fn each_link_has_its_own_thing_and_none_after_it_was_taken() {
         let mut things = ConnMap::default();
-        assert!(things.is_empty() && things.get(&ConnId(0)).is_none() && things.remove(&ConnId(9)).is_none());
+        assert!(
+            things.is_empty()
+                && things.get(&ConnId(0)).is_none()
+                && things.remove(&ConnId(9)).is_none()
+        );
         things.insert(ConnId(3), "a");
         things.insert(ConnId(1), "b");
         things.insert(ConnId(3), "c");
-        assert_eq!((things.len(), things.keys().collect::<Vec<_>>()), (2, vec![ConnId(1), ConnId(3)]));
+        assert_eq!(
+            (things.len(), things.keys().collect::<Vec<_>>()),
+            (2, vec![ConnId(1), ConnId(3)])
+        );
         *things.get_mut(&ConnId(1)).unwrap() = "d";
-        assert_eq!((things.get(&ConnId(1)), things.get(&ConnId(2)), things.get(&ConnId(3))), (Some(&"d"), None, Some(&"c")));
-        assert_eq!((things.remove(&ConnId(3)), things.remove(&ConnId(3)), things.len()), (Some("c"), None, 1));
+        assert_eq!(
+            (things.get(&ConnId(1)), things.get(&ConnId(2)), things.get(&ConnId(3))),
+            (Some(&"d"), None, Some(&"c"))
+        );
+        assert_eq!(
+            (things.remove(&ConnId(3)), things.remove(&ConnId(3)), things.len()),
+            (Some("c"), None, 1)
+        );
     }
 }

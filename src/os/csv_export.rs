@@ -9,7 +9,9 @@ use std::io::{self, BufReader, BufWriter, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, syncfs, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, syncfs, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::accounts::csv::{self, Rows, Wrong};
@@ -42,7 +44,11 @@ pub struct ImportCounts {
 
 impl fmt::Display for ImportCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "users: {}, connections: {}, publications: {}", self.users, self.connections, self.publications)
+        write!(
+            f,
+            "users: {}, connections: {}, publications: {}",
+            self.users, self.connections, self.publications
+        )
     }
 }
 
@@ -98,7 +104,9 @@ fn export_all(store: &SqliteStore, folder: &OwnedFd) -> Result<ImportCounts, Csv
     let files = open_below(folder, FILES)?;
     let mut counts = ImportCounts::default();
     let connections = |after| store.connections(after, limits::EXPORT_ROWS);
-    counts.connections = write(folder, CONNECTED, connections, |(name, at), text| csv::write_connection(name, at, text))?;
+    counts.connections = write(folder, CONNECTED, connections, |(name, at), text| {
+        csv::write_connection(name, at, text)
+    })?;
     // Last of all the file with which an import begins; meanwhile each user's own.
     let mut failed = None;
     counts.users = write(
@@ -129,7 +137,8 @@ fn write<T>(
     let failed = |error: io::Error| CsvError::File(name.to_owned(), error);
     let fresh = format!(".{}", to_hex(&system::random()));
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = openat(folder, &fresh, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
+    let file = openat(folder, &fresh, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|error| failed(error.into()))?;
     let mut file = BufWriter::new(File::from(file));
     let (mut count, mut after) = (0, 0);
     let mut fill = || -> Result<(), CsvError> {
@@ -233,15 +242,26 @@ impl From<CsvError> for CsvStop {
 }
 
 /// Does something for each row of a file; false when there is no such file.
-fn each(folder: &OwnedFd, name: &str, mut take: impl FnMut(&[String]) -> Result<(), CsvStop>) -> Result<bool, CsvError> {
+fn each(
+    folder: &OwnedFd,
+    name: &str,
+    mut take: impl FnMut(&[String]) -> Result<(), CsvStop>,
+) -> Result<bool, CsvError> {
     let failed = |error: io::Error| CsvError::File(name.to_owned(), error);
-    let file = match openat(folder, name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()) {
+    let file = match openat(
+        folder,
+        name,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(false),
         Err(error) => return Err(failed(error.into())),
     };
     // A FIFO would look empty, a device endless.
-    if FileType::from_raw_mode(fstat(&file).map_err(|error| failed(error.into()))?.st_mode) != FileType::RegularFile {
+    if FileType::from_raw_mode(fstat(&file).map_err(|error| failed(error.into()))?.st_mode)
+        != FileType::RegularFile
+    {
         return Err(failed(io::Error::other("this is no file")));
     }
     let mut rows = Rows::new(BufReader::new(File::from(file)));
@@ -270,11 +290,19 @@ fn count_csv(folder: &OwnedFd) -> Result<u64, CsvError> {
 
 /// The file of a user. A name that would be too long with its ending is told by its hash, and by an ending that no user can have.
 fn file_of(name: &UserName) -> String {
-    if name.len() <= STEM_BYTES { format!("{name}.csv") } else { format!("{}.part.csv", blake3::hash(name.as_bytes()).to_hex()) }
+    if name.len() <= STEM_BYTES {
+        format!("{name}.csv")
+    } else {
+        format!("{}.part.csv", blake3::hash(name.as_bytes()).to_hex())
+    }
 }
 
 fn open_folder(path: &Path) -> Result<OwnedFd, CsvError> {
-    match rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+    match rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
         Ok(folder) => Ok(folder),
         Err(Errno::NOENT | Errno::NOTDIR) => Err(CsvError::NoFolder),
         Err(error) => Err(CsvError::File(path.display().to_string(), error.into())),
@@ -283,7 +311,8 @@ fn open_folder(path: &Path) -> Result<OwnedFd, CsvError> {
 
 fn open_below(folder: &OwnedFd, name: &str) -> Result<OwnedFd, CsvError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(folder, name, flags, Mode::empty()).map_err(|error| CsvError::File(name.to_owned(), error.into()))
+    openat(folder, name, flags, Mode::empty())
+        .map_err(|error| CsvError::File(name.to_owned(), error.into()))
 }
 
 #[cfg(test)]
@@ -315,8 +344,24 @@ mod tests {
             store.publish(&user(name), &what("b", "")).unwrap();
         }
         store.add_user(&user("nobody"), &Account { key: None }).unwrap();
-        store.connect(&user("ana"), &UserConnection { address: "[::1]:5005".parse().unwrap(), speaks: LegacyProfile::UfabcJson }).unwrap();
-        store.connect(&user("rui;\"x\""), &UserConnection { address: "10.0.0.1:5005".parse().unwrap(), speaks: LegacyProfile::Uc3mFixed }).unwrap();
+        store
+            .connect(
+                &user("ana"),
+                &UserConnection {
+                    address: "[::1]:5005".parse().unwrap(),
+                    speaks: LegacyProfile::UfabcJson,
+                },
+            )
+            .unwrap();
+        store
+            .connect(
+                &user("rui;\"x\""),
+                &UserConnection {
+                    address: "10.0.0.1:5005".parse().unwrap(),
+                    speaks: LegacyProfile::Uc3mFixed,
+                },
+            )
+            .unwrap();
         store.commit().unwrap();
     }
 
@@ -334,18 +379,32 @@ mod tests {
         assert_eq!(export(&reader, &csv).unwrap(), wanted);
         assert_eq!(
             fs::read_to_string(csv.join("files/ana.csv")).unwrap(),
-            "\"/tmp/a;b \"\"c\"\"\";'; DROP TABLE users; --\nb;\n".replace("'; DROP TABLE users; --", "\"'; DROP TABLE users; --\"")
+            "\"/tmp/a;b \"\"c\"\"\";'; DROP TABLE users; --\nb;\n"
+                .replace("'; DROP TABLE users; --", "\"'; DROP TABLE users; --\"")
         );
         assert_eq!(fs::read_to_string(csv.join("files/nobody.csv")).unwrap(), "");
-        assert_eq!(fs::read_to_string(csv.join("connected.csv")).unwrap(), "ana;::1;5005;seed001\n\"rui;\"\"x\"\"\";10.0.0.1;5005;uc3m-seed003\n");
-        let names = fs::read_dir(&csv).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert_eq!(
+            fs::read_to_string(csv.join("connected.csv")).unwrap(),
+            "ana;::1;5005;seed001\n\"rui;\"\"x\"\"\";10.0.0.1;5005;uc3m-seed003\n"
+        );
+        let names = fs::read_dir(&csv)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         assert!(names.into_iter().all(|name| !name.starts_with('.')));
         let other = SqliteStore::open(&folder.path().join("other")).unwrap();
         assert_eq!(import(&other, &csv).unwrap(), wanted);
-        let all = |store: &SqliteStore| (store.users(0, 99).unwrap(), store.connections(0, 99).unwrap());
+        let all =
+            |store: &SqliteStore| (store.users(0, 99).unwrap(), store.connections(0, 99).unwrap());
         assert_eq!(all(&other), all(&store));
         for (_, (name, _)) in store.users(0, 99).unwrap() {
-            let content = |store: &SqliteStore| store.content(&name, 0, 99).unwrap().into_iter().map(|(_, what)| what).collect::<Vec<_>>();
+            let content = |store: &SqliteStore| {
+                store
+                    .content(&name, 0, 99)
+                    .unwrap()
+                    .into_iter()
+                    .map(|(_, what)| what)
+                    .collect::<Vec<_>>()
+            };
             assert_eq!(content(&other), content(&store));
         }
         // And once more: all of it is there.
@@ -365,14 +424,24 @@ mod tests {
         store.begin().unwrap();
         store.add_user(&user("ana"), &Account { key: Key::new([1; 32]) }).unwrap();
         store.publish(&user("ana"), &what("a.txt", "mine")).unwrap();
-        let here = UserConnection { address: "10.0.0.1:5005".parse().unwrap(), speaks: LegacyProfile::Uc3m2025 };
+        let here = UserConnection {
+            address: "10.0.0.1:5005".parse().unwrap(),
+            speaks: LegacyProfile::Uc3m2025,
+        };
         store.connect(&user("ana"), &here).unwrap();
         store.commit().unwrap();
-        assert_eq!(import(&store, csv).unwrap(), ImportCounts { users: 1, connections: 1, publications: 1, strays: 1 });
+        assert_eq!(
+            import(&store, csv).unwrap(),
+            ImportCounts { users: 1, connections: 1, publications: 1, strays: 1 }
+        );
         assert_eq!(store.user(&user("ana")).unwrap(), Some(Account { key: Key::new([1; 32]) }));
         assert_eq!(store.connection(&user("ana")).unwrap(), Some(here));
-        assert_eq!(store.connection(&user("rui")).unwrap().unwrap().speaks, LegacyProfile::Uc3mFixed);
-        let content: Vec<Publication> = store.content(&user("ana"), 0, 9).unwrap().into_iter().map(|(_, what)| what).collect();
+        assert_eq!(
+            store.connection(&user("rui")).unwrap().unwrap().speaks,
+            LegacyProfile::Uc3mFixed
+        );
+        let content: Vec<Publication> =
+            store.content(&user("ana"), 0, 9).unwrap().into_iter().map(|(_, what)| what).collect();
         assert_eq!(content, [what("a.txt", "mine"), what("b.txt", "new")]);
     }
 
@@ -380,9 +449,17 @@ mod tests {
     fn a_wrong_line_is_named_and_nothing_is_imported() {
         let cases = [
             ("users.csv", "ana\n../x\n", "users.csv:2: no user can be called so"),
-            ("connected.csv", "ana;1.2.3.4;5005\nrui;1.2.3.4;5005\n", "connected.csv:2: users.csv has no such user"),
+            (
+                "connected.csv",
+                "ana;1.2.3.4;5005\nrui;1.2.3.4;5005\n",
+                "connected.csv:2: users.csv has no such user",
+            ),
             ("connected.csv", "ana;1.2.3;5005\n", "connected.csv:1: this is no IP and port"),
-            ("files/ana.csv", "a;b\n\nc;d;e\n", "ana.csv:3: 3 fields in the place of file;description"),
+            (
+                "files/ana.csv",
+                "a;b\n\nc;d;e\n",
+                "ana.csv:3: 3 fields in the place of file;description",
+            ),
         ];
         for (file, text, wanted) in cases {
             let folder = tempfile::tempdir().unwrap();
@@ -391,7 +468,10 @@ mod tests {
             fs::write(folder.path().join(file), text).unwrap();
             let store = MemoryStore::default();
             assert_eq!(import(&store, folder.path()).unwrap_err().to_string(), wanted);
-            assert_eq!((store.user(&user("ana")), store.connections(0, 9), store.publications(0, 9)), (Ok(None), Ok(vec![]), Ok(vec![])));
+            assert_eq!(
+                (store.user(&user("ana")), store.connections(0, 9), store.publications(0, 9)),
+                (Ok(None), Ok(vec![]), Ok(vec![]))
+            );
         }
     }
 
@@ -402,7 +482,10 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         for path in [&file, &folder.path().join("nothing")] {
-            assert!(matches!(export(&store, path), Err(CsvError::NoFolder)) && matches!(import(&store, path), Err(CsvError::NoFolder)));
+            assert!(
+                matches!(export(&store, path), Err(CsvError::NoFolder))
+                    && matches!(import(&store, path), Err(CsvError::NoFolder))
+            );
         }
         // An empty folder is no export.
         assert!(matches!(import(&store, folder.path()), Err(CsvError::File(..))));

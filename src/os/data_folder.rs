@@ -43,7 +43,12 @@ impl Usual {
     /// # Errors
     /// `NoHome`.
     pub fn of_user() -> Result<Usual, NoPlace> {
-        let states = system::folder_of_user(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"), ".local/state").ok_or(NoPlace::NoHome)?;
+        let states = system::folder_of_user(
+            std::env::var_os("XDG_STATE_HOME"),
+            std::env::var_os("HOME"),
+            ".local/state",
+        )
+        .ok_or(NoPlace::NoHome)?;
         Ok(Usual::below(&states))
     }
 
@@ -52,7 +57,12 @@ impl Usual {
             .into_iter()
             .flatten()
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with("server-")) && has_store(path))
+            .filter(|path| {
+                path.file_name()
+                    .and_then(OsStr::to_str)
+                    .is_some_and(|name| name.starts_with("server-"))
+                    && has_store(path)
+            })
             .collect();
         earlier.sort();
         Usual { folder: states.join("server"), earlier }
@@ -81,7 +91,12 @@ impl Usual {
         };
         let failed = |error: io::Error| NoPlace::Failed(old.clone(), error);
         let folder = open_own(old).map_err(failed)?;
-        let lock = rustix::fs::openat(&folder, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+        let lock = rustix::fs::openat(
+            &folder,
+            LOCK,
+            OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::RUSR | Mode::WUSR,
+        );
         let lock = lock.map_err(|error| failed(error.into()))?;
         // Held while it moves.
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
@@ -119,7 +134,10 @@ pub fn open_own(dir: &Path) -> io::Result<OwnedFd> {
     };
     let stat = fstat(&folder)?;
     if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the folder is not ours alone to write"));
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the folder is not ours alone to write",
+        ));
     }
     Ok(folder)
 }
@@ -129,13 +147,27 @@ pub fn open_own(dir: &Path) -> io::Result<OwnedFd> {
 /// # Errors
 /// When one is.
 pub fn check_files(folder: impl AsFd) -> io::Result<()> {
-    for name in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm"), format!("{FILE}-journal"), LOCK.to_owned()] {
+    for name in [
+        FILE.to_owned(),
+        format!("{FILE}-wal"),
+        format!("{FILE}-shm"),
+        format!("{FILE}-journal"),
+        LOCK.to_owned(),
+    ] {
         match statat(folder.as_fd(), &*name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => return Err(link()),
-            Ok(stat) if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 => {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the folder is not ours alone to write"));
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                return Err(link());
+            }
+            Ok(stat)
+                if stat.st_uid != rustix::process::geteuid().as_raw()
+                    || stat.st_mode & 0o022 != 0 =>
+            {
+                return Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    "the folder is not ours alone to write",
+                ));
             }
             Ok(_) => {}
         }
@@ -168,11 +200,17 @@ mod tests {
         store(states.path(), "server-127.0.0.1-1099");
         let moved = Usual::below(states.path()).prepare(&[at("0.0.0.0:7")]).unwrap();
         assert_eq!(moved, Some(states.path().join("server-127.0.0.1-1099")));
-        assert_eq!(fs::read(states.path().join("server").join(FILE)).unwrap(), b"server-127.0.0.1-1099");
+        assert_eq!(
+            fs::read(states.path().join("server").join(FILE)).unwrap(),
+            b"server-127.0.0.1-1099"
+        );
         // What stands there stays.
         store(states.path(), "server-127.0.0.1-1100");
         assert_eq!(Usual::below(states.path()).prepare(&[at("127.0.0.1:1100")]).unwrap(), None);
-        assert_eq!(fs::read(states.path().join("server").join(FILE)).unwrap(), b"server-127.0.0.1-1099");
+        assert_eq!(
+            fs::read(states.path().join("server").join(FILE)).unwrap(),
+            b"server-127.0.0.1-1099"
+        );
     }
 
     #[test]
@@ -181,8 +219,13 @@ mod tests {
         store(states.path(), "server-127.0.0.1-1");
         store(states.path(), "server-__1-2");
         let usual = Usual::below(states.path());
-        assert!(matches!(usual.prepare(&[at("127.0.0.1:9")]), Err(NoPlace::Several(all)) if all.len() == 2));
-        assert_eq!(usual.prepare(&[at("127.0.0.1:9"), at("[::1]:2")]).unwrap(), Some(states.path().join("server-__1-2")));
+        assert!(
+            matches!(usual.prepare(&[at("127.0.0.1:9")]), Err(NoPlace::Several(all)) if all.len() == 2)
+        );
+        assert_eq!(
+            usual.prepare(&[at("127.0.0.1:9"), at("[::1]:2")]).unwrap(),
+            Some(states.path().join("server-__1-2"))
+        );
     }
 
     #[test]
@@ -191,7 +234,10 @@ mod tests {
         store(states.path(), "server-127.0.0.1-1");
         let lock = fs::File::create(states.path().join("server-127.0.0.1-1").join(LOCK)).unwrap();
         flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
-        assert!(matches!(Usual::below(states.path()).prepare(&[at("127.0.0.1:1")]), Err(NoPlace::InUse(_))));
+        assert!(matches!(
+            Usual::below(states.path()).prepare(&[at("127.0.0.1:1")]),
+            Err(NoPlace::InUse(_))
+        ));
         assert!(has_store(&states.path().join("server-127.0.0.1-1")));
     }
 

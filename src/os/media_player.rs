@@ -50,9 +50,12 @@ impl Program {
     pub fn named(name: &str) -> Option<Program> {
         let kind = KNOWN.iter().find(|kind| kind.name == name)?;
         let folders = std::env::var_os("PATH")?;
-        let runs = |path: &PathBuf| path.is_file() && access(path.as_path(), Access::EXEC_OK).is_ok();
-        let path =
-            std::env::split_paths(&folders).filter(|folder| folder.is_absolute()).map(|folder: PathBuf| folder.join(Path::new(name))).find(runs)?;
+        let runs =
+            |path: &PathBuf| path.is_file() && access(path.as_path(), Access::EXEC_OK).is_ok();
+        let path = std::env::split_paths(&folders)
+            .filter(|folder| folder.is_absolute())
+            .map(|folder: PathBuf| folder.join(Path::new(name)))
+            .find(runs)?;
         Some(Program { kind, path, child: None, list: None })
     }
 
@@ -89,14 +92,22 @@ impl Player for Program {
     }
 
     fn start(&mut self, url: &str) -> Result<(), String> {
-        self.list = if self.is_boxed() { None } else { Some(List::of(url).map_err(|error| error.to_string())?) };
+        self.list = if self.is_boxed() {
+            None
+        } else {
+            Some(List::of(url).map_err(|error| error.to_string())?)
+        };
         let words = self.words(url, self.list.as_ref().map(|list| list.0.as_path()));
         let mut command = Command::new(&self.path);
         for (name, other) in [("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")] {
-            command.env(name, without_proxy(std::env::var_os(name).or_else(|| std::env::var_os(other))));
+            command.env(
+                name,
+                without_proxy(std::env::var_os(name).or_else(|| std::env::var_os(other))),
+            );
         }
         // It has the terminal for its keys and its words; our stdout stays ours.
-        let child = command.args(words).stdout(Stdio::null()).spawn().map_err(|error| error.to_string())?;
+        let child =
+            command.args(words).stdout(Stdio::null()).spawn().map_err(|error| error.to_string())?;
         self.child = Some(child);
         Ok(())
     }
@@ -134,7 +145,9 @@ struct List(PathBuf);
 
 impl List {
     fn of(url: &str) -> io::Result<List> {
-        let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let own = std::env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|folder| folder.is_absolute());
         match own.map(|folder| List::within(&folder, url)) {
             Some(Ok(list)) => Ok(list),
             _ => List::within(&std::env::temp_dir(), url),
@@ -145,9 +158,12 @@ impl List {
     fn within(folder: &Path, url: &str) -> io::Result<List> {
         let mut number = 0_u8;
         loop {
-            let path = std::path::absolute(folder)?.join(format!("cardume-{}-{number}.m3u", std::process::id()));
+            let path = std::path::absolute(folder)?
+                .join(format!("cardume-{}-{number}.m3u", std::process::id()));
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < u8::MAX => number += 1,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < u8::MAX => {
+                    number += 1
+                }
                 Err(error) => return Err(error),
                 Ok(mut file) => {
                     let list = List(path);
@@ -174,13 +190,19 @@ mod tests {
     fn what_needs_no_proxy_is_kept_and_this_machine_needs_none() {
         assert_eq!(without_proxy(None), "127.0.0.1,localhost");
         assert_eq!(without_proxy(Some("".into())), "127.0.0.1,localhost");
-        assert_eq!(without_proxy(Some(".example,10.0.0.1".into())), ".example,10.0.0.1,127.0.0.1,localhost");
+        assert_eq!(
+            without_proxy(Some(".example,10.0.0.1".into())),
+            ".example,10.0.0.1,127.0.0.1,localhost"
+        );
     }
 
     #[test]
     fn a_list_is_read_by_its_owner_alone_and_goes_with_its_player() {
         let folder = tempfile::tempdir().unwrap();
-        let (one, other) = (List::within(folder.path(), "http://one").unwrap(), List::within(folder.path(), "http://other").unwrap());
+        let (one, other) = (
+            List::within(folder.path(), "http://one").unwrap(),
+            List::within(folder.path(), "http://other").unwrap(),
+        );
         assert_eq!(std::fs::read_to_string(&one.0).unwrap(), "http://one\n");
         assert_eq!(std::fs::metadata(&one.0).unwrap().permissions().mode() & 0o777, 0o600);
         let path = one.0.clone();
@@ -190,7 +212,9 @@ mod tests {
 
     #[test]
     fn each_player_is_told_of_the_list_in_its_own_words_and_one_in_a_box_of_the_url() {
-        let words = |kind, list| Program { kind, path: PathBuf::new(), child: None, list: None }.words("http://x", list);
+        let words = |kind, list| {
+            Program { kind, path: PathBuf::new(), child: None, list: None }.words("http://x", list)
+        };
         let list = Some(Path::new("/tmp/--a.m3u"));
         assert_eq!(words(&KNOWN[0], list), ["--ytdl=no", "--playlist=/tmp/--a.m3u"]);
         assert_eq!(words(&KNOWN[1], list), ["--play-and-exit", "--", "/tmp/--a.m3u"]);

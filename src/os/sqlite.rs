@@ -17,7 +17,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use rusqlite::{CachedStatement, Connection as Database, ErrorCode, OpenFlags, OptionalExtension as _, Params, Row, params};
+use rusqlite::{
+    CachedStatement, Connection as Database, ErrorCode, OpenFlags, OptionalExtension as _, Params,
+    Row, params,
+};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
@@ -79,7 +82,10 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::InUse => f.write_str("another server holds this folder"),
-            OpenError::Newer(version) => write!(f, "a newer cardume has written {FILE} (form {version}, this one knows {VERSION})"),
+            OpenError::Newer(version) => write!(
+                f,
+                "a newer cardume has written {FILE} (form {version}, this one knows {VERSION})"
+            ),
             OpenError::Stranger => write!(f, "{FILE} is no store of cardume"),
             OpenError::Missing => write!(f, "there is no {FILE}"),
             OpenError::Failed(text) => f.write_str(text),
@@ -122,7 +128,8 @@ impl SqliteStore {
             other => other?,
         }
         let folder = data_folder::open_own(dir)?;
-        let how = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let how =
+            OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = |name| openat(&folder, name, how, Mode::RUSR | Mode::WUSR);
         let lock = create(LOCK).map_err(io::Error::from)?;
         data_folder::check_files(&folder)?;
@@ -139,13 +146,20 @@ impl SqliteStore {
         }
         let mode: String = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if mode != "wal" {
-            return Err(OpenError::Failed(format!("{}: this file system has no shared memory for {FILE}", dir.display())));
+            return Err(OpenError::Failed(format!(
+                "{}: this file system has no shared memory for {FILE}",
+                dir.display()
+            )));
         }
         database.pragma_update(None, "synchronous", "FULL")?;
         database.pragma_update(None, "foreign_keys", true)?;
         // Its log is moved when it suits us: see `commit` and `rest`.
         database.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))?;
-        database.query_row(&format!("PRAGMA journal_size_limit = {}", limits::LOG_BYTES), [], |_| Ok(()))?;
+        database.query_row(
+            &format!("PRAGMA journal_size_limit = {}", limits::LOG_BYTES),
+            [],
+            |_| Ok(()),
+        )?;
         Ok(SqliteStore { database, _lock: Some(lock) })
     }
 
@@ -158,7 +172,11 @@ impl SqliteStore {
             return Err(OpenError::Missing);
         }
         let database = connect(dir, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        if is_ours(&database)? { Ok(SqliteStore { database, _lock: None }) } else { Err(OpenError::Stranger) }
+        if is_ours(&database)? {
+            Ok(SqliteStore { database, _lock: None })
+        } else {
+            Err(OpenError::Stranger)
+        }
     }
 
     /// All users, from the place `after` on, at most `most`, and none only behind the last. One whose key proves nothing was taken in by an earlier version:
@@ -166,13 +184,21 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn users(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, Account)>>, StoreError> {
+    pub fn users(
+        &self,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<(UserName, Account)>>, StoreError> {
         let sql = "SELECT id, name, key FROM users WHERE id > ? AND name NOT GLOB '/*' ORDER BY id LIMIT ?";
         let mut after = after;
         loop {
             let read = |row: &Row<'_>| {
                 let (place, name) = (stands(row)?, user_name(row, 1)?);
-                let is_weak = row.get_ref(2)?.as_blob_or_null()?.and_then(|key| key.try_into().ok()).is_some_and(|key| Key::new(key).is_none());
+                let is_weak = row
+                    .get_ref(2)?
+                    .as_blob_or_null()?
+                    .and_then(|key| key.try_into().ok())
+                    .is_some_and(|key| Key::new(key).is_none());
                 if is_weak {
                     log::warn!("{name} is left out: anybody could use its key");
                     return Ok((place, None));
@@ -182,7 +208,8 @@ impl SqliteStore {
             let page = self.rows(sql, params![signed(after), most_of(most)], read)?;
             let Some((last, _)) = page.last() else { return Ok(Vec::new()) };
             after = *last;
-            let users: Vec<_> = page.into_iter().filter_map(|(place, user)| Some((place, user?))).collect();
+            let users: Vec<_> =
+                page.into_iter().filter_map(|(place, user)| Some((place, user?))).collect();
             if !users.is_empty() {
                 return Ok(users);
             }
@@ -193,12 +220,26 @@ impl SqliteStore {
         self.database.prepare_cached(sql)
     }
 
-    fn one<T>(&self, sql: &str, values: impl Params, read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>) -> Result<Option<T>, StoreError> {
-        self.prepared(sql).and_then(|mut statement| statement.query_row(values, read).optional()).map_err(|error| self.failed(&error))
+    fn one<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        self.prepared(sql)
+            .and_then(|mut statement| statement.query_row(values, read).optional())
+            .map_err(|error| self.failed(&error))
     }
 
-    fn rows<T>(&self, sql: &str, values: impl Params, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, StoreError> {
-        let found = self.prepared(sql).and_then(|mut statement| statement.query_map(values, read)?.collect());
+    fn rows<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let found = self
+            .prepared(sql)
+            .and_then(|mut statement| statement.query_map(values, read)?.collect());
         found.map_err(|error| self.failed(&error))
     }
 
@@ -211,7 +252,9 @@ impl SqliteStore {
     }
 
     fn run(&self, sql: &str, values: impl Params) -> Result<usize, StoreError> {
-        self.prepared(sql).and_then(|mut statement| statement.execute(values)).map_err(|error| self.failed(&error))
+        self.prepared(sql)
+            .and_then(|mut statement| statement.execute(values))
+            .map_err(|error| self.failed(&error))
     }
 
     fn id(&self, name: &UserName) -> Result<Option<i64>, StoreError> {
@@ -226,7 +269,11 @@ impl SqliteStore {
     fn failed(&self, error: &rusqlite::Error) -> StoreError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => StoreError::Full,
-            Some(ErrorCode::SystemIoFailure) if matches!(self.system_error(), libc::ENOSPC | libc::EDQUOT) => StoreError::Full,
+            Some(ErrorCode::SystemIoFailure)
+                if matches!(self.system_error(), libc::ENOSPC | libc::EDQUOT) =>
+            {
+                StoreError::Full
+            }
             _ => StoreError::Failed(words(error)),
         }
     }
@@ -252,7 +299,8 @@ impl SqliteStore {
 
     fn checkpoint(&self, sql: &str) -> Result<u64, StoreError> {
         let counts = self.one(sql, [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
-        Ok(counts.map_or(0, |(pages, moved)| u64::try_from(pages.saturating_sub(moved)).unwrap_or(0)))
+        Ok(counts
+            .map_or(0, |(pages, moved)| u64::try_from(pages.saturating_sub(moved)).unwrap_or(0)))
     }
 
     /// Drops a slice of what removed users have published. False when nothing of them is left.
@@ -277,7 +325,9 @@ impl SqliteStore {
     /// A removed user.
     fn removed(&self) -> Result<Option<i64>, StoreError> {
         // No other name begins with a slash, and the character behind it is a nought.
-        self.one("SELECT id FROM users WHERE name >= '/' AND name < '0' LIMIT 1", [], |row| row.get(0))
+        self.one("SELECT id FROM users WHERE name >= '/' AND name < '0' LIMIT 1", [], |row| {
+            row.get(0)
+        })
     }
 
     fn tidy_from(&self, pages: u64) {
@@ -317,13 +367,15 @@ impl Store for SqliteStore {
             return Ok(false);
         }
         let key = account.key.as_ref().map(|key| &key.bytes()[..]);
-        self.change("INSERT INTO users (name, key) VALUES (?, ?)", params![&**name, key]).map(|_| true)
+        self.change("INSERT INTO users (name, key) VALUES (?, ?)", params![&**name, key])
+            .map(|_| true)
     }
 
     fn remove_user(&self, name: &UserName) -> Result<bool, StoreError> {
         let Some(id) = self.id(name)? else { return Ok(false) };
         self.change("DELETE FROM connections WHERE user = ?", [id])?;
-        self.change("UPDATE users SET name = '/' || id, key = NULL WHERE id = ?", [id]).map(|_| true)
+        self.change("UPDATE users SET name = '/' || id, key = NULL WHERE id = ?", [id])
+            .map(|_| true)
     }
 
     fn connection(&self, name: &UserName) -> Result<Option<UserConnection>, StoreError> {
@@ -339,17 +391,30 @@ impl Store for SqliteStore {
     }
 
     fn disconnect(&self, name: &UserName) -> Result<bool, StoreError> {
-        Ok(self.change("DELETE FROM connections WHERE user = (SELECT id FROM users WHERE name = ?)", [&**name])? > 0)
+        Ok(self.change(
+            "DELETE FROM connections WHERE user = (SELECT id FROM users WHERE name = ?)",
+            [&**name],
+        )? > 0)
     }
 
-    fn connections(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError> {
+    fn connections(
+        &self,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<(UserName, UserConnection)>>, StoreError> {
         let sql = "SELECT user, name, address, speaks FROM connections CROSS JOIN users ON users.id = user WHERE user > ? ORDER BY user LIMIT ?";
-        self.rows(sql, params![signed(after), most_of(most)], |row| Ok((stands(row)?, (user_name(row, 1)?, connection(row, 2)?))))
+        self.rows(sql, params![signed(after), most_of(most)], |row| {
+            Ok((stands(row)?, (user_name(row, 1)?, connection(row, 2)?)))
+        })
     }
 
     fn publish(&self, name: &UserName, what: &Publication) -> Result<bool, StoreError> {
         let id = self.need(name)?;
-        let had = self.one("SELECT 1 FROM publications WHERE file = ? AND user = ?", params![&*what.file, id], |_| Ok(()))?;
+        let had = self.one(
+            "SELECT 1 FROM publications WHERE file = ? AND user = ?",
+            params![&*what.file, id],
+            |_| Ok(()),
+        )?;
         if had.is_some() {
             return Ok(false);
         }
@@ -362,22 +427,41 @@ impl Store for SqliteStore {
         Ok(self.change(sql, params![&**file, &**name])? > 0)
     }
 
-    fn content(&self, name: &UserName, after: u64, most: usize) -> Result<Vec<Placed<Publication>>, StoreError> {
+    fn content(
+        &self,
+        name: &UserName,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<Publication>>, StoreError> {
         let sql = "SELECT id, file, description FROM publications INDEXED BY contents
             WHERE user = (SELECT id FROM users WHERE name = ?) AND id > ? ORDER BY id LIMIT ?";
-        self.rows(sql, params![&**name, signed(after), most_of(most)], |row| Ok((stands(row)?, publication(row, 1)?)))
+        self.rows(sql, params![&**name, signed(after), most_of(most)], |row| {
+            Ok((stands(row)?, publication(row, 1)?))
+        })
     }
 
-    fn publications(&self, after: u64, most: usize) -> Result<Vec<Placed<(UserName, Publication)>>, StoreError> {
+    fn publications(
+        &self,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Placed<(UserName, Publication)>>, StoreError> {
         let sql = "SELECT p.id, name, file, description FROM publications p CROSS JOIN users ON users.id = p.user
             WHERE p.id > ? AND name NOT GLOB '/*' ORDER BY p.id LIMIT ?";
-        self.rows(sql, params![signed(after), most_of(most)], |row| Ok((stands(row)?, (user_name(row, 1)?, publication(row, 2)?))))
+        self.rows(sql, params![signed(after), most_of(most)], |row| {
+            Ok((stands(row)?, (user_name(row, 1)?, publication(row, 2)?)))
+        })
     }
 
-    fn publishers(&self, file: &Published, most: usize) -> Result<Vec<(UserName, Publication)>, StoreError> {
+    fn publishers(
+        &self,
+        file: &Published,
+        most: usize,
+    ) -> Result<Vec<(UserName, Publication)>, StoreError> {
         let sql = "SELECT name, file, description FROM publications p INDEXED BY publishers CROSS JOIN users ON users.id = p.user
             WHERE file = ? AND name NOT GLOB '/*' ORDER BY p.user LIMIT ?";
-        self.rows(sql, params![&**file, most_of(most)], |row| Ok((user_name(row, 0)?, publication(row, 1)?)))
+        self.rows(sql, params![&**file, most_of(most)], |row| {
+            Ok((user_name(row, 0)?, publication(row, 1)?))
+        })
     }
 
     fn rest(&self) -> bool {
@@ -396,7 +480,10 @@ impl Store for SqliteStore {
 
 /// Opens a database. Whatever the folder is called, its whole path is no URI and no word of SQLite's.
 fn connect(dir: &Path, how: OpenFlags) -> Result<Database, OpenError> {
-    let database = Database::open_with_flags(dir.canonicalize()?.join(FILE), how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let database = Database::open_with_flags(
+        dir.canonicalize()?.join(FILE),
+        how | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     database.busy_timeout(limits::STORE_BUSY)?;
     database.set_prepared_statement_cache_capacity(STATEMENTS);
     // A map of a file that somebody cuts short would end the process.
@@ -446,7 +533,11 @@ fn words(error: &rusqlite::Error) -> String {
 
 /// What another program may have written there.
 fn spoilt(column: usize, what: &str) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, format!("{FILE} holds {what}").into())
+    rusqlite::Error::FromSqlConversionFailure(
+        column,
+        rusqlite::types::Type::Text,
+        format!("{FILE} holds {what}").into(),
+    )
 }
 
 fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
@@ -466,14 +557,22 @@ fn publication(row: &Row<'_>, column: usize) -> rusqlite::Result<Publication> {
 }
 
 fn account(row: &Row<'_>, column: usize) -> rusqlite::Result<Account> {
-    let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else { return Ok(Account { key: None }) };
-    let key = bytes.try_into().ok().and_then(Key::new).ok_or_else(|| spoilt(column, "a key that is none, or that anybody could use"))?;
+    let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else {
+        return Ok(Account { key: None });
+    };
+    let key = bytes
+        .try_into()
+        .ok()
+        .and_then(Key::new)
+        .ok_or_else(|| spoilt(column, "a key that is none, or that anybody could use"))?;
     Ok(Account { key: Some(key) })
 }
 
 fn connection(row: &Row<'_>, column: usize) -> rusqlite::Result<UserConnection> {
-    let address = text(row, column)?.parse().map_err(|_| spoilt(column, "an address that is none"))?;
-    let speaks = LegacyProfile::of_word(text(row, column + 1)?).ok_or_else(|| spoilt(column + 1, "a wire that is not known"))?;
+    let address =
+        text(row, column)?.parse().map_err(|_| spoilt(column, "an address that is none"))?;
+    let speaks = LegacyProfile::of_word(text(row, column + 1)?)
+        .ok_or_else(|| spoilt(column + 1, "a wire that is not known"))?;
     Ok(UserConnection { address, speaks })
 }
 
@@ -542,7 +641,12 @@ mod tests {
         drop(store);
         for dir in [dir, copy] {
             let store = SqliteStore::open(&dir).unwrap();
-            let files: Vec<String> = store.content(&ana(), 0, 9).unwrap().iter().map(|(_, what)| what.file.to_string()).collect();
+            let files: Vec<String> = store
+                .content(&ana(), 0, 9)
+                .unwrap()
+                .iter()
+                .map(|(_, what)| what.file.to_string())
+                .collect();
             assert_eq!(files, ["committed"]);
         }
     }
@@ -566,7 +670,10 @@ mod tests {
         assert!(reader.remove_user(&ana()).is_err());
         reader.roll_back();
         drop((store, reader));
-        assert_eq!(SqliteStore::open_read_only(folder.path()).unwrap().users(0, 9).unwrap().len(), 2);
+        assert_eq!(
+            SqliteStore::open_read_only(folder.path()).unwrap().users(0, 9).unwrap().len(),
+            2
+        );
         assert_eq!(SqliteStore::open(folder.path()).unwrap().users(0, 9).unwrap().len(), 2);
     }
 
@@ -580,13 +687,26 @@ mod tests {
         };
         assert!(matches!(SqliteStore::open_read_only(&at("none")), Err(OpenError::Missing)));
         let text = at("text");
-        fs::write(text.join(FILE), "this is a letter to my mother, and it is long enough to be taken for something else".repeat(20)).unwrap();
+        fs::write(
+            text.join(FILE),
+            "this is a letter to my mother, and it is long enough to be taken for something else"
+                .repeat(20),
+        )
+        .unwrap();
         let other = at("other");
-        Database::open(other.join(FILE)).unwrap().execute_batch("CREATE TABLE letters (x)").unwrap();
+        Database::open(other.join(FILE))
+            .unwrap()
+            .execute_batch("CREATE TABLE letters (x)")
+            .unwrap();
         let newer = at("newer");
         drop(with_ana(&newer));
-        Database::open(newer.join(FILE)).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
-        for (dir, wanted) in [(text, "is no store"), (other, "is no store"), (newer, "a newer cardume")] {
+        Database::open(newer.join(FILE))
+            .unwrap()
+            .pragma_update(None, "user_version", VERSION + 1)
+            .unwrap();
+        for (dir, wanted) in
+            [(text, "is no store"), (other, "is no store"), (newer, "a newer cardume")]
+        {
             let before = fs::read(dir.join(FILE)).unwrap();
             for opened in [SqliteStore::open(&dir), SqliteStore::open_read_only(&dir)] {
                 let words = opened.err().unwrap().to_string();
@@ -603,8 +723,14 @@ mod tests {
     fn a_full_disk_loses_one_transaction_and_nothing_else() {
         let folder = folder();
         let store = with_ana(folder.path());
-        let pages: i64 = store.database.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-        let most = |pages: i64| store.database.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+        let pages: i64 =
+            store.database.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let most = |pages: i64| {
+            store
+                .database
+                .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+                .unwrap()
+        };
         most(pages + 2);
         store.begin().unwrap();
         let mut took = 0;
@@ -665,7 +791,15 @@ mod tests {
         let mut longest = 0;
         for number in 0..8_000 {
             store.begin().unwrap();
-            store.publish(&ana(), &what(&format!("{:08x} of {number}", blake3::hash(&[number as u8, 7]).as_bytes()[0]))).unwrap();
+            store
+                .publish(
+                    &ana(),
+                    &what(&format!(
+                        "{:08x} of {number}",
+                        blake3::hash(&[number as u8, 7]).as_bytes()[0]
+                    )),
+                )
+                .unwrap();
             store.commit().unwrap();
             longest = longest.max(log_bytes(folder.path()));
         }
@@ -688,10 +822,21 @@ mod tests {
         store.commit().unwrap();
         let name = Line::new("aula 3.mp4").unwrap();
         let unseen = |store: &SqliteStore| {
-            assert_eq!((store.user(&ana()), store.users(0, 9), store.publications(0, 9)), (Ok(None), Ok(vec![]), Ok(vec![])));
-            assert_eq!((store.content(&ana(), 0, 9), store.publishers(&name, 9)), (Ok(vec![]), Ok(vec![])));
+            assert_eq!(
+                (store.user(&ana()), store.users(0, 9), store.publications(0, 9)),
+                (Ok(None), Ok(vec![]), Ok(vec![]))
+            );
+            assert_eq!(
+                (store.content(&ana(), 0, 9), store.publishers(&name, 9)),
+                (Ok(vec![]), Ok(vec![]))
+            );
         };
-        let rows = |store: &SqliteStore| store.one("SELECT count(*) FROM publications", [], |row| row.get::<_, i64>(0)).unwrap().unwrap();
+        let rows = |store: &SqliteStore| {
+            store
+                .one("SELECT count(*) FROM publications", [], |row| row.get::<_, i64>(0))
+                .unwrap()
+                .unwrap()
+        };
         // What is not committed is not done.
         store.begin().unwrap();
         assert_eq!((store.remove_user(&ana()), store.remove_user(&ana())), (Ok(true), Ok(false)));
@@ -712,7 +857,10 @@ mod tests {
         store.add_user(&ana(), &Account { key: None }).unwrap();
         store.publish(&ana(), &what("aula 3.mp4")).unwrap();
         store.commit().unwrap();
-        assert_eq!((store.publishers(&name, 9).unwrap().len(), store.publications(0, 9).unwrap().len()), (1, 1));
+        assert_eq!(
+            (store.publishers(&name, 9).unwrap().len(), store.publications(0, 9).unwrap().len()),
+            (1, 1)
+        );
         while store.rest() {}
         assert_eq!(rows(&store), 1);
         assert_eq!(store.one("SELECT count(*) FROM users", [], |row| row.get(0)), Ok(Some(1)));
@@ -722,7 +870,9 @@ mod tests {
     fn a_thousand_publications_take_some_milliseconds() {
         let folder = folder();
         let store = with_ana(folder.path());
-        let names: Vec<Publication> = (0..20_000).map(|number| what(&format!("/home/ana/videos/aula {number}.mp4"))).collect();
+        let names: Vec<Publication> = (0..20_000)
+            .map(|number| what(&format!("/home/ana/videos/aula {number}.mp4")))
+            .collect();
         let mut longest = std::time::Duration::ZERO;
         for thousand in names.chunks(1_000) {
             let since = Instant::now();
@@ -750,7 +900,10 @@ mod tests {
     fn what_another_program_spoilt_is_an_error_and_no_name() {
         let folder = folder();
         let store = with_ana(folder.path());
-        store.database.execute_batch("INSERT INTO users (name, key) VALUES ('../x', NULL), ('rui', x'00')").unwrap();
+        store
+            .database
+            .execute_batch("INSERT INTO users (name, key) VALUES ('../x', NULL), ('rui', x'00')")
+            .unwrap();
         assert!(store.users(0, 9).is_err());
         assert!(store.user(&UserName::new("rui").unwrap()).is_err());
         assert!(store.user(&ana()).is_ok());
@@ -761,7 +914,8 @@ mod tests {
         let folder = folder();
         let store = with_ana(folder.path());
         // The identity, which earlier versions took.
-        let weak = "INSERT INTO users (name, key) VALUES ('weak', CAST(x'01' || zeroblob(31) AS BLOB))";
+        let weak =
+            "INSERT INTO users (name, key) VALUES ('weak', CAST(x'01' || zeroblob(31) AS BLOB))";
         store.database.execute_batch(weak).unwrap();
         store.begin().unwrap();
         store.add_user(&UserName::new("rui").unwrap(), &Account { key: None }).unwrap();

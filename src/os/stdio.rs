@@ -52,7 +52,9 @@ static STDERR_IS_MISSING: AtomicBool = AtomicBool::new(false);
 
 /// Runs before `main`.
 extern "C" fn note_closed_outputs() {
-    for (number, missing) in [(libc::STDOUT_FILENO, &STDOUT_IS_MISSING), (libc::STDERR_FILENO, &STDERR_IS_MISSING)] {
+    for (number, missing) in
+        [(libc::STDOUT_FILENO, &STDOUT_IS_MISSING), (libc::STDERR_FILENO, &STDERR_IS_MISSING)]
+    {
         // SAFETY: asks for the flags of a number; where it is no open file that is an answer like others.
         let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
         missing.store(flags < 0, Ordering::Relaxed);
@@ -80,7 +82,14 @@ impl StdStreams {
     #[must_use]
     pub fn new(to: Stdio, lossless: bool) -> StdStreams {
         let most = if lossless { usize::MAX } else { limits::OUTPUT_BYTES };
-        StdStreams(Arc::new(Mutex::new(Buffer { to, waiting: VecDeque::new(), most, dropped: 0, closed: false, failed: None })))
+        StdStreams(Arc::new(Mutex::new(Buffer {
+            to,
+            waiting: VecDeque::new(),
+            most,
+            dropped: 0,
+            closed: false,
+            failed: None,
+        })))
     }
 
     /// Adds bytes, all or none.
@@ -90,7 +99,9 @@ impl StdStreams {
             return;
         }
         // One that is longer than the limit alone is printed all the same when nothing waits before it.
-        if !buffer.waiting.is_empty() && buffer.waiting.len().saturating_add(bytes.len()) > buffer.most {
+        if !buffer.waiting.is_empty()
+            && buffer.waiting.len().saturating_add(bytes.len()) > buffer.most
+        {
             buffer.dropped += 1;
             return;
         }
@@ -159,7 +170,8 @@ impl Buffer {
         };
         let mut files = [PollFd::new(&file, PollFlags::empty())];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        matches!(poll(&mut files, Some(&now)), Ok(1..)) && files[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+        matches!(poll(&mut files, Some(&now)), Ok(1..))
+            && files[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
     }
 
     /// Nothing more is written to it.
@@ -196,7 +208,9 @@ impl Buffer {
                     let dropped = std::mem::take(&mut self.dropped);
                     if dropped > 0 {
                         let name = if self.to == Stdio::Out { "stdout" } else { "stderr" };
-                        log::warn!("{dropped} lines of {name} found no reader in time and were dropped");
+                        log::warn!(
+                            "{dropped} lines of {name} found no reader in time and were dropped"
+                        );
                     }
                 }
                 count

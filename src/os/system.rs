@@ -36,7 +36,11 @@ pub fn own_names() -> Vec<String> {
     let system = rustix::system::uname();
     let Ok(whole) = system.nodename().to_str() else { return Vec::new() };
     let first = whole.split('.').next().unwrap_or_default();
-    if first.is_empty() { Vec::new() } else { vec![whole.to_owned(), first.to_owned(), format!("{first}.local")] }
+    if first.is_empty() {
+        Vec::new()
+    } else {
+        vec![whole.to_owned(), first.to_owned(), format!("{first}.local")]
+    }
 }
 
 /// The date and the time of day here, as `dd/mm/yyyy hh:mm:ss`.
@@ -50,14 +54,25 @@ pub fn date() -> String {
         libc::localtime_r(&raw const now, &raw mut parts);
     }
     let libc::tm { tm_mday, tm_mon, tm_year, tm_hour, tm_min, tm_sec, .. } = parts;
-    format!("{tm_mday:02}/{:02}/{:04} {tm_hour:02}:{tm_min:02}:{tm_sec:02}", tm_mon + 1, tm_year + 1900)
+    format!(
+        "{tm_mday:02}/{:02}/{:04} {tm_hour:02}:{tm_min:02}:{tm_sec:02}",
+        tm_mon + 1,
+        tm_year + 1900
+    )
 }
 
 /// The folder of this program below what an XDG variable says, or below `usual` in the home; paths that begin nowhere count for nothing.
 #[must_use]
-pub fn folder_of_user(given: Option<OsString>, home: Option<OsString>, usual: &str) -> Option<PathBuf> {
+pub fn folder_of_user(
+    given: Option<OsString>,
+    home: Option<OsString>,
+    usual: &str,
+) -> Option<PathBuf> {
     let whole = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
-    given.and_then(whole).or_else(|| Some(home.and_then(whole)?.join(usual))).map(|folder| folder.join("cardume"))
+    given
+        .and_then(whole)
+        .or_else(|| Some(home.and_then(whole)?.join(usual)))
+        .map(|folder| folder.join("cardume"))
 }
 
 /// Allows as many open files as the system lets us have, and returns how many links that is.
@@ -84,7 +99,12 @@ pub fn cpu_time_of(pid: u32) -> Option<Duration> {
     let (_, fields) = status.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11).map(str::parse::<u64>);
     let ticks = fields.next()?.ok()?.checked_add(fields.next()?.ok()?)?;
-    Some(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).ok().filter(|ticks| *ticks > 0)?)
+    Some(
+        Duration::from_secs(ticks)
+            / u32::try_from(rustix::param::clock_ticks_per_second())
+                .ok()
+                .filter(|ticks| *ticks > 0)?,
+    )
 }
 
 /// The locale of messages, as POSIX chooses it: the first of these variables that is not empty.
@@ -132,7 +152,10 @@ pub fn is_ignored(signal: i32) -> bool {
 
 /// Gives SIGINT, SIGTERM and SIGHUP back their usual meaning: the loop is over and nobody asks for them any more.
 pub fn let_signals_end_us() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP]
+        .into_iter()
+        .filter(|signal| !is_ignored(*signal))
+    {
         // SAFETY: sets a plain default; no handler of ours runs afterwards.
         unsafe {
             libc::signal(signal, libc::SIG_DFL);
@@ -165,7 +188,8 @@ pub fn resolve(host: &str) -> Result<Vec<SocketAddr>, String> {
     if let Some(at) = address::read(host) {
         return Ok(vec![at]);
     }
-    let addresses: Vec<SocketAddr> = host.to_socket_addrs().map_err(|error| error.to_string())?.collect();
+    let addresses: Vec<SocketAddr> =
+        host.to_socket_addrs().map_err(|error| error.to_string())?.collect();
     if addresses.is_empty() { Err("no address".into()) } else { Ok(addresses) }
 }
 
@@ -176,7 +200,9 @@ pub fn memory() -> u64 {
     let all = u64::from(machine.mem_unit).saturating_mul(machine.totalram);
     let limits = [Resource::As, Resource::Data].map(|which| getrlimit(which).current);
     let groups = groups_of(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
-    let groups = groups.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    let groups = groups
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
     limits.into_iter().flatten().chain(groups).fold(all, u64::min)
 }
 
@@ -188,7 +214,9 @@ fn groups_of(text: &str) -> Vec<String> {
         let (Some(kinds), Some(group)) = (fields.next(), fields.next()) else { continue };
         let (below, file) = match kinds {
             "" => ("/sys/fs/cgroup", "memory.max"),
-            _ if kinds.split(',').any(|kind| kind == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ if kinds.split(',').any(|kind| kind == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
             _ => continue,
         };
         let mut group = group.trim_end_matches('/');
@@ -219,7 +247,14 @@ mod tests {
     #[test]
     fn the_limits_of_all_groups_above_a_process_count() {
         let second = groups_of("0::/user.slice/a.scope\n");
-        assert_eq!(second, ["/sys/fs/cgroup/user.slice/a.scope/memory.max", "/sys/fs/cgroup/user.slice/memory.max", "/sys/fs/cgroup/memory.max"]);
+        assert_eq!(
+            second,
+            [
+                "/sys/fs/cgroup/user.slice/a.scope/memory.max",
+                "/sys/fs/cgroup/user.slice/memory.max",
+                "/sys/fs/cgroup/memory.max"
+            ]
+        );
         assert_eq!(groups_of("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
         let first = groups_of("5:cpu,memory:/docker/x\n4:pids:/docker/x\nnonsense\n");
         assert_eq!(first[0], "/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes");

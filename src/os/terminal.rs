@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize,
+    tcsetattr,
+};
 
 use crate::os::system;
 
@@ -67,7 +70,10 @@ pub fn wait(stopped: &AtomicBool) -> TerminalInput {
 #[must_use]
 pub fn note_stops() -> Arc<AtomicBool> {
     let stopped = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP].into_iter().filter(|signal| !system::is_ignored(*signal)) {
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
+        .into_iter()
+        .filter(|signal| !system::is_ignored(*signal))
+    {
         let _ = signal_hook::flag::register(signal, Arc::clone(&stopped));
     }
     stopped
@@ -83,7 +89,8 @@ pub fn is_terminal() -> bool {
 #[must_use]
 pub fn is_ours() -> bool {
     // A terminal that is not our session's own knows no background.
-    rustix::termios::tcgetpgrp(io::stdin()).map_or(true, |front| front == rustix::process::getpgrp())
+    rustix::termios::tcgetpgrp(io::stdin())
+        .map_or(true, |front| front == rustix::process::getpgrp())
 }
 
 /// True when a person looks at stderr.

@@ -147,9 +147,9 @@ impl PeerConfig {
     pub fn needs_folder(&self) -> bool {
         match &self.task {
             Task::Serve { .. } | Task::Menu => true,
-            Task::Once(Command::Get(_) | Command::GetFrom(..) | Command::Play(_) | Command::Download(_)) => {
-                !matches!(self.target, DownloadPlace::Pipe(_))
-            }
+            Task::Once(
+                Command::Get(_) | Command::GetFrom(..) | Command::Play(_) | Command::Download(_),
+            ) => !matches!(self.target, DownloadPlace::Pipe(_)),
             Task::Once(_) => false,
         }
     }

@@ -49,7 +49,8 @@ pub(super) struct HaveSubscribers {
 impl HaveSubscribers {
     /// Adds one, in the place of the one that this connection has for the same content. False when it has too many.
     pub(super) fn add(&mut self, subscriber: HaveSubscriber) -> bool {
-        let same = |number: &u64| self.all.get(number).is_some_and(|other| other.root == subscriber.root);
+        let same =
+            |number: &u64| self.all.get(number).is_some_and(|other| other.root == subscriber.root);
         if let Some(number) = self.by_conn.on(subscriber.conn).iter().copied().find(same) {
             self.take(number);
         }
@@ -117,11 +118,18 @@ mod tests {
         let root = |number: usize| ContentHash([u8::try_from(number).unwrap(); 32]);
         let subscriber = |conn, number| HaveSubscriber::new(ConnId(conn), root(number), 9);
         assert!((0..limits::FETCHES).all(|number| all.add(subscriber(1, number))));
-        assert!(all.add(subscriber(1, 0)) && !all.add(subscriber(1, 200)) && all.add(subscriber(2, 200)));
+        assert!(
+            all.add(subscriber(1, 0))
+                && !all.add(subscriber(1, 200))
+                && all.add(subscriber(2, 200))
+        );
         let now = Instant::now();
         assert!(all.due(now).is_empty());
         all.pieces_came(now);
-        assert_eq!((all.due(now).len(), all.due(now + limits::HAVE).len(), all.deadline()), (0, limits::FETCHES + 1, None));
+        assert_eq!(
+            (all.due(now).len(), all.due(now + limits::HAVE).len(), all.deadline()),
+            (0, limits::FETCHES + 1, None)
+        );
         all.forget(ConnId(1));
         all.tell_later(now);
         assert_eq!(all.due(now + limits::HAVE).len(), 1);

@@ -59,9 +59,13 @@ impl Peer {
     /// Bytes have come or gone: reads requests and hands out what there is room for.
     pub(super) fn visited(&mut self, id: ConnId, io: &mut Io<'_>) {
         let now = io.now;
-        let made = io.connection(id).map_or(0, |link| link.send_queue.memory_waiting() + limits::VISIT_ANSWER_BYTES);
+        let made = io
+            .connection(id)
+            .map_or(0, |link| link.send_queue.memory_waiting() + limits::VISIT_ANSWER_BYTES);
         for _ in 0..limits::VISIT_REQUESTS {
-            let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };
+            let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+                return;
+            };
             if link.send_queue.memory_waiting() >= made {
                 break;
             }
@@ -83,14 +87,22 @@ impl Peer {
     fn settle_visit(&mut self, id: ConnId, io: &mut Io<'_>) {
         self.feed(id, io);
         let now = io.now;
-        let waits = self.uploads.waiting_on(id).next().is_some() || self.proofs.waiting_on(id) > 0 || self.pending_lists.has(id);
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };
+        let waits = self.uploads.waiting_on(id).next().is_some()
+            || self.proofs.waiting_on(id) > 0
+            || self.pending_lists.has(id);
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+            return;
+        };
         link.deadline = visit.answering.head_deadline(&link.recv_buffer, now);
         link.wake_at = visit.answering.look_at();
         // Who waits for a person or a slot, or takes a file, has nothing to say meanwhile; both have ends of their own.
-        link.idle_timeout = visit.answering.silence().filter(|_| !waits && visit.answering.sends() == 0);
+        link.idle_timeout =
+            visit.answering.silence().filter(|_| !waits && visit.answering.sends() == 0);
         // What was asked before a fault, or before the end of the other side, is answered first.
-        if !waits && (visit.answering.is_over() || (visit.ended && visit.answering.sends() == 0 && !link.send_queue.is_full())) {
+        if !waits
+            && (visit.answering.is_over()
+                || (visit.ended && visit.answering.sends() == 0 && !link.send_queue.is_full()))
+        {
             visit.answering.speak_last(&mut link.send_queue);
             link.finish();
         }
@@ -142,7 +154,9 @@ impl Peer {
             }
             _ => Err(ErrorReply::unsupported()),
         };
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+            return;
+        };
         match answer {
             Ok(reply) => visit.answering.respond(ask, &reply, &mut link.send_queue),
             Err(refusal) => visit.answering.respond_error(ask, &refusal, &mut link.send_queue),
@@ -162,7 +176,9 @@ impl Peer {
             },
             cursor,
         )?;
-        if let (Some(next), Some(last)) = (page.cursor.as_deref().and_then(|cursor| cursor.parse().ok()), page.entries.last()) {
+        if let (Some(next), Some(last)) =
+            (page.cursor.as_deref().and_then(|cursor| cursor.parse().ok()), page.entries.last())
+        {
             self.share.note_page_end(next, last.name.clone());
         }
         Ok(Response::Files { peer, files: page.entries, cursor: page.cursor })
@@ -171,8 +187,20 @@ impl Peer {
     /// DOWNLOAD. Looks whether the file is here, and whether this asker may have it now.
     fn wanted(&mut self, id: ConnId, ask: Option<u64>, fetch: Fetch, prove: bool, io: &mut Io<'_>) {
         let Some(visit) = self.visits.get(&id) else { return };
-        if visit.answering.sends() + self.uploads.waiting_on(id).count() + self.proofs.waiting_on(id) >= limits::FETCHES {
-            return self.refuse(id, ask, &ErrorReply::new(ErrorCode::Busy, format!("at most {} FETCH at once on a link", limits::FETCHES)), io);
+        if visit.answering.sends()
+            + self.uploads.waiting_on(id).count()
+            + self.proofs.waiting_on(id)
+            >= limits::FETCHES
+        {
+            return self.refuse(
+                id,
+                ask,
+                &ErrorReply::new(
+                    ErrorCode::Busy,
+                    format!("at most {} FETCH at once on a link", limits::FETCHES),
+                ),
+                io,
+            );
         }
         let Some(name) = self.meant(&fetch.wanted) else {
             return self.refuse(id, ask, &ErrorReply::no_such_file(), io);
@@ -182,18 +210,28 @@ impl Peer {
             Ok(opened) => opened,
             Err(refusal) => return self.refuse(id, ask, &refusal, io),
         };
-        let is_free = self.visits.get(&id).is_some_and(|visit| visit.answering.answers_by_head(opened.size, opened.tag, opened.source.modified()));
+        let is_free = self.visits.get(&id).is_some_and(|visit| {
+            visit.answering.answers_by_head(opened.size, opened.tag, opened.source.modified())
+        });
         if self.library.entry(&name).is_some_and(|entry| entry.root.is_none()) {
             self.library.prioritize(&name);
         }
         log::debug!("{asker} FETCH {name} from {}", fetch.from);
-        let (ticket, turn) = self.uploads.ask(ConsentRequest { link: id, id: ask, fetch, name: name.clone(), asker, mute, is_free }, io.now);
+        let (ticket, turn) = self.uploads.ask(
+            ConsentRequest { link: id, id: ask, fetch, name: name.clone(), asker, mute, is_free },
+            io.now,
+        );
         if prove && self.uploads.get(ticket).is_some() {
             self.proofs.want(ticket);
         }
         match turn {
             Turn::Refuse => self.refuse(id, ask, &not_allowed(), io),
-            Turn::Busy => self.refuse(id, ask, &ErrorReply::new(ErrorCode::Busy, "too many wait for this person's answer"), io),
+            Turn::Busy => self.refuse(
+                id,
+                ask,
+                &ErrorReply::new(ErrorCode::Busy, "too many wait for this person's answer"),
+                io,
+            ),
             Turn::Send => self.send(ticket, io),
             Turn::Queue(place) => self.tell_waiting(ticket, WaitingReason::Slot { place }, io),
             Turn::AskPerson(first) => {
@@ -218,12 +256,20 @@ impl Peer {
     /// Nobody keeps a file open that was not asked for of late: its disk could not be unmounted.
     pub(super) fn close_idle(&mut self, now: Instant) {
         for visit in self.visits.values_mut() {
-            visit.opened.take_if(|kept| now.saturating_duration_since(kept.at) >= limits::KEPT_OPEN);
+            visit
+                .opened
+                .take_if(|kept| now.saturating_duration_since(kept.at) >= limits::KEPT_OPEN);
         }
     }
 
     /// What is wanted, opened now or by the request before.
-    fn opened(&mut self, id: ConnId, name: &RelativeName, fetch: &Fetch, now: Instant) -> Result<Opened, ErrorReply> {
+    fn opened(
+        &mut self,
+        id: ConnId,
+        name: &RelativeName,
+        fetch: &Fetch,
+        now: Instant,
+    ) -> Result<Opened, ErrorReply> {
         let kept = self.visits.get_mut(&id).and_then(|visit| visit.opened.as_mut());
         if let Some(kept) = kept
             && (&kept.name, &kept.wanted) == (name, &fetch.wanted)
@@ -233,10 +279,16 @@ impl Peer {
             return Ok(kept.opened.clone());
         }
         let opened = self.open_wanted(name, fetch)?;
-        let shared = !matches!(&fetch.wanted, Selector::Root(root) if self.library.named(root).is_none());
+        let shared =
+            !matches!(&fetch.wanted, Selector::Root(root) if self.library.named(root).is_none());
         // What is held of a download under way is looked at each time.
         if let Some(visit) = self.visits.get_mut(&id).filter(|_| shared) {
-            visit.opened = Some(OpenedFile { name: name.clone(), wanted: fetch.wanted.clone(), opened: opened.clone(), at: now });
+            visit.opened = Some(OpenedFile {
+                name: name.clone(),
+                wanted: fetch.wanted.clone(),
+                opened: opened.clone(),
+                at: now,
+            });
         }
         Ok(opened)
     }
@@ -289,16 +341,28 @@ impl Peer {
             Err(refusal) => return refused(self, &refusal, io),
         };
         if tag.is_some_and(|tag| tag != opened.tag) {
-            return refused(self, &ErrorReply::new(ErrorCode::Changed, "the file is not the version you expect"), io);
+            return refused(
+                self,
+                &ErrorReply::new(ErrorCode::Changed, "the file is not the version you expect"),
+                io,
+            );
         }
         let Some(range) = ByteRange::within(from, length, opened.size) else {
-            return refused(self, &ErrorReply::new(ErrorCode::Range, "the file ends before that"), io);
+            return refused(
+                self,
+                &ErrorReply::new(ErrorCode::Range, "the file ends before that"),
+                io,
+            );
         };
         if !self.is_here(&fetch.wanted, range) {
             return refused(self, &ErrorReply::new(ErrorCode::Range, "not here yet"), io);
         }
-        let Ok(value) = self.proof((ticket, upload.link), &name, &opened, range, now) else { return Vec::new() };
-        if let (Some(visit), Some(link)) = (self.visits.get_mut(&upload.link), io.connection(upload.link)) {
+        let Ok(value) = self.proof((ticket, upload.link), &name, &opened, range, now) else {
+            return Vec::new();
+        };
+        if let (Some(visit), Some(link)) =
+            (self.visits.get_mut(&upload.link), io.connection(upload.link))
+        {
             visit.answering.send(ticket, upload.id, &name, opened, range, &mut link.send_queue);
             if let Some(value) = value {
                 visit.answering.promise(value);
@@ -315,7 +379,9 @@ impl Peer {
 
     /// The same; returns the uploads that are over with it.
     fn hand_out(&mut self, id: ConnId, io: &mut Io<'_>) -> Vec<u64> {
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return Vec::new() };
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+            return Vec::new();
+        };
         let over = visit.answering.feed(&mut link.send_queue);
         self.went(id, io);
         over
@@ -341,18 +407,26 @@ impl Peer {
     }
 
     fn cancel(&mut self, id: ConnId, fetch: u64, io: &mut Io<'_>) {
-        let waiting = self.uploads.waiting_on(id).find(|ticket| self.uploads.get(*ticket).is_some_and(|u| u.id == Some(fetch)));
+        let waiting = self
+            .uploads
+            .waiting_on(id)
+            .find(|ticket| self.uploads.get(*ticket).is_some_and(|u| u.id == Some(fetch)));
         if let Some(ticket) = waiting {
             return self.turn_down(ticket, &ErrorReply::new(ErrorCode::Cancelled, "as asked"), io);
         }
         if self.cancel_patience(id, fetch, io) {
             return;
         }
-        let proven = |ticket: &u64| self.proofs.holds(id, *ticket) && self.uploads.get(*ticket).is_some_and(|upload| upload.id == Some(fetch));
+        let proven = |ticket: &u64| {
+            self.proofs.holds(id, *ticket)
+                && self.uploads.get(*ticket).is_some_and(|upload| upload.id == Some(fetch))
+        };
         if let Some(ticket) = self.uploads.on(id).iter().copied().find(proven) {
             return self.turn_down(ticket, &ErrorReply::new(ErrorCode::Cancelled, "as asked"), io);
         }
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+            return;
+        };
         if let Some(ticket) = visit.answering.cancel(fetch, &mut link.send_queue) {
             self.release(vec![ticket], io);
         }
@@ -367,7 +441,13 @@ impl Peer {
         self.release(vec![ticket], io);
     }
 
-    pub(super) fn refuse(&mut self, id: ConnId, ask: Option<u64>, refusal: &ErrorReply, io: &mut Io<'_>) {
+    pub(super) fn refuse(
+        &mut self,
+        id: ConnId,
+        ask: Option<u64>,
+        refusal: &ErrorReply,
+        io: &mut Io<'_>,
+    ) {
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) {
             visit.answering.respond_error(ask, refusal, &mut link.send_queue);
             link.reschedule = true;
@@ -377,7 +457,11 @@ impl Peer {
     fn tell_waiting(&mut self, ticket: u64, waiting: WaitingReason, io: &mut Io<'_>) {
         let Some(upload) = self.uploads.get(ticket) else { return };
         let (link, id) = (upload.link, upload.id);
-        let kept = self.visits.get(&link).and_then(|visit| visit.opened.as_ref()).map(|kept| kept.opened.size);
+        let kept = self
+            .visits
+            .get(&link)
+            .and_then(|visit| visit.opened.as_ref())
+            .map(|kept| kept.opened.size);
         let size = kept.or_else(|| self.library.entry(&upload.name).and_then(|entry| entry.size));
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&link), io.connection(link))
             // A place in the queue is worth nothing to a reader that has not read the last ones.
@@ -387,7 +471,13 @@ impl Peer {
         }
     }
 
-    pub(super) fn tell_patience(&mut self, id: ConnId, ask: Option<u64>, waiting: WaitingReason, io: &mut Io<'_>) {
+    pub(super) fn tell_patience(
+        &mut self,
+        id: ConnId,
+        ask: Option<u64>,
+        waiting: WaitingReason,
+        io: &mut Io<'_>,
+    ) {
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) {
             visit.answering.waiting(ask, waiting, None, &mut link.send_queue);
         }

@@ -104,7 +104,8 @@ impl Peer {
         let method = operation.deed.method();
         if let (Some(user), Method::Register | Method::Connect) = (&operation.user, method) {
             let identity = self.account.identity()?;
-            operation.authority = identity.proves(method, user, self.home.nonce().unwrap_or_default());
+            operation.authority =
+                identity.proves(method, user, self.home.nonce().unwrap_or_default());
         }
         Ok(())
     }
@@ -122,7 +123,9 @@ impl Peer {
     /// The server does not take us for who we said to be.
     pub(super) fn connect_refused(&mut self, refusal: ErrorReply, io: &mut Io<'_>) {
         match (refusal.code, self.account.user.clone()) {
-            (ErrorCode::NoUser, Some(user)) if self.account.registers => self.ask_as(user, AccountOp::Register, PendingRequest::Register, io),
+            (ErrorCode::NoUser, Some(user)) if self.account.registers => {
+                self.ask_as(user, AccountOp::Register, PendingRequest::Register, io)
+            }
             // It may do so soon: the disk of the server is full, say.
             (code, _) if code.retry() && matches!(self.options.task, Task::Serve { .. }) => {
                 io.tell(UiEvent::Failed(Failure::Operation(Method::Connect, refusal)));
@@ -165,12 +168,19 @@ impl Peer {
         match (&operation.deed, reply) {
             (AccountOp::ListUsers { .. }, Response::Users { users, cursor }) => {
                 io.tell(UiEvent::Users(users));
-                let deed = |cursor| AccountOp::ListUsers { cursor: Some(cursor), most: limits::LIST_ENTRIES };
+                let deed = |cursor| AccountOp::ListUsers {
+                    cursor: Some(cursor),
+                    most: limits::LIST_ENTRIES,
+                };
                 self.next_page(cursor.map(|cursor| again(operation, deed(cursor))), io);
             }
             (AccountOp::ListContent { .. }, Response::Content { of, files, cursor }) => {
                 io.tell(UiEvent::Content { of: of.clone(), files });
-                let deed = |cursor| AccountOp::ListContent { of, cursor: Some(cursor), most: limits::LIST_ENTRIES };
+                let deed = |cursor| AccountOp::ListContent {
+                    of,
+                    cursor: Some(cursor),
+                    most: limits::LIST_ENTRIES,
+                };
                 self.next_page(cursor.map(|cursor| again(operation, deed(cursor))), io);
             }
             (AccountOp::FindUser { .. }, Response::User(Online { user, peer, speaks })) => {

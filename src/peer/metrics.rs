@@ -12,8 +12,14 @@ use crate::protocol::response::Response;
 
 impl Peer {
     /// Its figures, for those who may see them.
-    pub(super) fn status(&self, id: ConnId, local: bool, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
-        let from = io.connection(id).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |link| link.from.ip());
+    pub(super) fn status(
+        &self,
+        id: ConnId,
+        local: bool,
+        io: &mut Io<'_>,
+    ) -> Result<Response, ErrorReply> {
+        let from =
+            io.connection(id).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |link| link.from.ip());
         requests::may_see(from, local, self.options.metrics_open)?;
         let mut figures = requests::of_loop(io.iteration_times);
         figures.push(Metric::now("connections", self.visits.len() as u64));

@@ -117,11 +117,20 @@ impl Peer {
     /// # Errors
     /// When its folder is not there.
     pub fn new(mut options: PeerConfig) -> Result<Peer, FsError> {
-        let drive = if options.needs_folder() { (options.open_folder)(&options.folder)? } else { Rc::new(NoFolder) };
+        let drive = if options.needs_folder() {
+            (options.open_folder)(&options.folder)?
+        } else {
+            Rc::new(NoFolder)
+        };
         let target = std::mem::replace(&mut options.target, DownloadPlace::Folder);
-        let identity = std::mem::replace(&mut options.identity, Box::new(|| Err("there is no key".into())));
+        let identity =
+            std::mem::replace(&mut options.identity, Box::new(|| Err("there is no key".into())));
         Ok(Peer {
-            terms: HandshakeParams { role: Role::Peer, heartbeat: options.heartbeat, hosts: options.hosts.clone() },
+            terms: HandshakeParams {
+                role: Role::Peer,
+                heartbeat: options.heartbeat,
+                hosts: options.hosts.clone(),
+            },
             library: Storage::new(drive, target, Rc::clone(&options.hashes), options.recursive)
                 .keeping_folders(matches!(options.task, Task::Once(_))),
             home: ServerConnection::new(options.servers.clone(), options.by_quic),
@@ -156,7 +165,8 @@ impl Peer {
                 io.listen(USUAL, listen);
             }
             Task::Menu => {
-                if let Some(place) = self.options.place.filter(|place| !place.ip().is_unspecified()) {
+                if let Some(place) = self.options.place.filter(|place| !place.ip().is_unspecified())
+                {
                     // The server is to see from the first link on where this peer will listen.
                     self.home.bind(place.ip());
                 }
@@ -182,7 +192,8 @@ impl Peer {
                     self.library = library;
                 }
                 let first = self.ports.usual.replace(at).is_none();
-                for (number, (at, _)) in (1..).zip(self.options.old_ports.iter().filter(|_| first)) {
+                for (number, (at, _)) in (1..).zip(self.options.old_ports.iter().filter(|_| first))
+                {
                     io.listen(PortId(number), *at);
                 }
                 if let Some(at) = self.options.udp.filter(|_| first) {
@@ -224,7 +235,8 @@ impl Peer {
     /// The server lists a peer under the address from which its link comes: something must listen there. False when nothing can.
     fn is_reached_as_seen(&mut self, at: SocketAddr, io: &mut Io<'_>) -> bool {
         let is_open_to_both = at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        if self.options.advertise.is_some() || is_open_to_both || self.home.all_are_of(at.is_ipv4()) {
+        if self.options.advertise.is_some() || is_open_to_both || self.home.all_are_of(at.is_ipv4())
+        {
             return true;
         }
         if at.ip().is_unspecified() {
@@ -248,7 +260,10 @@ impl Peer {
             // What can't be listened on can't be seen from, so the server is reached by IPv4.
             Err(why) if self.home.keep_only(true) => log::info!("not on IPv6: {why}"),
             Err(why) => {
-                let at = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), self.ports.usual.map_or(0, |at| at.port()));
+                let at = SocketAddr::new(
+                    Ipv6Addr::UNSPECIFIED.into(),
+                    self.ports.usual.map_or(0, |at| at.port()),
+                );
                 return self.fail_to_join(Failure::Port(at, why), io);
             }
         }
@@ -271,8 +286,15 @@ impl Peer {
     }
 
     /// One of the ports of old wires is open, or not.
-    fn listening_besides(&mut self, port: PortId, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
-        let Some((wanted, tongue)) = self.options.old_ports.get(port.0 - 1).copied() else { return };
+    fn listening_besides(
+        &mut self,
+        port: PortId,
+        result: Result<SocketAddr, String>,
+        io: &mut Io<'_>,
+    ) {
+        let Some((wanted, tongue)) = self.options.old_ports.get(port.0 - 1).copied() else {
+            return;
+        };
         match result {
             Ok(at) => {
                 log::info!("{} on {at}", tongue.word());
@@ -304,11 +326,17 @@ impl Peer {
 
     /// The old wires that are spoken, once all ports are open.
     fn spoken(&self) -> Option<Vec<(LegacyProfile, u16)>> {
-        if self.ports.opens_six || self.ports.legacy.len() < self.options.old_ports.len() || (self.options.udp.is_some() && self.ports.quic.is_none())
+        if self.ports.opens_six
+            || self.ports.legacy.len() < self.options.old_ports.len()
+            || (self.options.udp.is_some() && self.ports.quic.is_none())
         {
             return None;
         }
-        let usual = self.options.speech.besides().and_then(|tongue| Some((tongue, self.ports.usual?.port())));
+        let usual = self
+            .options
+            .speech
+            .besides()
+            .and_then(|tongue| Some((tongue, self.ports.usual?.port())));
         Some(self.ports.legacy.iter().copied().chain(usual).collect())
     }
 
@@ -350,7 +378,9 @@ impl Peer {
         let owner = *self.owners.get(&id)?;
         let is_kept = match owner {
             ConnOwner::Server => self.home.is(id),
-            ConnOwner::Source(download, source) => self.downloads.has_source((download, source), id),
+            ConnOwner::Source(download, source) => {
+                self.downloads.has_source((download, source), id)
+            }
             ConnOwner::LegacySource(download) => self.downloads.has_source((download, 0), id),
             ConnOwner::Inbound | ConnOwner::Player => true,
         };
@@ -370,7 +400,9 @@ impl Peer {
     fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
         let ended = match self.owner(id) {
             Some(ConnOwner::Server) => return self.home.connected(id, io),
-            Some(ConnOwner::Source(download, source)) => self.downloads.connected((download, source), io),
+            Some(ConnOwner::Source(download, source)) => {
+                self.downloads.connected((download, source), io)
+            }
             Some(ConnOwner::LegacySource(download)) => self.downloads.connected((download, 0), io),
             Some(ConnOwner::Inbound | ConnOwner::Player) | None => None,
         };
@@ -383,7 +415,9 @@ impl Peer {
         match self.owner(id) {
             Some(ConnOwner::Player) => self.serve_player(id, io),
             Some(ConnOwner::Server) => self.hear_home(io),
-            Some(ConnOwner::Source(download, source)) => self.source_received(id, (download, source), io),
+            Some(ConnOwner::Source(download, source)) => {
+                self.source_received(id, (download, source), io)
+            }
             Some(ConnOwner::LegacySource(download)) => self.source_received(id, (download, 0), io),
             Some(ConnOwner::Inbound) | None => self.visited(id, io),
         }
@@ -424,7 +458,9 @@ impl Peer {
         match owner {
             Some(ConnOwner::Player) => self.player_gone(id),
             Some(ConnOwner::Server) => self.home_lost(cause, None, io),
-            Some(ConnOwner::Source(download, source)) => self.source_closed((download, source), cause, io),
+            Some(ConnOwner::Source(download, source)) => {
+                self.source_closed((download, source), cause, io)
+            }
             Some(ConnOwner::LegacySource(download)) => self.source_closed((download, 0), cause, io),
             Some(ConnOwner::Inbound) => self.visitor_gone(id, io),
             None => {}
@@ -539,9 +575,14 @@ impl Node for Peer {
     }
 
     fn is_ready(&self) -> bool {
-        let background = self.options.typed && !self.acts.is_under_way() && self.commands.running.as_ref().is_some_and(Running::is_background);
+        let background = self.options.typed
+            && !self.acts.is_under_way()
+            && self.commands.running.as_ref().is_some_and(Running::is_background);
         let choosing = matches!(self.commands.running, Some(Running::Choose { .. }));
-        let free = self.commands.running.is_none() || background || choosing || self.uploads.has_question();
+        let free = self.commands.running.is_none()
+            || background
+            || choosing
+            || self.uploads.has_question();
         self.ending.is_none() && self.commands.postponed.is_none() && free
     }
 }

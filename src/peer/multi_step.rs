@@ -22,7 +22,9 @@ use crate::peer::{Peer, USUAL};
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::request::{FileEntry, Request, Selector};
 use crate::protocol::response::{PeerEntry, Provider, Response};
-use crate::protocol::types::account::{AccountOp, Method, Online, Operation, Publication, UserName};
+use crate::protocol::types::account::{
+    AccountOp, Method, Online, Operation, Publication, UserName,
+};
 use crate::protocol::types::file_name::FileName;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
@@ -72,7 +74,9 @@ impl MultiStep {
             MultiStep::Disconnect(_) => Method::Disconnect,
             MultiStep::Unregister(_) => Method::Unregister,
             MultiStep::GetFile { .. } => return Some(NamedCommand::GetFile),
-            MultiStep::Peers | MultiStep::Files(_) | MultiStep::GetAt { .. } | MultiStep::Nodes => return None,
+            MultiStep::Peers | MultiStep::Files(_) | MultiStep::GetAt { .. } | MultiStep::Nodes => {
+                return None;
+            }
         };
         Some(NamedCommand::Operation(method))
     }
@@ -176,25 +180,48 @@ impl Peer {
         let ours = |user: &UserName| self.account.user.as_ref() == Some(user);
         let (step, request) = match &act {
             MultiStep::Plain(None, deed) if self.account.user.is_none() => {
-                let failure = refusal(deed.method(), ErrorCode::NotConnected, "CONNECT comes first");
+                let failure =
+                    refusal(deed.method(), ErrorCode::NotConnected, "CONNECT comes first");
                 return self.act_refused(&act, failure, io);
             }
-            MultiStep::Plain(user, deed) => (MultiStepOutcome::Main, operation(user.clone(), deed.clone())),
+            MultiStep::Plain(user, deed) => {
+                (MultiStepOutcome::Main, operation(user.clone(), deed.clone()))
+            }
             MultiStep::Connect(user) => {
                 self.acts.user = Some(user.clone());
                 self.account.takes_as_it_is(user);
-                (MultiStepOutcome::Main, operation(Some(user.clone()), AccountOp::Connect { port: None }))
+                (
+                    MultiStepOutcome::Main,
+                    operation(Some(user.clone()), AccountOp::Connect { port: None }),
+                )
             }
             MultiStep::Disconnect(user) if ours(user) => return self.go_away(act, io),
-            MultiStep::Disconnect(user) => (MultiStepOutcome::Existence, operation(None, AccountOp::FindUser { whom: user.clone() })),
-            MultiStep::Unregister(user) if ours(user) => (MultiStepOutcome::Main, operation(None, AccountOp::Unregister)),
+            MultiStep::Disconnect(user) => (
+                MultiStepOutcome::Existence,
+                operation(None, AccountOp::FindUser { whom: user.clone() }),
+            ),
+            MultiStep::Unregister(user) if ours(user) => {
+                (MultiStepOutcome::Main, operation(None, AccountOp::Unregister))
+            }
             MultiStep::Unregister(user) => {
                 self.account.takes_as_it_is(user);
-                (MultiStepOutcome::Proof, operation(Some(user.clone()), AccountOp::Connect { port: None }))
+                (
+                    MultiStepOutcome::Proof,
+                    operation(Some(user.clone()), AccountOp::Connect { port: None }),
+                )
             }
-            MultiStep::GetFile { user, .. } => (MultiStepOutcome::Place, operation(None, AccountOp::FindUser { whom: user.clone() })),
-            MultiStep::GetAt { ip, .. } if self.acts.peers.iter().any(|present| present.peer.ip() == *ip) => return self.get_at(act, io),
-            MultiStep::Peers | MultiStep::Nodes | MultiStep::GetAt { .. } => (MultiStepOutcome::Peers, list_peers(None)),
+            MultiStep::GetFile { user, .. } => (
+                MultiStepOutcome::Place,
+                operation(None, AccountOp::FindUser { whom: user.clone() }),
+            ),
+            MultiStep::GetAt { ip, .. }
+                if self.acts.peers.iter().any(|present| present.peer.ip() == *ip) =>
+            {
+                return self.get_at(act, io);
+            }
+            MultiStep::Peers | MultiStep::Nodes | MultiStep::GetAt { .. } => {
+                (MultiStepOutcome::Peers, list_peers(None))
+            }
             MultiStep::Files(peer) => {
                 if let Some(tongue) = self.spoken_at(*peer) {
                     return self.list_stream(*peer, tongue, io);
@@ -214,7 +241,11 @@ impl Peer {
 
     /// What was spoken at that address when peers were last asked for.
     fn spoken_at(&self, peer: SocketAddr) -> Option<LegacyProfile> {
-        self.acts.peers.iter().find(|present| present.peer == peer).and_then(|present| present.speaks)
+        self.acts
+            .peers
+            .iter()
+            .find(|present| present.peer == peer)
+            .and_then(|present| present.speaks)
     }
 
     /// The server has answered a step. False when no command of these is under way.
@@ -232,7 +263,9 @@ impl Peer {
                     self.step(act, step, request, io);
                 }
             }
-            (MultiStep::Connect(_), MultiStepOutcome::Main, Response::Done(_)) => self.take_place(act, io),
+            (MultiStep::Connect(_), MultiStepOutcome::Main, Response::Done(_)) => {
+                self.take_place(act, io)
+            }
             (MultiStep::Unregister(_), MultiStepOutcome::Proof, Response::Done(_)) => {
                 self.step(act, MultiStepOutcome::Main, operation(None, AccountOp::Unregister), io)
             }
@@ -243,14 +276,30 @@ impl Peer {
                 self.begin(Running::Leave, io);
             }
             (MultiStep::Unregister(_), MultiStepOutcome::Existence, Response::User(_)) => {
-                self.act_refused(&act, refusal(Method::Unregister, ErrorCode::Connected, "this link is connected as somebody else"), io);
+                self.act_refused(
+                    &act,
+                    refusal(
+                        Method::Unregister,
+                        ErrorCode::Connected,
+                        "this link is connected as somebody else",
+                    ),
+                    io,
+                );
             }
-            (MultiStep::Disconnect(_), MultiStepOutcome::Existence, Response::User(_)) => self.is_not_here(&act, io),
-            (MultiStep::GetFile { .. }, MultiStepOutcome::Place, Response::User(Online { peer: Some(at), speaks, .. })) => {
-                self.get_file(act, *at, *speaks, io)
+            (MultiStep::Disconnect(_), MultiStepOutcome::Existence, Response::User(_)) => {
+                self.is_not_here(&act, io)
             }
+            (
+                MultiStep::GetFile { .. },
+                MultiStepOutcome::Place,
+                Response::User(Online { peer: Some(at), speaks, .. }),
+            ) => self.get_file(act, *at, *speaks, io),
             (MultiStep::GetFile { user, .. }, MultiStepOutcome::Place, Response::User(_)) => {
-                let failure = refusal(Method::FindUser, ErrorCode::NotFound, &format!("{user} shares nothing"));
+                let failure = refusal(
+                    Method::FindUser,
+                    ErrorCode::NotFound,
+                    &format!("{user} shares nothing"),
+                );
                 self.get_file_as_kept(act, failure, io);
             }
             (_, _, Response::Users { .. }) => self.users_listed(io),
@@ -269,7 +318,9 @@ impl Peer {
                 self.finish(exit::DONE, io);
             }
             (_, _, Response::Done(_)) => self.act_done(&act, io),
-            _ => self.act_refused(&act, Failure::Protocol("an answer to something else".into()), io),
+            _ => {
+                self.act_refused(&act, Failure::Protocol("an answer to something else".into()), io)
+            }
         }
         true
     }
@@ -277,17 +328,29 @@ impl Peer {
     /// Adds a page to those before. What asks for the next one.
     fn gather(&mut self, act: &MultiStep, request: &Request, reply: &Response) -> Option<Request> {
         let pages = &mut self.acts.pages;
-        let next = |cursor: &Option<String>, held: usize| cursor.clone().filter(|_| held < limits::LIST_ALL);
+        let next = |cursor: &Option<String>, held: usize| {
+            cursor.clone().filter(|_| held < limits::LIST_ALL)
+        };
         match reply {
             Response::Users { users, cursor } => {
                 pages.users.extend_from_slice(users);
                 let cursor = next(cursor, pages.users.len())?;
-                Some(operation(None, AccountOp::ListUsers { cursor: Some(cursor), most: limits::LIST_ENTRIES }))
+                Some(operation(
+                    None,
+                    AccountOp::ListUsers { cursor: Some(cursor), most: limits::LIST_ENTRIES },
+                ))
             }
             Response::Content { of, files, cursor } => {
                 pages.content.extend_from_slice(files);
                 let cursor = next(cursor, pages.content.len())?;
-                Some(operation(None, AccountOp::ListContent { of: of.clone(), cursor: Some(cursor), most: limits::LIST_ENTRIES }))
+                Some(operation(
+                    None,
+                    AccountOp::ListContent {
+                        of: of.clone(),
+                        cursor: Some(cursor),
+                        most: limits::LIST_ENTRIES,
+                    },
+                ))
             }
             Response::Peers { peers, cursor } => {
                 pages.peers.extend_from_slice(peers);
@@ -303,7 +366,11 @@ impl Peer {
                 let Request::Search { wanted, speaks, .. } = request else { return None };
                 // One of them is enough.
                 let cursor = cursor.clone().filter(|_| pages.holders.is_empty())?;
-                Some(Request::Search { wanted: wanted.clone(), cursor: Some(cursor), speaks: *speaks })
+                Some(Request::Search {
+                    wanted: wanted.clone(),
+                    cursor: Some(cursor),
+                    speaks: *speaks,
+                })
             }
             _ => None,
         }
@@ -315,7 +382,9 @@ impl Peer {
             Some((act @ MultiStep::Disconnect(_), MultiStepOutcome::Leave)) => {
                 self.step(act, MultiStepOutcome::Main, operation(None, AccountOp::Disconnect), io)
             }
-            Some((act, MultiStepOutcome::Join | MultiStepOutcome::Leave)) => self.act_done(&act, io),
+            Some((act, MultiStepOutcome::Join | MultiStepOutcome::Leave)) => {
+                self.act_done(&act, io)
+            }
             _ => return false,
         }
         true
@@ -329,23 +398,46 @@ impl Peer {
             _ => None,
         };
         match (&act, step, code) {
-            (MultiStep::GetFile { .. }, MultiStepOutcome::Place, _) => self.get_file_as_kept(act, failure.clone(), io),
+            (MultiStep::GetFile { .. }, MultiStepOutcome::Place, _) => {
+                self.get_file_as_kept(act, failure.clone(), io)
+            }
             (MultiStep::Unregister(user), MultiStepOutcome::Proof, Some(ErrorCode::Connected)) => {
                 let request = operation(None, AccountOp::FindUser { whom: user.clone() });
                 self.step(act, MultiStepOutcome::Existence, request, io);
             }
-            (MultiStep::Unregister(_), MultiStepOutcome::Existence, Some(ErrorCode::NotConnected)) => {
-                self.act_refused(&act, refusal(Method::Unregister, ErrorCode::Connected, "this link is connected as somebody else"), io);
+            (
+                MultiStep::Unregister(_),
+                MultiStepOutcome::Existence,
+                Some(ErrorCode::NotConnected),
+            ) => {
+                self.act_refused(
+                    &act,
+                    refusal(
+                        Method::Unregister,
+                        ErrorCode::Connected,
+                        "this link is connected as somebody else",
+                    ),
+                    io,
+                );
             }
             (_, MultiStepOutcome::Existence, Some(ErrorCode::NoRemoteUser)) => {
                 let failure = refusal(Method::FindUser, ErrorCode::NoUser, "no such user");
                 self.act_refused(&act, failure, io);
             }
-            (MultiStep::Disconnect(_), MultiStepOutcome::Existence, Some(ErrorCode::NotConnected)) => self.is_not_here(&act, io),
+            (
+                MultiStep::Disconnect(_),
+                MultiStepOutcome::Existence,
+                Some(ErrorCode::NotConnected),
+            ) => self.is_not_here(&act, io),
             // Whoever has left since is no node any more.
-            (MultiStep::Nodes, MultiStepOutcome::Files, Some(ErrorCode::NotFound)) => self.node_listed(act, io),
+            (MultiStep::Nodes, MultiStepOutcome::Files, Some(ErrorCode::NotFound)) => {
+                self.node_listed(act, io)
+            }
             // What was done on the way is undone: who is refused is not half there.
-            (MultiStep::Connect(_), MultiStepOutcome::Join, _) | (MultiStep::Unregister(_), MultiStepOutcome::Main, _) if !self.is_in_network() => {
+            (MultiStep::Connect(_), MultiStepOutcome::Join, _)
+            | (MultiStep::Unregister(_), MultiStepOutcome::Main, _)
+                if !self.is_in_network() =>
+            {
                 self.account.user = None;
                 self.home.joining = Joining::Unwanted;
                 self.home.close(io);
@@ -358,7 +450,11 @@ impl Peer {
     }
 
     fn is_not_here(&mut self, act: &MultiStep, io: &mut Io<'_>) {
-        self.act_refused(act, refusal(Method::Disconnect, ErrorCode::NotConnected, "that user is not connected here"), io);
+        self.act_refused(
+            act,
+            refusal(Method::Disconnect, ErrorCode::NotConnected, "that user is not connected here"),
+            io,
+        );
     }
 
     fn act_refused(&mut self, act: &MultiStep, failure: Failure, io: &mut Io<'_>) {
@@ -438,7 +534,9 @@ impl Peer {
         {
             io.tell(UiEvent::NotHere(file.clone()));
         }
-        if let Some(user) = self.account.user.as_ref().filter(|_| self.options.console.keeps_lists()) {
+        if let Some(user) =
+            self.account.user.as_ref().filter(|_| self.options.console.keeps_lists())
+        {
             let name = saved_lists::published_by(user);
             let before = self.options.notebook.read(&name);
             self.keep(name, &saved_lists::published(before.as_deref(), add, remove), io);
@@ -456,14 +554,24 @@ impl Peer {
     /// GET_FILE: the server does not say where the user is; an earlier list may.
     fn get_file_as_kept(&mut self, act: MultiStep, failure: Failure, io: &mut Io<'_>) {
         let MultiStep::GetFile { user, .. } = &act else { return };
-        let kept = self.acts.user.as_ref().and_then(|me| self.options.notebook.read(&saved_lists::users_of(me)));
+        let kept = self
+            .acts
+            .user
+            .as_ref()
+            .and_then(|me| self.options.notebook.read(&saved_lists::users_of(me)));
         match kept.and_then(|kept| saved_lists::find(&kept, user)) {
             Some((at, speaks)) => self.get_file(act, at, speaks, io),
             None => self.act_refused(&act, failure, io),
         }
     }
 
-    fn get_file(&mut self, act: MultiStep, at: SocketAddr, speaks: Option<LegacyProfile>, io: &mut Io<'_>) {
+    fn get_file(
+        &mut self,
+        act: MultiStep,
+        at: SocketAddr,
+        speaks: Option<LegacyProfile>,
+        io: &mut Io<'_>,
+    ) {
         let MultiStep::GetFile { remote, local, .. } = &act else { return };
         let local = RelativeName::from(local);
         if let Some(tongue) = speaks {
@@ -514,12 +622,22 @@ impl Peer {
     /// get: the peers at an address are known.
     fn get_at(&mut self, act: MultiStep, io: &mut Io<'_>) {
         let MultiStep::GetAt { ip, name } = &act else { return };
-        let there: Vec<PeerEntry> = self.acts.peers.iter().filter(|p| p.peer.ip() == *ip && !self.is_me(p.peer)).cloned().collect();
+        let there: Vec<PeerEntry> = self
+            .acts
+            .peers
+            .iter()
+            .filter(|p| p.peer.ip() == *ip && !self.is_me(p.peer))
+            .cloned()
+            .collect();
         match &there[..] {
             [] => self.act_refused(&act, Failure::NotFound(name.clone()), io),
             [only] => self.get_from(name.clone(), only.peer, only.speaks, io),
             _ => {
-                let request = Request::Search { wanted: Selector::Name(name.clone()), cursor: None, speaks: None };
+                let request = Request::Search {
+                    wanted: Selector::Name(name.clone()),
+                    cursor: None,
+                    speaks: None,
+                };
                 self.step(act, MultiStepOutcome::Holders, request, io);
             }
         }
@@ -528,9 +646,18 @@ impl Peer {
     /// get: who of several at one address has it is known; the index does not know what those share who never say.
     fn holder_chosen(&mut self, act: MultiStep, io: &mut Io<'_>) {
         let MultiStep::GetAt { ip, name } = &act else { return };
-        let holder = self.acts.pages.holders.iter().find(|holder| !self.is_me(holder.peer)).map(|holder| (holder.peer, holder.speaks));
+        let holder = self
+            .acts
+            .pages
+            .holders
+            .iter()
+            .find(|holder| !self.is_me(holder.peer))
+            .map(|holder| (holder.peer, holder.speaks));
         let silent = || {
-            self.acts.peers.iter().find(|present| present.peer.ip() == *ip && present.speaks.is_some_and(LegacyProfile::keeps_its_files_to_itself))
+            self.acts.peers.iter().find(|present| {
+                present.peer.ip() == *ip
+                    && present.speaks.is_some_and(LegacyProfile::keeps_its_files_to_itself)
+            })
         };
         match holder.or_else(|| silent().map(|present| (present.peer, present.speaks))) {
             Some((at, speaks)) => self.get_from(name.clone(), at, speaks, io),
@@ -538,7 +665,13 @@ impl Peer {
         }
     }
 
-    fn get_from(&mut self, name: RelativeName, at: SocketAddr, speaks: Option<LegacyProfile>, io: &mut Io<'_>) {
+    fn get_from(
+        &mut self,
+        name: RelativeName,
+        at: SocketAddr,
+        speaks: Option<LegacyProfile>,
+        io: &mut Io<'_>,
+    ) {
         let local = RelativeName::from(&name.file());
         match speaks {
             Some(tongue) => self.fetch_stream(&name, local, at, tongue, io),

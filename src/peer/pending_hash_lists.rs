@@ -56,7 +56,12 @@ impl PendingHashLists {
 
     /// Removes those that wait for this file.
     pub(super) fn take_named(&mut self, name: &RelativeName) -> Vec<PendingHashList> {
-        let numbers = self.all.iter().filter(|(_, pending)| pending.name == *name).map(|(number, _)| *number).collect();
+        let numbers = self
+            .all
+            .iter()
+            .filter(|(_, pending)| pending.name == *name)
+            .map(|(number, _)| *number)
+            .collect();
         self.take_all(numbers)
     }
 
@@ -75,7 +80,8 @@ impl PendingHashLists {
 
     /// Removes the one that this connection asked for under this id. False when there is none.
     pub(super) fn cancel(&mut self, conn: ConnId, ask: u64) -> bool {
-        let same = |number: &u64| self.all.get(number).is_some_and(|pending| pending.ask == Some(ask));
+        let same =
+            |number: &u64| self.all.get(number).is_some_and(|pending| pending.ask == Some(ask));
         let numbers: Vec<u64> = self.by_conn.on(conn).iter().copied().filter(same).collect();
         !self.take_all(numbers).is_empty()
     }
@@ -104,7 +110,8 @@ mod tests {
 
     fn pending(conn: usize, ask: u64, name: &str, since: Instant) -> PendingHashList {
         let name = RelativeName::new(name).unwrap();
-        let fetch = Fetch { wanted: Selector::Name(name.clone()), from: 0, length: None, tag: None };
+        let fetch =
+            Fetch { wanted: Selector::Name(name.clone()), from: 0, length: None, tag: None };
         PendingHashList { conn: ConnId(conn), ask: Some(ask), fetch, name, since }
     }
 
@@ -112,9 +119,16 @@ mod tests {
     fn requests_are_found_by_connection_name_and_age() {
         let (mut all, now) = (PendingHashLists::default(), Instant::now());
         assert_eq!(all.deadline(now), None);
-        assert!(all.add(pending(1, 1, "a", now + limits::HAVE)) && all.add(pending(2, 1, "b", now)) && all.add(pending(1, 2, "a", now)));
+        assert!(
+            all.add(pending(1, 1, "a", now + limits::HAVE))
+                && all.add(pending(2, 1, "b", now))
+                && all.add(pending(1, 2, "a", now))
+        );
         assert_eq!(all.deadline(now), Some(now + limits::NOTICE));
-        assert_eq!(all.overdue(now + limits::NOTICE).iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            all.overdue(now + limits::NOTICE).iter().map(|(number, _)| *number).collect::<Vec<_>>(),
+            [1, 2]
+        );
         assert!(all.cancel(ConnId(1), 2) && !all.cancel(ConnId(1), 2) && !all.cancel(ConnId(2), 2));
         assert_eq!(all.take_named(&RelativeName::new("a").unwrap()).len(), 1);
         assert!(!all.has(ConnId(1)) && all.has(ConnId(2)));

@@ -104,7 +104,11 @@ impl OnDemandHash {
         let length = usize::try_from(self.left.length()).unwrap_or(usize::MAX).min(buffer.len());
         let slice = &mut buffer[..length];
         let patient = now.saturating_duration_since(self.since) < limits::COLD_PATIENCE;
-        let came = if patient { self.file.read_warm(self.left.start(), slice) } else { self.file.read_at(self.left.start(), slice) };
+        let came = if patient {
+            self.file.read_warm(self.left.start(), slice)
+        } else {
+            self.file.read_at(self.left.start(), slice)
+        };
         match came {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return HashSlice::Cold,
             // It has become shorter, or its disk has failed: what is sent of it will show that.
@@ -137,16 +141,27 @@ impl Peer {
             return Ok(value);
         }
         let piece = range.start() / limits::PIECE_BYTES;
-        let whole = piece_tree::bounds(opened.size, piece) == (range.start(), range.length()) && piece_tree::has_root(opened.size);
+        let whole = piece_tree::bounds(opened.size, piece) == (range.start(), range.length())
+            && piece_tree::has_root(opened.size);
         if !self.proofs.wanted.remove(&ticket) || !whole || self.library.entry(name).is_none() {
             return Ok(None);
         }
-        if let Some(list) = self.library.list(name).filter(|_| self.library.is_version(name, opened.tag)) {
+        if let Some(list) =
+            self.library.list(name).filter(|_| self.library.is_version(name, opened.tag))
+        {
             return Ok(list.value(piece).copied());
         }
         let Ok(file) = self.library.read(name) else { return Ok(None) };
         let hasher = PieceHasher::new(opened.size, piece);
-        self.proofs.begin(OnDemandHash { ticket, conn, file, tag: opened.tag, left: range, hasher, since: now });
+        self.proofs.begin(OnDemandHash {
+            ticket,
+            conn,
+            file,
+            tag: opened.tag,
+            left: range,
+            hasher,
+            since: now,
+        });
         Err(())
     }
 

@@ -24,31 +24,50 @@ impl Peer {
     pub(super) fn meant(&self, wanted: &Selector) -> Option<RelativeName> {
         match wanted {
             Selector::Name(name) => Some(name.clone()),
-            Selector::Root(root) => self.library.named(root).or_else(|| self.downloads.giving(root).map(|(name, _)| self.library.kept_as(name))),
+            Selector::Root(root) => self.library.named(root).or_else(|| {
+                self.downloads.giving(root).map(|(name, _)| self.library.kept_as(name))
+            }),
         }
     }
 
     /// Opens what is wanted. Bytes of a download under way are opened only where they were checked.
-    pub(super) fn open_wanted(&self, name: &RelativeName, fetch: &Fetch) -> Result<Opened, ErrorReply> {
+    pub(super) fn open_wanted(
+        &self,
+        name: &RelativeName,
+        fetch: &Fetch,
+    ) -> Result<Opened, ErrorReply> {
         let Selector::Root(root) = &fetch.wanted else { return self.library.open(name) };
         if let Some(other) = self.library.named(root) {
             // Who waited for a slot may have been told a name that stands for something else by now.
-            let name = if self.library.entry(name).is_some_and(|entry| entry.root == Some(*root)) { name } else { &other };
+            let name = if self.library.entry(name).is_some_and(|entry| entry.root == Some(*root)) {
+                name
+            } else {
+                &other
+            };
             let opened = self.library.open(name)?;
             let same = self.library.is_version(name, opened.tag);
-            return if same { Ok(opened) } else { Err(ErrorReply::new(ErrorCode::Changed, "the file has changed since it was hashed")) };
+            return if same {
+                Ok(opened)
+            } else {
+                Err(ErrorReply::new(ErrorCode::Changed, "the file has changed since it was hashed"))
+            };
         }
-        let Some((_, part)) = self.downloads.giving(root) else { return Err(ErrorReply::no_such_file()) };
-        let source = part.source().map_err(|_| ErrorReply::new(ErrorCode::Io, "the disk of this peer failed"))?;
+        let Some((_, part)) = self.downloads.giving(root) else {
+            return Err(ErrorReply::no_such_file());
+        };
+        let source = part
+            .source()
+            .map_err(|_| ErrorReply::new(ErrorCode::Io, "the disk of this peer failed"))?;
         Ok(Opened { source, size: part.size(), tag: tag_of(root) })
     }
 
     /// True unless `range` is one of a download under way that is not here yet.
     pub(super) fn is_here(&self, wanted: &Selector, range: ByteRange) -> bool {
         match wanted {
-            Selector::Root(root) if self.library.named(root).is_none() => {
-                self.downloads.giving(root).is_some_and(|(_, part)| part.holds(range) && !part.is_disturbed())
-            }
+            Selector::Root(root) if self.library.named(root).is_none() => self
+                .downloads
+                .giving(root)
+                .is_some_and(|(_, part)| part.holds(range) && !part.is_disturbed()),
             _ => true,
         }
     }
@@ -58,8 +77,17 @@ impl Peer {
         self.pieces_since(link, ask, fetch, io.now, io);
     }
 
-    fn pieces_since(&mut self, link: ConnId, ask: Option<u64>, fetch: Fetch, since: Instant, io: &mut Io<'_>) {
-        let Some(name) = self.meant(&fetch.wanted) else { return self.refuse(link, ask, &ErrorReply::no_such_file(), io) };
+    fn pieces_since(
+        &mut self,
+        link: ConnId,
+        ask: Option<u64>,
+        fetch: Fetch,
+        since: Instant,
+        io: &mut Io<'_>,
+    ) {
+        let Some(name) = self.meant(&fetch.wanted) else {
+            return self.refuse(link, ask, &ErrorReply::no_such_file(), io);
+        };
         if let Selector::Root(root) = &fetch.wanted
             && let Some((_, part)) = self.downloads.giving(root)
             && let Some((root, list)) = part.trusted()
@@ -77,10 +105,20 @@ impl Peer {
             return self.be_patient(PendingHashList { conn: link, ask, fetch, name, since }, io);
         }
         let Some(entry) = entry.filter(|_| piece_tree::has_root(opened.size)) else {
-            return self.refuse(link, ask, &ErrorReply::new(ErrorCode::Unsupported, "this file has no root"), io);
+            return self.refuse(
+                link,
+                ask,
+                &ErrorReply::new(ErrorCode::Unsupported, "this file has no root"),
+                io,
+            );
         };
         if fetch.tag.is_some_and(|tag| tag != opened.tag) {
-            return self.refuse(link, ask, &ErrorReply::new(ErrorCode::Changed, "the file is not the version you expect"), io);
+            return self.refuse(
+                link,
+                ask,
+                &ErrorReply::new(ErrorCode::Changed, "the file is not the version you expect"),
+                io,
+            );
         }
         let root = entry.root.filter(|_| self.library.is_version(&name, opened.tag));
         if let (Some(root), Some(list)) = (root, self.library.list(&name)) {
@@ -93,7 +131,12 @@ impl Peer {
     fn be_patient(&mut self, patient: PendingHashList, io: &mut Io<'_>) {
         let (link, ask) = (patient.conn, patient.ask);
         if !self.pending_lists.add(patient) {
-            return self.refuse(link, ask, &ErrorReply::new(ErrorCode::Busy, "too many wait for files to be hashed"), io);
+            return self.refuse(
+                link,
+                ask,
+                &ErrorReply::new(ErrorCode::Busy, "too many wait for files to be hashed"),
+                io,
+            );
         }
         self.tell_patience(link, ask, WaitingReason::Hashing, io);
     }
@@ -108,15 +151,24 @@ impl Peer {
     ) {
         let (name, tag, root, list) = what;
         let size = list.size();
-        let Some(range) = ByteRange::within(fetch.from, fetch.length, list.bytes().len() as u64) else {
-            return self.refuse(link, ask, &ErrorReply::new(ErrorCode::Range, "the list ends before that"), io);
+        let Some(range) = ByteRange::within(fetch.from, fetch.length, list.bytes().len() as u64)
+        else {
+            return self.refuse(
+                link,
+                ask,
+                &ErrorReply::new(ErrorCode::Range, "the list ends before that"),
+                io,
+            );
         };
         let opened = Opened { source: Rc::new(HashListSource(list)), size, tag };
         if self.visits.get(&link).is_some_and(|visit| visit.answering.sends() >= limits::FETCHES) {
             return self.refuse(
                 link,
                 ask,
-                &ErrorReply::new(ErrorCode::Busy, format!("at most {} answers with bodies at once on a link", limits::FETCHES)),
+                &ErrorReply::new(
+                    ErrorCode::Busy,
+                    format!("at most {} answers with bodies at once on a link", limits::FETCHES),
+                ),
                 io,
             );
         }
@@ -139,13 +191,30 @@ impl Peer {
         if overdue.is_empty() {
             return;
         }
-        let is_hopeless =
-            |pending: &PendingHashList| !self.library.is_hashing() && self.library.entry(&pending.name).is_some_and(|file| file.root.is_none());
-        let is_lost = |pending: &PendingHashList| self.library.entry(&pending.name).is_none() && !self.library.is_settling(&pending.name);
-        let hopeless = overdue.iter().filter(|(_, pending)| is_hopeless(pending)).map(|(number, _)| *number).collect();
-        let lost: Vec<RelativeName> = overdue.iter().filter(|(_, pending)| is_lost(pending)).map(|(_, pending)| pending.name.clone()).collect();
+        let is_hopeless = |pending: &PendingHashList| {
+            !self.library.is_hashing()
+                && self.library.entry(&pending.name).is_some_and(|file| file.root.is_none())
+        };
+        let is_lost = |pending: &PendingHashList| {
+            self.library.entry(&pending.name).is_none() && !self.library.is_settling(&pending.name)
+        };
+        let hopeless = overdue
+            .iter()
+            .filter(|(_, pending)| is_hopeless(pending))
+            .map(|(number, _)| *number)
+            .collect();
+        let lost: Vec<RelativeName> = overdue
+            .iter()
+            .filter(|(_, pending)| is_lost(pending))
+            .map(|(_, pending)| pending.name.clone())
+            .collect();
         for PendingHashList { conn, ask, .. } in self.pending_lists.remove(hopeless) {
-            self.refuse(conn, ask, &ErrorReply::new(ErrorCode::Io, "the file could not be hashed"), io);
+            self.refuse(
+                conn,
+                ask,
+                &ErrorReply::new(ErrorCode::Io, "the file could not be hashed"),
+                io,
+            );
         }
         for name in lost {
             self.no_longer_hashing(&name, io);
@@ -165,14 +234,23 @@ impl Peer {
     pub(super) fn have(&mut self, link: ConnId, root: ContentHash) -> Result<Response, ErrorReply> {
         if let Some(name) = self.library.named(&root) {
             let size = self.library.entry(&name).and_then(|entry| entry.size).unwrap_or(0);
-            return Ok(Response::Have(Have { root, whole: true, runs: vec![PieceRange { first: 0, count: piece_tree::pieces(size) }] }));
+            return Ok(Response::Have(Have {
+                root,
+                whole: true,
+                runs: vec![PieceRange { first: 0, count: piece_tree::pieces(size) }],
+            }));
         }
-        let Some((_, part)) = self.downloads.giving(&root) else { return Err(ErrorReply::no_such_file()) };
+        let Some((_, part)) = self.downloads.giving(&root) else {
+            return Err(ErrorReply::no_such_file());
+        };
         let mut subscriber = HaveSubscriber::new(link, root, piece_tree::pieces(part.size()));
         let runs = part.picker().held().runs(limits::HAVE_RUNS);
         subscriber.note(&runs);
         if !self.have_subscribers.add(subscriber) {
-            return Err(ErrorReply::new(ErrorCode::Busy, "too many contents are followed on this link"));
+            return Err(ErrorReply::new(
+                ErrorCode::Busy,
+                "too many contents are followed on this link",
+            ));
         }
         Ok(Response::Have(Have { root, whole: false, runs }))
     }
@@ -197,7 +275,8 @@ impl Peer {
                 // It hears the end, or the download came to nothing: what it said is no longer asked for.
                 self.have_subscribers.take(number);
             }
-            let (Some(visit), Some(link)) = (self.visits.get_mut(&conn), io.connection(conn)) else {
+            let (Some(visit), Some(link)) = (self.visits.get_mut(&conn), io.connection(conn))
+            else {
                 self.have_subscribers.take(number);
                 continue;
             };

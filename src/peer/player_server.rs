@@ -144,7 +144,11 @@ impl PlayerServer {
     /// Adds a file, and makes room for it where there are too many.
     fn add(&mut self, play: Play) {
         if self.plays.len() >= limits::PLAYS {
-            let is_read = |play: &Play| self.watchers.values().any(|watcher| watcher.asked.as_ref().is_some_and(|asked| asked.secret == play.secret));
+            let is_read = |play: &Play| {
+                self.watchers.values().any(|watcher| {
+                    watcher.asked.as_ref().is_some_and(|asked| asked.secret == play.secret)
+                })
+            };
             let place = self.plays.iter().position(|play| !is_read(play)).unwrap_or(0);
             self.plays.remove(place);
         }
@@ -158,7 +162,9 @@ fn find<'a>(plays: &'a [Play], path: &RelativeName) -> Option<&'a Play> {
     let (secret, name, None) = (parts.next()?, parts.next()?, parts.next()) else { return None };
     let same = |play: &&Play| {
         let differs = |(one, other): (u8, u8)| one ^ other;
-        play.secret.len() == secret.len() && play.secret.bytes().zip(secret.bytes()).map(differs).fold(0, |all, one| all | one) == 0
+        play.secret.len() == secret.len()
+            && play.secret.bytes().zip(secret.bytes()).map(differs).fold(0, |all, one| all | one)
+                == 0
     };
     plays.iter().find(same).filter(|play| *play.name == *name)
 }
@@ -169,7 +175,11 @@ impl Peer {
         if !std::mem::replace(&mut self.watching.opening, true) {
             io.listen(WATCHING, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         }
-        let here = goal.name.as_ref().and_then(|name| self.library.entry(name)).filter(|file| goal.root.is_none() || file.root == goal.root);
+        let here = goal
+            .name
+            .as_ref()
+            .and_then(|name| self.library.entry(name))
+            .filter(|file| goal.root.is_none() || file.root == goal.root);
         if let Some(file) = here
             && let Ok(opened) = self.library.open(&file.name)
         {
@@ -194,7 +204,9 @@ impl Peer {
     pub(super) fn is_watched(&mut self, id: u64, name: &RelativeName, io: &mut Io<'_>) {
         let name = RelativeName::from(&name.file());
         // One that had lost its sources has made way for it: whoever watched that watches this.
-        let made_way = |play: &&mut Play| play.name == name && play.download.is_some_and(|old| !self.downloads.has(old));
+        let made_way = |play: &&mut Play| {
+            play.name == name && play.download.is_some_and(|old| !self.downloads.has(old))
+        };
         for play in self.watching.plays.iter_mut().filter(made_way) {
             (play.download, play.wants) = (Some(id), None);
         }
@@ -203,21 +215,45 @@ impl Peer {
         }
     }
 
-    fn watch_file(&mut self, name: RelativeName, download: Option<u64>, file: Option<Opened>, io: &mut Io<'_>) {
-        let known = self.watching.plays.iter_mut().find(|play| play.name == name && play.download == download && download.is_some());
+    fn watch_file(
+        &mut self,
+        name: RelativeName,
+        download: Option<u64>,
+        file: Option<Opened>,
+        io: &mut Io<'_>,
+    ) {
+        let known = self
+            .watching
+            .plays
+            .iter_mut()
+            .find(|play| play.name == name && play.download == download && download.is_some());
         match known {
             // It is watched already: its URL is told once more.
             Some(play) => play.is_told = false,
             None => {
                 let secret = io.nonce();
-                self.watching.add(Play { secret, name, download, shown: None, file, version: 0, is_told: false, is_doubted: false, wants: None });
+                self.watching.add(Play {
+                    secret,
+                    name,
+                    download,
+                    shown: None,
+                    file,
+                    version: 0,
+                    is_told: false,
+                    is_doubted: false,
+                    wants: None,
+                });
             }
         }
         self.tell_plays(io);
     }
 
     /// The port of players is open, or not.
-    pub(super) fn listening_to_players(&mut self, result: Result<SocketAddr, String>, io: &mut Io<'_>) {
+    pub(super) fn listening_to_players(
+        &mut self,
+        result: Result<SocketAddr, String>,
+        io: &mut Io<'_>,
+    ) {
         match result {
             Ok(at) => {
                 self.watching.port = Some(at.port());
@@ -225,7 +261,10 @@ impl Peer {
             }
             Err(why) => {
                 self.watching.opening = false;
-                io.tell(UiEvent::Failed(Failure::Port(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), why)));
+                io.tell(UiEvent::Failed(Failure::Port(
+                    SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                    why,
+                )));
                 if matches!(self.options.task, Task::Once(_)) {
                     self.end(exit::LOCAL, io);
                 }
@@ -282,9 +321,14 @@ impl Peer {
 
     /// A player has come. Some leave their links open when they seek: where there are too many, the one that asked longest ago makes way.
     pub(super) fn player_came(&mut self, id: ConnId, io: &mut Io<'_>) {
-        if self.watching.watchers.values().filter(|watcher| !watcher.gone).count() >= limits::WATCHERS
-            && let Some((oldest, watcher)) =
-                self.watching.watchers.iter_mut().filter(|(_, watcher)| !watcher.gone).min_by_key(|(_, watcher)| watcher.number)
+        if self.watching.watchers.values().filter(|watcher| !watcher.gone).count()
+            >= limits::WATCHERS
+            && let Some((oldest, watcher)) = self
+                .watching
+                .watchers
+                .iter_mut()
+                .filter(|(_, watcher)| !watcher.gone)
+                .min_by_key(|(_, watcher)| watcher.number)
         {
             watcher.gone = true;
             if let Some(link) = io.connection(*oldest) {
@@ -298,7 +342,13 @@ impl Peer {
         link.max_header = limits::HEAD_BYTES + 1;
         link.deadline = playing.deadline(&link.recv_buffer, false, now);
         self.watching.requests += 1;
-        let watcher = Watcher { playing, number: self.watching.requests, asked: None, ended: false, gone: false };
+        let watcher = Watcher {
+            playing,
+            number: self.watching.requests,
+            asked: None,
+            ended: false,
+            gone: false,
+        };
         self.owners.insert(id, ConnOwner::Player);
         self.watching.watchers.insert(id, watcher);
     }
@@ -323,7 +373,11 @@ impl Peer {
             if !self.give(id, io) {
                 break;
             }
-            let (Some(watcher), Some(link)) = (self.watching.watchers.get_mut(&id), io.connection(id)) else { return };
+            let (Some(watcher), Some(link)) =
+                (self.watching.watchers.get_mut(&id), io.connection(id))
+            else {
+                return;
+            };
             match watcher.playing.step(&mut link.recv_buffer, &mut link.send_queue) {
                 PlayerStep::Wait => break,
                 PlayerStep::Again => {}
@@ -331,20 +385,34 @@ impl Peer {
                     Some(play) => {
                         self.watching.requests += 1;
                         watcher.number = self.watching.requests;
-                        watcher.asked = Some(RangeRequest { secret: play.secret.clone(), left: None, starves: false });
+                        watcher.asked = Some(RangeRequest {
+                            secret: play.secret.clone(),
+                            left: None,
+                            starves: false,
+                        });
                     }
-                    None => watcher.playing.refuse(&ErrorReply::new(ErrorCode::NotFound, "no such file here"), &mut link.send_queue),
+                    None => watcher.playing.refuse(
+                        &ErrorReply::new(ErrorCode::NotFound, "no such file here"),
+                        &mut link.send_queue,
+                    ),
                 },
             }
         }
-        let (Some(watcher), Some(link)) = (self.watching.watchers.get_mut(&id), io.connection(id)) else { return };
+        let (Some(watcher), Some(link)) = (self.watching.watchers.get_mut(&id), io.connection(id))
+        else {
+            return;
+        };
         let busy = watcher.asked.is_some();
         link.deadline = watcher.playing.deadline(&link.recv_buffer, busy, now);
         link.idle_timeout = (!busy && link.send_queue.is_empty()).then_some(limits::HTTP_IDLE);
         match &watcher.asked {
             // Perhaps nobody is there any more, and nothing may come for very long.
             Some(asked) if watcher.ended && asked.starves => link.drop_now(),
-            None if watcher.playing.is_over() || (watcher.ended && link.recv_buffer.header().is_empty()) => link.finish(),
+            None if watcher.playing.is_over()
+                || (watcher.ended && link.recv_buffer.header().is_empty()) =>
+            {
+                link.finish()
+            }
             _ => {}
         }
     }
@@ -395,7 +463,9 @@ impl Peer {
     /// Something has moved: looks what is here now, gives it to those who wait for it, and says what is wanted next.
     pub(super) fn watch_on(&mut self, io: &mut Io<'_>) {
         // Of what came to nothing somebody may still wait to hear.
-        if (self.watching.plays.is_empty() && self.watching.watchers.is_empty()) || self.ending.is_some() {
+        if (self.watching.plays.is_empty() && self.watching.watchers.is_empty())
+            || self.ending.is_some()
+        {
             return;
         }
         self.look_at_plays(io);
@@ -405,8 +475,15 @@ impl Peer {
             (Some(play), None) => play.file.is_some(),
             (Some(play), Some((left, version))) => version != play.version || play.front(left) > 0,
         };
-        let fed = |watcher: &Watcher| watcher.asked.as_ref().is_some_and(|asked| asked.starves && can_go_on(asked));
-        let hungry: Vec<ConnId> = watching.watchers.iter().filter(|(_, watcher)| fed(watcher)).map(|(id, _)| *id).collect();
+        let fed = |watcher: &Watcher| {
+            watcher.asked.as_ref().is_some_and(|asked| asked.starves && can_go_on(asked))
+        };
+        let hungry: Vec<ConnId> = watching
+            .watchers
+            .iter()
+            .filter(|(_, watcher)| fed(watcher))
+            .map(|(id, _)| *id)
+            .collect();
         for id in hungry {
             self.serve_player(id, io);
         }
@@ -435,7 +512,9 @@ impl Peer {
                 io.tell(UiEvent::Unproven(play.name.clone()));
             }
             if let (None, Some(size)) = (&play.file, shown.size()) {
-                let source = shown.source().or_else(|| self.library.open_finished(&play.name).ok().map(|opened| opened.source));
+                let source = shown.source().or_else(|| {
+                    self.library.open_finished(&play.name).ok().map(|opened| opened.source)
+                });
                 // Two files that follow each other under one path are told apart by their number.
                 let tag = FileVersion(size.rotate_left(32) ^ (id << 8) ^ play.version);
                 play.file = source.map(|source| Opened { source, size, tag });
@@ -448,12 +527,21 @@ impl Peer {
     fn say_what_is_wanted(&mut self, io: &mut Io<'_>) {
         let mut news = Vec::new();
         for play in &mut self.watching.plays {
-            let (Some(id), Some(PlayerView::Pieces(part))) = (play.download, &play.shown) else { continue };
-            let asked =
-                self.watching.watchers.values().filter(|watcher| !watcher.gone).filter_map(|watcher| Some((watcher.number, watcher.asked.as_ref()?)));
+            let (Some(id), Some(PlayerView::Pieces(part))) = (play.download, &play.shown) else {
+                continue;
+            };
+            let asked = self
+                .watching
+                .watchers
+                .values()
+                .filter(|watcher| !watcher.gone)
+                .filter_map(|watcher| Some((watcher.number, watcher.asked.as_ref()?)));
             let asked = asked.filter(|(_, asked)| asked.secret == play.secret);
-            let mut readers: Vec<(u64, Reader)> =
-                asked.filter_map(|(number, asked)| Some((number, Reader { at: asked.left?.0.start(), starves: asked.starves }))).collect();
+            let mut readers: Vec<(u64, Reader)> = asked
+                .filter_map(|(number, asked)| {
+                    Some((number, Reader { at: asked.left?.0.start(), starves: asked.starves }))
+                })
+                .collect();
             if readers.is_empty() {
                 continue;
             }
@@ -499,8 +587,17 @@ mod tests {
     #[test]
     fn of_a_range_without_an_end_no_more_is_looked_at_than_goes_out_at_once() {
         let name = RelativeName::new("a").unwrap();
-        let play =
-            Play { secret: String::new(), name, download: None, shown: None, file: None, version: 0, is_told: true, is_doubted: false, wants: None };
+        let play = Play {
+            secret: String::new(),
+            name,
+            download: None,
+            shown: None,
+            file: None,
+            version: 0,
+            is_told: true,
+            is_doubted: false,
+            wants: None,
+        };
         assert_eq!(play.front(ByteRange::new(7, 1 << 40).unwrap()), limits::WATCH_BYTES);
         assert_eq!(play.front(ByteRange::new(7, 9).unwrap()), 9);
     }

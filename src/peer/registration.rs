@@ -22,7 +22,11 @@ impl Peer {
     /// JOIN. Its next part, when the server and the list of files are there.
     pub(super) fn send_join(&mut self, io: &mut Io<'_>) {
         let (part, after) = match &self.home.joining {
-            Joining::Wanted if !self.share.scanning && self.home.is_open() && self.account.is_settled() => (0, None),
+            Joining::Wanted
+                if !self.share.scanning && self.home.is_open() && self.account.is_settled() =>
+            {
+                (0, None)
+            }
             Joining::Sending { part, after } => (*part, after.clone()),
             _ => return,
         };
@@ -40,7 +44,16 @@ impl Peer {
         }
         let last = files.last().map(|file| file.name.clone()).or(after);
         let (port, advertise) = self.advertised(listening);
-        let join = Join { port: Some(port), advertise, session: self.home.session, part, more, files, ports, quic: self.ports.quic };
+        let join = Join {
+            port: Some(port),
+            advertise,
+            session: self.home.session,
+            part,
+            more,
+            files,
+            ports,
+            quic: self.ports.quic,
+        };
         if let Some(ask) = self.home.ask(&Request::Join(join), io) {
             self.requests.insert(ask, PendingRequest::Join);
             self.home.joining = Joining::Sending { part: part + 1, after: last };
@@ -84,7 +97,9 @@ impl Peer {
                     Some(PendingRequest::Connect) => self.connected_as(io),
                     Some(PendingRequest::Register) => self.registered(io),
                     Some(PendingRequest::Errand) => self.errand_answered(reply, io),
-                    Some(PendingRequest::Watch) => self.requests.is_subscribed = reply == Response::Subscribed,
+                    Some(PendingRequest::Watch) => {
+                        self.requests.is_subscribed = reply == Response::Subscribed
+                    }
                     Some(PendingRequest::Look(id)) => {
                         if let Response::Found { holders, .. } = reply {
                             self.more_found(id, holders, io);
@@ -100,16 +115,27 @@ impl Peer {
                 Ok(Some(Message::Waiting(..) | Message::Have(_) | Message::Novel)) => {}
                 Err(text) => {
                     self.home.close(io);
-                    return self.home_lost(&CloseReason::Internal(text.clone()), Some(Failure::Protocol(text)), io);
+                    return self.home_lost(
+                        &CloseReason::Internal(text.clone()),
+                        Some(Failure::Protocol(text)),
+                        io,
+                    );
                 }
             }
         }
     }
 
-    pub(super) fn home_refused(&mut self, why: Option<PendingRequest>, refusal: ErrorReply, io: &mut Io<'_>) {
+    pub(super) fn home_refused(
+        &mut self,
+        why: Option<PendingRequest>,
+        refusal: ErrorReply,
+        io: &mut Io<'_>,
+    ) {
         let retry = refusal.code.retry();
         match why {
-            Some(PendingRequest::Join) if self.acts.is_joining() => self.fail(&Failure::Refused(refusal), io),
+            Some(PendingRequest::Join) if self.acts.is_joining() => {
+                self.fail(&Failure::Refused(refusal), io)
+            }
             Some(PendingRequest::Join) => {
                 // Our own earlier link may still be held for alive: it will be found dead soon. Another peer may hold the address for days: that is told once.
                 if self.home.is_new_refusal(&refusal) || !retry {
@@ -123,14 +149,18 @@ impl Peer {
                 self.forget_asked();
             }
             Some(PendingRequest::Connect) => self.connect_refused(refusal, io),
-            Some(PendingRequest::Register) => self.nobody(&Failure::Operation(Method::Register, refusal), io),
+            Some(PendingRequest::Register) => {
+                self.nobody(&Failure::Operation(Method::Register, refusal), io)
+            }
             Some(PendingRequest::Errand) => match &self.commands.running {
                 Some(Running::Ask { request: Request::Operation(operation), .. }) => {
                     self.fail(&Failure::Operation(operation.deed.method(), refusal), io)
                 }
                 _ => self.fail(&Failure::Refused(refusal), io),
             },
-            Some(PendingRequest::Watch) => log::debug!("this server tells nobody of what comes: {}", refusal.text),
+            Some(PendingRequest::Watch) => {
+                log::debug!("this server tells nobody of what comes: {}", refusal.text)
+            }
             Some(PendingRequest::Look(_)) => log::debug!("no more sources: {}", refusal.text),
             Some(PendingRequest::Update) if refusal.code == ErrorCode::NotJoined => {
                 // The server has put us out, with our account for one: we join again, but not without rest.
@@ -164,12 +194,20 @@ impl Peer {
         self.requests.clear();
         self.account.lost();
         self.traffic_is_new();
-        if let Some(Running::Ask { sent, .. } | Running::Seek { sent, .. } | Running::Roots { sent, .. }) = &mut self.commands.running {
+        if let Some(
+            Running::Ask { sent, .. } | Running::Seek { sent, .. } | Running::Roots { sent, .. },
+        ) = &mut self.commands.running
+        {
             *sent = false;
         }
     }
 
-    pub(super) fn home_lost(&mut self, cause: &CloseReason, failure: Option<Failure>, io: &mut Io<'_>) {
+    pub(super) fn home_lost(
+        &mut self,
+        cause: &CloseReason,
+        failure: Option<Failure>,
+        io: &mut Io<'_>,
+    ) {
         self.forget_asked();
         if self.ending.is_some() {
             return;
@@ -184,21 +222,28 @@ impl Peer {
             CloseReason::Internal(_) => Failure::Disk(FsError::Descriptors.to_string()),
             _ => Failure::NoServer(server),
         });
-        let never_waits =
-            self.options.once || (matches!(self.options.task, Task::Once(_)) && self.commands.running.as_ref().is_some_and(|e| !e.is_patient()));
+        let never_waits = self.options.once
+            || (matches!(self.options.task, Task::Once(_))
+                && self.commands.running.as_ref().is_some_and(|e| !e.is_patient()));
         if never_waits && self.commands.running.as_ref().is_none_or(Running::needs_server) {
             io.tell(UiEvent::Failed(failure.clone()));
             return self.end(failure.code(), io);
         }
-        if matches!(self.home.joining, Joining::Unwanted) && self.commands.running.as_ref().is_none_or(|errand| !errand.needs_server()) {
+        if matches!(self.home.joining, Joining::Unwanted)
+            && self.commands.running.as_ref().is_none_or(|errand| !errand.needs_server())
+        {
             // Nobody needs a server now; the next command that does will look for it.
             return self.home.close(io);
         }
         if let Some(server) = self.home.server().filter(|_| is_news) {
             io.tell(UiEvent::ServerLost { server, why: in_words(cause) });
         }
-        let person_waits =
-            self.options.typed && self.commands.running.as_ref().is_some_and(|errand| errand.needs_server() && *errand != Running::Join);
+        let person_waits = self.options.typed
+            && self
+                .commands
+                .running
+                .as_ref()
+                .is_some_and(|errand| errand.needs_server() && *errand != Running::Join);
         if person_waits || self.acts.is_under_way() {
             self.fail(&failure, io);
         } else if self.options.typed && self.commands.running == Some(Running::Join) {
@@ -208,7 +253,10 @@ impl Peer {
 
     /// UPDATE. Tells the index what has arrived or changed, if it is to know.
     pub(super) fn send_news(&mut self, io: &mut Io<'_>) {
-        if !matches!(self.home.joining, Joining::Joined(_)) || !self.home.is_open() || self.requests.has(&PendingRequest::Update) {
+        if !matches!(self.home.joining, Joining::Joined(_))
+            || !self.home.is_open()
+            || self.requests.has(&PendingRequest::Update)
+        {
             return;
         }
         let Some((files, remove)) = self.news.next_part() else { return };
@@ -219,10 +267,14 @@ impl Peer {
 
     /// Asks whether we are still in the index: a server that wants accounts has put us out with ours.
     pub(super) fn look_whether_joined(&mut self, io: &mut Io<'_>) {
-        if !matches!(self.home.joining, Joining::Joined(_)) || self.requests.has(&PendingRequest::Update) {
+        if !matches!(self.home.joining, Joining::Joined(_))
+            || self.requests.has(&PendingRequest::Update)
+        {
             return;
         }
-        if let Some(ask) = self.home.ask_if_open(&Request::Update { files: Vec::new(), remove: Vec::new() }, io) {
+        if let Some(ask) =
+            self.home.ask_if_open(&Request::Update { files: Vec::new(), remove: Vec::new() }, io)
+        {
             self.requests.insert(ask, PendingRequest::Update);
         }
     }
@@ -251,7 +303,9 @@ impl Peer {
 /// Why a server was lost, for a person.
 fn in_words(cause: &CloseReason) -> String {
     match cause {
-        CloseReason::Unreachable(text) | CloseReason::Internal(text) | CloseReason::Disk(text) => text.clone(),
+        CloseReason::Unreachable(text) | CloseReason::Internal(text) | CloseReason::Disk(text) => {
+            text.clone()
+        }
         CloseReason::Timeout => "no answer".into(),
         CloseReason::Done | CloseReason::Remote | CloseReason::SourceChanged => "link lost".into(),
     }

@@ -75,7 +75,15 @@ const ASK_WATCHED: Duration = Duration::from_secs(30);
 impl Running {
     /// True when it can't go on without a server.
     pub(super) fn needs_server(&self) -> bool {
-        matches!(self, Running::Join | Running::Ask { .. } | Running::Seek { .. } | Running::Roots { .. } | Running::Leave | Running::Telling)
+        matches!(
+            self,
+            Running::Join
+                | Running::Ask { .. }
+                | Running::Seek { .. }
+                | Running::Roots { .. }
+                | Running::Leave
+                | Running::Telling
+        )
     }
 
     /// True when it waits for a file that nobody has yet.
@@ -85,7 +93,14 @@ impl Running {
 
     /// True when a person may type the next command meanwhile.
     pub(super) fn is_background(&self) -> bool {
-        matches!(self, Running::Download(_) | Running::Telling | Running::Join | Running::Quit | Running::Seek { again: Some(_), .. })
+        matches!(
+            self,
+            Running::Download(_)
+                | Running::Telling
+                | Running::Join
+                | Running::Quit
+                | Running::Seek { again: Some(_), .. }
+        )
     }
 
     /// When it wants to be woken.
@@ -159,12 +174,32 @@ impl Peer {
             Command::Search(name) => {
                 self.search.begin(Some(name.clone()));
                 let wanted = name.as_root().map_or(Selector::Name(name), Selector::Root);
-                self.begin(Running::Ask { request: Request::Search { wanted, cursor: None, speaks: None }, sent: false }, io);
+                self.begin(
+                    Running::Ask {
+                        request: Request::Search { wanted, cursor: None, speaks: None },
+                        sent: false,
+                    },
+                    io,
+                );
             }
-            Command::Peers => self.begin(Running::Ask { request: Request::Peers { cursor: None, speaks: None }, sent: false }, io),
-            Command::Ls(command::PeerTarget { at, speaks: Some(speaks) }) => self.list_stream(at, speaks, io),
+            Command::Peers => self.begin(
+                Running::Ask {
+                    request: Request::Peers { cursor: None, speaks: None },
+                    sent: false,
+                },
+                io,
+            ),
+            Command::Ls(command::PeerTarget { at, speaks: Some(speaks) }) => {
+                self.list_stream(at, speaks, io)
+            }
             Command::Ls(command::PeerTarget { at, .. }) => {
-                self.begin(Running::Ask { request: Request::Ls { peer: Some(at), cursor: None }, sent: false }, io);
+                self.begin(
+                    Running::Ask {
+                        request: Request::Ls { peer: Some(at), cursor: None },
+                        sent: false,
+                    },
+                    io,
+                );
             }
             Command::Get(goal) => {
                 self.search.begin(goal.name.clone());
@@ -210,7 +245,12 @@ impl Peer {
     }
 
     pub(super) fn begin(&mut self, errand: Running, io: &mut Io<'_>) {
-        if errand.needs_server() && self.options.typed && !self.home.is_open() && !self.home.is_trying() && self.home.deadline().is_some() {
+        if errand.needs_server()
+            && self.options.typed
+            && !self.home.is_open()
+            && !self.home.is_trying()
+            && self.home.deadline().is_some()
+        {
             return self.says_no(&Failure::NoServer(self.home.server()), io);
         }
         self.commands.running = Some(errand);
@@ -229,13 +269,21 @@ impl Peer {
                 return self.says_no(&Failure::Disk(error.to_string()), io);
             }
         };
-        if matches!(self.home.joining, Joining::Joined(_)) && self.ports.usual == Some(at) && self.options.folder == folder {
+        if matches!(self.home.joining, Joining::Joined(_))
+            && self.ports.usual == Some(at)
+            && self.options.folder == folder
+        {
             // whoever registers twice is told so.
             io.tell(UiEvent::AlreadyJoined(at));
             return self.prompt(io);
         }
         // The folder and the port of before stay until the new port is open.
-        let library = Storage::new(drive, DownloadPlace::Folder, Rc::clone(&self.options.hashes), self.options.recursive);
+        let library = Storage::new(
+            drive,
+            DownloadPlace::Folder,
+            Rc::clone(&self.options.hashes),
+            self.options.recursive,
+        );
         self.ports.joining = Some(JoinTarget { at, folder, library });
         self.commands.running = Some(Running::Join);
         if self.ports.usual == Some(at) {
@@ -251,19 +299,29 @@ impl Peer {
         }
         let request = match &mut self.commands.running {
             // What a user does waits until it was shown who he is.
-            Some(Running::Ask { request: Request::Operation(_), sent: false }) if !self.account.is_settled() => return,
+            Some(Running::Ask { request: Request::Operation(_), sent: false })
+                if !self.account.is_settled() =>
+            {
+                return;
+            }
             Some(Running::Ask { request, sent }) if !*sent => {
                 *sent = true;
                 request.clone()
             }
-            Some(Running::Seek { goal, cursor, sent, again }) if !*sent && again.is_none_or(|at| at <= io.now) => {
+            Some(Running::Seek { goal, cursor, sent, again })
+                if !*sent && again.is_none_or(|at| at <= io.now) =>
+            {
                 let Some(wanted) = goal.wanted() else { return };
                 *sent = true;
                 Request::Search { wanted, cursor: cursor.clone(), speaks: None }
             }
             Some(Running::Roots { name, cursor, sent }) if !*sent => {
                 *sent = true;
-                Request::Search { wanted: Selector::Name(name.clone()), cursor: cursor.clone(), speaks: None }
+                Request::Search {
+                    wanted: Selector::Name(name.clone()),
+                    cursor: cursor.clone(),
+                    speaks: None,
+                }
             }
             Some(Running::Leave) => Request::Leave,
             _ => return,
@@ -276,7 +334,8 @@ impl Peer {
             request => request,
         };
         self.commands.paging.asks(&request);
-        let why = if request == Request::Leave { PendingRequest::Leave } else { PendingRequest::Errand };
+        let why =
+            if request == Request::Leave { PendingRequest::Leave } else { PendingRequest::Errand };
         if let Some(ask) = self.home.ask(&request, io) {
             self.requests.insert(ask, why);
         }
@@ -312,10 +371,16 @@ impl Peer {
             return;
         }
         match (self.commands.running.clone(), reply) {
-            (Some(Running::Ask { request: Request::Search { wanted, .. }, .. }), Response::Found { holders, away, cursor }) => {
+            (
+                Some(Running::Ask { request: Request::Search { wanted, .. }, .. }),
+                Response::Found { holders, away, cursor },
+            ) => {
                 let found = self.search.add(holders, away);
                 if let Some(cursor) = cursor.filter(|_| found < FOUND) {
-                    return self.next_page(Some(Request::Search { wanted, cursor: Some(cursor), speaks: None }), io);
+                    return self.next_page(
+                        Some(Request::Search { wanted, cursor: Some(cursor), speaks: None }),
+                        io,
+                    );
                 }
                 let (holders, away) = self.search.take();
                 let nobody = holders.is_empty() && away.is_empty();
@@ -332,23 +397,35 @@ impl Peer {
                 }
                 self.finish(if nobody { exit::NOT_FOUND } else { exit::DONE }, io);
             }
-            (Some(Running::Ask { request: Request::Operation(operation), .. }), reply) => self.operated(&operation, reply, io),
-            (Some(Running::Ask { request: Request::Find(query), .. }), Response::Found { holders, away, cursor }) => {
-                self.some_found(*query, holders, away, cursor, io)
+            (Some(Running::Ask { request: Request::Operation(operation), .. }), reply) => {
+                self.operated(&operation, reply, io)
             }
+            (
+                Some(Running::Ask { request: Request::Find(query), .. }),
+                Response::Found { holders, away, cursor },
+            ) => self.some_found(*query, holders, away, cursor, io),
             (Some(Running::Ask { .. }), Response::Peers { peers, cursor }) => {
                 io.tell(UiEvent::Peers(peers));
-                self.next_page(cursor.map(|cursor| Request::Peers { cursor: Some(cursor), speaks: None }), io);
+                self.next_page(
+                    cursor.map(|cursor| Request::Peers { cursor: Some(cursor), speaks: None }),
+                    io,
+                );
             }
             (Some(Running::Ask { .. }), Response::Files { peer, files, cursor }) => {
                 io.tell(UiEvent::Files { peer, files });
-                self.next_page(cursor.map(|cursor| Request::Ls { peer: Some(peer), cursor: Some(cursor) }), io);
+                self.next_page(
+                    cursor.map(|cursor| Request::Ls { peer: Some(peer), cursor: Some(cursor) }),
+                    io,
+                );
             }
-            (Some(Running::Roots { name, .. }), Response::Found { holders, cursor, .. }) => self.roots_found(name, &holders, cursor, io),
+            (Some(Running::Roots { name, .. }), Response::Found { holders, cursor, .. }) => {
+                self.roots_found(name, &holders, cursor, io)
+            }
             (Some(Running::Seek { goal, again, .. }), Response::Found { holders, cursor, .. }) => {
                 let found = self.search.add(holders, Vec::new());
                 if let Some(cursor) = cursor.filter(|_| found < SOUGHT) {
-                    self.commands.running = Some(Running::Seek { goal, cursor: Some(cursor), sent: false, again });
+                    self.commands.running =
+                        Some(Running::Seek { goal, cursor: Some(cursor), sent: false, again });
                     return self.errand_server_is_here(io);
                 }
                 let (holders, _) = self.search.take();
@@ -361,7 +438,14 @@ impl Peer {
     }
 
     /// A page of a search by words or filters, of which no more is shown than was asked for.
-    fn some_found(&mut self, query: Query, mut holders: Vec<Provider>, mut away: Vec<Away>, cursor: Option<String>, io: &mut Io<'_>) {
+    fn some_found(
+        &mut self,
+        query: Query,
+        mut holders: Vec<Provider>,
+        mut away: Vec<Away>,
+        cursor: Option<String>,
+        io: &mut Io<'_>,
+    ) {
         let cut = self.search.cut(&mut holders, &mut away);
         io.tell(UiEvent::Holders(holders));
         if !away.is_empty() {
@@ -370,7 +454,10 @@ impl Peer {
         match cursor {
             Some(cursor) if self.search.left() > 0 => {
                 let limit = self.search.left().min(limits::QUERY_ENTRIES);
-                self.next_page(Some(Request::Find(Box::new(Query { cursor: Some(cursor), limit, ..query }))), io);
+                self.next_page(
+                    Some(Request::Find(Box::new(Query { cursor: Some(cursor), limit, ..query }))),
+                    io,
+                );
             }
             cursor => {
                 if cut || cursor.is_some() {
@@ -394,13 +481,16 @@ impl Peer {
     /// GET: nobody has it, or not yet.
     fn nobody_has(&mut self, goal: DownloadTarget, told: bool, io: &mut Io<'_>) {
         let name = goal.called();
-        if self.options.patience == RetryPolicy::Endless && matches!(self.options.task, Task::Once(_)) {
+        if self.options.patience == RetryPolicy::Endless
+            && matches!(self.options.task, Task::Once(_))
+        {
             if !told {
                 io.tell(UiEvent::Stalled { name, why: WaitReason::Nobody });
             }
             self.wait_for(&goal, io);
             let rest = if self.requests.is_subscribed { ASK_WATCHED } else { ASK_AGAIN };
-            self.commands.running = Some(Running::Seek { goal, cursor: None, sent: false, again: Some(io.now + rest) });
+            self.commands.running =
+                Some(Running::Seek { goal, cursor: None, sent: false, again: Some(io.now + rest) });
             return;
         }
         self.fail(&Failure::NotFound(name), io);
@@ -422,7 +512,8 @@ impl Peer {
 
     /// What nobody had has come.
     pub(super) fn errand_hears(&mut self, io: &mut Io<'_>) {
-        if let Some(Running::Seek { again: Some(at), sent: false, .. }) = &mut self.commands.running {
+        if let Some(Running::Seek { again: Some(at), sent: false, .. }) = &mut self.commands.running
+        {
             *at = io.now;
             self.errand_server_is_here(io);
         }
@@ -439,7 +530,9 @@ impl Peer {
         match failure {
             Some(failure) => self.finish(failure.code(), io),
             // The next command may be a SEARCH that wants to see this peer too.
-            None if !self.news.is_empty() && self.home.is_open() => self.commands.running = Some(Running::Telling),
+            None if !self.news.is_empty() && self.home.is_open() => {
+                self.commands.running = Some(Running::Telling)
+            }
             None => self.done(io),
         }
     }
@@ -449,8 +542,13 @@ impl Peer {
         if self.commands.running == Some(Running::Quit) {
             return self.try_quit(io);
         }
-        let never_ends = self.options.patience == RetryPolicy::Endless && !matches!(self.options.task, Task::Once(_));
-        if never_ends && !self.acts.answers(id) && self.commands.running == Some(Running::Download(id)) && self.downloads.is_resting(id) {
+        let never_ends = self.options.patience == RetryPolicy::Endless
+            && !matches!(self.options.task, Task::Once(_));
+        if never_ends
+            && !self.acts.answers(id)
+            && self.commands.running == Some(Running::Download(id))
+            && self.downloads.is_resting(id)
+        {
             self.done(io);
         }
     }
@@ -513,7 +611,9 @@ impl Peer {
     /// A script sees how its commands went by the exit code alone: it tells of the worst. The menu and the consoles of old programs are dialogues, in which a
     /// wrong answer is asked for again, and keep the code of QUIT.
     pub(super) fn note_code(&mut self, code: i32) {
-        let is_script = !self.options.typed && matches!(self.options.task, Task::Serve { .. }) && self.options.console == ConsoleProfile::Napster;
+        let is_script = !self.options.typed
+            && matches!(self.options.task, Task::Serve { .. })
+            && self.options.console == ConsoleProfile::Napster;
         if is_script {
             self.commands.note_code(code);
         }

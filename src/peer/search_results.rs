@@ -86,7 +86,13 @@ mod tests {
 
     fn provider(port: u16) -> Provider {
         let file = FileEntry::new(RelativeName::new("a").unwrap(), 1);
-        Provider { peer: SocketAddr::from(([127, 0, 0, 1], port)), file, quic: None, speaks: None, user: None }
+        Provider {
+            peer: SocketAddr::from(([127, 0, 0, 1], port)),
+            file,
+            quic: None,
+            speaks: None,
+            user: None,
+        }
     }
 
     #[test]
@@ -105,11 +111,17 @@ mod tests {
     fn pages_add_up_until_they_are_taken_and_the_last_search_is_remembered() {
         let mut search = SearchResults::default();
         search.begin(None);
-        assert_eq!((search.add(vec![provider(1)], Vec::new()), search.add(vec![provider(2)], Vec::new())), (1, 2));
+        assert_eq!(
+            (search.add(vec![provider(1)], Vec::new()), search.add(vec![provider(2)], Vec::new())),
+            (1, 2)
+        );
         let (providers, away) = search.take();
         assert_eq!((providers.len(), away.len(), search.add(Vec::new(), Vec::new())), (2, 0, 0));
         search.remember(&providers);
         assert_eq!(search.known(provider(2).peer, "a"), Some(&provider(2)));
-        assert_eq!((search.known(provider(2).peer, "b"), search.known(provider(3).peer, "a")), (None, None));
+        assert_eq!(
+            (search.known(provider(2).peer, "b"), search.known(provider(3).peer, "a")),
+            (None, None)
+        );
     }
 }

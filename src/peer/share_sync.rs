@@ -17,7 +17,10 @@ use crate::ui::event::UiEvent;
 impl Peer {
     /// True when there is a share to take care of. One-shot commands have none.
     fn shares(&self) -> bool {
-        self.ports.usual.is_some() && !self.share.scanning && self.ending.is_none() && !matches!(self.options.task, Task::Once(_))
+        self.ports.usual.is_some()
+            && !self.share.scanning
+            && self.ending.is_none()
+            && !matches!(self.options.task, Task::Once(_))
     }
 
     /// Does what its time has come for.
@@ -78,7 +81,10 @@ impl Peer {
             return None;
         }
         let hashing = self.library.is_hashing().then(|| self.share.hashing_rests.unwrap_or(now));
-        [self.library.next_poll(), hashing, self.pending_lists.deadline(now)].into_iter().flatten().min()
+        [self.library.next_poll(), hashing, self.pending_lists.deadline(now)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A download has arrived in the folder.

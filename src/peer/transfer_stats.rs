@@ -106,7 +106,9 @@ impl Peer {
 
     /// When it is to be looked at again.
     pub(super) fn traffic_deadline(&self, now: Instant) -> Option<Instant> {
-        let joined = matches!(self.home.joining, Joining::Joined(_)) && self.ending.is_none() && self.home.is_open();
+        let joined = matches!(self.home.joining, Joining::Joined(_))
+            && self.ending.is_none()
+            && self.home.is_open();
         let news = self.traffic.changed || self.uploads.sending() > 0;
         let tell = (joined && news).then(|| self.traffic.next.map_or(now, |next| next.max(now)));
         [tell, self.traffic.pulse.deadline()].into_iter().flatten().min()
@@ -114,7 +116,9 @@ impl Peer {
 
     /// Somebody wants to watch.
     pub(super) fn watch(&mut self, id: ConnId, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
-        let from = io.connection(id).map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |link| link.from.ip().to_canonical());
+        let from = io
+            .connection(id)
+            .map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |link| link.from.ip().to_canonical());
         let live = self.traffic.pulse.listen(id, from)?;
         Ok(self.shown(live))
     }
@@ -135,16 +139,29 @@ impl Peer {
 
     /// The transfers under way: one by one for the person who sits at this machine, in numbers for all others.
     pub(super) fn transfers(&self, id: ConnId, local: bool, io: &mut Io<'_>) -> Response {
-        let own = local && io.connection(id).is_some_and(|link| link.from.ip().to_canonical().is_loopback());
+        let own = local
+            && io.connection(id).is_some_and(|link| link.from.ip().to_canonical().is_loopback());
         let shown = own.then(|| {
             let mut all = Vec::new();
             for (ticket, upload, stage) in self.uploads.under_way().take(limits::SHOWN_TRANSFERS) {
                 let outbox = io.connection(upload.link).map(|link| &link.send_queue);
-                let progress = self.visits.get(&upload.link).zip(outbox).and_then(|(visit, outbox)| visit.answering.progress(ticket, outbox));
+                let progress = self
+                    .visits
+                    .get(&upload.link)
+                    .zip(outbox)
+                    .and_then(|(visit, outbox)| visit.answering.progress(ticket, outbox));
                 let (done, size) = progress.map_or((0, None), |(done, size)| (done, Some(size)));
-                all.push(Transfer { name: upload.name.clone(), stage, to: Some(upload.asker), done, size });
+                all.push(Transfer {
+                    name: upload.name.clone(),
+                    stage,
+                    to: Some(upload.asker),
+                    done,
+                    size,
+                });
             }
-            for (name, done, size, waits) in self.downloads.under_way().take(limits::SHOWN_TRANSFERS) {
+            for (name, done, size, waits) in
+                self.downloads.under_way().take(limits::SHOWN_TRANSFERS)
+            {
                 let stage = if waits { TransferStage::Waiting } else { TransferStage::Moving };
                 all.push(Transfer { name: name.clone(), stage, to: None, done, size });
             }

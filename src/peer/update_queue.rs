@@ -45,7 +45,8 @@ impl UpdateQueue {
     }
 
     fn put(&mut self, name: RelativeName, word: Option<FileEntry>) {
-        let words = if self.arrived.contains_key(&name) { &mut self.arrived } else { &mut self.others };
+        let words =
+            if self.arrived.contains_key(&name) { &mut self.arrived } else { &mut self.others };
         words.insert(name, word);
     }
 

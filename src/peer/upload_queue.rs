@@ -233,7 +233,16 @@ impl UploadQueue {
             Accept::Never => Some(false),
             Accept::Ask => self.questions.verdicts.get(&key).copied(),
         };
-        let upload = Upload { link, id, fetch, name, asker, mute, is_free, stage: UploadState::Consent(now + limits::CONSENT) };
+        let upload = Upload {
+            link,
+            id,
+            fetch,
+            name,
+            asker,
+            mute,
+            is_free,
+            stage: UploadState::Consent(now + limits::CONSENT),
+        };
         if allowed == Some(false) {
             return (ticket, Turn::Refuse);
         }
@@ -266,7 +275,10 @@ impl UploadQueue {
     fn give_slot(&mut self, ticket: u64, now: Instant) -> Turn {
         let Some(upload) = self.all.get(&ticket) else { return Turn::Refuse };
         let (conn, mute, is_free) = (upload.link, upload.mute, upload.is_free);
-        if is_free || self.sending.by_conn.get(&conn).is_some() || self.sending.by_conn.len() < self.slots {
+        if is_free
+            || self.sending.by_conn.get(&conn).is_some()
+            || self.sending.by_conn.len() < self.slots
+        {
             if !is_free {
                 self.sending.add(conn);
             }
@@ -274,7 +286,10 @@ impl UploadQueue {
             return Turn::Send;
         }
         let number = self.queue.push(ticket);
-        self.set_stage(ticket, UploadState::Queued { number, until: mute.then_some(now + limits::HTTP_SLOT) });
+        self.set_stage(
+            ticket,
+            UploadState::Queued { number, until: mute.then_some(now + limits::HTTP_SLOT) },
+        );
         Turn::Queue(self.queue.tickets.len() as u64)
     }
 
@@ -286,7 +301,14 @@ impl UploadQueue {
             self.questions.verdicts.pop_first();
         }
         self.questions.verdicts.insert(key, yes);
-        Some(waiting.into_iter().map(|ticket| (ticket, if yes { self.give_slot(ticket, now) } else { Turn::Refuse })).collect())
+        Some(
+            waiting
+                .into_iter()
+                .map(|ticket| {
+                    (ticket, if yes { self.give_slot(ticket, now) } else { Turn::Refuse })
+                })
+                .collect(),
+        )
     }
 
     /// One upload.
@@ -339,7 +361,9 @@ impl UploadQueue {
             self.set_stage(ticket, UploadState::Sending);
             begin.push(ticket);
             for other in self.by_conn.on(conn) {
-                if let Some(Upload { stage: UploadState::Queued { number, .. }, .. }) = self.all.get(other) {
+                if let Some(Upload { stage: UploadState::Queued { number, .. }, .. }) =
+                    self.all.get(other)
+                {
                     beside.insert(*number, *other);
                 }
             }
@@ -374,14 +398,20 @@ impl UploadQueue {
 
     /// Tickets that have another place in the queue since this was last asked, and that place.
     pub fn moved(&mut self) -> Vec<(u64, u64)> {
-        let Some(from) = self.queue.moved_from.take().filter(|from| *from < self.queue.tickets.len()) else { return Vec::new() };
+        let Some(from) =
+            self.queue.moved_from.take().filter(|from| *from < self.queue.tickets.len())
+        else {
+            return Vec::new();
+        };
         let places = self.queue.tickets.range(from..).zip(from as u64 + 1..);
         places.map(|((_, ticket), place)| (*ticket, place)).collect()
     }
 
     /// The tickets of one connection that are not being sent yet.
     pub fn waiting_on(&self, conn: ConnId) -> impl Iterator<Item = u64> {
-        let waits = |ticket: &u64| self.all.get(ticket).is_some_and(|upload| upload.stage != UploadState::Sending);
+        let waits = |ticket: &u64| {
+            self.all.get(ticket).is_some_and(|upload| upload.stage != UploadState::Sending)
+        };
         self.on(conn).iter().copied().filter(waits)
     }
 
@@ -394,9 +424,14 @@ impl UploadQueue {
     /// Those whose time is up: true where a person was asked.
     #[must_use]
     pub fn expired(&self, now: Instant) -> Vec<(u64, bool)> {
-        let was_asked = |ticket: &u64| self.all.get(ticket).is_some_and(|upload| matches!(upload.stage, UploadState::Consent(_)));
+        let was_asked = |ticket: &u64| {
+            self.all
+                .get(ticket)
+                .is_some_and(|upload| matches!(upload.stage, UploadState::Consent(_)))
+        };
         let late = self.by_deadline.range(..=(now, u64::MAX));
-        let mut late: Vec<(u64, bool)> = late.map(|(_, ticket)| (*ticket, was_asked(ticket))).collect();
+        let mut late: Vec<(u64, bool)> =
+            late.map(|(_, ticket)| (*ticket, was_asked(ticket))).collect();
         late.sort_unstable();
         late
     }
@@ -430,7 +465,15 @@ mod tests {
     }
 
     fn asked(link: usize, id: Option<u64>, text: &str, port: u16) -> ConsentRequest {
-        ConsentRequest { link: ConnId(link), id, fetch: fetch(text), name: name(text), asker: asker(port), mute: false, is_free: false }
+        ConsentRequest {
+            link: ConnId(link),
+            id,
+            fetch: fetch(text),
+            name: name(text),
+            asker: asker(port),
+            mute: false,
+            is_free: false,
+        }
     }
 
     fn asker(port: u16) -> SocketAddr {
@@ -458,13 +501,19 @@ mod tests {
     fn with_a_connection_that_gets_a_slot_all_begin_that_it_has_queued() {
         let now = Instant::now();
         let mut uploads = UploadQueue::new(Accept::Always, Some(1));
-        let ticket_of = |uploads: &mut UploadQueue, conn, id| uploads.ask(asked(conn, Some(id), "a", 1), now).0;
+        let ticket_of =
+            |uploads: &mut UploadQueue, conn, id| uploads.ask(asked(conn, Some(id), "a", 1), now).0;
         let first = ticket_of(&mut uploads, 1, 1);
-        let queued: Vec<u64> = [(2, 1), (3, 1), (2, 2), (4, 1)].map(|(conn, id)| ticket_of(&mut uploads, conn, id)).into();
+        let queued: Vec<u64> = [(2, 1), (3, 1), (2, 2), (4, 1)]
+            .map(|(conn, id)| ticket_of(&mut uploads, conn, id))
+            .into();
         assert_eq!(uploads.over(first), [queued[0], queued[2]]);
         assert_eq!((uploads.sending(), uploads.moved()), (2, vec![(queued[1], 1), (queued[3], 2)]));
         assert_eq!((uploads.over(queued[0]), uploads.over(queued[2])), (vec![], vec![queued[1]]));
-        assert_eq!((uploads.on(ConnId(2)), uploads.waiting_on(ConnId(4)).collect::<Vec<_>>()), (&[][..], vec![queued[3]]));
+        assert_eq!(
+            (uploads.on(ConnId(2)), uploads.waiting_on(ConnId(4)).collect::<Vec<_>>()),
+            (&[][..], vec![queued[3]])
+        );
     }
 
     #[test]
@@ -488,7 +537,8 @@ mod tests {
         let (first, _) = uploads.ask(asked(1, None, "a", 1), now);
         let (second, turn) = uploads.ask(asked(2, None, "a", 2), now);
         assert_eq!(turn, Turn::Queue(1));
-        let (head, turn) = uploads.ask(ConsentRequest { is_free: true, ..asked(1, None, "a", 1) }, now);
+        let (head, turn) =
+            uploads.ask(ConsentRequest { is_free: true, ..asked(1, None, "a", 1) }, now);
         assert_eq!(turn, Turn::Send);
         assert!(uploads.over(head).is_empty());
         assert_eq!(uploads.over(first), [second]);

@@ -106,7 +106,9 @@ impl VerifyFolder {
                 Some(Err(error)) => return Err(error),
                 // What is hidden, or a download under way, has no name in any index.
                 Some(Ok(found)) if found.barred.is_some() => {}
-                Some(Ok(found)) => self.names.extend(RelativeName::new(&found.name).ok().filter(|name| !name.is_hidden())),
+                Some(Ok(found)) => self
+                    .names
+                    .extend(RelativeName::new(&found.name).ok().filter(|name| !name.is_hidden())),
             }
         }
         Ok(false)
@@ -114,12 +116,26 @@ impl VerifyFolder {
 }
 
 impl Reading {
-    fn begin(drive: &dyn Filesystem, name: &RelativeName, given: Option<ContentHash>, now: Instant) -> io::Result<Reading> {
+    fn begin(
+        drive: &dyn Filesystem,
+        name: &RelativeName,
+        given: Option<ContentHash>,
+        now: Instant,
+    ) -> io::Result<Reading> {
         let file = drive.read(name)?;
         let stamp = file.stamp()?;
         let hashing = Hasher::new(file, stamp);
         let expected = given.into_iter().collect();
-        Ok(Reading { name: name.clone(), size: stamp.size, hashing, rests: None, root: None, expected, holders: 0, told: now })
+        Ok(Reading {
+            name: name.clone(),
+            size: stamp.size,
+            hashing,
+            rests: None,
+            root: None,
+            expected,
+            holders: 0,
+            told: now,
+        })
     }
 
     /// Hashes the next piece.
@@ -139,7 +155,13 @@ impl Reading {
 impl Peer {
     /// Begins with the first of what was named.
     pub(super) fn verify(&mut self, what: Vec<Checked>, given: Option<ContentHash>) {
-        self.commands.verifying = Some(Verification { left: what.into(), given, folder: None, file: None, tally: VerifyTally::default() });
+        self.commands.verifying = Some(Verification {
+            left: what.into(),
+            given,
+            folder: None,
+            file: None,
+            tally: VerifyTally::default(),
+        });
         self.commands.running = Some(Running::Verify);
     }
 
@@ -169,7 +191,11 @@ impl Peer {
             }
             if io.now.saturating_duration_since(file.told) >= PROGRESS {
                 file.told = io.now;
-                io.tell(UiEvent::Verifying { name: file.name.clone(), held: file.hashing.done_bytes(), size: file.size });
+                io.tell(UiEvent::Verifying {
+                    name: file.name.clone(),
+                    held: file.hashing.done_bytes(),
+                    size: file.size,
+                });
             }
             return self.judge(io);
         }
@@ -177,7 +203,11 @@ impl Peer {
         if folder.listing.is_some() {
             match folder.scan() {
                 // A folder of nothing but folders is meant to be looked into: nothing at all would be checked otherwise.
-                Ok(true) if folder.names.is_empty() && !self.options.recursive && !std::mem::replace(&mut folder.goes_deeper, true) => {
+                Ok(true)
+                    if folder.names.is_empty()
+                        && !self.options.recursive
+                        && !std::mem::replace(&mut folder.goes_deeper, true) =>
+                {
                     folder.listing = folder.drive.list(true).ok();
                 }
                 Ok(true) => folder.listing = None,
@@ -200,14 +230,23 @@ impl Peer {
     /// Opens the next folder that was named, or that of the next file.
     fn next_named(&mut self, io: &mut Io<'_>) {
         let Some(verifying) = &mut self.commands.verifying else { return };
-        let Some(Checked { folder: path, name }) = verifying.left.pop_front() else { return self.verified(io) };
+        let Some(Checked { folder: path, name }) = verifying.left.pop_front() else {
+            return self.verified(io);
+        };
         let opened = (self.options.open_folder)(&path).and_then(|drive| {
-            let listing = if name.is_none() { Some(drive.list(self.options.recursive)?) } else { None };
+            let listing =
+                if name.is_none() { Some(drive.list(self.options.recursive)?) } else { None };
             Ok((drive, listing))
         });
         match opened {
             Ok((drive, listing)) => {
-                verifying.folder = Some(VerifyFolder { path, drive, listing, goes_deeper: name.is_some(), names: name.into_iter().collect() })
+                verifying.folder = Some(VerifyFolder {
+                    path,
+                    drive,
+                    listing,
+                    goes_deeper: name.is_some(),
+                    names: name.into_iter().collect(),
+                })
             }
             Err(error) => {
                 verifying.tally.unread += 1;
@@ -227,7 +266,10 @@ impl Peer {
             Ok(file) => {
                 verifying.file = Some(file);
                 if verifying.given.is_none() {
-                    self.begin(Running::Roots { name: name.clone(), cursor: None, sent: false }, io);
+                    self.begin(
+                        Running::Roots { name: name.clone(), cursor: None, sent: false },
+                        io,
+                    );
                 }
             }
             Err(error) => {
@@ -250,8 +292,18 @@ impl Peer {
     }
 
     /// A page of those who have a file of this name.
-    pub(super) fn roots_found(&mut self, name: RelativeName, holders: &[Provider], cursor: Option<String>, io: &mut Io<'_>) {
-        let Some(file) = self.commands.verifying.as_mut().and_then(|verifying| verifying.file.as_mut()) else { return };
+    pub(super) fn roots_found(
+        &mut self,
+        name: RelativeName,
+        holders: &[Provider],
+        cursor: Option<String>,
+        io: &mut Io<'_>,
+    ) {
+        let Some(file) =
+            self.commands.verifying.as_mut().and_then(|verifying| verifying.file.as_mut())
+        else {
+            return;
+        };
         file.holders += holders.len();
         for root in holders.iter().filter_map(|holder| holder.file.root) {
             if !file.expected.contains(&root) {
@@ -259,7 +311,8 @@ impl Peer {
             }
         }
         if let Some(cursor) = cursor.filter(|_| file.holders < FOUND) {
-            self.commands.running = Some(Running::Roots { name, cursor: Some(cursor), sent: false });
+            self.commands.running =
+                Some(Running::Roots { name, cursor: Some(cursor), sent: false });
             return self.errand_server_is_here(io);
         }
         self.commands.running = Some(Running::Verify);
@@ -268,8 +321,19 @@ impl Peer {
 
     /// Says what the file under way is, once it was read and the index has answered.
     fn judge(&mut self, io: &mut Io<'_>) {
-        let Some(verifying) = self.commands.verifying.as_mut().filter(|_| self.commands.running == Some(Running::Verify)) else { return };
-        let Some((file, root)) = verifying.file.take_if(|file| file.root.is_some()).and_then(|file| file.root.map(|root| (file, root))) else {
+        let Some(verifying) = self
+            .commands
+            .verifying
+            .as_mut()
+            .filter(|_| self.commands.running == Some(Running::Verify))
+        else {
+            return;
+        };
+        let Some((file, root)) = verifying
+            .file
+            .take_if(|file| file.root.is_some())
+            .and_then(|file| file.root.map(|root| (file, root)))
+        else {
             return;
         };
         let Reading { name, size, mut expected, .. } = file;
@@ -289,7 +353,10 @@ impl Peer {
     fn verified(&mut self, io: &mut Io<'_>) {
         let Some(Verification { tally, .. }) = self.commands.verifying.take() else { return };
         if tally.failed > 0 {
-            io.tell(UiEvent::Mismatched { failed: tally.failed, of: tally.right + tally.failed + tally.unknown });
+            io.tell(UiEvent::Mismatched {
+                failed: tally.failed,
+                of: tally.right + tally.failed + tally.unknown,
+            });
         }
         self.finish(tally.code(), io);
     }

@@ -104,7 +104,11 @@ impl Codec {
     ///
     /// # Errors
     /// When the link can't go on.
-    pub fn read(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Result<Decoded<Incoming>, ProtocolError> {
+    pub fn read(
+        &mut self,
+        buffer: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Decoded<Incoming>, ProtocolError> {
         let asked = |request| Incoming::Asked { id: None, request };
         match self {
             Codec::Native(native) => native.read(buffer).map_err(|native::NativeError(refusal)| {
@@ -112,12 +116,22 @@ impl Codec {
                 ProtocolError
             }),
             Codec::Http(http) => match http.read(buffer, out) {
-                Ok(decoded) => Ok(decoded.map(|item| item.map_or(Incoming::Nothing, |request| asked(Ok(request))))),
+                Ok(decoded) => Ok(decoded
+                    .map(|item| item.map_or(Incoming::Nothing, |request| asked(Ok(request))))),
                 Err(http::HttpError) => Err(ProtocolError),
             },
-            Codec::Uc3m(uc3m) => uc3m.read(buffer, out).map(|decoded| decoded.map(asked)).map_err(|uc3m::Uc3mError| ProtocolError),
-            Codec::UfabcJson(seed) => seed.read(buffer).map(|decoded| decoded.map(asked)).map_err(|ufabc_json::JsonError| ProtocolError),
-            Codec::Rede(rede) => rede.read(buffer).map(|decoded| decoded.map(asked)).map_err(|rede::RedeError| ProtocolError),
+            Codec::Uc3m(uc3m) => uc3m
+                .read(buffer, out)
+                .map(|decoded| decoded.map(asked))
+                .map_err(|uc3m::Uc3mError| ProtocolError),
+            Codec::UfabcJson(seed) => seed
+                .read(buffer)
+                .map(|decoded| decoded.map(asked))
+                .map_err(|ufabc_json::JsonError| ProtocolError),
+            Codec::Rede(rede) => rede
+                .read(buffer)
+                .map(|decoded| decoded.map(asked))
+                .map_err(|rede::RedeError| ProtocolError),
         }
     }
 
@@ -154,7 +168,12 @@ impl Codec {
     }
 
     /// Writes all who have something, where that can be done.
-    pub fn found<'a>(&mut self, id: Option<u64>, holders: impl Iterator<Item = ProviderRef<'a>>, out: &mut Vec<u8>) {
+    pub fn found<'a>(
+        &mut self,
+        id: Option<u64>,
+        holders: impl Iterator<Item = ProviderRef<'a>>,
+        out: &mut Vec<u8>,
+    ) {
         if self.writes_holders() {
             fast_path::put_found(id, holders, &[], None, out);
         }
@@ -177,7 +196,13 @@ impl Codec {
     }
 
     /// Says that an answer has to wait, where the dialect can say so; `size` is that of the file that is waited for, where it is known.
-    pub fn waiting(&mut self, id: Option<u64>, waiting: WaitingReason, size: Option<u64>, out: &mut Vec<u8>) -> Vec<LegacyChunk> {
+    pub fn waiting(
+        &mut self,
+        id: Option<u64>,
+        waiting: WaitingReason,
+        size: Option<u64>,
+        out: &mut Vec<u8>,
+    ) -> Vec<LegacyChunk> {
         match self {
             Codec::Native(_) => {
                 encode::write_waiting(id, waiting, out);
@@ -189,7 +214,14 @@ impl Codec {
     }
 
     /// Settles how a file that may be sent goes out.
-    pub fn begin(&mut self, name: &RelativeName, size: u64, tag: FileVersion, modified: Option<i64>, out: &mut Vec<u8>) -> Delivery {
+    pub fn begin(
+        &mut self,
+        name: &RelativeName,
+        size: u64,
+        tag: FileVersion,
+        modified: Option<i64>,
+        out: &mut Vec<u8>,
+    ) -> Delivery {
         match self {
             Codec::Native(_) => Delivery::Pieces,
             Codec::Http(http) => match http.begin(name, size, tag, modified, out) {
@@ -249,8 +281,14 @@ impl Codec {
 
 impl Native {
     fn read(&mut self, buffer: &[u8]) -> Result<Decoded<Incoming>, native::NativeError> {
-        let limit = if self.opened && self.role == Role::Server { limits::JOIN_BYTES } else { limits::HEAD_BYTES };
-        let Decoded::Whole { item: line, used } = native::line(buffer, limit)? else { return Ok(Decoded::Partial) };
+        let limit = if self.opened && self.role == Role::Server {
+            limits::JOIN_BYTES
+        } else {
+            limits::HEAD_BYTES
+        };
+        let Decoded::Whole { item: line, used } = native::line(buffer, limit)? else {
+            return Ok(Decoded::Partial);
+        };
         let item = if !self.opened {
             Incoming::Hello(decode_request::hello(line)?)
         } else if line.is_empty() {

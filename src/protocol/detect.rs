@@ -21,7 +21,11 @@ impl ListenerProtocol {
     /// The old wire that is spoken besides the usual languages.
     #[must_use]
     pub fn besides(self) -> Option<LegacyProfile> {
-        if self == (ListenerProtocol::Sniffed { ufabc_json: true }) { Some(LegacyProfile::UfabcJson) } else { None }
+        if self == (ListenerProtocol::Sniffed { ufabc_json: true }) {
+            Some(LegacyProfile::UfabcJson)
+        } else {
+            None
+        }
     }
 }
 
@@ -41,7 +45,17 @@ pub enum Dialect {
 }
 
 const OPENING: &[u8] = b"{\"cardume\"";
-const METHODS: [&[u8]; 9] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT "];
+const METHODS: [&[u8]; 9] = [
+    b"GET ",
+    b"HEAD ",
+    b"POST ",
+    b"PUT ",
+    b"DELETE ",
+    b"OPTIONS ",
+    b"PATCH ",
+    b"TRACE ",
+    b"CONNECT ",
+];
 /// The longest name of a method that nobody knows here but is told so: the longest one that is registered has 17 letters.
 const METHOD_BYTES: usize = 32;
 /// The longest target beside such a name: a first line is looked at anew with each crumb of it.
@@ -57,7 +71,11 @@ pub fn sniff(first: &[u8]) -> Dialect {
         Some(b'{') => return Dialect::Json,
         Some(_) => {}
     }
-    if METHODS.iter().any(|method| first.starts_with(method)) { Dialect::Http } else { first_line(first) }
+    if METHODS.iter().any(|method| first.starts_with(method)) {
+        Dialect::Http
+    } else {
+        first_line(first)
+    }
 }
 
 /// Reads `METHOD TARGET HTTP/1.` of a method that may be anything. It is HTTP when all of that is there, and not before.

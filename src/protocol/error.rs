@@ -105,7 +105,10 @@ impl ErrorCode {
     /// What a word of the protocol means; an unknown one is a fault of the other side.
     #[must_use]
     pub fn of_word(word: &str) -> ErrorCode {
-        CODES.iter().find(|(_, known)| *known == word).map_or(ErrorCode::Internal, |(code, _)| *code)
+        CODES
+            .iter()
+            .find(|(_, known)| *known == word)
+            .map_or(ErrorCode::Internal, |(code, _)| *code)
     }
 
     /// True when the same request may succeed later.

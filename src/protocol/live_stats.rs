@@ -109,7 +109,13 @@ mod tests {
 
     #[test]
     fn a_stranger_is_believed_only_so_far() {
-        let wild = TransferReport { uploads: u64::MAX, downloads: u64::MAX, sent: u64::MAX, received: u64::MAX }.believed();
+        let wild = TransferReport {
+            uploads: u64::MAX,
+            downloads: u64::MAX,
+            sent: u64::MAX,
+            received: u64::MAX,
+        }
+        .believed();
         assert_eq!((wild.uploads, wild.sent), (limits::MOVED_TRANSFERS, limits::MOVED_BYTES));
         let true_one = TransferReport { uploads: 1, downloads: 2, sent: 3, received: 4 };
         assert_eq!(true_one.believed(), true_one);

@@ -78,7 +78,9 @@ impl Metric {
 /// True for what a figure, or one of several, may be called.
 #[must_use]
 pub fn is_name(text: &str, most: usize) -> bool {
-    !text.is_empty() && text.len() <= most && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
+    !text.is_empty()
+        && text.len() <= most
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
 }
 
 #[cfg(test)]
@@ -96,6 +98,12 @@ mod tests {
     #[test]
     fn a_name_is_plain() {
         assert!(is_name("loop_iteration", 32) && is_name("0.99", 8));
-        assert!(!is_name("", 8) && !is_name("a b", 8) && !is_name("Ä", 8) && !is_name("abcdefghi", 8) && !is_name("a\"", 8));
+        assert!(
+            !is_name("", 8)
+                && !is_name("a b", 8)
+                && !is_name("Ä", 8)
+                && !is_name("abcdefghi", 8)
+                && !is_name("a\"", 8)
+        );
     }
 }

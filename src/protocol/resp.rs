@@ -51,7 +51,10 @@ pub fn answer(buffer: &[u8]) -> Result<Option<(RespReply, usize)>, RespError> {
         b'*' => {
             let count = match number(text)? {
                 -1 => 0,
-                count => u64::try_from(count).ok().filter(|count| *count <= limits::LIST_ALL as u64).ok_or(RespError)?,
+                count => u64::try_from(count)
+                    .ok()
+                    .filter(|count| *count <= limits::LIST_ALL as u64)
+                    .ok_or(RespError)?,
             };
             for _ in 0..count {
                 let Some((line, length)) = self::line(&buffer[used..])? else { return Ok(None) };
@@ -76,7 +79,9 @@ pub fn answer(buffer: &[u8]) -> Result<Option<(RespReply, usize)>, RespError> {
 /// The first line without its end, and how many bytes it takes with it.
 fn line(buffer: &[u8]) -> Result<Option<(&[u8], usize)>, RespError> {
     match memchr::memchr(b'\n', &buffer[..buffer.len().min(limits::COMMAND_BYTES)]) {
-        Some(end) => buffer[..end].strip_suffix(b"\r").map(|line| Some((line, end + 1))).ok_or(RespError),
+        Some(end) => {
+            buffer[..end].strip_suffix(b"\r").map(|line| Some((line, end + 1))).ok_or(RespError)
+        }
         None if buffer.len() >= limits::COMMAND_BYTES => Err(RespError),
         None => Ok(None),
     }
@@ -86,7 +91,10 @@ fn line(buffer: &[u8]) -> Result<Option<(&[u8], usize)>, RespError> {
 fn bulk(buffer: &[u8], from: usize, length: &[u8]) -> Result<Option<usize>, RespError> {
     let length = match number(length)? {
         -1 => return Ok(Some(from)),
-        length => usize::try_from(length).ok().filter(|length| *length <= limits::HEAD_BYTES).ok_or(RespError)?,
+        length => usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= limits::HEAD_BYTES)
+            .ok_or(RespError)?,
     };
     let end = from + length + 2;
     match buffer.get(from + length..end) {
@@ -151,7 +159,12 @@ mod tests {
             b"*1\r\n\r\n",
             &long,
         ] {
-            assert_eq!(answer(text), Err(RespError), "{:?}", String::from_utf8_lossy(&text[..text.len().min(20)]));
+            assert_eq!(
+                answer(text),
+                Err(RespError),
+                "{:?}",
+                String::from_utf8_lossy(&text[..text.len().min(20)])
+            );
         }
     }
 }

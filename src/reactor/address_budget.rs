@@ -20,12 +20,20 @@ pub(super) struct AddressBudget {
 impl AddressBudget {
     /// Nothing is used yet; there may be `links` connections.
     pub fn new(links: usize) -> AddressBudget {
-        let heads = Bounds { all: limits::ALL_HEADS_BYTES, one: limits::HEADS_OF_ONE, reserve: limits::RESERVE_BYTES, spares_loopback: false };
+        let heads = Bounds {
+            all: limits::ALL_HEADS_BYTES,
+            one: limits::HEADS_OF_ONE,
+            reserve: limits::RESERVE_BYTES,
+            spares_loopback: false,
+        };
         let queues = Bounds { all: limits::ALL_QUEUES_BYTES, one: limits::QUEUES_OF_ONE, ..heads };
         AddressBudget {
             heads: Budget::new(heads),
             queues: Budget::new(queues),
-            accepted: Budget::of_units(usize::MAX, (links / limits::LINKS_SHARE).max(limits::LINKS_OF_ONE)),
+            accepted: Budget::of_units(
+                usize::MAX,
+                (links / limits::LINKS_SHARE).max(limits::LINKS_OF_ONE),
+            ),
             turned_away: 0,
             wants_room: None,
         }

@@ -91,7 +91,14 @@ impl<S> ConnectionTable<S> {
     /// None yet.
     #[must_use]
     pub fn new(now: Instant) -> ConnectionTable<S> {
-        ConnectionTable { slots: Slab::new(), runnable: VecDeque::new(), wanted: Vec::new(), times: BinaryHeap::new(), iteration: 0, now }
+        ConnectionTable {
+            slots: Slab::new(),
+            runnable: VecDeque::new(),
+            wanted: Vec::new(),
+            times: BinaryHeap::new(),
+            iteration: 0,
+            now,
+        }
     }
 
     /// A new turn begins.
@@ -210,7 +217,8 @@ impl<S> ConnectionTable<S> {
     /// The process stood still for so long: that was nobody's silence.
     pub fn stood_still(&mut self, gap: Duration) {
         for (_, slot) in &mut self.slots {
-            (slot.last_activity, slot.taking.since) = (slot.last_activity + gap, slot.taking.since + gap);
+            (slot.last_activity, slot.taking.since) =
+                (slot.last_activity + gap, slot.taking.since + gap);
             slot.taking.delivery = slot.taking.delivery.map(|(at, unsent)| (at + gap, unsent));
             slot.handle.deadline = slot.handle.deadline.map(|at| at + gap);
             slot.is_unheard = true;
@@ -258,10 +266,13 @@ impl<S> Connection<S> {
     /// On a slow path the kernel may deliver for minutes before it takes more from us. The first look gives what later ones are compared with.
     #[must_use]
     pub fn look_at(&self) -> Option<Instant> {
-        if self.handle.send_queue.is_empty() || !matches!(self.state, ConnectionState::Established(_)) {
+        if self.handle.send_queue.is_empty()
+            || !matches!(self.state, ConnectionState::Established(_))
+        {
             return None;
         }
-        let since = self.taking.delivery.map_or(self.taking.since, |(at, _)| at.max(self.taking.since));
+        let since =
+            self.taking.delivery.map_or(self.taking.since, |(at, _)| at.max(self.taking.since));
         Some(since + self.patience() / limits::STALL_LOOKS)
     }
 
@@ -278,10 +289,18 @@ impl<S> Connection<S> {
             ConnectionState::Draining(_, until) => Some(*until),
             _ => None,
         };
-        let stalled = (!self.handle.send_queue.is_empty()).then(|| self.taking.since + self.patience());
+        let stalled =
+            (!self.handle.send_queue.is_empty()).then(|| self.taking.since + self.patience());
         // Backpressure: what is not read is not silent.
-        let silence = self.handle.idle_timeout.filter(|_| !self.handle.send_queue.is_full()).map(|silence| self.last_activity + silence);
-        [stage, stalled, silence, self.handle.deadline, self.turned_away].into_iter().flatten().min()
+        let silence = self
+            .handle
+            .idle_timeout
+            .filter(|_| !self.handle.send_queue.is_full())
+            .map(|silence| self.last_activity + silence);
+        [stage, stalled, silence, self.handle.deadline, self.turned_away]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Why its time is up.

@@ -76,7 +76,8 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
     /// Plugs a node in.
     pub fn new(node: N, net: T, console: C, speed: RateLimits) -> EventLoop<N, T, C> {
         let now = net.now();
-        let most_links = if speed.max_connections == 0 { usize::MAX } else { speed.max_connections };
+        let most_links =
+            if speed.max_connections == 0 { usize::MAX } else { speed.max_connections };
         EventLoop {
             node,
             console,
@@ -179,7 +180,10 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         let console = self.console_pending.then(|| self.now + OUTPUT_REST);
         let accept = self.accept_at.filter(|_| !self.accepting.is_empty());
         let rest = (self.burst >= BURST).then_some(self.trim_at);
-        [self.node.deadline(), self.connections.next_time(), console, accept, rest].into_iter().flatten().min()
+        [self.node.deadline(), self.connections.next_time(), console, accept, rest]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// True when a turn has work to do at once.
@@ -196,12 +200,18 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
     /// # Errors
     /// When the system fails the loop itself.
     pub fn run_once(&mut self) -> io::Result<()> {
-        let most = if self.is_busy() { Some(Duration::ZERO) } else { self.next_time().map(|at| at.saturating_duration_since(self.net.now())) };
+        let most = if self.is_busy() {
+            Some(Duration::ZERO)
+        } else {
+            self.next_time().map(|at| at.saturating_duration_since(self.net.now()))
+        };
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
         self.net.wait(most, &mut ready)?;
         self.now = self.net.now();
-        let gap = self.expected.map_or(Duration::ZERO, |expected| self.now.saturating_duration_since(expected));
+        let gap = self
+            .expected
+            .map_or(Duration::ZERO, |expected| self.now.saturating_duration_since(expected));
         if gap >= JUMP {
             // The process was stopped, or the machine slept: what has come meanwhile is not late.
             log::info!("the process stood still for {gap:?}");
@@ -228,7 +238,11 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             self.burst = 0;
             self.net.trim_memory();
         }
-        self.expected = if self.is_busy() { Some(self.now) } else { self.next_time().map(|at| at.max(self.now)) };
+        self.expected = if self.is_busy() {
+            Some(self.now)
+        } else {
+            self.next_time().map(|at| at.max(self.now))
+        };
         self.iteration_times.note(self.net.now().saturating_duration_since(self.now));
         Ok(())
     }
@@ -361,7 +375,10 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
     fn connect(&mut self, id: ConnId) {
         let Some(slot) = self.connections.slot(id) else { return };
         let ConnectionState::Pending(way) = slot.state else { return };
-        let begun = self.net.connect(slot.handle.from, way).and_then(|mut stream| self.net.watch(&mut stream, id.0).map(|()| stream));
+        let begun = self
+            .net
+            .connect(slot.handle.from, way)
+            .and_then(|mut stream| self.net.watch(&mut stream, id.0).map(|()| stream));
         match begun {
             Ok(stream) => {
                 slot.state = ConnectionState::Connecting(stream);
@@ -369,7 +386,11 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             }
             Err(error) => {
                 // No descriptor is left: that is no fault of the other side.
-                let cause = if fs_trait::is_out_of_descriptors(&error) { CloseReason::Internal } else { CloseReason::Unreachable };
+                let cause = if fs_trait::is_out_of_descriptors(&error) {
+                    CloseReason::Internal
+                } else {
+                    CloseReason::Unreachable
+                };
                 self.close(id, cause(plain(&error)));
             }
         }
@@ -396,7 +417,8 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
     fn accept_on(&mut self, port: PortId) {
         for _ in 0..limits::TURN_ACCEPTS {
-            let is_full = self.connections.len().saturating_sub(self.shares.turned_away) >= self.max_connections;
+            let is_full = self.connections.len().saturating_sub(self.shares.turned_away)
+                >= self.max_connections;
             if is_full && self.shares.turned_away >= limits::TURNED_AWAY {
                 // Others are being told `busy` now; the kernel keeps the rest for some milliseconds.
                 self.accept_at = Some(self.now + ACCEPT_REST);
@@ -406,7 +428,8 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                 Ok((mut stream, from)) => {
                     let block = Block::of(from.ip());
                     let is_short = self.net.is_short();
-                    let turns_away = is_full || is_short || self.shares.accepted.has_room(block, 1).is_err();
+                    let turns_away =
+                        is_full || is_short || self.shares.accepted.has_room(block, 1).is_err();
                     if turns_away && self.shares.turned_away >= limits::TURNED_AWAY {
                         // One address has all it may have and goes on: the others are not to wait behind it.
                         self.net.close(stream);
@@ -457,7 +480,14 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         let EventLoop { net, connections: links, actions, iteration_times: turns, .. } = self;
         let date = net.date();
         let mut random = || net.random();
-        let mut io = Io { now: self.now, table: links, actions, random: &mut random, iteration_times: turns, date: &date };
+        let mut io = Io {
+            now: self.now,
+            table: links,
+            actions,
+            random: &mut random,
+            iteration_times: turns,
+            date: &date,
+        };
         self.node.handle(event, &mut io);
     }
 }

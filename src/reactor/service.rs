@@ -85,7 +85,10 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         }
         let Some(slot) = self.connections.slot(id) else { return 0 };
         // Who does not read its answers is not read from.
-        let open = slot.readable && !slot.ended && slot.handle.ending == CloseMode::Open && !slot.handle.send_queue.is_full();
+        let open = slot.readable
+            && !slot.ended
+            && slot.handle.ending == CloseMode::Open
+            && !slot.handle.send_queue.is_full();
         if !open {
             if slot.failed {
                 // Nobody is there to read or to be read; what was not read yet is of no use to anybody.
@@ -110,13 +113,24 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         }
         // When heads hold too much, only small ones grow.
         let most = self.shares.most_head(slot.block, slot.handle.max_header);
-        let Connection { state: ConnectionState::Established(stream), handle: link, ending, .. } = slot else { return 0 };
+        let Connection {
+            state: ConnectionState::Established(stream), handle: link, ending, ..
+        } = slot
+        else {
+            return 0;
+        };
         // One read a visit: what comes is hashed and written on the way, and the others should not wait for more than that.
         let budget = budget.min(limits::SCRATCH_BYTES).min(allowance);
         let result = {
             let mut ends = self.net.io(stream);
             let short_is_dry = !*ending && ends.is_dry_when_short();
-            transfer::fill(&mut ends, &mut link.recv_buffer, &mut self.scratch, (budget, most), short_is_dry)
+            transfer::fill(
+                &mut ends,
+                &mut link.recv_buffer,
+                &mut self.scratch,
+                (budget, most),
+                short_is_dry,
+            )
         };
         let (drawn, why) = match result {
             Ok(result) => result,
@@ -167,7 +181,9 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         }
         if let Some(slot) = self.connections.slot(id) {
             let after = slot.handle.recv_buffer.unread();
-            let more = why == ReadOutcome::Budget || slot.handle.reschedule || (why == ReadOutcome::BufferFull && after < before);
+            let more = why == ReadOutcome::Budget
+                || slot.handle.reschedule
+                || (why == ReadOutcome::BufferFull && after < before);
             if more {
                 self.connections.queue(id);
             }
@@ -181,7 +197,10 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         if std::mem::replace(&mut slot.taking.owes_nothing, slot.handle.send_queue.is_empty()) {
             slot.taking.since = self.now;
         }
-        if !slot.writable || slot.handle.send_queue.is_empty() || slot.handle.ending == CloseMode::Now {
+        if !slot.writable
+            || slot.handle.send_queue.is_empty()
+            || slot.handle.ending == CloseMode::Now
+        {
             return 0;
         }
         let from_file = slot.handle.send_queue.file_waiting() > 0 && !slot.handle.is_own;
@@ -196,13 +215,28 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             }
             return 0;
         }
-        let blocking = slot.cold_since.is_some_and(|since| self.now.saturating_duration_since(since) >= limits::COLD_PATIENCE);
-        let Connection { state: ConnectionState::Established(stream), handle: link, .. } = slot else { return 0 };
-        let result = transfer::flush(&mut link.send_queue, &mut self.net.io(stream), budget, blocking, self.now);
+        let blocking = slot.cold_since.is_some_and(|since| {
+            self.now.saturating_duration_since(since) >= limits::COLD_PATIENCE
+        });
+        let Connection { state: ConnectionState::Established(stream), handle: link, .. } = slot
+        else {
+            return 0;
+        };
+        let result = transfer::flush(
+            &mut link.send_queue,
+            &mut self.net.io(stream),
+            budget,
+            blocking,
+            self.now,
+        );
         let (poured, stop) = match result {
             Ok(result) => result,
             Err(error) => {
-                let cause = if is_network(&error) { CloseReason::Remote } else { CloseReason::SourceChanged };
+                let cause = if is_network(&error) {
+                    CloseReason::Remote
+                } else {
+                    CloseReason::SourceChanged
+                };
                 self.close(id, cause);
                 return 0;
             }
@@ -236,10 +270,10 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             if self.connections.slot(id).is_some_and(|slot| slot.readable) {
                 self.connections.queue(id);
             }
-            let room = self
-                .connections
-                .slot(id)
-                .is_some_and(|s| s.handle.ending == CloseMode::Open && s.handle.send_queue.file_waiting() < limits::BODY_BYTES);
+            let room = self.connections.slot(id).is_some_and(|s| {
+                s.handle.ending == CloseMode::Open
+                    && s.handle.send_queue.file_waiting() < limits::BODY_BYTES
+            });
             if room {
                 self.dispatch(Event::Drained(id));
             }
@@ -309,16 +343,31 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             && self.shares.heads.is_over(block)
         {
             let only = self.shares.heads.has_room(block, 0) == Err(Full::Address);
-            let stands = |slot: &Connection<T::Stream>| slot.last_activity + limits::STANDS <= self.now && slot.counted.0 > limits::SMALL_HEAD_BYTES;
-            let heads = self.connections.iter().filter(|(_, slot)| (!only || slot.block == block) && stands(slot));
-            if let Some((id, slot)) = heads.max_by_key(|(_, slot)| (self.shares.heads.used_by(slot.block), slot.counted.0)) {
-                log::warn!("a link from {} is closed: it stands in the middle of a request, and others need its memory", slot.handle.from);
+            let stands = |slot: &Connection<T::Stream>| {
+                slot.last_activity + limits::STANDS <= self.now
+                    && slot.counted.0 > limits::SMALL_HEAD_BYTES
+            };
+            let heads = self
+                .connections
+                .iter()
+                .filter(|(_, slot)| (!only || slot.block == block) && stands(slot));
+            if let Some((id, slot)) = heads
+                .max_by_key(|(_, slot)| (self.shares.heads.used_by(slot.block), slot.counted.0))
+            {
+                log::warn!(
+                    "a link from {} is closed: it stands in the middle of a request, and others need its memory",
+                    slot.handle.from
+                );
                 self.close(id, CloseReason::Timeout);
             }
         }
         while self.shares.queues.is_burst() {
             let queues = self.connections.iter().filter(|(_, slot)| slot.counted.1 > 0);
-            let Some((id, slot)) = queues.max_by_key(|(_, slot)| (self.shares.queues.used_by(slot.block), slot.counted.1)) else { return };
+            let Some((id, slot)) = queues
+                .max_by_key(|(_, slot)| (self.shares.queues.used_by(slot.block), slot.counted.1))
+            else {
+                return;
+            };
             log::warn!("a link from {} is closed: too many answers wait for it", slot.handle.from);
             self.close(id, CloseReason::Timeout);
         }
@@ -330,11 +379,12 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         let stage = std::mem::replace(&mut slot.state, ConnectionState::Closed);
         slot.handle.recv_buffer.clear();
         slot.handle.send_queue.clear();
-        let (block, was_accepted, was_turned_away) = (slot.block, slot.is_accepted, slot.handle.turned_away);
+        let (block, was_accepted, was_turned_away) =
+            (slot.block, slot.is_accepted, slot.handle.turned_away);
         match stage {
-            ConnectionState::Connecting(stream) | ConnectionState::Established(stream) | ConnectionState::Draining(stream, _) => {
-                self.net.close(stream)
-            }
+            ConnectionState::Connecting(stream)
+            | ConnectionState::Established(stream)
+            | ConnectionState::Draining(stream, _) => self.net.close(stream),
             ConnectionState::Pending(_) => {}
             ConnectionState::Closed => return,
         }
@@ -342,7 +392,8 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         if was_accepted {
             self.shares.accepted.give_back(block, 1);
         }
-        self.shares.turned_away = self.shares.turned_away.saturating_sub(usize::from(was_turned_away));
+        self.shares.turned_away =
+            self.shares.turned_away.saturating_sub(usize::from(was_turned_away));
         self.to_free.push(id);
         self.dispatch(Event::Closed(id, cause));
     }
@@ -350,6 +401,18 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
 /// True for errors of the link rather than of a disk or a file.
 fn is_network(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkUnreachable, NotConnected, TimedOut};
-    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | HostUnreachable | NetworkUnreachable | NotConnected | TimedOut)
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkUnreachable,
+        NotConnected, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        BrokenPipe
+            | ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | NetworkUnreachable
+            | NotConnected
+            | TimedOut
+    )
 }

@@ -14,7 +14,9 @@ use crate::node::ConnId;
 use crate::node::io::Io;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::response::Response;
-use crate::protocol::types::account::{AccountOp, Authority, Line, Online, Operation, Publication, UserName};
+use crate::protocol::types::account::{
+    AccountOp, Authority, Line, Online, Operation, Publication, UserName,
+};
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::{ClientStage, Server};
 use crate::ui::event::UiEvent;
@@ -41,7 +43,11 @@ pub(super) struct Held {
 impl Held {
     /// True for a list on a wire that knows no pages.
     fn is_long_list(&self) -> bool {
-        self.operation.speaks.is_some() && matches!(self.operation.deed, AccountOp::ListUsers { .. } | AccountOp::ListContent { .. })
+        self.operation.speaks.is_some()
+            && matches!(
+                self.operation.deed,
+                AccountOp::ListUsers { .. } | AccountOp::ListContent { .. }
+            )
     }
 }
 
@@ -78,10 +84,20 @@ const PUBLISHERS: usize = 256;
 
 impl Server {
     /// Decides an operation; its answer waits for the end of the turn.
-    pub(super) fn operate(&mut self, id: ConnId, ask: Option<u64>, operation: Operation, io: &mut Io<'_>) {
+    pub(super) fn operate(
+        &mut self,
+        id: ConnId,
+        ask: Option<u64>,
+        operation: Operation,
+        io: &mut Io<'_>,
+    ) {
         let Some(from) = io.connection(id).map(|link| link.from) else { return };
         if let (Some(user), Some(speaks)) = (&operation.user, operation.speaks) {
-            io.tell(UiEvent::Operation { user: user.clone(), method: operation.deed.method(), speaks });
+            io.tell(UiEvent::Operation {
+                user: user.clone(),
+                method: operation.deed.method(),
+                speaks,
+            });
         }
         self.log_operation(id, &operation, io);
         let Some(visit) = self.visits.get_mut(&id) else { return };
@@ -105,7 +121,12 @@ impl Server {
         }
     }
 
-    fn perform(&mut self, id: ConnId, from: SocketAddr, operation: &Operation) -> Result<AccountChange, ErrorReply> {
+    fn perform(
+        &mut self,
+        id: ConnId,
+        from: SocketAddr,
+        operation: &Operation,
+    ) -> Result<AccountChange, ErrorReply> {
         // What adds to the index is refused before it lasts.
         if let AccountOp::Publish(what) = &operation.deed {
             self.index.has_room(2 * memory::of_file(what.file.len() + what.description.len()))?;
@@ -156,7 +177,8 @@ impl Server {
     }
 
     fn make_lasting(&mut self, io: &mut Io<'_>) {
-        let removed = self.held.iter().any(|held| matches!(held.change, Ok(AccountChange::Unregistered(..))));
+        let removed =
+            self.held.iter().any(|held| matches!(held.change, Ok(AccountChange::Unregistered(..))));
         let sweeps = self.rest_at.is_some_and(|at| at <= io.now);
         self.rest_at = Some(if removed || sweeps { io.now } else { io.now + limits::STORE_REST });
         let lost = self.accounts.commit().is_err();
@@ -215,7 +237,9 @@ impl Server {
                     self.belongs(ConnId(link));
                 }
             }
-            AccountChange::Connected { user, at: Some(at) } => self.index.appear(&user, at.address, at.speaks),
+            AccountChange::Connected { user, at: Some(at) } => {
+                self.index.appear(&user, at.address, at.speaks)
+            }
             AccountChange::Connected { at: None, .. } => self.belongs(link),
             AccountChange::Disconnected(user) => {
                 self.index.disappear(&user);
@@ -247,21 +271,33 @@ impl Server {
     }
 
     /// The answer to an operation that has succeeded.
-    fn done(&mut self, link: ConnId, operation: &Operation, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
+    fn done(
+        &mut self,
+        link: ConnId,
+        operation: &Operation,
+        io: &mut Io<'_>,
+    ) -> Result<Response, ErrorReply> {
         let asker = self.who_asks(link, operation.speaks, io);
         match &operation.deed {
             AccountOp::ListUsers { cursor, most } => {
                 let page = self.index.online(cursor.as_deref(), *most, &asker)?;
                 Ok(Response::Users { users: page.entries, cursor: page.cursor })
             }
-            AccountOp::ListContent { of, cursor, most } => self.content(of, cursor.as_deref(), *most),
+            AccountOp::ListContent { of, cursor, most } => {
+                self.content(of, cursor.as_deref(), *most)
+            }
             AccountOp::FindUser { whom } => self.find_user(whom, &asker),
             deed => Ok(Response::Done(deed.method())),
         }
     }
 
     /// What a user has published, and then what his peers share besides.
-    fn content(&self, of: &UserName, cursor: Option<&str>, most: usize) -> Result<Response, ErrorReply> {
+    fn content(
+        &self,
+        of: &UserName,
+        cursor: Option<&str>,
+        most: usize,
+    ) -> Result<Response, ErrorReply> {
         let (mut place, shared) = cursor.map_or(Ok((0, 0)), pagination::pair)?;
         let mut shared = usize::try_from(shared).unwrap_or(usize::MAX);
         let peers = self.peers_of(of);
@@ -293,7 +329,11 @@ impl Server {
                     return Ok(content_page(of, files, Some((place, shared))));
                 }
                 looks -= 1;
-                if let Some(what) = self.index.published(who, own).filter(|what| !self.index.has_published(of, &what.file)) {
+                if let Some(what) = self
+                    .index
+                    .published(who, own)
+                    .filter(|what| !self.index.has_published(of, &what.file))
+                {
                     if !room.takes(what.file.len() + what.description.len()) {
                         return Ok(content_page(of, files, Some((place, shared))));
                     }
@@ -317,7 +357,9 @@ impl Server {
 
     fn find_user(&self, whom: &UserName, asker: &Viewer) -> Result<Response, ErrorReply> {
         let peers = self.peers_of(whom).into_iter().chain(self.index.publisher(whom));
-        if let Some((peer, speaks)) = peers.into_iter().find_map(|who| self.index.reached(who, asker)) {
+        if let Some((peer, speaks)) =
+            peers.into_iter().find_map(|who| self.index.reached(who, asker))
+        {
             return Ok(Response::User(Online { user: whom.clone(), peer: Some(peer), speaks }));
         }
         if self.accounts.links_of(whom).next().is_some() {

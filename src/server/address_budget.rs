@@ -46,13 +46,18 @@ impl ServerBudgets {
 
     /// Whether an address may have so many files more.
     pub fn has_room(&self, block: Block, files: usize) -> Result<(), ErrorReply> {
-        self.files.has_room(block, files).map_err(|_| ErrorReply::new(ErrorCode::Busy, "too many files from your address"))
+        self.files
+            .has_room(block, files)
+            .map_err(|_| ErrorReply::new(ErrorCode::Busy, "too many files from your address"))
     }
 
     /// A member of this address has so many files now.
     pub fn count(&mut self, who: PeerId, block: Block, files: u64) {
         let files = usize::try_from(files).unwrap_or(usize::MAX);
-        let (block, before) = self.members.insert(who, (block, files)).map_or((block, 0), |(_, before)| (block, before));
+        let (block, before) = self
+            .members
+            .insert(who, (block, files))
+            .map_or((block, 0), |(_, before)| (block, before));
         self.files.set(block, before, files);
     }
 
@@ -76,12 +81,20 @@ mod tests {
     fn the_files_of_all_peers_of_one_address_have_a_bound() {
         let mut index = crate::index::Index::new(1);
         let mut shares = ServerBudgets::new();
-        let mut begin = |port| index.create_peer(([10, 0, 0, 1], port).into(), crate::protocol::types::ids::SessionId([0; 16]));
+        let mut begin = |port| {
+            index.create_peer(
+                ([10, 0, 0, 1], port).into(),
+                crate::protocol::types::ids::SessionId([0; 16]),
+            )
+        };
         let (first, second, a) = (begin(1), begin(2), block("10.0.0.1"));
         shares.count(first, a, limits::MEMBER_FILES as u64);
         shares.count(second, a, 10);
         shares.count(second, a, limits::MEMBER_FILES as u64 - 5);
-        assert!(shares.has_room(a, 5).is_ok() && shares.has_room(block("10.0.0.2"), limits::FILES_OF_ONE).is_ok());
+        assert!(
+            shares.has_room(a, 5).is_ok()
+                && shares.has_room(block("10.0.0.2"), limits::FILES_OF_ONE).is_ok()
+        );
         assert_eq!(shares.has_room(a, 6).unwrap_err().code, ErrorCode::Busy);
         shares.forget(first);
         shares.forget(first);
@@ -101,6 +114,10 @@ mod tests {
         shares.unsubscribe(a, true);
         assert!(shares.subscribe(a, true).is_ok());
         while shares.subscribe(own, true).is_ok() {}
-        assert_eq!(shares.patterns.used(), limits::SUBSCRIBED_PATTERNS, "loopback has no share, but the bound over all holds");
+        assert_eq!(
+            shares.patterns.used(),
+            limits::SUBSCRIBED_PATTERNS,
+            "loopback has no share, but the bound over all holds"
+        );
     }
 }

@@ -64,21 +64,40 @@ impl IngestJob {
 
     /// What the files of it take at most.
     fn bytes(&self) -> usize {
-        let files = |files: &IntoIter<FileEntry>| files.as_slice().iter().map(|file| memory::of_file(file.name.len())).sum();
+        let files = |files: &IntoIter<FileEntry>| {
+            files.as_slice().iter().map(|file| memory::of_file(file.name.len())).sum()
+        };
         match self {
             IngestJob::Join { files: all, .. } | IngestJob::Update { files: all, .. } => files(all),
-            IngestJob::Replace { names, .. } => names.as_slice().iter().map(|name| memory::of_file(name.len())).sum(),
+            IngestJob::Replace { names, .. } => {
+                names.as_slice().iter().map(|name| memory::of_file(name.len())).sum()
+            }
         }
     }
 }
 
 impl Server {
     /// Takes files into the index, and answers when all are in. Where the memory of the index has no room for them, none is taken.
-    pub(super) fn add(&mut self, link: ConnId, ask: Option<u64>, who: PeerId, work: IngestJob, io: &mut Io<'_>) {
+    pub(super) fn add(
+        &mut self,
+        link: ConnId,
+        ask: Option<u64>,
+        who: PeerId,
+        work: IngestJob,
+        io: &mut Io<'_>,
+    ) {
         let bytes = work.bytes();
         let waiting: usize = self.adding.iter().map(|adding| adding.bytes).sum();
-        let Some(block) = self.visits.get(&link).map(|visit| Block::of(visit.answering.from().ip())) else { return };
-        let room = if bytes == 0 { Ok(()) } else { self.index.has_room_for(who, bytes).and_then(|()| self.index.has_room(bytes + waiting)) };
+        let Some(block) =
+            self.visits.get(&link).map(|visit| Block::of(visit.answering.from().ip()))
+        else {
+            return;
+        };
+        let room = if bytes == 0 {
+            Ok(())
+        } else {
+            self.index.has_room_for(who, bytes).and_then(|()| self.index.has_room(bytes + waiting))
+        };
         if let Err(refusal) = room.and_then(|()| self.shares.has_room(block, work.files())) {
             if matches!(work, IngestJob::Join { .. }) {
                 self.join_fails(link);
@@ -111,7 +130,11 @@ impl Server {
             self.add_effort -= slice;
             let added = self.add_slice(&mut adding, &mut slice);
             if let (Ok(_), Some(visit)) = (&added, self.visits.get(&adding.link)) {
-                self.shares.count(adding.who, Block::of(visit.answering.from().ip()), self.index.count(adding.who));
+                self.shares.count(
+                    adding.who,
+                    Block::of(visit.answering.from().ip()),
+                    self.index.count(adding.who),
+                );
             }
             let answer = match added {
                 Ok(false) => {
@@ -121,7 +144,9 @@ impl Server {
                 Ok(true) => match adding.work {
                     IngestJob::Join { more: true, .. } => Ok(Response::JoinMore),
                     IngestJob::Join { more: false, .. } => self.join_ends(adding.link, io),
-                    IngestJob::Update { .. } | IngestJob::Replace { .. } => Ok(Response::UpdateOk { files: self.index.count(adding.who) }),
+                    IngestJob::Update { .. } | IngestJob::Replace { .. } => {
+                        Ok(Response::UpdateOk { files: self.index.count(adding.who) })
+                    }
                 },
                 Err(refusal) => Err(refusal),
             };
@@ -140,10 +165,18 @@ impl Server {
     /// One slice, of so many files at most. True when nothing is left.
     fn add_slice(&mut self, adding: &mut Adding, left: &mut usize) -> Result<bool, ErrorReply> {
         let Adding { link, who, work, .. } = adding;
-        let Some(ClientState { stage, .. }) = self.visits.get_mut(link) else { return Err(not_joined()) };
+        let Some(ClientState { stage, .. }) = self.visits.get_mut(link) else {
+            return Err(not_joined());
+        };
         let line = match stage {
-            ClientStage::Joining { who: known, line, .. } if known == who && matches!(work, IngestJob::Join { .. }) => Some(line),
-            stage if stage.member() == Some(*who) && !matches!(work, IngestJob::Join { .. }) => None,
+            ClientStage::Joining { who: known, line, .. }
+                if known == who && matches!(work, IngestJob::Join { .. }) =>
+            {
+                Some(line)
+            }
+            stage if stage.member() == Some(*who) && !matches!(work, IngestJob::Join { .. }) => {
+                None
+            }
             // Somebody else has proven to be this peer meanwhile.
             _ => return Err(not_joined()),
         };
@@ -183,7 +216,8 @@ impl Server {
                     return Ok(false);
                 }
                 // From the last one down: whatever takes the place of one that goes was looked at before.
-                let mut own = rest.unwrap_or_else(|| usize::try_from(self.index.count(*who)).unwrap_or(0));
+                let mut own =
+                    rest.unwrap_or_else(|| usize::try_from(self.index.count(*who)).unwrap_or(0));
                 while own > 0 && *left > 0 {
                     *left -= 1;
                     own -= 1;

@@ -26,12 +26,23 @@ impl Server {
     /// JOIN. One part of it; the last makes the peer visible.
     pub(super) fn join(&mut self, id: ConnId, ask: Option<u64>, join: Join, io: &mut Io<'_>) {
         match self.join_part(id, &join, io) {
-            Ok(who) => self.add(id, ask, who, IngestJob::Join { files: join.files.into_iter(), more: join.more }, io),
+            Ok(who) => self.add(
+                id,
+                ask,
+                who,
+                IngestJob::Join { files: join.files.into_iter(), more: join.more },
+                io,
+            ),
             Err(refusal) => self.give(id, ask, Err(refusal), io),
         }
     }
 
-    fn join_part(&mut self, id: ConnId, join: &Join, io: &mut Io<'_>) -> Result<PeerId, ErrorReply> {
+    fn join_part(
+        &mut self,
+        id: ConnId,
+        join: &Join,
+        io: &mut Io<'_>,
+    ) -> Result<PeerId, ErrorReply> {
         if join.part == 0 {
             self.join_begins(id, join, io)?;
         }
@@ -40,7 +51,10 @@ impl Server {
             return Err(ErrorReply::new(ErrorCode::BadRequest, "part 0 comes first"));
         };
         if *next_part != join.part {
-            return Err(ErrorReply::new(ErrorCode::BadRequest, format!("part {next_part} comes next")));
+            return Err(ErrorReply::new(
+                ErrorCode::BadRequest,
+                format!("part {next_part} comes next"),
+            ));
         }
         *next_part += 1;
         Ok(*who)
@@ -50,17 +64,24 @@ impl Server {
     fn account_behind(&self, id: ConnId) -> Result<Option<UserName>, ErrorReply> {
         let user = self.accounts.online_by(id.0).cloned();
         if user.is_none() && self.options.accounts_required {
-            return Err(ErrorReply::new(ErrorCode::AccountRequired, "CONNECT comes first: this server takes nobody without an account"));
+            return Err(ErrorReply::new(
+                ErrorCode::AccountRequired,
+                "CONNECT comes first: this server takes nobody without an account",
+            ));
         }
         Ok(user)
     }
 
     fn join_begins(&mut self, id: ConnId, join: &Join, io: &mut Io<'_>) -> Result<(), ErrorReply> {
         let from = io.connection(id).map(|link| link.from).ok_or_else(not_joined)?;
-        let port = join.port.ok_or_else(|| ErrorReply::new(ErrorCode::BadRequest, "port is missing"))?;
+        let port =
+            join.port.ok_or_else(|| ErrorReply::new(ErrorCode::BadRequest, "port is missing"))?;
         let address = join.advertise.unwrap_or_else(|| SocketAddr::new(from.ip(), port));
         if !self.may_advertise(from.ip(), address.ip()) {
-            return Err(ErrorReply::new(ErrorCode::Address, "this server does not allow that address"));
+            return Err(ErrorReply::new(
+                ErrorCode::Address,
+                "this server does not allow that address",
+            ));
         }
         let user = self.account_behind(id)?;
         let mut session = SessionId((io.random)());
@@ -84,8 +105,18 @@ impl Server {
             }
         };
         let who = self.index.create_peer(address, session);
-        self.index.introduce(who, About { user, profile: None, ports: join.ports.clone(), quic: join.quic });
-        visit.stage = ClientStage::Joining { who, address, session, next_part: 0, line: String::new(), before };
+        self.index.introduce(
+            who,
+            About { user, profile: None, ports: join.ports.clone(), quic: join.quic },
+        );
+        visit.stage = ClientStage::Joining {
+            who,
+            address,
+            session,
+            next_part: 0,
+            line: String::new(),
+            before,
+        };
         self.sweeping = true;
         Ok(())
     }
@@ -94,24 +125,38 @@ impl Server {
     pub(super) fn join_fails(&mut self, id: ConnId) {
         let Some(visit) = self.visits.get_mut(&id) else { return };
         if let ClientStage::Joining { who, before, .. } = visit.stage {
-            visit.stage = match before.and_then(|before| Some((before, self.index.address(before)?))) {
-                Some((who, address)) => ClientStage::Member { who, address },
-                None => ClientStage::Guest,
-            };
+            visit.stage =
+                match before.and_then(|before| Some((before, self.index.address(before)?))) {
+                    Some((who, address)) => ClientStage::Member { who, address },
+                    None => ClientStage::Guest,
+                };
             self.index.remove_peer(who);
             self.sweeping = true;
         }
     }
 
     /// The last part is in: the peer is shown.
-    pub(super) fn join_ends(&mut self, id: ConnId, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
+    pub(super) fn join_ends(
+        &mut self,
+        id: ConnId,
+        io: &mut Io<'_>,
+    ) -> Result<Response, ErrorReply> {
         let Some(visit) = self.visits.get_mut(&id) else { return Err(not_joined()) };
         let stage = std::mem::replace(&mut visit.stage, ClientStage::Guest);
-        let ClientStage::Joining { who, address, session, line, before, .. } = stage else { return Err(not_joined()) };
+        let ClientStage::Joining { who, address, session, line, before, .. } = stage else {
+            return Err(not_joined());
+        };
         if let Some(other) = self.index.native_at(address).filter(|other| Some(*other) != before) {
             if !self.index.proves(other, session) {
                 // Somebody was quicker since this JOIN began.
-                self.forget(ClientStage::Joining { who, address, session, next_part: 0, line, before });
+                self.forget(ClientStage::Joining {
+                    who,
+                    address,
+                    session,
+                    next_part: 0,
+                    line,
+                    before,
+                });
                 return Err(in_use());
             }
             self.put_out(other, io);
@@ -121,7 +166,8 @@ impl Server {
             self.shares.forget(before);
         }
         let files = self.show(id, who, address, line, io);
-        let heartbeat_ms = u64::try_from(self.terms.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
+        let heartbeat_ms =
+            u64::try_from(self.terms.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);
         Ok(Response::JoinOk { you: address, files, session, heartbeat_ms })
     }
 
@@ -130,10 +176,15 @@ impl Server {
         self.index.remove_peer(who);
         self.shares.forget(who);
         self.sweeping = true;
-        let link = self.visits.iter().find(|(_, visit)| visit.stage.member() == Some(who)).map(|(id, _)| id);
+        let link = self
+            .visits
+            .iter()
+            .find(|(_, visit)| visit.stage.member() == Some(who))
+            .map(|(id, _)| id);
         if let Some(id) = link {
             if let Some(visit) = self.visits.get_mut(&id)
-                && let ClientStage::Joining { who, .. } = std::mem::replace(&mut visit.stage, ClientStage::Guest)
+                && let ClientStage::Joining { who, .. } =
+                    std::mem::replace(&mut visit.stage, ClientStage::Guest)
             {
                 self.index.remove_peer(who);
                 self.shares.forget(who);
@@ -152,20 +203,37 @@ impl Server {
         if wanted.is_unspecified() || wanted.is_multicast() {
             return false;
         }
-        from == wanted || (from.is_loopback() && wanted.is_loopback()) || self.options.allowed.iter().any(|range| range.holds(wanted))
+        from == wanted
+            || (from.is_loopback() && wanted.is_loopback())
+            || self.options.allowed.iter().any(|range| range.holds(wanted))
     }
 
     /// UPDATE.
-    pub(super) fn update(&mut self, id: ConnId, ask: Option<u64>, files: Vec<FileEntry>, remove: Vec<RelativeName>, io: &mut Io<'_>) {
+    pub(super) fn update(
+        &mut self,
+        id: ConnId,
+        ask: Option<u64>,
+        files: Vec<FileEntry>,
+        remove: Vec<RelativeName>,
+        io: &mut Io<'_>,
+    ) {
         match self.visits.get(&id).and_then(|visit| visit.stage.member()) {
-            Some(who) => self.add(id, ask, who, IngestJob::Update { remove: remove.into_iter(), files: files.into_iter() }, io),
+            Some(who) => self.add(
+                id,
+                ask,
+                who,
+                IngestJob::Update { remove: remove.into_iter(), files: files.into_iter() },
+                io,
+            ),
             None => self.give(id, ask, Err(not_joined()), io),
         }
     }
 
     /// LEAVE. A JOIN that is under way goes on: it is the one before that is left. False when there was none.
     pub(super) fn leaves(&mut self, id: ConnId) -> bool {
-        if let Some(ClientState { stage: ClientStage::Joining { before, address, .. }, .. }) = self.visits.get_mut(&id) {
+        if let Some(ClientState { stage: ClientStage::Joining { before, address, .. }, .. }) =
+            self.visits.get_mut(&id)
+        {
             let Some(before) = before.take() else { return false };
             log::info!("{address} left, and joins anew");
             self.index.remove_peer(before);
@@ -205,13 +273,20 @@ impl Server {
     }
 
     /// The entry of a peer on an old wire: all of it at once.
-    pub(super) fn enter(&mut self, id: ConnId, enter: &LegacyJoin, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
+    pub(super) fn enter(
+        &mut self,
+        id: ConnId,
+        enter: &LegacyJoin,
+        io: &mut Io<'_>,
+    ) -> Result<Response, ErrorReply> {
         let user = self.account_behind(id)?;
         let from = io.connection(id).map(|link| link.from).ok_or_else(not_joined)?;
         let files = match &enter.folder {
             None => Vec::new(),
             Some(folder) => {
-                let list = self.options.folders.as_ref().ok_or_else(|| ErrorReply::new(ErrorCode::Refused, "this server looks into no folder"))?;
+                let list = self.options.folders.as_ref().ok_or_else(|| {
+                    ErrorReply::new(ErrorCode::Refused, "this server looks into no folder")
+                })?;
                 list(folder)?
             }
         };
@@ -243,7 +318,14 @@ impl Server {
     }
 
     /// Shows a member to all, and tells the operator. Returns how many files it has.
-    fn show(&mut self, id: ConnId, who: PeerId, address: SocketAddr, names: String, io: &mut Io<'_>) -> u64 {
+    fn show(
+        &mut self,
+        id: ConnId,
+        who: PeerId,
+        address: SocketAddr,
+        names: String,
+        io: &mut Io<'_>,
+    ) -> u64 {
         self.index.make_visible(who);
         if let Some(visit) = self.visits.get_mut(&id) {
             visit.stage = ClientStage::Member { who, address };
@@ -270,14 +352,32 @@ impl Server {
     }
 
     /// These are all the files of a peer now. Whoever could not join, as this server may not look into its folder, enters by naming them.
-    pub(super) fn replace(&mut self, id: ConnId, ask: Option<u64>, files: Vec<RelativeName>, speaks: LegacyProfile, io: &mut Io<'_>) {
+    pub(super) fn replace(
+        &mut self,
+        id: ConnId,
+        ask: Option<u64>,
+        files: Vec<RelativeName>,
+        speaks: LegacyProfile,
+        io: &mut Io<'_>,
+    ) {
         match self.replaced(id, speaks, io) {
-            Ok(who) => self.add(id, ask, who, IngestJob::Replace { names: files.into_iter(), kept: Vec::new(), left: None }, io),
+            Ok(who) => self.add(
+                id,
+                ask,
+                who,
+                IngestJob::Replace { names: files.into_iter(), kept: Vec::new(), left: None },
+                io,
+            ),
             Err(refusal) => self.give(id, ask, Err(refusal), io),
         }
     }
 
-    fn replaced(&mut self, id: ConnId, speaks: LegacyProfile, io: &mut Io<'_>) -> Result<PeerId, ErrorReply> {
+    fn replaced(
+        &mut self,
+        id: ConnId,
+        speaks: LegacyProfile,
+        io: &mut Io<'_>,
+    ) -> Result<PeerId, ErrorReply> {
         if let Some(who) = self.visits.get(&id).and_then(|visit| visit.stage.member()) {
             return Ok(who);
         }
@@ -288,7 +388,12 @@ impl Server {
 }
 
 /// Adds files to a member; the names of those that are new are appended to the line that the operator will see, as far as it has room.
-fn add_all(index: &mut Index, who: PeerId, files: &[FileEntry], line: &mut String) -> Result<(), ErrorReply> {
+fn add_all(
+    index: &mut Index,
+    who: PeerId,
+    files: &[FileEntry],
+    line: &mut String,
+) -> Result<(), ErrorReply> {
     index.has_room_for(who, files.iter().map(|file| memory::of_file(file.name.len())).sum())?;
     for file in files {
         if index.add(who, file)? && line.len() < limits::LINE_BYTES {

@@ -19,14 +19,21 @@ impl Server {
 
     /// Somebody wants to watch.
     pub(super) fn watch(&mut self, id: ConnId, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
-        let from = io.connection(id).map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |link| link.from.ip().to_canonical());
+        let from = io
+            .connection(id)
+            .map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |link| link.from.ip().to_canonical());
         let live = self.pulse.listen(id, from)?;
         Ok(self.broadcast(live))
     }
 
     fn broadcast(&self, live: LiveStats) -> Response {
         let Counts { names, shown, members, .. } = self.index.counts();
-        Response::Live(Box::new(LiveStats { peers: members as u64, files: shown as u64, names: names as u64, ..live }))
+        Response::Live(Box::new(LiveStats {
+            peers: members as u64,
+            files: shown as u64,
+            names: names as u64,
+            ..live
+        }))
     }
 
     /// Tells those who watch of the last second; who does not read hears of it later, or never.
@@ -36,7 +43,12 @@ impl Server {
             return;
         }
         for id in behind {
-            let Some(link) = io.connection(id).filter(|link| link.send_queue.memory_waiting() <= limits::LISTENER_BYTES) else { continue };
+            let Some(link) = io
+                .connection(id)
+                .filter(|link| link.send_queue.memory_waiting() <= limits::LISTENER_BYTES)
+            else {
+                continue;
+            };
             let live = self.pulse.news(id);
             let reply = self.broadcast(live);
             if let Some(visit) = self.visits.get_mut(&id) {
@@ -47,7 +59,8 @@ impl Server {
 
     /// A peer says what it has moved; a stranger's word counts nothing.
     pub(super) fn moved(&mut self, id: ConnId, moved: TransferReport) -> Response {
-        if let Some(visit) = self.visits.get_mut(&id).filter(|visit| visit.stage.member().is_some()) {
+        if let Some(visit) = self.visits.get_mut(&id).filter(|visit| visit.stage.member().is_some())
+        {
             let TransferReport { uploads, downloads, sent, received } = moved.believed();
             let before = std::mem::replace(&mut visit.under_way, (uploads, downloads));
             self.pulse.other_way(before, visit.under_way);
@@ -101,14 +114,23 @@ mod tests {
             );
         };
         tell(&mut server, &mut boxes, Event::Accepted(id, PortId(0)), start);
-        boxes.0.get_mut(&id).unwrap().recv_buffer.take(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        boxes
+            .0
+            .get_mut(&id)
+            .unwrap()
+            .recv_buffer
+            .take(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
         tell(&mut server, &mut boxes, Event::Received(id), start);
         let waiting = |boxes: &Boxes| boxes.0[&id].send_queue.memory_waiting();
         assert!(waiting(&boxes) > 300);
         let hours = |server: &mut Server, boxes: &mut Boxes, from: u32, to: u32| {
             for second in from..to {
                 let now = start + limits::LIVE_STEP * second;
-                assert!(server.deadline().is_some_and(|at| at <= now), "it is to be woken for those who watch");
+                assert!(
+                    server.deadline().is_some_and(|at| at <= now),
+                    "it is to be woken for those who watch"
+                );
                 tell(server, boxes, Event::Deadline, now);
             }
         };

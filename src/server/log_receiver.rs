@@ -9,7 +9,10 @@ use std::time::Instant;
 use crate::limits;
 use crate::node::io::Io;
 use crate::node::{ConnId, Event, Node, PortId};
-use crate::protocol::legacy::onc_rpc::{self, Call, LOG, LOG_FILE, LOG_PROGRAM, LOG_VERSION, Logged, MAPPER_PORT, Mapping, NULL, RpcReply};
+use crate::protocol::legacy::onc_rpc::{
+    self, Call, LOG, LOG_FILE, LOG_PROGRAM, LOG_VERSION, Logged, MAPPER_PORT, Mapping, NULL,
+    RpcReply,
+};
 use crate::ui::event::{UiEvent, exit};
 
 /// The port mapper of this machine.
@@ -48,7 +51,13 @@ impl LogReceiver {
     /// A log server on this port.
     #[must_use]
     pub fn new(listen: SocketAddr) -> LogReceiver {
-        LogReceiver { listen, links: BTreeMap::new(), mapper: Mapper::Unknown, stopping: false, gone_at: None }
+        LogReceiver {
+            listen,
+            links: BTreeMap::new(),
+            mapper: Mapper::Unknown,
+            stopping: false,
+            gone_at: None,
+        }
     }
 
     fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
@@ -83,7 +92,9 @@ impl LogReceiver {
     /// Sets a link's deadline after what could be read was read.
     fn settle(&mut self, id: ConnId, io: &mut Io<'_>) {
         let now = io.now;
-        let (Some(heard), Some(link)) = (self.links.get_mut(&id), io.connection(id)) else { return };
+        let (Some(heard), Some(link)) = (self.links.get_mut(&id), io.connection(id)) else {
+            return;
+        };
         let begun = !link.recv_buffer.header().is_empty();
         heard.since = begun.then(|| heard.since.unwrap_or(now));
         link.deadline = heard.since.map(|since| since + limits::HEAD);
@@ -117,7 +128,9 @@ impl LogReceiver {
         let Some(link) = io.connection(id) else { return };
         let yes = match onc_rpc::record(link.recv_buffer.header()) {
             Ok(None) => return,
-            Ok(Some((record, _))) => matches!(onc_rpc::answer(&record), Ok((_, RpcReply::Done(results))) if onc_rpc::result(results) == Some(1)),
+            Ok(Some((record, _))) => {
+                matches!(onc_rpc::answer(&record), Ok((_, RpcReply::Done(results))) if onc_rpc::result(results) == Some(1))
+            }
             Err(onc_rpc::RpcError) => false,
         };
         link.drop_now();
@@ -129,7 +142,9 @@ impl LogReceiver {
                 log::info!("the port mapper says that the log is on port {port}");
                 self.mapper = Mapper::Knows;
             }
-            Mapping::Set(_) => log::warn!("the port mapper does not take our port; the index has to be told it, by --rpc-log HOST:PORT"),
+            Mapping::Set(_) => log::warn!(
+                "the port mapper does not take our port; the index has to be told it, by --rpc-log HOST:PORT"
+            ),
             Mapping::Unset | Mapping::Find => {}
         }
         self.leave(io);
@@ -161,10 +176,12 @@ impl LogReceiver {
 fn answer(call: &Call<'_>) -> (RpcReply<'static>, Option<Logged>) {
     let answer = match (call.rpc, call.program, call.version, call.procedure) {
         (2, LOG_PROGRAM, LOG_VERSION, NULL) => RpcReply::Done(&[]),
-        (2, LOG_PROGRAM, LOG_VERSION, LOG | LOG_FILE) => match Logged::read(call.procedure, call.arguments) {
-            Some(logged) => return (RpcReply::Done(&[0; 4]), Some(logged)),
-            None => RpcReply::Garbage,
-        },
+        (2, LOG_PROGRAM, LOG_VERSION, LOG | LOG_FILE) => {
+            match Logged::read(call.procedure, call.arguments) {
+                Some(logged) => return (RpcReply::Done(&[0; 4]), Some(logged)),
+                None => RpcReply::Garbage,
+            }
+        }
         (2, LOG_PROGRAM, LOG_VERSION, _) => RpcReply::NoProcedure,
         (2, LOG_PROGRAM, ..) => RpcReply::OtherVersions(LOG_VERSION, LOG_VERSION),
         (2, ..) => RpcReply::NoProgram,
@@ -214,7 +231,9 @@ impl Node for LogReceiver {
                     self.no_mapper(id, io);
                 }
             }
-            Event::Received(id) | Event::Drained(id) if self.links.contains_key(&id) => self.received(id, io),
+            Event::Received(id) | Event::Drained(id) if self.links.contains_key(&id) => {
+                self.received(id, io)
+            }
             Event::Ended(id) => {
                 if self.links.contains_key(&id) {
                     self.received(id, io);
@@ -261,9 +280,21 @@ mod tests {
 
     #[test]
     fn a_call_for_what_is_not_there_says_what_is() {
-        let call = |rpc, program, version, procedure| Call { xid: 1, rpc, program, version, procedure, arguments: &[0; 12] };
+        let call = |rpc, program, version, procedure| Call {
+            xid: 1,
+            rpc,
+            program,
+            version,
+            procedure,
+            arguments: &[0; 12],
+        };
         assert_eq!(answer(&call(2, 1, 1, NULL)), (RpcReply::Done(&[]), None));
-        let empty = Logged { user: String::new(), operation: String::new(), file: None, date: String::new() };
+        let empty = Logged {
+            user: String::new(),
+            operation: String::new(),
+            file: None,
+            date: String::new(),
+        };
         assert_eq!(answer(&call(2, 1, 1, LOG)), (RpcReply::Done(&[0; 4]), Some(empty)));
         assert_eq!(answer(&call(2, 1, 1, LOG_FILE)), (RpcReply::Garbage, None));
         assert_eq!(answer(&call(2, 1, 1, 3)), (RpcReply::NoProcedure, None));
@@ -298,7 +329,12 @@ mod tests {
     impl World {
         fn new() -> World {
             let at = "127.0.0.1:6111".parse().unwrap();
-            let mut world = World { log: LogReceiver::new(at), boxes: Boxes::default(), actions: Vec::new(), now: Instant::now() };
+            let mut world = World {
+                log: LogReceiver::new(at),
+                boxes: Boxes::default(),
+                actions: Vec::new(),
+                now: Instant::now(),
+            };
             world.tell(Event::Start);
             world.tell(Event::Listening(PortId(0), Ok(at)));
             world
@@ -348,7 +384,12 @@ mod tests {
     }
 
     fn operation() -> (Logged, Vec<u8>) {
-        let logged = Logged { user: "ana".into(), operation: "PUBLISH".into(), file: Some("a b.mp4".into()), date: "12/05/2024 10:20:30".into() };
+        let logged = Logged {
+            user: "ana".into(),
+            operation: "PUBLISH".into(),
+            file: Some("a b.mp4".into()),
+            date: "12/05/2024 10:20:30".into(),
+        };
         let mut out = Vec::new();
         logged.put_call(1, &mut out);
         (logged, out)
@@ -363,7 +404,9 @@ mod tests {
         assert!(world.boxes.0[&id].deadline.is_some());
         world.hears(id, &call[9..]);
         assert!(world.boxes.0[&id].deadline.is_none() && !world.boxes.0[&id].send_queue.is_empty());
-        assert!(world.actions.iter().any(|action| matches!(action, Action::Tell(UiEvent::Logged(told)) if *told == logged)));
+        assert!(world.actions.iter().any(
+            |action| matches!(action, Action::Tell(UiEvent::Logged(told)) if *told == logged)
+        ));
         assert_eq!(crate::ui::text::logged(&logged), "ana\tPUBLISH a b.mp4\t12/05/2024 10:20:30");
         world.hears(id, b"GET / HTTP/1.1\r\n");
         assert_eq!(world.ending(id), CloseMode::Now);
@@ -409,7 +452,10 @@ mod tests {
         world.now += limits::HEAD;
         world.hears(first, &operation().1);
         world.accepted();
-        assert_eq!((world.ending(first), world.ending(others[0]), world.ending(others[1])), (CloseMode::Open, CloseMode::Now, CloseMode::Open));
+        assert_eq!(
+            (world.ending(first), world.ending(others[0]), world.ending(others[1])),
+            (CloseMode::Open, CloseMode::Now, CloseMode::Open)
+        );
         assert_eq!(world.log.links.len(), limits::RPC_LINKS);
     }
 }

@@ -11,13 +11,20 @@ use crate::server::{NOWHERE, Server};
 
 impl Server {
     /// Its figures, for those who may see them.
-    pub(super) fn status(&self, id: ConnId, local: bool, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
+    pub(super) fn status(
+        &self,
+        id: ConnId,
+        local: bool,
+        io: &mut Io<'_>,
+    ) -> Result<Response, ErrorReply> {
         let from = io.connection(id).map_or(NOWHERE, |link| link.from);
         requests::may_see(from.ip(), local, self.options.metrics_open)?;
         let mut figures = requests::of_loop(io.iteration_times);
         figures.push(Metric::now("connections", self.visits.len() as u64));
         let Counts { names, roots, holdings, members, .. } = self.index.counts();
-        for (name, count) in [("peers", members), ("names", names), ("contents", roots), ("entries", holdings)] {
+        for (name, count) in
+            [("peers", members), ("names", names), ("contents", roots), ("entries", holdings)]
+        {
             figures.push(Metric::now(name, count as u64));
         }
         // 0: they end with the server.
@@ -26,9 +33,14 @@ impl Server {
         figures.extend(self.tally.figures());
         figures.extend((self.options.process)().metrics());
         let parts = self.index.memory().parts();
-        figures.extend(parts.into_iter().map(|(part, bytes)| Metric::now("index", bytes as u64).of(part).in_unit(Unit::Bytes)));
+        figures.extend(
+            parts.into_iter().map(|(part, bytes)| {
+                Metric::now("index", bytes as u64).of(part).in_unit(Unit::Bytes)
+            }),
+        );
         if self.index.budget() < usize::MAX {
-            figures.push(Metric::now("index_limit", self.index.budget() as u64).in_unit(Unit::Bytes));
+            figures
+                .push(Metric::now("index_limit", self.index.budget() as u64).in_unit(Unit::Bytes));
         }
         Ok(Response::Status(figures))
     }

@@ -118,8 +118,12 @@ impl Range {
     #[must_use]
     pub fn holds(&self, other: IpAddr) -> bool {
         match (self.address, other) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros() >= self.bits,
-            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros() >= self.bits,
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                (a.to_bits() ^ b.to_bits()).leading_zeros() >= self.bits
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                (a.to_bits() ^ b.to_bits()).leading_zeros() >= self.bits
+            }
             _ => false,
         }
     }
@@ -213,7 +217,11 @@ impl Server {
     #[must_use]
     pub fn new(mut options: ServerOptions, store: Box<dyn Store>) -> Server {
         let op_log = OperationLog::new(options.rpc_log.take());
-        let terms = HandshakeParams { role: Role::Server, heartbeat: options.heartbeat, hosts: options.hosts.clone() };
+        let terms = HandshakeParams {
+            role: Role::Server,
+            heartbeat: options.heartbeat,
+            hosts: options.hosts.clone(),
+        };
         let mut index = Index::new(options.seed);
         index.set_budget(options.memory);
         Server {
@@ -252,7 +260,9 @@ impl Server {
         {
             link.send_queue.expect();
         }
-        let made = io.connection(id).map_or(0, |link| link.send_queue.memory_waiting() + limits::VISIT_ANSWER_BYTES);
+        let made = io
+            .connection(id)
+            .map_or(0, |link| link.send_queue.memory_waiting() + limits::VISIT_ANSWER_BYTES);
         for _ in 0..limits::VISIT_REQUESTS {
             let Some(link) = io.connection(id) else { return };
             if link.send_queue.memory_waiting() >= made {
@@ -270,7 +280,11 @@ impl Server {
                 InboundStep::Asked(ask, request) => {
                     self.tally.note(&request);
                     match request {
-                        Request::Search { wanted: Selector::Name(name), cursor: None, speaks: None } => self.search_name(id, ask, name, io),
+                        Request::Search {
+                            wanted: Selector::Name(name),
+                            cursor: None,
+                            speaks: None,
+                        } => self.search_name(id, ask, name, io),
                         Request::Operation(operation) => self.operate(id, ask, operation, io),
                         Request::Subscribe(what) => {
                             let answer = self.subscribe(id, ask, &what);
@@ -278,8 +292,12 @@ impl Server {
                         }
                         Request::Find(query) => self.find(id, ask, &query, io),
                         Request::Join(join) => self.join(id, ask, join, io),
-                        Request::Update { files, remove } => self.update(id, ask, files, remove, io),
-                        Request::Replace { files, speaks } => self.replace(id, ask, files, speaks, io),
+                        Request::Update { files, remove } => {
+                            self.update(id, ask, files, remove, io)
+                        }
+                        Request::Replace { files, speaks } => {
+                            self.replace(id, ask, files, speaks, io)
+                        }
                         request => {
                             let answer = self.answer(id, request, io);
                             self.give(id, ask, answer, io);
@@ -293,8 +311,16 @@ impl Server {
         }
     }
 
-    fn give(&mut self, id: ConnId, ask: Option<u64>, answer: Result<Response, ErrorReply>, io: &mut Io<'_>) {
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };
+    fn give(
+        &mut self,
+        id: ConnId,
+        ask: Option<u64>,
+        answer: Result<Response, ErrorReply>,
+        io: &mut Io<'_>,
+    ) {
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+            return;
+        };
         match answer {
             Ok(mut reply) => {
                 if let Response::Found { holders, .. } = &mut reply {
@@ -309,7 +335,9 @@ impl Server {
     /// Sets a link's deadlines after what could be read was read, and ends it when all is said.
     fn settle(&mut self, id: ConnId, io: &mut Io<'_>) {
         let now = io.now;
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+            return;
+        };
         link.deadline = visit.answering.head_deadline(&link.recv_buffer, now);
         link.wake_at = visit.answering.look_at();
         link.idle_timeout = visit.answering.silence();
@@ -329,7 +357,12 @@ impl Server {
     }
 
     /// receives and answers the requests of peers.
-    fn answer(&mut self, id: ConnId, request: Request, io: &mut Io<'_>) -> Result<Response, ErrorReply> {
+    fn answer(
+        &mut self,
+        id: ConnId,
+        request: Request,
+        io: &mut Io<'_>,
+    ) -> Result<Response, ErrorReply> {
         match request {
             Request::Ping => Ok(Response::Pong),
             Request::Status { local } => self.status(id, local, io),
@@ -337,12 +370,17 @@ impl Server {
             Request::Moved(moved) => Ok(self.moved(id, moved)),
             Request::Live => self.watch(id, io),
             Request::Leave => self.leaves(id).then_some(Response::LeaveOk).ok_or_else(not_joined),
-            Request::Search { wanted, cursor, speaks } => self.search(id, &wanted, cursor.as_deref(), speaks, io),
+            Request::Search { wanted, cursor, speaks } => {
+                self.search(id, &wanted, cursor.as_deref(), speaks, io)
+            }
             Request::Peers { cursor, speaks } => {
-                let Page { entries, cursor, .. } = self.index.peers(cursor.as_deref(), &self.who_asks(id, speaks, io))?;
+                let Page { entries, cursor, .. } =
+                    self.index.peers(cursor.as_deref(), &self.who_asks(id, speaks, io))?;
                 Ok(Response::Peers { peers: entries, cursor })
             }
-            Request::Ls { peer: None, .. } => Err(ErrorReply::new(ErrorCode::BadRequest, "peer is missing")),
+            Request::Ls { peer: None, .. } => {
+                Err(ErrorReply::new(ErrorCode::BadRequest, "peer is missing"))
+            }
             Request::Ls { peer: Some(peer), cursor } => {
                 let asker = self.who_asks(id, None, io);
                 let who = self
@@ -417,7 +455,10 @@ impl Server {
 
     /// What decides which addresses an asker is shown.
     fn who_asks(&self, id: ConnId, speaks: Option<LegacyProfile>, io: &mut Io<'_>) -> Viewer {
-        Viewer { ip: io.connection(id).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |link| link.from.ip()), profile: speaks }
+        Viewer {
+            ip: io.connection(id).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |link| link.from.ip()),
+            profile: speaks,
+        }
     }
 
     /// The address under which an asker is known: its own in the index, else that of its link.
@@ -529,7 +570,14 @@ impl Node for Server {
             || self.index.has_events()
             || self.loading.is_under_way()
             || !self.index.is_built();
-        self.wake = if busy { Some(io.now) } else { [self.rest_at, self.op_log.deadline(), self.pulse.deadline()].into_iter().flatten().min() };
+        self.wake = if busy {
+            Some(io.now)
+        } else {
+            [self.rest_at, self.op_log.deadline(), self.pulse.deadline()]
+                .into_iter()
+                .flatten()
+                .min()
+        };
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -559,6 +607,8 @@ mod tests {
         assert!(range.holds("192.168.7.9".parse().unwrap()));
         assert!(!range.holds("192.168.8.1".parse().unwrap()));
         assert!(!range.holds("::1".parse().unwrap()));
-        assert!(Range { address: "::".parse().unwrap(), bits: 0 }.holds("2001:db8::1".parse().unwrap()));
+        assert!(
+            Range { address: "::".parse().unwrap(), bits: 0 }.holds("2001:db8::1".parse().unwrap())
+        );
     }
 }

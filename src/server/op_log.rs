@@ -60,7 +60,16 @@ impl OperationLog {
     #[must_use]
     pub fn new(target: Option<LogTarget>) -> OperationLog {
         let target = target.filter(|target| !target.addresses.is_empty());
-        OperationLog { target, at: 0, state: LogState::Off, waiting: VecDeque::new(), xid: None, attempts: 0, dropped: 0, told: false }
+        OperationLog {
+            target,
+            at: 0,
+            state: LogState::Off,
+            waiting: VecDeque::new(),
+            xid: None,
+            attempts: 0,
+            dropped: 0,
+            told: false,
+        }
     }
 
     /// True when there is a log to be told.
@@ -70,7 +79,14 @@ impl OperationLog {
     }
 
     /// Notes an operation, with the date that its asker or our own clock says.
-    pub fn note(&mut self, user: &str, method: Method, file: Option<&str>, date: &str, io: &mut Io<'_>) {
+    pub fn note(
+        &mut self,
+        user: &str,
+        method: Method,
+        file: Option<&str>,
+        date: &str,
+        io: &mut Io<'_>,
+    ) {
         if !self.is_wanted() {
             return;
         }
@@ -85,8 +101,18 @@ impl OperationLog {
             }
         }
         // A record has its limit, and every name that gets here has a smaller one.
-        let short = |text: &str| text.char_indices().take_while(|(at, _)| *at < limits::RELATIVE_BYTES).map(|(_, c)| c).collect::<String>();
-        let what = Logged { user: short(user), operation: method.word().to_owned(), file: file.map(short), date: short(date) };
+        let short = |text: &str| {
+            text.char_indices()
+                .take_while(|(at, _)| *at < limits::RELATIVE_BYTES)
+                .map(|(_, c)| c)
+                .collect::<String>()
+        };
+        let what = Logged {
+            user: short(user),
+            operation: method.word().to_owned(),
+            file: file.map(short),
+            date: short(date),
+        };
         self.waiting.push_back(WaitingEntry { what, call: None });
         match self.state {
             LogState::Off => self.connect(io),
@@ -99,17 +125,23 @@ impl OperationLog {
     #[must_use]
     pub fn is(&self, id: ConnId) -> bool {
         match self.state {
-            LogState::Finding(link, _) | LogState::Connecting(link) | LogState::Open(link) => link == id,
+            LogState::Finding(link, _) | LogState::Connecting(link) | LogState::Open(link) => {
+                link == id
+            }
             LogState::Off | LogState::Resting(_) => false,
         }
     }
 
     fn connect(&mut self, io: &mut Io<'_>) {
         let Some(target) = &self.target else { return };
-        let Some(address) = target.addresses.get(self.at % target.addresses.len().max(1)) else { return };
+        let Some(address) = target.addresses.get(self.at % target.addresses.len().max(1)) else {
+            return;
+        };
         self.state = match target.port {
             Some(port) => LogState::Connecting(io.connect(SocketAddr::new(*address, port), None)),
-            None => LogState::Finding(io.connect(SocketAddr::new(*address, MAPPER_PORT), None), None),
+            None => {
+                LogState::Finding(io.connect(SocketAddr::new(*address, MAPPER_PORT), None), None)
+            }
         };
     }
 
@@ -146,10 +178,18 @@ impl OperationLog {
 
     /// Calls for as many operations as may be under way.
     fn send(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let under_way = self.waiting.iter().take(limits::LOG_CALLS).filter(|waiting| waiting.call.is_some()).count();
+        let under_way = self
+            .waiting
+            .iter()
+            .take(limits::LOG_CALLS)
+            .filter(|waiting| waiting.call.is_some())
+            .count();
         for place in under_way..self.waiting.len().min(limits::LOG_CALLS) {
             let xid = self.xid(io);
-            let (Some(waiting), Some(link)) = (self.waiting.get_mut(place), io.connection(id)) else { return };
+            let (Some(waiting), Some(link)) = (self.waiting.get_mut(place), io.connection(id))
+            else {
+                return;
+            };
             waiting.call = Some(xid);
             link.send_queue.memory().with(|out| waiting.what.put_call(xid, out));
         }
@@ -172,7 +212,9 @@ impl OperationLog {
                 }
                 Err(onc_rpc::RpcError) => return self.lost("it speaks no RPC", io),
             };
-            let Ok((xid, answer)) = onc_rpc::answer(&record) else { return self.lost("it speaks no RPC", io) };
+            let Ok((xid, answer)) = onc_rpc::answer(&record) else {
+                return self.lost("it speaks no RPC", io);
+            };
             if matches!(self.state, LogState::Finding(_, Some(asked)) if asked == xid) {
                 return self.found(id, answer, io);
             }
@@ -186,7 +228,9 @@ impl OperationLog {
     /// The port mapper has answered.
     fn found(&mut self, id: ConnId, answer: RpcReply<'_>, io: &mut Io<'_>) {
         let port = match answer {
-            RpcReply::Done(results) => onc_rpc::result(results).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
+            RpcReply::Done(results) => onc_rpc::result(results)
+                .and_then(|port| u16::try_from(port).ok())
+                .filter(|port| *port != 0),
             _ => None,
         };
         let Some(port) = port else { return self.lost("the port mapper does not know it", io) };
@@ -199,7 +243,14 @@ impl OperationLog {
     /// The log server has answered. True when more may be read.
     fn answered(&mut self, xid: u32, answer: RpcReply<'_>, io: &mut Io<'_>) -> bool {
         let LogState::Open(id) = self.state else { return false };
-        let Some(place) = self.waiting.iter().take(limits::LOG_CALLS).position(|waiting| waiting.call == Some(xid)) else { return true };
+        let Some(place) = self
+            .waiting
+            .iter()
+            .take(limits::LOG_CALLS)
+            .position(|waiting| waiting.call == Some(xid))
+        else {
+            return true;
+        };
         match answer {
             RpcReply::Done(results) => match onc_rpc::result(results) {
                 Some(0) => {}
@@ -210,8 +261,13 @@ impl OperationLog {
                 }
             },
             // It may be an operation that it does not like; the next one is another.
-            RpcReply::Garbage | RpcReply::Failed => log::debug!("the operation log refuses a line: {answer:?}"),
-            RpcReply::NoProgram | RpcReply::OtherVersions(..) | RpcReply::NoProcedure | RpcReply::Denied => {
+            RpcReply::Garbage | RpcReply::Failed => {
+                log::debug!("the operation log refuses a line: {answer:?}")
+            }
+            RpcReply::NoProgram
+            | RpcReply::OtherVersions(..)
+            | RpcReply::NoProcedure
+            | RpcReply::Denied => {
                 self.lost("it is none", io);
                 return false;
             }
@@ -249,7 +305,10 @@ impl OperationLog {
             match cause {
                 CloseReason::Unreachable(why) | CloseReason::Internal(why) => self.lost(why, io),
                 CloseReason::Timeout => self.lost("it does not answer", io),
-                CloseReason::Done | CloseReason::Remote | CloseReason::SourceChanged | CloseReason::Disk(_) => self.lost("it has ended its link", io),
+                CloseReason::Done
+                | CloseReason::Remote
+                | CloseReason::SourceChanged
+                | CloseReason::Disk(_) => self.lost("it has ended its link", io),
             }
         }
     }
@@ -352,7 +411,11 @@ mod tests {
     impl World {
         fn new(addresses: &[&str], port: Option<u16>) -> World {
             let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-            World { log: OperationLog::new(Some(LogTarget { addresses, port })), boxes: Boxes::default(), now: Instant::now() }
+            World {
+                log: OperationLog::new(Some(LogTarget { addresses, port })),
+                boxes: Boxes::default(),
+                now: Instant::now(),
+            }
         }
 
         fn with<T>(&mut self, act: impl FnOnce(&mut OperationLog, &mut Io<'_>) -> T) -> T {
@@ -398,7 +461,12 @@ mod tests {
         }
 
         fn users(&mut self, id: usize) -> Vec<String> {
-            self.calls(id).iter().map(|(_, procedure, arguments)| Logged::read(*procedure, arguments).expect("a line").user).collect()
+            self.calls(id)
+                .iter()
+                .map(|(_, procedure, arguments)| {
+                    Logged::read(*procedure, arguments).expect("a line").user
+                })
+                .collect()
         }
 
         fn answer(&mut self, id: usize, xid: u32, answer: RpcReply<'_>) {
@@ -424,7 +492,10 @@ mod tests {
         world.connected(0);
         world.with(|log, io| log.note("ana", Method::Publish, Some("a b.mp4"), "now", io));
         let calls = world.calls(0);
-        assert_eq!(calls.iter().map(|call| call.1).collect::<Vec<_>>(), [onc_rpc::LOG, onc_rpc::LOG_FILE]);
+        assert_eq!(
+            calls.iter().map(|call| call.1).collect::<Vec<_>>(),
+            [onc_rpc::LOG, onc_rpc::LOG_FILE]
+        );
         assert_eq!(Logged::read(calls[1].1, &calls[1].2).unwrap().file.as_deref(), Some("a b.mp4"));
         assert!(world.boxes.0[&0].deadline.is_some());
         // In whatever order they are answered.
@@ -456,7 +527,9 @@ mod tests {
         let mut world = World::new(&["::1", "127.0.0.1"], None);
         world.note("ana");
         assert_eq!(world.to(), (0, "[::1]:111".into()));
-        world.with(|log, io| log.closed(ConnId(0), &CloseReason::Unreachable("no answer".into()), io));
+        world.with(|log, io| {
+            log.closed(ConnId(0), &CloseReason::Unreachable("no answer".into()), io)
+        });
         assert_eq!(world.to(), (1, "127.0.0.1:111".into()));
         world.connected(1);
         let calls = world.calls(1);
@@ -512,7 +585,10 @@ mod tests {
         let calls = world.calls(0);
         assert_eq!(calls.len(), limits::LOG_CALLS);
         world.answer(0, calls[0].0, YES);
-        assert_eq!((world.users(0), world.log.dropped), (vec![(10 + limits::LOG_CALLS).to_string()], 0));
+        assert_eq!(
+            (world.users(0), world.log.dropped),
+            (vec![(10 + limits::LOG_CALLS).to_string()], 0)
+        );
         // Those that are under way are not dropped, nor are more of them sent while they are not answered.
         for user in 0..5 {
             world.note(&user.to_string());
@@ -537,7 +613,11 @@ mod tests {
             world.connected(0);
             let calls = world.calls(0);
             world.answer(0, calls[0].0, answer);
-            assert_eq!((world.boxes.0[&0].ending, world.log.waiting.len()), (CloseMode::Now, 1), "{answer:?}");
+            assert_eq!(
+                (world.boxes.0[&0].ending, world.log.waiting.len()),
+                (CloseMode::Now, 1),
+                "{answer:?}"
+            );
             assert!(world.log.deadline().is_some());
         }
         for answer in [RpcReply::Garbage, RpcReply::Failed, RpcReply::Done(&[0, 0, 0, 9])] {
@@ -546,7 +626,11 @@ mod tests {
             world.connected(0);
             let calls = world.calls(0);
             world.answer(0, calls[0].0, answer);
-            assert_eq!((world.boxes.0[&0].ending, world.log.waiting.len()), (CloseMode::Open, 0), "{answer:?}");
+            assert_eq!(
+                (world.boxes.0[&0].ending, world.log.waiting.len()),
+                (CloseMode::Open, 0),
+                "{answer:?}"
+            );
         }
         let mut world = World::new(&["127.0.0.1"], Some(1));
         world.note("a");

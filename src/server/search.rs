@@ -26,14 +26,25 @@ pub(super) struct PendingSearch {
 
 impl Server {
     /// Answers the question that is asked most: who has exactly this name, from the beginning. Nothing is copied on the way where that can be.
-    pub(super) fn search_name(&mut self, id: ConnId, ask: Option<u64>, name: RelativeName, io: &mut Io<'_>) {
+    pub(super) fn search_name(
+        &mut self,
+        id: ConnId,
+        ask: Option<u64>,
+        name: RelativeName,
+        io: &mut Io<'_>,
+    ) {
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id))
             && visit.answering.writes_holders()
             && !self.loading.is_under_way()
-            && let Some(page) = self.index.first_page(&name, &Viewer { ip: link.from.ip(), profile: None })
+            && let Some(page) =
+                self.index.first_page(&name, &Viewer { ip: link.from.ip(), profile: None })
         {
             visit.answering.found(ask, page.holders(), &mut link.send_queue);
-            let who = if let ClientStage::Member { address, .. } = visit.stage { address } else { link.from };
+            let who = if let ClientStage::Member { address, .. } = visit.stage {
+                address
+            } else {
+                link.from
+            };
             log::debug!("{who} SEARCH {name:?}");
             self.pulse.searched();
             io.tell(UiEvent::Asked { who, name });
@@ -64,7 +75,12 @@ impl Server {
         let Some(visit) = self.visits.get_mut(&id) else { return };
         visit.held += 1;
         visit.undecided += 1;
-        self.searches.push_back(PendingSearch { link: id, ask, search, until: io.now + limits::SEARCH_PATIENCE });
+        self.searches.push_back(PendingSearch {
+            link: id,
+            ask,
+            search,
+            until: io.now + limits::SEARCH_PATIENCE,
+        });
     }
 
     /// Goes on with the searches under way, a slice of each in turn, as far as one turn may.

@@ -23,18 +23,36 @@ pub(super) struct Subscription {
 
 impl Server {
     /// SUBSCRIBE: what comes and goes of this is told from now on.
-    pub(super) fn subscribe(&mut self, id: ConnId, ask: Option<u64>, what: &SubscriptionFilter) -> Result<Response, ErrorReply> {
-        let of = ask.ok_or_else(|| ErrorReply::new(ErrorCode::BadRequest, "a SUBSCRIBE needs an id, by which it is told of"))?;
+    pub(super) fn subscribe(
+        &mut self,
+        id: ConnId,
+        ask: Option<u64>,
+        what: &SubscriptionFilter,
+    ) -> Result<Response, ErrorReply> {
+        let of = ask.ok_or_else(|| {
+            ErrorReply::new(
+                ErrorCode::BadRequest,
+                "a SUBSCRIBE needs an id, by which it is told of",
+            )
+        })?;
         let Some(visit) = self.visits.get_mut(&id) else { return Err(ErrorReply::unsupported()) };
         if visit.subscriptions.iter().any(|watching| watching.of == of) {
-            return Err(ErrorReply::new(ErrorCode::BadRequest, "a SUBSCRIBE of this id is there already"));
+            return Err(ErrorReply::new(
+                ErrorCode::BadRequest,
+                "a SUBSCRIBE of this id is there already",
+            ));
         }
         if visit.subscriptions.len() >= limits::LINK_SUBSCRIPTIONS {
-            return Err(ErrorReply::new(ErrorCode::Busy, format!("at most {} SUBSCRIBE at once on a link", limits::LINK_SUBSCRIPTIONS)));
+            return Err(ErrorReply::new(
+                ErrorCode::Busy,
+                format!("at most {} SUBSCRIBE at once on a link", limits::LINK_SUBSCRIPTIONS),
+            ));
         }
-        let uses = (Block::of(visit.answering.from().ip()), matches!(what, SubscriptionFilter::Words(_)));
+        let uses =
+            (Block::of(visit.answering.from().ip()), matches!(what, SubscriptionFilter::Words(_)));
         self.shares.subscribe(uses.0, uses.1)?;
-        let watch = self.index.subscribe(what).inspect_err(|_| self.shares.unsubscribe(uses.0, uses.1))?;
+        let watch =
+            self.index.subscribe(what).inspect_err(|_| self.shares.unsubscribe(uses.0, uses.1))?;
         visit.subscriptions.push(Subscription { id: watch, of, missed: false, uses });
         self.subscribers.insert(watch, id);
         Ok(Response::Subscribed)
@@ -46,7 +64,9 @@ impl Server {
             let place = visit.subscriptions.iter().position(|watching| watching.of == of)?;
             Some(visit.subscriptions.remove(place))
         });
-        let watching = found.ok_or_else(|| ErrorReply::new(ErrorCode::NotFound, "there is no such SUBSCRIBE on this link"))?;
+        let watching = found.ok_or_else(|| {
+            ErrorReply::new(ErrorCode::NotFound, "there is no such SUBSCRIBE on this link")
+        })?;
         self.forget_watch(&watching);
         Ok(Response::Unsubscribed)
     }
@@ -73,12 +93,19 @@ impl Server {
                 // He could not reach it.
                 None => return,
             },
-            IndexEvent::Gone(peer, _) if peer.ip().is_loopback() && !asker.ip.is_loopback() => return,
+            IndexEvent::Gone(peer, _) if peer.ip().is_loopback() && !asker.ip.is_loopback() => {
+                return;
+            }
             IndexEvent::Gone(peer, name) => SubscriptionEvent::Gone { peer, name },
             IndexEvent::Missed => SubscriptionEvent::Missed,
         };
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };
-        let Some(watching) = visit.subscriptions.iter_mut().find(|watching| watching.id == watch) else { return };
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+            return;
+        };
+        let Some(watching) = visit.subscriptions.iter_mut().find(|watching| watching.id == watch)
+        else {
+            return;
+        };
         if link.send_queue.is_full() || happened == SubscriptionEvent::Missed {
             watching.missed = true;
         } else {
@@ -92,7 +119,9 @@ impl Server {
 
     /// A reader that was too slow has room again: it is told so.
     pub(super) fn tell_missed(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else { return };
+        let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
+            return;
+        };
         for watching in visit.subscriptions.iter_mut().filter(|watching| watching.missed) {
             if link.send_queue.is_full() {
                 return;

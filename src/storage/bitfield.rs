@@ -125,7 +125,10 @@ impl Bitfield {
     fn first_of(&self, words: impl Iterator<Item = u64>, from: u64) -> Option<u64> {
         let (first, bit) = place(from);
         let mut mask = u64::MAX << bit;
-        let mut words = words.skip(first).map(|word| word & std::mem::replace(&mut mask, u64::MAX)).zip(first as u64..);
+        let mut words = words
+            .skip(first)
+            .map(|word| word & std::mem::replace(&mut mask, u64::MAX))
+            .zip(first as u64..);
         let (word, at) = words.find(|(word, _)| *word != 0)?;
         Some(at * 64 + u64::from(word.trailing_zeros())).filter(|at| *at < self.end)
     }
@@ -144,7 +147,8 @@ impl Bitfield {
 
     fn merged(&self, other: &Bitfield, merge: impl Fn(u64, u64) -> u64) -> Bitfield {
         let others = other.words.iter().copied().chain(std::iter::repeat(0));
-        let words: Vec<u64> = self.words.iter().zip(others).map(|(word, other)| merge(*word, other)).collect();
+        let words: Vec<u64> =
+            self.words.iter().zip(others).map(|(word, other)| merge(*word, other)).collect();
         let count = words.iter().map(|word| u64::from(word.count_ones())).sum();
         Bitfield { words, end: self.end, count }
     }

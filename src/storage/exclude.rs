@@ -15,8 +15,15 @@
 use crate::limits;
 
 /// What is excluded without being asked for: what systems and browsers keep for themselves.
-pub const DEFAULTS: [&str; 7] =
-    ["lost+found/", "$RECYCLE.BIN/", "System Volume Information/", "Thumbs.db", "desktop.ini", "*.crdownload", "*.sqlite-shm"];
+pub const DEFAULTS: [&str; 7] = [
+    "lost+found/",
+    "$RECYCLE.BIN/",
+    "System Volume Information/",
+    "Thumbs.db",
+    "desktop.ini",
+    "*.crdownload",
+    "*.sqlite-shm",
+];
 
 /// Patterns, in the order in which they were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,9 +67,14 @@ impl Excludes {
             return false;
         }
         let (keeps, pattern) = line.strip_prefix('!').map_or((false, line), |rest| (true, rest));
-        let (folders_only, pattern) = pattern.strip_suffix('/').map_or((false, pattern), |rest| (true, rest));
+        let (folders_only, pattern) =
+            pattern.strip_suffix('/').map_or((false, pattern), |rest| (true, rest));
         let anchored = pattern.contains('/');
-        let mut parts: Vec<Vec<char>> = pattern.split('/').filter(|part| !part.is_empty()).map(|part| part.chars().collect()).collect();
+        let mut parts: Vec<Vec<char>> = pattern
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(|part| part.chars().collect())
+            .collect();
         if parts.is_empty() {
             return true;
         }
@@ -84,14 +96,20 @@ impl Excludes {
     #[must_use]
     pub fn bars(&self, name: &str, is_folder: bool) -> bool {
         let parts: Vec<Vec<char>> = name.split('/').map(|part| part.chars().collect()).collect();
-        let last = self.rules.iter().rev().find(|rule| (is_folder || !rule.folders_only) && matches(&rule.parts, &parts));
+        let last = self
+            .rules
+            .iter()
+            .rev()
+            .find(|rule| (is_folder || !rule.folders_only) && matches(&rule.parts, &parts));
         last.is_some_and(|rule| !rule.keeps)
     }
 
     /// True when the file of this name, or a folder on the way to it, is excluded.
     #[must_use]
     pub fn bars_file(&self, name: &str) -> bool {
-        !self.rules.is_empty() && (name.match_indices('/').any(|(at, _)| self.bars(&name[..at], true)) || self.bars(name, false))
+        !self.rules.is_empty()
+            && (name.match_indices('/').any(|(at, _)| self.bars(&name[..at], true))
+                || self.bars(name, false))
     }
 }
 
@@ -239,11 +257,19 @@ mod tests {
     #[test]
     fn the_last_word_counts_but_nothing_comes_back_from_an_excluded_folder() {
         let excludes = excludes("\u{feff}*.iso\n!good.iso\ndrafts/\n!drafts/a\n\n# end\n");
-        assert!(excludes.bars_file("bad.iso") && !excludes.bars_file("good.iso") && !excludes.bars_file("S/good.iso"));
+        assert!(
+            excludes.bars_file("bad.iso")
+                && !excludes.bars_file("good.iso")
+                && !excludes.bars_file("S/good.iso")
+        );
         assert!(excludes.bars_file("drafts/a"));
         let mut both = Excludes::usual();
         both.read("!Thumbs.db");
-        assert!(!both.bars_file("Thumbs.db") && both.bars_file("desktop.ini") && both.bars_file("lost+found/a"));
+        assert!(
+            !both.bars_file("Thumbs.db")
+                && both.bars_file("desktop.ini")
+                && both.bars_file("lost+found/a")
+        );
     }
 
     #[test]
@@ -252,8 +278,13 @@ mod tests {
         for _ in 0..limits::EXCLUDES {
             assert!(excludes.add("*a*a*a*a*a*a*a*b"));
         }
-        assert!(!excludes.add("x") && !Excludes::default().add(&"x".repeat(limits::RELATIVE_BYTES + 1)));
+        assert!(
+            !excludes.add("x") && !Excludes::default().add(&"x".repeat(limits::RELATIVE_BYTES + 1))
+        );
         assert!(!excludes.bars_file(&"a".repeat(100)));
-        assert!(!super::matches(&[vec!['*', '*'], vec!['x']].iter().cycle().take(100).cloned().collect::<Vec<_>>(), &vec![vec!['y']; 16]));
+        assert!(!super::matches(
+            &[vec!['*', '*'], vec!['x']].iter().cycle().take(100).cloned().collect::<Vec<_>>(),
+            &vec![vec!['y']; 16]
+        ));
     }
 }

@@ -131,7 +131,8 @@ pub trait Filesystem {
     ///
     /// # Errors
     /// When the folder can't be read.
-    fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError>;
+    fn list(&self, recursive: bool)
+    -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError>;
 
     /// One file that may be shared, as [`Filesystem::list`] would find it now.
     fn find(&self, name: &str) -> Option<Found>;
@@ -387,10 +388,14 @@ impl fmt::Display for FsError {
             FsError::Taken => f.write_str("another file has that name"),
             FsError::Locked => f.write_str("another process is downloading it"),
             FsError::NotOurs(name) => write!(f, "{name} is in the way and not ours"),
-            FsError::OtherContent { part, .. } => write!(f, "{part} holds a part of another content"),
+            FsError::OtherContent { part, .. } => {
+                write!(f, "{part} holds a part of another content")
+            }
             FsError::Disturbed(name) => write!(f, "{name} is changed by another program"),
             FsError::Descriptors => f.write_str("this process may open no more files"),
-            FsError::TooLarge => f.write_str("the file is larger than this disk or this process may write"),
+            FsError::TooLarge => {
+                f.write_str("the file is larger than this disk or this process may write")
+            }
             FsError::NoReader => f.write_str("nobody reads the pipe any more"),
             FsError::Io(text) => f.write_str(text),
         }

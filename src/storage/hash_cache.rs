@@ -68,7 +68,10 @@ impl ContentHashes {
     /// The root of the file with this stamp.
     #[must_use]
     pub fn find(&self, stamp: &FileStat) -> Option<ContentHash> {
-        self.files.get(&(stamp.device, stamp.inode)).filter(|(kept, ..)| kept == stamp).map(|(_, root, _)| *root)
+        self.files
+            .get(&(stamp.device, stamp.inode))
+            .filter(|(kept, ..)| kept == stamp)
+            .map(|(_, root, _)| *root)
     }
 
     /// Keeps one, in the place of what was known of that file. Of too many the older half goes.
@@ -166,9 +169,13 @@ mod tests {
         hashes.keep(&of, &pieces);
         assert_eq!(hashes.root(&of), Some(pieces.root()));
         assert_eq!(hashes.list(&pieces.root(), 3 << 20), Some(pieces.clone()));
-        for other in
-            [stamp(6, 3 << 20, 9), stamp(5, (3 << 20) - 1, 9), stamp(5, 3 << 20, 10), FileStat { device: 2, ..of }, FileStat { changed_ns: 4, ..of }]
-        {
+        for other in [
+            stamp(6, 3 << 20, 9),
+            stamp(5, (3 << 20) - 1, 9),
+            stamp(5, 3 << 20, 10),
+            FileStat { device: 2, ..of },
+            FileStat { changed_ns: 4, ..of },
+        ] {
             assert_eq!(hashes.root(&other), None);
         }
         assert_eq!(hashes.list(&pieces.root(), (3 << 20) - 1), None);
@@ -187,7 +194,10 @@ mod tests {
         let hashes = Remembered::default();
         hashes.keep(&stamp(5, 10, 9), &list(10, 1));
         hashes.keep(&stamp(5, 10, 11), &list(10, 2));
-        assert_eq!((hashes.root(&stamp(5, 10, 9)), hashes.root(&stamp(5, 10, 11))), (None, Some(list(10, 2).root())));
+        assert_eq!(
+            (hashes.root(&stamp(5, 10, 9)), hashes.root(&stamp(5, 10, 11))),
+            (None, Some(list(10, 2).root()))
+        );
         assert_eq!(hashes.roots.borrow().len(), 1);
     }
 
@@ -209,7 +219,8 @@ mod tests {
             lists.put(ContentHash([u8::try_from(name).unwrap(); 32]), list);
         }
         assert!(lists.bytes <= limits::REMEMBERED_LIST_BYTES);
-        let found: Vec<bool> = (0..5).map(|name| lists.find(&ContentHash([name; 32]), size).is_some()).collect();
+        let found: Vec<bool> =
+            (0..5).map(|name| lists.find(&ContentHash([name; 32]), size).is_some()).collect();
         assert_eq!(found, [false, false, true, true, true]);
         // One that is longer than all the room is still of use.
         let long = list(size * 5, 9);

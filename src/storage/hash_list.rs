@@ -13,7 +13,11 @@ pub struct HashListSource(pub Rc<HashList>);
 impl ByteSource for HashListSource {
     fn send(&self, range: ByteRange, to: &mut dyn RawWrite) -> io::Result<usize> {
         let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-        let bytes = self.0.bytes().get(place(range.start())..place(range.end())).ok_or(io::ErrorKind::InvalidData)?;
+        let bytes = self
+            .0
+            .bytes()
+            .get(place(range.start())..place(range.end()))
+            .ok_or(io::ErrorKind::InvalidData)?;
         to.write_bytes(bytes)
     }
 

@@ -46,9 +46,20 @@ impl Hasher {
     /// Begins with the file that has this stamp.
     #[must_use]
     pub fn new(file: Rc<dyn FsFile>, stamp: FileStat) -> Hasher {
-        let buffer = vec![0; usize::try_from(stamp.size).unwrap_or(usize::MAX).min(limits::HASH_READ_BYTES)];
+        let buffer =
+            vec![0; usize::try_from(stamp.size).unwrap_or(usize::MAX).min(limits::HASH_READ_BYTES)];
         let patience = limits::COLD_PATIENCE;
-        Hasher { file, stamp, values: Vec::new(), hasher: None, at: 0, buffer, waiting: 0, cold_since: None, patience }
+        Hasher {
+            file,
+            stamp,
+            values: Vec::new(),
+            hasher: None,
+            at: 0,
+            buffer,
+            waiting: 0,
+            cold_since: None,
+            patience,
+        }
     }
 
     /// Bytes that were read so far.
@@ -91,7 +102,9 @@ impl Hasher {
         }
         let end = start + length;
         while self.at < end {
-            let want = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(self.buffer.len() - self.waiting);
+            let want = usize::try_from(end - self.at)
+                .unwrap_or(usize::MAX)
+                .min(self.buffer.len() - self.waiting);
             let space = &mut self.buffer[self.waiting..self.waiting + want];
             let came = match self.file.read_warm(self.at, space) {
                 Ok(came) => {
@@ -116,7 +129,8 @@ impl Hasher {
             self.at += came as u64;
             self.waiting += came;
             if self.waiting == self.buffer.len() || self.at == end {
-                let hasher = self.hasher.get_or_insert_with(|| PieceHasher::new(self.stamp.size, piece));
+                let hasher =
+                    self.hasher.get_or_insert_with(|| PieceHasher::new(self.stamp.size, piece));
                 hasher.take(&self.buffer[..self.waiting]);
                 self.waiting = 0;
             }
@@ -154,8 +168,16 @@ mod tests {
 
     impl Memory {
         fn new(content: Vec<u8>) -> Memory {
-            let (modified, cold, blocking, largest) = (Cell::new(7), Cell::new(0), Cell::new(0), Cell::new(0));
-            Memory { content: RefCell::new(content), modified, cold, bite: usize::MAX, blocking, largest }
+            let (modified, cold, blocking, largest) =
+                (Cell::new(7), Cell::new(0), Cell::new(0), Cell::new(0));
+            Memory {
+                content: RefCell::new(content),
+                modified,
+                cold,
+                bite: usize::MAX,
+                blocking,
+                largest,
+            }
         }
 
         fn copy(&self, at: u64, bytes: &mut [u8]) -> usize {
@@ -185,7 +207,13 @@ mod tests {
             Ok(self.copy(at, &mut bytes[..most]))
         }
         fn stamp(&self) -> io::Result<FileStat> {
-            Ok(FileStat { device: 1, inode: 2, size: self.content.borrow().len() as u64, modified_ns: self.modified.get(), changed_ns: 0 })
+            Ok(FileStat {
+                device: 1,
+                inode: 2,
+                size: self.content.borrow().len() as u64,
+                modified_ns: self.modified.get(),
+                changed_ns: 0,
+            })
         }
         fn allocate(&self, _: u64) -> io::Result<()> {
             Err(io::ErrorKind::Unsupported.into())
@@ -239,7 +267,10 @@ mod tests {
             let root = *blake3::hash(&bytes).as_bytes();
             let (file, mut hashing) = begin(Memory::new(bytes));
             let list = done(run(&mut hashing, &mut Instant::now()));
-            assert_eq!((list.root().0, list.size(), hashing.done_bytes()), (root, size as u64, size as u64));
+            assert_eq!(
+                (list.root().0, list.size(), hashing.done_bytes()),
+                (root, size as u64, size as u64)
+            );
             assert!(file.largest.get() <= limits::HASH_READ_BYTES);
             // Who asks again is told again.
             assert_eq!(done(hashing.step(Instant::now()).unwrap()), list);
@@ -288,7 +319,9 @@ mod tests {
         let mut now = start;
         while hashing.done_bytes() == 0 {
             assert_eq!(file.blocking.get(), 0);
-            let HashStep::Rest(until) = hashing.step(now).unwrap() else { panic!("it does not wait") };
+            let HashStep::Rest(until) = hashing.step(now).unwrap() else {
+                panic!("it does not wait")
+            };
             now = until;
         }
         assert_eq!(now - start, limits::COLD_PATIENCE + limits::COLD_RETRY);
@@ -309,7 +342,10 @@ mod tests {
                 let (file, mut hashing) = begin(Memory::new(content(3 * MIB + 1)));
                 let mut now = Instant::now();
                 for _ in 0..steps {
-                    assert!(matches!(hashing.step(now).unwrap(), HashStep::More | HashStep::Done(_)));
+                    assert!(matches!(
+                        hashing.step(now).unwrap(),
+                        HashStep::More | HashStep::Done(_)
+                    ));
                 }
                 change(&file);
                 assert!(matches!(run(&mut hashing, &mut now), HashStep::Changed), "after {steps}");
@@ -331,7 +367,8 @@ mod tests {
     #[test]
     fn a_file_without_a_root_is_not_read() {
         let file = Rc::new(Memory::new(Vec::new()));
-        let stamp = FileStat { size: limits::PIECES * limits::PIECE_BYTES + 1, ..file.stamp().unwrap() };
+        let stamp =
+            FileStat { size: limits::PIECES * limits::PIECE_BYTES + 1, ..file.stamp().unwrap() };
         assert!(Hasher::new(file, stamp).step(Instant::now()).is_err());
     }
 }

@@ -73,7 +73,12 @@ pub struct Storage {
 impl Storage {
     /// A library over `drive` that shares nothing until it is scanned; `recursive`: then the files of subfolders as well. `hashes` remembers their roots.
     #[must_use]
-    pub fn new(drive: Rc<dyn Filesystem>, target: DownloadPlace, hashes: Rc<dyn HashStore>, recursive: bool) -> Storage {
+    pub fn new(
+        drive: Rc<dyn Filesystem>,
+        target: DownloadPlace,
+        hashes: Rc<dyn HashStore>,
+        recursive: bool,
+    ) -> Storage {
         let share = SharedFolder::new(Rc::clone(&drive), hashes, recursive);
         Storage { fs: drive, target, keeps_folders: recursive, shared_folder: share }
     }
@@ -99,12 +104,19 @@ impl Storage {
     }
 
     /// What is shared, from the name after this one on.
-    pub fn files_after(&self, after: Option<&RelativeName>) -> impl Iterator<Item = FileEntry> + '_ {
+    pub fn files_after(
+        &self,
+        after: Option<&RelativeName>,
+    ) -> impl Iterator<Item = FileEntry> + '_ {
         self.shared_folder.files_after(after)
     }
 
     /// What is shared, from the name after this one on, but for the first `skipped` of it.
-    pub fn files_from(&self, after: Option<&RelativeName>, skipped: usize) -> impl Iterator<Item = FileEntry> + '_ {
+    pub fn files_from(
+        &self,
+        after: Option<&RelativeName>,
+        skipped: usize,
+    ) -> impl Iterator<Item = FileEntry> + '_ {
         self.shared_folder.files_from(after, skipped)
     }
 
@@ -151,7 +163,12 @@ impl Storage {
     }
 
     /// Shares a download that has just arrived in the folder, and says what of it is to be told. Its root and list are given where they were proved.
-    pub fn add(&mut self, name: &RelativeName, root: Option<ContentHash>, list: Option<Rc<HashList>>) -> Option<FileEntry> {
+    pub fn add(
+        &mut self,
+        name: &RelativeName,
+        root: Option<ContentHash>,
+        list: Option<Rc<HashList>>,
+    ) -> Option<FileEntry> {
         self.shared_folder.add(&self.kept_as(name), root, list)
     }
 
@@ -197,7 +214,9 @@ impl Storage {
         }
         match self.fs.open(name) {
             Ok(opened) => Ok(opened),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ErrorReply::no_such_file()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(ErrorReply::no_such_file())
+            }
             Err(error) => {
                 log::warn!("{name}: {error}");
                 Err(ErrorReply::new(ErrorCode::Io, "the disk of this peer failed"))
@@ -210,13 +229,21 @@ impl Storage {
     /// # Errors
     /// When it is not there, or the disk fails.
     pub fn read(&self, name: &RelativeName) -> io::Result<Rc<dyn FsFile>> {
-        if self.shared_folder.may_share(name) { self.fs.read(name) } else { Err(io::ErrorKind::NotFound.into()) }
+        if self.shared_folder.may_share(name) {
+            self.fs.read(name)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
     }
 
     /// By which name a download of `name` is shared once it is here. Folders that would be hidden are not made for others.
     #[must_use]
     pub fn kept_as(&self, name: &RelativeName) -> RelativeName {
-        if self.keeps_folders && !name.is_hidden() { name.clone() } else { RelativeName::from(&name.file()) }
+        if self.keeps_folders && !name.is_hidden() {
+            name.clone()
+        } else {
+            RelativeName::from(&name.file())
+        }
     }
 
     /// What the file is called in the folder where a download of `name` goes.
@@ -259,7 +286,12 @@ impl Storage {
     ///
     /// # Errors
     /// When the disk can't take it, or something else is in its place.
-    pub fn begin(&self, about: &DownloadIdentity, list: Option<Rc<HashList>>, cursor: u64) -> Result<PartialOpening, FsError> {
+    pub fn begin(
+        &self,
+        about: &DownloadIdentity,
+        list: Option<Rc<HashList>>,
+        cursor: u64,
+    ) -> Result<PartialOpening, FsError> {
         match (&self.target, self.place(&about.name)) {
             (DownloadPlace::Pipe(sink), _) => {
                 let trusted = match (&about.content, list) {
@@ -268,7 +300,13 @@ impl Storage {
                 };
                 Ok(PartialOpening::Part(PartialFile::pipe(Rc::clone(sink), about.size, trusted)))
             }
-            (_, place) => PartialFile::begin(&self.fs, place.as_deref().unwrap_or_default(), about, list, cursor),
+            (_, place) => PartialFile::begin(
+                &self.fs,
+                place.as_deref().unwrap_or_default(),
+                about,
+                list,
+                cursor,
+            ),
         }
     }
 
@@ -276,10 +314,21 @@ impl Storage {
     ///
     /// # Errors
     /// When the disk can't take it, or something else is in its place.
-    pub fn stream(&self, name: &RelativeName, from: SocketAddr, size: Option<u64>) -> Result<SequentialFile, FsError> {
+    pub fn stream(
+        &self,
+        name: &RelativeName,
+        from: SocketAddr,
+        size: Option<u64>,
+    ) -> Result<SequentialFile, FsError> {
         match (&self.target, self.place(name)) {
             (DownloadPlace::Pipe(sink), _) => Ok(SequentialFile::pipe(Rc::clone(sink), size)),
-            (_, place) => SequentialFile::begin(&self.fs, place.as_deref().unwrap_or_default(), name, from, size),
+            (_, place) => SequentialFile::begin(
+                &self.fs,
+                place.as_deref().unwrap_or_default(),
+                name,
+                from,
+                size,
+            ),
         }
     }
 

@@ -137,7 +137,11 @@ impl PartialFile {
             (Content::Root(_), None) => Trust::Again,
             (Content::Version { .. } | Content::Stream { .. }, _) => Trust::Later(values),
         };
-        Ok(PartialOpening::Part(PartialFile::new(PiecePicker::new(about.size, held, cursor), PartialTarget::Disk(Box::new(disk)), trust)))
+        Ok(PartialOpening::Part(PartialFile::new(
+            PiecePicker::new(about.size, held, cursor),
+            PartialTarget::Disk(Box::new(disk)),
+            trust,
+        )))
     }
 
     /// Compares what comes with a file that is there.
@@ -148,16 +152,35 @@ impl PartialFile {
 
     /// A download that goes into a pipe: it can't be taken up later.
     #[must_use]
-    pub fn pipe(sink: SinkRef, size: u64, trusted: Option<(ContentHash, Rc<HashList>)>) -> PartialFile {
+    pub fn pipe(
+        sink: SinkRef,
+        size: u64,
+        trusted: Option<(ContentHash, Rc<HashList>)>,
+    ) -> PartialFile {
         let mut plan = fresh_plan(size);
         plan.go_in_order(PIPE_WINDOW);
-        let trust = trusted.map_or_else(|| Trust::Later(Vec::new()), |(root, list)| Trust::List(root, list));
-        PartialFile::new(plan, PartialTarget::Pipe { sink, next: Cell::new(0), waiting: RefCell::new(BTreeMap::new()) }, trust)
+        let trust = trusted
+            .map_or_else(|| Trust::Later(Vec::new()), |(root, list)| Trust::List(root, list));
+        PartialFile::new(
+            plan,
+            PartialTarget::Pipe {
+                sink,
+                next: Cell::new(0),
+                waiting: RefCell::new(BTreeMap::new()),
+            },
+            trust,
+        )
     }
 
     fn new(plan: PiecePicker, place: PartialTarget, trust: Trust) -> PartialFile {
         let size = plan.size();
-        PartialFile(Rc::new(Inner { size, picker: RefCell::new(plan), place, trust: RefCell::new(trust), recheck: RefCell::new(None) }))
+        PartialFile(Rc::new(Inner {
+            size,
+            picker: RefCell::new(plan),
+            place,
+            trust: RefCell::new(trust),
+            recheck: RefCell::new(None),
+        }))
     }
 
     /// Which pieces are held, asked for and missing.
@@ -228,7 +251,9 @@ impl PartialFile {
     pub fn judge_by(&self, root: ContentHash, list: Rc<HashList>) -> usize {
         let wrong: Vec<u64> = match self.0.trust.replace(Trust::List(root, Rc::clone(&list))) {
             Trust::Later(values) => {
-                let is_right = |piece: &u64| usize::try_from(*piece).ok().and_then(|at| values.get(at)) == list.value(*piece);
+                let is_right = |piece: &u64| {
+                    usize::try_from(*piece).ok().and_then(|at| values.get(at)) == list.value(*piece)
+                };
                 self.0.picker.borrow().held().iter().filter(|piece| !is_right(piece)).collect()
             }
             // They were judged by this root already.
@@ -238,7 +263,8 @@ impl PartialFile {
             self.0.picker.borrow_mut().lose(*piece);
         }
         if let PartialTarget::Disk(disk) = &self.0.place {
-            let forgotten = if wrong.is_empty() { Ok(()) } else { disk.lose(self.0.picker.borrow().held()) };
+            let forgotten =
+                if wrong.is_empty() { Ok(()) } else { disk.lose(self.0.picker.borrow().held()) };
             // What the record says of the content follows what it says of the pieces, or is not said.
             disk.noted(forgotten.and_then(|()| disk.record.borrow_mut().keep_list(root, &list)));
             disk.seal(self.0.picker.borrow().held());
@@ -249,7 +275,8 @@ impl PartialFile {
     /// True while pieces of an earlier run have to be hashed before they count, and there is something to judge them by.
     #[must_use]
     pub fn is_doubted(&self) -> bool {
-        !self.awaits_list() && matches!(&self.0.place, PartialTarget::Disk(disk) if disk.is_doubted())
+        !self.awaits_list()
+            && matches!(&self.0.place, PartialTarget::Disk(disk) if disk.is_doubted())
     }
 
     /// True when somebody else has written the `.part` since this download began or was hashed.
@@ -274,7 +301,9 @@ impl PartialFile {
     pub fn recheck(&self, now: Instant) -> Option<Instant> {
         let PartialTarget::Disk(disk) = &self.0.place else { return None };
         let mut recheck = self.0.recheck.borrow_mut();
-        let step = recheck.get_or_insert_with(|| Recheck::new(self.0.size, disk.doubted())).step(&*disk.file, now);
+        let step = recheck
+            .get_or_insert_with(|| Recheck::new(self.0.size, disk.doubted()))
+            .step(&*disk.file, now);
         match step {
             RecheckStep::Rest(until) => return Some(until),
             RecheckStep::Piece(piece, value) => {
@@ -302,7 +331,9 @@ impl PartialFile {
     fn is_value(&self, piece: u64, value: &PieceHash) -> bool {
         match &*self.0.trust.borrow() {
             Trust::List(_, list) => list.value(piece) == Some(value),
-            Trust::Later(values) => usize::try_from(piece).ok().and_then(|at| values.get(at)) == Some(value),
+            Trust::Later(values) => {
+                usize::try_from(piece).ok().and_then(|at| values.get(at)) == Some(value)
+            }
             Trust::Again => false,
         }
     }
@@ -327,7 +358,12 @@ impl PartialFile {
     ///
     /// # Errors
     /// When the disk fails, or another file turns out to have the name.
-    pub fn store(&self, giver: SourceId, arrival: &PieceBuffer, now: Instant) -> Result<Stored, FsError> {
+    pub fn store(
+        &self,
+        giver: SourceId,
+        arrival: &PieceBuffer,
+        now: Instant,
+    ) -> Result<Stored, FsError> {
         let piece = arrival.piece();
         if self.0.picker.borrow().held().has(piece) {
             self.0.picker.borrow_mut().arrived(giver, piece, now);
@@ -435,7 +471,8 @@ impl PartialFile {
     /// True when its pieces can be given to others: they are on a disk, and judged.
     #[must_use]
     pub fn can_give(&self) -> bool {
-        matches!(self.0.place, PartialTarget::Disk(_)) && matches!(*self.0.trust.borrow(), Trust::List(..))
+        matches!(self.0.place, PartialTarget::Disk(_))
+            && matches!(*self.0.trust.borrow(), Trust::List(..))
     }
 
     /// True when every byte of `range` is held.
@@ -443,7 +480,8 @@ impl PartialFile {
     pub fn holds(&self, range: ByteRange) -> bool {
         let plan = self.0.picker.borrow();
         let last = range.end().saturating_sub(1).max(range.start());
-        (range.start() / limits::PIECE_BYTES..=last / limits::PIECE_BYTES).all(|piece| plan.held().has(piece))
+        (range.start() / limits::PIECE_BYTES..=last / limits::PIECE_BYTES)
+            .all(|piece| plan.held().has(piece))
     }
 
     /// How many bytes from the front of `range` are held without a gap.

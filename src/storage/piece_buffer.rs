@@ -30,7 +30,13 @@ pub struct PieceBuffer {
 impl PieceBuffer {
     /// For piece `piece` of a file of `size` bytes; `hashed`: its value will be asked for. `spare` is memory to use again.
     #[must_use]
-    pub fn new(size: u64, piece: u64, part: Option<PartialFile>, hashed: bool, mut spare: Vec<u8>) -> PieceBuffer {
+    pub fn new(
+        size: u64,
+        piece: u64,
+        part: Option<PartialFile>,
+        hashed: bool,
+        mut spare: Vec<u8>,
+    ) -> PieceBuffer {
         let (start, length) = piece_tree::bounds(size, piece);
         spare.clear();
         PieceBuffer {
@@ -123,7 +129,8 @@ impl Sink for PieceBuffer {
         }
         let mut memory = self.bytes.borrow_mut();
         if memory.capacity() == 0 {
-            memory.reserve_exact(usize::try_from(self.length).unwrap_or(0).min(limits::SLICE_BYTES));
+            memory
+                .reserve_exact(usize::try_from(self.length).unwrap_or(0).min(limits::SLICE_BYTES));
         }
         memory.extend_from_slice(bytes);
         self.have.set(after);

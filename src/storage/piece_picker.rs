@@ -156,7 +156,10 @@ impl PiecePicker {
         let id = SourceId(self.next_source);
         self.next_source += 1;
         let has = (!whole).then(|| Bitfield::none(self.held.end()));
-        self.sources.insert(id, PieceSource { has, asked: VecDeque::new(), rate: 0.0, since: now, bytes: 0 });
+        self.sources.insert(
+            id,
+            PieceSource { has, asked: VecDeque::new(), rate: 0.0, since: now, bytes: 0 },
+        );
         id
     }
 
@@ -166,7 +169,9 @@ impl PiecePicker {
         let Some(giver) = self.sources.get_mut(&id) else { return };
         let Some(has) = &mut giver.has else { return };
         self.availability.resize(usize::try_from(end).unwrap_or(0), 0);
-        let said = runs.iter().flat_map(|run| run.first.min(end)..run.first.saturating_add(run.count).min(end));
+        let said = runs
+            .iter()
+            .flat_map(|run| run.first.min(end)..run.first.saturating_add(run.count).min(end));
         // Who says the same piece again and again is not listened to for longer than there are pieces.
         for piece in said.take(usize::try_from(end).unwrap_or(usize::MAX)) {
             if has.set(piece) {
@@ -216,7 +221,9 @@ impl PiecePicker {
             return Some(piece);
         }
         let giver = self.sources.get(&id)?;
-        if giver.asked.len() >= giver.depth(if self.priorities.is_some() { limits::WATCH_DEPTH } else { AHEAD }) {
+        if giver.asked.len()
+            >= giver.depth(if self.priorities.is_some() { limits::WATCH_DEPTH } else { AHEAD })
+        {
             return None;
         }
         let idle = giver.asked.is_empty();
@@ -232,7 +239,11 @@ impl PiecePicker {
     /// Asks this giver for this very piece. False when that makes no sense.
     pub fn ask(&mut self, id: SourceId, piece: u64, now: Instant) -> bool {
         let Some(giver) = self.sources.get_mut(&id) else { return false };
-        if self.held.has(piece) || piece >= self.held.end() || !giver.offers(piece) || giver.asked.contains(&piece) {
+        if self.held.has(piece)
+            || piece >= self.held.end()
+            || !giver.offers(piece)
+            || giver.asked.contains(&piece)
+        {
             return false;
         }
         if giver.asked.is_empty() {
@@ -261,7 +272,8 @@ impl PiecePicker {
                 None => !self.is_clearly_later(id, mine, *piece, now),
                 Some(of) => {
                     let theirs = self.quickest(of, *piece, now);
-                    self.has_room(of, now) && theirs.is_some_and(|theirs| theirs > mine.mul_f64(CLEARLY) + WORTH)
+                    self.has_room(of, now)
+                        && theirs.is_some_and(|theirs| theirs > mine.mul_f64(CLEARLY) + WORTH)
                 }
             }
         })
@@ -269,7 +281,8 @@ impl PiecePicker {
 
     /// True when another giver would give this piece clearly sooner than in `mine`.
     fn is_clearly_later(&self, id: SourceId, mine: Duration, piece: u64, now: Instant) -> bool {
-        let others = self.sources.iter().filter(|(other, giver)| **other != id && giver.offers(piece));
+        let others =
+            self.sources.iter().filter(|(other, giver)| **other != id && giver.offers(piece));
         let best = others.map(|(_, giver)| giver.eta(giver.asked.len(), now)).min();
         best.is_some_and(|best| mine > best.mul_f64(CLEARLY) + WORTH)
     }
@@ -279,18 +292,34 @@ impl PiecePicker {
         let (wants, giver) = (self.priorities.as_ref()?, self.sources.get(&id)?);
         let mine = giver.eta(giver.asked.len(), now);
         let now_wanted = wants.now.iter().map(|piece| (0, *piece));
-        let soon = wants.soon.iter().flat_map(|run| (0..run.count).map(|place| (place, run.first.saturating_add(place))));
-        now_wanted.chain(soon).map(|(place, piece)| (u32::try_from(place).unwrap_or(u32::MAX), piece)).find_map(|(place, piece)| {
-            let may = self.open.has(piece) && giver.offers(piece);
-            (may && !self.is_clearly_later(id, mine.saturating_sub(limits::WATCH_SLACK * place), piece, now)).then_some(piece)
-        })
+        let soon = wants
+            .soon
+            .iter()
+            .flat_map(|run| (0..run.count).map(|place| (place, run.first.saturating_add(place))));
+        now_wanted
+            .chain(soon)
+            .map(|(place, piece)| (u32::try_from(place).unwrap_or(u32::MAX), piece))
+            .find_map(|(place, piece)| {
+                let may = self.open.has(piece) && giver.offers(piece);
+                (may && !self.is_clearly_later(
+                    id,
+                    mine.saturating_sub(limits::WATCH_SLACK * place),
+                    piece,
+                    now,
+                ))
+                .then_some(piece)
+            })
     }
 
     /// What was asked of this giver that stands before a piece that somebody waits for, or would: it may come later.
     #[must_use]
     pub fn in_the_way(&self, id: SourceId) -> Vec<u64> {
-        let (Some(wants), Some(giver)) = (&self.priorities, self.sources.get(&id)) else { return Vec::new() };
-        let urgent = |piece: &u64| wants.now.contains(piece) && !self.held.has(*piece) && giver.offers(*piece);
+        let (Some(wants), Some(giver)) = (&self.priorities, self.sources.get(&id)) else {
+            return Vec::new();
+        };
+        let urgent = |piece: &u64| {
+            wants.now.contains(piece) && !self.held.has(*piece) && giver.offers(*piece)
+        };
         if !wants.now.iter().any(urgent) {
             return Vec::new();
         }
@@ -307,9 +336,18 @@ impl PiecePicker {
             while self.held.has(self.front) && self.front < self.in_flight {
                 self.front += 1;
             }
-            return self.open.next(self.front).filter(|piece| *piece < self.front + window && giver.offers(*piece));
+            return self
+                .open
+                .next(self.front)
+                .filter(|piece| *piece < self.front + window && giver.offers(*piece));
         }
-        let rarity = |piece: u64| usize::try_from(piece).ok().and_then(|at| self.availability.get(at)).copied().unwrap_or(0);
+        let rarity = |piece: u64| {
+            usize::try_from(piece)
+                .ok()
+                .and_then(|at| self.availability.get(at))
+                .copied()
+                .unwrap_or(0)
+        };
         // Among many who download the same, those who go on from piece to piece would soon go side by side.
         let start = match &self.priorities {
             Some(wants) => wants.from.min(self.held.end() - 1),
@@ -319,7 +357,11 @@ impl PiecePicker {
         let in_order = self.priorities.as_ref().is_some_and(|wants| wants.in_order);
         let (mut best, mut at, mut wrapped) = (None, start, false);
         for _ in 0..LOOK {
-            let Some(piece) = giver.has.as_ref().map_or_else(|| self.open.next(at), |has| self.open.next_common(has, at)) else {
+            let Some(piece) = giver
+                .has
+                .as_ref()
+                .map_or_else(|| self.open.next(at), |has| self.open.next_common(has, at))
+            else {
                 if wrapped {
                     break;
                 }
@@ -341,7 +383,11 @@ impl PiecePicker {
                 break;
             }
         }
-        self.rng = self.rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407).rotate_left(21);
+        self.rng = self
+            .rng
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407)
+            .rotate_left(21);
         let (_, piece) = best?;
         self.cursor = (piece + 1) % self.held.end();
         Some(piece)
@@ -357,8 +403,13 @@ impl PiecePicker {
         let giver = self.sources.get(&id)?;
         let mine = giver.eta(0, now);
         // Of three, so that two who keep a piece to themselves don't keep it from all others.
-        let slow =
-            self.asked.iter().filter(|(piece, of)| self.has_room(of, now) && !of.contains(&id) && giver.offers(**piece)).filter_map(|(piece, of)| {
+        let slow = self
+            .asked
+            .iter()
+            .filter(|(piece, of)| {
+                self.has_room(of, now) && !of.contains(&id) && giver.offers(**piece)
+            })
+            .filter_map(|(piece, of)| {
                 let theirs = self.quickest(of, *piece, now)?;
                 (theirs > mine.mul_f64(CLEARLY) + WORTH).then_some((theirs, *piece))
             });
@@ -381,7 +432,10 @@ impl PiecePicker {
     /// nothing: they may be as silent.
     fn quickest(&self, of: &[SourceId], piece: u64, now: Instant) -> Option<Duration> {
         let some_silent = self.silent(of, now) > 0;
-        let of = of.iter().filter_map(|id| self.sources.get(id)).filter(|giver| !some_silent || giver.rate > 0.0 || giver.is_silent(now));
+        let of = of
+            .iter()
+            .filter_map(|id| self.sources.get(id))
+            .filter(|giver| !some_silent || giver.rate > 0.0 || giver.is_silent(now));
         of.filter_map(|giver| giver.promise(piece, now)).min()
     }
 
@@ -449,7 +503,11 @@ impl PieceSource {
     }
 
     fn depth(&self, ahead: Duration) -> usize {
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
         let ahead = (self.rate * ahead.as_secs_f64() / limits::PIECE_BYTES as f64) as usize;
         (ahead + 1).clamp(DEPTH.0, DEPTH.1)
     }
@@ -475,7 +533,8 @@ impl PieceSource {
     /// When it will have given this piece; at once for one that nobody knows yet and that was not asked for long.
     fn promise(&self, piece: u64, now: Instant) -> Option<Duration> {
         let place = self.asked.iter().position(|asked| *asked == piece)?;
-        let unknown = self.rate == 0.0 && now.saturating_duration_since(self.since) < BENEFIT_OF_DOUBT;
+        let unknown =
+            self.rate == 0.0 && now.saturating_duration_since(self.since) < BENEFIT_OF_DOUBT;
         Some(if unknown { Duration::ZERO } else { self.eta(place, now) })
     }
 
@@ -487,7 +546,11 @@ impl PieceSource {
         let silent = (self.bytes + limits::PIECE_BYTES) as f64 / waited.max(1e-6);
         let rate = if self.rate == 0.0 { UNKNOWN_RATE } else { self.rate };
         // Who is asked for nothing is silent by right.
-        let rate = if waited > SILENT.as_secs_f64() && !self.asked.is_empty() { rate.min(silent) } else { rate };
+        let rate = if waited > SILENT.as_secs_f64() && !self.asked.is_empty() {
+            rate.min(silent)
+        } else {
+            rate
+        };
         #[allow(clippy::cast_precision_loss)]
         let bytes = (place as u64 + 1) as f64 * limits::PIECE_BYTES as f64;
         Duration::try_from_secs_f64(bytes / rate.max(1.0)).unwrap_or(Duration::MAX)
@@ -605,9 +668,14 @@ mod tests {
     #[test]
     fn what_is_rare_is_asked_first_and_only_of_those_who_have_it() {
         let (mut plan, now) = plan(6);
-        let (owner, peer, other) = (plan.add_source(true, now), plan.add_source(false, now), plan.add_source(false, now));
+        let (owner, peer, other) =
+            (plan.add_source(true, now), plan.add_source(false, now), plan.add_source(false, now));
         plan.add_have(peer, &[PieceRange { first: 0, count: 3 }], false);
-        plan.add_have(other, &[PieceRange { first: 0, count: 1 }, PieceRange { first: 9, count: u64::MAX }], false);
+        plan.add_have(
+            other,
+            &[PieceRange { first: 0, count: 1 }, PieceRange { first: 9, count: u64::MAX }],
+            false,
+        );
         assert!(plan.next(owner, now).is_some_and(|piece| piece >= 3));
         assert_eq!(plan.next(peer, now), Some(1));
         plan.failed(peer, 1);
@@ -652,7 +720,12 @@ mod tests {
     }
 
     /// A giver that has given these pieces, one every `each`.
-    fn proven(plan: &mut PiecePicker, pieces: std::ops::Range<u64>, each: Duration, now: &mut Instant) -> SourceId {
+    fn proven(
+        plan: &mut PiecePicker,
+        pieces: std::ops::Range<u64>,
+        each: Duration,
+        now: &mut Instant,
+    ) -> SourceId {
         let id = plan.add_source(true, *now);
         for piece in pieces.clone() {
             assert!(plan.ask(id, piece, *now));
@@ -667,7 +740,12 @@ mod tests {
     #[test]
     fn what_is_watched_comes_first_then_what_is_wanted_soon_then_the_rest_from_there_on() {
         let (mut plan, now) = plan(100);
-        plan.watch(Priorities { now: vec![50], soon: vec![run(0, 2), run(99, 1), run(50, 3)], from: 53, in_order: false });
+        plan.watch(Priorities {
+            now: vec![50],
+            soon: vec![run(0, 2), run(99, 1), run(50, 3)],
+            from: 53,
+            in_order: false,
+        });
         let id = plan.add_source(true, now);
         let mut order = Vec::new();
         while order.len() < 10 {
@@ -698,7 +776,12 @@ mod tests {
         let (mut plan, mut now) = plan(200);
         let slow = proven(&mut plan, 0..2, Duration::from_secs(1), &mut now);
         let fast = proven(&mut plan, 2..12, Duration::from_millis(10), &mut now);
-        plan.watch(Priorities { now: vec![100], soon: vec![run(100, 32)], from: 132, in_order: false });
+        plan.watch(Priorities {
+            now: vec![100],
+            soon: vec![run(100, 32)],
+            from: 132,
+            in_order: false,
+        });
         let late = plan.next(slow, now).expect("something to do");
         assert!(late >= 110, "{late}");
         assert_eq!(plan.next(fast, now), Some(100));
@@ -708,7 +791,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_of_a_slow_one_and_becomes_urgent_is_asked_of_a_fast_one_as_well_even_when_that_one_is_busy() {
+    fn what_was_asked_of_a_slow_one_and_becomes_urgent_is_asked_of_a_fast_one_as_well_even_when_that_one_is_busy()
+     {
         let (mut plan, mut now) = plan(200);
         let slow = proven(&mut plan, 0..2, Duration::from_secs(1), &mut now);
         let fast = proven(&mut plan, 2..12, Duration::from_millis(10), &mut now);
@@ -754,7 +838,12 @@ mod tests {
         let (mut plan, mut now) = plan(900);
         let id = proven(&mut plan, 0..200, Duration::from_micros(100), &mut now);
         for at in 300..400 {
-            plan.watch(Priorities { now: vec![at], soon: vec![run(at, 32)], from: at, in_order: false });
+            plan.watch(Priorities {
+                now: vec![at],
+                soon: vec![run(at, 32)],
+                from: at,
+                in_order: false,
+            });
             all(&mut plan, id, now);
         }
         assert!(plan.waiting(id) < limits::FETCHES, "{}", plan.waiting(id));

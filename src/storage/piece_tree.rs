@@ -68,7 +68,11 @@ impl PieceHasher {
     /// The piece's value. A file of a single piece is its own tree: the value is the root.
     #[must_use]
     pub fn value(&self) -> PieceHash {
-        if self.alone { *self.hasher.finalize().as_bytes() } else { self.hasher.finalize_non_root() }
+        if self.alone {
+            *self.hasher.finalize().as_bytes()
+        } else {
+            self.hasher.finalize_non_root()
+        }
     }
 }
 
@@ -206,7 +210,20 @@ mod tests {
     #[test]
     fn the_root_is_what_hashing_the_whole_file_gives() {
         const MIB: usize = 1 << 20;
-        for size in [0, 1, 1024, MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB, 4 * MIB - 5, 5 * MIB + 77, 8 * MIB, 9 * MIB + 1] {
+        for size in [
+            0,
+            1,
+            1024,
+            MIB - 1,
+            MIB,
+            MIB + 1,
+            2 * MIB,
+            3 * MIB,
+            4 * MIB - 5,
+            5 * MIB + 77,
+            8 * MIB,
+            9 * MIB + 1,
+        ] {
             let content = bytes(size);
             assert_eq!(list(&content).root().0, *blake3::hash(&content).as_bytes(), "{size}");
         }
@@ -232,7 +249,10 @@ mod tests {
         for half in 0..2 {
             let mut hasher = Hasher::new();
             hasher.set_input_offset(half << 21);
-            hasher.update(&content[usize::try_from(half << 21).unwrap()..usize::try_from((half + 1) << 21).unwrap()]);
+            hasher.update(
+                &content[usize::try_from(half << 21).unwrap()
+                    ..usize::try_from((half + 1) << 21).unwrap()],
+            );
             values.push(hasher.finalize_non_root());
         }
         let lie = HashList::new(2 << 20, values).unwrap();

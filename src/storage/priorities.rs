@@ -47,7 +47,9 @@ impl Priorities {
         let mut wants = Priorities::both_ends(size);
         for (place, reader) in readers.iter().enumerate() {
             let first = (reader.at / limits::PIECE_BYTES).min(pieces - 1);
-            let near = (first..pieces.min(first + limits::WATCH_NOW)).find(|piece| !is_here(*piece)).filter(|_| place == 0 || reader.starves);
+            let near = (first..pieces.min(first + limits::WATCH_NOW))
+                .find(|piece| !is_here(*piece))
+                .filter(|_| place == 0 || reader.starves);
             wants.now.extend(near.filter(|piece| !wants.now.contains(piece)));
             wants.soon.push(PieceRange { first, count: limits::WATCH_AHEAD.min(pieces - first) });
             if place == 0 {
@@ -77,7 +79,9 @@ mod tests {
 
     #[test]
     fn what_a_reader_waits_for_comes_before_the_ends_and_what_lies_ahead_after_them() {
-        let wants = Priorities::of_readers(1_000 * MIB + 5, &starving(&[500 * MIB + 7]), |piece| piece == 500);
+        let wants = Priorities::of_readers(1_000 * MIB + 5, &starving(&[500 * MIB + 7]), |piece| {
+            piece == 500
+        });
         assert_eq!(wants.now, [501]);
         let first = |place: usize| (wants.soon[place].first, wants.soon[place].count);
         assert_eq!((first(0), first(1), first(2)), ((0, 2), (999, 2), (500, limits::WATCH_AHEAD)));
@@ -95,12 +99,18 @@ mod tests {
     fn who_asked_last_comes_first_and_who_asked_before_only_where_he_starves() {
         let mut readers = starving(&[700 * MIB, 20 * MIB, 400 * MIB]);
         let wants = Priorities::of_readers(1_000 * MIB, &readers, |_| false);
-        assert_eq!((wants.now, wants.from, wants.soon[2].first), (vec![700, 20, 400], 700 + limits::WATCH_AHEAD, 700));
+        assert_eq!(
+            (wants.now, wants.from, wants.soon[2].first),
+            (vec![700, 20, 400], 700 + limits::WATCH_AHEAD, 700)
+        );
         readers[1].starves = false;
         assert_eq!(Priorities::of_readers(1_000 * MIB, &readers, |_| false).now, [700, 400]);
         // The last one never runs into the end of what is here.
         readers[0].starves = false;
-        assert_eq!(Priorities::of_readers(1_000 * MIB, &readers, |piece| piece == 700).now, [701, 400]);
+        assert_eq!(
+            Priorities::of_readers(1_000 * MIB, &readers, |piece| piece == 700).now,
+            [701, 400]
+        );
     }
 
     #[test]

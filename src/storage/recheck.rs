@@ -34,7 +34,8 @@ pub(super) enum RecheckStep {
 
 impl Recheck {
     pub(super) fn new(size: u64, pieces: Bitfield) -> Recheck {
-        let buffer = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(limits::HASH_READ_BYTES)];
+        let buffer =
+            vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(limits::HASH_READ_BYTES)];
         Recheck { size, left: pieces, next: 0, under_way: None, buffer, cold_since: None }
     }
 
@@ -51,8 +52,14 @@ impl Recheck {
         while had < length {
             let want = usize::try_from(length - had).unwrap_or(usize::MAX).min(self.buffer.len());
             let space = &mut self.buffer[..want];
-            let patient = self.cold_since.is_none_or(|since| now.saturating_duration_since(since) < limits::COLD_PATIENCE);
-            let came = if patient { file.read_warm(start + had, space) } else { file.read_at(start + had, space) };
+            let patient = self
+                .cold_since
+                .is_none_or(|since| now.saturating_duration_since(since) < limits::COLD_PATIENCE);
+            let came = if patient {
+                file.read_warm(start + had, space)
+            } else {
+                file.read_at(start + had, space)
+            };
             match came {
                 Ok(count) if count > 0 => {
                     self.cold_since = None;

@@ -158,11 +158,14 @@ impl DownloadIdentity {
         let shape: ResumePage = serde_json::from_slice(page).ok()?;
         let content = match (shape.root, shape.tag, shape.from) {
             (Some(root), None, None) => Content::Root(ContentHash::parse(&root)?),
-            (None, Some(tag), Some(from)) => Content::Version { tag: FileVersion::parse(&tag)?, from },
+            (None, Some(tag), Some(from)) => {
+                Content::Version { tag: FileVersion::parse(&tag)?, from }
+            }
             (None, None, Some(from)) => Content::Stream { from },
             _ => return None,
         };
-        let fits = matches!(shape.cardume, MAKE_BEFORE | MAKE) && shape.size <= limits::DOWNLOAD_BYTES;
+        let fits =
+            matches!(shape.cardume, MAKE_BEFORE | MAKE) && shape.size <= limits::DOWNLOAD_BYTES;
         let name = RelativeName::new(&shape.name).ok()?;
         fits.then_some((DownloadIdentity { name, size: shape.size, content }, shape.boot))
     }
@@ -191,7 +194,11 @@ impl ResumeFile {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn begin(drive: &dyn Filesystem, name: &str, about: &DownloadIdentity) -> io::Result<ResumeFile> {
+    pub fn begin(
+        drive: &dyn Filesystem,
+        name: &str,
+        about: &DownloadIdentity,
+    ) -> io::Result<ResumeFile> {
         let boot = drive.boot();
         let page = about.page(&boot);
         drive.replace_small(name, &page)?;
@@ -211,17 +218,23 @@ impl ResumeFile {
     ///
     /// # Errors
     /// When the disk fails, or it is no record of ours.
-    pub fn open(drive: &dyn Filesystem, name: &str, part: &FileStat) -> io::Result<(ResumeFile, Resumable)> {
+    pub fn open(
+        drive: &dyn Filesystem,
+        name: &str,
+        part: &FileStat,
+    ) -> io::Result<(ResumeFile, Resumable)> {
         let file = drive.write(name, false)?;
         let mut page = vec![0; PAGE];
         let count = file.read_at(0, &mut page)?;
-        let (about, written_in) = DownloadIdentity::read(&page[..count]).ok_or(io::ErrorKind::InvalidData)?;
+        let (about, written_in) =
+            DownloadIdentity::read(&page[..count]).ok_or(io::ErrorKind::InvalidData)?;
         if about.size != part.size {
             // Nothing is made room for that only a record speaks of.
             return Err(io::ErrorKind::InvalidData.into());
         }
         let boot = drive.boot();
-        let bitmap = usize::try_from(about.bitmap_bytes()).map_err(|_| io::ErrorKind::InvalidData)?;
+        let bitmap =
+            usize::try_from(about.bitmap_bytes()).map_err(|_| io::ErrorKind::InvalidData)?;
         let mut bits = vec![0; 2 * bitmap];
         file.read_at(PAGE as u64, &mut bits)?;
         let synced = Bitfield::read(about.pieces(), &bits[bitmap..]);
@@ -335,7 +348,10 @@ impl ResumeFile {
 fn seal(page: &[u8], held: &Bitfield, synced: &Bitfield, part: &FileStat) -> String {
     // The low 64 bits of a time: it only has to be the same again.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let stood = format!("{:016x}{:016x}{:016x}", part.inode, part.modified_ns as u64, part.changed_ns as u64);
+    let stood = format!(
+        "{:016x}{:016x}{:016x}",
+        part.inode, part.modified_ns as u64, part.changed_ns as u64
+    );
     let mut sum = blake3::Hasher::new();
     let (front, rest) = page.split_at_checked(SEAL_AT).unwrap_or((page, &[]));
     sum.update(front).update(rest.get(SEAL_DIGITS..).unwrap_or_default());
@@ -345,14 +361,25 @@ fn seal(page: &[u8], held: &Bitfield, synced: &Bitfield, part: &FileStat) -> Str
 
 /// How far a page and its bits can be believed of a `.part` that has this stamp now.
 fn belief(page: &[u8], written: &Bitfield, synced: &Bitfield, part: &FileStat) -> Belief {
-    let digits = page.get(SEAL_AT..SEAL_AT + SEAL_DIGITS).and_then(|digits| std::str::from_utf8(digits).ok());
+    let digits = page
+        .get(SEAL_AT..SEAL_AT + SEAL_DIGITS)
+        .and_then(|digits| std::str::from_utf8(digits).ok());
     let Some(digits) = digits else { return Belief::Broken };
     if seal(page, written, synced, part) == digits {
         return Belief::Sealed;
     }
-    let number = |at: usize| digits.get(at * 16..at * 16 + 16).and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    let (Some(inode), Some(modified), Some(changed)) = (number(0), number(1), number(2)) else { return Belief::Broken };
-    let then = FileStat { inode, modified_ns: i128::from(modified), changed_ns: i128::from(changed), ..*part };
+    let number = |at: usize| {
+        digits.get(at * 16..at * 16 + 16).and_then(|digits| u64::from_str_radix(digits, 16).ok())
+    };
+    let (Some(inode), Some(modified), Some(changed)) = (number(0), number(1), number(2)) else {
+        return Belief::Broken;
+    };
+    let then = FileStat {
+        inode,
+        modified_ns: i128::from(modified),
+        changed_ns: i128::from(changed),
+        ..*part
+    };
     if seal(page, written, synced, &then) == digits { Belief::PartChanged } else { Belief::Broken }
 }
 
@@ -361,12 +388,17 @@ mod tests {
     use super::*;
 
     fn about(content: Content) -> DownloadIdentity {
-        DownloadIdentity { name: RelativeName::new("b/a \"quoted\".mp4").unwrap(), size: 100, content }
+        DownloadIdentity {
+            name: RelativeName::new("b/a \"quoted\".mp4").unwrap(),
+            size: 100,
+            content,
+        }
     }
 
     #[test]
     fn a_first_page_is_read_back_as_it_was_written() {
-        let version = Content::Version { tag: FileVersion(7), from: "127.0.0.1:4000".parse().unwrap() };
+        let version =
+            Content::Version { tag: FileVersion(7), from: "127.0.0.1:4000".parse().unwrap() };
         let stream = Content::Stream { from: "[::1]:4000".parse().unwrap() };
         for content in [Content::Root(ContentHash([3; 32])), version, stream] {
             let page = about(content.clone()).page("monday");
@@ -377,7 +409,10 @@ mod tests {
 
     #[test]
     fn the_longest_name_fits_into_the_first_page() {
-        let name = RelativeName::new(&["\"".repeat(255), "\"".repeat(255), "\"".repeat(255), "\"".repeat(255)].join("/")).unwrap();
+        let name = RelativeName::new(
+            &["\"".repeat(255), "\"".repeat(255), "\"".repeat(255), "\"".repeat(255)].join("/"),
+        )
+        .unwrap();
         let longest = DownloadIdentity { name, ..about(Content::Root(ContentHash([3; 32]))) };
         assert_eq!(longest.page("b").len(), PAGE);
     }
@@ -390,7 +425,9 @@ mod tests {
             assert_eq!(DownloadIdentity::read(&page[..cut]), None);
         }
         for size in ["-1", "70368744177665", "9007199254740991", "18446744073709551616"] {
-            let absurd = String::from_utf8(page.clone()).unwrap().replace("\"size\":100", &format!("\"size\":{size}"));
+            let absurd = String::from_utf8(page.clone())
+                .unwrap()
+                .replace("\"size\":100", &format!("\"size\":{size}"));
             assert_eq!(DownloadIdentity::read(absurd.as_bytes()), None, "{size}");
         }
     }
@@ -403,11 +440,18 @@ mod tests {
         held.set(0);
         assert_eq!(belief(&page, &held, &none, &part), Belief::Broken, "none was made");
         let digits = seal(&page, &held, &none, &part);
-        assert_eq!((digits.len(), page.iter().position(|byte| *byte == b'0')), (SEAL_DIGITS, Some(SEAL_AT)));
+        assert_eq!(
+            (digits.len(), page.iter().position(|byte| *byte == b'0')),
+            (SEAL_DIGITS, Some(SEAL_AT))
+        );
         page[SEAL_AT..SEAL_AT + SEAL_DIGITS].copy_from_slice(digits.as_bytes());
         assert_eq!(belief(&page, &held, &none, &part), Belief::Sealed);
         assert!(DownloadIdentity::read(&page).is_some());
-        for other in [FileStat { inode: 9, ..part }, FileStat { modified_ns: 9, ..part }, FileStat { changed_ns: 9, ..part }] {
+        for other in [
+            FileStat { inode: 9, ..part },
+            FileStat { modified_ns: 9, ..part },
+            FileStat { changed_ns: 9, ..part },
+        ] {
             assert_eq!(belief(&page, &held, &none, &other), Belief::PartChanged);
         }
         // The same disk may have another number in the next run of the machine.

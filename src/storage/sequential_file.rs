@@ -77,20 +77,31 @@ impl SequentialFile {
     ) -> Result<SequentialFile, FsError> {
         match drive.look(name)? {
             DirEntryKind::File(there) if size.is_none_or(|size| size == there) => {
-                return Ok(SequentialFile::new(SequentialTarget::Compare(drive.read(name)?), size, true));
+                return Ok(SequentialFile::new(
+                    SequentialTarget::Compare(drive.read(name)?),
+                    size,
+                    true,
+                ));
             }
             DirEntryKind::Nothing => {}
             DirEntryKind::File(_) | DirEntryKind::Other => return Err(FsError::Taken),
         }
         let (part, note) = names(name);
-        let new =
-            |file, compares| SequentialFile::new(SequentialTarget::Disk { drive: Rc::clone(drive), file, name: name.to_owned() }, size, compares);
+        let new = |file, compares| {
+            SequentialFile::new(
+                SequentialTarget::Disk { drive: Rc::clone(drive), file, name: name.to_owned() },
+                size,
+                compares,
+            )
+        };
         match drive.look(&part)? {
             DirEntryKind::Nothing => {}
             DirEntryKind::File(_) => {
                 let file = drive.write(&part, false)?;
                 // Looked into under the lock: until then another process could still change it.
-                let Some(about) = ResumeFile::peek(&**drive, &note) else { return Err(FsError::NotOurs(part)) };
+                let Some(about) = ResumeFile::peek(&**drive, &note) else {
+                    return Err(FsError::NotOurs(part));
+                };
                 if matches!(about.content, Content::Stream { .. }) {
                     if let Some(size) = size {
                         file.allocate(size)?;
@@ -107,7 +118,11 @@ impl SequentialFile {
             }
             DirEntryKind::Other => return Err(FsError::NotOurs(part)),
         }
-        let about = DownloadIdentity { name: found_as.clone(), size: size.unwrap_or(0), content: Content::Stream { from } };
+        let about = DownloadIdentity {
+            name: found_as.clone(),
+            size: size.unwrap_or(0),
+            content: Content::Stream { from },
+        };
         ResumeFile::leave(&**drive, &note, &about)?;
         let file = drive.write(&part, true)?;
         if let Err(error) = file.allocate(size.unwrap_or(0)) {
@@ -218,7 +233,9 @@ impl SequentialFile {
     /// Asks the disk to write all that it was not asked to write yet.
     fn start_writeback(&self, file: &dyn FsFile) {
         let from = self.nudged.replace(self.have.get());
-        if let Some(range) = ByteRange::new(from, self.have.get() - from).filter(|range| !range.is_empty()) {
+        if let Some(range) =
+            ByteRange::new(from, self.have.get() - from).filter(|range| !range.is_empty())
+        {
             file.start_writeback(range);
             self.dirty.set(self.dirty.get() + range.length());
             self.writing.borrow_mut().push_back(range);
@@ -232,7 +249,11 @@ impl SequentialFile {
             return Ok(true);
         }
         ours.resize(limits::HASH_READ_BYTES, 0);
-        let looked = if wait { file.read_at(self.have.get(), &mut ours) } else { file.read_warm(self.have.get(), &mut ours) };
+        let looked = if wait {
+            file.read_at(self.have.get(), &mut ours)
+        } else {
+            file.read_warm(self.have.get(), &mut ours)
+        };
         self.compared.set(0);
         ours.truncate(*looked.as_ref().unwrap_or(&0));
         match looked {
@@ -255,7 +276,11 @@ impl SequentialFile {
             let ours = self.ours.borrow();
             let here = &ours[self.compared.get()..];
             let most = here.len().min(bytes.len());
-            let same = if here[..most] == bytes[..most] { most } else { here.iter().zip(bytes).take_while(|(ours, theirs)| ours == theirs).count() };
+            let same = if here[..most] == bytes[..most] {
+                most
+            } else {
+                here.iter().zip(bytes).take_while(|(ours, theirs)| ours == theirs).count()
+            };
             let differs = same < most || here.is_empty();
             if differs && matches!(self.place, SequentialTarget::Compare(_)) {
                 return Err(FsError::Taken);
@@ -280,7 +305,9 @@ impl SequentialFile {
 
     fn keep(&self, bytes: &[u8]) -> Result<(), FsError> {
         let fresh = match &self.place {
-            SequentialTarget::Disk { file, .. } | SequentialTarget::Compare(file) => self.compare(&**file, bytes)?,
+            SequentialTarget::Disk { file, .. } | SequentialTarget::Compare(file) => {
+                self.compare(&**file, bytes)?
+            }
             SequentialTarget::Pipe(_) => bytes,
         };
         match &self.place {
@@ -411,10 +438,20 @@ mod tests {
             Ok(count)
         }
         fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
-            if self.cold.get() { Err(io::ErrorKind::WouldBlock.into()) } else { self.read_at(at, bytes) }
+            if self.cold.get() {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                self.read_at(at, bytes)
+            }
         }
         fn stamp(&self) -> io::Result<FileStat> {
-            Ok(FileStat { device: 0, inode: 0, size: self.bytes.borrow().len() as u64, modified_ns: 0, changed_ns: 0 })
+            Ok(FileStat {
+                device: 0,
+                inode: 0,
+                size: self.bytes.borrow().len() as u64,
+                modified_ns: 0,
+                changed_ns: 0,
+            })
         }
         fn allocate(&self, _: u64) -> io::Result<()> {
             Ok(())

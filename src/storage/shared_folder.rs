@@ -23,7 +23,9 @@ use crate::protocol::request::FileEntry;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::bitfield::Bitfield;
-use crate::storage::fs_trait::{Barred, Condition, FileStat, Filesystem, Found, FsChange, FsError, FsFile};
+use crate::storage::fs_trait::{
+    Barred, Condition, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
+};
 use crate::storage::hash_cache::HashStore;
 use crate::storage::hasher::{HashStep, Hasher};
 use crate::storage::piece_tree::{self, HashList};
@@ -138,7 +140,11 @@ struct HashJob {
 impl SharedFolder {
     /// A share that is empty until it is scanned.
     #[must_use]
-    pub fn new(drive: Rc<dyn Filesystem>, hashes: Rc<dyn HashStore>, recursive: bool) -> SharedFolder {
+    pub fn new(
+        drive: Rc<dyn Filesystem>,
+        hashes: Rc<dyn HashStore>,
+        recursive: bool,
+    ) -> SharedFolder {
         SharedFolder {
             fs: drive,
             hashes,
@@ -212,7 +218,10 @@ impl SharedFolder {
         // Downloads under way come and go, and their user knows of them.
         self.left_out.remove(&Barred::Partial);
         let left_out = std::mem::take(&mut self.left_out);
-        if left_out.iter().any(|(why, count)| *count > self.left_out_told.get(why).copied().unwrap_or(0)) {
+        if left_out
+            .iter()
+            .any(|(why, count)| *count > self.left_out_told.get(why).copied().unwrap_or(0))
+        {
             self.notes.push(Note::LeftOut(left_out.clone()));
         }
         self.left_out_told = left_out;
@@ -223,7 +232,8 @@ impl SharedFolder {
     /// True when it is time to look at everything, whatever was heard.
     fn is_scan_due(&self, now: Instant) -> bool {
         let Some((ended, took)) = self.scanned else { return false };
-        let usual = if self.condition.blind.is_some() { limits::RESCAN_BLIND } else { limits::RESCAN };
+        let usual =
+            if self.condition.blind.is_some() { limits::RESCAN_BLIND } else { limits::RESCAN };
         let rest = usual.max(took.saturating_mul(limits::RESCAN_RESTS)).min(limits::RESCAN_MOST);
         now.saturating_duration_since(ended) >= rest
     }
@@ -256,7 +266,10 @@ impl SharedFolder {
             *self.left_out.entry(why).or_default() += 1;
             return;
         }
-        let Some(name) = RelativeName::new(&found.name).ok().filter(|name| self.may_share(name)) else { return };
+        let Some(name) = RelativeName::new(&found.name).ok().filter(|name| self.may_share(name))
+        else {
+            return;
+        };
         if self.unreadable.get(&name) == Some(&found.stamp) {
             *self.left_out.entry(Barred::Unreadable).or_default() += 1;
             return;
@@ -267,7 +280,10 @@ impl SharedFolder {
             Some(shared) if shared.stamp == found.stamp => {
                 shared.scan = self.scans;
                 // One that could not be hashed for a passing reason gets another chance.
-                if shared.root.is_none() && piece_tree::has_root(shared.stamp.size) && !self.touched.contains_key(&name) {
+                if shared.root.is_none()
+                    && piece_tree::has_root(shared.stamp.size)
+                    && !self.touched.contains_key(&name)
+                {
                     self.unhashed.insert((Reverse(shared.stamp.modified_ns), name));
                 }
             }
@@ -278,7 +294,9 @@ impl SharedFolder {
 
     /// What stands at a name, if it may be given.
     fn find(&self, name: &RelativeName) -> Option<Found> {
-        self.fs.find(name).filter(|found| found.barred.is_none() && self.unreadable.get(name) != Some(&found.stamp))
+        self.fs.find(name).filter(|found| {
+            found.barred.is_none() && self.unreadable.get(name) != Some(&found.stamp)
+        })
     }
 
     fn put(&mut self, name: RelativeName, stamp: FileStat, root: Option<ContentHash>) {
@@ -319,14 +337,24 @@ impl SharedFolder {
     }
 
     /// What is shared, from the name after this one on.
-    pub fn files_after(&self, after: Option<&RelativeName>) -> impl Iterator<Item = FileEntry> + '_ {
+    pub fn files_after(
+        &self,
+        after: Option<&RelativeName>,
+    ) -> impl Iterator<Item = FileEntry> + '_ {
         self.files_from(after, 0)
     }
 
     /// The same but for the first `skipped` of it; of those no entry is made, which would cost far more than the step over them.
-    pub fn files_from(&self, after: Option<&RelativeName>, skipped: usize) -> impl Iterator<Item = FileEntry> + '_ {
+    pub fn files_from(
+        &self,
+        after: Option<&RelativeName>,
+        skipped: usize,
+    ) -> impl Iterator<Item = FileEntry> + '_ {
         let start = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.clone()));
-        self.files.range((start, Bound::Unbounded)).skip(skipped).map(|(name, shared)| entry(name, shared))
+        self.files
+            .range((start, Bound::Unbounded))
+            .skip(skipped)
+            .map(|(name, shared)| entry(name, shared))
     }
 
     /// One of them.
@@ -376,7 +404,12 @@ impl SharedFolder {
     pub fn list(&self, name: &RelativeName) -> Option<Rc<HashList>> {
         let shared = self.files.get(name)?;
         let (root, size) = (shared.root?, shared.stamp.size);
-        let known = self.lists.borrow().iter().find(|(of, list)| *of == root && list.size() == size).map(|(_, list)| Rc::clone(list));
+        let known = self
+            .lists
+            .borrow()
+            .iter()
+            .find(|(of, list)| *of == root && list.size() == size)
+            .map(|(_, list)| Rc::clone(list));
         let found = known.or_else(|| {
             let list = Rc::new(self.hashes.list(&root, size)?);
             self.remember(root, &list);
@@ -396,7 +429,12 @@ impl SharedFolder {
     }
 
     /// Shares a file that has just arrived, whose content may be known already.
-    pub fn add(&mut self, name: &RelativeName, root: Option<ContentHash>, list: Option<Rc<HashList>>) -> Option<FileEntry> {
+    pub fn add(
+        &mut self,
+        name: &RelativeName,
+        root: Option<ContentHash>,
+        list: Option<Rc<HashList>>,
+    ) -> Option<FileEntry> {
         let found = self.find(name).filter(|_| self.may_share(name))?;
         if let Some(list) = &list {
             self.hashes.keep(&found.stamp, list);
@@ -416,7 +454,8 @@ impl SharedFolder {
     /// Somebody wants this file: it is hashed before all others, unless that was done and its list was not lost since.
     pub fn prioritize(&mut self, name: &RelativeName) {
         let Some(shared) = self.files.get(name) else { return };
-        let is_done = !piece_tree::has_root(shared.stamp.size) || (shared.root.is_some() && !self.lost.borrow().contains(name));
+        let is_done = !piece_tree::has_root(shared.stamp.size)
+            || (shared.root.is_some() && !self.lost.borrow().contains(name));
         if !is_done && !self.urgent.contains(name) && self.urgent.len() < limits::URGENT_FILES {
             self.urgent.push_back(name.clone());
         }
@@ -427,7 +466,11 @@ impl SharedFolder {
         if let Some(slice) = self.check_suspect(now) {
             return slice;
         }
-        let Some(name) = self.urgent.front().or_else(|| self.unhashed.first().map(|(_, name)| name)).cloned() else { return HashOutcome::Nothing };
+        let Some(name) =
+            self.urgent.front().or_else(|| self.unhashed.first().map(|(_, name)| name)).cloned()
+        else {
+            return HashOutcome::Nothing;
+        };
         let place = match self.under_way.iter().position(|work| work.name == name) {
             Some(place) => place,
             None => match self.begin(&name) {
@@ -447,7 +490,9 @@ impl SharedFolder {
                 HashOutcome::Hashed(name)
             }
             // Whoever changes it has been heard of, or will be at the next look.
-            Ok(HashStep::Changed) => self.give_up(&name, &io::Error::other("it is being changed"), now),
+            Ok(HashStep::Changed) => {
+                self.give_up(&name, &io::Error::other("it is being changed"), now)
+            }
             Err(error) => self.give_up(&name, &error, now),
         }
     }
@@ -456,16 +501,28 @@ impl SharedFolder {
     pub fn suspect(&mut self, root: &ContentHash, piece: u64) {
         let Some(name) = self.named(root) else { return };
         let Some(shared) = self.files.get(&name) else { return };
-        let known = self.suspects.iter().any(|suspect| suspect.root == *root && suspect.piece == piece);
-        if !known && self.suspects.len() < limits::URGENT_FILES && piece < piece_tree::pieces(shared.stamp.size) {
-            self.suspects.push_back(Suspect { name, stamp: shared.stamp, root: *root, piece, check: None });
+        let known =
+            self.suspects.iter().any(|suspect| suspect.root == *root && suspect.piece == piece);
+        if !known
+            && self.suspects.len() < limits::URGENT_FILES
+            && piece < piece_tree::pieces(shared.stamp.size)
+        {
+            self.suspects.push_back(Suspect {
+                name,
+                stamp: shared.stamp,
+                root: *root,
+                piece,
+                check: None,
+            });
         }
     }
 
     /// Reads the piece that has been suspected for longest. `None`: there is none.
     fn check_suspect(&mut self, now: Instant) -> Option<HashOutcome> {
         let mut suspect = self.suspects.pop_front()?;
-        let is_current = self.files.get(&suspect.name).is_some_and(|shared| shared.stamp == suspect.stamp && shared.root == Some(suspect.root));
+        let is_current = self.files.get(&suspect.name).is_some_and(|shared| {
+            shared.stamp == suspect.stamp && shared.root == Some(suspect.root)
+        });
         let list = self.list(&suspect.name).filter(|_| is_current);
         let (Some(list), true) = (list, is_current) else { return Some(HashOutcome::More) };
         let check = match &mut suspect.check {
@@ -482,7 +539,9 @@ impl SharedFolder {
                 self.suspects.push_front(suspect);
                 return Some(HashOutcome::Rest(until));
             }
-            RecheckStep::Piece(piece, value) if value.as_ref() != list.value(piece) => self.shake(&suspect.name, suspect.stamp, now),
+            RecheckStep::Piece(piece, value) if value.as_ref() != list.value(piece) => {
+                self.shake(&suspect.name, suspect.stamp, now)
+            }
             RecheckStep::Piece(..) | RecheckStep::Done => {}
         }
         Some(HashOutcome::More)
@@ -499,13 +558,18 @@ impl SharedFolder {
     }
 
     fn begin(&mut self, name: &RelativeName) -> io::Result<usize> {
-        let stamp = self.files.get(name).map(|shared| shared.stamp).ok_or(io::ErrorKind::NotFound)?;
+        let stamp =
+            self.files.get(name).map(|shared| shared.stamp).ok_or(io::ErrorKind::NotFound)?;
         let file = self.fs.read(name)?;
         if self.under_way.len() >= limits::HASHINGS {
             // It begins anew when its turn comes again.
             self.under_way.remove(0);
         }
-        self.under_way.push(HashJob { name: name.clone(), hashing: Hasher::new(file, stamp), stamp });
+        self.under_way.push(HashJob {
+            name: name.clone(),
+            hashing: Hasher::new(file, stamp),
+            stamp,
+        });
         Ok(self.under_way.len() - 1)
     }
 
@@ -513,9 +577,15 @@ impl SharedFolder {
     fn give_up(&mut self, name: &RelativeName, error: &io::Error, now: Instant) -> HashOutcome {
         log::debug!("{name} is not hashed for now: {error}");
         // What can't be read can't be given: it is not shared until it is another version, or something is heard of it.
-        if error.kind() == io::ErrorKind::PermissionDenied || error.raw_os_error() == Some(DISK_FAILS) {
+        if error.kind() == io::ErrorKind::PermissionDenied
+            || error.raw_os_error() == Some(DISK_FAILS)
+        {
             let stamp = self.files.get(name).map(|shared| shared.stamp);
-            self.unreadable.extend(stamp.filter(|_| self.unreadable.len() < limits::TOUCHED).map(|stamp| (name.clone(), stamp)));
+            self.unreadable.extend(
+                stamp
+                    .filter(|_| self.unreadable.len() < limits::TOUCHED)
+                    .map(|stamp| (name.clone(), stamp)),
+            );
             self.remove(name);
             return HashOutcome::Unreadable(name.clone());
         }
@@ -549,16 +619,25 @@ impl SharedFolder {
             self.notes.push(if condition.missing { Note::Missing } else { Note::Back });
         }
         // While nothing is there, or not all was seen, it can't be said how it is watched.
-        let blind = if condition.missing || self.scanning.is_some() { self.condition.blind } else { condition.blind };
+        let blind = if condition.missing || self.scanning.is_some() {
+            self.condition.blind
+        } else {
+            condition.blind
+        };
         self.notes.extend(blind.filter(|_| blind != self.condition.blind).map(Note::Blind));
         self.condition = Condition { blind, ..condition };
         self.rescan |= self.scanning.is_none() && self.is_scan_due(now);
         is_busy |= self.look_again(now);
-        let mut happened = FolderChange { notes: std::mem::take(&mut self.notes), ..FolderChange::default() };
+        let mut happened =
+            FolderChange { notes: std::mem::take(&mut self.notes), ..FolderChange::default() };
         for name in std::mem::take(&mut self.shaken) {
             happened.have.extend(self.entry(&name));
         }
-        let due = self.touched.iter().filter(|(_, touched)| touched.due <= now).map(|(name, _)| name.clone());
+        let due = self
+            .touched
+            .iter()
+            .filter(|(_, touched)| touched.due <= now)
+            .map(|(name, _)| name.clone());
         let due: Vec<RelativeName> = due.take(limits::LOOKS).collect();
         is_busy |= due.len() == limits::LOOKS;
         for name in due {
@@ -579,8 +658,13 @@ impl SharedFolder {
         let inside = format!("{text}/");
         let after = (Bound::Excluded(name.clone()), Bound::Unbounded);
         // Names such as `a-b` stand between `a` and `a/b`.
-        let below = self.files.range(after).map(|(name, _)| name).skip_while(|name| name.as_str() < inside.as_str());
-        let below: Vec<RelativeName> = below.take_while(|name| name.starts_with(&inside)).cloned().collect();
+        let below = self
+            .files
+            .range(after)
+            .map(|(name, _)| name)
+            .skip_while(|name| name.as_str() < inside.as_str());
+        let below: Vec<RelativeName> =
+            below.take_while(|name| name.starts_with(&inside)).cloned().collect();
         if self.may_share(&name) {
             self.unreadable.remove(&name);
             self.touch(name, now);
@@ -614,7 +698,12 @@ impl SharedFolder {
             Err(error) => log::info!("the folder can't be read: {error}"),
         }
         let scan = self.scans;
-        let missed: Vec<RelativeName> = self.files.iter().filter(|(_, shared)| shared.scan != scan).map(|(name, _)| name.clone()).collect();
+        let missed: Vec<RelativeName> = self
+            .files
+            .iter()
+            .filter(|(_, shared)| shared.scan != scan)
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in missed {
             self.touch(name, now);
         }
@@ -694,8 +783,16 @@ mod tests {
         /// Writes a file, and says so.
         fn place(&self, name: &str, modified_ns: i128, content: &[u8]) {
             self.inodes.set(self.inodes.get() + 1);
-            let stamp = FileStat { device: 1, inode: self.inodes.get(), size: content.len() as u64, modified_ns, changed_ns: modified_ns };
-            self.files.borrow_mut().insert(name.to_owned(), (stamp, Rc::new(content.to_vec()), true));
+            let stamp = FileStat {
+                device: 1,
+                inode: self.inodes.get(),
+                size: content.len() as u64,
+                modified_ns,
+                changed_ns: modified_ns,
+            };
+            self.files
+                .borrow_mut()
+                .insert(name.to_owned(), (stamp, Rc::new(content.to_vec()), true));
             self.heard(name);
         }
 
@@ -728,8 +825,17 @@ mod tests {
         fn condition(&self) -> Condition {
             self.condition.get()
         }
-        fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
-            let names: Vec<String> = self.files.borrow().keys().filter(|name| recursive || !name.contains('/')).cloned().collect();
+        fn list(
+            &self,
+            recursive: bool,
+        ) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
+            let names: Vec<String> = self
+                .files
+                .borrow()
+                .keys()
+                .filter(|name| recursive || !name.contains('/'))
+                .cloned()
+                .collect();
             let drive = Rc::clone(self);
             Ok(Box::new(names.into_iter().filter_map(move |name| drive.find(&name)).map(Ok)))
         }
@@ -823,7 +929,8 @@ mod tests {
         for (name, modified_ns) in files {
             drive.place(name, *modified_ns, name.as_bytes());
         }
-        let share = SharedFolder::new(Rc::new(Rc::clone(&drive)), Rc::new(Remembered::default()), true);
+        let share =
+            SharedFolder::new(Rc::new(Rc::clone(&drive)), Rc::new(Remembered::default()), true);
         let mut world = World { drive, share, now: Instant::now(), notes: Vec::new() };
         assert_eq!(world.share.next_poll(), None);
         while !world.share.scan(2, world.now).unwrap() {}
@@ -845,7 +952,10 @@ mod tests {
             let happened = self.share.poll_changes(self.now);
             self.notes.extend(happened.notes);
             assert!(self.share.next_poll().is_some_and(|at| at > self.now));
-            (happened.have.iter().map(|file| file.name.to_string()).collect(), happened.gone.iter().map(ToString::to_string).collect())
+            (
+                happened.have.iter().map(|file| file.name.to_string()).collect(),
+                happened.gone.iter().map(ToString::to_string).collect(),
+            )
         }
 
         fn wait(&mut self, time: Duration) -> (Vec<String>, Vec<String>) {
@@ -879,7 +989,10 @@ mod tests {
     #[test]
     fn the_newest_is_hashed_first_and_what_is_wanted_before_all() {
         let mut world = world(&[("a", 5), ("b", 9), ("c", 1), ("d", 3)]);
-        assert!(world.share.is_hashing() && world.share.entry(&name("a")).is_some_and(|file| file.root.is_none()));
+        assert!(
+            world.share.is_hashing()
+                && world.share.entry(&name("a")).is_some_and(|file| file.root.is_none())
+        );
         world.share.prioritize(&name("c"));
         world.share.prioritize(&name("c"));
         assert_eq!(world.hashed(), ["c", "b", "a", "d"]);
@@ -915,7 +1028,10 @@ mod tests {
         world.drive.place("long", 9, &long);
         world.look();
         assert_eq!(world.wait(limits::SETTLE), (words(&["long"]), [].into()));
-        assert_eq!((world.share.hash_slice(world.now), world.share.hash_slice(world.now)), (HashOutcome::More, HashOutcome::More));
+        assert_eq!(
+            (world.share.hash_slice(world.now), world.share.hash_slice(world.now)),
+            (HashOutcome::More, HashOutcome::More)
+        );
         world.share.prioritize(&name("z"));
         let mut slices = Vec::new();
         while world.share.is_hashing() {
@@ -972,7 +1088,9 @@ mod tests {
         assert!(world.share.is_version(&name("a"), tag));
         world.drive.place("a", 2, b"other");
         assert_eq!(world.look(), ([].into(), words(&["a"])));
-        assert!(!world.share.is_version(&name("a"), tag) && world.share.named(&hash(b"a")).is_none());
+        assert!(
+            !world.share.is_version(&name("a"), tag) && world.share.named(&hash(b"a")).is_none()
+        );
         assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
         assert_eq!(world.share.entry(&name("a")).unwrap().root, None);
         assert_eq!(world.hashed(), ["a"]);
@@ -1012,8 +1130,10 @@ mod tests {
 
     #[test]
     fn when_events_were_lost_everything_is_looked_at_again() {
-        let files: Vec<(String, i128)> = (0..limits::LOOKS * 2).map(|n| (format!("f{n:05}"), 1)).collect();
-        let mut world = world(&files.iter().map(|(name, time)| (name.as_str(), *time)).collect::<Vec<_>>());
+        let files: Vec<(String, i128)> =
+            (0..limits::LOOKS * 2).map(|n| (format!("f{n:05}"), 1)).collect();
+        let mut world =
+            world(&files.iter().map(|(name, time)| (name.as_str(), *time)).collect::<Vec<_>>());
         world.drive.erase("f00000");
         world.drive.place("f00001", 5, b"other");
         world.drive.place("new", 5, b"new");
@@ -1033,7 +1153,10 @@ mod tests {
     #[test]
     fn what_is_barred_is_counted_once_and_withdrawn_when_it_becomes_so() {
         let mut world = world(&[("a", 1), (".b", 1), (".c", 1), ("b\\c", 1), ("x.part", 1)]);
-        assert_eq!(world.notes, [Note::LeftOut(LeftOut::from([(Barred::Name, 1), (Barred::Hidden, 2)]))]);
+        assert_eq!(
+            world.notes,
+            [Note::LeftOut(LeftOut::from([(Barred::Name, 1), (Barred::Hidden, 2)]))]
+        );
         world.notes.clear();
         world.drive.edit("a", |memo| memo.barred = Some(Barred::Secret));
         world.drive.heard("a");

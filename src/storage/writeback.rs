@@ -46,14 +46,24 @@ pub(super) struct Writeback {
 pub(super) type Resumed = (Writeback, Bitfield, Vec<PieceHash>, Option<Rc<HashList>>);
 
 impl Writeback {
-    pub(super) fn begin(drive: &Rc<dyn Filesystem>, name: &str, about: &DownloadIdentity, list: Option<Rc<HashList>>) -> Result<Resumed, FsError> {
+    pub(super) fn begin(
+        drive: &Rc<dyn Filesystem>,
+        name: &str,
+        about: &DownloadIdentity,
+        list: Option<Rc<HashList>>,
+    ) -> Result<Resumed, FsError> {
         let (part, note) = names(name);
         if let DirEntryKind::File(size) = drive.look(&part)? {
-            let Some(before) = ResumeFile::peek(&**drive, &note) else { return Err(FsError::NotOurs(part)) };
+            let Some(before) = ResumeFile::peek(&**drive, &note) else {
+                return Err(FsError::NotOurs(part));
+            };
             // Looked into under the lock: until then another process could still write it.
             let file = drive.write(&part, false)?;
             let mut stamp = file.stamp()?;
-            if stamp.size != before.size && before.size == about.size && before.content == about.content {
+            if stamp.size != before.size
+                && before.size == about.size
+                && before.content == about.content
+            {
                 // Cut off, or grown: what is still there is hashed like all that was changed.
                 file.allocate(about.size)?;
                 stamp = file.stamp()?;
@@ -226,7 +236,12 @@ impl Writeback {
     }
 
     /// A piece was written: sets its bit, and sees to it that the disk gets it.
-    pub(super) fn held(&self, held: &Bitfield, piece: u64, unjudged: Option<&PieceHash>) -> Result<(), FsError> {
+    pub(super) fn held(
+        &self,
+        held: &Bitfield,
+        piece: u64,
+        unjudged: Option<&PieceHash>,
+    ) -> Result<(), FsError> {
         if !self.broken.get() {
             let said = if self.is_doubted() { &held.union(&self.doubted.borrow()) } else { held };
             self.noted(self.record.borrow().hold(said, piece, unjudged));
@@ -239,7 +254,8 @@ impl Writeback {
         self.dirty.set(self.dirty.get() + length);
         self.unsynced.set(self.unsynced.get() + length);
         let every = self.fs.durable_every();
-        if self.fresh.borrow().len() as u64 * limits::PIECE_BYTES >= limits::FLUSH_BYTES.min(every) {
+        if self.fresh.borrow().len() as u64 * limits::PIECE_BYTES >= limits::FLUSH_BYTES.min(every)
+        {
             self.start_writeback();
             if self.unsynced.get() >= every {
                 self.check_writeback();
@@ -293,7 +309,12 @@ impl Writeback {
         let (part, note) = names(&self.name);
         let ours = self.ours.get();
         let stands = self.fs.look(&part)? == DirEntryKind::File(self.size());
-        if !stands || self.fs.stamp_at(&part)?.is_none_or(|there| (there.device, there.inode) != (ours.device, ours.inode)) {
+        if !stands
+            || self
+                .fs
+                .stamp_at(&part)?
+                .is_none_or(|there| (there.device, there.inode) != (ours.device, ours.inode))
+        {
             // What was written lies elsewhere: a link, another file, or nothing, has taken its place.
             return Err(FsError::NotOurs(part));
         }
@@ -306,17 +327,30 @@ impl Writeback {
 /// Why a `.part` of another content is not thrown away: some of it is there.
 fn kept(part: &str, before: &DownloadIdentity, there: &Bitfield) -> Option<FsError> {
     let held: u64 = there.iter().map(|piece| piece_tree::bounds(before.size, piece).1).sum();
-    (held > 0 || matches!(before.content, Content::Stream { .. })).then(|| FsError::OtherContent { part: part.to_owned(), root: before.root(), held })
+    (held > 0 || matches!(before.content, Content::Stream { .. })).then(|| FsError::OtherContent {
+        part: part.to_owned(),
+        root: before.root(),
+        held,
+    })
 }
 
 /// Which of the pieces that are doubted can be judged once they are hashed. Those of one source's version are what that source gave, and no more: their
 /// values say so. Where none was kept they are fetched again.
-fn worth_hashing(before: &Resumable, about: &DownloadIdentity, list: Option<&Rc<HashList>>) -> Bitfield {
+fn worth_hashing(
+    before: &Resumable,
+    about: &DownloadIdentity,
+    list: Option<&Rc<HashList>>,
+) -> Bitfield {
     if list.is_some() || matches!(about.content, Content::Root(_)) {
         return before.doubted.clone();
     }
     let mut worth = Bitfield::none(before.doubted.end());
-    let has_value = |piece: &u64| usize::try_from(*piece).ok().and_then(|at| before.values.get(at)).is_some_and(|value| *value != [0; 32]);
+    let has_value = |piece: &u64| {
+        usize::try_from(*piece)
+            .ok()
+            .and_then(|at| before.values.get(at))
+            .is_some_and(|value| *value != [0; 32])
+    };
     for piece in before.doubted.iter().filter(has_value) {
         worth.set(piece);
     }
@@ -326,24 +360,35 @@ fn worth_hashing(before: &Resumable, about: &DownloadIdentity, list: Option<&Rc<
 /// Removes the record of a download that is over: its `.part` has its name, or was removed.
 pub(super) fn sweep(drive: &dyn Filesystem, name: &str) {
     let (part, note) = names(name);
-    if matches!(drive.look(&part), Ok(DirEntryKind::Nothing)) && ResumeFile::peek(drive, &note).is_some() {
+    if matches!(drive.look(&part), Ok(DirEntryKind::Nothing))
+        && ResumeFile::peek(drive, &note).is_some()
+    {
         let _ = drive.remove(&note);
     }
 }
 
 /// Which pieces of an earlier download are good for this one; `None`: nothing of it is.
-fn fitting(before: &Resumable, about: &DownloadIdentity, list: Option<&Rc<HashList>>) -> Option<Bitfield> {
+fn fitting(
+    before: &Resumable,
+    about: &DownloadIdentity,
+    list: Option<&Rc<HashList>>,
+) -> Option<Bitfield> {
     if before.about.size != about.size {
         return None;
     }
     match (&before.about.content, &about.content, list) {
         (Content::Root(old), Content::Root(new), _) => (old == new).then(|| before.held.clone()),
-        (Content::Version { .. }, Content::Version { .. }, _) => (before.about.content == about.content).then(|| before.held.clone()),
+        (Content::Version { .. }, Content::Version { .. }, _) => {
+            (before.about.content == about.content).then(|| before.held.clone())
+        }
         (Content::Version { .. }, Content::Root(_), Some(list)) => {
             // Now there is something to judge them by.
             let mut good = Bitfield::none(before.held.end());
-            let value = |piece: u64| usize::try_from(piece).ok().and_then(|at| before.values.get(at));
-            for piece in before.held.iter().filter(|piece| value(*piece).is_some_and(|value| Some(value) == list.value(*piece))) {
+            let value =
+                |piece: u64| usize::try_from(piece).ok().and_then(|at| before.values.get(at));
+            for piece in before.held.iter().filter(|piece| {
+                value(*piece).is_some_and(|value| Some(value) == list.value(*piece))
+            }) {
                 good.set(piece);
             }
             // Where nothing fits it is another content, unless there was nothing.
@@ -376,7 +421,9 @@ pub(super) fn names(name: &str) -> (String, String) {
     let stem = if name.len() <= MOST {
         name.to_owned()
     } else {
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         let mut end = MOST - 17;
         while !name.is_char_boundary(end) {
             end -= 1;
@@ -397,7 +444,10 @@ mod tests {
             assert!(part.len() <= NAME_MAX && note.len() <= NAME_MAX, "{part}");
         }
         assert_eq!(names("a.mp4"), ("a.mp4.part".to_owned(), "a.mp4.part.record".to_owned()));
-        assert_eq!(names("A/01.mp3"), ("A/01.mp3.part".to_owned(), "A/01.mp3.part.record".to_owned()));
+        assert_eq!(
+            names("A/01.mp3"),
+            ("A/01.mp3.part".to_owned(), "A/01.mp3.part.record".to_owned())
+        );
         assert_ne!(names(&"x".repeat(255)).0, names(&format!("{}y", "x".repeat(254))).0);
     }
 }

@@ -41,11 +41,21 @@ const CAUSES: &[Cause] = &[
         en: "the disk failed to read or write; see the messages of the system (dmesg)",
     },
     Cause {
-        codes: &[9], known_as: &["bad file descriptor"], pt: "a saída está fechada", es: "la salida está cerrada", en: "the output is closed"
+        codes: &[9],
+        known_as: &["bad file descriptor"],
+        pt: "a saída está fechada",
+        es: "la salida está cerrada",
+        en: "the output is closed",
     },
     Cause {
         codes: &[11, 16],
-        known_as: &["resource temporarily unavailable", "operation would block", "device or resource busy", "resource busy", "database is locked"],
+        known_as: &[
+            "resource temporarily unavailable",
+            "operation would block",
+            "device or resource busy",
+            "resource busy",
+            "database is locked",
+        ],
         pt: "está em uso por outro processo; tente de novo quando ele terminar",
         es: "lo usa otro proceso; inténtelo otra vez cuando termine",
         en: "another process is using it; try again when that has ended",
@@ -57,8 +67,20 @@ const CAUSES: &[Cause] = &[
         es: "falta memoria; cierre otros programas",
         en: "out of memory; close other programs",
     },
-    Cause { codes: &[17], known_as: &["file exists", "entity already exists"], pt: "já existe", es: "ya existe", en: "it exists already" },
-    Cause { codes: &[20], known_as: &["not a directory"], pt: "não é uma pasta", es: "no es una carpeta", en: "not a folder" },
+    Cause {
+        codes: &[17],
+        known_as: &["file exists", "entity already exists"],
+        pt: "já existe",
+        es: "ya existe",
+        en: "it exists already",
+    },
+    Cause {
+        codes: &[20],
+        known_as: &["not a directory"],
+        pt: "não é uma pasta",
+        es: "no es una carpeta",
+        en: "not a folder",
+    },
     Cause {
         codes: &[21],
         known_as: &["is a directory"],
@@ -96,7 +118,11 @@ const CAUSES: &[Cause] = &[
     },
     Cause {
         codes: &[30],
-        known_as: &["read-only file system", "read-only filesystem or storage medium", "attempt to write a readonly database"],
+        known_as: &[
+            "read-only file system",
+            "read-only filesystem or storage medium",
+            "attempt to write a readonly database",
+        ],
         pt: "o disco só pode ser lido; escolha outra pasta",
         es: "el disco es de solo lectura; elija otra carpeta",
         en: "the disk is read-only; choose another folder",
@@ -124,7 +150,13 @@ const CAUSES: &[Cause] = &[
     },
     Cause {
         codes: &[22, 38, 95],
-        known_as: &["invalid argument", "invalid input parameter", "function not implemented", "operation not supported", "unsupported"],
+        known_as: &[
+            "invalid argument",
+            "invalid input parameter",
+            "function not implemented",
+            "operation not supported",
+            "unsupported",
+        ],
         pt: "o sistema não permite isso aqui",
         es: "el sistema no permite eso aquí",
         en: "the system cannot do that here",
@@ -145,7 +177,11 @@ const CAUSES: &[Cause] = &[
     },
     Cause {
         codes: &[99],
-        known_as: &["cannot assign requested address", "can't assign requested address", "address not available"],
+        known_as: &[
+            "cannot assign requested address",
+            "can't assign requested address",
+            "address not available",
+        ],
         pt: "o endereço não é desta máquina; veja os que ela tem (ip addr)",
         es: "la dirección no es de esta máquina; mire las que tiene (ip addr)",
         en: "the address is not one of this machine; see those that it has (ip addr)",
@@ -159,21 +195,38 @@ const CAUSES: &[Cause] = &[
     },
     Cause {
         codes: &[100, 101, 113],
-        known_as: &["network is unreachable", "network is down", "network unreachable", "no route to host", "host unreachable"],
+        known_as: &[
+            "network is unreachable",
+            "network is down",
+            "network unreachable",
+            "no route to host",
+            "host unreachable",
+        ],
         pt: "não há caminho de rede até lá; confira o endereço e a rede",
         es: "no hay camino de red hasta allí; compruebe la dirección y la red",
         en: "no network route leads there; check the address and the network",
     },
     Cause {
         codes: &[103, 104],
-        known_as: &["connection reset by peer", "connection reset", "software caused connection abort", "connection aborted"],
+        known_as: &[
+            "connection reset by peer",
+            "connection reset",
+            "software caused connection abort",
+            "connection aborted",
+        ],
         pt: "o outro lado cortou a conexão",
         es: "el otro lado ha cortado la conexión",
         en: "the other side cut the connection",
     },
     Cause {
         codes: &[110],
-        known_as: &["connection timed out", "timed out", "operation timed out", "no answer", "it does not answer"],
+        known_as: &[
+            "connection timed out",
+            "timed out",
+            "operation timed out",
+            "no answer",
+            "it does not answer",
+        ],
         pt: "sem resposta",
         es: "sin respuesta",
         en: "no answer",
@@ -186,7 +239,13 @@ const CAUSES: &[Cause] = &[
         es: "conexión rechazada; nadie escucha allí",
         en: "connection refused; nobody listens there",
     },
-    Cause { codes: &[], known_as: &["link lost"], pt: "conexão perdida", es: "conexión perdida", en: "link lost" },
+    Cause {
+        codes: &[],
+        known_as: &["link lost"],
+        pt: "conexão perdida",
+        es: "conexión perdida",
+        en: "link lost",
+    },
     Cause {
         codes: &[],
         known_as: &[
@@ -224,7 +283,11 @@ const CAUSES: &[Cause] = &[
     },
     Cause {
         codes: &[],
-        known_as: &["file is not a database", "database disk image is malformed", "accounts.sqlite is no store of cardume"],
+        known_as: &[
+            "file is not a database",
+            "database disk image is malformed",
+            "accounts.sqlite is no store of cardume",
+        ],
         pt: "accounts.sqlite não é um armazém do cardume; escolha outra pasta com --data",
         es: "accounts.sqlite no es un almacén de cardume; elija otra carpeta con --data",
         en: "accounts.sqlite is no store of cardume; choose another folder with --data",
@@ -251,7 +314,11 @@ const CAUSES: &[Cause] = &[
         en: "another process is downloading it",
     },
     Cause {
-        codes: &[], known_as: &["the folder is not there"], pt: "a pasta não existe", es: "la carpeta no existe", en: "the folder is not there"
+        codes: &[],
+        known_as: &["the folder is not there"],
+        pt: "a pasta não existe",
+        es: "la carpeta no existe",
+        en: "the folder is not there",
     },
     Cause {
         codes: &[],
@@ -274,7 +341,13 @@ const CAUSES: &[Cause] = &[
         es: "another server holds this folder: otro servidor usa esta carpeta; elija otra con --data, o --data none",
         en: "another server holds this folder; choose another one with --data, or --data none",
     },
-    Cause { codes: &[], known_as: &["it is not installed"], pt: "não está instalado", es: "no está instalado", en: "it is not installed" },
+    Cause {
+        codes: &[],
+        known_as: &["it is not installed"],
+        pt: "não está instalado",
+        es: "no está instalado",
+        en: "it is not installed",
+    },
     Cause {
         codes: &[],
         known_as: &["this process may open no more files"],
@@ -289,7 +362,13 @@ const CAUSES: &[Cause] = &[
         es: "el archivo es mayor de lo que este disco o este proceso puede escribir (ulimit -f)",
         en: "the file is larger than this disk or this process may write (ulimit -f)",
     },
-    Cause { codes: &[], known_as: &["that is no key"], pt: "isto não é uma chave", es: "esto no es una clave", en: "that is no key" },
+    Cause {
+        codes: &[],
+        known_as: &["that is no key"],
+        pt: "isto não é uma chave",
+        es: "esto no es una clave",
+        en: "that is no key",
+    },
 ];
 
 /// What `error` means.
@@ -309,7 +388,8 @@ pub fn reworded(text: &str, lang: Lang) -> String {
     let (place, said) = front.split_at(start);
     let words = match by_code(code) {
         Some(cause) => cause.words(lang).to_owned(),
-        None => by_name(said.trim()).map_or_else(|| unknown(code, lang), |cause| cause.words(lang).to_owned()),
+        None => by_name(said.trim())
+            .map_or_else(|| unknown(code, lang), |cause| cause.words(lang).to_owned()),
     };
     let gap = if place.ends_with(':') { " " } else { "" };
     format!("{place}{gap}{words}{}", reworded(behind, lang))
@@ -319,12 +399,27 @@ pub fn reworded(text: &str, lang: Lang) -> String {
 const NUMBER: &str = " (os error ";
 
 /// What the library of QUIC says begins so; the rest names its own errors.
-const OF_QUIC: [&str; 4] = ["aborted by peer", "closed by peer", "the cryptographic handshake failed", "sending failed"];
+const OF_QUIC: [&str; 4] =
+    ["aborted by peer", "closed by peer", "the cryptographic handshake failed", "sending failed"];
 
 /// What stands behind the name of a file, and the same in each language.
 const ENDS: [(&str, [&str; 3]); 2] = [
-    (" is in the way and not ours", [": está no caminho, e não é do cardume", ": está en medio, y no es de cardume", " is in the way and not ours"]),
-    (" is changed by another program", [": outro programa o modifica", ": otro programa lo modifica", " is changed by another program"]),
+    (
+        " is in the way and not ours",
+        [
+            ": está no caminho, e não é do cardume",
+            ": está en medio, y no es de cardume",
+            " is in the way and not ours",
+        ],
+    ),
+    (
+        " is changed by another program",
+        [
+            ": outro programa o modifica",
+            ": otro programa lo modifica",
+            " is changed by another program",
+        ],
+    ),
 ];
 
 /// A cause without its number is the whole text, or all that follows one of its colons.
@@ -392,11 +487,20 @@ mod tests {
         for lang in [Lang::Pt, Lang::Es, Lang::En] {
             for code in 1..134 {
                 let error = io::Error::from_raw_os_error(code);
-                for text in [error.to_string(), format!("a: b.mp4: {error}"), format!("a.mp4 ({error})")] {
+                for text in
+                    [error.to_string(), format!("a: b.mp4: {error}"), format!("a.mp4 ({error})")]
+                {
                     let words = reworded(&text, lang);
                     assert!(!words.contains("os error"), "{words}");
-                    assert!(words.starts_with(&text[..text.find(&error.to_string()).unwrap()]), "{words}");
-                    assert!(lang == Lang::En || !words.contains(error.to_string().split(" (os").next().unwrap()), "{words}");
+                    assert!(
+                        words.starts_with(&text[..text.find(&error.to_string()).unwrap()]),
+                        "{words}"
+                    );
+                    assert!(
+                        lang == Lang::En
+                            || !words.contains(error.to_string().split(" (os").next().unwrap()),
+                        "{words}"
+                    );
                 }
             }
         }
@@ -405,15 +509,33 @@ mod tests {
     #[test]
     fn what_is_known_has_its_cause_and_its_remedy_and_names_stay() {
         let full = io::Error::from_raw_os_error(28);
-        assert_eq!(reworded(&format!("a.mp4: {full}"), Lang::Pt), "a.mp4: o disco está cheio; libere espaço e repita");
-        assert_eq!(of(&io::ErrorKind::PermissionDenied.into(), Lang::Es), "sin permiso; mire de quién es y quién puede leer y escribir (ls -ld)");
-        assert_eq!(reworded("the disk is full: is what this file is called", Lang::Pt), "the disk is full: is what this file is called");
         assert_eq!(
-            reworded("host: failed to lookup address information: Name or service not known", Lang::En),
+            reworded(&format!("a.mp4: {full}"), Lang::Pt),
+            "a.mp4: o disco está cheio; libere espaço e repita"
+        );
+        assert_eq!(
+            of(&io::ErrorKind::PermissionDenied.into(), Lang::Es),
+            "sin permiso; mire de quién es y quién puede leer y escribir (ls -ld)"
+        );
+        assert_eq!(
+            reworded("the disk is full: is what this file is called", Lang::Pt),
+            "the disk is full: is what this file is called"
+        );
+        assert_eq!(
+            reworded(
+                "host: failed to lookup address information: Name or service not known",
+                Lang::En
+            ),
             "host: unknown name; check its spelling and the network"
         );
-        assert_eq!(of(&io::Error::from_raw_os_error(4_095), Lang::En), "the system refuses it (error 4095)");
+        assert_eq!(
+            of(&io::Error::from_raw_os_error(4_095), Lang::En),
+            "the system refuses it (error 4095)"
+        );
         assert_eq!(reworded("x (os error y", Lang::En), "x (os error y");
-        assert_eq!(reworded("d: a.mp4.part is changed by another program", Lang::Es), "d: a.mp4.part: otro programa lo modifica");
+        assert_eq!(
+            reworded("d: a.mp4.part is changed by another program", Lang::Es),
+            "d: a.mp4.part: otro programa lo modifica"
+        );
     }
 }

@@ -157,14 +157,26 @@ impl Failure {
             Failure::NoReader => exit::NO_READER,
             Failure::Ambiguous(_) | Failure::OtherContent { .. } | Failure::Root(_) => exit::USAGE,
             Failure::Protocol(_) | Failure::Unended(..) => exit::PROTOCOL,
-            Failure::Disk(_) | Failure::NoFolder(_) | Failure::Port(..) | Failure::Unseen(..) | Failure::Player(..) => exit::LOCAL,
+            Failure::Disk(_)
+            | Failure::NoFolder(_)
+            | Failure::Port(..)
+            | Failure::Unseen(..)
+            | Failure::Player(..) => exit::LOCAL,
             Failure::Named(_, why) => why.code(),
-            Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::Usage(_) => exit::USAGE,
+            Failure::Name(..) | Failure::Unknown(_) | Failure::Wrong(_) | Failure::Usage(_) => {
+                exit::USAGE
+            }
             Failure::SearchFirst | Failure::NoQuestion | Failure::NotJoined => exit::USAGE,
             Failure::Refused(refusal) | Failure::Operation(_, refusal) => match refusal.code {
-                ErrorCode::NotFound | ErrorCode::NoUser | ErrorCode::NoRemoteUser | ErrorCode::NotPublished => exit::NOT_FOUND,
+                ErrorCode::NotFound
+                | ErrorCode::NoUser
+                | ErrorCode::NoRemoteUser
+                | ErrorCode::NotPublished => exit::NOT_FOUND,
                 ErrorCode::Changed => exit::VERIFY,
-                ErrorCode::BadRequest | ErrorCode::Unsupported | ErrorCode::Version | ErrorCode::TooLarge => exit::PROTOCOL,
+                ErrorCode::BadRequest
+                | ErrorCode::Unsupported
+                | ErrorCode::Version
+                | ErrorCode::TooLarge => exit::PROTOCOL,
                 ErrorCode::Internal | ErrorCode::Io => exit::UNREACHABLE,
                 _ => exit::REFUSED,
             },

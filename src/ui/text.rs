@@ -137,8 +137,12 @@ fn figure(figure: &Metric) -> String {
 
 /// One line a content: its number, its root, its size and who has it.
 fn choice(contents: &[Version]) -> String {
-    let holders = |version: &Version| version.holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    let rows = contents.iter().zip(1..).map(|(version, number)| format!("{number}\tb3:{}\t{}\t{}", version.root, version.size, holders(version)));
+    let holders = |version: &Version| {
+        version.holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let rows = contents.iter().zip(1..).map(|(version, number)| {
+        format!("{number}\tb3:{}\t{}\t{}", version.root, version.size, holders(version))
+    });
     rows.collect::<Vec<_>>().join("\n")
 }
 
@@ -155,48 +159,97 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
         UiEvent::Found { holders, .. } => {
             let contents = Version::among(holders);
             // One line is what the specification gives; more only where one name means several things.
-            Output::Line(if contents.len() > 1 { format!("{}\n{}", found(holders), choice(&contents)) } else { found(holders) })
+            Output::Line(if contents.len() > 1 {
+                format!("{}\n{}", found(holders), choice(&contents))
+            } else {
+                found(holders)
+            })
         }
         UiEvent::Saved { name, folder, .. } => Output::Line(saved(name, folder)),
         UiEvent::Playing { url, .. } => Output::Line(url.clone()),
         UiEvent::Choice { contents, .. } => Output::Line(choice(contents)),
         UiEvent::Verified { name, verdict, .. } => Output::Line(verified(name, *verdict)),
         UiEvent::Peers(peers) => {
-            let row = |p: &PeerEntry| format!("{}\t{}{}", p.peer, p.files, tail([p.user.as_deref(), p.speaks.map(LegacyProfile::word)]));
+            let row = |p: &PeerEntry| {
+                format!(
+                    "{}\t{}{}",
+                    p.peer,
+                    p.files,
+                    tail([p.user.as_deref(), p.speaks.map(LegacyProfile::word)])
+                )
+            };
             rows(peers.iter().map(row))
         }
         UiEvent::Files { files, .. } => {
-            let row = |f: &FileEntry| format!("{}\t{}\t{}{}", size(f.size), f.name, state(f), tail([f.description.as_deref(), None]));
+            let row = |f: &FileEntry| {
+                format!(
+                    "{}\t{}\t{}{}",
+                    size(f.size),
+                    f.name,
+                    state(f),
+                    tail([f.description.as_deref(), None])
+                )
+            };
             rows(files.iter().map(row))
         }
         UiEvent::Node { peer, files } => {
-            let head = format!("{}\t{}{}", peer.peer, peer.files, tail([peer.user.as_deref(), peer.speaks.map(LegacyProfile::word)]));
-            let row = |f: &FileEntry| format!("  {}\t{}\t{}{}", size(f.size), f.name, state(f), tail([f.description.as_deref(), None]));
+            let head = format!(
+                "{}\t{}{}",
+                peer.peer,
+                peer.files,
+                tail([peer.user.as_deref(), peer.speaks.map(LegacyProfile::word)])
+            );
+            let row = |f: &FileEntry| {
+                format!(
+                    "  {}\t{}\t{}{}",
+                    size(f.size),
+                    f.name,
+                    state(f),
+                    tail([f.description.as_deref(), None])
+                )
+            };
             rows(std::iter::once(head).chain(files.iter().map(row)))
         }
         UiEvent::Users(users) => rows(users.iter().map(online)),
         UiEvent::Appeared(of) => Output::Line(format!("+\t{}", holder(of))),
         UiEvent::Gone { peer, name } => Output::Line(format!("-\t{peer}\t\t{name}")),
         // The histogram is for programs; people read its quantiles.
-        UiEvent::Figures(figures) => rows(figures.iter().filter(|figure| !figure.name.starts_with("loop_iteration_seconds")).map(figure)),
-        UiEvent::Content { files, .. } => rows(files.iter().map(|file| format!("{}\t{}", file.file, file.description))),
+        UiEvent::Figures(figures) => rows(
+            figures
+                .iter()
+                .filter(|figure| !figure.name.starts_with("loop_iteration_seconds"))
+                .map(figure),
+        ),
+        UiEvent::Content { files, .. } => {
+            rows(files.iter().map(|file| format!("{}\t{}", file.file, file.description)))
+        }
         UiEvent::Holders(holders) => rows(holders.iter().map(holder)),
         // In the columns of a holder, without an address and a size.
         UiEvent::Away(files) => {
-            let row = |f: &Away| format!("-\t-\t{}\taway{}", f.name, tail([f.description.as_deref(), Some(&f.user)]));
+            let row = |f: &Away| {
+                format!("-\t-\t{}\taway{}", f.name, tail([f.description.as_deref(), Some(&f.user)]))
+            };
             rows(files.iter().map(row))
         }
         UiEvent::Done(method) => Output::Line(format!("{}_OK", method.word())),
-        UiEvent::OldPort { at, speaks } if speaks.has_users() => Output::Line(format!("s> init server {at}")),
+        UiEvent::OldPort { at, speaks } if speaks.has_users() => {
+            Output::Line(format!("s> init server {at}"))
+        }
         UiEvent::Operation { user, method, speaks } if speaks.tells_operations() => {
             Output::Line(format!("s> OPERATION {} FROM {user}", method.word()))
         }
         UiEvent::Operation { user, .. } => Output::Line(format!("s> OPERATION FROM {user}")),
-        UiEvent::Progress { .. } | UiEvent::Verifying { .. } | UiEvent::At(_) | UiEvent::ByQuic(_) | UiEvent::Stopped(_) => Output::Silent,
+        UiEvent::Progress { .. }
+        | UiEvent::Verifying { .. }
+        | UiEvent::At(_)
+        | UiEvent::ByQuic(_)
+        | UiEvent::Stopped(_) => Output::Silent,
         UiEvent::Prompt(prompt) => Output::Prompt(ask(*prompt, lang).to_owned()),
         UiEvent::Failed(failure) => Output::Note(failed(failure, lang)),
         UiEvent::Stalled { name, why } => Output::Note(format!("{name}: {}", stalled(why, lang))),
-        UiEvent::PortFailed { at, why } => Output::Note(failed(&Failure::Port(*at, why.clone()), lang)),
+        UiEvent::PortFailed { at, why } => {
+            Output::Note(failed(&Failure::Port(*at, why.clone()), lang))
+        }
         _ => Output::Note(note(report, lang)),
     }
 }
@@ -284,11 +337,19 @@ fn note(report: &UiEvent, lang: Lang) -> String {
             En => format!("{name}: goes on from {from}, {held} of {size} bytes are here already"),
         },
         UiEvent::Unverified { name, folder, .. } => match lang {
-            Pt => format!("{name}: não verificado! Está em {folder}, mas o conteúdo não foi conferido com nenhuma raiz"),
-            Es => format!("{name}: ¡sin verificar! Está en {folder}, pero el contenido no se comprobó con ninguna raíz"),
-            En => format!("{name}: unverified! It is in {folder}, but its content was not checked against a root"),
+            Pt => format!(
+                "{name}: não verificado! Está em {folder}, mas o conteúdo não foi conferido com nenhuma raiz"
+            ),
+            Es => format!(
+                "{name}: ¡sin verificar! Está en {folder}, pero el contenido no se comprobó con ninguna raíz"
+            ),
+            En => format!(
+                "{name}: unverified! It is in {folder}, but its content was not checked against a root"
+            ),
         },
-        UiEvent::TcpTakesOver { udp, why, .. } => transport_notes::tcp_takes_over(*udp, &causes::reworded(why, lang), lang),
+        UiEvent::TcpTakesOver { udp, why, .. } => {
+            transport_notes::tcp_takes_over(*udp, &causes::reworded(why, lang), lang)
+        }
         UiEvent::PlayerEnded { player, name } => match lang {
             Pt => format!("{name}: {player} terminou; o download continua"),
             Es => format!("{name}: {player} ha terminado; la descarga sigue"),
@@ -403,7 +464,9 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             }
         }
         Failure::Name(text, why) => format!("{}: {}", printable(text), bad_name(*why, lang)),
-        Failure::Refused(refusal) | Failure::Operation(_, refusal) => account_errors::words(refusal, lang),
+        Failure::Refused(refusal) | Failure::Operation(_, refusal) => {
+            account_errors::words(refusal, lang)
+        }
         Failure::NotFound(name) => match lang {
             Pt => format!("{name}: ninguém tem este arquivo"),
             Es => format!("{name}: nadie tiene este archivo"),
@@ -417,9 +480,15 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
         Failure::OtherContent { part, root, held } => {
             let of = root.map_or_else(String::new, |root| format!(" (--hash b3:{root})"));
             match lang {
-                Pt => format!("{part}: guarda {held} bytes de outro conteúdo{of}, e fica como está; escolha outro nome com -o, ou apague {part}"),
-                Es => format!("{part}: guarda {held} bytes de otro contenido{of}, y queda como está; elija otro nombre con -o, o borre {part}"),
-                En => format!("{part}: holds {held} bytes of another content{of}, and stays as it is; choose another name with -o, or remove {part}"),
+                Pt => format!(
+                    "{part}: guarda {held} bytes de outro conteúdo{of}, e fica como está; escolha outro nome com -o, ou apague {part}"
+                ),
+                Es => format!(
+                    "{part}: guarda {held} bytes de otro contenido{of}, y queda como está; elija otro nombre con -o, o borre {part}"
+                ),
+                En => format!(
+                    "{part}: holds {held} bytes of another content{of}, and stays as it is; choose another name with -o, or remove {part}"
+                ),
             }
         }
         Failure::BadBytes(name, who) => match lang {
@@ -438,9 +507,15 @@ pub fn failed(failure: &Failure, lang: Lang) -> String {
             En => format!("{name}: no source answers; the same command goes on later"),
         },
         Failure::Unended(name, bytes) => match lang {
-            Pt => format!("{name}: vieram {bytes} bytes, e a origem não diz se são todos; eles ficam no .part, sem o nome final"),
-            Es => format!("{name}: llegaron {bytes} bytes, y el origen no dice si son todos; quedan en el .part, sin el nombre final"),
-            En => format!("{name}: {bytes} bytes came, and the source does not say whether these are all; they stay in the .part"),
+            Pt => format!(
+                "{name}: vieram {bytes} bytes, e a origem não diz se são todos; eles ficam no .part, sem o nome final"
+            ),
+            Es => format!(
+                "{name}: llegaron {bytes} bytes, y el origen no dice si son todos; quedan en el .part, sin el nombre final"
+            ),
+            En => format!(
+                "{name}: {bytes} bytes came, and the source does not say whether these are all; they stay in the .part"
+            ),
         },
         Failure::Protocol(text) => match lang {
             Pt => format!("o outro lado não fala o protocolo: {text}"),
@@ -543,14 +618,26 @@ fn bad_name(why: BadName, lang: Lang) -> &'static str {
         (BadName::Separator, Pt) => "o nome de um arquivo não pode conter / nem \\",
         (BadName::Separator, Es) => "el nombre de un archivo no puede contener / ni \\",
         (BadName::Separator, En) => "a file name must not hold / or \\",
-        (BadName::Control | BadName::Direction, Pt) => "o nome de um arquivo não pode conter caracteres de controle",
-        (BadName::Control | BadName::Direction, Es) => "el nombre de un archivo no puede contener caracteres de control",
-        (BadName::Control | BadName::Direction, En) => "a file name must not hold control characters",
+        (BadName::Control | BadName::Direction, Pt) => {
+            "o nome de um arquivo não pode conter caracteres de controle"
+        }
+        (BadName::Control | BadName::Direction, Es) => {
+            "el nombre de un archivo no puede contener caracteres de control"
+        }
+        (BadName::Control | BadName::Direction, En) => {
+            "a file name must not hold control characters"
+        }
         (BadName::Deep, Pt) => "o nome passa por pastas demais (16) ou é longo demais (1024 bytes)",
-        (BadName::Deep, Es) => "el nombre pasa por demasiadas carpetas (16) o es demasiado largo (1024 bytes)",
-        (BadName::Deep, En) => "the name leads through too many folders (16) or is too long (1024 bytes)",
+        (BadName::Deep, Es) => {
+            "el nombre pasa por demasiadas carpetas (16) o es demasiado largo (1024 bytes)"
+        }
+        (BadName::Deep, En) => {
+            "the name leads through too many folders (16) or is too long (1024 bytes)"
+        }
         (BadName::Reserved, Pt) => "nomes que terminam em .part ou .part.record são reservados",
-        (BadName::Reserved, Es) => "los nombres que terminan en .part o .part.record están reservados",
+        (BadName::Reserved, Es) => {
+            "los nombres que terminan en .part o .part.record están reservados"
+        }
         (BadName::Reserved, En) => "names that end in .part or .part.record are reserved",
     }
 }
@@ -609,28 +696,51 @@ mod tests {
     #[test]
     fn the_lines_of_the_specification_are_given_to_the_letter() {
         let who: SocketAddr = "127.0.0.1:8776".parse().unwrap();
-        assert_eq!(joined(who, " aula1.mp4 aula2.mp4"), "Peer 127.0.0.1:8776 adicionado com arquivos aula1.mp4 aula2.mp4");
+        assert_eq!(
+            joined(who, " aula1.mp4 aula2.mp4"),
+            "Peer 127.0.0.1:8776 adicionado com arquivos aula1.mp4 aula2.mp4"
+        );
         assert_eq!(asked(who, &name()), "Peer 127.0.0.1:8776 solicitou arquivo aula1.mp4");
-        assert_eq!(i_am(who, " aula1.mp4 aula2.mp4"), "Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula2.mp4");
+        assert_eq!(
+            i_am(who, " aula1.mp4 aula2.mp4"),
+            "Sou peer 127.0.0.1:8776 com arquivos aula1.mp4 aula2.mp4"
+        );
         let file = FileEntry::new(name(), 1);
         let holder = Provider { peer: who, file, user: None, speaks: None, quic: None };
-        assert_eq!(found(&[holder.clone(), holder]), "peers com arquivo solicitado: 127.0.0.1:8776 127.0.0.1:8776");
+        assert_eq!(
+            found(&[holder.clone(), holder]),
+            "peers com arquivo solicitado: 127.0.0.1:8776 127.0.0.1:8776"
+        );
         assert_eq!(found(&[]), "peers com arquivo solicitado:");
-        assert_eq!(saved(&name(), "./pasta/"), "Arquivo aula1.mp4 baixado com sucesso na pasta ./pasta/");
+        assert_eq!(
+            saved(&name(), "./pasta/"),
+            "Arquivo aula1.mp4 baixado com sucesso na pasta ./pasta/"
+        );
     }
 
     #[test]
     fn a_node_stands_above_its_files() {
-        let peer = PeerEntry { peer: "127.0.0.1:8776".parse().unwrap(), files: 1, user: None, speaks: Some(LegacyProfile::Rede) };
+        let peer = PeerEntry {
+            peer: "127.0.0.1:8776".parse().unwrap(),
+            files: 1,
+            user: None,
+            speaks: Some(LegacyProfile::Rede),
+        };
         let node = UiEvent::Node { peer, files: vec![FileEntry::new(name(), 1)] };
-        assert_eq!(say(&node, Lang::Pt), Output::Line("127.0.0.1:8776\t1\trede\n  1\taula1.mp4\thashing".into()));
+        assert_eq!(
+            say(&node, Lang::Pt),
+            Output::Line("127.0.0.1:8776\t1\trede\n  1\taula1.mp4\thashing".into())
+        );
     }
 
     #[test]
     fn every_language_lists_all_commands() {
         for lang in [Lang::Pt, Lang::Es, Lang::En] {
             let help = help(lang);
-            for command in crate::client::console::napster::COMMANDS.iter().filter(|command| !["HELP", "SIM", "NODES"].contains(command)) {
+            for command in crate::client::console::napster::COMMANDS
+                .iter()
+                .filter(|command| !["HELP", "SIM", "NODES"].contains(command))
+            {
                 assert!(help.contains(command), "{command}");
             }
         }
@@ -653,7 +763,13 @@ mod tests {
 
     #[test]
     fn those_lines_are_the_same_in_every_language() {
-        let report = UiEvent::Saved { name: name(), folder: "x".into(), size: 1, from: "127.0.0.1:1".parse().unwrap(), root: None };
+        let report = UiEvent::Saved {
+            name: name(),
+            folder: "x".into(),
+            size: 1,
+            from: "127.0.0.1:1".parse().unwrap(),
+            root: None,
+        };
         assert_eq!(say(&report, Lang::Pt), say(&report, Lang::En));
         assert_ne!(say(&UiEvent::Left, Lang::Pt), say(&UiEvent::Left, Lang::En));
     }

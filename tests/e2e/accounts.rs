@@ -32,7 +32,10 @@ impl User {
     /// REGISTER, CONNECT or another word that needs a proof.
     fn proved(&self, method: Method) -> Value {
         let user = UserName::new(&self.name).expect("a name");
-        let Authority::Proof { key, proof } = self.identity.proves(method, &user, &self.nonce) else { panic!("a proof") };
+        let Authority::Proof { key, proof } = self.identity.proves(method, &user, &self.nonce)
+        else {
+            panic!("a proof")
+        };
         json!({"method": method.word(), "user": self.name, "key": key.to_string(), "proof": proof.to_string()})
     }
 
@@ -76,7 +79,10 @@ impl User {
     #[track_caller]
     fn new(at: SocketAddr, name: &str) -> User {
         let mut user = User::link(at, name);
-        assert_eq!((user.registers(), user.connects()), ("REGISTER_OK".into(), "CONNECT_OK".into()));
+        assert_eq!(
+            (user.registers(), user.connects()),
+            ("REGISTER_OK".into(), "CONNECT_OK".into())
+        );
         user
     }
 }
@@ -105,7 +111,10 @@ fn content(native: &mut Native, of: &str) -> Vec<String> {
         }
         let answer = native.ask(request);
         let page = answer["files"].as_array().unwrap_or_else(|| panic!("{answer}"));
-        files.extend(page.iter().map(|file| file["name"].as_str().unwrap_or_else(|| panic!("{file}")).to_owned()));
+        files.extend(
+            page.iter()
+                .map(|file| file["name"].as_str().unwrap_or_else(|| panic!("{file}")).to_owned()),
+        );
         cursor = answer["cursor"].clone();
         if cursor.is_null() {
             return files;
@@ -148,7 +157,10 @@ fn what_was_answered_is_there_after_the_server_was_killed_under_load() {
     let mut server = server_on(&data, &[]);
     let (answered, all) = channel();
     let at = server.at;
-    let busy: Vec<_> = (0..6).map(|number| (number, answered.clone())).map(|(number, told)| thread::spawn(move || load(at, number, &told))).collect();
+    let busy: Vec<_> = (0..6)
+        .map(|number| (number, answered.clone()))
+        .map(|(number, told)| thread::spawn(move || load(at, number, &told)))
+        .collect();
     drop(answered);
     let mut kept: Vec<(String, Option<String>)> = all.iter().take(600).collect();
     server.kill();
@@ -158,7 +170,8 @@ fn what_was_answered_is_there_after_the_server_was_killed_under_load() {
     }
     let server = server_on(&data, &[]);
     let mut native = Native::open(server.at);
-    let users: Vec<&String> = kept.iter().filter(|(_, file)| file.is_none()).map(|(user, _)| user).collect();
+    let users: Vec<&String> =
+        kept.iter().filter(|(_, file)| file.is_none()).map(|(user, _)| user).collect();
     assert!(users.len() >= 6);
     for user in users {
         let there = content(&mut native, user);
@@ -175,7 +188,8 @@ fn load(at: SocketAddr, number: usize, told: &Sender<(String, Option<String>)>) 
     for round in 0.. {
         let name = format!("user-{number}-{round}");
         let mut user = User::try_link(at, &name)?;
-        for (method, answer) in [(Method::Register, "REGISTER_OK"), (Method::Connect, "CONNECT_OK")] {
+        for (method, answer) in [(Method::Register, "REGISTER_OK"), (Method::Connect, "CONNECT_OK")]
+        {
             let request = user.proved(method);
             user.try_ask(&request).filter(|status| status == answer)?;
         }
@@ -195,7 +209,9 @@ fn who_has_unregistered_is_gone_after_the_server_was_killed() {
     let mut server = server_on(&data, &[]);
     let mut ana = User::new(server.at, "ana");
     for first in [0, 500, 1_000, 1_500] {
-        let names: Vec<String> = (first..first + 500).map(|file| format!("{}\n", publish(&format!("aula {file}.mp4")))).collect();
+        let names: Vec<String> = (first..first + 500)
+            .map(|file| format!("{}\n", publish(&format!("aula {file}.mp4"))))
+            .collect();
         ana.native.send(names.concat().as_bytes());
         for _ in 0..500 {
             assert_eq!(ana.native.hear()["status"], "PUBLISH_OK");
@@ -207,7 +223,10 @@ fn who_has_unregistered_is_gone_after_the_server_was_killed() {
     for _ in 0..2 {
         let mut server = server_on(&data, &[]);
         let mut native = Native::open(server.at);
-        assert_eq!(native.outcome(json!({"method": "LIST_CONTENT", "user": "ana"})), "no_remote_user");
+        assert_eq!(
+            native.outcome(json!({"method": "LIST_CONTENT", "user": "ana"})),
+            "no_remote_user"
+        );
         assert_eq!(native.holders("aula 7.mp4"), [""; 0]);
         server.kill();
     }
@@ -266,13 +285,16 @@ fn a_full_disk_refuses_what_it_cannot_keep_and_nothing_else() {
     assert_eq!(ana.publishes("first.mp4"), "PUBLISH_OK");
     disk.fill();
     let mut kept = vec!["first.mp4".to_owned()];
-    let lost = (0..5_000).map(|number| format!("{number} {}.mp4", "x".repeat(200))).find_map(|file| match &*ana.publishes(&file) {
-        "PUBLISH_OK" => {
-            kept.push(file);
-            None
-        }
-        other => Some(other.to_owned()),
-    });
+    let lost =
+        (0..5_000).map(|number| format!("{number} {}.mp4", "x".repeat(200))).find_map(|file| {
+            match &*ana.publishes(&file) {
+                "PUBLISH_OK" => {
+                    kept.push(file);
+                    None
+                }
+                other => Some(other.to_owned()),
+            }
+        });
     assert_eq!(lost.as_deref(), Some("io"));
     assert_eq!(uc3m(old, &["PUBLISH", DATE, "rui", &"y".repeat(200), &"z".repeat(200)]), b'4');
     let mut native = Native::open(server.at);
@@ -298,7 +320,8 @@ fn accounts_are_exported_while_the_server_runs_and_imported_elsewhere() {
     }
     let folder = csv.text();
     run(["server", "export", "--data", data.text(), folder]).succeeded();
-    run(["server", "import", "--data", data.text(), folder]).failed(7, "another server holds this folder");
+    run(["server", "import", "--data", data.text(), folder])
+        .failed(7, "another server holds this folder");
     run(["server", "import", "--data", other.text(), folder]).succeeded();
     let second = server_on(&other, &[]);
     let mut native = Native::open(second.at);
@@ -346,6 +369,9 @@ fn who_is_not_connected_any_more_is_not_in_the_index_of_a_server_that_wants_acco
     // Another link of the same user takes all of them along.
     assert_eq!(ana.asks(join(false)), "JOIN_OK");
     let mut second = User::link(server.at, "ana");
-    assert_eq!((second.connects(), second.asks(json!({"method": "UNREGISTER"}))), ("CONNECT_OK".into(), "UNREGISTER_OK".into()));
+    assert_eq!(
+        (second.connects(), second.asks(json!({"method": "UNREGISTER"}))),
+        ("CONNECT_OK".into(), "UNREGISTER_OK".into())
+    );
     assert!(asker.holders("a.mp4").is_empty());
 }

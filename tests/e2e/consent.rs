@@ -12,8 +12,14 @@ use crate::web;
 fn a_peer_that_gives_nothing_refuses_in_every_language() {
     let (here, there) = (Dir::with("a.mp4", b"mine"), Dir::new());
     let source = lone_peer(&here, &["--accept", "never"]);
-    assert_eq!(run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]).code, 4);
-    assert_eq!(Native::open(source.at).outcome(json!({"method": "FETCH", "name": "a.mp4"})), "refused");
+    assert_eq!(
+        run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]).code,
+        4
+    );
+    assert_eq!(
+        Native::open(source.at).outcome(json!({"method": "FETCH", "name": "a.mp4"})),
+        "refused"
+    );
     let answer = web::get(source.at, "/files/a.mp4");
     assert_eq!(answer.status, 403);
     assert!(!answer.body.windows(4).any(|bytes| bytes == b"mine"));
@@ -25,7 +31,17 @@ fn a_yes_gives_the_file_and_a_no_refuses_it() {
     let server = server();
     let mut source = peer_with(server.at, &here, &["--accept", "ask", "--lang", "pt"]);
     let from = source.at.to_string();
-    let get = || Process::start(cardume(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]));
+    let get = || {
+        Process::start(cardume([
+            "get",
+            "a.mp4",
+            "--from",
+            &from,
+            "--folder",
+            there.text(),
+            "--json",
+        ]))
+    };
     let asked = get();
     assert_eq!(asked.event("stalled")["reason"], "consent");
     let question = source.notes("Gostaria de aprovar o download? (SIM/NAO)");
@@ -134,7 +150,17 @@ fn a_download_that_waits_in_the_queue_says_so_and_ends_well() {
     let (here, one, two) = (Dir::with("a.mp4", &noise(2, 8 << 20)), Dir::new(), Dir::new());
     let source = lone_peer(&here, &["--uploads", "1", "--upload-limit", "8MB"]);
     let from = source.at.to_string();
-    let get = |there: &Dir| Process::start(cardume(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]));
+    let get = |there: &Dir| {
+        Process::start(cardume([
+            "get",
+            "a.mp4",
+            "--from",
+            &from,
+            "--folder",
+            there.text(),
+            "--json",
+        ]))
+    };
     let first = get(&one);
     first.event("begun");
     let second = get(&two);
@@ -150,7 +176,14 @@ fn a_download_that_waits_in_the_queue_says_so_and_ends_well() {
 fn a_verdict_passes_a_command_that_still_waits() {
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
     let mut source = lone_peer(&here, &["--accept", "ask"]);
-    let asked = Process::start(cardume(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]));
+    let asked = Process::start(cardume([
+        "get",
+        "a.mp4",
+        "--from",
+        &source.at.to_string(),
+        "--folder",
+        there.text(),
+    ]));
     source.notes("asks for a.mp4");
     source.types("YES");
     finish(asked).succeeded();

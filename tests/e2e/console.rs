@@ -1,6 +1,8 @@
 //! Piped commands: the menu of napster-ufabc, the end of stdin, QUIT.
 
-use crate::harness::{Dir, Process, assert_same_files, cardume, noise, own_ip, peer, peer_with, server};
+use crate::harness::{
+    Dir, Process, assert_same_files, cardume, noise, own_ip, peer, peer_with, server,
+};
 use crate::native::Native;
 
 #[test]
@@ -11,7 +13,18 @@ fn the_menu_asks_one_thing_a_line_and_stdout_holds_the_specified_lines_alone() {
     let ip = own_ip();
     let mut menu = Process::start(cardume(["peer", "--server", &server.at.to_string()]));
     let (from_ip, from_port) = (source.at.ip().to_string(), source.at.port().to_string());
-    for line in ["JOIN", &ip.to_string(), "4000", there.text(), "SEARCH", "aula1.mp4", "DOWNLOAD", &from_ip, &from_port, "QUIT"] {
+    for line in [
+        "JOIN",
+        &ip.to_string(),
+        "4000",
+        there.text(),
+        "SEARCH",
+        "aula1.mp4",
+        "DOWNLOAD",
+        &from_ip,
+        &from_port,
+        "QUIT",
+    ] {
         menu.types(line);
     }
     assert_eq!(menu.code(), 0);
@@ -23,9 +36,25 @@ fn the_menu_asks_one_thing_a_line_and_stdout_holds_the_specified_lines_alone() {
             format!("Arquivo aula1.mp4 baixado com sucesso na pasta {}", there.text()),
         ]
     );
-    let asked: Vec<String> = menu.err.to_the_end().into_iter().filter(|line| line.ends_with(':') || line.ends_with('>')).collect();
+    let asked: Vec<String> = menu
+        .err
+        .to_the_end()
+        .into_iter()
+        .filter(|line| line.ends_with(':') || line.ends_with('>'))
+        .collect();
     let menu_line = "JOIN | SEARCH | DOWNLOAD >";
-    let wanted = [menu_line, "IP:", "Port:", "Folder:", menu_line, "File name:", menu_line, "IP:", "Port:", menu_line];
+    let wanted = [
+        menu_line,
+        "IP:",
+        "Port:",
+        "Folder:",
+        menu_line,
+        "File name:",
+        menu_line,
+        "IP:",
+        "Port:",
+        menu_line,
+    ];
     assert_eq!(asked, wanted);
     assert_same_files(&here.at("aula1.mp4"), &there.at("aula1.mp4"));
 }
@@ -33,8 +62,11 @@ fn the_menu_asks_one_thing_a_line_and_stdout_holds_the_specified_lines_alone() {
 #[test]
 fn prompts_speak_the_language_that_was_asked_for_and_the_specified_lines_do_not() {
     let server = server();
-    for (lang, prompt) in [("pt", "Nome do arquivo:"), ("es", "Nombre del archivo:"), ("en", "File name:")] {
-        let mut menu = Process::start(cardume(["peer", "--lang", lang, "--server", &server.at.to_string()]));
+    for (lang, prompt) in
+        [("pt", "Nome do arquivo:"), ("es", "Nombre del archivo:"), ("en", "File name:")]
+    {
+        let mut menu =
+            Process::start(cardume(["peer", "--lang", lang, "--server", &server.at.to_string()]));
         menu.types("SEARCH");
         menu.notes(prompt);
         menu.types("x.mp4");
@@ -104,9 +136,20 @@ fn a_script_may_come_from_a_file_or_from_nowhere() {
     let dir = Dir::with("script.txt", b"SEARCH a.mp4\nPEERS\nQUIT");
     let there = Dir::new();
     for (stdin, lines) in [(dir.at("script.txt"), 3), ("/dev/null".into(), 1)] {
-        let mut command = cardume(["peer", "--server", &server.at.to_string(), "--listen", "127.0.0.1:0", "--folder", there.text()]);
+        let mut command = cardume([
+            "peer",
+            "--server",
+            &server.at.to_string(),
+            "--listen",
+            "127.0.0.1:0",
+            "--folder",
+            there.text(),
+        ]);
         let script = std::fs::File::open(stdin).expect("a script");
-        command.stdin(script).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+        command
+            .stdin(script)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null());
         let mut child = command.spawn().expect("cardume starts");
         let mut out = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
         let mut first = String::new();
@@ -131,7 +174,16 @@ fn commands_run_in_order_each_after_the_answer_to_the_one_before() {
     let source = peer(server.at, &here);
     let mut asker = peer(server.at, &there);
     let me = asker.at;
-    for line in ["SEARCH a.mp4", &format!("DOWNLOAD {}", source.at), "PEERS", &format!("LS {me}"), "SEARCH a.mp4", "LEAVE", "SEARCH a.mp4", "QUIT"] {
+    for line in [
+        "SEARCH a.mp4",
+        &format!("DOWNLOAD {}", source.at),
+        "PEERS",
+        &format!("LS {me}"),
+        "SEARCH a.mp4",
+        "LEAVE",
+        "SEARCH a.mp4",
+        "QUIT",
+    ] {
         asker.types(line);
     }
     assert_eq!(asker.code(), 0);
@@ -155,5 +207,9 @@ fn a_line_of_any_length_and_any_bytes_is_no_danger() {
     asker.types("SEARCH \u{1b}[2J.mp4");
     asker.types("SEARCH a.mp4");
     asker.says("peers com arquivo solicitado:");
-    assert!(asker.err.so_far().iter().all(|line| !line.contains(['\u{1b}', '\u{202e}', '\u{7}'])), "{:?}", asker.err.so_far());
+    assert!(
+        asker.err.so_far().iter().all(|line| !line.contains(['\u{1b}', '\u{202e}', '\u{7}'])),
+        "{:?}",
+        asker.err.so_far()
+    );
 }

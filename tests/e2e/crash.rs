@@ -32,7 +32,14 @@ fn killed(server: &Node, what: &Content, pieces: usize, file: &Value) -> Dir {
     let (with, without) = ((pieces - 1) * PIECE + last, pieces * PIECE);
     watch("pieces", || {
         let lines = download.out.so_far();
-        lines.iter().any(|line| [with, without].iter().any(|held| line.contains(&format!("\"event\":\"progress\",\"held\":{held},")))).then_some(())
+        lines
+            .iter()
+            .any(|line| {
+                [with, without]
+                    .iter()
+                    .any(|held| line.contains(&format!("\"event\":\"progress\",\"held\":{held},")))
+            })
+            .then_some(())
     });
     download.kill();
     gate.open();
@@ -52,7 +59,12 @@ fn went_on(done: &Done, giver: &Giver, what: &Content, pieces: usize) {
     let mut asked = giver.pieces();
     asked.sort_unstable();
     asked.dedup();
-    assert_eq!((asked.len(), giver.pieces().len()), (all - pieces, all - pieces), "{:?} {done:#?}", giver.pieces());
+    assert_eq!(
+        (asked.len(), giver.pieces().len()),
+        (all - pieces, all - pieces),
+        "{:?} {done:#?}",
+        giver.pieces()
+    );
 }
 
 #[test]
@@ -61,7 +73,8 @@ fn a_killed_download_goes_on_and_asks_for_no_byte_twice() {
     let what = Content::new("a.mp4", &noise(1, 9 * PIECE + 5));
     let there = killed(&server, &what, 6, &what.file());
     // From somebody else, who has the same content under another name.
-    let other = Content { name: "other name.mp4".into(), tag: "00000000000000a2".into(), ..what.clone() };
+    let other =
+        Content { name: "other name.mp4".into(), tag: "00000000000000a2".into(), ..what.clone() };
     let giver = Giver::honest(&other);
     let _home = giver.joins(server.at, &other.file());
     let done = finish(begin_get(&["a.mp4", "--hash", &what.root], server.at, &there));
@@ -71,7 +84,16 @@ fn a_killed_download_goes_on_and_asks_for_no_byte_twice() {
     let (server, what) = (crate::harness::server(), Content::new("a.mp4", &noise(2, 5 * PIECE)));
     let there = killed(&server, &what, 2, &what.file());
     let _home = Giver::honest(&what).joins(server.at, &what.file());
-    let done = run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text(), "--lang", "en"]);
+    let done = run([
+        "get",
+        "a.mp4",
+        "--server",
+        &server.at.to_string(),
+        "--folder",
+        there.text(),
+        "--lang",
+        "en",
+    ]);
     assert!(done.succeeded().err.iter().any(|line| line.contains("goes on from")), "{done:#?}");
 }
 
@@ -101,10 +123,17 @@ fn a_download_without_a_root_goes_on_from_its_own_source_alone() {
     gate.open();
     let before = source.pieces().len();
     let done = get(server.at, &there);
-    assert_eq!((done.succeeded().events("unverified").len(), done.held()), (1, vec![3 << 20]), "{done:#?}");
+    assert_eq!(
+        (done.succeeded().events("unverified").len(), done.held()),
+        (1, vec![3 << 20]),
+        "{done:#?}"
+    );
     assert!(there.read("a.mp4") == what.bytes);
     // The first piece alone comes twice: its head says which version the source has.
-    assert_eq!(source.pieces()[before..].iter().filter(|piece| **piece < 3).collect::<Vec<_>>(), [&0]);
+    assert_eq!(
+        source.pieces()[before..].iter().filter(|piece| **piece < 3).collect::<Vec<_>>(),
+        [&0]
+    );
 }
 
 #[test]
@@ -170,7 +199,10 @@ fn what_came_from_one_who_was_hashing_is_judged_when_a_root_is_known() {
     let mut asked = honest.pieces();
     asked.sort_unstable();
     asked.dedup();
-    assert!(asked.contains(&1) && [0, 2, 3].iter().all(|piece| !asked.contains(piece)), "{asked:?} {done:#?}");
+    assert!(
+        asked.contains(&1) && [0, 2, 3].iter().all(|piece| !asked.contains(piece)),
+        "{asked:?} {done:#?}"
+    );
 }
 
 #[test]
@@ -217,7 +249,11 @@ fn a_killed_download_is_kept_where_only_another_content_is() {
         let home = giver.joins(server.at, &if says { other.file() } else { other.unhashed() });
         let part = there.read("a.mp4.part");
         let done = get(server.at, &there);
-        assert_eq!((done.code, there.names()), (2, vec!["a.mp4.part".to_owned(), "a.mp4.part.record".to_owned()]), "{done:#?}");
+        assert_eq!(
+            (done.code, there.names()),
+            (2, vec!["a.mp4.part".to_owned(), "a.mp4.part.record".to_owned()]),
+            "{done:#?}"
+        );
         assert!(there.read("a.mp4.part") == part, "{done:#?}");
         std::fs::remove_file(there.at("a.mp4.part")).expect("the part goes");
         let done = get(server.at, &there);
@@ -232,7 +268,13 @@ fn a_killed_download_is_kept_where_only_another_content_is() {
 
 /// Takes what a killed download left, changes it, and tries to go on: with whatever result, the file is right or not there.
 #[track_caller]
-fn goes_on_or_fails_cleanly(server: SocketAddr, what: &Content, left: &Dir, how: &str, change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) -> i32 {
+fn goes_on_or_fails_cleanly(
+    server: SocketAddr,
+    what: &Content,
+    left: &Dir,
+    how: &str,
+    change: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>),
+) -> i32 {
     let there = Dir::new();
     let (mut part, mut record) = (left.read("a.mp4.part"), left.read("a.mp4.part.record"));
     change(&mut part, &mut record);
@@ -242,7 +284,11 @@ fn goes_on_or_fails_cleanly(server: SocketAddr, what: &Content, left: &Dir, how:
     assert!(done.err.iter().all(|line| !line.contains("panicked")), "{how}: {done:#?}");
     if there.has("a.mp4") {
         assert!(there.read("a.mp4") == what.bytes, "a wrong file: {how}: {done:#?}");
-        assert_eq!((done.code, done.events("saved").len(), there.names().len()), (0, 1, 1), "{how}: {done:#?}");
+        assert_eq!(
+            (done.code, done.events("saved").len(), there.names().len()),
+            (0, 1, 1),
+            "{how}: {done:#?}"
+        );
     } else {
         // A part that can't be told from somebody else's, or is one of another content, stays as it is.
         assert!([2, 7].contains(&done.code), "{how}: {done:#?}");
@@ -265,18 +311,29 @@ fn chances(count: usize) -> Vec<usize> {
     let seed = std::process::id();
     println!("seed {seed}");
     let bytes = noise(u64::from(seed), count * 8);
-    bytes.chunks(8).map(|eight| usize::from_le_bytes(eight.try_into().expect("eight bytes")) >> 1).collect()
+    bytes
+        .chunks(8)
+        .map(|eight| usize::from_le_bytes(eight.try_into().expect("eight bytes")) >> 1)
+        .collect()
 }
 
 #[test]
 fn a_record_that_ends_anywhere_makes_no_wrong_file() {
     let (server, what, left, _home) = left_behind(7);
     let whole = left.read("a.mp4.part.record").len();
-    let end = left.read("a.mp4.part.record").iter().position(|byte| *byte == b'}').expect("an object") + 1;
+    let end =
+        left.read("a.mp4.part.record").iter().position(|byte| *byte == b'}').expect("an object")
+            + 1;
     let edges = [0, 1, end - 1, end, PAGE - 1, PAGE, PAGE + 1, PAGE + 2, PAGE + 3, whole - 1];
     let random = chances(25).into_iter().map(|chance| chance % whole);
     for length in edges.into_iter().chain(random) {
-        let code = goes_on_or_fails_cleanly(server.at, &what, &left, &format!("{length} bytes"), |_, record| record.truncate(length));
+        let code = goes_on_or_fails_cleanly(
+            server.at,
+            &what,
+            &left,
+            &format!("{length} bytes"),
+            |_, record| record.truncate(length),
+        );
         assert_eq!(code == 0, length >= end, "{length} bytes of {whole}, the object ends at {end}");
     }
 }
@@ -284,19 +341,29 @@ fn a_record_that_ends_anywhere_makes_no_wrong_file() {
 #[test]
 fn a_turned_bit_in_the_first_page_makes_no_wrong_file() {
     let (server, what, left, _home) = left_behind(8);
-    let end = left.read("a.mp4.part.record").iter().position(|byte| *byte == b'}').expect("an object") + 1;
+    let end =
+        left.read("a.mp4.part.record").iter().position(|byte| *byte == b'}').expect("an object")
+            + 1;
     for chance in chances(30) {
         // Most of the page is blank.
         let at = if chance % 4 == 0 { chance / 8 % PAGE } else { chance / 8 % end };
         let with = 1 << ((chance >> 40) % 8);
-        goes_on_or_fails_cleanly(server.at, &what, &left, &format!("byte {at} with {with}"), |_, record| record[at] ^= with);
+        goes_on_or_fails_cleanly(
+            server.at,
+            &what,
+            &left,
+            &format!("byte {at} with {with}"),
+            |_, record| record[at] ^= with,
+        );
     }
 }
 
 #[test]
 fn a_part_or_a_record_that_does_not_fit_makes_no_wrong_file() {
     let (server, what, left, _home) = left_behind(9);
-    let try_with = |how: &str, change: &dyn Fn(&mut Vec<u8>, &mut Vec<u8>)| goes_on_or_fails_cleanly(server.at, &what, &left, how, change);
+    let try_with = |how: &str, change: &dyn Fn(&mut Vec<u8>, &mut Vec<u8>)| {
+        goes_on_or_fails_cleanly(server.at, &what, &left, how, change)
+    };
     // Bits beyond the last piece say nothing.
     assert_eq!(try_with("bits beyond the end", &|_, record| record[PAGE] |= 0xe0), 0);
     assert_eq!(try_with("synced bits beyond the end", &|_, record| record[PAGE + 1] |= 0xe0), 0);
@@ -306,7 +373,12 @@ fn a_part_or_a_record_that_does_not_fit_makes_no_wrong_file() {
     }
     assert_eq!(try_with("a longer part", &|part, _| part.push(0)), 0);
     assert_eq!(try_with("a list of zeros", &|_, record| record[PAGE + 2..].fill(0)), 0);
-    assert_eq!(try_with("a list of others", &|_, record| record[PAGE + 2..].iter_mut().for_each(|byte| *byte ^= 0x55)), 0);
+    assert_eq!(
+        try_with("a list of others", &|_, record| record[PAGE + 2..]
+            .iter_mut()
+            .for_each(|byte| *byte ^= 0x55)),
+        0
+    );
     let another = |_: &mut Vec<u8>, record: &mut Vec<u8>| {
         let page = String::from_utf8_lossy(&record[..PAGE]).replace(&what.root, &"0".repeat(64));
         record[..PAGE].copy_from_slice(page.as_bytes());

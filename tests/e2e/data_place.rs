@@ -40,9 +40,14 @@ fn another_address_and_another_order_find_the_same_accounts() {
     for listen in [&[&*b, &*a][..], &[&*b], &[&*a]] {
         let words: Vec<&str> = listen.iter().flat_map(|at| ["--listen", at]).collect();
         let (mut server, _) = start(&words, &states);
-        assert_eq!(register(listen[0], "ana", &theirs), 4, "somebody else takes the name at {listen:?}");
+        assert_eq!(
+            register(listen[0], "ana", &theirs),
+            4,
+            "somebody else takes the name at {listen:?}"
+        );
         // A second one on this machine is told.
-        let second = finish(Process::start(command(&["--listen", &format!("{ip}:1200")], Some(&states))));
+        let second =
+            finish(Process::start(command(&["--listen", &format!("{ip}:1200")], Some(&states))));
         second.failed(7, "another server holds this folder");
         server.kill();
     }
@@ -66,7 +71,11 @@ fn without_a_home_a_server_refuses_unless_it_is_told_to_forget() {
     assert!(said.contains("accounts_kept\t0"), "{said}");
     // A trial on a free port says so as well.
     let trial: Node = server_with(&["--listen", "127.0.0.1:0"]);
-    assert!(trial.err.so_far().iter().any(|line| line.contains("memory alone")), "{:?}", trial.err.so_far());
+    assert!(
+        trial.err.so_far().iter().any(|line| line.contains("memory alone")),
+        "{:?}",
+        trial.err.so_far()
+    );
     let data = Dir::new();
     let kept = server_with(&["--listen", "127.0.0.1:0", "--data", data.text()]);
     let said = run(["status", "--server", &kept.at.to_string()]).succeeded().out.join("\n");
@@ -79,7 +88,8 @@ fn the_store_of_an_earlier_version_is_moved_and_nothing_begins_empty_beside_one(
     let ip = own_ip();
     let at = format!("{ip}:1099");
     let old = states.at(format!("cardume/server-{ip}-1099"));
-    let (mut server, _) = start(&["--listen", &at, "--data", old.to_str().expect("a path")], &states);
+    let (mut server, _) =
+        start(&["--listen", &at, "--data", old.to_str().expect("a path")], &states);
     assert_eq!(register(&at, "ana", &ours), 0);
     server.kill();
     // Wherever the new version listens.
@@ -94,13 +104,19 @@ fn the_store_of_an_earlier_version_is_moved_and_nothing_begins_empty_beside_one(
     fs::remove_dir_all(states.at("cardume/server")).expect("it was there");
     for port in [1, 2] {
         let folder = states.at(format!("cardume/server-{ip}-{port}"));
-        let (mut server, _) = start(&["--listen", "127.0.0.1:0", "--data", folder.to_str().expect("a path")], &states);
+        let (mut server, _) = start(
+            &["--listen", "127.0.0.1:0", "--data", folder.to_str().expect("a path")],
+            &states,
+        );
         server.kill();
     }
     let done = finish(Process::start(command(&["--listen", &other], Some(&states))));
     done.failed(7, "choose one with --data");
     assert_eq!(done.err.len(), 1, "{done:#?}");
-    let server = Process::start(command(&["--listen", &other, "--listen", &format!("{ip}:2")], Some(&states)));
+    let server = Process::start(command(
+        &["--listen", &other, "--listen", &format!("{ip}:2")],
+        Some(&states),
+    ));
     server.notes("have moved from");
     server.notes("listening on");
     drop(server);
@@ -115,7 +131,9 @@ fn a_store_that_others_may_write_or_that_is_a_link_is_refused() {
     let data = place.at("data");
     fs::create_dir(&data).expect("a folder");
     let text = data.to_str().expect("a path");
-    let refused = |data: &str, why: &str| run(["server", "--listen", "127.0.0.1:0", "--data", data]).failed(7, why);
+    let refused = |data: &str, why: &str| {
+        run(["server", "--listen", "127.0.0.1:0", "--data", data]).failed(7, why)
+    };
     for mode in [0o777, 0o775, 0o757] {
         fs::set_permissions(&data, fs::Permissions::from_mode(mode)).expect("it is ours");
         refused(text, "not ours alone to write");

@@ -15,7 +15,10 @@ impl SmallDisk {
         let dir = Dir::new();
         let output = stranger("mount", &["-t", "tmpfs", "-o", options, "none", dir.text()])?;
         if !output.status.success() {
-            println!("skipped: no disk can be mounted here: {}", String::from_utf8_lossy(&output.stderr).trim());
+            println!(
+                "skipped: no disk can be mounted here: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
             return None;
         }
         Some(SmallDisk(dir))
@@ -59,7 +62,8 @@ fn a_disk_that_fills_up_in_the_middle_is_7_and_the_rest_comes_when_there_is_room
     let from = source.at.to_string();
     disk.0.write("ballast", &[1; 2 << 20]);
     // Without room made before, the lack shows when the disk is full.
-    let done = run(["get", "a.mp4", "--from", &from, "--folder", disk.0.text(), "--allocate", "none"]);
+    let done =
+        run(["get", "a.mp4", "--from", &from, "--folder", disk.0.text(), "--allocate", "none"]);
     done.failed(7, "the disk is full");
     assert!(!disk.0.has("a.mp4"));
     assert_eq!(disk.0.read("ballast").len(), 2 << 20);

@@ -18,17 +18,47 @@ fn a_foreign_host_opens_no_door_of_a_server_or_a_peer() {
     let (server, here) = (server(), Dir::with("a.mp4", b"hello"));
     let peer = peer_with(server.at, &here, &[]);
     for (node, paths) in [
-        (&server, &["/", "/app.js", "/api/search?q=a", "/api/peers", "/api/live", "/metrics", "/?wsdl", "/nothing"][..]),
-        (&peer, &["/", "/peer.js", "/api/files", "/api/transfers", "/api/live", "/metrics", "/files/a.mp4", "/nothing"]),
+        (
+            &server,
+            &[
+                "/",
+                "/app.js",
+                "/api/search?q=a",
+                "/api/peers",
+                "/api/live",
+                "/metrics",
+                "/?wsdl",
+                "/nothing",
+            ][..],
+        ),
+        (
+            &peer,
+            &[
+                "/",
+                "/peer.js",
+                "/api/files",
+                "/api/transfers",
+                "/api/live",
+                "/metrics",
+                "/files/a.mp4",
+                "/nothing",
+            ],
+        ),
     ] {
         for path in paths {
             let get = format!("GET {path} HTTP/1.1");
-            for host in ["Host: evil.example", "Host: evil.example:1099", "Host: 127.0.0.1.nip.io"] {
+            for host in ["Host: evil.example", "Host: evil.example:1099", "Host: 127.0.0.1.nip.io"]
+            {
                 assert_eq!(status(node, &[&get, host]), 403, "{path} {host}");
             }
             assert_eq!(status(node, &[&get]), 400, "{path}");
             assert_eq!(status(node, &[&get, "Host: localhost", "Host: localhost"]), 400, "{path}");
-            for host in [format!("Host: {}", node.at), "Host: localhost".into(), "Host: [::1]:4000".into(), "Host: 192.168.1.7:4000".into()] {
+            for host in [
+                format!("Host: {}", node.at),
+                "Host: localhost".into(),
+                "Host: [::1]:4000".into(),
+                "Host: 192.168.1.7:4000".into(),
+            ] {
                 assert!(!matches!(status(node, &[&get, &host]), 400 | 403), "{path} {host}");
             }
         }
@@ -42,9 +72,10 @@ fn the_operator_and_the_machine_have_names_that_are_taken() {
     let peer = peer_with(server.at, &here, &["--host-name", "Films.Example", "--host-name", "nas"]);
     let machine = rustix::system::uname().nodename().to_str().expect("a name").to_owned();
     let own = [machine.clone(), format!("{}.local", machine.split('.').next().unwrap_or_default())];
-    for (node, good, bad) in
-        [(&server, &["videos.example"][..], &["films.example", "nas"][..]), (&peer, &["films.example", "NAS:4000"], &["videos.example"])]
-    {
+    for (node, good, bad) in [
+        (&server, &["videos.example"][..], &["films.example", "nas"][..]),
+        (&peer, &["films.example", "NAS:4000"], &["videos.example"]),
+    ] {
         for host in good.iter().copied().chain(own.iter().map(String::as_str)) {
             assert_eq!(status(node, &["GET / HTTP/1.1", &format!("Host: {host}")]), 200, "{host}");
         }
@@ -62,7 +93,9 @@ fn a_proxy_on_this_machine_opens_no_figures_and_gives_no_links_to_loopback() {
     let (server, here) = (server(), Dir::with("a.mp4", b"hello"));
     let peer = peer_with(server.at, &here, &[]);
     let host = format!("Host: {}", server.at);
-    watch("the file", || web::get(server.at, "/api/search?q=a").body.starts_with(b"{\"holders\":[{").then_some(()));
+    watch("the file", || {
+        web::get(server.at, "/api/search?q=a").body.starts_with(b"{\"holders\":[{").then_some(())
+    });
     let body = |path: &str, line: &str| {
         let mut link = Web::open(server.at);
         link.send(&[&format!("GET {path} HTTP/1.1"), &host, line]);
@@ -72,7 +105,10 @@ fn a_proxy_on_this_machine_opens_no_figures_and_gives_no_links_to_loopback() {
     let files = format!("/api/files?peer={}", peer.at);
     let paths = ["/api/search?q=a", "/api/name?name=a.mp4", "/api/peers", &files];
     for path in paths {
-        assert!(body(path, "X: y").contains(if path == "/api/peers" { &play[..20] } else { &play }), "{path}");
+        assert!(
+            body(path, "X: y").contains(if path == "/api/peers" { &play[..20] } else { &play }),
+            "{path}"
+        );
     }
     for line in [
         "X-Forwarded-For: 192.0.2.1",
@@ -84,10 +120,17 @@ fn a_proxy_on_this_machine_opens_no_figures_and_gives_no_links_to_loopback() {
     ] {
         for path in paths {
             let said = body(path, line);
-            assert!(!said.contains("http://") && (said.contains("a.mp4") || path == "/api/peers"), "{path} {line}: {said}");
+            assert!(
+                !said.contains("http://") && (said.contains("a.mp4") || path == "/api/peers"),
+                "{path} {line}: {said}"
+            );
         }
         for node in [&server, &peer] {
-            assert_eq!(status(node, &["GET /metrics HTTP/1.1", &format!("Host: {}", node.at), line]), 403, "{line}");
+            assert_eq!(
+                status(node, &["GET /metrics HTTP/1.1", &format!("Host: {}", node.at), line]),
+                403,
+                "{line}"
+            );
         }
     }
     assert_eq!(status(&server, &["GET /metrics HTTP/1.1", &host]), 200);
@@ -100,7 +143,10 @@ fn conditions_are_judged_in_the_order_of_the_standard() {
     let source = lone_peer(&here, &[]);
     let mut link = Web::open(source.at);
     let first = link.get("/files/a.mp4", &[]);
-    let (tag, date) = (first.header("ETag").expect("a tag").to_owned(), first.header("Last-Modified").expect("a date").to_owned());
+    let (tag, date) = (
+        first.header("ETag").expect("a tag").to_owned(),
+        first.header("Last-Modified").expect("a date").to_owned(),
+    );
     let (old, new) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Fri, 31 Dec 2100 23:59:59 GMT");
     let many = format!("\"x,y\", W/{tag}, {tag}");
     for (lines, status) in [
@@ -133,7 +179,9 @@ fn conditions_are_judged_in_the_order_of_the_standard() {
         assert_eq!(answer.status, status, "{lines:?}");
         assert!(status != 200 || answer.body == b"hello world", "{lines:?}");
     }
-    for (range, status) in [("bytes=-1", 200), ("bytes=-100", 200), ("bytes=0-", 416), ("bytes=-0", 416)] {
+    for (range, status) in
+        [("bytes=-1", 200), ("bytes=-100", 200), ("bytes=0-", 416), ("bytes=-0", 416)]
+    {
         let answer = link.get("/files/empty.mp4", &[&format!("Range: {range}")]);
         assert_eq!(answer.status, status, "{range}");
         assert!(status == 416 || answer.header("Content-Length") == Some("0"), "{range}");
@@ -147,10 +195,20 @@ fn what_is_wrong_with_a_request_is_said_and_the_next_one_is_answered() {
     for node in [&server, &source] {
         let mut link = Web::open(node.at);
         let host = format!("Host: {}", node.at);
-        for (method, status) in [("PROPFIND", 501), ("get", 501), ("DELETE", 405), ("OPTIONS", 405), ("TRACE", 405), ("PUT", 405)] {
+        for (method, status) in [
+            ("PROPFIND", 501),
+            ("get", 501),
+            ("DELETE", 405),
+            ("OPTIONS", 405),
+            ("TRACE", 405),
+            ("PUT", 405),
+        ] {
             link.send(&[&format!("{method} / HTTP/1.1"), &host]);
             let answer = link.hear(false);
-            assert!(answer.status == status && answer.header("Allow").is_some() == (status == 405), "{method}: {answer:?}");
+            assert!(
+                answer.status == status && answer.header("Allow").is_some() == (status == 405),
+                "{method}: {answer:?}"
+            );
         }
         link.send(&["HEAD / HTTP/1.1", &host]);
         assert_eq!(link.hear(true).status, 200);
@@ -159,7 +217,11 @@ fn what_is_wrong_with_a_request_is_said_and_the_next_one_is_answered() {
         let mut noise = Web::open(node.at);
         noise.send(&["HELO there"]);
         assert!(noise.rest().is_empty());
-        for lines in [&["HEAD / HTTP/1.1"][..], &["HEAD / HTTP/1.1", "no colon"], &["HEAD / HTTP/1.1", &host, "Content-Length: 3"]] {
+        for lines in [
+            &["HEAD / HTTP/1.1"][..],
+            &["HEAD / HTTP/1.1", "no colon"],
+            &["HEAD / HTTP/1.1", &host, "Content-Length: 3"],
+        ] {
             let mut link = Web::open(node.at);
             link.send(lines);
             link.stops_asking();
@@ -168,7 +230,10 @@ fn what_is_wrong_with_a_request_is_said_and_the_next_one_is_answered() {
         }
     }
     let kept = web::get(source.at, "/files/v%C3%ADdeo.zip");
-    assert_eq!(kept.header("Content-Disposition"), Some("attachment; filename=\"v_deo.zip\"; filename*=UTF-8''v%C3%ADdeo.zip"));
+    assert_eq!(
+        kept.header("Content-Disposition"),
+        Some("attachment; filename=\"v_deo.zip\"; filename*=UTF-8''v%C3%ADdeo.zip")
+    );
     let mut link = Web::open(server.at);
     link.send(&["GET /api/live HTTP/1.1", "Host: localhost"]);
     let head = link.head();
@@ -183,7 +248,10 @@ fn curl_sends_what_is_taken() {
     let source = lone_peer(&here, &[]);
     let at = source.at.to_string();
     let code = |words: &[&str]| {
-        let output = crate::harness::stranger("curl", &[&["-s", "-o", "/dev/null", "-w", "%{http_code}"], words].concat())?;
+        let output = crate::harness::stranger(
+            "curl",
+            &[&["-s", "-o", "/dev/null", "-w", "%{http_code}"], words].concat(),
+        )?;
         Some(String::from_utf8(output.stdout).expect("digits"))
     };
     let url = format!("http://{at}/files/a.mp4");

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::harness::{Dir, Process, assert_same_files, cardume, finish, lone_peer, nobody, noise, peer, peer_on, run, server, stranger, watch};
+use crate::harness::{
+    Dir, Process, assert_same_files, cardume, finish, lone_peer, nobody, noise, peer, peer_on, run,
+    server, stranger, watch,
+};
 
 #[test]
 fn wrong_usage_is_2() {
@@ -35,13 +38,33 @@ fn wrong_usage_is_2() {
 
 #[test]
 fn help_version_completions_and_man_pages_are_0() {
-    for args in
-        [&["--help"][..], &["-h"], &["--version"], &["get", "--help"], &["completions", "bash"], &["man"], &["man", "get"], &["man", "verify"]]
-    {
+    for args in [
+        &["--help"][..],
+        &["-h"],
+        &["--version"],
+        &["get", "--help"],
+        &["completions", "bash"],
+        &["man"],
+        &["man", "get"],
+        &["man", "verify"],
+    ] {
         let done = run(args);
         assert!(!done.succeeded().out.is_empty() && done.err.is_empty(), "{args:?}: {done:#?}");
     }
-    for verb in ["server", "peer", "search", "get", "peers", "ls", "hash", "verify", "bench", "swarm", "completions", "man"] {
+    for verb in [
+        "server",
+        "peer",
+        "search",
+        "get",
+        "peers",
+        "ls",
+        "hash",
+        "verify",
+        "bench",
+        "swarm",
+        "completions",
+        "man",
+    ] {
         assert!(run([verb, "--help"]).out.iter().any(|line| line.contains("Example")), "{verb}");
     }
 }
@@ -51,12 +74,17 @@ fn what_nobody_has_is_3() {
     let server = server();
     let at = server.at.to_string();
     let there = Dir::new();
-    run(["get", "a.mp4", "--server", &at, "--folder", there.text()]).failed(3, "nobody has this file");
+    run(["get", "a.mp4", "--server", &at, "--folder", there.text()])
+        .failed(3, "nobody has this file");
     let searched = run(["search", "a.mp4", "--server", &at]);
-    assert_eq!((searched.code, searched.out.as_slice()), (3, &["peers com arquivo solicitado:".to_owned()][..]));
+    assert_eq!(
+        (searched.code, searched.out.as_slice()),
+        (3, &["peers com arquivo solicitado:".to_owned()][..])
+    );
     run(["ls", "127.0.0.1:4", "--server", &at]).failed(3, "");
     let source = peer(server.at, &Dir::new());
-    run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]).failed(3, "nobody has this file");
+    run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()])
+        .failed(3, "nobody has this file");
     assert_eq!(there.names(), [""; 0]);
 }
 
@@ -64,7 +92,8 @@ fn what_nobody_has_is_3() {
 fn a_peer_that_accepts_nobody_is_4() {
     let (here, there) = (Dir::with("a.mp4", b"a"), Dir::new());
     let source = lone_peer(&here, &["--accept", "never"]);
-    run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]).failed(4, "refused");
+    run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()])
+        .failed(4, "refused");
     assert_eq!(there.names(), [""; 0]);
 }
 
@@ -83,8 +112,10 @@ fn no_server_and_no_source_are_5_at_once() {
     let done = run(["get", "a.mp4", "--from", &at, "--folder", there.text()]);
     done.failed(5, "");
     assert_eq!(done.err.len(), 1, "{done:#?}");
-    run(["peer", "--once", "--server", &at, "--listen", "127.0.0.1:0", "--folder", there.text()]).code_is(5);
-    run(["search", "a.mp4", "--server", "there.is.no.such.host.invalid:1099"]).failed(5, "there.is.no.such.host.invalid");
+    run(["peer", "--once", "--server", &at, "--listen", "127.0.0.1:0", "--folder", there.text()])
+        .code_is(5);
+    run(["search", "a.mp4", "--server", "there.is.no.such.host.invalid:1099"])
+        .failed(5, "there.is.no.such.host.invalid");
 }
 
 #[test]
@@ -94,12 +125,15 @@ fn an_address_or_folder_that_is_not_ours_is_7() {
     let there = Dir::with("file", b"");
     run(["server", "--listen", &at]).failed(7, "cannot listen on");
     run(["peer", "--server", &at, "--listen", &at, "--folder", there.text()]).code_is(7);
-    run(["peer", "--server", &at, "--listen", "203.0.113.7:4000", "--folder", there.text()]).code_is(7);
+    run(["peer", "--server", &at, "--listen", "203.0.113.7:4000", "--folder", there.text()])
+        .code_is(7);
     for folder in [there.at("none"), there.at("file")] {
         let folder = folder.to_str().expect("a path");
-        run(["peer", "--server", &at, "--listen", "127.0.0.1:0", "--folder", folder]).failed(7, "no such folder");
+        run(["peer", "--server", &at, "--listen", "127.0.0.1:0", "--folder", folder])
+            .failed(7, "no such folder");
         run(["get", "a.mp4", "--server", &at, "--folder", folder]).failed(7, "no such folder");
-        run(["get", "a.mp4", "--server", &at, "-o", &format!("{folder}/x")]).failed(7, "no such folder");
+        run(["get", "a.mp4", "--server", &at, "-o", &format!("{folder}/x")])
+            .failed(7, "no such folder");
     }
     run(["get", "a.mp4", "--server", &at, "-o", there.text()]).failed(7, "");
 }
@@ -116,7 +150,9 @@ fn the_same_file_that_is_there_already_is_0_and_another_one_is_7_and_both_stay()
     assert_eq!(there.at("a.mp4").metadata().expect("a file").modified().expect("a time"), before);
     let mut last = content.clone();
     *last.last_mut().expect("a byte") ^= 1;
-    for other in [last, noise(2, 3 << 20), content[1..].to_vec(), [&content[..], b"x"].concat(), Vec::new()] {
+    for other in
+        [last, noise(2, 3 << 20), content[1..].to_vec(), [&content[..], b"x"].concat(), Vec::new()]
+    {
         there.write("a.mp4", &other);
         let done = run(["get", "a.mp4", "--from", &from, "--folder", there.text()]);
         done.failed(7, "");
@@ -135,12 +171,18 @@ fn a_download_goes_into_the_file_or_the_pipe_that_was_named() {
     run(["get", "a.mp4", "--from", &from, "-o", file.to_str().expect("a path")]).succeeded();
     assert_eq!(there.names(), ["lesson one.mp4"]);
     assert_same_files(&here.at("a.mp4"), &file);
-    let piped = cardume(["get", "a.mp4", "--from", &from, "-o", "-"]).current_dir(there.path()).output().expect("cardume runs");
+    let piped = cardume(["get", "a.mp4", "--from", &from, "-o", "-"])
+        .current_dir(there.path())
+        .output()
+        .expect("cardume runs");
     assert_eq!(piped.status.code(), Some(0));
     assert!(piped.stdout == content, "{} bytes came through the pipe", piped.stdout.len());
     let command = format!("\"$1\" get a.mp4 --from {from} -o - | sha256sum && sha256sum < \"$2\"");
     let a = here.at("a.mp4");
-    if let Some(sums) = stranger("sh", &["-c", &command, "sh", env!("CARGO_BIN_EXE_cardume"), a.to_str().expect("a path")]) {
+    if let Some(sums) = stranger(
+        "sh",
+        &["-c", &command, "sh", env!("CARGO_BIN_EXE_cardume"), a.to_str().expect("a path")],
+    ) {
         let text = String::from_utf8_lossy(&sums.stdout).into_owned();
         let mut sums = text.lines();
         assert!(sums.next().is_some_and(|first| Some(first) == sums.next()), "{text}");
@@ -176,17 +218,31 @@ fn every_line_of_json_is_an_object_with_the_documented_fields() {
         serde_json::from_str(&done.out[0]).expect("an object")
     };
     let root = Value::from(blake3::hash(&here.read("a.mp4")).to_string());
-    let listed = watch("the file has its root", || Some(one(&["ls", &source.at.to_string()])).filter(|listed| listed["state"] == "hashed"));
-    assert_eq!((&listed["peer"], &listed["name"], &listed["size"], &listed["root"]), (&me, &"a.mp4".into(), &(2 << 20).into(), &root));
+    let listed = watch("the file has its root", || {
+        Some(one(&["ls", &source.at.to_string()])).filter(|listed| listed["state"] == "hashed")
+    });
+    assert_eq!(
+        (&listed["peer"], &listed["name"], &listed["size"], &listed["root"]),
+        (&me, &"a.mp4".into(), &(2 << 20).into(), &root)
+    );
     let found = one(&["search", "a.mp4"]);
-    assert_eq!((&found["peer"], &found["name"], &found["size"], &found["root"]), (&me, &"a.mp4".into(), &(2 << 20).into(), &root));
+    assert_eq!(
+        (&found["peer"], &found["name"], &found["size"], &found["root"]),
+        (&me, &"a.mp4".into(), &(2 << 20).into(), &root)
+    );
     let present = one(&["peers"]);
     assert_eq!((&present["peer"], &present["files"]), (&me, &1.into()));
     let done = run(["get", "a.mp4", "--server", &at, "--folder", there.text(), "--json"]);
     let begun = &done.succeeded().events("begun")[0];
-    assert_eq!((&begun["name"], &begun["from"], &begun["held"], &begun["size"]), (&"a.mp4".into(), &me, &0.into(), &(2 << 20).into()));
+    assert_eq!(
+        (&begun["name"], &begun["from"], &begun["held"], &begun["size"]),
+        (&"a.mp4".into(), &me, &0.into(), &(2 << 20).into())
+    );
     let saved = &done.events("saved")[0];
-    assert_eq!((&saved["name"], &saved["folder"], &saved["from"], &saved["size"]), (&"a.mp4".into(), &there.text().into(), &me, &(2 << 20).into()));
+    assert_eq!(
+        (&saved["name"], &saved["folder"], &saved["from"], &saved["size"]),
+        (&"a.mp4".into(), &there.text().into(), &me, &(2 << 20).into())
+    );
     let failed = run(["get", "b.mp4", "--server", &at, "--folder", there.text(), "--json"]);
     let event = &failed.events("failed")[0];
     assert_eq!((failed.code, &event["code"], &event["exit"]), (3, &"not_found".into(), &3.into()));
@@ -201,7 +257,8 @@ fn a_source_that_was_named_needs_no_server() {
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
     let source = lone_peer(&here, &[]);
     let (_held, nobody) = nobody();
-    let mut command = cardume(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]);
+    let mut command =
+        cardume(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]);
     command.env("CARDUME_SERVER", nobody.to_string());
     finish(Process::start(command)).succeeded();
     assert_eq!(there.read("a.mp4"), b"all of it");
@@ -222,7 +279,15 @@ fn a_download_that_waits_for_its_source_can_be_interrupted() {
     let (_held, no_server) = nobody();
     let mut source = peer_on(no_server, "127.0.0.1:0", here.text(), &["--upload-limit", "20MB"]);
 
-    let get = Process::start(cardume(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text(), "--json"]));
+    let get = Process::start(cardume([
+        "get",
+        "a.mp4",
+        "--from",
+        &source.at.to_string(),
+        "--folder",
+        there.text(),
+        "--json",
+    ]));
     get.event("progress");
     source.kill();
     assert_eq!(get.event("stalled")["reason"], "source");
@@ -236,7 +301,11 @@ fn the_locale_chooses_the_language_where_nothing_else_does() {
     let said = |locale: &str| {
         let (_port, at) = nobody();
         let mut command = cardume(["ls", &at.to_string()]);
-        command.env_remove("CARDUME_LANG").env_remove("LC_ALL").env_remove("LC_MESSAGES").env("LANG", locale);
+        command
+            .env_remove("CARDUME_LANG")
+            .env_remove("LC_ALL")
+            .env_remove("LC_MESSAGES")
+            .env("LANG", locale);
         let output = command.output().expect("cardume runs");
         assert_eq!(output.status.code(), Some(5));
         String::from_utf8(output.stderr).expect("text")

@@ -18,7 +18,8 @@ impl Client {
     fn start(server: SocketAddr, here: Dir, edition: &str) -> Client {
         let keys = Dir::new();
         let (server, key) = (server.to_string(), keys.at("key"));
-        let mut command = cardume(["peer", "--console", edition, "--server", &server, "--listen", "127.0.0.1:0"]);
+        let mut command =
+            cardume(["peer", "--console", edition, "--server", &server, "--listen", "127.0.0.1:0"]);
         command.args(["--key".as_ref(), key.as_os_str()]).current_dir(here.path());
         Client { process: Process::start(command), here, _keys: keys }
     }
@@ -35,7 +36,8 @@ impl Client {
     fn answers_dated(&mut self, line: &str, answer: &str) {
         self.process.types(line);
         let date = self.process.line();
-        let shape: String = date.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        let shape: String =
+            date.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         assert_eq!(shape, "00/00/0000 00:00:00", "{date}");
         self.process.says(answer);
     }
@@ -76,7 +78,10 @@ fn a_user_lives_through_every_answer_of_uc3m() {
     ana.process.says("\ta.mp4 \"the first lesson\"");
     ana.answers("list_content eva", "LIST_CONTENT FAIL , REMOTE USER DOES NOT EXIST");
     ana.answers("register", "Syntax error. Usage: REGISTER <userName>");
-    assert_eq!(ana.kept("published-ana.json"), json!([{"Filename": "a.mp4", "Description": "the first lesson"}]));
+    assert_eq!(
+        ana.kept("published-ana.json"),
+        json!([{"Filename": "a.mp4", "Description": "the first lesson"}])
+    );
     ana.answers("publish gone.mp4 x", "PUBLISH OK");
     ana.process.notes("gone.mp4: is not in the folder");
     ana.answers("delete gone.mp4", "DELETE OK");
@@ -86,7 +91,10 @@ fn a_user_lives_through_every_answer_of_uc3m() {
     ana.answers("disconnect ana", "DISCONNECT OK");
     assert_eq!(Native::open(server.at).ask(json!({"method": "PEERS"}))["peers"], json!([]));
     ana.answers("connect ana", "CONNECT OK");
-    assert_eq!(Native::open(server.at).ask(json!({"method": "PEERS"}))["peers"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        Native::open(server.at).ask(json!({"method": "PEERS"}))["peers"].as_array().map(Vec::len),
+        Some(1)
+    );
     ana.answers("unregister ana", "UNREGISTER OK");
     assert_eq!(Native::open(server.at).ask(json!({"method": "PEERS"}))["peers"], json!([]));
     ana.answers("connect ana", "CONNECT FAIL , USER DOES NOT EXIST");
@@ -109,10 +117,26 @@ fn a_file_goes_from_user_to_user_also_while_the_server_is_away() {
     bob.answers("LIST_USERS", "LIST_USERS OK");
     let mut rows = [bob.process.line(), bob.process.line()];
     rows.sort();
-    assert!(rows[0].starts_with("\tana 127.0.0.1 ") && rows[1].starts_with("\tbob 127.0.0.1 "), "{rows:?}");
+    assert!(
+        rows[0].starts_with("\tana 127.0.0.1 ") && rows[1].starts_with("\tbob 127.0.0.1 "),
+        "{rows:?}"
+    );
     let kept = bob.kept("listusers-bob.json");
-    let row = kept.as_array().expect("rows").iter().find(|row| row["Username"] == "ana").expect("ana").clone();
-    assert_eq!(format!("\tana {} {}", row["IP address"].as_str().expect("text"), row["Port"].as_str().expect("text")), rows[0]);
+    let row = kept
+        .as_array()
+        .expect("rows")
+        .iter()
+        .find(|row| row["Username"] == "ana")
+        .expect("ana")
+        .clone();
+    assert_eq!(
+        format!(
+            "\tana {} {}",
+            row["IP address"].as_str().expect("text"),
+            row["Port"].as_str().expect("text")
+        ),
+        rows[0]
+    );
     server.kill();
     bob.answers("get_file ana a.mp4 c.mp4", "GET_FILE OK");
     assert_same_files(&ana.here.at("a.mp4"), &bob.here.at("c.mp4"));
@@ -180,7 +204,15 @@ fn who_can_not_take_his_place_is_not_half_connected() {
     let server = server();
     let keys = Dir::new();
     let (at, key) = (server.at.to_string(), keys.at("key"));
-    let mut command = cardume(["peer", "--console", "uc3m:2024", "--server", &at, "--listen", "203.0.113.7:4000"]);
+    let mut command = cardume([
+        "peer",
+        "--console",
+        "uc3m:2024",
+        "--server",
+        &at,
+        "--listen",
+        "203.0.113.7:4000",
+    ]);
     command.args(["--key".as_ref(), key.as_os_str()]).current_dir(keys.path());
     let mut client = Process::start(command);
     for (line, answer) in [
@@ -216,7 +248,11 @@ fn files_are_found_at_the_usual_console_by_what_is_said_of_them() {
     let keys = Dir::new();
     let key = keys.at("key");
     let here = Dir::with("a.mp4", b"lesson");
-    let mut ana = peer_with(server.at, &here, &["--user", "ana", "--key", key.to_str().expect("a path of UTF-8")]);
+    let mut ana = peer_with(
+        server.at,
+        &here,
+        &["--user", "ana", "--key", key.to_str().expect("a path of UTF-8")],
+    );
     ana.types("PUBLISH a.mp4 the first lesson");
     ana.says("PUBLISH_OK");
     ana.types("FIND first");
@@ -251,7 +287,11 @@ fn the_usual_console_knows_users_too() {
         asker.types("GETFILE eva a.mp4");
         asker.notes("refused: there is no user of that name");
     }
-    for (line, answer) in [("DELETE a.mp4", "DELETE_OK"), ("DISCONNECT", "DISCONNECT_OK"), ("UNREGISTER ana", "UNREGISTER_OK")] {
+    for (line, answer) in [
+        ("DELETE a.mp4", "DELETE_OK"),
+        ("DISCONNECT", "DISCONNECT_OK"),
+        ("UNREGISTER ana", "UNREGISTER_OK"),
+    ] {
         ana.types(line);
         ana.says(answer);
     }

@@ -19,16 +19,29 @@ fn a_published_file_is_found_while_its_user_is_away_and_marked() {
     let ana = keys.path().join("ana");
     run(&ana, server.at, &["publish", "--user", "ana", "aula1.mp4", "Álgebra linear"]).succeeded();
     let bia = keys.path().join("bia");
-    let marked = |done: &Done| -> Vec<Value> { done.out.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect() };
-    for words in [&["search", "--contains", "algebra"][..], &["search", "--owner", "ana"], &["search", "aula1.mp4"]] {
+    let marked = |done: &Done| -> Vec<Value> {
+        done.out.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect()
+    };
+    for words in [
+        &["search", "--contains", "algebra"][..],
+        &["search", "--owner", "ana"],
+        &["search", "aula1.mp4"],
+    ] {
         let found = run(&bia, server.at, &[words, &["--json"]].concat());
         assert_eq!(
             marked(found.succeeded()),
-            [json!({"away": true, "user": "ana", "name": "aula1.mp4", "description": "Álgebra linear"})],
+            [
+                json!({"away": true, "user": "ana", "name": "aula1.mp4", "description": "Álgebra linear"})
+            ],
             "{words:?}"
         );
         let found = run(&bia, server.at, words);
-        assert!(found.succeeded().out.iter().any(|line| line.contains("aula1.mp4") && line.contains("away") && line.contains("ana")), "{found:#?}");
+        assert!(
+            found.succeeded().out.iter().any(|line| line.contains("aula1.mp4")
+                && line.contains("away")
+                && line.contains("ana")),
+            "{found:#?}"
+        );
     }
     // Nobody gives it.
     run(&bia, server.at, &["get", "aula1.mp4", "--folder", keys.text()]).failed(3, "");
@@ -36,13 +49,19 @@ fn a_published_file_is_found_while_its_user_is_away_and_marked() {
     let entry = json!([{"name": "aula1.mp4", "user": "ana", "description": "Álgebra linear"}]);
     let answer = asker.ask(json!({"method": "SEARCH", "name": "aula1.mp4"}));
     assert_eq!((&answer["holders"], &answer["away"]), (&json!([]), &entry));
-    let page = String::from_utf8_lossy(&web::get(server.at, "/api/search?q=algebra").body).into_owned();
+    let page =
+        String::from_utf8_lossy(&web::get(server.at, "/api/search?q=algebra").body).into_owned();
     assert!(page.contains("\"away\":[{\"name\":\"aula1.mp4\",\"user\":\"ana\""), "{page}");
     // A peer of hers is there: it alone is named.
     let folder = Dir::with("aula1.mp4", b"one");
-    let peer = peer_with(server.at, &folder, &["--user", "ana", "--key", ana.to_str().expect("text")]);
+    let peer =
+        peer_with(server.at, &folder, &["--user", "ana", "--key", ana.to_str().expect("text")]);
     let answer = asker.ask(json!({"method": "SEARCH", "contains": "algebra"}));
-    assert_eq!((&answer["holders"][0]["peer"], &answer["away"]), (&json!(peer.at.to_string()), &Value::Null), "{answer}");
+    assert_eq!(
+        (&answer["holders"][0]["peer"], &answer["away"]),
+        (&json!(peer.at.to_string()), &Value::Null),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -68,7 +87,10 @@ fn what_a_search_or_a_subscribe_does_not_look_at_is_refused() {
             assert_eq!(asker.outcome(request), "bad_request", "{method} by {by} with {field}");
         }
     }
-    assert_eq!(asker.outcome(json!({"method": "SEARCH", "text": "video", "contains": "video"})), "bad_request");
+    assert_eq!(
+        asker.outcome(json!({"method": "SEARCH", "text": "video", "contains": "video"})),
+        "bad_request"
+    );
     assert_eq!(asker.outcome(json!({"method": "SEARCH", "text": "video"})), "SEARCH_OK");
     assert_eq!(asker.outcome(json!({"method": "SUBSCRIBE", "contains": "video"})), "SUBSCRIBE_OK");
 }
@@ -77,7 +99,8 @@ fn what_a_search_or_a_subscribe_does_not_look_at_is_refused() {
 fn names_of_every_script_are_found_from_a_shell() {
     let server = server();
     let mut giver = Native::open(server.at);
-    let names = ["Dødheimsgard.flac", "Straße.mp4", "ปลา.mp4", "東京物語.mkv", "L’été.mp3", "Мой.mp4"];
+    let names =
+        ["Dødheimsgard.flac", "Straße.mp4", "ปลา.mp4", "東京物語.mkv", "L’été.mp3", "Мой.mp4"];
     let files: Vec<Value> = names.iter().map(|name| json!({"name": name, "size": 1})).collect();
     assert_eq!(giver.outcome(json!({"method": "JOIN", "port": 4000, "files": files})), "JOIN_OK");
     let key = Dir::new();
@@ -91,11 +114,18 @@ fn names_of_every_script_are_found_from_a_shell() {
     ] {
         let done = run(&key.path().join("key"), server.at, &[&["search"][..], &words].concat());
         match wanted {
-            Some(name) => assert!(done.succeeded().out.iter().any(|line| line.contains(name)), "{words:?} {done:#?}"),
+            Some(name) => assert!(
+                done.succeeded().out.iter().any(|line| line.contains(name)),
+                "{words:?} {done:#?}"
+            ),
             None => assert_eq!(done.code, 3, "{words:?} {done:#?}"),
         }
     }
     for text in ["-", "–", "\""] {
-        assert_eq!(run(&key.path().join("key"), server.at, &["search", "--contains", text]).code, 2, "{text:?}");
+        assert_eq!(
+            run(&key.path().join("key"), server.at, &["search", "--contains", text]).code,
+            2,
+            "{text:?}"
+        );
     }
 }

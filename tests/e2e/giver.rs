@@ -52,7 +52,15 @@ pub struct Content {
 impl Content {
     pub fn new(name: &str, bytes: &[u8]) -> Content {
         let (root, list) = (root(bytes), list(bytes, PIECE));
-        Content { name: name.into(), bytes: bytes.to_vec(), tag: "00000000000000a1".into(), size: bytes.len() as u64, root, list, proves: false }
+        Content {
+            name: name.into(),
+            bytes: bytes.to_vec(),
+            tag: "00000000000000a1".into(),
+            size: bytes.len() as u64,
+            root,
+            list,
+            proves: false,
+        }
     }
 
     /// The same with one byte of this piece turned over: its giver says what is right and gives what is wrong.
@@ -80,7 +88,10 @@ impl Content {
     /// Who has it, as the index says.
     #[track_caller]
     pub fn holders(&self, index: &mut Native) -> Vec<Value> {
-        index.ask(json!({"method": "SEARCH", "root": self.root}))["holders"].as_array().expect("a list").clone()
+        index.ask(json!({"method": "SEARCH", "root": self.root}))["holders"]
+            .as_array()
+            .expect("a list")
+            .clone()
     }
 
     /// Waits until the index knows so many who have it.
@@ -129,7 +140,8 @@ impl Talk {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return,
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(_) => return,
             }
         }
@@ -152,7 +164,9 @@ impl Talk {
 
     /// Says no.
     pub fn refuse(&mut self, request: &Value, code: &str) {
-        self.say(&json!({"id": request["id"], "error": {"code": code, "retry": false, "text": ""}}));
+        self.say(
+            &json!({"id": request["id"], "error": {"code": code, "retry": false, "text": ""}}),
+        );
     }
 
     /// Answers by the book when the gate opens, and goes on meanwhile.
@@ -176,7 +190,8 @@ impl Talk {
         if request.get("cardume").is_some() {
             return self.say_opening();
         }
-        let other = request["root"].as_str().is_some_and(|root| root != what.root) || request["name"].as_str().is_some_and(|name| name != what.name);
+        let other = request["root"].as_str().is_some_and(|root| root != what.root)
+            || request["name"].as_str().is_some_and(|name| name != what.name);
         let id = &request["id"];
         match request["method"].as_str() {
             Some("PING") => self.say(&json!({"id": id, "status": "PONG"})),
@@ -196,13 +211,18 @@ impl Talk {
 
     fn say_opening(&mut self) {
         // The key comes first, as it must.
-        let _ = self.stream.write_all(b"{\"cardume\":1,\"role\":\"peer\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}\n");
+        let _ = self.stream.write_all(
+            b"{\"cardume\":1,\"role\":\"peer\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}\n",
+        );
     }
 
     fn give(&mut self, what: &Content, request: &Value) {
         let size = usize::try_from(what.size).expect("a small file");
-        let (from, wanted) = (request["from"].as_u64().unwrap_or(0), request["length"].as_u64().unwrap_or(u64::MAX));
-        let Some(mut at) = usize::try_from(from).ok().filter(|at| *at <= size) else { return self.refuse(request, "range") };
+        let (from, wanted) =
+            (request["from"].as_u64().unwrap_or(0), request["length"].as_u64().unwrap_or(u64::MAX));
+        let Some(mut at) = usize::try_from(from).ok().filter(|at| *at <= size) else {
+            return self.refuse(request, "range");
+        };
         let end = at + usize::try_from(wanted).unwrap_or(usize::MAX).min(size - at);
         loop {
             let next = end.min(at + PIECE);
@@ -210,7 +230,8 @@ impl Talk {
                 "from": at, "length": next - at, "more": next < end});
             if what.proves && request["prove"] == true {
                 let value = &what.list[at / PIECE * 32..][..32];
-                head["value"] = value.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+                head["value"] =
+                    value.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
             }
             self.say(&head);
             let _ = self.stream.write_all(&what.bytes[at..next]);
@@ -287,14 +308,19 @@ impl Giver {
     }
 
     /// One that asks `act` before each answer, the one to the opening among them.
-    pub fn new(content: &Content, act: impl Fn(&mut Talk, &Value) -> Turn + Send + Sync + 'static) -> Giver {
+    pub fn new(
+        content: &Content,
+        act: impl Fn(&mut Talk, &Value) -> Turn + Send + Sync + 'static,
+    ) -> Giver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let giver = Giver { at: listener.local_addr().expect("an address"), asked: Arc::default() };
-        let (asked, content, act) = (Arc::clone(&giver.asked), Arc::new(content.clone()), Arc::new(act));
+        let (asked, content, act) =
+            (Arc::clone(&giver.asked), Arc::new(content.clone()), Arc::new(act));
         thread::spawn(move || {
             for (nth, stream) in listener.incoming().enumerate() {
                 let Ok(stream) = stream else { return };
-                let (asked, content, act) = (Arc::clone(&asked), Arc::clone(&content), Arc::clone(&act));
+                let (asked, content, act) =
+                    (Arc::clone(&asked), Arc::clone(&content), Arc::clone(&act));
                 thread::spawn(move || {
                     let _ = converse(&mut Talk { stream, content, nth }, &asked, &*act);
                 });
@@ -306,12 +332,20 @@ impl Giver {
     /// What it was asked by this method, on all links.
     pub fn asked(&self, method: &str) -> Vec<Value> {
         let asked = self.asked.lock().expect("no panic while it was held");
-        asked.iter().map(|(_, request)| request).filter(|request| request["method"] == method).cloned().collect()
+        asked
+            .iter()
+            .map(|(_, request)| request)
+            .filter(|request| request["method"] == method)
+            .cloned()
+            .collect()
     }
 
     /// Which pieces it was asked for, in order of asking.
     pub fn pieces(&self) -> Vec<u64> {
-        self.asked("FETCH").iter().map(|fetch| fetch["from"].as_u64().unwrap_or(0) / PIECE as u64).collect()
+        self.asked("FETCH")
+            .iter()
+            .map(|fetch| fetch["from"].as_u64().unwrap_or(0) / PIECE as u64)
+            .collect()
     }
 
     /// How many links it had.
@@ -330,13 +364,18 @@ impl Giver {
     #[track_caller]
     pub fn joins(&self, server: SocketAddr, file: &Value) -> Native {
         let mut link = Native::open(server);
-        let outcome = link.outcome(json!({"method": "JOIN", "port": self.at.port(), "files": [file]}));
+        let outcome =
+            link.outcome(json!({"method": "JOIN", "port": self.at.port(), "files": [file]}));
         assert_eq!(outcome, "JOIN_OK");
         link
     }
 }
 
-fn converse(talk: &mut Talk, asked: &Mutex<Vec<(usize, Value)>>, act: &(dyn Fn(&mut Talk, &Value) -> Turn + Send + Sync)) -> io::Result<()> {
+fn converse(
+    talk: &mut Talk,
+    asked: &Mutex<Vec<(usize, Value)>>,
+    act: &(dyn Fn(&mut Talk, &Value) -> Turn + Send + Sync),
+) -> io::Result<()> {
     talk.stream.set_nodelay(true)?;
     let from = BufReader::new(talk.stream.try_clone()?);
     for line in from.lines() {

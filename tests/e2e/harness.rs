@@ -50,7 +50,8 @@ impl Dir {
     }
 
     pub fn read(&self, name: impl AsRef<OsStr>) -> Vec<u8> {
-        std::fs::read(self.at(&name)).unwrap_or_else(|error| panic!("{:?} can't be read: {error}", name.as_ref()))
+        std::fs::read(self.at(&name))
+            .unwrap_or_else(|error| panic!("{:?} can't be read: {error}", name.as_ref()))
     }
 
     /// A file of holes with some bytes of its own here and there, the last one among them.
@@ -67,7 +68,9 @@ impl Dir {
     /// The names in it, in order.
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.path()).expect("a folder");
-        let mut names: Vec<String> = entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<String> = entries
+            .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -93,16 +96,28 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 
 /// Fails when two files differ, without printing them.
 pub fn assert_same_files(a: &Path, b: &Path) {
-    let (first, second) = (File::open(a).expect("the first file"), File::open(b).expect("the second file"));
+    let (first, second) =
+        (File::open(a).expect("the first file"), File::open(b).expect("the second file"));
     let size = first.metadata().expect("its size").len();
-    assert_eq!(size, second.metadata().expect("its size").len(), "sizes of {} and {}", a.display(), b.display());
+    assert_eq!(
+        size,
+        second.metadata().expect("its size").len(),
+        "sizes of {} and {}",
+        a.display(),
+        b.display()
+    );
     let (mut ours, mut theirs) = (vec![0; 4 << 20], vec![0; 4 << 20]);
     let mut at = 0;
     while at < size {
         let count = usize::try_from((size - at).min(4 << 20)).expect("a small number");
         first.read_exact_at(&mut ours[..count], at).expect("bytes");
         second.read_exact_at(&mut theirs[..count], at).expect("bytes");
-        assert!(ours[..count] == theirs[..count], "{} and {} differ after byte {at}", a.display(), b.display());
+        assert!(
+            ours[..count] == theirs[..count],
+            "{} and {} differ after byte {at}",
+            a.display(),
+            b.display()
+        );
         at += count as u64;
     }
 }
@@ -117,7 +132,8 @@ pub fn own_ip() -> Ipv4Addr {
 
 /// An address where nobody listens and nobody else can begin to, as long as the first value lives.
 pub fn nobody() -> (socket2::Socket, SocketAddr) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
     let at = socket.local_addr().expect("its address").as_socket().expect("an IP address");
     (socket, at)
@@ -200,7 +216,9 @@ impl Lines {
     pub fn to_the_end(&self) -> Vec<String> {
         let (heard, changed) = &*self.0;
         let heard = heard.lock().expect("no panic while it was held");
-        let (heard, _) = changed.wait_timeout_while(heard, PATIENCE, |heard| !heard.ended).expect("no panic while it was held");
+        let (heard, _) = changed
+            .wait_timeout_while(heard, PATIENCE, |heard| !heard.ended)
+            .expect("no panic while it was held");
         heard.lines.clone()
     }
 
@@ -234,7 +252,14 @@ pub fn cardume<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
         .env_remove("RUST_LOG")
         .env("CARDUME_LANG", "en")
         .env("CARDUME_CACHE", CACHE)
-        .env("XDG_STATE_HOME", format!("{STATES}/{}-{}", std::process::id(), thread::current().name().unwrap_or("").replace("::", "-")))
+        .env(
+            "XDG_STATE_HOME",
+            format!(
+                "{STATES}/{}-{}",
+                std::process::id(),
+                thread::current().name().unwrap_or("").replace("::", "-")
+            ),
+        )
         .env_remove("CARDUME_USER")
         .env_remove("CARDUME_KEY");
     command
@@ -254,7 +279,12 @@ impl Process {
     /// Fails the test, with all that the process has said.
     #[track_caller]
     fn fail(&self, wanted: &str) -> ! {
-        panic!("{wanted} from {}\nstdout: {:#?}\nstderr: {:#?}", self.what, self.out.so_far(), self.err.so_far())
+        panic!(
+            "{wanted} from {}\nstdout: {:#?}\nstderr: {:#?}",
+            self.what,
+            self.out.so_far(),
+            self.err.so_far()
+        )
     }
 
     /// The next line of stdout.
@@ -324,7 +354,9 @@ impl Process {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.child.try_wait().expect("a child") {
-                Some(status) => return status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)),
+                Some(status) => {
+                    return status.code().unwrap_or_else(|| -status.signal().unwrap_or(0));
+                }
                 None if Instant::now() > until => self.fail("it does not end:"),
                 None => thread::yield_now(),
             }
@@ -338,13 +370,19 @@ impl Process {
 
     /// How many threads it has.
     pub fn threads(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a running process").count()
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id()))
+            .expect("a running process")
+            .count()
     }
 
     /// Its memory in KiB as /proc names it, such as `VmRSS` or `RssAnon`.
     pub fn memory_kib(&self, what: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
-        let line = status.lines().find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("{what} in {status}"));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("a running process");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(what))
+            .unwrap_or_else(|| panic!("{what} in {status}"));
         line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
     }
 }
@@ -446,7 +484,13 @@ pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Done {
 /// Begins a `get` with these words, which tells all in JSON.
 pub fn begin_get(words: &[&str], server: SocketAddr, there: &Dir) -> Process {
     let server = server.to_string();
-    Process::start(cardume(["get"].iter().chain(words).copied().chain(["--server", &server, "--folder", there.text(), "--json"])))
+    Process::start(cardume(["get"].iter().chain(words).copied().chain([
+        "--server",
+        &server,
+        "--folder",
+        there.text(),
+        "--json",
+    ])))
 }
 
 /// Waits for the end of a command.
@@ -461,10 +505,14 @@ impl Done {
     /// It must have failed with this code and one line that holds this text.
     #[track_caller]
     pub fn failed(&self, code: i32, text: &str) {
-        let own: Vec<&String> = self.err.iter().filter(|line| line.starts_with("cardume: ")).collect();
+        let own: Vec<&String> =
+            self.err.iter().filter(|line| line.starts_with("cardume: ")).collect();
         assert_eq!(self.code, code, "{self:#?}");
         assert!(own.last().is_some_and(|line| line.contains(text)), "{text:?} in {self:#?}");
-        assert!(self.err.iter().all(|line| !line.contains('\u{1b}') && !line.contains("panicked")), "{self:#?}");
+        assert!(
+            self.err.iter().all(|line| !line.contains('\u{1b}') && !line.contains("panicked")),
+            "{self:#?}"
+        );
     }
 
     /// It must have failed with this code; a peer talks before it fails.
@@ -483,7 +531,9 @@ impl Done {
 
     /// The `--json` objects of this event.
     pub fn events(&self, event: &str) -> Vec<Value> {
-        let objects = self.out.iter().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}")));
+        let objects = self.out.iter().map(|line| {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+        });
         objects.filter(|object| object["event"] == event).collect()
     }
 

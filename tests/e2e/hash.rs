@@ -38,13 +38,15 @@ fn roots_are_those_that_b3sum_prints() {
     for ((size, _), name) in KNOWN.iter().zip(&names) {
         dir.write(name, &known(*size));
     }
-    let wanted: Vec<String> = KNOWN.iter().zip(&names).map(|((_, root), name)| format!("{root}  {name}")).collect();
+    let wanted: Vec<String> =
+        KNOWN.iter().zip(&names).map(|((_, root), name)| format!("{root}  {name}")).collect();
     let args: Vec<&str> = names.iter().map(String::as_str).collect();
     let done = hash(&dir, &args);
     assert_eq!((done.code, &done.out, done.err.len()), (0, &wanted, 0), "{done:#?}");
     // Whoever has the real one may ask it as well.
     dir.write("SUMS", wanted.join("\n").replace("  ", &format!("  {}/", dir.text())).as_bytes());
-    if let Some(checked) = stranger("b3sum", &["--check", dir.at("SUMS").to_str().expect("a path")]) {
+    if let Some(checked) = stranger("b3sum", &["--check", dir.at("SUMS").to_str().expect("a path")])
+    {
         assert!(checked.status.success(), "{checked:?}");
     }
 }
@@ -54,7 +56,10 @@ fn holes_of_two_gibibytes_are_hashed_as_zeros() {
     let dir = Dir::new();
     File::create(dir.at("zeros")).expect("a file").set_len(2 << 30).expect("a long file");
     let done = hash(&dir, &["zeros"]);
-    assert_eq!(done.succeeded().out, ["cbd71ef31685ea2c6ce0c146ef1d160b4d458f29cea2a61536a8a65f195fdb82  zeros"]);
+    assert_eq!(
+        done.succeeded().out,
+        ["cbd71ef31685ea2c6ce0c146ef1d160b4d458f29cea2a61536a8a65f195fdb82  zeros"]
+    );
 }
 
 #[test]
@@ -62,10 +67,20 @@ fn a_dash_is_stdin_from_a_file_or_a_pipe() {
     let dir = Dir::new();
     for (size, root) in KNOWN {
         dir.write("in", &known(size));
-        let output = cardume(["hash", "-"]).stdin(File::open(dir.at("in")).expect("a file")).output().expect("cardume runs");
+        let output = cardume(["hash", "-"])
+            .stdin(File::open(dir.at("in")).expect("a file"))
+            .output()
+            .expect("cardume runs");
         assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{root}  -\n"));
-        let mut cat = std::process::Command::new("cat").arg(dir.at("in")).stdout(Stdio::piped()).spawn().expect("cat runs");
-        let output = cardume(["hash", "-"]).stdin(cat.stdout.take().expect("a pipe")).output().expect("cardume runs");
+        let mut cat = std::process::Command::new("cat")
+            .arg(dir.at("in"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("cat runs");
+        let output = cardume(["hash", "-"])
+            .stdin(cat.stdout.take().expect("a pipe"))
+            .output()
+            .expect("cardume runs");
         assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{root}  -\n"));
         cat.wait().expect("cat ends");
     }
@@ -80,7 +95,9 @@ fn what_can_t_be_read_is_told_in_one_line_and_the_others_are_hashed() {
     assert_eq!(done.code, 7, "{done:#?}");
     assert_eq!(done.out, [format!("{}  first", KNOWN[0].1), format!("{}  last", KNOWN[1].1)]);
     assert_eq!(done.err.len(), 3, "{done:#?}");
-    for (line, name) in done.err.iter().zip(["missing: not found", "folder: a folder", "esc\u{fffd}[2J: not found"]) {
+    for (line, name) in
+        done.err.iter().zip(["missing: not found", "folder: a folder", "esc\u{fffd}[2J: not found"])
+    {
         assert!(line.starts_with(&format!("cardume: {name}")), "{done:#?}");
     }
 }
@@ -98,13 +115,19 @@ fn json_is_one_object_a_file() {
     let done = hash(&dir, &["--json", "a \"b\".mp4", "missing"]);
     assert_eq!((done.code, done.out.len(), done.err.len()), (7, 1, 1), "{done:#?}");
     let object: Value = serde_json::from_str(&done.out[0]).expect("an object");
-    assert_eq!(object, serde_json::json!({"name": "a \"b\".mp4", "size": 1_048_577, "root": KNOWN[6].1}));
+    assert_eq!(
+        object,
+        serde_json::json!({"name": "a \"b\".mp4", "size": 1_048_577, "root": KNOWN[6].1})
+    );
 }
 
 #[test]
 fn an_output_that_takes_nothing_is_7() {
     let dir = Dir::with("a", b"");
-    let output = cardume(["hash", "a"]).current_dir(dir.path()).stdout(File::options().write(true).open("/dev/full").expect("it")).output();
+    let output = cardume(["hash", "a"])
+        .current_dir(dir.path())
+        .stdout(File::options().write(true).open("/dev/full").expect("it"))
+        .output();
     let output = output.expect("cardume runs");
     assert_eq!(output.status.code(), Some(7), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1, "{output:?}");

@@ -34,13 +34,20 @@ fn life(at: SocketAddr, first: &[u8], drip: Option<u8>) -> Duration {
     let mut stream = TcpStream::connect(at).expect("a link");
     stream.write_all(first).expect("some bytes");
     // The read waits for the end, with a byte sent between.
-    stream.set_read_timeout(Some(drip.map_or(PATIENCE, |_| Duration::from_millis(700)))).expect("a time-out");
+    stream
+        .set_read_timeout(Some(drip.map_or(PATIENCE, |_| Duration::from_millis(700))))
+        .expect("a time-out");
     let mut scrap = [0; 1000];
     loop {
         match stream.read(&mut scrap) {
             Ok(0) => return since.elapsed(),
             Ok(_) => {}
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) =>
+            {
                 assert!(since.elapsed() < PATIENCE, "the link does not end");
                 let byte = [drip.expect("a byte now and then")];
                 if stream.write_all(&byte).is_err() {
@@ -70,7 +77,10 @@ fn whoever_says_nothing_or_drips_is_closed_after_ten_seconds() {
     for (first, link) in links {
         let life = link.join().expect("a link that ends");
         let said = String::from_utf8_lossy(first);
-        assert!((Duration::from_secs(8)..Duration::from_secs(13)).contains(&life), "{said:?} lived {life:?}");
+        assert!(
+            (Duration::from_secs(8)..Duration::from_secs(13)).contains(&life),
+            "{said:?} lived {life:?}"
+        );
     }
     serves_on(&server, &peer);
 }
@@ -79,7 +89,13 @@ fn whoever_says_nothing_or_drips_is_closed_after_ten_seconds() {
 fn a_language_that_nobody_speaks_is_closed_at_once() {
     let (_here, server, peer) = both();
     for at in [server.at, peer.at] {
-        for first in [&b"\x16\x03\x01\x02\x00"[..], b"SSH-2.0-x\r\n", b"\0\0\0\0", b"hello\n", b"\xff\xff\xff\xff"] {
+        for first in [
+            &b"\x16\x03\x01\x02\x00"[..],
+            b"SSH-2.0-x\r\n",
+            b"\0\0\0\0",
+            b"hello\n",
+            b"\xff\xff\xff\xff",
+        ] {
             let life = life(at, first, None);
             assert!(life < Duration::from_secs(3), "{first:?} lived {life:?}");
         }
@@ -96,7 +112,11 @@ fn whoever_asks_and_never_reads_is_not_read_from_and_costs_no_memory() {
     let server = server();
     let source = peer(server.at, &here);
     for node in [&server, &source] {
-        let request = if node.at == server.at { json!({"id": 1, "method": "LS", "peer": source.at}) } else { json!({"id": 1, "method": "LS"}) };
+        let request = if node.at == server.at {
+            json!({"id": 1, "method": "LS", "peer": source.at})
+        } else {
+            json!({"id": 1, "method": "LS"})
+        };
         let before = node.memory_kib("VmRSS");
         let mut stream = TcpStream::connect(node.at).expect("a link");
         stream.write_all(b"{\"cardume\":1}\n").expect("an opening");
@@ -111,7 +131,10 @@ fn whoever_asks_and_never_reads_is_not_read_from_and_costs_no_memory() {
             asked += 1_000;
             assert!(asked < 10_000_000, "everything is taken");
         };
-        assert!(matches!(taken, std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "{taken}");
+        assert!(
+            matches!(taken, std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+            "{taken}"
+        );
         let grown = node.memory_kib("VmRSS").saturating_sub(before);
         assert!(grown < 24 << 10, "{grown} KiB more after {asked} requests");
         assert_eq!(Native::open(node.at).outcome(json!({"method": "PING"})), "PONG");
@@ -141,12 +164,16 @@ fn a_fetch_that_nobody_reads_holds_up_nobody() {
 fn two_thousand_links_at_once_are_taken_and_let_go() {
     let (_here, server, peer) = both();
     for at in [server.at, peer.at] {
-        let links: Vec<TcpStream> = (0..2_000).map(|n| TcpStream::connect(at).unwrap_or_else(|error| panic!("link {n}: {error}"))).collect();
+        let links: Vec<TcpStream> = (0..2_000)
+            .map(|n| TcpStream::connect(at).unwrap_or_else(|error| panic!("link {n}: {error}")))
+            .collect();
         serves_on(&server, &peer);
         // Half of them go with a reset, half politely.
         for (n, link) in links.into_iter().enumerate() {
             if n % 2 == 0 {
-                socket2::SockRef::from(&link).set_linger(Some(Duration::ZERO)).expect("an abrupt end");
+                socket2::SockRef::from(&link)
+                    .set_linger(Some(Duration::ZERO))
+                    .expect("an abrupt end");
             }
         }
         serves_on(&server, &peer);
@@ -157,9 +184,12 @@ fn two_thousand_links_at_once_are_taken_and_let_go() {
 fn a_reset_in_the_middle_of_anything_ends_that_link_alone() {
     let (_here, server, peer) = both();
     for at in [server.at, peer.at] {
-        for said in
-            ["{\"card", "{\"cardume\":1}\n{\"id\":1,\"meth", "GET /fi", "{\"cardume\":1}\n{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}\n"]
-        {
+        for said in [
+            "{\"card",
+            "{\"cardume\":1}\n{\"id\":1,\"meth",
+            "GET /fi",
+            "{\"cardume\":1}\n{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}\n",
+        ] {
             let mut link = Native::silent(at);
             link.send(said.as_bytes());
             link.reset();
@@ -238,7 +268,12 @@ fn fifty_thousand_searches_in_one_breath_are_all_answered_while_others_are_serve
 #[test]
 fn a_line_without_an_end_is_too_large() {
     let (_here, server, peer) = both();
-    for (at, opening) in [(server.at, ""), (server.at, "{\"cardume\":1}\n"), (peer.at, ""), (peer.at, "{\"cardume\":1}\n")] {
+    for (at, opening) in [
+        (server.at, ""),
+        (server.at, "{\"cardume\":1}\n"),
+        (peer.at, ""),
+        (peer.at, "{\"cardume\":1}\n"),
+    ] {
         let mut link = Native::silent(at);
         link.send(opening.as_bytes());
         link.send(b"{\"cardume\":1,\"x\":\"");
@@ -250,7 +285,9 @@ fn a_line_without_an_end_is_too_large() {
             }
         }
         let mut said = Vec::new();
-        while let Ok(Some(line)) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| link.hear_or_end())) {
+        while let Ok(Some(line)) =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| link.hear_or_end()))
+        {
             said.push(line);
         }
         if let Some(last) = said.last() {
@@ -275,7 +312,10 @@ fn json_as_deep_as_a_well_is_no_danger() {
                 let mut link = Native::open(node.at);
                 link.say(&format!("{{\"id\":1,\"method\":\"PING\",\"x\":{value}}}"));
                 if let Some(answer) = link.hear_or_end() {
-                    assert!(answer["status"] == "PONG" || answer["error"]["code"].is_string(), "{answer}");
+                    assert!(
+                        answer["status"] == "PONG" || answer["error"]["code"].is_string(),
+                        "{answer}"
+                    );
                 }
             }
         }
@@ -287,16 +327,34 @@ fn json_as_deep_as_a_well_is_no_danger() {
 fn numbers_beyond_all_measure_are_refused() {
     let (_here, server, peer) = both();
     let mut at_peer = Native::open(peer.at);
-    for number in ["-1", "9223372036854775808", "18446744073709551615", "18446744073709551616", "1e300", "0.5", "\"1\"", "[]", "true"] {
+    for number in [
+        "-1",
+        "9223372036854775808",
+        "18446744073709551615",
+        "18446744073709551616",
+        "1e300",
+        "0.5",
+        "\"1\"",
+        "[]",
+        "true",
+    ] {
         for field in ["from", "length"] {
-            let line = format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\",\"{field}\":{number}}}");
+            let line = format!(
+                "{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\",\"{field}\":{number}}}"
+            );
             at_peer.say(&line);
             let answer = at_peer.hear();
-            assert!(answer["error"]["code"] == "bad_request" || answer["error"]["code"] == "too_large", "{line}: {answer}");
+            assert!(
+                answer["error"]["code"] == "bad_request" || answer["error"]["code"] == "too_large",
+                "{line}: {answer}"
+            );
         }
     }
     for number in [10_u64, 1 << 31, 1 << 32, (1 << 53) - 1] {
-        assert_eq!(at_peer.outcome(json!({"method": "FETCH", "name": "a.mp4", "from": number})), "range");
+        assert_eq!(
+            at_peer.outcome(json!({"method": "FETCH", "name": "a.mp4", "from": number})),
+            "range"
+        );
         at_peer.ask(json!({"method": "FETCH", "name": "a.mp4", "from": 4, "length": number}));
         assert_eq!(at_peer.body(5), b"of it");
     }
@@ -313,7 +371,10 @@ fn numbers_beyond_all_measure_are_refused() {
     }
     // Too many files in one part.
     let many: Vec<_> = (0..20_001).map(|n| json!({"name": format!("{n}"), "size": 0})).collect();
-    assert_eq!(at_server.outcome(json!({"method": "JOIN", "port": 4000, "files": many})), "too_large");
+    assert_eq!(
+        at_server.outcome(json!({"method": "JOIN", "port": 4000, "files": many})),
+        "too_large"
+    );
     serves_on(&server, &peer);
 }
 
@@ -321,13 +382,32 @@ fn numbers_beyond_all_measure_are_refused() {
 fn nobody_joins_under_an_address_of_somebody_else() {
     let (_here, server, peer) = both();
     let mut thief = Native::open(server.at);
-    assert_eq!(thief.outcome(json!({"method": "JOIN", "port": peer.at.port(), "files": []})), "in_use");
+    assert_eq!(
+        thief.outcome(json!({"method": "JOIN", "port": peer.at.port(), "files": []})),
+        "in_use"
+    );
     let guess = "0".repeat(32);
-    assert_eq!(thief.outcome(json!({"method": "JOIN", "port": peer.at.port(), "session": guess, "files": []})), "in_use");
-    assert_eq!(thief.outcome(json!({"method": "JOIN", "port": 4000, "advertise": "192.0.2.1:4000", "files": []})), "address");
-    assert_eq!(thief.outcome(json!({"method": "UPDATE", "files": [], "remove": ["a.mp4"]})), "not_joined");
+    assert_eq!(
+        thief.outcome(
+            json!({"method": "JOIN", "port": peer.at.port(), "session": guess, "files": []})
+        ),
+        "in_use"
+    );
+    assert_eq!(
+        thief.outcome(
+            json!({"method": "JOIN", "port": 4000, "advertise": "192.0.2.1:4000", "files": []})
+        ),
+        "address"
+    );
+    assert_eq!(
+        thief.outcome(json!({"method": "UPDATE", "files": [], "remove": ["a.mp4"]})),
+        "not_joined"
+    );
     // LEAVE speaks for the own link alone, whatever it names.
-    assert_eq!(thief.outcome(json!({"method": "LEAVE", "peer": peer.at, "port": peer.at.port()})), "not_joined");
+    assert_eq!(
+        thief.outcome(json!({"method": "LEAVE", "peer": peer.at, "port": peer.at.port()})),
+        "not_joined"
+    );
     assert_eq!(thief.join(4001, &["own.mp4"])["status"], "JOIN_OK");
     assert_eq!(thief.outcome(json!({"method": "LEAVE", "peer": peer.at})), "LEAVE_OK");
     serves_on(&server, &peer);
@@ -339,7 +419,11 @@ fn a_session_proves_whose_place_it_is_and_is_shown_to_nobody_else() {
     let mut first = Native::open(server.at);
     let session = first.join(4000, &["a.mp4"])["session"].clone();
     let mut other = Native::open(server.at);
-    for request in [json!({"method": "SEARCH", "name": "a.mp4"}), json!({"method": "PEERS"}), json!({"method": "LS", "peer": "127.0.0.1:4000"})] {
+    for request in [
+        json!({"method": "SEARCH", "name": "a.mp4"}),
+        json!({"method": "PEERS"}),
+        json!({"method": "LS", "peer": "127.0.0.1:4000"}),
+    ] {
         assert!(!other.ask(request).to_string().contains(session.as_str().expect("a session")));
     }
     let again = other.ask(json!({"method": "JOIN", "port": 4000, "session": session, "files": [{"name": "b.mp4", "size": 1}]}));
@@ -353,9 +437,15 @@ fn a_session_proves_whose_place_it_is_and_is_shown_to_nobody_else() {
 fn a_join_that_never_ends_shows_nothing() {
     let (_here, server, peer) = both();
     let mut link = Native::open(server.at);
-    let files: Vec<_> = (0..1_000).map(|n| json!({"name": format!("ghost{n}"), "size": 0})).collect();
+    let files: Vec<_> =
+        (0..1_000).map(|n| json!({"name": format!("ghost{n}"), "size": 0})).collect();
     for part in 0..50 {
-        assert_eq!(link.outcome(json!({"method": "JOIN", "port": 4000, "part": part, "more": true, "files": files})), "JOIN_MORE");
+        assert_eq!(
+            link.outcome(
+                json!({"method": "JOIN", "port": 4000, "part": part, "more": true, "files": files})
+            ),
+            "JOIN_MORE"
+        );
     }
     let mut other = Native::open(server.at);
     assert_eq!(other.holders("ghost1"), [""; 0]);
@@ -407,7 +497,11 @@ fn hostile_requests_over_http_are_answered_or_closed() {
         let _ = stream.write_all(format!("GET /{} HTTP/1.1\r\n", "x".repeat(200_000)).as_bytes());
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
-        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
     }
     serves_on(&server, &peer);
 }

@@ -50,9 +50,15 @@ fn ranges_conditions_and_methods_are_answered_as_the_standard_says() {
         } else {
             assert!(answer.body == body, "{lines:?}: {:?}", String::from_utf8_lossy(&answer.body));
         }
-        assert!(answer.status == status || (status == 416 && answer.status == 200), "{lines:?}: {answer:?}");
+        assert!(
+            answer.status == status || (status == 416 && answer.status == 200),
+            "{lines:?}: {answer:?}"
+        );
     }
-    assert_eq!(link.get("/files/a.mp4", &["Range: bytes=6-", &format!("If-Range: {tag}")]).body, b"world");
+    assert_eq!(
+        link.get("/files/a.mp4", &["Range: bytes=6-", &format!("If-Range: {tag}")]).body,
+        b"world"
+    );
     assert_eq!(link.get("/files/a.mp4", &[&format!("If-None-Match: {tag}")]).status, 304);
     link.send(&["HEAD /files/a.mp4 HTTP/1.1", "Host: localhost"]);
     let head = link.hear(true);
@@ -96,7 +102,8 @@ fn curl_fetches_whole_files_ranges_and_goes_on_with_broken_ones() {
     assert_same_files(&here.at("a b ç.mp4"), &there.at("x"));
     let range = stranger("curl", &["-sf", "-r", "1000-1999", &url]).expect("curl");
     assert!(range.stdout == here.read("a b ç.mp4")[1000..2000]);
-    let missing = stranger("curl", &["-sf", &format!("http://{}/files/none", source.at)]).expect("curl");
+    let missing =
+        stranger("curl", &["-sf", &format!("http://{}/files/none", source.at)]).expect("curl");
     assert_eq!(missing.status.code(), Some(22));
 }
 
@@ -104,7 +111,10 @@ fn curl_fetches_whole_files_ranges_and_goes_on_with_broken_ones() {
 fn a_server_says_what_it_is_to_a_browser() {
     let server = crate::harness::server();
     let page = web::get(server.at, "/");
-    assert_eq!((page.status, page.header("Content-Type")), (200, Some("text/plain; charset=utf-8")));
+    assert_eq!(
+        (page.status, page.header("Content-Type")),
+        (200, Some("text/plain; charset=utf-8"))
+    );
     assert_eq!(String::from_utf8(page.body).expect("text").lines().count(), 1);
     assert_eq!(web::get(server.at, "/files/a.mp4").status, 404);
 }

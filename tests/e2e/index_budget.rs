@@ -6,7 +6,9 @@ use crate::harness::server_with;
 use crate::native::Native;
 
 fn files(of: usize) -> serde_json::Value {
-    (0..400).map(|number| json!({"name": format!("{of} {number} {}", "x".repeat(200)), "size": 1})).collect()
+    (0..400)
+        .map(|number| json!({"name": format!("{of} {number} {}", "x".repeat(200)), "size": 1}))
+        .collect()
 }
 
 #[test]
@@ -43,7 +45,13 @@ fn an_index_that_is_full_refuses_what_has_no_room_and_serves_on() {
     assert_eq!(asker.outcome(json!({"method": "SEARCH", "contains": "4001 99"})), "SEARCH_OK");
     let status = asker.ask(json!({"method": "STATUS"}));
     let figures = status["figures"].as_array().expect("figures");
-    let sum = |name: &str| figures.iter().filter(|figure| figure["name"] == name).map(|figure| figure["value"].as_u64().unwrap_or(0)).sum::<u64>();
+    let sum = |name: &str| {
+        figures
+            .iter()
+            .filter(|figure| figure["name"] == name)
+            .map(|figure| figure["value"].as_u64().unwrap_or(0))
+            .sum::<u64>()
+    };
     assert_eq!(sum("index_limit"), 6 << 20);
     assert!(sum("index") <= 6 << 20, "{}", sum("index"));
     // Who leaves makes room.

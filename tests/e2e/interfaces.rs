@@ -25,10 +25,24 @@ fn an_address_with_an_interface_works_everywhere_and_the_interface_stays_here() 
     let server = server_with(&["--listen", &format!("[{ip}%{interface}]:0"), "--metrics", "open"]);
     let place = format!("[{ip}%{interface}]:{}", server.at.port());
     let (here, there) = (Dir::with("a.mp4", &noise(1, 3 << 20)), Dir::new());
-    let words = ["peer", "--server", &place, "--listen", &format!("[{ip}%{interface}]:0"), "--folder", here.text(), "--metrics", "open"];
+    let words = [
+        "peer",
+        "--server",
+        &place,
+        "--listen",
+        &format!("[{ip}%{interface}]:0"),
+        "--folder",
+        here.text(),
+        "--metrics",
+        "open",
+    ];
     let source = Process::start(cardume(words));
     let said = source.line();
-    let at: SocketAddr = said.split(' ').nth(2).and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{said}"));
+    let at: SocketAddr = said
+        .split(' ')
+        .nth(2)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("{said}"));
     assert!(matches!(at, SocketAddr::V6(six) if six.scope_id() == 0 && *six.ip() == ip), "{said}");
     let from = format!("[{ip}%{interface}]:{}", at.port());
     let SocketAddr::V6(six) = server.at else { panic!("IPv6") };
@@ -47,11 +61,20 @@ fn an_address_with_an_interface_works_everywhere_and_the_interface_stays_here() 
     let alone = Dir::new();
     run(["get", "a.mp4", "--from", &from, "--folder", alone.text()]).succeeded();
     run(["status", "--peer", &from]).succeeded();
-    run(["search", "a.mp4", "--server", &format!("[{ip}%nowhere0]:{}", server.at.port())]).code_is(5);
+    run(["search", "a.mp4", "--server", &format!("[{ip}%nowhere0]:{}", server.at.port())])
+        .code_is(5);
     run(["get", "a.mp4", "--from", &format!("[{ip}%nowhere0]:1")]).code_is(2);
     // At the console, in one line and at its questions.
     let third = Dir::new();
-    let words = ["peer", "--server", &place, "--listen", &format!("[{ip}%{interface}]:0"), "--folder", third.text()];
+    let words = [
+        "peer",
+        "--server",
+        &place,
+        "--listen",
+        &format!("[{ip}%{interface}]:0"),
+        "--folder",
+        third.text(),
+    ];
     let mut person = Process::start(cardume(words));
     person.line();
     person.types(&format!("LS {from}"));
@@ -75,12 +98,28 @@ fn a_peer_on_all_of_ipv4_that_joins_over_ipv6_listens_there_too() {
     run(["get", "a.mp4", "--from", &four, "--folder", Dir::new().text()]).succeeded();
     // One address of the other family: nothing listens where the server would see it, and it says so.
     for listen in ["127.0.0.1:0", "127.0.0.2:0"] {
-        let words = ["peer", "--server", &server.at.to_string(), "--listen", listen, "--folder", here.text()];
+        let words = [
+            "peer",
+            "--server",
+            &server.at.to_string(),
+            "--listen",
+            listen,
+            "--folder",
+            here.text(),
+        ];
         let done = finish(Process::start(cardume(words)));
-        assert!(done.code == 7 && done.err.iter().any(|line| line.contains("nobody would find this peer")), "{done:#?}");
+        assert!(
+            done.code == 7
+                && done.err.iter().any(|line| line.contains("nobody would find this peer")),
+            "{done:#?}"
+        );
     }
     let v4 = server_with(&["--listen", "127.0.0.1:0"]);
-    let words = ["peer", "--server", &v4.at.to_string(), "--listen", "[::1]:0", "--folder", here.text()];
+    let words =
+        ["peer", "--server", &v4.at.to_string(), "--listen", "[::1]:0", "--folder", here.text()];
     let done = finish(Process::start(cardume(words)));
-    assert!(done.code == 7 && done.err.iter().any(|line| line.contains("nobody would find this peer")), "{done:#?}");
+    assert!(
+        done.code == 7 && done.err.iter().any(|line| line.contains("nobody would find this peer")),
+        "{done:#?}"
+    );
 }

@@ -20,7 +20,10 @@ fn everything_works_over_ipv6() {
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
     let at = server.at.to_string();
     let hashed = format!("{}\ta.mp4\thashed", 4 << 20);
-    watch("the file has its root", || (run(["ls", &asker.at.to_string(), "--server", &at]).succeeded().out == [hashed.as_str()]).then_some(()));
+    watch("the file has its root", || {
+        (run(["ls", &asker.at.to_string(), "--server", &at]).succeeded().out == [hashed.as_str()])
+            .then_some(())
+    });
     assert_eq!(web::get(source.at, "/files/a.mp4").body, here.read("a.mp4"));
     if let Some(output) = stranger("curl", &["-gsf", &format!("http://[::1]:{port}/files/a.mp4")]) {
         assert!(output.stdout == here.read("a.mp4"));

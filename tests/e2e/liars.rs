@@ -133,7 +133,10 @@ fn a_source_that_ends_early_and_comes_back_with_the_rest_is_taken_up() {
             let from = usize::try_from(asked.from()).expect("a small number");
             let length = (content.len() - from).min(1 << 20);
             asked.head("a.mp4", content.len() as u64, TAG, from as u64, length as u64, false);
-            asked.raw(&content[from..from + if asked.nth % 2 == 0 { length } else { length.min(700_001) }]);
+            asked.raw(
+                &content
+                    [from..from + if asked.nth % 2 == 0 { length } else { length.min(700_001) }],
+            );
         }),
         &there,
     );
@@ -161,7 +164,15 @@ fn a_source_with_another_version_at_each_turn_is_given_up() {
 
 #[test]
 fn each_refusal_has_its_exit_code_and_shows_no_escape() {
-    for (code, exit) in [("not_found", 3), ("refused", 4), ("address", 4), ("bad_request", 8), ("unsupported", 8), ("version", 8), ("too_large", 8)] {
+    for (code, exit) in [
+        ("not_found", 3),
+        ("refused", 4),
+        ("address", 4),
+        ("bad_request", 8),
+        ("unsupported", 8),
+        ("version", 8),
+        ("too_large", 8),
+    ] {
         let there = Dir::new();
         let from = fake_peer(move |asked| asked.refuse(code, false));
         let done = run(["get", "a.mp4", "--from", &from.to_string(), "--folder", there.text()]);
@@ -186,7 +197,11 @@ fn whoever_speaks_something_else_is_told_from_a_peer() {
     ];
     for greeting in greetings {
         let there = Dir::new();
-        let from = fake(move |mut stream, _| stream.write_all(greeting).map(|()| drop(std::io::copy(&mut stream, &mut std::io::sink()))));
+        let from = fake(move |mut stream, _| {
+            stream
+                .write_all(greeting)
+                .map(|()| drop(std::io::copy(&mut stream, &mut std::io::sink())))
+        });
         let done = run(["get", "a.mp4", "--from", &from.to_string(), "--folder", there.text()]);
         assert_eq!(done.code, 8, "{:?}: {done:#?}", String::from_utf8_lossy(greeting));
         assert_eq!(done.err.len(), 1, "{done:#?}");

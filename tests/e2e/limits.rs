@@ -13,7 +13,10 @@ use crate::web;
 fn server_with_descriptors(count: usize) -> Node {
     let inner = cardume(["server", "--listen", "127.0.0.1:0"]);
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -n {count}; exec \"$@\""), "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command
+        .args(["-c", &format!("ulimit -n {count}; exec \"$@\""), "sh"])
+        .arg(inner.get_program())
+        .args(inner.get_args());
     for (name, value) in inner.get_envs() {
         match value {
             Some(value) => command.env(name, value),
@@ -92,7 +95,12 @@ mod handshakes {
         link.hear();
         let holder = watch("the giver", || {
             let answer = link.ask(json!({"method": "SEARCH", "name": "a.mp4"}));
-            answer["holders"].as_array().expect("a list").iter().find(|holder| holder["root"].is_string()).cloned()
+            answer["holders"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .find(|holder| holder["root"].is_string())
+                .cloned()
         });
         let at = SocketAddr::new(node.at.ip(), quic_port(&holder));
         (node, at)
@@ -108,7 +116,9 @@ mod handshakes {
         // What is lost is sent again, until the handshake is given up after 5 s.
         let (until, mut came) = (Instant::now() + Duration::from_millis(5_500), 0);
         let mut answer = [0; 10_000];
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        while let Some(left) =
+            until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        {
             socket.set_read_timeout(Some(left)).expect("a time");
             came += socket.recv(&mut answer).unwrap_or(0);
         }

@@ -17,7 +17,9 @@ fn list(voice: &mut Native, peer: SocketAddr) -> Vec<Value> {
     let mut files = Vec::new();
     loop {
         let answer = voice.ask(request.clone());
-        files.extend(answer["files"].as_array().unwrap_or_else(|| panic!("{answer}")).iter().cloned());
+        files.extend(
+            answer["files"].as_array().unwrap_or_else(|| panic!("{answer}")).iter().cloned(),
+        );
         match &answer["cursor"] {
             Value::Null => return files,
             cursor => request["cursor"] = cursor.clone(),
@@ -26,7 +28,10 @@ fn list(voice: &mut Native, peer: SocketAddr) -> Vec<Value> {
 }
 
 fn names(voice: &mut Native, peer: SocketAddr) -> Vec<String> {
-    let mut names: Vec<String> = list(voice, peer).iter().map(|file| file["name"].as_str().expect("a name").to_owned()).collect();
+    let mut names: Vec<String> = list(voice, peer)
+        .iter()
+        .map(|file| file["name"].as_str().expect("a name").to_owned())
+        .collect();
     names.sort();
     names
 }
@@ -44,7 +49,9 @@ fn hash(content: &[u8]) -> String {
 #[track_caller]
 fn published(voice: &mut Native, peer: &Node, name: &str, content: &[u8]) {
     let wanted = hash(content);
-    watch(&format!("{name} with its root"), || root(voice, peer.at, name).filter(|root| *root == wanted));
+    watch(&format!("{name} with its root"), || {
+        root(voice, peer.at, name).filter(|root| *root == wanted)
+    });
 }
 
 #[test]
@@ -93,9 +100,13 @@ fn a_changed_file_gets_a_new_identity_and_a_removed_one_leaves_the_index() {
     let mut voice = Native::open(server.at);
     published(&mut voice, &source, "a.mp4", b"the first version");
     here.write("a.mp4", b"the second version");
-    watch("the changed file is withdrawn", || (names(&mut voice, source.at) == ["b.mp4"]).then_some(()));
+    watch("the changed file is withdrawn", || {
+        (names(&mut voice, source.at) == ["b.mp4"]).then_some(())
+    });
     fs::remove_file(here.at("b.mp4")).expect("it was there");
-    watch("the removed file is out of the index", || names(&mut voice, source.at).is_empty().then_some(()));
+    watch("the removed file is out of the index", || {
+        names(&mut voice, source.at).is_empty().then_some(())
+    });
     published(&mut voice, &source, "a.mp4", b"the second version");
     // Under another name, it is another entry with the same root.
     fs::rename(here.at("a.mp4"), here.at("c.mp4")).expect("a new name");
@@ -123,7 +134,9 @@ fn subfolders_are_shared_when_that_is_wanted_and_no_link_is_followed() {
     let (mut asked, mut flat) = (Native::open(source.at), Native::open(flat.at));
     assert_eq!(asked.fetch("Sub/aula.mp4"), b"a lesson");
     let fetch = |name: &str| json!({"method": "FETCH", "name": name});
-    for name in ["Linked/secret.mp4", "Sub/secret.mp4", ".hidden/c.mp4", "Sub", "Sub/none.mp4", "top.mp4/x"] {
+    for name in
+        ["Linked/secret.mp4", "Sub/secret.mp4", ".hidden/c.mp4", "Sub", "Sub/none.mp4", "top.mp4/x"]
+    {
         assert_eq!(asked.outcome(fetch(name)), "not_found", "{name}");
     }
     assert_eq!(flat.outcome(fetch("Sub/aula.mp4")), "not_found");
@@ -132,13 +145,18 @@ fn subfolders_are_shared_when_that_is_wanted_and_no_link_is_followed() {
     fs::rename(here.at("Sub"), elsewhere.at("Moved")).expect("it moves");
     symlink(elsewhere.path(), here.at("Sub")).expect("a link");
     assert_eq!(Native::open(source.at).outcome(fetch("Sub/aula.mp4")), "not_found");
-    watch("what was in it is out of the index", || (names(&mut voice, source.at) == ["top.mp4"]).then_some(()));
+    watch("what was in it is out of the index", || {
+        (names(&mut voice, source.at) == ["top.mp4"]).then_some(())
+    });
     // A folder that moves in is seen with all that it holds, and what comes into it later as well.
     fs::rename(elsewhere.at("Moved"), here.at("New")).expect("it moves");
     published(&mut voice, &source, "New/deep/b.mp4", b"b");
     here.write("New/deep/later.mp4", b"later");
     published(&mut voice, &source, "New/deep/later.mp4", b"later");
-    assert_eq!(names(&mut voice, source.at), ["New/aula.mp4", "New/deep/b.mp4", "New/deep/later.mp4", "top.mp4"]);
+    assert_eq!(
+        names(&mut voice, source.at),
+        ["New/aula.mp4", "New/deep/b.mp4", "New/deep/later.mp4", "top.mp4"]
+    );
 }
 
 #[test]
@@ -158,7 +176,12 @@ fn joining_names_files_at_once_and_a_list_says_which_are_hashed() {
     let mut voice = Native::open(server.at);
     published(&mut voice, &source, "small.mp4", b"small");
     let listed = run(["ls", &peer, "--server", &at, "--json"]);
-    let states: Vec<Value> = listed.succeeded().out.iter().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    let states: Vec<Value> = listed
+        .succeeded()
+        .out
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("an object"))
+        .collect();
     let small = states.iter().find(|file| file["name"] == "small.mp4").expect("it is listed");
     assert_eq!((&small["state"], &small["root"]), (&"hashed".into(), &hash(b"small").into()));
 }
@@ -181,7 +204,9 @@ fn ten_thousand_files_join_with_their_roots_the_second_time() {
     watch("the files are old enough", || (made.elapsed() > Duration::from_secs(3)).then_some(()));
     let args = ["--cache", cache.text()];
     let mut voice = Native::open(server.at);
-    let hashed = |voice: &mut Native, at| list(voice, at).iter().filter(|file| file["root"].is_string()).count();
+    let hashed = |voice: &mut Native, at| {
+        list(voice, at).iter().filter(|file| file["root"].is_string()).count()
+    };
     let began = Instant::now();
     let mut first = peer_with(server.at, &here, &args);
     println!("joined the first time after {:?}", began.elapsed());

@@ -12,7 +12,8 @@ fn full() -> File {
 }
 
 fn ends(command: &mut Command) -> (Option<i32>, String) {
-    let Output { status, stderr, .. } = command.stdin(Stdio::null()).output().expect("cardume runs");
+    let Output { status, stderr, .. } =
+        command.stdin(Stdio::null()).output().expect("cardume runs");
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
@@ -79,7 +80,12 @@ fn output_that_cannot_be_written_is_7_in_every_command() {
 #[test]
 fn a_server_whose_stdout_is_full_serves_on_and_says_so_at_its_end() {
     let mut command = cardume(["server", "--listen", "127.0.0.1:0"]);
-    let mut child = command.stdin(Stdio::null()).stdout(full()).stderr(Stdio::piped()).spawn().expect("cardume starts");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(full())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("cardume starts");
     let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
     let mut line = String::new();
     let at: std::net::SocketAddr = loop {
@@ -92,7 +98,11 @@ fn a_server_whose_stdout_is_full_serves_on_and_says_so_at_its_end() {
     for _ in 0..3 {
         assert_eq!(crate::harness::run(["search", "a.mp4", "--server", &format!("{at}")]).code, 3);
     }
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).expect("it runs");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::TERM,
+    )
+    .expect("it runs");
     assert_eq!(watch("its end", || child.try_wait().expect("a child")).code(), Some(7));
 }
 
@@ -111,7 +121,12 @@ fn commands_that_only_show_something_end_when_their_reader_has_gone() {
     ];
     for (mut command, speaks) in commands {
         let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cardume starts");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("cardume starts");
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
         if speaks {
             let mut line = String::new();
@@ -120,17 +135,29 @@ fn commands_that_only_show_something_end_when_their_reader_has_gone() {
         drop(out);
         let status = watch("its end", || child.try_wait().expect("a child"));
         let mut said = String::new();
-        std::io::Read::read_to_string(&mut child.stderr.take().expect("a pipe"), &mut said).expect("text");
+        std::io::Read::read_to_string(&mut child.stderr.take().expect("a pipe"), &mut said)
+            .expect("text");
         assert_eq!(status.code(), Some(141), "{what}: {said}");
         assert!(!said.contains("pipe"), "{what}: {said}");
     }
-    let mut child = log.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("cardume starts");
+    let mut child = log
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("cardume starts");
     drop(child.stdout.take());
     assert_eq!(watch("its end", || child.try_wait().expect("a child")).code(), Some(141));
     // A download is no such command: it goes on to its end, and the file is there.
     let there = Dir::new();
-    let mut get = cardume(["get", "aula.mp4", "--from", &source.at.to_string(), "--folder", there.text()]);
-    let mut child = get.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("cardume starts");
+    let mut get =
+        cardume(["get", "aula.mp4", "--from", &source.at.to_string(), "--folder", there.text()]);
+    let mut child = get
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("cardume starts");
     drop(child.stdout.take());
     assert_eq!(watch("its end", || child.try_wait().expect("a child")).code(), Some(141));
     assert_eq!(there.read("aula.mp4"), b"a");
@@ -141,7 +168,12 @@ fn a_reader_that_has_gone_is_no_error_and_a_pipe_of_bytes_ends_quietly() {
     let here = Dir::with("a.mp4", &noise(4, 8 << 20));
     let source = crate::harness::lone_peer(&here, &[]);
     let mut get = cardume(["get", "a.mp4", "--from", &source.at.to_string(), "-o", "-"]);
-    let mut child = get.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cardume starts");
+    let mut child = get
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("cardume starts");
     let mut some = [0; 1000];
     std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut some).expect("bytes");
     drop(child.stdout.take());

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{self, Dir, assert_same_files, noise, own_ip, peer, peer_on, peer_with, run, server, server_with, watch};
+use crate::harness::{
+    self, Dir, assert_same_files, noise, own_ip, peer, peer_on, peer_with, run, server,
+    server_with, watch,
+};
 use crate::native::Native;
 
 #[test]
@@ -31,7 +34,8 @@ fn joining_searching_and_downloading_say_the_lines_of_the_specification_to_the_l
     // UPDATE: the next SEARCH shows the new holder.
     b.types("SEARCH a.mp4");
     let found = b.line();
-    let mut holders: Vec<&str> = found.strip_prefix("peers com arquivo solicitado: ").expect(&found).split(' ').collect();
+    let mut holders: Vec<&str> =
+        found.strip_prefix("peers com arquivo solicitado: ").expect(&found).split(' ').collect();
     holders.sort_unstable();
     let mut wanted = [a.at.to_string(), b.at.to_string()];
     wanted.sort_unstable();
@@ -99,7 +103,15 @@ fn three_transfers_run_at_once_and_each_is_right() {
     let from = source.at.to_string();
     let get = |n: usize| {
         let name = format!("{n}.mp4");
-        harness::Process::start(harness::cardume(["get", &name, "--from", &from, "--folder", there[n].text(), "--json"]))
+        harness::Process::start(harness::cardume([
+            "get",
+            &name,
+            "--from",
+            &from,
+            "--folder",
+            there[n].text(),
+            "--json",
+        ]))
     };
     let running = [get(0), get(1), get(2)];
     // All have begun before any is done.
@@ -222,9 +234,15 @@ fn a_join_of_a_hundred_thousand_files_stalls_nobody() {
         move || {
             let mut big = Native::open(at);
             for part in 0..20_u64 {
-                let files: Vec<_> = (0..5_000).map(|n| json!({"name": format!("file-{part:02}-{n:05}.mp4"), "size": n})).collect();
+                let files: Vec<_> = (0..5_000)
+                    .map(|n| json!({"name": format!("file-{part:02}-{n:05}.mp4"), "size": n}))
+                    .collect();
                 let answer = big.ask(json!({"method": "JOIN", "port": 4000, "part": part, "more": part < 19, "files": files}));
-                assert_eq!(answer["status"], if part < 19 { "JOIN_MORE" } else { "JOIN_OK" }, "{answer}");
+                assert_eq!(
+                    answer["status"],
+                    if part < 19 { "JOIN_MORE" } else { "JOIN_OK" },
+                    "{answer}"
+                );
             }
             big
         }
@@ -241,7 +259,10 @@ fn a_join_of_a_hundred_thousand_files_stalls_nobody() {
     }
     let mut big = crowd.join().expect("the JOIN works");
     assert_eq!(voice.holders("file-19-04999.mp4").len(), 1);
-    assert!(slowest < Duration::from_millis(250), "the slowest of {searches} searches took {slowest:?}");
+    assert!(
+        slowest < Duration::from_millis(250),
+        "the slowest of {searches} searches took {slowest:?}"
+    );
     println!("the slowest of {searches} searches during the JOIN took {slowest:?}");
     assert_eq!(big.outcome(json!({"method": "LEAVE"})), "LEAVE_OK");
     assert_eq!(voice.holders("file-00-00000.mp4").len(), 0);
@@ -275,7 +296,8 @@ fn a_peer_on_all_addresses_is_found_under_the_one_that_the_server_sees() {
         let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
         let source = peer_on(server.at, listen, here.text(), &[]);
         source.says(&format!("Sou peer {seen}:{} com arquivos a.mp4", source.at.port()));
-        run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()]).succeeded();
+        run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()])
+            .succeeded();
         assert_eq!(there.read("a.mp4"), b"all of it");
     }
 }
@@ -316,7 +338,8 @@ fn a_second_peer_on_an_address_that_is_taken_is_told_so_and_changes_nothing() {
     let (here, there) = (Dir::with("a.mp4", b"a"), Dir::with("b.mp4", b"b"));
     let first = peer_on(server.at, "127.0.0.1:0", here.text(), &["--advertise", "127.0.0.77:4000"]);
     first.says("Sou peer 127.0.0.77:4000 com arquivos a.mp4");
-    let second = peer_on(server.at, "127.0.0.1:0", there.text(), &["--advertise", "127.0.0.77:4000"]);
+    let second =
+        peer_on(server.at, "127.0.0.1:0", there.text(), &["--advertise", "127.0.0.77:4000"]);
     second.notes("in_use");
     assert_eq!(Native::open(server.at).holders("a.mp4"), ["127.0.0.77:4000"]);
     // When the first is gone, the second comes in by itself.
@@ -334,7 +357,9 @@ fn a_file_that_was_downloaded_is_served_on() {
     second.prints("baixado com sucesso");
     first.kill();
     let mut voice = Native::open(server.at);
-    watch("the second is the only holder", || (voice.holders("a.mp4") == [second.at.to_string()]).then_some(()));
+    watch("the second is the only holder", || {
+        (voice.holders("a.mp4") == [second.at.to_string()]).then_some(())
+    });
     run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", three.text()]).succeeded();
     assert_same_files(&one.at("a.mp4"), &three.at("a.mp4"));
 }
@@ -361,7 +386,16 @@ fn a_get_that_waits_begins_when_somebody_joins() {
     let server = server();
     let there = Dir::new();
     let at = server.at.to_string();
-    let waiting = harness::Process::start(harness::cardume(["get", "a.mp4", "--wait", "--server", &at, "--folder", there.text(), "--json"]));
+    let waiting = harness::Process::start(harness::cardume([
+        "get",
+        "a.mp4",
+        "--wait",
+        "--server",
+        &at,
+        "--folder",
+        there.text(),
+        "--json",
+    ]));
     assert_eq!(waiting.event("stalled")["reason"], "nobody");
     let here = Dir::with("a.mp4", b"late");
     let _source = peer(server.at, &here);
@@ -372,7 +406,9 @@ fn a_get_that_waits_begins_when_somebody_joins() {
 
 #[test]
 fn a_rate_limit_is_kept() {
-    for (giver, taker) in [(&["--upload-limit", "16MB"][..], &[][..]), (&[][..], &["--download-limit", "16MB"][..])] {
+    for (giver, taker) in
+        [(&["--upload-limit", "16MB"][..], &[][..]), (&[][..], &["--download-limit", "16MB"][..])]
+    {
         let (here, there) = (Dir::with("a.mp4", &noise(4, 32_000_000)), Dir::new());
         let source = harness::lone_peer(&here, giver);
         let from = source.at.to_string();
@@ -380,7 +416,10 @@ fn a_rate_limit_is_kept() {
         let args = ["get", "a.mp4", "--from", &from, "--folder", there.text()];
         run(args.iter().chain(taker)).succeeded();
         let rate = 32.0 / since.elapsed().as_secs_f64();
-        assert!((12.0..=20.0).contains(&rate), "{rate:.1} MB/s instead of 16 with {giver:?} {taker:?}");
+        assert!(
+            (12.0..=20.0).contains(&rate),
+            "{rate:.1} MB/s instead of 16 with {giver:?} {taker:?}"
+        );
         assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
     }
 }
@@ -415,7 +454,15 @@ fn a_peer_that_leaves_finishes_what_it_gives() {
     let here = Dir::with("a.mp4", &noise(6, 12 << 20));
     let mut source = peer_with(server.at, &here, &["--upload-limit", "12MB"]);
     let there = Dir::new();
-    let get = harness::Process::start(harness::cardume(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text(), "--json"]));
+    let get = harness::Process::start(harness::cardume([
+        "get",
+        "a.mp4",
+        "--from",
+        &source.at.to_string(),
+        "--folder",
+        there.text(),
+        "--json",
+    ]));
     get.event("begun");
     source.types("LEAVE");
     source.notes("left the network");

@@ -20,9 +20,13 @@ fn answering(mut command: Command, answers: &[(libc::c_long, i32)]) -> Command {
     // SAFETY: between fork and exec there are two system calls and no memory is asked for.
     unsafe {
         command.pre_exec(move || {
-            let rules = libc::sock_fprog { len: u16::try_from(program.len()).unwrap_or(0), filter: program.as_ptr().cast_mut() };
+            let rules = libc::sock_fprog {
+                len: u16::try_from(program.len()).unwrap_or(0),
+                filter: program.as_ptr().cast_mut(),
+            };
             let done = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const rules) == 0;
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const rules)
+                    == 0;
             if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
         })
     };
@@ -35,7 +39,11 @@ fn limited(mut command: Command, resource: libc::__rlimit_resource_t, most: u64)
     unsafe {
         command.pre_exec(move || {
             let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
-            if libc::setrlimit(resource, &raw const limit) == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+            if libc::setrlimit(resource, &raw const limit) == 0 {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
         })
     };
     command
@@ -70,7 +78,17 @@ fn files_are_shared_and_downloaded_without_any_of_the_calls_that_may_be_missing(
         let content = noise(1, 9 * PIECE + 5);
         let (here, there) = (Dir::with("a.mp4", &content), Dir::new());
         let source = Process::start(answering(
-            cardume(["peer", "--server", &at, "--listen", "127.0.0.1:0", "--folder", here.text(), "--lang", "pt"]),
+            cardume([
+                "peer",
+                "--server",
+                &at,
+                "--listen",
+                "127.0.0.1:0",
+                "--folder",
+                here.text(),
+                "--lang",
+                "pt",
+            ]),
             &answers,
         ));
         source.prints("Sou peer");
@@ -88,18 +106,32 @@ fn each_call_that_a_mounted_drive_answers_oddly_is_done_without() {
     let _home = Giver::honest(&what).joins(server.at, &what.file());
     let odd = [
         vec![(libc::SYS_renameat2, libc::EINVAL), (libc::SYS_linkat, libc::EIO)],
-        vec![(libc::SYS_renameat2, libc::EINVAL), (libc::SYS_linkat, libc::EPERM), (libc::SYS_fsync, libc::EINVAL)],
-        vec![(libc::SYS_renameat2, libc::EIO), (libc::SYS_linkat, libc::EOPNOTSUPP), (libc::SYS_fsync, libc::ENOSYS)],
+        vec![
+            (libc::SYS_renameat2, libc::EINVAL),
+            (libc::SYS_linkat, libc::EPERM),
+            (libc::SYS_fsync, libc::EINVAL),
+        ],
+        vec![
+            (libc::SYS_renameat2, libc::EIO),
+            (libc::SYS_linkat, libc::EOPNOTSUPP),
+            (libc::SYS_fsync, libc::ENOSYS),
+        ],
         vec![(libc::SYS_fsync, libc::EINVAL), (libc::SYS_fdatasync, libc::EINVAL)],
         vec![(libc::SYS_flock, libc::ENOLCK), (libc::SYS_fstatfs, libc::ENOSYS)],
     ];
     for answers in odd {
         let there = Dir::new();
-        let done = finish(Process::start(answering(get("a.mp4", &server.at.to_string(), &there, &[]), &answers)));
+        let done = finish(Process::start(answering(
+            get("a.mp4", &server.at.to_string(), &there, &[]),
+            &answers,
+        )));
         what.is_saved(&done, &there);
         // What stands there is never written over, by whatever way the name is given.
         let there = Dir::with("a.mp4", b"mine");
-        let done = finish(Process::start(answering(get("a.mp4", &server.at.to_string(), &there, &[]), &answers)));
+        let done = finish(Process::start(answering(
+            get("a.mp4", &server.at.to_string(), &there, &[]),
+            &answers,
+        )));
         assert_eq!((done.code, there.read("a.mp4")), (7, b"mine".to_vec()), "{done:#?}");
     }
 }
@@ -109,12 +141,19 @@ fn a_disk_that_is_full_or_fails_at_any_time_ends_the_download_with_7() {
     let server = server();
     let what = Content::new("a.mp4", &noise(3, 3 * PIECE + 5));
     let _home = Giver::honest(&what).joins(server.at, &what.file());
-    for call in [libc::SYS_pwrite64, libc::SYS_fdatasync, libc::SYS_renameat2, libc::SYS_fallocate] {
+    for call in [libc::SYS_pwrite64, libc::SYS_fdatasync, libc::SYS_renameat2, libc::SYS_fallocate]
+    {
         for error in [libc::ENOSPC, libc::EDQUOT] {
             let there = Dir::new();
-            let done = finish(Process::start(answering(get("a.mp4", &server.at.to_string(), &there, &[]), &[(call, error)])));
+            let done = finish(Process::start(answering(
+                get("a.mp4", &server.at.to_string(), &there, &[]),
+                &[(call, error)],
+            )));
             assert_eq!(done.code, 7, "{call} {error} {done:#?}");
-            assert!(done.out.iter().any(|line| line.contains("disk is full")), "{call} {error} {done:#?}");
+            assert!(
+                done.out.iter().any(|line| line.contains("disk is full")),
+                "{call} {error} {done:#?}"
+            );
             assert!(!there.has("a.mp4"));
             // The same command goes on when there is room.
             let done = finish(Process::start(get("a.mp4", &server.at.to_string(), &there, &[])));
@@ -126,15 +165,21 @@ fn a_disk_that_is_full_or_fails_at_any_time_ends_the_download_with_7() {
 #[test]
 fn a_limit_of_the_size_of_files_ends_the_download_and_not_the_peer() {
     let server = server();
-    let (what, small) = (Content::new("a.mp4", &noise(4, 5 * PIECE)), Content::new("b.mp4", &noise(5, PIECE)));
+    let (what, small) =
+        (Content::new("a.mp4", &noise(4, 5 * PIECE)), Content::new("b.mp4", &noise(5, PIECE)));
     let _homes = [&what, &small].map(|what| Giver::honest(what).joins(server.at, &what.file()));
     for words in [&["--allocate", "none"][..], &[]] {
         let there = Dir::new();
-        let done = finish(Process::start(limited(get("a.mp4", &server.at.to_string(), &there, words), libc::RLIMIT_FSIZE, 3 << 20)));
+        let done = finish(Process::start(limited(
+            get("a.mp4", &server.at.to_string(), &there, words),
+            libc::RLIMIT_FSIZE,
+            3 << 20,
+        )));
         assert_eq!(done.code, 7, "{done:#?}");
         assert!(done.out.iter().any(|line| line.contains("larger than")), "{done:#?}");
         let there = Dir::new();
-        let mut line = vec!["peer", "--listen", "127.0.0.1:0", "--lang", "en", "--folder", there.text()];
+        let mut line =
+            vec!["peer", "--listen", "127.0.0.1:0", "--lang", "en", "--folder", there.text()];
         let at = server.at.to_string();
         line.extend(["--server", &at]);
         line.extend(words);
@@ -156,9 +201,16 @@ fn too_few_descriptors_end_a_download_with_7_or_do() {
     let mut codes = Vec::new();
     for most in 6..24 {
         let there = Dir::new();
-        let done = finish(Process::start(limited(get("a.mp4", &server.at.to_string(), &there, &[]), libc::RLIMIT_NOFILE, most)));
+        let done = finish(Process::start(limited(
+            get("a.mp4", &server.at.to_string(), &there, &[]),
+            libc::RLIMIT_NOFILE,
+            most,
+        )));
         assert!([0, 7].contains(&done.code), "{most} {done:#?}");
-        assert!(done.err.iter().chain(&done.out).all(|line| !line.contains("panicked")), "{most} {done:#?}");
+        assert!(
+            done.err.iter().chain(&done.out).all(|line| !line.contains("panicked")),
+            "{most} {done:#?}"
+        );
         codes.push(done.code);
     }
     assert!(codes.contains(&0) && codes.contains(&7), "{codes:?}");

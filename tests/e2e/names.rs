@@ -42,16 +42,35 @@ fn bad() -> Vec<(&'static str, String)> {
     ]
     .map(|(class, name)| (class, name.to_owned()))
     .into();
-    names.extend([("256 bytes", "x".repeat(256)), ("4096 bytes", "x".repeat(4096)), ("256 bytes of two each", "é".repeat(128))]);
+    names.extend([
+        ("256 bytes", "x".repeat(256)),
+        ("4096 bytes", "x".repeat(4096)),
+        ("256 bytes of two each", "é".repeat(128)),
+    ]);
     names
 }
 
 /// Odd names that are good on Linux.
 fn odd() -> Vec<String> {
-    let mut names: Vec<String> =
-        ["-rf", "--help", "CON", "NUL.mp4", "dot.", "space ", " front", "a:b", "é.mp4", "e\u{301}.mp4", "A.mp4", "a.mp4", "%2e%2e", "$(id)", "`id`"]
-            .map(String::from)
-            .into();
+    let mut names: Vec<String> = [
+        "-rf",
+        "--help",
+        "CON",
+        "NUL.mp4",
+        "dot.",
+        "space ",
+        " front",
+        "a:b",
+        "é.mp4",
+        "e\u{301}.mp4",
+        "A.mp4",
+        "a.mp4",
+        "%2e%2e",
+        "$(id)",
+        "`id`",
+    ]
+    .map(String::from)
+    .into();
     names.extend([
         "'; rm x; '".into(),
         "a\"b".into(),
@@ -75,25 +94,52 @@ fn a_bad_name_of_any_class_is_refused_at_join_search_update_and_fetch() {
     at_server.join(4000, &["own.mp4"]);
     for (class, name) in bad() {
         let file = json!([{"name": name, "size": 1}]);
-        assert_eq!(at_server.outcome(json!({"method": "SEARCH", "name": name})), "bad_name", "{class}");
-        assert_eq!(at_server.outcome(json!({"method": "UPDATE", "files": file})), "bad_name", "{class}");
-        assert_eq!(at_server.outcome(json!({"method": "UPDATE", "remove": [name]})), "bad_name", "{class}");
-        assert_eq!(at_peer.outcome(json!({"method": "FETCH", "name": name})), "bad_name", "{class}");
+        assert_eq!(
+            at_server.outcome(json!({"method": "SEARCH", "name": name})),
+            "bad_name",
+            "{class}"
+        );
+        assert_eq!(
+            at_server.outcome(json!({"method": "UPDATE", "files": file})),
+            "bad_name",
+            "{class}"
+        );
+        assert_eq!(
+            at_server.outcome(json!({"method": "UPDATE", "remove": [name]})),
+            "bad_name",
+            "{class}"
+        );
+        assert_eq!(
+            at_peer.outcome(json!({"method": "FETCH", "name": name})),
+            "bad_name",
+            "{class}"
+        );
         let mut guest = Native::open(server.at);
-        assert_eq!(guest.outcome(json!({"method": "JOIN", "port": 4001, "files": file})), "bad_name", "{class}");
+        assert_eq!(
+            guest.outcome(json!({"method": "JOIN", "port": 4001, "files": file})),
+            "bad_name",
+            "{class}"
+        );
     }
     // Bytes that are no text, and half of a pair.
-    for raw in [&b"\"\xff\xfe\""[..], b"\"\xc3\"", b"\"\\ud800\"", b"7", b"null", b"[\"a\"]", b"{}"] {
+    for raw in [&b"\"\xff\xfe\""[..], b"\"\xc3\"", b"\"\\ud800\"", b"7", b"null", b"[\"a\"]", b"{}"]
+    {
         for (link, method) in [(server.at, "SEARCH"), (source.at, "FETCH")] {
             let mut link = Native::open(link);
-            link.send(&[format!("{{\"id\":1,\"method\":\"{method}\",\"name\":").as_bytes(), raw, b"}\n"].concat());
+            link.send(
+                &[format!("{{\"id\":1,\"method\":\"{method}\",\"name\":").as_bytes(), raw, b"}\n"]
+                    .concat(),
+            );
             let answer = link.hear();
             assert!(answer["error"]["code"].is_string(), "{raw:?}: {answer}");
         }
     }
     assert_eq!(at_server.holders("own.mp4").len(), 1);
     for line in server.out.so_far() {
-        assert!(line.starts_with("Peer 127.0.0.1:") && !line.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{line:?}");
+        assert!(
+            line.starts_with("Peer 127.0.0.1:") && !line.contains(['\u{1b}', '\u{202e}', '\u{9b}']),
+            "{line:?}"
+        );
     }
 }
 
@@ -119,7 +165,8 @@ fn an_odd_name_is_shared_searched_and_fetched_as_it_is() {
     }
     let alone = Dir::new();
     for name in ["-rf", "--help"] {
-        run(["get", "--from", &source.at.to_string(), "--folder", alone.text(), "--", name]).succeeded();
+        run(["get", "--from", &source.at.to_string(), "--folder", alone.text(), "--", name])
+            .succeeded();
         assert!(alone.has(name));
     }
     assert_eq!(here.names().len(), odd().len());
@@ -150,11 +197,26 @@ fn what_is_no_plain_visible_file_is_neither_shared_nor_given() {
     source.says(&format!("Sou peer {} com arquivos a.mp4", source.at));
     server.says(&format!("Peer {} adicionado com arquivos a.mp4", source.at));
     let mut link = Native::open(source.at);
-    for name in ["link.mp4", "inner.mp4", "zero.mp4", "folder", "inside", "socket.mp4", "fifo.mp4", ".hidden.mp4"] {
+    for name in [
+        "link.mp4",
+        "inner.mp4",
+        "zero.mp4",
+        "folder",
+        "inside",
+        "socket.mp4",
+        "fifo.mp4",
+        ".hidden.mp4",
+    ] {
         assert_eq!(link.outcome(json!({"method": "FETCH", "name": name})), "not_found", "{name}");
         assert_eq!(web::get(source.at, &format!("/files/{name}")).status, 404, "{name}");
     }
-    for path in ["/files/inside/b.mp4", "/files/inside%2Fb.mp4", "/files/folder/secret", "/files/..%2F..%2Fetc%2Fpasswd", "/files/b.mp4.part"] {
+    for path in [
+        "/files/inside/b.mp4",
+        "/files/inside%2Fb.mp4",
+        "/files/folder/secret",
+        "/files/..%2F..%2Fetc%2Fpasswd",
+        "/files/b.mp4.part",
+    ] {
         assert!((400..500).contains(&web::get(source.at, path).status), "{path}");
     }
     assert_eq!(web::get(source.at, "/").body, b"/files/a.mp4\n");
@@ -174,7 +236,10 @@ fn a_file_that_becomes_a_link_after_the_join_is_not_followed() {
     assert_eq!(Native::open(source.at).fetch("a.mp4"), b"a");
     std::fs::remove_file(here.at("a.mp4")).expect("the file goes");
     symlink(outside.at("secret"), here.at("a.mp4")).expect("a link");
-    assert_eq!(Native::open(source.at).outcome(json!({"method": "FETCH", "name": "a.mp4"})), "not_found");
+    assert_eq!(
+        Native::open(source.at).outcome(json!({"method": "FETCH", "name": "a.mp4"})),
+        "not_found"
+    );
 }
 
 #[test]
@@ -188,7 +253,10 @@ fn a_folder_swapped_for_a_link_leads_nowhere_else() {
     std::fs::rename(&folder, parent.at("moved")).expect("the folder moves");
     symlink(outside.path(), &folder).expect("a link");
     // Its folder is gone, and the link is not followed.
-    assert_eq!(Native::open(source.at).outcome(json!({"method": "FETCH", "name": "a.mp4"})), "not_found");
+    assert_eq!(
+        Native::open(source.at).outcome(json!({"method": "FETCH", "name": "a.mp4"})),
+        "not_found"
+    );
     source.notes("the folder is not there");
     std::fs::remove_file(&folder).expect("the link goes");
     std::fs::rename(parent.at("moved"), &folder).expect("the folder comes back");
@@ -199,7 +267,8 @@ fn a_folder_swapped_for_a_link_leads_nowhere_else() {
 /// A download of `a.mp4` into a folder that was prepared must fail with 7, and the prepared things stay.
 #[track_caller]
 fn finds_its_place_taken(prepare: impl Fn(&Dir, &Dir)) {
-    let (here, there, outside) = (Dir::with("a.mp4", &noise(1, 100_000)), Dir::new(), Dir::with("target", b"somebody's"));
+    let (here, there, outside) =
+        (Dir::with("a.mp4", &noise(1, 100_000)), Dir::new(), Dir::with("target", b"somebody's"));
     prepare(&there, &outside);
     let before = there.names();
     let source = lone_peer(&here, &[]);
@@ -215,13 +284,19 @@ fn finds_its_place_taken(prepare: impl Fn(&Dir, &Dir)) {
 
 #[test]
 fn a_part_that_is_a_link_to_outside_is_not_written_through() {
-    finds_its_place_taken(|there, outside| symlink(outside.at("target"), there.at("a.mp4.part")).expect("a link"));
-    finds_its_place_taken(|there, outside| symlink(outside.at("new"), there.at("a.mp4.part")).expect("a link"));
+    finds_its_place_taken(|there, outside| {
+        symlink(outside.at("target"), there.at("a.mp4.part")).expect("a link")
+    });
+    finds_its_place_taken(|there, outside| {
+        symlink(outside.at("new"), there.at("a.mp4.part")).expect("a link")
+    });
 }
 
 #[test]
 fn a_part_that_has_another_name_elsewhere_is_not_written_to() {
-    finds_its_place_taken(|there, outside| std::fs::hard_link(outside.at("target"), there.at("a.mp4.part")).expect("a hard link"));
+    finds_its_place_taken(|there, outside| {
+        std::fs::hard_link(outside.at("target"), there.at("a.mp4.part")).expect("a hard link")
+    });
 }
 
 #[test]
@@ -238,21 +313,34 @@ fn a_part_that_is_somebody_elses_file_is_not_overwritten() {
 
 #[test]
 fn a_part_that_is_a_folder_or_a_fifo_is_left_alone() {
-    finds_its_place_taken(|there, _| std::fs::create_dir(there.at("a.mp4.part")).expect("a folder"));
-    finds_its_place_taken(|there, _| assert!(Command::new("mkfifo").arg(there.at("a.mp4.part")).status().expect("mkfifo").success()));
+    finds_its_place_taken(|there, _| {
+        std::fs::create_dir(there.at("a.mp4.part")).expect("a folder")
+    });
+    finds_its_place_taken(|there, _| {
+        assert!(
+            Command::new("mkfifo").arg(there.at("a.mp4.part")).status().expect("mkfifo").success()
+        )
+    });
 }
 
 #[test]
 fn a_destination_that_is_a_link_a_folder_or_a_fifo_is_left_alone() {
-    finds_its_place_taken(|there, outside| symlink(outside.at("target"), there.at("a.mp4")).expect("a link"));
-    finds_its_place_taken(|there, outside| symlink(outside.at("new"), there.at("a.mp4")).expect("a link"));
+    finds_its_place_taken(|there, outside| {
+        symlink(outside.at("target"), there.at("a.mp4")).expect("a link")
+    });
+    finds_its_place_taken(|there, outside| {
+        symlink(outside.at("new"), there.at("a.mp4")).expect("a link")
+    });
     finds_its_place_taken(|there, _| std::fs::create_dir(there.at("a.mp4")).expect("a folder"));
-    finds_its_place_taken(|there, _| assert!(Command::new("mkfifo").arg(there.at("a.mp4")).status().expect("mkfifo").success()));
+    finds_its_place_taken(|there, _| {
+        assert!(Command::new("mkfifo").arg(there.at("a.mp4")).status().expect("mkfifo").success())
+    });
 }
 
 #[test]
 fn a_record_that_is_a_link_is_not_written_through() {
-    let (here, there, outside) = (Dir::with("a.mp4", &noise(2, 100_000)), Dir::new(), Dir::with("target", b"somebody's"));
+    let (here, there, outside) =
+        (Dir::with("a.mp4", &noise(2, 100_000)), Dir::new(), Dir::with("target", b"somebody's"));
     symlink(outside.at("target"), there.at("a.mp4.part.record")).expect("a link");
     symlink(outside.at("target"), there.at(".a.mp4.part.record")).expect("a link");
     let source = lone_peer(&here, &[]);
@@ -266,7 +354,15 @@ fn a_file_that_appears_while_a_download_runs_is_not_overwritten() {
     let (here, there) = (Dir::with("a.mp4", &noise(3, 8 << 20)), Dir::new());
     let source = lone_peer(&here, &["--upload-limit", "8MB"]);
     let from = source.at.to_string();
-    let get = crate::harness::Process::start(crate::harness::cardume(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]));
+    let get = crate::harness::Process::start(crate::harness::cardume([
+        "get",
+        "a.mp4",
+        "--from",
+        &from,
+        "--folder",
+        there.text(),
+        "--json",
+    ]));
     get.event("begun");
     there.write("a.mp4", b"somebody's");
     let done = crate::harness::finish(get);
@@ -279,7 +375,17 @@ fn two_downloads_into_the_same_part_do_not_mix() {
     let (here, there) = (Dir::with("a.mp4", &noise(4, 16 << 20)), Dir::new());
     let source = lone_peer(&here, &["--upload-limit", "16MB"]);
     let from = source.at.to_string();
-    let get = || crate::harness::Process::start(crate::harness::cardume(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]));
+    let get = || {
+        crate::harness::Process::start(crate::harness::cardume([
+            "get",
+            "a.mp4",
+            "--from",
+            &from,
+            "--folder",
+            there.text(),
+            "--json",
+        ]))
+    };
     let first = get();
     first.event("begun");
     let second = crate::harness::finish(get());

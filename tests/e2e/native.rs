@@ -27,7 +27,8 @@ impl Native {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
-        let from = BufReader::with_capacity(256 << 10, stream.try_clone().expect("a second handle"));
+        let from =
+            BufReader::with_capacity(256 << 10, stream.try_clone().expect("a second handle"));
         Some(Native { stream, from, next: 1 })
     }
 
@@ -62,7 +63,11 @@ impl Native {
         let mut line = Vec::new();
         match self.from.read_until(b'\n', &mut line) {
             Ok(0) => None,
-            Ok(_) => Some(serde_json::from_slice(&line).unwrap_or_else(|error| panic!("{:?}: {error}", String::from_utf8_lossy(&line)))),
+            Ok(_) => {
+                Some(serde_json::from_slice(&line).unwrap_or_else(|error| {
+                    panic!("{:?}: {error}", String::from_utf8_lossy(&line))
+                }))
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
             Err(error) => panic!("no answer: {error}"),
         }
@@ -87,7 +92,11 @@ impl Native {
     #[track_caller]
     pub fn outcome(&mut self, request: Value) -> String {
         let answer = self.ask(request);
-        let word = if answer.get("error").is_some() { &answer["error"]["code"] } else { &answer["status"] };
+        let word = if answer.get("error").is_some() {
+            &answer["error"]["code"]
+        } else {
+            &answer["status"]
+        };
         word.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
@@ -125,13 +134,18 @@ impl Native {
     pub fn holders(&mut self, name: &str) -> Vec<String> {
         let answer = self.ask(json!({"method": "SEARCH", "name": name}));
         let holders = answer["holders"].as_array().unwrap_or_else(|| panic!("{answer}"));
-        holders.iter().map(|holder| holder["peer"].as_str().expect("an address").to_owned()).collect()
+        holders
+            .iter()
+            .map(|holder| holder["peer"].as_str().expect("an address").to_owned())
+            .collect()
     }
 
     /// Asks again and again until the holders are so many.
     #[track_caller]
     pub fn holders_become(&mut self, name: &str, wanted: usize) -> Vec<String> {
-        crate::harness::watch("a change of the index", || Some(self.holders(name)).filter(|found| found.len() == wanted))
+        crate::harness::watch("a change of the index", || {
+            Some(self.holders(name)).filter(|found| found.len() == wanted)
+        })
     }
 
     /// Sends no more.
@@ -141,7 +155,9 @@ impl Native {
 
     /// Ends the link with a reset.
     pub fn reset(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).expect("an abrupt end");
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .expect("an abrupt end");
     }
 }
 
@@ -156,7 +172,15 @@ pub struct Asked {
 
 impl Asked {
     /// Announces a body.
-    pub fn head(&mut self, name: &str, size: u64, tag: &str, from: u64, length: u64, more: bool) -> bool {
+    pub fn head(
+        &mut self,
+        name: &str,
+        size: u64,
+        tag: &str,
+        from: u64,
+        length: u64,
+        more: bool,
+    ) -> bool {
         let (id, status) = (self.fetch["id"].clone(), "FETCH_OK");
         let head = json!({"id": id, "status": status, "name": name, "size": size, "tag": tag, "from": from, "length": length, "more": more});
         self.raw(format!("{head}\n").as_bytes())
@@ -185,7 +209,9 @@ pub fn fake_peer(answer: impl Fn(&mut Asked) + Send + 'static) -> SocketAddr {
         let mut from = BufReader::new(stream.try_clone()?);
         let (mut hello, mut fetch) = (String::new(), String::new());
         from.read_line(&mut hello)?;
-        stream.write_all(b"{\"cardume\":1,\"role\":\"peer\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}\n")?;
+        stream.write_all(
+            b"{\"cardume\":1,\"role\":\"peer\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}\n",
+        )?;
         from.read_line(&mut fetch)?;
         let Ok(fetch): Result<Value, _> = serde_json::from_str(&fetch) else { return Ok(()) };
         // It knows no lists of pieces, which are asked for next, and once only.

@@ -1,6 +1,9 @@
 //! Nodes and their files as rede-p2p and 004 show them, and consoles without a server.
 
-use crate::harness::{Dir, Process, assert_same_files, cardume, nobody, noise, own_ip, peer, peer_on, peer_with, server};
+use crate::harness::{
+    Dir, Process, assert_same_files, cardume, nobody, noise, own_ip, peer, peer_on, peer_with,
+    server,
+};
 
 #[test]
 fn rede_p2ps_console_lists_peers_and_files_in_tables_and_downloads() {
@@ -72,7 +75,11 @@ fn nodes_are_listed_each_with_its_files() {
 fn who_registers_twice_is_told_so_in_his_language_and_nothing_changes() {
     let server = server();
     let here = Dir::with("a.mp4", b"lesson");
-    for (lang, note) in [("pt", "já está registrado"), ("es", "ya está registrado"), ("en", "is already registered")] {
+    for (lang, note) in [
+        ("pt", "já está registrado"),
+        ("es", "ya está registrado"),
+        ("en", "is already registered"),
+    ] {
         let mut source = peer_with(server.at, &here, &["--lang", lang]);
         let at = source.at;
         source.types(&format!("JOIN {} {} {}", at.ip(), at.port(), here.text()));
@@ -118,5 +125,6 @@ fn what_belongs_together_on_the_command_line_is_asked_for_together() {
     for args in [["peer", "--listen", "127.0.0.1:0"], ["peer", "--folder", "."]] {
         crate::harness::run(args).failed(2, "--listen and --folder go together");
     }
-    crate::harness::run(["peer", "--console", "dos"]).failed(2, "a console is napster, rede, or uc3m");
+    crate::harness::run(["peer", "--console", "dos"])
+        .failed(2, "a console is napster, rede, or uc3m");
 }

@@ -16,9 +16,12 @@ struct Provider {
 }
 
 impl Provider {
-    fn new(answer: impl Fn(usize, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Provider {
+    fn new(
+        answer: impl Fn(usize, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Provider {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let provider = Provider { at: listener.local_addr().expect("an address"), links: Arc::default() };
+        let provider =
+            Provider { at: listener.local_addr().expect("an address"), links: Arc::default() };
         let (links, answer) = (Arc::clone(&provider.links), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -45,7 +48,15 @@ impl Provider {
     }
 
     fn get(&self, wire: &str, there: &Dir) -> Done {
-        let process = Process::start(cardume(["get", "a.mp4", "--from", &format!("{wire}@{}", self.at), "--folder", there.text(), "--json"]));
+        let process = Process::start(cardume([
+            "get",
+            "a.mp4",
+            "--from",
+            &format!("{wire}@{}", self.at),
+            "--folder",
+            there.text(),
+            "--json",
+        ]));
         while process.out.next().is_some() {}
         finish(process)
     }
@@ -92,10 +103,15 @@ fn a_provider_that_pauses_in_the_middle_gives_the_whole_file() {
 
 #[test]
 fn the_length_of_profile_2020_is_no_part_of_the_file() {
-    for bytes in [Vec::new(), b"hello".to_vec(), noise(32, 65_500), noise(33, 65_501), noise(34, 3_000_000)] {
+    for bytes in
+        [Vec::new(), b"hello".to_vec(), noise(32, 65_500), noise(33, 65_501), noise(34, 3_000_000)]
+    {
         let (provider, there) = (Provider::says(with_length(&bytes)), Dir::new());
         is_saved(&provider.get("uc3m-2020", &there), &there, &bytes);
-        let piped = cardume(["get", "a.mp4", "--from", &format!("uc3m-2020@{}", provider.at), "-o", "-"]).output().expect("cardume runs");
+        let piped =
+            cardume(["get", "a.mp4", "--from", &format!("uc3m-2020@{}", provider.at), "-o", "-"])
+                .output()
+                .expect("cardume runs");
         assert!(piped.status.success() && piped.stdout == bytes);
     }
 }
@@ -103,7 +119,12 @@ fn the_length_of_profile_2020_is_no_part_of_the_file() {
 #[test]
 fn a_plain_file_of_profile_2020_that_begins_with_nul_stays_whole() {
     // The first box of a film, whose front reads like a length of 6 kB; then one that reads like 65 kB; then one beyond what is held back.
-    for front in [&b"\0\0\0\x18ftypmp42"[..], &b"\0\0\0\xffftyp"[..], &b"\0\0\x01\xba\x44"[..], b"\0\xff\xff\xff\xff"] {
+    for front in [
+        &b"\0\0\0\x18ftypmp42"[..],
+        &b"\0\0\0\xffftyp"[..],
+        &b"\0\0\x01\xba\x44"[..],
+        b"\0\xff\xff\xff\xff",
+    ] {
         let bytes = [front, &noise(35, 400_000)].concat();
         let (provider, there) = (Provider::says([&b"0"[..], &bytes].concat()), Dir::new());
         is_saved(&provider.get("uc3m-2020", &there), &there, &bytes);
@@ -124,7 +145,9 @@ fn an_answer_of_profile_2020_that_is_cut_is_said_to_be_unended() {
 fn a_cut_answer_of_profile_2020_that_comes_whole_the_next_time_is_saved() {
     let bytes = noise(37, 3_000_000);
     let answer = with_length(&bytes);
-    let provider = Provider::new(move |nth, stream| stream.write_all(if nth == 0 { &answer[..2_000_000] } else { &answer }));
+    let provider = Provider::new(move |nth, stream| {
+        stream.write_all(if nth == 0 { &answer[..2_000_000] } else { &answer })
+    });
     let there = Dir::new();
     is_saved(&provider.get("uc3m-2020", &there), &there, &bytes);
     assert_eq!(provider.links.load(Ordering::Relaxed), 2);

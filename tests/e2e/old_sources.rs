@@ -10,7 +10,10 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::giver::{Content, Gate, Giver};
-use crate::harness::{Dir, Done, Process, assert_same_files, begin_get, cardume, finish, nobody, noise, run, stranger, watch};
+use crate::harness::{
+    Dir, Done, Process, assert_same_files, begin_get, cardume, finish, nobody, noise, run,
+    stranger, watch,
+};
 
 /// One that speaks an old wire. It lives as long as the tests.
 #[derive(Clone)]
@@ -22,10 +25,17 @@ struct Old {
 
 impl Old {
     /// One that reads a question of this length at least, and then does as `answer` says; the number counts the links before.
-    fn new(answer: impl Fn(usize, &str, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Old {
+    fn new(
+        answer: impl Fn(usize, &str, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Old {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let old = Old { at: listener.local_addr().expect("an address"), asked: Arc::default(), links: Arc::default() };
-        let (asked, links, answer) = (Arc::clone(&old.asked), Arc::clone(&old.links), Arc::new(answer));
+        let old = Old {
+            at: listener.local_addr().expect("an address"),
+            asked: Arc::default(),
+            links: Arc::default(),
+        };
+        let (asked, links, answer) =
+            (Arc::clone(&old.asked), Arc::clone(&old.links), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
@@ -69,8 +79,10 @@ fn question(stream: &mut TcpStream) -> String {
         let count = stream.read(&mut byte).unwrap_or(0);
         text.extend_from_slice(&byte[..count]);
         let said = String::from_utf8_lossy(&text);
-        let whole =
-            (said.starts_with("GET_FILE\0") && said.matches('\0').count() == 2) || said.ends_with("}}") || said.starts_with("get ") || said == "ls";
+        let whole = (said.starts_with("GET_FILE\0") && said.matches('\0').count() == 2)
+            || said.ends_with("}}")
+            || said.starts_with("get ")
+            || said == "ls";
         if whole || count == 0 {
             return said.into_owned();
         }
@@ -85,7 +97,13 @@ fn heads(size: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("uc3m-2024-plain", format!("0\0{size}\0").into_bytes()),
         ("uc3m-2025", format!("\0{size}\0").into_bytes()),
         ("uc3m-fixed", b"0".to_vec()),
-        ("ufabc-json", format!("{{\"status\": \"OK\", \"fileSize\": {size}}}{{\"status\": \"downloadAccepted\"}}").into_bytes()),
+        (
+            "ufabc-json",
+            format!(
+                "{{\"status\": \"OK\", \"fileSize\": {size}}}{{\"status\": \"downloadAccepted\"}}"
+            )
+            .into_bytes(),
+        ),
         ("rede", Vec::new()),
     ]
 }
@@ -126,7 +144,10 @@ fn each_wire_gives_its_file() {
         let wanted = match wire {
             "rede" => "get aula 1.mp4".to_owned(),
             "ufabc-json" => {
-                format!("{{\"method\": \"DOWNLOAD_REQUEST\", \"data\": {{\"filename\": \"aula 1.mp4\", \"port\": {}}}}}", giver.at.port())
+                format!(
+                    "{{\"method\": \"DOWNLOAD_REQUEST\", \"data\": {{\"filename\": \"aula 1.mp4\", \"port\": {}}}}}",
+                    giver.at.port()
+                )
             }
             _ => "GET_FILE\0aula 1.mp4\0".to_owned(),
         };
@@ -143,13 +164,22 @@ fn an_answer_may_come_byte_by_byte_and_bring_nothing() {
         });
         let there = Dir::new();
         is_unverified(&get("empty.mp4", &giver.from(wire), &there), 0);
-        assert_eq!((there.names(), there.read("empty.mp4").len()), (vec!["empty.mp4".to_owned()], 0), "{wire}");
+        assert_eq!(
+            (there.names(), there.read("empty.mp4").len()),
+            (vec!["empty.mp4".to_owned()], 0),
+            "{wire}"
+        );
     }
 }
 
 #[test]
 fn where_nobody_says_no_the_list_tells_an_empty_file_from_none() {
-    let giver = Old::new(|_, question, stream| if question == "ls" { stream.write_all(b"empty one.mp4 b.mp4 ") } else { Ok(()) });
+    let giver =
+        Old::new(
+            |_, question, stream| {
+                if question == "ls" { stream.write_all(b"empty one.mp4 b.mp4 ") } else { Ok(()) }
+            },
+        );
     let there = Dir::new();
     fails_with(3, &get("a.mp4", &giver.from("rede"), &there));
     assert!(there.names().is_empty());
@@ -177,7 +207,11 @@ fn a_provider_that_never_closes_gives_no_file() {
     let done = finish(process);
     assert_eq!(done.code, 8, "{done:#?}");
     let failed = done.events("failed");
-    assert_eq!((&failed[0]["code"], &failed[0]["exit"]), (&json!("unended"), &json!(8)), "{done:#?}");
+    assert_eq!(
+        (&failed[0]["code"], &failed[0]["exit"]),
+        (&json!("unended"), &json!(8)),
+        "{done:#?}"
+    );
     assert_eq!(there.names(), ["a.mp4.part", "a.mp4.part.record"]);
     assert!(there.read("a.mp4.part") == bytes);
     is_unverified(&get("a.mp4", &provider.from("rede"), &there), bytes.len());
@@ -209,7 +243,10 @@ fn a_no_is_told_with_its_code_and_leaves_nothing() {
 #[test]
 fn an_absurd_size_costs_nothing() {
     for size in ["9999999999999999999", "99999999999999999999999999999999", "-1", "1e9"] {
-        for (wire, answer) in [("uc3m-2025", format!("\0{size}\0")), ("ufabc-json", format!("{{\"status\": \"OK\", \"fileSize\": {size}}}"))] {
+        for (wire, answer) in [
+            ("uc3m-2025", format!("\0{size}\0")),
+            ("ufabc-json", format!("{{\"status\": \"OK\", \"fileSize\": {size}}}")),
+        ] {
             let there = Dir::new();
             let done = get("a.mp4", &Old::says(answer.as_bytes()).from(wire), &there);
             assert_eq!((done.code, there.names()), (8, Vec::new()), "{wire} {size} {done:#?}");
@@ -220,8 +257,12 @@ fn an_absurd_size_costs_nothing() {
 #[test]
 fn more_bytes_than_were_said_are_nobodys() {
     let bytes = noise(3, 200_000);
-    for (wire, head) in heads(bytes.len()).into_iter().filter(|(wire, _)| ["uc3m-2025", "uc3m-2024-plain", "ufabc-json"].contains(wire)) {
-        let (giver, there) = (Old::says(&[&head[..], &bytes, &noise(4, 3 << 20)].concat()), Dir::new());
+    for (wire, head) in heads(bytes.len())
+        .into_iter()
+        .filter(|(wire, _)| ["uc3m-2025", "uc3m-2024-plain", "ufabc-json"].contains(wire))
+    {
+        let (giver, there) =
+            (Old::says(&[&head[..], &bytes, &noise(4, 3 << 20)].concat()), Dir::new());
         is_unverified(&get("a.mp4", &giver.from(wire), &there), bytes.len());
         assert!(there.read("a.mp4") == bytes, "{wire}");
     }
@@ -230,9 +271,14 @@ fn more_bytes_than_were_said_are_nobodys() {
 #[test]
 fn a_stream_that_ends_early_comes_once_more() {
     let bytes = noise(5, 2_000_000);
-    for (wire, head) in heads(bytes.len()).into_iter().filter(|(wire, _)| ["uc3m-2025", "ufabc-json"].contains(wire)) {
+    for (wire, head) in heads(bytes.len())
+        .into_iter()
+        .filter(|(wire, _)| ["uc3m-2025", "ufabc-json"].contains(wire))
+    {
         let answer = [&head[..], &bytes].concat();
-        let giver = Old::new(move |nth, _, stream| stream.write_all(if nth == 0 { &answer[..900_000] } else { &answer }));
+        let giver = Old::new(move |nth, _, stream| {
+            stream.write_all(if nth == 0 { &answer[..900_000] } else { &answer })
+        });
         let there = Dir::new();
         let done = get("a.mp4", &giver.from(wire), &there);
         is_unverified(&done, bytes.len());
@@ -244,7 +290,9 @@ fn a_stream_that_ends_early_comes_once_more() {
 #[test]
 fn a_killed_process_leaves_a_part_that_the_next_one_compares_and_ends() {
     let bytes = noise(6, 3_000_000);
-    for (wire, head) in heads(bytes.len()).into_iter().filter(|(wire, _)| ["uc3m-2025", "uc3m-2020"].contains(wire)) {
+    for (wire, head) in
+        heads(bytes.len()).into_iter().filter(|(wire, _)| ["uc3m-2025", "uc3m-2020"].contains(wire))
+    {
         let (gate, answer) = (Gate::new(), [&head[..], &bytes].concat());
         let (held, mut changed) = (gate.clone(), answer.clone());
         // It is another version by then: what is left of the old one must not show.
@@ -291,7 +339,9 @@ fn what_a_stream_left_behind_is_kept_from_pieces_and_the_other_way_round() {
     });
     let there = Dir::new();
     let mut first = begin("a.mp4", &old.from("uc3m-2020"), &there);
-    watch("bytes on the disk", || (std::fs::read(there.at("a.mp4.part")).ok()?.len() == 2 << 20).then_some(()));
+    watch("bytes on the disk", || {
+        (std::fs::read(there.at("a.mp4.part")).ok()?.len() == 2 << 20).then_some(())
+    });
     first.kill();
     let part = there.read("a.mp4.part");
     let giver = Giver::stops_after(&content, 2, &held).at.to_string();
@@ -300,7 +350,9 @@ fn what_a_stream_left_behind_is_kept_from_pieces_and_the_other_way_round() {
     std::fs::remove_file(there.at("a.mp4.part")).expect("the part goes");
     let mut second = begin("a.mp4", &giver, &there);
     watch("proven bytes on the disk", || {
-        (std::fs::read(there.at("a.mp4.part")).ok()?.get(..1 << 20) == Some(&content.bytes[..1 << 20])).then_some(())
+        (std::fs::read(there.at("a.mp4.part")).ok()?.get(..1 << 20)
+            == Some(&content.bytes[..1 << 20]))
+        .then_some(())
     });
     second.kill();
     assert_eq!(get("a.mp4", &old.from("uc3m-2020"), &there).code, 2);
@@ -317,7 +369,10 @@ fn what_a_stream_left_behind_is_kept_from_pieces_and_the_other_way_round() {
 fn a_part_that_is_not_ours_is_left_alone() {
     let (giver, there) = (Old::says(b"0hello"), Dir::with("a.mp4.part", b"mine"));
     fails_with(7, &get("a.mp4", &giver.from("uc3m-2020"), &there));
-    assert_eq!((there.names(), there.read("a.mp4.part")), (vec!["a.mp4.part".to_owned()], b"mine".to_vec()));
+    assert_eq!(
+        (there.names(), there.read("a.mp4.part")),
+        (vec!["a.mp4.part".to_owned()], b"mine".to_vec())
+    );
 }
 
 #[test]
@@ -347,8 +402,14 @@ fn a_stream_goes_into_a_file_and_into_a_pipe() {
         run(["get", "a.mp4", "--from", &giver.from(wire), "-o", &file]).succeeded();
         assert!(there.read("other.mp4") == bytes, "{wire}");
         assert_eq!(there.names(), ["other.mp4"]);
-        let piped = cardume(["get", "a.mp4", "--from", &giver.from(wire), "-o", "-"]).output().expect("cardume runs");
-        assert!(piped.status.success() && piped.stdout == bytes, "{wire} {}", String::from_utf8_lossy(&piped.stderr));
+        let piped = cardume(["get", "a.mp4", "--from", &giver.from(wire), "-o", "-"])
+            .output()
+            .expect("cardume runs");
+        assert!(
+            piped.status.success() && piped.stdout == bytes,
+            "{wire} {}",
+            String::from_utf8_lossy(&piped.stderr)
+        );
     }
 }
 
@@ -363,7 +424,10 @@ fn a_giant_file_comes_whole() {
         io::copy(&mut std::fs::File::open(&path)?, stream).map(drop)
     });
     let there = Dir::new();
-    is_unverified(&finish_slowly(begin("a.mp4", &giver.from("uc3m-2025"), &there)), usize::try_from(size).expect("a number"));
+    is_unverified(
+        &finish_slowly(begin("a.mp4", &giver.from("uc3m-2025"), &there)),
+        usize::try_from(size).expect("a number"),
+    );
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
 }
 
@@ -376,7 +440,10 @@ fn finish_slowly(process: Process) -> Done {
 #[test]
 fn a_disk_that_is_too_small_is_7_at_the_start_where_the_size_is_said() {
     let dir = Dir::new();
-    let Some(output) = stranger("mount", &["-t", "tmpfs", "-o", "size=1m", "none", dir.text()]) else { return };
+    let Some(output) = stranger("mount", &["-t", "tmpfs", "-o", "size=1m", "none", dir.text()])
+    else {
+        return;
+    };
     if !output.status.success() {
         println!("skipped: no disk can be mounted here");
         return;
@@ -384,7 +451,8 @@ fn a_disk_that_is_too_small_is_7_at_the_start_where_the_size_is_said() {
     let bytes = noise(9, 3 << 20);
     let outcomes: Vec<(Done, Vec<String>)> = ["uc3m-2025", "uc3m-2020"]
         .map(|wire| {
-            let head = heads(bytes.len()).into_iter().find(|(known, _)| *known == wire).expect("a wire").1;
+            let head =
+                heads(bytes.len()).into_iter().find(|(known, _)| *known == wire).expect("a wire").1;
             let done = get("a.mp4", &Old::says(&[&head[..], &bytes].concat()).from(wire), &dir);
             (done, dir.names())
         })
@@ -429,7 +497,16 @@ fn what_is_no_name_is_never_asked_for() {
 fn a_hash_that_nothing_can_prove_is_refused() {
     let (giver, there) = (Old::says(b"0hello"), Dir::new());
     let root = blake3::hash(b"hello").to_hex().to_string();
-    let done = run(["get", "a.mp4", "--hash", &root, "--from", &giver.from("uc3m-2020"), "--folder", there.text()]);
+    let done = run([
+        "get",
+        "a.mp4",
+        "--hash",
+        &root,
+        "--from",
+        &giver.from("uc3m-2020"),
+        "--folder",
+        there.text(),
+    ]);
     assert_ne!(done.code, 0, "{done:#?}");
     assert!(there.names().is_empty());
 }
@@ -484,9 +561,15 @@ fn holder(at: SocketAddr, wire: &str) -> Value {
 #[test]
 fn one_after_the_other_is_asked_where_only_old_wires_have_it() {
     let bytes = noise(10, 300_000);
-    let (none, good, idle) = (Old::says(b"1"), Old::says(&[&b"0"[..], &bytes].concat()), Old::says(b"0other"));
+    let (none, good, idle) =
+        (Old::says(b"1"), Old::says(&[&b"0"[..], &bytes].concat()), Old::says(b"0other"));
     let (_held, away) = nobody();
-    let holders = vec![holder(away, "uc3m-2024"), holder(none.at, "uc3m-2020"), holder(good.at, "uc3m-seed003"), holder(idle.at, "uc3m-2020")];
+    let holders = vec![
+        holder(away, "uc3m-2024"),
+        holder(none.at, "uc3m-2020"),
+        holder(good.at, "uc3m-seed003"),
+        holder(idle.at, "uc3m-2020"),
+    ];
     let there = Dir::new();
     let done = finish(begin_get(&["a.mp4"], index(holders), &there));
     is_unverified(&done, bytes.len());
@@ -501,7 +584,8 @@ fn who_speaks_an_old_wire_is_left_alone_where_somebody_has_proof() {
     let mut known = content.file();
     known["peer"] = json!(native.at);
     let there = Dir::new();
-    let done = finish(begin_get(&["a.mp4"], index(vec![holder(old.at, "uc3m-2020"), known]), &there));
+    let done =
+        finish(begin_get(&["a.mp4"], index(vec![holder(old.at, "uc3m-2020"), known]), &there));
     content.is_saved(&done, &there);
     assert_eq!(old.links(), 0);
 }

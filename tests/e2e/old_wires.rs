@@ -76,12 +76,22 @@ fn an_old_client_finds_our_peers_and_their_files_in_folders() {
     folder.write("Sub/a.mp4", &bytes);
     let (ours, key) = (free(), keys.at("key"));
     let wire = format!("{ours}:2024");
-    let named = ["--recursive", "--uc3m", &wire, "--user", "ana", "--key", key.to_str().expect("a path of UTF-8")];
+    let named = [
+        "--recursive",
+        "--uc3m",
+        &wire,
+        "--user",
+        "ana",
+        "--key",
+        key.to_str().expect("a path of UTF-8"),
+    ];
     let _peer = peer_with(server.at, &folder, &named);
     assert_eq!(operate(at, &["REGISTER", "bob"]), "0\0");
     assert_eq!(operate(at, &["CONNECT", "bob", "4000"]), "0\0");
     let row = format!("ana\x00127.0.0.1\0{}\0", ours.port());
-    let users = watch("ana among the users", || Some(operate(at, &["LIST_USERS", "bob"])).filter(|users| users.contains(&row)));
+    let users = watch("ana among the users", || {
+        Some(operate(at, &["LIST_USERS", "bob"])).filter(|users| users.contains(&row))
+    });
     assert!(users.starts_with("0\x002\0"), "{users:?}");
     assert_eq!(operate(at, &["LIST_CONTENT", "bob", "ana"]), "0\x001\0Sub/a.mp4\0\0");
     let mut link = TcpStream::connect(ours).expect("a link");
@@ -133,11 +143,20 @@ fn ufabc_json_enters_by_its_list_where_the_server_may_not_look_into_its_folder()
     let mut link = TcpStream::connect(server.at).expect("a link");
     let port = link.local_addr().expect("its address").port();
     let found = json!({"method": "SEARCH", "data": {"query": "a.mp4"}});
-    assert_eq!(says(&mut link, &json!({"method": "JOIN", "data": {"filesPath": "/etc"}})), "JOIN_FAIL");
+    assert_eq!(
+        says(&mut link, &json!({"method": "JOIN", "data": {"filesPath": "/etc"}})),
+        "JOIN_FAIL"
+    );
     assert_eq!(says(&mut link, &found), "[]");
-    assert_eq!(says(&mut link, &json!({"method": "UPDATE", "data": {"files": ["a.mp4", "b.mp4"]}})), "UPDATE_OK");
+    assert_eq!(
+        says(&mut link, &json!({"method": "UPDATE", "data": {"files": ["a.mp4", "b.mp4"]}})),
+        "UPDATE_OK"
+    );
     assert_eq!(says(&mut link, &found), format!("[{port}]"));
-    assert_eq!(says(&mut link, &json!({"method": "UPDATE", "data": {"files": ["b.mp4"]}})), "UPDATE_OK");
+    assert_eq!(
+        says(&mut link, &json!({"method": "UPDATE", "data": {"files": ["b.mp4"]}})),
+        "UPDATE_OK"
+    );
     assert_eq!(says(&mut link, &found), "[]");
 }
 
@@ -147,10 +166,13 @@ fn ufabc_json_waits_for_a_persons_yes_and_gets_one_thing_at_a_time() {
     let folder = Dir::with("a.mp4", b"lesson");
     folder.write("b.mp4", b"lesson");
     let mut peer = peer_with(server.at, &folder, &["--ufabc-json", "--accept", "ask"]);
-    for (name, typed, then) in [("a.mp4", "YES", r#""downloadAccepted""#), ("b.mp4", "NO", r#""downloadRejected""#)] {
+    for (name, typed, then) in
+        [("a.mp4", "YES", r#""downloadAccepted""#), ("b.mp4", "NO", r#""downloadRejected""#)]
+    {
         let mut link = TcpStream::connect(peer.at).expect("a link");
         let asked = json!({"method": "DOWNLOAD_REQUEST", "data": {"filename": name, "port": 4000}});
-        let first: Value = serde_json::from_str(&says(&mut link, &asked)).expect("one object and no more");
+        let first: Value =
+            serde_json::from_str(&says(&mut link, &asked)).expect("one object and no more");
         assert_eq!(first, json!({"status": "OK", "fileSize": 6}));
         peer.notes(&format!("asks for {name}"));
         peer.types(typed);
@@ -168,7 +190,8 @@ fn rede_names_our_peer_which_lists_and_gives_and_closes() {
     let bytes = noise(9, 200_003);
     let folder = Dir::with("a.mp4", &bytes);
     let _peer = peer_with(server.at, &folder, &["--rede", &ours.to_string()]);
-    let mut link = TcpStream::connect(wire.parse::<SocketAddr>().expect("an address")).expect("a link");
+    let mut link =
+        TcpStream::connect(wire.parse::<SocketAddr>().expect("an address")).expect("a link");
     let mut room = [0; 1024];
     let count = link.read(&mut room).expect("a port");
     assert!(String::from_utf8_lossy(&room[..count]).parse::<u16>().is_ok());

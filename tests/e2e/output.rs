@@ -19,7 +19,11 @@ struct Mute {
 impl Mute {
     fn start(log: &str) -> Mute {
         let mut command = cardume(["server", "--listen", "127.0.0.1:0"]);
-        command.env("RUST_LOG", log).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env("RUST_LOG", log)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("cardume starts");
         let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut line = String::new();
@@ -27,7 +31,8 @@ impl Mute {
             line.clear();
             err.read_line(&mut line).expect("a line");
             // Other notes may come first.
-            if let Some(at) = line.trim_end().rsplit(' ').next().and_then(|text| text.parse().ok()) {
+            if let Some(at) = line.trim_end().rsplit(' ').next().and_then(|text| text.parse().ok())
+            {
                 break at;
             }
         };
@@ -38,7 +43,9 @@ impl Mute {
     fn floods(&self) {
         let mut link = Native::open(self.at);
         let name = "x".repeat(200);
-        let flood = "{\"id\":7,\"method\":\"SEARCH\",\"name\":\"NAME\"}\n".replace("NAME", &name).repeat(1_000);
+        let flood = "{\"id\":7,\"method\":\"SEARCH\",\"name\":\"NAME\"}\n"
+            .replace("NAME", &name)
+            .repeat(1_000);
         for _ in 0..60 {
             link.send(flood.as_bytes());
             for _ in 0..1_000 {
@@ -49,7 +56,8 @@ impl Mute {
     }
 
     fn memory_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("a running process");
         let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("its memory");
         line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
     }
@@ -106,8 +114,20 @@ fn a_server_whose_log_was_closed_serves_on() {
 fn a_peer_whose_outputs_were_closed_serves_on() {
     let server = server();
     let here = Dir::with("a.mp4", b"still here");
-    let mut command = cardume(["peer", "--server", &server.at.to_string(), "--listen", "127.0.0.1:0", "--folder", here.text()]);
-    command.env("RUST_LOG", "trace").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = cardume([
+        "peer",
+        "--server",
+        &server.at.to_string(),
+        "--listen",
+        "127.0.0.1:0",
+        "--folder",
+        here.text(),
+    ]);
+    command
+        .env("RUST_LOG", "trace")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("cardume starts");
     let mut first = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut first).expect("a line");
@@ -132,7 +152,8 @@ fn logs_go_to_stderr_and_stdout_keeps_to_the_specification() {
     let source = peer(at, &here);
     loud.says(&format!("Peer {} adicionado com arquivos a.mp4", source.at));
     loud.notes("joined with 1 files");
-    let session = Native::open(at).join(4000, &["b.mp4"])["session"].as_str().expect("a session").to_owned();
+    let session =
+        Native::open(at).join(4000, &["b.mp4"])["session"].as_str().expect("a session").to_owned();
     loud.prints("b.mp4");
     assert!(!loud.err.so_far().iter().any(|line| line.contains(&session)), "a secret in the log");
     assert_eq!(loud.out.so_far().len(), 2);

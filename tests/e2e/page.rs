@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-use crate::harness::{Dir, Node, PATIENCE, begin_get, finish, lone_peer, noise, peer, peer_with, server, watch};
+use crate::harness::{
+    Dir, Node, PATIENCE, begin_get, finish, lone_peer, noise, peer, peer_with, server, watch,
+};
 use crate::native::Native;
 use crate::web::{self, Answer, Web};
 
@@ -15,7 +17,11 @@ const HTML: &str = "Accept: text/html,application/xhtml+xml,*/*;q=0.8";
 #[track_caller]
 fn json(at: SocketAddr, path: &str) -> Value {
     let answer = web::get(at, path);
-    assert_eq!((answer.status, answer.header("Content-Type")), (200, Some("application/json")), "{path}");
+    assert_eq!(
+        (answer.status, answer.header("Content-Type")),
+        (200, Some("application/json")),
+        "{path}"
+    );
     serde_json::from_slice(&answer.body).expect("JSON")
 }
 
@@ -23,7 +29,8 @@ fn json(at: SocketAddr, path: &str) -> Value {
 #[track_caller]
 fn refused(at: SocketAddr, path: &str, status: u16, error: &str) {
     let answer = web::get(at, path);
-    let value: Value = serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{path}: {:?}", String::from_utf8_lossy(&answer.body)));
+    let value: Value = serde_json::from_slice(&answer.body)
+        .unwrap_or_else(|_| panic!("{path}: {:?}", String::from_utf8_lossy(&answer.body)));
     assert_eq!((answer.status, value["error"].as_str()), (status, Some(error)), "{path}");
     assert!(value["text"].as_str().is_some_and(|text| !text.is_empty()), "{path}");
 }
@@ -33,7 +40,8 @@ fn hashed(at: SocketAddr, text: &str, count: usize) -> Vec<Value> {
     watch("the files with their roots", || {
         let found = json(at, &format!("/api/search?q={text}"));
         let holders = found["holders"].as_array().expect("a list").clone();
-        (holders.len() == count && holders.iter().all(|holder| holder["root"].is_string())).then_some(holders)
+        (holders.len() == count && holders.iter().all(|holder| holder["root"].is_string()))
+            .then_some(holders)
     })
 }
 
@@ -46,14 +54,22 @@ impl Watcher {
     fn open(at: SocketAddr) -> (u16, Watcher) {
         let mut stream = TcpStream::connect(at).expect("a link");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        stream.write_all(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n").expect("a request");
+        stream
+            .write_all(
+                b"GET /api/live HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n",
+            )
+            .expect("a request");
         let mut from = BufReader::new(stream);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert!(from.read_line(&mut head).expect("a head") > 0, "{head}");
         }
         let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status");
-        assert!(status != 200 || head.contains("\r\nContent-Type: text/event-stream; charset=utf-8\r\n"), "{head}");
+        assert!(
+            status != 200
+                || head.contains("\r\nContent-Type: text/event-stream; charset=utf-8\r\n"),
+            "{head}"
+        );
         (status, Watcher { from })
     }
 
@@ -100,11 +116,21 @@ fn a_browser_gets_one_page_that_trusts_nobody_and_weighs_little() {
             let answer = page(at, path);
             assert_eq!((answer.status, answer.header("Content-Type")), (200, Some(kind)), "{path}");
             let policy = answer.header("Content-Security-Policy").expect("a policy");
-            assert!(policy.starts_with("default-src 'none'; script-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
+            assert!(
+                policy.starts_with("default-src 'none'; script-src 'self';")
+                    && policy.contains("frame-ancestors 'none'"),
+                "{policy}"
+            );
             assert!(!policy.contains("unsafe"), "{policy}");
             assert_eq!(answer.header("X-Content-Type-Options"), Some("nosniff"));
             assert_eq!(answer.header("Referrer-Policy"), Some("no-referrer"));
-            all += answer.body.len() + answer.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>() + 20;
+            all += answer.body.len()
+                + answer
+                    .headers
+                    .iter()
+                    .map(|(name, value)| name.len() + value.len() + 4)
+                    .sum::<usize>()
+                + 20;
         }
         println!("{all} bytes in all");
         assert!(all < 60_000, "{all} bytes");
@@ -123,30 +149,65 @@ fn a_browser_gets_one_page_that_trusts_nobody_and_weighs_little() {
 
 #[test]
 fn each_path_has_its_json() {
-    let (server, here, there) = (server(), Dir::with("Aula ç 1.mp4", b"lesson"), Dir::with("aula 2.txt", b"text"));
+    let (server, here, there) =
+        (server(), Dir::with("Aula ç 1.mp4", b"lesson"), Dir::with("aula 2.txt", b"text"));
     let one = peer(server.at, &here);
     let two = peer(server.at, &there);
     let holders = hashed(server.at, "AULA", 2);
-    let video = holders.iter().find(|holder| holder["peer"] == one.at.to_string()).expect("it is there");
-    assert_eq!((&video["name"], &video["size"], &video["type"]), (&"Aula ç 1.mp4".into(), &6.into(), &"video/mp4".into()));
-    assert_eq!((&video["partial"], &video["root"]), (&false.into(), &blake3::hash(b"lesson").to_string().into()));
+    let video =
+        holders.iter().find(|holder| holder["peer"] == one.at.to_string()).expect("it is there");
+    assert_eq!(
+        (&video["name"], &video["size"], &video["type"]),
+        (&"Aula ç 1.mp4".into(), &6.into(), &"video/mp4".into())
+    );
+    assert_eq!(
+        (&video["partial"], &video["root"]),
+        (&false.into(), &blake3::hash(b"lesson").to_string().into())
+    );
     assert_eq!(video["play"], format!("http://{}/files/Aula%20%C3%A7%201.mp4", one.at));
-    assert_eq!(json(server.at, "/api/search?q=aula+%C3%A7")["holders"].as_array().map(Vec::len), Some(1));
-    assert_eq!(json(server.at, "/api/search?q="), serde_json::json!({"holders": [], "cursor": null}));
+    assert_eq!(
+        json(server.at, "/api/search?q=aula+%C3%A7")["holders"].as_array().map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(
+        json(server.at, "/api/search?q="),
+        serde_json::json!({"holders": [], "cursor": null})
+    );
     assert_eq!(json(server.at, "/api/search"), serde_json::json!({"holders": [], "cursor": null}));
-    assert_eq!(json(server.at, "/api/name?name=aula%202.txt")["holders"][0]["peer"], two.at.to_string());
+    assert_eq!(
+        json(server.at, "/api/name?name=aula%202.txt")["holders"][0]["peer"],
+        two.at.to_string()
+    );
     assert_eq!(json(server.at, "/api/name?name=aula")["holders"], serde_json::json!([]));
     let peers = json(server.at, "/api/peers");
-    assert_eq!((peers["peers"].as_array().map(Vec::len), &peers["peers"][0]["files"]), (Some(2), &1.into()));
+    assert_eq!(
+        (peers["peers"].as_array().map(Vec::len), &peers["peers"][0]["files"]),
+        (Some(2), &1.into())
+    );
     assert_eq!(peers["peers"][0]["page"], format!("http://{}/", one.at));
-    assert_eq!(json(server.at, &format!("/api/files?peer={}", two.at))["files"][0]["name"], "aula 2.txt");
+    assert_eq!(
+        json(server.at, &format!("/api/files?peer={}", two.at))["files"][0]["name"],
+        "aula 2.txt"
+    );
     let own = json(one.at, "/api/files");
-    assert_eq!((&own["files"][0]["play"], &own["cursor"]), (&"/files/Aula%20%C3%A7%201.mp4".into(), &Value::Null));
-    assert_eq!(json(one.at, "/api/transfers"), serde_json::json!({"uploads": 0, "downloads": 0, "transfers": []}));
+    assert_eq!(
+        (&own["files"][0]["play"], &own["cursor"]),
+        (&"/files/Aula%20%C3%A7%201.mp4".into(), &Value::Null)
+    );
+    assert_eq!(
+        json(one.at, "/api/transfers"),
+        serde_json::json!({"uploads": 0, "downloads": 0, "transfers": []})
+    );
     let kept = web::get(one.at, "/files/Aula%20%C3%A7%201.mp4?download");
-    assert_eq!(kept.header("Content-Disposition"), Some("attachment; filename=\"Aula _ 1.mp4\"; filename*=UTF-8''Aula%20%C3%A7%201.mp4"));
+    assert_eq!(
+        kept.header("Content-Disposition"),
+        Some("attachment; filename=\"Aula _ 1.mp4\"; filename*=UTF-8''Aula%20%C3%A7%201.mp4")
+    );
     assert_eq!(kept.body, b"lesson");
-    assert_eq!(web::get(one.at, "/files/Aula%20%C3%A7%201.mp4?x").header("Content-Disposition"), None);
+    assert_eq!(
+        web::get(one.at, "/files/Aula%20%C3%A7%201.mp4?x").header("Content-Disposition"),
+        None
+    );
     let mut link = Web::open(server.at);
     for path in ["/api/peers", "/api/live", "/api/search?q=a"] {
         link.send(&[&format!("HEAD {path} HTTP/1.1"), "Host: localhost"]);
@@ -195,7 +256,12 @@ fn wrong_questions_are_refused_in_json_and_the_link_goes_on() {
 #[test]
 fn hostile_names_are_nothing_but_text() {
     let (server, here) = (server(), Dir::new());
-    let names = ["<img src=x onerror=alert(1)>.mp4", "\"quotes\" 'and' {braces}.mp4", "a%2e%2e?x=1#y&z.mp4", "שלום.mp4"];
+    let names = [
+        "<img src=x onerror=alert(1)>.mp4",
+        "\"quotes\" 'and' {braces}.mp4",
+        "a%2e%2e?x=1#y&z.mp4",
+        "שלום.mp4",
+    ];
     for name in names {
         here.write(name, name.as_bytes());
     }
@@ -203,9 +269,15 @@ fn hostile_names_are_nothing_but_text() {
     let peer = peer(server.at, &here);
     let holders = hashed(server.at, "mp4", names.len());
     for name in names {
-        let holder = holders.iter().find(|holder| holder["name"] == name).unwrap_or_else(|| panic!("{name}"));
+        let holder = holders
+            .iter()
+            .find(|holder| holder["name"] == name)
+            .unwrap_or_else(|| panic!("{name}"));
         let url = holder["play"].as_str().expect("an address");
-        assert!(url.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"'#?{}".contains(&byte)), "{url}");
+        assert!(
+            url.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"'#?{}".contains(&byte)),
+            "{url}"
+        );
         let path = url.strip_prefix(&format!("http://{}", peer.at)).expect("it is that peer's");
         assert_eq!(web::get(peer.at, path).body, name.as_bytes());
     }
@@ -220,19 +292,34 @@ fn counters_move_after_a_search_and_a_download() {
     assert_eq!(watcher.next()["peers"], 0);
     let source = peer(server.at, &here);
     let joined = watcher.until(|event| event["peers"] == 1);
-    assert_eq!((&joined["files"], &joined["names"], &joined["joined"]), (&1.into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&joined["files"], &joined["names"], &joined["joined"]),
+        (&1.into(), &1.into(), &1.into())
+    );
     let before = joined["searches"].as_u64().expect("a number");
     json(server.at, "/api/search?q=a");
     let searched = watcher.until(|event| event["searches"].as_u64() > Some(before));
-    assert!(searched["seconds"].as_array().expect("seconds").iter().any(|second| second[0].as_u64() > Some(0)));
+    assert!(
+        searched["seconds"]
+            .as_array()
+            .expect("seconds")
+            .iter()
+            .any(|second| second[0].as_u64() > Some(0))
+    );
     finish(begin_get(&["a.mp4"], server.at, &there)).succeeded();
     let moved = watcher.until(|event| event["sent"].as_u64() >= Some(3 << 20));
     assert!(moved["sent"].as_u64() < Some(4 << 20), "{moved}");
     watcher.until(|event| event["uploads"] == 0);
     // Who comes later sees what was, and the peer's own page says the same.
     let (_, mut late) = Watcher::open(server.at);
-    let sum =
-        |event: &Value, place: usize| event["seconds"].as_array().expect("seconds").iter().filter_map(|second| second[place].as_u64()).sum::<u64>();
+    let sum = |event: &Value, place: usize| {
+        event["seconds"]
+            .as_array()
+            .expect("seconds")
+            .iter()
+            .filter_map(|second| second[place].as_u64())
+            .sum::<u64>()
+    };
     let first = late.next();
     assert_eq!((sum(&first, 4), sum(&first, 1)), (moved["sent"].as_u64().expect("a number"), 1));
     let (_, mut own) = Watcher::open(source.at);
@@ -248,12 +335,18 @@ fn a_stranger_who_says_that_he_moves_everything_counts_nothing_and_a_member_so_m
     let mut voice = Native::open(server.at);
     let wild = serde_json::json!({"method": "PING", "moved": {"uploads": 9_007_199_254_740_991_u64, "sent": 9_007_199_254_740_991_u64}});
     assert_eq!(voice.ask(wild.clone())["status"], "PONG");
-    assert_eq!(voice.ask(serde_json::json!({"method": "JOIN", "port": 4000, "files": []}))["status"], "JOIN_OK");
+    assert_eq!(
+        voice.ask(serde_json::json!({"method": "JOIN", "port": 4000, "files": []}))["status"],
+        "JOIN_OK"
+    );
     assert_eq!(watcher.until(|event| event["peers"] == 1)["sent"], 0);
     assert_eq!(voice.ask(wild)["status"], "PONG");
     let told = watcher.until(|event| event["sent"] != 0);
     assert_eq!((&told["sent"], &told["uploads"]), (&(400_u64 << 30).into(), &10_000.into()));
-    assert_eq!(voice.ask(serde_json::json!({"method": "PING", "moved": {"sent": -1}}))["error"]["code"], "bad_request");
+    assert_eq!(
+        voice.ask(serde_json::json!({"method": "PING", "moved": {"sent": -1}}))["error"]["code"],
+        "bad_request"
+    );
     drop(voice);
     assert_eq!(watcher.until(|event| event["peers"] == 0)["uploads"], 0);
 }
@@ -261,8 +354,10 @@ fn a_stranger_who_says_that_he_moves_everything_counts_nothing_and_a_member_so_m
 #[test]
 fn as_many_watch_as_may_and_one_who_reads_nothing_holds_up_nobody() {
     let server = server();
-    let mut watchers: Vec<Watcher> =
-        (0..64).map(|_| Watcher::open(server.at)).map(|(status, watcher)| (assert_eq!(status, 200), watcher).1).collect();
+    let mut watchers: Vec<Watcher> = (0..64)
+        .map(|_| Watcher::open(server.at))
+        .map(|(status, watcher)| (assert_eq!(status, 200), watcher).1)
+        .collect();
     let (status, mut late) = Watcher::open(server.at);
     let mut said = String::new();
     let _ = late.from.by_ref().take(40).read_to_string(&mut said);
@@ -298,7 +393,10 @@ fn transfers_are_shown_one_by_one_to_who_sits_there_and_to_nobody_else() {
         (said["transfers"][0]["done"].as_u64() > Some(0)).then_some(said)
     });
     let upload = &own["transfers"][0];
-    assert_eq!((&upload["name"], &upload["stage"], &upload["size"]), (&"big.mp4".into(), &"moving".into(), &(24 << 20).into()));
+    assert_eq!(
+        (&upload["name"], &upload["stage"], &upload["size"]),
+        (&"big.mp4".into(), &"moving".into(), &(24 << 20).into())
+    );
     assert!(upload["to"].as_str().is_some_and(|to| to.starts_with("127.0.0.1:")), "{upload}");
     for lines in [
         &["Host: localhost", "Via: 1.1 x"][..],

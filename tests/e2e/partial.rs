@@ -18,11 +18,16 @@ fn in_the_middle(server: SocketAddr, there: &Dir, pieces: usize) -> Node {
     let mut link = Native::open(asker.at);
     let root = watch("a piece", || {
         let answer = Native::open(server).ask(json!({"method": "LS", "peer": asker.at}));
-        answer["files"].as_array()?.iter().find(|file| file["partial"] == true).map(|file| file["root"].clone())
+        answer["files"]
+            .as_array()?
+            .iter()
+            .find(|file| file["partial"] == true)
+            .map(|file| file["root"].clone())
     });
     watch("pieces", || {
         let have = link.ask(json!({"method": "HAVE", "root": root}));
-        let count: u64 = have["pieces"].as_array()?.iter().map(|run| run[1].as_u64().unwrap_or(0)).sum();
+        let count: u64 =
+            have["pieces"].as_array()?.iter().map(|run| run[1].as_u64().unwrap_or(0)).sum();
         (count == pieces as u64).then_some(())
     });
     asker
@@ -38,13 +43,24 @@ fn a_download_under_way_gives_what_it_holds_and_says_what_that_is() {
     let asker = in_the_middle(server.at, &there, 4);
     let mut index = Native::open(server.at);
     let found = what.holders(&mut index);
-    let ours = found.iter().find(|holder| holder["peer"] == asker.at.to_string()).unwrap_or_else(|| panic!("{found:?}"));
-    assert_eq!((&ours["partial"], &ours["name"], &ours["size"]), (&true.into(), &"a.mp4".into(), &what.size.into()));
+    let ours = found
+        .iter()
+        .find(|holder| holder["peer"] == asker.at.to_string())
+        .unwrap_or_else(|| panic!("{found:?}"));
+    assert_eq!(
+        (&ours["partial"], &ours["name"], &ours["size"]),
+        (&true.into(), &"a.mp4".into(), &what.size.into())
+    );
     let mut link = Native::open(asker.at);
     let have = link.ask(json!({"method": "HAVE", "root": what.root}));
     assert_eq!((&have["status"], &have["whole"]), (&"HAVE_OK".into(), &false.into()), "{have}");
     let runs = have["pieces"].as_array().expect("runs").clone();
-    let held = |piece: u64| runs.iter().any(|run| (run[0].as_u64().unwrap()..run[0].as_u64().unwrap() + run[1].as_u64().unwrap()).contains(&piece));
+    let held = |piece: u64| {
+        runs.iter().any(|run| {
+            (run[0].as_u64().unwrap()..run[0].as_u64().unwrap() + run[1].as_u64().unwrap())
+                .contains(&piece)
+        })
+    };
     for piece in 0..10 {
         let from = piece * PIECE as u64;
         let request = json!({"method": "FETCH", "root": what.root, "from": from, "length": PIECE});
@@ -60,7 +76,11 @@ fn a_download_under_way_gives_what_it_holds_and_says_what_that_is() {
     // Neither more than it holds in one request, nor by a name that is not there yet.
     assert_eq!(link.outcome(json!({"method": "FETCH", "root": what.root})), "range");
     for name in ["a.mp4", "a.mp4.part", "a.mp4.part.record", ".a.mp4.part.record"] {
-        assert!(["not_found", "bad_name"].contains(&&*link.outcome(json!({"method": "FETCH", "name": name}))), "{name}");
+        assert!(
+            ["not_found", "bad_name"]
+                .contains(&&*link.outcome(json!({"method": "FETCH", "name": name}))),
+            "{name}"
+        );
         assert_eq!(web::get(asker.at, &format!("/files/{name}")).status, 404, "{name}");
     }
     assert_eq!(web::get(asker.at, "/").body, b"");
@@ -80,11 +100,18 @@ fn a_download_under_way_gives_what_it_holds_and_says_what_that_is() {
     let mut have = have;
     while have["whole"] != true {
         have = link.hear();
-        assert_eq!((&have["event"], &have["root"]), (&"HAVE".into(), &what.root.clone().into()), "{have}");
+        assert_eq!(
+            (&have["event"], &have["root"]),
+            (&"HAVE".into(), &what.root.clone().into()),
+            "{have}"
+        );
     }
     watch("the whole file in the index", || {
         let found = what.holders(&mut index);
-        found.iter().any(|holder| holder["peer"] == asker.at.to_string() && holder["partial"] == false).then_some(())
+        found
+            .iter()
+            .any(|holder| holder["peer"] == asker.at.to_string() && holder["partial"] == false)
+            .then_some(())
     });
     assert!(there.read("a.mp4") == what.bytes);
     assert_eq!(link.fetch("a.mp4"), what.bytes);
@@ -101,7 +128,9 @@ fn a_partial_source_that_has_not_what_it_says_is_not_asked_for_ever() {
         if request["method"] == "HAVE" {
             let pieces = json!([[0, 3], [2, 900], [7, 1], [9_007_199_254_740_990_u64, 1]]);
             talk.say(&json!({"id": request["id"], "status": "HAVE_OK", "root": request["root"], "whole": false, "pieces": pieces}));
-            talk.say(&json!({"event": "HAVE", "root": "0".repeat(64), "whole": true, "pieces": []}));
+            talk.say(
+                &json!({"event": "HAVE", "root": "0".repeat(64), "whole": true, "pieces": []}),
+            );
             talk.say(&json!({"event": "HAVE", "root": request["root"], "whole": false, "pieces": [[0, 8]]}));
             return Turn::Done;
         }
@@ -174,7 +203,10 @@ fn a_part_that_becomes_a_link_is_not_given_to_others() {
         for piece in 0..6 {
             let head = link.ask(json!({"method": "FETCH", "root": what.root, "from": piece * PIECE, "length": PIECE}));
             if let Some(length) = head["length"].as_u64() {
-                assert!(link.body(length) == what.bytes[piece * PIECE..][..PIECE], "a secret, hard: {hard}");
+                assert!(
+                    link.body(length) == what.bytes[piece * PIECE..][..PIECE],
+                    "a secret, hard: {hard}"
+                );
             }
         }
     }

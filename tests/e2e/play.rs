@@ -7,7 +7,10 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use crate::giver::{Content, Gate, Giver, PIECE, Turn};
-use crate::harness::{Dir, Node, Process, assert_same_files, begin_get, cardume, finish, noise, peer, peer_with, run, server, watch};
+use crate::harness::{
+    Dir, Node, Process, assert_same_files, begin_get, cardume, finish, noise, peer, peer_with, run,
+    server, watch,
+};
 use crate::web::{Answer, Web};
 
 /// A player of a test: it knows where the file is.
@@ -19,7 +22,10 @@ struct Watched {
 impl Watched {
     #[track_caller]
     fn of(url: &str) -> Watched {
-        let (host, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).unwrap_or_else(|| panic!("no URL: {url}"));
+        let (host, path) = url
+            .strip_prefix("http://")
+            .and_then(|rest| rest.split_once('/'))
+            .unwrap_or_else(|| panic!("no URL: {url}"));
         Watched { at: host.parse().expect("an address"), path: format!("/{path}") }
     }
 
@@ -82,7 +88,10 @@ fn a_player_gets_the_file_while_it_arrives_and_the_file_is_kept() {
     // The first bytes are here long before the last.
     assert!(url.range(0, 1000) == what.bytes[..1000] && !there.has("a b.mp4"));
     let all = url.all();
-    assert_eq!((all.status, all.header("Content-Type"), all.header("Accept-Ranges")), (200, Some("video/mp4"), Some("bytes")));
+    assert_eq!(
+        (all.status, all.header("Content-Type"), all.header("Accept-Ranges")),
+        (200, Some("video/mp4"), Some("bytes"))
+    );
     assert!(all.body == what.bytes);
     play.notes("baixado com sucesso");
     assert!(there.read("a b.mp4") == what.bytes);
@@ -102,7 +111,10 @@ fn requests_are_answered_as_the_standard_says_and_strangers_are_refused() {
     let mut link = url.ask(&["Range: bytes=100-199"]);
     let part = link.hear(false);
     assert!(part.status == 206 && part.body == what.bytes[100..200]);
-    assert_eq!((part.header("Content-Type"), part.header("Content-Range")), (Some("audio/wav"), Some("bytes 100-199/2097157")));
+    assert_eq!(
+        (part.header("Content-Type"), part.header("Content-Range")),
+        (Some("audio/wav"), Some("bytes 100-199/2097157"))
+    );
     // One after the other on the same link.
     url.ask_on(&mut link, &["Range: bytes=-5"]);
     assert!(link.hear(false).body == what.bytes[2 * PIECE..]);
@@ -113,7 +125,13 @@ fn requests_are_answered_as_the_standard_says_and_strangers_are_refused() {
     link.send(&[&format!("HEAD {} HTTP/1.1", url.path), &host]);
     let head = link.hear(true);
     assert_eq!((head.status, head.header("Content-Length")), (200, Some("2097157")));
-    for path in ["/", "/files/a.wav", &url.path.replace("a.wav", "b.wav"), &url.path[..url.path.len() - 6], &format!("/{}/a.wav", "0".repeat(32))] {
+    for path in [
+        "/",
+        "/files/a.wav",
+        &url.path.replace("a.wav", "b.wav"),
+        &url.path[..url.path.len() - 6],
+        &format!("/{}/a.wav", "0".repeat(32)),
+    ] {
         link.send(&[&format!("GET {path} HTTP/1.1"), &host]);
         assert_eq!(link.hear(false).status, 404, "{path}");
     }
@@ -193,7 +211,9 @@ fn two_players_read_two_places_at_once() {
     let what = Content::new("a.ogg", &noise(4, 40 * PIECE + 1));
     let _owner = owner(server.at, &what, "20MB");
     let (play, url) = watched("a.ogg", server.at, &there);
-    let mut links: Vec<(Web, usize)> = [0, 20 * PIECE + 7, 30 * PIECE].map(|at| (url.ask(&[&format!("Range: bytes={at}-")]), at)).into();
+    let mut links: Vec<(Web, usize)> = [0, 20 * PIECE + 7, 30 * PIECE]
+        .map(|at| (url.ask(&[&format!("Range: bytes={at}-")]), at))
+        .into();
     for (link, _) in &mut links {
         assert_eq!(link.head().header("Content-Type"), Some("audio/ogg"));
     }
@@ -260,7 +280,8 @@ fn a_giant_file_that_its_owner_has_not_hashed_is_proven_piece_by_piece() {
     here.sparse("giant.mp4", size);
     let owner = peer_with(server.at, &here, &["--no-cache"]);
     let server_at = server.at.to_string();
-    let play = begin("giant.mp4", server.at, &there, &["--player", "none", "--download-limit", "20MB"]);
+    let play =
+        begin("giant.mp4", server.at, &there, &["--player", "none", "--download-limit", "20MB"]);
     let url = Watched::of(&play.line());
     let source = std::fs::File::open(here.at("giant.mp4")).expect("the source");
     for step in [20, 3] {
@@ -269,8 +290,15 @@ fn a_giant_file_that_its_owner_has_not_hashed_is_proven_piece_by_piece() {
         source.read_exact_at(&mut ours, at).expect("bytes");
         assert!(url.range(at, ours.len()) == ours, "at {at}");
     }
-    assert!(run(["ls", &owner.at.to_string(), "--server", &server_at]).succeeded().out[0].contains("hashing"));
-    assert!(play.err.so_far().iter().all(|line| !line.contains("played as it comes")), "{:?}", play.err.so_far());
+    assert!(
+        run(["ls", &owner.at.to_string(), "--server", &server_at]).succeeded().out[0]
+            .contains("hashing")
+    );
+    assert!(
+        play.err.so_far().iter().all(|line| !line.contains("played as it comes")),
+        "{:?}",
+        play.err.so_far()
+    );
 }
 
 #[test]
@@ -318,7 +346,12 @@ fn what_was_seen_and_does_not_fit_the_list_is_thrown_away_and_that_is_said() {
     assert_eq!(url.range(PIECE as u64, 10).len(), 10);
     gate.open();
     assert_eq!(play.code(), 6);
-    assert!(there.names().is_empty() && play.err.to_the_end().iter().any(|line| line.contains("gave wrong bytes")), "{:?}", there.names());
+    assert!(
+        there.names().is_empty()
+            && play.err.to_the_end().iter().any(|line| line.contains("gave wrong bytes")),
+        "{:?}",
+        there.names()
+    );
 }
 
 #[test]
@@ -394,7 +427,10 @@ fn who_asks_no_more_gets_all_that_is_here_and_the_oldest_of_too_many_links_makes
     }
     assert!(url.range(7, 9) == what.bytes[7..16]);
     let oldest = links[0].rest().len();
-    assert!(oldest < what.bytes.len() && links[63].bytes(what.bytes.len()) == what.bytes, "{oldest}");
+    assert!(
+        oldest < what.bytes.len() && links[63].bytes(what.bytes.len()) == what.bytes,
+        "{oldest}"
+    );
 }
 
 #[test]
@@ -436,7 +472,8 @@ fn sequential_means_the_ends_and_then_from_the_front() {
     finish(begin_get(&["a.mp4", "--sequential"], server.at, &there)).succeeded();
     let asked = giver.pieces();
     // The last piece proves the list.
-    let rest: Vec<u64> = asked.iter().copied().filter(|piece| ![0, 1, 58, 59].contains(piece)).collect();
+    let rest: Vec<u64> =
+        asked.iter().copied().filter(|piece| ![0, 1, 58, 59].contains(piece)).collect();
     assert!(rest.is_sorted() && rest.len() == 56, "{asked:?}");
     assert!([0, 1, 58, 59].iter().all(|piece| asked[..6].contains(piece)), "{asked:?}");
 }
@@ -444,12 +481,19 @@ fn sequential_means_the_ends_and_then_from_the_front() {
 /// A folder with a program of this name, which does this with what it is given.
 fn program(name: &str, script: &str) -> Dir {
     let dir = Dir::with(name, format!("#!/bin/sh\n{script}\n").as_bytes());
-    std::fs::set_permissions(dir.at(name), std::fs::Permissions::from_mode(0o755)).expect("a program");
+    std::fs::set_permissions(dir.at(name), std::fs::Permissions::from_mode(0o755))
+        .expect("a program");
     dir
 }
 
 /// Plays with this folder of programs before all others.
-fn with_programs(programs: &Dir, name: &str, server: SocketAddr, there: &Dir, words: &[&str]) -> Process {
+fn with_programs(
+    programs: &Dir,
+    name: &str,
+    server: SocketAddr,
+    there: &Dir,
+    words: &[&str],
+) -> Process {
     let server = server.to_string();
     let all = ["play", name, "--server", &server, "--folder", there.text()];
     let path = format!("{}:{}", programs.text(), std::env::var("PATH").expect("a path"));
@@ -471,9 +515,14 @@ fn a_player_is_started_on_the_url_and_its_end_is_the_end() {
     );
     let server_at = server.at.to_string();
     let path = format!("{}:{}", programs.text(), std::env::var("PATH").expect("a path"));
-    let mut command = cardume(["play", "--server", &server_at, "--folder", there.text(), "--", "--x $(id).mp4"]);
+    let mut command =
+        cardume(["play", "--server", &server_at, "--folder", there.text(), "--", "--x $(id).mp4"]);
     // A proxy that answers nobody is of no account here.
-    command.env("PATH", path).env("http_proxy", "http://127.0.0.1:9").env("NO_PROXY", ".example").env_remove("no_proxy");
+    command
+        .env("PATH", path)
+        .env("http_proxy", "http://127.0.0.1:9")
+        .env("NO_PROXY", ".example")
+        .env_remove("no_proxy");
     let mut play = Process::start(command);
     assert_eq!(play.code(), 0, "{:?}", play.err.so_far());
     assert!(play.out.to_the_end().is_empty());
@@ -486,7 +535,13 @@ fn a_player_is_started_on_the_url_and_its_end_is_the_end() {
     let words = said("words");
     let words: Vec<&str> = words.lines().collect();
     let list = words[1].strip_prefix("--playlist=").expect("a list");
-    assert!(words[0] == "--ytdl=no" && words.len() == 2 && said("mode") == "600\n" && !std::path::Path::new(list).exists(), "{words:?}");
+    assert!(
+        words[0] == "--ytdl=no"
+            && words.len() == 2
+            && said("mode") == "600\n"
+            && !std::path::Path::new(list).exists(),
+        "{words:?}"
+    );
 }
 
 #[test]
@@ -500,7 +555,10 @@ fn when_the_player_ends_first_the_download_goes_on_to_its_end() {
     assert!(!there.has("a.mp4"));
     assert_eq!(play.code(), 0);
     assert!(there.read("a.mp4") == what.bytes);
-    assert_eq!(play.err.to_the_end().iter().filter(|line| line.contains("vlc has ended")).count(), 1);
+    assert_eq!(
+        play.err.to_the_end().iter().filter(|line| line.contains("vlc has ended")).count(),
+        1
+    );
 }
 
 #[test]
@@ -508,17 +566,29 @@ fn a_player_that_is_not_there_or_unknown_is_said_in_one_line() {
     let (server, there, empty) = (server(), Dir::new(), Dir::new());
     let server_at = server.at.to_string();
     for player in ["mpv", "vlc"] {
-        let mut command = cardume(["play", "a.mp4", "--player", player, "--server", &server_at, "--folder", there.text()]);
+        let mut command = cardume([
+            "play",
+            "a.mp4",
+            "--player",
+            player,
+            "--server",
+            &server_at,
+            "--folder",
+            there.text(),
+        ]);
         command.env("PATH", empty.text());
         finish(Process::start(command)).failed(7, "it is not installed");
     }
     let broken = Dir::with("mpv", b"\x7fELF no program");
-    std::fs::set_permissions(broken.at("mpv"), std::fs::Permissions::from_mode(0o755)).expect("a program");
+    std::fs::set_permissions(broken.at("mpv"), std::fs::Permissions::from_mode(0o755))
+        .expect("a program");
     let what = Content::new("a.mp4", &noise(14, PIECE));
     let giver = Giver::new(&what, |_, _| Turn::Usual);
     let _home = giver.joins(server.at, &what.file());
-    finish(with_programs(&broken, "a.mp4", server.at, &there, &["--player", "mpv"])).failed(7, "mpv: can't be started");
+    finish(with_programs(&broken, "a.mp4", server.at, &there, &["--player", "mpv"]))
+        .failed(7, "mpv: can't be started");
     run(["play", "a.mp4", "--player", "winamp"]).failed(2, "winamp");
-    run(["play", "none.mp4", "--player", "none", "--server", &server_at, "--folder", there.text()]).failed(3, "nobody has this file");
+    run(["play", "none.mp4", "--player", "none", "--server", &server_at, "--folder", there.text()])
+        .failed(3, "nobody has this file");
     run(["play", "../x", "--player", "none", "--server", &server_at]).failed(2, "../x");
 }

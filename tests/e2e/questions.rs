@@ -6,7 +6,8 @@ use crate::harness::{Dir, cardume, noise, own_ip, peer_with, server};
 use crate::terminal::Terminal;
 
 fn peer_at(server: &str, folder: &Dir, dumb: bool) -> Terminal {
-    let mut command = cardume(["peer", "--server", server, "--listen", "127.0.0.1:0", "--folder", folder.text()]);
+    let mut command =
+        cardume(["peer", "--server", server, "--listen", "127.0.0.1:0", "--folder", folder.text()]);
     command.env("TERM", if dumb { "dumb" } else { "xterm" });
     Terminal::run(command)
 }
@@ -91,7 +92,12 @@ fn a_wrong_answer_is_asked_for_again_and_a_question_can_be_cancelled() {
     // Where nothing is asked, Ctrl-D ends as before.
     person.press("\u{4}");
     assert_eq!(person.code(), Some(0));
-    let asked: Vec<String> = server.out.so_far().into_iter().filter_map(|line| line.split(" solicitou arquivo ").nth(1).map(str::to_owned)).collect();
+    let asked: Vec<String> = server
+        .out
+        .so_far()
+        .into_iter()
+        .filter_map(|line| line.split(" solicitou arquivo ").nth(1).map(str::to_owned))
+        .collect();
     assert_eq!(asked, ["a.mp4"]);
 }
 
@@ -105,7 +111,11 @@ fn a_failed_command_leaves_the_bars_of_downloads() {
     person.shows("Sou peer ");
     person.press("GET a.mp4\r");
     person.shows(" %");
-    for (wrong, said) in [("DANCE", "unknown command"), ("SEARCH ../x", "is no file name"), ("GET nobody.has.it", "nobody has this file")] {
+    for (wrong, said) in [
+        ("DANCE", "unknown command"),
+        ("SEARCH ../x", "is no file name"),
+        ("GET nobody.has.it", "nobody has this file"),
+    ] {
         person.press(&format!("{wrong}\r"));
         person.shows(said);
         person.shows(" MiB of 24.0 MiB");

@@ -9,7 +9,8 @@ use quinn_proto::{ClientConfig, Endpoint, EndpointConfig};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Done, Node, Process, assert_same_files, begin_get, cardume, finish, noise, own_ip, peer, peer_on, peer_with, run, server, server_with, watch,
+    Dir, Done, Node, Process, assert_same_files, begin_get, cardume, finish, noise, own_ip, peer,
+    peer_on, peer_with, run, server, server_with, watch,
 };
 use crate::native::Native;
 
@@ -32,12 +33,16 @@ fn holders(link: &mut Native, name: &str, wanted: usize) -> Vec<Value> {
     watch("hashes", || {
         let answer = link.ask(json!({"method": "SEARCH", "name": name}));
         let holders = answer["holders"].as_array().expect("a list").clone();
-        (holders.iter().filter(|holder| holder["root"].is_string()).count() == wanted).then_some(holders)
+        (holders.iter().filter(|holder| holder["root"].is_string()).count() == wanted)
+            .then_some(holders)
     })
 }
 
 pub fn quic_port(holder: &Value) -> u16 {
-    holder["quic"]["port"].as_u64().and_then(|port| port.try_into().ok()).unwrap_or_else(|| panic!("{holder}"))
+    holder["quic"]["port"]
+        .as_u64()
+        .and_then(|port| port.try_into().ok())
+        .unwrap_or_else(|| panic!("{holder}"))
 }
 
 /// A peer that answers by QUIC and has hashed the file.
@@ -64,8 +69,13 @@ fn ways(done: &Done) -> Vec<String> {
 fn a_file_comes_by_quic_through_the_port_that_was_named_and_in_one_thread() {
     let (server, here, there) = (server(), Dir::with("a.mp4", &noise(1, 9 * MIB + 7)), Dir::new());
     let (owner, at) = giver(server.at, &here, "a.mp4", &["--upload-limit", "20MB"]);
-    let from = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.local_addr()).expect("a free port").port().to_string();
-    let asker = begin_get(&["a.mp4", "--transport", "quic", "--udp-port", &from], server.at, &there);
+    let from = UdpSocket::bind("0.0.0.0:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a free port")
+        .port()
+        .to_string();
+    let asker =
+        begin_get(&["a.mp4", "--transport", "quic", "--udp-port", &from], server.at, &there);
     asker.event("way");
     assert_eq!((asker.threads(), owner.threads()), (1, 1));
     let text = std::fs::read_to_string("/proc/net/udp").expect("the sockets of this machine");
@@ -111,15 +121,30 @@ fn a_giant_sparse_file_and_the_smallest_ones_come_by_quic() {
 #[test]
 fn sources_by_quic_and_by_tcp_give_one_file_together() {
     let (server, content) = (server(), noise(2, 24 * MIB));
-    let (one, two, there) = (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
+    let (one, two, there) =
+        (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
     let (_by_both, _) = giver(server.at, &one, "a.mp4", &["--upload-limit", "20MB"]);
     let by_tcp = peer_with(server.at, &two, &["--upload-limit", "20MB"]);
     holders(&mut curious(server.at), "a.mp4", 2);
-    let mut command = cardume(["get", "a.mp4", "--transport", "quic", "--server", &server.at.to_string(), "--folder", there.text(), "--json"]);
+    let mut command = cardume([
+        "get",
+        "a.mp4",
+        "--transport",
+        "quic",
+        "--server",
+        &server.at.to_string(),
+        "--folder",
+        there.text(),
+        "--json",
+    ]);
     command.env("RUST_LOG", "cardume=info");
     let done = finish(Process::start(command));
     assert_eq!(ways(done.succeeded()), ["quic"], "{done:#?}");
-    let gave = |from: SocketAddr| done.err.iter().any(|line| line.contains(&format!("pieces from {from}")) && !line.contains(" 0 pieces"));
+    let gave = |from: SocketAddr| {
+        done.err.iter().any(|line| {
+            line.contains(&format!("pieces from {from}")) && !line.contains(" 0 pieces")
+        })
+    };
     assert!(gave(by_tcp.at) && gave(_by_both.at), "{done:#?}");
     assert!(there.read("a.mp4") == content);
 }
@@ -151,8 +176,10 @@ fn misnamed(quic: impl FnOnce(SocketAddr) -> Value) -> Misnamed {
     let peer = peer_on(nobody, &at.to_string(), here.text(), &["--udp", "4000"]);
     let server = server_with(&["--listen", "127.0.0.1:0", "--allow-advertise", "127.0.0.0/8"]);
     let mut stranger = Native::open(server.at);
-    let file = json!({"name": "a.mp4", "size": content.len(), "root": crate::giver::root(&content)});
-    let join = json!({"method": "JOIN", "port": 4000, "advertise": at, "files": [file], "quic": quic(at)});
+    let file =
+        json!({"name": "a.mp4", "size": content.len(), "root": crate::giver::root(&content)});
+    let join =
+        json!({"method": "JOIN", "port": 4000, "advertise": at, "files": [file], "quic": quic(at)});
     assert_eq!(stranger.outcome(join), "JOIN_OK");
     Misnamed { server, _peer: peer, _stranger: stranger, here }
 }
@@ -167,9 +194,22 @@ impl Misnamed {
         assert_same_files(&self.here.at("a.mp4"), &there.at("a.mp4"));
         let there = Dir::new();
         let began = Instant::now();
-        let done = run(["get", "a.mp4", "--transport", "quic", "--server", &self.server.at.to_string(), "--folder", there.text()]);
+        let done = run([
+            "get",
+            "a.mp4",
+            "--transport",
+            "quic",
+            "--server",
+            &self.server.at.to_string(),
+            "--folder",
+            there.text(),
+        ]);
         let told = format!("UDP to {udp} does not get through: TCP takes over ({why})");
-        assert_eq!(done.succeeded().err.iter().filter(|line| line.contains(&told)).count(), 1, "{done:#?}");
+        assert_eq!(
+            done.succeeded().err.iter().filter(|line| line.contains(&told)).count(),
+            1,
+            "{done:#?}"
+        );
         assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     }
 }
@@ -177,7 +217,10 @@ impl Misnamed {
 #[test]
 fn whoever_has_another_key_than_the_index_says_is_not_asked_by_quic() {
     let world = misnamed(|_| json!({"port": 4000, "key": "5a".repeat(32)}));
-    let at = holders(&mut curious(world.server.at), "a.mp4", 1)[0]["peer"].as_str().and_then(|peer| peer.parse().ok()).expect("an address");
+    let at = holders(&mut curious(world.server.at), "a.mp4", 1)[0]["peer"]
+        .as_str()
+        .and_then(|peer| peer.parse().ok())
+        .expect("an address");
     world.comes_by_tcp(at, "it has another key");
 }
 
@@ -197,7 +240,8 @@ fn tcp_takes_over_from_a_udp_port_that_swallows_everything() {
 fn tcp_takes_over_at_once_where_nobody_is() {
     let mut gone = None;
     let world = misnamed(|at| {
-        let at = UdpSocket::bind((at.ip(), 0)).and_then(|socket| socket.local_addr()).expect("a port");
+        let at =
+            UdpSocket::bind((at.ip(), 0)).and_then(|socket| socket.local_addr()).expect("a port");
         gone = Some(at);
         json!({"port": at.port(), "key": "5a".repeat(32)})
     });
@@ -211,16 +255,25 @@ fn a_source_where_nobody_is_disturbs_no_other_by_quic() {
     let here = Dir::with("a.mp4", &content);
     let (owner, _) = giver(server.at, &here, "a.mp4", &["--upload-limit", "20MB"]);
     let at = SocketAddr::from((own_ip(), 4000));
-    let dead = UdpSocket::bind((at.ip(), 0)).and_then(|socket| socket.local_addr()).expect("a port");
+    let dead =
+        UdpSocket::bind((at.ip(), 0)).and_then(|socket| socket.local_addr()).expect("a port");
     let mut stranger = Native::open(server.at);
-    let file = json!({"name": "a.mp4", "size": content.len(), "root": crate::giver::root(&content)});
+    let file =
+        json!({"name": "a.mp4", "size": content.len(), "root": crate::giver::root(&content)});
     let quic = json!({"port": dead.port(), "key": "5a".repeat(32)});
-    assert_eq!(stranger.outcome(json!({"method": "JOIN", "port": 4000, "advertise": at, "files": [file], "quic": quic})), "JOIN_OK");
+    assert_eq!(
+        stranger.outcome(
+            json!({"method": "JOIN", "port": 4000, "advertise": at, "files": [file], "quic": quic})
+        ),
+        "JOIN_OK"
+    );
     holders(&mut curious(server.at), "a.mp4", 2);
     let there = Dir::new();
     let done = get("a.mp4", server.at, &there);
     let ways = done.succeeded().events("way");
-    let by = |from: SocketAddr| ways.iter().find(|way| way["from"] == from.to_string()).map(|way| way["by"].clone());
+    let by = |from: SocketAddr| {
+        ways.iter().find(|way| way["from"] == from.to_string()).map(|way| way["by"].clone())
+    };
     assert_eq!((by(owner.at), by(at)), (Some(json!("quic")), Some(json!("tcp"))), "{done:#?}");
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
 }
@@ -231,9 +284,23 @@ fn a_busy_udp_port_is_said_in_one_line() {
     let held = UdpSocket::bind("0.0.0.0:0").expect("a port");
     let port = held.local_addr().expect("its address").port().to_string();
     let (at, text) = (server.at.to_string(), here.text());
-    run(["peer", "--server", &at, "--listen", "127.0.0.1:0", "--folder", text, "--udp", &port]).code_is(7);
-    run(["get", "a.mp4", "--server", &at, "--folder", there.text(), "--transport", "quic", "--udp-port", &port]).failed(7, &port);
-    run(["get", "a.mp4", "--from", "127.0.0.1:9", "--transport", "quic"]).failed(2, "--transport quic needs the index");
+    run(["peer", "--server", &at, "--listen", "127.0.0.1:0", "--folder", text, "--udp", &port])
+        .code_is(7);
+    run([
+        "get",
+        "a.mp4",
+        "--server",
+        &at,
+        "--folder",
+        there.text(),
+        "--transport",
+        "quic",
+        "--udp-port",
+        &port,
+    ])
+    .failed(7, &port);
+    run(["get", "a.mp4", "--from", "127.0.0.1:9", "--transport", "quic"])
+        .failed(2, "--transport quic needs the index");
     run(["get", "a.mp4", "--udp-port", "4000"]).failed(2, "--transport quic");
     run(["get", "a.mp4", "--transport", "pigeon"]).failed(2, "pigeon");
     run(["peer", "--udp", "4000"]).failed(2, "--listen");
@@ -242,14 +309,20 @@ fn a_busy_udp_port_is_said_in_one_line() {
 /// Initials as real programs send them, each of a connection of its own.
 pub fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
     let provider = rustls::crypto::ring::default_provider();
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&rustls::version::TLS13]);
-    let mut config = builder.expect("TLS 1.3").with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13]);
+    let mut config = builder
+        .expect("TLS 1.3")
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
     config.alpn_protocols = vec![b"cardume/1".to_vec()];
-    let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).expect("its ciphers")));
+    let config =
+        ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).expect("its ciphers")));
     let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);
     let one = |_| {
         let mut datagram = Vec::new();
-        let (_, mut connection) = endpoint.connect(Instant::now(), config.clone(), to, "x").expect("a connection");
+        let (_, mut connection) =
+            endpoint.connect(Instant::now(), config.clone(), to, "x").expect("a connection");
         let _sent = connection.poll_transmit(Instant::now(), 1, &mut datagram).expect("an Initial");
         datagram
     };
@@ -282,7 +355,10 @@ fn datagrams_of_every_kind_do_no_harm() {
         // A long header, a short one, versions that nobody knows, and connection ids longer than the datagram.
         says(&[&[0xc0, 0, 0, 0, 1][..], &noise(length as u64 + 9, length)].concat());
         says(&[&[0x40][..], &noise(length as u64 + 10, length)].concat());
-        says(&[&[0xff, 0xfa, 0xce, 0xb0, 0x0c, 0xff][..], &noise(length as u64 + 11, length)].concat());
+        says(
+            &[&[0xff, 0xfa, 0xce, 0xb0, 0x0c, 0xff][..], &noise(length as u64 + 11, length)]
+                .concat(),
+        );
     }
     for place in 0..first.len() {
         let mut turned = first.clone();
@@ -311,7 +387,11 @@ fn a_file_cut_short_while_it_is_sent_by_quic_makes_no_wrong_file() {
     let asker = begin_get(&["a.mp4", "--transport", "quic"], server.at, &there);
     asker.event("way");
     asker.event("progress");
-    std::fs::File::options().write(true).open(here.at("a.mp4")).and_then(|file| file.set_len(40_000_001)).expect("it is cut");
+    std::fs::File::options()
+        .write(true)
+        .open(here.at("a.mp4"))
+        .and_then(|file| file.set_len(40_000_001))
+        .expect("it is cut");
     let done = finish(asker);
     assert!(owner.is_running());
     assert!(!there.has("a.mp4") && [3, 4, 5, 6].contains(&done.code), "{done:#?}");
@@ -324,7 +404,8 @@ fn a_file_cut_short_while_it_is_sent_by_quic_makes_no_wrong_file() {
 #[test]
 fn another_source_takes_over_from_one_that_was_killed() {
     let (server, content) = (server(), noise(7, 40 * MIB));
-    let (one, two, there) = (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
+    let (one, two, there) =
+        (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
     let (mut killed, _) = giver(server.at, &one, "a.mp4", &["--upload-limit", "12MB"]);
     let (_other, _) = giver(server.at, &two, "a.mp4", &["--upload-limit", "12MB"]);
     holders(&mut curious(server.at), "a.mp4", 2);
@@ -340,7 +421,8 @@ fn another_source_takes_over_from_one_that_was_killed() {
 #[test]
 fn whoever_takes_a_file_and_dies_gives_his_place_to_the_next() {
     let (server, here, there) = (server(), Dir::with("a.mp4", &noise(8, 30 * MIB)), Dir::new());
-    let (_owner, _) = giver(server.at, &here, "a.mp4", &["--uploads", "1", "--upload-limit", "15MB"]);
+    let (_owner, _) =
+        giver(server.at, &here, "a.mp4", &["--uploads", "1", "--upload-limit", "15MB"]);
     let mut first = begin_get(&["a.mp4", "--transport", "quic"], server.at, &there);
     first.event("progress");
     first.kill();
@@ -357,7 +439,16 @@ fn a_peer_without_udp_is_asked_by_tcp_and_nothing_is_said_of_it() {
     let (server, here, there) = (server(), Dir::with("a.mp4", b"all of it"), Dir::new());
     let _owner = peer(server.at, &here);
     holders(&mut curious(server.at), "a.mp4", 1);
-    let done = run(["get", "a.mp4", "--transport", "quic", "--server", &server.at.to_string(), "--folder", there.text()]);
+    let done = run([
+        "get",
+        "a.mp4",
+        "--transport",
+        "quic",
+        "--server",
+        &server.at.to_string(),
+        "--folder",
+        there.text(),
+    ]);
     assert!(done.succeeded().err.iter().all(|line| !line.contains("UDP")), "{done:#?}");
     assert_eq!(there.read("a.mp4"), b"all of it");
 }
@@ -368,8 +459,19 @@ fn a_file_is_watched_while_it_comes_by_quic() {
     let here = Dir::with("film.bin", &noise(9, 6 << 20));
     let (_peer, _) = giver(server.at, &here, "film.bin", &[]);
     let there = Dir::new();
-    let words =
-        ["play", "film.bin", "--player", "none", "--transport", "quic", "--json", "--server", &server.at.to_string(), "--folder", there.text()];
+    let words = [
+        "play",
+        "film.bin",
+        "--player",
+        "none",
+        "--transport",
+        "quic",
+        "--json",
+        "--server",
+        &server.at.to_string(),
+        "--folder",
+        there.text(),
+    ];
     let play = Process::start(cardume(words));
     let url = play.event("playing")["url"].as_str().expect("a URL").to_owned();
     let (at, path) = url.trim_start_matches("http://").split_once('/').expect("a path");
@@ -385,7 +487,10 @@ fn who_waits_for_a_file_hears_of_quic_only_where_he_wants_to() {
     let server = server();
     let (mut plain, mut curious) = (Native::open(server.at), curious(server.at));
     for link in [&mut plain, &mut curious] {
-        assert_eq!(link.ask(json!({"method": "SUBSCRIBE", "name": "a.mp4"}))["status"], "SUBSCRIBE_OK");
+        assert_eq!(
+            link.ask(json!({"method": "SUBSCRIBE", "name": "a.mp4"}))["status"],
+            "SUBSCRIBE_OK"
+        );
     }
     let here = Dir::with("a.mp4", b"all of it");
     let _peer = peer_with(server.at, &here, &["--udp", "0"]);

@@ -5,25 +5,45 @@ use std::os::unix::fs::MetadataExt as _;
 
 use rustix::process::Signal;
 
-use crate::harness::{Dir, Done, Process, assert_same_files, cardume, finish, lone_peer, noise, own_ip, peer_on, run, watch};
+use crate::harness::{
+    Dir, Done, Process, assert_same_files, cardume, finish, lone_peer, noise, own_ip, peer_on, run,
+    watch,
+};
 use crate::native::Native;
 
 const SIZE: usize = 48 << 20;
 
 fn get(from: &str, there: &Dir) -> Process {
-    Process::start(cardume(["get", "a.mp4", "--from", from, "--folder", there.text(), "--json", "--allocate", "none"]))
+    Process::start(cardume([
+        "get",
+        "a.mp4",
+        "--from",
+        from,
+        "--folder",
+        there.text(),
+        "--json",
+        "--allocate",
+        "none",
+    ]))
 }
 
 /// Waits until so many bytes of the download are on disk.
 fn wait_for_bytes(there: &Dir, bytes: u64) {
-    watch("so many bytes", || there.at("a.mp4.part").metadata().is_ok_and(|part| part.blocks() * 512 >= bytes).then_some(()));
+    watch("so many bytes", || {
+        there
+            .at("a.mp4.part")
+            .metadata()
+            .is_ok_and(|part| part.blocks() * 512 >= bytes)
+            .then_some(())
+    });
 }
 
 #[test]
 fn a_download_goes_on_by_itself_when_its_source_was_killed_and_is_back() {
     let (here, there) = (Dir::with("a.mp4", &noise(1, SIZE)), Dir::new());
     let (_held, no_server) = crate::harness::nobody();
-    let mut source = peer_on(no_server, &format!("{}:0", own_ip()), here.text(), &["--upload-limit", "40MB"]);
+    let mut source =
+        peer_on(no_server, &format!("{}:0", own_ip()), here.text(), &["--upload-limit", "40MB"]);
     let at = source.at.to_string();
     let download = get(&at, &there);
     wait_for_bytes(&there, 12 << 20);
@@ -48,7 +68,8 @@ fn a_download_killed_at_any_moment_goes_on_by_the_same_command() {
     for moment in moments.chunks(4) {
         let there = Dir::new();
         // From the first bytes until shortly before the end.
-        let bytes = u64::from(u32::from_le_bytes(moment.try_into().expect("four bytes"))) % (40 << 20);
+        let bytes =
+            u64::from(u32::from_le_bytes(moment.try_into().expect("four bytes"))) % (40 << 20);
         let mut killed = get(&from, &there);
         wait_for_bytes(&there, bytes);
         killed.kill();
@@ -58,7 +79,10 @@ fn a_download_killed_at_any_moment_goes_on_by_the_same_command() {
         assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
         assert_eq!(there.names(), ["a.mp4"]);
         let held = done.held();
-        assert!(bytes < (16 << 20) || held[0] > 0, "killed after {bytes} bytes, and none was held: {done:#?}");
+        assert!(
+            bytes < (16 << 20) || held[0] > 0,
+            "killed after {bytes} bytes, and none was held: {done:#?}"
+        );
     }
 }
 
@@ -117,7 +141,8 @@ fn a_file_that_was_replaced_between_two_runs_never_costs_what_came_of_the_old_on
 #[test]
 fn bytes_from_one_source_are_never_mixed_with_those_of_another() {
     // The same name and size, other bytes.
-    let (one, two, there) = (Dir::with("a.mp4", &noise(7, SIZE)), Dir::with("a.mp4", &noise(8, SIZE)), Dir::new());
+    let (one, two, there) =
+        (Dir::with("a.mp4", &noise(7, SIZE)), Dir::with("a.mp4", &noise(8, SIZE)), Dir::new());
     let (first, second) = (lone_peer(&one, &["--upload-limit", "60MB"]), lone_peer(&two, &[]));
     let mut killed = get(&first.at.to_string(), &there);
     wait_for_bytes(&there, 20 << 20);
@@ -165,7 +190,13 @@ fn while_it_is_served(change: impl Fn(&Dir)) {
 
 #[test]
 fn a_file_cut_short_while_it_is_served_makes_no_wrong_file() {
-    while_it_is_served(|here| std::fs::File::options().write(true).open(here.at("a.mp4")).and_then(|f| f.set_len(20_000_001)).expect("it is cut"));
+    while_it_is_served(|here| {
+        std::fs::File::options()
+            .write(true)
+            .open(here.at("a.mp4"))
+            .and_then(|f| f.set_len(20_000_001))
+            .expect("it is cut")
+    });
 }
 
 #[test]
@@ -176,7 +207,8 @@ fn a_file_cut_to_nothing_while_it_is_served_makes_no_wrong_file() {
 #[test]
 fn a_file_that_grows_while_it_is_served_makes_no_wrong_file() {
     while_it_is_served(|here| {
-        let mut file = std::fs::File::options().append(true).open(here.at("a.mp4")).expect("the file");
+        let mut file =
+            std::fs::File::options().append(true).open(here.at("a.mp4")).expect("the file");
         file.write_all(b"one more line").expect("it grows");
     });
 }
@@ -211,6 +243,13 @@ fn a_file_removed_while_it_is_served_arrives_whole_or_not_at_all() {
     wait_for_bytes(&there, 12 << 20);
     std::fs::remove_file(here.at("a.mp4")).expect("the file goes");
     let done = finish(download);
-    assert!(if there.has("a.mp4") { there.read("a.mp4") == content } else { [3, 5, 6].contains(&done.code) }, "{done:#?}");
+    assert!(
+        if there.has("a.mp4") {
+            there.read("a.mp4") == content
+        } else {
+            [3, 5, 6].contains(&done.code)
+        },
+        "{done:#?}"
+    );
     assert!(source.is_running());
 }

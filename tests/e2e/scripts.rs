@@ -8,8 +8,21 @@ use crate::harness::{Dir, cardume, peer_with, server};
 
 fn exit_code(commands: &str) -> Option<i32> {
     let (server, here) = (server(), Dir::with("a.mp4", b"hello"));
-    let mut command = cardume(["peer", "--server", &server.at.to_string(), "--listen", "127.0.0.1:0", "--folder", here.text()]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("cardume runs");
+    let mut command = cardume([
+        "peer",
+        "--server",
+        &server.at.to_string(),
+        "--listen",
+        "127.0.0.1:0",
+        "--folder",
+        here.text(),
+    ]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("cardume runs");
     child.stdin.take().expect("its input").write_all(commands.as_bytes()).expect("room");
     child.wait().expect("an end").code()
 }
@@ -30,12 +43,19 @@ fn http_heads_take_no_slot_and_closed_links_no_place() {
     let peer = peer_with(server.at, &here, &["--uploads", "1"]);
     let ask = |method: &str, fields: &str| {
         let mut link = TcpStream::connect(peer.at).expect("a peer");
-        write!(link, "{method} /files/big.mp4 HTTP/1.1\r\nHost: {}\r\n{fields}Connection: close\r\n\r\n", peer.at).expect("room");
+        write!(
+            link,
+            "{method} /files/big.mp4 HTTP/1.1\r\nHost: {}\r\n{fields}Connection: close\r\n\r\n",
+            peer.at
+        )
+        .expect("room");
         link
     };
     let mut taken = ask("GET", "");
     taken.read_exact(&mut [0; 1]).expect("a byte");
-    for (method, fields, status) in [("HEAD", "", "200"), ("GET", "Range: bytes=99999999999-\r\n", "416")] {
+    for (method, fields, status) in
+        [("HEAD", "", "200"), ("GET", "Range: bytes=99999999999-\r\n", "416")]
+    {
         let mut said = String::new();
         ask(method, fields).read_to_string(&mut said).expect("an answer");
         assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{said}");
@@ -48,7 +68,9 @@ fn a_script_that_pauses_in_the_middle_of_its_answers_gets_them_all() {
     let server = server();
     let mut link = TcpStream::connect(server.at).expect("a server");
     link.write_all(b"{\"cardume\":1}\n").expect("room");
-    let requests: String = (0..400).map(|id| format!("{{\"id\":{id},\"method\":\"SEARCH\",\"name\":\"a{id}.mp4\"}}\n")).collect();
+    let requests: String = (0..400)
+        .map(|id| format!("{{\"id\":{id},\"method\":\"SEARCH\",\"name\":\"a{id}.mp4\"}}\n"))
+        .collect();
     link.write_all(requests.as_bytes()).expect("room");
     let mut said = String::new();
     while said.matches("SEARCH_OK").count() < 400 {

@@ -7,12 +7,18 @@ use crate::native::Native;
 
 #[track_caller]
 fn search(at: std::net::SocketAddr, words: &[&str]) -> Done {
-    finish(Process::start(cardume(["search", "--json", "--lang", "en", "--server", &at.to_string()].into_iter().chain(words.iter().copied()))))
+    finish(Process::start(cardume(
+        ["search", "--json", "--lang", "en", "--server", &at.to_string()]
+            .into_iter()
+            .chain(words.iter().copied()),
+    )))
 }
 
 /// The names that a search prints, in their order.
 fn names(done: &Done) -> Vec<String> {
-    let name = |line: &String| serde_json::from_str::<Value>(line).ok()?["name"].as_str().map(str::to_owned);
+    let name = |line: &String| {
+        serde_json::from_str::<Value>(line).ok()?["name"].as_str().map(str::to_owned)
+    };
     done.out.iter().filter_map(name).collect()
 }
 
@@ -29,10 +35,19 @@ fn files_are_found_by_words_errors_and_filters_in_the_order_that_is_asked_for() 
     ]);
     assert_eq!(giver.outcome(json!({"method": "JOIN", "port": 4000, "files": files})), "JOIN_OK");
     let of = |words: &[&str]| names(search(server.at, words).succeeded());
-    assert_eq!(of(&["--contains", "VIDEO", "--sort", "-size"]), ["Cursos/Aula de Vídeo.MP4", "Vídeo 1.mkv", "video 3.mkv"]);
-    assert_eq!(of(&["--contains", "video -aula", "--sort", "name"]), ["Vídeo 1.mkv", "video 3.mkv"]);
+    assert_eq!(
+        of(&["--contains", "VIDEO", "--sort", "-size"]),
+        ["Cursos/Aula de Vídeo.MP4", "Vídeo 1.mkv", "video 3.mkv"]
+    );
+    assert_eq!(
+        of(&["--contains", "video -aula", "--sort", "name"]),
+        ["Vídeo 1.mkv", "video 3.mkv"]
+    );
     assert_eq!(of(&["--like", "viedo alua"]), ["Cursos/Aula de Vídeo.MP4"]);
-    assert_eq!(of(&["--ext", "mp4,mp3", "--sort", "size"]), ["audio.mp3", "Cursos/Aula de Vídeo.MP4"]);
+    assert_eq!(
+        of(&["--ext", "mp4,mp3", "--sort", "size"]),
+        ["audio.mp3", "Cursos/Aula de Vídeo.MP4"]
+    );
     assert_eq!(of(&["--size", "1k..700M", "--sort", "-name"]), ["audio.mp3", "Vídeo 1.mkv"]);
     assert_eq!(of(&["--hashed"]), ["Cursos/Aula de Vídeo.MP4"]);
     let none = search(server.at, &["--complete", "--contains", "3.mkv"]);
@@ -67,10 +82,15 @@ fn a_wrong_search_is_one_clear_line() {
 fn more_than_a_page_comes_once_and_others_are_answered_meanwhile() {
     let server = server();
     let mut giver = Native::open(server.at);
-    let files: Vec<Value> = (0..1_500).map(|number| json!({"name": format!("clip {number:04}.mkv"), "size": 1_500 - number})).collect();
+    let files: Vec<Value> = (0..1_500)
+        .map(|number| json!({"name": format!("clip {number:04}.mkv"), "size": 1_500 - number}))
+        .collect();
     assert_eq!(giver.outcome(json!({"method": "JOIN", "port": 4000, "files": files})), "JOIN_OK");
     for sort in [&[][..], &["--sort", "name"], &["--sort", "-size"]] {
-        let found = names(search(server.at, &[&["--contains", "clip", "--limit", "1500"], sort].concat()).succeeded());
+        let found = names(
+            search(server.at, &[&["--contains", "clip", "--limit", "1500"], sort].concat())
+                .succeeded(),
+        );
         assert!(found.len() == 1_500 && found.is_sorted(), "{} {sort:?}", found.len());
     }
     // A search that goes on in later turns holds up the answers behind it on its own link, and nobody else's.
@@ -85,14 +105,32 @@ fn more_than_a_page_comes_once_and_others_are_answered_meanwhile() {
 fn a_long_part_is_taken_in_over_turns_and_answered_when_all_of_it_is_in() {
     let server = server();
     let mut giver = Native::open(server.at);
-    let files = |size: u64| (0..15_000).map(|number| json!({"name": format!("part {number:05}.mkv"), "size": size})).collect::<Vec<Value>>();
-    giver.say(&json!({"id": 1, "method": "JOIN", "port": 4000, "more": true, "files": files(1)}).to_string());
-    giver.say(&json!({"id": 2, "method": "JOIN", "part": 1, "files": [{"name": "last.mkv", "size": 1}]}).to_string());
-    giver.say(&json!({"id": 3, "method": "UPDATE", "files": files(2), "remove": ["last.mkv"]}).to_string());
+    let files = |size: u64| {
+        (0..15_000)
+            .map(|number| json!({"name": format!("part {number:05}.mkv"), "size": size}))
+            .collect::<Vec<Value>>()
+    };
+    giver.say(
+        &json!({"id": 1, "method": "JOIN", "port": 4000, "more": true, "files": files(1)})
+            .to_string(),
+    );
+    giver.say(
+        &json!({"id": 2, "method": "JOIN", "part": 1, "files": [{"name": "last.mkv", "size": 1}]})
+            .to_string(),
+    );
+    giver.say(
+        &json!({"id": 3, "method": "UPDATE", "files": files(2), "remove": ["last.mkv"]})
+            .to_string(),
+    );
     giver.say(r#"{"id":4,"method":"SEARCH","name":"part 14999.mkv"}"#);
     let said: Vec<Value> = (0..4).map(|_| giver.hear()).collect();
-    let status = |at: usize| (said[at]["id"].as_u64(), said[at]["status"].as_str(), said[at]["files"].as_u64());
-    assert_eq!([status(0), status(1)], [(Some(1), Some("JOIN_MORE"), None), (Some(2), Some("JOIN_OK"), Some(15_001))]);
+    let status = |at: usize| {
+        (said[at]["id"].as_u64(), said[at]["status"].as_str(), said[at]["files"].as_u64())
+    };
+    assert_eq!(
+        [status(0), status(1)],
+        [(Some(1), Some("JOIN_MORE"), None), (Some(2), Some("JOIN_OK"), Some(15_001))]
+    );
     assert_eq!(status(2), (Some(3), Some("UPDATE_OK"), Some(15_000)));
     assert_eq!(said[3]["holders"][0]["size"], 2);
     // Who ends its link in the middle of one leaves nothing behind.

@@ -38,7 +38,12 @@ fn until_listed(peer: &Node, server: &Node, names: &[&str]) {
 fn fetched(peer: &Node, path: &str) -> String {
     let mut reply = String::new();
     let mut link = std::net::TcpStream::connect(peer.at).unwrap();
-    std::io::Write::write_all(&mut link, format!("GET /files/{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", peer.at).as_bytes()).unwrap();
+    std::io::Write::write_all(
+        &mut link,
+        format!("GET /files/{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", peer.at)
+            .as_bytes(),
+    )
+    .unwrap();
     std::io::Read::read_to_string(&mut link, &mut reply).unwrap();
     reply.lines().next().unwrap_or_default().to_owned()
 }
@@ -47,7 +52,8 @@ fn fetched(peer: &Node, path: &str) -> String {
 fn secret_keys_and_the_state_of_the_program_are_given_to_nobody() {
     let (server, home) = (server(), Dir::with("film", b"a film"));
     let at = server.at.to_string();
-    run(["register", "ana", "--key", home.at("key").to_str().unwrap(), "--server", &at]).succeeded();
+    run(["register", "ana", "--key", home.at("key").to_str().unwrap(), "--server", &at])
+        .succeeded();
     fs::copy(home.at("key"), home.at("holiday.jpg")).unwrap();
     home.write("notes.txt", EXCHANGE.as_bytes());
     home.write(
@@ -58,18 +64,39 @@ fn secret_keys_and_the_state_of_the_program_are_given_to_nobody() {
     let cache = home.at("hashes");
     let store = home.at("store");
     {
-        let _other = crate::harness::server_with(&["--listen", "127.0.0.1:0", "--data", store.to_str().unwrap()]);
+        let _other = crate::harness::server_with(&[
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            store.to_str().unwrap(),
+        ]);
     }
     fs::copy(store.join("accounts.sqlite"), home.at("b.bin")).unwrap();
     let peer = peer_with(server.at, &home, &["-r", "--cache", cache.to_str().unwrap()]);
     let line = peer.notes("not shared");
     assert!(line.contains("4 secret key"), "{line}");
     until_listed(&peer, &server, &["film", "open.pub", "store/lock"]);
-    for name in ["key", "holiday.jpg", "notes.txt", "server.pem", "b.bin", "store/accounts.sqlite", "hashes/roots"] {
+    for name in [
+        "key",
+        "holiday.jpg",
+        "notes.txt",
+        "server.pem",
+        "b.bin",
+        "store/accounts.sqlite",
+        "hashes/roots",
+    ] {
         assert!(fetched(&peer, name).contains("404"), "{name}");
         let there = Dir::new();
-        assert_ne!(run(["get", name, "--from", &peer.at.to_string(), "--folder", there.text()]).code, 0, "{name}");
-        assert!(there.names().iter().all(|name| name.ends_with(".part") || name.ends_with(".record")) || there.names().is_empty(), "{name}");
+        assert_ne!(
+            run(["get", name, "--from", &peer.at.to_string(), "--folder", there.text()]).code,
+            0,
+            "{name}"
+        );
+        assert!(
+            there.names().iter().all(|name| name.ends_with(".part") || name.ends_with(".record"))
+                || there.names().is_empty(),
+            "{name}"
+        );
     }
     assert!(fetched(&peer, "film").contains("200"));
     // One that comes later, or takes the place of what was good, is kept back as well.
@@ -84,7 +111,8 @@ fn secret_keys_and_the_state_of_the_program_are_given_to_nobody() {
 fn a_manifest_gives_no_secret_key_away() {
     let home = Dir::with("photo", EXCHANGE.as_bytes());
     home.write("list", b"photo.jpg photo\n");
-    run(["peer", "--listen", "127.0.0.1:0", "--manifest", home.at("list").to_str().unwrap()]).failed(2, "secret key");
+    run(["peer", "--listen", "127.0.0.1:0", "--manifest", home.at("list").to_str().unwrap()])
+        .failed(2, "secret key");
 }
 
 #[test]
@@ -98,13 +126,26 @@ fn owners_exclude_by_patterns_and_by_a_file_of_them_that_may_change() {
     let peer = peer_with(server.at, &home, &["-r", "--exclude", "draft"]);
     peer.notes("5 not shared: 5 excluded");
     until_listed(&peer, &server, &["film", "good.iso"]);
-    assert!(fetched(&peer, "a.iso").contains("404") && fetched(&peer, "tmp/deep/y").contains("404") && fetched(&peer, "draft").contains("404"));
+    assert!(
+        fetched(&peer, "a.iso").contains("404")
+            && fetched(&peer, "tmp/deep/y").contains("404")
+            && fetched(&peer, "draft").contains("404")
+    );
     home.write(".cardumeignore", b"film\n!Thumbs.db\n");
-    until_listed(&peer, &server, &["Thumbs.db", "a.iso", "b.iso", "good.iso", "tmp/deep/y", "tmp/x"]);
+    until_listed(
+        &peer,
+        &server,
+        &["Thumbs.db", "a.iso", "b.iso", "good.iso", "tmp/deep/y", "tmp/x"],
+    );
     fs::remove_file(home.at(".cardumeignore")).unwrap();
     until_listed(&peer, &server, &["a.iso", "b.iso", "film", "good.iso", "tmp/deep/y", "tmp/x"]);
     let help = run(["peer", "--help"]).out.join("\n");
-    assert!(help.contains("--exclude") && help.contains(".cardumeignore") && help.contains("lost+found/"), "{help}");
+    assert!(
+        help.contains("--exclude")
+            && help.contains(".cardumeignore")
+            && help.contains("lost+found/"),
+        "{help}"
+    );
 }
 
 #[test]
@@ -120,13 +161,26 @@ fn what_is_left_out_is_counted_in_one_line_and_listed_by_name() {
     rustix::fs::mkfifoat(rustix::fs::CWD, home.at("pipe"), rustix::fs::Mode::RWXU).unwrap();
     let peer = peer_with(server.at, &home, &["-r"]);
     let line = peer.notes("not shared");
-    for part in ["8 not shared", "3 name not allowed", "1 name not UTF-8", "1 too deep", "1 hidden", "2 no regular file"] {
+    for part in [
+        "8 not shared",
+        "3 name not allowed",
+        "1 name not UTF-8",
+        "1 too deep",
+        "1 hidden",
+        "2 no regular file",
+    ] {
         assert!(line.contains(part), "{part:?} in {line}");
     }
     until_listed(&peer, &server, &["film"]);
     let skipped = run(["ls", "--skipped", "--folder", home.text(), "-r"]);
     let text = skipped.succeeded().out.join("\n");
-    for row in ["name not allowed\tback\\slash", "no regular file\tpipe", "hidden\t.hidden", "download under way\tx.part", "too deep\td/"] {
+    for row in [
+        "name not allowed\tback\\slash",
+        "no regular file\tpipe",
+        "hidden\t.hidden",
+        "download under way\tx.part",
+        "too deep\td/",
+    ] {
         assert!(text.contains(row), "{row:?} in {text}");
     }
     assert_eq!(skipped.out.len(), 9, "{text}");
@@ -149,12 +203,24 @@ fn plain_peer(server: &Node, folder: &Dir, args: &[&str]) -> Option<Node> {
     let probe = Dir::with("closed", b"x");
     fs::set_permissions(probe.at("closed"), fs::Permissions::from_mode(0o0)).unwrap();
     let reads = plain(&["cat", probe.at("closed").to_str().unwrap()]).output();
-    if !reads.is_ok_and(|output| !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("ermission denied")) {
+    if !reads.is_ok_and(|output| {
+        !output.status.success()
+            && String::from_utf8_lossy(&output.stderr).contains("ermission denied")
+    }) {
         println!("skipped: the rights of root can't be given up here");
         return None;
     }
     let (at, usual) = (server.at.to_string(), cardume([""; 0]));
-    let mut command = plain(&[usual.get_program().to_str().unwrap(), "peer", "--server", &at, "--listen", "127.0.0.1:0", "--folder", folder.text()]);
+    let mut command = plain(&[
+        usual.get_program().to_str().unwrap(),
+        "peer",
+        "--server",
+        &at,
+        "--listen",
+        "127.0.0.1:0",
+        "--folder",
+        folder.text(),
+    ]);
     command.args(args).env("CARDUME_LANG", "en").env_remove("RUST_LOG").arg("--no-cache");
     let process = Process::start(command);
     let at = process.notes("listening on ").rsplit(' ').next().unwrap().parse().unwrap();
@@ -169,7 +235,9 @@ fn what_may_not_be_read_is_not_announced_until_it_may() {
     home.write("S/inside", b"inside");
     home.write("closed", b"closed");
     home.write("large", &vec![7; 300_000]);
-    let allow = |name: &str, mode: u32| fs::set_permissions(home.at(name), fs::Permissions::from_mode(mode)).unwrap();
+    let allow = |name: &str, mode: u32| {
+        fs::set_permissions(home.at(name), fs::Permissions::from_mode(mode)).unwrap()
+    };
     for name in ["S", "closed", "large"] {
         allow(name, 0o0);
     }
@@ -195,7 +263,12 @@ fn a_folder_that_is_gone_is_withdrawn_and_comes_back() {
     fs::create_dir_all(place.at("share/S")).unwrap();
     place.write("share/a", b"a");
     place.write("share/S/b", b"b");
-    let node = crate::harness::peer_on(server.at, "127.0.0.1:0", place.at("share").to_str().unwrap(), &["-r"]);
+    let node = crate::harness::peer_on(
+        server.at,
+        "127.0.0.1:0",
+        place.at("share").to_str().unwrap(),
+        &["-r"],
+    );
     node.prints("Sou peer ");
     until_listed(&node, &server, &["S/b", "a"]);
     fs::rename(place.at("share"), place.at("elsewhere")).unwrap();
@@ -233,7 +306,10 @@ struct Mount(std::path::PathBuf);
 impl Mount {
     fn at(place: &Path) -> Option<Mount> {
         let place = place.to_owned();
-        let result = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "cardume-test"]).arg(&place).output();
+        let result = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=8m", "cardume-test"])
+            .arg(&place)
+            .output();
         match result {
             Ok(output) if output.status.success() => Some(Mount(place)),
             other => {
@@ -258,7 +334,11 @@ impl Drop for Mount {
 /// Fetches a small file by HTTP and keeps the link.
 fn stays_connected(peer: &Node, path: &str, content: &[u8]) -> std::net::TcpStream {
     let mut link = std::net::TcpStream::connect(peer.at).unwrap();
-    std::io::Write::write_all(&mut link, format!("GET /files/{path} HTTP/1.1\r\nHost: {}\r\n\r\n", peer.at).as_bytes()).unwrap();
+    std::io::Write::write_all(
+        &mut link,
+        format!("GET /files/{path} HTTP/1.1\r\nHost: {}\r\n\r\n", peer.at).as_bytes(),
+    )
+    .unwrap();
     let mut reply = Vec::new();
     while !reply.ends_with(content) {
         let mut some = [0; 4096];
@@ -279,7 +359,10 @@ fn changes_in_more_folders_than_can_be_watched_are_seen_all_the_same() {
     }
     let peer = peer_with(server.at, &home, &["-r"]);
     let note = peer.notes("inotify");
-    assert!(note.contains("max_user_watches") && !note.contains("os error") && !note.contains("WARN"), "{note}");
+    assert!(
+        note.contains("max_user_watches") && !note.contains("os error") && !note.contains("WARN"),
+        "{note}"
+    );
     // Most of these are watched, and some are not, whichever that is.
     let mut wanted = vec!["film".to_owned()];
     for n in (0..FOLDERS).step_by(41) {
@@ -319,7 +402,8 @@ fn a_drive_that_is_the_share_itself_comes_and_goes() {
     place.write("share/covered", b"covered");
     let Some(mount) = Mount::at(&place.at("share")) else { return };
     place.write("share/a", b"a");
-    let node = crate::harness::peer_on(server.at, "127.0.0.1:0", place.at("share").to_str().unwrap(), &[]);
+    let node =
+        crate::harness::peer_on(server.at, "127.0.0.1:0", place.at("share").to_str().unwrap(), &[]);
     node.prints("Sou peer ");
     until_listed(&node, &server, &["a"]);
     watch("the drive is let go", || mount.end().then_some(()));

@@ -36,12 +36,16 @@ fn holder(content: &Content, how: Silent) -> Giver {
         match (how, request["method"].as_str()) {
             (_, None) => return Turn::Usual,
             (Silent::HalfPieces | Silent::ListOnly, Some("PIECES")) => return Turn::Usual,
-            (Silent::Promises, Some("PIECES")) => talk.say(&json!({"event": "WAITING", "id": id, "reason": "hashing"})),
+            (Silent::Promises, Some("PIECES")) => {
+                talk.say(&json!({"event": "WAITING", "id": id, "reason": "hashing"}))
+            }
             (Silent::TellsPieces, Some("PIECES")) => {
                 let have = json!({"event": "HAVE", "root": talk.content().root, "whole": false, "pieces": []});
                 talk.chatter(&have);
             }
-            (Silent::PromisesAgain, Some("PIECES")) => talk.chatter(&json!({"event": "WAITING", "id": id, "reason": "hashing"})),
+            (Silent::PromisesAgain, Some("PIECES")) => {
+                talk.chatter(&json!({"event": "WAITING", "id": id, "reason": "hashing"}))
+            }
             (Silent::EmptyParts, Some("PIECES")) => {
                 let what = talk.content();
                 let part = json!({"id": id, "status": "PIECES_OK", "name": what.name, "size": what.size, "tag": what.tag, "root": what.root,
@@ -112,7 +116,9 @@ fn ten_silent_holders_cost_no_more_than_some_round_trips() {
 #[test]
 fn hundreds_of_dead_links_are_got_past_in_seconds() {
     let content = Content::new("a.mp4", &noise(42, (3 << 20) + 5));
-    let dead: Vec<TcpListener> = (0..300).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-    let holders = dead.iter().map(|dead| named(&content, dead.local_addr().expect("an address"))).collect();
+    let dead: Vec<TcpListener> =
+        (0..300).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    let holders =
+        dead.iter().map(|dead| named(&content, dead.local_addr().expect("an address"))).collect();
     is_quick("dead links", &content, holders, Duration::from_secs(10));
 }

@@ -11,15 +11,27 @@ const SIZE: usize = (3 << 20) + 5;
 /// Writes over some bytes and gives the file its old time back: size and time of the bytes are what they were.
 fn edited_unseen(here: &Dir, name: &str, bytes: &[u8]) {
     let before = std::fs::metadata(here.at(name)).and_then(|meta| meta.modified()).expect("a time");
-    std::os::unix::fs::FileExt::write_all_at(&File::options().write(true).open(here.at(name)).expect("it is there"), bytes, 5)
-        .expect("it is written");
-    File::options().write(true).open(here.at(name)).and_then(|file| file.set_modified(before)).expect("the time is set");
+    std::os::unix::fs::FileExt::write_all_at(
+        &File::options().write(true).open(here.at(name)).expect("it is there"),
+        bytes,
+        5,
+    )
+    .expect("it is written");
+    File::options()
+        .write(true)
+        .open(here.at(name))
+        .and_then(|file| file.set_modified(before))
+        .expect("the time is set");
 }
 
 fn old(here: &Dir, name: &str) {
     let day = std::time::Duration::from_secs(86_400);
     let then = std::time::SystemTime::now() - day;
-    File::options().write(true).open(here.at(name)).and_then(|file| file.set_modified(then)).expect("the time is set");
+    File::options()
+        .write(true)
+        .open(here.at(name))
+        .and_then(|file| file.set_modified(then))
+        .expect("the time is set");
 }
 
 #[test]
@@ -30,14 +42,18 @@ fn a_change_that_keeps_size_and_time_is_noticed_while_a_peer_runs_and_after_it_b
     old(&here, "a.mp4");
     let mut sharer = peer(server.at, &here);
     before.wait_for_holders(server.at, 1);
-    let tag = |at| Native::open(at).ask(serde_json::json!({"method": "PIECES", "name": "a.mp4"}))["tag"].clone();
+    let tag = |at| {
+        Native::open(at).ask(serde_json::json!({"method": "PIECES", "name": "a.mp4"}))["tag"]
+            .clone()
+    };
     let first = tag(sharer.at);
     edited_unseen(&here, "a.mp4", b"other");
     let after = Content::new("a.mp4", &here.read("a.mp4"));
     after.wait_for_holders(server.at, 1);
     assert_ne!(tag(sharer.at), first);
     let there = Dir::new();
-    after.is_saved(&finish(begin_get(&["a.mp4", "--hash", &after.root], server.at, &there)), &there);
+    after
+        .is_saved(&finish(begin_get(&["a.mp4", "--hash", &after.root], server.at, &there)), &there);
     sharer.kill();
     drop(sharer);
     edited_unseen(&here, "a.mp4", b"third");
@@ -57,7 +73,11 @@ fn a_peer_that_gave_wrong_bytes_is_told_which() {
     assert_eq!(done.code, 6, "{done:#?}");
     giver.is_asked("WRONG");
     let wrong = giver.asked("WRONG");
-    assert_eq!((&wrong[0]["root"], &wrong[0]["piece"]), (&what.root.clone().into(), &1.into()), "{wrong:#?}");
+    assert_eq!(
+        (&wrong[0]["root"], &wrong[0]["piece"]),
+        (&what.root.clone().into(), &1.into()),
+        "{wrong:#?}"
+    );
 }
 
 #[test]
@@ -69,7 +89,8 @@ fn who_is_told_so_without_a_reason_keeps_its_root() {
     what.wait_for_holders(server.at, 1);
     let mut link = Native::open(sharer.at);
     for piece in [0, 1, 3, 4, u64::MAX >> 11] {
-        let answer = link.ask(serde_json::json!({"method": "WRONG", "root": what.root, "piece": piece}));
+        let answer =
+            link.ask(serde_json::json!({"method": "WRONG", "root": what.root, "piece": piece}));
         assert_eq!(answer["status"], "WRONG_OK");
     }
     let there = Dir::new();

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Dir, Process, cardume, noise, peer, peer_on, run, server, server_with, watch};
+use crate::harness::{
+    Dir, Process, cardume, noise, peer, peer_on, run, server, server_with, watch,
+};
 use crate::native::{Native, fake};
 
 fn join(part: u64, more: bool, name: &str) -> Value {
@@ -48,13 +50,24 @@ fn a_join_that_takes_long_is_answered_after_a_half_close_and_ends_with_the_link(
     let server = server();
     let mut link = Native::open(server.at);
     let part = |number: u64| {
-        let files: Vec<Value> = (0..8_000).map(|file| json!({"name": format!("{number}-{file}.mp4"), "size": 1})).collect();
+        let files: Vec<Value> = (0..8_000)
+            .map(|file| json!({"name": format!("{number}-{file}.mp4"), "size": 1}))
+            .collect();
         json!({"id": number, "method": "JOIN", "port": 4_001, "part": number, "more": number < 2, "files": files}).to_string()
     };
-    link.send(format!("{}\n{}\n{}\n{{\"id\":9,\"method\":\"LS\",\"peer\":\"127.0.0.1:4001\"}}\n", part(0), part(1), part(2)).as_bytes());
+    link.send(
+        format!(
+            "{}\n{}\n{}\n{{\"id\":9,\"method\":\"LS\",\"peer\":\"127.0.0.1:4001\"}}\n",
+            part(0),
+            part(1),
+            part(2)
+        )
+        .as_bytes(),
+    );
     link.half_close();
     let said: Vec<Value> = std::iter::from_fn(|| link.hear_or_end()).collect();
-    let statuses: Vec<&str> = said.iter().map(|head| head["status"].as_str().unwrap_or("refused")).collect();
+    let statuses: Vec<&str> =
+        said.iter().map(|head| head["status"].as_str().unwrap_or("refused")).collect();
     assert_eq!(statuses, ["JOIN_MORE", "JOIN_MORE", "JOIN_OK", "LS_OK"], "{said:?}");
     let mut asker = Native::open(server.at);
     watch("the peer is gone", || asker.holders("0-1.mp4").is_empty().then_some(()));
@@ -76,11 +89,20 @@ fn what_stood_before_a_fault_is_answered_to_the_last_byte() {
         loop {
             let head = link.hear();
             match head["status"].as_str() {
-                Some("FETCH_OK") => bytes.extend(link.body(head["length"].as_u64().expect("a length"))),
-                Some("PIECES_OK") => list.extend(link.body(head["length"].as_u64().expect("a length"))),
+                Some("FETCH_OK") => {
+                    bytes.extend(link.body(head["length"].as_u64().expect("a length")))
+                }
+                Some("PIECES_OK") => {
+                    list.extend(link.body(head["length"].as_u64().expect("a length")))
+                }
                 _ if head["event"] == "WAITING" => {}
                 _ => {
-                    assert!(head["id"].is_null() && ["bad_request", "too_large"].contains(&head["error"]["code"].as_str().unwrap_or("")), "{head}");
+                    assert!(
+                        head["id"].is_null()
+                            && ["bad_request", "too_large"]
+                                .contains(&head["error"]["code"].as_str().unwrap_or("")),
+                        "{head}"
+                    );
                     break;
                 }
             }
@@ -91,7 +113,10 @@ fn what_stood_before_a_fault_is_answered_to_the_last_byte() {
 }
 
 /// An index that opens and then answers each request with what `answer` says, until that is nothing. Each link has a thread of its own.
-fn index(heartbeat_ms: u64, answer: impl Fn(&Value) -> Option<Value> + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
+fn index(
+    heartbeat_ms: u64,
+    answer: impl Fn(&Value) -> Option<Value> + Send + Sync + 'static,
+) -> (SocketAddr, Arc<AtomicUsize>) {
     let links = Arc::new(AtomicUsize::new(0));
     let (counted, answer) = (Arc::clone(&links), Arc::new(answer));
     let held: Mutex<Vec<TcpStream>> = Mutex::new(Vec::new());
@@ -109,7 +134,9 @@ fn index(heartbeat_ms: u64, answer: impl Fn(&Value) -> Option<Value> + Send + Sy
                     return;
                 }
                 said.clear();
-                if let Some(request) = serde_json::from_str::<Value>(&line).ok().filter(|request| request.get("method").is_some())
+                if let Some(request) = serde_json::from_str::<Value>(&line)
+                    .ok()
+                    .filter(|request| request.get("method").is_some())
                     && let Some(mut answer) = answer(&request)
                 {
                     answer["id"] = request["id"].clone();
@@ -132,25 +159,45 @@ fn a_list_without_an_end_is_given_up() {
     let page = |request: &Value, count: usize, cursor: String| {
         let entries = |entry: Value| Value::from(vec![entry; count]);
         let mut answer = match request["method"].as_str() {
-            Some("PEERS") => json!({"peers": entries(json!({"peer": "127.0.0.1:4001", "files": 1}))}),
-            Some("LS") => json!({"peer": "127.0.0.1:4001", "files": entries(json!({"name": "a.mp4", "size": 1}))}),
-            Some("LIST_USERS") => json!({"users": entries(json!({"user": "ana", "peer": "127.0.0.1:4001"}))}),
-            Some("LIST_CONTENT") => json!({"user": "ana", "files": entries(json!({"name": "a.mp4", "description": ""}))}),
-            Some("SEARCH") => json!({"holders": entries(json!({"peer": "127.0.0.1:4001", "name": "a.mp4", "size": 1}))}),
+            Some("PEERS") => {
+                json!({"peers": entries(json!({"peer": "127.0.0.1:4001", "files": 1}))})
+            }
+            Some("LS") => {
+                json!({"peer": "127.0.0.1:4001", "files": entries(json!({"name": "a.mp4", "size": 1}))})
+            }
+            Some("LIST_USERS") => {
+                json!({"users": entries(json!({"user": "ana", "peer": "127.0.0.1:4001"}))})
+            }
+            Some("LIST_CONTENT") => {
+                json!({"user": "ana", "files": entries(json!({"name": "a.mp4", "description": ""}))})
+            }
+            Some("SEARCH") => {
+                json!({"holders": entries(json!({"peer": "127.0.0.1:4001", "name": "a.mp4", "size": 1}))})
+            }
             _ => return None,
         };
         answer["status"] = format!("{}_OK", request["method"].as_str().unwrap_or_default()).into();
         answer["cursor"] = cursor.into();
         Some(answer)
     };
-    let number = |request: &Value| request["cursor"].as_str().and_then(|cursor| cursor.parse::<u64>().ok()).unwrap_or(0);
+    let number = |request: &Value| {
+        request["cursor"].as_str().and_then(|cursor| cursor.parse::<u64>().ok()).unwrap_or(0)
+    };
     // The same page for ever, two that lead to each other, pages that hold one entry, and pages of nothing.
     let (same, _) = index(20_000, move |request| page(request, 2, "7".into()));
-    let (pair, _) = index(20_000, move |request| page(request, 2, (1 - number(request).min(1)).to_string()));
-    let (sparse, _) = index(20_000, move |request| page(request, 1, (number(request) + 1).to_string()));
-    let (empty, _) = index(20_000, move |request| page(request, 0, (number(request) + 1).to_string()));
+    let (pair, _) =
+        index(20_000, move |request| page(request, 2, (1 - number(request).min(1)).to_string()));
+    let (sparse, _) =
+        index(20_000, move |request| page(request, 1, (number(request) + 1).to_string()));
+    let (empty, _) =
+        index(20_000, move |request| page(request, 0, (number(request) + 1).to_string()));
     for at in [same, pair, sparse, empty] {
-        for words in [&["peers"][..], &["ls", "127.0.0.1:4001"], &["users"], &["search", "--contains", "a.mp4"]] {
+        for words in [
+            &["peers"][..],
+            &["ls", "127.0.0.1:4001"],
+            &["users"],
+            &["search", "--contains", "a.mp4"],
+        ] {
             if at == sparse && words[0] == "search" {
                 // What a search shows has a bound of its own.
                 continue;
@@ -189,7 +236,9 @@ fn a_server_that_sends_no_more_is_left_at_once() {
         let mut from = BufReader::new(stream.try_clone()?);
         let mut line = String::new();
         from.read_line(&mut line)?;
-        stream.write_all(b"{\"cardume\":1,\"role\":\"server\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}\n")?;
+        stream.write_all(
+            b"{\"cardume\":1,\"role\":\"server\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}\n",
+        )?;
         line.clear();
         from.read_line(&mut line)?;
         stream.write_all(b"{\"id\":1,\"status\":\"SUBSCRIBE_OK\"}\n")?;
@@ -206,7 +255,9 @@ fn a_server_that_sends_no_more_is_left_at_once() {
 #[test]
 fn a_server_that_says_nothing_is_dead_after_some_heartbeats() {
     let quiet = |request: &Value| match request["method"].as_str() {
-        Some("JOIN") => Some(json!({"status": "JOIN_OK", "you": "127.0.0.1:4001", "files": 1, "session": "0".repeat(32), "heartbeat_ms": 1_000})),
+        Some("JOIN") => Some(
+            json!({"status": "JOIN_OK", "you": "127.0.0.1:4001", "files": 1, "session": "0".repeat(32), "heartbeat_ms": 1_000}),
+        ),
         Some("SUBSCRIBE") => Some(json!({"status": "SUBSCRIBE_OK"})),
         Some("SEARCH") => Some(json!({"status": "SEARCH_OK", "holders": [], "cursor": null})),
         // No PONG.
@@ -218,7 +269,10 @@ fn a_server_that_says_nothing_is_dead_after_some_heartbeats() {
     let _peer = peer_on(for_peer, "127.0.0.1:0", here.text(), &[]);
     let _waiting = Process::start(cardume(["watch", "video", "--server", &for_watch.to_string()]));
     let began = Instant::now();
-    watch("second links", || (peer_links.load(Ordering::SeqCst) > 1 && watch_links.load(Ordering::SeqCst) > 1).then_some(()));
+    watch("second links", || {
+        (peer_links.load(Ordering::SeqCst) > 1 && watch_links.load(Ordering::SeqCst) > 1)
+            .then_some(())
+    });
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
@@ -228,12 +282,16 @@ fn two_peers_behind_one_address_say_so_once() {
     let here = Dir::with("a.mp4", b"all of it");
     let first = peer(server.at, &here);
     let there = Dir::with("b.mp4", b"and more");
-    let second = peer_on(server.at, "127.0.0.1:0", there.text(), &["--advertise", &first.at.to_string()]);
+    let second =
+        peer_on(server.at, "127.0.0.1:0", there.text(), &["--advertise", &first.at.to_string()]);
     second.notes("holds that address");
     let mut asker = Native::open(server.at);
     watch("it has asked several times", || {
         let figures = asker.ask(json!({"method": "STATUS"}))["figures"].clone();
-        let is_join = |figure: &&Value| figure["name"] == "requests" && figure["of"].as_str().is_some_and(|of| of.eq_ignore_ascii_case("join"));
+        let is_join = |figure: &&Value| {
+            figure["name"] == "requests"
+                && figure["of"].as_str().is_some_and(|of| of.eq_ignore_ascii_case("join"))
+        };
         figures.as_array()?.iter().find(is_join)?["value"].as_u64().filter(|joins| *joins > 4)
     });
     let said: Vec<String> = second.err.so_far().into_iter().chain(second.out.so_far()).collect();

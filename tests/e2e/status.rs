@@ -7,8 +7,10 @@ use crate::web;
 
 /// The value of a line that begins so.
 fn value(text: &str, name: &str) -> f64 {
-    let line =
-        text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))).unwrap_or_else(|| panic!("no {name} in {text}"));
+    let line = text
+        .lines()
+        .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))
+        .unwrap_or_else(|| panic!("no {name} in {text}"));
     line[name.len()..].trim().parse().expect("a number")
 }
 
@@ -28,7 +30,10 @@ fn a_server_and_a_peer_say_how_they_are() {
     run(["search", "a.mp4", "--server", &at]).succeeded();
     let said = run(["status", "--server", &at]).succeeded().out.join("\n");
     let memory = run(["status", "--memory", "--server", &at]).succeeded().out.clone();
-    assert!(memory.len() == 7 && memory.iter().all(|line| line.starts_with("index ")), "{memory:?}");
+    assert!(
+        memory.len() == 7 && memory.iter().all(|line| line.starts_with("index ")),
+        "{memory:?}"
+    );
     for line in ["peers\t1", "names\t1", "entries\t1", "requests join\t1", "requests search\t1"] {
         assert!(said.lines().any(|said| said == line), "{line}: {said}");
     }
@@ -51,9 +56,17 @@ fn prometheus_reads_them() {
         assert!(longest > 0.0 && longest < 60.0, "{text}");
         // The histogram holds every iteration, and the process shows its own resources.
         let all = value(&text, "cardume_loop_iteration_seconds_count");
-        assert!(all >= 1.0 && value(&text, "cardume_loop_iteration_seconds_bucket{le=\"+Inf\"}") == all, "{text}");
+        assert!(
+            all >= 1.0 && value(&text, "cardume_loop_iteration_seconds_bucket{le=\"+Inf\"}") == all,
+            "{text}"
+        );
         assert!(value(&text, "cardume_loop_iteration_seconds_sum") > 0.0, "{text}");
-        for name in ["process_resident_memory_bytes", "process_open_fds", "process_max_fds", "process_start_time_seconds"] {
+        for name in [
+            "process_resident_memory_bytes",
+            "process_open_fds",
+            "process_max_fds",
+            "process_start_time_seconds",
+        ] {
             assert!(value(&text, name) > 0.0, "{name}: {text}");
         }
         let mut helped = "";
@@ -61,8 +74,17 @@ fn prometheus_reads_them() {
             let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
             assert!(name.starts_with("cardume_") || name.starts_with("process_"), "{line}");
             match line.strip_prefix("# TYPE ") {
-                Some(typed) => assert_eq!(typed.split(' ').next(), Some(helped), "every metric has a help line"),
-                None => helped = line.strip_prefix("# HELP ").and_then(|line| line.split(' ').next()).unwrap_or(helped),
+                Some(typed) => assert_eq!(
+                    typed.split(' ').next(),
+                    Some(helped),
+                    "every metric has a help line"
+                ),
+                None => {
+                    helped = line
+                        .strip_prefix("# HELP ")
+                        .and_then(|line| line.split(' ').next())
+                        .unwrap_or(helped)
+                }
             }
         }
     }

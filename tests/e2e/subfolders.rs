@@ -21,13 +21,23 @@ fn two_albums_fit_into_one_folder_and_verify_knows_them() {
     let at = server.at.to_string();
     for name in ["A/01.mp3", "B/01.mp3"] {
         watch("its root", || {
-            Some(Native::open(server.at).ask(serde_json::json!({"method": "SEARCH", "name": name}))).filter(|a| a["holders"][0]["root"].is_string())
+            Some(Native::open(server.at).ask(serde_json::json!({"method": "SEARCH", "name": name})))
+                .filter(|a| a["holders"][0]["root"].is_string())
         });
         let done = run(["get", name, "--server", &at, "--folder", there.text()]);
-        assert_eq!(done.succeeded().out, [format!("Arquivo 01.mp3 baixado com sucesso na pasta {}", there.text())]);
+        assert_eq!(
+            done.succeeded().out,
+            [format!("Arquivo 01.mp3 baixado com sucesso na pasta {}", there.text())]
+        );
         assert!(there.read(name) == here.read(name));
         // The same command again finds it.
-        assert_eq!(run(["get", name, "--server", &at, "--folder", there.text(), "--json"]).succeeded().events("same").len(), 1);
+        assert_eq!(
+            run(["get", name, "--server", &at, "--folder", there.text(), "--json"])
+                .succeeded()
+                .events("same")
+                .len(),
+            1
+        );
     }
     assert_eq!(there.names(), ["A", "B"]);
     let inside = std::fs::read_dir(there.at("A")).expect("a folder").count();
@@ -35,7 +45,11 @@ fn two_albums_fit_into_one_folder_and_verify_knows_them() {
     for args in [&["verify", there.text()][..], &["verify", "-r", there.text()]] {
         let mut done = run(args.iter().chain(&["--server", &at]));
         done.out.sort();
-        assert_eq!((done.code, &done.out), (0, &vec!["A/01.mp3: OK".to_owned(), "B/01.mp3: OK".to_owned()]), "{done:#?}");
+        assert_eq!(
+            (done.code, &done.out),
+            (0, &vec!["A/01.mp3: OK".to_owned(), "B/01.mp3: OK".to_owned()]),
+            "{done:#?}"
+        );
     }
     // One that shares subfolders shares what it has fetched into one, by the same name.
     let third = Dir::new();
@@ -44,7 +58,8 @@ fn two_albums_fit_into_one_folder_and_verify_knows_them() {
     sharer.prints("Arquivo 01.mp3 baixado");
     assert!(third.read("A/01.mp3") == here.read("A/01.mp3"));
     watch("it is announced", || {
-        let found = Native::open(server.at).ask(serde_json::json!({"method": "SEARCH", "name": "A/01.mp3"}));
+        let found = Native::open(server.at)
+            .ask(serde_json::json!({"method": "SEARCH", "name": "A/01.mp3"}));
         found["holders"].as_array().is_some_and(|holders| holders.len() == 2).then_some(())
     });
 }
@@ -58,9 +73,16 @@ fn an_interrupted_download_goes_on_in_its_subfolder() {
     let mut get = Process::start(cardume(args));
     get.event("progress");
     get.kill();
-    assert!(there.has("A/01.mp3.part") && there.has("A/01.mp3.part.record") && !there.has("01.mp3.part"));
+    assert!(
+        there.has("A/01.mp3.part")
+            && there.has("A/01.mp3.part.record")
+            && !there.has("01.mp3.part")
+    );
     let done = finish(Process::start(cardume(args)));
-    assert!(done.succeeded().events("begun")[0]["held"].as_u64().is_some_and(|held| held > 0), "{done:#?}");
+    assert!(
+        done.succeeded().events("begun")[0]["held"].as_u64().is_some_and(|held| held > 0),
+        "{done:#?}"
+    );
     assert!(there.read("A/01.mp3") == here.read("A/01.mp3"));
     assert_eq!(std::fs::read_dir(there.at("A")).expect("a folder").count(), 1);
 }
@@ -72,7 +94,8 @@ fn no_subfolder_leads_out_of_the_folder() {
     here.write("A/deep/x.mp3", b"x");
     let owner = peer_with(server.at, &here, &["-r"]);
     let from = owner.at.to_string();
-    let get = |name: &str, there: &Dir| run(["get", name, "--from", &from, "--folder", there.text()]);
+    let get =
+        |name: &str, there: &Dir| run(["get", name, "--from", &from, "--folder", there.text()]);
     // A link in the place of the folder, or further down, whether it leads anywhere or not; a file there.
     for target in [outside.text(), "nowhere", "."] {
         let there = Dir::new();
@@ -100,6 +123,7 @@ fn no_subfolder_leads_out_of_the_folder() {
     assert_eq!(outside.names(), [""; 0]);
     // -o decides alone.
     let there = Dir::new();
-    run(["get", "A/01.mp3", "--from", &from, "-o", there.at("one.mp3").to_str().expect("a path")]).succeeded();
+    run(["get", "A/01.mp3", "--from", &from, "-o", there.at("one.mp3").to_str().expect("a path")])
+        .succeeded();
     assert_eq!(there.names(), ["one.mp3"]);
 }

@@ -12,7 +12,10 @@ use crate::harness::{Dir, Process, cardume, noise, peer, run, server, stranger};
 fn ignoring(signals: &str, args: &[&str]) -> Process {
     let command = cardume(args);
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("trap '' {signals}; exec \"$@\""), "sh"]).arg(command.get_program()).args(command.get_args());
+    shell
+        .args(["-c", &format!("trap '' {signals}; exec \"$@\""), "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => shell.env(name, value),
@@ -29,7 +32,12 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     let at = home.at.to_string();
     let _source = peer(home.at, &here);
     let peer_words = ["peer", "--server", &at, "--listen", "127.0.0.1:0", "--folder", here.text()];
-    for args in [&["server", "--listen", "127.0.0.1:0"][..], &peer_words, &["rpc-log", "--listen", "127.0.0.1:0"], &["watch", "a", "--server", &at]] {
+    for args in [
+        &["server", "--listen", "127.0.0.1:0"][..],
+        &peer_words,
+        &["rpc-log", "--listen", "127.0.0.1:0"],
+        &["watch", "a", "--server", &at],
+    ] {
         let mut process = ignoring("HUP INT QUIT", args);
         match args[0] {
             "watch" => drop(process.line()),
@@ -39,7 +47,9 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
         for signal in [Signal::HUP, Signal::INT, Signal::QUIT] {
             process.signal(signal);
         }
-        let port = process.err.so_far().iter().find_map(|line| line.rsplit(' ').next().and_then(|text| text.parse::<std::net::SocketAddr>().ok()));
+        let port = process.err.so_far().iter().find_map(|line| {
+            line.rsplit(' ').next().and_then(|text| text.parse::<std::net::SocketAddr>().ok())
+        });
         if args[0] == "server" {
             let port = port.expect("an address").to_string();
             assert_eq!(run(["search", "a.mp4", "--server", &port]).code, 3);
@@ -81,17 +91,31 @@ fn who_only_asks_needs_no_folder_that_it_may_read() {
         &["delete", "a.mp4", "--user", "ana", "--key", key, "--server", &at],
         &["unregister", "ana", "--key", key, "--server", &at],
         &["get", "a.mp4", "--from", &from, "-o", "-"],
-        &["verify", here.at("a.mp4").to_str().expect("a path"), "--hash", &crate::giver::root(&noise(1, 5_000))],
+        &[
+            "verify",
+            here.at("a.mp4").to_str().expect("a path"),
+            "--hash",
+            &crate::giver::root(&noise(1, 5_000)),
+        ],
     ] {
         // A folder that has gone is as bad as one that may not be read, and can be had without another user.
         let gone = Dir::new();
         let program = env!("CARGO_BIN_EXE_cardume");
         let command = format!("cd \"$1\" && rmdir \"$1\" && shift && exec \"{program}\" \"$@\"");
         let mut shell = Command::new("sh");
-        shell.args(["-c", &command, "sh", gone.text()]).args(args).env("CARDUME_LANG", "en").stdin(Stdio::null());
+        shell
+            .args(["-c", &command, "sh", gone.text()])
+            .args(args)
+            .env("CARDUME_LANG", "en")
+            .stdin(Stdio::null());
         let done = shell.output().expect("a shell");
         fs::create_dir(gone.path()).expect("it goes with its test");
-        assert_eq!(done.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(
+            done.status.code(),
+            Some(0),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
     // As another user in a folder of ours, where that can be tried.
     if rustix::process::geteuid().is_root() {
@@ -101,8 +125,11 @@ fn who_only_asks_needs_no_folder_that_it_may_read() {
         for (path, mode) in [(program.path(), 0o711), (&*copy, 0o755)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
         }
-        let command = format!("cd {} && exec {} search a.mp4 --server {at}", shut.text(), copy.display());
-        if let Some(done) = stranger("setpriv", &["--reuid", "65534", "--clear-groups", "sh", "-c", &command]) {
+        let command =
+            format!("cd {} && exec {} search a.mp4 --server {at}", shut.text(), copy.display());
+        if let Some(done) =
+            stranger("setpriv", &["--reuid", "65534", "--clear-groups", "sh", "-c", &command])
+        {
             assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
         }
     }

@@ -13,7 +13,8 @@ fn a_liar_among_honest_sources_is_blamed_once_and_never_asked_again() {
     let server = server();
     let what = Content::new("a.mp4", &noise(1, 8 * PIECE + 3));
     let here = [(); 3].map(|()| Dir::with("a.mp4", &what.bytes));
-    let _owners = here.each_ref().map(|here| peer_with(server.at, here, &["--upload-limit", "4MB"]));
+    let _owners =
+        here.each_ref().map(|here| peer_with(server.at, here, &["--upload-limit", "4MB"]));
     // What it says is right, and every byte of what it gives wrong.
     let liar = Giver::new(&what, {
         let wrong = Content { bytes: noise(2, 8 * PIECE + 3), ..what.clone() };
@@ -30,10 +31,16 @@ fn a_liar_among_honest_sources_is_blamed_once_and_never_asked_again() {
     let blamed = done.events("blamed");
     assert_eq!((blamed.len(), &blamed[0]["peer"]), (1, &liar.at.to_string().into()), "{done:#?}");
     // No more than what was on its way when the first of it came.
-    assert!(liar.links() == 1 && liar.pieces().len() <= 3, "{:?} on {} links", liar.pieces(), liar.links());
+    assert!(
+        liar.links() == 1 && liar.pieces().len() <= 3,
+        "{:?} on {} links",
+        liar.pieces(),
+        liar.links()
+    );
     let there = Dir::new();
     let server_at = server.at.to_string();
-    let plain = Process::start(cardume(["get", "a.mp4", "--server", &server_at, "--folder", there.text()]));
+    let plain =
+        Process::start(cardume(["get", "a.mp4", "--server", &server_at, "--folder", there.text()]));
     let line = plain.notes("gave wrong bytes");
     assert!(line.contains(&liar.at.to_string()), "{line}");
     finish(plain).succeeded();
@@ -52,7 +59,11 @@ fn late(what: &Content, gate: &Gate) -> Giver {
 
 #[test]
 fn a_liar_with_a_wrong_list_is_dropped_and_another_is_asked_for_it() {
-    for spoil in [|list: &mut Vec<u8>| list[3] ^= 1, |list: &mut Vec<u8>| list.truncate(32), |list: &mut Vec<u8>| list.extend([7; 32])] {
+    for spoil in [
+        |list: &mut Vec<u8>| list[3] ^= 1,
+        |list: &mut Vec<u8>| list.truncate(32),
+        |list: &mut Vec<u8>| list.extend([7; 32]),
+    ] {
         let (server, gate) = (server(), Gate::new());
         let what = Content::new("a.mp4", &noise(3, 4 * PIECE));
         let mut lie = what.clone();
@@ -67,7 +78,10 @@ fn a_liar_with_a_wrong_list_is_dropped_and_another_is_asked_for_it() {
         what.is_saved(&done, &there);
         assert_eq!(liar.pieces().len(), 0);
         let blamed = done.events("blamed");
-        assert!(blamed.len() <= 1 && blamed.iter().all(|who| who["peer"] == liar.at.to_string()), "{done:#?}");
+        assert!(
+            blamed.len() <= 1 && blamed.iter().all(|who| who["peer"] == liar.at.to_string()),
+            "{done:#?}"
+        );
     }
 }
 
@@ -121,7 +135,8 @@ fn a_source_that_leaves_costs_nothing_but_time() {
     let leaver = Giver::new(&what, {
         let count = AtomicUsize::new(0);
         move |talk, request| {
-            let gone = talk.nth > 0 || request["method"] == "FETCH" && count.fetch_add(1, Ordering::Relaxed) >= 2;
+            let gone = talk.nth > 0
+                || request["method"] == "FETCH" && count.fetch_add(1, Ordering::Relaxed) >= 2;
             if gone { Turn::Leave } else { Turn::Usual }
         }
     });
@@ -139,7 +154,8 @@ fn a_source_that_is_killed_costs_nothing_but_time() {
     let server = server();
     let what = Content::new("a.mp4", &noise(8, 8 * PIECE));
     let here = [(); 2].map(|()| Dir::with("a.mp4", &what.bytes));
-    let mut owners = here.each_ref().map(|here| peer_with(server.at, here, &["--upload-limit", "4MB"]));
+    let mut owners =
+        here.each_ref().map(|here| peer_with(server.at, here, &["--upload-limit", "4MB"]));
     what.wait_for_holders(server.at, 2);
     let there = Dir::new();
     let download = begin_get(&["a.mp4"], server.at, &there);
@@ -187,7 +203,8 @@ fn two_sources_give_one_stream_in_order() {
     let _homes = givers.each_ref().map(|giver| giver.joins(server.at, &what.file()));
     let server_at = server.at.to_string();
     let mut command = cardume(["get", "a.mp4", "-o", "-", "--server", &server_at]);
-    let output = command.current_dir(here.path()).stdin(Stdio::null()).output().expect("cardume runs");
+    let output =
+        command.current_dir(here.path()).stdin(Stdio::null()).output().expect("cardume runs");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stdout == what.bytes);
     assert!(givers.iter().all(|giver| !giver.pieces().is_empty()));
@@ -201,9 +218,16 @@ fn a_stream_from_a_liar_has_no_wrong_byte_and_ends_with_6() {
     let liar = Giver::honest(&what.clone().spoiled(5));
     let _home = liar.joins(server.at, &what.file());
     let server_at = server.at.to_string();
-    let output = cardume(["get", "a.mp4", "-o", "-", "--server", &server_at]).stdin(Stdio::null()).output().expect("cardume runs");
+    let output = cardume(["get", "a.mp4", "-o", "-", "--server", &server_at])
+        .stdin(Stdio::null())
+        .output()
+        .expect("cardume runs");
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.stdout.len() <= 5 * PIECE && what.bytes.starts_with(&output.stdout), "{} bytes", output.stdout.len());
+    assert!(
+        output.stdout.len() <= 5 * PIECE && what.bytes.starts_with(&output.stdout),
+        "{} bytes",
+        output.stdout.len()
+    );
 }
 
 #[test]

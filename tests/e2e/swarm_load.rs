@@ -17,7 +17,13 @@ fn swarm(server: SocketAddr, words: &str) -> Done {
 fn over(done: &Done) -> (Value, Vec<(String, u64, f64)>) {
     let over = done.events("over").pop().unwrap_or_else(|| panic!("no figures: {done:#?}"));
     let rows = over["requests"].as_array().expect("rows").iter();
-    let rows = rows.map(|row| (row["request"].as_str().unwrap().to_owned(), row["answers"].as_u64().unwrap(), row["rate"].as_f64().unwrap()));
+    let rows = rows.map(|row| {
+        (
+            row["request"].as_str().unwrap().to_owned(),
+            row["answers"].as_u64().unwrap(),
+            row["rate"].as_f64().unwrap(),
+        )
+    });
     let rows = rows.collect();
     (over, rows)
 }
@@ -25,16 +31,28 @@ fn over(done: &Done) -> (Value, Vec<(String, u64, f64)>) {
 #[test]
 fn a_small_swarm_joins_asks_changes_and_leaves_without_an_error() {
     let server = server();
-    let done = swarm(server.at, "--peers 50 --depth 4 --seconds 1 --mix search=20,join=1,update=2,leave=1 --roots --json");
+    let done = swarm(
+        server.at,
+        "--peers 50 --depth 4 --seconds 1 --mix search=20,join=1,update=2,leave=1 --roots --json",
+    );
     let (figures, rows) = over(done.succeeded());
-    assert_eq!(rows.iter().map(|row| &*row.0).collect::<Vec<_>>(), ["search", "join", "update", "leave"]);
+    assert_eq!(
+        rows.iter().map(|row| &*row.0).collect::<Vec<_>>(),
+        ["search", "join", "update", "leave"]
+    );
     for (word, answers, rate) in &rows {
         assert!(*answers > 0 && *rate > 0.0, "{word}: {figures}");
     }
-    assert_eq!((figures["wrong"].as_u64(), figures["lost"].as_u64(), figures["peers"].as_u64()), (Some(0), Some(0), Some(50)));
+    assert_eq!(
+        (figures["wrong"].as_u64(), figures["lost"].as_u64(), figures["peers"].as_u64()),
+        (Some(0), Some(0), Some(50))
+    );
     for row in figures["requests"].as_array().unwrap() {
         assert_eq!(row["refused"], 0, "{figures}");
-        let ms: Vec<f64> = ["p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms"].iter().map(|field| row[field].as_f64().unwrap()).collect();
+        let ms: Vec<f64> = ["p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms"]
+            .iter()
+            .map(|field| row[field].as_f64().unwrap())
+            .collect();
         assert!(ms.is_sorted() && ms[4] > 0.0 && ms[4] < 60_000.0, "{row}");
     }
     let there = done.events("in").pop().expect("all came in");
@@ -44,10 +62,12 @@ fn a_small_swarm_joins_asks_changes_and_leaves_without_an_error() {
 #[test]
 fn every_name_has_its_holders_and_an_answer_with_others_is_wrong() {
     let server = server();
-    let filled = swarm(server.at, "--fill --names 2000 --holders 3 --peers 10 --seconds 0.3 --json");
+    let filled =
+        swarm(server.at, "--fill --names 2000 --holders 3 --peers 10 --seconds 0.3 --json");
     assert_eq!(over(filled.succeeded()).0["wrong"], 0);
     // Whoever filled it is gone: nobody has anything.
-    let done = swarm(server.at, "--files 0 --names 2000 --holders 3 --peers 2 --seconds 0.2 --json");
+    let done =
+        swarm(server.at, "--files 0 --names 2000 --holders 3 --peers 2 --seconds 0.2 --json");
     let (figures, rows) = over(&done);
     assert_eq!((done.code, figures["wrong"].as_u64()), (6, Some(rows[0].1)));
 }
@@ -58,14 +78,30 @@ fn visitors_come_and_go_while_others_are_quiet() {
     let done = swarm(server.at, "--peers 20 --files 5 --idle --churn 200 --seconds 3 --json");
     let (figures, rows) = over(done.succeeded());
     let count = |word: &str| rows.iter().find(|row| row.0 == word).map_or(0, |row| row.1);
-    assert!(count("join") > 100 && count("leave") > 50 && count("leave") <= count("join") && count("search") == 0, "{figures}");
+    assert!(
+        count("join") > 100
+            && count("leave") > 50
+            && count("leave") <= count("join")
+            && count("search") == 0,
+        "{figures}"
+    );
     assert_eq!((figures["wrong"].as_u64(), figures["lost"].as_u64()), (Some(0), Some(0)));
 }
 
 #[test]
 fn quiet_peers_say_when_they_are_in_stay_beyond_the_heartbeat_and_end_with_a_signal() {
     let server = crate::harness::server_with(&["--listen", "127.0.0.1:0", "--heartbeat", "1"]);
-    let mut idle = Process::start(cardume(["bench", "--server", &server.at.to_string(), "--peers", "30", "--files", "2", "--idle", "--json"]));
+    let mut idle = Process::start(cardume([
+        "bench",
+        "--server",
+        &server.at.to_string(),
+        "--peers",
+        "30",
+        "--files",
+        "2",
+        "--idle",
+        "--json",
+    ]));
     idle.event("in");
     // As long as it takes to miss a heartbeat of a second and a half of the next.
     let asked = swarm(server.at, "--files 0 --names 30 --peers 1 --depth 1 --seconds 3 --json");
@@ -81,9 +117,16 @@ fn a_person_reads_a_table() {
     let server = server();
     let done = swarm(server.at, "--peers 5 --seconds 0.2");
     let lines = &done.succeeded().out;
-    assert!(lines.len() == 4 && lines[0].starts_with("5 peers, 500 files, ") && lines[1].contains("p99.9 ms"), "{lines:#?}");
     assert!(
-        lines[2].trim_start().starts_with("search ") && lines[3].starts_with("5 peers, depth 16, 0.2") && lines[3].contains("client CPU"),
+        lines.len() == 4
+            && lines[0].starts_with("5 peers, 500 files, ")
+            && lines[1].contains("p99.9 ms"),
+        "{lines:#?}"
+    );
+    assert!(
+        lines[2].trim_start().starts_with("search ")
+            && lines[3].starts_with("5 peers, depth 16, 0.2")
+            && lines[3].contains("client CPU"),
         "{lines:#?}"
     );
 }
@@ -131,7 +174,11 @@ fn serve(mut link: TcpStream, short: usize) {
         loop {
             let text = String::from_utf8(waiting.clone()).expect("a text");
             let lines: Vec<&str> = text.split_inclusive("\r\n").collect();
-            let Some(words) = lines.first().and_then(|line| line.trim().strip_prefix('*')?.parse::<usize>().ok()) else { break };
+            let Some(words) =
+                lines.first().and_then(|line| line.trim().strip_prefix('*')?.parse::<usize>().ok())
+            else {
+                break;
+            };
             if lines.len() <= words * 2 || !lines[words * 2].ends_with("\r\n") {
                 break;
             }
@@ -156,13 +203,27 @@ fn serve(mut link: TcpStream, short: usize) {
 #[test]
 fn the_same_load_speaks_resp_and_checks_what_it_is_told() {
     let resp = |at: SocketAddr, words: &str| {
-        run(["bench", "--resp", &at.to_string(), "--peers", "3", "--holders", "3", "--seconds", "0.3", "--json"]
-            .into_iter()
-            .chain(words.split_whitespace()))
+        run([
+            "bench",
+            "--resp",
+            &at.to_string(),
+            "--peers",
+            "3",
+            "--holders",
+            "3",
+            "--seconds",
+            "0.3",
+            "--json",
+        ]
+        .into_iter()
+        .chain(words.split_whitespace()))
     };
     let done = resp(fake_redis(0), "--fill --names 1000");
     let (figures, rows) = over(done.succeeded());
-    assert!(rows.len() == 1 && rows[0].0 == "search" && rows[0].1 > 0 && figures["wrong"] == 0, "{figures}");
+    assert!(
+        rows.len() == 1 && rows[0].0 == "search" && rows[0].1 > 0 && figures["wrong"] == 0,
+        "{figures}"
+    );
     assert_eq!(done.events("in")[0]["files"].as_u64(), Some(3_000));
     let done = resp(fake_redis(1), "--names 1000");
     assert_eq!((done.code, over(&done).0["wrong"].as_u64()), (6, Some(over(&done).1[0].1)));
@@ -174,8 +235,23 @@ fn a_real_redis_is_measured_where_there_is_one() {
     let (held, at) = nobody();
     drop(held);
     let port = at.port().to_string();
-    let options = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--dir", folder.text()];
-    let Ok(mut redis) = std::process::Command::new("redis-server").args(options).stdout(std::process::Stdio::null()).spawn() else {
+    let options = [
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        folder.text(),
+    ];
+    let Ok(mut redis) = std::process::Command::new("redis-server")
+        .args(options)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+    else {
         println!("skipped: redis-server can't be run here");
         return;
     };
@@ -199,5 +275,10 @@ fn a_real_redis_is_measured_where_there_is_one() {
     let _ = redis.kill();
     let _ = redis.wait();
     let (figures, rows) = over(done.succeeded());
-    assert!(rows[0].1 > 0 && figures["wrong"] == 0 && figures["measured"]["server_cpu"].as_f64().is_some(), "{figures}");
+    assert!(
+        rows[0].1 > 0
+            && figures["wrong"] == 0
+            && figures["measured"]["server_cpu"].as_f64().is_some(),
+        "{figures}"
+    );
 }

@@ -25,7 +25,14 @@ fn interrupted(server: &Node, what: &Content, pieces: usize, words: &[&str]) -> 
     let (with, without) = ((pieces - 1) * PIECE + last, pieces * PIECE);
     watch("pieces", || {
         let lines = download.out.so_far();
-        lines.iter().any(|line| [with, without].iter().any(|held| line.contains(&format!("\"event\":\"progress\",\"held\":{held},")))).then_some(())
+        lines
+            .iter()
+            .any(|line| {
+                [with, without]
+                    .iter()
+                    .any(|held| line.contains(&format!("\"event\":\"progress\",\"held\":{held},")))
+            })
+            .then_some(())
     });
     download.signal(Signal::INT);
     assert_eq!(download.code(), 130);
@@ -48,9 +55,14 @@ fn overwrite(there: &Dir, name: &str, at: u64, bytes: &[u8]) {
 
 /// Gives a file the time of its bytes back that it had: only the time that the system sets tells.
 fn keeping_its_time(there: &Dir, name: &str, change: impl FnOnce()) {
-    let before = std::fs::metadata(there.at(name)).and_then(|meta| meta.modified()).expect("a time");
+    let before =
+        std::fs::metadata(there.at(name)).and_then(|meta| meta.modified()).expect("a time");
     change();
-    std::fs::File::options().write(true).open(there.at(name)).and_then(|file| file.set_modified(before)).expect("the time is set");
+    std::fs::File::options()
+        .write(true)
+        .open(there.at(name))
+        .and_then(|file| file.set_modified(before))
+        .expect("the time is set");
 }
 
 #[test]
@@ -59,7 +71,12 @@ fn a_part_that_was_written_over_is_hashed_again_and_only_what_is_wrong_is_fetche
     let what = Content::new("a.mp4", &noise(1, 7 * PIECE + 9));
     for keeps_time in [false, true] {
         let there = interrupted(&server, &what, 5, &["--hash", &what.root]);
-        let good = there.read(PART).chunks(PIECE).zip(what.bytes.chunks(PIECE)).filter(|(ours, theirs)| ours == theirs).count();
+        let good = there
+            .read(PART)
+            .chunks(PIECE)
+            .zip(what.bytes.chunks(PIECE))
+            .filter(|(ours, theirs)| ours == theirs)
+            .count();
         assert_eq!(good, 5);
         let change = || {
             for piece in [0, 2] {
@@ -71,7 +88,12 @@ fn a_part_that_was_written_over_is_hashed_again_and_only_what_is_wrong_is_fetche
         } else {
             change()
         }
-        let still = there.read(PART).chunks(PIECE).zip(what.bytes.chunks(PIECE)).filter(|(ours, theirs)| ours == theirs).count();
+        let still = there
+            .read(PART)
+            .chunks(PIECE)
+            .zip(what.bytes.chunks(PIECE))
+            .filter(|(ours, theirs)| ours == theirs)
+            .count();
         let giver = Giver::honest(&what);
         let _home = giver.joins(server.at, &what.file());
         let done = get(&["a.mp4", "--hash", &what.root], server.at, &there);
@@ -124,7 +146,12 @@ fn all_that_can_happen_to_a_part_or_its_record_makes_no_wrong_file() {
     let part = || left.read(PART);
     with(part(), all(&record, &[0xff, 0xff]), "all bits", &[0]);
     with(vec![0; part().len()], record.clone(), "a part of zeros", &[0]);
-    with(part().into_iter().rev().collect(), all(&record, &[0xff, 0xff]), "a part turned round", &[0]);
+    with(
+        part().into_iter().rev().collect(),
+        all(&record, &[0xff, 0xff]),
+        "a part turned round",
+        &[0],
+    );
     with(part()[..2 * PIECE].to_vec(), record.clone(), "a part cut off", &[0]);
     with([part(), vec![1; 5]].concat(), record.clone(), "a part that has grown", &[0]);
     with(other.bytes.clone(), record.clone(), "the bytes of another", &[0]);
@@ -134,13 +161,23 @@ fn all_that_can_happen_to_a_part_or_its_record_makes_no_wrong_file() {
     let seal = older.find("\"seal\"").expect("a seal");
     older.replace_range(seal..older.find("\"boot\"").expect("a run of the machine"), "");
     let older = older.replace("\"cardume\":3", "\"cardume\":2");
-    with(part(), [format!("{older:<4096}").as_bytes(), &record[4_096..]].concat(), "a record of the make before", &[0]);
+    with(
+        part(),
+        [format!("{older:<4096}").as_bytes(), &record[4_096..]].concat(),
+        "a record of the make before",
+        &[0],
+    );
     for size in ["9007199254740991", "70368744177664", "4398046511104", "0"] {
         let page = String::from_utf8(record[..4_096].to_vec())
             .expect("a page")
             .replace(&format!("\"size\":{}", what.bytes.len()), &format!("\"size\":{size}"));
         let since = Instant::now();
-        with(part(), [format!("{page:.4096}").as_bytes(), &record[4_096..]].concat(), size, &[0, 2, 7]);
+        with(
+            part(),
+            [format!("{page:.4096}").as_bytes(), &record[4_096..]].concat(),
+            size,
+            &[0, 2, 7],
+        );
         assert!(since.elapsed() < Duration::from_secs(5), "{size}");
     }
 }
@@ -186,7 +223,12 @@ fn a_part_that_is_written_by_another_while_it_is_downloaded_makes_no_wrong_file(
     let _home = source.joins(server.at, &what.file());
     let download = begin_get(&["a.mp4"], server.at, &there);
     download.prints(&format!("\"held\":{}", 4 * PIECE));
-    let held = there.read(PART).chunks(PIECE).zip(what.bytes.chunks(PIECE)).position(|(ours, theirs)| ours == theirs).expect("a piece is there");
+    let held = there
+        .read(PART)
+        .chunks(PIECE)
+        .zip(what.bytes.chunks(PIECE))
+        .position(|(ours, theirs)| ours == theirs)
+        .expect("a piece is there");
     keeping_its_time(&there, PART, || overwrite(&there, PART, (held * PIECE) as u64 + 5, b"evil"));
     gate.open();
     let done = finish(download);
@@ -215,7 +257,10 @@ fn a_part_that_another_file_has_taken_the_place_of_is_not_renamed() {
 fn a_good_part_is_kept_when_another_content_has_its_name() {
     let server = server();
     let what = Content::new("a.mp4", &noise(9, 5 * PIECE));
-    let others = [Content::new("a.mp4", &noise(10, 5 * PIECE)), Content::new("a.mp4", &noise(11, 3 * PIECE + 1))];
+    let others = [
+        Content::new("a.mp4", &noise(10, 5 * PIECE)),
+        Content::new("a.mp4", &noise(11, 3 * PIECE + 1)),
+    ];
     let there = interrupted(&server, &what, 3, &[]);
     let (part, record) = (there.read(PART), there.read(RECORD));
     for other in &others {
@@ -229,8 +274,14 @@ fn a_good_part_is_kept_when_another_content_has_its_name() {
             let home = Giver::honest(other).joins(server.at, &file);
             let done = get(words, server.at, &there);
             assert_eq!(done.code, 2, "{done:#?}");
-            assert!(done.err.iter().chain(&done.out).any(|line| line.contains(&what.root)), "{done:#?}");
-            assert!(there.read(PART) == part && there.names() == [PART, RECORD], "{words:?} {done:#?}");
+            assert!(
+                done.err.iter().chain(&done.out).any(|line| line.contains(&what.root)),
+                "{done:#?}"
+            );
+            assert!(
+                there.read(PART) == part && there.names() == [PART, RECORD],
+                "{words:?} {done:#?}"
+            );
             drop(home);
             Native::open(server.at).holders_become("a.mp4", 0);
         }

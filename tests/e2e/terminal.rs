@@ -28,7 +28,15 @@ fn pair() -> (OwnedFd, OwnedFd) {
     let (mut person, mut program) = (-1, -1);
     let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: both numbers outlive the call, a name and modes are not asked for, and the size is only read.
-    let done = unsafe { libc::openpty(&raw mut person, &raw mut program, std::ptr::null_mut(), std::ptr::null(), &raw const size) };
+    let done = unsafe {
+        libc::openpty(
+            &raw mut person,
+            &raw mut program,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            &raw const size,
+        )
+    };
     assert_eq!(done, 0, "no terminal: {}", std::io::Error::last_os_error());
     // SAFETY: openpty has just opened both, and nobody else owns them.
     unsafe { (OwnedFd::from_raw_fd(person), OwnedFd::from_raw_fd(program)) }
@@ -43,7 +51,8 @@ impl Terminal {
     pub fn run(mut command: std::process::Command) -> Terminal {
         let (person, line) = pair();
         let end = || Stdio::from(line.try_clone().expect("one more handle"));
-        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("cardume starts");
+        let child =
+            command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("cardume starts");
         let seen: Arc<(Mutex<String>, Condvar)> = Arc::default();
         let mut screen = File::from(person.try_clone().expect("one more handle"));
         let ours = Arc::clone(&seen);
@@ -58,7 +67,9 @@ impl Terminal {
                     Err(error) => error.valid_up_to(),
                 };
                 let (text, changed) = &*ours;
-                text.lock().expect("no panic while it was held").push_str(&String::from_utf8_lossy(&rest[..whole]));
+                text.lock()
+                    .expect("no panic while it was held")
+                    .push_str(&String::from_utf8_lossy(&rest[..whole]));
                 rest.drain(..whole);
                 changed.notify_all();
             }
@@ -76,8 +87,12 @@ impl Terminal {
         let (seen, changed) = &*self.seen;
         let seen = seen.lock().expect("no panic while it was held");
         let read = self.read;
-        let (seen, _) = changed.wait_timeout_while(seen, PATIENCE, |seen| !seen[read..].contains(text)).expect("no panic while it was held");
-        let Some(place) = seen[read..].find(text) else { panic!("{text:?} does not show in {:?}", &seen[read..]) };
+        let (seen, _) = changed
+            .wait_timeout_while(seen, PATIENCE, |seen| !seen[read..].contains(text))
+            .expect("no panic while it was held");
+        let Some(place) = seen[read..].find(text) else {
+            panic!("{text:?} does not show in {:?}", &seen[read..])
+        };
         self.read = read + place + text.len();
         seen[read..self.read].to_owned()
     }
@@ -89,12 +104,14 @@ impl Terminal {
 
     /// Sends a signal to the program.
     pub fn signal(&self, signal: rustix::process::Signal) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).expect("it runs");
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
+            .expect("it runs");
     }
 
     /// Gives the window another width, as a person who pulls at its edge.
     pub fn resize(&self, columns: u16) {
-        let size = rustix::termios::Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size =
+            rustix::termios::Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&self.line, size).expect("a terminal");
         self.signal(rustix::process::Signal::WINCH);
     }
@@ -146,7 +163,12 @@ fn a_person_types_completes_recalls_and_ends_with_ctrl_d() {
     person.press("\u{4}");
     assert_eq!(person.code(), Some(0));
     assert!(person.is_cooked());
-    let asked: Vec<String> = server.out.so_far().into_iter().filter_map(|line| line.split(" solicitou arquivo ").nth(1).map(str::to_owned)).collect();
+    let asked: Vec<String> = server
+        .out
+        .so_far()
+        .into_iter()
+        .filter_map(|line| line.split(" solicitou arquivo ").nth(1).map(str::to_owned))
+        .collect();
     assert_eq!(asked, ["aula1.mp4", "aula1.mp4", "aula1.mp3"]);
 }
 
@@ -156,7 +178,12 @@ fn a_line_that_arrives_leaves_the_half_typed_one_whole() {
     let here = Dir::with("a.mp4", b"all of it");
     let mut person = at_peer(server.at, &here, &["--accept", "ask"]);
     let line = person.shows(" com arquivos a.mp4");
-    let at = line.rsplit("Sou peer ").next().and_then(|rest| rest.split(' ').next()).and_then(|text| text.parse().ok()).expect("an address");
+    let at = line
+        .rsplit("Sou peer ")
+        .next()
+        .and_then(|rest| rest.split(' ').next())
+        .and_then(|text| text.parse().ok())
+        .expect("an address");
     person.press("SEARCH half-ty");
     person.shows("SEARCH half-ty");
     let mut asker = Native::open(at);
@@ -191,13 +218,16 @@ fn a_download_shows_a_bar_and_the_person_may_go_on_typing() {
 #[test]
 fn a_terminal_is_as_before_however_the_peer_ends() {
     let server = server();
-    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT, rustix::process::Signal::HUP] {
+    for signal in
+        [rustix::process::Signal::TERM, rustix::process::Signal::INT, rustix::process::Signal::HUP]
+    {
         let there = Dir::new();
         let mut person = at_peer(server.at, &there, &[]);
         person.shows("Sou peer ");
         assert!(!person.is_cooked());
         person.press("half-typed");
-        rustix::process::kill_process(rustix::process::Pid::from_child(&person.child), signal).expect("it runs");
+        rustix::process::kill_process(rustix::process::Pid::from_child(&person.child), signal)
+            .expect("it runs");
         assert_eq!(person.code(), Some(0));
         assert!(person.is_cooked());
     }
@@ -226,9 +256,18 @@ fn a_name_or_text_from_elsewhere_commands_no_terminal() {
     person.press("SEARCH b.mp4\r");
     person.shows("solicitado:");
     let mut joins = Native::open(server.at);
-    assert_eq!(joins.outcome(json!({"method": "JOIN", "port": 4000, "files": [{"name": evil, "size": 1}]})), "bad_name");
+    assert_eq!(
+        joins
+            .outcome(json!({"method": "JOIN", "port": 4000, "files": [{"name": evil, "size": 1}]})),
+        "bad_name"
+    );
     let drawn = person.seen.0.lock().expect("no panic while it was held").clone();
-    assert!(!drawn.contains("\u{1b}]0") && !drawn.contains(['\u{9b}', '\u{202e}']) && !drawn.contains("\u{1b}[31m"), "{drawn:?}");
+    assert!(
+        !drawn.contains("\u{1b}]0")
+            && !drawn.contains(['\u{9b}', '\u{202e}'])
+            && !drawn.contains("\u{1b}[31m"),
+        "{drawn:?}"
+    );
 }
 
 #[test]
@@ -240,7 +279,10 @@ fn a_server_on_a_terminal_asks_where_to_listen() {
     person.shows("[1099]");
     person.press("\n");
     person.shows(&format!("{ip}:1099"));
-    assert_eq!(Native::open(SocketAddr::from((ip, 1099))).outcome(json!({"method": "PING"})), "PONG");
+    assert_eq!(
+        Native::open(SocketAddr::from((ip, 1099))).outcome(json!({"method": "PING"})),
+        "PONG"
+    );
 }
 
 #[test]
@@ -254,17 +296,23 @@ fn a_person_chooses_between_contents_of_one_name() {
         let answer = index.ask(json!({"method": "SEARCH", "name": "a.mp4"}));
         answer["holders"]
             .as_array()
-            .is_some_and(|holders| holders.len() == 2 && holders.iter().all(|holder| holder["root"].is_string()))
+            .is_some_and(|holders| {
+                holders.len() == 2 && holders.iter().all(|holder| holder["root"].is_string())
+            })
             .then_some(())
     });
     let at = server.at.to_string();
     for number in ["1", "2"] {
         let there = Dir::new();
-        let mut person = Terminal::start(&["get", "a.mp4", "--server", &at, "--folder", there.text()]);
+        let mut person =
+            Terminal::start(&["get", "a.mp4", "--server", &at, "--folder", there.text()]);
         let shown = person.shows("Which one? ");
         let line = shown
             .lines()
-            .find(|line| line.trim_start_matches(['\r', '\u{1b}', '[', 'J', 'K']).starts_with(&format!("{number}\t")))
+            .find(|line| {
+                line.trim_start_matches(['\r', '\u{1b}', '[', 'J', 'K'])
+                    .starts_with(&format!("{number}\t"))
+            })
             .expect("its line")
             .to_owned();
         // What is no number of a line is asked again.
@@ -274,7 +322,10 @@ fn a_person_chooses_between_contents_of_one_name() {
         person.shows("Arquivo a.mp4 baixado com sucesso na pasta ");
         assert_eq!(person.code(), Some(0));
         let chosen = there.read("a.mp4");
-        assert!(contents.contains(&chosen) && line.contains(&crate::giver::root(&chosen)), "{line:?}");
+        assert!(
+            contents.contains(&chosen) && line.contains(&crate::giver::root(&chosen)),
+            "{line:?}"
+        );
     }
     // An empty line means none of them.
     let there = Dir::new();
@@ -299,7 +350,17 @@ fn a_person_at_a_console_of_uc3m_sees_its_prompt_and_completes_its_commands() {
     let there = Dir::new();
     let (at, key) = (server.at.to_string(), there.at("key"));
     let key = key.to_str().expect("a path of UTF-8");
-    let mut person = Terminal::start(&["peer", "--console", "uc3m:2024", "--server", &at, "--folder", there.text(), "--key", key]);
+    let mut person = Terminal::start(&[
+        "peer",
+        "--console",
+        "uc3m:2024",
+        "--server",
+        &at,
+        "--folder",
+        there.text(),
+        "--key",
+        key,
+    ]);
     person.shows("c> ");
     person.press("LIST_U\t\r");
     person.shows("LIST_USERS FAIL , USER NOT CONNECTED\r\n");

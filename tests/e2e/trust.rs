@@ -24,7 +24,9 @@ fn wait_for_roots(server: SocketAddr, name: &str, wanted: usize) {
     let mut link = Native::open(server);
     watch("hashes", || {
         let answer = link.ask(json!({"method": "SEARCH", "name": name}));
-        let known = answer["holders"].as_array().map_or(0, |holders| holders.iter().filter(|holder| holder["root"].is_string()).count());
+        let known = answer["holders"].as_array().map_or(0, |holders| {
+            holders.iter().filter(|holder| holder["root"].is_string()).count()
+        });
         (known == wanted).then_some(())
     });
 }
@@ -37,7 +39,10 @@ fn what_its_owner_has_hashed_is_saved_with_its_root() {
     wait_for_roots(server.at, "a.mp4", 1);
     let there = Dir::new();
     let done = run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()]);
-    assert_eq!(done.succeeded().out, [format!("Arquivo a.mp4 baixado com sucesso na pasta {}", there.text())]);
+    assert_eq!(
+        done.succeeded().out,
+        [format!("Arquivo a.mp4 baixado com sucesso na pasta {}", there.text())]
+    );
     let there = Dir::new();
     saved(&get(&["a.mp4"], server.at, &there), &there, "a.mp4", &content);
 }
@@ -58,7 +63,12 @@ fn every_size_has_its_root_and_arrives() {
         let again = get(&[&format!("b3:{}", root(&noise(2, size)))], server.at, &there);
         assert_eq!(again.succeeded().events("same").len(), 1, "{again:#?}");
         let by_root = Dir::new();
-        saved(&get(&[&format!("b3:{}", root(&noise(2, size)))], server.at, &by_root), &by_root, &name, &noise(2, size));
+        saved(
+            &get(&[&format!("b3:{}", root(&noise(2, size)))], server.at, &by_root),
+            &by_root,
+            &name,
+            &noise(2, size),
+        );
     }
 }
 
@@ -71,7 +81,9 @@ fn a_file_of_a_subfolder_keeps_it_where_that_was_named() {
     wait_for_roots(server.at, "Sub/aula.mp4", 1);
     let root = format!("b3:{}", root(&content));
     // A name that others gave makes no folder.
-    for (goal, top, file) in [("Sub/aula.mp4", "Sub", "Sub/aula.mp4"), (&root, "aula.mp4", "aula.mp4")] {
+    for (goal, top, file) in
+        [("Sub/aula.mp4", "Sub", "Sub/aula.mp4"), (&root, "aula.mp4", "aula.mp4")]
+    {
         let there = Dir::new();
         let done = get(&[goal], server.at, &there);
         done.succeeded();
@@ -88,25 +100,76 @@ fn a_content_is_fetched_by_its_root_however_that_is_written() {
     wait_for_roots(server.at, "aula um.mp4", 1);
     let digits = root(&content);
     let there = Dir::new();
-    let done = run(["get", &format!("b3:{digits}"), "--server", &server.at.to_string(), "--folder", there.text()]);
-    assert_eq!(done.succeeded().out, [format!("Arquivo aula um.mp4 baixado com sucesso na pasta {}", there.text())]);
+    let done = run([
+        "get",
+        &format!("b3:{digits}"),
+        "--server",
+        &server.at.to_string(),
+        "--folder",
+        there.text(),
+    ]);
+    assert_eq!(
+        done.succeeded().out,
+        [format!("Arquivo aula um.mp4 baixado com sucesso na pasta {}", there.text())]
+    );
     assert!(there.read("aula um.mp4") == content);
-    for hash in [digits.clone(), digits.to_uppercase(), format!("b3:{digits}"), format!("b3:{}", digits.to_uppercase())] {
+    for hash in [
+        digits.clone(),
+        digits.to_uppercase(),
+        format!("b3:{digits}"),
+        format!("b3:{}", digits.to_uppercase()),
+    ] {
         let there = Dir::new();
         // The name is the one that was asked for.
-        saved(&get(&["mine.mp4", "--hash", &hash], server.at, &there), &there, "mine.mp4", &content);
+        saved(
+            &get(&["mine.mp4", "--hash", &hash], server.at, &there),
+            &there,
+            "mine.mp4",
+            &content,
+        );
     }
     // From a source without a server: by root, by name, by both.
     let (from, by_root) = (owner.at.to_string(), format!("b3:{digits}"));
-    for (words, name) in [(vec![&*by_root], "aula um.mp4"), (vec!["aula um.mp4"], "aula um.mp4"), (vec!["mine.mp4", "--hash", &digits], "mine.mp4")] {
+    for (words, name) in [
+        (vec![&*by_root], "aula um.mp4"),
+        (vec!["aula um.mp4"], "aula um.mp4"),
+        (vec!["mine.mp4", "--hash", &digits], "mine.mp4"),
+    ] {
         let there = Dir::new();
-        saved(&get(&[words, vec!["--from", &from]].concat(), server.at, &there), &there, name, &content);
+        saved(
+            &get(&[words, vec!["--from", &from]].concat(), server.at, &there),
+            &there,
+            name,
+            &content,
+        );
     }
     let there = Dir::new();
-    for (hash, code) in [("0".repeat(64), 3), (digits[1..].to_owned(), 2), ("b3:".into(), 2), (String::new(), 2), ("g".repeat(64), 2)] {
-        assert_eq!(run(["get", "aula um.mp4", "--hash", &hash, "--server", &server.at.to_string(), "--folder", there.text()]).code, code, "{hash}");
+    for (hash, code) in [
+        ("0".repeat(64), 3),
+        (digits[1..].to_owned(), 2),
+        ("b3:".into(), 2),
+        (String::new(), 2),
+        ("g".repeat(64), 2),
+    ] {
+        assert_eq!(
+            run([
+                "get",
+                "aula um.mp4",
+                "--hash",
+                &hash,
+                "--server",
+                &server.at.to_string(),
+                "--folder",
+                there.text()
+            ])
+            .code,
+            code,
+            "{hash}"
+        );
     }
-    for (goal, code) in [(format!("b3:{}", "0".repeat(64)), 3), ("b3:12".into(), 2), ("b3:".into(), 2)] {
+    for (goal, code) in
+        [(format!("b3:{}", "0".repeat(64)), 3), ("b3:12".into(), 2), ("b3:".into(), 2)]
+    {
         assert_eq!(get(&[&goal], server.at, &there).code, code, "{goal}");
     }
     assert_eq!(there.names(), [""; 0]);
@@ -121,7 +184,9 @@ fn two_contents_of_one_name_are_told_apart() {
     wait_for_roots(server.at, "a.mp4", 2);
     let found = run(["search", "a.mp4", "--server", &server.at.to_string()]);
     found.succeeded();
-    let first = found.out[0].strip_prefix("peers com arquivo solicitado: ").unwrap_or_else(|| panic!("{found:#?}"));
+    let first = found.out[0]
+        .strip_prefix("peers com arquivo solicitado: ")
+        .unwrap_or_else(|| panic!("{found:#?}"));
     let mut listed: Vec<&str> = first.split(' ').collect();
     listed.sort_unstable();
     let mut ours = owners.each_ref().map(|owner| owner.at.to_string());
@@ -138,7 +203,10 @@ fn two_contents_of_one_name_are_told_apart() {
     // What a line says can be handed over as it is.
     for line in &done.out {
         let pin = line.split('\t').nth(1).unwrap_or_else(|| panic!("{line:?}"));
-        let content = contents.iter().find(|content| pin == format!("b3:{}", root(content))).unwrap_or_else(|| panic!("{line:?}"));
+        let content = contents
+            .iter()
+            .find(|content| pin == format!("b3:{}", root(content)))
+            .unwrap_or_else(|| panic!("{line:?}"));
         let there = Dir::new();
         saved(&get(&["a.mp4", "--hash", pin], server.at, &there), &there, "a.mp4", content);
     }
@@ -157,18 +225,36 @@ fn what_nobody_vouches_for_is_kept_without_a_success_line() {
     });
     let _home = old.joins(server.at, &what.unhashed());
     let there = Dir::new();
-    let done = run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text(), "--lang", "en"]);
+    let done = run([
+        "get",
+        "a.mp4",
+        "--server",
+        &server.at.to_string(),
+        "--folder",
+        there.text(),
+        "--lang",
+        "en",
+    ]);
     assert_eq!(done.succeeded().out, [""; 0], "{done:#?}");
     assert!(done.err.iter().any(|line| line.contains("unverified")), "{done:#?}");
     assert!(there.read("a.mp4") == content);
     assert_eq!(there.names(), ["a.mp4"]);
     let there = Dir::new();
     let done = get(&["a.mp4"], server.at, &there);
-    assert_eq!((done.succeeded().events("unverified").len(), done.events("saved").len()), (1, 0), "{done:#?}");
+    assert_eq!(
+        (done.succeeded().events("unverified").len(), done.events("saved").len()),
+        (1, 0),
+        "{done:#?}"
+    );
     // Who knows the root needs nobody else to vouch for it.
     let from = old.at.to_string();
     let there = Dir::new();
-    saved(&get(&["a.mp4", "--hash", &what.root, "--from", &from], server.at, &there), &there, "a.mp4", &content);
+    saved(
+        &get(&["a.mp4", "--hash", &what.root, "--from", &from], server.at, &there),
+        &there,
+        "a.mp4",
+        &content,
+    );
     let there = Dir::new();
     let wrong = get(&["a.mp4", "--hash", &"0".repeat(64), "--from", &from], server.at, &there);
     assert_eq!((wrong.code, there.has("a.mp4")), (6, false), "{wrong:#?}");
@@ -182,7 +268,11 @@ fn no_verify_takes_what_comes_and_promises_nothing() {
     let _home = giver.joins(server.at, &what.file());
     let there = Dir::new();
     let done = get(&["a.mp4", "--no-verify"], server.at, &there);
-    assert_eq!((done.succeeded().events("unverified").len(), done.events("saved").len()), (1, 0), "{done:#?}");
+    assert_eq!(
+        (done.succeeded().events("unverified").len(), done.events("saved").len()),
+        (1, 0),
+        "{done:#?}"
+    );
     assert_eq!(there.read("a.mp4").len(), content.len());
     assert_eq!(giver.asked("PIECES").len(), 0);
     assert_eq!(run(["get", "a.mp4", "--no-verify", "--hash", &what.root]).code, 2);
@@ -199,8 +289,15 @@ fn a_download_from_one_who_is_hashing_begins_at_once_and_ends_with_the_list() {
     download.event("begun");
     assert_eq!(download.event("stalled")["reason"], "hashing");
     // All bytes are here, and still it has no name.
-    assert!(there.at("a.mp4.part").metadata().is_ok_and(|part| part.blocks() * 512 >= content.len() as u64));
-    assert!(!there.has("a.mp4") && download.out.so_far().iter().all(|line| !line.contains("\"saved\"")));
+    assert!(
+        there
+            .at("a.mp4.part")
+            .metadata()
+            .is_ok_and(|part| part.blocks() * 512 >= content.len() as u64)
+    );
+    assert!(
+        !there.has("a.mp4") && download.out.so_far().iter().all(|line| !line.contains("\"saved\""))
+    );
     gate.open();
     saved(&finish(download), &there, "a.mp4", &content);
     let mut pieces = owner.pieces();
@@ -213,7 +310,11 @@ fn a_giant_file_begins_to_come_before_its_owner_has_hashed_it() {
     let (server, here, there) = (server(), Dir::new(), Dir::new());
     here.sparse("giant.mp4", 8 << 30);
     let _owner = peer_with(server.at, &here, &["--no-cache"]);
-    let download = begin_get(&["giant.mp4", "--allocate", "none", "--download-limit", "8MB"], server.at, &there);
+    let download = begin_get(
+        &["giant.mp4", "--allocate", "none", "--download-limit", "8MB"],
+        server.at,
+        &there,
+    );
     download.event("begun");
     let found = Native::open(server.at).ask(json!({"method": "SEARCH", "name": "giant.mp4"}));
     assert!(found["holders"][0]["root"].is_null(), "{found}");
@@ -253,7 +354,11 @@ fn who_has_no_root_is_not_asked_where_others_have_one() {
     let what = Content::new("a.mp4", &content);
     let other = Content::new("a.mp4", &noise(12, 6 * PIECE));
     let (rooted, unrooted) = ([Giver::honest(&what), Giver::honest(&what)], Giver::honest(&other));
-    let _homes = [rooted[0].joins(server.at, &what.file()), unrooted.joins(server.at, &other.unhashed()), rooted[1].joins(server.at, &what.file())];
+    let _homes = [
+        rooted[0].joins(server.at, &what.file()),
+        unrooted.joins(server.at, &other.unhashed()),
+        rooted[1].joins(server.at, &what.file()),
+    ];
     // Wherever the answer to a search begins.
     for _ in 0..3 {
         let there = Dir::new();
@@ -269,8 +374,21 @@ fn what_is_here_already_is_not_asked_for() {
     let giver = Giver::honest(&what);
     let _home = giver.joins(server.at, &what.file());
     let here = Dir::with("a.mp4", &content);
-    let done = run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", here.text(), "--lang", "en"]);
-    assert!(done.succeeded().out.is_empty() && done.err.iter().any(|line| line.contains("already here")), "{done:#?}");
+    let done = run([
+        "get",
+        "a.mp4",
+        "--server",
+        &server.at.to_string(),
+        "--folder",
+        here.text(),
+        "--lang",
+        "en",
+    ]);
+    assert!(
+        done.succeeded().out.is_empty()
+            && done.err.iter().any(|line| line.contains("already here")),
+        "{done:#?}"
+    );
     // Another file of the same size, or of another, stays what it is.
     for other in [noise(14, 3 * PIECE), noise(14, 7), Vec::new()] {
         let here = Dir::with("a.mp4", &other);

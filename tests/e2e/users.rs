@@ -22,7 +22,14 @@ fn a_user_registers_publishes_and_is_read_about_by_others() {
     ana(&["publish", "--user", "ana", "aula1.mp4", "Álgebra: a primeira aula"]).succeeded();
     ana(&["publish", "--user", "ana", "aula2.mp4"]).succeeded();
     let content = with_key(&keys, "bia", server.at, &["content", "ana"]);
-    assert!(content.succeeded().out.iter().any(|line| line.contains("aula1.mp4") && line.contains("Álgebra: a primeira aula")), "{content:#?}");
+    assert!(
+        content
+            .succeeded()
+            .out
+            .iter()
+            .any(|line| line.contains("aula1.mp4") && line.contains("Álgebra: a primeira aula")),
+        "{content:#?}"
+    );
     assert_eq!(content.out.len(), 2, "{content:#?}");
     ana(&["delete", "--user", "ana", "aula2.mp4"]).succeeded();
     assert_eq!(ana(&["content", "ana"]).succeeded().out.len(), 1);
@@ -36,7 +43,8 @@ fn a_user_registers_publishes_and_is_read_about_by_others() {
 fn who_publishes_is_registered_first_and_who_deletes_is_not() {
     let (server, keys) = (server(), Dir::new());
     with_key(&keys, "ana", server.at, &["publish", "--user", "ana", "a"]).succeeded();
-    with_key(&keys, "bia", server.at, &["delete", "--user", "bia", "a"]).failed(3, "nobody is registered");
+    with_key(&keys, "bia", server.at, &["delete", "--user", "bia", "a"])
+        .failed(3, "nobody is registered");
     with_key(&keys, "bia", server.at, &["content", "bia"]).failed(3, "");
 }
 
@@ -68,7 +76,13 @@ fn each_refusal_is_one_clear_line_with_its_code() {
     }
     assert_eq!(fs::read_to_string(keys.path().join("diary")).unwrap(), "dear diary");
     let (_held, away) = nobody();
-    for words in [&["register", "ana"][..], &["unregister", "ana"], &["publish", "--user", "ana", "a"], &["users"], &["content", "ana"]] {
+    for words in [
+        &["register", "ana"][..],
+        &["unregister", "ana"],
+        &["publish", "--user", "ana", "a"],
+        &["users"],
+        &["content", "ana"],
+    ] {
         with_key(&keys, "ana", away, words).failed(5, &away.to_string());
     }
 }
@@ -86,7 +100,11 @@ fn a_refusal_in_json_has_its_own_code() {
         let done = with_key(&keys, "bia", server.at, words);
         let failed = done.events("failed");
         assert_eq!((done.code, failed.len()), (exit, 1), "{done:#?}");
-        assert_eq!((&failed[0]["code"], &failed[0]["exit"]), (&code.into(), &exit.into()), "{done:#?}");
+        assert_eq!(
+            (&failed[0]["code"], &failed[0]["exit"]),
+            (&code.into(), &exit.into()),
+            "{done:#?}"
+        );
     }
 }
 
@@ -94,7 +112,11 @@ fn a_refusal_in_json_has_its_own_code() {
 fn a_refusal_is_said_in_the_language_of_who_asks() {
     let (server, keys) = (server(), Dir::new());
     with_key(&keys, "ana", server.at, &["register", "ana"]).succeeded();
-    for (lang, text) in [("pt", "o nome já é de alguém"), ("es", "el nombre ya es de alguien"), ("en", "somebody has that name")] {
+    for (lang, text) in [
+        ("pt", "o nome já é de alguém"),
+        ("es", "el nombre ya es de alguien"),
+        ("en", "somebody has that name"),
+    ] {
         with_key(&keys, "bia", server.at, &["register", "ana", "--lang", lang]).failed(4, text);
     }
 }
@@ -105,13 +127,25 @@ fn a_peer_with_a_user_is_found_by_what_he_says_of_his_files() {
     folder.write("aula1.mp4", b"one");
     let key = keys.path().join("ana");
     let key = key.to_str().unwrap();
-    with_key(&keys, "ana", server.at, &["publish", "--user", "ana", "aula1.mp4", "Álgebra linear"]).succeeded();
+    with_key(&keys, "ana", server.at, &["publish", "--user", "ana", "aula1.mp4", "Álgebra linear"])
+        .succeeded();
     let peer = peer_with(server.at, &folder, &["--user", "ana", "--key", key]);
     let at = peer.at.to_string();
     let users = with_key(&keys, "bia", server.at, &["users", "--json"]);
-    assert!(users.succeeded().out.iter().any(|line| line.contains("\"ana\"") && line.contains(&at)), "{users:#?}");
-    let found = with_key(&keys, "bia", server.at, &["search", "--contains", "LINEAR algebra", "--json"]);
-    assert!(found.succeeded().out.iter().any(|line| line.contains(&at) && line.contains("Álgebra linear")), "{found:#?}");
+    assert!(
+        users.succeeded().out.iter().any(|line| line.contains("\"ana\"") && line.contains(&at)),
+        "{users:#?}"
+    );
+    let found =
+        with_key(&keys, "bia", server.at, &["search", "--contains", "LINEAR algebra", "--json"]);
+    assert!(
+        found
+            .succeeded()
+            .out
+            .iter()
+            .any(|line| line.contains(&at) && line.contains("Álgebra linear")),
+        "{found:#?}"
+    );
     let none = with_key(&keys, "bia", server.at, &["search", "--contains", "geometria"]);
     assert_eq!((none.code, none.out.len()), (3, 0), "{none:#?}");
     // Somebody else's key: the peer does not begin as if it were his.
@@ -135,8 +169,16 @@ fn a_peer_with_a_user_is_found_by_what_he_says_of_his_files() {
 #[test]
 fn the_secret_of_a_key_is_seen_by_nobody() {
     let (server, keys) = (server(), Dir::new());
-    let mut command =
-        cardume(["publish", "--user", "ana", "a", "--server", &server.at.to_string(), "--key", keys.path().join("state/key").to_str().unwrap()]);
+    let mut command = cardume([
+        "publish",
+        "--user",
+        "ana",
+        "a",
+        "--server",
+        &server.at.to_string(),
+        "--key",
+        keys.path().join("state/key").to_str().unwrap(),
+    ]);
     command.env("RUST_LOG", "trace");
     let done = finish(Process::start(command));
     done.succeeded();
@@ -146,5 +188,8 @@ fn the_secret_of_a_key_is_seen_by_nobody() {
     let secret = secret.trim();
     assert_eq!(secret.len(), 64);
     let said = [done.out, done.err, server.err.so_far(), server.out.so_far()].concat();
-    assert!(said.iter().all(|line| !line.contains(secret) && !line.contains(&secret[..16])), "the secret was told");
+    assert!(
+        said.iter().all(|line| !line.contains(secret) && !line.contains(&secret[..16])),
+        "the secret was told"
+    );
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Dir, Done, Node, Process, cardume, finish, nobody, noise, peer, peer_with, run, server, watch};
+use crate::harness::{
+    Dir, Done, Node, Process, cardume, finish, nobody, noise, peer, peer_with, run, server, watch,
+};
 use crate::native::Native;
 
 /// A server, and an owner of all files of `folder` whose roots the index knows.
@@ -30,7 +32,11 @@ fn verify(server: &Node, dir: &Dir, args: &[&str]) -> Done {
 
 #[track_caller]
 fn says(done: &Done, code: i32, lines: &[&str]) {
-    assert_eq!((done.code, &done.out[..]), (code, &lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()[..]), "{done:#?}");
+    assert_eq!(
+        (done.code, &done.out[..]),
+        (code, &lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()[..]),
+        "{done:#?}"
+    );
 }
 
 fn flip(dir: &Dir, name: &str, at: usize) {
@@ -50,7 +56,11 @@ fn a_file_that_somebody_shares_is_ok_whatever_its_size() {
     says(&done, 0, &["0.mp4: OK", "1.mp4: OK", "1048576.mp4: OK", "3145733.mp4: OK"]);
     assert!(done.err.is_empty(), "{done:#?}");
     says(
-        &verify(&server, &dir, &["1.mp4", dir.at("0.mp4").to_str().expect("a path"), "./3145733.mp4"]),
+        &verify(
+            &server,
+            &dir,
+            &["1.mp4", dir.at("0.mp4").to_str().expect("a path"), "./3145733.mp4"],
+        ),
         0,
         &["1.mp4: OK", "0.mp4: OK", "3145733.mp4: OK"],
     );
@@ -91,23 +101,35 @@ fn no_hash_of_earlier_times_is_believed() {
     let _other = peer(server.at, &another);
     let at = server.at.to_string();
     watch("the other owner has hashed it", || {
-        run(["search", "a.mp4", "--server", &at, "--json"]).out.iter().any(|line| line.contains(&root)).then_some(())
+        run(["search", "a.mp4", "--server", &at, "--json"])
+            .out
+            .iter()
+            .any(|line| line.contains(&root))
+            .then_some(())
     });
     says(&verify(&server, &dir, &["a.mp4"]), 6, &["a.mp4: FAILED"]);
 }
 
 #[test]
 fn one_of_several_contents_of_a_name_is_ok() {
-    let (one, two, three) = (Dir::with("a.mp4", b"one"), Dir::with("a.mp4", b"two"), Dir::with("a.mp4", b"three"));
+    let (one, two, three) =
+        (Dir::with("a.mp4", b"one"), Dir::with("a.mp4", b"two"), Dir::with("a.mp4", b"three"));
     let (server, _owner) = owned(&one, &[]);
     let other = peer(server.at, &two);
     let (at, who) = (server.at.to_string(), other.at.to_string());
-    watch("the other one is hashed too", || run(["ls", &who, "--server", &at]).out.iter().all(|line| line.ends_with("\thashed")).then_some(()));
+    watch("the other one is hashed too", || {
+        run(["ls", &who, "--server", &at])
+            .out
+            .iter()
+            .all(|line| line.ends_with("\thashed"))
+            .then_some(())
+    });
     says(&verify(&server, &one, &["a.mp4"]), 0, &["a.mp4: OK"]);
     says(&verify(&server, &two, &["a.mp4"]), 0, &["a.mp4: OK"]);
     let done = verify(&server, &three, &["a.mp4", "--json"]);
     let object: Value = serde_json::from_str(&done.out[0]).expect("an object");
-    let mut expected: Vec<&str> = object["expected"].as_array().expect("roots").iter().filter_map(Value::as_str).collect();
+    let mut expected: Vec<&str> =
+        object["expected"].as_array().expect("roots").iter().filter_map(Value::as_str).collect();
     expected.sort_unstable();
     let mut roots = [blake3::hash(b"one").to_string(), blake3::hash(b"two").to_string()];
     roots.sort_unstable();
@@ -131,11 +153,17 @@ fn a_root_that_is_given_needs_no_server() {
     assert_eq!(done.err.len(), 1, "{done:#?}");
     let done = run(["verify", file, "--hash", &wrong, "--json"]);
     let object: Value = serde_json::from_str(&done.out[0]).expect("an object");
-    assert_eq!(object, json!({"name": "a.mp4", "size": (1 << 20) + 1, "root": root, "state": "failed", "expected": [wrong]}));
+    assert_eq!(
+        object,
+        json!({"name": "a.mp4", "size": (1 << 20) + 1, "root": root, "state": "failed", "expected": [wrong]})
+    );
     assert!(done.err.is_empty() && done.out.len() == 1, "{done:#?}");
-    for args in
-        [&["verify", file, "--hash", "5dd8"][..], &["verify", dir.text(), "--hash", &root], &["verify", file, file, "--hash", &root], &["verify"]]
-    {
+    for args in [
+        &["verify", file, "--hash", "5dd8"][..],
+        &["verify", dir.text(), "--hash", &root],
+        &["verify", file, file, "--hash", &root],
+        &["verify"],
+    ] {
         let done = run(args);
         assert_eq!((done.code, done.out.len()), (2, 0), "{args:?}: {done:#?}");
     }
@@ -149,7 +177,8 @@ fn what_can_t_be_read_is_7_and_the_others_are_told() {
     let done = verify(&server, &dir, &["missing.mp4", "a.mp4", "none/b.mp4", "link.mp4"]);
     says(&done, 7, &["a.mp4: OK"]);
     assert_eq!(done.err.len(), 3, "{done:#?}");
-    for (line, text) in done.err.iter().zip(["missing.mp4: ", "none: no such folder", "link.mp4: "]) {
+    for (line, text) in done.err.iter().zip(["missing.mp4: ", "none: no such folder", "link.mp4: "])
+    {
         assert!(line.starts_with("cardume: ") && line.contains(text), "{done:#?}");
     }
     // What is wrong is worse than what is missing.
@@ -159,7 +188,11 @@ fn what_can_t_be_read_is_7_and_the_others_are_told() {
     let at = server.at.to_string();
     let root = blake3::hash(b"a").to_string();
     watch("the index knows what it was", || {
-        run(["search", "a.mp4", "--server", &at, "--json"]).out.iter().any(|line| line.contains(&root)).then_some(())
+        run(["search", "a.mp4", "--server", &at, "--json"])
+            .out
+            .iter()
+            .any(|line| line.contains(&root))
+            .then_some(())
     });
     let mine = Dir::with("a.mp4", b"x");
     says(&verify(&server, &mine, &["missing.mp4", "a.mp4"]), 6, &["a.mp4: FAILED"]);
@@ -185,7 +218,11 @@ fn subfolders_are_checked_under_the_names_that_they_are_shared_by() {
     dir.write("Sub/a.mp4", b"below");
     dir.write("Sub/Deep/b.mp4", b"far below");
     let (server, _owner) = owned(&dir, &["--recursive"]);
-    says(&verify(&server, &dir, &["-r", "."]), 0, &["Sub/Deep/b.mp4: OK", "Sub/a.mp4: OK", "a.mp4: OK"]);
+    says(
+        &verify(&server, &dir, &["-r", "."]),
+        0,
+        &["Sub/Deep/b.mp4: OK", "Sub/a.mp4: OK", "a.mp4: OK"],
+    );
     says(&verify(&server, &dir, &["."]), 0, &["a.mp4: OK"]);
     let ours = Dir::with("a.mp4", b"top");
     std::fs::create_dir(ours.at("Sub")).expect("a folder");
@@ -196,9 +233,13 @@ fn subfolders_are_checked_under_the_names_that_they_are_shared_by() {
 #[test]
 fn a_giant_file_can_be_interrupted() {
     let dir = Dir::new();
-    std::fs::File::create(dir.at("zeros.mp4")).expect("a file").set_len(1 << 40).expect("a long file");
+    std::fs::File::create(dir.at("zeros.mp4"))
+        .expect("a file")
+        .set_len(1 << 40)
+        .expect("a long file");
     let server = server();
-    let verify = Process::start(cardume(["verify", dir.text(), "--server", &server.at.to_string()]));
+    let verify =
+        Process::start(cardume(["verify", dir.text(), "--server", &server.at.to_string()]));
     server.prints("solicitou arquivo zeros.mp4");
     verify.signal(rustix::process::Signal::INT);
     assert_eq!(finish(verify).code, 130);
@@ -213,9 +254,13 @@ fn all_pages_of_an_answer_are_read() {
     let holders: Vec<Native> = (0..150_u16)
         .map(|n| {
             let mut holder = Native::open(server.at);
-            let root = if n == 75 { mine.clone() } else { blake3::hash(&n.to_le_bytes()).to_string() };
+            let root =
+                if n == 75 { mine.clone() } else { blake3::hash(&n.to_le_bytes()).to_string() };
             let file = json!({"name": "a.mp4", "size": 4, "root": root});
-            assert_eq!(holder.outcome(json!({"method": "JOIN", "port": 4000 + n, "files": [file]})), "JOIN_OK");
+            assert_eq!(
+                holder.outcome(json!({"method": "JOIN", "port": 4000 + n, "files": [file]})),
+                "JOIN_OK"
+            );
             holder
         })
         .collect();
@@ -238,6 +283,9 @@ fn a_name_without_a_root_is_unknown() {
     holder.join(4000, &["a.mp4"]);
     let done = verify(&server, &dir, &["a.mp4", "--json"]);
     let object: Value = serde_json::from_str(&done.out[0]).expect("an object");
-    assert_eq!(object, json!({"name": "a.mp4", "size": 1, "root": blake3::hash(b"a").to_string(), "state": "unknown", "expected": []}));
+    assert_eq!(
+        object,
+        json!({"name": "a.mp4", "size": 1, "root": blake3::hash(b"a").to_string(), "state": "unknown", "expected": []})
+    );
     assert_eq!(done.code, 3);
 }

@@ -41,7 +41,8 @@ impl Web {
     /// Reads an answer; that to HEAD has no body.
     pub fn hear(&mut self, is_head: bool) -> Answer {
         let mut answer = self.head();
-        let length = answer.header("Content-Length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let length =
+            answer.header("Content-Length").and_then(|text| text.parse().ok()).unwrap_or(0);
         if !is_head {
             answer.body = self.bytes(length);
         }
@@ -69,7 +70,9 @@ impl Web {
 
     /// True when the link ends, whatever comes before.
     pub fn ends(&mut self) -> bool {
-        let late = |error: &std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        let late = |error: &std::io::Error| {
+            matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+        };
         !self.from.read_to_end(&mut Vec::new()).is_err_and(|error| late(&error))
     }
 
@@ -81,7 +84,11 @@ impl Web {
             line.trim_end().to_owned()
         };
         let first = line();
-        let status = first.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no status in {first:?}"));
+        let status = first
+            .split(' ')
+            .nth(1)
+            .and_then(|word| word.parse().ok())
+            .unwrap_or_else(|| panic!("no status in {first:?}"));
         let mut headers = Vec::new();
         loop {
             let text = line();
@@ -103,7 +110,10 @@ impl Web {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 }
 

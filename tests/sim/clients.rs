@@ -71,7 +71,14 @@ struct Body {
 const OPENING: &str = "{\"cardume\":1}\n";
 
 impl Client {
-    fn new(kind: &'static str, wire: &Wire, oracle: &Rc<Oracle>, life: Life, target: SocketAddr, script: Vec<u8>) -> Client {
+    fn new(
+        kind: &'static str,
+        wire: &Wire,
+        oracle: &Rc<Oracle>,
+        life: Life,
+        target: SocketAddr,
+        script: Vec<u8>,
+    ) -> Client {
         let stream = wire.connect(life, target);
         wire.watch(&stream, stream.conn);
         let now = wire.look().clock.now();
@@ -116,11 +123,17 @@ impl Client {
         let name = dice.pick(names).clone();
         let ask = |id: u64| -> String {
             if let (true, Some(root)) = (is_peer && dice.once_in(2), root) {
-                let range = if dice.once_in(2) { String::new() } else { format!(",\"from\":{},\"length\":{}", dice.below(3), dice.below(2 << 20)) };
+                let range = if dice.once_in(2) {
+                    String::new()
+                } else {
+                    format!(",\"from\":{},\"length\":{}", dice.below(3), dice.below(2 << 20))
+                };
                 return match dice.below(4) {
                     0 => format!("{{\"id\":{id},\"method\":\"HAVE\",\"root\":\"{root}\"}}\n"),
                     1 => format!("{{\"id\":{id},\"method\":\"PIECES\",\"root\":\"{root}\"}}\n"),
-                    _ => format!("{{\"id\":{id},\"method\":\"FETCH\",\"root\":\"{root}\"{range}}}\n"),
+                    _ => {
+                        format!("{{\"id\":{id},\"method\":\"FETCH\",\"root\":\"{root}\"{range}}}\n")
+                    }
                 };
             }
             match (is_peer, dice.below(4)) {
@@ -128,11 +141,20 @@ impl Client {
                 (true, 1) => format!("{{\"id\":{id},\"method\":\"LS\"}}\n"),
                 (true, _) => {
                     let from = if dice.once_in(2) { 0 } else { dice.below(3_000) };
-                    let length = if dice.once_in(2) { format!(",\"length\":{}", dice.below(300_000)) } else { String::new() };
-                    format!("{{\"id\":{id},\"method\":\"FETCH\",\"name\":\"{}\",\"from\":{from}{length}}}\n", dice.pick(names))
+                    let length = if dice.once_in(2) {
+                        format!(",\"length\":{}", dice.below(300_000))
+                    } else {
+                        String::new()
+                    };
+                    format!(
+                        "{{\"id\":{id},\"method\":\"FETCH\",\"name\":\"{}\",\"from\":{from}{length}}}\n",
+                        dice.pick(names)
+                    )
                 }
                 (false, 1) => format!("{{\"id\":{id},\"method\":\"PEERS\"}}\n"),
-                (false, _) => format!("{{\"id\":{id},\"method\":\"SEARCH\",\"name\":\"{name}\"}}\n"),
+                (false, _) => {
+                    format!("{{\"id\":{id},\"method\":\"SEARCH\",\"name\":\"{name}\"}}\n")
+                }
             }
         };
         let count = dice.between(1, 8);
@@ -142,44 +164,86 @@ impl Client {
         let now = wire.look().clock.now();
         let make = |kind, script| Client::new(kind, wire, oracle, life, target, script);
         match dice.below(12) {
-            0..=2 => Client { close: Close::Half, must: Must::Answers(count), ..make("half-closer", script) },
+            0..=2 => Client {
+                close: Close::Half,
+                must: Must::Answers(count),
+                ..make("half-closer", script)
+            },
             3 => Client { close: Close::Whole, ..make("asks and closes", script) },
-            4 => Client { step: 1, every: 20_000, must: Must::Answers(count), ..make("byte at a time", script) },
+            4 => Client {
+                step: 1,
+                every: 20_000,
+                must: Must::Answers(count),
+                ..make("byte at a time", script)
+            },
             5 => Client { reads: 1 + dice.place(2_000), ..make("slow reader", script) },
-            6 => Client { must: Must::BeEndedWithin(secs(limits::OPENING.as_secs())), ..make("says nothing", Vec::new()) },
+            6 => Client {
+                must: Must::BeEndedWithin(secs(limits::OPENING.as_secs())),
+                ..make("says nothing", Vec::new())
+            },
             7 => {
-                let garbage: Vec<u8> = (0..dice.between(1, 3_000)).map(|_| dice.next().to_le_bytes()[0] | 0x80).collect();
+                let garbage: Vec<u8> = (0..dice.between(1, 3_000))
+                    .map(|_| dice.next().to_le_bytes()[0] | 0x80)
+                    .collect();
                 Client { must: Must::BeEndedWithin(secs(25)), ..make("garbage", garbage) }
             }
             8 if dice.once_in(4) => {
                 let method = if is_peer { "LS" } else { "PEERS" };
                 let line = format!("{{\"id\":1,\"method\":\"{method}\"}}\n");
-                let script = [OPENING.as_bytes(), line.repeat((4 << 20) / line.len()).as_bytes()].concat();
-                Client { reads: 0, must: Must::BeEndedWithin(secs(70)), leave_at: now + 400 * SECOND, ..make("glutton", script) }
+                let script =
+                    [OPENING.as_bytes(), line.repeat((4 << 20) / line.len()).as_bytes()].concat();
+                Client {
+                    reads: 0,
+                    must: Must::BeEndedWithin(secs(70)),
+                    leave_at: now + 400 * SECOND,
+                    ..make("glutton", script)
+                }
             }
             9 => {
                 let half = script[..script.len() - 5].to_vec();
                 Client { must: Must::BeEndedWithin(secs(100)), ..make("half a head", half) }
             }
             10 if is_peer => {
-                let range = if dice.once_in(2) { format!("Range: bytes={}-\r\n", dice.below(2_000)) } else { String::new() };
-                let request = format!("GET /files/{name} HTTP/1.1\r\nHost: localhost\r\n{range}\r\n");
-                Client { http: true, close: *dice.pick(&[Close::Half, Close::Not]), ..make("http", request.into_bytes()) }
+                let range = if dice.once_in(2) {
+                    format!("Range: bytes={}-\r\n", dice.below(2_000))
+                } else {
+                    String::new()
+                };
+                let request =
+                    format!("GET /files/{name} HTTP/1.1\r\nHost: localhost\r\n{range}\r\n");
+                Client {
+                    http: true,
+                    close: *dice.pick(&[Close::Half, Close::Not]),
+                    ..make("http", request.into_bytes())
+                }
             }
             _ => Client { must: Must::Answers(count), ..make("well-behaved", script) },
         }
     }
 
     /// One that asks this and must be answered.
-    pub fn asking(wire: &Wire, oracle: &Rc<Oracle>, life: Life, target: SocketAddr, requests: &[String]) -> Client {
+    pub fn asking(
+        wire: &Wire,
+        oracle: &Rc<Oracle>,
+        life: Life,
+        target: SocketAddr,
+        requests: &[String],
+    ) -> Client {
         let text = requests.iter().fold(OPENING.to_owned(), |text, request| text + request + "\n");
         let must = Must::Answers(requests.len() as u64);
-        Client { must, close: Close::Half, ..Client::new("auditor", wire, oracle, life, target, text.into_bytes()) }
+        Client {
+            must,
+            close: Close::Half,
+            ..Client::new("auditor", wire, oracle, life, target, text.into_bytes())
+        }
     }
 
     /// The answers so far, without their bodies.
     pub fn answers(&self) -> Vec<Value> {
-        self.got.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+        self.got
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect()
     }
 
     /// Does what can be done now, and says when to be asked again.
@@ -191,7 +255,9 @@ impl Client {
         let mut over = now >= self.leave_at;
         let refused = {
             let inner = self.wire.look();
-            !inner.conns[conn].sides[0].closed && self.began + 60 * SECOND < now && !stream_is_up(&inner.conns[conn])
+            !inner.conns[conn].sides[0].closed
+                && self.began + 60 * SECOND < now
+                && !stream_is_up(&inner.conns[conn])
         };
         over |= refused;
         while !over && self.sent < self.script.len() {
@@ -286,7 +352,11 @@ impl Client {
             };
             // Each answer is more than twice as long as its request; what is answered lies in the window or waits, and one inbox may be full besides.
             let most = (window + (1 << 20)) / 2 + (5 << 18);
-            assert!(read <= most, "{}: {read} bytes of requests were read from one who takes no answers", self.target);
+            assert!(
+                read <= most,
+                "{}: {read} bytes of requests were read from one who takes no answers",
+                self.target
+            );
         }
         let moved_at = self.wire.look().conns[stream.conn].sides[1].moved_at;
         let slow = now >= self.leave_at && moved_at + 30 * SECOND > now;
@@ -297,7 +367,8 @@ impl Client {
         match self.must {
             Must::Nothing => {}
             Must::Answers(count) => {
-                let missing: Vec<u64> = (1..=count).filter(|id| !self.answered.contains(id)).collect();
+                let missing: Vec<u64> =
+                    (1..=count).filter(|id| !self.answered.contains(id)).collect();
                 assert!(
                     missing.is_empty(),
                     "{who}, now {now}: no answer to {missing:?}; got {:?}",
@@ -307,7 +378,11 @@ impl Client {
             Must::BeEndedWithin(time) => {
                 // While bytes move a link rightly lives.
                 let took = now - self.began.max(moved_at);
-                assert!(ended && took <= time + 5 * SECOND, "{who}: the link lives after {} s", took / SECOND);
+                assert!(
+                    ended && took <= time + 5 * SECOND,
+                    "{who}: the link lives after {} s",
+                    took / SECOND
+                );
             }
         }
     }
@@ -327,13 +402,18 @@ impl Client {
                 }
                 self.body = None;
             }
-            let Some(end) = self.got[self.at..].iter().position(|byte| *byte == b'\n') else { return };
+            let Some(end) = self.got[self.at..].iter().position(|byte| *byte == b'\n') else {
+                return;
+            };
             let line = &self.got[self.at..self.at + end];
-            let head: Value =
-                serde_json::from_slice(line).unwrap_or_else(|error| panic!("{} said no JSON ({error}) to a {}", self.target, self.kind));
+            let head: Value = serde_json::from_slice(line).unwrap_or_else(|error| {
+                panic!("{} said no JSON ({error}) to a {}", self.target, self.kind)
+            });
             self.at += end + 1;
             if head["status"] == "FETCH_OK" || head["status"] == "PIECES_OK" {
-                let number = |key: &str| usize::try_from(head[key].as_u64().unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+                let number = |key: &str| {
+                    usize::try_from(head[key].as_u64().unwrap_or(u64::MAX)).unwrap_or(usize::MAX)
+                };
                 assert!(number("length") as u64 <= limits::BODY_BYTES, "a body that is too long");
                 self.body = Some(Body { left: number("length"), at: number("from") });
             }
@@ -350,16 +430,29 @@ impl Client {
     fn check_http(&mut self) {
         let Some(end) = self.got.windows(4).position(|four| four == b"\r\n\r\n") else { return };
         let head = String::from_utf8_lossy(&self.got[..end]).into_owned();
-        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        let field =
+            |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         if !head.starts_with("HTTP/1.1 20") {
             return;
         }
         let tag = field("ETag: ").map(|tag| tag.trim_matches('"').to_owned()).unwrap_or_default();
-        let from = field("Content-Range: bytes ").and_then(|range| range.split('-').next().and_then(|from| from.parse().ok())).unwrap_or(0_usize);
-        let name = String::from_utf8_lossy(&self.script).split(' ').nth(1).map(|path| path["/files/".len()..].to_owned()).unwrap_or_default();
+        let from = field("Content-Range: bytes ")
+            .and_then(|range| range.split('-').next().and_then(|from| from.parse().ok()))
+            .unwrap_or(0_usize);
+        let name = String::from_utf8_lossy(&self.script)
+            .split(' ')
+            .nth(1)
+            .map(|path| path["/files/".len()..].to_owned())
+            .unwrap_or_default();
         let body = &self.got[end + 4..];
-        let version = self.oracle.version(self.target, &name, &tag).unwrap_or_else(|| panic!("an ETag of no version: {head}"));
-        assert!(body.len() <= version.size - from && version.bytes()[from..from + body.len()] == *body, "wrong bytes over HTTP: {head}");
+        let version = self
+            .oracle
+            .version(self.target, &name, &tag)
+            .unwrap_or_else(|| panic!("an ETag of no version: {head}"));
+        assert!(
+            body.len() <= version.size - from && version.bytes()[from..from + body.len()] == *body,
+            "wrong bytes over HTTP: {head}"
+        );
     }
 }
 

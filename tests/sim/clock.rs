@@ -33,7 +33,8 @@ impl Clock {
 
     /// An instant as microseconds since the world began, rounded up so that it has come when the clock says so.
     pub fn micros(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.began).as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
+        u64::try_from(at.saturating_duration_since(self.began).as_nanos().div_ceil(1_000))
+            .unwrap_or(u64::MAX)
     }
 
     /// Moves on to `at`, never back.

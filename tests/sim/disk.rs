@@ -15,7 +15,9 @@ use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
 use cardume::protocol::types::byte_range::ByteRange;
 use cardume::protocol::types::ids::FileVersion;
 use cardume::storage::Opened;
-use cardume::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile};
+use cardume::storage::fs_trait::{
+    DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
+};
 
 use crate::clock::{Clock, SECOND};
 use crate::dice::Dice;
@@ -156,7 +158,8 @@ impl Inode {
     }
 
     fn is_synced(&self) -> bool {
-        self.writes.borrow().is_empty() && self.lasting.borrow().bytes().len() == self.data.borrow().bytes().len()
+        self.writes.borrow().is_empty()
+            && self.lasting.borrow().bytes().len() == self.data.borrow().bytes().len()
     }
 
     fn sync(&self) {
@@ -269,7 +272,11 @@ impl Disk {
 
     /// Something happens to a file: who watches hears of it, or that it was too much.
     fn happens(&self, name: &str) {
-        let change = if self.dice.once_in(30) { FsChange::Everything } else { FsChange::File(name.to_owned()) };
+        let change = if self.dice.once_in(30) {
+            FsChange::Everything
+        } else {
+            FsChange::File(name.to_owned())
+        };
         self.changes.borrow_mut().push(change);
     }
 
@@ -360,8 +367,18 @@ impl Disk {
 
     /// Somebody else writes over some of a download that is under way, and perhaps gives it its old time back.
     pub fn tamper(&self) {
-        let parts: Vec<Node> = self.files.borrow().iter().filter(|(name, _)| name.ends_with(".part")).map(|(_, node)| Rc::clone(node)).collect();
-        let Some(part) = parts.get(self.dice.place(parts.len().max(1))).filter(|part| part.size() > 0) else { return };
+        let parts: Vec<Node> = self
+            .files
+            .borrow()
+            .iter()
+            .filter(|(name, _)| name.ends_with(".part"))
+            .map(|(_, node)| Rc::clone(node))
+            .collect();
+        let Some(part) =
+            parts.get(self.dice.place(parts.len().max(1))).filter(|part| part.size() > 0)
+        else {
+            return;
+        };
         let at = self.dice.place(usize::try_from(part.size()).unwrap_or(0));
         let byte = part.data.borrow().bytes()[at];
         part.data.borrow_mut().write(at, &[byte ^ 1]);
@@ -400,7 +417,11 @@ impl Disk {
         self.lasting.replace(files.clone());
         self.files.replace(files);
         self.oracle.count(|c| {
-            c.blocked += self.names().iter().filter(|name| name.strip_suffix(".part").is_some_and(|stem| self.is_blocked(stem))).count() as u64
+            c.blocked += self
+                .names()
+                .iter()
+                .filter(|name| name.strip_suffix(".part").is_some_and(|stem| self.is_blocked(stem)))
+                .count() as u64
         });
         self.check();
     }
@@ -422,7 +443,11 @@ impl Disk {
                 assert!(!certain, "{}: {name} was downloaded and is gone", self.at);
                 continue;
             };
-            assert!(node.data.borrow().bytes() == content.bytes(), "{}: {name} was downloaded and is another now", self.at);
+            assert!(
+                node.data.borrow().bytes() == content.bytes(),
+                "{}: {name} was downloaded and is another now",
+                self.at
+            );
         }
         for name in self.names() {
             if let Some(stem) = Note::stem(&name) {
@@ -433,7 +458,9 @@ impl Disk {
 
     /// What the record of a download claims must be there, and be right; `before`: what it claimed when this was last looked at.
     fn check_note(&self, stem: &str, before: Option<&Note>, when: &str) {
-        let (Some(note), part) = (self.note(stem), self.node(&format!("{stem}.part"))) else { return };
+        let (Some(note), part) = (self.note(stem), self.node(&format!("{stem}.part"))) else {
+            return;
+        };
         let Some(content) = self.oracle.meant_by(&note) else { return };
         let Ok(part) = part else {
             assert!(
@@ -447,7 +474,13 @@ impl Disk {
             return;
         }
         let (data, lasting) = (part.data.borrow(), part.lasting.borrow());
-        note.check(before, data.bytes(), lasting.bytes(), content, &format!("{}: {stem}, {when}", self.at));
+        note.check(
+            before,
+            data.bytes(),
+            lasting.bytes(),
+            content,
+            &format!("{}: {stem}, {when}", self.at),
+        );
     }
 
     /// A `.part` that nobody knows any more, or one of another's making, is in the way of this name.
@@ -457,7 +490,11 @@ impl Disk {
 
     /// The bytes of the download under way of this content, if there is one.
     pub fn part_of(&self, meant: &Meant) -> Option<Vec<u8>> {
-        let is = |name: &String| Note::stem(name).filter(|stem| self.note(stem).is_some_and(|note| note.meant == *meant)).map(str::to_owned);
+        let is = |name: &String| {
+            Note::stem(name)
+                .filter(|stem| self.note(stem).is_some_and(|note| note.meant == *meant))
+                .map(str::to_owned)
+        };
         let stem = self.names().iter().find_map(is)?;
         let part = self.node(&format!("{stem}.part")).ok()?;
         let bytes = part.data.borrow().bytes().to_vec();
@@ -493,14 +530,16 @@ pub struct SimDrive(pub Rc<Disk>);
 
 impl Filesystem for SimDrive {
     fn list(&self, _: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
-        let found: Vec<_> = self.0.names().iter().filter_map(|name| self.find(name).map(Ok)).collect();
+        let found: Vec<_> =
+            self.0.names().iter().filter_map(|name| self.find(name).map(Ok)).collect();
         Ok(Box::new(found.into_iter()))
     }
 
     fn find(&self, name: &str) -> Option<Found> {
         let node = self.0.node(name).ok()?;
         let (modified, now) = (node.modified.get(), self.0.clock.now());
-        let settled = modified < SECOND / 1_000 || modified + 2 * SECOND <= now || self.0.dice.once_in(2);
+        let settled =
+            modified < SECOND / 1_000 || modified + 2 * SECOND <= now || self.0.dice.once_in(2);
         Some(Found { name: name.to_owned(), stamp: node.stamp(), settled, barred: None })
     }
 
@@ -516,7 +555,16 @@ impl Filesystem for SimDrive {
     fn open(&self, name: &str) -> io::Result<Opened> {
         let node = self.0.node(name)?;
         let (size, tag) = (node.size(), node.tag());
-        Ok(Opened { source: Rc::new(SimSource { disk: Rc::clone(&self.0), node, tag: Some(tag), cold_for: Cell::new(0) }) as SourceRef, size, tag })
+        Ok(Opened {
+            source: Rc::new(SimSource {
+                disk: Rc::clone(&self.0),
+                node,
+                tag: Some(tag),
+                cold_for: Cell::new(0),
+            }) as SourceRef,
+            size,
+            tag,
+        })
     }
 
     fn open_part(&self, name: &str) -> io::Result<SourceRef> {
@@ -577,7 +625,12 @@ impl Filesystem for SimDrive {
 
     fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>> {
         let node = self.0.node(name)?;
-        Ok(Rc::new(SimFile { disk: Rc::clone(&self.0), node, name: name.to_owned(), writes: false }))
+        Ok(Rc::new(SimFile {
+            disk: Rc::clone(&self.0),
+            node,
+            name: name.to_owned(),
+            writes: false,
+        }))
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
@@ -591,10 +644,16 @@ impl Filesystem for SimDrive {
         assert!(node.is_synced(), "{to} gets its name before its bytes are lasting");
         assert_eq!(node.size(), note.size, "{to} gets its name with another size");
         let known = disk.oracle.meant_by(&note);
-        assert!(known.is_some() || matches!(note.meant, Meant::Version(..)), "{to} gets its name with a lie for its size");
+        assert!(
+            known.is_some() || matches!(note.meant, Meant::Version(..)),
+            "{to} gets its name with a lie for its size"
+        );
         // Whoever checks nothing may get what was made up, and then has it.
         let content = known.unwrap_or_else(|| Content::odd(node.data.borrow().bytes()));
-        assert!(node.data.borrow().bytes() == content.bytes(), "{to} is not the file that it is said to be: {note:?}");
+        assert!(
+            node.data.borrow().bytes() == content.bytes(),
+            "{to} is not the file that it is said to be: {note:?}"
+        );
         node.changed.set(node.changed.get().max(disk.clock.now()) + 1);
         disk.oracle.knows(disk.at, to, &node.tag().to_string(), content);
         // Until the folder is synced the file may have either name.
@@ -617,7 +676,10 @@ impl Filesystem for SimDrive {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        assert!(name.ends_with(".part") || Note::stem(name).is_some(), "{name} is not ours to remove");
+        assert!(
+            name.ends_with(".part") || Note::stem(name).is_some(),
+            "{name} is not ours to remove"
+        );
         self.0.moment();
         self.0.erase(name);
         self.0.moment();
@@ -672,7 +734,11 @@ impl FsFile for SimFile {
             && let Some(content) = disk.oracle.meant_by(&note)
         {
             assert!(end <= content.size, "{}: bytes beyond the end of its version", self.name);
-            assert!(content.bytes()[start..end] == *bytes, "{}: {start}..{end} are not bytes of the version of its record", self.name);
+            assert!(
+                content.bytes()[start..end] == *bytes,
+                "{}: {start}..{end} are not bytes of the version of its record",
+                self.name
+            );
         }
         disk.moment();
         // The process may end when only some pages of it are written.
@@ -692,7 +758,8 @@ impl FsFile for SimFile {
 
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
         let data = self.node.data.borrow();
-        let rest = data.bytes().get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let rest =
+            data.bytes().get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default();
         let count = rest.len().min(bytes.len());
         bytes[..count].copy_from_slice(&rest[..count]);
         Ok(count)
@@ -724,14 +791,21 @@ impl FsFile for SimFile {
     fn start_writeback(&self, _: ByteRange) {}
 
     fn dirty(&self, range: ByteRange) -> u64 {
-        if range.is_empty() || self.disk.dice.once_in(2) { 0 } else { range.length().min(PAGE as u64) }
+        if range.is_empty() || self.disk.dice.once_in(2) {
+            0
+        } else {
+            range.length().min(PAGE as u64)
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
         self.disk.check_room(0)?;
         self.disk.moment();
         self.node.sync();
-        self.disk.log.borrow_mut().retain(|step| !matches!(step, Step::Grow(node, _) if Rc::ptr_eq(node, &self.node)));
+        self.disk
+            .log
+            .borrow_mut()
+            .retain(|step| !matches!(step, Step::Grow(node, _) if Rc::ptr_eq(node, &self.node)));
         if self.disk.syncs_all.get() {
             self.disk.sync_folder();
         }
@@ -755,7 +829,10 @@ impl ByteSource for SimSource {
         if !self.is_same() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the file has changed"));
         }
-        let (start, end) = (usize::try_from(range.start()).unwrap_or(0), usize::try_from(range.end()).unwrap_or(0));
+        let (start, end) = (
+            usize::try_from(range.start()).unwrap_or(0),
+            usize::try_from(range.end()).unwrap_or(0),
+        );
         to.write_bytes(&self.node.data.borrow().bytes()[start..end])
     }
 

@@ -70,7 +70,15 @@ pub const ALL: [Way; 14] = [
 impl Way {
     /// Never says or gives what is wrong.
     pub fn is_honest(self) -> bool {
-        !matches!(self, Way::WrongPiece | Way::WrongThenHashes | Way::FirstOnly | Way::WrongList | Way::HalfSize | Way::FalseHave)
+        !matches!(
+            self,
+            Way::WrongPiece
+                | Way::WrongThenHashes
+                | Way::FirstOnly
+                | Way::WrongList
+                | Way::HalfSize
+                | Way::FalseHave
+        )
     }
 }
 
@@ -208,7 +216,15 @@ impl Talk {
 }
 
 impl Giver {
-    pub fn new(wire: &Wire, oracle: &Rc<Oracle>, at: SocketAddr, server: SocketAddr, way: Way, files: Vec<(String, Content)>, dice: Dice) -> Giver {
+    pub fn new(
+        wire: &Wire,
+        oracle: &Rc<Oracle>,
+        at: SocketAddr,
+        server: SocketAddr,
+        way: Way,
+        files: Vec<(String, Content)>,
+        dice: Dice,
+    ) -> Giver {
         let life = wire.live(at.ip(), false);
         let _ = wire.listen(life, 0, at);
         let files = files.into_iter().enumerate().map(|(number, (name, content))| {
@@ -218,7 +234,14 @@ impl Giver {
                 oracle.knows(at, &name, &tag, content);
             }
             let has = (0..pieces).filter(|_| dice.once_in(2)).collect();
-            Given { root: oracle.tells(content), name, content, tag, wrong: dice.below(pieces), has }
+            Given {
+                root: oracle.tells(content),
+                name,
+                content,
+                tag,
+                wrong: dice.below(pieces),
+                has,
+            }
         });
         let files = files.collect();
         if way.is_honest() {
@@ -233,7 +256,20 @@ impl Giver {
             _ => 0,
         };
         let (wire, oracle) = (wire.clone(), Rc::clone(oracle));
-        Giver { life, at, way, files, wire, oracle, dice, server, home: None, visits: Vec::new(), next_at: 0, hashed_at }
+        Giver {
+            life,
+            at,
+            way,
+            files,
+            wire,
+            oracle,
+            dice,
+            server,
+            home: None,
+            visits: Vec::new(),
+            next_at: 0,
+            hashed_at,
+        }
     }
 
     pub fn act(&mut self) -> u64 {
@@ -288,8 +324,11 @@ impl Giver {
             for file in &mut self.files {
                 let more = self.dice.below(piece_tree::pieces(file.content.size as u64));
                 if file.has.insert(more) {
-                    let whole = file.has.len() as u64 == piece_tree::pieces(file.content.size as u64);
-                    for talk in self.visits.iter_mut().filter(|talk| talk.hears.contains(&file.root)) {
+                    let whole =
+                        file.has.len() as u64 == piece_tree::pieces(file.content.size as u64);
+                    for talk in
+                        self.visits.iter_mut().filter(|talk| talk.hears.contains(&file.root))
+                    {
                         let runs = if whole { json!([]) } else { json!([[more, 1]]) };
                         talk.say(&json!({"event": "HAVE", "root": file.root, "whole": whole, "pieces": runs}));
                     }
@@ -298,7 +337,10 @@ impl Giver {
         }
         if let Some(home) = &mut self.home {
             home.say(&json!({"id": 2, "method": "PING"}));
-            if matches!(self.way, Way::HashesLate | Way::WrongThenHashes) && now >= self.hashed_at && now < self.hashed_at + SECOND {
+            if matches!(self.way, Way::HashesLate | Way::WrongThenHashes)
+                && now >= self.hashed_at
+                && now < self.hashed_at + SECOND
+            {
                 let files: Vec<Value> =
                     self.files.iter().map(|file| json!({"name": file.name, "size": file.content.size, "root": file.root})).collect();
                 home.say(&json!({"id": 3, "method": "UPDATE", "files": files}));
@@ -351,7 +393,8 @@ impl Giver {
         match head["method"].as_str() {
             Some("PING") => talk.say(&json!({"id": id, "status": "PONG"})),
             Some("LS") => {
-                let files: Vec<Value> = self.files.iter().map(|file| self.entry(file, now)).collect();
+                let files: Vec<Value> =
+                    self.files.iter().map(|file| self.entry(file, now)).collect();
                 talk.say(&json!({"id": id, "status": "LS_OK", "peer": self.at, "files": files, "cursor": null}));
             }
             Some("CANCEL") => {
@@ -371,7 +414,13 @@ impl Giver {
 
     fn file(&self, head: &Value) -> Option<usize> {
         let by_root = self.way != Way::Old && head["root"].is_string();
-        self.files.iter().position(|file| if by_root { head["root"] == file.root.as_str() } else { head["name"] == file.name.as_str() })
+        self.files.iter().position(|file| {
+            if by_root {
+                head["root"] == file.root.as_str()
+            } else {
+                head["name"] == file.name.as_str()
+            }
+        })
     }
 
     fn fetch(&mut self, head: &Value, talk: &mut Talk) {
@@ -379,7 +428,9 @@ impl Giver {
         if self.way == Way::Old && !head["name"].is_string() {
             return talk.refuse(id, "bad_request");
         }
-        let Some(number) = self.file(head).filter(|_| self.way != Way::Refuses) else { return talk.refuse(id, "not_found") };
+        let Some(number) = self.file(head).filter(|_| self.way != Way::Refuses) else {
+            return talk.refuse(id, "not_found");
+        };
         let file = &self.files[number];
         let size = self.size(file);
         let from = head["from"].as_u64().unwrap_or(0);
@@ -389,7 +440,8 @@ impl Giver {
         if from > size {
             return talk.refuse(id, "range");
         }
-        let end = size.min(head["length"].as_u64().map_or(u64::MAX, |length| from.saturating_add(length)));
+        let end = size
+            .min(head["length"].as_u64().map_or(u64::MAX, |length| from.saturating_add(length)));
         let asked = from / limits::PIECE_BYTES..end.max(from + 1).div_ceil(limits::PIECE_BYTES);
         let lacks = match self.way {
             Way::Partial => asked.clone().any(|piece| !file.has.contains(&piece)),
@@ -422,7 +474,11 @@ impl Giver {
             Way::FirstOnly => limits::PIECE_BYTES,
             _ => u64::MAX,
         };
-        let last_wrong = if matches!(self.way, Way::WrongPiece | Way::WrongThenHashes) { first_wrong + limits::PIECE_BYTES } else { u64::MAX };
+        let last_wrong = if matches!(self.way, Way::WrongPiece | Way::WrongThenHashes) {
+            first_wrong + limits::PIECE_BYTES
+        } else {
+            u64::MAX
+        };
         if from.max(first_wrong) < end.min(last_wrong) {
             let at = usize::try_from(from.max(first_wrong) - from).unwrap_or(0);
             let width = usize::try_from(end.min(last_wrong) - from.max(first_wrong)).unwrap_or(1);
@@ -444,7 +500,9 @@ impl Giver {
 
     fn pieces(&mut self, head: &Value, talk: &mut Talk, now: u64) {
         let id = head["id"].as_u64().unwrap_or(0);
-        let Some(number) = self.file(head).filter(|_| self.way != Way::Refuses) else { return talk.refuse(id, "not_found") };
+        let Some(number) = self.file(head).filter(|_| self.way != Way::Refuses) else {
+            return talk.refuse(id, "not_found");
+        };
         let file = &self.files[number];
         if now < self.hashed_at {
             talk.say(&json!({"event": "WAITING", "id": id, "reason": "hashing"}));
@@ -465,7 +523,10 @@ impl Giver {
         if from > bytes.len() {
             return talk.refuse(id, "range");
         }
-        let length = head["length"].as_u64().and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX);
+        let length = head["length"]
+            .as_u64()
+            .and_then(|length| usize::try_from(length).ok())
+            .unwrap_or(usize::MAX);
         let part = &bytes[from..from.saturating_add(length).min(bytes.len())];
         talk.say(&json!({
             "id": id, "status": "PIECES_OK", "name": file.name, "size": self.size(file), "tag": file.tag, "root": file.root,
@@ -476,7 +537,9 @@ impl Giver {
 
     fn have(&mut self, head: &Value, talk: &mut Talk) {
         let id = head["id"].as_u64().unwrap_or(0);
-        let Some(number) = self.file(head).filter(|_| self.way != Way::Refuses) else { return talk.refuse(id, "not_found") };
+        let Some(number) = self.file(head).filter(|_| self.way != Way::Refuses) else {
+            return talk.refuse(id, "not_found");
+        };
         let file = &self.files[number];
         let runs: Vec<[u64; 2]> = file.has.iter().map(|piece| [*piece, 1]).collect();
         let whole = self.way != Way::Partial;
@@ -487,5 +550,14 @@ impl Giver {
 
 /// The values of pieces of 2 MiB.
 fn halved(values: &[piece_tree::PieceHash]) -> Vec<piece_tree::PieceHash> {
-    values.chunks(2).map(|two| if let [left, right] = two { merge_subtrees_non_root(left, right, Mode::Hash) } else { two[0] }).collect()
+    values
+        .chunks(2)
+        .map(|two| {
+            if let [left, right] = two {
+                merge_subtrees_non_root(left, right, Mode::Hash)
+            } else {
+                two[0]
+            }
+        })
+        .collect()
 }

@@ -71,11 +71,30 @@ impl Talk {
 
 impl Liar {
     /// A peer that joins `server` with these names, or, without one, a fake server.
-    pub fn new(wire: &Wire, oracle: &Rc<Oracle>, life: Life, at: SocketAddr, server: Option<SocketAddr>, names: Vec<String>, dice: Dice) -> Liar {
+    pub fn new(
+        wire: &Wire,
+        oracle: &Rc<Oracle>,
+        life: Life,
+        at: SocketAddr,
+        server: Option<SocketAddr>,
+        names: Vec<String>,
+        dice: Dice,
+    ) -> Liar {
         oracle.knows_liar(at);
         let _ = wire.listen(life, 0, at);
         let (wire, oracle) = (wire.clone(), Rc::clone(oracle));
-        Liar { life, at, wire, oracle, dice, server, names, home: None, visits: Vec::new(), ping_at: 0 }
+        Liar {
+            life,
+            at,
+            wire,
+            oracle,
+            dice,
+            server,
+            names,
+            home: None,
+            visits: Vec::new(),
+            ping_at: 0,
+        }
     }
 
     pub fn act(&mut self) -> u64 {
@@ -90,7 +109,11 @@ impl Liar {
             let mut goes_on = talk.moves();
             for head in take_lines(&mut talk.got) {
                 self.oracle.count(|c| c.lies += 1);
-                if self.server.is_some() { self.lie_as_peer(&head, &mut talk) } else { self.lie_as_server(&head, &mut talk) }
+                if self.server.is_some() {
+                    self.lie_as_peer(&head, &mut talk)
+                } else {
+                    self.lie_as_server(&head, &mut talk)
+                }
             }
             goes_on = goes_on && talk.moves();
             if goes_on {
@@ -106,8 +129,16 @@ impl Liar {
         let home = self.home.get_or_insert_with(|| {
             let mut talk = Talk::new(self.wire.connect(self.life, server), &self.wire);
             talk.say("{\"cardume\":1}");
-            let files: Vec<String> = self.names.iter().map(|name| format!("{{\"name\":\"{name}\",\"size\":77}}")).collect();
-            talk.say(&format!("{{\"id\":1,\"method\":\"JOIN\",\"port\":{},\"files\":[{}]}}", self.at.port(), files.join(",")));
+            let files: Vec<String> = self
+                .names
+                .iter()
+                .map(|name| format!("{{\"name\":\"{name}\",\"size\":77}}"))
+                .collect();
+            talk.say(&format!(
+                "{{\"id\":1,\"method\":\"JOIN\",\"port\":{},\"files\":[{}]}}",
+                self.at.port(),
+                files.join(",")
+            ));
             talk
         });
         if now >= self.ping_at {
@@ -139,8 +170,18 @@ impl Liar {
         let name = head["name"].as_str().unwrap_or("x");
         let from = head["from"].as_u64().unwrap_or(0);
         // Mostly the same from one lie to the next, so that downloads go on and hear more of them.
-        let size = if from < 300_000 && !dice.once_in(5) { 300_000 } else { from + dice.between(100, 400_000) };
-        let piece = |id: u64, name: &str, size: u64, tag: u64, from: u64, length: u64, more: bool| {
+        let size = if from < 300_000 && !dice.once_in(5) {
+            300_000
+        } else {
+            from + dice.between(100, 400_000)
+        };
+        let piece = |id: u64,
+                     name: &str,
+                     size: u64,
+                     tag: u64,
+                     from: u64,
+                     length: u64,
+                     more: bool| {
             format!(
                 "{{\"id\":{id},\"status\":\"FETCH_OK\",\"name\":\"{name}\",\"size\":{size},\"tag\":\"{tag:016x}\",\"from\":{from},\"length\":{length},\"more\":{more}}}"
             )
@@ -203,9 +244,9 @@ impl Liar {
         let id = head["id"].as_u64().unwrap_or(0);
         let name = head["name"].as_str().unwrap_or("x").to_owned();
         match head["method"].as_str() {
-            Some("JOIN") if dice.once_in(4) => {
-                talk.say(&format!("{{\"id\":{id},\"error\":{{\"code\":\"in_use\",\"retry\":true,\"text\":\"mine\"}}}}"))
-            }
+            Some("JOIN") if dice.once_in(4) => talk.say(&format!(
+                "{{\"id\":{id},\"error\":{{\"code\":\"in_use\",\"retry\":true,\"text\":\"mine\"}}}}"
+            )),
             Some("JOIN") => {
                 talk.say(&format!(
                     "{{\"id\":{id},\"status\":\"JOIN_OK\",\"you\":\"9.9.9.9:9\",\"files\":1,\"session\":\"{:032x}\",\"heartbeat_ms\":5000}}",
@@ -213,16 +254,30 @@ impl Liar {
                 ));
             }
             Some("SEARCH") => {
-                let name = dice.pick(&["../x", "/etc/passwd", "a\\u0000b", "x.part", name.as_str(), "other.mp4"]).to_string();
-                let holder = dice.pick(&["10.0.9.9:1", "10.0.0.2:4000", "0.0.0.0:0", "nonsense", "[::1]:1"]);
+                let name = dice
+                    .pick(&[
+                        "../x",
+                        "/etc/passwd",
+                        "a\\u0000b",
+                        "x.part",
+                        name.as_str(),
+                        "other.mp4",
+                    ])
+                    .to_string();
+                let holder =
+                    dice.pick(&["10.0.9.9:1", "10.0.0.2:4000", "0.0.0.0:0", "nonsense", "[::1]:1"]);
                 talk.say(&format!("{{\"id\":{id},\"status\":\"SEARCH_OK\",\"holders\":[{{\"peer\":\"{holder}\",\"name\":\"{name}\",\"size\":3,\"root\":null,\"partial\":false}}],\"cursor\":null}}"));
             }
             Some("PEERS") => {
                 let cursor = if dice.once_in(3) { "null" } else { "\"again\"" };
-                talk.say(&format!("{{\"id\":{id},\"status\":\"PEERS_OK\",\"peers\":[],\"cursor\":{cursor}}}"));
+                talk.say(&format!(
+                    "{{\"id\":{id},\"status\":\"PEERS_OK\",\"peers\":[],\"cursor\":{cursor}}}"
+                ));
             }
             Some("LS") => talk.say(&format!("{{\"id\":{id},\"status\":\"PONG\"}}")),
-            _ if dice.once_in(3) => talk.say(&format!("{{\"id\":{},\"status\":\"LEAVE_OK\"}}", id + dice.below(2))),
+            _ if dice.once_in(3) => {
+                talk.say(&format!("{{\"id\":{},\"status\":\"LEAVE_OK\"}}", id + dice.below(2)))
+            }
             _ => talk.say(&format!("{{\"id\":{id},\"status\":\"PONG\"}}")),
         }
     }

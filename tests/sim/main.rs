@@ -60,7 +60,10 @@ fn caught<T>(what: impl FnOnce() -> T) -> Result<T, String> {
         }
     });
     catch_unwind(AssertUnwindSafe(what)).map_err(|what| {
-        let text = what.downcast_ref::<String>().cloned().or_else(|| what.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let text = what
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| what.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         text.unwrap_or_else(|| "it panicked".into())
     })
 }
@@ -75,7 +78,8 @@ const MOST_MOMENTS: u64 = 60;
 /// A download is ended at each moment at which it does something to its disk, and begun again until it is done.
 fn ended_at_every_write(how: Kill) {
     let only = number("SIM_SEED");
-    let (next, first, rounds) = (AtomicU64::new(0), number("SIM_FIRST").unwrap_or(0), number("SIM_ROUNDS").unwrap_or(1));
+    let (next, first, rounds) =
+        (AtomicU64::new(0), number("SIM_FIRST").unwrap_or(0), number("SIM_ROUNDS").unwrap_or(1));
     let failures = Mutex::new(Vec::new());
     let work = || {
         loop {
@@ -85,15 +89,26 @@ fn ended_at_every_write(how: Kill) {
             if number >= worlds * rounds {
                 return;
             }
-            let (size, name) =
-                (sizes[usize::try_from(number).unwrap() / NAMES.len() % sizes.len()], NAMES[usize::try_from(number).unwrap() % NAMES.len()]);
+            let (size, name) = (
+                sizes[usize::try_from(number).unwrap() / NAMES.len() % sizes.len()],
+                NAMES[usize::try_from(number).unwrap() % NAMES.len()],
+            );
             let moments = World::pair(first + number, false, name, size, None, 0);
             let step = moments.div_ceil(MOST_MOMENTS);
             let mut moment = 1 + number / worlds % step;
             while moment <= moments {
                 let seed = (first + number) << 32 | moment;
                 if only.is_none_or(|only| only == seed) {
-                    let result = caught(|| World::pair(seed, only.is_some(), name, size, Some((how, moment)), u32::try_from(seed % 3).unwrap()));
+                    let result = caught(|| {
+                        World::pair(
+                            seed,
+                            only.is_some(),
+                            name,
+                            size,
+                            Some((how, moment)),
+                            u32::try_from(seed % 3).unwrap(),
+                        )
+                    });
                     if let Err(why) = result {
                         failures.lock().unwrap().push(format!("SIM_SEED={seed}: {size} bytes, ended at moment {moment} of {moments}: {why}"));
                     }
@@ -102,9 +117,17 @@ fn ended_at_every_write(how: Kill) {
             }
         }
     };
-    std::thread::scope(|scope| (0..std::thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work))));
+    std::thread::scope(|scope| {
+        (0..std::thread::available_parallelism().map_or(1, usize::from))
+            .for_each(|_| drop(scope.spawn(work)))
+    });
     let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{} fail:\n{}", failures.len(), failures[..failures.len().min(20)].join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} fail:\n{}",
+        failures.len(),
+        failures[..failures.len().min(20)].join("\n")
+    );
 }
 
 #[test]
@@ -146,7 +169,8 @@ fn every_download_ends_right_whatever_happens_to_the_network() {
         }
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let (mut counts, mut failures, mut under_way) = (Counts::default(), Vec::new(), BTreeSet::new());
+    let (mut counts, mut failures, mut under_way) =
+        (Counts::default(), Vec::new(), BTreeSet::new());
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let tell = tell.clone();
@@ -173,14 +197,33 @@ fn every_download_ends_right_whatever_happens_to_the_network() {
         }
     });
     failures.sort();
-    eprintln!("{seeds} seeds from {first} in {:.1} s: {} faults injected, {counts:?}", began.elapsed().as_secs_f64(), counts.faults());
+    eprintln!(
+        "{seeds} seeds from {first} in {:.1} s: {} faults injected, {counts:?}",
+        began.elapsed().as_secs_f64(),
+        counts.faults()
+    );
     for (seed, why) in &failures {
-        eprintln!("seed {seed} fails: {why}\n    rerun: SIM_SEED={seed} cargo test --test sim -- --nocapture");
+        eprintln!(
+            "seed {seed} fails: {why}\n    rerun: SIM_SEED={seed} cargo test --test sim -- --nocapture"
+        );
     }
-    assert!(failures.is_empty(), "{} seeds fail, the first: SIM_SEED={}", failures.len(), failures[0].0);
+    assert!(
+        failures.is_empty(),
+        "{} seeds fail, the first: SIM_SEED={}",
+        failures.len(),
+        failures[0].0
+    );
     if seeds >= 100 {
         // A simulator in which nothing happens proves nothing.
-        let lived = [counts.finished, counts.resumed, counts.resumed_from_disk, counts.restarted, counts.faults(), counts.raw_checked, counts.audits];
+        let lived = [
+            counts.finished,
+            counts.resumed,
+            counts.resumed_from_disk,
+            counts.restarted,
+            counts.faults(),
+            counts.raw_checked,
+            counts.audits,
+        ];
         assert!(lived.iter().all(|count| *count > 0), "something never happened: {counts:?}");
     }
 }

@@ -226,7 +226,15 @@ impl Wire {
         let delay = inner.dice.between(low, high);
         let rate = *inner.dice.pick(&[100, 300, 1_000, 3_000, 100_000]);
         let sides = [side(life, from, a), side(usize::MAX, to, b)];
-        inner.conns.push(Conn { sides, to, opened: now, hurt: false, tap: Tap::default(), delay, rate });
+        inner.conns.push(Conn {
+            sides,
+            to,
+            opened: now,
+            hurt: false,
+            tap: Tap::default(),
+            delay,
+            rate,
+        });
         let conn = inner.conns.len() - 1;
         inner.post(now + delay, What::Knock(conn));
         drop(inner);
@@ -236,7 +244,11 @@ impl Wire {
     /// The next link that waits at the port of this number of this process.
     pub fn accept(&self, life: Life, number: usize) -> Option<SimStream> {
         let mut inner = self.hold();
-        let conn = inner.ports.values_mut().find(|port| (port.life, port.number) == (life, number)).and_then(|port| port.backlog.pop_front())?;
+        let conn = inner
+            .ports
+            .values_mut()
+            .find(|port| (port.life, port.number) == (life, number))
+            .and_then(|port| port.backlog.pop_front())?;
         drop(inner);
         Some(SimStream { wire: self.clone(), conn, side: 1 })
     }
@@ -289,13 +301,16 @@ impl Wire {
     /// Breaks one live connection at random; false where there is none.
     pub fn reset_one(&self, dice: &Dice) -> bool {
         let mut inner = self.hold();
-        let live: Vec<usize> = (0..inner.conns.len()).filter(|id| inner.conns[*id].sides.iter().any(|side| !side.closed)).collect();
+        let live: Vec<usize> = (0..inner.conns.len())
+            .filter(|id| inner.conns[*id].sides.iter().any(|side| !side.closed))
+            .collect();
         if live.is_empty() {
             return false;
         }
         let now = inner.clock.now();
         // One on which bytes move, where there is one: what is idle has little to lose.
-        let moving: Vec<usize> = live.iter().copied().filter(|id| inner.conns[*id].moves()).collect();
+        let moving: Vec<usize> =
+            live.iter().copied().filter(|id| inner.conns[*id].moves()).collect();
         let conn = *dice.pick(if moving.is_empty() { &live } else { &moving });
         inner.conns[conn].hurt = true;
         inner.post(now, What::Reset(conn, 0));
@@ -312,7 +327,12 @@ impl Wire {
         let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
         for conn in 0..inner.conns.len() {
             let [own, other] = &inner.conns[conn].sides;
-            if !own.closed && own.connected && !own.reset && other.closed && now.saturating_sub(own.moved_at) > patience {
+            if !own.closed
+                && own.connected
+                && !own.reset
+                && other.closed
+                && now.saturating_sub(own.moved_at) > patience
+            {
                 inner.was_reset(conn, 0);
             }
         }
@@ -321,17 +341,28 @@ impl Wire {
     /// Between whom files move: who takes and who gives.
     pub fn moving(&self) -> Vec<(IpAddr, IpAddr)> {
         let inner = self.look();
-        inner.conns.iter().filter(|conn| conn.moves()).map(|conn| (conn.sides[0].address.ip(), conn.to.ip())).collect()
+        inner
+            .conns
+            .iter()
+            .filter(|conn| conn.moves())
+            .map(|conn| (conn.sides[0].address.ip(), conn.to.ip()))
+            .collect()
     }
 
     /// The process ends. Its system closes its links, unless the whole machine has lost its power.
     pub fn end(&self, life: Life, power_lost: bool) {
         let mut inner = self.hold();
-        let waiting: Vec<usize> = inner.ports.values().filter(|port| port.life == life).flat_map(|port| port.backlog.iter().copied()).collect();
+        let waiting: Vec<usize> = inner
+            .ports
+            .values()
+            .filter(|port| port.life == life)
+            .flat_map(|port| port.backlog.iter().copied())
+            .collect();
         inner.ports.retain(|_, port| port.life != life);
         for conn in 0..inner.conns.len() {
             for side in 0..2 {
-                let mine = inner.conns[conn].sides[side].life == life || (side == 1 && waiting.contains(&conn));
+                let mine = inner.conns[conn].sides[side].life == life
+                    || (side == 1 && waiting.contains(&conn));
                 if mine && !inner.conns[conn].sides[side].closed {
                     inner.conns[conn].hurt = true;
                     if power_lost {
@@ -396,7 +427,11 @@ impl Inner {
     }
 
     fn happen(&mut self, what: What) {
-        let (What::Parcel(conn, _) | What::Knock(conn) | What::Answer(conn, _) | What::Room(conn, _) | What::Reset(conn, _)) = what;
+        let (What::Parcel(conn, _)
+        | What::Knock(conn)
+        | What::Answer(conn, _)
+        | What::Room(conn, _)
+        | What::Reset(conn, _)) = what;
         if self.is_cut(conn) && !matches!(what, What::Reset(..)) {
             self.stuck.push(what);
             return;
@@ -484,7 +519,9 @@ impl Inner {
         let (life, link, shut, connected) = (way.life, way.link.take(), way.shut, way.connected);
         if let (Some(link), true) = (link, life != usize::MAX) {
             // What was ready is not reported of a link that was given up.
-            self.lives[life].ready.retain(|ready| !matches!(ready, Ready::Link { link: other, .. } if *other == link));
+            self.lives[life].ready.retain(
+                |ready| !matches!(ready, Ready::Link { link: other, .. } if *other == link),
+            );
         }
         if !connected || was_reset {
             return;
@@ -501,7 +538,9 @@ impl Inner {
         let now = self.clock.now();
         let Conn { delay, rate, sides, .. } = &mut self.conns[conn];
         let length = if let Parcel::Bytes(bytes) = &parcel { bytes.len() as u64 } else { 0 };
-        let at = (now.max(sides[side].last_at.saturating_sub(*delay)) + length * 1_000 / *rate + *delay).max(sides[side].last_at);
+        let at =
+            (now.max(sides[side].last_at.saturating_sub(*delay)) + length * 1_000 / *rate + *delay)
+                .max(sides[side].last_at);
         sides[side].last_at = at;
         sides[side].flying.push_back(parcel);
         self.post(at, What::Parcel(conn, side));
@@ -512,7 +551,10 @@ impl Inner {
         let other = &sides[1 - side];
         let own = &sides[side];
         let broken = own.reset || own.refused;
-        (!other.here.is_empty() || other.ended || broken, (own.connected && own.in_way < own.window) || broken)
+        (
+            !other.here.is_empty() || other.ended || broken,
+            (own.connected && own.in_way < own.window) || broken,
+        )
     }
 
     fn edge(&mut self, conn: usize, side: usize, readable: bool, writable: bool) {
@@ -521,7 +563,13 @@ impl Inner {
             && (readable || writable)
         {
             self.lives[life].busy = true;
-            self.lives[life].ready.push(Ready::Link { link, readable, writable, ended: false, gone });
+            self.lives[life].ready.push(Ready::Link {
+                link,
+                readable,
+                writable,
+                ended: false,
+                gone,
+            });
         }
     }
 
@@ -609,7 +657,16 @@ impl Inner {
                         self.oracle.asked(sides[0].address.ip(), line);
                     }
                 },
-                |line| self.oracle.talk(|| format!("{} to {} asks {}", sides[0].address, sides[1].address, String::from_utf8_lossy(line))),
+                |line| {
+                    self.oracle.talk(|| {
+                        format!(
+                            "{} to {} asks {}",
+                            sides[0].address,
+                            sides[1].address,
+                            String::from_utf8_lossy(line)
+                        )
+                    })
+                },
             );
         } else if judged {
             tap.says(sides[1].address, &bytes[..count], &self.oracle);

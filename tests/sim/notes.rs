@@ -53,7 +53,9 @@ impl Note {
         let whole = usize::try_from(size).ok()?;
         let pieces = whole.div_ceil(PIECE).max(1);
         let bits = |from: usize| {
-            let has = |piece: &usize| bytes.get(from + piece / 8).is_some_and(|byte| byte >> (piece % 8) & 1 == 1);
+            let has = |piece: &usize| {
+                bytes.get(from + piece / 8).is_some_and(|byte| byte >> (piece % 8) & 1 == 1)
+            };
             // A liar may have named a size of which no bitmap was ever written.
             (0..pieces.min(bytes.len().saturating_sub(from) * 8))
                 .filter(has)
@@ -68,18 +70,40 @@ impl Note {
 
     /// True when the `.part` stands as it did when this was written.
     pub fn is_sealed(&self, part: &FileStat) -> bool {
-        self.stood == format!("{:016x}{:016x}{:016x}", part.inode, part.modified_ns, part.changed_ns)
+        self.stood
+            == format!("{:016x}{:016x}{:016x}", part.inode, part.modified_ns, part.changed_ns)
     }
 
     /// All that it claims is there and right, what is `synced` on the disk itself. Claims that were made `before` were looked at then.
-    pub fn check(&self, before: Option<&Note>, data: &[u8], lasting: &[u8], content: Content, when: &str) {
+    pub fn check(
+        &self,
+        before: Option<&Note>,
+        data: &[u8],
+        lasting: &[u8],
+        content: Content,
+        when: &str,
+    ) {
         let before = before.filter(|before| before.meant == self.meant);
         let bytes = content.bytes();
-        for range in self.held.iter().filter(|range| before.is_none_or(|before| !before.held.contains(range))) {
-            assert!(data.get(range.clone()) == Some(&bytes[range.clone()]), "{when}: the record claims {range:?}, which is not right: {self:?}");
+        for range in self
+            .held
+            .iter()
+            .filter(|range| before.is_none_or(|before| !before.held.contains(range)))
+        {
+            assert!(
+                data.get(range.clone()) == Some(&bytes[range.clone()]),
+                "{when}: the record claims {range:?}, which is not right: {self:?}"
+            );
         }
-        for range in self.synced.iter().filter(|range| before.is_none_or(|before| !before.synced.contains(range))) {
-            assert!(lasting.get(range.clone()) == Some(&bytes[range.clone()]), "{when}: the disk lacks {range:?} of what is synced: {self:?}");
+        for range in self
+            .synced
+            .iter()
+            .filter(|range| before.is_none_or(|before| !before.synced.contains(range)))
+        {
+            assert!(
+                lasting.get(range.clone()) == Some(&bytes[range.clone()]),
+                "{when}: the disk lacks {range:?} of what is synced: {self:?}"
+            );
         }
     }
 }

@@ -45,7 +45,8 @@ impl Content {
 
     pub fn bytes(self) -> &'static [u8] {
         if self.start >= OFFSETS {
-            return &ODD.lock().unwrap_or_else(PoisonError::into_inner)[self.start - OFFSETS][..self.size];
+            return &ODD.lock().unwrap_or_else(PoisonError::into_inner)[self.start - OFFSETS]
+                [..self.size];
         }
         static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
         let table = TABLE.get_or_init(|| {
@@ -71,7 +72,10 @@ impl Content {
             let list = lists.entry(self).or_insert_with(|| {
                 let size = self.size as u64;
                 let value = |piece: u64| piece_tree::value(size, piece, self.piece(piece));
-                Rc::new(HashList::new(size, (0..piece_tree::pieces(size)).map(value).collect()).expect("one value a piece"))
+                Rc::new(
+                    HashList::new(size, (0..piece_tree::pieces(size)).map(value).collect())
+                        .expect("one value a piece"),
+                )
             });
             Rc::clone(list)
         })
@@ -124,7 +128,13 @@ pub struct Counts {
 
 impl Counts {
     pub fn faults(&self) -> u64 {
-        self.resets + self.cuts + self.kills + self.crashes + self.changes + self.disk_faults + self.lies
+        self.resets
+            + self.cuts
+            + self.kills
+            + self.crashes
+            + self.changes
+            + self.disk_faults
+            + self.lies
     }
 
     pub fn add(&mut self, other: &Counts) {
@@ -207,13 +217,16 @@ impl Oracle {
 
     /// True for one that may not be blamed.
     pub fn is_honest(&self, at: SocketAddr) -> bool {
-        self.honest.borrow().contains(&at) || (self.disk(at.ip()).is_some() && !self.liars.borrow().contains(&at))
+        self.honest.borrow().contains(&at)
+            || (self.disk(at.ip()).is_some() && !self.liars.borrow().contains(&at))
     }
 
     /// True when this content was on that machine, under this name or any.
     pub fn has_been(&self, ip: IpAddr, name: Option<&str>, content: Content) -> bool {
         let versions = self.versions.borrow();
-        versions.iter().any(|((at, other, _), version)| at.ip() == ip && name.is_none_or(|name| name == other) && version.is(content))
+        versions.iter().any(|((at, other, _), version)| {
+            at.ip() == ip && name.is_none_or(|name| name == other) && version.is(content)
+        })
     }
 
     /// From now on this version of a file has been somewhere.
@@ -262,11 +275,22 @@ impl Oracle {
             Meant::Version(from, tag) => {
                 // Its owner may call it otherwise.
                 let versions = self.versions.borrow();
-                let found = versions.iter().find(|((at, _, other), _)| at == from && other == tag).map(|(_, content)| *content);
+                let found = versions
+                    .iter()
+                    .find(|((at, _, other), _)| at == from && other == tag)
+                    .map(|(_, content)| *content);
                 // One that is downloading it itself has no version of its own.
-                let found =
-                    found.or_else(|| self.roots.borrow().iter().find(|(root, _)| root.starts_with(tag.as_str())).map(|(_, content)| *content));
-                assert!(found.is_some() || self.liars.borrow().contains(from), "a record names a version that never was: {note:?}");
+                let found = found.or_else(|| {
+                    self.roots
+                        .borrow()
+                        .iter()
+                        .find(|(root, _)| root.starts_with(tag.as_str()))
+                        .map(|(_, content)| *content)
+                });
+                assert!(
+                    found.is_some() || self.liars.borrow().contains(from),
+                    "a record names a version that never was: {note:?}"
+                );
                 found
             }
         };
@@ -274,28 +298,48 @@ impl Oracle {
             && content.size as u64 != note.size
         {
             // Somebody has lied about the size, and nothing can come of it.
-            assert!(note.held.is_empty() && note.synced.is_empty(), "a record that claims bytes of another size: {note:?}");
+            assert!(
+                note.held.is_empty() && note.synced.is_empty(),
+                "a record that claims bytes of another size: {note:?}"
+            );
             return None;
         }
-        found.inspect(|content| assert_eq!(content.size as u64, note.size, "a record with another size: {note:?}"))
+        found.inspect(|content| {
+            assert_eq!(content.size as u64, note.size, "a record with another size: {note:?}")
+        })
     }
 
     /// A line that a real host sent on a link that it began.
     pub fn asked(&self, ip: IpAddr, line: &[u8]) {
-        let head: Value = serde_json::from_slice(line).unwrap_or_else(|error| panic!("a host sent a line that is no JSON ({error}): {line:?}"));
+        let head: Value = serde_json::from_slice(line).unwrap_or_else(|error| {
+            panic!("a host sent a line that is no JSON ({error}): {line:?}")
+        });
         match head["method"].as_str() {
-            Some("FETCH") if head["from"].as_u64().is_some_and(|from| from > 0) => self.count(|c| c.resumed += 1),
+            Some("FETCH") if head["from"].as_u64().is_some_and(|from| from > 0) => {
+                self.count(|c| c.resumed += 1)
+            }
             Some("UPDATE" | "JOIN") => {
                 let Some(disk) = self.disk(ip) else { return };
                 for file in head["files"].as_array().into_iter().flatten() {
                     let name = file["name"].as_str().unwrap_or_default();
                     let partial = file["partial"] == true;
                     let there = disk.has(name) || (partial && disk.has(&format!("{name}.part")));
-                    assert!(there || head["method"] == "JOIN", "{ip} tells the index of {name}, which it does not have");
+                    assert!(
+                        there || head["method"] == "JOIN",
+                        "{ip} tells the index of {name}, which it does not have"
+                    );
                     let Some(root) = file["root"].as_str() else { continue };
-                    let content = self.content(root).unwrap_or_else(|| panic!("{ip} tells the index a root that nobody has: {file}"));
-                    assert_eq!(file["size"], content.size, "{ip} tells the index another size: {file}");
-                    assert!(partial || self.has_been(ip, Some(name), content), "{ip} tells the index a root of another file: {file}");
+                    let content = self.content(root).unwrap_or_else(|| {
+                        panic!("{ip} tells the index a root that nobody has: {file}")
+                    });
+                    assert_eq!(
+                        file["size"], content.size,
+                        "{ip} tells the index another size: {file}"
+                    );
+                    assert!(
+                        partial || self.has_been(ip, Some(name), content),
+                        "{ip} tells the index a root of another file: {file}"
+                    );
                     self.count(|c| c.rooted += 1);
                 }
             }

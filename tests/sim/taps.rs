@@ -40,11 +40,21 @@ enum Of {
 
 impl Tap {
     /// Bytes of the side that asks; `judge` is called with each line of a real host.
-    pub fn asks(&mut self, bytes: &[u8], judged: bool, mut judge: impl FnMut(&[u8]), talk: impl Fn(&[u8])) {
+    pub fn asks(
+        &mut self,
+        bytes: &[u8],
+        judged: bool,
+        mut judge: impl FnMut(&[u8]),
+        talk: impl Fn(&[u8]),
+    ) {
         if self.deaf {
             return;
         }
-        if self.asked.is_empty() && self.roots.is_empty() && self.said.is_empty() && bytes.first().is_some_and(|byte| *byte != b'{') {
+        if self.asked.is_empty()
+            && self.roots.is_empty()
+            && self.said.is_empty()
+            && bytes.first().is_some_and(|byte| *byte != b'{')
+        {
             self.deaf = true;
             return;
         }
@@ -110,23 +120,35 @@ impl Tap {
         if !of_body && memchr::memmem::find(line, b"HAVE").is_none() {
             return;
         }
-        let head: Value = serde_json::from_slice(line).unwrap_or_else(|error| panic!("{at} says no JSON ({error})"));
+        let head: Value = serde_json::from_slice(line)
+            .unwrap_or_else(|error| panic!("{at} says no JSON ({error})"));
         if head["status"] == "HAVE_OK" || head["event"] == "HAVE" {
             return claims(at.ip(), &head, oracle);
         }
-        let number = |key: &str| head[key].as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(usize::MAX);
+        let number = |key: &str| {
+            head[key].as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(usize::MAX)
+        };
         let text = |key: &str| head[key].as_str().unwrap_or_default();
         let by_root = head["id"].as_u64().and_then(|id| self.roots.get(&id));
         let named = || oracle.version(at, text("name"), text("tag"));
         let content = match by_root {
             Some(None) => None,
-            Some(Some(root)) => Some(oracle.content(root).unwrap_or_else(|| panic!("{at} answers for a root that nobody has: {head}"))),
-            None => Some(named().unwrap_or_else(|| panic!("{at} gives a version of {} that never was: {head}", text("name")))),
+            Some(Some(root)) => Some(
+                oracle
+                    .content(root)
+                    .unwrap_or_else(|| panic!("{at} answers for a root that nobody has: {head}")),
+            ),
+            None => Some(named().unwrap_or_else(|| {
+                panic!("{at} gives a version of {} that never was: {head}", text("name"))
+            })),
         };
         let of = match (head["status"].as_str(), content) {
             (Some("FETCH_OK"), Some(content)) => Of::File(content),
             (Some("PIECES_OK"), Some(content)) => {
-                assert!(oracle.content(text("root")).is_some_and(|other| other.is(content)), "{at} gives the list of another content: {head}");
+                assert!(
+                    oracle.content(text("root")).is_some_and(|other| other.is(content)),
+                    "{at} gives the list of another content: {head}"
+                );
                 oracle.count(|c| c.lists += 1);
                 Of::List(content)
             }
@@ -137,7 +159,8 @@ impl Tap {
             assert_eq!(number("size"), content.size, "{at} says another size: {head}");
         }
         oracle.count(|c| c.bodies += 1);
-        self.body = (number("length") > 0).then(|| Body { left: number("length"), at: number("from"), of });
+        self.body =
+            (number("length") > 0).then(|| Body { left: number("length"), at: number("from"), of });
     }
 }
 
@@ -156,11 +179,16 @@ impl Body {
 /// A real host says which pieces it has.
 fn claims(ip: IpAddr, head: &Value, oracle: &Oracle) {
     let root = head["root"].as_str().unwrap_or_default();
-    let content = oracle.content(root).unwrap_or_else(|| panic!("{ip} has pieces of a root that nobody has: {head}"));
+    let content = oracle
+        .content(root)
+        .unwrap_or_else(|| panic!("{ip} has pieces of a root that nobody has: {head}"));
     let Some(disk) = oracle.disk(ip) else { return };
     oracle.count(|c| c.claims += 1);
     if head["whole"] == true {
-        return assert!(oracle.has_been(ip, None, content), "{ip} says that it has all of what it never had: {head}");
+        return assert!(
+            oracle.has_been(ip, None, content),
+            "{ip} says that it has all of what it never had: {head}"
+        );
     }
     // What was finished or dropped meanwhile was there when this was said.
     let Some(bytes) = disk.part_of(&Meant::Root(root.to_owned())) else { return };
@@ -169,19 +197,33 @@ fn claims(ip: IpAddr, head: &Value, oracle: &Oracle) {
         for piece in first..first + count {
             let right = content.piece(piece);
             let start = usize::try_from(piece << 20).unwrap_or(usize::MAX);
-            assert!(bytes.get(start..start + right.len()) == Some(right), "{ip} says that it has piece {piece} of {root}, and does not");
+            assert!(
+                bytes.get(start..start + right.len()) == Some(right),
+                "{ip} says that it has piece {piece} of {root}, and does not"
+            );
         }
     }
 }
 
 /// A real host that gets no for an answer does not ask the same for ever.
 fn repeats(repeated: &mut BTreeMap<u64, u32>, line: &[u8]) {
-    let Some(what) = memchr::memmem::find(line, b"\"method\":\"").map(|at| &line[at..]) else { return };
-    if what.starts_with(b"\"method\":\"PING") || what.starts_with(b"\"method\":\"SEARCH") || what.starts_with(b"\"method\":\"CANCEL") {
+    let Some(what) = memchr::memmem::find(line, b"\"method\":\"").map(|at| &line[at..]) else {
+        return;
+    };
+    if what.starts_with(b"\"method\":\"PING")
+        || what.starts_with(b"\"method\":\"SEARCH")
+        || what.starts_with(b"\"method\":\"CANCEL")
+    {
         return;
     }
-    let hash = what.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = what.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let count = repeated.entry(hash).or_default();
     *count += 1;
-    assert!(*count <= MOST_REPEATS, "the same is asked again and again: {}", String::from_utf8_lossy(line));
+    assert!(
+        *count <= MOST_REPEATS,
+        "the same is asked again and again: {}",
+        String::from_utf8_lossy(line)
+    );
 }

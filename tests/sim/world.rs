@@ -182,7 +182,16 @@ fn address(number: u8, port: u16) -> SocketAddr {
 
 impl Options {
     fn plain(server: SocketAddr) -> Options {
-        Options { server, typed: false, verify: true, slots: None, accept: Accept::Always, speed: RateLimits::default(), once: None, watches: None }
+        Options {
+            server,
+            typed: false,
+            verify: true,
+            slots: None,
+            accept: Accept::Always,
+            speed: RateLimits::default(),
+            once: None,
+            watches: None,
+        }
     }
 }
 
@@ -224,7 +233,9 @@ impl World {
         let names: Vec<String> = (0..dice.between(3, 8)).map(|n| format!("f{n}.mp4")).collect();
         let server_at = address(1, 1_099);
         let queues = dice.once_in(4);
-        let machine = |at: SocketAddr, options: Options| Machine::new(at, options, Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)));
+        let machine = |at: SocketAddr, options: Options| {
+            Machine::new(at, options, Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)))
+        };
         let plain = Options::plain(server_at);
         let server = machine(server_at, plain.clone());
         let count = dice.between(2, 6);
@@ -232,7 +243,8 @@ impl World {
         let fake_server = dice.once_in(8).then(|| address(201, 1_099));
         for number in 0..count {
             let at = address(2 + u8::try_from(number).unwrap_or(0), 4_000);
-            let mut options = Options { typed: dice.once_in(2), verify: !dice.once_in(10), ..plain.clone() };
+            let mut options =
+                Options { typed: dice.once_in(2), verify: !dice.once_in(10), ..plain.clone() };
             if queues && dice.once_in(2) {
                 options.slots = Some(1);
             }
@@ -245,7 +257,10 @@ impl World {
             if dice.once_in(10) {
                 options.speed.download = Some(dice.between(200_000, 4_000_000));
             }
-            if options.slots.is_some() || options.accept == Accept::Ask || options.speed.upload.is_some() {
+            if options.slots.is_some()
+                || options.accept == Accept::Ask
+                || options.speed.upload.is_some()
+            {
                 oracle.touch(at, u64::MAX);
             }
             peers.push(machine(at, options));
@@ -320,7 +335,13 @@ impl World {
         oracle.trace.set(trace);
         let wire = Wire::new(clock.clone(), dice.fork(), Rc::clone(&oracle));
         let server_at = address(1, 1_099);
-        let machine = |at: SocketAddr| Machine::new(at, Options::plain(server_at), Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)));
+        let machine = |at: SocketAddr| {
+            Machine::new(
+                at,
+                Options::plain(server_at),
+                Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)),
+            )
+        };
         let server = machine(server_at);
         let peers = (0..peers).map(|number| machine(address(2 + number, 4_000))).collect();
         World {
@@ -352,7 +373,14 @@ impl World {
 
     /// One owner and one who downloads his file; the disk of the latter ends it so at one of its moments, and perhaps at another soon after. How many
     /// moments there were.
-    pub fn pair(seed: u64, trace: bool, name: &str, size: usize, ends: Option<(Kill, u64)>, more_ends: u32) -> u64 {
+    pub fn pair(
+        seed: u64,
+        trace: bool,
+        name: &str,
+        size: usize,
+        ends: Option<(Kill, u64)>,
+        more_ends: u32,
+    ) -> u64 {
         let mut world = World::of(seed, trace, 2);
         let content = Content::new(&world.dice, size);
         world.peers[0].disk.place(name, content);
@@ -376,7 +404,10 @@ impl World {
             let disk = &world.peers[1].disk;
             disk.check();
             if disk.has(name) {
-                assert!(disk.holds(name, content), "{name} is there and is not the file of its owner");
+                assert!(
+                    disk.holds(name, content),
+                    "{name} is there and is not the file of its owner"
+                );
                 let end = world.clock.now() + SECOND;
                 world.run_until(end, |_| false);
                 // The end may have struck after the name was given, and before it was lasting.
@@ -385,7 +416,10 @@ impl World {
                     return world.peers[1].disk.moments.get();
                 }
             }
-            assert!(!world.peers[1].disk.is_blocked(name), "what is left of the download of {name} is in its own way");
+            assert!(
+                !world.peers[1].disk.is_blocked(name),
+                "what is left of the download of {name} is in its own way"
+            );
         }
         panic!("the download of {name} does not come to its end");
     }
@@ -457,7 +491,11 @@ impl World {
         let faults = if self.dice.once_in(5) { 0 } else { self.dice.between(1, 20) };
         for _ in 0..faults {
             // Most strike while something is on its way.
-            let at = if self.dice.once_in(3) { when(&self.dice) } else { *self.dice.pick(&gets) + self.dice.between(SECOND / 200, 2 * SECOND) };
+            let at = if self.dice.once_in(3) {
+                when(&self.dice)
+            } else {
+                *self.dice.pick(&gets) + self.dice.between(SECOND / 200, 2 * SECOND)
+            };
             let machine = self.dice.place(self.peers.len() + 1);
             let peer = 1 + self.dice.place(self.peers.len());
             let deed = match self.dice.below(16) {
@@ -495,7 +533,9 @@ impl World {
         // Who is alone with what he says to have can't be asked to give it.
         let some_stay = self.dice.once_in(2);
         self.end_givers(|world, giver| {
-            let others_have = |content: &Content, name: &str| world.sane().any(|machine| machine.disk.holds(name, *content));
+            let others_have = |content: &Content, name: &str| {
+                world.sane().any(|machine| machine.disk.holds(name, *content))
+            };
             some_stay && giver.files.iter().all(|file| others_have(&file.content, &file.name))
         });
         for peer in &self.peers {
@@ -543,25 +583,46 @@ impl World {
             let somebody_has = match note.as_ref().map(|note| &note.meant) {
                 Some(Meant::Root(root)) => {
                     let content = self.oracle.content(root);
-                    others.into_iter().any(|source| content.is_some_and(|content| source.disk.holds(&name, content)))
+                    others.into_iter().any(|source| {
+                        content.is_some_and(|content| source.disk.holds(&name, content))
+                    })
                 }
-                Some(Meant::Version(from, tag)) => others.into_iter().any(|source| source.at == *from && source.disk.has_version(tag)),
+                Some(Meant::Version(from, tag)) => others
+                    .into_iter()
+                    .any(|source| source.at == *from && source.disk.has_version(tag)),
                 None => others.into_iter().any(|source| source.disk.has(&name)),
             };
-            if Some(peer) != self.victim && !disk.has(&name) && !disk.is_blocked(&name) && somebody_has {
+            if Some(peer) != self.victim
+                && !disk.has(&name)
+                && !disk.is_blocked(&name)
+                && somebody_has
+            {
                 self.oracle.count(|c| c.wanted += 1);
                 // One after the other: each may have to be chosen among several contents.
                 let before = missing.iter().filter(|(other, _)| *other == peer).count() as u64;
-                self.say_at(self.clock.now() + 1 + before * 10 * SECOND, peer, format!("GET {name}"));
+                self.say_at(
+                    self.clock.now() + 1 + before * 10 * SECOND,
+                    peer,
+                    format!("GET {name}"),
+                );
                 missing.insert((peer, name));
             }
         }
         let now = self.clock.now();
-        self.run_until(now + 1_500 * SECOND, |world| missing.iter().all(|(peer, name)| world.peers[*peer].disk.has(name)));
-        let left: Vec<_> =
-            missing.iter().filter(|(peer, name)| !self.peers[*peer].disk.has(name)).map(|(peer, name)| (self.peers[*peer].at, name)).collect();
+        self.run_until(now + 1_500 * SECOND, |world| {
+            missing.iter().all(|(peer, name)| world.peers[*peer].disk.has(name))
+        });
+        let left: Vec<_> = missing
+            .iter()
+            .filter(|(peer, name)| !self.peers[*peer].disk.has(name))
+            .map(|(peer, name)| (self.peers[*peer].at, name))
+            .collect();
         for name in left.iter().map(|(_, name)| *name).collect::<BTreeSet<_>>() {
-            let having = self.machines().filter(|machine| machine.disk.has(name)).map(|machine| machine.at).collect::<Vec<_>>();
+            let having = self
+                .machines()
+                .filter(|machine| machine.disk.has(name))
+                .map(|machine| machine.at)
+                .collect::<Vec<_>>();
             self.trace(&format!("{name} is at {having:?}"));
         }
         assert!(left.is_empty(), "in calm, and still not there: {left:?}");
@@ -584,7 +645,8 @@ impl World {
         }
         let now = self.clock.now();
         self.run_until(now + 10 * SECOND, |_| false);
-        let done = self.audits.is_empty() && !self.clients.iter().any(|(client, _)| client.kind == "auditor");
+        let done = self.audits.is_empty()
+            && !self.clients.iter().any(|(client, _)| client.kind == "auditor");
         assert!(done, "in calm, and somebody does not answer");
         // All who only wait or trickle are let go, so that their deadlines are judged as well.
         let now = self.clock.now();
@@ -593,7 +655,11 @@ impl World {
 
     /// The peers that ask the true server.
     fn sane(&self) -> impl Iterator<Item = &Machine> {
-        self.peers.iter().enumerate().filter(|(peer, _)| Some(*peer) != self.victim).map(|(_, machine)| machine)
+        self.peers
+            .iter()
+            .enumerate()
+            .filter(|(peer, _)| Some(*peer) != self.victim)
+            .map(|(_, machine)| machine)
     }
 
     fn machines(&self) -> impl Iterator<Item = &Machine> {
@@ -642,13 +708,15 @@ impl World {
             }
         }
         self.trace(&format!("{at} gives {} files: {way:?}", files.len()));
-        let giver = Giver::new(&self.wire, &self.oracle, at, self.server.at, way, files, self.dice.fork());
+        let giver =
+            Giver::new(&self.wire, &self.oracle, at, self.server.at, way, files, self.dice.fork());
         self.givers.push((giver, 0));
     }
 
     /// Ends the raw owners that `stays` does not spare.
     fn end_givers(&mut self, stays: impl Fn(&World, &Giver) -> bool) {
-        let (stay, go) = std::mem::take(&mut self.givers).into_iter().partition(|(giver, _)| stays(self, giver));
+        let (stay, go) =
+            std::mem::take(&mut self.givers).into_iter().partition(|(giver, _)| stays(self, giver));
         self.givers = stay;
         for (giver, _) in go {
             self.wire.end(giver.life, false);
@@ -676,22 +744,45 @@ impl World {
         let net = wire.net(machine.life);
         let options = machine.options.clone();
         let mut host = if number == 0 {
-            let options_of_server = ServerOptions { heartbeat, ..ServerOptions::new(machine.at, seed) };
+            let options_of_server =
+                ServerOptions { heartbeat, ..ServerOptions::new(machine.at, seed) };
             let server = Server::new(options_of_server, Box::new(MemoryStore::default()));
-            Plugged::Server(Box::new(EventLoop::new(server, net, machine.script.clone(), options.speed)))
+            Plugged::Server(Box::new(EventLoop::new(
+                server,
+                net,
+                machine.script.clone(),
+                options.speed,
+            )))
         } else if let Some(name) = options.watches {
-            let first = Request::Search { wanted: Selector::Name(name.clone()), cursor: None, speaks: None };
-            let watcher = SubscribeClient::new(vec![options.server], SubscriptionFilter::Name(name), first);
-            Plugged::Watcher(Box::new(EventLoop::new(watcher, net, machine.script.clone(), options.speed)))
+            let first = Request::Search {
+                wanted: Selector::Name(name.clone()),
+                cursor: None,
+                speaks: None,
+            };
+            let watcher =
+                SubscribeClient::new(vec![options.server], SubscriptionFilter::Name(name), first);
+            Plugged::Watcher(Box::new(EventLoop::new(
+                watcher,
+                net,
+                machine.script.clone(),
+                options.speed,
+            )))
         } else {
             let disk = Rc::clone(&machine.disk);
             let (task, target, patience) = match options.once {
-                None => (Task::Serve { listen: machine.at }, DownloadPlace::Folder, RetryPolicy::Endless),
-                Some((command, pipe)) => {
-                    (Task::Once(command), pipe.map_or(DownloadPlace::Folder, DownloadPlace::Pipe), RetryPolicy::For(limits::GET_PATIENCE))
-                }
+                None => (
+                    Task::Serve { listen: machine.at },
+                    DownloadPlace::Folder,
+                    RetryPolicy::Endless,
+                ),
+                Some((command, pipe)) => (
+                    Task::Once(command),
+                    pipe.map_or(DownloadPlace::Folder, DownloadPlace::Pipe),
+                    RetryPolicy::For(limits::GET_PATIENCE),
+                ),
             };
-            let open_folder: OpenFolder = Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Filesystem>));
+            let open_folder: OpenFolder =
+                Box::new(move |_| Ok(Rc::new(SimDrive(Rc::clone(&disk))) as Rc<dyn Filesystem>));
             let peer = Peer::new(PeerConfig {
                 servers: vec![options.server],
                 hashes: Rc::clone(&machine.hashes) as Rc<dyn HashStore>,
@@ -706,11 +797,19 @@ impl World {
                 ..PeerConfig::new(task, "folder".into(), open_folder)
             })
             .unwrap_or_else(|error| panic!("no peer: {error}"));
-            Plugged::Peer(Box::new(EventLoop::new(peer, net, machine.script.clone(), options.speed)))
+            Plugged::Peer(Box::new(EventLoop::new(
+                peer,
+                net,
+                machine.script.clone(),
+                options.speed,
+            )))
         };
         each!(&mut host, host => host.start());
         machine.host = Some(host);
-        self.trace(&format!("{} begins", self.machines().nth(number).map_or(self.server.at, |m| m.at)));
+        self.trace(&format!(
+            "{} begins",
+            self.machines().nth(number).map_or(self.server.at, |m| m.at)
+        ));
     }
 
     fn kill(&mut self, number: usize, how: Kill) {
@@ -757,8 +856,15 @@ impl World {
         if self.dice.once_in(3) {
             return otherwise;
         }
-        let moving: Vec<IpAddr> = self.wire.moving().into_iter().map(|(taker, gives)| if giver { gives } else { taker }).collect();
-        let aimed: Vec<usize> = (0..self.peers.len()).filter(|peer| moving.contains(&self.peers[*peer].at.ip())).collect();
+        let moving: Vec<IpAddr> = self
+            .wire
+            .moving()
+            .into_iter()
+            .map(|(taker, gives)| if giver { gives } else { taker })
+            .collect();
+        let aimed: Vec<usize> = (0..self.peers.len())
+            .filter(|peer| moving.contains(&self.peers[*peer].at.ip()))
+            .collect();
         if aimed.is_empty() { otherwise } else { 1 + *self.dice.pick(&aimed) }
     }
 
@@ -774,7 +880,9 @@ impl World {
             Deed::Say(peer, line) => {
                 self.trace(&format!("{} > {line}", self.peers[peer].at));
                 let machine = &mut self.peers[peer];
-                machine.gets += u64::from(line.starts_with("GET") || line.starts_with("DOWNLOAD") || line.len() == 1);
+                machine.gets += u64::from(
+                    line.starts_with("GET") || line.starts_with("DOWNLOAD") || line.len() == 1,
+                );
                 machine.script.say(line);
                 if machine.host.is_some() {
                     self.wire.notify(machine.life, Ready::Console);
@@ -783,17 +891,34 @@ impl World {
             Deed::Visit => {
                 let life = self.actor();
                 let to_server = self.dice.once_in(3);
-                let target = if to_server { self.server.at } else { self.dice.pick(&self.peers).at };
-                let versions: Vec<Content> =
-                    self.peers.iter().flat_map(|peer| self.names.iter().filter_map(|name| peer.disk.version(name))).collect();
-                let root = (!versions.is_empty() && self.dice.once_in(2)).then(|| self.oracle.tells(*self.dice.pick(&versions)));
-                let client = Client::random(&self.wire, &self.oracle, life, target, !to_server, &self.names, root.as_deref(), &self.dice);
+                let target =
+                    if to_server { self.server.at } else { self.dice.pick(&self.peers).at };
+                let versions: Vec<Content> = self
+                    .peers
+                    .iter()
+                    .flat_map(|peer| self.names.iter().filter_map(|name| peer.disk.version(name)))
+                    .collect();
+                let root = (!versions.is_empty() && self.dice.once_in(2))
+                    .then(|| self.oracle.tells(*self.dice.pick(&versions)));
+                let client = Client::random(
+                    &self.wire,
+                    &self.oracle,
+                    life,
+                    target,
+                    !to_server,
+                    &self.names,
+                    root.as_deref(),
+                    &self.dice,
+                );
                 self.trace(&format!("a {} comes to {target}", client.kind));
                 self.clients.push((client, 0));
             }
             Deed::Audit => {
                 let name = self.dice.pick(&self.names);
-                let requests = ["{\"id\":1,\"method\":\"PEERS\"}".to_owned(), format!("{{\"id\":2,\"method\":\"SEARCH\",\"name\":\"{name}\"}}")];
+                let requests = [
+                    "{\"id\":1,\"method\":\"PEERS\"}".to_owned(),
+                    format!("{{\"id\":2,\"method\":\"SEARCH\",\"name\":\"{name}\"}}"),
+                ];
                 self.audit(&requests, false);
             }
             Deed::Reset => {
@@ -843,7 +968,10 @@ impl World {
                 }
                 self.oracle.touch(self.peers[peer].at, now);
                 self.oracle.count(|c| c.disk_faults += 1);
-                self.later(now + self.dice.between(SECOND / 10, 15 * SECOND), Deed::DiskMended(peer));
+                self.later(
+                    now + self.dice.between(SECOND / 10, 15 * SECOND),
+                    Deed::DiskMended(peer),
+                );
             }
             Deed::DiskMended(peer) => {
                 self.peers[peer].disk.failing.set(false);
@@ -854,8 +982,10 @@ impl World {
 
     /// A person gives the commands again that the end of the process has cut short.
     fn ask_again(&mut self, peer: usize) {
-        let missing = |(other, name): &&(usize, String)| *other == peer && !self.peers[peer].disk.has(name);
-        let again: Vec<String> = self.wanted.iter().filter(missing).map(|(_, name)| name.clone()).collect();
+        let missing =
+            |(other, name): &&(usize, String)| *other == peer && !self.peers[peer].disk.has(name);
+        let again: Vec<String> =
+            self.wanted.iter().filter(missing).map(|(_, name)| name.clone()).collect();
         for name in again {
             self.say_at(self.clock.now() + SECOND, peer, format!("GET {name}"));
         }
@@ -890,8 +1020,12 @@ impl World {
         let silence = u64::try_from(self.heartbeat.as_micros()).unwrap_or(0) * 5 / 2 + 2 * SECOND;
         let now = self.clock.now();
         let inner = self.wire.look();
-        let alive = inner.conns.iter().filter(|conn| conn.to == self.server.at && conn.sides[1].life == self.server.life);
-        let heard = alive.filter(|conn| !conn.sides[1].closed && conn.sides[1].moved_at + silence >= now);
+        let alive = inner
+            .conns
+            .iter()
+            .filter(|conn| conn.to == self.server.at && conn.sides[1].life == self.server.life);
+        let heard =
+            alive.filter(|conn| !conn.sides[1].closed && conn.sides[1].moved_at + silence >= now);
         heard.map(|conn| conn.sides[0].address.ip()).collect()
     }
 
@@ -919,17 +1053,32 @@ impl World {
         }
         for at in found.iter().flatten() {
             let there = audit.linked.contains(&at.ip()) || now_linked.contains(&at.ip());
-            assert!(there, "the index names {at}, which has no link since before {} s", audit.began / SECOND);
+            assert!(
+                there,
+                "the index names {at}, which has no link since before {} s",
+                audit.began / SECOND
+            );
         }
         if !audit.last {
             return;
         }
         for answer in audit.client.answers() {
-            for holder in answer["holders"].as_array().into_iter().flatten().filter(|holder| holder["partial"] != true) {
+            for holder in answer["holders"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|holder| holder["partial"] != true)
+            {
                 let machine = self.sane().find(|machine| holder["peer"] == machine.at.to_string());
-                let version = machine.and_then(|machine| machine.disk.version(holder["name"].as_str().unwrap_or_default()));
+                let version = machine.and_then(|machine| {
+                    machine.disk.version(holder["name"].as_str().unwrap_or_default())
+                });
                 let root = version.map(|content| content.list().root().to_string());
-                assert_eq!(holder["root"].as_str(), root.as_deref(), "in calm, and the index has another root: {holder}");
+                assert_eq!(
+                    holder["root"].as_str(),
+                    root.as_deref(),
+                    "in calm, and the index has another root: {holder}"
+                );
             }
         }
         let honest: Vec<&Machine> = self.sane().collect();
@@ -938,10 +1087,22 @@ impl World {
             list
         };
         let all = honest.iter().map(|machine| machine.at).collect();
-        assert_eq!(sorted(found[0].clone()), sorted(all), "in calm, and PEERS gives others than those who are there");
+        assert_eq!(
+            sorted(found[0].clone()),
+            sorted(all),
+            "in calm, and PEERS gives others than those who are there"
+        );
         for (name, holders) in self.names.iter().zip(&found[1..]) {
-            let having = honest.iter().filter(|machine| machine.disk.has(name)).map(|machine| machine.at).collect();
-            assert_eq!(sorted(holders.clone()), sorted(having), "in calm, and SEARCH of {name} gives others than those who have it");
+            let having = honest
+                .iter()
+                .filter(|machine| machine.disk.has(name))
+                .map(|machine| machine.at)
+                .collect();
+            assert_eq!(
+                sorted(holders.clone()),
+                sorted(having),
+                "in calm, and SEARCH of {name} gives others than those who have it"
+            );
         }
     }
 
@@ -985,20 +1146,36 @@ impl World {
             return;
         }
         let next = |machine: &Machine| {
-            let at = machine.host.as_ref().and_then(|host| each!(host, host => host.next_time())).map(|at| self.clock.micros(at));
+            let at = machine
+                .host
+                .as_ref()
+                .and_then(|host| each!(host, host => host.next_time()))
+                .map(|at| self.clock.micros(at));
             if machine.stopped_until > now { Some(machine.stopped_until) } else { at }
         };
         let hosts = self.machines().filter_map(next).min();
-        let raw = self.clients.iter().map(|(_, wake)| *wake).chain(self.givers.iter().map(|(_, wake)| *wake));
-        let actors = raw.chain(self.audits.iter().map(|audit| audit.wake)).chain(self.liar_wakes.iter().copied());
+        let raw = self
+            .clients
+            .iter()
+            .map(|(_, wake)| *wake)
+            .chain(self.givers.iter().map(|(_, wake)| *wake));
+        let actors = raw
+            .chain(self.audits.iter().map(|audit| audit.wake))
+            .chain(self.liar_wakes.iter().copied());
         let plan = self.plan.keys().next().map(|(at, _)| *at);
-        let next = [hosts, self.wire.next_time(), actors.min(), plan, Some(self.next_look), Some(end)].into_iter().flatten().min().unwrap_or(end);
+        let next =
+            [hosts, self.wire.next_time(), actors.min(), plan, Some(self.next_look), Some(end)]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(end);
         self.clock.move_to(next.max(now + 1));
     }
 
     /// One turn of one host, if it has something to do.
     fn turn(&mut self, number: usize) -> bool {
-        let (wire, clock, oracle) = (self.wire.clone(), self.clock.clone(), Rc::clone(&self.oracle));
+        let (wire, clock, oracle) =
+            (self.wire.clone(), self.clock.clone(), Rc::clone(&self.oracle));
         let machine = self.machine(number);
         if machine.stopped_until > clock.now() {
             return false;
@@ -1035,7 +1212,9 @@ impl World {
             if machine.empty_turns > EMPTY_TURNS + 2 * machine.full_turns {
                 let (busy, next) = each!(host, host => (host.is_busy(), host.next_time().map(|at| clock.micros(at))));
                 let (at, turns, now) = (machine.at, machine.empty_turns, clock.now());
-                panic!("{at} spins: {turns} turns in a second without anything to do; busy: {busy}, next time {next:?}, now {now}");
+                panic!(
+                    "{at} spins: {turns} turns in a second without anything to do; busy: {busy}, next time {next:?}, now {now}"
+                );
             }
         }
         for report in reports {
@@ -1050,7 +1229,10 @@ impl World {
                 self.wire.end(life, false);
                 return true;
             }
-            assert!(machine.stopping || self.victim.is_some_and(|victim| victim + 1 == number), "{at} ended by itself with {code}");
+            assert!(
+                machine.stopping || self.victim.is_some_and(|victim| victim + 1 == number),
+                "{at} ended by itself with {code}"
+            );
             self.machine(number).host = None;
             let life = self.machine(number).life;
             self.wire.end(life, false);
@@ -1062,7 +1244,10 @@ impl World {
 
     fn heard(&mut self, number: usize, report: &UiEvent) {
         if self.oracle.trace.get() {
-            self.trace(&format!("{}: {report:?}", self.machines().nth(number).map_or(self.server.at, |m| m.at)));
+            self.trace(&format!(
+                "{}: {report:?}",
+                self.machines().nth(number).map_or(self.server.at, |m| m.at)
+            ));
         }
         let oracle = Rc::clone(&self.oracle);
         let now = self.clock.now();
@@ -1083,34 +1268,64 @@ impl World {
             // What went into a pipe is on no disk.
             UiEvent::Saved { .. } if matches!(machine.options.once, Some((_, Some(_)))) => {}
             UiEvent::Saved { name, root, .. } => {
-                assert!(machine.disk.has(name), "{}: {name} is said to be there and is not", machine.at);
+                assert!(
+                    machine.disk.has(name),
+                    "{}: {name} is said to be there and is not",
+                    machine.at
+                );
                 let root = root.map(|root| root.to_string()).unwrap_or_default();
-                let content = oracle.content(&root).unwrap_or_else(|| panic!("{}: {name} is saved with a root that nobody has", machine.at));
-                assert!(machine.disk.holds(name, content), "{}: {name} is not what its root says", machine.at);
+                let content = oracle.content(&root).unwrap_or_else(|| {
+                    panic!("{}: {name} is saved with a root that nobody has", machine.at)
+                });
+                assert!(
+                    machine.disk.holds(name, content),
+                    "{}: {name} is not what its root says",
+                    machine.at
+                );
             }
             UiEvent::Unverified { name, .. } => {
-                assert!(machine.disk.is_unverified(name), "{}: {name} was judged, and is said to be unverified", machine.at);
+                assert!(
+                    machine.disk.is_unverified(name),
+                    "{}: {name} was judged, and is said to be unverified",
+                    machine.at
+                );
                 oracle.count(|c| c.unverified += 1);
             }
             UiEvent::Blamed { name, who } => {
-                assert!(!oracle.is_honest(*who), "{}: {who} is blamed for {name}, and is honest", machine.at);
+                assert!(
+                    !oracle.is_honest(*who),
+                    "{}: {who} is blamed for {name}, and is honest",
+                    machine.at
+                );
                 oracle.count(|c| c.blamed += 1);
                 let count = machine.blamed.entry((name.to_string(), *who)).or_default();
                 *count += 1;
-                assert!(*count <= machine.gets, "{}: {who} is blamed for {name} again and again", machine.at);
+                assert!(
+                    *count <= machine.gets,
+                    "{}: {who} is blamed for {name} again and again",
+                    machine.at
+                );
             }
             UiEvent::Choice { name, contents } => {
                 let typed = machine.options.typed;
                 // In calm nobody chooses what nobody has.
                 let whole = |root: &str| {
                     let content = oracle.content(root);
-                    self.sane().any(|other| content.is_some_and(|content| other.disk.holds(name, content)))
+                    self.sane()
+                        .any(|other| content.is_some_and(|content| other.disk.holds(name, content)))
                 };
-                let which = match contents.iter().position(|version| self.is_calm && whole(&version.root.to_string())) {
+                let which = match contents
+                    .iter()
+                    .position(|version| self.is_calm && whole(&version.root.to_string()))
+                {
                     Some(which) => which,
                     None => self.dice.place(contents.len()),
                 };
-                let line = if typed { format!("{}", which + 1) } else { format!("GET {name} b3:{}", contents[which].root) };
+                let line = if typed {
+                    format!("{}", which + 1)
+                } else {
+                    format!("GET {name} b3:{}", contents[which].root)
+                };
                 oracle.count(|c| c.choices += 1);
                 let at = now + self.dice.between(1_000, 5 * SECOND);
                 self.say_at(at, number - 1, line);
@@ -1172,11 +1387,22 @@ impl World {
         let inner = self.wire.look();
         for conn in &inner.conns {
             for side in &conn.sides {
-                let Some(machine) = self.machines().find(|machine| machine.host.is_some() && machine.life == side.life) else { continue };
+                let Some(machine) = self
+                    .machines()
+                    .find(|machine| machine.host.is_some() && machine.life == side.life)
+                else {
+                    continue;
+                };
                 let idle = now - side.moved_at.max(conn.opened);
                 let at = machine.at;
                 let limit = self.idle_limit;
-                assert!(side.closed || idle <= limit, "{at}: a link from {} to {} is idle for {} s", conn.sides[0].address, conn.to, idle / SECOND);
+                assert!(
+                    side.closed || idle <= limit,
+                    "{at}: a link from {} to {} is idle for {} s",
+                    conn.sides[0].address,
+                    conn.to,
+                    idle / SECOND
+                );
             }
         }
     }

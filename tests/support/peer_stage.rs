@@ -19,7 +19,8 @@ use cardume::storage::Opened;
 use cardume::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, Found, FsError, FsFile};
 
 const NAME: &str = "giant.bin";
-const STAMP: FileStat = FileStat { device: 1, inode: 2, size: 1 << 40, modified_ns: 0, changed_ns: 0 };
+const STAMP: FileStat =
+    FileStat { device: 1, inode: 2, size: 1 << 40, modified_ns: 0, changed_ns: 0 };
 
 /// Connections without sockets.
 #[derive(Default)]
@@ -67,10 +68,20 @@ impl PeerStage {
     /// Never: its folder is always there.
     pub fn new() -> Result<PeerStage, FsError> {
         let at = SocketAddr::from(([127, 0, 0, 1], 4000));
-        let options = PeerConfig::new(Task::Serve { listen: at }, "folder".into(), Box::new(|_| Ok(Rc::new(OneFile))));
+        let options = PeerConfig::new(
+            Task::Serve { listen: at },
+            "folder".into(),
+            Box::new(|_| Ok(Rc::new(OneFile))),
+        );
         let peer = Peer::new(PeerConfig { slots: Some(1), ..options })?;
         let (iteration_times, actions) = (LoopHistogram::default(), Vec::new());
-        let mut stage = PeerStage { peer, conns: Buffers::default(), now: Instant::now(), iteration_times, actions };
+        let mut stage = PeerStage {
+            peer,
+            conns: Buffers::default(),
+            now: Instant::now(),
+            iteration_times,
+            actions,
+        };
         stage.tell(Event::Start);
         stage.tell(Event::Listening(PortId(0), Ok(at)));
         while stage.peer.deadline().is_some_and(|at| at <= stage.now) {
@@ -82,14 +93,26 @@ impl PeerStage {
     fn tell(&mut self, event: Event) {
         let PeerStage { peer, conns, now, iteration_times, actions } = self;
         let mut random = || [0; 16];
-        peer.handle(event, &mut Io { now: *now, table: conns, actions, random: &mut random, iteration_times, date: &String::new });
+        peer.handle(
+            event,
+            &mut Io {
+                now: *now,
+                table: conns,
+                actions,
+                random: &mut random,
+                iteration_times,
+                date: &String::new,
+            },
+        );
         actions.clear();
     }
 
     /// A connection that has opened.
     pub fn accept(&mut self) -> ConnId {
         let id = ConnId(self.conns.all.len());
-        self.conns.all.push(ConnHandle::new(SocketAddr::from(([127, 0, 0, 1], 40_000)), limits::HEAD_BYTES));
+        self.conns
+            .all
+            .push(ConnHandle::new(SocketAddr::from(([127, 0, 0, 1], 40_000)), limits::HEAD_BYTES));
         self.tell(Event::Accepted(id, PortId(0)));
         self.say(id, b"{\"cardume\":1}\n");
         self.read(id);
@@ -106,7 +129,9 @@ impl PeerStage {
     /// The other side reads all that the peer has said, and how many bytes that is.
     pub fn read(&mut self, id: ConnId) -> usize {
         let queue = &mut self.conns.all[id.0].send_queue;
-        let (gone, _) = queue.write_to(&mut Sink, usize::MAX, false, self.now).unwrap_or((0, WriteOutcome::WouldBlock));
+        let (gone, _) = queue
+            .write_to(&mut Sink, usize::MAX, false, self.now)
+            .unwrap_or((0, WriteOutcome::WouldBlock));
         gone
     }
 
@@ -114,7 +139,10 @@ impl PeerStage {
     pub fn queue(&mut self, count: usize) {
         for _ in 0..count {
             let id = self.accept();
-            self.say(id, format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"{NAME}\"}}\n").as_bytes());
+            self.say(
+                id,
+                format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"{NAME}\"}}\n").as_bytes(),
+            );
         }
     }
 

@@ -95,11 +95,17 @@ pub struct BenchArgs {
 
 /// A length of time, up to a day.
 fn seconds(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|seconds| (0.01..=86_400.0).contains(seconds)).ok_or_else(|| "seconds are from 0.01 to 86400".to_owned())
+    text.parse()
+        .ok()
+        .filter(|seconds| (0.01..=86_400.0).contains(seconds))
+        .ok_or_else(|| "seconds are from 0.01 to 86400".to_owned())
 }
 
 fn exponent(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|exponent| (0.0..=4.0).contains(exponent)).ok_or_else(|| "an exponent is from 0 to 4".to_owned())
+    text.parse()
+        .ok()
+        .filter(|exponent| (0.0..=4.0).contains(exponent))
+        .ok_or_else(|| "an exponent is from 0 to 4".to_owned())
 }
 
 #[cfg(test)]

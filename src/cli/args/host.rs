@@ -24,7 +24,8 @@ fn host_name(text: &str) -> Result<String, String> {
     if is_host_name(text) {
         Ok(text.to_owned())
     } else {
-        Err("a name is like videos.example, without a port; others than ASCII begin with xn--".to_owned())
+        Err("a name is like videos.example, without a port; others than ASCII begin with xn--"
+            .to_owned())
     }
 }
 
@@ -34,8 +35,14 @@ mod tests {
 
     #[test]
     fn a_host_has_a_name_and_nothing_else() {
-        assert!(host_name("videos.example").is_ok() && host_name("nas").is_ok() && host_name("xn--caf-dma.example").is_ok());
-        for text in ["", "*", "a:80", "http://a", "a/b", "a b", "café.example", "[::1]", &"a".repeat(300)] {
+        assert!(
+            host_name("videos.example").is_ok()
+                && host_name("nas").is_ok()
+                && host_name("xn--caf-dma.example").is_ok()
+        );
+        for text in
+            ["", "*", "a:80", "http://a", "a/b", "a b", "café.example", "[::1]", &"a".repeat(300)]
+        {
             assert!(host_name(text).is_err(), "{text}");
         }
     }

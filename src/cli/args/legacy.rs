@@ -17,19 +17,30 @@ pub fn port(text: &str) -> Result<SocketAddr, String> {
 /// `[IP:]PORT[:PROFILE]`. UC3M takes unprivileged ports alone.
 pub fn uc3m(text: &str) -> Result<(SocketAddr, LegacyProfile), String> {
     let (place, tongue) = match text.rsplit_once(':') {
-        Some((place, word)) if word.parse::<u16>().is_err() || (place.parse::<u16>().is_ok() && profile(word).is_ok()) => (place, profile(word)?),
+        Some((place, word))
+            if word.parse::<u16>().is_err()
+                || (place.parse::<u16>().is_ok() && profile(word).is_ok()) =>
+        {
+            (place, profile(word)?)
+        }
         _ if port(text).is_ok() => (text, LegacyProfile::Uc3mFixed),
         // `IP:PORT:2024` ends in what could be a port as well.
         Some((place, word)) => (place, profile(word)?),
         None => (text, LegacyProfile::Uc3mFixed),
     };
     let at = port(place)?;
-    if at.port() < 1024 { Err("the ports of this wire are from 1024 to 65535".into()) } else { Ok((at, tongue)) }
+    if at.port() < 1024 {
+        Err("the ports of this wire are from 1024 to 65535".into())
+    } else {
+        Ok((at, tongue))
+    }
 }
 
 /// The wire of an edition.
 pub fn profile(word: &str) -> Result<LegacyProfile, String> {
-    LegacyProfile::of_word(&format!("uc3m-{word}")).ok_or_else(|| format!("{word} is no edition: there are 2020, 2024, 2024-plain, 2025 and fixed"))
+    LegacyProfile::of_word(&format!("uc3m-{word}")).ok_or_else(|| {
+        format!("{word} is no edition: there are 2020, 2024, 2024-plain, 2025 and fixed")
+    })
 }
 
 /// `napster`, `rede` or `uc3m[:PROFILE]`.
@@ -39,7 +50,10 @@ pub fn family(text: &str) -> Result<ConsoleProfile, String> {
         None if text == "rede" => Ok(ConsoleProfile::Rede),
         None if text == "uc3m" => Ok(ConsoleProfile::Uc3m(LegacyProfile::Uc3mFixed)),
         Some(("uc3m", edition)) => profile(edition).map(ConsoleProfile::Uc3m),
-        _ => Err("a console is napster, rede, or uc3m and perhaps its edition, as in uc3m:2024".into()),
+        _ => {
+            Err("a console is napster, rede, or uc3m and perhaps its edition, as in uc3m:2024"
+                .into())
+        }
     }
 }
 
@@ -54,10 +68,23 @@ mod tests {
         assert_eq!(read("5000:2024"), Ok(("127.0.0.1:5000".into(), LegacyProfile::Uc3m2024)));
         assert_eq!(read("0.0.0.0:5000"), Ok(("0.0.0.0:5000".into(), LegacyProfile::Uc3mFixed)));
         assert_eq!(read("0.0.0.0:5000:2025"), Ok(("0.0.0.0:5000".into(), LegacyProfile::Uc3m2025)));
-        assert_eq!(read("127.0.0.2:5000:2024-plain"), Ok(("127.0.0.2:5000".into(), LegacyProfile::Uc3m2024Plain)));
+        assert_eq!(
+            read("127.0.0.2:5000:2024-plain"),
+            Ok(("127.0.0.2:5000".into(), LegacyProfile::Uc3m2024Plain))
+        );
         assert_eq!(read("[::1]:5000:seed003"), Ok(("[::1]:5000".into(), LegacyProfile::Uc3mFixed)));
         assert_eq!(read("[::1]:5000"), Ok(("[::1]:5000".into(), LegacyProfile::Uc3mFixed)));
-        for text in ["", "80", "1023:2024", "5000:1999", "x:2024", "127.0.0.1", "70000", "0", "127.0.0.1:5000:"] {
+        for text in [
+            "",
+            "80",
+            "1023:2024",
+            "5000:1999",
+            "x:2024",
+            "127.0.0.1",
+            "70000",
+            "0",
+            "127.0.0.1:5000:",
+        ] {
             assert!(uc3m(text).is_err(), "{text}");
         }
     }
@@ -67,7 +94,10 @@ mod tests {
         assert_eq!(family("napster"), Ok(ConsoleProfile::Napster));
         assert_eq!(family("rede"), Ok(ConsoleProfile::Rede));
         assert_eq!(family("uc3m"), Ok(ConsoleProfile::Uc3m(LegacyProfile::Uc3mFixed)));
-        assert_eq!(family("uc3m:2024-plain"), Ok(ConsoleProfile::Uc3m(LegacyProfile::Uc3m2024Plain)));
+        assert_eq!(
+            family("uc3m:2024-plain"),
+            Ok(ConsoleProfile::Uc3m(LegacyProfile::Uc3m2024Plain))
+        );
         for text in ["", "UC3M ", "uc3m:", "uc3m:1999", "rede:2024", "napster:"] {
             assert!(family(text).is_err(), "{text}");
         }

@@ -103,9 +103,13 @@ impl Cli {
 pub fn lang_of(words: &[OsString]) -> Lang {
     let mut words = words.iter().map(|word| word.to_string_lossy()).take_while(|word| word != "--");
     let flag = words.find(|word| word == "--lang" || word.starts_with("--lang="));
-    let said = flag.and_then(|flag| flag.strip_prefix("--lang=").map(str::to_owned).or_else(|| words.next().map(Into::into)));
+    let said = flag.and_then(|flag| {
+        flag.strip_prefix("--lang=").map(str::to_owned).or_else(|| words.next().map(Into::into))
+    });
     let named = |word: String| Some(LanguageArg::from_str(&word, false).ok()?.lang());
-    said.and_then(named).or_else(|| named(std::env::var("CARDUME_LANG").ok()?)).unwrap_or_else(|| Lang::of_locale(&system::locale()))
+    said.and_then(named)
+        .or_else(|| named(std::env::var("CARDUME_LANG").ok()?))
+        .unwrap_or_else(|| Lang::of_locale(&system::locale()))
 }
 
 /// What to do.
@@ -204,7 +208,9 @@ piece is verified. When the player ends, the download goes on to its end.")]
     #[command(after_long_help = "Example:\n  cardume unregister ana")]
     Unregister(NameArgs),
     /// Publish a file under a user's name: that lasts while he is away
-    #[command(after_long_help = "Example:\n  cardume publish --user ana aula1.mp4 'the first lesson'")]
+    #[command(
+        after_long_help = "Example:\n  cardume publish --user ana aula1.mp4 'the first lesson'"
+    )]
     Publish(PublishArgs),
     /// Take back what was published
     #[command(after_long_help = "Example:\n  cardume delete --user ana aula1.mp4")]
@@ -271,14 +277,18 @@ told the port, and --rpc-log 127.0.0.1 is enough.")]
     Bench(BenchArgs),
 
     /// Print the completions of a shell
-    #[command(after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume")]
+    #[command(
+        after_long_help = "Example:\n  cardume completions bash > ~/.local/share/bash-completion/completions/cardume"
+    )]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
 
     /// Print a man page
-    #[command(after_long_help = "Examples:\n  cardume man | man -l -\n  cardume man get | man -l -")]
+    #[command(
+        after_long_help = "Examples:\n  cardume man | man -l -\n  cardume man get | man -l -"
+    )]
     Man {
         /// Of which command; without one, of the program
         command: Option<String>,
@@ -293,7 +303,19 @@ impl Verb {
         if matches!(self, Verb::Bench(_)) {
             return true;
         }
-        matches!(self, Content(_) | Hash(_) | Ls(_) | Peers(_) | RpcLog(_) | Search(_) | Status(_) | Users(_) | Verify(_) | Watch(_))
+        matches!(
+            self,
+            Content(_)
+                | Hash(_)
+                | Ls(_)
+                | Peers(_)
+                | RpcLog(_)
+                | Search(_)
+                | Status(_)
+                | Users(_)
+                | Verify(_)
+                | Watch(_)
+        )
     }
 }
 
@@ -463,7 +485,11 @@ pub struct PeerArgs {
 impl PeerArgs {
     /// How fast it may be.
     pub fn speed(&self) -> cardume::reactor::event_loop::RateLimits {
-        cardume::reactor::event_loop::RateLimits { upload: self.upload_limit, download: self.download_limit, max_connections: 0 }
+        cardume::reactor::event_loop::RateLimits {
+            upload: self.upload_limit,
+            download: self.download_limit,
+            max_connections: 0,
+        }
     }
 }
 
@@ -582,20 +608,31 @@ impl GetArgs {
 /// `100MB`, `1.5GiB`, `500k`: bytes a second.
 pub fn rate(text: &str) -> Result<u64, String> {
     let text = text.trim().trim_end_matches("/s");
-    let size: bytesize::ByteSize = text.parse().map_err(|_| "a rate is like 100MB or 1.5MiB, per second".to_owned())?;
-    if size.as_u64() == 0 { Err("a rate is at least 1 byte a second".into()) } else { Ok(size.as_u64()) }
+    let size: bytesize::ByteSize =
+        text.parse().map_err(|_| "a rate is like 100MB or 1.5MiB, per second".to_owned())?;
+    if size.as_u64() == 0 {
+        Err("a rate is at least 1 byte a second".into())
+    } else {
+        Ok(size.as_u64())
+    }
 }
 
 /// `IP:PORT` or `WIRE@IP:PORT`.
 pub fn place(text: &str) -> Result<PeerTarget, String> {
     let wires: Vec<&str> = TONGUES.iter().map(|(_, word)| *word).collect();
-    PeerTarget::read(&address::numbered(text))
-        .ok_or_else(|| format!("a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}", wires.join(", ")))
+    PeerTarget::read(&address::numbered(text)).ok_or_else(|| {
+        format!(
+            "a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}",
+            wires.join(", ")
+        )
+    })
 }
 
 /// `IP:PORT`, with the interface of a link-local address.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
-    address::read(text).ok_or_else(|| "an address is like 127.0.0.1:4000, [::1]:4000 or [fe80::1%eth0]:4000".to_owned())
+    address::read(text).ok_or_else(|| {
+        "an address is like 127.0.0.1:4000, [::1]:4000 or [fe80::1%eth0]:4000".to_owned()
+    })
 }
 
 /// `IP` or `IP:PORT`.
@@ -603,7 +640,10 @@ fn advertise(text: &str) -> Result<(IpAddr, Option<u16>), String> {
     if let Some(address) = address::read(text) {
         return Ok((address.ip(), Some(address.port())));
     }
-    let ip = text.trim_matches(['[', ']']).parse().map_err(|_| "an address is like 192.0.2.7 or 192.0.2.7:4000".to_owned())?;
+    let ip = text
+        .trim_matches(['[', ']'])
+        .parse()
+        .map_err(|_| "an address is like 192.0.2.7 or 192.0.2.7:4000".to_owned())?;
     Ok((ip, None))
 }
 
@@ -623,8 +663,13 @@ mod tests {
 
     #[test]
     fn the_language_is_found_before_the_words_are_parsed() {
-        let of = |words: &str| lang_of(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>());
-        assert_eq!((of("--lang es get --help"), of("get --lang=en --dance"), of("--help --lang pt")), (Lang::Es, Lang::En, Lang::Pt));
+        let of = |words: &str| {
+            lang_of(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            (of("--lang es get --help"), of("get --lang=en --dance"), of("--help --lang pt")),
+            (Lang::Es, Lang::En, Lang::Pt)
+        );
     }
 
     #[test]
@@ -635,7 +680,14 @@ mod tests {
         assert_eq!(advertise("[::1]:5"), Ok(("::1".parse().unwrap(), Some(5))));
         assert_eq!(advertise("::1"), Ok(("::1".parse().unwrap(), None)));
         assert!(advertise("host").is_err());
-        assert_eq!(place("uc3m-2024@127.0.0.1:5000").map(|place| place.speaks), Ok(Some(LegacyProfile::Uc3m2024)));
-        assert!(place("127.0.0.1:5000").is_ok() && place("uc3m@127.0.0.1:5000").is_err() && place("rede@host").is_err());
+        assert_eq!(
+            place("uc3m-2024@127.0.0.1:5000").map(|place| place.speaks),
+            Ok(Some(LegacyProfile::Uc3m2024))
+        );
+        assert!(
+            place("127.0.0.1:5000").is_ok()
+                && place("uc3m@127.0.0.1:5000").is_err()
+                && place("rede@host").is_err()
+        );
     }
 }

@@ -84,7 +84,10 @@ pub fn play(args: &PlayArgs) -> Result<(Peer, bool), Exit> {
     let task = Task::Once(Command::Play(goal));
     // To make room for a giant file takes longer on some disks than anybody waits for a picture.
     let open_folder = build_node::opener(AllocateArg::None);
-    let mut options = build_node::waiting(args.wait, build_node::options(task, &args.ask.server, args.folder.clone())?);
+    let mut options = build_node::waiting(
+        args.wait,
+        build_node::options(task, &args.ask.server, args.folder.clone())?,
+    );
     options.by_quic = args.transport.is_quic(false)?;
     if Path::new(&args.folder).join(&args.name).is_file() {
         // Whoever shares this folder may have hashed it; where nothing stands there is nothing to be remembered.

@@ -67,10 +67,20 @@ const SHOWN: u32 = 1_000;
 impl SearchArgs {
     /// What is to be done.
     pub fn command(&self) -> Result<Command, Exit> {
-        let name = |text: &str| RelativeName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.to_owned(), why)));
-        let owner = |text: &String| UserName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.clone(), why)));
+        let name = |text: &str| {
+            RelativeName::new(text)
+                .map_err(|why| Exit::Failure(Failure::Name(text.to_owned(), why)))
+        };
+        let owner = |text: &String| {
+            UserName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.clone(), why)))
+        };
         let sort = |word: &String| {
-            Sort::of_word(word).ok_or_else(|| Exit::new(exit::USAGE, format!("--sort {}: name, -name, size or -size", printable(word))))
+            Sort::of_word(word).ok_or_else(|| {
+                Exit::new(
+                    exit::USAGE,
+                    format!("--sort {}: name, -name, size or -size", printable(word)),
+                )
+            })
         };
         let (min_size, max_size) = self.size.unwrap_or_default();
         let filters = Filters {
@@ -93,14 +103,18 @@ impl SearchArgs {
             (None, Some(text), None) => QueryTerm::Contains(text.clone()),
             (None, None, Some(text)) => QueryTerm::Like(text.clone()),
             (None, None, None) if filters == Filters::default() => {
-                return Err(Exit::new(exit::USAGE, "search for a NAME, --contains TEXT, --like TEXT, or by --ext, --size, --description, --owner"));
+                return Err(Exit::new(
+                    exit::USAGE,
+                    "search for a NAME, --contains TEXT, --like TEXT, or by --ext, --size, --description, --owner",
+                ));
             }
             (None, None, None) => QueryTerm::Anything,
             _ => return Err(Exit::new(exit::USAGE, "only one of NAME, --contains and --like")),
         };
         let most = usize::try_from(self.limit.unwrap_or(SHOWN)).unwrap_or(usize::MAX);
         let sort = self.sort.as_ref().map(sort).transpose()?;
-        let query = Query { filters, sort, limit: most.min(limits::QUERY_ENTRIES), ..Query::new(wanted) };
+        let query =
+            Query { filters, sort, limit: most.min(limits::QUERY_ENTRIES), ..Query::new(wanted) };
         query.check().map_err(|refusal| Exit::new(exit::USAGE, refusal.text))?;
         Ok(Command::Find(Box::new(query), most))
     }
@@ -111,7 +125,9 @@ fn sizes(text: &str) -> Result<(Option<u64>, Option<u64>), String> {
     let wrong = || "sizes are like 700M..4G, 700M.. or ..4G".to_owned();
     let size = |text: &str| match text.trim() {
         "" => Ok(None),
-        text => text.parse::<bytesize::ByteSize>().map(|size| Some(size.as_u64())).map_err(|_| wrong()),
+        text => {
+            text.parse::<bytesize::ByteSize>().map(|size| Some(size.as_u64())).map_err(|_| wrong())
+        }
     };
     let (from, to) = text.split_once("..").unwrap_or((text, text));
     match (size(from)?, size(to)?) {
@@ -128,7 +144,10 @@ mod tests {
     #[test]
     fn sizes_are_read_as_people_write_them() {
         assert_eq!(sizes("700M..4G"), Ok((Some(700_000_000), Some(4_000_000_000))));
-        assert_eq!((sizes("1KiB.."), sizes("..2k"), sizes("5")), (Ok((Some(1_024), None)), Ok((None, Some(2_000))), Ok((Some(5), Some(5)))));
+        assert_eq!(
+            (sizes("1KiB.."), sizes("..2k"), sizes("5")),
+            (Ok((Some(1_024), None)), Ok((None, Some(2_000))), Ok((Some(5), Some(5))))
+        );
         for wrong in ["", "..", "2..1", "x..", "1..y", "-1..", "1...2"] {
             assert!(sizes(wrong).is_err(), "{wrong:?}");
         }

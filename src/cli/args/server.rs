@@ -135,7 +135,10 @@ pub enum Policy {
 
 /// An amount of memory that an index works with.
 fn memory(text: &str) -> Result<u64, String> {
-    let size = text.parse::<bytesize::ByteSize>().map_err(|_| "a size is like 512MiB or 2GiB".to_owned())?.as_u64();
+    let size = text
+        .parse::<bytesize::ByteSize>()
+        .map_err(|_| "a size is like 512MiB or 2GiB".to_owned())?
+        .as_u64();
     let least = limits::LEAST_MEMORY;
     if size < least { Err(format!("an index needs at least {}MiB", least >> 20)) } else { Ok(size) }
 }

@@ -39,7 +39,10 @@ impl TransportArgs {
             return Err(Exit::new(exit::USAGE, "--udp-port goes with --transport quic"));
         }
         if quic && alone {
-            return Err(Exit::new(exit::USAGE, "--transport quic needs the index, which knows the key of a peer: leave --from out"));
+            return Err(Exit::new(
+                exit::USAGE,
+                "--transport quic needs the index, which knows the key of a peer: leave --from out",
+            ));
         }
         if quic && !HAS_QUIC {
             return Err(none());
@@ -52,7 +55,9 @@ impl TransportArgs {
         let mut net = network()?;
         if let Some(port) = self.udp_port {
             let at = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
-            let busy = |error: std::io::Error| Exit::Failure(Failure::Port(at, error.to_string().to_lowercase()));
+            let busy = |error: std::io::Error| {
+                Exit::Failure(Failure::Port(at, error.to_string().to_lowercase()))
+            };
             net.ask_from(port).map_err(busy)?;
         }
         Ok(net)
@@ -68,7 +73,10 @@ pub fn network() -> Result<Network, Exit> {
 }
 
 /// Where a peer answers by QUIC, and whether it can.
-pub fn udp(wanted: Option<(Option<IpAddr>, u16)>, listen: Option<SocketAddr>) -> Result<Option<SocketAddr>, Exit> {
+pub fn udp(
+    wanted: Option<(Option<IpAddr>, u16)>,
+    listen: Option<SocketAddr>,
+) -> Result<Option<SocketAddr>, Exit> {
     let Some((ip, port)) = wanted else { return Ok(None) };
     if !HAS_QUIC {
         return Err(none());
@@ -82,7 +90,8 @@ pub fn udp_port(text: &str) -> Result<(Option<IpAddr>, u16), String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok((None, port));
     }
-    let at: SocketAddr = address::read(text).ok_or_else(|| "a UDP port is like 4000 or 192.168.1.9:4000".to_owned())?;
+    let at: SocketAddr = address::read(text)
+        .ok_or_else(|| "a UDP port is like 4000 or 192.168.1.9:4000".to_owned())?;
     Ok((Some(at.ip()), at.port()))
 }
 
@@ -98,7 +107,9 @@ mod tests {
     fn a_udp_port_is_named_with_or_without_its_address() {
         assert_eq!(udp_port("4000"), Ok((None, 4000)));
         assert_eq!(udp_port("[::1]:4000"), Ok((Some("::1".parse().unwrap()), 4000)));
-        assert!(udp_port("x").is_err() && udp_port("127.0.0.1").is_err() && udp_port("65536").is_err());
+        assert!(
+            udp_port("x").is_err() && udp_port("127.0.0.1").is_err() && udp_port("65536").is_err()
+        );
     }
 
     #[test]
@@ -106,7 +117,10 @@ mod tests {
         let listen: SocketAddr = "192.0.2.7:4000".parse().unwrap();
         assert_eq!(udp(None, Some(listen)).ok(), Some(None));
         if HAS_QUIC {
-            assert_eq!(udp(Some((None, 5)), Some(listen)).ok(), Some(Some("192.0.2.7:5".parse().unwrap())));
+            assert_eq!(
+                udp(Some((None, 5)), Some(listen)).ok(),
+                Some(Some("192.0.2.7:5".parse().unwrap()))
+            );
         } else {
             assert!(udp(Some((None, 5)), Some(listen)).is_err());
         }

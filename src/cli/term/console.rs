@@ -103,7 +103,10 @@ impl Console {
     pub fn of(family: ConsoleProfile, style: Style, lang: Lang, outputs: &Outputs) -> Console {
         let watched = terminal::is_watched()
             && !terminal::is_dumb()
-            && matches!(style, Style::Typed | Style::OneShot | Style::Quiet | Style::Play { alone: true });
+            && matches!(
+                style,
+                Style::Typed | Style::OneShot | Style::Quiet | Style::Play { alone: true }
+            );
         let screen = watched.then(|| Screen::new(style == Style::Typed));
         Console {
             family,
@@ -146,16 +149,22 @@ impl Console {
     fn read(&mut self) -> bool {
         match terminal::read() {
             TerminalInput::None => return false,
-            TerminalInput::End if self.is_asking && self.style == Style::Typed => self.cancelled = true,
+            TerminalInput::End if self.is_asking && self.style == Style::Typed => {
+                self.cancelled = true
+            }
             TerminalInput::End => self.ended = true,
             TerminalInput::Some(bytes) => match &mut self.screen {
                 Some(Screen { editor: Some(editor), words, .. }) => {
                     let mut drawn = Vec::new();
                     let (commands, words) = (self.family.commands(), &*words);
-                    for edited in editor.feed(&bytes, &|before| complete(before, commands, words), &mut drawn) {
+                    for edited in
+                        editor.feed(&bytes, &|before| complete(before, commands, words), &mut drawn)
+                    {
                         match edited {
                             Edited::Line(line) => self.lines.push_back(line),
-                            Edited::End | Edited::Interrupt if self.is_asking => self.cancelled = true,
+                            Edited::End | Edited::Interrupt if self.is_asking => {
+                                self.cancelled = true
+                            }
                             Edited::End | Edited::Interrupt => self.ended = true,
                         }
                     }
@@ -233,7 +242,10 @@ impl traits::ConsoleIo for Console {
             return None;
         }
         // Keys are read at once, so that a person sees them; a script's lines are left in their pipe until they are wanted.
-        let came = self.lines.is_empty() && !self.ended && (ready || self.style == Style::Typed) && self.read();
+        let came = self.lines.is_empty()
+            && !self.ended
+            && (ready || self.style == Style::Typed)
+            && self.read();
         // What is left in the pipe raises no new edge.
         let part = (came && !self.ended).then_some(Typed::Part);
         if !ready {
@@ -252,7 +264,11 @@ impl traits::ConsoleIo for Console {
                 return Some(Typed::Line(address::numbered(&line)));
             }
             self.told_end = true;
-            return Some(if self.style == Style::Typed { Typed::Line("QUIT".into()) } else { Typed::End });
+            return Some(if self.style == Style::Typed {
+                Typed::Line("QUIT".into())
+            } else {
+                Typed::End
+            });
         }
         part
     }
@@ -287,13 +303,20 @@ impl traits::ConsoleIo for Console {
                 self.print(true, &line);
                 self.print(false, &note);
             }
-            Output::Line(text) if matches!(self.style, Style::Play { .. }) && !matches!(report, UiEvent::Playing { .. }) => {
+            Output::Line(text)
+                if matches!(self.style, Style::Play { .. })
+                    && !matches!(report, UiEvent::Playing { .. }) =>
+            {
                 self.print(false, &format!("cardume: {text}"));
             }
             Output::Line(text) if self.style != Style::Quiet => self.print(true, &text),
             Output::Line(_) => {}
             Output::Note(text) => {
-                let front = if matches!(self.style, Style::Typed | Style::Piped) { "" } else { "cardume: " };
+                let front = if matches!(self.style, Style::Typed | Style::Piped) {
+                    ""
+                } else {
+                    "cardume: "
+                };
                 self.print(false, &format!("{front}{text}"));
             }
             Output::Prompt(text) => match &mut self.screen {
@@ -303,7 +326,9 @@ impl traits::ConsoleIo for Console {
                     self.err.put(&drawn);
                 }
                 None if self.style == Style::Typed => self.err.put(text.as_bytes()),
-                _ if self.style == Style::Piped && !matches!(report, UiEvent::Prompt(Prompt::Command)) => {
+                _ if self.style == Style::Piped
+                    && !matches!(report, UiEvent::Prompt(Prompt::Command)) =>
+                {
                     self.err.put(format!("{}\n", text.trim_end()).as_bytes());
                 }
                 // One command asks nothing but which of several contents is meant.
@@ -321,7 +346,8 @@ impl traits::ConsoleIo for Console {
 
     fn flush(&mut self) -> bool {
         let (out, err) = (self.out.flush(), self.err.flush());
-        out || err || (self.always_ready && self.listens && !self.told_end && !self.lines.is_empty())
+        out || err
+            || (self.always_ready && self.listens && !self.told_end && !self.lines.is_empty())
     }
 
     fn is_abandoned(&self) -> bool {
@@ -340,7 +366,15 @@ impl Screen {
     fn new(typed: bool) -> Screen {
         let raw = if typed { RawMode::begin().ok() } else { None };
         let editor = raw.is_some().then(|| Editor::new(terminal::columns()));
-        Screen { editor, raw, prompt: String::new(), bars: BTreeMap::new(), words: VecDeque::new(), shown: Vec::new(), columns: terminal::columns() }
+        Screen {
+            editor,
+            raw,
+            prompt: String::new(),
+            bars: BTreeMap::new(),
+            words: VecDeque::new(),
+            shown: Vec::new(),
+            columns: terminal::columns(),
+        }
     }
 
     /// Remembers what a bar or Tab may need.
@@ -370,7 +404,9 @@ impl Screen {
                     bar.stalled = Some(why.clone());
                 }
             }
-            UiEvent::Saved { name, .. } | UiEvent::Unverified { name, .. } | UiEvent::Same { name } => {
+            UiEvent::Saved { name, .. }
+            | UiEvent::Unverified { name, .. }
+            | UiEvent::Same { name } => {
                 self.bars.remove(name);
                 self.remember(name.to_string());
             }
@@ -432,7 +468,13 @@ impl Screen {
         let columns = terminal::columns();
         let row = |(name, bar): (&RelativeName, &Bar)| {
             let stalled = bar.stalled.as_ref().map(|why| text::stalled(why, lang));
-            let progress = Progress { name, done: bar.held, size: bar.size, rate: bar.meter.rate(), stalled: stalled.as_deref() };
+            let progress = Progress {
+                name,
+                done: bar.held,
+                size: bar.size,
+                rate: bar.meter.rate(),
+                stalled: stalled.as_deref(),
+            };
             progress::line(&progress, columns, text::remaining(lang))
         };
         self.bars.iter().take(BARS).map(row).collect()
@@ -446,7 +488,8 @@ impl Screen {
             editor.hide(drawn);
             return;
         }
-        let rows: usize = self.shown.drain(..).map(|width| width.div_ceil(self.columns.max(1)).max(1)).sum();
+        let rows: usize =
+            self.shown.drain(..).map(|width| width.div_ceil(self.columns.max(1)).max(1)).sum();
         if rows > 0 {
             drawn.extend_from_slice(format!("\r\x1b[{rows}A\x1b[J").as_bytes());
         }
@@ -475,11 +518,18 @@ fn complete(before: &str, commands: &[&str], words: &VecDeque<String>) -> Vec<St
     let first = !before.trim_start().contains(char::is_whitespace);
     if first {
         let upper = before.trim_start().to_uppercase();
-        return commands.iter().filter(|word| word.to_uppercase().starts_with(&upper)).map(|word| (*word).to_owned()).collect();
+        return commands
+            .iter()
+            .filter(|word| word.to_uppercase().starts_with(&upper))
+            .map(|word| (*word).to_owned())
+            .collect();
     }
-    let start = before.find('"').unwrap_or_else(|| before.rfind(char::is_whitespace).map_or(0, |at| at + 1));
+    let start = before
+        .find('"')
+        .unwrap_or_else(|| before.rfind(char::is_whitespace).map_or(0, |at| at + 1));
     let word = before[start..].trim_start_matches('"');
-    let quoted = |known: &String| if known.contains(' ') { format!("\"{known}\"") } else { known.clone() };
+    let quoted =
+        |known: &String| if known.contains(' ') { format!("\"{known}\"") } else { known.clone() };
     words.iter().rev().filter(|known| known.starts_with(word)).map(quoted).collect()
 }
 
@@ -491,13 +541,29 @@ mod tests {
 
     #[test]
     fn tab_knows_commands_first_and_then_what_was_seen() {
-        let words: VecDeque<String> = ["aula1.mp4", "aula 2.mp4", "127.0.0.1:4000"].map(String::from).into();
+        let words: VecDeque<String> =
+            ["aula1.mp4", "aula 2.mp4", "127.0.0.1:4000"].map(String::from).into();
         assert_eq!(complete("se", ConsoleProfile::Napster.commands(), &words), ["SEARCH"]);
-        assert_eq!(complete("get_f", ConsoleProfile::Uc3m(LegacyProfile::Uc3m2024).commands(), &words), ["GET_FILE"]);
+        assert_eq!(
+            complete("get_f", ConsoleProfile::Uc3m(LegacyProfile::Uc3m2024).commands(), &words),
+            ["GET_FILE"]
+        );
         assert_eq!(complete("P", ConsoleProfile::Rede.commands(), &words), ["peers"]);
-        assert_eq!(complete("GET aula1", ConsoleProfile::Napster.commands(), &words), ["aula1.mp4"]);
-        assert_eq!(complete("GET au", ConsoleProfile::Napster.commands(), &words), ["\"aula 2.mp4\"", "aula1.mp4"]);
-        assert_eq!(complete("GET \"aula ", ConsoleProfile::Napster.commands(), &words), ["\"aula 2.mp4\""]);
-        assert_eq!(complete("LS 127", ConsoleProfile::Napster.commands(), &words), ["127.0.0.1:4000"]);
+        assert_eq!(
+            complete("GET aula1", ConsoleProfile::Napster.commands(), &words),
+            ["aula1.mp4"]
+        );
+        assert_eq!(
+            complete("GET au", ConsoleProfile::Napster.commands(), &words),
+            ["\"aula 2.mp4\"", "aula1.mp4"]
+        );
+        assert_eq!(
+            complete("GET \"aula ", ConsoleProfile::Napster.commands(), &words),
+            ["\"aula 2.mp4\""]
+        );
+        assert_eq!(
+            complete("LS 127", ConsoleProfile::Napster.commands(), &words),
+            ["127.0.0.1:4000"]
+        );
     }
 }

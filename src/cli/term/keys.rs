@@ -56,7 +56,9 @@ impl KeyDecoder {
                 bytes[len] = byte;
                 self.character(bytes, len + 1)
             }
-            KeyDecoder::Plain | KeyDecoder::Return | KeyDecoder::Character { .. } => self.begin(byte),
+            KeyDecoder::Plain | KeyDecoder::Return | KeyDecoder::Character { .. } => {
+                self.begin(byte)
+            }
             // Ctrl-C and Enter work even within a sequence that never ends.
             _ if byte < 0x20 => self.begin(byte),
             KeyDecoder::Escape => {

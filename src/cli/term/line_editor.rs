@@ -119,7 +119,12 @@ impl Editor {
     /// `complete` gets the text before the cursor and gives whole replacements
     /// for its last word. A word begins behind a blank, and one that begins
     /// with a double quote goes on over blanks until the next quote.
-    pub fn feed(&mut self, bytes: &[u8], complete: &dyn Fn(&str) -> Vec<String>, out: &mut Vec<u8>) -> Vec<Edited> {
+    pub fn feed(
+        &mut self,
+        bytes: &[u8],
+        complete: &dyn Fn(&str) -> Vec<String>,
+        out: &mut Vec<u8>,
+    ) -> Vec<Edited> {
         let mut edited = Vec::new();
         let mut pressed = false;
         for &byte in bytes {
@@ -134,7 +139,12 @@ impl Editor {
         edited
     }
 
-    fn press(&mut self, key: TermKey, complete: &dyn Fn(&str) -> Vec<String>, out: &mut Vec<u8>) -> Option<Edited> {
+    fn press(
+        &mut self,
+        key: TermKey,
+        complete: &dyn Fn(&str) -> Vec<String>,
+        out: &mut Vec<u8>,
+    ) -> Option<Edited> {
         let tabbed = mem::replace(&mut self.tabbed, false);
         let (cursor, end) = (self.cursor, self.line.len());
         match key {
@@ -220,7 +230,8 @@ impl Editor {
                 self.tabbed = true;
             }
             [first, others @ ..] => {
-                let common = others.iter().fold(first.as_str(), |common, other| alike(common, other));
+                let common =
+                    others.iter().fold(first.as_str(), |common, other| alike(common, other));
                 // Candidates that differ from what was typed, say in case, may
                 // have less in common than there is already.
                 if common.len() >= self.cursor - start {
@@ -234,7 +245,8 @@ impl Editor {
     /// Prints the candidates side by side above everything else.
     fn list(&mut self, candidates: &[String], out: &mut Vec<u8>) {
         self.erase(out);
-        let names: Vec<String> = candidates.iter().take(LIST_MAX).map(|name| shorten(name, self.columns)).collect();
+        let names: Vec<String> =
+            candidates.iter().take(LIST_MAX).map(|name| shorten(name, self.columns)).collect();
         let pitch = names.iter().map(|name| width(name)).max().unwrap_or(0) + 2;
         for names in names.chunks(((self.columns + 2) / pitch).max(1)) {
             let mut row = String::new();
@@ -546,7 +558,11 @@ mod tests {
 
     impl Desk {
         fn new(columns: usize) -> Self {
-            let mut desk = Self { editor: Editor::new(columns), screen: Screen::new(columns), candidates: Vec::new() };
+            let mut desk = Self {
+                editor: Editor::new(columns),
+                screen: Screen::new(columns),
+                candidates: Vec::new(),
+            };
             desk.tell(|editor, out| editor.set_prompt("> ", out));
             desk.tell(Editor::show);
             desk
@@ -884,7 +900,12 @@ mod tests {
         assert_eq!(desk.feed("\r"), entered(&format!("{evil} ")));
         desk.candidates.push(format!("{evil}2"));
         desk.feed("\t\t");
-        desk.sees(&[&format!("{shown}{shown}"), &format!("{shown}   {shown}2"), shown, &format!("{shown}{shown}")]);
+        desk.sees(&[
+            &format!("{shown}{shown}"),
+            &format!("{shown}   {shown}2"),
+            shown,
+            &format!("{shown}{shown}"),
+        ]);
     }
 
     #[test]
@@ -900,7 +921,12 @@ mod tests {
         desk.screen.resize(40);
         desk.editor.resize(40);
         desk.feed("!");
-        desk.sees(&["before", "a status that fills more than half", "short", "> a line of some length!"]);
+        desk.sees(&[
+            "before",
+            "a status that fills more than half",
+            "short",
+            "> a line of some length!",
+        ]);
     }
 
     #[test]

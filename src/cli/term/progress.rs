@@ -33,7 +33,10 @@ pub fn line(p: &Progress<'_>, columns: usize, eta_word: &str) -> String {
     let sizes = format!("{} of {}", bytes(p.done), bytes(p.size));
     let (speed, left) = match p.stalled {
         Some(reason) => (shorten(reason, columns / 2), None),
-        None => (format!("{}/s", bytes(p.rate as u64)), time_left(p).map(|time| format!("{} {time}", plain(eta_word)))),
+        None => (
+            format!("{}/s", bytes(p.rate as u64)),
+            time_left(p).map(|time| format!("{} {time}", plain(eta_word))),
+        ),
     };
     let (sizes, left) = (Some(sizes), left.as_deref());
     let (sizes, percent, speed) = (sizes.as_deref(), Some(&*percent), Some(&*speed));
@@ -242,18 +245,30 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     fn lecture() -> Progress<'static> {
-        Progress { name: "aula1.mp4", done: GIB / 2, size: 2 * GIB, rate: 512.0 * 1024.0 * 1024.0, stalled: None }
+        Progress {
+            name: "aula1.mp4",
+            done: GIB / 2,
+            size: 2 * GIB,
+            rate: 512.0 * 1024.0 * 1024.0,
+            stalled: None,
+        }
     }
 
     #[test]
     fn a_wide_line_says_everything() {
-        assert_eq!(line(&lecture(), 100, "falta"), "aula1.mp4  █████░░░░░░░░░░░░░░░  25 %  512.0 MiB of 2.0 GiB  512.0 MiB/s  falta 3 s");
+        assert_eq!(
+            line(&lecture(), 100, "falta"),
+            "aula1.mp4  █████░░░░░░░░░░░░░░░  25 %  512.0 MiB of 2.0 GiB  512.0 MiB/s  falta 3 s"
+        );
     }
 
     #[test]
     fn a_narrow_line_loses_its_parts_one_after_another() {
         let at = |columns| line(&lecture(), columns, "falta");
-        assert_eq!(at(80), "aula1.mp4  ██░░░░░░░░  25 %  512.0 MiB of 2.0 GiB  512.0 MiB/s  falta 3 s");
+        assert_eq!(
+            at(80),
+            "aula1.mp4  ██░░░░░░░░  25 %  512.0 MiB of 2.0 GiB  512.0 MiB/s  falta 3 s"
+        );
         assert_eq!(at(60), "aula1.mp4  ██░░░░░░░░  25 %  512.0 MiB/s  falta 3 s");
         assert_eq!(at(45), "aula1.mp4  25 %  512.0 MiB/s  falta 3 s");
         assert_eq!(at(30), "aula1.mp4  25 %  falta 3 s");
@@ -268,7 +283,10 @@ mod tests {
     fn a_reason_stands_where_speed_and_time_stood() {
         let stalled = Progress { stalled: Some("nobody has it"), ..lecture() };
         let at = |columns| line(&stalled, columns, "falta");
-        assert_eq!(at(100), "aula1.mp4  █████░░░░░░░░░░░░░░░  25 %  512.0 MiB of 2.0 GiB  nobody has it");
+        assert_eq!(
+            at(100),
+            "aula1.mp4  █████░░░░░░░░░░░░░░░  25 %  512.0 MiB of 2.0 GiB  nobody has it"
+        );
         assert_eq!(at(32), "aula1.mp4  25 %  nobody has it");
         assert_eq!(at(26), "aula1.mp4  nobody has it");
         assert_eq!(at(22), "aula1.mp4  nobody has…");
@@ -277,7 +295,14 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_it_may_be() {
-        let names = ["", "a", "講義の録画・第一回・完全版.mkv", "e\u{301}te\u{301}.mp4", "👩\u{200d}🏫 \u{2764}\u{fe0f}.mov", &"x".repeat(300)];
+        let names = [
+            "",
+            "a",
+            "講義の録画・第一回・完全版.mkv",
+            "e\u{301}te\u{301}.mp4",
+            "👩\u{200d}🏫 \u{2764}\u{fe0f}.mov",
+            &"x".repeat(300),
+        ];
         for name in names {
             for (done, size) in [(0, 0), (0, 1), (7, 7), (9, 7), (u64::MAX - 1, u64::MAX)] {
                 for rate in [0.0, -1.0, 1.0, 1e300, f64::NAN, f64::INFINITY] {
@@ -295,19 +320,29 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut_and_leaves_room_for_the_rest() {
-        let p = Progress { name: "a-very-long-name-of-a-lecture-in-many-parts-recorded-long-ago.mp4", ..lecture() };
-        assert_eq!(line(&p, 80, "falta"), "a-very-long-nam…  ██░░░░░░░░  25 %  512.0 MiB of 2.0 GiB  512.0 MiB/s  falta 3 s");
+        let p = Progress {
+            name: "a-very-long-name-of-a-lecture-in-many-parts-recorded-long-ago.mp4",
+            ..lecture()
+        };
+        assert_eq!(
+            line(&p, 80, "falta"),
+            "a-very-long-nam…  ██░░░░░░░░  25 %  512.0 MiB of 2.0 GiB  512.0 MiB/s  falta 3 s"
+        );
     }
 
     #[test]
     fn an_empty_file_is_all_there() {
         let p = Progress { done: 0, size: 0, rate: 0.0, ..lecture() };
-        assert_eq!(line(&p, 100, "falta"), "aula1.mp4  ████████████████████  100 %  0 B of 0 B  0 B/s");
+        assert_eq!(
+            line(&p, 100, "falta"),
+            "aula1.mp4  ████████████████████  100 %  0 B of 0 B  0 B/s"
+        );
     }
 
     #[test]
     fn time_left_is_told_in_two_units_and_not_beyond_reason() {
-        let left = |seconds: u64| time_left(&Progress { done: 0, size: seconds, rate: 1.0, ..lecture() });
+        let left =
+            |seconds: u64| time_left(&Progress { done: 0, size: seconds, rate: 1.0, ..lecture() });
         assert_eq!(left(0), None);
         assert_eq!(left(59).as_deref(), Some("59 s"));
         assert_eq!(left(125).as_deref(), Some("2 min 5 s"));
@@ -318,7 +353,11 @@ mod tests {
 
     #[test]
     fn a_hostile_name_brings_no_control_characters() {
-        let p = Progress { name: "a\x1b[2J\u{9b}\u{202e}gpj.exe\n", stalled: Some("\x07bell"), ..lecture() };
+        let p = Progress {
+            name: "a\x1b[2J\u{9b}\u{202e}gpj.exe\n",
+            stalled: Some("\x07bell"),
+            ..lecture()
+        };
         let text = line(&p, 100, "falta");
         assert!(text.starts_with("a\u{fffd}[2J\u{fffd}\u{fffd}gpj.exe\u{fffd}  "));
         assert!(text.ends_with("\u{fffd}bell"));

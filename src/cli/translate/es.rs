@@ -17,23 +17,47 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("Share a folder, search and download", "Comparte una carpeta, busca y descarga archivos"),
     ("Say who has a file", "Dice quién tiene un archivo"),
-    ("Download a file; run it again to resume", "Descarga un archivo; ejecútelo de nuevo para continuar"),
-    ("Watch a file, or hear it, while it arrives; it is kept", "Reproduce un vídeo o audio mientras llega; el archivo queda guardado"),
+    (
+        "Download a file; run it again to resume",
+        "Descarga un archivo; ejecútelo de nuevo para continuar",
+    ),
+    (
+        "Watch a file, or hear it, while it arrives; it is kept",
+        "Reproduce un vídeo o audio mientras llega; el archivo queda guardado",
+    ),
     ("List the peers that are there", "Lista los peers presentes"),
     ("List what a peer shares", "Lista lo que comparte un peer"),
     (
         "Take a user name; the key made at its first use is all that can use it",
         "Registra un nombre de usuario; solo la clave creada en el primer uso puede usarlo",
     ),
-    ("Give a user name back, and all that was published under it", "Devuelve un nombre de usuario, con todo lo publicado bajo él"),
-    ("Publish a file under a user's name: that lasts while he is away", "Publica un archivo en nombre de un usuario: vale también en su ausencia"),
+    (
+        "Give a user name back, and all that was published under it",
+        "Devuelve un nombre de usuario, con todo lo publicado bajo él",
+    ),
+    (
+        "Publish a file under a user's name: that lasts while he is away",
+        "Publica un archivo en nombre de un usuario: vale también en su ausencia",
+    ),
     ("Take back what was published", "Retira lo que se publicó"),
-    ("Tell what comes and what goes, until Ctrl-C", "Muestra lo que llega y lo que se va, hasta Ctrl-C"),
-    ("Show how an index server or a peer is, in figures", "Muestra en cifras cómo está un servidor de índice o un peer"),
+    (
+        "Tell what comes and what goes, until Ctrl-C",
+        "Muestra lo que llega y lo que se va, hasta Ctrl-C",
+    ),
+    (
+        "Show how an index server or a peer is, in figures",
+        "Muestra en cifras cómo está un servidor de índice o un peer",
+    ),
     ("List the users who are there", "Lista los usuarios presentes"),
     ("List what a user has published", "Lista lo que ha publicado un usuario"),
-    ("Print the BLAKE3 roots of files, as b3sum does", "Muestra las raíces BLAKE3 de archivos, como b3sum"),
-    ("Check files against the index, as b3sum --check does against a list", "Comprueba archivos con el índice, como b3sum --check con una lista"),
+    (
+        "Print the BLAKE3 roots of files, as b3sum does",
+        "Muestra las raíces BLAKE3 de archivos, como b3sum",
+    ),
+    (
+        "Check files against the index, as b3sum --check does against a list",
+        "Comprueba archivos con el índice, como b3sum --check con una lista",
+    ),
     (
         "Print what the users of an index do, one line an operation, as an index server with --rpc-log tells it",
         "Muestra lo que hacen los usuarios de un índice, una línea por operación, como informa un servidor con --rpc-log",
@@ -65,13 +89,22 @@ const HELP: &[(&str, &str)] = &[
     ("Which name", "Qué nombre"),
     ("The name of the file", "El nombre del archivo"),
     ("What is to be said of it, in one line", "La descripción, en una línea"),
-    ("Under whose name; it is registered if need be", "En nombre de qué usuario; se registra si hace falta"),
+    (
+        "Under whose name; it is registered if need be",
+        "En nombre de qué usuario; se registra si hace falta",
+    ),
     ("Whose it is", "El usuario que publicó el archivo"),
     ("Whose", "De qué usuario"),
     ("Which shell", "Qué shell"),
     ("Of which command; without one, of the program", "De qué orden; sin ella, del programa"),
-    ("Where to answer others; port 0 takes a free one", "Dónde atender a los demás; el puerto 0 elige uno libre"),
-    ("What to share, and where downloads go", "La carpeta que se comparte, que también recibe las descargas"),
+    (
+        "Where to answer others; port 0 takes a free one",
+        "Dónde atender a los demás; el puerto 0 elige uno libre",
+    ),
+    (
+        "What to share, and where downloads go",
+        "La carpeta que se comparte, que también recibe las descargas",
+    ),
     (
         "A file that names more to share, one `name path` a line, wherever it lies; without --folder nothing else is shared and downloads go to the current folder",
         "Un archivo con más elementos que compartir, un `nombre ruta` por línea, de cualquier lugar; sin --folder, no se comparte nada más y las descargas van a la carpeta actual",
@@ -80,38 +113,68 @@ const HELP: &[(&str, &str)] = &[
         "Whose commands and answers the console has: napster, rede, or uc3m in one of its editions, of which fixed is the default. At a console of uc3m, CONNECT says who you are, opens the port and shares the folder (the current one, if none is given)",
         "De qué sistema son las órdenes y las respuestas de la consola: napster, rede, o uc3m en una de sus ediciones, de las que fixed es la de por defecto. En una consola uc3m, CONNECT dice quién es usted, abre el puerto y comparte la carpeta (la actual, si no se da ninguna)",
     ),
-    ("Share subfolders as well, under names such as Sub/aula1.mp4", "Comparte también las subcarpetas, con nombres como Sub/aula1.mp4"),
+    (
+        "Share subfolders as well, under names such as Sub/aula1.mp4",
+        "Comparte también las subcarpetas, con nombres como Sub/aula1.mp4",
+    ),
     (
         "Do not share what is called so: a pattern as in a .gitignore, such as '*.iso', '/drafts' or 'tmp/'; repeat for more. They come after those in the file .cardumeignore at the top of the folder, and the last that matches decides ('!' shares after all)",
         "No comparte lo que se llama así: un patrón como en un .gitignore, por ejemplo '*.iso', '/drafts' o 'tmp/'; repita para dar más. Van después de los del archivo .cardumeignore en lo alto de la carpeta, y decide el último que coincide ('!' lo comparte pese a todo)",
     ),
-    ("Whose peer this is; the name is registered if need be", "El usuario dueño de este peer; el nombre se registra si hace falta"),
+    (
+        "Whose peer this is; the name is registered if need be",
+        "El usuario dueño de este peer; el nombre se registra si hace falta",
+    ),
     ("Whether others may download", "Si los demás pueden descargar"),
     ("Everybody may", "Todos pueden"),
-    ("You are asked, once for each asker and file", "Se le pregunta, una vez por cada peer y archivo"),
+    (
+        "You are asked, once for each asker and file",
+        "Se le pregunta, una vez por cada peer y archivo",
+    ),
     ("Nobody may", "Nadie puede"),
     (
         "The address under which others find this peer, if it is not the one that the server sees",
         "La dirección en que los demás hallan este peer, si no es la que ve el servidor",
     ),
-    ("Bytes a second that go out, over all uploads", "Bytes por segundo que salen, en la suma de todas las subidas"),
-    ("Bytes a second that come in, over all downloads", "Bytes por segundo que entran, en la suma de todas las descargas"),
-    ("Uploads at once; the rest wait and are told their place", "Subidas a la vez; las demás esperan, y saben su puesto en la cola"),
-    ("Who is told its figures, by `cardume status` and at /metrics", "Quién puede ver las cifras del proceso, por `cardume status` y en /metrics"),
+    (
+        "Bytes a second that go out, over all uploads",
+        "Bytes por segundo que salen, en la suma de todas las subidas",
+    ),
+    (
+        "Bytes a second that come in, over all downloads",
+        "Bytes por segundo que entran, en la suma de todas las descargas",
+    ),
+    (
+        "Uploads at once; the rest wait and are told their place",
+        "Subidas a la vez; las demás esperan, y saben su puesto en la cola",
+    ),
+    (
+        "Who is told its figures, by `cardume status` and at /metrics",
+        "Quién puede ver las cifras del proceso, por `cardume status` y en /metrics",
+    ),
     ("Programs on this machine", "Programas de esta máquina"),
     ("Everybody", "Todos"),
     (
         "A name by which browsers and other programs may ask by HTTP, such as that of a proxy; repeat for more. Addresses, localhost and the names of this machine are always taken, all others refused",
         "Un nombre con el que navegadores y otros programas pueden acceder por HTTP, como el de un proxy; repita para dar más. Direcciones, localhost y los nombres de esta máquina valen siempre, y todos los demás se rechazan",
     ),
-    ("Make room for a download before its first byte, or not", "Reserva espacio para una descarga antes del primer byte, o no"),
-    ("All room first: a full disk shows at the start", "Todo el espacio antes: un disco lleno se ve ya al principio"),
+    (
+        "Make room for a download before its first byte, or not",
+        "Reserva espacio para una descarga antes del primer byte, o no",
+    ),
+    (
+        "All room first: a full disk shows at the start",
+        "Todo el espacio antes: un disco lleno se ve ya al principio",
+    ),
     ("A sparse file", "Un archivo disperso"),
     (
         "Where the hashes of files are kept, so that a restart hashes nothing twice [default: cardume below the user's cache folder]",
         "Dónde se guardan los hashes de los archivos, para no calcular nada de nuevo al reiniciar [por defecto: cardume en la carpeta de caché del usuario]",
     ),
-    ("Keep hashes in memory alone, whatever is said of a cache", "Mantiene los hashes solo en memoria, aunque se indique una caché"),
+    (
+        "Keep hashes in memory alone, whatever is said of a cache",
+        "Mantiene los hashes solo en memoria, aunque se indique una caché",
+    ),
     (
         "Answer by QUIC over UDP as well, on this port; the address is that of --listen, if none is given",
         "Atiende también por QUIC sobre UDP, en este puerto; sin dirección, vale la de --listen",
@@ -121,8 +184,14 @@ const HELP: &[(&str, &str)] = &[
         "Atiende el GET_FILE de UC3M en este puerto, en esta edición: 2020, 2024, 2024-plain, 2025 o fixed, que es la de por defecto; repita para dar más",
     ),
     ("Answer rede-p2p's words on this port", "Atiende el protocolo de rede-p2p en este puerto"),
-    ("Answer ufabc-json's JSON on the usual port", "Atiende el JSON de ufabc-json en el puerto normal"),
-    ("End with code 5 when there is no server, instead of trying again", "Termina con el código 5 cuando no hay servidor, en lugar de reintentar"),
+    (
+        "Answer ufabc-json's JSON on the usual port",
+        "Atiende el JSON de ufabc-json en el puerto normal",
+    ),
+    (
+        "End with code 5 when there is no server, instead of trying again",
+        "Termina con el código 5 cuando no hay servidor, en lugar de reintentar",
+    ),
     ("Which files; `-` is stdin", "Qué archivos; `-` es la entrada estándar"),
     ("Which files, or folders of them", "Qué archivos, o carpetas de ellos"),
     (
@@ -133,7 +202,10 @@ const HELP: &[(&str, &str)] = &[
         "Check the files of subfolders as well, under names such as Sub/aula1.mp4",
         "Comprueba también los archivos de las subcarpetas, con nombres como Sub/aula1.mp4",
     ),
-    ("The exact name, with its extension; or b3:ROOT, whatever its name", "El nombre exacto, con la extensión; o b3:ROOT, sea cual sea el nombre"),
+    (
+        "The exact name, with its extension; or b3:ROOT, whatever its name",
+        "El nombre exacto, con la extensión; o b3:ROOT, sea cual sea el nombre",
+    ),
     (
         "What its content must be: 64 hex digits, as `cardume hash` and `b3sum` print them",
         "La raíz que debe tener el contenido: 64 dígitos hexadecimales, como los de `cardume hash` y `b3sum`",
@@ -144,18 +216,33 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("Into this folder", "A esta carpeta"),
     ("Into this file; `-` is stdout", "A este archivo; `-` es la salida estándar"),
-    ("Fetch the head and the tail first, then all from the front", "Trae primero el principio y el final, después todo en orden"),
-    ("Take the bytes of one source as they come, without checking them", "Acepta los bytes de un origen como llegan, sin comprobarlos"),
-    ("Wait for a file that nobody has yet, and for a source that is away", "Espera un archivo que nadie tiene todavía, y un origen ausente"),
+    (
+        "Fetch the head and the tail first, then all from the front",
+        "Trae primero el principio y el final, después todo en orden",
+    ),
+    (
+        "Take the bytes of one source as they come, without checking them",
+        "Acepta los bytes de un origen como llegan, sin comprobarlos",
+    ),
+    (
+        "Wait for a file that nobody has yet, and for a source that is away",
+        "Espera un archivo que nadie tiene todavía, y un origen ausente",
+    ),
     ("Bytes a second that come in", "Bytes por segundo que entran"),
-    ("Make room for the file before its first byte, or not", "Reserva espacio para el archivo antes del primer byte, o no"),
+    (
+        "Make room for the file before its first byte, or not",
+        "Reserva espacio para el archivo antes del primer byte, o no",
+    ),
     (
         "The way by which the bytes come: TCP, or QUIC over UDP from peers that answer on it (--udp), with TCP where that does not get through",
         "El transporte de los bytes: TCP, o QUIC sobre UDP con peers que lo atienden (--udp), y TCP donde QUIC no pasa",
     ),
     ("TCP", "TCP"),
     ("QUIC over UDP", "QUIC sobre UDP"),
-    ("The UDP port from which QUIC asks [default: a free one]", "El puerto UDP desde el que pide QUIC [por defecto: uno libre]"),
+    (
+        "The UDP port from which QUIC asks [default: a free one]",
+        "El puerto UDP desde el que pide QUIC [por defecto: uno libre]",
+    ),
     ("Which peer", "Qué peer"),
     (
         "Say what of a folder a peer would not share, and why; nobody is asked",
@@ -170,9 +257,15 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("mpv", "mpv"),
     ("VLC", "VLC"),
-    ("Nothing: the URL is printed, and served until the program is interrupted", "Ninguno: muestra la URL y la atiende hasta que se interrumpe"),
+    (
+        "Nothing: the URL is printed, and served until the program is interrupted",
+        "Ninguno: muestra la URL y la atiende hasta que se interrumpe",
+    ),
     ("Where the finished file goes", "Adónde va el archivo terminado"),
-    ("The exact name, with its extension; or b3:ROOT, whatever the name", "El nombre exacto, con la extensión; o b3:ROOT, sea cual sea el nombre"),
+    (
+        "The exact name, with its extension; or b3:ROOT, whatever the name",
+        "El nombre exacto, con la extensión; o b3:ROOT, sea cual sea el nombre",
+    ),
     (
         "Words that the name or the description holds, in any order; \"a phrase\" in quotes; `-word`: and not this one",
         "Palabras que el nombre o la descripción contiene, en cualquier orden; \"una frase\" entre comillas; `-palabra`: sin esta",
@@ -182,13 +275,25 @@ const HELP: &[(&str, &str)] = &[
         "Palabras que el nombre o la descripción casi contiene, con errores de escritura; los mejores van primero",
     ),
     ("Only names that end so, without the dot", "Solo nombres con estas extensiones, sin el punto"),
-    ("Only files of this many bytes: 700M..4G, 700M.., ..4G", "Solo archivos de este tamaño en bytes: 700M..4G, 700M.., ..4G"),
-    ("Only files of which this is said: words, in any order", "Solo archivos con estas palabras en la descripción, en cualquier orden"),
+    (
+        "Only files of this many bytes: 700M..4G, 700M.., ..4G",
+        "Solo archivos de este tamaño en bytes: 700M..4G, 700M.., ..4G",
+    ),
+    (
+        "Only files of which this is said: words, in any order",
+        "Solo archivos con estas palabras en la descripción, en cualquier orden",
+    ),
     ("Only files of this user", "Solo archivos de este usuario"),
     ("Only files whose content is known", "Solo archivos de contenido conocido"),
     ("Only files of which all is there", "Solo archivos completos"),
-    ("In this order: name, -name, size or -size, which is the largest first", "En este orden: name, -name, size o -size, que es el mayor primero"),
-    ("At most so many [default: 1000; an exact name alone: 4096]", "Como máximo tantos [por defecto: 1000; solo con un nombre exacto: 4096]"),
+    (
+        "In this order: name, -name, size or -size, which is the largest first",
+        "En este orden: name, -name, size o -size, que es el mayor primero",
+    ),
+    (
+        "At most so many [default: 1000; an exact name alone: 4096]",
+        "Como máximo tantos [por defecto: 1000; solo con un nombre exacto: 4096]",
+    ),
     (
         "Where to listen; repeat for more [default: 127.0.0.1:1099; on a terminal it is asked for]",
         "Dónde escuchar; repita para dar más [por defecto: 127.0.0.1:1099; en un terminal, el programa pregunta]",
@@ -205,7 +310,10 @@ const HELP: &[(&str, &str)] = &[
         "Habla UC3M en este puerto, en esta edición: 2020, 2024, 2024-plain, 2025 o fixed, que es la de por defecto; repita para dar más",
     ),
     ("Speak rede-p2p's words on this port", "Habla el protocolo de rede-p2p en este puerto"),
-    ("Take JSON of ufabc-json on the usual ports", "Acepta el JSON de ufabc-json en los puertos normales"),
+    (
+        "Take JSON of ufabc-json on the usual ports",
+        "Acepta el JSON de ufabc-json en los puertos normales",
+    ),
     (
         "Take JSON of ufabc-json, and list the folders that its peers name below this one",
         "Acepta el JSON de ufabc-json, y lista las carpetas que indican sus peers, por debajo de esta",
@@ -240,23 +348,41 @@ const HELP: &[(&str, &str)] = &[
         "Where a server of an earlier version listened, by which its own folder was called",
         "Dónde escuchaba un servidor de una versión anterior, lo que daba nombre a su carpeta",
     ),
-    ("Ask this peer in the place of the index server", "Consulta este peer en lugar del servidor de índice"),
+    (
+        "Ask this peer in the place of the index server",
+        "Consulta este peer en lugar del servidor de índice",
+    ),
     ("What the index uses, by part", "Lo que usa el índice, por partes"),
     (
         "Words that the names hold, whatever their case and accents, and -words that they don't; or b3:ROOT",
         "Palabras que los nombres contienen, sin distinguir mayúsculas ni acentos, y -palabras que no contienen; o b3:ROOT",
     ),
-    ("The file of exactly this name, rather than words", "El archivo con exactamente este nombre, en vez de palabras"),
+    (
+        "The file of exactly this name, rather than words",
+        "El archivo con exactamente este nombre, en vez de palabras",
+    ),
     ("The index server that bears the load", "El servidor de índice que recibe la carga"),
-    ("A Redis bears it in its place, asked by SMEMBERS", "Un Redis recibe la carga en su lugar, consultado con SMEMBERS"),
+    (
+        "A Redis bears it in its place, asked by SMEMBERS",
+        "Un Redis recibe la carga en su lugar, consultado con SMEMBERS",
+    ),
     ("How many peers, each with its own link", "Cuántos peers, cada uno con su conexión"),
-    ("How many requests of each peer are under way at once", "Cuántas peticiones de cada peer están en curso a la vez"),
+    (
+        "How many requests of each peer are under way at once",
+        "Cuántas peticiones de cada peer están en curso a la vez",
+    ),
     (
         "How long it is measured [default: 10; with --idle, until Ctrl-C]",
         "Durante cuántos segundos se mide [por defecto: 10; con --idle, hasta Ctrl-C]",
     ),
-    ("What is asked how often, of search, join, update and leave", "Con qué frecuencia se pide cada operación: search, join, update y leave"),
-    ("How many names there are [default: what gives each 5 holders]", "Cuántos nombres hay [por defecto: lo que da 5 dueños a cada uno]"),
+    (
+        "What is asked how often, of search, join, update and leave",
+        "Con qué frecuencia se pide cada operación: search, join, update y leave",
+    ),
+    (
+        "How many names there are [default: what gives each 5 holders]",
+        "Cuántos nombres hay [por defecto: lo que da 5 dueños a cada uno]",
+    ),
     (
         "The exponent of Zipf's law, by which few names are wanted often; 0: all alike",
         "El exponente de la ley de Zipf, por la que pocos nombres se piden mucho; 0: todos iguales",
@@ -269,9 +395,15 @@ const HELP: &[(&str, &str)] = &[
         "How many holders every name has, which each answer is checked for [default with --fill: 5]",
         "Cuántos dueños tiene cada nombre, lo que se comprueba en cada respuesta [por defecto con --fill: 5]",
     ),
-    ("Give every name its holders before anything is measured", "Da a cada nombre sus dueños antes de medir"),
+    (
+        "Give every name its holders before anything is measured",
+        "Da a cada nombre sus dueños antes de medir",
+    ),
     ("Join, say so, and be quiet", "Entra, avisa, y queda en silencio"),
-    ("Visitors that come each second and leave a second later, besides", "Visitantes de más, que llegan cada segundo y se van un segundo después"),
+    (
+        "Visitors that come each second and leave a second later, besides",
+        "Visitantes de más, que llegan cada segundo y se van un segundo después",
+    ),
     ("Say a root for each file as well", "Informa también de una raíz para cada archivo"),
     ("What chance follows from", "La semilla de los números aleatorios"),
     (
@@ -281,22 +413,37 @@ const HELP: &[(&str, &str)] = &[
     ("Example:", "Ejemplo:"),
     ("Examples:", "Ejemplos:"),
     ("Exit codes:", "Códigos de salida:"),
-    ("done (also: the same file is already there)", "hecho (también: el mismo archivo ya está allí)"),
+    (
+        "done (also: the same file is already there)",
+        "hecho (también: el mismo archivo ya está allí)",
+    ),
     ("a fault of ours", "fallo del propio programa"),
     ("wrong usage", "uso incorrecto"),
     ("not found", "no encontrado"),
     ("refused", "rechazado"),
     ("server or source unreachable", "servidor u origen sin respuesta"),
     ("verification failed", "la verificación ha fallado"),
-    ("local disk or address: missing folder, full disk, busy port,", "disco o dirección local: carpeta que falta, disco lleno, puerto en uso,"),
-    ("destination holds another file, output that cannot be written", "otro archivo en el destino, salida que no se puede escribir"),
+    (
+        "local disk or address: missing folder, full disk, busy port,",
+        "disco o dirección local: carpeta que falta, disco lleno, puerto en uso,",
+    ),
+    (
+        "destination holds another file, output that cannot be written",
+        "otro archivo en el destino, salida que no se puede escribir",
+    ),
     ("the other side does not speak the protocol", "el otro lado no habla el protocolo"),
     ("interrupted; run it again to resume", "interrumpido; ejecútelo de nuevo para continuar"),
-    ("nobody reads the output any more (as in `cardume watch aula | head -1`)", "nadie lee ya la salida (como en `cardume watch aula | head -1`)"),
+    (
+        "nobody reads the output any more (as in `cardume watch aula | head -1`)",
+        "nadie lee ya la salida (como en `cardume watch aula | head -1`)",
+    ),
     ("listens on 127.0.0.1:1099", "escucha en 127.0.0.1:1099"),
     ("for the whole network", "para toda la red"),
     ("IPv6 and IPv4", "IPv6 e IPv4"),
-    ("old programs may come as well, from this machine alone", "acepta también programas antiguos, solo de esta máquina"),
+    (
+        "old programs may come as well, from this machine alone",
+        "acepta también programas antiguos, solo de esta máquina",
+    ),
     ("says who comes and goes, on stderr", "dice quién llega y quién se va, en stderr"),
     (
         "The old wires know no passwords: whoever reaches them can act for any of their users. So they are off unless asked for, and bound to loopback unless an address is given.",
@@ -314,10 +461,16 @@ const HELP: &[(&str, &str)] = &[
         "Never shared, whatever it is called: secret keys (of cardume, PEM, OpenSSH, PGP, PuTTY, age), accounts and hashes of cardume, downloads under way, hidden files, links. Excluded unless .cardumeignore or --exclude says '!NAME': lost+found/ $RECYCLE.BIN/ 'System Volume Information/' Thumbs.db desktop.ini *.crdownload *.sqlite-shm `cardume ls --skipped --folder DIR` lists what is not shared, and why.",
         "Nunca se comparte, se llame como se llame: claves secretas (de cardume, PEM, OpenSSH, PGP, PuTTY, age), cuentas y hashes de cardume, descargas en curso, archivos ocultos, enlaces. Queda fuera, si .cardumeignore o --exclude no dice '!NAME':\nlost+found/ $RECYCLE.BIN/ 'System Volume Information/' Thumbs.db desktop.ini *.crdownload *.sqlite-shm\n`cardume ls --skipped --folder DIR` lista lo que no se comparte, y por qué.",
     ),
-    ("in names and descriptions, whatever the case and the accents", "en nombres y descripciones, con o sin mayúsculas y acentos"),
+    (
+        "in names and descriptions, whatever the case and the accents",
+        "en nombres y descripciones, con o sin mayúsculas y acentos",
+    ),
     ("with typing errors; the best come first", "con errores de escritura; los mejores primero"),
     ("asks no server", "no consulta ningún servidor"),
-    ("an old program, whose bytes nothing proves", "un programa antiguo, cuyos bytes nada comprueba"),
+    (
+        "an old program, whose bytes nothing proves",
+        "un programa antiguo, cuyos bytes nada comprueba",
+    ),
     ("only if this is its content", "solo si este es el contenido"),
     ("this content, whatever its name", "este contenido, sea cual sea el nombre"),
     ("becomes ~/Videos/Cursos/aula1.mp4", "queda en ~/Videos/Cursos/aula1.mp4"),
@@ -356,9 +509,15 @@ const HELP: &[(&str, &str)] = &[
         "Los usuarios que ya existen conservan lo que tienen, y reciben lo nuevo. Si una línea no se puede usar, no se importa nada.",
     ),
     ("50 peers join and search for 10 s", "50 peers entran y buscan durante 10 s"),
-    ("a million names with 5 holders each, until Ctrl-C", "un millón de nombres con 5 dueños cada uno, hasta Ctrl-C"),
+    (
+        "a million names with 5 holders each, until Ctrl-C",
+        "un millón de nombres con 5 dueños cada uno, hasta Ctrl-C",
+    ),
     ("the same of a Redis: SADD, then SMEMBERS", "lo mismo con un Redis: SADD, después SMEMBERS"),
-    ("quiet ones, and 1000 a second that join and leave", "peers en silencio, y 1000 por segundo que entran y se van"),
+    (
+        "quiet ones, and 1000 a second that join and leave",
+        "peers en silencio, y 1000 por segundo que entran y se van",
+    ),
     (
         "What is asked follows from --seed alone. Answers are checked: as many holders as --holders says, or exit code 6. Only servers that are meant to bear it should be asked: it takes all that they give.",
         "Las peticiones dependen solo de --seed. Las respuestas se comprueban: tantos dueños como dice --holders, o el código de salida es 6. Úselo solo con servidores destinados a ello: la orden toma todo lo que dan.",
@@ -382,7 +541,10 @@ const FRAME: &[(&str, &str)] = &[
     ("Print help (see a summary with", "Muestra la ayuda (un resumen con"),
     ("Print help", "Muestra la ayuda"),
     ("Print version", "Muestra la versión"),
-    ("Print this message or the help of the given subcommand(s)", "Muestra esta ayuda o la de una orden"),
+    (
+        "Print this message or the help of the given subcommand(s)",
+        "Muestra esta ayuda o la de una orden",
+    ),
     (".SH NAME", ".SH NOMBRE"),
     (".SH SYNOPSIS", ".SH SINOPSIS"),
     (".SH DESCRIPTION", ".SH DESCRIPCIÓN"),
@@ -408,14 +570,23 @@ const MESSAGES: &[(&str, &str)] = &[
         "an address is like 127.0.0.1:4000, [::1]:4000 or [fe80::1%eth0]:4000",
         "una dirección es como 127.0.0.1:4000, [::1]:4000 o [fe80::1%eth0]:4000",
     ),
-    ("an address is like 192.0.2.7 or 192.0.2.7:4000", "una dirección es como 192.0.2.7 o 192.0.2.7:4000"),
+    (
+        "an address is like 192.0.2.7 or 192.0.2.7:4000",
+        "una dirección es como 192.0.2.7 o 192.0.2.7:4000",
+    ),
     (
         "a name is like videos.example, without a port; others than ASCII begin with xn--",
         "un nombre es como videos.example, sin puerto; los que no son ASCII empiezan por xn--",
     ),
     ("a port is like 5000 or 192.168.1.9:5000", "un puerto es como 5000 o 192.168.1.9:5000"),
-    ("the ports of this wire are from 1024 to 65535", "los puertos de este protocolo van de 1024 a 65535"),
-    ("{} is no edition: there are 2020, 2024, 2024-plain, 2025 and fixed", "{} no es una edición: hay 2020, 2024, 2024-plain, 2025 y fixed"),
+    (
+        "the ports of this wire are from 1024 to 65535",
+        "los puertos de este protocolo van de 1024 a 65535",
+    ),
+    (
+        "{} is no edition: there are 2020, 2024, 2024-plain, 2025 and fixed",
+        "{} no es una edición: hay 2020, 2024, 2024-plain, 2025 y fixed",
+    ),
     (
         "a console is napster, rede, or uc3m and perhaps its edition, as in uc3m:2024",
         "una consola es napster, rede, o uc3m y quizá su edición, como en uc3m:2024",
@@ -425,7 +596,10 @@ const MESSAGES: &[(&str, &str)] = &[
     ("a size is like 512MiB or 2GiB", "un tamaño es como 512MiB o 2GiB"),
     ("an index needs at least {}MiB", "un índice necesita al menos {}MiB"),
     ("a range is like 192.168.0.0/16", "un rango es como 192.168.0.0/16"),
-    ("a UDP port is like 4000 or 192.168.1.9:4000", "un puerto UDP es como 4000 o 192.168.1.9:4000"),
+    (
+        "a UDP port is like 4000 or 192.168.1.9:4000",
+        "un puerto UDP es como 4000 o 192.168.1.9:4000",
+    ),
     ("seconds are from 0.01 to 86400", "los segundos van de 0.01 a 86400"),
     ("an exponent is from 0 to 4", "un exponente va de 0 a 4"),
     ("a mix is like search=90,join=5,leave=5", "una mezcla es como search=90,join=5,leave=5"),
@@ -454,16 +628,25 @@ const MESSAGES: &[(&str, &str)] = &[
     ("this program was built without QUIC", "este programa se compiló sin QUIC"),
     ("--rpc-log {}: no HOST[:PORT]", "--rpc-log {}: no es HOST[:PORT]"),
     ("--listen and --folder go together", "--listen y --folder solo funcionan juntos"),
-    ("a description is one line of at most 255 bytes", "una descripción es una línea de 255 bytes como máximo"),
+    (
+        "a description is one line of at most 255 bytes",
+        "una descripción es una línea de 255 bytes como máximo",
+    ),
     ("ls: which peer?", "ls: ¿qué peer?"),
     ("--hash is the root of exactly one file", "--hash es la raíz de exactamente un archivo"),
     ("--exclude {}: too long, or one too many", "--exclude {}: demasiado largo, o uno de más"),
-    ("--data {}: this program was built without its store", "--data {}: este programa se compiló sin el almacén de cuentas"),
+    (
+        "--data {}: this program was built without its store",
+        "--data {}: este programa se compiló sin el almacén de cuentas",
+    ),
     (
         "this program was built without its store: use --data none for a server that forgets its accounts",
         "este programa se compiló sin el almacén de cuentas: use --data none para un servidor que olvida las cuentas",
     ),
-    ("without a home, --data has to say where the accounts are", "sin carpeta personal, --data tiene que decir dónde están las cuentas"),
+    (
+        "without a home, --data has to say where the accounts are",
+        "sin carpeta personal, --data tiene que decir dónde están las cuentas",
+    ),
     (
         "a pattern has at least one word that is wanted, and at most 255 bytes",
         "un patrón tiene al menos una palabra deseada, y 255 bytes como máximo",
@@ -481,27 +664,63 @@ const MESSAGES: &[(&str, &str)] = &[
         "{} files of each peer are more than a server takes: --peers must be larger",
         "{} archivos de cada peer son más de los que acepta un servidor: aumente --peers",
     ),
-    ("--mix: without files, and with --resp, there is nothing to do but search", "--mix: sin archivos, y con --resp, solo se puede hacer search"),
-    ("--churn: without files, and with --resp, nobody comes and goes", "--churn: sin archivos, y con --resp, nadie entra ni sale"),
+    (
+        "--mix: without files, and with --resp, there is nothing to do but search",
+        "--mix: sin archivos, y con --resp, solo se puede hacer search",
+    ),
+    (
+        "--churn: without files, and with --resp, nobody comes and goes",
+        "--churn: sin archivos, y con --resp, nadie entra ni sale",
+    ),
     ("the loop failed: {}", "el bucle de eventos ha fallado: {}"),
     ("the system gives no poll: {}", "el sistema no da el poll: {}"),
     ("a search needs something to go by", "una búsqueda necesita algún criterio"),
-    ("ext holds at most {} extensions of {} bytes", "ext tiene como máximo {} extensiones de {} bytes"),
-    ("an extension is what follows the last dot, without it", "una extensión es lo que sigue al último punto, sin él"),
+    (
+        "ext holds at most {} extensions of {} bytes",
+        "ext tiene como máximo {} extensiones de {} bytes",
+    ),
+    (
+        "an extension is what follows the last dot, without it",
+        "una extensión es lo que sigue al último punto, sin él",
+    ),
     ("an integer is at most 2^53-1", "un entero es como máximo 2^53-1"),
     ("min_size is above max_size", "el tamaño mínimo es mayor que el máximo"),
     ("limit is not from 1 to {}", "el límite no está entre 1 y {}"),
-    ("contains holds at most {} bytes and {} words", "--contains tiene como máximo {} bytes y {} palabras"),
+    (
+        "contains holds at most {} bytes and {} words",
+        "--contains tiene como máximo {} bytes y {} palabras",
+    ),
     ("like holds at most {} bytes and {} words", "--like tiene como máximo {} bytes y {} palabras"),
-    ("description holds at most {} bytes and {} words", "--description tiene como máximo {} bytes y {} palabras"),
-    ("contains holds no word to look for", "--contains no tiene ninguna palabra que se pueda buscar"),
+    (
+        "description holds at most {} bytes and {} words",
+        "--description tiene como máximo {} bytes y {} palabras",
+    ),
+    (
+        "contains holds no word to look for",
+        "--contains no tiene ninguna palabra que se pueda buscar",
+    ),
     ("like holds no word to look for", "--like no tiene ninguna palabra que se pueda buscar"),
-    ("description holds no word to look for", "--description no tiene ninguna palabra que se pueda buscar"),
-    ("{}: line {}: expected a name, a blank and a path", "{}: línea {}: esperaba un nombre, un espacio y una ruta"),
-    ("{}: line {}: {}: what begins with a dot is not shared", "{}: línea {}: {}: lo que empieza por punto no se comparte"),
-    ("{}: line {}: {}: a name with folders needs --recursive", "{}: línea {}: {}: un nombre con carpetas necesita --recursive"),
+    (
+        "description holds no word to look for",
+        "--description no tiene ninguna palabra que se pueda buscar",
+    ),
+    (
+        "{}: line {}: expected a name, a blank and a path",
+        "{}: línea {}: esperaba un nombre, un espacio y una ruta",
+    ),
+    (
+        "{}: line {}: {}: what begins with a dot is not shared",
+        "{}: línea {}: {}: lo que empieza por punto no se comparte",
+    ),
+    (
+        "{}: line {}: {}: a name with folders needs --recursive",
+        "{}: línea {}: {}: un nombre con carpetas necesita --recursive",
+    ),
     ("{}: line {}: {}: not the path of a file", "{}: línea {}: {}: no es la ruta de un archivo"),
-    ("{}: line {}: {}: a secret key is not shared", "{}: línea {}: {}: una clave secreta no se comparte"),
+    (
+        "{}: line {}: {}: a secret key is not shared",
+        "{}: línea {}: {}: una clave secreta no se comparte",
+    ),
     ("{}: line {}: {}: this name came before", "{}: línea {}: {}: este nombre ya ha aparecido"),
     ("{}: line {}: {}: no such file", "{}: línea {}: {}: no existe este archivo"),
     ("{}: line {}: {}", "{}: línea {}: {}"),
@@ -517,10 +736,16 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("{}:{}: this is no IP and port", "{}:{}: no es una IP y un puerto"),
     ("{}:{}: no wire has this name", "{}:{}: ningún protocolo tiene este nombre"),
-    ("{}:{}: no file can be published as this", "{}:{}: ningún archivo se puede publicar con este nombre"),
+    (
+        "{}:{}: no file can be published as this",
+        "{}:{}: ningún archivo se puede publicar con este nombre",
+    ),
     ("{}:{}: no description can be this", "{}:{}: no puede ser una descripción"),
     ("{}:{}: users.csv has no such user", "{}:{}: users.csv no tiene este usuario"),
-    ("{}: files of users whom users.csv does not name, left out: {}", "{}: archivos de usuarios que users.csv no nombra, omitidos: {}"),
+    (
+        "{}: files of users whom users.csv does not name, left out: {}",
+        "{}: archivos de usuarios que users.csv no nombra, omitidos: {}",
+    ),
     (
         "{}: a newer cardume has written accounts.sqlite (form {}, this one knows {})",
         "{}: un cardume más nuevo ha escrito accounts.sqlite (formato {}, este conoce {})",
@@ -528,13 +753,19 @@ const MESSAGES: &[(&str, &str)] = &[
     ("{}: there is no accounts.sqlite", "{}: no hay accounts.sqlite"),
     ("{}: this is no folder", "{}: no es una carpeta"),
     ("a link from {} could not be watched: {}", "una conexión de {} no se pudo vigilar: {}"),
-    ("{} is told that this process is busy: too many links", "{} recibe el aviso de que este proceso está ocupado: demasiadas conexiones"),
+    (
+        "{} is told that this process is busy: too many links",
+        "{} recibe el aviso de que este proceso está ocupado: demasiadas conexiones",
+    ),
     ("no more links for now: {}", "sin conexiones nuevas por ahora: {}"),
     (
         "a link from {} is closed: it stands in the middle of a request, and others need its memory",
         "una conexión de {} se cierra: se quedó en medio de una petición, y otras necesitan su memoria",
     ),
-    ("a link from {} is closed: too many answers wait for it", "una conexión de {} se cierra: demasiadas respuestas la esperan"),
+    (
+        "a link from {} is closed: too many answers wait for it",
+        "una conexión de {} se cierra: demasiadas respuestas la esperan",
+    ),
     (
         "the port mapper does not take our port; the index has to be told it, by --rpc-log HOST:PORT",
         "el mapeador de puertos no acepta nuestro puerto; indíquelo al índice, con --rpc-log HOST:PORT",
@@ -545,21 +776,51 @@ const MESSAGES: &[(&str, &str)] = &[
         "el registro de operaciones no da abasto: se descartan sus líneas más antiguas",
     ),
     ("the operation log is there again", "el registro de operaciones ha vuelto"),
-    ("{} lines of the operation log were dropped", "se descartaron {} líneas del registro de operaciones"),
+    (
+        "{} lines of the operation log were dropped",
+        "se descartaron {} líneas del registro de operaciones",
+    ),
     ("the operation log is away: {}", "el registro de operaciones está ausente: {}"),
     ("the server says: {}", "el servidor dice: {}"),
-    ("{}: its bytes are others than those that were hashed; it is hashed anew", "{}: los bytes ya no son los del hash; se calcula de nuevo"),
-    ("{}: the record could not be written: {}", "{}: el registro de la descarga no se pudo escribir: {}"),
-    ("{} lines of {} found no reader in time and were dropped", "{} líneas de {} no hallaron lector a tiempo y se descartaron"),
-    ("the connections by QUIC of a port are given up: their state is broken", "se abandonan las conexiones QUIC de un puerto: su estado está dañado"),
-    ("{} is left out: anybody could use its key", "{} queda fuera: cualquiera podría usar su clave"),
+    (
+        "{}: its bytes are others than those that were hashed; it is hashed anew",
+        "{}: los bytes ya no son los del hash; se calcula de nuevo",
+    ),
+    (
+        "{}: the record could not be written: {}",
+        "{}: el registro de la descarga no se pudo escribir: {}",
+    ),
+    (
+        "{} lines of {} found no reader in time and were dropped",
+        "{} líneas de {} no hallaron lector a tiempo y se descartaron",
+    ),
+    (
+        "the connections by QUIC of a port are given up: their state is broken",
+        "se abandonan las conexiones QUIC de un puerto: su estado está dañado",
+    ),
+    (
+        "{} is left out: anybody could use its key",
+        "{} queda fuera: cualquiera podría usar su clave",
+    ),
     ("the log of {} grows: {}", "el registro de {} crece: {}"),
     ("{} does not roll back: {}", "{} no deshace la transacción: {}"),
-    ("users who are gone stay in {} for now: {}", "los usuarios que se fueron quedan en {} por ahora: {}"),
+    (
+        "users who are gone stay in {} for now: {}",
+        "los usuarios que se fueron quedan en {} por ahora: {}",
+    ),
     ("{}: only the first {} files are taken", "{}: solo se consideran los primeros {} archivos"),
     ("{} is not read: {}", "{} no se ha leído: {}"),
-    ("others may read the key of this user: chmod 600 it", "otros pueden leer la clave de este usuario: use chmod 600 en ella"),
-    ("{}: its .part was written by another program, and is hashed", "{}: el .part lo escribió otro programa, y se calcula su hash"),
-    ("{}: {} pieces were wrong and are fetched again", "{}: {} piezas estaban mal y se descargan de nuevo"),
+    (
+        "others may read the key of this user: chmod 600 it",
+        "otros pueden leer la clave de este usuario: use chmod 600 en ella",
+    ),
+    (
+        "{}: its .part was written by another program, and is hashed",
+        "{}: el .part lo escribió otro programa, y se calcula su hash",
+    ),
+    (
+        "{}: {} pieces were wrong and are fetched again",
+        "{}: {} piezas estaban mal y se descargan de nuevo",
+    ),
     ("the first refusal: {}", "el primer rechazo: {}"),
 ];

@@ -58,7 +58,9 @@ fn translate_command(mut command: Command, table: &'static Table) -> Command {
     if let Some(after) = command.get_after_long_help().map(ToString::to_string) {
         command = command.after_long_help(translate_block(&after, table));
     }
-    command.mut_args(|arg| translate_arg(arg, table)).mut_subcommands(|sub| translate_command(sub, table))
+    command
+        .mut_args(|arg| translate_arg(arg, table))
+        .mut_subcommands(|sub| translate_command(sub, table))
 }
 
 fn translate_arg(mut arg: Arg, table: &'static Table) -> Arg {
@@ -85,11 +87,15 @@ fn translate_arg(mut arg: Arg, table: &'static Table) -> Arg {
 /// The parser of an enumeration, whose values say in this language what they mean.
 fn values<T: ValueEnum + Send + Sync + 'static>(table: &'static Table) -> ValueParser {
     let known = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-    let translated = known.map(|value| match value.get_help().and_then(|help| look_up(table.help, &help.to_string())) {
-        Some(help) => PossibleValue::new(value.get_name().to_owned()).help(help),
-        None => value,
+    let translated = known.map(|value| {
+        match value.get_help().and_then(|help| look_up(table.help, &help.to_string())) {
+            Some(help) => PossibleValue::new(value.get_name().to_owned()).help(help),
+            None => value,
+        }
     });
-    ValueParser::new(PossibleValuesParser::new(translated).try_map(|word| T::from_str(&word, false)))
+    ValueParser::new(
+        PossibleValuesParser::new(translated).try_map(|word| T::from_str(&word, false)),
+    )
 }
 
 /// One line, or one paragraph, of the text below a help.
@@ -129,7 +135,10 @@ fn pieces(text: &str) -> Vec<HelpLine> {
         } else {
             pieces.push(HelpLine::Kept(line.to_owned()));
         }
-        is_open = indent == 0 && !words.is_empty() && !words.ends_with("xamples:") && !words.ends_with("xample:");
+        is_open = indent == 0
+            && !words.is_empty()
+            && !words.ends_with("xamples:")
+            && !words.ends_with("xample:");
     }
     pieces
 }
@@ -147,7 +156,10 @@ fn translate_block(text: &str, table: &'static Table) -> String {
 /// A text that clap or one of its generators has written, with its fixed words in this language.
 pub fn frame(text: String, lang: Lang) -> String {
     let Some(table) = table(lang) else { return text };
-    table.frame.iter().fold(text, |text, (english, translation)| replace_phrase(&text, english, translation))
+    table
+        .frame
+        .iter()
+        .fold(text, |text, (english, translation)| replace_phrase(&text, english, translation))
 }
 
 /// Replaces a phrase wherever it stands, also where a line ends between two of its words. The gaps of the text are kept.
@@ -205,7 +217,12 @@ pub fn message(text: &str, lang: Lang) -> String {
 
 fn translate_message(text: &str, table: &'static Table) -> Option<String> {
     let exact = look_up(table.messages, text).map(str::to_owned);
-    exact.or_else(|| table.messages.iter().find_map(|(english, translation)| Some(fill(translation, &parts(english, text)?))))
+    exact.or_else(|| {
+        table
+            .messages
+            .iter()
+            .find_map(|(english, translation)| Some(fill(translation, &parts(english, text)?)))
+    })
 }
 
 /// What stands at each `{}` of `template` in `text`, if `text` is made by it.
@@ -249,7 +266,8 @@ mod tests {
     fn texts(command: &Command, found: &mut BTreeSet<String>) {
         let abouts = [command.get_about(), command.get_long_about()];
         found.extend(abouts.into_iter().flatten().map(ToString::to_string));
-        for block in [command.get_after_help(), command.get_after_long_help()].into_iter().flatten() {
+        for block in [command.get_after_help(), command.get_after_long_help()].into_iter().flatten()
+        {
             found.extend(pieces(&block.to_string()).into_iter().filter_map(|piece| match piece {
                 HelpLine::Kept(_) => None,
                 HelpLine::Remark(_, text) | HelpLine::Prose(text) => Some(text),
@@ -257,8 +275,15 @@ mod tests {
         }
         for arg in command.get_arguments() {
             let values: Vec<PossibleValue> = arg.get_possible_values();
-            found.extend([arg.get_help(), arg.get_long_help()].into_iter().flatten().map(ToString::to_string));
-            found.extend(values.iter().filter_map(|value| value.get_help().map(ToString::to_string)));
+            found.extend(
+                [arg.get_help(), arg.get_long_help()]
+                    .into_iter()
+                    .flatten()
+                    .map(ToString::to_string),
+            );
+            found.extend(
+                values.iter().filter_map(|value| value.get_help().map(ToString::to_string)),
+            );
         }
         command.get_subcommands().for_each(|sub| texts(sub, found));
     }
@@ -269,13 +294,21 @@ mod tests {
         texts(&Cli::command(), &mut known);
         assert!(known.len() > 100);
         for (lang, table) in TABLES {
-            let sources: BTreeSet<String> = table.help.iter().map(|(english, _)| (*english).to_owned()).collect();
-            assert_eq!(sources.len(), table.help.len(), "a text stands twice in the table of {lang}");
+            let sources: BTreeSet<String> =
+                table.help.iter().map(|(english, _)| (*english).to_owned()).collect();
+            assert_eq!(
+                sources.len(),
+                table.help.len(),
+                "a text stands twice in the table of {lang}"
+            );
             let missing: Vec<&String> = known.difference(&sources).collect();
             assert!(missing.is_empty(), "no {lang} for: {missing:#?}");
             // Without a feature its texts are not there.
             let stale: Vec<&String> = sources.difference(&known).collect();
-            assert!(stale.is_empty() || !cfg!(all(feature = "loadgen", feature = "store")), "{lang} of no text: {stale:#?}");
+            assert!(
+                stale.is_empty() || !cfg!(all(feature = "loadgen", feature = "store")),
+                "{lang} of no text: {stale:#?}"
+            );
         }
     }
 
@@ -298,11 +331,26 @@ mod tests {
                     let text = frame(text.to_string(), lang);
                     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
                     // The help of `help` has no options.
-                    assert!(text.contains(heading) || path.contains(&"help".to_owned()), "{path:?}: {text}");
-                    for english in
-                        ["Usage:", "Commands:", "Options:", "Arguments:", "Print ", "[default:", "[env:", "ossible values:", "OPTIONS]", "COMMAND>"]
-                    {
-                        assert!(!words.contains(english), "{path:?} in {lang:?}: {english}: {text}");
+                    assert!(
+                        text.contains(heading) || path.contains(&"help".to_owned()),
+                        "{path:?}: {text}"
+                    );
+                    for english in [
+                        "Usage:",
+                        "Commands:",
+                        "Options:",
+                        "Arguments:",
+                        "Print ",
+                        "[default:",
+                        "[env:",
+                        "ossible values:",
+                        "OPTIONS]",
+                        "COMMAND>",
+                    ] {
+                        assert!(
+                            !words.contains(english),
+                            "{path:?} in {lang:?}: {english}: {text}"
+                        );
                     }
                 }
             });
@@ -312,10 +360,17 @@ mod tests {
     #[test]
     fn a_phrase_is_replaced_across_lines_too() {
         assert_eq!(
-            replace_phrase("a [possible\n  values: x] [possible", "[possible values:", "[valores possíveis:"),
+            replace_phrase(
+                "a [possible\n  values: x] [possible",
+                "[possible values:",
+                "[valores possíveis:"
+            ),
             "a [valores\n  possíveis: x] [possible"
         );
-        assert_eq!(replace_phrase("Print help. Print helper", "Print help", "Ajuda"), "Ajuda. Ajudaer");
+        assert_eq!(
+            replace_phrase("Print help. Print helper", "Print help", "Ajuda"),
+            "Ajuda. Ajudaer"
+        );
         assert_eq!(replace_phrase("", "a b", "c"), "");
     }
 
@@ -334,7 +389,10 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let (mut found, mut folders) = (Vec::new(), vec![root]);
         while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            for entry in std::fs::read_dir(folder)
+                .expect("a folder")
+                .map(|entry| entry.expect("an entry").path())
+            {
                 if entry.is_dir() {
                     folders.push(entry);
                 } else if !entry.components().any(|part| part.as_os_str() == "translate") {
@@ -357,7 +415,9 @@ mod tests {
         let text = rest.split('"').next()?;
         let mut pieces = text.split('{');
         let first = pieces.next()?.to_owned();
-        Some(pieces.fold(first, |text, piece| text + "{}" + piece.split_once('}').map_or("", |(_, rest)| rest)))
+        Some(pieces.fold(first, |text, piece| {
+            text + "{}" + piece.split_once('}').map_or("", |(_, rest)| rest)
+        }))
     }
 
     #[test]
@@ -369,9 +429,19 @@ mod tests {
                     let Some(text) = first_text(&code[at + marker.len()..]) else { continue };
                     // The rest is said elsewhere, or is the fault of a programmer.
                     let is_said = text.replace("{}", "").chars().any(char::is_alphabetic);
-                    if is_said && !["{}: {}", "the default address is none", "the size of datagrams is none"].contains(&text.as_str()) {
+                    if is_said
+                        && ![
+                            "{}: {}",
+                            "the default address is none",
+                            "the size of datagrams is none",
+                        ]
+                        .contains(&text.as_str())
+                    {
                         count += 1;
-                        let is_known = pt::TABLE.messages.iter().any(|(english, _)| parts(english, &text).is_some());
+                        let is_known = pt::TABLE
+                            .messages
+                            .iter()
+                            .any(|(english, _)| parts(english, &text).is_some());
                         assert!(is_known, "no translation of {text:?} in {path}");
                     }
                 }
@@ -384,27 +454,39 @@ mod tests {
     fn every_message_of_the_tables_is_still_in_the_code() {
         let code: String = sources().into_iter().map(|(_, code)| code).collect();
         // These are of the standard library and of clap.
-        let foreign = ["invalid digit", "cannot parse integer", "number too", "{} is not in {}..={}"];
-        for (english, _) in pt::TABLE.messages.iter().filter(|(english, _)| !foreign.iter().any(|known| english.starts_with(known))) {
+        let foreign =
+            ["invalid digit", "cannot parse integer", "number too", "{} is not in {}..={}"];
+        for (english, _) in pt::TABLE
+            .messages
+            .iter()
+            .filter(|(english, _)| !foreign.iter().any(|known| english.starts_with(known)))
+        {
             let longest = english.split("{}").max_by_key(|part| part.len()).unwrap_or_default();
             let words = longest.trim_start_matches([':', ' ']);
             // Names that stand in constants and fields are put in when the message is made.
             let words = ["contains ", "like ", "description ", "a newer cardume has written "]
                 .iter()
                 .fold(words, |words, name| words.strip_prefix(name).unwrap_or(words));
-            let words = words.trim_start_matches("accounts.sqlite (").trim_end_matches("accounts.sqlite");
+            let words =
+                words.trim_start_matches("accounts.sqlite (").trim_end_matches("accounts.sqlite");
             assert!(code.contains(words), "nothing says {english:?} any more ({words:?})");
         }
     }
 
     #[test]
     fn both_tables_have_the_same_sources_and_the_same_parts() {
-        let sources = |texts: &'static [(&str, &str)]| texts.iter().map(|(english, _)| *english).collect::<Vec<_>>();
+        let sources = |texts: &'static [(&str, &str)]| {
+            texts.iter().map(|(english, _)| *english).collect::<Vec<_>>()
+        };
         assert_eq!(sources(pt::TABLE.frame), sources(es::TABLE.frame));
         assert_eq!(sources(pt::TABLE.messages), sources(es::TABLE.messages));
         for (lang, table) in TABLES {
             for (english, translation) in table.messages {
-                assert_eq!(english.matches("{}").count(), translation.matches("{}").count(), "{lang}: {english}");
+                assert_eq!(
+                    english.matches("{}").count(),
+                    translation.matches("{}").count(),
+                    "{lang}: {english}"
+                );
             }
         }
     }

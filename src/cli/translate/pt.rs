@@ -18,22 +18,40 @@ const HELP: &[(&str, &str)] = &[
     ("Share a folder, search and download", "Compartilha uma pasta, busca e baixa arquivos"),
     ("Say who has a file", "Diz quem tem um arquivo"),
     ("Download a file; run it again to resume", "Baixa um arquivo; execute de novo para continuar"),
-    ("Watch a file, or hear it, while it arrives; it is kept", "Toca um vídeo ou áudio enquanto ele chega; o arquivo fica guardado"),
+    (
+        "Watch a file, or hear it, while it arrives; it is kept",
+        "Toca um vídeo ou áudio enquanto ele chega; o arquivo fica guardado",
+    ),
     ("List the peers that are there", "Lista os peers presentes"),
     ("List what a peer shares", "Lista o que um peer compartilha"),
     (
         "Take a user name; the key made at its first use is all that can use it",
         "Registra um nome de usuário; só a chave criada no primeiro uso pode usá-lo",
     ),
-    ("Give a user name back, and all that was published under it", "Devolve um nome de usuário, com tudo o que foi publicado nele"),
-    ("Publish a file under a user's name: that lasts while he is away", "Publica um arquivo em nome de um usuário: vale também na ausência dele"),
+    (
+        "Give a user name back, and all that was published under it",
+        "Devolve um nome de usuário, com tudo o que foi publicado nele",
+    ),
+    (
+        "Publish a file under a user's name: that lasts while he is away",
+        "Publica um arquivo em nome de um usuário: vale também na ausência dele",
+    ),
     ("Take back what was published", "Retira o que foi publicado"),
     ("Tell what comes and what goes, until Ctrl-C", "Mostra o que chega e o que sai, até Ctrl-C"),
-    ("Show how an index server or a peer is, in figures", "Mostra em números como está um servidor de índice ou um peer"),
+    (
+        "Show how an index server or a peer is, in figures",
+        "Mostra em números como está um servidor de índice ou um peer",
+    ),
     ("List the users who are there", "Lista os usuários presentes"),
     ("List what a user has published", "Lista o que um usuário publicou"),
-    ("Print the BLAKE3 roots of files, as b3sum does", "Mostra as raízes BLAKE3 de arquivos, como o b3sum"),
-    ("Check files against the index, as b3sum --check does against a list", "Confere arquivos com o índice, como b3sum --check com uma lista"),
+    (
+        "Print the BLAKE3 roots of files, as b3sum does",
+        "Mostra as raízes BLAKE3 de arquivos, como o b3sum",
+    ),
+    (
+        "Check files against the index, as b3sum --check does against a list",
+        "Confere arquivos com o índice, como b3sum --check com uma lista",
+    ),
     (
         "Print what the users of an index do, one line an operation, as an index server with --rpc-log tells it",
         "Mostra o que os usuários de um índice fazem, uma linha por operação, como informa um servidor com --rpc-log",
@@ -65,13 +83,22 @@ const HELP: &[(&str, &str)] = &[
     ("Which name", "Qual nome"),
     ("The name of the file", "O nome do arquivo"),
     ("What is to be said of it, in one line", "A descrição, em uma linha"),
-    ("Under whose name; it is registered if need be", "Em nome de qual usuário; ele é registrado se for preciso"),
+    (
+        "Under whose name; it is registered if need be",
+        "Em nome de qual usuário; ele é registrado se for preciso",
+    ),
     ("Whose it is", "O usuário que publicou o arquivo"),
     ("Whose", "De qual usuário"),
     ("Which shell", "Qual shell"),
     ("Of which command; without one, of the program", "De qual comando; sem ele, do programa"),
-    ("Where to answer others; port 0 takes a free one", "Onde atender os outros; a porta 0 escolhe uma livre"),
-    ("What to share, and where downloads go", "A pasta a compartilhar, que também recebe os downloads"),
+    (
+        "Where to answer others; port 0 takes a free one",
+        "Onde atender os outros; a porta 0 escolhe uma livre",
+    ),
+    (
+        "What to share, and where downloads go",
+        "A pasta a compartilhar, que também recebe os downloads",
+    ),
     (
         "A file that names more to share, one `name path` a line, wherever it lies; without --folder nothing else is shared and downloads go to the current folder",
         "Um arquivo com mais itens a compartilhar, um `nome caminho` por linha, de qualquer lugar; sem --folder, nada mais é compartilhado e os downloads vão para a pasta atual",
@@ -80,38 +107,68 @@ const HELP: &[(&str, &str)] = &[
         "Whose commands and answers the console has: napster, rede, or uc3m in one of its editions, of which fixed is the default. At a console of uc3m, CONNECT says who you are, opens the port and shares the folder (the current one, if none is given)",
         "De qual sistema são os comandos e as respostas do console: napster, rede, ou uc3m em uma de suas edições, das quais fixed é o padrão. Em um console uc3m, CONNECT diz quem você é, abre a porta e compartilha a pasta (a atual, se nenhuma for dada)",
     ),
-    ("Share subfolders as well, under names such as Sub/aula1.mp4", "Compartilha também as subpastas, com nomes como Sub/aula1.mp4"),
+    (
+        "Share subfolders as well, under names such as Sub/aula1.mp4",
+        "Compartilha também as subpastas, com nomes como Sub/aula1.mp4",
+    ),
     (
         "Do not share what is called so: a pattern as in a .gitignore, such as '*.iso', '/drafts' or 'tmp/'; repeat for more. They come after those in the file .cardumeignore at the top of the folder, and the last that matches decides ('!' shares after all)",
         "Não compartilha o que tem este nome: um padrão como em um .gitignore, por exemplo '*.iso', '/drafts' ou 'tmp/'; repita para dar mais. Eles vêm depois dos do arquivo .cardumeignore no topo da pasta, e o último que casa decide ('!' compartilha mesmo assim)",
     ),
-    ("Whose peer this is; the name is registered if need be", "O usuário dono deste peer; o nome é registrado se for preciso"),
+    (
+        "Whose peer this is; the name is registered if need be",
+        "O usuário dono deste peer; o nome é registrado se for preciso",
+    ),
     ("Whether others may download", "Se os outros podem baixar"),
     ("Everybody may", "Todos podem"),
-    ("You are asked, once for each asker and file", "Você é consultado, uma vez para cada peer e arquivo"),
+    (
+        "You are asked, once for each asker and file",
+        "Você é consultado, uma vez para cada peer e arquivo",
+    ),
     ("Nobody may", "Ninguém pode"),
     (
         "The address under which others find this peer, if it is not the one that the server sees",
         "O endereço em que os outros acham este peer, se não for o que o servidor vê",
     ),
-    ("Bytes a second that go out, over all uploads", "Bytes por segundo que saem, na soma de todos os uploads"),
-    ("Bytes a second that come in, over all downloads", "Bytes por segundo que entram, na soma de todos os downloads"),
-    ("Uploads at once; the rest wait and are told their place", "Uploads ao mesmo tempo; os demais esperam, e sabem o seu lugar na fila"),
-    ("Who is told its figures, by `cardume status` and at /metrics", "Quem pode ver os números do processo, por `cardume status` e em /metrics"),
+    (
+        "Bytes a second that go out, over all uploads",
+        "Bytes por segundo que saem, na soma de todos os uploads",
+    ),
+    (
+        "Bytes a second that come in, over all downloads",
+        "Bytes por segundo que entram, na soma de todos os downloads",
+    ),
+    (
+        "Uploads at once; the rest wait and are told their place",
+        "Uploads ao mesmo tempo; os demais esperam, e sabem o seu lugar na fila",
+    ),
+    (
+        "Who is told its figures, by `cardume status` and at /metrics",
+        "Quem pode ver os números do processo, por `cardume status` e em /metrics",
+    ),
     ("Programs on this machine", "Programas desta máquina"),
     ("Everybody", "Todos"),
     (
         "A name by which browsers and other programs may ask by HTTP, such as that of a proxy; repeat for more. Addresses, localhost and the names of this machine are always taken, all others refused",
         "Um nome com o qual navegadores e outros programas podem acessar por HTTP, como o de um proxy; repita para dar mais. Endereços, localhost e os nomes desta máquina sempre valem, e todos os outros são recusados",
     ),
-    ("Make room for a download before its first byte, or not", "Reserva espaço para um download antes do primeiro byte, ou não"),
-    ("All room first: a full disk shows at the start", "Todo o espaço antes: um disco cheio aparece já no início"),
+    (
+        "Make room for a download before its first byte, or not",
+        "Reserva espaço para um download antes do primeiro byte, ou não",
+    ),
+    (
+        "All room first: a full disk shows at the start",
+        "Todo o espaço antes: um disco cheio aparece já no início",
+    ),
     ("A sparse file", "Um arquivo esparso"),
     (
         "Where the hashes of files are kept, so that a restart hashes nothing twice [default: cardume below the user's cache folder]",
         "Onde ficam os hashes dos arquivos, para que nada seja calculado de novo ao reiniciar [padrão: cardume na pasta de cache do usuário]",
     ),
-    ("Keep hashes in memory alone, whatever is said of a cache", "Mantém os hashes só na memória, mesmo que um cache seja indicado"),
+    (
+        "Keep hashes in memory alone, whatever is said of a cache",
+        "Mantém os hashes só na memória, mesmo que um cache seja indicado",
+    ),
     (
         "Answer by QUIC over UDP as well, on this port; the address is that of --listen, if none is given",
         "Atende também por QUIC sobre UDP, nesta porta; sem endereço, vale o de --listen",
@@ -122,7 +179,10 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("Answer rede-p2p's words on this port", "Atende o protocolo do rede-p2p nesta porta"),
     ("Answer ufabc-json's JSON on the usual port", "Atende o JSON do ufabc-json na porta normal"),
-    ("End with code 5 when there is no server, instead of trying again", "Termina com o código 5 quando não há servidor, em vez de tentar de novo"),
+    (
+        "End with code 5 when there is no server, instead of trying again",
+        "Termina com o código 5 quando não há servidor, em vez de tentar de novo",
+    ),
     ("Which files; `-` is stdin", "Quais arquivos; `-` é a entrada padrão"),
     ("Which files, or folders of them", "Quais arquivos, ou pastas deles"),
     (
@@ -133,7 +193,10 @@ const HELP: &[(&str, &str)] = &[
         "Check the files of subfolders as well, under names such as Sub/aula1.mp4",
         "Confere também os arquivos das subpastas, com nomes como Sub/aula1.mp4",
     ),
-    ("The exact name, with its extension; or b3:ROOT, whatever its name", "O nome exato, com a extensão; ou b3:ROOT, seja qual for o nome"),
+    (
+        "The exact name, with its extension; or b3:ROOT, whatever its name",
+        "O nome exato, com a extensão; ou b3:ROOT, seja qual for o nome",
+    ),
     (
         "What its content must be: 64 hex digits, as `cardume hash` and `b3sum` print them",
         "A raiz que o conteúdo deve ter: 64 dígitos hexadecimais, como os de `cardume hash` e `b3sum`",
@@ -144,18 +207,33 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("Into this folder", "Para esta pasta"),
     ("Into this file; `-` is stdout", "Para este arquivo; `-` é a saída padrão"),
-    ("Fetch the head and the tail first, then all from the front", "Busca primeiro o início e o fim, depois tudo em ordem"),
-    ("Take the bytes of one source as they come, without checking them", "Aceita os bytes de uma origem como vêm, sem conferir"),
-    ("Wait for a file that nobody has yet, and for a source that is away", "Espera por um arquivo que ninguém tem ainda, e por uma origem ausente"),
+    (
+        "Fetch the head and the tail first, then all from the front",
+        "Busca primeiro o início e o fim, depois tudo em ordem",
+    ),
+    (
+        "Take the bytes of one source as they come, without checking them",
+        "Aceita os bytes de uma origem como vêm, sem conferir",
+    ),
+    (
+        "Wait for a file that nobody has yet, and for a source that is away",
+        "Espera por um arquivo que ninguém tem ainda, e por uma origem ausente",
+    ),
     ("Bytes a second that come in", "Bytes por segundo que entram"),
-    ("Make room for the file before its first byte, or not", "Reserva espaço para o arquivo antes do primeiro byte, ou não"),
+    (
+        "Make room for the file before its first byte, or not",
+        "Reserva espaço para o arquivo antes do primeiro byte, ou não",
+    ),
     (
         "The way by which the bytes come: TCP, or QUIC over UDP from peers that answer on it (--udp), with TCP where that does not get through",
         "O transporte dos bytes: TCP, ou QUIC sobre UDP com peers que o atendem (--udp), e TCP onde o QUIC não passa",
     ),
     ("TCP", "TCP"),
     ("QUIC over UDP", "QUIC sobre UDP"),
-    ("The UDP port from which QUIC asks [default: a free one]", "A porta UDP de onde o QUIC pede [padrão: uma livre]"),
+    (
+        "The UDP port from which QUIC asks [default: a free one]",
+        "A porta UDP de onde o QUIC pede [padrão: uma livre]",
+    ),
     ("Which peer", "Qual peer"),
     (
         "Say what of a folder a peer would not share, and why; nobody is asked",
@@ -170,9 +248,15 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("mpv", "mpv"),
     ("VLC", "VLC"),
-    ("Nothing: the URL is printed, and served until the program is interrupted", "Nenhum: mostra a URL e a atende até ser interrompido"),
+    (
+        "Nothing: the URL is printed, and served until the program is interrupted",
+        "Nenhum: mostra a URL e a atende até ser interrompido",
+    ),
     ("Where the finished file goes", "Para onde vai o arquivo pronto"),
-    ("The exact name, with its extension; or b3:ROOT, whatever the name", "O nome exato, com a extensão; ou b3:ROOT, seja qual for o nome"),
+    (
+        "The exact name, with its extension; or b3:ROOT, whatever the name",
+        "O nome exato, com a extensão; ou b3:ROOT, seja qual for o nome",
+    ),
     (
         "Words that the name or the description holds, in any order; \"a phrase\" in quotes; `-word`: and not this one",
         "Palavras que o nome ou a descrição contém, em qualquer ordem; \"uma frase\" entre aspas; `-palavra`: sem esta",
@@ -182,13 +266,25 @@ const HELP: &[(&str, &str)] = &[
         "Palavras que o nome ou a descrição quase contém, com erros de digitação; os melhores vêm primeiro",
     ),
     ("Only names that end so, without the dot", "Só nomes com estas extensões, sem o ponto"),
-    ("Only files of this many bytes: 700M..4G, 700M.., ..4G", "Só arquivos deste tamanho em bytes: 700M..4G, 700M.., ..4G"),
-    ("Only files of which this is said: words, in any order", "Só arquivos com estas palavras na descrição, em qualquer ordem"),
+    (
+        "Only files of this many bytes: 700M..4G, 700M.., ..4G",
+        "Só arquivos deste tamanho em bytes: 700M..4G, 700M.., ..4G",
+    ),
+    (
+        "Only files of which this is said: words, in any order",
+        "Só arquivos com estas palavras na descrição, em qualquer ordem",
+    ),
     ("Only files of this user", "Só arquivos deste usuário"),
     ("Only files whose content is known", "Só arquivos de conteúdo conhecido"),
     ("Only files of which all is there", "Só arquivos completos"),
-    ("In this order: name, -name, size or -size, which is the largest first", "Nesta ordem: name, -name, size ou -size, que é o maior primeiro"),
-    ("At most so many [default: 1000; an exact name alone: 4096]", "No máximo tantos [padrão: 1000; só com um nome exato: 4096]"),
+    (
+        "In this order: name, -name, size or -size, which is the largest first",
+        "Nesta ordem: name, -name, size ou -size, que é o maior primeiro",
+    ),
+    (
+        "At most so many [default: 1000; an exact name alone: 4096]",
+        "No máximo tantos [padrão: 1000; só com um nome exato: 4096]",
+    ),
     (
         "Where to listen; repeat for more [default: 127.0.0.1:1099; on a terminal it is asked for]",
         "Onde escutar; repita para dar mais [padrão: 127.0.0.1:1099; em um terminal, o programa pergunta]",
@@ -205,7 +301,10 @@ const HELP: &[(&str, &str)] = &[
         "Fala UC3M nesta porta, nesta edição: 2020, 2024, 2024-plain, 2025 ou fixed, que é o padrão; repita para dar mais",
     ),
     ("Speak rede-p2p's words on this port", "Fala o protocolo do rede-p2p nesta porta"),
-    ("Take JSON of ufabc-json on the usual ports", "Aceita o JSON do ufabc-json nas portas normais"),
+    (
+        "Take JSON of ufabc-json on the usual ports",
+        "Aceita o JSON do ufabc-json nas portas normais",
+    ),
     (
         "Take JSON of ufabc-json, and list the folders that its peers name below this one",
         "Aceita o JSON do ufabc-json, e lista as pastas que os peers dele indicam, abaixo desta",
@@ -240,20 +339,41 @@ const HELP: &[(&str, &str)] = &[
         "Where a server of an earlier version listened, by which its own folder was called",
         "Onde escutava um servidor de uma versão anterior, que dava nome à pasta dele",
     ),
-    ("Ask this peer in the place of the index server", "Consulta este peer em lugar do servidor de índice"),
+    (
+        "Ask this peer in the place of the index server",
+        "Consulta este peer em lugar do servidor de índice",
+    ),
     ("What the index uses, by part", "O que o índice usa, por parte"),
     (
         "Words that the names hold, whatever their case and accents, and -words that they don't; or b3:ROOT",
         "Palavras que os nomes contêm, sem distinguir maiúsculas nem acentos, e -palavras que não contêm; ou b3:ROOT",
     ),
-    ("The file of exactly this name, rather than words", "O arquivo com exatamente este nome, em vez de palavras"),
+    (
+        "The file of exactly this name, rather than words",
+        "O arquivo com exatamente este nome, em vez de palavras",
+    ),
     ("The index server that bears the load", "O servidor de índice que recebe a carga"),
-    ("A Redis bears it in its place, asked by SMEMBERS", "Um Redis recebe a carga em lugar dele, consultado por SMEMBERS"),
+    (
+        "A Redis bears it in its place, asked by SMEMBERS",
+        "Um Redis recebe a carga em lugar dele, consultado por SMEMBERS",
+    ),
     ("How many peers, each with its own link", "Quantos peers, cada um com a sua conexão"),
-    ("How many requests of each peer are under way at once", "Quantos pedidos de cada peer estão em curso ao mesmo tempo"),
-    ("How long it is measured [default: 10; with --idle, until Ctrl-C]", "Por quantos segundos se mede [padrão: 10; com --idle, até Ctrl-C]"),
-    ("What is asked how often, of search, join, update and leave", "Com que frequência se pede cada operação: search, join, update e leave"),
-    ("How many names there are [default: what gives each 5 holders]", "Quantos nomes há [padrão: o que dá 5 donos a cada um]"),
+    (
+        "How many requests of each peer are under way at once",
+        "Quantos pedidos de cada peer estão em curso ao mesmo tempo",
+    ),
+    (
+        "How long it is measured [default: 10; with --idle, until Ctrl-C]",
+        "Por quantos segundos se mede [padrão: 10; com --idle, até Ctrl-C]",
+    ),
+    (
+        "What is asked how often, of search, join, update and leave",
+        "Com que frequência se pede cada operação: search, join, update e leave",
+    ),
+    (
+        "How many names there are [default: what gives each 5 holders]",
+        "Quantos nomes há [padrão: o que dá 5 donos a cada um]",
+    ),
     (
         "The exponent of Zipf's law, by which few names are wanted often; 0: all alike",
         "O expoente da lei de Zipf, pela qual poucos nomes são muito pedidos; 0: todos iguais",
@@ -266,9 +386,15 @@ const HELP: &[(&str, &str)] = &[
         "How many holders every name has, which each answer is checked for [default with --fill: 5]",
         "Quantos donos cada nome tem, o que se confere em cada resposta [padrão com --fill: 5]",
     ),
-    ("Give every name its holders before anything is measured", "Dá a cada nome os seus donos antes de medir"),
+    (
+        "Give every name its holders before anything is measured",
+        "Dá a cada nome os seus donos antes de medir",
+    ),
     ("Join, say so, and be quiet", "Entra, avisa, e fica em silêncio"),
-    ("Visitors that come each second and leave a second later, besides", "Visitantes a mais, que chegam a cada segundo e saem um segundo depois"),
+    (
+        "Visitors that come each second and leave a second later, besides",
+        "Visitantes a mais, que chegam a cada segundo e saem um segundo depois",
+    ),
     ("Say a root for each file as well", "Informa também uma raiz para cada arquivo"),
     ("What chance follows from", "A semente dos números aleatórios"),
     (
@@ -285,15 +411,27 @@ const HELP: &[(&str, &str)] = &[
     ("refused", "recusado"),
     ("server or source unreachable", "servidor ou origem sem resposta"),
     ("verification failed", "a verificação falhou"),
-    ("local disk or address: missing folder, full disk, busy port,", "disco ou endereço local: pasta que falta, disco cheio, porta em uso,"),
-    ("destination holds another file, output that cannot be written", "outro arquivo no destino, saída que não pode ser gravada"),
+    (
+        "local disk or address: missing folder, full disk, busy port,",
+        "disco ou endereço local: pasta que falta, disco cheio, porta em uso,",
+    ),
+    (
+        "destination holds another file, output that cannot be written",
+        "outro arquivo no destino, saída que não pode ser gravada",
+    ),
     ("the other side does not speak the protocol", "o outro lado não fala o protocolo"),
     ("interrupted; run it again to resume", "interrompido; execute de novo para continuar"),
-    ("nobody reads the output any more (as in `cardume watch aula | head -1`)", "ninguém lê mais a saída (como em `cardume watch aula | head -1`)"),
+    (
+        "nobody reads the output any more (as in `cardume watch aula | head -1`)",
+        "ninguém lê mais a saída (como em `cardume watch aula | head -1`)",
+    ),
     ("listens on 127.0.0.1:1099", "escuta em 127.0.0.1:1099"),
     ("for the whole network", "para toda a rede"),
     ("IPv6 and IPv4", "IPv6 e IPv4"),
-    ("old programs may come as well, from this machine alone", "aceita também programas antigos, só desta máquina"),
+    (
+        "old programs may come as well, from this machine alone",
+        "aceita também programas antigos, só desta máquina",
+    ),
     ("says who comes and goes, on stderr", "diz quem chega e quem sai, em stderr"),
     (
         "The old wires know no passwords: whoever reaches them can act for any of their users. So they are off unless asked for, and bound to loopback unless an address is given.",
@@ -311,7 +449,10 @@ const HELP: &[(&str, &str)] = &[
         "Never shared, whatever it is called: secret keys (of cardume, PEM, OpenSSH, PGP, PuTTY, age), accounts and hashes of cardume, downloads under way, hidden files, links. Excluded unless .cardumeignore or --exclude says '!NAME': lost+found/ $RECYCLE.BIN/ 'System Volume Information/' Thumbs.db desktop.ini *.crdownload *.sqlite-shm `cardume ls --skipped --folder DIR` lists what is not shared, and why.",
         "Nunca é compartilhado, seja qual for o nome: chaves secretas (do cardume, PEM, OpenSSH, PGP, PuTTY, age), contas e hashes do cardume, downloads em curso, arquivos ocultos, links. Fica de fora, se .cardumeignore ou --exclude não disser '!NAME':\nlost+found/ $RECYCLE.BIN/ 'System Volume Information/' Thumbs.db desktop.ini *.crdownload *.sqlite-shm\n`cardume ls --skipped --folder DIR` lista o que não é compartilhado, e por quê.",
     ),
-    ("in names and descriptions, whatever the case and the accents", "em nomes e descrições, com ou sem maiúsculas e acentos"),
+    (
+        "in names and descriptions, whatever the case and the accents",
+        "em nomes e descrições, com ou sem maiúsculas e acentos",
+    ),
     ("with typing errors; the best come first", "com erros de digitação; os melhores primeiro"),
     ("asks no server", "não consulta servidor"),
     ("an old program, whose bytes nothing proves", "um programa antigo, cujos bytes nada comprova"),
@@ -353,9 +494,15 @@ const HELP: &[(&str, &str)] = &[
         "Usuários que já existem mantêm o que têm, e recebem o que é novo. Se uma linha não pode ser usada, nada é importado.",
     ),
     ("50 peers join and search for 10 s", "50 peers entram e buscam por 10 s"),
-    ("a million names with 5 holders each, until Ctrl-C", "um milhão de nomes com 5 donos cada um, até Ctrl-C"),
+    (
+        "a million names with 5 holders each, until Ctrl-C",
+        "um milhão de nomes com 5 donos cada um, até Ctrl-C",
+    ),
     ("the same of a Redis: SADD, then SMEMBERS", "o mesmo com um Redis: SADD, depois SMEMBERS"),
-    ("quiet ones, and 1000 a second that join and leave", "peers em silêncio, e 1000 por segundo que entram e saem"),
+    (
+        "quiet ones, and 1000 a second that join and leave",
+        "peers em silêncio, e 1000 por segundo que entram e saem",
+    ),
     (
         "What is asked follows from --seed alone. Answers are checked: as many holders as --holders says, or exit code 6. Only servers that are meant to bear it should be asked: it takes all that they give.",
         "Os pedidos dependem só de --seed. As respostas são conferidas: tantos donos quantos --holders diz, ou o código de saída é 6. Use só com servidores feitos para isso: o comando toma tudo o que eles dão.",
@@ -379,7 +526,10 @@ const FRAME: &[(&str, &str)] = &[
     ("Print help (see a summary with", "Mostra a ajuda (um resumo com"),
     ("Print help", "Mostra a ajuda"),
     ("Print version", "Mostra a versão"),
-    ("Print this message or the help of the given subcommand(s)", "Mostra esta ajuda ou a de um comando"),
+    (
+        "Print this message or the help of the given subcommand(s)",
+        "Mostra esta ajuda ou a de um comando",
+    ),
     (".SH NAME", ".SH NOME"),
     (".SH SYNOPSIS", ".SH SINOPSE"),
     (".SH DESCRIPTION", ".SH DESCRIÇÃO"),
@@ -401,15 +551,27 @@ const MESSAGES: &[(&str, &str)] = &[
         "a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}",
         "um peer é como 127.0.0.1:4000 ou rede@127.0.0.1:4000; os protocolos antigos são {}",
     ),
-    ("an address is like 127.0.0.1:4000, [::1]:4000 or [fe80::1%eth0]:4000", "um endereço é como 127.0.0.1:4000, [::1]:4000 ou [fe80::1%eth0]:4000"),
-    ("an address is like 192.0.2.7 or 192.0.2.7:4000", "um endereço é como 192.0.2.7 ou 192.0.2.7:4000"),
+    (
+        "an address is like 127.0.0.1:4000, [::1]:4000 or [fe80::1%eth0]:4000",
+        "um endereço é como 127.0.0.1:4000, [::1]:4000 ou [fe80::1%eth0]:4000",
+    ),
+    (
+        "an address is like 192.0.2.7 or 192.0.2.7:4000",
+        "um endereço é como 192.0.2.7 ou 192.0.2.7:4000",
+    ),
     (
         "a name is like videos.example, without a port; others than ASCII begin with xn--",
         "um nome é como videos.example, sem porta; os que não são ASCII começam com xn--",
     ),
     ("a port is like 5000 or 192.168.1.9:5000", "uma porta é como 5000 ou 192.168.1.9:5000"),
-    ("the ports of this wire are from 1024 to 65535", "as portas deste protocolo vão de 1024 a 65535"),
-    ("{} is no edition: there are 2020, 2024, 2024-plain, 2025 and fixed", "{} não é uma edição: há 2020, 2024, 2024-plain, 2025 e fixed"),
+    (
+        "the ports of this wire are from 1024 to 65535",
+        "as portas deste protocolo vão de 1024 a 65535",
+    ),
+    (
+        "{} is no edition: there are 2020, 2024, 2024-plain, 2025 and fixed",
+        "{} não é uma edição: há 2020, 2024, 2024-plain, 2025 e fixed",
+    ),
     (
         "a console is napster, rede, or uc3m and perhaps its edition, as in uc3m:2024",
         "um console é napster, rede, ou uc3m e talvez a sua edição, como em uc3m:2024",
@@ -419,7 +581,10 @@ const MESSAGES: &[(&str, &str)] = &[
     ("a size is like 512MiB or 2GiB", "um tamanho é como 512MiB ou 2GiB"),
     ("an index needs at least {}MiB", "um índice precisa de pelo menos {}MiB"),
     ("a range is like 192.168.0.0/16", "uma faixa é como 192.168.0.0/16"),
-    ("a UDP port is like 4000 or 192.168.1.9:4000", "uma porta UDP é como 4000 ou 192.168.1.9:4000"),
+    (
+        "a UDP port is like 4000 or 192.168.1.9:4000",
+        "uma porta UDP é como 4000 ou 192.168.1.9:4000",
+    ),
     ("seconds are from 0.01 to 86400", "os segundos vão de 0.01 a 86400"),
     ("an exponent is from 0 to 4", "um expoente vai de 0 a 4"),
     ("a mix is like search=90,join=5,leave=5", "uma mistura é como search=90,join=5,leave=5"),
@@ -448,17 +613,29 @@ const MESSAGES: &[(&str, &str)] = &[
     ("this program was built without QUIC", "este programa foi compilado sem QUIC"),
     ("--rpc-log {}: no HOST[:PORT]", "--rpc-log {}: não é HOST[:PORT]"),
     ("--listen and --folder go together", "--listen e --folder só funcionam juntos"),
-    ("a description is one line of at most 255 bytes", "uma descrição é uma linha de no máximo 255 bytes"),
+    (
+        "a description is one line of at most 255 bytes",
+        "uma descrição é uma linha de no máximo 255 bytes",
+    ),
     ("ls: which peer?", "ls: qual peer?"),
     ("--hash is the root of exactly one file", "--hash é a raiz de exatamente um arquivo"),
     ("--exclude {}: too long, or one too many", "--exclude {}: longo demais, ou um a mais"),
-    ("--data {}: this program was built without its store", "--data {}: este programa foi compilado sem o armazém de contas"),
+    (
+        "--data {}: this program was built without its store",
+        "--data {}: este programa foi compilado sem o armazém de contas",
+    ),
     (
         "this program was built without its store: use --data none for a server that forgets its accounts",
         "este programa foi compilado sem o armazém de contas: use --data none para um servidor que esquece as contas",
     ),
-    ("without a home, --data has to say where the accounts are", "sem pasta pessoal, --data tem de dizer onde estão as contas"),
-    ("a pattern has at least one word that is wanted, and at most 255 bytes", "um padrão tem pelo menos uma palavra desejada, e no máximo 255 bytes"),
+    (
+        "without a home, --data has to say where the accounts are",
+        "sem pasta pessoal, --data tem de dizer onde estão as contas",
+    ),
+    (
+        "a pattern has at least one word that is wanted, and at most 255 bytes",
+        "um padrão tem pelo menos uma palavra desejada, e no máximo 255 bytes",
+    ),
     (
         "{} links with those of visitors: the system lets this process have {}",
         "{} conexões com as dos visitantes: o sistema permite {} a este processo",
@@ -472,27 +649,54 @@ const MESSAGES: &[(&str, &str)] = &[
         "{} files of each peer are more than a server takes: --peers must be larger",
         "{} arquivos de cada peer são mais do que um servidor aceita: aumente --peers",
     ),
-    ("--mix: without files, and with --resp, there is nothing to do but search", "--mix: sem arquivos, e com --resp, só há search a fazer"),
-    ("--churn: without files, and with --resp, nobody comes and goes", "--churn: sem arquivos, e com --resp, ninguém entra nem sai"),
+    (
+        "--mix: without files, and with --resp, there is nothing to do but search",
+        "--mix: sem arquivos, e com --resp, só há search a fazer",
+    ),
+    (
+        "--churn: without files, and with --resp, nobody comes and goes",
+        "--churn: sem arquivos, e com --resp, ninguém entra nem sai",
+    ),
     ("the loop failed: {}", "o laço de eventos falhou: {}"),
     ("the system gives no poll: {}", "o sistema não dá o poll: {}"),
     ("a search needs something to go by", "uma busca precisa de algum critério"),
     ("ext holds at most {} extensions of {} bytes", "ext tem no máximo {} extensões de {} bytes"),
-    ("an extension is what follows the last dot, without it", "uma extensão é o que vem depois do último ponto, sem ele"),
+    (
+        "an extension is what follows the last dot, without it",
+        "uma extensão é o que vem depois do último ponto, sem ele",
+    ),
     ("an integer is at most 2^53-1", "um inteiro é no máximo 2^53-1"),
     ("min_size is above max_size", "o tamanho mínimo é maior que o máximo"),
     ("limit is not from 1 to {}", "o limite não está entre 1 e {}"),
-    ("contains holds at most {} bytes and {} words", "--contains tem no máximo {} bytes e {} palavras"),
+    (
+        "contains holds at most {} bytes and {} words",
+        "--contains tem no máximo {} bytes e {} palavras",
+    ),
     ("like holds at most {} bytes and {} words", "--like tem no máximo {} bytes e {} palavras"),
-    ("description holds at most {} bytes and {} words", "--description tem no máximo {} bytes e {} palavras"),
+    (
+        "description holds at most {} bytes and {} words",
+        "--description tem no máximo {} bytes e {} palavras",
+    ),
     ("contains holds no word to look for", "--contains não tem palavra que se possa buscar"),
     ("like holds no word to look for", "--like não tem palavra que se possa buscar"),
     ("description holds no word to look for", "--description não tem palavra que se possa buscar"),
-    ("{}: line {}: expected a name, a blank and a path", "{}: linha {}: esperava um nome, um espaço e um caminho"),
-    ("{}: line {}: {}: what begins with a dot is not shared", "{}: linha {}: {}: o que começa com ponto não é compartilhado"),
-    ("{}: line {}: {}: a name with folders needs --recursive", "{}: linha {}: {}: um nome com pastas precisa de --recursive"),
+    (
+        "{}: line {}: expected a name, a blank and a path",
+        "{}: linha {}: esperava um nome, um espaço e um caminho",
+    ),
+    (
+        "{}: line {}: {}: what begins with a dot is not shared",
+        "{}: linha {}: {}: o que começa com ponto não é compartilhado",
+    ),
+    (
+        "{}: line {}: {}: a name with folders needs --recursive",
+        "{}: linha {}: {}: um nome com pastas precisa de --recursive",
+    ),
     ("{}: line {}: {}: not the path of a file", "{}: linha {}: {}: não é o caminho de um arquivo"),
-    ("{}: line {}: {}: a secret key is not shared", "{}: linha {}: {}: uma chave secreta não é compartilhada"),
+    (
+        "{}: line {}: {}: a secret key is not shared",
+        "{}: linha {}: {}: uma chave secreta não é compartilhada",
+    ),
     ("{}: line {}: {}: this name came before", "{}: linha {}: {}: este nome já apareceu"),
     ("{}: line {}: {}: no such file", "{}: linha {}: {}: não há este arquivo"),
     ("{}: line {}: {}", "{}: linha {}: {}"),
@@ -508,10 +712,16 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("{}:{}: this is no IP and port", "{}:{}: não é um IP e uma porta"),
     ("{}:{}: no wire has this name", "{}:{}: nenhum protocolo tem este nome"),
-    ("{}:{}: no file can be published as this", "{}:{}: nenhum arquivo pode ser publicado com este nome"),
+    (
+        "{}:{}: no file can be published as this",
+        "{}:{}: nenhum arquivo pode ser publicado com este nome",
+    ),
     ("{}:{}: no description can be this", "{}:{}: não pode ser uma descrição"),
     ("{}:{}: users.csv has no such user", "{}:{}: users.csv não tem este usuário"),
-    ("{}: files of users whom users.csv does not name, left out: {}", "{}: arquivos de usuários que users.csv não nomeia, deixados de fora: {}"),
+    (
+        "{}: files of users whom users.csv does not name, left out: {}",
+        "{}: arquivos de usuários que users.csv não nomeia, deixados de fora: {}",
+    ),
     (
         "{}: a newer cardume has written accounts.sqlite (form {}, this one knows {})",
         "{}: um cardume mais novo gravou accounts.sqlite (formato {}, este conhece {})",
@@ -519,38 +729,74 @@ const MESSAGES: &[(&str, &str)] = &[
     ("{}: there is no accounts.sqlite", "{}: não há accounts.sqlite"),
     ("{}: this is no folder", "{}: não é uma pasta"),
     ("a link from {} could not be watched: {}", "uma conexão de {} não pôde ser vigiada: {}"),
-    ("{} is told that this process is busy: too many links", "{} recebe o aviso de que este processo está ocupado: conexões demais"),
+    (
+        "{} is told that this process is busy: too many links",
+        "{} recebe o aviso de que este processo está ocupado: conexões demais",
+    ),
     ("no more links for now: {}", "sem novas conexões por enquanto: {}"),
     (
         "a link from {} is closed: it stands in the middle of a request, and others need its memory",
         "uma conexão de {} é fechada: ela parou no meio de um pedido, e outras precisam da memória",
     ),
-    ("a link from {} is closed: too many answers wait for it", "uma conexão de {} é fechada: respostas demais esperam por ela"),
+    (
+        "a link from {} is closed: too many answers wait for it",
+        "uma conexão de {} é fechada: respostas demais esperam por ela",
+    ),
     (
         "the port mapper does not take our port; the index has to be told it, by --rpc-log HOST:PORT",
         "o mapeador de portas não aceita a nossa porta; informe-a ao índice, com --rpc-log HOST:PORT",
     ),
     ("accounts: {}", "contas: {}"),
-    ("the operation log does not keep up: its oldest lines are dropped", "o log de operações não acompanha: as linhas mais antigas são descartadas"),
+    (
+        "the operation log does not keep up: its oldest lines are dropped",
+        "o log de operações não acompanha: as linhas mais antigas são descartadas",
+    ),
     ("the operation log is there again", "o log de operações voltou"),
-    ("{} lines of the operation log were dropped", "{} linhas do log de operações foram descartadas"),
+    (
+        "{} lines of the operation log were dropped",
+        "{} linhas do log de operações foram descartadas",
+    ),
     ("the operation log is away: {}", "o log de operações está ausente: {}"),
     ("the server says: {}", "o servidor diz: {}"),
-    ("{}: its bytes are others than those that were hashed; it is hashed anew", "{}: os bytes não são mais os do hash; ele é calculado de novo"),
-    ("{}: the record could not be written: {}", "{}: o registro do download não pôde ser gravado: {}"),
-    ("{} lines of {} found no reader in time and were dropped", "{} linhas de {} não acharam leitor a tempo e foram descartadas"),
+    (
+        "{}: its bytes are others than those that were hashed; it is hashed anew",
+        "{}: os bytes não são mais os do hash; ele é calculado de novo",
+    ),
+    (
+        "{}: the record could not be written: {}",
+        "{}: o registro do download não pôde ser gravado: {}",
+    ),
+    (
+        "{} lines of {} found no reader in time and were dropped",
+        "{} linhas de {} não acharam leitor a tempo e foram descartadas",
+    ),
     (
         "the connections by QUIC of a port are given up: their state is broken",
         "as conexões QUIC de uma porta são abandonadas: o estado delas está corrompido",
     ),
-    ("{} is left out: anybody could use its key", "{} fica de fora: qualquer um poderia usar a chave"),
+    (
+        "{} is left out: anybody could use its key",
+        "{} fica de fora: qualquer um poderia usar a chave",
+    ),
     ("the log of {} grows: {}", "o log de {} cresce: {}"),
     ("{} does not roll back: {}", "{} não desfaz a transação: {}"),
-    ("users who are gone stay in {} for now: {}", "usuários que saíram ficam em {} por enquanto: {}"),
+    (
+        "users who are gone stay in {} for now: {}",
+        "usuários que saíram ficam em {} por enquanto: {}",
+    ),
     ("{}: only the first {} files are taken", "{}: só os primeiros {} arquivos são considerados"),
     ("{} is not read: {}", "{} não foi lido: {}"),
-    ("others may read the key of this user: chmod 600 it", "outros podem ler a chave deste usuário: use chmod 600 nela"),
-    ("{}: its .part was written by another program, and is hashed", "{}: o .part foi gravado por outro programa, e o hash é calculado"),
-    ("{}: {} pieces were wrong and are fetched again", "{}: {} peças estavam erradas e são baixadas de novo"),
+    (
+        "others may read the key of this user: chmod 600 it",
+        "outros podem ler a chave deste usuário: use chmod 600 nela",
+    ),
+    (
+        "{}: its .part was written by another program, and is hashed",
+        "{}: o .part foi gravado por outro programa, e o hash é calculado",
+    ),
+    (
+        "{}: {} pieces were wrong and are fetched again",
+        "{}: {} peças estavam erradas e são baixadas de novo",
+    ),
     ("the first refusal: {}", "a primeira recusa: {}"),
 ];

@@ -78,7 +78,11 @@ impl ConsoleProfile {
     pub fn dates(self, report: &UiEvent) -> bool {
         let answers = matches!(
             report,
-            UiEvent::Done(_) | UiEvent::Saved { .. } | UiEvent::Unverified { .. } | UiEvent::Same { .. } | UiEvent::Failed(Failure::Named(..))
+            UiEvent::Done(_)
+                | UiEvent::Saved { .. }
+                | UiEvent::Unverified { .. }
+                | UiEvent::Same { .. }
+                | UiEvent::Failed(Failure::Named(..))
         );
         self == ConsoleProfile::Uc3m(LegacyProfile::Uc3mFixed) && answers
     }
@@ -96,7 +100,9 @@ fn beside(report: &UiEvent, lang: Lang) -> Output {
 fn unknown(line: &str, verb: &str) -> ParsedLine {
     match CommandParser::verdict(line) {
         Some(yes) => ParsedLine::Do(Command::Verdict(yes)),
-        None => ParsedLine::Wrong(Failure::Unknown(crate::protocol::types::file_name::printable(verb))),
+        None => {
+            ParsedLine::Wrong(Failure::Unknown(crate::protocol::types::file_name::printable(verb)))
+        }
     }
 }
 
@@ -105,7 +111,8 @@ fn unknown(line: &str, verb: &str) -> ParsedLine {
 pub fn word(line: &str) -> (&str, &str) {
     let line = line.trim();
     let quoted = line.strip_prefix('"').and_then(|rest| rest.split_once('"'));
-    let (word, rest) = quoted.or_else(|| line.split_once(char::is_whitespace)).unwrap_or((line, ""));
+    let (word, rest) =
+        quoted.or_else(|| line.split_once(char::is_whitespace)).unwrap_or((line, ""));
     (word, rest.trim())
 }
 
@@ -137,20 +144,34 @@ mod tests {
         assert_eq!(words("  ana \"two words.mp4\"  b "), ["ana", "two words.mp4", "b"]);
         assert_eq!(words("\"never closed x"), ["\"never", "closed", "x"]);
         assert_eq!(words(" "), [""; 0]);
-        assert_eq!((unquoted("\"a b\""), unquoted("a \"b\""), unquoted("\"")), ("a b", "a \"b\"", "\""));
+        assert_eq!(
+            (unquoted("\"a b\""), unquoted("a \"b\""), unquoted("\"")),
+            ("a b", "a \"b\"", "\"")
+        );
     }
 
     #[test]
     fn a_verdict_is_understood_at_every_console_and_only_uc3m_dates_its_answers() {
         let mut desk = CommandParser::default();
-        for family in [ConsoleProfile::Napster, ConsoleProfile::Uc3m(LegacyProfile::Uc3m2024), ConsoleProfile::Rede] {
+        for family in [
+            ConsoleProfile::Napster,
+            ConsoleProfile::Uc3m(LegacyProfile::Uc3m2024),
+            ConsoleProfile::Rede,
+        ] {
             assert_eq!(family.line(&mut desk, "SIM"), ParsedLine::Do(Command::Verdict(true)));
-            assert!(matches!(family.line(&mut desk, "DANCE now"), ParsedLine::Wrong(Failure::Unknown(word)) if word == "DANCE"));
+            assert!(
+                matches!(family.line(&mut desk, "DANCE now"), ParsedLine::Wrong(Failure::Unknown(word)) if word == "DANCE")
+            );
             assert_eq!(family.line(&mut desk, "  "), ParsedLine::Nothing);
             assert_eq!(family.line(&mut desk, "quit"), ParsedLine::Do(Command::Quit));
-            assert!(!family.dates(&UiEvent::Done(crate::protocol::types::account::Method::Connect)));
+            assert!(
+                !family.dates(&UiEvent::Done(crate::protocol::types::account::Method::Connect))
+            );
         }
-        assert!(ConsoleProfile::Uc3m(LegacyProfile::Uc3mFixed).dates(&UiEvent::Done(crate::protocol::types::account::Method::Connect)));
+        assert!(
+            ConsoleProfile::Uc3m(LegacyProfile::Uc3mFixed)
+                .dates(&UiEvent::Done(crate::protocol::types::account::Method::Connect))
+        );
         assert!(!ConsoleProfile::Uc3m(LegacyProfile::Uc3mFixed).dates(&UiEvent::Left));
     }
 }

@@ -29,7 +29,10 @@ pub(super) fn line(line: &str) -> ParsedLine {
         ("peers", []) => Ok(Command::Act(MultiStep::Peers)),
         ("peers", _) => Err(Failure::Usage("peers")),
         ("ls", [ip, port]) => address(ip, port).map(|at| Command::Act(MultiStep::Files(at))),
-        ("ls", [at]) => at.parse().map(|at| Command::Act(MultiStep::Files(at))).map_err(|_| Failure::Usage("ls IP PORTA")),
+        ("ls", [at]) => at
+            .parse()
+            .map(|at| Command::Act(MultiStep::Files(at)))
+            .map_err(|_| Failure::Usage("ls IP PORTA")),
         ("ls", _) => Err(Failure::Usage("ls IP PORTA")),
         ("get", [ip, _, ..]) => get(ip, unquoted(word(rest).1)),
         ("get", _) => Err(Failure::Usage("get IP ARQUIVO")),
@@ -63,10 +66,15 @@ fn get(host: &str, name: &str) -> Result<Command, Failure> {
 pub(super) fn say(report: &UiEvent, lang: Lang) -> Output {
     match report {
         UiEvent::Peers(peers) => {
-            let rows = peers.iter().map(|present| vec![present.peer.ip().to_string(), present.peer.port().to_string()]);
+            let rows = peers.iter().map(|present| {
+                vec![present.peer.ip().to_string(), present.peer.port().to_string()]
+            });
             Output::Line(table(&["Endereço IP", "Porta"], rows))
         }
-        UiEvent::Files { files, .. } => Output::Line(table(&["Arquivos compartilhados"], files.iter().map(|file| vec![file.name.to_string()]))),
+        UiEvent::Files { files, .. } => Output::Line(table(
+            &["Arquivos compartilhados"],
+            files.iter().map(|file| vec![file.name.to_string()]),
+        )),
         UiEvent::Saved { .. } => text::say(report, lang),
         UiEvent::Help => Output::Note(HELP.to_owned()),
         _ => beside(report, lang),
@@ -125,8 +133,16 @@ mod tests {
 
     #[test]
     fn answers_are_tables_and_all_else_is_a_note() {
-        let present = |at: &str, speaks| PeerEntry { peer: at.parse().unwrap(), files: 1, user: None, speaks };
-        let peers = UiEvent::Peers(vec![present("127.0.0.1:5455", None), present("127.0.0.2:5456", Some(LegacyProfile::Rede))]);
+        let present = |at: &str, speaks| PeerEntry {
+            peer: at.parse().unwrap(),
+            files: 1,
+            user: None,
+            speaks,
+        };
+        let peers = UiEvent::Peers(vec![
+            present("127.0.0.1:5455", None),
+            present("127.0.0.2:5456", Some(LegacyProfile::Rede)),
+        ]);
         let table = "\
 +-------------+-------+
 | Endereço IP | Porta |
@@ -147,8 +163,14 @@ mod tests {
 | ab.txt                  |
 +-------------------------+";
         assert_eq!(say(&files, Lang::Pt), Output::Line(table.into()));
-        assert_eq!(say(&UiEvent::Failed(Failure::Usage("quit")), Lang::Pt), Output::Note("uso: quit".into()));
+        assert_eq!(
+            say(&UiEvent::Failed(Failure::Usage("quit")), Lang::Pt),
+            Output::Note("uso: quit".into())
+        );
         let me = UiEvent::IAm { me: "127.0.0.1:5455".parse().unwrap(), names: " a.txt".into() };
-        assert_eq!(say(&me, Lang::Pt), Output::Note("Sou peer 127.0.0.1:5455 com arquivos a.txt".into()));
+        assert_eq!(
+            say(&me, Lang::Pt),
+            Output::Note("Sou peer 127.0.0.1:5455 com arquivos a.txt".into())
+        );
     }
 }

@@ -73,7 +73,12 @@ pub fn published_by(user: &UserName) -> String {
 pub fn users(users: &[Online]) -> Vec<u8> {
     let rows = users.iter().filter_map(|online| {
         let peer = online.peer?;
-        Some(UserRow { user: &online.user, ip: peer.ip().to_string(), port: peer.port().to_string(), speaks: online.speaks.map(LegacyProfile::word) })
+        Some(UserRow {
+            user: &online.user,
+            ip: peer.ip().to_string(),
+            port: peer.port().to_string(),
+            speaks: online.speaks.map(LegacyProfile::word),
+        })
     });
     serde_json::to_vec(&rows.collect::<Vec<_>>()).unwrap_or_default()
 }
@@ -98,16 +103,27 @@ pub fn find(kept: &[u8], user: &UserName) -> Option<(SocketAddr, Option<LegacyPr
 
 /// What is kept of published files, with one more or one less.
 #[must_use]
-pub fn published(kept: Option<&[u8]>, add: Option<&Publication>, remove: Option<&Published>) -> Vec<u8> {
-    let rows: Vec<Value> = kept.and_then(|kept| serde_json::from_slice(kept).ok()).unwrap_or_default();
+pub fn published(
+    kept: Option<&[u8]>,
+    add: Option<&Publication>,
+    remove: Option<&Published>,
+) -> Vec<u8> {
+    let rows: Vec<Value> =
+        kept.and_then(|kept| serde_json::from_slice(kept).ok()).unwrap_or_default();
     let before = rows.iter().filter_map(|row| {
         let line = |key: &str| row[key].as_str().and_then(Line::new);
         Some(Publication { file: line("Filename")?, description: line("Description")? })
     });
-    let gone = |what: &Publication| add.is_some_and(|add| add.file == what.file) || remove == Some(&what.file);
-    let mut files: Vec<Publication> = before.filter(|what| !gone(what)).take(limits::LIST_ALL - 1).collect();
+    let gone = |what: &Publication| {
+        add.is_some_and(|add| add.file == what.file) || remove == Some(&what.file)
+    };
+    let mut files: Vec<Publication> =
+        before.filter(|what| !gone(what)).take(limits::LIST_ALL - 1).collect();
     files.extend(add.cloned());
-    let rows: Vec<FileRow<'_>> = files.iter().map(|what| FileRow { file: &what.file, description: &what.description }).collect();
+    let rows: Vec<FileRow<'_>> = files
+        .iter()
+        .map(|what| FileRow { file: &what.file, description: &what.description })
+        .collect();
     serde_json::to_vec(&rows).unwrap_or_default()
 }
 
@@ -125,7 +141,11 @@ mod tests {
 
     #[test]
     fn users_are_kept_as_uc3m_does_and_found_again() {
-        let online = |name: &str, peer: Option<&str>, speaks| Online { user: user(name), peer: peer.map(|at| at.parse().unwrap()), speaks };
+        let online = |name: &str, peer: Option<&str>, speaks| Online {
+            user: user(name),
+            peer: peer.map(|at| at.parse().unwrap()),
+            speaks,
+        };
         let kept = users(&[
             online("ana", Some("127.0.0.1:4000"), None),
             online("bob", None, None),
@@ -137,7 +157,10 @@ mod tests {
              {\"Username\":\"eva\",\"IP address\":\"127.0.0.2\",\"Port\":\"5000\",\"Speaks\":\"uc3m-2024\"}]"
         );
         assert_eq!(find(&kept, &user("ana")), Some(("127.0.0.1:4000".parse().unwrap(), None)));
-        assert_eq!(find(&kept, &user("eva")), Some(("127.0.0.2:5000".parse().unwrap(), Some(LegacyProfile::Uc3m2024))));
+        assert_eq!(
+            find(&kept, &user("eva")),
+            Some(("127.0.0.2:5000".parse().unwrap(), Some(LegacyProfile::Uc3m2024)))
+        );
         assert_eq!(find(&kept, &user("bob")), None);
     }
 
@@ -160,14 +183,23 @@ mod tests {
 
     #[test]
     fn published_files_come_and_go_and_stand_there_once() {
-        let what = |file: &str, description: &str| Publication { file: Line::new(file).unwrap(), description: Line::new(description).unwrap() };
+        let what = |file: &str, description: &str| Publication {
+            file: Line::new(file).unwrap(),
+            description: Line::new(description).unwrap(),
+        };
         let kept = published(None, Some(&what("a.mp4", "one")), None);
         assert_eq!(text(&kept), r#"[{"Filename":"a.mp4","Description":"one"}]"#);
         let kept = published(Some(&kept), Some(&what("b.mp4", "")), None);
         let kept = published(Some(&kept), Some(&what("a.mp4", "two")), None);
-        assert_eq!(text(&kept), r#"[{"Filename":"b.mp4","Description":""},{"Filename":"a.mp4","Description":"two"}]"#);
+        assert_eq!(
+            text(&kept),
+            r#"[{"Filename":"b.mp4","Description":""},{"Filename":"a.mp4","Description":"two"}]"#
+        );
         let kept = published(Some(&kept), None, Some(&Line::new("b.mp4").unwrap()));
         assert_eq!(text(&kept), r#"[{"Filename":"a.mp4","Description":"two"}]"#);
-        assert_eq!(text(&published(Some(b"diary"), None, Some(&Line::new("b.mp4").unwrap()))), "[]");
+        assert_eq!(
+            text(&published(Some(b"diary"), None, Some(&Line::new("b.mp4").unwrap()))),
+            "[]"
+        );
     }
 }

@@ -18,8 +18,18 @@ use crate::ui::event::{Failure, NamedCommand, Prompt, UiEvent};
 use crate::ui::text::{self, Lang, Output};
 
 /// What Tab completes.
-pub const COMMANDS: [&str; 10] =
-    ["REGISTER", "UNREGISTER", "CONNECT", "DISCONNECT", "PUBLISH", "DELETE", "LIST_USERS", "LIST_CONTENT", "GET_FILE", "QUIT"];
+pub const COMMANDS: [&str; 10] = [
+    "REGISTER",
+    "UNREGISTER",
+    "CONNECT",
+    "DISCONNECT",
+    "PUBLISH",
+    "DELETE",
+    "LIST_USERS",
+    "LIST_CONTENT",
+    "GET_FILE",
+    "QUIT",
+];
 
 /// How each of them is written.
 const USAGE: [&str; 10] = [
@@ -38,24 +48,39 @@ const USAGE: [&str; 10] = [
 /// What a line means.
 pub(super) fn line(line: &str) -> ParsedLine {
     let (verb, rest) = word(line);
-    let plain = |word: &str| word.chars().filter(|c| *c != '_').flat_map(char::to_uppercase).collect::<String>();
+    let plain = |word: &str| {
+        word.chars().filter(|c| *c != '_').flat_map(char::to_uppercase).collect::<String>()
+    };
     let given = plain(verb);
     let command = match (given.as_str(), &words(rest)[..]) {
         ("", _) => return ParsedLine::Nothing,
-        ("REGISTER", [user]) => of_user(Method::Register, user, |user| MultiStep::Plain(Some(user), AccountOp::Register)),
+        ("REGISTER", [user]) => of_user(Method::Register, user, |user| {
+            MultiStep::Plain(Some(user), AccountOp::Register)
+        }),
         ("UNREGISTER", [user]) => of_user(Method::Unregister, user, MultiStep::Unregister),
         ("CONNECT", [user]) => of_user(Method::Connect, user, MultiStep::Connect),
         ("DISCONNECT", [user]) => of_user(Method::Disconnect, user, MultiStep::Disconnect),
         ("PUBLISH", [file, _, ..]) => publish(file, unquoted(word(rest).1)),
-        ("DELETE", [file]) => published(Method::Delete, file).map(|file| MultiStep::Plain(None, AccountOp::Delete(file))),
-        ("LISTUSERS", []) => Ok(MultiStep::Plain(None, AccountOp::ListUsers { cursor: None, most: limits::LIST_ENTRIES })),
-        ("LISTCONTENT", [user]) => {
-            of_user(Method::ListContent, user, |of| MultiStep::Plain(None, AccountOp::ListContent { of, cursor: None, most: limits::LIST_ENTRIES }))
-        }
+        ("DELETE", [file]) => published(Method::Delete, file)
+            .map(|file| MultiStep::Plain(None, AccountOp::Delete(file))),
+        ("LISTUSERS", []) => Ok(MultiStep::Plain(
+            None,
+            AccountOp::ListUsers { cursor: None, most: limits::LIST_ENTRIES },
+        )),
+        ("LISTCONTENT", [user]) => of_user(Method::ListContent, user, |of| {
+            MultiStep::Plain(
+                None,
+                AccountOp::ListContent { of, cursor: None, most: limits::LIST_ENTRIES },
+            )
+        }),
         ("GETFILE", [user, remote, local]) => get_file(user, remote, local),
         ("QUIT", []) => return ParsedLine::Do(Command::Quit),
         ("HELP" | "?", _) => return ParsedLine::Do(Command::Help),
-        _ => match COMMANDS.iter().position(|command| plain(command) == given).and_then(|place| USAGE.get(place)) {
+        _ => match COMMANDS
+            .iter()
+            .position(|command| plain(command) == given)
+            .and_then(|place| USAGE.get(place))
+        {
             Some(usage) => Err(Failure::Usage(usage)),
             None => return unknown(line, verb),
         },
@@ -72,24 +97,32 @@ fn user(named: NamedCommand, text: &str) -> Result<UserName, Failure> {
     UserName::new(text).map_err(|why| wrong(named, Failure::Name(text.to_owned(), why)))
 }
 
-fn of_user(method: Method, text: &str, act: impl FnOnce(UserName) -> MultiStep) -> Result<MultiStep, Failure> {
+fn of_user(
+    method: Method,
+    text: &str,
+    act: impl FnOnce(UserName) -> MultiStep,
+) -> Result<MultiStep, Failure> {
     user(NamedCommand::Operation(method), text).map(act)
 }
 
 fn published(method: Method, text: &str) -> Result<Line, Failure> {
-    Line::new(text).filter(|line| !line.is_empty()).ok_or_else(|| wrong(NamedCommand::Operation(method), Failure::Wrong("1..255 bytes")))
+    Line::new(text)
+        .filter(|line| !line.is_empty())
+        .ok_or_else(|| wrong(NamedCommand::Operation(method), Failure::Wrong("1..255 bytes")))
 }
 
 fn publish(file: &str, description: &str) -> Result<MultiStep, Failure> {
     let file = published(Method::Publish, file)?;
-    let too_long = || wrong(NamedCommand::Operation(Method::Publish), Failure::Wrong("0..255 bytes"));
+    let too_long =
+        || wrong(NamedCommand::Operation(Method::Publish), Failure::Wrong("0..255 bytes"));
     let description = Line::new(description).ok_or_else(too_long)?;
     Ok(MultiStep::Plain(None, AccountOp::Publish(Publication { file, description })))
 }
 
 fn get_file(from: &str, remote: &str, local: &str) -> Result<MultiStep, Failure> {
     let user = user(NamedCommand::GetFile, from)?;
-    let local = FileName::new(local).map_err(|why| wrong(NamedCommand::GetFile, Failure::Name(local.to_owned(), why)))?;
+    let local = FileName::new(local)
+        .map_err(|why| wrong(NamedCommand::GetFile, Failure::Name(local.to_owned(), why)))?;
     Ok(MultiStep::GetFile { user, remote: remote.to_owned(), local })
 }
 
@@ -99,7 +132,9 @@ pub(super) fn say(report: &UiEvent, edition: LegacyProfile, lang: Lang) -> Outpu
     match report {
         UiEvent::At(date) => Output::Line(date.clone()),
         UiEvent::Done(method) => Output::Line(format!("{} OK", method.word())),
-        UiEvent::Saved { .. } | UiEvent::Unverified { .. } | UiEvent::Same { .. } => Output::Line("GET_FILE OK".into()),
+        UiEvent::Saved { .. } | UiEvent::Unverified { .. } | UiEvent::Same { .. } => {
+            Output::Line("GET_FILE OK".into())
+        }
         UiEvent::Users(users) => rows(users.iter().map(|online| row_of(online, fixed))),
         UiEvent::Content { files, .. } => {
             let front = if fixed { "" } else { "\t" };
@@ -107,9 +142,15 @@ pub(super) fn say(report: &UiEvent, edition: LegacyProfile, lang: Lang) -> Outpu
         }
         UiEvent::Failed(Failure::Named(named, why)) => {
             let line = refused(*named, why, fixed);
-            if line.ends_with(" FAIL") { Output::Answer { line, note: text::failed(why, lang) } } else { Output::Line(line) }
+            if line.ends_with(" FAIL") {
+                Output::Answer { line, note: text::failed(why, lang) }
+            } else {
+                Output::Line(line)
+            }
         }
-        UiEvent::Failed(Failure::Usage(usage)) => Output::Line(format!("Syntax error. Usage: {usage}")),
+        UiEvent::Failed(Failure::Usage(usage)) => {
+            Output::Line(format!("Syntax error. Usage: {usage}"))
+        }
         UiEvent::Prompt(Prompt::Command) => Output::Prompt("c> ".into()),
         UiEvent::Help => Output::Note(USAGE.join("\n")),
         _ => beside(report, lang),
@@ -142,15 +183,31 @@ fn refused(named: NamedCommand, why: &Failure, fixed: bool) -> String {
         _ => None,
     };
     let reason = match (named, code) {
-        (NamedCommand::Operation(Method::Register), Some(ErrorCode::Taken)) => return "USERNAME IN USE".into(),
-        (NamedCommand::Operation(Method::Unregister), Some(ErrorCode::NoUser)) if fixed => return "USERNAME DOES NOT EXIST".into(),
-        (NamedCommand::Operation(Method::Unregister), Some(ErrorCode::NoUser)) => return "USER DOES NOT EXIST".into(),
-        (NamedCommand::Operation(Method::Connect), Some(ErrorCode::Connected)) if !fixed => return "USER ALREADY CONNECTED".into(),
+        (NamedCommand::Operation(Method::Register), Some(ErrorCode::Taken)) => {
+            return "USERNAME IN USE".into();
+        }
+        (NamedCommand::Operation(Method::Unregister), Some(ErrorCode::NoUser)) if fixed => {
+            return "USERNAME DOES NOT EXIST".into();
+        }
+        (NamedCommand::Operation(Method::Unregister), Some(ErrorCode::NoUser)) => {
+            return "USER DOES NOT EXIST".into();
+        }
+        (NamedCommand::Operation(Method::Connect), Some(ErrorCode::Connected)) if !fixed => {
+            return "USER ALREADY CONNECTED".into();
+        }
         (NamedCommand::Operation(Method::Register | Method::Unregister), _) => None,
-        (NamedCommand::Operation(Method::Connect), Some(ErrorCode::Connected)) => Some("USER ALREADY CONNECTED"),
-        (NamedCommand::Operation(Method::Publish), Some(ErrorCode::Published)) => Some("CONTENT ALREADY PUBLISHED"),
-        (NamedCommand::Operation(Method::Delete), Some(ErrorCode::NotPublished)) => Some("CONTENT NOT PUBLISHED"),
-        (NamedCommand::Operation(Method::ListContent), Some(ErrorCode::NoRemoteUser)) => Some("REMOTE USER DOES NOT EXIST"),
+        (NamedCommand::Operation(Method::Connect), Some(ErrorCode::Connected)) => {
+            Some("USER ALREADY CONNECTED")
+        }
+        (NamedCommand::Operation(Method::Publish), Some(ErrorCode::Published)) => {
+            Some("CONTENT ALREADY PUBLISHED")
+        }
+        (NamedCommand::Operation(Method::Delete), Some(ErrorCode::NotPublished)) => {
+            Some("CONTENT NOT PUBLISHED")
+        }
+        (NamedCommand::Operation(Method::ListContent), Some(ErrorCode::NoRemoteUser)) => {
+            Some("REMOTE USER DOES NOT EXIST")
+        }
         (NamedCommand::Operation(_), Some(ErrorCode::NoUser)) => Some("USER DOES NOT EXIST"),
         (NamedCommand::Operation(Method::Connect), _) => None,
         (NamedCommand::Operation(_), Some(ErrorCode::NotConnected)) => Some("USER NOT CONNECTED"),
@@ -187,11 +244,24 @@ mod tests {
 
     #[test]
     fn every_command_is_understood_in_any_case_and_with_or_without_its_line() {
-        let content = MultiStep::Plain(None, AccountOp::ListContent { of: ana(), cursor: None, most: limits::LIST_ENTRIES });
+        let content = MultiStep::Plain(
+            None,
+            AccountOp::ListContent { of: ana(), cursor: None, most: limits::LIST_ENTRIES },
+        );
         let publish = |file: &str, description: &str| {
-            MultiStep::Plain(None, AccountOp::Publish(Publication { file: text(file), description: text(description) }))
+            MultiStep::Plain(
+                None,
+                AccountOp::Publish(Publication {
+                    file: text(file),
+                    description: text(description),
+                }),
+            )
         };
-        let get = MultiStep::GetFile { user: ana(), remote: "a.mp4".into(), local: FileName::new("b.mp4").unwrap() };
+        let get = MultiStep::GetFile {
+            user: ana(),
+            remote: "a.mp4".into(),
+            local: FileName::new("b.mp4").unwrap(),
+        };
         for (typed, act) in [
             ("REGISTER ana", MultiStep::Plain(Some(ana()), AccountOp::Register)),
             ("  register   ana  ", MultiStep::Plain(Some(ana()), AccountOp::Register)),
@@ -260,7 +330,10 @@ mod tests {
         ] {
             let ParsedLine::Wrong(failure) = line(&typed) else { panic!("{typed}") };
             let said = say(&UiEvent::Failed(failure), LegacyProfile::Uc3m2024, Lang::En);
-            assert!(matches!(&said, Output::Answer { line, note } if line == answer && !note.is_empty()), "{typed}: {said:?}");
+            assert!(
+                matches!(&said, Output::Answer { line, note } if line == answer && !note.is_empty()),
+                "{typed}: {said:?}"
+            );
         }
     }
 
@@ -273,37 +346,115 @@ mod tests {
 
     #[test]
     fn every_refusal_has_the_words_of_its_edition() {
-        use Method::{Connect, Delete, Disconnect, ListContent, ListUsers, Publish, Register, Unregister};
+        use Method::{
+            Connect, Delete, Disconnect, ListContent, ListUsers, Publish, Register, Unregister,
+        };
         for (method, code, words, fixed) in [
             (Register, ErrorCode::Taken, "USERNAME IN USE", "USERNAME IN USE"),
             (Register, ErrorCode::BadName, "REGISTER FAIL", "REGISTER FAIL"),
             (Unregister, ErrorCode::NoUser, "USER DOES NOT EXIST", "USERNAME DOES NOT EXIST"),
             (Unregister, ErrorCode::BadProof, "UNREGISTER FAIL", "UNREGISTER FAIL"),
-            (Connect, ErrorCode::NoUser, "CONNECT FAIL , USER DOES NOT EXIST", "CONNECT FAIL, USER DOES NOT EXIST"),
-            (Connect, ErrorCode::Connected, "USER ALREADY CONNECTED", "CONNECT FAIL, USER ALREADY CONNECTED"),
+            (
+                Connect,
+                ErrorCode::NoUser,
+                "CONNECT FAIL , USER DOES NOT EXIST",
+                "CONNECT FAIL, USER DOES NOT EXIST",
+            ),
+            (
+                Connect,
+                ErrorCode::Connected,
+                "USER ALREADY CONNECTED",
+                "CONNECT FAIL, USER ALREADY CONNECTED",
+            ),
             (Connect, ErrorCode::BadProof, "CONNECT FAIL", "CONNECT FAIL"),
             (Connect, ErrorCode::NotConnected, "CONNECT FAIL", "CONNECT FAIL"),
-            (Disconnect, ErrorCode::NoUser, "DISCONNECT FAIL / USER DOES NOT EXIST", "DISCONNECT FAIL, USER DOES NOT EXIST"),
-            (Disconnect, ErrorCode::NotConnected, "DISCONNECT FAIL / USER NOT CONNECTED", "DISCONNECT FAIL, USER NOT CONNECTED"),
+            (
+                Disconnect,
+                ErrorCode::NoUser,
+                "DISCONNECT FAIL / USER DOES NOT EXIST",
+                "DISCONNECT FAIL, USER DOES NOT EXIST",
+            ),
+            (
+                Disconnect,
+                ErrorCode::NotConnected,
+                "DISCONNECT FAIL / USER NOT CONNECTED",
+                "DISCONNECT FAIL, USER NOT CONNECTED",
+            ),
             (Disconnect, ErrorCode::Io, "DISCONNECT FAIL", "DISCONNECT FAIL"),
-            (Publish, ErrorCode::NoUser, "PUBLISH FAIL , USER DOES NOT EXIST", "PUBLISH FAIL, USER DOES NOT EXIST"),
-            (Publish, ErrorCode::NotConnected, "PUBLISH FAIL , USER NOT CONNECTED", "PUBLISH FAIL, USER NOT CONNECTED"),
-            (Publish, ErrorCode::Published, "PUBLISH FAIL , CONTENT ALREADY PUBLISHED", "PUBLISH FAIL, CONTENT ALREADY PUBLISHED"),
+            (
+                Publish,
+                ErrorCode::NoUser,
+                "PUBLISH FAIL , USER DOES NOT EXIST",
+                "PUBLISH FAIL, USER DOES NOT EXIST",
+            ),
+            (
+                Publish,
+                ErrorCode::NotConnected,
+                "PUBLISH FAIL , USER NOT CONNECTED",
+                "PUBLISH FAIL, USER NOT CONNECTED",
+            ),
+            (
+                Publish,
+                ErrorCode::Published,
+                "PUBLISH FAIL , CONTENT ALREADY PUBLISHED",
+                "PUBLISH FAIL, CONTENT ALREADY PUBLISHED",
+            ),
             (Publish, ErrorCode::Io, "PUBLISH FAIL", "PUBLISH FAIL"),
-            (Delete, ErrorCode::NoUser, "DELETE FAIL , USER DOES NOT EXIST", "DELETE FAIL, USER DOES NOT EXIST"),
-            (Delete, ErrorCode::NotConnected, "DELETE FAIL , USER NOT CONNECTED", "DELETE FAIL, USER NOT CONNECTED"),
-            (Delete, ErrorCode::NotPublished, "DELETE FAIL , CONTENT NOT PUBLISHED", "DELETE FAIL, CONTENT NOT PUBLISHED"),
+            (
+                Delete,
+                ErrorCode::NoUser,
+                "DELETE FAIL , USER DOES NOT EXIST",
+                "DELETE FAIL, USER DOES NOT EXIST",
+            ),
+            (
+                Delete,
+                ErrorCode::NotConnected,
+                "DELETE FAIL , USER NOT CONNECTED",
+                "DELETE FAIL, USER NOT CONNECTED",
+            ),
+            (
+                Delete,
+                ErrorCode::NotPublished,
+                "DELETE FAIL , CONTENT NOT PUBLISHED",
+                "DELETE FAIL, CONTENT NOT PUBLISHED",
+            ),
             (Delete, ErrorCode::Internal, "DELETE FAIL", "DELETE FAIL"),
-            (ListUsers, ErrorCode::NoUser, "LIST_USERS FAIL , USER DOES NOT EXIST", "LIST_USERS FAIL, USER DOES NOT EXIST"),
-            (ListUsers, ErrorCode::NotConnected, "LIST_USERS FAIL , USER NOT CONNECTED", "LIST_USERS FAIL, USER NOT CONNECTED"),
+            (
+                ListUsers,
+                ErrorCode::NoUser,
+                "LIST_USERS FAIL , USER DOES NOT EXIST",
+                "LIST_USERS FAIL, USER DOES NOT EXIST",
+            ),
+            (
+                ListUsers,
+                ErrorCode::NotConnected,
+                "LIST_USERS FAIL , USER NOT CONNECTED",
+                "LIST_USERS FAIL, USER NOT CONNECTED",
+            ),
             (ListUsers, ErrorCode::Busy, "LIST_USERS FAIL", "LIST_USERS FAIL"),
-            (ListContent, ErrorCode::NoUser, "LIST_CONTENT FAIL , USER DOES NOT EXIST", "LIST_CONTENT FAIL, USER DOES NOT EXIST"),
-            (ListContent, ErrorCode::NotConnected, "LIST_CONTENT FAIL , USER NOT CONNECTED", "LIST_CONTENT FAIL, USER NOT CONNECTED"),
-            (ListContent, ErrorCode::NoRemoteUser, "LIST_CONTENT FAIL , REMOTE USER DOES NOT EXIST", "LIST_CONTENT FAIL, REMOTE USER DOES NOT EXIST"),
+            (
+                ListContent,
+                ErrorCode::NoUser,
+                "LIST_CONTENT FAIL , USER DOES NOT EXIST",
+                "LIST_CONTENT FAIL, USER DOES NOT EXIST",
+            ),
+            (
+                ListContent,
+                ErrorCode::NotConnected,
+                "LIST_CONTENT FAIL , USER NOT CONNECTED",
+                "LIST_CONTENT FAIL, USER NOT CONNECTED",
+            ),
+            (
+                ListContent,
+                ErrorCode::NoRemoteUser,
+                "LIST_CONTENT FAIL , REMOTE USER DOES NOT EXIST",
+                "LIST_CONTENT FAIL, REMOTE USER DOES NOT EXIST",
+            ),
             (ListContent, ErrorCode::TooLarge, "LIST_CONTENT FAIL", "LIST_CONTENT FAIL"),
         ] {
             let failure = Failure::Operation(method, ErrorReply::new(code, "why"));
-            let report = UiEvent::Failed(Failure::Named(NamedCommand::Operation(method), Box::new(failure)));
+            let report =
+                UiEvent::Failed(Failure::Named(NamedCommand::Operation(method), Box::new(failure)));
             assert_eq!(answer(&report, LegacyProfile::Uc3m2024), words);
             assert_eq!(answer(&report, LegacyProfile::Uc3mFixed), fixed);
         }
@@ -311,10 +462,22 @@ mod tests {
 
     #[test]
     fn whatever_else_goes_wrong_is_a_fail_and_a_note() {
-        for failure in [Failure::NoServer(None), Failure::Protocol("x".into()), Failure::Disk("full".into())] {
-            for (named, words) in [(NamedCommand::Operation(Method::ListUsers), "LIST_USERS FAIL"), (NamedCommand::GetFile, "GET_FILE FAIL")] {
-                let said = say(&UiEvent::Failed(Failure::Named(named, Box::new(failure.clone()))), LegacyProfile::Uc3mFixed, Lang::En);
-                assert_eq!(said, Output::Answer { line: words.into(), note: text::failed(&failure, Lang::En) });
+        for failure in
+            [Failure::NoServer(None), Failure::Protocol("x".into()), Failure::Disk("full".into())]
+        {
+            for (named, words) in [
+                (NamedCommand::Operation(Method::ListUsers), "LIST_USERS FAIL"),
+                (NamedCommand::GetFile, "GET_FILE FAIL"),
+            ] {
+                let said = say(
+                    &UiEvent::Failed(Failure::Named(named, Box::new(failure.clone()))),
+                    LegacyProfile::Uc3mFixed,
+                    Lang::En,
+                );
+                assert_eq!(
+                    said,
+                    Output::Answer { line: words.into(), note: text::failed(&failure, Lang::En) }
+                );
             }
         }
     }
@@ -322,9 +485,15 @@ mod tests {
     #[test]
     fn a_file_comes_or_is_not_there() {
         let name = RelativeName::new("a.mp4").unwrap();
-        let missing = UiEvent::Failed(Failure::Named(NamedCommand::GetFile, Box::new(Failure::NotFound(name.clone()))));
+        let missing = UiEvent::Failed(Failure::Named(
+            NamedCommand::GetFile,
+            Box::new(Failure::NotFound(name.clone())),
+        ));
         assert_eq!(answer(&missing, LegacyProfile::Uc3m2025), "GET_FILE FAIL / FILE NOT EXIST");
-        assert_eq!(answer(&missing, LegacyProfile::Uc3mFixed), "GET_FILE FAIL, FILE DOES NOT EXIST");
+        assert_eq!(
+            answer(&missing, LegacyProfile::Uc3mFixed),
+            "GET_FILE FAIL, FILE DOES NOT EXIST"
+        );
         assert_eq!(answer(&UiEvent::Same { name }, LegacyProfile::Uc3m2020), "GET_FILE OK");
     }
 
@@ -342,26 +511,48 @@ mod tests {
         ] {
             assert_eq!(answer(&UiEvent::Done(method), LegacyProfile::Uc3m2020), words);
         }
-        let online =
-            |name: &str, peer: Option<&str>| Online { user: UserName::new(name).unwrap(), peer: peer.map(|at| at.parse().unwrap()), speaks: None };
-        let users = UiEvent::Users(vec![online("ana", Some("127.0.0.1:4000")), online("bob", None)]);
+        let online = |name: &str, peer: Option<&str>| Online {
+            user: UserName::new(name).unwrap(),
+            peer: peer.map(|at| at.parse().unwrap()),
+            speaks: None,
+        };
+        let users =
+            UiEvent::Users(vec![online("ana", Some("127.0.0.1:4000")), online("bob", None)]);
         assert_eq!(answer(&users, LegacyProfile::Uc3m2024), "\tana 127.0.0.1 4000\n\tbob - -");
         assert_eq!(answer(&users, LegacyProfile::Uc3mFixed), "ana 127.0.0.1 4000\nbob - -");
-        let files = vec![Publication { file: text("a.mp4"), description: text("the first lesson") }];
+        let files =
+            vec![Publication { file: text("a.mp4"), description: text("the first lesson") }];
         let content = UiEvent::Content { of: ana(), files };
         assert_eq!(answer(&content, LegacyProfile::Uc3m2024), "\ta.mp4 \"the first lesson\"");
         assert_eq!(answer(&content, LegacyProfile::Uc3mFixed), "a.mp4 \"the first lesson\"");
-        assert_eq!(say(&UiEvent::Users(Vec::new()), LegacyProfile::Uc3m2024, Lang::En), Output::Silent);
-        assert_eq!(answer(&UiEvent::At("21/11/2026 11:46:02".into()), LegacyProfile::Uc3mFixed), "21/11/2026 11:46:02");
+        assert_eq!(
+            say(&UiEvent::Users(Vec::new()), LegacyProfile::Uc3m2024, Lang::En),
+            Output::Silent
+        );
+        assert_eq!(
+            answer(&UiEvent::At("21/11/2026 11:46:02".into()), LegacyProfile::Uc3mFixed),
+            "21/11/2026 11:46:02"
+        );
     }
 
     #[test]
     fn what_is_no_answer_stays_off_stdout() {
         let me = UiEvent::IAm { me: "127.0.0.1:4000".parse().unwrap(), names: " a.mp4".into() };
-        for report in [me, UiEvent::Left, UiEvent::Help, UiEvent::Failed(Failure::Unknown("DANCE".into())), UiEvent::Failed(Failure::NoServer(None))]
-        {
-            assert!(matches!(say(&report, LegacyProfile::Uc3m2024, Lang::Pt), Output::Note(_)), "{report:?}");
+        for report in [
+            me,
+            UiEvent::Left,
+            UiEvent::Help,
+            UiEvent::Failed(Failure::Unknown("DANCE".into())),
+            UiEvent::Failed(Failure::NoServer(None)),
+        ] {
+            assert!(
+                matches!(say(&report, LegacyProfile::Uc3m2024, Lang::Pt), Output::Note(_)),
+                "{report:?}"
+            );
         }
-        assert_eq!(say(&UiEvent::Prompt(Prompt::Command), LegacyProfile::Uc3m2024, Lang::Pt), Output::Prompt("c> ".into()));
+        assert_eq!(
+            say(&UiEvent::Prompt(Prompt::Command), LegacyProfile::Uc3m2024, Lang::Pt),
+            Output::Prompt("c> ".into())
+        );
     }
 }

@@ -39,7 +39,8 @@ impl Download {
         if let (Some(part), Some(giver)) = (&self.part, source.picker_id) {
             part.picker().remove_source(giver);
         }
-        if matches!(self.list, HashListState::Asked(from) | HashListState::Unproven { from, .. } if from == id) {
+        if matches!(self.list, HashListState::Asked(from) | HashListState::Unproven { from, .. } if from == id)
+        {
             self.list = HashListState::Unknown;
         }
         Some(source)
@@ -53,21 +54,39 @@ impl Download {
         let (first, longest) = limits::BACKOFF;
         let until = io.now + io.jitter(first.saturating_mul(1 << (*attempts).min(16)).min(longest));
         *attempts += 1;
-        let candidate = Candidate { peer: source.at, name: source.name, size: self.size, root, whole: source.whole, quic: source.quic };
+        let candidate = Candidate {
+            peer: source.at,
+            name: source.name,
+            size: self.size,
+            root,
+            whole: source.whole,
+            quic: source.quic,
+        };
         self.backing_off.push(Rest { candidate, until });
     }
 
     /// A source is not reached by QUIC: TCP takes over.
     fn fall_back(&mut self, id: u32, cause: &CloseReason, around: &mut Ctx<'_, '_>) {
         let Some(source) = self.remove(id, around.io) else { return };
-        let why = if let CloseReason::Unreachable(why) = cause { why.clone() } else { "no answer".into() };
+        let why = if let CloseReason::Unreachable(why) = cause {
+            why.clone()
+        } else {
+            "no answer".into()
+        };
         if let Some(quic) = source.quic
             && self.no_udp.insert((source.at, *quic.key.bytes()))
         {
             around.io.tell(UiEvent::TcpTakesOver { peer: source.at, udp: quic.of(source.at), why });
         }
         let root = matches!(source.wanted, Selector::Root(_)).then_some(self.root).flatten();
-        let candidate = Candidate { peer: source.at, name: source.name, size: self.size, root, whole: source.whole, quic: source.quic };
+        let candidate = Candidate {
+            peer: source.at,
+            name: source.name,
+            size: self.size,
+            root,
+            whole: source.whole,
+            quic: source.quic,
+        };
         self.connect_to(&candidate, around);
     }
 
@@ -75,23 +94,33 @@ impl Download {
     pub(super) fn learn_quic(&mut self, said: &Candidate) {
         let Some(quic) = said.quic else { return };
         let rests = self.backing_off.iter_mut().map(|rest| &mut rest.candidate);
-        for candidate in rests.chain(&mut self.waiting).filter(|candidate| candidate.peer == said.peer) {
+        for candidate in
+            rests.chain(&mut self.waiting).filter(|candidate| candidate.peer == said.peer)
+        {
             candidate.quic = Some(quic);
         }
         // For the next time; one that is not there yet is blamed for the key by which it is tried.
-        for source in self.sources.values_mut().filter(|source| source.at == said.peer && source.is_open()) {
+        for source in
+            self.sources.values_mut().filter(|source| source.at == said.peer && source.is_open())
+        {
             source.quic = Some(quic);
         }
     }
 
     /// The link to a source is gone.
-    pub(in crate::download) fn closed(&mut self, id: u32, cause: &CloseReason, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
+    pub(in crate::download) fn closed(
+        &mut self,
+        id: u32,
+        cause: &CloseReason,
+        around: &mut Ctx<'_, '_>,
+    ) -> Option<Outcome> {
         if self.sources.get(&id).is_some_and(|source| source.by_quic && !source.was_linked()) {
             self.fall_back(id, cause, around);
             return None;
         }
         let never_opened = self.sources.get(&id).is_some_and(|source| !source.is_open());
-        let others = self.sources.len() > 1 || !self.waiting.is_empty() || !self.backing_off.is_empty();
+        let others =
+            self.sources.len() > 1 || !self.waiting.is_empty() || !self.backing_off.is_empty();
         let endless = self.retry_policy == RetryPolicy::Endless;
         if !endless && !self.moved && (never_opened || !others) {
             let why = if matches!(cause, CloseReason::Internal(_)) {
@@ -111,7 +140,8 @@ impl Download {
         if let Some(outcome) = self.go_on(around) {
             return Some(outcome);
         }
-        let starves = self.starves() && around.io.now.saturating_duration_since(self.last_received) >= limits::STALLED;
+        let starves = self.starves()
+            && around.io.now.saturating_duration_since(self.last_received) >= limits::STALLED;
         let alone = self.sources.is_empty() || starves || self.hears_nobody(around.io.now);
         if alone && matches!(self.state, DownloadState::Fetching) {
             if let RetryPolicy::For(time) = self.retry_policy
@@ -142,7 +172,11 @@ impl Download {
             if own.is_some() && self.root == own && !self.assumed_root {
                 // Nobody had a list, but all of it together leads to the root.
             } else if self.root.is_some() && own.is_some() && self.is_blind() {
-                let giver = self.sources.iter().find(|(_, source)| Some(source.at) == self.first).map(|(id, _)| *id);
+                let giver = self
+                    .sources
+                    .iter()
+                    .find(|(_, source)| Some(source.at) == self.first)
+                    .map(|(id, _)| *id);
                 self.banned.extend(self.first);
                 // All of it together is not what the root means: that is good for nobody.
                 part.discard();
@@ -170,7 +204,11 @@ impl Download {
     fn check_again(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
         let part = self.part.clone()?;
         self.disturbances += 1;
-        let doubted = if self.disturbances > DISTURBANCES { Err(FsError::Disturbed(self.name.to_string())) } else { part.doubt() };
+        let doubted = if self.disturbances > DISTURBANCES {
+            Err(FsError::Disturbed(self.name.to_string()))
+        } else {
+            part.doubt()
+        };
         if let Err(error) = doubted {
             return Some(Outcome::Failed(disk(&self.name, &error)));
         }
@@ -193,7 +231,10 @@ impl Download {
 
     /// Hashes what an earlier run left behind, a piece at a time.
     fn recheck(&mut self, now: Instant) {
-        let Some(part) = self.part.as_ref().filter(|_| self.recheck_at.is_some_and(|at| at <= now)) else { return };
+        let Some(part) = self.part.as_ref().filter(|_| self.recheck_at.is_some_and(|at| at <= now))
+        else {
+            return;
+        };
         self.last_received = now;
         for _ in 0..RECHECKED_AT_ONCE {
             self.recheck_at = part.recheck(now);
@@ -211,8 +252,14 @@ impl Download {
         if self.sources.values().any(|source| source.is_asked_list() && source.is_open()) {
             return true;
         }
-        let left = around.io.now.saturating_duration_since(self.last_received) < limits::GET_PATIENCE;
-        let open: Vec<u32> = self.sources.iter().filter(|(_, s)| s.is_open() && !self.listless.contains(&s.at)).map(|(id, _)| *id).collect();
+        let left =
+            around.io.now.saturating_duration_since(self.last_received) < limits::GET_PATIENCE;
+        let open: Vec<u32> = self
+            .sources
+            .iter()
+            .filter(|(_, s)| s.is_open() && !self.listless.contains(&s.at))
+            .map(|(id, _)| *id)
+            .collect();
         if let (Some(id), HashListState::Unknown) = (open.first(), &self.list)
             && let Some(source) = self.sources.get_mut(id)
         {
@@ -224,7 +271,9 @@ impl Download {
             self.connect(around);
         }
         let connecting = self.sources.values().any(|source| !source.is_open());
-        left && (connecting || !self.sources.is_empty() && !open.is_empty() || !self.backing_off.is_empty())
+        left && (connecting
+            || !self.sources.is_empty() && !open.is_empty()
+            || !self.backing_off.is_empty())
     }
 
     /// Ends all its links.
@@ -270,7 +319,9 @@ impl Download {
                 if let Some(Err(error)) = self.part.as_ref().map(PartialFile::pour) {
                     return Some(Outcome::Failed(disk(&self.name, &error)));
                 }
-                let (due, still): (Vec<Rest>, Vec<Rest>) = std::mem::take(&mut self.backing_off).into_iter().partition(|rest| rest.until <= now);
+                let (due, still): (Vec<Rest>, Vec<Rest>) = std::mem::take(&mut self.backing_off)
+                    .into_iter()
+                    .partition(|rest| rest.until <= now);
                 self.backing_off = still;
                 for rest in due {
                     self.connect_again(rest.candidate, around);
@@ -308,9 +359,17 @@ impl Download {
     pub(super) fn saved(&self, part: &PartialFile) -> Outcome {
         let from = self.first.or(self.fallback).unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let trusted = part.trusted();
-        let root = trusted.as_ref().map(|(root, _)| *root).or_else(|| part.own_root().filter(|own| Some(*own) == self.root));
+        let root = trusted
+            .as_ref()
+            .map(|(root, _)| *root)
+            .or_else(|| part.own_root().filter(|own| Some(*own) == self.root));
         match root {
-            Some(root) => Outcome::Saved { size: part.size(), from, root, list: trusted.map(|(_, list)| list) },
+            Some(root) => Outcome::Saved {
+                size: part.size(),
+                from,
+                root,
+                list: trusted.map(|(_, list)| list),
+            },
             None => Outcome::Unverified { size: part.size(), from },
         }
     }
@@ -319,7 +378,9 @@ impl Download {
     pub(super) fn tell_progress(&mut self, io: &mut Io<'_>) {
         let Some(part) = self.part.clone().filter(|_| self.begun) else { return };
         let (held, size, now) = (part.held(), part.size(), io.now);
-        if matches!(self.state, DownloadState::Settling(_)) && self.told_at.is_some_and(|at| now.saturating_duration_since(at) >= limits::PROGRESS) {
+        if matches!(self.state, DownloadState::Settling(_))
+            && self.told_at.is_some_and(|at| now.saturating_duration_since(at) >= limits::PROGRESS)
+        {
             return self.stall(WaitReason::Disk, io);
         }
         // What is on its way counts for life, if not for progress: on a slow line a piece takes its time.

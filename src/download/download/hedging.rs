@@ -20,15 +20,23 @@ impl Download {
     pub(super) fn evict_silent(&mut self, around: &mut Ctx<'_, '_>) {
         let (now, alone) = (around.io.now, self.has_one_source());
         let most = if alone { 1 } else { limits::SOURCES / 2 };
-        if self.waiting.is_empty() || self.sources.len() < most || (alone && (self.first.is_some() || self.part.is_some())) {
+        if self.waiting.is_empty()
+            || self.sources.len() < most
+            || (alone && (self.first.is_some() || self.part.is_some()))
+        {
             return;
         }
         let silent = |source: &Source| {
-            let patience = if source.waits || (alone && source.is_open()) { limits::LIST_PATIENCE } else { limits::HEDGE };
+            let patience = if source.waits || (alone && source.is_open()) {
+                limits::LIST_PATIENCE
+            } else {
+                limits::HEDGE
+            };
             let attempts = self.attempts.get(&source.at).copied().unwrap_or(0).min(6);
             source.given == 0 && source.is_silent(patience * (1 << attempts), now)
         };
-        let silent: Vec<u32> = self.sources.iter().filter(|(_, source)| silent(source)).map(|(id, _)| *id).collect();
+        let silent: Vec<u32> =
+            self.sources.iter().filter(|(_, source)| silent(source)).map(|(id, _)| *id).collect();
         for id in silent {
             self.evicted = true;
             self.lose(id, around.io);
@@ -37,33 +45,52 @@ impl Download {
 
     /// True when nobody is left but silent sources, which take turns.
     pub(super) fn hears_nobody(&self, now: Instant) -> bool {
-        self.evicted && self.sources.values().all(|source| !source.waits && source.is_silent(limits::HEDGE / 2, now))
+        self.evicted
+            && self
+                .sources
+                .values()
+                .all(|source| !source.waits && source.is_silent(limits::HEDGE / 2, now))
     }
 
     /// True when another source is to be asked for the list.
     pub(super) fn wants_list(&self) -> bool {
-        matches!(self.list, HashListState::Unknown) || (matches!(self.list, HashListState::Asked(_)) && self.list_more > 0)
+        matches!(self.list, HashListState::Unknown)
+            || (matches!(self.list, HashListState::Asked(_)) && self.list_more > 0)
     }
 
     /// True when who was asked for the list, or for the piece that proves it, lets others wait: by silence, or because it takes too long.
     pub(super) fn is_list_late(&self, now: Instant) -> bool {
-        let (HashListState::Asked(id) | HashListState::Unproven { from: id, .. }) = &self.list else { return false };
+        let (HashListState::Asked(id) | HashListState::Unproven { from: id, .. }) = &self.list
+        else {
+            return false;
+        };
         let Some(source) = self.sources.get(id) else { return false };
         let grows = 1 << self.list_rounds.min(6);
         let since = |at: Instant| now.saturating_duration_since(at);
-        since(self.list_since.max(source.heard_at)) >= limits::HEDGE * grows || since(self.list_since) >= limits::LIST_PATIENCE * grows
+        since(self.list_since.max(source.heard_at)) >= limits::HEDGE * grows
+            || since(self.list_since) >= limits::LIST_PATIENCE * grows
     }
 
     /// One who keeps the list, or the piece that proves it, from all others gives way to the next ones. What it was asked may still come.
     pub(super) fn pass_the_list_on(&mut self) {
-        let (HashListState::Asked(id) | HashListState::Unproven { from: id, .. }) = &self.list else { return };
+        let (HashListState::Asked(id) | HashListState::Unproven { from: id, .. }) = &self.list
+        else {
+            return;
+        };
         let Some(at) = self.sources.get(id).map(|source| source.at) else { return };
-        let usable = |source: &&Source| source.is_open() && source.at != at && !self.listless.contains(&source.at);
-        if self.root.is_none() || self.part.as_ref().is_some_and(|part| part.trusted().is_some()) || !self.sources.values().any(|s| usable(&s)) {
+        let usable = |source: &&Source| {
+            source.is_open() && source.at != at && !self.listless.contains(&source.at)
+        };
+        if self.root.is_none()
+            || self.part.as_ref().is_some_and(|part| part.trusted().is_some())
+            || !self.sources.values().any(|s| usable(&s))
+        {
             return;
         }
         self.slow.insert(at);
-        self.slow.extend(self.sources.values().filter(|source| source.is_asked_list()).map(|source| source.at));
+        self.slow.extend(
+            self.sources.values().filter(|source| source.is_asked_list()).map(|source| source.at),
+        );
         self.list_batch = (self.list_batch * 2).min(limits::LISTS_AT_ONCE);
         if self.sources.values().filter(usable).all(|source| self.slow.contains(&source.at)) {
             // All were slow: they are asked again in turn.
@@ -76,11 +103,17 @@ impl Download {
 
     /// True for one who was slow with the list while there is another to ask.
     pub(super) fn is_passed_over(&self, at: SocketAddr) -> bool {
-        let quicker = |source: &Source| source.is_open() && !self.slow.contains(&source.at) && !self.listless.contains(&source.at);
+        let quicker = |source: &Source| {
+            source.is_open()
+                && !self.slow.contains(&source.at)
+                && !self.listless.contains(&source.at)
+        };
         self.slow.contains(&at) && self.sources.values().any(quicker)
     }
 
     pub(super) fn has_whole(&self) -> bool {
-        self.sources.values().any(|source| source.whole && !self.listless.contains(&source.at) && !self.slow.contains(&source.at))
+        self.sources.values().any(|source| {
+            source.whole && !self.listless.contains(&source.at) && !self.slow.contains(&source.at)
+        })
     }
 }

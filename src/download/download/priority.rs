@@ -19,7 +19,11 @@ impl Download {
     }
 
     /// From now on this is wanted first. What was asked of a source before, and has not begun to come, gives way to what somebody waits for.
-    pub(in crate::download) fn watch(&mut self, wants: Priorities, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
+    pub(in crate::download) fn watch(
+        &mut self,
+        wants: Priorities,
+        around: &mut Ctx<'_, '_>,
+    ) -> Option<Outcome> {
         self.order = PieceOrder::Watched(Some(wants));
         self.put_in_order();
         let part = self.part.clone().filter(|_| matches!(self.state, DownloadState::Fetching))?;
@@ -37,6 +41,8 @@ impl Download {
 
     /// The download on its disk, once there is one, and whether all its bytes were judged before they were kept, by its list or by what their giver said of them.
     pub(in crate::download) fn shown(&self) -> Option<(&PartialFile, bool)> {
-        self.part.as_ref().map(|part| (part, part.trusted().is_some() || part.awaits_list() || !self.unproven))
+        self.part
+            .as_ref()
+            .map(|part| (part, part.trusted().is_some() || part.awaits_list() || !self.unproven))
     }
 }

@@ -20,7 +20,11 @@ use crate::ui::event::{Failure, UiEvent, WaitReason};
 
 impl Download {
     /// Reads what a source said.
-    pub(in crate::download) fn received(&mut self, id: u32, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
+    pub(in crate::download) fn received(
+        &mut self,
+        id: u32,
+        around: &mut Ctx<'_, '_>,
+    ) -> Option<Outcome> {
         let mut heard_something = false;
         for _ in 0..limits::VISIT_REQUESTS {
             let Some(source) = self.sources.get_mut(&id) else { return self.mourn(around) };
@@ -60,7 +64,12 @@ impl Download {
         self.go_on(around)
     }
 
-    pub(super) fn heard(&mut self, id: u32, heard: SourceEvent, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
+    pub(super) fn heard(
+        &mut self,
+        id: u32,
+        heard: SourceEvent,
+        around: &mut Ctx<'_, '_>,
+    ) -> Option<Outcome> {
         let failed = match heard {
             SourceEvent::Opened => Ok(()),
             SourceEvent::Head(ask, piece) => self.head(id, ask, &piece, around),
@@ -80,8 +89,12 @@ impl Download {
                 let alone = self.sources.len() == 1;
                 match waiting {
                     WaitingReason::Consent if alone => self.stall(WaitReason::Consent, around.io),
-                    WaitingReason::Slot { place } if alone => self.stall(WaitReason::Slot(place), around.io),
-                    WaitingReason::Hashing if self.part.is_none() && self.assumed_root => self.stall(WaitReason::Hashing, around.io),
+                    WaitingReason::Slot { place } if alone => {
+                        self.stall(WaitReason::Slot(place), around.io)
+                    }
+                    WaitingReason::Hashing if self.part.is_none() && self.assumed_root => {
+                        self.stall(WaitReason::Hashing, around.io)
+                    }
                     _ => {}
                 }
                 Ok(())
@@ -101,15 +114,26 @@ impl Download {
     }
 
     /// The head of a piece: checks that it belongs here, and says where its body goes.
-    pub(super) fn head(&mut self, id: u32, ask: u64, piece: &Piece, around: &mut Ctx<'_, '_>) -> Result<(), Failure> {
+    pub(super) fn head(
+        &mut self,
+        id: u32,
+        ask: u64,
+        piece: &Piece,
+        around: &mut Ctx<'_, '_>,
+    ) -> Result<(), Failure> {
         let Some(source) = self.sources.get(&id) else { return Ok(()) };
-        let (at, by_name) = (source.at, matches!(&source.wanted, Selector::Name(name) if *name != piece.name));
+        let (at, by_name) =
+            (source.at, matches!(&source.wanted, Selector::Name(name) if *name != piece.name));
         let blind = self.is_blind();
         if piece.size > limits::DOWNLOAD_BYTES {
             self.give_up(id, Failure::Protocol("a file of an absurd size".into()), around.io);
             return Ok(());
         }
-        if blind && self.part.is_none() && self.root.is_some() && self.size.is_some_and(|size| size != piece.size) {
+        if blind
+            && self.part.is_none()
+            && self.root.is_some()
+            && self.size.is_some_and(|size| size != piece.size)
+        {
             self.give_up(id, Failure::Refused(another_file()), around.io);
             return Ok(());
         }
@@ -134,11 +158,22 @@ impl Download {
         }
         let (part, size, hashed, value) = (self.part.clone(), piece.size, self.verify, piece.value);
         let Some(source) = self.sources.get_mut(&id) else { return Ok(()) };
-        match source.take_in(ask, piece, |number, spare| PieceBuffer::new(size, number, part, hashed, spare).claimed(value), around.io) {
+        match source.take_in(
+            ask,
+            piece,
+            |number, spare| PieceBuffer::new(size, number, part, hashed, spare).claimed(value),
+            around.io,
+        ) {
             Ok(()) => {
                 if matches!(
                     self.wait_reason,
-                    Some(WaitReason::Consent | WaitReason::Slot(_) | WaitReason::Source | WaitReason::Nobody | WaitReason::Silence)
+                    Some(
+                        WaitReason::Consent
+                            | WaitReason::Slot(_)
+                            | WaitReason::Source
+                            | WaitReason::Nobody
+                            | WaitReason::Silence
+                    )
                 ) {
                     self.wait_reason = None;
                 }
@@ -168,7 +203,12 @@ impl Download {
     }
 
     /// A piece is here: judges and keeps it.
-    pub(super) fn arrived(&mut self, id: u32, arrival: &Rc<PieceBuffer>, around: &mut Ctx<'_, '_>) -> Result<(), Failure> {
+    pub(super) fn arrived(
+        &mut self,
+        id: u32,
+        arrival: &Rc<PieceBuffer>,
+        around: &mut Ctx<'_, '_>,
+    ) -> Result<(), Failure> {
         let last = piece_tree::pieces(self.size.unwrap_or(0)) - 1;
         let unjudged = self.part.as_ref().is_none_or(PartialFile::awaits_list);
         if unjudged && !matches!(self.list, HashListState::Unproven { from, .. } if from == id) {
@@ -201,7 +241,11 @@ impl Download {
             None => self.unproven |= self.is_blind(),
         }
         let giver = self.join(id, around.io);
-        let (Some(part), Some(source), Some(giver)) = (self.part.clone(), self.sources.get_mut(&id), giver) else { return Ok(()) };
+        let (Some(part), Some(source), Some(giver)) =
+            (self.part.clone(), self.sources.get_mut(&id), giver)
+        else {
+            return Ok(());
+        };
         let stored = part.store(giver, arrival, around.io.now);
         source.reuse(arrival);
         match stored {
@@ -212,13 +256,21 @@ impl Download {
                 self.last_received = around.io.now;
                 if part.held() != self.resumed && std::mem::take(&mut self.quiet) {
                     // The first one is told at once: whoever goes on with an old download sees that it does.
-                    around.io.tell(UiEvent::Progress { name: self.name.clone(), held: part.held(), size: part.size() });
+                    around.io.tell(UiEvent::Progress {
+                        name: self.name.clone(),
+                        held: part.held(),
+                        size: part.size(),
+                    });
                 }
                 if let Some(source) = self.sources.get_mut(&id) {
                     source.gave(around.io.now);
                     self.attempts.remove(&source.at);
                 }
-                for source in self.sources.values_mut().filter(|source| source.picker_id.is_some_and(|giver| others.contains(&giver))) {
+                for source in self
+                    .sources
+                    .values_mut()
+                    .filter(|source| source.picker_id.is_some_and(|giver| others.contains(&giver)))
+                {
                     source.no_longer(arrival.piece(), around.io);
                 }
             }
@@ -227,9 +279,16 @@ impl Download {
     }
 
     /// The list of pieces is here: does it lead to the root?
-    pub(super) fn listed(&mut self, id: u32, head: HashListPart, list: &HashListBuffer, around: &mut Ctx<'_, '_>) -> Result<(), Failure> {
+    pub(super) fn listed(
+        &mut self,
+        id: u32,
+        head: HashListPart,
+        list: &HashListBuffer,
+        around: &mut Ctx<'_, '_>,
+    ) -> Result<(), Failure> {
         // A late answer is as good as any where the root judges it.
-        let late = self.trusted_root && matches!(self.list, HashListState::Unknown | HashListState::Asked(_));
+        let late = self.trusted_root
+            && matches!(self.list, HashListState::Unknown | HashListState::Asked(_));
         if !late && !matches!(self.list, HashListState::Asked(asked) if asked == id) {
             return Ok(());
         }
@@ -277,7 +336,10 @@ impl Download {
 
     /// The list is proven if the last piece is here and is what it says.
     pub(super) fn prove_by_last(&mut self, around: &mut Ctx<'_, '_>) -> Result<(), Failure> {
-        let (HashListState::Unproven { from, list, .. }, Some(part)) = (&self.list, &self.part) else { return Ok(()) };
+        let (HashListState::Unproven { from, list, .. }, Some(part)) = (&self.list, &self.part)
+        else {
+            return Ok(());
+        };
         let last = piece_tree::pieces(list.size()) - 1;
         if list.size() != part.size() {
             let from = *from;
@@ -304,7 +366,9 @@ impl Download {
         match &self.part {
             Some(part) => {
                 let wrong = part.judge_by(root, list);
-                if wrong > 0 && (!part.may_restart() || matches!(self.order, PieceOrder::Watched(_))) {
+                if wrong > 0
+                    && (!part.may_restart() || matches!(self.order, PieceOrder::Watched(_)))
+                {
                     // They are in the pipe already, or were seen: this was never the file.
                     if part.may_restart() {
                         self.throw_away(part);
@@ -328,7 +392,13 @@ impl Download {
     }
 
     /// A source says no to something.
-    pub(super) fn refused(&mut self, id: u32, ask: &PendingAsk, refusal: ErrorReply, around: &mut Ctx<'_, '_>) -> Result<(), Failure> {
+    pub(super) fn refused(
+        &mut self,
+        id: u32,
+        ask: &PendingAsk,
+        refusal: ErrorReply,
+        around: &mut Ctx<'_, '_>,
+    ) -> Result<(), Failure> {
         let Some(source) = self.sources.get_mut(&id) else { return Ok(()) };
         let at = source.at;
         match (ask, refusal.code) {
@@ -337,11 +407,13 @@ impl Download {
                     part.picker().take_off(giver, *piece);
                 }
             }
-            (PendingAsk::Piece(piece, _), ErrorCode::Range) if !source.whole => match (&self.part, source.picker_id) {
-                (Some(part), Some(giver)) => part.picker().failed(giver, *piece),
-                // It does not have yet what a download begins with; to ask it over and over would keep both busy.
-                _ => self.lose(id, around.io),
-            },
+            (PendingAsk::Piece(piece, _), ErrorCode::Range) if !source.whole => {
+                match (&self.part, source.picker_id) {
+                    (Some(part), Some(giver)) => part.picker().failed(giver, *piece),
+                    // It does not have yet what a download begins with; to ask it over and over would keep both busy.
+                    _ => self.lose(id, around.io),
+                }
+            }
             (PendingAsk::List(..), ErrorCode::Unsupported | ErrorCode::BadRequest) => {
                 // It knows no lists: of an older or another make.
                 self.expects_no_list_of(id, at);
@@ -357,16 +429,28 @@ impl Download {
                 // It gives bytes, but no list of them.
                 self.expects_no_list_of(id, at);
             }
-            (_, ErrorCode::Changed | ErrorCode::Range) if self.is_blind() || self.is_its_word_alone(at) => self.changed(id, at, refusal, around),
+            (_, ErrorCode::Changed | ErrorCode::Range)
+                if self.is_blind() || self.is_its_word_alone(at) =>
+            {
+                self.changed(id, at, refusal, around)
+            }
             (_, code) if code.retry() => self.lose(id, around.io),
-            (_, ErrorCode::NotFound) if self.is_blind() && !self.waiting.is_empty() && self.part.as_ref().is_some_and(PartialFile::may_restart) => {
+            (_, ErrorCode::NotFound)
+                if self.is_blind()
+                    && !self.waiting.is_empty()
+                    && self.part.as_ref().is_some_and(PartialFile::may_restart) =>
+            {
                 // What came from it fits nobody else's, and it has no more.
                 self.begin_anew(around.io);
                 self.first = None;
                 self.give_up(id, Failure::NotFound(self.name.clone()), around.io);
             }
-            (_, ErrorCode::NotFound) if self.part.is_none() => self.give_up(id, Failure::NotFound(self.name.clone()), around.io),
-            (_, ErrorCode::NotFound | ErrorCode::Changed) if self.root.is_some() && self.moved => self.lose(id, around.io),
+            (_, ErrorCode::NotFound) if self.part.is_none() => {
+                self.give_up(id, Failure::NotFound(self.name.clone()), around.io)
+            }
+            (_, ErrorCode::NotFound | ErrorCode::Changed) if self.root.is_some() && self.moved => {
+                self.lose(id, around.io)
+            }
             _ => self.give_up(id, Failure::Refused(refusal), around.io),
         }
         Ok(())
@@ -381,19 +465,37 @@ impl Download {
 
     /// True when the root is only what this very source says of its file, and nobody else has shown that he has it.
     fn is_its_word_alone(&self, at: SocketAddr) -> bool {
-        !self.trusted_root && self.first == Some(at) && self.sources.len() == 1 && self.backing_off.is_empty() && self.waiting.is_empty()
+        !self.trusted_root
+            && self.first == Some(at)
+            && self.sources.len() == 1
+            && self.backing_off.is_empty()
+            && self.waiting.is_empty()
     }
 
     /// What is here belongs to a version that is no more.
-    pub(super) fn changed(&mut self, id: u32, at: SocketAddr, refusal: ErrorReply, around: &mut Ctx<'_, '_>) {
+    pub(super) fn changed(
+        &mut self,
+        id: u32,
+        at: SocketAddr,
+        refusal: ErrorReply,
+        around: &mut Ctx<'_, '_>,
+    ) {
         if self.restarts >= RESTARTS || self.part.as_ref().is_some_and(|part| !part.may_restart()) {
             return self.give_up(id, Failure::Refused(refusal), around.io);
         }
         self.restarts += 1;
-        let name = self.sources.get(&id).map_or_else(|| self.name.clone(), |source| source.name.clone());
+        let name =
+            self.sources.get(&id).map_or_else(|| self.name.clone(), |source| source.name.clone());
         self.begin_anew(around.io);
         let quic = self.remove(id, around.io).and_then(|source| source.quic);
-        self.waiting.push_front(Candidate { peer: at, name, size: None, root: None, whole: true, quic });
+        self.waiting.push_front(Candidate {
+            peer: at,
+            name,
+            size: None,
+            root: None,
+            whole: true,
+            quic,
+        });
     }
 
     /// What came in this run is of no use. What an earlier run left behind is never thrown away unasked: where it is in the way, the download ends.
@@ -445,7 +547,10 @@ impl Download {
         io.tell(UiEvent::Blamed { name: self.name.clone(), who });
         self.why_lost = Some(Failure::BadBytes(self.name.clone(), who));
         self.remove(id, io);
-        if !self.trusted_root && self.first == Some(who) && self.part.as_ref().is_some_and(|part| part.trusted().is_none() && part.may_restart()) {
+        if !self.trusted_root
+            && self.first == Some(who)
+            && self.part.as_ref().is_some_and(|part| part.trusted().is_none() && part.may_restart())
+        {
             // Its bytes, and the root that only it has named, are no concern of the next one's.
             self.begin_anew(io);
             self.first = None;

@@ -85,7 +85,10 @@ impl Activity {
     /// The transfers that were under way as somebody has said are now these.
     pub fn other_way(&mut self, before: (u64, u64), after: (u64, u64)) {
         let other = |all: u64, before, after| all.saturating_sub(before).saturating_add(after);
-        self.under_way(other(self.all.uploads, before.0, after.0), other(self.downloads, before.1, after.1));
+        self.under_way(
+            other(self.all.uploads, before.0, after.0),
+            other(self.downloads, before.1, after.1),
+        );
     }
 
     /// How things stand for one who watches on this link from now on, with all that is remembered.
@@ -93,9 +96,12 @@ impl Activity {
     /// # Errors
     /// `busy` when enough people watch, or enough from this address.
     pub fn listen(&mut self, link: ConnId, from: IpAddr) -> Result<LiveStats, ErrorReply> {
-        let beside = self.listeners.values().filter(|(_, ip)| Block::of(*ip) == Block::of(from)).count();
+        let beside =
+            self.listeners.values().filter(|(_, ip)| Block::of(*ip) == Block::of(from)).count();
         let most = if from.is_loopback() { limits::LISTENERS } else { limits::LISTENERS_OF_ONE };
-        if (self.listeners.len() >= limits::LISTENERS || beside >= most) && !self.listeners.contains_key(&link) {
+        if (self.listeners.len() >= limits::LISTENERS || beside >= most)
+            && !self.listeners.contains_key(&link)
+        {
             return Err(ErrorReply::new(ErrorCode::Busy, "enough people watch"));
         }
         self.listeners.insert(link, (self.passed, from));
@@ -124,12 +130,17 @@ impl Activity {
     /// What is news on this link.
     pub fn news(&mut self, link: ConnId) -> LiveStats {
         self.behind.remove(&link);
-        let told = self.listeners.get_mut(&link).map_or(0, |(told, _)| std::mem::replace(told, self.passed));
+        let told = self
+            .listeners
+            .get_mut(&link)
+            .map_or(0, |(told, _)| std::mem::replace(told, self.passed));
         self.since(told)
     }
 
     fn since(&self, told: u64) -> LiveStats {
-        let news = usize::try_from(self.passed - told.min(self.passed)).unwrap_or(usize::MAX).min(self.past.len());
+        let news = usize::try_from(self.passed - told.min(self.passed))
+            .unwrap_or(usize::MAX)
+            .min(self.past.len());
         let seconds = self.past.range(self.past.len() - news..).copied().collect();
         LiveStats { all: self.all, downloads: self.downloads, seconds, ..LiveStats::default() }
     }
@@ -161,12 +172,16 @@ mod tests {
         pulse.moved(10, u64::MAX);
         pulse.advance(start + Duration::from_millis(2_500));
         let live = pulse.listen(ConnId(1), HERE).unwrap();
-        let first = Second { searches: 1, joined: 3, left: 1, uploads: 4, sent: 20, received: u64::MAX };
+        let first =
+            Second { searches: 1, joined: 3, left: 1, uploads: 4, sent: 20, received: u64::MAX };
         assert_eq!(live.seconds, [first, Second { uploads: 4, ..Second::default() }]);
         assert_eq!((live.all, live.downloads), (first, 5));
         pulse.members(3, 1);
         pulse.advance(start + Duration::from_secs(3));
-        assert_eq!(pulse.news(ConnId(1)).seconds, [Second { left: 1, uploads: 4, ..Second::default() }]);
+        assert_eq!(
+            pulse.news(ConnId(1)).seconds,
+            [Second { left: 1, uploads: 4, ..Second::default() }]
+        );
         assert_eq!(pulse.behind(), []);
         pulse.advance(start + Duration::from_secs(100_000_000));
         assert_eq!(pulse.news(ConnId(1)).seconds.len(), limits::LIVE_STEPS);
@@ -181,13 +196,19 @@ mod tests {
         for link in 0..limits::LISTENERS {
             pulse.listen(ConnId(link), HERE).unwrap();
         }
-        assert_eq!(pulse.listen(ConnId(1_000), HERE).map_err(|refusal| refusal.code), Err(ErrorCode::Busy));
+        assert_eq!(
+            pulse.listen(ConnId(1_000), HERE).map_err(|refusal| refusal.code),
+            Err(ErrorCode::Busy)
+        );
         pulse.advance(start + Duration::from_secs(1));
         assert_eq!(pulse.behind().len(), limits::LISTENERS);
         assert_eq!(pulse.news(ConnId(7)).seconds.len(), 1);
         pulse.searched();
         pulse.advance(start + Duration::from_secs(2));
-        assert_eq!((pulse.news(ConnId(7)).seconds.len(), pulse.news(ConnId(8)).seconds.len()), (1, 2));
+        assert_eq!(
+            (pulse.news(ConnId(7)).seconds.len(), pulse.news(ConnId(8)).seconds.len()),
+            (1, 2)
+        );
         pulse.forget(ConnId(7));
         assert!(pulse.listen(ConnId(1_000), HERE).is_ok() && !pulse.is_watched_on(ConnId(7)));
     }
@@ -209,7 +230,9 @@ mod tests {
         for link in 0..limits::LISTENERS_OF_ONE {
             pulse.listen(ConnId(link), THERE).unwrap();
         }
-        assert!(pulse.listen(ConnId(900), THERE).is_err() && pulse.listen(ConnId(900), HERE).is_ok());
+        assert!(
+            pulse.listen(ConnId(900), THERE).is_err() && pulse.listen(ConnId(900), HERE).is_ok()
+        );
         assert!(pulse.listen(ConnId(0), THERE).is_ok(), "who watches already may ask again");
     }
 }

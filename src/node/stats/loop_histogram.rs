@@ -17,7 +17,12 @@ pub struct LoopHistogram {
 
 impl Default for LoopHistogram {
     fn default() -> LoopHistogram {
-        LoopHistogram { counts: [0; BUCKETS], count: 0, sum: Duration::ZERO, longest: Duration::ZERO }
+        LoopHistogram {
+            counts: [0; BUCKETS],
+            count: 0,
+            sum: Duration::ZERO,
+            longest: Duration::ZERO,
+        }
     }
 }
 
@@ -87,7 +92,14 @@ impl LoopHistogram {
 
 impl fmt::Display for LoopHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} iterations, p50 {:?}, p99 {:?}, longest {:?}", self.count, self.quantile(500), self.quantile(990), self.longest)
+        write!(
+            f,
+            "{} iterations, p50 {:?}, p99 {:?}, longest {:?}",
+            self.count,
+            self.quantile(500),
+            self.quantile(990),
+            self.longest
+        )
     }
 }
 
@@ -106,8 +118,16 @@ mod tests {
             found >= Duration::from_millis(ms) && found <= Duration::from_millis(ms * 5 / 4 + 1)
         };
         assert!(close(500, 50) && close(990, 99), "{turns}");
-        assert_eq!((turns.longest(), turns.sum()), (Duration::from_millis(100), Duration::from_millis(5_050)));
+        assert_eq!(
+            (turns.longest(), turns.sum()),
+            (Duration::from_millis(100), Duration::from_millis(5_050))
+        );
         let below = turns.at_most(Duration::from_millis(50));
-        assert!((40..=50).contains(&below) && turns.at_most(Duration::from_secs(1)) == 100 && turns.at_most(Duration::ZERO) == 0, "{below}");
+        assert!(
+            (40..=50).contains(&below)
+                && turns.at_most(Duration::from_secs(1)) == 100
+                && turns.at_most(Duration::ZERO) == 0,
+            "{below}"
+        );
     }
 }

@@ -8,7 +8,8 @@ use crate::protocol::metric::{Metric, Unit};
 use crate::protocol::request::Request;
 
 /// The kinds of requests that are told apart.
-const KINDS: [&str; 10] = ["join", "update", "leave", "search", "peers", "ls", "ping", "fetch", "account", "other"];
+const KINDS: [&str; 10] =
+    ["join", "update", "leave", "search", "peers", "ls", "ping", "fetch", "account", "other"];
 
 /// Counts of requests.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +26,11 @@ impl RequestStats {
             Request::Peers { .. } => 4,
             Request::Ls { .. } => 5,
             Request::Ping => 6,
-            Request::Fetch(_) | Request::Pieces(_) | Request::Have { .. } | Request::Wrong { .. } | Request::Prove(_) => 7,
+            Request::Fetch(_)
+            | Request::Pieces(_)
+            | Request::Have { .. }
+            | Request::Wrong { .. }
+            | Request::Prove(_) => 7,
             Request::Operation(_) => 8,
             _ => 9,
         };
@@ -57,7 +62,9 @@ const BOUNDS: [(u64, &str); 11] = [
 #[must_use]
 pub fn of_loop(iterations: &LoopHistogram) -> Vec<Metric> {
     let nanos = |length: std::time::Duration| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
-    let quantile = |of, length| Metric::now("loop_iteration_quantile", nanos(length)).of(of).in_unit(Unit::Nanoseconds);
+    let quantile = |of, length| {
+        Metric::now("loop_iteration_quantile", nanos(length)).of(of).in_unit(Unit::Nanoseconds)
+    };
     let bucket = |of, count| Metric::total("loop_iteration_seconds_bucket", count).of(of);
     let mut metrics = vec![
         Metric::total("loop_iterations", iterations.count()),
@@ -65,9 +72,14 @@ pub fn of_loop(iterations: &LoopHistogram) -> Vec<Metric> {
         quantile("p99", iterations.quantile(990)),
         quantile("max", iterations.longest()),
     ];
-    metrics.extend(BOUNDS.map(|(bound, label)| bucket(label, iterations.at_most(std::time::Duration::from_nanos(bound)))));
+    metrics.extend(BOUNDS.map(|(bound, label)| {
+        bucket(label, iterations.at_most(std::time::Duration::from_nanos(bound)))
+    }));
     metrics.push(bucket("inf", iterations.count()));
-    metrics.push(Metric::total("loop_iteration_seconds_sum", nanos(iterations.sum())).in_unit(Unit::Nanoseconds));
+    metrics.push(
+        Metric::total("loop_iteration_seconds_sum", nanos(iterations.sum()))
+            .in_unit(Unit::Nanoseconds),
+    );
     metrics
 }
 
@@ -96,7 +108,10 @@ mod tests {
         tally.note(&Request::Leave);
         tally.note(&Request::Ping);
         let figures: Vec<Metric> = tally.figures().filter(|figure| figure.value > 0).collect();
-        assert_eq!(figures, [Metric::total("requests", 1).of("leave"), Metric::total("requests", 2).of("ping")]);
+        assert_eq!(
+            figures,
+            [Metric::total("requests", 1).of("leave"), Metric::total("requests", 2).of("ping")]
+        );
     }
 
     #[test]
@@ -111,8 +126,16 @@ mod tests {
 
     #[test]
     fn strangers_see_figures_only_where_they_are_open() {
-        let (here, there, mapped) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1]), "::ffff:127.0.0.1".parse().unwrap());
-        assert!(may_see(here, true, false).is_ok() && may_see(mapped, true, false).is_ok() && may_see(there, false, true).is_ok());
+        let (here, there, mapped) = (
+            IpAddr::from([127, 0, 0, 1]),
+            IpAddr::from([10, 0, 0, 1]),
+            "::ffff:127.0.0.1".parse().unwrap(),
+        );
+        assert!(
+            may_see(here, true, false).is_ok()
+                && may_see(mapped, true, false).is_ok()
+                && may_see(there, false, true).is_ok()
+        );
         assert!(may_see(there, true, false).is_err() && may_see(here, false, false).is_err());
     }
 }

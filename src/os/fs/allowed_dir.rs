@@ -27,7 +27,11 @@ impl AllowedDir {
     pub fn new(root: &Path) -> io::Result<AllowedDir> {
         let as_given = std::path::absolute(root)?;
         let root = root.canonicalize()?;
-        if root.is_dir() { Ok(AllowedDir { root, as_given }) } else { Err(io::ErrorKind::NotADirectory.into()) }
+        if root.is_dir() {
+            Ok(AllowedDir { root, as_given })
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
     }
 
     /// The files of the folder at this path, in the order of their names. No link on the way there is followed.
@@ -36,28 +40,52 @@ impl AllowedDir {
     /// `refused` for a path that leads elsewhere, `not_found` where there is no such folder.
     pub fn list(&self, path: &str) -> Result<Vec<FileEntry>, ErrorReply> {
         let path = Path::new(path);
-        let elsewhere = || ErrorReply::new(ErrorCode::Refused, "that folder is not below the one that the operator allows");
-        let rest = path.strip_prefix(&self.root).or_else(|_| path.strip_prefix(&self.as_given)).map_err(|_| elsewhere())?;
+        let elsewhere = || {
+            ErrorReply::new(
+                ErrorCode::Refused,
+                "that folder is not below the one that the operator allows",
+            )
+        };
+        let rest = path
+            .strip_prefix(&self.root)
+            .or_else(|_| path.strip_prefix(&self.as_given))
+            .map_err(|_| elsewhere())?;
         if !rest.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
             return Err(elsewhere());
         }
         let missing = |_| ErrorReply::new(ErrorCode::NotFound, "no such folder");
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat2(CWD, &self.root, flags, Mode::empty(), ResolveFlags::empty()).map_err(missing)?;
+        let root = openat2(CWD, &self.root, flags, Mode::empty(), ResolveFlags::empty())
+            .map_err(missing)?;
         let rest = if rest.as_os_str().is_empty() { Path::new(".") } else { rest };
-        let folder = openat2(&root, rest, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS).map_err(missing)?;
+        let folder = openat2(
+            &root,
+            rest,
+            flags,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+        )
+        .map_err(missing)?;
         let failed = |_| ErrorReply::new(ErrorCode::Io, "that folder can't be read");
         let folder = Folder::of(folder, Allocate::None);
         let mut files = Vec::new();
         for found in folder.list(false).map_err(failed)? {
             match found {
                 Ok(found) if found.barred.is_some() => {}
-                Ok(found) => files.extend(RelativeName::new(&found.name).ok().map(|name| FileEntry::new(name, found.stamp.size))),
+                Ok(found) => files.extend(
+                    RelativeName::new(&found.name)
+                        .ok()
+                        .map(|name| FileEntry::new(name, found.stamp.size)),
+                ),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Err(ErrorReply::new(ErrorCode::Io, "that folder can't be read")),
             }
             if files.len() == limits::PART_FILES {
-                log::warn!("{}: only the first {} files are taken", path.display(), limits::PART_FILES);
+                log::warn!(
+                    "{}: only the first {} files are taken",
+                    path.display(),
+                    limits::PART_FILES
+                );
                 break;
             }
         }
@@ -81,7 +109,10 @@ mod tests {
         std::fs::write(path("p2p/39058/c.part"), "a").unwrap();
         std::os::unix::fs::symlink(outside.path(), path("out")).unwrap();
         let files = below.list(&path("p2p/39058")).unwrap();
-        assert_eq!(files.iter().map(|file| (file.name.as_str(), file.size)).collect::<Vec<_>>(), [("a.txt", Some(1)), ("b.txt", Some(2))]);
+        assert_eq!(
+            files.iter().map(|file| (file.name.as_str(), file.size)).collect::<Vec<_>>(),
+            [("a.txt", Some(1)), ("b.txt", Some(2))]
+        );
         let code = |text: &str| below.list(text).unwrap_err().code;
         assert_eq!(code("/etc"), ErrorCode::Refused);
         assert_eq!(code("p2p"), ErrorCode::Refused);

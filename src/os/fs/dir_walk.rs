@@ -7,7 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Stat, fsync, mkdirat, openat, statat};
+use rustix::fs::{
+    AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Stat, fsync, mkdirat, openat, statat,
+};
 use rustix::io::Errno;
 
 use crate::limits;
@@ -19,9 +21,11 @@ use crate::storage::fs_trait::{Barred, Found};
 use crate::storage::skipped;
 
 /// A folder on the way: only a place to step on from.
-const STEP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const STEP: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// A folder whose entries are read.
-const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const READ: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// A file that nobody has changed for so long is not asked whether somebody writes it, so that ten thousand old files are listed at once.
 const RECENT: Duration = Duration::from_secs(10);
 /// After so many folders without a file, which take a millisecond, something else may be done.
@@ -118,12 +122,27 @@ pub fn find(top: &OwnedFd, name: &str, guard: &Guard) -> Option<Found> {
     }
     let barred = bars(top, place.as_fd(), last, name, &stat, guard);
     // A time in the future says nothing; whether it stays the same is seen by whoever looks twice.
-    let settled = || is_written(place.as_fd(), last).map_or_else(|| age(&stat).is_none_or(|age| age >= QUIET), |written| !written);
-    Some(Found { name: name.to_owned(), stamp: stamp(&stat), settled: barred.is_some() || settled(), barred })
+    let settled = || {
+        is_written(place.as_fd(), last)
+            .map_or_else(|| age(&stat).is_none_or(|age| age >= QUIET), |written| !written)
+    };
+    Some(Found {
+        name: name.to_owned(),
+        stamp: stamp(&stat),
+        settled: barred.is_some() || settled(),
+        barred,
+    })
 }
 
 /// Why the file `last` of `dir`, which is `name` below `top`, is not given.
-pub fn bars(top: &OwnedFd, dir: BorrowedFd<'_>, last: &str, name: &str, stat: &Stat, guard: &Guard) -> Option<Barred> {
+pub fn bars(
+    top: &OwnedFd,
+    dir: BorrowedFd<'_>,
+    last: &str,
+    name: &str,
+    stat: &Stat,
+    guard: &Guard,
+) -> Option<Barred> {
     bars_way(top, name, guard).or_else(|| guard.bars_file(dir, last, name, stat))
 }
 
@@ -138,14 +157,23 @@ fn bars_way(top: &OwnedFd, name: &str, guard: &Guard) -> Option<Barred> {
 
 /// How long ago a file was last changed; `None` for one that was changed in the future.
 fn age(stat: &Stat) -> Option<Duration> {
-    let changed = Duration::new(u64::try_from(stat.st_mtime).unwrap_or(0), u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
+    let changed = Duration::new(
+        u64::try_from(stat.st_mtime).unwrap_or(0),
+        u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+    );
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().checked_sub(changed)
 }
 
 /// Whether somebody has a file open to write it; `None` where the system does not say, as of files that are not ours.
 fn is_written<Name: rustix::path::Arg>(dir: BorrowedFd<'_>, name: Name) -> Option<bool> {
     use std::os::fd::AsRawFd as _;
-    let file = openat(dir, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()).ok()?;
+    let file = openat(
+        dir,
+        name,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY,
+        Mode::empty(),
+    )
+    .ok()?;
     // A lease on reading is not given while anybody writes. It is given back at once; who opens the file between the two waits for no longer than that.
     // SAFETY: plain numbers about a descriptor that is open until the end of this function.
     let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
@@ -188,7 +216,12 @@ impl DirListing {
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn of(top: &OwnedFd, recursive: bool, watch: Option<Rc<FolderWatch>>, guard: Rc<Guard>) -> io::Result<DirListing> {
+    pub fn of(
+        top: &OwnedFd,
+        recursive: bool,
+        watch: Option<Rc<FolderWatch>>,
+        guard: Rc<Guard>,
+    ) -> io::Result<DirListing> {
         let mut listing = DirListing::new(recursive, watch, guard);
         let dir = Dir::read_from(top)?;
         if listing.guard.bars_top(top.as_fd()).is_none() {
@@ -198,7 +231,12 @@ impl DirListing {
     }
 
     /// The subfolder `name` and all below it; nothing where there is none.
-    pub fn below(top: &OwnedFd, name: &str, watch: Rc<FolderWatch>, guard: Rc<Guard>) -> DirListing {
+    pub fn below(
+        top: &OwnedFd,
+        name: &str,
+        watch: Rc<FolderWatch>,
+        guard: Rc<Guard>,
+    ) -> DirListing {
         let barred = bars_way(top, name, &guard);
         let mut listing = DirListing::new(true, Some(watch), guard);
         match descend(top, name) {
@@ -212,10 +250,16 @@ impl DirListing {
     }
 
     /// Opens the subfolder `last` of `dir`, which is `name` below the shared folder, as the next to be read; or says why not.
-    fn enter(&mut self, dir: BorrowedFd<'_>, last: impl rustix::path::Arg, name: String) -> Option<Barred> {
+    fn enter(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        last: impl rustix::path::Arg,
+        name: String,
+    ) -> Option<Barred> {
         self.silent += 1;
         // One part is left for the file itself.
-        if name.split('/').count() >= limits::RELATIVE_PARTS || name.len() >= limits::RELATIVE_BYTES {
+        if name.split('/').count() >= limits::RELATIVE_PARTS || name.len() >= limits::RELATIVE_BYTES
+        {
             return Some(Barred::Deep);
         }
         let opened = match openat(dir, last, READ, Mode::empty()) {
@@ -257,7 +301,9 @@ impl DirListing {
         }
         if kind == FileType::Directory || kind == FileType::Unknown {
             // Whatever vanishes between the two looks is no longer there.
-            kind = FileType::from_raw_mode(statat(&dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?.st_mode);
+            kind = FileType::from_raw_mode(
+                statat(&dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?.st_mode,
+            );
         }
         let bars = match kind {
             FileType::Directory if !self.recursive => return None,
@@ -273,12 +319,19 @@ impl DirListing {
     fn file(&self, dir: BorrowedFd<'_>, entry: &DirEntry, name: String) -> Option<Found> {
         let stat = statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
         if !is_file(&stat) {
-            return Some(Found { name, stamp: stamp(&stat), settled: true, barred: Some(Barred::Kind) });
+            return Some(Found {
+                name,
+                stamp: stamp(&stat),
+                settled: true,
+                barred: Some(Barred::Kind),
+            });
         }
         // What is not shared for its name alone need not be read.
         let named = skipped::bars_name(&name);
         let barred = named.or_else(|| self.guard.bars_file(dir, entry.file_name(), &name, &stat));
-        let settled = barred.is_some() || age(&stat).is_none_or(|age| age >= RECENT) || is_written(dir, entry.file_name()) != Some(true);
+        let settled = barred.is_some()
+            || age(&stat).is_none_or(|age| age >= RECENT)
+            || is_written(dir, entry.file_name()) != Some(true);
         Some(Found { name, stamp: stamp(&stat), settled, barred })
     }
 }
@@ -347,7 +400,10 @@ mod tests {
 
     /// All names of a listing, in order.
     fn listed(folder: &Folder) -> Vec<String> {
-        let good = folder.list(true).unwrap().filter_map(|found| found.ok().filter(|found| found.barred.is_none()));
+        let good = folder
+            .list(true)
+            .unwrap()
+            .filter_map(|found| found.ok().filter(|found| found.barred.is_none()));
         let mut names: Vec<String> = good.map(|found| found.name).collect();
         names.sort();
         names
@@ -367,9 +423,26 @@ mod tests {
         symlink(".", place.path().join("round")).unwrap();
         symlink("a", place.path().join("link")).unwrap();
         assert_eq!(listed(&folder), ["a".to_owned(), format!("{deep}b")]);
-        assert!(folder.list(true).unwrap().any(|found| found.is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)));
-        assert_eq!(folder.list(false).unwrap().filter(|found| found.as_ref().unwrap().barred.is_none()).count(), 1);
-        let deepest = folder.list(true).unwrap().flatten().find(|found| found.barred == Some(Barred::Deep)).unwrap();
+        assert!(
+            folder
+                .list(true)
+                .unwrap()
+                .any(|found| found.is_err_and(|error| error.kind() == io::ErrorKind::Interrupted))
+        );
+        assert_eq!(
+            folder
+                .list(false)
+                .unwrap()
+                .filter(|found| found.as_ref().unwrap().barred.is_none())
+                .count(),
+            1
+        );
+        let deepest = folder
+            .list(true)
+            .unwrap()
+            .flatten()
+            .find(|found| found.barred == Some(Barred::Deep))
+            .unwrap();
         assert_eq!(deepest.name, format!("{deep}too deep"));
     }
 
@@ -380,9 +453,19 @@ mod tests {
         fs::write(place.path().join("S/a"), "x").unwrap();
         symlink("S", place.path().join("L")).unwrap();
         symlink("a", place.path().join("S/l")).unwrap();
-        assert!(folder.open("S/a").is_ok() && folder.read("S/a").is_ok() && folder.find("S/a").is_some());
-        for name in ["L/a", "S/l", "S", "S/../S/a", "./S/a", "/etc/passwd", "S//a", "S/a/b", "none/a"] {
-            assert_eq!(folder.open(name).err().map(|error| error.kind()), Some(io::ErrorKind::NotFound), "{name}");
+        assert!(
+            folder.open("S/a").is_ok()
+                && folder.read("S/a").is_ok()
+                && folder.find("S/a").is_some()
+        );
+        for name in
+            ["L/a", "S/l", "S", "S/../S/a", "./S/a", "/etc/passwd", "S//a", "S/a/b", "none/a"]
+        {
+            assert_eq!(
+                folder.open(name).err().map(|error| error.kind()),
+                Some(io::ErrorKind::NotFound),
+                "{name}"
+            );
             assert!(folder.read(name).is_err() && folder.find(name).is_none(), "{name}");
         }
     }

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fsync, linkat, openat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fsync, linkat, openat,
+    renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -24,7 +25,9 @@ use crate::os::fs::part_file::{Allocate, PartFile, stamp};
 use crate::os::fs::top::{FolderIdentity, Top};
 use crate::os::system;
 use crate::storage::Opened;
-use crate::storage::fs_trait::{Blind, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile};
+use crate::storage::fs_trait::{
+    Blind, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
+};
 
 /// An open folder.
 pub struct Folder {
@@ -51,7 +54,8 @@ fn open_at(place: &OwnedFd, last: &str, flags: OFlags) -> io::Result<(OwnedFd, S
 }
 
 /// What every file is opened with: a FIFO must not hold us up, a terminal not become ours.
-const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+const SAFELY: OFlags =
+    OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 impl Folder {
     /// Opens a folder.
@@ -91,8 +95,13 @@ impl Folder {
     fn open_shared(&self, name: &str) -> io::Result<OwnedFd> {
         let top = self.top.step()?;
         let (place, last) = dir_walk::descend(&top, name)?;
-        let file = openat(place, last, OFlags::RDONLY | SAFELY, Mode::empty()).map_err(dir_walk::no_file)?;
-        if dir_walk::is_file(&fstat(&file)?) { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+        let file = openat(place, last, OFlags::RDONLY | SAFELY, Mode::empty())
+            .map_err(dir_walk::no_file)?;
+        if dir_walk::is_file(&fstat(&file)?) {
+            Ok(file)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
     }
 
     /// Looks at the folder itself. True when another stands there than before, or none.
@@ -130,8 +139,14 @@ impl Folder {
 }
 
 impl Filesystem for Folder {
-    fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
-        let dir = self.top.read().map_err(|error| self.top.step().map_or_else(no_folder, |_| error.into()))?;
+    fn list(
+        &self,
+        recursive: bool,
+    ) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
+        let dir = self
+            .top
+            .read()
+            .map_err(|error| self.top.step().map_or_else(no_folder, |_| error.into()))?;
         self.guard.refresh(dir.as_fd());
         let watch = self.watching();
         if let Some(watch) = &watch {
@@ -204,7 +219,9 @@ impl Filesystem for Folder {
         match statat(&place, last, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(DirEntryKind::Nothing),
             Err(error) => Err(error.into()),
-            Ok(stat) if dir_walk::is_file(&stat) && stat.st_nlink == 1 => Ok(DirEntryKind::File(u64::try_from(stat.st_size).unwrap_or(0))),
+            Ok(stat) if dir_walk::is_file(&stat) && stat.st_nlink == 1 => {
+                Ok(DirEntryKind::File(u64::try_from(stat.st_size).unwrap_or(0)))
+            }
             Ok(_) => Ok(DirEntryKind::Other),
         }
     }
@@ -241,7 +258,10 @@ impl Filesystem for Folder {
         let (file, _) = open_at(&place, &fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
         // A few thousand bytes: a power cut must not leave the name without them, for then nobody could tell whose they are.
         let mut file = File::from(file);
-        let written = file.write_all(content).and_then(|()| synced(file.sync_data())).and_then(|()| Ok(renameat(&place, &fresh, &place, last)?));
+        let written = file
+            .write_all(content)
+            .and_then(|()| synced(file.sync_data()))
+            .and_then(|()| Ok(renameat(&place, &fresh, &place, last)?));
         if written.is_err() {
             let _ = unlinkat(&place, &fresh, AtFlags::empty());
         }
@@ -297,7 +317,9 @@ impl Filesystem for Folder {
     }
 
     fn boot(&self) -> String {
-        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .map(|id| id.trim().to_owned())
+            .unwrap_or_default()
     }
 }
 
@@ -431,7 +453,12 @@ mod tests {
         }
     }
 
-    fn tried(no_replace: Result<(), Errno>, link: Result<(), Errno>, taken: bool, rename: Result<(), Errno>) -> (Result<(), Errno>, String) {
+    fn tried(
+        no_replace: Result<(), Errno>,
+        link: Result<(), Errno>,
+        taken: bool,
+        rename: Result<(), Errno>,
+    ) -> (Result<(), Errno>, String) {
         let told = Told { no_replace, link, taken, rename, called: RefCell::default() };
         let result = rename_new(&told);
         (result, told.called.take().join(" "))
@@ -440,19 +467,39 @@ mod tests {
     #[test]
     fn a_file_gets_its_name_whatever_the_file_system_lacks() {
         assert_eq!(tried(Ok(()), Ok(()), false, Ok(())), (Ok(()), "no_replace".into()));
-        let missing = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::IO, Errno::ACCESS, Errno::NOTTY];
+        let missing = [
+            Errno::INVAL,
+            Errno::NOSYS,
+            Errno::OPNOTSUPP,
+            Errno::PERM,
+            Errno::IO,
+            Errno::ACCESS,
+            Errno::NOTTY,
+        ];
         for error in missing {
-            assert_eq!(tried(Err(error), Ok(()), false, Ok(())), (Ok(()), "no_replace link unlink".into()));
+            assert_eq!(
+                tried(Err(error), Ok(()), false, Ok(())),
+                (Ok(()), "no_replace link unlink".into())
+            );
             for other in missing {
-                assert_eq!(tried(Err(error), Err(other), false, Ok(())), (Ok(()), "no_replace link look rename".into()));
-                assert_eq!(tried(Err(error), Err(other), true, Ok(())), (Err(Errno::EXIST), "no_replace link look".into()));
+                assert_eq!(
+                    tried(Err(error), Err(other), false, Ok(())),
+                    (Ok(()), "no_replace link look rename".into())
+                );
+                assert_eq!(
+                    tried(Err(error), Err(other), true, Ok(())),
+                    (Err(Errno::EXIST), "no_replace link look".into())
+                );
             }
             // A disk that fails fails in every way.
             assert_eq!(tried(Err(error), Err(Errno::IO), false, Err(Errno::IO)).0, Err(Errno::IO));
         }
         for error in [Errno::EXIST, Errno::NOSPC, Errno::NOENT, Errno::ROFS, Errno::DQUOT] {
             assert_eq!(tried(Err(error), Ok(()), false, Ok(())), (Err(error), "no_replace".into()));
-            assert_eq!(tried(Err(Errno::INVAL), Err(error), false, Ok(())), (Err(error), "no_replace link".into()));
+            assert_eq!(
+                tried(Err(Errno::INVAL), Err(error), false, Ok(())),
+                (Err(error), "no_replace link".into())
+            );
         }
     }
 }

@@ -17,7 +17,11 @@ use crate::storage::fs_trait::Barred;
 /// The file of patterns at the top of a shared folder.
 pub const IGNORE_FILE: &str = ".cardumeignore";
 /// What every file is opened with: a FIFO must not hold us up, a terminal not become ours.
-const SAFELY: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+const SAFELY: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOCTTY);
 /// Files that were found to hold no secret, and are not read again as long as they are the same.
 const INNOCENT: usize = 50_000;
 
@@ -60,7 +64,10 @@ impl Guard {
             return false;
         }
         let stat = statat(top, IGNORE_FILE, AtFlags::SYMLINK_NOFOLLOW).ok();
-        let found = stat.as_ref().filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).map(version);
+        let found = stat
+            .as_ref()
+            .filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+            .map(version);
         if found == self.read.get() {
             return false;
         }
@@ -95,7 +102,13 @@ impl Guard {
     }
 
     /// Why the file `last` of `dir` is not given; it is `name` below the shared folder, in folders that are not kept back.
-    pub fn bars_file<Name: rustix::path::Arg + Copy>(&self, dir: BorrowedFd<'_>, last: Name, name: &str, stat: &Stat) -> Option<Barred> {
+    pub fn bars_file<Name: rustix::path::Arg + Copy>(
+        &self,
+        dir: BorrowedFd<'_>,
+        last: Name,
+        name: &str,
+        stat: &Stat,
+    ) -> Option<Barred> {
         if self.excludes.borrow().bars(name, false) {
             return Some(Barred::Excluded);
         }
@@ -107,7 +120,8 @@ impl Guard {
         let known = self.innocent.borrow().get(&(stat.st_dev, stat.st_ino)) == Some(&version(stat));
         if wanted == 0 || known {
             let denied = accessat(dir, last, Access::READ_OK, AtFlags::EACCESS);
-            return matches!(denied, Err(Errno::ACCESS | Errno::PERM)).then_some(Barred::Unreadable);
+            return matches!(denied, Err(Errno::ACCESS | Errno::PERM))
+                .then_some(Barred::Unreadable);
         }
         self.reads.set(self.reads.get() + 1);
         match head(dir, last, wanted) {
@@ -139,13 +153,25 @@ impl Guard {
         let mut content = vec![0; secret::telling(name.as_bytes(), bytes)];
         let excluded = self.excludes.borrow().bars_file(name);
         let known = self.innocent.borrow().get(&(stat.st_dev, stat.st_ino)) == Some(&version(stat));
-        excluded || (!known && fill(file, &mut content).is_ok_and(|count| secret::judge(&content[..count], count as u64 >= bytes).is_some()))
+        excluded
+            || (!known
+                && fill(file, &mut content).is_ok_and(|count| {
+                    secret::judge(&content[..count], count as u64 >= bytes).is_some()
+                }))
     }
 }
 
 fn version(stat: &Stat) -> IgnoreFileVersion {
-    let nanoseconds = |seconds: i64, rest: u64| seconds.wrapping_mul(1_000_000_000).wrapping_add(i64::try_from(rest).unwrap_or(0));
-    (stat.st_dev, stat.st_ino, stat.st_size, nanoseconds(stat.st_mtime, stat.st_mtime_nsec), nanoseconds(stat.st_ctime, stat.st_ctime_nsec))
+    let nanoseconds = |seconds: i64, rest: u64| {
+        seconds.wrapping_mul(1_000_000_000).wrapping_add(i64::try_from(rest).unwrap_or(0))
+    };
+    (
+        stat.st_dev,
+        stat.st_ino,
+        stat.st_size,
+        nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+        nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+    )
 }
 
 fn has_rested(stat: &Stat) -> bool {
@@ -155,7 +181,11 @@ fn has_rested(stat: &Stat) -> bool {
 }
 
 /// The first bytes of a file.
-fn head<Name: rustix::path::Arg>(dir: BorrowedFd<'_>, last: Name, most: usize) -> Result<Vec<u8>, Errno> {
+fn head<Name: rustix::path::Arg>(
+    dir: BorrowedFd<'_>,
+    last: Name,
+    most: usize,
+) -> Result<Vec<u8>, Errno> {
     let file = openat(dir, last, SAFELY, Mode::empty())?;
     if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
         return Err(Errno::NOENT);
@@ -183,12 +213,15 @@ fn fill(file: impl AsFd, content: &mut [u8]) -> Result<usize, Errno> {
 fn is_cache(folder: BorrowedFd<'_>) -> bool {
     let lists = statat(folder, "lists", AtFlags::SYMLINK_NOFOLLOW);
     lists.is_ok_and(|lists| FileType::from_raw_mode(lists.st_mode) == FileType::Directory)
-        && head(folder, "roots", 512).is_ok_and(|roots| roots.is_empty() || secret::is_cache(&roots))
+        && head(folder, "roots", 512)
+            .is_ok_and(|roots| roots.is_empty() || secret::is_cache(&roots))
 }
 
 /// The log and the shared memory of a database may have no mark of their own, but the database is beside them.
 fn is_beside_database(dir: BorrowedFd<'_>, name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or(name);
     let database = ["-wal", "-shm", "-journal"].iter().find_map(|ending| last.strip_suffix(ending));
-    database.is_some_and(|database| head(dir, database, 16).is_ok_and(|head| head == b"SQLite format 3\0"))
+    database.is_some_and(|database| {
+        head(dir, database, 16).is_ok_and(|head| head == b"SQLite format 3\0")
+    })
 }

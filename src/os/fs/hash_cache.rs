@@ -20,8 +20,8 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fstat, futimens, mkdirat, openat, renameat, statat,
-    unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fstat,
+    futimens, mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -37,7 +37,8 @@ const LISTS: &str = "lists";
 /// What a line of the roots begins with; whatever has another beginning is passed over.
 const VERSION: &str = "v2";
 /// What every file is opened with: no link is followed, and a FIFO must not hold us up.
-const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+const SAFELY: OFlags =
+    OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Below so many lines nobody minds which of them are stale.
 const FEW: usize = 1_000;
@@ -95,7 +96,10 @@ impl HashCache {
         let stat = fstat(&folder)?;
         // Who can write here could tell us anything about our files.
         if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the folder is not ours alone to write"));
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the folder is not ours alone to write",
+            ));
         }
         match mkdirat(&folder, LISTS, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -103,7 +107,15 @@ impl HashCache {
         }
         let lists = openat(&folder, LISTS, flags, Mode::empty())?;
         let (roots, at_hand, young) = (RefCell::default(), RefCell::default(), RefCell::default());
-        let cache = HashCache { folder, lists, roots, lines: Cell::new(0), at_hand, listed: Cell::new(0), young };
+        let cache = HashCache {
+            folder,
+            lists,
+            roots,
+            lines: Cell::new(0),
+            at_hand,
+            listed: Cell::new(0),
+            young,
+        };
         cache.load()?;
         cache.sweep();
         Ok(cache)
@@ -156,7 +168,8 @@ impl HashCache {
     }
 
     fn append(&self, stamp: &FileStat, root: &ContentHash) -> io::Result<()> {
-        let (mut file, _) = open(&self.folder, ROOTS, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE)?;
+        let (mut file, _) =
+            open(&self.folder, ROOTS, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE)?;
         let line = line(stamp, root);
         let count = file.write(line.as_bytes())?;
         self.lines.set(self.lines.get() + 1);
@@ -177,8 +190,12 @@ impl HashCache {
         let now = now();
         let mut found = Vec::new();
         let mut total = 0;
-        for entry in entries.flatten().filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b"..")) {
-            let Ok(stat) = statat(&self.lists, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        for entry in
+            entries.flatten().filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".."))
+        {
+            let Ok(stat) = statat(&self.lists, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
+                continue;
+            };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 continue;
             }
@@ -218,7 +235,8 @@ impl HashCache {
             }
         };
         let most = limits::PIECES * VALUE_BYTES + HEAD as u64;
-        let mut content = Vec::with_capacity(usize::try_from(self::size(&stat).min(most)).unwrap_or(0));
+        let mut content =
+            Vec::with_capacity(usize::try_from(self::size(&stat).min(most)).unwrap_or(0));
         (&file).take(most + 1).read_to_end(&mut content)?;
         let Some(list) = unpack(&content).filter(|list| list.root() == *root) else {
             unlinkat(&self.lists, &name, AtFlags::empty())?;
@@ -226,14 +244,22 @@ impl HashCache {
         };
         // Used now: others are older.
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let _ = futimens(&file, &Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: now });
+        let _ = futimens(
+            &file,
+            &Timestamps {
+                last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+                last_modification: now,
+            },
+        );
         // A good list, only of another file than was asked for, stays where it is.
         Ok((list.size() == size).then_some(list))
     }
 
     fn write_list(&self, root: &ContentHash, list: &HashList) -> io::Result<()> {
         let name = root.to_string();
-        if statat(&self.lists, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| size(&stat) == (HEAD + list.bytes().len()) as u64) {
+        if statat(&self.lists, &name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| size(&stat) == (HEAD + list.bytes().len()) as u64)
+        {
             return Ok(());
         }
         self.listed.set(self.listed.get() + list.bytes().len() as u64);
@@ -247,7 +273,8 @@ impl HashCache {
     fn replace(&self, folder: &OwnedFd, name: &str, content: &[&[u8]]) -> io::Result<()> {
         // Always among the lists, where it is swept up when we don't get to its end.
         let fresh = format!(".{}", to_hex(&system::random()));
-        let (mut file, _) = open(&self.lists, &fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+        let (mut file, _) =
+            open(&self.lists, &fresh, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
         let written = content.iter().try_for_each(|bytes| file.write_all(bytes));
         let written = written.and_then(|()| Ok(renameat(&self.lists, &fresh, folder, name)?));
         if written.is_err() {
@@ -279,7 +306,8 @@ impl HashCache {
                 log::debug!("the list of {root} is kept in memory alone: {error}");
             }
         }
-        let was_young = self.young.borrow_mut().remove(&(stamp.device, stamp.inode)) == Some(*stamp);
+        let was_young =
+            self.young.borrow_mut().remove(&(stamp.device, stamp.inode)) == Some(*stamp);
         if was_young || is_young(stamp, now) || self.roots.borrow().find(stamp) == Some(root) {
             return;
         }
@@ -338,7 +366,11 @@ fn place(caches: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
 fn open(folder: &OwnedFd, name: &str, flags: OFlags) -> io::Result<(File, Stat)> {
     let file = openat(folder, name, flags | SAFELY, PRIVATE)?;
     let stat = fstat(&file)?;
-    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile { Ok((File::from(file), stat)) } else { Err(Errno::LOOP.into()) }
+    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+        Ok((File::from(file), stat))
+    } else {
+        Err(Errno::LOOP.into())
+    }
 }
 
 /// Removes what is no file of ours, such as a link: it would be in the way for ever.
@@ -355,7 +387,10 @@ fn is_stale(lines: usize, live: usize) -> bool {
 
 /// An entry as a line of its own, with a check at its end: a line that was torn, or grew together with another, does not have it.
 fn line(stamp: &FileStat, root: &ContentHash) -> String {
-    let text = format!("{VERSION} {} {} {} {} {} {root}", stamp.device, stamp.inode, stamp.size, stamp.modified_ns, stamp.changed_ns);
+    let text = format!(
+        "{VERSION} {} {} {} {} {} {root}",
+        stamp.device, stamp.inode, stamp.size, stamp.modified_ns, stamp.changed_ns
+    );
     format!("{text} {}\n", check(&text))
 }
 
@@ -439,7 +474,13 @@ mod tests {
     }
 
     fn stamp(inode: u64, size: u64) -> FileStat {
-        FileStat { device: 66_304, inode, size, modified_ns: 1_700_000_000_123_456_789, changed_ns: 1_700_000_000_123_456_789 }
+        FileStat {
+            device: 66_304,
+            inode,
+            size,
+            modified_ns: 1_700_000_000_123_456_789,
+            changed_ns: 1_700_000_000_123_456_789,
+        }
     }
 
     #[test]
@@ -501,7 +542,10 @@ mod tests {
         }
         let third = open(&folder);
         for inode in 0..50 {
-            assert_eq!(third.root(&stamp(inode, 9)), Some(list(9, u8::try_from(inode).unwrap()).root()));
+            assert_eq!(
+                third.root(&stamp(inode, 9)),
+                Some(list(9, u8::try_from(inode).unwrap()).root())
+            );
         }
         one.keep(&stamp(1_000, 2 * MIB), &list(2 * MIB, 9));
         assert_eq!(other.list(&list(2 * MIB, 9).root(), 2 * MIB), Some(list(2 * MIB, 9)));
@@ -528,7 +572,14 @@ mod tests {
         // The torn end is gone, and the next line stands by itself.
         cache.keep(&stamp(4, 9), &list(9, 4));
         let cache = open(&folder);
-        assert_eq!((cache.root(&stamp(1, 9)).is_some(), cache.root(&stamp(4, 9)).is_some(), cache.lines.get()), (true, true, 2));
+        assert_eq!(
+            (
+                cache.root(&stamp(1, 9)).is_some(),
+                cache.root(&stamp(4, 9)).is_some(),
+                cache.lines.get()
+            ),
+            (true, true, 2)
+        );
     }
 
     #[test]
@@ -556,7 +607,13 @@ mod tests {
         let content = fs::read(&file).unwrap();
         let mut wrong = content.clone();
         wrong[50] ^= 1;
-        for bad in [&content[..content.len() - 1], &[], &content[..7], &wrong, &[&content[..], &[0]].concat()] {
+        for bad in [
+            &content[..content.len() - 1],
+            &[],
+            &content[..7],
+            &wrong,
+            &[&content[..], &[0]].concat(),
+        ] {
             fs::write(&file, bad).unwrap();
             assert_eq!(open(&folder).list(&good.root(), 3 * MIB), None);
             assert!(!file.exists());
@@ -580,13 +637,17 @@ mod tests {
             std::os::unix::fs::symlink(folder.path().join("moved"), path).unwrap();
             let before = fs::read(folder.path().join("moved")).unwrap();
             let cache = open(&folder);
-            assert!(cache.list(&good.root(), 3 * MIB).is_none() || cache.root(&stamp(1, 3 * MIB)).is_none());
+            assert!(
+                cache.list(&good.root(), 3 * MIB).is_none()
+                    || cache.root(&stamp(1, 3 * MIB)).is_none()
+            );
             cache.keep(&stamp(1, 3 * MIB), &good);
             assert_eq!(fs::read(folder.path().join("moved")).unwrap(), before);
             assert!(fs::symlink_metadata(path).unwrap().is_file());
         }
         fs::rename(at(&folder, ""), folder.path().join("real")).unwrap();
-        std::os::unix::fs::symlink(folder.path().join("real"), folder.path().join("a/cardume")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("real"), folder.path().join("a/cardume"))
+            .unwrap();
         assert!(HashCache::open(&folder.path().join("a/cardume")).is_err());
     }
 
@@ -648,8 +709,10 @@ mod tests {
         put(".abandoned", 5, 1);
         put(".being-written", 5, 0);
         let cache = open(&folder);
-        let mut names: Vec<String> =
-            fs::read_dir(at(&folder, "lists")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(at(&folder, "lists"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         let mut wanted = vec![".being-written".to_owned()];
         wanted.extend((1..=6).map(|age| format!("{age:064x}")));
@@ -680,7 +743,9 @@ mod tests {
 
     #[test]
     fn it_stands_where_the_environment_says() {
-        let at = |caches: Option<&str>, home: Option<&str>| place(caches.map(Into::into), home.map(Into::into));
+        let at = |caches: Option<&str>, home: Option<&str>| {
+            place(caches.map(Into::into), home.map(Into::into))
+        };
         assert_eq!(at(Some("/c"), Some("/h")), Some("/c/cardume".into()));
         assert_eq!(at(None, Some("/h")), Some("/h/.cache/cardume".into()));
         assert_eq!(at(Some("c"), Some("/h")), Some("/h/.cache/cardume".into()));

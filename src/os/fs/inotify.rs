@@ -61,11 +61,24 @@ impl FolderWatch {
     ///
     /// # Errors
     /// When the system has no watch left.
-    pub fn new(top: &Rc<Top>, dir: &OwnedFd, recursive: bool, guard: &Rc<Guard>) -> io::Result<FolderWatch> {
+    pub fn new(
+        top: &Rc<Top>,
+        dir: &OwnedFd,
+        recursive: bool,
+        guard: &Rc<Guard>,
+    ) -> io::Result<FolderWatch> {
         let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let (top, guard) = (Rc::clone(top), Rc::clone(guard));
         let (blind, is_over) = (Cell::new(None), Cell::new(false));
-        let watch = FolderWatch { events, top, guard, recursive, state: RefCell::default(), blind, is_over };
+        let watch = FolderWatch {
+            events,
+            top,
+            guard,
+            recursive,
+            state: RefCell::default(),
+            blind,
+            is_over,
+        };
         watch.begin(dir, "")?;
         Ok(watch)
     }
@@ -74,7 +87,11 @@ impl FolderWatch {
     pub fn add(&self, dir: &OwnedFd, name: &str) {
         if let Err(error) = self.begin(dir, name) {
             log::debug!("{name} is not watched: {error}");
-            self.blind.set(Some(if error.raw_os_error() == Some(Errno::NOSPC.raw_os_error()) { Blind::Limit } else { Blind::Unsupported }));
+            self.blind.set(Some(if error.raw_os_error() == Some(Errno::NOSPC.raw_os_error()) {
+                Blind::Limit
+            } else {
+                Blind::Unsupported
+            }));
         }
     }
 
@@ -123,13 +140,17 @@ impl FolderWatch {
                 _ if event.events().contains(ReadFlags::UNMOUNT) => everything = true,
                 _ if event.events().contains(ReadFlags::IGNORED) => {
                     let gone = self.state.borrow_mut().folders.remove(&event.wd());
-                    self.is_over.set(self.is_over.get() || gone.is_some_and(|name| name.is_empty()));
+                    self.is_over
+                        .set(self.is_over.get() || gone.is_some_and(|name| name.is_empty()));
                 }
                 // Of the shared folder itself: perhaps it may be read again, or no longer.
                 None if event.events().contains(ReadFlags::ATTRIB) => {
-                    everything |= self.state.borrow().folders.get(&event.wd()).is_some_and(String::is_empty);
+                    everything |=
+                        self.state.borrow().folders.get(&event.wd()).is_some_and(String::is_empty);
                 }
-                Some(Ok(name)) if !dir_walk::is_ours_alone(name) => self.happened(event.wd(), event.events(), name, &mut files),
+                Some(Ok(name)) if !dir_walk::is_ours_alone(name) => {
+                    self.happened(event.wd(), event.events(), name, &mut files)
+                }
                 _ => {}
             }
             if reader.is_buffer_empty() {
@@ -169,7 +190,9 @@ impl FolderWatch {
         let mut state = self.state.borrow_mut();
         let events = &self.events;
         state.folders.retain(|watch, folder| {
-            let is_gone = folder.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let is_gone = folder
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
             if is_gone {
                 let _ = inotify::remove_watch(events, *watch);
             }
@@ -198,7 +221,12 @@ impl FolderWatch {
                 Some(Err(_)) | None => {
                     let Some(next) = self.state.borrow_mut().fresh.pop_front() else { return true };
                     let Ok(top) = self.top.step() else { return false };
-                    listing = Some(DirListing::below(&top, &next, Rc::clone(self), Rc::clone(&self.guard)));
+                    listing = Some(DirListing::below(
+                        &top,
+                        &next,
+                        Rc::clone(self),
+                        Rc::clone(&self.guard),
+                    ));
                 }
             }
         }

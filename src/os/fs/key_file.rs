@@ -16,16 +16,25 @@ use crate::protocol::types::ids::{hex, to_hex};
 pub fn open(file: Option<&Path>) -> Result<Identity, String> {
     let file = match file {
         Some(file) => file.to_owned(),
-        None => usual().ok_or("there is no place for a key: neither HOME nor XDG_STATE_HOME is set")?,
+        None => {
+            usual().ok_or("there is no place for a key: neither HOME nor XDG_STATE_HOME is set")?
+        }
     };
-    let secret = read(&file).or_else(|error| if error.kind() == io::ErrorKind::NotFound { make(&file) } else { Err(error) });
+    let secret = read(&file).or_else(|error| {
+        if error.kind() == io::ErrorKind::NotFound { make(&file) } else { Err(error) }
+    });
     let secret = secret.map_err(|error| format!("{}: {error}", file.display()))?;
     Identity::new(&secret).ok_or_else(|| format!("{}: that is no key", file.display()))
 }
 
 /// `cardume/key` below the user's state folder.
 fn usual() -> Option<PathBuf> {
-    system::folder_of_user(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"), ".local/state").map(|folder| folder.join("key"))
+    system::folder_of_user(
+        std::env::var_os("XDG_STATE_HOME"),
+        std::env::var_os("HOME"),
+        ".local/state",
+    )
+    .map(|folder| folder.join("key"))
 }
 
 fn read(file: &Path) -> io::Result<[u8; 32]> {
@@ -35,7 +44,8 @@ fn read(file: &Path) -> io::Result<[u8; 32]> {
     let open_to_others = file.metadata()?.permissions().mode() & 0o077 != 0;
     file.take(66).read_to_string(&mut text)?;
     // A secret has as many digits as a public key, and the same spelling.
-    let secret = hex(text.trim_end()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no key"))?;
+    let secret = hex(text.trim_end())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no key"))?;
     if open_to_others {
         log::warn!("others may read the key of this user: chmod 600 it");
     }
@@ -51,13 +61,21 @@ fn make(file: &Path) -> io::Result<[u8; 32]> {
     secret[16..].copy_from_slice(&system::random());
     // Another process may make one at the same moment: it must be whole when it has its name, and the first one wins.
     let draft = file.with_extension(to_hex(&system::random()));
-    let result = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(|mut to| {
-        to.write_all(format!("{}\n", to_hex(&secret)).as_bytes())?;
-        to.sync_all()?;
-        fs::hard_link(&draft, file)?;
-        // Whoever loses the key loses the name: it lasts before anybody hears of it.
-        fs::File::open(file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
-    });
+    let result =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(
+            |mut to| {
+                to.write_all(format!("{}\n", to_hex(&secret)).as_bytes())?;
+                to.sync_all()?;
+                fs::hard_link(&draft, file)?;
+                // Whoever loses the key loses the name: it lasts before anybody hears of it.
+                fs::File::open(
+                    file.parent()
+                        .filter(|folder| !folder.as_os_str().is_empty())
+                        .unwrap_or(Path::new(".")),
+                )?
+                .sync_all()
+            },
+        );
     let _ = fs::remove_file(&draft);
     match result {
         Ok(()) => Ok(secret),

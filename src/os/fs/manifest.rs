@@ -19,7 +19,9 @@ use crate::os::fs::part_file::Allocate;
 use crate::protocol::types::file_name::printable;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::storage::Opened;
-use crate::storage::fs_trait::{Barred, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile};
+use crate::storage::fs_trait::{
+    Barred, Condition, DirEntryKind, FileStat, Filesystem, Found, FsChange, FsError, FsFile,
+};
 
 /// The files that a manifest names.
 #[derive(Clone, Debug)]
@@ -50,7 +52,9 @@ impl fmt::Display for ManifestError {
         match self {
             ManifestError::Unread(why) => f.write_str(why),
             ManifestError::Line(number, why) => write!(f, "line {number}: {why}"),
-            ManifestError::Missing(number, path) => write!(f, "line {number}: {}: no such file", printable(path)),
+            ManifestError::Missing(number, path) => {
+                write!(f, "line {number}: {}: no such file", printable(path))
+            }
         }
     }
 }
@@ -63,29 +67,47 @@ impl Manifest {
     pub fn read(path: &Path, recursive: bool) -> Result<Manifest, ManifestError> {
         let unread = |error: io::Error| ManifestError::Unread(error.to_string());
         let mut text = String::new();
-        let read = File::open(path).map_err(unread)?.take(limits::MANIFEST_BYTES + 1).read_to_string(&mut text).map_err(unread)?;
+        let read = File::open(path)
+            .map_err(unread)?
+            .take(limits::MANIFEST_BYTES + 1)
+            .read_to_string(&mut text)
+            .map_err(unread)?;
         if read as u64 > limits::MANIFEST_BYTES {
-            return Err(ManifestError::Unread(format!("a manifest has at most {} MiB", limits::MANIFEST_BYTES >> 20)));
+            return Err(ManifestError::Unread(format!(
+                "a manifest has at most {} MiB",
+                limits::MANIFEST_BYTES >> 20
+            )));
         }
-        let beside = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let beside =
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut lines = BTreeMap::new();
         for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
             if line.trim().is_empty() {
                 continue;
             }
             let wrong = |why: String| ManifestError::Line(number, why);
-            let (name, rest) = line.split_once([' ', '\t']).ok_or_else(|| wrong("expected a name, a blank and a path".into()))?;
-            let checked = RelativeName::new(name).map_err(|why| wrong(format!("{}: {why}", printable(name))))?;
+            let (name, rest) = line
+                .split_once([' ', '\t'])
+                .ok_or_else(|| wrong("expected a name, a blank and a path".into()))?;
+            let checked = RelativeName::new(name)
+                .map_err(|why| wrong(format!("{}: {why}", printable(name))))?;
             if checked.is_hidden() {
                 return Err(wrong(format!("{name}: what begins with a dot is not shared")));
             }
             if !recursive && name.contains('/') {
                 return Err(wrong(format!("{name}: a name with folders needs --recursive")));
             }
-            let place = place(&beside.join(rest.trim())).ok_or_else(|| wrong(format!("{}: not the path of a file", printable(rest.trim()))))?;
+            let place = place(&beside.join(rest.trim())).ok_or_else(|| {
+                wrong(format!("{}: not the path of a file", printable(rest.trim())))
+            })?;
             match place.find(name).map(|found| found.barred) {
                 None => return Err(ManifestError::Missing(number, rest.trim().to_owned())),
-                Some(Some(Barred::Secret)) => return Err(wrong(format!("{}: a secret key is not shared", printable(rest.trim())))),
+                Some(Some(Barred::Secret)) => {
+                    return Err(wrong(format!(
+                        "{}: a secret key is not shared",
+                        printable(rest.trim())
+                    )));
+                }
                 // It may be read later.
                 Some(_) => {}
             }
@@ -99,7 +121,13 @@ impl Manifest {
     /// The files named here, and a folder where downloads go; `shared`: whose files are shared as well, but for those that have a name of ours.
     #[must_use]
     pub fn with(&self, folder: Rc<dyn Filesystem>, shared: bool) -> ManifestFolder {
-        ManifestFolder { manifest: self.clone(), folder, shared, arrived: RefCell::default(), seen: RefCell::default() }
+        ManifestFolder {
+            manifest: self.clone(),
+            folder,
+            shared,
+            arrived: RefCell::default(),
+            seen: RefCell::default(),
+        }
     }
 
     /// The files that are there now.
@@ -118,7 +146,10 @@ impl Manifest {
 
 fn place(path: &Path) -> Option<ManifestPlace> {
     let text = path.to_str().filter(|text| !text.ends_with('/'))?;
-    Some(ManifestPlace { folder: Path::new(text).parent()?.to_str()?.to_owned(), file: path.file_name()?.to_str()?.to_owned() })
+    Some(ManifestPlace {
+        folder: Path::new(text).parent()?.to_str()?.to_owned(),
+        file: path.file_name()?.to_str()?.to_owned(),
+    })
 }
 
 impl ManifestPlace {
@@ -167,7 +198,12 @@ impl ManifestFolder {
         let mut changed = Vec::new();
         for _ in 0..limits::MANIFEST_LOOKS.min(self.manifest.lines.len()) {
             let from = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let next = self.manifest.lines.range::<str, _>((from, Bound::Unbounded)).next().or_else(|| self.manifest.lines.first_key_value());
+            let next = self
+                .manifest
+                .lines
+                .range::<str, _>((from, Bound::Unbounded))
+                .next()
+                .or_else(|| self.manifest.lines.first_key_value());
             let Some((name, place)) = next else { break };
             let stamp = place.find(name).map(|found| found.stamp);
             if stamps.insert(name.clone(), stamp).is_some_and(|before| before != stamp) {
@@ -180,13 +216,18 @@ impl ManifestFolder {
 }
 
 impl Filesystem for ManifestFolder {
-    fn list(&self, recursive: bool) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
+    fn list(
+        &self,
+        recursive: bool,
+    ) -> Result<Box<dyn Iterator<Item = io::Result<Found>>>, FsError> {
         let named = self.manifest.found().map(Ok);
         if !self.shared {
             return Ok(Box::new(named));
         }
         let lines = Rc::clone(&self.manifest.lines);
-        let is_free = move |found: &io::Result<Found>| found.as_ref().map_or(true, |found| !lines.contains_key(&found.name));
+        let is_free = move |found: &io::Result<Found>| {
+            found.as_ref().map_or(true, |found| !lines.contains_key(&found.name))
+        };
         match self.folder.list(recursive) {
             Ok(listing) => Ok(Box::new(named.chain(listing.filter(is_free)))),
             // What lies elsewhere is still there.
@@ -196,7 +237,10 @@ impl Filesystem for ManifestFolder {
     }
 
     fn find(&self, name: &str) -> Option<Found> {
-        self.place(name).map_or_else(|| self.folder.find(name).filter(|_| self.may_give(name)), |place| place.find(name))
+        self.place(name).map_or_else(
+            || self.folder.find(name).filter(|_| self.may_give(name)),
+            |place| place.find(name),
+        )
     }
 
     fn watch(&self, recursive: bool) -> io::Result<()> {
@@ -208,7 +252,8 @@ impl Filesystem for ManifestFolder {
 
     fn changes(&self) -> Vec<FsChange> {
         let mut changes = self.folder.changes();
-        changes.retain(|change| !matches!(change, FsChange::File(name) if self.place(name).is_some()));
+        changes
+            .retain(|change| !matches!(change, FsChange::File(name) if self.place(name).is_some()));
         changes.extend(self.changed());
         changes
     }
@@ -232,7 +277,9 @@ impl Filesystem for ManifestFolder {
     fn look(&self, name: &str) -> io::Result<DirEntryKind> {
         match self.place(name) {
             // A download of this name has nowhere to go: it would be another file than the one that is shared.
-            Some(place) => Ok(place.find(name).map_or(DirEntryKind::Other, |found| DirEntryKind::File(found.stamp.size))),
+            Some(place) => Ok(place
+                .find(name)
+                .map_or(DirEntryKind::Other, |found| DirEntryKind::File(found.stamp.size))),
             None => self.folder.look(name),
         }
     }
@@ -254,7 +301,8 @@ impl Filesystem for ManifestFolder {
     }
 
     fn read(&self, name: &str) -> io::Result<Rc<dyn FsFile>> {
-        self.place(name).map_or_else(|| self.folder.read(name), |place| place.open()?.read(&place.file))
+        self.place(name)
+            .map_or_else(|| self.folder.read(name), |place| place.open()?.read(&place.file))
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
@@ -291,7 +339,12 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         fs::create_dir_all(top.path().join("far away")).unwrap();
         fs::create_dir(top.path().join("down")).unwrap();
-        for (file, text) in [("far away/one two.mp4", "one"), ("here.txt", "here"), ("down/own", "own"), ("down/b", "the folder's")] {
+        for (file, text) in [
+            ("far away/one two.mp4", "one"),
+            ("here.txt", "here"),
+            ("down/own", "own"),
+            ("down/b", "the folder's"),
+        ] {
             fs::write(top.path().join(file), text).unwrap();
         }
         symlink("here.txt", top.path().join("link")).unwrap();
@@ -303,12 +356,14 @@ mod tests {
 
     fn named(lines: &str, shared: bool) -> (tempfile::TempDir, ManifestFolder) {
         let (top, manifest) = read(lines, false);
-        let folder = Folder::open(top.path().join("down").to_str().unwrap(), Allocate::None).unwrap();
+        let folder =
+            Folder::open(top.path().join("down").to_str().unwrap(), Allocate::None).unwrap();
         (top, manifest.unwrap().with(Rc::new(folder), shared))
     }
 
     fn listed(named: &ManifestFolder) -> Vec<String> {
-        let mut names: Vec<String> = named.list(false).unwrap().map(|found| found.unwrap().name).collect();
+        let mut names: Vec<String> =
+            named.list(false).unwrap().map(|found| found.unwrap().name).collect();
         names.sort();
         names
     }
@@ -346,7 +401,10 @@ mod tests {
         let (top, named) = named(LINES, false);
         assert_eq!(named.look("a.mp4").unwrap(), DirEntryKind::File(3));
         named.write("a.mp4.part", true).unwrap().write_at(0, b"new").unwrap();
-        assert_eq!(named.rename_new("a.mp4.part", "a.mp4").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            named.rename_new("a.mp4.part", "a.mp4").unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         named.rename_new("a.mp4.part", "c.mp4").unwrap();
         assert_eq!(fs::read(top.path().join("down/c.mp4")).unwrap(), b"new");
     }
@@ -380,12 +438,18 @@ mod tests {
             ("a ..", 1),
             (" here.txt", 1),
         ] {
-            assert!(matches!(read(lines, false).1, Err(ManifestError::Line(at, _)) if at == number), "{lines}");
+            assert!(
+                matches!(read(lines, false).1, Err(ManifestError::Line(at, _)) if at == number),
+                "{lines}"
+            );
         }
         for lines in ["a none.txt", "a link", "a far away", "a none/x"] {
             assert!(matches!(read(lines, false).1, Err(ManifestError::Missing(1, _))), "{lines}");
         }
         assert!(read("S/a here.txt", true).1.is_ok());
-        assert!(matches!(Manifest::read(Path::new("/nowhere/at all"), false), Err(ManifestError::Unread(_))));
+        assert!(matches!(
+            Manifest::read(Path::new("/nowhere/at all"), false),
+            Err(ManifestError::Unread(_))
+        ));
     }
 }

@@ -9,7 +9,10 @@ use rustix::io::Errno;
 /// that may be missing here says so for another reason that matters.
 #[must_use]
 pub fn is_missing(error: Errno) -> bool {
-    matches!(error, Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM | Errno::NOTTY | Errno::NOLCK)
+    matches!(
+        error,
+        Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM | Errno::NOTTY | Errno::NOLCK
+    )
 }
 
 /// A sync that can't be asked for here is none that has failed.

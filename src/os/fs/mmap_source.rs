@@ -75,7 +75,17 @@ impl MmapSource {
         let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
         let modified = Some(stat.st_mtime).filter(|seconds| !grows && *seconds <= clock);
         let (window, was_cold) = (RefCell::new(None), Cell::new(false));
-        Ok(MmapSource { file, size, stamp: now, modified, grows, window, was_cold, asked_to: Cell::new(0), asked_at: Cell::new(None) })
+        Ok(MmapSource {
+            file,
+            size,
+            stamp: now,
+            modified,
+            grows,
+            window,
+            was_cold,
+            asked_to: Cell::new(0),
+            asked_at: Cell::new(None),
+        })
     }
 
     /// Its bytes.
@@ -91,19 +101,28 @@ impl MmapSource {
     }
 
     /// Calls `with` with the address of the front of `range`, and how many of its bytes lie behind it in the window.
-    fn mapped<T>(&self, range: ByteRange, with: impl FnOnce(*const u8, usize) -> T) -> io::Result<T> {
+    fn mapped<T>(
+        &self,
+        range: ByteRange,
+        with: impl FnOnce(*const u8, usize) -> T,
+    ) -> io::Result<T> {
         let mut window = self.window.borrow_mut();
-        let fits = |window: &Window| window.range.start() <= range.start() && range.start() < window.range.end();
+        let fits = |window: &Window| {
+            window.range.start() <= range.start() && range.start() < window.range.end()
+        };
         if !window.as_ref().is_some_and(fits) {
             // The old one goes first, so that there is never more than one.
             *window = None;
             let start = range.start() / limits::WINDOW_BYTES * limits::WINDOW_BYTES;
-            let covered = ByteRange::within(start, Some(limits::WINDOW_BYTES), self.size).unwrap_or(ByteRange::EMPTY);
+            let covered = ByteRange::within(start, Some(limits::WINDOW_BYTES), self.size)
+                .unwrap_or(ByteRange::EMPTY);
             let length = usize::try_from(covered.length()).unwrap_or(usize::MAX);
             let map = MmapOptions::new().offset(start).len(length).map_raw_read_only(&self.file)?;
             *window = Some(Window { range: covered, map });
         }
-        let Some(Window { range: covered, map }) = &*window else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some(Window { range: covered, map }) = &*window else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
         let ahead = usize::try_from(range.start() - covered.start()).unwrap_or(usize::MAX);
         let length = usize::try_from(range.end().min(covered.end()) - range.start()).unwrap_or(0);
         Ok(with(map.as_ptr().wrapping_add(ahead), length))
@@ -149,9 +168,19 @@ impl MmapSource {
             let mut found = [0_u8; SLICE_PAGES];
             let length = length.min(limits::SLICE_BYTES) + into_page;
             // SAFETY: the range lies in our map and starts at a page of it; the kernel writes one byte a page, for at most a slice and a page.
-            let done = unsafe { libc::mincore(start.wrapping_sub(into_page).cast_mut().cast(), length, found.as_mut_ptr()) };
+            let done = unsafe {
+                libc::mincore(
+                    start.wrapping_sub(into_page).cast_mut().cast(),
+                    length,
+                    found.as_mut_ptr(),
+                )
+            };
             let pages = length.div_ceil(usize::try_from(PAGE).unwrap_or(1));
-            let front = if done == 0 { found[..pages].iter().take_while(|page| *page & 1 == 1).count() } else { pages };
+            let front = if done == 0 {
+                found[..pages].iter().take_while(|page| *page & 1 == 1).count()
+            } else {
+                pages
+            };
             (front as u64 * PAGE).saturating_sub(into_page as u64)
         });
         pages.unwrap_or(0).min(range.length())
@@ -166,9 +195,12 @@ impl ByteSource for MmapSource {
         }
         if !to.takes_mapped() {
             // A file that was cut short since is shorter than what is to be filled.
-            return to.write_read(usize::try_from(range.length()).unwrap_or(usize::MAX), &mut |at, into| {
-                self.file.read_exact_at(into, range.start() + at as u64).map_err(|_| changed())
-            });
+            return to.write_read(
+                usize::try_from(range.length()).unwrap_or(usize::MAX),
+                &mut |at, into| {
+                    self.file.read_exact_at(into, range.start() + at as u64).map_err(|_| changed())
+                },
+            );
         }
         match self.mapped(range, |start, length| to.write_mapped(start, length))? {
             Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Err(changed()),

@@ -40,13 +40,20 @@ impl Mounts {
     fn read(&mut self) -> Vec<String> {
         use std::io::Seek as _;
         let mut text = Vec::new();
-        if self.table.rewind().is_err() || self.table.by_ref().take(16 << 20).read_to_end(&mut text).is_err() {
+        if self.table.rewind().is_err()
+            || self.table.by_ref().take(16 << 20).read_to_end(&mut text).is_err()
+        {
             return Vec::new();
         }
         let text = String::from_utf8_lossy(&text);
         // The identity of a mount, its device, and where it is mounted.
-        let is_below = |line: &&str| line.split(' ').nth(4).is_some_and(|place| unescaped(place).starts_with(&self.below));
-        text.lines().filter(is_below).map(|line| line.split(' ').take(5).collect::<Vec<_>>().join(" ")).collect()
+        let is_below = |line: &&str| {
+            line.split(' ').nth(4).is_some_and(|place| unescaped(place).starts_with(&self.below))
+        };
+        text.lines()
+            .filter(is_below)
+            .map(|line| line.split(' ').take(5).collect::<Vec<_>>().join(" "))
+            .collect()
     }
 }
 
@@ -55,7 +62,10 @@ fn unescaped(place: &str) -> PathBuf {
     let bytes = place.as_bytes();
     let (mut at, mut path) = (0, Vec::with_capacity(bytes.len()));
     while let Some(byte) = bytes.get(at) {
-        let digits = place.get(at + 1..at + 4).filter(|_| *byte == b'\\').and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let digits = place
+            .get(at + 1..at + 4)
+            .filter(|_| *byte == b'\\')
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
         path.push(digits.unwrap_or(*byte));
         at += if digits.is_some() { 4 } else { 1 };
     }

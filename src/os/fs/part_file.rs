@@ -65,7 +65,9 @@ impl PartFile {
 
     /// Nothing of what is wanted is in memory.
     fn ask_again(&self, at: u64) {
-        let is_under_way = |asked: ReadAhead| asked.from <= at && at < asked.to && asked.at.elapsed() < limits::COLD_REMINDER;
+        let is_under_way = |asked: ReadAhead| {
+            asked.from <= at && at < asked.to && asked.at.elapsed() < limits::COLD_REMINDER
+        };
         if !self.asked.get().is_some_and(is_under_way) {
             let to = at.saturating_add(AHEAD);
             self.ask(at, to);
@@ -75,7 +77,11 @@ impl PartFile {
 
     /// A file that was cold once is fetched on while it is read, so that the disk never rests.
     fn ask_ahead(&self, at: u64) {
-        if let Some(asked) = self.asked.get().filter(|asked| asked.from <= at && at <= asked.to && asked.to - at <= AHEAD - STEP) {
+        if let Some(asked) = self
+            .asked
+            .get()
+            .filter(|asked| asked.from <= at && at <= asked.to && asked.to - at <= AHEAD - STEP)
+        {
             let to = at.saturating_add(AHEAD);
             self.ask(asked.to, to);
             self.asked.set(Some(ReadAhead { from: at, to, at: Instant::now() }));
@@ -118,7 +124,12 @@ impl FsFile for PartFile {
             return Ok(0);
         }
         loop {
-            match preadv2(self.file.as_fd(), &mut [IoSliceMut::new(bytes)], at, ReadWriteFlags::NOWAIT) {
+            match preadv2(
+                self.file.as_fd(),
+                &mut [IoSliceMut::new(bytes)],
+                at,
+                ReadWriteFlags::NOWAIT,
+            ) {
                 Ok(came) => {
                     self.ask_ahead(at + came as u64);
                     return Ok(came);
@@ -141,14 +152,18 @@ impl FsFile for PartFile {
 
     fn allocate(&self, size: u64) -> io::Result<()> {
         let stat = fstat(&self.file)?;
-        let (had, blocks) = (u64::try_from(stat.st_size).unwrap_or(0), u64::try_from(stat.st_blocks).unwrap_or(0));
+        let (had, blocks) =
+            (u64::try_from(stat.st_size).unwrap_or(0), u64::try_from(stat.st_blocks).unwrap_or(0));
         if self.allocate == Allocate::None || size == 0 {
             return Ok(ftruncate(&self.file, size)?);
         }
         // A fallocate that fails may keep all the room there was, so the question comes first.
         // One that says it has no blocks at all does not count them.
         let disk = fstatvfs(&self.file).ok().filter(|disk| disk.f_blocks > 0);
-        if disk.is_some_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < size.saturating_sub(blocks.saturating_mul(512))) {
+        if disk.is_some_and(|disk| {
+            disk.f_bavail.saturating_mul(disk.f_frsize)
+                < size.saturating_sub(blocks.saturating_mul(512))
+        }) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         match fallocate(&self.file, FallocateFlags::empty(), 0, size) {
@@ -166,7 +181,10 @@ impl FsFile for PartFile {
     }
 
     fn start_writeback(&self, range: ByteRange) {
-        let (Ok(from), Ok(length)) = (i64::try_from(range.start()), i64::try_from(range.length())) else { return };
+        let (Ok(from), Ok(length)) = (i64::try_from(range.start()), i64::try_from(range.length()))
+        else {
+            return;
+        };
         // SAFETY: plain numbers about a file that is open; where it is not supported nothing happens.
         unsafe {
             libc::sync_file_range(self.file.as_raw_fd(), from, length, libc::SYNC_FILE_RANGE_WRITE);
@@ -177,7 +195,9 @@ impl FsFile for PartFile {
         let asked = [range.start(), range.length()];
         let mut found = [0_u64; 5];
         // SAFETY: the kernel reads two and writes five integers of 64 bits, which these arrays are; an older kernel says ENOSYS and writes nothing.
-        let done = unsafe { libc::syscall(CACHESTAT, self.file.as_raw_fd(), asked.as_ptr(), found.as_mut_ptr(), 0) };
+        let done = unsafe {
+            libc::syscall(CACHESTAT, self.file.as_raw_fd(), asked.as_ptr(), found.as_mut_ptr(), 0)
+        };
         // In the cache, dirty, being written, evicted, recently evicted.
         if done == 0 { (found[1] + found[2]) * PAGE } else { 0 }
     }
@@ -204,7 +224,10 @@ mod tests {
                 Ok(came) => found.extend_from_slice(&buffer[..came]),
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-                    assert!(since.elapsed().as_secs() < 20, "the disk never fetched what it was asked for");
+                    assert!(
+                        since.elapsed().as_secs() < 20,
+                        "the disk never fetched what it was asked for"
+                    );
                     std::thread::yield_now();
                 }
             }
@@ -213,7 +236,8 @@ mod tests {
 
     #[test]
     fn warm_reads_give_the_file_whether_it_is_in_memory_or_not() {
-        let content: Vec<u8> = (0..9_000_001_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let content: Vec<u8> =
+            (0..9_000_001_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&content).unwrap();
         file.sync_all().unwrap();

@@ -32,7 +32,9 @@ impl SavedLists for SavedListsDir {
         fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
         let mut content = Vec::new();
         File::open(path).ok()?.take(limits::NOTE_BYTES + 1).read_to_end(&mut content).ok()?;
-        u64::try_from(content.len()).is_ok_and(|length| length <= limits::NOTE_BYTES).then_some(content)
+        u64::try_from(content.len())
+            .is_ok_and(|length| length <= limits::NOTE_BYTES)
+            .then_some(content)
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Result<(), String> {
@@ -42,10 +44,11 @@ impl SavedLists for SavedListsDir {
         }
         // Under a hidden name until it is whole: the folder may be shared.
         let draft = self.folder.join(format!(".{}", to_hex(&system::random())));
-        let result = OpenOptions::new().write(true).create_new(true).open(&draft).and_then(|mut file| {
-            file.write_all(content)?;
-            fs::rename(&draft, self.folder.join(name))
-        });
+        let result =
+            OpenOptions::new().write(true).create_new(true).open(&draft).and_then(|mut file| {
+                file.write_all(content)?;
+                fs::rename(&draft, self.folder.join(name))
+            });
         result.map_err(|error| {
             let _ = fs::remove_file(&draft);
             error.to_string()

@@ -44,7 +44,10 @@ pub fn telling(name: &[u8], size: u64) -> usize {
 
 /// What a file is whose first bytes, or all of them, these are.
 pub fn judge(content: &[u8], is_whole: bool) -> Option<SecretKind> {
-    if content.starts_with(DATABASE_LOG) || (content.starts_with(DATABASE) && content.get(DATABASE_HEADER - 4..DATABASE_HEADER) == Some(OURS)) {
+    if content.starts_with(DATABASE_LOG)
+        || (content.starts_with(DATABASE)
+            && content.get(DATABASE_HEADER - 4..DATABASE_HEADER) == Some(OURS))
+    {
         return Some(SecretKind::State);
     }
     if !is_whole {
@@ -60,7 +63,10 @@ pub fn judge(content: &[u8], is_whole: bool) -> Option<SecretKind> {
 fn is_own_key(content: &[u8]) -> bool {
     let text = without_zeros(content);
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
-    let text = text.strip_prefix(&[0xff, 0xfe][..]).or_else(|| text.strip_prefix(&[0xfe, 0xff][..])).unwrap_or(text);
+    let text = text
+        .strip_prefix(&[0xff, 0xfe][..])
+        .or_else(|| text.strip_prefix(&[0xfe, 0xff][..]))
+        .unwrap_or(text);
     let text = text.trim_ascii();
     text.len() == 64 && text.iter().all(u8::is_ascii_hexdigit)
 }
@@ -98,7 +104,9 @@ fn sequence(content: &[u8]) -> Option<(&[u8], bool)> {
     let (length, body) = match content {
         [0x30, short @ 0..=0x7f, body @ ..] => (usize::from(*short), body),
         [0x30, 0x81, length, body @ ..] => (usize::from(*length), body),
-        [0x30, 0x82, high, low, body @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), body),
+        [0x30, 0x82, high, low, body @ ..] => {
+            (usize::from(u16::from_be_bytes([*high, *low])), body)
+        }
         _ => return None,
     };
     Some((body, body.len() == length))
@@ -109,8 +117,11 @@ pub fn is_cache(content: &[u8]) -> bool {
     let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let Ok(line) = std::str::from_utf8(line) else { return false };
     let words: Vec<&str> = line.split(' ').collect();
-    let is_number = |word: &&str| word.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()) && !word.is_empty();
-    let is_hex = |word: &&str| word.bytes().all(|byte| byte.is_ascii_hexdigit()) && !word.is_empty();
+    let is_number = |word: &&str| {
+        word.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()) && !word.is_empty()
+    };
+    let is_hex =
+        |word: &&str| word.bytes().all(|byte| byte.is_ascii_hexdigit()) && !word.is_empty();
     (6..=8).contains(&words.len())
         && words[..4].iter().all(is_number)
         && words.iter().all(|word| is_number(word) || is_hex(word))
@@ -128,8 +139,15 @@ mod tests {
     #[test]
     fn secret_keys_are_known_by_what_is_in_them() {
         let hex = "0123456789abcdef".repeat(4);
-        let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain(format!("{hex}\r\n").bytes().flat_map(|byte| [byte, 0])).collect();
-        let ed25519_der = [&[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20][..], &[7; 32]].concat();
+        let wide: Vec<u8> = [0xff, 0xfe]
+            .into_iter()
+            .chain(format!("{hex}\r\n").bytes().flat_map(|byte| [byte, 0]))
+            .collect();
+        let ed25519_der = [
+            &[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20][..],
+            &[7; 32],
+        ]
+        .concat();
         for secret in [
             format!("{hex}\n").as_bytes(),
             hex.as_bytes(),
@@ -168,9 +186,13 @@ mod tests {
         database[..16].copy_from_slice(DATABASE);
         assert_eq!(judge(&database, false), None);
         database[68..72].copy_from_slice(OURS);
-        assert_eq!((judge(&database[..DATABASE_HEADER], false), whole(&database)), (Some(SecretKind::State), Some(SecretKind::State)));
+        assert_eq!(
+            (judge(&database[..DATABASE_HEADER], false), whole(&database)),
+            (Some(SecretKind::State), Some(SecretKind::State))
+        );
         assert_eq!(judge(&[0x37, 0x7f, 0x06, 0x82, 0, 0], false), Some(SecretKind::State));
-        let line = format!("64 1234 100 1700000000000000000 {} 0123456789abcdef\n", "ab".repeat(32));
+        let line =
+            format!("64 1234 100 1700000000000000000 {} 0123456789abcdef\n", "ab".repeat(32));
         assert_eq!(whole(line.as_bytes()), Some(SecretKind::State));
         assert_eq!(whole(b"1 2 3 4 5 6\n"), None);
     }
@@ -178,6 +200,13 @@ mod tests {
     #[test]
     fn no_more_is_read_than_tells() {
         assert_eq!((telling(b"a", 0), telling(b"a", 65)), (0, 65));
-        assert_eq!((telling(b"a", 1 << 30), telling(b"a", (1 << 30) + 1), telling(b"a-wal", (1 << 30) + 1)), (DATABASE_HEADER, 0, DATABASE_HEADER));
+        assert_eq!(
+            (
+                telling(b"a", 1 << 30),
+                telling(b"a", (1 << 30) + 1),
+                telling(b"a-wal", (1 << 30) + 1)
+            ),
+            (DATABASE_HEADER, 0, DATABASE_HEADER)
+        );
     }
 }

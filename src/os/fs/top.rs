@@ -26,14 +26,26 @@ impl Top {
     /// the place of a folder must not choose what is shared.
     #[must_use]
     pub fn at(path: &str) -> Top {
-        Top::Path(std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into()))
+        Top::Path(
+            std::fs::canonicalize(path)
+                .or_else(|_| std::path::absolute(path))
+                .unwrap_or_else(|_| path.into()),
+        )
     }
 
     fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
         Ok(match self {
-            Top::Path(path) => match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS) {
+            Top::Path(path) => match openat2(
+                CWD,
+                path,
+                flags,
+                Mode::empty(),
+                ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+            ) {
                 // A system of old, or a sandbox, knows only of the last link.
-                Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => rustix::fs::open(path, flags | OFlags::NOFOLLOW, Mode::empty())?,
+                Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
+                    rustix::fs::open(path, flags | OFlags::NOFOLLOW, Mode::empty())?
+                }
                 // A link in the place of a folder: the folder is not there.
                 Err(Errno::LOOP) => return Err(io::ErrorKind::NotFound.into()),
                 opened => opened?,

@@ -14,8 +14,11 @@ pub fn numbered(text: &str) -> String {
     while let Some((front, behind)) = rest.split_once('%') {
         out.push_str(front);
         out.push('%');
-        let ip = front.rsplit(|c: char| !c.is_ascii_hexdigit() && c != ':').next().unwrap_or_default();
-        let length = behind.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).unwrap_or(behind.len());
+        let ip =
+            front.rsplit(|c: char| !c.is_ascii_hexdigit() && c != ':').next().unwrap_or_default();
+        let length = behind
+            .find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c))
+            .unwrap_or(behind.len());
         let (name, behind) = behind.split_at(length);
         let is_local = ip.parse().is_ok_and(|ip: Ipv6Addr| ip.is_unicast_link_local());
         match interface(name).filter(|_| is_local) {
@@ -55,15 +58,29 @@ mod tests {
 
     #[test]
     fn an_interface_is_named_by_its_name_or_its_number() {
-        let with = |scope| Some(SocketAddrV6::new("fe80::1".parse().unwrap(), 7001, 0, scope).into());
+        let with =
+            |scope| Some(SocketAddrV6::new("fe80::1".parse().unwrap(), 7001, 0, scope).into());
         assert_eq!(read("[fe80::1%lo]:7001"), with(1));
         assert_eq!(read("[fe80::1%1]:7001"), with(1));
         assert_eq!(read("[fe80::1]:7001"), with(0));
         assert_eq!(read("127.0.0.1:5"), "127.0.0.1:5".parse().ok());
-        for text in ["[fe80::1%nowhere0]:1", "[fe80::1%]:1", "fe80::1%lo:1", "[::1%lo]:1", "127.0.0.1%lo:1", "[fe80::1%lo]:65536", "[fe80::1%lo]"] {
+        for text in [
+            "[fe80::1%nowhere0]:1",
+            "[fe80::1%]:1",
+            "fe80::1%lo:1",
+            "[::1%lo]:1",
+            "127.0.0.1%lo:1",
+            "[fe80::1%lo]:65536",
+            "[fe80::1%lo]",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
-        assert!(read_ip("fe80::1%lo").is_some() && read_ip("[fe80::1%lo]").is_some() && read_ip("::1").is_some() && read_ip("x").is_none());
+        assert!(
+            read_ip("fe80::1%lo").is_some()
+                && read_ip("[fe80::1%lo]").is_some()
+                && read_ip("::1").is_some()
+                && read_ip("x").is_none()
+        );
         assert_eq!(numbered("DOWNLOAD fe80::1%lo 4000"), "DOWNLOAD fe80::1%1 4000");
         assert_eq!(numbered("GET 100%lo.mp4"), "GET 100%lo.mp4");
         assert_eq!(numbered("LS rede@[fe80::2%lo]:5 %"), "LS rede@[fe80::2%1]:5 %");

@@ -96,7 +96,9 @@ impl Net for Network {
     fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let most = self.quic.before_wait(most);
         let Network { sockets, quic } = self;
-        sockets.wait(most, ready, &mut |token, readable, writable| quic.note(token, readable, writable))?;
+        sockets.wait(most, ready, &mut |token, readable, writable| {
+            quic.note(token, readable, writable)
+        })?;
         self.quic.after_wait(ready);
         Ok(())
     }

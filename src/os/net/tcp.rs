@@ -54,10 +54,21 @@ impl TcpStack {
     pub fn new() -> io::Result<TcpStack> {
         let poll = Poll::new()?;
         // What was ignored at the start stays ignored: so `nohup` and a shell's background jobs want it.
-        let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !system::is_ignored(*signal)).chain([SIGCHLD, SIGWINCH]);
+        let wanted = [SIGINT, SIGTERM, SIGHUP]
+            .into_iter()
+            .filter(|signal| !system::is_ignored(*signal))
+            .chain([SIGCHLD, SIGWINCH]);
         let mut signals = Signals::new(wanted)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-        Ok(TcpStack { poll, events: Events::with_capacity(EVENTS), signals, ports: BTreeMap::new(), spare: spare(), is_short: false, interface: 0 })
+        Ok(TcpStack {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            signals,
+            ports: BTreeMap::new(),
+            spare: spare(),
+            is_short: false,
+            interface: 0,
+        })
     }
 
     /// Reports when stdin has something. False for a file, which always has.
@@ -87,7 +98,12 @@ impl TcpStack {
     ///
     /// # Errors
     /// When the system fails.
-    pub fn wait(&mut self, most: Option<Duration>, ready: &mut Vec<Ready>, udp: &mut dyn FnMut(usize, bool, bool)) -> io::Result<()> {
+    pub fn wait(
+        &mut self,
+        most: Option<Duration>,
+        ready: &mut Vec<Ready>,
+        udp: &mut dyn FnMut(usize, bool, bool),
+    ) -> io::Result<()> {
         match self.poll.poll(&mut self.events, most) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -112,8 +128,10 @@ impl TcpStack {
                 }
                 Token(port) if port >= PORTS => ready.push(Ready::Port(port - PORTS)),
                 Token(link) => {
-                    let readable = event.is_readable() || event.is_read_closed() || event.is_error();
-                    let writable = event.is_writable() || event.is_write_closed() || event.is_error();
+                    let readable =
+                        event.is_readable() || event.is_read_closed() || event.is_error();
+                    let writable =
+                        event.is_writable() || event.is_write_closed() || event.is_error();
                     let ended = event.is_read_closed() || event.is_error();
                     let gone = event.is_error() || event.is_write_closed();
                     ready.push(Ready::Link { link, readable, writable, ended, gone });
@@ -148,7 +166,9 @@ impl TcpStack {
         socket.set_reuse_address(true)?;
         if at.ip().is_unspecified() && at.is_ipv6() {
             // Beside a port of ours that is open on all of IPv4 it is for IPv6 alone.
-            let has_four = self.ports.values().any(|other| other.local_addr().is_ok_and(|other| other.is_ipv4() && other.port() == at.port()));
+            let has_four = self.ports.values().any(|other| {
+                other.local_addr().is_ok_and(|other| other.is_ipv4() && other.port() == at.port())
+            });
             socket.set_only_v6(has_four)?;
         }
         socket.set_nonblocking(true)?;
@@ -172,11 +192,16 @@ impl TcpStack {
     /// # Errors
     /// `WouldBlock` when there is none; anything else when the system has no room for it now.
     pub fn accept(&mut self, port: usize) -> io::Result<(Tcp, SocketAddr)> {
-        let Some(port) = self.ports.get(&port) else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let Some(port) = self.ports.get(&port) else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
         self.is_short = false;
         let accepted = match port.accept() {
             // Nobody else can take the descriptor that is given up here: the process has one thread.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && self.spare.take().is_some() => {
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+                    && self.spare.take().is_some() =>
+            {
                 self.is_short = true;
                 port.accept()
             }
@@ -237,7 +262,11 @@ impl TcpStack {
     /// # Errors
     /// When the system fails.
     pub fn watch(&mut self, stream: &mut Tcp, link: usize) -> io::Result<()> {
-        self.poll.registry().register(&mut stream.0, Token(link), Interest::READABLE | Interest::WRITABLE)
+        self.poll.registry().register(
+            &mut stream.0,
+            Token(link),
+            Interest::READABLE | Interest::WRITABLE,
+        )
     }
 
     /// Closes a stream.

@@ -24,7 +24,12 @@ use crate::protocol::types::relative_path::{ROOT_PREFIX, RelativeName};
 ///
 /// # Errors
 /// `not_found` for a path that is none, `bad_request` for a wrong parameter.
-pub fn request(role: Role, path: &str, query: &str, local: bool) -> Result<Option<Request>, ErrorReply> {
+pub fn request(
+    role: Role,
+    path: &str,
+    query: &str,
+    local: bool,
+) -> Result<Option<Request>, ErrorReply> {
     let known = match role {
         Role::Server => ["search", "name", "root", "peers", "files", "live"].as_slice(),
         Role::Peer => &["files", "transfers", "live"],
@@ -38,17 +43,23 @@ pub fn request(role: Role, path: &str, query: &str, local: bool) -> Result<Optio
     }
     let cursor = query.cursor()?;
     Ok(Some(match path {
-        "name" => Request::Search { wanted: Selector::Name(RelativeName::new(query.needed("name")?)?), cursor, speaks: None },
+        "name" => Request::Search {
+            wanted: Selector::Name(RelativeName::new(query.needed("name")?)?),
+            cursor,
+            speaks: None,
+        },
         "root" => {
             let text = query.needed("root")?;
             let digits = text.strip_prefix(ROOT_PREFIX).unwrap_or(text).to_ascii_lowercase();
-            let root = ContentHash::parse(&digits).ok_or_else(|| bad("root is not 64 hex digits"))?;
+            let root =
+                ContentHash::parse(&digits).ok_or_else(|| bad("root is not 64 hex digits"))?;
             Request::Search { wanted: Selector::Root(root), cursor, speaks: None }
         }
         "peers" => Request::Peers { cursor, speaks: None },
         "files" if role == Role::Peer => Request::Ls { peer: None, cursor },
         "files" => {
-            let peer: SocketAddr = query.needed("peer")?.parse().map_err(|_| bad("peer is not IP:PORT"))?;
+            let peer: SocketAddr =
+                query.needed("peer")?.parse().map_err(|_| bad("peer is not IP:PORT"))?;
             Request::Ls { peer: Some(peer), cursor }
         }
         "transfers" => Request::Transfers { local },
@@ -106,7 +117,9 @@ impl ApiFile<'_> {
             partial: file.partial,
             kind: mime::content_type(&file.name.extension()),
             description: file.description.as_deref().map(AsRef::as_ref),
-            play: base.filter(|_| !file.partial).map(|base| format!("{base}{}", path_of(&file.name))),
+            play: base
+                .filter(|_| !file.partial)
+                .map(|base| format!("{base}{}", path_of(&file.name))),
         }
     }
 }
@@ -124,7 +137,12 @@ impl HolderOut<'_> {
     fn of(holder: &Provider, local: bool) -> HolderOut<'_> {
         let base = page_of(holder.peer, holder.speaks, local);
         let (user, speaks) = (holder.user.as_deref(), holder.speaks.map(LegacyProfile::word));
-        HolderOut { peer: holder.peer, file: ApiFile::of(&holder.file, base.as_deref()), user, speaks }
+        HolderOut {
+            peer: holder.peer,
+            file: ApiFile::of(&holder.file, base.as_deref()),
+            user,
+            speaks,
+        }
     }
 }
 
@@ -142,7 +160,12 @@ struct AwayOut<'a> {
 impl AwayOut<'_> {
     fn of(away: &Away) -> AwayOut<'_> {
         let (user, description) = (&*away.user, away.description.as_deref());
-        AwayOut { name: &away.name, user, kind: mime::content_type(&away.name.extension()), description }
+        AwayOut {
+            name: &away.name,
+            user,
+            kind: mime::content_type(&away.name.extension()),
+            description,
+        }
     }
 }
 
@@ -172,7 +195,8 @@ impl ApiPeerEntry<'_> {
 /// Where a peer speaks HTTP: beside the native protocol, and nowhere else. A peer on a loopback address is there for programs of this machine alone: to a
 /// visitor from elsewhere the same address is a machine of his own.
 fn page_of(peer: SocketAddr, speaks: Option<LegacyProfile>, local: bool) -> Option<String> {
-    (speaks.is_none() && (local || !peer.ip().to_canonical().is_loopback())).then(|| format!("http://{peer}"))
+    (speaks.is_none() && (local || !peer.ip().to_canonical().is_loopback()))
+        .then(|| format!("http://{peer}"))
 }
 
 #[derive(Serialize)]
@@ -192,7 +216,13 @@ impl TransferOut<'_> {
             TransferStage::Waiting => "waiting",
             TransferStage::Moving => "moving",
         };
-        TransferOut { name: &transfer.name, stage, to: transfer.to, done: small(transfer.done), size: transfer.size.map(small) }
+        TransferOut {
+            name: &transfer.name,
+            stage,
+            to: transfer.to,
+            done: small(transfer.done),
+            size: transfer.size.map(small),
+        }
     }
 }
 
@@ -226,20 +256,31 @@ pub fn reply(role: Role, reply: &Response, local: bool) -> Option<String> {
     match reply {
         Response::Found { holders, away, cursor } => {
             let holders = holders.iter().map(|holder| HolderOut::of(holder, local)).collect();
-            text(&ApiFound { holders, away: away.iter().map(AwayOut::of).collect(), cursor: cursor.as_deref() })
+            text(&ApiFound {
+                holders,
+                away: away.iter().map(AwayOut::of).collect(),
+                cursor: cursor.as_deref(),
+            })
         }
-        Response::Peers { peers, cursor } => {
-            text(&ApiPeers { peers: peers.iter().map(|peer| ApiPeerEntry::of(peer, local)).collect(), cursor: cursor.as_deref() })
-        }
+        Response::Peers { peers, cursor } => text(&ApiPeers {
+            peers: peers.iter().map(|peer| ApiPeerEntry::of(peer, local)).collect(),
+            cursor: cursor.as_deref(),
+        }),
         Response::Files { peer, files, cursor } => {
             // A peer names its own files by their paths: it can't know under which name it was reached.
-            let base = if role == Role::Peer { Some(String::new()) } else { page_of(*peer, None, local) };
+            let base =
+                if role == Role::Peer { Some(String::new()) } else { page_of(*peer, None, local) };
             let files = files.iter().map(|file| ApiFile::of(file, base.as_deref())).collect();
             text(&ApiFiles { peer: *peer, files, cursor: cursor.as_deref() })
         }
         Response::Transfers(all) => {
-            let transfers = all.shown.as_ref().map(|shown| shown.iter().map(TransferOut::of).collect());
-            text(&TransfersOut { uploads: small(all.uploads), downloads: small(all.downloads), transfers })
+            let transfers =
+                all.shown.as_ref().map(|shown| shown.iter().map(TransferOut::of).collect());
+            text(&TransfersOut {
+                uploads: small(all.uploads),
+                downloads: small(all.downloads),
+                transfers,
+            })
         }
         _ => None,
     }
@@ -285,7 +326,12 @@ pub fn event(role: Role, live: &LiveStats) -> String {
         received: u64,
     }
     let LiveStats { peers, files, names, all, downloads, seconds } = live;
-    let moved = ApiTransfers { uploads: small(all.uploads), downloads: small(*downloads), sent: small(all.sent), received: small(all.received) };
+    let moved = ApiTransfers {
+        uploads: small(all.uploads),
+        downloads: small(*downloads),
+        sent: small(all.sent),
+        received: small(all.received),
+    };
     let json = match role {
         Role::Server => text(&ApiServer {
             peers: small(*peers),
@@ -295,11 +341,18 @@ pub fn event(role: Role, live: &LiveStats) -> String {
             joined: small(all.joined),
             left: small(all.left),
             moved,
-            seconds: seconds.iter().map(|s| [s.searches, s.joined, s.left, s.uploads, s.sent, s.received].map(small)).collect(),
+            seconds: seconds
+                .iter()
+                .map(|s| [s.searches, s.joined, s.left, s.uploads, s.sent, s.received].map(small))
+                .collect(),
         }),
         Role::Peer => {
             let brief = |second: &Second| [second.uploads, second.sent, second.received].map(small);
-            text(&ApiPeer { files: small(*files), moved, seconds: seconds.iter().map(brief).collect() })
+            text(&ApiPeer {
+                files: small(*files),
+                moved,
+                seconds: seconds.iter().map(brief).collect(),
+            })
         }
     };
     format!("event: live\ndata: {}\n\n", json.unwrap_or_default())
@@ -325,30 +378,54 @@ mod tests {
     #[test]
     fn each_path_asks_for_what_it_says() {
         let server = |path, query: &str| asked(Role::Server, path, query);
-        assert!(matches!(server("search", "q=aula+1&cursor=2"), Ok(Some(Request::Find(query))) if query.cursor.as_deref() == Some("2")));
+        assert!(
+            matches!(server("search", "q=aula+1&cursor=2"), Ok(Some(Request::Find(query))) if query.cursor.as_deref() == Some("2"))
+        );
         assert_eq!((server("search", "q=+"), server("search", "")), (Ok(None), Ok(None)));
         for root in ["ab".repeat(32), "AB".repeat(32), format!("b3%3A{}", "ab".repeat(32))] {
             let query = format!("root={root}");
-            assert!(matches!(server("root", &query), Ok(Some(Request::Search { wanted: Selector::Root(_), .. }))), "{root}");
+            assert!(
+                matches!(
+                    server("root", &query),
+                    Ok(Some(Request::Search { wanted: Selector::Root(_), .. }))
+                ),
+                "{root}"
+            );
         }
         assert!(matches!(server("name", "name=a%2Fb.mp4"), Ok(Some(Request::Search { .. }))));
-        assert_eq!(server("peers", "unknown=1"), Ok(Some(Request::Peers { cursor: None, speaks: None })));
-        assert!(matches!(server("files", "peer=%5B%3A%3A1%5D%3A4000"), Ok(Some(Request::Ls { peer: Some(_), .. }))));
+        assert_eq!(
+            server("peers", "unknown=1"),
+            Ok(Some(Request::Peers { cursor: None, speaks: None }))
+        );
+        assert!(matches!(
+            server("files", "peer=%5B%3A%3A1%5D%3A4000"),
+            Ok(Some(Request::Ls { peer: Some(_), .. }))
+        ));
         assert_eq!(server("live", ""), Ok(Some(Request::Live)));
         assert!(matches!(asked(Role::Peer, "files", ""), Ok(Some(Request::Ls { peer: None, .. }))));
-        assert_eq!(asked(Role::Peer, "transfers", ""), Ok(Some(Request::Transfers { local: false })));
+        assert_eq!(
+            asked(Role::Peer, "transfers", ""),
+            Ok(Some(Request::Transfers { local: false }))
+        );
     }
 
     #[test]
     fn what_is_wrong_is_refused() {
         let server = |path, query: &str| asked(Role::Server, path, query);
-        assert_eq!(server("search", &format!("q={}", "x".repeat(limits::FIND_BYTES + 1))), Err(ErrorCode::TooLarge));
+        assert_eq!(
+            server("search", &format!("q={}", "x".repeat(limits::FIND_BYTES + 1))),
+            Err(ErrorCode::TooLarge)
+        );
         assert_eq!(server("name", ""), Err(ErrorCode::BadRequest));
         for name in ["..%2Fx", "%00", "a%E2%80%AEb", "", "%2Fa", "C%5Cx"] {
             assert_eq!(server("name", &format!("name={name}")), Err(ErrorCode::BadName), "{name}");
         }
         for peer in ["", "1.2.3.4", "x:1", "1.2.3.4:99999"] {
-            assert_eq!(server("files", &format!("peer={peer}")), Err(ErrorCode::BadRequest), "{peer}");
+            assert_eq!(
+                server("files", &format!("peer={peer}")),
+                Err(ErrorCode::BadRequest),
+                "{peer}"
+            );
         }
         for root in ["", "b3:", "xy", &"ab".repeat(31), &"zz".repeat(32)] {
             let query = format!("root={root}");
@@ -365,19 +442,36 @@ mod tests {
     #[test]
     fn only_somebody_at_this_machine_sounds_like_it() {
         let local = |lines: &[(&'static str, &'static str)]| {
-            let mut headers: Vec<_> = lines.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
+            let mut headers: Vec<_> = lines
+                .iter()
+                .map(|(name, value)| httparse::Header { name, value: value.as_bytes() })
+                .collect();
             let mut request = httparse::Request::new(&mut headers);
             (request.path, request.version) = (Some("/metrics"), Some(1));
             is_local(&request)
         };
-        for host in ["127.0.0.1:4000", "127.0.0.1", "[::1]:4000", "[::1]", "localhost", "LocalHost:4000"] {
+        for host in
+            ["127.0.0.1:4000", "127.0.0.1", "[::1]:4000", "[::1]", "localhost", "LocalHost:4000"]
+        {
             assert!(local(&[("Host", host)]), "{host}");
         }
-        for host in ["", "evil.example", "evil.example:4000", "127.0.0.1.evil.example", "localhost.evil", "127.0.0.1:x", "localhost:99999"] {
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:4000",
+            "127.0.0.1.evil.example",
+            "localhost.evil",
+            "127.0.0.1:x",
+            "localhost:99999",
+        ] {
             assert!(!local(&[("Host", host)]), "{host}");
         }
         let here = ("Host", "127.0.0.1:4000");
-        assert!(local(&[here, ("Origin", "http://127.0.0.1:4000"), ("Sec-Fetch-Site", "same-origin")]));
+        assert!(local(&[
+            here,
+            ("Origin", "http://127.0.0.1:4000"),
+            ("Sec-Fetch-Site", "same-origin")
+        ]));
         for other in [
             ("Origin", "http://evil.example"),
             ("Origin", "null"),
@@ -399,35 +493,77 @@ mod tests {
     fn names_are_escaped_and_numbers_stay_exact() {
         let name = RelativeName::new("a \"<img src=x onerror=alert(1)>'/ç#?.mp4").unwrap();
         let file = FileEntry::new(name, u64::MAX);
-        let holder = Provider { peer: "[::1]:4000".parse().unwrap(), file: file.clone(), user: None, speaks: None, quic: None };
+        let holder = Provider {
+            peer: "[::1]:4000".parse().unwrap(),
+            file: file.clone(),
+            user: None,
+            speaks: None,
+            quic: None,
+        };
         let old = Provider { speaks: Some(LegacyProfile::Rede), ..holder.clone() };
-        let said = reply(Role::Server, &Response::Found { holders: vec![holder, old], away: Vec::new(), cursor: Some("1".into()) }, true).unwrap();
+        let said = reply(
+            Role::Server,
+            &Response::Found {
+                holders: vec![holder, old],
+                away: Vec::new(),
+                cursor: Some("1".into()),
+            },
+            true,
+        )
+        .unwrap();
         let value: serde_json::Value = serde_json::from_str(&said).unwrap();
         assert_eq!(value["holders"][0]["size"], limits::LARGEST_INTEGER);
         assert_eq!(value["holders"][0]["name"].as_str(), Some(file.name.as_str()));
         let path = "/files/a%20%22%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E%27/%C3%A7%23%3F.mp4";
         assert_eq!(value["holders"][0]["play"], format!("http://[::1]:4000{path}"));
-        assert_eq!((&value["holders"][1]["play"], &value["holders"][0]["type"]), (&serde_json::Value::Null, &"video/mp4".into()));
-        let partial =
-            Response::Files { peer: "1.2.3.4:5".parse().unwrap(), files: vec![FileEntry { partial: true, ..file.clone() }, file], cursor: None };
-        let own: serde_json::Value = serde_json::from_str(&reply(Role::Peer, &partial, false).unwrap()).unwrap();
-        assert_eq!((&own["files"][0]["play"], own["files"][1]["play"].as_str()), (&serde_json::Value::Null, Some(path)));
+        assert_eq!(
+            (&value["holders"][1]["play"], &value["holders"][0]["type"]),
+            (&serde_json::Value::Null, &"video/mp4".into())
+        );
+        let partial = Response::Files {
+            peer: "1.2.3.4:5".parse().unwrap(),
+            files: vec![FileEntry { partial: true, ..file.clone() }, file],
+            cursor: None,
+        };
+        let own: serde_json::Value =
+            serde_json::from_str(&reply(Role::Peer, &partial, false).unwrap()).unwrap();
+        assert_eq!(
+            (&own["files"][0]["play"], own["files"][1]["play"].as_str()),
+            (&serde_json::Value::Null, Some(path))
+        );
     }
 
     #[test]
     fn nobody_from_elsewhere_is_sent_to_a_machine_of_his_own() {
         let file = FileEntry::new(RelativeName::new("a.mp4").unwrap(), 1);
-        for (peer, reachable) in
-            [("127.0.0.1:4000", false), ("127.9.9.9:1", false), ("[::1]:4000", false), ("[::ffff:127.0.0.1]:1", false), ("192.0.2.1:4000", true)]
-        {
+        for (peer, reachable) in [
+            ("127.0.0.1:4000", false),
+            ("127.9.9.9:1", false),
+            ("[::1]:4000", false),
+            ("[::ffff:127.0.0.1]:1", false),
+            ("192.0.2.1:4000", true),
+        ] {
             let peer: SocketAddr = peer.parse().unwrap();
             for local in [false, true] {
-                let holder = Provider { peer, file: file.clone(), user: None, speaks: None, quic: None };
+                let holder =
+                    Provider { peer, file: file.clone(), user: None, speaks: None, quic: None };
                 let present = PeerEntry { peer, files: 1, user: None, speaks: None };
                 let all = [
-                    reply(Role::Server, &Response::Found { holders: vec![holder], away: Vec::new(), cursor: None }, local),
-                    reply(Role::Server, &Response::Peers { peers: vec![present], cursor: None }, local),
-                    reply(Role::Server, &Response::Files { peer, files: vec![file.clone()], cursor: None }, local),
+                    reply(
+                        Role::Server,
+                        &Response::Found { holders: vec![holder], away: Vec::new(), cursor: None },
+                        local,
+                    ),
+                    reply(
+                        Role::Server,
+                        &Response::Peers { peers: vec![present], cursor: None },
+                        local,
+                    ),
+                    reply(
+                        Role::Server,
+                        &Response::Files { peer, files: vec![file.clone()], cursor: None },
+                        local,
+                    ),
                 ];
                 for said in all.into_iter().flatten() {
                     assert_eq!(said.contains("http://"), reachable || local, "{said}");
@@ -438,11 +574,21 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_of_json() {
-        let live = LiveStats { peers: 2, seconds: vec![Second { searches: 1, sent: u64::MAX, ..Second::default() }], ..LiveStats::default() };
+        let live = LiveStats {
+            peers: 2,
+            seconds: vec![Second { searches: 1, sent: u64::MAX, ..Second::default() }],
+            ..LiveStats::default()
+        };
         let said = event(Role::Server, &live);
-        let json = said.strip_prefix("event: live\ndata: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
+        let json = said
+            .strip_prefix("event: live\ndata: ")
+            .and_then(|rest| rest.strip_suffix("\n\n"))
+            .unwrap();
         let value: serde_json::Value = serde_json::from_str(json).unwrap();
-        assert_eq!((&value["peers"], &value["seconds"][0][4]), (&2.into(), &limits::LARGEST_INTEGER.into()));
+        assert_eq!(
+            (&value["peers"], &value["seconds"][0][4]),
+            (&2.into(), &limits::LARGEST_INTEGER.into())
+        );
         assert!(!event(Role::Peer, &live).contains("peers"));
     }
 }

@@ -15,7 +15,9 @@ impl Asset {
     /// What tells this text from every other: FNV-1a over its bytes.
     #[must_use]
     pub fn etag(self) -> String {
-        let hash = self.text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash = self.text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         format!("\"{hash:016x}\"")
     }
 }
@@ -23,7 +25,8 @@ impl Asset {
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const STYLE: Asset = Asset { kind: "text/css; charset=utf-8", text: include_str!("page/style.css") };
+const STYLE: Asset =
+    Asset { kind: "text/css; charset=utf-8", text: include_str!("page/style.css") };
 const ICON: Asset = Asset { kind: "image/svg+xml", text: include_str!("page/favicon.svg") };
 const WORDS: Asset = Asset { kind: SCRIPT, text: include_str!("page/words.js") };
 const SHARED: Asset = Asset { kind: SCRIPT, text: include_str!("page/shared.js") };
@@ -36,8 +39,12 @@ pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self
 #[must_use]
 pub fn asset(role: Role, path: &str, reads_html: bool) -> Option<Asset> {
     Some(match (role, path) {
-        (Role::Server, "/") if reads_html => Asset { kind: HTML, text: include_str!("page/index.html") },
-        (Role::Peer, "/") if reads_html => Asset { kind: HTML, text: include_str!("page/peer.html") },
+        (Role::Server, "/") if reads_html => {
+            Asset { kind: HTML, text: include_str!("page/index.html") }
+        }
+        (Role::Peer, "/") if reads_html => {
+            Asset { kind: HTML, text: include_str!("page/peer.html") }
+        }
         (Role::Server, "/app.js") => Asset { kind: SCRIPT, text: include_str!("page/app.js") },
         (Role::Peer, "/peer.js") => Asset { kind: SCRIPT, text: include_str!("page/peer.js") },
         (_, "/shared.js") => SHARED,
@@ -54,9 +61,12 @@ mod tests {
 
     /// The paths that a page is made of. All are relative, so that the page works wherever a proxy has put it.
     fn named(text: &str) -> Vec<String> {
-        let parts = text.split("<").filter(|tag| tag.starts_with("script ") || tag.starts_with("link "));
-        let mut paths: Vec<String> =
-            parts.filter_map(|tag| tag.split(['"']).nth(if tag.starts_with("link") { 3 } else { 1 })).map(|path| format!("/{path}")).collect();
+        let parts =
+            text.split("<").filter(|tag| tag.starts_with("script ") || tag.starts_with("link "));
+        let mut paths: Vec<String> = parts
+            .filter_map(|tag| tag.split(['"']).nth(if tag.starts_with("link") { 3 } else { 1 }))
+            .map(|path| format!("/{path}"))
+            .collect();
         paths.sort_unstable();
         paths
     }
@@ -66,7 +76,9 @@ mod tests {
         for role in [Role::Server, Role::Peer] {
             for path in ["/", "/app.js", "/peer.js", "/shared.js", "/words.js"] {
                 let Some(asset) = asset(role, path, true) else { continue };
-                for wrong in ["href=\"/", "src=\"/", "'/api", "\"/api", "fetch('/", "ask('/", "live('/"] {
+                for wrong in
+                    ["href=\"/", "src=\"/", "'/api", "\"/api", "fetch('/", "ask('/", "live('/"]
+                {
                     assert!(!asset.text.contains(wrong), "{path}: {wrong}");
                 }
             }
@@ -79,26 +91,49 @@ mod tests {
             let page = asset(role, "/", true).unwrap();
             let paths = named(page.text);
             assert!(paths.len() >= 3, "{paths:?}");
-            let parts: Vec<Asset> = paths.iter().map(|path| asset(role, path, false).unwrap_or_else(|| panic!("{path} is not here"))).collect();
-            let all: usize = parts.iter().map(|part| part.text.len()).sum::<usize>() + page.text.len();
+            let parts: Vec<Asset> = paths
+                .iter()
+                .map(|path| {
+                    asset(role, path, false).unwrap_or_else(|| panic!("{path} is not here"))
+                })
+                .collect();
+            let all: usize =
+                parts.iter().map(|part| part.text.len()).sum::<usize>() + page.text.len();
             assert!(all < 55_000, "{all} bytes");
             for part in parts.iter().chain([&page]) {
                 let text = part.text.replace("http://www.w3.org/2000/svg", "");
                 assert!(
-                    !text.contains("//cdn") && !text.contains("https://") && !text.contains("innerHTML") && !text.contains(" onclick="),
+                    !text.contains("//cdn")
+                        && !text.contains("https://")
+                        && !text.contains("innerHTML")
+                        && !text.contains(" onclick="),
                     "{}",
                     part.kind
                 );
-                assert!(!text.contains("<style") && !text.contains(" style=") && !text.contains("eval("), "{}", part.kind);
+                assert!(
+                    !text.contains("<style")
+                        && !text.contains(" style=")
+                        && !text.contains("eval("),
+                    "{}",
+                    part.kind
+                );
             }
-            assert_eq!(page.text.matches("<script").count(), page.text.matches("<script src=").count());
+            assert_eq!(
+                page.text.matches("<script").count(),
+                page.text.matches("<script src=").count()
+            );
         }
     }
 
     #[test]
     fn who_reads_no_html_gets_no_page() {
-        assert!(asset(Role::Server, "/", false).is_none() && asset(Role::Peer, "/", false).is_none());
-        assert!(asset(Role::Peer, "/app.js", true).is_none() && asset(Role::Server, "/peer.js", true).is_none());
+        assert!(
+            asset(Role::Server, "/", false).is_none() && asset(Role::Peer, "/", false).is_none()
+        );
+        assert!(
+            asset(Role::Peer, "/app.js", true).is_none()
+                && asset(Role::Server, "/peer.js", true).is_none()
+        );
         assert!(asset(Role::Server, "/files/a", true).is_none());
     }
 }

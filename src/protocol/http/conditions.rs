@@ -66,14 +66,16 @@ impl Preconditions {
             if !matches(list, etag, Compare::Strong) {
                 return PreconditionVerdict::Failed;
             }
-        } else if since(&self.if_unmodified_since).is_some_and(|(limit, modified)| modified > limit) {
+        } else if since(&self.if_unmodified_since).is_some_and(|(limit, modified)| modified > limit)
+        {
             return PreconditionVerdict::Failed;
         }
         if let Some(list) = &self.if_none_match {
             if matches(list, etag, Compare::Weak) {
                 return PreconditionVerdict::NotModified;
             }
-        } else if since(&self.if_modified_since).is_some_and(|(limit, modified)| modified <= limit) {
+        } else if since(&self.if_modified_since).is_some_and(|(limit, modified)| modified <= limit)
+        {
             return PreconditionVerdict::NotModified;
         }
         PreconditionVerdict::Proceed
@@ -108,7 +110,9 @@ fn matches(list: &str, etag: Option<&str>, compare: Compare) -> bool {
             Some(tag) => (tag, true),
             None => (rest, false),
         };
-        let Some(end) = tag.strip_prefix('"').and_then(|inner| inner.find('"')) else { return false };
+        let Some(end) = tag.strip_prefix('"').and_then(|inner| inner.find('"')) else {
+            return false;
+        };
         let (tag, behind) = tag.split_at(end + 2);
         if tag == etag && !(is_weak && compare == Compare::Strong) {
             return true;
@@ -131,11 +135,15 @@ impl Wish {
         if !unit.eq_ignore_ascii_case("bytes") {
             return None;
         }
-        let mut specs = set.split(',').map(|spec| spec.trim_matches([' ', '\t'])).filter(|spec| !spec.is_empty());
+        let mut specs = set
+            .split(',')
+            .map(|spec| spec.trim_matches([' ', '\t']))
+            .filter(|spec| !spec.is_empty());
         let (spec, None) = (specs.next()?, specs.next()) else { return None };
         let number = |text: &str| -> Option<u64> {
             // A number too large for us lies beyond any file.
-            (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().unwrap_or(u64::MAX))
+            (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+                .then(|| text.parse().unwrap_or(u64::MAX))
         };
         match spec.split_once('-')? {
             ("", count) => Some(Wish::Last(number(count)?)),
@@ -156,7 +164,9 @@ impl Wish {
             Wish::Last(count) => ByteRange::within(size.saturating_sub(count), None, size),
             Wish::From { first, .. } if first >= size => None,
             Wish::From { first, last: None } => ByteRange::within(first, None, size),
-            Wish::From { first, last: Some(last) } => ByteRange::within(first, Some((last - first).saturating_add(1)), size),
+            Wish::From { first, last: Some(last) } => {
+                ByteRange::within(first, Some((last - first).saturating_add(1)), size)
+            }
         };
         range.map_or(RequestedPart::Unsatisfiable, RequestedPart::Range)
     }
@@ -200,7 +210,11 @@ mod tests {
             ("if-none-match", TAG, PreconditionVerdict::NotModified),
             ("if-none-match", weak, PreconditionVerdict::NotModified),
             ("if-none-match", "*", PreconditionVerdict::NotModified),
-            ("if-none-match", "\"x\",W/\"00000000000000a1\" , \"y\"", PreconditionVerdict::NotModified),
+            (
+                "if-none-match",
+                "\"x\",W/\"00000000000000a1\" , \"y\"",
+                PreconditionVerdict::NotModified,
+            ),
             ("if-none-match", "\"00000000000000a2\"", PreconditionVerdict::Proceed),
             ("if-none-match", "w/\"00000000000000a1\"", PreconditionVerdict::Proceed),
             ("if-none-match", "\",\"00000000000000a1\",\"", PreconditionVerdict::Proceed),
@@ -217,24 +231,60 @@ mod tests {
 
     #[test]
     fn tags_go_before_dates_and_what_must_hold_before_what_must_not() {
-        assert_eq!(judged(&[("if-match", TAG), ("if-unmodified-since", BEFORE)]), PreconditionVerdict::Proceed);
-        assert_eq!(judged(&[("if-none-match", "\"x\""), ("if-modified-since", AT)]), PreconditionVerdict::Proceed);
-        assert_eq!(judged(&[("if-match", "\"x\""), ("if-none-match", TAG)]), PreconditionVerdict::Failed);
-        assert_eq!(judged(&[("if-match", TAG), ("if-none-match", TAG)]), PreconditionVerdict::NotModified);
-        assert_eq!(judged(&[("if-unmodified-since", BEFORE), ("if-none-match", TAG)]), PreconditionVerdict::Failed);
-        assert_eq!(judged(&[("if-match", "\"x\""), ("if-match", TAG)]), PreconditionVerdict::Proceed);
-        assert_eq!(judged(&[("if-modified-since", AT), ("if-modified-since", AT)]), PreconditionVerdict::Proceed);
+        assert_eq!(
+            judged(&[("if-match", TAG), ("if-unmodified-since", BEFORE)]),
+            PreconditionVerdict::Proceed
+        );
+        assert_eq!(
+            judged(&[("if-none-match", "\"x\""), ("if-modified-since", AT)]),
+            PreconditionVerdict::Proceed
+        );
+        assert_eq!(
+            judged(&[("if-match", "\"x\""), ("if-none-match", TAG)]),
+            PreconditionVerdict::Failed
+        );
+        assert_eq!(
+            judged(&[("if-match", TAG), ("if-none-match", TAG)]),
+            PreconditionVerdict::NotModified
+        );
+        assert_eq!(
+            judged(&[("if-unmodified-since", BEFORE), ("if-none-match", TAG)]),
+            PreconditionVerdict::Failed
+        );
+        assert_eq!(
+            judged(&[("if-match", "\"x\""), ("if-match", TAG)]),
+            PreconditionVerdict::Proceed
+        );
+        assert_eq!(
+            judged(&[("if-modified-since", AT), ("if-modified-since", AT)]),
+            PreconditionVerdict::Proceed
+        );
     }
 
     #[test]
     fn what_is_not_known_of_a_file_is_no_condition() {
         for name in ["if-unmodified-since", "if-modified-since"] {
-            assert_eq!(conditions(&[(name, AT)]).verdict(Some(TAG), None), PreconditionVerdict::Proceed);
-            assert_eq!(conditions(&[(name, BEFORE)]).verdict(Some(TAG), None), PreconditionVerdict::Proceed);
+            assert_eq!(
+                conditions(&[(name, AT)]).verdict(Some(TAG), None),
+                PreconditionVerdict::Proceed
+            );
+            assert_eq!(
+                conditions(&[(name, BEFORE)]).verdict(Some(TAG), None),
+                PreconditionVerdict::Proceed
+            );
         }
-        assert_eq!(conditions(&[("if-match", TAG)]).verdict(None, None), PreconditionVerdict::Failed);
-        assert_eq!(conditions(&[("if-match", "*")]).verdict(None, None), PreconditionVerdict::Proceed);
-        assert_eq!(conditions(&[("if-none-match", TAG)]).verdict(None, None), PreconditionVerdict::Proceed);
+        assert_eq!(
+            conditions(&[("if-match", TAG)]).verdict(None, None),
+            PreconditionVerdict::Failed
+        );
+        assert_eq!(
+            conditions(&[("if-match", "*")]).verdict(None, None),
+            PreconditionVerdict::Proceed
+        );
+        assert_eq!(
+            conditions(&[("if-none-match", TAG)]).verdict(None, None),
+            PreconditionVerdict::Proceed
+        );
     }
 
     #[test]
@@ -252,7 +302,11 @@ mod tests {
             ("bytes= 0-0", 0, 1),
             ("bytes=,0-0 ,", 0, 1),
         ] {
-            assert_eq!(part(value, 11), RequestedPart::Range(ByteRange::new(start, length).unwrap()), "{value}");
+            assert_eq!(
+                part(value, 11),
+                RequestedPart::Range(ByteRange::new(start, length).unwrap()),
+                "{value}"
+            );
         }
         for value in ["bytes=11-", "bytes=99999999999999999999999-", "bytes=-0", "bytes=11-12"] {
             assert_eq!(part(value, 11), RequestedPart::Unsatisfiable, "{value}");
@@ -274,7 +328,10 @@ mod tests {
         ] {
             assert_eq!(part(value, 11), RequestedPart::Whole, "{value}");
         }
-        assert_eq!(conditions(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]).part(TAG, 11), RequestedPart::Whole);
+        assert_eq!(
+            conditions(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]).part(TAG, 11),
+            RequestedPart::Whole
+        );
     }
 
     #[test]
@@ -286,15 +343,21 @@ mod tests {
         );
         assert_eq!(
             (part("bytes=0-"), part("bytes=0-0"), part("bytes=-0")),
-            (RequestedPart::Unsatisfiable, RequestedPart::Unsatisfiable, RequestedPart::Unsatisfiable)
+            (
+                RequestedPart::Unsatisfiable,
+                RequestedPart::Unsatisfiable,
+                RequestedPart::Unsatisfiable
+            )
         );
     }
 
     #[test]
     fn a_range_of_another_version_is_the_whole_file() {
-        let part = |known: &str| conditions(&[("range", "bytes=0-0"), ("if-range", known)]).part(TAG, 11);
+        let part =
+            |known: &str| conditions(&[("range", "bytes=0-0"), ("if-range", known)]).part(TAG, 11);
         assert_eq!(part(TAG), RequestedPart::Range(ByteRange::new(0, 1).unwrap()));
-        for known in ["\"x\"", "W/\"00000000000000a1\"", AT, "", "*", "\"x\", \"00000000000000a1\""] {
+        for known in ["\"x\"", "W/\"00000000000000a1\"", AT, "", "*", "\"x\", \"00000000000000a1\""]
+        {
             assert_eq!(part(known), RequestedPart::Whole, "{known}");
         }
         assert_eq!(conditions(&[("if-range", "\"x\"")]).part(TAG, 11), RequestedPart::Whole);

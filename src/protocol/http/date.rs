@@ -1,6 +1,7 @@
 //! The dates of HTTP (RFC 9110, section 5.6.7): three spellings are read, one is written. They are seconds since 1970, in UTC.
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 /// The first day of 1970 was a Thursday.
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const DAY: i64 = 86_400;
@@ -16,7 +17,12 @@ pub(super) fn written(seconds: i64) -> Option<String> {
     let (year, month, day) = civil(days);
     let month = MONTHS.get(usize::try_from(month - 1).ok()?)?;
     let weekday = DAYS.get(usize::try_from(days.rem_euclid(7)).ok()?)?;
-    Some(format!("{weekday}, {day:02} {month} {year:04} {:02}:{:02}:{:02} GMT", second / 3600, second / 60 % 60, second % 60))
+    Some(format!(
+        "{weekday}, {day:02} {month} {year:04} {:02}:{:02}:{:02} GMT",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    ))
 }
 
 /// Reads a moment; `None` for what is no date, which counts as not said.
@@ -24,30 +30,38 @@ pub(super) fn read(text: &str) -> Option<i64> {
     let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
     let (day, month, year, time) = match words[..] {
         // Sun, 06 Nov 1994 08:49:37 GMT
-        [weekday, day, month, year, time, "GMT"] if weekday.ends_with(',') => (number(day, 2)?, month, number(year, 4)?, time),
+        [weekday, day, month, year, time, "GMT"] if weekday.ends_with(',') => {
+            (number(day, 2)?, month, number(year, 4)?, time)
+        }
         // Sunday, 06-Nov-94 08:49:37 GMT
         [weekday, date, time, "GMT"] if weekday.ends_with(',') => {
             let mut parts = date.splitn(3, '-');
-            let (day, month, year) = (number(parts.next()?, 2)?, parts.next()?, number(parts.next()?, 2)?);
+            let (day, month, year) =
+                (number(parts.next()?, 2)?, parts.next()?, number(parts.next()?, 2)?);
             (day, month, if year < 70 { 2000 + year } else { 1900 + year }, time)
         }
         // Sun Nov  6 08:49:37 1994
-        [_, month, day, time, year] => (number(day, day.len().clamp(1, 2))?, month, number(year, 4)?, time),
+        [_, month, day, time, year] => {
+            (number(day, day.len().clamp(1, 2))?, month, number(year, 4)?, time)
+        }
         _ => return None,
     };
     let month = i64::try_from(MONTHS.iter().position(|known| *known == month)?).ok()? + 1;
     let mut parts = time.splitn(3, ':');
-    let (hour, minute, second) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
+    let (hour, minute, second) =
+        (number(parts.next()?, 2)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
     // A leap second is one that we do not count.
     if !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let days = days_before(year, month, day);
-    (civil(days) == (year, month, day)).then_some(days * DAY + hour * 3600 + minute * 60 + second.min(59))
+    (civil(days) == (year, month, day))
+        .then_some(days * DAY + hour * 3600 + minute * 60 + second.min(59))
 }
 
 fn number(text: &str, digits: usize) -> Option<i64> {
-    (text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+    (text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())?
 }
 
 /// Days from the first of 1970 to this date. A year begins in March here, so that a leap day is its last.
@@ -76,7 +90,11 @@ mod tests {
 
     #[test]
     fn each_spelling_is_read_and_one_is_written() {
-        for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
             assert_eq!(read(text), Some(784_111_777), "{text}");
         }
         assert_eq!(written(784_111_777).as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));

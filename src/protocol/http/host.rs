@@ -62,7 +62,9 @@ impl<'a> HostAuthority<'a> {
         };
         let port = match port {
             "" => None,
-            digits if digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+            digits if digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(digits.parse().ok()?)
+            }
             _ => return None,
         };
         Some(HostAuthority { name, port, text, is_v6 })
@@ -71,7 +73,9 @@ impl<'a> HostAuthority<'a> {
     /// True for an address in digits and for `localhost`, which lead here wherever a name server points.
     #[must_use]
     pub fn is_this_machines(&self) -> bool {
-        self.is_v6 || self.name.parse::<Ipv4Addr>().is_ok() || without_dot(self.name).eq_ignore_ascii_case("localhost")
+        self.is_v6
+            || self.name.parse::<Ipv4Addr>().is_ok()
+            || without_dot(self.name).eq_ignore_ascii_case("localhost")
     }
 }
 
@@ -81,11 +85,14 @@ pub(super) struct Malformed;
 
 /// The host that a request names. A target with a host of its own goes before the `Host` line (RFC 9112, section 3.2.2), which must be there all the same;
 /// HTTP/1.0 may name none.
-pub(super) fn requested<'a>(parsed: &httparse::Request<'_, 'a>) -> Result<Option<HostAuthority<'a>>, Malformed> {
+pub(super) fn requested<'a>(
+    parsed: &httparse::Request<'_, 'a>,
+) -> Result<Option<HostAuthority<'a>>, Malformed> {
     let mut hosts = parsed.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
     let said = match (hosts.next(), hosts.next()) {
         (Some(header), None) => {
-            let value = std::str::from_utf8(header.value).map_err(|_| Malformed)?.trim_matches([' ', '\t']);
+            let value =
+                std::str::from_utf8(header.value).map_err(|_| Malformed)?.trim_matches([' ', '\t']);
             Some(HostAuthority::parse(value).ok_or(Malformed)?)
         }
         (None, _) if parsed.version == Some(0) => None,
@@ -115,8 +122,30 @@ fn without_dot(name: &str) -> &str {
 /// True for a header line that a proxy adds to what it passes on. Proxies name the same thing in many ways, so that a kind of name counts rather than a list.
 pub(super) fn tells_of_a_proxy(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let within = ["forwarded", "client-ip", "clientip", "real-ip", "remote-ip", "remote-addr", "connecting-ip", "originating-ip", "user-ip"];
-    let front = ["x-original-", "x-proxy", "x-envoy-", "cf-", "x-amzn-", "x-amz-cf-", "x-azure-", "x-appengine-", "x-varnish", "x-squid", "x-cache"];
+    let within = [
+        "forwarded",
+        "client-ip",
+        "clientip",
+        "real-ip",
+        "remote-ip",
+        "remote-addr",
+        "connecting-ip",
+        "originating-ip",
+        "user-ip",
+    ];
+    let front = [
+        "x-original-",
+        "x-proxy",
+        "x-envoy-",
+        "cf-",
+        "x-amzn-",
+        "x-amz-cf-",
+        "x-azure-",
+        "x-appengine-",
+        "x-varnish",
+        "x-squid",
+        "x-cache",
+    ];
     matches!(&*name, "via" | "cdn-loop" | "x-host" | "x-scheme")
         || within.iter().any(|part| name.contains(part))
         || front.iter().any(|part| name.starts_with(part))
@@ -129,7 +158,8 @@ mod tests {
     #[test]
     fn addresses_and_localhost_are_always_allowed_and_names_where_somebody_says_so() {
         let names = HostNames::new(["Videos.Example".to_owned(), "nas.local".to_owned()]);
-        let allows = |text: &str| HostAuthority::parse(text).is_some_and(|host| names.allows(&host));
+        let allows =
+            |text: &str| HostAuthority::parse(text).is_some_and(|host| names.allows(&host));
         for host in [
             "127.0.0.1",
             "192.168.1.7:4000",

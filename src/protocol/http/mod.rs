@@ -38,7 +38,8 @@ use crate::protocol::{Decoded, Role};
 const HEADERS: usize = 64;
 
 /// Methods that every server of HTTP knows (RFC 9110, section 9.3, and PATCH); of these GET and HEAD are allowed here.
-const KNOWN_METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+const KNOWN_METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /// One link's HTTP.
 #[derive(Debug)]
@@ -128,7 +129,11 @@ impl Http {
     ///
     /// # Errors
     /// When the bytes are no HTTP, or carry a body that nobody wants.
-    pub fn read(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Result<Decoded<Option<Request>>, HttpError> {
+    pub fn read(
+        &mut self,
+        buffer: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Decoded<Option<Request>>, HttpError> {
         if self.streams && !buffer.is_empty() {
             // Who watches has nothing more to say.
             return Ok(Decoded::Whole { item: None, used: buffer.len() });
@@ -146,12 +151,26 @@ impl Http {
         let head_only = buffer.trim_ascii_start().starts_with(b"HEAD ");
         let used = match parsed.parse(buffer) {
             Ok(httparse::Status::Complete(used)) => used,
-            Ok(httparse::Status::Partial) if buffer.len() <= limits::HEAD_BYTES => return Ok(Decoded::Partial),
+            Ok(httparse::Status::Partial) if buffer.len() <= limits::HEAD_BYTES => {
+                return Ok(Decoded::Partial);
+            }
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-                return Err(self.broken("431 Request Header Fields Too Large", "", "the head is too large\n", head_only, out));
+                return Err(self.broken(
+                    "431 Request Header Fields Too Large",
+                    "",
+                    "the head is too large\n",
+                    head_only,
+                    out,
+                ));
             }
             Err(httparse::Error::Version) if names_another_version(buffer) => {
-                return Err(self.broken("505 HTTP Version Not Supported", "", "HTTP/1.1 or HTTP/1.0\n", head_only, out));
+                return Err(self.broken(
+                    "505 HTTP Version Not Supported",
+                    "",
+                    "HTTP/1.1 or HTTP/1.0\n",
+                    head_only,
+                    out,
+                ));
             }
             Err(_) => return Err(self.bad("this is no HTTP\n", head_only, out)),
         };
@@ -163,7 +182,11 @@ impl Http {
             return self.posted_head(&parsed, used, buffer.len() > used, out);
         }
         let method = parsed.method.unwrap_or_default();
-        let mut asked = Conditions { close: parsed.version == Some(0), head_only: method == "HEAD", ..Conditions::default() };
+        let mut asked = Conditions {
+            close: parsed.version == Some(0),
+            head_only: method == "HEAD",
+            ..Conditions::default()
+        };
         let mut has_body = false;
         for header in parsed.headers.iter() {
             let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
@@ -200,7 +223,9 @@ impl Http {
             return Ok(Decoded::Whole { item: None, used });
         }
         #[cfg(feature = "compat")]
-        if self.role == Role::Server && soap_post::wants_description(parsed.path.unwrap_or_default()) {
+        if self.role == Role::Server
+            && soap_post::wants_description(parsed.path.unwrap_or_default())
+        {
             self.describe(&parsed, out);
             return Ok(Decoded::Whole { item: None, used });
         }
@@ -208,18 +233,31 @@ impl Http {
     }
 
     /// Looks under which host this process is asked, and on a port of this machine's own programs by whom.
-    fn check_host(&self, parsed: &httparse::Request<'_, '_>) -> Result<(), (&'static str, &'static str)> {
-        let Ok(host) = host::requested(parsed) else { return Err(("400 Bad Request", "one Host, and one that is an address or a name\n")) };
+    fn check_host(
+        &self,
+        parsed: &httparse::Request<'_, '_>,
+    ) -> Result<(), (&'static str, &'static str)> {
+        let Ok(host) = host::requested(parsed) else {
+            return Err(("400 Bad Request", "one Host, and one that is an address or a name\n"));
+        };
         let may_ask = match self.own_port {
             Some(port) => player::may_ask(port, host, parsed),
             None => host.is_none_or(|host| self.hosts.allows(&host)),
         };
-        let text = if self.own_port.is_some() { "not from here\n" } else { "not under this Host; see --host-name\n" };
+        let text = if self.own_port.is_some() {
+            "not from here\n"
+        } else {
+            "not under this Host; see --host-name\n"
+        };
         if may_ask { Ok(()) } else { Err(("403 Forbidden", text)) }
     }
 
     /// What a whole head asks for; what needs nobody else is answered at once.
-    fn asked_for(&mut self, parsed: &httparse::Request<'_, '_>, out: &mut Vec<u8>) -> Option<Request> {
+    fn asked_for(
+        &mut self,
+        parsed: &httparse::Request<'_, '_>,
+        out: &mut Vec<u8>,
+    ) -> Option<Request> {
         let target = parsed.path.unwrap_or_default();
         let RequestTarget { path, query, .. } = RequestTarget::of(target);
         // The port for players has neither pages nor figures.
@@ -233,7 +271,9 @@ impl Http {
             return self.asked_of_api(path, query, out);
         }
         if path == "/metrics" && is_open {
-            return Some(Request::Status { local: self.asked.as_ref().is_some_and(|asked| asked.local) });
+            return Some(Request::Status {
+                local: self.asked.as_ref().is_some_and(|asked| asked.local),
+            });
         }
         let request = self.meaning(target);
         if request.is_none() {
@@ -249,12 +289,19 @@ impl Http {
         match api::request(self.role, path, query, local) {
             Ok(Some(Request::Live)) if head_only => {
                 self.take();
-                self.head("200 OK", &format!("Content-Type: {EVENTS}\r\n{FRESH}{UNBUFFERED}{SAFETY}"), out);
+                self.head(
+                    "200 OK",
+                    &format!("Content-Type: {EVENTS}\r\n{FRESH}{UNBUFFERED}{SAFETY}"),
+                    out,
+                );
                 None
             }
             Ok(Some(request)) => Some(request),
             Ok(None) => {
-                self.reply(&Response::Found { holders: Vec::new(), away: Vec::new(), cursor: None }, out);
+                self.reply(
+                    &Response::Found { holders: Vec::new(), away: Vec::new(), cursor: None },
+                    out,
+                );
                 None
             }
             Err(refusal) => {
@@ -272,7 +319,9 @@ impl Http {
         let caching = format!("Cache-Control: no-cache\r\nVary: Accept\r\nETag: {etag}\r\n");
         match asked.preconditions.verdict(Some(&etag), None) {
             PreconditionVerdict::Proceed => {}
-            PreconditionVerdict::NotModified => return self.head("304 Not Modified", &caching, out),
+            PreconditionVerdict::NotModified => {
+                return self.head("304 Not Modified", &caching, out);
+            }
             PreconditionVerdict::Failed => return self.failed(asked.head_only, out),
         }
         let fields = format!(
@@ -294,7 +343,13 @@ impl Http {
             // Nothing says where events end but the link's own end.
             self.streams = true;
             self.ended = false;
-            self.head("200 OK", &format!("Content-Type: {EVENTS}\r\n{FRESH}{UNBUFFERED}Connection: close\r\n{SAFETY}"), out);
+            self.head(
+                "200 OK",
+                &format!(
+                    "Content-Type: {EVENTS}\r\n{FRESH}{UNBUFFERED}Connection: close\r\n{SAFETY}"
+                ),
+                out,
+            );
             out.extend_from_slice(b"retry: 3000\n\n");
         }
         out.extend_from_slice(api::event(self.role, live).as_bytes());
@@ -309,17 +364,27 @@ impl Http {
         match (self.role, path) {
             (Role::Server, "/") => Some(Request::Ping),
             (Role::Peer, "/") => {
-                let cursor = query.strip_prefix("cursor=").filter(|c| c.len() <= limits::CURSOR_BYTES).map(str::to_owned);
+                let cursor = query
+                    .strip_prefix("cursor=")
+                    .filter(|c| c.len() <= limits::CURSOR_BYTES)
+                    .map(str::to_owned);
                 Some(Request::Ls { peer: None, cursor })
             }
             (Role::Peer, _) => {
                 let name = percent_decoded(path.strip_prefix("/files/")?)?;
                 let name = RelativeName::new(&name).ok()?;
-                let download = query.split('&').any(|field| field == "download" || field.starts_with("download="));
+                let download = query
+                    .split('&')
+                    .any(|field| field == "download" || field.starts_with("download="));
                 if let Some(asked) = &mut self.asked {
                     asked.download = download;
                 }
-                Some(Request::Fetch(Fetch { wanted: Selector::Name(name), from: 0, length: None, tag: None }))
+                Some(Request::Fetch(Fetch {
+                    wanted: Selector::Name(name),
+                    from: 0,
+                    length: None,
+                    tag: None,
+                }))
             }
             (Role::Server, _) => None,
         }
@@ -337,10 +402,20 @@ impl Http {
 
     /// Writes the head for a file that may be sent, and says which of its bytes follow. `modified`: when it was last changed, in seconds since 1970, where
     /// that is known.
-    pub fn begin(&mut self, name: &RelativeName, size: u64, tag: FileVersion, modified: Option<i64>, out: &mut Vec<u8>) -> Begin {
+    pub fn begin(
+        &mut self,
+        name: &RelativeName,
+        size: u64,
+        tag: FileVersion,
+        modified: Option<i64>,
+        out: &mut Vec<u8>,
+    ) -> Begin {
         let asked = self.take();
         let etag = format!("\"{tag}\"");
-        let modified_at = modified.and_then(date::written).map(|date| format!("Last-Modified: {date}\r\n")).unwrap_or_default();
+        let modified_at = modified
+            .and_then(date::written)
+            .map(|date| format!("Last-Modified: {date}\r\n"))
+            .unwrap_or_default();
         match asked.preconditions.verdict(Some(&etag), modified) {
             PreconditionVerdict::Proceed => {}
             PreconditionVerdict::NotModified => {
@@ -358,7 +433,14 @@ impl Http {
             RequestedPart::Range(range) => range,
             RequestedPart::Unsatisfiable => {
                 let text = "the file ends before that\n";
-                self.text(PLAIN, "416 Range Not Satisfiable", &format!("Content-Range: bytes */{size}\r\n"), text, asked.head_only, out);
+                self.text(
+                    PLAIN,
+                    "416 Range Not Satisfiable",
+                    &format!("Content-Range: bytes */{size}\r\n"),
+                    text,
+                    asked.head_only,
+                    out,
+                );
                 return Begin::Done;
             }
         };
@@ -367,14 +449,22 @@ impl Http {
         let status = if part == RequestedPart::Whole {
             "200 OK"
         } else {
-            let _ = write!(fields, "Content-Range: bytes {}-{}/{size}\r\n", range.start(), range.end().saturating_sub(1));
+            let _ = write!(
+                fields,
+                "Content-Range: bytes {}-{}/{size}\r\n",
+                range.start(),
+                range.end().saturating_sub(1)
+            );
             "206 Partial Content"
         };
         let _ = write!(fields, "Accept-Ranges: bytes\r\nETag: {etag}\r\n{modified_at}{SAFETY}");
         if asked.download || !mime::shown_in_place(kind) {
             let file = name.file();
             let (plain, exact) = (plain_name(&file), percent_encoded(&file));
-            let _ = write!(fields, "Content-Disposition: attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}\r\n");
+            let _ = write!(
+                fields,
+                "Content-Disposition: attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}\r\n"
+            );
         }
         self.head(status, &fields, out);
         if asked.head_only { Begin::Done } else { Begin::Bytes(range) }
@@ -389,9 +479,16 @@ impl Http {
             return self.answer_as(JSON, "200 OK", FRESH, &text, out);
         }
         match reply {
-            Response::Status(figures) => self.answer_as(prometheus::KIND, "200 OK", FRESH, &prometheus::text(figures), out),
+            Response::Status(figures) => {
+                self.answer_as(prometheus::KIND, "200 OK", FRESH, &prometheus::text(figures), out)
+            }
             Response::Live(live) => self.event(live, out),
-            Response::Pong => self.answer("200 OK", "", "cardume: an index of who has which file. Ask it with `cardume search`.\n", out),
+            Response::Pong => self.answer(
+                "200 OK",
+                "",
+                "cardume: an index of who has which file. Ask it with `cardume search`.\n",
+                out,
+            ),
             Response::Files { files, cursor, .. } => {
                 let mut text = String::new();
                 for file in files {
@@ -413,17 +510,28 @@ impl Http {
     pub fn refuse(&mut self, refusal: &ErrorReply, out: &mut Vec<u8>) {
         #[cfg(feature = "compat")]
         if self.asked.as_ref().is_some_and(|asked| asked.soap) {
-            return self.fault(&crate::protocol::legacy::soap::SoapFault::Server(refusal.text.clone()), out);
+            return self.fault(
+                &crate::protocol::legacy::soap::SoapFault::Server(refusal.text.clone()),
+                out,
+            );
         }
         let (status, fields) = match refusal.code {
             ErrorCode::Refused => ("403 Forbidden", ""),
             ErrorCode::Busy => ("503 Service Unavailable", "Retry-After: 10\r\n"),
-            ErrorCode::BadRequest | ErrorCode::BadName | ErrorCode::TooLarge => ("400 Bad Request", ""),
+            ErrorCode::BadRequest | ErrorCode::BadName | ErrorCode::TooLarge => {
+                ("400 Bad Request", "")
+            }
             ErrorCode::Io | ErrorCode::Internal => ("500 Internal Server Error", ""),
             _ => ("404 Not Found", ""),
         };
         if self.is_json() {
-            return self.answer_as(JSON, status, &format!("{fields}{FRESH}"), &api::refusal(refusal), out);
+            return self.answer_as(
+                JSON,
+                status,
+                &format!("{fields}{FRESH}"),
+                &api::refusal(refusal),
+                out,
+            );
         }
         self.answer(status, fields, &format!("{}\n", refusal.text), out);
     }
@@ -439,9 +547,15 @@ impl Http {
     fn answer_as(&mut self, kind: &str, status: &str, fields: &str, text: &str, out: &mut Vec<u8>) {
         let asked = self.take();
         // What is made anew for each request has no tag: `*` alone holds for it.
-        let verdict = if status.starts_with("200") { asked.preconditions.verdict(None, None) } else { PreconditionVerdict::Proceed };
+        let verdict = if status.starts_with("200") {
+            asked.preconditions.verdict(None, None)
+        } else {
+            PreconditionVerdict::Proceed
+        };
         match verdict {
-            PreconditionVerdict::Proceed => self.text(kind, status, fields, text, asked.head_only, out),
+            PreconditionVerdict::Proceed => {
+                self.text(kind, status, fields, text, asked.head_only, out)
+            }
             PreconditionVerdict::NotModified => self.head("304 Not Modified", fields, out),
             PreconditionVerdict::Failed => self.failed(asked.head_only, out),
         }
@@ -449,14 +563,28 @@ impl Http {
 
     /// Says that a condition of the request does not hold.
     fn failed(&self, head_only: bool, out: &mut Vec<u8>) {
-        self.text(PLAIN, "412 Precondition Failed", "", "it is no longer the version that was asked for\n", head_only, out);
+        self.text(
+            PLAIN,
+            "412 Precondition Failed",
+            "",
+            "it is no longer the version that was asked for\n",
+            head_only,
+            out,
+        );
     }
 
     fn bad(&mut self, text: &str, head_only: bool, out: &mut Vec<u8>) -> HttpError {
         self.broken("400 Bad Request", "", text, head_only, out)
     }
 
-    fn broken(&mut self, status: &str, fields: &str, text: &str, head_only: bool, out: &mut Vec<u8>) -> HttpError {
+    fn broken(
+        &mut self,
+        status: &str,
+        fields: &str,
+        text: &str,
+        head_only: bool,
+        out: &mut Vec<u8>,
+    ) -> HttpError {
         self.asked = None;
         self.ended = true;
         self.text(PLAIN, status, fields, text, head_only, out);
@@ -470,8 +598,17 @@ impl Http {
         asked
     }
 
-    fn text(&self, kind: &str, status: &str, fields: &str, text: &str, head_only: bool, out: &mut Vec<u8>) {
-        let fields = format!("Content-Type: {kind}\r\nContent-Length: {}\r\n{fields}{SAFETY}", text.len());
+    fn text(
+        &self,
+        kind: &str,
+        status: &str,
+        fields: &str,
+        text: &str,
+        head_only: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let fields =
+            format!("Content-Type: {kind}\r\nContent-Length: {}\r\n{fields}{SAFETY}", text.len());
         self.head(status, &fields, out);
         if !head_only {
             out.extend_from_slice(text.as_bytes());
@@ -507,7 +644,9 @@ struct RequestTarget<'a> {
 
 impl RequestTarget<'_> {
     fn of(text: &str) -> RequestTarget<'_> {
-        let absolute = text.split_once("://").filter(|(scheme, _)| ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme)));
+        let absolute = text.split_once("://").filter(|(scheme, _)| {
+            ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme))
+        });
         let (host, path) = match absolute {
             Some((_, rest)) => {
                 let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -516,13 +655,22 @@ impl RequestTarget<'_> {
             None => (None, text),
         };
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        RequestTarget { host, path: if path.is_empty() && host.is_some() { "/" } else { path }, query }
+        RequestTarget {
+            host,
+            path: if path.is_empty() && host.is_some() { "/" } else { path },
+            query,
+        }
     }
 }
 
 /// True when the first line ends in a version of HTTP that is none of ours.
 fn names_another_version(buffer: &[u8]) -> bool {
-    let line = buffer.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+    let line = buffer
+        .trim_ascii_start()
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii_end();
     matches!(line, [.., b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
@@ -533,7 +681,9 @@ fn closes(value: &str) -> bool {
 
 /// A file's name for programs that can't read the exact one: what is not plain in a quoted word of ASCII becomes `_`.
 fn plain_name(name: &str) -> String {
-    name.chars().map(|c| if matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%') { c } else { '_' }).collect()
+    name.chars()
+        .map(|c| if matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%') { c } else { '_' })
+        .collect()
 }
 
 /// `text` with each byte that is not plain in a path spelled `%XX`.
@@ -555,7 +705,8 @@ fn percent_decoded(text: &str) -> Option<String> {
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         if byte == b'%' {
-            let (high, low) = (char::from(rest.next()?).to_digit(16)?, char::from(rest.next()?).to_digit(16)?);
+            let (high, low) =
+                (char::from(rest.next()?).to_digit(16)?, char::from(rest.next()?).to_digit(16)?);
             bytes.push(u8::try_from(high << 4 | low).ok()?);
         } else {
             bytes.push(byte);
@@ -573,7 +724,9 @@ mod tests {
         let mut http = Http::new(Role::Peer);
         let mut out = Vec::new();
         let read = http.read(request.as_bytes(), &mut out).expect("HTTP");
-        let Decoded::Whole { item: Some(Request::Fetch(fetch)), .. } = read else { panic!("a fetch: {read:?}") };
+        let Decoded::Whole { item: Some(Request::Fetch(fetch)), .. } = read else {
+            panic!("a fetch: {read:?}")
+        };
         let Selector::Name(name) = &fetch.wanted else { panic!("by name") };
         let begin = http.begin(name, size, FileVersion(0xa1), None, &mut out);
         (String::from_utf8(out).unwrap(), begin)
@@ -581,11 +734,21 @@ mod tests {
 
     #[test]
     fn conditions_compare_the_tag() {
-        let with = |field: &str| head_for(&format!("GET /files/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\n{field}\r\n\r\n"), 11).0;
+        let with = |field: &str| {
+            head_for(
+                &format!("GET /files/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\n{field}\r\n\r\n"),
+                11,
+            )
+            .0
+        };
         assert!(with("If-None-Match: \"x\", W/\"00000000000000a1\"").starts_with("HTTP/1.1 304 "));
         assert!(with("If-None-Match: \"00000000000000a2\"").starts_with("HTTP/1.1 200 "));
-        assert!(with("Range: bytes=1-\r\nIf-Range: \"00000000000000a1\"").starts_with("HTTP/1.1 206 "));
-        assert!(with("Range: bytes=1-\r\nIf-Range: \"00000000000000a2\"").starts_with("HTTP/1.1 200 "));
+        assert!(
+            with("Range: bytes=1-\r\nIf-Range: \"00000000000000a1\"").starts_with("HTTP/1.1 206 ")
+        );
+        assert!(
+            with("Range: bytes=1-\r\nIf-Range: \"00000000000000a2\"").starts_with("HTTP/1.1 200 ")
+        );
     }
 
     #[test]
@@ -624,14 +787,24 @@ mod tests {
                 "{path}"
             );
         }
-        for path in ["/files/a//b", "/files/a/", "/files/a/../b", "/files/a/%2e/b", "/files/a%2f%2fb", "/files/a.part/b"] {
+        for path in [
+            "/files/a//b",
+            "/files/a/",
+            "/files/a/../b",
+            "/files/a/%2e/b",
+            "/files/a%2f%2fb",
+            "/files/a.part/b",
+        ] {
             assert_eq!(http.meaning(path), None, "{path}");
         }
         let mut http = Http::new(Role::Peer);
         let mut out = Vec::new();
         http.read(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", &mut out).unwrap();
         let files = vec![FileEntry::new(RelativeName::new("a b/c.mp4").unwrap(), 1)];
-        http.reply(&Response::Files { peer: "127.0.0.1:1".parse().unwrap(), files, cursor: None }, &mut out);
+        http.reply(
+            &Response::Files { peer: "127.0.0.1:1".parse().unwrap(), files, cursor: None },
+            &mut out,
+        );
         assert!(String::from_utf8(out).unwrap().ends_with("\r\n\r\n/files/a%20b/c.mp4\n"));
         let page = head_for("GET /files/a%20b/c.html HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 1).0;
         assert!(page.contains("filename*=UTF-8''c.html\r\n"), "{page}");
@@ -639,7 +812,11 @@ mod tests {
 
     #[test]
     fn only_media_are_shown_in_place() {
-        assert!(!head_for("GET /files/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 1).0.contains("attachment"));
+        assert!(
+            !head_for("GET /files/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 1)
+                .0
+                .contains("attachment")
+        );
         let page = head_for("GET /files/%22a%22.html HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 1).0;
         assert!(page.contains("Content-Disposition: attachment; filename=\"_a_.html\"; filename*=UTF-8''%22a%22.html\r\n"), "{page}");
     }
@@ -653,7 +830,11 @@ mod tests {
             "GET / HTTP/9\r\n\r\n",
         ] {
             let mut out = Vec::new();
-            assert_eq!(Http::new(Role::Peer).read(text.as_bytes(), &mut out), Err(HttpError), "{text:?}");
+            assert_eq!(
+                Http::new(Role::Peer).read(text.as_bytes(), &mut out),
+                Err(HttpError),
+                "{text:?}"
+            );
             assert!(out.starts_with(b"HTTP/1.1 400 "));
         }
         let endless = format!("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {}", "x".repeat(70_000));
@@ -662,11 +843,22 @@ mod tests {
 
     /// The status of the answer, and all of it.
     fn answer(role: Role, request: &str) -> (u16, String) {
-        let (mut http, mut out) = (Http::reached(role, HostNames::new(["videos.example".to_owned()]), true), Vec::new());
-        if let Ok(Decoded::Whole { item: Some(request), .. }) = http.read(request.as_bytes(), &mut out) {
+        let (mut http, mut out) =
+            (Http::reached(role, HostNames::new(["videos.example".to_owned()]), true), Vec::new());
+        if let Ok(Decoded::Whole { item: Some(request), .. }) =
+            http.read(request.as_bytes(), &mut out)
+        {
             match request {
                 Request::Ping => http.reply(&Response::Pong, &mut out),
-                Request::Fetch(_) => _ = http.begin(&RelativeName::new("a.html").unwrap(), 1, FileVersion(1), None, &mut out),
+                Request::Fetch(_) => {
+                    _ = http.begin(
+                        &RelativeName::new("a.html").unwrap(),
+                        1,
+                        FileVersion(1),
+                        None,
+                        &mut out,
+                    )
+                }
                 _ => http.reply(&Response::Status(Vec::new()), &mut out),
             }
         }
@@ -689,17 +881,52 @@ mod tests {
             "/nothing",
             "/files/a",
         ];
-        let peer = ["/", "/peer.js", "/favicon.svg", "/api/files", "/api/transfers", "/api/live", "/metrics", "/?cursor=1", "/files/a", "/nothing"];
-        for (role, path) in server.map(|path| (Role::Server, path)).into_iter().chain(peer.map(|path| (Role::Peer, path))) {
+        let peer = [
+            "/",
+            "/peer.js",
+            "/favicon.svg",
+            "/api/files",
+            "/api/transfers",
+            "/api/live",
+            "/metrics",
+            "/?cursor=1",
+            "/files/a",
+            "/nothing",
+        ];
+        for (role, path) in server
+            .map(|path| (Role::Server, path))
+            .into_iter()
+            .chain(peer.map(|path| (Role::Peer, path)))
+        {
             for method in ["GET", "HEAD"] {
                 for accept in ["text/html", "*/*"] {
-                    let ask = |host: &str| answer(role, &format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n"));
-                    for host in ["evil.example", "evil.example:4000", "127.0.0.1.nip.io", "localhost.evil.example", "x.videos.example"] {
+                    let ask = |host: &str| {
+                        answer(
+                            role,
+                            &format!(
+                                "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n"
+                            ),
+                        )
+                    };
+                    for host in [
+                        "evil.example",
+                        "evil.example:4000",
+                        "127.0.0.1.nip.io",
+                        "localhost.evil.example",
+                        "x.videos.example",
+                    ] {
                         let (status, text) = ask(host);
                         assert_eq!(status, 403, "{method} {path} {host}: {text}");
                         assert_eq!(text.ends_with("\r\n\r\n"), method == "HEAD", "{text}");
                     }
-                    for host in ["127.0.0.1", "[::1]:4000", "localhost:4000", "videos.example", "Videos.Example:443", "192.0.2.7:80"] {
+                    for host in [
+                        "127.0.0.1",
+                        "[::1]:4000",
+                        "localhost:4000",
+                        "videos.example",
+                        "Videos.Example:443",
+                        "192.0.2.7:80",
+                    ] {
                         assert!(!matches!(ask(host).0, 400 | 403), "{method} {path} {host}");
                     }
                     for host in [
@@ -721,7 +948,9 @@ mod tests {
 
     #[test]
     fn a_target_with_a_host_of_its_own_goes_before_the_line() {
-        let ask = |target: &str, host: &str| answer(Role::Peer, &format!("GET {target} HTTP/1.1\r\n{host}\r\n")).0;
+        let ask = |target: &str, host: &str| {
+            answer(Role::Peer, &format!("GET {target} HTTP/1.1\r\n{host}\r\n")).0
+        };
         assert_eq!(ask("http://127.0.0.1:4000/files/a", "Host: 127.0.0.1:4000\r\n"), 200);
         assert_eq!(ask("HTTP://localhost/files/a?x=/y", "Host: evil.example\r\n"), 200);
         assert_eq!(ask("http://127.0.0.1?cursor=1", "Host: 127.0.0.1\r\n"), 200);
@@ -736,8 +965,14 @@ mod tests {
     fn a_host_must_be_named_once_and_by_old_programs_need_not_be() {
         assert_eq!(answer(Role::Peer, "GET /files/a HTTP/1.1\r\n\r\n").0, 400);
         assert_eq!(answer(Role::Peer, "GET /files/a HTTP/1.0\r\n\r\n").0, 200);
-        assert_eq!(answer(Role::Peer, "GET /files/a HTTP/1.0\r\nHost: evil.example\r\n\r\n").0, 403);
-        assert_eq!(answer(Role::Peer, "GET /files/a HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n").0, 400);
+        assert_eq!(
+            answer(Role::Peer, "GET /files/a HTTP/1.0\r\nHost: evil.example\r\n\r\n").0,
+            403
+        );
+        assert_eq!(
+            answer(Role::Peer, "GET /files/a HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n").0,
+            400
+        );
     }
 
     #[test]
@@ -759,7 +994,10 @@ mod tests {
                 let (status, text) = answer(role, request);
                 let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
                 assert!(status >= 400 || request.contains("/files/a"), "{request:.60}: {text}");
-                assert!(body.is_empty() && text.contains("Content-Length: "), "{request:.60}: {text}");
+                assert!(
+                    body.is_empty() && text.contains("Content-Length: "),
+                    "{request:.60}: {text}"
+                );
             }
         }
     }
@@ -767,15 +1005,32 @@ mod tests {
     #[test]
     fn a_method_that_is_known_is_not_allowed_and_one_that_is_not_is_not_there() {
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"] {
-            let (status, text) = answer(Role::Peer, &format!("{method} /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
-            assert!(status == 405 && text.contains("\r\nAllow: GET, HEAD\r\n") && !text.contains("Connection: close"), "{text}");
+            let (status, text) = answer(
+                Role::Peer,
+                &format!("{method} /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+            );
+            assert!(
+                status == 405
+                    && text.contains("\r\nAllow: GET, HEAD\r\n")
+                    && !text.contains("Connection: close"),
+                "{text}"
+            );
         }
         for method in ["PROPFIND", "get", "GETX", "M-SEARCH"] {
-            assert_eq!(answer(Role::Server, &format!("{method} / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")).0, 501, "{method}");
+            assert_eq!(
+                answer(Role::Server, &format!("{method} / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")).0,
+                501,
+                "{method}"
+            );
         }
         // Nobody reads a body as the next request.
         for (method, status) in [("PUT", 405), ("FOO", 501)] {
-            let (said, text) = answer(Role::Peer, &format!("{method} /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\n\r\nabcd"));
+            let (said, text) = answer(
+                Role::Peer,
+                &format!(
+                    "{method} /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\n\r\nabcd"
+                ),
+            );
             assert!(said == status && text.contains("\r\nConnection: close\r\n"), "{text}");
         }
         assert_eq!(answer(Role::Peer, "GET / HTTP/2.0\r\n\r\n").0, 505);
@@ -783,18 +1038,37 @@ mod tests {
 
     #[test]
     fn head_gives_the_size_of_the_whole_file_whatever_range_it_names() {
-        let (head, begin) = head_for("HEAD /files/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\nRange: bytes=1-2\r\n\r\n", 11);
-        assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("Content-Length: 11\r\n"), "{head}");
+        let (head, begin) = head_for(
+            "HEAD /files/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\nRange: bytes=1-2\r\n\r\n",
+            11,
+        );
+        assert!(
+            head.starts_with("HTTP/1.1 200 ") && head.contains("Content-Length: 11\r\n"),
+            "{head}"
+        );
         assert_eq!(begin, Begin::Done);
     }
 
     #[test]
     fn what_the_page_is_made_of_comes_once() {
-        let ask = |line: &str| answer(Role::Server, &format!("GET /app.js HTTP/1.1\r\nHost: 127.0.0.1\r\n{line}\r\n")).1;
+        let ask = |line: &str| {
+            answer(Role::Server, &format!("GET /app.js HTTP/1.1\r\nHost: 127.0.0.1\r\n{line}\r\n"))
+                .1
+        };
         let first = ask("");
-        let tag = first.split("ETag: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap().to_owned();
+        let tag = first
+            .split("ETag: ")
+            .nth(1)
+            .and_then(|rest| rest.split("\r\n").next())
+            .unwrap()
+            .to_owned();
         let again = ask(&format!("If-None-Match: {tag}\r\n"));
-        assert!(again.starts_with("HTTP/1.1 304 ") && again.contains(&tag) && again.ends_with("\r\n\r\n"), "{again}");
+        assert!(
+            again.starts_with("HTTP/1.1 304 ")
+                && again.contains(&tag)
+                && again.ends_with("\r\n\r\n"),
+            "{again}"
+        );
         assert!(ask("If-Match: \"x\"\r\n").starts_with("HTTP/1.1 412 "));
     }
 
@@ -804,24 +1078,47 @@ mod tests {
             let (mut http, mut out) = (Http::new(Role::Peer), Vec::new());
             http.begin(&RelativeName::new(name).unwrap(), 1, FileVersion(1), None, &mut out);
             let text = String::from_utf8(out).unwrap();
-            text.lines().find_map(|line| line.strip_prefix("Content-Disposition: ")).unwrap_or_default().to_owned()
+            text.lines()
+                .find_map(|line| line.strip_prefix("Content-Disposition: "))
+                .unwrap_or_default()
+                .to_owned()
         };
         assert_eq!(name("a b.zip"), "attachment; filename=\"a b.zip\"; filename*=UTF-8''a%20b.zip");
-        assert_eq!(name("d/vídeo \"1\" 100%.zip"), "attachment; filename=\"v_deo _1_ 100_.zip\"; filename*=UTF-8''v%C3%ADdeo%20%221%22%20100%25.zip");
-        assert_eq!(name("東京.zip"), "attachment; filename=\"__.zip\"; filename*=UTF-8''%E6%9D%B1%E4%BA%AC.zip");
+        assert_eq!(
+            name("d/vídeo \"1\" 100%.zip"),
+            "attachment; filename=\"v_deo _1_ 100_.zip\"; filename*=UTF-8''v%C3%ADdeo%20%221%22%20100%25.zip"
+        );
+        assert_eq!(
+            name("東京.zip"),
+            "attachment; filename=\"__.zip\"; filename*=UTF-8''%E6%9D%B1%E4%BA%AC.zip"
+        );
     }
 
     #[test]
     fn a_date_is_a_condition_where_it_is_known() {
         let ask = |line: &str| {
             let (mut http, mut out) = (Http::new(Role::Peer), Vec::new());
-            http.read(format!("GET /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\n{line}\r\n\r\n").as_bytes(), &mut out).unwrap();
-            http.begin(&RelativeName::new("a").unwrap(), 1, FileVersion(1), Some(784_111_777), &mut out);
+            http.read(
+                format!("GET /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\n{line}\r\n\r\n").as_bytes(),
+                &mut out,
+            )
+            .unwrap();
+            http.begin(
+                &RelativeName::new("a").unwrap(),
+                1,
+                FileVersion(1),
+                Some(784_111_777),
+                &mut out,
+            );
             String::from_utf8(out).unwrap()
         };
         assert!(ask("X: y").contains("\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
-        assert!(ask("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT").starts_with("HTTP/1.1 304 "));
-        assert!(ask("If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT").starts_with("HTTP/1.1 412 "));
+        assert!(
+            ask("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT").starts_with("HTTP/1.1 304 ")
+        );
+        assert!(
+            ask("If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT").starts_with("HTTP/1.1 412 ")
+        );
     }
 
     #[test]
@@ -837,23 +1134,40 @@ mod tests {
         http.refuse(&ErrorReply::new(ErrorCode::Refused, "no"), &mut out);
         assert!(http.has_ended());
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("HTTP/1.1 403 Forbidden\r\n") && text.contains("Connection: close\r\n"));
+        assert!(
+            text.contains("HTTP/1.1 403 Forbidden\r\n") && text.contains("Connection: close\r\n")
+        );
     }
 
     #[test]
     fn who_watches_gets_event_after_event_and_is_heard_no_more() {
         let (mut http, mut out) = (Http::new(Role::Server), Vec::new());
         let ask = b"GET /api/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
-        let Ok(Decoded::Whole { item: Some(Request::Live), used }) = http.read(ask, &mut out) else { panic!("a request") };
+        let Ok(Decoded::Whole { item: Some(Request::Live), used }) = http.read(ask, &mut out)
+        else {
+            panic!("a request")
+        };
         assert_eq!(used, ask.len());
         for _ in 0..2 {
             http.reply(&Response::Live(Box::default()), &mut out);
         }
         let text = String::from_utf8(std::mem::take(&mut out)).unwrap();
-        assert_eq!((text.matches("HTTP/1.1 200 OK").count(), text.matches("event: live\ndata: {").count()), (1, 2), "{text}");
-        assert!(text.contains("text/event-stream") && text.contains("Connection: close\r\n") && !text.contains("Content-Length"), "{text}");
+        assert_eq!(
+            (text.matches("HTTP/1.1 200 OK").count(), text.matches("event: live\ndata: {").count()),
+            (1, 2),
+            "{text}"
+        );
+        assert!(
+            text.contains("text/event-stream")
+                && text.contains("Connection: close\r\n")
+                && !text.contains("Content-Length"),
+            "{text}"
+        );
         assert!(http.is_busy() && !http.has_ended());
-        assert_eq!(http.read(b"GET / HTTP/1.1\r\n\r\n", &mut out), Ok(Decoded::Whole { item: None, used: 18 }));
+        assert_eq!(
+            http.read(b"GET / HTTP/1.1\r\n\r\n", &mut out),
+            Ok(Decoded::Whole { item: None, used: 18 })
+        );
         assert_eq!((http.read(b"", &mut out), out.len()), (Ok(Decoded::Partial), 0));
     }
 
@@ -861,32 +1175,65 @@ mod tests {
     fn a_page_is_for_those_who_read_html_and_json_for_those_who_ask_for_it() {
         let said = |role, request: &str| {
             let (mut http, mut out) = (Http::new(role), Vec::new());
-            let Ok(Decoded::Whole { item, .. }) = http.read(request.as_bytes(), &mut out) else { panic!("HTTP") };
+            let Ok(Decoded::Whole { item, .. }) = http.read(request.as_bytes(), &mut out) else {
+                panic!("HTTP")
+            };
             (item, String::from_utf8(out).unwrap())
         };
-        let (item, text) = said(Role::Server, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n");
-        assert!(item.is_none() && text.contains("<!doctype html>") && text.contains("script-src 'self'"), "{text}");
-        let (item, text) = said(Role::Server, "HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n");
+        let (item, text) =
+            said(Role::Server, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n");
+        assert!(
+            item.is_none()
+                && text.contains("<!doctype html>")
+                && text.contains("script-src 'self'"),
+            "{text}"
+        );
+        let (item, text) =
+            said(Role::Server, "HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n");
         assert!(item.is_none() && text.ends_with("\r\n\r\n"), "{text}");
-        assert_eq!(said(Role::Server, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n").0, Some(Request::Ping));
         assert_eq!(
-            said(Role::Peer, "GET /?cursor=3 HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n").0,
+            said(Role::Server, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n").0,
+            Some(Request::Ping)
+        );
+        assert_eq!(
+            said(
+                Role::Peer,
+                "GET /?cursor=3 HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n"
+            )
+            .0,
             Some(Request::Ls { peer: None, cursor: Some("3".into()) })
         );
-        let (item, text) = said(Role::Server, "GET /api/name?name=.. HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
-        assert!(item.is_none() && text.starts_with("HTTP/1.1 400 ") && text.contains("\"error\":\"bad_name\""), "{text}");
-        let (item, text) = said(Role::Server, "GET /api/search?q= HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        let (item, text) =
+            said(Role::Server, "GET /api/name?name=.. HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        assert!(
+            item.is_none()
+                && text.starts_with("HTTP/1.1 400 ")
+                && text.contains("\"error\":\"bad_name\""),
+            "{text}"
+        );
+        let (item, text) =
+            said(Role::Server, "GET /api/search?q= HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
         assert!(item.is_none() && text.ends_with("{\"holders\":[],\"cursor\":null}"), "{text}");
         let (item, text) = said(Role::Peer, "GET /files/%ff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
-        assert!(item.is_none() && text.starts_with("HTTP/1.1 404 ") && text.contains("text/plain"), "{text}");
+        assert!(
+            item.is_none() && text.starts_with("HTTP/1.1 404 ") && text.contains("text/plain"),
+            "{text}"
+        );
     }
 
     #[test]
     fn what_is_to_be_kept_is_not_shown() {
-        for (target, kept) in
-            [("/files/a.mp4", false), ("/files/a.mp4?download", true), ("/files/a.mp4?x&download=1", true), ("/files/a.mp4?downloads", false)]
-        {
-            let head = head_for(&format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nRange: bytes=0-1\r\n\r\n"), 5).0;
+        for (target, kept) in [
+            ("/files/a.mp4", false),
+            ("/files/a.mp4?download", true),
+            ("/files/a.mp4?x&download=1", true),
+            ("/files/a.mp4?downloads", false),
+        ] {
+            let head = head_for(
+                &format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nRange: bytes=0-1\r\n\r\n"),
+                5,
+            )
+            .0;
             assert_eq!(head.contains("Content-Disposition: attachment; filename=\"a.mp4\"; filename*=UTF-8''a.mp4\r\n"), kept, "{head}");
         }
     }

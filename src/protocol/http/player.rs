@@ -18,14 +18,21 @@ impl Http {
 }
 
 /// True when a request was meant for this port, under a name that leads to it alone, and comes from no page of somebody else.
-pub(super) fn may_ask(port: u16, host: Option<HostAuthority<'_>>, request: &httparse::Request<'_, '_>) -> bool {
+pub(super) fn may_ask(
+    port: u16,
+    host: Option<HostAuthority<'_>>,
+    request: &httparse::Request<'_, '_>,
+) -> bool {
     let ours = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
     let is_ours = |text: &str| ours.iter().any(|host| host.eq_ignore_ascii_case(text));
     let may = |header: &httparse::Header<'_>| {
         let Ok(value) = std::str::from_utf8(header.value).map(str::trim) else { return false };
         match header.name.to_ascii_lowercase().as_str() {
             "origin" => value.strip_prefix("http://").is_some_and(is_ours),
-            "referer" => value.strip_prefix("http://").and_then(|rest| rest.split('/').next()).is_some_and(is_ours),
+            "referer" => value
+                .strip_prefix("http://")
+                .and_then(|rest| rest.split('/').next())
+                .is_some_and(is_ours),
             // A browser says so itself.
             "sec-fetch-site" => matches!(value, "none" | "same-origin"),
             _ => true,
@@ -38,7 +45,9 @@ pub(super) fn may_ask(port: u16, host: Option<HostAuthority<'_>>, request: &http
 pub(super) fn meaning(target: &str) -> Option<Request> {
     let (secret, name) = RequestTarget::of(target).path.strip_prefix('/')?.split_once('/')?;
     let digits = secret.len() == 32 && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let name = RelativeName::new(&format!("{secret}/{}", percent_decoded(name)?)).ok().filter(|_| digits)?;
+    let name = RelativeName::new(&format!("{secret}/{}", percent_decoded(name)?))
+        .ok()
+        .filter(|_| digits)?;
     Some(Request::Fetch(Fetch { wanted: Selector::Name(name), from: 0, length: None, tag: None }))
 }
 
@@ -53,7 +62,10 @@ mod tests {
         let request: String = lines.iter().chain(&[""]).map(|line| format!("{line}\r\n")).collect();
         let mut out = Vec::new();
         let name = match Http::on_own_port(4321).read(request.as_bytes(), &mut out) {
-            Ok(Decoded::Whole { item: Some(Request::Fetch(Fetch { wanted: Selector::Name(name), .. })), .. }) => Some(name.to_string()),
+            Ok(Decoded::Whole {
+                item: Some(Request::Fetch(Fetch { wanted: Selector::Name(name), .. })),
+                ..
+            }) => Some(name.to_string()),
             _ => None,
         };
         let answer = String::from_utf8(out).unwrap();
@@ -66,12 +78,22 @@ mod tests {
         let wanted = Some(format!("{SECRET}/a b.mp4"));
         assert_eq!(path(&format!("/{SECRET}/a%20b.mp4")).0, wanted);
         assert_eq!(path(&format!("/{SECRET}/%61%20b%2Emp4")).0, wanted);
-        for other in [format!("/{SECRET}/a%20b.mp4?t=3"), format!("/{SECRET}/a%20b.mp4?"), format!("http://127.0.0.1:4321/{SECRET}/a%20b.mp4?a=/b")] {
+        for other in [
+            format!("/{SECRET}/a%20b.mp4?t=3"),
+            format!("/{SECRET}/a%20b.mp4?"),
+            format!("http://127.0.0.1:4321/{SECRET}/a%20b.mp4?a=/b"),
+        ] {
             assert_eq!(path(&other).0, wanted, "{other}");
         }
         let elsewhere = path(&format!("http://evil.example:4321/{SECRET}/a"));
         assert_eq!(elsewhere, (None, "HTTP/1.1 403 Forbidden".into()));
-        for wrong in [format!("/{SECRET}"), format!("/{}/a", &SECRET[1..]), "/".into(), format!("/{SECRET}/%2e%2e/x"), "/files/a.mp4".into()] {
+        for wrong in [
+            format!("/{SECRET}"),
+            format!("/{}/a", &SECRET[1..]),
+            "/".into(),
+            format!("/{SECRET}/%2e%2e/x"),
+            "/files/a.mp4".into(),
+        ] {
             assert_eq!(path(&wrong), (None, "HTTP/1.1 404 Not Found".into()), "{wrong}");
         }
     }
@@ -81,7 +103,11 @@ mod tests {
         let first = format!("GET /{SECRET}/a HTTP/1.1");
         for fine in [
             &["Host: 127.0.0.1:4321"][..],
-            &["host: LOCALHOST:4321", "Origin: http://localhost:4321", "Sec-Fetch-Site: same-origin"],
+            &[
+                "host: LOCALHOST:4321",
+                "Origin: http://localhost:4321",
+                "Sec-Fetch-Site: same-origin",
+            ],
             &["Host: 127.0.0.1:4321", "Referer: http://127.0.0.1:4321/x/y", "Sec-Fetch-Site: none"],
         ] {
             assert!(ask(&[&[first.as_str()], fine].concat()).0.is_some(), "{fine:?}");
@@ -93,7 +119,11 @@ mod tests {
             &["Host: 127.0.0.1:4321\u{fffd}"],
             &["Host:"],
         ] {
-            assert_eq!(ask(&[&[first.as_str()], wrong].concat()), (None, "HTTP/1.1 400 Bad Request".into()), "{wrong:?}");
+            assert_eq!(
+                ask(&[&[first.as_str()], wrong].concat()),
+                (None, "HTTP/1.1 400 Bad Request".into()),
+                "{wrong:?}"
+            );
         }
         for wrong in [
             &["Host: evil.example"][..],
@@ -106,7 +136,11 @@ mod tests {
             &["Host: 127.0.0.1:4321", "Referer: http://evil.example/127.0.0.1:4321"],
             &["Host: 127.0.0.1:4321", "Sec-Fetch-Site: cross-site"],
         ] {
-            assert_eq!(ask(&[&[first.as_str()], wrong].concat()), (None, "HTTP/1.1 403 Forbidden".into()), "{wrong:?}");
+            assert_eq!(
+                ask(&[&[first.as_str()], wrong].concat()),
+                (None, "HTTP/1.1 403 Forbidden".into()),
+                "{wrong:?}"
+            );
         }
     }
 }

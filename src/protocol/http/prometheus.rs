@@ -45,7 +45,8 @@ pub(super) fn text(figures: &[Metric]) -> String {
         };
         // A histogram is named without the suffixes of its parts, and these carry the unit already.
         let part = ["_bucket", "_sum"].into_iter().find(|part| figure.name.ends_with(part));
-        let base = part.map_or(&*figure.name, |part| &figure.name[..figure.name.len() - part.len()]);
+        let base =
+            part.map_or(&*figure.name, |part| &figure.name[..figure.name.len() - part.len()]);
         let prefix = if base.starts_with("process_") { "" } else { "cardume_" };
         let (unit, total, kind) = match (part, figure.total) {
             (Some(_), _) => ("", "", "histogram"),
@@ -63,7 +64,11 @@ pub(super) fn text(figures: &[Metric]) -> String {
         match (part, figure.of.as_deref()) {
             (Some("_bucket"), Some("inf")) => {
                 // The last bucket counts all.
-                let _ = writeln!(text, "{{le=\"+Inf\"}} {}\n{prefix}{base}_count {}", figure.value, figure.value);
+                let _ = writeln!(
+                    text,
+                    "{{le=\"+Inf\"}} {}\n{prefix}{base}_count {}",
+                    figure.value, figure.value
+                );
                 continue;
             }
             (Some("_bucket"), Some(of)) => drop(write!(text, "{{le=\"{of}\"}}")),
@@ -71,7 +76,12 @@ pub(super) fn text(figures: &[Metric]) -> String {
             (_, None) => {}
         }
         let _ = match figure.unit {
-            Unit::Nanoseconds => writeln!(text, " {}.{:09}", figure.value / 1_000_000_000, figure.value % 1_000_000_000),
+            Unit::Nanoseconds => writeln!(
+                text,
+                " {}.{:09}",
+                figure.value / 1_000_000_000,
+                figure.value % 1_000_000_000
+            ),
             Unit::Count | Unit::Bytes => writeln!(text, " {}", figure.value),
         };
     }

@@ -23,7 +23,10 @@ impl QueryString {
                 return Err(bad("too many parameters"));
             }
             let (key, value) = field.split_once('=').unwrap_or((field, ""));
-            let plain = |text: &str| percent_decoded(&text.replace('+', " ")).ok_or_else(|| bad("a % is broken, or that is no UTF-8"));
+            let plain = |text: &str| {
+                percent_decoded(&text.replace('+', " "))
+                    .ok_or_else(|| bad("a % is broken, or that is no UTF-8"))
+            };
             let (key, value) = (plain(key)?, plain(value)?);
             if fields.iter().any(|(known, _)| *known == key) {
                 return Err(bad("a parameter is there twice"));
@@ -53,7 +56,9 @@ impl QueryString {
     /// `bad_request` for one that can't be ours.
     pub fn cursor(&self) -> Result<Option<String>, ErrorReply> {
         match self.get("cursor") {
-            Some(text) if text.len() > limits::CURSOR_BYTES => Err(bad("cursor is not one of ours")),
+            Some(text) if text.len() > limits::CURSOR_BYTES => {
+                Err(bad("cursor is not one of ours"))
+            }
             other => Ok(other.map(str::to_owned)),
         }
     }
@@ -82,9 +87,14 @@ mod tests {
     #[test]
     fn a_broken_or_endless_query_is_a_bad_request() {
         let long = "q=".to_owned() + &"x".repeat(limits::QUERY_BYTES);
-        let many = "a&".repeat(3) + &(0..limits::QUERY_FIELDS + 1).map(|n| format!("k{n}&")).collect::<String>();
+        let many = "a&".repeat(3)
+            + &(0..limits::QUERY_FIELDS + 1).map(|n| format!("k{n}&")).collect::<String>();
         for text in ["q=%", "q=%1", "q=%zz", "q=%+1", "q=%ff", "q=1&q=2", "q&%71", &long, &many] {
-            assert_eq!(QueryString::of(text).map_err(|refusal| refusal.code), Err(ErrorCode::BadRequest), "{text:.40}");
+            assert_eq!(
+                QueryString::of(text).map_err(|refusal| refusal.code),
+                Err(ErrorCode::BadRequest),
+                "{text:.40}"
+            );
         }
         let cursor = "cursor=".to_owned() + &"1".repeat(limits::CURSOR_BYTES + 1);
         assert!(QueryString::of(&cursor).unwrap().cursor().is_err());

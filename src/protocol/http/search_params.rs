@@ -13,7 +13,9 @@ use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
 pub fn search(of: &Parameters) -> Result<Option<Query>, ErrorReply> {
     let text = |key| of.get(key).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     let filters = Filters {
-        ext: text("ext").map(|list| list.split(',').map(|ext| ext.trim().to_owned()).collect()).unwrap_or_default(),
+        ext: text("ext")
+            .map(|list| list.split(',').map(|ext| ext.trim().to_owned()).collect())
+            .unwrap_or_default(),
         min_size: number(of, "min_size")?,
         max_size: number(of, "max_size")?,
         description: text("description"),
@@ -32,7 +34,8 @@ pub fn search(of: &Parameters) -> Result<Option<Query>, ErrorReply> {
         (None, None) => QueryTerm::Anything,
     };
     let sort = text("sort").map(|word| Sort::read(&word)).transpose()?;
-    let limit = number(of, "limit")?.map_or(limits::HOLDERS, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let limit = number(of, "limit")?
+        .map_or(limits::HOLDERS, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let cursor = of.get("cursor").map(str::to_owned);
     let query = Query { wanted, filters, sort, limit, cursor };
     query.check()?;
@@ -40,7 +43,10 @@ pub fn search(of: &Parameters) -> Result<Option<Query>, ErrorReply> {
 }
 
 fn number(of: &Parameters, key: &str) -> Result<Option<u64>, ErrorReply> {
-    of.get(key).filter(|text| !text.is_empty()).map(|text| text.parse().map_err(|_| bad(&format!("{key} is no number")))).transpose()
+    of.get(key)
+        .filter(|text| !text.is_empty())
+        .map(|text| text.parse().map_err(|_| bad(&format!("{key} is no number"))))
+        .transpose()
 }
 
 fn yes_or_no(of: &Parameters, key: &str) -> Result<Option<bool>, ErrorReply> {
@@ -75,8 +81,20 @@ mod tests {
             complete: Some(false),
         };
         let wanted = QueryTerm::Contains("aula".into());
-        assert_eq!(query, Query { wanted, filters, sort: Sort::of_word("-size"), limit: 5, cursor: Some("c".into()) });
-        assert_eq!(searched("like=aulla").unwrap().unwrap().wanted, QueryTerm::Like("aulla".into()));
+        assert_eq!(
+            query,
+            Query {
+                wanted,
+                filters,
+                sort: Sort::of_word("-size"),
+                limit: 5,
+                cursor: Some("c".into())
+            }
+        );
+        assert_eq!(
+            searched("like=aulla").unwrap().unwrap().wanted,
+            QueryTerm::Like("aulla".into())
+        );
         assert_eq!(searched("ext=mp4").unwrap().unwrap().wanted, QueryTerm::Anything);
         assert_eq!((searched("q=+"), searched("")), (Ok(None), Ok(None)));
     }

@@ -29,7 +29,8 @@ fn text<'a>(header: &httparse::Header<'a>) -> &'a str {
 /// True when the query of a target asks for the description.
 pub fn wants_description(target: &str) -> bool {
     let RequestTarget { path, query, .. } = RequestTarget::of(target);
-    path == "/" && query.split(['=', '&']).next().is_some_and(|key| key.eq_ignore_ascii_case("wsdl"))
+    path == "/"
+        && query.split(['=', '&']).next().is_some_and(|key| key.eq_ignore_ascii_case("wsdl"))
 }
 
 /// True for a POST of XML to `/` of a server. All else that is posted is refused as on every link.
@@ -38,9 +39,13 @@ pub fn is_question(role: Role, parsed: &httparse::Request<'_, '_>) -> bool {
     let is_xml = |header: &httparse::Header<'_>| {
         let kind = text(header).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         header.name.eq_ignore_ascii_case("soapaction")
-            || (header.name.eq_ignore_ascii_case("content-type") && matches!(&*kind, "text/xml" | "application/xml" | "application/soap+xml"))
+            || (header.name.eq_ignore_ascii_case("content-type")
+                && matches!(&*kind, "text/xml" | "application/xml" | "application/soap+xml"))
     };
-    role == Role::Server && parsed.method == Some("POST") && target.path == "/" && parsed.headers.iter().any(is_xml)
+    role == Role::Server
+        && parsed.method == Some("POST")
+        && target.path == "/"
+        && parsed.headers.iter().any(is_xml)
 }
 
 impl Http {
@@ -60,27 +65,73 @@ impl Http {
                 "content-length" => {
                     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
                     if !digits || length.is_some() {
-                        return Err(self.broken("400 Bad Request", "", "one length, in digits\n", false, out));
+                        return Err(self.broken(
+                            "400 Bad Request",
+                            "",
+                            "one length, in digits\n",
+                            false,
+                            out,
+                        ));
                     }
                     // A number too large for us is too large in any case.
                     length = Some(value.parse().unwrap_or(usize::MAX));
                 }
-                "transfer-encoding" => chunked = Some(chunked.is_none() && value.eq_ignore_ascii_case("chunked")),
+                "transfer-encoding" => {
+                    chunked = Some(chunked.is_none() && value.eq_ignore_ascii_case("chunked"))
+                }
                 "connection" => posted.close |= closes(value),
                 "expect" if parsed.version == Some(0) => {}
                 "expect" if value.eq_ignore_ascii_case("100-continue") => expects = true,
-                "expect" => return Err(self.broken("417 Expectation Failed", "", "that can't be promised\n", false, out)),
+                "expect" => {
+                    return Err(self.broken(
+                        "417 Expectation Failed",
+                        "",
+                        "that can't be promised\n",
+                        false,
+                        out,
+                    ));
+                }
                 "soapaction" => posted.action = Some(value.to_owned()),
                 _ => {}
             }
         }
         posted.length = match (length, chunked) {
             // Whoever says both hides something from somebody on the way.
-            (Some(_), Some(_)) => return Err(self.broken("400 Bad Request", "", "a length or chunks, not both\n", false, out)),
-            (None, Some(false)) => return Err(self.broken("501 Not Implemented", "", "no such coding here\n", false, out)),
-            (None, _) => return Err(self.broken("411 Length Required", "", "a body needs its Content-Length\n", false, out)),
+            (Some(_), Some(_)) => {
+                return Err(self.broken(
+                    "400 Bad Request",
+                    "",
+                    "a length or chunks, not both\n",
+                    false,
+                    out,
+                ));
+            }
+            (None, Some(false)) => {
+                return Err(self.broken(
+                    "501 Not Implemented",
+                    "",
+                    "no such coding here\n",
+                    false,
+                    out,
+                ));
+            }
+            (None, _) => {
+                return Err(self.broken(
+                    "411 Length Required",
+                    "",
+                    "a body needs its Content-Length\n",
+                    false,
+                    out,
+                ));
+            }
             (Some(length), None) if length > limits::SOAP_BYTES => {
-                return Err(self.broken("413 Content Too Large", "", "a question has at most 64 KiB\n", false, out));
+                return Err(self.broken(
+                    "413 Content Too Large",
+                    "",
+                    "a question has at most 64 KiB\n",
+                    false,
+                    out,
+                ));
             }
             (Some(length), None) => length,
         };
@@ -92,8 +143,16 @@ impl Http {
     }
 
     /// Takes the body of a question, once it is all there; a wrong one is answered at once.
-    pub(super) fn posted_body(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Decoded<Option<Request>> {
-        let Some(SoapPost { length, close, action }) = self.posted.take_if(|posted| posted.length <= buffer.len()) else { return Decoded::Partial };
+    pub(super) fn posted_body(
+        &mut self,
+        buffer: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Decoded<Option<Request>> {
+        let Some(SoapPost { length, close, action }) =
+            self.posted.take_if(|posted| posted.length <= buffer.len())
+        else {
+            return Decoded::Partial;
+        };
         self.asked = Some(Conditions { close, soap: true, ..Conditions::default() });
         let item = match soap::question(action.as_deref(), &buffer[..length]) {
             Ok(()) => Some(Request::Date),
@@ -117,9 +176,14 @@ impl Http {
 
     /// Answers with the description of the service, where the asker finds it.
     pub(super) fn describe(&mut self, parsed: &httparse::Request<'_, '_>, out: &mut Vec<u8>) {
-        let mut hosts = parsed.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host")).map(text);
+        let mut hosts = parsed
+            .headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case("host"))
+            .map(text);
         let proxied = RequestTarget::of(parsed.path.unwrap_or_default()).host;
-        let (said, again) = (proxied.or_else(|| hosts.next()), proxied.is_none() && hosts.next().is_some());
+        let (said, again) =
+            (proxied.or_else(|| hosts.next()), proxied.is_none() && hosts.next().is_some());
         match soap::host(said.unwrap_or(USUAL_HOST)) {
             Some(host) if !again => self.answer_as(KIND, "200 OK", "", &soap::wsdl(host), out),
             _ => self.answer("400 Bad Request", "", "this is no host\n", out),
@@ -154,7 +218,9 @@ mod tests {
                     Ok(Decoded::Whole { item, used }) => {
                         buffer.drain(..used);
                         match item {
-                            Some(Request::Date) => http.reply(&Response::Date(DATE.into()), &mut out),
+                            Some(Request::Date) => {
+                                http.reply(&Response::Date(DATE.into()), &mut out)
+                            }
                             Some(Request::Ping) => http.reply(&Response::Pong, &mut out),
                             Some(other) => panic!("{other:?}"),
                             None => {}
@@ -173,13 +239,26 @@ mod tests {
     fn a_question_is_answered_with_the_date_however_it_comes() {
         for size in [1, 7, 100, 10_000] {
             let (said, ended) = talk(&whole(BODY), size);
-            assert!(said.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset=utf-8\r\n"), "{said}");
-            assert!(said.contains(&format!("<tns:datetimeResult>{DATE}</tns:datetimeResult>")) && !ended, "{said}");
+            assert!(
+                said.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset=utf-8\r\n"),
+                "{said}"
+            );
+            assert!(
+                said.contains(&format!("<tns:datetimeResult>{DATE}</tns:datetimeResult>"))
+                    && !ended,
+                "{said}"
+            );
         }
-        let three = [whole(BODY), whole("nonsense"), b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_vec()].concat();
+        let three = [
+            whole(BODY),
+            whole("nonsense"),
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_vec(),
+        ]
+        .concat();
         for size in [3, 10_000] {
             let (said, ended) = talk(&three, size);
-            let statuses: Vec<&str> = said.match_indices("HTTP/1.1 ").map(|(at, _)| &said[at + 9..at + 12]).collect();
+            let statuses: Vec<&str> =
+                said.match_indices("HTTP/1.1 ").map(|(at, _)| &said[at + 9..at + 12]).collect();
             assert_eq!((statuses, ended), (vec!["200", "500", "200"], true), "{said}");
         }
     }
@@ -189,10 +268,16 @@ mod tests {
         let head = post(&format!("Content-Length: {}\r\nExpect: 100-continue\r\n", BODY.len()), "");
         assert_eq!(talk(&head, 10_000).0, "HTTP/1.1 100 Continue\r\n\r\n");
         // Who has begun already needs none.
-        assert!(talk(&[&head[..], BODY.as_bytes()].concat(), 10_000).0.starts_with("HTTP/1.1 200 "));
+        assert!(
+            talk(&[&head[..], BODY.as_bytes()].concat(), 10_000).0.starts_with("HTTP/1.1 200 ")
+        );
         let old = String::from_utf8(head).unwrap().replace("HTTP/1.1", "HTTP/1.0");
         assert_eq!(talk(old.as_bytes(), 10_000).0, "");
-        assert!(talk(&post("Content-Length: 1\r\nExpect: cake\r\n", ""), 10_000).0.starts_with("HTTP/1.1 417 "));
+        assert!(
+            talk(&post("Content-Length: 1\r\nExpect: cake\r\n", ""), 10_000)
+                .0
+                .starts_with("HTTP/1.1 417 ")
+        );
     }
 
     #[test]
@@ -220,9 +305,14 @@ mod tests {
 
     #[test]
     fn what_is_posted_elsewhere_or_is_no_xml_is_refused_as_ever() {
-        let elsewhere = String::from_utf8(whole(BODY)).unwrap().replace("POST / ", "POST /files/a ");
+        let elsewhere =
+            String::from_utf8(whole(BODY)).unwrap().replace("POST / ", "POST /files/a ");
         assert!(talk(elsewhere.as_bytes(), 10_000).0.starts_with("HTTP/1.1 405 "));
-        assert!(talk(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\na", 10_000).0.starts_with("HTTP/1.1 405 "));
+        assert!(
+            talk(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\na", 10_000)
+                .0
+                .starts_with("HTTP/1.1 405 ")
+        );
         assert!(talk(b"POST / HTTP/1.1\r\n\r\n", 10_000).0.starts_with("HTTP/1.1 405 "));
         let mut out = Vec::new();
         assert_eq!(Http::new(Role::Peer).read(&whole(BODY), &mut out), Err(HttpError));
@@ -230,8 +320,12 @@ mod tests {
 
     #[test]
     fn a_question_under_a_foreign_host_is_refused_before_its_body() {
-        for (host, status) in [("evil.example", "403"), ("127.0.0.1\r\nHost: 127.0.0.1", "400"), ("", "400")] {
-            let question = String::from_utf8(whole(BODY)).unwrap().replace("Host: 127.0.0.1:1", &format!("Host: {host}"));
+        for (host, status) in
+            [("evil.example", "403"), ("127.0.0.1\r\nHost: 127.0.0.1", "400"), ("", "400")]
+        {
+            let question = String::from_utf8(whole(BODY))
+                .unwrap()
+                .replace("Host: 127.0.0.1:1", &format!("Host: {host}"));
             let (said, ended) = talk(question.as_bytes(), 10_000);
             assert!(said.starts_with(&format!("HTTP/1.1 {status} ")) && ended, "{said}");
         }
@@ -241,21 +335,39 @@ mod tests {
     fn a_server_that_has_no_date_says_so_in_soap() {
         let (mut http, mut out) = (Http::new(Role::Server), Vec::new());
         let bytes = whole(BODY);
-        let Ok(Decoded::Whole { item: None, used }) = http.read(&bytes, &mut out) else { panic!("a head") };
-        assert!(matches!(http.read(&bytes[used..], &mut out), Ok(Decoded::Whole { item: Some(Request::Date), .. })));
+        let Ok(Decoded::Whole { item: None, used }) = http.read(&bytes, &mut out) else {
+            panic!("a head")
+        };
+        assert!(matches!(
+            http.read(&bytes[used..], &mut out),
+            Ok(Decoded::Whole { item: Some(Request::Date), .. })
+        ));
         http.refuse(&ErrorReply::unsupported(), &mut out);
         let said = String::from_utf8(out).unwrap();
-        assert!(said.starts_with("HTTP/1.1 500 ") && said.contains("<faultcode>soap:Server</faultcode>"), "{said}");
+        assert!(
+            said.starts_with("HTTP/1.1 500 ")
+                && said.contains("<faultcode>soap:Server</faultcode>"),
+            "{said}"
+        );
     }
 
     #[test]
     fn the_description_names_the_host_that_was_asked() {
-        let get = |target: &str, fields: &str| talk(format!("GET {target} HTTP/1.1\r\n{fields}\r\n").as_bytes(), 10_000).0;
+        let get = |target: &str, fields: &str| {
+            talk(format!("GET {target} HTTP/1.1\r\n{fields}\r\n").as_bytes(), 10_000).0
+        };
         for target in ["/?wsdl", "/?WSDL", "/?wsdl=1", "/?wsdl&x=y"] {
             let said = get(target, "Host: 127.0.0.1:8000\r\n");
-            assert!(said.starts_with("HTTP/1.1 200 ") && said.contains("location=\"http://127.0.0.1:8000/\""), "{said}");
+            assert!(
+                said.starts_with("HTTP/1.1 200 ")
+                    && said.contains("location=\"http://127.0.0.1:8000/\""),
+                "{said}"
+            );
         }
-        assert!(get("http://10.0.0.1:1/?wsdl", "Host: 10.0.0.2:2\r\n").contains("location=\"http://10.0.0.1:1/\""));
+        assert!(
+            get("http://10.0.0.1:1/?wsdl", "Host: 10.0.0.2:2\r\n")
+                .contains("location=\"http://10.0.0.1:1/\"")
+        );
         let old = talk(b"GET /?wsdl HTTP/1.0\r\n\r\n", 10_000).0;
         assert!(old.contains("location=\"http://localhost:8000/\""), "{old}");
         for host in ["\"/><evil xmlns=\"", "a<b", "", "a b", "evil.example"] {

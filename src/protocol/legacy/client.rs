@@ -55,8 +55,15 @@ pub fn ending(tongue: LegacyProfile, buffer: &[u8]) -> Decoded<LegacyAnswer> {
 ///
 /// # Errors
 /// As [`coming`].
-pub fn coming_plain(tongue: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
-    if tongue == LegacyProfile::Uc3m2020 { uc3m::coming_plain(tongue, buffer) } else { coming(tongue, buffer) }
+pub fn coming_plain(
+    tongue: LegacyProfile,
+    buffer: &[u8],
+) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+    if tongue == LegacyProfile::Uc3m2020 {
+        uc3m::coming_plain(tongue, buffer)
+    } else {
+        coming(tongue, buffer)
+    }
 }
 
 /// The names in a list that has ended.
@@ -68,7 +75,11 @@ pub fn names(tongue: LegacyProfile, list: &[u8]) -> Vec<RelativeName> {
 /// True when `name` stands in a list that has ended: one with blanks inside stands there as it is, though nobody could tell where it begins.
 #[must_use]
 pub fn lists(list: &[u8], name: &str) -> bool {
-    let list: Vec<u8> = [b" ", list, b" "].concat().iter().map(|byte| if byte.is_ascii_whitespace() { b' ' } else { *byte }).collect();
+    let list: Vec<u8> = [b" ", list, b" "]
+        .concat()
+        .iter()
+        .map(|byte| if byte.is_ascii_whitespace() { b' ' } else { *byte })
+        .collect();
     memmem::find(&list, format!(" {name} ").as_bytes()).is_some()
 }
 

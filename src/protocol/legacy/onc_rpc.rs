@@ -161,7 +161,12 @@ pub fn call(record: &[u8]) -> Result<Call<'_>, RpcError> {
 }
 
 /// Writes a call whose caller proves nothing.
-fn put_call(xid: u32, [program, version, procedure]: [u32; 3], arguments: &[u8], out: &mut Vec<u8>) {
+fn put_call(
+    xid: u32,
+    [program, version, procedure]: [u32; 3],
+    arguments: &[u8],
+    out: &mut Vec<u8>,
+) {
     let mut body = Vec::with_capacity(40 + arguments.len());
     put_ints(&[xid, 0, RPC, program, version, procedure, 0, 0, 0, 0], &mut body);
     body.extend_from_slice(arguments);
@@ -216,7 +221,8 @@ pub fn put_answer(xid: u32, answer: RpcReply<'_>, out: &mut Vec<u8>) {
 /// When it is none.
 pub fn answer(record: &[u8]) -> Result<(u32, RpcReply<'_>), RpcError> {
     let mut xdr = Xdr::new(record);
-    let (xid, kind, denied) = (xdr.int().ok_or(RpcError)?, xdr.int().ok_or(RpcError)?, xdr.int().ok_or(RpcError)?);
+    let (xid, kind, denied) =
+        (xdr.int().ok_or(RpcError)?, xdr.int().ok_or(RpcError)?, xdr.int().ok_or(RpcError)?);
     match (kind, denied) {
         (1, 1) => return Ok((xid, RpcReply::Denied)),
         (1, 0) => {}
@@ -314,7 +320,12 @@ mod tests {
     use super::*;
 
     fn logged(file: Option<&str>) -> Logged {
-        Logged { user: "ana".into(), operation: "PUBLISH".into(), file: file.map(str::to_owned), date: "12/05/2024 10:20:30".into() }
+        Logged {
+            user: "ana".into(),
+            operation: "PUBLISH".into(),
+            file: file.map(str::to_owned),
+            date: "12/05/2024 10:20:30".into(),
+        }
     }
 
     fn body(record_bytes: &[u8]) -> Vec<u8> {
@@ -331,7 +342,9 @@ mod tests {
         for int in [7u32, 0, 2, 1, 1, 2, 0, 0, 0, 0, 3] {
             expected.extend_from_slice(&int.to_be_bytes());
         }
-        expected.extend_from_slice(b"ana\0\0\0\0\x07PUBLISH\0\0\0\0\x05a.mp4\0\0\0\0\0\0\x1312/05/2024 10:20:30\0");
+        expected.extend_from_slice(
+            b"ana\0\0\0\0\x07PUBLISH\0\0\0\0\x05a.mp4\0\0\0\0\0\0\x1312/05/2024 10:20:30\0",
+        );
         assert_eq!(out, expected);
         let mut out = Vec::new();
         Mapping::Find.put_call(1, &mut out);
@@ -362,12 +375,16 @@ mod tests {
             put_answer(4, given, &mut out);
             assert_eq!(answer(&body(&out)), Ok((4, given)));
         }
-        assert_eq!((result(&[0, 0, 0, 5]), result(&[0, 0, 0]), result(&[0; 8])), (Some(5), None, None));
+        assert_eq!(
+            (result(&[0, 0, 0, 5]), result(&[0, 0, 0]), result(&[0; 8])),
+            (Some(5), None, None)
+        );
     }
 
     #[test]
     fn a_record_may_come_in_fragments_and_in_pieces() {
-        let bytes = [&[0, 0, 0, 2, b'a', b'b', 0, 0, 0, 0, 0x80, 0, 0, 1, b'c'][..], b"next"].concat();
+        let bytes =
+            [&[0, 0, 0, 2, b'a', b'b', 0, 0, 0, 0, 0x80, 0, 0, 1, b'c'][..], b"next"].concat();
         for cut in 0..15 {
             assert_eq!(record(&bytes[..cut]), Ok(None), "{cut}");
         }

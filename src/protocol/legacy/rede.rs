@@ -77,14 +77,21 @@ impl Rede {
     ///
     /// # Errors
     /// When a word is too long.
-    pub fn read(&mut self, buffer: &[u8]) -> Result<Decoded<Result<Request, ErrorReply>>, RedeError> {
+    pub fn read(
+        &mut self,
+        buffer: &[u8],
+    ) -> Result<Decoded<Result<Request, ErrorReply>>, RedeError> {
         if let Some((asked, _)) = self.guess.take_if(|(_, length)| buffer.len() < *length) {
             self.state = RedeState::Busy(asked);
         }
         match self.state {
             RedeState::Silent => {
                 self.state = RedeState::Busy(RedeRequest::Enter);
-                let enter = LegacyJoin { speaks: LegacyProfile::Rede, port: LegacyPort::Given, folder: None };
+                let enter = LegacyJoin {
+                    speaks: LegacyProfile::Rede,
+                    port: LegacyPort::Given,
+                    folder: None,
+                };
                 return Ok(Decoded::Whole { item: Ok(Request::Enter(enter)), used: 0 });
             }
             RedeState::Busy(_) | RedeState::Ended => return Ok(Decoded::Partial),
@@ -125,7 +132,11 @@ impl Rede {
         match self.role {
             Role::Server => {
                 vec![
-                    (b"peers", RedeRequest::Peers, Request::Peers { cursor: None, speaks: Some(LegacyProfile::Rede) }),
+                    (
+                        b"peers",
+                        RedeRequest::Peers,
+                        Request::Peers { cursor: None, speaks: Some(LegacyProfile::Rede) },
+                    ),
                     (b"quit", RedeRequest::Quit, Request::Leave),
                 ]
             }
@@ -135,13 +146,16 @@ impl Rede {
 
     /// True for the beginning of a known word, and for one that lacks its name.
     fn may_become_known(&self, line: &[u8]) -> bool {
-        let lacks_name = self.role == Role::Peer && (b"get".starts_with(line) || line.trim_ascii_end() == b"get");
+        let lacks_name = self.role == Role::Peer
+            && (b"get".starts_with(line) || line.trim_ascii_end() == b"get");
         lacks_name || self.words().iter().any(|(word, ..)| word.starts_with(line))
     }
 
     /// What a line means that is no word by itself.
     fn meaning(&self, line: &[u8]) -> (RedeRequest, Result<Request, ErrorReply>) {
-        let Some(name) = line.strip_prefix(b"get").filter(|rest| self.role == Role::Peer && rest.first().is_none_or(u8::is_ascii_whitespace)) else {
+        let Some(name) = line.strip_prefix(b"get").filter(|rest| {
+            self.role == Role::Peer && rest.first().is_none_or(u8::is_ascii_whitespace)
+        }) else {
             return (RedeRequest::Unknown, Err(ErrorReply::unsupported()));
         };
         (RedeRequest::Get, fetch(name))
@@ -150,7 +164,8 @@ impl Rede {
     /// What is being answered; the next word is read after it.
     fn take(&mut self) -> RedeRequest {
         let busy = if let RedeState::Busy(asked) = self.state { Some(asked) } else { None };
-        let asked = self.guess.take().map(|(asked, _)| asked).or(busy).unwrap_or(RedeRequest::Unknown);
+        let asked =
+            self.guess.take().map(|(asked, _)| asked).or(busy).unwrap_or(RedeRequest::Unknown);
         if self.state != RedeState::Ended {
             self.state = RedeState::Reading;
         }
@@ -166,7 +181,9 @@ impl Rede {
                 for peer in peers {
                     // The program splits at the colon, so that no other address can be told to it.
                     if let IpAddr::V4(ip) = peer.peer.ip().to_canonical() {
-                        out.extend_from_slice(format!("{}/", SocketAddr::new(ip.into(), peer.peer.port())).as_bytes());
+                        out.extend_from_slice(
+                            format!("{}/", SocketAddr::new(ip.into(), peer.peer.port())).as_bytes(),
+                        );
                     }
                 }
             }
@@ -177,7 +194,8 @@ impl Rede {
                 }
                 self.listed += files.len();
                 self.cursor = cursor.clone().filter(|_| self.listed < limits::LIST_ALL);
-                self.state = if self.cursor.is_some() { RedeState::Busy(asked) } else { RedeState::Ended };
+                self.state =
+                    if self.cursor.is_some() { RedeState::Busy(asked) } else { RedeState::Ended };
             }
             Response::LeaveOk => self.state = RedeState::Ended,
             _ => {}
@@ -211,9 +229,15 @@ impl Rede {
 
 /// A name stands between blanks: that program cuts its lines at them, so one that begins or ends with a blank can't be asked for.
 fn fetch(name: &[u8]) -> Result<Request, ErrorReply> {
-    let name =
-        std::str::from_utf8(name.trim_ascii()).map_err(|_| ErrorReply::new(ErrorCode::BadName, "a file name must not be anything but UTF-8"))?;
-    Ok(Request::Fetch(Fetch { wanted: Selector::Name(RelativeName::new(name)?), from: 0, length: None, tag: None }))
+    let name = std::str::from_utf8(name.trim_ascii()).map_err(|_| {
+        ErrorReply::new(ErrorCode::BadName, "a file name must not be anything but UTF-8")
+    })?;
+    Ok(Request::Fetch(Fetch {
+        wanted: Selector::Name(RelativeName::new(name)?),
+        from: 0,
+        length: None,
+        tag: None,
+    }))
 }
 
 /// Asks a peer for a file; the answer is its bytes, up to the end of the link or until nothing more comes.
@@ -231,7 +255,8 @@ pub fn ask_list(out: &mut Vec<u8>) {
 /// each word counts as a name, and one that can't be a name is left out.
 #[must_use]
 pub fn names(bytes: &[u8]) -> Vec<RelativeName> {
-    let words = bytes.split(u8::is_ascii_whitespace).filter_map(|word| std::str::from_utf8(word).ok());
+    let words =
+        bytes.split(u8::is_ascii_whitespace).filter_map(|word| std::str::from_utf8(word).ok());
     words.filter_map(|word| RelativeName::new(word).ok()).collect()
 }
 
@@ -250,7 +275,11 @@ mod tests {
     /// An index behind its first word.
     fn index() -> Rede {
         let mut wire = Rede::new(Role::Server);
-        let enter = Request::Enter(LegacyJoin { speaks: LegacyProfile::Rede, port: LegacyPort::Given, folder: None });
+        let enter = Request::Enter(LegacyJoin {
+            speaks: LegacyProfile::Rede,
+            port: LegacyPort::Given,
+            folder: None,
+        });
         assert_eq!(wire.read(b""), Ok(Decoded::Whole { item: Ok(enter), used: 0 }));
         let mut out = Vec::new();
         wire.reply(&Response::Entered { you: "127.0.0.2:5456".parse().unwrap() }, &mut out);
@@ -272,13 +301,20 @@ mod tests {
 
     fn page(list: &[&str], cursor: Option<&str>) -> Response {
         let files = list.iter().map(|text| FileEntry::new(name(text), 1)).collect();
-        Response::Files { peer: "127.0.0.1:1".parse().unwrap(), files, cursor: cursor.map(str::to_owned) }
+        Response::Files {
+            peer: "127.0.0.1:1".parse().unwrap(),
+            files,
+            cursor: cursor.map(str::to_owned),
+        }
     }
 
     #[test]
     fn the_index_speaks_first_and_once() {
         let mut wire = Rede::new(Role::Server);
-        assert!(matches!(wire.read(b"peers"), Ok(Decoded::Whole { item: Ok(Request::Enter(_)), used: 0 })));
+        assert!(matches!(
+            wire.read(b"peers"),
+            Ok(Decoded::Whole { item: Ok(Request::Enter(_)), used: 0 })
+        ));
         assert_eq!(wire.read(b"peers"), Ok(Decoded::Partial));
         let mut out = Vec::new();
         wire.reply(&Response::Entered { you: "127.0.0.1:9".parse().unwrap() }, &mut out);
@@ -309,9 +345,17 @@ mod tests {
                 let first = wire.read(&text.as_bytes()[..at]);
                 if at < end {
                     assert_eq!(first, Ok(Decoded::Partial), "{text:?} {at}");
-                    assert_eq!(wire.read(text.as_bytes()), Ok(Decoded::Whole { item: Ok(request.clone()), used: text.len() }), "{text:?} {at}");
+                    assert_eq!(
+                        wire.read(text.as_bytes()),
+                        Ok(Decoded::Whole { item: Ok(request.clone()), used: text.len() }),
+                        "{text:?} {at}"
+                    );
                 } else {
-                    assert_eq!(first, Ok(Decoded::Whole { item: Ok(request.clone()), used: at }), "{text:?} {at}");
+                    assert_eq!(
+                        first,
+                        Ok(Decoded::Whole { item: Ok(request.clone()), used: at }),
+                        "{text:?} {at}"
+                    );
                 }
             }
         }
@@ -321,10 +365,18 @@ mod tests {
     fn words_that_run_into_each_other_are_answered_in_turn() {
         let mut rest: &[u8] = b"peerspeers\nquit";
         let (mut wire, mut out) = (index(), Vec::new());
-        let present = |peer: &str| PeerEntry { peer: peer.parse().unwrap(), files: 0, user: None, speaks: Some(LegacyProfile::Rede) };
-        let list = vec![present("127.0.0.1:5455"), present("[::1]:7"), present("[::ffff:127.0.0.2]:5456")];
+        let present = |peer: &str| PeerEntry {
+            peer: peer.parse().unwrap(),
+            files: 0,
+            user: None,
+            speaks: Some(LegacyProfile::Rede),
+        };
+        let list =
+            vec![present("127.0.0.1:5455"), present("[::1]:7"), present("[::ffff:127.0.0.2]:5456")];
         while !rest.is_empty() {
-            let Ok(Decoded::Whole { item: Ok(request), used }) = wire.read(rest) else { panic!("a word") };
+            let Ok(Decoded::Whole { item: Ok(request), used }) = wire.read(rest) else {
+                panic!("a word")
+            };
             rest = &rest[used..];
             if request == Request::Leave {
                 assert!(!wire.has_ended());
@@ -348,7 +400,11 @@ mod tests {
             assert!(out.is_empty() && !wire.has_ended());
             let line = format!("{text}\r\npeers");
             let used = text.len() + 2;
-            assert_eq!(wire.read(line.as_bytes()), Ok(Decoded::Whole { item: Err(ErrorReply::unsupported()), used }), "{text:?}");
+            assert_eq!(
+                wire.read(line.as_bytes()),
+                Ok(Decoded::Whole { item: Err(ErrorReply::unsupported()), used }),
+                "{text:?}"
+            );
             wire.refuse(&ErrorReply::unsupported(), &mut out);
             assert_eq!(wire.read(b"peers"), Ok(Decoded::Whole { item: Ok(peers()), used: 5 }));
         }
@@ -361,15 +417,25 @@ mod tests {
             for at in 0..=text.len() {
                 let so_far = text.as_bytes()[..at].trim_ascii();
                 match so_far.strip_prefix(b"get").filter(|name| !name.is_empty()) {
-                    Some(so_far) => assert_eq!(wire.read(&text.as_bytes()[..at]), Ok(Decoded::Quiet { item: fetch(so_far), used: at })),
-                    None => assert_eq!(wire.read(&text.as_bytes()[..at]), Ok(Decoded::Partial), "{text:?} {at}"),
+                    Some(so_far) => assert_eq!(
+                        wire.read(&text.as_bytes()[..at]),
+                        Ok(Decoded::Quiet { item: fetch(so_far), used: at })
+                    ),
+                    None => assert_eq!(
+                        wire.read(&text.as_bytes()[..at]),
+                        Ok(Decoded::Partial),
+                        "{text:?} {at}"
+                    ),
                 }
             }
             let item = fetch(text.trim().strip_prefix("get").unwrap().trim().as_bytes());
             assert!(item.is_ok());
             for end in ["\n", "\r\n", "\r"] {
                 let line = format!("{text}{end}");
-                assert_eq!(Rede::new(Role::Peer).read(line.as_bytes()), Ok(Decoded::Whole { item: item.clone(), used: line.len() }));
+                assert_eq!(
+                    Rede::new(Role::Peer).read(line.as_bytes()),
+                    Ok(Decoded::Whole { item: item.clone(), used: line.len() })
+                );
             }
             // Taken: the buffer is shorter, and one link brings one file.
             assert_eq!(wire.read(b""), Ok(Decoded::Partial));
@@ -382,9 +448,21 @@ mod tests {
         let mut wire = Rede::new(Role::Peer);
         assert_eq!(wire.begin(11), [LegacyChunk::Bytes(ByteRange::new(0, 11).unwrap())]);
         assert!(wire.has_ended());
-        for text in ["get ../x\n", "get \n", "get\n", "get a\0b\n", "get /etc/passwd\n", "get C:\\x\n", "get a.part\n", "getx\n", "put\n"] {
+        for text in [
+            "get ../x\n",
+            "get \n",
+            "get\n",
+            "get a\0b\n",
+            "get /etc/passwd\n",
+            "get C:\\x\n",
+            "get a.part\n",
+            "getx\n",
+            "put\n",
+        ] {
             let (mut wire, mut out) = (Rede::new(Role::Peer), Vec::new());
-            let Ok(Decoded::Whole { item: Err(refusal), .. }) = wire.read(text.as_bytes()) else { panic!("{text:?}") };
+            let Ok(Decoded::Whole { item: Err(refusal), .. }) = wire.read(text.as_bytes()) else {
+                panic!("{text:?}")
+            };
             wire.refuse(&refusal, &mut out);
             assert!(out.is_empty() && wire.has_ended(), "{text:?}");
         }
@@ -400,7 +478,10 @@ mod tests {
         wire.reply(&page(&["a.txt", "b c.txt"], Some("2")), &mut out);
         assert!(!wire.has_ended());
         assert_eq!(wire.next_page(), Some(ls(Some("2"))));
-        assert_eq!((wire.next_page(), wire.has_ended(), wire.read(b"ls")), (None, false, Ok(Decoded::Partial)));
+        assert_eq!(
+            (wire.next_page(), wire.has_ended(), wire.read(b"ls")),
+            (None, false, Ok(Decoded::Partial))
+        );
         wire.reply(&page(&["d/e.txt"], None), &mut out);
         assert_eq!((wire.next_page(), wire.has_ended()), (None, true));
         assert_eq!(String::from_utf8(out.clone()).unwrap(), "a.txt b c.txt d/e.txt ");
@@ -423,7 +504,10 @@ mod tests {
     #[test]
     fn names_that_can_be_none_are_left_out() {
         assert_eq!(names(b""), []);
-        assert_eq!(names(b"a.txt ../x /abs \xff \x1b[2J b.txt\nc.part d"), ["a.txt", "b.txt", "d"].map(name));
+        assert_eq!(
+            names(b"a.txt ../x /abs \xff \x1b[2J b.txt\nc.part d"),
+            ["a.txt", "b.txt", "d"].map(name)
+        );
     }
 
     #[test]
@@ -431,12 +515,20 @@ mod tests {
         let (mut file, mut list) = (Vec::new(), Vec::new());
         ask_file("a b.txt", &mut file);
         ask_list(&mut list);
-        assert_eq!((file.as_slice(), list.as_slice()), (b"get a b.txt".as_slice(), b"ls".as_slice()));
+        assert_eq!(
+            (file.as_slice(), list.as_slice()),
+            (b"get a b.txt".as_slice(), b"ls".as_slice())
+        );
     }
 
     #[test]
     fn an_endless_word_ends_the_link() {
-        for (role, start, then) in [(Role::Server, "x", b'x'), (Role::Peer, "get x", b'x'), (Role::Peer, "", b' '), (Role::Peer, "get ", b' ')] {
+        for (role, start, then) in [
+            (Role::Server, "x", b'x'),
+            (Role::Peer, "get x", b'x'),
+            (Role::Peer, "", b' '),
+            (Role::Peer, "get ", b' '),
+        ] {
             let mut text = start.as_bytes().to_vec();
             text.resize(limits::REDE_WORD_BYTES, then);
             assert!(wire(role).read(&text).is_ok(), "{start:?}");

@@ -47,7 +47,8 @@ enum ServiceAddress {
 /// # Errors
 /// The fault to answer with.
 pub fn question(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
-    let named = action.map(|action| action.trim().trim_matches('"')).filter(|action| !action.is_empty());
+    let named =
+        action.map(|action| action.trim().trim_matches('"')).filter(|action| !action.is_empty());
     if let Some(named) = named
         && named.strip_prefix(SERVICE).unwrap_or(named) != OPERATION
     {
@@ -55,7 +56,10 @@ pub fn question(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
     }
     let text = std::str::from_utf8(body).map_err(|_| wrong("this is no UTF-8"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.contains(|c: char| (c.is_ascii_control() && !matches!(c, '\t' | '\r' | '\n')) || matches!(c, '\u{fffe}' | '\u{ffff}')) {
+    if text.contains(|c: char| {
+        (c.is_ascii_control() && !matches!(c, '\t' | '\r' | '\n'))
+            || matches!(c, '\u{fffe}' | '\u{ffff}')
+    }) {
         return Err(wrong("a character that XML does not have"));
     }
     let mut reader = Reader::from_str(text);
@@ -67,17 +71,23 @@ pub fn question(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
         match reader.read_event() {
             Ok(Event::Decl(decl)) if first => match decl.encoding() {
                 None => {}
-                Some(Ok(name)) if ["utf-8", "us-ascii"].iter().any(|known| name.eq_ignore_ascii_case(known)) => {}
+                Some(Ok(name))
+                    if ["utf-8", "us-ascii"]
+                        .iter()
+                        .any(|known| name.eq_ignore_ascii_case(known)) => {}
                 Some(_) => return Err(wrong("UTF-8 only")),
             },
             Ok(Event::Start(tag)) => question.enters(&tag)?,
             Ok(Event::End(_)) => question.leaves(),
             Ok(Event::Text(text)) => question.hears(&text.into_inner())?,
-            Ok(Event::CData(text)) if question.is_in_an_element() => question.hears(&text.into_inner())?,
+            Ok(Event::CData(text)) if question.is_in_an_element() => {
+                question.hears(&text.into_inner())?
+            }
             Ok(Event::GeneralRef(name)) => {
                 // What may stand for anything is never looked up: nothing can grow.
                 let name = name.into_inner();
-                let plain = ["lt", "gt", "amp", "apos", "quot"].contains(&&*name) || name.starts_with('#');
+                let plain =
+                    ["lt", "gt", "amp", "apos", "quot"].contains(&&*name) || name.starts_with('#');
                 if !plain || !question.is_in_an_element() {
                     return Err(wrong("no entities here"));
                 }
@@ -117,7 +127,10 @@ impl Question {
         let mut attributes = Vec::new();
         for attribute in tag.attributes() {
             let attribute = attribute.map_err(|_| wrong("this is no XML"))?;
-            let value = attribute.normalized_value(XmlVersion::default()).map_err(|_| wrong("no entities here"))?.into_owned();
+            let value = attribute
+                .normalized_value(XmlVersion::default())
+                .map_err(|_| wrong("no entities here"))?
+                .into_owned();
             attributes.push((attribute.key.into_inner().to_owned(), value));
             if attributes.len() > limits::SOAP_ATTRIBUTES {
                 return Err(wrong("too many attributes"));
@@ -127,7 +140,8 @@ impl Question {
         let above = self.inside.last().copied();
         if !matches!(above, Some(ServiceAddress::Other | ServiceAddress::Operation)) {
             for (key, value) in &attributes {
-                if let Some(prefix) = key.strip_prefix("xmlns:").or((key == "xmlns").then_some("")) {
+                if let Some(prefix) = key.strip_prefix("xmlns:").or((key == "xmlns").then_some(""))
+                {
                     self.names.push((depth, prefix.to_owned(), value.clone()));
                 }
             }
@@ -153,7 +167,9 @@ impl Question {
                 self.understands(&attributes)?;
                 ServiceAddress::Other
             }
-            Some(ServiceAddress::Body) if self.asked => return Err(wrong("one question at a time")),
+            Some(ServiceAddress::Body) if self.asked => {
+                return Err(wrong("one question at a time"));
+            }
             // A question written by hand may leave the namespace out; that of somebody else is another question.
             Some(ServiceAddress::Body) => match (self.meaning(prefix)?, local) {
                 (SERVICE | "", OPERATION) => {
@@ -231,7 +247,9 @@ fn wrong(text: &'static str) -> SoapFault {
 #[must_use]
 pub fn date(date: &str) -> String {
     let date = escape(date);
-    envelope(&format!("<tns:datetimeResponse xmlns:tns=\"{SERVICE}\"><tns:datetimeResult>{date}</tns:datetimeResult></tns:datetimeResponse>"))
+    envelope(&format!(
+        "<tns:datetimeResponse xmlns:tns=\"{SERVICE}\"><tns:datetimeResult>{date}</tns:datetimeResult></tns:datetimeResponse>"
+    ))
 }
 
 /// The answer: none, and why.
@@ -244,11 +262,15 @@ pub fn fault(fault: &SoapFault) -> String {
         SoapFault::Server(text) => ("Server", text),
     };
     let text = escape(text);
-    envelope(&format!("<soap:Fault><faultcode>soap:{code}</faultcode><faultstring>{text}</faultstring></soap:Fault>"))
+    envelope(&format!(
+        "<soap:Fault><faultcode>soap:{code}</faultcode><faultstring>{text}</faultstring></soap:Fault>"
+    ))
 }
 
 fn envelope(body: &str) -> String {
-    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soap:Envelope xmlns:soap=\"{ENVELOPE}\"><soap:Body>{body}</soap:Body></soap:Envelope>\n")
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soap:Envelope xmlns:soap=\"{ENVELOPE}\"><soap:Body>{body}</soap:Body></soap:Envelope>\n"
+    )
 }
 
 /// `HOST[:PORT]` as a header line names it, if it is one: of what else it may hold nothing gets into a WSDL.
@@ -257,13 +279,18 @@ pub fn host(text: &str) -> Option<&str> {
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (inner, port) = rest.split_once(']')?;
-            (inner.parse::<std::net::Ipv6Addr>().is_ok().then_some(inner)?, port.strip_prefix(':').or(port.is_empty().then_some(""))?)
+            (
+                inner.parse::<std::net::Ipv6Addr>().is_ok().then_some(inner)?,
+                port.strip_prefix(':').or(port.is_empty().then_some(""))?,
+            )
         }
         None => text.split_once(':').unwrap_or((text, "")),
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     let named = !name.is_empty() && name.len() <= limits::NAME_BYTES && name.chars().all(plain);
-    let ported = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok());
+    let ported = port.len() <= 5
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && (port.is_empty() || port.parse::<u16>().is_ok());
     (named && ported).then_some(text)
 }
 
@@ -316,7 +343,9 @@ mod tests {
     }
 
     fn around(inner: &str) -> String {
-        format!("<e:Envelope xmlns:e=\"{ENVELOPE}\" xmlns:t=\"{SERVICE}\"><e:Body>{inner}</e:Body></e:Envelope>")
+        format!(
+            "<e:Envelope xmlns:e=\"{ENVELOPE}\" xmlns:t=\"{SERVICE}\"><e:Body>{inner}</e:Body></e:Envelope>"
+        )
     }
 
     #[test]
@@ -332,14 +361,25 @@ mod tests {
             format!(
                 "<Envelope xmlns='{ENVELOPE}'><Header><x xmlns='y'>text &amp; more<z/></x></Header><Body><datetime xmlns='{SERVICE}'/></Body></Envelope>"
             ),
-            format!("<e:Envelope xmlns:e='{ENVELOPE}'><e:Body><datetime/></e:Body><x>1</x></e:Envelope>"),
+            format!(
+                "<e:Envelope xmlns:e='{ENVELOPE}'><e:Body><datetime/></e:Body><x>1</x></e:Envelope>"
+            ),
         ] {
             assert_eq!(asks(&body), Ok(()), "{body}");
         }
-        for action in [None, Some(""), Some("\"\""), Some("datetime"), Some("\"http://tests.python-zeep.org/datetime\"")] {
+        for action in [
+            None,
+            Some(""),
+            Some("\"\""),
+            Some("datetime"),
+            Some("\"http://tests.python-zeep.org/datetime\""),
+        ] {
             assert_eq!(question(action, zeep.as_bytes()), Ok(()), "{action:?}");
         }
-        assert_eq!(question(Some("\"shutdown\""), zeep.as_bytes()), Err(wrong("no such operation")));
+        assert_eq!(
+            question(Some("\"shutdown\""), zeep.as_bytes()),
+            Err(wrong("no such operation"))
+        );
     }
 
     #[test]
@@ -362,15 +402,35 @@ mod tests {
             (around("<t:datetime a='1' a='2'/>"), wrong("this is no XML")),
             (around("<t:datetime></t:date>"), wrong("this is no XML")),
             (around("<?php 1 ?><t:datetime/>"), wrong("no processing instructions here")),
-            (format!("<!DOCTYPE x [<!ENTITY a \"b\">]>{}", around("<t:datetime/>")), wrong("no document types here")),
+            (
+                format!("<!DOCTYPE x [<!ENTITY a \"b\">]>{}", around("<t:datetime/>")),
+                wrong("no document types here"),
+            ),
             (format!("{}x", around("<t:datetime/>")), wrong("text where none belongs")),
             (format!("{0}{0}", around("<t:datetime/>")), wrong("something follows the envelope")),
-            (around("<t:datetime/>").replace("</e:Envelope>", ""), wrong("the envelope does not end")),
-            (around("<t:datetime/>").replace("soap/envelope/", "soap/envelope"), SoapFault::Version),
-            (format!("<?xml version='1.0' encoding='utf-16'?>{}", around("<t:datetime/>")), wrong("UTF-8 only")),
+            (
+                around("<t:datetime/>").replace("</e:Envelope>", ""),
+                wrong("the envelope does not end"),
+            ),
+            (
+                around("<t:datetime/>").replace("soap/envelope/", "soap/envelope"),
+                SoapFault::Version,
+            ),
+            (
+                format!("<?xml version='1.0' encoding='utf-16'?>{}", around("<t:datetime/>")),
+                wrong("UTF-8 only"),
+            ),
             (around("<t:datetime/>\u{1}"), wrong("a character that XML does not have")),
-            (format!("<e:Envelope xmlns:e='{ENVELOPE}'><e:Header><x e:mustUnderstand='1'/></e:Header></e:Envelope>"), SoapFault::Header),
-            (format!("<e:Envelope xmlns:e='{ENVELOPE}'><x/></e:Envelope>"), wrong("an envelope holds a header and a body")),
+            (
+                format!(
+                    "<e:Envelope xmlns:e='{ENVELOPE}'><e:Header><x e:mustUnderstand='1'/></e:Header></e:Envelope>"
+                ),
+                SoapFault::Header,
+            ),
+            (
+                format!("<e:Envelope xmlns:e='{ENVELOPE}'><x/></e:Envelope>"),
+                wrong("an envelope holds a header and a body"),
+            ),
             (deep, wrong("too deep")),
             ("<html/>".into(), wrong("this is no SOAP envelope")),
             ("{\"json\": 1}".into(), wrong("text where none belongs")),
@@ -393,14 +453,21 @@ mod tests {
                 let _ = question(None, &bytes);
             }
         }
-        let _ = asks(&format!("<e:Envelope xmlns:e='{ENVELOPE}'><e:Header>{}", "<a/>".repeat(limits::SOAP_BYTES / 4)));
+        let _ = asks(&format!(
+            "<e:Envelope xmlns:e='{ENVELOPE}'><e:Header>{}",
+            "<a/>".repeat(limits::SOAP_BYTES / 4)
+        ));
         let _ = asks(&format!("<e:Envelope {}", "a='' ".repeat(limits::SOAP_BYTES / 5)));
     }
 
     #[test]
     fn answers_are_escaped() {
         assert!(date("<&>").contains("<tns:datetimeResult>&lt;&amp;&gt;</tns:datetimeResult>"));
-        assert!(fault(&SoapFault::Server("</x>".into())).contains("<faultcode>soap:Server</faultcode><faultstring>&lt;/x&gt;</faultstring>"));
+        assert!(
+            fault(&SoapFault::Server("</x>".into())).contains(
+                "<faultcode>soap:Server</faultcode><faultstring>&lt;/x&gt;</faultstring>"
+            )
+        );
         assert!(wsdl("h:1").contains("<soap:address location=\"http://h:1/\"/>"));
     }
 
@@ -409,7 +476,10 @@ mod tests {
         for text in ["localhost", "127.0.0.1:8000", "a_b.example.org:1", "[::1]:8000", "[::1]"] {
             assert_eq!(host(text), Some(text));
         }
-        for text in ["", ":80", "a b", "a\"/><x", "a/b", "a@b", "a:65536", "a:1:2", "a:x", "[::1", "[::1]x", "[a]", "h\u{e9}", "a:+1"] {
+        for text in [
+            "", ":80", "a b", "a\"/><x", "a/b", "a@b", "a:65536", "a:1:2", "a:x", "[::1", "[::1]x",
+            "[a]", "h\u{e9}", "a:+1",
+        ] {
             assert_eq!(host(text), None, "{text}");
         }
     }

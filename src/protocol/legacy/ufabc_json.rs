@@ -61,7 +61,14 @@ impl UfabcJson {
     /// For a link to a process of this role.
     #[must_use]
     pub fn new(role: Role) -> UfabcJson {
-        UfabcJson { role, scan: JsonScan::default(), asked: None, guess: Guess::default(), announced: false, ended: false }
+        UfabcJson {
+            role,
+            scan: JsonScan::default(),
+            asked: None,
+            guess: Guess::default(),
+            announced: false,
+            ended: false,
+        }
     }
 
     /// True when the link ends behind the answers given so far: on a peer after the file or the no.
@@ -74,7 +81,10 @@ impl UfabcJson {
     ///
     /// # Errors
     /// When the bytes are no object, or one that is too long or too deep.
-    pub fn read(&mut self, buffer: &[u8]) -> Result<Decoded<Result<Request, ErrorReply>>, JsonError> {
+    pub fn read(
+        &mut self,
+        buffer: &[u8],
+    ) -> Result<Decoded<Result<Request, ErrorReply>>, JsonError> {
         if let Some((asked, _)) = self.guess.last.filter(|(_, length)| buffer.len() < *length) {
             self.settle(true);
             self.asked = Some(asked);
@@ -93,7 +103,8 @@ impl UfabcJson {
                 (asked, item, end)
             }
             JsonStep::Seam(end) => {
-                let (asked, item) = loose(self.role, &buffer[self.scan.start..end]).ok_or(JsonError)?;
+                let (asked, item) =
+                    loose(self.role, &buffer[self.scan.start..end]).ok_or(JsonError)?;
                 (asked, item, end)
             }
             JsonStep::Wrong => return Err(JsonError),
@@ -113,7 +124,9 @@ impl UfabcJson {
         if !self.scan.is_inside() || (!again && self.guess.made == limits::GUESSES) {
             return Decoded::Partial;
         }
-        let Some((asked, item)) = loose(self.role, &buffer[self.scan.start..]) else { return Decoded::Partial };
+        let Some((asked, item)) = loose(self.role, &buffer[self.scan.start..]) else {
+            return Decoded::Partial;
+        };
         self.guess.made += usize::from(!again);
         self.guess.last = Some((asked, buffer.len()));
         Decoded::Quiet { item, used: buffer.len() }
@@ -140,7 +153,8 @@ impl UfabcJson {
             Response::Entered { .. } => self.say("JOIN_OK", out),
             Response::UpdateOk { .. } => self.say("UPDATE_OK", out),
             Response::Found { holders, .. } => {
-                let ports: Vec<String> = holders.iter().map(|holder| holder.peer.port().to_string()).collect();
+                let ports: Vec<String> =
+                    holders.iter().map(|holder| holder.peer.port().to_string()).collect();
                 self.say(&format!("[{}]", ports.join(", ")), out);
             }
             // Nothing that can be asked in this language has such an answer.
@@ -160,9 +174,14 @@ impl UfabcJson {
             (Role::Server, JsonRequest::Join) => "JOIN_FAIL",
             (Role::Server, JsonRequest::Update) => "UPDATE_FAIL",
             (Role::Server, JsonRequest::Search) => "[]",
-            (Role::Server, JsonRequest::Download | JsonRequest::Unknown) => "{\"status\": \"unknown\"}",
+            (Role::Server, JsonRequest::Download | JsonRequest::Unknown) => {
+                "{\"status\": \"unknown\"}"
+            }
             // Once the size was said, only a yes or a no can follow.
-            (Role::Peer, _) if !self.announced && matches!(refusal.code, ErrorCode::NotFound | ErrorCode::BadName) => {
+            (Role::Peer, _)
+                if !self.announced
+                    && matches!(refusal.code, ErrorCode::NotFound | ErrorCode::BadName) =>
+            {
                 "{\"status\": \"fileNotFound\"}"
             }
             (Role::Peer, _) => "{\"status\": \"downloadRejected\"}",
@@ -226,14 +245,19 @@ pub fn coming(buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
     let mut scan = JsonScan::default();
     let used = match scan.run(&buffer[..buffer.len().min(limits::UFABC_JSON_ANSWER_BYTES)]) {
         JsonStep::End(end) => end,
-        JsonStep::More if buffer.len() <= limits::UFABC_JSON_ANSWER_BYTES => return Ok(Decoded::Partial),
+        JsonStep::More if buffer.len() <= limits::UFABC_JSON_ANSWER_BYTES => {
+            return Ok(Decoded::Partial);
+        }
         JsonStep::More | JsonStep::Seam(_) | JsonStep::Wrong => return Err(strange()),
     };
-    let answer: JsonAnswer<'_> = serde_json::from_slice(&buffer[scan.start..used]).map_err(|_| strange())?;
+    let answer: JsonAnswer<'_> =
+        serde_json::from_slice(&buffer[scan.start..used]).map_err(|_| strange())?;
     let item = match (&*answer.status, answer.size) {
         ("OK", Some(size)) if size <= limits::DOWNLOAD_BYTES => LegacyAnswer::Has(size),
         ("downloadAccepted", _) => LegacyAnswer::Bytes(None),
-        ("downloadRejected", _) => return Err(ErrorReply::new(ErrorCode::Refused, "the other person said no")),
+        ("downloadRejected", _) => {
+            return Err(ErrorReply::new(ErrorCode::Refused, "the other person said no"));
+        }
         ("fileNotFound", _) => return Err(ErrorReply::no_such_file()),
         _ => return Err(strange()),
     };
@@ -354,7 +378,8 @@ fn understood(role: Role, text: &[u8]) -> Meaning {
             let asked = asked(role, &shape.method);
             (asked, meaning(asked, shape.data))
         }
-        None => loose(role, text).unwrap_or_else(|| (method(role, text), Err(bad("this is no request of ufabc-json")))),
+        None => loose(role, text)
+            .unwrap_or_else(|| (method(role, text), Err(bad("this is no request of ufabc-json")))),
     }
 }
 
@@ -379,18 +404,27 @@ fn method(role: Role, text: &[u8]) -> JsonRequest {
     if let Ok(OnlyMethod { method }) = serde_json::from_slice(text) {
         return asked(role, &method);
     }
-    let word = after(text, &["{", "\"method\"", ":", "\""]).and_then(|rest| rest.split(|byte| *byte == b'"').next());
-    word.and_then(|word| std::str::from_utf8(word).ok()).map_or(JsonRequest::Unknown, |word| asked(role, word))
+    let word = after(text, &["{", "\"method\"", ":", "\""])
+        .and_then(|rest| rest.split(|byte| *byte == b'"').next());
+    word.and_then(|word| std::str::from_utf8(word).ok())
+        .map_or(JsonRequest::Unknown, |word| asked(role, word))
 }
 
 fn meaning(asked: JsonRequest, data: Data<'_>) -> Result<Request, ErrorReply> {
     match asked {
         JsonRequest::Join => {
-            let folder = data.folder.filter(|folder| !folder.is_empty() && !folder.contains('\0')).ok_or_else(|| bad("the folder is missing"))?;
+            let folder = data
+                .folder
+                .filter(|folder| !folder.is_empty() && !folder.contains('\0'))
+                .ok_or_else(|| bad("the folder is missing"))?;
             if folder.len() > limits::FOLDER_BYTES {
                 return Err(ErrorReply::new(ErrorCode::TooLarge, "no folder has so long a path"));
             }
-            Ok(Request::Enter(LegacyJoin { speaks: LegacyProfile::UfabcJson, port: LegacyPort::Own, folder: Some(folder.into_owned()) }))
+            Ok(Request::Enter(LegacyJoin {
+                speaks: LegacyProfile::UfabcJson,
+                port: LegacyPort::Own,
+                folder: Some(folder.into_owned()),
+            }))
         }
         JsonRequest::Search => search(&data.query.ok_or_else(|| bad("query is missing"))?),
         JsonRequest::Update => {
@@ -403,11 +437,20 @@ fn meaning(asked: JsonRequest, data: Data<'_>) -> Result<Request, ErrorReply> {
 }
 
 fn search(name: &str) -> Result<Request, ErrorReply> {
-    Ok(Request::Search { wanted: Selector::Name(RelativeName::new(name)?), cursor: None, speaks: Some(LegacyProfile::UfabcJson) })
+    Ok(Request::Search {
+        wanted: Selector::Name(RelativeName::new(name)?),
+        cursor: None,
+        speaks: Some(LegacyProfile::UfabcJson),
+    })
 }
 
 fn fetch(name: &str) -> Result<Request, ErrorReply> {
-    Ok(Request::Fetch(Fetch { wanted: Selector::Name(RelativeName::new(name)?), from: 0, length: None, tag: None }))
+    Ok(Request::Fetch(Fetch {
+        wanted: Selector::Name(RelativeName::new(name)?),
+        from: 0,
+        length: None,
+        tag: None,
+    }))
 }
 
 /// That client lists all that lies in its folder; what can be no shared file is left out.
@@ -415,7 +458,10 @@ fn replace(names: impl Iterator<Item = Option<RelativeName>>) -> Result<Request,
     let mut files = Vec::new();
     for (count, name) in names.enumerate() {
         if count == limits::PART_FILES {
-            return Err(ErrorReply::new(ErrorCode::TooLarge, format!("a list holds at most {} names", limits::PART_FILES)));
+            return Err(ErrorReply::new(
+                ErrorCode::TooLarge,
+                format!("a list holds at most {} names", limits::PART_FILES),
+            ));
         }
         files.extend(name);
     }
@@ -427,15 +473,21 @@ fn replace(names: impl Iterator<Item = Option<RelativeName>>) -> Result<Request,
 fn loose(role: Role, text: &[u8]) -> Option<Meaning> {
     let rest = before(text, &["}"])?;
     let rest = before(rest, &["}"]).unwrap_or(rest);
-    let pasted = |method, field, open| after(rest, &["{", "\"method\"", ":", method, ",", "\"data\"", ":", "{", field, ":", open]);
+    let pasted = |method, field, open| {
+        after(rest, &["{", "\"method\"", ":", method, ",", "\"data\"", ":", "{", field, ":", open])
+    };
     if role == Role::Peer {
         let name = pasted("\"DOWNLOAD_REQUEST\"", "\"filename\"", "\"")?;
         let port = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-        let name = before(&name[..name.len() - port], &["\"", ",", "\"port\"", ":"]).filter(|_| port > 0)?;
+        let name = before(&name[..name.len() - port], &["\"", ",", "\"port\"", ":"])
+            .filter(|_| port > 0)?;
         return Some((JsonRequest::Download, as_typed(name).and_then(fetch)));
     }
     if let Some(names) = pasted("\"UPDATE\"", "\"files\"", "[") {
-        return Some((JsonRequest::Update, replace(before(names, &["]"])?.split(|byte| *byte == b',').map(listed))));
+        return Some((
+            JsonRequest::Update,
+            replace(before(names, &["]"])?.split(|byte| *byte == b',').map(listed)),
+        ));
     }
     let name = before(pasted("\"SEARCH\"", "\"query\"", "\"")?, &["\""])?;
     Some((JsonRequest::Search, as_typed(name).and_then(search)))
@@ -443,7 +495,9 @@ fn loose(role: Role, text: &[u8]) -> Option<Meaning> {
 
 /// Nothing in it was escaped: it is what the person typed.
 fn as_typed(name: &[u8]) -> Result<&str, ErrorReply> {
-    std::str::from_utf8(name).map_err(|_| ErrorReply::new(ErrorCode::BadName, "a file name must not be anything but UTF-8"))
+    std::str::from_utf8(name).map_err(|_| {
+        ErrorReply::new(ErrorCode::BadName, "a file name must not be anything but UTF-8")
+    })
 }
 
 /// One name of a list whose quotes may be missing, or be Python's.
@@ -452,7 +506,10 @@ fn listed(item: &[u8]) -> Option<RelativeName> {
     if let Ok(name) = serde_json::from_str::<String>(item) {
         return RelativeName::new(&name).ok();
     }
-    let bare = ['"', '\''].iter().find_map(|quote| item.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(item);
+    let bare = ['"', '\'']
+        .iter()
+        .find_map(|quote| item.strip_prefix(*quote)?.strip_suffix(*quote))
+        .unwrap_or(item);
     RelativeName::new(bare).ok()
 }
 
@@ -463,7 +520,10 @@ fn after<'a>(text: &'a [u8], words: &[&str]) -> Option<&'a [u8]> {
 
 /// What stands before `words`, with blanks behind each of them.
 fn before<'a>(text: &'a [u8], words: &[&str]) -> Option<&'a [u8]> {
-    words.iter().rev().try_fold(text, |text, word| text.trim_ascii_end().strip_suffix(word.as_bytes()))
+    words
+        .iter()
+        .rev()
+        .try_fold(text, |text, word| text.trim_ascii_end().strip_suffix(word.as_bytes()))
 }
 
 fn bad(text: &str) -> ErrorReply {
@@ -478,24 +538,41 @@ mod tests {
     use crate::protocol::request::FileEntry;
     use crate::protocol::response::Provider;
 
-    const DOWNLOAD: &str = r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "aula1.txt", "port": 42826}}"#;
+    const DOWNLOAD: &str =
+        r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "aula1.txt", "port": 42826}}"#;
 
     fn name(text: &str) -> RelativeName {
         RelativeName::new(text).unwrap()
     }
 
     fn names(list: &[&str]) -> Request {
-        Request::Replace { files: list.iter().map(|text| name(text)).collect(), speaks: LegacyProfile::UfabcJson }
+        Request::Replace {
+            files: list.iter().map(|text| name(text)).collect(),
+            speaks: LegacyProfile::UfabcJson,
+        }
     }
 
     fn enter(folder: &str) -> Request {
-        Request::Enter(LegacyJoin { speaks: LegacyProfile::UfabcJson, port: LegacyPort::Own, folder: Some(folder.into()) })
+        Request::Enter(LegacyJoin {
+            speaks: LegacyProfile::UfabcJson,
+            port: LegacyPort::Own,
+            folder: Some(folder.into()),
+        })
     }
 
     fn found(ports: &[u16]) -> Response {
-        let holder =
-            |port: &u16| Provider { peer: ([127, 0, 0, 1], *port).into(), file: FileEntry::new(name("a"), 1), user: None, speaks: None, quic: None };
-        Response::Found { holders: ports.iter().map(holder).collect(), away: Vec::new(), cursor: None }
+        let holder = |port: &u16| Provider {
+            peer: ([127, 0, 0, 1], *port).into(),
+            file: FileEntry::new(name("a"), 1),
+            user: None,
+            speaks: None,
+            quic: None,
+        };
+        Response::Found {
+            holders: ports.iter().map(holder).collect(),
+            away: Vec::new(),
+            cursor: None,
+        }
     }
 
     fn whole(role: Role, text: &str) -> Result<Request, ErrorReply> {
@@ -514,7 +591,10 @@ mod tests {
 
     fn no(role: Role, text: &str) -> String {
         let mut wire = UfabcJson::new(role);
-        let Ok(Decoded::Whole { item: Err(refusal), .. } | Decoded::Quiet { item: Err(refusal), .. }) = wire.read(text.as_bytes()) else {
+        let Ok(
+            Decoded::Whole { item: Err(refusal), .. } | Decoded::Quiet { item: Err(refusal), .. },
+        ) = wire.read(text.as_bytes())
+        else {
             panic!("a no: {text}")
         };
         let mut out = Vec::new();
@@ -537,13 +617,48 @@ mod tests {
         let you = "127.0.0.1:39058".parse().unwrap();
         let search = search("aula1.txt").unwrap();
         let cases = [
-            (r#"{"method": "JOIN", "data": {"filesPath": "/abs/p2p/39058"}}"#, enter("/abs/p2p/39058"), Response::Entered { you }, "JOIN_OK"),
-            (r#"{"method": "JOIN", "data": {"filePath": "/v\u00eddeos"}}"#, enter("/vídeos"), Response::Entered { you }, "JOIN_OK"),
-            (r#"{"method":"SEARCH","data":{"query":"aula1.txt"}}"#, search.clone(), found(&[39058, 41000]), "[39058, 41000]"),
-            (r#"{"data":{"query":"aula1.txt"},"method":"SEARCH","x":[{}]}"#, search.clone(), found(&[39058]), "[39058]"),
-            ("\r\n {\"method\":\"SEARCH\",\"data\":{\"query\":\"aula1.txt\"}}\n", search, found(&[]), "[]"),
-            (r#"{"method": "UPDATE", "data": {"files": ["aula1.txt"]}}"#, names(&["aula1.txt"]), Response::UpdateOk { files: 1 }, "UPDATE_OK"),
-            (r#"{"method": "UPDATE", "data": {"files": []}}"#, names(&[]), Response::UpdateOk { files: 0 }, "UPDATE_OK"),
+            (
+                r#"{"method": "JOIN", "data": {"filesPath": "/abs/p2p/39058"}}"#,
+                enter("/abs/p2p/39058"),
+                Response::Entered { you },
+                "JOIN_OK",
+            ),
+            (
+                r#"{"method": "JOIN", "data": {"filePath": "/v\u00eddeos"}}"#,
+                enter("/vídeos"),
+                Response::Entered { you },
+                "JOIN_OK",
+            ),
+            (
+                r#"{"method":"SEARCH","data":{"query":"aula1.txt"}}"#,
+                search.clone(),
+                found(&[39058, 41000]),
+                "[39058, 41000]",
+            ),
+            (
+                r#"{"data":{"query":"aula1.txt"},"method":"SEARCH","x":[{}]}"#,
+                search.clone(),
+                found(&[39058]),
+                "[39058]",
+            ),
+            (
+                "\r\n {\"method\":\"SEARCH\",\"data\":{\"query\":\"aula1.txt\"}}\n",
+                search,
+                found(&[]),
+                "[]",
+            ),
+            (
+                r#"{"method": "UPDATE", "data": {"files": ["aula1.txt"]}}"#,
+                names(&["aula1.txt"]),
+                Response::UpdateOk { files: 1 },
+                "UPDATE_OK",
+            ),
+            (
+                r#"{"method": "UPDATE", "data": {"files": []}}"#,
+                names(&[]),
+                Response::UpdateOk { files: 0 },
+                "UPDATE_OK",
+            ),
             (
                 r#"{"method": "UPDATE", "data": {"files": ["..", "a/b", "/etc", "x}]"]}}"#,
                 names(&["a/b", "x}]"]),
@@ -554,8 +669,18 @@ mod tests {
         for (text, request, reply, answer) in cases {
             for at in 0..text.trim_end().len() {
                 let mut wire = UfabcJson::new(Role::Server);
-                assert!(!matches!(wire.read(&text.as_bytes()[..at]), Ok(Decoded::Whole { .. }) | Err(_)), "{text} {at}");
-                assert_eq!(wire.read(text.as_bytes()), Ok(Decoded::Whole { item: Ok(request.clone()), used: text.len() }), "{text} {at}");
+                assert!(
+                    !matches!(
+                        wire.read(&text.as_bytes()[..at]),
+                        Ok(Decoded::Whole { .. }) | Err(_)
+                    ),
+                    "{text} {at}"
+                );
+                assert_eq!(
+                    wire.read(text.as_bytes()),
+                    Ok(Decoded::Whole { item: Ok(request.clone()), used: text.len() }),
+                    "{text} {at}"
+                );
                 assert_eq!(wire.read(b"{}"), Ok(Decoded::Partial), "the next waits");
                 let mut out = Vec::new();
                 wire.reply(&reply, &mut out);
@@ -598,21 +723,39 @@ mod tests {
             (Role::Server, DOWNLOAD, r#"{"status": "unknown"}"#),
             (Role::Server, "{}", r#"{"status": "unknown"}"#),
             (Role::Server, "{method}", r#"{"status": "unknown"}"#),
-            (Role::Peer, r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "../x", "port": 1}}"#, r#"{"status": "fileNotFound"}"#),
-            (Role::Peer, r#"{"method": "DOWNLOAD_REQUEST", "data": {"port": 1}}"#, r#"{"status": "downloadRejected"}"#),
-            (Role::Peer, r#"{"method":"SEARCH","data":{"query":"a"}}"#, r#"{"status": "downloadRejected"}"#),
+            (
+                Role::Peer,
+                r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "../x", "port": 1}}"#,
+                r#"{"status": "fileNotFound"}"#,
+            ),
+            (
+                Role::Peer,
+                r#"{"method": "DOWNLOAD_REQUEST", "data": {"port": 1}}"#,
+                r#"{"status": "downloadRejected"}"#,
+            ),
+            (
+                Role::Peer,
+                r#"{"method":"SEARCH","data":{"query":"a"}}"#,
+                r#"{"status": "downloadRejected"}"#,
+            ),
         ];
         for (role, text, words) in cases {
             assert_eq!(no(role, text), words, "{text}");
         }
-        let long = format!(r#"{{"method": "JOIN", "data": {{"filePath": "/{}"}}}}"#, "x".repeat(5_000));
+        let long =
+            format!(r#"{{"method": "JOIN", "data": {{"filePath": "/{}"}}}}"#, "x".repeat(5_000));
         assert_eq!(no(Role::Server, &long), "JOIN_FAIL");
-        let many = format!(r#"{{"method": "UPDATE", "data": {{"files": [{}]}}"#, "a,".repeat(limits::PART_FILES + 1));
+        let many = format!(
+            r#"{{"method": "UPDATE", "data": {{"files": [{}]}}"#,
+            "a,".repeat(limits::PART_FILES + 1)
+        );
         assert_eq!(no(Role::Server, &many), "UPDATE_FAIL");
         let mut invalid = br#"{"method":"SEARCH","data":{"query":"x"}}"#.to_vec();
         invalid[36] = 0xff;
         let read = UfabcJson::new(Role::Server).read(&invalid);
-        assert!(matches!(read, Ok(Decoded::Whole { item: Err(refusal), .. }) if refusal.code == ErrorCode::BadName));
+        assert!(
+            matches!(read, Ok(Decoded::Whole { item: Err(refusal), .. }) if refusal.code == ErrorCode::BadName)
+        );
     }
 
     #[test]
@@ -636,7 +779,10 @@ mod tests {
         }
         for list in ["[a[.txt,b]", "[12\" remix.mp3,b]", "[a{b,c]"] {
             let text = format!(r#"{{"method": "UPDATE", "data": {{"files": {list}}}}}"#);
-            assert!(matches!(quiet(Role::Server, &text), Ok(Request::Replace { files, .. }) if files.len() == 2), "{list}");
+            assert!(
+                matches!(quiet(Role::Server, &text), Ok(Request::Replace { files, .. }) if files.len() == 2),
+                "{list}"
+            );
         }
     }
 
@@ -644,9 +790,15 @@ mod tests {
     fn what_a_person_typed_needs_no_escapes() {
         for typed in [r#"say "hi".txt"#, r#"12" remix.mp3"#, "it's {1}", r#""""#] {
             let asked = format!(r#"{{"method":"SEARCH","data":{{"query":"{typed}"}}}}"#);
-            let wished = format!(r#"{{"method": "DOWNLOAD_REQUEST", "data": {{"filename": "{typed}", "port": 42826}}}}"#);
-            for (role, text, request) in [(Role::Server, asked, search(typed)), (Role::Peer, wished, fetch(typed))] {
-                let Ok(Decoded::Whole { item, used } | Decoded::Quiet { item, used }) = UfabcJson::new(role).read(text.as_bytes()) else {
+            let wished = format!(
+                r#"{{"method": "DOWNLOAD_REQUEST", "data": {{"filename": "{typed}", "port": 42826}}}}"#
+            );
+            for (role, text, request) in
+                [(Role::Server, asked, search(typed)), (Role::Peer, wished, fetch(typed))]
+            {
+                let Ok(Decoded::Whole { item, used } | Decoded::Quiet { item, used }) =
+                    UfabcJson::new(role).read(text.as_bytes())
+                else {
                     panic!("{text}")
                 };
                 assert_eq!((item, used), (request, text.len()), "{text}");
@@ -659,7 +811,11 @@ mod tests {
     fn a_request_that_nothing_ended_is_answered_once() {
         let text = br#"{"method": "UPDATE", "data": {"files": [a]}"#;
         let mut wire = UfabcJson::new(Role::Server);
-        let taken = |wire: &mut UfabcJson| assert!(matches!(wire.read(text), Ok(Decoded::Quiet { item: Ok(_), used }) if used == text.len()));
+        let taken = |wire: &mut UfabcJson| {
+            assert!(
+                matches!(wire.read(text), Ok(Decoded::Quiet { item: Ok(_), used }) if used == text.len())
+            )
+        };
         let answered = |wire: &mut UfabcJson| {
             let mut out = Vec::new();
             wire.reply(&Response::UpdateOk { files: 1 }, &mut out);
@@ -679,9 +835,15 @@ mod tests {
         assert_eq!(wire.read(b"}}"), Err(JsonError));
         let two = [text.as_slice(), br#"{"method":"SEARCH","data":{"query":"a"}}"#].concat();
         let mut wire = UfabcJson::new(Role::Server);
-        assert_eq!(wire.read(&two), Ok(Decoded::Whole { item: Ok(names(&["a"])), used: text.len() }));
+        assert_eq!(
+            wire.read(&two),
+            Ok(Decoded::Whole { item: Ok(names(&["a"])), used: text.len() })
+        );
         answered(&mut wire);
-        assert!(matches!(wire.read(&two[text.len()..]), Ok(Decoded::Whole { item: Ok(Request::Search { .. }), .. })));
+        assert!(matches!(
+            wire.read(&two[text.len()..]),
+            Ok(Decoded::Whole { item: Ok(Request::Search { .. }), .. })
+        ));
     }
 
     #[test]
@@ -711,7 +873,10 @@ mod tests {
         assert_eq!((said(asked.waiting(11)), said(asked.waiting(11))), (OK.into(), String::new()));
         assert!(!asked.has_ended());
         assert_eq!(said(asked.begin(11)), ACCEPTED);
-        assert_eq!(said(UfabcJson::new(Role::Peer).begin(0)), r#"{"status": "OK", "fileSize": 0}|{"status": "downloadAccepted"}|[0+0]"#);
+        assert_eq!(
+            said(UfabcJson::new(Role::Peer).begin(0)),
+            r#"{"status": "OK", "fileSize": 0}|{"status": "downloadAccepted"}|[0+0]"#
+        );
         assert_eq!(said(UfabcJson::new(Role::Server).waiting(11)), "");
         for (announced, code, words) in [
             (false, ErrorCode::NotFound, "fileNotFound"),
@@ -735,8 +900,14 @@ mod tests {
     fn what_is_asked_is_spelled_as_python_does() {
         let cases = [
             ("aula1.txt", DOWNLOAD),
-            ("ví \u{1f600}", r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "v\u00ed \ud83d\ude00", "port": 42826}}"#),
-            (r#"a"b"#, r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "a\"b", "port": 42826}}"#),
+            (
+                "ví \u{1f600}",
+                r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "v\u00ed \ud83d\ude00", "port": 42826}}"#,
+            ),
+            (
+                r#"a"b"#,
+                r#"{"method": "DOWNLOAD_REQUEST", "data": {"filename": "a\"b", "port": 42826}}"#,
+            ),
         ];
         for (name, text) in cases {
             let mut out = Vec::new();
@@ -750,7 +921,10 @@ mod tests {
     fn each_answer_of_a_peer_means_one_thing() {
         let cases = [
             (r#"{"status": "OK", "fileSize": 11}"#, Ok(LegacyAnswer::Has(11))),
-            (r#" {"fileSize":1152921504606846976,"status":"downloadAccepted"}"#, Ok(LegacyAnswer::Bytes(None))),
+            (
+                r#" {"fileSize":1152921504606846976,"status":"downloadAccepted"}"#,
+                Ok(LegacyAnswer::Bytes(None)),
+            ),
             (r#"{"status": "downloadAccepted"}"#, Ok(LegacyAnswer::Bytes(None))),
             (r#"{"status": "downloadRejected"}"#, Err(ErrorCode::Refused)),
             (r#"{"status": "fileNotFound"}"#, Err(ErrorCode::NotFound)),
@@ -776,7 +950,9 @@ mod tests {
                 }
             }
         }
-        let size = |size: u64| coming(format!(r#"{{"status": "OK", "fileSize": {size}}}"#).as_bytes()).is_ok();
+        let size = |size: u64| {
+            coming(format!(r#"{{"status": "OK", "fileSize": {size}}}"#).as_bytes()).is_ok()
+        };
         assert_eq!((size(limits::DOWNLOAD_BYTES), size(limits::DOWNLOAD_BYTES + 1)), (true, false));
         assert!(coming(b"{\"status\": \"\xff\"}").is_err());
         assert!(coming(format!("{{\"status\": \"{}", "x".repeat(2_000)).as_bytes()).is_err());
@@ -787,10 +963,26 @@ mod tests {
     fn what_is_too_deep_too_long_or_no_object_ends_the_link() {
         let deep = "{".repeat(100_000);
         let mixed = format!("{{\"x\":{}", "[".repeat(8));
-        for text in ["GET / HTTP/1.1\r\n", "[]", "\"x\"", "}", "\0", "\u{feff}{}", &deep, &mixed, "{\"a\":{}{"] {
-            assert_eq!(UfabcJson::new(Role::Server).read(text.as_bytes()), Err(JsonError), "{:?}", text.get(..20).unwrap_or(text));
+        for text in [
+            "GET / HTTP/1.1\r\n",
+            "[]",
+            "\"x\"",
+            "}",
+            "\0",
+            "\u{feff}{}",
+            &deep,
+            &mixed,
+            "{\"a\":{}{",
+        ] {
+            assert_eq!(
+                UfabcJson::new(Role::Server).read(text.as_bytes()),
+                Err(JsonError),
+                "{:?}",
+                text.get(..20).unwrap_or(text)
+            );
         }
-        for (role, limit) in [(Role::Server, limits::JOIN_BYTES), (Role::Peer, limits::HEAD_BYTES)] {
+        for (role, limit) in [(Role::Server, limits::JOIN_BYTES), (Role::Peer, limits::HEAD_BYTES)]
+        {
             let mut endless = b"{\"method\":\"".to_vec();
             endless.resize(limit, b'x');
             assert_eq!(UfabcJson::new(role).read(&endless), Ok(Decoded::Partial));

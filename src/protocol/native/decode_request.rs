@@ -14,11 +14,14 @@ use crate::protocol::native::fast_path;
 use crate::protocol::native::quic_address::quic;
 use crate::protocol::native::strict_json::{self, Integer, NotAnObject};
 use crate::protocol::native::{
-    FileShape, Hello, NativeError, NumberedRequest, Object, PREFIX, VERSION, address, bad, missing, not_a_head, small, too_large,
+    FileShape, Hello, NativeError, NumberedRequest, Object, PREFIX, VERSION, address, bad, missing,
+    not_a_head, small, too_large,
 };
 use crate::protocol::request::{Fetch, FileEntry, Join, Request, Selector};
 use crate::protocol::subscription::SubscriptionFilter;
-use crate::protocol::types::account::{AccountOp, Authority, Key, Line, Operation, Proof, Publication, UserName};
+use crate::protocol::types::account::{
+    AccountOp, Authority, Key, Line, Operation, Proof, Publication, UserName,
+};
 use crate::protocol::types::file_name::printable;
 use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId, hex};
 use crate::protocol::types::legacy_profile::LegacyProfile;
@@ -30,7 +33,8 @@ use crate::protocol::types::relative_path::RelativeName;
 /// # Errors
 /// `version` for another major version, `bad_request` for anything else.
 pub fn hello(line: &[u8]) -> Result<Hello, NativeError> {
-    let version = line.strip_prefix(PREFIX).filter(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+    let version =
+        line.strip_prefix(PREFIX).filter(|rest| rest.first().is_some_and(u8::is_ascii_digit));
     if version.is_none() {
         return Err(NativeError(bad("the first line starts with {\"cardume\":1")));
     }
@@ -40,8 +44,15 @@ pub fn hello(line: &[u8]) -> Result<Hello, NativeError> {
     }
     match head.get("cardume").map(strict_json::integer) {
         Some(Integer::Small(VERSION)) => {}
-        Some(Integer::Small(_) | Integer::Large) => return Err(NativeError(ErrorReply::new(ErrorCode::Version, "this side speaks version 1"))),
-        Some(Integer::None) | None => return Err(NativeError(bad("the first line starts with {\"cardume\":1"))),
+        Some(Integer::Small(_) | Integer::Large) => {
+            return Err(NativeError(ErrorReply::new(
+                ErrorCode::Version,
+                "this side speaks version 1",
+            )));
+        }
+        Some(Integer::None) | None => {
+            return Err(NativeError(bad("the first line starts with {\"cardume\":1")));
+        }
     }
     let peer = match head.get("peer").map(strict_json::integer) {
         Some(Integer::Small(port)) => u16::try_from(port).ok().filter(|port| *port != 0),
@@ -94,12 +105,20 @@ fn slowly(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError> {
     };
     let refused = |refusal| Ok(NumberedRequest { id, request: Err(refusal) });
     let Some(method) = head.text("method") else {
-        return refused(if head.get("method").is_none() { missing("method") } else { bad("method is no string") });
+        return refused(if head.get("method").is_none() {
+            missing("method")
+        } else {
+            bad("method is no string")
+        });
     };
     let Some(known) = fields(&method, role) else { return refused(ErrorReply::unsupported()) };
     // Only part 0 of a JOIN says where the peer answers.
-    let is_later = method == "JOIN" && matches!(head.get("part").map(strict_json::integer), Some(Integer::Small(1..)));
-    let is_known = |key: &str| ["id", "method"].contains(&key) || (known.contains(&key) && !(is_later && ONLY_FIRST.contains(&key)));
+    let is_later = method == "JOIN"
+        && matches!(head.get("part").map(strict_json::integer), Some(Integer::Small(1..)));
+    let is_known = |key: &str| {
+        ["id", "method"].contains(&key)
+            || (known.contains(&key) && !(is_later && ONLY_FIRST.contains(&key)))
+    };
     let text = strict_json::reduced(&head, is_known, is_inner);
     match serde_json::from_str::<Shape<'_>>(&text) {
         Ok(shape) => Ok(shape.asked(role)),
@@ -128,7 +147,9 @@ fn fields(method: &str, role: Role) -> Option<&'static [&'static str]> {
         "LS" => (BOTH, &["peer", "cursor"]),
         "SEARCH" | "SUBSCRIBE" => (SERVER, SEARCHED),
         "UNSUBSCRIBE" => (SERVER, &["of"]),
-        "JOIN" => (SERVER, &["port", "advertise", "session", "part", "more", "files", "ports", "quic"]),
+        "JOIN" => {
+            (SERVER, &["port", "advertise", "session", "part", "more", "files", "ports", "quic"])
+        }
         "UPDATE" => (SERVER, &["files", "remove"]),
         "LEAVE" | "UNREGISTER" | "DISCONNECT" => (SERVER, &[]),
         "PEERS" | "LIST_USERS" => (SERVER, &["cursor"]),
@@ -257,7 +278,12 @@ struct MovedShape {
 impl MovedShape {
     fn meant(self) -> Result<TransferReport, ErrorReply> {
         let said = |number: Option<u64>| small(number.unwrap_or(0));
-        Ok(TransferReport { uploads: said(self.uploads)?, downloads: said(self.downloads)?, sent: said(self.sent)?, received: said(self.received)? })
+        Ok(TransferReport {
+            uploads: said(self.uploads)?,
+            downloads: said(self.downloads)?,
+            sent: said(self.sent)?,
+            received: said(self.received)?,
+        })
     }
 }
 
@@ -276,7 +302,8 @@ struct FileIn<'a> {
 impl FileIn<'_> {
     fn entry(self) -> Result<FileEntry, ErrorReply> {
         let FileIn { name, size, root, partial } = self;
-        let (name, size) = (name.ok_or_else(|| missing("name"))?, size.ok_or_else(|| missing("size"))?);
+        let (name, size) =
+            (name.ok_or_else(|| missing("name"))?, size.ok_or_else(|| missing("size"))?);
         FileShape { name, size: Some(size), root, partial, description: None }.entry()
     }
 }
@@ -306,7 +333,8 @@ impl<'de> Deserialize<'de> for Ports {
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Ports, A::Error> {
                 let mut ports: Vec<(LegacyProfile, u64)> = Vec::new();
                 while let Some(word) = members.next_key::<Cow<'de, str>>()? {
-                    let wire = LegacyProfile::of_word(&word).ok_or_else(|| de::Error::custom("a wire that is not known"))?;
+                    let wire = LegacyProfile::of_word(&word)
+                        .ok_or_else(|| de::Error::custom("a wire that is not known"))?;
                     if ports.iter().any(|(known, _)| *known == wire) {
                         return Err(de::Error::custom("a wire that comes twice"));
                     }
@@ -343,37 +371,56 @@ impl Shape<'_> {
                 None => Request::Ping,
                 Some(Object(moved)) => Request::Moved(moved.meant()?),
             },
-            "SEARCH" if self.text.is_some() => {
-                Request::Find(Box::new(Query { cursor: self.query_cursor()?, ..Query::new(QueryTerm::Contains(self.text()?)) }))
-            }
+            "SEARCH" if self.text.is_some() => Request::Find(Box::new(Query {
+                cursor: self.query_cursor()?,
+                ..Query::new(QueryTerm::Contains(self.text()?))
+            })),
             "SEARCH" if self.is_query() => Request::Find(Box::new(self.query()?)),
             "SUBSCRIBE" => Request::Subscribe(self.watched()?),
-            "UNSUBSCRIBE" => Request::Unsubscribe { of: small(self.of.ok_or_else(|| missing("of"))?)? },
-            "SEARCH" => Request::Search { wanted: self.wanted()?, cursor: self.cursor()?, speaks: None },
+            "UNSUBSCRIBE" => {
+                Request::Unsubscribe { of: small(self.of.ok_or_else(|| missing("of"))?)? }
+            }
+            "SEARCH" => {
+                Request::Search { wanted: self.wanted()?, cursor: self.cursor()?, speaks: None }
+            }
             "JOIN" => Request::Join(self.join()?),
             "UPDATE" => Request::Update { remove: self.removed()?, files: self.files()? },
             "LEAVE" => Request::Leave,
             "PEERS" => Request::Peers { cursor: self.cursor()?, speaks: None },
             "LS" => {
-                let peer = self.peer.as_deref().filter(|_| role == Role::Server).map(|text| address("peer", text)).transpose()?;
+                let peer = self
+                    .peer
+                    .as_deref()
+                    .filter(|_| role == Role::Server)
+                    .map(|text| address("peer", text))
+                    .transpose()?;
                 Request::Ls { peer, cursor: self.cursor()? }
             }
             "FETCH" if self.prove == Some(true) => Request::Prove(self.fetch()?),
             "FETCH" => Request::Fetch(self.fetch()?),
             "PIECES" => Request::Pieces(self.fetch()?),
             "HAVE" => Request::Have { root: self.root()?.ok_or_else(|| missing("root"))? },
-            "WRONG" => {
-                Request::Wrong { root: self.root()?.ok_or_else(|| missing("root"))?, piece: small(self.piece.ok_or_else(|| missing("piece"))?)? }
+            "WRONG" => Request::Wrong {
+                root: self.root()?.ok_or_else(|| missing("root"))?,
+                piece: small(self.piece.ok_or_else(|| missing("piece"))?)?,
+            },
+            "CANCEL" => {
+                Request::Cancel { fetch: small(self.fetch.ok_or_else(|| missing("fetch"))?)? }
             }
-            "CANCEL" => Request::Cancel { fetch: small(self.fetch.ok_or_else(|| missing("fetch"))?)? },
             "REGISTER" => self.proven(AccountOp::Register)?,
             "CONNECT" => self.proven(AccountOp::Connect { port: None })?,
             "UNREGISTER" => by_link(AccountOp::Unregister),
             "DISCONNECT" => by_link(AccountOp::Disconnect),
             "PUBLISH" => by_link(AccountOp::Publish(self.publication()?)),
             "DELETE" => by_link(AccountOp::Delete(self.published()?)),
-            "LIST_USERS" => by_link(AccountOp::ListUsers { cursor: self.cursor()?, most: limits::LIST_ENTRIES }),
-            "LIST_CONTENT" => by_link(AccountOp::ListContent { of: self.user()?, cursor: self.cursor()?, most: limits::LIST_ENTRIES }),
+            "LIST_USERS" => {
+                by_link(AccountOp::ListUsers { cursor: self.cursor()?, most: limits::LIST_ENTRIES })
+            }
+            "LIST_CONTENT" => by_link(AccountOp::ListContent {
+                of: self.user()?,
+                cursor: self.cursor()?,
+                most: limits::LIST_ENTRIES,
+            }),
             "FIND_USER" => by_link(AccountOp::FindUser { whom: self.user()? }),
             _ => return Err(ErrorReply::unsupported()),
         })
@@ -381,7 +428,9 @@ impl Shape<'_> {
 
     fn user(&self) -> Result<UserName, ErrorReply> {
         let text = self.user.as_deref().ok_or_else(|| missing("user"))?;
-        UserName::new(text).map_err(|why| ErrorReply::new(ErrorCode::BadName, format!("a user name must not {why}")))
+        UserName::new(text).map_err(|why| {
+            ErrorReply::new(ErrorCode::BadName, format!("a user name must not {why}"))
+        })
     }
 
     fn text(&self) -> Result<String, ErrorReply> {
@@ -397,8 +446,12 @@ impl Shape<'_> {
     /// True for a search that is more than a name or a content.
     fn is_query(&self) -> bool {
         let texts = [&self.contains, &self.like, &self.description, &self.owner, &self.sort];
-        let asks = texts.into_iter().any(Option::is_some) || self.ext.is_some() || self.limit.is_some();
-        asks || self.min_size.is_some() || self.max_size.is_some() || self.hashed.is_some() || self.complete.is_some()
+        let asks =
+            texts.into_iter().any(Option::is_some) || self.ext.is_some() || self.limit.is_some();
+        asks || self.min_size.is_some()
+            || self.max_size.is_some()
+            || self.hashed.is_some()
+            || self.complete.is_some()
     }
 
     fn query(&self) -> Result<Query, ErrorReply> {
@@ -422,12 +475,18 @@ impl Shape<'_> {
                 min_size: self.min_size.map(small).transpose()?,
                 max_size: self.max_size.map(small).transpose()?,
                 description: self.description.as_deref().map(str::to_owned),
-                owner: owner.map_err(|why| ErrorReply::new(ErrorCode::BadName, format!("a user name must not {why}")))?,
+                owner: owner.map_err(|why| {
+                    ErrorReply::new(ErrorCode::BadName, format!("a user name must not {why}"))
+                })?,
                 hashed: self.hashed,
                 complete: self.complete,
             },
             sort: self.sort.as_deref().map(Sort::read).transpose()?,
-            limit: self.limit.map(small).transpose()?.map_or(limits::HOLDERS, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            limit: self
+                .limit
+                .map(small)
+                .transpose()?
+                .map_or(limits::HOLDERS, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
             cursor: self.query_cursor()?,
         };
         query.check()?;
@@ -437,7 +496,9 @@ impl Shape<'_> {
     /// The cursor of a query, which may hold a name.
     fn query_cursor(&self) -> Result<Option<String>, ErrorReply> {
         match self.cursor.as_deref() {
-            Some(text) if text.len() > limits::QUERY_CURSOR_BYTES => Err(bad("cursor is not one of ours")),
+            Some(text) if text.len() > limits::QUERY_CURSOR_BYTES => {
+                Err(bad("cursor is not one of ours"))
+            }
             other => Ok(other.map(str::to_owned)),
         }
     }
@@ -447,13 +508,21 @@ impl Shape<'_> {
             return Err(bad("a SUBSCRIBE needs an id, by which it is told of"));
         }
         // What is not looked at must not seem to be.
-        let others = [&self.like, &self.text, &self.description, &self.owner, &self.sort].into_iter().any(Option::is_some);
-        let bounds = self.min_size.is_some() || self.max_size.is_some() || self.hashed.is_some() || self.complete.is_some();
+        let others = [&self.like, &self.text, &self.description, &self.owner, &self.sort]
+            .into_iter()
+            .any(Option::is_some);
+        let bounds = self.min_size.is_some()
+            || self.max_size.is_some()
+            || self.hashed.is_some()
+            || self.complete.is_some();
         if others || bounds || self.ext.is_some() || self.limit.is_some() || self.cursor.is_some() {
             return Err(bad("a SUBSCRIBE goes by name, root or contains alone"));
         }
         if let Some(words) = self.contains.as_deref() {
-            let good = !words.trim().is_empty() && words.len() <= limits::NAME_BYTES && self.name.is_none() && self.root.is_none();
+            let good = !words.trim().is_empty()
+                && words.len() <= limits::NAME_BYTES
+                && self.name.is_none()
+                && self.root.is_none();
             return if good {
                 Ok(SubscriptionFilter::Words(words.to_owned()))
             } else {
@@ -470,20 +539,33 @@ impl Shape<'_> {
         let key = self.key.as_deref().ok_or_else(|| missing("key"))?;
         let proof = self.proof.as_deref().ok_or_else(|| missing("proof"))?;
         let key = hex(key).ok_or_else(|| bad("key is not 64 hex digits"))?;
-        let key = Key::new(key).ok_or_else(|| ErrorReply::new(ErrorCode::BadProof, "that key proves nothing"))?;
+        let key = Key::new(key)
+            .ok_or_else(|| ErrorReply::new(ErrorCode::BadProof, "that key proves nothing"))?;
         let proof = Proof::parse(proof).ok_or_else(|| bad("proof is not 128 hex digits"))?;
-        Ok(Request::Operation(Operation { user: Some(self.user()?), authority: Authority::Proof { key, proof }, speaks: None, date: None, deed }))
+        Ok(Request::Operation(Operation {
+            user: Some(self.user()?),
+            authority: Authority::Proof { key, proof },
+            speaks: None,
+            date: None,
+            deed,
+        }))
     }
 
     fn published(&self) -> Result<Line, ErrorReply> {
         let text = self.name.as_deref().ok_or_else(|| missing("name"))?;
         let name = RelativeName::new(text)?;
-        Line::new(&name).ok_or_else(|| ErrorReply::new(ErrorCode::BadName, "the name of a published file must not be longer than 255 bytes"))
+        Line::new(&name).ok_or_else(|| {
+            ErrorReply::new(
+                ErrorCode::BadName,
+                "the name of a published file must not be longer than 255 bytes",
+            )
+        })
     }
 
     fn publication(&self) -> Result<Publication, ErrorReply> {
         let text = self.description.as_deref().unwrap_or_default();
-        let description = Line::new(text).ok_or_else(|| bad("description is longer than 255 bytes, or not one line"))?;
+        let description = Line::new(text)
+            .ok_or_else(|| bad("description is longer than 255 bytes, or not one line"))?;
         Ok(Publication { file: self.published()?, description })
     }
 
@@ -507,12 +589,17 @@ impl Shape<'_> {
     }
 
     fn root(&self) -> Result<Option<ContentHash>, ErrorReply> {
-        self.root.as_deref().map(|text| ContentHash::parse(text).ok_or_else(|| bad("root is not 64 hex digits"))).transpose()
+        self.root
+            .as_deref()
+            .map(|text| ContentHash::parse(text).ok_or_else(|| bad("root is not 64 hex digits")))
+            .transpose()
     }
 
     fn cursor(&self) -> Result<Option<String>, ErrorReply> {
         match self.cursor.as_deref() {
-            Some(text) if text.len() > limits::CURSOR_BYTES => Err(bad("cursor is not one of ours")),
+            Some(text) if text.len() > limits::CURSOR_BYTES => {
+                Err(bad("cursor is not one of ours"))
+            }
             other => Ok(other.map(str::to_owned)),
         }
     }
@@ -525,23 +612,42 @@ impl Shape<'_> {
             None => None,
             Some(port) => Some(port_of("port", port)?),
         };
-        let advertise = self.advertise.as_deref().filter(|_| is_first).map(|text| address("advertise", text)).transpose()?;
+        let advertise = self
+            .advertise
+            .as_deref()
+            .filter(|_| is_first)
+            .map(|text| address("advertise", text))
+            .transpose()?;
         let session = match self.session.as_deref().filter(|_| is_first) {
             None => None,
-            Some(text) => Some(SessionId::parse(text).ok_or_else(|| bad("session is not 32 hex digits"))?),
+            Some(text) => {
+                Some(SessionId::parse(text).ok_or_else(|| bad("session is not 32 hex digits"))?)
+            }
         };
         let ports = self.ports()?;
         let quic = match &self.quic {
             None => None,
             Some(Object(QuicIn { port, key })) => Some(quic(*port, key)?),
         };
-        Ok(Join { port, advertise, session, part, more: self.more.unwrap_or(false), files: self.files()?, ports, quic })
+        Ok(Join {
+            port,
+            advertise,
+            session,
+            part,
+            more: self.more.unwrap_or(false),
+            files: self.files()?,
+            ports,
+            quic,
+        })
     }
 
     fn files(self) -> Result<Vec<FileEntry>, ErrorReply> {
         let files = self.files.unwrap_or_default();
         if files.len() > limits::PART_FILES {
-            return Err(ErrorReply::new(ErrorCode::TooLarge, format!("a part holds at most {} files", limits::PART_FILES)));
+            return Err(ErrorReply::new(
+                ErrorCode::TooLarge,
+                format!("a part holds at most {} files", limits::PART_FILES),
+            ));
         }
         files.into_iter().map(|Object(file)| file.entry()).collect()
     }
@@ -549,7 +655,10 @@ impl Shape<'_> {
     fn removed(&self) -> Result<Vec<RelativeName>, ErrorReply> {
         let names = self.remove.as_deref().unwrap_or_default();
         if names.len() > limits::PART_FILES {
-            return Err(ErrorReply::new(ErrorCode::TooLarge, format!("a part holds at most {} names", limits::PART_FILES)));
+            return Err(ErrorReply::new(
+                ErrorCode::TooLarge,
+                format!("a part holds at most {} names", limits::PART_FILES),
+            ));
         }
         names.iter().map(|TextShape(name)| Ok(RelativeName::new(name)?)).collect()
     }
@@ -561,7 +670,9 @@ impl Shape<'_> {
         self.length.map(small).transpose()?;
         let tag = match self.tag.as_deref() {
             None => None,
-            Some(text) => Some(FileVersion::parse(text).ok_or_else(|| bad("tag is not 16 hex digits"))?),
+            Some(text) => {
+                Some(FileVersion::parse(text).ok_or_else(|| bad("tag is not 16 hex digits"))?)
+            }
         };
         Ok(Fetch { wanted, from, length: self.length, tag })
     }
@@ -569,7 +680,10 @@ impl Shape<'_> {
 
 /// A port number. What no integer of the protocol can be is refused as elsewhere.
 fn port_of(what: &str, number: u64) -> Result<u16, ErrorReply> {
-    u16::try_from(small(number)?).ok().filter(|port| *port != 0).ok_or_else(|| bad(&format!("{what} is not from 1 to 65535")))
+    u16::try_from(small(number)?)
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| bad(&format!("{what} is not from 1 to 65535")))
 }
 
 fn by_link(deed: AccountOp) -> Request {
@@ -618,9 +732,14 @@ mod tests {
     #[test]
     fn each_oddity_of_json_has_one_meaning() {
         let ping = |more: &str| format!("{{\"id\":1,\"method\":\"PING\"{more}}}");
-        let deep = |levels: usize| ping(&format!(",\"x\":{}{}", "[".repeat(levels), "]".repeat(levels)));
-        let objects = |levels: usize| ping(&format!(",\"x\":{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels)));
-        let members = |count: usize| (0..count).fold(String::new(), |text, number| format!("{text},\"k{number}\":0"));
+        let deep =
+            |levels: usize| ping(&format!(",\"x\":{}{}", "[".repeat(levels), "]".repeat(levels)));
+        let objects = |levels: usize| {
+            ping(&format!(",\"x\":{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels)))
+        };
+        let members = |count: usize| {
+            (0..count).fold(String::new(), |text, number| format!("{text},\"k{number}\":0"))
+        };
         let cases = [
             // Keys that come twice, however they are spelled and wherever they stand.
             (ping(",\"x\":1,\"x\":1"), BAD),
@@ -718,7 +837,12 @@ mod tests {
             ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"files\":[{\"size\":5}]}".into(), BAD),
         ];
         for (line, wanted) in cases {
-            assert_eq!(comes(&both_ways(line.as_bytes(), Role::Server)), wanted, "{}", &line[..line.len().min(200)]);
+            assert_eq!(
+                comes(&both_ways(line.as_bytes(), Role::Server)),
+                wanted,
+                "{}",
+                &line[..line.len().min(200)]
+            );
         }
     }
 
@@ -733,7 +857,11 @@ mod tests {
             (Role::Server, "JOIN", "\"part\":#"),
             (Role::Server, "JOIN", "\"port\":1,\"files\":[{\"name\":\"a\",\"size\":#}]"),
             (Role::Server, "JOIN", "\"port\":1,\"ports\":{\"rede\":#}"),
-            (Role::Server, "JOIN", "\"port\":1,\"quic\":{\"port\":#,\"key\":\"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\"}"),
+            (
+                Role::Server,
+                "JOIN",
+                "\"port\":1,\"quic\":{\"port\":#,\"key\":\"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\"}",
+            ),
             (Role::Server, "UPDATE", "\"files\":[{\"name\":\"a\",\"size\":#}]"),
             (Role::Server, "SEARCH", "\"name\":\"a\",\"min_size\":#"),
             (Role::Server, "SEARCH", "\"name\":\"a\",\"max_size\":#"),
@@ -744,13 +872,32 @@ mod tests {
         ];
         for (role, method, fields) in places {
             let read = |number: &str| {
-                let line = format!("{{\"id\":1,\"method\":\"{method}\",{}}}", fields.replace('#', number));
+                let line =
+                    format!("{{\"id\":1,\"method\":\"{method}\",{}}}", fields.replace('#', number));
                 comes(&both_ways(line.as_bytes(), role))
             };
-            for number in ["9007199254740992", "18446744073709551615", "18446744073709551616", &"9".repeat(500)] {
+            for number in [
+                "9007199254740992",
+                "18446744073709551615",
+                "18446744073709551616",
+                &"9".repeat(500),
+            ] {
                 assert_eq!(read(number), LARGE, "{method} {fields} {number}");
             }
-            for number in ["-0", "-1", "1.0", "1e2", "1e400", "-1e400", "1.5", "-18446744073709551617", "\"1\"", "true", "[1]", "{}"] {
+            for number in [
+                "-0",
+                "-1",
+                "1.0",
+                "1e2",
+                "1e400",
+                "-1e400",
+                "1.5",
+                "-18446744073709551617",
+                "\"1\"",
+                "true",
+                "[1]",
+                "{}",
+            ] {
                 assert_eq!(read(number), BAD, "{method} {fields} {number}");
             }
             assert_eq!(read("1"), GOOD, "{method} {fields}");
@@ -772,9 +919,16 @@ mod tests {
         ] {
             assert_eq!(read(&format!("{{\"cardume\":1{more}}}")), Ok(Hello::default()), "{more}");
         }
-        assert_eq!(read("{\"cardume\":1 ,\r\"peer\" : 4000, \"quic\":true } "), Ok(Hello { peer: Some(4000), quic: true }));
+        assert_eq!(
+            read("{\"cardume\":1 ,\r\"peer\" : 4000, \"quic\":true } "),
+            Ok(Hello { peer: Some(4000), quic: true })
+        );
         for version in ["0", "2", "10", "9007199254740992", "18446744073709551616"] {
-            assert_eq!(read(&format!("{{\"cardume\":{version}}}")), Err(ErrorCode::Version), "{version}");
+            assert_eq!(
+                read(&format!("{{\"cardume\":{version}}}")),
+                Err(ErrorCode::Version),
+                "{version}"
+            );
         }
         let twice = format!("{{\"cardume\":1,\"x\":{}1{}}}", "[".repeat(127), "]".repeat(127));
         for line in [
@@ -821,8 +975,10 @@ mod tests {
         leaf.prop_recursive(3, 24, 4, |inner| {
             let member = (key(), inner.clone()).prop_map(|(key, value)| format!("{key}:{value}"));
             prop_oneof![
-                proptest::collection::vec(inner, 0..4).prop_map(|values| format!("[{}]", values.join(","))),
-                proptest::collection::vec(member, 0..4).prop_map(|members| format!("{{{}}}", members.join(","))),
+                proptest::collection::vec(inner, 0..4)
+                    .prop_map(|values| format!("[{}]", values.join(","))),
+                proptest::collection::vec(member, 0..4)
+                    .prop_map(|members| format!("{{{}}}", members.join(","))),
             ]
         })
     }
@@ -863,13 +1019,18 @@ mod tests {
     }
 
     fn line() -> impl Strategy<Value = String> {
-        let methods = vec!["PING", "SEARCH", "JOIN", "UPDATE", "FETCH", "CANCEL", "LS", "DANCE", "SUBSCRIBE"];
+        let methods =
+            vec!["PING", "SEARCH", "JOIN", "UPDATE", "FETCH", "CANCEL", "LS", "DANCE", "SUBSCRIBE"];
         let members = proptest::collection::vec((key(), value()), 0..4);
-        (proptest::sample::select(methods), members, 0..4_usize).prop_map(|(method, members, blank)| {
-            let blank = ["", " ", "\r", "\t"][blank];
-            let more = members.iter().fold(String::new(), |text, (key, value)| format!("{text},{blank}{key}:{value}"));
-            format!("{{\"id\":1,{blank}\"method\":{blank}\"{method}\"{more}}}")
-        })
+        (proptest::sample::select(methods), members, 0..4_usize).prop_map(
+            |(method, members, blank)| {
+                let blank = ["", " ", "\r", "\t"][blank];
+                let more = members.iter().fold(String::new(), |text, (key, value)| {
+                    format!("{text},{blank}{key}:{value}")
+                });
+                format!("{{\"id\":1,{blank}\"method\":{blank}\"{method}\"{more}}}")
+            },
+        )
     }
 
     proptest! {

@@ -14,7 +14,9 @@ use crate::protocol::native::quic_address::QuicShape;
 use crate::protocol::native::strict_json::{self, Head, NotAnObject};
 use crate::protocol::native::{FileShape, Message, Object, VERSION, Welcome, address};
 use crate::protocol::request::FileEntry;
-use crate::protocol::response::{Away, HashListPart, Have, PeerEntry, Piece, PieceRange, Provider, Response, WaitingReason};
+use crate::protocol::response::{
+    Away, HashListPart, Have, PeerEntry, Piece, PieceRange, Provider, Response, WaitingReason,
+};
 use crate::protocol::subscription::SubscriptionEvent;
 use crate::protocol::types::account::{Line, Method, Online, Publication, UserName};
 use crate::protocol::types::byte_range::ByteRange;
@@ -28,7 +30,8 @@ use crate::protocol::types::relative_path::RelativeName;
 /// # Errors
 /// When it is not JSON or breaks the protocol; the text says how.
 pub fn said(line: &[u8]) -> Result<Message, String> {
-    let head = strict_json::read(line).map_err(|NotAnObject| "not an answer: a head is one JSON object on one line".to_owned())?;
+    let head = strict_json::read(line)
+        .map_err(|NotAnObject| "not an answer: a head is one JSON object on one line".to_owned())?;
     if let Some(fault) = head.fault {
         return Err(format!("not an answer: {}", fault.refusal().text));
     }
@@ -42,8 +45,11 @@ pub fn said(line: &[u8]) -> Result<Message, String> {
 
 /// True for an event or an answer that is not known here.
 fn is_novel(head: &Head<'_>) -> bool {
-    let is_new = |key: &str, known: &[&str]| head.text(key).is_some_and(|word| !known.contains(&&*word));
-    head.get("error").is_none() && head.get("cardume").is_none() && (is_new("event", &EVENTS) || is_new("status", &STATUSES))
+    let is_new =
+        |key: &str, known: &[&str]| head.text(key).is_some_and(|word| !known.contains(&&*word));
+    head.get("error").is_none()
+        && head.get("cardume").is_none()
+        && (is_new("event", &EVENTS) || is_new("status", &STATUSES))
 }
 
 const EVENTS: [&str; 5] = ["WAITING", "HAVE", "APPEARED", "GONE", "MISSED"];
@@ -152,8 +158,13 @@ struct HeardAway<'a> {
 impl HeardAway<'_> {
     /// One whose names are good.
     fn away(self) -> Option<Away> {
-        let description = self.description.as_deref().and_then(Line::new).filter(|text| !text.is_empty());
-        Some(Away { name: RelativeName::new(&self.name).ok()?, user: UserName::new(&self.user).ok()?, description })
+        let description =
+            self.description.as_deref().and_then(Line::new).filter(|text| !text.is_empty());
+        Some(Away {
+            name: RelativeName::new(&self.name).ok()?,
+            user: UserName::new(&self.user).ok()?,
+            description,
+        })
     }
 }
 
@@ -220,7 +231,10 @@ struct HeardOnline<'a> {
 impl ResponseShape<'_> {
     fn said(mut self) -> Result<Message, String> {
         if let Some(Object(error)) = self.error {
-            let refusal = ErrorReply::new(ErrorCode::of_word(&error.code), printable(error.text.as_deref().unwrap_or_default()));
+            let refusal = ErrorReply::new(
+                ErrorCode::of_word(&error.code),
+                printable(error.text.as_deref().unwrap_or_default()),
+            );
             return Ok(Message::Refusal(self.id, refusal));
         }
         if self.cardume.is_some() {
@@ -250,12 +264,20 @@ impl ResponseShape<'_> {
 
     /// What came or went of that which a SUBSCRIBE waits for; `None` for another event.
     fn news(&mut self) -> Result<Option<Message>, String> {
-        let Some(event) = self.event.as_deref().filter(|event| ["APPEARED", "GONE", "MISSED"].contains(event)) else { return Ok(None) };
+        let Some(event) =
+            self.event.as_deref().filter(|event| ["APPEARED", "GONE", "MISSED"].contains(event))
+        else {
+            return Ok(None);
+        };
         let of = self.of.ok_or("an event that is of nothing")?;
         let what = match event {
             "MISSED" => SubscriptionEvent::Missed,
             "GONE" => {
-                let name = self.name.as_deref().and_then(|text| RelativeName::new(text).ok()).ok_or("GONE without a good name")?;
+                let name = self
+                    .name
+                    .as_deref()
+                    .and_then(|text| RelativeName::new(text).ok())
+                    .ok_or("GONE without a good name")?;
                 SubscriptionEvent::Gone { peer: peer_address(self.peer.as_deref())?, name }
             }
             _ => match self.holder.take().and_then(|Object(holder)| holder.holder()) {
@@ -276,19 +298,29 @@ impl ResponseShape<'_> {
             Some("peer") => Role::Peer,
             _ => return Err("the other side is neither server nor peer".into()),
         };
-        let max_head = self.max_head.and_then(|n| usize::try_from(n).ok()).unwrap_or(0).clamp(limits::HEAD_BYTES, limits::JOIN_BYTES);
+        let max_head = self
+            .max_head
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(0)
+            .clamp(limits::HEAD_BYTES, limits::JOIN_BYTES);
         let you = self.you.as_deref().and_then(|text| text.parse().ok());
         // A heartbeat of zero would be a flood of PINGs, and one of years would never be missed.
         let heartbeat_ms = self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000);
         // It is signed with other words; what is no nonce of the protocol is never signed.
-        let digits = |nonce: &Cow<'_, str>| nonce.len() == 32 && nonce.bytes().all(|b| b.is_ascii_hexdigit());
+        let digits = |nonce: &Cow<'_, str>| {
+            nonce.len() == 32 && nonce.bytes().all(|b| b.is_ascii_hexdigit())
+        };
         let nonce = self.nonce.filter(digits).map(Cow::into_owned).unwrap_or_default();
         Ok(Message::Welcome(Welcome { role, you, heartbeat_ms, max_head, nonce }))
     }
 
     fn reply(self) -> Result<Option<Response>, String> {
         let status = self.status.as_deref().ok_or("an answer without a status")?;
-        let cursor = self.cursor.as_deref().filter(|text| text.len() <= limits::QUERY_CURSOR_BYTES).map(str::to_owned);
+        let cursor = self
+            .cursor
+            .as_deref()
+            .filter(|text| text.len() <= limits::QUERY_CURSOR_BYTES)
+            .map(str::to_owned);
         Ok(Some(match status {
             "PONG" => Response::Pong,
             "SUBSCRIBE_OK" => Response::Subscribed,
@@ -305,23 +337,42 @@ impl ResponseShape<'_> {
             "JOIN_OK" => Response::JoinOk {
                 you: peer_address(self.you.as_deref())?,
                 files: self.files.count(),
-                session: self.session.as_deref().and_then(SessionId::parse).ok_or("a JOIN_OK without a session")?,
+                session: self
+                    .session
+                    .as_deref()
+                    .and_then(SessionId::parse)
+                    .ok_or("a JOIN_OK without a session")?,
                 heartbeat_ms: self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000),
             },
             "SEARCH_OK" => {
-                let away = self.away.unwrap_or_default().into_iter().take(limits::QUERY_ENTRIES).filter_map(|Object(heard)| heard.away()).collect();
+                let away = self
+                    .away
+                    .unwrap_or_default()
+                    .into_iter()
+                    .take(limits::QUERY_ENTRIES)
+                    .filter_map(|Object(heard)| heard.away())
+                    .collect();
                 Response::Found { holders: holders(self.holders.unwrap_or_default()), away, cursor }
             }
             "PEERS_OK" => {
                 let heard = self.peers.unwrap_or_default();
                 let present = |Object(p): &Object<HeardPresent<'_>>| {
                     let speaks = speaks(p.speaks.as_deref())?;
-                    Some(PeerEntry { peer: peer_address(Some(&p.peer)).ok()?, files: p.files, user: user(p.user.as_deref()), speaks })
+                    Some(PeerEntry {
+                        peer: peer_address(Some(&p.peer)).ok()?,
+                        files: p.files,
+                        user: user(p.user.as_deref()),
+                        speaks,
+                    })
                 };
                 let peers = heard.iter().filter_map(present);
                 Response::Peers { peers: peers.take(limits::LIST_ENTRIES).collect(), cursor }
             }
-            "LS_OK" => Response::Files { peer: peer_address(self.peer.as_deref())?, files: self.files.list(), cursor },
+            "LS_OK" => Response::Files {
+                peer: peer_address(self.peer.as_deref())?,
+                files: self.files.list(),
+                cursor,
+            },
             "REGISTER_OK" => Response::Done(Method::Register),
             "UNREGISTER_OK" => Response::Done(Method::Unregister),
             "CONNECT_OK" => Response::Done(Method::Connect),
@@ -329,7 +380,12 @@ impl ResponseShape<'_> {
             "PUBLISH_OK" => Response::Done(Method::Publish),
             "DELETE_OK" => Response::Done(Method::Delete),
             "LIST_USERS_OK" => {
-                let users = self.users.unwrap_or_default().into_iter().take(limits::LIST_ENTRIES).filter_map(|Object(user)| user.online());
+                let users = self
+                    .users
+                    .unwrap_or_default()
+                    .into_iter()
+                    .take(limits::LIST_ENTRIES)
+                    .filter_map(|Object(user)| user.online());
                 Response::Users { users: users.collect(), cursor }
             }
             "LIST_CONTENT_OK" => {
@@ -337,8 +393,14 @@ impl ResponseShape<'_> {
                 Response::Content { of, files: self.files.publications(), cursor }
             }
             "FIND_USER_OK" => {
-                let (Some(user), peer, speaks) = (self.user, self.peer, self.speaks) else { return Err("an answer without a user".into()) };
-                Response::User(HeardOnline { user, peer, speaks }.online().ok_or("an answer without a good user")?)
+                let (Some(user), peer, speaks) = (self.user, self.peer, self.speaks) else {
+                    return Err("an answer without a user".into());
+                };
+                Response::User(
+                    HeardOnline { user, peer, speaks }
+                        .online()
+                        .ok_or("an answer without a good user")?,
+                )
             }
             "FETCH_OK" => Response::Piece(self.piece()?),
             "PIECES_OK" => Response::Pieces(self.list_part()?),
@@ -348,32 +410,65 @@ impl ResponseShape<'_> {
     }
 
     fn piece(self) -> Result<Piece, String> {
-        let name = self.name.as_deref().and_then(|text| RelativeName::new(text).ok()).ok_or("a piece without a good name")?;
+        let name = self
+            .name
+            .as_deref()
+            .and_then(|text| RelativeName::new(text).ok())
+            .ok_or("a piece without a good name")?;
         let size = self.size.ok_or("a piece without a size")?;
-        let tag = self.tag.as_deref().and_then(FileVersion::parse).ok_or("a piece without a tag")?;
-        let (from, length) = (self.from.ok_or("a piece without a place")?, self.length.ok_or("a piece without a length")?);
+        let tag =
+            self.tag.as_deref().and_then(FileVersion::parse).ok_or("a piece without a tag")?;
+        let (from, length) = (
+            self.from.ok_or("a piece without a place")?,
+            self.length.ok_or("a piece without a length")?,
+        );
         let range = ByteRange::new(from, length).ok_or("a piece with an absurd range")?;
         let empty = length == 0 && self.more == Some(true);
-        if size > limits::LARGEST_INTEGER || range.end() > size || length > limits::BODY_BYTES || empty {
+        if size > limits::LARGEST_INTEGER
+            || range.end() > size
+            || length > limits::BODY_BYTES
+            || empty
+        {
             return Err("a piece that its file can't hold".into());
         }
         let value = match self.value.as_deref() {
             None => None,
-            Some(text) => Some(ContentHash::parse(text).ok_or("a piece with a value that is none")?.0),
+            Some(text) => {
+                Some(ContentHash::parse(text).ok_or("a piece with a value that is none")?.0)
+            }
         };
         Ok(Piece { name, size, tag, from, length, more: self.more.unwrap_or(false), value })
     }
 
     fn list_part(self) -> Result<HashListPart, String> {
-        let root = self.root.as_deref().and_then(ContentHash::parse).ok_or("a list of pieces without a root")?;
-        let name = self.name.as_deref().and_then(|text| RelativeName::new(text).ok()).ok_or("a list of pieces without a good name")?;
-        let size = self.size.filter(|size| *size <= limits::PIECES * limits::PIECE_BYTES).ok_or("a list of pieces without a good size")?;
-        let tag = self.tag.as_deref().and_then(FileVersion::parse).ok_or("a list of pieces without a tag")?;
-        let (from, length) = (self.from.ok_or("a list of pieces without a place")?, self.length.ok_or("a list of pieces without a length")?);
+        let root = self
+            .root
+            .as_deref()
+            .and_then(ContentHash::parse)
+            .ok_or("a list of pieces without a root")?;
+        let name = self
+            .name
+            .as_deref()
+            .and_then(|text| RelativeName::new(text).ok())
+            .ok_or("a list of pieces without a good name")?;
+        let size = self
+            .size
+            .filter(|size| *size <= limits::PIECES * limits::PIECE_BYTES)
+            .ok_or("a list of pieces without a good size")?;
+        let tag = self
+            .tag
+            .as_deref()
+            .and_then(FileVersion::parse)
+            .ok_or("a list of pieces without a tag")?;
+        let (from, length) = (
+            self.from.ok_or("a list of pieces without a place")?,
+            self.length.ok_or("a list of pieces without a length")?,
+        );
         // The empty content has a value too: its root.
         let all = size.div_ceil(limits::PIECE_BYTES).max(1) * 32;
         let more = self.more.unwrap_or(false);
-        let fits = ByteRange::new(from, length).is_some_and(|range| range.end() <= all) && length <= limits::BODY_BYTES;
+        let fits = ByteRange::new(from, length).is_some_and(|range| range.end() <= all)
+            && length <= limits::BODY_BYTES;
         if !fits || (length == 0 && more) {
             return Err("a part that its list of pieces can't hold".into());
         }
@@ -381,9 +476,17 @@ impl ResponseShape<'_> {
     }
 
     fn have(self) -> Result<Have, String> {
-        let root = self.root.as_deref().and_then(ContentHash::parse).ok_or("HAVE without a root")?;
-        let runs = self.pieces.unwrap_or_default().into_iter().take(limits::HAVE_RUNS).map(|[first, count]| PieceRange { first, count });
-        let good = |run: &PieceRange| run.first.checked_add(run.count).is_some_and(|end| end <= limits::PIECES);
+        let root =
+            self.root.as_deref().and_then(ContentHash::parse).ok_or("HAVE without a root")?;
+        let runs = self
+            .pieces
+            .unwrap_or_default()
+            .into_iter()
+            .take(limits::HAVE_RUNS)
+            .map(|[first, count]| PieceRange { first, count });
+        let good = |run: &PieceRange| {
+            run.first.checked_add(run.count).is_some_and(|end| end <= limits::PIECES)
+        };
         Ok(Have { root, whole: self.whole.unwrap_or(false), runs: runs.filter(good).collect() })
     }
 }
@@ -399,11 +502,16 @@ impl HeardOnline<'_> {
 impl HeardFiles<'_> {
     fn publications(self) -> Vec<Publication> {
         let publication = |Object(file): Object<FileShape<'_>>| {
-            let (name, description) = (Line::new(&file.name)?, Line::new(file.description.as_deref().unwrap_or_default())?);
+            let (name, description) = (
+                Line::new(&file.name)?,
+                Line::new(file.description.as_deref().unwrap_or_default())?,
+            );
             Some(Publication { file: name, description })
         };
         match self {
-            HeardFiles::List(list) => list.into_iter().take(limits::LIST_ENTRIES).filter_map(publication).collect(),
+            HeardFiles::List(list) => {
+                list.into_iter().take(limits::LIST_ENTRIES).filter_map(publication).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -419,14 +527,22 @@ impl HeardFiles<'_> {
     /// The files whose names are good; a server that forwards a bad one does not hide the others.
     fn list(self) -> Vec<FileEntry> {
         match self {
-            HeardFiles::List(list) => list.into_iter().take(limits::LIST_ENTRIES).filter_map(|Object(file)| file.entry().ok()).collect(),
+            HeardFiles::List(list) => list
+                .into_iter()
+                .take(limits::LIST_ENTRIES)
+                .filter_map(|Object(file)| file.entry().ok())
+                .collect(),
             _ => Vec::new(),
         }
     }
 }
 
 fn holders(heard: Vec<Object<HeardHolder<'_>>>) -> Vec<Provider> {
-    heard.into_iter().take(limits::QUERY_ENTRIES).filter_map(|Object(holder)| holder.holder()).collect()
+    heard
+        .into_iter()
+        .take(limits::QUERY_ENTRIES)
+        .filter_map(|Object(holder)| holder.holder())
+        .collect()
 }
 
 impl HeardHolder<'_> {
@@ -436,7 +552,13 @@ impl HeardHolder<'_> {
         let (user, speaks) = (user(self.user.as_deref()), speaks(self.speaks.as_deref())?);
         // One that is none takes nothing away from the peer itself.
         let quic = self.quic.and_then(|Object(quic)| quic.checked().ok());
-        let shape = FileShape { name: self.name, size: self.size, root: self.root, partial: self.partial, description: self.description };
+        let shape = FileShape {
+            name: self.name,
+            size: self.size,
+            root: self.root,
+            partial: self.partial,
+            description: self.description,
+        };
         Some(Provider { peer, file: shape.entry().ok()?, user, speaks, quic })
     }
 }

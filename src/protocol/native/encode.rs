@@ -35,7 +35,10 @@ pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
         quic: Option<bool>,
     }
     let quic = hello.quic.then_some(true);
-    put(out, &Shape { cardume: VERSION, max_head: limits::HEAD_BYTES, nonce, peer: hello.peer, quic });
+    put(
+        out,
+        &Shape { cardume: VERSION, max_head: limits::HEAD_BYTES, nonce, peer: hello.peer, quic },
+    );
 }
 
 /// Writes the first line of the answering side.
@@ -152,7 +155,8 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         limit: Option<usize>,
     }
     fn searching<'a>(query: &'a Query, blank: AskShape<'a>) -> AskShape<'a> {
-        let Filters { ext, min_size, max_size, description, owner, hashed, complete } = &query.filters;
+        let Filters { ext, min_size, max_size, description, owner, hashed, complete } =
+            &query.filters;
         let ask = AskShape {
             method: "SEARCH",
             ext: (!ext.is_empty()).then_some(ext),
@@ -191,13 +195,26 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
             Authority::Proof { key, proof } => (Some(key.to_string()), Some(proof.to_string())),
             Authority::Word | Authority::Link => (None, None),
         };
-        let ask = AskShape { method: operation.deed.method().word(), user: operation.user.as_deref(), key, proof, ..blank };
+        let ask = AskShape {
+            method: operation.deed.method().word(),
+            user: operation.user.as_deref(),
+            key,
+            proof,
+            ..blank
+        };
         match &operation.deed {
-            AccountOp::Register | AccountOp::Unregister | AccountOp::Connect { .. } | AccountOp::Disconnect => ask,
-            AccountOp::Publish(what) => AskShape { name: Some(&what.file), description: Some(&what.description), ..ask },
+            AccountOp::Register
+            | AccountOp::Unregister
+            | AccountOp::Connect { .. }
+            | AccountOp::Disconnect => ask,
+            AccountOp::Publish(what) => {
+                AskShape { name: Some(&what.file), description: Some(&what.description), ..ask }
+            }
             AccountOp::Delete(file) => AskShape { name: Some(file), ..ask },
             AccountOp::ListUsers { cursor, .. } => AskShape { cursor: cursor.as_deref(), ..ask },
-            AccountOp::ListContent { of, cursor, .. } => AskShape { user: Some(of), cursor: cursor.as_deref(), ..ask },
+            AccountOp::ListContent { of, cursor, .. } => {
+                AskShape { user: Some(of), cursor: cursor.as_deref(), ..ask }
+            }
             AccountOp::FindUser { whom } => AskShape { user: Some(whom), ..ask },
         }
     }
@@ -205,21 +222,35 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
     let blank = AskShape { id, ..AskShape::default() };
     let ask = match request {
         Request::Ping => AskShape { method: "PING", ..blank },
-        Request::Subscribe(SubscriptionFilter::Name(name)) => AskShape { method: "SUBSCRIBE", name: Some(name), ..blank },
-        Request::Subscribe(SubscriptionFilter::Root(root)) => AskShape { method: "SUBSCRIBE", root: Some(root.to_string()), ..blank },
-        Request::Subscribe(SubscriptionFilter::Words(text)) => AskShape { method: "SUBSCRIBE", contains: Some(text), ..blank },
+        Request::Subscribe(SubscriptionFilter::Name(name)) => {
+            AskShape { method: "SUBSCRIBE", name: Some(name), ..blank }
+        }
+        Request::Subscribe(SubscriptionFilter::Root(root)) => {
+            AskShape { method: "SUBSCRIBE", root: Some(root.to_string()), ..blank }
+        }
+        Request::Subscribe(SubscriptionFilter::Words(text)) => {
+            AskShape { method: "SUBSCRIBE", contains: Some(text), ..blank }
+        }
         Request::Unsubscribe { of } => AskShape { method: "UNSUBSCRIBE", of: Some(*of), ..blank },
         Request::Status { .. } => AskShape { method: "STATUS", ..blank },
-        Request::Moved(moved) => AskShape { method: "PING", moved: Some(MovedOut::of(*moved)), ..blank },
+        Request::Moved(moved) => {
+            AskShape { method: "PING", moved: Some(MovedOut::of(*moved)), ..blank }
+        }
         Request::Leave => AskShape { method: "LEAVE", ..blank },
         Request::Search { wanted, cursor, .. } => {
             let (name, root) = named(wanted);
             AskShape { method: "SEARCH", name, root, cursor: cursor.as_deref(), ..blank }
         }
         Request::Find(query) => searching(query, blank),
-        Request::Peers { cursor, .. } => AskShape { method: "PEERS", cursor: cursor.as_deref(), ..blank },
-        Request::Ls { peer, cursor } => AskShape { method: "LS", peer: *peer, cursor: cursor.as_deref(), ..blank },
-        Request::Wrong { root, piece } => AskShape { method: "WRONG", root: Some(root.to_string()), piece: Some(*piece), ..blank },
+        Request::Peers { cursor, .. } => {
+            AskShape { method: "PEERS", cursor: cursor.as_deref(), ..blank }
+        }
+        Request::Ls { peer, cursor } => {
+            AskShape { method: "LS", peer: *peer, cursor: cursor.as_deref(), ..blank }
+        }
+        Request::Wrong { root, piece } => {
+            AskShape { method: "WRONG", root: Some(root.to_string()), piece: Some(*piece), ..blank }
+        }
         Request::Cancel { fetch } => AskShape { method: "CANCEL", fetch: Some(*fetch), ..blank },
         Request::Join(join) => AskShape {
             method: "JOIN",
@@ -229,7 +260,8 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
             part: Some(join.part),
             more: Some(join.more),
             files: Some(join.files.iter().map(FileOut::brief).collect()),
-            ports: (!join.ports.is_empty()).then(|| join.ports.iter().map(|(tongue, port)| (tongue.word(), *port)).collect()),
+            ports: (!join.ports.is_empty())
+                .then(|| join.ports.iter().map(|(tongue, port)| (tongue.word(), *port)).collect()),
             quic: join.quic.map(QuicOut::of),
             ..blank
         },
@@ -242,10 +274,16 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
         Request::Fetch(fetch) => fetching("FETCH", fetch, blank),
         Request::Prove(fetch) => AskShape { prove: Some(true), ..fetching("FETCH", fetch, blank) },
         Request::Pieces(fetch) => fetching("PIECES", fetch, blank),
-        Request::Have { root } => AskShape { method: "HAVE", root: Some(root.to_string()), ..blank },
+        Request::Have { root } => {
+            AskShape { method: "HAVE", root: Some(root.to_string()), ..blank }
+        }
         Request::Operation(operation) => operating(operation, blank),
         // What only comes on other wires goes out on none.
-        Request::Enter(_) | Request::Replace { .. } | Request::Date | Request::Live | Request::Transfers { .. } => return,
+        Request::Enter(_)
+        | Request::Replace { .. }
+        | Request::Date
+        | Request::Live
+        | Request::Transfers { .. } => return,
     };
     put(out, &ask);
 }
@@ -270,7 +308,11 @@ struct OnlineOut<'a> {
 
 impl OnlineOut<'_> {
     fn of(online: &Online) -> OnlineOut<'_> {
-        OnlineOut { user: &online.user, peer: online.peer, speaks: online.speaks.map(LegacyProfile::word) }
+        OnlineOut {
+            user: &online.user,
+            peer: online.peer,
+            speaks: online.speaks.map(LegacyProfile::word),
+        }
     }
 }
 
@@ -289,7 +331,11 @@ struct HaveOut {
 
 impl HaveOut {
     fn of(have: &Have) -> HaveOut {
-        HaveOut { root: have.root.to_string(), whole: have.whole, pieces: have.runs.iter().map(|run| [run.first, run.count]).collect() }
+        HaveOut {
+            root: have.root.to_string(),
+            whole: have.whole,
+            pieces: have.runs.iter().map(|run| [run.first, run.count]).collect(),
+        }
     }
 }
 
@@ -366,60 +412,136 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
         figures: Vec<FigureShape<'a>>,
     }
     match reply {
-        Response::JoinMore => put(out, &AnswerShape { id, status: "JOIN_MORE", fields: Nothing {} }),
+        Response::JoinMore => {
+            put(out, &AnswerShape { id, status: "JOIN_MORE", fields: Nothing {} })
+        }
         Response::LeaveOk => put(out, &AnswerShape { id, status: "LEAVE_OK", fields: Nothing {} }),
         Response::Pong => put(out, &AnswerShape { id, status: "PONG", fields: Nothing {} }),
-        Response::CancelOk => put(out, &AnswerShape { id, status: "CANCEL_OK", fields: Nothing {} }),
+        Response::CancelOk => {
+            put(out, &AnswerShape { id, status: "CANCEL_OK", fields: Nothing {} })
+        }
         Response::WrongOk => put(out, &AnswerShape { id, status: "WRONG_OK", fields: Nothing {} }),
-        Response::UpdateOk { files } => put(out, &AnswerShape { id, status: "UPDATE_OK", fields: Count { files: *files } }),
+        Response::UpdateOk { files } => {
+            put(out, &AnswerShape { id, status: "UPDATE_OK", fields: Count { files: *files } })
+        }
         Response::JoinOk { you, files, session, heartbeat_ms } => {
-            let fields = JoinOk { you: *you, files: *files, session: session.reveal(), heartbeat_ms: *heartbeat_ms };
+            let fields = JoinOk {
+                you: *you,
+                files: *files,
+                session: session.reveal(),
+                heartbeat_ms: *heartbeat_ms,
+            };
             put(out, &AnswerShape { id, status: "JOIN_OK", fields });
         }
-        Response::Found { holders, away, cursor } => fast_path::put_found(id, holders.iter().map(Provider::by_ref), away, cursor.as_deref(), out),
+        Response::Found { holders, away, cursor } => fast_path::put_found(
+            id,
+            holders.iter().map(Provider::by_ref),
+            away,
+            cursor.as_deref(),
+            out,
+        ),
         Response::Peers { peers, cursor } => {
             let peers = peers
                 .iter()
-                .map(|p| PresentOut { peer: p.peer, files: p.files, user: p.user.as_deref(), speaks: p.speaks.map(LegacyProfile::word) })
+                .map(|p| PresentOut {
+                    peer: p.peer,
+                    files: p.files,
+                    user: p.user.as_deref(),
+                    speaks: p.speaks.map(LegacyProfile::word),
+                })
                 .collect();
-            put(out, &AnswerShape { id, status: "PEERS_OK", fields: PeersShape { peers, cursor: cursor.as_deref() } });
+            put(
+                out,
+                &AnswerShape {
+                    id,
+                    status: "PEERS_OK",
+                    fields: PeersShape { peers, cursor: cursor.as_deref() },
+                },
+            );
         }
         Response::Files { peer, files, cursor } => {
             let files = files.iter().map(FileOut::of).collect();
-            put(out, &AnswerShape { id, status: "LS_OK", fields: FilesShape { peer: *peer, files, cursor: cursor.as_deref() } });
+            put(
+                out,
+                &AnswerShape {
+                    id,
+                    status: "LS_OK",
+                    fields: FilesShape { peer: *peer, files, cursor: cursor.as_deref() },
+                },
+            );
         }
         Response::Piece(piece) => {
             let Piece { name, size, tag, from, length, more, value } = piece;
             let tag = tag.to_string();
             let value = value.map(|value| to_hex(&value));
-            let fields = PieceOut { name, size: *size, tag, from: *from, length: *length, more: *more, value };
+            let fields = PieceOut {
+                name,
+                size: *size,
+                tag,
+                from: *from,
+                length: *length,
+                more: *more,
+                value,
+            };
             put(out, &AnswerShape { id, status: "FETCH_OK", fields });
         }
         Response::Pieces(part) => {
             let HashListPart { name, size, tag, root, from, length, more } = part;
             let (tag, root) = (tag.to_string(), root.to_string());
-            let fields = ListOut { name, size: *size, tag, root, from: *from, length: *length, more: *more };
+            let fields =
+                ListOut { name, size: *size, tag, root, from: *from, length: *length, more: *more };
             put(out, &AnswerShape { id, status: "PIECES_OK", fields });
         }
-        Response::Have(have) => put(out, &AnswerShape { id, status: "HAVE_OK", fields: HaveOut::of(have) }),
-        Response::Done(method) => put(out, &AnswerShape { id, status: &format!("{}_OK", method.word()), fields: Nothing {} }),
+        Response::Have(have) => {
+            put(out, &AnswerShape { id, status: "HAVE_OK", fields: HaveOut::of(have) })
+        }
+        Response::Done(method) => put(
+            out,
+            &AnswerShape { id, status: &format!("{}_OK", method.word()), fields: Nothing {} },
+        ),
         Response::Users { users, cursor } => {
             let users = users.iter().map(OnlineOut::of).collect();
-            put(out, &AnswerShape { id, status: "LIST_USERS_OK", fields: Users { users, cursor: cursor.as_deref() } });
+            put(
+                out,
+                &AnswerShape {
+                    id,
+                    status: "LIST_USERS_OK",
+                    fields: Users { users, cursor: cursor.as_deref() },
+                },
+            );
         }
         Response::Content { of, files, cursor } => {
-            let files = files.iter().map(|file| PublicationOut { name: &file.file, description: &file.description }).collect();
-            put(out, &AnswerShape { id, status: "LIST_CONTENT_OK", fields: ContentShape { user: of, files, cursor: cursor.as_deref() } });
+            let files = files
+                .iter()
+                .map(|file| PublicationOut { name: &file.file, description: &file.description })
+                .collect();
+            put(
+                out,
+                &AnswerShape {
+                    id,
+                    status: "LIST_CONTENT_OK",
+                    fields: ContentShape { user: of, files, cursor: cursor.as_deref() },
+                },
+            );
         }
-        Response::User(online) => put(out, &AnswerShape { id, status: "FIND_USER_OK", fields: OnlineOut::of(online) }),
-        Response::Subscribed => put(out, &AnswerShape { id, status: "SUBSCRIBE_OK", fields: Nothing {} }),
-        Response::Unsubscribed => put(out, &AnswerShape { id, status: "UNSUBSCRIBE_OK", fields: Nothing {} }),
+        Response::User(online) => {
+            put(out, &AnswerShape { id, status: "FIND_USER_OK", fields: OnlineOut::of(online) })
+        }
+        Response::Subscribed => {
+            put(out, &AnswerShape { id, status: "SUBSCRIBE_OK", fields: Nothing {} })
+        }
+        Response::Unsubscribed => {
+            put(out, &AnswerShape { id, status: "UNSUBSCRIBE_OK", fields: Nothing {} })
+        }
         Response::Status(figures) => {
             let figures = figures.iter().map(FigureShape::of).collect();
             put(out, &AnswerShape { id, status: "STATUS_OK", fields: StatusShape { figures } });
         }
         // Nobody asks for that on this wire.
-        Response::Entered { .. } | Response::Date(_) | Response::Live(_) | Response::Transfers(_) => {}
+        Response::Entered { .. }
+        | Response::Date(_)
+        | Response::Live(_)
+        | Response::Transfers(_) => {}
     }
 }
 
@@ -441,7 +563,8 @@ pub fn write_refusal(id: Option<u64>, refusal: &ErrorReply, opening: bool, out: 
         id: Option<u64>,
         error: ErrorOut<'a>,
     }
-    let error = ErrorOut { code: refusal.code.word(), retry: refusal.code.retry(), text: &refusal.text };
+    let error =
+        ErrorOut { code: refusal.code.word(), retry: refusal.code.retry(), text: &refusal.text };
     if opening {
         put(out, &OpeningShape { cardume: VERSION, error });
     } else {
@@ -473,8 +596,12 @@ pub fn write_news(of: u64, what: &SubscriptionEvent, out: &mut Vec<u8>) {
     }
     match what {
         SubscriptionEvent::Appeared(holder) => fast_path::put_appeared(of, holder.by_ref(), out),
-        SubscriptionEvent::Gone { peer, name } => put(out, &Event { event: "GONE", of, peer: Some(*peer), name: Some(name) }),
-        SubscriptionEvent::Missed => put(out, &Event { event: "MISSED", of, peer: None, name: None }),
+        SubscriptionEvent::Gone { peer, name } => {
+            put(out, &Event { event: "GONE", of, peer: Some(*peer), name: Some(name) })
+        }
+        SubscriptionEvent::Missed => {
+            put(out, &Event { event: "MISSED", of, peer: None, name: None })
+        }
     }
 }
 

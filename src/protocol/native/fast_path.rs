@@ -37,7 +37,10 @@ pub fn search(line: &[u8]) -> Option<NumberedRequest> {
         return None;
     }
     let name = RelativeName::new(std::str::from_utf8(name).ok()?).ok()?;
-    Some(NumberedRequest { id: Some(id), request: Ok(Request::Search { wanted: Selector::Name(name), cursor: None, speaks: None }) })
+    Some(NumberedRequest {
+        id: Some(id),
+        request: Ok(Request::Search { wanted: Selector::Name(name), cursor: None, speaks: None }),
+    })
 }
 
 /// True for what stands in a JSON string as it is.
@@ -47,7 +50,13 @@ fn is_plain(text: &[u8]) -> bool {
 }
 
 /// Writes who has it, as the answer to SEARCH `id`.
-pub fn put_found<'a>(id: Option<u64>, holders: impl Iterator<Item = ProviderRef<'a>>, away: &[Away], cursor: Option<&str>, out: &mut Vec<u8>) {
+pub fn put_found<'a>(
+    id: Option<u64>,
+    holders: impl Iterator<Item = ProviderRef<'a>>,
+    away: &[Away],
+    cursor: Option<&str>,
+    out: &mut Vec<u8>,
+) {
     out.reserve(64 + holders.size_hint().1.unwrap_or(0) * 128);
     out.extend_from_slice(b"{\"id\":");
     put_number(id, out);
@@ -60,7 +69,9 @@ pub fn put_found<'a>(id: Option<u64>, holders: impl Iterator<Item = ProviderRef<
         }
         put_peer(&holder, out);
         match &before {
-            Some((held, spelled)) if *held == holder.held => out.extend_from_within(spelled.clone()),
+            Some((held, spelled)) if *held == holder.held => {
+                out.extend_from_within(spelled.clone())
+            }
             _ => {
                 let start = out.len();
                 put_held(&holder.held, out);
@@ -127,7 +138,10 @@ fn put_held(held: &FileRef<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(b",\"root\":\"");
             for byte in root.0 {
                 const DIGITS: &[u8; 16] = b"0123456789abcdef";
-                out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+                out.extend_from_slice(&[
+                    DIGITS[usize::from(byte >> 4)],
+                    DIGITS[usize::from(byte & 15)],
+                ]);
             }
             out.push(b'"');
         }
@@ -237,9 +251,27 @@ mod tests {
         };
         let ana = UserName::new("ana \"x\"").unwrap();
         let holders = [
-            Provider { peer: "127.0.0.1:4000".parse().unwrap(), file: plain.clone(), user: None, speaks: None, quic: None },
-            Provider { peer: "127.0.0.1:4002".parse().unwrap(), file: plain, user: None, speaks: None, quic: None },
-            Provider { peer: "[::1]:4001".parse().unwrap(), file: odd, user: Some(ana), speaks: Some(LegacyProfile::Uc3m2024), quic: None },
+            Provider {
+                peer: "127.0.0.1:4000".parse().unwrap(),
+                file: plain.clone(),
+                user: None,
+                speaks: None,
+                quic: None,
+            },
+            Provider {
+                peer: "127.0.0.1:4002".parse().unwrap(),
+                file: plain,
+                user: None,
+                speaks: None,
+                quic: None,
+            },
+            Provider {
+                peer: "[::1]:4001".parse().unwrap(),
+                file: odd,
+                user: Some(ana),
+                speaks: Some(LegacyProfile::Uc3m2024),
+                quic: None,
+            },
         ];
         let mut out = Vec::new();
         put_found(Some(8), holders.iter().map(Provider::by_ref), &[], Some("7.\"9"), &mut out);

@@ -49,7 +49,9 @@ impl Glancing {
             Message::Welcome(welcome) => Glance::Welcome(welcome),
             Message::Refusal(id, refusal) => Glance::Refused(id, refusal.text),
             Message::Reply(id, _) => Glance::Done(id),
-            Message::Waiting(..) | Message::Have(_) | Message::News(..) | Message::Novel => Glance::Novel,
+            Message::Waiting(..) | Message::Have(_) | Message::News(..) | Message::Novel => {
+                Glance::Novel
+            }
         })
     }
 
@@ -57,7 +59,9 @@ impl Glancing {
     fn usual(&self, line: &[u8]) -> Option<Glance> {
         let rest = line.strip_prefix(b"{\"id\":")?;
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let id = rest[..digits].iter().try_fold(0_u64, |id, byte| id.checked_mul(10)?.checked_add(u64::from(byte - b'0')))?;
+        let id = rest[..digits]
+            .iter()
+            .try_fold(0_u64, |id, byte| id.checked_mul(10)?.checked_add(u64::from(byte - b'0')))?;
         let status = rest[digits..].strip_prefix(b",\"status\":\"")?;
         if digits == 0 || !status.ends_with(b"}") {
             return None;
@@ -99,13 +103,22 @@ pub fn put_join(id: u64, part: Part, files: impl FnOnce(&mut Vec<u8>), out: &mut
     put_number(u64::from(part.port), out);
     out.extend_from_slice(b",\"part\":");
     put_number(part.number, out);
-    out.extend_from_slice(if part.more { b",\"more\":true,\"files\":[" } else { b",\"more\":false,\"files\":[" });
+    out.extend_from_slice(if part.more {
+        b",\"more\":true,\"files\":["
+    } else {
+        b",\"more\":false,\"files\":["
+    });
     put_list(files, out);
     out.extend_from_slice(b"]}\n");
 }
 
 /// Writes an UPDATE; `files` writes its new entries with [`put_file`], `remove` the names that go with [`put_name`].
-pub fn put_update(id: u64, files: impl FnOnce(&mut Vec<u8>), remove: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+pub fn put_update(
+    id: u64,
+    files: impl FnOnce(&mut Vec<u8>),
+    remove: impl FnOnce(&mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
     put_begin(id, b"UPDATE", out);
     out.extend_from_slice(b",\"files\":[");
     put_list(files, out);
@@ -121,7 +134,12 @@ pub fn put_plain(id: u64, method: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Writes an entry of a list of files, with a comma behind it. The root has 64 hex digits.
-pub fn put_file(name: impl FnOnce(&mut Vec<u8>), size: u64, root: Option<&[u8]>, out: &mut Vec<u8>) {
+pub fn put_file(
+    name: impl FnOnce(&mut Vec<u8>),
+    size: u64,
+    root: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"{\"name\":\"");
     name(out);
     out.extend_from_slice(b"\",\"size\":");
@@ -186,10 +204,21 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_by_the_server_as_it_was_meant() {
-        let put = |text: &'static str| move |out: &mut Vec<u8>| out.extend_from_slice(text.as_bytes());
+        let put =
+            |text: &'static str| move |out: &mut Vec<u8>| out.extend_from_slice(text.as_bytes());
         let mut out = Vec::new();
         put_search(7, put("a.mp4"), &mut out);
-        assert_eq!(read_back(&out), (Some(7), Request::Search { wanted: Selector::Name(name("a.mp4")), cursor: None, speaks: None }));
+        assert_eq!(
+            read_back(&out),
+            (
+                Some(7),
+                Request::Search {
+                    wanted: Selector::Name(name("a.mp4")),
+                    cursor: None,
+                    speaks: None
+                }
+            )
+        );
         out.clear();
         let root = [b'a'; 64];
         let files = |out: &mut Vec<u8>| {
@@ -197,16 +226,37 @@ mod tests {
             put_file(put("b.mp4"), 6, None, out);
         };
         put_join(8, Part { port: 4000, number: 1, more: true }, files, &mut out);
-        let files = vec![FileEntry { root: Some(ContentHash([0xaa; 32])), ..FileEntry::new(name("a.mp4"), 5) }, FileEntry::new(name("b.mp4"), 6)];
-        let join = Join { port: None, advertise: None, session: None, part: 1, more: true, files, ports: Vec::new(), quic: None };
+        let files = vec![
+            FileEntry { root: Some(ContentHash([0xaa; 32])), ..FileEntry::new(name("a.mp4"), 5) },
+            FileEntry::new(name("b.mp4"), 6),
+        ];
+        let join = Join {
+            port: None,
+            advertise: None,
+            session: None,
+            part: 1,
+            more: true,
+            files,
+            ports: Vec::new(),
+            quic: None,
+        };
         assert_eq!(read_back(&out), (Some(8), Request::Join(join)));
         out.clear();
-        put_update(9, |out| put_file(put("c"), 1, None, out), |out| put_name(put("d"), out), &mut out);
-        let update = Request::Update { files: vec![FileEntry::new(name("c"), 1)], remove: vec![name("d")] };
+        put_update(
+            9,
+            |out| put_file(put("c"), 1, None, out),
+            |out| put_name(put("d"), out),
+            &mut out,
+        );
+        let update =
+            Request::Update { files: vec![FileEntry::new(name("c"), 1)], remove: vec![name("d")] };
         assert_eq!(read_back(&out), (Some(9), update));
         out.clear();
         put_update(9, |_| {}, |_| {}, &mut out);
-        assert_eq!(read_back(&out), (Some(9), Request::Update { files: Vec::new(), remove: Vec::new() }));
+        assert_eq!(
+            read_back(&out),
+            (Some(9), Request::Update { files: Vec::new(), remove: Vec::new() })
+        );
         out.clear();
         put_plain(10, b"LEAVE", &mut out);
         assert_eq!(read_back(&out), (Some(10), Request::Leave));
@@ -226,19 +276,37 @@ mod tests {
         let holder = Provider { peer, file, user: None, speaks: None, quic: None };
         for count in [0, 1, 5] {
             assert_eq!(
-                see(&Response::Found { holders: vec![holder.clone(); count], away: Vec::new(), cursor: None }),
+                see(&Response::Found {
+                    holders: vec![holder.clone(); count],
+                    away: Vec::new(),
+                    cursor: None
+                }),
                 Glance::Found(12, count as u64)
             );
         }
         assert_eq!(see(&Response::JoinMore), Glance::JoinMore(12));
-        assert_eq!(see(&Response::JoinOk { you: peer, files: 3, session: SessionId([2; 16]), heartbeat_ms: 5_000 }), Glance::JoinOk(12));
+        assert_eq!(
+            see(&Response::JoinOk {
+                you: peer,
+                files: 3,
+                session: SessionId([2; 16]),
+                heartbeat_ms: 5_000
+            }),
+            Glance::JoinOk(12)
+        );
         assert_eq!(see(&Response::UpdateOk { files: 1 }), Glance::Done(12));
         assert_eq!(see(&Response::CancelOk), Glance::Done(12));
-        let refused = glancing.read(br#"{"id":4,"error":{"code":"not_joined","retry":false,"text":"JOIN comes first"}}"#);
+        let refused = glancing.read(
+            br#"{"id":4,"error":{"code":"not_joined","retry":false,"text":"JOIN comes first"}}"#,
+        );
         assert!(matches!(refused, Ok(Glance::Refused(Some(4), _))), "{refused:?}");
-        for nonsense in
-            [&b""[..], b"hello", b"{\"id\":", b"{\"id\":99999999999999999999999,\"status\":\"PONG\"}", b"{\"id\":1,\"status\":\"SEARCH_OK\""]
-        {
+        for nonsense in [
+            &b""[..],
+            b"hello",
+            b"{\"id\":",
+            b"{\"id\":99999999999999999999999,\"status\":\"PONG\"}",
+            b"{\"id\":1,\"status\":\"SEARCH_OK\"",
+        ] {
             let read = glancing.read(nonsense);
             assert!(read.is_err() || read == Ok(Glance::Novel), "{read:?}");
         }

@@ -26,7 +26,13 @@ impl<'a> FigureShape<'a> {
     pub(super) fn of(figure: &'a Metric) -> FigureShape<'a> {
         let Metric { name, of, unit, total, value } = figure;
         let value = (*value).min(limits::LARGEST_INTEGER);
-        FigureShape { name: Cow::Borrowed(name), of: of.as_deref().map(Cow::Borrowed), unit: Cow::Borrowed(unit.word()), total: *total, value }
+        FigureShape {
+            name: Cow::Borrowed(name),
+            of: of.as_deref().map(Cow::Borrowed),
+            unit: Cow::Borrowed(unit.word()),
+            total: *total,
+            value,
+        }
     }
 
     /// What came in, where it is one that can be shown.
@@ -36,7 +42,13 @@ impl<'a> FigureShape<'a> {
             return None;
         }
         let of = self.of.map(|of| Cow::Owned(of.into_owned()));
-        Some(Metric { name: Cow::Owned(self.name.into_owned()), of, unit: Unit::of_word(&self.unit)?, total: self.total, value: self.value })
+        Some(Metric {
+            name: Cow::Owned(self.name.into_owned()),
+            of,
+            unit: Unit::of_word(&self.unit)?,
+            total: self.total,
+            value: self.value,
+        })
     }
 }
 
@@ -46,7 +58,9 @@ mod tests {
 
     #[test]
     fn what_is_no_figure_is_left_out() {
-        let read = |text: &str| serde_json::from_str::<FigureShape<'_>>(text).ok().and_then(FigureShape::figure);
+        let read = |text: &str| {
+            serde_json::from_str::<FigureShape<'_>>(text).ok().and_then(FigureShape::figure)
+        };
         assert_eq!(
             read(r#"{"name":"connections","unit":"count","value":3}"#),
             Some(Metric { name: Cow::Borrowed("connections"), ..Metric::now("connections", 3) })

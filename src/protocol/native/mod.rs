@@ -110,7 +110,10 @@ pub fn line(buffer: &[u8], limit: usize) -> Result<Decoded<&[u8]>, NativeError> 
             let item = buffer[..end].strip_suffix(b"\r").unwrap_or(&buffer[..end]);
             Ok(Decoded::Whole { item, used: end + 1 })
         }
-        None if buffer.len() > limit => Err(NativeError(ErrorReply::new(ErrorCode::TooLarge, format!("a head is at most {limit} bytes")))),
+        None if buffer.len() > limit => Err(NativeError(ErrorReply::new(
+            ErrorCode::TooLarge,
+            format!("a head is at most {limit} bytes"),
+        ))),
         None => Ok(Decoded::Partial),
     }
 }
@@ -175,10 +178,18 @@ impl FileShape<'_> {
         self.size.map(small).transpose()?;
         let root = match self.root.as_deref() {
             None => None,
-            Some(text) => Some(ContentHash::parse(text).ok_or_else(|| bad("root is not 64 hex digits"))?),
+            Some(text) => {
+                Some(ContentHash::parse(text).ok_or_else(|| bad("root is not 64 hex digits"))?)
+            }
         };
         let description = self.description.as_deref().and_then(Line::new);
-        Ok(FileEntry { name, size: self.size, root, partial: self.partial.unwrap_or(false), description })
+        Ok(FileEntry {
+            name,
+            size: self.size,
+            root,
+            partial: self.partial.unwrap_or(false),
+            description,
+        })
     }
 }
 
@@ -205,13 +216,23 @@ struct FileOut<'a> {
 impl FileOut<'_> {
     /// In an answer, where every field is said.
     fn of(file: &FileEntry) -> FileOut<'_> {
-        FileOut { partial: Some(file.partial), description: file.description.as_deref(), ..FileOut::brief(file) }
+        FileOut {
+            partial: Some(file.partial),
+            description: file.description.as_deref(),
+            ..FileOut::brief(file)
+        }
     }
 
     /// In a request, which may name thousands of whole files.
     fn brief(file: &FileEntry) -> FileOut<'_> {
         let root = file.root.map(|root| root.to_string());
-        FileOut { name: &file.name, size: file.size, root, partial: file.partial.then_some(true), description: None }
+        FileOut {
+            name: &file.name,
+            size: file.size,
+            root,
+            partial: file.partial.then_some(true),
+            description: None,
+        }
     }
 }
 
@@ -224,7 +245,9 @@ mod tests {
     use crate::protocol::native::encode::{write_reply, write_request};
     use crate::protocol::request::{Fetch, Join, Selector};
     use crate::protocol::response::{Away, HashListPart, PeerEntry, Piece, PieceRange, Provider};
-    use crate::protocol::types::account::{AccountOp, Authority, Key, Method, Online, Operation, Proof, Publication, UserName};
+    use crate::protocol::types::account::{
+        AccountOp, Authority, Key, Method, Online, Operation, Proof, Publication, UserName,
+    };
     use crate::protocol::types::ids::{FileVersion, SessionId};
     use crate::protocol::types::legacy_profile::LegacyProfile;
     use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
@@ -232,7 +255,12 @@ mod tests {
 
     /// Whoever has the method.
     fn role_of(line: &str) -> Role {
-        if ["FETCH", "PIECES", "HAVE", "WRONG", "CANCEL"].iter().any(|method| line.contains(method)) { Role::Peer } else { Role::Server }
+        if ["FETCH", "PIECES", "HAVE", "WRONG", "CANCEL"].iter().any(|method| line.contains(method))
+        {
+            Role::Peer
+        } else {
+            Role::Server
+        }
     }
 
     fn asked(line: &str) -> NumberedRequest {
@@ -245,7 +273,10 @@ mod tests {
     }
 
     fn publication() -> Publication {
-        Publication { file: Line::new("aula 1.mp4").unwrap(), description: Line::new("a \"first\" lesson").unwrap() }
+        Publication {
+            file: Line::new("aula 1.mp4").unwrap(),
+            description: Line::new("a \"first\" lesson").unwrap(),
+        }
     }
 
     fn refused(line: &str) -> ErrorCode {
@@ -256,23 +287,45 @@ mod tests {
     fn a_line_may_come_in_pieces_and_has_a_limit() {
         assert_eq!(line(b"{\"id\"", 10), Ok(Decoded::Partial));
         assert_eq!(line(b"{}\r\n{", 10), Ok(Decoded::Whole { item: b"{}".as_slice(), used: 4 }));
-        assert_eq!(line(b"0123456789\n", 10), Ok(Decoded::Whole { item: b"0123456789".as_slice(), used: 11 }));
-        assert!(matches!(line(b"01234567890\n", 10), Err(NativeError(refusal)) if refusal.code == ErrorCode::TooLarge));
+        assert_eq!(
+            line(b"0123456789\n", 10),
+            Ok(Decoded::Whole { item: b"0123456789".as_slice(), used: 11 })
+        );
+        assert!(
+            matches!(line(b"01234567890\n", 10), Err(NativeError(refusal)) if refusal.code == ErrorCode::TooLarge)
+        );
     }
 
     #[test]
     fn every_request_is_read_back_as_it_was_written() {
         let name = RelativeName::new("a \"quoted\" ví.mp4").unwrap();
-        let file = FileEntry { root: Some(ContentHash([7; 32])), partial: true, ..FileEntry::new(name.clone(), 5) };
+        let file = FileEntry {
+            root: Some(ContentHash([7; 32])),
+            partial: true,
+            ..FileEntry::new(name.clone(), 5)
+        };
         let address: SocketAddr = "[::1]:4000".parse().unwrap();
         let requests = [
             Request::Ping,
             Request::Moved(TransferReport { uploads: 1, downloads: 2, sent: 3, received: 4 }),
             Request::Leave,
-            Request::Search { wanted: Selector::Name(name.clone()), cursor: Some("7".into()), speaks: None },
-            Request::Search { wanted: Selector::Root(ContentHash([9; 32])), cursor: None, speaks: None },
+            Request::Search {
+                wanted: Selector::Name(name.clone()),
+                cursor: Some("7".into()),
+                speaks: None,
+            },
+            Request::Search {
+                wanted: Selector::Root(ContentHash([9; 32])),
+                cursor: None,
+                speaks: None,
+            },
             Request::Have { root: ContentHash([8; 32]) },
-            Request::Pieces(Fetch { wanted: Selector::Root(ContentHash([7; 32])), from: 0, length: None, tag: None }),
+            Request::Pieces(Fetch {
+                wanted: Selector::Root(ContentHash([7; 32])),
+                from: 0,
+                length: None,
+                tag: None,
+            }),
             Request::Find(Box::new(Query::new(QueryTerm::Contains("aula 1 -vídeo".into())))),
             Request::Find(Box::new(Query {
                 filters: Filters {
@@ -289,15 +342,31 @@ mod tests {
                 cursor: Some("l7.1.2".into()),
                 ..Query::new(QueryTerm::Like("vidio".into()))
             })),
-            Request::Find(Box::new(Query { limit: 1, ..Query::new(QueryTerm::Name(name.clone())) })),
-            Request::Find(Box::new(Query { sort: Sort::of_word("name"), ..Query::new(QueryTerm::Root(ContentHash([9; 32]))) })),
+            Request::Find(Box::new(Query {
+                limit: 1,
+                ..Query::new(QueryTerm::Name(name.clone()))
+            })),
+            Request::Find(Box::new(Query {
+                sort: Sort::of_word("name"),
+                ..Query::new(QueryTerm::Root(ContentHash([9; 32])))
+            })),
             Request::Peers { cursor: None, speaks: None },
             Request::Ls { peer: Some(address), cursor: None },
             Request::Cancel { fetch: 9 },
             Request::Wrong { root: ContentHash([8; 32]), piece: 3 },
             Request::Update { files: vec![file.clone()], remove: vec![name.clone()] },
-            Request::Prove(Fetch { wanted: Selector::Root(ContentHash([7; 32])), from: 0, length: Some(1 << 20), tag: None }),
-            Request::Fetch(Fetch { wanted: Selector::Name(name), from: 3, length: Some(4), tag: Some(FileVersion(5)) }),
+            Request::Prove(Fetch {
+                wanted: Selector::Root(ContentHash([7; 32])),
+                from: 0,
+                length: Some(1 << 20),
+                tag: None,
+            }),
+            Request::Fetch(Fetch {
+                wanted: Selector::Name(name),
+                from: 3,
+                length: Some(4),
+                tag: Some(FileVersion(5)),
+            }),
             Request::Join(Join {
                 port: Some(1),
                 advertise: Some(address),
@@ -308,20 +377,46 @@ mod tests {
                 ports: vec![(LegacyProfile::Uc3m2024, 4001)],
                 quic: Some(QuicAddress { port: 4002, key: Key::new([5; 32]).unwrap() }),
             }),
-            operation(Some("ana"), Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) }, AccountOp::Register),
-            operation(Some("ana"), Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) }, AccountOp::Connect { port: None }),
+            operation(
+                Some("ana"),
+                Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) },
+                AccountOp::Register,
+            ),
+            operation(
+                Some("ana"),
+                Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) },
+                AccountOp::Connect { port: None },
+            ),
             operation(None, Authority::Link, AccountOp::Unregister),
             operation(None, Authority::Link, AccountOp::Disconnect),
             operation(None, Authority::Link, AccountOp::Publish(publication())),
             operation(None, Authority::Link, AccountOp::Delete(publication().file)),
-            operation(None, Authority::Link, AccountOp::ListUsers { cursor: Some("4".into()), most: limits::LIST_ENTRIES }),
-            operation(None, Authority::Link, AccountOp::ListContent { of: UserName::new("bia").unwrap(), cursor: None, most: limits::LIST_ENTRIES }),
-            operation(None, Authority::Link, AccountOp::FindUser { whom: UserName::new("bia").unwrap() }),
+            operation(
+                None,
+                Authority::Link,
+                AccountOp::ListUsers { cursor: Some("4".into()), most: limits::LIST_ENTRIES },
+            ),
+            operation(
+                None,
+                Authority::Link,
+                AccountOp::ListContent {
+                    of: UserName::new("bia").unwrap(),
+                    cursor: None,
+                    most: limits::LIST_ENTRIES,
+                },
+            ),
+            operation(
+                None,
+                Authority::Link,
+                AccountOp::FindUser { whom: UserName::new("bia").unwrap() },
+            ),
         ];
         for wanted in requests {
             let mut out = Vec::new();
             write_request(4, &wanted, &mut out);
-            let read = request(out.strip_suffix(b"\n").unwrap(), role_of(&String::from_utf8_lossy(&out))).unwrap();
+            let read =
+                request(out.strip_suffix(b"\n").unwrap(), role_of(&String::from_utf8_lossy(&out)))
+                    .unwrap();
             assert_eq!(read, NumberedRequest { id: Some(4), request: Ok(wanted) });
         }
     }
@@ -333,7 +428,13 @@ mod tests {
         let peer: SocketAddr = "127.0.0.1:4000".parse().unwrap();
         let ana = UserName::new("ana").unwrap();
         let described = FileEntry { size: None, description: Line::new("hers"), ..file.clone() };
-        let published = Provider { peer, file: described, user: Some(ana.clone()), speaks: Some(LegacyProfile::Uc3m2020), quic: None };
+        let published = Provider {
+            peer,
+            file: described,
+            user: Some(ana.clone()),
+            speaks: Some(LegacyProfile::Uc3m2020),
+            quic: None,
+        };
         let replies = [
             Response::JoinMore,
             Response::LeaveOk,
@@ -341,7 +442,12 @@ mod tests {
             Response::CancelOk,
             Response::WrongOk,
             Response::UpdateOk { files: 3 },
-            Response::JoinOk { you: peer, files: 3, session: SessionId([2; 16]), heartbeat_ms: 5_000 },
+            Response::JoinOk {
+                you: peer,
+                files: 3,
+                session: SessionId([2; 16]),
+                heartbeat_ms: 5_000,
+            },
             Response::Found {
                 holders: vec![
                     Provider {
@@ -354,7 +460,11 @@ mod tests {
                     published,
                 ],
                 away: vec![
-                    Away { name: name.clone(), user: ana.clone(), description: Line::new("his \"own\"") },
+                    Away {
+                        name: name.clone(),
+                        user: ana.clone(),
+                        description: Line::new("his \"own\""),
+                    },
                     Away { name: name.clone(), user: ana.clone(), description: None },
                 ],
                 cursor: Some("x".into()),
@@ -363,16 +473,36 @@ mod tests {
             Response::Done(Method::Delete),
             Response::Users {
                 users: vec![
-                    Online { user: ana.clone(), peer: Some(peer), speaks: Some(LegacyProfile::Uc3m2025) },
+                    Online {
+                        user: ana.clone(),
+                        peer: Some(peer),
+                        speaks: Some(LegacyProfile::Uc3m2025),
+                    },
                     Online { user: ana.clone(), peer: None, speaks: None },
                 ],
                 cursor: None,
             },
-            Response::Content { of: ana.clone(), files: vec![publication()], cursor: Some("9".into()) },
+            Response::Content {
+                of: ana.clone(),
+                files: vec![publication()],
+                cursor: Some("9".into()),
+            },
             Response::User(Online { user: ana.clone(), peer: Some(peer), speaks: None }),
-            Response::Peers { peers: vec![PeerEntry { peer, files: 9, user: Some(ana), speaks: Some(LegacyProfile::Rede) }], cursor: None },
+            Response::Peers {
+                peers: vec![PeerEntry {
+                    peer,
+                    files: 9,
+                    user: Some(ana),
+                    speaks: Some(LegacyProfile::Rede),
+                }],
+                cursor: None,
+            },
             Response::Files { peer, files: vec![file], cursor: None },
-            Response::Have(Have { root: ContentHash([1; 32]), whole: false, runs: vec![PieceRange { first: 3, count: 4 }] }),
+            Response::Have(Have {
+                root: ContentHash([1; 32]),
+                whole: false,
+                runs: vec![PieceRange { first: 3, count: 4 }],
+            }),
             Response::Pieces(HashListPart {
                 name: name.clone(),
                 size: 3 << 20,
@@ -382,7 +512,15 @@ mod tests {
                 length: 64,
                 more: false,
             }),
-            Response::Piece(Piece { name, size: 10, tag: FileVersion(1), from: 2, length: 8, more: false, value: Some([3; 32]) }),
+            Response::Piece(Piece {
+                name,
+                size: 10,
+                tag: FileVersion(1),
+                from: 2,
+                length: 8,
+                more: false,
+                value: Some([3; 32]),
+            }),
         ];
         for wanted in replies {
             let mut out = Vec::new();
@@ -394,10 +532,22 @@ mod tests {
     #[test]
     fn wrong_numbers_are_refused_and_the_link_goes_on() {
         for fields in ["\"from\":-1", "\"from\":1.5", "\"from\":\"1\"", "\"length\":-1"] {
-            assert_eq!(refused(&format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a\",{fields}}}")), ErrorCode::BadRequest, "{fields}");
+            assert_eq!(
+                refused(&format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a\",{fields}}}")),
+                ErrorCode::BadRequest,
+                "{fields}"
+            );
         }
-        for fields in ["\"from\":9007199254740992", "\"length\":18446744073709551615", "\"from\":18446744073709551616"] {
-            assert_eq!(refused(&format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a\",{fields}}}")), ErrorCode::TooLarge, "{fields}");
+        for fields in [
+            "\"from\":9007199254740992",
+            "\"length\":18446744073709551615",
+            "\"from\":18446744073709551616",
+        ] {
+            assert_eq!(
+                refused(&format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a\",{fields}}}")),
+                ErrorCode::TooLarge,
+                "{fields}"
+            );
         }
         assert_eq!(asked("{\"id\":3,\"method\":5}").id, Some(3));
         assert_eq!(asked("{\"id\":-3,\"method\":\"PING\"}").id, None);
@@ -411,14 +561,25 @@ mod tests {
         let proof = format!("01{}", "00".repeat(63));
         for key in [&weak, &beyond] {
             for method in ["REGISTER", "CONNECT"] {
-                let line = format!("{{\"id\":1,\"method\":\"{method}\",\"user\":\"ana\",\"key\":\"{key}\",\"proof\":\"{proof}\"}}");
+                let line = format!(
+                    "{{\"id\":1,\"method\":\"{method}\",\"user\":\"ana\",\"key\":\"{key}\",\"proof\":\"{proof}\"}}"
+                );
                 assert_eq!(refused(&line), ErrorCode::BadProof, "{line}");
             }
-            let join = format!("{{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"quic\":{{\"port\":2,\"key\":\"{key}\"}}}}");
+            let join = format!(
+                "{{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"quic\":{{\"port\":2,\"key\":\"{key}\"}}}}"
+            );
             assert_eq!(refused(&join), ErrorCode::BadRequest, "{join}");
-            let holder = format!("{{\"peer\":\"127.0.0.1:1\",\"name\":\"a\",\"size\":1,\"quic\":{{\"port\":2,\"key\":\"{key}\"}}}}");
-            let found = format!("{{\"id\":1,\"status\":\"SEARCH_OK\",\"holders\":[{holder}],\"cursor\":null}}");
-            let Ok(Message::Reply(1, Response::Found { holders, .. })) = said(found.as_bytes()) else { panic!("an answer") };
+            let holder = format!(
+                "{{\"peer\":\"127.0.0.1:1\",\"name\":\"a\",\"size\":1,\"quic\":{{\"port\":2,\"key\":\"{key}\"}}}}"
+            );
+            let found = format!(
+                "{{\"id\":1,\"status\":\"SEARCH_OK\",\"holders\":[{holder}],\"cursor\":null}}"
+            );
+            let Ok(Message::Reply(1, Response::Found { holders, .. })) = said(found.as_bytes())
+            else {
+                panic!("an answer")
+            };
             // The peer itself is as good as ever: it is asked by TCP.
             assert_eq!(holders.iter().map(|holder| holder.quic).collect::<Vec<_>>(), [None]);
         }
@@ -428,15 +589,33 @@ mod tests {
     fn what_is_no_json_object_ends_the_link() {
         let deep = "[".repeat(100_000);
         let nested = format!("{{\"id\":1,\"method\":\"PING\",\"x\":{}", "[".repeat(100_000));
-        for text in ["PING", "", "{", "[]", "7", "{\"id\":1,}", "\"x\"", deep.as_str(), nested.as_str(), "{\"id\":1} {"] {
-            assert!(request(text.as_bytes(), Role::Peer).is_err(), "{}", &text[..text.len().min(40)]);
+        for text in [
+            "PING",
+            "",
+            "{",
+            "[]",
+            "7",
+            "{\"id\":1,}",
+            "\"x\"",
+            deep.as_str(),
+            nested.as_str(),
+            "{\"id\":1} {",
+        ] {
+            assert!(
+                request(text.as_bytes(), Role::Peer).is_err(),
+                "{}",
+                &text[..text.len().min(40)]
+            );
         }
         assert!(request(b"{\"id\":1,\"method\":\"\xff\"}", Role::Peer).is_err());
     }
 
     #[test]
     fn unknown_fields_and_methods_do_no_harm() {
-        assert_eq!(asked("{\"new\":{\"a\":[1,2]},\"id\":1,\"method\":\"PING\"}").request, Ok(Request::Ping));
+        assert_eq!(
+            asked("{\"new\":{\"a\":[1,2]},\"id\":1,\"method\":\"PING\"}").request,
+            Ok(Request::Ping)
+        );
         assert_eq!(refused("{\"id\":1,\"method\":\"DANCE\"}"), ErrorCode::Unsupported);
         assert_eq!(refused("{\"id\":1}"), ErrorCode::BadRequest);
     }
@@ -449,7 +628,13 @@ mod tests {
             )
         };
         assert!(said(head(10, 2, 8).as_bytes()).is_ok());
-        for (size, from, length) in [(10, 2, 9), (10, 11, 0), (10, u64::MAX, 1), (u64::MAX, 0, 1), (1 << 30, 0, (1 << 20) + 1)] {
+        for (size, from, length) in [
+            (10, 2, 9),
+            (10, 11, 0),
+            (10, u64::MAX, 1),
+            (u64::MAX, 0, 1),
+            (1 << 30, 0, (1 << 20) + 1),
+        ] {
             assert!(said(head(size, from, length).as_bytes()).is_err());
         }
     }
@@ -462,10 +647,22 @@ mod tests {
                 "{{\"id\":1,\"status\":\"PIECES_OK\",\"name\":\"a\",\"size\":{size},\"tag\":\"{tag}\",\"root\":\"{root}\",\"from\":{from},\"length\":{length}}}"
             )
         };
-        for (size, from, length) in [(0, 0, 32), (1, 0, 32), (1 << 20, 0, 32), ((1 << 20) + 1, 32, 32), (4 << 40, (4 << 20) * 32 - 5, 5)] {
+        for (size, from, length) in [
+            (0, 0, 32),
+            (1, 0, 32),
+            (1 << 20, 0, 32),
+            ((1 << 20) + 1, 32, 32),
+            (4 << 40, (4 << 20) * 32 - 5, 5),
+        ] {
             assert!(said(head(size, from, length).as_bytes()).is_ok(), "{size} {from} {length}");
         }
-        for (size, from, length) in [(0, 0, 64), (1 << 20, 32, 32), ((4 << 40) + 1, 0, 32), (4 << 40, 0, (1 << 20) + 1), (1, u64::MAX, 1)] {
+        for (size, from, length) in [
+            (0, 0, 64),
+            (1 << 20, 32, 32),
+            ((4 << 40) + 1, 0, 32),
+            (4 << 40, 0, (1 << 20) + 1),
+            (1, u64::MAX, 1),
+        ] {
             assert!(said(head(size, from, length).as_bytes()).is_err(), "{size} {from} {length}");
         }
     }
@@ -473,14 +670,23 @@ mod tests {
     #[test]
     fn an_index_that_lies_about_names_is_not_believed() {
         let line = br#"{"id":1,"status":"SEARCH_OK","holders":[{"peer":"127.0.0.1:1","name":"../x","size":1},{"peer":"x","name":"a","size":1},{"peer":"127.0.0.1:2","name":"a","size":1}],"cursor":null}"#;
-        let Ok(Message::Reply(1, Response::Found { holders, .. })) = said(line) else { panic!("an answer") };
+        let Ok(Message::Reply(1, Response::Found { holders, .. })) = said(line) else {
+            panic!("an answer")
+        };
         assert_eq!(holders.len(), 1);
     }
 
     #[test]
     fn another_version_is_told_apart_from_nonsense() {
-        assert!(matches!(hello(b"{\"cardume\":2}"), Err(NativeError(refusal)) if refusal.code == ErrorCode::Version));
-        assert!(matches!(hello(b"{ \"cardume\":1}"), Err(NativeError(refusal)) if refusal.code == ErrorCode::BadRequest));
-        assert_eq!(hello(b"{\"cardume\":1,\"peer\":4000,\"x\":null}"), Ok(Hello { peer: Some(4000), quic: false }));
+        assert!(
+            matches!(hello(b"{\"cardume\":2}"), Err(NativeError(refusal)) if refusal.code == ErrorCode::Version)
+        );
+        assert!(
+            matches!(hello(b"{ \"cardume\":1}"), Err(NativeError(refusal)) if refusal.code == ErrorCode::BadRequest)
+        );
+        assert_eq!(
+            hello(b"{\"cardume\":1,\"peer\":4000,\"x\":null}"),
+            Ok(Hello { peer: Some(4000), quic: false })
+        );
     }
 }

@@ -24,8 +24,12 @@ impl QuicShape<'_> {
 
 /// What was told, where both can be.
 pub(super) fn quic(port: u64, key: &str) -> Result<QuicAddress, ErrorReply> {
-    let port = u16::try_from(small(port)?).ok().filter(|port| *port != 0).ok_or_else(|| bad("a port is not from 1 to 65535"))?;
-    let key = Key::parse(key).ok_or_else(|| bad("key is not 64 hex digits of a good Ed25519 key"))?;
+    let port = u16::try_from(small(port)?)
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| bad("a port is not from 1 to 65535"))?;
+    let key =
+        Key::parse(key).ok_or_else(|| bad("key is not 64 hex digits of a good Ed25519 key"))?;
     Ok(QuicAddress { port, key })
 }
 

@@ -30,7 +30,10 @@ impl Fault {
             Fault::KeyTwice => bad("a key comes twice"),
             Fault::TooDeep => bad("objects and lists are nested deeper than 127"),
             Fault::HalfSurrogate => bad("a string holds half of a surrogate pair"),
-            Fault::TooManyMembers => ErrorReply::new(ErrorCode::TooLarge, format!("an object has at most {} members", limits::MEMBERS)),
+            Fault::TooManyMembers => ErrorReply::new(
+                ErrorCode::TooLarge,
+                format!("an object has at most {} members", limits::MEMBERS),
+            ),
         }
     }
 }
@@ -47,7 +50,11 @@ pub(super) struct Head<'a> {
 impl<'a> Head<'a> {
     /// The value of a member, as it is spelled; `None` where it is absent or `null`.
     pub(super) fn get(&self, key: &str) -> Option<&'a str> {
-        self.members.iter().find(|(known, _)| known == key).map(|(_, value)| *value).filter(|value| *value != "null")
+        self.members
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| *value)
+            .filter(|value| *value != "null")
     }
 
     /// True when a key comes more than once.
@@ -74,7 +81,11 @@ pub(super) fn read(line: &[u8]) -> Result<Head<'_>, NotAnObject> {
     }
     let members = reading.object()?;
     reading.blanks();
-    if reading.at == line.len() { Ok(Head { members, fault: reading.fault }) } else { Err(NotAnObject) }
+    if reading.at == line.len() {
+        Ok(Head { members, fault: reading.fault })
+    } else {
+        Err(NotAnObject)
+    }
 }
 
 /// A string, as it is spelled with its quotes, as text. Half of a surrogate pair has become U+FFFD: what holds one is refused in any case.
@@ -118,7 +129,11 @@ pub(super) fn unquoted(spelled: &str) -> Option<Cow<'_, str>> {
 /// The code unit that four hex digits spell.
 fn unit(digits: &str) -> Option<u32> {
     let digits = digits.get(..4)?;
-    if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) { u32::from_str_radix(digits, 16).ok() } else { None }
+    if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        u32::from_str_radix(digits, 16).ok()
+    } else {
+        None
+    }
 }
 
 fn is_high(unit: u32) -> bool {
@@ -145,12 +160,20 @@ pub(super) fn integer(spelled: &str) -> Integer {
     if spelled.is_empty() || !spelled.bytes().all(|byte| byte.is_ascii_digit()) {
         return Integer::None;
     }
-    spelled.parse().ok().filter(|number| *number <= limits::LARGEST_INTEGER).map_or(Integer::Large, Integer::Small)
+    spelled
+        .parse()
+        .ok()
+        .filter(|number| *number <= limits::LARGEST_INTEGER)
+        .map_or(Integer::Large, Integer::Small)
 }
 
 /// Writes the members that `is_known` names once more, with no others: what serde then reads holds nothing that it would skip. Inside of the objects of a
 /// member, those of a list included, the keys are kept that `is_inner` names. A number that is beyond what serde reads becomes one that is refused in the same way.
-pub(super) fn reduced(head: &Head<'_>, is_known: impl Fn(&str) -> bool, is_inner: impl Fn(&str, &str) -> bool) -> String {
+pub(super) fn reduced(
+    head: &Head<'_>,
+    is_known: impl Fn(&str) -> bool,
+    is_inner: impl Fn(&str, &str) -> bool,
+) -> String {
     let mut out = String::from("{");
     for (key, value) in head.members.iter().filter(|(key, _)| is_known(key)) {
         separate(&mut out);
@@ -162,7 +185,11 @@ pub(super) fn reduced(head: &Head<'_>, is_known: impl Fn(&str) -> bool, is_inner
                 out.push('[');
                 for element in parts(value) {
                     separate(&mut out);
-                    if element.starts_with('{') { put_object(element, |inner| is_inner(key, inner), &mut out) } else { put_plain(element, &mut out) }
+                    if element.starts_with('{') {
+                        put_object(element, |inner| is_inner(key, inner), &mut out)
+                    } else {
+                        put_plain(element, &mut out)
+                    }
                 }
                 out.push(']');
             }
@@ -334,7 +361,8 @@ impl<'a> JsonReading<'a> {
             loop {
                 let Some(closing) = self.open.last().copied() else { return Ok(members) };
                 if self.open.len() == 1
-                    && let Some((_, value)) = members.last_mut().filter(|(_, value)| value.is_empty())
+                    && let Some((_, value)) =
+                        members.last_mut().filter(|(_, value)| value.is_empty())
                 {
                     *value = self.spelled(own_value);
                 }
@@ -395,7 +423,10 @@ impl<'a> JsonReading<'a> {
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => {
                 let rest = self.bytes.get(self.at..).unwrap_or_default();
-                let word = [&b"true"[..], b"false", b"null"].into_iter().find(|word| rest.starts_with(word)).ok_or(NotAnObject)?;
+                let word = [&b"true"[..], b"false", b"null"]
+                    .into_iter()
+                    .find(|word| rest.starts_with(word))
+                    .ok_or(NotAnObject)?;
                 self.at += word.len();
                 Ok(())
             }
@@ -415,7 +446,11 @@ impl<'a> JsonReading<'a> {
                     self.at += 1;
                     if kind == b'u' {
                         let first = self.unit()?;
-                        let pair = is_high(first) && self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(b"\\u"));
+                        let pair = is_high(first)
+                            && self
+                                .bytes
+                                .get(self.at..)
+                                .is_some_and(|rest| rest.starts_with(b"\\u"));
                         if pair {
                             let back = self.at;
                             self.at += 2;

@@ -7,7 +7,11 @@ use std::net::SocketAddr;
 #[must_use]
 pub fn read_ip(text: &str) -> Option<SocketAddr> {
     let text = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    if text.contains(':') { format!("[{text}]:0").parse().ok() } else { Some(SocketAddr::new(text.parse().ok()?, 0)) }
+    if text.contains(':') {
+        format!("[{text}]:0").parse().ok()
+    } else {
+        Some(SocketAddr::new(text.parse().ok()?, 0))
+    }
 }
 
 /// The same address without the number of an interface, which means something on one machine alone.
@@ -48,7 +52,9 @@ impl FormattedAddr {
         let mut out = Vec::with_capacity(LONGEST);
         put(address, &mut out);
         let mut spelled = FormattedAddr { length: 0, bytes: [0; LONGEST] };
-        if let (Some(place), Ok(length)) = (spelled.bytes.get_mut(..out.len()), u8::try_from(out.len())) {
+        if let (Some(place), Ok(length)) =
+            (spelled.bytes.get_mut(..out.len()), u8::try_from(out.len()))
+        {
             place.copy_from_slice(&out);
             spelled.length = length;
         }
@@ -68,7 +74,14 @@ mod tests {
 
     #[test]
     fn an_address_is_written_as_everywhere_else() {
-        for text in ["127.0.0.1:4000", "0.0.0.0:0", "255.10.99.100:65535", "[::1]:1", "[2001:db8::7]:4000", "[::ffff:1.2.3.4]:5"] {
+        for text in [
+            "127.0.0.1:4000",
+            "0.0.0.0:0",
+            "255.10.99.100:65535",
+            "[::1]:1",
+            "[2001:db8::7]:4000",
+            "[::ffff:1.2.3.4]:5",
+        ] {
             let mut out = Vec::new();
             put(&text.parse().unwrap(), &mut out);
             assert_eq!(out, text.as_bytes());

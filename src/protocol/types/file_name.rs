@@ -110,7 +110,9 @@ pub fn check(text: &str) -> Result<(), BadName> {
 /// an error that somebody else wrote.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if commands_a_terminal(c) || turns_direction(c) { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if commands_a_terminal(c) || turns_direction(c) { '\u{fffd}' } else { c })
+        .collect()
 }
 
 fn commands_a_terminal(c: char) -> bool {
@@ -166,7 +168,20 @@ mod tests {
 
     #[test]
     fn an_everyday_name_is_taken_as_it_is() {
-        for name in ["a", "aula1.mp4", "Vídeo da praia.mkv", "-rf", "CON", "NUL.mp4", "a:b", "dot.", "space ", ".hidden", "日本.mov", "a.party"] {
+        for name in [
+            "a",
+            "aula1.mp4",
+            "Vídeo da praia.mkv",
+            "-rf",
+            "CON",
+            "NUL.mp4",
+            "a:b",
+            "dot.",
+            "space ",
+            ".hidden",
+            "日本.mov",
+            "a.party",
+        ] {
             assert_eq!(FileName::new(name).map(|n| n.to_string()), Ok(name.to_string()));
         }
     }

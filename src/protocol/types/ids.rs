@@ -21,7 +21,14 @@ impl FileVersion {
         // Each step is a bijection of the state for a given word, so a change of any one word always changes the tag.
         let mut state = 0x6361_7264_756d_6502_u64;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        for word in [size, modified_ns as u64, (modified_ns >> 64) as u64, changed_ns as u64, (changed_ns >> 64) as u64, inode] {
+        for word in [
+            size,
+            modified_ns as u64,
+            (modified_ns >> 64) as u64,
+            changed_ns as u64,
+            (changed_ns >> 64) as u64,
+            inode,
+        ] {
             state = mix(state ^ word);
         }
         FileVersion(state)

@@ -109,7 +109,13 @@ impl Query {
     /// All that is like this, a usual page at a time.
     #[must_use]
     pub fn new(wanted: QueryTerm) -> Query {
-        Query { wanted, filters: Filters::default(), sort: None, limit: limits::HOLDERS, cursor: None }
+        Query {
+            wanted,
+            filters: Filters::default(),
+            sort: None,
+            limit: limits::HOLDERS,
+            cursor: None,
+        }
     }
 
     /// Checks all of it.
@@ -119,7 +125,9 @@ impl Query {
     pub fn check(&self) -> Result<(), ErrorReply> {
         let Filters { ext, min_size, max_size, description, .. } = &self.filters;
         match &self.wanted {
-            QueryTerm::Anything if self.filters == Filters::default() => return Err(bad("a search needs something to go by")),
+            QueryTerm::Anything if self.filters == Filters::default() => {
+                return Err(bad("a search needs something to go by"));
+            }
             QueryTerm::Contains(text) => words("contains", text, is_wanted)?,
             QueryTerm::Like(text) => words("like", text, |word| word.len() >= 3)?,
             QueryTerm::Anything | QueryTerm::Name(_) | QueryTerm::Root(_) => {}
@@ -127,11 +135,19 @@ impl Query {
         if let Some(text) = description {
             words("description", text, is_wanted)?;
         }
-        if ext.len() > limits::QUERY_EXTENSIONS || ext.iter().any(|ext| ext.len() > limits::EXTENSION_BYTES) {
-            let text = format!("ext holds at most {} extensions of {} bytes", limits::QUERY_EXTENSIONS, limits::EXTENSION_BYTES);
+        if ext.len() > limits::QUERY_EXTENSIONS
+            || ext.iter().any(|ext| ext.len() > limits::EXTENSION_BYTES)
+        {
+            let text = format!(
+                "ext holds at most {} extensions of {} bytes",
+                limits::QUERY_EXTENSIONS,
+                limits::EXTENSION_BYTES
+            );
             return Err(ErrorReply::new(ErrorCode::TooLarge, text));
         }
-        if ext.iter().any(|ext| ext.is_empty() || ext.contains(['.', '/']) || ext.chars().any(char::is_control)) {
+        if ext.iter().any(|ext| {
+            ext.is_empty() || ext.contains(['.', '/']) || ext.chars().any(char::is_control)
+        }) {
             return Err(bad("an extension is what follows the last dot, without it"));
         }
         if [min_size, max_size].into_iter().flatten().any(|size| *size > limits::LARGEST_INTEGER) {
@@ -153,7 +169,11 @@ impl Query {
 /// Checks a text of words; at least one of them must be good to search by.
 fn words(field: &str, text: &str, good: impl Fn(&str) -> bool) -> Result<(), ErrorReply> {
     if text.len() > limits::FIND_BYTES || text.split_whitespace().count() > limits::QUERY_WORDS {
-        let text = format!("{field} holds at most {} bytes and {} words", limits::FIND_BYTES, limits::QUERY_WORDS);
+        let text = format!(
+            "{field} holds at most {} bytes and {} words",
+            limits::FIND_BYTES,
+            limits::QUERY_WORDS
+        );
         return Err(ErrorReply::new(ErrorCode::TooLarge, text));
     }
     if !text.split_whitespace().any(good) {
@@ -164,7 +184,8 @@ fn words(field: &str, text: &str, good: impl Fn(&str) -> bool) -> Result<(), Err
 
 /// True for a word that is looked for: one without a dash before it, that is more than dashes and quotes.
 fn is_wanted(word: &str) -> bool {
-    !word.starts_with(['-', '–', '—', '−']) && word.contains(|letter| !"-‐‑‒–—―−\"“”„".contains(letter))
+    !word.starts_with(['-', '–', '—', '−'])
+        && word.contains(|letter| !"-‐‑‒–—―−\"“”„".contains(letter))
 }
 
 fn bad(text: &str) -> ErrorReply {
@@ -194,23 +215,56 @@ mod tests {
         let (bad, large) = (Some(ErrorCode::BadRequest), Some(ErrorCode::TooLarge));
         assert_eq!(refused(|_| {}), None);
         assert_eq!(refused(|query| query.wanted = QueryTerm::Anything), bad);
-        assert_eq!(refused(|query| (query.wanted, query.filters.hashed) = (QueryTerm::Anything, Some(false))), None);
+        assert_eq!(
+            refused(
+                |query| (query.wanted, query.filters.hashed) = (QueryTerm::Anything, Some(false))
+            ),
+            None
+        );
         for text in ["", "  ", "-x", "-x -y", "-", "- -x", "–", "\"", "“”"] {
-            assert_eq!(refused(|query| query.wanted = QueryTerm::Contains(text.into())), bad, "{text:?}");
-            assert_eq!(refused(|query| query.filters.description = Some(text.into())), bad, "{text:?}");
+            assert_eq!(
+                refused(|query| query.wanted = QueryTerm::Contains(text.into())),
+                bad,
+                "{text:?}"
+            );
+            assert_eq!(
+                refused(|query| query.filters.description = Some(text.into())),
+                bad,
+                "{text:?}"
+            );
         }
         assert_eq!(refused(|query| query.wanted = QueryTerm::Like("ab 12".into())), bad);
-        assert_eq!(refused(|query| query.wanted = QueryTerm::Like("x".repeat(limits::FIND_BYTES + 1))), large);
-        assert_eq!(refused(|query| query.wanted = QueryTerm::Contains("x ".repeat(limits::QUERY_WORDS + 1))), large);
+        assert_eq!(
+            refused(|query| query.wanted = QueryTerm::Like("x".repeat(limits::FIND_BYTES + 1))),
+            large
+        );
+        assert_eq!(
+            refused(
+                |query| query.wanted = QueryTerm::Contains("x ".repeat(limits::QUERY_WORDS + 1))
+            ),
+            large
+        );
         for ext in ["", ".mkv", "a/b", "tar.gz"] {
             assert_eq!(refused(|query| query.filters.ext = vec![ext.into()]), bad, "{ext:?}");
         }
-        assert_eq!(refused(|query| query.filters.ext = vec!["x".repeat(limits::EXTENSION_BYTES + 1)]), large);
-        assert_eq!(refused(|query| query.filters.ext = vec!["x".into(); limits::QUERY_EXTENSIONS + 1]), large);
-        assert_eq!(refused(|query| (query.filters.min_size, query.filters.max_size) = (Some(2), Some(1))), bad);
+        assert_eq!(
+            refused(|query| query.filters.ext = vec!["x".repeat(limits::EXTENSION_BYTES + 1)]),
+            large
+        );
+        assert_eq!(
+            refused(|query| query.filters.ext = vec!["x".into(); limits::QUERY_EXTENSIONS + 1]),
+            large
+        );
+        assert_eq!(
+            refused(|query| (query.filters.min_size, query.filters.max_size) = (Some(2), Some(1))),
+            bad
+        );
         assert_eq!(refused(|query| query.filters.min_size = Some(1 << 53)), large);
         assert_eq!(refused(|query| query.limit = 0), bad);
         assert_eq!(refused(|query| query.limit = limits::QUERY_ENTRIES + 1), bad);
-        assert_eq!(refused(|query| query.cursor = Some("x".repeat(limits::QUERY_CURSOR_BYTES + 1))), bad);
+        assert_eq!(
+            refused(|query| query.cursor = Some("x".repeat(limits::QUERY_CURSOR_BYTES + 1))),
+            bad
+        );
     }
 }

@@ -55,7 +55,11 @@ impl Pipe {
             Pace::Steady(..) if here == 0 => 0,
             Pace::Steady(rate, time) => {
                 let passed = now - since(&self.since);
-                if passed >= time { here } else { here.min(rate * usize::try_from(passed / 1_000).unwrap_or(0) / 1_000) }
+                if passed >= time {
+                    here
+                } else {
+                    here.min(rate * usize::try_from(passed / 1_000).unwrap_or(0) / 1_000)
+                }
             }
         };
         self.taken.set(taken);
@@ -91,7 +95,11 @@ impl World {
     fn with_get(seed: u64, size: usize) -> (World, Content) {
         let mut world = World::of(seed, false, 2);
         // All bytes that there are make a file that is a little larger.
-        let content = if size > LARGEST { Content { start: 0, size } } else { Content::new(&world.dice, size) };
+        let content = if size > LARGEST {
+            Content { start: 0, size }
+        } else {
+            Content::new(&world.dice, size)
+        };
         world.peers[0].disk.place(NAME, content);
         world.names = vec![NAME.to_owned()];
         world.peers[1].options.once = Some((Command::Get(DownloadTarget::named(name())), None));
@@ -122,7 +130,12 @@ impl World {
     /// How often the `get` has connected to the owner.
     fn links_of_get(&self) -> usize {
         let (owner, getter) = (self.peers[0].at, self.peers[1].at.ip());
-        self.wire.look().conns.iter().filter(|conn| conn.to == owner && conn.sides[0].address.ip() == getter).count()
+        self.wire
+            .look()
+            .conns
+            .iter()
+            .filter(|conn| conn.to == owner && conn.sides[0].address.ip() == getter)
+            .count()
     }
 
     /// A process does not run for so many seconds.
@@ -173,11 +186,21 @@ impl World {
 fn a_reader_of_stdout_may_pause_or_be_slow() {
     // More pieces than are asked for before the reader has read the first.
     let size = 19 << 20;
-    let paces = [Pace::Pause(500_000, 35 * SECOND), Pace::Pause(500_000, 200 * SECOND), Pace::Steady(16_000, 200 * SECOND)];
+    let paces = [
+        Pace::Pause(500_000, 35 * SECOND),
+        Pace::Pause(500_000, 200 * SECOND),
+        Pace::Steady(16_000, 200 * SECOND),
+    ];
     for (seed, pace) in paces.into_iter().enumerate() {
         let (mut world, content) = World::with_get(seed as u64, size);
         let clock = world.clock.clone();
-        let pipe = Rc::new(Pipe { clock, pace, bytes: RefCell::default(), taken: Cell::new(0), since: Cell::new(None) });
+        let pipe = Rc::new(Pipe {
+            clock,
+            pace,
+            bytes: RefCell::default(),
+            taken: Cell::new(0),
+            since: Cell::new(None),
+        });
         if let Some((_, target)) = &mut world.peers[1].options.once {
             *target = Some(Rc::clone(&pipe) as Rc<dyn Sink>);
         }
@@ -231,7 +254,10 @@ fn a_watcher_that_was_stopped_tells_what_it_has_missed() {
         world.start(OWNER);
         world.pass(seconds + 20);
         let told = &world.peers[1].told;
-        assert!(told.iter().any(|report| matches!(report, UiEvent::Appeared(_))), "after {seconds} s: {told:?}");
+        assert!(
+            told.iter().any(|report| matches!(report, UiEvent::Appeared(_))),
+            "after {seconds} s: {told:?}"
+        );
     }
 }
 
@@ -305,7 +331,8 @@ fn those_who_wait_are_told_when_somebody_ahead_leaves() {
 fn an_http_connection_that_closes_while_it_waits_leaves_the_queue() {
     let (mut world, owner, _holder) = with_queue();
     let mut http = world.raw(owner);
-    let told = world.ask(&mut http, &format!("GET /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\n\r\n"));
+    let told =
+        world.ask(&mut http, &format!("GET /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\n\r\n"));
     assert_eq!(told, "", "there is no slot for it");
     let mut native = world.raw(owner);
     let told = world.ask(&mut native, &format!("{{\"cardume\":1}}\n{}", fetch(2)));
@@ -319,9 +346,16 @@ fn an_http_connection_that_closes_while_it_waits_leaves_the_queue() {
 fn an_http_answer_without_a_body_takes_no_slot() {
     let (mut world, owner, _holder) = with_queue();
     let mut http = world.raw(owner);
-    let told = world.ask(&mut http, &format!("HEAD /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\n\r\n"));
-    let tag = told.lines().find_map(|line| line.strip_prefix("ETag: ")).unwrap_or_else(|| panic!("no tag: {told}"));
-    let told = world.ask(&mut http, &format!("GET /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\nIf-None-Match: {tag}\r\n\r\n"));
+    let told =
+        world.ask(&mut http, &format!("HEAD /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\n\r\n"));
+    let tag = told
+        .lines()
+        .find_map(|line| line.strip_prefix("ETag: "))
+        .unwrap_or_else(|| panic!("no tag: {told}"));
+    let told = world.ask(
+        &mut http,
+        &format!("GET /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\nIf-None-Match: {tag}\r\n\r\n"),
+    );
     assert!(told.starts_with("HTTP/1.1 304 "), "{told}");
 }
 
@@ -329,7 +363,9 @@ fn an_http_answer_without_a_body_takes_no_slot() {
 fn who_takes_no_byte_keeps_no_slot_though_it_goes_on_talking() {
     let (mut world, owner, mut holder) = with_queue();
     let mut native = world.raw(owner);
-    assert!(world.ask(&mut native, &format!("{{\"cardume\":1}}\n{}", fetch(2))).contains(&place(1)));
+    assert!(
+        world.ask(&mut native, &format!("{{\"cardume\":1}}\n{}", fetch(2))).contains(&place(1))
+    );
     let mut told = String::new();
     let began = world.clock.now();
     while !told.contains("FETCH_OK") && world.clock.now() < began + 100 * SECOND {

@@ -136,7 +136,14 @@ impl Congestion {
 }
 
 impl Controller for Congestion {
-    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+    fn on_ack(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        bytes: u64,
+        app_limited: bool,
+        rtt: &RttEstimator,
+    ) {
         self.arrived += bytes;
         self.busy &= !app_limited;
         self.shortest = rtt.min();
@@ -148,7 +155,13 @@ impl Controller for Congestion {
         }
     }
 
-    fn on_congestion_event(&mut self, _: Instant, _: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
+    fn on_congestion_event(
+        &mut self,
+        _: Instant,
+        _: Instant,
+        is_persistent_congestion: bool,
+        lost_bytes: u64,
+    ) {
         self.lost += lost_bytes;
         if is_persistent_congestion {
             // Nothing arrives any more: what was known of the way is known no longer.
@@ -188,7 +201,14 @@ mod tests {
     const DATAGRAM: u16 = 1_200;
 
     /// A way that holds so much and takes so long; each round all that is allowed is sent, and this share of it is lost.
-    fn rounds(pace: &mut Congestion, count: u32, holds: u64, takes: Duration, lost: f64, now: &mut Instant) {
+    fn rounds(
+        pace: &mut Congestion,
+        count: u32,
+        holds: u64,
+        takes: Duration,
+        lost: f64,
+        now: &mut Instant,
+    ) {
         for _ in 0..count {
             let sent = pace.window();
             let arrives = ((sent as f64 * (1.0 - lost)) as u64).min(holds);

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use quinn_proto::{
-    Connection, ConnectionError, ConnectionHandle, Dir, Event, ReadError, StreamEvent, StreamId, TransportErrorCode, VarInt, WriteError,
+    Connection, ConnectionError, ConnectionHandle, Dir, Event, ReadError, StreamEvent, StreamId,
+    TransportErrorCode, VarInt, WriteError,
 };
 
 use crate::io::budget::Block;
@@ -77,7 +78,13 @@ pub(super) struct Driven {
 }
 
 impl Conn {
-    pub fn new(endpoint: usize, handle: ConnectionHandle, inner: Connection, known: Option<(SocketAddr, Key)>, ends_at: Instant) -> Conn {
+    pub fn new(
+        endpoint: usize,
+        handle: ConnectionHandle,
+        inner: Connection,
+        known: Option<(SocketAddr, Key)>,
+        ends_at: Instant,
+    ) -> Conn {
         Conn {
             endpoint,
             handle,
@@ -130,8 +137,11 @@ impl Conn {
                         self.edge(id, false, true, ready);
                     }
                 }
-                Event::Stream(StreamEvent::Finished { id } | StreamEvent::Stopped { id, .. }) => self.edge(id, true, true, ready),
-                Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {}
+                Event::Stream(StreamEvent::Finished { id } | StreamEvent::Stopped { id, .. }) => {
+                    self.edge(id, true, true, ready)
+                }
+                Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {
+                }
             }
         }
         driven
@@ -153,7 +163,13 @@ impl Conn {
         self.lost = Some((kind, why));
         self.wake_waiting(ready);
         let links = self.lanes.values().filter_map(|lane| lane.link);
-        ready.extend(links.map(|link| Ready::Link { link, readable: true, writable: true, ended: true, gone: true }));
+        ready.extend(links.map(|link| Ready::Link {
+            link,
+            readable: true,
+            writable: true,
+            ended: true,
+            gone: true,
+        }));
     }
 
     /// What it was lost by.
@@ -165,7 +181,13 @@ impl Conn {
     }
 
     fn wake_waiting(&mut self, ready: &mut Vec<Ready>) {
-        ready.extend(self.waiting.iter().map(|&link| Ready::Link { link, readable: true, writable: true, ended: true, gone: false }));
+        ready.extend(self.waiting.iter().map(|&link| Ready::Link {
+            link,
+            readable: true,
+            writable: true,
+            ended: true,
+            gone: false,
+        }));
     }
 
     fn edge(&self, id: StreamId, readable: bool, writable: bool, ready: &mut Vec<Ready>) {
@@ -181,7 +203,13 @@ impl Conn {
             None => {
                 self.waiting.push(link);
                 if self.connected || self.lost.is_some() {
-                    ready.push(Ready::Link { link, readable: true, writable: true, ended: true, gone: false });
+                    ready.push(Ready::Link {
+                        link,
+                        readable: true,
+                        writable: true,
+                        ended: true,
+                        gone: false,
+                    });
                 }
             }
         }
@@ -217,7 +245,9 @@ impl Conn {
         let Some(inner) = &mut self.inner else { return Err(self.error()) };
         let result = guarded(|| {
             let mut stream = inner.recv_stream(id);
-            let Ok(mut chunks) = stream.read(true) else { return (0, Err(io::Error::from(io::ErrorKind::ConnectionReset)), false) };
+            let Ok(mut chunks) = stream.read(true) else {
+                return (0, Err(io::Error::from(io::ErrorKind::ConnectionReset)), false);
+            };
             let mut count = 0;
             let then = loop {
                 match chunks.next(into.len() - count) {
@@ -244,7 +274,9 @@ impl Conn {
             }
             // A reset is told the next time as well: the stream is closed then.
             Err(_) if count > 0 => Ok(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.lost.is_some() => Err(self.error()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.lost.is_some() => {
+                Err(self.error())
+            }
             Err(error) => Err(error),
         }
     }
@@ -253,7 +285,9 @@ impl Conn {
     pub fn write(&mut self, id: StreamId, bytes: &[u8]) -> io::Result<usize> {
         self.writes(id)?;
         let Some(inner) = &mut self.inner else { return Err(self.error()) };
-        let Some(result) = guarded(|| inner.send_stream(id).write(bytes)) else { return Err(self.shattered()) };
+        let Some(result) = guarded(|| inner.send_stream(id).write(bytes)) else {
+            return Err(self.shattered());
+        };
         self.dirty = true;
         result.map_err(|error| refused(&error))
     }
@@ -272,7 +306,9 @@ impl Conn {
     /// Whether a stream takes anything now.
     pub fn writes(&self, id: StreamId) -> io::Result<()> {
         match self.lanes.get(&id) {
-            _ if self.lost.is_some() => Err(io::Error::new(io::ErrorKind::BrokenPipe, self.error())),
+            _ if self.lost.is_some() => {
+                Err(io::Error::new(io::ErrorKind::BrokenPipe, self.error()))
+            }
             Some(lane) if lane.finishing => Err(io::ErrorKind::BrokenPipe.into()),
             Some(lane) if lane.staged.is_empty() => Ok(()),
             Some(_) => Err(io::ErrorKind::WouldBlock.into()),
@@ -344,7 +380,9 @@ impl Conn {
     pub fn bound(&mut self, share: u64) {
         if let Some(inner) = &mut self.inner {
             let way = inner.congestion_state().window().saturating_mul(2);
-            inner.set_send_window(way.clamp(limits::QUIC_UNSENT_BYTES.0, limits::QUIC_UNSENT_BYTES.1).min(share));
+            inner.set_send_window(
+                way.clamp(limits::QUIC_UNSENT_BYTES.0, limits::QUIC_UNSENT_BYTES.1).min(share),
+            );
         }
     }
 }
@@ -361,7 +399,9 @@ fn refused(error: &WriteError) -> io::Error {
 fn in_words(reason: &ConnectionError) -> (io::ErrorKind, String) {
     match reason {
         ConnectionError::TimedOut => (io::ErrorKind::TimedOut, "no answer".into()),
-        ConnectionError::TransportError(error) if error.code == TransportErrorCode::crypto(ACCESS_DENIED) => {
+        ConnectionError::TransportError(error)
+            if error.code == TransportErrorCode::crypto(ACCESS_DENIED) =>
+        {
             (io::ErrorKind::ConnectionAborted, "it has another key".into())
         }
         reason => (io::ErrorKind::ConnectionReset, reason.to_string()),

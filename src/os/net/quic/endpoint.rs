@@ -8,7 +8,10 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use mio::{Registry, Token};
-use quinn_proto::{Connection, ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint as Proto, EndpointEvent, Incoming, ServerConfig, Transmit};
+use quinn_proto::{
+    Connection, ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint as Proto, EndpointEvent,
+    Incoming, ServerConfig, Transmit,
+};
 use quinn_udp::RecvMeta;
 
 use crate::io::budget::{Block, Budget};
@@ -59,7 +62,13 @@ pub(super) enum Came {
 
 impl Endpoint {
     /// Opens a socket there; `serves`: others may begin connections.
-    pub fn open(at: SocketAddr, serves: Option<ServerConfig>, port: Option<usize>, registry: &Registry, token: Token) -> io::Result<Endpoint> {
+    pub fn open(
+        at: SocketAddr,
+        serves: Option<ServerConfig>,
+        port: Option<usize>,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Endpoint> {
         let udp = Udp::open(at, serves.is_none(), registry, token)?;
         let serves = serves.map(Arc::new);
         let proto = Endpoint::proto(&udp, serves.clone());
@@ -93,7 +102,12 @@ impl Endpoint {
     }
 
     /// Begins a connection.
-    pub fn connect(&mut self, config: quinn_proto::ClientConfig, to: SocketAddr, now: Instant) -> io::Result<(ConnectionHandle, Connection)> {
+    pub fn connect(
+        &mut self,
+        config: quinn_proto::ClientConfig,
+        to: SocketAddr,
+        now: Instant,
+    ) -> io::Result<(ConnectionHandle, Connection)> {
         let proto = &mut self.proto;
         guarded(|| proto.connect(now, config, to, "cardume"))
             .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?
@@ -107,7 +121,11 @@ impl Endpoint {
     }
 
     /// Hands on what a connection says to its endpoint; what comes back is for the connection.
-    pub fn tell(&mut self, handle: ConnectionHandle, event: EndpointEvent) -> Option<ConnectionEvent> {
+    pub fn tell(
+        &mut self,
+        handle: ConnectionHandle,
+        event: EndpointEvent,
+    ) -> Option<ConnectionEvent> {
         if event.is_drained() && self.by_handle.remove(&handle.0).is_some() {
             self.count -= 1;
         }
@@ -116,7 +134,13 @@ impl Endpoint {
     }
 
     /// Receives what has come, within a budget, and hands on what it means. Returns how much of the budget that took.
-    pub fn receive(&mut self, memory: &mut [u8], now: Instant, budget: usize, take: &mut dyn FnMut(&mut Endpoint, Came)) -> usize {
+    pub fn receive(
+        &mut self,
+        memory: &mut [u8],
+        now: Instant,
+        budget: usize,
+        take: &mut dyn FnMut(&mut Endpoint, Came),
+    ) -> usize {
         let mut trains = [RecvMeta::default(); TRAINS];
         let mut received = 0;
         let mut faults = 0;
@@ -162,7 +186,9 @@ impl Endpoint {
     fn one(&mut self, train: &RecvMeta, datagram: BytesMut, now: Instant) -> Option<Came> {
         let mut answer = Vec::new();
         let proto = &mut self.proto;
-        let Some(event) = guarded(|| proto.handle(now, train.addr, train.dst_ip, mark(train), datagram, &mut answer)) else {
+        let Some(event) = guarded(|| {
+            proto.handle(now, train.addr, train.dst_ip, mark(train), datagram, &mut answer)
+        }) else {
             log::error!("the connections by QUIC of a port are given up: their state is broken");
             self.proto = Endpoint::proto(&self.udp, self.serves.clone());
             (self.by_handle, self.count) = (BTreeMap::new(), 0);
@@ -170,7 +196,9 @@ impl Endpoint {
             return Some(Came::Broken);
         };
         match event? {
-            DatagramEvent::ConnectionEvent(handle, event) => self.by_handle.get(&handle.0).map(|key| Came::For(*key, event)),
+            DatagramEvent::ConnectionEvent(handle, event) => {
+                self.by_handle.get(&handle.0).map(|key| Came::For(*key, event))
+            }
             DatagramEvent::Response(transmit) => {
                 self.costs(limits::QUIC_HANDSHAKE_COST);
                 self.say(&transmit, &answer);
@@ -193,10 +221,15 @@ impl Endpoint {
         let mut answer = Vec::new();
         let proto = &mut self.proto;
         let block = Block::of(incoming.remote_address().ip());
-        let has_room = self.begun.has_room(block, 1).is_ok() && self.doubtful.has_room(block, 1).is_ok();
-        let is_doubted = self.doubtful.used() >= limits::QUIC_DOUBTS && !incoming.remote_address_validated() && incoming.may_retry();
+        let has_room =
+            self.begun.has_room(block, 1).is_ok() && self.doubtful.has_room(block, 1).is_ok();
+        let is_doubted = self.doubtful.used() >= limits::QUIC_DOUBTS
+            && !incoming.remote_address_validated()
+            && incoming.may_retry();
         // A Retry costs no handshake, and whoever claims the address of another must not use up that one's share.
-        if self.count >= limits::QUIC_CONNECTIONS || !is_doubted && (!has_room || self.handshakes == 0) {
+        if self.count >= limits::QUIC_CONNECTIONS
+            || !is_doubted && (!has_room || self.handshakes == 0)
+        {
             // An answer would only be sent to where the datagram says that it came from.
             guarded(|| proto.ignore(incoming))?;
             return None;
@@ -272,8 +305,13 @@ mod tests {
     #[test]
     fn tiny_datagrams_do_not_make_a_turn_longer() {
         let poll = mio::Poll::new().expect("a poll");
-        let mut endpoint = Endpoint::open(([127, 0, 0, 1], 0).into(), None, None, poll.registry(), Token(0)).expect("a socket");
-        let (from, to) = (UdpSocket::bind("127.0.0.1:0").expect("a port"), endpoint.udp.at().expect("its address"));
+        let mut endpoint =
+            Endpoint::open(([127, 0, 0, 1], 0).into(), None, None, poll.registry(), Token(0))
+                .expect("a socket");
+        let (from, to) = (
+            UdpSocket::bind("127.0.0.1:0").expect("a port"),
+            endpoint.udp.at().expect("its address"),
+        );
         for _ in 0..100 {
             from.send_to(b"x", to).expect("it is sent");
         }
@@ -287,12 +325,16 @@ mod tests {
 
     /// What a client sends first, each datagram from another connection.
     fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
-        let config = crate::os::net::quic::keys::asking(crate::protocol::types::account::Key::new([7; 32]).expect("a point")).expect("its ciphers");
+        let config = crate::os::net::quic::keys::asking(
+            crate::protocol::types::account::Key::new([7; 32]).expect("a point"),
+        )
+        .expect("its ciphers");
         let config = quinn_proto::ClientConfig::new(Arc::new(config));
         let mut proto = Proto::new(Arc::new(config::endpoint()), None, true, None);
         let one = |_| {
             let (mut datagram, now) = (Vec::new(), Instant::now());
-            let (_, mut connection) = proto.connect(now, config.clone(), to, "cardume").expect("a connection");
+            let (_, mut connection) =
+                proto.connect(now, config.clone(), to, "cardume").expect("a connection");
             let _sent = connection.poll_transmit(now, 1, &mut datagram).expect("an Initial");
             datagram
         };
@@ -305,7 +347,8 @@ mod tests {
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(Arc::new(config::answering()));
         let at = ([127, 0, 0, 1], 0).into();
-        let endpoint = Endpoint::open(at, Some(config), Some(0), poll.registry(), Token(0)).expect("a socket");
+        let endpoint =
+            Endpoint::open(at, Some(config), Some(0), poll.registry(), Token(0)).expect("a socket");
         let to = endpoint.udp.at().expect("its address");
         (poll, endpoint, to)
     }
@@ -323,9 +366,14 @@ mod tests {
             }
             endpoint.readable = true;
             let mut came = 0;
-            let took = endpoint.receive(&mut memory, Instant::now(), limits::QUIC_TURN_BYTES, &mut |_, what| {
-                came += usize::from(matches!(what, Came::New(..)));
-            });
+            let took = endpoint.receive(
+                &mut memory,
+                Instant::now(),
+                limits::QUIC_TURN_BYTES,
+                &mut |_, what| {
+                    came += usize::from(matches!(what, Came::New(..)));
+                },
+            );
             assert!(came <= limits::QUIC_TURN_HANDSHAKES, "{came} handshakes in one iteration");
             assert!(took <= limits::QUIC_TURN_BYTES + TRAINS * TRAIN_BYTES, "{took}");
             begun += came;
@@ -344,6 +392,11 @@ mod tests {
     fn datagrams_that_open_connections_are_told_from_others() {
         let to = ([127, 0, 0, 1], 9).into();
         assert!(is_initial(&initials(to, 1)[0]));
-        assert!(!is_initial(&[0x40, 1]) && !is_initial(&[0xe0, 1]) && !is_initial(&[0xd0]) && !is_initial(&[]));
+        assert!(
+            !is_initial(&[0x40, 1])
+                && !is_initial(&[0xe0, 1])
+                && !is_initial(&[0xd0])
+                && !is_initial(&[])
+        );
     }
 }

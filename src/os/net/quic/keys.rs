@@ -6,12 +6,18 @@ use std::sync::Arc;
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key,
+};
+use rustls::pki_types::{
+    CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+};
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
+};
 
 use crate::protocol::types::account::Key;
 
@@ -20,7 +26,9 @@ const ALPN: &[u8] = b"cardume/1";
 /// What stands before the 32 bytes of an Ed25519 key where it is public (RFC 8410, section 4).
 const PUBLIC: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 /// And where it is secret (section 7).
-const SECRET: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+const SECRET: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
 
 /// The side that answers, with this secret, and the key that it shows.
 pub(super) fn answering(secret: &[u8; 32]) -> Result<(QuicServerConfig, Key), String> {
@@ -28,10 +36,16 @@ pub(super) fn answering(secret: &[u8; 32]) -> Result<(QuicServerConfig, Key), St
     let secret = PrivatePkcs8KeyDer::from([&SECRET[..], secret].concat());
     let signs = ring::sign::any_eddsa_type(&secret).map_err(words)?;
     let shown = signs.public_key().ok_or("the key has no public half")?;
-    let key = shown.strip_prefix(&PUBLIC).and_then(|key| key.try_into().ok()).and_then(Key::new).ok_or("the key is not of Ed25519")?;
+    let key = shown
+        .strip_prefix(&PUBLIC)
+        .and_then(|key| key.try_into().ok())
+        .and_then(Key::new)
+        .ok_or("the key is not of Ed25519")?;
     let certified = CertifiedKey::new(vec![CertificateDer::from(shown.to_vec())], signs);
     let resolver = Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::new(certified)));
-    let builder = ServerConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(&[&TLS13]).map_err(words)?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(words)?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Nobody comes back to an earlier conversation.
@@ -43,9 +57,17 @@ pub(super) fn answering(secret: &[u8; 32]) -> Result<(QuicServerConfig, Key), St
 /// The side that asks whoever has this key.
 pub(super) fn asking(key: Key) -> Result<QuicClientConfig, String> {
     let provider = provider();
-    let pinned = Pinned { shown: [&PUBLIC[..], key.bytes()].concat(), algorithms: provider.signature_verification_algorithms };
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&TLS13]).map_err(|error| error.to_string())?;
-    let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned)).with_no_client_auth();
+    let pinned = Pinned {
+        shown: [&PUBLIC[..], key.bytes()].concat(),
+        algorithms: provider.signature_verification_algorithms,
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| error.to_string())?;
+    let mut config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(pinned))
+        .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_sni = false;
     config.resumption = Resumption::disabled();
@@ -54,8 +76,11 @@ pub(super) fn asking(key: Key) -> Result<QuicClientConfig, String> {
 
 /// ring, with the cipher first that is cheapest where the processor knows AES.
 fn provider() -> CryptoProvider {
-    use ring::cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256};
-    let cipher_suites = vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];
+    use ring::cipher_suite::{
+        TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+    };
+    let cipher_suites =
+        vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];
     CryptoProvider { cipher_suites, ..ring::default_provider() }
 }
 
@@ -76,10 +101,19 @@ impl ServerCertVerifier for Pinned {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         // Both are public: how long it takes to compare them says nothing.
-        if shown.as_ref() == self.shown { Ok(ServerCertVerified::assertion()) } else { Err(CertificateError::ApplicationVerificationFailure.into()) }
+        if shown.as_ref() == self.shown {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
     }
 
-    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
     }
 
@@ -89,7 +123,12 @@ impl ServerCertVerifier for Pinned {
         shown: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(shown.as_ref()), signature, &self.algorithms)
+        verify_tls13_signature_with_raw_key(
+            message,
+            &SubjectPublicKeyInfoDer::from(shown.as_ref()),
+            signature,
+            &self.algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -25,7 +25,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mio::{Registry, Token};
-use quinn_proto::{ClientConfig, Connection, ConnectionHandle, EndpointEvent, ServerConfig, StreamId, VarInt};
+use quinn_proto::{
+    ClientConfig, Connection, ConnectionHandle, EndpointEvent, ServerConfig, StreamId, VarInt,
+};
 use slab::Slab;
 
 use crate::limits;
@@ -115,7 +117,12 @@ impl Quic {
         Ok(number)
     }
 
-    fn open(&mut self, at: SocketAddr, serves: Option<ServerConfig>, port: Option<usize>) -> io::Result<usize> {
+    fn open(
+        &mut self,
+        at: SocketAddr,
+        serves: Option<ServerConfig>,
+        port: Option<usize>,
+    ) -> io::Result<usize> {
         if self.memory.is_empty() {
             self.memory = vec![0; TRAINS * TRAIN_BYTES].into_boxed_slice();
         }
@@ -145,7 +152,10 @@ impl Quic {
 
     /// The endpoint of the port of this number.
     fn at_port(&self, port: usize) -> Option<usize> {
-        self.endpoints.iter().find(|(_, endpoint)| endpoint.port == Some(port)).map(|(number, _)| number)
+        self.endpoints
+            .iter()
+            .find(|(_, endpoint)| endpoint.port == Some(port))
+            .map(|(number, _)| number)
     }
 
     /// True when the port of this number is one of UDP.
@@ -168,7 +178,10 @@ impl Quic {
                 conn.held += 1;
                 conn.ends_at = None;
                 let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-                return Ok((QuicStream { conn: key, id: Some(id), link: None, ended: false }, from));
+                return Ok((
+                    QuicStream { conn: key, id: Some(id), link: None, ended: false },
+                    from,
+                ));
             }
             self.endpoints[number].accepting.pop_front();
         }
@@ -192,7 +205,8 @@ impl Quic {
         }
         let now = Instant::now();
         let number = self.asks(to.is_ipv4())?;
-        let mut config = ClientConfig::new(Arc::new(keys::asking(pinned).map_err(io::Error::other)?));
+        let mut config =
+            ClientConfig::new(Arc::new(keys::asking(pinned).map_err(io::Error::other)?));
         config.transport_config(Arc::new(config::asking()));
         let (handle, inner) = self.endpoints[number].connect(config, to, now)?;
         let key = self.add(number, handle, inner, Some((to, pinned)), now);
@@ -200,8 +214,21 @@ impl Quic {
         Ok(stream(key))
     }
 
-    fn add(&mut self, number: usize, handle: ConnectionHandle, inner: Connection, known: Option<(SocketAddr, Key)>, now: Instant) -> usize {
-        let key = self.conns.insert(Conn::new(number, handle, inner, known, now + limits::QUIC_HANDSHAKE));
+    fn add(
+        &mut self,
+        number: usize,
+        handle: ConnectionHandle,
+        inner: Connection,
+        known: Option<(SocketAddr, Key)>,
+        now: Instant,
+    ) -> usize {
+        let key = self.conns.insert(Conn::new(
+            number,
+            handle,
+            inner,
+            known,
+            now + limits::QUIC_HANDSHAKE,
+        ));
         self.endpoints[number].name(handle, key);
         if let Some((to, pinned)) = known {
             self.known.insert((to, *pinned.bytes()), key);
@@ -220,7 +247,11 @@ impl Quic {
     }
 
     /// Does something with the connection of a stream, which may have something to send for that.
-    fn with<T>(&mut self, key: usize, does: impl FnOnce(&mut Conn, &mut Vec<Ready>) -> T) -> Option<T> {
+    fn with<T>(
+        &mut self,
+        key: usize,
+        does: impl FnOnce(&mut Conn, &mut Vec<Ready>) -> T,
+    ) -> Option<T> {
         let conn = self.conns.get_mut(key)?;
         let was_dirty = std::mem::take(&mut conn.dirty);
         let result = does(conn, &mut self.ready);
@@ -242,7 +273,9 @@ impl Quic {
     /// # Errors
     /// Why its connection did not come about.
     pub fn established(&mut self, stream: &mut QuicStream) -> io::Result<bool> {
-        let opened = self.with(stream.conn, |conn, _| conn.open(stream.link)).ok_or(io::ErrorKind::ConnectionReset)??;
+        let opened = self
+            .with(stream.conn, |conn, _| conn.open(stream.link))
+            .ok_or(io::ErrorKind::ConnectionReset)??;
         stream.id = opened;
         Ok(opened.is_some())
     }
@@ -271,17 +304,29 @@ impl Quic {
         }
         let now = Instant::now();
         self.drive(now);
-        if !self.ready.is_empty() || !self.dirty.is_empty() || self.endpoints.iter().any(|(_, endpoint)| endpoint.readable) {
+        if !self.ready.is_empty()
+            || !self.dirty.is_empty()
+            || self.endpoints.iter().any(|(_, endpoint)| endpoint.readable)
+        {
             return Some(Duration::ZERO);
         }
         let next = self.times.first().map(|(at, _)| at.saturating_duration_since(now));
-        let rest = self.endpoints.iter().filter_map(|(_, endpoint)| endpoint.rests_until).min().map(|at| at.saturating_duration_since(now));
+        let rest = self
+            .endpoints
+            .iter()
+            .filter_map(|(_, endpoint)| endpoint.rests_until)
+            .min()
+            .map(|at| at.saturating_duration_since(now));
         [most, next, rest].into_iter().flatten().min()
     }
 
     /// The poll has said this of a token of ours.
     pub fn note(&mut self, token: usize, readable: bool, writable: bool) {
-        let Some(endpoint) = token.checked_sub(self.first_token).and_then(|number| self.endpoints.get_mut(number)) else { return };
+        let Some(endpoint) =
+            token.checked_sub(self.first_token).and_then(|number| self.endpoints.get_mut(number))
+        else {
+            return;
+        };
         endpoint.readable |= readable;
         if writable && endpoint.is_held_back() {
             endpoint.has_room();
@@ -300,7 +345,12 @@ impl Quic {
         for (_, endpoint) in &mut self.endpoints {
             endpoint.readable |= endpoint.rests_until.take_if(|at| *at <= now).is_some();
         }
-        let numbers: Vec<usize> = self.endpoints.iter().filter(|(_, endpoint)| endpoint.readable).map(|(number, _)| number).collect();
+        let numbers: Vec<usize> = self
+            .endpoints
+            .iter()
+            .filter(|(_, endpoint)| endpoint.readable)
+            .map(|(number, _)| number)
+            .collect();
         let share = limits::QUIC_TURN_BYTES / numbers.len().max(1);
         for number in numbers {
             self.receive(number, share, now);
@@ -337,7 +387,8 @@ impl Quic {
                 }
             }
             Came::New(handle, inner, block) => {
-                let mut conn = Conn::new(number, handle, *inner, None, now + limits::QUIC_HANDSHAKE);
+                let mut conn =
+                    Conn::new(number, handle, *inner, None, now + limits::QUIC_HANDSHAKE);
                 conn.dirty = true;
                 (conn.begun_by, conn.doubted) = (Some(block), Some(block));
                 let key = conns.insert(conn);
@@ -347,12 +398,21 @@ impl Quic {
             Came::Broken => broken = true,
         });
         if broken {
-            let lost: Vec<usize> = self.conns.iter().filter(|(_, conn)| conn.endpoint == number).map(|(key, _)| key).collect();
+            let lost: Vec<usize> = self
+                .conns
+                .iter()
+                .filter(|(_, conn)| conn.endpoint == number)
+                .map(|(key, _)| key)
+                .collect();
             for key in lost {
                 if let Some(conn) = self.conns.get_mut(key) {
                     // What it rested on knows nothing of it any more.
                     conn.inner = None;
-                    conn.lose(io::ErrorKind::ConnectionReset, "its state is broken".into(), &mut self.ready);
+                    conn.lose(
+                        io::ErrorKind::ConnectionReset,
+                        "its state is broken".into(),
+                        &mut self.ready,
+                    );
                 }
                 self.bury(key);
             }
@@ -370,15 +430,23 @@ impl Quic {
             let Some(refusal) = endpoint.udp.next_refusal() else { return };
             let Some(at) = refusal else { continue };
             for (key, conn) in &mut self.conns {
-                if conn.endpoint != number || conn.inner.as_ref().is_none_or(|inner| inner.remote_address() != at) {
+                if conn.endpoint != number
+                    || conn.inner.as_ref().is_none_or(|inner| inner.remote_address() != at)
+                {
                     continue;
                 }
                 conn.refusals += 1;
                 // Anybody may claim that; who has heard the other side believes it only when it says nothing meanwhile.
                 if !conn.connected || conn.refusals >= limits::QUIC_REFUSALS {
-                    conn.lose(io::ErrorKind::ConnectionRefused, "connection refused".into(), &mut self.ready);
+                    conn.lose(
+                        io::ErrorKind::ConnectionRefused,
+                        "connection refused".into(),
+                        &mut self.ready,
+                    );
                     if let Some(inner) = &mut conn.inner {
-                        let _ = guarded(|| inner.close(Instant::now(), VarInt::from_u32(0), Bytes::new()));
+                        let _ = guarded(|| {
+                            inner.close(Instant::now(), VarInt::from_u32(0), Bytes::new())
+                        });
                     }
                     if !std::mem::replace(&mut conn.dirty, true) {
                         self.dirty.push(key);
@@ -396,7 +464,8 @@ impl Quic {
             conn.broken |= guarded(|| inner.handle_timeout(now)).is_none();
             if conn.ends_at.is_some_and(|at| at <= now) {
                 conn.ends_at = None;
-                conn.broken |= guarded(|| inner.close(now, VarInt::from_u32(0), Bytes::new())).is_none();
+                conn.broken |=
+                    guarded(|| inner.close(now, VarInt::from_u32(0), Bytes::new())).is_none();
                 conn.lose(io::ErrorKind::TimedOut, "no answer".into(), &mut self.ready);
             }
         }
@@ -430,10 +499,16 @@ impl Quic {
         let mut done = true;
         loop {
             let mut quiet = true;
-            while let Some(event) = conn.inner.as_mut().and_then(|inner| guarded(|| inner.poll_endpoint_events()).flatten()) {
+            while let Some(event) = conn
+                .inner
+                .as_mut()
+                .and_then(|inner| guarded(|| inner.poll_endpoint_events()).flatten())
+            {
                 quiet = false;
                 drained |= event.is_drained();
-                if let (Some(back), Some(inner)) = (endpoint.tell(conn.handle, event), &mut conn.inner) {
+                if let (Some(back), Some(inner)) =
+                    (endpoint.tell(conn.handle, event), &mut conn.inner)
+                {
                     conn.broken |= guarded(|| inner.handle_event(back)).is_none();
                 }
             }
@@ -470,7 +545,8 @@ impl Quic {
                     && !matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::ECONNREFUSED))
                 {
                     // Whoever is not there yet will not be found this way. Which address a refusal is of, only the queue of errors knows.
-                    conn.broken |= guarded(|| inner.close(now, VarInt::from_u32(0), Bytes::new())).is_none();
+                    conn.broken |=
+                        guarded(|| inner.close(now, VarInt::from_u32(0), Bytes::new())).is_none();
                     conn.lose(error.kind(), error.to_string(), ready);
                 }
             }
@@ -505,7 +581,8 @@ impl Quic {
     /// Sees to it that a connection is looked at when its time comes.
     fn arm(&mut self, key: usize) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let timeout = conn.inner.as_mut().and_then(|inner| guarded(|| inner.poll_timeout()).flatten());
+        let timeout =
+            conn.inner.as_mut().and_then(|inner| guarded(|| inner.poll_timeout()).flatten());
         let at = [timeout, conn.ends_at].into_iter().flatten().min();
         if conn.armed != at {
             if let Some(before) = conn.armed {
@@ -553,7 +630,11 @@ impl Drop for Quic {
     fn drop(&mut self) {
         let now = Instant::now();
         for (_, conn) in &mut self.conns {
-            let (Some(inner), Some(endpoint)) = (&mut conn.inner, self.endpoints.get_mut(conn.endpoint)) else { continue };
+            let (Some(inner), Some(endpoint)) =
+                (&mut conn.inner, self.endpoints.get_mut(conn.endpoint))
+            else {
+                continue;
+            };
             self.train.clear();
             let train = &mut self.train;
             let last = guarded(|| {

@@ -27,7 +27,12 @@ pub(super) struct Udp {
 
 impl Udp {
     /// Opens one there, which is reported under this token.
-    pub fn open(at: SocketAddr, only_v6: bool, registry: &Registry, token: Token) -> io::Result<Udp> {
+    pub fn open(
+        at: SocketAddr,
+        only_v6: bool,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Udp> {
         let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
         if at.is_ipv6() {
             socket.set_only_v6(only_v6 || !at.ip().is_unspecified())?;
@@ -64,10 +69,17 @@ impl Udp {
     pub fn send(&self, transmit: &Transmit, bytes: &[u8]) -> io::Result<()> {
         let contents = bytes.get(..transmit.size).unwrap_or(bytes);
         let ecn = transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8));
-        let transmit =
-            quinn_udp::Transmit { destination: transmit.destination, ecn, contents, segment_size: transmit.segment_size, src_ip: transmit.src_ip };
+        let transmit = quinn_udp::Transmit {
+            destination: transmit.destination,
+            ecn,
+            contents,
+            segment_size: transmit.segment_size,
+            src_ip: transmit.src_ip,
+        };
         match self.state.try_send((&self.socket).into(), &transmit) {
-            Err(error) if error.raw_os_error().is_some_and(is_refusal) => self.state.try_send((&self.socket).into(), &transmit),
+            Err(error) if error.raw_os_error().is_some_and(is_refusal) => {
+                self.state.try_send((&self.socket).into(), &transmit)
+            }
             other => other,
         }
     }
@@ -75,7 +87,8 @@ impl Udp {
     /// Receives trains into the parts of `memory`; how many came.
     pub fn receive(&self, memory: &mut [u8], trains: &mut [RecvMeta; TRAINS]) -> io::Result<usize> {
         let mut parts = memory.chunks_exact_mut(TRAIN_BYTES);
-        let mut slices: [IoSliceMut<'_>; TRAINS] = std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
+        let mut slices: [IoSliceMut<'_>; TRAINS] =
+            std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
         self.state.recv((&self.socket).into(), &mut slices, trains)
     }
 
@@ -97,17 +110,30 @@ impl Udp {
                 let mut header: libc::msghdr = std::mem::zeroed();
                 (header.msg_name, header.msg_namelen) = (name.cast(), *length);
                 (header.msg_iov, header.msg_iovlen) = (&raw mut part, 1);
-                (header.msg_control, header.msg_controllen) = (control.as_mut_ptr().cast(), size_of_val(&control) as _);
-                if libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) < 0 {
+                (header.msg_control, header.msg_controllen) =
+                    (control.as_mut_ptr().cast(), size_of_val(&control) as _);
+                if libc::recvmsg(
+                    self.socket.as_raw_fd(),
+                    &raw mut header,
+                    libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT,
+                ) < 0
+                {
                     return Err(io::Error::last_os_error());
                 }
                 *length = header.msg_namelen;
                 let mut message = libc::CMSG_FIRSTHDR(&raw const header);
                 while let Some(found) = message.as_ref() {
-                    let of_error = [(libc::IPPROTO_IP, libc::IP_RECVERR), (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)];
+                    let of_error = [
+                        (libc::IPPROTO_IP, libc::IP_RECVERR),
+                        (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+                    ];
                     let whole = libc::CMSG_LEN(size_of::<libc::sock_extended_err>() as _) as usize;
-                    if of_error.contains(&(found.cmsg_level, found.cmsg_type)) && found.cmsg_len >= whole {
-                        let said = libc::CMSG_DATA(message).cast::<libc::sock_extended_err>().read_unaligned();
+                    if of_error.contains(&(found.cmsg_level, found.cmsg_type))
+                        && found.cmsg_len >= whole
+                    {
+                        let said = libc::CMSG_DATA(message)
+                            .cast::<libc::sock_extended_err>()
+                            .read_unaligned();
                         error = i32::try_from(said.ee_errno).unwrap_or(0);
                     }
                     message = libc::CMSG_NXTHDR(&raw const header, message);
@@ -141,15 +167,26 @@ mod tests {
     #[test]
     fn an_address_where_nobody_is_keeps_no_datagram_from_another() {
         let mut poll = Poll::new().expect("a poll");
-        let udp = Udp::open(([127, 0, 0, 1], 0).into(), true, poll.registry(), Token(0)).expect("a socket");
+        let udp = Udp::open(([127, 0, 0, 1], 0).into(), true, poll.registry(), Token(0))
+            .expect("a socket");
         let live = Plain::bind("127.0.0.1:0").expect("a port");
         live.set_read_timeout(Some(Duration::from_secs(10))).expect("it waits");
-        let dead = Plain::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
-        let to = |destination| Transmit { destination, ecn: None, size: 1, segment_size: None, src_ip: None };
+        let dead =
+            Plain::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let to = |destination| Transmit {
+            destination,
+            ecn: None,
+            size: 1,
+            segment_size: None,
+            src_ip: None,
+        };
         udp.send(&to(dead), b"a").expect("nothing is known of it yet");
         let (mut events, began) = (Events::with_capacity(8), Instant::now());
         while !events.iter().any(mio::event::Event::is_error) {
-            assert!(began.elapsed() < Duration::from_secs(10), "nobody said that the port is closed");
+            assert!(
+                began.elapsed() < Duration::from_secs(10),
+                "nobody said that the port is closed"
+            );
             poll.poll(&mut events, Some(Duration::from_secs(1))).expect("it polls");
         }
         udp.send(&to(live.local_addr().expect("its address")), b"b").expect("that one is there");

@@ -22,10 +22,14 @@ impl<'a> QuicStreamIo<'a> {
         QuicStreamIo { quic, stream }
     }
 
-    fn with<T>(&mut self, does: impl FnOnce(&mut Conn, StreamId, &mut QuicStream) -> io::Result<T>) -> io::Result<T> {
+    fn with<T>(
+        &mut self,
+        does: impl FnOnce(&mut Conn, StreamId, &mut QuicStream) -> io::Result<T>,
+    ) -> io::Result<T> {
         let QuicStreamIo { quic, stream } = self;
         let id = stream.id.ok_or(io::ErrorKind::NotConnected)?;
-        quic.with(stream.conn, |conn, _| does(conn, id, stream)).unwrap_or_else(|| Err(io::ErrorKind::ConnectionReset.into()))
+        quic.with(stream.conn, |conn, _| does(conn, id, stream))
+            .unwrap_or_else(|| Err(io::ErrorKind::ConnectionReset.into()))
     }
 }
 

@@ -13,7 +13,9 @@ use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::legacy::uc3m::profile::Profile;
 use crate::protocol::request::{Fetch, Request, Selector};
-use crate::protocol::types::account::{AccountOp, Authority, Line, METHODS, Method, Operation, Publication, UserName};
+use crate::protocol::types::account::{
+    AccountOp, Authority, Line, METHODS, Method, Operation, Publication, UserName,
+};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 
@@ -61,8 +63,13 @@ impl Uc3mOp {
     fn fields(self) -> usize {
         match self {
             Uc3mOp::Index(Method::Publish) => 3,
-            Uc3mOp::Index(Method::Connect | Method::Delete | Method::ListContent | Method::FindUser) => 2,
-            Uc3mOp::Index(Method::Register | Method::Unregister | Method::Disconnect | Method::ListUsers) | Uc3mOp::GetFile => 1,
+            Uc3mOp::Index(
+                Method::Connect | Method::Delete | Method::ListContent | Method::FindUser,
+            ) => 2,
+            Uc3mOp::Index(
+                Method::Register | Method::Unregister | Method::Disconnect | Method::ListUsers,
+            )
+            | Uc3mOp::GetFile => 1,
         }
     }
 
@@ -75,7 +82,8 @@ impl Uc3mOp {
     #[must_use]
     pub fn status(self, code: ErrorCode) -> u8 {
         match (self, code) {
-            (Uc3mOp::Index(Method::Register), ErrorCode::Taken) | (Uc3mOp::GetFile, ErrorCode::NotFound) => 1,
+            (Uc3mOp::Index(Method::Register), ErrorCode::Taken)
+            | (Uc3mOp::GetFile, ErrorCode::NotFound) => 1,
             (Uc3mOp::Index(Method::Register) | Uc3mOp::GetFile, _) => 2,
             (Uc3mOp::Index(_), ErrorCode::NoUser) => 1,
             (Uc3mOp::Index(Method::Connect), ErrorCode::Connected) => 2,
@@ -94,7 +102,9 @@ impl Uc3mOp {
         match self {
             Uc3mOp::Index(Method::Register | Method::Unregister) | Uc3mOp::GetFile => 2,
             Uc3mOp::Index(Method::Connect | Method::Disconnect | Method::ListUsers) => 3,
-            Uc3mOp::Index(Method::Publish | Method::Delete | Method::ListContent | Method::FindUser) => 4,
+            Uc3mOp::Index(
+                Method::Publish | Method::Delete | Method::ListContent | Method::FindUser,
+            ) => 4,
         }
     }
 
@@ -108,13 +118,21 @@ impl Uc3mOp {
             });
         }
         let known = METHODS.iter().filter(|(method, _)| *method != Method::FindUser);
-        known.clone().find(|(_, known)| same(word, known.as_bytes())).map(|(method, _)| Uc3mOp::Index(*method))
+        known
+            .clone()
+            .find(|(_, known)| same(word, known.as_bytes()))
+            .map(|(method, _)| Uc3mOp::Index(*method))
     }
 }
 
 /// True when two words have the same letters.
 fn same(one: &[u8], other: &[u8]) -> bool {
-    let letters = |word: &'_ [u8]| word.iter().filter(|byte| !matches!(byte, b'_' | b' ')).map(u8::to_ascii_uppercase).collect::<Vec<u8>>();
+    let letters = |word: &'_ [u8]| {
+        word.iter()
+            .filter(|byte| !matches!(byte, b'_' | b' '))
+            .map(u8::to_ascii_uppercase)
+            .collect::<Vec<u8>>()
+    };
     letters(one) == letters(other)
 }
 
@@ -138,7 +156,9 @@ pub fn read(role: Role, profile: Profile, buffer: &[u8]) -> Result<Read<'_>, Los
     }
     // What follows is of interest only as far as it is a date.
     match rest.next_but_address() {
-        Ok(Some(last)) => Ok(Read::Whole(Uc3mRequest { date: is_date(last).then_some(last), ..asked })),
+        Ok(Some(last)) => {
+            Ok(Read::Whole(Uc3mRequest { date: is_date(last).then_some(last), ..asked }))
+        }
         Ok(None) if profile.dated && verb.is_dated() => Ok(Read::Quiet(asked)),
         Ok(None) | Err(Long) => Ok(Read::Whole(asked)),
     }
@@ -170,7 +190,11 @@ fn asked<'a>(verb: Uc3mOp, rest: &mut Fields<'a>) -> Result<Option<Uc3mRequest<'
     let mut fields = vec![first];
     while fields.len() < verb.fields() {
         // The address from which a link comes is known better than he who asks knows it.
-        let next = if verb == Uc3mOp::Index(Method::Connect) { rest.next_but_address()? } else { rest.next()? };
+        let next = if verb == Uc3mOp::Index(Method::Connect) {
+            rest.next_but_address()?
+        } else {
+            rest.next()?
+        };
         let Some(next) = next else { return Ok(None) };
         fields.push(next);
     }
@@ -221,7 +245,8 @@ fn is_date(field: &[u8]) -> bool {
 }
 
 fn three_numbers(text: &str, between: char) -> bool {
-    let is_number = |part: &str| matches!(part.len(), 1..=4) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number =
+        |part: &str| matches!(part.len(), 1..=4) && part.bytes().all(|byte| byte.is_ascii_digit());
     text.split(between).count() == 3 && text.split(between).all(is_number)
 }
 
@@ -246,7 +271,11 @@ impl Uc3mRequest<'_> {
 
     fn fetch(&self) -> Result<Request, ErrorReply> {
         // A name that no file of a share can have is, to him who asks, the name of a file that is not there.
-        let name = self.text(0).ok().and_then(|text| RelativeName::new(text).ok()).ok_or_else(ErrorReply::no_such_file)?;
+        let name = self
+            .text(0)
+            .ok()
+            .and_then(|text| RelativeName::new(text).ok())
+            .ok_or_else(ErrorReply::no_such_file)?;
         Ok(Request::Fetch(Fetch { wanted: Selector::Name(name), from: 0, length: None, tag: None }))
     }
 
@@ -256,7 +285,9 @@ impl Uc3mRequest<'_> {
             Method::Unregister => AccountOp::Unregister,
             Method::Connect => AccountOp::Connect { port: Some(self.port(1)?) },
             Method::Disconnect => AccountOp::Disconnect,
-            Method::Publish => AccountOp::Publish(Publication { file: self.file(1)?, description: self.line(2)? }),
+            Method::Publish => {
+                AccountOp::Publish(Publication { file: self.file(1)?, description: self.line(2)? })
+            }
             Method::Delete => AccountOp::Delete(self.file(1)?),
             Method::ListUsers => AccountOp::ListUsers { cursor: None, most },
             Method::ListContent => AccountOp::ListContent { of: self.user(1)?, cursor: None, most },
@@ -278,11 +309,14 @@ impl Uc3mRequest<'_> {
     }
 
     fn file(&self, place: usize) -> Result<Line, ErrorReply> {
-        Some(self.line(place)?).filter(|file| !file.is_empty()).ok_or_else(|| bad("the name of the file is missing"))
+        Some(self.line(place)?)
+            .filter(|file| !file.is_empty())
+            .ok_or_else(|| bad("the name of the file is missing"))
     }
 
     fn port(&self, place: usize) -> Result<u16, ErrorReply> {
-        let text = Some(self.text(place)?.trim()).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let text = Some(self.text(place)?.trim())
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let port = text.and_then(|text| text.parse().ok()).filter(|port| *port != 0);
         port.ok_or_else(|| bad("that is no port"))
     }

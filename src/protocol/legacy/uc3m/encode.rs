@@ -37,7 +37,12 @@ pub fn string(text: &str, out: &mut Vec<u8>) {
 
 fn write_users(profile: Profile, users: &[Online], out: &mut Vec<u8>) {
     // The wires have no way to write any other address than these.
-    let reachable = || users.iter().filter_map(|online| place(online.peer).map(|place| (&online.user, place))).take(profile.most());
+    let reachable = || {
+        users
+            .iter()
+            .filter_map(|online| place(online.peer).map(|place| (&online.user, place)))
+            .take(profile.most())
+    };
     begin(profile, reachable().count(), out);
     for (user, (address, port)) in reachable() {
         field(profile, user, WIDE, out);

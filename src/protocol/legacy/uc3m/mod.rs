@@ -61,7 +61,11 @@ impl Uc3m {
     ///
     /// # Errors
     /// When the operation is unknown or never ends, without a word, for nobody knows the form of its status; and when a field is too long.
-    pub fn read(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Result<Decoded<Result<Request, ErrorReply>>, Uc3mError> {
+    pub fn read(
+        &mut self,
+        buffer: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Decoded<Result<Request, ErrorReply>>, Uc3mError> {
         if matches!(self.state, Uc3mState::Asked(_) | Uc3mState::Ended) {
             return Ok(Decoded::Partial);
         }
@@ -175,10 +179,16 @@ pub fn coming(tongue: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnsw
             [] | [0] | [0, _] | [0, _, _] | [0, _, _, _] => Ok(Decoded::Partial),
             [0, a, b, c, d, ref bytes @ ..] => Ok(match u32::from_be_bytes([a, b, c, d]) {
                 // No int32 of a length is below zero.
-                length if i32::try_from(length).is_err() => Decoded::Whole { item: LegacyAnswer::Bytes(None), used: 1 },
-                length if bytes.len() > length as usize => Decoded::Whole { item: LegacyAnswer::Bytes(None), used: 1 },
+                length if i32::try_from(length).is_err() => {
+                    Decoded::Whole { item: LegacyAnswer::Bytes(None), used: 1 }
+                }
+                length if bytes.len() > length as usize => {
+                    Decoded::Whole { item: LegacyAnswer::Bytes(None), used: 1 }
+                }
                 length if length <= limits::UC3M_HELD_BYTES => Decoded::Partial,
-                length => Decoded::Whole { item: LegacyAnswer::Guess(length.into()), used: LENGTH_FORM },
+                length => {
+                    Decoded::Whole { item: LegacyAnswer::Guess(length.into()), used: LENGTH_FORM }
+                }
             }),
             [_, ..] => coming_plain(tongue, buffer),
         };
@@ -192,8 +202,13 @@ pub fn coming(tongue: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnsw
 pub fn ending(buffer: &[u8]) -> Decoded<LegacyAnswer> {
     match *buffer {
         [b'0'] => Decoded::Whole { item: LegacyAnswer::Bytes(Some(0)), used: 1 },
-        [b'0', 0, a, b, c, d, ref bytes @ ..] if u64::from(u32::from_be_bytes([a, b, c, d])) == bytes.len() as u64 => {
-            Decoded::Whole { item: LegacyAnswer::Bytes(Some(bytes.len() as u64)), used: LENGTH_FORM }
+        [b'0', 0, a, b, c, d, ref bytes @ ..]
+            if u64::from(u32::from_be_bytes([a, b, c, d])) == bytes.len() as u64 =>
+        {
+            Decoded::Whole {
+                item: LegacyAnswer::Bytes(Some(bytes.len() as u64)),
+                used: LENGTH_FORM,
+            }
         }
         [b'0', 0, ..] => Decoded::Quiet { item: LegacyAnswer::Bytes(None), used: 1 },
         _ => Decoded::Partial,
@@ -204,14 +219,19 @@ pub fn ending(buffer: &[u8]) -> Decoded<LegacyAnswer> {
 ///
 /// # Errors
 /// As [`coming`].
-pub fn coming_plain(tongue: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+pub fn coming_plain(
+    tongue: LegacyProfile,
+    buffer: &[u8],
+) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
     let profile = Profile::of(tongue);
     let Some((&status, rest)) = buffer.split_first() else { return Ok(Decoded::Partial) };
     // A no is one before its NUL: some close the link without it.
     match profile.number(status) {
         Some(0) => {}
         Some(1) => return Err(ErrorReply::no_such_file()),
-        Some(_) => return Err(ErrorReply::new(ErrorCode::Refused, "the peer does not give the file")),
+        Some(_) => {
+            return Err(ErrorReply::new(ErrorCode::Refused, "the peer does not give the file"));
+        }
         None => return Err(garbled()),
     }
     let rest = match (profile.status, rest.split_first()) {
@@ -226,7 +246,9 @@ pub fn coming_plain(tongue: LegacyProfile, buffer: &[u8]) -> Result<Decoded<Lega
     }
     match size(rest)? {
         None => Ok(Decoded::Partial),
-        Some((size, digits)) => Ok(Decoded::Whole { item: LegacyAnswer::Bytes(Some(size)), used: head + digits + 1 }),
+        Some((size, digits)) => {
+            Ok(Decoded::Whole { item: LegacyAnswer::Bytes(Some(size)), used: head + digits + 1 })
+        }
     }
 }
 
@@ -241,7 +263,8 @@ fn size(rest: &[u8]) -> Result<Option<(u64, usize)>, ErrorReply> {
         Some(0) if digits > 0 => {}
         Some(_) => return Err(garbled()),
     }
-    let size = str::from_utf8(&rest[..digits]).ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
+    let size =
+        str::from_utf8(&rest[..digits]).ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
     if size > limits::DOWNLOAD_BYTES {
         return Err(ErrorReply::new(ErrorCode::TooLarge, "the peer names a size that no file has"));
     }
@@ -256,13 +279,25 @@ fn garbled() -> ErrorReply {
 mod tests {
     use super::*;
     use crate::protocol::request::{Fetch, Selector};
-    use crate::protocol::types::account::{AccountOp, Authority, Line, Method, Online, Operation, Publication, UserName};
+    use crate::protocol::types::account::{
+        AccountOp, Authority, Line, Method, Online, Operation, Publication, UserName,
+    };
     use crate::protocol::types::relative_path::RelativeName;
     use proptest::prelude::{any, prop, proptest};
 
-    const ALL: [LegacyProfile; 5] =
-        [LegacyProfile::Uc3m2020, LegacyProfile::Uc3m2024, LegacyProfile::Uc3m2024Plain, LegacyProfile::Uc3m2025, LegacyProfile::Uc3mFixed];
-    const DATED: [LegacyProfile; 4] = [LegacyProfile::Uc3m2024, LegacyProfile::Uc3m2024Plain, LegacyProfile::Uc3m2025, LegacyProfile::Uc3mFixed];
+    const ALL: [LegacyProfile; 5] = [
+        LegacyProfile::Uc3m2020,
+        LegacyProfile::Uc3m2024,
+        LegacyProfile::Uc3m2024Plain,
+        LegacyProfile::Uc3m2025,
+        LegacyProfile::Uc3mFixed,
+    ];
+    const DATED: [LegacyProfile; 4] = [
+        LegacyProfile::Uc3m2024,
+        LegacyProfile::Uc3m2024Plain,
+        LegacyProfile::Uc3m2025,
+        LegacyProfile::Uc3mFixed,
+    ];
     const DATE: &str = "12/05/2024 10:07:09";
 
     fn user(name: &str) -> UserName {
@@ -285,38 +320,65 @@ mod tests {
             ("UNREGISTER", "ana\0", AccountOp::Unregister),
             ("CONNECT", "ana\x004000\0", AccountOp::Connect { port: Some(4000) }),
             ("DISCONNECT", "ana\0", AccountOp::Disconnect),
-            ("PUBLISH", "ana\0/tmp/aula 1.mp4\0first class\0", AccountOp::Publish(publication("/tmp/aula 1.mp4", "first class"))),
+            (
+                "PUBLISH",
+                "ana\0/tmp/aula 1.mp4\0first class\0",
+                AccountOp::Publish(publication("/tmp/aula 1.mp4", "first class")),
+            ),
             ("DELETE", "ana\0aula1.mp4\0", AccountOp::Delete(line("aula1.mp4"))),
             ("LIST_USERS", "ana\0", AccountOp::ListUsers { cursor: None, most }),
-            ("LIST_CONTENT", "ana\0bia\0", AccountOp::ListContent { of: user("bia"), cursor: None, most }),
+            (
+                "LIST_CONTENT",
+                "ana\0bia\0",
+                AccountOp::ListContent { of: user("bia"), cursor: None, most },
+            ),
             ("GET_FILE", "ana\0bia\0", AccountOp::FindUser { whom: user("bia") }),
         ]
     }
 
     /// A request in exactly the form of its edition.
     fn exact(tongue: LegacyProfile, word: &str, fields: &str) -> String {
-        if DATED.contains(&tongue) && word != "GET_FILE" { format!("{word}\0{DATE}\0{fields}") } else { format!("{word}\0{fields}") }
+        if DATED.contains(&tongue) && word != "GET_FILE" {
+            format!("{word}\0{DATE}\0{fields}")
+        } else {
+            format!("{word}\0{fields}")
+        }
     }
 
-    fn operation(tongue: LegacyProfile, date: Option<&str>, deed: AccountOp) -> Result<Request, ErrorReply> {
-        Ok(Request::Operation(Operation { user: Some(user("ana")), authority: Authority::Word, speaks: Some(tongue), date: date.map(line), deed }))
+    fn operation(
+        tongue: LegacyProfile,
+        date: Option<&str>,
+        deed: AccountOp,
+    ) -> Result<Request, ErrorReply> {
+        Ok(Request::Operation(Operation {
+            user: Some(user("ana")),
+            authority: Authority::Word,
+            speaks: Some(tongue),
+            date: date.map(line),
+            deed,
+        }))
     }
 
     /// What a fresh index reads.
     fn server(tongue: LegacyProfile, bytes: &[u8]) -> Decoded<Result<Request, ErrorReply>> {
         let mut out = Vec::new();
-        let read = Uc3m::new(Role::Server, tongue).read(bytes, &mut out).expect("a link that goes on");
+        let read =
+            Uc3m::new(Role::Server, tongue).read(bytes, &mut out).expect("a link that goes on");
         assert!(out.is_empty());
         read
     }
 
-    fn whole(item: Result<Request, ErrorReply>, bytes: &[u8]) -> Decoded<Result<Request, ErrorReply>> {
+    fn whole(
+        item: Result<Request, ErrorReply>,
+        bytes: &[u8],
+    ) -> Decoded<Result<Request, ErrorReply>> {
         Decoded::Whole { item, used: bytes.len() }
     }
 
     /// An index that has read a good request for `word`.
     fn asked(tongue: LegacyProfile, word: &str) -> Uc3m {
-        let (_, fields, _) = operations(tongue).into_iter().find(|(known, ..)| *known == word).unwrap();
+        let (_, fields, _) =
+            operations(tongue).into_iter().find(|(known, ..)| *known == word).unwrap();
         let mut uc3m = Uc3m::new(Role::Server, tongue);
         let read = uc3m.read(exact(tongue, word, fields).as_bytes(), &mut Vec::new());
         assert!(matches!(read, Ok(Decoded::Whole { item: Ok(_), .. })));
@@ -347,7 +409,12 @@ mod tests {
                 let mut uc3m = Uc3m::new(Role::Server, tongue);
                 let mut out = Vec::new();
                 for end in 0..bytes.len() {
-                    assert_eq!(uc3m.read(&bytes.as_bytes()[..end], &mut out), Ok(Decoded::Partial), "{tongue:?} {:?}", &bytes[..end]);
+                    assert_eq!(
+                        uc3m.read(&bytes.as_bytes()[..end], &mut out),
+                        Ok(Decoded::Partial),
+                        "{tongue:?} {:?}",
+                        &bytes[..end]
+                    );
                 }
                 let date = bytes.contains(DATE).then_some(DATE);
                 let expected = whole(operation(tongue, date, deed), bytes.as_bytes());
@@ -370,11 +437,21 @@ mod tests {
                 "list users\r\n\0",
                 "LIST_USERS\0\n",
             ] {
-                let date = if DATED.contains(&tongue) { format!("{DATE}\0") } else { String::new() };
+                let date =
+                    if DATED.contains(&tongue) { format!("{DATE}\0") } else { String::new() };
                 let bytes = format!("{word}{date}ana\0");
                 let read = server(tongue, bytes.as_bytes());
                 assert!(
-                    matches!(&read, Decoded::Whole { item: Ok(Request::Operation(Operation { deed: AccountOp::ListUsers { .. }, .. })), .. }),
+                    matches!(
+                        &read,
+                        Decoded::Whole {
+                            item: Ok(Request::Operation(Operation {
+                                deed: AccountOp::ListUsers { .. },
+                                ..
+                            })),
+                            ..
+                        }
+                    ),
                     "{bytes:?}: {read:?}"
                 );
             }
@@ -384,15 +461,23 @@ mod tests {
     #[test]
     fn a_missing_date_is_waited_for_and_taken_at_the_end() {
         for tongue in DATED {
-            for (word, fields, deed) in operations(tongue).into_iter().filter(|(word, ..)| *word != "GET_FILE") {
+            for (word, fields, deed) in
+                operations(tongue).into_iter().filter(|(word, ..)| *word != "GET_FILE")
+            {
                 let bytes = format!("{word}\0{fields}{DATE}\0");
                 let without = word.len() + 1 + fields.len();
                 for end in 0..without {
-                    assert_eq!(server(tongue, &bytes.as_bytes()[..end]), Decoded::Partial, "{:?}", &bytes[..end]);
+                    assert_eq!(
+                        server(tongue, &bytes.as_bytes()[..end]),
+                        Decoded::Partial,
+                        "{:?}",
+                        &bytes[..end]
+                    );
                 }
                 let mut uc3m = Uc3m::new(Role::Server, tongue);
                 for end in without..bytes.len() {
-                    let expected = Decoded::Quiet { item: operation(tongue, None, deed.clone()), used: end };
+                    let expected =
+                        Decoded::Quiet { item: operation(tongue, None, deed.clone()), used: end };
                     assert_eq!(uc3m.read(&bytes.as_bytes()[..end], &mut Vec::new()), Ok(expected));
                 }
                 let expected = whole(operation(tongue, Some(DATE), deed), bytes.as_bytes());
@@ -416,11 +501,26 @@ mod tests {
         for date in [DATE, "1/5/2024 1:07:09", "5/12/2024 10:7:9", "2024/05/12 10:07:09"] {
             for bytes in [format!("REGISTER\0{date}\0ana\0"), format!("REGISTER\0ana\0{date}\0")] {
                 let read = server(LegacyProfile::Uc3m2020, bytes.as_bytes());
-                assert_eq!(read, whole(operation(LegacyProfile::Uc3m2020, Some(date), AccountOp::Register), bytes.as_bytes()), "{bytes:?}");
+                assert_eq!(
+                    read,
+                    whole(
+                        operation(LegacyProfile::Uc3m2020, Some(date), AccountOp::Register),
+                        bytes.as_bytes()
+                    ),
+                    "{bytes:?}"
+                );
             }
         }
-        for no_date in ["12/05/2024", "12/05/2024 10:07", "a/b/c d:e:f", "12/05/20240 10:07:09", "//", "12/05/2024 ::"] {
-            let read = server(LegacyProfile::Uc3m2020, format!("REGISTER\0{no_date}\0ana\0").as_bytes());
+        for no_date in [
+            "12/05/2024",
+            "12/05/2024 10:07",
+            "a/b/c d:e:f",
+            "12/05/20240 10:07:09",
+            "//",
+            "12/05/2024 ::",
+        ] {
+            let read =
+                server(LegacyProfile::Uc3m2020, format!("REGISTER\0{no_date}\0ana\0").as_bytes());
             assert!(matches!(read, Decoded::Whole { item: Err(_), .. }), "{no_date}: {read:?}");
         }
     }
@@ -434,10 +534,20 @@ mod tests {
             let date_last = format!("CONNECT\0ana\x004000\0{address}\0{DATE}\0");
             for bytes in [before, after, date_last] {
                 let read = server(LegacyProfile::Uc3m2024, bytes.as_bytes());
-                assert_eq!(read, whole(operation(LegacyProfile::Uc3m2024, Some(DATE), deed.clone()), bytes.as_bytes()), "{bytes:?}");
+                assert_eq!(
+                    read,
+                    whole(
+                        operation(LegacyProfile::Uc3m2024, Some(DATE), deed.clone()),
+                        bytes.as_bytes()
+                    ),
+                    "{bytes:?}"
+                );
             }
         }
-        assert_eq!(server(LegacyProfile::Uc3m2020, b"CONNECT\0ana\x00127.0.0.1\0"), Decoded::Partial);
+        assert_eq!(
+            server(LegacyProfile::Uc3m2020, b"CONNECT\0ana\x00127.0.0.1\0"),
+            Decoded::Partial
+        );
     }
 
     #[test]
@@ -446,7 +556,13 @@ mod tests {
             let bytes = format!("REGISTER\0ana\0{rest}");
             let mut uc3m = Uc3m::new(Role::Server, LegacyProfile::Uc3m2020);
             let read = uc3m.read(bytes.as_bytes(), &mut Vec::new());
-            assert_eq!(read, Ok(whole(operation(LegacyProfile::Uc3m2020, None, AccountOp::Register), bytes.as_bytes())));
+            assert_eq!(
+                read,
+                Ok(whole(
+                    operation(LegacyProfile::Uc3m2020, None, AccountOp::Register),
+                    bytes.as_bytes()
+                ))
+            );
             assert_eq!(uc3m.read(b"REGISTER\0bia\0", &mut Vec::new()), Ok(Decoded::Partial));
             uc3m.reply(&Response::Done(Method::Register), &mut Vec::new());
             assert_eq!(uc3m.read(b"REGISTER\0bia\0", &mut Vec::new()), Ok(Decoded::Partial));
@@ -461,15 +577,46 @@ mod tests {
             ("UNREGISTER", &[(ErrorCode::NoUser, 1)], 2),
             ("CONNECT", &[(ErrorCode::NoUser, 1), (ErrorCode::Connected, 2)], 3),
             ("DISCONNECT", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2)], 3),
-            ("PUBLISH", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2), (ErrorCode::Published, 3)], 4),
-            ("DELETE", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2), (ErrorCode::NotPublished, 3)], 4),
+            (
+                "PUBLISH",
+                &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2), (ErrorCode::Published, 3)],
+                4,
+            ),
+            (
+                "DELETE",
+                &[
+                    (ErrorCode::NoUser, 1),
+                    (ErrorCode::NotConnected, 2),
+                    (ErrorCode::NotPublished, 3),
+                ],
+                4,
+            ),
             ("LIST_USERS", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2)], 3),
-            ("LIST_CONTENT", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2), (ErrorCode::NoRemoteUser, 3)], 4),
-            ("GET_FILE", &[(ErrorCode::NoUser, 1), (ErrorCode::NotConnected, 2), (ErrorCode::NoRemoteUser, 3)], 4),
+            (
+                "LIST_CONTENT",
+                &[
+                    (ErrorCode::NoUser, 1),
+                    (ErrorCode::NotConnected, 2),
+                    (ErrorCode::NoRemoteUser, 3),
+                ],
+                4,
+            ),
+            (
+                "GET_FILE",
+                &[
+                    (ErrorCode::NoUser, 1),
+                    (ErrorCode::NotConnected, 2),
+                    (ErrorCode::NoRemoteUser, 3),
+                ],
+                4,
+            ),
         ];
         for (word, own, other) in table {
             for (code, _) in crate::protocol::error::CODES {
-                let number = own.iter().find(|(known, _)| *known == code).map_or(other, |(_, number)| *number);
+                let number = own
+                    .iter()
+                    .find(|(known, _)| *known == code)
+                    .map_or(other, |(_, number)| *number);
                 for tongue in ALL {
                     let mut uc3m = asked(tongue, word);
                     let mut out = Vec::new();
@@ -484,17 +631,27 @@ mod tests {
     #[test]
     fn a_peer_gives_a_file_or_says_why_not() {
         for tongue in ALL {
-            for (code, number) in [(ErrorCode::NotFound, 1), (ErrorCode::Refused, 2), (ErrorCode::Busy, 2), (ErrorCode::Io, 2)] {
+            for (code, number) in [
+                (ErrorCode::NotFound, 1),
+                (ErrorCode::Refused, 2),
+                (ErrorCode::Busy, 2),
+                (ErrorCode::Io, 2),
+            ] {
                 let mut uc3m = Uc3m::new(Role::Peer, tongue);
                 let mut out = Vec::new();
-                assert!(matches!(uc3m.read(b"GET_FILE\0a\0", &mut out), Ok(Decoded::Whole { item: Ok(_), .. })));
+                assert!(matches!(
+                    uc3m.read(b"GET_FILE\0a\0", &mut out),
+                    Ok(Decoded::Whole { item: Ok(_), .. })
+                ));
                 uc3m.refuse(&ErrorReply::new(code, "no"), &mut out);
                 assert_eq!(out, status(tongue, number));
             }
             for name in ["../x", "/etc/passwd", "a.part", "", "a\nb", "."] {
                 let mut uc3m = Uc3m::new(Role::Peer, tongue);
                 let mut out = Vec::new();
-                let Ok(Decoded::Whole { item: Err(no), .. }) = uc3m.read(format!("GET_FILE\0{name}\0").as_bytes(), &mut out) else {
+                let Ok(Decoded::Whole { item: Err(no), .. }) =
+                    uc3m.read(format!("GET_FILE\0{name}\0").as_bytes(), &mut out)
+                else {
                     panic!("{name:?}")
                 };
                 uc3m.refuse(&no, &mut out);
@@ -502,7 +659,9 @@ mod tests {
             }
             let mut uc3m = Uc3m::new(Role::Peer, tongue);
             let mut out = Vec::new();
-            let Ok(Decoded::Whole { item: Err(no), .. }) = uc3m.read(exact(tongue, "CONNECT", "ana\x004000\0").as_bytes(), &mut out) else {
+            let Ok(Decoded::Whole { item: Err(no), .. }) =
+                uc3m.read(exact(tongue, "CONNECT", "ana\x004000\0").as_bytes(), &mut out)
+            else {
                 panic!()
             };
             uc3m.refuse(&no, &mut out);
@@ -513,25 +672,57 @@ mod tests {
     #[test]
     fn success_alone_is_a_status() {
         for tongue in ALL {
-            for (word, method) in [("REGISTER", Method::Register), ("PUBLISH", Method::Publish), ("DELETE", Method::Delete)] {
+            for (word, method) in [
+                ("REGISTER", Method::Register),
+                ("PUBLISH", Method::Publish),
+                ("DELETE", Method::Delete),
+            ] {
                 assert_eq!(answered(tongue, word, &Response::Done(method)), status(tongue, 0));
             }
-            assert_eq!(answered(tongue, "REGISTER", &Response::Pong), status(tongue, 2), "what has no form");
+            assert_eq!(
+                answered(tongue, "REGISTER", &Response::Pong),
+                status(tongue, 2),
+                "what has no form"
+            );
         }
     }
 
     #[test]
     fn users_are_listed_to_the_byte() {
-        let at = |name: &str, peer: Option<&str>| Online { user: user(name), peer: peer.map(|peer| peer.parse().unwrap()), speaks: None };
-        let users =
-            vec![at("ana", Some("10.0.0.1:4000")), at("caio", None), at("dora", Some("[2001:db8::1]:1")), at("bia", Some("[::ffff:1.2.3.4]:65535"))];
+        let at = |name: &str, peer: Option<&str>| Online {
+            user: user(name),
+            peer: peer.map(|peer| peer.parse().unwrap()),
+            speaks: None,
+        };
+        let users = vec![
+            at("ana", Some("10.0.0.1:4000")),
+            at("caio", None),
+            at("dora", Some("[2001:db8::1]:1")),
+            at("bia", Some("[::ffff:1.2.3.4]:65535")),
+        ];
         let reply = Response::Users { users, cursor: None };
         let list = b"2\0ana\x0010.0.0.1\x004000\0bia\x001.2.3.4\x0065535\0";
-        for tongue in [LegacyProfile::Uc3m2020, LegacyProfile::Uc3m2024, LegacyProfile::Uc3m2024Plain, LegacyProfile::Uc3m2025] {
-            assert_eq!(answered(tongue, "LIST_USERS", &reply), [status(tongue, 0), list.to_vec()].concat(), "{tongue:?}");
+        for tongue in [
+            LegacyProfile::Uc3m2020,
+            LegacyProfile::Uc3m2024,
+            LegacyProfile::Uc3m2024Plain,
+            LegacyProfile::Uc3m2025,
+        ] {
+            assert_eq!(
+                answered(tongue, "LIST_USERS", &reply),
+                [status(tongue, 0), list.to_vec()].concat(),
+                "{tongue:?}"
+            );
         }
-        let fixed =
-            [b"00002".to_vec(), wide("ana", 256), wide("10.0.0.1", 16), wide("4000", 6), wide("bia", 256), wide("1.2.3.4", 16), wide("65535", 6)];
+        let fixed = [
+            b"00002".to_vec(),
+            wide("ana", 256),
+            wide("10.0.0.1", 16),
+            wide("4000", 6),
+            wide("bia", 256),
+            wide("1.2.3.4", 16),
+            wide("65535", 6),
+        ];
         assert_eq!(answered(LegacyProfile::Uc3mFixed, "LIST_USERS", &reply), fixed.concat());
         let none = Response::Users { users: Vec::new(), cursor: None };
         assert_eq!(answered(LegacyProfile::Uc3m2024, "LIST_USERS", &none), b"0\x000\0");
@@ -549,25 +740,47 @@ mod tests {
         let long = "x".repeat(255);
         let files = vec![publication("/tmp/a b", "of ana"), publication(&long, "")];
         let reply = Response::Content { of: user("bia"), files, cursor: None };
-        for tongue in [LegacyProfile::Uc3m2020, LegacyProfile::Uc3m2024Plain, LegacyProfile::Uc3m2025] {
-            let expected = [status(tongue, 0), format!("2\0/tmp/a b\0{long}\0").into_bytes()].concat();
+        for tongue in
+            [LegacyProfile::Uc3m2020, LegacyProfile::Uc3m2024Plain, LegacyProfile::Uc3m2025]
+        {
+            let expected =
+                [status(tongue, 0), format!("2\0/tmp/a b\0{long}\0").into_bytes()].concat();
             assert_eq!(answered(tongue, "LIST_CONTENT", &reply), expected, "{tongue:?}");
         }
-        assert_eq!(answered(LegacyProfile::Uc3m2024, "LIST_CONTENT", &reply), format!("0\x002\0/tmp/a b\0of ana\0{long}\0\0").into_bytes());
-        let fixed = [b"00002".to_vec(), wide("/tmp/a b", 256), wide("of ana", 256), wide(&long, 256), wide("", 256)];
+        assert_eq!(
+            answered(LegacyProfile::Uc3m2024, "LIST_CONTENT", &reply),
+            format!("0\x002\0/tmp/a b\0of ana\0{long}\0\0").into_bytes()
+        );
+        let fixed = [
+            b"00002".to_vec(),
+            wide("/tmp/a b", 256),
+            wide("of ana", 256),
+            wide(&long, 256),
+            wide("", 256),
+        ];
         assert_eq!(answered(LegacyProfile::Uc3mFixed, "LIST_CONTENT", &reply), fixed.concat());
     }
 
     #[test]
     fn a_count_of_four_digits_is_never_exceeded() {
         let files = vec![publication("a", ""); 10_001];
-        let out = answered(LegacyProfile::Uc3mFixed, "LIST_CONTENT", &Response::Content { of: user("bia"), files, cursor: None });
+        let out = answered(
+            LegacyProfile::Uc3mFixed,
+            "LIST_CONTENT",
+            &Response::Content { of: user("bia"), files, cursor: None },
+        );
         assert_eq!((&out[..5], out.len()), (&b"09999"[..], 5 + 9_999 * 512));
     }
 
     #[test]
     fn a_look_up_gives_an_address_or_that_there_is_none() {
-        let online = |peer: Option<&str>| Response::User(Online { user: user("bia"), peer: peer.map(|peer| peer.parse().unwrap()), speaks: None });
+        let online = |peer: Option<&str>| {
+            Response::User(Online {
+                user: user("bia"),
+                peer: peer.map(|peer| peer.parse().unwrap()),
+                speaks: None,
+            })
+        };
         for tongue in ALL {
             let expected = [status(tongue, 0), b"10.0.0.1\x004000\0".to_vec()].concat();
             assert_eq!(answered(tongue, "GET_FILE", &online(Some("10.0.0.1:4000"))), expected);
@@ -594,7 +807,9 @@ mod tests {
             ("DELETE", b"ana\0a\tb\0".to_vec(), 4),
             ("GET_FILE", b"ana\0a/b\0".to_vec(), 4),
         ];
-        for port in ["0", "-1", "65536", "abc", "", "+80", "1e3", "99999999999999999999999", "1.2.3"] {
+        for port in
+            ["0", "-1", "65536", "abc", "", "+80", "1e3", "99999999999999999999999", "1.2.3"]
+        {
             cases.push(("CONNECT", format!("ana\0{port}\0").into_bytes(), 3));
         }
         for tongue in ALL {
@@ -603,7 +818,9 @@ mod tests {
                 let mut uc3m = Uc3m::new(Role::Server, tongue);
                 let mut out = Vec::new();
                 let read = uc3m.read(&bytes, &mut out);
-                let Ok(Decoded::Whole { item: Err(no), .. }) = read else { panic!("{word} {fields:?}: {read:?}") };
+                let Ok(Decoded::Whole { item: Err(no), .. }) = read else {
+                    panic!("{word} {fields:?}: {read:?}")
+                };
                 uc3m.refuse(&no, &mut out);
                 assert_eq!(out, status(tongue, *number), "{tongue:?} {word} {fields:?}");
                 assert!(uc3m.has_ended());
@@ -616,14 +833,23 @@ mod tests {
         for tongue in ALL {
             let good = exact(tongue, "REGISTER", &format!("{}\0", "x".repeat(255)));
             assert!(matches!(server(tongue, good.as_bytes()), Decoded::Whole { item: Ok(_), .. }));
-            for (word, fields, number) in [("REGISTER", "", 2), ("PUBLISH", "ana\0", 4), ("PUBLISH", "ana\0a\0", 4), ("LIST_USERS", "", 3)] {
+            for (word, fields, number) in [
+                ("REGISTER", "", 2),
+                ("PUBLISH", "ana\0", 4),
+                ("PUBLISH", "ana\0a\0", 4),
+                ("LIST_USERS", "", 3),
+            ] {
                 let bytes = exact(tongue, word, &format!("{fields}{}", "x".repeat(256)));
                 let mut uc3m = Uc3m::new(Role::Server, tongue);
                 let mut out = Vec::new();
                 let short = &bytes.as_bytes()[..bytes.len() - 1];
                 assert_eq!(uc3m.read(short, &mut out), Ok(Decoded::Partial), "its NUL may be next");
                 assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Err(Uc3mError));
-                assert_eq!((out, uc3m.has_ended()), (status(tongue, number), true), "{tongue:?} {word}");
+                assert_eq!(
+                    (out, uc3m.has_ended()),
+                    (status(tongue, number), true),
+                    "{tongue:?} {word}"
+                );
             }
         }
     }
@@ -641,7 +867,9 @@ mod tests {
             &"A".repeat(32),
             "FIND_USER\0ana\0bia\0",
         ] {
-            for (tongue, role) in ALL.into_iter().flat_map(|tongue| [(tongue, Role::Server), (tongue, Role::Peer)]) {
+            for (tongue, role) in
+                ALL.into_iter().flat_map(|tongue| [(tongue, Role::Server), (tongue, Role::Peer)])
+            {
                 let mut uc3m = Uc3m::new(role, tongue);
                 let mut out = Vec::new();
                 assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Err(Uc3mError), "{bytes:?}");
@@ -653,7 +881,9 @@ mod tests {
 
     #[test]
     fn who_says_too_little_hears_the_other_error_in_the_end() {
-        for (bytes, said) in [("LIST_USERS\0", "3"), ("REGISTER\0an", "2"), ("LIST_US", ""), ("", "")] {
+        for (bytes, said) in
+            [("LIST_USERS\0", "3"), ("REGISTER\0an", "2"), ("LIST_US", ""), ("", "")]
+        {
             let mut uc3m = Uc3m::new(Role::Server, LegacyProfile::Uc3m2020);
             let mut out = Vec::new();
             assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Ok(Decoded::Partial));
@@ -676,7 +906,9 @@ mod tests {
             assert_eq!(uc3m.read(&bytes, &mut Vec::new()), Ok(whole(Ok(fetch), &bytes)));
             let said = uc3m.begin(1_000);
             assert!(uc3m.has_ended());
-            let [LegacyChunk::Say(head), LegacyChunk::Bytes(all)] = said.as_slice() else { panic!("{said:?}") };
+            let [LegacyChunk::Say(head), LegacyChunk::Bytes(all)] = said.as_slice() else {
+                panic!("{said:?}")
+            };
             assert_eq!(*all, ByteRange::new(0, 1_000).unwrap());
             let (expected, size): (&[u8], _) = match tongue {
                 LegacyProfile::Uc3m2024 => (b"0\0", None),
@@ -689,28 +921,54 @@ mod tests {
                 assert_eq!(coming(tongue, &head[..end]), Ok(Decoded::Partial));
             }
             let bytes = [head, &b"f\x000ile"[..]].concat();
-            assert_eq!(coming(tongue, &bytes), Ok(Decoded::Whole { item: LegacyAnswer::Bytes(size), used: head.len() }));
+            assert_eq!(
+                coming(tongue, &bytes),
+                Ok(Decoded::Whole { item: LegacyAnswer::Bytes(size), used: head.len() })
+            );
         }
     }
 
     #[test]
     fn a_peers_no_is_one_before_its_last_byte_and_nonsense_is_none() {
         for tongue in ALL {
-            for (number, code) in [(1, ErrorCode::NotFound), (2, ErrorCode::Refused), (9, ErrorCode::Refused), (15, ErrorCode::BadRequest)] {
+            for (number, code) in [
+                (1, ErrorCode::NotFound),
+                (2, ErrorCode::Refused),
+                (9, ErrorCode::Refused),
+                (15, ErrorCode::BadRequest),
+            ] {
                 let answer = status(tongue, number);
-                assert_eq!(coming(tongue, &answer[..1]).map_err(|no| no.code), Err(code), "{tongue:?} {number}");
+                assert_eq!(
+                    coming(tongue, &answer[..1]).map_err(|no| no.code),
+                    Err(code),
+                    "{tongue:?} {number}"
+                );
             }
-            assert_eq!(coming(tongue, b"HTTP/1.1").map_err(|no| no.code), Err(ErrorCode::BadRequest));
+            assert_eq!(
+                coming(tongue, b"HTTP/1.1").map_err(|no| no.code),
+                Err(ErrorCode::BadRequest)
+            );
         }
-        assert_eq!(coming(LegacyProfile::Uc3m2024, b"0x").map_err(|no| no.code), Err(ErrorCode::BadRequest));
+        assert_eq!(
+            coming(LegacyProfile::Uc3m2024, b"0x").map_err(|no| no.code),
+            Err(ErrorCode::BadRequest)
+        );
     }
 
     #[test]
     fn a_size_is_a_number_that_a_file_can_have() {
-        let said = |size: &str| coming(LegacyProfile::Uc3m2025, format!("\0{size}").as_bytes()).map_err(|no| no.code);
+        let said = |size: &str| {
+            coming(LegacyProfile::Uc3m2025, format!("\0{size}").as_bytes()).map_err(|no| no.code)
+        };
         assert_eq!(said("0\0"), Ok(Decoded::Whole { item: LegacyAnswer::Bytes(Some(0)), used: 3 }));
         let most = limits::DOWNLOAD_BYTES;
-        assert_eq!(said(&format!("{most}\0")).ok(), Some(Decoded::Whole { item: LegacyAnswer::Bytes(Some(most)), used: 2 + most.to_string().len() }));
+        assert_eq!(
+            said(&format!("{most}\0")).ok(),
+            Some(Decoded::Whole {
+                item: LegacyAnswer::Bytes(Some(most)),
+                used: 2 + most.to_string().len()
+            })
+        );
         for (size, code) in [
             ("\0", ErrorCode::BadRequest),
             ("-1\0", ErrorCode::BadRequest),
@@ -725,7 +983,10 @@ mod tests {
             assert_eq!(said(size), Err(code), "{size:?}");
         }
         assert_eq!(said("12"), Ok(Decoded::Partial));
-        assert_eq!(Uc3m::new(Role::Peer, LegacyProfile::Uc3m2020).begin(u64::MAX), vec![LegacyChunk::Say(b"2".to_vec())]);
+        assert_eq!(
+            Uc3m::new(Role::Peer, LegacyProfile::Uc3m2020).begin(u64::MAX),
+            vec![LegacyChunk::Say(b"2".to_vec())]
+        );
     }
 
     proptest! {

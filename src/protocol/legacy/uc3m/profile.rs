@@ -45,10 +45,24 @@ impl Profile {
     pub fn of(tongue: LegacyProfile) -> Profile {
         let plain = Lists::Strings { described: false };
         match tongue {
-            LegacyProfile::Uc3m2024 => Profile { status: StatusForm::DigitNul, dated: true, lists: Lists::Strings { described: true }, sized: false },
-            LegacyProfile::Uc3m2024Plain => Profile { status: StatusForm::DigitNul, dated: true, lists: plain, sized: true },
-            LegacyProfile::Uc3m2025 => Profile { status: StatusForm::Raw, dated: true, lists: plain, sized: true },
-            LegacyProfile::Uc3mFixed => Profile { status: StatusForm::Digit, dated: true, lists: Lists::Fixed, sized: false },
+            LegacyProfile::Uc3m2024 => Profile {
+                status: StatusForm::DigitNul,
+                dated: true,
+                lists: Lists::Strings { described: true },
+                sized: false,
+            },
+            LegacyProfile::Uc3m2024Plain => {
+                Profile { status: StatusForm::DigitNul, dated: true, lists: plain, sized: true }
+            }
+            LegacyProfile::Uc3m2025 => {
+                Profile { status: StatusForm::Raw, dated: true, lists: plain, sized: true }
+            }
+            LegacyProfile::Uc3mFixed => Profile {
+                status: StatusForm::Digit,
+                dated: true,
+                lists: Lists::Fixed,
+                sized: false,
+            },
             LegacyProfile::Uc3m2020 | LegacyProfile::UfabcJson | LegacyProfile::Rede => {
                 Profile { status: StatusForm::Digit, dated: false, lists: plain, sized: false }
             }
