@@ -316,7 +316,10 @@ impl Index {
                     match walk.step(effort, |id| self.names.get(id)) {
                         ScanStep::End => break,
                         ScanStep::Pause(id) => {
-                            return Some(SearchCursor::Name(id, if id == from { first } else { 0 }));
+                            return Some(SearchCursor::Name(
+                                id,
+                                if id == from { first } else { 0 },
+                            ));
                         }
                         ScanStep::Match(id, rank) => {
                             let member = if id == from { first } else { 0 };

@@ -469,10 +469,12 @@ impl Disk {
             );
             return;
         };
-        if part.tampered.get() && !note.is_sealed(&part.stamp()) {
-            // Somebody else has written it, and nobody claims anything of it until it was hashed.
+        if !note.is_sealed(&part.stamp()) {
+            // Without a seal that fits, bits only say which pieces are worth being hashed again.
             return;
         }
+        // What was claimed without a seal was not looked at then.
+        let before = before.filter(|before| before.is_sealed(&part.stamp()));
         let (data, lasting) = (part.data.borrow(), part.lasting.borrow());
         note.check(
             before,

@@ -312,6 +312,10 @@ impl Download {
                 }
                 self.recheck(now);
                 if self.is_list_late(now) {
+                    if self.list_source_delivers(now) {
+                        // It is only slow: without more time the next time it would never get to the end.
+                        self.list_rounds += 1;
+                    }
                     self.list_since = now;
                     self.pass_the_list_on();
                 }

@@ -71,6 +71,18 @@ impl Download {
             || since(self.list_since) >= limits::LIST_PATIENCE * grows
     }
 
+    /// True while the source of the list, or of the piece that proves it, sends bytes.
+    pub(super) fn list_source_delivers(&self, now: Instant) -> bool {
+        let (HashListState::Asked(id) | HashListState::Unproven { from: id, .. }) = &self.list
+        else {
+            return false;
+        };
+        let heard = self.sources.get(id).map(|source| source.heard_at);
+        heard.is_some_and(|at| {
+            at > self.list_since && now.saturating_duration_since(at) < limits::HEDGE
+        })
+    }
+
     /// One who keeps the list, or the piece that proves it, from all others gives way to the next ones. What it was asked may still come.
     pub(super) fn pass_the_list_on(&mut self) {
         let (HashListState::Asked(id) | HashListState::Unproven { from: id, .. }) = &self.list
