@@ -318,6 +318,8 @@ pub const EAGER_SEEKS: u32 = 10;
 pub const NOTICE: Duration = Duration::from_secs(8);
 /// How long a source may be silent before a download asks the next one as well: some round trips.
 pub const HEDGE: Duration = Duration::from_millis(300);
+/// A source that has sent something is silent after so long: a rate limit gives its bytes in bursts.
+pub const DELIVERY_GAP: Duration = Duration::from_millis(1_500);
 /// Fewer bytes than this since a source was last heard count as silence: a trickle must not hold up a download.
 pub const HEDGE_BYTES: u64 = 4 << 10;
 /// Sources that are asked for the list of pieces at once when the first ones are silent: enough to get past hundreds of them in seconds.

@@ -67,7 +67,9 @@ impl Download {
         let Some(source) = self.sources.get(id) else { return false };
         let grows = 1 << self.list_rounds.min(6);
         let since = |at: Instant| now.saturating_duration_since(at);
-        since(self.list_since.max(source.heard_at)) >= limits::HEDGE * grows
+        let has_sent = source.heard_at > self.list_since;
+        let gap = if has_sent { limits::DELIVERY_GAP } else { limits::HEDGE };
+        since(self.list_since.max(source.heard_at)) >= gap * grows
             || since(self.list_since) >= limits::LIST_PATIENCE * grows
     }
 
@@ -79,7 +81,7 @@ impl Download {
         };
         let heard = self.sources.get(id).map(|source| source.heard_at);
         heard.is_some_and(|at| {
-            at > self.list_since && now.saturating_duration_since(at) < limits::HEDGE
+            at > self.list_since && now.saturating_duration_since(at) < limits::DELIVERY_GAP
         })
     }
 
