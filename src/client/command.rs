@@ -225,6 +225,11 @@ impl CommandParser {
             }
             let prompt = form.verb.wants()[form.words.len()];
             if let Err(failure) = check(line, prompt) {
+                // A whole command is no answer: it cancels the question.
+                let other = CommandParser::default().parse_line(line);
+                if matches!(other, ParsedLine::Do(_)) {
+                    return other;
+                }
                 self.form = Some(form);
                 return ParsedLine::Again(failure, prompt);
             }
@@ -541,10 +546,7 @@ mod tests {
         let steps = run(&["JOIN", "nowhere", "PEERS"]);
         assert_eq!(
             steps[1..],
-            [
-                ParsedLine::Again(Failure::Wrong("IP"), Prompt::Ip),
-                ParsedLine::Again(Failure::Wrong("IP"), Prompt::Ip)
-            ]
+            [ParsedLine::Again(Failure::Wrong("IP"), Prompt::Ip), ParsedLine::Do(Command::Peers)]
         );
         for line in [
             "DOWNLOAD 127.0.0.1 0",
@@ -622,6 +624,15 @@ mod tests {
         {
             assert!(matches!(run(&[wrong])[0], ParsedLine::Wrong(_)), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_whole_command_cancels_a_question_and_nonsense_is_asked_for_again() {
+        let mut parser = CommandParser::default();
+        assert!(matches!(parser.parse_line("JOIN"), ParsedLine::Ask(_)));
+        assert!(matches!(parser.parse_line("nowhere"), ParsedLine::Again(..)));
+        assert!(matches!(parser.parse_line("GET a.mp4"), ParsedLine::Do(_)));
+        assert!(matches!(parser.parse_line("QUIT"), ParsedLine::Do(Command::Quit)));
     }
 
     #[test]
