@@ -29,7 +29,7 @@ use cardume::server::{Server, ServerOptions};
 use cardume::storage::DownloadPlace;
 use cardume::storage::fs_trait::Filesystem;
 use cardume::storage::hash_cache::{HashStore, Remembered};
-use cardume::ui::event::UiEvent;
+use cardume::ui::event::{Failure, UiEvent};
 
 use crate::clients::Client;
 use crate::clock::{Clock, SECOND};
@@ -1250,7 +1250,7 @@ impl World {
             ));
         }
         let oracle = Rc::clone(&self.oracle);
-        let now = self.clock.now();
+        let (now, is_calm) = (self.clock.now(), self.is_calm);
         let machine = self.machine(number);
         if machine.options.watches.is_some() {
             machine.told.push(report.clone());
@@ -1262,7 +1262,17 @@ impl World {
                 machine.begun.insert(name.to_string());
                 oracle.count(|c| c.resumed_from_disk += u64::from(*held > 0));
             }
-            UiEvent::Failed(_) => machine.begun.clear(),
+            UiEvent::Failed(failure) => {
+                machine.begun.clear();
+                if let (true, Failure::OtherContent { part, root: None, .. }) = (is_calm, failure) {
+                    // The owner does as the message says: the unverified part goes, and the name is asked for again.
+                    let name = part.strip_suffix(".part").expect("the name of a part");
+                    let drive = SimDrive(Rc::clone(&machine.disk));
+                    drive.remove(part).expect("the disk works in calm");
+                    let line = format!("GET {name}");
+                    self.say_at(now + SECOND, number - 1, line);
+                }
+            }
             UiEvent::Restarted(_) => oracle.count(|c| c.restarted += 1),
             UiEvent::Same { .. } => oracle.count(|c| c.same += 1),
             // What went into a pipe is on no disk.
