@@ -1,5 +1,5 @@
-//! All downloads of a process. [`download`] is one of them, [`source`] one provider of it; the piece picker belongs to [`crate::storage`].
-//! [`legacy_stream`] downloads from an older program: one connection, one request, all bytes in order.
+//! All downloads of a process. `download` is one of them, `source` one provider of it; the piece picker belongs to [`crate::storage`].
+//! `legacy_stream` downloads from an older program: one connection, one request, all bytes in order.
 
 mod deadlines;
 #[allow(clippy::module_inception, reason = "the folder holds all downloads, the file one of them")]

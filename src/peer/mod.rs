@@ -1,6 +1,6 @@
 //! A peer: it shares a folder, serves pieces, registers with a server, and downloads.
 //!
-//! [`upload_queue`] gives slots, [`registration`] keeps the entry in the index, [`runner`] runs commands, [`update_queue`] collects changes of the share.
+//! [`upload_queue`] gives slots, `registration` keeps the entry in the index, [`runner`] runs commands, `update_queue` collects changes of the share.
 
 mod command_state;
 pub mod config;
