@@ -134,6 +134,8 @@ enum HashListState {
     /// It leads to the root; the last piece has not come.
     Unproven {
         from: u32,
+        /// Sources that are asked for the last piece: `from`, and others while it is late.
+        provers: BTreeSet<u32>,
         root: ContentHash,
         list: Rc<HashList>,
     },
@@ -590,6 +592,7 @@ impl Download {
         };
         let (at, whole, asked_list) = (source.at, source.whole, source.is_asked_list());
         let trusted = self.part.as_ref().is_some_and(|part| part.trusted().is_some());
+        self.add_prover(id);
         let may_list = self.verify
             && !trusted
             && !self.listless.contains(&at)
@@ -599,8 +602,8 @@ impl Download {
         if self.part.is_none() {
             if one && self.root.is_some() && !self.assumed_root && !blind {
                 self.begin_part(None, around.storage, around.io)?;
-            } else if let HashListState::Unproven { from, list, .. } = &self.list
-                && *from == id
+            } else if let HashListState::Unproven { list, provers, .. } = &self.list
+                && provers.contains(&id)
             {
                 let last = piece_tree::pieces(list.size()) - 1;
                 let (start, length) = piece_tree::bounds(list.size(), last);
@@ -643,7 +646,7 @@ impl Download {
     fn fill(&mut self, id: u32, io: &mut Io<'_>) {
         let Some(part) = self.part.clone().filter(|_| self.recheck_at.is_none()) else { return };
         let all = part.trusted().is_some() || self.is_blind();
-        if !all && !matches!(self.list, HashListState::Unproven { from, .. } if from == id) {
+        if !all && !self.is_prover(id) {
             return;
         }
         let Some(source) = self.sources.get_mut(&id) else { return };

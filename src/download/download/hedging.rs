@@ -58,7 +58,7 @@ impl Download {
             || (matches!(self.list, HashListState::Asked(_)) && self.list_more > 0)
     }
 
-    /// True when who was asked for the list, or for the piece that proves it, lets others wait: by silence, or because it takes too long.
+    /// True when the source of the list, or of the piece that proves it, is silent or takes too long.
     pub(super) fn is_list_late(&self, now: Instant) -> bool {
         let (HashListState::Asked(id) | HashListState::Unproven { from: id, .. }) = &self.list
         else {
@@ -67,10 +67,36 @@ impl Download {
         let Some(source) = self.sources.get(id) else { return false };
         let grows = 1 << self.list_rounds.min(6);
         let since = |at: Instant| now.saturating_duration_since(at);
-        let has_sent = source.heard_at > self.list_since;
+        // Where the root judges, the late answer still counts, so that a hedge costs nothing.
+        let has_sent = source.heard_at > self.list_since && !self.trusted_root;
         let gap = if has_sent { limits::DELIVERY_GAP } else { limits::HEDGE };
         since(self.list_since.max(source.heard_at)) >= gap * grows
             || since(self.list_since) >= limits::LIST_PATIENCE * grows
+    }
+
+    /// True while the last piece from this source may prove the list.
+    pub(super) fn is_prover(&self, id: u32) -> bool {
+        matches!(&self.list, HashListState::Unproven { provers, .. } if provers.contains(&id))
+    }
+
+    /// While the proof of the list is late, this source is asked for it as well.
+    pub(super) fn add_prover(&mut self, id: u32) {
+        let Some(source) = self.sources.get(&id) else { return };
+        let fits = source.whole && !self.listless.contains(&source.at);
+        if self.list_more > 0
+            && fits
+            && !self.is_passed_over(source.at)
+            && let HashListState::Unproven { provers, .. } = &mut self.list
+            && provers.insert(id)
+        {
+            self.list_more -= 1;
+        }
+    }
+
+    /// The list may be wrong: the next one is asked of sources other than these.
+    pub(super) fn drop_list(&mut self, doubted: [u32; 2]) {
+        self.slow.extend(doubted.iter().filter_map(|id| self.sources.get(id)).map(|s| s.at));
+        self.list = HashListState::Unknown;
     }
 
     /// True while the source of the list, or of the piece that proves it, sends bytes.
@@ -102,14 +128,22 @@ impl Download {
             return;
         }
         self.slow.insert(at);
-        self.slow.extend(
-            self.sources.values().filter(|source| source.is_asked_list()).map(|source| source.at),
-        );
+        let asked = |(id, source): &(&u32, &Source)| source.is_asked_list() || self.is_prover(**id);
+        let asked: Vec<SocketAddr> =
+            self.sources.iter().filter(asked).map(|(_, source)| source.at).collect();
+        self.slow.extend(asked);
         self.list_batch = (self.list_batch * 2).min(limits::LISTS_AT_ONCE);
         if self.sources.values().filter(usable).all(|source| self.slow.contains(&source.at)) {
             // All were slow: they are asked again in turn.
             self.slow = BTreeSet::from([at]);
             (self.list_batch, self.list_rounds) = (1, self.list_rounds + 1);
+        } else if self.trusted_root
+            && matches!(self.list, HashListState::Unproven { .. })
+            && self.has_whole()
+        {
+            // Any source of this root can prove the list.
+            self.list_more = self.list_batch;
+            return;
         }
         self.list = HashListState::Unknown;
         self.list_more = self.list_batch - 1;

@@ -1,5 +1,6 @@
 //! Responses of a source: prove hash lists, verify pieces, ban sources that lie.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -211,7 +212,7 @@ impl Download {
     ) -> Result<(), Failure> {
         let last = piece_tree::pieces(self.size.unwrap_or(0)) - 1;
         let unjudged = self.part.as_ref().is_none_or(PartialFile::awaits_list);
-        if unjudged && !matches!(self.list, HashListState::Unproven { from, .. } if from == id) {
+        if unjudged && !self.is_prover(id) {
             // It was to prove a list that is asked of another by now.
             if let (Some(part), Some(source)) = (&self.part, self.sources.get(&id))
                 && let Some(giver) = source.picker_id
@@ -225,7 +226,12 @@ impl Download {
         {
             if arrival.value().as_ref() != list.value(last) {
                 let from = *from;
-                self.ban(from, around.io);
+                if from == id {
+                    self.ban(id, around.io);
+                } else {
+                    // Either of the two is wrong: neither is asked for it again before the others.
+                    self.drop_list([from, id]);
+                }
                 return Ok(());
             }
             self.prove(around)?;
@@ -323,7 +329,13 @@ impl Download {
         }
         self.size = Some(head.size);
         self.root.get_or_insert(head.root);
-        self.list = HashListState::Unproven { from: id, root: head.root, list: Rc::new(list) };
+        self.list = HashListState::Unproven {
+            from: id,
+            provers: BTreeSet::from([id]),
+            root: head.root,
+            list: Rc::new(list),
+        };
+        self.list_more = 0;
         if self.part.is_none() {
             self.recall(around.storage, around.io)?;
         }
