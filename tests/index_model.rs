@@ -399,7 +399,7 @@ proptest! {
 
     /// At rest, all pages together are what the list gives, each once, in order, whatever the slices.
     #[test]
-    fn every_search_finds_what_a_list_gives(
+    fn every_search_matches_a_linear_scan(
         seed in any::<u64>(),
         rounds in proptest::collection::vec((proptest::collection::vec(deeds(), 0..6), queries(false), 1..3_000_usize), 1..12),
     ) {
@@ -438,7 +438,7 @@ proptest! {
 
     /// Whoever is there from the first page to the last is met once, whatever comes and goes between two pages and between two slices of one.
     #[test]
-    fn what_stays_is_met_once_while_everything_else_changes(
+    fn unchanged_entries_are_listed_once_while_others_change(
         seed in any::<u64>(),
         before in proptest::collection::vec(deeds(), 1..12),
         query in prop_oneof![queries(false), queries(true)],
@@ -481,7 +481,7 @@ proptest! {
 
     /// Words with errors are found alike whether they were built or not, the best first, and in pages as in one.
     #[test]
-    fn words_with_errors_are_ranked_alike_in_whatever_slices(
+    fn fuzzy_results_are_ranked_alike_in_slices_of_any_size(
         seed in any::<u64>(),
         deeds in proptest::collection::vec(deeds(), 1..15),
         query in queries(true),

@@ -50,7 +50,7 @@ const DOCUMENTS: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn every_transcript_of_the_protocol_is_true_to_the_byte() {
+fn every_transcript_of_the_protocol_matches_to_the_byte() {
     for (file, text) in DOCUMENTS {
         let transcripts = transcripts(file, text);
         assert!(!transcripts.is_empty(), "{file} has no transcript");
@@ -62,7 +62,7 @@ fn every_transcript_of_the_protocol_is_true_to_the_byte() {
 
 /// The limits that PROTOCOL.md names in words are those of the program.
 #[test]
-fn the_limits_in_the_text_are_those_of_the_program() {
+fn documented_limits_match_the_program() {
     for row in [
         format!("| members of one JSON object | {} |", limits::MEMBERS),
         format!("| levels of nesting | {} |", limits::NESTED),
@@ -130,7 +130,7 @@ fn the_limits_in_the_text_are_those_of_the_program() {
 
 /// Section 7.2 has the piece hashes and the content hash of the test content.
 #[test]
-fn the_test_vectors_are_right() {
+fn test_vectors_match_the_program() {
     let content = test_content();
     let pieces = content.chunks(usize::try_from(limits::PIECE_BYTES).unwrap()).zip(0..);
     let hashes: Vec<[u8; 32]> =

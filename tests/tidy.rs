@@ -200,7 +200,7 @@ fn room(path: &str) -> Option<&str> {
 }
 
 #[test]
-fn law_1_a_room_uses_only_what_stands_lower() {
+fn a_module_imports_only_lower_layers() {
     let mut law = Law::new(
         "law 1: `use crate::X` only where X stands lower, or in the same layer of one process",
     );
@@ -225,7 +225,7 @@ fn law_1_a_room_uses_only_what_stands_lower() {
 }
 
 #[test]
-fn law_1_things_are_imported_from_where_they_are_defined() {
+fn items_are_imported_from_the_defining_module() {
     let mut law = Law::new(
         "law 1: import from the module that defines a thing: no `use crate::{..}`, no `pub use`, no glob",
     );
@@ -246,7 +246,7 @@ fn law_1_things_are_imported_from_where_they_are_defined() {
 }
 
 #[test]
-fn law_2_each_outside_thing_has_its_door_in_os() {
+fn the_operating_system_is_reached_through_os_alone() {
     let outside = [
         "mio",
         "memmap2",
@@ -309,7 +309,7 @@ fn law_2_each_outside_thing_has_its_door_in_os() {
 }
 
 #[test]
-fn law_2_unsafe_stands_in_os_alone_and_says_why_it_is_safe() {
+fn unsafe_code_is_in_os_alone_with_a_safety_comment() {
     let mut law =
         Law::new("law 2: `unsafe` only in src/os, each with a SAFETY comment right above");
     for source in sources("src") {
@@ -328,7 +328,7 @@ fn law_2_unsafe_stands_in_os_alone_and_says_why_it_is_safe() {
 }
 
 #[test]
-fn law_8_there_is_one_thread_and_nothing_sleeps() {
+fn one_thread_runs_everything_and_never_sleeps() {
     let words = [
         "thread::spawn",
         "thread::Builder",
@@ -346,7 +346,7 @@ fn law_8_there_is_one_thread_and_nothing_sleeps() {
 }
 
 #[test]
-fn there_are_no_graphs_of_shared_cells() {
+fn no_graph_of_shared_cells_exists() {
     nowhere(
         "no `Rc<RefCell<..>>` graphs",
         &sources("src"),
@@ -355,7 +355,7 @@ fn there_are_no_graphs_of_shared_cells() {
 }
 
 #[test]
-fn law_9_the_order_of_a_hash_table_is_never_observable() {
+fn hash_tables_with_random_order_are_not_used() {
     nowhere(
         "law 9: hash tables of std have seeds of their own; take a BTreeMap, or the index's table",
         &sources("src"),
@@ -364,7 +364,7 @@ fn law_9_the_order_of_a_hash_table_is_never_observable() {
 }
 
 #[test]
-fn above_session_no_dialect_is_named() {
+fn no_legacy_profile_is_named_above_connection() {
     let above = sources("src")
         .into_iter()
         .filter(|s| room(&s.path).and_then(storey).is_some_and(|storey| storey > 4));
@@ -392,7 +392,7 @@ fn above_session_no_dialect_is_named() {
 }
 
 #[test]
-fn nothing_is_left_for_later() {
+fn no_work_is_marked_as_left() {
     let words = ["todo!", "unimplemented!", "dbg!"];
     nowhere("nothing is left for later", &sources("src"), &words);
     let mut law = Law::new("nothing is left for later");
@@ -411,7 +411,7 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
-fn nothing_from_outside_panics() {
+fn no_panic_stands_outside_tests() {
     // What stood in quotes is blank: so an inbox may expect a body, and nobody a value.
     let words = [
         ".unwrap()",
@@ -432,7 +432,7 @@ fn nothing_from_outside_panics() {
 }
 
 #[test]
-fn every_file_begins_with_what_it_is() {
+fn every_file_begins_with_a_module_doc() {
     let mut law = Law::new("house style: the first line of a file says what it is");
     for source in sources("src").into_iter().chain(sources("tests")) {
         if source.lines.first().is_none_or(|line| !line.text.starts_with("//! ")) {
@@ -443,7 +443,7 @@ fn every_file_begins_with_what_it_is() {
 }
 
 #[test]
-fn law_7_every_limit_has_its_reason_beside_it() {
+fn every_limit_has_a_doc_with_its_reason() {
     let mut law = Law::new("law 7: every limit stands in limits.rs with its reason");
     let limits = read(&root().join("src/limits.rs"));
     for (place, line) in
@@ -458,7 +458,7 @@ fn law_7_every_limit_has_its_reason_beside_it() {
 }
 
 #[test]
-fn tests_are_all_run_and_wait_for_events() {
+fn no_test_is_ignored_or_sleeps() {
     let mut law = Law::new(
         "house style: no ignored test, no sleep in a test, no fixed port of this machine's usual addresses",
     );
@@ -527,7 +527,7 @@ const KNOWN: &[&str] = &[
 ];
 
 #[test]
-fn every_dependency_is_one_that_was_chosen() {
+fn every_dependency_is_on_the_chosen_list() {
     let mut law = Law::new(
         "dependencies are chosen, not collected; add a new one to this test with the reason in its commit",
     );
@@ -547,7 +547,7 @@ fn every_dependency_is_one_that_was_chosen() {
 }
 
 #[test]
-fn what_a_stranger_reads_names_no_private_path() {
+fn documents_and_scripts_name_no_private_path() {
     let mut law = Law::new("the documents and scripts name nothing that only this machine has");
     let mut paths: Vec<PathBuf> =
         ["README.md", "PROTOCOL.md", "CHANGELOG.md", "CONTRIBUTING.md", "Cargo.toml", "Makefile"]
@@ -611,7 +611,7 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn the_documents_name_their_subjects() {
+fn documents_keep_to_few_pronouns() {
     for name in PLAIN {
         let text = fs::read_to_string(root().join(name)).expect("a document");
         let lower: Vec<String> = prose(&text).map(str::to_lowercase).collect();
@@ -636,7 +636,7 @@ const DOCUMENTS: [&str; 3] = ["PROTOCOL.md", "docs/PROTOCOL-HTTP.md", "docs/PROT
 const WIDE: usize = 160;
 
 #[test]
-fn the_protocol_has_short_lines_and_no_words_of_the_house() {
+fn protocol_documents_have_short_lines_and_public_names() {
     let mut law = Law::new(
         "the documents of the protocol: lines of at most 160 characters, tables and fences excepted; older systems by their names",
     );
@@ -658,7 +658,7 @@ fn the_protocol_has_short_lines_and_no_words_of_the_house() {
 }
 
 #[test]
-fn the_picture_of_the_house_names_every_room() {
+fn every_folder_of_src_has_a_layer() {
     let mut law =
         Law::new("src/lib.rs draws the house; every folder of src is a room in it, or the program");
     for source in sources("src") {
@@ -686,7 +686,7 @@ fn defined(code: &str) -> Option<&str> {
 }
 
 #[test]
-fn a_type_name_names_one_type() {
+fn type_names_are_unique() {
     let mut law = Law::new("one word, one thing: a type name is unique");
     let mut seen: Vec<(String, String)> = Vec::new();
     for source in sources("src") {
@@ -822,7 +822,7 @@ fn modules_of_one_folder_do_not_import_each_other() {
 }
 
 #[test]
-fn every_test_that_the_list_of_bad_inputs_names_is_there() {
+fn every_test_named_in_the_list_of_bad_inputs_exists() {
     let mut law = Law::new("tests/bad_inputs.md names tests that exist");
     let tests: Vec<String> = sources("src")
         .into_iter()
@@ -856,7 +856,7 @@ fn every_test_that_the_list_of_bad_inputs_names_is_there() {
 }
 
 #[test]
-fn the_reader_of_these_laws_tells_code_from_words() {
+fn blank_removes_comments_and_quoted_text() {
     let text = "let a = \"unsafe \\\" {\"; // unsafe\nlet b = 'x'; let c: &'static str = r#\"a \"quoted\" panic!\"#; /* todo! */ real()\n";
     let code = blank(text);
     assert_eq!(code.lines().count(), 2);

@@ -152,7 +152,7 @@ fn uc3m(at: SocketAddr, fields: &[&str]) -> u8 {
 }
 
 #[test]
-fn what_was_answered_is_there_after_the_server_was_killed_under_load() {
+fn acknowledged_changes_survive_a_server_killed_under_load() {
     let data = Dir::new();
     let mut server = server_on(&data, &[]);
     let (answered, all) = channel();
@@ -204,7 +204,7 @@ fn load(at: SocketAddr, number: usize, told: &Sender<(String, Option<String>)>) 
 }
 
 #[test]
-fn who_has_unregistered_is_gone_after_the_server_was_killed() {
+fn an_unregistered_user_stays_gone_after_the_server_was_killed() {
     let data = Dir::new();
     let mut server = server_on(&data, &[]);
     let mut ana = User::new(server.at, "ana");
@@ -248,7 +248,7 @@ fn two_servers_on_one_folder_are_7() {
 }
 
 #[test]
-fn a_store_of_a_newer_program_and_a_file_that_is_none_are_7_and_left_alone() {
+fn a_store_of_a_newer_version_or_a_foreign_file_is_7_and_untouched() {
     let data = Dir::new();
     let mut server = server_on(&data, &[]);
     User::new(server.at, "ana");
@@ -275,7 +275,7 @@ fn a_store_of_a_newer_program_and_a_file_that_is_none_are_7_and_left_alone() {
 }
 
 #[test]
-fn a_full_disk_refuses_what_it_cannot_keep_and_nothing_else() {
+fn a_full_disk_refuses_account_changes_alone() {
     let Some(disk) = SmallDisk::mount("size=4m,mode=700") else { return };
     let old = SocketAddr::from((own_ip(), 4_000));
     let server = server_on(&disk.0, &["--uc3m", &format!("{old}:2024")]);
@@ -333,7 +333,7 @@ fn accounts_are_exported_while_the_server_runs_and_imported_elsewhere() {
 }
 
 #[test]
-fn a_server_that_wants_accounts_takes_nobody_without_one() {
+fn a_server_with_required_accounts_refuses_peers_without_one() {
     let server = server_on(&Dir::new(), &["--accounts", "required"]);
     let join = json!({"method": "JOIN", "port": 4_001, "files": [{"name": "a.mp4", "size": 1}]});
     assert_eq!(Native::open(server.at).outcome(join.clone()), "account_required");
@@ -346,7 +346,7 @@ fn a_server_that_wants_accounts_takes_nobody_without_one() {
 }
 
 #[test]
-fn who_is_not_connected_any_more_is_not_in_the_index_of_a_server_that_wants_accounts() {
+fn a_server_with_required_accounts_unlists_disconnected_users() {
     let server = server_on(&Dir::new(), &["--accounts", "required"]);
     let join = |more: bool| json!({"method": "JOIN", "port": 4_001, "more": more, "files": [{"name": "a.mp4", "size": 1}]});
     let mut asker = Native::open(server.at);

@@ -9,7 +9,7 @@ use crate::native::Native;
 use crate::web;
 
 #[test]
-fn a_peer_that_gives_nothing_refuses_in_every_language() {
+fn a_peer_that_accepts_no_upload_refuses_in_every_protocol() {
     let (here, there) = (Dir::with("a.mp4", b"mine"), Dir::new());
     let source = lone_peer(&here, &["--accept", "never"]);
     assert_eq!(
@@ -26,7 +26,7 @@ fn a_peer_that_gives_nothing_refuses_in_every_language() {
 }
 
 #[test]
-fn a_yes_gives_the_file_and_a_no_refuses_it() {
+fn a_yes_sends_the_file_and_a_no_refuses_it() {
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
     let server = server();
     let mut source = peer_with(server.at, &here, &["--accept", "ask", "--lang", "pt"]);
@@ -61,7 +61,7 @@ fn a_yes_gives_the_file_and_a_no_refuses_it() {
 }
 
 #[test]
-fn a_person_is_asked_once_for_an_asker_and_a_file() {
+fn a_person_is_asked_once_for_each_requester_and_file() {
     let here = Dir::with("a.mp4", b"all of it");
     here.write("b.mp4", b"b");
     let server = server();
@@ -88,7 +88,7 @@ fn a_person_is_asked_once_for_an_asker_and_a_file() {
 }
 
 #[test]
-fn a_browser_waits_for_the_person_and_then_gets_the_file() {
+fn a_browser_receives_the_file_once_the_person_agrees() {
     let here = Dir::with("a.mp4", b"all of it");
     let server = server();
     let mut source = peer_with(server.at, &here, &["--accept", "ask"]);
@@ -106,7 +106,7 @@ fn a_browser_waits_for_the_person_and_then_gets_the_file() {
 }
 
 #[test]
-fn an_asker_that_goes_away_takes_its_question_along() {
+fn the_question_is_withdrawn_when_its_requester_leaves() {
     let here = Dir::with("a.mp4", b"all of it");
     let server = server();
     let mut source = peer_with(server.at, &here, &["--accept", "ask"]);
@@ -123,7 +123,7 @@ fn an_asker_that_goes_away_takes_its_question_along() {
 }
 
 #[test]
-fn who_waits_for_a_slot_is_told_its_place_and_then_served() {
+fn a_queued_request_receives_its_position_and_then_the_file() {
     let here = Dir::with("a.mp4", &noise(1, 8 << 20));
     let source = lone_peer(&here, &["--uploads", "1", "--upload-limit", "16MB"]);
     let fetch = "{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}";
@@ -146,7 +146,7 @@ fn who_waits_for_a_slot_is_told_its_place_and_then_served() {
 }
 
 #[test]
-fn a_download_that_waits_in_the_queue_says_so_and_ends_well() {
+fn a_queued_download_reports_waiting_and_completes() {
     let (here, one, two) = (Dir::with("a.mp4", &noise(2, 8 << 20)), Dir::new(), Dir::new());
     let source = lone_peer(&here, &["--uploads", "1", "--upload-limit", "8MB"]);
     let from = source.at.to_string();
@@ -173,7 +173,7 @@ fn a_download_that_waits_in_the_queue_says_so_and_ends_well() {
 
 /// A peer without a server still waits for its JOIN; whoever wants its answer does not.
 #[test]
-fn a_verdict_passes_a_command_that_still_waits() {
+fn a_consent_answer_overtakes_a_waiting_command() {
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
     let mut source = lone_peer(&here, &["--accept", "ask"]);
     let asked = Process::start(cardume([

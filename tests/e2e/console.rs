@@ -6,7 +6,7 @@ use crate::harness::{
 use crate::native::Native;
 
 #[test]
-fn the_menu_asks_one_thing_a_line_and_stdout_holds_the_specified_lines_alone() {
+fn the_menu_reads_one_value_a_line_and_stdout_holds_specified_lines_alone() {
     let server = server();
     let (here, there) = (Dir::with("aula1.mp4", &noise(1, 100_000)), Dir::new());
     let source = peer(server.at, &here);
@@ -60,7 +60,7 @@ fn the_menu_asks_one_thing_a_line_and_stdout_holds_the_specified_lines_alone() {
 }
 
 #[test]
-fn prompts_speak_the_language_that_was_asked_for_and_the_specified_lines_do_not() {
+fn prompts_are_translated_and_specified_lines_are_not() {
     let server = server();
     for (lang, prompt) in
         [("pt", "Nome do arquivo:"), ("es", "Nombre del archivo:"), ("en", "File name:")]
@@ -77,7 +77,7 @@ fn prompts_speak_the_language_that_was_asked_for_and_the_specified_lines_do_not(
 }
 
 #[test]
-fn a_wrong_answer_is_told_and_the_menu_goes_on() {
+fn a_wrong_answer_is_reported_and_the_menu_continues() {
     let server = server();
     let mut menu = Process::start(cardume(["peer", "--server", &server.at.to_string()]));
     menu.types("DANCE");
@@ -106,7 +106,7 @@ fn a_wrong_answer_is_told_and_the_menu_goes_on() {
 }
 
 #[test]
-fn quit_waits_for_the_download_that_runs() {
+fn quit_waits_for_a_running_download() {
     let server = server();
     let (here, there) = (Dir::with("a.mp4", &noise(2, 8 << 20)), Dir::new());
     let _source = peer_with(server.at, &here, &["--upload-limit", "8MB"]);
@@ -131,7 +131,7 @@ fn the_end_of_stdin_keeps_a_peer_serving() {
 }
 
 #[test]
-fn a_script_may_come_from_a_file_or_from_nowhere() {
+fn stdin_may_be_a_file_or_dev_null() {
     let server = server();
     let dir = Dir::with("script.txt", b"SEARCH a.mp4\nPEERS\nQUIT");
     let there = Dir::new();
@@ -168,7 +168,7 @@ fn a_script_may_come_from_a_file_or_from_nowhere() {
 }
 
 #[test]
-fn commands_run_in_order_each_after_the_answer_to_the_one_before() {
+fn commands_run_one_after_another_in_order() {
     let server = server();
     let (here, there) = (Dir::with("a.mp4", &noise(3, 2 << 20)), Dir::new());
     let source = peer(server.at, &here);
@@ -199,7 +199,7 @@ fn commands_run_in_order_each_after_the_answer_to_the_one_before() {
 }
 
 #[test]
-fn a_line_of_any_length_and_any_bytes_is_no_danger() {
+fn lines_of_any_length_and_bytes_are_harmless() {
     let server = server();
     let mut asker = peer(server.at, &Dir::new());
     asker.types(&"x".repeat(1 << 20));

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
-use crate::giver::{Content, Gate, Giver, PIECE, Turn};
 use crate::harness::{Dir, Done, Node, begin_get, finish, noise, run, server, watch};
 use crate::native::Native;
+use crate::provider::{Content, Gate, Giver, PIECE, Turn};
 
 /// The first bytes of a record: what it is a record of.
 const PAGE: usize = 4_096;
@@ -68,7 +68,7 @@ fn went_on(done: &Done, giver: &Giver, what: &Content, pieces: usize) {
 }
 
 #[test]
-fn a_killed_download_goes_on_and_asks_for_no_byte_twice() {
+fn a_killed_download_resumes_and_requests_no_byte_twice() {
     let server = server();
     let what = Content::new("a.mp4", &noise(1, 9 * PIECE + 5));
     let there = killed(&server, &what, 6, &what.file());
@@ -98,7 +98,7 @@ fn a_killed_download_goes_on_and_asks_for_no_byte_twice() {
 }
 
 #[test]
-fn a_download_without_a_root_goes_on_from_its_own_source_alone() {
+fn a_download_without_a_root_resumes_from_its_own_source_alone() {
     let server = server();
     let what = Content::new("a.mp4", &noise(3, 6 * PIECE));
     let (there, gate) = (Dir::new(), Gate::new());
@@ -137,7 +137,7 @@ fn a_download_without_a_root_goes_on_from_its_own_source_alone() {
 }
 
 #[test]
-fn a_killed_download_waits_for_an_owner_that_is_still_hashing_and_goes_on() {
+fn a_killed_download_waits_for_a_hashing_provider_and_resumes() {
     let server = server();
     let what = Content::new("a.mp4", &noise(4, 7 * PIECE));
     let there = killed(&server, &what, 4, &what.file());
@@ -154,7 +154,7 @@ fn a_killed_download_waits_for_an_owner_that_is_still_hashing_and_goes_on() {
 }
 
 #[test]
-fn a_killed_download_by_root_goes_on_by_the_same_command() {
+fn a_killed_download_by_root_resumes_with_the_same_command() {
     let server = server();
     let what = Content::new("a.mp4", &noise(11, 5 * PIECE + 1));
     let there = killed(&server, &what, 3, &what.file());
@@ -166,7 +166,7 @@ fn a_killed_download_by_root_goes_on_by_the_same_command() {
 }
 
 #[test]
-fn what_came_from_one_who_was_hashing_is_judged_when_a_root_is_known() {
+fn pieces_of_a_hashing_provider_are_verified_once_a_root_is_known() {
     let server = server();
     let what = Content::new("a.mp4", &noise(12, 6 * PIECE));
     let (wrong, never, count) = (what.clone().spoiled(1), Gate::new(), AtomicUsize::new(0));
@@ -206,7 +206,7 @@ fn what_came_from_one_who_was_hashing_is_judged_when_a_root_is_known() {
 }
 
 #[test]
-fn what_is_all_there_gets_its_name_without_a_byte() {
+fn a_complete_part_is_finalized_without_a_transfer() {
     let server = server();
     let what = Content::new("a.mp4", &noise(13, 4 * PIECE + 9));
     let left = killed(&server, &what, 3, &what.file());
@@ -232,7 +232,7 @@ fn what_is_all_there_gets_its_name_without_a_byte() {
 }
 
 #[test]
-fn a_killed_download_is_kept_where_only_another_content_is() {
+fn a_part_is_kept_when_only_another_content_is_offered() {
     let server = server();
     let what = Content::new("a.mp4", &noise(5, 5 * PIECE));
     // Whether the other one says its root, or says it late, or never.
@@ -318,7 +318,7 @@ fn chances(count: usize) -> Vec<usize> {
 }
 
 #[test]
-fn a_record_that_ends_anywhere_makes_no_wrong_file() {
+fn a_record_truncated_anywhere_makes_no_wrong_file() {
     let (server, what, left, _home) = left_behind(7);
     let whole = left.read("a.mp4.part.record").len();
     let end =
@@ -339,7 +339,7 @@ fn a_record_that_ends_anywhere_makes_no_wrong_file() {
 }
 
 #[test]
-fn a_turned_bit_in_the_first_page_makes_no_wrong_file() {
+fn a_flipped_bit_in_the_first_page_makes_no_wrong_file() {
     let (server, what, left, _home) = left_behind(8);
     let end =
         left.read("a.mp4.part.record").iter().position(|byte| *byte == b'}').expect("an object")
@@ -359,7 +359,7 @@ fn a_turned_bit_in_the_first_page_makes_no_wrong_file() {
 }
 
 #[test]
-fn a_part_or_a_record_that_does_not_fit_makes_no_wrong_file() {
+fn a_mismatched_part_or_record_makes_no_wrong_file() {
     let (server, what, left, _home) = left_behind(9);
     let try_with = |how: &str, change: &dyn Fn(&mut Vec<u8>, &mut Vec<u8>)| {
         goes_on_or_fails_cleanly(server.at, &what, &left, how, change)
@@ -395,7 +395,7 @@ fn a_part_or_a_record_that_does_not_fit_makes_no_wrong_file() {
 }
 
 #[test]
-fn a_record_whose_part_is_gone_costs_nothing_but_bytes() {
+fn a_record_without_its_part_costs_only_bytes() {
     let (server, what, left, _home) = left_behind(10);
     std::fs::remove_file(left.at("a.mp4.part")).expect("the part goes");
     let done = get(server.at, &left);

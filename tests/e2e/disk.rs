@@ -38,7 +38,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_disk_that_is_too_small_fails_at_the_start_and_nothing_is_left() {
+fn a_disk_that_is_too_small_fails_at_the_start_and_leaves_no_file() {
     let Some(disk) = SmallDisk::mount("size=2m") else { return };
     let here = Dir::with("a.mp4", &noise(1, 3 << 20));
     let source = lone_peer(&here, &[]);
@@ -52,7 +52,7 @@ fn a_disk_that_is_too_small_fails_at_the_start_and_nothing_is_left() {
 }
 
 #[test]
-fn a_disk_that_fills_up_in_the_middle_is_7_and_the_rest_comes_when_there_is_room() {
+fn a_disk_that_fills_up_during_a_download_is_7_and_resumes_with_room() {
     let Some(disk) = SmallDisk::mount("size=4m") else { return };
     let (here, source) = {
         let here = Dir::with("a.mp4", &noise(2, 3 << 20));
@@ -74,7 +74,7 @@ fn a_disk_that_fills_up_in_the_middle_is_7_and_the_rest_comes_when_there_is_room
 }
 
 #[test]
-fn a_disk_without_any_room_is_7_with_nothing_left_behind() {
+fn a_disk_without_any_room_is_7_and_leaves_no_file() {
     let Some(disk) = SmallDisk::mount("size=64k") else { return };
     disk.0.write("ballast", &[1; 64 << 10]);
     let here = Dir::with("a.mp4", b"a few bytes");
@@ -85,7 +85,7 @@ fn a_disk_without_any_room_is_7_with_nothing_left_behind() {
 }
 
 #[test]
-fn a_disk_that_is_read_only_is_7() {
+fn a_read_only_disk_is_7() {
     let Some(disk) = SmallDisk::mount("size=1m,ro") else { return };
     let here = Dir::with("a.mp4", b"a few bytes");
     let source = lone_peer(&here, &[]);
@@ -95,7 +95,7 @@ fn a_disk_that_is_read_only_is_7() {
 }
 
 #[test]
-fn a_peer_on_a_read_only_disk_shares_it() {
+fn a_peer_shares_a_read_only_disk() {
     let Some(disk) = SmallDisk::mount("size=1m") else { return };
     disk.0.write("a.mp4", b"only to be read");
     let remounted = stranger("mount", &["-o", "remount,ro", disk.0.text()]);

@@ -32,7 +32,7 @@ fn hash(dir: &Dir, args: &[&str]) -> crate::harness::Done {
 }
 
 #[test]
-fn roots_are_those_that_b3sum_prints() {
+fn roots_match_b3sum() {
     let dir = Dir::new();
     let names: Vec<String> = KNOWN.iter().map(|(size, _)| format!("{size} bytes.mp4")).collect();
     for ((size, _), name) in KNOWN.iter().zip(&names) {
@@ -63,7 +63,7 @@ fn holes_of_two_gibibytes_are_hashed_as_zeros() {
 }
 
 #[test]
-fn a_dash_is_stdin_from_a_file_or_a_pipe() {
+fn a_dash_reads_stdin_from_a_file_or_a_pipe() {
     let dir = Dir::new();
     for (size, root) in KNOWN {
         dir.write("in", &known(size));
@@ -87,7 +87,7 @@ fn a_dash_is_stdin_from_a_file_or_a_pipe() {
 }
 
 #[test]
-fn what_can_t_be_read_is_told_in_one_line_and_the_others_are_hashed() {
+fn an_unreadable_file_is_one_line_and_the_others_are_hashed() {
     let dir = Dir::with("first", b"");
     dir.write("last", &known(1));
     std::fs::create_dir(dir.at("folder")).expect("a folder");
@@ -103,14 +103,14 @@ fn what_can_t_be_read_is_told_in_one_line_and_the_others_are_hashed() {
 }
 
 #[test]
-fn names_that_would_break_a_line_are_escaped() {
+fn file_names_with_line_breaks_are_escaped() {
     let dir = Dir::with("a\\b\nc", b"");
     let done = hash(&dir, &["a\\b\nc"]);
     assert_eq!(done.succeeded().out, [format!("\\{}  a\\\\b\\nc", KNOWN[0].1)]);
 }
 
 #[test]
-fn json_is_one_object_a_file() {
+fn json_prints_one_object_a_file() {
     let dir = Dir::with("a \"b\".mp4", &known(1_048_577));
     let done = hash(&dir, &["--json", "a \"b\".mp4", "missing"]);
     assert_eq!((done.code, done.out.len(), done.err.len()), (7, 1, 1), "{done:#?}");
@@ -122,7 +122,7 @@ fn json_is_one_object_a_file() {
 }
 
 #[test]
-fn an_output_that_takes_nothing_is_7() {
+fn a_full_output_is_7() {
     let dir = Dir::with("a", b"");
     let output = cardume(["hash", "a"])
         .current_dir(dir.path())
@@ -134,7 +134,7 @@ fn an_output_that_takes_nothing_is_7() {
 }
 
 #[test]
-fn a_signal_ends_it_at_once() {
+fn a_signal_ends_hashing_at_once() {
     let dir = Dir::new();
     let mut command = cardume(["hash", "-"]);
     command.current_dir(dir.path());
@@ -146,7 +146,7 @@ fn a_signal_ends_it_at_once() {
 }
 
 #[test]
-fn without_a_file_it_is_2_and_its_help_has_examples() {
+fn hash_without_a_file_is_2_and_its_help_has_examples() {
     assert_eq!(run(["hash"]).code, 2);
     assert!(run(["hash", "--help"]).succeeded().out.iter().any(|line| line.contains("Example")));
     assert!(!run(["man", "hash"]).succeeded().out.is_empty());

@@ -4,7 +4,7 @@ use crate::harness::{Dir, assert_same_files, lone_peer, noise, stranger};
 use crate::web::{self, Web};
 
 #[test]
-fn a_file_comes_whole_with_the_headers_that_keep_a_browser_safe() {
+fn a_file_is_whole_and_has_the_security_headers() {
     let here = Dir::with("a.mp4", &noise(1, 3 << 20));
     here.write("page.html", b"<script>alert(1)</script>");
     here.write("drawing.svg", b"<svg/>");
@@ -24,7 +24,7 @@ fn a_file_comes_whole_with_the_headers_that_keep_a_browser_safe() {
 }
 
 #[test]
-fn ranges_conditions_and_methods_are_answered_as_the_standard_says() {
+fn ranges_conditions_and_methods_follow_the_standard() {
     let here = Dir::with("a.mp4", b"hello world");
     let source = lone_peer(&here, &[]);
     let mut link = Web::open(source.at);
@@ -75,7 +75,7 @@ fn ranges_conditions_and_methods_are_answered_as_the_standard_says() {
 }
 
 #[test]
-fn requests_in_one_breath_are_answered_in_order() {
+fn pipelined_requests_are_answered_in_order() {
     let here = Dir::with("a.mp4", &noise(2, 2 << 20));
     here.write("b.mp4", b"b");
     let source = lone_peer(&here, &[]);
@@ -90,7 +90,7 @@ fn requests_in_one_breath_are_answered_in_order() {
 }
 
 #[test]
-fn curl_fetches_whole_files_ranges_and_goes_on_with_broken_ones() {
+fn curl_fetches_files_and_ranges_and_resumes() {
     let (here, there) = (Dir::with("a b ç.mp4", &noise(3, 5 << 20)), Dir::new());
     let source = lone_peer(&here, &[]);
     let url = format!("http://{}/files/a%20b%20%C3%A7.mp4", source.at);
@@ -108,7 +108,7 @@ fn curl_fetches_whole_files_ranges_and_goes_on_with_broken_ones() {
 }
 
 #[test]
-fn a_server_says_what_it_is_to_a_browser() {
+fn a_server_shows_a_browser_its_page() {
     let server = crate::harness::server();
     let page = web::get(server.at, "/");
     assert_eq!(

@@ -12,7 +12,7 @@ fn files(of: usize) -> serde_json::Value {
 }
 
 #[test]
-fn an_index_that_is_full_refuses_what_has_no_room_and_serves_on() {
+fn a_full_index_refuses_new_entries_and_keeps_serving() {
     let server = server_with(&["--memory", "6MiB"]);
     // One peer alone takes no more than half of it.
     let mut greedy = Native::open(server.at);

@@ -20,7 +20,7 @@ fn link_local() -> Option<(Ipv6Addr, String)> {
 }
 
 #[test]
-fn an_address_with_an_interface_works_everywhere_and_the_interface_stays_here() {
+fn a_link_local_address_works_and_its_interface_stays_local() {
     let Some((ip, interface)) = link_local() else { return };
     let server = server_with(&["--listen", &format!("[{ip}%{interface}]:0"), "--metrics", "open"]);
     let place = format!("[{ip}%{interface}]:{}", server.at.port());
@@ -88,7 +88,7 @@ fn an_address_with_an_interface_works_everywhere_and_the_interface_stays_here() 
 }
 
 #[test]
-fn a_peer_on_all_of_ipv4_that_joins_over_ipv6_listens_there_too() {
+fn a_peer_on_all_of_ipv4_joined_over_ipv6_listens_on_ipv6() {
     let server = server_with(&["--listen", "[::1]:0"]);
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
     let source = peer_on(server.at, "0.0.0.0:0", here.text(), &[]);

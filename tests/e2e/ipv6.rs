@@ -4,7 +4,7 @@ use crate::harness::{Dir, assert_same_files, noise, peer_on, run, server_with, s
 use crate::web;
 
 #[test]
-fn everything_works_over_ipv6() {
+fn the_core_workflow_works_over_ipv6() {
     let server = server_with(&["--listen", "[::1]:0"]);
     let (here, there) = (Dir::with("a.mp4", &noise(7, 4 << 20)), Dir::new());
     let source = peer_on(server.at, "[::1]:0", here.text(), &[]);
@@ -31,7 +31,7 @@ fn everything_works_over_ipv6() {
 }
 
 #[test]
-fn a_peer_on_all_addresses_is_seen_under_the_family_of_its_link() {
+fn a_peer_on_all_addresses_is_listed_under_the_family_of_its_connection() {
     let server = server_with(&["--listen", "[::1]:0"]);
     let here = Dir::with("a.mp4", b"all of it");
     let source = peer_on(server.at, "[::]:0", here.text(), &[]);

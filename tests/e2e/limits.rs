@@ -34,7 +34,7 @@ fn ping(at: SocketAddr) -> (Native, String) {
 }
 
 #[test]
-fn a_server_without_room_for_one_more_link_says_so_and_goes_on() {
+fn a_server_without_free_connections_reports_it_and_continues() {
     let mut server = server_with_descriptors(100);
     let mut links = Vec::new();
     let busy = loop {
@@ -54,7 +54,7 @@ fn a_server_without_room_for_one_more_link_says_so_and_goes_on() {
 }
 
 #[test]
-fn a_server_that_runs_out_of_descriptors_says_so_and_goes_on() {
+fn a_server_that_runs_out_of_descriptors_reports_it_and_continues() {
     let mut server = server_with_descriptors(22);
     let mut links = Vec::new();
     let busy = loop {
@@ -107,7 +107,7 @@ mod handshakes {
     }
 
     #[test]
-    fn a_first_datagram_that_is_never_answered_brings_back_less_than_three_times_its_bytes() {
+    fn an_unanswered_first_datagram_is_amplified_less_than_threefold() {
         let (server, here) = (server(), Dir::with("a.mp4", b"short"));
         let (_owner, at) = giver(server.at, &here);
         let first = initials(at, 1).remove(0);
@@ -127,7 +127,7 @@ mod handshakes {
     }
 
     #[test]
-    fn handshakes_that_nobody_ends_do_not_hold_up_tcp() {
+    fn unfinished_handshakes_do_not_delay_tcp() {
         let (server, here) = (server(), Dir::with("a.mp4", &noise(5, 20 * MIB)));
         let (owner, at) = giver(server.at, &here);
         let ends = Arc::new(AtomicBool::new(false));

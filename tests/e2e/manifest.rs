@@ -5,7 +5,7 @@ use std::fs;
 use crate::harness::{Dir, Node, Process, cardume, run, server};
 
 #[test]
-fn a_manifest_shares_files_from_where_they_lie_and_downloads_go_to_the_folder() {
+fn a_manifest_shares_files_in_place_and_downloads_go_to_the_folder() {
     let (server, far, home, there) = (server(), Dir::new(), Dir::new(), Dir::new());
     let at = server.at.to_string();
     far.write("some file.bin", b"from far away");
@@ -47,7 +47,7 @@ fn a_manifest_shares_files_from_where_they_lie_and_downloads_go_to_the_folder() 
 }
 
 #[test]
-fn a_wrong_manifest_is_one_line_with_its_number() {
+fn a_bad_manifest_is_one_line_with_a_line_number() {
     let home = Dir::new();
     home.write("a", b"a");
     for (lines, code, text) in [

@@ -71,7 +71,7 @@ impl Drop for Mute {
 }
 
 #[test]
-fn a_server_whose_stdout_nobody_reads_serves_on_within_bounds() {
+fn a_server_with_an_unread_stdout_keeps_serving_in_bounded_memory() {
     let mut server = Mute::start("warn");
     let before = server.memory_kib();
     server.floods();
@@ -87,14 +87,14 @@ fn a_server_whose_stdout_nobody_reads_serves_on_within_bounds() {
 }
 
 #[test]
-fn a_server_whose_stdout_was_closed_serves_on() {
+fn a_server_with_a_closed_stdout_keeps_serving() {
     let mut server = Mute::start("warn");
     server.out = None;
     server.floods();
 }
 
 #[test]
-fn a_server_whose_log_nobody_reads_serves_on() {
+fn a_server_with_an_unread_log_keeps_serving() {
     let mut server = Mute::start("debug");
     let mut out = server.out.take().expect("a pipe");
     let reader = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
@@ -104,14 +104,14 @@ fn a_server_whose_log_nobody_reads_serves_on() {
 }
 
 #[test]
-fn a_server_whose_log_was_closed_serves_on() {
+fn a_server_with_a_closed_log_keeps_serving() {
     let mut server = Mute::start("debug");
     server.err = None;
     server.floods();
 }
 
 #[test]
-fn a_peer_whose_outputs_were_closed_serves_on() {
+fn a_peer_with_closed_outputs_keeps_serving() {
     let server = server();
     let here = Dir::with("a.mp4", b"still here");
     let mut command = cardume([
@@ -142,7 +142,7 @@ fn a_peer_whose_outputs_were_closed_serves_on() {
 }
 
 #[test]
-fn logs_go_to_stderr_and_stdout_keeps_to_the_specification() {
+fn logs_go_to_stderr_and_stdout_holds_specified_lines() {
     let mut command = cardume(["server", "--listen", "127.0.0.1:0"]);
     command.env("RUST_LOG", "trace");
     let loud = crate::harness::Process::start(command);

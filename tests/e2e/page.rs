@@ -100,7 +100,7 @@ fn page(at: SocketAddr, path: &str) -> Answer {
 }
 
 #[test]
-fn a_browser_gets_one_page_that_trusts_nobody_and_weighs_little() {
+fn a_browser_gets_one_small_page_with_a_strict_policy() {
     let (server, here) = (server(), Dir::new());
     let peer = peer(server.at, &here);
     for (at, script) in [(server.at, "/app.js"), (peer.at, "/peer.js")] {
@@ -148,7 +148,7 @@ fn a_browser_gets_one_page_that_trusts_nobody_and_weighs_little() {
 }
 
 #[test]
-fn each_path_has_its_json() {
+fn each_api_path_has_its_json() {
     let (server, here, there) =
         (server(), Dir::with("Aula ç 1.mp4", b"lesson"), Dir::with("aula 2.txt", b"text"));
     let one = peer(server.at, &here);
@@ -216,7 +216,7 @@ fn each_path_has_its_json() {
 }
 
 #[test]
-fn wrong_questions_are_refused_in_json_and_the_link_goes_on() {
+fn bad_api_requests_are_refused_in_json_and_the_connection_stays_open() {
     let (server, here) = (server(), Dir::new());
     let peer = peer(server.at, &here);
     let endless = "x".repeat(9_000);
@@ -254,7 +254,7 @@ fn wrong_questions_are_refused_in_json_and_the_link_goes_on() {
 }
 
 #[test]
-fn hostile_names_are_nothing_but_text() {
+fn hostile_names_are_rendered_as_text() {
     let (server, here) = (server(), Dir::new());
     let names = [
         "<img src=x onerror=alert(1)>.mp4",
@@ -285,7 +285,7 @@ fn hostile_names_are_nothing_but_text() {
 }
 
 #[test]
-fn counters_move_after_a_search_and_a_download() {
+fn counters_change_after_a_search_and_a_download() {
     let (server, here, there) = (server(), Dir::with("a.mp4", &noise(7, 3 << 20)), Dir::new());
     let (status, mut watcher) = Watcher::open(server.at);
     assert_eq!(status, 200);
@@ -329,7 +329,7 @@ fn counters_move_after_a_search_and_a_download() {
 }
 
 #[test]
-fn a_stranger_who_says_that_he_moves_everything_counts_nothing_and_a_member_so_much() {
+fn transfer_claims_count_only_for_peers_and_are_capped() {
     let server = server();
     let (_, mut watcher) = Watcher::open(server.at);
     let mut voice = Native::open(server.at);
@@ -352,7 +352,7 @@ fn a_stranger_who_says_that_he_moves_everything_counts_nothing_and_a_member_so_m
 }
 
 #[test]
-fn as_many_watch_as_may_and_one_who_reads_nothing_holds_up_nobody() {
+fn event_streams_are_limited_and_unread_streams_delay_no_other() {
     let server = server();
     let mut watchers: Vec<Watcher> = (0..64)
         .map(|_| Watcher::open(server.at))
@@ -375,7 +375,7 @@ fn as_many_watch_as_may_and_one_who_reads_nothing_holds_up_nobody() {
 }
 
 #[test]
-fn transfers_are_shown_one_by_one_to_who_sits_there_and_to_nobody_else() {
+fn transfers_are_shown_to_local_requests_alone() {
     let here = Dir::with("big.mp4", &noise(9, 24 << 20));
     let source = lone_peer(&here, &["--upload-limit", "1MiB"]);
     let mut reader = Web::open(source.at);
@@ -410,7 +410,7 @@ fn transfers_are_shown_one_by_one_to_who_sits_there_and_to_nobody_else() {
 }
 
 #[test]
-fn a_person_who_is_asked_sees_a_browser_wait() {
+fn the_transfer_list_shows_a_browser_waiting_for_consent() {
     let (server, here): (Node, Dir) = (server(), Dir::with("a.mp4", b"hello"));
     let mut source = peer_with(server.at, &here, &["--accept", "ask"]);
     let mut reader = Web::open(source.at);

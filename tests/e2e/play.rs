@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::giver::{Content, Gate, Giver, PIECE, Turn};
 use crate::harness::{
     Dir, Node, Process, assert_same_files, begin_get, cardume, finish, noise, peer, peer_with, run,
     server, watch,
 };
+use crate::provider::{Content, Gate, Giver, PIECE, Turn};
 use crate::web::{Answer, Web};
 
 /// A player of a test: it knows where the file is.
@@ -80,7 +80,7 @@ fn owner(server: SocketAddr, what: &Content, limit: &str) -> (Dir, Node) {
 }
 
 #[test]
-fn a_player_gets_the_file_while_it_arrives_and_the_file_is_kept() {
+fn a_player_reads_the_file_during_the_download_and_the_file_is_kept() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a b.mp4", &noise(1, 12 * PIECE + 17));
     let _owner = owner(server.at, &what, "10MB");
@@ -103,7 +103,7 @@ fn a_player_gets_the_file_while_it_arrives_and_the_file_is_kept() {
 }
 
 #[test]
-fn requests_are_answered_as_the_standard_says_and_strangers_are_refused() {
+fn requests_follow_the_standard_and_foreign_requests_are_refused() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.wav", &noise(2, 2 * PIECE + 5));
     let _owner = owner(server.at, &what, "50MB");
@@ -156,7 +156,7 @@ fn requests_are_answered_as_the_standard_says_and_strangers_are_refused() {
 }
 
 #[test]
-fn a_seek_into_what_is_missing_is_answered_long_before_the_rest_is_here() {
+fn a_seek_to_missing_bytes_is_answered_long_before_the_end() {
     let (server, here, there) = (server(), Dir::new(), Dir::new());
     let size: u64 = (1 << 30) + (200 << 20) + 12_345;
     here.sparse("giant.mkv", size);
@@ -180,7 +180,7 @@ fn a_seek_into_what_is_missing_is_answered_long_before_the_rest_is_here() {
 }
 
 #[test]
-fn what_a_player_waits_for_comes_before_what_was_asked_before_it() {
+fn pieces_of_a_player_overtake_earlier_requests() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content::new("a.mkv", &noise(3, 200 * PIECE));
     // It gives nothing more after the ends, so that what is asked then shows the order.
@@ -206,7 +206,7 @@ fn what_a_player_waits_for_comes_before_what_was_asked_before_it() {
 }
 
 #[test]
-fn two_players_read_two_places_at_once() {
+fn two_players_read_two_positions_at_once() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.ogg", &noise(4, 40 * PIECE + 1));
     let _owner = owner(server.at, &what, "20MB");
@@ -229,7 +229,7 @@ fn two_players_read_two_places_at_once() {
 }
 
 #[test]
-fn a_source_that_dies_in_mid_play_is_a_pause_and_not_garbage() {
+fn a_source_lost_during_play_is_a_pause_without_wrong_bytes() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(5, 30 * PIECE + 99));
     let (_here, mut first) = owner(server.at, &what, "5MB");
@@ -244,7 +244,7 @@ fn a_source_that_dies_in_mid_play_is_a_pause_and_not_garbage() {
 }
 
 #[test]
-fn a_liar_is_a_pause_too() {
+fn an_adversary_during_play_is_a_pause_without_wrong_bytes() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.flac", &noise(6, 6 * PIECE));
     let liar = Giver::honest(&what.clone().spoiled(0));
@@ -259,7 +259,7 @@ fn a_liar_is_a_pause_too() {
 }
 
 #[test]
-fn who_has_not_hashed_his_file_is_played_at_once_and_the_person_is_told() {
+fn an_unhashed_file_plays_at_once_with_a_note() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content::new("a.mp3", &noise(7, 5 * PIECE + 1));
     let giver = Giver::hashing(&what, &gate);
@@ -274,7 +274,7 @@ fn who_has_not_hashed_his_file_is_played_at_once_and_the_person_is_told() {
 }
 
 #[test]
-fn a_giant_file_that_its_owner_has_not_hashed_is_proven_piece_by_piece() {
+fn a_giant_unhashed_file_is_verified_piece_by_piece() {
     let (server, here, there) = (server(), Dir::new(), Dir::new());
     let size: u64 = 24 << 30;
     here.sparse("giant.mp4", size);
@@ -302,7 +302,7 @@ fn a_giant_file_that_its_owner_has_not_hashed_is_proven_piece_by_piece() {
 }
 
 #[test]
-fn what_its_own_giver_says_of_a_piece_must_be_so_before_anybody_sees_it() {
+fn a_piece_that_fails_its_own_proof_never_reaches_the_player() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content { proves: true, ..Content::new("a.mp4", &noise(15, 5 * PIECE)) };
     let liar = Giver::hashing(&what.clone().spoiled(0), &gate);
@@ -322,7 +322,7 @@ fn what_its_own_giver_says_of_a_piece_must_be_so_before_anybody_sees_it() {
 }
 
 #[test]
-fn what_was_seen_and_does_not_fit_the_list_is_thrown_away_and_that_is_said() {
+fn played_pieces_that_fail_the_list_are_dropped_with_a_note() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content { proves: true, ..Content::new("a.mp4", &noise(16, 5 * PIECE)) };
     let other = Content { proves: true, ..Content::new("a.mp4", &what.clone().spoiled(1).bytes) };
@@ -355,7 +355,7 @@ fn what_was_seen_and_does_not_fit_the_list_is_thrown_away_and_that_is_said() {
 }
 
 #[test]
-fn a_file_that_is_there_is_served_at_once() {
+fn an_existing_file_is_served_at_once() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(8, 3 * PIECE + 1));
     let (_here, _owner) = owner(server.at, &what, "1MB");
@@ -373,7 +373,7 @@ fn a_file_that_is_there_is_served_at_once() {
 }
 
 #[test]
-fn play_in_a_console_tells_a_url_and_the_file_is_kept_and_shared() {
+fn play_in_a_console_prints_a_url_and_shares_the_file() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mkv", &noise(10, 6 * PIECE));
     let _owner = owner(server.at, &what, "100MB");
@@ -396,7 +396,7 @@ fn play_in_a_console_tells_a_url_and_the_file_is_kept_and_shared() {
 }
 
 #[test]
-fn who_waits_for_a_download_that_comes_to_nothing_waits_no_longer() {
+fn a_failed_download_closes_waiting_players() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content { proves: true, ..Content::new("a.mp4", &noise(17, 5 * PIECE)) };
     let liar = Giver::hashing(&what.clone().spoiled(0), &gate);
@@ -409,7 +409,7 @@ fn who_waits_for_a_download_that_comes_to_nothing_waits_no_longer() {
 }
 
 #[test]
-fn who_asks_no_more_gets_all_that_is_here_and_the_oldest_of_too_many_links_makes_way() {
+fn a_half_closed_player_gets_the_file_and_the_oldest_excess_connection_is_closed() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(18, 40 * PIECE));
     let (_here, _owner) = owner(server.at, &what, "100MB");
@@ -434,7 +434,7 @@ fn who_asks_no_more_gets_all_that_is_here_and_the_oldest_of_too_many_links_makes
 }
 
 #[test]
-fn what_an_earlier_run_took_as_it_came_is_still_said_to_be_unproven() {
+fn unverified_pieces_of_an_earlier_run_stay_reported_as_unverified() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content::new("a.mp3", &noise(20, 8 * PIECE));
     let (again, tag) = (gate.clone(), what.tag.clone());
@@ -464,7 +464,7 @@ fn what_an_earlier_run_took_as_it_came_is_still_said_to_be_unproven() {
 }
 
 #[test]
-fn sequential_means_the_ends_and_then_from_the_front() {
+fn sequential_requests_both_ends_and_then_from_the_front() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(11, 60 * PIECE));
     let giver = Giver::honest(&what);
@@ -503,7 +503,7 @@ fn with_programs(
 }
 
 #[test]
-fn a_player_is_started_on_the_url_and_its_end_is_the_end() {
+fn a_player_is_started_with_the_url_and_its_exit_ends_play() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("--x $(id).mp4", &noise(12, 9 * PIECE + 1));
     let _owner = owner(server.at, &what, "40MB");
@@ -545,7 +545,7 @@ fn a_player_is_started_on_the_url_and_its_end_is_the_end() {
 }
 
 #[test]
-fn when_the_player_ends_first_the_download_goes_on_to_its_end() {
+fn a_download_continues_after_the_player_exits() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(13, 8 * PIECE));
     let _owner = owner(server.at, &what, "8MB");
@@ -562,7 +562,7 @@ fn when_the_player_ends_first_the_download_goes_on_to_its_end() {
 }
 
 #[test]
-fn a_player_that_is_not_there_or_unknown_is_said_in_one_line() {
+fn a_missing_or_unknown_player_is_one_line() {
     let (server, there, empty) = (server(), Dir::new(), Dir::new());
     let server_at = server.at.to_string();
     for player in ["mpv", "vlc"] {

@@ -66,7 +66,7 @@ fn ways(done: &Done) -> Vec<String> {
 }
 
 #[test]
-fn a_file_comes_by_quic_through_the_port_that_was_named_and_in_one_thread() {
+fn a_file_is_downloaded_by_quic_through_the_named_port_in_one_thread() {
     let (server, here, there) = (server(), Dir::with("a.mp4", &noise(1, 9 * MIB + 7)), Dir::new());
     let (owner, at) = giver(server.at, &here, "a.mp4", &["--upload-limit", "20MB"]);
     let from = UdpSocket::bind("0.0.0.0:0")
@@ -92,7 +92,7 @@ fn a_file_comes_by_quic_through_the_port_that_was_named_and_in_one_thread() {
 }
 
 #[test]
-fn where_holders_answer_by_quic_is_said_to_those_alone_who_want_to_know_it() {
+fn quic_ports_are_listed_only_on_request() {
     let (server, here) = (server(), Dir::with("a.mp4", b"all of it"));
     let (_owner, at) = giver(server.at, &here, "a.mp4", &[]);
     let holder = holders(&mut curious(server.at), "a.mp4", 1).remove(0);
@@ -103,7 +103,7 @@ fn where_holders_answer_by_quic_is_said_to_those_alone_who_want_to_know_it() {
 }
 
 #[test]
-fn a_giant_sparse_file_and_the_smallest_ones_come_by_quic() {
+fn a_giant_sparse_file_and_tiny_files_are_downloaded_by_quic() {
     let (server, here) = (server(), Dir::new());
     here.sparse("giant.mp4", (1 << 30) + 12_345);
     here.write("none.mp4", b"");
@@ -119,7 +119,7 @@ fn a_giant_sparse_file_and_the_smallest_ones_come_by_quic() {
 }
 
 #[test]
-fn sources_by_quic_and_by_tcp_give_one_file_together() {
+fn quic_and_tcp_sources_deliver_one_file_together() {
     let (server, content) = (server(), noise(2, 24 * MIB));
     let (one, two, there) =
         (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
@@ -150,7 +150,7 @@ fn sources_by_quic_and_by_tcp_give_one_file_together() {
 }
 
 #[test]
-fn everything_works_over_ipv6_as_well() {
+fn quic_works_over_ipv6() {
     let server = server_with(&["--listen", "[::1]:0"]);
     let (here, there) = (Dir::with("a.mp4", &noise(3, 3 * MIB)), Dir::new());
     let _source = peer_on(server.at, "[::1]:0", here.text(), &["--udp", "0"]);
@@ -177,7 +177,7 @@ fn misnamed(quic: impl FnOnce(SocketAddr) -> Value) -> Misnamed {
     let server = server_with(&["--listen", "127.0.0.1:0", "--allow-advertise", "127.0.0.0/8"]);
     let mut stranger = Native::open(server.at);
     let file =
-        json!({"name": "a.mp4", "size": content.len(), "root": crate::giver::root(&content)});
+        json!({"name": "a.mp4", "size": content.len(), "root": crate::provider::root(&content)});
     let join =
         json!({"method": "JOIN", "port": 4000, "advertise": at, "files": [file], "quic": quic(at)});
     assert_eq!(stranger.outcome(join), "JOIN_OK");
@@ -215,7 +215,7 @@ impl Misnamed {
 }
 
 #[test]
-fn whoever_has_another_key_than_the_index_says_is_not_asked_by_quic() {
+fn a_source_with_a_different_key_is_not_requested_by_quic() {
     let world = misnamed(|_| json!({"port": 4000, "key": "5a".repeat(32)}));
     let at = holders(&mut curious(world.server.at), "a.mp4", 1)[0]["peer"]
         .as_str()
@@ -225,7 +225,7 @@ fn whoever_has_another_key_than_the_index_says_is_not_asked_by_quic() {
 }
 
 #[test]
-fn tcp_takes_over_from_a_udp_port_that_swallows_everything() {
+fn tcp_takes_over_from_a_silent_udp_port() {
     let mut silent = None;
     let world = misnamed(|at| {
         let socket = UdpSocket::bind((at.ip(), 0)).expect("a port");
@@ -237,7 +237,7 @@ fn tcp_takes_over_from_a_udp_port_that_swallows_everything() {
 }
 
 #[test]
-fn tcp_takes_over_at_once_where_nobody_is() {
+fn tcp_takes_over_at_once_from_a_closed_udp_port() {
     let mut gone = None;
     let world = misnamed(|at| {
         let at =
@@ -249,7 +249,7 @@ fn tcp_takes_over_at_once_where_nobody_is() {
 }
 
 #[test]
-fn a_source_where_nobody_is_disturbs_no_other_by_quic() {
+fn an_unreachable_source_disturbs_no_other_quic_source() {
     let server = server_with(&["--listen", "127.0.0.1:0", "--allow-advertise", "127.0.0.0/8"]);
     let content = noise(10, 9 * MIB);
     let here = Dir::with("a.mp4", &content);
@@ -259,7 +259,7 @@ fn a_source_where_nobody_is_disturbs_no_other_by_quic() {
         UdpSocket::bind((at.ip(), 0)).and_then(|socket| socket.local_addr()).expect("a port");
     let mut stranger = Native::open(server.at);
     let file =
-        json!({"name": "a.mp4", "size": content.len(), "root": crate::giver::root(&content)});
+        json!({"name": "a.mp4", "size": content.len(), "root": crate::provider::root(&content)});
     let quic = json!({"port": dead.port(), "key": "5a".repeat(32)});
     assert_eq!(
         stranger.outcome(
@@ -279,7 +279,7 @@ fn a_source_where_nobody_is_disturbs_no_other_by_quic() {
 }
 
 #[test]
-fn a_busy_udp_port_is_said_in_one_line() {
+fn a_busy_udp_port_is_one_line() {
     let (server, here, there) = (server(), Dir::with("a.mp4", b"all of it"), Dir::new());
     let held = UdpSocket::bind("0.0.0.0:0").expect("a port");
     let port = held.local_addr().expect("its address").port().to_string();
@@ -330,7 +330,7 @@ pub fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn datagrams_of_every_kind_do_no_harm() {
+fn datagrams_of_every_kind_are_harmless() {
     let (server, here) = (server(), Dir::with("a.mp4", &noise(5, 2 * MIB)));
     let (mut owner, at) = giver(server.at, &here, "a.mp4", &[]);
     // A machine that is busy with many tests may let a connection wait until TCP takes over: the next one is as good.
@@ -380,7 +380,7 @@ fn datagrams_of_every_kind_do_no_harm() {
 }
 
 #[test]
-fn a_file_cut_short_while_it_is_sent_by_quic_makes_no_wrong_file() {
+fn a_file_truncated_during_a_quic_upload_makes_no_wrong_file() {
     let (server, here, there) = (server(), Dir::with("a.mp4", &noise(6, 60 * MIB)), Dir::new());
     here.write("other.mp4", b"other");
     let (mut owner, _) = giver(server.at, &here, "a.mp4", &["--upload-limit", "30MB"]);
@@ -402,7 +402,7 @@ fn a_file_cut_short_while_it_is_sent_by_quic_makes_no_wrong_file() {
 }
 
 #[test]
-fn another_source_takes_over_from_one_that_was_killed() {
+fn another_source_takes_over_from_a_killed_source() {
     let (server, content) = (server(), noise(7, 40 * MIB));
     let (one, two, there) =
         (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
@@ -419,7 +419,7 @@ fn another_source_takes_over_from_one_that_was_killed() {
 }
 
 #[test]
-fn whoever_takes_a_file_and_dies_gives_his_place_to_the_next() {
+fn a_killed_requester_frees_its_slot() {
     let (server, here, there) = (server(), Dir::with("a.mp4", &noise(8, 30 * MIB)), Dir::new());
     let (_owner, _) =
         giver(server.at, &here, "a.mp4", &["--uploads", "1", "--upload-limit", "15MB"]);
@@ -435,7 +435,7 @@ fn whoever_takes_a_file_and_dies_gives_his_place_to_the_next() {
 }
 
 #[test]
-fn a_peer_without_udp_is_asked_by_tcp_and_nothing_is_said_of_it() {
+fn a_peer_without_udp_is_requested_by_tcp_without_a_note() {
     let (server, here, there) = (server(), Dir::with("a.mp4", b"all of it"), Dir::new());
     let _owner = peer(server.at, &here);
     holders(&mut curious(server.at), "a.mp4", 1);
@@ -454,7 +454,7 @@ fn a_peer_without_udp_is_asked_by_tcp_and_nothing_is_said_of_it() {
 }
 
 #[test]
-fn a_file_is_watched_while_it_comes_by_quic() {
+fn a_file_is_played_during_a_quic_download() {
     let server = server();
     let here = Dir::with("film.bin", &noise(9, 6 << 20));
     let (_peer, _) = giver(server.at, &here, "film.bin", &[]);
@@ -483,7 +483,7 @@ fn a_file_is_watched_while_it_comes_by_quic() {
 }
 
 #[test]
-fn who_waits_for_a_file_hears_of_quic_only_where_he_wants_to() {
+fn a_subscription_lists_quic_ports_only_on_request() {
     let server = server();
     let (mut plain, mut curious) = (Native::open(server.at), curious(server.at));
     for link in [&mut plain, &mut curious] {

@@ -39,7 +39,7 @@ fn wait_for_bytes(there: &Dir, bytes: u64) {
 }
 
 #[test]
-fn a_download_goes_on_by_itself_when_its_source_was_killed_and_is_back() {
+fn a_download_resumes_when_its_killed_source_returns() {
     let (here, there) = (Dir::with("a.mp4", &noise(1, SIZE)), Dir::new());
     let (_held, no_server) = crate::harness::nobody();
     let mut source =
@@ -58,7 +58,7 @@ fn a_download_goes_on_by_itself_when_its_source_was_killed_and_is_back() {
 }
 
 #[test]
-fn a_download_killed_at_any_moment_goes_on_by_the_same_command() {
+fn a_download_killed_at_any_moment_resumes_with_the_same_command() {
     let seed = std::process::id();
     println!("seed {seed}");
     let here = Dir::with("a.mp4", &noise(2, SIZE));
@@ -87,7 +87,7 @@ fn a_download_killed_at_any_moment_goes_on_by_the_same_command() {
 }
 
 #[test]
-fn an_interrupted_download_ends_with_130_and_loses_nothing() {
+fn an_interrupted_download_is_130_and_loses_no_byte() {
     let (here, there) = (Dir::with("a.mp4", &noise(3, SIZE)), Dir::new());
     let source = lone_peer(&here, &["--upload-limit", "60MB"]);
     let from = source.at.to_string();
@@ -104,7 +104,7 @@ fn an_interrupted_download_ends_with_130_and_loses_nothing() {
 }
 
 #[test]
-fn a_peer_that_was_killed_goes_on_with_its_download_by_the_same_command() {
+fn a_killed_peer_resumes_its_download_with_the_same_command() {
     let (here, there) = (Dir::with("a.mp4", &noise(4, SIZE)), Dir::new());
     let server = crate::harness::server();
     let _source = crate::harness::peer_with(server.at, &here, &["--upload-limit", "60MB"]);
@@ -123,7 +123,7 @@ fn a_peer_that_was_killed_goes_on_with_its_download_by_the_same_command() {
 }
 
 #[test]
-fn a_file_that_was_replaced_between_two_runs_never_costs_what_came_of_the_old_one() {
+fn a_file_replaced_between_two_runs_keeps_the_old_part() {
     let (here, there) = (Dir::with("a.mp4", &noise(5, SIZE)), Dir::new());
     let source = lone_peer(&here, &["--upload-limit", "60MB"]);
     let from = source.at.to_string();
@@ -139,7 +139,7 @@ fn a_file_that_was_replaced_between_two_runs_never_costs_what_came_of_the_old_on
 }
 
 #[test]
-fn bytes_from_one_source_are_never_mixed_with_those_of_another() {
+fn bytes_of_two_sources_are_never_mixed() {
     // The same name and size, other bytes.
     let (one, two, there) =
         (Dir::with("a.mp4", &noise(7, SIZE)), Dir::with("a.mp4", &noise(8, SIZE)), Dir::new());
@@ -189,7 +189,7 @@ fn while_it_is_served(change: impl Fn(&Dir)) {
 }
 
 #[test]
-fn a_file_cut_short_while_it_is_served_makes_no_wrong_file() {
+fn a_file_truncated_during_an_upload_makes_no_wrong_file() {
     while_it_is_served(|here| {
         std::fs::File::options()
             .write(true)
@@ -200,12 +200,12 @@ fn a_file_cut_short_while_it_is_served_makes_no_wrong_file() {
 }
 
 #[test]
-fn a_file_cut_to_nothing_while_it_is_served_makes_no_wrong_file() {
+fn a_file_emptied_during_an_upload_makes_no_wrong_file() {
     while_it_is_served(|here| here.write("a.mp4", b""));
 }
 
 #[test]
-fn a_file_that_grows_while_it_is_served_makes_no_wrong_file() {
+fn a_file_growing_during_an_upload_makes_no_wrong_file() {
     while_it_is_served(|here| {
         let mut file =
             std::fs::File::options().append(true).open(here.at("a.mp4")).expect("the file");
@@ -214,12 +214,12 @@ fn a_file_that_grows_while_it_is_served_makes_no_wrong_file() {
 }
 
 #[test]
-fn a_file_written_over_while_it_is_served_makes_no_wrong_file() {
+fn a_file_overwritten_during_an_upload_makes_no_wrong_file() {
     while_it_is_served(|here| here.write("a.mp4", &noise(10, SIZE)));
 }
 
 #[test]
-fn a_file_replaced_while_it_is_served_makes_no_wrong_file() {
+fn a_file_replaced_during_an_upload_makes_no_wrong_file() {
     // The one that is being sent stays what it was; either of both is right, a mixture is not.
     let (old, new) = (noise(11, SIZE), noise(12, SIZE));
     let (here, there) = (Dir::with("a.mp4", &old), Dir::new());
@@ -235,7 +235,7 @@ fn a_file_replaced_while_it_is_served_makes_no_wrong_file() {
 }
 
 #[test]
-fn a_file_removed_while_it_is_served_arrives_whole_or_not_at_all() {
+fn a_file_removed_during_an_upload_is_whole_or_absent() {
     let content = noise(13, SIZE);
     let (here, there) = (Dir::with("a.mp4", &content), Dir::new());
     let mut source = lone_peer(&here, &["--upload-limit", "60MB"]);

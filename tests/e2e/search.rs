@@ -23,7 +23,7 @@ fn names(done: &Done) -> Vec<String> {
 }
 
 #[test]
-fn files_are_found_by_words_errors_and_filters_in_the_order_that_is_asked_for() {
+fn files_are_found_by_words_typos_and_filters_in_the_requested_order() {
     let server = server();
     let mut giver = Native::open(server.at);
     let root = "5d".repeat(32);
@@ -79,7 +79,7 @@ fn a_wrong_search_is_one_clear_line() {
 }
 
 #[test]
-fn more_than_a_page_comes_once_and_others_are_answered_meanwhile() {
+fn results_beyond_a_page_come_once_and_delay_no_other_client() {
     let server = server();
     let mut giver = Native::open(server.at);
     let files: Vec<Value> = (0..1_500)
@@ -102,7 +102,7 @@ fn more_than_a_page_comes_once_and_others_are_answered_meanwhile() {
 }
 
 #[test]
-fn a_long_part_is_taken_in_over_turns_and_answered_when_all_of_it_is_in() {
+fn a_long_join_part_is_ingested_over_iterations_and_then_answered() {
     let server = server();
     let mut giver = Native::open(server.at);
     let files = |size: u64| {

@@ -49,7 +49,7 @@ fn fetched(peer: &Node, path: &str) -> String {
 }
 
 #[test]
-fn secret_keys_and_the_state_of_the_program_are_given_to_nobody() {
+fn secret_keys_and_program_state_are_never_served() {
     let (server, home) = (server(), Dir::with("film", b"a film"));
     let at = server.at.to_string();
     run(["register", "ana", "--key", home.at("key").to_str().unwrap(), "--server", &at])
@@ -108,7 +108,7 @@ fn secret_keys_and_the_state_of_the_program_are_given_to_nobody() {
 }
 
 #[test]
-fn a_manifest_gives_no_secret_key_away() {
+fn a_manifest_shares_no_secret_key() {
     let home = Dir::with("photo", EXCHANGE.as_bytes());
     home.write("list", b"photo.jpg photo\n");
     run(["peer", "--listen", "127.0.0.1:0", "--manifest", home.at("list").to_str().unwrap()])
@@ -116,7 +116,7 @@ fn a_manifest_gives_no_secret_key_away() {
 }
 
 #[test]
-fn owners_exclude_by_patterns_and_by_a_file_of_them_that_may_change() {
+fn patterns_and_a_changing_pattern_file_exclude_files() {
     let (server, home) = (server(), Dir::with("a.iso", b"a"));
     fs::create_dir_all(home.at("tmp/deep")).unwrap();
     for name in ["b.iso", "good.iso", "tmp/x", "tmp/deep/y", "film", "draft", "Thumbs.db"] {
@@ -149,7 +149,7 @@ fn owners_exclude_by_patterns_and_by_a_file_of_them_that_may_change() {
 }
 
 #[test]
-fn what_is_left_out_is_counted_in_one_line_and_listed_by_name() {
+fn skipped_files_are_counted_in_one_line_and_listed_by_name() {
     let (server, home) = (server(), Dir::with("film", b"a film"));
     for name in ["a\u{200e}b", "back\\slash", "new\nline", ".hidden", "x.part"] {
         home.write(name, b"x");
@@ -229,7 +229,7 @@ fn plain_peer(server: &Node, folder: &Dir, args: &[&str]) -> Option<Node> {
 }
 
 #[test]
-fn what_may_not_be_read_is_not_announced_until_it_may() {
+fn unreadable_files_are_not_announced_until_readable() {
     let (server, home) = (server(), Dir::with("film", b"a film"));
     fs::create_dir(home.at("S")).unwrap();
     home.write("S/inside", b"inside");
@@ -258,7 +258,7 @@ fn what_may_not_be_read_is_not_announced_until_it_may() {
 }
 
 #[test]
-fn a_folder_that_is_gone_is_withdrawn_and_comes_back() {
+fn a_removed_folder_is_withdrawn_and_returns() {
     let (server, place) = (server(), Dir::new());
     fs::create_dir_all(place.at("share/S")).unwrap();
     place.write("share/a", b"a");
@@ -290,7 +290,7 @@ fn a_folder_that_is_gone_is_withdrawn_and_comes_back() {
 }
 
 #[test]
-fn a_time_in_the_future_keeps_no_file_back() {
+fn a_future_mtime_delays_no_file() {
     let (server, home) = (server(), Dir::with("film", b"a film"));
     let peer = peer_with(server.at, &home, &[]);
     home.write("new", b"new");
@@ -351,7 +351,7 @@ fn stays_connected(peer: &Node, path: &str, content: &[u8]) -> std::net::TcpStre
 
 /// Nobody is told of changes in more folders than can be watched, and yet they are seen.
 #[test]
-fn changes_in_more_folders_than_can_be_watched_are_seen_all_the_same() {
+fn changes_beyond_the_inotify_limit_are_still_noticed() {
     const FOLDERS: usize = 8_300;
     let (server, home) = (server(), Dir::with("film", b"a film"));
     for n in 0..FOLDERS {
@@ -374,7 +374,7 @@ fn changes_in_more_folders_than_can_be_watched_are_seen_all_the_same() {
 }
 
 #[test]
-fn drives_come_and_go_below_a_share_and_are_not_held() {
+fn drives_below_a_share_mount_and_unmount_freely() {
     let (server, home) = (server(), Dir::with("film", b"a film"));
     fs::create_dir(home.at("drive")).unwrap();
     home.write("drive/covered", b"covered");
@@ -396,7 +396,7 @@ fn drives_come_and_go_below_a_share_and_are_not_held() {
 }
 
 #[test]
-fn a_drive_that_is_the_share_itself_comes_and_goes() {
+fn a_drive_as_the_share_itself_mounts_and_unmounts() {
     let (server, place) = (server(), Dir::new());
     fs::create_dir(place.at("share")).unwrap();
     place.write("share/covered", b"covered");

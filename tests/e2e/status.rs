@@ -22,7 +22,7 @@ fn metrics(at: SocketAddr) -> web::Answer {
 }
 
 #[test]
-fn a_server_and_a_peer_say_how_they_are() {
+fn servers_and_peers_report_their_status() {
     let server = server_with(&["--listen", "127.0.0.1:0"]);
     let here = Dir::with("a.mp4", b"all of it");
     let peer = peer_on(server.at, "127.0.0.1:0", here.text(), &[]);
@@ -43,7 +43,7 @@ fn a_server_and_a_peer_say_how_they_are() {
 }
 
 #[test]
-fn prometheus_reads_them() {
+fn prometheus_parses_the_metrics() {
     let server = server_with(&["--listen", "127.0.0.1:0"]);
     let here = Dir::with("a.mp4", b"all of it");
     let peer = peer_on(server.at, "127.0.0.1:0", here.text(), &[]);
@@ -98,7 +98,7 @@ fn prometheus_reads_them() {
 }
 
 #[test]
-fn others_are_told_only_where_that_is_open() {
+fn metrics_are_remote_only_when_open() {
     let ip = own_ip();
     let on = |options: &[&str]| {
         let listen = format!("{ip}:0");
@@ -115,7 +115,7 @@ fn others_are_told_only_where_that_is_open() {
 }
 
 #[test]
-fn a_status_that_cannot_be_had_is_one_clear_line() {
+fn an_unavailable_status_is_one_clear_line() {
     let (_kept, gone): (_, SocketAddr) = nobody();
     run(["status", "--server", &gone.to_string()]).failed(5, "server");
     run(["status", "--server", "127.0.0.1:1", "--peer", "127.0.0.1:2"]).failed(2, "--peer");

@@ -65,7 +65,7 @@ fn two_albums_fit_into_one_folder_and_verify_knows_them() {
 }
 
 #[test]
-fn an_interrupted_download_goes_on_in_its_subfolder() {
+fn an_interrupted_download_resumes_in_its_subfolder() {
     let (server, here, there) = (server(), albums(24 << 20), Dir::new());
     let owner = peer_with(server.at, &here, &["-r", "--upload-limit", "16MB"]);
     let from = owner.at.to_string();
@@ -88,7 +88,7 @@ fn an_interrupted_download_goes_on_in_its_subfolder() {
 }
 
 #[test]
-fn no_subfolder_leads_out_of_the_folder() {
+fn no_subfolder_escapes_the_folder() {
     let (server, here, outside) = (server(), albums(100_000), Dir::new());
     std::fs::create_dir(here.at("A/deep")).expect("a folder");
     here.write("A/deep/x.mp3", b"x");

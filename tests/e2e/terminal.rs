@@ -173,7 +173,7 @@ fn a_person_types_completes_recalls_and_ends_with_ctrl_d() {
 }
 
 #[test]
-fn a_line_that_arrives_leaves_the_half_typed_one_whole() {
+fn an_arriving_line_keeps_the_half_typed_line() {
     let server = server();
     let here = Dir::with("a.mp4", b"all of it");
     let mut person = at_peer(server.at, &here, &["--accept", "ask"]);
@@ -200,7 +200,7 @@ fn a_line_that_arrives_leaves_the_half_typed_one_whole() {
 }
 
 #[test]
-fn a_download_shows_a_bar_and_the_person_may_go_on_typing() {
+fn a_download_shows_a_bar_and_typing_continues() {
     let server = server();
     let (here, there) = (Dir::with("a.mp4", &noise(1, 8 << 20)), Dir::new());
     let _source = peer_with(server.at, &here, &["--upload-limit", "8MB"]);
@@ -216,7 +216,7 @@ fn a_download_shows_a_bar_and_the_person_may_go_on_typing() {
 }
 
 #[test]
-fn a_terminal_is_as_before_however_the_peer_ends() {
+fn a_terminal_is_restored_however_the_peer_ends() {
     let server = server();
     for signal in
         [rustix::process::Signal::TERM, rustix::process::Signal::INT, rustix::process::Signal::HUP]
@@ -240,7 +240,7 @@ fn a_terminal_is_as_before_however_the_peer_ends() {
 }
 
 #[test]
-fn a_name_or_text_from_elsewhere_commands_no_terminal() {
+fn a_remote_name_or_text_sends_no_terminal_escape() {
     let evil = "\u{1b}]0;owned\u{7}\u{9b}2J";
     let liar = crate::native::fake_peer(|asked| asked.refuse("refused", false));
     let server = server();
@@ -271,7 +271,7 @@ fn a_name_or_text_from_elsewhere_commands_no_terminal() {
 }
 
 #[test]
-fn a_server_on_a_terminal_asks_where_to_listen() {
+fn a_server_on_a_terminal_asks_for_its_address() {
     let ip = crate::harness::own_ip();
     let mut person = Terminal::start(&["server"]);
     person.shows("IP [127.0.0.1]");
@@ -323,7 +323,7 @@ fn a_person_chooses_between_contents_of_one_name() {
         assert_eq!(person.code(), Some(0));
         let chosen = there.read("a.mp4");
         assert!(
-            contents.contains(&chosen) && line.contains(&crate::giver::root(&chosen)),
+            contents.contains(&chosen) && line.contains(&crate::provider::root(&chosen)),
             "{line:?}"
         );
     }

@@ -15,7 +15,7 @@ fn with_key(keys: &Dir, key: &str, at: std::net::SocketAddr, words: &[&str]) -> 
 }
 
 #[test]
-fn a_user_registers_publishes_and_is_read_about_by_others() {
+fn a_user_registers_publishes_and_is_seen_by_others() {
     let (server, keys) = (server(), Dir::new());
     let ana = |words: &[&str]| with_key(&keys, "ana", server.at, words);
     ana(&["register", "ana"]).succeeded();
@@ -40,7 +40,7 @@ fn a_user_registers_publishes_and_is_read_about_by_others() {
 }
 
 #[test]
-fn who_publishes_is_registered_first_and_who_deletes_is_not() {
+fn publish_registers_the_user_and_delete_does_not() {
     let (server, keys) = (server(), Dir::new());
     with_key(&keys, "ana", server.at, &["publish", "--user", "ana", "a"]).succeeded();
     with_key(&keys, "bia", server.at, &["delete", "--user", "bia", "a"])
@@ -109,7 +109,7 @@ fn a_refusal_in_json_has_its_own_code() {
 }
 
 #[test]
-fn a_refusal_is_said_in_the_language_of_who_asks() {
+fn a_refusal_is_translated_for_the_requester() {
     let (server, keys) = (server(), Dir::new());
     with_key(&keys, "ana", server.at, &["register", "ana"]).succeeded();
     for (lang, text) in [
@@ -122,7 +122,7 @@ fn a_refusal_is_said_in_the_language_of_who_asks() {
 }
 
 #[test]
-fn a_peer_with_a_user_is_found_by_what_he_says_of_his_files() {
+fn a_peer_with_a_user_is_found_by_its_descriptions() {
     let (server, keys, folder) = (server(), Dir::new(), Dir::new());
     folder.write("aula1.mp4", b"one");
     let key = keys.path().join("ana");
@@ -167,7 +167,7 @@ fn a_peer_with_a_user_is_found_by_what_he_says_of_his_files() {
 }
 
 #[test]
-fn the_secret_of_a_key_is_seen_by_nobody() {
+fn the_secret_key_is_never_readable_by_others() {
     let (server, keys) = (server(), Dir::new());
     let mut command = cardume([
         "publish",

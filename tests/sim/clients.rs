@@ -10,9 +10,9 @@ use cardume::reactor::traits::Stream as _;
 use serde_json::Value;
 
 use crate::clock::SECOND;
-use crate::dice::Dice;
 use crate::net::{Life, SimStream, Wire};
 use crate::oracle::Oracle;
+use crate::rng::Dice;
 
 /// How a client closes once it has said all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,9 +20,9 @@ use cardume::storage::fs_trait::{
 };
 
 use crate::clock::{Clock, SECOND};
-use crate::dice::Dice;
-use crate::notes::{ENDING, Meant, Note};
 use crate::oracle::{Content, Oracle};
+use crate::resume_notes::{ENDING, Meant, Note};
+use crate::rng::Dice;
 
 /// What a disk writes all or nothing.
 const SECTOR: usize = 512;

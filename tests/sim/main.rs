@@ -8,17 +8,17 @@
 //!   SIM_FIRST=5000 SIM_SEEDS=20000 cargo test --test sim
 //! ```
 
+mod adversaries;
 mod clients;
 mod clock;
 mod console;
-mod dice;
 mod disk;
-mod givers;
-mod liars;
 mod net;
-mod notes;
 mod oracle;
-mod taps;
+mod providers;
+mod resume_notes;
+mod rng;
+mod sniffers;
 mod world;
 
 use std::collections::BTreeSet;
@@ -141,7 +141,7 @@ fn a_download_survives_a_power_cut_at_every_write() {
 }
 
 #[test]
-fn every_download_ends_right_whatever_happens_to_the_network() {
+fn every_download_ends_correctly_under_network_faults() {
     if let Some(seed) = number("SIM_SEED") {
         let counts = run(seed, true).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         eprintln!("seed {seed}: {counts:?}");

@@ -17,9 +17,9 @@ use cardume::node::io::Transport;
 use cardume::reactor::traits::{Net, Ready, Stream};
 
 use crate::clock::Clock;
-use crate::dice::Dice;
 use crate::oracle::Oracle;
-use crate::taps::Tap;
+use crate::rng::Dice;
+use crate::sniffers::Tap;
 
 /// One run of one process; its links die with it.
 pub type Life = usize;

@@ -12,9 +12,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use cardume::storage::piece_tree::{self, HashList};
 use serde_json::Value;
 
-use crate::dice::Dice;
 use crate::disk::Disk;
-use crate::notes::{Meant, Note};
+use crate::resume_notes::{Meant, Note};
+use crate::rng::Dice;
 
 /// The largest file of any world.
 pub const LARGEST: usize = 18 << 20;

@@ -31,16 +31,16 @@ use cardume::storage::fs_trait::Filesystem;
 use cardume::storage::hash_cache::{HashStore, Remembered};
 use cardume::ui::event::{Failure, UiEvent};
 
+use crate::adversaries::Liar;
 use crate::clients::Client;
 use crate::clock::{Clock, SECOND};
 use crate::console::Script;
-use crate::dice::Dice;
 use crate::disk::{Disk, Ended, SimDrive};
-use crate::givers::{ALL, Giver, Way};
-use crate::liars::Liar;
 use crate::net::{Life, SimNet, Wire};
-use crate::notes::Meant;
 use crate::oracle::{Content, Counts, LARGEST, Oracle, judge};
+use crate::providers::{ALL, Giver, Way};
+use crate::resume_notes::Meant;
+use crate::rng::Dice;
 
 /// Turns in which nothing at all happens, in one second of virtual time: more is a loop that spins. A link whose file is cold is looked at twice a
 /// millisecond, and each turn that moves something may have two that find no more to move.

@@ -213,7 +213,7 @@ fn a_reader_of_stdout_may_pause_or_be_slow() {
 }
 
 #[test]
-fn a_get_that_was_stopped_goes_on_with_what_has_come() {
+fn a_stopped_get_resumes_with_received_bytes() {
     for seed in 0..4 {
         let (mut world, content) = World::with_get(seed, 2_000_000);
         world.peers[0].options.speed.upload = Some(100_000);
@@ -228,7 +228,7 @@ fn a_get_that_was_stopped_goes_on_with_what_has_come() {
 }
 
 #[test]
-fn a_server_and_a_peer_that_were_stopped_are_found_again() {
+fn a_stopped_server_and_peer_are_found_again() {
     for number in [SERVER, OWNER, GETTER] {
         let (mut world, _) = World::with_get(7 + number as u64, 200_000);
         world.peers[1].options.once = None;
@@ -241,7 +241,7 @@ fn a_server_and_a_peer_that_were_stopped_are_found_again() {
 }
 
 #[test]
-fn a_watcher_that_was_stopped_tells_what_it_has_missed() {
+fn a_stopped_watch_prints_missed_events() {
     // Its connection lives through the first pause, and is closed by the server in the second.
     for seconds in [8, 62] {
         let (mut world, _) = World::with_get(seconds, 200_000);
@@ -262,7 +262,7 @@ fn a_watcher_that_was_stopped_tells_what_it_has_missed() {
 }
 
 #[test]
-fn a_low_speed_limit_of_either_side_keeps_the_connection() {
+fn a_low_rate_limit_on_either_side_keeps_the_connection() {
     for is_upload in [false, true] {
         let (mut world, content) = World::with_get(3 + u64::from(is_upload), 200_000);
         if is_upload {
@@ -303,7 +303,7 @@ fn place(number: u64) -> String {
 }
 
 #[test]
-fn those_who_wait_are_told_when_somebody_ahead_leaves() {
+fn queued_requests_are_notified_when_an_earlier_request_leaves() {
     let (mut world, owner, _holder) = with_queue();
     let mut native = Vec::new();
     for number in 1..=3 {
@@ -328,7 +328,7 @@ fn those_who_wait_are_told_when_somebody_ahead_leaves() {
 }
 
 #[test]
-fn an_http_connection_that_closes_while_it_waits_leaves_the_queue() {
+fn a_closed_http_connection_leaves_the_queue() {
     let (mut world, owner, _holder) = with_queue();
     let mut http = world.raw(owner);
     let told =
@@ -343,7 +343,7 @@ fn an_http_connection_that_closes_while_it_waits_leaves_the_queue() {
 }
 
 #[test]
-fn an_http_answer_without_a_body_takes_no_slot() {
+fn an_http_response_without_a_body_takes_no_slot() {
     let (mut world, owner, _holder) = with_queue();
     let mut http = world.raw(owner);
     let told =
@@ -360,7 +360,7 @@ fn an_http_answer_without_a_body_takes_no_slot() {
 }
 
 #[test]
-fn who_takes_no_byte_keeps_no_slot_though_it_goes_on_talking() {
+fn a_stalled_reader_loses_its_slot_despite_further_requests() {
     let (mut world, owner, mut holder) = with_queue();
     let mut native = world.raw(owner);
     assert!(

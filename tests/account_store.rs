@@ -1,0 +1,320 @@
+//! What accounts may rely on, whichever store keeps them: the same behaviour in memory and on disk.
+
+use cardume::accounts::memory::MemoryStore;
+use cardume::accounts::store::{Account, Placed, Store, UserConnection};
+use cardume::protocol::types::account::{Key, Line, Publication, UserName};
+use cardume::protocol::types::legacy_profile::LegacyProfile;
+
+/// Shows a behaviour to every store there is.
+fn on_each(behaviour: impl Fn(&dyn Store)) {
+    behaviour(&MemoryStore::default());
+    #[cfg(feature = "store")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        behaviour(&cardume::os::sqlite::SqliteStore::open(folder.path()).unwrap());
+    }
+}
+
+fn user(name: &str) -> UserName {
+    UserName::new(name).unwrap()
+}
+
+fn what(file: &str, description: &str) -> Publication {
+    Publication { file: Line::new(file).unwrap(), description: Line::new(description).unwrap() }
+}
+
+fn at(address: &str, speaks: LegacyProfile) -> UserConnection {
+    UserConnection { address: address.parse().unwrap(), speaks }
+}
+
+const NO_KEY: Account = Account { key: None };
+
+/// Changes in a transaction of their own.
+fn lasting<T>(store: &dyn Store, changes: impl FnOnce() -> T) -> T {
+    store.begin().unwrap();
+    let done = changes();
+    store.commit().unwrap();
+    done
+}
+
+fn plain<T>(placed: Vec<Placed<T>>) -> Vec<T> {
+    placed.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// Ana and Rui.
+fn two(store: &dyn Store) -> (UserName, UserName) {
+    let (ana, rui) = (user("ana"), user("rui"));
+    lasting(store, || {
+        assert_eq!(store.add_user(&ana, &NO_KEY), Ok(true));
+        assert_eq!(store.add_user(&rui, &NO_KEY), Ok(true));
+    });
+    (ana, rui)
+}
+
+#[test]
+fn a_user_name_is_unique_and_bound_to_its_key() {
+    on_each(|store| {
+        let (ana, with_key) = (user("ana"), Account { key: Key::new([7; 32]) });
+        assert_eq!(store.user(&ana), Ok(None));
+        lasting(store, || {
+            assert_eq!(store.add_user(&ana, &with_key), Ok(true));
+            // Within the transaction it shows.
+            assert_eq!(store.user(&ana), Ok(Some(with_key)));
+            assert_eq!(store.add_user(&ana, &NO_KEY), Ok(false));
+        });
+        assert_eq!(store.user(&ana), Ok(Some(with_key)));
+        lasting(store, || {
+            assert_eq!((store.remove_user(&ana), store.remove_user(&ana)), (Ok(true), Ok(false)))
+        });
+        assert_eq!(store.user(&ana), Ok(None));
+    });
+}
+
+#[test]
+fn names_are_compared_byte_by_byte() {
+    on_each(|store| {
+        let names = ["ana", "Ana", "ana ", "an\u{e1}", "ana\u{301}", "%", "_"];
+        lasting(store, || {
+            for name in names {
+                assert_eq!(store.add_user(&user(name), &NO_KEY), Ok(true), "{name}");
+                for file in names {
+                    assert_eq!(store.publish(&user(name), &what(file, "")), Ok(true), "{file}");
+                }
+            }
+        });
+        assert_eq!(store.publishers(&what("%", "").file, 99).unwrap().len(), names.len());
+        lasting(store, || assert_eq!(store.remove_user(&user("ANA")), Ok(false)));
+    });
+}
+
+#[test]
+fn sql_in_a_user_name_or_description_is_plain_text() {
+    on_each(|store| {
+        for word in ["'; DROP TABLE users; --", "\" OR 1=1 --", "?1", ":name", "x'00'", "%s%n"] {
+            let (name, what) = (user(word), what(word, word));
+            lasting(store, || {
+                assert_eq!(store.add_user(&name, &NO_KEY), Ok(true));
+                assert_eq!(store.publish(&name, &what), Ok(true));
+            });
+            assert_eq!(store.publishers(&what.file, 9), Ok(vec![(name.clone(), what.clone())]));
+            assert_eq!(plain(store.content(&name, 0, 9).unwrap()), [what]);
+        }
+        assert_eq!(store.publications(0, 99).unwrap().len(), 6);
+    });
+}
+
+#[test]
+fn a_user_has_one_address_until_it_moves_or_disconnects() {
+    on_each(|store| {
+        let (ana, rui) = two(store);
+        let (here, there) = (
+            at("127.0.0.1:4000", LegacyProfile::Uc3m2024),
+            at("[::1]:4001", LegacyProfile::UfabcJson),
+        );
+        assert_eq!(store.connection(&ana), Ok(None));
+        lasting(store, || {
+            store.connect(&ana, &here).unwrap();
+            store.connect(&rui, &here).unwrap();
+            store.connect(&ana, &there).unwrap();
+        });
+        assert_eq!(
+            (store.connection(&ana), store.connection(&rui)),
+            (Ok(Some(there)), Ok(Some(here)))
+        );
+        assert_eq!(
+            plain(store.connections(0, 9).unwrap()),
+            [(ana.clone(), there), (rui.clone(), here)]
+        );
+        let first = store.connections(0, 1).unwrap();
+        assert_eq!(plain(first.clone()), [(ana.clone(), there)]);
+        let second = store.connections(first[0].0, 1).unwrap();
+        assert_eq!(plain(second.clone()), [(rui.clone(), here)]);
+        assert_eq!(store.connections(second[0].0, 1), Ok(vec![]));
+        lasting(store, || {
+            assert_eq!((store.disconnect(&ana), store.disconnect(&ana)), (Ok(true), Ok(false)))
+        });
+        assert_eq!(store.connection(&ana), Ok(None));
+        assert_eq!(plain(store.connections(0, 9).unwrap()), [(rui, here)]);
+    });
+}
+
+#[test]
+fn a_user_publishes_a_file_once_and_lists_in_order() {
+    on_each(|store| {
+        let (ana, rui) = two(store);
+        let files: Vec<Publication> =
+            ["z", "a", "m"].iter().map(|file| what(file, "text")).collect();
+        lasting(store, || {
+            for file in &files {
+                assert_eq!(store.publish(&ana, file), Ok(true));
+            }
+            assert_eq!(store.publish(&ana, &what("a", "other words")), Ok(false));
+            assert_eq!(store.publish(&rui, &what("a", "his")), Ok(true));
+        });
+        assert_eq!(plain(store.content(&ana, 0, 9).unwrap()), files);
+        assert_eq!(
+            store.publishers(&files[1].file, 9),
+            Ok(vec![(ana.clone(), files[1].clone()), (rui.clone(), what("a", "his"))])
+        );
+        assert_eq!(store.publishers(&files[1].file, 1).unwrap().len(), 1);
+        assert_eq!(store.publishers(&what("x", "").file, 9), Ok(vec![]));
+        assert_eq!(store.publications(0, 9).unwrap().len(), 4);
+        lasting(store, || {
+            assert_eq!(
+                (store.delete(&ana, &files[1].file), store.delete(&ana, &files[1].file)),
+                (Ok(true), Ok(false))
+            );
+        });
+        assert_eq!(store.publishers(&files[1].file, 9), Ok(vec![(rui, what("a", "his"))]));
+        assert_eq!(plain(store.content(&ana, 0, 9).unwrap()), [files[0].clone(), files[2].clone()]);
+    });
+}
+
+#[test]
+fn a_cursor_stays_valid_across_insertions_and_deletions() {
+    on_each(|store| {
+        let (ana, rui) = two(store);
+        let publish = |file: &str| {
+            lasting(store, || assert_eq!(store.publish(&ana, &what(file, "")), Ok(true)))
+        };
+        for number in 0..10 {
+            publish(&number.to_string());
+        }
+        let page = store.content(&ana, 0, 5).unwrap();
+        let after = page[4].0;
+        // The last ones go, and others come: none may take a place that was passed, nor one that was seen.
+        let last = store.content(&ana, 0, 10).unwrap()[9].0;
+        lasting(store, || {
+            store.delete(&ana, &what("9", "").file).unwrap();
+            store.delete(&ana, &what("0", "").file).unwrap();
+        });
+        publish("new");
+        let rest = store.content(&ana, after, 99).unwrap();
+        assert_eq!(
+            rest.iter().map(|(_, what)| what.file.to_string()).collect::<Vec<_>>(),
+            ["5", "6", "7", "8", "new"]
+        );
+        assert!(rest[4].0 > last);
+        let all = store.publications(last, 99).unwrap();
+        assert_eq!(plain(all), [(ana.clone(), what("new", ""))]);
+        assert_eq!(
+            (store.content(&ana, u64::MAX, 9), store.publications(u64::MAX, 9)),
+            (Ok(vec![]), Ok(vec![]))
+        );
+        assert_eq!(
+            (store.connections(u64::MAX, 9), store.content(&ana, 0, 0)),
+            (Ok(vec![]), Ok(vec![]))
+        );
+        // A name that comes back is not the user who went.
+        lasting(store, || {
+            store.connect(&rui, &at("127.0.0.1:1", LegacyProfile::Rede)).unwrap();
+        });
+        let place = store.connections(0, 9).unwrap()[0].0;
+        lasting(store, || {
+            store.remove_user(&rui).unwrap();
+            store.add_user(&rui, &NO_KEY).unwrap();
+            store.connect(&rui, &at("127.0.0.1:2", LegacyProfile::Rede)).unwrap();
+        });
+        assert!(store.connections(0, 9).unwrap()[0].0 > place);
+    });
+}
+
+#[test]
+fn unregistering_a_user_removes_its_publications_and_connection() {
+    on_each(|store| {
+        let (ana, rui) = two(store);
+        lasting(store, || {
+            for number in 0..50 {
+                store.publish(&ana, &what(&number.to_string(), "")).unwrap();
+            }
+            store.publish(&rui, &what("7", "")).unwrap();
+            store.connect(&ana, &at("127.0.0.1:1", LegacyProfile::Rede)).unwrap();
+        });
+        lasting(store, || assert_eq!(store.remove_user(&ana), Ok(true)));
+        assert_eq!(
+            (store.connection(&ana), store.content(&ana, 0, 9), store.connections(0, 9)),
+            (Ok(None), Ok(vec![]), Ok(vec![]))
+        );
+        assert_eq!(plain(store.publications(0, 99).unwrap()), [(rui.clone(), what("7", ""))]);
+        assert_eq!(store.publishers(&what("7", "").file, 9), Ok(vec![(rui, what("7", ""))]));
+        lasting(store, || store.add_user(&ana, &NO_KEY).unwrap());
+        assert_eq!((store.connection(&ana), store.content(&ana, 0, 9)), (Ok(None), Ok(vec![])));
+    });
+}
+
+#[test]
+fn a_rollback_undoes_every_change() {
+    on_each(|store| {
+        let (ana, rui) = two(store);
+        lasting(store, || {
+            store.publish(&ana, &what("a", "1")).unwrap();
+            store.publish(&ana, &what("b", "2")).unwrap();
+            store.connect(&ana, &at("127.0.0.1:1", LegacyProfile::Rede)).unwrap();
+        });
+        let all = || {
+            let users = ["ana", "rui", "new"].map(|name| store.user(&user(name)).unwrap());
+            (
+                users,
+                store.connections(0, 99).unwrap(),
+                store.publications(0, 99).unwrap(),
+                store.content(&ana, 0, 99).unwrap(),
+            )
+        };
+        let before = all();
+        store.begin().unwrap();
+        store.add_user(&user("new"), &NO_KEY).unwrap();
+        store.publish(&user("new"), &what("a", "")).unwrap();
+        store.publish(&rui, &what("a", "")).unwrap();
+        store.connect(&ana, &at("127.0.0.1:2", LegacyProfile::Uc3m2020)).unwrap();
+        store.connect(&rui, &at("127.0.0.1:3", LegacyProfile::Uc3m2020)).unwrap();
+        store.delete(&ana, &what("a", "").file).unwrap();
+        store.publish(&ana, &what("a", "other")).unwrap();
+        store.remove_user(&ana).unwrap();
+        store.add_user(&ana, &Account { key: Key::new([1; 32]) }).unwrap();
+        store.publish(&ana, &what("c", "")).unwrap();
+        assert_ne!(all(), before);
+        store.roll_back();
+        assert_eq!(all(), before);
+        // And what comes afterwards lasts.
+        store.roll_back();
+        lasting(store, || store.publish(&rui, &what("d", "")).unwrap());
+        assert_eq!(store.publishers(&what("d", "").file, 9).unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn changes_require_a_transaction() {
+    on_each(|store| {
+        let (ana, rui) = two(store);
+        assert!(store.add_user(&user("new"), &NO_KEY).is_err() && store.remove_user(&ana).is_err());
+        assert!(
+            store.publish(&ana, &what("a", "")).is_err()
+                && store.connect(&ana, &at("127.0.0.1:1", LegacyProfile::Rede)).is_err()
+        );
+        assert!(store.commit().is_err());
+        store.begin().unwrap();
+        assert!(store.begin().is_err());
+        store.publish(&rui, &what("a", "")).unwrap();
+        store.commit().unwrap();
+        assert_eq!(store.publications(0, 9).unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn an_unknown_user_has_no_records() {
+    on_each(|store| {
+        let nobody = user("nobody");
+        store.begin().unwrap();
+        assert_eq!(
+            (store.disconnect(&nobody), store.delete(&nobody, &what("a", "").file)),
+            (Ok(false), Ok(false))
+        );
+        assert!(store.publish(&nobody, &what("a", "")).is_err());
+        store.roll_back();
+        assert_eq!(
+            (store.content(&nobody, 0, 9), store.connection(&nobody)),
+            (Ok(vec![]), Ok(None))
+        );
+        assert!(!store.rest());
+    });
+}

@@ -1,0 +1,98 @@
+//! Shared files that change without a sign that anybody can set: their bytes are never given as those of the old ones, and their sharers learn of it.
+
+use std::fs::File;
+
+use crate::harness::{Dir, begin_get, finish, noise, peer, server};
+use crate::native::Native;
+use crate::provider::{Content, Giver};
+
+const SIZE: usize = (3 << 20) + 5;
+
+/// Writes over some bytes and gives the file its old time back: size and time of the bytes are what they were.
+fn edited_unseen(here: &Dir, name: &str, bytes: &[u8]) {
+    let before = std::fs::metadata(here.at(name)).and_then(|meta| meta.modified()).expect("a time");
+    std::os::unix::fs::FileExt::write_all_at(
+        &File::options().write(true).open(here.at(name)).expect("it is there"),
+        bytes,
+        5,
+    )
+    .expect("it is written");
+    File::options()
+        .write(true)
+        .open(here.at(name))
+        .and_then(|file| file.set_modified(before))
+        .expect("the time is set");
+}
+
+fn old(here: &Dir, name: &str) {
+    let day = std::time::Duration::from_secs(86_400);
+    let then = std::time::SystemTime::now() - day;
+    File::options()
+        .write(true)
+        .open(here.at(name))
+        .and_then(|file| file.set_modified(then))
+        .expect("the time is set");
+}
+
+#[test]
+fn a_change_with_unchanged_size_and_mtime_is_noticed_live_and_after_a_restart() {
+    let server = server();
+    let before = Content::new("a.mp4", &noise(1, SIZE));
+    let here = Dir::with("a.mp4", &before.bytes);
+    old(&here, "a.mp4");
+    let mut sharer = peer(server.at, &here);
+    before.wait_for_holders(server.at, 1);
+    let tag = |at| {
+        Native::open(at).ask(serde_json::json!({"method": "PIECES", "name": "a.mp4"}))["tag"]
+            .clone()
+    };
+    let first = tag(sharer.at);
+    edited_unseen(&here, "a.mp4", b"other");
+    let after = Content::new("a.mp4", &here.read("a.mp4"));
+    after.wait_for_holders(server.at, 1);
+    assert_ne!(tag(sharer.at), first);
+    let there = Dir::new();
+    after
+        .is_saved(&finish(begin_get(&["a.mp4", "--hash", &after.root], server.at, &there)), &there);
+    sharer.kill();
+    drop(sharer);
+    edited_unseen(&here, "a.mp4", b"third");
+    let third = Content::new("a.mp4", &here.read("a.mp4"));
+    let _sharer = peer(server.at, &here);
+    third.wait_for_holders(server.at, 1);
+}
+
+#[test]
+fn a_provider_of_wrong_bytes_is_notified_of_the_piece() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(2, SIZE));
+    let giver = Giver::honest(&what.clone().spoiled(1));
+    let _home = giver.joins(server.at, &what.file());
+    let there = Dir::new();
+    let done = finish(begin_get(&["a.mp4", "--hash", &what.root], server.at, &there));
+    assert_eq!(done.code, 6, "{done:#?}");
+    giver.is_asked("WRONG");
+    let wrong = giver.asked("WRONG");
+    assert_eq!(
+        (&wrong[0]["root"], &wrong[0]["piece"]),
+        (&what.root.clone().into(), &1.into()),
+        "{wrong:#?}"
+    );
+}
+
+#[test]
+fn a_false_report_of_wrong_bytes_changes_no_root() {
+    let server = server();
+    let what = Content::new("a.mp4", &noise(3, SIZE));
+    let here = Dir::with("a.mp4", &what.bytes);
+    let sharer = peer(server.at, &here);
+    what.wait_for_holders(server.at, 1);
+    let mut link = Native::open(sharer.at);
+    for piece in [0, 1, 3, 4, u64::MAX >> 11] {
+        let answer =
+            link.ask(serde_json::json!({"method": "WRONG", "root": what.root, "piece": piece}));
+        assert_eq!(answer["status"], "WRONG_OK");
+    }
+    let there = Dir::new();
+    what.is_saved(&finish(begin_get(&["a.mp4", "--hash", &what.root], server.at, &there)), &there);
+}

@@ -1,0 +1,154 @@
+//! Where the bytes of an old wire end: what is taken for the end of a file, and what is said to be none.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::{Dir, Done, Process, cardume, finish, noise};
+
+/// A provider of `a.mp4` on one of these wires. It counts its links, reads the question, and answers as `answer` says.
+struct Provider {
+    at: SocketAddr,
+    links: Arc<AtomicUsize>,
+}
+
+impl Provider {
+    fn new(
+        answer: impl Fn(usize, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Provider {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let provider =
+            Provider { at: listener.local_addr().expect("an address"), links: Arc::default() };
+        let (links, answer) = (Arc::clone(&provider.links), Arc::new(answer));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let (nth, answer) = (links.fetch_add(1, Ordering::Relaxed), Arc::clone(&answer));
+                thread::spawn(move || {
+                    let (mut said, mut some) = (Vec::new(), [0; 256]);
+                    while !String::from_utf8_lossy(&said).contains("a.mp4") {
+                        match stream.read(&mut some) {
+                            Ok(count) if count > 0 => said.extend_from_slice(&some[..count]),
+                            _ => return,
+                        }
+                    }
+                    let _ = answer(nth, &mut stream);
+                    let _ = stream.shutdown(Shutdown::Write);
+                });
+            }
+        });
+        provider
+    }
+
+    fn says(answer: Vec<u8>) -> Provider {
+        Provider::new(move |_, stream| stream.write_all(&answer))
+    }
+
+    fn get(&self, wire: &str, there: &Dir) -> Done {
+        let process = Process::start(cardume([
+            "get",
+            "a.mp4",
+            "--from",
+            &format!("{wire}@{}", self.at),
+            "--folder",
+            there.text(),
+            "--json",
+        ]));
+        while process.out.next().is_some() {}
+        finish(process)
+    }
+}
+
+/// The form of profile 2020 that has a length.
+fn with_length(bytes: &[u8]) -> Vec<u8> {
+    let length = i32::try_from(bytes.len()).expect("a small file");
+    [&b"0\0"[..], &length.to_be_bytes(), bytes].concat()
+}
+
+#[track_caller]
+fn is_saved(done: &Done, there: &Dir, bytes: &[u8]) {
+    assert_eq!(done.succeeded().events("unverified")[0]["size"], bytes.len(), "{done:#?}");
+    assert!(there.read("a.mp4") == bytes);
+    assert_eq!(there.names(), ["a.mp4"]);
+}
+
+#[track_caller]
+fn is_unended(done: &Done, there: &Dir) {
+    assert_eq!(done.code, 8, "{done:#?}");
+    assert_eq!(done.events("failed")[0]["code"], "unended", "{done:#?}");
+    assert_eq!(there.names(), ["a.mp4.part", "a.mp4.part.record"], "{done:#?}");
+}
+
+/// A pause that is longer than a stall is no end, on any wire: all bytes are waited for.
+#[test]
+fn a_provider_that_pauses_during_a_file_delivers_the_whole_file() {
+    let bytes = noise(31, 3_000_000);
+    for wire in ["rede", "uc3m-2020"] {
+        let head: &[u8] = if wire == "rede" { b"" } else { b"0" };
+        let given = [head, &bytes].concat();
+        let provider = Provider::new(move |_, stream| {
+            stream.write_all(&given[..1_310_720])?;
+            // Longer than what once was taken for the end.
+            stream.set_read_timeout(Some(Duration::from_secs(6)))?;
+            let _ = stream.read(&mut [0; 1]);
+            stream.write_all(&given[1_310_720..])
+        });
+        let there = Dir::new();
+        is_saved(&provider.get(wire, &there), &there, &bytes);
+    }
+}
+
+#[test]
+fn the_length_prefix_of_profile_2020_is_not_part_of_the_file() {
+    for bytes in
+        [Vec::new(), b"hello".to_vec(), noise(32, 65_500), noise(33, 65_501), noise(34, 3_000_000)]
+    {
+        let (provider, there) = (Provider::says(with_length(&bytes)), Dir::new());
+        is_saved(&provider.get("uc3m-2020", &there), &there, &bytes);
+        let piped =
+            cardume(["get", "a.mp4", "--from", &format!("uc3m-2020@{}", provider.at), "-o", "-"])
+                .output()
+                .expect("cardume runs");
+        assert!(piped.status.success() && piped.stdout == bytes);
+    }
+}
+
+#[test]
+fn a_plain_file_of_profile_2020_that_begins_with_nul_stays_whole() {
+    // The first box of a film, whose front reads like a length of 6 kB; then one that reads like 65 kB; then one beyond what is held back.
+    for front in [
+        &b"\0\0\0\x18ftypmp42"[..],
+        &b"\0\0\0\xffftyp"[..],
+        &b"\0\0\x01\xba\x44"[..],
+        b"\0\xff\xff\xff\xff",
+    ] {
+        let bytes = [front, &noise(35, 400_000)].concat();
+        let (provider, there) = (Provider::says([&b"0"[..], &bytes].concat()), Dir::new());
+        is_saved(&provider.get("uc3m-2020", &there), &there, &bytes);
+    }
+}
+
+/// A cut answer with a length reads like a short plain one: neither is given the name.
+#[test]
+fn a_truncated_response_of_profile_2020_is_reported_as_incomplete() {
+    for (size, cut) in [(50_000, 20_000), (3_000_000, 1_000_000), (3_000_000, 2_999_999)] {
+        let answer = with_length(&noise(36, size));
+        let (provider, there) = (Provider::says(answer[..6 + cut].to_vec()), Dir::new());
+        is_unended(&provider.get("uc3m-2020", &there), &there);
+    }
+}
+
+#[test]
+fn a_truncated_response_of_profile_2020_is_saved_once_a_retry_is_whole() {
+    let bytes = noise(37, 3_000_000);
+    let answer = with_length(&bytes);
+    let provider = Provider::new(move |nth, stream| {
+        stream.write_all(if nth == 0 { &answer[..2_000_000] } else { &answer })
+    });
+    let there = Dir::new();
+    is_saved(&provider.get("uc3m-2020", &there), &there, &bytes);
+    assert_eq!(provider.links.load(Ordering::Relaxed), 2);
+}

@@ -1,0 +1,184 @@
+//! Output that is lost: a full disk, a closed stdout, a reader that has gone.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
+
+use crate::harness::{Dir, cardume, noise, peer, server, watch};
+
+/// A file that takes no byte.
+fn full() -> File {
+    OpenOptions::new().write(true).open("/dev/full").expect("/dev/full")
+}
+
+fn ends(command: &mut Command) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } =
+        command.stdin(Stdio::null()).output().expect("cardume runs");
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+/// A command whose stdout the shell has closed.
+fn closed(args: &[&str]) -> Command {
+    let command = cardume(args);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$@\" >&-", "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
+#[test]
+fn unwritable_output_is_7_in_every_command() {
+    let server = server();
+    let at = server.at.to_string();
+    let (here, there) = (Dir::with("a.mp4", &noise(1, 100_000)), Dir::new());
+    let source = peer(server.at, &here);
+    let from = source.at.to_string();
+    let file = here.at("a.mp4");
+    let file = file.to_str().expect("a path");
+    for args in [
+        &["search", "a.mp4", "--server", &at][..],
+        &["search", "a.mp4", "--server", &at, "--json"],
+        &["search", "nobody.has.it", "--server", &at],
+        &["search", "--contains", "a", "--server", &at],
+        &["peers", "--server", &at],
+        &["ls", &from, "--server", &at],
+        &["status", "--server", &at],
+        &["watch", "a", "--server", &at],
+        &["verify", file, "--server", &at],
+        &["hash", file],
+        &["get", "a.mp4", "--from", &from, "--folder", there.text()],
+        &["get", "a.mp4", "--from", &from, "-o", "-"],
+        &["users", "--server", &at],
+        &["--help"],
+        &["-h"],
+        &["get", "--help"],
+        &["--version"],
+        &["completions", "bash"],
+        &["man"],
+        &["man", "get"],
+    ] {
+        let full_code = ends(cardume(args).stdout(full()));
+        // Nothing is to be said of users, for there are none.
+        let is_silent = args[0] == "users" && full_code.0 == Some(0);
+        assert!(is_silent || full_code.0 == Some(7), "{args:?}: {full_code:?}");
+        assert!(is_silent || full_code.1.contains("full"), "{args:?}: {full_code:?}");
+        let _ = std::fs::remove_file(there.at("a.mp4"));
+        let closed_code = ends(&mut closed(args));
+        assert!(is_silent || closed_code.0 == Some(7), "{args:?}: {closed_code:?}");
+        let _ = std::fs::remove_file(there.at("a.mp4"));
+    }
+    // Usage goes to stderr.
+    let (code, _) = ends(cardume::<&str>([]).stderr(full()));
+    assert_eq!(code, Some(2));
+}
+
+#[test]
+fn a_server_with_a_full_stdout_keeps_serving_and_reports_it_at_exit() {
+    let mut command = cardume(["server", "--listen", "127.0.0.1:0"]);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(full())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("cardume starts");
+    let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    let at: std::net::SocketAddr = loop {
+        line.clear();
+        assert!(err.read_line(&mut line).expect("a line") > 0, "no address");
+        if let Some(at) = line.trim_end().rsplit(' ').next().and_then(|text| text.parse().ok()) {
+            break at;
+        }
+    };
+    for _ in 0..3 {
+        assert_eq!(crate::harness::run(["search", "a.mp4", "--server", &format!("{at}")]).code, 3);
+    }
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::TERM,
+    )
+    .expect("it runs");
+    assert_eq!(watch("its end", || child.try_wait().expect("a child")).code(), Some(7));
+}
+
+#[test]
+fn printing_commands_end_when_their_reader_closes_the_pipe() {
+    let server = server();
+    let at = server.at.to_string();
+    let here = Dir::with("aula.mp4", b"a");
+    let source = peer(server.at, &here);
+    let mut log = cardume(["rpc-log", "--listen", "127.0.0.1:0"]);
+    let commands = [
+        (cardume(["watch", "aula", "--server", &at]), true),
+        (cardume(["watch", "aula", "--server", &at, "--json"]), true),
+        (cardume(["watch", "nothing", "--server", &at]), false),
+        (cardume(["swarm", "--server", &at, "--peers", "2", "--seconds", "600", "--json"]), true),
+    ];
+    for (mut command, speaks) in commands {
+        let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("cardume starts");
+        let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+        if speaks {
+            let mut line = String::new();
+            assert!(out.read_line(&mut line).expect("a line") > 0, "{what}");
+        }
+        drop(out);
+        let status = watch("its end", || child.try_wait().expect("a child"));
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut child.stderr.take().expect("a pipe"), &mut said)
+            .expect("text");
+        assert_eq!(status.code(), Some(141), "{what}: {said}");
+        assert!(!said.contains("pipe"), "{what}: {said}");
+    }
+    let mut child = log
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("cardume starts");
+    drop(child.stdout.take());
+    assert_eq!(watch("its end", || child.try_wait().expect("a child")).code(), Some(141));
+    // A download is no such command: it goes on to its end, and the file is there.
+    let there = Dir::new();
+    let mut get =
+        cardume(["get", "aula.mp4", "--from", &source.at.to_string(), "--folder", there.text()]);
+    let mut child = get
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("cardume starts");
+    drop(child.stdout.take());
+    assert_eq!(watch("its end", || child.try_wait().expect("a child")).code(), Some(141));
+    assert_eq!(there.read("aula.mp4"), b"a");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error_and_ends_quietly() {
+    let here = Dir::with("a.mp4", &noise(4, 8 << 20));
+    let source = crate::harness::lone_peer(&here, &[]);
+    let mut get = cardume(["get", "a.mp4", "--from", &source.at.to_string(), "-o", "-"]);
+    let mut child = get
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("cardume starts");
+    let mut some = [0; 1000];
+    std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut some).expect("bytes");
+    drop(child.stdout.take());
+    let done = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(141), "{said}");
+    assert!(!said.contains("pipe") && !said.contains("disk"), "{said}");
+}

@@ -1,0 +1,124 @@
+//! Holders that open a link and hold it: how long a download takes is a matter of the good holder alone.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Dir, begin_get, finish, noise};
+use crate::legacy_sources::index;
+use crate::provider::{Content, Giver, Turn};
+
+/// What a silent holder still does.
+#[derive(Clone, Copy, Debug)]
+enum Silent {
+    /// It greets.
+    Greets,
+    /// It asks for patience with its list.
+    Promises,
+    /// It asks for patience again and again.
+    PromisesAgain,
+    /// It tells again and again which pieces it has.
+    TellsPieces,
+    /// It begins its list.
+    BeginsList,
+    /// It gives its list in parts without end, none of which holds anything.
+    EmptyParts,
+    /// It gives the list and half of each piece.
+    HalfPieces,
+    /// It gives the list and no piece.
+    ListOnly,
+}
+
+fn holder(content: &Content, how: Silent) -> Giver {
+    Giver::new(content, move |talk, request| {
+        let id = &request["id"];
+        match (how, request["method"].as_str()) {
+            (_, None) => return Turn::Usual,
+            (Silent::HalfPieces | Silent::ListOnly, Some("PIECES")) => return Turn::Usual,
+            (Silent::Promises, Some("PIECES")) => {
+                talk.say(&json!({"event": "WAITING", "id": id, "reason": "hashing"}))
+            }
+            (Silent::TellsPieces, Some("PIECES")) => {
+                let have = json!({"event": "HAVE", "root": talk.content().root, "whole": false, "pieces": []});
+                talk.chatter(&have);
+            }
+            (Silent::PromisesAgain, Some("PIECES")) => {
+                talk.chatter(&json!({"event": "WAITING", "id": id, "reason": "hashing"}))
+            }
+            (Silent::EmptyParts, Some("PIECES")) => {
+                let what = talk.content();
+                let part = json!({"id": id, "status": "PIECES_OK", "name": what.name, "size": what.size, "tag": what.tag, "root": what.root,
+                    "from": 0, "length": 0, "more": true});
+                talk.chatter(&part);
+            }
+            (Silent::BeginsList, Some("PIECES")) => {
+                let what = talk.content();
+                talk.say(&json!({"id": id, "status": "PIECES_OK", "name": what.name, "size": what.size, "tag": what.tag, "root": what.root,
+                    "from": 0, "length": what.list.len(), "more": false}));
+            }
+            (Silent::HalfPieces, Some("FETCH")) => talk.half(request),
+            _ => {}
+        }
+        Turn::Done
+    })
+}
+
+fn named(content: &Content, at: std::net::SocketAddr) -> Value {
+    let mut file = content.file();
+    file["peer"] = json!(at);
+    file
+}
+
+/// All of `holders` before the good one, and the download in a short time.
+#[track_caller]
+fn is_quick(what: &str, content: &Content, mut holders: Vec<Value>, most: Duration) {
+    let good = Giver::honest(content);
+    holders.push(named(content, good.at));
+    let (there, began) = (Dir::new(), Instant::now());
+    let done = finish(begin_get(&["a.mp4"], index(holders), &there));
+    let took = began.elapsed();
+    content.is_saved(&done, &there);
+    assert!(took < most, "{what}: it took {took:?}");
+}
+
+#[test]
+fn ten_silent_holders_cost_no_more_than_some_round_trips() {
+    for pieces in [1, 6] {
+        let content = Content::new("a.mp4", &noise(41, pieces << 20));
+        std::thread::scope(|scope| {
+            for how in [
+                Silent::Greets,
+                Silent::Promises,
+                Silent::PromisesAgain,
+                Silent::TellsPieces,
+                Silent::BeginsList,
+                Silent::EmptyParts,
+                Silent::HalfPieces,
+                Silent::ListOnly,
+            ] {
+                let content = &content;
+                scope.spawn(move || {
+                    let silent: Vec<Giver> = (0..10).map(|_| holder(content, how)).collect();
+                    is_quick(
+                        &format!("{how:?}, {pieces} pieces"),
+                        content,
+                        silent.iter().map(|giver| named(content, giver.at)).collect(),
+                        Duration::from_secs(8),
+                    );
+                });
+            }
+        });
+    }
+}
+
+/// They take the connection and say nothing at all.
+#[test]
+fn hundreds_of_dead_connections_are_passed_over_in_seconds() {
+    let content = Content::new("a.mp4", &noise(42, (3 << 20) + 5));
+    let dead: Vec<TcpListener> =
+        (0..300).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    let holders =
+        dead.iter().map(|dead| named(&content, dead.local_addr().expect("an address"))).collect();
+    is_quick("dead links", &content, holders, Duration::from_secs(10));
+}

@@ -1,0 +1,294 @@
+//! Raw actors that answer, and lie: a fake peer that joins under honest names and never gives a whole file, and a fake server.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use cardume::io::traits::RawWrite as _;
+use serde_json::Value;
+
+use crate::clock::SECOND;
+use crate::net::{Life, SimStream, Wire};
+use crate::oracle::Oracle;
+use crate::rng::Dice;
+
+/// A liar with its port.
+pub struct Liar {
+    pub life: Life,
+    pub at: SocketAddr,
+    wire: Wire,
+    oracle: Rc<Oracle>,
+    dice: Dice,
+    server: Option<SocketAddr>,
+    names: Vec<String>,
+    home: Option<Talk>,
+    visits: Vec<Talk>,
+    ping_at: u64,
+}
+
+/// One link of a liar.
+struct Talk {
+    stream: SimStream,
+    got: Vec<u8>,
+    out: Vec<u8>,
+    ends: bool,
+}
+
+impl Talk {
+    fn new(stream: SimStream, wire: &Wire) -> Talk {
+        wire.watch(&stream, stream.conn);
+        Talk { stream, got: Vec::new(), out: Vec::new(), ends: false }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+        self.out.push(b'\n');
+    }
+
+    /// Moves bytes both ways. False when the link is over.
+    fn moves(&mut self) -> bool {
+        let mut buffer = [0; 4_096];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => self.got.extend_from_slice(&buffer[..count]),
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => break,
+                Err(_) => return false,
+            }
+        }
+        while !self.out.is_empty() {
+            match self.stream.write_bytes(&self.out) {
+                Ok(count) => drop(self.out.drain(..count)),
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
+        !self.ends
+    }
+}
+
+impl Liar {
+    /// A peer that joins `server` with these names, or, without one, a fake server.
+    pub fn new(
+        wire: &Wire,
+        oracle: &Rc<Oracle>,
+        life: Life,
+        at: SocketAddr,
+        server: Option<SocketAddr>,
+        names: Vec<String>,
+        dice: Dice,
+    ) -> Liar {
+        oracle.knows_liar(at);
+        let _ = wire.listen(life, 0, at);
+        let (wire, oracle) = (wire.clone(), Rc::clone(oracle));
+        Liar {
+            life,
+            at,
+            wire,
+            oracle,
+            dice,
+            server,
+            names,
+            home: None,
+            visits: Vec::new(),
+            ping_at: 0,
+        }
+    }
+
+    pub fn act(&mut self) -> u64 {
+        let now = self.wire.look().clock.now();
+        if let Some(server) = self.server {
+            self.stay_joined(server, now);
+        }
+        while let Some(stream) = self.wire.accept(self.life, 0) {
+            self.visits.push(Talk::new(stream, &self.wire));
+        }
+        for mut talk in std::mem::take(&mut self.visits) {
+            let mut goes_on = talk.moves();
+            for head in take_lines(&mut talk.got) {
+                self.oracle.count(|c| c.lies += 1);
+                if self.server.is_some() {
+                    self.lie_as_peer(&head, &mut talk)
+                } else {
+                    self.lie_as_server(&head, &mut talk)
+                }
+            }
+            goes_on = goes_on && talk.moves();
+            if goes_on {
+                self.visits.push(talk);
+            } else {
+                self.wire.close(&talk.stream);
+            }
+        }
+        if self.server.is_some() { self.ping_at } else { u64::MAX }
+    }
+
+    fn stay_joined(&mut self, server: SocketAddr, now: u64) {
+        let home = self.home.get_or_insert_with(|| {
+            let mut talk = Talk::new(self.wire.connect(self.life, server), &self.wire);
+            talk.say("{\"cardume\":1}");
+            let files: Vec<String> = self
+                .names
+                .iter()
+                .map(|name| format!("{{\"name\":\"{name}\",\"size\":77}}"))
+                .collect();
+            talk.say(&format!(
+                "{{\"id\":1,\"method\":\"JOIN\",\"port\":{},\"files\":[{}]}}",
+                self.at.port(),
+                files.join(",")
+            ));
+            talk
+        });
+        if now >= self.ping_at {
+            self.ping_at = now + SECOND;
+            home.say("{\"id\":2,\"method\":\"PING\"}");
+        }
+        if !home.moves()
+            && let Some(home) = self.home.take()
+        {
+            self.wire.close(&home.stream);
+        }
+    }
+
+    fn lie_as_peer(&self, head: &Value, talk: &mut Talk) {
+        let dice = &self.dice;
+        if head["cardume"].is_u64() {
+            return match dice.below(12) {
+                0 => talk.say("{\"cardume\":1,\"role\":\"server\",\"heartbeat_ms\":20000}"),
+                1 => talk.say("{\"cardume\":2,\"error\":{\"code\":\"version\",\"retry\":false,\"text\":\"no\"}}"),
+                2 => talk.say("\u{1b}[2J"),
+                3 => {}
+                _ => talk.say("{\"cardume\":1,\"role\":\"peer\",\"heartbeat_ms\":20000}"),
+            };
+        }
+        let id = head["id"].as_u64().unwrap_or(0);
+        if head["method"] != "FETCH" {
+            return talk.say(&format!("{{\"id\":{id},\"status\":\"PONG\"}}"));
+        }
+        let name = head["name"].as_str().unwrap_or("x");
+        let from = head["from"].as_u64().unwrap_or(0);
+        // Mostly the same from one lie to the next, so that downloads go on and hear more of them.
+        let size = if from < 300_000 && !dice.once_in(5) {
+            300_000
+        } else {
+            from + dice.between(100, 400_000)
+        };
+        let piece = |id: u64,
+                     name: &str,
+                     size: u64,
+                     tag: u64,
+                     from: u64,
+                     length: u64,
+                     more: bool| {
+            format!(
+                "{{\"id\":{id},\"status\":\"FETCH_OK\",\"name\":\"{name}\",\"size\":{size},\"tag\":\"{tag:016x}\",\"from\":{from},\"length\":{length},\"more\":{more}}}"
+            )
+        };
+        // Never all that is missing: a whole file of lies could not be told from the truth.
+        let part = (size - from) / 2;
+        let body = |length: u64| vec![7; usize::try_from(length).unwrap_or(0)];
+        match dice.below(14) {
+            0 => {
+                talk.say(&piece(id, name, size, 1, from, size - from, false));
+                talk.out.extend(body(part));
+                talk.ends = true;
+            }
+            1 => talk.say(&piece(id, name, size, 1, from + 1, part, true)),
+            2 => {
+                talk.say(&piece(id, "another.mp4", size, 1, from, part, true));
+                talk.out.extend(body(part));
+            }
+            3 => {
+                talk.say(&piece(id, name, size, 1, from, part, true));
+                talk.out.extend(body(part));
+                talk.say(&piece(id, name, size + 5, 1, from + part, 9, true));
+            }
+            4 => {
+                talk.say(&piece(id, name, size, 1, from, part, true));
+                talk.out.extend(body(part));
+                talk.say(&piece(id, name, size, 2, from + part, size - from - part, false));
+                talk.out.extend(body(size - from - part));
+            }
+            5 => talk.out.extend([0xff, 0, b'{', b'\n']),
+            6 => {
+                talk.say(&piece(id, name, size, 1, from, size + 1, false));
+                talk.out.extend(body(size + 1 - from));
+            }
+            7 => {
+                talk.say(&piece(id, name, size, 1, from, part, true));
+                talk.out.extend(body(part + 3));
+                talk.ends = true;
+            }
+            8 => talk.out.extend(vec![b'{'; 200_000]),
+            9 => talk.say(&format!("{{\"event\":\"WAITING\",\"id\":{id},\"reason\":\"slot\",\"place\":1}}")),
+            10 => talk.say(&piece(id + 7, name, size, 1, from, part, true)),
+            11 => talk.say(&format!("{{\"id\":{id},\"error\":{{\"code\":\"moonshine\",\"retry\":true,\"text\":\"\\u001b[31m\"}}}}")),
+            12 => talk.say(&piece(id, name, u64::MAX >> 11, 1, from, 1 << 20, true)),
+            _ => {}
+        }
+    }
+
+    fn lie_as_server(&self, head: &Value, talk: &mut Talk) {
+        let dice = &self.dice;
+        if head["cardume"].is_u64() {
+            return match dice.below(12) {
+                0 => talk.say("{\"cardume\":1,\"role\":\"peer\",\"heartbeat_ms\":20000}"),
+                1 => talk.say("HTTP/1.1 200 OK\r\n"),
+                2 => {}
+                3 => talk.say("{\"cardume\":1,\"role\":\"server\",\"heartbeat_ms\":0}"),
+                _ => talk.say("{\"cardume\":1,\"role\":\"server\",\"heartbeat_ms\":5000}"),
+            };
+        }
+        let id = head["id"].as_u64().unwrap_or(0);
+        let name = head["name"].as_str().unwrap_or("x").to_owned();
+        match head["method"].as_str() {
+            Some("JOIN") if dice.once_in(4) => talk.say(&format!(
+                "{{\"id\":{id},\"error\":{{\"code\":\"in_use\",\"retry\":true,\"text\":\"mine\"}}}}"
+            )),
+            Some("JOIN") => {
+                talk.say(&format!(
+                    "{{\"id\":{id},\"status\":\"JOIN_OK\",\"you\":\"9.9.9.9:9\",\"files\":1,\"session\":\"{:032x}\",\"heartbeat_ms\":5000}}",
+                    dice.next()
+                ));
+            }
+            Some("SEARCH") => {
+                let name = dice
+                    .pick(&[
+                        "../x",
+                        "/etc/passwd",
+                        "a\\u0000b",
+                        "x.part",
+                        name.as_str(),
+                        "other.mp4",
+                    ])
+                    .to_string();
+                let holder =
+                    dice.pick(&["10.0.9.9:1", "10.0.0.2:4000", "0.0.0.0:0", "nonsense", "[::1]:1"]);
+                talk.say(&format!("{{\"id\":{id},\"status\":\"SEARCH_OK\",\"holders\":[{{\"peer\":\"{holder}\",\"name\":\"{name}\",\"size\":3,\"root\":null,\"partial\":false}}],\"cursor\":null}}"));
+            }
+            Some("PEERS") => {
+                let cursor = if dice.once_in(3) { "null" } else { "\"again\"" };
+                talk.say(&format!(
+                    "{{\"id\":{id},\"status\":\"PEERS_OK\",\"peers\":[],\"cursor\":{cursor}}}"
+                ));
+            }
+            Some("LS") => talk.say(&format!("{{\"id\":{id},\"status\":\"PONG\"}}")),
+            _ if dice.once_in(3) => {
+                talk.say(&format!("{{\"id\":{},\"status\":\"LEAVE_OK\"}}", id + dice.below(2)))
+            }
+            _ => talk.say(&format!("{{\"id\":{id},\"status\":\"PONG\"}}")),
+        }
+    }
+}
+
+/// Takes the whole lines off the front of what has come, as JSON; what is none counts as `null`.
+pub fn take_lines(got: &mut Vec<u8>) -> Vec<Value> {
+    let mut lines = Vec::new();
+    while let Some(end) = got.iter().position(|byte| *byte == b'\n') {
+        let line: Vec<u8> = got.drain(..=end).collect();
+        lines.push(serde_json::from_slice(&line).unwrap_or(Value::Null));
+    }
+    lines
+}
