@@ -27,19 +27,19 @@ impl Client {
     /// Types a line and reads its answer.
     #[track_caller]
     fn answers(&mut self, line: &str, answer: &str) {
-        self.process.types(line);
-        self.process.says(answer);
+        self.process.type_line(line);
+        self.process.expect_line(answer);
     }
 
     /// Types a line whose answer is the date and then this.
     #[track_caller]
     fn answers_dated(&mut self, line: &str, answer: &str) {
-        self.process.types(line);
+        self.process.type_line(line);
         let date = self.process.line();
         let shape: String =
             date.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         assert_eq!(shape, "00/00/0000 00:00:00", "{date}");
-        self.process.says(answer);
+        self.process.expect_line(answer);
     }
 
     fn kept(&self, name: &str) -> serde_json::Value {
@@ -75,7 +75,7 @@ fn a_user_meets_every_response_of_uc3m() {
     ana.answers("publish a.mp4 again", "PUBLISH FAIL , CONTENT ALREADY PUBLISHED");
     ana.answers("delete b.mp4", "DELETE FAIL , CONTENT NOT PUBLISHED");
     ana.answers("list_content ana", "LIST_CONTENT OK");
-    ana.process.says("\ta.mp4 \"the first lesson\"");
+    ana.process.expect_line("\ta.mp4 \"the first lesson\"");
     ana.answers("list_content eva", "LIST_CONTENT FAIL , REMOTE USER DOES NOT EXIST");
     ana.answers("register", "Syntax error. Usage: REGISTER <userName>");
     assert_eq!(
@@ -83,22 +83,24 @@ fn a_user_meets_every_response_of_uc3m() {
         json!([{"Filename": "a.mp4", "Description": "the first lesson"}])
     );
     ana.answers("publish gone.mp4 x", "PUBLISH OK");
-    ana.process.notes("gone.mp4: is not in the folder");
+    ana.process.wait_for_stderr("gone.mp4: is not in the folder");
     ana.answers("delete gone.mp4", "DELETE OK");
     ana.answers("delete a.mp4", "DELETE OK");
     assert_eq!(ana.kept("published-ana.json"), json!([]));
     ana.answers("disconnect eva", "DISCONNECT FAIL / USER DOES NOT EXIST");
     ana.answers("disconnect ana", "DISCONNECT OK");
-    assert_eq!(Native::open(server.at).ask(json!({"method": "PEERS"}))["peers"], json!([]));
+    assert_eq!(Native::open(server.at).request(json!({"method": "PEERS"}))["peers"], json!([]));
     ana.answers("connect ana", "CONNECT OK");
     assert_eq!(
-        Native::open(server.at).ask(json!({"method": "PEERS"}))["peers"].as_array().map(Vec::len),
+        Native::open(server.at).request(json!({"method": "PEERS"}))["peers"]
+            .as_array()
+            .map(Vec::len),
         Some(1)
     );
     ana.answers("unregister ana", "UNREGISTER OK");
-    assert_eq!(Native::open(server.at).ask(json!({"method": "PEERS"}))["peers"], json!([]));
+    assert_eq!(Native::open(server.at).request(json!({"method": "PEERS"}))["peers"], json!([]));
     ana.answers("connect ana", "CONNECT FAIL , USER DOES NOT EXIST");
-    ana.process.types("quit");
+    ana.process.type_line("quit");
     assert_eq!(ana.process.code(), 0);
 }
 
@@ -162,7 +164,7 @@ fn the_uc3m_console_prints_the_uc3m_table() {
     let row = ana.process.line();
     assert!(row.starts_with("ana 127.0.0.1 "), "{row}");
     ana.answers_dated("list_content ana", "LIST_CONTENT OK");
-    ana.process.says("a.mp4 \"lesson\"");
+    ana.process.expect_line("a.mp4 \"lesson\"");
     let mut bob = Client::start(server.at, Dir::new(), "uc3m:fixed");
     bob.answers_dated("get_file ana a.mp4 b.mp4", "GET_FILE OK");
     bob.answers_dated("get_file ana x.mp4 c.mp4", "GET_FILE FAIL, FILE DOES NOT EXIST");
@@ -191,7 +193,7 @@ fn quit_removes_the_user_from_every_listing() {
     let server = server();
     let mut ana = connected(server.at, "ana", Dir::new());
     let mut bob = connected(server.at, "bob", Dir::new());
-    bob.process.types("QUIT");
+    bob.process.type_line("QUIT");
     assert_eq!(bob.process.code(), 0);
     ana.answers("list_users", "LIST_USERS OK");
     let row = ana.process.line();
@@ -222,10 +224,10 @@ fn a_failed_join_leaves_the_user_disconnected() {
         ("DISCONNECT ana", "DISCONNECT FAIL / USER NOT CONNECTED"),
         ("UNREGISTER ana", "UNREGISTER OK"),
     ] {
-        client.types(line);
-        client.says(answer);
+        client.type_line(line);
+        client.expect_line(answer);
     }
-    client.notes("cannot listen on 203.0.113.7:4000");
+    client.wait_for_stderr("cannot listen on 203.0.113.7:4000");
 }
 
 #[test]
@@ -234,7 +236,7 @@ fn a_saved_list_finds_no_user_after_its_users_left() {
     let mut ana = connected(server.at, "ana", Dir::with("a.mp4", b"lesson"));
     let mut bob = connected(server.at, "bob", Dir::new());
     bob.answers("list_users", "LIST_USERS OK");
-    ana.process.types("quit");
+    ana.process.type_line("quit");
     assert_eq!(ana.process.code(), 0);
     bob.process.line();
     bob.process.line();
@@ -253,9 +255,9 @@ fn the_usual_console_finds_files_by_description() {
         &here,
         &["--user", "ana", "--key", key.to_str().expect("a path of UTF-8")],
     );
-    ana.types("PUBLISH a.mp4 the first lesson");
-    ana.says("PUBLISH_OK");
-    ana.types("FIND first");
+    ana.type_line("PUBLISH a.mp4 the first lesson");
+    ana.expect_line("PUBLISH_OK");
+    ana.type_line("FIND first");
     assert!(ana.line().contains("a.mp4"));
 }
 
@@ -272,27 +274,27 @@ fn the_usual_console_shows_users() {
         ("PUBLISH a.mp4 the first lesson", "PUBLISH_OK"),
         ("CONTENT ana", "a.mp4\tthe first lesson"),
     ] {
-        ana.types(line);
-        ana.says(answer);
+        ana.type_line(line);
+        ana.expect_line(answer);
     }
-    ana.types("USERS");
+    ana.type_line("USERS");
     let at = ana.at;
-    ana.says(&format!("ana\t{at}"));
+    ana.expect_line(&format!("ana\t{at}"));
     let there = Dir::new();
     let mut other = peer_with(server.at, &there, &[]);
-    other.types("GETFILE ana a.mp4");
-    other.says(&format!("Arquivo a.mp4 baixado com sucesso na pasta {}", there.text()));
+    other.type_line("GETFILE ana a.mp4");
+    other.expect_line(&format!("Arquivo a.mp4 baixado com sucesso na pasta {}", there.text()));
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
-    for asker in [&mut ana, &mut other] {
-        asker.types("GETFILE eva a.mp4");
-        asker.notes("refused: there is no user of that name");
+    for requester in [&mut ana, &mut other] {
+        requester.type_line("GETFILE eva a.mp4");
+        requester.wait_for_stderr("refused: there is no user of that name");
     }
     for (line, answer) in [
         ("DELETE a.mp4", "DELETE_OK"),
         ("DISCONNECT", "DISCONNECT_OK"),
         ("UNREGISTER ana", "UNREGISTER_OK"),
     ] {
-        ana.types(line);
-        ana.says(answer);
+        ana.type_line(line);
+        ana.expect_line(answer);
     }
 }

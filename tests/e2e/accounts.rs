@@ -25,7 +25,7 @@ struct User {
 impl User {
     /// A link of somebody with this name.
     #[track_caller]
-    fn link(at: SocketAddr, name: &str) -> User {
+    fn conn(at: SocketAddr, name: &str) -> User {
         User::try_link(at, name).expect("a link")
     }
 
@@ -43,14 +43,14 @@ impl User {
     fn try_link(at: SocketAddr, name: &str) -> Option<User> {
         let mut native = Native::try_silent(at)?;
         native.stream.write_all(b"{\"cardume\":1}\n").ok()?;
-        let nonce = native.hear_or_end()?["nonce"].as_str()?.to_owned();
+        let nonce = native.receive_or_end()?["nonce"].as_str()?.to_owned();
         Some(User { native, nonce, name: name.to_owned(), identity: identity(name) })
     }
 
     /// The status of an answer, if one comes.
-    fn try_ask(&mut self, request: &Value) -> Option<String> {
+    fn try_request(&mut self, request: &Value) -> Option<String> {
         self.native.stream.write_all(format!("{request}\n").as_bytes()).ok()?;
-        Some(self.native.hear_or_end()?["status"].as_str()?.to_owned())
+        Some(self.native.receive_or_end()?["status"].as_str()?.to_owned())
     }
 
     #[track_caller]
@@ -78,7 +78,7 @@ impl User {
     /// Registered and connected.
     #[track_caller]
     fn new(at: SocketAddr, name: &str) -> User {
-        let mut user = User::link(at, name);
+        let mut user = User::conn(at, name);
         assert_eq!(
             (user.registers(), user.connects()),
             ("REGISTER_OK".into(), "CONNECT_OK".into())
@@ -109,7 +109,7 @@ fn content(native: &mut Native, of: &str) -> Vec<String> {
         if !cursor.is_null() {
             request["cursor"] = cursor;
         }
-        let answer = native.ask(request);
+        let answer = native.request(request);
         let page = answer["files"].as_array().unwrap_or_else(|| panic!("{answer}"));
         files.extend(
             page.iter()
@@ -159,7 +159,7 @@ fn acknowledged_changes_survive_a_server_killed_under_load() {
     let at = server.at;
     let busy: Vec<_> = (0..6)
         .map(|number| (number, answered.clone()))
-        .map(|(number, told)| thread::spawn(move || load(at, number, &told)))
+        .map(|(number, reported)| thread::spawn(move || load(at, number, &reported)))
         .collect();
     drop(answered);
     let mut kept: Vec<(String, Option<String>)> = all.iter().take(600).collect();
@@ -178,26 +178,26 @@ fn acknowledged_changes_survive_a_server_killed_under_load() {
         for (_, file) in kept.iter().filter(|(other, file)| other == user && file.is_some()) {
             assert!(there.contains(file.as_ref().expect("a file")), "{user} has lost {file:?}");
         }
-        assert_eq!(User::link(server.at, user).registers(), "taken");
-        assert_eq!(User::link(server.at, user).connects(), "CONNECT_OK");
+        assert_eq!(User::conn(server.at, user).registers(), "taken");
+        assert_eq!(User::conn(server.at, user).connects(), "CONNECT_OK");
     }
 }
 
 /// Registers and publishes until the server is gone, and tells what was answered.
-fn load(at: SocketAddr, number: usize, told: &Sender<(String, Option<String>)>) -> Option<()> {
+fn load(at: SocketAddr, number: usize, reported: &Sender<(String, Option<String>)>) -> Option<()> {
     for round in 0.. {
         let name = format!("user-{number}-{round}");
         let mut user = User::try_link(at, &name)?;
         for (method, answer) in [(Method::Register, "REGISTER_OK"), (Method::Connect, "CONNECT_OK")]
         {
             let request = user.proved(method);
-            user.try_ask(&request).filter(|status| status == answer)?;
+            user.try_request(&request).filter(|status| status == answer)?;
         }
-        told.send((name.clone(), None)).ok()?;
+        reported.send((name.clone(), None)).ok()?;
         for file in 0..40 {
             let file = format!("aula {file}.mp4");
-            user.try_ask(&publish(&file)).filter(|status| status == "PUBLISH_OK")?;
-            told.send((name.clone(), Some(file))).ok()?;
+            user.try_request(&publish(&file)).filter(|status| status == "PUBLISH_OK")?;
+            reported.send((name.clone(), Some(file))).ok()?;
         }
     }
     None
@@ -214,7 +214,7 @@ fn an_unregistered_user_stays_gone_after_the_server_was_killed() {
             .collect();
         ana.native.send(names.concat().as_bytes());
         for _ in 0..500 {
-            assert_eq!(ana.native.hear()["status"], "PUBLISH_OK");
+            assert_eq!(ana.native.receive()["status"], "PUBLISH_OK");
         }
     }
     assert_eq!(ana.asks(json!({"method": "UNREGISTER"})), "UNREGISTER_OK");
@@ -265,7 +265,7 @@ fn a_store_of_a_newer_version_or_a_foreign_file_is_7_and_untouched() {
     bytes[63] = 1;
     std::fs::write(store_file(&data), &bytes).expect("the store as it was");
     let server = server_on(&data, &[]);
-    assert_eq!(User::link(server.at, "ana").connects(), "CONNECT_OK");
+    assert_eq!(User::conn(server.at, "ana").connects(), "CONNECT_OK");
 
     let data = Dir::new();
     let letter = b"this is a letter to my mother".repeat(99);
@@ -327,8 +327,8 @@ fn accounts_are_exported_while_the_server_runs_and_imported_elsewhere() {
     let mut native = Native::open(second.at);
     assert_eq!(content(&mut native, "ana"), content(&mut Native::open(server.at), "ana"));
     for name in ["ana", "rui"] {
-        assert_eq!(User::link(second.at, name).registers(), "taken");
-        assert_eq!(User::link(second.at, name).connects(), "CONNECT_OK");
+        assert_eq!(User::conn(second.at, name).registers(), "taken");
+        assert_eq!(User::conn(second.at, name).connects(), "CONNECT_OK");
     }
 }
 
@@ -337,7 +337,7 @@ fn a_server_with_required_accounts_refuses_peers_without_one() {
     let server = server_on(&Dir::new(), &["--accounts", "required"]);
     let join = json!({"method": "JOIN", "port": 4_001, "files": [{"name": "a.mp4", "size": 1}]});
     assert_eq!(Native::open(server.at).outcome(join.clone()), "account_required");
-    let mut ana = User::link(server.at, "ana");
+    let mut ana = User::conn(server.at, "ana");
     assert_eq!(ana.registers(), "REGISTER_OK");
     assert_eq!(ana.asks(join.clone()), "account_required");
     assert_eq!(ana.connects(), "CONNECT_OK");
@@ -349,15 +349,15 @@ fn a_server_with_required_accounts_refuses_peers_without_one() {
 fn a_server_with_required_accounts_unlists_disconnected_users() {
     let server = server_on(&Dir::new(), &["--accounts", "required"]);
     let join = |more: bool| json!({"method": "JOIN", "port": 4_001, "more": more, "files": [{"name": "a.mp4", "size": 1}]});
-    let mut asker = Native::open(server.at);
+    let mut requester = Native::open(server.at);
     let mut ana = User::new(server.at, "ana");
     for (word, back) in [("DISCONNECT", false), ("UNREGISTER", true)] {
         assert_eq!(ana.asks(join(false)), "JOIN_OK");
-        assert_eq!(asker.holders("a.mp4"), ["127.0.0.1:4001"]);
+        assert_eq!(requester.holders("a.mp4"), ["127.0.0.1:4001"]);
         // A JOIN under way ends with the one before.
         assert_eq!(ana.asks(join(true)), "JOIN_MORE");
         assert_eq!(ana.asks(json!({"method": word})), format!("{word}_OK"));
-        assert!(asker.holders("a.mp4").is_empty(), "{word}");
+        assert!(requester.holders("a.mp4").is_empty(), "{word}");
         assert_eq!(ana.asks(json!({"method": "UPDATE"})), "not_joined");
         assert_eq!(ana.asks(json!({"method": "JOIN", "part": 1})), "bad_request");
         assert_eq!(ana.asks(join(false)), "account_required");
@@ -368,10 +368,10 @@ fn a_server_with_required_accounts_unlists_disconnected_users() {
     }
     // Another link of the same user takes all of them along.
     assert_eq!(ana.asks(join(false)), "JOIN_OK");
-    let mut second = User::link(server.at, "ana");
+    let mut second = User::conn(server.at, "ana");
     assert_eq!(
         (second.connects(), second.asks(json!({"method": "UNREGISTER"}))),
         ("CONNECT_OK".into(), "UNREGISTER_OK".into())
     );
-    assert!(asker.holders("a.mp4").is_empty());
+    assert!(requester.holders("a.mp4").is_empty());
 }

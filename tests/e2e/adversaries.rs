@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use crate::harness::{Dir, Done, noise, run};
-use crate::native::{Asked, fake, fake_peer};
+use crate::native::{FetchRequest, fake, fake_peer};
 
 const TAG: &str = "00000000000000a1";
 const OTHER: &str = "00000000000000a2";
@@ -15,7 +15,7 @@ fn get(from: SocketAddr, there: &Dir) -> Done {
 
 /// It must fail with one of these codes and leave nothing under the final name.
 #[track_caller]
-fn fails(codes: &[i32], lie: impl Fn(&mut Asked) + Send + 'static) -> Done {
+fn fails(codes: &[i32], lie: impl Fn(&mut FetchRequest) + Send + 'static) -> Done {
     let there = Dir::new();
     let done = get(fake_peer(lie), &there);
     assert!(codes.contains(&done.code), "{done:#?}");

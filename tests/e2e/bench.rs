@@ -7,7 +7,7 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Done, Process, cardume, finish, nobody, run, server};
+use crate::harness::{Done, Process, cardume, finish, run, server, unreachable};
 
 fn swarm(server: SocketAddr, words: &str) -> Done {
     run(["bench", "--server", &server.to_string()].into_iter().chain(words.split_whitespace()))
@@ -133,7 +133,7 @@ fn the_report_is_a_table_by_default() {
 
 #[test]
 fn a_load_that_cannot_start_is_one_line_with_its_code() {
-    let (_held, at) = nobody();
+    let (_held, at) = unreachable();
     swarm(at, "--seconds 1").failed(5, &at.to_string());
     swarm(at, "--seconds 1 --resp 127.0.0.1:1").failed(5, "127.0.0.1:1");
     swarm(at, "--mix dance=1").failed(2, "a mix is of search, join, update and leave");
@@ -141,14 +141,14 @@ fn a_load_that_cannot_start_is_one_line_with_its_code() {
     swarm(at, "--peers 200000").failed(2, "links");
     swarm(at, "--server-pid 4294967295").failed(2, "no such process");
     assert_eq!(swarm(at, "--peers 0").code, 2);
-    let stranger = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let there = stranger.local_addr().expect("its address");
+    let run_tool = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let there = run_tool.local_addr().expect("its address");
     let thread = thread::spawn(move || {
-        let (mut link, _) = stranger.accept().expect("a link");
+        let (mut conn, _) = run_tool.accept().expect("a link");
         // What is left unread would reset the link, and its one line might go with it.
         let mut page = [0; 4_096];
-        assert!(link.read(&mut page).expect("an opening") > 0);
-        link.write_all(b"220 mail here\n").expect("a line goes out");
+        assert!(conn.read(&mut page).expect("an opening") > 0);
+        conn.write_all(b"220 mail here\n").expect("a line goes out");
     });
     swarm(there, "--peers 1 --seconds 1").failed(8, "");
     thread.join().expect("it ends");
@@ -159,17 +159,17 @@ fn fake_redis(short: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("its address");
     thread::spawn(move || {
-        for link in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || serve(link, short));
+        for conn in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || serve(conn, short));
         }
     });
     at
 }
 
 /// Reads commands however they are cut, and answers in crumbs.
-fn serve(mut link: TcpStream, short: usize) {
+fn serve(mut conn: TcpStream, short: usize) {
     let (mut waiting, mut members, mut page) = (Vec::new(), 0, [0; 4_096]);
-    while let Ok(count @ 1..) = link.read(&mut page) {
+    while let Ok(count @ 1..) = conn.read(&mut page) {
         waiting.extend_from_slice(&page[..count]);
         loop {
             let text = String::from_utf8(waiting.clone()).expect("a text");
@@ -192,7 +192,7 @@ fn serve(mut link: TcpStream, short: usize) {
             };
             waiting.drain(..used);
             for crumb in answer.as_bytes().chunks(7) {
-                if link.write_all(crumb).is_err() {
+                if conn.write_all(crumb).is_err() {
                     return;
                 }
             }
@@ -232,7 +232,7 @@ fn the_same_load_speaks_resp_and_checks_responses() {
 #[test]
 fn a_real_redis_is_measured_where_installed() {
     let folder = crate::harness::Dir::new();
-    let (held, at) = nobody();
+    let (held, at) = unreachable();
     drop(held);
     let port = at.port().to_string();
     let options = [
@@ -255,7 +255,7 @@ fn a_real_redis_is_measured_where_installed() {
         println!("skipped: redis-server can't be run here");
         return;
     };
-    crate::harness::watch("the port of Redis", || TcpStream::connect(at).ok());
+    crate::harness::wait_until("the port of Redis", || TcpStream::connect(at).ok());
     let pid = redis.id().to_string();
     let done = finish(Process::start(cardume([
         "bench",

@@ -44,20 +44,20 @@ fn a_yes_sends_the_file_and_a_no_refuses_it() {
     };
     let asked = get();
     assert_eq!(asked.event("stalled")["reason"], "consent");
-    let question = source.notes("Gostaria de aprovar o download? (SIM/NAO)");
+    let question = source.wait_for_stderr("Gostaria de aprovar o download? (SIM/NAO)");
     assert!(question.contains("a.mp4"), "{question}");
     // Nobody else waits for the person.
     assert_eq!(Native::open(source.at).outcome(json!({"method": "PING"})), "PONG");
-    source.types("NAO");
+    source.type_line("NAO");
     let done = finish(asked);
     assert_eq!((done.code, &done.events("failed")[0]["code"]), (4, &"refused".into()));
     assert!(!there.has("a.mp4"));
     let asked = get();
-    source.notes("Gostaria");
-    source.types("SIM");
+    source.wait_for_stderr("Gostaria");
+    source.type_line("SIM");
     finish(asked).succeeded();
     assert_eq!(there.read("a.mp4"), b"all of it");
-    assert_eq!(source.out.so_far().len(), 1);
+    assert_eq!(source.out.lines().len(), 1);
 }
 
 #[test]
@@ -66,24 +66,24 @@ fn a_person_is_asked_once_for_each_requester_and_file() {
     here.write("b.mp4", b"b");
     let server = server();
     let mut source = peer_with(server.at, &here, &["--accept", "ask"]);
-    let mut link = Native::open(source.at);
-    link.say("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
-    assert_eq!(link.hear(), json!({"event": "WAITING", "id": 1, "reason": "consent"}));
+    let mut conn = Native::open(source.at);
+    conn.send_line("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
+    assert_eq!(conn.receive(), json!({"event": "WAITING", "id": 1, "reason": "consent"}));
     // A PING is answered while a person thinks.
-    assert_eq!(link.outcome(json!({"method": "PING"})), "PONG");
-    source.notes("asks for a.mp4");
-    source.types("YES");
-    let head = link.hear();
+    assert_eq!(conn.outcome(json!({"method": "PING"})), "PONG");
+    source.wait_for_stderr("asks for a.mp4");
+    source.type_line("YES");
+    let head = conn.receive();
     assert_eq!((&head["id"], &head["length"]), (&1.into(), &9.into()), "{head}");
-    link.body(9);
-    assert_eq!(link.fetch("a.mp4"), b"all of it");
-    link.say("{\"id\":50,\"method\":\"FETCH\",\"name\":\"b.mp4\"}");
-    assert_eq!(link.hear()["event"], "WAITING");
-    source.notes("asks for b.mp4");
-    source.types("NO");
-    assert_eq!(link.hear()["error"]["code"], "refused");
-    assert_eq!(link.outcome(json!({"method": "FETCH", "name": "b.mp4"})), "refused");
-    let questions = source.err.so_far().iter().filter(|line| line.contains("asks for")).count();
+    conn.body(9);
+    assert_eq!(conn.fetch("a.mp4"), b"all of it");
+    conn.send_line("{\"id\":50,\"method\":\"FETCH\",\"name\":\"b.mp4\"}");
+    assert_eq!(conn.receive()["event"], "WAITING");
+    source.wait_for_stderr("asks for b.mp4");
+    source.type_line("NO");
+    assert_eq!(conn.receive()["error"]["code"], "refused");
+    assert_eq!(conn.outcome(json!({"method": "FETCH", "name": "b.mp4"})), "refused");
+    let questions = source.err.lines().iter().filter(|line| line.contains("asks for")).count();
     assert_eq!(questions, 2);
 }
 
@@ -97,8 +97,8 @@ fn a_browser_receives_the_file_once_the_person_agrees() {
         let name = if status == 200 { "a.mp4" } else { "b.mp4" };
         here.write(name, b"all of it");
         let browser = thread::spawn(move || web::get(at, &format!("/files/{name}")));
-        source.notes(&format!("asks for {name}"));
-        source.types(verdict);
+        source.wait_for_stderr(&format!("asks for {name}"));
+        source.type_line(verdict);
         let answer = browser.join().expect("an answer");
         assert_eq!(answer.status, status);
         assert_eq!(answer.body == b"all of it", status == 200);
@@ -111,15 +111,15 @@ fn the_question_is_withdrawn_when_its_requester_leaves() {
     let server = server();
     let mut source = peer_with(server.at, &here, &["--accept", "ask"]);
     let mut gone = Native::open(source.at);
-    gone.say("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
-    source.notes("asks for a.mp4");
+    gone.send_line("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
+    source.wait_for_stderr("asks for a.mp4");
     gone.reset();
     let mut stays = Native::open(source.at);
-    stays.say("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
-    assert_eq!(stays.hear()["event"], "WAITING");
-    source.notes("asks for a.mp4");
-    source.types("YES");
-    assert_eq!(stays.hear()["status"], "FETCH_OK");
+    stays.send_line("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
+    assert_eq!(stays.receive()["event"], "WAITING");
+    source.wait_for_stderr("asks for a.mp4");
+    source.type_line("YES");
+    assert_eq!(stays.receive()["status"], "FETCH_OK");
 }
 
 #[test]
@@ -128,21 +128,24 @@ fn a_queued_request_receives_its_position_and_then_the_file() {
     let source = lone_peer(&here, &["--uploads", "1", "--upload-limit", "16MB"]);
     let fetch = "{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}";
     let mut first = Native::open(source.at);
-    first.say(fetch);
-    let head = first.hear();
+    first.send_line(fetch);
+    let head = first.receive();
     assert_eq!(head["status"], "FETCH_OK", "{head}");
     let (mut second, mut third) = (Native::open(source.at), Native::open(source.at));
-    second.say(fetch);
-    assert_eq!(second.hear(), json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 1}));
-    third.say(fetch);
-    assert_eq!(third.hear(), json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 2}));
+    second.send_line(fetch);
+    assert_eq!(
+        second.receive(),
+        json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 1})
+    );
+    third.send_line(fetch);
+    assert_eq!(third.receive(), json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 2}));
     // Whoever gives up makes room, and the rest move up.
     drop(first);
-    let head = second.hear();
+    let head = second.receive();
     assert_eq!(head["status"], "FETCH_OK", "{head}");
-    assert_eq!(third.hear(), json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 1}));
+    assert_eq!(third.receive(), json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 1}));
     second.reset();
-    assert_eq!(third.hear()["status"], "FETCH_OK");
+    assert_eq!(third.receive()["status"], "FETCH_OK");
 }
 
 #[test]
@@ -184,8 +187,8 @@ fn a_consent_answer_overtakes_a_waiting_command() {
         "--folder",
         there.text(),
     ]));
-    source.notes("asks for a.mp4");
-    source.types("YES");
+    source.wait_for_stderr("asks for a.mp4");
+    source.type_line("YES");
     finish(asked).succeeded();
     assert_eq!(there.read("a.mp4"), b"all of it");
 }

@@ -25,11 +25,11 @@ fn the_menu_reads_one_value_a_line_and_stdout_holds_specified_lines_alone() {
         &from_port,
         "QUIT",
     ] {
-        menu.types(line);
+        menu.type_line(line);
     }
     assert_eq!(menu.code(), 0);
     assert_eq!(
-        menu.out.to_the_end(),
+        menu.out.until_end(),
         [
             format!("Sou peer {ip}:4000 com arquivos"),
             format!("peers com arquivo solicitado: {}", source.at),
@@ -38,7 +38,7 @@ fn the_menu_reads_one_value_a_line_and_stdout_holds_specified_lines_alone() {
     );
     let asked: Vec<String> = menu
         .err
-        .to_the_end()
+        .until_end()
         .into_iter()
         .filter(|line| line.ends_with(':') || line.ends_with('>'))
         .collect();
@@ -67,11 +67,11 @@ fn prompts_are_translated_and_specified_lines_are_not() {
     {
         let mut menu =
             Process::start(cardume(["peer", "--lang", lang, "--server", &server.at.to_string()]));
-        menu.types("SEARCH");
-        menu.notes(prompt);
-        menu.types("x.mp4");
-        menu.says("peers com arquivo solicitado:");
-        menu.types("QUIT");
+        menu.type_line("SEARCH");
+        menu.wait_for_stderr(prompt);
+        menu.type_line("x.mp4");
+        menu.expect_line("peers com arquivo solicitado:");
+        menu.type_line("QUIT");
         assert_eq!(menu.code(), 0);
     }
 }
@@ -80,29 +80,29 @@ fn prompts_are_translated_and_specified_lines_are_not() {
 fn a_wrong_answer_is_reported_and_the_menu_continues() {
     let server = server();
     let mut menu = Process::start(cardume(["peer", "--server", &server.at.to_string()]));
-    menu.types("DANCE");
-    menu.notes("DANCE: unknown command");
-    menu.types("DOWNLOAD 127.0.0.1 4000");
-    menu.notes("SEARCH comes before DOWNLOAD");
-    menu.types("JOIN nowhere");
-    menu.notes("expected: IP");
-    menu.types("JOIN 127.0.0.1 70000");
-    menu.notes("expected: 1..65535");
-    menu.types("JOIN 127.0.0.1 4000 /there/is/no/such/folder");
-    menu.notes("no such folder");
-    menu.types("JOIN 203.0.113.7 4000 /tmp");
-    menu.notes("cannot listen");
-    menu.types("SEARCH ../../etc/passwd");
-    menu.notes("is no file name");
-    menu.types("LEAVE");
-    menu.notes("JOIN comes first");
-    menu.types("help");
-    menu.notes("QUIT");
-    menu.types("SEARCH x.mp4");
-    menu.says("peers com arquivo solicitado:");
-    menu.types("quit");
+    menu.type_line("DANCE");
+    menu.wait_for_stderr("DANCE: unknown command");
+    menu.type_line("DOWNLOAD 127.0.0.1 4000");
+    menu.wait_for_stderr("SEARCH comes before DOWNLOAD");
+    menu.type_line("JOIN nowhere");
+    menu.wait_for_stderr("expected: IP");
+    menu.type_line("JOIN 127.0.0.1 70000");
+    menu.wait_for_stderr("expected: 1..65535");
+    menu.type_line("JOIN 127.0.0.1 4000 /there/is/no/such/folder");
+    menu.wait_for_stderr("no such folder");
+    menu.type_line("JOIN 203.0.113.7 4000 /tmp");
+    menu.wait_for_stderr("cannot listen");
+    menu.type_line("SEARCH ../../etc/passwd");
+    menu.wait_for_stderr("is no file name");
+    menu.type_line("LEAVE");
+    menu.wait_for_stderr("JOIN comes first");
+    menu.type_line("help");
+    menu.wait_for_stderr("QUIT");
+    menu.type_line("SEARCH x.mp4");
+    menu.expect_line("peers com arquivo solicitado:");
+    menu.type_line("quit");
     assert_eq!(menu.code(), 0);
-    assert_eq!(menu.out.to_the_end().len(), 1);
+    assert_eq!(menu.out.until_end().len(), 1);
 }
 
 #[test]
@@ -110,10 +110,10 @@ fn quit_waits_for_a_running_download() {
     let server = server();
     let (here, there) = (Dir::with("a.mp4", &noise(2, 8 << 20)), Dir::new());
     let _source = peer_with(server.at, &here, &["--upload-limit", "8MB"]);
-    let mut asker = peer(server.at, &there);
-    asker.types("GET a.mp4");
-    asker.types("QUIT");
-    assert_eq!(asker.code(), 0);
+    let mut requester = peer(server.at, &there);
+    requester.type_line("GET a.mp4");
+    requester.type_line("QUIT");
+    assert_eq!(requester.code(), 0);
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
 }
 
@@ -122,9 +122,9 @@ fn the_end_of_stdin_keeps_a_peer_serving() {
     let server = server();
     let here = Dir::with("a.mp4", b"still here");
     let mut source = peer(server.at, &here);
-    source.types("SEARCH a.mp4");
-    source.prints("peers com arquivo solicitado: ");
-    source.hangs_up();
+    source.type_line("SEARCH a.mp4");
+    source.wait_for_stdout("peers com arquivo solicitado: ");
+    source.close_stdin();
     assert_eq!(Native::open(source.at).fetch("a.mp4"), b"still here");
     assert_eq!(Native::open(server.at).holders("a.mp4").len(), 1);
     assert!(source.is_running());
@@ -172,8 +172,8 @@ fn commands_run_one_after_another_in_order() {
     let server = server();
     let (here, there) = (Dir::with("a.mp4", &noise(3, 2 << 20)), Dir::new());
     let source = peer(server.at, &here);
-    let mut asker = peer(server.at, &there);
-    let me = asker.at;
+    let mut requester = peer(server.at, &there);
+    let me = requester.at;
     for line in [
         "SEARCH a.mp4",
         &format!("DOWNLOAD {}", source.at),
@@ -184,10 +184,10 @@ fn commands_run_one_after_another_in_order() {
         "SEARCH a.mp4",
         "QUIT",
     ] {
-        asker.types(line);
+        requester.type_line(line);
     }
-    assert_eq!(asker.code(), 0);
-    let out = asker.out.to_the_end();
+    assert_eq!(requester.code(), 0);
+    let out = requester.out.until_end();
     assert_eq!(out[1], format!("peers com arquivo solicitado: {}", source.at));
     assert!(out[2].starts_with("Arquivo a.mp4 baixado"), "{out:#?}");
     assert_eq!(out[3..5], [format!("{}\t1", source.at), format!("{me}\t1")]);
@@ -201,15 +201,15 @@ fn commands_run_one_after_another_in_order() {
 #[test]
 fn lines_of_any_length_and_bytes_are_harmless() {
     let server = server();
-    let mut asker = peer(server.at, &Dir::new());
-    asker.types(&"x".repeat(1 << 20));
-    asker.types("\u{1b}[2J\u{202e}\u{7}");
-    asker.types("SEARCH \u{1b}[2J.mp4");
-    asker.types("SEARCH a.mp4");
-    asker.says("peers com arquivo solicitado:");
+    let mut requester = peer(server.at, &Dir::new());
+    requester.type_line(&"x".repeat(1 << 20));
+    requester.type_line("\u{1b}[2J\u{202e}\u{7}");
+    requester.type_line("SEARCH \u{1b}[2J.mp4");
+    requester.type_line("SEARCH a.mp4");
+    requester.expect_line("peers com arquivo solicitado:");
     assert!(
-        asker.err.so_far().iter().all(|line| !line.contains(['\u{1b}', '\u{202e}', '\u{7}'])),
+        requester.err.lines().iter().all(|line| !line.contains(['\u{1b}', '\u{202e}', '\u{7}'])),
         "{:?}",
-        asker.err.so_far()
+        requester.err.lines()
     );
 }

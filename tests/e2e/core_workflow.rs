@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::harness::{
     self, Dir, assert_same_files, noise, own_ip, peer, peer_on, peer_with, run, server,
-    server_with, watch,
+    server_with, wait_until,
 };
 use crate::native::Native;
 
@@ -18,21 +18,21 @@ fn join_search_and_download_print_the_specified_lines() {
     here.write("a.mp4", &noise(1, 3 << 20));
     let mut a = peer_on(server.at, "127.0.0.1:0", here.text(), &[]);
     let (ip, port) = (a.at.ip(), a.at.port());
-    a.says(&format!("Sou peer {} com arquivos a.mp4 b.mp4", a.at));
+    a.expect_line(&format!("Sou peer {} com arquivos a.mp4 b.mp4", a.at));
     // The folder is said as it was given.
     let folder = format!("{}/", there.text());
     let mut b = peer_on(server.at, "127.0.0.1:0", &folder, &[]);
-    b.says(&format!("Sou peer {} com arquivos", b.at));
-    b.types("SEARCH c.mp4");
-    b.says("peers com arquivo solicitado:");
-    b.types("SEARCH a.mp4");
-    b.says(&format!("peers com arquivo solicitado: {ip}:{port}"));
-    b.types(&format!("DOWNLOAD {ip} {port}"));
-    b.says(&format!("Arquivo a.mp4 baixado com sucesso na pasta {folder}"));
+    b.expect_line(&format!("Sou peer {} com arquivos", b.at));
+    b.type_line("SEARCH c.mp4");
+    b.expect_line("peers com arquivo solicitado:");
+    b.type_line("SEARCH a.mp4");
+    b.expect_line(&format!("peers com arquivo solicitado: {ip}:{port}"));
+    b.type_line(&format!("DOWNLOAD {ip} {port}"));
+    b.expect_line(&format!("Arquivo a.mp4 baixado com sucesso na pasta {folder}"));
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
     assert_eq!(there.names(), ["a.mp4"]);
     // UPDATE: the next SEARCH shows the new holder.
-    b.types("SEARCH a.mp4");
+    b.type_line("SEARCH a.mp4");
     let found = b.line();
     let mut holders: Vec<&str> =
         found.strip_prefix("peers com arquivo solicitado: ").expect(&found).split(' ').collect();
@@ -40,7 +40,7 @@ fn join_search_and_download_print_the_specified_lines() {
     let mut wanted = [a.at.to_string(), b.at.to_string()];
     wanted.sort_unstable();
     assert_eq!(holders, wanted);
-    b.types("QUIT");
+    b.type_line("QUIT");
     // A script ends with the code of its worst command: nobody had c.mp4.
     assert_eq!(b.code(), 3);
     a.signal(Signal::TERM);
@@ -48,7 +48,7 @@ fn join_search_and_download_print_the_specified_lines() {
     server.signal(Signal::TERM);
     assert_eq!(server.code(), 0);
     assert_eq!(
-        server.out.to_the_end(),
+        server.out.until_end(),
         [
             format!("Peer {} adicionado com arquivos a.mp4 b.mp4", a.at),
             format!("Peer {} adicionado com arquivos", b.at),
@@ -57,8 +57,8 @@ fn join_search_and_download_print_the_specified_lines() {
             format!("Peer {} solicitou arquivo a.mp4", b.at),
         ]
     );
-    assert_eq!(a.out.to_the_end().len(), 1);
-    assert_eq!(b.out.to_the_end().len(), 5);
+    assert_eq!(a.out.until_end().len(), 1);
+    assert_eq!(b.out.until_end().len(), 5);
 }
 
 #[test]
@@ -78,16 +78,16 @@ fn each_process_has_one_thread_during_a_transfer() {
     let server = server();
     let (here, there) = (Dir::with("a.mp4", &noise(2, 24 << 20)), Dir::new());
     let source = peer_with(server.at, &here, &["--upload-limit", "40MB"]);
-    let mut asker = peer(server.at, &there);
-    asker.types("GET a.mp4");
-    asker.notes("coming from");
+    let mut requester = peer(server.at, &there);
+    requester.type_line("GET a.mp4");
+    requester.wait_for_stderr("coming from");
     let (mut looks, part) = (0, there.at("a.mp4.part"));
     while part.exists() {
-        assert_eq!((server.threads(), source.threads(), asker.threads()), (1, 1, 1));
+        assert_eq!((server.threads(), source.threads(), requester.threads()), (1, 1, 1));
         looks += 1;
     }
     assert!(looks > 0, "the download was over before anybody looked");
-    asker.prints("baixado com sucesso");
+    requester.wait_for_stdout("baixado com sucesso");
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
 }
 
@@ -131,13 +131,14 @@ fn an_empty_file_is_shared_and_downloaded() {
     let server = server();
     let (here, there) = (Dir::with("empty.mp4", b""), Dir::new());
     let source = peer(server.at, &here);
-    let mut asker = peer(server.at, &there);
-    asker.types("GET empty.mp4");
-    asker.says(&format!("Arquivo empty.mp4 baixado com sucesso na pasta {}", there.text()));
+    let mut requester = peer(server.at, &there);
+    requester.type_line("GET empty.mp4");
+    requester
+        .expect_line(&format!("Arquivo empty.mp4 baixado com sucesso na pasta {}", there.text()));
     assert_eq!(there.read("empty.mp4"), b"");
     assert_eq!(there.names(), ["empty.mp4"]);
-    asker.types("SEARCH empty.mp4");
-    assert_eq!(asker.line().split(' ').count(), 4 + 2);
+    requester.type_line("SEARCH empty.mp4");
+    assert_eq!(requester.line().split(' ').count(), 4 + 2);
     drop(source);
 }
 
@@ -146,8 +147,8 @@ fn a_join_without_files_and_a_second_join_from_the_same_folder_both_work() {
     let server = server();
     let here = Dir::with("a.mp4", b"a");
     let (first, second) = (peer(server.at, &here), peer(server.at, &here));
-    let mut voice = Native::open(server.at);
-    let mut found = voice.holders("a.mp4");
+    let mut client = Native::open(server.at);
+    let mut found = client.holders("a.mp4");
     found.sort_unstable();
     let mut wanted = [first.at.to_string(), second.at.to_string()];
     wanted.sort_unstable();
@@ -160,12 +161,12 @@ fn a_peer_leaves_the_index_before_it_exits() {
         let server = server();
         let here = Dir::with("a.mp4", b"a");
         let mut source = peer(server.at, &here);
-        let mut voice = Native::open(server.at);
-        assert_eq!(voice.holders("a.mp4").len(), 1);
+        let mut client = Native::open(server.at);
+        assert_eq!(client.holders("a.mp4").len(), 1);
         source.signal(signal);
         assert_eq!(source.code(), 0);
-        assert_eq!(voice.holders("a.mp4"), [""; 0]);
-        assert_eq!(voice.ask(json!({"method": "PEERS"}))["peers"], json!([]));
+        assert_eq!(client.holders("a.mp4"), [""; 0]);
+        assert_eq!(client.request(json!({"method": "PEERS"}))["peers"], json!([]));
     }
 }
 
@@ -174,10 +175,10 @@ fn a_killed_peer_leaves_the_index_with_its_connection() {
     let server = server();
     let here = Dir::with("a.mp4", b"a");
     let mut source = peer(server.at, &here);
-    let mut voice = Native::open(server.at);
-    assert_eq!(voice.holders("a.mp4").len(), 1);
+    let mut client = Native::open(server.at);
+    assert_eq!(client.holders("a.mp4").len(), 1);
     source.kill();
-    voice.holders_become("a.mp4", 0);
+    client.wait_for_holders("a.mp4", 0);
 }
 
 #[test]
@@ -185,16 +186,16 @@ fn a_stopped_peer_leaves_the_index_after_two_and_a_half_heartbeats() {
     let server = server_with(&["--listen", "127.0.0.1:0", "--heartbeat", "1"]);
     let (here, there) = (Dir::with("still.mp4", b"a"), Dir::with("lively.mp4", b"a"));
     let (still, lively) = (peer(server.at, &here), peer(server.at, &there));
-    let mut voice = Native::open(server.at);
+    let mut client = Native::open(server.at);
     still.signal(Signal::STOP);
     let since = Instant::now();
-    voice.holders_become("still.mp4", 0);
+    client.wait_for_holders("still.mp4", 0);
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
-    assert_eq!(voice.holders("lively.mp4").len(), 1);
+    assert_eq!(client.holders("lively.mp4").len(), 1);
     // Whoever wakes up again joins again.
     still.signal(Signal::CONT);
-    still.prints("Sou peer");
-    assert_eq!(voice.holders("still.mp4"), [still.at.to_string()]);
+    still.wait_for_stdout("Sou peer");
+    assert_eq!(client.holders("still.mp4"), [still.at.to_string()]);
     drop(lively);
 }
 
@@ -206,11 +207,11 @@ fn a_peer_reconnects_when_its_server_restarts() {
     let here = Dir::with("a.mp4", b"a");
     let source = peer(at, &here);
     server.kill();
-    source.notes("no server at");
+    source.wait_for_stderr("no server at");
     let server = server_with(&["--listen", &at.to_string()]);
-    source.notes("found");
-    source.says(&format!("Sou peer {} com arquivos a.mp4", source.at));
-    server.says(&format!("Peer {} adicionado com arquivos a.mp4", source.at));
+    source.wait_for_stderr("found");
+    source.expect_line(&format!("Sou peer {} com arquivos a.mp4", source.at));
+    server.expect_line(&format!("Peer {} adicionado com arquivos a.mp4", source.at));
     assert_eq!(Native::open(at).holders("a.mp4"), [source.at.to_string()]);
 }
 
@@ -220,15 +221,15 @@ fn a_peer_that_starts_before_its_server_waits_for_it() {
     let at = format!("{ip}:1099").parse().expect("an address");
     let here = Dir::with("a.mp4", b"a");
     let early = peer_on(at, "127.0.0.1:0", here.text(), &[]);
-    early.notes("no server at");
+    early.wait_for_stderr("no server at");
     let _server = server_with(&["--listen", &at.to_string()]);
-    early.says(&format!("Sou peer {} com arquivos a.mp4", early.at));
+    early.expect_line(&format!("Sou peer {} com arquivos a.mp4", early.at));
 }
 
 #[test]
 fn a_join_of_a_hundred_thousand_files_delays_no_other_client() {
     let server = server();
-    let mut voice = Native::open(server.at);
+    let mut client = Native::open(server.at);
     let crowd = std::thread::spawn({
         let at = server.at;
         move || {
@@ -237,7 +238,7 @@ fn a_join_of_a_hundred_thousand_files_delays_no_other_client() {
                 let files: Vec<_> = (0..5_000)
                     .map(|n| json!({"name": format!("file-{part:02}-{n:05}.mp4"), "size": n}))
                     .collect();
-                let answer = big.ask(json!({"method": "JOIN", "port": 4000, "part": part, "more": part < 19, "files": files}));
+                let answer = big.request(json!({"method": "JOIN", "port": 4000, "part": part, "more": part < 19, "files": files}));
                 assert_eq!(
                     answer["status"],
                     if part < 19 { "JOIN_MORE" } else { "JOIN_OK" },
@@ -251,23 +252,23 @@ fn a_join_of_a_hundred_thousand_files_delays_no_other_client() {
     let mut searches = 0;
     while !crowd.is_finished() || searches < 100 {
         let since = Instant::now();
-        let found = voice.holders("file-19-04999.mp4").len();
+        let found = client.holders("file-19-04999.mp4").len();
         slowest = slowest.max(since.elapsed());
         searches += 1;
         // All of it or nothing: a JOIN shows when its last part has come.
-        assert!(found == 0 || voice.holders("file-00-00000.mp4").len() == 1);
+        assert!(found == 0 || client.holders("file-00-00000.mp4").len() == 1);
     }
     let mut big = crowd.join().expect("the JOIN works");
-    assert_eq!(voice.holders("file-19-04999.mp4").len(), 1);
+    assert_eq!(client.holders("file-19-04999.mp4").len(), 1);
     assert!(
         slowest < Duration::from_millis(250),
         "the slowest of {searches} searches took {slowest:?}"
     );
     println!("the slowest of {searches} searches during the JOIN took {slowest:?}");
     assert_eq!(big.outcome(json!({"method": "LEAVE"})), "LEAVE_OK");
-    assert_eq!(voice.holders("file-00-00000.mp4").len(), 0);
+    assert_eq!(client.holders("file-00-00000.mp4").len(), 0);
     // One line, however many parts.
-    let line = server.prints("adicionado");
+    let line = server.wait_for_stdout("adicionado");
     assert_eq!(line.split(' ').filter(|word| word.starts_with("file-")).count(), 100_000);
 }
 
@@ -283,10 +284,10 @@ fn a_folder_of_twenty_thousand_files_is_shared_completely() {
     let list = run(["ls", &source.at.to_string(), "--server", &at]);
     list.succeeded();
     assert_eq!(list.out.len(), 20_000);
-    let mut voice = Native::open(server.at);
-    assert_eq!(voice.holders("a rather long name of a file 00000.mp4").len(), 1);
-    assert_eq!(voice.holders("a rather long name of a file 19999.mp4").len(), 1);
-    assert_eq!(server.out.so_far().iter().filter(|line| line.contains("adicionado")).count(), 1);
+    let mut client = Native::open(server.at);
+    assert_eq!(client.holders("a rather long name of a file 00000.mp4").len(), 1);
+    assert_eq!(client.holders("a rather long name of a file 19999.mp4").len(), 1);
+    assert_eq!(server.out.lines().iter().filter(|line| line.contains("adicionado")).count(), 1);
 }
 
 #[test]
@@ -295,7 +296,7 @@ fn a_peer_on_all_addresses_is_listed_under_its_source_address() {
         let server = server();
         let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
         let source = peer_on(server.at, listen, here.text(), &[]);
-        source.says(&format!("Sou peer {seen}:{} com arquivos a.mp4", source.at.port()));
+        source.expect_line(&format!("Sou peer {seen}:{} com arquivos a.mp4", source.at.port()));
         run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()])
             .succeeded();
         assert_eq!(there.read("a.mp4"), b"all of it");
@@ -319,17 +320,18 @@ fn a_peer_advertises_another_address_only_with_permission_of_the_server() {
     let here = Dir::with("a.mp4", b"a");
     let wide = server_with(&["--listen", "127.0.0.1:0", "--allow-advertise", "192.0.2.0/24"]);
     let source = peer_on(wide.at, "127.0.0.1:0", here.text(), &["--advertise", "192.0.2.7:4000"]);
-    source.says("Sou peer 192.0.2.7:4000 com arquivos a.mp4");
+    source.expect_line("Sou peer 192.0.2.7:4000 com arquivos a.mp4");
     let same_port = peer_on(wide.at, "127.0.0.1:0", here.text(), &["--advertise", "192.0.2.8"]);
-    same_port.says(&format!("Sou peer 192.0.2.8:{} com arquivos a.mp4", same_port.at.port()));
+    same_port
+        .expect_line(&format!("Sou peer 192.0.2.8:{} com arquivos a.mp4", same_port.at.port()));
     // One more loopback address is everybody's own.
     let own = peer_on(wide.at, "127.0.0.1:0", here.text(), &["--advertise", "127.0.0.9"]);
-    own.says(&format!("Sou peer 127.0.0.9:{} com arquivos a.mp4", own.at.port()));
+    own.expect_line(&format!("Sou peer 127.0.0.9:{} com arquivos a.mp4", own.at.port()));
     let narrow = server();
     let mut refused = peer_on(narrow.at, "127.0.0.1:0", here.text(), &["--advertise", "192.0.2.7"]);
-    refused.notes("refused");
+    refused.wait_for_stderr("refused");
     assert_eq!(refused.code(), 4);
-    assert_eq!(refused.out.to_the_end(), [""; 0]);
+    assert_eq!(refused.out.until_end(), [""; 0]);
 }
 
 #[test]
@@ -337,14 +339,14 @@ fn a_second_peer_on_a_taken_address_is_refused_without_effect() {
     let server = server();
     let (here, there) = (Dir::with("a.mp4", b"a"), Dir::with("b.mp4", b"b"));
     let first = peer_on(server.at, "127.0.0.1:0", here.text(), &["--advertise", "127.0.0.77:4000"]);
-    first.says("Sou peer 127.0.0.77:4000 com arquivos a.mp4");
+    first.expect_line("Sou peer 127.0.0.77:4000 com arquivos a.mp4");
     let second =
         peer_on(server.at, "127.0.0.1:0", there.text(), &["--advertise", "127.0.0.77:4000"]);
-    second.notes("in_use");
+    second.wait_for_stderr("in_use");
     assert_eq!(Native::open(server.at).holders("a.mp4"), ["127.0.0.77:4000"]);
     // When the first is gone, the second comes in by itself.
     drop(first);
-    second.says("Sou peer 127.0.0.77:4000 com arquivos b.mp4");
+    second.expect_line("Sou peer 127.0.0.77:4000 com arquivos b.mp4");
 }
 
 #[test]
@@ -353,12 +355,12 @@ fn a_downloaded_file_is_shared() {
     let (one, two, three) = (Dir::with("a.mp4", &noise(3, 5 << 20)), Dir::new(), Dir::new());
     let mut first = peer(server.at, &one);
     let mut second = peer(server.at, &two);
-    second.types("GET a.mp4");
-    second.prints("baixado com sucesso");
+    second.type_line("GET a.mp4");
+    second.wait_for_stdout("baixado com sucesso");
     first.kill();
-    let mut voice = Native::open(server.at);
-    watch("the second is the only holder", || {
-        (voice.holders("a.mp4") == [second.at.to_string()]).then_some(())
+    let mut client = Native::open(server.at);
+    wait_until("the second is the only holder", || {
+        (client.holders("a.mp4") == [second.at.to_string()]).then_some(())
     });
     run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", three.text()]).succeeded();
     assert_same_files(&one.at("a.mp4"), &three.at("a.mp4"));
@@ -369,12 +371,12 @@ fn a_download_uses_the_next_provider_when_the_first_is_unreachable() {
     let server = server();
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
     // An index that lies: it names holders that are not there.
-    let mut liars = Vec::new();
+    let mut adversaries = Vec::new();
     for _ in 0..3 {
-        let (held, nobody) = harness::nobody();
-        let mut liar = Native::open(server.at);
-        assert_eq!(liar.join(nobody.port(), &["a.mp4"])["status"], "JOIN_OK");
-        liars.push((held, liar));
+        let (held, unreachable) = harness::unreachable();
+        let mut adversary = Native::open(server.at);
+        assert_eq!(adversary.join(unreachable.port(), &["a.mp4"])["status"], "JOIN_OK");
+        adversaries.push((held, adversary));
     }
     let _source = peer(server.at, &here);
     run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()]).succeeded();
@@ -406,11 +408,11 @@ fn a_waiting_get_starts_when_a_provider_joins() {
 
 #[test]
 fn an_upload_limit_is_respected() {
-    for (giver, taker) in
+    for (provider, taker) in
         [(&["--upload-limit", "16MB"][..], &[][..]), (&[][..], &["--download-limit", "16MB"][..])]
     {
         let (here, there) = (Dir::with("a.mp4", &noise(4, 32_000_000)), Dir::new());
-        let source = harness::lone_peer(&here, giver);
+        let source = harness::lone_peer(&here, provider);
         let from = source.at.to_string();
         let since = Instant::now();
         let args = ["get", "a.mp4", "--from", &from, "--folder", there.text()];
@@ -418,7 +420,7 @@ fn an_upload_limit_is_respected() {
         let rate = 32.0 / since.elapsed().as_secs_f64();
         assert!(
             (12.0..=20.0).contains(&rate),
-            "{rate:.1} MB/s instead of 16 with {giver:?} {taker:?}"
+            "{rate:.1} MB/s instead of 16 with {provider:?} {taker:?}"
         );
         assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
     }
@@ -429,7 +431,7 @@ fn one_upload_limit_covers_all_uploads_together() {
     let here = Dir::with("a.mp4", &noise(5, 12_000_000));
     let source = harness::lone_peer(&here, &["--upload-limit", "12MB"]);
     let since = Instant::now();
-    let links: Vec<_> = (0..3)
+    let conns: Vec<_> = (0..3)
         .map(|_| {
             std::thread::spawn({
                 let at = source.at;
@@ -438,8 +440,8 @@ fn one_upload_limit_covers_all_uploads_together() {
         })
         .collect();
     let mut times = Vec::new();
-    for link in links {
-        assert_eq!(link.join().expect("a fetch"), 12_000_000);
+    for conn in conns {
+        assert_eq!(conn.join().expect("a fetch"), 12_000_000);
         times.push(since.elapsed());
     }
     // Nobody is served at the cost of others.
@@ -464,11 +466,11 @@ fn a_leaving_peer_finishes_its_uploads() {
         "--json",
     ]));
     get.event("begun");
-    source.types("LEAVE");
-    source.notes("left the network");
-    let mut voice = Native::open(server.at);
-    assert_eq!(voice.holders("a.mp4"), [""; 0]);
+    source.type_line("LEAVE");
+    source.wait_for_stderr("left the network");
+    let mut client = Native::open(server.at);
+    assert_eq!(client.holders("a.mp4"), [""; 0]);
     harness::finish(get).succeeded();
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
-    watch("the peer goes on", || source.is_running().then_some(()));
+    wait_until("the peer goes on", || source.is_running().then_some(()));
 }

@@ -5,33 +5,33 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
-use crate::harness::{Dir, Done, Node, begin_get, finish, noise, run, server, watch};
+use crate::harness::{Dir, Done, Node, finish, noise, run, server, start_get, wait_until};
 use crate::native::Native;
-use crate::provider::{Content, Gate, Giver, PIECE, Turn};
+use crate::provider::{Content, Gate, Handling, PIECE, Provider};
 
 /// The first bytes of a record: what it is a record of.
 const PAGE: usize = 4_096;
 
 fn get(server: SocketAddr, there: &Dir) -> Done {
-    finish(begin_get(&["a.mp4"], server, there))
+    finish(start_get(&["a.mp4"], server, there))
 }
 
 /// Nobody has it any more.
 fn wait_for_nobody(server: SocketAddr) {
-    Native::open(server).holders_become("a.mp4", 0);
+    Native::open(server).wait_for_holders("a.mp4", 0);
 }
 
 /// A folder in which a download was killed that held so many whole pieces of `what`; the index knows nobody who has it.
 fn killed(server: &Node, what: &Content, pieces: usize, file: &Value) -> Dir {
     let (there, gate) = (Dir::new(), Gate::new());
-    let source = Giver::stops_after(what, pieces, &gate);
-    let home = source.joins(server.at, file);
-    let mut download = begin_get(&["a.mp4", "--allocate", "none"], server.at, &there);
+    let source = Provider::stopping_after(what, pieces, &gate);
+    let home = source.join_server(server.at, file);
+    let mut download = start_get(&["a.mp4", "--allocate", "none"], server.at, &there);
     // With the last piece, which may be shorter, or without it.
     let last = (what.bytes.len() - 1) % PIECE + 1;
     let (with, without) = ((pieces - 1) * PIECE + last, pieces * PIECE);
-    watch("pieces", || {
-        let lines = download.out.so_far();
+    wait_until("pieces", || {
+        let lines = download.out.lines();
         lines
             .iter()
             .any(|line| {
@@ -51,19 +51,19 @@ fn killed(server: &Node, what: &Content, pieces: usize, file: &Value) -> Dir {
 
 /// It must have gone on with so many pieces, and asked this giver for the others alone.
 #[track_caller]
-fn went_on(done: &Done, giver: &Giver, what: &Content, pieces: usize) {
+fn went_on(done: &Done, provider: &Provider, what: &Content, pieces: usize) {
     let all = what.bytes.len().div_ceil(PIECE);
     let held = done.held();
     assert_eq!(held.len(), 1, "{done:#?}");
     assert_eq!(held[0].div_ceil(PIECE as u64), pieces as u64, "{done:#?}");
-    let mut asked = giver.pieces();
+    let mut asked = provider.pieces();
     asked.sort_unstable();
     asked.dedup();
     assert_eq!(
-        (asked.len(), giver.pieces().len()),
+        (asked.len(), provider.pieces().len()),
         (all - pieces, all - pieces),
         "{:?} {done:#?}",
-        giver.pieces()
+        provider.pieces()
     );
 }
 
@@ -75,15 +75,15 @@ fn a_killed_download_resumes_and_requests_no_byte_twice() {
     // From somebody else, who has the same content under another name.
     let other =
         Content { name: "other name.mp4".into(), tag: "00000000000000a2".into(), ..what.clone() };
-    let giver = Giver::honest(&other);
-    let _home = giver.joins(server.at, &other.file());
-    let done = finish(begin_get(&["a.mp4", "--hash", &what.root], server.at, &there));
+    let provider = Provider::honest(&other);
+    let _joined = provider.join_server(server.at, &other.file());
+    let done = finish(start_get(&["a.mp4", "--hash", &what.root], server.at, &there));
     what.is_saved(&done, &there);
-    went_on(&done, &giver, &what, 6);
+    went_on(&done, &provider, &what, 6);
     // The words that a person reads.
     let (server, what) = (crate::harness::server(), Content::new("a.mp4", &noise(2, 5 * PIECE)));
     let there = killed(&server, &what, 2, &what.file());
-    let _home = Giver::honest(&what).joins(server.at, &what.file());
+    let _joined = Provider::honest(&what).join_server(server.at, &what.file());
     let done = run([
         "get",
         "a.mp4",
@@ -105,20 +105,20 @@ fn a_download_without_a_root_resumes_from_its_own_source_alone() {
     let served = AtomicUsize::new(0);
     let closed = gate.clone();
     // It knows no lists.
-    let source = Giver::new(&what, move |talk, request| match request["method"].as_str() {
+    let source = Provider::new(&what, move |conn, request| match request["method"].as_str() {
         Some("PIECES") => {
-            talk.refuse(request, "unsupported");
-            Turn::Done
+            conn.refuse(request, "unsupported");
+            Handling::Done
         }
         Some("FETCH") if served.fetch_add(1, Ordering::Relaxed) >= 3 => {
             closed.pass();
-            Turn::Usual
+            Handling::Regular
         }
-        _ => Turn::Usual,
+        _ => Handling::Regular,
     });
-    let _home = source.joins(server.at, &what.unhashed());
-    let mut download = begin_get(&["a.mp4", "--allocate", "none"], server.at, &there);
-    download.prints(&format!("\"held\":{}", 3 * PIECE));
+    let _joined = source.join_server(server.at, &what.unhashed());
+    let mut download = start_get(&["a.mp4", "--allocate", "none"], server.at, &there);
+    download.wait_for_stdout(&format!("\"held\":{}", 3 * PIECE));
     download.kill();
     gate.open();
     let before = source.pieces().len();
@@ -142,11 +142,11 @@ fn a_killed_download_waits_for_a_hashing_provider_and_resumes() {
     let what = Content::new("a.mp4", &noise(4, 7 * PIECE));
     let there = killed(&server, &what, 4, &what.file());
     let gate = Gate::new();
-    let owner = Giver::hashing(&what, &gate);
-    let _home = owner.joins(server.at, &what.unhashed());
-    let download = begin_get(&["a.mp4"], server.at, &there);
+    let owner = Provider::hashing(&what, &gate);
+    let _joined = owner.join_server(server.at, &what.unhashed());
+    let download = start_get(&["a.mp4"], server.at, &there);
     assert_eq!(download.event("stalled")["reason"], "hashing");
-    assert_eq!(owner.asked("FETCH").len(), 0);
+    assert_eq!(owner.requests("FETCH").len(), 0);
     gate.open();
     let done = finish(download);
     what.is_saved(&done, &there);
@@ -158,11 +158,11 @@ fn a_killed_download_by_root_resumes_with_the_same_command() {
     let server = server();
     let what = Content::new("a.mp4", &noise(11, 5 * PIECE + 1));
     let there = killed(&server, &what, 3, &what.file());
-    let giver = Giver::honest(&what);
-    let _home = giver.joins(server.at, &what.file());
-    let done = finish(begin_get(&[&format!("b3:{}", what.root)], server.at, &there));
+    let provider = Provider::honest(&what);
+    let _joined = provider.join_server(server.at, &what.file());
+    let done = finish(start_get(&[&format!("b3:{}", what.root)], server.at, &there));
     what.is_saved(&done, &there);
-    went_on(&done, &giver, &what, 3);
+    went_on(&done, &provider, &what, 3);
 }
 
 #[test]
@@ -171,28 +171,28 @@ fn pieces_of_a_hashing_provider_are_verified_once_a_root_is_known() {
     let what = Content::new("a.mp4", &noise(12, 6 * PIECE));
     let (wrong, never, count) = (what.clone().spoiled(1), Gate::new(), AtomicUsize::new(0));
     let closed = never.clone();
-    let source = Giver::new(&what, move |talk, request| match request["method"].as_str() {
-        Some("PIECES") => Turn::Done,
+    let source = Provider::new(&what, move |conn, request| match request["method"].as_str() {
+        Some("PIECES") => Handling::Done,
         Some("FETCH") if count.fetch_add(1, Ordering::Relaxed) < 4 => {
-            talk.answer_as(&wrong, request);
-            Turn::Done
+            conn.answer_as(&wrong, request);
+            Handling::Done
         }
         Some("FETCH") => {
             closed.pass();
-            Turn::Leave
+            Handling::Close
         }
-        _ => Turn::Usual,
+        _ => Handling::Regular,
     });
-    let home = source.joins(server.at, &what.unhashed());
+    let home = source.join_server(server.at, &what.unhashed());
     let there = Dir::new();
-    let mut download = begin_get(&["a.mp4", "--allocate", "none"], server.at, &there);
-    download.prints(&format!("\"held\":{}", 4 * PIECE));
+    let mut download = start_get(&["a.mp4", "--allocate", "none"], server.at, &there);
+    download.wait_for_stdout(&format!("\"held\":{}", 4 * PIECE));
     download.kill();
     never.open();
     drop(home);
     wait_for_nobody(server.at);
-    let honest = Giver::honest(&what);
-    let _home = honest.joins(server.at, &what.file());
+    let honest = Provider::honest(&what);
+    let _joined = honest.join_server(server.at, &what.file());
     let done = get(server.at, &there);
     what.is_saved(&done, &there);
     // Three of the four were right.
@@ -210,8 +210,8 @@ fn a_complete_part_is_finalized_without_a_transfer() {
     let server = server();
     let what = Content::new("a.mp4", &noise(13, 4 * PIECE + 9));
     let left = killed(&server, &what, 3, &what.file());
-    let giver = Giver::honest(&what);
-    let _home = giver.joins(server.at, &what.file());
+    let provider = Provider::honest(&what);
+    let _joined = provider.join_server(server.at, &what.file());
     for keeps_list in [true, false] {
         let there = Dir::new();
         let mut record = left.read("a.mp4.part.record");
@@ -228,7 +228,7 @@ fn a_complete_part_is_finalized_without_a_transfer() {
         assert!(there.read("a.mp4") == what.bytes);
     }
     // Without its list, the last piece proves the one that is fetched.
-    assert_eq!(giver.pieces(), [4]);
+    assert_eq!(provider.pieces(), [4]);
 }
 
 #[test]
@@ -239,14 +239,15 @@ fn a_part_is_kept_when_only_another_content_is_offered() {
     for (says, lists) in [(true, true), (false, true), (false, false)] {
         let there = killed(&server, &what, 3, &what.file());
         let other = Content::new("a.mp4", &noise(6, 5 * PIECE));
-        let giver = Giver::new(&other, move |talk, request| {
+        let provider = Provider::new(&other, move |conn, request| {
             if request["method"] != "PIECES" || lists {
-                return Turn::Usual;
+                return Handling::Regular;
             }
-            talk.refuse(request, "unsupported");
-            Turn::Done
+            conn.refuse(request, "unsupported");
+            Handling::Done
         });
-        let home = giver.joins(server.at, &if says { other.file() } else { other.unhashed() });
+        let home =
+            provider.join_server(server.at, &if says { other.file() } else { other.unhashed() });
         let part = there.read("a.mp4.part");
         let done = get(server.at, &there);
         assert_eq!(
@@ -302,7 +303,7 @@ fn left_behind(seed: u64) -> (Node, Content, Dir, Native) {
     let server = server();
     let what = Content::new("a.mp4", &noise(seed, 4 * PIECE + 9));
     let left = killed(&server, &what, 3, &what.file());
-    let home = Giver::honest(&what).joins(server.at, &what.file());
+    let home = Provider::honest(&what).join_server(server.at, &what.file());
     (server, what, left, home)
 }
 
@@ -319,7 +320,7 @@ fn chances(count: usize) -> Vec<usize> {
 
 #[test]
 fn a_record_truncated_anywhere_makes_no_wrong_file() {
-    let (server, what, left, _home) = left_behind(7);
+    let (server, what, left, _joined) = left_behind(7);
     let whole = left.read("a.mp4.part.record").len();
     let end =
         left.read("a.mp4.part.record").iter().position(|byte| *byte == b'}').expect("an object")
@@ -340,7 +341,7 @@ fn a_record_truncated_anywhere_makes_no_wrong_file() {
 
 #[test]
 fn a_flipped_bit_in_the_first_page_makes_no_wrong_file() {
-    let (server, what, left, _home) = left_behind(8);
+    let (server, what, left, _joined) = left_behind(8);
     let end =
         left.read("a.mp4.part.record").iter().position(|byte| *byte == b'}').expect("an object")
             + 1;
@@ -360,7 +361,7 @@ fn a_flipped_bit_in_the_first_page_makes_no_wrong_file() {
 
 #[test]
 fn a_mismatched_part_or_record_makes_no_wrong_file() {
-    let (server, what, left, _home) = left_behind(9);
+    let (server, what, left, _joined) = left_behind(9);
     let try_with = |how: &str, change: &dyn Fn(&mut Vec<u8>, &mut Vec<u8>)| {
         goes_on_or_fails_cleanly(server.at, &what, &left, how, change)
     };
@@ -396,7 +397,7 @@ fn a_mismatched_part_or_record_makes_no_wrong_file() {
 
 #[test]
 fn a_record_without_its_part_costs_only_bytes() {
-    let (server, what, left, _home) = left_behind(10);
+    let (server, what, left, _joined) = left_behind(10);
     std::fs::remove_file(left.at("a.mp4.part")).expect("the part goes");
     let done = get(server.at, &left);
     what.is_saved(&done, &left);

@@ -19,8 +19,8 @@ fn command(args: &[&str], states: Option<&Dir>) -> Command {
 /// A server that has said where it listens, and where its accounts are.
 fn start(args: &[&str], states: &Dir) -> (Process, String) {
     let process = Process::start(command(args, Some(states)));
-    let kept = process.notes("ccounts");
-    process.notes("listening on");
+    let kept = process.wait_for_stderr("ccounts");
+    process.wait_for_stderr("listening on");
     (process, kept)
 }
 
@@ -65,21 +65,21 @@ fn without_a_home_a_server_refuses_unless_accounts_are_kept_in_memory() {
         done.failed(7, "--data none");
     }
     let server = Process::start(command(&["--listen", &listen, "--data", "none"], None));
-    server.notes("memory alone");
-    server.notes("listening on");
-    let said = run(["status", "--server", &listen]).succeeded().out.join("\n");
-    assert!(said.contains("accounts_kept\t0"), "{said}");
+    server.wait_for_stderr("memory alone");
+    server.wait_for_stderr("listening on");
+    let received = run(["status", "--server", &listen]).succeeded().out.join("\n");
+    assert!(received.contains("accounts_kept\t0"), "{received}");
     // A trial on a free port says so as well.
     let trial: Node = server_with(&["--listen", "127.0.0.1:0"]);
     assert!(
-        trial.err.so_far().iter().any(|line| line.contains("memory alone")),
+        trial.err.lines().iter().any(|line| line.contains("memory alone")),
         "{:?}",
-        trial.err.so_far()
+        trial.err.lines()
     );
     let data = Dir::new();
     let kept = server_with(&["--listen", "127.0.0.1:0", "--data", data.text()]);
-    let said = run(["status", "--server", &kept.at.to_string()]).succeeded().out.join("\n");
-    assert!(said.contains("accounts_kept\t1"), "{said}");
+    let received = run(["status", "--server", &kept.at.to_string()]).succeeded().out.join("\n");
+    assert!(received.contains("accounts_kept\t1"), "{received}");
 }
 
 #[test]
@@ -95,8 +95,8 @@ fn the_store_of_an_earlier_version_is_moved_and_never_hidden_by_an_empty_one() {
     // Wherever the new version listens.
     let other = format!("{ip}:1300");
     let server = Process::start(command(&["--listen", &other], Some(&states)));
-    server.notes("have moved from");
-    server.notes("listening on");
+    server.wait_for_stderr("have moved from");
+    server.wait_for_stderr("listening on");
     assert_eq!(register(&other, "ana", &theirs), 4);
     assert!(!old.exists());
     drop(server);
@@ -117,12 +117,12 @@ fn the_store_of_an_earlier_version_is_moved_and_never_hidden_by_an_empty_one() {
         &["--listen", &other, "--listen", &format!("{ip}:2")],
         Some(&states),
     ));
-    server.notes("have moved from");
-    server.notes("listening on");
+    server.wait_for_stderr("have moved from");
+    server.wait_for_stderr("listening on");
     drop(server);
     // The other one is named at each start.
     let server = Process::start(command(&["--listen", &other], Some(&states)));
-    server.notes("other accounts");
+    server.wait_for_stderr("other accounts");
 }
 
 #[test]

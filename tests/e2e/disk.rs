@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::process::Command;
 
-use crate::harness::{Dir, lone_peer, noise, run, stranger};
+use crate::harness::{Dir, lone_peer, noise, run, run_tool};
 
 /// A small disk of its own, unmounted with its test.
 pub struct SmallDisk(pub Dir);
@@ -13,7 +13,7 @@ impl SmallDisk {
     /// `None`, with a reason printed, where nobody may mount.
     pub fn mount(options: &str) -> Option<SmallDisk> {
         let dir = Dir::new();
-        let output = stranger("mount", &["-t", "tmpfs", "-o", options, "none", dir.text()])?;
+        let output = run_tool("mount", &["-t", "tmpfs", "-o", options, "none", dir.text()])?;
         if !output.status.success() {
             println!(
                 "skipped: no disk can be mounted here: {}",
@@ -98,7 +98,7 @@ fn a_read_only_disk_is_7() {
 fn a_peer_shares_a_read_only_disk() {
     let Some(disk) = SmallDisk::mount("size=1m") else { return };
     disk.0.write("a.mp4", b"only to be read");
-    let remounted = stranger("mount", &["-o", "remount,ro", disk.0.text()]);
+    let remounted = run_tool("mount", &["-o", "remount,ro", disk.0.text()]);
     assert!(remounted.is_some_and(|output| output.status.success()));
     let source = lone_peer(&disk.0, &[]);
     assert_eq!(crate::native::Native::open(source.at).fetch("a.mp4"), b"only to be read");

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::harness::{Dir, Process, cardume, noise, peer, run, server, stranger};
+use crate::harness::{Dir, Process, cardume, noise, peer, run, run_tool, server};
 
 /// Starts `cardume` from a shell that has ignored these signals, as `nohup` and background jobs do.
 fn ignoring(signals: &str, args: &[&str]) -> Process {
@@ -42,12 +42,12 @@ fn a_signal_ignored_at_the_start_stays_ignored() {
         match args[0] {
             "watch" => drop(process.line()),
             "peer" => drop(process.line()),
-            _ => drop(process.notes("listening on")),
+            _ => drop(process.wait_for_stderr("listening on")),
         }
         for signal in [Signal::HUP, Signal::INT, Signal::QUIT] {
             process.signal(signal);
         }
-        let port = process.err.so_far().iter().find_map(|line| {
+        let port = process.err.lines().iter().find_map(|line| {
             line.rsplit(' ').next().and_then(|text| text.parse::<std::net::SocketAddr>().ok())
         });
         if args[0] == "server" {
@@ -60,7 +60,7 @@ fn a_signal_ignored_at_the_start_stays_ignored() {
     }
     // Not ignored, they are heard.
     let mut process = ignoring("USR1", &["server", "--listen", "127.0.0.1:0"]);
-    process.notes("listening on");
+    process.wait_for_stderr("listening on");
     process.signal(Signal::HUP);
     assert_eq!(process.code(), 0);
 }
@@ -128,7 +128,7 @@ fn one_shot_requests_need_no_readable_folder() {
         let command =
             format!("cd {} && exec {} search a.mp4 --server {at}", shut.text(), copy.display());
         if let Some(done) =
-            stranger("setpriv", &["--reuid", "65534", "--clear-groups", "sh", "-c", &command])
+            run_tool("setpriv", &["--reuid", "65534", "--clear-groups", "sh", "-c", &command])
         {
             assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
         }

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::harness::{
-    Dir, Process, assert_same_files, cardume, finish, lone_peer, nobody, noise, peer, peer_on, run,
-    server, stranger, watch,
+    Dir, Process, assert_same_files, cardume, finish, lone_peer, noise, peer, peer_on, run,
+    run_tool, server, unreachable, wait_until,
 };
 
 #[test]
@@ -99,8 +99,8 @@ fn a_peer_that_accepts_no_upload_is_4() {
 
 #[test]
 fn no_server_and_no_source_are_5_at_once() {
-    let (_held, nobody) = nobody();
-    let at = nobody.to_string();
+    let (_held, unreachable) = unreachable();
+    let at = unreachable.to_string();
     let there = Dir::new();
     for args in [&["search", "a.mp4"][..], &["get", "a.mp4"], &["peers"], &["ls", "127.0.0.1:4"]] {
         let since = std::time::Instant::now();
@@ -113,7 +113,7 @@ fn no_server_and_no_source_are_5_at_once() {
     done.failed(5, "");
     assert_eq!(done.err.len(), 1, "{done:#?}");
     run(["peer", "--once", "--server", &at, "--listen", "127.0.0.1:0", "--folder", there.text()])
-        .code_is(5);
+        .failed_with(5);
     run(["search", "a.mp4", "--server", "there.is.no.such.host.invalid:1099"])
         .failed(5, "there.is.no.such.host.invalid");
 }
@@ -124,9 +124,9 @@ fn an_unusable_address_or_folder_is_7() {
     let at = server.at.to_string();
     let there = Dir::with("file", b"");
     run(["server", "--listen", &at]).failed(7, "cannot listen on");
-    run(["peer", "--server", &at, "--listen", &at, "--folder", there.text()]).code_is(7);
+    run(["peer", "--server", &at, "--listen", &at, "--folder", there.text()]).failed_with(7);
     run(["peer", "--server", &at, "--listen", "203.0.113.7:4000", "--folder", there.text()])
-        .code_is(7);
+        .failed_with(7);
     for folder in [there.at("none"), there.at("file")] {
         let folder = folder.to_str().expect("a path");
         run(["peer", "--server", &at, "--listen", "127.0.0.1:0", "--folder", folder])
@@ -179,7 +179,7 @@ fn a_download_is_written_to_the_named_file_or_pipe() {
     assert!(piped.stdout == content, "{} bytes came through the pipe", piped.stdout.len());
     let command = format!("\"$1\" get a.mp4 --from {from} -o - | sha256sum && sha256sum < \"$2\"");
     let a = here.at("a.mp4");
-    if let Some(sums) = stranger(
+    if let Some(sums) = run_tool(
         "sh",
         &["-c", &command, "sh", env!("CARGO_BIN_EXE_cardume"), a.to_str().expect("a path")],
     ) {
@@ -218,7 +218,7 @@ fn every_line_of_json_is_an_object_with_the_documented_fields() {
         serde_json::from_str(&done.out[0]).expect("an object")
     };
     let root = Value::from(blake3::hash(&here.read("a.mp4")).to_string());
-    let listed = watch("the file has its root", || {
+    let listed = wait_until("the file has its root", || {
         Some(one(&["ls", &source.at.to_string()])).filter(|listed| listed["state"] == "hashed")
     });
     assert_eq!(
@@ -256,10 +256,10 @@ fn every_line_of_json_is_an_object_with_the_documented_fields() {
 fn a_get_with_a_named_source_needs_no_server() {
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
     let source = lone_peer(&here, &[]);
-    let (_held, nobody) = nobody();
+    let (_held, unreachable) = unreachable();
     let mut command =
         cardume(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]);
-    command.env("CARDUME_SERVER", nobody.to_string());
+    command.env("CARDUME_SERVER", unreachable.to_string());
     finish(Process::start(command)).succeeded();
     assert_eq!(there.read("a.mp4"), b"all of it");
 }
@@ -276,7 +276,7 @@ fn the_server_may_come_from_the_environment() {
 #[test]
 fn a_download_that_waits_for_its_source_can_be_interrupted() {
     let (here, there) = (Dir::with("a.mp4", &noise(6, 24 << 20)), Dir::new());
-    let (_held, no_server) = nobody();
+    let (_held, no_server) = unreachable();
     let mut source = peer_on(no_server, "127.0.0.1:0", here.text(), &["--upload-limit", "20MB"]);
 
     let get = Process::start(cardume([
@@ -298,8 +298,8 @@ fn a_download_that_waits_for_its_source_can_be_interrupted() {
 
 #[test]
 fn the_locale_is_the_default_language() {
-    let said = |locale: &str| {
-        let (_port, at) = nobody();
+    let received = |locale: &str| {
+        let (_port, at) = unreachable();
         let mut command = cardume(["ls", &at.to_string()]);
         command
             .env_remove("CARDUME_LANG")
@@ -310,7 +310,7 @@ fn the_locale_is_the_default_language() {
         assert_eq!(output.status.code(), Some(5));
         String::from_utf8(output.stderr).expect("text")
     };
-    assert!(said("en_US.UTF-8").contains("no "), "{}", said("en_US.UTF-8"));
-    assert!(said("es_ES.UTF-8").contains("ningún"), "{}", said("es_ES.UTF-8"));
-    assert!(said("C.UTF-8").contains("nenhum"), "{}", said("C.UTF-8"));
+    assert!(received("en_US.UTF-8").contains("no "), "{}", received("en_US.UTF-8"));
+    assert!(received("es_ES.UTF-8").contains("ningún"), "{}", received("es_ES.UTF-8"));
+    assert!(received("C.UTF-8").contains("nenhum"), "{}", received("C.UTF-8"));
 }

@@ -124,18 +124,18 @@ fn a_bad_name_of_any_class_is_refused_at_join_search_update_and_fetch() {
     // Bytes that are no text, and half of a pair.
     for raw in [&b"\"\xff\xfe\""[..], b"\"\xc3\"", b"\"\\ud800\"", b"7", b"null", b"[\"a\"]", b"{}"]
     {
-        for (link, method) in [(server.at, "SEARCH"), (source.at, "FETCH")] {
-            let mut link = Native::open(link);
-            link.send(
+        for (conn, method) in [(server.at, "SEARCH"), (source.at, "FETCH")] {
+            let mut conn = Native::open(conn);
+            conn.send(
                 &[format!("{{\"id\":1,\"method\":\"{method}\",\"name\":").as_bytes(), raw, b"}\n"]
                     .concat(),
             );
-            let answer = link.hear();
+            let answer = conn.receive();
             assert!(answer["error"]["code"].is_string(), "{raw:?}: {answer}");
         }
     }
     assert_eq!(at_server.holders("own.mp4").len(), 1);
-    for line in server.out.so_far() {
+    for line in server.out.lines() {
         assert!(
             line.starts_with("Peer 127.0.0.1:") && !line.contains(['\u{1b}', '\u{202e}', '\u{9b}']),
             "{line:?}"
@@ -151,14 +151,15 @@ fn an_odd_name_is_shared_searched_and_fetched_unchanged() {
         here.write(name, format!("content {n}").as_bytes());
     }
     let source = peer(server.at, &here);
-    let mut asker = peer(server.at, &there);
+    let mut requester = peer(server.at, &there);
     for (n, name) in odd().iter().enumerate() {
         let content = format!("content {n}").into_bytes();
         assert_eq!(Native::open(server.at).holders(name), [source.at.to_string()], "{name}");
         assert_eq!(Native::open(source.at).fetch(name), content, "{name}");
         // A blank at an end can't be typed without quotes.
-        asker.types(&format!("GET \"{name}\""));
-        asker.says(&format!("Arquivo {name} baixado com sucesso na pasta {}", there.text()));
+        requester.type_line(&format!("GET \"{name}\""));
+        requester
+            .expect_line(&format!("Arquivo {name} baixado com sucesso na pasta {}", there.text()));
         assert_eq!(there.read(name), content, "{name}");
         let encoded: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
         assert_eq!(web::get(source.at, &format!("/files/{encoded}")).body, content, "{name}");
@@ -194,9 +195,9 @@ fn only_plain_visible_files_are_shared_and_served() {
     here.write("two\nlines.mp4", b"lines");
     let server = server();
     let mut source = peer_on(server.at, "127.0.0.1:0", here.text(), &[]);
-    source.says(&format!("Sou peer {} com arquivos a.mp4", source.at));
-    server.says(&format!("Peer {} adicionado com arquivos a.mp4", source.at));
-    let mut link = Native::open(source.at);
+    source.expect_line(&format!("Sou peer {} com arquivos a.mp4", source.at));
+    server.expect_line(&format!("Peer {} adicionado com arquivos a.mp4", source.at));
+    let mut conn = Native::open(source.at);
     for name in [
         "link.mp4",
         "inner.mp4",
@@ -207,7 +208,7 @@ fn only_plain_visible_files_are_shared_and_served() {
         "fifo.mp4",
         ".hidden.mp4",
     ] {
-        assert_eq!(link.outcome(json!({"method": "FETCH", "name": name})), "not_found", "{name}");
+        assert_eq!(conn.outcome(json!({"method": "FETCH", "name": name})), "not_found", "{name}");
         assert_eq!(web::get(source.at, &format!("/files/{name}")).status, 404, "{name}");
     }
     for path in [
@@ -220,10 +221,10 @@ fn only_plain_visible_files_are_shared_and_served() {
         assert!((400..500).contains(&web::get(source.at, path).status), "{path}");
     }
     assert_eq!(web::get(source.at, "/").body, b"/files/a.mp4\n");
-    let listed = link.ask(json!({"method": "LS"}));
+    let listed = conn.request(json!({"method": "LS"}));
     assert_eq!(listed["files"].as_array().map(Vec::len), Some(1), "{listed}");
     assert!(source.is_running());
-    for line in source.err.so_far() {
+    for line in source.err.lines() {
         assert!(!line.contains(['\u{1b}', '\u{202e}', '\u{7}']), "{line:?}");
     }
 }
@@ -248,8 +249,8 @@ fn a_folder_replaced_by_a_symlink_is_not_followed() {
     let folder = parent.at("share");
     std::fs::create_dir(&folder).expect("a folder");
     std::fs::write(folder.join("a.mp4"), b"mine").expect("a file");
-    let (_held, nobody) = crate::harness::nobody();
-    let source = peer_on(nobody, "127.0.0.1:0", folder.to_str().expect("a path"), &[]);
+    let (_held, unreachable) = crate::harness::unreachable();
+    let source = peer_on(unreachable, "127.0.0.1:0", folder.to_str().expect("a path"), &[]);
     std::fs::rename(&folder, parent.at("moved")).expect("the folder moves");
     symlink(outside.path(), &folder).expect("a link");
     // Its folder is gone, and the link is not followed.
@@ -257,10 +258,10 @@ fn a_folder_replaced_by_a_symlink_is_not_followed() {
         Native::open(source.at).outcome(json!({"method": "FETCH", "name": "a.mp4"})),
         "not_found"
     );
-    source.notes("the folder is not there");
+    source.wait_for_stderr("the folder is not there");
     std::fs::remove_file(&folder).expect("the link goes");
     std::fs::rename(parent.at("moved"), &folder).expect("the folder comes back");
-    source.notes("the folder is back");
+    source.wait_for_stderr("the folder is back");
     assert_eq!(Native::open(source.at).fetch("a.mp4"), b"mine");
 }
 

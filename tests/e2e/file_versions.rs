@@ -2,9 +2,9 @@
 
 use std::fs::File;
 
-use crate::harness::{Dir, begin_get, finish, noise, peer, server};
+use crate::harness::{Dir, finish, noise, peer, server, start_get};
 use crate::native::Native;
-use crate::provider::{Content, Giver};
+use crate::provider::{Content, Provider};
 
 const SIZE: usize = (3 << 20) + 5;
 
@@ -43,7 +43,7 @@ fn a_change_with_unchanged_size_and_mtime_is_noticed_live_and_after_a_restart() 
     let mut sharer = peer(server.at, &here);
     before.wait_for_holders(server.at, 1);
     let tag = |at| {
-        Native::open(at).ask(serde_json::json!({"method": "PIECES", "name": "a.mp4"}))["tag"]
+        Native::open(at).request(serde_json::json!({"method": "PIECES", "name": "a.mp4"}))["tag"]
             .clone()
     };
     let first = tag(sharer.at);
@@ -53,7 +53,7 @@ fn a_change_with_unchanged_size_and_mtime_is_noticed_live_and_after_a_restart() 
     assert_ne!(tag(sharer.at), first);
     let there = Dir::new();
     after
-        .is_saved(&finish(begin_get(&["a.mp4", "--hash", &after.root], server.at, &there)), &there);
+        .is_saved(&finish(start_get(&["a.mp4", "--hash", &after.root], server.at, &there)), &there);
     sharer.kill();
     drop(sharer);
     edited_unseen(&here, "a.mp4", b"third");
@@ -66,13 +66,13 @@ fn a_change_with_unchanged_size_and_mtime_is_noticed_live_and_after_a_restart() 
 fn a_provider_of_wrong_bytes_is_notified_of_the_piece() {
     let server = server();
     let what = Content::new("a.mp4", &noise(2, SIZE));
-    let giver = Giver::honest(&what.clone().spoiled(1));
-    let _home = giver.joins(server.at, &what.file());
+    let provider = Provider::honest(&what.clone().spoiled(1));
+    let _joined = provider.join_server(server.at, &what.file());
     let there = Dir::new();
-    let done = finish(begin_get(&["a.mp4", "--hash", &what.root], server.at, &there));
+    let done = finish(start_get(&["a.mp4", "--hash", &what.root], server.at, &there));
     assert_eq!(done.code, 6, "{done:#?}");
-    giver.is_asked("WRONG");
-    let wrong = giver.asked("WRONG");
+    provider.wait_for_request("WRONG");
+    let wrong = provider.requests("WRONG");
     assert_eq!(
         (&wrong[0]["root"], &wrong[0]["piece"]),
         (&what.root.clone().into(), &1.into()),
@@ -87,12 +87,12 @@ fn a_false_report_of_wrong_bytes_changes_no_root() {
     let here = Dir::with("a.mp4", &what.bytes);
     let sharer = peer(server.at, &here);
     what.wait_for_holders(server.at, 1);
-    let mut link = Native::open(sharer.at);
+    let mut conn = Native::open(sharer.at);
     for piece in [0, 1, 3, 4, u64::MAX >> 11] {
         let answer =
-            link.ask(serde_json::json!({"method": "WRONG", "root": what.root, "piece": piece}));
+            conn.request(serde_json::json!({"method": "WRONG", "root": what.root, "piece": piece}));
         assert_eq!(answer["status"], "WRONG_OK");
     }
     let there = Dir::new();
-    what.is_saved(&finish(begin_get(&["a.mp4", "--hash", &what.root], server.at, &there)), &there);
+    what.is_saved(&finish(start_get(&["a.mp4", "--hash", &what.root], server.at, &there)), &there);
 }

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Dir, Node, noise, peer, peer_with, run, server, watch};
+use crate::harness::{Dir, Node, noise, peer, peer_with, run, server, wait_until};
 use crate::native::Native;
 
 /// What the index says that a peer shares, by name.
-fn list(voice: &mut Native, peer: SocketAddr) -> Vec<Value> {
+fn list(client: &mut Native, peer: SocketAddr) -> Vec<Value> {
     let mut request = json!({"method": "LS", "peer": peer});
     let mut files = Vec::new();
     loop {
-        let answer = voice.ask(request.clone());
+        let answer = client.request(request.clone());
         files.extend(
             answer["files"].as_array().unwrap_or_else(|| panic!("{answer}")).iter().cloned(),
         );
@@ -27,8 +27,8 @@ fn list(voice: &mut Native, peer: SocketAddr) -> Vec<Value> {
     }
 }
 
-fn names(voice: &mut Native, peer: SocketAddr) -> Vec<String> {
-    let mut names: Vec<String> = list(voice, peer)
+fn names(client: &mut Native, peer: SocketAddr) -> Vec<String> {
+    let mut names: Vec<String> = list(client, peer)
         .iter()
         .map(|file| file["name"].as_str().expect("a name").to_owned())
         .collect();
@@ -37,8 +37,8 @@ fn names(voice: &mut Native, peer: SocketAddr) -> Vec<String> {
 }
 
 /// The root that the index has of a file, if any.
-fn root(voice: &mut Native, peer: SocketAddr, name: &str) -> Option<String> {
-    list(voice, peer).iter().find(|file| file["name"] == name)?["root"].as_str().map(str::to_owned)
+fn root(client: &mut Native, peer: SocketAddr, name: &str) -> Option<String> {
+    list(client, peer).iter().find(|file| file["name"] == name)?["root"].as_str().map(str::to_owned)
 }
 
 fn hash(content: &[u8]) -> String {
@@ -47,10 +47,10 @@ fn hash(content: &[u8]) -> String {
 
 /// Waits until the index names the file with the root of this content.
 #[track_caller]
-fn published(voice: &mut Native, peer: &Node, name: &str, content: &[u8]) {
+fn published(client: &mut Native, peer: &Node, name: &str, content: &[u8]) {
     let wanted = hash(content);
-    watch(&format!("{name} with its root"), || {
-        root(voice, peer.at, name).filter(|root| *root == wanted)
+    wait_until(&format!("{name} with its root"), || {
+        root(client, peer.at, name).filter(|root| *root == wanted)
     });
 }
 
@@ -59,20 +59,20 @@ fn a_file_is_published_only_after_its_writer_closed_it() {
     let server = server();
     let (here, content) = (Dir::new(), noise(40, 3 << 20));
     let source = peer(server.at, &here);
-    let mut voice = Native::open(server.at);
+    let mut client = Native::open(server.at);
     let mut file = File::create(here.at("aula.mp4")).expect("a file");
     for (burst, bytes) in content.chunks(1 << 20).enumerate() {
         file.write_all(bytes).expect("bytes");
         let until = Instant::now() + Duration::from_millis(if burst == 1 { 3_000 } else { 100 });
         // The pause is longer than a file must be left alone, but somebody has it open.
-        watch("the pause is over", || {
-            assert_eq!(names(&mut voice, source.at), [""; 0], "published in mid-copy");
+        wait_until("the pause is over", || {
+            assert_eq!(names(&mut client, source.at), [""; 0], "published in mid-copy");
             (Instant::now() >= until).then_some(())
         });
     }
     let closed = Instant::now();
     drop(file);
-    published(&mut voice, &source, "aula.mp4", &content);
+    published(&mut client, &source, "aula.mp4", &content);
     println!("published {:?} after it was closed", closed.elapsed());
     assert!(closed.elapsed() >= Duration::from_millis(1_500), "{:?}", closed.elapsed());
 }
@@ -84,11 +84,11 @@ fn a_copy_in_progress_at_start_is_listed_once_complete() {
     let mut file = File::create(here.at("copy.mp4")).expect("a file");
     file.write_all(b"the first half").expect("bytes");
     let source = peer(server.at, &here);
-    let mut voice = Native::open(server.at);
-    assert_eq!(names(&mut voice, source.at), ["whole.mp4"]);
+    let mut client = Native::open(server.at);
+    assert_eq!(names(&mut client, source.at), ["whole.mp4"]);
     file.write_all(b" and the second").expect("bytes");
     drop(file);
-    published(&mut voice, &source, "copy.mp4", b"the first half and the second");
+    published(&mut client, &source, "copy.mp4", b"the first half and the second");
 }
 
 #[test]
@@ -97,21 +97,21 @@ fn a_changed_file_gets_a_new_root_and_a_removed_file_leaves_the_index() {
     let here = Dir::with("a.mp4", b"the first version");
     here.write("b.mp4", b"b");
     let source = peer(server.at, &here);
-    let mut voice = Native::open(server.at);
-    published(&mut voice, &source, "a.mp4", b"the first version");
+    let mut client = Native::open(server.at);
+    published(&mut client, &source, "a.mp4", b"the first version");
     here.write("a.mp4", b"the second version");
-    watch("the changed file is withdrawn", || {
-        (names(&mut voice, source.at) == ["b.mp4"]).then_some(())
+    wait_until("the changed file is withdrawn", || {
+        (names(&mut client, source.at) == ["b.mp4"]).then_some(())
     });
     fs::remove_file(here.at("b.mp4")).expect("it was there");
-    watch("the removed file is out of the index", || {
-        names(&mut voice, source.at).is_empty().then_some(())
+    wait_until("the removed file is out of the index", || {
+        names(&mut client, source.at).is_empty().then_some(())
     });
-    published(&mut voice, &source, "a.mp4", b"the second version");
+    published(&mut client, &source, "a.mp4", b"the second version");
     // Under another name, it is another entry with the same root.
     fs::rename(here.at("a.mp4"), here.at("c.mp4")).expect("a new name");
-    published(&mut voice, &source, "c.mp4", b"the second version");
-    assert_eq!(names(&mut voice, source.at), ["c.mp4"]);
+    published(&mut client, &source, "c.mp4", b"the second version");
+    assert_eq!(names(&mut client, source.at), ["c.mp4"]);
 }
 
 #[test]
@@ -127,10 +127,10 @@ fn subfolders_are_shared_on_request_and_no_symlink_is_followed() {
     symlink(elsewhere.at("secret.mp4"), here.at("Sub/secret.mp4")).expect("a link");
     let flat = peer(server.at, &here);
     let source = peer_with(server.at, &here, &["--recursive"]);
-    let mut voice = Native::open(server.at);
-    assert_eq!(names(&mut voice, flat.at), ["top.mp4"]);
-    assert_eq!(names(&mut voice, source.at), ["Sub/aula.mp4", "Sub/deep/b.mp4", "top.mp4"]);
-    published(&mut voice, &source, "Sub/aula.mp4", b"a lesson");
+    let mut client = Native::open(server.at);
+    assert_eq!(names(&mut client, flat.at), ["top.mp4"]);
+    assert_eq!(names(&mut client, source.at), ["Sub/aula.mp4", "Sub/deep/b.mp4", "top.mp4"]);
+    published(&mut client, &source, "Sub/aula.mp4", b"a lesson");
     let (mut asked, mut flat) = (Native::open(source.at), Native::open(flat.at));
     assert_eq!(asked.fetch("Sub/aula.mp4"), b"a lesson");
     let fetch = |name: &str| json!({"method": "FETCH", "name": name});
@@ -145,16 +145,16 @@ fn subfolders_are_shared_on_request_and_no_symlink_is_followed() {
     fs::rename(here.at("Sub"), elsewhere.at("Moved")).expect("it moves");
     symlink(elsewhere.path(), here.at("Sub")).expect("a link");
     assert_eq!(Native::open(source.at).outcome(fetch("Sub/aula.mp4")), "not_found");
-    watch("what was in it is out of the index", || {
-        (names(&mut voice, source.at) == ["top.mp4"]).then_some(())
+    wait_until("what was in it is out of the index", || {
+        (names(&mut client, source.at) == ["top.mp4"]).then_some(())
     });
     // A folder that moves in is seen with all that it holds, and what comes into it later as well.
     fs::rename(elsewhere.at("Moved"), here.at("New")).expect("it moves");
-    published(&mut voice, &source, "New/deep/b.mp4", b"b");
+    published(&mut client, &source, "New/deep/b.mp4", b"b");
     here.write("New/deep/later.mp4", b"later");
-    published(&mut voice, &source, "New/deep/later.mp4", b"later");
+    published(&mut client, &source, "New/deep/later.mp4", b"later");
     assert_eq!(
-        names(&mut voice, source.at),
+        names(&mut client, source.at),
         ["New/aula.mp4", "New/deep/b.mp4", "New/deep/later.mp4", "top.mp4"]
     );
 }
@@ -173,8 +173,8 @@ fn a_join_lists_files_at_once_and_marks_hashed_files() {
     assert_eq!(run(["ls", &peer, "--server", &at]).succeeded().out, rows("hashing"));
     // The newest goes first, though the giant was begun.
     here.write("small.mp4", b"small");
-    let mut voice = Native::open(server.at);
-    published(&mut voice, &source, "small.mp4", b"small");
+    let mut client = Native::open(server.at);
+    published(&mut client, &source, "small.mp4", b"small");
     let listed = run(["ls", &peer, "--server", &at, "--json"]);
     let states: Vec<Value> = listed
         .succeeded()
@@ -201,24 +201,26 @@ fn ten_thousand_files_join_with_cached_roots() {
     }
     let made = Instant::now();
     // Nobody can set the time of the last change: what was made just now may still be written, so its hash is not kept.
-    watch("the files are old enough", || (made.elapsed() > Duration::from_secs(3)).then_some(()));
+    wait_until("the files are old enough", || {
+        (made.elapsed() > Duration::from_secs(3)).then_some(())
+    });
     let args = ["--cache", cache.text()];
-    let mut voice = Native::open(server.at);
-    let hashed = |voice: &mut Native, at| {
-        list(voice, at).iter().filter(|file| file["root"].is_string()).count()
+    let mut client = Native::open(server.at);
+    let hashed = |client: &mut Native, at| {
+        list(client, at).iter().filter(|file| file["root"].is_string()).count()
     };
     let began = Instant::now();
     let mut first = peer_with(server.at, &here, &args);
     println!("joined the first time after {:?}", began.elapsed());
-    watch("all roots follow", || (hashed(&mut voice, first.at) == FILES).then_some(()));
+    wait_until("all roots follow", || (hashed(&mut client, first.at) == FILES).then_some(()));
     println!("all hashed after {:?}", began.elapsed());
-    first.types("QUIT");
+    first.type_line("QUIT");
     assert_eq!(first.code(), 0);
     let began = Instant::now();
     let second = peer_with(server.at, &here, &args);
     let took = began.elapsed();
     println!("joined the second time after {took:?}");
-    assert_eq!(hashed(&mut voice, second.at), FILES);
-    assert_eq!(root(&mut voice, second.at, "f09999.mp4"), Some(hash(b"f09999.mp4")));
+    assert_eq!(hashed(&mut client, second.at), FILES);
+    assert_eq!(root(&mut client, second.at, "f09999.mp4"), Some(hash(b"f09999.mp4")));
     assert!(took < Duration::from_secs(1), "{took:?}");
 }

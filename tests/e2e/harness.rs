@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take that should happen at once; only a failing test waits so long.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A folder that goes with its test.
 pub struct Dir(tempfile::TempDir);
@@ -131,7 +131,7 @@ pub fn own_ip() -> Ipv4Addr {
 }
 
 /// An address where nobody listens and nobody else can begin to, as long as the first value lives.
-pub fn nobody() -> (socket2::Socket, SocketAddr) {
+pub fn unreachable() -> (socket2::Socket, SocketAddr) {
     let socket =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
@@ -141,10 +141,10 @@ pub fn nobody() -> (socket2::Socket, SocketAddr) {
 
 /// The lines of an output as they come.
 #[derive(Clone)]
-pub struct Lines(Arc<(Mutex<Heard>, Condvar)>);
+pub struct Lines(Arc<(Mutex<Received>, Condvar)>);
 
 #[derive(Default)]
-struct Heard {
+struct Received {
     lines: Vec<String>,
     read: usize,
     ended: bool,
@@ -159,71 +159,71 @@ impl Lines {
             let mut line = Vec::new();
             while matches!(from.read_until(b'\n', &mut line), Ok(1..)) {
                 let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
-                ours.change(|heard| heard.lines.push(text));
+                ours.change(|received| received.lines.push(text));
                 line.clear();
             }
-            ours.change(|heard| heard.ended = true);
+            ours.change(|received| received.ended = true);
         });
         lines
     }
 
-    fn change(&self, change: impl FnOnce(&mut Heard)) {
-        let (heard, changed) = &*self.0;
-        change(&mut heard.lock().expect("no panic while it was held"));
+    fn change(&self, change: impl FnOnce(&mut Received)) {
+        let (received, changed) = &*self.0;
+        change(&mut received.lock().expect("no panic while it was held"));
         changed.notify_all();
     }
 
     /// Waits until `wanted` finds something; `None` when the output ended or time is up.
-    fn wait<T>(&self, mut wanted: impl FnMut(&mut Heard) -> Option<T>) -> Option<T> {
-        let (heard, changed) = &*self.0;
-        let mut heard = heard.lock().expect("no panic while it was held");
-        let until = Instant::now() + PATIENCE;
+    fn wait<T>(&self, mut wanted: impl FnMut(&mut Received) -> Option<T>) -> Option<T> {
+        let (received, changed) = &*self.0;
+        let mut received = received.lock().expect("no panic while it was held");
+        let until = Instant::now() + TIMEOUT;
         loop {
-            if let Some(found) = wanted(&mut heard) {
+            if let Some(found) = wanted(&mut received) {
                 return Some(found);
             }
             let left = until.saturating_duration_since(Instant::now());
-            if heard.ended || left.is_zero() {
+            if received.ended || left.is_zero() {
                 return None;
             }
-            heard = changed.wait_timeout(heard, left).expect("no panic while it was held").0;
+            received = changed.wait_timeout(received, left).expect("no panic while it was held").0;
         }
     }
 
     /// The next line that was not read yet.
     pub fn next(&self) -> Option<String> {
-        self.wait(|heard| {
-            let line = heard.lines.get(heard.read).cloned();
-            heard.read += usize::from(line.is_some());
+        self.wait(|received| {
+            let line = received.lines.get(received.read).cloned();
+            received.read += usize::from(line.is_some());
             line
         })
     }
 
     /// The next line with this text in it; those before it are passed over.
     pub fn until(&self, text: &str) -> Option<String> {
-        self.wait(|heard| {
-            let found = heard.lines[heard.read..].iter().position(|line| line.contains(text));
+        self.wait(|received| {
+            let found = received.lines[received.read..].iter().position(|line| line.contains(text));
             let Some(place) = found else {
-                heard.read = heard.lines.len();
+                received.read = received.lines.len();
                 return None;
             };
-            heard.read += place + 1;
-            Some(heard.lines[heard.read - 1].clone())
+            received.read += place + 1;
+            Some(received.lines[received.read - 1].clone())
         })
     }
 
     /// All lines until the output ended.
-    pub fn to_the_end(&self) -> Vec<String> {
-        let (heard, changed) = &*self.0;
-        let heard = heard.lock().expect("no panic while it was held");
-        let (heard, _) = changed
-            .wait_timeout_while(heard, PATIENCE, |heard| !heard.ended)
+    pub fn until_end(&self) -> Vec<String> {
+        let (received, changed) = &*self.0;
+        let received = received.lock().expect("no panic while it was held");
+        let (received, _) = changed
+            .wait_timeout_while(received, TIMEOUT, |received| !received.ended)
             .expect("no panic while it was held");
-        heard.lines.clone()
+        received.lines.clone()
     }
 
     /// All lines so far, read or not.
-    pub fn so_far(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         self.0.0.lock().expect("no panic while it was held").lines.clone()
     }
 }
@@ -282,8 +282,8 @@ impl Process {
         panic!(
             "{wanted} from {}\nstdout: {:#?}\nstderr: {:#?}",
             self.what,
-            self.out.so_far(),
-            self.err.so_far()
+            self.out.lines(),
+            self.err.lines()
         )
     }
 
@@ -295,41 +295,41 @@ impl Process {
 
     /// The next line of stdout must be this one, to the letter.
     #[track_caller]
-    pub fn says(&self, line: &str) {
-        let said = self.line();
-        if said != line {
-            self.fail(&format!("expected {line:?} and not {said:?}"));
+    pub fn expect_line(&self, line: &str) {
+        let received = self.line();
+        if received != line {
+            self.fail(&format!("expected {line:?} and not {received:?}"));
         }
     }
 
     /// Waits for a line of stderr with this text.
     #[track_caller]
-    pub fn notes(&self, text: &str) -> String {
+    pub fn wait_for_stderr(&self, text: &str) -> String {
         self.err.until(text).unwrap_or_else(|| self.fail(&format!("no note {text:?}")))
     }
 
     /// Waits for a line of stdout with this text.
     #[track_caller]
-    pub fn prints(&self, text: &str) -> String {
+    pub fn wait_for_stdout(&self, text: &str) -> String {
         self.out.until(text).unwrap_or_else(|| self.fail(&format!("no line {text:?}")))
     }
 
     /// Waits for an event of `--json`.
     #[track_caller]
     pub fn event(&self, event: &str) -> Value {
-        let line = self.prints(&format!("\"event\":\"{event}\""));
+        let line = self.wait_for_stdout(&format!("\"event\":\"{event}\""));
         serde_json::from_str(&line).unwrap_or_else(|error| self.fail(&format!("{line}: {error}")))
     }
 
     /// Types a line.
-    pub fn types(&mut self, line: &str) {
+    pub fn type_line(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("an open stdin");
         stdin.write_all(format!("{line}\n").as_bytes()).expect("stdin takes a line");
         stdin.flush().expect("stdin takes a line");
     }
 
     /// Ends stdin.
-    pub fn hangs_up(&mut self) {
+    pub fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
@@ -349,9 +349,9 @@ impl Process {
     #[track_caller]
     pub fn code(&mut self) -> i32 {
         // Its outputs end when it does; then there is little left to wait for.
-        self.out.to_the_end();
-        self.err.to_the_end();
-        let until = Instant::now() + PATIENCE;
+        self.out.until_end();
+        self.err.until_end();
+        let until = Instant::now() + TIMEOUT;
         loop {
             match self.child.try_wait().expect("a child") {
                 Some(status) => {
@@ -463,8 +463,8 @@ pub fn peer_on(server: SocketAddr, listen: &str, folder: &str, args: &[&str]) ->
 /// A peer that shares a folder and has no server.
 #[track_caller]
 pub fn lone_peer(folder: &Dir, args: &[&str]) -> Node {
-    let (_held, nobody) = nobody();
-    peer_on(nobody, "127.0.0.1:0", folder.text(), args)
+    let (_held, unreachable) = unreachable();
+    peer_on(unreachable, "127.0.0.1:0", folder.text(), args)
 }
 
 /// A one-shot command that has ended.
@@ -482,7 +482,7 @@ pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Done {
 }
 
 /// Begins a `get` with these words, which tells all in JSON.
-pub fn begin_get(words: &[&str], server: SocketAddr, there: &Dir) -> Process {
+pub fn start_get(words: &[&str], server: SocketAddr, there: &Dir) -> Process {
     let server = server.to_string();
     Process::start(cardume(["get"].iter().chain(words).copied().chain([
         "--server",
@@ -496,9 +496,9 @@ pub fn begin_get(words: &[&str], server: SocketAddr, there: &Dir) -> Process {
 /// Waits for the end of a command.
 #[track_caller]
 pub fn finish(mut process: Process) -> Done {
-    process.hangs_up();
+    process.close_stdin();
     let code = process.code();
-    Done { code, out: process.out.so_far(), err: process.err.so_far() }
+    Done { code, out: process.out.lines(), err: process.err.lines() }
 }
 
 impl Done {
@@ -517,7 +517,7 @@ impl Done {
 
     /// It must have failed with this code; a peer talks before it fails.
     #[track_caller]
-    pub fn code_is(&self, code: i32) {
+    pub fn failed_with(&self, code: i32) {
         assert_eq!(self.code, code, "{self:#?}");
         assert!(!self.err.is_empty(), "{self:#?}");
     }
@@ -544,7 +544,7 @@ impl Done {
 }
 
 /// Runs a system program as an independent voice; `None`, with a reason printed, where it is not installed.
-pub fn stranger(program: &str, args: &[&str]) -> Option<std::process::Output> {
+pub fn run_tool(program: &str, args: &[&str]) -> Option<std::process::Output> {
     match Command::new(program).args(args).stdin(Stdio::null()).output() {
         Ok(output) => Some(output),
         Err(error) => {
@@ -556,8 +556,8 @@ pub fn stranger(program: &str, args: &[&str]) -> Option<std::process::Output> {
 
 /// Turns without pause until `ready` gives something: for what raises no event that could be waited for.
 #[track_caller]
-pub fn watch<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
+pub fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + TIMEOUT;
     loop {
         if let Some(found) = ready() {
             return found;

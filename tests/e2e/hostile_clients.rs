@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Dir, Node, PATIENCE, lone_peer, noise, peer, server};
+use crate::harness::{Dir, Node, TIMEOUT, lone_peer, noise, peer, server};
 use crate::native::Native;
 use crate::web;
 
@@ -35,7 +35,7 @@ fn life(at: SocketAddr, first: &[u8], drip: Option<u8>) -> Duration {
     stream.write_all(first).expect("some bytes");
     // The read waits for the end, with a byte sent between.
     stream
-        .set_read_timeout(Some(drip.map_or(PATIENCE, |_| Duration::from_millis(700))))
+        .set_read_timeout(Some(drip.map_or(TIMEOUT, |_| Duration::from_millis(700))))
         .expect("a time-out");
     let mut scrap = [0; 1000];
     loop {
@@ -48,7 +48,7 @@ fn life(at: SocketAddr, first: &[u8], drip: Option<u8>) -> Duration {
                     std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
                 ) =>
             {
-                assert!(since.elapsed() < PATIENCE, "the link does not end");
+                assert!(since.elapsed() < TIMEOUT, "the link does not end");
                 let byte = [drip.expect("a byte now and then")];
                 if stream.write_all(&byte).is_err() {
                     return since.elapsed();
@@ -69,17 +69,17 @@ fn silent_and_dripping_clients_are_closed_after_ten_seconds() {
         (b"GET /files/", Some(b'a')),
         (b"GET / HTTP/1.1\r\nX: ", Some(b'x')),
     ];
-    let links: Vec<_> = [server.at, peer.at]
+    let conns: Vec<_> = [server.at, peer.at]
         .into_iter()
         .flat_map(|at| cases.map(|(first, drip)| (at, first, drip)))
         .map(|(at, first, drip)| (first, std::thread::spawn(move || life(at, first, drip))))
         .collect();
-    for (first, link) in links {
-        let life = link.join().expect("a link that ends");
-        let said = String::from_utf8_lossy(first);
+    for (first, conn) in conns {
+        let life = conn.join().expect("a link that ends");
+        let received = String::from_utf8_lossy(first);
         assert!(
             (Duration::from_secs(8)..Duration::from_secs(13)).contains(&life),
-            "{said:?} lived {life:?}"
+            "{received:?} lived {life:?}"
         );
     }
     serves_on(&server, &peer);
@@ -150,9 +150,9 @@ fn an_unread_fetch_delays_no_other_client() {
     let before = source.memory_kib("RssAnon");
     let idle: Vec<Native> = (0..40)
         .map(|_| {
-            let mut link = Native::open(source.at);
-            link.say("{\"id\":1,\"method\":\"FETCH\",\"name\":\"big.mp4\"}");
-            link
+            let mut conn = Native::open(source.at);
+            conn.send_line("{\"id\":1,\"method\":\"FETCH\",\"name\":\"big.mp4\"}");
+            conn
         })
         .collect();
     serves_on(&server, &source);
@@ -164,14 +164,14 @@ fn an_unread_fetch_delays_no_other_client() {
 fn two_thousand_connections_at_once_are_accepted_and_freed() {
     let (_here, server, peer) = both();
     for at in [server.at, peer.at] {
-        let links: Vec<TcpStream> = (0..2_000)
+        let conns: Vec<TcpStream> = (0..2_000)
             .map(|n| TcpStream::connect(at).unwrap_or_else(|error| panic!("link {n}: {error}")))
             .collect();
         serves_on(&server, &peer);
         // Half of them go with a reset, half politely.
-        for (n, link) in links.into_iter().enumerate() {
+        for (n, conn) in conns.into_iter().enumerate() {
             if n % 2 == 0 {
-                socket2::SockRef::from(&link)
+                socket2::SockRef::from(&conn)
                     .set_linger(Some(Duration::ZERO))
                     .expect("an abrupt end");
             }
@@ -184,22 +184,22 @@ fn two_thousand_connections_at_once_are_accepted_and_freed() {
 fn a_reset_at_any_point_ends_that_connection_alone() {
     let (_here, server, peer) = both();
     for at in [server.at, peer.at] {
-        for said in [
+        for received in [
             "{\"card",
             "{\"cardume\":1}\n{\"id\":1,\"meth",
             "GET /fi",
             "{\"cardume\":1}\n{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}\n",
         ] {
-            let mut link = Native::silent(at);
-            link.send(said.as_bytes());
-            link.reset();
+            let mut conn = Native::silent(at);
+            conn.send(received.as_bytes());
+            conn.reset();
         }
     }
     let mut joined = Native::open(server.at);
     joined.join(4000, &["gone.mp4"]);
     joined.send(b"{\"id\":9,\"method\":\"JO");
     joined.reset();
-    Native::open(server.at).holders_become("gone.mp4", 0);
+    Native::open(server.at).wait_for_holders("gone.mp4", 0);
     serves_on(&server, &peer);
 }
 
@@ -207,27 +207,27 @@ fn a_reset_at_any_point_ends_that_connection_alone() {
 fn a_half_closed_connection_still_receives_its_responses() {
     let (here, server, peer) = both();
     here.write("big.mp4", &noise(2, 6 << 20));
-    let mut link = Native::silent(server.at);
-    link.send(b"{\"cardume\":1}\n{\"id\":1,\"method\":\"SEARCH\",\"name\":\"a.mp4\"}\n{\"id\":2,\"method\":\"PING\"}\n");
-    link.half_close();
-    link.hear();
-    assert_eq!(link.hear()["holders"][0]["peer"], peer.at.to_string());
-    assert_eq!(link.hear()["status"], "PONG");
-    assert_eq!(link.hear_or_end(), None);
-    let mut link = Native::silent(peer.at);
-    link.send(b"{\"cardume\":1}\n{\"id\":1,\"method\":\"FETCH\",\"name\":\"big.mp4\"}\n");
-    link.half_close();
-    link.hear();
+    let mut conn = Native::silent(server.at);
+    conn.send(b"{\"cardume\":1}\n{\"id\":1,\"method\":\"SEARCH\",\"name\":\"a.mp4\"}\n{\"id\":2,\"method\":\"PING\"}\n");
+    conn.half_close();
+    conn.receive();
+    assert_eq!(conn.receive()["holders"][0]["peer"], peer.at.to_string());
+    assert_eq!(conn.receive()["status"], "PONG");
+    assert_eq!(conn.receive_or_end(), None);
+    let mut conn = Native::silent(peer.at);
+    conn.send(b"{\"cardume\":1}\n{\"id\":1,\"method\":\"FETCH\",\"name\":\"big.mp4\"}\n");
+    conn.half_close();
+    conn.receive();
     let mut content = Vec::new();
     loop {
-        let head = link.hear();
-        content.extend(link.body(head["length"].as_u64().expect("a number")));
+        let head = conn.receive();
+        content.extend(conn.body(head["length"].as_u64().expect("a number")));
         if head["more"] == false {
             break;
         }
     }
     assert!(content == here.read("big.mp4"));
-    assert_eq!(link.hear_or_end(), None);
+    assert_eq!(conn.receive_or_end(), None);
     let mut stream = TcpStream::connect(peer.at).expect("a link");
     stream.write_all(b"GET /files/big.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");
     stream.shutdown(Shutdown::Write).expect("a half-close");
@@ -251,7 +251,7 @@ fn fifty_thousand_pipelined_searches_are_answered_while_others_are_served() {
     let mut other = Native::open(server.at);
     let mut slowest = Duration::ZERO;
     for id in 0..50_000 {
-        assert_eq!(flood.hear()["id"], id);
+        assert_eq!(flood.receive()["id"], id);
         if id % 1_000 == 0 {
             let since = Instant::now();
             assert_eq!(other.outcome(json!({"method": "PING"})), "PONG");
@@ -274,31 +274,31 @@ fn an_endless_line_is_too_large() {
         (peer.at, ""),
         (peer.at, "{\"cardume\":1}\n"),
     ] {
-        let mut link = Native::silent(at);
-        link.send(opening.as_bytes());
-        link.send(b"{\"cardume\":1,\"x\":\"");
+        let mut conn = Native::silent(at);
+        conn.send(opening.as_bytes());
+        conn.send(b"{\"cardume\":1,\"x\":\"");
         let scrap = vec![b'x'; 64 << 10];
         // It is closed some time; how much was taken until then is not our affair.
         for _ in 0..1_000 {
-            if link.stream.write_all(&scrap).is_err() {
+            if conn.stream.write_all(&scrap).is_err() {
                 break;
             }
         }
-        let mut said = Vec::new();
+        let mut received = Vec::new();
         while let Ok(Some(line)) =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| link.hear_or_end()))
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| conn.receive_or_end()))
         {
-            said.push(line);
+            received.push(line);
         }
-        if let Some(last) = said.last() {
+        if let Some(last) = received.last() {
             assert_eq!(last["error"]["code"], "too_large", "{last}");
         }
     }
     // One byte more than the limit, with nothing behind it that could reset the link: the answer comes through.
-    let mut link = Native::open(peer.at);
-    link.send(&vec![b'x'; (64 << 10) + 2]);
-    assert_eq!(link.hear()["error"]["code"], "too_large");
-    assert_eq!(link.hear_or_end(), None);
+    let mut conn = Native::open(peer.at);
+    conn.send(&vec![b'x'; (64 << 10) + 2]);
+    assert_eq!(conn.receive()["error"]["code"], "too_large");
+    assert_eq!(conn.receive_or_end(), None);
     serves_on(&server, &peer);
 }
 
@@ -309,9 +309,9 @@ fn deeply_nested_json_is_harmless() {
         for deep in [30_000, 300_000] {
             for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
                 let value = format!("{}1{}", open.repeat(deep), close.repeat(deep));
-                let mut link = Native::open(node.at);
-                link.say(&format!("{{\"id\":1,\"method\":\"PING\",\"x\":{value}}}"));
-                if let Some(answer) = link.hear_or_end() {
+                let mut conn = Native::open(node.at);
+                conn.send_line(&format!("{{\"id\":1,\"method\":\"PING\",\"x\":{value}}}"));
+                if let Some(answer) = conn.receive_or_end() {
                     assert!(
                         answer["status"] == "PONG" || answer["error"]["code"].is_string(),
                         "{answer}"
@@ -342,8 +342,8 @@ fn numbers_out_of_range_are_refused() {
             let line = format!(
                 "{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\",\"{field}\":{number}}}"
             );
-            at_peer.say(&line);
-            let answer = at_peer.hear();
+            at_peer.send_line(&line);
+            let answer = at_peer.receive();
             assert!(
                 answer["error"]["code"] == "bad_request" || answer["error"]["code"] == "too_large",
                 "{line}: {answer}"
@@ -355,18 +355,19 @@ fn numbers_out_of_range_are_refused() {
             at_peer.outcome(json!({"method": "FETCH", "name": "a.mp4", "from": number})),
             "range"
         );
-        at_peer.ask(json!({"method": "FETCH", "name": "a.mp4", "from": 4, "length": number}));
+        at_peer.request(json!({"method": "FETCH", "name": "a.mp4", "from": 4, "length": number}));
         assert_eq!(at_peer.body(5), b"of it");
     }
     let mut at_server = Native::open(server.at);
     for port in ["0", "-1", "65536", "4294967296", "1.5", "\"4000\"", "null"] {
-        at_server.say(&format!("{{\"id\":1,\"method\":\"JOIN\",\"port\":{port},\"files\":[]}}"));
-        let answer = at_server.hear();
+        at_server
+            .send_line(&format!("{{\"id\":1,\"method\":\"JOIN\",\"port\":{port},\"files\":[]}}"));
+        let answer = at_server.receive();
         assert!(answer["error"]["code"].is_string(), "{port}: {answer}");
     }
     for size in ["-1", "9223372036854775808", "18446744073709551615", "1e30", "\"x\""] {
-        at_server.say(&format!("{{\"id\":1,\"method\":\"JOIN\",\"port\":4000,\"files\":[{{\"name\":\"x\",\"size\":{size}}}]}}"));
-        let answer = at_server.hear();
+        at_server.send_line(&format!("{{\"id\":1,\"method\":\"JOIN\",\"port\":4000,\"files\":[{{\"name\":\"x\",\"size\":{size}}}]}}"));
+        let answer = at_server.receive();
         assert!(answer["error"]["code"].is_string(), "{size}: {answer}");
     }
     // Too many files in one part.
@@ -424,11 +425,11 @@ fn a_session_token_identifies_its_peer_and_stays_secret() {
         json!({"method": "PEERS"}),
         json!({"method": "LS", "peer": "127.0.0.1:4000"}),
     ] {
-        assert!(!other.ask(request).to_string().contains(session.as_str().expect("a session")));
+        assert!(!other.request(request).to_string().contains(session.as_str().expect("a session")));
     }
-    let again = other.ask(json!({"method": "JOIN", "port": 4000, "session": session, "files": [{"name": "b.mp4", "size": 1}]}));
+    let again = other.request(json!({"method": "JOIN", "port": 4000, "session": session, "files": [{"name": "b.mp4", "size": 1}]}));
     assert_eq!(again["status"], "JOIN_OK", "{again}");
-    assert_eq!(first.hear_or_end(), None);
+    assert_eq!(first.receive_or_end(), None);
     assert_eq!(Native::open(server.at).holders("b.mp4").len(), 1);
     assert_eq!(Native::open(server.at).holders("a.mp4").len(), 0);
 }
@@ -436,12 +437,12 @@ fn a_session_token_identifies_its_peer_and_stays_secret() {
 #[test]
 fn an_unfinished_join_is_not_visible() {
     let (_here, server, peer) = both();
-    let mut link = Native::open(server.at);
+    let mut conn = Native::open(server.at);
     let files: Vec<_> =
         (0..1_000).map(|n| json!({"name": format!("ghost{n}"), "size": 0})).collect();
     for part in 0..50 {
         assert_eq!(
-            link.outcome(
+            conn.outcome(
                 json!({"method": "JOIN", "port": 4000, "part": part, "more": true, "files": files})
             ),
             "JOIN_MORE"
@@ -449,8 +450,11 @@ fn an_unfinished_join_is_not_visible() {
     }
     let mut other = Native::open(server.at);
     assert_eq!(other.holders("ghost1"), [""; 0]);
-    assert_eq!(other.ask(json!({"method": "PEERS"}))["peers"].as_array().map(Vec::len), Some(1));
-    link.reset();
+    assert_eq!(
+        other.request(json!({"method": "PEERS"}))["peers"].as_array().map(Vec::len),
+        Some(1)
+    );
+    conn.reset();
     serves_on(&server, &peer);
 }
 
@@ -458,15 +462,15 @@ fn an_unfinished_join_is_not_visible() {
 fn more_than_sixteen_fetches_on_a_connection_are_too_many() {
     let here = Dir::with("big.mp4", &noise(3, 32 << 20));
     let source = lone_peer(&here, &["--upload-limit", "1MB"]);
-    let mut link = Native::open(source.at);
+    let mut conn = Native::open(source.at);
     for id in 1..=20 {
-        link.say(&json!({"id": id, "method": "FETCH", "name": "big.mp4"}).to_string());
+        conn.send_line(&json!({"id": id, "method": "FETCH", "name": "big.mp4"}).to_string());
     }
     let mut busy = 0;
     while busy < 4 {
-        let head = link.hear();
+        let head = conn.receive();
         if let Some(length) = head["length"].as_u64() {
-            link.body(length);
+            conn.body(length);
         }
         busy += usize::from(head["error"]["code"] == "busy");
     }
@@ -487,13 +491,13 @@ fn hostile_requests_over_http_are_answered_or_closed() {
             "DELETE /files/a.mp4 HTTP/1.1",
             "GET /files/a.mp4.part HTTP/1.1",
         ] {
-            let mut link = web::Web::open(node.at);
-            link.send(&[first, "Host: localhost"]);
-            let answer = link.hear(false);
+            let mut conn = web::Web::open(node.at);
+            conn.send(&[first, "Host: localhost"]);
+            let answer = conn.receive(false);
             assert!((400..500).contains(&answer.status), "{first}: {answer:?}");
         }
         let mut stream = TcpStream::connect(node.at).expect("a link");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
         let _ = stream.write_all(format!("GET /{} HTTP/1.1\r\n", "x".repeat(200_000)).as_bytes());
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);

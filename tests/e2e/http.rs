@@ -1,6 +1,6 @@
 //! HTTP for strangers: curl, browsers and players.
 
-use crate::harness::{Dir, assert_same_files, lone_peer, noise, stranger};
+use crate::harness::{Dir, assert_same_files, lone_peer, noise, run_tool};
 use crate::web::{self, Web};
 
 #[test]
@@ -27,8 +27,8 @@ fn a_file_is_whole_and_has_the_security_headers() {
 fn ranges_conditions_and_methods_follow_the_standard() {
     let here = Dir::with("a.mp4", b"hello world");
     let source = lone_peer(&here, &[]);
-    let mut link = Web::open(source.at);
-    let tag = link.get("/files/a.mp4", &[]).header("ETag").expect("a tag").to_owned();
+    let mut conn = Web::open(source.at);
+    let tag = conn.get("/files/a.mp4", &[]).header("ETag").expect("a tag").to_owned();
     for (lines, status, body) in [
         (&["Range: bytes=0-4"][..], 206, &b"hello"[..]),
         (&["Range: bytes=6-"], 206, b"world"),
@@ -44,7 +44,7 @@ fn ranges_conditions_and_methods_follow_the_standard() {
         (&["Range: bytes=11-"], 416, b""),
         (&["If-None-Match: \"0000000000000000\""], 200, b"hello world"),
     ] {
-        let answer = link.get("/files/a.mp4", lines);
+        let answer = conn.get("/files/a.mp4", lines);
         if answer.status == 416 {
             assert_eq!(answer.header("Content-Range"), Some("bytes */11"), "{lines:?}");
         } else {
@@ -56,20 +56,20 @@ fn ranges_conditions_and_methods_follow_the_standard() {
         );
     }
     assert_eq!(
-        link.get("/files/a.mp4", &["Range: bytes=6-", &format!("If-Range: {tag}")]).body,
+        conn.get("/files/a.mp4", &["Range: bytes=6-", &format!("If-Range: {tag}")]).body,
         b"world"
     );
-    assert_eq!(link.get("/files/a.mp4", &[&format!("If-None-Match: {tag}")]).status, 304);
-    link.send(&["HEAD /files/a.mp4 HTTP/1.1", "Host: localhost"]);
-    let head = link.hear(true);
+    assert_eq!(conn.get("/files/a.mp4", &[&format!("If-None-Match: {tag}")]).status, 304);
+    conn.send(&["HEAD /files/a.mp4 HTTP/1.1", "Host: localhost"]);
+    let head = conn.receive(true);
     assert_eq!((head.status, head.header("Content-Length")), (200, Some("11")));
-    assert_eq!(link.get("/files/b.mp4", &[]).status, 404);
-    assert_eq!(link.get("/files/a.mp4/", &[]).status, 404);
-    assert_eq!(link.get("/else", &[]).status, 404);
-    assert_eq!(link.get("/files/%61%2Emp4", &[]).body, b"hello world");
-    assert_eq!(link.get("/", &[]).body, b"/files/a.mp4\n");
-    link.send(&["PUT /files/a.mp4 HTTP/1.1", "Host: localhost"]);
-    let refused = link.hear(false);
+    assert_eq!(conn.get("/files/b.mp4", &[]).status, 404);
+    assert_eq!(conn.get("/files/a.mp4/", &[]).status, 404);
+    assert_eq!(conn.get("/else", &[]).status, 404);
+    assert_eq!(conn.get("/files/%61%2Emp4", &[]).body, b"hello world");
+    assert_eq!(conn.get("/", &[]).body, b"/files/a.mp4\n");
+    conn.send(&["PUT /files/a.mp4 HTTP/1.1", "Host: localhost"]);
+    let refused = conn.receive(false);
     assert!(refused.status == 405 && refused.header("Allow").is_some(), "{refused:?}");
     assert_eq!(here.names(), ["a.mp4"]);
 }
@@ -79,14 +79,14 @@ fn pipelined_requests_are_answered_in_order() {
     let here = Dir::with("a.mp4", &noise(2, 2 << 20));
     here.write("b.mp4", b"b");
     let source = lone_peer(&here, &[]);
-    let mut link = Web::open(source.at);
+    let mut conn = Web::open(source.at);
     for name in ["a.mp4", "b.mp4", "c.mp4", "a.mp4"] {
-        link.send(&[&format!("GET /files/{name} HTTP/1.1"), "Host: localhost"]);
+        conn.send(&[&format!("GET /files/{name} HTTP/1.1"), "Host: localhost"]);
     }
-    assert!(link.hear(false).body == here.read("a.mp4"));
-    assert_eq!(link.hear(false).body, b"b");
-    assert_eq!(link.hear(false).status, 404);
-    assert!(link.hear(false).body == here.read("a.mp4"));
+    assert!(conn.receive(false).body == here.read("a.mp4"));
+    assert_eq!(conn.receive(false).body, b"b");
+    assert_eq!(conn.receive(false).status, 404);
+    assert!(conn.receive(false).body == here.read("a.mp4"));
 }
 
 #[test]
@@ -97,13 +97,13 @@ fn curl_fetches_files_and_ranges_and_resumes() {
     let to = there.at("x");
     let to = to.to_str().expect("a path");
     there.write("x", &here.read("a b ç.mp4")[..1_000_000]);
-    let Some(output) = stranger("curl", &["-sf", "-C", "-", "-o", to, &url]) else { return };
+    let Some(output) = run_tool("curl", &["-sf", "-C", "-", "-o", to, &url]) else { return };
     assert!(output.status.success(), "{output:?}");
     assert_same_files(&here.at("a b ç.mp4"), &there.at("x"));
-    let range = stranger("curl", &["-sf", "-r", "1000-1999", &url]).expect("curl");
+    let range = run_tool("curl", &["-sf", "-r", "1000-1999", &url]).expect("curl");
     assert!(range.stdout == here.read("a b ç.mp4")[1000..2000]);
     let missing =
-        stranger("curl", &["-sf", &format!("http://{}/files/none", source.at)]).expect("curl");
+        run_tool("curl", &["-sf", &format!("http://{}/files/none", source.at)]).expect("curl");
     assert_eq!(missing.status.code(), Some(22));
 }
 

@@ -2,15 +2,15 @@
 
 use std::io::Read as _;
 
-use crate::harness::{Dir, Node, lone_peer, noise, peer_with, server, server_with, watch};
+use crate::harness::{Dir, Node, lone_peer, noise, peer_with, server, server_with, wait_until};
 use crate::web::{self, Web};
 
 /// The status of a request of these lines, on a link of its own.
 #[track_caller]
 fn status(node: &Node, lines: &[&str]) -> u16 {
-    let mut link = Web::open(node.at);
-    link.send(lines);
-    link.head().status
+    let mut conn = Web::open(node.at);
+    conn.send(lines);
+    conn.head().status
 }
 
 #[test]
@@ -84,7 +84,8 @@ fn configured_host_names_and_the_machine_name_are_accepted() {
         }
     }
     for wrong in ["videos.example:80", "*", "http://x"] {
-        crate::harness::run(["server", "--listen", "127.0.0.1:0", "--host-name", wrong]).code_is(2);
+        crate::harness::run(["server", "--listen", "127.0.0.1:0", "--host-name", wrong])
+            .failed_with(2);
     }
 }
 
@@ -93,13 +94,13 @@ fn a_local_proxy_gets_no_metrics_and_no_loopback_addresses() {
     let (server, here) = (server(), Dir::with("a.mp4", b"hello"));
     let peer = peer_with(server.at, &here, &[]);
     let host = format!("Host: {}", server.at);
-    watch("the file", || {
+    wait_until("the file", || {
         web::get(server.at, "/api/search?q=a").body.starts_with(b"{\"holders\":[{").then_some(())
     });
     let body = |path: &str, line: &str| {
-        let mut link = Web::open(server.at);
-        link.send(&[&format!("GET {path} HTTP/1.1"), &host, line]);
-        String::from_utf8(link.hear(false).body).expect("text")
+        let mut conn = Web::open(server.at);
+        conn.send(&[&format!("GET {path} HTTP/1.1"), &host, line]);
+        String::from_utf8(conn.receive(false).body).expect("text")
     };
     let play = format!("http://{}/files/a.mp4", peer.at);
     let files = format!("/api/files?peer={}", peer.at);
@@ -119,10 +120,11 @@ fn a_local_proxy_gets_no_metrics_and_no_loopback_addresses() {
         "CF-Connecting-IP: 192.0.2.1",
     ] {
         for path in paths {
-            let said = body(path, line);
+            let received = body(path, line);
             assert!(
-                !said.contains("http://") && (said.contains("a.mp4") || path == "/api/peers"),
-                "{path} {line}: {said}"
+                !received.contains("http://")
+                    && (received.contains("a.mp4") || path == "/api/peers"),
+                "{path} {line}: {received}"
             );
         }
         for node in [&server, &peer] {
@@ -141,8 +143,8 @@ fn conditions_are_evaluated_in_the_order_of_the_standard() {
     let here = Dir::with("a.mp4", b"hello world");
     here.write("empty.mp4", b"");
     let source = lone_peer(&here, &[]);
-    let mut link = Web::open(source.at);
-    let first = link.get("/files/a.mp4", &[]);
+    let mut conn = Web::open(source.at);
+    let first = conn.get("/files/a.mp4", &[]);
     let (tag, date) = (
         first.header("ETag").expect("a tag").to_owned(),
         first.header("Last-Modified").expect("a date").to_owned(),
@@ -175,14 +177,14 @@ fn conditions_are_evaluated_in_the_order_of_the_standard() {
         (&["Range: bytes=90-,91-"], 200),
         (&["Range: bytes=11-"], 416),
     ] {
-        let answer = link.get("/files/a.mp4", lines);
+        let answer = conn.get("/files/a.mp4", lines);
         assert_eq!(answer.status, status, "{lines:?}");
         assert!(status != 200 || answer.body == b"hello world", "{lines:?}");
     }
     for (range, status) in
         [("bytes=-1", 200), ("bytes=-100", 200), ("bytes=0-", 416), ("bytes=-0", 416)]
     {
-        let answer = link.get("/files/empty.mp4", &[&format!("Range: {range}")]);
+        let answer = conn.get("/files/empty.mp4", &[&format!("Range: {range}")]);
         assert_eq!(answer.status, status, "{range}");
         assert!(status == 416 || answer.header("Content-Length") == Some("0"), "{range}");
     }
@@ -193,7 +195,7 @@ fn a_bad_request_is_explained_and_the_next_is_answered() {
     let (server, here) = (server(), Dir::with("vídeo.zip", b"hello"));
     let source = lone_peer(&here, &[]);
     for node in [&server, &source] {
-        let mut link = Web::open(node.at);
+        let mut conn = Web::open(node.at);
         let host = format!("Host: {}", node.at);
         for (method, status) in [
             ("PROPFIND", 501),
@@ -203,15 +205,15 @@ fn a_bad_request_is_explained_and_the_next_is_answered() {
             ("TRACE", 405),
             ("PUT", 405),
         ] {
-            link.send(&[&format!("{method} / HTTP/1.1"), &host]);
-            let answer = link.hear(false);
+            conn.send(&[&format!("{method} / HTTP/1.1"), &host]);
+            let answer = conn.receive(false);
             assert!(
                 answer.status == status && answer.header("Allow").is_some() == (status == 405),
                 "{method}: {answer:?}"
             );
         }
-        link.send(&["HEAD / HTTP/1.1", &host]);
-        assert_eq!(link.hear(true).status, 200);
+        conn.send(&["HEAD / HTTP/1.1", &host]);
+        assert_eq!(conn.receive(true).status, 200);
         // A link that begins with such a method is HTTP too, and one that begins with anything else is not.
         assert_eq!(status(node, &["MKCOL / HTTP/1.1", &host]), 501);
         let mut noise = Web::open(node.at);
@@ -222,11 +224,11 @@ fn a_bad_request_is_explained_and_the_next_is_answered() {
             &["HEAD / HTTP/1.1", "no colon"],
             &["HEAD / HTTP/1.1", &host, "Content-Length: 3"],
         ] {
-            let mut link = Web::open(node.at);
-            link.send(lines);
-            link.stops_asking();
-            assert_eq!(link.head().status, 400, "{lines:?}");
-            assert!(link.rest().is_empty(), "{lines:?}");
+            let mut conn = Web::open(node.at);
+            conn.send(lines);
+            conn.stops_asking();
+            assert_eq!(conn.head().status, 400, "{lines:?}");
+            assert!(conn.rest().is_empty(), "{lines:?}");
         }
     }
     let kept = web::get(source.at, "/files/v%C3%ADdeo.zip");
@@ -234,12 +236,12 @@ fn a_bad_request_is_explained_and_the_next_is_answered() {
         kept.header("Content-Disposition"),
         Some("attachment; filename=\"v_deo.zip\"; filename*=UTF-8''v%C3%ADdeo.zip")
     );
-    let mut link = Web::open(server.at);
-    link.send(&["GET /api/live HTTP/1.1", "Host: localhost"]);
-    let head = link.head();
+    let mut conn = Web::open(server.at);
+    conn.send(&["GET /api/live HTTP/1.1", "Host: localhost"]);
+    let head = conn.head();
     assert_eq!((head.status, head.header("X-Accel-Buffering")), (200, Some("no")));
     let mut first = [0; 1];
-    assert_eq!(std::io::Cursor::new(link.bytes(1)).read(&mut first).expect("bytes"), 1);
+    assert_eq!(std::io::Cursor::new(conn.bytes(1)).read(&mut first).expect("bytes"), 1);
 }
 
 #[test]
@@ -248,7 +250,7 @@ fn requests_of_curl_have_the_expected_status() {
     let source = lone_peer(&here, &[]);
     let at = source.at.to_string();
     let code = |words: &[&str]| {
-        let output = crate::harness::stranger(
+        let output = crate::harness::run_tool(
             "curl",
             &[&["-s", "-o", "/dev/null", "-w", "%{http_code}"], words].concat(),
         )?;

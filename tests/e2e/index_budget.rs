@@ -28,22 +28,22 @@ fn a_full_index_refuses_new_entries_and_keeps_serving() {
     assert_eq!(refused, "too_large");
     assert!(part > 2, "{part}");
     // What it sent is dropped with the JOIN, so that others have room; together they fill it.
-    let mut links = Vec::new();
+    let mut conns = Vec::new();
     let refused = loop {
-        let mut link = Native::open(server.at);
-        let port = 4001 + links.len();
-        let outcome = link.outcome(json!({"method": "JOIN", "port": port, "files": files(port)}));
+        let mut conn = Native::open(server.at);
+        let port = 4001 + conns.len();
+        let outcome = conn.outcome(json!({"method": "JOIN", "port": port, "files": files(port)}));
         if outcome != "JOIN_OK" {
             break outcome;
         }
-        links.push(link);
-        assert!(links.len() < 200, "it takes whatever comes");
+        conns.push(conn);
+        assert!(conns.len() < 200, "it takes whatever comes");
     };
     assert_eq!(refused, "busy");
-    assert!(links.len() > 5, "{}", links.len());
-    let mut asker = Native::open(server.at);
-    assert_eq!(asker.outcome(json!({"method": "SEARCH", "contains": "4001 99"})), "SEARCH_OK");
-    let status = asker.ask(json!({"method": "STATUS"}));
+    assert!(conns.len() > 5, "{}", conns.len());
+    let mut requester = Native::open(server.at);
+    assert_eq!(requester.outcome(json!({"method": "SEARCH", "contains": "4001 99"})), "SEARCH_OK");
+    let status = requester.request(json!({"method": "STATUS"}));
     let figures = status["figures"].as_array().expect("figures");
     let sum = |name: &str| {
         figures
@@ -55,11 +55,11 @@ fn a_full_index_refuses_new_entries_and_keeps_serving() {
     assert_eq!(sum("index_limit"), 6 << 20);
     assert!(sum("index") <= 6 << 20, "{}", sum("index"));
     // Who leaves makes room.
-    let left = links.len() / 2;
-    links.truncate(left);
-    let outcome = crate::harness::watch("room", || {
-        let mut link = Native::open(server.at);
-        let outcome = link.outcome(json!({"method": "JOIN", "port": 9000, "files": files(9000)}));
+    let left = conns.len() / 2;
+    conns.truncate(left);
+    let outcome = crate::harness::wait_until("room", || {
+        let mut conn = Native::open(server.at);
+        let outcome = conn.outcome(json!({"method": "JOIN", "port": 9000, "files": files(9000)}));
         (outcome != "busy").then_some(outcome)
     });
     assert_eq!(outcome, "JOIN_OK");

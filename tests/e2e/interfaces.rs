@@ -37,20 +37,23 @@ fn a_link_local_address_works_and_its_interface_stays_local() {
         "open",
     ];
     let source = Process::start(cardume(words));
-    let said = source.line();
-    let at: SocketAddr = said
+    let received = source.line();
+    let at: SocketAddr = received
         .split(' ')
         .nth(2)
         .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| panic!("{said}"));
-    assert!(matches!(at, SocketAddr::V6(six) if six.scope_id() == 0 && *six.ip() == ip), "{said}");
+        .unwrap_or_else(|| panic!("{received}"));
+    assert!(
+        matches!(at, SocketAddr::V6(six) if six.scope_id() == 0 && *six.ip() == ip),
+        "{received}"
+    );
     let from = format!("[{ip}%{interface}]:{}", at.port());
     let SocketAddr::V6(six) = server.at else { panic!("IPv6") };
     let scope = six.scope_id();
     assert_ne!(scope, 0);
     // What others are told has no interface.
-    let mut asker = Native::open(SocketAddrV6::new(ip, server.at.port(), 0, scope).into());
-    assert_eq!(asker.holders("a.mp4"), [at.to_string()]);
+    let mut requester = Native::open(SocketAddrV6::new(ip, server.at.port(), 0, scope).into());
+    assert_eq!(requester.holders("a.mp4"), [at.to_string()]);
     for args in [&["search", "a.mp4"][..], &["peers"], &["status"], &["ls", &from]] {
         run(args.iter().chain(&["--server", &place])).succeeded();
     }
@@ -62,8 +65,8 @@ fn a_link_local_address_works_and_its_interface_stays_local() {
     run(["get", "a.mp4", "--from", &from, "--folder", alone.text()]).succeeded();
     run(["status", "--peer", &from]).succeeded();
     run(["search", "a.mp4", "--server", &format!("[{ip}%nowhere0]:{}", server.at.port())])
-        .code_is(5);
-    run(["get", "a.mp4", "--from", &format!("[{ip}%nowhere0]:1")]).code_is(2);
+        .failed_with(5);
+    run(["get", "a.mp4", "--from", &format!("[{ip}%nowhere0]:1")]).failed_with(2);
     // At the console, in one line and at its questions.
     let third = Dir::new();
     let words = [
@@ -77,14 +80,14 @@ fn a_link_local_address_works_and_its_interface_stays_local() {
     ];
     let mut person = Process::start(cardume(words));
     person.line();
-    person.types(&format!("LS {from}"));
-    person.prints("a.mp4");
-    person.types("SEARCH a.mp4");
-    person.prints("solicitado:");
-    person.types("DOWNLOAD");
-    person.types(&format!("{ip}%{interface}"));
-    person.types(&at.port().to_string());
-    person.prints("Arquivo a.mp4 baixado com sucesso");
+    person.type_line(&format!("LS {from}"));
+    person.wait_for_stdout("a.mp4");
+    person.type_line("SEARCH a.mp4");
+    person.wait_for_stdout("solicitado:");
+    person.type_line("DOWNLOAD");
+    person.type_line(&format!("{ip}%{interface}"));
+    person.type_line(&at.port().to_string());
+    person.wait_for_stdout("Arquivo a.mp4 baixado com sucesso");
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn a_peer_on_all_of_ipv4_joined_over_ipv6_listens_on_ipv6() {
     let server = server_with(&["--listen", "[::1]:0"]);
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
     let source = peer_on(server.at, "0.0.0.0:0", here.text(), &[]);
-    source.says(&format!("Sou peer [::1]:{} com arquivos a.mp4", source.at.port()));
+    source.expect_line(&format!("Sou peer [::1]:{} com arquivos a.mp4", source.at.port()));
     run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()]).succeeded();
     let four = format!("127.0.0.1:{}", source.at.port());
     run(["get", "a.mp4", "--from", &four, "--folder", Dir::new().text()]).succeeded();

@@ -5,7 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Dir, Node, Process, cardume, noise, own_ip, peer_with, server_with, watch};
+use crate::harness::{
+    Dir, Node, Process, cardume, noise, own_ip, peer_with, server_with, wait_until,
+};
 
 /// An address on which nobody listens and that no other test takes; the old wires do not let the system choose.
 fn free() -> SocketAddr {
@@ -18,27 +20,27 @@ fn uc3m_server(args: &[&str]) -> (Node, SocketAddr) {
     let at = free();
     let wire = format!("{at}:2024");
     let node = server_with(&[&["--listen", "127.0.0.1:0", "--uc3m", &wire], args].concat());
-    node.says(&format!("s> init server {at}"));
+    node.expect_line(&format!("s> init server {at}"));
     (node, at)
 }
 
 /// Sends these pieces, and all that is answered until the other side closes.
-fn ask(at: SocketAddr, pieces: &[&[u8]]) -> String {
-    let mut link = TcpStream::connect(at).expect("a link");
-    link.set_nodelay(true).expect("small segments");
+fn exchange_bytes(at: SocketAddr, pieces: &[&[u8]]) -> String {
+    let mut conn = TcpStream::connect(at).expect("a link");
+    conn.set_nodelay(true).expect("small segments");
     for piece in pieces {
-        link.write_all(piece).expect("it is taken");
+        conn.write_all(piece).expect("it is taken");
     }
-    let mut said = Vec::new();
-    link.read_to_end(&mut said).expect("an answer");
-    String::from_utf8(said).expect("a text")
+    let mut received = Vec::new();
+    conn.read_to_end(&mut received).expect("an answer");
+    String::from_utf8(received).expect("a text")
 }
 
 /// An operation of the edition of 2024.
 fn operate(at: SocketAddr, fields: &[&str]) -> String {
     let (deed, rest) = fields.split_first().expect("an operation");
     let words: String = rest.iter().map(|field| format!("{field}\0")).collect();
-    ask(at, &[format!("{deed}\x0021/11/2026 13:00:00\0{words}").as_bytes()])
+    exchange_bytes(at, &[format!("{deed}\x0021/11/2026 13:00:00\0{words}").as_bytes()])
 }
 
 #[test]
@@ -56,9 +58,9 @@ fn a_uc3m_user_survives_a_server_restart() {
     server.kill();
     let wire = format!("{at}:2024");
     let server = server_with(&["--listen", "127.0.0.1:0", "--uc3m", &wire, "--data", data.text()]);
-    server.says(&format!("s> init server {at}"));
+    server.expect_line(&format!("s> init server {at}"));
     assert_eq!(operate(at, &["LIST_USERS", "bob"]), "0\x001\0bob\x00127.0.0.1\x004000\0");
-    server.says("s> OPERATION FROM bob");
+    server.expect_line("s> OPERATION FROM bob");
     assert_eq!(operate(at, &["LIST_CONTENT", "bob", "bob"]), "0\x001\0a.mp4\0a lesson\0");
     assert_eq!(operate(at, &["CONNECT", "bob", "4001"]), "2\0");
     assert_eq!(operate(at, &["DISCONNECT", "bob"]), "0\0");
@@ -89,17 +91,21 @@ fn a_legacy_client_finds_native_peers_and_their_files_in_folders() {
     assert_eq!(operate(at, &["REGISTER", "bob"]), "0\0");
     assert_eq!(operate(at, &["CONNECT", "bob", "4000"]), "0\0");
     let row = format!("ana\x00127.0.0.1\0{}\0", ours.port());
-    let users = watch("ana among the users", || {
+    let users = wait_until("ana among the users", || {
         Some(operate(at, &["LIST_USERS", "bob"])).filter(|users| users.contains(&row))
     });
     assert!(users.starts_with("0\x002\0"), "{users:?}");
     assert_eq!(operate(at, &["LIST_CONTENT", "bob", "ana"]), "0\x001\0Sub/a.mp4\0\0");
-    let mut link = TcpStream::connect(ours).expect("a link");
-    link.write_all(b"GET_FILE\0Sub/a.mp4\0").expect("it is taken");
-    let mut said = Vec::new();
-    link.read_to_end(&mut said).expect("the file");
-    assert!(said.strip_prefix(b"0\0").is_some_and(|file| file == bytes), "{} bytes", said.len());
-    assert_eq!(ask(ours, &[b"GET_FILE\0../a.mp4\0"]).len(), 2);
+    let mut conn = TcpStream::connect(ours).expect("a link");
+    conn.write_all(b"GET_FILE\0Sub/a.mp4\0").expect("it is taken");
+    let mut received = Vec::new();
+    conn.read_to_end(&mut received).expect("the file");
+    assert!(
+        received.strip_prefix(b"0\0").is_some_and(|file| file == bytes),
+        "{} bytes",
+        received.len()
+    );
+    assert_eq!(exchange_bytes(ours, &[b"GET_FILE\0../a.mp4\0"]).len(), 2);
     // Her name belongs to her key.
     assert_eq!(operate(at, &["CONNECT", "ana", "4001"]), "3\0");
     assert_eq!(operate(at, &["UNREGISTER", "ana"]), "2\0");
@@ -111,53 +117,56 @@ fn partial_requests_delay_no_other_client_and_long_fields_are_refused() {
     let (_server, at) = uc3m_server(&[]);
     let _asleep: Vec<TcpStream> = (0..20)
         .map(|_| {
-            let mut link = TcpStream::connect(at).expect("a link");
-            link.write_all(b"REGISTER\x0021/11/2026 13:00:00\0half").expect("it is taken");
-            link
+            let mut conn = TcpStream::connect(at).expect("a link");
+            conn.write_all(b"REGISTER\x0021/11/2026 13:00:00\0half").expect("it is taken");
+            conn
         })
         .collect();
-    assert_eq!(ask(at, &[b"RE", b"GISTER", b"\x0021/11/2026 13:00:00\0b", b"ob\0"]), "0\0");
+    assert_eq!(
+        exchange_bytes(at, &[b"RE", b"GISTER", b"\x0021/11/2026 13:00:00\0b", b"ob\0"]),
+        "0\0"
+    );
     assert_eq!(operate(at, &["REGISTER", &"x".repeat(300)]), "2\0");
     assert_eq!(operate(at, &["CONNECT", "bob", "99999999999999999999"]), "3\0");
     assert_eq!(operate(at, &["REGISTER", "'; DROP TABLE users; --"]), "0\0");
     // One that sends no more still wants its answer.
-    let mut link = TcpStream::connect(at).expect("a link");
-    link.write_all(b"REGISTER\x0021/11/2026 13:00:00\0bob\0").expect("it is taken");
-    link.shutdown(Shutdown::Write).expect("half a link");
-    let mut said = String::new();
-    link.read_to_string(&mut said).expect("an answer");
-    assert_eq!(said, "1\0");
+    let mut conn = TcpStream::connect(at).expect("a link");
+    conn.write_all(b"REGISTER\x0021/11/2026 13:00:00\0bob\0").expect("it is taken");
+    conn.shutdown(Shutdown::Write).expect("half a link");
+    let mut received = String::new();
+    conn.read_to_string(&mut received).expect("an answer");
+    assert_eq!(received, "1\0");
 }
 
 /// What one message of ufabc-json is answered; nothing ends it but that it has come.
-fn says(link: &mut TcpStream, message: &Value) -> String {
-    link.write_all(message.to_string().as_bytes()).expect("it is taken");
+fn exchange(conn: &mut TcpStream, message: &Value) -> String {
+    conn.write_all(message.to_string().as_bytes()).expect("it is taken");
     let mut room = [0; 1024];
-    let count = link.read(&mut room).expect("an answer");
+    let count = conn.read(&mut room).expect("an answer");
     String::from_utf8_lossy(&room[..count]).into_owned()
 }
 
 #[test]
 fn ufabc_json_joins_by_its_list_when_its_folder_is_not_readable() {
     let server = server_with(&["--listen", "127.0.0.1:0", "--ufabc-json"]);
-    let mut link = TcpStream::connect(server.at).expect("a link");
-    let port = link.local_addr().expect("its address").port();
+    let mut conn = TcpStream::connect(server.at).expect("a link");
+    let port = conn.local_addr().expect("its address").port();
     let found = json!({"method": "SEARCH", "data": {"query": "a.mp4"}});
     assert_eq!(
-        says(&mut link, &json!({"method": "JOIN", "data": {"filesPath": "/etc"}})),
+        exchange(&mut conn, &json!({"method": "JOIN", "data": {"filesPath": "/etc"}})),
         "JOIN_FAIL"
     );
-    assert_eq!(says(&mut link, &found), "[]");
+    assert_eq!(exchange(&mut conn, &found), "[]");
     assert_eq!(
-        says(&mut link, &json!({"method": "UPDATE", "data": {"files": ["a.mp4", "b.mp4"]}})),
+        exchange(&mut conn, &json!({"method": "UPDATE", "data": {"files": ["a.mp4", "b.mp4"]}})),
         "UPDATE_OK"
     );
-    assert_eq!(says(&mut link, &found), format!("[{port}]"));
+    assert_eq!(exchange(&mut conn, &found), format!("[{port}]"));
     assert_eq!(
-        says(&mut link, &json!({"method": "UPDATE", "data": {"files": ["b.mp4"]}})),
+        exchange(&mut conn, &json!({"method": "UPDATE", "data": {"files": ["b.mp4"]}})),
         "UPDATE_OK"
     );
-    assert_eq!(says(&mut link, &found), "[]");
+    assert_eq!(exchange(&mut conn, &found), "[]");
 }
 
 #[test]
@@ -169,15 +178,15 @@ fn ufabc_json_waits_for_consent_and_gets_one_file_at_a_time() {
     for (name, typed, then) in
         [("a.mp4", "YES", r#""downloadAccepted""#), ("b.mp4", "NO", r#""downloadRejected""#)]
     {
-        let mut link = TcpStream::connect(peer.at).expect("a link");
+        let mut conn = TcpStream::connect(peer.at).expect("a link");
         let asked = json!({"method": "DOWNLOAD_REQUEST", "data": {"filename": name, "port": 4000}});
         let first: Value =
-            serde_json::from_str(&says(&mut link, &asked)).expect("one object and no more");
+            serde_json::from_str(&exchange(&mut conn, &asked)).expect("one object and no more");
         assert_eq!(first, json!({"status": "OK", "fileSize": 6}));
-        peer.notes(&format!("asks for {name}"));
-        peer.types(typed);
+        peer.wait_for_stderr(&format!("asks for {name}"));
+        peer.type_line(typed);
         let mut rest = String::new();
-        link.read_to_string(&mut rest).expect("the rest");
+        conn.read_to_string(&mut rest).expect("the rest");
         assert!(rest.contains(then), "{rest:?}");
         assert_eq!(rest.ends_with("lesson"), typed == "YES", "{rest:?}");
     }
@@ -190,34 +199,34 @@ fn rede_lists_a_native_peer_that_lists_serves_and_closes() {
     let bytes = noise(9, 200_003);
     let folder = Dir::with("a.mp4", &bytes);
     let _peer = peer_with(server.at, &folder, &["--rede", &ours.to_string()]);
-    let mut link =
+    let mut conn =
         TcpStream::connect(wire.parse::<SocketAddr>().expect("an address")).expect("a link");
     let mut room = [0; 1024];
-    let count = link.read(&mut room).expect("a port");
+    let count = conn.read(&mut room).expect("a port");
     assert!(String::from_utf8_lossy(&room[..count]).parse::<u16>().is_ok());
-    link.write_all(b"peers").expect("it is taken");
-    let count = link.read(&mut room).expect("peers");
+    conn.write_all(b"peers").expect("it is taken");
+    let count = conn.read(&mut room).expect("peers");
     let peers = String::from_utf8_lossy(&room[..count]).into_owned();
     assert!(peers.contains(&format!(":{}/", ours.port())), "{peers}");
-    link.write_all(b"quit").expect("it is taken");
-    assert_eq!(link.read(&mut room).expect("its end"), 0);
-    let mut link = TcpStream::connect(ours).expect("a link");
-    link.write_all(b"get a.mp4").expect("it is taken");
+    conn.write_all(b"quit").expect("it is taken");
+    assert_eq!(conn.read(&mut room).expect("its end"), 0);
+    let mut conn = TcpStream::connect(ours).expect("a link");
+    conn.write_all(b"get a.mp4").expect("it is taken");
     let mut file = Vec::new();
-    link.read_to_end(&mut file).expect("the file");
+    conn.read_to_end(&mut file).expect("the file");
     assert!(file == bytes, "{} bytes", file.len());
 }
 
 #[test]
 fn the_operation_log_prints_operations_of_legacy_users() {
     let log = Process::start(cardume(["rpc-log", "--listen", "127.0.0.1:0"]));
-    let note = log.notes("listening on ");
+    let note = log.wait_for_stderr("listening on ");
     let at = note.rsplit(' ').next().expect("an address").to_owned();
     let (_server, wire) = uc3m_server(&["--rpc-log", &at]);
     assert_eq!(operate(wire, &["REGISTER", "bob"]), "0\0");
     assert_eq!(operate(wire, &["CONNECT", "bob", "4000"]), "0\0");
     assert_eq!(operate(wire, &["PUBLISH", "bob", "a.mp4", "x"]), "0\0");
-    log.says("bob\tREGISTER\t21/11/2026 13:00:00");
-    log.says("bob\tCONNECT\t21/11/2026 13:00:00");
-    log.says("bob\tPUBLISH a.mp4\t21/11/2026 13:00:00");
+    log.expect_line("bob\tREGISTER\t21/11/2026 13:00:00");
+    log.expect_line("bob\tCONNECT\t21/11/2026 13:00:00");
+    log.expect_line("bob\tPUBLISH a.mp4\t21/11/2026 13:00:00");
 }

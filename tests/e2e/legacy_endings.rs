@@ -10,28 +10,30 @@ use std::time::Duration;
 use crate::harness::{Dir, Done, Process, cardume, finish, noise};
 
 /// A provider of `a.mp4` on one of these wires. It counts its links, reads the question, and answers as `answer` says.
-struct Provider {
+struct LegacyProvider {
     at: SocketAddr,
-    links: Arc<AtomicUsize>,
+    conns: Arc<AtomicUsize>,
 }
 
-impl Provider {
+impl LegacyProvider {
     fn new(
         answer: impl Fn(usize, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Provider {
+    ) -> LegacyProvider {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let provider =
-            Provider { at: listener.local_addr().expect("an address"), links: Arc::default() };
-        let (links, answer) = (Arc::clone(&provider.links), Arc::new(answer));
+        let provider = LegacyProvider {
+            at: listener.local_addr().expect("an address"),
+            conns: Arc::default(),
+        };
+        let (conns, answer) = (Arc::clone(&provider.conns), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
-                let (nth, answer) = (links.fetch_add(1, Ordering::Relaxed), Arc::clone(&answer));
+                let (nth, answer) = (conns.fetch_add(1, Ordering::Relaxed), Arc::clone(&answer));
                 thread::spawn(move || {
-                    let (mut said, mut some) = (Vec::new(), [0; 256]);
-                    while !String::from_utf8_lossy(&said).contains("a.mp4") {
+                    let (mut received, mut some) = (Vec::new(), [0; 256]);
+                    while !String::from_utf8_lossy(&received).contains("a.mp4") {
                         match stream.read(&mut some) {
-                            Ok(count) if count > 0 => said.extend_from_slice(&some[..count]),
+                            Ok(count) if count > 0 => received.extend_from_slice(&some[..count]),
                             _ => return,
                         }
                     }
@@ -43,8 +45,8 @@ impl Provider {
         provider
     }
 
-    fn says(answer: Vec<u8>) -> Provider {
-        Provider::new(move |_, stream| stream.write_all(&answer))
+    fn answering(answer: Vec<u8>) -> LegacyProvider {
+        LegacyProvider::new(move |_, stream| stream.write_all(&answer))
     }
 
     fn get(&self, wire: &str, there: &Dir) -> Done {
@@ -89,7 +91,7 @@ fn a_provider_that_pauses_during_a_file_delivers_the_whole_file() {
     for wire in ["rede", "uc3m-2020"] {
         let head: &[u8] = if wire == "rede" { b"" } else { b"0" };
         let given = [head, &bytes].concat();
-        let provider = Provider::new(move |_, stream| {
+        let provider = LegacyProvider::new(move |_, stream| {
             stream.write_all(&given[..1_310_720])?;
             // Longer than what once was taken for the end.
             stream.set_read_timeout(Some(Duration::from_secs(6)))?;
@@ -106,7 +108,7 @@ fn the_length_prefix_of_profile_2020_is_not_part_of_the_file() {
     for bytes in
         [Vec::new(), b"hello".to_vec(), noise(32, 65_500), noise(33, 65_501), noise(34, 3_000_000)]
     {
-        let (provider, there) = (Provider::says(with_length(&bytes)), Dir::new());
+        let (provider, there) = (LegacyProvider::answering(with_length(&bytes)), Dir::new());
         is_saved(&provider.get("uc3m-2020", &there), &there, &bytes);
         let piped =
             cardume(["get", "a.mp4", "--from", &format!("uc3m-2020@{}", provider.at), "-o", "-"])
@@ -126,7 +128,8 @@ fn a_plain_file_of_profile_2020_that_begins_with_nul_stays_whole() {
         b"\0\xff\xff\xff\xff",
     ] {
         let bytes = [front, &noise(35, 400_000)].concat();
-        let (provider, there) = (Provider::says([&b"0"[..], &bytes].concat()), Dir::new());
+        let (provider, there) =
+            (LegacyProvider::answering([&b"0"[..], &bytes].concat()), Dir::new());
         is_saved(&provider.get("uc3m-2020", &there), &there, &bytes);
     }
 }
@@ -136,7 +139,7 @@ fn a_plain_file_of_profile_2020_that_begins_with_nul_stays_whole() {
 fn a_truncated_response_of_profile_2020_is_reported_as_incomplete() {
     for (size, cut) in [(50_000, 20_000), (3_000_000, 1_000_000), (3_000_000, 2_999_999)] {
         let answer = with_length(&noise(36, size));
-        let (provider, there) = (Provider::says(answer[..6 + cut].to_vec()), Dir::new());
+        let (provider, there) = (LegacyProvider::answering(answer[..6 + cut].to_vec()), Dir::new());
         is_unended(&provider.get("uc3m-2020", &there), &there);
     }
 }
@@ -145,10 +148,10 @@ fn a_truncated_response_of_profile_2020_is_reported_as_incomplete() {
 fn a_truncated_response_of_profile_2020_is_saved_once_a_retry_is_whole() {
     let bytes = noise(37, 3_000_000);
     let answer = with_length(&bytes);
-    let provider = Provider::new(move |nth, stream| {
+    let provider = LegacyProvider::new(move |nth, stream| {
         stream.write_all(if nth == 0 { &answer[..2_000_000] } else { &answer })
     });
     let there = Dir::new();
     is_saved(&provider.get("uc3m-2020", &there), &there, &bytes);
-    assert_eq!(provider.links.load(Ordering::Relaxed), 2);
+    assert_eq!(provider.conns.load(Ordering::Relaxed), 2);
 }

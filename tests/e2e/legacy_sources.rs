@@ -10,36 +10,36 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Done, Process, assert_same_files, begin_get, cardume, finish, nobody, noise, run,
-    stranger, watch,
+    Dir, Done, Process, assert_same_files, cardume, finish, noise, run, run_tool, start_get,
+    unreachable, wait_until,
 };
-use crate::provider::{Content, Gate, Giver};
+use crate::provider::{Content, Gate, Provider};
 
 /// One that speaks an old wire. It lives as long as the tests.
 #[derive(Clone)]
-struct Old {
+struct LegacyProvider {
     at: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
-    links: Arc<AtomicUsize>,
+    conns: Arc<AtomicUsize>,
 }
 
-impl Old {
+impl LegacyProvider {
     /// One that reads a question of this length at least, and then does as `answer` says; the number counts the links before.
     fn new(
         answer: impl Fn(usize, &str, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Old {
+    ) -> LegacyProvider {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let old = Old {
+        let old = LegacyProvider {
             at: listener.local_addr().expect("an address"),
             asked: Arc::default(),
-            links: Arc::default(),
+            conns: Arc::default(),
         };
-        let (asked, links, answer) =
-            (Arc::clone(&old.asked), Arc::clone(&old.links), Arc::new(answer));
+        let (asked, conns, answer) =
+            (Arc::clone(&old.asked), Arc::clone(&old.conns), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
-                let nth = links.fetch_add(1, Ordering::Relaxed);
+                let nth = conns.fetch_add(1, Ordering::Relaxed);
                 let (asked, answer) = (Arc::clone(&asked), Arc::clone(&answer));
                 thread::spawn(move || {
                     let question = question(&mut stream);
@@ -52,17 +52,17 @@ impl Old {
     }
 
     /// One that answers every question with these bytes, and closes.
-    fn says(answer: &[u8]) -> Old {
+    fn answering(answer: &[u8]) -> LegacyProvider {
         let answer = answer.to_vec();
-        Old::new(move |_, _, stream| stream.write_all(&answer))
+        LegacyProvider::new(move |_, _, stream| stream.write_all(&answer))
     }
 
-    fn asked(&self) -> Vec<String> {
+    fn requests(&self) -> Vec<String> {
         self.asked.lock().expect("no panic while it was held").clone()
     }
 
-    fn links(&self) -> usize {
-        self.links.load(Ordering::Relaxed)
+    fn connections(&self) -> usize {
+        self.conns.load(Ordering::Relaxed)
     }
 
     /// How its file is asked for on the command line.
@@ -78,13 +78,13 @@ fn question(stream: &mut TcpStream) -> String {
     loop {
         let count = stream.read(&mut byte).unwrap_or(0);
         text.extend_from_slice(&byte[..count]);
-        let said = String::from_utf8_lossy(&text);
-        let whole = (said.starts_with("GET_FILE\0") && said.matches('\0').count() == 2)
-            || said.ends_with("}}")
-            || said.starts_with("get ")
-            || said == "ls";
+        let received = String::from_utf8_lossy(&text);
+        let whole = (received.starts_with("GET_FILE\0") && received.matches('\0').count() == 2)
+            || received.ends_with("}}")
+            || received.starts_with("get ")
+            || received == "ls";
         if whole || count == 0 {
-            return said.into_owned();
+            return received.into_owned();
         }
     }
 }
@@ -118,9 +118,9 @@ fn get(name: &str, from: &str, there: &Dir) -> Done {
 
 #[track_caller]
 fn is_unverified(done: &Done, size: usize) {
-    let told = done.succeeded().events("unverified");
-    assert_eq!(told.len(), 1, "{done:#?}");
-    assert_eq!(told[0]["size"], size, "{done:#?}");
+    let reported = done.succeeded().events("unverified");
+    assert_eq!(reported.len(), 1, "{done:#?}");
+    assert_eq!(reported[0]["size"], size, "{done:#?}");
     assert!(done.events("saved").is_empty(), "{done:#?}");
 }
 
@@ -135,18 +135,19 @@ fn fails_with(code: i32, done: &Done) {
 fn each_legacy_protocol_downloads_a_file() {
     let bytes = noise(1, 3_000_017);
     for (wire, head) in heads(bytes.len()) {
-        let (giver, there) = (Old::says(&[&head[..], &bytes].concat()), Dir::new());
-        let done = get("aula 1.mp4", &giver.from(wire), &there);
+        let (provider, there) =
+            (LegacyProvider::answering(&[&head[..], &bytes].concat()), Dir::new());
+        let done = get("aula 1.mp4", &provider.from(wire), &there);
         is_unverified(&done, bytes.len());
         assert!(there.read("aula 1.mp4") == bytes, "{wire}");
         assert_eq!(there.names(), ["aula 1.mp4"], "{wire}");
-        let asked = giver.asked();
+        let asked = provider.requests();
         let wanted = match wire {
             "rede" => "get aula 1.mp4".to_owned(),
             "ufabc-json" => {
                 format!(
                     "{{\"method\": \"DOWNLOAD_REQUEST\", \"data\": {{\"filename\": \"aula 1.mp4\", \"port\": {}}}}}",
-                    giver.at.port()
+                    provider.at.port()
                 )
             }
             _ => "GET_FILE\0aula 1.mp4\0".to_owned(),
@@ -158,12 +159,12 @@ fn each_legacy_protocol_downloads_a_file() {
 #[test]
 fn a_response_may_arrive_byte_by_byte_and_be_empty() {
     for (wire, head) in heads(0).into_iter().filter(|(wire, _)| *wire != "rede") {
-        let giver = Old::new(move |_, _, stream| {
+        let provider = LegacyProvider::new(move |_, _, stream| {
             stream.set_nodelay(true)?;
             head.iter().try_for_each(|byte| stream.write_all(&[*byte]))
         });
         let there = Dir::new();
-        is_unverified(&get("empty.mp4", &giver.from(wire), &there), 0);
+        is_unverified(&get("empty.mp4", &provider.from(wire), &there), 0);
         assert_eq!(
             (there.names(), there.read("empty.mp4").len()),
             (vec!["empty.mp4".to_owned()], 0),
@@ -174,18 +175,15 @@ fn a_response_may_arrive_byte_by_byte_and_be_empty() {
 
 #[test]
 fn the_listing_tells_an_empty_file_from_a_missing_file() {
-    let giver =
-        Old::new(
-            |_, question, stream| {
-                if question == "ls" { stream.write_all(b"empty one.mp4 b.mp4 ") } else { Ok(()) }
-            },
-        );
+    let provider = LegacyProvider::new(|_, question, stream| {
+        if question == "ls" { stream.write_all(b"empty one.mp4 b.mp4 ") } else { Ok(()) }
+    });
     let there = Dir::new();
-    fails_with(3, &get("a.mp4", &giver.from("rede"), &there));
+    fails_with(3, &get("a.mp4", &provider.from("rede"), &there));
     assert!(there.names().is_empty());
-    is_unverified(&get("empty one.mp4", &giver.from("rede"), &there), 0);
+    is_unverified(&get("empty one.mp4", &provider.from("rede"), &there), 0);
     assert_eq!(there.names(), ["empty one.mp4"]);
-    assert_eq!(giver.asked(), ["get a.mp4", "ls", "get empty one.mp4", "ls"]);
+    assert_eq!(provider.requests(), ["get a.mp4", "ls", "get empty one.mp4", "ls"]);
 }
 
 /// Silence may be the end or a loss: it is said so, and the bytes stay without the final name. The next run, to which the provider closes, ends it.
@@ -194,7 +192,7 @@ fn a_provider_that_never_closes_delivers_no_file() {
     let bytes = noise(2, 100_000);
     let (open, given) = (Gate::new(), bytes.clone());
     let gate = open.clone();
-    let provider = Old::new(move |nth, _, stream| {
+    let provider = LegacyProvider::new(move |nth, _, stream| {
         stream.write_all(&given)?;
         if nth == 0 {
             gate.pass();
@@ -235,7 +233,7 @@ fn a_refusal_has_its_exit_code_and_leaves_no_file() {
     ];
     for (wire, answer, code) in cases {
         let there = Dir::new();
-        let done = get("a.mp4", &Old::says(answer).from(wire), &there);
+        let done = get("a.mp4", &LegacyProvider::answering(answer).from(wire), &there);
         assert_eq!((done.code, there.names()), (code, Vec::new()), "{wire} {done:#?}");
     }
 }
@@ -248,7 +246,8 @@ fn an_absurd_size_allocates_nothing() {
             ("ufabc-json", format!("{{\"status\": \"OK\", \"fileSize\": {size}}}")),
         ] {
             let there = Dir::new();
-            let done = get("a.mp4", &Old::says(answer.as_bytes()).from(wire), &there);
+            let done =
+                get("a.mp4", &LegacyProvider::answering(answer.as_bytes()).from(wire), &there);
             assert_eq!((done.code, there.names()), (8, Vec::new()), "{wire} {size} {done:#?}");
         }
     }
@@ -261,9 +260,11 @@ fn bytes_beyond_the_announced_size_are_dropped() {
         .into_iter()
         .filter(|(wire, _)| ["uc3m-2025", "uc3m-2024-plain", "ufabc-json"].contains(wire))
     {
-        let (giver, there) =
-            (Old::says(&[&head[..], &bytes, &noise(4, 3 << 20)].concat()), Dir::new());
-        is_unverified(&get("a.mp4", &giver.from(wire), &there), bytes.len());
+        let (provider, there) = (
+            LegacyProvider::answering(&[&head[..], &bytes, &noise(4, 3 << 20)].concat()),
+            Dir::new(),
+        );
+        is_unverified(&get("a.mp4", &provider.from(wire), &there), bytes.len());
         assert!(there.read("a.mp4") == bytes, "{wire}");
     }
 }
@@ -276,13 +277,13 @@ fn a_stream_that_ends_early_is_retried_once() {
         .filter(|(wire, _)| ["uc3m-2025", "ufabc-json"].contains(wire))
     {
         let answer = [&head[..], &bytes].concat();
-        let giver = Old::new(move |nth, _, stream| {
+        let provider = LegacyProvider::new(move |nth, _, stream| {
             stream.write_all(if nth == 0 { &answer[..900_000] } else { &answer })
         });
         let there = Dir::new();
-        let done = get("a.mp4", &giver.from(wire), &there);
+        let done = get("a.mp4", &provider.from(wire), &there);
         is_unverified(&done, bytes.len());
-        assert!(there.read("a.mp4") == bytes && giver.links() == 2, "{wire} {done:#?}");
+        assert!(there.read("a.mp4") == bytes && provider.connections() == 2, "{wire} {done:#?}");
         assert_eq!(done.events("stalled")[0]["reason"], "source");
     }
 }
@@ -299,7 +300,7 @@ fn a_killed_stream_leaves_a_part_that_the_next_run_compares_and_completes() {
         changed[2_000_000] ^= 1;
         changed.truncate(if wire == "uc3m-2020" { 2_500_000 } else { changed.len() });
         let wanted = changed[head.len()..].to_vec();
-        let giver = Old::new(move |nth, _, stream| {
+        let provider = LegacyProvider::new(move |nth, _, stream| {
             if nth > 0 {
                 return stream.write_all(&changed);
             }
@@ -308,15 +309,15 @@ fn a_killed_stream_leaves_a_part_that_the_next_run_compares_and_completes() {
             Ok(())
         });
         let there = Dir::new();
-        let mut first = begin("a.mp4", &giver.from(wire), &there);
-        watch("bytes on the disk", || {
+        let mut first = begin("a.mp4", &provider.from(wire), &there);
+        wait_until("bytes on the disk", || {
             let part = std::fs::read(there.at("a.mp4.part")).ok()?;
             (part.get(..2_600_000) == Some(&bytes[..2_600_000])).then_some(())
         });
         assert!(!there.has("a.mp4"), "nothing has the name before all is there");
         first.kill();
         assert_eq!(there.names(), ["a.mp4.part", "a.mp4.part.record"]);
-        is_unverified(&get("a.mp4", &giver.from(wire), &there), wanted.len());
+        is_unverified(&get("a.mp4", &provider.from(wire), &there), wanted.len());
         assert!(there.read("a.mp4") == wanted, "{wire}");
         assert_eq!(there.names(), ["a.mp4"]);
         gate.open();
@@ -328,7 +329,7 @@ fn stream_parts_and_piece_parts_are_never_mixed() {
     let content = Content::new("a.mp4", &noise(12, 4 << 20));
     let (gate, held, bytes) = (Gate::new(), Gate::new(), content.bytes.clone());
     let pass = gate.clone();
-    let old = Old::new(move |nth, _, stream| {
+    let old = LegacyProvider::new(move |nth, _, stream| {
         stream.write_all(b"0")?;
         if nth > 0 {
             return stream.write_all(&bytes);
@@ -339,17 +340,17 @@ fn stream_parts_and_piece_parts_are_never_mixed() {
     });
     let there = Dir::new();
     let mut first = begin("a.mp4", &old.from("uc3m-2020"), &there);
-    watch("bytes on the disk", || {
+    wait_until("bytes on the disk", || {
         (std::fs::read(there.at("a.mp4.part")).ok()?.len() == 2 << 20).then_some(())
     });
     first.kill();
     let part = there.read("a.mp4.part");
-    let giver = Giver::stops_after(&content, 2, &held).at.to_string();
-    assert_eq!(get("a.mp4", &giver, &there).code, 2);
+    let provider = Provider::stopping_after(&content, 2, &held).at.to_string();
+    assert_eq!(get("a.mp4", &provider, &there).code, 2);
     assert!(there.read("a.mp4.part") == part);
     std::fs::remove_file(there.at("a.mp4.part")).expect("the part goes");
-    let mut second = begin("a.mp4", &giver, &there);
-    watch("proven bytes on the disk", || {
+    let mut second = begin("a.mp4", &provider, &there);
+    wait_until("proven bytes on the disk", || {
         (std::fs::read(there.at("a.mp4.part")).ok()?.get(..1 << 20)
             == Some(&content.bytes[..1 << 20]))
         .then_some(())
@@ -367,8 +368,9 @@ fn stream_parts_and_piece_parts_are_never_mixed() {
 
 #[test]
 fn a_part_without_our_record_is_left_alone() {
-    let (giver, there) = (Old::says(b"0hello"), Dir::with("a.mp4.part", b"mine"));
-    fails_with(7, &get("a.mp4", &giver.from("uc3m-2020"), &there));
+    let (provider, there) =
+        (LegacyProvider::answering(b"0hello"), Dir::with("a.mp4.part", b"mine"));
+    fails_with(7, &get("a.mp4", &provider.from("uc3m-2020"), &there));
     assert_eq!(
         (there.names(), there.read("a.mp4.part")),
         (vec!["a.mp4.part".to_owned()], b"mine".to_vec())
@@ -380,13 +382,13 @@ fn an_existing_file_is_compared_and_never_written() {
     let bytes = noise(7, 700_000);
     let other = [&bytes[..600_000], &[!bytes[600_000]], &bytes[600_001..]].concat();
     for (wire, head) in heads(bytes.len()) {
-        let giver = Old::says(&[&head[..], &bytes].concat());
+        let provider = LegacyProvider::answering(&[&head[..], &bytes].concat());
         let there = Dir::with("a.mp4", &bytes);
-        let done = get("a.mp4", &giver.from(wire), &there);
+        let done = get("a.mp4", &provider.from(wire), &there);
         assert_eq!(done.succeeded().events("same").len(), 1, "{wire} {done:#?}");
         for here in [&other[..], &bytes[..699_999], &[&bytes[..], b"x"].concat()] {
             there.write("a.mp4", here);
-            fails_with(7, &get("a.mp4", &giver.from(wire), &there));
+            fails_with(7, &get("a.mp4", &provider.from(wire), &there));
             assert!(there.read("a.mp4") == here, "{wire}");
             assert_eq!(there.names(), ["a.mp4"]);
         }
@@ -397,12 +399,13 @@ fn an_existing_file_is_compared_and_never_written() {
 fn a_stream_is_written_to_a_file_and_to_a_pipe() {
     let bytes = noise(8, 2_500_000);
     for (wire, head) in heads(bytes.len()) {
-        let (giver, there) = (Old::says(&[&head[..], &bytes].concat()), Dir::new());
+        let (provider, there) =
+            (LegacyProvider::answering(&[&head[..], &bytes].concat()), Dir::new());
         let file = there.at("other.mp4").to_str().expect("UTF-8").to_owned();
-        run(["get", "a.mp4", "--from", &giver.from(wire), "-o", &file]).succeeded();
+        run(["get", "a.mp4", "--from", &provider.from(wire), "-o", &file]).succeeded();
         assert!(there.read("other.mp4") == bytes, "{wire}");
         assert_eq!(there.names(), ["other.mp4"]);
-        let piped = cardume(["get", "a.mp4", "--from", &giver.from(wire), "-o", "-"])
+        let piped = cardume(["get", "a.mp4", "--from", &provider.from(wire), "-o", "-"])
             .output()
             .expect("cardume runs");
         assert!(
@@ -419,13 +422,13 @@ fn a_giant_file_is_downloaded_whole() {
     let size: u64 = (1 << 30) + 12_345;
     here.sparse("a.mp4", size);
     let path = here.at("a.mp4");
-    let giver = Old::new(move |_, _, stream| {
+    let provider = LegacyProvider::new(move |_, _, stream| {
         stream.write_all(format!("\0{size}\0").as_bytes())?;
         io::copy(&mut std::fs::File::open(&path)?, stream).map(drop)
     });
     let there = Dir::new();
     is_unverified(
-        &finish_slowly(begin("a.mp4", &giver.from("uc3m-2025"), &there)),
+        &finish_slowly(begin("a.mp4", &provider.from("uc3m-2025"), &there)),
         usize::try_from(size).expect("a number"),
     );
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
@@ -440,7 +443,7 @@ fn finish_slowly(process: Process) -> Done {
 #[test]
 fn a_disk_that_is_too_small_is_7_at_the_start_when_the_size_is_announced() {
     let dir = Dir::new();
-    let Some(output) = stranger("mount", &["-t", "tmpfs", "-o", "size=1m", "none", dir.text()])
+    let Some(output) = run_tool("mount", &["-t", "tmpfs", "-o", "size=1m", "none", dir.text()])
     else {
         return;
     };
@@ -453,7 +456,11 @@ fn a_disk_that_is_too_small_is_7_at_the_start_when_the_size_is_announced() {
         .map(|wire| {
             let head =
                 heads(bytes.len()).into_iter().find(|(known, _)| *known == wire).expect("a wire").1;
-            let done = get("a.mp4", &Old::says(&[&head[..], &bytes].concat()).from(wire), &dir);
+            let done = get(
+                "a.mp4",
+                &LegacyProvider::answering(&[&head[..], &bytes].concat()).from(wire),
+                &dir,
+            );
             (done, dir.names())
         })
         .into();
@@ -467,7 +474,7 @@ fn a_disk_that_is_too_small_is_7_at_the_start_when_the_size_is_announced() {
 
 #[test]
 fn a_refused_connection_is_5_at_once() {
-    let (_held, at) = nobody();
+    let (_held, at) = unreachable();
     let there = Dir::new();
     fails_with(5, &get("a.mp4", &format!("uc3m-2020@{at}"), &there));
     assert!(there.names().is_empty());
@@ -478,24 +485,24 @@ fn a_refused_connection_is_5_at_once() {
 fn a_connection_closed_without_a_byte_is_no_file() {
     for wire in ["uc3m-2020", "uc3m-2025", "ufabc-json"] {
         let there = Dir::new();
-        fails_with(5, &get("a.mp4", &Old::says(b"").from(wire), &there));
+        fails_with(5, &get("a.mp4", &LegacyProvider::answering(b"").from(wire), &there));
         assert!(there.names().is_empty(), "{wire}");
     }
 }
 
 #[test]
 fn an_invalid_name_is_never_requested() {
-    let (giver, there) = (Old::says(b"0hello"), Dir::new());
+    let (provider, there) = (LegacyProvider::answering(b"0hello"), Dir::new());
     for name in ["../x", "/abs", "a\nls", "a\u{1b}[2J", "a.part", "", "."] {
-        let done = get(name, &giver.from("rede"), &there);
+        let done = get(name, &provider.from("rede"), &there);
         assert_ne!(done.code, 0, "{name:?} {done:#?}");
     }
-    assert_eq!((giver.links(), there.names().len()), (0, 0));
+    assert_eq!((provider.connections(), there.names().len()), (0, 0));
 }
 
 #[test]
 fn a_root_is_refused_for_sources_without_hash_lists() {
-    let (giver, there) = (Old::says(b"0hello"), Dir::new());
+    let (provider, there) = (LegacyProvider::answering(b"0hello"), Dir::new());
     let root = blake3::hash(b"hello").to_hex().to_string();
     let done = run([
         "get",
@@ -503,7 +510,7 @@ fn a_root_is_refused_for_sources_without_hash_lists() {
         "--hash",
         &root,
         "--from",
-        &giver.from("uc3m-2020"),
+        &provider.from("uc3m-2020"),
         "--folder",
         there.text(),
     ]);
@@ -513,14 +520,14 @@ fn a_root_is_refused_for_sources_without_hash_lists() {
 
 #[test]
 fn a_listing_is_printed_and_protocols_without_one_are_an_error() {
-    let giver = Old::says(b"a.mp4 ../x b.mp4 ");
-    let done = run(["ls", &giver.from("rede")]);
+    let provider = LegacyProvider::answering(b"a.mp4 ../x b.mp4 ");
+    let done = run(["ls", &provider.from("rede")]);
     assert_eq!(done.succeeded().out, ["?\ta.mp4\tpublished", "?\tb.mp4\tpublished"]);
-    assert_eq!(giver.asked(), ["ls"]);
-    let done = run(["ls", &giver.from("uc3m-2024")]);
+    assert_eq!(provider.requests(), ["ls"]);
+    let done = run(["ls", &provider.from("uc3m-2024")]);
     assert_ne!(done.code, 0, "{done:#?}");
-    assert_eq!(giver.links(), 1);
-    run(["get", "a.mp4", "--from", "elvish@127.0.0.1:4000"]).code_is(2);
+    assert_eq!(provider.connections(), 1);
+    run(["get", "a.mp4", "--from", "elvish@127.0.0.1:4000"]).failed_with(2);
 }
 
 /// Holders in one SEARCH answer.
@@ -561,9 +568,12 @@ fn holder(at: SocketAddr, wire: &str) -> Value {
 #[test]
 fn legacy_providers_are_tried_one_after_another() {
     let bytes = noise(10, 300_000);
-    let (none, good, idle) =
-        (Old::says(b"1"), Old::says(&[&b"0"[..], &bytes].concat()), Old::says(b"0other"));
-    let (_held, away) = nobody();
+    let (none, good, idle) = (
+        LegacyProvider::answering(b"1"),
+        LegacyProvider::answering(&[&b"0"[..], &bytes].concat()),
+        LegacyProvider::answering(b"0other"),
+    );
+    let (_held, away) = unreachable();
     let holders = vec![
         holder(away, "uc3m-2024"),
         holder(none.at, "uc3m-2020"),
@@ -571,21 +581,21 @@ fn legacy_providers_are_tried_one_after_another() {
         holder(idle.at, "uc3m-2020"),
     ];
     let there = Dir::new();
-    let done = finish(begin_get(&["a.mp4"], index(holders), &there));
+    let done = finish(start_get(&["a.mp4"], index(holders), &there));
     is_unverified(&done, bytes.len());
     assert!(there.read("a.mp4") == bytes);
-    assert_eq!((none.links(), good.links(), idle.links()), (1, 1, 0));
+    assert_eq!((none.connections(), good.connections(), idle.connections()), (1, 1, 0));
 }
 
 #[test]
 fn legacy_providers_are_not_contacted_when_a_provider_has_a_root() {
     let content = Content::new("a.mp4", &noise(11, 2 << 20));
-    let (old, native) = (Old::says(b"0other"), Giver::honest(&content));
+    let (old, native) = (LegacyProvider::answering(b"0other"), Provider::honest(&content));
     let mut known = content.file();
     known["peer"] = json!(native.at);
     let there = Dir::new();
     let done =
-        finish(begin_get(&["a.mp4"], index(vec![holder(old.at, "uc3m-2020"), known]), &there));
+        finish(start_get(&["a.mp4"], index(vec![holder(old.at, "uc3m-2020"), known]), &there));
     content.is_saved(&done, &there);
-    assert_eq!(old.links(), 0);
+    assert_eq!(old.connections(), 0);
 }

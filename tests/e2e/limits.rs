@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Node, Process, cardume, watch};
+use crate::harness::{Node, Process, cardume, wait_until};
 use crate::native::Native;
 use crate::web;
 
@@ -28,50 +28,50 @@ fn server_with_descriptors(count: usize) -> Node {
 
 /// What a new link is told when it says PING.
 fn ping(at: SocketAddr) -> (Native, String) {
-    let mut link = Native::open(at);
-    let outcome = link.outcome(json!({"method": "PING"}));
-    (link, outcome)
+    let mut conn = Native::open(at);
+    let outcome = conn.outcome(json!({"method": "PING"}));
+    (conn, outcome)
 }
 
 #[test]
 fn a_server_without_free_connections_reports_it_and_continues() {
     let mut server = server_with_descriptors(100);
-    let mut links = Vec::new();
+    let mut conns = Vec::new();
     let busy = loop {
-        let (link, outcome) = ping(server.at);
+        let (conn, outcome) = ping(server.at);
         if outcome != "PONG" {
             break outcome;
         }
-        links.push(link);
-        assert!(links.len() < 100, "there is no end");
+        conns.push(conn);
+        assert!(conns.len() < 100, "there is no end");
     };
-    assert_eq!((busy.as_str(), links.len()), ("busy", 36));
+    assert_eq!((busy.as_str(), conns.len()), ("busy", 36));
     assert_eq!(web::get(server.at, "/api/search?q=a").status, 503);
-    assert_eq!(links[0].outcome(json!({"method": "PING"})), "PONG");
+    assert_eq!(conns[0].outcome(json!({"method": "PING"})), "PONG");
     assert!(server.is_running());
-    links.truncate(30);
-    watch("room", || (ping(server.at).1 == "PONG").then_some(()));
+    conns.truncate(30);
+    wait_until("room", || (ping(server.at).1 == "PONG").then_some(()));
 }
 
 #[test]
 fn a_server_that_runs_out_of_descriptors_reports_it_and_continues() {
     let mut server = server_with_descriptors(22);
-    let mut links = Vec::new();
+    let mut conns = Vec::new();
     let busy = loop {
-        let (link, outcome) = ping(server.at);
+        let (conn, outcome) = ping(server.at);
         if outcome != "PONG" {
             break outcome;
         }
-        links.push(link);
-        assert!(links.len() < 22, "there is no end");
+        conns.push(conn);
+        assert!(conns.len() < 22, "there is no end");
     };
     assert_eq!(busy, "busy");
-    assert!(links.len() < 16, "it was no descriptor that was missing");
+    assert!(conns.len() < 16, "it was no descriptor that was missing");
     assert_eq!(ping(server.at).1, "busy");
-    assert_eq!(links[0].outcome(json!({"method": "PING"})), "PONG");
+    assert_eq!(conns[0].outcome(json!({"method": "PING"})), "PONG");
     assert!(server.is_running());
-    links.truncate(1);
-    watch("room", || (ping(server.at).1 == "PONG").then_some(()));
+    conns.truncate(1);
+    wait_until("room", || (ping(server.at).1 == "PONG").then_some(()));
 }
 
 #[cfg(feature = "quic")]
@@ -82,19 +82,19 @@ mod handshakes {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::harness::{Dir, assert_same_files, begin_get, finish, noise, peer_with, server};
+    use crate::harness::{Dir, assert_same_files, finish, noise, peer_with, server, start_get};
     use crate::quic::{initials, quic_port};
 
     const MIB: usize = 1 << 20;
 
     /// A peer that answers by QUIC, and its UDP port.
-    fn giver(server: SocketAddr, here: &Dir) -> (Node, SocketAddr) {
+    fn provider(server: SocketAddr, here: &Dir) -> (Node, SocketAddr) {
         let node = peer_with(server, here, &["--udp", "0"]);
-        let mut link = Native::silent(server);
-        link.say("{\"cardume\":1,\"quic\":true}");
-        link.hear();
-        let holder = watch("the giver", || {
-            let answer = link.ask(json!({"method": "SEARCH", "name": "a.mp4"}));
+        let mut conn = Native::silent(server);
+        conn.send_line("{\"cardume\":1,\"quic\":true}");
+        conn.receive();
+        let holder = wait_until("the giver", || {
+            let answer = conn.request(json!({"method": "SEARCH", "name": "a.mp4"}));
             answer["holders"]
                 .as_array()
                 .expect("a list")
@@ -109,7 +109,7 @@ mod handshakes {
     #[test]
     fn an_unanswered_first_datagram_is_amplified_less_than_threefold() {
         let (server, here) = (server(), Dir::with("a.mp4", b"short"));
-        let (_owner, at) = giver(server.at, &here);
+        let (_owner, at) = provider(server.at, &here);
         let first = initials(at, 1).remove(0);
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         socket.send_to(&first, at).expect("it is sent");
@@ -129,7 +129,7 @@ mod handshakes {
     #[test]
     fn unfinished_handshakes_do_not_delay_tcp() {
         let (server, here) = (server(), Dir::with("a.mp4", &noise(5, 20 * MIB)));
-        let (owner, at) = giver(server.at, &here);
+        let (owner, at) = provider(server.at, &here);
         let ends = Arc::new(AtomicBool::new(false));
         let flood = std::thread::spawn({
             let (ends, datagrams) = (Arc::clone(&ends), initials(at, 3_000));
@@ -145,13 +145,13 @@ mod handshakes {
         });
         let there = Dir::new();
         let begun = Instant::now();
-        let done = finish(begin_get(&["a.mp4", "--transport", "tcp"], server.at, &there));
+        let done = finish(start_get(&["a.mp4", "--transport", "tcp"], server.at, &there));
         let took = begun.elapsed();
         let mut pings: Vec<Duration> = Vec::new();
-        let mut link = Native::open(owner.at);
+        let mut conn = Native::open(owner.at);
         for _ in 0..50 {
             let begun = Instant::now();
-            assert_eq!(link.outcome(json!({"method": "PING"})), "PONG");
+            assert_eq!(conn.outcome(json!({"method": "PING"})), "PONG");
             pings.push(begun.elapsed());
         }
         ends.store(true, Ordering::Relaxed);

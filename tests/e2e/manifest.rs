@@ -25,7 +25,7 @@ fn a_manifest_shares_files_in_place_and_downloads_go_to_the_folder() {
     ]);
     command.current_dir(home.path());
     let mut peer = Process::start(command);
-    peer.prints("com arquivos aula1.mp4");
+    peer.wait_for_stdout("com arquivos aula1.mp4");
     let peers = run(["peers", "--server", &at]);
     let first = peers.succeeded().out[0].split_whitespace().next().unwrap().to_owned();
     let shared = run(["ls", &first, "--server", &at]);
@@ -36,13 +36,13 @@ fn a_manifest_shares_files_in_place_and_downloads_go_to_the_folder() {
     run(["get", "aula1.mp4", "--server", &at, "--folder", there.text()]).succeeded();
     assert_eq!(fs::read(there.path().join("aula1.mp4")).unwrap(), b"from far away");
     run(["get", "private.txt", "--server", &at, "--from", &first, "--folder", there.text()])
-        .code_is(3);
+        .failed_with(3);
     // What it downloads itself is written to the current folder, and shared.
-    let (giver, second) = (Dir::new(), "aula2.mp4");
-    giver.write(second, b"the second");
-    let _giver: Node = crate::harness::peer(server.at, &giver);
-    peer.types("GET aula2.mp4");
-    peer.prints("Arquivo aula2.mp4 baixado");
+    let (provider, second) = (Dir::new(), "aula2.mp4");
+    provider.write(second, b"the second");
+    let _provider: Node = crate::harness::peer(server.at, &provider);
+    peer.type_line("GET aula2.mp4");
+    peer.wait_for_stdout("Arquivo aula2.mp4 baixado");
     assert_eq!(fs::read(home.path().join(second)).unwrap(), b"the second");
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::harness::{Dir, Process, cardume, finish, nobody, noise, peer, server};
+use crate::harness::{Dir, Process, cardume, finish, noise, peer, server, unreachable};
 
 #[test]
 fn no_message_shows_internals_of_the_program() {
@@ -12,7 +12,7 @@ fn no_message_shows_internals_of_the_program() {
     let here = Dir::with("a.mp4", &noise(1, 100_000));
     let source = peer(server.at, &here);
     let (from, there) = (source.at.to_string(), Dir::new());
-    let (_held, away) = nobody();
+    let (_held, away) = unreachable();
     let away = away.to_string();
     let (file, missing) = (here.at("a.mp4"), here.at("none/x"));
     let (file, missing) = (file.to_str().expect("a path"), missing.to_str().expect("a path"));
@@ -90,8 +90,8 @@ fn no_message_shows_internals_of_the_program() {
             command.env("CARDUME_LANG", lang);
             let done = finish(Process::start(command));
             assert_eq!(done.code, *code, "{args:?}: {done:#?}");
-            let said = done.err.join("\n");
-            assert!(said.contains(word), "{args:?} in {lang}: {said}");
+            let received = done.err.join("\n");
+            assert!(received.contains(word), "{args:?} in {lang}: {received}");
             for inside in [
                 "os error",
                 "Error",
@@ -104,7 +104,7 @@ fn no_message_shows_internals_of_the_program() {
                 "Custom",
                 "unwrap",
             ] {
-                assert!(!said.contains(inside), "{args:?} in {lang}: {said}");
+                assert!(!received.contains(inside), "{args:?} in {lang}: {received}");
             }
         }
     }
@@ -121,7 +121,7 @@ fn no_message_shows_internals_of_the_program() {
 }
 
 /// What this command line says in a language, and its exit code.
-fn said(args: &[&str], lang: &str) -> (String, Vec<String>, i32) {
+fn received(args: &[&str], lang: &str) -> (String, Vec<String>, i32) {
     let mut command = cardume(args);
     command.env("CARDUME_LANG", lang);
     let done = finish(Process::start(command));
@@ -159,7 +159,7 @@ fn help_man_pages_and_completions_are_in_the_chosen_language() {
     ];
     for (args, texts) in cases {
         for (lang, text) in ["pt", "es", "en"].iter().zip(texts) {
-            let (out, err, code) = said(args, lang);
+            let (out, err, code) = received(args, lang);
             assert!(
                 out.contains(text) && err.is_empty() && code == 0,
                 "{args:?} in {lang}: {out}\n{err:?}"
@@ -169,7 +169,7 @@ fn help_man_pages_and_completions_are_in_the_chosen_language() {
             assert!(
                 args[0] == "help"
                     || args.contains(&"-h")
-                    || said(&flagged, if *lang == "es" { "en" } else { "es" }).0.contains(text),
+                    || received(&flagged, if *lang == "es" { "en" } else { "es" }).0.contains(text),
                 "{flagged:?}"
             );
         }
@@ -206,7 +206,7 @@ fn a_wrong_command_line_is_one_line_in_the_chosen_language() {
     ];
     for (args, texts) in cases {
         for (lang, text) in ["pt", "es", "en"].iter().zip(texts) {
-            let (out, err, code) = said(args, lang);
+            let (out, err, code) = received(args, lang);
             assert!(out.is_empty() && code == 2, "{args:?} in {lang}: {out} {err:?}");
             assert!(
                 err.len() == 1 && err[0].starts_with("cardume: ") && err[0].contains(text),

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use crate::harness::{Dir, Process, cardume, finish, noise, server};
-use crate::provider::{Content, Giver, PIECE};
+use crate::provider::{Content, PIECE, Provider};
 
 /// Makes these calls of a process answer with these errors.
 fn answering(mut command: Command, answers: &[(libc::c_long, i32)]) -> Command {
@@ -91,7 +91,7 @@ fn transfers_work_without_every_optional_syscall() {
             ]),
             &answers,
         ));
-        source.prints("Sou peer");
+        source.wait_for_stdout("Sou peer");
         let done = finish(Process::start(answering(get("a.mp4", &at, &there, &[]), &answers)));
         done.succeeded();
         assert!(there.read("a.mp4") == content, "{error}");
@@ -103,7 +103,7 @@ fn transfers_work_without_every_optional_syscall() {
 fn transfers_work_without_each_syscall_that_mounted_drives_refuse() {
     let server = server();
     let what = Content::new("a.mp4", &noise(2, 3 * PIECE + 5));
-    let _home = Giver::honest(&what).joins(server.at, &what.file());
+    let _joined = Provider::honest(&what).join_server(server.at, &what.file());
     let odd = [
         vec![(libc::SYS_renameat2, libc::EINVAL), (libc::SYS_linkat, libc::EIO)],
         vec![
@@ -140,7 +140,7 @@ fn transfers_work_without_each_syscall_that_mounted_drives_refuse() {
 fn a_full_or_failing_disk_ends_the_download_with_7() {
     let server = server();
     let what = Content::new("a.mp4", &noise(3, 3 * PIECE + 5));
-    let _home = Giver::honest(&what).joins(server.at, &what.file());
+    let _joined = Provider::honest(&what).join_server(server.at, &what.file());
     for call in [libc::SYS_pwrite64, libc::SYS_fdatasync, libc::SYS_renameat2, libc::SYS_fallocate]
     {
         for error in [libc::ENOSPC, libc::EDQUOT] {
@@ -167,7 +167,8 @@ fn a_file_size_limit_ends_the_download_and_not_the_peer() {
     let server = server();
     let (what, small) =
         (Content::new("a.mp4", &noise(4, 5 * PIECE)), Content::new("b.mp4", &noise(5, PIECE)));
-    let _homes = [&what, &small].map(|what| Giver::honest(what).joins(server.at, &what.file()));
+    let _joined =
+        [&what, &small].map(|what| Provider::honest(what).join_server(server.at, &what.file()));
     for words in [&["--allocate", "none"][..], &[]] {
         let there = Dir::new();
         let done = finish(Process::start(limited(
@@ -184,11 +185,11 @@ fn a_file_size_limit_ends_the_download_and_not_the_peer() {
         line.extend(["--server", &at]);
         line.extend(words);
         let mut peer = Process::start(limited(cardume(line), libc::RLIMIT_FSIZE, 3 << 20));
-        peer.types("GET a.mp4");
-        peer.notes("larger than");
-        peer.types("GET b.mp4");
-        peer.prints("b.mp4");
-        crate::harness::watch("the small one", || there.has("b.mp4").then_some(()));
+        peer.type_line("GET a.mp4");
+        peer.wait_for_stderr("larger than");
+        peer.type_line("GET b.mp4");
+        peer.wait_for_stdout("b.mp4");
+        crate::harness::wait_until("the small one", || there.has("b.mp4").then_some(()));
         assert!(peer.is_running());
     }
 }
@@ -197,7 +198,7 @@ fn a_file_size_limit_ends_the_download_and_not_the_peer() {
 fn too_few_descriptors_end_a_download_with_7_or_suffice() {
     let server = server();
     let what = Content::new("a.mp4", &noise(6, 2 * PIECE));
-    let _home = Giver::honest(&what).joins(server.at, &what.file());
+    let _joined = Provider::honest(&what).join_server(server.at, &what.file());
     let mut codes = Vec::new();
     for most in 6..24 {
         let there = Dir::new();

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use crate::harness::{Dir, Process, begin_get, cardume, finish, noise, peer, peer_with, server};
-use crate::provider::{Content, Gate, Giver, PIECE, Turn};
+use crate::harness::{Dir, Process, cardume, finish, noise, peer, peer_with, server, start_get};
+use crate::provider::{Content, Gate, Handling, PIECE, Provider};
 
 #[test]
 fn an_adversary_among_honest_sources_is_banned_once_and_never_requested_again() {
@@ -16,44 +16,48 @@ fn an_adversary_among_honest_sources_is_banned_once_and_never_requested_again() 
     let _owners =
         here.each_ref().map(|here| peer_with(server.at, here, &["--upload-limit", "4MB"]));
     // What it says is right, and every byte of what it gives wrong.
-    let liar = Giver::new(&what, {
+    let adversary = Provider::new(&what, {
         let wrong = Content { bytes: noise(2, 8 * PIECE + 3), ..what.clone() };
-        move |talk, request| {
-            talk.answer_as(&wrong, request);
-            Turn::Done
+        move |conn, request| {
+            conn.answer_as(&wrong, request);
+            Handling::Done
         }
     });
-    let _home = liar.joins(server.at, &what.file());
+    let _joined = adversary.join_server(server.at, &what.file());
     what.wait_for_holders(server.at, 4);
     let there = Dir::new();
-    let done = finish(begin_get(&["a.mp4"], server.at, &there));
+    let done = finish(start_get(&["a.mp4"], server.at, &there));
     what.is_saved(&done, &there);
     let blamed = done.events("blamed");
-    assert_eq!((blamed.len(), &blamed[0]["peer"]), (1, &liar.at.to_string().into()), "{done:#?}");
+    assert_eq!(
+        (blamed.len(), &blamed[0]["peer"]),
+        (1, &adversary.at.to_string().into()),
+        "{done:#?}"
+    );
     // No more than what was on its way when the first of it came.
     assert!(
-        liar.links() == 1 && liar.pieces().len() <= 3,
+        adversary.connections() == 1 && adversary.pieces().len() <= 3,
         "{:?} on {} links",
-        liar.pieces(),
-        liar.links()
+        adversary.pieces(),
+        adversary.connections()
     );
     let there = Dir::new();
     let server_at = server.at.to_string();
     let plain =
         Process::start(cardume(["get", "a.mp4", "--server", &server_at, "--folder", there.text()]));
-    let line = plain.notes("gave wrong bytes");
-    assert!(line.contains(&liar.at.to_string()), "{line}");
+    let line = plain.wait_for_stderr("gave wrong bytes");
+    assert!(line.contains(&adversary.at.to_string()), "{line}");
     finish(plain).succeeded();
 }
 
 /// What is right, and an honest source of it that opens only when the gate does.
-fn late(what: &Content, gate: &Gate) -> Giver {
+fn late(what: &Content, gate: &Gate) -> Provider {
     let gate = gate.clone();
-    Giver::new(what, move |_, request| {
+    Provider::new(what, move |_, request| {
         if request.get("cardume").is_some() {
             gate.pass();
         }
-        Turn::Usual
+        Handling::Regular
     })
 }
 
@@ -68,18 +72,21 @@ fn an_adversary_with_a_wrong_list_is_dropped_and_the_next_source_is_requested() 
         let what = Content::new("a.mp4", &noise(3, 4 * PIECE));
         let mut lie = what.clone();
         spoil(&mut lie.list);
-        let (liar, honest) = (Giver::honest(&lie), late(&what, &gate));
-        let _homes = [liar.joins(server.at, &what.file()), honest.joins(server.at, &what.file())];
+        let (adversary, honest) = (Provider::honest(&lie), late(&what, &gate));
+        let _joined = [
+            adversary.join_server(server.at, &what.file()),
+            honest.join_server(server.at, &what.file()),
+        ];
         let there = Dir::new();
-        let download = begin_get(&["a.mp4"], server.at, &there);
-        liar.is_asked("PIECES");
+        let download = start_get(&["a.mp4"], server.at, &there);
+        adversary.wait_for_request("PIECES");
         gate.open();
         let done = finish(download);
         what.is_saved(&done, &there);
-        assert_eq!(liar.pieces().len(), 0);
+        assert_eq!(adversary.pieces().len(), 0);
         let blamed = done.events("blamed");
         assert!(
-            blamed.len() <= 1 && blamed.iter().all(|who| who["peer"] == liar.at.to_string()),
+            blamed.len() <= 1 && blamed.iter().all(|who| who["peer"] == adversary.at.to_string()),
             "{done:#?}"
         );
     }
@@ -89,17 +96,17 @@ fn an_adversary_with_a_wrong_list_is_dropped_and_the_next_source_is_requested() 
 fn a_lone_adversary_is_6_and_its_good_pieces_are_kept() {
     let server = server();
     let what = Content::new("a.mp4", &noise(4, 6 * PIECE));
-    let liar = Giver::honest(&what.clone().spoiled(2));
-    let home = liar.joins(server.at, &what.file());
+    let adversary = Provider::honest(&what.clone().spoiled(2));
+    let home = adversary.join_server(server.at, &what.file());
     let there = Dir::new();
-    let done = finish(begin_get(&["a.mp4"], server.at, &there));
+    let done = finish(start_get(&["a.mp4"], server.at, &there));
     assert_eq!((done.code, there.has("a.mp4")), (6, false), "{done:#?}");
     assert_eq!(done.events("failed")[0]["code"], "wrong_bytes");
     drop(home);
     what.wait_for_holders(server.at, 0);
-    let honest = Giver::honest(&what);
-    let _home = honest.joins(server.at, &what.file());
-    let again = finish(begin_get(&["a.mp4"], server.at, &there));
+    let honest = Provider::honest(&what);
+    let _joined = honest.join_server(server.at, &what.file());
+    let again = finish(start_get(&["a.mp4"], server.at, &there));
     what.is_saved(&again, &there);
     // Piece by piece: what the liar gave rightly counts.
     assert_eq!(again.held()[0] / PIECE as u64 + honest.pieces().len() as u64, 6, "{again:#?}");
@@ -111,18 +118,18 @@ fn a_source_with_a_protocol_error_is_not_tried_again() {
     let what = Content::new("a.mp4", &noise(13, 6 * PIECE));
     let here = Dir::with("a.mp4", &what.bytes);
     let _owner = peer_with(server.at, &here, &["--upload-limit", "2MB"]);
-    let broken = Giver::new(&what, |talk, request| {
+    let broken = Provider::new(&what, |conn, request| {
         if request["method"] != "FETCH" && request["method"] != "PIECES" {
-            return Turn::Usual;
+            return Handling::Regular;
         }
-        talk.say(&json!("no protocol"));
-        Turn::Done
+        conn.send_line(&json!("no protocol"));
+        Handling::Done
     });
-    let _home = broken.joins(server.at, &what.file());
+    let _joined = broken.join_server(server.at, &what.file());
     what.wait_for_holders(server.at, 2);
     let there = Dir::new();
-    what.is_saved(&finish(begin_get(&["a.mp4"], server.at, &there)), &there);
-    assert_eq!(broken.links(), 1);
+    what.is_saved(&finish(start_get(&["a.mp4"], server.at, &there)), &there);
+    assert_eq!(broken.connections(), 1);
 }
 
 #[test]
@@ -132,18 +139,18 @@ fn a_source_that_leaves_costs_only_time() {
     let here = Dir::with("a.mp4", &what.bytes);
     let _owner = peer_with(server.at, &here, &["--upload-limit", "8MB"]);
     // It gives two pieces and is gone; who comes again finds it closed.
-    let leaver = Giver::new(&what, {
+    let leaver = Provider::new(&what, {
         let count = AtomicUsize::new(0);
-        move |talk, request| {
-            let gone = talk.nth > 0
+        move |conn, request| {
+            let gone = conn.nth > 0
                 || request["method"] == "FETCH" && count.fetch_add(1, Ordering::Relaxed) >= 2;
-            if gone { Turn::Leave } else { Turn::Usual }
+            if gone { Handling::Close } else { Handling::Regular }
         }
     });
-    let _home = leaver.joins(server.at, &what.file());
+    let _joined = leaver.join_server(server.at, &what.file());
     what.wait_for_holders(server.at, 2);
     let there = Dir::new();
-    let done = finish(begin_get(&["a.mp4"], server.at, &there));
+    let done = finish(start_get(&["a.mp4"], server.at, &there));
     what.is_saved(&done, &there);
     assert_eq!(done.events("restarted").len() + done.events("blamed").len(), 0, "{done:#?}");
     assert!(leaver.pieces().len() >= 2);
@@ -158,7 +165,7 @@ fn a_killed_source_costs_only_time() {
         here.each_ref().map(|here| peer_with(server.at, here, &["--upload-limit", "4MB"]));
     what.wait_for_holders(server.at, 2);
     let there = Dir::new();
-    let download = begin_get(&["a.mp4"], server.at, &there);
+    let download = start_get(&["a.mp4"], server.at, &there);
     download.event("progress");
     owners[0].kill();
     let done = finish(download);
@@ -170,13 +177,13 @@ fn a_killed_source_costs_only_time() {
 fn a_source_that_joins_during_the_transfer_is_used() {
     let (server, gate) = (server(), Gate::new());
     let what = Content::new("a.mp4", &noise(9, 6 * PIECE));
-    let first = Giver::stops_after(&what, 2, &gate);
-    let _home = first.joins(server.at, &what.file());
+    let first = Provider::stopping_after(&what, 2, &gate);
+    let _joined = first.join_server(server.at, &what.file());
     let there = Dir::new();
-    let download = begin_get(&["a.mp4"], server.at, &there);
-    download.prints(&format!("\"held\":{}", 2 * PIECE));
-    let second = Giver::honest(&what);
-    let _second_home = second.joins(server.at, &what.file());
+    let download = start_get(&["a.mp4"], server.at, &there);
+    download.wait_for_stdout(&format!("\"held\":{}", 2 * PIECE));
+    let second = Provider::honest(&what);
+    let _second_home = second.join_server(server.at, &what.file());
     // The first one gives nothing more, and still it ends.
     what.is_saved(&finish(download), &there);
     assert_eq!(second.pieces().len(), 4);
@@ -189,25 +196,26 @@ fn two_sources_deliver_one_stream_in_order() {
     let what = Content::new("a.mp4", &noise(10, 40 * PIECE + 77));
     // Each waits with its first piece until the other was asked as well.
     let gates = [Gate::new(), Gate::new()];
-    let givers = [0, 1].map(|me| {
+    let providers = [0, 1].map(|me| {
         let gates = gates.clone();
-        Giver::new(&what, move |_, request| {
+        Provider::new(&what, move |_, request| {
             // The last piece proves the list, before anybody is asked for another.
             if request["method"] == "FETCH" && request["from"] != 40 * PIECE {
                 gates[me].open();
                 gates[1 - me].pass();
             }
-            Turn::Usual
+            Handling::Regular
         })
     });
-    let _homes = givers.each_ref().map(|giver| giver.joins(server.at, &what.file()));
+    let _joined =
+        providers.each_ref().map(|provider| provider.join_server(server.at, &what.file()));
     let server_at = server.at.to_string();
     let mut command = cardume(["get", "a.mp4", "-o", "-", "--server", &server_at]);
     let output =
         command.current_dir(here.path()).stdin(Stdio::null()).output().expect("cardume runs");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stdout == what.bytes);
-    assert!(givers.iter().all(|giver| !giver.pieces().is_empty()));
+    assert!(providers.iter().all(|provider| !provider.pieces().is_empty()));
     assert_eq!(here.names(), [""; 0]);
 }
 
@@ -215,8 +223,8 @@ fn two_sources_deliver_one_stream_in_order() {
 fn a_stream_from_an_adversary_has_no_wrong_byte_and_is_6() {
     let server = server();
     let what = Content::new("a.mp4", &noise(11, 8 * PIECE));
-    let liar = Giver::honest(&what.clone().spoiled(5));
-    let _home = liar.joins(server.at, &what.file());
+    let adversary = Provider::honest(&what.clone().spoiled(5));
+    let _joined = adversary.join_server(server.at, &what.file());
     let server_at = server.at.to_string();
     let output = cardume(["get", "a.mp4", "-o", "-", "--server", &server_at])
         .stdin(Stdio::null())
@@ -234,11 +242,11 @@ fn a_stream_from_an_adversary_has_no_wrong_byte_and_is_6() {
 fn a_get_of_an_existing_root_requests_no_bytes() {
     let server = server();
     let what = Content::new("b.mp4", &noise(12, 2 * PIECE));
-    let giver = Giver::honest(&what);
-    let _home = giver.joins(server.at, &what.file());
+    let provider = Provider::honest(&what);
+    let _joined = provider.join_server(server.at, &what.file());
     let here = Dir::with("b.mp4", &what.bytes);
     let mut owner = peer(server.at, &here);
-    owner.types(&format!("GET b3:{}", what.root));
-    owner.notes("already here");
-    assert_eq!(giver.asked("FETCH").len(), 0);
+    owner.type_line(&format!("GET b3:{}", what.root));
+    owner.wait_for_stderr("already here");
+    assert_eq!(provider.requests("FETCH").len(), 0);
 }

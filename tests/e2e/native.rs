@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::harness::PATIENCE;
+use crate::harness::TIMEOUT;
 
 /// One link.
 pub struct Native {
@@ -24,8 +24,8 @@ impl Native {
     /// As [`Native::silent`], where perhaps nobody listens any more.
     pub fn try_silent(at: SocketAddr) -> Option<Native> {
         let stream = TcpStream::connect(at).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
+        stream.set_write_timeout(Some(TIMEOUT)).expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
         let from =
             BufReader::with_capacity(256 << 10, stream.try_clone().expect("a second handle"));
@@ -35,14 +35,14 @@ impl Native {
     /// Connects and opens.
     pub fn open(at: SocketAddr) -> Native {
         let mut native = Native::silent(at);
-        native.say("{\"cardume\":1}");
-        let welcome = native.hear();
+        native.send_line("{\"cardume\":1}");
+        let welcome = native.receive();
         assert_eq!(welcome["cardume"], 1, "{welcome}");
         native
     }
 
     /// Sends one line.
-    pub fn say(&mut self, line: &str) {
+    pub fn send_line(&mut self, line: &str) {
         self.send(format!("{line}\n").as_bytes());
     }
 
@@ -53,13 +53,13 @@ impl Native {
 
     /// The next head.
     #[track_caller]
-    pub fn hear(&mut self) -> Value {
-        self.hear_or_end().expect("one more line before the end")
+    pub fn receive(&mut self) -> Value {
+        self.receive_or_end().expect("one more line before the end")
     }
 
     /// The next head, or `None` at the end of the link.
     #[track_caller]
-    pub fn hear_or_end(&mut self) -> Option<Value> {
+    pub fn receive_or_end(&mut self) -> Option<Value> {
         let mut line = Vec::new();
         match self.from.read_until(b'\n', &mut line) {
             Ok(0) => None,
@@ -75,13 +75,13 @@ impl Native {
 
     /// Asks, and returns the answer to just this.
     #[track_caller]
-    pub fn ask(&mut self, mut request: Value) -> Value {
+    pub fn request(&mut self, mut request: Value) -> Value {
         let id = self.next;
         self.next += 1;
         request["id"] = id.into();
-        self.say(&request.to_string());
+        self.send_line(&request.to_string());
         loop {
-            let answer = self.hear();
+            let answer = self.receive();
             if answer["id"] == id && answer.get("event").is_none() {
                 return answer;
             }
@@ -91,7 +91,7 @@ impl Native {
     /// A refusal's code, or the status of an answer.
     #[track_caller]
     pub fn outcome(&mut self, request: Value) -> String {
-        let answer = self.ask(request);
+        let answer = self.request(request);
         let word = if answer.get("error").is_some() {
             &answer["error"]["code"]
         } else {
@@ -111,14 +111,14 @@ impl Native {
     #[track_caller]
     pub fn fetch(&mut self, name: &str) -> Vec<u8> {
         let mut content = Vec::new();
-        let mut head = self.ask(json!({"method": "FETCH", "name": name}));
+        let mut head = self.request(json!({"method": "FETCH", "name": name}));
         loop {
             let length = head["length"].as_u64().unwrap_or_else(|| panic!("{head}"));
             content.extend(self.body(length));
             if head["more"] != true {
                 return content;
             }
-            head = self.hear();
+            head = self.receive();
         }
     }
 
@@ -126,13 +126,13 @@ impl Native {
     #[track_caller]
     pub fn join(&mut self, port: u16, names: &[&str]) -> Value {
         let files: Vec<Value> = names.iter().map(|name| json!({"name": name, "size": 1})).collect();
-        self.ask(json!({"method": "JOIN", "port": port, "files": files}))
+        self.request(json!({"method": "JOIN", "port": port, "files": files}))
     }
 
     /// Who has this file, as addresses.
     #[track_caller]
     pub fn holders(&mut self, name: &str) -> Vec<String> {
-        let answer = self.ask(json!({"method": "SEARCH", "name": name}));
+        let answer = self.request(json!({"method": "SEARCH", "name": name}));
         let holders = answer["holders"].as_array().unwrap_or_else(|| panic!("{answer}"));
         holders
             .iter()
@@ -142,8 +142,8 @@ impl Native {
 
     /// Asks again and again until the holders are so many.
     #[track_caller]
-    pub fn holders_become(&mut self, name: &str, wanted: usize) -> Vec<String> {
-        crate::harness::watch("a change of the index", || {
+    pub fn wait_for_holders(&mut self, name: &str, wanted: usize) -> Vec<String> {
+        crate::harness::wait_until("a change of the index", || {
             Some(self.holders(name)).filter(|found| found.len() == wanted)
         })
     }
@@ -162,7 +162,7 @@ impl Native {
 }
 
 /// What a fake peer is asked.
-pub struct Asked {
+pub struct FetchRequest {
     pub stream: TcpStream,
     /// The FETCH.
     pub fetch: Value,
@@ -170,7 +170,7 @@ pub struct Asked {
     pub nth: usize,
 }
 
-impl Asked {
+impl FetchRequest {
     /// Announces a body.
     pub fn head(
         &mut self,
@@ -204,7 +204,7 @@ impl Asked {
 }
 
 /// A peer that opens as it should and then does what `answer` does. It lives as long as the tests.
-pub fn fake_peer(answer: impl Fn(&mut Asked) + Send + 'static) -> SocketAddr {
+pub fn fake_peer(answer: impl Fn(&mut FetchRequest) + Send + 'static) -> SocketAddr {
     fake(move |mut stream, nth| {
         let mut from = BufReader::new(stream.try_clone()?);
         let (mut hello, mut fetch) = (String::new(), String::new());
@@ -218,7 +218,7 @@ pub fn fake_peer(answer: impl Fn(&mut Asked) + Send + 'static) -> SocketAddr {
         if let Some(id) = fetch["id"].as_u64().filter(|_| nth == 0) {
             stream.write_all(format!("{{\"id\":{},\"error\":{{\"code\":\"unsupported\",\"retry\":false,\"text\":\"\"}}}}\n", id + 1).as_bytes())?;
         }
-        answer(&mut Asked { stream, fetch, nth });
+        answer(&mut FetchRequest { stream, fetch, nth });
         Ok(())
     })
 }

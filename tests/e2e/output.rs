@@ -41,15 +41,15 @@ impl Mute {
 
     /// Many lines of stdout and of the log, and all are answered.
     fn floods(&self) {
-        let mut link = Native::open(self.at);
+        let mut conn = Native::open(self.at);
         let name = "x".repeat(200);
         let flood = "{\"id\":7,\"method\":\"SEARCH\",\"name\":\"NAME\"}\n"
             .replace("NAME", &name)
             .repeat(1_000);
         for _ in 0..60 {
-            link.send(flood.as_bytes());
+            conn.send(flood.as_bytes());
             for _ in 0..1_000 {
-                assert_eq!(link.hear()["status"], "SEARCH_OK");
+                assert_eq!(conn.receive()["status"], "SEARCH_OK");
             }
         }
         assert_eq!(Native::open(self.at).outcome(json!({"method": "PING"})), "PONG");
@@ -146,15 +146,15 @@ fn logs_go_to_stderr_and_stdout_holds_specified_lines() {
     let mut command = cardume(["server", "--listen", "127.0.0.1:0"]);
     command.env("RUST_LOG", "trace");
     let loud = crate::harness::Process::start(command);
-    let note = loud.notes("cardume: listening on ");
+    let note = loud.wait_for_stderr("cardume: listening on ");
     let at = note.rsplit(' ').next().and_then(|text| text.parse().ok()).expect("an address");
     let here = Dir::with("a.mp4", b"a");
     let source = peer(at, &here);
-    loud.says(&format!("Peer {} adicionado com arquivos a.mp4", source.at));
-    loud.notes("joined with 1 files");
+    loud.expect_line(&format!("Peer {} adicionado com arquivos a.mp4", source.at));
+    loud.wait_for_stderr("joined with 1 files");
     let session =
         Native::open(at).join(4000, &["b.mp4"])["session"].as_str().expect("a session").to_owned();
-    loud.prints("b.mp4");
-    assert!(!loud.err.so_far().iter().any(|line| line.contains(&session)), "a secret in the log");
-    assert_eq!(loud.out.so_far().len(), 2);
+    loud.wait_for_stdout("b.mp4");
+    assert!(!loud.err.lines().iter().any(|line| line.contains(&session)), "a secret in the log");
+    assert_eq!(loud.out.lines().len(), 2);
 }

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::{Dir, cardume, noise, peer, server, watch};
+use crate::harness::{Dir, cardume, noise, peer, server, wait_until};
 
 /// A file that takes no byte.
 fn full() -> File {
@@ -103,7 +103,7 @@ fn a_server_with_a_full_stdout_keeps_serving_and_reports_it_at_exit() {
         rustix::process::Signal::TERM,
     )
     .expect("it runs");
-    assert_eq!(watch("its end", || child.try_wait().expect("a child")).code(), Some(7));
+    assert_eq!(wait_until("its end", || child.try_wait().expect("a child")).code(), Some(7));
 }
 
 #[test]
@@ -133,12 +133,12 @@ fn printing_commands_end_when_their_reader_closes_the_pipe() {
             assert!(out.read_line(&mut line).expect("a line") > 0, "{what}");
         }
         drop(out);
-        let status = watch("its end", || child.try_wait().expect("a child"));
-        let mut said = String::new();
-        std::io::Read::read_to_string(&mut child.stderr.take().expect("a pipe"), &mut said)
+        let status = wait_until("its end", || child.try_wait().expect("a child"));
+        let mut received = String::new();
+        std::io::Read::read_to_string(&mut child.stderr.take().expect("a pipe"), &mut received)
             .expect("text");
-        assert_eq!(status.code(), Some(141), "{what}: {said}");
-        assert!(!said.contains("pipe"), "{what}: {said}");
+        assert_eq!(status.code(), Some(141), "{what}: {received}");
+        assert!(!received.contains("pipe"), "{what}: {received}");
     }
     let mut child = log
         .stdin(Stdio::null())
@@ -147,7 +147,7 @@ fn printing_commands_end_when_their_reader_closes_the_pipe() {
         .spawn()
         .expect("cardume starts");
     drop(child.stdout.take());
-    assert_eq!(watch("its end", || child.try_wait().expect("a child")).code(), Some(141));
+    assert_eq!(wait_until("its end", || child.try_wait().expect("a child")).code(), Some(141));
     // A download is no such command: it goes on to its end, and the file is there.
     let there = Dir::new();
     let mut get =
@@ -159,7 +159,7 @@ fn printing_commands_end_when_their_reader_closes_the_pipe() {
         .spawn()
         .expect("cardume starts");
     drop(child.stdout.take());
-    assert_eq!(watch("its end", || child.try_wait().expect("a child")).code(), Some(141));
+    assert_eq!(wait_until("its end", || child.try_wait().expect("a child")).code(), Some(141));
     assert_eq!(there.read("aula.mp4"), b"a");
 }
 
@@ -178,7 +178,7 @@ fn a_closed_pipe_is_no_error_and_ends_quietly() {
     std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut some).expect("bytes");
     drop(child.stdout.take());
     let done = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert_eq!(done.status.code(), Some(141), "{said}");
-    assert!(!said.contains("pipe") && !said.contains("disk"), "{said}");
+    let received = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(141), "{received}");
+    assert!(!received.contains("pipe") && !received.contains("disk"), "{received}");
 }

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use serde_json::Value;
 
 use crate::harness::{
-    Dir, Node, PATIENCE, begin_get, finish, lone_peer, noise, peer, peer_with, server, watch,
+    Dir, Node, TIMEOUT, finish, lone_peer, noise, peer, peer_with, server, start_get, wait_until,
 };
 use crate::native::Native;
 use crate::web::{self, Answer, Web};
@@ -37,7 +37,7 @@ fn refused(at: SocketAddr, path: &str, status: u16, error: &str) {
 
 /// Waits until so many holders of a text have their roots.
 fn hashed(at: SocketAddr, text: &str, count: usize) -> Vec<Value> {
-    watch("the files with their roots", || {
+    wait_until("the files with their roots", || {
         let found = json(at, &format!("/api/search?q={text}"));
         let holders = found["holders"].as_array().expect("a list").clone();
         (holders.len() == count && holders.iter().all(|holder| holder["root"].is_string()))
@@ -53,7 +53,7 @@ struct Watcher {
 impl Watcher {
     fn open(at: SocketAddr) -> (u16, Watcher) {
         let mut stream = TcpStream::connect(at).expect("a link");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
         stream
             .write_all(
                 b"GET /api/live HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n",
@@ -134,14 +134,14 @@ fn a_browser_gets_one_small_page_with_a_strict_policy() {
         }
         println!("{all} bytes in all");
         assert!(all < 60_000, "{all} bytes");
-        let mut link = Web::open(at);
-        link.send(&["HEAD / HTTP/1.1", "Host: localhost", HTML]);
-        let head = link.hear(true);
+        let mut conn = Web::open(at);
+        conn.send(&["HEAD / HTTP/1.1", "Host: localhost", HTML]);
+        let head = conn.receive(true);
         assert!(head.status == 200 && head.header("Content-Length").is_some(), "{head:?}");
-        link.send(&["DELETE /style.css HTTP/1.1", "Host: localhost"]);
-        assert_eq!(link.hear(false).status, 405);
-        assert_eq!(link.get("/nothing.js", &[HTML]).status, 404);
-        assert_eq!(link.get("/style.css/", &[HTML]).status, 404);
+        conn.send(&["DELETE /style.css HTTP/1.1", "Host: localhost"]);
+        assert_eq!(conn.receive(false).status, 405);
+        assert_eq!(conn.get("/nothing.js", &[HTML]).status, 404);
+        assert_eq!(conn.get("/style.css/", &[HTML]).status, 404);
         // Who does not ask for HTML gets what he always got.
         assert_eq!(web::get(at, "/").header("Content-Type"), Some("text/plain; charset=utf-8"));
     }
@@ -208,10 +208,10 @@ fn each_api_path_has_its_json() {
         web::get(one.at, "/files/Aula%20%C3%A7%201.mp4?x").header("Content-Disposition"),
         None
     );
-    let mut link = Web::open(server.at);
+    let mut conn = Web::open(server.at);
     for path in ["/api/peers", "/api/live", "/api/search?q=a"] {
-        link.send(&[&format!("HEAD {path} HTTP/1.1"), "Host: localhost"]);
-        assert_eq!(link.hear(true).status, 200, "{path}");
+        conn.send(&[&format!("HEAD {path} HTTP/1.1"), "Host: localhost"]);
+        assert_eq!(conn.receive(true).status, 200, "{path}");
     }
 }
 
@@ -246,11 +246,11 @@ fn bad_api_requests_are_refused_in_json_and_the_connection_stays_open() {
     }
     refused(peer.at, "/api/search?q=a", 404, "not_found");
     refused(peer.at, "/api/files?cursor=%zz", 400, "bad_request");
-    let mut link = Web::open(server.at);
-    assert_eq!(link.get("/api/nothing", &[]).status, 404);
-    assert_eq!(link.get("/api/peers", &[]).status, 200);
-    link.send(&["POST /api/peers HTTP/1.1", "Host: localhost"]);
-    assert_eq!(link.hear(false).status, 405);
+    let mut conn = Web::open(server.at);
+    assert_eq!(conn.get("/api/nothing", &[]).status, 404);
+    assert_eq!(conn.get("/api/peers", &[]).status, 200);
+    conn.send(&["POST /api/peers HTTP/1.1", "Host: localhost"]);
+    assert_eq!(conn.receive(false).status, 405);
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn counters_change_after_a_search_and_a_download() {
             .iter()
             .any(|second| second[0].as_u64() > Some(0))
     );
-    finish(begin_get(&["a.mp4"], server.at, &there)).succeeded();
+    finish(start_get(&["a.mp4"], server.at, &there)).succeeded();
     let moved = watcher.until(|event| event["sent"].as_u64() >= Some(3 << 20));
     assert!(moved["sent"].as_u64() < Some(4 << 20), "{moved}");
     watcher.until(|event| event["uploads"] == 0);
@@ -332,22 +332,25 @@ fn counters_change_after_a_search_and_a_download() {
 fn transfer_claims_count_only_for_peers_and_are_capped() {
     let server = server();
     let (_, mut watcher) = Watcher::open(server.at);
-    let mut voice = Native::open(server.at);
+    let mut client = Native::open(server.at);
     let wild = serde_json::json!({"method": "PING", "moved": {"uploads": 9_007_199_254_740_991_u64, "sent": 9_007_199_254_740_991_u64}});
-    assert_eq!(voice.ask(wild.clone())["status"], "PONG");
+    assert_eq!(client.request(wild.clone())["status"], "PONG");
     assert_eq!(
-        voice.ask(serde_json::json!({"method": "JOIN", "port": 4000, "files": []}))["status"],
+        client.request(serde_json::json!({"method": "JOIN", "port": 4000, "files": []}))["status"],
         "JOIN_OK"
     );
     assert_eq!(watcher.until(|event| event["peers"] == 1)["sent"], 0);
-    assert_eq!(voice.ask(wild)["status"], "PONG");
-    let told = watcher.until(|event| event["sent"] != 0);
-    assert_eq!((&told["sent"], &told["uploads"]), (&(400_u64 << 30).into(), &10_000.into()));
+    assert_eq!(client.request(wild)["status"], "PONG");
+    let reported = watcher.until(|event| event["sent"] != 0);
     assert_eq!(
-        voice.ask(serde_json::json!({"method": "PING", "moved": {"sent": -1}}))["error"]["code"],
+        (&reported["sent"], &reported["uploads"]),
+        (&(400_u64 << 30).into(), &10_000.into())
+    );
+    assert_eq!(
+        client.request(serde_json::json!({"method": "PING", "moved": {"sent": -1}}))["error"]["code"],
         "bad_request"
     );
-    drop(voice);
+    drop(client);
     assert_eq!(watcher.until(|event| event["peers"] == 0)["uploads"], 0);
 }
 
@@ -359,9 +362,9 @@ fn event_streams_are_limited_and_unread_streams_delay_no_other() {
         .map(|(status, watcher)| (assert_eq!(status, 200), watcher).1)
         .collect();
     let (status, mut late) = Watcher::open(server.at);
-    let mut said = String::new();
-    let _ = late.from.by_ref().take(40).read_to_string(&mut said);
-    assert!(status == 503 && said.contains("\"busy\""), "{status} {said}");
+    let mut received = String::new();
+    let _ = late.from.by_ref().take(40).read_to_string(&mut received);
+    assert!(status == 503 && received.contains("\"busy\""), "{status} {received}");
     // All but the last never read.
     let mut last = watchers.pop().expect("there are many");
     let first = last.next();
@@ -371,7 +374,7 @@ fn event_streams_are_limited_and_unread_streams_delay_no_other() {
     assert_eq!(json(server.at, "/api/peers")["peers"], serde_json::json!([]));
     // One who goes makes room.
     watchers.pop();
-    watch("room for one more", || (Watcher::open(server.at).0 == 200).then_some(()));
+    wait_until("room for one more", || (Watcher::open(server.at).0 == 200).then_some(()));
 }
 
 #[test]
@@ -382,15 +385,15 @@ fn transfers_are_shown_to_local_requests_alone() {
     reader.send(&["GET /files/big.mp4 HTTP/1.1", "Host: localhost"]);
     let host = format!("Host: {}", source.at);
     let ask = |lines: &[&str]| -> Value {
-        let mut link = Web::open(source.at);
+        let mut conn = Web::open(source.at);
         let mut all = vec!["GET /api/transfers HTTP/1.1"];
         all.extend(lines);
-        link.send(&all);
-        serde_json::from_slice(&link.hear(false).body).expect("JSON")
+        conn.send(&all);
+        serde_json::from_slice(&conn.receive(false).body).expect("JSON")
     };
-    let own = watch("the upload moves", || {
-        let said = ask(&[&host]);
-        (said["transfers"][0]["done"].as_u64() > Some(0)).then_some(said)
+    let own = wait_until("the upload moves", || {
+        let received = ask(&[&host]);
+        (received["transfers"][0]["done"].as_u64() > Some(0)).then_some(received)
     });
     let upload = &own["transfers"][0];
     assert_eq!(
@@ -404,8 +407,12 @@ fn transfers_are_shown_to_local_requests_alone() {
         &[&host, "Origin: http://evil.example"],
         &[&host, "Sec-Fetch-Site: cross-site"],
     ] {
-        let said = ask(lines);
-        assert_eq!((&said["uploads"], &said["transfers"]), (&1.into(), &Value::Null), "{lines:?}");
+        let received = ask(lines);
+        assert_eq!(
+            (&received["uploads"], &received["transfers"]),
+            (&1.into(), &Value::Null),
+            "{lines:?}"
+        );
     }
 }
 
@@ -416,12 +423,12 @@ fn the_transfer_list_shows_a_browser_waiting_for_consent() {
     let mut reader = Web::open(source.at);
     reader.send(&["GET /files/a.mp4 HTTP/1.1", "Host: localhost"]);
     let host = format!("Host: {}", source.at);
-    watch("the question", || {
-        let mut link = Web::open(source.at);
-        link.send(&["GET /api/transfers HTTP/1.1", &host]);
-        let said: Value = serde_json::from_slice(&link.hear(false).body).expect("JSON");
-        (said["transfers"][0]["stage"] == "consent").then_some(())
+    wait_until("the question", || {
+        let mut conn = Web::open(source.at);
+        conn.send(&["GET /api/transfers HTTP/1.1", &host]);
+        let received: Value = serde_json::from_slice(&conn.receive(false).body).expect("JSON");
+        (received["transfers"][0]["stage"] == "consent").then_some(())
     });
-    source.types("y");
-    assert_eq!(reader.hear(false).body, b"hello");
+    source.type_line("y");
+    assert_eq!(reader.receive(false).body, b"hello");
 }

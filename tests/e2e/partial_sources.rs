@@ -6,53 +6,53 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use crate::harness::{Dir, Node, begin_get, finish, noise, peer_with, server, watch};
+use crate::harness::{Dir, Node, finish, noise, peer_with, server, start_get, wait_until};
 use crate::native::Native;
-use crate::provider::{Content, Gate, Giver, PIECE, Turn};
+use crate::provider::{Content, Gate, Handling, PIECE, Provider};
 use crate::web;
 
 /// A peer that was told to download `what` from a source that has stopped after some pieces, and holds so many of them.
 fn in_the_middle(server: SocketAddr, there: &Dir, pieces: usize) -> Node {
-    let mut asker = peer_with(server, there, &["--allocate", "none"]);
-    asker.types("GET a.mp4");
-    let mut link = Native::open(asker.at);
-    let root = watch("a piece", || {
-        let answer = Native::open(server).ask(json!({"method": "LS", "peer": asker.at}));
+    let mut requester = peer_with(server, there, &["--allocate", "none"]);
+    requester.type_line("GET a.mp4");
+    let mut conn = Native::open(requester.at);
+    let root = wait_until("a piece", || {
+        let answer = Native::open(server).request(json!({"method": "LS", "peer": requester.at}));
         answer["files"]
             .as_array()?
             .iter()
             .find(|file| file["partial"] == true)
             .map(|file| file["root"].clone())
     });
-    watch("pieces", || {
-        let have = link.ask(json!({"method": "HAVE", "root": root}));
+    wait_until("pieces", || {
+        let have = conn.request(json!({"method": "HAVE", "root": root}));
         let count: u64 =
             have["pieces"].as_array()?.iter().map(|run| run[1].as_u64().unwrap_or(0)).sum();
         (count == pieces as u64).then_some(())
     });
-    asker
+    requester
 }
 
 #[test]
 fn a_running_download_serves_and_announces_its_pieces() {
     let (server, gate) = (server(), Gate::new());
     let what = Content::new("a.mp4", &noise(5, 9 * PIECE + 1));
-    let source = Giver::stops_after(&what, 4, &gate);
-    let home = source.joins(server.at, &what.file());
+    let source = Provider::stopping_after(&what, 4, &gate);
+    let home = source.join_server(server.at, &what.file());
     let there = Dir::new();
-    let asker = in_the_middle(server.at, &there, 4);
+    let requester = in_the_middle(server.at, &there, 4);
     let mut index = Native::open(server.at);
     let found = what.holders(&mut index);
     let ours = found
         .iter()
-        .find(|holder| holder["peer"] == asker.at.to_string())
+        .find(|holder| holder["peer"] == requester.at.to_string())
         .unwrap_or_else(|| panic!("{found:?}"));
     assert_eq!(
         (&ours["partial"], &ours["name"], &ours["size"]),
         (&true.into(), &"a.mp4".into(), &what.size.into())
     );
-    let mut link = Native::open(asker.at);
-    let have = link.ask(json!({"method": "HAVE", "root": what.root}));
+    let mut conn = Native::open(requester.at);
+    let have = conn.request(json!({"method": "HAVE", "root": what.root}));
     assert_eq!((&have["status"], &have["whole"]), (&"HAVE_OK".into(), &false.into()), "{have}");
     let runs = have["pieces"].as_array().expect("runs").clone();
     let held = |piece: u64| {
@@ -65,56 +65,57 @@ fn a_running_download_serves_and_announces_its_pieces() {
         let from = piece * PIECE as u64;
         let request = json!({"method": "FETCH", "root": what.root, "from": from, "length": PIECE});
         if held(piece) {
-            let head = link.ask(request);
+            let head = conn.request(request);
             let length = head["length"].as_u64().unwrap_or_else(|| panic!("{head}"));
             let at = piece as usize * PIECE;
-            assert!(link.body(length) == what.bytes[at..at + length as usize], "piece {piece}");
+            assert!(conn.body(length) == what.bytes[at..at + length as usize], "piece {piece}");
         } else {
-            assert_eq!(link.outcome(request), "range", "piece {piece}");
+            assert_eq!(conn.outcome(request), "range", "piece {piece}");
         }
     }
     // Neither more than it holds in one request, nor by a name that is not there yet.
-    assert_eq!(link.outcome(json!({"method": "FETCH", "root": what.root})), "range");
+    assert_eq!(conn.outcome(json!({"method": "FETCH", "root": what.root})), "range");
     for name in ["a.mp4", "a.mp4.part", "a.mp4.part.record", ".a.mp4.part.record"] {
         assert!(
             ["not_found", "bad_name"]
-                .contains(&&*link.outcome(json!({"method": "FETCH", "name": name}))),
+                .contains(&&*conn.outcome(json!({"method": "FETCH", "name": name}))),
             "{name}"
         );
-        assert_eq!(web::get(asker.at, &format!("/files/{name}")).status, 404, "{name}");
+        assert_eq!(web::get(requester.at, &format!("/files/{name}")).status, 404, "{name}");
     }
-    assert_eq!(web::get(asker.at, "/").body, b"");
-    assert_eq!(link.ask(json!({"method": "LS"}))["files"], json!([]));
-    let list = link.ask(json!({"method": "PIECES", "root": what.root}));
+    assert_eq!(web::get(requester.at, "/").body, b"");
+    assert_eq!(conn.request(json!({"method": "LS"}))["files"], json!([]));
+    let list = conn.request(json!({"method": "PIECES", "root": what.root}));
     let length = list["length"].as_u64().unwrap_or_else(|| panic!("{list}"));
-    assert_eq!(link.body(length), what.list);
+    assert_eq!(conn.body(length), what.list);
     // Another one takes what is here from here, while the source gives nothing.
     let elsewhere = Dir::new();
     drop(home);
-    let second = begin_get(&["a.mp4", "--hash", &what.root], server.at, &elsewhere);
-    second.prints(&format!("\"held\":{}", 4 * PIECE - if held(9) { PIECE - 1 } else { 0 }));
+    let second = start_get(&["a.mp4", "--hash", &what.root], server.at, &elsewhere);
+    second
+        .wait_for_stdout(&format!("\"held\":{}", 4 * PIECE - if held(9) { PIECE - 1 } else { 0 }));
     // Then the rest comes, and is told as it comes.
     gate.open();
-    asker.prints("baixado com sucesso");
+    requester.wait_for_stdout("baixado com sucesso");
     what.is_saved(&finish(second), &elsewhere);
     let mut have = have;
     while have["whole"] != true {
-        have = link.hear();
+        have = conn.receive();
         assert_eq!(
             (&have["event"], &have["root"]),
             (&"HAVE".into(), &what.root.clone().into()),
             "{have}"
         );
     }
-    watch("the whole file in the index", || {
+    wait_until("the whole file in the index", || {
         let found = what.holders(&mut index);
         found
             .iter()
-            .any(|holder| holder["peer"] == asker.at.to_string() && holder["partial"] == false)
+            .any(|holder| holder["peer"] == requester.at.to_string() && holder["partial"] == false)
             .then_some(())
     });
     assert!(there.read("a.mp4") == what.bytes);
-    assert_eq!(link.fetch("a.mp4"), what.bytes);
+    assert_eq!(conn.fetch("a.mp4"), what.bytes);
 }
 
 #[test]
@@ -124,28 +125,28 @@ fn a_partial_source_with_false_claims_is_given_up() {
     let here = Dir::with("a.mp4", &what.bytes);
     let _owner = peer_with(server.at, &here, &["--upload-limit", "4MB"]);
     // It claims more than there is, of another content as well, and has nothing.
-    let boaster = Giver::new(&what, |talk, request| {
+    let boaster = Provider::new(&what, |conn, request| {
         if request["method"] == "HAVE" {
             let pieces = json!([[0, 3], [2, 900], [7, 1], [9_007_199_254_740_990_u64, 1]]);
-            talk.say(&json!({"id": request["id"], "status": "HAVE_OK", "root": request["root"], "whole": false, "pieces": pieces}));
-            talk.say(
+            conn.send_line(&json!({"id": request["id"], "status": "HAVE_OK", "root": request["root"], "whole": false, "pieces": pieces}));
+            conn.send_line(
                 &json!({"event": "HAVE", "root": "0".repeat(64), "whole": true, "pieces": []}),
             );
-            talk.say(&json!({"event": "HAVE", "root": request["root"], "whole": false, "pieces": [[0, 8]]}));
-            return Turn::Done;
+            conn.send_line(&json!({"event": "HAVE", "root": request["root"], "whole": false, "pieces": [[0, 8]]}));
+            return Handling::Done;
         }
         if request["method"] == "FETCH" {
-            talk.refuse(request, "range");
-            return Turn::Done;
+            conn.refuse(request, "range");
+            return Handling::Done;
         }
-        Turn::Usual
+        Handling::Regular
     });
     let mut file = what.file();
     file["partial"] = true.into();
-    let _home = boaster.joins(server.at, &file);
+    let _joined = boaster.join_server(server.at, &file);
     what.wait_for_holders(server.at, 2);
     let there = Dir::new();
-    let done = finish(begin_get(&["a.mp4"], server.at, &there));
+    let done = finish(start_get(&["a.mp4"], server.at, &there));
     what.is_saved(&done, &there);
     // Each piece at most twice: when it said so first, and when it said so again.
     assert!((1..=16).contains(&boaster.pieces().len()), "{:?}", boaster.pieces());
@@ -156,29 +157,30 @@ fn a_partial_source_is_requested_for_its_own_pieces_alone() {
     let (server, gate) = (server(), Gate::new());
     let what = Content::new("a.mp4", &noise(15, 8 * PIECE));
     // The owner gives the last piece, which proves the list, and no other until the partial one has given all that it has.
-    let owner = Giver::stops_after(&what, 1, &gate);
+    let owner = Provider::stopping_after(&what, 1, &gate);
     let (opens, pieces) = (gate.clone(), [1, 3, 4]);
     let given = AtomicUsize::new(0);
-    let partial = Giver::new(&what, move |talk, request| match request["method"].as_str() {
+    let partial = Provider::new(&what, move |conn, request| match request["method"].as_str() {
         Some("HAVE") => {
-            talk.say(&json!({"id": request["id"], "status": "HAVE_OK", "root": request["root"], "whole": false, "pieces": [[1, 1]]}));
-            talk.say(&json!({"event": "HAVE", "root": request["root"], "whole": false, "pieces": [[3, 2]]}));
-            Turn::Done
+            conn.send_line(&json!({"id": request["id"], "status": "HAVE_OK", "root": request["root"], "whole": false, "pieces": [[1, 1]]}));
+            conn.send_line(&json!({"event": "HAVE", "root": request["root"], "whole": false, "pieces": [[3, 2]]}));
+            Handling::Done
         }
         Some("FETCH") => {
-            talk.answer(request);
+            conn.answer(request);
             if given.fetch_add(1, Ordering::Relaxed) == 2 {
                 opens.open();
             }
-            Turn::Done
+            Handling::Done
         }
-        _ => Turn::Usual,
+        _ => Handling::Regular,
     });
     let mut file = what.file();
     file["partial"] = true.into();
-    let _homes = [owner.joins(server.at, &what.file()), partial.joins(server.at, &file)];
+    let _joined =
+        [owner.join_server(server.at, &what.file()), partial.join_server(server.at, &file)];
     let there = Dir::new();
-    what.is_saved(&finish(begin_get(&["a.mp4"], server.at, &there)), &there);
+    what.is_saved(&finish(start_get(&["a.mp4"], server.at, &there)), &there);
     let mut asked = partial.pieces();
     asked.sort_unstable();
     assert_eq!(asked, pieces);
@@ -188,10 +190,10 @@ fn a_partial_source_is_requested_for_its_own_pieces_alone() {
 fn a_part_replaced_by_a_symlink_is_not_served() {
     let (server, gate) = (server(), Gate::new());
     let what = Content::new("a.mp4", &noise(6, 6 * PIECE));
-    let source = Giver::stops_after(&what, 3, &gate);
-    let _home = source.joins(server.at, &what.file());
+    let source = Provider::stopping_after(&what, 3, &gate);
+    let _joined = source.join_server(server.at, &what.file());
     let (there, outside) = (Dir::new(), Dir::with("secret", &vec![b's'; 6 * PIECE]));
-    let asker = in_the_middle(server.at, &there, 3);
+    let requester = in_the_middle(server.at, &there, 3);
     for hard in [false, true] {
         std::fs::remove_file(there.at("a.mp4.part")).expect("the part goes");
         if hard {
@@ -199,12 +201,12 @@ fn a_part_replaced_by_a_symlink_is_not_served() {
         } else {
             symlink(outside.at("secret"), there.at("a.mp4.part")).expect("a link");
         }
-        let mut link = Native::open(asker.at);
+        let mut conn = Native::open(requester.at);
         for piece in 0..6 {
-            let head = link.ask(json!({"method": "FETCH", "root": what.root, "from": piece * PIECE, "length": PIECE}));
+            let head = conn.request(json!({"method": "FETCH", "root": what.root, "from": piece * PIECE, "length": PIECE}));
             if let Some(length) = head["length"].as_u64() {
                 assert!(
-                    link.body(length) == what.bytes[piece * PIECE..][..PIECE],
+                    conn.body(length) == what.bytes[piece * PIECE..][..PIECE],
                     "a secret, hard: {hard}"
                 );
             }
@@ -212,7 +214,7 @@ fn a_part_replaced_by_a_symlink_is_not_served() {
     }
     // Nor does it get the name of the file at the end.
     gate.open();
-    asker.notes("disk:");
+    requester.wait_for_stderr("disk:");
     assert!(!there.has("a.mp4"));
     assert!(outside.read("secret") == vec![b's'; 6 * PIECE]);
 }

@@ -7,10 +7,10 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use crate::harness::{
-    Dir, Node, Process, assert_same_files, begin_get, cardume, finish, noise, peer, peer_with, run,
-    server, watch,
+    Dir, Node, Process, assert_same_files, cardume, finish, noise, peer, peer_with, run, server,
+    start_get, wait_until,
 };
-use crate::provider::{Content, Gate, Giver, PIECE, Turn};
+use crate::provider::{Content, Gate, Handling, PIECE, Provider};
 use crate::web::{Answer, Web};
 
 /// A player of a test: it knows where the file is.
@@ -30,28 +30,28 @@ impl Watched {
     }
 
     /// Asks on a link of its own, with these lines.
-    fn ask(&self, lines: &[&str]) -> Web {
-        let mut link = Web::open(self.at);
-        self.ask_on(&mut link, lines);
-        link
+    fn request(&self, lines: &[&str]) -> Web {
+        let mut conn = Web::open(self.at);
+        self.ask_on(&mut conn, lines);
+        conn
     }
 
-    fn ask_on(&self, link: &mut Web, lines: &[&str]) {
+    fn ask_on(&self, conn: &mut Web, lines: &[&str]) {
         let (first, host) = (format!("GET {} HTTP/1.1", self.path), format!("Host: {}", self.at));
-        link.send(&[&[first.as_str(), host.as_str()], lines].concat());
+        conn.send(&[&[first.as_str(), host.as_str()], lines].concat());
     }
 
     /// One range.
     #[track_caller]
     fn range(&self, from: u64, count: usize) -> Vec<u8> {
-        let mut link = self.ask(&[&format!("Range: bytes={from}-")]);
-        assert_eq!(link.head().status, 206);
-        link.bytes(count)
+        let mut conn = self.request(&[&format!("Range: bytes={from}-")]);
+        assert_eq!(conn.head().status, 206);
+        conn.bytes(count)
     }
 
     /// All of it.
     fn all(&self) -> Answer {
-        self.ask(&[]).hear(false)
+        self.request(&[]).receive(false)
     }
 }
 
@@ -93,12 +93,12 @@ fn a_player_reads_the_file_during_the_download_and_the_file_is_kept() {
         (200, Some("video/mp4"), Some("bytes"))
     );
     assert!(all.body == what.bytes);
-    play.notes("baixado com sucesso");
+    play.wait_for_stderr("baixado com sucesso");
     assert!(there.read("a b.mp4") == what.bytes);
     // It is served until the person has enough of it, and stdout holds the URL alone.
     assert!(url.range(5_000_000, 70_000) == what.bytes[5_000_000..5_070_000]);
     play.signal(Signal::INT);
-    assert_eq!((play.code(), play.out.to_the_end().len()), (0, 1));
+    assert_eq!((play.code(), play.out.until_end().len()), (0, 1));
     assert_eq!(there.names(), ["a b.mp4"]);
 }
 
@@ -108,22 +108,22 @@ fn requests_follow_the_standard_and_foreign_requests_are_refused() {
     let what = Content::new("a.wav", &noise(2, 2 * PIECE + 5));
     let _owner = owner(server.at, &what, "50MB");
     let (_play, url) = watched("a.wav", server.at, &there);
-    let mut link = url.ask(&["Range: bytes=100-199"]);
-    let part = link.hear(false);
+    let mut conn = url.request(&["Range: bytes=100-199"]);
+    let part = conn.receive(false);
     assert!(part.status == 206 && part.body == what.bytes[100..200]);
     assert_eq!(
         (part.header("Content-Type"), part.header("Content-Range")),
         (Some("audio/wav"), Some("bytes 100-199/2097157"))
     );
     // One after the other on the same link.
-    url.ask_on(&mut link, &["Range: bytes=-5"]);
-    assert!(link.hear(false).body == what.bytes[2 * PIECE..]);
-    url.ask_on(&mut link, &["Range: bytes=2097157-"]);
-    let beyond = link.hear(false);
+    url.ask_on(&mut conn, &["Range: bytes=-5"]);
+    assert!(conn.receive(false).body == what.bytes[2 * PIECE..]);
+    url.ask_on(&mut conn, &["Range: bytes=2097157-"]);
+    let beyond = conn.receive(false);
     assert_eq!((beyond.status, beyond.header("Content-Range")), (416, Some("bytes */2097157")));
     let host = format!("Host: {}", url.at);
-    link.send(&[&format!("HEAD {} HTTP/1.1", url.path), &host]);
-    let head = link.hear(true);
+    conn.send(&[&format!("HEAD {} HTTP/1.1", url.path), &host]);
+    let head = conn.receive(true);
     assert_eq!((head.status, head.header("Content-Length")), (200, Some("2097157")));
     for path in [
         "/",
@@ -132,8 +132,8 @@ fn requests_follow_the_standard_and_foreign_requests_are_refused() {
         &url.path[..url.path.len() - 6],
         &format!("/{}/a.wav", "0".repeat(32)),
     ] {
-        link.send(&[&format!("GET {path} HTTP/1.1"), &host]);
-        assert_eq!(link.hear(false).status, 404, "{path}");
+        conn.send(&[&format!("GET {path} HTTP/1.1"), &host]);
+        assert_eq!(conn.receive(false).status, 404, "{path}");
     }
     let get = format!("GET {} HTTP/1.1", url.path);
     for (lines, status) in [
@@ -145,14 +145,14 @@ fn requests_follow_the_standard_and_foreign_requests_are_refused() {
         (&[&host, "Sec-Fetch-Site: cross-site"], 403),
         (&[&format!("Host: localhost:{}", url.at.port())], 200),
     ] {
-        link.send(&[&[get.as_str()], lines].concat());
-        assert_eq!(link.hear(false).status, status, "{lines:?}");
+        conn.send(&[&[get.as_str()], lines].concat());
+        assert_eq!(conn.receive(false).status, status, "{lines:?}");
     }
-    link.send(&[&format!("DELETE {} HTTP/1.1", url.path), &host]);
-    assert_eq!(link.hear(false).status, 405);
+    conn.send(&[&format!("DELETE {} HTTP/1.1", url.path), &host]);
+    assert_eq!(conn.receive(false).status, 405);
     let mut noise = Web::open(url.at);
     noise.send(&["\u{16}\u{3}\u{1} no HTTP"]);
-    assert_eq!(noise.hear(false).status, 400);
+    assert_eq!(noise.receive(false).status, 400);
 }
 
 #[test]
@@ -184,25 +184,31 @@ fn pieces_of_a_player_overtake_earlier_requests() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content::new("a.mkv", &noise(3, 200 * PIECE));
     // It gives nothing more after the ends, so that what is asked then shows the order.
-    let giver = Giver::stops_after(&what, 6, &gate);
-    let _home = giver.joins(server.at, &what.file());
+    let provider = Provider::stopping_after(&what, 6, &gate);
+    let _joined = provider.join_server(server.at, &what.file());
     let (_play, url) = watched("a.mkv", server.at, &there);
-    watch("the ends and some more are asked for", || (giver.pieces().len() >= 7).then_some(()));
-    let before = giver.pieces();
+    wait_until("the ends and some more are asked for", || {
+        (provider.pieces().len() >= 7).then_some(())
+    });
+    let before = provider.pieces();
     let ends = [0, 1, 198, 199];
     assert!(ends.iter().all(|piece| before[..6].contains(piece)), "{before:?}");
-    let link = url.ask(&[&format!("Range: bytes={}-", 100 * PIECE)]);
+    let conn = url.request(&[&format!("Range: bytes={}-", 100 * PIECE)]);
     gate.open();
-    watch("the place of the player is asked for", || giver.pieces().contains(&100).then_some(()));
-    let asked = giver.pieces();
+    wait_until("the place of the player is asked for", || {
+        provider.pieces().contains(&100).then_some(())
+    });
+    let asked = provider.pieces();
     let place = asked.iter().position(|piece| *piece == 100).expect("it was asked for");
     // No more than what a link takes ahead was asked meanwhile; in the order of the file it would come after all of these.
     assert!(place <= before.len() + 14, "{asked:?}");
     // And what stood before it was taken back.
-    watch("what stood in its way is let go", || (!giver.asked("CANCEL").is_empty()).then_some(()));
-    let mut link = link;
-    assert_eq!(link.head().status, 206);
-    assert!(link.bytes(3 * PIECE) == what.bytes[100 * PIECE..103 * PIECE]);
+    wait_until("what stood in its way is let go", || {
+        (!provider.requests("CANCEL").is_empty()).then_some(())
+    });
+    let mut conn = conn;
+    assert_eq!(conn.head().status, 206);
+    assert!(conn.bytes(3 * PIECE) == what.bytes[100 * PIECE..103 * PIECE]);
 }
 
 #[test]
@@ -211,20 +217,20 @@ fn two_players_read_two_positions_at_once() {
     let what = Content::new("a.ogg", &noise(4, 40 * PIECE + 1));
     let _owner = owner(server.at, &what, "20MB");
     let (play, url) = watched("a.ogg", server.at, &there);
-    let mut links: Vec<(Web, usize)> = [0, 20 * PIECE + 7, 30 * PIECE]
-        .map(|at| (url.ask(&[&format!("Range: bytes={at}-")]), at))
+    let mut conns: Vec<(Web, usize)> = [0, 20 * PIECE + 7, 30 * PIECE]
+        .map(|at| (url.request(&[&format!("Range: bytes={at}-")]), at))
         .into();
-    for (link, _) in &mut links {
-        assert_eq!(link.head().header("Content-Type"), Some("audio/ogg"));
+    for (conn, _) in &mut conns {
+        assert_eq!(conn.head().header("Content-Type"), Some("audio/ogg"));
     }
     for step in 0..8 {
-        for (link, at) in &mut links {
+        for (conn, at) in &mut conns {
             let from = *at + step * PIECE;
-            assert!(link.bytes(PIECE) == what.bytes[from..from + PIECE], "from {from}");
+            assert!(conn.bytes(PIECE) == what.bytes[from..from + PIECE], "from {from}");
         }
     }
-    drop(links);
-    play.notes("baixado com sucesso");
+    drop(conns);
+    play.wait_for_stderr("baixado com sucesso");
     assert!(there.read("a.ogg") == what.bytes);
 }
 
@@ -234,23 +240,23 @@ fn a_source_lost_during_play_is_a_pause_without_wrong_bytes() {
     let what = Content::new("a.mp4", &noise(5, 30 * PIECE + 99));
     let (_here, mut first) = owner(server.at, &what, "5MB");
     let (_play, url) = watched("a.mp4", server.at, &there);
-    let mut link = url.ask(&[]);
-    assert_eq!(link.head().status, 200);
-    assert!(link.bytes(3 * PIECE) == what.bytes[..3 * PIECE]);
+    let mut conn = url.request(&[]);
+    assert_eq!(conn.head().status, 200);
+    assert!(conn.bytes(3 * PIECE) == what.bytes[..3 * PIECE]);
     first.kill();
     let here = Dir::with("a.mp4", &what.bytes);
     let _second = peer(server.at, &here);
-    assert!(link.bytes(what.bytes.len() - 3 * PIECE) == what.bytes[3 * PIECE..]);
+    assert!(conn.bytes(what.bytes.len() - 3 * PIECE) == what.bytes[3 * PIECE..]);
 }
 
 #[test]
 fn an_adversary_during_play_is_a_pause_without_wrong_bytes() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.flac", &noise(6, 6 * PIECE));
-    let liar = Giver::honest(&what.clone().spoiled(0));
-    let home = liar.joins(server.at, &what.file());
-    let honest = Giver::honest(&what);
-    let _home = honest.joins(server.at, &what.file());
+    let adversary = Provider::honest(&what.clone().spoiled(0));
+    let home = adversary.join_server(server.at, &what.file());
+    let honest = Provider::honest(&what);
+    let _joined = honest.join_server(server.at, &what.file());
     what.wait_for_holders(server.at, 2);
     let (_play, url) = watched("a.flac", server.at, &there);
     let all = url.all();
@@ -262,14 +268,14 @@ fn an_adversary_during_play_is_a_pause_without_wrong_bytes() {
 fn an_unhashed_file_plays_at_once_with_a_note() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content::new("a.mp3", &noise(7, 5 * PIECE + 1));
-    let giver = Giver::hashing(&what, &gate);
-    let _home = giver.joins(server.at, &what.unhashed());
+    let provider = Provider::hashing(&what, &gate);
+    let _joined = provider.join_server(server.at, &what.unhashed());
     let (play, url) = watched("a.mp3", server.at, &there);
     assert!(url.range(4 * PIECE as u64, 1000) == what.bytes[4 * PIECE..4 * PIECE + 1000]);
-    play.notes("played as it comes");
+    play.wait_for_stderr("played as it comes");
     assert!(url.all().body == what.bytes && !there.has("a.mp3"));
     gate.open();
-    play.notes("baixado com sucesso");
+    play.wait_for_stderr("baixado com sucesso");
     assert!(there.read("a.mp3") == what.bytes && url.range(7, 7) == what.bytes[7..14]);
 }
 
@@ -295,9 +301,9 @@ fn a_giant_unhashed_file_is_verified_piece_by_piece() {
             .contains("hashing")
     );
     assert!(
-        play.err.so_far().iter().all(|line| !line.contains("played as it comes")),
+        play.err.lines().iter().all(|line| !line.contains("played as it comes")),
         "{:?}",
-        play.err.so_far()
+        play.err.lines()
     );
 }
 
@@ -305,18 +311,18 @@ fn a_giant_unhashed_file_is_verified_piece_by_piece() {
 fn a_piece_that_fails_its_own_proof_never_reaches_the_player() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content { proves: true, ..Content::new("a.mp4", &noise(15, 5 * PIECE)) };
-    let liar = Giver::hashing(&what.clone().spoiled(0), &gate);
-    let _home = liar.joins(server.at, &what.unhashed());
+    let adversary = Provider::hashing(&what.clone().spoiled(0), &gate);
+    let _joined = adversary.join_server(server.at, &what.unhashed());
     let mut play = begin("a.mp4", server.at, &there, &["--player", "none"]);
     let url = Watched::of(&play.line());
     // It may have ended before anybody asked.
-    let link = Web::try_open(url.at).map(|mut link| {
-        url.ask_on(&mut link, &[]);
-        link
+    let conn = Web::try_open(url.at).map(|mut conn| {
+        url.ask_on(&mut conn, &[]);
+        conn
     });
-    assert_eq!(play.code(), 6, "{:?}", play.err.so_far());
+    assert_eq!(play.code(), 6, "{:?}", play.err.lines());
     // Its size may be said, and not a byte more.
-    let got = link.map_or_else(Vec::new, |mut link| link.rest());
+    let got = conn.map_or_else(Vec::new, |mut conn| conn.rest());
     assert!(got.is_empty() || got.ends_with(b"\r\n\r\n"), "{} bytes", got.len());
     assert!(!there.has("a.mp4"));
 }
@@ -327,28 +333,28 @@ fn played_pieces_that_fail_the_list_are_dropped_with_a_note() {
     let what = Content { proves: true, ..Content::new("a.mp4", &noise(16, 5 * PIECE)) };
     let other = Content { proves: true, ..Content::new("a.mp4", &what.clone().spoiled(1).bytes) };
     // It proves the one, and its list is that of another.
-    let giver = Giver::new(&what, {
+    let provider = Provider::new(&what, {
         let gate = gate.clone();
-        move |talk, request| match request["method"].as_str() {
+        move |conn, request| match request["method"].as_str() {
             Some("PIECES") => {
-                talk.answer_later(request, &gate);
-                Turn::Done
+                conn.answer_later(request, &gate);
+                Handling::Done
             }
             Some("FETCH") => {
-                talk.answer_as(&other, request);
-                Turn::Done
+                conn.answer_as(&other, request);
+                Handling::Done
             }
-            _ => Turn::Usual,
+            _ => Handling::Regular,
         }
     });
-    let _home = giver.joins(server.at, &what.unhashed());
+    let _joined = provider.join_server(server.at, &what.unhashed());
     let (mut play, url) = watched("a.mp4", server.at, &there);
     assert_eq!(url.range(PIECE as u64, 10).len(), 10);
     gate.open();
     assert_eq!(play.code(), 6);
     assert!(
         there.names().is_empty()
-            && play.err.to_the_end().iter().any(|line| line.contains("gave wrong bytes")),
+            && play.err.until_end().iter().any(|line| line.contains("gave wrong bytes")),
         "{:?}",
         there.names()
     );
@@ -363,7 +369,7 @@ fn an_existing_file_is_served_at_once() {
     let (mut play, url) = watched("a.mp4", server.at, &there);
     let began = Instant::now();
     assert!(url.all().body == what.bytes && began.elapsed().as_secs() < 2);
-    play.notes("already here");
+    play.wait_for_stderr("already here");
     play.signal(Signal::INT);
     assert_eq!(play.code(), 0);
     // Another one is not.
@@ -377,35 +383,35 @@ fn play_in_a_console_prints_a_url_and_shares_the_file() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mkv", &noise(10, 6 * PIECE));
     let _owner = owner(server.at, &what, "100MB");
-    let mut asker = peer(server.at, &there);
-    asker.types("PLAY a.mkv");
-    let url = Watched::of(&asker.line());
+    let mut requester = peer(server.at, &there);
+    requester.type_line("PLAY a.mkv");
+    let url = Watched::of(&requester.line());
     let all = url.all();
     assert!(all.header("Content-Type") == Some("video/x-matroska") && all.body == what.bytes);
-    asker.says(&format!("Arquivo a.mkv baixado com sucesso na pasta {}", there.text()));
+    requester.expect_line(&format!("Arquivo a.mkv baixado com sucesso na pasta {}", there.text()));
     what.wait_for_holders(server.at, 2);
     // What is here already has a URL as well.
-    asker.types("PLAY a.mkv");
-    let again = Watched::of(&asker.line());
+    requester.type_line("PLAY a.mkv");
+    let again = Watched::of(&requester.line());
     assert!(again.path != url.path && again.range(1, 9) == what.bytes[1..10]);
-    asker.types("PLAY none.mkv");
-    asker.notes("nobody has this file");
-    asker.types("QUIT");
+    requester.type_line("PLAY none.mkv");
+    requester.wait_for_stderr("nobody has this file");
+    requester.type_line("QUIT");
     // The code of the worst command.
-    assert_eq!(asker.code(), 3);
+    assert_eq!(requester.code(), 3);
 }
 
 #[test]
 fn a_failed_download_closes_waiting_players() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content { proves: true, ..Content::new("a.mp4", &noise(17, 5 * PIECE)) };
-    let liar = Giver::hashing(&what.clone().spoiled(0), &gate);
-    let _home = liar.joins(server.at, &what.unhashed());
-    let mut asker = peer(server.at, &there);
-    asker.types("PLAY a.mp4");
-    let mut link = Watched::of(&asker.line()).ask(&[]);
-    asker.notes("gave wrong bytes");
-    assert!(link.ends());
+    let adversary = Provider::hashing(&what.clone().spoiled(0), &gate);
+    let _joined = adversary.join_server(server.at, &what.unhashed());
+    let mut requester = peer(server.at, &there);
+    requester.type_line("PLAY a.mp4");
+    let mut conn = Watched::of(&requester.line()).request(&[]);
+    requester.wait_for_stderr("gave wrong bytes");
+    assert!(conn.ends());
 }
 
 #[test]
@@ -415,20 +421,20 @@ fn a_half_closed_player_gets_the_file_and_the_oldest_excess_connection_is_closed
     let (_here, _owner) = owner(server.at, &what, "100MB");
     there.write("a.mp4", &what.bytes);
     let (play, url) = watched("a.mp4", server.at, &there);
-    play.notes("already here");
-    let mut half = url.ask(&[]);
+    play.wait_for_stderr("already here");
+    let mut half = url.request(&[]);
     half.stops_asking();
     assert_eq!(half.head().status, 200);
     assert!(half.bytes(what.bytes.len()) == what.bytes && half.ends());
     // None of them reads: each waits for the end of its answer.
-    let mut links: Vec<Web> = (0..64).map(|_| url.ask(&[])).collect();
-    for link in &mut links {
-        assert_eq!(link.head().status, 200);
+    let mut conns: Vec<Web> = (0..64).map(|_| url.request(&[])).collect();
+    for conn in &mut conns {
+        assert_eq!(conn.head().status, 200);
     }
     assert!(url.range(7, 9) == what.bytes[7..16]);
-    let oldest = links[0].rest().len();
+    let oldest = conns[0].rest().len();
     assert!(
-        oldest < what.bytes.len() && links[63].bytes(what.bytes.len()) == what.bytes,
+        oldest < what.bytes.len() && conns[63].bytes(what.bytes.len()) == what.bytes,
         "{oldest}"
     );
 }
@@ -438,39 +444,39 @@ fn unverified_pieces_of_an_earlier_run_stay_reported_as_unverified() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content::new("a.mp3", &noise(20, 8 * PIECE));
     let (again, tag) = (gate.clone(), what.tag.clone());
-    let giver = Giver::new(&what, move |talk, request| match request["method"].as_str() {
+    let provider = Provider::new(&what, move |conn, request| match request["method"].as_str() {
         Some("PIECES") => {
-            talk.refuse(request, "unsupported");
-            Turn::Done
+            conn.refuse(request, "unsupported");
+            Handling::Done
         }
         // In the second run it says what will come, and gives none of it.
         Some("FETCH") if again.is_open() => {
             let (size, from) = (8 * PIECE, request["from"].as_u64());
-            talk.say(&serde_json::json!({"id": request["id"], "status": "FETCH_OK", "name": "a.mp3", "size": size, "tag": tag, "from": from,
+            conn.send_line(&serde_json::json!({"id": request["id"], "status": "FETCH_OK", "name": "a.mp3", "size": size, "tag": tag, "from": from,
                 "length": PIECE, "more": false}));
-            Turn::Done
+            Handling::Done
         }
-        Some("FETCH") if request["from"].as_u64() >= Some(6 * PIECE as u64) => Turn::Done,
-        _ => Turn::Usual,
+        Some("FETCH") if request["from"].as_u64() >= Some(6 * PIECE as u64) => Handling::Done,
+        _ => Handling::Regular,
     });
-    let _home = giver.joins(server.at, &what.unhashed());
+    let _joined = provider.join_server(server.at, &what.unhashed());
     let (mut play, url) = watched("a.mp3", server.at, &there);
     assert!(url.range(0, PIECE) == what.bytes[..PIECE]);
     play.signal(Signal::INT);
     assert_eq!(play.code(), 130);
     gate.open();
     let (play, _url) = watched("a.mp3", server.at, &there);
-    play.notes("played as it comes");
+    play.wait_for_stderr("played as it comes");
 }
 
 #[test]
 fn sequential_requests_both_ends_and_then_from_the_front() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(11, 60 * PIECE));
-    let giver = Giver::honest(&what);
-    let _home = giver.joins(server.at, &what.file());
-    finish(begin_get(&["a.mp4", "--sequential"], server.at, &there)).succeeded();
-    let asked = giver.pieces();
+    let provider = Provider::honest(&what);
+    let _joined = provider.join_server(server.at, &what.file());
+    finish(start_get(&["a.mp4", "--sequential"], server.at, &there)).succeeded();
+    let asked = provider.pieces();
     // The last piece proves the list.
     let rest: Vec<u64> =
         asked.iter().copied().filter(|piece| ![0, 1, 58, 59].contains(piece)).collect();
@@ -524,21 +530,21 @@ fn a_player_is_started_with_the_url_and_its_exit_ends_play() {
         .env("NO_PROXY", ".example")
         .env_remove("no_proxy");
     let mut play = Process::start(command);
-    assert_eq!(play.code(), 0, "{:?}", play.err.so_far());
-    assert!(play.out.to_the_end().is_empty());
+    assert_eq!(play.code(), 0, "{:?}", play.err.lines());
+    assert!(play.out.until_end().is_empty());
     assert!(programs.read("got") == what.bytes);
     assert_same_files(&programs.at("got"), &there.at("--x $(id).mp4"));
-    let said = |name: &str| String::from_utf8(programs.read(name)).expect("text");
-    assert!(said("url").ends_with("/--x%20%24%28id%29.mp4"), "{}", said("url"));
-    assert_eq!(said("near"), ".example,127.0.0.1,localhost .example,127.0.0.1,localhost");
+    let received = |name: &str| String::from_utf8(programs.read(name)).expect("text");
+    assert!(received("url").ends_with("/--x%20%24%28id%29.mp4"), "{}", received("url"));
+    assert_eq!(received("near"), ".example,127.0.0.1,localhost .example,127.0.0.1,localhost");
     // Every user of the machine sees what a program was started with, and not what stands in this list; it is gone afterwards.
-    let words = said("words");
+    let words = received("words");
     let words: Vec<&str> = words.lines().collect();
     let list = words[1].strip_prefix("--playlist=").expect("a list");
     assert!(
         words[0] == "--ytdl=no"
             && words.len() == 2
-            && said("mode") == "600\n"
+            && received("mode") == "600\n"
             && !std::path::Path::new(list).exists(),
         "{words:?}"
     );
@@ -551,12 +557,12 @@ fn a_download_continues_after_the_player_exits() {
     let _owner = owner(server.at, &what, "8MB");
     let programs = program("vlc", "curl -s -r 0-99 -o /dev/null \"$(cat \"$3\")\"");
     let mut play = with_programs(&programs, "a.mp4", server.at, &there, &["--player", "vlc"]);
-    play.notes("vlc has ended; the download goes on");
+    play.wait_for_stderr("vlc has ended; the download goes on");
     assert!(!there.has("a.mp4"));
     assert_eq!(play.code(), 0);
     assert!(there.read("a.mp4") == what.bytes);
     assert_eq!(
-        play.err.to_the_end().iter().filter(|line| line.contains("vlc has ended")).count(),
+        play.err.until_end().iter().filter(|line| line.contains("vlc has ended")).count(),
         1
     );
 }
@@ -583,8 +589,8 @@ fn a_missing_or_unknown_player_is_one_line() {
     std::fs::set_permissions(broken.at("mpv"), std::fs::Permissions::from_mode(0o755))
         .expect("a program");
     let what = Content::new("a.mp4", &noise(14, PIECE));
-    let giver = Giver::new(&what, |_, _| Turn::Usual);
-    let _home = giver.joins(server.at, &what.file());
+    let provider = Provider::new(&what, |_, _| Handling::Regular);
+    let _joined = provider.join_server(server.at, &what.file());
     finish(with_programs(&broken, "a.mp4", server.at, &there, &["--player", "mpv"]))
         .failed(7, "mpv: can't be started");
     run(["play", "a.mp4", "--player", "winamp"]).failed(2, "winamp");

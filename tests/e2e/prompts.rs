@@ -94,7 +94,7 @@ fn a_wrong_answer_repeats_the_prompt_and_a_prompt_can_be_cancelled() {
     assert_eq!(person.code(), Some(0));
     let asked: Vec<String> = server
         .out
-        .so_far()
+        .lines()
         .into_iter()
         .filter_map(|line| line.split(" solicitou arquivo ").nth(1).map(str::to_owned))
         .collect();
@@ -111,13 +111,13 @@ fn a_failed_command_keeps_the_progress_bars() {
     person.shows("Sou peer ");
     person.press("GET a.mp4\r");
     person.shows(" %");
-    for (wrong, said) in [
+    for (wrong, received) in [
         ("DANCE", "unknown command"),
         ("SEARCH ../x", "is no file name"),
         ("GET nobody.has.it", "nobody has this file"),
     ] {
         person.press(&format!("{wrong}\r"));
-        person.shows(said);
+        person.shows(received);
         person.shows(" MiB of 24.0 MiB");
         person.shows(" %");
     }

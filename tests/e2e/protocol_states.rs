@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Process, cardume, noise, peer, peer_on, run, server, server_with, watch,
+    Dir, Process, cardume, noise, peer, peer_on, run, server, server_with, wait_until,
 };
 use crate::native::{Native, fake};
 
@@ -21,22 +21,22 @@ fn join(part: u64, more: bool, name: &str) -> Value {
 #[test]
 fn an_unfinished_join_leaves_the_earlier_join_in_force() {
     let server = server();
-    let mut link = Native::open(server.at);
-    assert_eq!(link.outcome(join(0, false, "a.mp4")), "JOIN_OK");
-    assert_eq!(link.outcome(join(0, true, "b.mp4")), "JOIN_MORE");
+    let mut conn = Native::open(server.at);
+    assert_eq!(conn.outcome(join(0, false, "a.mp4")), "JOIN_OK");
+    assert_eq!(conn.outcome(join(0, true, "b.mp4")), "JOIN_MORE");
     let update = json!({"method": "UPDATE", "files": [{"name": "c.mp4", "size": 1}]});
-    let answer = link.ask(update.clone());
+    let answer = conn.request(update.clone());
     assert_eq!((&answer["status"], &answer["files"]), (&json!("UPDATE_OK"), &json!(2)));
-    assert_eq!(link.holders("c.mp4"), ["127.0.0.1:4001"]);
-    assert_eq!(link.outcome(json!({"method": "LEAVE"})), "LEAVE_OK");
-    assert!(link.holders("c.mp4").is_empty() && link.holders("a.mp4").is_empty());
+    assert_eq!(conn.holders("c.mp4"), ["127.0.0.1:4001"]);
+    assert_eq!(conn.outcome(json!({"method": "LEAVE"})), "LEAVE_OK");
+    assert!(conn.holders("c.mp4").is_empty() && conn.holders("a.mp4").is_empty());
     // The JOIN under way goes on, whatever is refused meanwhile.
-    assert_eq!(link.outcome(json!({"method": "LEAVE"})), "not_joined");
-    assert_eq!(link.outcome(update), "not_joined");
-    assert_eq!(link.outcome(join(7, true, "x.mp4")), "bad_request");
-    let answer = link.ask(join(1, false, "d.mp4"));
+    assert_eq!(conn.outcome(json!({"method": "LEAVE"})), "not_joined");
+    assert_eq!(conn.outcome(update), "not_joined");
+    assert_eq!(conn.outcome(join(7, true, "x.mp4")), "bad_request");
+    let answer = conn.request(join(1, false, "d.mp4"));
     assert_eq!((&answer["status"], &answer["files"]), (&json!("JOIN_OK"), &json!(2)));
-    assert_eq!(link.holders("b.mp4"), ["127.0.0.1:4001"]);
+    assert_eq!(conn.holders("b.mp4"), ["127.0.0.1:4001"]);
     // A first JOIN under way is left alone as well.
     let mut other = Native::open(server.at);
     let first = |part, more| json!({"method": "JOIN", "port": 4_002, "part": part, "more": more, "files": [{"name": "e.mp4", "size": 1}]});
@@ -48,14 +48,14 @@ fn an_unfinished_join_leaves_the_earlier_join_in_force() {
 #[test]
 fn a_long_join_is_answered_after_a_half_close_and_ends_with_its_connection() {
     let server = server();
-    let mut link = Native::open(server.at);
+    let mut conn = Native::open(server.at);
     let part = |number: u64| {
         let files: Vec<Value> = (0..8_000)
             .map(|file| json!({"name": format!("{number}-{file}.mp4"), "size": 1}))
             .collect();
         json!({"id": number, "method": "JOIN", "port": 4_001, "part": number, "more": number < 2, "files": files}).to_string()
     };
-    link.send(
+    conn.send(
         format!(
             "{}\n{}\n{}\n{{\"id\":9,\"method\":\"LS\",\"peer\":\"127.0.0.1:4001\"}}\n",
             part(0),
@@ -64,13 +64,13 @@ fn a_long_join_is_answered_after_a_half_close_and_ends_with_its_connection() {
         )
         .as_bytes(),
     );
-    link.half_close();
-    let said: Vec<Value> = std::iter::from_fn(|| link.hear_or_end()).collect();
+    conn.half_close();
+    let received: Vec<Value> = std::iter::from_fn(|| conn.receive_or_end()).collect();
     let statuses: Vec<&str> =
-        said.iter().map(|head| head["status"].as_str().unwrap_or("refused")).collect();
-    assert_eq!(statuses, ["JOIN_MORE", "JOIN_MORE", "JOIN_OK", "LS_OK"], "{said:?}");
-    let mut asker = Native::open(server.at);
-    watch("the peer is gone", || asker.holders("0-1.mp4").is_empty().then_some(()));
+        received.iter().map(|head| head["status"].as_str().unwrap_or("refused")).collect();
+    assert_eq!(statuses, ["JOIN_MORE", "JOIN_MORE", "JOIN_OK", "LS_OK"], "{received:?}");
+    let mut requester = Native::open(server.at);
+    wait_until("the peer is gone", || requester.holders("0-1.mp4").is_empty().then_some(()));
 }
 
 #[test]
@@ -78,22 +78,22 @@ fn requests_before_a_protocol_error_are_answered_to_the_last_byte() {
     let server = server();
     let content = noise(7, 3 << 20);
     let here = Dir::with("v.bin", &content);
-    let giver = peer(server.at, &here);
+    let provider = peer(server.at, &here);
     for fault in ["PING", "{\"id\":1,", "[]", &"x".repeat(70_000)] {
-        let mut link = Native::open(giver.at);
-        link.send(
+        let mut conn = Native::open(provider.at);
+        conn.send(
             format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"v.bin\"}}\n{{\"id\":2,\"method\":\"PIECES\",\"name\":\"v.bin\"}}\n{fault}\n")
                 .as_bytes(),
         );
         let (mut bytes, mut list) = (Vec::new(), Vec::new());
         loop {
-            let head = link.hear();
+            let head = conn.receive();
             match head["status"].as_str() {
                 Some("FETCH_OK") => {
-                    bytes.extend(link.body(head["length"].as_u64().expect("a length")))
+                    bytes.extend(conn.body(head["length"].as_u64().expect("a length")))
                 }
                 Some("PIECES_OK") => {
-                    list.extend(link.body(head["length"].as_u64().expect("a length")))
+                    list.extend(conn.body(head["length"].as_u64().expect("a length")))
                 }
                 _ if head["event"] == "WAITING" => {}
                 _ => {
@@ -108,7 +108,7 @@ fn requests_before_a_protocol_error_are_answered_to_the_last_byte() {
             }
         }
         assert!(bytes == content && list.len() == 96, "{} of {} bytes", bytes.len(), content.len());
-        assert!(link.hear_or_end().is_none());
+        assert!(conn.receive_or_end().is_none());
     }
 }
 
@@ -117,8 +117,8 @@ fn index(
     heartbeat_ms: u64,
     answer: impl Fn(&Value) -> Option<Value> + Send + Sync + 'static,
 ) -> (SocketAddr, Arc<AtomicUsize>) {
-    let links = Arc::new(AtomicUsize::new(0));
-    let (counted, answer) = (Arc::clone(&links), Arc::new(answer));
+    let conns = Arc::new(AtomicUsize::new(0));
+    let (counted, answer) = (Arc::clone(&conns), Arc::new(answer));
     let held: Mutex<Vec<TcpStream>> = Mutex::new(Vec::new());
     let at = fake(move |mut stream, _| {
         counted.fetch_add(1, Ordering::SeqCst);
@@ -128,30 +128,30 @@ fn index(
             let mut from = BufReader::new(stream.try_clone().expect("a second handle"));
             let opening = json!({"role": "server", "you": "127.0.0.1:50001", "heartbeat_ms": heartbeat_ms, "nonce": "0".repeat(32)}).to_string();
             let mut line = String::new();
-            let mut said = format!("{{\"cardume\":1,{}\n", &opening[1..]);
+            let mut received = format!("{{\"cardume\":1,{}\n", &opening[1..]);
             while from.read_line(&mut line).is_ok_and(|count| count > 0) {
-                if stream.write_all(said.as_bytes()).is_err() {
+                if stream.write_all(received.as_bytes()).is_err() {
                     return;
                 }
-                said.clear();
+                received.clear();
                 if let Some(request) = serde_json::from_str::<Value>(&line)
                     .ok()
                     .filter(|request| request.get("method").is_some())
                     && let Some(mut answer) = answer(&request)
                 {
                     answer["id"] = request["id"].clone();
-                    said = format!("{answer}\n");
-                    if stream.write_all(said.as_bytes()).is_err() {
+                    received = format!("{answer}\n");
+                    if stream.write_all(received.as_bytes()).is_err() {
                         return;
                     }
-                    said.clear();
+                    received.clear();
                 }
                 line.clear();
             }
         });
         Ok(())
     });
-    (at, links)
+    (at, conns)
 }
 
 #[test]
@@ -215,21 +215,21 @@ fn a_waiting_client_finds_a_restarted_server() {
     let waiting = Process::start(cardume(["watch", "video", "--server", &at]));
     let here = Dir::with("video 1.mp4", b"all of it");
     let first = peer(server.at, &here);
-    waiting.prints(&format!("+\t{}\t9\tvideo 1.mp4", first.at));
+    waiting.wait_for_stdout(&format!("+\t{}\t9\tvideo 1.mp4", first.at));
     drop((server, first));
     let again = server_with(&["--listen", &at]);
     let began = Instant::now();
     let there = Dir::with("video 2.mp4", b"and more");
     let second = peer(again.at, &there);
-    waiting.prints(&format!("+\t{}\t8\tvideo 2.mp4", second.at));
+    waiting.wait_for_stdout(&format!("+\t{}\t8\tvideo 2.mp4", second.at));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[test]
 fn a_half_closed_server_is_left_at_once() {
     // It closes its sending half behind the first answer, and keeps the link.
-    let links = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&links);
+    let conns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&conns);
     let held: Mutex<Vec<TcpStream>> = Mutex::new(Vec::new());
     let at = fake(move |mut stream, _| {
         counted.fetch_add(1, Ordering::SeqCst);
@@ -248,7 +248,7 @@ fn a_half_closed_server_is_left_at_once() {
     });
     let _waiting = Process::start(cardume(["watch", "video", "--server", &at.to_string()]));
     let began = Instant::now();
-    watch("a second link", || (links.load(Ordering::SeqCst) > 1).then_some(()));
+    wait_until("a second link", || (conns.load(Ordering::SeqCst) > 1).then_some(()));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
@@ -269,7 +269,7 @@ fn a_silent_server_is_lost_after_some_heartbeats() {
     let _peer = peer_on(for_peer, "127.0.0.1:0", here.text(), &[]);
     let _waiting = Process::start(cardume(["watch", "video", "--server", &for_watch.to_string()]));
     let began = Instant::now();
-    watch("second links", || {
+    wait_until("second links", || {
         (peer_links.load(Ordering::SeqCst) > 1 && watch_links.load(Ordering::SeqCst) > 1)
             .then_some(())
     });
@@ -284,21 +284,21 @@ fn two_peers_behind_one_address_report_it_once() {
     let there = Dir::with("b.mp4", b"and more");
     let second =
         peer_on(server.at, "127.0.0.1:0", there.text(), &["--advertise", &first.at.to_string()]);
-    second.notes("holds that address");
-    let mut asker = Native::open(server.at);
-    watch("it has asked several times", || {
-        let figures = asker.ask(json!({"method": "STATUS"}))["figures"].clone();
+    second.wait_for_stderr("holds that address");
+    let mut requester = Native::open(server.at);
+    wait_until("it has asked several times", || {
+        let figures = requester.request(json!({"method": "STATUS"}))["figures"].clone();
         let is_join = |figure: &&Value| {
             figure["name"] == "requests"
                 && figure["of"].as_str().is_some_and(|of| of.eq_ignore_ascii_case("join"))
         };
         figures.as_array()?.iter().find(is_join)?["value"].as_u64().filter(|joins| *joins > 4)
     });
-    let said: Vec<String> = second.err.so_far().into_iter().chain(second.out.so_far()).collect();
-    assert!(said.len() <= 3, "{said:?}");
+    let received: Vec<String> = second.err.lines().into_iter().chain(second.out.lines()).collect();
+    assert!(received.len() <= 3, "{received:?}");
     // The first was never put out, and the second takes the address as soon as it is free.
     assert_eq!(Native::open(server.at).holders("a.mp4"), [first.at.to_string()]);
     drop(first);
-    let mut asker = Native::open(server.at);
-    watch("the second has joined", || (!asker.holders("b.mp4").is_empty()).then_some(()));
+    let mut requester = Native::open(server.at);
+    wait_until("the second has joined", || (!requester.holders("b.mp4").is_empty()).then_some(()));
 }

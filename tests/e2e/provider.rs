@@ -11,7 +11,7 @@ use blake3::Hasher;
 use blake3::hazmat::HasherExt as _;
 use serde_json::{Value, json};
 
-use crate::harness::{Dir, Done, PATIENCE, watch};
+use crate::harness::{Dir, Done, TIMEOUT, wait_until};
 use crate::native::Native;
 
 /// The bytes of a piece.
@@ -77,10 +77,14 @@ impl Content {
     /// It must have been saved, alone in its folder, and its root told.
     #[track_caller]
     pub fn is_saved(&self, done: &Done, there: &Dir) {
-        let told = done.succeeded().events("saved");
+        let reported = done.succeeded().events("saved");
         let (root, name) = (root(&self.bytes), self.name.clone());
-        assert_eq!(told.len(), 1, "{done:#?}");
-        assert_eq!((&told[0]["root"], &told[0]["name"]), (&root.into(), &name.into()), "{done:#?}");
+        assert_eq!(reported.len(), 1, "{done:#?}");
+        assert_eq!(
+            (&reported[0]["root"], &reported[0]["name"]),
+            (&root.into(), &name.into()),
+            "{done:#?}"
+        );
         assert!(there.read(&self.name) == self.bytes, "{done:#?}");
         assert_eq!(there.names(), [&*self.name]);
     }
@@ -88,7 +92,7 @@ impl Content {
     /// Who has it, as the index says.
     #[track_caller]
     pub fn holders(&self, index: &mut Native) -> Vec<Value> {
-        index.ask(json!({"method": "SEARCH", "root": self.root}))["holders"]
+        index.request(json!({"method": "SEARCH", "root": self.root}))["holders"]
             .as_array()
             .expect("a list")
             .clone()
@@ -98,7 +102,7 @@ impl Content {
     #[track_caller]
     pub fn wait_for_holders(&self, server: SocketAddr, wanted: usize) {
         let mut index = Native::open(server);
-        watch("holders", || (self.holders(&mut index).len() == wanted).then_some(()));
+        wait_until("holders", || (self.holders(&mut index).len() == wanted).then_some(()));
     }
 
     /// The same by one who has not hashed it.
@@ -108,26 +112,26 @@ impl Content {
 }
 
 /// What becomes of a request.
-pub enum Turn {
+pub enum Handling {
     /// It is answered by the book.
-    Usual,
+    Regular,
     /// It was answered, or never will be.
     Done,
     /// The link ends.
-    Leave,
+    Close,
 }
 
 /// One link to a giver.
-pub struct Talk {
+pub struct Conn {
     stream: TcpStream,
     content: Arc<Content>,
     /// How many links came before this one.
     pub nth: usize,
 }
 
-impl Talk {
+impl Conn {
     /// Sends a head.
-    pub fn say(&mut self, head: &Value) {
+    pub fn send_line(&mut self, head: &Value) {
         let _ = self.stream.write_all(format!("{head}\n").as_bytes());
     }
 
@@ -136,7 +140,7 @@ impl Talk {
         self.stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a time-out");
         let mut buffer = [0; 4_096];
         loop {
-            self.say(head);
+            self.send_line(head);
             match self.stream.read(&mut buffer) {
                 Ok(0) => return,
                 Ok(_) => {}
@@ -157,14 +161,14 @@ impl Talk {
         let what = self.content();
         let at = usize::try_from(request["from"].as_u64().unwrap_or(0)).expect("a small file");
         let next = what.bytes.len().min(at + PIECE);
-        self.say(&json!({"id": request["id"], "status": "FETCH_OK", "name": what.name, "size": what.size, "tag": what.tag,
+        self.send_line(&json!({"id": request["id"], "status": "FETCH_OK", "name": what.name, "size": what.size, "tag": what.tag,
             "from": at, "length": next - at, "more": false}));
         let _ = self.stream.write_all(&what.bytes[at..at + (next - at) / 2]);
     }
 
     /// Says no.
     pub fn refuse(&mut self, request: &Value, code: &str) {
-        self.say(
+        self.send_line(
             &json!({"id": request["id"], "error": {"code": code, "retry": false, "text": ""}}),
         );
     }
@@ -172,7 +176,7 @@ impl Talk {
     /// Answers by the book when the gate opens, and goes on meanwhile.
     pub fn answer_later(&self, request: &Value, gate: &Gate) {
         let stream = self.stream.try_clone().expect("one more handle");
-        let mut later = Talk { stream, content: Arc::clone(&self.content), nth: self.nth };
+        let mut later = Conn { stream, content: Arc::clone(&self.content), nth: self.nth };
         let (request, gate) = (request.clone(), gate.clone());
         thread::spawn(move || {
             gate.pass();
@@ -194,17 +198,17 @@ impl Talk {
             || request["name"].as_str().is_some_and(|name| name != what.name);
         let id = &request["id"];
         match request["method"].as_str() {
-            Some("PING") => self.say(&json!({"id": id, "status": "PONG"})),
-            Some("CANCEL") => self.say(&json!({"id": id, "status": "CANCEL_OK"})),
+            Some("PING") => self.send_line(&json!({"id": id, "status": "PONG"})),
+            Some("CANCEL") => self.send_line(&json!({"id": id, "status": "CANCEL_OK"})),
             _ if other => self.refuse(request, "not_found"),
-            Some("HAVE") => self.say(&json!({"id": id, "status": "HAVE_OK", "root": what.root, "whole": true, "pieces": []})),
+            Some("HAVE") => self.send_line(&json!({"id": id, "status": "HAVE_OK", "root": what.root, "whole": true, "pieces": []})),
             Some("PIECES") => {
                 let head = json!({"id": id, "status": "PIECES_OK", "name": what.name, "size": what.size, "tag": what.tag, "root": what.root,
                     "from": 0, "length": what.list.len(), "more": false});
-                self.say(&head);
+                self.send_line(&head);
                 let _ = self.stream.write_all(&what.list);
             }
-            Some("FETCH") => self.give(what, request),
+            Some("FETCH") => self.send_file(what, request),
             _ => self.refuse(request, "unsupported"),
         }
     }
@@ -216,7 +220,7 @@ impl Talk {
         );
     }
 
-    fn give(&mut self, what: &Content, request: &Value) {
+    fn send_file(&mut self, what: &Content, request: &Value) {
         let size = usize::try_from(what.size).expect("a small file");
         let (from, wanted) =
             (request["from"].as_u64().unwrap_or(0), request["length"].as_u64().unwrap_or(u64::MAX));
@@ -233,7 +237,7 @@ impl Talk {
                 head["value"] =
                     value.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
             }
-            self.say(&head);
+            self.send_line(&head);
             let _ = self.stream.write_all(&what.bytes[at..next]);
             at = next;
             if at == end {
@@ -266,71 +270,72 @@ impl Gate {
     /// Waits until it has happened; a failed test does not wait for ever.
     pub fn pass(&self) {
         let open = self.0.0.lock().expect("no panic while it was held");
-        drop(self.0.1.wait_timeout_while(open, PATIENCE, |open| !*open));
+        drop(self.0.1.wait_timeout_while(open, TIMEOUT, |open| !*open));
     }
 }
 
 /// A running giver. It lives as long as the tests.
 #[derive(Clone)]
-pub struct Giver {
+pub struct Provider {
     pub at: SocketAddr,
     asked: Arc<Mutex<Vec<(usize, Value)>>>,
 }
 
-impl Giver {
+impl Provider {
     /// One that gives by the book.
-    pub fn honest(content: &Content) -> Giver {
-        Giver::new(content, |_, _| Turn::Usual)
+    pub fn honest(content: &Content) -> Provider {
+        Provider::new(content, |_, _| Handling::Regular)
     }
 
     /// One that gives so many pieces by the book, and nothing more until the gate opens.
-    pub fn stops_after(content: &Content, pieces: usize, gate: &Gate) -> Giver {
+    pub fn stopping_after(content: &Content, pieces: usize, gate: &Gate) -> Provider {
         let (gate, count) = (gate.clone(), AtomicUsize::new(0));
-        Giver::new(content, move |_, request| {
+        Provider::new(content, move |_, request| {
             if request["method"] == "FETCH" && count.fetch_add(1, Ordering::Relaxed) >= pieces {
                 gate.pass();
             }
-            Turn::Usual
+            Handling::Regular
         })
     }
 
     /// One that is hashing, and gives its list when the gate opens.
-    pub fn hashing(content: &Content, gate: &Gate) -> Giver {
+    pub fn hashing(content: &Content, gate: &Gate) -> Provider {
         let gate = gate.clone();
-        Giver::new(content, move |talk, request| {
+        Provider::new(content, move |conn, request| {
             if request["method"] != "PIECES" {
-                return Turn::Usual;
+                return Handling::Regular;
             }
-            talk.say(&json!({"event": "WAITING", "id": request["id"], "reason": "hashing"}));
-            talk.answer_later(request, &gate);
-            Turn::Done
+            conn.send_line(&json!({"event": "WAITING", "id": request["id"], "reason": "hashing"}));
+            conn.answer_later(request, &gate);
+            Handling::Done
         })
     }
 
     /// One that asks `act` before each answer, the one to the opening among them.
     pub fn new(
         content: &Content,
-        act: impl Fn(&mut Talk, &Value) -> Turn + Send + Sync + 'static,
-    ) -> Giver {
+        act: impl Fn(&mut Conn, &Value) -> Handling + Send + Sync + 'static,
+    ) -> Provider {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let giver = Giver { at: listener.local_addr().expect("an address"), asked: Arc::default() };
+        let provider =
+            Provider { at: listener.local_addr().expect("an address"), asked: Arc::default() };
         let (asked, content, act) =
-            (Arc::clone(&giver.asked), Arc::new(content.clone()), Arc::new(act));
+            (Arc::clone(&provider.asked), Arc::new(content.clone()), Arc::new(act));
         thread::spawn(move || {
             for (nth, stream) in listener.incoming().enumerate() {
                 let Ok(stream) = stream else { return };
                 let (asked, content, act) =
                     (Arc::clone(&asked), Arc::clone(&content), Arc::clone(&act));
                 thread::spawn(move || {
-                    let _ = converse(&mut Talk { stream, content, nth }, &asked, &*act);
+                    let _ = converse(&mut Conn { stream, content, nth }, &asked, &*act);
                 });
             }
         });
-        giver
+        provider
     }
 
     /// What it was asked by this method, on all links.
-    pub fn asked(&self, method: &str) -> Vec<Value> {
+    pub fn requests(&self, method: &str) -> Vec<Value> {
         let asked = self.asked.lock().expect("no panic while it was held");
         asked
             .iter()
@@ -342,49 +347,49 @@ impl Giver {
 
     /// Which pieces it was asked for, in order of asking.
     pub fn pieces(&self) -> Vec<u64> {
-        self.asked("FETCH")
+        self.requests("FETCH")
             .iter()
             .map(|fetch| fetch["from"].as_u64().unwrap_or(0) / PIECE as u64)
             .collect()
     }
 
     /// How many links it had.
-    pub fn links(&self) -> usize {
+    pub fn connections(&self) -> usize {
         let asked = self.asked.lock().expect("no panic while it was held");
         asked.iter().filter(|(_, request)| request.get("cardume").is_some()).count()
     }
 
     /// Waits until it is asked by this method.
     #[track_caller]
-    pub fn is_asked(&self, method: &str) {
-        watch(method, || (!self.asked(method).is_empty()).then_some(()));
+    pub fn wait_for_request(&self, method: &str) {
+        wait_until(method, || (!self.requests(method).is_empty()).then_some(()));
     }
 
     /// Joins with this file, for as long as the link lives.
     #[track_caller]
-    pub fn joins(&self, server: SocketAddr, file: &Value) -> Native {
-        let mut link = Native::open(server);
+    pub fn join_server(&self, server: SocketAddr, file: &Value) -> Native {
+        let mut conn = Native::open(server);
         let outcome =
-            link.outcome(json!({"method": "JOIN", "port": self.at.port(), "files": [file]}));
+            conn.outcome(json!({"method": "JOIN", "port": self.at.port(), "files": [file]}));
         assert_eq!(outcome, "JOIN_OK");
-        link
+        conn
     }
 }
 
 fn converse(
-    talk: &mut Talk,
+    conn: &mut Conn,
     asked: &Mutex<Vec<(usize, Value)>>,
-    act: &(dyn Fn(&mut Talk, &Value) -> Turn + Send + Sync),
+    act: &(dyn Fn(&mut Conn, &Value) -> Handling + Send + Sync),
 ) -> io::Result<()> {
-    talk.stream.set_nodelay(true)?;
-    let from = BufReader::new(talk.stream.try_clone()?);
+    conn.stream.set_nodelay(true)?;
+    let from = BufReader::new(conn.stream.try_clone()?);
     for line in from.lines() {
         let Ok(request) = serde_json::from_str::<Value>(&line?) else { return Ok(()) };
-        asked.lock().expect("no panic while it was held").push((talk.nth, request.clone()));
-        match act(talk, &request) {
-            Turn::Usual => talk.answer(&request),
-            Turn::Done => {}
-            Turn::Leave => return Ok(()),
+        asked.lock().expect("no panic while it was held").push((conn.nth, request.clone()));
+        match act(conn, &request) {
+            Handling::Regular => conn.answer(&request),
+            Handling::Done => {}
+            Handling::Close => return Ok(()),
         }
     }
     Ok(())

@@ -45,9 +45,9 @@ fn a_published_file_is_found_and_marked_while_its_user_is_away() {
     }
     // Nobody gives it.
     run(&bia, server.at, &["get", "aula1.mp4", "--folder", keys.text()]).failed(3, "");
-    let mut asker = Native::open(server.at);
+    let mut requester = Native::open(server.at);
     let entry = json!([{"name": "aula1.mp4", "user": "ana", "description": "Álgebra linear"}]);
-    let answer = asker.ask(json!({"method": "SEARCH", "name": "aula1.mp4"}));
+    let answer = requester.request(json!({"method": "SEARCH", "name": "aula1.mp4"}));
     assert_eq!((&answer["holders"], &answer["away"]), (&json!([]), &entry));
     let page =
         String::from_utf8_lossy(&web::get(server.at, "/api/search?q=algebra").body).into_owned();
@@ -56,7 +56,7 @@ fn a_published_file_is_found_and_marked_while_its_user_is_away() {
     let folder = Dir::with("aula1.mp4", b"one");
     let peer =
         peer_with(server.at, &folder, &["--user", "ana", "--key", ana.to_str().expect("text")]);
-    let answer = asker.ask(json!({"method": "SEARCH", "contains": "algebra"}));
+    let answer = requester.request(json!({"method": "SEARCH", "contains": "algebra"}));
     assert_eq!(
         (&answer["holders"][0]["peer"], &answer["away"]),
         (&json!(peer.at.to_string()), &Value::Null),
@@ -67,7 +67,7 @@ fn a_published_file_is_found_and_marked_while_its_user_is_away() {
 #[test]
 fn filters_that_a_request_cannot_use_are_refused() {
     let server = server();
-    let mut asker = Native::open(server.at);
+    let mut requester = Native::open(server.at);
     let others = [
         ("ext", json!(["mkv"])),
         ("min_size", json!(1)),
@@ -84,25 +84,31 @@ fn filters_that_a_request_cannot_use_are_refused() {
             let mut request = json!({"method": method});
             request[by] = json!("video");
             request[field] = value.clone();
-            assert_eq!(asker.outcome(request), "bad_request", "{method} by {by} with {field}");
+            assert_eq!(requester.outcome(request), "bad_request", "{method} by {by} with {field}");
         }
     }
     assert_eq!(
-        asker.outcome(json!({"method": "SEARCH", "text": "video", "contains": "video"})),
+        requester.outcome(json!({"method": "SEARCH", "text": "video", "contains": "video"})),
         "bad_request"
     );
-    assert_eq!(asker.outcome(json!({"method": "SEARCH", "text": "video"})), "SEARCH_OK");
-    assert_eq!(asker.outcome(json!({"method": "SUBSCRIBE", "contains": "video"})), "SUBSCRIBE_OK");
+    assert_eq!(requester.outcome(json!({"method": "SEARCH", "text": "video"})), "SEARCH_OK");
+    assert_eq!(
+        requester.outcome(json!({"method": "SUBSCRIBE", "contains": "video"})),
+        "SUBSCRIBE_OK"
+    );
 }
 
 #[test]
 fn file_names_of_every_script_are_found_from_a_shell() {
     let server = server();
-    let mut giver = Native::open(server.at);
+    let mut provider = Native::open(server.at);
     let names =
         ["Dødheimsgard.flac", "Straße.mp4", "ปลา.mp4", "東京物語.mkv", "L’été.mp3", "Мой.mp4"];
     let files: Vec<Value> = names.iter().map(|name| json!({"name": name, "size": 1})).collect();
-    assert_eq!(giver.outcome(json!({"method": "JOIN", "port": 4000, "files": files})), "JOIN_OK");
+    assert_eq!(
+        provider.outcome(json!({"method": "JOIN", "port": 4000, "files": files})),
+        "JOIN_OK"
+    );
     let key = Dir::new();
     for (words, wanted) in [
         (["--contains", "dodheimsgard"], Some(names[0])),

@@ -9,29 +9,29 @@ use quinn_proto::{ClientConfig, Endpoint, EndpointConfig};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Done, Node, Process, assert_same_files, begin_get, cardume, finish, noise, own_ip, peer,
-    peer_on, peer_with, run, server, server_with, watch,
+    Dir, Done, Node, Process, assert_same_files, cardume, finish, noise, own_ip, peer, peer_on,
+    peer_with, run, server, server_with, start_get, wait_until,
 };
 use crate::native::Native;
 
 const MIB: usize = 1 << 20;
 
 fn get(name: &str, server: SocketAddr, there: &Dir) -> Done {
-    finish(begin_get(&[name, "--transport", "quic"], server, there))
+    finish(start_get(&[name, "--transport", "quic"], server, there))
 }
 
 /// A link to the index that wants to know where holders answer by QUIC.
 fn curious(server: SocketAddr) -> Native {
-    let mut link = Native::silent(server);
-    link.say("{\"cardume\":1,\"quic\":true}");
-    assert_eq!(link.hear()["role"], "server");
-    link
+    let mut conn = Native::silent(server);
+    conn.send_line("{\"cardume\":1,\"quic\":true}");
+    assert_eq!(conn.receive()["role"], "server");
+    conn
 }
 
 /// The holders of this file, once so many of them have a root.
-fn holders(link: &mut Native, name: &str, wanted: usize) -> Vec<Value> {
-    watch("hashes", || {
-        let answer = link.ask(json!({"method": "SEARCH", "name": name}));
+fn holders(conn: &mut Native, name: &str, wanted: usize) -> Vec<Value> {
+    wait_until("hashes", || {
+        let answer = conn.request(json!({"method": "SEARCH", "name": name}));
         let holders = answer["holders"].as_array().expect("a list").clone();
         (holders.iter().filter(|holder| holder["root"].is_string()).count() == wanted)
             .then_some(holders)
@@ -46,9 +46,9 @@ pub fn quic_port(holder: &Value) -> u16 {
 }
 
 /// A peer that answers by QUIC and has hashed the file.
-fn giver(server: SocketAddr, here: &Dir, name: &str, more: &[&str]) -> (Node, SocketAddr) {
+fn provider(server: SocketAddr, here: &Dir, name: &str, more: &[&str]) -> (Node, SocketAddr) {
     let node = peer_with(server, here, &[&["--udp", "0"], more].concat());
-    let holders = watch("the giver", || {
+    let holders = wait_until("the giver", || {
         let all = holders(&mut curious(server), name, 1.max(count(server, name)));
         all.into_iter().find(|holder| holder["peer"] == node.at.to_string())
     });
@@ -61,44 +61,44 @@ fn count(server: SocketAddr, name: &str) -> usize {
 }
 
 /// By which ways it came, in order.
-fn ways(done: &Done) -> Vec<String> {
+fn transports(done: &Done) -> Vec<String> {
     done.events("way").iter().map(|way| way["by"].as_str().expect("a word").to_owned()).collect()
 }
 
 #[test]
 fn a_file_is_downloaded_by_quic_through_the_named_port_in_one_thread() {
     let (server, here, there) = (server(), Dir::with("a.mp4", &noise(1, 9 * MIB + 7)), Dir::new());
-    let (owner, at) = giver(server.at, &here, "a.mp4", &["--upload-limit", "20MB"]);
+    let (owner, at) = provider(server.at, &here, "a.mp4", &["--upload-limit", "20MB"]);
     let from = UdpSocket::bind("0.0.0.0:0")
         .and_then(|socket| socket.local_addr())
         .expect("a free port")
         .port()
         .to_string();
-    let asker =
-        begin_get(&["a.mp4", "--transport", "quic", "--udp-port", &from], server.at, &there);
-    asker.event("way");
-    assert_eq!((asker.threads(), owner.threads()), (1, 1));
+    let requester =
+        start_get(&["a.mp4", "--transport", "quic", "--udp-port", &from], server.at, &there);
+    requester.event("way");
+    assert_eq!((requester.threads(), owner.threads()), (1, 1));
     let text = std::fs::read_to_string("/proc/net/udp").expect("the sockets of this machine");
     let port = |port: &str| format!(":{:04X} ", port.parse::<u16>().expect("a port"));
     assert!(text.contains(&port(&from)) && text.contains(&port(&at.port().to_string())), "{text}");
-    let done = finish(asker);
-    assert_eq!(ways(&done), ["quic"], "{done:#?}");
+    let done = finish(requester);
+    assert_eq!(transports(&done), ["quic"], "{done:#?}");
     assert_eq!(done.succeeded().events("saved").len(), 1);
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
     // TCP is what comes without the word.
     let plain = Dir::new();
-    let done = finish(begin_get(&["a.mp4"], server.at, &plain));
-    assert!(ways(done.succeeded()).is_empty(), "{done:#?}");
+    let done = finish(start_get(&["a.mp4"], server.at, &plain));
+    assert!(transports(done.succeeded()).is_empty(), "{done:#?}");
 }
 
 #[test]
 fn quic_ports_are_listed_only_on_request() {
     let (server, here) = (server(), Dir::with("a.mp4", b"all of it"));
-    let (_owner, at) = giver(server.at, &here, "a.mp4", &[]);
+    let (_owner, at) = provider(server.at, &here, "a.mp4", &[]);
     let holder = holders(&mut curious(server.at), "a.mp4", 1).remove(0);
     assert_eq!(quic_port(&holder), at.port());
     assert_eq!(holder["quic"]["key"].as_str().map(str::len), Some(64), "{holder}");
-    let answer = Native::open(server.at).ask(json!({"method": "SEARCH", "name": "a.mp4"}));
+    let answer = Native::open(server.at).request(json!({"method": "SEARCH", "name": "a.mp4"}));
     assert!(answer["holders"][0].get("quic").is_none(), "{answer}");
 }
 
@@ -108,12 +108,12 @@ fn a_giant_sparse_file_and_tiny_files_are_downloaded_by_quic() {
     here.sparse("giant.mp4", (1 << 30) + 12_345);
     here.write("none.mp4", b"");
     here.write("one.mp4", b"1");
-    let _owner = giver(server.at, &here, "giant.mp4", &[]);
+    let _owner = provider(server.at, &here, "giant.mp4", &[]);
     for name in ["giant.mp4", "none.mp4", "one.mp4"] {
         holders(&mut curious(server.at), name, 1);
         let there = Dir::new();
         let done = get(name, server.at, &there);
-        assert_eq!(ways(done.succeeded()), ["quic"], "{done:#?}");
+        assert_eq!(transports(done.succeeded()), ["quic"], "{done:#?}");
         assert_same_files(&here.at(name), &there.at(name));
     }
 }
@@ -123,7 +123,7 @@ fn quic_and_tcp_sources_deliver_one_file_together() {
     let (server, content) = (server(), noise(2, 24 * MIB));
     let (one, two, there) =
         (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
-    let (_by_both, _) = giver(server.at, &one, "a.mp4", &["--upload-limit", "20MB"]);
+    let (_by_both, _) = provider(server.at, &one, "a.mp4", &["--upload-limit", "20MB"]);
     let by_tcp = peer_with(server.at, &two, &["--upload-limit", "20MB"]);
     holders(&mut curious(server.at), "a.mp4", 2);
     let mut command = cardume([
@@ -139,7 +139,7 @@ fn quic_and_tcp_sources_deliver_one_file_together() {
     ]);
     command.env("RUST_LOG", "cardume=info");
     let done = finish(Process::start(command));
-    assert_eq!(ways(done.succeeded()), ["quic"], "{done:#?}");
+    assert_eq!(transports(done.succeeded()), ["quic"], "{done:#?}");
     let gave = |from: SocketAddr| {
         done.err.iter().any(|line| {
             line.contains(&format!("pieces from {from}")) && !line.contains(" 0 pieces")
@@ -156,7 +156,7 @@ fn quic_works_over_ipv6() {
     let _source = peer_on(server.at, "[::1]:0", here.text(), &["--udp", "0"]);
     holders(&mut curious(server.at), "a.mp4", 1);
     let done = get("a.mp4", server.at, &there);
-    assert_eq!(ways(done.succeeded()), ["quic"], "{done:#?}");
+    assert_eq!(transports(done.succeeded()), ["quic"], "{done:#?}");
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
 }
 
@@ -172,16 +172,16 @@ fn misnamed(quic: impl FnOnce(SocketAddr) -> Value) -> Misnamed {
     let (ip, content) = (own_ip(), noise(4, 3 * MIB));
     let at = SocketAddr::from((ip, 4000));
     let here = Dir::with("a.mp4", &content);
-    let (_held, nobody) = crate::harness::nobody();
-    let peer = peer_on(nobody, &at.to_string(), here.text(), &["--udp", "4000"]);
+    let (_held, unreachable) = crate::harness::unreachable();
+    let peer = peer_on(unreachable, &at.to_string(), here.text(), &["--udp", "4000"]);
     let server = server_with(&["--listen", "127.0.0.1:0", "--allow-advertise", "127.0.0.0/8"]);
-    let mut stranger = Native::open(server.at);
+    let mut run_tool = Native::open(server.at);
     let file =
         json!({"name": "a.mp4", "size": content.len(), "root": crate::provider::root(&content)});
     let join =
         json!({"method": "JOIN", "port": 4000, "advertise": at, "files": [file], "quic": quic(at)});
-    assert_eq!(stranger.outcome(join), "JOIN_OK");
-    Misnamed { server, _peer: peer, _stranger: stranger, here }
+    assert_eq!(run_tool.outcome(join), "JOIN_OK");
+    Misnamed { server, _peer: peer, _stranger: run_tool, here }
 }
 
 impl Misnamed {
@@ -190,7 +190,7 @@ impl Misnamed {
     fn comes_by_tcp(&self, udp: SocketAddr, why: &str) {
         let there = Dir::new();
         let done = get("a.mp4", self.server.at, &there);
-        assert_eq!(ways(done.succeeded()), ["tcp"], "{done:#?}");
+        assert_eq!(transports(done.succeeded()), ["tcp"], "{done:#?}");
         assert_same_files(&self.here.at("a.mp4"), &there.at("a.mp4"));
         let there = Dir::new();
         let began = Instant::now();
@@ -204,9 +204,9 @@ impl Misnamed {
             "--folder",
             there.text(),
         ]);
-        let told = format!("UDP to {udp} does not get through: TCP takes over ({why})");
+        let reported = format!("UDP to {udp} does not get through: TCP takes over ({why})");
         assert_eq!(
-            done.succeeded().err.iter().filter(|line| line.contains(&told)).count(),
+            done.succeeded().err.iter().filter(|line| line.contains(&reported)).count(),
             1,
             "{done:#?}"
         );
@@ -253,16 +253,16 @@ fn an_unreachable_source_disturbs_no_other_quic_source() {
     let server = server_with(&["--listen", "127.0.0.1:0", "--allow-advertise", "127.0.0.0/8"]);
     let content = noise(10, 9 * MIB);
     let here = Dir::with("a.mp4", &content);
-    let (owner, _) = giver(server.at, &here, "a.mp4", &["--upload-limit", "20MB"]);
+    let (owner, _) = provider(server.at, &here, "a.mp4", &["--upload-limit", "20MB"]);
     let at = SocketAddr::from((own_ip(), 4000));
     let dead =
         UdpSocket::bind((at.ip(), 0)).and_then(|socket| socket.local_addr()).expect("a port");
-    let mut stranger = Native::open(server.at);
+    let mut run_tool = Native::open(server.at);
     let file =
         json!({"name": "a.mp4", "size": content.len(), "root": crate::provider::root(&content)});
     let quic = json!({"port": dead.port(), "key": "5a".repeat(32)});
     assert_eq!(
-        stranger.outcome(
+        run_tool.outcome(
             json!({"method": "JOIN", "port": 4000, "advertise": at, "files": [file], "quic": quic})
         ),
         "JOIN_OK"
@@ -270,9 +270,9 @@ fn an_unreachable_source_disturbs_no_other_quic_source() {
     holders(&mut curious(server.at), "a.mp4", 2);
     let there = Dir::new();
     let done = get("a.mp4", server.at, &there);
-    let ways = done.succeeded().events("way");
+    let transports = done.succeeded().events("way");
     let by = |from: SocketAddr| {
-        ways.iter().find(|way| way["from"] == from.to_string()).map(|way| way["by"].clone())
+        transports.iter().find(|way| way["from"] == from.to_string()).map(|way| way["by"].clone())
     };
     assert_eq!((by(owner.at), by(at)), (Some(json!("quic")), Some(json!("tcp"))), "{done:#?}");
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
@@ -285,7 +285,7 @@ fn a_busy_udp_port_is_one_line() {
     let port = held.local_addr().expect("its address").port().to_string();
     let (at, text) = (server.at.to_string(), here.text());
     run(["peer", "--server", &at, "--listen", "127.0.0.1:0", "--folder", text, "--udp", &port])
-        .code_is(7);
+        .failed_with(7);
     run([
         "get",
         "a.mp4",
@@ -332,30 +332,30 @@ pub fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
 #[test]
 fn datagrams_of_every_kind_are_harmless() {
     let (server, here) = (server(), Dir::with("a.mp4", &noise(5, 2 * MIB)));
-    let (mut owner, at) = giver(server.at, &here, "a.mp4", &[]);
+    let (mut owner, at) = provider(server.at, &here, "a.mp4", &[]);
     // A machine that is busy with many tests may let a connection wait until TCP takes over: the next one is as good.
     let fetches = || {
-        watch("a download by QUIC", || {
+        wait_until("a download by QUIC", || {
             let there = Dir::new();
             let done = get("a.mp4", server.at, &there);
             assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
-            (ways(done.succeeded()) == ["quic"]).then_some(())
+            (transports(done.succeeded()) == ["quic"]).then_some(())
         });
     };
     fetches();
     let before = owner.memory_kib("RssAnon");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let says = |bytes: &[u8]| {
+    let sends = |bytes: &[u8]| {
         let _ = socket.send_to(bytes, at);
     };
     let first = initials(at, 1).remove(0);
     for length in (0..first.len()).step_by(3).chain([1, 2, 5, 6, 7, 20, 21, 1_199]) {
-        says(&first[..length]);
-        says(&noise(length as u64, length));
+        sends(&first[..length]);
+        sends(&noise(length as u64, length));
         // A long header, a short one, versions that nobody knows, and connection ids longer than the datagram.
-        says(&[&[0xc0, 0, 0, 0, 1][..], &noise(length as u64 + 9, length)].concat());
-        says(&[&[0x40][..], &noise(length as u64 + 10, length)].concat());
-        says(
+        sends(&[&[0xc0, 0, 0, 0, 1][..], &noise(length as u64 + 9, length)].concat());
+        sends(&[&[0x40][..], &noise(length as u64 + 10, length)].concat());
+        sends(
             &[&[0xff, 0xfa, 0xce, 0xb0, 0x0c, 0xff][..], &noise(length as u64 + 11, length)]
                 .concat(),
         );
@@ -363,14 +363,14 @@ fn datagrams_of_every_kind_are_harmless() {
     for place in 0..first.len() {
         let mut turned = first.clone();
         turned[place] ^= 1 << (place % 8);
-        says(&turned);
+        sends(&turned);
     }
     for _ in 0..1_000 {
-        says(&first);
+        sends(&first);
     }
     fetches();
     for datagram in initials(at, 3_000) {
-        says(&datagram);
+        sends(&datagram);
     }
     // Connections that nobody goes on with are given up soon; whoever shows that he is where he says is served meanwhile.
     fetches();
@@ -383,16 +383,16 @@ fn datagrams_of_every_kind_are_harmless() {
 fn a_file_truncated_during_a_quic_upload_makes_no_wrong_file() {
     let (server, here, there) = (server(), Dir::with("a.mp4", &noise(6, 60 * MIB)), Dir::new());
     here.write("other.mp4", b"other");
-    let (mut owner, _) = giver(server.at, &here, "a.mp4", &["--upload-limit", "30MB"]);
-    let asker = begin_get(&["a.mp4", "--transport", "quic"], server.at, &there);
-    asker.event("way");
-    asker.event("progress");
+    let (mut owner, _) = provider(server.at, &here, "a.mp4", &["--upload-limit", "30MB"]);
+    let requester = start_get(&["a.mp4", "--transport", "quic"], server.at, &there);
+    requester.event("way");
+    requester.event("progress");
     std::fs::File::options()
         .write(true)
         .open(here.at("a.mp4"))
         .and_then(|file| file.set_len(40_000_001))
         .expect("it is cut");
-    let done = finish(asker);
+    let done = finish(requester);
     assert!(owner.is_running());
     assert!(!there.has("a.mp4") && [3, 4, 5, 6].contains(&done.code), "{done:#?}");
     let there = Dir::new();
@@ -406,14 +406,14 @@ fn another_source_takes_over_from_a_killed_source() {
     let (server, content) = (server(), noise(7, 40 * MIB));
     let (one, two, there) =
         (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
-    let (mut killed, _) = giver(server.at, &one, "a.mp4", &["--upload-limit", "12MB"]);
-    let (_other, _) = giver(server.at, &two, "a.mp4", &["--upload-limit", "12MB"]);
+    let (mut killed, _) = provider(server.at, &one, "a.mp4", &["--upload-limit", "12MB"]);
+    let (_other, _) = provider(server.at, &two, "a.mp4", &["--upload-limit", "12MB"]);
     holders(&mut curious(server.at), "a.mp4", 2);
-    let asker = begin_get(&["a.mp4", "--transport", "quic"], server.at, &there);
-    asker.event("way");
-    asker.event("way");
+    let requester = start_get(&["a.mp4", "--transport", "quic"], server.at, &there);
+    requester.event("way");
+    requester.event("way");
     killed.kill();
-    let done = finish(asker);
+    let done = finish(requester);
     done.succeeded();
     assert!(there.read("a.mp4") == content);
 }
@@ -422,8 +422,8 @@ fn another_source_takes_over_from_a_killed_source() {
 fn a_killed_requester_frees_its_slot() {
     let (server, here, there) = (server(), Dir::with("a.mp4", &noise(8, 30 * MIB)), Dir::new());
     let (_owner, _) =
-        giver(server.at, &here, "a.mp4", &["--uploads", "1", "--upload-limit", "15MB"]);
-    let mut first = begin_get(&["a.mp4", "--transport", "quic"], server.at, &there);
+        provider(server.at, &here, "a.mp4", &["--uploads", "1", "--upload-limit", "15MB"]);
+    let mut first = start_get(&["a.mp4", "--transport", "quic"], server.at, &there);
     first.event("progress");
     first.kill();
     let there = Dir::new();
@@ -457,7 +457,7 @@ fn a_peer_without_udp_is_requested_by_tcp_without_a_note() {
 fn a_file_is_played_during_a_quic_download() {
     let server = server();
     let here = Dir::with("film.bin", &noise(9, 6 << 20));
-    let (_peer, _) = giver(server.at, &here, "film.bin", &[]);
+    let (_peer, _) = provider(server.at, &here, "film.bin", &[]);
     let there = Dir::new();
     let words = [
         "play",
@@ -475,9 +475,9 @@ fn a_file_is_played_during_a_quic_download() {
     let play = Process::start(cardume(words));
     let url = play.event("playing")["url"].as_str().expect("a URL").to_owned();
     let (at, path) = url.trim_start_matches("http://").split_once('/').expect("a path");
-    let mut link = crate::web::Web::open(at.parse().expect("an address"));
-    link.send(&[&format!("GET /{path} HTTP/1.1"), &format!("Host: {at}")]);
-    let answer = link.hear(false);
+    let mut conn = crate::web::Web::open(at.parse().expect("an address"));
+    conn.send(&[&format!("GET /{path} HTTP/1.1"), &format!("Host: {at}")]);
+    let answer = conn.receive(false);
     assert!(answer.status == 200 && answer.body == here.read("film.bin"));
     assert_eq!(play.event("way")["by"], "quic");
 }
@@ -486,14 +486,14 @@ fn a_file_is_played_during_a_quic_download() {
 fn a_subscription_lists_quic_ports_only_on_request() {
     let server = server();
     let (mut plain, mut curious) = (Native::open(server.at), curious(server.at));
-    for link in [&mut plain, &mut curious] {
+    for conn in [&mut plain, &mut curious] {
         assert_eq!(
-            link.ask(json!({"method": "SUBSCRIBE", "name": "a.mp4"}))["status"],
+            conn.request(json!({"method": "SUBSCRIBE", "name": "a.mp4"}))["status"],
             "SUBSCRIBE_OK"
         );
     }
     let here = Dir::with("a.mp4", b"all of it");
     let _peer = peer_with(server.at, &here, &["--udp", "0"]);
-    assert!(plain.hear()["holder"].get("quic").is_none());
-    assert!(curious.hear()["holder"]["quic"]["port"].is_u64());
+    assert!(plain.receive()["holder"].get("quic").is_none());
+    assert!(curious.receive()["holder"]["quic"]["port"].is_u64());
 }

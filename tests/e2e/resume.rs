@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::harness::{
     Dir, Done, Process, assert_same_files, cardume, finish, lone_peer, noise, own_ip, peer_on, run,
-    watch,
+    wait_until,
 };
 use crate::native::Native;
 
@@ -29,7 +29,7 @@ fn get(from: &str, there: &Dir) -> Process {
 
 /// Waits until so many bytes of the download are on disk.
 fn wait_for_bytes(there: &Dir, bytes: u64) {
-    watch("so many bytes", || {
+    wait_until("so many bytes", || {
         there
             .at("a.mp4.part")
             .metadata()
@@ -41,7 +41,7 @@ fn wait_for_bytes(there: &Dir, bytes: u64) {
 #[test]
 fn a_download_resumes_when_its_killed_source_returns() {
     let (here, there) = (Dir::with("a.mp4", &noise(1, SIZE)), Dir::new());
-    let (_held, no_server) = crate::harness::nobody();
+    let (_held, no_server) = crate::harness::unreachable();
     let mut source =
         peer_on(no_server, &format!("{}:0", own_ip()), here.text(), &["--upload-limit", "40MB"]);
     let at = source.at.to_string();
@@ -108,17 +108,17 @@ fn a_killed_peer_resumes_its_download_with_the_same_command() {
     let (here, there) = (Dir::with("a.mp4", &noise(4, SIZE)), Dir::new());
     let server = crate::harness::server();
     let _source = crate::harness::peer_with(server.at, &here, &["--upload-limit", "60MB"]);
-    let mut asker = crate::harness::peer_with(server.at, &there, &["--allocate", "none"]);
-    asker.types("GET a.mp4");
+    let mut requester = crate::harness::peer_with(server.at, &there, &["--allocate", "none"]);
+    requester.type_line("GET a.mp4");
     wait_for_bytes(&there, 20 << 20);
-    asker.kill();
+    requester.kill();
     // What is under way is not shared.
-    let mut asker = peer_on(server.at, "127.0.0.1:0", there.text(), &[]);
-    asker.says(&format!("Sou peer {} com arquivos", asker.at));
-    asker.types("GET a.mp4");
-    let note = asker.notes("bytes are here already");
+    let mut requester = peer_on(server.at, "127.0.0.1:0", there.text(), &[]);
+    requester.expect_line(&format!("Sou peer {} com arquivos", requester.at));
+    requester.type_line("GET a.mp4");
+    let note = requester.wait_for_stderr("bytes are here already");
     assert!(note.contains("goes on from"), "{note}");
-    asker.prints("baixado com sucesso");
+    requester.wait_for_stdout("baixado com sucesso");
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
 }
 

@@ -42,23 +42,23 @@ fn http_head_requests_take_no_slot_and_closed_connections_no_queue_place() {
     here.sparse("big.mp4", 1 << 30);
     let peer = peer_with(server.at, &here, &["--uploads", "1"]);
     let ask = |method: &str, fields: &str| {
-        let mut link = TcpStream::connect(peer.at).expect("a peer");
+        let mut conn = TcpStream::connect(peer.at).expect("a peer");
         write!(
-            link,
+            conn,
             "{method} /files/big.mp4 HTTP/1.1\r\nHost: {}\r\n{fields}Connection: close\r\n\r\n",
             peer.at
         )
         .expect("room");
-        link
+        conn
     };
     let mut taken = ask("GET", "");
     taken.read_exact(&mut [0; 1]).expect("a byte");
     for (method, fields, status) in
         [("HEAD", "", "200"), ("GET", "Range: bytes=99999999999-\r\n", "416")]
     {
-        let mut said = String::new();
-        ask(method, fields).read_to_string(&mut said).expect("an answer");
-        assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{said}");
+        let mut received = String::new();
+        ask(method, fields).read_to_string(&mut received).expect("an answer");
+        assert!(received.starts_with(&format!("HTTP/1.1 {status}")), "{received}");
     }
 }
 
@@ -66,17 +66,17 @@ fn http_head_requests_take_no_slot_and_closed_connections_no_queue_place() {
 #[test]
 fn a_script_that_pauses_between_answers_receives_all_responses() {
     let server = server();
-    let mut link = TcpStream::connect(server.at).expect("a server");
-    link.write_all(b"{\"cardume\":1}\n").expect("room");
+    let mut conn = TcpStream::connect(server.at).expect("a server");
+    conn.write_all(b"{\"cardume\":1}\n").expect("room");
     let requests: String = (0..400)
         .map(|id| format!("{{\"id\":{id},\"method\":\"SEARCH\",\"name\":\"a{id}.mp4\"}}\n"))
         .collect();
-    link.write_all(requests.as_bytes()).expect("room");
-    let mut said = String::new();
-    while said.matches("SEARCH_OK").count() < 400 {
+    conn.write_all(requests.as_bytes()).expect("room");
+    let mut received = String::new();
+    while received.matches("SEARCH_OK").count() < 400 {
         let mut some = [0; 4_096];
-        let count = link.read(&mut some).expect("answers");
-        assert!(count > 0, "cut after {} answers", said.matches("SEARCH_OK").count());
-        said.push_str(std::str::from_utf8(&some[..count]).expect("plain text"));
+        let count = conn.read(&mut some).expect("answers");
+        assert!(count > 0, "cut after {} answers", received.matches("SEARCH_OK").count());
+        received.push_str(std::str::from_utf8(&some[..count]).expect("plain text"));
     }
 }

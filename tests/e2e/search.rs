@@ -25,7 +25,7 @@ fn names(done: &Done) -> Vec<String> {
 #[test]
 fn files_are_found_by_words_typos_and_filters_in_the_requested_order() {
     let server = server();
-    let mut giver = Native::open(server.at);
+    let mut provider = Native::open(server.at);
     let root = "5d".repeat(32);
     let files = json!([
         {"name": "Vídeo 1.mkv", "size": 700_000_000_u64},
@@ -33,7 +33,10 @@ fn files_are_found_by_words_typos_and_filters_in_the_requested_order() {
         {"name": "video 3.mkv", "size": 5, "partial": true},
         {"name": "audio.mp3", "size": 1_000},
     ]);
-    assert_eq!(giver.outcome(json!({"method": "JOIN", "port": 4000, "files": files})), "JOIN_OK");
+    assert_eq!(
+        provider.outcome(json!({"method": "JOIN", "port": 4000, "files": files})),
+        "JOIN_OK"
+    );
     let of = |words: &[&str]| names(search(server.at, words).succeeded());
     assert_eq!(
         of(&["--contains", "VIDEO", "--sort", "-size"]),
@@ -81,11 +84,14 @@ fn a_wrong_search_is_one_clear_line() {
 #[test]
 fn results_beyond_a_page_come_once_and_delay_no_other_client() {
     let server = server();
-    let mut giver = Native::open(server.at);
+    let mut provider = Native::open(server.at);
     let files: Vec<Value> = (0..1_500)
         .map(|number| json!({"name": format!("clip {number:04}.mkv"), "size": 1_500 - number}))
         .collect();
-    assert_eq!(giver.outcome(json!({"method": "JOIN", "port": 4000, "files": files})), "JOIN_OK");
+    assert_eq!(
+        provider.outcome(json!({"method": "JOIN", "port": 4000, "files": files})),
+        "JOIN_OK"
+    );
     for sort in [&[][..], &["--sort", "name"], &["--sort", "-size"]] {
         let found = names(
             search(server.at, &[&["--contains", "clip", "--limit", "1500"], sort].concat())
@@ -94,49 +100,62 @@ fn results_beyond_a_page_come_once_and_delay_no_other_client() {
         assert!(found.len() == 1_500 && found.is_sorted(), "{} {sort:?}", found.len());
     }
     // A search that goes on in later turns holds up the answers behind it on its own link, and nobody else's.
-    let mut asker = Native::open(server.at);
-    asker.say(r#"{"id":7,"method":"SEARCH","like":"clap 1499","sort":"-name","limit":256}"#);
-    asker.say(r#"{"id":8,"method":"PING"}"#);
+    let mut requester = Native::open(server.at);
+    requester
+        .send_line(r#"{"id":7,"method":"SEARCH","like":"clap 1499","sort":"-name","limit":256}"#);
+    requester.send_line(r#"{"id":8,"method":"PING"}"#);
     assert_eq!(Native::open(server.at).outcome(json!({"method": "PING"})), "PONG");
-    assert_eq!((asker.hear()["id"].as_u64(), asker.hear()["id"].as_u64()), (Some(7), Some(8)));
+    assert_eq!(
+        (requester.receive()["id"].as_u64(), requester.receive()["id"].as_u64()),
+        (Some(7), Some(8))
+    );
 }
 
 #[test]
 fn a_long_join_part_is_ingested_over_iterations_and_then_answered() {
     let server = server();
-    let mut giver = Native::open(server.at);
+    let mut provider = Native::open(server.at);
     let files = |size: u64| {
         (0..15_000)
             .map(|number| json!({"name": format!("part {number:05}.mkv"), "size": size}))
             .collect::<Vec<Value>>()
     };
-    giver.say(
+    provider.send_line(
         &json!({"id": 1, "method": "JOIN", "port": 4000, "more": true, "files": files(1)})
             .to_string(),
     );
-    giver.say(
+    provider.send_line(
         &json!({"id": 2, "method": "JOIN", "part": 1, "files": [{"name": "last.mkv", "size": 1}]})
             .to_string(),
     );
-    giver.say(
+    provider.send_line(
         &json!({"id": 3, "method": "UPDATE", "files": files(2), "remove": ["last.mkv"]})
             .to_string(),
     );
-    giver.say(r#"{"id":4,"method":"SEARCH","name":"part 14999.mkv"}"#);
-    let said: Vec<Value> = (0..4).map(|_| giver.hear()).collect();
+    provider.send_line(r#"{"id":4,"method":"SEARCH","name":"part 14999.mkv"}"#);
+    let received: Vec<Value> = (0..4).map(|_| provider.receive()).collect();
     let status = |at: usize| {
-        (said[at]["id"].as_u64(), said[at]["status"].as_str(), said[at]["files"].as_u64())
+        (
+            received[at]["id"].as_u64(),
+            received[at]["status"].as_str(),
+            received[at]["files"].as_u64(),
+        )
     };
     assert_eq!(
         [status(0), status(1)],
         [(Some(1), Some("JOIN_MORE"), None), (Some(2), Some("JOIN_OK"), Some(15_001))]
     );
     assert_eq!(status(2), (Some(3), Some("UPDATE_OK"), Some(15_000)));
-    assert_eq!(said[3]["holders"][0]["size"], 2);
+    assert_eq!(received[3]["holders"][0]["size"], 2);
     // Who ends its link in the middle of one leaves nothing behind.
     let mut gone = Native::open(server.at);
-    gone.say(&json!({"id": 1, "method": "JOIN", "port": 4001, "files": files(3)}).to_string());
+    gone.send_line(
+        &json!({"id": 1, "method": "JOIN", "port": 4001, "files": files(3)}).to_string(),
+    );
     gone.reset();
-    giver.holders_become("part 00000.mkv", 1);
-    assert_eq!(giver.ask(json!({"method": "PEERS"}))["peers"].as_array().map(Vec::len), Some(1));
+    provider.wait_for_holders("part 00000.mkv", 1);
+    assert_eq!(
+        provider.request(json!({"method": "PEERS"}))["peers"].as_array().map(Vec::len),
+        Some(1)
+    );
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Dir, Node, Process, cardume, peer_with, run, server, watch};
+use crate::harness::{Dir, Node, Process, cardume, peer_with, run, server, wait_until};
 
 const EXCHANGE: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU\n-----END OPENSSH PRIVATE KEY-----\n";
 
@@ -27,7 +27,7 @@ fn listed(peer: &Node, server: &Node) -> Vec<String> {
 #[track_caller]
 fn until_listed(peer: &Node, server: &Node, names: &[&str]) {
     let mut last = Vec::new();
-    let until = Instant::now() + crate::harness::PATIENCE;
+    let until = Instant::now() + crate::harness::TIMEOUT;
     while last != names {
         assert!(Instant::now() < until, "{names:?} are not listed, but {last:?}");
         last = listed(peer, server);
@@ -37,14 +37,14 @@ fn until_listed(peer: &Node, server: &Node, names: &[&str]) {
 /// Where `path` is fetched as a stranger would.
 fn fetched(peer: &Node, path: &str) -> String {
     let mut reply = String::new();
-    let mut link = std::net::TcpStream::connect(peer.at).unwrap();
+    let mut conn = std::net::TcpStream::connect(peer.at).unwrap();
     std::io::Write::write_all(
-        &mut link,
+        &mut conn,
         format!("GET /files/{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", peer.at)
             .as_bytes(),
     )
     .unwrap();
-    std::io::Read::read_to_string(&mut link, &mut reply).unwrap();
+    std::io::Read::read_to_string(&mut conn, &mut reply).unwrap();
     reply.lines().next().unwrap_or_default().to_owned()
 }
 
@@ -73,7 +73,7 @@ fn secret_keys_and_program_state_are_never_served() {
     }
     fs::copy(store.join("accounts.sqlite"), home.at("b.bin")).unwrap();
     let peer = peer_with(server.at, &home, &["-r", "--cache", cache.to_str().unwrap()]);
-    let line = peer.notes("not shared");
+    let line = peer.wait_for_stderr("not shared");
     assert!(line.contains("4 secret key"), "{line}");
     until_listed(&peer, &server, &["film", "open.pub", "store/lock"]);
     for name in [
@@ -124,7 +124,7 @@ fn patterns_and_a_changing_pattern_file_exclude_files() {
     }
     home.write(".cardumeignore", b"# not yet\ntmp/\n*.iso\n!good.iso\n");
     let peer = peer_with(server.at, &home, &["-r", "--exclude", "draft"]);
-    peer.notes("5 not shared: 5 excluded");
+    peer.wait_for_stderr("5 not shared: 5 excluded");
     until_listed(&peer, &server, &["film", "good.iso"]);
     assert!(
         fetched(&peer, "a.iso").contains("404")
@@ -160,7 +160,7 @@ fn skipped_files_are_counted_in_one_line_and_listed_by_name() {
     std::os::unix::fs::symlink("film", home.at("link")).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, home.at("pipe"), rustix::fs::Mode::RWXU).unwrap();
     let peer = peer_with(server.at, &home, &["-r"]);
-    let line = peer.notes("not shared");
+    let line = peer.wait_for_stderr("not shared");
     for part in [
         "8 not shared",
         "3 name not allowed",
@@ -223,8 +223,8 @@ fn plain_peer(server: &Node, folder: &Dir, args: &[&str]) -> Option<Node> {
     ]);
     command.args(args).env("CARDUME_LANG", "en").env_remove("RUST_LOG").arg("--no-cache");
     let process = Process::start(command);
-    let at = process.notes("listening on ").rsplit(' ').next().unwrap().parse().unwrap();
-    process.prints("Sou peer ");
+    let at = process.wait_for_stderr("listening on ").rsplit(' ').next().unwrap().parse().unwrap();
+    process.wait_for_stdout("Sou peer ");
     Some(Node { process, at })
 }
 
@@ -242,7 +242,7 @@ fn unreadable_files_are_not_announced_until_readable() {
         allow(name, 0o0);
     }
     let Some(peer) = plain_peer(&server, &home, &["-r"]) else { return };
-    peer.notes("3 not shared: 3 unreadable");
+    peer.wait_for_stderr("3 not shared: 3 unreadable");
     until_listed(&peer, &server, &["film"]);
     allow("closed", 0o600);
     allow("large", 0o600);
@@ -269,16 +269,16 @@ fn a_removed_folder_is_withdrawn_and_returns() {
         place.at("share").to_str().unwrap(),
         &["-r"],
     );
-    node.prints("Sou peer ");
+    node.wait_for_stdout("Sou peer ");
     until_listed(&node, &server, &["S/b", "a"]);
     fs::rename(place.at("share"), place.at("elsewhere")).unwrap();
-    node.notes("the folder is not there");
-    watch("nothing is listed", || listed(&node, &server).is_empty().then_some(()));
+    node.wait_for_stderr("the folder is not there");
+    wait_until("nothing is listed", || listed(&node, &server).is_empty().then_some(()));
     assert!(fetched(&node, "a").contains("404"));
     // Another one in its place is what is shared from then on, and heard of.
     fs::create_dir_all(place.at("share/T")).unwrap();
     place.write("share/c", b"c");
-    node.notes("the folder is back");
+    node.wait_for_stderr("the folder is back");
     until_listed(&node, &server, &["c"]);
     place.write("elsewhere/d", b"d");
     place.write("share/T/e", b"e");
@@ -333,20 +333,20 @@ impl Drop for Mount {
 
 /// Fetches a small file by HTTP and keeps the link.
 fn stays_connected(peer: &Node, path: &str, content: &[u8]) -> std::net::TcpStream {
-    let mut link = std::net::TcpStream::connect(peer.at).unwrap();
+    let mut conn = std::net::TcpStream::connect(peer.at).unwrap();
     std::io::Write::write_all(
-        &mut link,
+        &mut conn,
         format!("GET /files/{path} HTTP/1.1\r\nHost: {}\r\n\r\n", peer.at).as_bytes(),
     )
     .unwrap();
     let mut reply = Vec::new();
     while !reply.ends_with(content) {
         let mut some = [0; 4096];
-        let count = std::io::Read::read(&mut link, &mut some).unwrap();
+        let count = std::io::Read::read(&mut conn, &mut some).unwrap();
         assert!(count > 0, "{}", String::from_utf8_lossy(&reply));
         reply.extend_from_slice(&some[..count]);
     }
-    link
+    conn
 }
 
 /// Nobody is told of changes in more folders than can be watched, and yet they are seen.
@@ -358,7 +358,7 @@ fn changes_beyond_the_inotify_limit_are_still_noticed() {
         fs::create_dir(home.at(format!("{n}"))).unwrap();
     }
     let peer = peer_with(server.at, &home, &["-r"]);
-    let note = peer.notes("inotify");
+    let note = peer.wait_for_stderr("inotify");
     assert!(
         note.contains("max_user_watches") && !note.contains("os error") && !note.contains("WARN"),
         "{note}"
@@ -387,9 +387,9 @@ fn drives_below_a_share_mount_and_unmount_freely() {
         home.write("drive/more", b"more");
         until_listed(&peer, &server, &["drive/more", "drive/on it", "film"]);
         // Who has fetched from it and stays connected holds nothing either.
-        let _link = stays_connected(&peer, "drive/more", b"more");
+        let _conn = stays_connected(&peer, "drive/more", b"more");
         let begun = Instant::now();
-        watch("the drive is let go", || mount.end().then_some(()));
+        wait_until("the drive is let go", || mount.end().then_some(()));
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         until_listed(&peer, &server, &["drive/covered", "film"]);
     }
@@ -404,9 +404,9 @@ fn a_drive_as_the_share_itself_mounts_and_unmounts() {
     place.write("share/a", b"a");
     let node =
         crate::harness::peer_on(server.at, "127.0.0.1:0", place.at("share").to_str().unwrap(), &[]);
-    node.prints("Sou peer ");
+    node.wait_for_stdout("Sou peer ");
     until_listed(&node, &server, &["a"]);
-    watch("the drive is let go", || mount.end().then_some(()));
+    wait_until("the drive is let go", || mount.end().then_some(()));
     until_listed(&node, &server, &["covered"]);
     let Some(_again) = Mount::at(&place.at("share")) else { return };
     place.write("share/b", b"b");

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Dir, begin_get, finish, noise};
+use crate::harness::{Dir, finish, noise, start_get};
 use crate::legacy_sources::index;
-use crate::provider::{Content, Giver, Turn};
+use crate::provider::{Content, Handling, Provider};
 
 /// What a silent holder still does.
 #[derive(Clone, Copy, Debug)]
@@ -30,37 +30,37 @@ enum Silent {
     ListOnly,
 }
 
-fn holder(content: &Content, how: Silent) -> Giver {
-    Giver::new(content, move |talk, request| {
+fn holder(content: &Content, how: Silent) -> Provider {
+    Provider::new(content, move |conn, request| {
         let id = &request["id"];
         match (how, request["method"].as_str()) {
-            (_, None) => return Turn::Usual,
-            (Silent::HalfPieces | Silent::ListOnly, Some("PIECES")) => return Turn::Usual,
+            (_, None) => return Handling::Regular,
+            (Silent::HalfPieces | Silent::ListOnly, Some("PIECES")) => return Handling::Regular,
             (Silent::Promises, Some("PIECES")) => {
-                talk.say(&json!({"event": "WAITING", "id": id, "reason": "hashing"}))
+                conn.send_line(&json!({"event": "WAITING", "id": id, "reason": "hashing"}))
             }
             (Silent::TellsPieces, Some("PIECES")) => {
-                let have = json!({"event": "HAVE", "root": talk.content().root, "whole": false, "pieces": []});
-                talk.chatter(&have);
+                let have = json!({"event": "HAVE", "root": conn.content().root, "whole": false, "pieces": []});
+                conn.chatter(&have);
             }
             (Silent::PromisesAgain, Some("PIECES")) => {
-                talk.chatter(&json!({"event": "WAITING", "id": id, "reason": "hashing"}))
+                conn.chatter(&json!({"event": "WAITING", "id": id, "reason": "hashing"}))
             }
             (Silent::EmptyParts, Some("PIECES")) => {
-                let what = talk.content();
+                let what = conn.content();
                 let part = json!({"id": id, "status": "PIECES_OK", "name": what.name, "size": what.size, "tag": what.tag, "root": what.root,
                     "from": 0, "length": 0, "more": true});
-                talk.chatter(&part);
+                conn.chatter(&part);
             }
             (Silent::BeginsList, Some("PIECES")) => {
-                let what = talk.content();
-                talk.say(&json!({"id": id, "status": "PIECES_OK", "name": what.name, "size": what.size, "tag": what.tag, "root": what.root,
+                let what = conn.content();
+                conn.send_line(&json!({"id": id, "status": "PIECES_OK", "name": what.name, "size": what.size, "tag": what.tag, "root": what.root,
                     "from": 0, "length": what.list.len(), "more": false}));
             }
-            (Silent::HalfPieces, Some("FETCH")) => talk.half(request),
+            (Silent::HalfPieces, Some("FETCH")) => conn.half(request),
             _ => {}
         }
-        Turn::Done
+        Handling::Done
     })
 }
 
@@ -73,10 +73,10 @@ fn named(content: &Content, at: std::net::SocketAddr) -> Value {
 /// All of `holders` before the good one, and the download in a short time.
 #[track_caller]
 fn is_quick(what: &str, content: &Content, mut holders: Vec<Value>, most: Duration) {
-    let good = Giver::honest(content);
+    let good = Provider::honest(content);
     holders.push(named(content, good.at));
     let (there, began) = (Dir::new(), Instant::now());
-    let done = finish(begin_get(&["a.mp4"], index(holders), &there));
+    let done = finish(start_get(&["a.mp4"], index(holders), &there));
     let took = began.elapsed();
     content.is_saved(&done, &there);
     assert!(took < most, "{what}: it took {took:?}");
@@ -99,11 +99,11 @@ fn ten_silent_holders_cost_no_more_than_some_round_trips() {
             ] {
                 let content = &content;
                 scope.spawn(move || {
-                    let silent: Vec<Giver> = (0..10).map(|_| holder(content, how)).collect();
+                    let silent: Vec<Provider> = (0..10).map(|_| holder(content, how)).collect();
                     is_quick(
                         &format!("{how:?}, {pieces} pieces"),
                         content,
-                        silent.iter().map(|giver| named(content, giver.at)).collect(),
+                        silent.iter().map(|provider| named(content, provider.at)).collect(),
                         Duration::from_secs(8),
                     );
                 });

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::{Dir, nobody, own_ip, peer_on, run, server_with, stranger};
+use crate::harness::{Dir, own_ip, peer_on, run, run_tool, server_with, unreachable};
 use crate::web;
 
 /// The value of a line that begins so.
@@ -16,9 +16,9 @@ fn value(text: &str, name: &str) -> f64 {
 
 /// What a program of this machine is told.
 fn metrics(at: SocketAddr) -> web::Answer {
-    let mut link = web::Web::open(at);
-    link.send(&["GET /metrics HTTP/1.1", &format!("Host: {at}")]);
-    link.hear(false)
+    let mut conn = web::Web::open(at);
+    conn.send(&["GET /metrics HTTP/1.1", &format!("Host: {at}")]);
+    conn.receive(false)
 }
 
 #[test]
@@ -28,18 +28,22 @@ fn servers_and_peers_report_their_status() {
     let peer = peer_on(server.at, "127.0.0.1:0", here.text(), &[]);
     let at = server.at.to_string();
     run(["search", "a.mp4", "--server", &at]).succeeded();
-    let said = run(["status", "--server", &at]).succeeded().out.join("\n");
+    let received = run(["status", "--server", &at]).succeeded().out.join("\n");
     let memory = run(["status", "--memory", "--server", &at]).succeeded().out.clone();
     assert!(
         memory.len() == 7 && memory.iter().all(|line| line.starts_with("index ")),
         "{memory:?}"
     );
     for line in ["peers\t1", "names\t1", "entries\t1", "requests join\t1", "requests search\t1"] {
-        assert!(said.lines().any(|said| said == line), "{line}: {said}");
+        assert!(received.lines().any(|received| received == line), "{line}: {received}");
     }
-    assert!(said.contains("loop_iteration_quantile p99\t"), "{said}");
-    let said = run(["status", "--peer", &peer.at.to_string(), "--json"]).succeeded().out.join("\n");
-    assert!(said.contains(r#""name":"files""#) && said.contains(r#""unit":"ns""#), "{said}");
+    assert!(received.contains("loop_iteration_quantile p99\t"), "{received}");
+    let received =
+        run(["status", "--peer", &peer.at.to_string(), "--json"]).succeeded().out.join("\n");
+    assert!(
+        received.contains(r#""name":"files""#) && received.contains(r#""unit":"ns""#),
+        "{received}"
+    );
 }
 
 #[test]
@@ -89,10 +93,10 @@ fn prometheus_parses_the_metrics() {
         }
     }
     // A name that a stranger's name server turned to this machine is none of this machine.
-    let mut link = web::Web::open(server.at);
-    link.send(&["GET /metrics HTTP/1.1", "Host: evil.example"]);
-    assert_eq!(link.hear(false).status, 403);
-    if let Some(output) = stranger("curl", &["-sf", &format!("http://{}/metrics", server.at)]) {
+    let mut conn = web::Web::open(server.at);
+    conn.send(&["GET /metrics HTTP/1.1", "Host: evil.example"]);
+    assert_eq!(conn.receive(false).status, 403);
+    if let Some(output) = run_tool("curl", &["-sf", &format!("http://{}/metrics", server.at)]) {
         assert!(output.stdout.starts_with(b"# HELP cardume_loop_iterations_total "));
     }
 }
@@ -116,7 +120,7 @@ fn metrics_are_remote_only_when_open() {
 
 #[test]
 fn an_unavailable_status_is_one_clear_line() {
-    let (_kept, gone): (_, SocketAddr) = nobody();
+    let (_kept, gone): (_, SocketAddr) = unreachable();
     run(["status", "--server", &gone.to_string()]).failed(5, "server");
     run(["status", "--server", "127.0.0.1:1", "--peer", "127.0.0.1:2"]).failed(2, "--peer");
     run(["status", "--peer", "nowhere"]).failed(2, "nowhere");

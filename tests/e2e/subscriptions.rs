@@ -4,26 +4,26 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Dir, Process, cardume, nobody, noise, peer, run, server};
+use crate::harness::{Dir, Process, cardume, noise, peer, run, server, unreachable};
 use crate::native::Native;
 
 #[test]
 fn arrivals_and_departures_are_notified() {
     let server = server();
     let at = server.at.to_string();
-    let watch = Process::start(cardume(["watch", "VIDEO -rascunho", "--server", &at]));
+    let wait_until = Process::start(cardume(["watch", "VIDEO -rascunho", "--server", &at]));
     let here = Dir::with("Vídeo 1.mp4", b"all of it");
     here.write("video rascunho.mp4", b"not this");
     let mut peer = peer(server.at, &here);
-    watch.prints(&format!("+\t{}\t9\tVídeo 1.mp4", peer.at));
+    wait_until.wait_for_stdout(&format!("+\t{}\t9\tVídeo 1.mp4", peer.at));
     peer.kill();
-    watch.prints(&format!("-\t{}\t\tVídeo 1.mp4", peer.at));
-    let said = watch_so_far(&watch);
-    assert!(!said.iter().any(|line| line.contains("rascunho")), "{said:?}");
+    wait_until.wait_for_stdout(&format!("-\t{}\t\tVídeo 1.mp4", peer.at));
+    let received = watch_so_far(&wait_until);
+    assert!(!received.iter().any(|line| line.contains("rascunho")), "{received:?}");
 }
 
-fn watch_so_far(watch: &Process) -> Vec<String> {
-    watch.out.so_far()
+fn watch_so_far(wait_until: &Process) -> Vec<String> {
+    wait_until.out.lines()
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn existing_entries_are_notified_first_and_json_matches() {
     let server = server();
     let here = Dir::with("a.mp4", b"all of it");
     let peer = peer(server.at, &here);
-    let watch = Process::start(cardume([
+    let wait_until = Process::start(cardume([
         "watch",
         "--exact",
         "a.mp4",
@@ -39,7 +39,7 @@ fn existing_entries_are_notified_first_and_json_matches() {
         &server.at.to_string(),
         "--json",
     ]));
-    let event = watch.event("appeared");
+    let event = wait_until.event("appeared");
     assert_eq!((&event["peer"], &event["size"]), (&json!(peer.at.to_string()), &json!(9)));
 }
 
@@ -57,7 +57,7 @@ fn a_waiting_get_starts_when_a_provider_appears() {
         "--folder",
         there.text(),
     ]));
-    get.notes("late.bin");
+    get.wait_for_stderr("late.bin");
     let here = Dir::with("late.bin", &noise(3, 3 << 20));
     let began = Instant::now();
     let _peer = peer(server.at, &here);
@@ -77,10 +77,10 @@ fn a_subscription_to_a_root_is_notified_once_hashed() {
         .unwrap()
         .to_owned();
     let mut native = Native::open(server.at);
-    let answer = native.ask(json!({"method": "SUBSCRIBE", "root": root}));
+    let answer = native.request(json!({"method": "SUBSCRIBE", "root": root}));
     assert_eq!(answer["status"], "SUBSCRIBE_OK");
     let _peer = peer(server.at, &here);
-    let event = native.hear();
+    let event = native.receive();
     assert_eq!((&event["event"], &event["holder"]["root"]), (&json!("APPEARED"), &json!(root)));
 }
 
@@ -97,20 +97,20 @@ fn bad_subscriptions_are_refused_and_harmless() {
         (json!({"method": "UNSUBSCRIBE"}), "bad_request"),
         (json!({"method": "UNSUBSCRIBE", "of": 77}), "not_found"),
     ] {
-        assert_eq!(native.ask(body.clone())["error"]["code"], code, "{body}");
+        assert_eq!(native.request(body.clone())["error"]["code"], code, "{body}");
     }
     for number in 0..64 {
         assert_eq!(
-            native.ask(json!({"method": "SUBSCRIBE", "name": format!("{number}.mp4")}))["status"],
+            native.request(json!({"method": "SUBSCRIBE", "name": format!("{number}.mp4")}))["status"],
             "SUBSCRIBE_OK"
         );
     }
     assert_eq!(
-        native.ask(json!({"method": "SUBSCRIBE", "name": "one-more.mp4"}))["error"]["code"],
+        native.request(json!({"method": "SUBSCRIBE", "name": "one-more.mp4"}))["error"]["code"],
         "busy"
     );
-    run(["watch", "-only", "--server", &server.at.to_string()]).code_is(2);
-    let (_kept, gone) = nobody();
+    run(["watch", "-only", "--server", &server.at.to_string()]).failed_with(2);
+    let (_kept, gone) = unreachable();
     run(["watch", "a", "--server", &gone.to_string()]).failed(5, "server");
 }
 
@@ -119,31 +119,31 @@ fn a_slow_subscriber_receives_thousands_of_events_or_a_gap_notice() {
     let server = server();
     let mut native = Native::open(server.at);
     assert_eq!(
-        native.ask(json!({"method": "SUBSCRIBE", "contains": "part"}))["status"],
+        native.request(json!({"method": "SUBSCRIBE", "contains": "part"}))["status"],
         "SUBSCRIBE_OK"
     );
     let mut other = Native::open(server.at);
     let mut port = 4000;
-    let mut told = 0;
+    let mut reported = 0;
     for _ in 0..10 {
         port += 1;
         let files: Vec<_> = (0..5_000).map(|number| json!({"name": format!("part-{number}-{}.bin", "x".repeat(100)), "size": 1})).collect();
         assert_eq!(
-            other.ask(json!({"method": "JOIN", "port": port, "files": files}))["status"],
+            other.request(json!({"method": "JOIN", "port": port, "files": files}))["status"],
             "JOIN_OK"
         );
     }
     loop {
-        let event = native.hear();
+        let event = native.receive();
         match event["event"].as_str() {
-            Some("APPEARED" | "GONE") => told += 1,
+            Some("APPEARED" | "GONE") => reported += 1,
             Some("MISSED") => break,
             other => panic!("{other:?}"),
         }
         // All that came and all that went: nothing was missed.
-        if told >= 95_000 {
+        if reported >= 95_000 {
             break;
         }
     }
-    assert!(told > 0);
+    assert!(reported > 0);
 }

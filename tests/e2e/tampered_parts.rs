@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Dir, Done, Node, begin_get, finish, noise, server, watch};
+use crate::harness::{Dir, Done, Node, finish, noise, server, start_get, wait_until};
 use crate::native::Native;
-use crate::provider::{Content, Gate, Giver, PIECE, Turn};
+use crate::provider::{Content, Gate, Handling, PIECE, Provider};
 
 const PART: &str = "a.mp4.part";
 const RECORD: &str = "a.mp4.part.record";
@@ -16,15 +16,15 @@ const RECORD: &str = "a.mp4.part.record";
 /// A folder in which a download of `what` was interrupted when it held so many whole pieces; nobody has it any more.
 fn interrupted(server: &Node, what: &Content, pieces: usize, words: &[&str]) -> Dir {
     let (there, gate) = (Dir::new(), Gate::new());
-    let source = Giver::stops_after(what, pieces, &gate);
-    let home = source.joins(server.at, &what.file());
+    let source = Provider::stopping_after(what, pieces, &gate);
+    let home = source.join_server(server.at, &what.file());
     let mut words = words.to_vec();
     words.extend(["a.mp4", "--allocate", "none"]);
-    let mut download = begin_get(&words, server.at, &there);
+    let mut download = start_get(&words, server.at, &there);
     let last = (what.bytes.len() - 1) % PIECE + 1;
     let (with, without) = ((pieces - 1) * PIECE + last, pieces * PIECE);
-    watch("pieces", || {
-        let lines = download.out.so_far();
+    wait_until("pieces", || {
+        let lines = download.out.lines();
         lines
             .iter()
             .any(|line| {
@@ -38,13 +38,13 @@ fn interrupted(server: &Node, what: &Content, pieces: usize, words: &[&str]) -> 
     assert_eq!(download.code(), 130);
     gate.open();
     drop(home);
-    Native::open(server.at).holders_become("a.mp4", 0);
+    Native::open(server.at).wait_for_holders("a.mp4", 0);
     assert_eq!(there.names(), [PART, RECORD]);
     there
 }
 
 fn get(words: &[&str], server: SocketAddr, there: &Dir) -> Done {
-    finish(begin_get(words, server, there))
+    finish(start_get(words, server, there))
 }
 
 /// Writes over some bytes in place.
@@ -94,12 +94,12 @@ fn an_overwritten_part_is_rehashed_and_only_wrong_pieces_are_fetched() {
             .zip(what.bytes.chunks(PIECE))
             .filter(|(ours, theirs)| ours == theirs)
             .count();
-        let giver = Giver::honest(&what);
-        let _home = giver.joins(server.at, &what.file());
+        let provider = Provider::honest(&what);
+        let _joined = provider.join_server(server.at, &what.file());
         let done = get(&["a.mp4", "--hash", &what.root], server.at, &there);
         what.is_saved(&done, &there);
         let all = what.bytes.len().div_ceil(PIECE);
-        assert_eq!(giver.pieces().len(), all - still, "{done:#?}");
+        assert_eq!(provider.pieces().len(), all - still, "{done:#?}");
         assert_eq!(there.names(), ["a.mp4"]);
     }
 }
@@ -109,11 +109,11 @@ fn an_untouched_part_resumes_without_being_read() {
     let server = server();
     let what = Content::new("a.mp4", &noise(2, 64 * PIECE));
     let there = interrupted(&server, &what, 60, &[]);
-    let giver = Giver::honest(&what);
-    let _home = giver.joins(server.at, &what.file());
+    let provider = Provider::honest(&what);
+    let _joined = provider.join_server(server.at, &what.file());
     let done = get(&["a.mp4"], server.at, &there);
     what.is_saved(&done, &there);
-    assert_eq!((done.held(), giver.pieces().len()), (vec![60 << 20], 4));
+    assert_eq!((done.held(), provider.pieces().len()), (vec![60 << 20], 4));
 }
 
 #[test]
@@ -123,8 +123,8 @@ fn any_damage_to_a_part_or_its_record_makes_no_wrong_file() {
     let other = Content::new("a.mp4", &noise(4, 4 * PIECE + 9));
     let theirs = interrupted(&server, &other, 2, &[]);
     let left = interrupted(&server, &what, 3, &[]);
-    let giver = Giver::honest(&what);
-    let _home = giver.joins(server.at, &what.file());
+    let provider = Provider::honest(&what);
+    let _joined = provider.join_server(server.at, &what.file());
     let record = left.read(RECORD);
     let with = |part: Vec<u8>, record: Vec<u8>, how: &str, codes: &[i32]| {
         let there = Dir::new();
@@ -189,20 +189,20 @@ fn an_overwritten_part_without_a_root_refetches_wrong_pieces() {
     for words in [&["a.mp4"][..], &["a.mp4", "--no-verify"]] {
         let (there, gate) = (Dir::new(), Gate::new());
         let closed = gate.clone();
-        let source = Giver::new(&what, move |talk, request| match request["method"].as_str() {
+        let source = Provider::new(&what, move |conn, request| match request["method"].as_str() {
             Some("PIECES") => {
-                talk.refuse(request, "unsupported");
-                Turn::Done
+                conn.refuse(request, "unsupported");
+                Handling::Done
             }
             Some("FETCH") if request["from"].as_u64() == Some(4 << 20) => {
                 closed.pass();
-                Turn::Usual
+                Handling::Regular
             }
-            _ => Turn::Usual,
+            _ => Handling::Regular,
         });
-        let _home = source.joins(server.at, &what.unhashed());
-        let mut download = begin_get(words, server.at, &there);
-        download.prints(&format!("\"held\":{}", 4 * PIECE));
+        let _joined = source.join_server(server.at, &what.unhashed());
+        let mut download = start_get(words, server.at, &there);
+        download.wait_for_stdout(&format!("\"held\":{}", 4 * PIECE));
         download.signal(Signal::INT);
         assert_eq!(download.code(), 130);
         gate.open();
@@ -219,10 +219,10 @@ fn a_part_written_by_another_program_makes_no_wrong_file() {
     let server = server();
     let what = Content::new("a.mp4", &noise(6, 6 * PIECE));
     let (there, gate) = (Dir::new(), Gate::new());
-    let source = Giver::stops_after(&what, 4, &gate);
-    let _home = source.joins(server.at, &what.file());
-    let download = begin_get(&["a.mp4"], server.at, &there);
-    download.prints(&format!("\"held\":{}", 4 * PIECE));
+    let source = Provider::stopping_after(&what, 4, &gate);
+    let _joined = source.join_server(server.at, &what.file());
+    let download = start_get(&["a.mp4"], server.at, &there);
+    download.wait_for_stdout(&format!("\"held\":{}", 4 * PIECE));
     let held = there
         .read(PART)
         .chunks(PIECE)
@@ -240,10 +240,10 @@ fn a_part_replaced_by_another_file_is_not_renamed() {
     let server = server();
     let what = Content::new("a.mp4", &noise(7, 6 * PIECE));
     let (there, gate) = (Dir::new(), Gate::new());
-    let source = Giver::stops_after(&what, 4, &gate);
-    let _home = source.joins(server.at, &what.file());
-    let download = begin_get(&["a.mp4"], server.at, &there);
-    download.prints(&format!("\"held\":{}", 4 * PIECE));
+    let source = Provider::stopping_after(&what, 4, &gate);
+    let _joined = source.join_server(server.at, &what.file());
+    let download = start_get(&["a.mp4"], server.at, &there);
+    download.wait_for_stdout(&format!("\"held\":{}", 4 * PIECE));
     let theirs = noise(8, what.bytes.len());
     there.write("other", &theirs);
     std::fs::rename(there.at("other"), there.at(PART)).expect("it takes its place");
@@ -271,7 +271,7 @@ fn a_good_part_is_kept_when_another_content_has_its_name() {
             (other.unhashed(), &["a.mp4"]),
             (other.unhashed(), &["a.mp4", "--no-verify"]),
         ] {
-            let home = Giver::honest(other).joins(server.at, &file);
+            let home = Provider::honest(other).join_server(server.at, &file);
             let done = get(words, server.at, &there);
             assert_eq!(done.code, 2, "{done:#?}");
             assert!(
@@ -283,15 +283,15 @@ fn a_good_part_is_kept_when_another_content_has_its_name() {
                 "{words:?} {done:#?}"
             );
             drop(home);
-            Native::open(server.at).holders_become("a.mp4", 0);
+            Native::open(server.at).wait_for_holders("a.mp4", 0);
         }
     }
     assert!(there.read(RECORD).get(4_096..) == record.get(4_096..));
-    let giver = Giver::honest(&what);
-    let _home = giver.joins(server.at, &what.file());
+    let provider = Provider::honest(&what);
+    let _joined = provider.join_server(server.at, &what.file());
     let done = get(&["a.mp4", "--hash", &what.root], server.at, &there);
     what.is_saved(&done, &there);
-    assert_eq!(giver.pieces().len(), 2);
+    assert_eq!(provider.pieces().len(), 2);
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn a_leftover_record_is_removed() {
     let what = Content::new("a.mp4", &noise(12, 2 * PIECE));
     let there = interrupted(&server, &what, 1, &[]);
     std::fs::remove_file(there.at(PART)).expect("the part goes");
-    let _home = Giver::honest(&what).joins(server.at, &what.file());
+    let _joined = Provider::honest(&what).join_server(server.at, &what.file());
     there.write("a.mp4", &what.bytes);
     let done = get(&["a.mp4"], server.at, &there);
     done.succeeded();

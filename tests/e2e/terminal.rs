@@ -11,7 +11,7 @@ use std::thread;
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::json;
 
-use crate::harness::{Dir, PATIENCE, cardume, noise, peer, peer_with, server, watch};
+use crate::harness::{Dir, TIMEOUT, cardume, noise, peer, peer_with, server, wait_until};
 use crate::native::Native;
 
 /// A terminal of 24 rows and 80 columns with a program on it.
@@ -88,7 +88,7 @@ impl Terminal {
         let seen = seen.lock().expect("no panic while it was held");
         let read = self.read;
         let (seen, _) = changed
-            .wait_timeout_while(seen, PATIENCE, |seen| !seen[read..].contains(text))
+            .wait_timeout_while(seen, TIMEOUT, |seen| !seen[read..].contains(text))
             .expect("no panic while it was held");
         let Some(place) = seen[read..].find(text) else {
             panic!("{text:?} does not show in {:?}", &seen[read..])
@@ -124,7 +124,7 @@ impl Terminal {
 
     #[track_caller]
     pub fn code(&mut self) -> Option<i32> {
-        watch("its end", || self.child.try_wait().expect("a child")).code()
+        wait_until("its end", || self.child.try_wait().expect("a child")).code()
     }
 }
 
@@ -165,7 +165,7 @@ fn a_person_types_completes_recalls_and_ends_with_ctrl_d() {
     assert!(person.is_cooked());
     let asked: Vec<String> = server
         .out
-        .so_far()
+        .lines()
         .into_iter()
         .filter_map(|line| line.split(" solicitou arquivo ").nth(1).map(str::to_owned))
         .collect();
@@ -186,17 +186,17 @@ fn an_arriving_line_keeps_the_half_typed_line() {
         .expect("an address");
     person.press("SEARCH half-ty");
     person.shows("SEARCH half-ty");
-    let mut asker = Native::open(at);
-    asker.say("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
+    let mut requester = Native::open(at);
+    requester.send_line("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
     person.shows("asks for a.mp4. Do you approve the download? (YES/NO)\r\n");
     // It is drawn again below, as it was, and goes on.
     person.shows("SEARCH half-ty");
     person.press("ped.mp4\r");
     person.shows("peers com arquivo solicitado:");
-    assert!(server.prints("solicitou").ends_with(" solicitou arquivo half-typed.mp4"));
+    assert!(server.wait_for_stdout("solicitou").ends_with(" solicitou arquivo half-typed.mp4"));
     person.press("yes\r");
-    assert_eq!(asker.hear()["event"], "WAITING");
-    assert_eq!(asker.hear()["status"], "FETCH_OK");
+    assert_eq!(requester.receive()["event"], "WAITING");
+    assert_eq!(requester.receive()["status"], "FETCH_OK");
 }
 
 #[test]
@@ -242,14 +242,14 @@ fn a_terminal_is_restored_however_the_peer_ends() {
 #[test]
 fn a_remote_name_or_text_sends_no_terminal_escape() {
     let evil = "\u{1b}]0;owned\u{7}\u{9b}2J";
-    let liar = crate::native::fake_peer(|asked| asked.refuse("refused", false));
+    let adversary = crate::native::fake_peer(|asked| asked.refuse("refused", false));
     let server = server();
     let there = Dir::new();
     let mut person = at_peer(server.at, &there, &[]);
     person.shows("Sou peer ");
     person.press("SEARCH a.mp4\r");
     person.shows("solicitado:");
-    person.press(&format!("DOWNLOAD {liar}\r"));
+    person.press(&format!("DOWNLOAD {adversary}\r"));
     person.shows("refused");
     // Pasted text is no command to the terminal either.
     person.press(&format!("SEARCH {evil}x\r"));
@@ -292,8 +292,8 @@ fn a_person_chooses_between_contents_of_one_name() {
     let here = contents.each_ref().map(|content| Dir::with("a.mp4", content));
     let _owners = here.each_ref().map(|here| peer(server.at, here));
     let mut index = Native::open(server.at);
-    watch("both roots", || {
-        let answer = index.ask(json!({"method": "SEARCH", "name": "a.mp4"}));
+    wait_until("both roots", || {
+        let answer = index.request(json!({"method": "SEARCH", "name": "a.mp4"}));
         answer["holders"]
             .as_array()
             .is_some_and(|holders| {

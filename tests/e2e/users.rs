@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::harness::{Dir, Done, Process, cardume, finish, nobody, peer_with, server};
+use crate::harness::{Dir, Done, Process, cardume, finish, peer_with, server, unreachable};
 
 /// Runs a one-shot command with the key of this name in `keys`.
 #[track_caller]
@@ -75,7 +75,7 @@ fn each_refusal_is_one_clear_line_with_its_code() {
         assert!(done.out.is_empty() && done.err.len() == 1, "{words:?}: {done:#?}");
     }
     assert_eq!(fs::read_to_string(keys.path().join("diary")).unwrap(), "dear diary");
-    let (_held, away) = nobody();
+    let (_held, away) = unreachable();
     for words in [
         &["register", "ana"][..],
         &["unregister", "ana"],
@@ -187,9 +187,9 @@ fn the_secret_key_is_never_readable_by_others() {
     let secret = fs::read_to_string(&file).unwrap();
     let secret = secret.trim();
     assert_eq!(secret.len(), 64);
-    let said = [done.out, done.err, server.err.so_far(), server.out.so_far()].concat();
+    let received = [done.out, done.err, server.err.lines(), server.out.lines()].concat();
     assert!(
-        said.iter().all(|line| !line.contains(secret) && !line.contains(&secret[..16])),
+        received.iter().all(|line| !line.contains(secret) && !line.contains(&secret[..16])),
         "the secret was told"
     );
 }

@@ -5,12 +5,14 @@ use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::json;
 
-use crate::harness::{Dir, Done, begin_get, finish, noise, peer, peer_with, run, server, watch};
+use crate::harness::{
+    Dir, Done, finish, noise, peer, peer_with, run, server, start_get, wait_until,
+};
 use crate::native::Native;
-use crate::provider::{Content, Gate, Giver, PIECE, Turn, list, root};
+use crate::provider::{Content, Gate, Handling, PIECE, Provider, list, root};
 
 fn get(words: &[&str], server: SocketAddr, there: &Dir) -> Done {
-    finish(begin_get(words, server, there))
+    finish(start_get(words, server, there))
 }
 
 /// It must have saved just this under that name.
@@ -21,9 +23,9 @@ fn saved(done: &Done, there: &Dir, name: &str, content: &[u8]) {
 
 /// Waits until the index knows the roots of so many files of this name.
 fn wait_for_roots(server: SocketAddr, name: &str, wanted: usize) {
-    let mut link = Native::open(server);
-    watch("hashes", || {
-        let answer = link.ask(json!({"method": "SEARCH", "name": name}));
+    let mut conn = Native::open(server);
+    wait_until("hashes", || {
+        let answer = conn.request(json!({"method": "SEARCH", "name": name}));
         let known = answer["holders"].as_array().map_or(0, |holders| {
             holders.iter().filter(|holder| holder["root"].is_string()).count()
         });
@@ -216,14 +218,14 @@ fn two_contents_of_one_name_are_told_apart() {
 fn a_file_without_a_root_is_kept_without_a_success_line() {
     let (server, content) = (server(), noise(7, 2 * PIECE + 1));
     let what = Content::new("a.mp4", &content);
-    let old = Giver::new(&what, |talk, request| {
+    let old = Provider::new(&what, |conn, request| {
         if request["method"] != "PIECES" {
-            return Turn::Usual;
+            return Handling::Regular;
         }
-        talk.refuse(request, "unsupported");
-        Turn::Done
+        conn.refuse(request, "unsupported");
+        Handling::Done
     });
-    let _home = old.joins(server.at, &what.unhashed());
+    let _joined = old.join_server(server.at, &what.unhashed());
     let there = Dir::new();
     let done = run([
         "get",
@@ -264,8 +266,8 @@ fn a_file_without_a_root_is_kept_without_a_success_line() {
 fn no_verify_saves_the_bytes_as_unverified() {
     let (server, content) = (server(), noise(8, 2 * PIECE + 1));
     let what = Content::new("a.mp4", &content);
-    let giver = Giver::honest(&what.clone().spoiled(1));
-    let _home = giver.joins(server.at, &what.file());
+    let provider = Provider::honest(&what.clone().spoiled(1));
+    let _joined = provider.join_server(server.at, &what.file());
     let there = Dir::new();
     let done = get(&["a.mp4", "--no-verify"], server.at, &there);
     assert_eq!(
@@ -274,7 +276,7 @@ fn no_verify_saves_the_bytes_as_unverified() {
         "{done:#?}"
     );
     assert_eq!(there.read("a.mp4").len(), content.len());
-    assert_eq!(giver.asked("PIECES").len(), 0);
+    assert_eq!(provider.requests("PIECES").len(), 0);
     assert_eq!(run(["get", "a.mp4", "--no-verify", "--hash", &what.root]).code, 2);
 }
 
@@ -282,10 +284,10 @@ fn no_verify_saves_the_bytes_as_unverified() {
 fn a_download_from_a_hashing_provider_starts_at_once_and_ends_with_the_list() {
     let (server, content, gate) = (server(), noise(9, 4 * PIECE + 1), Gate::new());
     let what = Content::new("a.mp4", &content);
-    let owner = Giver::hashing(&what, &gate);
-    let _home = owner.joins(server.at, &what.unhashed());
+    let owner = Provider::hashing(&what, &gate);
+    let _joined = owner.join_server(server.at, &what.unhashed());
     let there = Dir::new();
-    let download = begin_get(&["a.mp4", "--allocate", "none"], server.at, &there);
+    let download = start_get(&["a.mp4", "--allocate", "none"], server.at, &there);
     download.event("begun");
     assert_eq!(download.event("stalled")["reason"], "hashing");
     // All bytes are here, and still it has no name.
@@ -296,7 +298,7 @@ fn a_download_from_a_hashing_provider_starts_at_once_and_ends_with_the_list() {
             .is_ok_and(|part| part.blocks() * 512 >= content.len() as u64)
     );
     assert!(
-        !there.has("a.mp4") && download.out.so_far().iter().all(|line| !line.contains("\"saved\""))
+        !there.has("a.mp4") && download.out.lines().iter().all(|line| !line.contains("\"saved\""))
     );
     gate.open();
     saved(&finish(download), &there, "a.mp4", &content);
@@ -310,13 +312,13 @@ fn a_giant_file_starts_before_its_provider_has_hashed_it() {
     let (server, here, there) = (server(), Dir::new(), Dir::new());
     here.sparse("giant.mp4", 8 << 30);
     let _owner = peer_with(server.at, &here, &["--no-cache"]);
-    let download = begin_get(
+    let download = start_get(
         &["giant.mp4", "--allocate", "none", "--download-limit", "8MB"],
         server.at,
         &there,
     );
     download.event("begun");
-    let found = Native::open(server.at).ask(json!({"method": "SEARCH", "name": "giant.mp4"}));
+    let found = Native::open(server.at).request(json!({"method": "SEARCH", "name": "giant.mp4"}));
     assert!(found["holders"][0]["root"].is_null(), "{found}");
     download.event("progress");
     assert_eq!(there.names(), ["giant.mp4.part", "giant.mp4.part.record"]);
@@ -327,21 +329,21 @@ fn pieces_received_before_the_list_are_verified_by_the_list() {
     let (server, content, gate) = (server(), noise(10, 4 * PIECE + 1), Gate::new());
     let what = Content::new("a.mp4", &content);
     // The second piece is wrong until the list is told.
-    let (told, wrong) = (gate.clone(), what.clone().spoiled(1));
-    let owner = Giver::new(&what, move |talk, request| match request["method"].as_str() {
+    let (reported, wrong) = (gate.clone(), what.clone().spoiled(1));
+    let owner = Provider::new(&what, move |conn, request| match request["method"].as_str() {
         Some("PIECES") => {
-            talk.answer_later(request, &told);
-            Turn::Done
+            conn.answer_later(request, &reported);
+            Handling::Done
         }
-        Some("FETCH") if !told.is_open() => {
-            talk.answer_as(&wrong, request);
-            Turn::Done
+        Some("FETCH") if !reported.is_open() => {
+            conn.answer_as(&wrong, request);
+            Handling::Done
         }
-        _ => Turn::Usual,
+        _ => Handling::Regular,
     });
-    let _home = owner.joins(server.at, &what.unhashed());
+    let _joined = owner.join_server(server.at, &what.unhashed());
     let there = Dir::new();
-    let download = begin_get(&["a.mp4"], server.at, &there);
+    let download = start_get(&["a.mp4"], server.at, &there);
     assert_eq!(download.event("stalled")["reason"], "hashing");
     gate.open();
     saved(&finish(download), &there, "a.mp4", &content);
@@ -353,26 +355,27 @@ fn providers_without_a_root_are_not_requested_when_others_have_one() {
     let (server, content) = (server(), noise(11, 6 * PIECE));
     let what = Content::new("a.mp4", &content);
     let other = Content::new("a.mp4", &noise(12, 6 * PIECE));
-    let (rooted, unrooted) = ([Giver::honest(&what), Giver::honest(&what)], Giver::honest(&other));
-    let _homes = [
-        rooted[0].joins(server.at, &what.file()),
-        unrooted.joins(server.at, &other.unhashed()),
-        rooted[1].joins(server.at, &what.file()),
+    let (rooted, unrooted) =
+        ([Provider::honest(&what), Provider::honest(&what)], Provider::honest(&other));
+    let _joined = [
+        rooted[0].join_server(server.at, &what.file()),
+        unrooted.join_server(server.at, &other.unhashed()),
+        rooted[1].join_server(server.at, &what.file()),
     ];
     // Wherever the answer to a search begins.
     for _ in 0..3 {
         let there = Dir::new();
         saved(&get(&["a.mp4"], server.at, &there), &there, "a.mp4", &content);
     }
-    assert_eq!(unrooted.links(), 0);
+    assert_eq!(unrooted.connections(), 0);
 }
 
 #[test]
 fn an_existing_content_is_not_requested() {
     let (server, content) = (server(), noise(13, 3 * PIECE));
     let what = Content::new("a.mp4", &content);
-    let giver = Giver::honest(&what);
-    let _home = giver.joins(server.at, &what.file());
+    let provider = Provider::honest(&what);
+    let _joined = provider.join_server(server.at, &what.file());
     let here = Dir::with("a.mp4", &content);
     let done = run([
         "get",
@@ -397,7 +400,7 @@ fn an_existing_content_is_not_requested() {
         assert!(here.read("a.mp4") == other);
         assert_eq!(here.names(), ["a.mp4"]);
     }
-    assert_eq!(giver.asked("FETCH").len(), 0);
+    assert_eq!(provider.requests("FETCH").len(), 0);
 }
 
 #[test]
@@ -405,8 +408,8 @@ fn an_existing_file_is_compared_with_the_bytes_of_an_unhashed_provider() {
     let (server, content) = (server(), noise(15, 3 * PIECE));
     let what = Content::new("a.mp4", &content);
     let gate = Gate::new();
-    let giver = Giver::hashing(&what, &gate);
-    let _home = giver.joins(server.at, &what.unhashed());
+    let provider = Provider::hashing(&what, &gate);
+    let _joined = provider.join_server(server.at, &what.unhashed());
     let here = Dir::with("a.mp4", &content);
     let done = get(&["a.mp4"], server.at, &here);
     assert_eq!(done.succeeded().events("same").len(), 1, "{done:#?}");
@@ -421,17 +424,17 @@ fn an_existing_file_is_compared_with_the_bytes_of_an_unhashed_provider() {
 fn a_false_size_is_harmless() {
     let server = server();
     let what = Content::new("a.mp4", &noise(18, 3 * PIECE + 1));
-    let honest = Giver::honest(&what);
+    let honest = Provider::honest(&what);
     for size in [0, 1, 1 << 20, (1 << 20) + 1, 3 << 20, (3 << 20) + 2, 1 << 40, (1 << 53) - 1] {
         // Its list is the right one, and where that is too short for the size it has no other.
         let lie = Content { size, bytes: what.bytes.repeat(2), ..what.clone() };
-        let liar = Giver::honest(&lie);
-        let liars_home = liar.joins(server.at, &lie.file());
+        let adversary = Provider::honest(&lie);
+        let liars_home = adversary.join_server(server.at, &lie.file());
         let there = Dir::new();
         let done = get(&["a.mp4"], server.at, &there);
         assert!([6, 8].contains(&done.code), "{size}: {done:#?}");
         assert!(!there.has("a.mp4"), "{size}: {done:#?}");
-        let home = honest.joins(server.at, &what.file());
+        let home = honest.join_server(server.at, &what.file());
         for _ in 0..2 {
             let there = Dir::new();
             saved(&get(&["a.mp4"], server.at, &there), &there, "a.mp4", &what.bytes);
@@ -439,7 +442,7 @@ fn a_false_size_is_harmless() {
         // What the liar has left in the first folder is in nobody's way.
         saved(&get(&["a.mp4"], server.at, &there), &there, "a.mp4", &what.bytes);
         drop((home, liars_home));
-        Native::open(server.at).holders_become("a.mp4", 0);
+        Native::open(server.at).wait_for_holders("a.mp4", 0);
     }
 }
 
@@ -449,15 +452,15 @@ fn a_list_of_larger_pieces_proves_no_smaller_size() {
     let what = Content::new("a.mp4", &content);
     // Half the size, and the values of pieces twice as large: they lead to the same root.
     let half = Content { size: 2 << 20, list: list(&content, 2 * PIECE), ..what.clone() };
-    let liar = Giver::honest(&half);
-    let _home = liar.joins(server.at, &half.file());
+    let adversary = Provider::honest(&half);
+    let _joined = adversary.join_server(server.at, &half.file());
     let there = Dir::new();
     let done = get(&["a.mp4"], server.at, &there);
     assert_eq!((done.code, there.has("a.mp4")), (6, false), "{done:#?}");
-    assert_eq!(done.events("blamed")[0]["peer"], liar.at.to_string());
+    assert_eq!(done.events("blamed")[0]["peer"], adversary.at.to_string());
     // With one who says the truth it does no harm, whoever is named first.
-    let honest = Giver::honest(&what);
-    let _home = honest.joins(server.at, &what.file());
+    let honest = Provider::honest(&what);
+    let _joined = honest.join_server(server.at, &what.file());
     for _ in 0..4 {
         let there = Dir::new();
         saved(&get(&["a.mp4"], server.at, &there), &there, "a.mp4", &content);

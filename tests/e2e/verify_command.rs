@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Done, Node, Process, cardume, finish, nobody, noise, peer, peer_with, run, server, watch,
+    Dir, Done, Node, Process, cardume, finish, noise, peer, peer_with, run, server, unreachable,
+    wait_until,
 };
 use crate::native::Native;
 
@@ -14,7 +15,7 @@ fn owned(folder: &Dir, args: &[&str]) -> (Node, Node) {
     let server = server();
     let owner = peer_with(server.at, folder, args);
     let (at, who) = (server.at.to_string(), owner.at.to_string());
-    watch("all files have their roots", || {
+    wait_until("all files have their roots", || {
         let listed = run(["ls", &who, "--server", &at]);
         listed.out.iter().all(|line| line.ends_with("\thashed")).then_some(())
     });
@@ -31,7 +32,7 @@ fn verify(server: &Node, dir: &Dir, args: &[&str]) -> Done {
 }
 
 #[track_caller]
-fn says(done: &Done, code: i32, lines: &[&str]) {
+fn reports(done: &Done, code: i32, lines: &[&str]) {
     assert_eq!(
         (done.code, &done.out[..]),
         (code, &lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()[..]),
@@ -53,9 +54,9 @@ fn a_shared_file_of_any_size_is_ok() {
     }
     let (server, _owner) = owned(&dir, &[]);
     let done = verify(&server, &dir, &["."]);
-    says(&done, 0, &["0.mp4: OK", "1.mp4: OK", "1048576.mp4: OK", "3145733.mp4: OK"]);
+    reports(&done, 0, &["0.mp4: OK", "1.mp4: OK", "1048576.mp4: OK", "3145733.mp4: OK"]);
     assert!(done.err.is_empty(), "{done:#?}");
-    says(
+    reports(
         &verify(
             &server,
             &dir,
@@ -79,10 +80,10 @@ fn a_folder_is_reported_file_by_file_in_name_order() {
         ours.write(name, b"ours alone");
     }
     let done = verify(&server, &ours, &["."]);
-    says(&done, 6, &["a.mp4: OK", "b.mp4: FAILED", "c.mp4: unknown", "d.mp4: OK"]);
+    reports(&done, 6, &["a.mp4: OK", "b.mp4: FAILED", "c.mp4: unknown", "d.mp4: OK"]);
     assert_eq!(done.err, ["cardume: 1 of 4 files do not match"]);
     let unknown = verify(&server, &ours, &["c.mp4", "a.mp4"]);
-    says(&unknown, 3, &["c.mp4: unknown", "a.mp4: OK"]);
+    reports(&unknown, 3, &["c.mp4: unknown", "a.mp4: OK"]);
     assert!(unknown.err.is_empty(), "{unknown:#?}");
 }
 
@@ -100,14 +101,14 @@ fn no_cached_hash_is_trusted() {
     let another = Dir::with("a.mp4", &noise(3, 2 << 20));
     let _other = peer(server.at, &another);
     let at = server.at.to_string();
-    watch("the other owner has hashed it", || {
+    wait_until("the other owner has hashed it", || {
         run(["search", "a.mp4", "--server", &at, "--json"])
             .out
             .iter()
             .any(|line| line.contains(&root))
             .then_some(())
     });
-    says(&verify(&server, &dir, &["a.mp4"]), 6, &["a.mp4: FAILED"]);
+    reports(&verify(&server, &dir, &["a.mp4"]), 6, &["a.mp4: FAILED"]);
 }
 
 #[test]
@@ -117,15 +118,15 @@ fn one_of_several_contents_of_a_name_is_ok() {
     let (server, _owner) = owned(&one, &[]);
     let other = peer(server.at, &two);
     let (at, who) = (server.at.to_string(), other.at.to_string());
-    watch("the other one is hashed too", || {
+    wait_until("the other one is hashed too", || {
         run(["ls", &who, "--server", &at])
             .out
             .iter()
             .all(|line| line.ends_with("\thashed"))
             .then_some(())
     });
-    says(&verify(&server, &one, &["a.mp4"]), 0, &["a.mp4: OK"]);
-    says(&verify(&server, &two, &["a.mp4"]), 0, &["a.mp4: OK"]);
+    reports(&verify(&server, &one, &["a.mp4"]), 0, &["a.mp4: OK"]);
+    reports(&verify(&server, &two, &["a.mp4"]), 0, &["a.mp4: OK"]);
     let done = verify(&server, &three, &["a.mp4", "--json"]);
     let object: Value = serde_json::from_str(&done.out[0]).expect("an object");
     let mut expected: Vec<&str> =
@@ -140,16 +141,16 @@ fn one_of_several_contents_of_a_name_is_ok() {
 fn a_given_root_needs_no_server() {
     let dir = Dir::with("a.mp4", &noise(5, (1 << 20) + 1));
     let root = blake3::hash(&dir.read("a.mp4")).to_string();
-    let (_held, nobody) = nobody();
-    let at = nobody.to_string();
+    let (_held, unreachable) = unreachable();
+    let at = unreachable.to_string();
     let file = dir.at("a.mp4");
     let file = file.to_str().expect("a path");
     for given in [root.clone(), format!("b3:{root}"), root.to_uppercase()] {
-        says(&run(["verify", file, "--hash", &given, "--server", &at]), 0, &["a.mp4: OK"]);
+        reports(&run(["verify", file, "--hash", &given, "--server", &at]), 0, &["a.mp4: OK"]);
     }
     let wrong = "0".repeat(64);
     let done = run(["verify", file, "--hash", &wrong]);
-    says(&done, 6, &["a.mp4: FAILED"]);
+    reports(&done, 6, &["a.mp4: FAILED"]);
     assert_eq!(done.err.len(), 1, "{done:#?}");
     let done = run(["verify", file, "--hash", &wrong, "--json"]);
     let object: Value = serde_json::from_str(&done.out[0]).expect("an object");
@@ -175,7 +176,7 @@ fn an_unreadable_file_is_7_and_the_others_are_reported() {
     std::os::unix::fs::symlink("a.mp4", dir.at("link.mp4")).expect("a link");
     let (server, _owner) = owned(&dir, &[]);
     let done = verify(&server, &dir, &["missing.mp4", "a.mp4", "none/b.mp4", "link.mp4"]);
-    says(&done, 7, &["a.mp4: OK"]);
+    reports(&done, 7, &["a.mp4: OK"]);
     assert_eq!(done.err.len(), 3, "{done:#?}");
     for (line, text) in done.err.iter().zip(["missing.mp4: ", "none: no such folder", "link.mp4: "])
     {
@@ -187,7 +188,7 @@ fn an_unreadable_file_is_7_and_the_others_are_reported() {
     let _other = peer(server.at, &other);
     let at = server.at.to_string();
     let root = blake3::hash(b"a").to_string();
-    watch("the index knows what it was", || {
+    wait_until("the index knows what it was", || {
         run(["search", "a.mp4", "--server", &at, "--json"])
             .out
             .iter()
@@ -195,20 +196,20 @@ fn an_unreadable_file_is_7_and_the_others_are_reported() {
             .then_some(())
     });
     let mine = Dir::with("a.mp4", b"x");
-    says(&verify(&server, &mine, &["missing.mp4", "a.mp4"]), 6, &["a.mp4: FAILED"]);
+    reports(&verify(&server, &mine, &["missing.mp4", "a.mp4"]), 6, &["a.mp4: FAILED"]);
 }
 
 #[test]
 fn an_unreachable_server_is_5_and_an_empty_folder_needs_no_server() {
-    let (_held, nobody) = nobody();
-    let at = nobody.to_string();
+    let (_held, unreachable) = unreachable();
+    let at = unreachable.to_string();
     let dir = Dir::with("a.mp4", &noise(1, 1 << 20));
     let since = std::time::Instant::now();
     let done = run(["verify", dir.text(), "--server", &at]);
     done.failed(5, "no server");
     assert!(done.out.is_empty() && done.err.len() == 1, "{done:#?}");
     assert!(since.elapsed() < Duration::from_secs(5));
-    says(&run(["verify", Dir::new().text(), "--server", &at]), 0, &[]);
+    reports(&run(["verify", Dir::new().text(), "--server", &at]), 0, &[]);
 }
 
 #[test]
@@ -218,16 +219,16 @@ fn subfolders_are_checked_under_their_shared_names() {
     dir.write("Sub/a.mp4", b"below");
     dir.write("Sub/Deep/b.mp4", b"far below");
     let (server, _owner) = owned(&dir, &["--recursive"]);
-    says(
+    reports(
         &verify(&server, &dir, &["-r", "."]),
         0,
         &["Sub/Deep/b.mp4: OK", "Sub/a.mp4: OK", "a.mp4: OK"],
     );
-    says(&verify(&server, &dir, &["."]), 0, &["a.mp4: OK"]);
+    reports(&verify(&server, &dir, &["."]), 0, &["a.mp4: OK"]);
     let ours = Dir::with("a.mp4", b"top");
     std::fs::create_dir(ours.at("Sub")).expect("a folder");
     ours.write("Sub/a.mp4", b"top");
-    says(&verify(&server, &ours, &["-r", "."]), 6, &["Sub/a.mp4: FAILED", "a.mp4: OK"]);
+    reports(&verify(&server, &ours, &["-r", "."]), 6, &["Sub/a.mp4: FAILED", "a.mp4: OK"]);
 }
 
 #[test]
@@ -240,7 +241,7 @@ fn verifying_a_giant_file_can_be_interrupted() {
     let server = server();
     let verify =
         Process::start(cardume(["verify", dir.text(), "--server", &server.at.to_string()]));
-    server.prints("solicitou arquivo zeros.mp4");
+    server.wait_for_stdout("solicitou arquivo zeros.mp4");
     verify.signal(rustix::process::Signal::INT);
     assert_eq!(finish(verify).code, 130);
 }
@@ -271,7 +272,7 @@ fn all_pages_of_a_response_are_read() {
         assert_eq!(object["expected"].as_array().map(Vec::len), Some(150));
     }
     dir.write("a.mp4", b"else");
-    says(&verify(&server, &dir, &["a.mp4"]), 6, &["a.mp4: FAILED"]);
+    reports(&verify(&server, &dir, &["a.mp4"]), 6, &["a.mp4: FAILED"]);
     drop(holders);
 }
 

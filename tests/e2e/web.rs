@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use crate::harness::PATIENCE;
+use crate::harness::TIMEOUT;
 
 /// One link.
 pub struct Web {
@@ -27,7 +27,7 @@ impl Web {
     /// As [`Web::open`], where perhaps nobody listens any more.
     pub fn try_open(at: SocketAddr) -> Option<Web> {
         let stream = TcpStream::connect(at).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
         let from = BufReader::new(stream.try_clone().expect("a second handle"));
         Some(Web { stream, from })
     }
@@ -39,7 +39,7 @@ impl Web {
     }
 
     /// Reads an answer; that to HEAD has no body.
-    pub fn hear(&mut self, is_head: bool) -> Answer {
+    pub fn receive(&mut self, is_head: bool) -> Answer {
         let mut answer = self.head();
         let length =
             answer.header("Content-Length").and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -104,7 +104,7 @@ impl Web {
         let mut all = vec![first.as_str(), "Host: localhost"];
         all.extend(lines);
         self.send(&all);
-        self.hear(false)
+        self.receive(false)
     }
 }
 

@@ -10,37 +10,37 @@ use serde_json::Value;
 use crate::clock::SECOND;
 use crate::net::{Life, SimStream, Wire};
 use crate::oracle::Oracle;
-use crate::rng::Dice;
+use crate::rng::Rng;
 
 /// A liar with its port.
-pub struct Liar {
+pub struct Adversary {
     pub life: Life,
     pub at: SocketAddr,
     wire: Wire,
     oracle: Rc<Oracle>,
-    dice: Dice,
+    rng: Rng,
     server: Option<SocketAddr>,
     names: Vec<String>,
-    home: Option<Talk>,
-    visits: Vec<Talk>,
+    server_conn: Option<Conn>,
+    conns: Vec<Conn>,
     ping_at: u64,
 }
 
 /// One link of a liar.
-struct Talk {
+struct Conn {
     stream: SimStream,
     got: Vec<u8>,
     out: Vec<u8>,
-    ends: bool,
+    closing: bool,
 }
 
-impl Talk {
-    fn new(stream: SimStream, wire: &Wire) -> Talk {
+impl Conn {
+    fn new(stream: SimStream, wire: &Wire) -> Conn {
         wire.watch(&stream, stream.conn);
-        Talk { stream, got: Vec::new(), out: Vec::new(), ends: false }
+        Conn { stream, got: Vec::new(), out: Vec::new(), closing: false }
     }
 
-    fn say(&mut self, text: &str) {
+    fn send(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
         self.out.push(b'\n');
     }
@@ -65,11 +65,11 @@ impl Talk {
                 Err(_) => return false,
             }
         }
-        !self.ends
+        !self.closing
     }
 }
 
-impl Liar {
+impl Adversary {
     /// A peer that joins `server` with these names, or, without one, a fake server.
     pub fn new(
         wire: &Wire,
@@ -78,21 +78,21 @@ impl Liar {
         at: SocketAddr,
         server: Option<SocketAddr>,
         names: Vec<String>,
-        dice: Dice,
-    ) -> Liar {
-        oracle.knows_liar(at);
+        rng: Rng,
+    ) -> Adversary {
+        oracle.add_adversary(at);
         let _ = wire.listen(life, 0, at);
         let (wire, oracle) = (wire.clone(), Rc::clone(oracle));
-        Liar {
+        Adversary {
             life,
             at,
             wire,
             oracle,
-            dice,
+            rng,
             server,
             names,
-            home: None,
-            visits: Vec::new(),
+            server_conn: None,
+            conns: Vec::new(),
             ping_at: 0,
         }
     }
@@ -103,77 +103,77 @@ impl Liar {
             self.stay_joined(server, now);
         }
         while let Some(stream) = self.wire.accept(self.life, 0) {
-            self.visits.push(Talk::new(stream, &self.wire));
+            self.conns.push(Conn::new(stream, &self.wire));
         }
-        for mut talk in std::mem::take(&mut self.visits) {
-            let mut goes_on = talk.moves();
-            for head in take_lines(&mut talk.got) {
+        for mut conn in std::mem::take(&mut self.conns) {
+            let mut goes_on = conn.moves();
+            for head in take_lines(&mut conn.got) {
                 self.oracle.count(|c| c.lies += 1);
                 if self.server.is_some() {
-                    self.lie_as_peer(&head, &mut talk)
+                    self.lie_as_peer(&head, &mut conn)
                 } else {
-                    self.lie_as_server(&head, &mut talk)
+                    self.lie_as_server(&head, &mut conn)
                 }
             }
-            goes_on = goes_on && talk.moves();
+            goes_on = goes_on && conn.moves();
             if goes_on {
-                self.visits.push(talk);
+                self.conns.push(conn);
             } else {
-                self.wire.close(&talk.stream);
+                self.wire.close(&conn.stream);
             }
         }
         if self.server.is_some() { self.ping_at } else { u64::MAX }
     }
 
     fn stay_joined(&mut self, server: SocketAddr, now: u64) {
-        let home = self.home.get_or_insert_with(|| {
-            let mut talk = Talk::new(self.wire.connect(self.life, server), &self.wire);
-            talk.say("{\"cardume\":1}");
+        let server_conn = self.server_conn.get_or_insert_with(|| {
+            let mut conn = Conn::new(self.wire.connect(self.life, server), &self.wire);
+            conn.send("{\"cardume\":1}");
             let files: Vec<String> = self
                 .names
                 .iter()
                 .map(|name| format!("{{\"name\":\"{name}\",\"size\":77}}"))
                 .collect();
-            talk.say(&format!(
+            conn.send(&format!(
                 "{{\"id\":1,\"method\":\"JOIN\",\"port\":{},\"files\":[{}]}}",
                 self.at.port(),
                 files.join(",")
             ));
-            talk
+            conn
         });
         if now >= self.ping_at {
             self.ping_at = now + SECOND;
-            home.say("{\"id\":2,\"method\":\"PING\"}");
+            server_conn.send("{\"id\":2,\"method\":\"PING\"}");
         }
-        if !home.moves()
-            && let Some(home) = self.home.take()
+        if !server_conn.moves()
+            && let Some(server_conn) = self.server_conn.take()
         {
-            self.wire.close(&home.stream);
+            self.wire.close(&server_conn.stream);
         }
     }
 
-    fn lie_as_peer(&self, head: &Value, talk: &mut Talk) {
-        let dice = &self.dice;
+    fn lie_as_peer(&self, head: &Value, conn: &mut Conn) {
+        let rng = &self.rng;
         if head["cardume"].is_u64() {
-            return match dice.below(12) {
-                0 => talk.say("{\"cardume\":1,\"role\":\"server\",\"heartbeat_ms\":20000}"),
-                1 => talk.say("{\"cardume\":2,\"error\":{\"code\":\"version\",\"retry\":false,\"text\":\"no\"}}"),
-                2 => talk.say("\u{1b}[2J"),
+            return match rng.below(12) {
+                0 => conn.send("{\"cardume\":1,\"role\":\"server\",\"heartbeat_ms\":20000}"),
+                1 => conn.send("{\"cardume\":2,\"error\":{\"code\":\"version\",\"retry\":false,\"text\":\"no\"}}"),
+                2 => conn.send("\u{1b}[2J"),
                 3 => {}
-                _ => talk.say("{\"cardume\":1,\"role\":\"peer\",\"heartbeat_ms\":20000}"),
+                _ => conn.send("{\"cardume\":1,\"role\":\"peer\",\"heartbeat_ms\":20000}"),
             };
         }
         let id = head["id"].as_u64().unwrap_or(0);
         if head["method"] != "FETCH" {
-            return talk.say(&format!("{{\"id\":{id},\"status\":\"PONG\"}}"));
+            return conn.send(&format!("{{\"id\":{id},\"status\":\"PONG\"}}"));
         }
         let name = head["name"].as_str().unwrap_or("x");
         let from = head["from"].as_u64().unwrap_or(0);
         // Mostly the same from one lie to the next, so that downloads go on and hear more of them.
-        let size = if from < 300_000 && !dice.once_in(5) {
+        let size = if from < 300_000 && !rng.once_in(5) {
             300_000
         } else {
-            from + dice.between(100, 400_000)
+            from + rng.between(100, 400_000)
         };
         let piece = |id: u64,
                      name: &str,
@@ -189,72 +189,72 @@ impl Liar {
         // Never all that is missing: a whole file of lies could not be told from the truth.
         let part = (size - from) / 2;
         let body = |length: u64| vec![7; usize::try_from(length).unwrap_or(0)];
-        match dice.below(14) {
+        match rng.below(14) {
             0 => {
-                talk.say(&piece(id, name, size, 1, from, size - from, false));
-                talk.out.extend(body(part));
-                talk.ends = true;
+                conn.send(&piece(id, name, size, 1, from, size - from, false));
+                conn.out.extend(body(part));
+                conn.closing = true;
             }
-            1 => talk.say(&piece(id, name, size, 1, from + 1, part, true)),
+            1 => conn.send(&piece(id, name, size, 1, from + 1, part, true)),
             2 => {
-                talk.say(&piece(id, "another.mp4", size, 1, from, part, true));
-                talk.out.extend(body(part));
+                conn.send(&piece(id, "another.mp4", size, 1, from, part, true));
+                conn.out.extend(body(part));
             }
             3 => {
-                talk.say(&piece(id, name, size, 1, from, part, true));
-                talk.out.extend(body(part));
-                talk.say(&piece(id, name, size + 5, 1, from + part, 9, true));
+                conn.send(&piece(id, name, size, 1, from, part, true));
+                conn.out.extend(body(part));
+                conn.send(&piece(id, name, size + 5, 1, from + part, 9, true));
             }
             4 => {
-                talk.say(&piece(id, name, size, 1, from, part, true));
-                talk.out.extend(body(part));
-                talk.say(&piece(id, name, size, 2, from + part, size - from - part, false));
-                talk.out.extend(body(size - from - part));
+                conn.send(&piece(id, name, size, 1, from, part, true));
+                conn.out.extend(body(part));
+                conn.send(&piece(id, name, size, 2, from + part, size - from - part, false));
+                conn.out.extend(body(size - from - part));
             }
-            5 => talk.out.extend([0xff, 0, b'{', b'\n']),
+            5 => conn.out.extend([0xff, 0, b'{', b'\n']),
             6 => {
-                talk.say(&piece(id, name, size, 1, from, size + 1, false));
-                talk.out.extend(body(size + 1 - from));
+                conn.send(&piece(id, name, size, 1, from, size + 1, false));
+                conn.out.extend(body(size + 1 - from));
             }
             7 => {
-                talk.say(&piece(id, name, size, 1, from, part, true));
-                talk.out.extend(body(part + 3));
-                talk.ends = true;
+                conn.send(&piece(id, name, size, 1, from, part, true));
+                conn.out.extend(body(part + 3));
+                conn.closing = true;
             }
-            8 => talk.out.extend(vec![b'{'; 200_000]),
-            9 => talk.say(&format!("{{\"event\":\"WAITING\",\"id\":{id},\"reason\":\"slot\",\"place\":1}}")),
-            10 => talk.say(&piece(id + 7, name, size, 1, from, part, true)),
-            11 => talk.say(&format!("{{\"id\":{id},\"error\":{{\"code\":\"moonshine\",\"retry\":true,\"text\":\"\\u001b[31m\"}}}}")),
-            12 => talk.say(&piece(id, name, u64::MAX >> 11, 1, from, 1 << 20, true)),
+            8 => conn.out.extend(vec![b'{'; 200_000]),
+            9 => conn.send(&format!("{{\"event\":\"WAITING\",\"id\":{id},\"reason\":\"slot\",\"place\":1}}")),
+            10 => conn.send(&piece(id + 7, name, size, 1, from, part, true)),
+            11 => conn.send(&format!("{{\"id\":{id},\"error\":{{\"code\":\"moonshine\",\"retry\":true,\"text\":\"\\u001b[31m\"}}}}")),
+            12 => conn.send(&piece(id, name, u64::MAX >> 11, 1, from, 1 << 20, true)),
             _ => {}
         }
     }
 
-    fn lie_as_server(&self, head: &Value, talk: &mut Talk) {
-        let dice = &self.dice;
+    fn lie_as_server(&self, head: &Value, conn: &mut Conn) {
+        let rng = &self.rng;
         if head["cardume"].is_u64() {
-            return match dice.below(12) {
-                0 => talk.say("{\"cardume\":1,\"role\":\"peer\",\"heartbeat_ms\":20000}"),
-                1 => talk.say("HTTP/1.1 200 OK\r\n"),
+            return match rng.below(12) {
+                0 => conn.send("{\"cardume\":1,\"role\":\"peer\",\"heartbeat_ms\":20000}"),
+                1 => conn.send("HTTP/1.1 200 OK\r\n"),
                 2 => {}
-                3 => talk.say("{\"cardume\":1,\"role\":\"server\",\"heartbeat_ms\":0}"),
-                _ => talk.say("{\"cardume\":1,\"role\":\"server\",\"heartbeat_ms\":5000}"),
+                3 => conn.send("{\"cardume\":1,\"role\":\"server\",\"heartbeat_ms\":0}"),
+                _ => conn.send("{\"cardume\":1,\"role\":\"server\",\"heartbeat_ms\":5000}"),
             };
         }
         let id = head["id"].as_u64().unwrap_or(0);
         let name = head["name"].as_str().unwrap_or("x").to_owned();
         match head["method"].as_str() {
-            Some("JOIN") if dice.once_in(4) => talk.say(&format!(
+            Some("JOIN") if rng.once_in(4) => conn.send(&format!(
                 "{{\"id\":{id},\"error\":{{\"code\":\"in_use\",\"retry\":true,\"text\":\"mine\"}}}}"
             )),
             Some("JOIN") => {
-                talk.say(&format!(
+                conn.send(&format!(
                     "{{\"id\":{id},\"status\":\"JOIN_OK\",\"you\":\"9.9.9.9:9\",\"files\":1,\"session\":\"{:032x}\",\"heartbeat_ms\":5000}}",
-                    dice.next()
+                    rng.next()
                 ));
             }
             Some("SEARCH") => {
-                let name = dice
+                let name = rng
                     .pick(&[
                         "../x",
                         "/etc/passwd",
@@ -265,20 +265,20 @@ impl Liar {
                     ])
                     .to_string();
                 let holder =
-                    dice.pick(&["10.0.9.9:1", "10.0.0.2:4000", "0.0.0.0:0", "nonsense", "[::1]:1"]);
-                talk.say(&format!("{{\"id\":{id},\"status\":\"SEARCH_OK\",\"holders\":[{{\"peer\":\"{holder}\",\"name\":\"{name}\",\"size\":3,\"root\":null,\"partial\":false}}],\"cursor\":null}}"));
+                    rng.pick(&["10.0.9.9:1", "10.0.0.2:4000", "0.0.0.0:0", "nonsense", "[::1]:1"]);
+                conn.send(&format!("{{\"id\":{id},\"status\":\"SEARCH_OK\",\"holders\":[{{\"peer\":\"{holder}\",\"name\":\"{name}\",\"size\":3,\"root\":null,\"partial\":false}}],\"cursor\":null}}"));
             }
             Some("PEERS") => {
-                let cursor = if dice.once_in(3) { "null" } else { "\"again\"" };
-                talk.say(&format!(
+                let cursor = if rng.once_in(3) { "null" } else { "\"again\"" };
+                conn.send(&format!(
                     "{{\"id\":{id},\"status\":\"PEERS_OK\",\"peers\":[],\"cursor\":{cursor}}}"
                 ));
             }
-            Some("LS") => talk.say(&format!("{{\"id\":{id},\"status\":\"PONG\"}}")),
-            _ if dice.once_in(3) => {
-                talk.say(&format!("{{\"id\":{},\"status\":\"LEAVE_OK\"}}", id + dice.below(2)))
+            Some("LS") => conn.send(&format!("{{\"id\":{id},\"status\":\"PONG\"}}")),
+            _ if rng.once_in(3) => {
+                conn.send(&format!("{{\"id\":{},\"status\":\"LEAVE_OK\"}}", id + rng.below(2)))
             }
-            _ => talk.say(&format!("{{\"id\":{id},\"status\":\"PONG\"}}")),
+            _ => conn.send(&format!("{{\"id\":{id},\"status\":\"PONG\"}}")),
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::clock::SECOND;
 use crate::net::{Life, SimStream, Wire};
 use crate::oracle::Oracle;
-use crate::rng::Dice;
+use crate::rng::Rng;
 
 /// How a client closes once it has said all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,17 +118,17 @@ impl Client {
         is_peer: bool,
         names: &[String],
         root: Option<&str>,
-        dice: &Dice,
+        rng: &Rng,
     ) -> Client {
-        let name = dice.pick(names).clone();
+        let name = rng.pick(names).clone();
         let ask = |id: u64| -> String {
-            if let (true, Some(root)) = (is_peer && dice.once_in(2), root) {
-                let range = if dice.once_in(2) {
+            if let (true, Some(root)) = (is_peer && rng.once_in(2), root) {
+                let range = if rng.once_in(2) {
                     String::new()
                 } else {
-                    format!(",\"from\":{},\"length\":{}", dice.below(3), dice.below(2 << 20))
+                    format!(",\"from\":{},\"length\":{}", rng.below(3), rng.below(2 << 20))
                 };
-                return match dice.below(4) {
+                return match rng.below(4) {
                     0 => format!("{{\"id\":{id},\"method\":\"HAVE\",\"root\":\"{root}\"}}\n"),
                     1 => format!("{{\"id\":{id},\"method\":\"PIECES\",\"root\":\"{root}\"}}\n"),
                     _ => {
@@ -136,19 +136,19 @@ impl Client {
                     }
                 };
             }
-            match (is_peer, dice.below(4)) {
+            match (is_peer, rng.below(4)) {
                 (_, 0) => format!("{{\"id\":{id},\"method\":\"PING\"}}\n"),
                 (true, 1) => format!("{{\"id\":{id},\"method\":\"LS\"}}\n"),
                 (true, _) => {
-                    let from = if dice.once_in(2) { 0 } else { dice.below(3_000) };
-                    let length = if dice.once_in(2) {
-                        format!(",\"length\":{}", dice.below(300_000))
+                    let from = if rng.once_in(2) { 0 } else { rng.below(3_000) };
+                    let length = if rng.once_in(2) {
+                        format!(",\"length\":{}", rng.below(300_000))
                     } else {
                         String::new()
                     };
                     format!(
                         "{{\"id\":{id},\"method\":\"FETCH\",\"name\":\"{}\",\"from\":{from}{length}}}\n",
-                        dice.pick(names)
+                        rng.pick(names)
                     )
                 }
                 (false, 1) => format!("{{\"id\":{id},\"method\":\"PEERS\"}}\n"),
@@ -157,13 +157,13 @@ impl Client {
                 }
             }
         };
-        let count = dice.between(1, 8);
+        let count = rng.between(1, 8);
         let mut text = OPENING.to_owned();
         (1..=count).for_each(|id| text.push_str(&ask(id)));
         let script = text.into_bytes();
         let now = wire.look().clock.now();
         let make = |kind, script| Client::new(kind, wire, oracle, life, target, script);
-        match dice.below(12) {
+        match rng.below(12) {
             0..=2 => Client {
                 close: Close::Half,
                 must: Must::Answers(count),
@@ -176,18 +176,18 @@ impl Client {
                 must: Must::Answers(count),
                 ..make("byte at a time", script)
             },
-            5 => Client { reads: 1 + dice.place(2_000), ..make("slow reader", script) },
+            5 => Client { reads: 1 + rng.place(2_000), ..make("slow reader", script) },
             6 => Client {
                 must: Must::BeEndedWithin(secs(limits::OPENING.as_secs())),
                 ..make("says nothing", Vec::new())
             },
             7 => {
-                let garbage: Vec<u8> = (0..dice.between(1, 3_000))
-                    .map(|_| dice.next().to_le_bytes()[0] | 0x80)
+                let garbage: Vec<u8> = (0..rng.between(1, 3_000))
+                    .map(|_| rng.next().to_le_bytes()[0] | 0x80)
                     .collect();
                 Client { must: Must::BeEndedWithin(secs(25)), ..make("garbage", garbage) }
             }
-            8 if dice.once_in(4) => {
+            8 if rng.once_in(4) => {
                 let method = if is_peer { "LS" } else { "PEERS" };
                 let line = format!("{{\"id\":1,\"method\":\"{method}\"}}\n");
                 let script =
@@ -204,8 +204,8 @@ impl Client {
                 Client { must: Must::BeEndedWithin(secs(100)), ..make("half a head", half) }
             }
             10 if is_peer => {
-                let range = if dice.once_in(2) {
-                    format!("Range: bytes={}-\r\n", dice.below(2_000))
+                let range = if rng.once_in(2) {
+                    format!("Range: bytes={}-\r\n", rng.below(2_000))
                 } else {
                     String::new()
                 };
@@ -213,7 +213,7 @@ impl Client {
                     format!("GET /files/{name} HTTP/1.1\r\nHost: localhost\r\n{range}\r\n");
                 Client {
                     http: true,
-                    close: *dice.pick(&[Close::Half, Close::Not]),
+                    close: *rng.pick(&[Close::Half, Close::Not]),
                     ..make("http", request.into_bytes())
                 }
             }

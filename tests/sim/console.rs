@@ -19,12 +19,12 @@ struct Both {
 }
 
 impl Script {
-    pub fn say(&self, line: String) {
+    pub fn send(&self, line: String) {
         self.0.borrow_mut().lines.push_back(line);
     }
 
     /// All that was told since this was last asked.
-    pub fn heard(&self) -> Vec<UiEvent> {
+    pub fn received(&self) -> Vec<UiEvent> {
         std::mem::take(&mut self.0.borrow_mut().reports)
     }
 }

@@ -21,8 +21,8 @@ use cardume::storage::fs_trait::{
 
 use crate::clock::{Clock, SECOND};
 use crate::oracle::{Content, Oracle};
-use crate::resume_notes::{ENDING, Meant, Note};
-use crate::rng::Dice;
+use crate::resume_notes::{ENDING, Meant, ResumeNote};
+use crate::rng::Rng;
 
 /// What a disk writes all or nothing.
 const SECTOR: usize = 512;
@@ -33,7 +33,7 @@ const PAGE: usize = 4_096;
 pub struct Disk {
     at: SocketAddr,
     clock: Clock,
-    dice: Dice,
+    rng: Rng,
     oracle: Rc<Oracle>,
     files: RefCell<BTreeMap<String, Node>>,
     lasting: RefCell<BTreeMap<String, Node>>,
@@ -174,16 +174,16 @@ impl Inode {
     }
 
     /// What the disk has when the power goes now.
-    fn cut(&self, dice: &Dice) {
+    fn cut(&self, rng: &Rng) {
         let writes = self.writes.take();
         if writes.is_empty() {
             self.data.replace(self.lasting.borrow().clone());
             return;
         }
-        let left = match dice.below(6) {
+        let left = match rng.below(6) {
             0 => Left::Nothing,
             1 => Left::All,
-            2 => Left::Front(dice.place(writes.len() + 1)),
+            2 => Left::Front(rng.place(writes.len() + 1)),
             3 => Left::Writes,
             _ => Left::Sectors,
         };
@@ -197,15 +197,15 @@ impl Inode {
                 Left::Nothing => false,
                 Left::All | Left::Sectors => true,
                 Left::Front(count) => number < count,
-                Left::Writes => dice.once_in(2),
+                Left::Writes => rng.once_in(2),
             };
             if !whole {
                 continue;
             }
             // A few sectors of it, or nearly all.
-            let seldom = dice.between(1, 4);
+            let seldom = rng.between(1, 4);
             for sector in at / SECTOR..end.div_ceil(SECTOR) {
-                if matches!(left, Left::Sectors) && !dice.once_in(seldom) {
+                if matches!(left, Left::Sectors) && !rng.once_in(seldom) {
                     continue;
                 }
                 let (from, to) = (sector * SECTOR, (sector * SECTOR + SECTOR).min(then.len()));
@@ -219,7 +219,7 @@ impl Inode {
 }
 
 impl Disk {
-    pub fn new(at: SocketAddr, clock: Clock, dice: Dice, oracle: Rc<Oracle>) -> Rc<Disk> {
+    pub fn new(at: SocketAddr, clock: Clock, rng: Rng, oracle: Rc<Oracle>) -> Rc<Disk> {
         let disk = Rc::new(Disk {
             at,
             clock,
@@ -233,17 +233,17 @@ impl Disk {
             failing: Cell::new(false),
             refused: Cell::new(false),
             cold: Cell::new(false),
-            syncs_all: Cell::new(dice.once_in(2)),
-            lasting_every: Cell::new(dice.between(1, 6) << 20),
+            syncs_all: Cell::new(rng.once_in(2)),
+            lasting_every: Cell::new(rng.between(1, 6) << 20),
             moments: Cell::new(0),
             stop_at: Cell::new(u64::MAX),
             unverified: RefCell::default(),
             changes: RefCell::default(),
             finished: RefCell::default(),
-            dice,
+            rng,
         });
         let weak = Rc::downgrade(&disk);
-        oracle.knows_disk(at.ip(), weak);
+        oracle.add_disk(at.ip(), weak);
         disk
     }
 
@@ -272,7 +272,7 @@ impl Disk {
 
     /// Something happens to a file: who watches hears of it, or that it was too much.
     fn happens(&self, name: &str) {
-        let change = if self.dice.once_in(30) {
+        let change = if self.rng.once_in(30) {
             FsChange::Everything
         } else {
             FsChange::File(name.to_owned())
@@ -329,7 +329,7 @@ impl Disk {
     pub fn place(&self, name: &str, content: Content) {
         let node = self.inode(Data::Version(content));
         *node.lasting.borrow_mut() = Data::Version(content);
-        self.oracle.knows(self.at, name, &node.tag().to_string(), content);
+        self.oracle.add_version(self.at, name, &node.tag().to_string(), content);
         self.put(name, node);
         self.sync_folder();
         self.finished.borrow_mut().remove(name);
@@ -340,14 +340,14 @@ impl Disk {
         let Ok(node) = self.node(name) else { return };
         self.happens(name);
         // Some editors and tools give a file its old time back.
-        if node.size() != content.size as u64 || self.dice.once_in(2) {
+        if node.size() != content.size as u64 || self.rng.once_in(2) {
             node.modified.set(node.modified.get().max(self.clock.now()) + 1);
         }
         node.changed.set(node.changed.get().max(self.clock.now()) + 1);
         node.data.replace(Data::Version(content));
         node.lasting.replace(Data::Version(content));
         node.writes.borrow_mut().clear();
-        self.oracle.knows(self.at, name, &node.tag().to_string(), content);
+        self.oracle.add_version(self.at, name, &node.tag().to_string(), content);
         self.finished.borrow_mut().remove(name);
     }
 
@@ -375,17 +375,17 @@ impl Disk {
             .map(|(_, node)| Rc::clone(node))
             .collect();
         let Some(part) =
-            parts.get(self.dice.place(parts.len().max(1))).filter(|part| part.size() > 0)
+            parts.get(self.rng.place(parts.len().max(1))).filter(|part| part.size() > 0)
         else {
             return;
         };
-        let at = self.dice.place(usize::try_from(part.size()).unwrap_or(0));
+        let at = self.rng.place(usize::try_from(part.size()).unwrap_or(0));
         let byte = part.data.borrow().bytes()[at];
         part.data.borrow_mut().write(at, &[byte ^ 1]);
         part.writes.borrow_mut().push((at, vec![byte ^ 1]));
         part.sync();
         part.tampered.set(true);
-        if self.dice.once_in(2) {
+        if self.rng.once_in(2) {
             part.modified.set(part.modified.get().max(self.clock.now()) + 1);
         }
         part.changed.set(part.changed.get().max(self.clock.now()) + 1);
@@ -401,7 +401,7 @@ impl Disk {
     pub fn crash(&self) {
         self.boots.set(self.boots.get() + 1);
         let log = self.log.take();
-        let kept = self.dice.place(log.len() + 1);
+        let kept = self.rng.place(log.len() + 1);
         let mut files = self.lasting.take();
         for step in log.into_iter().take(kept) {
             match step {
@@ -411,7 +411,7 @@ impl Disk {
             }
         }
         for node in files.values() {
-            node.cut(&self.dice);
+            node.cut(&self.rng);
             node.locked.set(false);
         }
         self.lasting.replace(files.clone());
@@ -427,9 +427,9 @@ impl Disk {
     }
 
     /// What the record beside a `.part` claims now.
-    pub fn note(&self, name: &str) -> Option<Note> {
+    pub fn note(&self, name: &str) -> Option<ResumeNote> {
         let node = self.node(&format!("{name}{ENDING}")).ok()?;
-        Note::read(node.data.borrow().bytes(), &self.boot_id())
+        ResumeNote::read(node.data.borrow().bytes(), &self.boot_id())
     }
 
     fn boot_id(&self) -> String {
@@ -450,18 +450,18 @@ impl Disk {
             );
         }
         for name in self.names() {
-            if let Some(stem) = Note::stem(&name) {
+            if let Some(stem) = ResumeNote::stem(&name) {
                 self.check_note(stem, None, "on disk");
             }
         }
     }
 
     /// What the record of a download claims must be there, and be right; `before`: what it claimed when this was last looked at.
-    fn check_note(&self, stem: &str, before: Option<&Note>, when: &str) {
+    fn check_note(&self, stem: &str, before: Option<&ResumeNote>, when: &str) {
         let (Some(note), part) = (self.note(stem), self.node(&format!("{stem}.part"))) else {
             return;
         };
-        let Some(content) = self.oracle.meant_by(&note) else { return };
+        let Some(content) = self.oracle.content_of(&note) else { return };
         let Ok(part) = part else {
             assert!(
                 note.held.iter().all(std::ops::Range::is_empty) || when == "on disk",
@@ -493,7 +493,7 @@ impl Disk {
     /// The bytes of the download under way of this content, if there is one.
     pub fn part_of(&self, meant: &Meant) -> Option<Vec<u8>> {
         let is = |name: &String| {
-            Note::stem(name)
+            ResumeNote::stem(name)
                 .filter(|stem| self.note(stem).is_some_and(|note| note.meant == *meant))
                 .map(str::to_owned)
         };
@@ -541,7 +541,7 @@ impl Filesystem for SimDrive {
         let node = self.0.node(name).ok()?;
         let (modified, now) = (node.modified.get(), self.0.clock.now());
         let settled =
-            modified < SECOND / 1_000 || modified + 2 * SECOND <= now || self.0.dice.once_in(2);
+            modified < SECOND / 1_000 || modified + 2 * SECOND <= now || self.0.rng.once_in(2);
         Some(Found { name: name.to_owned(), stamp: node.stamp(), settled, barred: None })
     }
 
@@ -597,7 +597,7 @@ impl Filesystem for SimDrive {
         // All or nothing: its bytes are lasting before it has its name.
         node.lasting.replace(Data::Own(content.to_vec()));
         disk.put(name, node);
-        if let Some(stem) = Note::stem(name) {
+        if let Some(stem) = ResumeNote::stem(name) {
             disk.check_note(stem, None, "written");
         }
         disk.moment();
@@ -645,7 +645,7 @@ impl Filesystem for SimDrive {
         let note = disk.note(to).unwrap_or_else(|| panic!("{to} gets its name without a record"));
         assert!(node.is_synced(), "{to} gets its name before its bytes are lasting");
         assert_eq!(node.size(), note.size, "{to} gets its name with another size");
-        let known = disk.oracle.meant_by(&note);
+        let known = disk.oracle.content_of(&note);
         assert!(
             known.is_some() || matches!(note.meant, Meant::Version(..)),
             "{to} gets its name with a lie for its size"
@@ -657,7 +657,7 @@ impl Filesystem for SimDrive {
             "{to} is not the file that it is said to be: {note:?}"
         );
         node.changed.set(node.changed.get().max(disk.clock.now()) + 1);
-        disk.oracle.knows(disk.at, to, &node.tag().to_string(), content);
+        disk.oracle.add_version(disk.at, to, &node.tag().to_string(), content);
         // Until the folder is synced the file may have either name.
         disk.finished.borrow_mut().insert(to.to_owned(), (content, false));
         if let Meant::Version(..) = note.meant {
@@ -679,7 +679,7 @@ impl Filesystem for SimDrive {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         assert!(
-            name.ends_with(".part") || Note::stem(name).is_some(),
+            name.ends_with(".part") || ResumeNote::stem(name).is_some(),
             "{name} is not ours to remove"
         );
         self.0.moment();
@@ -730,10 +730,10 @@ impl FsFile for SimFile {
         let end = start + bytes.len();
         let had = self.node.data.borrow().bytes().len();
         disk.check_room(end.saturating_sub(had) as u64)?;
-        let stem = Note::stem(&self.name).map(str::to_owned);
+        let stem = ResumeNote::stem(&self.name).map(str::to_owned);
         let before = stem.as_ref().and_then(|stem| disk.note(stem));
         if let Some(note) = self.name.strip_suffix(".part").and_then(|stem| disk.note(stem))
-            && let Some(content) = disk.oracle.meant_by(&note)
+            && let Some(content) = disk.oracle.content_of(&note)
         {
             assert!(end <= content.size, "{}: bytes beyond the end of its version", self.name);
             assert!(
@@ -744,7 +744,7 @@ impl FsFile for SimFile {
         }
         disk.moment();
         // The process may end when only some pages of it are written.
-        let part = (start + disk.dice.place(bytes.len() + 1)) / PAGE * PAGE;
+        let part = (start + disk.rng.place(bytes.len() + 1)) / PAGE * PAGE;
         if part > start {
             self.put(start, &bytes[..part - start]);
             disk.moment();
@@ -772,7 +772,7 @@ impl FsFile for SimFile {
     }
 
     fn read_warm(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        if self.disk.cold.get() && self.disk.dice.once_in(3) {
+        if self.disk.cold.get() && self.disk.rng.once_in(3) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.read_at(at, bytes)
@@ -793,7 +793,7 @@ impl FsFile for SimFile {
     fn start_writeback(&self, _: ByteRange) {}
 
     fn dirty(&self, range: ByteRange) -> u64 {
-        if range.is_empty() || self.disk.dice.once_in(2) {
+        if range.is_empty() || self.disk.rng.once_in(2) {
             0
         } else {
             range.length().min(PAGE as u64)
@@ -843,8 +843,8 @@ impl ByteSource for SimSource {
             return true;
         }
         // Cold for a while now and then; seldom for so long that it is read all the same.
-        if self.cold_for.get() == 0 && self.disk.dice.once_in(20) {
-            self.cold_for.set(if self.disk.dice.once_in(20) { 5_000 } else { 20 });
+        if self.cold_for.get() == 0 && self.disk.rng.once_in(20) {
+            self.cold_for.set(if self.disk.rng.once_in(20) { 5_000 } else { 20 });
         }
         self.cold_for.set(self.cold_for.get().saturating_sub(1));
         self.cold_for.get() == 0

@@ -151,7 +151,7 @@ fn every_download_ends_correctly_under_network_faults() {
     let began = Instant::now();
     let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
     let keep_going = number("SIM_ALL").is_some();
-    let (tell, told) = mpsc::channel();
+    let (tell, received) = mpsc::channel();
     let work = |tell: Sender<(u64, Option<Result<Counts, String>>)>| {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -178,7 +178,7 @@ fn every_download_ends_correctly_under_network_faults() {
         }
         drop(tell);
         loop {
-            match told.recv_timeout(PATIENCE) {
+            match received.recv_timeout(PATIENCE) {
                 Ok((seed, None)) => drop(under_way.insert(seed)),
                 Ok((seed, Some(result))) => {
                     under_way.remove(&seed);

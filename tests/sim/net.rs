@@ -18,8 +18,8 @@ use cardume::reactor::traits::{Net, Ready, Stream};
 
 use crate::clock::Clock;
 use crate::oracle::Oracle;
-use crate::rng::Dice;
-use crate::sniffers::Tap;
+use crate::rng::Rng;
+use crate::sniffers::Sniffer;
 
 /// One run of one process; its links die with it.
 pub type Life = usize;
@@ -30,7 +30,7 @@ pub struct Wire(Rc<RefCell<Inner>>);
 
 pub struct Inner {
     pub clock: Clock,
-    dice: Dice,
+    rng: Rng,
     oracle: Rc<Oracle>,
     pub conns: Vec<Conn>,
     ports: BTreeMap<SocketAddr, Port>,
@@ -87,7 +87,7 @@ pub struct Conn {
     pub opened: u64,
     /// A fault has touched it: nothing is promised of it any more.
     pub hurt: bool,
-    tap: Tap,
+    sniffer: Sniffer,
     delay: u64,
     /// Bytes a millisecond.
     rate: u64,
@@ -128,7 +128,7 @@ pub struct SimStream {
 pub struct SimNet {
     pub wire: Wire,
     pub life: Life,
-    random: Dice,
+    random: Rng,
 }
 
 fn os(code: i32) -> io::Error {
@@ -140,12 +140,12 @@ fn pair(a: IpAddr, b: IpAddr) -> (IpAddr, IpAddr) {
 }
 
 impl Wire {
-    pub fn new(clock: Clock, dice: Dice, oracle: Rc<Oracle>) -> Wire {
-        let fast = dice.between(20, 2_000);
-        let delay = (fast, fast + dice.below(30_000));
+    pub fn new(clock: Clock, rng: Rng, oracle: Rc<Oracle>) -> Wire {
+        let fast = rng.between(20, 2_000);
+        let delay = (fast, fast + rng.below(30_000));
         Wire(Rc::new(RefCell::new(Inner {
             clock,
-            dice,
+            rng,
             oracle,
             conns: Vec::new(),
             ports: BTreeMap::new(),
@@ -176,7 +176,7 @@ impl Wire {
     }
 
     pub fn net(&self, life: Life) -> SimNet {
-        let random = self.look().dice.fork();
+        let random = self.look().rng.fork();
         SimNet { wire: self.clone(), life, random }
     }
 
@@ -197,9 +197,9 @@ impl Wire {
         let from = SocketAddr::new(ip, inner.next_port);
         let now = inner.clock.now();
         let (low, high) = inner.delay;
-        let window = |dice: &Dice| match dice.below(8) {
-            0 => usize::try_from(dice.between(1_000, 9_000)).unwrap_or(1_000),
-            1..=5 => 1 << dice.between(14, 18),
+        let window = |rng: &Rng| match rng.below(8) {
+            0 => usize::try_from(rng.between(1_000, 9_000)).unwrap_or(1_000),
+            1..=5 => 1 << rng.between(14, 18),
             _ => 6 << 20,
         };
         let side = |life, address, window| Side {
@@ -222,16 +222,16 @@ impl Wire {
             moved_at: now,
             read: 0,
         };
-        let (a, b) = (window(&inner.dice), window(&inner.dice));
-        let delay = inner.dice.between(low, high);
-        let rate = *inner.dice.pick(&[100, 300, 1_000, 3_000, 100_000]);
+        let (a, b) = (window(&inner.rng), window(&inner.rng));
+        let delay = inner.rng.between(low, high);
+        let rate = *inner.rng.pick(&[100, 300, 1_000, 3_000, 100_000]);
         let sides = [side(life, from, a), side(usize::MAX, to, b)];
         inner.conns.push(Conn {
             sides,
             to,
             opened: now,
             hurt: false,
-            tap: Tap::default(),
+            sniffer: Sniffer::default(),
             delay,
             rate,
         });
@@ -299,7 +299,7 @@ impl Wire {
     }
 
     /// Breaks one live connection at random; false where there is none.
-    pub fn reset_one(&self, dice: &Dice) -> bool {
+    pub fn reset_one(&self, rng: &Rng) -> bool {
         let mut inner = self.hold();
         let live: Vec<usize> = (0..inner.conns.len())
             .filter(|id| inner.conns[*id].sides.iter().any(|side| !side.closed))
@@ -311,7 +311,7 @@ impl Wire {
         // One on which bytes move, where there is one: what is idle has little to lose.
         let moving: Vec<usize> =
             live.iter().copied().filter(|id| inner.conns[*id].moves()).collect();
-        let conn = *dice.pick(if moving.is_empty() { &live } else { &moving });
+        let conn = *rng.pick(if moving.is_empty() { &live } else { &moving });
         inner.conns[conn].hurt = true;
         inner.post(now, What::Reset(conn, 0));
         inner.post(now, What::Reset(conn, 1));
@@ -366,11 +366,11 @@ impl Wire {
                 if mine && !inner.conns[conn].sides[side].closed {
                     inner.conns[conn].hurt = true;
                     if power_lost {
-                        let way = &mut inner.conns[conn].sides[side];
-                        way.closed = true;
+                        let behaviour = &mut inner.conns[conn].sides[side];
+                        behaviour.closed = true;
                         // What has left already arrives; the end of the link is never told.
-                        way.shut = true;
-                        way.link = None;
+                        behaviour.shut = true;
+                        behaviour.link = None;
                     } else {
                         inner.close(conn, side);
                     }
@@ -497,13 +497,13 @@ impl Inner {
 
     fn was_reset(&mut self, conn: usize, side: usize) {
         // Some systems throw away what was not read yet.
-        let lost = self.dice.once_in(2);
-        let way = &mut self.conns[conn].sides[1 - side];
+        let lost = self.rng.once_in(2);
+        let behaviour = &mut self.conns[conn].sides[1 - side];
         if lost {
-            way.here.clear();
-            way.read_of_front = 0;
+            behaviour.here.clear();
+            behaviour.read_of_front = 0;
         }
-        way.ended = true;
+        behaviour.ended = true;
         self.conns[conn].sides[side].reset = true;
         self.edge(conn, side, true, true);
     }
@@ -511,12 +511,13 @@ impl Inner {
     fn close(&mut self, conn: usize, side: usize) {
         let unread = !self.conns[conn].sides[1 - side].here.is_empty();
         let was_reset = self.conns[conn].sides[side].reset;
-        let way = &mut self.conns[conn].sides[side];
-        if way.closed {
+        let behaviour = &mut self.conns[conn].sides[side];
+        if behaviour.closed {
             return;
         }
-        way.closed = true;
-        let (life, link, shut, connected) = (way.life, way.link.take(), way.shut, way.connected);
+        behaviour.closed = true;
+        let (life, link, shut, connected) =
+            (behaviour.life, behaviour.link.take(), behaviour.shut, behaviour.connected);
         if let (Some(link), true) = (link, life != usize::MAX) {
             // What was ready is not reported of a link that was given up.
             self.lives[life].ready.retain(
@@ -575,37 +576,37 @@ impl Inner {
 
     fn read(&mut self, conn: usize, side: usize, into: &mut [u8]) -> io::Result<usize> {
         let now = self.clock.now();
-        let short = self.dice.once_in(6);
+        let short = self.rng.once_in(6);
         let own_reset = self.conns[conn].sides[side].reset;
-        let way = &mut self.conns[conn].sides[1 - side];
-        if way.here.is_empty() {
-            return match (own_reset, way.ended) {
+        let behaviour = &mut self.conns[conn].sides[1 - side];
+        if behaviour.here.is_empty() {
+            return match (own_reset, behaviour.ended) {
                 (true, _) => Err(os(libc::ECONNRESET)),
                 (_, true) => Ok(0),
                 _ => Err(os(libc::EAGAIN)),
             };
         }
-        if self.dice.once_in(100) {
+        if self.rng.once_in(100) {
             return Err(os(libc::EINTR));
         }
-        let most = if short { 1 + self.dice.place(into.len()) } else { into.len() };
+        let most = if short { 1 + self.rng.place(into.len()) } else { into.len() };
         let mut count = 0;
         while count < most
-            && let Some(front) = way.here.front()
+            && let Some(front) = behaviour.here.front()
         {
-            let rest = &front[way.read_of_front..];
+            let rest = &front[behaviour.read_of_front..];
             let take = rest.len().min(most - count);
             into[count..count + take].copy_from_slice(&rest[..take]);
             count += take;
-            way.read_of_front += take;
-            if way.read_of_front == front.len() {
-                way.here.pop_front();
-                way.read_of_front = 0;
+            behaviour.read_of_front += take;
+            if behaviour.read_of_front == front.len() {
+                behaviour.here.pop_front();
+                behaviour.read_of_front = 0;
             }
         }
-        way.in_way -= count.min(way.in_way);
-        way.moved_at = now;
-        let room = way.no_room && way.in_way * 3 <= way.window * 2;
+        behaviour.in_way -= count.min(behaviour.in_way);
+        behaviour.moved_at = now;
+        let room = behaviour.no_room && behaviour.in_way * 3 <= behaviour.window * 2;
         let delay = self.conns[conn].delay;
         let own = &mut self.conns[conn].sides[side];
         own.moved_at = now;
@@ -623,7 +624,7 @@ impl Inner {
         let now = self.clock.now();
         let own = &mut self.conns[conn].sides[side];
         if own.reset {
-            return Err(os(if self.dice.once_in(2) { libc::EPIPE } else { libc::ECONNRESET }));
+            return Err(os(if self.rng.once_in(2) { libc::EPIPE } else { libc::ECONNRESET }));
         }
         if own.shut {
             return Err(os(libc::EPIPE));
@@ -636,29 +637,30 @@ impl Inner {
             own.no_room = true;
             return Err(os(libc::EAGAIN));
         }
-        if self.dice.once_in(100) {
+        if self.rng.once_in(100) {
             return Err(os(libc::EINTR));
         }
         let most = bytes.len().min(room);
-        let count = if self.dice.once_in(6) { 1 + self.dice.place(most) } else { most };
+        let count = if self.rng.once_in(6) { 1 + self.rng.place(most) } else { most };
         let count = count.min(most);
         own.in_way += count;
         own.moved_at = now;
         let life = own.life;
         self.lives[life].moved += count;
         self.lives[life].busy = true;
-        let (judged, Conn { tap, sides, .. }) = (self.lives[life].judged, &mut self.conns[conn]);
+        let (judged, Conn { sniffer, sides, .. }) =
+            (self.lives[life].judged, &mut self.conns[conn]);
         if side == 0 {
-            tap.asks(
+            sniffer.on_request(
                 &bytes[..count],
                 judged,
                 |line| {
                     if judged {
-                        self.oracle.asked(sides[0].address.ip(), line);
+                        self.oracle.check_request(sides[0].address.ip(), line);
                     }
                 },
                 |line| {
-                    self.oracle.talk(|| {
+                    self.oracle.log_wire(|| {
                         format!(
                             "{} to {} asks {}",
                             sides[0].address,
@@ -669,7 +671,7 @@ impl Inner {
                 },
             );
         } else if judged {
-            tap.says(sides[1].address, &bytes[..count], &self.oracle);
+            sniffer.on_response(sides[1].address, &bytes[..count], &self.oracle);
         }
         self.send(conn, side, Parcel::Bytes(bytes[..count].to_vec()));
         Ok(count)

@@ -13,8 +13,8 @@ use cardume::storage::piece_tree::{self, HashList};
 use serde_json::Value;
 
 use crate::disk::Disk;
-use crate::resume_notes::{Meant, Note};
-use crate::rng::Dice;
+use crate::resume_notes::{Meant, ResumeNote};
+use crate::rng::Rng;
 
 /// The largest file of any world.
 pub const LARGEST: usize = 18 << 20;
@@ -32,8 +32,8 @@ pub struct Content {
 }
 
 impl Content {
-    pub fn new(dice: &Dice, size: usize) -> Content {
-        Content { start: dice.place(OFFSETS), size }
+    pub fn new(rng: &Rng, size: usize) -> Content {
+        Content { start: rng.place(OFFSETS), size }
     }
 
     /// What somebody has made up: kept for good, for it is seldom much.
@@ -50,10 +50,10 @@ impl Content {
         }
         static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
         let table = TABLE.get_or_init(|| {
-            let dice = Dice::new(1);
+            let rng = Rng::new(1);
             let mut table = Vec::with_capacity(LARGEST + OFFSETS + 8);
             while table.len() < LARGEST + OFFSETS {
-                table.extend_from_slice(&dice.next().to_le_bytes()[..4]);
+                table.extend_from_slice(&rng.next().to_le_bytes()[..4]);
             }
             table
         });
@@ -99,7 +99,7 @@ impl Content {
 pub struct Counts {
     pub steps: u64,
     pub turns: u64,
-    pub links: u64,
+    pub conns: u64,
     pub finished: u64,
     pub resumed: u64,
     pub resumed_from_disk: u64,
@@ -140,7 +140,7 @@ impl Counts {
     pub fn add(&mut self, other: &Counts) {
         self.steps += other.steps;
         self.turns += other.turns;
-        self.links += other.links;
+        self.conns += other.conns;
         self.finished += other.finished;
         self.resumed += other.resumed;
         self.resumed_from_disk += other.resumed_from_disk;
@@ -172,7 +172,7 @@ impl Counts {
 #[derive(Default)]
 pub struct Oracle {
     versions: RefCell<BTreeMap<(SocketAddr, String, String), Content>>,
-    liars: RefCell<BTreeSet<SocketAddr>>,
+    adversaries: RefCell<BTreeSet<SocketAddr>>,
     honest: RefCell<BTreeSet<SocketAddr>>,
     disks: RefCell<BTreeMap<IpAddr, Weak<Disk>>>,
     /// Every content whose root was ever told, by its root.
@@ -191,13 +191,13 @@ impl Oracle {
     }
 
     /// Tells what is said, where all of it is wanted.
-    pub fn talk(&self, what: impl FnOnce() -> String) {
+    pub fn log_wire(&self, what: impl FnOnce() -> String) {
         if self.trace.get() && std::env::var_os("SIM_TALK").is_some() {
             eprintln!("    {}", what());
         }
     }
 
-    pub fn knows_disk(&self, ip: IpAddr, disk: Weak<Disk>) {
+    pub fn add_disk(&self, ip: IpAddr, disk: Weak<Disk>) {
         self.disks.borrow_mut().insert(ip, disk);
     }
 
@@ -206,19 +206,19 @@ impl Oracle {
         self.disks.borrow().get(&ip)?.upgrade()
     }
 
-    pub fn knows_liar(&self, at: SocketAddr) {
-        self.liars.borrow_mut().insert(at);
+    pub fn add_adversary(&self, at: SocketAddr) {
+        self.adversaries.borrow_mut().insert(at);
     }
 
     /// One that never gives what is wrong.
-    pub fn knows_honest(&self, at: SocketAddr) {
+    pub fn add_honest(&self, at: SocketAddr) {
         self.honest.borrow_mut().insert(at);
     }
 
     /// True for one that may not be blamed.
     pub fn is_honest(&self, at: SocketAddr) -> bool {
         self.honest.borrow().contains(&at)
-            || (self.disk(at.ip()).is_some() && !self.liars.borrow().contains(&at))
+            || (self.disk(at.ip()).is_some() && !self.adversaries.borrow().contains(&at))
     }
 
     /// True when this content was on that machine, under this name or any.
@@ -230,12 +230,12 @@ impl Oracle {
     }
 
     /// From now on this version of a file has been somewhere.
-    pub fn knows(&self, at: SocketAddr, name: &str, tag: &str, content: Content) {
+    pub fn add_version(&self, at: SocketAddr, name: &str, tag: &str, content: Content) {
         self.versions.borrow_mut().insert((at, name.to_owned(), tag.to_owned()), content);
     }
 
     /// Somebody tells the root of this content.
-    pub fn tells(&self, content: Content) -> String {
+    pub fn describe(&self, content: Content) -> String {
         let root = content.list().root().to_string();
         self.roots.borrow_mut().insert(root.clone(), content);
         root
@@ -248,7 +248,7 @@ impl Oracle {
         }
         // A real host has found it by itself: it must be that of a version that was somewhere.
         let versions: BTreeSet<Content> = self.versions.borrow().values().copied().collect();
-        versions.into_iter().for_each(|content| drop(self.tells(content)));
+        versions.into_iter().for_each(|content| drop(self.describe(content)));
         self.roots.borrow().get(root).copied()
     }
 
@@ -265,7 +265,7 @@ impl Oracle {
     }
 
     /// The content that a record names; `None` for what a liar gave, of which nothing can be said.
-    pub fn meant_by(&self, note: &Note) -> Option<Content> {
+    pub fn content_of(&self, note: &ResumeNote) -> Option<Content> {
         let found = match &note.meant {
             Meant::Root(root) => {
                 let found = self.content(root);
@@ -288,7 +288,7 @@ impl Oracle {
                         .map(|(_, content)| *content)
                 });
                 assert!(
-                    found.is_some() || self.liars.borrow().contains(from),
+                    found.is_some() || self.adversaries.borrow().contains(from),
                     "a record names a version that never was: {note:?}"
                 );
                 found
@@ -310,7 +310,7 @@ impl Oracle {
     }
 
     /// A line that a real host sent on a link that it began.
-    pub fn asked(&self, ip: IpAddr, line: &[u8]) {
+    pub fn check_request(&self, ip: IpAddr, line: &[u8]) {
         let head: Value = serde_json::from_slice(line).unwrap_or_else(|error| {
             panic!("a host sent a line that is no JSON ({error}): {line:?}")
         });

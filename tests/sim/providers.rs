@@ -15,11 +15,11 @@ use crate::adversaries::take_lines;
 use crate::clock::SECOND;
 use crate::net::{Life, SimStream, Wire};
 use crate::oracle::{Content, Oracle};
-use crate::rng::Dice;
+use crate::rng::Rng;
 
 /// How an owner gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Way {
+pub enum Behaviour {
     Honest,
     /// Some bytes, then a pause.
     Slow,
@@ -50,57 +50,57 @@ pub enum Way {
 }
 
 /// All of them.
-pub const ALL: [Way; 14] = [
-    Way::Honest,
-    Way::Slow,
-    Way::Partial,
-    Way::HashesLate,
-    Way::NeverHashes,
-    Way::Old,
-    Way::WrongPiece,
-    Way::WrongThenHashes,
-    Way::FirstOnly,
-    Way::WrongList,
-    Way::HalfSize,
-    Way::FalseHave,
-    Way::Refuses,
-    Way::Stops,
+pub const ALL: [Behaviour; 14] = [
+    Behaviour::Honest,
+    Behaviour::Slow,
+    Behaviour::Partial,
+    Behaviour::HashesLate,
+    Behaviour::NeverHashes,
+    Behaviour::Old,
+    Behaviour::WrongPiece,
+    Behaviour::WrongThenHashes,
+    Behaviour::FirstOnly,
+    Behaviour::WrongList,
+    Behaviour::HalfSize,
+    Behaviour::FalseHave,
+    Behaviour::Refuses,
+    Behaviour::Stops,
 ];
 
-impl Way {
+impl Behaviour {
     /// Never says or gives what is wrong.
     pub fn is_honest(self) -> bool {
         !matches!(
             self,
-            Way::WrongPiece
-                | Way::WrongThenHashes
-                | Way::FirstOnly
-                | Way::WrongList
-                | Way::HalfSize
-                | Way::FalseHave
+            Behaviour::WrongPiece
+                | Behaviour::WrongThenHashes
+                | Behaviour::FirstOnly
+                | Behaviour::WrongList
+                | Behaviour::HalfSize
+                | Behaviour::FalseHave
         )
     }
 }
 
 /// An owner with its port.
-pub struct Giver {
+pub struct Provider {
     pub life: Life,
     pub at: SocketAddr,
-    pub way: Way,
-    pub files: Vec<Given>,
+    pub behaviour: Behaviour,
+    pub files: Vec<SharedFile>,
     wire: Wire,
     oracle: Rc<Oracle>,
-    dice: Dice,
+    rng: Rng,
     server: SocketAddr,
-    home: Option<Talk>,
-    visits: Vec<Talk>,
+    server_conn: Option<Conn>,
+    conns: Vec<Conn>,
     next_at: u64,
     /// When its files are hashed.
     hashed_at: u64,
 }
 
 /// A file that it shares.
-pub struct Given {
+pub struct SharedFile {
     pub name: String,
     pub content: Content,
     pub root: String,
@@ -112,21 +112,21 @@ pub struct Given {
 }
 
 /// One link.
-struct Talk {
+struct Conn {
     stream: SimStream,
     got: Vec<u8>,
-    out: VecDeque<Say>,
-    said: usize,
-    sends: VecDeque<Send>,
+    out: VecDeque<Outgoing>,
+    sent: usize,
+    sends: VecDeque<Upload>,
     /// Roots of which it wants to hear more.
-    hears: BTreeSet<String>,
+    subscribed: BTreeSet<String>,
     /// Lists that are asked for and not there yet.
-    wants: Vec<Value>,
-    rests_until: u64,
-    ends: bool,
+    pending: Vec<Value>,
+    backoff_until: u64,
+    closing: bool,
 }
 
-enum Say {
+enum Outgoing {
     Text(Vec<u8>),
     Bytes(&'static [u8]),
     /// Nothing more, ever.
@@ -134,49 +134,49 @@ enum Say {
 }
 
 /// A FETCH that is being answered.
-struct Send {
+struct Upload {
     id: u64,
     file: usize,
     at: u64,
     end: u64,
 }
 
-impl Say {
+impl Outgoing {
     fn bytes(&self) -> &[u8] {
         match self {
-            Say::Text(bytes) => bytes,
-            Say::Bytes(bytes) => bytes,
-            Say::Silence => &[],
+            Outgoing::Text(bytes) => bytes,
+            Outgoing::Bytes(bytes) => bytes,
+            Outgoing::Silence => &[],
         }
     }
 }
 
-impl Talk {
-    fn new(stream: SimStream, wire: &Wire) -> Talk {
+impl Conn {
+    fn new(stream: SimStream, wire: &Wire) -> Conn {
         wire.watch(&stream, stream.conn);
-        Talk {
+        Conn {
             stream,
             got: Vec::new(),
             out: VecDeque::new(),
-            said: 0,
+            sent: 0,
             sends: VecDeque::new(),
-            hears: BTreeSet::new(),
-            wants: Vec::new(),
-            rests_until: 0,
-            ends: false,
+            subscribed: BTreeSet::new(),
+            pending: Vec::new(),
+            backoff_until: 0,
+            closing: false,
         }
     }
 
-    fn say(&mut self, value: &Value) {
-        self.out.push_back(Say::Text(format!("{value}\n").into_bytes()));
+    fn send(&mut self, value: &Value) {
+        self.out.push_back(Outgoing::Text(format!("{value}\n").into_bytes()));
     }
 
     fn refuse(&mut self, id: u64, code: &str) {
-        self.say(&json!({"id": id, "error": {"code": code, "retry": false, "text": "no"}}));
+        self.send(&json!({"id": id, "error": {"code": code, "retry": false, "text": "no"}}));
     }
 
     /// Takes what has come. False when the link is over.
-    fn hear(&mut self) -> bool {
+    fn receive(&mut self) -> bool {
         let mut buffer = [0; 4_096];
         loop {
             match self.stream.read(&mut buffer) {
@@ -190,20 +190,20 @@ impl Talk {
     }
 
     /// Says what waits; at most `most` bytes. False when the link is over.
-    fn speak(&mut self, mut most: usize) -> bool {
+    fn flush(&mut self, mut most: usize) -> bool {
         while let Some(front) = self.out.front() {
-            let rest = &front.bytes()[self.said..];
-            if matches!(front, Say::Silence) || most == 0 {
-                return !self.ends;
+            let rest = &front.bytes()[self.sent..];
+            if matches!(front, Outgoing::Silence) || most == 0 {
+                return !self.closing;
             }
             if rest.is_empty() {
                 self.out.pop_front();
-                self.said = 0;
+                self.sent = 0;
                 continue;
             }
             match self.stream.write_bytes(&rest[..rest.len().min(most)]) {
                 Ok(count) => {
-                    self.said += count;
+                    self.sent += count;
                     most -= count;
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
@@ -211,62 +211,64 @@ impl Talk {
                 Err(_) => return false,
             }
         }
-        !self.ends
+        !self.closing
     }
 }
 
-impl Giver {
+impl Provider {
     pub fn new(
         wire: &Wire,
         oracle: &Rc<Oracle>,
         at: SocketAddr,
         server: SocketAddr,
-        way: Way,
+        behaviour: Behaviour,
         files: Vec<(String, Content)>,
-        dice: Dice,
-    ) -> Giver {
+        rng: Rng,
+    ) -> Provider {
         let life = wire.live(at.ip(), false);
         let _ = wire.listen(life, 0, at);
         let files = files.into_iter().enumerate().map(|(number, (name, content))| {
             let pieces = piece_tree::pieces(content.size as u64);
             let tag = format!("{:016x}", 0xa000 + number);
-            if way.is_honest() {
-                oracle.knows(at, &name, &tag, content);
+            if behaviour.is_honest() {
+                oracle.add_version(at, &name, &tag, content);
             }
-            let has = (0..pieces).filter(|_| dice.once_in(2)).collect();
-            Given {
-                root: oracle.tells(content),
+            let has = (0..pieces).filter(|_| rng.once_in(2)).collect();
+            SharedFile {
+                root: oracle.describe(content),
                 name,
                 content,
                 tag,
-                wrong: dice.below(pieces),
+                wrong: rng.below(pieces),
                 has,
             }
         });
         let files = files.collect();
-        if way.is_honest() {
-            oracle.knows_honest(at);
+        if behaviour.is_honest() {
+            oracle.add_honest(at);
         } else {
-            oracle.knows_liar(at);
+            oracle.add_adversary(at);
         }
         let now = wire.look().clock.now();
-        let hashed_at = match way {
-            Way::HashesLate | Way::WrongThenHashes => now + dice.between(SECOND / 2, 20 * SECOND),
-            Way::NeverHashes | Way::Old => u64::MAX,
+        let hashed_at = match behaviour {
+            Behaviour::HashesLate | Behaviour::WrongThenHashes => {
+                now + rng.between(SECOND / 2, 20 * SECOND)
+            }
+            Behaviour::NeverHashes | Behaviour::Old => u64::MAX,
             _ => 0,
         };
         let (wire, oracle) = (wire.clone(), Rc::clone(oracle));
-        Giver {
+        Provider {
             life,
             at,
-            way,
+            behaviour,
             files,
             wire,
             oracle,
-            dice,
+            rng,
             server,
-            home: None,
-            visits: Vec::new(),
+            server_conn: None,
+            conns: Vec::new(),
             next_at: 0,
             hashed_at,
         }
@@ -281,139 +283,139 @@ impl Giver {
         }
         self.stay_joined(now);
         while let Some(stream) = self.wire.accept(self.life, 0) {
-            self.visits.push(Talk::new(stream, &self.wire));
+            self.conns.push(Conn::new(stream, &self.wire));
         }
-        for mut talk in std::mem::take(&mut self.visits) {
-            let mut goes_on = talk.hear();
-            for head in take_lines(&mut talk.got) {
-                self.oracle.count(|c| c.lies += u64::from(!self.way.is_honest()));
-                self.answer(&head, &mut talk, now);
+        for mut conn in std::mem::take(&mut self.conns) {
+            let mut goes_on = conn.receive();
+            for head in take_lines(&mut conn.got) {
+                self.oracle.count(|c| c.lies += u64::from(!self.behaviour.is_honest()));
+                self.answer(&head, &mut conn, now);
             }
             if now >= self.hashed_at {
-                for head in std::mem::take(&mut talk.wants) {
-                    self.pieces(&head, &mut talk, now);
+                for head in std::mem::take(&mut conn.pending) {
+                    self.pieces(&head, &mut conn, now);
                 }
             }
-            if self.way == Way::Slow && talk.rests_until > now {
-                wake = wake.min(talk.rests_until);
+            if self.behaviour == Behaviour::Slow && conn.backoff_until > now {
+                wake = wake.min(conn.backoff_until);
             } else {
-                let most = if self.way == Way::Slow { 60_000 } else { usize::MAX };
+                let most = if self.behaviour == Behaviour::Slow { 60_000 } else { usize::MAX };
                 while goes_on {
-                    goes_on = talk.speak(most);
-                    if !talk.out.is_empty() || talk.sends.is_empty() {
+                    goes_on = conn.flush(most);
+                    if !conn.out.is_empty() || conn.sends.is_empty() {
                         break;
                     }
-                    self.feed(&mut talk);
+                    self.send_next_piece(&mut conn);
                 }
-                if self.way == Way::Slow && !talk.out.is_empty() {
-                    talk.rests_until = now + 100_000;
-                    wake = wake.min(talk.rests_until);
+                if self.behaviour == Behaviour::Slow && !conn.out.is_empty() {
+                    conn.backoff_until = now + 100_000;
+                    wake = wake.min(conn.backoff_until);
                 }
             }
             if goes_on {
-                self.visits.push(talk);
+                self.conns.push(conn);
             } else {
-                self.wire.close(&talk.stream);
+                self.wire.close(&conn.stream);
             }
         }
         wake.min(self.next_at)
     }
 
     fn each_second(&mut self, now: u64) {
-        if self.way == Way::Partial && self.dice.once_in(3) {
+        if self.behaviour == Behaviour::Partial && self.rng.once_in(3) {
             for file in &mut self.files {
-                let more = self.dice.below(piece_tree::pieces(file.content.size as u64));
+                let more = self.rng.below(piece_tree::pieces(file.content.size as u64));
                 if file.has.insert(more) {
                     let whole =
                         file.has.len() as u64 == piece_tree::pieces(file.content.size as u64);
-                    for talk in
-                        self.visits.iter_mut().filter(|talk| talk.hears.contains(&file.root))
+                    for conn in
+                        self.conns.iter_mut().filter(|conn| conn.subscribed.contains(&file.root))
                     {
                         let runs = if whole { json!([]) } else { json!([[more, 1]]) };
-                        talk.say(&json!({"event": "HAVE", "root": file.root, "whole": whole, "pieces": runs}));
+                        conn.send(&json!({"event": "HAVE", "root": file.root, "whole": whole, "pieces": runs}));
                     }
                 }
             }
         }
-        if let Some(home) = &mut self.home {
-            home.say(&json!({"id": 2, "method": "PING"}));
-            if matches!(self.way, Way::HashesLate | Way::WrongThenHashes)
+        if let Some(server_conn) = &mut self.server_conn {
+            server_conn.send(&json!({"id": 2, "method": "PING"}));
+            if matches!(self.behaviour, Behaviour::HashesLate | Behaviour::WrongThenHashes)
                 && now >= self.hashed_at
                 && now < self.hashed_at + SECOND
             {
                 let files: Vec<Value> =
                     self.files.iter().map(|file| json!({"name": file.name, "size": file.content.size, "root": file.root})).collect();
-                home.say(&json!({"id": 3, "method": "UPDATE", "files": files}));
+                server_conn.send(&json!({"id": 3, "method": "UPDATE", "files": files}));
             }
         }
     }
 
     fn stay_joined(&mut self, now: u64) {
-        if self.home.is_none() {
-            let mut talk = Talk::new(self.wire.connect(self.life, self.server), &self.wire);
-            talk.say(&json!({"cardume": 1}));
+        if self.server_conn.is_none() {
+            let mut conn = Conn::new(self.wire.connect(self.life, self.server), &self.wire);
+            conn.send(&json!({"cardume": 1}));
             let files: Vec<Value> = self.files.iter().map(|file| self.entry(file, now)).collect();
-            talk.say(&json!({"id": 1, "method": "JOIN", "port": self.at.port(), "files": files}));
-            self.home = Some(talk);
+            conn.send(&json!({"id": 1, "method": "JOIN", "port": self.at.port(), "files": files}));
+            self.server_conn = Some(conn);
         }
-        if let Some(home) = &mut self.home {
-            let goes_on = home.hear();
-            home.got.clear();
-            if !(goes_on && home.speak(usize::MAX))
-                && let Some(home) = self.home.take()
+        if let Some(server_conn) = &mut self.server_conn {
+            let goes_on = server_conn.receive();
+            server_conn.got.clear();
+            if !(goes_on && server_conn.flush(usize::MAX))
+                && let Some(server_conn) = self.server_conn.take()
             {
-                self.wire.close(&home.stream);
+                self.wire.close(&server_conn.stream);
             }
         }
     }
 
-    fn entry(&self, file: &Given, now: u64) -> Value {
+    fn entry(&self, file: &SharedFile, now: u64) -> Value {
         let mut entry = json!({"name": file.name, "size": self.size(file)});
         if now >= self.hashed_at {
             entry["root"] = json!(file.root);
         }
-        if self.way == Way::Partial {
+        if self.behaviour == Behaviour::Partial {
             entry["partial"] = json!(true);
         }
         entry
     }
 
     /// The size that it tells.
-    fn size(&self, file: &Given) -> u64 {
+    fn size(&self, file: &SharedFile) -> u64 {
         let size = file.content.size as u64;
-        if self.way == Way::HalfSize { size.div_ceil(2) } else { size }
+        if self.behaviour == Behaviour::HalfSize { size.div_ceil(2) } else { size }
     }
 
-    fn answer(&mut self, head: &Value, talk: &mut Talk, now: u64) {
+    fn answer(&mut self, head: &Value, conn: &mut Conn, now: u64) {
         if head["cardume"].is_u64() {
             const OPENING: &str = "{\"cardume\":1,\"role\":\"peer\",\"heartbeat_ms\":20000,\"max_head\":65536,\"caps\":[],\"nonce\":\"00\"}\n";
-            return talk.out.push_back(Say::Text(OPENING.into()));
+            return conn.out.push_back(Outgoing::Text(OPENING.into()));
         }
         let id = head["id"].as_u64().unwrap_or(0);
         match head["method"].as_str() {
-            Some("PING") => talk.say(&json!({"id": id, "status": "PONG"})),
+            Some("PING") => conn.send(&json!({"id": id, "status": "PONG"})),
             Some("LS") => {
                 let files: Vec<Value> =
                     self.files.iter().map(|file| self.entry(file, now)).collect();
-                talk.say(&json!({"id": id, "status": "LS_OK", "peer": self.at, "files": files, "cursor": null}));
+                conn.send(&json!({"id": id, "status": "LS_OK", "peer": self.at, "files": files, "cursor": null}));
             }
             Some("CANCEL") => {
-                let before = talk.sends.len();
-                talk.sends.retain(|send| json!(send.id) != head["fetch"]);
-                if talk.sends.len() < before {
-                    talk.refuse(head["fetch"].as_u64().unwrap_or(0), "cancelled");
+                let before = conn.sends.len();
+                conn.sends.retain(|send| json!(send.id) != head["fetch"]);
+                if conn.sends.len() < before {
+                    conn.refuse(head["fetch"].as_u64().unwrap_or(0), "cancelled");
                 }
-                talk.say(&json!({"id": id, "status": "CANCEL_OK"}));
+                conn.send(&json!({"id": id, "status": "CANCEL_OK"}));
             }
-            Some("FETCH") => self.fetch(head, talk),
-            Some("PIECES") if self.way != Way::Old => self.pieces(head, talk, now),
-            Some("HAVE") if self.way != Way::Old => self.have(head, talk),
-            _ => talk.refuse(id, "unsupported"),
+            Some("FETCH") => self.fetch(head, conn),
+            Some("PIECES") if self.behaviour != Behaviour::Old => self.pieces(head, conn, now),
+            Some("HAVE") if self.behaviour != Behaviour::Old => self.have(head, conn),
+            _ => conn.refuse(id, "unsupported"),
         }
     }
 
     fn file(&self, head: &Value) -> Option<usize> {
-        let by_root = self.way != Way::Old && head["root"].is_string();
+        let by_root = self.behaviour != Behaviour::Old && head["root"].is_string();
         self.files.iter().position(|file| {
             if by_root {
                 head["root"] == file.root.as_str()
@@ -423,128 +425,132 @@ impl Giver {
         })
     }
 
-    fn fetch(&mut self, head: &Value, talk: &mut Talk) {
+    fn fetch(&mut self, head: &Value, conn: &mut Conn) {
         let id = head["id"].as_u64().unwrap_or(0);
-        if self.way == Way::Old && !head["name"].is_string() {
-            return talk.refuse(id, "bad_request");
+        if self.behaviour == Behaviour::Old && !head["name"].is_string() {
+            return conn.refuse(id, "bad_request");
         }
-        let Some(number) = self.file(head).filter(|_| self.way != Way::Refuses) else {
-            return talk.refuse(id, "not_found");
+        let Some(number) = self.file(head).filter(|_| self.behaviour != Behaviour::Refuses) else {
+            return conn.refuse(id, "not_found");
         };
         let file = &self.files[number];
         let size = self.size(file);
         let from = head["from"].as_u64().unwrap_or(0);
         if head["tag"].as_str().is_some_and(|tag| tag != file.tag) {
-            return talk.refuse(id, "changed");
+            return conn.refuse(id, "changed");
         }
         if from > size {
-            return talk.refuse(id, "range");
+            return conn.refuse(id, "range");
         }
         let end = size
             .min(head["length"].as_u64().map_or(u64::MAX, |length| from.saturating_add(length)));
         let asked = from / limits::PIECE_BYTES..end.max(from + 1).div_ceil(limits::PIECE_BYTES);
-        let lacks = match self.way {
-            Way::Partial => asked.clone().any(|piece| !file.has.contains(&piece)),
-            Way::FalseHave => asked.clone().any(|piece| piece == file.wrong),
+        let lacks = match self.behaviour {
+            Behaviour::Partial => asked.clone().any(|piece| !file.has.contains(&piece)),
+            Behaviour::FalseHave => asked.clone().any(|piece| piece == file.wrong),
             _ => false,
         };
         if lacks {
-            return talk.refuse(id, if self.way == Way::Partial { "range" } else { "not_found" });
+            return conn.refuse(
+                id,
+                if self.behaviour == Behaviour::Partial { "range" } else { "not_found" },
+            );
         }
-        talk.sends.push_back(Send { id, file: number, at: from, end });
+        conn.sends.push_back(Upload { id, file: number, at: from, end });
     }
 
     /// The next body of the first FETCH.
-    fn feed(&mut self, talk: &mut Talk) {
-        let Some(send) = talk.sends.front_mut() else { return };
+    fn send_next_piece(&mut self, conn: &mut Conn) {
+        let Some(send) = conn.sends.front_mut() else { return };
         let file = &self.files[send.file];
         let (from, end) = (send.at, send.end.min(send.at + limits::BODY_BYTES));
         let (id, more) = (send.id, end < send.end);
         send.at = end;
         if !more {
-            talk.sends.pop_front();
+            conn.sends.pop_front();
         }
-        talk.say(&json!({
+        conn.send(&json!({
             "id": id, "status": "FETCH_OK", "name": file.name, "size": self.size(file), "tag": file.tag, "from": from, "length": end - from, "more": more
         }));
         let range = usize::try_from(from).unwrap_or(0)..usize::try_from(end).unwrap_or(0);
         let bytes = &file.content.bytes()[range.clone()];
-        let first_wrong = match self.way {
-            Way::WrongPiece | Way::WrongThenHashes => file.wrong * limits::PIECE_BYTES,
-            Way::FirstOnly => limits::PIECE_BYTES,
+        let first_wrong = match self.behaviour {
+            Behaviour::WrongPiece | Behaviour::WrongThenHashes => file.wrong * limits::PIECE_BYTES,
+            Behaviour::FirstOnly => limits::PIECE_BYTES,
             _ => u64::MAX,
         };
-        let last_wrong = if matches!(self.way, Way::WrongPiece | Way::WrongThenHashes) {
-            first_wrong + limits::PIECE_BYTES
-        } else {
-            u64::MAX
-        };
+        let last_wrong =
+            if matches!(self.behaviour, Behaviour::WrongPiece | Behaviour::WrongThenHashes) {
+                first_wrong + limits::PIECE_BYTES
+            } else {
+                u64::MAX
+            };
         if from.max(first_wrong) < end.min(last_wrong) {
             let at = usize::try_from(from.max(first_wrong) - from).unwrap_or(0);
             let width = usize::try_from(end.min(last_wrong) - from.max(first_wrong)).unwrap_or(1);
             let mut lie = bytes.to_vec();
-            lie[at + self.dice.place(width)] ^= 1 << self.dice.below(8);
-            return talk.out.push_back(Say::Text(lie));
+            lie[at + self.rng.place(width)] ^= 1 << self.rng.below(8);
+            return conn.out.push_back(Outgoing::Text(lie));
         }
-        if self.way == Way::Stops && self.dice.once_in(3) {
-            talk.out.push_back(Say::Bytes(&bytes[..bytes.len() / 2]));
-            if self.dice.once_in(2) {
-                talk.ends = true;
+        if self.behaviour == Behaviour::Stops && self.rng.once_in(3) {
+            conn.out.push_back(Outgoing::Bytes(&bytes[..bytes.len() / 2]));
+            if self.rng.once_in(2) {
+                conn.closing = true;
             } else {
-                talk.out.push_back(Say::Silence);
+                conn.out.push_back(Outgoing::Silence);
             }
             return;
         }
-        talk.out.push_back(Say::Bytes(bytes));
+        conn.out.push_back(Outgoing::Bytes(bytes));
     }
 
-    fn pieces(&mut self, head: &Value, talk: &mut Talk, now: u64) {
+    fn pieces(&mut self, head: &Value, conn: &mut Conn, now: u64) {
         let id = head["id"].as_u64().unwrap_or(0);
-        let Some(number) = self.file(head).filter(|_| self.way != Way::Refuses) else {
-            return talk.refuse(id, "not_found");
+        let Some(number) = self.file(head).filter(|_| self.behaviour != Behaviour::Refuses) else {
+            return conn.refuse(id, "not_found");
         };
         let file = &self.files[number];
         if now < self.hashed_at {
-            talk.say(&json!({"event": "WAITING", "id": id, "reason": "hashing"}));
-            return talk.wants.push(head.clone());
+            conn.send(&json!({"event": "WAITING", "id": id, "reason": "hashing"}));
+            return conn.pending.push(head.clone());
         }
         let mut values = piece_tree::values(file.content.list().bytes());
-        match self.way {
-            Way::WrongList => {
-                let place = self.dice.place(values.len());
-                values[place][self.dice.place(32)] ^= 1;
+        match self.behaviour {
+            Behaviour::WrongList => {
+                let place = self.rng.place(values.len());
+                values[place][self.rng.place(32)] ^= 1;
             }
-            Way::HalfSize if values.len() <= 2 => values = vec![file.content.list().root().0],
-            Way::HalfSize => values = halved(&values),
+            Behaviour::HalfSize if values.len() <= 2 => values = vec![file.content.list().root().0],
+            Behaviour::HalfSize => values = halved(&values),
             _ => {}
         }
         let bytes = values.concat();
         let from = usize::try_from(head["from"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
         if from > bytes.len() {
-            return talk.refuse(id, "range");
+            return conn.refuse(id, "range");
         }
         let length = head["length"]
             .as_u64()
             .and_then(|length| usize::try_from(length).ok())
             .unwrap_or(usize::MAX);
         let part = &bytes[from..from.saturating_add(length).min(bytes.len())];
-        talk.say(&json!({
+        conn.send(&json!({
             "id": id, "status": "PIECES_OK", "name": file.name, "size": self.size(file), "tag": file.tag, "root": file.root,
             "from": from, "length": part.len(), "more": false
         }));
-        talk.out.push_back(Say::Text(part.to_vec()));
+        conn.out.push_back(Outgoing::Text(part.to_vec()));
     }
 
-    fn have(&mut self, head: &Value, talk: &mut Talk) {
+    fn have(&mut self, head: &Value, conn: &mut Conn) {
         let id = head["id"].as_u64().unwrap_or(0);
-        let Some(number) = self.file(head).filter(|_| self.way != Way::Refuses) else {
-            return talk.refuse(id, "not_found");
+        let Some(number) = self.file(head).filter(|_| self.behaviour != Behaviour::Refuses) else {
+            return conn.refuse(id, "not_found");
         };
         let file = &self.files[number];
         let runs: Vec<[u64; 2]> = file.has.iter().map(|piece| [*piece, 1]).collect();
-        let whole = self.way != Way::Partial;
-        talk.hears.insert(file.root.clone());
-        talk.say(&json!({"id": id, "status": "HAVE_OK", "root": file.root, "whole": whole, "pieces": if whole { json!([]) } else { json!(runs) }}));
+        let whole = self.behaviour != Behaviour::Partial;
+        conn.subscribed.insert(file.root.clone());
+        conn.send(&json!({"id": id, "status": "HAVE_OK", "root": file.root, "whole": whole, "pieces": if whole { json!([]) } else { json!(runs) }}));
     }
 }
 

@@ -16,7 +16,7 @@ pub const ENDING: &str = ".part.record";
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct ResumeNote {
     pub name: String,
     pub size: u64,
     pub meant: Meant,
@@ -35,14 +35,14 @@ pub enum Meant {
     Version(SocketAddr, String),
 }
 
-impl Note {
+impl ResumeNote {
     /// The name of the file whose download this is a record of.
     pub fn stem(name: &str) -> Option<&str> {
         name.strip_suffix(ENDING)
     }
 
     /// Reads a record; `None` for one that the system has left in no order.
-    pub fn read(bytes: &[u8], boot: &str) -> Option<Note> {
+    pub fn read(bytes: &[u8], boot: &str) -> Option<ResumeNote> {
         let page: Value = serde_json::from_slice(&bytes[..bytes.len().min(PAGE)]).ok()?;
         let text = |key: &str| page[key].as_str().map(str::to_owned);
         let size = page["size"].as_u64()?;
@@ -65,7 +65,7 @@ impl Note {
         let (written, synced) = (bits(PAGE), bits(PAGE + pieces.div_ceil(8)));
         let held = if text("boot")? == boot { written } else { synced.clone() };
         let stood = text("seal")?.get(..48)?.to_owned();
-        Some(Note { name: text("name")?, size, meant, held, synced, stood })
+        Some(ResumeNote { name: text("name")?, size, meant, held, synced, stood })
     }
 
     /// True when the `.part` stands as it did when this was written.
@@ -77,7 +77,7 @@ impl Note {
     /// All that it claims is there and right, what is `synced` on the disk itself. Claims that were made `before` were looked at then.
     pub fn check(
         &self,
-        before: Option<&Note>,
+        before: Option<&ResumeNote>,
         data: &[u8],
         lasting: &[u8],
         content: Content,

@@ -3,21 +3,21 @@
 use std::cell::Cell;
 
 /// A small generator (xorshift with a final multiplication). Not for secrets.
-pub struct Dice(Cell<u64>);
+pub struct Rng(Cell<u64>);
 
-impl Dice {
+impl Rng {
     /// Dice of their own for `seed`.
-    pub fn new(seed: u64) -> Dice {
-        let dice = Dice(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
+    pub fn new(seed: u64) -> Rng {
+        let rng = Rng(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
         for _ in 0..4 {
-            dice.next();
+            rng.next();
         }
-        dice
+        rng
     }
 
     /// Other dice, so that what one part of the world rolls does not move the rolls of another.
-    pub fn fork(&self) -> Dice {
-        Dice::new(self.next())
+    pub fn fork(&self) -> Rng {
+        Rng::new(self.next())
     }
 
     /// The next number.

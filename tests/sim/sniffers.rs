@@ -13,7 +13,7 @@ const MOST_REPEATS: u32 = 25;
 
 /// What is known of one connection.
 #[derive(Default)]
-pub struct Tap {
+pub struct Sniffer {
     asked: Vec<u8>,
     said: Vec<u8>,
     /// What was asked by root, by the id of the question; `None` where two have the same id.
@@ -38,9 +38,9 @@ enum Of {
     Unknown,
 }
 
-impl Tap {
+impl Sniffer {
     /// Bytes of the side that asks; `judge` is called with each line of a real host.
-    pub fn asks(
+    pub fn on_request(
         &mut self,
         bytes: &[u8],
         judged: bool,
@@ -82,7 +82,7 @@ impl Tap {
     }
 
     /// Bytes of a real host that answers.
-    pub fn says(&mut self, at: SocketAddr, mut bytes: &[u8], oracle: &Oracle) {
+    pub fn on_response(&mut self, at: SocketAddr, mut bytes: &[u8], oracle: &Oracle) {
         if self.deaf {
             return;
         }
@@ -115,7 +115,7 @@ impl Tap {
     }
 
     fn head(&mut self, at: SocketAddr, line: &[u8], oracle: &Oracle) {
-        oracle.talk(|| format!("{at} says {}", String::from_utf8_lossy(line)));
+        oracle.log_wire(|| format!("{at} says {}", String::from_utf8_lossy(line)));
         let of_body = memchr::memmem::find(line, b"\"length\":").is_some();
         if !of_body && memchr::memmem::find(line, b"HAVE").is_none() {
             return;

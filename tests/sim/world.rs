@@ -31,16 +31,16 @@ use cardume::storage::fs_trait::Filesystem;
 use cardume::storage::hash_cache::{HashStore, Remembered};
 use cardume::ui::event::{Failure, UiEvent};
 
-use crate::adversaries::Liar;
+use crate::adversaries::Adversary;
 use crate::clients::Client;
 use crate::clock::{Clock, SECOND};
 use crate::console::Script;
 use crate::disk::{Disk, Ended, SimDrive};
 use crate::net::{Life, SimNet, Wire};
 use crate::oracle::{Content, Counts, LARGEST, Oracle, judge};
-use crate::providers::{ALL, Giver, Way};
+use crate::providers::{ALL, Behaviour, Provider};
 use crate::resume_notes::Meant;
-use crate::rng::Dice;
+use crate::rng::Rng;
 
 /// Turns in which nothing at all happens, in one second of virtual time: more is a loop that spins. A link whose file is cold is looked at twice a
 /// millisecond, and each turn that moves something may have two that find no more to move.
@@ -56,7 +56,7 @@ const IDLE_IN_QUEUE: u64 = 700 * SECOND;
 pub struct World {
     seed: u64,
     clock: Clock,
-    dice: Dice,
+    rng: Rng,
     wire: Wire,
     oracle: Rc<Oracle>,
     heartbeat: Duration,
@@ -64,14 +64,14 @@ pub struct World {
     peers: Vec<Machine>,
     /// The peer that asks a fake server.
     victim: Option<usize>,
-    liars: Vec<Liar>,
+    adversaries: Vec<Adversary>,
     liar_wakes: Vec<u64>,
-    givers: Vec<(Giver, u64)>,
+    providers: Vec<(Provider, u64)>,
     clients: Vec<(Client, u64)>,
     audits: Vec<Audit>,
     names: Vec<String>,
     wanted: BTreeSet<(usize, String)>,
-    plan: BTreeMap<(u64, u64), Deed>,
+    plan: BTreeMap<(u64, u64), Action>,
     planned: u64,
     idle_limit: u64,
     next_look: u64,
@@ -109,7 +109,7 @@ struct Machine {
     /// How the one thing that it was to do has ended.
     code: Option<i32>,
     /// What one that watches has told.
-    told: Vec<UiEvent>,
+    received: Vec<UiEvent>,
 }
 
 #[derive(Clone)]
@@ -142,7 +142,7 @@ struct Audit {
 }
 
 /// What the plan holds.
-enum Deed {
+enum Action {
     Say(usize, String),
     Visit,
     Audit,
@@ -216,7 +216,7 @@ impl Machine {
             ends_by: Kill::Process,
             stopped_until: 0,
             code: None,
-            told: Vec::new(),
+            received: Vec::new(),
         }
     }
 }
@@ -224,38 +224,38 @@ impl Machine {
 impl World {
     /// A world that is a function of its seed.
     pub fn new(seed: u64, trace: bool) -> World {
-        let dice = Dice::new(seed.wrapping_add(77));
+        let rng = Rng::new(seed.wrapping_add(77));
         let clock = Clock::new();
         let oracle = judge();
         oracle.trace.set(trace);
-        let wire = Wire::new(clock.clone(), dice.fork(), Rc::clone(&oracle));
-        let heartbeat = Duration::from_secs(*dice.pick(&[2, 5, 20]));
-        let names: Vec<String> = (0..dice.between(3, 8)).map(|n| format!("f{n}.mp4")).collect();
+        let wire = Wire::new(clock.clone(), rng.fork(), Rc::clone(&oracle));
+        let heartbeat = Duration::from_secs(*rng.pick(&[2, 5, 20]));
+        let names: Vec<String> = (0..rng.between(3, 8)).map(|n| format!("f{n}.mp4")).collect();
         let server_at = address(1, 1_099);
-        let queues = dice.once_in(4);
+        let queues = rng.once_in(4);
         let machine = |at: SocketAddr, options: Options| {
-            Machine::new(at, options, Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)))
+            Machine::new(at, options, Disk::new(at, clock.clone(), rng.fork(), Rc::clone(&oracle)))
         };
         let plain = Options::plain(server_at);
         let server = machine(server_at, plain.clone());
-        let count = dice.between(2, 6);
+        let count = rng.between(2, 6);
         let mut peers = Vec::new();
-        let fake_server = dice.once_in(8).then(|| address(201, 1_099));
+        let fake_server = rng.once_in(8).then(|| address(201, 1_099));
         for number in 0..count {
             let at = address(2 + u8::try_from(number).unwrap_or(0), 4_000);
             let mut options =
-                Options { typed: dice.once_in(2), verify: !dice.once_in(10), ..plain.clone() };
-            if queues && dice.once_in(2) {
+                Options { typed: rng.once_in(2), verify: !rng.once_in(10), ..plain.clone() };
+            if queues && rng.once_in(2) {
                 options.slots = Some(1);
             }
-            if queues && dice.once_in(3) {
+            if queues && rng.once_in(3) {
                 (options.accept, options.typed) = (Accept::Ask, true);
             }
-            if dice.once_in(6) {
-                options.speed.upload = Some(dice.between(200_000, 4_000_000));
+            if rng.once_in(6) {
+                options.speed.upload = Some(rng.between(200_000, 4_000_000));
             }
-            if dice.once_in(10) {
-                options.speed.download = Some(dice.between(200_000, 4_000_000));
+            if rng.once_in(10) {
+                options.speed.download = Some(rng.between(200_000, 4_000_000));
             }
             if options.slots.is_some()
                 || options.accept == Accept::Ask
@@ -266,28 +266,28 @@ impl World {
             peers.push(machine(at, options));
         }
         let victim = fake_server.map(|fake| {
-            let victim = dice.place(peers.len());
+            let victim = rng.place(peers.len());
             peers[victim].options.server = fake;
             victim
         });
-        let big = dice.once_in(25);
+        let big = rng.once_in(25);
         for name in &names {
-            let size = match dice.below(12) {
+            let size = match rng.below(12) {
                 0 => 0,
-                1 | 2 => dice.between(1, 5_000),
+                1 | 2 => rng.between(1, 5_000),
                 3 => 1 << 20,
                 4 => (1 << 20) + 1,
-                5 | 6 => dice.between(2 << 20, 6 << 20),
-                7 if big => dice.between(9 << 20, LARGEST as u64),
-                _ => dice.between(5_000, 1_900_000),
+                5 | 6 => rng.between(2 << 20, 6 << 20),
+                7 if big => rng.between(9 << 20, LARGEST as u64),
+                _ => rng.between(5_000, 1_900_000),
             };
             let size = usize::try_from(size).unwrap_or(0);
-            let content = Content::new(&dice, size);
+            let content = Content::new(&rng, size);
             for peer in &mut peers {
-                if dice.once_in(3) {
-                    let content = match dice.below(14) {
-                        0 => Content::new(&dice, size),
-                        1 => Content::new(&dice, size / 2 + 1),
+                if rng.once_in(3) {
+                    let content = match rng.below(14) {
+                        0 => Content::new(&rng, size),
+                        1 => Content::new(&rng, size / 2 + 1),
                         _ => content,
                     };
                     peer.disk.place(name, content);
@@ -296,7 +296,7 @@ impl World {
             }
         }
         for peer in &peers {
-            peer.disk.cold.set(dice.once_in(4));
+            peer.disk.cold.set(rng.once_in(4));
         }
         let mut world = World {
             seed,
@@ -307,9 +307,9 @@ impl World {
             server,
             peers,
             victim,
-            liars: Vec::new(),
+            adversaries: Vec::new(),
             liar_wakes: Vec::new(),
-            givers: Vec::new(),
+            providers: Vec::new(),
             clients: Vec::new(),
             audits: Vec::new(),
             names,
@@ -321,7 +321,7 @@ impl World {
             next_actor: 0,
             is_calm: false,
             more_ends: None,
-            dice,
+            rng,
         };
         world.begin(fake_server);
         world
@@ -329,17 +329,17 @@ impl World {
 
     /// A server and so many peers, none of which runs yet.
     fn of(seed: u64, trace: bool, peers: u8) -> World {
-        let dice = Dice::new(seed.wrapping_add(78));
+        let rng = Rng::new(seed.wrapping_add(78));
         let clock = Clock::new();
         let oracle = judge();
         oracle.trace.set(trace);
-        let wire = Wire::new(clock.clone(), dice.fork(), Rc::clone(&oracle));
+        let wire = Wire::new(clock.clone(), rng.fork(), Rc::clone(&oracle));
         let server_at = address(1, 1_099);
         let machine = |at: SocketAddr| {
             Machine::new(
                 at,
                 Options::plain(server_at),
-                Disk::new(at, clock.clone(), dice.fork(), Rc::clone(&oracle)),
+                Disk::new(at, clock.clone(), rng.fork(), Rc::clone(&oracle)),
             )
         };
         let server = machine(server_at);
@@ -353,9 +353,9 @@ impl World {
             server,
             peers,
             victim: None,
-            liars: Vec::new(),
+            adversaries: Vec::new(),
             liar_wakes: Vec::new(),
-            givers: Vec::new(),
+            providers: Vec::new(),
             clients: Vec::new(),
             audits: Vec::new(),
             names: Vec::new(),
@@ -367,7 +367,7 @@ impl World {
             next_actor: 0,
             is_calm: false,
             more_ends: Some(0),
-            dice,
+            rng,
         }
     }
 
@@ -382,7 +382,7 @@ impl World {
         more_ends: u32,
     ) -> u64 {
         let mut world = World::of(seed, trace, 2);
-        let content = Content::new(&world.dice, size);
+        let content = Content::new(&world.rng, size);
         world.peers[0].disk.place(name, content);
         (world.names, world.more_ends) = (vec![name.to_owned()], Some(more_ends));
         if let Some((how, moment)) = ends {
@@ -392,9 +392,9 @@ impl World {
         (0..3).for_each(|number| world.start(number));
         world.wanted.insert((1, name.to_owned()));
         // Before the owner has hashed it, or after.
-        let early = world.dice.once_in(2);
+        let early = world.rng.once_in(2);
         world.peers[0].disk.cold.set(early);
-        let begins = if early { world.dice.between(2_000, 60_000) } else { SECOND };
+        let begins = if early { world.rng.between(2_000, 60_000) } else { SECOND };
         world.say_at(begins, 1, format!("GET {name}"));
         world.say_at(SECOND, 1, format!("GET {name}"));
         let is_done = |world: &World| world.peers[1].disk.has(name);
@@ -427,29 +427,29 @@ impl World {
     fn begin(&mut self, fake_server: Option<SocketAddr>) {
         self.start(0);
         for peer in 1..=self.peers.len() {
-            self.later(peer as u64 * 1_000, Deed::Start(peer));
+            self.later(peer as u64 * 1_000, Action::Start(peer));
         }
         if let Some(at) = fake_server {
-            self.liar(at, None);
+            self.add_adversary(at, None);
         }
-        if self.dice.once_in(3) {
+        if self.rng.once_in(3) {
             let at = address(200, 4_000);
-            self.liar(at, Some(self.server.at));
+            self.add_adversary(at, Some(self.server.at));
         }
-        for number in 0..*self.dice.pick(&[0, 0, 1, 1, 2, 3, 5]) {
+        for number in 0..*self.rng.pick(&[0, 0, 1, 1, 2, 3, 5]) {
             let at = address(210 + number, 4_000);
-            let way = *self.dice.pick(&ALL);
-            self.giver(at, way);
+            let behaviour = *self.rng.pick(&ALL);
+            self.add_provider(at, behaviour);
         }
-        let trouble = self.dice.between(15, 80) * SECOND;
-        let when = |dice: &Dice| SECOND / 2 + dice.below(trouble);
+        let trouble = self.rng.between(15, 80) * SECOND;
+        let when = |rng: &Rng| SECOND / 2 + rng.below(trouble);
         let mut gets = vec![SECOND];
-        for _ in 0..self.dice.between(5, 25) {
-            let (at, peer) = (when(&self.dice), self.dice.place(self.peers.len()));
-            let name = self.dice.pick(&self.names).clone();
-            let other = self.dice.pick(&self.peers).at;
+        for _ in 0..self.rng.between(5, 25) {
+            let (at, peer) = (when(&self.rng), self.rng.place(self.peers.len()));
+            let name = self.rng.pick(&self.names).clone();
+            let other = self.rng.pick(&self.peers).at;
             let mine = self.peers[peer].at;
-            match self.dice.below(12) {
+            match self.rng.below(12) {
                 0 => self.say_at(at, peer, "PEERS".into()),
                 1 => self.say_at(at, peer, format!("LS {other}")),
                 2 => self.say_at(at, peer, format!("SEARCH {name}")),
@@ -471,45 +471,45 @@ impl World {
             }
         }
         // Several want the same at about the same time, and have it from each other.
-        for _ in 0..*self.dice.pick(&[0, 1, 1, 2]) {
-            let (at, name) = (when(&self.dice), self.dice.pick(&self.names).clone());
+        for _ in 0..*self.rng.pick(&[0, 1, 1, 2]) {
+            let (at, name) = (when(&self.rng), self.rng.pick(&self.names).clone());
             for peer in 0..self.peers.len() {
-                if !self.peers[peer].disk.has(&name) && !self.dice.once_in(5) {
-                    let at = at + self.dice.below(2 * SECOND);
+                if !self.peers[peer].disk.has(&name) && !self.rng.once_in(5) {
+                    let at = at + self.rng.below(2 * SECOND);
                     gets.push(at);
                     self.say_at(at, peer, format!("GET {name}"));
                     self.wanted.insert((peer, name.clone()));
                 }
             }
         }
-        for _ in 0..self.dice.between(2, 14) {
-            self.later(when(&self.dice), Deed::Visit);
+        for _ in 0..self.rng.between(2, 14) {
+            self.later(when(&self.rng), Action::Visit);
         }
-        for _ in 0..self.dice.between(0, 3) {
-            self.later(when(&self.dice), Deed::Audit);
+        for _ in 0..self.rng.between(0, 3) {
+            self.later(when(&self.rng), Action::Audit);
         }
-        let faults = if self.dice.once_in(5) { 0 } else { self.dice.between(1, 20) };
+        let faults = if self.rng.once_in(5) { 0 } else { self.rng.between(1, 20) };
         for _ in 0..faults {
             // Most strike while something is on its way.
-            let at = if self.dice.once_in(3) {
-                when(&self.dice)
+            let at = if self.rng.once_in(3) {
+                when(&self.rng)
             } else {
-                *self.dice.pick(&gets) + self.dice.between(SECOND / 200, 2 * SECOND)
+                *self.rng.pick(&gets) + self.rng.between(SECOND / 200, 2 * SECOND)
             };
-            let machine = self.dice.place(self.peers.len() + 1);
-            let peer = 1 + self.dice.place(self.peers.len());
-            let deed = match self.dice.below(16) {
-                0..=5 => Deed::Reset,
-                6 | 7 => Deed::Cut,
-                8 if self.dice.once_in(2) => Deed::Kill(machine, Kill::Process),
-                8 => Deed::KillInWrite(peer, Kill::Process),
-                9 if self.dice.once_in(2) => Deed::Kill(peer, Kill::Power),
-                9 => Deed::KillInWrite(peer, Kill::Power),
-                10 | 11 => Deed::Kill(machine, Kill::Signal),
-                12 | 13 => Deed::Change(peer - 1),
-                _ => Deed::DiskFault(peer - 1),
+            let machine = self.rng.place(self.peers.len() + 1);
+            let peer = 1 + self.rng.place(self.peers.len());
+            let action = match self.rng.below(16) {
+                0..=5 => Action::Reset,
+                6 | 7 => Action::Cut,
+                8 if self.rng.once_in(2) => Action::Kill(machine, Kill::Process),
+                8 => Action::KillInWrite(peer, Kill::Process),
+                9 if self.rng.once_in(2) => Action::Kill(peer, Kill::Power),
+                9 => Action::KillInWrite(peer, Kill::Power),
+                10 | 11 => Action::Kill(machine, Kill::Signal),
+                12 | 13 => Action::Change(peer - 1),
+                _ => Action::DiskFault(peer - 1),
             };
-            self.later(at, deed);
+            self.later(at, action);
         }
         self.run_until(trouble + 2 * SECOND, |_| false);
         self.calm();
@@ -517,26 +517,26 @@ impl World {
 
     /// The time of calm, and what must have come of it all.
     fn calm(&mut self) {
-        for deed in std::mem::take(&mut self.plan).into_values() {
+        for action in std::mem::take(&mut self.plan).into_values() {
             // What was begun is mended, what was not is let be.
-            if matches!(deed, Deed::Start(_)) {
-                self.later(1, deed);
+            if matches!(action, Action::Start(_)) {
+                self.later(1, action);
             }
         }
         for (a, b) in self.wire.cuts() {
             self.wire.cut(a, b, false);
         }
-        for liar in self.liars.drain(..) {
-            self.wire.end(liar.life, false);
+        for adversary in self.adversaries.drain(..) {
+            self.wire.end(adversary.life, false);
         }
         self.liar_wakes.clear();
         // Who is alone with what he says to have can't be asked to give it.
-        let some_stay = self.dice.once_in(2);
-        self.end_givers(|world, giver| {
+        let some_stay = self.rng.once_in(2);
+        self.end_providers(|world, provider| {
             let others_have = |content: &Content, name: &str| {
                 world.sane().any(|machine| machine.disk.holds(name, *content))
             };
-            some_stay && giver.files.iter().all(|file| others_have(&file.content, &file.name))
+            some_stay && provider.files.iter().all(|file| others_have(&file.content, &file.name))
         });
         for peer in &self.peers {
             peer.disk.failing.set(false);
@@ -564,7 +564,7 @@ impl World {
         let now = self.clock.now();
         self.run_until(now + 60 * SECOND, |_| false);
         self.fetch_what_is_missing();
-        self.end_givers(|_, _| false);
+        self.end_providers(|_, _| false);
         let now = self.clock.now();
         self.run_until(now + 5 * SECOND, |_| false);
         self.last_audit();
@@ -670,13 +670,13 @@ impl World {
         if number == 0 { &mut self.server } else { &mut self.peers[number - 1] }
     }
 
-    fn later(&mut self, at: u64, deed: Deed) {
+    fn later(&mut self, at: u64, action: Action) {
         self.planned += 1;
-        self.plan.insert((at.max(self.clock.now()), self.planned), deed);
+        self.plan.insert((at.max(self.clock.now()), self.planned), action);
     }
 
     fn say_at(&mut self, at: u64, peer: usize, line: String) {
-        self.later(at, Deed::Say(peer, line));
+        self.later(at, Action::Say(peer, line));
     }
 
     fn actor(&mut self) -> Life {
@@ -684,42 +684,51 @@ impl World {
         self.wire.live(IpAddr::from([10, 0, 1, self.next_actor]), false)
     }
 
-    fn liar(&mut self, at: SocketAddr, server: Option<SocketAddr>) {
+    fn add_adversary(&mut self, at: SocketAddr, server: Option<SocketAddr>) {
         let life = self.wire.live(at.ip(), false);
         let mut names = self.names.clone();
-        names.retain(|_| self.dice.once_in(2));
-        let liar = Liar::new(&self.wire, &self.oracle, life, at, server, names, self.dice.fork());
-        self.liars.push(liar);
+        names.retain(|_| self.rng.once_in(2));
+        let adversary =
+            Adversary::new(&self.wire, &self.oracle, life, at, server, names, self.rng.fork());
+        self.adversaries.push(adversary);
         self.liar_wakes.push(0);
     }
 
     /// A raw owner of some of what others have, or of what nobody else has.
-    fn giver(&mut self, at: SocketAddr, way: Way) {
+    fn add_provider(&mut self, at: SocketAddr, behaviour: Behaviour) {
         let mut files = Vec::new();
         for name in &self.names {
             let having = self.peers.iter().filter_map(|peer| peer.disk.version(name));
             let mut contents: Vec<Content> = having.collect();
-            if self.dice.once_in(8) || contents.is_empty() {
-                let sizes = [0, 1, 1 << 20, (1 << 20) + 1, self.dice.place(6 << 20)];
-                contents.push(Content::new(&self.dice, *self.dice.pick(&sizes)));
+            if self.rng.once_in(8) || contents.is_empty() {
+                let sizes = [0, 1, 1 << 20, (1 << 20) + 1, self.rng.place(6 << 20)];
+                contents.push(Content::new(&self.rng, *self.rng.pick(&sizes)));
             }
-            if !self.dice.once_in(3) {
-                files.push((name.clone(), *self.dice.pick(&contents)));
+            if !self.rng.once_in(3) {
+                files.push((name.clone(), *self.rng.pick(&contents)));
             }
         }
-        self.trace(&format!("{at} gives {} files: {way:?}", files.len()));
-        let giver =
-            Giver::new(&self.wire, &self.oracle, at, self.server.at, way, files, self.dice.fork());
-        self.givers.push((giver, 0));
+        self.trace(&format!("{at} gives {} files: {behaviour:?}", files.len()));
+        let provider = Provider::new(
+            &self.wire,
+            &self.oracle,
+            at,
+            self.server.at,
+            behaviour,
+            files,
+            self.rng.fork(),
+        );
+        self.providers.push((provider, 0));
     }
 
     /// Ends the raw owners that `stays` does not spare.
-    fn end_givers(&mut self, stays: impl Fn(&World, &Giver) -> bool) {
-        let (stay, go) =
-            std::mem::take(&mut self.givers).into_iter().partition(|(giver, _)| stays(self, giver));
-        self.givers = stay;
-        for (giver, _) in go {
-            self.wire.end(giver.life, false);
+    fn end_providers(&mut self, stays: impl Fn(&World, &Provider) -> bool) {
+        let (stay, go) = std::mem::take(&mut self.providers)
+            .into_iter()
+            .partition(|(provider, _)| stays(self, provider));
+        self.providers = stay;
+        for (provider, _) in go {
+            self.wire.end(provider.life, false);
         }
     }
 
@@ -814,7 +823,7 @@ impl World {
 
     fn kill(&mut self, number: usize, how: Kill) {
         let now = self.clock.now();
-        let restart = now + self.dice.between(SECOND / 10, 20 * SECOND);
+        let restart = now + self.rng.between(SECOND / 10, 20 * SECOND);
         let (wire, oracle) = (self.wire.clone(), Rc::clone(&self.oracle));
         let machine = self.machine(number);
         if machine.host.is_none() {
@@ -843,63 +852,62 @@ impl World {
                 oracle.count(|c| c.crashes += 1);
             }
         }
-        if self.dice.once_in(4) {
+        if self.rng.once_in(4) {
             self.machine(number).disk.tamper();
         }
         let at = self.machine(number).at;
         self.trace(&format!("{at} is killed: {how:?}"));
-        self.later(restart, Deed::Start(number));
+        self.later(restart, Action::Start(number));
     }
 
     /// Mostly one of the machines between which bytes move: the one that takes them, or the one that gives them.
-    fn aim(&self, otherwise: usize, giver: bool) -> usize {
-        if self.dice.once_in(3) {
+    fn aim(&self, otherwise: usize, provider: bool) -> usize {
+        if self.rng.once_in(3) {
             return otherwise;
         }
         let moving: Vec<IpAddr> = self
             .wire
             .moving()
             .into_iter()
-            .map(|(taker, gives)| if giver { gives } else { taker })
+            .map(|(taker, gives)| if provider { gives } else { taker })
             .collect();
         let aimed: Vec<usize> = (0..self.peers.len())
             .filter(|peer| moving.contains(&self.peers[*peer].at.ip()))
             .collect();
-        if aimed.is_empty() { otherwise } else { 1 + *self.dice.pick(&aimed) }
+        if aimed.is_empty() { otherwise } else { 1 + *self.rng.pick(&aimed) }
     }
 
-    fn do_deed(&mut self, deed: Deed) {
+    fn run_action(&mut self, action: Action) {
         let now = self.clock.now();
-        let deed = match deed {
-            Deed::Kill(machine, how) => Deed::Kill(self.aim(machine, self.dice.once_in(3)), how),
-            Deed::Change(peer) => Deed::Change(self.aim(peer + 1, true) - 1),
-            Deed::DiskFault(peer) => Deed::DiskFault(self.aim(peer + 1, false) - 1),
+        let action = match action {
+            Action::Kill(machine, how) => Action::Kill(self.aim(machine, self.rng.once_in(3)), how),
+            Action::Change(peer) => Action::Change(self.aim(peer + 1, true) - 1),
+            Action::DiskFault(peer) => Action::DiskFault(self.aim(peer + 1, false) - 1),
             other => other,
         };
-        match deed {
-            Deed::Say(peer, line) => {
+        match action {
+            Action::Say(peer, line) => {
                 self.trace(&format!("{} > {line}", self.peers[peer].at));
                 let machine = &mut self.peers[peer];
                 machine.gets += u64::from(
                     line.starts_with("GET") || line.starts_with("DOWNLOAD") || line.len() == 1,
                 );
-                machine.script.say(line);
+                machine.script.send(line);
                 if machine.host.is_some() {
                     self.wire.notify(machine.life, Ready::Console);
                 }
             }
-            Deed::Visit => {
+            Action::Visit => {
                 let life = self.actor();
-                let to_server = self.dice.once_in(3);
-                let target =
-                    if to_server { self.server.at } else { self.dice.pick(&self.peers).at };
+                let to_server = self.rng.once_in(3);
+                let target = if to_server { self.server.at } else { self.rng.pick(&self.peers).at };
                 let versions: Vec<Content> = self
                     .peers
                     .iter()
                     .flat_map(|peer| self.names.iter().filter_map(|name| peer.disk.version(name)))
                     .collect();
-                let root = (!versions.is_empty() && self.dice.once_in(2))
-                    .then(|| self.oracle.tells(*self.dice.pick(&versions)));
+                let root = (!versions.is_empty() && self.rng.once_in(2))
+                    .then(|| self.oracle.describe(*self.rng.pick(&versions)));
                 let client = Client::random(
                     &self.wire,
                     &self.oracle,
@@ -908,72 +916,75 @@ impl World {
                     !to_server,
                     &self.names,
                     root.as_deref(),
-                    &self.dice,
+                    &self.rng,
                 );
                 self.trace(&format!("a {} comes to {target}", client.kind));
                 self.clients.push((client, 0));
             }
-            Deed::Audit => {
-                let name = self.dice.pick(&self.names);
+            Action::Audit => {
+                let name = self.rng.pick(&self.names);
                 let requests = [
                     "{\"id\":1,\"method\":\"PEERS\"}".to_owned(),
                     format!("{{\"id\":2,\"method\":\"SEARCH\",\"name\":\"{name}\"}}"),
                 ];
                 self.audit(&requests, false);
             }
-            Deed::Reset => {
-                if self.wire.reset_one(&self.dice) {
+            Action::Reset => {
+                if self.wire.reset_one(&self.rng) {
                     self.oracle.count(|c| c.resets += 1);
                 }
             }
-            Deed::Cut => {
+            Action::Cut => {
                 let ips: Vec<IpAddr> = self.machines().map(|machine| machine.at.ip()).collect();
-                let (a, b) = (*self.dice.pick(&ips), *self.dice.pick(&ips));
+                let (a, b) = (*self.rng.pick(&ips), *self.rng.pick(&ips));
                 if a != b {
                     self.wire.cut(a, b, true);
                     self.trace(&format!("{a} and {b} are cut off"));
                     self.oracle.count(|c| c.cuts += 1);
-                    self.later(now + self.dice.between(SECOND / 10, 90 * SECOND), Deed::Heal(a, b));
+                    self.later(
+                        now + self.rng.between(SECOND / 10, 90 * SECOND),
+                        Action::Heal(a, b),
+                    );
                 }
             }
-            Deed::Heal(a, b) => self.wire.cut(a, b, false),
-            Deed::Kill(machine, how) => self.kill(machine, how),
-            Deed::KillInWrite(machine, how) => {
-                let soon = self.dice.between(1, 30);
+            Action::Heal(a, b) => self.wire.cut(a, b, false),
+            Action::Kill(machine, how) => self.kill(machine, how),
+            Action::KillInWrite(machine, how) => {
+                let soon = self.rng.between(1, 30);
                 let machine = self.machine(machine);
                 machine.ends_by = how;
                 machine.disk.stop_at.set(machine.disk.moments.get() + soon);
             }
-            Deed::Start(machine) => {
+            Action::Start(machine) => {
                 self.start(machine);
                 if let Some(more) = &mut self.more_ends
                     && *more > 0
                 {
                     *more -= 1;
                     let taker = &mut self.peers[1];
-                    taker.ends_by = *self.dice.pick(&[Kill::Process, Kill::Power]);
-                    taker.disk.stop_at.set(taker.disk.moments.get() + self.dice.between(1, 40));
+                    taker.ends_by = *self.rng.pick(&[Kill::Process, Kill::Power]);
+                    taker.disk.stop_at.set(taker.disk.moments.get() + self.rng.between(1, 40));
                 }
-                if machine > 0 && (self.more_ends.is_some() || !self.dice.once_in(3)) {
+                if machine > 0 && (self.more_ends.is_some() || !self.rng.once_in(3)) {
                     self.ask_again(machine - 1);
                 }
             }
-            Deed::Change(peer) => self.change(peer),
-            Deed::DiskFault(peer) => {
+            Action::Change(peer) => self.change(peer),
+            Action::DiskFault(peer) => {
                 let disk = &self.peers[peer].disk;
-                if self.dice.once_in(2) {
+                if self.rng.once_in(2) {
                     disk.failing.set(true);
                 } else {
-                    disk.capacity.set(self.dice.below(3_000_000));
+                    disk.capacity.set(self.rng.below(3_000_000));
                 }
                 self.oracle.touch(self.peers[peer].at, now);
                 self.oracle.count(|c| c.disk_faults += 1);
                 self.later(
-                    now + self.dice.between(SECOND / 10, 15 * SECOND),
-                    Deed::DiskMended(peer),
+                    now + self.rng.between(SECOND / 10, 15 * SECOND),
+                    Action::DiskMended(peer),
                 );
             }
-            Deed::DiskMended(peer) => {
+            Action::DiskMended(peer) => {
                 self.peers[peer].disk.failing.set(false);
                 self.peers[peer].disk.capacity.set(1 << 40);
             }
@@ -998,14 +1009,14 @@ impl World {
         if own.is_empty() {
             return;
         }
-        let name = (*self.dice.pick(&own)).clone();
+        let name = (*self.rng.pick(&own)).clone();
         let Some(content) = machine.disk.version(&name) else { return };
-        let changed = match self.dice.below(3) {
+        let changed = match self.rng.below(3) {
             0 => Content { size: content.size / 2, ..content },
-            1 => Content::new(&self.dice, content.size),
-            _ => Content::new(&self.dice, self.dice.place(600_000)),
+            1 => Content::new(&self.rng, content.size),
+            _ => Content::new(&self.rng, self.rng.place(600_000)),
         };
-        if self.dice.once_in(2) {
+        if self.rng.once_in(2) {
             machine.disk.place(&name, changed)
         } else {
             machine.disk.rewrite(&name, changed)
@@ -1024,9 +1035,9 @@ impl World {
             .conns
             .iter()
             .filter(|conn| conn.to == self.server.at && conn.sides[1].life == self.server.life);
-        let heard =
+        let received =
             alive.filter(|conn| !conn.sides[1].closed && conn.sides[1].moved_at + silence >= now);
-        heard.map(|conn| conn.sides[0].address.ip()).collect()
+        received.map(|conn| conn.sides[0].address.ip()).collect()
     }
 
     fn audit(&mut self, requests: &[String], last: bool) {
@@ -1126,23 +1137,23 @@ impl World {
         while let Some((&(at, number), _)) = self.plan.first_key_value()
             && at <= now
         {
-            if let Some(deed) = self.plan.remove(&(at, number)) {
-                self.do_deed(deed);
+            if let Some(action) = self.plan.remove(&(at, number)) {
+                self.run_action(action);
             }
         }
         let mut ran = false;
         let count = self.peers.len() + 1;
-        let first = self.dice.place(count);
+        let first = self.rng.place(count);
         for turn in 0..count {
-            ran |= self.turn((first + turn) % count);
+            ran |= self.iterate((first + turn) % count);
         }
         ran |= self.act();
         if now >= self.next_look {
-            self.look_round();
+            self.check_idle();
             self.next_look = now + SECOND;
         }
         if ran {
-            self.clock.move_to(now + self.dice.between(20, 100));
+            self.clock.move_to(now + self.rng.between(20, 100));
             return;
         }
         let next = |machine: &Machine| {
@@ -1158,7 +1169,7 @@ impl World {
             .clients
             .iter()
             .map(|(_, wake)| *wake)
-            .chain(self.givers.iter().map(|(_, wake)| *wake));
+            .chain(self.providers.iter().map(|(_, wake)| *wake));
         let actors = raw
             .chain(self.audits.iter().map(|audit| audit.wake))
             .chain(self.liar_wakes.iter().copied());
@@ -1173,7 +1184,7 @@ impl World {
     }
 
     /// One turn of one host, if it has something to do.
-    fn turn(&mut self, number: usize) -> bool {
+    fn iterate(&mut self, number: usize) -> bool {
         let (wire, clock, oracle) =
             (self.wire.clone(), self.clock.clone(), Rc::clone(&self.oracle));
         let machine = self.machine(number);
@@ -1204,7 +1215,7 @@ impl World {
         };
         let most = limits::TURN_BYTES + limits::SLICE_BYTES;
         assert!(moved <= most, "{}: a turn moved {moved} bytes", machine.at);
-        let reports = machine.script.heard();
+        let reports = machine.script.received();
         if busy || !reports.is_empty() {
             machine.full_turns += 1;
         } else {
@@ -1218,7 +1229,7 @@ impl World {
             }
         }
         for report in reports {
-            self.heard(number, &report);
+            self.received(number, &report);
         }
         if let Some(code) = code {
             let machine = self.machine(number);
@@ -1236,13 +1247,13 @@ impl World {
             self.machine(number).host = None;
             let life = self.machine(number).life;
             self.wire.end(life, false);
-            let restart = self.clock.now() + self.dice.between(SECOND / 10, 10 * SECOND);
-            self.later(restart, Deed::Start(number));
+            let restart = self.clock.now() + self.rng.between(SECOND / 10, 10 * SECOND);
+            self.later(restart, Action::Start(number));
         }
         true
     }
 
-    fn heard(&mut self, number: usize, report: &UiEvent) {
+    fn received(&mut self, number: usize, report: &UiEvent) {
         if self.oracle.trace.get() {
             self.trace(&format!(
                 "{}: {report:?}",
@@ -1253,7 +1264,7 @@ impl World {
         let (now, is_calm) = (self.clock.now(), self.is_calm);
         let machine = self.machine(number);
         if machine.options.watches.is_some() {
-            machine.told.push(report.clone());
+            machine.received.push(report.clone());
         }
         match report {
             UiEvent::IAm { .. } => machine.joined = true,
@@ -1329,7 +1340,7 @@ impl World {
                     .position(|version| self.is_calm && whole(&version.root.to_string()))
                 {
                     Some(which) => which,
-                    None => self.dice.place(contents.len()),
+                    None => self.rng.place(contents.len()),
                 };
                 let line = if typed {
                     format!("{}", which + 1)
@@ -1337,11 +1348,11 @@ impl World {
                     format!("GET {name} b3:{}", contents[which].root)
                 };
                 oracle.count(|c| c.choices += 1);
-                let at = now + self.dice.between(1_000, 5 * SECOND);
+                let at = now + self.rng.between(1_000, 5 * SECOND);
                 self.say_at(at, number - 1, line);
             }
             UiEvent::Consent { .. } => {
-                let at = now + self.dice.between(1_000, 5 * SECOND);
+                let at = now + self.rng.between(1_000, 5 * SECOND);
                 self.say_at(at, number - 1, "SIM".into());
             }
             _ => {}
@@ -1351,17 +1362,17 @@ impl World {
     fn act(&mut self) -> bool {
         let now = self.clock.now();
         let mut ran = false;
-        for (liar, wake) in self.liars.iter_mut().zip(&mut self.liar_wakes) {
-            if *wake <= now || self.wire.has_ready(liar.life) {
-                self.wire.hold().lives[liar.life].ready.clear();
-                *wake = liar.act().max(now + 1);
+        for (adversary, wake) in self.adversaries.iter_mut().zip(&mut self.liar_wakes) {
+            if *wake <= now || self.wire.has_ready(adversary.life) {
+                self.wire.hold().lives[adversary.life].ready.clear();
+                *wake = adversary.act().max(now + 1);
                 ran = true;
             }
         }
-        for (giver, wake) in &mut self.givers {
-            if *wake <= now || self.wire.has_ready(giver.life) {
-                self.wire.hold().lives[giver.life].ready.clear();
-                *wake = giver.act().max(now + 1);
+        for (provider, wake) in &mut self.providers {
+            if *wake <= now || self.wire.has_ready(provider.life) {
+                self.wire.hold().lives[provider.life].ready.clear();
+                *wake = provider.act().max(now + 1);
                 ran = true;
             }
         }
@@ -1387,7 +1398,7 @@ impl World {
     }
 
     /// Once a second: no link is idle past its deadline.
-    fn look_round(&mut self) {
+    fn check_idle(&mut self) {
         let now = self.clock.now();
         self.wire.keep_alive();
         for number in 0..=self.peers.len() {
@@ -1420,7 +1431,7 @@ impl World {
     /// What was done in it.
     pub fn counts(&self) -> Counts {
         let mut counts = self.oracle.counts.get();
-        counts.links = self.wire.look().conns.len() as u64;
+        counts.conns = self.wire.look().conns.len() as u64;
         counts
     }
 }

@@ -98,7 +98,7 @@ impl World {
         let content = if size > LARGEST {
             Content { start: 0, size }
         } else {
-            Content::new(&world.dice, size)
+            Content::new(&world.rng, size)
         };
         world.peers[0].disk.place(NAME, content);
         world.names = vec![NAME.to_owned()];
@@ -128,7 +128,7 @@ impl World {
     }
 
     /// How often the `get` has connected to the owner.
-    fn links_of_get(&self) -> usize {
+    fn connections_of_get(&self) -> usize {
         let (owner, getter) = (self.peers[0].at, self.peers[1].at.ip());
         self.wire
             .look()
@@ -151,7 +151,7 @@ impl World {
         Raw { stream }
     }
 
-    fn say(&mut self, raw: &mut Raw, text: &str) {
+    fn send(&mut self, raw: &mut Raw, text: &str) {
         let mut sent = 0;
         while sent < text.len() {
             match raw.stream.write_bytes(&text.as_bytes()[sent..]) {
@@ -162,7 +162,7 @@ impl World {
     }
 
     /// What comes within a second.
-    fn hear(&mut self, raw: &mut Raw) -> String {
+    fn receive(&mut self, raw: &mut Raw) -> String {
         self.pass(1);
         let (mut got, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
         loop {
@@ -176,9 +176,9 @@ impl World {
         String::from_utf8_lossy(&got).into_owned()
     }
 
-    fn ask(&mut self, raw: &mut Raw, text: &str) -> String {
-        self.say(raw, text);
-        self.hear(raw)
+    fn request(&mut self, raw: &mut Raw, text: &str) -> String {
+        self.send(raw, text);
+        self.receive(raw)
     }
 }
 
@@ -208,7 +208,7 @@ fn a_reader_of_stdout_may_pause_or_be_slow() {
         assert_eq!(world.end_get(600), Some(0), "{pace:?}");
         assert!(*pipe.bytes.borrow() == content.bytes(), "{pace:?}: other bytes");
         assert_eq!(pipe.taken.get(), content.size, "{pace:?}: it ended before its reader had all");
-        assert_eq!(world.links_of_get(), 1, "{pace:?}: it has let its source go");
+        assert_eq!(world.connections_of_get(), 1, "{pace:?}: it has let its source go");
     }
 }
 
@@ -253,10 +253,10 @@ fn a_stopped_watch_prints_missed_events() {
         world.stop(GETTER, seconds);
         world.start(OWNER);
         world.pass(seconds + 20);
-        let told = &world.peers[1].told;
+        let received = &world.peers[1].received;
         assert!(
-            told.iter().any(|report| matches!(report, UiEvent::Appeared(_))),
-            "after {seconds} s: {told:?}"
+            received.iter().any(|report| matches!(report, UiEvent::Appeared(_))),
+            "after {seconds} s: {received:?}"
         );
     }
 }
@@ -274,7 +274,7 @@ fn a_low_rate_limit_on_either_side_keeps_the_connection() {
         let code = world.end_get(400);
         assert_eq!(code, Some(0), "upload: {is_upload}");
         assert!(world.peers[1].disk.holds(NAME, content));
-        assert_eq!(world.links_of_get(), 1, "upload: {is_upload}");
+        assert_eq!(world.connections_of_get(), 1, "upload: {is_upload}");
     }
 }
 
@@ -289,7 +289,7 @@ fn with_queue() -> (World, SocketAddr, Raw) {
     let owner = world.peers[0].at;
     let mut holder = world.raw(owner);
     world.wire.hold().conns[holder.stream.conn].sides[1].window = 10_000;
-    world.say(&mut holder, &format!("{{\"cardume\":1}}\n{}", fetch(1)));
+    world.send(&mut holder, &format!("{{\"cardume\":1}}\n{}", fetch(1)));
     world.pass(1);
     (world, owner, holder)
 }
@@ -308,55 +308,55 @@ fn queued_requests_are_notified_when_an_earlier_request_leaves() {
     let mut native = Vec::new();
     for number in 1..=3 {
         let mut raw = world.raw(owner);
-        let told = world.ask(&mut raw, &format!("{{\"cardume\":1}}\n{}", fetch(2)));
-        assert!(told.contains(&place(number)), "{told}");
+        let received = world.request(&mut raw, &format!("{{\"cardume\":1}}\n{}", fetch(2)));
+        assert!(received.contains(&place(number)), "{received}");
         native.push(raw);
     }
     // One says so, and one ends with something unread, which resets its connection.
     let mut first = native.remove(0);
-    world.say(&mut first, "{\"id\":3,\"method\":\"CANCEL\",\"fetch\":2}\n");
+    world.send(&mut first, "{\"id\":3,\"method\":\"CANCEL\",\"fetch\":2}\n");
     for (number, raw) in native.iter_mut().enumerate() {
-        let told = world.hear(raw);
-        assert!(told.contains(&place(number as u64 + 1)), "{told}");
+        let received = world.receive(raw);
+        assert!(received.contains(&place(number as u64 + 1)), "{received}");
     }
     let mut second = native.remove(0);
-    world.say(&mut second, "{\"id\":4,\"method\":\"PING\"}\n");
+    world.send(&mut second, "{\"id\":4,\"method\":\"PING\"}\n");
     world.pass(1);
     world.wire.close(&second.stream);
-    let told = world.hear(&mut native[0]);
-    assert!(told.contains(&place(1)), "{told}");
+    let received = world.receive(&mut native[0]);
+    assert!(received.contains(&place(1)), "{received}");
 }
 
 #[test]
 fn a_closed_http_connection_leaves_the_queue() {
     let (mut world, owner, _holder) = with_queue();
     let mut http = world.raw(owner);
-    let told =
-        world.ask(&mut http, &format!("GET /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\n\r\n"));
-    assert_eq!(told, "", "there is no slot for it");
+    let received =
+        world.request(&mut http, &format!("GET /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\n\r\n"));
+    assert_eq!(received, "", "there is no slot for it");
     let mut native = world.raw(owner);
-    let told = world.ask(&mut native, &format!("{{\"cardume\":1}}\n{}", fetch(2)));
-    assert!(told.contains(&place(2)), "{told}");
+    let received = world.request(&mut native, &format!("{{\"cardume\":1}}\n{}", fetch(2)));
+    assert!(received.contains(&place(2)), "{received}");
     world.wire.close(&http.stream);
-    let told = world.hear(&mut native);
-    assert!(told.contains(&place(1)), "{told}");
+    let received = world.receive(&mut native);
+    assert!(received.contains(&place(1)), "{received}");
 }
 
 #[test]
 fn an_http_response_without_a_body_takes_no_slot() {
     let (mut world, owner, _holder) = with_queue();
     let mut http = world.raw(owner);
-    let told =
-        world.ask(&mut http, &format!("HEAD /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\n\r\n"));
-    let tag = told
+    let received =
+        world.request(&mut http, &format!("HEAD /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\n\r\n"));
+    let tag = received
         .lines()
         .find_map(|line| line.strip_prefix("ETag: "))
-        .unwrap_or_else(|| panic!("no tag: {told}"));
-    let told = world.ask(
+        .unwrap_or_else(|| panic!("no tag: {received}"));
+    let received = world.request(
         &mut http,
         &format!("GET /files/{NAME} HTTP/1.1\r\nHost: {owner}\r\nIf-None-Match: {tag}\r\n\r\n"),
     );
-    assert!(told.starts_with("HTTP/1.1 304 "), "{told}");
+    assert!(received.starts_with("HTTP/1.1 304 "), "{received}");
 }
 
 #[test]
@@ -364,14 +364,14 @@ fn a_stalled_reader_loses_its_slot_despite_further_requests() {
     let (mut world, owner, mut holder) = with_queue();
     let mut native = world.raw(owner);
     assert!(
-        world.ask(&mut native, &format!("{{\"cardume\":1}}\n{}", fetch(2))).contains(&place(1))
+        world.request(&mut native, &format!("{{\"cardume\":1}}\n{}", fetch(2))).contains(&place(1))
     );
-    let mut told = String::new();
+    let mut received = String::new();
     let began = world.clock.now();
-    while !told.contains("FETCH_OK") && world.clock.now() < began + 100 * SECOND {
-        world.say(&mut holder, "\n");
+    while !received.contains("FETCH_OK") && world.clock.now() < began + 100 * SECOND {
+        world.send(&mut holder, "\n");
         world.pass(4);
-        told = world.hear(&mut native);
+        received = world.receive(&mut native);
     }
     let seconds = (world.clock.now() - began) / SECOND;
     assert!((54..=70).contains(&seconds), "the slot was kept for {seconds} s");
