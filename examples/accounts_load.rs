@@ -237,5 +237,5 @@ fn proved(method: Method, user: &UserName, nonce: &str, identity: &Identity) -> 
     let Authority::Proof { key, proof } = identity.proves(method, user, nonce) else {
         return Value::Null;
     };
-    json!({"method": method.word(), "user": &**user, "key": key.to_string(), "proof": proof.to_string()})
+    json!({"method": method.as_str(), "user": &**user, "key": key.to_string(), "proof": proof.to_string()})
 }

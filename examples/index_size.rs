@@ -278,7 +278,7 @@ fn measure(json: bool, names: usize) {
     );
     few((0..3).map(|_| page(QueryTerm::Contains("mk (2 xq".into()))).collect(), "the worst words");
     let sorted = Query {
-        sort: cardume::protocol::types::query::Sort::of_word("-size"),
+        sort: cardume::protocol::types::query::Sort::parse("-size"),
         ..page(QueryTerm::Contains("filme legendado".into()))
     };
     few(vec![sorted; 3], "sorted by size");

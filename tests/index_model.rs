@@ -107,8 +107,8 @@ impl World {
         (!self.plain.is_empty()).then(|| any.index(self.plain.len()))
     }
 
-    fn does(&mut self, deed: &Deed) {
-        match deed {
+    fn does(&mut self, op: &Deed) {
+        match op {
             Deed::Join { user: of, parts, hidden } => {
                 let port = self.next_port;
                 self.next_port += 1;
@@ -306,7 +306,7 @@ fn files() -> impl Strategy<Value = Vec<FileEntry>> {
         size,
         root: root.map(|root| ContentHash([root; 32])),
         partial,
-        ..FileEntry::unsaid(name(&text))
+        ..FileEntry::name_only(name(&text))
     });
     proptest::collection::vec(file, 0..8)
 }
@@ -405,8 +405,8 @@ proptest! {
     ) {
         let mut world = World::new(seed);
         for (deeds, query, slice) in rounds {
-            for deed in &deeds {
-                world.does(deed);
+            for op in &deeds {
+                world.does(op);
             }
             let all = world.all(&query, slice);
             if let Some(sort) = query.sort {
@@ -446,8 +446,8 @@ proptest! {
         meanwhile in proptest::collection::vec(proptest::collection::vec(deeds(), 0..4), 1..20),
     ) {
         let mut world = World::new(seed);
-        for deed in &before {
-            world.does(deed);
+        for op in &before {
+            world.does(op);
         }
         let mut stays: Vec<Hit> = world.all(&query, 1 << 20).iter().map(hit).collect();
         let (mut met, mut cursor, mut meanwhile) = (Vec::new(), None, meanwhile.iter().cycle());
@@ -457,15 +457,15 @@ proptest! {
             let (some, next) = world.page(&Query { cursor, ..query.clone() }, slice, |world| {
                 // Not for ever: else what is new would never end.
                 happened += 1;
-                for deed in meanwhile.next().into_iter().flatten().filter(|_| happened < 40) {
-                    note(world, deed, &mut touched);
-                    world.does(deed);
+                for op in meanwhile.next().into_iter().flatten().filter(|_| happened < 40) {
+                    note(world, op, &mut touched);
+                    world.does(op);
                 }
             });
             met.extend(some.iter().map(hit));
-            for deed in meanwhile.next().into_iter().flatten().filter(|_| happened < 40) {
-                note(&world, deed, &mut touched);
-                world.does(deed);
+            for op in meanwhile.next().into_iter().flatten().filter(|_| happened < 40) {
+                note(&world, op, &mut touched);
+                world.does(op);
             }
             happened += 1;
             cursor = next;
@@ -488,8 +488,8 @@ proptest! {
         slice in 1..2_000_usize,
     ) {
         let mut world = World::new(seed);
-        for deed in &deeds {
-            world.does(deed);
+        for op in &deeds {
+            world.does(op);
         }
         let paged: Vec<Hit> = world.all(&query, slice).iter().map(hit).collect();
         let whole = Query { limit: limits::QUERY_ENTRIES, ..query.clone() };
@@ -506,12 +506,12 @@ proptest! {
     }
 }
 
-/// Notes the files that a deed changes, which need not be met once.
-fn note(world: &World, deed: &Deed, touched: &mut Vec<Hit>) {
+/// Notes the files that a op changes, which need not be met once.
+fn note(world: &World, op: &Deed, touched: &mut Vec<Hit>) {
     let all_of = |plain: &Plain| {
         plain.files.keys().map(|text| (plain.port, text.clone())).collect::<Vec<Hit>>()
     };
-    match deed {
+    match op {
         Deed::Join { .. } | Deed::Show(_) | Deed::Sweep(_) | Deed::Build(_) => {}
         Deed::Update(any, files, gone) => {
             let Some(at) = world.at(any) else { return };

@@ -194,7 +194,7 @@ pub fn write_user(name: &UserName, account: &Account, to: &mut String) {
 /// Appends where a user is.
 pub fn write_connection(name: &UserName, at: &UserConnection, to: &mut String) {
     let (ip, port) = (at.address.ip().to_string(), at.address.port().to_string());
-    write(&[name, &ip, &port, at.speaks.word()], to);
+    write(&[name, &ip, &port, at.speaks.as_str()], to);
 }
 
 /// Appends a publication.
@@ -238,7 +238,7 @@ pub fn connection(fields: &[String]) -> Result<(UserName, UserConnection), Wrong
     let speaks = if word.is_empty() {
         LegacyProfile::Uc3mFixed
     } else {
-        LegacyProfile::of_word(word).ok_or(Wrong::Wire)?
+        LegacyProfile::parse(word).ok_or(Wrong::Wire)?
     };
     Ok((name, UserConnection { address: SocketAddr::new(ip, port), speaks }))
 }

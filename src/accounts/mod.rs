@@ -261,10 +261,10 @@ impl Accounts {
     }
 
     fn decide(&mut self, operation: &Operation, caller: Caller<'_>) -> Result<AccountChange, No> {
-        let method = operation.deed.method();
+        let method = operation.op.method();
         let is_list = matches!(method, Method::ListUsers | Method::ListContent | Method::FindUser);
         let user = match (&operation.user, operation.authority) {
-            (Some(user), Authority::Word | Authority::Proof { .. }) => user.clone(),
+            (Some(user), Authority::Claimed | Authority::Proof { .. }) => user.clone(),
             // Lists are for everybody who can ask on this wire without a name.
             _ if is_list => return Ok(AccountChange::Nothing),
             _ => match self.behind.get(&caller.link) {
@@ -277,7 +277,7 @@ impl Accounts {
         if let Authority::Proof { key, proof } = operation.authority {
             check(method, &user, caller.nonce, &key, &proof)?;
         }
-        match &operation.deed {
+        match &operation.op {
             AccountOp::Register => self.register(user, operation.authority, caller.link),
             AccountOp::Unregister => {
                 self.account(&user, operation.authority, caller.link)?;
@@ -346,7 +346,7 @@ impl Accounts {
         }
         let key = match authority {
             Authority::Proof { key, .. } => Some(key),
-            Authority::Word | Authority::Link => None,
+            Authority::Claimed | Authority::Connection => None,
         };
         self.begin()?;
         if !self.store.add_user(&user, &Account { key })? {
@@ -393,7 +393,7 @@ impl Accounts {
     /// The account, if the asker may use it.
     fn account(&self, user: &UserName, authority: Authority, link: usize) -> Result<(), No> {
         // What a link has proved is forgotten as soon as its name is free again: the store need not be asked.
-        if authority == Authority::Link
+        if authority == Authority::Connection
             && self.behind.get(&link).is_some_and(|behind| behind.user == *user)
         {
             return Ok(());
@@ -401,12 +401,14 @@ impl Accounts {
         let account =
             self.store.user(user)?.ok_or_else(|| no(ErrorCode::NoUser, "no such user"))?;
         let shown = match authority {
-            Authority::Word | Authority::Link => None,
+            Authority::Claimed | Authority::Connection => None,
             Authority::Proof { key, .. } => Some(key),
         };
         match (authority, account.key) {
-            (Authority::Word, None) => Ok(()),
-            (Authority::Word, Some(_)) => Err(no(ErrorCode::Refused, "that name belongs to a key")),
+            (Authority::Claimed, None) => Ok(()),
+            (Authority::Claimed, Some(_)) => {
+                Err(no(ErrorCode::Refused, "that name belongs to a key"))
+            }
             (_, Some(known)) if shown == Some(known) => Ok(()),
             _ => Err(no(ErrorCode::BadProof, "that name does not belong to this key")),
         }
@@ -477,23 +479,23 @@ mod tests {
         UserName::new(text).unwrap()
     }
 
-    fn by_key(who: &str, secret: u8, deed: AccountOp) -> Operation {
+    fn by_key(who: &str, secret: u8, op: AccountOp) -> Operation {
         let authority =
-            Identity::new(&[secret; 32]).unwrap().proves(deed.method(), &user(who), NONCE);
-        Operation { user: Some(user(who)), authority, speaks: None, date: None, deed }
+            Identity::new(&[secret; 32]).unwrap().proves(op.method(), &user(who), NONCE);
+        Operation { user: Some(user(who)), authority, speaks: None, date: None, op }
     }
 
-    fn by_link(deed: AccountOp) -> Operation {
-        Operation::native(None, deed)
+    fn by_link(op: AccountOp) -> Operation {
+        Operation::native(None, op)
     }
 
-    fn by_word(who: &str, deed: AccountOp) -> Operation {
+    fn by_word(who: &str, op: AccountOp) -> Operation {
         Operation {
             user: Some(user(who)),
-            authority: Authority::Word,
+            authority: Authority::Claimed,
             speaks: Some(LegacyProfile::Uc3m2024),
             date: None,
-            deed,
+            op,
         }
     }
 

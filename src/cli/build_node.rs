@@ -73,8 +73,8 @@ pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<Server, 
         .into_iter()
         .chain(args.soap)
         .map(|at| (at, ListenerProtocol::Sniffed { ufabc_json }));
-    let uc3m = args.uc3m.into_iter().map(|(at, tongue)| (at, ListenerProtocol::Old(tongue)));
-    let rede = args.rede.into_iter().map(|at| (at, ListenerProtocol::Old(LegacyProfile::Rede)));
+    let uc3m = args.uc3m.into_iter().map(|(at, profile)| (at, ListenerProtocol::Legacy(profile)));
+    let rede = args.rede.into_iter().map(|at| (at, ListenerProtocol::Legacy(LegacyProfile::Rede)));
     let [a, b, c, d, e, f, g, h, ..] = system::random();
     let options = ServerOptions {
         listen: usual.chain(uc3m).chain(rede).collect(),
@@ -247,13 +247,13 @@ pub fn content(args: &ContentArgs) -> Result<Peer, Exit> {
 
 /// What only the user himself may do.
 fn as_user(
-    deed: AccountOp,
+    op: AccountOp,
     name: &str,
     registers: bool,
     key: &KeyArgs,
     ask: &AskArgs,
 ) -> Result<Peer, Exit> {
-    let options = options(Task::Once(Command::Operate(None, deed)), &ask.server, ".".into())?;
+    let options = options(Task::Once(Command::Operate(None, op)), &ask.server, ".".into())?;
     begin(PeerConfig { user: Some(user(name)?), registers, identity: identity(key), ..options })
 }
 

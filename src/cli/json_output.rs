@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 fn holder(h: &Provider) -> Value {
     json!({
         "peer": h.peer, "name": h.file.name.as_str(), "size": h.file.size, "root": root(h.file.root), "partial": h.file.partial,
-        "user": h.user.as_deref(), "speaks": h.speaks.map(LegacyProfile::word), "description": h.file.description.as_deref(),
+        "user": h.user.as_deref(), "speaks": h.speaks.map(LegacyProfile::as_str), "description": h.file.description.as_deref(),
     })
 }
 
 fn present(p: &PeerEntry) -> Value {
-    json!({"peer": p.peer, "files": p.files, "user": p.user.as_deref(), "speaks": p.speaks.map(LegacyProfile::word)})
+    json!({"peer": p.peer, "files": p.files, "user": p.user.as_deref(), "speaks": p.speaks.map(LegacyProfile::as_str)})
 }
 
 #[cfg(feature = "loadgen")]
@@ -63,17 +63,17 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
         }
         UiEvent::Gone { peer, name } => vec![json!({"event": "gone", "peer": peer, "name": name.as_str()})],
         UiEvent::Figures(figures) => {
-            let object = |f: &Metric| json!({"name": f.name, "of": f.of, "unit": f.unit.word(), "total": f.total, "value": f.value});
+            let object = |f: &Metric| json!({"name": f.name, "of": f.of, "unit": f.unit.as_str(), "total": f.total, "value": f.value});
             figures.iter().map(object).collect()
         }
         UiEvent::Users(users) => {
-            users.iter().map(|u| json!({"user": &*u.user, "peer": u.peer, "speaks": u.speaks.map(LegacyProfile::word)})).collect()
+            users.iter().map(|u| json!({"user": &*u.user, "peer": u.peer, "speaks": u.speaks.map(LegacyProfile::as_str)})).collect()
         }
         UiEvent::Node { peer, .. } => vec![present(peer)],
         UiEvent::Content { of, files } => {
             files.iter().map(|file| json!({"user": &**of, "name": &*file.file, "description": &*file.description})).collect()
         }
-        UiEvent::Done(method) => vec![json!({"event": "done", "method": method.word()})],
+        UiEvent::Done(method) => vec![json!({"event": "done", "method": method.as_str()})],
         UiEvent::Files { peer, files } => {
             let object = |f: &FileEntry| json!({"peer": peer, "name": f.name.as_str(), "size": f.size, "root": root(f.root), "state": text::state(f), "description": f.description.as_deref()});
             files.iter().map(object).collect()
@@ -127,7 +127,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
         UiEvent::Failed(failure) => {
             let why = if let Failure::Named(_, why) = failure { &**why } else { failure };
             let code = match why {
-                Failure::Refused(refusal) | Failure::Operation(_, refusal) => refusal.code.word(),
+                Failure::Refused(refusal) | Failure::Operation(_, refusal) => refusal.code.as_str(),
                 Failure::NoServer(_) | Failure::NoHost(..) | Failure::NoSource(_) => "unreachable",
                 Failure::NotFound(_) => "not_found",
                 Failure::Protocol(_) => "protocol",

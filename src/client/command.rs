@@ -97,7 +97,7 @@ fn wire(text: &str) -> Option<(Option<LegacyProfile>, &str)> {
     match text.split_once('@') {
         None => Some((None, text)),
         Some((word, rest)) => {
-            LegacyProfile::of_word(&word.to_ascii_lowercase()).map(|speaks| (Some(speaks), rest))
+            LegacyProfile::parse(&word.to_ascii_lowercase()).map(|speaks| (Some(speaks), rest))
         }
     }
 }
@@ -406,7 +406,7 @@ fn words(verb: CommandVerb, rest: &str) -> Vec<String> {
             let mut found = match PeerTarget::read(first) {
                 Some(PeerTarget { at, speaks: None }) => vec![ip_words(at), at.port().to_string()],
                 Some(PeerTarget { at, speaks: Some(speaks) }) => {
-                    vec![format!("{}@{}", speaks.word(), ip_words(at)), at.port().to_string()]
+                    vec![format!("{}@{}", speaks.as_str(), ip_words(at)), at.port().to_string()]
                 }
                 None => vec![first.to_owned()],
             };
@@ -565,7 +565,7 @@ mod tests {
     #[test]
     fn users_have_their_commands_here_too() {
         let ana = || UserName::new("ana").unwrap();
-        let operate = |user: Option<UserName>, deed| ParsedLine::Do(Command::Operate(user, deed));
+        let operate = |user: Option<UserName>, op| ParsedLine::Do(Command::Operate(user, op));
         let line = |text: &str| Line::new(text).unwrap();
         let most = limits::LIST_ENTRIES;
         assert_eq!(run(&["register ana"]), [operate(Some(ana()), AccountOp::Register)]);

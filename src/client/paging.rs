@@ -35,7 +35,7 @@ impl Paging {
                 let Query { cursor, .. } = &**query;
                 cursor
             }
-            Request::Operation(operation) => match &operation.deed {
+            Request::Operation(operation) => match &operation.op {
                 AccountOp::ListUsers { cursor, .. } | AccountOp::ListContent { cursor, .. } => {
                     cursor
                 }

@@ -59,7 +59,7 @@ impl StatusQuery {
                     io.tell(UiEvent::Figures(figures));
                     return io.exit(exit::DONE);
                 }
-                Ok(Some(Message::Refusal(_, refusal))) => break Failure::Refused(refusal),
+                Ok(Some(Message::Error(_, refusal))) => break Failure::Refused(refusal),
                 Ok(Some(_)) => {}
                 Err(why) => break Failure::Protocol(why),
             }

@@ -132,19 +132,19 @@ impl SubscribeClient {
                         io.tell(UiEvent::Appeared(holder));
                     }
                 }
-                Message::News(_, SubscriptionEvent::Appeared(holder)) => {
+                Message::Event(_, SubscriptionEvent::Appeared(holder)) => {
                     io.tell(UiEvent::Appeared(holder))
                 }
-                Message::News(_, SubscriptionEvent::Gone { peer, name }) => {
+                Message::Event(_, SubscriptionEvent::Gone { peer, name }) => {
                     io.tell(UiEvent::Gone { peer, name })
                 }
-                Message::News(_, SubscriptionEvent::Missed) => {
+                Message::Event(_, SubscriptionEvent::Missed) => {
                     self.paging = Paging::default();
                     for request in &self.first {
                         asking.ask(request, &mut link.send_queue, now);
                     }
                 }
-                Message::Refusal(_, refusal) => {
+                Message::Error(_, refusal) => {
                     link.drop_now();
                     // A server that has just come back may be too busy yet.
                     if !self.begun || !refusal.code.retry() {

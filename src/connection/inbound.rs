@@ -98,7 +98,7 @@ impl Inbound {
     ) -> Inbound {
         let state = match speech {
             ListenerProtocol::Sniffed { .. } => InboundState::Sniffing,
-            ListenerProtocol::Old(tongue) => open(Codec::old(terms.role, tongue)),
+            ListenerProtocol::Legacy(profile) => open(Codec::legacy(terms.role, profile)),
         };
         Inbound {
             terms,
@@ -184,8 +184,11 @@ impl Inbound {
                     Ok(Decoded::Partial) => {
                         let overdue = self.no_more
                             || now + limits::LAST_WORDS >= self.accepted_at + limits::OPENING;
-                        if overdue && !*greeted && matches!(self.speech, ListenerProtocol::Old(_)) {
-                            outbox.memory().with(|out| dialect.overdue(inbox.header(), out));
+                        if overdue
+                            && !*greeted
+                            && matches!(self.speech, ListenerProtocol::Legacy(_))
+                        {
+                            outbox.memory().with(|out| dialect.on_timeout(inbox.header(), out));
                             self.state = InboundState::Over;
                         } else if dialect.has_ended() && self.sends.is_empty() {
                             self.state = InboundState::Over;
@@ -219,7 +222,7 @@ impl Inbound {
                                 outbox.memory().with(|out| dialect.welcome(&welcome, out));
                                 InboundStep::Again
                             }
-                            Incoming::Asked { id, .. } if self.turns_away => {
+                            Incoming::Request { id, .. } if self.turns_away => {
                                 let busy = ErrorReply::new(
                                     ErrorCode::Busy,
                                     "too many links here, try again later",
@@ -229,11 +232,11 @@ impl Inbound {
                                 *last_words = Some(Vec::new());
                                 InboundStep::Wait
                             }
-                            Incoming::Asked { id, request: Ok(request) } => {
+                            Incoming::Request { id, request: Ok(request) } => {
                                 *greeted = true;
                                 InboundStep::Asked(id, request)
                             }
-                            Incoming::Asked { id, request: Err(refusal) } => {
+                            Incoming::Request { id, request: Err(refusal) } => {
                                 outbox.memory().with(|out| dialect.refuse(id, &refusal, out));
                                 InboundStep::Again
                             }
@@ -253,8 +256,8 @@ impl Inbound {
                 self.terms.hosts.clone(),
                 self.from.ip().to_canonical().is_loopback(),
             ),
-            Dialect::Json => match self.speech.besides() {
-                Some(tongue) => Codec::old(self.terms.role, tongue),
+            Dialect::Json => match self.speech.extra_profile() {
+                Some(profile) => Codec::legacy(self.terms.role, profile),
                 // Somebody who means to speak the native protocol is told what is wrong with it.
                 None => Codec::native(self.terms.role),
             },
@@ -277,7 +280,7 @@ impl Inbound {
     pub fn look_at(&self) -> Option<Instant> {
         let quiet = self.quiet.map(|(since, _)| since + limits::QUIET);
         let waits = matches!(&self.state, InboundState::Open { greeted: false, .. })
-            && matches!(self.speech, ListenerProtocol::Old(_));
+            && matches!(self.speech, ListenerProtocol::Legacy(_));
         quiet.or_else(|| waits.then(|| self.accepted_at + limits::OPENING - limits::LAST_WORDS))
     }
 
@@ -290,8 +293,8 @@ impl Inbound {
 
     /// True while an answer of holders can be written straight from where they are known, by [`Inbound::found`].
     #[must_use]
-    pub fn writes_holders(&self) -> bool {
-        matches!(&self.state, InboundState::Open { dialect, .. } if dialect.writes_holders())
+    pub fn has_fast_path(&self) -> bool {
+        matches!(&self.state, InboundState::Open { dialect, .. } if dialect.has_fast_path())
     }
 
     /// Answers with all who have something. Where they answer by QUIC is said to those alone who want to know it.
@@ -305,7 +308,7 @@ impl Inbound {
             let wants_quic = hello.quic;
             let holders = holders
                 .map(|holder| ProviderRef { quic: holder.quic.filter(|_| wants_quic), ..holder });
-            outbox.memory().with(|out| dialect.found(id, holders, out));
+            outbox.memory().with(|out| dialect.write_found(id, holders, out));
         }
     }
 
@@ -371,7 +374,7 @@ impl Inbound {
                 outbox.push_file(source, range);
                 OutgoingBody::stream(ticket, range.length())
             }
-            Delivery::Spoken(spoken) => {
+            Delivery::Chunks(spoken) => {
                 speak(spoken, Some(&source), outbox);
                 OutgoingBody::stream(ticket, size)
             }
@@ -414,7 +417,7 @@ impl Inbound {
     /// Tells what has happened to what SUBSCRIBE `of` waits for, where the dialect can say so.
     pub fn news(&mut self, of: u64, what: &SubscriptionEvent, outbox: &mut SendQueue) {
         if let InboundState::Open { dialect, .. } = &mut self.state {
-            outbox.memory().with(|out| dialect.news(of, what, out));
+            outbox.memory().with(|out| dialect.event(of, what, out));
         }
     }
 
@@ -500,7 +503,7 @@ impl Inbound {
         }
         // On old wires blanks between two words are no beginning of the next.
         let idle = |state: &InboundState| {
-            matches!(state, InboundState::Open { dialect, .. } if dialect.lasts())
+            matches!(state, InboundState::Open { dialect, .. } if dialect.has_no_heartbeat())
                 && inbox.header().iter().all(|byte| b" \r\n\t}".contains(byte))
         };
         // Backpressure: requests that stay unread because answers do are not late. How long answers may stay unread has its own limit.
@@ -526,7 +529,7 @@ impl Inbound {
     pub fn silence(&self) -> Option<Duration> {
         match &self.state {
             InboundState::Open { dialect, .. }
-                if dialect.lasts() && self.terms.role == Role::Server =>
+                if dialect.has_no_heartbeat() && self.terms.role == Role::Server =>
             {
                 None
             }
@@ -546,12 +549,12 @@ fn open(dialect: Codec) -> InboundState {
 fn speak(spoken: Vec<LegacyChunk>, source: Option<&SourceRef>, outbox: &mut SendQueue) {
     for utterance in spoken {
         match (utterance, source) {
-            (LegacyChunk::Say(bytes), _) => {
+            (LegacyChunk::Data(bytes), _) => {
                 outbox.memory().with(|out| out.extend_from_slice(&bytes))
             }
             (LegacyChunk::Pause, _) => outbox.push_pause(limits::PAUSE),
-            (LegacyChunk::Bytes(range), Some(source)) => outbox.push_file(Rc::clone(source), range),
-            (LegacyChunk::Bytes(_), None) => {}
+            (LegacyChunk::File(range), Some(source)) => outbox.push_file(Rc::clone(source), range),
+            (LegacyChunk::File(_), None) => {}
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::protocol::{Decoded, LegacyAnswer};
 
 /// One link on which this side asks on an old wire.
 pub struct LegacyClient {
-    tongue: LegacyProfile,
+    profile: LegacyProfile,
     lists: bool,
     /// The size that was said before the yes.
     said: Option<u64>,
@@ -66,22 +66,22 @@ pub enum Last {
 impl LegacyClient {
     /// Asks for the file that the peer at `at` calls `name`.
     pub fn file(
-        tongue: LegacyProfile,
+        profile: LegacyProfile,
         name: &str,
         at: SocketAddr,
         is_plain: bool,
         outbox: &mut SendQueue,
         now: Instant,
     ) -> LegacyClient {
-        outbox.memory().with(|out| client::ask_file(tongue, name, at, out));
+        outbox.memory().with(|out| client::ask_file(profile, name, at, out));
         // A person may be asked before the first word; where that is said, the first word needs no person.
-        let patience = if client::says_it_has_it(tongue) {
+        let patience = if client::confirms_before_consent(profile) {
             limits::ANSWER
         } else {
             limits::CONSENT + limits::ANSWER
         };
         LegacyClient {
-            tongue,
+            profile,
             lists: false,
             said: None,
             is_plain,
@@ -93,13 +93,13 @@ impl LegacyClient {
 
     /// Asks what the peer shares; `None` where its wire has no such question.
     pub fn list(
-        tongue: LegacyProfile,
+        profile: LegacyProfile,
         outbox: &mut SendQueue,
         now: Instant,
     ) -> Option<LegacyClient> {
-        let asked = outbox.memory().with(|out| client::ask_list(tongue, out));
+        let asked = outbox.memory().with(|out| client::ask_list(profile, out));
         asked.then(|| LegacyClient {
-            tongue,
+            profile,
             lists: true,
             said: None,
             is_plain: false,
@@ -111,8 +111,8 @@ impl LegacyClient {
 
     /// True where a peer can be asked what it shares.
     #[must_use]
-    pub fn can_list(tongue: LegacyProfile) -> bool {
-        client::can_list(tongue)
+    pub fn can_list(profile: LegacyProfile) -> bool {
+        client::can_list(profile)
     }
 
     /// Reads what has come, up to the next thing that matters.
@@ -131,7 +131,7 @@ impl LegacyClient {
             return Ok(LegacyStep::Wait);
         }
         let coming = if self.is_plain { client::coming_plain } else { client::coming };
-        match coming(self.tongue, inbox.header())? {
+        match coming(self.profile, inbox.header())? {
             Decoded::Partial | Decoded::Quiet { .. } => Ok(LegacyStep::Wait),
             Decoded::Whole { item: LegacyAnswer::Has(size), used } => {
                 inbox.consume(used);
@@ -157,7 +157,7 @@ impl LegacyClient {
 
     /// What has come when nothing more can: the header is used up. `None` where no byte of a file was said to come.
     pub fn last(&self, inbox: &mut RecvBuffer) -> Option<Last> {
-        match client::ending(self.tongue, inbox.header()) {
+        match client::ending(self.profile, inbox.header()) {
             _ if self.lists => None,
             Decoded::Whole { item: LegacyAnswer::Bytes(Some(size)), used } => {
                 inbox.consume(used);
@@ -174,7 +174,7 @@ impl LegacyClient {
     /// True when what has come is all that its header says, and nothing more has come for long.
     #[must_use]
     pub fn is_all_there(&self, inbox: &RecvBuffer, now: Instant) -> bool {
-        let whole = matches!(client::ending(self.tongue, inbox.header()), Decoded::Whole { used, .. } if used > 1);
+        let whole = matches!(client::ending(self.profile, inbox.header()), Decoded::Whole { used, .. } if used > 1);
         !self.lists && whole && now.saturating_duration_since(self.seen_at) >= limits::FOREIGN_END
     }
 
@@ -187,13 +187,13 @@ impl LegacyClient {
     /// True when an answer that ended without a byte leaves open whether there is an empty file or none: a list of all files can tell.
     #[must_use]
     pub fn leaves_open(&self) -> bool {
-        !self.lists && client::has_no_no(self.tongue) && client::can_list(self.tongue)
+        !self.lists && client::has_no_error(self.profile) && client::can_list(self.profile)
     }
 
     /// How long nothing must have come for the transfer to stop there; `None` where the end of the link is waited for.
     #[must_use]
     pub fn quiet(&self) -> Option<Duration> {
-        client::ends_in_silence(self.tongue).then_some(limits::FOREIGN_END)
+        client::ends_in_silence(self.profile).then_some(limits::FOREIGN_END)
     }
 
     /// When a list that has begun will have ended, if nothing more comes.
@@ -211,7 +211,7 @@ impl LegacyClient {
     /// The names in a list that has ended.
     #[must_use]
     pub fn names(&self, inbox: &RecvBuffer) -> Vec<RelativeName> {
-        client::names(self.tongue, inbox.header())
+        client::names(self.profile, inbox.header())
     }
 
     /// True when this name stands in a list that has ended.
@@ -255,10 +255,10 @@ mod tests {
         String::from_utf8(wire.0).unwrap()
     }
 
-    fn ask(tongue: LegacyProfile, now: Instant) -> (LegacyClient, String) {
+    fn ask(profile: LegacyProfile, now: Instant) -> (LegacyClient, String) {
         let mut outbox = SendQueue::default();
         let foreign = LegacyClient::file(
-            tongue,
+            profile,
             "a.mp4",
             "127.0.0.1:4000".parse().unwrap(),
             false,
@@ -270,12 +270,12 @@ mod tests {
 
     /// All steps of an answer that comes in one piece, and what is left of it; then the same byte by byte must say the same.
     fn steps(
-        tongue: LegacyProfile,
+        profile: LegacyProfile,
         answer: &[u8],
     ) -> (Vec<Result<LegacyStep, ErrorCode>>, Vec<u8>) {
         let now = Instant::now();
         let run = |cuts: usize| {
-            let (mut foreign, _) = ask(tongue, now);
+            let (mut foreign, _) = ask(profile, now);
             let (mut inbox, mut said) = (RecvBuffer::default(), Vec::new());
             for (place, chunk) in answer.chunks(cuts).enumerate() {
                 inbox.take(chunk).unwrap();
@@ -296,7 +296,7 @@ mod tests {
             (said, inbox.header().to_vec())
         };
         let whole = run(answer.len().max(1));
-        assert_eq!(run(1), whole, "{:?} {}", tongue, String::from_utf8_lossy(answer));
+        assert_eq!(run(1), whole, "{:?} {}", profile, String::from_utf8_lossy(answer));
         whole
     }
 
@@ -307,13 +307,13 @@ mod tests {
     #[test]
     fn each_wire_asks_in_its_own_words() {
         let now = Instant::now();
-        for tongue in [
+        for profile in [
             LegacyProfile::Uc3m2020,
             LegacyProfile::Uc3m2024,
             LegacyProfile::Uc3m2025,
             LegacyProfile::Uc3mFixed,
         ] {
-            assert_eq!(ask(tongue, now).1, "GET_FILE\0a.mp4\0");
+            assert_eq!(ask(profile, now).1, "GET_FILE\0a.mp4\0");
         }
         assert_eq!(ask(LegacyProfile::Rede, now).1, "get a.mp4");
         assert_eq!(
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_no_is_a_refusal() {
-        let no = |tongue, answer: &[u8]| steps(tongue, answer).0;
+        let no = |profile, answer: &[u8]| steps(profile, answer).0;
         assert_eq!(no(LegacyProfile::Uc3m2020, b"1"), [Err(ErrorCode::NotFound)]);
         assert_eq!(no(LegacyProfile::Uc3m2025, b"\x02"), [Err(ErrorCode::Refused)]);
         assert_eq!(

@@ -83,13 +83,13 @@ impl Outbound {
         let limit = limits::HEAD_BYTES;
         let (said, used) = match native::line(inbox.header(), limit) {
             Ok(Decoded::Partial | Decoded::Quiet { .. }) => return Ok(None),
-            Ok(Decoded::Whole { item: [], used }) => (Message::Novel, used),
+            Ok(Decoded::Whole { item: [], used }) => (Message::Unknown, used),
             Ok(Decoded::Whole { item, .. })
-                if self.welcome.is_none() && !native::is_opening(item) =>
+                if self.welcome.is_none() && !native::is_handshake(item) =>
             {
                 return Err("an answer before the opening".into());
             }
-            Ok(Decoded::Whole { item, used }) => (decode_response::said(item)?, used),
+            Ok(Decoded::Whole { item, used }) => (decode_response::decode(item)?, used),
             Err(native::NativeError(refusal)) => return Err(refusal.text),
         };
         inbox.consume(used);
@@ -103,9 +103,9 @@ impl Outbound {
                 });
             }
             Message::Welcome(welcome) => self.welcome = Some(welcome.clone()),
-            Message::Refusal(None, _) | Message::Novel | Message::Have(_) => {}
+            Message::Error(None, _) | Message::Unknown | Message::Have(_) => {}
             _ if self.welcome.is_none() => return Err("an answer before the opening".into()),
-            Message::News(..) => {}
+            Message::Event(..) => {}
             Message::Waiting(id, _) => {
                 if let Some(until) = self.open.get_mut(id) {
                     // A person or a queue takes its time; the link's own silence is watched elsewhere.
@@ -113,7 +113,7 @@ impl Outbound {
                 }
             }
             Message::Reply(id, native_reply) => self.close_unless_more(*id, native_reply, now),
-            Message::Refusal(Some(id), _) => {
+            Message::Error(Some(id), _) => {
                 self.open.remove(id);
             }
         }

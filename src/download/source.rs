@@ -353,8 +353,8 @@ impl Source {
                     self.asks.remove(&id);
                     SourceEvent::Has(have)
                 }
-                Message::Refusal(None, refusal) => SourceEvent::Closes(refusal),
-                Message::Refusal(Some(id), refusal) => match self.asks.remove(&id) {
+                Message::Error(None, refusal) => SourceEvent::Closes(refusal),
+                Message::Error(Some(id), refusal) => match self.asks.remove(&id) {
                     Some(PendingAsk::Dropped | PendingAsk::Yielded(_)) | None => continue,
                     Some(ask) => SourceEvent::Refused(ask, refusal),
                 },
@@ -379,7 +379,7 @@ impl Source {
                     }
                     _ => continue,
                 },
-                Message::News(..) | Message::Novel => continue,
+                Message::Event(..) | Message::Unknown => continue,
             }));
         }
     }

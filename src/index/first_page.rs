@@ -89,8 +89,8 @@ impl Index {
         };
         Some(ProviderRef {
             peer: &member.address,
-            spelled: member.formatted.bytes(),
-            held,
+            formatted: member.formatted.bytes(),
+            file: held,
             quic: member.quic(),
         })
     }
@@ -167,7 +167,7 @@ mod tests {
                             let found: Vec<String> = page
                                 .holders()
                                 .map(|holder| {
-                                    format!("{} {:?} {:?}", holder.peer, holder.held, holder.quic)
+                                    format!("{} {:?} {:?}", holder.peer, holder.file, holder.quic)
                                 })
                                 .collect();
                             let as_refs = wanted
@@ -176,7 +176,7 @@ mod tests {
                                 .map(crate::protocol::response::Provider::by_ref);
                             let wanted: Vec<String> = as_refs
                                 .map(|holder| {
-                                    format!("{} {:?} {:?}", holder.peer, holder.held, holder.quic)
+                                    format!("{} {:?} {:?}", holder.peer, holder.file, holder.quic)
                                 })
                                 .collect();
                             assert_eq!(found, wanted, "{holders} from {ip}");

@@ -152,8 +152,7 @@ impl Viewer {
         };
         let ip = address.ip();
         let fits = self.profile.is_none_or(|tongue| {
-            (ip.is_ipv4() || !tongue.is_ipv4_only())
-                && (ip == self.ip || !tongue.names_ports_alone())
+            (ip.is_ipv4() || !tongue.is_ipv4_only()) && (ip == self.ip || !tongue.has_ports_only())
         });
         // A loopback address means nothing to an asker from elsewhere.
         (member.visible && fits && (!ip.is_loopback() || self.ip.is_loopback())).then_some(address)
@@ -280,7 +279,7 @@ impl Index {
         {
             return Ok(share.own as usize);
         }
-        self.add(who, &FileEntry::unsaid(name.clone()))?;
+        self.add(who, &FileEntry::name_only(name.clone()))?;
         Ok(self.peers.get(who.0).map_or(0, |member| member.files.len().saturating_sub(1)))
     }
 

@@ -35,7 +35,7 @@ impl PageBudget {
     /// Takes a holder, if there is room for it.
     pub(super) fn takes_holder(&mut self, holder: &ProviderRef<'_>) -> bool {
         let quic = if holder.quic.is_some() { QUIC } else { 0 };
-        let held = &holder.held;
+        let held = &holder.file;
         self.takes(
             held.name.len()
                 + held.description.map_or(0, str::len)

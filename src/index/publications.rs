@@ -24,7 +24,7 @@ impl Index {
         let Some(name) = what.file.relative() else { return Ok(()) };
         self.has_room(2 * memory::of_file(name.len() + what.description.len()))?;
         let who = self.member_of(user);
-        self.add(who, &FileEntry::unsaid(name.clone()))?;
+        self.add(who, &FileEntry::name_only(name.clone()))?;
         if let Some(claim) = self.names.find(&name).filter(|_| !what.description.is_empty()) {
             self.budget.takes(memory::of_file(name.len() + what.description.len()));
             self.descriptions.set(who, claim, &name, &what.description);

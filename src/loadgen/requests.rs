@@ -9,7 +9,7 @@ use crate::loadgen::rng::{Rng, Zipf};
 use crate::loadgen::virtual_peer::{Flight, Seat, VirtualPeer};
 use crate::loadgen::workload::{DEEDS, WorkloadOp};
 use crate::loadgen::{Plan, Wire};
-use crate::protocol::native::loadgen::{self, Glance, Glancing};
+use crate::protocol::native::loadgen::{self, QuickResponse, ResponseScanner};
 use crate::protocol::resp::{self, RespReply};
 
 /// What is counted of all peers.
@@ -37,7 +37,7 @@ impl RequestTally {
     fn note(&mut self, flight: Flight, now: Instant, refused: Option<String>) {
         let place = DEEDS
             .iter()
-            .position(|(deed, _)| *deed == flight.what)
+            .position(|(op, _)| *op == flight.what)
             .filter(|_| flight.counts && self.counting);
         if let Some(counted) = place.and_then(|place| self.counted.get_mut(place)) {
             counted.times.note(now.saturating_duration_since(flight.at));
@@ -63,7 +63,7 @@ pub struct RequestMix {
     names: Dataset,
     zipf: Zipf,
     dice: Rng,
-    glancing: Glancing,
+    glancing: ResponseScanner,
     /// How many holders an answer names, from here to there.
     holders: (u64, u64),
     /// Room for the name in a command.
@@ -95,7 +95,7 @@ impl RequestMix {
             names: Dataset::new(plan.names, plan.files, (plan.peers as u64, shares), plan.roots),
             zipf: Zipf::new(plan.names, plan.zipf),
             dice: Rng::new(plan.seed),
-            glancing: Glancing::default(),
+            glancing: ResponseScanner::default(),
             holders,
             word: Vec::new(),
             plan,
@@ -155,7 +155,7 @@ impl RequestMix {
     fn hear(
         &self,
         peer: &mut VirtualPeer,
-        glance: Glance,
+        glance: QuickResponse,
         now: Instant,
         tally: &mut RequestTally,
     ) -> Result<(), String> {
@@ -163,25 +163,25 @@ impl RequestMix {
             peer.answered(Some(id)).ok_or("an answer out of its order")
         };
         match glance {
-            Glance::Welcome(welcome) => {
+            QuickResponse::Welcome(welcome) => {
                 peer.port = Some(welcome.you.map_or(1, |you| you.port()));
                 tally.heartbeat = Some(Duration::from_millis(welcome.heartbeat_ms));
                 tally.ready += usize::from(!peer.visitor);
             }
-            Glance::Found(id, count) => {
+            QuickResponse::Found(id, count) => {
                 let flight = flight(peer, id)?;
                 self.found(flight, count, now, tally);
             }
-            Glance::JoinOk(id) => {
+            QuickResponse::JoinOk(id) => {
                 let flight = flight(peer, id)?;
                 tally.note(flight, now, None);
                 tally.settle(peer);
             }
-            Glance::JoinMore(id) | Glance::Done(id) => {
+            QuickResponse::JoinMore(id) | QuickResponse::Done(id) => {
                 let flight = flight(peer, id)?;
                 tally.note(flight, now, None);
             }
-            Glance::Refused(Some(id), text) => {
+            QuickResponse::Refused(Some(id), text) => {
                 let flight = flight(peer, id)?;
                 if flight.what == WorkloadOp::Join {
                     peer.seat = Seat::Out;
@@ -189,8 +189,8 @@ impl RequestMix {
                 }
                 tally.note(flight, now, Some(text));
             }
-            Glance::Refused(None, text) => return Err(text),
-            Glance::Novel => {}
+            QuickResponse::Refused(None, text) => return Err(text),
+            QuickResponse::Unknown => {}
         }
         Ok(())
     }

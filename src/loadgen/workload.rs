@@ -71,8 +71,8 @@ impl Workload {
 
     /// True when this one is among them.
     #[must_use]
-    pub fn has(&self, deed: WorkloadOp) -> bool {
-        DEEDS.iter().zip(self.weights).any(|((known, _), weight)| *known == deed && weight > 0)
+    pub fn has(&self, op: WorkloadOp) -> bool {
+        DEEDS.iter().zip(self.weights).any(|((known, _), weight)| *known == op && weight > 0)
     }
 
     /// True when nobody comes, goes or changes what it has.
@@ -87,10 +87,10 @@ impl Workload {
             return WorkloadOp::Search;
         }
         let mut left = dice.below(self.weights.iter().copied().map(u64::from).sum::<u64>().max(1));
-        for ((deed, _), weight) in DEEDS.iter().zip(self.weights) {
+        for ((op, _), weight) in DEEDS.iter().zip(self.weights) {
             match left.checked_sub(u64::from(weight)) {
                 Some(rest) => left = rest,
-                None => return *deed,
+                None => return *op,
             }
         }
         WorkloadOp::Search
@@ -134,8 +134,8 @@ mod tests {
         let (mix, mut dice) = (Workload::read("search=6,join=3,leave=1").unwrap(), Rng::new(1));
         let mut seen = [0; DEEDS.len()];
         for _ in 0..10_000 {
-            let deed = mix.choose(&mut dice);
-            seen[DEEDS.iter().position(|(known, _)| *known == deed).unwrap()] += 1;
+            let op = mix.choose(&mut dice);
+            seen[DEEDS.iter().position(|(known, _)| *known == op).unwrap()] += 1;
         }
         assert!(
             (5_800..6_200).contains(&seen[0])

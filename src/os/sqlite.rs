@@ -387,7 +387,7 @@ impl Store for SqliteStore {
         let id = self.need(name)?;
         let sql = "INSERT INTO connections (user, address, speaks) VALUES (?, ?, ?)
             ON CONFLICT (user) DO UPDATE SET address = excluded.address, speaks = excluded.speaks";
-        self.change(sql, params![id, at.address.to_string(), at.speaks.word()]).map(|_| ())
+        self.change(sql, params![id, at.address.to_string(), at.speaks.as_str()]).map(|_| ())
     }
 
     fn disconnect(&self, name: &UserName) -> Result<bool, StoreError> {
@@ -571,7 +571,7 @@ fn account(row: &Row<'_>, column: usize) -> rusqlite::Result<Account> {
 fn connection(row: &Row<'_>, column: usize) -> rusqlite::Result<UserConnection> {
     let address =
         text(row, column)?.parse().map_err(|_| spoilt(column, "an address that is none"))?;
-    let speaks = LegacyProfile::of_word(text(row, column + 1)?)
+    let speaks = LegacyProfile::parse(text(row, column + 1)?)
         .ok_or_else(|| spoilt(column + 1, "a wire that is not known"))?;
     Ok(UserConnection { address, speaks })
 }

@@ -116,7 +116,7 @@ impl Peer {
     /// What the peer there shares, which speaks an old wire.
     pub(super) fn list_stream(&mut self, from: SocketAddr, speaks: LegacyProfile, io: &mut Io<'_>) {
         if !LegacyClient::can_list(speaks) {
-            let text = format!("nobody can be asked in {} what he shares", speaks.word());
+            let text = format!("nobody can be asked in {} what he shares", speaks.as_str());
             return self.fail(&Failure::Refused(ErrorReply::new(ErrorCode::Unsupported, text)), io);
         }
         let id = self.downloads.list(
@@ -392,7 +392,7 @@ impl Peer {
             Outcome::Listed { from, names: Ok(names) } => {
                 io.tell(UiEvent::Files {
                     peer: from,
-                    files: names.into_iter().map(FileEntry::unsaid).collect(),
+                    files: names.into_iter().map(FileEntry::name_only).collect(),
                 });
                 None
             }

@@ -43,7 +43,8 @@ pub(super) struct InboundPeer {
 impl Peer {
     pub(super) fn visitor(&mut self, id: ConnId, port: PortId, io: &mut Io<'_>) {
         let old = port.0.checked_sub(1).and_then(|number| self.options.old_ports.get(number));
-        let speech = old.map_or(self.options.speech, |(_, tongue)| ListenerProtocol::Old(*tongue));
+        let speech =
+            old.map_or(self.options.speech, |(_, tongue)| ListenerProtocol::Legacy(*tongue));
         let (nonce, now) = (io.nonce(), io.now);
         let Some(link) = io.connection(id) else { return };
         let mut answering = Inbound::new(self.terms.clone(), speech, link.from, nonce, now);

@@ -87,8 +87,8 @@ impl Peer {
         self.ask_as(user, AccountOp::Connect { port: None }, PendingRequest::Connect, io);
     }
 
-    fn ask_as(&mut self, user: UserName, deed: AccountOp, why: PendingRequest, io: &mut Io<'_>) {
-        let mut operation = Operation::native(Some(user), deed);
+    fn ask_as(&mut self, user: UserName, op: AccountOp, why: PendingRequest, io: &mut Io<'_>) {
+        let mut operation = Operation::native(Some(user), op);
         match self.sign(&mut operation) {
             Ok(()) => {
                 if let Some(ask) = self.home.ask(&Request::Operation(operation), io) {
@@ -101,7 +101,7 @@ impl Peer {
 
     /// Adds the proof to an operation that needs one.
     pub(super) fn sign(&mut self, operation: &mut Operation) -> Result<(), Failure> {
-        let method = operation.deed.method();
+        let method = operation.op.method();
         if let (Some(user), Method::Register | Method::Connect) = (&operation.user, method) {
             let identity = self.account.identity()?;
             operation.authority =
@@ -155,33 +155,33 @@ impl Peer {
     }
 
     /// Begins an operation of the user at the console, or on the command line.
-    pub(super) fn operate(&mut self, user: Option<UserName>, deed: AccountOp, io: &mut Io<'_>) {
-        if let (AccountOp::Connect { .. }, Some(user)) = (&deed, &user) {
+    pub(super) fn operate(&mut self, user: Option<UserName>, op: AccountOp, io: &mut Io<'_>) {
+        if let (AccountOp::Connect { .. }, Some(user)) = (&op, &user) {
             self.account.takes_as_it_is(user);
         }
-        let operation = Operation::native(user, deed);
+        let operation = Operation::native(user, op);
         self.begin(Running::Ask { request: Request::Operation(operation), sent: false }, io);
     }
 
     /// The server has done it.
     pub(super) fn operated(&mut self, operation: &Operation, reply: Response, io: &mut Io<'_>) {
-        match (&operation.deed, reply) {
+        match (&operation.op, reply) {
             (AccountOp::ListUsers { .. }, Response::Users { users, cursor }) => {
                 io.tell(UiEvent::Users(users));
-                let deed = |cursor| AccountOp::ListUsers {
+                let op = |cursor| AccountOp::ListUsers {
                     cursor: Some(cursor),
                     most: limits::LIST_ENTRIES,
                 };
-                self.next_page(cursor.map(|cursor| again(operation, deed(cursor))), io);
+                self.next_page(cursor.map(|cursor| again(operation, op(cursor))), io);
             }
             (AccountOp::ListContent { .. }, Response::Content { of, files, cursor }) => {
                 io.tell(UiEvent::Content { of: of.clone(), files });
-                let deed = |cursor| AccountOp::ListContent {
+                let op = |cursor| AccountOp::ListContent {
                     of,
                     cursor: Some(cursor),
                     most: limits::LIST_ENTRIES,
                 };
-                self.next_page(cursor.map(|cursor| again(operation, deed(cursor))), io);
+                self.next_page(cursor.map(|cursor| again(operation, op(cursor))), io);
             }
             (AccountOp::FindUser { .. }, Response::User(Online { user, peer, speaks })) => {
                 io.tell(UiEvent::Users(vec![Online { user, peer, speaks }]));
@@ -201,7 +201,7 @@ impl Peer {
 
     /// Who we are, after the server has done this.
     pub(super) fn account_changed(&mut self, operation: &Operation) {
-        match (&operation.deed, &operation.user) {
+        match (&operation.op, &operation.user) {
             (AccountOp::Connect { .. }, Some(user)) => {
                 self.account.user = Some(user.clone());
                 self.account.stand = Stand::There;
@@ -215,6 +215,6 @@ impl Peer {
     }
 }
 
-fn again(operation: &Operation, deed: AccountOp) -> Request {
-    Request::Operation(Operation { deed, ..operation.clone() })
+fn again(operation: &Operation, op: AccountOp) -> Request {
+    Request::Operation(Operation { op, ..operation.clone() })
 }

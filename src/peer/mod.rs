@@ -292,13 +292,13 @@ impl Peer {
         result: Result<SocketAddr, String>,
         io: &mut Io<'_>,
     ) {
-        let Some((wanted, tongue)) = self.options.old_ports.get(port.0 - 1).copied() else {
+        let Some((wanted, profile)) = self.options.old_ports.get(port.0 - 1).copied() else {
             return;
         };
         match result {
             Ok(at) => {
-                log::info!("{} on {at}", tongue.word());
-                self.ports.legacy.push((tongue, at.port()));
+                log::info!("{} on {at}", profile.as_str());
+                self.ports.legacy.push((profile, at.port()));
                 self.send_join(io);
             }
             Err(why) => {
@@ -335,8 +335,8 @@ impl Peer {
         let usual = self
             .options
             .speech
-            .besides()
-            .and_then(|tongue| Some((tongue, self.ports.usual?.port())));
+            .extra_profile()
+            .and_then(|profile| Some((profile, self.ports.usual?.port())));
         Some(self.ports.legacy.iter().copied().chain(usual).collect())
     }
 

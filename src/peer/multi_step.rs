@@ -69,7 +69,7 @@ impl MultiStep {
     /// The name that its answers have.
     fn named(&self) -> Option<NamedCommand> {
         let method = match self {
-            MultiStep::Plain(_, deed) => deed.method(),
+            MultiStep::Plain(_, op) => op.method(),
             MultiStep::Connect(_) => Method::Connect,
             MultiStep::Disconnect(_) => Method::Disconnect,
             MultiStep::Unregister(_) => Method::Unregister,
@@ -160,8 +160,8 @@ impl MultiSteps {
     }
 }
 
-fn operation(user: Option<UserName>, deed: AccountOp) -> Request {
-    Request::Operation(Operation::native(user, deed))
+fn operation(user: Option<UserName>, op: AccountOp) -> Request {
+    Request::Operation(Operation::native(user, op))
 }
 
 fn list_peers(cursor: Option<String>) -> Request {
@@ -179,13 +179,12 @@ impl Peer {
         self.acts.pages = Pages::default();
         let ours = |user: &UserName| self.account.user.as_ref() == Some(user);
         let (step, request) = match &act {
-            MultiStep::Plain(None, deed) if self.account.user.is_none() => {
-                let failure =
-                    refusal(deed.method(), ErrorCode::NotConnected, "CONNECT comes first");
+            MultiStep::Plain(None, op) if self.account.user.is_none() => {
+                let failure = refusal(op.method(), ErrorCode::NotConnected, "CONNECT comes first");
                 return self.act_refused(&act, failure, io);
             }
-            MultiStep::Plain(user, deed) => {
-                (MultiStepOutcome::Main, operation(user.clone(), deed.clone()))
+            MultiStep::Plain(user, op) => {
+                (MultiStepOutcome::Main, operation(user.clone(), op.clone()))
             }
             MultiStep::Connect(user) => {
                 self.acts.user = Some(user.clone());
@@ -655,8 +654,7 @@ impl Peer {
             .map(|holder| (holder.peer, holder.speaks));
         let silent = || {
             self.acts.peers.iter().find(|present| {
-                present.peer.ip() == *ip
-                    && present.speaks.is_some_and(LegacyProfile::keeps_its_files_to_itself)
+                present.peer.ip() == *ip && present.speaks.is_some_and(LegacyProfile::is_unindexed)
             })
         };
         match holder.or_else(|| silent().map(|present| (present.peer, present.speaks))) {

@@ -107,12 +107,12 @@ impl Peer {
                     }
                     None => {}
                 },
-                Ok(Some(Message::Refusal(id, refusal))) => {
+                Ok(Some(Message::Error(id, refusal))) => {
                     let why = id.and_then(|id| self.requests.remove(id));
                     self.home_refused(why, refusal, io);
                 }
-                Ok(Some(Message::News(..))) => self.errand_hears(io),
-                Ok(Some(Message::Waiting(..) | Message::Have(_) | Message::Novel)) => {}
+                Ok(Some(Message::Event(..))) => self.errand_hears(io),
+                Ok(Some(Message::Waiting(..) | Message::Have(_) | Message::Unknown)) => {}
                 Err(text) => {
                     self.home.close(io);
                     return self.home_lost(
@@ -154,7 +154,7 @@ impl Peer {
             }
             Some(PendingRequest::Errand) => match &self.commands.running {
                 Some(Running::Ask { request: Request::Operation(operation), .. }) => {
-                    self.fail(&Failure::Operation(operation.deed.method(), refusal), io)
+                    self.fail(&Failure::Operation(operation.op.method(), refusal), io)
                 }
                 _ => self.fail(&Failure::Refused(refusal), io),
             },
@@ -171,7 +171,7 @@ impl Peer {
             }
             Some(PendingRequest::Update) => self.update_answered(io),
             Some(PendingRequest::Leave) => self.left(io),
-            None => log::warn!("the server says: {} ({})", refusal.text, refusal.code.word()),
+            None => log::warn!("the server says: {} ({})", refusal.text, refusal.code.as_str()),
         }
     }
 

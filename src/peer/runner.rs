@@ -210,7 +210,7 @@ impl Peer {
                 self.search.begin_to_show(most);
                 self.begin(Running::Ask { request: Request::Find(query), sent: false }, io);
             }
-            Command::Operate(user, deed) => self.operate(user, deed, io),
+            Command::Operate(user, op) => self.operate(user, op, io),
             Command::Act(act) => self.act(act, io),
             Command::Verify { what, root } => self.verify(what, root),
             Command::GetFrom(goal, from) => self.fetch_from(&goal, from, io),

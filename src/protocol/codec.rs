@@ -1,6 +1,6 @@
-//! The one switch between dialects for the answering side.
+//! The codec of an inbound connection: the switch between dialects.
 //!
-//! A new dialect is a file beside this one, a variant and its lines below.
+//! To add a dialect: a file in this folder, a variant of [`Codec`], and the arms below.
 
 use crate::limits;
 use crate::protocol::error::ErrorReply;
@@ -22,7 +22,7 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, LegacyChunk, Role};
 
-/// The language of one link. Nearly all links are those of peers, and an idle one should be small: what others need stands elsewhere.
+/// The codec of one connection. Large variants are boxed: most connections are idle native ones.
 #[derive(Debug)]
 pub enum Codec {
     /// JSON lines.
@@ -31,88 +31,89 @@ pub enum Codec {
     Http(Box<Http>),
     /// UC3M, in one of its editions.
     Uc3m(Box<Uc3m>),
-    /// ufabc-json's JSON.
+    /// ufabc-json.
     UfabcJson(Box<UfabcJson>),
-    /// rede-p2p's words.
+    /// rede-p2p.
     Rede(Box<Rede>),
 }
 
-/// The native protocol's own memory of a link.
+/// State of the native protocol.
 #[derive(Debug)]
 pub struct Native {
     opened: bool,
     role: Role,
 }
 
-/// What was read.
+/// A decoded item.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// The other side opened, and wants our opening.
+    /// The handshake of the other side; ours must follow.
     Hello(Hello),
-    /// A request, or why it can't be understood.
-    Asked {
-        /// What its answer must carry.
+    /// A request, or the error that answers it.
+    Request {
+        /// The id that the response repeats.
         id: Option<u64>,
         /// The request.
         request: Result<Request, ErrorReply>,
     },
-    /// Something that needs no answer of ours: an empty line, or a request that the dialect answered itself.
+    /// Nothing to answer: an empty line, or a request that the codec has answered already.
     Nothing,
 }
 
-/// How a file's bytes go out.
+/// How the bytes of a file are sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// One head before each piece; [`Codec::reply`] writes them.
+    /// As pieces, each with a header by [`Codec::reply`].
     Pieces,
-    /// One head, which was written, then these bytes.
+    /// As one stream behind the header that was written.
     Stream(ByteRange),
-    /// These, one after the other.
-    Spoken(Vec<LegacyChunk>),
-    /// The head said all.
+    /// These chunks in order.
+    Chunks(Vec<LegacyChunk>),
+    /// The header was the whole response.
     Done,
 }
 
-/// The link can't go on; its last words were written.
+/// The connection must close; its last bytes were written.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProtocolError;
 
 impl Codec {
-    /// The native protocol, for a process of this role.
+    /// The native codec of a process with this role.
     #[must_use]
     pub fn native(role: Role) -> Codec {
         Codec::Native(Native { opened: false, role })
     }
 
-    /// HTTP, for a process of this role that may be asked under these names.
+    /// The HTTP codec of a process with this role that is reachable under these host names.
     #[must_use]
     pub fn http(role: Role, hosts: HostNames, from_loopback: bool) -> Codec {
         Codec::Http(Box::new(Http::reached(role, hosts, from_loopback)))
     }
 
-    /// An old wire, for a process of this role.
+    /// A legacy codec of a process with this role.
     #[must_use]
-    pub fn old(role: Role, tongue: LegacyProfile) -> Codec {
-        match tongue {
+    pub fn legacy(role: Role, profile: LegacyProfile) -> Codec {
+        match profile {
             LegacyProfile::UfabcJson => Codec::UfabcJson(Box::new(UfabcJson::new(role))),
             LegacyProfile::Rede => Codec::Rede(Box::new(Rede::new(role))),
-            _ => Codec::Uc3m(Box::new(Uc3m::new(role, tongue))),
+            _ => Codec::Uc3m(Box::new(Uc3m::new(role, profile))),
         }
     }
 
-    /// Reads the next item off the front of `buffer`; last words and a dialect's own answers go to `out`.
+    /// Decode the next item from the front of `buffer`. Errors, and responses of the codec itself,
+    /// go to `out`.
     ///
     /// # Errors
-    /// When the link can't go on.
+    /// When the connection must close.
     pub fn read(
         &mut self,
         buffer: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Decoded<Incoming>, ProtocolError> {
-        let asked = |request| Incoming::Asked { id: None, request };
+        let asked = |request| Incoming::Request { id: None, request };
         match self {
             Codec::Native(native) => native.read(buffer).map_err(|native::NativeError(refusal)| {
-                encode::write_refusal(None, &refusal, !native.opened, out);
+                encode::write_error(None, &refusal, !native.opened, out);
                 ProtocolError
             }),
             Codec::Http(http) => match http.read(buffer, out) {
@@ -124,7 +125,7 @@ impl Codec {
                 .read(buffer, out)
                 .map(|decoded| decoded.map(asked))
                 .map_err(|uc3m::Uc3mError| ProtocolError),
-            Codec::UfabcJson(seed) => seed
+            Codec::UfabcJson(json) => json
                 .read(buffer)
                 .map(|decoded| decoded.map(asked))
                 .map_err(|ufabc_json::JsonError| ProtocolError),
@@ -135,14 +136,14 @@ impl Codec {
         }
     }
 
-    /// Writes the last words to somebody whose request is not whole and never will be, where the dialect has some.
-    pub fn overdue(&mut self, buffer: &[u8], out: &mut Vec<u8>) {
+    /// Write the dialect's last bytes to a client whose request never became complete.
+    pub fn on_timeout(&mut self, buffer: &[u8], out: &mut Vec<u8>) {
         if let Codec::Uc3m(uc3m) = self {
-            uc3m.overdue(buffer, out);
+            uc3m.on_timeout(buffer, out);
         }
     }
 
-    /// Writes our opening, where the dialect has one.
+    /// Write our side of the handshake, if the dialect has one.
     pub fn welcome(&mut self, welcome: &Welcome, out: &mut Vec<u8>) {
         if let Codec::Native(native) = self {
             native.opened = true;
@@ -150,52 +151,52 @@ impl Codec {
         }
     }
 
-    /// Writes an answer that is no file.
+    /// Write a response other than a file.
     pub fn reply(&mut self, id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
         match self {
             Codec::Native(_) => encode::write_reply(id, reply, out),
             Codec::Http(http) => http.reply(reply, out),
             Codec::Uc3m(uc3m) => uc3m.reply(reply, out),
-            Codec::UfabcJson(seed) => seed.reply(reply, out),
+            Codec::UfabcJson(json) => json.reply(reply, out),
             Codec::Rede(rede) => rede.reply(reply, out),
         }
     }
 
-    /// True where an answer of holders can be written straight from where they are known, by [`Codec::found`].
+    /// True when [`Codec::write_found`] encodes providers straight from the tables of the index.
     #[must_use]
-    pub fn writes_holders(&self) -> bool {
+    pub fn has_fast_path(&self) -> bool {
         matches!(self, Codec::Native(_))
     }
 
-    /// Writes all who have something, where that can be done.
-    pub fn found<'a>(
+    /// Write a search result by the fast path; a no-op without one.
+    pub fn write_found<'a>(
         &mut self,
         id: Option<u64>,
         holders: impl Iterator<Item = ProviderRef<'a>>,
         out: &mut Vec<u8>,
     ) {
-        if self.writes_holders() {
+        if self.has_fast_path() {
             fast_path::put_found(id, holders, &[], None, out);
         }
     }
 
-    /// What is to be asked on behalf of the asker, whose wire has no pages, so that the answer is whole.
+    /// The request for the next page, for a client whose protocol has no pages.
     pub fn next_page(&mut self) -> Option<Request> {
         if let Codec::Rede(rede) = self { rede.next_page() } else { None }
     }
 
-    /// Writes a no.
+    /// Write an error.
     pub fn refuse(&mut self, id: Option<u64>, refusal: &ErrorReply, out: &mut Vec<u8>) {
         match self {
-            Codec::Native(_) => encode::write_refusal(id, refusal, false, out),
+            Codec::Native(_) => encode::write_error(id, refusal, false, out),
             Codec::Http(http) => http.refuse(refusal, out),
             Codec::Uc3m(uc3m) => uc3m.refuse(refusal, out),
-            Codec::UfabcJson(seed) => seed.refuse(refusal, out),
+            Codec::UfabcJson(json) => json.refuse(refusal, out),
             Codec::Rede(rede) => rede.refuse(refusal, out),
         }
     }
 
-    /// Says that an answer has to wait, where the dialect can say so; `size` is that of the file that is waited for, where it is known.
+    /// Report that a response waits, if the dialect can. `size` is that of the file, when known.
     pub fn waiting(
         &mut self,
         id: Option<u64>,
@@ -208,12 +209,12 @@ impl Codec {
                 encode::write_waiting(id, waiting, out);
                 Vec::new()
             }
-            Codec::UfabcJson(seed) => size.map_or_else(Vec::new, |size| seed.waiting(size)),
+            Codec::UfabcJson(json) => size.map_or_else(Vec::new, |size| json.waiting(size)),
             Codec::Http(_) | Codec::Uc3m(_) | Codec::Rede(_) => Vec::new(),
         }
     }
 
-    /// Settles how a file that may be sent goes out.
+    /// Choose how a file is sent, and write its header.
     pub fn begin(
         &mut self,
         name: &RelativeName,
@@ -228,53 +229,53 @@ impl Codec {
                 http::Begin::Bytes(range) => Delivery::Stream(range),
                 http::Begin::Done => Delivery::Done,
             },
-            Codec::Uc3m(uc3m) => Delivery::Spoken(uc3m.begin(size)),
-            Codec::UfabcJson(seed) => Delivery::Spoken(seed.begin(size)),
-            Codec::Rede(rede) => Delivery::Spoken(rede.begin(size)),
+            Codec::Uc3m(uc3m) => Delivery::Chunks(uc3m.begin(size)),
+            Codec::UfabcJson(json) => Delivery::Chunks(json.begin(size)),
+            Codec::Rede(rede) => Delivery::Chunks(rede.begin(size)),
         }
     }
 
-    /// Writes what has happened to what SUBSCRIBE `of` waits for, where the dialect can say so.
-    pub fn news(&mut self, of: u64, what: &SubscriptionEvent, out: &mut Vec<u8>) {
+    /// Write an event of the subscription with id `of`, if the dialect has events.
+    pub fn event(&mut self, of: u64, what: &SubscriptionEvent, out: &mut Vec<u8>) {
         if let Codec::Native(_) = self {
-            encode::write_news(of, what, out);
+            encode::write_event(of, what, out);
         }
     }
 
-    /// Writes that more pieces are there, where the dialect can say so.
+    /// Write a HAVE event, if the dialect has events.
     pub fn have(&mut self, have: &Have, out: &mut Vec<u8>) {
         if let Codec::Native(_) = self {
             encode::write_have(have, out);
         }
     }
 
-    /// True when the link ends behind the answers given so far.
+    /// True when the connection closes after the responses written so far.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         match self {
             Codec::Native(_) => false,
             Codec::Http(http) => http.has_ended(),
             Codec::Uc3m(uc3m) => uc3m.has_ended(),
-            Codec::UfabcJson(seed) => seed.has_ended(),
+            Codec::UfabcJson(json) => json.has_ended(),
             Codec::Rede(rede) => rede.has_ended(),
         }
     }
 
-    /// True while a request that came after an unanswered one rightly stays unread.
+    /// True while pipelined requests must wait for the response to the current one.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         if let Codec::Http(http) = self { http.is_busy() } else { false }
     }
 
-    /// True when a waiting asker can be told so; one that can't is not left waiting for ever.
+    /// True when the client can be told to wait; otherwise the wait is bounded by a timeout.
     #[must_use]
     pub fn can_wait(&self) -> bool {
         matches!(self, Codec::Native(_))
     }
 
-    /// True where a link lasts in silence as long as its owner is there: nothing in that language is a sign of life.
+    /// True for dialects without a heartbeat: an idle connection is a live one.
     #[must_use]
-    pub fn lasts(&self) -> bool {
+    pub fn has_no_heartbeat(&self) -> bool {
         matches!(self, Codec::UfabcJson(_) | Codec::Rede(_))
     }
 }
@@ -295,7 +296,7 @@ impl Native {
             Incoming::Nothing
         } else {
             let native::NumberedRequest { id, request } = decode_request::request(line, self.role)?;
-            Incoming::Asked { id, request }
+            Incoming::Request { id, request }
         };
         Ok(Decoded::Whole { item, used })
     }

@@ -2,25 +2,25 @@
 
 use crate::protocol::types::legacy_profile::LegacyProfile;
 
-/// What is spoken on a port.
+/// The protocols that a listening port accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerProtocol {
-    /// What the first bytes of each link say.
+    /// Detected from the first bytes of each connection.
     Sniffed {
-        /// ufabc-json's JSON as well.
+        /// Accept ufabc-json as well.
         ufabc_json: bool,
     },
-    /// One old wire.
-    Old(LegacyProfile),
+    /// One legacy protocol only.
+    Legacy(LegacyProfile),
 }
 
 impl ListenerProtocol {
-    /// What is spoken where nobody has asked for anything old.
+    /// The default: native and HTTP, no legacy protocol.
     pub const USUAL: ListenerProtocol = ListenerProtocol::Sniffed { ufabc_json: false };
 
-    /// The old wire that is spoken besides the usual languages.
+    /// The legacy protocol accepted in addition to native and HTTP.
     #[must_use]
-    pub fn besides(self) -> Option<LegacyProfile> {
+    pub fn extra_profile(self) -> Option<LegacyProfile> {
         if self == (ListenerProtocol::Sniffed { ufabc_json: true }) {
             Some(LegacyProfile::UfabcJson)
         } else {
@@ -29,18 +29,18 @@ impl ListenerProtocol {
     }
 }
 
-/// What the first bytes say.
+/// The dialect of the first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// Too few bytes to tell.
+    /// More bytes are needed.
     Unclear,
     /// JSON lines, section 3 of PROTOCOL.md.
     Native,
-    /// JSON that does not begin as the native opening does.
+    /// JSON that does not start with the native handshake.
     Json,
-    /// A method of HTTP.
+    /// An HTTP request.
     Http,
-    /// Neither.
+    /// None of these.
     Unknown,
 }
 
@@ -56,12 +56,13 @@ const METHODS: [&[u8]; 9] = [
     b"TRACE ",
     b"CONNECT ",
 ];
-/// The longest name of a method that nobody knows here but is told so: the longest one that is registered has 17 letters.
+/// The longest method name, of registered methods or others. The longest registered one has 17
+/// letters.
 const METHOD_BYTES: usize = 32;
-/// The longest target beside such a name: a first line is looked at anew with each crumb of it.
+/// The longest target of an unregistered method: the line is parsed again for each packet.
 const TARGET_BYTES: usize = 8_192;
 
-/// Classifies `first`, the first bytes of a link.
+/// Classify the first bytes of a connection.
 #[must_use]
 pub fn sniff(first: &[u8]) -> Dialect {
     match first.first() {
@@ -78,7 +79,7 @@ pub fn sniff(first: &[u8]) -> Dialect {
     }
 }
 
-/// Reads `METHOD TARGET HTTP/1.` of a method that may be anything. It is HTTP when all of that is there, and not before.
+/// Parse `METHOD TARGET HTTP/1.` with any method. HTTP only once the whole prefix is present.
 fn first_line(first: &[u8]) -> Dialect {
     let method = first.iter().take_while(|byte| is_of_token(**byte)).count();
     let rest = match first.get(method) {
@@ -103,7 +104,7 @@ fn first_line(first: &[u8]) -> Dialect {
 
 const VERSION: &[u8] = b"HTTP/1.";
 
-/// True for a byte that the name of a method may hold (RFC 9110, section 5.6.2).
+/// A `tchar` of RFC 9110, section 5.6.2.
 fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_language_is_told_as_soon_as_its_first_bytes_allow() {
+    fn the_dialect_is_known_as_early_as_possible() {
         let cases: [(&[u8], Dialect); 30] = [
             (b"", Dialect::Unclear),
             (b"{", Dialect::Unclear),

@@ -2,7 +2,7 @@
 
 use crate::protocol::types::file_name::BadName;
 
-/// What kind of no it is. The order and spelling are the protocol's.
+/// Error codes, in the order and spelling of PROTOCOL.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// Not JSON, or a field is wrong or missing.
@@ -13,51 +13,51 @@ pub enum ErrorCode {
     Unsupported,
     /// Another major version.
     Version,
-    /// A head, a list or a number is over its limit.
+    /// A header, list or number exceeds its limit.
     TooLarge,
-    /// JOIN comes first.
+    /// JOIN must come first.
     NotJoined,
-    /// That address may not be advertised here.
+    /// The address may not be advertised here.
     Address,
     /// Another live peer holds that address.
     InUse,
     /// No such file or peer.
     NotFound,
-    /// The person or the policy of this peer says no.
+    /// The user or the policy of this peer refuses.
     Refused,
-    /// Too many requests under way, or too many links.
+    /// Too many requests or connections.
     Busy,
-    /// Not, or no longer, the version asked for.
+    /// The file no longer has the requested version.
     Changed,
     /// The range starts beyond the end.
     Range,
-    /// As asked by CANCEL.
+    /// Cancelled by CANCEL.
     Cancelled,
     /// The disk of this side failed.
     Io,
-    /// A fault of this side.
+    /// An internal error of this side.
     Internal,
-    /// That user name is registered already.
+    /// The user name is already registered.
     Taken,
     /// No such user is registered.
     NoUser,
-    /// The user asked about is not registered.
+    /// The named other user is not registered.
     NoRemoteUser,
-    /// The user is there already.
+    /// The user is already online.
     Connected,
-    /// The user is not there.
+    /// The user is not online.
     NotConnected,
-    /// The user has published a file of that name already.
+    /// The user has already published a file of that name.
     Published,
     /// The user has published no file of that name.
     NotPublished,
-    /// The proof is wrong, or the user belongs to another key or to none.
+    /// The proof is wrong, or the user has another key or no key.
     BadProof,
-    /// This server takes nobody without an account.
+    /// This server requires an account.
     AccountRequired,
 }
 
-/// All codes with their spelling.
+/// All codes and their names on the wire.
 pub const CODES: [(ErrorCode, &str); 25] = [
     (ErrorCode::BadRequest, "bad_request"),
     (ErrorCode::BadName, "bad_name"),
@@ -86,25 +86,25 @@ pub const CODES: [(ErrorCode, &str); 25] = [
     (ErrorCode::AccountRequired, "account_required"),
 ];
 
-/// A no, with words for a person.
+/// An error response, with a text for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorReply {
-    /// What kind.
+    /// The error code.
     pub code: ErrorCode,
-    /// Why, in English.
+    /// The cause, in English.
     pub text: String,
 }
 
 impl ErrorCode {
-    /// How the protocol spells it.
+    /// The name on the wire.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         CODES.iter().find(|(code, _)| *code == self).map_or("internal", |(_, word)| word)
     }
 
-    /// What a word of the protocol means; an unknown one is a fault of the other side.
+    /// Parse a name of the wire; an unknown code counts as `internal`.
     #[must_use]
-    pub fn of_word(word: &str) -> ErrorCode {
+    pub fn parse(word: &str) -> ErrorCode {
         CODES
             .iter()
             .find(|(_, known)| *known == word)
@@ -119,19 +119,19 @@ impl ErrorCode {
 }
 
 impl ErrorReply {
-    /// A no with its reason.
+    /// An error with its cause.
     #[must_use]
     pub fn new(code: ErrorCode, text: impl Into<String>) -> ErrorReply {
         ErrorReply { code, text: text.into() }
     }
 
-    /// For a name or a content that is not here.
+    /// No file of that name or content.
     #[must_use]
     pub fn no_such_file() -> ErrorReply {
         ErrorReply::new(ErrorCode::NotFound, "no such file here")
     }
 
-    /// For a method that is not for this side.
+    /// The method is not supported by this side.
     #[must_use]
     pub fn unsupported() -> ErrorReply {
         ErrorReply::new(ErrorCode::Unsupported, "no such method here")
@@ -149,11 +149,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_read_back_from_its_word() {
+    fn error_codes_round_trip() {
         for (code, word) in CODES {
-            assert_eq!(code.word(), word);
-            assert_eq!(ErrorCode::of_word(word), code);
+            assert_eq!(code.as_str(), word);
+            assert_eq!(ErrorCode::parse(word), code);
         }
-        assert_eq!(ErrorCode::of_word("novel"), ErrorCode::Internal);
+        assert_eq!(ErrorCode::parse("novel"), ErrorCode::Internal);
     }
 }

@@ -1,27 +1,27 @@
-//! Live statistics: counters, transfers under way, and the last minutes second by second.
+//! Live statistics: totals, transfers, and a history of the last seconds.
 
 use std::net::SocketAddr;
 
 use crate::limits;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// What a peer has moved since it last said so, and what is under way.
+/// A peer's report to its server: transfers in progress, and bytes moved since the last report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TransferReport {
-    /// Uploads under way.
+    /// Uploads in progress.
     pub uploads: u64,
-    /// Downloads under way.
+    /// Downloads in progress.
     pub downloads: u64,
-    /// Bytes of files that went out.
+    /// Bytes of files sent.
     pub sent: u64,
-    /// Bytes of files that came.
+    /// Bytes of files received.
     pub received: u64,
 }
 
 impl TransferReport {
-    /// As much of it as is believed: a stranger may say any number.
+    /// Limit each number: a hostile peer may report any.
     #[must_use]
-    pub fn believed(self) -> TransferReport {
+    pub fn clamped(self) -> TransferReport {
         let (most, bytes) = (limits::MOVED_TRANSFERS, limits::MOVED_BYTES);
         TransferReport {
             uploads: self.uploads.min(most),
@@ -32,74 +32,75 @@ impl TransferReport {
     }
 }
 
-/// What happened in one second.
+/// Activity within one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Second {
-    /// Questions who has what.
+    /// Searches answered.
     pub searches: u64,
-    /// Peers that came.
+    /// Peers that joined.
     pub joined: u64,
-    /// Peers that went.
+    /// Peers that left.
     pub left: u64,
-    /// Uploads under way at its end.
+    /// Uploads in progress at the end of the second.
     pub uploads: u64,
-    /// Bytes of files that went out.
+    /// Bytes of files sent.
     pub sent: u64,
-    /// Bytes of files that came.
+    /// Bytes of files received.
     pub received: u64,
 }
 
-/// How things stand, and the seconds since the last word; the first word has all that are remembered.
+/// The present state, and the seconds since the previous event; the first event holds the whole
+/// history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveStats {
-    /// Peers that are there; a peer itself counts none.
+    /// Registered peers; 0 on a peer.
     pub peers: u64,
-    /// Files that they share, or that it shares.
+    /// Files in the index, or shared by this peer.
     pub files: u64,
-    /// Different names of them.
+    /// Distinct file names.
     pub names: u64,
-    /// All since the process began, but for the uploads, which are those of this moment.
+    /// Totals since the start of the process; `uploads` is the present number.
     pub all: Second,
-    /// Downloads under way.
+    /// Downloads in progress.
     pub downloads: u64,
     /// Oldest first.
     pub seconds: Vec<Second>,
 }
 
-/// How far a transfer is.
+/// Stage of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransferStage {
-    /// A person is asked.
+    /// Waits for the consent of a person.
     Consent,
-    /// It waits for a slot, or for a source.
+    /// Waits for an upload slot or for a source.
     Waiting,
-    /// Bytes move.
+    /// Bytes are moving.
     Moving,
 }
 
 /// One transfer of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// What.
+    /// File name.
     pub name: RelativeName,
-    /// How far it is.
+    /// Stage of the transfer.
     pub stage: TransferStage,
-    /// To whom an upload goes; nobody for a download, which has many sources.
+    /// Requester of an upload; `None` for a download, which has several sources.
     pub to: Option<SocketAddr>,
-    /// Bytes that have moved.
+    /// Bytes moved so far.
     pub done: u64,
-    /// Of so many, where that is known.
+    /// Total bytes, when known.
     pub size: Option<u64>,
 }
 
 /// All transfers of a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transfers {
-    /// How many uploads there are, shown or not.
+    /// Number of uploads, listed or not.
     pub uploads: u64,
-    /// How many downloads.
+    /// Number of downloads.
     pub downloads: u64,
-    /// One by one, for the person whose peer it is: uploads first. `None` for all others.
+    /// Each transfer, uploads first; `None` unless the viewer is the owner of the peer.
     pub shown: Option<Vec<Transfer>>,
 }
 
@@ -108,16 +109,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stranger_is_believed_only_so_far() {
+    fn reports_are_clamped() {
         let wild = TransferReport {
             uploads: u64::MAX,
             downloads: u64::MAX,
             sent: u64::MAX,
             received: u64::MAX,
         }
-        .believed();
+        .clamped();
         assert_eq!((wild.uploads, wild.sent), (limits::MOVED_TRANSFERS, limits::MOVED_BYTES));
-        let true_one = TransferReport { uploads: 1, downloads: 2, sent: 3, received: 4 };
-        assert_eq!(true_one.believed(), true_one);
+        let plausible = TransferReport { uploads: 1, downloads: 2, sent: 3, received: 4 };
+        assert_eq!(plausible.clamped(), plausible);
     }
 }

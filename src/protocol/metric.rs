@@ -1,26 +1,27 @@
-//! Metrics of a process: iteration times, sizes, request counts.
+//! Metrics of a process: loop iteration times, sizes, request counts.
 
 use std::borrow::Cow;
 
-/// One figure.
+/// One metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// What it counts: small letters and underscores, at most [`limits::FIGURE_NAME`](crate::limits::FIGURE_NAME) of them.
+    /// Lower-case letters, digits, `_`, `.` and `-`, at most
+    /// [`limits::METRIC_NAME_BYTES`](crate::limits::METRIC_NAME_BYTES).
     pub name: Cow<'static, str>,
-    /// Which of several of that name.
+    /// The label, where several metrics share a name.
     pub of: Option<Cow<'static, str>>,
-    /// In what.
+    /// Unit of the value.
     pub unit: Unit,
-    /// It only grows.
+    /// A counter, which only grows; otherwise a gauge.
     pub total: bool,
-    /// How much.
+    /// The value.
     pub value: u64,
 }
 
-/// What a figure is counted in.
+/// Unit of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Things.
+    /// A number of items.
     Count,
     /// Bytes.
     Bytes,
@@ -29,12 +30,11 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// All of them.
     const ALL: [Unit; 3] = [Unit::Count, Unit::Bytes, Unit::Nanoseconds];
 
-    /// Its word on the wire.
+    /// The unit on the wire.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Unit::Count => "count",
             Unit::Bytes => "bytes",
@@ -42,40 +42,40 @@ impl Unit {
         }
     }
 
-    /// The one of this word.
+    /// Parse the unit of the wire.
     #[must_use]
-    pub fn of_word(word: &str) -> Option<Unit> {
-        Unit::ALL.into_iter().find(|unit| unit.word() == word)
+    pub fn parse(word: &str) -> Option<Unit> {
+        Unit::ALL.into_iter().find(|unit| unit.as_str() == word)
     }
 }
 
 impl Metric {
-    /// How many there are now.
+    /// A gauge.
     #[must_use]
     pub fn now(name: &'static str, value: u64) -> Metric {
         Metric { name: Cow::Borrowed(name), of: None, unit: Unit::Count, total: false, value }
     }
 
-    /// How many there were since the process began.
+    /// A counter since the start of the process.
     #[must_use]
     pub fn total(name: &'static str, value: u64) -> Metric {
         Metric { total: true, ..Metric::now(name, value) }
     }
 
-    /// The same, of this one among several.
+    /// Set the label.
     #[must_use]
     pub fn of(self, which: &'static str) -> Metric {
         Metric { of: Some(Cow::Borrowed(which)), ..self }
     }
 
-    /// The same, in this unit.
+    /// Set the unit.
     #[must_use]
     pub fn in_unit(self, unit: Unit) -> Metric {
         Metric { unit, ..self }
     }
 }
 
-/// True for what a figure, or one of several, may be called.
+/// True for a valid name or label of at most `most` bytes.
 #[must_use]
 pub fn is_name(text: &str, most: usize) -> bool {
     !text.is_empty()
@@ -88,15 +88,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_unit_is_found_by_its_word() {
+    fn units_round_trip() {
         for unit in Unit::ALL {
-            assert_eq!(Unit::of_word(unit.word()), Some(unit));
+            assert_eq!(Unit::parse(unit.as_str()), Some(unit));
         }
-        assert_eq!(Unit::of_word("miles"), None);
+        assert_eq!(Unit::parse("miles"), None);
     }
 
     #[test]
-    fn a_name_is_plain() {
+    fn names_are_plain_ascii() {
         assert!(is_name("loop_iteration", 32) && is_name("0.99", 8));
         assert!(
             !is_name("", 8)

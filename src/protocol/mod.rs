@@ -1,7 +1,8 @@
-//! What can be said and how it is spelled, one module a dialect. All of it is pure: bytes in, values out, and back; no clock, no socket.
+//! The protocol: requests, responses and errors, and their encodings, one module per dialect.
 //!
-//! [`codec`] is the one switch between dialects for the answering side, [`legacy::client`] for the asking side. [`detect`] finds the dialect of a connection from
-//! its first bytes.
+//! Everything here is pure: bytes in, values out, and back; no clock, no socket. [`codec`] is the
+//! one switch between dialects for the responding side, [`legacy::client`] for the requesting side.
+//! [`detect`] finds the dialect of a connection from its first bytes.
 
 pub mod codec;
 pub mod detect;
@@ -20,30 +21,30 @@ pub mod types;
 
 use crate::protocol::types::byte_range::ByteRange;
 
-/// What came of an attempt to read one item from the front of a buffer.
+/// Result of reading one item from the front of a buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded<T> {
-    /// More bytes are needed; nothing was used.
+    /// More bytes are needed; none were used.
     Partial,
-    /// An item, and how many bytes it took.
+    /// A complete item.
     Whole {
-        /// What was read.
+        /// The decoded item.
         item: T,
-        /// From how many bytes.
+        /// Bytes of the buffer that the item takes.
         used: usize,
     },
-    /// An item that may go on: it is whole when nothing more has come for [`QUIET`](crate::limits::QUIET), or nothing can come any more. Old
-    /// wires have words that nothing ends.
+    /// An item without a terminator, as some legacy messages have none. Complete once no byte has
+    /// followed for [`QUIET`](crate::limits::QUIET), or the connection has ended.
     Quiet {
-        /// What was read so far.
+        /// The item as decoded so far.
         item: T,
-        /// From how many bytes.
+        /// Bytes of the buffer that the item takes.
         used: usize,
     },
 }
 
 impl<T> Decoded<T> {
-    /// The same of what `change` makes of the item.
+    /// Apply `change` to the item.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Decoded<U> {
         match self {
             Decoded::Partial => Decoded::Partial,
@@ -53,33 +54,33 @@ impl<T> Decoded<T> {
     }
 }
 
-/// A part of an answer that is made of several, with pauses between them.
+/// A part of a legacy response, sent in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LegacyChunk {
     /// These bytes.
-    Say(Vec<u8>),
-    /// Nothing for a while: some readers of old wires take what one look at their socket brings for one answer.
+    Data(Vec<u8>),
+    /// A pause: some legacy clients take the bytes of one `recv` for one message.
     Pause,
-    /// These bytes of the file.
-    Bytes(ByteRange),
+    /// This range of the file.
+    File(ByteRange),
 }
 
-/// What somebody says who is asked for a file on an old wire.
+/// The response of a legacy provider to a file request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegacyAnswer {
-    /// He has it, of so many bytes; whether he gives it is yet to be said.
+    /// The provider has the file, of this size in bytes; whether it will send the file follows.
     Has(u64),
-    /// Its bytes are all that follows; where nobody says how many, the end of the link ends them.
+    /// The file follows. Without a length, the end of the connection ends the file.
     Bytes(Option<u64>),
-    /// So many bytes follow, unless the header that says so is the beginning of the file: then more follow.
+    /// This many bytes follow, unless the header that says so is itself the start of the file.
     Guess(u64),
 }
 
-/// Which kind of process is asked; a dialect may name different things to each.
+/// The kind of process. Some requests mean different things to each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The index.
+    /// An index server.
     Server,
-    /// One that shares files.
+    /// A peer that shares files.
     Peer,
 }

@@ -1,4 +1,4 @@
-//! Requests of one side to the other.
+//! Requests, as every dialect decodes them.
 
 use std::net::SocketAddr;
 
@@ -11,194 +11,194 @@ use crate::protocol::types::query::Query;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// A file as the index knows it.
+/// A file in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
-    /// Its name.
+    /// File name.
     pub name: RelativeName,
-    /// Its bytes; `None` where nobody has said how many, as on most old wires.
+    /// Size in bytes; `None` when unknown, as on most legacy protocols.
     pub size: Option<u64>,
-    /// Its content, where that is known.
+    /// Content hash, when known.
     pub root: Option<ContentHash>,
-    /// Not all of it is there yet.
+    /// The provider still lacks pieces of the file.
     pub partial: bool,
-    /// What its owner says of it.
+    /// The owner's description.
     pub description: Option<Description>,
 }
 
 impl FileEntry {
-    /// A whole file whose content is not known.
+    /// A complete file without a content hash.
     #[must_use]
     pub fn new(name: RelativeName, size: u64) -> FileEntry {
-        FileEntry { size: Some(size), ..FileEntry::unsaid(name) }
+        FileEntry { size: Some(size), ..FileEntry::name_only(name) }
     }
 
-    /// A file of which nothing but the name is said.
+    /// A file of which only the name is known.
     #[must_use]
-    pub fn unsaid(name: RelativeName) -> FileEntry {
+    pub fn name_only(name: RelativeName) -> FileEntry {
         FileEntry { name, size: None, root: None, partial: false, description: None }
     }
 }
 
-/// Which file is meant.
+/// The file that a request names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// The one of exactly this name.
+    /// The file of exactly this name.
     Name(RelativeName),
-    /// One with this content, whatever its name.
+    /// Any file with this content.
     Root(ContentHash),
 }
 
-/// One part of a peer's entry into the index.
+/// One part of a peer's registration in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
-    /// Where the peer answers; only part 0 names it.
+    /// The peer's listening port; part 0 only.
     pub port: Option<u16>,
-    /// Instead of the address from which its link comes.
+    /// The address to list instead of the connection's source address.
     pub advertise: Option<SocketAddr>,
-    /// Proof that this is the peer of an earlier link.
+    /// The session of an earlier connection, to take its place.
     pub session: Option<SessionId>,
-    /// 0 starts anew.
+    /// The number of this part; 0 starts a new list.
     pub part: u64,
     /// Another part follows.
     pub more: bool,
-    /// What it shares.
+    /// Files of this part.
     pub files: Vec<FileEntry>,
-    /// The old wires on which it answers as well, each on its own port.
+    /// Legacy protocols that the peer serves too, each on a port of its own.
     pub ports: Vec<(LegacyProfile, u16)>,
-    /// Where it answers by QUIC as well.
+    /// The peer's QUIC address.
     pub quic: Option<QuicAddress>,
 }
 
-/// The entry of a peer that speaks an old wire; it lasts as long as its link.
+/// Registration of a legacy peer; valid as long as its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacyJoin {
-    /// Which.
+    /// The protocol of the peer.
     pub speaks: LegacyProfile,
-    /// Where it answers.
+    /// The peer's listening port.
     pub port: LegacyPort,
-    /// The folder that it shares, on the server's own machine.
+    /// The shared folder, as a path on the server's machine.
     pub folder: Option<String>,
 }
 
-/// On which port somebody answers who speaks an old wire.
+/// The listening port of a legacy peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegacyPort {
-    /// On that from which its link comes.
-    Own,
-    /// On one that the server names.
-    Given,
+    /// The source port of its connection.
+    Source,
+    /// A port that the server assigns.
+    Assigned,
 }
 
-/// A wish for bytes.
+/// A request for bytes of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
-    /// Of which file.
+    /// The file.
     pub wanted: Selector,
-    /// The first byte wanted.
+    /// Offset of the first byte.
     pub from: u64,
-    /// How many; `None`: to the end.
+    /// Number of bytes; `None`: to the end.
     pub length: Option<u64>,
-    /// The version that is expected.
+    /// The expected version; any version when `None`.
     pub tag: Option<FileVersion>,
 }
 
-/// Any request. Servers and peers each answer some and refuse the others as unsupported.
+/// Any request. Servers and peers each support some, and answer `unsupported` to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Enter the index.
+    /// Register files in the index.
     Join(Join),
-    /// Say what changed since.
+    /// Change the registered files.
     Update {
         /// New or changed files.
         files: Vec<FileEntry>,
-        /// Names that are gone.
+        /// Names of removed files.
         remove: Vec<RelativeName>,
     },
-    /// Leave the index.
+    /// Remove the peer from the index.
     Leave,
-    /// Who has the file of this exact name, or of this content?
+    /// Find providers by exact name or by content.
     Search {
-        /// The name or the content.
+        /// Name or content.
         wanted: Selector,
-        /// Where the last answer ended.
+        /// The cursor of the previous page.
         cursor: Option<String>,
-        /// Only those who answer on this old wire, and where they do.
+        /// Only peers that serve this legacy protocol, with their legacy address.
         speaks: Option<LegacyProfile>,
     },
-    /// Whose files are like this?
+    /// Search by words and filters.
     Find(Box<Query>),
-    /// Who is there?
+    /// List peers.
     Peers {
-        /// Where the last answer ended.
+        /// The cursor of the previous page.
         cursor: Option<String>,
-        /// Only those who answer on this old wire, and where they do; all of them in one answer.
+        /// Only peers that serve this legacy protocol, with their legacy address; all in one page.
         speaks: Option<LegacyProfile>,
     },
-    /// Enter the index on an old wire.
+    /// Register a legacy peer.
     Enter(LegacyJoin),
-    /// These are all its files now; an old wire says no more of them than their names.
+    /// Replace the file list of a legacy peer. Legacy lists hold names only.
     Replace {
-        /// All of them.
+        /// The complete list.
         files: Vec<RelativeName>,
-        /// Which wire that is.
+        /// The protocol of the peer.
         speaks: LegacyProfile,
     },
-    /// Something about accounts.
+    /// An operation on accounts.
     Operation(Operation),
-    /// What is the date?
+    /// The date and time of this side.
     Date,
-    /// What does a peer share? Without an address: the one that is asked.
+    /// List the files of a peer; `None`: of the peer that receives the request.
     Ls {
-        /// Which peer.
+        /// The peer.
         peer: Option<SocketAddr>,
-        /// Where the last answer ended.
+        /// The cursor of the previous page.
         cursor: Option<String>,
     },
-    /// Tell when this comes and goes, until the link ends.
+    /// Notify of files that appear and disappear, until the connection ends.
     Subscribe(SubscriptionFilter),
-    /// No more of that SUBSCRIBE.
+    /// End a subscription.
     Unsubscribe {
-        /// Its id.
+        /// The id of the SUBSCRIBE request.
         of: u64,
     },
-    /// How are you, in figures?
+    /// The metrics of this process.
     Status {
         /// As in [`Request::Transfers`].
         local: bool,
     },
-    /// Are you there?
+    /// Heartbeat.
     Ping,
-    /// Are you there? And this is what has moved here.
+    /// Heartbeat with the transfers since the last report.
     Moved(TransferReport),
-    /// What goes on? Answered at once, and again each second as long as the link lasts.
+    /// Live statistics: one event at once, then one a second until the connection ends.
     Live,
-    /// Which transfers are under way?
+    /// The transfers of this process.
     Transfers {
-        /// The words are those of a person at this machine, as far as words can show it: no page from elsewhere and no proxy speaks so.
+        /// The request comes from this machine, from no other site's page and through no proxy.
         local: bool,
     },
-    /// Bytes of a file, please.
+    /// Send bytes of a file.
     Fetch(Fetch),
-    /// Bytes of a file, please, and what the piece that they are is worth in its tree: the file may have no root yet.
+    /// Send a piece of a file with its piece hash, although the content hash may be unknown yet.
     Prove(Fetch),
-    /// The list of a file's pieces, please; its range counts bytes of that list.
+    /// Send the hash list of a file; the range counts bytes of the list.
     Pieces(Fetch),
-    /// Which pieces of this content are there, now and from now on?
+    /// Send the bitfield of this content, then its changes.
     Have {
         /// The content.
         root: ContentHash,
     },
-    /// What came of this piece is not what the list says.
+    /// Report a piece that does not match the hash list.
     Wrong {
-        /// Of which content.
+        /// The content.
         root: ContentHash,
-        /// Which piece.
+        /// The number of the piece.
         piece: u64,
     },
-    /// No more of that FETCH.
+    /// Cancel a FETCH.
     Cancel {
-        /// Its id.
+        /// The id of the FETCH request.
         fetch: u64,
     },
 }

@@ -1,23 +1,24 @@
-//! RESP, the protocol of Redis, as far as the load generator needs it: commands, the type of a reply and its number of elements.
+//! RESP, the protocol of Redis, as far as the load generator needs it: commands, and the type and
+//! length of replies.
 
 use crate::limits;
 
-/// Bytes that are no answer in RESP.
+/// Not a RESP reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RespError;
 
-/// What was answered.
+/// A reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RespReply {
-    /// A status, a number or one text.
+    /// A status, an integer or one string.
     One,
-    /// A list of so many elements.
+    /// An array of this many elements.
     Many(u64),
-    /// A no, in the words of the other side.
+    /// An error, with its text.
     Error(String),
 }
 
-/// Writes a command.
+/// Write a command.
 pub fn put_command(words: &[&[u8]], out: &mut Vec<u8>) {
     out.push(b'*');
     put_number(words.len() as u64, out);
@@ -31,15 +32,15 @@ pub fn put_command(words: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a number in decimal digits.
+/// Write a decimal integer.
 pub fn put_number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Reads the next answer and how many bytes it takes; `None` when more of them are needed.
+/// Read the next reply and its length in bytes; `None` when more bytes are needed.
 ///
 /// # Errors
-/// When that can't become an answer.
+/// When the bytes are not RESP.
 pub fn answer(buffer: &[u8]) -> Result<Option<(RespReply, usize)>, RespError> {
     let Some((line, mut used)) = line(buffer)? else { return Ok(None) };
     let Some((&kind, text)) = line.split_first() else { return Err(RespError) };
@@ -66,7 +67,7 @@ pub fn answer(buffer: &[u8]) -> Result<Option<(RespReply, usize)>, RespError> {
                     },
                     Some((b':', text)) => drop(number(text)?),
                     Some((b'+', _)) => {}
-                    // Lists in lists are asked for by nobody.
+                    // Nested arrays never answer the commands used here.
                     _ => return Err(RespError),
                 }
             }
@@ -76,7 +77,7 @@ pub fn answer(buffer: &[u8]) -> Result<Option<(RespReply, usize)>, RespError> {
     }
 }
 
-/// The first line without its end, and how many bytes it takes with it.
+/// The first line without CRLF, and its length with CRLF.
 fn line(buffer: &[u8]) -> Result<Option<(&[u8], usize)>, RespError> {
     match memchr::memchr(b'\n', &buffer[..buffer.len().min(limits::COMMAND_BYTES)]) {
         Some(end) => {
@@ -87,7 +88,7 @@ fn line(buffer: &[u8]) -> Result<Option<(&[u8], usize)>, RespError> {
     }
 }
 
-/// Where the text ends that begins at `from` and is as long as `length` says; `None` when it is not all there.
+/// The end of the bulk string that starts at `from`; `None` when bytes are missing.
 fn bulk(buffer: &[u8], from: usize, length: &[u8]) -> Result<Option<usize>, RespError> {
     let length = match number(length)? {
         -1 => return Ok(Some(from)),
@@ -113,14 +114,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_written_as_a_list_of_texts() {
+    fn a_command_is_an_array_of_bulk_strings() {
         let mut out = Vec::new();
         put_command(&[b"SADD", b"a.mp4", b"x"], &mut out);
         assert_eq!(out, b"*3\r\n$4\r\nSADD\r\n$5\r\na.mp4\r\n$1\r\nx\r\n");
     }
 
     #[test]
-    fn answers_are_read_wherever_they_are_cut() {
+    fn replies_are_read_wherever_the_buffer_is_cut() {
         let cases: [(&[u8], RespReply); 8] = [
             (b"+OK\r\n", RespReply::One),
             (b":5\r\n", RespReply::One),
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_no_answer() {
+    fn bytes_that_are_not_resp_are_refused() {
         let long = vec![b'+'; limits::COMMAND_BYTES];
         for text in [
             &b"hello\r\n"[..],

@@ -1,4 +1,4 @@
-//! Responses to requests, and events.
+//! Responses and events, as every dialect encodes them.
 
 use std::net::SocketAddr;
 
@@ -14,67 +14,67 @@ use crate::protocol::types::relative_path::RelativeName;
 /// A peer that has a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
-    /// Where it answers.
+    /// Address of the peer.
     pub peer: SocketAddr,
-    /// What it has.
+    /// The file.
     pub file: FileEntry,
-    /// Whose it is.
+    /// The user that owns the peer.
     pub user: Option<UserName>,
-    /// The old wire that has to be spoken there; `None`: the native protocol.
+    /// The legacy protocol of this address; `None`: the native protocol.
     pub speaks: Option<LegacyProfile>,
-    /// Where it answers by QUIC as well.
+    /// The peer's QUIC address.
     pub quic: Option<QuicAddress>,
 }
 
-/// A file that a user has published who is away: nobody gives it now.
+/// A file published by a user that is offline: no provider has it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Away {
-    /// How it is called.
+    /// File name.
     pub name: RelativeName,
-    /// Whose it is.
+    /// The publisher.
     pub user: UserName,
-    /// What is said of it.
+    /// The publisher's description.
     pub description: Option<Description>,
 }
 
-/// A [`Provider`] that owns nothing: what is written straight from where it is known.
+/// A borrowed [`Provider`], encoded straight from the tables of the index.
 #[derive(Clone, Copy, Debug)]
 pub struct ProviderRef<'a> {
-    /// Where it answers.
+    /// Address of the peer.
     pub peer: &'a SocketAddr,
-    /// The same in words, where it is kept so; else empty.
-    pub spelled: &'a [u8],
-    /// What it has.
-    pub held: FileRef<'a>,
-    /// Where it answers by QUIC as well.
+    /// The same address as text, when the index keeps it; else empty.
+    pub formatted: &'a [u8],
+    /// The file.
+    pub file: FileRef<'a>,
+    /// The peer's QUIC address.
     pub quic: Option<QuicAddress>,
 }
 
-/// What a holder has and what is said of it: often the same as that of the next holder.
+/// The file of a provider; consecutive providers often have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileRef<'a> {
-    /// How it is called.
+    /// File name.
     pub name: &'a str,
-    /// How many bytes it has.
+    /// Size in bytes.
     pub size: Option<u64>,
-    /// What its bytes lead to.
+    /// Content hash.
     pub root: Option<&'a ContentHash>,
-    /// Not all of it is there.
+    /// The provider still lacks pieces of the file.
     pub partial: bool,
-    /// What is said of it.
+    /// The owner's description.
     pub description: Option<&'a str>,
-    /// Whose it is.
+    /// The user that owns the peer.
     pub user: Option<&'a str>,
-    /// The old wire that has to be spoken there.
+    /// The legacy protocol of this address; `None`: the native protocol.
     pub speaks: Option<LegacyProfile>,
 }
 
 impl Provider {
-    /// The same, owned by this one.
+    /// Borrow this provider.
     #[must_use]
     pub fn by_ref(&self) -> ProviderRef<'_> {
         let FileEntry { name, size, root, partial, description } = &self.file;
-        let held = FileRef {
+        let file = FileRef {
             name,
             size: *size,
             root: root.as_ref(),
@@ -83,190 +83,190 @@ impl Provider {
             user: self.user.as_deref(),
             speaks: self.speaks,
         };
-        ProviderRef { peer: &self.peer, spelled: &[], held, quic: self.quic }
+        ProviderRef { peer: &self.peer, formatted: &[], file, quic: self.quic }
     }
 }
 
-/// A peer and how many files it shares.
+/// A peer in a list of peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerEntry {
-    /// Where it answers.
+    /// Address of the peer.
     pub peer: SocketAddr,
-    /// How many files.
+    /// Number of files that it shares.
     pub files: u64,
-    /// Whose it is.
+    /// The user that owns the peer.
     pub user: Option<UserName>,
-    /// The old wire that has to be spoken there; `None`: the native protocol.
+    /// The legacy protocol of this address; `None`: the native protocol.
     pub speaks: Option<LegacyProfile>,
 }
 
-/// The head before a body.
+/// The header of a body with bytes of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Of which file.
+    /// File name.
     pub name: RelativeName,
-    /// The size of all of it.
+    /// Size of the whole file.
     pub size: u64,
-    /// Its version.
+    /// Version of the file.
     pub tag: FileVersion,
-    /// Where the body begins.
+    /// Offset of the body in the file.
     pub from: u64,
-    /// How long the body is.
+    /// Length of the body.
     pub length: u64,
     /// Another piece follows.
     pub more: bool,
-    /// What the body is worth in the tree of its file, where that was asked and it is a whole piece.
+    /// Piece hash, when requested and the body is one whole piece.
     pub value: Option<[u8; 32]>,
 }
 
-/// The head before a part of the list of a file's pieces.
+/// The header of a body with a part of a hash list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HashListPart {
-    /// Of which file.
+    /// File name.
     pub name: RelativeName,
-    /// Its size.
+    /// Size of the file.
     pub size: u64,
-    /// Its version.
+    /// Version of the file.
     pub tag: FileVersion,
-    /// Its content, which the list must lead to.
+    /// Content hash; the root of the list.
     pub root: ContentHash,
-    /// Where in the list the body begins.
+    /// Offset of the body in the list.
     pub from: u64,
-    /// How long the body is.
+    /// Length of the body.
     pub length: u64,
     /// Another part follows.
     pub more: bool,
 }
 
-/// Some pieces in a row.
+/// Consecutive pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PieceRange {
-    /// The first one.
+    /// Number of the first piece.
     pub first: u64,
-    /// How many.
+    /// Number of pieces.
     pub count: u64,
 }
 
-/// Which pieces of a content somebody has.
+/// The pieces of a content that a peer has: its bitfield, as ranges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Have {
     /// The content.
     pub root: ContentHash,
-    /// All of them, for good: nothing more will be said.
+    /// The peer has all pieces; no further HAVE follows.
     pub whole: bool,
-    /// These, besides those that were said before.
+    /// Pieces added since the previous HAVE.
     pub runs: Vec<PieceRange>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// A part of a JOIN was taken, the next may come.
+    /// A part of a JOIN is accepted; the next part may follow.
     JoinMore,
-    /// The peer is in the index.
+    /// The peer is registered.
     JoinOk {
-        /// Its address there.
+        /// Its address in the index.
         you: SocketAddr,
-        /// How many files the index holds for it.
+        /// Number of its files in the index.
         files: u64,
-        /// Its secret.
+        /// The secret of its session.
         session: SessionId,
-        /// How often it should be heard, in milliseconds.
+        /// The longest silence that the server accepts, in milliseconds.
         heartbeat_ms: u64,
     },
-    /// It will be told.
+    /// SUBSCRIBE succeeded.
     Subscribed,
-    /// It will be told no longer.
+    /// UNSUBSCRIBE succeeded.
     Unsubscribed,
-    /// How this process is.
+    /// The metrics of this process.
     Status(Vec<Metric>),
-    /// The date and the time of day where this side is: `dd/mm/yyyy hh:mm:ss`.
+    /// The local date and time, `dd/mm/yyyy hh:mm:ss`.
     Date(String),
-    /// A peer that speaks an old wire is in the index.
+    /// A legacy peer is registered.
     Entered {
-        /// Its address there.
+        /// Its address in the index.
         you: SocketAddr,
     },
-    /// An operation on accounts that is answered by its success alone.
+    /// An operation on accounts succeeded.
     Done(Method),
-    /// Users who are there.
+    /// Users that are online.
     Users {
-        /// In no order that means anything.
+        /// The users, in no particular order.
         users: Vec<Online>,
-        /// Where the next answer would go on.
+        /// The cursor of the next page.
         cursor: Option<String>,
     },
-    /// What a user has published.
+    /// The publications of a user.
     Content {
-        /// Who.
+        /// The user.
         of: UserName,
-        /// What.
+        /// The publications.
         files: Vec<Publication>,
-        /// Where the next answer would go on.
+        /// The cursor of the next page.
         cursor: Option<String>,
     },
-    /// Where a user is.
+    /// The address of a user.
     User(Online),
-    /// The index knows.
+    /// UPDATE succeeded.
     UpdateOk {
-        /// How many files the index now holds for the peer.
+        /// Number of the peer's files in the index.
         files: u64,
     },
-    /// The peer is out.
+    /// LEAVE succeeded.
     LeaveOk,
-    /// Who has it.
+    /// Result of a search.
     Found {
-        /// At most 64.
+        /// One page of providers.
         holders: Vec<Provider>,
-        /// Who has published it and is away.
+        /// Files of offline publishers.
         away: Vec<Away>,
-        /// Where the next answer would go on.
+        /// The cursor of the next page.
         cursor: Option<String>,
     },
-    /// Who is there.
+    /// One page of peers.
     Peers {
-        /// In the order in which they joined.
+        /// The peers, in the order of their JOINs.
         peers: Vec<PeerEntry>,
-        /// Where the next answer would go on.
+        /// The cursor of the next page.
         cursor: Option<String>,
     },
-    /// What a peer shares.
+    /// The files of a peer.
     Files {
-        /// Which peer.
+        /// The peer.
         peer: SocketAddr,
-        /// In the order in which they were named.
+        /// The files, in the order of their registration.
         files: Vec<FileEntry>,
-        /// Where the next answer would go on.
+        /// The cursor of the next page.
         cursor: Option<String>,
     },
-    /// What goes on.
+    /// Live statistics.
     Live(Box<LiveStats>),
-    /// Which transfers are under way.
+    /// The transfers of this process.
     Transfers(Transfers),
-    /// Yes, here.
+    /// Response to a heartbeat.
     Pong,
-    /// A body follows.
+    /// A body with bytes of the file follows.
     Piece(Piece),
-    /// A part of the list of pieces follows.
+    /// A body with a part of the hash list follows.
     Pieces(HashListPart),
-    /// Which pieces are there.
+    /// The bitfield of a content, or its changes.
     Have(Have),
-    /// What was left of the FETCH is dropped.
+    /// CANCEL succeeded; the rest of the FETCH is dropped.
     CancelOk,
-    /// It is looked into.
+    /// WRONG is accepted; the piece is checked again.
     WrongOk,
 }
 
-/// Why a FETCH has to wait.
+/// The reason for which a FETCH waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitingReason {
-    /// A person was asked.
+    /// A person is asked for consent.
     Consent,
-    /// All upload slots are taken; 1 is next.
+    /// All upload slots are taken.
     Slot {
-        /// The place in the queue.
+        /// Position in the queue; 1 is next.
         place: u64,
     },
-    /// The file is being hashed, before others.
+    /// The file is being hashed, ahead of other files.
     Hashing,
 }

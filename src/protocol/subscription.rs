@@ -1,4 +1,4 @@
-//! Subscriptions: the filter, and the events.
+//! Subscriptions: filter and events.
 
 use std::net::SocketAddr;
 
@@ -6,29 +6,29 @@ use crate::protocol::response::Provider;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// What a SUBSCRIBE waits for.
+/// The files that a SUBSCRIBE selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubscriptionFilter {
     /// Files of exactly this name.
     Name(RelativeName),
-    /// This content, whatever its name.
+    /// Files with this content.
     Root(ContentHash),
-    /// Files whose names hold these words, whatever their case and accents; `-word`: and not this one.
+    /// Files whose names contain these words, ignoring case and accents; `-word` excludes.
     Words(String),
 }
 
-/// What has happened to something that is waited for.
+/// A change of the selected files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubscriptionEvent {
-    /// Somebody has it now, or something else is known of it.
+    /// A provider appeared, or changed its entry.
     Appeared(Provider),
-    /// Somebody has it no longer.
+    /// A provider left, or no longer has the file.
     Gone {
-        /// Who.
+        /// The provider.
         peer: SocketAddr,
-        /// What he called it.
+        /// The file name.
         name: RelativeName,
     },
-    /// More than could be told: a search finds what is there now.
+    /// Events were dropped; a new search shows the present state.
     Missed,
 }

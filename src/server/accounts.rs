@@ -45,7 +45,7 @@ impl Held {
     fn is_long_list(&self) -> bool {
         self.operation.speaks.is_some()
             && matches!(
-                self.operation.deed,
+                self.operation.op,
                 AccountOp::ListUsers { .. } | AccountOp::ListContent { .. }
             )
     }
@@ -95,7 +95,7 @@ impl Server {
         if let (Some(user), Some(speaks)) = (&operation.user, operation.speaks) {
             io.tell(UiEvent::Operation {
                 user: user.clone(),
-                method: operation.deed.method(),
+                method: operation.op.method(),
                 speaks,
             });
         }
@@ -128,7 +128,7 @@ impl Server {
         operation: &Operation,
     ) -> Result<AccountChange, ErrorReply> {
         // What adds to the index is refused before it lasts.
-        if let AccountOp::Publish(what) = &operation.deed {
+        if let AccountOp::Publish(what) = &operation.op {
             self.index.has_room(2 * memory::of_file(what.file.len() + what.description.len()))?;
         }
         let nonce = self.visits.get(&id).map_or("", |visit| visit.answering.nonce());
@@ -151,12 +151,12 @@ impl Server {
         let behind = || self.accounts.proved_by(id.0).cloned();
         let Some(user) = operation.user.clone().or_else(behind) else { return };
         let date = operation.date.as_ref().map_or_else(|| (io.date)(), ToString::to_string);
-        let file = match &operation.deed {
+        let file = match &operation.op {
             AccountOp::Publish(what) => Some(&*what.file),
             AccountOp::Delete(file) => Some(&**file),
             _ => None,
         };
-        self.op_log.note(&user, operation.deed.method(), file, &date, io);
+        self.op_log.note(&user, operation.op.method(), file, &date, io);
     }
 
     /// Makes lasting what was decided in this turn, and answers it.
@@ -278,7 +278,7 @@ impl Server {
         io: &mut Io<'_>,
     ) -> Result<Response, ErrorReply> {
         let asker = self.who_asks(link, operation.speaks, io);
-        match &operation.deed {
+        match &operation.op {
             AccountOp::ListUsers { cursor, most } => {
                 let page = self.index.online(cursor.as_deref(), *most, &asker)?;
                 Ok(Response::Users { users: page.entries, cursor: page.cursor })
@@ -287,7 +287,7 @@ impl Server {
                 self.content(of, cursor.as_deref(), *most)
             }
             AccountOp::FindUser { whom } => self.find_user(whom, &asker),
-            deed => Ok(Response::Done(deed.method())),
+            op => Ok(Response::Done(op.method())),
         }
     }
 

@@ -291,8 +291,8 @@ impl Server {
             }
         };
         let address = match enter.port {
-            LegacyPort::Own => from,
-            LegacyPort::Given => SocketAddr::new(from.ip(), self.give_port(from.ip())?),
+            LegacyPort::Source => from,
+            LegacyPort::Assigned => SocketAddr::new(from.ip(), self.give_port(from.ip())?),
         };
         self.seat(id, address, enter.speaks, user, &files, io)?;
         Ok(Response::Entered { you: address })

@@ -61,7 +61,7 @@ impl Server {
     pub(super) fn moved(&mut self, id: ConnId, moved: TransferReport) -> Response {
         if let Some(visit) = self.visits.get_mut(&id).filter(|visit| visit.stage.member().is_some())
         {
-            let TransferReport { uploads, downloads, sent, received } = moved.believed();
+            let TransferReport { uploads, downloads, sent, received } = moved.clamped();
             let before = std::mem::replace(&mut visit.under_way, (uploads, downloads));
             self.pulse.other_way(before, visit.under_way);
             self.pulse.moved(sent, received);

@@ -483,7 +483,7 @@ impl Node for Server {
             Event::Listening(port, Ok(at)) => {
                 log::info!("listening on {at}");
                 match self.speech(port) {
-                    ListenerProtocol::Old(speaks) => io.tell(UiEvent::OldPort { at, speaks }),
+                    ListenerProtocol::Legacy(speaks) => io.tell(UiEvent::OldPort { at, speaks }),
                     ListenerProtocol::Sniffed { .. } => io.tell(UiEvent::Listening(at)),
                 }
             }
@@ -502,7 +502,7 @@ impl Node for Server {
                 }
                 link.deadline = answering.head_deadline(&link.recv_buffer, now);
                 // On some old wires the server speaks first.
-                link.reschedule = matches!(speech, ListenerProtocol::Old(_));
+                link.reschedule = matches!(speech, ListenerProtocol::Legacy(_));
                 self.visits.insert(
                     id,
                     ClientState {

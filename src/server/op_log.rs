@@ -109,7 +109,7 @@ impl OperationLog {
         };
         let what = Logged {
             user: short(user),
-            operation: method.word().to_owned(),
+            operation: method.as_str().to_owned(),
             file: file.map(short),
             date: short(date),
         };

@@ -34,7 +34,7 @@ impl Server {
         io: &mut Io<'_>,
     ) {
         if let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id))
-            && visit.answering.writes_holders()
+            && visit.answering.has_fast_path()
             && !self.loading.is_under_way()
             && let Some(page) =
                 self.index.first_page(&name, &Viewer { ip: link.from.ip(), profile: None })

@@ -54,7 +54,7 @@ pub fn words(refusal: &ErrorReply, lang: Lang) -> String {
         ],
         _ => return with_reason(refusal, lang),
     };
-    let code = refusal.code.word();
+    let code = refusal.code.as_str();
     match lang {
         Lang::Pt => format!("recusado: {pt} ({code})"),
         Lang::Es => format!("rechazado: {es} ({code})"),
@@ -63,7 +63,7 @@ pub fn words(refusal: &ErrorReply, lang: Lang) -> String {
 }
 
 fn with_reason(refusal: &ErrorReply, lang: Lang) -> String {
-    let (code, text) = (refusal.code.word(), &refusal.text);
+    let (code, text) = (refusal.code.as_str(), &refusal.text);
     let [pt, es] = match refusal.code {
         ErrorCode::BadRequest => ["o pedido não faz sentido", "la petición no tiene sentido"],
         ErrorCode::BadName => {

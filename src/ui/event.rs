@@ -73,9 +73,9 @@ pub enum NamedCommand {
 impl NamedCommand {
     /// Its name.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
-            NamedCommand::Operation(method) => method.word(),
+            NamedCommand::Operation(method) => method.as_str(),
             NamedCommand::GetFile => "GET_FILE",
         }
     }

@@ -175,7 +175,7 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
                     "{}\t{}{}",
                     p.peer,
                     p.files,
-                    tail([p.user.as_deref(), p.speaks.map(LegacyProfile::word)])
+                    tail([p.user.as_deref(), p.speaks.map(LegacyProfile::as_str)])
                 )
             };
             rows(peers.iter().map(row))
@@ -197,7 +197,7 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
                 "{}\t{}{}",
                 peer.peer,
                 peer.files,
-                tail([peer.user.as_deref(), peer.speaks.map(LegacyProfile::word)])
+                tail([peer.user.as_deref(), peer.speaks.map(LegacyProfile::as_str)])
             );
             let row = |f: &FileEntry| {
                 format!(
@@ -231,12 +231,12 @@ pub fn say(report: &UiEvent, lang: Lang) -> Output {
             };
             rows(files.iter().map(row))
         }
-        UiEvent::Done(method) => Output::Line(format!("{}_OK", method.word())),
+        UiEvent::Done(method) => Output::Line(format!("{}_OK", method.as_str())),
         UiEvent::OldPort { at, speaks } if speaks.has_users() => {
             Output::Line(format!("s> init server {at}"))
         }
-        UiEvent::Operation { user, method, speaks } if speaks.tells_operations() => {
-            Output::Line(format!("s> OPERATION {} FROM {user}", method.word()))
+        UiEvent::Operation { user, method, speaks } if speaks.logs_operations() => {
+            Output::Line(format!("s> OPERATION {} FROM {user}", method.as_str()))
         }
         UiEvent::Operation { user, .. } => Output::Line(format!("s> OPERATION FROM {user}")),
         UiEvent::Progress { .. }
@@ -268,7 +268,7 @@ fn tail(more: [Option<&str>; 2]) -> String {
 /// Who and where, and what is spoken there if that is an old wire.
 fn online(online: &Online) -> String {
     let peer = online.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
-    format!("{}\t{peer}{}", online.user, tail([online.speaks.map(LegacyProfile::word), None]))
+    format!("{}\t{peer}{}", online.user, tail([online.speaks.map(LegacyProfile::as_str), None]))
 }
 
 /// Who has it, how many bytes, its name, and what is said of it.
@@ -278,7 +278,7 @@ fn holder(holder: &Provider) -> String {
         holder.peer,
         size(holder.file.size),
         holder.file.name,
-        tail([holder.file.description.as_deref(), holder.speaks.map(LegacyProfile::word)])
+        tail([holder.file.description.as_deref(), holder.speaks.map(LegacyProfile::as_str)])
     )
 }
 
@@ -296,7 +296,7 @@ pub fn state(file: &FileEntry) -> &'static str {
 fn note(report: &UiEvent, lang: Lang) -> String {
     use Lang::{En, Es, Pt};
     match report {
-        UiEvent::OldPort { at, speaks } => format!("{} {at}", speaks.word()),
+        UiEvent::OldPort { at, speaks } => format!("{} {at}", speaks.as_str()),
         UiEvent::Listening(at) => match lang {
             Pt => format!("escutando em {at}"),
             Es => format!("a la escucha en {at}"),

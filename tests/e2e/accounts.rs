@@ -36,7 +36,7 @@ impl User {
         else {
             panic!("a proof")
         };
-        json!({"method": method.word(), "user": self.name, "key": key.to_string(), "proof": proof.to_string()})
+        json!({"method": method.as_str(), "user": self.name, "key": key.to_string(), "proof": proof.to_string()})
     }
 
     /// As [`User::link`], of a server that may be gone.

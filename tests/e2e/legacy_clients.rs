@@ -38,9 +38,9 @@ fn exchange_bytes(at: SocketAddr, pieces: &[&[u8]]) -> String {
 
 /// An operation of the edition of 2024.
 fn operate(at: SocketAddr, fields: &[&str]) -> String {
-    let (deed, rest) = fields.split_first().expect("an operation");
+    let (op, rest) = fields.split_first().expect("an operation");
     let words: String = rest.iter().map(|field| format!("{field}\0")).collect();
-    exchange_bytes(at, &[format!("{deed}\x0021/11/2026 13:00:00\0{words}").as_bytes()])
+    exchange_bytes(at, &[format!("{op}\x0021/11/2026 13:00:00\0{words}").as_bytes()])
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub fn uc3m(text: &str) -> Result<(SocketAddr, LegacyProfile), String> {
 
 /// The wire of an edition.
 pub fn profile(word: &str) -> Result<LegacyProfile, String> {
-    LegacyProfile::of_word(&format!("uc3m-{word}")).ok_or_else(|| {
+    LegacyProfile::parse(&format!("uc3m-{word}")).ok_or_else(|| {
         format!("{word} is no edition: there are 2020, 2024, 2024-plain, 2025 and fixed")
     })
 }

@@ -18,7 +18,7 @@ use cardume::client::console::ConsoleProfile;
 use cardume::os::fs::part_file::Allocate;
 use cardume::os::net::address;
 use cardume::os::system;
-use cardume::protocol::types::legacy_profile::{LegacyProfile, TONGUES};
+use cardume::protocol::types::legacy_profile::{LegacyProfile, PROFILES};
 use cardume::ui::text::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -619,7 +619,7 @@ pub fn rate(text: &str) -> Result<u64, String> {
 
 /// `IP:PORT` or `WIRE@IP:PORT`.
 pub fn place(text: &str) -> Result<PeerTarget, String> {
-    let wires: Vec<&str> = TONGUES.iter().map(|(_, word)| *word).collect();
+    let wires: Vec<&str> = PROFILES.iter().map(|(_, word)| *word).collect();
     PeerTarget::read(&address::numbered(text)).ok_or_else(|| {
         format!(
             "a peer is like 127.0.0.1:4000 or rede@127.0.0.1:4000; the old wires are {}",

@@ -75,7 +75,7 @@ impl SearchArgs {
             UserName::new(text).map_err(|why| Exit::Failure(Failure::Name(text.clone(), why)))
         };
         let sort = |word: &String| {
-            Sort::of_word(word).ok_or_else(|| {
+            Sort::parse(word).ok_or_else(|| {
                 Exit::new(
                     exit::USAGE,
                     format!("--sort {}: name, -name, size or -size", printable(word)),

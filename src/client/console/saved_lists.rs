@@ -77,7 +77,7 @@ pub fn users(users: &[Online]) -> Vec<u8> {
             user: &online.user,
             ip: peer.ip().to_string(),
             port: peer.port().to_string(),
-            speaks: online.speaks.map(LegacyProfile::word),
+            speaks: online.speaks.map(LegacyProfile::as_str),
         })
     });
     serde_json::to_vec(&rows.collect::<Vec<_>>()).unwrap_or_default()
@@ -95,7 +95,7 @@ pub fn find(kept: &[u8], user: &UserName) -> Option<(SocketAddr, Option<LegacyPr
     };
     let speaks = match row["Speaks"].as_str() {
         // A wire that is not known here can't be spoken.
-        Some(word) => Some(LegacyProfile::of_word(word)?),
+        Some(word) => Some(LegacyProfile::parse(word)?),
         None => None,
     };
     Some((SocketAddr::new(ip, port), speaks))

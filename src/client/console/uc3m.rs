@@ -131,7 +131,7 @@ pub(super) fn say(report: &UiEvent, edition: LegacyProfile, lang: Lang) -> Outpu
     let fixed = edition == LegacyProfile::Uc3mFixed;
     match report {
         UiEvent::At(date) => Output::Line(date.clone()),
-        UiEvent::Done(method) => Output::Line(format!("{} OK", method.word())),
+        UiEvent::Done(method) => Output::Line(format!("{} OK", method.as_str())),
         UiEvent::Saved { .. } | UiEvent::Unverified { .. } | UiEvent::Same { .. } => {
             Output::Line("GET_FILE OK".into())
         }
@@ -176,7 +176,7 @@ fn row_of(online: &Online, fixed: bool) -> String {
 
 /// Why not, in the fixed words; `... FAIL` alone for all that has none.
 fn refused(named: NamedCommand, why: &Failure, fixed: bool) -> String {
-    let word = named.word();
+    let word = named.as_str();
     let code = match why {
         Failure::Operation(_, refusal) | Failure::Refused(refusal) => Some(refusal.code),
         Failure::NotFound(_) => Some(ErrorCode::NotFound),

@@ -1,4 +1,5 @@
-//! The JSON API behind the pages: paths below `/api/` become requests, and responses become objects. docs/PROTOCOL-HTTP.md section 5 lists them.
+//! The JSON API behind the pages: paths below `/api/` become requests, responses become objects.
+//! docs/PROTOCOL-HTTP.md section 5 lists them.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -20,10 +21,10 @@ use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::{ROOT_PREFIX, RelativeName};
 
-/// What a path below `/api/` asks for; `None` for a search of nothing, which finds nothing.
+/// Decode a path below `/api/`; `None` for an empty search, which finds nothing.
 ///
 /// # Errors
-/// `not_found` for a path that is none, `bad_request` for a wrong parameter.
+/// `not_found` for an unknown path, `bad_request` for an invalid parameter.
 pub fn request(
     role: Role,
     path: &str,
@@ -67,8 +68,8 @@ pub fn request(
     }))
 }
 
-/// True when a person at this machine may be behind a request, as far as its words say: no proxy has passed it on, no page from elsewhere has made it, and no
-/// name that a stranger's name server could have turned to this machine was used.
+/// True when the request may come from a person at this machine: no proxy header, no foreign
+/// origin, and no host name that a foreign name server controls.
 #[must_use]
 pub fn is_local(request: &httparse::Request<'_, '_>) -> bool {
     let Ok(Some(host)) = host::requested(request) else { return false };
@@ -78,13 +79,13 @@ pub fn is_local(request: &httparse::Request<'_, '_>) -> bool {
         match header.name.to_ascii_lowercase().as_str() {
             "sec-fetch-site" => matches!(value.trim(), "same-origin" | "none"),
             "origin" => value == own,
-            name => !host::tells_of_a_proxy(name),
+            name => !host::is_proxy_header(name),
         }
     };
-    host.is_this_machines() && request.headers.iter().all(sounds_local)
+    host.is_local() && request.headers.iter().all(sounds_local)
 }
 
-/// The path under which a peer gives a file.
+/// The HTTP path of a file on a peer.
 pub fn path_of(name: &RelativeName) -> String {
     let mut path = "/files".to_owned();
     for part in name.parts() {
@@ -103,12 +104,12 @@ struct ApiFile<'a> {
     kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
-    /// Where it is to be had; nowhere while it is not whole.
+    /// The URL of the file; `None` while the provider lacks pieces.
     play: Option<String>,
 }
 
 impl ApiFile<'_> {
-    /// Of a file that is below `base`, if it is given by HTTP at all.
+    /// With a URL below `base`, if the peer serves HTTP.
     fn of<'a>(file: &'a FileEntry, base: Option<&str>) -> ApiFile<'a> {
         ApiFile {
             name: &file.name,
@@ -136,7 +137,7 @@ struct HolderOut<'a> {
 impl HolderOut<'_> {
     fn of(holder: &Provider, local: bool) -> HolderOut<'_> {
         let base = page_of(holder.peer, holder.speaks, local);
-        let (user, speaks) = (holder.user.as_deref(), holder.speaks.map(LegacyProfile::word));
+        let (user, speaks) = (holder.user.as_deref(), holder.speaks.map(LegacyProfile::as_str));
         HolderOut {
             peer: holder.peer,
             file: ApiFile::of(&holder.file, base.as_deref()),
@@ -146,7 +147,7 @@ impl HolderOut<'_> {
     }
 }
 
-/// A file whose user is away.
+/// A publication of an offline user.
 #[derive(Serialize)]
 struct AwayOut<'a> {
     name: &'a str,
@@ -175,7 +176,7 @@ struct ApiPeerEntry<'a> {
     files: u64,
     user: Option<&'a str>,
     speaks: Option<&'a str>,
-    /// Its own page.
+    /// The peer's web page.
     page: Option<String>,
 }
 
@@ -186,14 +187,14 @@ impl ApiPeerEntry<'_> {
             peer: present.peer,
             files: small(present.files),
             user: present.user.as_deref(),
-            speaks: present.speaks.map(LegacyProfile::word),
+            speaks: present.speaks.map(LegacyProfile::as_str),
             page,
         }
     }
 }
 
-/// Where a peer speaks HTTP: beside the native protocol, and nowhere else. A peer on a loopback address is there for programs of this machine alone: to a
-/// visitor from elsewhere the same address is a machine of his own.
+/// The base URL of a peer; native peers only. A peer on a loopback address is reachable only for
+/// clients on this machine: for others the address means their own machine.
 fn page_of(peer: SocketAddr, speaks: Option<LegacyProfile>, local: bool) -> Option<String> {
     (speaks.is_none() && (local || !peer.ip().to_canonical().is_loopback()))
         .then(|| format!("http://{peer}"))
@@ -226,7 +227,8 @@ impl TransferOut<'_> {
     }
 }
 
-/// Writes an answer, for a program of this machine or for others; `None` for one that has no form here.
+/// Encode a response, for a client on this machine or elsewhere; `None` for a response without a
+/// JSON form.
 #[must_use]
 pub fn reply(role: Role, reply: &Response, local: bool) -> Option<String> {
     #[derive(Serialize)]
@@ -267,7 +269,8 @@ pub fn reply(role: Role, reply: &Response, local: bool) -> Option<String> {
             cursor: cursor.as_deref(),
         }),
         Response::Files { peer, files, cursor } => {
-            // A peer names its own files by their paths: it can't know under which name it was reached.
+            // A peer lists its own files by path: it doesn't know the host name that the client
+            // used.
             let base =
                 if role == Role::Peer { Some(String::new()) } else { page_of(*peer, None, local) };
             let files = files.iter().map(|file| ApiFile::of(file, base.as_deref())).collect();
@@ -286,7 +289,7 @@ pub fn reply(role: Role, reply: &Response, local: bool) -> Option<String> {
     }
 }
 
-/// Writes a no.
+/// Encode an error.
 #[must_use]
 pub fn refusal(refusal: &ErrorReply) -> String {
     #[derive(Serialize)]
@@ -294,10 +297,10 @@ pub fn refusal(refusal: &ErrorReply) -> String {
         error: &'a str,
         text: &'a str,
     }
-    text(&Out { error: refusal.code.word(), text: &refusal.text }).unwrap_or_default()
+    text(&Out { error: refusal.code.as_str(), text: &refusal.text }).unwrap_or_default()
 }
 
-/// Writes an event of those who watch.
+/// Encode a live event.
 pub fn event(role: Role, live: &LiveStats) -> String {
     #[derive(Serialize)]
     struct ApiServer {
@@ -358,7 +361,7 @@ pub fn event(role: Role, live: &LiveStats) -> String {
     format!("event: live\ndata: {}\n\n", json.unwrap_or_default())
 }
 
-/// A number that a script can hold exactly.
+/// Limit an integer to what JavaScript holds exactly.
 fn small(number: u64) -> u64 {
     number.min(limits::LARGEST_INTEGER)
 }
@@ -376,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn each_path_asks_for_what_it_says() {
+    fn each_path_is_a_request() {
         let server = |path, query: &str| asked(Role::Server, path, query);
         assert!(
             matches!(server("search", "q=aula+1&cursor=2"), Ok(Some(Request::Find(query))) if query.cursor.as_deref() == Some("2"))
@@ -410,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_refused() {
+    fn invalid_parameters_are_refused() {
         let server = |path, query: &str| asked(Role::Server, path, query);
         assert_eq!(
             server("search", &format!("q={}", "x".repeat(limits::FIND_BYTES + 1))),
@@ -440,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn only_somebody_at_this_machine_sounds_like_it() {
+    fn only_requests_from_this_machine_are_local() {
         let local = |lines: &[(&'static str, &'static str)]| {
             let mut headers: Vec<_> = lines
                 .iter()
@@ -534,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_from_elsewhere_is_sent_to_a_machine_of_his_own() {
+    fn remote_clients_get_no_loopback_urls() {
         let file = FileEntry::new(RelativeName::new("a.mp4").unwrap(), 1);
         for (peer, reachable) in [
             ("127.0.0.1:4000", false),

@@ -1,18 +1,19 @@
-//! The page of a browser and its assets. Nothing is loaded from elsewhere, and nothing is built from foreign text.
+//! The web page and its assets. Nothing is loaded from elsewhere, and no markup is built from
+//! remote text.
 
 use crate::protocol::Role;
 
-/// One resource.
+/// One static resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asset {
-    /// Its content type.
+    /// Content type.
     pub kind: &'static str,
-    /// All of it.
+    /// The whole content.
     pub text: &'static str,
 }
 
 impl Asset {
-    /// What tells this text from every other: FNV-1a over its bytes.
+    /// A hash of the content: FNV-1a.
     #[must_use]
     pub fn etag(self) -> String {
         let hash = self.text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -31,11 +32,12 @@ const ICON: Asset = Asset { kind: "image/svg+xml", text: include_str!("page/favi
 const WORDS: Asset = Asset { kind: SCRIPT, text: include_str!("page/words.js") };
 const SHARED: Asset = Asset { kind: SCRIPT, text: include_str!("page/shared.js") };
 
-/// What a page may do: run its own scripts, ask where it came from, see whether a peer is there, and play or keep what peers give. A name that looks like markup does nothing, and no other page frames it.
+/// The content security policy of the page: run its own scripts, reach the server and peers, and
+/// play or save their files. Markup in names is inert, and no other page may frame this one.
 pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' http: https:; media-src http: https:; frame-src http: https:; img-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What is at this path; the page itself, at `/`, for those alone who read HTML.
+/// The asset at this path. The page itself, at `/`, only for clients that accept HTML.
 #[must_use]
 pub fn asset(role: Role, path: &str, reads_html: bool) -> Option<Asset> {
     Some(match (role, path) {
@@ -59,7 +61,8 @@ pub fn asset(role: Role, path: &str, reads_html: bool) -> Option<Asset> {
 mod tests {
     use super::*;
 
-    /// The paths that a page is made of. All are relative, so that the page works wherever a proxy has put it.
+    /// The paths of the page's assets. All are relative, so that the page works behind a proxy with
+    /// a path prefix.
     fn named(text: &str) -> Vec<String> {
         let parts =
             text.split("<").filter(|tag| tag.starts_with("script ") || tag.starts_with("link "));
@@ -72,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_page_names_begins_at_the_root() {
+    fn asset_paths_are_relative() {
         for role in [Role::Server, Role::Peer] {
             for path in ["/", "/app.js", "/peer.js", "/shared.js", "/words.js"] {
                 let Some(asset) = asset(role, path, true) else { continue };
@@ -86,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_made_of_what_is_here_and_of_less_than_sixty_kilobytes() {
+    fn a_page_is_self_contained_and_below_sixty_kilobytes() {
         for role in [Role::Server, Role::Peer] {
             let page = asset(role, "/", true).unwrap();
             let paths = named(page.text);
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_no_html_gets_no_page() {
+    fn clients_without_html_get_no_page() {
         assert!(
             asset(Role::Server, "/", false).is_none() && asset(Role::Peer, "/", false).is_none()
         );

@@ -1,12 +1,12 @@
-//! The conditions of RFC 9110, section 13, in the order of 13.2.2, and the ranges of section 14.
+//! Conditional requests (RFC 9110, section 13, in the order of 13.2.2) and ranges (section 14).
 
 use crate::protocol::http::date;
 use crate::protocol::types::byte_range::ByteRange;
 
-/// What a request says besides which file it wants and how.
+/// The conditional and range headers of a request.
 #[derive(Debug, Default)]
 pub(super) struct Preconditions {
-    /// All lines of each kind, one behind the other.
+    /// Lines of the same header are joined.
     if_match: Option<String>,
     if_none_match: Option<String>,
     if_unmodified_since: Option<String>,
@@ -15,31 +15,31 @@ pub(super) struct Preconditions {
     range: Option<String>,
 }
 
-/// What the conditions leave of a request.
+/// The outcome of the conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PreconditionVerdict {
-    /// It is done.
+    /// The request proceeds.
     Proceed,
-    /// 304: the asker has it already.
+    /// 304: the client has this version.
     NotModified,
-    /// 412: it is no longer what the asker means.
+    /// 412: the version has changed.
     Failed,
 }
 
-/// Which bytes are meant.
+/// The requested bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestedPart {
-    /// All of them: no range was asked for, or one that counts as none.
+    /// All: no range, or an ignored one.
     Whole,
-    /// These.
+    /// This range.
     Range(ByteRange),
-    /// 416: none that are there.
+    /// 416: the range lies beyond the end.
     Unsatisfiable,
 }
 
 impl Preconditions {
-    /// Takes a header line, by its name in small letters; others than these are left alone.
-    pub(super) fn note(&mut self, name: &str, value: &str) {
+    /// Record a header, by its lower-case name; others are ignored.
+    pub(super) fn record(&mut self, name: &str, value: &str) {
         let place = match name {
             "if-match" => &mut self.if_match,
             "if-none-match" => &mut self.if_none_match,
@@ -49,7 +49,8 @@ impl Preconditions {
             "range" => &mut self.range,
             _ => return,
         };
-        // Two lines of one kind are one list. Where a list makes no sense it is then no date, no tag and no range.
+        // Two lines of one header form a list. Where a list is invalid, the value becomes no date,
+        // tag or range.
         match place {
             Some(before) => {
                 before.push(',');
@@ -59,7 +60,8 @@ impl Preconditions {
         }
     }
 
-    /// Judges them for what has this tag and was modified then, where that is known; a condition on what is not known is not looked at.
+    /// Evaluate the conditions against a tag and a modification time. A condition on an unknown
+    /// value is ignored.
     pub(super) fn verdict(&self, etag: Option<&str>, modified: Option<i64>) -> PreconditionVerdict {
         let since = |text: &Option<String>| text.as_deref().and_then(date::read).zip(modified);
         if let Some(list) = &self.if_match {
@@ -81,10 +83,11 @@ impl Preconditions {
         PreconditionVerdict::Proceed
     }
 
-    /// The bytes that are meant of a file of this size. A date in `If-Range` never counts as the file's: within its second a file may change unseen.
+    /// The requested range of a file of this size. A date in `If-Range` never matches: a file may
+    /// change twice within one second.
     pub(super) fn part(&self, etag: &str, size: u64) -> RequestedPart {
         let same = self.if_range.as_deref().is_none_or(|known| known == etag);
-        match self.range.as_deref().filter(|_| same).and_then(Wish::read) {
+        match self.range.as_deref().filter(|_| same).and_then(RequestedRange::read) {
             Some(wish) => wish.within(size),
             None => RequestedPart::Whole,
         }
@@ -97,7 +100,8 @@ enum Compare {
     Weak,
 }
 
-/// True when `*`, or a list of tags that has this one. A tag may hold commas, so that the list is read quote by quote.
+/// True for `*`, or a list that contains the tag. Tags may contain commas, so the list is parsed
+/// quote by quote.
 fn matches(list: &str, etag: Option<&str>, compare: Compare) -> bool {
     let mut rest = list.trim_matches([' ', '\t']);
     if rest == "*" {
@@ -121,16 +125,17 @@ fn matches(list: &str, etag: Option<&str>, compare: Compare) -> bool {
     }
 }
 
-/// A range as it was asked, before the size is known.
+/// A range before the size is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum RequestedRange {
     From { first: u64, last: Option<u64> },
     Last(u64),
 }
 
-impl Wish {
-    /// One range of bytes, in a list that may have empty places. Everything else, several ranges included, counts as no range at all, as the standard allows.
-    fn read(value: &str) -> Option<Wish> {
+impl RequestedRange {
+    /// Parse one byte range, with empty list elements. Anything else, multiple ranges included, is
+    /// ignored, as the RFC permits.
+    fn read(value: &str) -> Option<RequestedRange> {
         let (unit, set) = value.split_once('=')?;
         if !unit.eq_ignore_ascii_case("bytes") {
             return None;
@@ -141,30 +146,32 @@ impl Wish {
             .filter(|spec| !spec.is_empty());
         let (spec, None) = (specs.next()?, specs.next()) else { return None };
         let number = |text: &str| -> Option<u64> {
-            // A number too large for us lies beyond any file.
+            // A number beyond u64 lies beyond any file.
             (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
                 .then(|| text.parse().unwrap_or(u64::MAX))
         };
         match spec.split_once('-')? {
-            ("", count) => Some(Wish::Last(number(count)?)),
-            (first, "") => Some(Wish::From { first: number(first)?, last: None }),
+            ("", count) => Some(RequestedRange::Last(number(count)?)),
+            (first, "") => Some(RequestedRange::From { first: number(first)?, last: None }),
             (first, last) => {
                 let (first, last) = (number(first)?, number(last)?);
-                (first <= last).then_some(Wish::From { first, last: Some(last) })
+                (first <= last).then_some(RequestedRange::From { first, last: Some(last) })
             }
         }
     }
 
-    /// The bytes that are meant in a file of `size`.
+    /// Apply the range to a file of `size` bytes.
     fn within(self, size: u64) -> RequestedPart {
         let range = match self {
-            // The last bytes of an empty file are there, and no `Content-Range` can say so.
-            Wish::Last(count) if count > 0 && size == 0 => return RequestedPart::Whole,
-            Wish::Last(0) => None,
-            Wish::Last(count) => ByteRange::within(size.saturating_sub(count), None, size),
-            Wish::From { first, .. } if first >= size => None,
-            Wish::From { first, last: None } => ByteRange::within(first, None, size),
-            Wish::From { first, last: Some(last) } => {
+            // A suffix of an empty file is empty, and no `Content-Range` can express that.
+            RequestedRange::Last(count) if count > 0 && size == 0 => return RequestedPart::Whole,
+            RequestedRange::Last(0) => None,
+            RequestedRange::Last(count) => {
+                ByteRange::within(size.saturating_sub(count), None, size)
+            }
+            RequestedRange::From { first, .. } if first >= size => None,
+            RequestedRange::From { first, last: None } => ByteRange::within(first, None, size),
+            RequestedRange::From { first, last: Some(last) } => {
                 ByteRange::within(first, Some((last - first).saturating_add(1)), size)
             }
         };
@@ -184,7 +191,7 @@ mod tests {
 
     fn conditions(lines: &[(&str, &str)]) -> Preconditions {
         let mut all = Preconditions::default();
-        lines.iter().for_each(|(name, value)| all.note(name, value));
+        lines.iter().for_each(|(name, value)| all.record(name, value));
         all
     }
 
@@ -193,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn each_condition_means_what_the_standard_says() {
+    fn conditions_follow_the_rfc() {
         let weak = "W/\"00000000000000a1\"";
         for (name, value, verdict) in [
             ("if-match", TAG, PreconditionVerdict::Proceed),
@@ -230,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_go_before_dates_and_what_must_hold_before_what_must_not() {
+    fn conditions_are_evaluated_in_order() {
         assert_eq!(
             judged(&[("if-match", TAG), ("if-unmodified-since", BEFORE)]),
             PreconditionVerdict::Proceed
@@ -262,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_of_a_file_is_no_condition() {
+    fn conditions_on_unknown_values_are_ignored() {
         for name in ["if-unmodified-since", "if-modified-since"] {
             assert_eq!(
                 conditions(&[(name, AT)]).verdict(Some(TAG), None),
@@ -288,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_of_a_range_means_what_the_standard_says() {
+    fn ranges_follow_the_rfc() {
         let part = |value: &str, size| conditions(&[("range", value)]).part(TAG, size);
         for (value, start, length) in [
             ("bytes=0-0", 0, 1),
@@ -335,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_has_its_last_bytes_and_no_first_one() {
+    fn an_empty_file_has_a_suffix_range_only() {
         let part = |value: &str| conditions(&[("range", value)]).part(TAG, 0);
         assert_eq!(
             (part("bytes=-1"), part("bytes=-5"), part("bytes=-99999999999999999999")),
@@ -352,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_another_version_is_the_whole_file() {
+    fn if_range_with_another_version_gets_the_whole_file() {
         let part =
             |known: &str| conditions(&[("range", "bytes=0-0"), ("if-range", known)]).part(TAG, 11);
         assert_eq!(part(TAG), RequestedPart::Range(ByteRange::new(0, 1).unwrap()));

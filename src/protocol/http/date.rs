@@ -1,15 +1,16 @@
-//! The dates of HTTP (RFC 9110, section 5.6.7): three spellings are read, one is written. They are seconds since 1970, in UTC.
+//! HTTP dates (RFC 9110, section 5.6.7): three formats are parsed, one is format. Times are
+//! seconds since 1970 in UTC.
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-/// The first day of 1970 was a Thursday.
+/// 1 January 1970 was a Thursday.
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const DAY: i64 = 86_400;
-/// 31 December 9999, 23:59:59: a later year has no spelling.
+/// 31 December 9999, 23:59:59: the format has no later year.
 const LAST: i64 = 253_402_300_799;
 
-/// Writes a moment as `Sun, 06 Nov 1994 08:49:37 GMT`; `None` where it has no such spelling.
-pub(super) fn written(seconds: i64) -> Option<String> {
+/// Format as `Sun, 06 Nov 1994 08:49:37 GMT`; `None` before 1970 and after 9999.
+pub(super) fn format(seconds: i64) -> Option<String> {
     if !(0..=LAST).contains(&seconds) {
         return None;
     }
@@ -25,7 +26,7 @@ pub(super) fn written(seconds: i64) -> Option<String> {
     ))
 }
 
-/// Reads a moment; `None` for what is no date, which counts as not said.
+/// Parse a date; `None` for an invalid one, which counts as absent.
 pub(super) fn read(text: &str) -> Option<i64> {
     let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
     let (day, month, year, time) = match words[..] {
@@ -50,7 +51,7 @@ pub(super) fn read(text: &str) -> Option<i64> {
     let mut parts = time.splitn(3, ':');
     let (hour, minute, second) =
         (number(parts.next()?, 2)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
-    // A leap second is one that we do not count.
+    // Leap seconds are not counted.
     if !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -64,7 +65,8 @@ fn number(text: &str, digits: usize) -> Option<i64> {
         .then(|| text.parse().ok())?
 }
 
-/// Days from the first of 1970 to this date. A year begins in March here, so that a leap day is its last.
+/// Days from 1 January 1970 to this date. Years start in March here, so that a leap day is the last
+/// day of its year.
 fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -72,7 +74,7 @@ fn days_before(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// Year, month and day of so many days after the first of 1970.
+/// Year, month and day of a number of days since 1 January 1970.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -89,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_spelling_is_read_and_one_is_written() {
+    fn three_formats_are_parsed_and_one_is_written() {
         for text in [
             "Sun, 06 Nov 1994 08:49:37 GMT",
             "Sunday, 06-Nov-94 08:49:37 GMT",
@@ -97,15 +99,15 @@ mod tests {
         ] {
             assert_eq!(read(text), Some(784_111_777), "{text}");
         }
-        assert_eq!(written(784_111_777).as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert_eq!(format(784_111_777).as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
         for seconds in [0, 951_782_400, 951_868_799, 1_709_164_800, 4_107_542_400, LAST] {
-            assert_eq!(read(&written(seconds).unwrap()), Some(seconds), "{seconds}");
+            assert_eq!(read(&format(seconds).unwrap()), Some(seconds), "{seconds}");
         }
-        assert_eq!((written(-1), written(LAST + 1), written(i64::MAX)), (None, None, None));
+        assert_eq!((format(-1), format(LAST + 1), format(i64::MAX)), (None, None, None));
     }
 
     #[test]
-    fn what_is_no_date_is_none() {
+    fn invalid_dates_are_none() {
         for text in [
             "",
             "yesterday",

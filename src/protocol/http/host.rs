@@ -1,50 +1,50 @@
-//! Which host a request may name.
+//! Host validation against DNS rebinding.
 //!
-//! A page from anywhere can point its own name at this machine (DNS rebinding), and then read what is answered here as if it came from that page's site. The
-//! browser still sends the foreign name as `Host`. So a request must name an address, `localhost`, or a name that the operator allows: none of these can be
-//! turned to this machine by a stranger's name server.
+//! Any page can point its own name at this machine and then read responses as if they came from its
+//! site. The browser still sends that name as `Host`. So a request must name an IP address,
+//! `localhost`, or a name that the operator allows: no foreign name server controls any of these.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use crate::protocol::http::RequestTarget;
 
-/// The longest name that DNS knows.
+/// The longest DNS name.
 const HOST_NAME_BYTES: usize = 253;
 
-/// The names, besides addresses and `localhost`, under which this process may be asked.
+/// The names, besides addresses and `localhost`, that a request may use for this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostNames(Rc<[String]>);
 
 impl HostNames {
-    /// These names and no others; they are compared whatever their case.
+    /// Allow these names, ignoring case.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> HostNames {
         HostNames(names.into_iter().map(|name| without_dot(&name).to_ascii_lowercase()).collect())
     }
 
-    /// True for a host that a request may name.
+    /// True for an allowed host.
     #[must_use]
     pub fn allows(&self, host: &HostAuthority<'_>) -> bool {
         let name = without_dot(host.name);
-        host.is_this_machines() || self.0.iter().any(|known| known.eq_ignore_ascii_case(name))
+        host.is_local() || self.0.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 }
 
-/// `HOST[:PORT]`, as a `Host` line or an absolute target names it.
+/// `HOST[:PORT]` of a `Host` header or an absolute target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostAuthority<'a> {
-    /// A name, or an address; that of IPv6 without its brackets and its zone.
+    /// A name or address; IPv6 without brackets and zone.
     pub name: &'a str,
-    /// `None` where it is not said.
+    /// `None` when absent.
     pub port: Option<u16>,
-    /// All of it, as it was written.
+    /// The text as received.
     pub text: &'a str,
     is_v6: bool,
 }
 
 impl<'a> HostAuthority<'a> {
-    /// Reads one; `None` for what is none. User names before `@` are none of HTTP's.
+    /// Parse a host; `None` when invalid, for example with a user name before `@`.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<HostAuthority<'a>> {
         let (name, port, is_v6) = match text.strip_prefix('[') {
@@ -70,21 +70,21 @@ impl<'a> HostAuthority<'a> {
         Some(HostAuthority { name, port, text, is_v6 })
     }
 
-    /// True for an address in digits and for `localhost`, which lead here wherever a name server points.
+    /// True for `localhost` and literal addresses, which no name server controls.
     #[must_use]
-    pub fn is_this_machines(&self) -> bool {
+    pub fn is_local(&self) -> bool {
         self.is_v6
             || self.name.parse::<Ipv4Addr>().is_ok()
             || without_dot(self.name).eq_ignore_ascii_case("localhost")
     }
 }
 
-/// A request whose host is missing, there twice, or no host at all.
+/// The request has no host, two hosts, or an invalid host.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// The host that a request names. A target with a host of its own goes before the `Host` line (RFC 9112, section 3.2.2), which must be there all the same;
-/// HTTP/1.0 may name none.
+/// The host of a request. An absolute target takes precedence over the `Host` header (RFC 9112,
+/// section 3.2.2), which must be present all the same; HTTP/1.0 may omit both.
 pub(super) fn requested<'a>(
     parsed: &httparse::Request<'_, 'a>,
 ) -> Result<Option<HostAuthority<'a>>, Malformed> {
@@ -104,7 +104,7 @@ pub(super) fn requested<'a>(
     }
 }
 
-/// True for what can be the name of a host.
+/// True for a valid host name.
 #[must_use]
 pub fn is_host_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= HOST_NAME_BYTES && text.chars().all(is_plain)
@@ -114,13 +114,14 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '~')
 }
 
-/// A whole name may end in the dot of the root.
+/// A fully qualified name may end in a dot.
 fn without_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// True for a header line that a proxy adds to what it passes on. Proxies name the same thing in many ways, so that a kind of name counts rather than a list.
-pub(super) fn tells_of_a_proxy(name: &str) -> bool {
+/// True for a header that proxies add. Proxies use many names for the same thing, so name patterns
+/// count instead of a list.
+pub(super) fn is_proxy_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let within = [
         "forwarded",
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_localhost_are_always_allowed_and_names_where_somebody_says_so() {
+    fn addresses_localhost_and_configured_names_are_allowed() {
         let names = HostNames::new(["Videos.Example".to_owned(), "nas.local".to_owned()]);
         let allows =
             |text: &str| HostAuthority::parse(text).is_some_and(|host| names.allows(&host));
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_known_by_the_kind_of_its_lines() {
+    fn proxy_headers_are_recognised_by_their_pattern() {
         for name in [
             "Forwarded",
             "Via",
@@ -228,7 +229,7 @@ mod tests {
             "CDN-Loop",
             "X-ProxyUser-Ip",
         ] {
-            assert!(tells_of_a_proxy(name), "{name}");
+            assert!(is_proxy_header(name), "{name}");
         }
         for name in [
             "Host",
@@ -241,7 +242,7 @@ mod tests {
             "Cache-Control",
             "X-Requested-With",
         ] {
-            assert!(!tells_of_a_proxy(name), "{name}");
+            assert!(!is_proxy_header(name), "{name}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Content types by extension, and which of them a browser may show in place.
+//! Content types by file extension, and which of them a browser may show inline.
 
-/// What is said of a file whose extension tells nothing.
+/// The content type of unknown extensions.
 const UNKNOWN: &str = "application/octet-stream";
 
 const TYPES: [(&str, &str); 34] = [
@@ -40,15 +40,15 @@ const TYPES: [(&str, &str); 34] = [
     ("zip", "application/zip"),
 ];
 
-/// The content type of a file with this lower-case extension.
+/// The content type of a lower-case extension.
 #[must_use]
 pub fn content_type(extension: &str) -> &'static str {
     TYPES.iter().find(|(known, _)| *known == extension).map_or(UNKNOWN, |(_, kind)| kind)
 }
 
-/// True for audio, video and pictures, which hold no script; SVG does.
+/// True for audio, video and images, which can't contain scripts. SVG can.
 #[must_use]
-pub fn shown_in_place(content_type: &str) -> bool {
+pub fn is_inline(content_type: &str) -> bool {
     let family = content_type.split('/').next().unwrap_or_default();
     matches!(family, "audio" | "video" | "image") && content_type != "image/svg+xml"
 }
@@ -58,12 +58,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shared_page_is_never_shown_in_place() {
+    fn shared_html_is_never_inline() {
         for extension in ["html", "svg", "txt", "pdf", "exe", ""] {
-            assert!(!shown_in_place(content_type(extension)), "{extension}");
+            assert!(!is_inline(content_type(extension)), "{extension}");
         }
         for extension in ["mp4", "mkv", "ogg", "flac", "wav", "mp3", "png"] {
-            assert!(shown_in_place(content_type(extension)), "{extension}");
+            assert!(is_inline(content_type(extension)), "{extension}");
         }
     }
 }

@@ -1,10 +1,11 @@
-//! HTTP/1.1 for curl, browsers and players. GET and HEAD of `/files/NAME` with one range, and a plain list at `/`; for browsers, [`assets`] is
-//! there, with the JSON of [`api`] behind it.
+//! HTTP/1.1 for curl, browsers and players: GET and HEAD of `/files/NAME` with one range, and a
+//! plain list at `/`. For browsers, [`assets`] with the JSON of [`api`].
 //!
-//! A request becomes a [`Fetch`] of the whole file; which bytes are meant is settled in [`Http::begin`], once the file's size and tag are known,
-//! for a suffix range and `If-Range` can't be read without them. One request at a time: the next is read when this one is answered.
+//! A request becomes a [`Fetch`] of the whole file. The range is resolved in [`Http::begin`], once
+//! size and version are known, since suffix ranges and `If-Range` depend on them. Pipelined
+//! requests wait for the current response.
 //!
-//! A server answers the date service of UC3M as well: its description at `/?wsdl`, and what is posted to `/`.
+//! A server also has the date service of UC3M: the WSDL at `/?wsdl`, and POST to `/`.
 
 pub mod api;
 pub mod assets;
@@ -34,64 +35,65 @@ use crate::protocol::types::ids::FileVersion;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, Role};
 
-/// Header lines in one request: browsers send some twenty.
+/// Header lines per request: browsers send about twenty.
 const HEADERS: usize = 64;
 
-/// Methods that every server of HTTP knows (RFC 9110, section 9.3, and PATCH); of these GET and HEAD are allowed here.
+/// Methods known to every HTTP server (RFC 9110, section 9.3, and PATCH). Only GET and HEAD are
+/// allowed here.
 const KNOWN_METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
-/// One link's HTTP.
+/// The HTTP codec of one connection.
 #[derive(Debug)]
 pub struct Http {
     role: Role,
-    /// The names that a request may call this process.
+    /// The host names allowed in requests.
     hosts: HostNames,
-    /// The other side is on this machine, or passes on what comes from elsewhere.
+    /// The client is on this machine, or behind a proxy on this machine.
     from_loopback: bool,
     asked: Option<Conditions>,
     ended: bool,
-    /// Events go out, and nothing else any more.
+    /// An event stream: nothing else is sent any more.
     streams: bool,
-    /// The port to which programs of this machine alone may come, under the names of this machine.
+    /// The player port, which serves programs on this machine only, under local names.
     own_port: Option<u16>,
     #[cfg(feature = "compat")]
     posted: Option<soap_post::SoapPost>,
 }
 
-/// What a request says besides which file it wants.
+/// Properties of the request besides its path.
 #[derive(Debug, Default)]
 struct Conditions {
     head_only: bool,
     close: bool,
     preconditions: Preconditions,
-    /// A person at this machine may be behind it.
+    /// The client may be a person at this machine.
     local: bool,
-    /// It reads HTML.
+    /// The client accepts HTML.
     html: bool,
-    /// The answer is JSON.
+    /// Respond with JSON.
     json: bool,
-    /// The file is to be kept rather than shown.
+    /// Send the file as an attachment.
     download: bool,
     #[cfg(feature = "compat")]
     soap: bool,
 }
 
-/// What is to be sent for a file.
+/// The body of a file response.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// These bytes, behind the head that was written.
+    /// These bytes, behind the header that was written.
     Bytes(ByteRange),
-    /// Nothing more: the head says all.
+    /// No body.
     Done,
 }
 
-/// A request that leaves no way to go on; its answer was written.
+/// The connection must close; its last response was written.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HttpError;
 
 impl Http {
-    /// For a link to a process of this role.
+    /// The codec of a process with this role.
     #[must_use]
     pub fn new(role: Role) -> Http {
         Http {
@@ -107,35 +109,35 @@ impl Http {
         }
     }
 
-    /// For a link to a process that may be asked under these names, from its own machine or from elsewhere.
+    /// The codec of a process that is reachable under these host names.
     #[must_use]
     pub fn reached(role: Role, hosts: HostNames, from_loopback: bool) -> Http {
         Http { hosts, from_loopback, ..Http::new(role) }
     }
 
-    /// True while a request waits for its answer.
+    /// True while a request waits for its response.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.asked.is_some() || self.streams
     }
 
-    /// True when the link ends behind the answers given so far.
+    /// True when the connection closes after the responses written so far.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Reads the next request; a wrong one is answered into `out` at once.
+    /// Decode the next request. An invalid one is answered into `out` at once.
     ///
     /// # Errors
-    /// When the bytes are no HTTP, or carry a body that nobody wants.
+    /// When the bytes are no HTTP, or carry an unsupported body.
     pub fn read(
         &mut self,
         buffer: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Decoded<Option<Request>>, HttpError> {
         if self.streams && !buffer.is_empty() {
-            // Who watches has nothing more to say.
+            // Bytes of the client are ignored during an event stream.
             return Ok(Decoded::Whole { item: None, used: buffer.len() });
         }
         if self.ended || self.is_busy() {
@@ -147,7 +149,7 @@ impl Http {
         }
         let mut headers = [httparse::EMPTY_HEADER; HEADERS];
         let mut parsed = httparse::Request::new(&mut headers);
-        // An answer to HEAD has no body, whatever is wrong with the rest of it.
+        // A response to HEAD has no body, even for an invalid request.
         let head_only = buffer.trim_ascii_start().starts_with(b"HEAD ");
         let used = match parsed.parse(buffer) {
             Ok(httparse::Status::Complete(used)) => used,
@@ -175,7 +177,7 @@ impl Http {
             Err(_) => return Err(self.bad("this is no HTTP\n", head_only, out)),
         };
         #[cfg(feature = "compat")]
-        if soap_post::is_question(self.role, &parsed) {
+        if soap_post::is_date_request(self.role, &parsed) {
             if let Err((status, text)) = self.check_host(&parsed) {
                 return Err(self.broken(status, "", text, false, out));
             }
@@ -194,10 +196,10 @@ impl Http {
                 "content-length" => has_body |= value != "0",
                 "transfer-encoding" => has_body = true,
                 "connection" if closes(value) => asked.close = true,
-                // Ranges mean something to GET alone.
+                // Ranges apply to GET only.
                 "range" if asked.head_only => {}
                 "accept" => asked.html |= value.to_ascii_lowercase().contains("text/html"),
-                name => asked.preconditions.note(name, value),
+                name => asked.preconditions.record(name, value),
             }
         }
         if !matches!(method, "GET" | "HEAD") {
@@ -223,16 +225,15 @@ impl Http {
             return Ok(Decoded::Whole { item: None, used });
         }
         #[cfg(feature = "compat")]
-        if self.role == Role::Server
-            && soap_post::wants_description(parsed.path.unwrap_or_default())
+        if self.role == Role::Server && soap_post::is_wsdl_request(parsed.path.unwrap_or_default())
         {
-            self.describe(&parsed, out);
+            self.write_wsdl(&parsed, out);
             return Ok(Decoded::Whole { item: None, used });
         }
-        Ok(Decoded::Whole { item: self.asked_for(&parsed, out), used })
+        Ok(Decoded::Whole { item: self.route(&parsed, out), used })
     }
 
-    /// Looks under which host this process is asked, and on a port of this machine's own programs by whom.
+    /// Check the host of the request, and on the player port its origin.
     fn check_host(
         &self,
         parsed: &httparse::Request<'_, '_>,
@@ -252,15 +253,11 @@ impl Http {
         if may_ask { Ok(()) } else { Err(("403 Forbidden", text)) }
     }
 
-    /// What a whole head asks for; what needs nobody else is answered at once.
-    fn asked_for(
-        &mut self,
-        parsed: &httparse::Request<'_, '_>,
-        out: &mut Vec<u8>,
-    ) -> Option<Request> {
+    /// The request of a complete header; assets and errors are answered at once.
+    fn route(&mut self, parsed: &httparse::Request<'_, '_>, out: &mut Vec<u8>) -> Option<Request> {
         let target = parsed.path.unwrap_or_default();
         let RequestTarget { path, query, .. } = RequestTarget::of(target);
-        // The port for players has neither pages nor figures.
+        // The player port has neither pages nor metrics.
         let is_open = self.own_port.is_none();
         let html = query.is_empty() && self.asked.as_ref().is_some_and(|asked| asked.html);
         if let Some(asset) = assets::asset(self.role, path, html).filter(|_| is_open) {
@@ -268,21 +265,21 @@ impl Http {
             return None;
         }
         if let Some(path) = path.strip_prefix("/api/").filter(|_| is_open) {
-            return self.asked_of_api(path, query, out);
+            return self.route_api(path, query, out);
         }
         if path == "/metrics" && is_open {
             return Some(Request::Status {
                 local: self.asked.as_ref().is_some_and(|asked| asked.local),
             });
         }
-        let request = self.meaning(target);
+        let request = self.decode_path(target);
         if request.is_none() {
             self.answer("404 Not Found", "", "no such file here\n", out);
         }
         request
     }
 
-    fn asked_of_api(&mut self, path: &str, query: &str, out: &mut Vec<u8>) -> Option<Request> {
+    fn route_api(&mut self, path: &str, query: &str, out: &mut Vec<u8>) -> Option<Request> {
         let asked = self.asked.get_or_insert_default();
         asked.json = true;
         let (head_only, local) = (asked.head_only, asked.local);
@@ -311,7 +308,7 @@ impl Http {
         }
     }
 
-    /// Writes a part of the page.
+    /// Write an asset.
     fn asset(&mut self, asset: Asset, out: &mut Vec<u8>) {
         let asked = self.take();
         let Asset { kind, text } = asset;
@@ -336,11 +333,11 @@ impl Http {
         }
     }
 
-    /// Writes an event for one who watches; before the first, the head of them all.
+    /// Write a live event; before the first one, the header of the stream.
     fn event(&mut self, live: &LiveStats, out: &mut Vec<u8>) {
         if !self.streams {
             self.take();
-            // Nothing says where events end but the link's own end.
+            // The end of the connection ends the stream.
             self.streams = true;
             self.ended = false;
             self.head(
@@ -355,10 +352,10 @@ impl Http {
         out.extend_from_slice(api::event(self.role, live).as_bytes());
     }
 
-    /// What a path asks for; `None` where there is nothing.
-    fn meaning(&mut self, target: &str) -> Option<Request> {
+    /// The request of a path; `None` for an unknown path.
+    fn decode_path(&mut self, target: &str) -> Option<Request> {
         if self.own_port.is_some() {
-            return player::meaning(target);
+            return player::decode_path(target);
         }
         let RequestTarget { path, query, .. } = RequestTarget::of(target);
         match (self.role, path) {
@@ -390,7 +387,7 @@ impl Http {
         }
     }
 
-    /// True when the answer to the request under way has no bytes of the file: HEAD, 304, 412 and 416.
+    /// True when the response has no bytes of the file: HEAD, 304, 412 and 416.
     #[must_use]
     pub fn answers_by_head(&self, size: u64, tag: FileVersion, modified: Option<i64>) -> bool {
         let Some(asked) = &self.asked else { return false };
@@ -400,8 +397,8 @@ impl Http {
             || asked.preconditions.part(&etag, size) == RequestedPart::Unsatisfiable
     }
 
-    /// Writes the head for a file that may be sent, and says which of its bytes follow. `modified`: when it was last changed, in seconds since 1970, where
-    /// that is known.
+    /// Write the header of a file response and return the range to send. `modified` is in seconds
+    /// since 1970, when known.
     pub fn begin(
         &mut self,
         name: &RelativeName,
@@ -413,7 +410,7 @@ impl Http {
         let asked = self.take();
         let etag = format!("\"{tag}\"");
         let modified_at = modified
-            .and_then(date::written)
+            .and_then(date::format)
             .map(|date| format!("Last-Modified: {date}\r\n"))
             .unwrap_or_default();
         match asked.preconditions.verdict(Some(&etag), modified) {
@@ -458,7 +455,7 @@ impl Http {
             "206 Partial Content"
         };
         let _ = write!(fields, "Accept-Ranges: bytes\r\nETag: {etag}\r\n{modified_at}{SAFETY}");
-        if asked.download || !mime::shown_in_place(kind) {
+        if asked.download || !mime::is_inline(kind) {
             let file = name.file();
             let (plain, exact) = (plain_name(&file), percent_encoded(&file));
             let _ = write!(
@@ -470,7 +467,7 @@ impl Http {
         if asked.head_only { Begin::Done } else { Begin::Bytes(range) }
     }
 
-    /// Writes an answer that is no file.
+    /// Write a response other than a file.
     pub fn reply(&mut self, reply: &Response, out: &mut Vec<u8>) {
         let local = self.asked.as_ref().is_some_and(|asked| asked.local);
         if self.is_json()
@@ -506,7 +503,7 @@ impl Http {
         }
     }
 
-    /// Writes a no.
+    /// Write an error.
     pub fn refuse(&mut self, refusal: &ErrorReply, out: &mut Vec<u8>) {
         #[cfg(feature = "compat")]
         if self.asked.as_ref().is_some_and(|asked| asked.soap) {
@@ -546,7 +543,7 @@ impl Http {
 
     fn answer_as(&mut self, kind: &str, status: &str, fields: &str, text: &str, out: &mut Vec<u8>) {
         let asked = self.take();
-        // What is made anew for each request has no tag: `*` alone holds for it.
+        // Generated content has no tag; only `*` matches.
         let verdict = if status.starts_with("200") {
             asked.preconditions.verdict(None, None)
         } else {
@@ -561,7 +558,7 @@ impl Http {
         }
     }
 
-    /// Says that a condition of the request does not hold.
+    /// Write the response to a failed precondition.
     fn failed(&self, head_only: bool, out: &mut Vec<u8>) {
         self.text(
             PLAIN,
@@ -591,7 +588,7 @@ impl Http {
         HttpError
     }
 
-    /// The request that is being answered; its link ends behind the answer when it says so.
+    /// The request being answered; the connection may close after the response.
     fn take(&mut self) -> Conditions {
         let asked = self.asked.take().unwrap_or_default();
         self.ended |= asked.close;
@@ -621,22 +618,19 @@ impl Http {
     }
 }
 
-/// What we say in words.
 const PLAIN: &str = "text/plain; charset=utf-8";
-/// What scripts read.
 const JSON: &str = "application/json";
-/// What those get who watch.
 const EVENTS: &str = "text/event-stream; charset=utf-8";
-/// What is true for this moment, and for nobody but the page that asks.
+/// Responses valid for this moment and this page only.
 const FRESH: &str = "Cache-Control: no-store\r\nCross-Origin-Resource-Policy: same-origin\r\nReferrer-Policy: no-referrer\r\n";
-/// A proxy that gathers answers before it passes them on lets these through as they come.
+/// Ask proxies not to buffer the stream.
 const UNBUFFERED: &str = "X-Accel-Buffering: no\r\n";
-/// What keeps a shared page from acting as ours.
+/// Keep a shared HTML file from acting as this site.
 const SAFETY: &str = "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n";
 
-/// What a request line names.
+/// A request target.
 struct RequestTarget<'a> {
-    /// Only a proxy's form, `http://HOST/PATH`, names the host as well.
+    /// Only in absolute form, `http://HOST/PATH`.
     host: Option<&'a str>,
     path: &'a str,
     query: &'a str,
@@ -663,7 +657,7 @@ impl RequestTarget<'_> {
     }
 }
 
-/// True when the first line ends in a version of HTTP that is none of ours.
+/// True for a first line with an unsupported version of HTTP.
 fn names_another_version(buffer: &[u8]) -> bool {
     let line = buffer
         .trim_ascii_start()
@@ -674,19 +668,19 @@ fn names_another_version(buffer: &[u8]) -> bool {
     matches!(line, [.., b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
-/// True when a `Connection` line ends the link behind the answer.
+/// True for `Connection: close`.
 fn closes(value: &str) -> bool {
     value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
-/// A file's name for programs that can't read the exact one: what is not plain in a quoted word of ASCII becomes `_`.
+/// A file name in ASCII: other characters become `_`.
 fn plain_name(name: &str) -> String {
     name.chars()
         .map(|c| if matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%') { c } else { '_' })
         .collect()
 }
 
-/// `text` with each byte that is not plain in a path spelled `%XX`.
+/// Percent-encode all but plain path characters.
 #[must_use]
 pub fn percent_encoded(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
@@ -699,7 +693,7 @@ pub fn percent_encoded(text: &str) -> String {
     })
 }
 
-/// The reverse; `None` for a broken `%` or what is then no UTF-8.
+/// Decode percent-encoding; `None` when invalid or no UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -752,7 +746,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_never_leads_out_of_the_folder() {
+    fn paths_never_leave_the_folder() {
         let mut http = Http::new(Role::Peer);
         for path in [
             "/files/../x",
@@ -770,12 +764,12 @@ mod tests {
             "/files/a%0ab",
             "/files/a.part",
         ] {
-            assert_eq!(http.meaning(path), None, "{path}");
+            assert_eq!(http.decode_path(path), None, "{path}");
         }
         assert!(
-            matches!(http.meaning("/files/v%C3%ADdeo%20x.mp4?t=3"), Some(Request::Fetch(f)) if f.wanted == Selector::Name(RelativeName::new("vídeo x.mp4").unwrap()))
+            matches!(http.decode_path("/files/v%C3%ADdeo%20x.mp4?t=3"), Some(Request::Fetch(f)) if f.wanted == Selector::Name(RelativeName::new("vídeo x.mp4").unwrap()))
         );
-        assert!(matches!(http.meaning("http://h:1/files/a"), Some(Request::Fetch(_))));
+        assert!(matches!(http.decode_path("http://h:1/files/a"), Some(Request::Fetch(_))));
     }
 
     #[test]
@@ -783,7 +777,7 @@ mod tests {
         let mut http = Http::new(Role::Peer);
         for path in ["/files/a%20b/c.mp4", "/files/a%20b%2fc.mp4"] {
             assert!(
-                matches!(http.meaning(path), Some(Request::Fetch(f)) if f.wanted == Selector::Name(RelativeName::new("a b/c.mp4").unwrap())),
+                matches!(http.decode_path(path), Some(Request::Fetch(f)) if f.wanted == Selector::Name(RelativeName::new("a b/c.mp4").unwrap())),
                 "{path}"
             );
         }
@@ -795,7 +789,7 @@ mod tests {
             "/files/a%2f%2fb",
             "/files/a.part/b",
         ] {
-            assert_eq!(http.meaning(path), None, "{path}");
+            assert_eq!(http.decode_path(path), None, "{path}");
         }
         let mut http = Http::new(Role::Peer);
         let mut out = Vec::new();
@@ -811,7 +805,7 @@ mod tests {
     }
 
     #[test]
-    fn only_media_are_shown_in_place() {
+    fn only_media_are_inline() {
         assert!(
             !head_for("GET /files/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 1)
                 .0
@@ -822,7 +816,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_body_or_nonsense_ends_the_link() {
+    fn a_request_body_or_nonsense_closes_the_connection() {
         for text in [
             "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\n\r\nabcd",
             "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -841,7 +835,7 @@ mod tests {
         assert_eq!(Http::new(Role::Peer).read(endless.as_bytes(), &mut Vec::new()), Err(HttpError));
     }
 
-    /// The status of the answer, and all of it.
+    /// The status of the response, and the whole response.
     fn answer(role: Role, request: &str) -> (u16, String) {
         let (mut http, mut out) =
             (Http::reached(role, HostNames::new(["videos.example".to_owned()]), true), Vec::new());
@@ -867,7 +861,7 @@ mod tests {
     }
 
     #[test]
-    fn no_path_of_any_kind_is_given_under_a_foreign_host() {
+    fn every_path_is_refused_under_a_foreign_host() {
         let server = [
             "/",
             "/app.js",
@@ -947,7 +941,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_with_a_host_of_its_own_goes_before_the_line() {
+    fn an_absolute_target_takes_precedence_over_host() {
         let ask = |target: &str, host: &str| {
             answer(Role::Peer, &format!("GET {target} HTTP/1.1\r\n{host}\r\n")).0
         };
@@ -962,7 +956,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_must_be_named_once_and_by_old_programs_need_not_be() {
+    fn a_host_is_required_once_except_in_http_1_0() {
         assert_eq!(answer(Role::Peer, "GET /files/a HTTP/1.1\r\n\r\n").0, 400);
         assert_eq!(answer(Role::Peer, "GET /files/a HTTP/1.0\r\n\r\n").0, 200);
         assert_eq!(
@@ -976,7 +970,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_head_has_no_body_whatever_is_wrong() {
+    fn responses_to_head_have_no_body() {
         for request in [
             "HEAD /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
             "HEAD / HTTP/1.1\r\n\r\n",
@@ -1003,7 +997,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_is_known_is_not_allowed_and_one_that_is_not_is_not_there() {
+    fn known_methods_are_405_and_unknown_ones_501() {
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"] {
             let (status, text) = answer(
                 Role::Peer,
@@ -1023,7 +1017,7 @@ mod tests {
                 "{method}"
             );
         }
-        // Nobody reads a body as the next request.
+        // The body is not parsed as the next request.
         for (method, status) in [("PUT", 405), ("FOO", 501)] {
             let (said, text) = answer(
                 Role::Peer,
@@ -1037,7 +1031,7 @@ mod tests {
     }
 
     #[test]
-    fn head_gives_the_size_of_the_whole_file_whatever_range_it_names() {
+    fn head_ignores_ranges() {
         let (head, begin) = head_for(
             "HEAD /files/a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\nRange: bytes=1-2\r\n\r\n",
             11,
@@ -1050,7 +1044,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_page_is_made_of_comes_once() {
+    fn assets_are_cached_by_tag() {
         let ask = |line: &str| {
             answer(Role::Server, &format!("GET /app.js HTTP/1.1\r\nHost: 127.0.0.1\r\n{line}\r\n"))
                 .1
@@ -1073,7 +1067,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_told_to_those_who_read_ascii_alone_as_well() {
+    fn attachments_have_an_ascii_name_as_well() {
         let name = |name: &str| {
             let (mut http, mut out) = (Http::new(Role::Peer), Vec::new());
             http.begin(&RelativeName::new(name).unwrap(), 1, FileVersion(1), None, &mut out);
@@ -1122,7 +1116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_request_waits_for_the_answer_to_the_one_before() {
+    fn pipelined_requests_wait_for_the_current_response() {
         let mut http = Http::new(Role::Peer);
         let mut out = Vec::new();
         let two = b"GET /files/a HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /files/b HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
@@ -1140,7 +1134,7 @@ mod tests {
     }
 
     #[test]
-    fn who_watches_gets_event_after_event_and_is_heard_no_more() {
+    fn an_event_stream_ignores_further_requests() {
         let (mut http, mut out) = (Http::new(Role::Server), Vec::new());
         let ask = b"GET /api/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
         let Ok(Decoded::Whole { item: Some(Request::Live), used }) = http.read(ask, &mut out)
@@ -1172,7 +1166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_for_those_who_read_html_and_json_for_those_who_ask_for_it() {
+    fn html_and_json_depend_on_the_request() {
         let said = |role, request: &str| {
             let (mut http, mut out) = (Http::new(role), Vec::new());
             let Ok(Decoded::Whole { item, .. }) = http.read(request.as_bytes(), &mut out) else {
@@ -1222,7 +1216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_kept_is_not_shown() {
+    fn downloads_are_attachments() {
         for (target, kept) in [
             ("/files/a.mp4", false),
             ("/files/a.mp4?download", true),

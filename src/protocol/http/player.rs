@@ -1,7 +1,8 @@
 //! HTTP on the player port: allowed hosts and paths.
 //!
-//! Every page that a browser shows can make it send requests to this machine. So a request must name the port by a name of this machine, which a foreign
-//! name that leads here does not, and none may come from a page of somebody else. And nobody guesses a path that begins with 32 digits of chance.
+//! Any web page can make a browser send requests to this machine. So a request must name the port
+//! by a local name, which a foreign name that resolves here is not, and no other page may be its
+//! origin. Besides, each path starts with 128 random bits.
 
 use crate::protocol::Role;
 use crate::protocol::http::host::HostAuthority;
@@ -10,14 +11,15 @@ use crate::protocol::request::{Fetch, Request, Selector};
 use crate::protocol::types::relative_path::RelativeName;
 
 impl Http {
-    /// For a link to this port, which is open to the programs of this machine alone. A path there is `/SECRET/NAME`, and is asked for as that name.
+    /// The codec of a connection to the player port, which serves programs on this machine only.
+    /// Paths are `/SECRET/NAME`.
     #[must_use]
     pub fn on_own_port(port: u16) -> Http {
         Http { own_port: Some(port), ..Http::new(Role::Peer) }
     }
 }
 
-/// True when a request was meant for this port, under a name that leads to it alone, and comes from no page of somebody else.
+/// True for a request to this port under a local name and from no foreign page.
 pub(super) fn may_ask(
     port: u16,
     host: Option<HostAuthority<'_>>,
@@ -33,7 +35,7 @@ pub(super) fn may_ask(
                 .strip_prefix("http://")
                 .and_then(|rest| rest.split('/').next())
                 .is_some_and(is_ours),
-            // A browser says so itself.
+            // The browser's own verdict.
             "sec-fetch-site" => matches!(value, "none" | "same-origin"),
             _ => true,
         }
@@ -41,8 +43,8 @@ pub(super) fn may_ask(
     host.is_some_and(|host| is_ours(host.text)) && request.headers.iter().all(may)
 }
 
-/// What a path asks for; `None` where there can be nothing.
-pub(super) fn meaning(target: &str) -> Option<Request> {
+/// The request of a path; `None` for an invalid path.
+pub(super) fn decode_path(target: &str) -> Option<Request> {
     let (secret, name) = RequestTarget::of(target).path.strip_prefix('/')?.split_once('/')?;
     let digits = secret.len() == 32 && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
     let name = RelativeName::new(&format!("{secret}/{}", percent_decoded(name)?))
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_a_secret_and_a_name_however_that_is_spelled() {
+    fn a_path_is_a_secret_and_a_name() {
         let path = |path: &str| ask(&[&format!("GET {path} HTTP/1.1"), "Host: localhost:4321"]);
         let wanted = Some(format!("{SECRET}/a b.mp4"));
         assert_eq!(path(&format!("/{SECRET}/a%20b.mp4")).0, wanted);
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_by_another_name_or_from_another_page_is_refused() {
+    fn other_hosts_and_foreign_pages_are_refused() {
         let first = format!("GET /{SECRET}/a HTTP/1.1");
         for fine in [
             &["Host: 127.0.0.1:4321"][..],

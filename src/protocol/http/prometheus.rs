@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::protocol::metric::{Metric, Unit};
 
-/// The content type of that format.
+/// The content type of the format.
 pub(super) const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Help texts, by the name of a metric without its unit.
@@ -33,7 +33,7 @@ const HELP: [(&str, &str); 22] = [
     ("accounts_kept", "1 when accounts outlive the server."),
 ];
 
-/// Format metrics; those of one name stand together.
+/// Format metrics; metrics of one name must be consecutive.
 pub(super) fn text(figures: &[Metric]) -> String {
     let mut text = String::new();
     let mut last = "";
@@ -43,7 +43,7 @@ pub(super) fn text(figures: &[Metric]) -> String {
             Unit::Bytes => "_bytes",
             Unit::Nanoseconds => "_seconds",
         };
-        // A histogram is named without the suffixes of its parts, and these carry the unit already.
+        // A histogram has one base name for its buckets, sum and count, which includes the unit.
         let part = ["_bucket", "_sum"].into_iter().find(|part| figure.name.ends_with(part));
         let base =
             part.map_or(&*figure.name, |part| &figure.name[..figure.name.len() - part.len()]);
@@ -63,7 +63,7 @@ pub(super) fn text(figures: &[Metric]) -> String {
         let _ = write!(text, "{prefix}{}{unit}{total}", figure.name);
         match (part, figure.of.as_deref()) {
             (Some("_bucket"), Some("inf")) => {
-                // The last bucket counts all.
+                // The last bucket is the total count.
                 let _ = writeln!(
                     text,
                     "{{le=\"+Inf\"}} {}\n{prefix}{base}_count {}",

@@ -1,18 +1,19 @@
-//! Query strings, as the forms of browsers encode them.
+//! Query strings, as browsers encode forms.
 
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::percent_decoded;
 
-/// The parameters of one request. Those that nobody knows are no fault.
+/// The parameters of a request. Unknown ones are ignored.
 #[derive(Debug, PartialEq, Eq)]
 pub struct QueryString(Vec<(String, String)>);
 
 impl QueryString {
-    /// Reads what follows `?`.
+    /// Parse the text behind `?`.
     ///
     /// # Errors
-    /// `bad_request` where it is too long, has a broken `%`, is no UTF-8 or says a thing twice.
+    /// `bad_request` when the text is too long, has an invalid `%`, is no UTF-8, or repeats a
+    /// parameter.
     pub fn of(text: &str) -> Result<QueryString, ErrorReply> {
         if text.len() > limits::QUERY_BYTES {
             return Err(bad("the query is too long"));
@@ -36,24 +37,24 @@ impl QueryString {
         Ok(QueryString(fields))
     }
 
-    /// A parameter by its name.
+    /// The value of a parameter.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
-    /// One that has to be there.
+    /// The value of a required parameter.
     ///
     /// # Errors
-    /// `bad_request` where it is not.
+    /// `bad_request` when absent.
     pub fn needed(&self, key: &str) -> Result<&str, ErrorReply> {
         self.get(key).ok_or_else(|| bad(&format!("{key} is missing")))
     }
 
-    /// Where the last answer ended.
+    /// The cursor of the previous page.
     ///
     /// # Errors
-    /// `bad_request` for one that can't be ours.
+    /// `bad_request` when too long.
     pub fn cursor(&self) -> Result<Option<String>, ErrorReply> {
         match self.get("cursor") {
             Some(text) if text.len() > limits::CURSOR_BYTES => {
@@ -64,7 +65,7 @@ impl QueryString {
     }
 }
 
-/// A no to a wrong parameter.
+/// A `bad_request` error.
 #[must_use]
 pub fn bad(text: &str) -> ErrorReply {
     ErrorReply::new(ErrorCode::BadRequest, text)
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_read_as_browsers_write_them() {
+    fn parameters_are_decoded_as_browsers_encode_them() {
         let query = QueryString::of("q=aula+1+%26+%C3%A7%2B&cursor=7&&new").unwrap();
         assert_eq!(query.get("q"), Some("aula 1 & ç+"));
         assert_eq!((query.get("new"), query.get("none")), (Some(""), None));

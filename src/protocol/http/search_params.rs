@@ -1,4 +1,4 @@
-//! Search parameters of a page or a script: they become a [`Query`], as the fields of a native SEARCH do.
+//! Search parameters of a page or script, with the meaning of the fields of a native SEARCH.
 
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -6,10 +6,10 @@ use crate::protocol::http::query_string::{QueryString as Parameters, bad};
 use crate::protocol::types::account::UserName;
 use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
 
-/// What is searched; `None` where nothing is, which finds nothing.
+/// Build the query; `None` for an empty search, which finds nothing.
 ///
 /// # Errors
-/// `bad_request`, `bad_name` or `too_large` for a parameter that makes no sense.
+/// `bad_request`, `bad_name` or `too_large` for an invalid parameter.
 pub fn search(of: &Parameters) -> Result<Option<Query>, ErrorReply> {
     let text = |key| of.get(key).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     let filters = Filters {
@@ -86,7 +86,7 @@ mod tests {
             Query {
                 wanted,
                 filters,
-                sort: Sort::of_word("-size"),
+                sort: Sort::parse("-size"),
                 limit: 5,
                 cursor: Some("c".into())
             }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn contradictory_parameters_are_refused() {
         for text in [
             "q=a&like=abc",
             "q=a&limit=0",

@@ -1,6 +1,7 @@
-//! POST to the date service: the one kind of request body, and the description of the service.
+//! POST to the date service: the one request body that HTTP accepts here, and the WSDL.
 //!
-//! The head is taken off first and its body awaited by itself, so that one that comes in crumbs is not read anew with each of them.
+//! The header is consumed before the body arrives, so that a body in small segments causes no
+//! repeated parsing.
 
 use crate::limits;
 use crate::protocol::http::{Conditions, Http, HttpError, RequestTarget, closes};
@@ -8,7 +9,7 @@ use crate::protocol::legacy::soap::{self, SoapFault};
 use crate::protocol::request::Request;
 use crate::protocol::{Decoded, Role};
 
-/// A question whose body is not all there.
+/// A request whose body is incomplete.
 #[derive(Debug)]
 pub struct SoapPost {
     length: usize,
@@ -16,25 +17,25 @@ pub struct SoapPost {
     action: Option<String>,
 }
 
-/// Where the service is when the asker does not say under which name he knows it: where the client of UC3M looks for it.
+/// The host in the WSDL when the client names none: the default of UC3M's client.
 const USUAL_HOST: &str = "localhost:8000";
-/// What goes with every text of SOAP.
+/// The content type of SOAP.
 const KIND: &str = "text/xml; charset=utf-8";
 
-/// A value of a header line as text.
+/// The value of a header as text.
 fn text<'a>(header: &httparse::Header<'a>) -> &'a str {
     std::str::from_utf8(header.value).unwrap_or_default().trim()
 }
 
-/// True when the query of a target asks for the description.
-pub fn wants_description(target: &str) -> bool {
+/// True for a target with the query `wsdl`.
+pub fn is_wsdl_request(target: &str) -> bool {
     let RequestTarget { path, query, .. } = RequestTarget::of(target);
     path == "/"
         && query.split(['=', '&']).next().is_some_and(|key| key.eq_ignore_ascii_case("wsdl"))
 }
 
-/// True for a POST of XML to `/` of a server. All else that is posted is refused as on every link.
-pub fn is_question(role: Role, parsed: &httparse::Request<'_, '_>) -> bool {
+/// True for a POST of XML to `/` on a server. Any other POST is refused as usual.
+pub fn is_date_request(role: Role, parsed: &httparse::Request<'_, '_>) -> bool {
     let target = RequestTarget::of(parsed.path.unwrap_or_default());
     let is_xml = |header: &httparse::Header<'_>| {
         let kind = text(header).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -49,7 +50,7 @@ pub fn is_question(role: Role, parsed: &httparse::Request<'_, '_>) -> bool {
 }
 
 impl Http {
-    /// Takes the head of a question.
+    /// Decode the header of a POST.
     pub(super) fn posted_head(
         &mut self,
         parsed: &httparse::Request<'_, '_>,
@@ -73,7 +74,7 @@ impl Http {
                             out,
                         ));
                     }
-                    // A number too large for us is too large in any case.
+                    // A number beyond usize exceeds the limit anyway.
                     length = Some(value.parse().unwrap_or(usize::MAX));
                 }
                 "transfer-encoding" => {
@@ -96,7 +97,7 @@ impl Http {
             }
         }
         posted.length = match (length, chunked) {
-            // Whoever says both hides something from somebody on the way.
+            // Both together allow request smuggling.
             (Some(_), Some(_)) => {
                 return Err(self.broken(
                     "400 Bad Request",
@@ -142,7 +143,7 @@ impl Http {
         Ok(Decoded::Whole { item: None, used })
     }
 
-    /// Takes the body of a question, once it is all there; a wrong one is answered at once.
+    /// Decode the body of a POST once complete. A wrong one is answered at once.
     pub(super) fn posted_body(
         &mut self,
         buffer: &[u8],
@@ -154,7 +155,7 @@ impl Http {
             return Decoded::Partial;
         };
         self.asked = Some(Conditions { close, soap: true, ..Conditions::default() });
-        let item = match soap::question(action.as_deref(), &buffer[..length]) {
+        let item = match soap::decode(action.as_deref(), &buffer[..length]) {
             Ok(()) => Some(Request::Date),
             Err(fault) => {
                 self.fault(&fault, out);
@@ -164,18 +165,18 @@ impl Http {
         Decoded::Whole { item, used: length }
     }
 
-    /// Answers with the date.
+    /// Write the response with the date.
     pub(super) fn date(&mut self, date: &str, out: &mut Vec<u8>) {
         self.answer_as(KIND, "200 OK", "", &soap::date(date), out);
     }
 
-    /// Answers with a fault.
+    /// Write the response with a fault.
     pub(super) fn fault(&mut self, fault: &SoapFault, out: &mut Vec<u8>) {
         self.answer_as(KIND, "500 Internal Server Error", "", &soap::fault(fault), out);
     }
 
-    /// Answers with the description of the service, where the asker finds it.
-    pub(super) fn describe(&mut self, parsed: &httparse::Request<'_, '_>, out: &mut Vec<u8>) {
+    /// Write the WSDL with the host that the client used.
+    pub(super) fn write_wsdl(&mut self, parsed: &httparse::Request<'_, '_>, out: &mut Vec<u8>) {
         let mut hosts = parsed
             .headers
             .iter()
@@ -208,7 +209,7 @@ mod tests {
         post(&format!("Content-Length: {}\r\n", body.len()), body)
     }
 
-    /// Everything that is answered to `bytes`, which come in pieces of `size`; true when the link is to end.
+    /// The responses to `bytes` in segments of `size`; true when the connection closes.
     fn talk(bytes: &[u8], size: usize) -> (String, bool) {
         let (mut http, mut out, mut buffer) = (Http::new(Role::Server), Vec::new(), Vec::new());
         for piece in bytes.chunks(size) {
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_answered_with_the_date_however_it_comes() {
+    fn requests_in_any_segments_get_the_date() {
         for size in [1, 7, 100, 10_000] {
             let (said, ended) = talk(&whole(BODY), size);
             assert!(
@@ -264,10 +265,10 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_asks_for_leave_gets_it_before_its_body() {
+    fn expect_continue_is_answered_before_the_body() {
         let head = post(&format!("Content-Length: {}\r\nExpect: 100-continue\r\n", BODY.len()), "");
         assert_eq!(talk(&head, 10_000).0, "HTTP/1.1 100 Continue\r\n\r\n");
-        // Who has begun already needs none.
+        // A client that already sends its body needs none.
         assert!(
             talk(&[&head[..], BODY.as_bytes()].concat(), 10_000).0.starts_with("HTTP/1.1 200 ")
         );
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_posted_elsewhere_or_is_no_xml_is_refused_as_ever() {
+    fn other_posts_are_refused() {
         let elsewhere =
             String::from_utf8(whole(BODY)).unwrap().replace("POST / ", "POST /files/a ");
         assert!(talk(elsewhere.as_bytes(), 10_000).0.starts_with("HTTP/1.1 405 "));
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_under_a_foreign_host_is_refused_before_its_body() {
+    fn a_foreign_host_is_refused_before_the_body() {
         for (host, status) in
             [("evil.example", "403"), ("127.0.0.1\r\nHost: 127.0.0.1", "400"), ("", "400")]
         {
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_has_no_date_says_so_in_soap() {
+    fn a_failed_date_is_a_soap_fault() {
         let (mut http, mut out) = (Http::new(Role::Server), Vec::new());
         let bytes = whole(BODY);
         let Ok(Decoded::Whole { item: None, used }) = http.read(&bytes, &mut out) else {
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn the_description_names_the_host_that_was_asked() {
+    fn the_wsdl_names_the_requested_host() {
         let get = |target: &str, fields: &str| {
             talk(format!("GET {target} HTTP/1.1\r\n{fields}\r\n").as_bytes(), 10_000).0
         };

@@ -1,6 +1,8 @@
-//! The one switch of the asking side: how a legacy peer is asked, and how its answer is read.
+//! The requesting side of legacy protocols: the one switch that writes a request to a legacy peer
+//! and decodes the response.
 //!
-//! It stands to the old wires as [`dialect`](crate::protocol::codec) does for the side that answers: a wire is a file beside this one and its lines below.
+//! The counterpart of [`codec`](crate::protocol::codec) for outbound connections. To add a
+//! protocol, add a file beside this one and its arms below.
 
 use std::net::SocketAddr;
 
@@ -14,65 +16,67 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, LegacyAnswer};
 
-/// Asks the peer at `at` for the file that it calls `name`.
-pub fn ask_file(tongue: LegacyProfile, name: &str, at: SocketAddr, out: &mut Vec<u8>) {
-    match tongue {
+/// Request the file `name` from the peer at `at`.
+pub fn ask_file(profile: LegacyProfile, name: &str, at: SocketAddr, out: &mut Vec<u8>) {
+    match profile {
         LegacyProfile::UfabcJson => ufabc_json::ask_file(name, at.port(), out),
         LegacyProfile::Rede => rede::ask_file(name, out),
-        _ => uc3m::ask_file(tongue, name, out),
+        _ => uc3m::ask_file(profile, name, out),
     }
 }
 
-/// Asks a peer what it shares. False where its wire has no such question.
-pub fn ask_list(tongue: LegacyProfile, out: &mut Vec<u8>) -> bool {
-    if tongue == LegacyProfile::Rede {
+/// Request the file list of a peer. False for a protocol without such a request.
+pub fn ask_list(profile: LegacyProfile, out: &mut Vec<u8>) -> bool {
+    if profile == LegacyProfile::Rede {
         rede::ask_list(out);
     }
-    can_list(tongue)
+    can_list(profile)
 }
 
-/// Reads the next thing that is said before the bytes of the file.
+/// Decode the next message before the bytes of the file.
 ///
 /// # Errors
-/// The peer's no, or why its answer can't be understood.
-pub fn coming(tongue: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
-    match tongue {
+/// The refusal of the peer, or a message that can't be decoded.
+pub fn coming(profile: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+    match profile {
         LegacyProfile::UfabcJson => ufabc_json::coming(buffer),
-        // Nothing is said before them: the first byte says that there are some.
+        // rede-p2p sends no header: the first byte is the file's.
         LegacyProfile::Rede if buffer.is_empty() => Ok(Decoded::Partial),
         LegacyProfile::Rede => Ok(Decoded::Whole { item: LegacyAnswer::Bytes(None), used: 0 }),
-        _ => uc3m::coming(tongue, buffer),
+        _ => uc3m::coming(profile, buffer),
     }
 }
 
-/// Reads what is said before the bytes once the link has ended behind `buffer`. [`Decoded::Quiet`]: its meaning can't be told.
+/// Decode the message before the bytes once the connection has ended behind `buffer`.
+/// [`Decoded::Quiet`]: the meaning is ambiguous.
 #[must_use]
-pub fn ending(tongue: LegacyProfile, buffer: &[u8]) -> Decoded<LegacyAnswer> {
-    if tongue == LegacyProfile::Uc3m2020 { uc3m::ending(buffer) } else { Decoded::Partial }
+pub fn ending(profile: LegacyProfile, buffer: &[u8]) -> Decoded<LegacyAnswer> {
+    if profile == LegacyProfile::Uc3m2020 { uc3m::ending(buffer) } else { Decoded::Partial }
 }
 
-/// Reads the same of a peer that was found to put no length before the bytes.
+/// Decode the response of a peer known to send no length.
 ///
 /// # Errors
 /// As [`coming`].
 pub fn coming_plain(
-    tongue: LegacyProfile,
+    profile: LegacyProfile,
     buffer: &[u8],
 ) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
-    if tongue == LegacyProfile::Uc3m2020 {
-        uc3m::coming_plain(tongue, buffer)
+    if profile == LegacyProfile::Uc3m2020 {
+        uc3m::coming_plain(profile, buffer)
     } else {
-        coming(tongue, buffer)
+        coming(profile, buffer)
     }
 }
 
-/// The names in a list that has ended.
+/// The names of a complete list.
 #[must_use]
-pub fn names(tongue: LegacyProfile, list: &[u8]) -> Vec<RelativeName> {
-    if can_list(tongue) { rede::names(list) } else { Vec::new() }
+pub fn names(profile: LegacyProfile, list: &[u8]) -> Vec<RelativeName> {
+    if can_list(profile) { rede::names(list) } else { Vec::new() }
 }
 
-/// True when `name` stands in a list that has ended: one with blanks inside stands there as it is, though nobody could tell where it begins.
+/// True when a complete list contains `name`. A name with blanks matches too, although its start
+/// can't be located.
 #[must_use]
 pub fn lists(list: &[u8], name: &str) -> bool {
     let list: Vec<u8> = [b" ", list, b" "]
@@ -83,37 +87,39 @@ pub fn lists(list: &[u8], name: &str) -> bool {
     memmem::find(&list, format!(" {name} ").as_bytes()).is_some()
 }
 
-/// True where a peer can be asked what it shares.
+/// True when the protocol can list the files of a peer.
 #[must_use]
-pub fn can_list(tongue: LegacyProfile) -> bool {
-    tongue == LegacyProfile::Rede
+pub fn can_list(profile: LegacyProfile) -> bool {
+    profile == LegacyProfile::Rede
 }
 
-/// True where nobody says that a file is not there: an answer without a byte means that, or an empty file.
+/// True when the protocol has no "not found": an empty response means that, or an empty file.
 #[must_use]
-pub fn has_no_no(tongue: LegacyProfile) -> bool {
-    tongue == LegacyProfile::Rede
+pub fn has_no_error(profile: LegacyProfile) -> bool {
+    profile == LegacyProfile::Rede
 }
 
-/// True where providers leave the link open behind the last byte, so that their silence may be the end.
+/// True when providers keep the connection open behind the last byte, so that silence may be the
+/// end.
 #[must_use]
-pub fn ends_in_silence(tongue: LegacyProfile) -> bool {
-    tongue == LegacyProfile::Rede
+pub fn ends_in_silence(profile: LegacyProfile) -> bool {
+    profile == LegacyProfile::Rede
 }
 
-/// True where the peer says that it has the file before a person is asked; in the other ones that person's time passes in silence.
+/// True when the peer confirms the file before asking a person; otherwise that time passes in
+/// silence.
 #[must_use]
-pub fn says_it_has_it(tongue: LegacyProfile) -> bool {
-    tongue == LegacyProfile::UfabcJson
+pub fn confirms_before_consent(profile: LegacyProfile) -> bool {
+    profile == LegacyProfile::UfabcJson
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::legacy_profile::TONGUES;
+    use crate::protocol::types::legacy_profile::PROFILES;
 
     #[test]
-    fn a_name_is_found_in_a_list_whatever_it_holds() {
+    fn names_with_blanks_are_found_in_lists() {
         let list = b"a.mp4 two words.mp4 b.mp4\n";
         for name in ["a.mp4", "two words.mp4", "b.mp4", "words.mp4"] {
             assert!(lists(list, name), "{name}");
@@ -125,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_not_sent() {
-        for (tongue, _) in TONGUES {
+    fn unsupported_requests_are_not_sent() {
+        for (profile, _) in PROFILES {
             let mut out = Vec::new();
-            assert_eq!(ask_list(tongue, &mut out), can_list(tongue));
-            assert_eq!(out.is_empty(), !can_list(tongue));
-            assert_eq!(coming(tongue, b""), Ok(Decoded::Partial));
+            assert_eq!(ask_list(profile, &mut out), can_list(profile));
+            assert_eq!(out.is_empty(), !can_list(profile));
+            assert_eq!(coming(profile, b""), Ok(Decoded::Partial));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The wires of older programs, one file a protocol. Each turns bytes into the same requests and responses as the native protocol.
+//! Codecs of older protocols, one file each. Each decodes into the same requests and responses as
+//! the native protocol.
 
 pub mod client;
 pub mod onc_rpc;

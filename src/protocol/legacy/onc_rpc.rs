@@ -1,44 +1,45 @@
-//! ONC RPC over TCP, as far as the operation log needs it: records (RFC 5531 section 11), calls and replies, strings and integers of XDR (RFC 4506), and the
-//! questions of a port mapper (RFC 1833 section 3). Both sides of it; nothing of it knows a socket.
+//! ONC RPC over TCP for the operation log, both sides: records (RFC 5531 section 11), calls and
+//! replies, strings and integers of XDR (RFC 4506), and the calls to a port mapper (RFC 1833
+//! section 3). No sockets.
 
 use crate::limits;
 
 /// The version of RPC itself.
 const RPC: u32 = 2;
-/// The bit of a fragment's length that says that it is the last one.
+/// The bit of a fragment header that marks the last fragment.
 const LAST: u32 = 1 << 31;
-/// The longest proof of identity.
-const PROOF_BYTES: usize = 400;
+/// The longest authentication body.
+const AUTH_BYTES: usize = 400;
 
-/// The program of the operation log, as UC3M numbers it.
+/// The operation log's program number at UC3M.
 pub const LOG_PROGRAM: u32 = 1;
-/// Its version.
+/// The version of the program.
 pub const LOG_VERSION: u32 = 1;
-/// The procedure that every program has: it takes nothing and gives nothing.
+/// The procedure 0 of every program: no arguments, no results.
 pub const NULL: u32 = 0;
-/// An operation: user, operation, date.
+/// Log an operation: user, operation, date.
 pub const LOG: u32 = 1;
-/// An operation on a file: user, operation, file, date.
+/// Log an operation on a file: user, operation, file, date.
 pub const LOG_FILE: u32 = 2;
 
-/// The port mapper's program.
+/// The program number of the port mapper.
 pub const MAPPER_PROGRAM: u32 = 100_000;
-/// Its version.
+/// The version of the port mapper.
 pub const MAPPER_VERSION: u32 = 2;
-/// Where it answers on every machine that has one.
+/// The port of the port mapper.
 pub const MAPPER_PORT: u16 = 111;
 
-/// The longest record with all that may be around its fragments.
+/// The longest record with its fragment headers.
 pub const RECORD_ROOM: usize = limits::RPC_RECORD_BYTES + 4 * limits::RPC_FRAGMENTS;
 
-/// Bytes that are no RPC: the link can't go on.
+/// Not RPC; the connection must close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RpcError;
 
-/// Takes the record at the front of `buffer`, and how many bytes it took; `None` while it is not all there.
+/// The record at the front of `buffer` and its length there; `None` while incomplete.
 ///
 /// # Errors
-/// When it is too long, or in too many fragments, as soon as its first bytes say so.
+/// When the record is too long or in too many fragments, as soon as its headers show that.
 pub fn record(buffer: &[u8]) -> Result<Option<(Vec<u8>, usize)>, RpcError> {
     let (mut whole, mut used) = (Vec::new(), 0);
     for _ in 0..limits::RPC_FRAGMENTS {
@@ -59,20 +60,20 @@ pub fn record(buffer: &[u8]) -> Result<Option<(Vec<u8>, usize)>, RpcError> {
     Err(RpcError)
 }
 
-/// Writes a record of one fragment.
+/// Write a record of one fragment.
 fn put_record(body: &[u8], out: &mut Vec<u8>) {
-    // What we say ourselves is far below the limit.
+    // Records written here are far below the limit.
     let length = u32::try_from(body.len()).unwrap_or(0);
     out.extend_from_slice(&(length | LAST).to_be_bytes());
     out.extend_from_slice(body);
 }
 
-/// Reads XDR off the front of some bytes.
+/// A reader of XDR.
 #[derive(Debug)]
 pub struct Xdr<'a>(&'a [u8]);
 
 impl<'a> Xdr<'a> {
-    /// Of these bytes.
+    /// Read from these bytes.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Xdr<'a> {
         Xdr(bytes)
@@ -85,7 +86,7 @@ impl<'a> Xdr<'a> {
         Some(u32::from_be_bytes(*first))
     }
 
-    /// Bytes of a length that is said before them, with what fills them up to four.
+    /// Variable-length bytes, with their padding to a multiple of four.
     pub fn opaque(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.int()?).ok()?;
         let bytes = self.0.get(..length)?;
@@ -93,12 +94,12 @@ impl<'a> Xdr<'a> {
         Some(bytes)
     }
 
-    /// A string. Old writers are not always writers of UTF-8.
+    /// A string; invalid UTF-8 is replaced.
     pub fn string(&mut self) -> Option<String> {
         self.opaque().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
-    /// True when nothing is left.
+    /// True at the end.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.0.is_empty()
@@ -118,27 +119,27 @@ fn put_string(text: &str, out: &mut Vec<u8>) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-/// A call, as the called side reads it.
+/// A decoded call.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Call<'a> {
-    /// What its answer must carry.
+    /// The transaction id, repeated in the reply.
     pub xid: u32,
-    /// The version of RPC itself; what follows means something only where it is 2.
+    /// The version of RPC itself; only for 2 are the other fields valid.
     pub rpc: u32,
-    /// Which program.
+    /// Program number.
     pub program: u32,
-    /// Which version of it.
+    /// Version of the program.
     pub version: u32,
-    /// Which procedure of that.
+    /// Procedure number.
     pub procedure: u32,
-    /// Its arguments.
+    /// XDR-encoded arguments.
     pub arguments: &'a [u8],
 }
 
-/// Reads a call.
+/// Decode a call.
 ///
 /// # Errors
-/// When it is none.
+/// When the record is no call.
 pub fn call(record: &[u8]) -> Result<Call<'_>, RpcError> {
     let mut xdr = Xdr::new(record);
     let mut int = || xdr.int().ok_or(RpcError);
@@ -147,20 +148,20 @@ pub fn call(record: &[u8]) -> Result<Call<'_>, RpcError> {
         return Err(RpcError);
     }
     if rpc != RPC {
-        // Whatever follows in another version, the answer is the same.
+        // Other versions get the same reply, whatever follows.
         return Ok(Call { xid, rpc, program: 0, version: 0, procedure: 0, arguments: &[] });
     }
     let (program, version, procedure) = (int()?, int()?, int()?);
     for _ in 0..2 {
         xdr.int().ok_or(RpcError)?;
-        if xdr.opaque().ok_or(RpcError)?.len() > PROOF_BYTES {
+        if xdr.opaque().ok_or(RpcError)?.len() > AUTH_BYTES {
             return Err(RpcError);
         }
     }
     Ok(Call { xid, rpc, program, version, procedure, arguments: xdr.0 })
 }
 
-/// Writes a call whose caller proves nothing.
+/// Write a call without authentication.
 fn put_call(
     xid: u32,
     [program, version, procedure]: [u32; 3],
@@ -173,29 +174,29 @@ fn put_call(
     put_record(&body, out);
 }
 
-/// What comes of a call.
+/// A decoded reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RpcReply<'a> {
-    /// It was carried out; these are its results.
+    /// Success, with XDR-encoded results.
     Done(&'a [u8]),
-    /// No such program here.
+    /// The program is unavailable.
     NoProgram,
-    /// The program is here in other versions: from the first to the last.
+    /// Only versions from the first to the last are available.
     OtherVersions(u32, u32),
-    /// No such procedure.
+    /// The procedure is unavailable.
     NoProcedure,
-    /// The arguments are none.
+    /// The arguments can't be decoded.
     Garbage,
-    /// The called side has failed.
+    /// The server failed.
     Failed,
-    /// Another version of RPC itself, or the caller is not believed.
+    /// Another version of RPC itself, or authentication failed.
     Denied,
 }
 
-/// Writes an answer.
+/// Write a reply.
 pub fn put_answer(xid: u32, answer: RpcReply<'_>, out: &mut Vec<u8>) {
     let mut body = Vec::new();
-    // A reply, accepted, whose sender proves nothing; or a reply, denied, for only RPC 2 is spoken.
+    // Accepted without authentication, or denied: only RPC 2 is supported.
     match answer {
         RpcReply::Denied => put_ints(&[xid, 1, 1, 0, RPC, RPC], &mut body),
         _ => put_ints(&[xid, 1, 0, 0, 0], &mut body),
@@ -215,10 +216,10 @@ pub fn put_answer(xid: u32, answer: RpcReply<'_>, out: &mut Vec<u8>) {
     put_record(&body, out);
 }
 
-/// Reads an answer, and to which call it belongs.
+/// Decode a reply and its transaction id.
 ///
 /// # Errors
-/// When it is none.
+/// When the record is no reply.
 pub fn answer(record: &[u8]) -> Result<(u32, RpcReply<'_>), RpcError> {
     let mut xdr = Xdr::new(record);
     let (xid, kind, denied) =
@@ -229,7 +230,7 @@ pub fn answer(record: &[u8]) -> Result<(u32, RpcReply<'_>), RpcError> {
         _ => return Err(RpcError),
     }
     xdr.int().ok_or(RpcError)?;
-    if xdr.opaque().ok_or(RpcError)?.len() > PROOF_BYTES {
+    if xdr.opaque().ok_or(RpcError)?.len() > AUTH_BYTES {
         return Err(RpcError);
     }
     let answer = match xdr.int().ok_or(RpcError)? {
@@ -244,28 +245,28 @@ pub fn answer(record: &[u8]) -> Result<(u32, RpcReply<'_>), RpcError> {
     Ok((xid, answer))
 }
 
-/// An integer that is all there is of the results.
+/// Results of a single integer.
 #[must_use]
 pub fn result(results: &[u8]) -> Option<u32> {
     let mut xdr = Xdr::new(results);
     xdr.int().filter(|_| xdr.is_over())
 }
 
-/// An operation, as the log keeps it.
+/// One entry of the operation log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
-    /// By whom.
+    /// The user.
     pub user: String,
-    /// Which.
+    /// The operation.
     pub operation: String,
-    /// Of which file.
+    /// The file of the operation.
     pub file: Option<String>,
-    /// When, in the words of whoever did it.
+    /// The date as the client sent it.
     pub date: String,
 }
 
 impl Logged {
-    /// Reads the arguments of [`LOG`] or [`LOG_FILE`].
+    /// Decode the arguments of [`LOG`] or [`LOG_FILE`].
     #[must_use]
     pub fn read(procedure: u32, arguments: &[u8]) -> Option<Logged> {
         let mut xdr = Xdr::new(arguments);
@@ -275,7 +276,7 @@ impl Logged {
         xdr.is_over().then_some(Logged { user, operation, file, date })
     }
 
-    /// Writes the call that logs it.
+    /// Write the call that logs this entry.
     pub fn put_call(&self, xid: u32, out: &mut Vec<u8>) {
         let mut arguments = Vec::new();
         put_string(&self.user, &mut arguments);
@@ -289,19 +290,19 @@ impl Logged {
     }
 }
 
-/// What a port mapper is asked about the log, over TCP.
+/// A call to the port mapper about the log, over TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mapping {
-    /// It answers on this port: yes or no comes back.
+    /// Register this port; the result is a boolean.
     Set(u16),
-    /// It answers no more: yes or no comes back.
+    /// Remove the registration; the result is a boolean.
     Unset,
-    /// Where does it answer? A port comes back, or 0.
+    /// Find the port; 0 when not registered.
     Find,
 }
 
 impl Mapping {
-    /// Writes the call.
+    /// Write the call.
     pub fn put_call(self, xid: u32, out: &mut Vec<u8>) {
         let (procedure, port) = match self {
             Mapping::Set(port) => (1, port),
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_spelled_as_the_standard_says() {
+    fn a_call_is_encoded_as_rfc_5531_says() {
         let mut out = Vec::new();
         logged(Some("a.mp4")).put_call(7, &mut out);
         let mut expected = vec![0x80, 0, 0, 96];
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_and_answers_are_read_back_as_they_were_written() {
+    fn calls_and_replies_round_trip() {
         for file in [None, Some("a b.mp4"), Some("")] {
             let mut out = Vec::new();
             logged(file).put_call(9, &mut out);
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_too_long_is_known_by_its_first_bytes() {
+    fn a_long_record_is_refused_at_its_header() {
         assert_eq!(record(b"GET / HTTP/1.1"), Err(RpcError));
         assert_eq!(record(&[0xff; 4]), Err(RpcError));
         let long = u32::try_from(limits::RPC_RECORD_BYTES).unwrap();
@@ -406,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_overlong_is_no_call_and_no_argument() {
+    fn truncated_and_overlong_calls_are_refused() {
         let mut out = Vec::new();
         logged(Some("a")).put_call(1, &mut out);
         let whole = body(&out);
@@ -422,7 +423,7 @@ mod tests {
         let mut other = whole.clone();
         other[11] = 3;
         assert_eq!(call(&other).map(|call| call.rpc), Ok(3));
-        // A proof of identity that its own length belies, and one that is too long.
+        // Authentication shorter than its length, and authentication that is too long.
         let mut proof = whole[..28].to_vec();
         put_ints(&[404], &mut proof);
         proof.resize(28 + 4 + 404 + 8, 0);
@@ -430,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_of_old_writers_are_read_as_far_as_they_can_be() {
+    fn strings_with_invalid_utf8_are_decoded_lossily() {
         let mut xdr = Xdr::new(b"\0\0\0\x02\xe9a\0\0");
         assert_eq!(xdr.string(), Some("\u{fffd}a".into()));
         assert!(xdr.is_over());

@@ -1,8 +1,10 @@
-//! The bare words of rede-p2p: the index speaks first on one lasting connection, a peer answers one request a connection.
+//! rede-p2p: bare words. The index speaks first on one lasting connection; a peer answers one
+//! request per connection.
 //!
-//! Nothing ends a word: one that is known is whole as soon as it is there, whatever follows, so that it means the same however it was cut; a name
-//! and an unknown word are whole at the end of their line, or when nothing more comes ([`Decoded::Quiet`]). Line ends and blanks before and after
-//! words are skipped. What that program does not understand it does not answer, and neither does this.
+//! Words have no terminator. A known word is complete as soon as it is present, whatever follows,
+//! so that segmentation never changes its meaning. A name or an unknown word is complete at the end
+//! of its line, or after a pause ([`Decoded::Quiet`]). Blanks and line ends around words are
+//! skipped. Like the original program, the codec does not answer unknown words.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,37 +17,38 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, LegacyChunk, Role};
 
-/// One link's memory.
+/// The codec of one connection.
 #[derive(Debug)]
 pub struct Rede {
     role: Role,
     state: RedeState,
-    /// A Quiet item, until it is taken or turns out to go on: it and how many bytes it had.
+    /// An incomplete item that was offered as complete, and its length, until the item is accepted
+    /// or more bytes arrive.
     guess: Option<(RedeRequest, usize)>,
-    /// Names that one answer to `ls` has brought so far.
+    /// Names sent so far in one response to `ls`.
     listed: usize,
-    /// Where the list goes on.
+    /// The cursor of the next page.
     cursor: Option<String>,
 }
 
-/// The link can't go on.
+/// The connection must close.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RedeError;
 
-/// What happens next.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RedeState {
     /// The index has not spoken yet.
     Silent,
-    /// The next word is read.
+    /// Ready for the next word.
     Reading,
-    /// A word waits for its answer.
+    /// A word waits for its response.
     Busy(RedeRequest),
     /// Nothing more is read.
     Ended,
 }
 
-/// What was asked, as far as the end of the link depends on it.
+/// The request being answered: some close the connection afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RedeRequest {
     Enter,
@@ -57,7 +60,7 @@ enum RedeRequest {
 }
 
 impl Rede {
-    /// For a link to a process of this role.
+    /// The codec of a process with this role.
     #[must_use]
     pub fn new(role: Role) -> Rede {
         let state = match role {
@@ -67,13 +70,14 @@ impl Rede {
         Rede { role, state, guess: None, listed: 0, cursor: None }
     }
 
-    /// True when the link ends behind the answers given so far.
+    /// True when the connection closes after the responses written so far.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.state == RedeState::Ended
     }
 
-    /// Reads the next request off the front of `buffer`. On the index the first one is there before any byte: whoever connects enters.
+    /// Decode the next request from the front of `buffer`. On the index the first request needs no
+    /// bytes: each connection registers a peer.
     ///
     /// # Errors
     /// When a word is too long.
@@ -89,7 +93,7 @@ impl Rede {
                 self.state = RedeState::Busy(RedeRequest::Enter);
                 let enter = LegacyJoin {
                     speaks: LegacyProfile::Rede,
-                    port: LegacyPort::Given,
+                    port: LegacyPort::Assigned,
                     folder: None,
                 };
                 return Ok(Decoded::Whole { item: Ok(Request::Enter(enter)), used: 0 });
@@ -127,7 +131,7 @@ impl Rede {
         }
     }
 
-    /// The words that stand alone.
+    /// The words without an argument.
     fn words(&self) -> Vec<(&'static [u8], RedeRequest, Request)> {
         match self.role {
             Role::Server => {
@@ -144,14 +148,14 @@ impl Rede {
         }
     }
 
-    /// True for the beginning of a known word, and for one that lacks its name.
+    /// True for a prefix of a known word, and for `get` without its name.
     fn may_become_known(&self, line: &[u8]) -> bool {
         let lacks_name = self.role == Role::Peer
             && (b"get".starts_with(line) || line.trim_ascii_end() == b"get");
         lacks_name || self.words().iter().any(|(word, ..)| word.starts_with(line))
     }
 
-    /// What a line means that is no word by itself.
+    /// Decode a line that is no complete word.
     fn meaning(&self, line: &[u8]) -> (RedeRequest, Result<Request, ErrorReply>) {
         let Some(name) = line.strip_prefix(b"get").filter(|rest| {
             self.role == Role::Peer && rest.first().is_none_or(u8::is_ascii_whitespace)
@@ -161,7 +165,7 @@ impl Rede {
         (RedeRequest::Get, fetch(name))
     }
 
-    /// What is being answered; the next word is read after it.
+    /// The request being answered; afterwards the next word is read.
     fn take(&mut self) -> RedeRequest {
         let busy = if let RedeState::Busy(asked) = self.state { Some(asked) } else { None };
         let asked =
@@ -172,14 +176,15 @@ impl Rede {
         asked
     }
 
-    /// Writes an answer that is no file. One to `ls` goes on while there is a [next page](Rede::next_page).
+    /// Write a response other than a file. The response to `ls` continues while there is a [next
+    /// page](Rede::next_page).
     pub fn reply(&mut self, reply: &Response, out: &mut Vec<u8>) {
         let asked = self.take();
         match reply {
             Response::Entered { you } => out.extend_from_slice(you.port().to_string().as_bytes()),
             Response::Peers { peers, .. } => {
                 for peer in peers {
-                    // The program splits at the colon, so that no other address can be told to it.
+                    // IPv4 only: the original program splits addresses at the colon.
                     if let IpAddr::V4(ip) = peer.peer.ip().to_canonical() {
                         out.extend_from_slice(
                             format!("{}/", SocketAddr::new(ip.into(), peer.peer.port())).as_bytes(),
@@ -205,13 +210,13 @@ impl Rede {
         }
     }
 
-    /// What is to be asked once more, because the answer to `ls` was longer than one page; its reply belongs to the same answer.
+    /// The request for the next page of `ls`; its reply continues the same response.
     pub fn next_page(&mut self) -> Option<Request> {
         self.cursor.take().map(|cursor| Request::Ls { peer: None, cursor: Some(cursor) })
     }
 
-    /// Takes note of a no, which this language has no words for. The link ends where silence would be waited out for ever: on a peer, and
-    /// where the index gives no port.
+    /// Record an error, for which the protocol has no message. Close the connection where the
+    /// client would wait for ever: on a peer, and for an index without a port to assign.
     pub fn refuse(&mut self, _: &ErrorReply, _: &mut Vec<u8>) {
         let asked = self.take();
         if self.role == Role::Peer || matches!(asked, RedeRequest::Enter | RedeRequest::Quit) {
@@ -219,15 +224,16 @@ impl Rede {
         }
     }
 
-    /// The bytes of a file; nothing is said before them, and the end of the link ends them.
+    /// Send a file of `size` bytes without a header; the end of the connection ends the file.
     pub fn begin(&mut self, size: u64) -> Vec<LegacyChunk> {
         self.take();
         self.state = RedeState::Ended;
-        vec![LegacyChunk::Bytes(ByteRange::within(0, None, size).unwrap_or(ByteRange::EMPTY))]
+        vec![LegacyChunk::File(ByteRange::within(0, None, size).unwrap_or(ByteRange::EMPTY))]
     }
 }
 
-/// A name stands between blanks: that program cuts its lines at them, so one that begins or ends with a blank can't be asked for.
+/// Names have blanks around them: the original program splits its lines there, so a name can't
+/// start or end with one.
 fn fetch(name: &[u8]) -> Result<Request, ErrorReply> {
     let name = std::str::from_utf8(name.trim_ascii()).map_err(|_| {
         ErrorReply::new(ErrorCode::BadName, "a file name must not be anything but UTF-8")
@@ -240,19 +246,19 @@ fn fetch(name: &[u8]) -> Result<Request, ErrorReply> {
     }))
 }
 
-/// Asks a peer for a file; the answer is its bytes, up to the end of the link or until nothing more comes.
+/// Request a file. The response is its bytes, up to the end of the connection or a long silence.
 pub fn ask_file(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"get ");
     out.extend_from_slice(name.as_bytes());
 }
 
-/// Asks a peer what it shares; [`names`] reads the answer.
+/// Request the file list of a peer; [`names`] decodes the response.
 pub fn ask_list(out: &mut Vec<u8>) {
     out.extend_from_slice(b"ls");
 }
 
-/// The names in the answer to [`ask_list`], when it has ended. Blanks stand between names and may stand inside of them, which can't be told apart:
-/// each word counts as a name, and one that can't be a name is left out.
+/// The names in a complete response to [`ask_list`]. Blanks separate names and may occur within
+/// names, which is ambiguous: each word counts as a name, and invalid names are dropped.
 #[must_use]
 pub fn names(bytes: &[u8]) -> Vec<RelativeName> {
     let words =
@@ -272,12 +278,12 @@ mod tests {
         RelativeName::new(text).unwrap()
     }
 
-    /// An index behind its first word.
+    /// An index after its first message.
     fn index() -> Rede {
         let mut wire = Rede::new(Role::Server);
         let enter = Request::Enter(LegacyJoin {
             speaks: LegacyProfile::Rede,
-            port: LegacyPort::Given,
+            port: LegacyPort::Assigned,
             folder: None,
         });
         assert_eq!(wire.read(b""), Ok(Decoded::Whole { item: Ok(enter), used: 0 }));
@@ -328,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn each_word_is_whole_as_soon_as_it_is_there() {
+    fn each_word_is_complete_as_soon_as_it_is_present() {
         let cases = [
             (Role::Server, "peers", peers()),
             (Role::Server, "peers\n", peers()),
@@ -362,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_run_into_each_other_are_answered_in_turn() {
+    fn words_without_separators_are_answered_in_turn() {
         let mut rest: &[u8] = b"peerspeers\nquit";
         let (mut wire, mut out) = (index(), Vec::new());
         let present = |peer: &str| PeerEntry {
@@ -391,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_index_does_not_know_it_does_not_answer() {
+    fn the_index_ignores_unknown_words() {
         for text in ["ls", "get a", "PEERS", "peer s", "x\0í", "pex"] {
             let (mut wire, mut out) = (index(), Vec::new());
             let unknown = Decoded::Quiet { item: Err(ErrorReply::unsupported()), used: text.len() };
@@ -411,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_goes_on_until_nothing_more_comes() {
+    fn a_name_continues_until_a_pause() {
         for text in ["get a b.txt", "get vídeo", "get  x ", " get\tx"] {
             let mut wire = Rede::new(Role::Peer);
             for at in 0..=text.len() {
@@ -437,16 +443,16 @@ mod tests {
                     Ok(Decoded::Whole { item: item.clone(), used: line.len() })
                 );
             }
-            // Taken: the buffer is shorter, and one link brings one file.
+            // Accepted: the buffer is shorter, and one connection transfers one file.
             assert_eq!(wire.read(b""), Ok(Decoded::Partial));
             assert_eq!(wire.read(b"get z\n"), Ok(Decoded::Partial));
         }
     }
 
     #[test]
-    fn a_file_is_its_bytes_and_a_no_is_the_end() {
+    fn a_file_is_its_bytes_and_an_error_is_the_end() {
         let mut wire = Rede::new(Role::Peer);
-        assert_eq!(wire.begin(11), [LegacyChunk::Bytes(ByteRange::new(0, 11).unwrap())]);
+        assert_eq!(wire.begin(11), [LegacyChunk::File(ByteRange::new(0, 11).unwrap())]);
         assert!(wire.has_ended());
         for text in [
             "get ../x\n",
@@ -502,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_can_be_none_are_left_out() {
+    fn invalid_names_are_dropped() {
         assert_eq!(names(b""), []);
         assert_eq!(
             names(b"a.txt ../x /abs \xff \x1b[2J b.txt\nc.part d"),
@@ -511,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_is_what_that_program_understands() {
+    fn requests_match_the_original_program() {
         let (mut file, mut list) = (Vec::new(), Vec::new());
         ask_file("a b.txt", &mut file);
         ask_list(&mut list);
@@ -522,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_word_ends_the_link() {
+    fn an_endless_word_closes_the_connection() {
         for (role, start, then) in [
             (Role::Server, "x", b'x'),
             (Role::Peer, "get x", b'x'),

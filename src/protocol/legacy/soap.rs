@@ -1,6 +1,7 @@
-//! The date service as text: WSDL, the operation `datetime`, and its responses. SOAP 1.1, document/literal.
+//! The SOAP date service: WSDL, the operation `datetime`, and its responses. SOAP 1.1,
+//! document/literal.
 //!
-//! What comes is read as it stands: no document type, no entities but the five of XML, nothing deep. Faults are answers like any other.
+//! No document type, no entities but the five of XML, bounded depth. Faults are ordinary responses.
 
 use std::borrow::Cow;
 
@@ -11,42 +12,42 @@ use quick_xml::reader::Reader;
 
 use crate::limits;
 
-/// The namespace of the service, as zeep's own examples have it and UC3M took it over.
+/// The namespace of the service, which UC3M took from the examples of zeep.
 const SERVICE: &str = "http://tests.python-zeep.org/";
 /// The namespace of SOAP 1.1.
 const ENVELOPE: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 /// The one operation.
 const OPERATION: &str = "datetime";
 
-/// Why there is no date.
+/// The reason for a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SoapFault {
-    /// An envelope, of another version of SOAP.
+    /// An envelope of another SOAP version.
     Version,
-    /// A header that must be understood, and is not.
+    /// An unknown header with `mustUnderstand`.
     Header,
-    /// What was asked is wrong, in words.
+    /// The request is wrong; the text is the cause.
     Client(Cow<'static, str>),
-    /// We can't, in words.
+    /// The server failed; the text is the cause.
     Server(String),
 }
 
-/// Where the reader is.
+/// The element that contains the reader's position.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ServiceAddress {
     Envelope,
     Header,
-    /// In something that nobody here has to understand.
+    /// Within an ignored element.
     Other,
     Body,
     Operation,
 }
 
-/// Reads a question: it is well when it is an envelope around `datetime`. `action` is what the header line SOAPAction says, if there is one.
+/// Decode a request: an envelope around `datetime`. `action` is the SOAPAction header, if any.
 ///
 /// # Errors
-/// The fault to answer with.
-pub fn question(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
+/// The fault of the response.
+pub fn decode(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
     let named =
         action.map(|action| action.trim().trim_matches('"')).filter(|action| !action.is_empty());
     if let Some(named) = named
@@ -66,7 +67,7 @@ pub fn question(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
     let config = reader.config_mut();
     config.expand_empty_elements = true;
     config.check_comments = true;
-    let mut question = Question::default();
+    let mut decode = DateRequest::default();
     for first in std::iter::once(true).chain(std::iter::repeat(false)) {
         match reader.read_event() {
             Ok(Event::Decl(decl)) if first => match decl.encoding() {
@@ -77,21 +78,21 @@ pub fn question(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
                         .any(|known| name.eq_ignore_ascii_case(known)) => {}
                 Some(_) => return Err(wrong("UTF-8 only")),
             },
-            Ok(Event::Start(tag)) => question.enters(&tag)?,
-            Ok(Event::End(_)) => question.leaves(),
-            Ok(Event::Text(text)) => question.hears(&text.into_inner())?,
-            Ok(Event::CData(text)) if question.is_in_an_element() => {
-                question.hears(&text.into_inner())?
+            Ok(Event::Start(tag)) => decode.enters(&tag)?,
+            Ok(Event::End(_)) => decode.leaves(),
+            Ok(Event::Text(text)) => decode.hears(&text.into_inner())?,
+            Ok(Event::CData(text)) if decode.is_in_an_element() => {
+                decode.hears(&text.into_inner())?
             }
             Ok(Event::GeneralRef(name)) => {
-                // What may stand for anything is never looked up: nothing can grow.
+                // Entities are never expanded, so nothing can grow.
                 let name = name.into_inner();
                 let plain =
                     ["lt", "gt", "amp", "apos", "quot"].contains(&&*name) || name.starts_with('#');
-                if !plain || !question.is_in_an_element() {
+                if !plain || !decode.is_in_an_element() {
                     return Err(wrong("no entities here"));
                 }
-                question.hears(&name)?;
+                decode.hears(&name)?;
             }
             Ok(Event::Comment(_)) => {}
             Ok(Event::Eof) => break,
@@ -100,17 +101,17 @@ pub fn question(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
             Err(_) => return Err(wrong("this is no XML")),
         }
     }
-    if !question.is_over() {
+    if !decode.is_over() {
         return Err(wrong("the envelope does not end"));
     }
-    if question.asked { Ok(()) } else { Err(wrong("no operation")) }
+    if decode.asked { Ok(()) } else { Err(wrong("no operation")) }
 }
 
-/// What was read so far.
+/// Progress of the reader.
 #[derive(Default)]
-struct Question {
+struct DateRequest {
     inside: Vec<ServiceAddress>,
-    /// What prefixes mean, with how deep they were said.
+    /// Namespace prefixes, with the depth of their declaration.
     names: Vec<(usize, String, String)>,
     began: bool,
     header: bool,
@@ -118,7 +119,7 @@ struct Question {
     asked: bool,
 }
 
-impl Question {
+impl DateRequest {
     fn enters(&mut self, tag: &BytesStart<'_>) -> Result<(), SoapFault> {
         let depth = self.inside.len();
         if depth >= limits::SOAP_DEPTH {
@@ -136,7 +137,7 @@ impl Question {
                 return Err(wrong("too many attributes"));
             }
         }
-        // Nobody asks what a name means that stands deeper than the operation.
+        // Namespaces below the operation are never looked up.
         let above = self.inside.last().copied();
         if !matches!(above, Some(ServiceAddress::Other | ServiceAddress::Operation)) {
             for (key, value) in &attributes {
@@ -168,9 +169,10 @@ impl Question {
                 ServiceAddress::Other
             }
             Some(ServiceAddress::Body) if self.asked => {
-                return Err(wrong("one question at a time"));
+                return Err(wrong("one decode at a time"));
             }
-            // A question written by hand may leave the namespace out; that of somebody else is another question.
+            // A hand-written request may omit the namespace; another namespace is another
+            // operation.
             Some(ServiceAddress::Body) => match (self.meaning(prefix)?, local) {
                 (SERVICE | "", OPERATION) => {
                     self.asked = true;
@@ -194,7 +196,7 @@ impl Question {
         }
     }
 
-    /// A header that must be understood is one that we don't.
+    /// No header is understood, so a header with `mustUnderstand` is a fault.
     fn understands(&self, attributes: &[(String, String)]) -> Result<(), SoapFault> {
         for (key, value) in attributes {
             if let Some((prefix, "mustUnderstand")) = key.split_once(':')
@@ -221,7 +223,7 @@ impl Question {
         Ok(())
     }
 
-    /// The namespace that a prefix means here.
+    /// The namespace of a prefix.
     fn meaning(&self, prefix: &str) -> Result<&str, SoapFault> {
         match self.names.iter().rev().find(|(_, known, _)| known == prefix) {
             Some((.., namespace)) => Ok(namespace),
@@ -243,7 +245,7 @@ fn wrong(text: &'static str) -> SoapFault {
     SoapFault::Client(Cow::Borrowed(text))
 }
 
-/// The answer: the date.
+/// The response with the date.
 #[must_use]
 pub fn date(date: &str) -> String {
     let date = escape(date);
@@ -252,7 +254,7 @@ pub fn date(date: &str) -> String {
     ))
 }
 
-/// The answer: none, and why.
+/// The response with a fault.
 #[must_use]
 pub fn fault(fault: &SoapFault) -> String {
     let (code, text): (&str, &str) = match fault {
@@ -273,7 +275,7 @@ fn envelope(body: &str) -> String {
     )
 }
 
-/// `HOST[:PORT]` as a header line names it, if it is one: of what else it may hold nothing gets into a WSDL.
+/// `HOST[:PORT]` of a Host header, if valid; nothing else may enter the WSDL.
 #[must_use]
 pub fn host(text: &str) -> Option<&str> {
     let (name, port) = match text.strip_prefix('[') {
@@ -294,7 +296,7 @@ pub fn host(text: &str) -> Option<&str> {
     (named && ported).then_some(text)
 }
 
-/// The description of the service, at the address under which the asker knows it.
+/// The WSDL with the address known to the client.
 #[must_use]
 pub fn wsdl(host: &str) -> String {
     let host = escape(host);
@@ -339,7 +341,7 @@ mod tests {
     use super::*;
 
     fn asks(body: &str) -> Result<(), SoapFault> {
-        question(Some("\"datetime\""), body.as_bytes())
+        decode(Some("\"datetime\""), body.as_bytes())
     }
 
     fn around(inner: &str) -> String {
@@ -349,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn the_question_is_understood_however_it_is_spelled() {
+    fn requests_of_any_spelling_are_decoded() {
         let zeep = "<?xml version='1.0' encoding='utf-8'?>\n<soap-env:Envelope xmlns:soap-env=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap-env:Body><ns0:datetime xmlns:ns0=\"http://tests.python-zeep.org/\"/></soap-env:Body></soap-env:Envelope>";
         for body in [
             zeep.to_owned(),
@@ -374,23 +376,20 @@ mod tests {
             Some("datetime"),
             Some("\"http://tests.python-zeep.org/datetime\""),
         ] {
-            assert_eq!(question(action, zeep.as_bytes()), Ok(()), "{action:?}");
+            assert_eq!(decode(action, zeep.as_bytes()), Ok(()), "{action:?}");
         }
-        assert_eq!(
-            question(Some("\"shutdown\""), zeep.as_bytes()),
-            Err(wrong("no such operation"))
-        );
+        assert_eq!(decode(Some("\"shutdown\""), zeep.as_bytes()), Err(wrong("no such operation")));
     }
 
     #[test]
-    fn each_wrong_question_gets_its_fault() {
+    fn each_wrong_request_gets_its_fault() {
         let deep = format!("<e:Envelope xmlns:e='{ENVELOPE}'><e:Header>{}", "<a>".repeat(40));
         let many: String = (0..40).map(|n| format!(" a{n}='1'")).collect();
         let cases = [
             (around("<t:time/>"), wrong("no such operation")),
             (around("<x:datetime xmlns:x='urn:x'/>"), wrong("no such operation")),
             (around(""), wrong("no operation")),
-            (around("<t:datetime/><t:datetime/>"), wrong("one question at a time")),
+            (around("<t:datetime/><t:datetime/>"), wrong("one decode at a time")),
             (around("<t:datetime><a/></t:datetime>"), wrong("datetime is empty")),
             (around("<t:datetime>a</t:datetime>"), wrong("text where none belongs")),
             (around("<t:datetime><![CDATA[a]]></t:datetime>"), wrong("text where none belongs")),
@@ -439,18 +438,18 @@ mod tests {
         for (body, fault) in cases {
             assert_eq!(asks(&body), Err(fault), "{body}");
         }
-        assert_eq!(question(None, b"\xff\xfe<\0"), Err(wrong("this is no UTF-8")));
+        assert_eq!(decode(None, b"\xff\xfe<\0"), Err(wrong("this is no UTF-8")));
     }
 
     #[test]
-    fn nothing_that_comes_panics_or_takes_long() {
+    fn hostile_bodies_neither_panic_nor_take_long() {
         let whole = around("<t:datetime a='1'>&#10;</t:datetime>");
         for cut in 0..whole.len() {
             let _ = asks(&whole[..cut]);
             let mut bytes = whole.clone().into_bytes();
             for byte in [b'<', b'>', b'&', b'"', 0xff] {
                 bytes[cut] = byte;
-                let _ = question(None, &bytes);
+                let _ = decode(None, &bytes);
             }
         }
         let _ = asks(&format!(

@@ -1,11 +1,14 @@
-//! JSON without framing: the index is asked on one lasting connection, a peer on one connection a file.
+//! ufabc-json: JSON without framing. The index has one lasting connection per peer; a peer has one
+//! connection per file.
 //!
-//! An object ends where its braces do. Its real clients build some of theirs by pasting a person's words between fixed ones, so that quotes may be
-//! missing and a brace too: those forms are read as well, and where no brace ends one of them it is whole when nothing more comes
-//! ([`Decoded::Quiet`]). One request at a time: the next is read when this one is answered.
+//! An object ends with its braces. Real clients build some objects by pasting user input between
+//! constant strings, so quotes or a brace may be missing. Those forms are accepted; without a
+//! closing brace the object is complete after a pause ([`Decoded::Quiet`]). The next request is
+//! decoded after the response to this one.
 //!
-//! What that client's author left open is settled here: a no to JOIN is `JOIN_FAIL`, one to UPDATE `UPDATE_FAIL`, one to SEARCH `[]`, and one to
-//! anything else `{"status": "unknown"}`; the client takes all of them for a failure.
+//! The original leaves errors undefined. Here the error of JOIN is `JOIN_FAIL`, of UPDATE
+//! `UPDATE_FAIL`, of SEARCH `[]`, and of anything else `{"status": "unknown"}`; the client takes
+//! each of them for a failure.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -21,24 +24,24 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, LegacyAnswer, LegacyChunk, Role};
 
-/// One link's memory.
+/// The codec of one connection.
 #[derive(Debug)]
 pub struct UfabcJson {
     role: Role,
     scan: JsonScan,
-    /// What waits for its answer.
+    /// The request that waits for its response.
     asked: Option<JsonRequest>,
     guess: Guess,
-    /// The OK with the size was said.
+    /// The OK with the size was sent.
     announced: bool,
     ended: bool,
 }
 
-/// The link can't go on.
+/// The connection must close.
 #[derive(Debug, PartialEq, Eq)]
 pub struct JsonError;
 
-/// What was asked, as far as the words of a no depend on it.
+/// The request being answered, which selects the form of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum JsonRequest {
     Join,
@@ -48,17 +51,18 @@ enum JsonRequest {
     Unknown,
 }
 
-/// What may be a whole request, though nothing ends it.
+/// An unterminated object that may be a complete request.
 #[derive(Debug, Default)]
 struct Guess {
-    /// The last one, until it is taken or turns out to go on, and how many bytes it had.
+    /// The request last offered as complete and its length, until the request is accepted or more
+    /// bytes arrive.
     last: Option<(JsonRequest, usize)>,
-    /// How many were made of this object.
+    /// Offers made for this object.
     made: usize,
 }
 
 impl UfabcJson {
-    /// For a link to a process of this role.
+    /// The codec of a process with this role.
     #[must_use]
     pub fn new(role: Role) -> UfabcJson {
         UfabcJson {
@@ -71,22 +75,24 @@ impl UfabcJson {
         }
     }
 
-    /// True when the link ends behind the answers given so far: on a peer after the file or the no.
+    /// True when the connection closes after the responses written so far: on a peer, after the
+    /// file or the error.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Reads the next request off the front of `buffer`; a wrong one is to be [refused](UfabcJson::refuse).
+    /// Decode the next request from the front of `buffer`; answer an error with
+    /// [`refuse`](UfabcJson::refuse).
     ///
     /// # Errors
-    /// When the bytes are no object, or one that is too long or too deep.
+    /// When the bytes are no object, or the object is too long or too deep.
     pub fn read(
         &mut self,
         buffer: &[u8],
     ) -> Result<Decoded<Result<Request, ErrorReply>>, JsonError> {
         if let Some((asked, _)) = self.guess.last.filter(|(_, length)| buffer.len() < *length) {
-            self.settle(true);
+            self.reset(true);
             self.asked = Some(asked);
         }
         if self.ended || self.asked.is_some() {
@@ -109,17 +115,17 @@ impl UfabcJson {
             }
             JsonStep::Wrong => return Err(JsonError),
             JsonStep::More if buffer.len() > limit => return Err(JsonError),
-            JsonStep::More => return Ok(self.guessed(buffer)),
+            JsonStep::More => return Ok(self.offer(buffer)),
         };
-        self.settle(false);
+        self.reset(false);
         self.asked = Some(asked);
-        // What ends a line in a terminal belongs to no next request.
+        // Skip the line end of a terminal.
         let used = buffer.len() - buffer[end..].trim_ascii_start().len();
         Ok(Decoded::Whole { item, used })
     }
 
-    /// What has not ended may still be all that comes.
-    fn guessed(&mut self, buffer: &[u8]) -> Decoded<Result<Request, ErrorReply>> {
+    /// Offer an unterminated object as complete.
+    fn offer(&mut self, buffer: &[u8]) -> Decoded<Result<Request, ErrorReply>> {
         let again = self.guess.last.take().is_some_and(|(_, length)| length == buffer.len());
         if !self.scan.is_inside() || (!again && self.guess.made == limits::GUESSES) {
             return Decoded::Partial;
@@ -132,22 +138,22 @@ impl UfabcJson {
         Decoded::Quiet { item, used: buffer.len() }
     }
 
-    /// Nothing of the object that was read is needed any more.
-    fn settle(&mut self, unended: bool) {
+    /// Forget the object that was read.
+    fn reset(&mut self, unended: bool) {
         self.scan = JsonScan { late_brace: unended, ..JsonScan::default() };
         self.guess = Guess::default();
     }
 
-    /// What is being answered.
+    /// The request being answered.
     fn take(&mut self) -> JsonRequest {
         if let Some((asked, _)) = self.guess.last {
-            self.settle(true);
+            self.reset(true);
             return asked;
         }
         self.asked.take().unwrap_or(JsonRequest::Unknown)
     }
 
-    /// Writes an answer that is no file.
+    /// Write a response other than a file.
     pub fn reply(&mut self, reply: &Response, out: &mut Vec<u8>) {
         match reply {
             Response::Entered { .. } => self.say("JOIN_OK", out),
@@ -157,7 +163,7 @@ impl UfabcJson {
                     holders.iter().map(|holder| holder.peer.port().to_string()).collect();
                 self.say(&format!("[{}]", ports.join(", ")), out);
             }
-            // Nothing that can be asked in this language has such an answer.
+            // No request of this protocol has such a response.
             _ => self.refuse(&ErrorReply::unsupported(), out),
         }
     }
@@ -167,7 +173,7 @@ impl UfabcJson {
         out.extend_from_slice(words.as_bytes());
     }
 
-    /// Writes a no; on a peer the link ends with it.
+    /// Write an error; on a peer it closes the connection.
     pub fn refuse(&mut self, refusal: &ErrorReply, out: &mut Vec<u8>) {
         let asked = self.take();
         let words = match (self.role, asked) {
@@ -177,7 +183,7 @@ impl UfabcJson {
             (Role::Server, JsonRequest::Download | JsonRequest::Unknown) => {
                 "{\"status\": \"unknown\"}"
             }
-            // Once the size was said, only a yes or a no can follow.
+            // Behind the size only a yes or a no can follow.
             (Role::Peer, _)
                 if !self.announced
                     && matches!(refusal.code, ErrorCode::NotFound | ErrorCode::BadName) =>
@@ -190,36 +196,40 @@ impl UfabcJson {
         out.extend_from_slice(words.as_bytes());
     }
 
-    /// What is said on a peer while a person is asked: the size, once.
+    /// Announce the size once, while a person is asked for consent.
     pub fn waiting(&mut self, size: u64) -> Vec<LegacyChunk> {
         if self.role == Role::Server || self.announced {
             return Vec::new();
         }
         self.announced = true;
-        vec![LegacyChunk::Say(format!("{{\"status\": \"OK\", \"fileSize\": {size}}}").into_bytes())]
+        vec![LegacyChunk::Data(
+            format!("{{\"status\": \"OK\", \"fileSize\": {size}}}").into_bytes(),
+        )]
     }
 
-    /// What is said before the bytes of a file, and they; the pauses are for a reader that takes what one look brings for one object.
+    /// Send a file of `size` bytes. The pauses serve clients that take the bytes of one `recv` for
+    /// one object.
     pub fn begin(&mut self, size: u64) -> Vec<LegacyChunk> {
         self.take();
         let mut said = self.waiting(size);
         self.ended = true;
         said.push(LegacyChunk::Pause);
-        said.push(LegacyChunk::Say(b"{\"status\": \"downloadAccepted\"}".to_vec()));
+        said.push(LegacyChunk::Data(b"{\"status\": \"downloadAccepted\"}".to_vec()));
         said.push(LegacyChunk::Pause);
-        said.push(LegacyChunk::Bytes(ByteRange::within(0, None, size).unwrap_or(ByteRange::EMPTY)));
+        said.push(LegacyChunk::File(ByteRange::within(0, None, size).unwrap_or(ByteRange::EMPTY)));
         said
     }
 }
 
-/// Asks a peer for a file. `port` is its own: that program looks for the file in a folder of that name.
+/// Request a file. The original program looks for it in a folder named after `port`, the provider's
+/// port.
 pub fn ask_file(name: &str, port: u16, out: &mut Vec<u8>) {
     let mut text = String::from("{\"method\": \"DOWNLOAD_REQUEST\", \"data\": {\"filename\": \"");
     for c in name.chars() {
         match c {
             '"' | '\\' => text.extend(['\\', c]),
             ' '..='\u{7f}' => text.push(c),
-            // ASCII alone, as Python's `json.dumps` has it.
+            // ASCII only, like Python's `json.dumps`.
             _ => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
                 let _ = write!(text, "\\u{unit:04x}");
             }),
@@ -229,10 +239,11 @@ pub fn ask_file(name: &str, port: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Reads one object of a peer's answer to [`ask_file`]. The bytes of the file follow the second one at once, so nothing behind an object is skipped.
+/// Decode one object of the response to [`ask_file`]. The bytes of the file follow the second
+/// object at once, so nothing behind an object is skipped.
 ///
 /// # Errors
-/// When the peer says no, or nothing that can be understood.
+/// The refusal of the peer, or an object that can't be decoded.
 pub fn coming(buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
     #[derive(Deserialize)]
     struct JsonAnswer<'a> {
@@ -264,33 +275,33 @@ pub fn coming(buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
     Ok(Decoded::Whole { item, used })
 }
 
-/// Looks for the end of an object and can go on where it stopped.
+/// An incremental search for the end of an object.
 #[derive(Debug, Default)]
 struct JsonScan {
-    /// Where the object begins, once it has.
+    /// The start of the object, once found.
     start: usize,
-    /// How far was looked.
+    /// The offset of the next byte to scan.
     at: usize,
-    /// What is open, the innermost in the lowest bit: 1 for a brace, 0 for a bracket.
+    /// The open brackets, innermost in the lowest bit: 1 for a brace, 0 for a square bracket.
     open: u16,
     depth: usize,
     in_string: bool,
     escaped: bool,
-    /// The last byte outside of strings that is no blank.
+    /// The last non-blank byte outside strings.
     last: u8,
-    /// A brace that nobody waited for may still come.
+    /// An extra closing brace may follow.
     late_brace: bool,
 }
 
-/// How far a [`JsonScan`] came.
+/// The result of a scan.
 #[derive(Debug, PartialEq, Eq)]
 enum JsonStep {
     More,
-    /// Here.
+    /// The object ends here.
     End(usize),
-    /// The object did not end, but here another one begins.
+    /// The object did not end, but another starts here.
     Seam(usize),
-    /// No object, or too deep a one.
+    /// No object, or nested too deeply.
     Wrong,
 }
 
@@ -325,7 +336,7 @@ impl JsonScan {
                 b'}' if self.depth == 0 && self.late_brace => self.late_brace = false,
                 b' ' | b'\t' | b'\r' | b'\n' => {}
                 _ if self.depth == 0 => return JsonStep::Wrong,
-                // What closes something that is not open stands in a name whose quotes are missing.
+                // A closing bracket without an open one is part of an unquoted name.
                 _ => {}
             }
             if !byte.is_ascii_whitespace() {
@@ -340,7 +351,7 @@ impl JsonScan {
     }
 }
 
-/// Every field of every request. Strings borrow from the object.
+/// All fields of all requests. Strings borrow from the object.
 #[derive(Deserialize)]
 struct JsonShape<'a> {
     #[serde(borrow)]
@@ -349,7 +360,7 @@ struct JsonShape<'a> {
     data: Data<'a>,
 }
 
-/// The inner fields; the port of a DOWNLOAD_REQUEST says nothing that this side does not know.
+/// The inner fields; the port of a DOWNLOAD_REQUEST is ignored.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Data<'a> {
@@ -363,14 +374,14 @@ struct Data<'a> {
     filename: Option<Cow<'a, str>>,
 }
 
-/// A string inside a list: serde borrows it only when told so.
+/// A string in a list, which serde borrows only with this attribute.
 #[derive(Deserialize)]
 struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A request, or why it is none, and what a no to it depends on.
+/// A request or an error, and the kind that selects the form of an error.
 type Meaning = (JsonRequest, Result<Request, ErrorReply>);
 
-/// What an object means that has ended.
+/// Decode a complete object.
 fn understood(role: Role, text: &[u8]) -> Meaning {
     let json = std::str::from_utf8(text).ok();
     match json.and_then(|json| serde_json::from_str::<JsonShape<'_>>(json).ok()) {
@@ -383,7 +394,7 @@ fn understood(role: Role, text: &[u8]) -> Meaning {
     }
 }
 
-/// A method by its word; each role knows its own.
+/// The request of a method name, for this role.
 fn asked(role: Role, word: &str) -> JsonRequest {
     match (role, word) {
         (Role::Server, "JOIN") => JsonRequest::Join,
@@ -394,7 +405,7 @@ fn asked(role: Role, word: &str) -> JsonRequest {
     }
 }
 
-/// The method of an object that can't be read as a whole.
+/// The method of an object that can't be decoded as a whole.
 fn method(role: Role, text: &[u8]) -> JsonRequest {
     #[derive(Deserialize)]
     struct OnlyMethod<'a> {
@@ -422,7 +433,7 @@ fn meaning(asked: JsonRequest, data: Data<'_>) -> Result<Request, ErrorReply> {
             }
             Ok(Request::Enter(LegacyJoin {
                 speaks: LegacyProfile::UfabcJson,
-                port: LegacyPort::Own,
+                port: LegacyPort::Source,
                 folder: Some(folder.into_owned()),
             }))
         }
@@ -453,7 +464,7 @@ fn fetch(name: &str) -> Result<Request, ErrorReply> {
     }))
 }
 
-/// That client lists all that lies in its folder; what can be no shared file is left out.
+/// The original client lists all entries of its folder; invalid names are dropped.
 fn replace(names: impl Iterator<Item = Option<RelativeName>>) -> Result<Request, ErrorReply> {
     let mut files = Vec::new();
     for (count, name) in names.enumerate() {
@@ -468,8 +479,8 @@ fn replace(names: impl Iterator<Item = Option<RelativeName>>) -> Result<Request,
     Ok(Request::Replace { files, speaks: LegacyProfile::UfabcJson })
 }
 
-/// The requests that real clients paste together: what a person typed, or the names of a folder, between fixed words, and after them one brace or
-/// two. `None` for anything else.
+/// Decode the requests that real clients paste together: user input or file names between constant
+/// strings, then one brace or two. `None` for anything else.
 fn loose(role: Role, text: &[u8]) -> Option<Meaning> {
     let rest = before(text, &["}"])?;
     let rest = before(rest, &["}"]).unwrap_or(rest);
@@ -493,14 +504,14 @@ fn loose(role: Role, text: &[u8]) -> Option<Meaning> {
     Some((JsonRequest::Search, as_typed(name).and_then(search)))
 }
 
-/// Nothing in it was escaped: it is what the person typed.
+/// Nothing is escaped: the name is exactly the user input.
 fn as_typed(name: &[u8]) -> Result<&str, ErrorReply> {
     std::str::from_utf8(name).map_err(|_| {
         ErrorReply::new(ErrorCode::BadName, "a file name must not be anything but UTF-8")
     })
 }
 
-/// One name of a list whose quotes may be missing, or be Python's.
+/// A name of a list, without quotes, or with JSON's or Python's.
 fn listed(item: &[u8]) -> Option<RelativeName> {
     let item = std::str::from_utf8(item).ok()?.trim();
     if let Ok(name) = serde_json::from_str::<String>(item) {
@@ -513,12 +524,12 @@ fn listed(item: &[u8]) -> Option<RelativeName> {
     RelativeName::new(bare).ok()
 }
 
-/// What follows `words`, with blanks before each of them.
+/// The text behind `words`, with optional blanks before each word.
 fn after<'a>(text: &'a [u8], words: &[&str]) -> Option<&'a [u8]> {
     words.iter().try_fold(text, |text, word| text.trim_ascii_start().strip_prefix(word.as_bytes()))
 }
 
-/// What stands before `words`, with blanks behind each of them.
+/// The text before `words`, with optional blanks behind each word.
 fn before<'a>(text: &'a [u8], words: &[&str]) -> Option<&'a [u8]> {
     words
         .iter()
@@ -555,7 +566,7 @@ mod tests {
     fn enter(folder: &str) -> Request {
         Request::Enter(LegacyJoin {
             speaks: LegacyProfile::UfabcJson,
-            port: LegacyPort::Own,
+            port: LegacyPort::Source,
             folder: Some(folder.into()),
         })
     }
@@ -605,15 +616,15 @@ mod tests {
 
     fn said(utterances: Vec<LegacyChunk>) -> String {
         let word = |utterance| match utterance {
-            LegacyChunk::Say(bytes) => String::from_utf8(bytes).unwrap(),
+            LegacyChunk::Data(bytes) => String::from_utf8(bytes).unwrap(),
             LegacyChunk::Pause => "|".into(),
-            LegacyChunk::Bytes(range) => format!("[{}+{}]", range.start(), range.length()),
+            LegacyChunk::File(range) => format!("[{}+{}]", range.start(), range.length()),
         };
         utterances.into_iter().map(word).collect()
     }
 
     #[test]
-    fn each_request_is_read_and_answered_to_the_byte() {
+    fn requests_and_responses_match_to_the_byte() {
         let you = "127.0.0.1:39058".parse().unwrap();
         let search = search("aula1.txt").unwrap();
         let cases = [
@@ -707,7 +718,7 @@ mod tests {
     }
 
     #[test]
-    fn each_no_has_its_words() {
+    fn each_error_has_its_message() {
         let cases = [
             (Role::Server, r#"{"method": "JOIN", "data": {}}"#, "JOIN_FAIL"),
             (Role::Server, r#"{"method": "JOIN", "data": {"filePath": 5}}"#, "JOIN_FAIL"),
@@ -759,7 +770,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_a_client_pasted_are_read_as_it_meant_them() {
+    fn pasted_lists_are_decoded() {
         let cases: [(&str, &[&str]); 10] = [
             ("[a.txt,b.txt]", &["a.txt", "b.txt"]),
             ("[ vídeo 1.mp4 ,b.txt ]", &["vídeo 1.mp4", "b.txt"]),
@@ -787,7 +798,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_typed_needs_no_escapes() {
+    fn pasted_input_needs_no_escapes() {
         for typed in [r#"say "hi".txt"#, r#"12" remix.mp3"#, "it's {1}", r#""""#] {
             let asked = format!(r#"{{"method":"SEARCH","data":{{"query":"{typed}"}}}}"#);
             let wished = format!(
@@ -808,7 +819,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_nothing_ended_is_answered_once() {
+    fn an_unterminated_request_is_answered_once() {
         let text = br#"{"method": "UPDATE", "data": {"files": [a]}"#;
         let mut wire = UfabcJson::new(Role::Server);
         let taken = |wire: &mut UfabcJson| {
@@ -824,12 +835,12 @@ mod tests {
         taken(&mut wire);
         taken(&mut wire);
         answered(&mut wire);
-        // The brace was only late.
+        // The brace arrives late.
         assert_eq!(wire.read(b"}"), Ok(Decoded::Partial));
         assert!(matches!(wire.read(b"}{}"), Ok(Decoded::Whole { item: Err(_), used: 3 })));
         wire.refuse(&ErrorReply::unsupported(), &mut Vec::new());
         taken(&mut wire);
-        // Taken: the buffer is shorter.
+        // Accepted: the buffer is shorter.
         assert_eq!(wire.read(b""), Ok(Decoded::Partial));
         answered(&mut wire);
         assert_eq!(wire.read(b"}}"), Err(JsonError));
@@ -847,7 +858,7 @@ mod tests {
     }
 
     #[test]
-    fn guesses_about_one_object_are_counted() {
+    fn offers_of_one_object_are_limited() {
         let mut text = br#"{"method": "UPDATE", "data": {"files": ["#.to_vec();
         let mut wire = UfabcJson::new(Role::Server);
         let mut guesses = 0;
@@ -861,7 +872,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_announced_accepted_and_sent_with_pauses_between() {
+    fn a_file_is_announced_accepted_and_sent_with_pauses() {
         const OK: &str = r#"{"status": "OK", "fileSize": 11}"#;
         const ACCEPTED: &str = r#"|{"status": "downloadAccepted"}|[0+11]"#;
         assert_eq!(whole(Role::Peer, DOWNLOAD), fetch("aula1.txt"));
@@ -897,7 +908,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_is_spelled_as_python_does() {
+    fn requests_are_spelled_as_python_spells_them() {
         let cases = [
             ("aula1.txt", DOWNLOAD),
             (
@@ -918,7 +929,7 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_of_a_peer_means_one_thing() {
+    fn each_response_of_a_peer_has_one_meaning() {
         let cases = [
             (r#"{"status": "OK", "fileSize": 11}"#, Ok(LegacyAnswer::Has(11))),
             (
@@ -960,7 +971,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_deep_too_long_or_no_object_ends_the_link() {
+    fn deep_long_or_invalid_objects_close_the_connection() {
         let deep = "{".repeat(100_000);
         let mixed = format!("{{\"x\":{}", "[".repeat(8));
         for text in [
@@ -992,7 +1003,7 @@ mod tests {
         }
     }
 
-    /// What random text rarely hits.
+    /// Cases that random text rarely hits.
     const SCRAPS: [&str; 15] = [
         "{",
         "}",

@@ -1,4 +1,4 @@
-//! Decode what the asking side sends: handshake and requests.
+//! Decode the messages of the connecting side: handshake and requests.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,7 +28,7 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Reads the first line of the side that connects.
+/// Decode the handshake of the connecting side.
 ///
 /// # Errors
 /// `version` for another major version, `bad_request` for anything else.
@@ -66,34 +66,36 @@ pub fn hello(line: &[u8]) -> Result<Hello, NativeError> {
     Ok(Hello { peer, quic })
 }
 
-/// Reads one request to a process of this role.
+/// Decode one request to a process of this role.
 ///
 /// # Errors
-/// When the line is not a JSON object at all.
+/// When the line is no JSON object.
 pub fn request(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError> {
-    if let Some(asked) = quickly(line, role) {
+    if let Some(asked) = decode_fast(line, role) {
         return Ok(asked);
     }
-    slowly(line, role)
+    decode_strict(line, role)
 }
 
-/// Reads a request that holds nothing but what is known; `None` sends it the slow way, which finds the same in all that is read here.
-fn quickly(line: &[u8], role: Role) -> Option<NumberedRequest> {
+/// Decode a request of known fields only; `None` sends the line to [`decode_strict`], which gives
+/// the same result for every line accepted here.
+fn decode_fast(line: &[u8], role: Role) -> Option<NumberedRequest> {
     if role == Role::Server
         && let Some(asked) = fast_path::search(line)
     {
         return Some(asked);
     }
-    // A list would be taken for the fields in their order.
+    // serde would accept a list of the fields in order.
     if !line.trim_ascii_start().starts_with(b"{") {
         return None;
     }
     let shape: Shape<'_> = serde_json::from_str(std::str::from_utf8(line).ok()?).ok()?;
-    Some(shape.asked(role))
+    Some(shape.numbered(role))
 }
 
-/// Reads a request member by member: what its method does not know is left out, and what is left must be right.
-fn slowly(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError> {
+/// Decode a request member by member: fields unknown to its method are dropped, the others must be
+/// valid.
+fn decode_strict(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError> {
     let head = strict_json::read(line).map_err(|NotAnObject| not_a_head())?;
     let id = if head.has_twice("id") { Ok(None) } else { id(head.get("id")) };
     if let Some(fault) = head.fault {
@@ -112,7 +114,7 @@ fn slowly(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError> {
         });
     };
     let Some(known) = fields(&method, role) else { return refused(ErrorReply::unsupported()) };
-    // Only part 0 of a JOIN says where the peer answers.
+    // Later parts of a JOIN carry no address.
     let is_later = method == "JOIN"
         && matches!(head.get("part").map(strict_json::integer), Some(Integer::Small(1..)));
     let is_known = |key: &str| {
@@ -121,7 +123,7 @@ fn slowly(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError> {
     };
     let text = strict_json::reduced(&head, is_known, is_inner);
     match serde_json::from_str::<Shape<'_>>(&text) {
-        Ok(shape) => Ok(shape.asked(role)),
+        Ok(shape) => Ok(shape.numbered(role)),
         Err(error) => refused(bad(&format!("wrong field: {}", printable(&error.to_string())))),
     }
 }
@@ -135,10 +137,10 @@ fn id(spelled: Option<&str>) -> Result<Option<u64>, ErrorReply> {
     }
 }
 
-/// What later parts of a JOIN may hold and nobody looks at.
+/// Fields that later parts of a JOIN may carry; ignored.
 const ONLY_FIRST: [&str; 3] = ["port", "advertise", "session"];
 
-/// The fields of a method, where a process of this role has it.
+/// The fields of a method that this role supports.
 fn fields(method: &str, role: Role) -> Option<&'static [&'static str]> {
     let (roles, fields): (&[Role], &[&str]) = match method {
         "PING" => (BOTH, &["moved"]),
@@ -189,18 +191,19 @@ const SEARCHED: &[&str] = &[
     "text",
 ];
 
-/// True for a key of the objects that stand in a field.
+/// True for a known key of the objects in a field.
 fn is_inner(field: &str, key: &str) -> bool {
     match field {
         "files" => ["name", "size", "root", "partial"].contains(&key),
         "quic" => ["port", "key"].contains(&key),
         "moved" => ["uploads", "downloads", "sent", "received"].contains(&key),
-        "ports" => LegacyProfile::of_word(key).is_some(),
+        "ports" => LegacyProfile::parse(key).is_some(),
         _ => false,
     }
 }
 
-/// Every field of every request, and no other: what is skipped is not looked at, and that is for the slow way. Strings borrow from the line.
+/// All fields of all requests. Any other field sends the line to [`decode_strict`]. Strings borrow
+/// from the line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Shape<'a> {
@@ -265,7 +268,7 @@ struct Shape<'a> {
     limit: Option<u64>,
 }
 
-/// What a peer has moved, beside a PING; what is not said is nothing.
+/// The transfer report of a PING; absent numbers are 0.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MovedShape {
@@ -276,18 +279,18 @@ struct MovedShape {
 }
 
 impl MovedShape {
-    fn meant(self) -> Result<TransferReport, ErrorReply> {
-        let said = |number: Option<u64>| small(number.unwrap_or(0));
+    fn report(self) -> Result<TransferReport, ErrorReply> {
+        let checked = |number: Option<u64>| small(number.unwrap_or(0));
         Ok(TransferReport {
-            uploads: said(self.uploads)?,
-            downloads: said(self.downloads)?,
-            sent: said(self.sent)?,
-            received: said(self.received)?,
+            uploads: checked(self.uploads)?,
+            downloads: checked(self.downloads)?,
+            sent: checked(self.sent)?,
+            received: checked(self.received)?,
         })
     }
 }
 
-/// A file that a peer shares.
+/// A file of a JOIN or UPDATE.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileIn<'a> {
@@ -308,7 +311,7 @@ impl FileIn<'_> {
     }
 }
 
-/// Where a peer answers by QUIC.
+/// The QUIC address of a JOIN.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct QuicIn<'a> {
@@ -317,7 +320,8 @@ struct QuicIn<'a> {
     key: Cow<'a, str>,
 }
 
-/// The old wires on which a peer answers, with their ports. One that is not known here sends the request the slow way, which leaves it out.
+/// Legacy ports by profile name. An unknown name sends the line to [`decode_strict`], which drops
+/// it.
 struct Ports(Vec<(LegacyProfile, u64)>);
 
 impl<'de> Deserialize<'de> for Ports {
@@ -333,12 +337,12 @@ impl<'de> Deserialize<'de> for Ports {
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Ports, A::Error> {
                 let mut ports: Vec<(LegacyProfile, u64)> = Vec::new();
                 while let Some(word) = members.next_key::<Cow<'de, str>>()? {
-                    let wire = LegacyProfile::of_word(&word)
+                    let wire = LegacyProfile::parse(&word)
                         .ok_or_else(|| de::Error::custom("a wire that is not known"))?;
                     if ports.iter().any(|(known, _)| *known == wire) {
-                        return Err(de::Error::custom("a wire that comes twice"));
+                        return Err(de::Error::custom("a wire that outcome twice"));
                     }
-                    // One that is null is absent.
+                    // null counts as absent.
                     ports.extend(members.next_value::<Option<u64>>()?.map(|port| (wire, port)));
                 }
                 Ok(Ports(ports))
@@ -348,12 +352,12 @@ impl<'de> Deserialize<'de> for Ports {
     }
 }
 
-/// A string inside a list: serde borrows it only when told so.
+/// A string in a list, which serde borrows only with this attribute.
 #[derive(Deserialize)]
 struct TextShape<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Shape<'_> {
-    fn asked(self, role: Role) -> NumberedRequest {
+    fn numbered(self, role: Role) -> NumberedRequest {
         match self.id.map(small).transpose() {
             Ok(id) => NumberedRequest { id, request: self.request(role) },
             Err(refusal) => NumberedRequest { id: None, request: Err(refusal) },
@@ -369,14 +373,14 @@ impl Shape<'_> {
             "STATUS" => Request::Status { local: true },
             "PING" => match self.moved {
                 None => Request::Ping,
-                Some(Object(moved)) => Request::Moved(moved.meant()?),
+                Some(Object(moved)) => Request::Moved(moved.report()?),
             },
             "SEARCH" if self.text.is_some() => Request::Find(Box::new(Query {
                 cursor: self.query_cursor()?,
                 ..Query::new(QueryTerm::Contains(self.text()?))
             })),
             "SEARCH" if self.is_query() => Request::Find(Box::new(self.query()?)),
-            "SUBSCRIBE" => Request::Subscribe(self.watched()?),
+            "SUBSCRIBE" => Request::Subscribe(self.filter()?),
             "UNSUBSCRIBE" => {
                 Request::Unsubscribe { of: small(self.of.ok_or_else(|| missing("of"))?)? }
             }
@@ -409,19 +413,20 @@ impl Shape<'_> {
             }
             "REGISTER" => self.proven(AccountOp::Register)?,
             "CONNECT" => self.proven(AccountOp::Connect { port: None })?,
-            "UNREGISTER" => by_link(AccountOp::Unregister),
-            "DISCONNECT" => by_link(AccountOp::Disconnect),
-            "PUBLISH" => by_link(AccountOp::Publish(self.publication()?)),
-            "DELETE" => by_link(AccountOp::Delete(self.published()?)),
-            "LIST_USERS" => {
-                by_link(AccountOp::ListUsers { cursor: self.cursor()?, most: limits::LIST_ENTRIES })
-            }
-            "LIST_CONTENT" => by_link(AccountOp::ListContent {
+            "UNREGISTER" => account_op(AccountOp::Unregister),
+            "DISCONNECT" => account_op(AccountOp::Disconnect),
+            "PUBLISH" => account_op(AccountOp::Publish(self.publication()?)),
+            "DELETE" => account_op(AccountOp::Delete(self.published()?)),
+            "LIST_USERS" => account_op(AccountOp::ListUsers {
+                cursor: self.cursor()?,
+                most: limits::LIST_ENTRIES,
+            }),
+            "LIST_CONTENT" => account_op(AccountOp::ListContent {
                 of: self.user()?,
                 cursor: self.cursor()?,
                 most: limits::LIST_ENTRIES,
             }),
-            "FIND_USER" => by_link(AccountOp::FindUser { whom: self.user()? }),
+            "FIND_USER" => account_op(AccountOp::FindUser { whom: self.user()? }),
             _ => return Err(ErrorReply::unsupported()),
         })
     }
@@ -443,7 +448,7 @@ impl Shape<'_> {
         }
     }
 
-    /// True for a search that is more than a name or a content.
+    /// True for a search by more than name or content.
     fn is_query(&self) -> bool {
         let texts = [&self.contains, &self.like, &self.description, &self.owner, &self.sort];
         let asks =
@@ -493,7 +498,7 @@ impl Shape<'_> {
         Ok(query)
     }
 
-    /// The cursor of a query, which may hold a name.
+    /// The cursor of a query, which may contain a name.
     fn query_cursor(&self) -> Result<Option<String>, ErrorReply> {
         match self.cursor.as_deref() {
             Some(text) if text.len() > limits::QUERY_CURSOR_BYTES => {
@@ -503,11 +508,11 @@ impl Shape<'_> {
         }
     }
 
-    fn watched(&self) -> Result<SubscriptionFilter, ErrorReply> {
+    fn filter(&self) -> Result<SubscriptionFilter, ErrorReply> {
         if self.id.is_none() {
             return Err(bad("a SUBSCRIBE needs an id, by which it is told of"));
         }
-        // What is not looked at must not seem to be.
+        // Refuse filters that a subscription would ignore.
         let others = [&self.like, &self.text, &self.description, &self.owner, &self.sort]
             .into_iter()
             .any(Option::is_some);
@@ -535,7 +540,7 @@ impl Shape<'_> {
         })
     }
 
-    fn proven(&self, deed: AccountOp) -> Result<Request, ErrorReply> {
+    fn proven(&self, op: AccountOp) -> Result<Request, ErrorReply> {
         let key = self.key.as_deref().ok_or_else(|| missing("key"))?;
         let proof = self.proof.as_deref().ok_or_else(|| missing("proof"))?;
         let key = hex(key).ok_or_else(|| bad("key is not 64 hex digits"))?;
@@ -547,7 +552,7 @@ impl Shape<'_> {
             authority: Authority::Proof { key, proof },
             speaks: None,
             date: None,
-            deed,
+            op,
         }))
     }
 
@@ -569,13 +574,13 @@ impl Shape<'_> {
         Ok(Publication { file: self.published()?, description })
     }
 
-    /// The old wires that are known here, with their ports.
+    /// The legacy ports of known profiles.
     fn ports(&self) -> Result<Vec<(LegacyProfile, u16)>, ErrorReply> {
         let mut ports = Vec::new();
         for (wire, port) in self.ports.iter().flat_map(|Ports(ports)| ports) {
             ports.push((*wire, port_of("a port", *port)?));
         }
-        ports.sort_unstable_by_key(|(wire, _)| wire.word());
+        ports.sort_unstable_by_key(|(wire, _)| wire.as_str());
         Ok(ports)
     }
 
@@ -678,7 +683,7 @@ impl Shape<'_> {
     }
 }
 
-/// A port number. What no integer of the protocol can be is refused as elsewhere.
+/// A port number. Integers beyond the protocol are refused as elsewhere.
 fn port_of(what: &str, number: u64) -> Result<u16, ErrorReply> {
     u16::try_from(small(number)?)
         .ok()
@@ -686,8 +691,8 @@ fn port_of(what: &str, number: u64) -> Result<u16, ErrorReply> {
         .ok_or_else(|| bad(&format!("{what} is not from 1 to 65535")))
 }
 
-fn by_link(deed: AccountOp) -> Request {
-    Request::Operation(Operation::native(None, deed))
+fn account_op(op: AccountOp) -> Request {
+    Request::Operation(Operation::native(None, op))
 }
 
 #[cfg(test)]
@@ -696,41 +701,43 @@ mod tests {
 
     use super::*;
 
-    /// What a line comes to: the link ends, the link goes on with this refusal under this id, or it is understood.
+    /// The outcome of a line: the connection closes, an error for an id, or a request.
     #[derive(Debug, PartialEq)]
-    enum Comes {
+    enum Outcome {
         Ends,
         Refused(Option<u64>, ErrorCode),
         Good(Option<u64>),
     }
 
-    fn comes(read: &Result<NumberedRequest, NativeError>) -> Comes {
+    fn outcome(read: &Result<NumberedRequest, NativeError>) -> Outcome {
         match read {
             Err(NativeError(refusal)) => {
                 assert_eq!(refusal.code, ErrorCode::BadRequest);
-                Comes::Ends
+                Outcome::Ends
             }
-            Ok(NumberedRequest { id, request: Err(refusal) }) => Comes::Refused(*id, refusal.code),
-            Ok(NumberedRequest { id, request: Ok(_) }) => Comes::Good(*id),
+            Ok(NumberedRequest { id, request: Err(refusal) }) => {
+                Outcome::Refused(*id, refusal.code)
+            }
+            Ok(NumberedRequest { id, request: Ok(_) }) => Outcome::Good(*id),
         }
     }
 
-    /// By both ways, where the quick one takes it.
-    fn both_ways(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError> {
-        let slow = slowly(line, role);
-        if let Some(quick) = quickly(line, role) {
+    /// Decode by both paths and compare, when the fast one accepts the line.
+    fn decode_both(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError> {
+        let slow = decode_strict(line, role);
+        if let Some(quick) = decode_fast(line, role) {
             assert_eq!(Ok(quick), slow, "{}", String::from_utf8_lossy(line));
         }
         assert_eq!(request(line, role), slow);
         slow
     }
 
-    const BAD: Comes = Comes::Refused(Some(1), ErrorCode::BadRequest);
-    const LARGE: Comes = Comes::Refused(Some(1), ErrorCode::TooLarge);
-    const GOOD: Comes = Comes::Good(Some(1));
+    const BAD: Outcome = Outcome::Refused(Some(1), ErrorCode::BadRequest);
+    const LARGE: Outcome = Outcome::Refused(Some(1), ErrorCode::TooLarge);
+    const GOOD: Outcome = Outcome::Good(Some(1));
 
     #[test]
-    fn each_oddity_of_json_has_one_meaning() {
+    fn every_oddity_of_json_has_one_meaning() {
         let ping = |more: &str| format!("{{\"id\":1,\"method\":\"PING\"{more}}}");
         let deep =
             |levels: usize| ping(&format!(",\"x\":{}{}", "[".repeat(levels), "]".repeat(levels)));
@@ -741,25 +748,25 @@ mod tests {
             (0..count).fold(String::new(), |text, number| format!("{text},\"k{number}\":0"))
         };
         let cases = [
-            // Keys that come twice, however they are spelled and wherever they stand.
+            // Duplicate keys, in any escape and at any depth.
             (ping(",\"x\":1,\"x\":1"), BAD),
             (ping(",\"x\":{\"a\":[{\"b\":1,\"\\u0062\":2}]}"), BAD),
             (ping(",\"method\":\"PING\""), BAD),
-            (ping(",\"id\":1"), Comes::Refused(None, ErrorCode::BadRequest)),
+            (ping(",\"id\":1"), Outcome::Refused(None, ErrorCode::BadRequest)),
             (ping(",\"moved\":{\"sent\":1,\"sent\":1}"), BAD),
             (ping(",\"x\":[{\"a\":1},{\"a\":1}],\"y\":{\"a\":{\"a\":1}}"), GOOD),
-            // Depth, the head included.
+            // Depth, including the header.
             (deep(126), GOOD),
             (deep(127), BAD),
             (deep(30_000), BAD),
             (objects(126), GOOD),
             (objects(127), BAD),
-            (format!("{{\"id\":1,\"method\":\"PING\",\"x\":{}", "[".repeat(30_000)), Comes::Ends),
+            (format!("{{\"id\":1,\"method\":\"PING\",\"x\":{}", "[".repeat(30_000)), Outcome::Ends),
             // Members.
             (ping(&members(254)), GOOD),
             (ping(&members(255)), LARGE),
             (ping(&format!(",\"x\":{{\"y\":0{}}}", members(256))), LARGE),
-            // Lists in the place of objects, and the other way round.
+            // Lists in place of objects, and the reverse.
             (ping(",\"moved\":[1,2,3,4]"), BAD),
             (ping(",\"moved\":[]"), BAD),
             (ping(",\"moved\":{\"sent\":null,\"else\":1e400}"), GOOD),
@@ -775,62 +782,62 @@ mod tests {
             (ping(",\"x\":\"\\ud83d\\ud83d\\ude00\""), BAD),
             (ping(",\"\\ud83d\":0"), BAD),
             ("{\"id\":1,\"method\":\"SEARCH\",\"name\":\"\\ud83d\"}".into(), BAD),
-            // Numbers that are not looked at may be any.
+            // Ignored fields may hold any number.
             (ping(",\"x\":[1e400,-0,-1,1.5,123456789012345678901234567890]"), GOOD),
             (ping(",\"from\":1e400,\"name\":5,\"files\":7"), GOOD),
-            // Not the grammar of JSON.
-            (ping(",\"x\":01"), Comes::Ends),
-            (ping(",\"x\":1."), Comes::Ends),
-            (ping(",\"x\":.5"), Comes::Ends),
-            (ping(",\"x\":+1"), Comes::Ends),
-            (ping(",\"x\":0x1"), Comes::Ends),
-            (ping(",\"x\":1e"), Comes::Ends),
-            (ping(",\"x\":-"), Comes::Ends),
-            (ping(",\"x\":NaN"), Comes::Ends),
-            (ping(",\"x\":nul"), Comes::Ends),
-            (ping(",\"x\":[1,]"), Comes::Ends),
-            (ping(",\"x\":[,]"), Comes::Ends),
-            (ping(",\"x\":{,}"), Comes::Ends),
-            (ping(",\"x\":{\"a\"}"), Comes::Ends),
-            (ping(",\"x\":{1:2}"), Comes::Ends),
-            (ping(",\"x\":[}"), Comes::Ends),
-            (ping(",\"x\":\"\\x\""), Comes::Ends),
-            (ping(",\"x\":\"\\u12\""), Comes::Ends),
-            (ping(",\"x\":\"\0\""), Comes::Ends),
-            (ping(",\"x\":\"\t\""), Comes::Ends),
-            (ping(","), Comes::Ends),
-            (format!("\u{feff}{}", ping("")), Comes::Ends),
-            (format!("{} {{}}", ping("")), Comes::Ends),
-            (format!("{}\0", ping("")), Comes::Ends),
-            (format!("[{}]", ping("")), Comes::Ends),
-            ("   ".into(), Comes::Ends),
-            ("null".into(), Comes::Ends),
-            // Blanks of JSON, a carriage return among them.
+            // Invalid JSON.
+            (ping(",\"x\":01"), Outcome::Ends),
+            (ping(",\"x\":1."), Outcome::Ends),
+            (ping(",\"x\":.5"), Outcome::Ends),
+            (ping(",\"x\":+1"), Outcome::Ends),
+            (ping(",\"x\":0x1"), Outcome::Ends),
+            (ping(",\"x\":1e"), Outcome::Ends),
+            (ping(",\"x\":-"), Outcome::Ends),
+            (ping(",\"x\":NaN"), Outcome::Ends),
+            (ping(",\"x\":nul"), Outcome::Ends),
+            (ping(",\"x\":[1,]"), Outcome::Ends),
+            (ping(",\"x\":[,]"), Outcome::Ends),
+            (ping(",\"x\":{,}"), Outcome::Ends),
+            (ping(",\"x\":{\"a\"}"), Outcome::Ends),
+            (ping(",\"x\":{1:2}"), Outcome::Ends),
+            (ping(",\"x\":[}"), Outcome::Ends),
+            (ping(",\"x\":\"\\x\""), Outcome::Ends),
+            (ping(",\"x\":\"\\u12\""), Outcome::Ends),
+            (ping(",\"x\":\"\0\""), Outcome::Ends),
+            (ping(",\"x\":\"\t\""), Outcome::Ends),
+            (ping(","), Outcome::Ends),
+            (format!("\u{feff}{}", ping("")), Outcome::Ends),
+            (format!("{} {{}}", ping("")), Outcome::Ends),
+            (format!("{}\0", ping("")), Outcome::Ends),
+            (format!("[{}]", ping("")), Outcome::Ends),
+            ("   ".into(), Outcome::Ends),
+            ("null".into(), Outcome::Ends),
+            // JSON whitespace, with carriage return.
             (" { \"id\" :\t1 ,\r\"method\" : \"PING\" } ".into(), GOOD),
             (ping(",\"x\":{ },\"y\":[ ]"), GOOD),
-            // NUL in a text is a character like others: what it names is refused, and no more.
-            ("{\"id\":1,\"method\":\"PING\\u0000\"}".into(), Comes::Refused(Some(1), ErrorCode::Unsupported)),
-            ("{\"id\":1,\"method\":\"SEARCH\",\"name\":\"a\\u0000b\"}".into(), Comes::Refused(Some(1), ErrorCode::BadName)),
+            // NUL is a character like others: the name is refused, the connection stays open.
+            ("{\"id\":1,\"method\":\"PING\\u0000\"}".into(), Outcome::Refused(Some(1), ErrorCode::Unsupported)),
+            ("{\"id\":1,\"method\":\"SEARCH\",\"name\":\"a\\u0000b\"}".into(), Outcome::Refused(Some(1), ErrorCode::BadName)),
             // Ids.
-            ("{\"method\":\"PING\"}".into(), Comes::Good(None)),
-            ("{\"id\":null,\"method\":\"PING\"}".into(), Comes::Good(None)),
-            ("{\"id\":9007199254740991,\"method\":\"PING\"}".into(), Comes::Good(Some(limits::LARGEST_INTEGER))),
-            ("{\"id\":9007199254740992,\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::TooLarge)),
-            ("{\"id\":18446744073709551616,\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::TooLarge)),
-            ("{\"id\":-0,\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::BadRequest)),
-            ("{\"id\":1.0,\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::BadRequest)),
-            ("{\"id\":1e400,\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::BadRequest)),
-            ("{\"id\":[1],\"method\":\"PING\"}".into(), Comes::Refused(None, ErrorCode::BadRequest)),
-            // A method of the other side is that before anything else is.
-            ("{\"id\":1,\"method\":\"FETCH\",\"from\":\"x\"}".into(), Comes::Refused(Some(1), ErrorCode::Unsupported)),
-            ("{\"id\":1,\"method\":\"DANCE\",\"from\":\"x\"}".into(), Comes::Refused(Some(1), ErrorCode::Unsupported)),
+            ("{\"method\":\"PING\"}".into(), Outcome::Good(None)),
+            ("{\"id\":null,\"method\":\"PING\"}".into(), Outcome::Good(None)),
+            ("{\"id\":9007199254740991,\"method\":\"PING\"}".into(), Outcome::Good(Some(limits::LARGEST_INTEGER))),
+            ("{\"id\":9007199254740992,\"method\":\"PING\"}".into(), Outcome::Refused(None, ErrorCode::TooLarge)),
+            ("{\"id\":18446744073709551616,\"method\":\"PING\"}".into(), Outcome::Refused(None, ErrorCode::TooLarge)),
+            ("{\"id\":-0,\"method\":\"PING\"}".into(), Outcome::Refused(None, ErrorCode::BadRequest)),
+            ("{\"id\":1.0,\"method\":\"PING\"}".into(), Outcome::Refused(None, ErrorCode::BadRequest)),
+            ("{\"id\":1e400,\"method\":\"PING\"}".into(), Outcome::Refused(None, ErrorCode::BadRequest)),
+            ("{\"id\":[1],\"method\":\"PING\"}".into(), Outcome::Refused(None, ErrorCode::BadRequest)),
+            // A method of the other role is refused before its fields are checked.
+            ("{\"id\":1,\"method\":\"FETCH\",\"from\":\"x\"}".into(), Outcome::Refused(Some(1), ErrorCode::Unsupported)),
+            ("{\"id\":1,\"method\":\"DANCE\",\"from\":\"x\"}".into(), Outcome::Refused(Some(1), ErrorCode::Unsupported)),
             ("{\"id\":1,\"method\":[\"PING\"]}".into(), BAD),
             ("{\"id\":1}".into(), BAD),
-            // What later parts of a JOIN say of the first is not looked at.
+            // Later parts of a JOIN ignore the fields of the first.
             ("{\"id\":1,\"method\":\"JOIN\",\"part\":1,\"port\":\"x\",\"advertise\":7,\"session\":[]}".into(), GOOD),
             ("{\"id\":1,\"method\":\"JOIN\",\"part\":1,\"port\":0,\"advertise\":\"x\",\"session\":\"\"}".into(), GOOD),
             ("{\"id\":1,\"method\":\"JOIN\",\"part\":0,\"port\":\"x\"}".into(), BAD),
-            // Old wires that are not known are not looked at.
+            // Unknown profiles are ignored.
             ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"ports\":{\"morse\":\"x\",\"rede\":null}}".into(), GOOD),
             ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"ports\":{\"rede\":0}}".into(), BAD),
             ("{\"id\":1,\"method\":\"JOIN\",\"port\":1,\"files\":[{\"name\":\"a\",\"size\":5,\"new\":[1e400]}]}".into(), GOOD),
@@ -838,7 +845,7 @@ mod tests {
         ];
         for (line, wanted) in cases {
             assert_eq!(
-                comes(&both_ways(line.as_bytes(), Role::Server)),
+                outcome(&decode_both(line.as_bytes(), Role::Server)),
                 wanted,
                 "{}",
                 &line[..line.len().min(200)]
@@ -847,7 +854,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_is_digits_up_to_2_53_wherever_one_is_read() {
+    fn integers_are_digits_up_to_2_53_in_every_field() {
         let places = [
             (Role::Peer, "FETCH", "\"name\":\"a\",\"from\":#"),
             (Role::Peer, "FETCH", "\"name\":\"a\",\"length\":#"),
@@ -874,7 +881,7 @@ mod tests {
             let read = |number: &str| {
                 let line =
                     format!("{{\"id\":1,\"method\":\"{method}\",{}}}", fields.replace('#', number));
-                comes(&both_ways(line.as_bytes(), role))
+                outcome(&decode_both(line.as_bytes(), role))
             };
             for number in [
                 "9007199254740992",
@@ -905,7 +912,7 @@ mod tests {
     }
 
     #[test]
-    fn the_opening_says_its_version_at_once_and_in_digits() {
+    fn the_handshake_starts_with_its_version_in_digits() {
         let read = |line: &str| hello(line.as_bytes()).map_err(|NativeError(refusal)| refusal.code);
         for more in [
             "",
@@ -1037,19 +1044,19 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(3_000))]
 
         #[test]
-        fn a_line_means_the_same_however_it_is_read(line in line(), role in 0..2_usize) {
-            let _ = both_ways(line.as_bytes(), [Role::Server, Role::Peer][role]);
+        fn both_decoders_agree(line in line(), role in 0..2_usize) {
+            let _ = decode_both(line.as_bytes(), [Role::Server, Role::Peer][role]);
         }
 
         #[test]
-        fn a_spoilt_line_means_the_same_too(line in line(), at in 0..200_usize, byte in any::<u8>(), cut in any::<bool>()) {
+        fn both_decoders_agree_on_corrupted_lines(line in line(), at in 0..200_usize, byte in any::<u8>(), cut in any::<bool>()) {
             let mut line = line.into_bytes();
             let at = at % line.len();
             if cut { line.truncate(at) } else { line[at] = byte }
-            // A line's end is none of its bytes.
+            // A line end is not part of the line.
             line.retain(|byte| *byte != b'\n');
-            let read = both_ways(&line, Role::Server);
-            // What serde takes for JSON and what is taken here agree, but for what serde leaves open.
+            let read = decode_both(&line, Role::Server);
+            // serde and this parser agree on JSON, except where serde is lenient.
             let is_json = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&line).is_ok();
             if is_json { prop_assert!(read.is_ok()) }
         }

@@ -1,5 +1,6 @@
-//! Decode what the answering side sends: handshake, responses, errors and events. A lying index or peer is not believed: names, numbers and lists are
-//! checked as a stranger's requests are.
+//! Decode the messages of the accepting side: handshake, responses, errors and events. Their names,
+//! numbers and lists are checked as strictly as those of requests: the index or peer may be
+//! hostile.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use crate::limits;
 use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::native::metrics::FigureShape;
+use crate::protocol::native::metrics::MetricShape;
 use crate::protocol::native::quic_address::QuicShape;
 use crate::protocol::native::strict_json::{self, Head, NotAnObject};
 use crate::protocol::native::{FileShape, Message, Object, VERSION, Welcome, address};
@@ -25,25 +26,25 @@ use crate::protocol::types::ids::{ContentHash, FileVersion, SessionId};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Reads one line of the answering side.
+/// Decode one line of the accepting side.
 ///
 /// # Errors
-/// When it is not JSON or breaks the protocol; the text says how.
-pub fn said(line: &[u8]) -> Result<Message, String> {
+/// When the line is no JSON object or breaks the protocol; the text is the cause.
+pub fn decode(line: &[u8]) -> Result<Message, String> {
     let head = strict_json::read(line)
         .map_err(|NotAnObject| "not an answer: a head is one JSON object on one line".to_owned())?;
     if let Some(fault) = head.fault {
         return Err(format!("not an answer: {}", fault.refusal().text));
     }
     match serde_json::from_slice::<ResponseShape<'_>>(line) {
-        Ok(heard) => heard.said(),
-        // What is newer than this program may give other meanings to the same keys.
-        Err(_) if is_novel(&head) => Ok(Message::Novel),
+        Ok(shape) => shape.message(),
+        // A later version may give the same keys other meanings.
+        Err(_) if is_novel(&head) => Ok(Message::Unknown),
         Err(error) => Err(format!("not an answer: {}", printable(&error.to_string()))),
     }
 }
 
-/// True for an event or an answer that is not known here.
+/// True for an event or response that this version does not know.
 fn is_novel(head: &Head<'_>) -> bool {
     let is_new =
         |key: &str, known: &[&str]| head.text(key).is_some_and(|word| !known.contains(&&*word));
@@ -81,7 +82,7 @@ const STATUSES: [&str; 25] = [
     "WRONG_OK",
 ];
 
-/// Every field of every answer.
+/// All fields of all responses.
 #[derive(Deserialize)]
 struct ResponseShape<'a> {
     cardume: Option<u64>,
@@ -91,7 +92,7 @@ struct ResponseShape<'a> {
     #[serde(borrow)]
     event: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    error: Option<Object<HeardError<'a>>>,
+    error: Option<Object<ErrorIn<'a>>>,
     #[serde(borrow)]
     role: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -101,16 +102,16 @@ struct ResponseShape<'a> {
     #[serde(borrow)]
     session: Option<Cow<'a, str>>,
     #[serde(default)]
-    files: HeardFiles<'a>,
+    files: FilesIn<'a>,
     #[serde(borrow)]
-    holders: Option<Vec<Object<HeardHolder<'a>>>>,
+    holders: Option<Vec<Object<ProviderIn<'a>>>>,
     #[serde(borrow)]
-    away: Option<Vec<Object<HeardAway<'a>>>>,
+    away: Option<Vec<Object<AwayIn<'a>>>>,
     #[serde(borrow)]
-    holder: Option<Object<HeardHolder<'a>>>,
+    holder: Option<Object<ProviderIn<'a>>>,
     of: Option<u64>,
     #[serde(borrow)]
-    peers: Option<Vec<Object<HeardPresent<'a>>>>,
+    peers: Option<Vec<Object<PeerIn<'a>>>>,
     #[serde(borrow)]
     peer: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -135,18 +136,18 @@ struct ResponseShape<'a> {
     #[serde(borrow)]
     nonce: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    users: Option<Vec<Object<HeardOnline<'a>>>>,
+    users: Option<Vec<Object<OnlineIn<'a>>>>,
     #[serde(borrow)]
-    figures: Option<Vec<Object<FigureShape<'a>>>>,
+    figures: Option<Vec<Object<MetricShape<'a>>>>,
     #[serde(borrow)]
     user: Option<Cow<'a, str>>,
     #[serde(borrow)]
     speaks: Option<Cow<'a, str>>,
 }
 
-/// A file whose user is away.
+/// A publication of an offline user.
 #[derive(Deserialize)]
-struct HeardAway<'a> {
+struct AwayIn<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow)]
@@ -155,8 +156,8 @@ struct HeardAway<'a> {
     description: Option<Cow<'a, str>>,
 }
 
-impl HeardAway<'_> {
-    /// One whose names are good.
+impl AwayIn<'_> {
+    /// `None` for an invalid name.
     fn away(self) -> Option<Away> {
         let description =
             self.description.as_deref().and_then(Line::new).filter(|text| !text.is_empty());
@@ -169,17 +170,17 @@ impl HeardAway<'_> {
 }
 
 #[derive(Deserialize)]
-struct HeardError<'a> {
+struct ErrorIn<'a> {
     #[serde(borrow)]
     code: Cow<'a, str>,
     #[serde(borrow)]
     text: Option<Cow<'a, str>>,
 }
 
-/// `files` is a count in some answers and a list in another.
+/// `files` is a number in some responses and a list in others.
 #[derive(Deserialize, Default)]
 #[serde(untagged)]
-enum HeardFiles<'a> {
+enum FilesIn<'a> {
     #[default]
     None,
     Count(u64),
@@ -188,7 +189,7 @@ enum HeardFiles<'a> {
 }
 
 #[derive(Deserialize)]
-struct HeardHolder<'a> {
+struct ProviderIn<'a> {
     #[serde(borrow)]
     peer: Cow<'a, str>,
     #[serde(borrow)]
@@ -208,7 +209,7 @@ struct HeardHolder<'a> {
 }
 
 #[derive(Deserialize)]
-struct HeardPresent<'a> {
+struct PeerIn<'a> {
     #[serde(borrow)]
     peer: Cow<'a, str>,
     files: u64,
@@ -219,7 +220,7 @@ struct HeardPresent<'a> {
 }
 
 #[derive(Deserialize)]
-struct HeardOnline<'a> {
+struct OnlineIn<'a> {
     #[serde(borrow)]
     user: Cow<'a, str>,
     #[serde(borrow)]
@@ -229,13 +230,13 @@ struct HeardOnline<'a> {
 }
 
 impl ResponseShape<'_> {
-    fn said(mut self) -> Result<Message, String> {
+    fn message(mut self) -> Result<Message, String> {
         if let Some(Object(error)) = self.error {
             let refusal = ErrorReply::new(
-                ErrorCode::of_word(&error.code),
+                ErrorCode::parse(&error.code),
                 printable(error.text.as_deref().unwrap_or_default()),
             );
-            return Ok(Message::Refusal(self.id, refusal));
+            return Ok(Message::Error(self.id, refusal));
         }
         if self.cardume.is_some() {
             return self.welcome();
@@ -243,27 +244,27 @@ impl ResponseShape<'_> {
         if self.event.as_deref() == Some("HAVE") {
             return Ok(Message::Have(self.have()?));
         }
-        if let Some(news) = self.news()? {
-            return Ok(news);
+        if let Some(event) = self.subscription_event()? {
+            return Ok(event);
         }
         if let Some(event) = &self.event {
             let waiting = match (event.as_ref(), self.reason.as_deref()) {
                 ("WAITING", Some("consent")) => WaitingReason::Consent,
                 ("WAITING", Some("hashing")) => WaitingReason::Hashing,
                 ("WAITING", Some("slot")) => WaitingReason::Slot { place: self.place.unwrap_or(1) },
-                _ => return Ok(Message::Novel),
+                _ => return Ok(Message::Unknown),
             };
-            return Ok(self.id.map_or(Message::Novel, |id| Message::Waiting(id, waiting)));
+            return Ok(self.id.map_or(Message::Unknown, |id| Message::Waiting(id, waiting)));
         }
         let id = self.id.ok_or("an answer without an id")?;
         Ok(match self.reply()? {
             Some(reply) => Message::Reply(id, reply),
-            None => Message::Novel,
+            None => Message::Unknown,
         })
     }
 
-    /// What came or went of that which a SUBSCRIBE waits for; `None` for another event.
-    fn news(&mut self) -> Result<Option<Message>, String> {
+    /// An event of a subscription; `None` for any other event.
+    fn subscription_event(&mut self) -> Result<Option<Message>, String> {
         let Some(event) =
             self.event.as_deref().filter(|event| ["APPEARED", "GONE", "MISSED"].contains(event))
         else {
@@ -282,11 +283,11 @@ impl ResponseShape<'_> {
             }
             _ => match self.holder.take().and_then(|Object(holder)| holder.holder()) {
                 Some(holder) => SubscriptionEvent::Appeared(holder),
-                // One that nobody here could use.
-                None => return Ok(Some(Message::Novel)),
+                // An unusable provider.
+                None => return Ok(Some(Message::Unknown)),
             },
         };
-        Ok(Some(Message::News(of, what)))
+        Ok(Some(Message::Event(of, what)))
     }
 
     fn welcome(self) -> Result<Message, String> {
@@ -304,9 +305,9 @@ impl ResponseShape<'_> {
             .unwrap_or(0)
             .clamp(limits::HEAD_BYTES, limits::JOIN_BYTES);
         let you = self.you.as_deref().and_then(|text| text.parse().ok());
-        // A heartbeat of zero would be a flood of PINGs, and one of years would never be missed.
+        // Zero would make a flood of PINGs; years would never expire.
         let heartbeat_ms = self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000);
-        // It is signed with other words; what is no nonce of the protocol is never signed.
+        // Proofs sign the nonce with other text; never sign anything but 32 hex digits.
         let digits = |nonce: &Cow<'_, str>| {
             nonce.len() == 32 && nonce.bytes().all(|b| b.is_ascii_hexdigit())
         };
@@ -327,7 +328,7 @@ impl ResponseShape<'_> {
             "UNSUBSCRIBE_OK" => Response::Unsubscribed,
             "STATUS_OK" => {
                 let figures = self.figures.unwrap_or_default().into_iter().take(limits::FIGURES);
-                Response::Status(figures.filter_map(|Object(figure)| figure.figure()).collect())
+                Response::Status(figures.filter_map(|Object(figure)| figure.metric()).collect())
             }
             "JOIN_MORE" => Response::JoinMore,
             "LEAVE_OK" => Response::LeaveOk,
@@ -350,13 +351,13 @@ impl ResponseShape<'_> {
                     .unwrap_or_default()
                     .into_iter()
                     .take(limits::QUERY_ENTRIES)
-                    .filter_map(|Object(heard)| heard.away())
+                    .filter_map(|Object(away)| away.away())
                     .collect();
                 Response::Found { holders: holders(self.holders.unwrap_or_default()), away, cursor }
             }
             "PEERS_OK" => {
-                let heard = self.peers.unwrap_or_default();
-                let present = |Object(p): &Object<HeardPresent<'_>>| {
+                let peers = self.peers.unwrap_or_default();
+                let present = |Object(p): &Object<PeerIn<'_>>| {
                     let speaks = speaks(p.speaks.as_deref())?;
                     Some(PeerEntry {
                         peer: peer_address(Some(&p.peer)).ok()?,
@@ -365,7 +366,7 @@ impl ResponseShape<'_> {
                         speaks,
                     })
                 };
-                let peers = heard.iter().filter_map(present);
+                let peers = peers.iter().filter_map(present);
                 Response::Peers { peers: peers.take(limits::LIST_ENTRIES).collect(), cursor }
             }
             "LS_OK" => Response::Files {
@@ -397,7 +398,7 @@ impl ResponseShape<'_> {
                     return Err("an answer without a user".into());
                 };
                 Response::User(
-                    HeardOnline { user, peer, speaks }
+                    OnlineIn { user, peer, speaks }
                         .online()
                         .ok_or("an answer without a good user")?,
                 )
@@ -464,7 +465,7 @@ impl ResponseShape<'_> {
             self.from.ok_or("a list of pieces without a place")?,
             self.length.ok_or("a list of pieces without a length")?,
         );
-        // The empty content has a value too: its root.
+        // The empty content has one piece hash too: its root.
         let all = size.div_ceil(limits::PIECE_BYTES).max(1) * 32;
         let more = self.more.unwrap_or(false);
         let fits = ByteRange::new(from, length).is_some_and(|range| range.end() <= all)
@@ -491,7 +492,7 @@ impl ResponseShape<'_> {
     }
 }
 
-impl HeardOnline<'_> {
+impl OnlineIn<'_> {
     fn online(self) -> Option<Online> {
         let user = UserName::new(&self.user).ok()?;
         let peer = self.peer.and_then(|peer| peer_address(Some(&peer)).ok());
@@ -499,7 +500,7 @@ impl HeardOnline<'_> {
     }
 }
 
-impl HeardFiles<'_> {
+impl FilesIn<'_> {
     fn publications(self) -> Vec<Publication> {
         let publication = |Object(file): Object<FileShape<'_>>| {
             let (name, description) = (
@@ -509,7 +510,7 @@ impl HeardFiles<'_> {
             Some(Publication { file: name, description })
         };
         match self {
-            HeardFiles::List(list) => {
+            FilesIn::List(list) => {
                 list.into_iter().take(limits::LIST_ENTRIES).filter_map(publication).collect()
             }
             _ => Vec::new(),
@@ -518,16 +519,16 @@ impl HeardFiles<'_> {
 
     fn count(&self) -> u64 {
         match self {
-            HeardFiles::None => 0,
-            HeardFiles::Count(count) => *count,
-            HeardFiles::List(list) => list.len() as u64,
+            FilesIn::None => 0,
+            FilesIn::Count(count) => *count,
+            FilesIn::List(list) => list.len() as u64,
         }
     }
 
-    /// The files whose names are good; a server that forwards a bad one does not hide the others.
+    /// The files with valid names; invalid ones are dropped.
     fn list(self) -> Vec<FileEntry> {
         match self {
-            HeardFiles::List(list) => list
+            FilesIn::List(list) => list
                 .into_iter()
                 .take(limits::LIST_ENTRIES)
                 .filter_map(|Object(file)| file.entry().ok())
@@ -537,20 +538,19 @@ impl HeardFiles<'_> {
     }
 }
 
-fn holders(heard: Vec<Object<HeardHolder<'_>>>) -> Vec<Provider> {
-    heard
-        .into_iter()
+fn holders(list: Vec<Object<ProviderIn<'_>>>) -> Vec<Provider> {
+    list.into_iter()
         .take(limits::QUERY_ENTRIES)
         .filter_map(|Object(holder)| holder.holder())
         .collect()
 }
 
-impl HeardHolder<'_> {
-    /// One whose name and place are good.
+impl ProviderIn<'_> {
+    /// `None` for an invalid name or address.
     fn holder(self) -> Option<Provider> {
         let peer = peer_address(Some(&self.peer)).ok()?;
         let (user, speaks) = (user(self.user.as_deref()), speaks(self.speaks.as_deref())?);
-        // One that is none takes nothing away from the peer itself.
+        // An invalid QUIC address leaves the TCP address usable.
         let quic = self.quic.and_then(|Object(quic)| quic.checked().ok());
         let shape = FileShape {
             name: self.name,
@@ -567,9 +567,9 @@ fn user(text: Option<&str>) -> Option<UserName> {
     text.and_then(|text| UserName::new(text).ok())
 }
 
-/// What is spoken; `None` for a wire that is not known here, which nobody can use then.
+/// Parse a profile name. `None` for an unknown one, with which the entry is unusable.
 fn speaks(word: Option<&str>) -> Option<Option<LegacyProfile>> {
-    word.map_or(Some(None), |word| LegacyProfile::of_word(word).map(Some))
+    word.map_or(Some(None), |word| LegacyProfile::parse(word).map(Some))
 }
 
 fn peer_address(text: Option<&str>) -> Result<SocketAddr, String> {

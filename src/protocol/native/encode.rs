@@ -10,7 +10,7 @@ use crate::protocol::Role;
 use crate::protocol::error::ErrorReply;
 use crate::protocol::live_stats::TransferReport;
 use crate::protocol::native::fast_path;
-use crate::protocol::native::metrics::FigureShape;
+use crate::protocol::native::metrics::MetricShape;
 use crate::protocol::native::quic_address::QuicOut;
 use crate::protocol::native::{FileOut, Hello, VERSION, Welcome};
 use crate::protocol::request::{Fetch, Request, Selector};
@@ -22,7 +22,7 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Writes the first line of the side that connects.
+/// Write the handshake of the connecting side.
 pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Shape<'a> {
@@ -41,7 +41,7 @@ pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
     );
 }
 
-/// Writes the first line of the answering side.
+/// Write the handshake of the accepting side.
 pub fn write_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Shape<'a> {
@@ -61,7 +61,7 @@ pub fn write_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
     put(out, &Shape { cardume: VERSION, role, you, heartbeat_ms, max_head, caps: [], nonce });
 }
 
-/// What has moved, beside a PING.
+/// The transfer report of a PING.
 #[derive(Serialize)]
 struct MovedOut {
     uploads: u64,
@@ -77,7 +77,7 @@ impl MovedOut {
     }
 }
 
-/// Writes one request.
+/// Write one request.
 pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
     #[derive(Serialize, Default)]
     struct AskShape<'a> {
@@ -166,7 +166,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
             owner: owner.as_deref(),
             hashed: *hashed,
             complete: *complete,
-            sort: query.sort.map(Sort::word),
+            sort: query.sort.map(Sort::as_str),
             limit: Some(query.limit),
             cursor: query.cursor.as_deref(),
             ..blank
@@ -193,16 +193,16 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
     fn operating<'a>(operation: &'a Operation, blank: AskShape<'a>) -> AskShape<'a> {
         let (key, proof) = match operation.authority {
             Authority::Proof { key, proof } => (Some(key.to_string()), Some(proof.to_string())),
-            Authority::Word | Authority::Link => (None, None),
+            Authority::Claimed | Authority::Connection => (None, None),
         };
         let ask = AskShape {
-            method: operation.deed.method().word(),
+            method: operation.op.method().as_str(),
             user: operation.user.as_deref(),
             key,
             proof,
             ..blank
         };
-        match &operation.deed {
+        match &operation.op {
             AccountOp::Register
             | AccountOp::Unregister
             | AccountOp::Connect { .. }
@@ -260,8 +260,9 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
             part: Some(join.part),
             more: Some(join.more),
             files: Some(join.files.iter().map(FileOut::brief).collect()),
-            ports: (!join.ports.is_empty())
-                .then(|| join.ports.iter().map(|(tongue, port)| (tongue.word(), *port)).collect()),
+            ports: (!join.ports.is_empty()).then(|| {
+                join.ports.iter().map(|(profile, port)| (profile.as_str(), *port)).collect()
+            }),
             quic: join.quic.map(QuicOut::of),
             ..blank
         },
@@ -278,7 +279,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
             AskShape { method: "HAVE", root: Some(root.to_string()), ..blank }
         }
         Request::Operation(operation) => operating(operation, blank),
-        // What only comes on other wires goes out on none.
+        // Requests of other dialects only.
         Request::Enter(_)
         | Request::Replace { .. }
         | Request::Date
@@ -289,7 +290,7 @@ pub fn write_request(id: u64, request: &Request, out: &mut Vec<u8>) {
 }
 
 #[derive(Serialize)]
-struct PresentOut<'a> {
+struct PeerOut<'a> {
     peer: SocketAddr,
     files: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -311,7 +312,7 @@ impl OnlineOut<'_> {
         OnlineOut {
             user: &online.user,
             peer: online.peer,
-            speaks: online.speaks.map(LegacyProfile::word),
+            speaks: online.speaks.map(LegacyProfile::as_str),
         }
     }
 }
@@ -339,7 +340,7 @@ impl HaveOut {
     }
 }
 
-/// An answer's frame around the fields of its method.
+/// The frame of a response around the fields of its method.
 #[derive(Serialize)]
 struct AnswerShape<'a, T: Serialize> {
     id: Option<u64>,
@@ -351,7 +352,7 @@ struct AnswerShape<'a, T: Serialize> {
 #[derive(Serialize)]
 struct Nothing {}
 
-/// Writes the answer to request `id`. A piece's body follows by other means.
+/// Write the response to request `id`. The body of a piece follows separately.
 pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct JoinOk {
@@ -366,7 +367,7 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
     }
     #[derive(Serialize)]
     struct PeersShape<'a> {
-        peers: Vec<PresentOut<'a>>,
+        peers: Vec<PeerOut<'a>>,
         cursor: Option<&'a str>,
     }
     #[derive(Serialize)]
@@ -409,7 +410,7 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
     }
     #[derive(Serialize)]
     struct StatusShape<'a> {
-        figures: Vec<FigureShape<'a>>,
+        figures: Vec<MetricShape<'a>>,
     }
     match reply {
         Response::JoinMore => {
@@ -443,11 +444,11 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
         Response::Peers { peers, cursor } => {
             let peers = peers
                 .iter()
-                .map(|p| PresentOut {
+                .map(|p| PeerOut {
                     peer: p.peer,
                     files: p.files,
                     user: p.user.as_deref(),
-                    speaks: p.speaks.map(LegacyProfile::word),
+                    speaks: p.speaks.map(LegacyProfile::as_str),
                 })
                 .collect();
             put(
@@ -497,7 +498,7 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
         }
         Response::Done(method) => put(
             out,
-            &AnswerShape { id, status: &format!("{}_OK", method.word()), fields: Nothing {} },
+            &AnswerShape { id, status: &format!("{}_OK", method.as_str()), fields: Nothing {} },
         ),
         Response::Users { users, cursor } => {
             let users = users.iter().map(OnlineOut::of).collect();
@@ -534,10 +535,10 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
             put(out, &AnswerShape { id, status: "UNSUBSCRIBE_OK", fields: Nothing {} })
         }
         Response::Status(figures) => {
-            let figures = figures.iter().map(FigureShape::of).collect();
+            let figures = figures.iter().map(MetricShape::of).collect();
             put(out, &AnswerShape { id, status: "STATUS_OK", fields: StatusShape { figures } });
         }
-        // Nobody asks for that on this wire.
+        // Responses of other dialects only.
         Response::Entered { .. }
         | Response::Date(_)
         | Response::Live(_)
@@ -545,8 +546,8 @@ pub fn write_reply(id: Option<u64>, reply: &Response, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a no; `opening` when it is the first line of the answering side.
-pub fn write_refusal(id: Option<u64>, refusal: &ErrorReply, opening: bool, out: &mut Vec<u8>) {
+/// Write an error; with `opening` as the first line of the accepting side.
+pub fn write_error(id: Option<u64>, refusal: &ErrorReply, opening: bool, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct ErrorOut<'a> {
         code: &'a str,
@@ -564,7 +565,7 @@ pub fn write_refusal(id: Option<u64>, refusal: &ErrorReply, opening: bool, out: 
         error: ErrorOut<'a>,
     }
     let error =
-        ErrorOut { code: refusal.code.word(), retry: refusal.code.retry(), text: &refusal.text };
+        ErrorOut { code: refusal.code.as_str(), retry: refusal.code.retry(), text: &refusal.text };
     if opening {
         put(out, &OpeningShape { cardume: VERSION, error });
     } else {
@@ -572,7 +573,7 @@ pub fn write_refusal(id: Option<u64>, refusal: &ErrorReply, opening: bool, out: 
     }
 }
 
-/// Writes that more pieces are there.
+/// Write a HAVE event.
 pub fn write_have(have: &Have, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Event<'a> {
@@ -583,8 +584,8 @@ pub fn write_have(have: &Have, out: &mut Vec<u8>) {
     put(out, &Event { event: "HAVE", fields: HaveOut::of(have) });
 }
 
-/// Writes what has happened to what SUBSCRIBE `of` waits for.
-pub fn write_news(of: u64, what: &SubscriptionEvent, out: &mut Vec<u8>) {
+/// Write an event of the subscription `of`.
+pub fn write_event(of: u64, what: &SubscriptionEvent, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Event<'a> {
         event: &'a str,
@@ -605,7 +606,7 @@ pub fn write_news(of: u64, what: &SubscriptionEvent, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes that FETCH or PIECES `id` has to wait.
+/// Write a WAITING event for the FETCH or PIECES `id`.
 pub fn write_waiting(id: Option<u64>, waiting: WaitingReason, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Event<'a> {
@@ -624,7 +625,7 @@ pub fn write_waiting(id: Option<u64>, waiting: WaitingReason, out: &mut Vec<u8>)
 }
 
 fn put<T: Serialize>(out: &mut Vec<u8>, value: &T) {
-    // These shapes hold strings, integers and lists of them: writing them into memory can't fail.
+    // Structs of strings, integers and lists always serialise into memory.
     let before = out.len();
     if serde_json::to_writer(&mut *out, value).is_err() {
         out.truncate(before);

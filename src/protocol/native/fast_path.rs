@@ -1,5 +1,5 @@
-//! The fast path: a SEARCH by an exact name, the most frequent request, decoded and answered without a JSON tree when it is spelled as most
-//! spell it, and who has it. Every byte is the same as by the usual way; what is spelled otherwise goes that way.
+//! The fast path: SEARCH by exact name, the most frequent request, decoded and answered without
+//! serde. The bytes equal those of the general path, which takes every line that this one declines.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -13,13 +13,14 @@ use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::quic_address::QuicAddress;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// Reads `{"id":N,"method":"SEARCH","name":"NAME"}`, with a blank behind each colon and comma or with none; `None` for all else.
+/// Decode `{"id":N,"method":"SEARCH","name":"NAME"}`, with one optional blank after each colon and
+/// comma; `None` for any other line.
 pub fn search(line: &[u8]) -> Option<NumberedRequest> {
     let blank = |rest: &mut &[u8]| *rest = rest.strip_prefix(b" ").unwrap_or(rest);
     let mut rest = line.strip_prefix(b"{\"id\":")?;
     blank(&mut rest);
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    // What is longer or begins with a zero is for the usual way to judge.
+    // Longer numbers and leading zeros are left to the general path.
     if digits == 0 || digits > 15 || (rest[0] == b'0' && digits > 1) {
         return None;
     }
@@ -43,13 +44,13 @@ pub fn search(line: &[u8]) -> Option<NumberedRequest> {
     })
 }
 
-/// True for what stands in a JSON string as it is.
+/// True for text that needs no escape in a JSON string.
 fn is_plain(text: &[u8]) -> bool {
-    // All of it, without a stop in between: many bytes at a time.
+    // A fold without early exit, which the compiler vectorises.
     !text.iter().fold(false, |odd, byte| odd | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\'))
 }
 
-/// Writes who has it, as the answer to SEARCH `id`.
+/// Write the response to SEARCH `id`.
 pub fn put_found<'a>(
     id: Option<u64>,
     holders: impl Iterator<Item = ProviderRef<'a>>,
@@ -61,7 +62,7 @@ pub fn put_found<'a>(
     out.extend_from_slice(b"{\"id\":");
     put_number(id, out);
     out.extend_from_slice(b",\"status\":\"SEARCH_OK\",\"holders\":[");
-    // What several have that is the same is spelled once.
+    // Consecutive providers with the same file: copy the bytes of the previous entry.
     let mut before: Option<(FileRef<'a>, Range<usize>)> = None;
     for holder in holders {
         if before.is_some() {
@@ -69,13 +70,13 @@ pub fn put_found<'a>(
         }
         put_peer(&holder, out);
         match &before {
-            Some((held, spelled)) if *held == holder.held => {
-                out.extend_from_within(spelled.clone())
+            Some((file, written)) if *file == holder.file => {
+                out.extend_from_within(written.clone())
             }
             _ => {
                 let start = out.len();
-                put_held(&holder.held, out);
-                before = Some((holder.held, start..out.len()));
+                put_file(&holder.file, out);
+                before = Some((holder.file, start..out.len()));
             }
         }
         put_quic(holder.quic, out);
@@ -89,7 +90,7 @@ pub fn put_found<'a>(
     out.extend_from_slice(b"}\n");
 }
 
-/// Writes of whom is known that he has published what was searched, and is away.
+/// Write the publications of offline users.
 pub fn put_away(away: &[Away], out: &mut Vec<u8>) {
     for (file, at) in away.iter().zip(0..) {
         out.extend_from_slice(if at == 0 { b",\"away\":[{\"name\":" } else { b",{\"name\":" });
@@ -107,32 +108,32 @@ pub fn put_away(away: &[Away], out: &mut Vec<u8>) {
     }
 }
 
-/// Writes that somebody has what SUBSCRIBE `of` waits for.
+/// Write an APPEARED event of the subscription `of`.
 pub fn put_appeared(of: u64, holder: ProviderRef<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"event\":\"APPEARED\",\"of\":");
     put_number(Some(of), out);
     out.extend_from_slice(b",\"holder\":");
     put_peer(&holder, out);
-    put_held(&holder.held, out);
+    put_file(&holder.file, out);
     put_quic(holder.quic, out);
     out.extend_from_slice(b"}\n");
 }
 
 fn put_peer(holder: &ProviderRef<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"peer\":\"");
-    if holder.spelled.is_empty() {
+    if holder.formatted.is_empty() {
         address::put(holder.peer, out);
     } else {
-        out.extend_from_slice(holder.spelled);
+        out.extend_from_slice(holder.formatted);
     }
 }
 
-fn put_held(held: &FileRef<'_>, out: &mut Vec<u8>) {
+fn put_file(file: &FileRef<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"name\":");
-    put_text(held.name, out);
+    put_text(file.name, out);
     out.extend_from_slice(b",\"size\":");
-    put_number(held.size, out);
-    match held.root {
+    put_number(file.size, out);
+    match file.root {
         None => out.extend_from_slice(b",\"root\":null"),
         Some(root) => {
             out.extend_from_slice(b",\"root\":\"");
@@ -146,17 +147,17 @@ fn put_held(held: &FileRef<'_>, out: &mut Vec<u8>) {
             out.push(b'"');
         }
     }
-    out.extend_from_slice(if held.partial { b",\"partial\":true" } else { b",\"partial\":false" });
-    let description = held.description.map(|text| (&b",\"description\":"[..], text));
-    let user = held.user.map(|user| (&b",\"user\":"[..], user));
-    let speaks = held.speaks.map(|speaks| (&b",\"speaks\":"[..], LegacyProfile::word(speaks)));
+    out.extend_from_slice(if file.partial { b",\"partial\":true" } else { b",\"partial\":false" });
+    let description = file.description.map(|text| (&b",\"description\":"[..], text));
+    let user = file.user.map(|user| (&b",\"user\":"[..], user));
+    let speaks = file.speaks.map(|speaks| (&b",\"speaks\":"[..], LegacyProfile::as_str(speaks)));
     for (field, text) in [description, user, speaks].into_iter().flatten() {
         out.extend_from_slice(field);
         put_text(text, out);
     }
 }
 
-/// Ends a holder.
+/// Write the last fields of a provider and close the object.
 fn put_quic(quic: Option<QuicAddress>, out: &mut Vec<u8>) {
     if let Some(quic) = quic {
         out.extend_from_slice(b",\"quic\":{\"port\":");
@@ -181,7 +182,7 @@ fn put_text(text: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
     } else {
-        // A string can always be written into memory.
+        // Strings always serialise into memory.
         let escaped = serde_json::to_string(text).map_or(Cow::Borrowed("\"\""), Cow::Owned);
         out.extend_from_slice(escaped.as_bytes());
     }
@@ -198,8 +199,8 @@ mod tests {
     use crate::protocol::types::ids::ContentHash;
 
     #[test]
-    fn what_is_read_quickly_means_the_same_as_by_the_usual_way() {
-        // A field more at its end sends a line the usual way, and changes nothing else.
+    fn the_fast_path_decodes_as_the_general_path_does() {
+        // An extra field sends the line to the general path without changing its meaning.
         for line in [
             r#"{"id":1,"method":"SEARCH","name":"aula.mp4"}"#,
             r#"{"id": 12, "method": "SEARCH", "name": "Cursos/aula de vídeo.mp4"}"#,
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_judgement_goes_the_usual_way() {
+    fn unusual_lines_take_the_general_path() {
         for line in [
             r#"{"id":01,"method":"SEARCH","name":"a"}"#,
             r#"{"id":9007199254740992,"method":"SEARCH","name":"a"}"#,
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn holders_are_written_as_serde_would_write_them() {
+    fn providers_are_encoded_as_serde_encodes_them() {
         let name = |text: &str| RelativeName::new(text).unwrap();
         let plain = FileEntry::new(name("aula.mp4"), 5);
         let odd = FileEntry {
@@ -284,7 +285,7 @@ mod tests {
                 r#""user":"ana \"x\"","speaks":"{word}"}}],"cursor":"7.\"9"}}"#
             ),
             root = root,
-            word = LegacyProfile::Uc3m2024.word()
+            word = LegacyProfile::Uc3m2024.as_str()
         );
         assert_eq!(String::from_utf8(out).unwrap(), format!("{wanted}\n"));
         let mut out = Vec::new();

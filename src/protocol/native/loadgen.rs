@@ -1,62 +1,62 @@
-//! The native protocol for the load generator: requests of names that are made while they are written, and responses of
-//! which the id, the status and the number of holders are read and nothing else.
+//! The native protocol for the load generator. Requests take names that are generated while they
+//! are written; of responses, only id, status and number of providers are decoded.
 
 use memchr::memmem::Finder;
 
 use crate::protocol::native::decode_response;
 use crate::protocol::native::{Message, Welcome};
 
-/// What an answer is.
+/// A response, as far as the load generator needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Glance {
-    /// The opening of the answering side.
+pub enum QuickResponse {
+    /// The handshake of the accepting side.
     Welcome(Welcome),
-    /// The answer to a SEARCH: so many have it.
+    /// The response to the SEARCH with this id: the number of providers.
     Found(u64, u64),
-    /// A part of a JOIN was taken.
+    /// The response to a part of a JOIN.
     JoinMore(u64),
-    /// A JOIN is complete.
+    /// The response to the last part of a JOIN.
     JoinOk(u64),
-    /// Any other yes.
+    /// Any other success.
     Done(u64),
-    /// A no; without an id to the whole link.
+    /// An error; without an id for the whole connection.
     Refused(Option<u64>, String),
-    /// Nothing that was asked for.
-    Novel,
+    /// An unknown message.
+    Unknown,
 }
 
-/// Reads answers.
-pub struct Glancing {
+/// A decoder of responses.
+pub struct ResponseScanner {
     holder: Finder<'static>,
 }
 
-impl Default for Glancing {
-    fn default() -> Glancing {
-        Glancing { holder: Finder::new(b"{\"peer\":\"") }
+impl Default for ResponseScanner {
+    fn default() -> ResponseScanner {
+        ResponseScanner { holder: Finder::new(b"{\"peer\":\"") }
     }
 }
 
-impl Glancing {
-    /// Reads one line.
+impl ResponseScanner {
+    /// Decode one line.
     ///
     /// # Errors
-    /// When it is no answer; the text says why.
-    pub fn read(&self, line: &[u8]) -> Result<Glance, String> {
+    /// When the line is no response; the text is the cause.
+    pub fn read(&self, line: &[u8]) -> Result<QuickResponse, String> {
         if let Some(glance) = self.usual(line) {
             return Ok(glance);
         }
-        Ok(match decode_response::said(line)? {
-            Message::Welcome(welcome) => Glance::Welcome(welcome),
-            Message::Refusal(id, refusal) => Glance::Refused(id, refusal.text),
-            Message::Reply(id, _) => Glance::Done(id),
-            Message::Waiting(..) | Message::Have(_) | Message::News(..) | Message::Novel => {
-                Glance::Novel
+        Ok(match decode_response::decode(line)? {
+            Message::Welcome(welcome) => QuickResponse::Welcome(welcome),
+            Message::Error(id, refusal) => QuickResponse::Refused(id, refusal.text),
+            Message::Reply(id, _) => QuickResponse::Done(id),
+            Message::Waiting(..) | Message::Have(_) | Message::Event(..) | Message::Unknown => {
+                QuickResponse::Unknown
             }
         })
     }
 
-    /// An answer that is spelled as servers of this program spell it.
-    fn usual(&self, line: &[u8]) -> Option<Glance> {
+    /// A response in the exact encoding of this program's server.
+    fn usual(&self, line: &[u8]) -> Option<QuickResponse> {
         let rest = line.strip_prefix(b"{\"id\":")?;
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let id = rest[..digits]
@@ -68,27 +68,29 @@ impl Glancing {
         }
         let (word, rest) = status.split_at(memchr::memchr(b'"', status)?);
         match word {
-            b"SEARCH_OK" => Some(Glance::Found(id, self.holder.find_iter(rest).count() as u64)),
-            b"JOIN_MORE" => Some(Glance::JoinMore(id)),
-            b"JOIN_OK" => Some(Glance::JoinOk(id)),
-            b"UPDATE_OK" | b"LEAVE_OK" | b"PONG" => Some(Glance::Done(id)),
+            b"SEARCH_OK" => {
+                Some(QuickResponse::Found(id, self.holder.find_iter(rest).count() as u64))
+            }
+            b"JOIN_MORE" => Some(QuickResponse::JoinMore(id)),
+            b"JOIN_OK" => Some(QuickResponse::JoinOk(id)),
+            b"UPDATE_OK" | b"LEAVE_OK" | b"PONG" => Some(QuickResponse::Done(id)),
             _ => None,
         }
     }
 }
 
-/// The place of a JOIN among its parts.
+/// The fields of one part of a JOIN.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
-    /// Where the peer listens.
+    /// The listening port.
     pub port: u16,
-    /// Counted from zero.
+    /// The number of the part, from 0.
     pub number: u64,
-    /// Others follow.
+    /// Another part follows.
     pub more: bool,
 }
 
-/// Writes a SEARCH by an exact name, which `name` writes.
+/// Write a SEARCH by exact name; `name` writes the name.
 pub fn put_search(id: u64, name: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     put_begin(id, b"SEARCH", out);
     out.extend_from_slice(b",\"name\":\"");
@@ -96,7 +98,7 @@ pub fn put_search(id: u64, name: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"}\n");
 }
 
-/// Writes a part of a JOIN; `files` writes its entries with [`put_file`].
+/// Write a part of a JOIN; `files` writes its entries with [`put_file`].
 pub fn put_join(id: u64, part: Part, files: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     put_begin(id, b"JOIN", out);
     out.extend_from_slice(b",\"port\":");
@@ -112,7 +114,8 @@ pub fn put_join(id: u64, part: Part, files: impl FnOnce(&mut Vec<u8>), out: &mut
     out.extend_from_slice(b"]}\n");
 }
 
-/// Writes an UPDATE; `files` writes its new entries with [`put_file`], `remove` the names that go with [`put_name`].
+/// Write an UPDATE; `files` writes new entries with [`put_file`], `remove` writes names with
+/// [`put_name`].
 pub fn put_update(
     id: u64,
     files: impl FnOnce(&mut Vec<u8>),
@@ -127,13 +130,13 @@ pub fn put_update(
     out.extend_from_slice(b"]}\n");
 }
 
-/// Writes a request that is its method alone: LEAVE, PING.
+/// Write a request without fields: LEAVE, PING.
 pub fn put_plain(id: u64, method: &[u8], out: &mut Vec<u8>) {
     put_begin(id, method, out);
     out.extend_from_slice(b"}\n");
 }
 
-/// Writes an entry of a list of files, with a comma behind it. The root has 64 hex digits.
+/// Write a file entry and a comma. The root is 64 hex digits.
 pub fn put_file(
     name: impl FnOnce(&mut Vec<u8>),
     size: u64,
@@ -154,7 +157,7 @@ pub fn put_file(
     }
 }
 
-/// Writes an entry of a list of names, with a comma behind it.
+/// Write a name and a comma.
 pub fn put_name(name: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     out.push(b'"');
     name(out);
@@ -169,7 +172,7 @@ fn put_begin(id: u64, method: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Entries with a comma behind each of them but the last.
+/// Write entries, without the comma of the last one.
 fn put_list(entries: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     let before = out.len();
     entries(out);
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_by_the_server_as_it_was_meant() {
+    fn the_server_decodes_generated_requests() {
         let put =
             |text: &'static str| move |out: &mut Vec<u8>| out.extend_from_slice(text.as_bytes());
         let mut out = Vec::new();
@@ -263,15 +266,15 @@ mod tests {
     }
 
     #[test]
-    fn a_glance_sees_what_a_whole_reading_sees() {
-        let glancing = Glancing::default();
+    fn the_scanner_agrees_with_the_full_decoder() {
+        let scanner = ResponseScanner::default();
         let see = |reply: &Response| {
             let mut out = Vec::new();
             write_reply(Some(12), reply, &mut out);
-            glancing.read(out.strip_suffix(b"\n").unwrap()).unwrap()
+            scanner.read(out.strip_suffix(b"\n").unwrap()).unwrap()
         };
         let peer = "127.0.0.1:4000".parse().unwrap();
-        // A name may look like a holder; inside of a string its quotes are escaped.
+        // A name may look like a provider; quotes inside strings are escaped.
         let file = FileEntry::new(name("{\"peer\":\"x\"}"), 5);
         let holder = Provider { peer, file, user: None, speaks: None, quic: None };
         for count in [0, 1, 5] {
@@ -281,10 +284,10 @@ mod tests {
                     away: Vec::new(),
                     cursor: None
                 }),
-                Glance::Found(12, count as u64)
+                QuickResponse::Found(12, count as u64)
             );
         }
-        assert_eq!(see(&Response::JoinMore), Glance::JoinMore(12));
+        assert_eq!(see(&Response::JoinMore), QuickResponse::JoinMore(12));
         assert_eq!(
             see(&Response::JoinOk {
                 you: peer,
@@ -292,14 +295,14 @@ mod tests {
                 session: SessionId([2; 16]),
                 heartbeat_ms: 5_000
             }),
-            Glance::JoinOk(12)
+            QuickResponse::JoinOk(12)
         );
-        assert_eq!(see(&Response::UpdateOk { files: 1 }), Glance::Done(12));
-        assert_eq!(see(&Response::CancelOk), Glance::Done(12));
-        let refused = glancing.read(
+        assert_eq!(see(&Response::UpdateOk { files: 1 }), QuickResponse::Done(12));
+        assert_eq!(see(&Response::CancelOk), QuickResponse::Done(12));
+        let refused = scanner.read(
             br#"{"id":4,"error":{"code":"not_joined","retry":false,"text":"JOIN comes first"}}"#,
         );
-        assert!(matches!(refused, Ok(Glance::Refused(Some(4), _))), "{refused:?}");
+        assert!(matches!(refused, Ok(QuickResponse::Refused(Some(4), _))), "{refused:?}");
         for nonsense in [
             &b""[..],
             b"hello",
@@ -307,8 +310,8 @@ mod tests {
             b"{\"id\":99999999999999999999999,\"status\":\"PONG\"}",
             b"{\"id\":1,\"status\":\"SEARCH_OK\"",
         ] {
-            let read = glancing.read(nonsense);
-            assert!(read.is_err() || read == Ok(Glance::Novel), "{read:?}");
+            let read = scanner.read(nonsense);
+            assert!(read.is_err() || read == Ok(QuickResponse::Unknown), "{read:?}");
         }
     }
 }

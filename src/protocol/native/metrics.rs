@@ -1,4 +1,4 @@
-//! Metrics as STATUS has them: encoded and decoded by the same shape.
+//! Metrics of STATUS on the wire: one struct for both directions.
 
 use std::borrow::Cow;
 
@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::protocol::metric::{self, Metric, Unit};
 
-/// One of them.
 #[derive(Serialize, Deserialize)]
-pub(super) struct FigureShape<'a> {
+pub(super) struct MetricShape<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -21,22 +20,21 @@ pub(super) struct FigureShape<'a> {
     value: u64,
 }
 
-impl<'a> FigureShape<'a> {
-    /// As it goes out.
-    pub(super) fn of(figure: &'a Metric) -> FigureShape<'a> {
+impl<'a> MetricShape<'a> {
+    pub(super) fn of(figure: &'a Metric) -> MetricShape<'a> {
         let Metric { name, of, unit, total, value } = figure;
         let value = (*value).min(limits::LARGEST_INTEGER);
-        FigureShape {
+        MetricShape {
             name: Cow::Borrowed(name),
             of: of.as_deref().map(Cow::Borrowed),
-            unit: Cow::Borrowed(unit.word()),
+            unit: Cow::Borrowed(unit.as_str()),
             total: *total,
             value,
         }
     }
 
-    /// What came in, where it is one that can be shown.
-    pub(super) fn figure(self) -> Option<Metric> {
+    /// The metric; `None` for an invalid name, label or unit.
+    pub(super) fn metric(self) -> Option<Metric> {
         let good = |text: &str| metric::is_name(text, limits::FIGURE_NAME);
         if !good(&self.name) || self.of.as_deref().is_some_and(|of| !good(of)) {
             return None;
@@ -45,7 +43,7 @@ impl<'a> FigureShape<'a> {
         Some(Metric {
             name: Cow::Owned(self.name.into_owned()),
             of,
-            unit: Unit::of_word(&self.unit)?,
+            unit: Unit::parse(&self.unit)?,
             total: self.total,
             value: self.value,
         })
@@ -57,9 +55,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_figure_is_left_out() {
+    fn invalid_metrics_are_dropped() {
         let read = |text: &str| {
-            serde_json::from_str::<FigureShape<'_>>(text).ok().and_then(FigureShape::figure)
+            serde_json::from_str::<MetricShape<'_>>(text).ok().and_then(MetricShape::metric)
         };
         assert_eq!(
             read(r#"{"name":"connections","unit":"count","value":3}"#),

@@ -1,8 +1,9 @@
-//! The native protocol of PROTOCOL.md: one JSON object a line.
+//! The native protocol of PROTOCOL.md: one JSON object per line.
 //!
-//! One flat shape takes every request and one every answer, so that a line is read in a single pass; which fields a method needs is checked
-//! after. [`decode_request`] reads what the asking side says, [`decode_response`] what the answering side says, [`encode`] spells both. Names become
-//! [`RelativeName`]s here and nowhere else.
+//! One flat struct holds every request and another every response, so that a line is parsed in a
+//! single pass; required fields are checked afterwards. [`decode_request`] reads requests,
+//! [`decode_response`] reads responses, [`encode`] writes both. Names become [`RelativeName`]s here
+//! and nowhere else.
 
 pub mod decode_request;
 pub mod decode_response;
@@ -33,77 +34,77 @@ use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::protocol::{Decoded, Role};
 
-/// The bytes with which both openings begin, up to the version.
+/// The start of both handshake lines, up to the version.
 const PREFIX: &[u8] = b"{\"cardume\":";
-/// The major version of this text.
+/// The major version of the protocol.
 const VERSION: u64 = 1;
 
-/// What the connecting side says of itself.
+/// The handshake of the connecting side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
-    /// The port on which it listens itself.
+    /// Its listening port.
     pub peer: Option<u16>,
-    /// It wants to know where holders answer by QUIC.
+    /// Send the QUIC addresses of providers.
     pub quic: bool,
 }
 
-/// What the answering side says of itself.
+/// The handshake of the accepting side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// Server or peer.
     pub role: Role,
-    /// From where it sees the link come.
+    /// The address of the connecting side as seen here.
     pub you: Option<SocketAddr>,
-    /// How often it wants to hear something.
+    /// The longest silence that the server accepts, in milliseconds.
     pub heartbeat_ms: u64,
-    /// The largest head that it takes.
+    /// The longest header that this side accepts, in bytes.
     pub max_head: usize,
-    /// Fresh for this link: what is to be signed by who shows who he is.
+    /// A fresh nonce, signed in proofs on this connection.
     pub nonce: String,
 }
 
-/// A request with the id under which it wants its answer.
+/// A request and its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberedRequest {
-    /// `None` where it could not be read.
+    /// `None` when absent or unreadable.
     pub id: Option<u64>,
-    /// What is asked, or why it can't be understood.
+    /// The request, or the error that answers it.
     pub request: Result<Request, ErrorReply>,
 }
 
-/// A line that came from the answering side.
+/// A line from the accepting side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Its opening.
+    /// Its handshake.
     Welcome(Welcome),
-    /// The answer to request `id`.
+    /// The response to the request with this id.
     Reply(u64, Response),
-    /// A no to request `id`; `None`: to the whole link.
-    Refusal(Option<u64>, ErrorReply),
-    /// FETCH or PIECES `id` has to wait.
+    /// The error for the request with this id; `None`: for the whole connection.
+    Error(Option<u64>, ErrorReply),
+    /// The FETCH or PIECES with this id waits.
     Waiting(u64, WaitingReason),
-    /// More pieces are there since.
+    /// Pieces were added to a bitfield.
     Have(Have),
-    /// What SUBSCRIBE `of` waits for has come or gone.
-    News(u64, SubscriptionEvent),
-    /// Something newer than this program; ignored.
-    Novel,
+    /// An event of the subscription with this id.
+    Event(u64, SubscriptionEvent),
+    /// An event or response of a later version; ignored.
+    Unknown,
 }
 
-/// A line that leaves no way to go on: the link is closed after its refusal was sent.
+/// An error after which the connection closes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeError(pub ErrorReply);
 
-/// True for a line that begins as both openings do.
+/// True for a line that starts as a handshake does.
 #[must_use]
-pub fn is_opening(line: &[u8]) -> bool {
+pub fn is_handshake(line: &[u8]) -> bool {
     line.starts_with(PREFIX)
 }
 
-/// Cuts the next line off `buffer`, without its end.
+/// Cut the next line off `buffer`, without its line end.
 ///
 /// # Errors
-/// `too_large` when there is none within `limit` bytes.
+/// `too_large` for a line longer than `limit` bytes.
 pub fn line(buffer: &[u8], limit: usize) -> Result<Decoded<&[u8]>, NativeError> {
     match memchr::memchr(b'\n', &buffer[..buffer.len().min(limit + 1)]) {
         Some(end) => {
@@ -126,7 +127,7 @@ fn bad(text: &str) -> ErrorReply {
     ErrorReply::new(ErrorCode::BadRequest, text)
 }
 
-/// An integer that the protocol can name.
+/// Check that an integer is at most 2^53-1.
 fn small(number: u64) -> Result<u64, ErrorReply> {
     if number > limits::LARGEST_INTEGER { Err(too_large()) } else { Ok(number) }
 }
@@ -139,7 +140,7 @@ fn missing(field: &str) -> ErrorReply {
     bad(&format!("{field} is missing"))
 }
 
-/// An object, and nothing else: serde would also take the list of its fields, in their order.
+/// Accepts JSON objects only: serde would also accept an array of the fields in order.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -193,7 +194,7 @@ impl FileShape<'_> {
     }
 }
 
-/// An address with a port, IPv4-mapped ones made plain.
+/// Parse an address with a port; IPv4-mapped addresses become IPv4.
 fn address(field: &str, text: &str) -> Result<SocketAddr, ErrorReply> {
     let address: SocketAddr = text.parse().map_err(|_| bad(&format!("{field} is not IP:PORT")))?;
     if address.port() == 0 {
@@ -214,7 +215,7 @@ struct FileOut<'a> {
 }
 
 impl FileOut<'_> {
-    /// In an answer, where every field is said.
+    /// With all fields, for a response.
     fn of(file: &FileEntry) -> FileOut<'_> {
         FileOut {
             partial: Some(file.partial),
@@ -223,7 +224,7 @@ impl FileOut<'_> {
         }
     }
 
-    /// In a request, which may name thousands of whole files.
+    /// Without null fields, for a request that may list thousands of complete files.
     fn brief(file: &FileEntry) -> FileOut<'_> {
         let root = file.root.map(|root| root.to_string());
         FileOut {
@@ -241,7 +242,7 @@ mod tests {
     use super::*;
     use crate::protocol::live_stats::TransferReport;
     use crate::protocol::native::decode_request::{hello, request};
-    use crate::protocol::native::decode_response::said;
+    use crate::protocol::native::decode_response::decode;
     use crate::protocol::native::encode::{write_reply, write_request};
     use crate::protocol::request::{Fetch, Join, Selector};
     use crate::protocol::response::{Away, HashListPart, PeerEntry, Piece, PieceRange, Provider};
@@ -253,7 +254,7 @@ mod tests {
     use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
     use crate::protocol::types::quic_address::QuicAddress;
 
-    /// Whoever has the method.
+    /// The role that supports the method.
     fn role_of(line: &str) -> Role {
         if ["FETCH", "PIECES", "HAVE", "WRONG", "CANCEL"].iter().any(|method| line.contains(method))
         {
@@ -267,9 +268,9 @@ mod tests {
         request(line.as_bytes(), role_of(line)).expect("a JSON object")
     }
 
-    fn operation(user: Option<&str>, authority: Authority, deed: AccountOp) -> Request {
+    fn operation(user: Option<&str>, authority: Authority, op: AccountOp) -> Request {
         let user = user.map(|user| UserName::new(user).unwrap());
-        Request::Operation(Operation { user, authority, speaks: None, date: None, deed })
+        Request::Operation(Operation { user, authority, speaks: None, date: None, op })
     }
 
     fn publication() -> Publication {
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_may_come_in_pieces_and_has_a_limit() {
+    fn lines_may_arrive_in_pieces_and_have_a_limit() {
         assert_eq!(line(b"{\"id\"", 10), Ok(Decoded::Partial));
         assert_eq!(line(b"{}\r\n{", 10), Ok(Decoded::Whole { item: b"{}".as_slice(), used: 4 }));
         assert_eq!(
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn every_request_is_read_back_as_it_was_written() {
+    fn requests_round_trip() {
         let name = RelativeName::new("a \"quoted\" ví.mp4").unwrap();
         let file = FileEntry {
             root: Some(ContentHash([7; 32])),
@@ -337,7 +338,7 @@ mod tests {
                     hashed: Some(true),
                     complete: Some(false),
                 },
-                sort: Sort::of_word("-size"),
+                sort: Sort::parse("-size"),
                 limit: 100,
                 cursor: Some("l7.1.2".into()),
                 ..Query::new(QueryTerm::Like("vidio".into()))
@@ -347,7 +348,7 @@ mod tests {
                 ..Query::new(QueryTerm::Name(name.clone()))
             })),
             Request::Find(Box::new(Query {
-                sort: Sort::of_word("name"),
+                sort: Sort::parse("name"),
                 ..Query::new(QueryTerm::Root(ContentHash([9; 32])))
             })),
             Request::Peers { cursor: None, speaks: None },
@@ -387,18 +388,18 @@ mod tests {
                 Authority::Proof { key: Key::new([3; 32]).unwrap(), proof: Proof([4; 64]) },
                 AccountOp::Connect { port: None },
             ),
-            operation(None, Authority::Link, AccountOp::Unregister),
-            operation(None, Authority::Link, AccountOp::Disconnect),
-            operation(None, Authority::Link, AccountOp::Publish(publication())),
-            operation(None, Authority::Link, AccountOp::Delete(publication().file)),
+            operation(None, Authority::Connection, AccountOp::Unregister),
+            operation(None, Authority::Connection, AccountOp::Disconnect),
+            operation(None, Authority::Connection, AccountOp::Publish(publication())),
+            operation(None, Authority::Connection, AccountOp::Delete(publication().file)),
             operation(
                 None,
-                Authority::Link,
+                Authority::Connection,
                 AccountOp::ListUsers { cursor: Some("4".into()), most: limits::LIST_ENTRIES },
             ),
             operation(
                 None,
-                Authority::Link,
+                Authority::Connection,
                 AccountOp::ListContent {
                     of: UserName::new("bia").unwrap(),
                     cursor: None,
@@ -407,7 +408,7 @@ mod tests {
             ),
             operation(
                 None,
-                Authority::Link,
+                Authority::Connection,
                 AccountOp::FindUser { whom: UserName::new("bia").unwrap() },
             ),
         ];
@@ -422,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reply_is_read_back_as_it_was_written() {
+    fn responses_round_trip() {
         let name = RelativeName::new("v\u{ed}deo.mkv").unwrap();
         let file = FileEntry::new(name.clone(), 5);
         let peer: SocketAddr = "127.0.0.1:4000".parse().unwrap();
@@ -525,12 +526,12 @@ mod tests {
         for wanted in replies {
             let mut out = Vec::new();
             write_reply(Some(8), &wanted, &mut out);
-            assert_eq!(said(&out), Ok(Message::Reply(8, wanted)));
+            assert_eq!(decode(&out), Ok(Message::Reply(8, wanted)));
         }
     }
 
     #[test]
-    fn wrong_numbers_are_refused_and_the_link_goes_on() {
+    fn wrong_numbers_are_refused_and_the_connection_stays_open() {
         for fields in ["\"from\":-1", "\"from\":1.5", "\"from\":\"1\"", "\"length\":-1"] {
             assert_eq!(
                 refused(&format!("{{\"id\":1,\"method\":\"FETCH\",\"name\":\"a\",{fields}}}")),
@@ -555,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_proves_nothing_is_refused_wherever_one_is_told() {
+    fn weak_keys_are_refused_in_every_message() {
         let weak = format!("01{}", "00".repeat(31));
         let beyond = format!("ee{}7f", "ff".repeat(30));
         let proof = format!("01{}", "00".repeat(63));
@@ -576,17 +577,17 @@ mod tests {
             let found = format!(
                 "{{\"id\":1,\"status\":\"SEARCH_OK\",\"holders\":[{holder}],\"cursor\":null}}"
             );
-            let Ok(Message::Reply(1, Response::Found { holders, .. })) = said(found.as_bytes())
+            let Ok(Message::Reply(1, Response::Found { holders, .. })) = decode(found.as_bytes())
             else {
                 panic!("an answer")
             };
-            // The peer itself is as good as ever: it is asked by TCP.
+            // The peer remains usable by TCP.
             assert_eq!(holders.iter().map(|holder| holder.quic).collect::<Vec<_>>(), [None]);
         }
     }
 
     #[test]
-    fn what_is_no_json_object_ends_the_link() {
+    fn a_line_that_is_no_json_object_closes_the_connection() {
         let deep = "[".repeat(100_000);
         let nested = format!("{{\"id\":1,\"method\":\"PING\",\"x\":{}", "[".repeat(100_000));
         for text in [
@@ -611,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_and_methods_do_no_harm() {
+    fn unknown_fields_are_ignored_and_unknown_methods_refused() {
         assert_eq!(
             asked("{\"new\":{\"a\":[1,2]},\"id\":1,\"method\":\"PING\"}").request,
             Ok(Request::Ping)
@@ -621,13 +622,13 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_that_its_file_cannot_hold_is_no_answer() {
+    fn a_piece_beyond_its_file_is_refused() {
         let head = |size: u64, from: u64, length: u64| {
             format!(
                 "{{\"id\":1,\"status\":\"FETCH_OK\",\"name\":\"a\",\"size\":{size},\"tag\":\"00000000000000a1\",\"from\":{from},\"length\":{length}}}"
             )
         };
-        assert!(said(head(10, 2, 8).as_bytes()).is_ok());
+        assert!(decode(head(10, 2, 8).as_bytes()).is_ok());
         for (size, from, length) in [
             (10, 2, 9),
             (10, 11, 0),
@@ -635,12 +636,12 @@ mod tests {
             (u64::MAX, 0, 1),
             (1 << 30, 0, (1 << 20) + 1),
         ] {
-            assert!(said(head(size, from, length).as_bytes()).is_err());
+            assert!(decode(head(size, from, length).as_bytes()).is_err());
         }
     }
 
     #[test]
-    fn a_part_of_a_list_of_pieces_lies_inside_of_the_list() {
+    fn a_part_beyond_its_hash_list_is_refused() {
         let head = |size: u64, from: u64, length: u64| {
             let (tag, root) = (FileVersion(1), ContentHash([2; 32]));
             format!(
@@ -654,7 +655,7 @@ mod tests {
             ((1 << 20) + 1, 32, 32),
             (4 << 40, (4 << 20) * 32 - 5, 5),
         ] {
-            assert!(said(head(size, from, length).as_bytes()).is_ok(), "{size} {from} {length}");
+            assert!(decode(head(size, from, length).as_bytes()).is_ok(), "{size} {from} {length}");
         }
         for (size, from, length) in [
             (0, 0, 64),
@@ -663,21 +664,21 @@ mod tests {
             (4 << 40, 0, (1 << 20) + 1),
             (1, u64::MAX, 1),
         ] {
-            assert!(said(head(size, from, length).as_bytes()).is_err(), "{size} {from} {length}");
+            assert!(decode(head(size, from, length).as_bytes()).is_err(), "{size} {from} {length}");
         }
     }
 
     #[test]
-    fn an_index_that_lies_about_names_is_not_believed() {
+    fn invalid_providers_of_an_index_are_dropped() {
         let line = br#"{"id":1,"status":"SEARCH_OK","holders":[{"peer":"127.0.0.1:1","name":"../x","size":1},{"peer":"x","name":"a","size":1},{"peer":"127.0.0.1:2","name":"a","size":1}],"cursor":null}"#;
-        let Ok(Message::Reply(1, Response::Found { holders, .. })) = said(line) else {
+        let Ok(Message::Reply(1, Response::Found { holders, .. })) = decode(line) else {
             panic!("an answer")
         };
         assert_eq!(holders.len(), 1);
     }
 
     #[test]
-    fn another_version_is_told_apart_from_nonsense() {
+    fn another_version_has_an_error_of_its_own() {
         assert!(
             matches!(hello(b"{\"cardume\":2}"), Err(NativeError(refusal)) if refusal.code == ErrorCode::Version)
         );

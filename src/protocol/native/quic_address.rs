@@ -22,7 +22,7 @@ impl QuicShape<'_> {
     }
 }
 
-/// What was told, where both can be.
+/// Check a port and a key.
 pub(super) fn quic(port: u64, key: &str) -> Result<QuicAddress, ErrorReply> {
     let port = u16::try_from(small(port)?)
         .ok()

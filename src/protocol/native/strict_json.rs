@@ -1,8 +1,9 @@
-//! What JSON leaves open, decided once: this reads a whole head, fields that nobody knows included, and says whether it may be believed.
+//! Strict JSON: validates a whole header, unknown fields included.
 //!
-//! A line is one JSON object or it is not; without one there is no telling where the next head begins, and the link ends. An object that has a key twice,
-//! that is nested too deep, that holds half of a surrogate pair or too many members reads differently to different programs: it is refused, and the link
-//! goes on. Numbers keep their digits here, whatever their size. serde checks the same of the fields that it knows; it skips over the others.
+//! A line that is no JSON object closes the connection, since the next header can't be located. An
+//! object with a duplicate key, excessive nesting, an unpaired surrogate or too many members means
+//! different things to different parsers: it is refused, and the connection stays open. Numbers
+//! keep their digits. serde checks the fields that it knows and skips the others.
 
 use std::borrow::Cow;
 
@@ -14,7 +15,7 @@ use crate::protocol::native::bad;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotAnObject;
 
-/// Why an object is not believed.
+/// The reason to refuse an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     KeyTwice,
@@ -24,7 +25,6 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// How it is refused.
     pub(super) fn refusal(self) -> ErrorReply {
         match self {
             Fault::KeyTwice => bad("a key comes twice"),
@@ -38,17 +38,17 @@ impl Fault {
     }
 }
 
-/// A JSON object whose text is known to be good.
+/// A valid JSON object.
 #[derive(Debug)]
 pub(super) struct Head<'a> {
-    /// Its members, each value as it is spelled.
+    /// The members, with their values as text.
     pub(super) members: Vec<(Cow<'a, str>, &'a str)>,
-    /// Why it is not to be believed, where that is so.
+    /// The reason to refuse the object, if any.
     pub(super) fault: Option<Fault>,
 }
 
 impl<'a> Head<'a> {
-    /// The value of a member, as it is spelled; `None` where it is absent or `null`.
+    /// The value of a member as text; `None` when absent or `null`.
     pub(super) fn get(&self, key: &str) -> Option<&'a str> {
         self.members
             .iter()
@@ -57,21 +57,21 @@ impl<'a> Head<'a> {
             .filter(|value| *value != "null")
     }
 
-    /// True when a key comes more than once.
+    /// True for a duplicate key.
     pub(super) fn has_twice(&self, key: &str) -> bool {
         self.members.iter().filter(|(known, _)| known == key).count() > 1
     }
 
-    /// The text of a member that is a string.
+    /// The value of a member that is a string.
     pub(super) fn text(&self, key: &str) -> Option<Cow<'a, str>> {
         self.get(key).and_then(unquoted)
     }
 }
 
-/// Reads a line.
+/// Parse a line by RFC 8259.
 ///
 /// # Errors
-/// When it is not one JSON object, by RFC 8259.
+/// When the line is not one JSON object.
 pub(super) fn read(line: &[u8]) -> Result<Head<'_>, NotAnObject> {
     let text = std::str::from_utf8(line).map_err(|_| NotAnObject)?;
     let mut reading = JsonReading { text, bytes: line, at: 0, open: Vec::new(), fault: None };
@@ -88,7 +88,7 @@ pub(super) fn read(line: &[u8]) -> Result<Head<'_>, NotAnObject> {
     }
 }
 
-/// A string, as it is spelled with its quotes, as text. Half of a surrogate pair has become U+FFFD: what holds one is refused in any case.
+/// Unescape a quoted string. An unpaired surrogate becomes U+FFFD; such objects are refused anyway.
 pub(super) fn unquoted(spelled: &str) -> Option<Cow<'_, str>> {
     let inside = spelled.strip_prefix('"')?.strip_suffix('"')?;
     if !inside.contains('\\') {
@@ -126,7 +126,7 @@ pub(super) fn unquoted(spelled: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(text))
 }
 
-/// The code unit that four hex digits spell.
+/// The code unit of four hex digits.
 fn unit(digits: &str) -> Option<u32> {
     let digits = digits.get(..4)?;
     if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -144,18 +144,18 @@ fn is_low(unit: u32) -> bool {
     (0xdc00..0xe000).contains(&unit)
 }
 
-/// What a number is to those who want an integer.
+/// A value read as an integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Integer {
-    /// One that the protocol can name.
+    /// At most 2^53-1.
     Small(u64),
-    /// A larger one.
+    /// A larger integer.
     Large,
-    /// No number, or one with a sign, a fraction or an exponent.
+    /// No number, or one with a sign, fraction or exponent.
     None,
 }
 
-/// Reads a value as it is spelled.
+/// Classify a value.
 pub(super) fn integer(spelled: &str) -> Integer {
     if spelled.is_empty() || !spelled.bytes().all(|byte| byte.is_ascii_digit()) {
         return Integer::None;
@@ -167,8 +167,9 @@ pub(super) fn integer(spelled: &str) -> Integer {
         .map_or(Integer::Large, Integer::Small)
 }
 
-/// Writes the members that `is_known` names once more, with no others: what serde then reads holds nothing that it would skip. Inside of the objects of a
-/// member, those of a list included, the keys are kept that `is_inner` names. A number that is beyond what serde reads becomes one that is refused in the same way.
+/// Write the members that `is_known` accepts, so that serde skips nothing. In objects inside a
+/// member, also in a list, only keys that `is_inner` accepts remain. A number beyond the range of
+/// serde becomes another that is refused with the same error.
 pub(super) fn reduced(
     head: &Head<'_>,
     is_known: impl Fn(&str) -> bool,
@@ -177,7 +178,7 @@ pub(super) fn reduced(
     let mut out = String::from("{");
     for (key, value) in head.members.iter().filter(|(key, _)| is_known(key)) {
         separate(&mut out);
-        // A known key has no character that needs an escape.
+        // Known keys need no escape.
         out.extend(["\"", key, "\":"]);
         match value.as_bytes().first() {
             Some(b'{') => put_object(value, |inner| is_inner(key, inner), &mut out),
@@ -228,7 +229,7 @@ fn put_plain(value: &str, out: &mut String) {
     });
 }
 
-/// The elements of a list, or the keys and values of an object by turns, of a text that is known to be good.
+/// The elements of a list, or alternating keys and values of an object. The text must be valid.
 fn parts(spelled: &str) -> impl Iterator<Item = &str> {
     let mut rest = spelled.get(1..).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -240,7 +241,7 @@ fn parts(spelled: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// How many bytes the value at the front takes; 0 behind the last one.
+/// The length of the value at the front; 0 at the end.
 fn length_of(bytes: &[u8]) -> usize {
     let mut depth = 0_usize;
     let mut at = 0;
@@ -259,7 +260,7 @@ fn length_of(bytes: &[u8]) -> usize {
             b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => return at,
             _ => {
                 at += 1;
-                // A word or a number goes on; a string or a bracket that has closed does not.
+                // Only words and numbers continue here; strings and brackets are complete.
                 continue;
             }
         }
@@ -270,7 +271,7 @@ fn length_of(bytes: &[u8]) -> usize {
     at
 }
 
-/// Behind the quote that ends a string which begins at `at`.
+/// The offset behind the string that starts at `at`.
 fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     loop {
         at += 1;
@@ -287,7 +288,8 @@ struct JsonReading<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
-    /// What is open: the closing bracket of each object and list. One byte a level, for nothing bounds how deep a stranger goes.
+    /// The closing brackets of the open objects and lists: one byte per level, since the depth is
+    /// unbounded.
     open: Vec<u8>,
     fault: Option<Fault>,
 }
@@ -311,7 +313,7 @@ impl<'a> JsonReading<'a> {
         Ok(())
     }
 
-    fn is_at_fault(&mut self, fault: Fault) {
+    fn set_fault(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
     }
 
@@ -319,10 +321,10 @@ impl<'a> JsonReading<'a> {
         self.text.get(from..self.at).unwrap_or_default()
     }
 
-    /// The whole object that begins here. Its own members are returned, those further in are looked at.
+    /// Parse the object that starts here. Return its own members; validate nested ones.
     fn object(&mut self) -> Result<Vec<(Cow<'a, str>, &'a str)>, NotAnObject> {
         let mut members = Vec::new();
-        // The keys of all objects that are open, those of the innermost last, and where each object's begin.
+        // The keys of all open objects, innermost last, and the start of each object's keys.
         let mut keys: Vec<Cow<'a, str>> = Vec::new();
         let mut begins: Vec<usize> = Vec::new();
         let mut own_value = 0;
@@ -344,7 +346,7 @@ impl<'a> JsonReading<'a> {
                         }
                     }
                     if own >= limits::MEMBERS {
-                        self.is_at_fault(Fault::TooManyMembers);
+                        self.set_fault(Fault::TooManyMembers);
                     } else if self.open.len() <= limits::NESTED {
                         keys.push(key);
                     }
@@ -357,7 +359,7 @@ impl<'a> JsonReading<'a> {
                 self.plain()?;
             }
             is_fresh = false;
-            // A value has ended, and perhaps what it stands in.
+            // A value is complete, and perhaps the objects and lists around it.
             loop {
                 let Some(closing) = self.open.last().copied() else { return Ok(members) };
                 if self.open.len() == 1
@@ -386,7 +388,7 @@ impl<'a> JsonReading<'a> {
         self.open.push(if self.peek() == Some(b'{') { b'}' } else { b']' });
         self.at += 1;
         if self.open.len() > limits::NESTED {
-            self.is_at_fault(Fault::TooDeep);
+            self.set_fault(Fault::TooDeep);
         } else {
             begins.push(keys.len());
         }
@@ -398,7 +400,7 @@ impl<'a> JsonReading<'a> {
         {
             let own = keys.get_mut(begin..).unwrap_or_default();
             if self.fault.is_none() && has_twice(own) {
-                self.is_at_fault(Fault::KeyTwice);
+                self.set_fault(Fault::KeyTwice);
             }
             keys.truncate(begin);
         }
@@ -416,7 +418,7 @@ impl<'a> JsonReading<'a> {
         Ok(key)
     }
 
-    /// A string, a number or a word.
+    /// A string, number or word.
     fn plain(&mut self) -> Result<(), NotAnObject> {
         match self.peek() {
             Some(b'"') => self.string(),
@@ -455,7 +457,7 @@ impl<'a> JsonReading<'a> {
                             let back = self.at;
                             self.at += 2;
                             if !is_low(self.unit()?) {
-                                // It is judged for itself.
+                                // Check the second unit on its own.
                                 (self.at, half) = (back, true);
                             }
                         } else {
@@ -470,7 +472,7 @@ impl<'a> JsonReading<'a> {
             }
         }
         if half {
-            self.is_at_fault(Fault::HalfSurrogate);
+            self.set_fault(Fault::HalfSurrogate);
         }
         Ok(())
     }
@@ -516,7 +518,7 @@ impl<'a> JsonReading<'a> {
     }
 }
 
-/// Sorts the keys of one object and compares neighbours: a few dozen comparisons for each, whatever a stranger sends.
+/// Sort the keys of one object and compare neighbours: a few dozen comparisons per key at most.
 fn has_twice(keys: &mut [Cow<'_, str>]) -> bool {
     keys.sort_unstable();
     keys.windows(2).any(|pair| pair[0] == pair[1])

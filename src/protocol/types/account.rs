@@ -1,4 +1,4 @@
-//! Users and publications: checked names, keys and proofs, and the operations on them.
+//! Users and publications: checked names, keys, proofs, and account operations.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,27 +11,24 @@ use crate::protocol::types::ids::{hex, to_hex};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// The name of a user: what a file may be called, for UC3M names files after users.
+/// The name of a user. Same rules as a file name, since UC3M names files after users.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserName(Rc<str>);
 
 impl UserName {
-    /// Checks `text` and makes it a name.
-    ///
-    /// # Errors
-    /// The first rule of a file name that `text` breaks.
+    /// Check `text`.
     pub fn new(text: &str) -> Result<UserName, BadName> {
         file_name::check(text)?;
         Ok(UserName(Rc::from(text)))
     }
 
-    /// What a peer without an account is called among users: its address. Nobody can register such a name.
+    /// The name of a peer without an account: its address. Registration refuses such names.
     #[must_use]
     pub fn of_address(address: SocketAddr) -> UserName {
         UserName(Rc::from(address.to_string()))
     }
 
-    /// The address that the name is made of, if it is one of [`UserName::of_address`].
+    /// The address, for a name made by [`UserName::of_address`].
     #[must_use]
     pub fn as_address(&self) -> Option<SocketAddr> {
         self.0.parse().ok()
@@ -58,26 +55,26 @@ impl fmt::Debug for UserName {
     }
 }
 
-/// One line of text of at most 255 bytes that can be shown as it is: a description, or the name of a published file.
+/// One line of printable text, at most 255 bytes: a description, or the name of a publication.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Line(Rc<str>);
 
-/// What a file is published as. Users of the old wires publish whatever leads them to a file, such as a path from the root of their disk; only a
-/// name that is [relative](Published::relative) can be one of the index as well.
+/// The name of a publication. Legacy users publish any path, even one from the root of their disk;
+/// the index takes only [relative](Published::relative) names.
 pub type Published = Line;
 
-/// What is said of a published file; may be empty.
+/// The description of a published file; may be empty.
 pub type Description = Line;
 
 impl Line {
-    /// A line of at most 255 bytes without control characters; `None` for anything else.
+    /// Check `text`: at most 255 bytes, no control characters.
     #[must_use]
     pub fn new(text: &str) -> Option<Line> {
         (text.len() <= limits::NAME_BYTES && file_name::printable(text) == text)
             .then(|| Line(Rc::from(text)))
     }
 
-    /// The name under which the index knows it.
+    /// The name in the index, when valid there.
     #[must_use]
     pub fn relative(&self) -> Option<RelativeName> {
         RelativeName::new(&self.0).ok()
@@ -107,25 +104,27 @@ impl fmt::Debug for Line {
 /// A file that a user has published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
-    /// As what; never empty.
+    /// Name; never empty.
     pub file: Published,
-    /// What is said of it.
+    /// Description; may be empty.
     pub description: Description,
 }
 
-/// The public half of an Ed25519 key. Every key that comes from outside passes [`Key::new`]: RFC 8032 allows encodings under which one signature fits
-/// every message, and a key that proves nothing must not become anybody's.
+/// The public half of an Ed25519 key. Every key from outside passes [`Key::new`]: RFC 8032 permits
+/// encodings under which one signature fits every message, and a key that proves nothing must
+/// belong to no user.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key([u8; 32]);
 
 impl Key {
-    /// Checks the encoding of a point; `None` for one of small order and for a coordinate that is not below the prime of the field.
+    /// Check the encoding of a point; `None` for a point of small order or a non-canonical
+    /// encoding.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Option<Key> {
         is_strong_point(&bytes).then_some(Key(bytes))
     }
 
-    /// Reads 64 lower-case hex digits, and checks them as [`Key::new`] does.
+    /// Parse 64 lower-case hex digits and check them as [`Key::new`] does.
     #[must_use]
     pub fn parse(text: &str) -> Option<Key> {
         hex(text).and_then(Key::new)
@@ -138,8 +137,8 @@ impl Key {
     }
 }
 
-/// The `y` coordinates of the eight points of small order, least significant byte first. Each stands for a point and its negative: the top bit of the
-/// encoding, which tells the two apart, is not compared.
+/// The `y` coordinates of the eight points of small order, least significant byte first. Each
+/// covers a point and its negative: the sign bit is not compared.
 const SMALL_ORDER: [[u8; 32]; 5] = [
     [0; 32],
     {
@@ -164,8 +163,9 @@ const SMALL_ORDER: [[u8; 32]; 5] = [
     ],
 ];
 
-/// True for an encoding that is canonical and whose point is not of small order. Signatures by a point of small order, or with one as their `R`, hold for
-/// many messages at once; two encodings of one point would be two names of one key.
+/// True for a canonical encoding of a point that is not of small order. Signatures by a point of
+/// small order, or with such an `R`, hold for many messages. Two encodings of one point would be
+/// two names of one key.
 #[must_use]
 pub fn is_strong_point(encoded: &[u8; 32]) -> bool {
     let mut y = *encoded;
@@ -187,12 +187,12 @@ impl fmt::Debug for Key {
     }
 }
 
-/// An Ed25519 signature of what [`challenge`] says.
+/// An Ed25519 signature of [`challenge`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Proof(pub [u8; 64]);
 
 impl Proof {
-    /// Reads 128 lower-case hex digits.
+    /// Parse 128 lower-case hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Proof> {
         hex(text).map(Proof)
@@ -211,36 +211,37 @@ impl fmt::Debug for Proof {
     }
 }
 
-/// What is signed to show who asks: good for one method, one user and one link, for the nonce is fresh on each link.
+/// The text to sign. Valid for one method, user and connection, since each connection has its own
+/// nonce.
 #[must_use]
 pub fn challenge(method: Method, user: &UserName, nonce: &str) -> String {
-    format!("cardume 1\n{}\n{user}\n{nonce}", method.word())
+    format!("cardume 1\n{}\n{user}\n{nonce}", method.as_str())
 }
 
-/// An operation of UC3M, by its name.
+/// The name of an account operation, as UC3M defined them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Take a name.
+    /// Register a user name.
     Register,
-    /// Give a name back, and all that was published under it.
+    /// Remove a user name and all its publications.
     Unregister,
-    /// Be there.
+    /// Go online.
     Connect,
-    /// Be away.
+    /// Go offline.
     Disconnect,
-    /// Name a file.
+    /// Publish a file.
     Publish,
-    /// Take back the name of a file.
+    /// Withdraw a publication.
     Delete,
-    /// Who is there?
+    /// List the users that are online.
     ListUsers,
-    /// What has a user published?
+    /// List the publications of a user.
     ListContent,
-    /// Where is a user?
+    /// Find the address of a user.
     FindUser,
 }
 
-/// All of them with their names on the wires.
+/// All methods and their names on the wire.
 pub const METHODS: [(Method, &str); 9] = [
     (Method::Register, "REGISTER"),
     (Method::Unregister, "UNREGISTER"),
@@ -254,72 +255,73 @@ pub const METHODS: [(Method, &str); 9] = [
 ];
 
 impl Method {
-    /// Its name on the wires.
+    /// The name on the wire.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         METHODS.iter().find(|(method, _)| *method == self).map_or("", |(_, word)| word)
     }
 }
 
-/// How an asker shows to be the user.
+/// The evidence that a requester is the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// He says so: the old wires know nothing better.
-    Word,
-    /// This link has proved it before.
-    Link,
-    /// By a signature.
+    /// None: legacy protocols only claim a name.
+    Claimed,
+    /// An earlier proof on this connection.
+    Connection,
+    /// A signature.
     Proof {
-        /// Whose.
+        /// The public key.
         key: Key,
-        /// Of [`challenge`].
+        /// The signature of [`challenge`].
         proof: Proof,
     },
 }
 
-/// What is to be done for a user.
+/// An account operation with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountOp {
-    /// Take the name.
+    /// Register the user name.
     Register,
-    /// Give it back.
+    /// Remove the user name.
     Unregister,
-    /// Be there; an old wire names the port on which the user answers, at the address from which he asks.
+    /// Go online. A legacy client names its listening port, at the source address of its
+    /// connection.
     Connect {
-        /// `None`: where the peer behind this link answers.
+        /// `None`: the address of the peer behind this connection.
         port: Option<u16>,
     },
-    /// Be away.
+    /// Go offline.
     Disconnect,
-    /// Name a file.
+    /// Publish a file.
     Publish(Publication),
-    /// Take back the name of a file.
+    /// Withdraw a publication.
     Delete(Published),
-    /// Who is there?
+    /// List the users that are online.
     ListUsers {
-        /// Where the last answer ended.
+        /// The cursor of the previous page.
         cursor: Option<String>,
-        /// The most entries of one answer.
+        /// The longest page.
         most: usize,
     },
-    /// What has this user published?
+    /// List the publications of a user.
     ListContent {
-        /// Who.
+        /// The user.
         of: UserName,
-        /// Where the last answer ended.
+        /// The cursor of the previous page.
         cursor: Option<String>,
-        /// The most entries of one answer.
+        /// The longest page.
         most: usize,
     },
-    /// Where is this user?
+    /// Find the address of a user.
     FindUser {
-        /// Who.
+        /// The user.
         whom: UserName,
     },
 }
 
 impl AccountOp {
-    /// Its name.
+    /// The name of the operation.
     #[must_use]
     pub fn method(&self) -> Method {
         match self {
@@ -336,37 +338,37 @@ impl AccountOp {
     }
 }
 
-/// An operation on accounts.
+/// A request for an account operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// For whom; `None`: for whoever this link has proved to be.
+    /// The user; `None`: the user that this connection has proved to be.
     pub user: Option<UserName>,
-    /// Why that should be believed.
+    /// The evidence.
     pub authority: Authority,
-    /// The old wire on which it came: lists name those who answer on it.
+    /// The legacy protocol of the request: lists then name addresses on that protocol.
     pub speaks: Option<LegacyProfile>,
-    /// When, in the words of the asker, where his wire says so: for the operator's log alone.
+    /// The client's date, where its protocol has one; for the operator's log only.
     pub date: Option<Line>,
-    /// What.
-    pub deed: AccountOp,
+    /// The operation.
+    pub op: AccountOp,
 }
 
 impl Operation {
-    /// One of the native protocol, for whom this link has proved to be, or will.
+    /// An operation of the native protocol, authorised by the connection.
     #[must_use]
-    pub fn native(user: Option<UserName>, deed: AccountOp) -> Operation {
-        Operation { user, authority: Authority::Link, speaks: None, date: None, deed }
+    pub fn native(user: Option<UserName>, op: AccountOp) -> Operation {
+        Operation { user, authority: Authority::Connection, speaks: None, date: None, op }
     }
 }
 
-/// A user who is there.
+/// A user that is online.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Online {
-    /// Who.
+    /// User name.
     pub user: UserName,
-    /// Where he answers; `None` while he shares nothing.
+    /// Address of the user's peer; `None` while the user shares nothing.
     pub peer: Option<SocketAddr>,
-    /// What he speaks there; `None`: the native protocol.
+    /// The legacy protocol of this address; `None`: the native protocol.
     pub speaks: Option<LegacyProfile>,
 }
 
@@ -375,7 +377,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_called_what_a_file_may_be_called() {
+    fn user_names_follow_the_rules_of_file_names() {
         assert!(
             UserName::new("ana maria").is_ok() && UserName::new("'; DROP TABLE users; --").is_ok()
         );
@@ -387,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_short_and_commands_no_terminal() {
+    fn a_line_is_short_and_printable() {
         assert!(Line::new("").is_some() && Line::new("/tmp/aula 1.mp4").is_some());
         assert!(
             Line::new("a\u{1b}[2J").is_none()
@@ -401,7 +403,7 @@ mod tests {
     fn a_key_that_proves_nothing_is_no_key() {
         let hexed = |text: &str| hex::<32>(text).unwrap();
         let mut weak: Vec<[u8; 32]> = SMALL_ORDER.to_vec();
-        // 2^255-19 to 2^255-1, each a second spelling of a small number.
+        // 2^255-19 to 2^255-1, each a second encoding of a small number.
         weak.extend((0xed..=0xff).map(|low| {
             let mut y = [0xff; 32];
             (y[0], y[31]) = (low, 0x7f);
@@ -415,7 +417,7 @@ mod tests {
                 assert_eq!(Key::parse(&to_hex(&encoded)), None);
             }
         }
-        // The largest coordinate but one, the base point, and a key of RFC 8032.
+        // The second largest coordinate, the base point, and a key of RFC 8032.
         let mut large = [0xff; 32];
         (large[0], large[31]) = (0xeb, 0x7f);
         let base = hexed("5866666666666666666666666666666666666666666666666666666666666666");
@@ -426,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_is_for_one_method_one_user_and_one_link() {
+    fn a_challenge_is_for_one_method_one_user_and_one_connection() {
         let ana = UserName::new("ana").unwrap();
         assert_eq!(challenge(Method::Connect, &ana, "00ff"), "cardume 1\nCONNECT\nana\n00ff");
     }

@@ -1,8 +1,8 @@
-//! A byte range of a file, whose end can't overflow.
+//! A byte range of a file whose end can't overflow.
 
 use crate::limits;
 
-/// The bytes `start .. start + length` of some file.
+/// The bytes `start .. start + length` of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRange {
     start: u64,
@@ -10,48 +10,50 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
-    /// No bytes.
+    /// The empty range at 0.
     pub const EMPTY: ByteRange = ByteRange { start: 0, length: 0 };
 
-    /// `length` bytes from `start`, or `None` when the end lies beyond what the protocol can name.
+    /// `length` bytes from `start`; `None` when the end exceeds the largest integer of the
+    /// protocol.
     #[must_use]
     pub fn new(start: u64, length: u64) -> Option<ByteRange> {
         let end = start.checked_add(length)?;
         (end <= limits::LARGEST_INTEGER).then_some(ByteRange { start, length })
     }
 
-    /// What a wish for `length` bytes (`None`: all that follow) from `start` means in a file of `size` bytes; `None` when `start` lies beyond its end.
+    /// The part of a request for `length` bytes from `start` that lies in a file of `size` bytes. A
+    /// `length` of `None` means to the end. `None` when `start` lies beyond the end.
     #[must_use]
     pub fn within(start: u64, length: Option<u64>, size: u64) -> Option<ByteRange> {
         let left = size.checked_sub(start)?;
-        Some(ByteRange { start, length: length.map_or(left, |wish| wish.min(left)) })
+        Some(ByteRange { start, length: length.map_or(left, |requested| requested.min(left)) })
     }
 
-    /// The first byte.
+    /// Offset of the first byte.
     #[must_use]
     pub fn start(self) -> u64 {
         self.start
     }
 
-    /// How many bytes.
+    /// Number of bytes.
     #[must_use]
     pub fn length(self) -> u64 {
         self.length
     }
 
-    /// The first byte after it.
+    /// Offset behind the last byte.
     #[must_use]
     pub fn end(self) -> u64 {
         self.start + self.length
     }
 
-    /// True when it holds no byte.
+    /// True for no bytes.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.length == 0
     }
 
-    /// Cuts up to `most` bytes off the front and returns them.
+    /// Cut at most `most` bytes off the front and return them.
     pub fn take(&mut self, most: u64) -> ByteRange {
         let cut = ByteRange { start: self.start, length: self.length.min(most) };
         self.start += cut.length;
@@ -72,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_is_cut_to_what_there_is() {
+    fn a_request_is_cut_to_the_size_of_the_file() {
         assert_eq!(ByteRange::within(6, Some(u64::MAX), 11), ByteRange::new(6, 5));
         assert_eq!(ByteRange::within(11, None, 11), ByteRange::new(11, 0));
         assert_eq!(ByteRange::within(12, None, 11), None);

@@ -1,7 +1,8 @@
 //! A file name, validated once.
 //!
-//! A name is a single path component that can be shown on a terminal as it is: no separator, no control character, nothing that turns the
-//! direction of text. It is compared byte by byte, without folding or normalisation, because a name on disk is bytes as well.
+//! A name is a single path component that is safe to show on a terminal: no separator, no control
+//! character, no bidirectional override. Names are compared byte by byte, without case folding or
+//! normalisation, since names on disk are bytes as well.
 
 use std::fmt;
 use std::ops::Deref;
@@ -9,14 +10,14 @@ use std::rc::Rc;
 
 use crate::limits;
 
-/// Endings that are kept for downloads under way; a file with one of them is never shared, listed or fetched.
+/// Suffixes reserved for downloads in progress; such files are never shared, listed or fetched.
 pub const RESERVED_ENDINGS: [&str; 2] = [".part", ".part.record"];
 
-/// A file name of 1 to 255 bytes of UTF-8 that is safe to open below a folder and safe to show to a person.
+/// A file name of 1 to 255 bytes of UTF-8, safe to open below a folder and safe to show.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName(Rc<str>);
 
-/// Why a text is no [`FileName`]. Displays as the second half of a sentence that begins with "a file name must not".
+/// The rule that a text breaks. `Display` completes the sentence "a file name must not".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadName {
     /// No bytes at all.
@@ -27,18 +28,18 @@ pub enum BadName {
     Dots,
     /// `/` or `\`.
     Separator,
-    /// NUL, ESC, a line break or another character that commands a terminal.
+    /// NUL, ESC, a line break or another control character.
     Control,
-    /// U+202E and its kin, which make a name look like another.
+    /// U+202E or another bidirectional control, which makes a name look like another.
     Direction,
-    /// An ending of [`RESERVED_ENDINGS`].
+    /// A suffix of [`RESERVED_ENDINGS`].
     Reserved,
-    /// More than 16 parts, or more than 1024 bytes of them.
+    /// More than 16 parts or 1024 bytes.
     Deep,
 }
 
 impl FileName {
-    /// Checks `text` and makes it a name.
+    /// Check `text`.
     ///
     /// # Errors
     /// The first rule that `text` breaks.
@@ -47,8 +48,8 @@ impl FileName {
         Ok(FileName(Rc::from(text)))
     }
 
-    /// A stand-in where no name can be.
-    pub(crate) fn nameless() -> FileName {
+    /// A placeholder where no valid name exists.
+    pub(crate) fn placeholder() -> FileName {
         FileName(Rc::from("_"))
     }
 
@@ -58,7 +59,7 @@ impl FileName {
         &self.0
     }
 
-    /// What follows the last dot, in lower case; empty when there is none.
+    /// The lower-case extension, without the dot; empty when the name has none.
     #[must_use]
     pub fn extension(&self) -> String {
         match self.0.rsplit_once('.') {
@@ -68,7 +69,7 @@ impl FileName {
     }
 }
 
-/// The rules of a name, in the order in which they are reported.
+/// Check the rules of a name, in the order in which errors are reported.
 ///
 /// # Errors
 /// The first rule that `text` breaks.
@@ -82,7 +83,7 @@ pub fn check(text: &str) -> Result<(), BadName> {
     if text == "." || text == ".." {
         return Err(BadName::Dots);
     }
-    // Nearly all names are plain ASCII: one pass over bytes settles those.
+    // Nearly all names are ASCII: one pass over the bytes suffices.
     for byte in text.bytes() {
         match byte {
             b'/' | b'\\' => return Err(BadName::Separator),
@@ -92,10 +93,10 @@ pub fn check(text: &str) -> Result<(), BadName> {
     }
     if !text.is_ascii() {
         for c in text.chars() {
-            if commands_a_terminal(c) {
+            if is_control(c) {
                 return Err(BadName::Control);
             }
-            if turns_direction(c) {
+            if is_bidi_control(c) {
                 return Err(BadName::Direction);
             }
         }
@@ -106,20 +107,18 @@ pub fn check(text: &str) -> Result<(), BadName> {
     Ok(())
 }
 
-/// `text` with every character that could command a terminal or turn its text replaced: for words that were never names, such as the text of
-/// an error that somebody else wrote.
+/// Replace control and bidirectional characters of a text that is no name, such as the text of
+/// another side's error.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if commands_a_terminal(c) || turns_direction(c) { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if is_control(c) || is_bidi_control(c) { '\u{fffd}' } else { c }).collect()
 }
 
-fn commands_a_terminal(c: char) -> bool {
+fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-fn turns_direction(c: char) -> bool {
+fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -167,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_everyday_name_is_taken_as_it_is() {
+    fn everyday_names_are_accepted_unchanged() {
         for name in [
             "a",
             "aula1.mp4",
@@ -225,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_words_lose_what_could_command_a_terminal() {
+    fn control_characters_of_remote_texts_are_replaced() {
         assert_eq!(printable("a\u{1b}[31m\nb\u{202e}"), "a\u{fffd}[31m\u{fffd}b\u{fffd}");
     }
 

@@ -1,24 +1,26 @@
-//! Identities of content: the version tag of one provider's file, the content hash, and the secret of a session.
+//! Identities: the version of a provider's file, the content hash, the secret of a session.
 
 use std::fmt;
 
-/// The version of a file as its holder sees it: size, both times of last change (of its bytes, and of anything of it) and inode, folded. Another tag is another file.
+/// The version of a provider's file: a hash of size, mtime, ctime and inode. Any change of the file
+/// changes the version.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileVersion(pub u64);
 
-/// What a content is called: the BLAKE3 hash of all its bytes, whatever the name and whoever has it.
+/// The identity of a content: the BLAKE3 hash of all its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentHash(pub [u8; 32]);
 
-/// What a server gives a peer at JOIN, so that the same peer can take its place again. A secret: it has no `Display`, and `Debug` hides it.
+/// The secret that a peer receives at JOIN and shows to take its place again. `Debug` hides the
+/// bytes, and there is no `Display`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SessionId(pub [u8; 16]);
 
 impl FileVersion {
-    /// Folds what a file system says of a file into a tag.
+    /// Hash the metadata of a file.
     #[must_use]
     pub fn fold(size: u64, modified_ns: i128, changed_ns: i128, inode: u64) -> FileVersion {
-        // Each step is a bijection of the state for a given word, so a change of any one word always changes the tag.
+        // Each step is a bijection of the state, so a change of any one word changes the version.
         let mut state = 0x6361_7264_756d_6502_u64;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         for word in [
@@ -34,7 +36,7 @@ impl FileVersion {
         FileVersion(state)
     }
 
-    /// Reads 16 lower-case hex digits.
+    /// Parse 16 lower-case hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<FileVersion> {
         hex::<8>(text).map(|bytes| FileVersion(u64::from_be_bytes(bytes)))
@@ -42,7 +44,7 @@ impl FileVersion {
 }
 
 impl ContentHash {
-    /// Reads 64 lower-case hex digits.
+    /// Parse 64 lower-case hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<ContentHash> {
         hex(text).map(ContentHash)
@@ -50,20 +52,20 @@ impl ContentHash {
 }
 
 impl SessionId {
-    /// Reads 32 lower-case hex digits.
+    /// Parse 32 lower-case hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<SessionId> {
         hex(text).map(SessionId)
     }
 
-    /// The 32 digits, for the wire alone.
+    /// The 32 hex digits, for the wire only.
     #[must_use]
     pub fn reveal(self) -> String {
         to_hex(&self.0)
     }
 }
 
-/// `bytes` as lower-case hex digits.
+/// Lower-case hex digits of `bytes`.
 #[must_use]
 pub fn to_hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
@@ -73,7 +75,7 @@ pub fn to_hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Finalizer of a well-mixed 64-bit generator: spreads each bit of `x` over all of them.
+/// The finalizer of splitmix64: every input bit affects every output bit.
 fn mix(mut x: u64) -> u64 {
     x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -81,7 +83,7 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Reads `N` bytes from exactly as many pairs of lower-case hex digits.
+/// Parse exactly `N` pairs of lower-case hex digits.
 pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != N * 2 {
@@ -134,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_change_of_a_file_changes_its_tag() {
+    fn any_change_of_a_file_changes_its_version() {
         let tag = FileVersion::fold(11, 1_700_000_000_000_000_000, 7, 42);
         assert_ne!(tag, FileVersion::fold(12, 1_700_000_000_000_000_000, 7, 42));
         assert_ne!(tag, FileVersion::fold(11, 1_700_000_000_000_000_001, 7, 42));

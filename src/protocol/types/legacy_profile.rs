@@ -1,28 +1,30 @@
-//! Older wires that a peer may speak besides the native protocol, or instead of it.
+//! Legacy protocols that a peer may serve in addition to the native protocol, or instead.
 //!
-//! Above `session` a [`LegacyProfile`] is only carried and compared: what it sounds like is known in `wire` alone.
+//! Above `connection` a [`LegacyProfile`] is only carried and compared; the encodings are known to
+//! `protocol` alone.
 
-/// One old wire, by its name in the native protocol.
+/// One legacy protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LegacyProfile {
-    /// UC3M, the 2019-20 edition: a digit, no date, no descriptions.
+    /// UC3M 2019-20: the status is a digit; no date, no descriptions.
     Uc3m2020,
-    /// UC3M since 2024: the digit ends in NUL, the date follows the operation, descriptions are listed.
+    /// UC3M since 2024: the digit ends in NUL, a date follows the operation, lists have
+    /// descriptions.
     Uc3m2024,
-    /// The same without descriptions, and with a size before the bytes.
+    /// UC3M since 2024, without descriptions and with a size before the file.
     Uc3m2024Plain,
     /// UC3M 2025: the status is one raw byte.
     Uc3m2025,
     /// UC3M with lists of fixed width.
     Uc3mFixed,
-    /// JSON without frames.
+    /// ufabc-json: JSON without framing.
     UfabcJson,
     /// rede-p2p: bare words.
     Rede,
 }
 
-/// All of them with their names.
-pub const TONGUES: [(LegacyProfile, &str); 7] = [
+/// All profiles and their names on the wire.
+pub const PROFILES: [(LegacyProfile, &str); 7] = [
     (LegacyProfile::Uc3m2020, "uc3m-2020"),
     (LegacyProfile::Uc3m2024, "uc3m-2024"),
     (LegacyProfile::Uc3m2024Plain, "uc3m-2024-plain"),
@@ -33,49 +35,49 @@ pub const TONGUES: [(LegacyProfile, &str); 7] = [
 ];
 
 impl LegacyProfile {
-    /// Its name in the native protocol.
+    /// The name on the wire.
     #[must_use]
-    pub fn word(self) -> &'static str {
-        TONGUES.iter().find(|(tongue, _)| *tongue == self).map_or("", |(_, word)| word)
+    pub fn as_str(self) -> &'static str {
+        PROFILES.iter().find(|(profile, _)| *profile == self).map_or("", |(_, word)| word)
     }
 
-    /// Parse the word of the wire, or the name of the system; `None` for another.
+    /// Parse the name on the wire or the name of the system.
     #[must_use]
-    pub fn of_word(word: &str) -> Option<LegacyProfile> {
+    pub fn parse(word: &str) -> Option<LegacyProfile> {
         match word {
             "ufabc-json" => Some(LegacyProfile::UfabcJson),
             "uc3m-fixed" => Some(LegacyProfile::Uc3mFixed),
-            _ => TONGUES.iter().find(|(_, known)| *known == word).map(|(tongue, _)| *tongue),
+            _ => PROFILES.iter().find(|(_, known)| *known == word).map(|(profile, _)| *profile),
         }
     }
 
-    /// True where the index is never told what a peer shares: the peer alone says so.
+    /// True when the file lists stay with the peers, and the index only lists the peers.
     #[must_use]
-    pub fn keeps_its_files_to_itself(self) -> bool {
+    pub fn is_unindexed(self) -> bool {
         self == LegacyProfile::Rede
     }
 
-    /// True for the wires of users with accounts.
+    /// True for protocols with user accounts.
     #[must_use]
     pub fn has_users(self) -> bool {
         !matches!(self, LegacyProfile::UfabcJson | LegacyProfile::Rede)
     }
 
-    /// True where the operator is told which operation was asked for.
+    /// True when the server logs each operation for its operator.
     #[must_use]
-    pub fn tells_operations(self) -> bool {
+    pub fn logs_operations(self) -> bool {
         self == LegacyProfile::Uc3m2025
     }
 
-    /// True where an answer can name an IPv4 address alone.
+    /// True when responses can hold IPv4 addresses only.
     #[must_use]
     pub fn is_ipv4_only(self) -> bool {
         self != LegacyProfile::UfabcJson
     }
 
-    /// True where an answer names ports alone, so that it can only speak of the asker's own machine.
+    /// True when responses hold ports only, so that every provider is on the requester's machine.
     #[must_use]
-    pub fn names_ports_alone(self) -> bool {
+    pub fn has_ports_only(self) -> bool {
         self == LegacyProfile::UfabcJson
     }
 }
@@ -85,10 +87,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_tongue_is_read_back_from_its_word() {
-        for (tongue, word) in TONGUES {
-            assert_eq!((tongue.word(), LegacyProfile::of_word(word)), (word, Some(tongue)));
+    fn profile_names_round_trip() {
+        for (profile, word) in PROFILES {
+            assert_eq!((profile.as_str(), LegacyProfile::parse(word)), (word, Some(profile)));
         }
-        assert_eq!(LegacyProfile::of_word("uc3m"), None);
+        assert_eq!(LegacyProfile::parse("uc3m"), None);
     }
 }

@@ -1,6 +1,7 @@
-//! What can be said, whatever the language it is spelled in: requests, replies, refusals, and the checked values that they are made of.
+//! Checked values, independent of the dialect: names, addresses, ranges, identities.
 //!
-//! Nothing here knows JSON, sockets or files. A value of these types has been checked once, where it came in, and is trusted ever after.
+//! Nothing here knows JSON, sockets or files. A value is checked once, on entry, and trusted ever
+//! after.
 
 pub mod account;
 pub mod address;

@@ -1,6 +1,7 @@
-//! A search beyond an exact name: terms, exclusions, filters, order and page size.
+//! A search: terms, filters, order and page size.
 //!
-//! A query is checked as a whole ([`Query::check`]): it has something to go by, and nothing in it is longer than anybody means.
+//! [`Query::check`] validates a query as a whole: the query is not empty, and no part exceeds its
+//! limit.
 
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -8,59 +9,60 @@ use crate::protocol::types::account::UserName;
 use crate::protocol::types::ids::ContentHash;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// What is looked for.
+/// The text or content to find.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryTerm {
-    /// Whatever the filters leave.
+    /// Every file that passes the filters.
     Anything,
     /// The file of exactly this name.
     Name(RelativeName),
-    /// This content, whatever its name.
+    /// Any file with this content.
     Root(ContentHash),
-    /// Words that the name or the description holds, in any order and whatever their case and accents; `"a phrase"`; `-word`: and not this one.
+    /// Words in the name or description, in any order, ignoring case and accents. `"a phrase"`
+    /// matches consecutive words; `-word` excludes.
     Contains(String),
-    /// Words that the name or the description nearly holds: the best come first.
+    /// Words similar to words of the name or description; best match first.
     Like(String),
 }
 
-/// Which of the files that were found count.
+/// Conditions on the files found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
-    /// Their names end in one of these, without the dot; empty: in whatever.
+    /// Extensions without the dot, of which the name has one; empty: any name.
     pub ext: Vec<String>,
-    /// They have at least so many bytes. A file whose size nobody has said has no size.
+    /// Smallest size in bytes. A file of unknown size does not match.
     pub min_size: Option<u64>,
-    /// And at most so many.
+    /// Largest size in bytes.
     pub max_size: Option<u64>,
-    /// Words that the description holds.
+    /// Words in the description.
     pub description: Option<String>,
-    /// This user has them.
+    /// The owner.
     pub owner: Option<UserName>,
-    /// Their content is known, or it is not.
+    /// The content hash is known, or unknown.
     pub hashed: Option<bool>,
-    /// All of them is there, or it is not.
+    /// The provider has all pieces, or still lacks some.
     pub complete: Option<bool>,
 }
 
-/// By what files are put in order.
+/// The key of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SortBy {
-    /// The bytes of their names.
+    /// Name, byte by byte.
     Name,
-    /// Their sizes; those that nobody has said count less than nothing.
+    /// Size; unknown sizes come before 0.
     Size,
 }
 
-/// An order.
+/// The order of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sort {
-    /// By what.
+    /// The key.
     pub by: SortBy,
-    /// The last come first.
+    /// Largest first.
     pub descending: bool,
 }
 
-/// The orders that can be asked for, as they are spelled.
+/// All orders and their names on the wire.
 const SORTS: [(&str, Sort); 4] = [
     ("name", Sort { by: SortBy::Name, descending: false }),
     ("-name", Sort { by: SortBy::Name, descending: true }),
@@ -69,23 +71,23 @@ const SORTS: [(&str, Sort); 4] = [
 ];
 
 impl Sort {
-    /// The order that is spelled so.
+    /// Parse a name of the wire.
     #[must_use]
-    pub fn of_word(word: &str) -> Option<Sort> {
+    pub fn parse(word: &str) -> Option<Sort> {
         SORTS.iter().find(|(known, _)| *known == word).map(|(_, sort)| *sort)
     }
 
-    /// The order that a request spells so.
+    /// Parse the `sort` of a request.
     ///
     /// # Errors
-    /// `bad_request` where there is none.
+    /// `bad_request` for an unknown order.
     pub fn read(word: &str) -> Result<Sort, ErrorReply> {
-        Sort::of_word(word).ok_or_else(|| bad("sort is name, -name, size or -size"))
+        Sort::parse(word).ok_or_else(|| bad("sort is name, -name, size or -size"))
     }
 
-    /// How it is spelled.
+    /// The name on the wire.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         SORTS.iter().find(|(_, known)| *known == self).map_or("name", |(word, _)| word)
     }
 }
@@ -93,20 +95,21 @@ impl Sort {
 /// A search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// What is looked for.
+    /// The text or content to find.
     pub wanted: QueryTerm,
-    /// What of it counts.
+    /// Conditions on the files found.
     pub filters: Filters,
-    /// In which order; `None`: the best first where that means something, else as the index has them.
+    /// The order. `None`: best match first for [`QueryTerm::Like`], otherwise the order of the
+    /// index.
     pub sort: Option<Sort>,
-    /// How many one answer holds at most.
+    /// The largest number of entries of the page.
     pub limit: usize,
-    /// Where the last answer ended.
+    /// The cursor of the previous page.
     pub cursor: Option<String>,
 }
 
 impl Query {
-    /// All that is like this, a usual page at a time.
+    /// A query without filters and with the default page size.
     #[must_use]
     pub fn new(wanted: QueryTerm) -> Query {
         Query {
@@ -118,10 +121,10 @@ impl Query {
         }
     }
 
-    /// Checks all of it.
+    /// Validate the query.
     ///
     /// # Errors
-    /// `bad_request` for what makes no sense, `too_large` for what is longer than anybody means.
+    /// `bad_request` for an empty or contradictory query, `too_large` beyond a limit.
     pub fn check(&self) -> Result<(), ErrorReply> {
         let Filters { ext, min_size, max_size, description, .. } = &self.filters;
         match &self.wanted {
@@ -166,7 +169,7 @@ impl Query {
     }
 }
 
-/// Checks a text of words; at least one of them must be good to search by.
+/// Validate a text of words; `good` must accept at least one.
 fn words(field: &str, text: &str, good: impl Fn(&str) -> bool) -> Result<(), ErrorReply> {
     if text.len() > limits::FIND_BYTES || text.split_whitespace().count() > limits::QUERY_WORDS {
         let text = format!(
@@ -182,7 +185,7 @@ fn words(field: &str, text: &str, good: impl Fn(&str) -> bool) -> Result<(), Err
     Ok(())
 }
 
-/// True for a word that is looked for: one without a dash before it, that is more than dashes and quotes.
+/// True for a word that is neither excluded nor made of dashes and quotes only.
 fn is_wanted(word: &str) -> bool {
     !word.starts_with(['-', '–', '—', '−'])
         && word.contains(|letter| !"-‐‑‒–—―−\"“”„".contains(letter))
@@ -205,9 +208,9 @@ mod tests {
     #[test]
     fn every_order_is_read_as_it_is_spelled() {
         for (word, sort) in SORTS {
-            assert_eq!((Sort::of_word(word), sort.word()), (Some(sort), word));
+            assert_eq!((Sort::parse(word), sort.as_str()), (Some(sort), word));
         }
-        assert_eq!(Sort::of_word("holders"), None);
+        assert_eq!(Sort::parse("holders"), None);
     }
 
     #[test]

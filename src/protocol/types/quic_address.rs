@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 
 use crate::protocol::types::account::Key;
 
-/// Where a peer answers by QUIC besides its usual address, and by which key it is known there.
+/// The QUIC port of a peer, and the key that authenticates the peer there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuicAddress {
-    /// Its UDP port, at the IP of its usual address.
+    /// UDP port, at the IP address of the peer.
     pub port: u16,
-    /// The Ed25519 key that it shows: whoever has another is somebody else.
+    /// Ed25519 key of the peer's certificate; any other key is refused.
     pub key: Key,
 }
 
 impl QuicAddress {
-    /// Where that is, for a peer whose usual address this is.
+    /// The UDP address of a peer with this TCP address.
     #[must_use]
     pub fn of(&self, peer: SocketAddr) -> SocketAddr {
         SocketAddr::new(peer.ip(), self.port)

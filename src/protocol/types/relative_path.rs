@@ -1,7 +1,7 @@
 //! The relative path of a shared file, validated once.
 //!
-//! `aula1.mp4`, or `Cursos/2026/aula1.mp4` where subfolders are shared: parts with one `/` between them, each of them a good [`FileName`], so that
-//! no part leads up, out, or to a file that is kept for a download.
+//! `aula1.mp4`, or `Cursos/2026/aula1.mp4` with subfolders. Each part is a valid [`FileName`], so
+//! that no part leads up, out, or to the file of a download in progress.
 
 use std::fmt;
 use std::ops::Deref;
@@ -11,7 +11,7 @@ use crate::limits;
 use crate::protocol::types::file_name::{self, BadName, FileName};
 use crate::protocol::types::ids::ContentHash;
 
-/// What a root begins with where a name could stand.
+/// Prefix of a content hash in place of a name.
 pub const ROOT_PREFIX: &str = "b3:";
 
 /// One to sixteen [`FileName`]s, joined by `/`.
@@ -19,7 +19,7 @@ pub const ROOT_PREFIX: &str = "b3:";
 pub struct RelativeName(Rc<str>);
 
 impl RelativeName {
-    /// Checks `text` and makes it a name.
+    /// Check `text`.
     ///
     /// # Errors
     /// The first rule that `text` breaks.
@@ -33,7 +33,7 @@ impl RelativeName {
         }
         for part in text.split('/') {
             match file_name::check(part) {
-                // `/x`, `x/`, `a//b`: the separator is what is wrong.
+                // `/x`, `x/`, `a//b`: report the separator.
                 Err(BadName::Empty) => return Err(BadName::Separator),
                 other => other?,
             }
@@ -41,18 +41,18 @@ impl RelativeName {
         Ok(RelativeName(Rc::from(text)))
     }
 
-    /// What was a name before, and was kept as its text.
+    /// Restore a name that was checked before and kept as text.
     pub(crate) fn known(text: &str) -> RelativeName {
         RelativeName(Rc::from(text))
     }
 
-    /// `b3:ROOT`: how a content is called while it has no other name.
+    /// `b3:ROOT`: the name of a content without any other name.
     #[must_use]
     pub fn of_root(root: &ContentHash) -> RelativeName {
         RelativeName(Rc::from(format!("{ROOT_PREFIX}{root}")))
     }
 
-    /// The content that a name made by [`RelativeName::of_root`] stands for.
+    /// The content, for a name made by [`RelativeName::of_root`].
     #[must_use]
     pub fn as_root(&self) -> Option<ContentHash> {
         self.0.strip_prefix(ROOT_PREFIX).and_then(ContentHash::parse)
@@ -64,26 +64,26 @@ impl RelativeName {
         &self.0
     }
 
-    /// Its parts, from the shared folder down.
+    /// The parts, from the shared folder down.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
 
-    /// Its last part: the name of the file itself.
+    /// The last part: the name of the file itself.
     #[must_use]
     pub fn file(&self) -> FileName {
         let last = self.0.rsplit('/').next().unwrap_or_default();
-        // Each part was checked; were it not good, the whole would have no such part.
-        FileName::new(last).unwrap_or_else(|_| FileName::nameless())
+        // Every part was checked by `new`.
+        FileName::new(last).unwrap_or_else(|_| FileName::placeholder())
     }
 
-    /// What follows the last dot of the last part, in lower case; empty when there is none.
+    /// The lower-case extension of the last part; empty when the name has none.
     #[must_use]
     pub fn extension(&self) -> String {
         self.file().extension()
     }
 
-    /// True when a part begins with a dot: what is hidden is a person's own affair.
+    /// True when a part starts with a dot.
     #[must_use]
     pub fn is_hidden(&self) -> bool {
         self.parts().any(|part| part.starts_with('.'))
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_may_lead_through_folders() {
+    fn a_name_may_have_folders() {
         for text in ["a", "a/b", "Cursos/2026/aula 1.mp4", "-rf/x", "dot./b"] {
             assert_eq!(RelativeName::new(text).map(|name| name.to_string()), Ok(text.to_owned()));
         }

@@ -1,10 +1,12 @@
-//! Decode UC3M requests generously: an operation, then fields that end in NUL, with the date at either end or absent.
+//! Decode UC3M requests of any edition: an operation, then NUL-terminated fields, with the date at
+//! either end or absent.
 //!
 //! ```text
 //! OPERATION (\n | \0 | \r\n)   [date \0]   field \0 ...   [date \0]
 //! ```
 //!
-//! A request of exactly the edition's shape is whole with its last NUL. Only one whose date is missing may still go on.
+//! A request in the exact form of its edition is complete with its last NUL. Only a request without
+//! its date may still continue.
 
 use std::net::IpAddr;
 
@@ -19,27 +21,27 @@ use crate::protocol::types::account::{
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 
-/// An operation of these wires.
+/// A UC3M operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Uc3mOp {
-    /// One that the index answers; a look-up is called GET_FILE there.
+    /// An operation of the index; the look-up is called GET_FILE there.
     Index(Method),
-    /// The bytes of a file.
+    /// Fetch a file from a peer.
     GetFile,
 }
 
-/// What was read so far.
+/// Progress of decoding.
 #[derive(Debug)]
 pub enum Read<'a> {
-    /// Not all.
+    /// Incomplete.
     Partial,
-    /// All.
+    /// Complete.
     Whole(Uc3mRequest<'a>),
-    /// All but a date, which may never come.
+    /// Complete but for a date, which may never follow.
     Quiet(Uc3mRequest<'a>),
 }
 
-/// A request as it was spelled.
+/// A decoded request.
 #[derive(Debug)]
 pub struct Uc3mRequest<'a> {
     /// The operation.
@@ -49,17 +51,17 @@ pub struct Uc3mRequest<'a> {
     fields: Vec<&'a [u8]>,
 }
 
-/// Why a request can't be read to its end.
+/// The reason for which a request can't be decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// There is no such operation.
+    /// The operation does not exist.
     Unknown,
-    /// A field of this one is too long.
+    /// A field of this operation is too long.
     Long(Uc3mOp),
 }
 
 impl Uc3mOp {
-    /// How many fields it has besides the date.
+    /// The number of fields besides the date.
     fn fields(self) -> usize {
         match self {
             Uc3mOp::Index(Method::Publish) => 3,
@@ -73,12 +75,13 @@ impl Uc3mOp {
         }
     }
 
-    /// True where an edition that dates its requests dates this one.
+    /// True when editions with dates send one with this operation.
     fn is_dated(self) -> bool {
         !matches!(self, Uc3mOp::GetFile | Uc3mOp::Index(Method::FindUser))
     }
 
-    /// Its status for a no. That of a look-up, which no edition describes, is that of LIST_CONTENT: both ask about another user.
+    /// The status of an error. The look-up, which no edition specifies, has the status of
+    /// LIST_CONTENT: both concern another user.
     #[must_use]
     pub fn status(self, code: ErrorCode) -> u8 {
         match (self, code) {
@@ -96,7 +99,7 @@ impl Uc3mOp {
         }
     }
 
-    /// Its status for any error that has none of its own.
+    /// The status for an error without a status of its own.
     #[must_use]
     pub fn other(self) -> u8 {
         match self {
@@ -108,8 +111,8 @@ impl Uc3mOp {
         }
     }
 
-    /// What a word means to a process of this role; case does not matter, nor what stands between the parts of a word.
-    fn of_word(role: Role, word: &[u8]) -> Option<Uc3mOp> {
+    /// Parse the name of an operation, ignoring case, underscores and blanks.
+    fn parse(role: Role, word: &[u8]) -> Option<Uc3mOp> {
         let word = word.strip_suffix(b"\r").unwrap_or(word);
         if same(word, b"GET_FILE") {
             return Some(match role {
@@ -125,7 +128,7 @@ impl Uc3mOp {
     }
 }
 
-/// True when two words have the same letters.
+/// True for equal letters.
 fn same(one: &[u8], other: &[u8]) -> bool {
     let letters = |word: &'_ [u8]| {
         word.iter()
@@ -136,16 +139,16 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     letters(one) == letters(other)
 }
 
-/// The operation that `buffer` begins with, however little follows.
+/// The operation that `buffer` starts with, complete or not.
 #[must_use]
 pub fn begun(role: Role, buffer: &[u8]) -> Option<Uc3mOp> {
     verb(role, buffer).ok().flatten().map(|(verb, _)| verb)
 }
 
-/// Reads a request off the front of `buffer`.
+/// Decode a request from the front of `buffer`.
 ///
 /// # Errors
-/// When it can't become one, whatever follows.
+/// When no further bytes can complete the request.
 pub fn read(role: Role, profile: Profile, buffer: &[u8]) -> Result<Read<'_>, Lost> {
     let Some((verb, rest)) = verb(role, buffer)? else { return Ok(Read::Partial) };
     let mut rest = Fields { rest };
@@ -154,7 +157,7 @@ pub fn read(role: Role, profile: Profile, buffer: &[u8]) -> Result<Read<'_>, Los
     if asked.date.is_some() {
         return Ok(Read::Whole(asked));
     }
-    // What follows is of interest only as far as it is a date.
+    // Anything but a date is ignored here.
     match rest.next_but_address() {
         Ok(Some(last)) => {
             Ok(Read::Whole(Uc3mRequest { date: is_date(last).then_some(last), ..asked }))
@@ -164,14 +167,14 @@ pub fn read(role: Role, profile: Profile, buffer: &[u8]) -> Result<Read<'_>, Los
     }
 }
 
-/// The operation and what follows it; `None` while its end is missing.
+/// The operation and the rest; `None` while its terminator is missing.
 fn verb(role: Role, buffer: &[u8]) -> Result<Option<(Uc3mOp, &[u8])>, Lost> {
     let head = &buffer[..buffer.len().min(limits::OPERATION_BYTES)];
     let Some(end) = head.iter().position(|byte| matches!(byte, 0 | b'\n')) else {
         return if head.len() == limits::OPERATION_BYTES { Err(Lost::Unknown) } else { Ok(None) };
     };
-    let verb = Uc3mOp::of_word(role, &head[..end]).ok_or(Lost::Unknown)?;
-    // Some send both ends.
+    let verb = Uc3mOp::parse(role, &head[..end]).ok_or(Lost::Unknown)?;
+    // Some clients send both terminators.
     let rest = match (buffer[end], buffer.get(end + 1)) {
         (b'\n', Some(0)) | (0, Some(b'\n')) => &buffer[end + 2..],
         _ => &buffer[end + 1..],
@@ -179,7 +182,7 @@ fn verb(role: Role, buffer: &[u8]) -> Result<Option<(Uc3mOp, &[u8])>, Lost> {
     Ok(Some((verb, rest)))
 }
 
-/// The date, where it stands first, and the fields; `None` while one is missing.
+/// The date, if it comes first, and the fields; `None` while one is missing.
 fn asked<'a>(verb: Uc3mOp, rest: &mut Fields<'a>) -> Result<Option<Uc3mRequest<'a>>, Long> {
     let Some(mut first) = rest.next()? else { return Ok(None) };
     let date = is_date(first).then_some(first);
@@ -189,7 +192,7 @@ fn asked<'a>(verb: Uc3mOp, rest: &mut Fields<'a>) -> Result<Option<Uc3mRequest<'
     }
     let mut fields = vec![first];
     while fields.len() < verb.fields() {
-        // The address from which a link comes is known better than he who asks knows it.
+        // The source address of the connection is more reliable than the client's own claim.
         let next = if verb == Uc3mOp::Index(Method::Connect) {
             rest.next_but_address()?
         } else {
@@ -201,7 +204,7 @@ fn asked<'a>(verb: Uc3mOp, rest: &mut Fields<'a>) -> Result<Option<Uc3mRequest<'
     Ok(Some(Uc3mRequest { verb, date, fields }))
 }
 
-/// Fields off the front of some bytes.
+/// An iterator over fields.
 struct Fields<'a> {
     rest: &'a [u8],
 }
@@ -210,7 +213,7 @@ struct Fields<'a> {
 struct Long;
 
 impl<'a> Fields<'a> {
-    /// The next field without its NUL; `None` while that is missing.
+    /// The next field without its NUL; `None` while the NUL is missing.
     fn next(&mut self) -> Result<Option<&'a [u8]>, Long> {
         let head = &self.rest[..self.rest.len().min(limits::FIELD_BYTES)];
         match head.iter().position(|byte| *byte == 0) {
@@ -223,7 +226,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The next field, or the one behind it where that is the address of a machine.
+    /// The next field that is no address.
     fn next_but_address(&mut self) -> Result<Option<&'a [u8]>, Long> {
         match self.next()? {
             Some(field) if is_address(field) => self.next(),
@@ -232,12 +235,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// True for the address of a machine.
+/// True for an IP address or `localhost`.
 fn is_address(field: &[u8]) -> bool {
     field == b"localhost" || str::from_utf8(field).is_ok_and(|text| text.parse::<IpAddr>().is_ok())
 }
 
-/// True for three numbers with `/` between them, then three with `:`. No user is called so, for a name has no `/`.
+/// True for `n/n/n n:n:n`. No user name contains `/`.
 fn is_date(field: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(field) else { return false };
     let Some((day, time)) = text.trim().split_once(' ') else { return false };
@@ -251,26 +254,26 @@ fn three_numbers(text: &str, between: char) -> bool {
 }
 
 impl Uc3mRequest<'_> {
-    /// What it means to a process of this role.
+    /// The request for a process of this role.
     ///
     /// # Errors
-    /// When a field is wrong, or the operation is not for this role.
-    pub fn meaning(&self, role: Role, tongue: LegacyProfile) -> Result<Request, ErrorReply> {
+    /// When a field is wrong, or this role does not support the operation.
+    pub fn meaning(&self, role: Role, profile: LegacyProfile) -> Result<Request, ErrorReply> {
         match (self.verb, role) {
             (Uc3mOp::GetFile, _) => self.fetch(),
             (Uc3mOp::Index(_), Role::Peer) => Err(ErrorReply::unsupported()),
             (Uc3mOp::Index(method), Role::Server) => Ok(Request::Operation(Operation {
                 user: Some(self.user(0)?),
-                authority: Authority::Word,
-                speaks: Some(tongue),
+                authority: Authority::Claimed,
+                speaks: Some(profile),
                 date: self.date.and_then(|date| str::from_utf8(date).ok()).and_then(Line::new),
-                deed: self.deed(method, Profile::of(tongue).most())?,
+                op: self.op(method, Profile::of(profile).max_entries())?,
             })),
         }
     }
 
     fn fetch(&self) -> Result<Request, ErrorReply> {
-        // A name that no file of a share can have is, to him who asks, the name of a file that is not there.
+        // An invalid name is the name of a file that does not exist here.
         let name = self
             .text(0)
             .ok()
@@ -279,7 +282,7 @@ impl Uc3mRequest<'_> {
         Ok(Request::Fetch(Fetch { wanted: Selector::Name(name), from: 0, length: None, tag: None }))
     }
 
-    fn deed(&self, method: Method, most: usize) -> Result<AccountOp, ErrorReply> {
+    fn op(&self, method: Method, most: usize) -> Result<AccountOp, ErrorReply> {
         Ok(match method {
             Method::Register => AccountOp::Register,
             Method::Unregister => AccountOp::Unregister,

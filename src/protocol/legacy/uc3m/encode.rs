@@ -1,4 +1,4 @@
-//! Encode the answers of an index on a UC3M wire.
+//! Encode the responses of an index in a UC3M protocol.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,12 +7,12 @@ use crate::protocol::legacy::uc3m::profile::{Lists, Profile};
 use crate::protocol::response::Response;
 use crate::protocol::types::account::{Online, Publication};
 
-/// Bytes of the fixed-width fields: a name or description, an IPv4 address, a port; each with its NUL.
+/// Widths of fixed fields with their NUL: a name or description, an IPv4 address, a port.
 const WIDE: usize = limits::FIELD_BYTES;
 const ADDRESS: usize = 16;
 const PORT: usize = 6;
 
-/// Writes an answer; writes nothing and gives `false` where these wires have no form for it.
+/// Write a response; `false`, without output, for a response without a form in these protocols.
 pub fn reply(profile: Profile, reply: &Response, out: &mut Vec<u8>) -> bool {
     match reply {
         Response::Done(_) => profile.status(0, out),
@@ -29,19 +29,19 @@ pub fn reply(profile: Profile, reply: &Response, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Writes a text and its NUL.
+/// Write a string and its NUL.
 pub fn string(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
     out.push(0);
 }
 
 fn write_users(profile: Profile, users: &[Online], out: &mut Vec<u8>) {
-    // The wires have no way to write any other address than these.
+    // IPv4 only: these protocols have no other form of address.
     let reachable = || {
         users
             .iter()
             .filter_map(|online| place(online.peer).map(|place| (&online.user, place)))
-            .take(profile.most())
+            .take(profile.max_entries())
     };
     begin(profile, reachable().count(), out);
     for (user, (address, port)) in reachable() {
@@ -52,7 +52,7 @@ fn write_users(profile: Profile, users: &[Online], out: &mut Vec<u8>) {
 }
 
 fn write_content(profile: Profile, files: &[Publication], out: &mut Vec<u8>) {
-    let files = &files[..files.len().min(profile.most())];
+    let files = &files[..files.len().min(profile.max_entries())];
     begin(profile, files.len(), out);
     for publication in files {
         field(profile, &publication.file, WIDE, out);
@@ -62,7 +62,7 @@ fn write_content(profile: Profile, files: &[Publication], out: &mut Vec<u8>) {
     }
 }
 
-/// The status and the count of a list.
+/// Write the status and the length of a list.
 fn begin(profile: Profile, count: usize, out: &mut Vec<u8>) {
     profile.status(0, out);
     match profile.lists {
@@ -82,7 +82,7 @@ fn field(profile: Profile, text: &str, width: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Where somebody answers, as far as these wires can say it.
+/// The IPv4 address of a peer; `None` for IPv6 addresses.
 fn place(peer: Option<SocketAddr>) -> Option<(Ipv4Addr, u16)> {
     let peer = peer?;
     match peer.ip().to_canonical() {

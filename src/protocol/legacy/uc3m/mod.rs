@@ -1,8 +1,8 @@
-//! The UC3M wires: one operation a connection, strings that end in NUL, a status of one digit. An index answers eight operations and a look-up, a peer
-//! answers GET_FILE.
+//! The UC3M protocols: one operation per connection, NUL-terminated strings, a one-digit status. An
+//! index answers eight operations and a look-up, a peer answers GET_FILE.
 //!
-//! Nothing in a request says which edition the asker was written for, so each edition is a [`LegacyProfile`] with a port of its own; `profile` has what
-//! they differ in. `reading` takes what any of them may send, `writing` says what exactly one of them expects.
+//! No request names its edition, so each edition is a [`LegacyProfile`] with a port of its own.
+//! `profile` holds the differences; `decode` accepts every edition, `encode` writes exactly one.
 
 mod decode;
 mod encode;
@@ -18,49 +18,50 @@ use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::{Decoded, LegacyAnswer, LegacyChunk, Role};
 
-/// Digits of the largest size that can be written: those of 2^64.
+/// The digits of 2^64.
 const SIZE_DIGITS: usize = 20;
-/// Bytes before the file in the form of profile 2020 that has a length: the status, NUL and an int32.
+/// Header of profile 2020 in the form with a length: status, NUL, int32.
 const LENGTH_FORM: usize = 6;
 
-/// One link's UC3M.
+/// The UC3M codec of one connection.
 #[derive(Debug)]
 pub struct Uc3m {
     role: Role,
-    tongue: LegacyProfile,
-    profile: Profile,
+    profile: LegacyProfile,
+    format: Profile,
     state: Uc3mState,
 }
 
-/// How far the one operation of a link is.
+/// Progress of the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Uc3mState {
-    /// No whole request has come.
+    /// No complete request yet.
     Listening,
-    /// One has, which a date might still follow.
+    /// A complete request, which a date may still follow.
     MayGoOn(Uc3mOp),
-    /// It waits for its answer.
+    /// The request waits for its response.
     Asked(Uc3mOp),
-    /// It was answered.
+    /// The response is written.
     Ended,
 }
 
-/// The link can't go on; where the operation is known, its status for any other error was written.
+/// The connection must close. For a known operation its status for "any other error" was written.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Uc3mError;
 
 impl Uc3m {
-    /// For a link to a process of this role, in one of the five `Uc3m…` tongues.
+    /// The codec of a process with this role, for one of the five `Uc3m…` profiles.
     #[must_use]
-    pub fn new(role: Role, tongue: LegacyProfile) -> Uc3m {
-        Uc3m { role, tongue, profile: Profile::of(tongue), state: Uc3mState::Listening }
+    pub fn new(role: Role, profile: LegacyProfile) -> Uc3m {
+        Uc3m { role, profile, format: Profile::of(profile), state: Uc3mState::Listening }
     }
 
-    /// Reads the one request of the link. A wrong field is a refusal that [`refuse`](Uc3m::refuse) has to write. What stands behind the request
-    /// is used up with it: nothing more is read on this link.
+    /// Decode the request of the connection. A wrong field is an error to write with
+    /// [`refuse`](Uc3m::refuse). Bytes behind the request are consumed and ignored.
     ///
     /// # Errors
-    /// When the operation is unknown or never ends, without a word, for nobody knows the form of its status; and when a field is too long.
+    /// When the operation is unknown or has no end: then no status is written, since its form is
+    /// unknown. Also when a field is too long.
     pub fn read(
         &mut self,
         buffer: &[u8],
@@ -70,17 +71,17 @@ impl Uc3m {
             return Ok(Decoded::Partial);
         }
         let used = buffer.len();
-        match decode::read(self.role, self.profile, buffer) {
+        match decode::read(self.role, self.format, buffer) {
             Ok(Read::Partial) => Ok(Decoded::Partial),
             Ok(Read::Whole(asked)) => {
                 self.state = Uc3mState::Asked(asked.verb);
-                Ok(Decoded::Whole { item: asked.meaning(self.role, self.tongue), used })
+                Ok(Decoded::Whole { item: asked.meaning(self.role, self.profile), used })
             }
             Ok(Read::Quiet(asked)) => {
                 self.state = Uc3mState::MayGoOn(asked.verb);
-                Ok(Decoded::Quiet { item: asked.meaning(self.role, self.tongue), used })
+                Ok(Decoded::Quiet { item: asked.meaning(self.role, self.profile), used })
             }
-            // A date that came after its request was taken.
+            // A date behind its request is ignored.
             Err(Lost::Unknown) if self.state != Uc3mState::Listening => Ok(Decoded::Partial),
             Err(Lost::Unknown) => {
                 self.state = Uc3mState::Ended;
@@ -93,9 +94,9 @@ impl Uc3m {
         }
     }
 
-    /// Last words for an asker who said too little before the deadline, or before its side of the link was closed: the status for any other error,
-    /// where `buffer` tells of which operation.
-    pub fn overdue(&mut self, buffer: &[u8], out: &mut Vec<u8>) {
+    /// Answer a request that is incomplete at the deadline, or at the end of the client's side: the
+    /// status for "any other error" once `buffer` names the operation.
+    pub fn on_timeout(&mut self, buffer: &[u8], out: &mut Vec<u8>) {
         if self.state == Uc3mState::Listening
             && let Some(verb) = decode::begun(self.role, buffer)
         {
@@ -104,49 +105,50 @@ impl Uc3m {
         self.state = Uc3mState::Ended;
     }
 
-    /// Writes an answer. What these wires have no form for is the status for any other error.
+    /// Write a response. A response without a form in these protocols becomes the status for "any
+    /// other error".
     pub fn reply(&mut self, reply: &Response, out: &mut Vec<u8>) {
         let Some(verb) = self.verb() else { return };
         self.state = Uc3mState::Ended;
-        if !encode::reply(self.profile, reply, out) {
+        if !encode::reply(self.format, reply, out) {
             let status = match reply {
-                // He is there, but nowhere that this wire could name.
+                // The user is online, at an address that this protocol can't express.
                 Response::User(_) => verb.status(ErrorCode::NotConnected),
                 _ => verb.other(),
             };
-            self.profile.status(status, out);
+            self.format.status(status, out);
         }
     }
 
-    /// Writes a no: the status that the operation asked for has for it.
+    /// Write an error as the status of the operation.
     pub fn refuse(&mut self, refusal: &ErrorReply, out: &mut Vec<u8>) {
         if let Some(verb) = self.verb() {
             self.end(verb.status(refusal.code), out);
         }
     }
 
-    /// The answer that is a file of `size` bytes.
+    /// Send a file of `size` bytes.
     pub fn begin(&mut self, size: u64) -> Vec<LegacyChunk> {
         self.state = Uc3mState::Ended;
         let mut head = Vec::new();
         let Some(all) = ByteRange::new(0, size) else {
-            self.profile.status(Uc3mOp::GetFile.other(), &mut head);
-            return vec![LegacyChunk::Say(head)];
+            self.format.status(Uc3mOp::GetFile.other(), &mut head);
+            return vec![LegacyChunk::Data(head)];
         };
-        self.profile.status(0, &mut head);
-        if self.profile.sized {
+        self.format.status(0, &mut head);
+        if self.format.sized {
             encode::string(&size.to_string(), &mut head);
         }
-        vec![LegacyChunk::Say(head), LegacyChunk::Bytes(all)]
+        vec![LegacyChunk::Data(head), LegacyChunk::File(all)]
     }
 
-    /// True when the link ends behind the answer given: each link has one.
+    /// True once the single response of the connection is written.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.state == Uc3mState::Ended
     }
 
-    /// The operation that waits for its answer.
+    /// The operation that waits for its response.
     fn verb(&self) -> Option<Uc3mOp> {
         match self.state {
             Uc3mState::MayGoOn(verb) | Uc3mState::Asked(verb) => Some(verb),
@@ -155,30 +157,31 @@ impl Uc3m {
     }
 
     fn end(&mut self, status: u8, out: &mut Vec<u8>) {
-        self.profile.status(status, out);
+        self.format.status(status, out);
         self.state = Uc3mState::Ended;
     }
 }
 
-/// Asks a peer for a file; the same in all editions.
+/// Request a file; the same in all editions.
 pub fn ask_file(_tongue: LegacyProfile, name: &str, out: &mut Vec<u8>) {
     encode::string("GET_FILE", out);
     encode::string(name, out);
 }
 
-/// Reads what the peer says before the bytes of the file.
+/// Decode the message before the bytes of the file.
 ///
-/// The statement of profile 2020 asks for a digit and the bytes; its one real program sends `0`, NUL, the length as a big-endian int32, then the bytes.
-/// A file that begins with NUL looks like the second form. So the number of bytes decides: a program of the second form sends exactly its length.
+/// The specification of profile 2020 has a digit and the bytes. Its one real implementation sends
+/// `0`, NUL, the length as a big-endian int32, and the bytes. A file that starts with NUL looks
+/// like the second form, so the number of bytes decides: the second form has exactly its length.
 ///
 /// # Errors
-/// The peer's no, or why its answer can't be understood.
-pub fn coming(tongue: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
-    if tongue == LegacyProfile::Uc3m2020 && buffer.first() == Some(&b'0') {
+/// The refusal of the peer, or a message that can't be decoded.
+pub fn coming(profile: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
+    if profile == LegacyProfile::Uc3m2020 && buffer.first() == Some(&b'0') {
         return match buffer[1..] {
             [] | [0] | [0, _] | [0, _, _] | [0, _, _, _] => Ok(Decoded::Partial),
             [0, a, b, c, d, ref bytes @ ..] => Ok(match u32::from_be_bytes([a, b, c, d]) {
-                // No int32 of a length is below zero.
+                // An int32 length is not negative.
                 length if i32::try_from(length).is_err() => {
                     Decoded::Whole { item: LegacyAnswer::Bytes(None), used: 1 }
                 }
@@ -190,14 +193,14 @@ pub fn coming(tongue: LegacyProfile, buffer: &[u8]) -> Result<Decoded<LegacyAnsw
                     Decoded::Whole { item: LegacyAnswer::Guess(length.into()), used: LENGTH_FORM }
                 }
             }),
-            [_, ..] => coming_plain(tongue, buffer),
+            [_, ..] => coming_plain(profile, buffer),
         };
     }
-    coming_plain(tongue, buffer)
+    coming_plain(profile, buffer)
 }
 
-/// What `buffer` means when nothing follows it: the end of the link, or silence. [`Decoded::Quiet`]: it is a short file of the plain form or a cut one of
-/// the form with a length, which can't be told apart.
+/// The meaning of `buffer` when nothing follows. [`Decoded::Quiet`]: a short file of the plain
+/// form, or a truncated file of the form with a length.
 #[must_use]
 pub fn ending(buffer: &[u8]) -> Decoded<LegacyAnswer> {
     match *buffer {
@@ -215,18 +218,18 @@ pub fn ending(buffer: &[u8]) -> Decoded<LegacyAnswer> {
     }
 }
 
-/// Reads what the peer says before the bytes, where no length is to be looked for.
+/// Decode the message before the bytes, without looking for a length.
 ///
 /// # Errors
 /// As [`coming`].
 pub fn coming_plain(
-    tongue: LegacyProfile,
+    profile: LegacyProfile,
     buffer: &[u8],
 ) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
-    let profile = Profile::of(tongue);
+    let format = Profile::of(profile);
     let Some((&status, rest)) = buffer.split_first() else { return Ok(Decoded::Partial) };
-    // A no is one before its NUL: some close the link without it.
-    match profile.number(status) {
+    // A refusal counts before its NUL: some peers close the connection without sending the NUL.
+    match format.number(status) {
         Some(0) => {}
         Some(1) => return Err(ErrorReply::no_such_file()),
         Some(_) => {
@@ -234,14 +237,14 @@ pub fn coming_plain(
         }
         None => return Err(garbled()),
     }
-    let rest = match (profile.status, rest.split_first()) {
+    let rest = match (format.status, rest.split_first()) {
         (StatusForm::Digit | StatusForm::Raw, _) => rest,
         (StatusForm::DigitNul, Some((0, rest))) => rest,
         (StatusForm::DigitNul, Some(_)) => return Err(garbled()),
         (StatusForm::DigitNul, None) => return Ok(Decoded::Partial),
     };
     let head = buffer.len() - rest.len();
-    if !profile.sized {
+    if !format.sized {
         return Ok(Decoded::Whole { item: LegacyAnswer::Bytes(None), used: head });
     }
     match size(rest)? {
@@ -252,7 +255,7 @@ pub fn coming_plain(
     }
 }
 
-/// A size and how many digits it takes; `None` while its NUL is missing.
+/// A size and its number of digits; `None` while the NUL is missing.
 fn size(rest: &[u8]) -> Result<Option<(u64, usize)>, ErrorReply> {
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     if digits > SIZE_DIGITS {
@@ -312,9 +315,9 @@ mod tests {
         Publication { file: line(file), description: line(description) }
     }
 
-    /// Each operation of an index, its fields as they are sent, and what it means.
-    fn operations(tongue: LegacyProfile) -> Vec<(&'static str, &'static str, AccountOp)> {
-        let most = if tongue == LegacyProfile::Uc3mFixed { 9_999 } else { 50_000 };
+    /// Each operation of an index, its fields on the wire, and the decoded operation.
+    fn operations(profile: LegacyProfile) -> Vec<(&'static str, &'static str, AccountOp)> {
+        let most = if profile == LegacyProfile::Uc3mFixed { 9_999 } else { 50_000 };
         vec![
             ("REGISTER", "ana\0", AccountOp::Register),
             ("UNREGISTER", "ana\0", AccountOp::Unregister),
@@ -336,9 +339,9 @@ mod tests {
         ]
     }
 
-    /// A request in exactly the form of its edition.
-    fn exact(tongue: LegacyProfile, word: &str, fields: &str) -> String {
-        if DATED.contains(&tongue) && word != "GET_FILE" {
+    /// A request in the exact form of its edition.
+    fn exact(profile: LegacyProfile, word: &str, fields: &str) -> String {
+        if DATED.contains(&profile) && word != "GET_FILE" {
             format!("{word}\0{DATE}\0{fields}")
         } else {
             format!("{word}\0{fields}")
@@ -346,24 +349,24 @@ mod tests {
     }
 
     fn operation(
-        tongue: LegacyProfile,
+        profile: LegacyProfile,
         date: Option<&str>,
-        deed: AccountOp,
+        op: AccountOp,
     ) -> Result<Request, ErrorReply> {
         Ok(Request::Operation(Operation {
             user: Some(user("ana")),
-            authority: Authority::Word,
-            speaks: Some(tongue),
+            authority: Authority::Claimed,
+            speaks: Some(profile),
             date: date.map(line),
-            deed,
+            op,
         }))
     }
 
-    /// What a fresh index reads.
-    fn server(tongue: LegacyProfile, bytes: &[u8]) -> Decoded<Result<Request, ErrorReply>> {
+    /// Decode with a fresh index.
+    fn server(profile: LegacyProfile, bytes: &[u8]) -> Decoded<Result<Request, ErrorReply>> {
         let mut out = Vec::new();
         let read =
-            Uc3m::new(Role::Server, tongue).read(bytes, &mut out).expect("a link that goes on");
+            Uc3m::new(Role::Server, profile).read(bytes, &mut out).expect("a link that goes on");
         assert!(out.is_empty());
         read
     }
@@ -375,26 +378,26 @@ mod tests {
         Decoded::Whole { item, used: bytes.len() }
     }
 
-    /// An index that has read a good request for `word`.
-    fn asked(tongue: LegacyProfile, word: &str) -> Uc3m {
+    /// An index that has decoded a valid request.
+    fn asked(profile: LegacyProfile, word: &str) -> Uc3m {
         let (_, fields, _) =
-            operations(tongue).into_iter().find(|(known, ..)| *known == word).unwrap();
-        let mut uc3m = Uc3m::new(Role::Server, tongue);
-        let read = uc3m.read(exact(tongue, word, fields).as_bytes(), &mut Vec::new());
+            operations(profile).into_iter().find(|(known, ..)| *known == word).unwrap();
+        let mut uc3m = Uc3m::new(Role::Server, profile);
+        let read = uc3m.read(exact(profile, word, fields).as_bytes(), &mut Vec::new());
         assert!(matches!(read, Ok(Decoded::Whole { item: Ok(_), .. })));
         uc3m
     }
 
-    fn status(tongue: LegacyProfile, number: u8) -> Vec<u8> {
-        match tongue {
+    fn status(profile: LegacyProfile, number: u8) -> Vec<u8> {
+        match profile {
             LegacyProfile::Uc3m2025 => vec![number],
             LegacyProfile::Uc3m2024 | LegacyProfile::Uc3m2024Plain => vec![b'0' + number, 0],
             _ => vec![b'0' + number],
         }
     }
 
-    fn answered(tongue: LegacyProfile, word: &str, reply: &Response) -> Vec<u8> {
-        let mut uc3m = asked(tongue, word);
+    fn answered(profile: LegacyProfile, word: &str, reply: &Response) -> Vec<u8> {
+        let mut uc3m = asked(profile, word);
         let mut out = Vec::new();
         uc3m.reply(reply, &mut out);
         assert!(uc3m.has_ended());
@@ -402,22 +405,22 @@ mod tests {
     }
 
     #[test]
-    fn each_operation_of_each_edition_is_whole_with_its_last_byte_and_not_before() {
-        for tongue in ALL {
-            for (word, fields, deed) in operations(tongue) {
-                let bytes = exact(tongue, word, fields);
-                let mut uc3m = Uc3m::new(Role::Server, tongue);
+    fn each_operation_is_complete_with_its_last_byte_and_not_before() {
+        for profile in ALL {
+            for (word, fields, op) in operations(profile) {
+                let bytes = exact(profile, word, fields);
+                let mut uc3m = Uc3m::new(Role::Server, profile);
                 let mut out = Vec::new();
                 for end in 0..bytes.len() {
                     assert_eq!(
                         uc3m.read(&bytes.as_bytes()[..end], &mut out),
                         Ok(Decoded::Partial),
-                        "{tongue:?} {:?}",
+                        "{profile:?} {:?}",
                         &bytes[..end]
                     );
                 }
                 let date = bytes.contains(DATE).then_some(DATE);
-                let expected = whole(operation(tongue, date, deed), bytes.as_bytes());
+                let expected = whole(operation(profile, date, op), bytes.as_bytes());
                 assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Ok(expected));
                 assert!(out.is_empty() && !uc3m.has_ended());
             }
@@ -425,8 +428,8 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_may_be_spelled_and_ended_in_many_ways() {
-        for tongue in ALL {
+    fn operations_are_decoded_in_any_case_and_with_any_terminator() {
+        for profile in ALL {
             for word in [
                 "LIST_USERS\0",
                 "list_users\0",
@@ -438,15 +441,15 @@ mod tests {
                 "LIST_USERS\0\n",
             ] {
                 let date =
-                    if DATED.contains(&tongue) { format!("{DATE}\0") } else { String::new() };
+                    if DATED.contains(&profile) { format!("{DATE}\0") } else { String::new() };
                 let bytes = format!("{word}{date}ana\0");
-                let read = server(tongue, bytes.as_bytes());
+                let read = server(profile, bytes.as_bytes());
                 assert!(
                     matches!(
                         &read,
                         Decoded::Whole {
                             item: Ok(Request::Operation(Operation {
-                                deed: AccountOp::ListUsers { .. },
+                                op: AccountOp::ListUsers { .. },
                                 ..
                             })),
                             ..
@@ -459,35 +462,35 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_date_is_waited_for_and_taken_at_the_end() {
-        for tongue in DATED {
-            for (word, fields, deed) in
-                operations(tongue).into_iter().filter(|(word, ..)| *word != "GET_FILE")
+    fn a_missing_date_may_follow_the_request() {
+        for profile in DATED {
+            for (word, fields, op) in
+                operations(profile).into_iter().filter(|(word, ..)| *word != "GET_FILE")
             {
                 let bytes = format!("{word}\0{fields}{DATE}\0");
                 let without = word.len() + 1 + fields.len();
                 for end in 0..without {
                     assert_eq!(
-                        server(tongue, &bytes.as_bytes()[..end]),
+                        server(profile, &bytes.as_bytes()[..end]),
                         Decoded::Partial,
                         "{:?}",
                         &bytes[..end]
                     );
                 }
-                let mut uc3m = Uc3m::new(Role::Server, tongue);
+                let mut uc3m = Uc3m::new(Role::Server, profile);
                 for end in without..bytes.len() {
                     let expected =
-                        Decoded::Quiet { item: operation(tongue, None, deed.clone()), used: end };
+                        Decoded::Quiet { item: operation(profile, None, op.clone()), used: end };
                     assert_eq!(uc3m.read(&bytes.as_bytes()[..end], &mut Vec::new()), Ok(expected));
                 }
-                let expected = whole(operation(tongue, Some(DATE), deed), bytes.as_bytes());
+                let expected = whole(operation(profile, Some(DATE), op), bytes.as_bytes());
                 assert_eq!(uc3m.read(bytes.as_bytes(), &mut Vec::new()), Ok(expected));
             }
         }
     }
 
     #[test]
-    fn a_request_that_was_taken_without_its_date_is_answered_though_the_date_comes_later() {
+    fn a_date_behind_an_accepted_request_is_ignored() {
         let mut uc3m = Uc3m::new(Role::Server, LegacyProfile::Uc3m2024);
         let mut out = Vec::new();
         assert!(matches!(uc3m.read(b"REGISTER\0ana\0", &mut out), Ok(Decoded::Quiet { .. })));
@@ -526,8 +529,8 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_who_connects_may_stand_on_either_side_of_the_port() {
-        let deed = AccountOp::Connect { port: Some(4000) };
+    fn an_address_before_or_behind_the_port_is_ignored() {
+        let op = AccountOp::Connect { port: Some(4000) };
         for address in ["127.0.0.1", "::1", "localhost"] {
             let before = format!("CONNECT\0{DATE}\0ana\0{address}\x004000\0");
             let after = format!("CONNECT\0{DATE}\0ana\x004000\0{address}\0");
@@ -537,7 +540,7 @@ mod tests {
                 assert_eq!(
                     read,
                     whole(
-                        operation(LegacyProfile::Uc3m2024, Some(DATE), deed.clone()),
+                        operation(LegacyProfile::Uc3m2024, Some(DATE), op.clone()),
                         bytes.as_bytes()
                     ),
                     "{bytes:?}"
@@ -551,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_a_request_is_used_up_and_never_read() {
+    fn bytes_behind_a_request_are_consumed_and_ignored() {
         for rest in ["REGISTER\0bia\0", "\n", "x", &"y".repeat(5_000)] {
             let bytes = format!("REGISTER\0ana\0{rest}");
             let mut uc3m = Uc3m::new(Role::Server, LegacyProfile::Uc3m2020);
@@ -570,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn each_no_has_the_status_of_its_operation() {
+    fn each_error_has_the_status_of_its_operation() {
         type Own = &'static [(ErrorCode, u8)];
         let table: [(&str, Own, u8); 9] = [
             ("REGISTER", &[(ErrorCode::Taken, 1)], 2),
@@ -617,11 +620,11 @@ mod tests {
                     .iter()
                     .find(|(known, _)| *known == code)
                     .map_or(other, |(_, number)| *number);
-                for tongue in ALL {
-                    let mut uc3m = asked(tongue, word);
+                for profile in ALL {
+                    let mut uc3m = asked(profile, word);
                     let mut out = Vec::new();
                     uc3m.refuse(&ErrorReply::new(code, "no"), &mut out);
-                    assert_eq!(out, status(tongue, number), "{tongue:?} {word} {code:?}");
+                    assert_eq!(out, status(profile, number), "{profile:?} {word} {code:?}");
                     assert!(uc3m.has_ended());
                 }
             }
@@ -629,25 +632,25 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_gives_a_file_or_says_why_not() {
-        for tongue in ALL {
+    fn a_peer_sends_a_file_or_an_error() {
+        for profile in ALL {
             for (code, number) in [
                 (ErrorCode::NotFound, 1),
                 (ErrorCode::Refused, 2),
                 (ErrorCode::Busy, 2),
                 (ErrorCode::Io, 2),
             ] {
-                let mut uc3m = Uc3m::new(Role::Peer, tongue);
+                let mut uc3m = Uc3m::new(Role::Peer, profile);
                 let mut out = Vec::new();
                 assert!(matches!(
                     uc3m.read(b"GET_FILE\0a\0", &mut out),
                     Ok(Decoded::Whole { item: Ok(_), .. })
                 ));
                 uc3m.refuse(&ErrorReply::new(code, "no"), &mut out);
-                assert_eq!(out, status(tongue, number));
+                assert_eq!(out, status(profile, number));
             }
             for name in ["../x", "/etc/passwd", "a.part", "", "a\nb", "."] {
-                let mut uc3m = Uc3m::new(Role::Peer, tongue);
+                let mut uc3m = Uc3m::new(Role::Peer, profile);
                 let mut out = Vec::new();
                 let Ok(Decoded::Whole { item: Err(no), .. }) =
                     uc3m.read(format!("GET_FILE\0{name}\0").as_bytes(), &mut out)
@@ -655,33 +658,33 @@ mod tests {
                     panic!("{name:?}")
                 };
                 uc3m.refuse(&no, &mut out);
-                assert_eq!(out, status(tongue, 1), "{name:?}");
+                assert_eq!(out, status(profile, 1), "{name:?}");
             }
-            let mut uc3m = Uc3m::new(Role::Peer, tongue);
+            let mut uc3m = Uc3m::new(Role::Peer, profile);
             let mut out = Vec::new();
             let Ok(Decoded::Whole { item: Err(no), .. }) =
-                uc3m.read(exact(tongue, "CONNECT", "ana\x004000\0").as_bytes(), &mut out)
+                uc3m.read(exact(profile, "CONNECT", "ana\x004000\0").as_bytes(), &mut out)
             else {
                 panic!()
             };
             uc3m.refuse(&no, &mut out);
-            assert_eq!(out, status(tongue, 3), "an index's operation");
+            assert_eq!(out, status(profile, 3), "an index's operation");
         }
     }
 
     #[test]
-    fn success_alone_is_a_status() {
-        for tongue in ALL {
+    fn success_without_data_is_a_status() {
+        for profile in ALL {
             for (word, method) in [
                 ("REGISTER", Method::Register),
                 ("PUBLISH", Method::Publish),
                 ("DELETE", Method::Delete),
             ] {
-                assert_eq!(answered(tongue, word, &Response::Done(method)), status(tongue, 0));
+                assert_eq!(answered(profile, word, &Response::Done(method)), status(profile, 0));
             }
             assert_eq!(
-                answered(tongue, "REGISTER", &Response::Pong),
-                status(tongue, 2),
+                answered(profile, "REGISTER", &Response::Pong),
+                status(profile, 2),
                 "what has no form"
             );
         }
@@ -702,16 +705,16 @@ mod tests {
         ];
         let reply = Response::Users { users, cursor: None };
         let list = b"2\0ana\x0010.0.0.1\x004000\0bia\x001.2.3.4\x0065535\0";
-        for tongue in [
+        for profile in [
             LegacyProfile::Uc3m2020,
             LegacyProfile::Uc3m2024,
             LegacyProfile::Uc3m2024Plain,
             LegacyProfile::Uc3m2025,
         ] {
             assert_eq!(
-                answered(tongue, "LIST_USERS", &reply),
-                [status(tongue, 0), list.to_vec()].concat(),
-                "{tongue:?}"
+                answered(profile, "LIST_USERS", &reply),
+                [status(profile, 0), list.to_vec()].concat(),
+                "{profile:?}"
             );
         }
         let fixed = [
@@ -740,12 +743,12 @@ mod tests {
         let long = "x".repeat(255);
         let files = vec![publication("/tmp/a b", "of ana"), publication(&long, "")];
         let reply = Response::Content { of: user("bia"), files, cursor: None };
-        for tongue in
+        for profile in
             [LegacyProfile::Uc3m2020, LegacyProfile::Uc3m2024Plain, LegacyProfile::Uc3m2025]
         {
             let expected =
-                [status(tongue, 0), format!("2\0/tmp/a b\0{long}\0").into_bytes()].concat();
-            assert_eq!(answered(tongue, "LIST_CONTENT", &reply), expected, "{tongue:?}");
+                [status(profile, 0), format!("2\0/tmp/a b\0{long}\0").into_bytes()].concat();
+            assert_eq!(answered(profile, "LIST_CONTENT", &reply), expected, "{profile:?}");
         }
         assert_eq!(
             answered(LegacyProfile::Uc3m2024, "LIST_CONTENT", &reply),
@@ -773,7 +776,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_up_gives_an_address_or_that_there_is_none() {
+    fn a_look_up_returns_an_address_or_an_error() {
         let online = |peer: Option<&str>| {
             Response::User(Online {
                 user: user("bia"),
@@ -781,17 +784,17 @@ mod tests {
                 speaks: None,
             })
         };
-        for tongue in ALL {
-            let expected = [status(tongue, 0), b"10.0.0.1\x004000\0".to_vec()].concat();
-            assert_eq!(answered(tongue, "GET_FILE", &online(Some("10.0.0.1:4000"))), expected);
+        for profile in ALL {
+            let expected = [status(profile, 0), b"10.0.0.1\x004000\0".to_vec()].concat();
+            assert_eq!(answered(profile, "GET_FILE", &online(Some("10.0.0.1:4000"))), expected);
             for peer in [None, Some("[2001:db8::1]:1")] {
-                assert_eq!(answered(tongue, "GET_FILE", &online(peer)), status(tongue, 2));
+                assert_eq!(answered(profile, "GET_FILE", &online(peer)), status(profile, 2));
             }
         }
     }
 
     #[test]
-    fn a_wrong_field_is_answered_with_the_other_error_of_its_operation() {
+    fn a_wrong_field_gets_the_other_error_of_its_operation() {
         let mut cases: Vec<(&str, Vec<u8>, u8)> = vec![
             ("REGISTER", b"\0".to_vec(), 2),
             ("REGISTER", b"../x\0".to_vec(), 2),
@@ -812,17 +815,17 @@ mod tests {
         {
             cases.push(("CONNECT", format!("ana\0{port}\0").into_bytes(), 3));
         }
-        for tongue in ALL {
+        for profile in ALL {
             for (word, fields, number) in &cases {
-                let bytes = [exact(tongue, word, "").as_bytes(), fields].concat();
-                let mut uc3m = Uc3m::new(Role::Server, tongue);
+                let bytes = [exact(profile, word, "").as_bytes(), fields].concat();
+                let mut uc3m = Uc3m::new(Role::Server, profile);
                 let mut out = Vec::new();
                 let read = uc3m.read(&bytes, &mut out);
                 let Ok(Decoded::Whole { item: Err(no), .. }) = read else {
                     panic!("{word} {fields:?}: {read:?}")
                 };
                 uc3m.refuse(&no, &mut out);
-                assert_eq!(out, status(tongue, *number), "{tongue:?} {word} {fields:?}");
+                assert_eq!(out, status(profile, *number), "{profile:?} {word} {fields:?}");
                 assert!(uc3m.has_ended());
             }
         }
@@ -830,32 +833,32 @@ mod tests {
 
     #[test]
     fn a_field_of_255_bytes_is_read_and_a_longer_one_ends_the_link() {
-        for tongue in ALL {
-            let good = exact(tongue, "REGISTER", &format!("{}\0", "x".repeat(255)));
-            assert!(matches!(server(tongue, good.as_bytes()), Decoded::Whole { item: Ok(_), .. }));
+        for profile in ALL {
+            let good = exact(profile, "REGISTER", &format!("{}\0", "x".repeat(255)));
+            assert!(matches!(server(profile, good.as_bytes()), Decoded::Whole { item: Ok(_), .. }));
             for (word, fields, number) in [
                 ("REGISTER", "", 2),
                 ("PUBLISH", "ana\0", 4),
                 ("PUBLISH", "ana\0a\0", 4),
                 ("LIST_USERS", "", 3),
             ] {
-                let bytes = exact(tongue, word, &format!("{fields}{}", "x".repeat(256)));
-                let mut uc3m = Uc3m::new(Role::Server, tongue);
+                let bytes = exact(profile, word, &format!("{fields}{}", "x".repeat(256)));
+                let mut uc3m = Uc3m::new(Role::Server, profile);
                 let mut out = Vec::new();
                 let short = &bytes.as_bytes()[..bytes.len() - 1];
                 assert_eq!(uc3m.read(short, &mut out), Ok(Decoded::Partial), "its NUL may be next");
                 assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Err(Uc3mError));
                 assert_eq!(
                     (out, uc3m.has_ended()),
-                    (status(tongue, number), true),
-                    "{tongue:?} {word}"
+                    (status(profile, number), true),
+                    "{profile:?} {word}"
                 );
             }
         }
     }
 
     #[test]
-    fn an_unknown_or_endless_operation_ends_the_link_without_a_word() {
+    fn an_unknown_or_endless_operation_closes_the_connection_silently() {
         for bytes in [
             "HELO\0",
             "\0",
@@ -867,10 +870,10 @@ mod tests {
             &"A".repeat(32),
             "FIND_USER\0ana\0bia\0",
         ] {
-            for (tongue, role) in
-                ALL.into_iter().flat_map(|tongue| [(tongue, Role::Server), (tongue, Role::Peer)])
+            for (profile, role) in
+                ALL.into_iter().flat_map(|profile| [(profile, Role::Server), (profile, Role::Peer)])
             {
-                let mut uc3m = Uc3m::new(role, tongue);
+                let mut uc3m = Uc3m::new(role, profile);
                 let mut out = Vec::new();
                 assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Err(Uc3mError), "{bytes:?}");
                 assert!(out.is_empty() && uc3m.has_ended());
@@ -880,24 +883,24 @@ mod tests {
     }
 
     #[test]
-    fn who_says_too_little_hears_the_other_error_in_the_end() {
+    fn an_incomplete_request_gets_the_other_error_in_the_end() {
         for (bytes, said) in
             [("LIST_USERS\0", "3"), ("REGISTER\0an", "2"), ("LIST_US", ""), ("", "")]
         {
             let mut uc3m = Uc3m::new(Role::Server, LegacyProfile::Uc3m2020);
             let mut out = Vec::new();
             assert_eq!(uc3m.read(bytes.as_bytes(), &mut out), Ok(Decoded::Partial));
-            uc3m.overdue(bytes.as_bytes(), &mut out);
+            uc3m.on_timeout(bytes.as_bytes(), &mut out);
             assert_eq!((out, uc3m.has_ended()), (said.as_bytes().to_vec(), true), "{bytes:?}");
         }
     }
 
     #[test]
-    fn what_one_peer_asks_another_answers() {
-        for tongue in ALL {
+    fn a_peer_answers_what_another_requests() {
+        for profile in ALL {
             let mut bytes = Vec::new();
-            ask_file(tongue, "Cursos/aula 1.mp4", &mut bytes);
-            let mut uc3m = Uc3m::new(Role::Peer, tongue);
+            ask_file(profile, "Cursos/aula 1.mp4", &mut bytes);
+            let mut uc3m = Uc3m::new(Role::Peer, profile);
             for end in 0..bytes.len() {
                 assert_eq!(uc3m.read(&bytes[..end], &mut Vec::new()), Ok(Decoded::Partial));
             }
@@ -906,46 +909,46 @@ mod tests {
             assert_eq!(uc3m.read(&bytes, &mut Vec::new()), Ok(whole(Ok(fetch), &bytes)));
             let said = uc3m.begin(1_000);
             assert!(uc3m.has_ended());
-            let [LegacyChunk::Say(head), LegacyChunk::Bytes(all)] = said.as_slice() else {
+            let [LegacyChunk::Data(head), LegacyChunk::File(all)] = said.as_slice() else {
                 panic!("{said:?}")
             };
             assert_eq!(*all, ByteRange::new(0, 1_000).unwrap());
-            let (expected, size): (&[u8], _) = match tongue {
+            let (expected, size): (&[u8], _) = match profile {
                 LegacyProfile::Uc3m2024 => (b"0\0", None),
                 LegacyProfile::Uc3m2024Plain => (b"0\x001000\0", Some(1_000)),
                 LegacyProfile::Uc3m2025 => (b"\x001000\0", Some(1_000)),
                 _ => (b"0", None),
             };
-            assert_eq!(head, expected, "{tongue:?}");
+            assert_eq!(head, expected, "{profile:?}");
             for end in 0..head.len() {
-                assert_eq!(coming(tongue, &head[..end]), Ok(Decoded::Partial));
+                assert_eq!(coming(profile, &head[..end]), Ok(Decoded::Partial));
             }
             let bytes = [head, &b"f\x000ile"[..]].concat();
             assert_eq!(
-                coming(tongue, &bytes),
+                coming(profile, &bytes),
                 Ok(Decoded::Whole { item: LegacyAnswer::Bytes(size), used: head.len() })
             );
         }
     }
 
     #[test]
-    fn a_peers_no_is_one_before_its_last_byte_and_nonsense_is_none() {
-        for tongue in ALL {
+    fn refusals_count_before_their_last_byte_and_nonsense_does_not() {
+        for profile in ALL {
             for (number, code) in [
                 (1, ErrorCode::NotFound),
                 (2, ErrorCode::Refused),
                 (9, ErrorCode::Refused),
                 (15, ErrorCode::BadRequest),
             ] {
-                let answer = status(tongue, number);
+                let answer = status(profile, number);
                 assert_eq!(
-                    coming(tongue, &answer[..1]).map_err(|no| no.code),
+                    coming(profile, &answer[..1]).map_err(|no| no.code),
                     Err(code),
-                    "{tongue:?} {number}"
+                    "{profile:?} {number}"
                 );
             }
             assert_eq!(
-                coming(tongue, b"HTTP/1.1").map_err(|no| no.code),
+                coming(profile, b"HTTP/1.1").map_err(|no| no.code),
                 Err(ErrorCode::BadRequest)
             );
         }
@@ -985,7 +988,7 @@ mod tests {
         assert_eq!(said("12"), Ok(Decoded::Partial));
         assert_eq!(
             Uc3m::new(Role::Peer, LegacyProfile::Uc3m2020).begin(u64::MAX),
-            vec![LegacyChunk::Say(b"2".to_vec())]
+            vec![LegacyChunk::Data(b"2".to_vec())]
         );
     }
 
@@ -995,9 +998,9 @@ mod tests {
             let words = ["REGISTER\0", "CONNECT\0", "PUBLISH\n", "LIST_USERS\r\n", "GET_FILE\0", "DELETE\0", "LIST_CONTENT\0"];
             let mut bytes = words.get(start).map_or(Vec::new(), |word| word.as_bytes().to_vec());
             bytes.extend(tail.iter().map(|byte| if zeros && *byte < 8 { 0 } else { *byte }));
-            for (tongue, role) in ALL.into_iter().flat_map(|tongue| [(tongue, Role::Server), (tongue, Role::Peer)]) {
-                let _ = coming(tongue, &bytes);
-                let mut uc3m = Uc3m::new(role, tongue);
+            for (profile, role) in ALL.into_iter().flat_map(|profile| [(profile, Role::Server), (profile, Role::Peer)]) {
+                let _ = coming(profile, &bytes);
+                let mut uc3m = Uc3m::new(role, profile);
                 let mut out = Vec::new();
                 match uc3m.read(&bytes, &mut out) {
                     Ok(Decoded::Partial) => assert!(bytes.len() < limits::OPERATION_BYTES + 5 * limits::FIELD_BYTES),

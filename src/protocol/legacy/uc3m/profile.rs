@@ -1,50 +1,51 @@
-//! Differences of the UC3M editions, as values: the rest of the codec never asks for the edition.
+//! The differences between the UC3M editions, as values: the rest of the codec never checks the
+//! edition.
 
 use crate::limits;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 
-/// How a status is spelled.
+/// The form of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusForm {
     /// One ASCII digit.
     Digit,
     /// One ASCII digit and NUL.
     DigitNul,
-    /// One byte of that value.
+    /// One byte with the number itself.
     Raw,
 }
 
-/// How a list is spelled.
+/// The form of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lists {
-    /// A count and strings, each up to its NUL; files with or without what is said of them.
+    /// A count and NUL-terminated strings; files with or without descriptions.
     Strings {
-        /// With.
+        /// With descriptions.
         described: bool,
     },
-    /// A count of four digits and fields of fixed width, padded with NUL; files with what is said of them.
+    /// A count of four digits and NUL-padded fields of fixed width; files with descriptions.
     Fixed,
 }
 
 /// One edition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// How a status is spelled.
+    /// The form of a status.
     pub status: StatusForm,
-    /// The date follows the operation.
+    /// A date follows the operation.
     pub dated: bool,
-    /// How a list is spelled.
+    /// The form of a list.
     pub lists: Lists,
-    /// A size stands before the bytes of a file.
+    /// A size precedes the bytes of a file.
     pub sized: bool,
 }
 
 impl Profile {
-    /// The edition that a tongue stands for; the oldest for one that is none of UC3M's.
+    /// The edition of a profile; the oldest one for profiles of other protocols.
     #[must_use]
-    pub fn of(tongue: LegacyProfile) -> Profile {
+    pub fn of(profile: LegacyProfile) -> Profile {
         let plain = Lists::Strings { described: false };
-        match tongue {
+        match profile {
             LegacyProfile::Uc3m2024 => Profile {
                 status: StatusForm::DigitNul,
                 dated: true,
@@ -69,7 +70,7 @@ impl Profile {
         }
     }
 
-    /// Writes a status of 0 to 9.
+    /// Write a status from 0 to 9.
     pub fn status(self, status: u8, out: &mut Vec<u8>) {
         match self.status {
             StatusForm::Digit => out.push(b'0' + status),
@@ -78,16 +79,16 @@ impl Profile {
         }
     }
 
-    /// The status that a byte stands for; `None` where it stands for none.
+    /// Parse a status byte.
     #[must_use]
     pub fn number(self, byte: u8) -> Option<u8> {
         let number = if self.status == StatusForm::Raw { byte } else { byte.checked_sub(b'0')? };
         (number <= 9).then_some(number)
     }
 
-    /// The most entries of a list.
+    /// The longest list.
     #[must_use]
-    pub fn most(self) -> usize {
+    pub fn max_entries(self) -> usize {
         match self.lists {
             Lists::Strings { .. } => limits::LIST_ALL,
             Lists::Fixed => limits::LIST_FOUR_DIGITS,
