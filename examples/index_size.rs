@@ -165,7 +165,7 @@ fn searches(index: &Index, queries: &[Query]) -> (Vec<Duration>, Vec<Duration>, 
         let mut search = index.start(query, &HERE).expect("a good query");
         loop {
             let step = now();
-            let mut effort = limits::FIND_EFFORT;
+            let mut effort = limits::SEARCH_BUDGET;
             let page = index.step(&mut search, &mut effort);
             steps.push(now() - step);
             if let Some(page) = page {
@@ -198,14 +198,14 @@ fn measure(json: bool, names: usize) {
                 break;
             }
             let begun = now();
-            index.build(limits::BUILD_EFFORT);
+            index.build(limits::BUILD_BUDGET);
             slowest_build = slowest_build.max(now() - begun);
             building += now() - begun;
         }
     }
     while !index.is_built() {
         let begun = now();
-        index.build(limits::BUILD_EFFORT);
+        index.build(limits::BUILD_BUDGET);
         slowest_build = slowest_build.max(now() - begun);
         building += now() - begun;
     }
@@ -304,13 +304,13 @@ fn measure(json: bool, names: usize) {
     // A peer with a hundredth of all leaves.
     let files: Vec<FileEntry> = (0..names / 100).map(|number| entry(names + number)).collect();
     let who = join(&mut index, names, &files);
-    while index.build(limits::BUILD_EFFORT) {}
+    while index.build(limits::BUILD_BUDGET) {}
     index.remove_peer(who);
     let mut slowest = Duration::ZERO;
     let begun = now();
     loop {
         let step = now();
-        let more = index.purge(limits::SWEEP_FILES);
+        let more = index.purge(limits::PURGE_FILES);
         slowest = slowest.max(now() - step);
         if !more {
             break;

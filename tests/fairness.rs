@@ -346,7 +346,7 @@ fn unfinished_headers_of_one_address_block_no_join_of_another() {
             world.turns(10);
         }
         assert!(
-            world.host.memory_of_heads() <= limits::HEADS_OF_ONE + (4 << 20),
+            world.host.memory_of_heads() <= limits::ADDRESS_HEADER_BYTES + (4 << 20),
             "{}",
             world.host.memory_of_heads()
         );
@@ -406,7 +406,7 @@ fn send_queues_of_one_address_are_bounded_and_others_are_answered() {
         world.turns(10);
     }
     let held = world.host.memory_of_queues();
-    assert!(held < limits::QUEUES_OF_ONE + (16 << 20), "{held}");
+    assert!(held < limits::ADDRESS_QUEUE_BYTES + (16 << 20), "{held}");
     let good = world.connect("10.0.0.3");
     let answers = world.ask(
         good,
@@ -526,10 +526,10 @@ fn loopback_may_take_all_connections_and_further_clients_receive_busy() {
     assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
     // Somebody who says nothing is in nobody's way for long.
     let silent: Vec<usize> =
-        (0..limits::TURNED_AWAY + 10).map(|_| world.connect("10.0.0.4")).collect();
+        (0..limits::BUSY_CONNECTIONS + 10).map(|_| world.connect("10.0.0.4")).collect();
     let late = world.connect("10.0.0.5");
-    world.pass(limits::TURN_AWAY + Duration::from_millis(400));
-    assert!(silent.iter().take(limits::TURNED_AWAY - 2).all(|conn| world.is_closed(*conn)));
+    world.pass(limits::BUSY_TIMEOUT + Duration::from_millis(400));
+    assert!(silent.iter().take(limits::BUSY_CONNECTIONS - 2).all(|conn| world.is_closed(*conn)));
     assert!(
         world.ask(late, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("busy")
     );
@@ -592,7 +592,7 @@ fn subscriptions_of_one_address_leave_room_for_others() {
     let links: Vec<usize> = (0..5).map(|_| world.connect("10.0.0.1")).collect();
     let told: Vec<String> =
         links.iter().map(|link| world.ask(*link, &(HELLO.to_owned() + &asks))).collect();
-    assert_eq!(told.concat().matches("SUBSCRIBE_OK").count(), limits::PATTERNS_OF_ONE);
+    assert_eq!(told.concat().matches("SUBSCRIBE_OK").count(), limits::ADDRESS_PATTERNS);
     assert!(told[4].contains("\"busy\""));
     let good = world.connect("10.0.0.2");
     assert_eq!(world.ask(good, &(HELLO.to_owned() + &asks)).matches("SUBSCRIBE_OK").count(), 64);

@@ -64,11 +64,11 @@ fn every_transcript_of_the_protocol_matches_to_the_byte() {
 #[test]
 fn documented_limits_match_the_program() {
     for row in [
-        format!("| members of one JSON object | {} |", limits::MEMBERS),
-        format!("| levels of nesting | {} |", limits::NESTED),
+        format!("| members of one JSON object | {} |", limits::JSON_MEMBERS),
+        format!("| levels of nesting | {} |", limits::NESTING),
         format!("| files in one JOIN or UPDATE part | {} |", thousands(limits::PART_FILES)),
         format!("| names in `remove` of one UPDATE | {} |", thousands(limits::PART_FILES)),
-        format!("| files of one peer | {} |", thousands(limits::MEMBER_FILES)),
+        format!("| files of one peer | {} |", thousands(limits::PEER_FILES)),
         format!(
             "| entries in one SEARCH response | {}, or a `limit` of at most {}; fewer with long names |",
             limits::HOLDERS,
@@ -93,28 +93,31 @@ fn documented_limits_match_the_program() {
         format!("| FETCH in progress on one connection | {} |", limits::FETCHES),
         format!("| PIECES waiting for hashing on one connection | {} |", limits::FETCHES),
         format!("| contents followed by HAVE on one connection | {} |", limits::FETCHES),
-        format!("| SUBSCRIBE on one connection | {} |", limits::LINK_SUBSCRIPTIONS),
-        format!("| header before the handshake | {} KiB |", limits::HEAD_BYTES >> 10),
+        format!("| SUBSCRIBE on one connection | {} |", limits::CONNECTION_SUBSCRIPTIONS),
+        format!("| header before the handshake | {} KiB |", limits::HEADER_BYTES >> 10),
         format!("| header to the server, afterwards | {} MiB |", limits::JOIN_BYTES >> 20),
-        format!("| header to a peer, any response | {} KiB |", limits::HEAD_BYTES >> 10),
+        format!("| header to a peer, any response | {} KiB |", limits::HEADER_BYTES >> 10),
         format!("| payload | {} MiB |", limits::BODY_BYTES >> 20),
-        format!("| consent | {} s |", limits::CONSENT.as_secs()),
+        format!("| consent | {} s |", limits::CONSENT_TIMEOUT.as_secs()),
         format!("| idle HTTP connection | {} s |", limits::HTTP_IDLE.as_secs()),
         format!("| HTTP request waiting for a slot | {} s |", limits::HTTP_SLOT.as_secs()),
-        format!("| no byte of pending output accepted | {} s |", limits::STALLED_WRITE.as_secs()),
-        format!("| first to last byte of any later header | {} s |", limits::HEAD.as_secs()),
+        format!("| no byte of pending output accepted | {} s |", limits::WRITE_TIMEOUT.as_secs()),
+        format!(
+            "| first to last byte of any later header | {} s |",
+            limits::HEADER_TIMEOUT.as_secs()
+        ),
         format!(
             "| connect to a whole first line or HTTP header | {} s |",
-            limits::OPENING.as_secs()
+            limits::HANDSHAKE_TIMEOUT.as_secs()
         ),
-        format!("| one SEARCH | {} s |", limits::SEARCH_PATIENCE.as_secs()),
+        format!("| one SEARCH | {} s |", limits::SEARCH_TIMEOUT.as_secs()),
         format!(
             "| SUBSCRIBE | {}, of these {} with `contains` |",
-            thousands(limits::SUBSCRIPTIONS_OF_ONE),
-            limits::PATTERNS_OF_ONE
+            thousands(limits::ADDRESS_SUBSCRIPTIONS),
+            limits::ADDRESS_PATTERNS
         ),
-        format!("| connections to `/api/live` | {} |", limits::LISTENERS_OF_ONE),
-        format!("| files of all peers | {} |", thousands(limits::FILES_OF_ONE)),
+        format!("| connections to `/api/live` | {} |", limits::ADDRESS_LISTENERS),
+        format!("| files of all peers | {} |", thousands(limits::ADDRESS_FILES)),
         format!(
             "| QUIC connections | {}, of these {} in the handshake |",
             limits::QUIC_CONNECTIONS_OF_ONE,
@@ -434,7 +437,7 @@ impl ConnTable for Boxes {
     }
     fn connect(&mut self, to: SocketAddr, _: Transport) -> ConnId {
         let id = ConnId(self.links.len());
-        self.links.push(Some(ConnHandle::new(to, limits::HEAD_BYTES)));
+        self.links.push(Some(ConnHandle::new(to, limits::HEADER_BYTES)));
         self.opened.push((id, to));
         id
     }
@@ -564,7 +567,7 @@ impl Stage {
                     .piece(piece)
                     .unwrap_or_else(|| panic!("nobody asked for piece {piece}"));
                 self.receive(link, &bytes);
-                self.now += limits::HAVE;
+                self.now += limits::HAVE_DELAY;
             }
         }
         self.do_what_is_due();
@@ -606,7 +609,7 @@ impl Stage {
     fn accept(&mut self, port: u16) -> ConnId {
         let id = ConnId(self.links.links.len());
         let from = SocketAddr::from(([127, 0, 0, 1], port));
-        self.links.links.push(Some(ConnHandle::new(from, limits::HEAD_BYTES)));
+        self.links.links.push(Some(ConnHandle::new(from, limits::HEADER_BYTES)));
         self.tell(Event::Accepted(id, PortId(0)));
         id
     }

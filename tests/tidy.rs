@@ -444,14 +444,19 @@ fn every_file_begins_with_a_module_doc() {
 
 #[test]
 fn every_limit_has_a_doc_with_its_reason() {
-    let mut law = Law::new("law 7: every limit stands in limits.rs with its reason");
-    let limits = read(&root().join("src/limits.rs"));
-    for (place, line) in
-        limits.lines.iter().enumerate().filter(|(_, line)| line.code.contains("const "))
+    let mut law = Law::new("law 7: every limit has its reason above it");
+    for limits in
+        ["src/limits.rs", "src/os/net/quic/limits.rs"].map(|path| read(&root().join(path)))
     {
-        let reason = place.checked_sub(1).map(|above| limits.lines[above].text.trim());
-        if reason.is_none_or(|above| !above.starts_with("/// ") || above.len() < 20) {
-            law.breaks(&limits.path, line.number, &line.text);
+        for (place, line) in
+            limits.lines.iter().enumerate().filter(|(_, line)| line.code.contains("const "))
+        {
+            let above = limits.lines[..place].iter().rev().map(|line| line.text.trim());
+            let reason: usize =
+                above.take_while(|text| text.starts_with("/// ")).map(str::len).sum();
+            if reason < 20 {
+                law.breaks(&limits.path, line.number, &line.text);
+            }
         }
     }
     law.holds();
@@ -573,7 +578,20 @@ fn documents_and_scripts_name_no_private_path() {
 }
 
 /// Documents whose prose is counted.
-const PLAIN: [&str; 4] = ["README.md", "PROTOCOL.md", "docs/GUIDE.md", "docs/BENCHMARKS.md"];
+const PLAIN: [&str; 12] = [
+    "README.md",
+    "PROTOCOL.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/ARCHITECTURE.md",
+    "docs/BENCHMARKS.md",
+    "docs/COMPATIBILITY.md",
+    "docs/GLOSSARY.md",
+    "docs/GUIDE.md",
+    "docs/OPERATIONS.md",
+    "docs/PROTOCOL-HTTP.md",
+    "docs/PROTOCOL-LEGACY.md",
+];
 /// Words that stand for a noun which a reader has to find.
 const PRONOUNS: &[&str] = &[
     "who",
@@ -621,7 +639,7 @@ fn documents_keep_to_few_pronouns() {
             .filter(|word| !word.is_empty())
             .collect();
         let pronouns = words.iter().filter(|word| PRONOUNS.contains(word)).count();
-        assert!(words.len() > 500, "{name} has {} words", words.len());
+        assert!(words.len() > 200, "{name} has {} words", words.len());
         assert!(
             pronouns * 1_000 <= words.len() * PRONOUNS_OF_A_THOUSAND,
             "{name}: {pronouns} pronouns in {} words; name the subject instead",

@@ -14,16 +14,18 @@ use std::io::{self, BufRead, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::accounts::store::{Account, UserConnection};
-use crate::limits;
 use crate::protocol::types::account::{Key, Line, Publication, UserName};
 use crate::protocol::types::legacy_profile::LegacyProfile;
+
+/// A row of a CSV file: two texts with every character doubled, and separators.
+const ROW_BYTES: usize = 4 << 10;
 
 /// Why a row can't be used.
 #[derive(Debug)]
 pub enum Wrong {
     /// A quote is not closed, or something else than `;` follows the one that closes it.
     Quotes,
-    /// It has no end within [`limits::ROW_BYTES`].
+    /// It has no end within [`ROW_BYTES`].
     Long,
     /// It is no UTF-8.
     Encoding,
@@ -51,7 +53,7 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Wrong::Quotes => f.write_str("the quotes don't match"),
-            Wrong::Long => write!(f, "the row has more than {} bytes", limits::ROW_BYTES),
+            Wrong::Long => write!(f, "the row has more than {} bytes", ROW_BYTES),
             Wrong::Encoding => f.write_str("this is no UTF-8"),
             Wrong::Fields(count, wanted) => write!(f, "{count} fields in the place of {wanted}"),
             Wrong::User => f.write_str("no user can be called so"),
@@ -101,13 +103,13 @@ impl<R: BufRead> Rows<R> {
         let mut first = self.line + 1;
         loop {
             let had = text.len();
-            let most = (limits::ROW_BYTES + 1).saturating_sub(had);
+            let most = (ROW_BYTES + 1).saturating_sub(had);
             let came = (&mut self.from).take(most as u64).read_until(b'\n', &mut text)?;
             if came == 0 {
                 return if text.is_empty() { Ok(None) } else { Err(Wrong::Quotes) };
             }
             self.line += 1;
-            if text.len() > limits::ROW_BYTES {
+            if text.len() > ROW_BYTES {
                 return Err(Wrong::Long);
             }
             let row = std::str::from_utf8(&text).map_err(|_| Wrong::Encoding)?;
@@ -320,10 +322,10 @@ mod tests {
         };
         assert_eq!(wrong("a\n\"b\"c\n"), Some((2, Wrong::Quotes.to_string())));
         assert_eq!(wrong("a\nb\n\"c\nd"), Some((4, Wrong::Quotes.to_string())));
-        let long = "x".repeat(limits::ROW_BYTES + 1);
+        let long = "x".repeat(ROW_BYTES + 1);
         assert_eq!(wrong(&format!("a\n{long}\n")), Some((2, Wrong::Long.to_string())));
         assert_eq!(
-            wrong(&format!("\"{}", "x\n".repeat(limits::ROW_BYTES))).map(|(_, text)| text),
+            wrong(&format!("\"{}", "x\n".repeat(ROW_BYTES))).map(|(_, text)| text),
             Some(Wrong::Long.to_string())
         );
         assert!(Rows::new(&b"\xff\n"[..]).next_row().is_err());

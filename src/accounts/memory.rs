@@ -6,8 +6,14 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::accounts::store::{Account, Placed, Store, StoreError, UserConnection};
-use crate::limits;
 use crate::protocol::types::account::{Publication, Published, UserName};
+
+/// Users kept without a disk: more than any school has, and some tens of megabytes.
+const MAX_USERS: usize = 200_000;
+/// Publications kept without a disk: about a gigabyte at the longest names and descriptions.
+const MAX_PUBLICATIONS: usize = 1_000_000;
+/// Publications of removed users deleted at once: with the wait for the disk some milliseconds.
+pub const PURGE_ROWS: usize = 500;
 
 /// Accounts that end with the process.
 #[derive(Default)]
@@ -154,7 +160,7 @@ impl Store for MemoryStore {
         if tables.id(name).is_some() {
             return Ok(false);
         }
-        if tables.users.len() >= limits::MEMORY_USERS {
+        if tables.users.len() >= MAX_USERS {
             return Err(StoreError::Full);
         }
         tables.last_user += 1;
@@ -212,7 +218,7 @@ impl Store for MemoryStore {
         if tables.by_file.contains_key(&(what.file.clone(), id)) {
             return Ok(false);
         }
-        if tables.publications.len() >= limits::MEMORY_PUBLICATIONS {
+        if tables.publications.len() >= MAX_PUBLICATIONS {
             return Err(StoreError::Full);
         }
         tables.last_place += 1;
@@ -281,13 +287,13 @@ impl Store for MemoryStore {
         let places: Vec<u64> = tables
             .by_user
             .range((id, 0)..=(id, u64::MAX))
-            .take(limits::SWEEP_ROWS)
+            .take(PURGE_ROWS)
             .map(|(_, place)| *place)
             .collect();
         for place in &places {
             tables.unpublish(*place);
         }
-        if places.len() < limits::SWEEP_ROWS {
+        if places.len() < PURGE_ROWS {
             tables.gone.pop();
         }
         true

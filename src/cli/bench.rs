@@ -67,7 +67,7 @@ fn plan(args: &BenchArgs) -> Result<Plan, Exit> {
             "{files} files of each peer need as many names: more peers, or a larger --names than {names}"
         )));
     }
-    if wire == Wire::Native && files > cardume::limits::MEMBER_FILES as u64 {
+    if wire == Wire::Native && files > cardume::limits::PEER_FILES as u64 {
         return Err(wrong(format!(
             "{files} files of each peer are more than a server takes: --peers must be larger"
         )));

@@ -53,6 +53,10 @@ use crate::cli::args::{
 };
 use crate::cli::questions;
 
+/// The default share of the machine's memory for an index, as a divisor. The rest serves
+/// connections and other programs.
+const MEMORY_SHARE: u64 = 2;
+
 /// where a server listens is captured by the keyboard, with a default.
 pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<Server, Exit> {
     let mut listen = args.listen;
@@ -86,10 +90,8 @@ pub fn server(args: ServerArgs, lang: Lang, err: &StdStreams) -> Result<Server, 
         process: system::process_stats,
         accounts_required: args.accounts == Policy::Required,
         folders,
-        memory: usize::try_from(
-            args.memory.unwrap_or_else(|| system::memory() / limits::MEMORY_SHARE),
-        )
-        .unwrap_or(usize::MAX),
+        memory: usize::try_from(args.memory.unwrap_or_else(|| system::memory() / MEMORY_SHARE))
+            .unwrap_or(usize::MAX),
         rpc_log: args.rpc_log.as_deref().map(log_target).transpose()?,
         ..ServerOptions::new(first, u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     };
@@ -402,7 +404,7 @@ pub fn addresses(server: &str) -> Result<Vec<SocketAddr>, Exit> {
 
 fn without_server(task: Task, folder: String) -> PeerConfig {
     PeerConfig {
-        patience: RetryPolicy::For(limits::GET_PATIENCE),
+        patience: RetryPolicy::For(limits::GET_RETRY_FOR),
         ..PeerConfig::new(task, folder, opener(AllocateArg::Full))
     }
 }

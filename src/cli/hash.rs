@@ -10,6 +10,7 @@ use cardume::os::stdio::StdStreams;
 use cardume::os::terminal;
 use cardume::protocol::types::file_name::printable;
 use cardume::protocol::types::ids::ContentHash;
+use cardume::storage::hasher::HASH_READ_BYTES;
 use cardume::storage::piece_tree::{self, PieceHasher, TreeBuilder};
 use cardume::ui::causes;
 use cardume::ui::event::exit;
@@ -30,7 +31,7 @@ const PIECE: usize = limits::PIECE_BYTES as usize;
 pub fn hash(args: &HashArgs, lang: Lang, outputs: &Outputs) -> i32 {
     let Outputs { out, err } = outputs;
     let mut code = exit::DONE;
-    let mut buffers = Buffers { piece: vec![0; PIECE], step: vec![0; limits::HASH_READ_BYTES] };
+    let mut buffers = Buffers { piece: vec![0; PIECE], step: vec![0; HASH_READ_BYTES] };
     let progress = HashProgress {
         to: (std::io::stderr().is_terminal() && !terminal::is_dumb()).then_some(err),
     };

@@ -56,12 +56,12 @@ impl Paging {
         let (count, cursor, sparse, most) = match page {
             Response::Peers { peers, cursor } => (peers.len(), cursor, 0, PEERS),
             Response::Users { users, cursor } => (users.len(), cursor, 0, PEERS),
-            Response::Files { files, cursor, .. } => (files.len(), cursor, 0, limits::MEMBER_FILES),
+            Response::Files { files, cursor, .. } => (files.len(), cursor, 0, limits::PEER_FILES),
             Response::Content { files, cursor, .. } => {
-                (files.len(), cursor, SPARSE_CONTENT, limits::MEMBER_FILES)
+                (files.len(), cursor, SPARSE_CONTENT, limits::PEER_FILES)
             }
             Response::Found { holders, cursor, .. } => {
-                (holders.len(), cursor, SPARSE, limits::MEMBER_FILES)
+                (holders.len(), cursor, SPARSE, limits::PEER_FILES)
             }
             _ => return Ok(()),
         };

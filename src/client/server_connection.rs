@@ -187,7 +187,7 @@ impl ServerConnection {
     pub fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
         let (nonce, now) = (io.nonce(), io.now);
         let Some(link) = io.connection(id) else { return };
-        link.max_header = limits::HEAD_BYTES + 1;
+        link.max_header = limits::HEADER_BYTES + 1;
         let asking = Outbound::new(
             Some(Role::Server),
             &Hello { peer: None, quic: self.by_quic },

@@ -80,7 +80,7 @@ impl Node for StatusQuery {
                     return;
                 };
                 if *own == id {
-                    link.max_header = limits::HEAD_BYTES + 1;
+                    link.max_header = limits::HEADER_BYTES + 1;
                     let opened =
                         Outbound::new(None, &Hello::default(), &nonce, &mut link.send_queue, now);
                     link.deadline = opened.deadline();

@@ -79,14 +79,14 @@ impl SubscribeClient {
             io.tell(UiEvent::ServerLost { server, why: "the link is gone".into() });
             self.found = false;
         }
-        self.state = SubscribeState::Resting(io.now + io.jitter(limits::LOST_REST));
+        self.state = SubscribeState::Resting(io.now + io.jitter(limits::WATCH_RECONNECT_DELAY));
     }
 
     fn received(&mut self, io: &mut Io<'_>) {
         let now = io.now;
         let SubscribeState::Open(id, asking) = &mut self.state else { return };
         let id = *id;
-        for _ in 0..limits::VISIT_REQUESTS {
+        for _ in 0..limits::SERVICE_REQUESTS {
             let Some(link) = io.connection(id) else { return };
             let said = match asking.next(&mut link.recv_buffer, now) {
                 Ok(None) => {
@@ -183,7 +183,7 @@ impl Node for SubscribeClient {
             {
                 let (nonce, now) = (io.nonce(), io.now);
                 let Some(link) = io.connection(id) else { return };
-                link.max_header = limits::HEAD_BYTES + 1;
+                link.max_header = limits::HEADER_BYTES + 1;
                 let asking = Outbound::new(
                     Some(Role::Server),
                     &Hello::default(),

@@ -183,7 +183,8 @@ impl Inbound {
                 match heard {
                     Ok(Decoded::Partial) => {
                         let overdue = self.no_more
-                            || now + limits::LAST_WORDS >= self.accepted_at + limits::OPENING;
+                            || now + limits::LEGACY_ERROR_MARGIN
+                                >= self.accepted_at + limits::HANDSHAKE_TIMEOUT;
                         if overdue
                             && !*greeted
                             && matches!(self.speech, ListenerProtocol::Legacy(_))
@@ -281,7 +282,10 @@ impl Inbound {
         let quiet = self.quiet.map(|(since, _)| since + limits::QUIET);
         let waits = matches!(&self.state, InboundState::Open { greeted: false, .. })
             && matches!(self.speech, ListenerProtocol::Legacy(_));
-        quiet.or_else(|| waits.then(|| self.accepted_at + limits::OPENING - limits::LAST_WORDS))
+        quiet.or_else(|| {
+            waits
+                .then(|| self.accepted_at + limits::HANDSHAKE_TIMEOUT - limits::LEGACY_ERROR_MARGIN)
+        })
     }
 
     /// Answers.
@@ -499,7 +503,7 @@ impl Inbound {
             return None;
         }
         if !matches!(self.state, InboundState::Open { greeted: true, .. }) {
-            return Some(self.accepted_at + limits::OPENING);
+            return Some(self.accepted_at + limits::HANDSHAKE_TIMEOUT);
         }
         // On old wires blanks between two words are no beginning of the next.
         let idle = |state: &InboundState| {
@@ -515,7 +519,7 @@ impl Inbound {
             self.head_since = None;
             return None;
         }
-        Some(*self.head_since.get_or_insert(now) + limits::HEAD)
+        Some(*self.head_since.get_or_insert(now) + limits::HEADER_TIMEOUT)
     }
 
     /// True while a request that came after an unanswered one rightly stays unread.
@@ -562,7 +566,7 @@ fn speak(spoken: Vec<LegacyChunk>, source: Option<&SourceRef>, outbox: &mut Send
 fn welcome(terms: &HandshakeParams, from: SocketAddr, nonce: String) -> Welcome {
     let max_head = match terms.role {
         Role::Server => limits::JOIN_BYTES,
-        Role::Peer => limits::HEAD_BYTES,
+        Role::Peer => limits::HEADER_BYTES,
     };
     let heartbeat_ms =
         u64::try_from(terms.heartbeat.as_millis()).unwrap_or(limits::LARGEST_INTEGER);

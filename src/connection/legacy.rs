@@ -76,9 +76,9 @@ impl LegacyClient {
         outbox.memory().with(|out| client::ask_file(profile, name, at, out));
         // A person may be asked before the first word; where that is said, the first word needs no person.
         let patience = if client::confirms_before_consent(profile) {
-            limits::ANSWER
+            limits::RESPONSE_TIMEOUT
         } else {
-            limits::CONSENT + limits::ANSWER
+            limits::CONSENT_TIMEOUT + limits::RESPONSE_TIMEOUT
         };
         LegacyClient {
             profile,
@@ -103,7 +103,7 @@ impl LegacyClient {
             lists: true,
             said: None,
             is_plain: false,
-            deadline: now + limits::ANSWER,
+            deadline: now + limits::RESPONSE_TIMEOUT,
             seen: 0,
             seen_at: now,
         })
@@ -125,7 +125,7 @@ impl LegacyClient {
             (self.seen, self.seen_at) = (here, now);
         }
         if self.lists {
-            if here > limits::FOREIGN_LIST_BYTES {
+            if here > limits::LEGACY_LIST_BYTES {
                 return Err(ErrorReply::new(ErrorCode::TooLarge, "the peer's list never ends"));
             }
             return Ok(LegacyStep::Wait);
@@ -141,7 +141,7 @@ impl LegacyClient {
                         "the peer says the size twice",
                     ));
                 }
-                self.deadline = now + limits::CONSENT + limits::ANSWER;
+                self.deadline = now + limits::CONSENT_TIMEOUT + limits::RESPONSE_TIMEOUT;
                 sane(Some(size)).map(|_| LegacyStep::Waits)
             }
             Decoded::Whole { item: LegacyAnswer::Bytes(size), used } => {
@@ -175,7 +175,9 @@ impl LegacyClient {
     #[must_use]
     pub fn is_all_there(&self, inbox: &RecvBuffer, now: Instant) -> bool {
         let whole = matches!(client::ending(self.profile, inbox.header()), Decoded::Whole { used, .. } if used > 1);
-        !self.lists && whole && now.saturating_duration_since(self.seen_at) >= limits::FOREIGN_END
+        !self.lists
+            && whole
+            && now.saturating_duration_since(self.seen_at) >= limits::LEGACY_END_SILENCE
     }
 
     /// Until when the next thing must have come.
@@ -193,19 +195,19 @@ impl LegacyClient {
     /// How long nothing must have come for the transfer to stop there; `None` where the end of the link is waited for.
     #[must_use]
     pub fn quiet(&self) -> Option<Duration> {
-        client::ends_in_silence(self.profile).then_some(limits::FOREIGN_END)
+        client::ends_in_silence(self.profile).then_some(limits::LEGACY_END_SILENCE)
     }
 
     /// When a list that has begun will have ended, if nothing more comes.
     #[must_use]
     pub fn list_ends(&self) -> Option<Instant> {
-        (self.lists && self.seen > 0).then(|| self.seen_at + limits::FOREIGN_LIST_END)
+        (self.lists && self.seen > 0).then(|| self.seen_at + limits::LEGACY_LIST_SILENCE)
     }
 
     /// When silence may decide what a file's header means.
     #[must_use]
     pub fn header_ends(&self) -> Option<Instant> {
-        (!self.lists && self.seen > 1).then(|| self.seen_at + limits::FOREIGN_END)
+        (!self.lists && self.seen > 1).then(|| self.seen_at + limits::LEGACY_END_SILENCE)
     }
 
     /// The names in a list that has ended.
@@ -418,13 +420,13 @@ mod tests {
         let now = Instant::now();
         let (mut foreign, _) = ask(LegacyProfile::UfabcJson, now);
         let mut inbox = RecvBuffer::default();
-        assert_eq!(foreign.deadline(), now + limits::ANSWER);
+        assert_eq!(foreign.deadline(), now + limits::RESPONSE_TIMEOUT);
         inbox.take(br#"{"status": "OK", "fileSize": 5}"#).unwrap();
-        let later = now + limits::OPENING;
+        let later = now + limits::HANDSHAKE_TIMEOUT;
         assert_eq!(foreign.step(&mut inbox, later), Ok(LegacyStep::Waits));
         assert_eq!(foreign.step(&mut inbox, later), Ok(LegacyStep::Wait));
-        assert_eq!(foreign.deadline(), later + limits::CONSENT + limits::ANSWER);
-        assert!(ask(LegacyProfile::Uc3m2020, now).0.deadline() > now + limits::CONSENT);
+        assert_eq!(foreign.deadline(), later + limits::CONSENT_TIMEOUT + limits::RESPONSE_TIMEOUT);
+        assert!(ask(LegacyProfile::Uc3m2020, now).0.deadline() > now + limits::CONSENT_TIMEOUT);
     }
 
     #[test]
@@ -443,11 +445,11 @@ mod tests {
         let later = now + Duration::from_millis(10);
         assert_eq!(foreign.step(&mut inbox, later), Ok(LegacyStep::Wait));
         foreign.step(&mut inbox, later + Duration::from_millis(10)).unwrap();
-        assert_eq!(foreign.list_ends(), Some(later + limits::FOREIGN_LIST_END));
+        assert_eq!(foreign.list_ends(), Some(later + limits::LEGACY_LIST_SILENCE));
         let names: Vec<String> = foreign.names(&inbox).iter().map(ToString::to_string).collect();
         assert_eq!(names, ["a.mp4", "b.mp4"]);
         assert!(foreign.has_named("a.mp4", &inbox) && !foreign.has_named("a", &inbox));
-        inbox.take(&vec![b'x'; limits::FOREIGN_LIST_BYTES]).unwrap();
+        inbox.take(&vec![b'x'; limits::LEGACY_LIST_BYTES]).unwrap();
         assert_eq!(
             foreign.step(&mut inbox, later).map_err(|refusal| refusal.code),
             Err(ErrorCode::TooLarge)

@@ -45,7 +45,7 @@ impl Outbound {
             welcome: None,
             next_id: 1,
             open: BTreeMap::new(),
-            greeting_until: now + limits::OPENING,
+            greeting_until: now + limits::HANDSHAKE_TIMEOUT,
             spoke_at: now,
         }
     }
@@ -66,9 +66,9 @@ impl Outbound {
         let Some(welcome) = self.welcome.as_ref().filter(|_| {
             matches!(request, Request::Ping | Request::Moved(_)) && self.open.is_empty()
         }) else {
-            return limits::ANSWER;
+            return limits::RESPONSE_TIMEOUT;
         };
-        (heartbeat(welcome) * 3 / 2).clamp(limits::PONG, limits::ANSWER)
+        (heartbeat(welcome) * 3 / 2).clamp(limits::PONG_TIMEOUT, limits::RESPONSE_TIMEOUT)
     }
 
     /// The next line from the other side; `None` when more bytes are needed.
@@ -80,7 +80,7 @@ impl Outbound {
         inbox: &mut RecvBuffer,
         now: Instant,
     ) -> Result<Option<Message>, String> {
-        let limit = limits::HEAD_BYTES;
+        let limit = limits::HEADER_BYTES;
         let (said, used) = match native::line(inbox.header(), limit) {
             Ok(Decoded::Partial | Decoded::Quiet { .. }) => return Ok(None),
             Ok(Decoded::Whole { item: [], used }) => (Message::Unknown, used),
@@ -109,7 +109,7 @@ impl Outbound {
             Message::Waiting(id, _) => {
                 if let Some(until) = self.open.get_mut(id) {
                     // A person or a queue takes its time; the link's own silence is watched elsewhere.
-                    *until = now + limits::IN_QUEUE;
+                    *until = now + limits::QUEUE_TIMEOUT;
                 }
             }
             Message::Reply(id, native_reply) => self.close_unless_more(*id, native_reply, now),
@@ -125,7 +125,7 @@ impl Outbound {
             Response::Piece(Piece { more: true, .. })
             | Response::Pieces(HashListPart { more: true, .. }) => {
                 if let Some(until) = self.open.get_mut(&id) {
-                    *until = now + limits::ANSWER * 4;
+                    *until = now + limits::RESPONSE_TIMEOUT * 4;
                 }
             }
             _ => {
@@ -152,7 +152,7 @@ impl Outbound {
     /// A body moves: the answers behind it get more time.
     pub fn moves(&mut self, now: Instant) {
         for until in self.open.values_mut() {
-            *until = (*until).max(now + limits::ANSWER);
+            *until = (*until).max(now + limits::RESPONSE_TIMEOUT);
         }
     }
 

@@ -112,7 +112,7 @@ impl PlayerConnection {
         if inbox.header().is_empty() && self.since.is_none() {
             return None;
         }
-        Some(*self.since.get_or_insert(now) + limits::OPENING)
+        Some(*self.since.get_or_insert(now) + limits::HANDSHAKE_TIMEOUT)
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
         let (mut inbox, mut outbox, mut playing) =
             (RecvBuffer::default(), SendQueue::default(), PlayerConnection::new(9, now));
         assert_eq!(playing.step(&mut inbox, &mut outbox), PlayerStep::Wait);
-        assert_eq!(playing.deadline(&inbox, false, now), Some(now + limits::OPENING));
+        assert_eq!(playing.deadline(&inbox, false, now), Some(now + limits::HANDSHAKE_TIMEOUT));
         let one = "GET /00000000000000000000000000000000/a HTTP/1.1\r\nHost: localhost:9\r\nRange: bytes=2-\r\n\r\n";
         inbox.take(format!("{one}{one}").as_bytes()).unwrap();
         let name = RelativeName::new("00000000000000000000000000000000/a").unwrap();

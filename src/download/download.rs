@@ -17,7 +17,7 @@ mod verify;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::download::source::Source;
 use crate::download::{Candidate, Ctx, DownloadRequest, Outcome, PieceOrder, RetryPolicy};
@@ -34,6 +34,10 @@ use crate::storage::partial_file::{PartialFile, PartialOpening};
 use crate::storage::piece_tree::{self, HashList};
 use crate::storage::resume_file::{Content, DownloadIdentity};
 use crate::ui::event::{Failure, UiEvent, WaitReason};
+
+/// Fall back to TCP after this long without a QUIC handshake: a round trip takes a fifth of a
+/// second at most, and lost datagrams are sent again.
+const QUIC_FALLBACK_DELAY: Duration = Duration::from_secs(2);
 
 /// One download.
 pub(super) struct Download {
@@ -568,7 +572,7 @@ impl Download {
             None => around.io.connect(to, bind),
         };
         if let Some(link) = around.io.connection(link).filter(|_| quic.is_some()) {
-            link.deadline = Some(now + limits::QUIC_PATIENCE);
+            link.deadline = Some(now + QUIC_FALLBACK_DELAY);
         }
         let wanted = match (self.root, candidate.root) {
             (Some(root), Some(_)) => Selector::Root(root),
@@ -694,7 +698,11 @@ impl Download {
     /// The index is being asked.
     pub(super) fn looked(&mut self, io: &mut Io<'_>) {
         self.looks += 1;
-        let rest = if self.looks <= limits::EAGER_SEEKS { limits::SEEK.0 } else { limits::SEEK.1 };
+        let rest = if self.looks <= limits::EAGER_SEARCHES {
+            limits::SOURCE_SEARCH_INTERVALS.0
+        } else {
+            limits::SOURCE_SEARCH_INTERVALS.1
+        };
         self.look_at = Some(io.now + io.jitter(rest));
     }
 }

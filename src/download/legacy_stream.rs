@@ -187,11 +187,11 @@ impl LegacyStream {
             );
         };
         if self.wanted != Wanted::File {
-            link.max_header = limits::FOREIGN_LIST_BYTES + 1;
+            link.max_header = limits::LEGACY_LIST_BYTES + 1;
         }
         link.deadline = Some(foreign.deadline());
         self.seen = (0, now);
-        self.due_at = now + limits::TAKE_OVER;
+        self.due_at = now + limits::TAKEOVER_INTERVAL;
         self.state = StreamState::Asking(id, foreign);
         None
     }
@@ -262,7 +262,7 @@ impl LegacyStream {
         self.state = StreamState::Receiving(id, foreign);
         let Some(link) = around.io.connection(id) else { return Ok(()) };
         link.deadline = None;
-        link.idle_timeout = Some(limits::STALLED_READ);
+        link.idle_timeout = Some(limits::READ_TIMEOUT);
         if let Err(error) = link.recv_buffer.expect(
             Rc::clone(&stream) as Rc<_>,
             0,
@@ -531,7 +531,7 @@ impl LegacyStream {
     /// Does what its time has come for.
     pub(super) fn due(&mut self, around: &mut Ctx<'_, '_>) -> Option<Outcome> {
         let now = around.io.now;
-        self.due_at = now + limits::TAKE_OVER;
+        self.due_at = now + limits::TAKEOVER_INTERVAL;
         match &mut self.state {
             StreamState::Resting(until) if *until <= now => {
                 self.connect(around);
@@ -570,17 +570,17 @@ impl LegacyStream {
             self.seen.1 = now;
         }
         let since = now.saturating_duration_since(self.seen.1);
-        if self.guess == Some(stream.have()) && since >= limits::FOREIGN_END {
+        if self.guess == Some(stream.have()) && since >= limits::LEGACY_END_SILENCE {
             return self.whole(id, around);
         }
         if quiet.is_some_and(|quiet| since >= quiet) {
             return self.leave_unended(around.io);
         }
-        if since >= limits::STALLED {
+        if since >= limits::STALLED_NOTICE {
             self.stall(WaitReason::Silence, around.io);
-        } else if now.saturating_duration_since(self.told_at) >= limits::PROGRESS {
+        } else if now.saturating_duration_since(self.told_at) >= limits::PROGRESS_INTERVAL {
             self.told_at = now;
-            if since < limits::STALLED {
+            if since < limits::STALLED_NOTICE {
                 self.wait_reason = None;
             }
             let held = stream.have();
@@ -597,7 +597,9 @@ impl LegacyStream {
         let (stream, giver) = (self.stream.clone()?, self.sources.front()?.at);
         match stream.finalize() {
             Ok(Finalized::NotYet) => {
-                if around.io.now.saturating_duration_since(self.told_at) >= limits::PROGRESS {
+                if around.io.now.saturating_duration_since(self.told_at)
+                    >= limits::PROGRESS_INTERVAL
+                {
                     self.stall(WaitReason::Disk, around.io);
                 }
                 None

@@ -190,7 +190,7 @@ impl Source {
     /// False for one that can't be counted on: others are connected to besides it.
     pub fn is_useful(&self, now: Instant) -> bool {
         let late = self.is_asked()
-            && now.saturating_duration_since(self.busy_since) >= limits::LIST_PATIENCE;
+            && now.saturating_duration_since(self.busy_since) >= limits::HASH_LIST_TIMEOUT;
         !late && !self.waits && !self.is_silent(limits::HEDGE, now)
     }
 
@@ -231,7 +231,7 @@ impl Source {
         let (nonce, now) = (io.nonce(), io.now);
         self.heard_at = now;
         let Some(link) = io.connection(self.conn) else { return };
-        link.max_header = limits::HEAD_BYTES + limits::SCRATCH_BYTES;
+        link.max_header = limits::HEADER_BYTES + limits::SCRATCH_BYTES;
         let asking = Outbound::new(Some(Role::Peer), hello, &nonce, &mut link.send_queue, now);
         link.deadline = asking.deadline();
         self.asking = Some(Box::new(asking));
@@ -326,7 +326,7 @@ impl Source {
         loop {
             let Some(link) = io.connection(self.conn) else { return Ok(None) };
             if link.recv_buffer.is_receiving() {
-                link.idle_timeout = Some(limits::STALLED_READ);
+                link.idle_timeout = Some(limits::READ_TIMEOUT);
                 link.deadline = None;
                 return Ok(None);
             }

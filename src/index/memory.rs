@@ -1,8 +1,11 @@
 //! Memory of the index, by part. It is computed from capacities and counts, without a walk over entries.
 
 use crate::index::{Index, PeerId, PeerRecord};
-use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
+
+/// The share of the index's memory for the files of one peer, as a divisor: one peer leaves room
+/// for others.
+const PEER_SHARE: usize = 2;
 
 /// What a member takes beside its files: its place in two ordered sets, and what else is known of it.
 const MEMBER: usize = 160;
@@ -139,7 +142,7 @@ impl Index {
     /// Besides, `too_large` where one member would take more than its share of the whole.
     pub fn has_room_for(&mut self, who: PeerId, bytes: usize) -> Result<(), ErrorReply> {
         let all = self.peers.get(who.0).map_or(0, |member| member.bytes).saturating_add(bytes);
-        if all > self.budget.most / limits::MEMBER_SHARE {
+        if all > self.budget.most / PEER_SHARE {
             return Err(ErrorReply::new(
                 ErrorCode::TooLarge,
                 "the files of one peer take too much of the memory of this index",
@@ -207,7 +210,7 @@ mod tests {
         assert_eq!(index.has_room(1 << 20), Ok(()));
         // One alone takes no more than its share.
         let who = index.create_peer("127.0.0.1:1".parse().unwrap(), SessionId([0; 16]));
-        let most = index.budget() / limits::MEMBER_SHARE;
+        let most = index.budget() / PEER_SHARE;
         assert_eq!(
             index.has_room_for(who, most + 1).map_err(|refusal| refusal.code),
             Err(ErrorCode::TooLarge)

@@ -237,10 +237,10 @@ impl Index {
             self.note_added(who, name, visible);
             return Ok(false);
         }
-        if member.files.len() >= limits::MEMBER_FILES {
+        if member.files.len() >= limits::PEER_FILES {
             return Err(ErrorReply::new(
                 ErrorCode::TooLarge,
-                format!("a peer has at most {} files", limits::MEMBER_FILES),
+                format!("a peer has at most {} files", limits::PEER_FILES),
             ));
         }
         let own = number(member.files.len());
@@ -1026,7 +1026,7 @@ mod tests {
                 };
                 let page = page.unwrap();
                 let written: usize = page.entries.iter().map(|h| h.file.name.len() * 2 + 190).sum();
-                assert!(written < limits::HEAD_BYTES);
+                assert!(written < limits::HEADER_BYTES);
                 found += page.entries.len();
                 cursor = page.cursor;
                 if cursor.is_none() {

@@ -146,7 +146,7 @@ impl Subscriptions {
         if self.is_empty() {
             return;
         }
-        if self.pending.len() < limits::NEWS_BACKLOG {
+        if self.pending.len() < limits::EVENT_BACKLOG {
             self.pending.push_back(pending)
         } else {
             self.missed = true
@@ -168,7 +168,8 @@ impl Subscriptions {
         root: Option<ContentHash>,
     ) {
         for id in self.who_waits(name, root) {
-            if self.gone.len() < limits::NEWS_BACKLOG && self.gone_bytes < limits::NEWS_BYTES {
+            if self.gone.len() < limits::EVENT_BACKLOG && self.gone_bytes < limits::EVENT_NAME_BYTES
+            {
                 self.gone_bytes += name.len();
                 self.gone.push_back((id, Gone { who, name: name.clone() }));
             } else {

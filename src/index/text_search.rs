@@ -638,7 +638,7 @@ mod tests {
             ..Query::new(QueryTerm::Contains(text.to_owned()))
         };
         let mut search = index.start(&query, asker)?;
-        let mut effort = limits::FIND_EFFORT;
+        let mut effort = limits::SEARCH_BUDGET;
         Ok(index.step(&mut search, &mut effort).or_else(|| index.so_far(search)).unwrap())
     }
 
@@ -685,7 +685,7 @@ mod tests {
             find(&mut index, "", None, &HERE).is_err()
                 && find(&mut index, "-video", None, &HERE).is_err()
         );
-        assert!(find(&mut index, &"x".repeat(limits::FIND_BYTES + 1), None, &HERE).is_err());
+        assert!(find(&mut index, &"x".repeat(limits::QUERY_TEXT_BYTES + 1), None, &HERE).is_err());
         for cursor in ["", "n", "x0.0", "n0", "0.0", "né.0", "é0.0", "n4294967296.0", "d0.-1"] {
             assert!(find(&mut index, "video", Some(cursor), &HERE).is_err(), "{cursor}");
         }
@@ -832,7 +832,7 @@ mod tests {
         for text in ["file 9999", "99 9."] {
             let (found, pages) = pages(&mut index, text, &HERE);
             assert!(found.contains(&(1, "file 9999.mkv".to_owned())) && pages > 1, "{pages}");
-            while index.build(limits::BUILD_EFFORT) {}
+            while index.build(limits::BUILD_BUDGET) {}
         }
         assert_eq!(
             pages(&mut index, "file 9999", &HERE),
@@ -866,7 +866,7 @@ mod tests {
         let mut count = 0;
         loop {
             let page = find(&mut index, "x", cursor.as_deref(), &HERE).unwrap();
-            assert!(page.entries.len() * (3 * 510 + 190) < limits::HEAD_BYTES);
+            assert!(page.entries.len() * (3 * 510 + 190) < limits::HEADER_BYTES);
             count += page.entries.len();
             cursor = page.cursor;
             if cursor.is_none() {

@@ -105,7 +105,7 @@ impl SendQueue {
     pub fn expect(&mut self) {
         // Where files or answers wait, this room would only be held for as long as they do.
         if self.is_empty() {
-            self.memory().with(|out| out.reserve(limits::ANSWERS_ROOM));
+            self.memory().with(|out| out.reserve(limits::RESPONSE_RESERVE));
         }
     }
 

@@ -31,6 +31,9 @@ use crate::protocol::native::Hello;
 use crate::protocol::native::encode;
 use crate::ui::event::{Failure, UiEvent, exit};
 
+/// Connects in progress: what a server accepts in an iteration or two, and far below its backlog.
+const MAX_CONNECTING: usize = 512;
+
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
@@ -166,7 +169,7 @@ impl LoadGenerator {
     fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
         let Some(peer) = self.peers.get_mut(id.0).and_then(Option::as_mut) else { return };
         self.opening -= 1;
-        let (nonce, deadline) = (io.nonce(), io.now + limits::ANSWER);
+        let (nonce, deadline) = (io.nonce(), io.now + limits::RESPONSE_TIMEOUT);
         let Some(link) = io.connection(id) else { return };
         // The answers to all requests that are under way are there at once.
         link.max_header = limits::JOIN_BYTES;
@@ -235,13 +238,13 @@ impl LoadGenerator {
                 }
             }
         }
-        link.deadline = peer.flights.front().map(|flight| flight.at + limits::ANSWER);
+        link.deadline = peer.flights.front().map(|flight| flight.at + limits::RESPONSE_TIMEOUT);
     }
 
     /// Goes on to the next phase when all is done for this one.
     fn go_on(&mut self, io: &mut Io<'_>) {
         if matches!(self.phase, Phase::Connecting) {
-            while self.opening < limits::SWARM_CONNECTS && self.begun < self.plan.peers {
+            while self.opening < MAX_CONNECTING && self.begun < self.plan.peers {
                 let number = self.begun as u64;
                 self.connect(number, false, io);
                 self.begun += 1;
@@ -377,7 +380,7 @@ impl LoadGenerator {
         let most = usize::try_from(self.plan.churn).unwrap_or(usize::MAX).saturating_mul(3).max(16);
         while u128::from(self.visits.came) < owed
             && self.visits.there < most
-            && self.opening < limits::SWARM_CONNECTS
+            && self.opening < MAX_CONNECTING
         {
             let number = self.plan.peers as u64
                 + self.visits.came % u64::from(self.plan.churn).saturating_mul(4).max(1);
@@ -397,7 +400,7 @@ impl LoadGenerator {
                 .filter(|peer| peer.visitor && peer.number == number && peer.seat == Seat::In);
             if let (Some(peer), Some(link)) = (there, io.connection(id)) {
                 link.send_queue.memory().with(|out| peer.leave(counts, now, out));
-                link.deadline = Some(now + limits::ANSWER);
+                link.deadline = Some(now + limits::RESPONSE_TIMEOUT);
             }
         }
     }
@@ -421,7 +424,7 @@ impl LoadGenerator {
             });
             if let (Some(peer), Some(link)) = (silent, io.connection(ConnId(place))) {
                 link.send_queue.memory().with(|out| peer.ping(now, out));
-                link.deadline = Some(now + limits::ANSWER);
+                link.deadline = Some(now + limits::RESPONSE_TIMEOUT);
             }
         }
     }

@@ -12,6 +12,9 @@ use crate::loadgen::{Plan, Wire};
 use crate::protocol::native::loadgen::{self, QuickResponse, ResponseScanner};
 use crate::protocol::resp::{self, RespReply};
 
+/// Requests in progress per connection while filling a server without lists; more are no faster.
+const FILL_DEPTH: usize = 256;
+
 /// What is counted of all peers.
 #[derive(Default)]
 pub struct RequestTally {
@@ -124,7 +127,7 @@ impl RequestMix {
                         self.hear(peer, self.glancing.read(line)?, now, tally)?;
                     }
                 }
-                if head.len() - used > limits::HEAD_BYTES {
+                if head.len() - used > limits::HEADER_BYTES {
                     return Err("a line without an end".into());
                 }
             }
@@ -221,7 +224,7 @@ impl RequestMix {
                 };
                 let (first, end) = (edge(peer.number), edge(peer.number + 1));
                 let mut done = if let Seat::Joining(done) = peer.seat { done } else { 0 };
-                while peer.flights.len() < limits::SWARM_FILLS && first + done < end {
+                while peer.flights.len() < FILL_DEPTH && first + done < end {
                     self.put_set(first + done, out);
                     peer.sends(WorkloadOp::Join, false, now);
                     tally.files += self.plan.holders.unwrap_or(1);

@@ -23,6 +23,9 @@ use crate::protocol::types::account::UserName;
 use crate::protocol::types::file_name::printable;
 use crate::protocol::types::ids::to_hex;
 
+/// Rows read at once for an export: some hundred kilobytes.
+const EXPORT_ROWS: usize = 1_000;
+
 const USERS: &str = "users.csv";
 const CONNECTED: &str = "connected.csv";
 const FILES: &str = "files";
@@ -103,7 +106,7 @@ fn export_all(store: &SqliteStore, folder: &OwnedFd) -> Result<ImportCounts, Csv
     }
     let files = open_below(folder, FILES)?;
     let mut counts = ImportCounts::default();
-    let connections = |after| store.connections(after, limits::EXPORT_ROWS);
+    let connections = |after| store.connections(after, EXPORT_ROWS);
     counts.connections = write(folder, CONNECTED, connections, |(name, at), text| {
         csv::write_connection(name, at, text)
     })?;
@@ -112,11 +115,11 @@ fn export_all(store: &SqliteStore, folder: &OwnedFd) -> Result<ImportCounts, Csv
     counts.users = write(
         folder,
         USERS,
-        |after| store.users(after, limits::EXPORT_ROWS),
+        |after| store.users(after, EXPORT_ROWS),
         |(name, account), text| {
             csv::write_user(name, account, text);
             if failed.is_none() {
-                let content = |after| store.content(name, after, limits::EXPORT_ROWS);
+                let content = |after| store.content(name, after, EXPORT_ROWS);
                 match write(&files, &file_of(name), content, csv::write_publication) {
                     Ok(count) => counts.publications += count,
                     Err(error) => failed = Some(error),

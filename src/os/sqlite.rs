@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{
     CachedStatement, Connection as Database, ErrorCode, OpenFlags, OptionalExtension as _, Params,
@@ -24,11 +25,22 @@ use rusqlite::{
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
+use crate::accounts::memory::PURGE_ROWS;
 use crate::accounts::store::{Account, Placed, Store, StoreError, UserConnection};
-use crate::limits;
 use crate::os::data_folder;
 use crate::protocol::types::account::{Key, Line, Publication, Published, UserName};
 use crate::protocol::types::legacy_profile::LegacyProfile;
+
+/// Pages of the write-ahead log at which a checkpoint runs: 4 MiB, some milliseconds.
+const WAL_PAGES: u64 = 1_000;
+/// The same while the server is idle: fewer are not worth the wait for the disk.
+const IDLE_WAL_PAGES: u64 = 100;
+/// Size of the write-ahead log after a checkpoint: space of one huge change is freed.
+const WAL_BYTES: u64 = 16 << 20;
+/// Page cache in KiB: the inner pages of some ten million publications.
+const CACHE_KIB: u64 = 16 << 10;
+/// Wait this long for another program's write lock: the whole loop waits meanwhile.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The database.
 pub const FILE: &str = "accounts.sqlite";
@@ -156,7 +168,7 @@ impl SqliteStore {
         // Its log is moved when it suits us: see `commit` and `rest`.
         database.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))?;
         database.query_row(
-            &format!("PRAGMA journal_size_limit = {}", limits::LOG_BYTES),
+            &format!("PRAGMA journal_size_limit = {}", WAL_BYTES),
             [],
             |_| Ok(()),
         )?;
@@ -309,7 +321,7 @@ impl SqliteStore {
             return Ok(false);
         }
         self.begin()?;
-        let mut most = limits::SWEEP_ROWS;
+        let mut most = PURGE_ROWS;
         while let Some(user) = self.removed()?.filter(|_| most > 0) {
             let sql = "DELETE FROM publications WHERE id IN (SELECT id FROM publications INDEXED BY contents WHERE user = ? LIMIT ?)";
             let gone = self.change(sql, params![user, most_of(most)])?;
@@ -344,7 +356,7 @@ impl Store for SqliteStore {
 
     fn commit(&self) -> Result<(), StoreError> {
         self.run("COMMIT", [])?;
-        self.tidy_from(limits::LOG_PAGES);
+        self.tidy_from(WAL_PAGES);
         Ok(())
     }
 
@@ -467,7 +479,7 @@ impl Store for SqliteStore {
     fn rest(&self) -> bool {
         match self.sweep() {
             Ok(true) => return true,
-            Ok(false) => self.tidy_from(limits::IDLE_LOG_PAGES),
+            Ok(false) => self.tidy_from(IDLE_WAL_PAGES),
             Err(error) => {
                 log::warn!("users who are gone stay in {FILE} for now: {error}");
                 self.roll_back();
@@ -484,12 +496,12 @@ fn connect(dir: &Path, how: OpenFlags) -> Result<Database, OpenError> {
         dir.canonicalize()?.join(FILE),
         how | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    database.busy_timeout(limits::STORE_BUSY)?;
+    database.busy_timeout(BUSY_TIMEOUT)?;
     database.set_prepared_statement_cache_capacity(STATEMENTS);
     // A map of a file that somebody cuts short would end the process.
     database.query_row("PRAGMA mmap_size = 0", [], |_| Ok(()))?;
     database.pragma_update(None, "trusted_schema", false)?;
-    database.execute_batch(&format!("PRAGMA cache_size = -{}", limits::STORE_CACHE_KIB))?;
+    database.execute_batch(&format!("PRAGMA cache_size = -{}", CACHE_KIB))?;
     Ok(database)
 }
 
@@ -804,17 +816,17 @@ mod tests {
             longest = longest.max(log_bytes(folder.path()));
         }
         println!("the longest log of 8,000 transactions: {longest} bytes");
-        assert!(longest < 2 * limits::LOG_PAGES * 4_096, "{longest}");
-        assert!(store.pending().unwrap() < limits::LOG_PAGES);
+        assert!(longest < 2 * WAL_PAGES * 4_096, "{longest}");
+        assert!(store.pending().unwrap() < WAL_PAGES);
         assert!(!store.rest());
-        assert!(store.pending().unwrap() < limits::IDLE_LOG_PAGES);
+        assert!(store.pending().unwrap() < IDLE_WAL_PAGES);
     }
 
     #[test]
     fn a_removed_user_is_gone_at_once_and_his_rows_a_slice_at_a_time() {
         let folder = folder();
         let store = with_ana(folder.path());
-        let count = 2 * limits::SWEEP_ROWS + 7;
+        let count = 2 * PURGE_ROWS + 7;
         store.begin().unwrap();
         for number in 0..count {
             store.publish(&ana(), &what(&format!("aula {number}.mp4"))).unwrap();
@@ -848,7 +860,7 @@ mod tests {
         store.commit().unwrap();
         assert_eq!(rows(&store), most_of(count));
         assert!(store.rest());
-        assert_eq!(rows(&store), most_of(count - limits::SWEEP_ROWS));
+        assert_eq!(rows(&store), most_of(count - PURGE_ROWS));
         // Another process goes on where this one ended, and the name can be had again meanwhile.
         drop(store);
         let store = SqliteStore::open(folder.path()).unwrap();

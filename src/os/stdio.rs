@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::limits;
 use crate::os::system;
+
+/// Bytes of stdout or stderr that wait for a reader; further lines are dropped and counted.
+const OUTPUT_BYTES: usize = 8 << 20;
 
 /// A write of this size never waits once the file says that it takes something: it is what a pipe promises.
 const STEP: usize = 4_096;
@@ -81,7 +83,7 @@ impl StdStreams {
     /// Opens one of the two; `lossless` for a program whose whole purpose is this output.
     #[must_use]
     pub fn new(to: Stdio, lossless: bool) -> StdStreams {
-        let most = if lossless { usize::MAX } else { limits::OUTPUT_BYTES };
+        let most = if lossless { usize::MAX } else { OUTPUT_BYTES };
         StdStreams(Arc::new(Mutex::new(Buffer {
             to,
             waiting: VecDeque::new(),

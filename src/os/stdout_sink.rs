@@ -12,8 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::io::traits::Sink;
-use crate::limits;
 use crate::os::stdio::{self, Stdio};
+use crate::storage::fs_trait::STDOUT_BYTES;
 
 /// What a pipe takes without waiting, once it says that it takes something.
 const STEP: usize = 4_096;
@@ -66,9 +66,9 @@ impl Sink for StdoutSink {
     fn room(&self) -> usize {
         // A failure comes out with the next bytes, of which there are none at the end.
         if self.flush().is_err() {
-            return limits::STDOUT_BYTES;
+            return STDOUT_BYTES;
         }
-        limits::STDOUT_BYTES - self.waiting.borrow().len()
+        STDOUT_BYTES - self.waiting.borrow().len()
     }
 
     fn put(&self, _at: u64, bytes: &[u8]) -> io::Result<()> {

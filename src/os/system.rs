@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::limits;
 use crate::node::stats::process::ProcessStats;
 use crate::os::net::address;
+
+/// File descriptors reserved for files; connections use the others.
+const SPARE_DESCRIPTORS: u64 = 64;
 
 /// The system's number for a file that is not open.
 pub const NOT_OPEN: i32 = libc::EBADF;
@@ -81,7 +83,7 @@ pub fn raise_link_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let now = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
-    usize::try_from(now.saturating_sub(limits::SPARE_DESCRIPTORS)).unwrap_or(usize::MAX).max(16)
+    usize::try_from(now.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX).max(16)
 }
 
 /// What this process has used of processors.

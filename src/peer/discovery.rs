@@ -223,7 +223,7 @@ impl Peer {
             whole: true,
             quic: None,
         }];
-        let patience = RetryPolicy::For(limits::GET_FILE_PATIENCE);
+        let patience = RetryPolicy::For(limits::GET_FILE_RETRY_FOR);
         self.wish(
             DownloadRequest {
                 name: local,

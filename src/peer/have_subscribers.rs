@@ -85,13 +85,13 @@ impl HaveSubscribers {
     /// Pieces have come: they are told soon.
     pub(super) fn pieces_came(&mut self, now: Instant) {
         if !self.all.is_empty() {
-            self.due_at.get_or_insert(now + limits::HAVE);
+            self.due_at.get_or_insert(now + limits::HAVE_DELAY);
         }
     }
 
     /// A slow reader is told later.
     pub(super) fn tell_later(&mut self, now: Instant) {
-        self.due_at = Some(now + limits::HAVE);
+        self.due_at = Some(now + limits::HAVE_DELAY);
     }
 
     /// The numbers of all, once the time to tell them has come.
@@ -127,12 +127,12 @@ mod tests {
         assert!(all.due(now).is_empty());
         all.pieces_came(now);
         assert_eq!(
-            (all.due(now).len(), all.due(now + limits::HAVE).len(), all.deadline()),
+            (all.due(now).len(), all.due(now + limits::HAVE_DELAY).len(), all.deadline()),
             (0, limits::FETCHES + 1, None)
         );
         all.forget(ConnId(1));
         all.tell_later(now);
-        assert_eq!(all.due(now + limits::HAVE).len(), 1);
+        assert_eq!(all.due(now + limits::HAVE_DELAY).len(), 1);
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Peer {
             answering.turn_away();
         }
         link.deadline = answering.head_deadline(&link.recv_buffer, now);
-        link.max_header = limits::HEAD_BYTES + 1;
+        link.max_header = limits::HEADER_BYTES + 1;
         self.owners.insert(id, ConnOwner::Inbound);
         self.visits.insert(id, InboundPeer { answering, opened: None, ended: false });
     }
@@ -62,8 +62,8 @@ impl Peer {
         let now = io.now;
         let made = io
             .connection(id)
-            .map_or(0, |link| link.send_queue.memory_waiting() + limits::VISIT_ANSWER_BYTES);
-        for _ in 0..limits::VISIT_REQUESTS {
+            .map_or(0, |link| link.send_queue.memory_waiting() + limits::SERVICE_RESPONSE_BYTES);
+        for _ in 0..limits::SERVICE_REQUESTS {
             let (Some(visit), Some(link)) = (self.visits.get_mut(&id), io.connection(id)) else {
                 return;
             };

@@ -366,7 +366,7 @@ impl Peer {
             && let Some(ask) = self.home.ask(&Request::Leave, io)
         {
             self.requests.insert(ask, PendingRequest::Leave);
-            self.ending = Some(Shutdown { code, at: io.now + limits::FAREWELL });
+            self.ending = Some(Shutdown { code, at: io.now + limits::LEAVE_TIMEOUT });
             return;
         }
         self.ending = Some(Shutdown { code, at: io.now });

@@ -67,7 +67,8 @@ impl PendingHashLists {
 
     /// Those that have waited for as long as a file may stay unnoticed, first to last.
     pub(super) fn overdue(&self, now: Instant) -> Vec<(u64, &PendingHashList)> {
-        let late = self.by_age.iter().take_while(|(since, _)| *since + limits::NOTICE <= now);
+        let late =
+            self.by_age.iter().take_while(|(since, _)| *since + limits::HASH_LIST_WAIT <= now);
         let mut numbers: Vec<u64> = late.map(|(_, number)| *number).collect();
         numbers.sort_unstable();
         numbers.into_iter().filter_map(|number| Some((number, self.all.get(&number)?))).collect()
@@ -99,7 +100,7 @@ impl PendingHashLists {
     /// When the oldest is looked at again.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let (since, _) = self.by_age.first()?;
-        Some((*since + limits::NOTICE).max(now + limits::NOTICE / 8))
+        Some((*since + limits::HASH_LIST_WAIT).max(now + limits::HASH_LIST_WAIT / 8))
     }
 }
 
@@ -120,20 +121,25 @@ mod tests {
         let (mut all, now) = (PendingHashLists::default(), Instant::now());
         assert_eq!(all.deadline(now), None);
         assert!(
-            all.add(pending(1, 1, "a", now + limits::HAVE))
+            all.add(pending(1, 1, "a", now + limits::HAVE_DELAY))
                 && all.add(pending(2, 1, "b", now))
                 && all.add(pending(1, 2, "a", now))
         );
-        assert_eq!(all.deadline(now), Some(now + limits::NOTICE));
+        assert_eq!(all.deadline(now), Some(now + limits::HASH_LIST_WAIT));
         assert_eq!(
-            all.overdue(now + limits::NOTICE).iter().map(|(number, _)| *number).collect::<Vec<_>>(),
+            all.overdue(now + limits::HASH_LIST_WAIT)
+                .iter()
+                .map(|(number, _)| *number)
+                .collect::<Vec<_>>(),
             [1, 2]
         );
         assert!(all.cancel(ConnId(1), 2) && !all.cancel(ConnId(1), 2) && !all.cancel(ConnId(2), 2));
         assert_eq!(all.take_named(&RelativeName::new("a").unwrap()).len(), 1);
         assert!(!all.has(ConnId(1)) && all.has(ConnId(2)));
         all.forget(ConnId(2));
-        assert!(all.overdue(now + limits::NOTICE).is_empty() && all.deadline(now).is_none());
+        assert!(
+            all.overdue(now + limits::HASH_LIST_WAIT).is_empty() && all.deadline(now).is_none()
+        );
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl OnDemandHash {
         let mut buffer = [0; 64 << 10];
         let length = usize::try_from(self.left.length()).unwrap_or(usize::MAX).min(buffer.len());
         let slice = &mut buffer[..length];
-        let patient = now.saturating_duration_since(self.since) < limits::COLD_PATIENCE;
+        let patient = now.saturating_duration_since(self.since) < limits::COLD_TIMEOUT;
         let came = if patient {
             self.file.read_warm(self.left.start(), slice)
         } else {

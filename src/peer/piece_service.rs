@@ -99,7 +99,7 @@ impl Peer {
             Err(refusal) => return self.refuse(link, ask, &refusal, io),
         };
         let entry = self.library.entry(&name);
-        let unknown = entry.is_none() && since + limits::NOTICE > io.now;
+        let unknown = entry.is_none() && since + limits::HASH_LIST_WAIT > io.now;
         if self.library.is_settling(&name) || unknown {
             // Somebody is writing it, or it has just come: it is hashed when that has ended.
             return self.be_patient(PendingHashList { conn: link, ask, fetch, name, since }, io);

@@ -112,7 +112,7 @@ impl Play {
     /// How many bytes from the front of `range` may go out next, in one go.
     fn front(&self, mut range: ByteRange) -> u64 {
         // Of an open range of a giant nobody looks farther than he can give.
-        let range = range.take(limits::WATCH_BYTES);
+        let range = range.take(limits::PLAY_QUEUE_BYTES);
         match (&self.shown, self.download) {
             (_, None) => range.length(),
             (Some(shown), _) => shown.front(range),
@@ -143,7 +143,7 @@ impl PlayerServer {
 
     /// Adds a file, and makes room for it where there are too many.
     fn add(&mut self, play: Play) {
-        if self.plays.len() >= limits::PLAYS {
+        if self.plays.len() >= limits::PLAYED_FILES {
             let is_read = |play: &Play| {
                 self.watchers.values().any(|watcher| {
                     watcher.asked.as_ref().is_some_and(|asked| asked.secret == play.secret)
@@ -322,7 +322,7 @@ impl Peer {
     /// A player has come. Some leave their links open when they seek: where there are too many, the one that asked longest ago makes way.
     pub(super) fn player_came(&mut self, id: ConnId, io: &mut Io<'_>) {
         if self.watching.watchers.values().filter(|watcher| !watcher.gone).count()
-            >= limits::WATCHERS
+            >= limits::PLAYERS
             && let Some((oldest, watcher)) = self
                 .watching
                 .watchers
@@ -339,7 +339,7 @@ impl Peer {
         let (Some(link), Some(port)) = (io.connection(id), self.watching.port) else { return };
         let mut playing = PlayerConnection::new(port, now);
         link.is_own = true;
-        link.max_header = limits::HEAD_BYTES + 1;
+        link.max_header = limits::HEADER_BYTES + 1;
         link.deadline = playing.deadline(&link.recv_buffer, false, now);
         self.watching.requests += 1;
         let watcher = Watcher {
@@ -369,7 +369,7 @@ impl Peer {
     /// Reads what a player asks for, and hands out what is here of it.
     pub(super) fn serve_player(&mut self, id: ConnId, io: &mut Io<'_>) {
         let now = io.now;
-        for _ in 0..limits::VISIT_REQUESTS {
+        for _ in 0..limits::SERVICE_REQUESTS {
             if !self.give(id, io) {
                 break;
             }
@@ -445,7 +445,7 @@ impl Peer {
             link.drop_now();
             return false;
         }
-        while !left.is_empty() && link.send_queue.file_waiting() < limits::WATCH_BYTES {
+        while !left.is_empty() && link.send_queue.file_waiting() < limits::PLAY_QUEUE_BYTES {
             let front = play.front(left);
             if front == 0 {
                 break;
@@ -598,7 +598,7 @@ mod tests {
             is_doubted: false,
             wants: None,
         };
-        assert_eq!(play.front(ByteRange::new(7, 1 << 40).unwrap()), limits::WATCH_BYTES);
+        assert_eq!(play.front(ByteRange::new(7, 1 << 40).unwrap()), limits::PLAY_QUEUE_BYTES);
         assert_eq!(play.front(ByteRange::new(7, 9).unwrap()), 9);
     }
 }

@@ -79,7 +79,7 @@ impl Peer {
         self.tell_watchers(listening, io);
         if due && (self.traffic.changed || uploads > 0) {
             // Who was looked at in vain is not looked at again at once.
-            self.traffic.next = Some(io.now + limits::MOVED_PAUSE);
+            self.traffic.next = Some(io.now + limits::REPORT_INTERVAL);
             if self.traffic.changed {
                 self.tell_server(io);
             }

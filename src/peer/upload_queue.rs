@@ -241,7 +241,7 @@ impl UploadQueue {
             asker,
             mute,
             is_free,
-            stage: UploadState::Consent(now + limits::CONSENT),
+            stage: UploadState::Consent(now + limits::CONSENT_TIMEOUT),
         };
         if allowed == Some(false) {
             return (ticket, Turn::Refuse);
@@ -565,8 +565,8 @@ mod tests {
         let now = Instant::now();
         let mut uploads = UploadQueue::new(Accept::Ask, None);
         let (ticket, _) = uploads.ask(asked(1, Some(1), "a", 1), now);
-        assert_eq!(uploads.expired(now + limits::CONSENT - Duration::from_millis(1)), []);
-        assert_eq!(uploads.expired(now + limits::CONSENT), [(ticket, true)]);
+        assert_eq!(uploads.expired(now + limits::CONSENT_TIMEOUT - Duration::from_millis(1)), []);
+        assert_eq!(uploads.expired(now + limits::CONSENT_TIMEOUT), [(ticket, true)]);
         uploads.over(ticket);
         assert!(!uploads.has_question());
     }

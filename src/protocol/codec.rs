@@ -285,7 +285,7 @@ impl Native {
         let limit = if self.opened && self.role == Role::Server {
             limits::JOIN_BYTES
         } else {
-            limits::HEAD_BYTES
+            limits::HEADER_BYTES
         };
         let Decoded::Whole { item: line, used } = native::line(buffer, limit)? else {
             return Ok(Decoded::Partial);

@@ -22,7 +22,7 @@ impl TransferReport {
     /// Limit each number: a hostile peer may report any.
     #[must_use]
     pub fn clamped(self) -> TransferReport {
-        let (most, bytes) = (limits::MOVED_TRANSFERS, limits::MOVED_BYTES);
+        let (most, bytes) = (limits::REPORT_TRANSFERS, limits::REPORT_BYTES);
         TransferReport {
             uploads: self.uploads.min(most),
             downloads: self.downloads.min(most),
@@ -117,7 +117,7 @@ mod tests {
             received: u64::MAX,
         }
         .clamped();
-        assert_eq!((wild.uploads, wild.sent), (limits::MOVED_TRANSFERS, limits::MOVED_BYTES));
+        assert_eq!((wild.uploads, wild.sent), (limits::REPORT_TRANSFERS, limits::REPORT_BYTES));
         let plausible = TransferReport { uploads: 1, downloads: 2, sent: 3, received: 4 };
         assert_eq!(plausible.clamped(), plausible);
     }

@@ -94,7 +94,7 @@ fn bulk(buffer: &[u8], from: usize, length: &[u8]) -> Result<Option<usize>, Resp
         -1 => return Ok(Some(from)),
         length => usize::try_from(length)
             .ok()
-            .filter(|length| *length <= limits::HEAD_BYTES)
+            .filter(|length| *length <= limits::HEADER_BYTES)
             .ok_or(RespError)?,
     };
     let end = from + length + 2;

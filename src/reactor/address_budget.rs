@@ -21,18 +21,19 @@ impl AddressBudget {
     /// Nothing is used yet; there may be `links` connections.
     pub fn new(links: usize) -> AddressBudget {
         let heads = Bounds {
-            all: limits::ALL_HEADS_BYTES,
-            one: limits::HEADS_OF_ONE,
+            all: limits::ALL_HEADERS_BYTES,
+            one: limits::ADDRESS_HEADER_BYTES,
             reserve: limits::RESERVE_BYTES,
             spares_loopback: false,
         };
-        let queues = Bounds { all: limits::ALL_QUEUES_BYTES, one: limits::QUEUES_OF_ONE, ..heads };
+        let queues =
+            Bounds { all: limits::ALL_QUEUES_BYTES, one: limits::ADDRESS_QUEUE_BYTES, ..heads };
         AddressBudget {
             heads: Budget::new(heads),
             queues: Budget::new(queues),
             accepted: Budget::of_units(
                 usize::MAX,
-                (links / limits::LINKS_SHARE).max(limits::LINKS_OF_ONE),
+                (links / limits::CONNECTION_SHARE).max(limits::ADDRESS_CONNECTIONS),
             ),
             turned_away: 0,
             wants_room: None,
@@ -46,6 +47,6 @@ impl AddressBudget {
 
     /// How many bytes of a head that may have `most` a connection of this block may hold now.
     pub fn most_head(&self, block: Block, most: usize) -> usize {
-        if self.heads.is_over(block) { most.min(limits::SMALL_HEAD_BYTES) } else { most }
+        if self.heads.is_over(block) { most.min(limits::SMALL_HEADER_BYTES) } else { most }
     }
 }

@@ -109,7 +109,7 @@ impl<S> ConnectionTable<S> {
     /// Adds a link.
     pub fn add(&mut self, from: SocketAddr, stage: ConnectionState<S>) -> ConnId {
         let slot = Connection {
-            handle: ConnHandle::new(from, limits::HEAD_BYTES + 1),
+            handle: ConnHandle::new(from, limits::HEADER_BYTES + 1),
             state: stage,
             readable: false,
             writable: false,
@@ -273,19 +273,19 @@ impl<S> Connection<S> {
         }
         let since =
             self.taking.delivery.map_or(self.taking.since, |(at, _)| at.max(self.taking.since));
-        Some(since + self.patience() / limits::STALL_LOOKS)
+        Some(since + self.patience() / limits::STALL_CHECKS)
     }
 
     /// How long the other side may take no byte of what waits for it.
     fn patience(&self) -> Duration {
-        if self.handle.is_own { limits::PLAYER_PAUSE } else { limits::STALLED_WRITE }
+        if self.handle.is_own { limits::PLAYER_PAUSE } else { limits::WRITE_TIMEOUT }
     }
 
     /// When this link's time is up, as things stand.
     #[must_use]
     pub fn due_at(&self) -> Option<Instant> {
         let stage = match &self.state {
-            ConnectionState::Connecting(_) => Some(self.last_activity + limits::CONNECT),
+            ConnectionState::Connecting(_) => Some(self.last_activity + limits::CONNECT_TIMEOUT),
             ConnectionState::Draining(_, until) => Some(*until),
             _ => None,
         };

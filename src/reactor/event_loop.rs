@@ -15,6 +15,9 @@ use crate::reactor::connection_table::{ConnectionState, ConnectionTable};
 use crate::reactor::traits::{ConsoleIo, Net, Ready, Stream as _, Typed};
 use crate::storage::fs_trait;
 
+/// Lines of a piped stdin handled in one iteration.
+const ITERATION_LINES: usize = 16;
+
 /// How fast a whole process may send and receive.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RateLimits {
@@ -273,7 +276,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
     /// Moves bytes of links that can move, in order, within the budget of the turn.
     fn service_ready(&mut self) {
-        let mut budget = limits::TURN_BYTES;
+        let mut budget = limits::ITERATION_BYTES;
         for _ in 0..self.connections.runnable() {
             if budget == 0 {
                 return;
@@ -325,7 +328,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
 
     /// Hands the node what a person typed, one line after the other.
     fn read_console(&mut self) {
-        for _ in 0..limits::TURN_COMMANDS {
+        for _ in 0..ITERATION_LINES {
             let ready = self.node.is_ready();
             // What was left lying while the node was busy raises no new edge.
             let was_ready = std::mem::replace(&mut self.was_ready, ready);
@@ -416,10 +419,10 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
     }
 
     fn accept_on(&mut self, port: PortId) {
-        for _ in 0..limits::TURN_ACCEPTS {
+        for _ in 0..limits::ITERATION_ACCEPTS {
             let is_full = self.connections.len().saturating_sub(self.shares.turned_away)
                 >= self.max_connections;
-            if is_full && self.shares.turned_away >= limits::TURNED_AWAY {
+            if is_full && self.shares.turned_away >= limits::BUSY_CONNECTIONS {
                 // Others are being told `busy` now; the kernel keeps the rest for some milliseconds.
                 self.accept_at = Some(self.now + ACCEPT_REST);
                 return;
@@ -430,7 +433,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                     let is_short = self.net.is_short();
                     let turns_away =
                         is_full || is_short || self.shares.accepted.has_room(block, 1).is_err();
-                    if turns_away && self.shares.turned_away >= limits::TURNED_AWAY {
+                    if turns_away && self.shares.turned_away >= limits::BUSY_CONNECTIONS {
                         // One address has all it may have and goes on: the others are not to wait behind it.
                         self.net.close(stream);
                         continue;
@@ -448,7 +451,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
                         slot.writable = true;
                         slot.is_accepted = !turns_away;
                         slot.handle.turned_away = turns_away;
-                        slot.turned_away = turns_away.then(|| self.now + limits::TURN_AWAY);
+                        slot.turned_away = turns_away.then(|| self.now + limits::BUSY_TIMEOUT);
                     }
                     if turns_away {
                         log::warn!("{from} is told that this process is busy: too many links");

@@ -52,7 +52,7 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         self.count(id);
         self.close_if_done(id);
         self.connections.arm(id);
-        drawn + poured.max(made.saturating_mul(limits::ANSWER_COST))
+        drawn + poured.max(made.saturating_mul(limits::RESPONSE_COST))
     }
 
     fn connected(&mut self, id: ConnId) {
@@ -215,9 +215,9 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
             }
             return 0;
         }
-        let blocking = slot.cold_since.is_some_and(|since| {
-            self.now.saturating_duration_since(since) >= limits::COLD_PATIENCE
-        });
+        let blocking = slot
+            .cold_since
+            .is_some_and(|since| self.now.saturating_duration_since(since) >= limits::COLD_TIMEOUT);
         let Connection { state: ConnectionState::Established(stream), handle: link, .. } = slot
         else {
             return 0;
@@ -344,8 +344,8 @@ impl<N: Node, T: Net, C: ConsoleIo> EventLoop<N, T, C> {
         {
             let only = self.shares.heads.has_room(block, 0) == Err(Full::Address);
             let stands = |slot: &Connection<T::Stream>| {
-                slot.last_activity + limits::STANDS <= self.now
-                    && slot.counted.0 > limits::SMALL_HEAD_BYTES
+                slot.last_activity + limits::STALLED_AFTER <= self.now
+                    && slot.counted.0 > limits::SMALL_HEADER_BYTES
             };
             let heads = self
                 .connections

@@ -4,12 +4,12 @@
 //! first, so that an exact answer is right from the first moment.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::accounts::{AccountChange, Caller};
 use crate::index::memory;
 use crate::index::pagination::{self, PageBudget};
 use crate::index::{PeerId, Viewer};
-use crate::limits;
 use crate::node::ConnId;
 use crate::node::io::Io;
 use crate::protocol::error::{ErrorCode, ErrorReply};
@@ -20,6 +20,12 @@ use crate::protocol::types::account::{
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::{ClientStage, Server};
 use crate::ui::event::UiEvent;
+
+/// Run a checkpoint this long after the last change of an account: it blocks the loop for some
+/// milliseconds.
+const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
+/// Users checked for one page of a list: each costs some microseconds.
+const PAGE_LOOKUPS: usize = 500;
 
 /// An operation that waits for its turn.
 pub(super) struct WaitingAnswer {
@@ -180,7 +186,7 @@ impl Server {
         let removed =
             self.held.iter().any(|held| matches!(held.change, Ok(AccountChange::Unregistered(..))));
         let sweeps = self.rest_at.is_some_and(|at| at <= io.now);
-        self.rest_at = Some(if removed || sweeps { io.now } else { io.now + limits::STORE_REST });
+        self.rest_at = Some(if removed || sweeps { io.now } else { io.now + CHECKPOINT_DELAY });
         let lost = self.accounts.commit().is_err();
         let mut lists = 0;
         for mut held in std::mem::take(&mut self.held) {
@@ -320,7 +326,7 @@ impl Server {
             more |= files.len() == most;
         }
         // Whoever shares millions and has published them all is looked through a page at a time.
-        let mut looks = most.max(limits::LOOKS);
+        let mut looks = most.max(PAGE_LOOKUPS);
         let mut skip = shared;
         for who in peers {
             let count = usize::try_from(self.index.count(who)).unwrap_or(usize::MAX);

@@ -20,9 +20,9 @@ impl ServerBudgets {
     /// Nothing is used yet.
     pub fn new() -> ServerBudgets {
         ServerBudgets {
-            subscriptions: Budget::of_units(limits::SUBSCRIPTIONS, limits::SUBSCRIPTIONS_OF_ONE),
-            patterns: Budget::of_units(limits::SUBSCRIBED_PATTERNS, limits::PATTERNS_OF_ONE),
-            files: Budget::of_units(usize::MAX, limits::FILES_OF_ONE),
+            subscriptions: Budget::of_units(limits::SUBSCRIPTIONS, limits::ADDRESS_SUBSCRIPTIONS),
+            patterns: Budget::of_units(limits::SUBSCRIBED_PATTERNS, limits::ADDRESS_PATTERNS),
+            files: Budget::of_units(usize::MAX, limits::ADDRESS_FILES),
             members: BTreeMap::new(),
         }
     }
@@ -88,17 +88,17 @@ mod tests {
             )
         };
         let (first, second, a) = (begin(1), begin(2), block("10.0.0.1"));
-        shares.count(first, a, limits::MEMBER_FILES as u64);
+        shares.count(first, a, limits::PEER_FILES as u64);
         shares.count(second, a, 10);
-        shares.count(second, a, limits::MEMBER_FILES as u64 - 5);
+        shares.count(second, a, limits::PEER_FILES as u64 - 5);
         assert!(
             shares.has_room(a, 5).is_ok()
-                && shares.has_room(block("10.0.0.2"), limits::FILES_OF_ONE).is_ok()
+                && shares.has_room(block("10.0.0.2"), limits::ADDRESS_FILES).is_ok()
         );
         assert_eq!(shares.has_room(a, 6).unwrap_err().code, ErrorCode::Busy);
         shares.forget(first);
         shares.forget(first);
-        assert_eq!(shares.files.used(), limits::MEMBER_FILES - 5);
+        assert_eq!(shares.files.used(), limits::PEER_FILES - 5);
     }
 
     #[test]
@@ -106,10 +106,10 @@ mod tests {
         let mut shares = ServerBudgets::new();
         let (a, b, own) = (block("10.0.0.1"), block("10.0.0.2"), block("127.0.0.1"));
         while shares.subscribe(a, true).is_ok() {}
-        assert_eq!(shares.patterns.used(), limits::PATTERNS_OF_ONE);
+        assert_eq!(shares.patterns.used(), limits::ADDRESS_PATTERNS);
         assert!(shares.subscribe(a, false).is_ok());
         while shares.subscribe(a, false).is_ok() {}
-        assert_eq!(shares.subscriptions.used(), limits::SUBSCRIPTIONS_OF_ONE);
+        assert_eq!(shares.subscriptions.used(), limits::ADDRESS_SUBSCRIPTIONS);
         assert!(shares.subscribe(b, true).is_ok() && shares.subscribe(b, false).is_ok());
         shares.unsubscribe(a, true);
         assert!(shares.subscribe(a, true).is_ok());

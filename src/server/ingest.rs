@@ -16,6 +16,9 @@ use crate::protocol::response::Response;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::{ClientStage, ClientState, Server, not_joined};
 
+/// A line about a JOIN on stdout: a hundred thousand files are listed in full, ten million are not.
+pub const LINE_BYTES: usize = 64 << 20;
+
 /// Files that are on their way into the index.
 pub(super) struct Adding {
     link: ConnId,
@@ -118,15 +121,15 @@ impl Server {
     /// Goes on with what is on its way, as far as one turn may.
     pub(super) fn add_on(&mut self, io: &mut Io<'_>) {
         self.add_some(io);
-        self.has_added = self.add_effort < limits::ADD_FILES;
-        self.add_effort = limits::ADD_FILES;
+        self.has_added = self.add_effort < limits::INGEST_FILES;
+        self.add_effort = limits::INGEST_FILES;
     }
 
     fn add_some(&mut self, io: &mut Io<'_>) {
         while self.add_effort > 0
             && let Some(mut adding) = self.adding.pop_front()
         {
-            let mut slice = self.add_effort.min(limits::ADD_SLICE);
+            let mut slice = self.add_effort.min(limits::INGEST_SLICE);
             self.add_effort -= slice;
             let added = self.add_slice(&mut adding, &mut slice);
             if let (Ok(_), Some(visit)) = (&added, self.visits.get(&adding.link)) {
@@ -185,7 +188,7 @@ impl Server {
                 let Some(line) = line else { return Err(not_joined()) };
                 for file in files.by_ref().take(*left) {
                     *left -= 1;
-                    if self.index.add(*who, &file)? && line.len() < limits::LINE_BYTES {
+                    if self.index.add(*who, &file)? && line.len() < LINE_BYTES {
                         line.push(' ');
                         line.push_str(&file.name);
                     }

@@ -16,6 +16,7 @@ use crate::protocol::types::ids::SessionId;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::server::ingest::IngestJob;
+use crate::server::ingest::LINE_BYTES;
 use crate::server::{ClientStage, ClientState, FIRST_PORT, Server, in_use, not_joined};
 use crate::ui::event::UiEvent;
 
@@ -396,7 +397,7 @@ fn add_all(
 ) -> Result<(), ErrorReply> {
     index.has_room_for(who, files.iter().map(|file| memory::of_file(file.name.len())).sum())?;
     for file in files {
-        if index.add(who, file)? && line.len() < limits::LINE_BYTES {
+        if index.add(who, file)? && line.len() < LINE_BYTES {
             line.push(' ');
             line.push_str(&file.name);
         }

@@ -98,7 +98,7 @@ mod tests {
         let at: SocketAddr = "127.0.0.1:1099".parse().unwrap();
         let mut server = Server::new(ServerOptions::new(at, 1), Box::new(MemoryStore::default()));
         let (id, start) = (ConnId(1), Instant::now());
-        let mut boxes = Boxes(BTreeMap::from([(id, ConnHandle::new(at, limits::HEAD_BYTES))]));
+        let mut boxes = Boxes(BTreeMap::from([(id, ConnHandle::new(at, limits::HEADER_BYTES))]));
         let tell = |server: &mut Server, boxes: &mut Boxes, event, now| {
             let (mut actions, mut random) = (Vec::new(), || [0; 16]);
             server.handle(

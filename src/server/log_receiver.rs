@@ -61,7 +61,7 @@ impl LogReceiver {
     }
 
     fn received(&mut self, id: ConnId, io: &mut Io<'_>) {
-        for _ in 0..limits::VISIT_REQUESTS {
+        for _ in 0..limits::SERVICE_REQUESTS {
             let Some(link) = io.connection(id) else { return };
             // Who does not read its answers is not answered.
             if link.send_queue.memory_waiting() > limits::RPC_RECORD_BYTES {
@@ -97,7 +97,7 @@ impl LogReceiver {
         };
         let begun = !link.recv_buffer.header().is_empty();
         heard.since = begun.then(|| heard.since.unwrap_or(now));
-        link.deadline = heard.since.map(|since| since + limits::HEAD);
+        link.deadline = heard.since.map(|since| since + limits::HEADER_TIMEOUT);
     }
 
     /// Says to the port mapper where we are: who was there before is forgotten first, as all programs of RPC do it.
@@ -110,7 +110,7 @@ impl LogReceiver {
 
     fn ask(&mut self, what: Mapping, port: u16, io: &mut Io<'_>) {
         let id = io.connect(MAPPER, None);
-        let deadline = io.now + limits::ANSWER;
+        let deadline = io.now + limits::RESPONSE_TIMEOUT;
         if let Some(link) = io.connection(id) {
             link.max_header = onc_rpc::RECORD_ROOM;
             link.deadline = Some(deadline);
@@ -204,7 +204,7 @@ impl Node for LogReceiver {
             }
             Event::Accepted(id, _) => {
                 // Clients may connect long before they call, so a newcomer takes the place of whoever was silent longest.
-                if self.links.len() >= limits::RPC_LINKS
+                if self.links.len() >= limits::RPC_CONNECTIONS
                     && let Some((idle, _)) = self.links.iter().min_by_key(|(_, heard)| heard.last)
                 {
                     let idle = *idle;
@@ -254,7 +254,7 @@ impl Node for LogReceiver {
             Event::Stop(_) if self.stopping => io.exit(exit::DONE),
             Event::Stop(_) => {
                 self.stopping = true;
-                self.gone_at = Some(io.now + limits::FAREWELL);
+                self.gone_at = Some(io.now + limits::LEAVE_TIMEOUT);
                 self.leave(io);
             }
             Event::Deadline => {
@@ -321,7 +321,7 @@ mod tests {
 
         fn connect(&mut self, to: SocketAddr, _: Transport) -> ConnId {
             let id = ConnId(self.0.len());
-            self.0.insert(id.0, ConnHandle::new(to, limits::HEAD_BYTES));
+            self.0.insert(id.0, ConnHandle::new(to, limits::HEADER_BYTES));
             id
         }
     }
@@ -433,7 +433,7 @@ mod tests {
         let mut world = World::new();
         world.tell(Event::Stop(true));
         assert!(!world.exits());
-        world.now += limits::FAREWELL;
+        world.now += limits::LEAVE_TIMEOUT;
         assert_eq!(world.log.deadline(), Some(world.now));
         world.tell(Event::Deadline);
         assert!(world.exits());
@@ -447,15 +447,15 @@ mod tests {
     fn a_newcomer_takes_the_place_of_whoever_was_silent_longest() {
         let mut world = World::new();
         let first = world.accepted();
-        world.now += limits::HEAD;
-        let others: Vec<usize> = (1..limits::RPC_LINKS).map(|_| world.accepted()).collect();
-        world.now += limits::HEAD;
+        world.now += limits::HEADER_TIMEOUT;
+        let others: Vec<usize> = (1..limits::RPC_CONNECTIONS).map(|_| world.accepted()).collect();
+        world.now += limits::HEADER_TIMEOUT;
         world.hears(first, &operation().1);
         world.accepted();
         assert_eq!(
             (world.ending(first), world.ending(others[0]), world.ending(others[1])),
             (CloseMode::Open, CloseMode::Now, CloseMode::Open)
         );
-        assert_eq!(world.log.links.len(), limits::RPC_LINKS);
+        assert_eq!(world.log.links.len(), limits::RPC_CONNECTIONS);
     }
 }

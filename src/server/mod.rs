@@ -236,11 +236,11 @@ impl Server {
             held: Vec::new(),
             loading: Loading::default(),
             adding: VecDeque::new(),
-            add_effort: limits::ADD_FILES,
+            add_effort: limits::INGEST_FILES,
             has_added: false,
             behind_since: None,
             searches: VecDeque::new(),
-            search_effort: limits::FIND_EFFORT,
+            search_effort: limits::SEARCH_BUDGET,
             visits: ConnMap::default(),
             shares: ServerBudgets::new(),
             next_port: FIRST_PORT,
@@ -262,14 +262,14 @@ impl Server {
         }
         let made = io
             .connection(id)
-            .map_or(0, |link| link.send_queue.memory_waiting() + limits::VISIT_ANSWER_BYTES);
-        for _ in 0..limits::VISIT_REQUESTS {
+            .map_or(0, |link| link.send_queue.memory_waiting() + limits::SERVICE_RESPONSE_BYTES);
+        for _ in 0..limits::SERVICE_REQUESTS {
             let Some(link) = io.connection(id) else { return };
             if link.send_queue.memory_waiting() >= made {
                 break;
             }
             let Some(visit) = self.visits.get_mut(&id) else { return };
-            if visit.undecided > 0 || visit.held >= limits::VISIT_REQUESTS {
+            if visit.undecided > 0 || visit.held >= limits::SERVICE_REQUESTS {
                 // What was asked first is done first; its answers make us look here again, and until then nobody else is late.
                 link.deadline = None;
                 return;
@@ -449,7 +449,7 @@ impl Server {
         }
         let since = *self.behind_since.get_or_insert(io.now);
         if !self.has_added || since + limits::BUILD_LAG <= io.now {
-            self.index.build(limits::BUILD_EFFORT);
+            self.index.build(limits::BUILD_BUDGET);
         }
     }
 
@@ -555,7 +555,7 @@ impl Node for Server {
                 self.flush(io);
                 self.search_on(io);
                 self.add_on(io);
-                self.sweeping = self.index.purge(limits::SWEEP_FILES);
+                self.sweeping = self.index.purge(limits::PURGE_FILES);
                 self.load_some(io);
                 self.build_some(io);
                 self.op_log.due(io);

@@ -155,7 +155,7 @@ impl OperationLog {
 
     /// The link is there.
     pub fn connected(&mut self, id: ConnId, io: &mut Io<'_>) {
-        let deadline = io.now + limits::ANSWER;
+        let deadline = io.now + limits::RESPONSE_TIMEOUT;
         match self.state {
             LogState::Finding(..) => {
                 let xid = self.xid(io);
@@ -193,7 +193,7 @@ impl OperationLog {
             waiting.call = Some(xid);
             link.send_queue.memory().with(|out| waiting.what.put_call(xid, out));
         }
-        let deadline = (!self.waiting.is_empty()).then(|| io.now + limits::ANSWER);
+        let deadline = (!self.waiting.is_empty()).then(|| io.now + limits::RESPONSE_TIMEOUT);
         if let Some(link) = io.connection(id) {
             // Only the first call of several starts the clock, and each answer starts it again.
             link.deadline = if under_way > 0 { link.deadline } else { deadline };
@@ -281,7 +281,7 @@ impl OperationLog {
         if dropped > 0 {
             log::warn!("{dropped} lines of the operation log were dropped");
         }
-        let deadline = (!self.waiting.is_empty()).then(|| io.now + limits::ANSWER);
+        let deadline = (!self.waiting.is_empty()).then(|| io.now + limits::RESPONSE_TIMEOUT);
         if let Some(link) = io.connection(id) {
             link.deadline = deadline;
         }
@@ -384,7 +384,7 @@ mod tests {
 
         fn connect(&mut self, to: SocketAddr, _: Transport) -> ConnId {
             let id = self.0.len();
-            self.0.insert(id, ConnHandle::new(to, limits::HEAD_BYTES));
+            self.0.insert(id, ConnHandle::new(to, limits::HEADER_BYTES));
             ConnId(id)
         }
     }

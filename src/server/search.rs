@@ -79,7 +79,7 @@ impl Server {
             link: id,
             ask,
             search,
-            until: io.now + limits::SEARCH_PATIENCE,
+            until: io.now + limits::SEARCH_TIMEOUT,
         });
     }
 
@@ -88,7 +88,7 @@ impl Server {
         while self.search_effort > 0
             && let Some(mut pending) = self.searches.pop_front()
         {
-            let mut slice = self.search_effort.min(limits::FIND_SLICE);
+            let mut slice = self.search_effort.min(limits::SEARCH_SLICE);
             self.search_effort -= slice;
             let answer = match self.index.step(&mut pending.search, &mut slice) {
                 Some(page) => Ok(found(page)),
@@ -112,7 +112,7 @@ impl Server {
                 link.reschedule = true;
             }
         }
-        self.search_effort = limits::FIND_EFFORT;
+        self.search_effort = limits::SEARCH_BUDGET;
     }
 
     /// A link is gone, and its number may come to mean another.

@@ -42,10 +42,10 @@ impl Server {
                 "a SUBSCRIBE of this id is there already",
             ));
         }
-        if visit.subscriptions.len() >= limits::LINK_SUBSCRIPTIONS {
+        if visit.subscriptions.len() >= limits::CONNECTION_SUBSCRIPTIONS {
             return Err(ErrorReply::new(
                 ErrorCode::Busy,
-                format!("at most {} SUBSCRIBE at once on a link", limits::LINK_SUBSCRIPTIONS),
+                format!("at most {} SUBSCRIBE at once on a link", limits::CONNECTION_SUBSCRIPTIONS),
             ));
         }
         let uses =
@@ -79,7 +79,7 @@ impl Server {
 
     /// Tells a slice of what has happened.
     pub(super) fn tell_news(&mut self, io: &mut Io<'_>) {
-        for (watch, what) in self.index.take_events(limits::NEWS_EFFORT) {
+        for (watch, what) in self.index.take_events(limits::EVENT_BUDGET) {
             let Some(link) = self.subscribers.get(&watch).copied() else { continue };
             self.tell_one(link, watch, what, io);
         }

@@ -8,10 +8,14 @@ use std::io;
 use std::rc::Rc;
 
 use crate::io::traits::SourceRef;
-use crate::limits;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::storage::Opened;
+
+/// Bytes between two syncs of a download: each sync waits for the disk.
+const SYNC_BYTES: u64 = 256 << 20;
+/// Bytes of `get -o -` that wait for the reader of stdout.
+pub const STDOUT_BYTES: usize = 1 << 20;
 
 /// What a system says that has no descriptor left for this process, or for any.
 const EMFILE: i32 = 24;
@@ -217,7 +221,7 @@ pub trait Filesystem {
 
     /// Bytes of a download between two moments at which it is made to survive a power cut.
     fn durable_every(&self) -> u64 {
-        limits::LASTING_BYTES
+        SYNC_BYTES
     }
 
     /// Names this run of the machine: what was written in another one may be lost where it was not synced.

@@ -6,10 +6,14 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::limits;
 use crate::protocol::types::ids::ContentHash;
 use crate::storage::fs_trait::FileStat;
 use crate::storage::piece_tree::{HashList, pieces};
+
+/// Hash lists kept in memory: those of 2 TiB of files.
+const MEMORY_LIST_BYTES: usize = 64 << 20;
+/// Content hashes kept: reading all of them at the start takes some tenths of a second.
+const CACHED_ROOTS: usize = 400_000;
 
 /// What remembers.
 pub trait HashStore {
@@ -78,7 +82,7 @@ impl ContentHashes {
     pub fn put(&mut self, stamp: &FileStat, root: ContentHash) {
         self.latest += 1;
         self.files.insert((stamp.device, stamp.inode), (*stamp, root, self.latest));
-        if self.files.len() > limits::CACHED_ROOTS {
+        if self.files.len() > CACHED_ROOTS {
             let mut ages: Vec<u64> = self.files.values().map(|(.., age)| *age).collect();
             let half = ages.len() / 2;
             let (_, oldest, _) = ages.select_nth_unstable(half);
@@ -142,7 +146,7 @@ impl HashLists {
         }
         self.bytes += list.bytes().len();
         self.lists.insert(root.0, list.clone());
-        while self.bytes > limits::REMEMBERED_LIST_BYTES {
+        while self.bytes > MEMORY_LIST_BYTES {
             let Some(oldest) = self.order.pop_front() else { break };
             if let Some(gone) = self.lists.remove(&oldest) {
                 self.bytes -= gone.bytes().len();
@@ -212,13 +216,13 @@ mod tests {
     #[test]
     fn lists_are_bounded_and_the_oldest_go_first() {
         // Each of these takes a little more than a quarter of the room.
-        let size = (limits::REMEMBERED_LIST_BYTES as u64 / 32 / 4 + 1) << 20;
+        let size = (MEMORY_LIST_BYTES as u64 / 32 / 4 + 1) << 20;
         let mut lists = HashLists::default();
         let kept: Vec<HashList> = (0..5).map(|seed| list(size, seed)).collect();
         for (name, list) in kept.iter().enumerate() {
             lists.put(ContentHash([u8::try_from(name).unwrap(); 32]), list);
         }
-        assert!(lists.bytes <= limits::REMEMBERED_LIST_BYTES);
+        assert!(lists.bytes <= MEMORY_LIST_BYTES);
         let found: Vec<bool> =
             (0..5).map(|name| lists.find(&ContentHash([name; 32]), size).is_some()).collect();
         assert_eq!(found, [false, false, true, true, true]);
@@ -233,12 +237,12 @@ mod tests {
     fn of_too_many_roots_the_older_half_goes() {
         let mut roots = ContentHashes::default();
         // The inodes run down, so that age and order of keys differ.
-        for age in 0..=limits::CACHED_ROOTS as u64 {
+        for age in 0..=CACHED_ROOTS as u64 {
             roots.put(&stamp(u64::MAX - age, 1, 0), ContentHash([1; 32]));
         }
-        assert!(roots.len() <= limits::CACHED_ROOTS / 2 + 1);
+        assert!(roots.len() <= CACHED_ROOTS / 2 + 1);
         assert_eq!(roots.find(&stamp(u64::MAX, 1, 0)), None);
-        assert!(roots.find(&stamp(u64::MAX - limits::CACHED_ROOTS as u64, 1, 0)).is_some());
+        assert!(roots.find(&stamp(u64::MAX - CACHED_ROOTS as u64, 1, 0)).is_some());
         let order = roots.in_order();
         assert!(order.windows(2).all(|two| two[0].0.inode > two[1].0.inode));
     }

@@ -11,6 +11,10 @@ use crate::limits;
 use crate::storage::fs_trait::{FileStat, FsFile};
 use crate::storage::piece_tree::{self, HashList, PieceHash, PieceHasher};
 
+/// One read of a file that is hashed: it fits the second-level cache and bounds a wait for the
+/// disk.
+pub const HASH_READ_BYTES: usize = 256 << 10;
+
 /// A file that is being hashed.
 pub struct Hasher {
     file: Rc<dyn FsFile>,
@@ -47,8 +51,8 @@ impl Hasher {
     #[must_use]
     pub fn new(file: Rc<dyn FsFile>, stamp: FileStat) -> Hasher {
         let buffer =
-            vec![0; usize::try_from(stamp.size).unwrap_or(usize::MAX).min(limits::HASH_READ_BYTES)];
-        let patience = limits::COLD_PATIENCE;
+            vec![0; usize::try_from(stamp.size).unwrap_or(usize::MAX).min(HASH_READ_BYTES)];
+        let patience = limits::COLD_TIMEOUT;
         Hasher {
             file,
             stamp,
@@ -108,7 +112,7 @@ impl Hasher {
             let space = &mut self.buffer[self.waiting..self.waiting + want];
             let came = match self.file.read_warm(self.at, space) {
                 Ok(came) => {
-                    self.patience = limits::COLD_PATIENCE;
+                    self.patience = limits::COLD_TIMEOUT;
                     came
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -271,7 +275,7 @@ mod tests {
                 (list.root().0, list.size(), hashing.done_bytes()),
                 (root, size as u64, size as u64)
             );
-            assert!(file.largest.get() <= limits::HASH_READ_BYTES);
+            assert!(file.largest.get() <= HASH_READ_BYTES);
             // Who asks again is told again.
             assert_eq!(done(hashing.step(Instant::now()).unwrap()), list);
         }
@@ -324,12 +328,12 @@ mod tests {
             };
             now = until;
         }
-        assert_eq!(now - start, limits::COLD_PATIENCE + limits::COLD_RETRY);
-        assert_eq!(hashing.done_bytes(), limits::HASH_READ_BYTES as u64);
+        assert_eq!(now - start, limits::COLD_TIMEOUT + limits::COLD_RETRY);
+        assert_eq!(hashing.done_bytes(), HASH_READ_BYTES as u64);
         // One that is always cold gets less and less patience, one read a step.
         assert_eq!(done(run(&mut hashing, &mut now)).root().0, root);
-        assert_eq!((file.blocking.get(), file.largest.get()), (5, limits::HASH_READ_BYTES));
-        assert!(now - start < limits::COLD_PATIENCE * 2);
+        assert_eq!((file.blocking.get(), file.largest.get()), (5, HASH_READ_BYTES));
+        assert!(now - start < limits::COLD_TIMEOUT * 2);
     }
 
     #[test]

@@ -21,12 +21,14 @@ use crate::limits;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::ContentHash;
 use crate::storage::bitfield::Bitfield;
+use crate::storage::fs_trait::STDOUT_BYTES;
 use crate::storage::fs_trait::{DirEntryKind, Filesystem, FsError, FsFile};
 use crate::storage::piece_buffer::PieceBuffer;
 use crate::storage::piece_picker::{PiecePicker, SourceId};
 use crate::storage::piece_tree::{self, HashList, PieceHash};
 use crate::storage::recheck::{Recheck, RecheckStep};
 use crate::storage::resume_file::{Content, DownloadIdentity, ResumeFile};
+use crate::storage::shared_folder::DEBOUNCE;
 use crate::storage::writeback::{Writeback, discard, names, sweep};
 
 /// Pieces that go into a pipe and have come before those in front of them.
@@ -320,7 +322,7 @@ impl PartialFile {
             let held = plan.held().clone();
             if disk.doubt(&held).is_ok() {
                 held.iter().for_each(|piece| plan.lose(piece));
-                return Some(now + limits::SETTLE);
+                return Some(now + DEBOUNCE);
             }
         }
         disk.believe(plan.held());
@@ -448,7 +450,7 @@ impl PartialFile {
             PartialTarget::Disk(disk) => disk.finalize(self.0.picker.borrow().held()),
             PartialTarget::Pipe { sink, waiting, .. } => {
                 self.pour()?;
-                let done = waiting.borrow().is_empty() && sink.room() == limits::STDOUT_BYTES;
+                let done = waiting.borrow().is_empty() && sink.room() == STDOUT_BYTES;
                 // A failure with the last bytes shows now or never.
                 sink.put(self.0.size, &[])?;
                 Ok(if done { Finalized::Named } else { Finalized::NotYet })

@@ -222,7 +222,7 @@ impl PiecePicker {
         }
         let giver = self.sources.get(&id)?;
         if giver.asked.len()
-            >= giver.depth(if self.priorities.is_some() { limits::WATCH_DEPTH } else { AHEAD })
+            >= giver.depth(if self.priorities.is_some() { limits::PLAY_DEPTH } else { AHEAD })
         {
             return None;
         }
@@ -260,7 +260,7 @@ impl PiecePicker {
     /// of this one as well.
     fn pick_urgent(&self, id: SourceId, now: Instant) -> Option<u64> {
         let (wants, giver) = (self.priorities.as_ref()?, self.sources.get(&id)?);
-        if giver.asked.len() >= DEPTH.1 + limits::WATCH_URGENT {
+        if giver.asked.len() >= DEPTH.1 + limits::PLAY_URGENT {
             return None;
         }
         let mine = giver.eta(giver.asked.len(), now);
@@ -303,7 +303,7 @@ impl PiecePicker {
                 let may = self.open.has(piece) && giver.offers(piece);
                 (may && !self.is_clearly_later(
                     id,
-                    mine.saturating_sub(limits::WATCH_SLACK * place),
+                    mine.saturating_sub(limits::PLAY_SLACK * place),
                     piece,
                     now,
                 ))

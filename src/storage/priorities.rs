@@ -47,13 +47,13 @@ impl Priorities {
         let mut wants = Priorities::both_ends(size);
         for (place, reader) in readers.iter().enumerate() {
             let first = (reader.at / limits::PIECE_BYTES).min(pieces - 1);
-            let near = (first..pieces.min(first + limits::WATCH_NOW))
+            let near = (first..pieces.min(first + limits::PLAY_NOW))
                 .find(|piece| !is_here(*piece))
                 .filter(|_| place == 0 || reader.starves);
             wants.now.extend(near.filter(|piece| !wants.now.contains(piece)));
-            wants.soon.push(PieceRange { first, count: limits::WATCH_AHEAD.min(pieces - first) });
+            wants.soon.push(PieceRange { first, count: limits::PLAY_AHEAD.min(pieces - first) });
             if place == 0 {
-                wants.from = (first + limits::WATCH_AHEAD) % pieces;
+                wants.from = (first + limits::PLAY_AHEAD) % pieces;
             }
         }
         wants
@@ -63,7 +63,7 @@ impl Priorities {
 /// The head of a file, and its tail: there stand the tables without which no player can seek.
 fn ends(size: u64) -> [PieceRange; 2] {
     let pieces = piece_tree::pieces(size);
-    let count = limits::WATCH_ENDS.min(pieces);
+    let count = limits::PLAY_ENDS.min(pieces);
     [PieceRange { first: 0, count }, PieceRange { first: pieces - count, count }]
 }
 
@@ -84,8 +84,8 @@ mod tests {
         });
         assert_eq!(wants.now, [501]);
         let first = |place: usize| (wants.soon[place].first, wants.soon[place].count);
-        assert_eq!((first(0), first(1), first(2)), ((0, 2), (999, 2), (500, limits::WATCH_AHEAD)));
-        assert_eq!(wants.from, 500 + limits::WATCH_AHEAD);
+        assert_eq!((first(0), first(1), first(2)), ((0, 2), (999, 2), (500, limits::PLAY_AHEAD)));
+        assert_eq!(wants.from, 500 + limits::PLAY_AHEAD);
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
         let wants = Priorities::of_readers(1_000 * MIB, &readers, |_| false);
         assert_eq!(
             (wants.now, wants.from, wants.soon[2].first),
-            (vec![700, 20, 400], 700 + limits::WATCH_AHEAD, 700)
+            (vec![700, 20, 400], 700 + limits::PLAY_AHEAD, 700)
         );
         readers[1].starves = false;
         assert_eq!(Priorities::of_readers(1_000 * MIB, &readers, |_| false).now, [700, 400]);

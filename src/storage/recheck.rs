@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::limits;
 use crate::storage::bitfield::Bitfield;
 use crate::storage::fs_trait::FsFile;
+use crate::storage::hasher::HASH_READ_BYTES;
 use crate::storage::piece_tree::{self, PieceHash, PieceHasher};
 
 /// Pieces that are being hashed, in their order.
@@ -34,8 +35,7 @@ pub(super) enum RecheckStep {
 
 impl Recheck {
     pub(super) fn new(size: u64, pieces: Bitfield) -> Recheck {
-        let buffer =
-            vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(limits::HASH_READ_BYTES)];
+        let buffer = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(HASH_READ_BYTES)];
         Recheck { size, left: pieces, next: 0, under_way: None, buffer, cold_since: None }
     }
 
@@ -54,7 +54,7 @@ impl Recheck {
             let space = &mut self.buffer[..want];
             let patient = self
                 .cold_since
-                .is_none_or(|since| now.saturating_duration_since(since) < limits::COLD_PATIENCE);
+                .is_none_or(|since| now.saturating_duration_since(since) < limits::COLD_TIMEOUT);
             let came = if patient {
                 file.read_warm(start + had, space)
             } else {

@@ -21,13 +21,17 @@ use crate::io::traits::{Sink, SinkRef, SourceRef};
 use crate::limits;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::relative_path::RelativeName;
+use crate::storage::fs_trait::STDOUT_BYTES;
 use crate::storage::fs_trait::{DirEntryKind, Filesystem, FsError, FsFile};
+use crate::storage::hasher::HASH_READ_BYTES;
 use crate::storage::partial_file::Finalized;
 use crate::storage::resume_file::{Content, DownloadIdentity, ResumeFile};
+use crate::storage::writeback::DIRTY_BYTES;
+use crate::storage::writeback::WRITEBACK_BYTES;
 use crate::storage::writeback::{discard, names};
 
 /// Looks at a cold file before it is waited for: they come [`SINK_RETRY`](limits::SINK_RETRY) apart.
-const COLD_LOOKS: u128 = limits::COLD_PATIENCE.as_millis() / limits::SINK_RETRY.as_millis();
+const COLD_LOOKS: u128 = limits::COLD_TIMEOUT.as_millis() / limits::SINK_RETRY.as_millis();
 
 /// A stream on its way to its place.
 pub struct SequentialFile {
@@ -248,7 +252,7 @@ impl SequentialFile {
         if self.compared.get() < ours.len() {
             return Ok(true);
         }
-        ours.resize(limits::HASH_READ_BYTES, 0);
+        ours.resize(HASH_READ_BYTES, 0);
         let looked = if wait {
             file.read_at(self.have.get(), &mut ours)
         } else {
@@ -321,7 +325,7 @@ impl SequentialFile {
                     file.write_at(self.have.get(), fresh)?;
                     self.have.set(self.have.get() + fresh.len() as u64);
                 }
-                if self.have.get() - self.nudged.get() >= limits::FLUSH_BYTES {
+                if self.have.get() - self.nudged.get() >= WRITEBACK_BYTES {
                     self.start_writeback(&**file);
                 }
             }
@@ -344,10 +348,10 @@ impl SequentialFile {
             }
         }
         let dirty = || self.dirty.get() + self.have.get() - self.nudged.get();
-        if dirty() > limits::DIRTY_BYTES {
+        if dirty() > DIRTY_BYTES {
             self.check_writeback(&**file);
         }
-        Ok(if dirty() > limits::DIRTY_BYTES { 0 } else { usize::MAX })
+        Ok(if dirty() > DIRTY_BYTES { 0 } else { usize::MAX })
     }
 
     /// Ends a stream that has come to its end. Never waits long: [`Finalized::NotYet`] means to ask again soon.
@@ -360,7 +364,7 @@ impl SequentialFile {
             SequentialTarget::Compare(file) if file.stamp()?.size == have => Ok(Finalized::Same),
             SequentialTarget::Compare(_) => Err(FsError::Taken),
             SequentialTarget::Pipe(sink) => {
-                let done = sink.room() == limits::STDOUT_BYTES;
+                let done = sink.room() == STDOUT_BYTES;
                 // A failure with the last bytes shows now or never.
                 sink.put(have, &[])?;
                 Ok(if done { Finalized::Named } else { Finalized::NotYet })

@@ -18,7 +18,6 @@ use std::ops::Bound;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::limits;
 use crate::protocol::request::FileEntry;
 use crate::protocol::types::ids::{ContentHash, FileVersion};
 use crate::protocol::types::relative_path::RelativeName;
@@ -31,6 +30,36 @@ use crate::storage::hasher::{HashStep, Hasher};
 use crate::storage::piece_tree::{self, HashList};
 use crate::storage::recheck::{Recheck, RecheckStep};
 use crate::storage::skipped::{LeftOut, Note, bars_name};
+
+/// Changed names that wait for their debounce; with more of them the whole folder is scanned
+/// instead.
+const PENDING_NAMES: usize = 20_000;
+/// Files checked in one iteration: each costs some microseconds.
+const STATS_PER_ITERATION: usize = 500;
+/// Requested files that are hashed before all others; further requests wait in the usual order.
+const URGENT_FILES: usize = 1_024;
+/// Files hashed at the same time: the current one and those that it preempted. Each holds an open
+/// file and a partial tree.
+const CONCURRENT_HASHES: usize = 4;
+/// Hash lists kept open: a giant file's takes a megabyte or two, and reading it again is cheap.
+const OPEN_HASH_LISTS: usize = 16;
+/// Publish a changed file after this long without a further change: a copy that pauses is not
+/// complete.
+pub const DEBOUNCE: Duration = Duration::from_secs(2);
+/// Poll the folder this often: a poll costs one system call, and the debounce takes seconds anyway.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Poll interval after a poll with changes, so that a thousand events do not pile up.
+const BUSY_POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Scan the whole folder this often where the system reports changes: some go unreported.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
+/// Scan interval where the system reports no changes.
+const BLIND_RESCAN_INTERVAL: Duration = Duration::from_secs(2);
+/// Pause after a scan, as a multiple of its duration, to spare a slow disk.
+const RESCAN_PAUSE_FACTOR: u32 = 4;
+/// Pause between two slices of a scan; a slice takes a millisecond.
+const RESCAN_SLICE_INTERVAL: Duration = Duration::from_millis(5);
+/// The longest pause between two scans: every change is noticed in the end.
+const MAX_RESCAN_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What came of a slice of hashing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,8 +262,8 @@ impl SharedFolder {
     fn is_scan_due(&self, now: Instant) -> bool {
         let Some((ended, took)) = self.scanned else { return false };
         let usual =
-            if self.condition.blind.is_some() { limits::RESCAN_BLIND } else { limits::RESCAN };
-        let rest = usual.max(took.saturating_mul(limits::RESCAN_RESTS)).min(limits::RESCAN_MOST);
+            if self.condition.blind.is_some() { BLIND_RESCAN_INTERVAL } else { RESCAN_INTERVAL };
+        let rest = usual.max(took.saturating_mul(RESCAN_PAUSE_FACTOR)).min(MAX_RESCAN_INTERVAL);
         now.saturating_duration_since(ended) >= rest
     }
 
@@ -425,7 +454,7 @@ impl SharedFolder {
         let mut lists = self.lists.borrow_mut();
         lists.retain(|(of, _)| *of != root);
         lists.push_front((root, Rc::clone(list)));
-        lists.truncate(limits::LISTS_AT_HAND);
+        lists.truncate(OPEN_HASH_LISTS);
     }
 
     /// Shares a file that has just arrived, whose content may be known already.
@@ -456,7 +485,7 @@ impl SharedFolder {
         let Some(shared) = self.files.get(name) else { return };
         let is_done = !piece_tree::has_root(shared.stamp.size)
             || (shared.root.is_some() && !self.lost.borrow().contains(name));
-        if !is_done && !self.urgent.contains(name) && self.urgent.len() < limits::URGENT_FILES {
+        if !is_done && !self.urgent.contains(name) && self.urgent.len() < URGENT_FILES {
             self.urgent.push_back(name.clone());
         }
     }
@@ -504,7 +533,7 @@ impl SharedFolder {
         let known =
             self.suspects.iter().any(|suspect| suspect.root == *root && suspect.piece == piece);
         if !known
-            && self.suspects.len() < limits::URGENT_FILES
+            && self.suspects.len() < URGENT_FILES
             && piece < piece_tree::pieces(shared.stamp.size)
         {
             self.suspects.push_back(Suspect {
@@ -561,7 +590,7 @@ impl SharedFolder {
         let stamp =
             self.files.get(name).map(|shared| shared.stamp).ok_or(io::ErrorKind::NotFound)?;
         let file = self.fs.read(name)?;
-        if self.under_way.len() >= limits::HASHINGS {
+        if self.under_way.len() >= CONCURRENT_HASHES {
             // It begins anew when its turn comes again.
             self.under_way.remove(0);
         }
@@ -583,7 +612,7 @@ impl SharedFolder {
             let stamp = self.files.get(name).map(|shared| shared.stamp);
             self.unreadable.extend(
                 stamp
-                    .filter(|_| self.unreadable.len() < limits::TOUCHED)
+                    .filter(|_| self.unreadable.len() < PENDING_NAMES)
                     .map(|stamp| (name.clone(), stamp)),
             );
             self.remove(name);
@@ -638,15 +667,15 @@ impl SharedFolder {
             .iter()
             .filter(|(_, touched)| touched.due <= now)
             .map(|(name, _)| name.clone());
-        let due: Vec<RelativeName> = due.take(limits::LOOKS).collect();
-        is_busy |= due.len() == limits::LOOKS;
+        let due: Vec<RelativeName> = due.take(STATS_PER_ITERATION).collect();
+        is_busy |= due.len() == STATS_PER_ITERATION;
         for name in due {
             self.judge(name, now, &mut happened);
         }
         let rest = match is_busy {
-            _ if self.scanning.is_some() => limits::RESCAN_PACE,
-            true => limits::LOOK_AGAIN,
-            false => limits::LOOK,
+            _ if self.scanning.is_some() => RESCAN_SLICE_INTERVAL,
+            true => BUSY_POLL_INTERVAL,
+            false => POLL_INTERVAL,
         };
         self.next_poll = Some(now + rest);
         happened
@@ -678,7 +707,7 @@ impl SharedFolder {
         if self.touched.contains_key(&name) {
             return;
         }
-        if self.touched.len() >= limits::TOUCHED {
+        if self.touched.len() >= PENDING_NAMES {
             // All of them will be come by once more.
             self.rescan = true;
             return;
@@ -691,7 +720,7 @@ impl SharedFolder {
         if self.scanning.is_none() && !std::mem::take(&mut self.rescan) {
             return false;
         }
-        match self.scan_on(limits::LOOKS, now) {
+        match self.scan_on(STATS_PER_ITERATION, now) {
             Ok(false) => return true,
             Ok(true) => {}
             // Then each file is looked for by its name.
@@ -725,9 +754,9 @@ impl SharedFolder {
         }
         let (Some(found), Some(touched)) = (found, self.touched.get_mut(&name)) else { return };
         if touched.stamp != Some(found.stamp) {
-            *touched = Touched { stamp: Some(found.stamp), since: now, due: now + limits::SETTLE };
-        } else if !found.settled || now.saturating_duration_since(touched.since) < limits::SETTLE {
-            touched.due = now + limits::LOOK;
+            *touched = Touched { stamp: Some(found.stamp), since: now, due: now + DEBOUNCE };
+        } else if !found.settled || now.saturating_duration_since(touched.since) < DEBOUNCE {
+            touched.due = now + POLL_INTERVAL;
         } else {
             self.touched.remove(&name);
             self.put(name.clone(), found.stamp, None);
@@ -1027,7 +1056,7 @@ mod tests {
         let long = vec![7; 3 << 20];
         world.drive.place("long", 9, &long);
         world.look();
-        assert_eq!(world.wait(limits::SETTLE), (words(&["long"]), [].into()));
+        assert_eq!(world.wait(DEBOUNCE), (words(&["long"]), [].into()));
         assert_eq!(
             (world.share.hash_slice(world.now), world.share.hash_slice(world.now)),
             (HashOutcome::More, HashOutcome::More)
@@ -1047,7 +1076,7 @@ mod tests {
         world.drive.place("a", 1, b"same");
         world.drive.place("Sub/b", 2, b"same");
         world.look();
-        world.wait(limits::SETTLE);
+        world.wait(DEBOUNCE);
         world.hashed();
         let root = hash(b"same");
         assert_eq!(world.share.named(&root), Some(name("Sub/b")));
@@ -1091,7 +1120,7 @@ mod tests {
         assert!(
             !world.share.is_version(&name("a"), tag) && world.share.named(&hash(b"a")).is_none()
         );
-        assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
+        assert_eq!(world.wait(DEBOUNCE), (words(&["a"]), [].into()));
         assert_eq!(world.share.entry(&name("a")).unwrap().root, None);
         assert_eq!(world.hashed(), ["a"]);
         assert_eq!(world.share.entry(&name("a")).unwrap().root, Some(hash(b"other")));
@@ -1106,7 +1135,7 @@ mod tests {
         let mut world = world(&[]);
         world.drive.place("a", 1, &vec![1; 3 << 20]);
         world.look();
-        world.wait(limits::SETTLE);
+        world.wait(DEBOUNCE);
         assert_eq!(world.share.hash_slice(world.now), HashOutcome::More);
         let after = vec![2; 3 << 20];
         world.drive.place("a", 2, &after);
@@ -1114,7 +1143,7 @@ mod tests {
         world.drive.changes.take();
         assert_eq!(world.hashed(), [""; 0]);
         assert_eq!(world.look(), ([].into(), words(&["a"])));
-        assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
+        assert_eq!(world.wait(DEBOUNCE), (words(&["a"]), [].into()));
         world.hashed();
         assert_eq!(world.share.named(&hash(&after)), Some(name("a")));
     }
@@ -1131,7 +1160,7 @@ mod tests {
     #[test]
     fn when_events_were_lost_everything_is_looked_at_again() {
         let files: Vec<(String, i128)> =
-            (0..limits::LOOKS * 2).map(|n| (format!("f{n:05}"), 1)).collect();
+            (0..STATS_PER_ITERATION * 2).map(|n| (format!("f{n:05}"), 1)).collect();
         let mut world =
             world(&files.iter().map(|(name, time)| (name.as_str(), *time)).collect::<Vec<_>>());
         world.drive.erase("f00000");
@@ -1139,7 +1168,7 @@ mod tests {
         world.drive.place("new", 5, b"new");
         *world.drive.changes.borrow_mut() = vec![FsChange::Everything];
         let (mut have, mut gone) = (Vec::new(), Vec::new());
-        let until = world.now + limits::SETTLE + SECOND;
+        let until = world.now + DEBOUNCE + SECOND;
         while world.now < until {
             world.now = world.share.next_poll().unwrap();
             let (more, less) = world.look();
@@ -1165,9 +1194,9 @@ mod tests {
         // Nobody hears of a change of the patterns, but all is looked at now and then.
         world.drive.edit("a", |memo| memo.barred = None);
         let mut have = Vec::new();
-        let until = world.now + limits::RESCAN + limits::SETTLE + SECOND;
+        let until = world.now + RESCAN_INTERVAL + DEBOUNCE + SECOND;
         while world.now < until {
-            have.extend(world.wait(limits::LOOK).0);
+            have.extend(world.wait(POLL_INTERVAL).0);
         }
         assert_eq!((have, world.notes.len()), (words(&["a"]), 0));
     }
@@ -1181,9 +1210,9 @@ mod tests {
         world.drive.place("new", 2, b"new");
         world.drive.changes.take();
         let mut have = Vec::new();
-        let until = world.now + limits::RESCAN_BLIND + limits::SETTLE + SECOND;
+        let until = world.now + BLIND_RESCAN_INTERVAL + DEBOUNCE + SECOND;
         while world.now < until {
-            have.extend(world.wait(limits::LOOK).0);
+            have.extend(world.wait(POLL_INTERVAL).0);
         }
         assert_eq!((have, world.notes.len()), (words(&["new"]), 1));
     }
@@ -1200,7 +1229,7 @@ mod tests {
         world.drive.condition.set(Condition::default());
         world.drive.changes.borrow_mut().push(FsChange::Everything);
         world.look();
-        assert_eq!(world.wait(limits::SETTLE).0, words(&["S/b", "a"]));
+        assert_eq!(world.wait(DEBOUNCE).0, words(&["S/b", "a"]));
         assert_eq!(world.notes, [Note::Missing, Note::Back]);
     }
 
@@ -1210,13 +1239,13 @@ mod tests {
         world.drive.edit("a", |memo| memo.closed = true);
         assert_eq!(world.share.hash_slice(world.now), HashOutcome::Unreadable(name("a")));
         assert!(world.share.is_empty() && !world.share.is_hashing());
-        assert_eq!(world.wait(limits::RESCAN), ([].into(), [].into()));
-        assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
+        assert_eq!(world.wait(RESCAN_INTERVAL), ([].into(), [].into()));
+        assert_eq!(world.wait(DEBOUNCE), ([].into(), [].into()));
         assert!(world.notes.contains(&Note::LeftOut(LeftOut::from([(Barred::Unreadable, 1)]))));
         world.drive.edit("a", |memo| memo.closed = false);
         world.drive.heard("a");
         world.look();
-        assert_eq!(world.wait(limits::SETTLE), (words(&["a"]), [].into()));
+        assert_eq!(world.wait(DEBOUNCE), (words(&["a"]), [].into()));
         assert_eq!(world.hashed(), ["a"]);
     }
 
@@ -1226,7 +1255,7 @@ mod tests {
         world.drive.place("got", 1, b"got it");
         let file = world.share.add(&name("got"), Some(hash(b"got it")), None).unwrap();
         assert_eq!((file.size, file.root), (Some(6), Some(hash(b"got it"))));
-        assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
+        assert_eq!(world.wait(DEBOUNCE), ([].into(), [].into()));
         assert!(!world.share.is_hashing());
         assert_eq!(world.share.add(&name("never was"), None, None), None);
     }
@@ -1237,7 +1266,7 @@ mod tests {
         let (before, after) = (vec![3; 2 << 20], [vec![3; 1 << 20], vec![4; 1 << 20]].concat());
         world.drive.place("long", 9, &before);
         world.look();
-        world.wait(limits::SETTLE);
+        world.wait(DEBOUNCE);
         world.hashed();
         // An accusation without a reason, and one of a piece that there is not.
         for piece in [0, 1, 2, u64::MAX] {
@@ -1265,6 +1294,6 @@ mod tests {
         assert_eq!(world.names(), ["a"]);
         world.drive.place("S/e", 1, b"e");
         world.look();
-        assert_eq!(world.wait(limits::SETTLE), ([].into(), [].into()));
+        assert_eq!(world.wait(DEBOUNCE), ([].into(), [].into()));
     }
 }

@@ -12,6 +12,12 @@ use crate::storage::partial_file::Finalized;
 use crate::storage::piece_tree::{self, HashList, PieceHash};
 use crate::storage::resume_file::{Content, DownloadIdentity, Resumable, ResumeFile};
 
+/// Dirty bytes of a download at which its connections are no longer read, until the disk has caught
+/// up.
+pub const DIRTY_BYTES: u64 = 64 << 20;
+/// Received bytes between two writeback requests to the kernel.
+pub const WRITEBACK_BYTES: u64 = 8 << 20;
+
 /// What the disk may still have to write when that is done: more would hold up the loop.
 const SYNC_REST: u64 = 16 << 20;
 /// What a file system takes as one name.
@@ -199,10 +205,10 @@ impl Writeback {
     }
 
     pub(super) fn room(&self) -> usize {
-        if self.dirty.get() > limits::DIRTY_BYTES {
+        if self.dirty.get() > DIRTY_BYTES {
             self.check_writeback();
         }
-        if self.dirty.get() <= limits::DIRTY_BYTES { usize::MAX } else { 0 }
+        if self.dirty.get() <= DIRTY_BYTES { usize::MAX } else { 0 }
     }
 
     /// Forgets what the disk has written, from the oldest on.
@@ -254,8 +260,7 @@ impl Writeback {
         self.dirty.set(self.dirty.get() + length);
         self.unsynced.set(self.unsynced.get() + length);
         let every = self.fs.durable_every();
-        if self.fresh.borrow().len() as u64 * limits::PIECE_BYTES >= limits::FLUSH_BYTES.min(every)
-        {
+        if self.fresh.borrow().len() as u64 * limits::PIECE_BYTES >= WRITEBACK_BYTES.min(every) {
             self.start_writeback();
             if self.unsynced.get() >= every {
                 self.check_writeback();

@@ -178,7 +178,7 @@ impl Client {
             },
             5 => Client { reads: 1 + rng.place(2_000), ..make("slow reader", script) },
             6 => Client {
-                must: Must::BeEndedWithin(secs(limits::OPENING.as_secs())),
+                must: Must::BeEndedWithin(secs(limits::HANDSHAKE_TIMEOUT.as_secs())),
                 ..make("says nothing", Vec::new())
             },
             7 => {

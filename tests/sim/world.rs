@@ -787,7 +787,7 @@ impl World {
                 Some((command, pipe)) => (
                     Task::Once(command),
                     pipe.map_or(DownloadPlace::Folder, DownloadPlace::Pipe),
-                    RetryPolicy::For(limits::GET_PATIENCE),
+                    RetryPolicy::For(limits::GET_RETRY_FOR),
                 ),
             };
             let open_folder: OpenFolder =
@@ -1213,7 +1213,7 @@ impl World {
             let inner = wire.look();
             (inner.lives[machine.life].moved, inner.lives[machine.life].busy)
         };
-        let most = limits::TURN_BYTES + limits::SLICE_BYTES;
+        let most = limits::ITERATION_BYTES + limits::SLICE_BYTES;
         assert!(moved <= most, "{}: a turn moved {moved} bytes", machine.at);
         let reports = machine.script.received();
         if busy || !reports.is_empty() {

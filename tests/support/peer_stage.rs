@@ -110,9 +110,10 @@ impl PeerStage {
     /// A connection that has opened.
     pub fn accept(&mut self) -> ConnId {
         let id = ConnId(self.conns.all.len());
-        self.conns
-            .all
-            .push(ConnHandle::new(SocketAddr::from(([127, 0, 0, 1], 40_000)), limits::HEAD_BYTES));
+        self.conns.all.push(ConnHandle::new(
+            SocketAddr::from(([127, 0, 0, 1], 40_000)),
+            limits::HEADER_BYTES,
+        ));
         self.tell(Event::Accepted(id, PortId(0)));
         self.say(id, b"{\"cardume\":1}\n");
         self.read(id);

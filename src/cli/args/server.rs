@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use cardume::limits;
 use cardume::protocol::types::legacy_profile::LegacyProfile;
 use cardume::server::Range;
 #[cfg(feature = "store")]
@@ -12,6 +11,9 @@ use clap::{Args, ValueEnum};
 use crate::cli::args;
 use crate::cli::args::host::HostArgs;
 use crate::cli::args::legacy;
+
+/// The least memory of an index: its empty tables take half a megabyte.
+const LEAST_MEMORY: u64 = 4 << 20;
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -139,7 +141,7 @@ fn memory(text: &str) -> Result<u64, String> {
         .parse::<bytesize::ByteSize>()
         .map_err(|_| "a size is like 512MiB or 2GiB".to_owned())?
         .as_u64();
-    let least = limits::LEAST_MEMORY;
+    let least = LEAST_MEMORY;
     if size < least { Err(format!("an index needs at least {}MiB", least >> 20)) } else { Ok(size) }
 }
 

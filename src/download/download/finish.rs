@@ -141,7 +141,8 @@ impl Download {
             return Some(outcome);
         }
         let starves = self.starves()
-            && around.io.now.saturating_duration_since(self.last_received) >= limits::STALLED;
+            && around.io.now.saturating_duration_since(self.last_received)
+                >= limits::STALLED_NOTICE;
         let alone = self.sources.is_empty() || starves || self.hears_nobody(around.io.now);
         if alone && matches!(self.state, DownloadState::Fetching) {
             if let RetryPolicy::For(time) = self.retry_policy
@@ -253,7 +254,7 @@ impl Download {
             return true;
         }
         let left =
-            around.io.now.saturating_duration_since(self.last_received) < limits::GET_PATIENCE;
+            around.io.now.saturating_duration_since(self.last_received) < limits::GET_RETRY_FOR;
         let open: Vec<u32> = self
             .sources
             .iter()
@@ -304,7 +305,7 @@ impl Download {
             // Backpressure: the reader of our output is slow, not a source.
             self.last_received = now;
         }
-        self.due_at = now + limits::TAKE_OVER;
+        self.due_at = now + limits::TAKEOVER_INTERVAL;
         match &mut self.state {
             DownloadState::Fetching => {
                 for source in self.sources.values_mut() {
@@ -383,7 +384,9 @@ impl Download {
         let Some(part) = self.part.clone().filter(|_| self.begun) else { return };
         let (held, size, now) = (part.held(), part.size(), io.now);
         if matches!(self.state, DownloadState::Settling(_))
-            && self.told_at.is_some_and(|at| now.saturating_duration_since(at) >= limits::PROGRESS)
+            && self
+                .told_at
+                .is_some_and(|at| now.saturating_duration_since(at) >= limits::PROGRESS_INTERVAL)
         {
             return self.stall(WaitReason::Disk, io);
         }
@@ -393,13 +396,16 @@ impl Download {
             self.last_seen = seen;
             self.last_received = now;
         } else if self.sources.values().any(Source::is_asked)
-            && now.saturating_duration_since(self.last_received) >= limits::STALLED
+            && now.saturating_duration_since(self.last_received) >= limits::STALLED_NOTICE
             && self.wait_reason.is_none()
         {
             let why = if part.room() == 0 { WaitReason::Disk } else { WaitReason::Silence };
             return self.stall(why, io);
         }
-        if self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= limits::PROGRESS) {
+        if self
+            .told_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= limits::PROGRESS_INTERVAL)
+        {
             self.told_at = Some(now);
             io.tell(UiEvent::Progress { name: self.name.clone(), held, size });
         }

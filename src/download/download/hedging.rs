@@ -28,7 +28,7 @@ impl Download {
         }
         let silent = |source: &Source| {
             let patience = if source.waits || (alone && source.is_open()) {
-                limits::LIST_PATIENCE
+                limits::HASH_LIST_TIMEOUT
             } else {
                 limits::HEDGE
             };
@@ -71,7 +71,7 @@ impl Download {
         let has_sent = source.heard_at > self.list_since && !self.trusted_root;
         let gap = if has_sent { limits::DELIVERY_GAP } else { limits::HEDGE };
         since(self.list_since.max(source.heard_at)) >= gap * grows
-            || since(self.list_since) >= limits::LIST_PATIENCE * grows
+            || since(self.list_since) >= limits::HASH_LIST_TIMEOUT * grows
     }
 
     /// True while the last piece from this source may prove the list.
@@ -132,7 +132,7 @@ impl Download {
         let asked: Vec<SocketAddr> =
             self.sources.iter().filter(asked).map(|(_, source)| source.at).collect();
         self.slow.extend(asked);
-        self.list_batch = (self.list_batch * 2).min(limits::LISTS_AT_ONCE);
+        self.list_batch = (self.list_batch * 2).min(limits::HASH_LISTS_AT_ONCE);
         if self.sources.values().filter(usable).all(|source| self.slow.contains(&source.at)) {
             // All were slow: they are asked again in turn.
             self.slow = BTreeSet::from([at]);

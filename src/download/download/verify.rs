@@ -27,7 +27,7 @@ impl Download {
         around: &mut Ctx<'_, '_>,
     ) -> Option<Outcome> {
         let mut heard_something = false;
-        for _ in 0..limits::VISIT_REQUESTS {
+        for _ in 0..limits::SERVICE_REQUESTS {
             let Some(source) = self.sources.get_mut(&id) else { return self.mourn(around) };
             let heard = match source.next(around.io) {
                 // Some bytes of a body change nothing of what there is to do.

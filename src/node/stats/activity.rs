@@ -98,7 +98,7 @@ impl Activity {
     pub fn listen(&mut self, link: ConnId, from: IpAddr) -> Result<LiveStats, ErrorReply> {
         let beside =
             self.listeners.values().filter(|(_, ip)| Block::of(*ip) == Block::of(from)).count();
-        let most = if from.is_loopback() { limits::LISTENERS } else { limits::LISTENERS_OF_ONE };
+        let most = if from.is_loopback() { limits::LISTENERS } else { limits::ADDRESS_LISTENERS };
         if (self.listeners.len() >= limits::LISTENERS || beside >= most)
             && !self.listeners.contains_key(&link)
         {
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn nobody_elsewhere_takes_all_places() {
         let mut pulse = Activity::default();
-        for link in 0..limits::LISTENERS_OF_ONE {
+        for link in 0..limits::ADDRESS_LISTENERS {
             pulse.listen(ConnId(link), THERE).unwrap();
         }
         assert!(

@@ -389,6 +389,7 @@ mod tests {
 
     use super::*;
     use crate::os::fs::folder::Folder;
+    use crate::os::fs::inotify::WATCHES;
     use crate::os::fs::part_file::Allocate;
     use crate::storage::fs_trait::{Condition, Filesystem as _, FsChange, FsError};
 
@@ -551,7 +552,7 @@ mod tests {
     #[test]
     fn folders_beyond_the_limit_are_known_not_to_be_watched() {
         let (place, folder) = folder();
-        for n in 0..limits::WATCHES {
+        for n in 0..WATCHES {
             fs::create_dir(place.path().join(format!("{n}"))).unwrap();
         }
         folder.watch(true).unwrap();
@@ -560,7 +561,7 @@ mod tests {
         assert!(first.is_some());
         // A machine may allow fewer than we do.
         fs::remove_dir(place.path().join("1")).unwrap();
-        for n in 2..limits::WATCHES {
+        for n in 2..WATCHES {
             fs::remove_dir(place.path().join(format!("{n}"))).unwrap();
         }
         while !folder.changes().is_empty() {}

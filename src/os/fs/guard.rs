@@ -9,10 +9,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, Stat, accessat, fstat, openat, statat};
 use rustix::io::Errno;
 
-use crate::limits;
+use crate::os::fs::hash_cache::TRUSTED_AGE;
 use crate::os::fs::secret::{self, SecretKind};
 use crate::storage::exclude::Excludes;
 use crate::storage::fs_trait::Barred;
+
+/// Bytes read of a file with exclusion patterns.
+const IGNORE_BYTES: usize = 64 << 10;
 
 /// The file of patterns at the top of a shared folder.
 pub const IGNORE_FILE: &str = ".cardumeignore";
@@ -74,7 +77,7 @@ impl Guard {
         self.read.set(found);
         let text = match found {
             None => Vec::new(),
-            Some(_) => head(top, IGNORE_FILE, limits::IGNORE_BYTES).unwrap_or_else(|error| {
+            Some(_) => head(top, IGNORE_FILE, IGNORE_BYTES).unwrap_or_else(|error| {
                 log::warn!("{IGNORE_FILE} is not read: {}", io::Error::from(error));
                 Vec::new()
             }),
@@ -177,7 +180,7 @@ fn version(stat: &Stat) -> IgnoreFileVersion {
 fn has_rested(stat: &Stat) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let changed = Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
-    now.checked_sub(changed).is_some_and(|age| age > limits::SETTLED)
+    now.checked_sub(changed).is_some_and(|age| age > TRUSTED_AGE)
 }
 
 /// The first bytes of a file.

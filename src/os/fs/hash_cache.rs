@@ -32,6 +32,14 @@ use crate::storage::fs_trait::FileStat;
 use crate::storage::hash_cache::{ContentHashes, HashLists, HashStore, Remembered};
 use crate::storage::piece_tree::{HashList, VALUE_BYTES, has_root, pieces, values};
 
+/// Hash lists kept on disk: those of 32 TiB of files.
+const CACHED_LIST_BYTES: u64 = 1 << 30;
+/// Bytes read of the content hashes on disk: all useful records and as many stale ones.
+const CACHED_ROOT_BYTES: u64 = 128 << 20;
+/// A file's metadata identify its content once the last change is this old: a second change within
+/// one tick of a coarse file system would not show.
+pub const TRUSTED_AGE: Duration = Duration::from_secs(2);
+
 const ROOTS: &str = "roots";
 const LISTS: &str = "lists";
 /// What a line of the roots begins with; whatever has another beginning is passed over.
@@ -133,10 +141,10 @@ impl HashCache {
             }
         };
         let length = file.metadata()?.len();
-        let skipped = length.saturating_sub(limits::CACHED_ROOT_BYTES);
+        let skipped = length.saturating_sub(CACHED_ROOT_BYTES);
         file.seek(SeekFrom::Start(skipped))?;
         let mut content = Vec::new();
-        file.take(limits::CACHED_ROOT_BYTES).read_to_end(&mut content)?;
+        file.take(CACHED_ROOT_BYTES).read_to_end(&mut content)?;
         let (mut roots, mut lines) = (self.roots.borrow_mut(), 0);
         for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             lines += 1;
@@ -209,10 +217,10 @@ impl HashCache {
             total += size;
             found.push((modified, size, entry.file_name().to_owned()));
         }
-        if total > limits::CACHED_LIST_BYTES {
+        if total > CACHED_LIST_BYTES {
             found.sort_unstable();
             for (_, size, name) in found {
-                if total <= limits::CACHED_LIST_BYTES / 4 * 3 {
+                if total <= CACHED_LIST_BYTES / 4 * 3 {
                     break;
                 }
                 if unlinkat(&self.lists, &name, AtFlags::empty()).is_ok() {
@@ -263,7 +271,7 @@ impl HashCache {
             return Ok(());
         }
         self.listed.set(self.listed.get() + list.bytes().len() as u64);
-        if self.listed.get() > limits::CACHED_LIST_BYTES {
+        if self.listed.get() > CACHED_LIST_BYTES {
             self.sweep();
         }
         self.replace(&self.lists, &name, &[&list.size().to_le_bytes(), list.bytes()])
@@ -430,7 +438,7 @@ fn unpack(content: &[u8]) -> Option<HashList> {
 /// True when a write could have followed the one that the stamp shows, and not show. So could one in the future of a clock that we don't know.
 fn is_young(stamp: &FileStat, now: i128) -> bool {
     // The system sets the one, anybody the other: whichever is younger counts, unless somebody has set it to a time that is yet to come.
-    let young = |at: i128| now - at < nanos(limits::SETTLED);
+    let young = |at: i128| now - at < nanos(TRUSTED_AGE);
     young(stamp.changed_ns) || (stamp.modified_ns <= now && young(stamp.modified_ns))
 }
 
@@ -704,7 +712,7 @@ mod tests {
             file.set_modified(SystemTime::now() - day * age).unwrap();
         };
         for age in 1..=9 {
-            put(&format!("{age:064x}"), limits::CACHED_LIST_BYTES / 8, age);
+            put(&format!("{age:064x}"), CACHED_LIST_BYTES / 8, age);
         }
         put(".abandoned", 5, 1);
         put(".being-written", 5, 0);
@@ -716,7 +724,7 @@ mod tests {
         names.sort();
         let mut wanted = vec![".being-written".to_owned()];
         wanted.extend((1..=6).map(|age| format!("{age:064x}")));
-        assert_eq!((names, cache.listed.get()), (wanted, limits::CACHED_LIST_BYTES / 8 * 6));
+        assert_eq!((names, cache.listed.get()), (wanted, CACHED_LIST_BYTES / 8 * 6));
     }
 
     #[test]

@@ -13,11 +13,13 @@ use std::rc::Rc;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-use crate::limits;
 use crate::os::fs::dir_walk::{self, DirListing};
 use crate::os::fs::guard::Guard;
 use crate::os::fs::top::Top;
 use crate::storage::fs_trait::{Blind, FsChange};
+
+/// Watched folders: within the usual limit per user, with room for other programs.
+pub const WATCHES: usize = 8_192;
 
 /// What makes a file another one, or none. ATTRIB: a new time of change is a new version.
 const EVENTS: WatchFlags = WatchFlags::CREATE
@@ -103,7 +105,7 @@ impl FolderWatch {
         let place = format!("/proc/self/fd/{}", dir.as_raw_fd());
         let watch = inotify::add_watch(&self.events, place, EVENTS)?;
         let mut state = self.state.borrow_mut();
-        if state.folders.len() >= limits::WATCHES && !state.folders.contains_key(&watch) {
+        if state.folders.len() >= WATCHES && !state.folders.contains_key(&watch) {
             let _ = inotify::remove_watch(&self.events, watch);
             return Err(Errno::NOSPC.into());
         }
@@ -203,7 +205,7 @@ impl FolderWatch {
     /// Names some of the files in new subfolders. False when there were too many subfolders to remember.
     fn list_new(self: &Rc<FolderWatch>, files: &mut BTreeSet<String>) -> bool {
         let mut state = self.state.borrow_mut();
-        if state.fresh.len() > limits::WATCHES {
+        if state.fresh.len() > WATCHES {
             state.fresh.clear();
             return false;
         }

@@ -17,10 +17,15 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::io::traits::{ByteSource, RawWrite};
 use crate::limits;
+use crate::os::fs::part_file::READAHEAD_BYTES;
+use crate::os::fs::part_file::READAHEAD_RETRY;
 use crate::os::fs::part_file::stamp;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::FileVersion;
 use crate::storage::fs_trait::FileStat;
+
+/// Bytes mapped at a time: unmapping a hundred gigabytes at once would block the loop for a second.
+const WINDOW_BYTES: u64 = 64 << 20;
 
 /// A page, in bytes; larger ones are multiples of it.
 const PAGE: u64 = 4_096;
@@ -113,9 +118,9 @@ impl MmapSource {
         if !window.as_ref().is_some_and(fits) {
             // The old one goes first, so that there is never more than one.
             *window = None;
-            let start = range.start() / limits::WINDOW_BYTES * limits::WINDOW_BYTES;
-            let covered = ByteRange::within(start, Some(limits::WINDOW_BYTES), self.size)
-                .unwrap_or(ByteRange::EMPTY);
+            let start = range.start() / WINDOW_BYTES * WINDOW_BYTES;
+            let covered =
+                ByteRange::within(start, Some(WINDOW_BYTES), self.size).unwrap_or(ByteRange::EMPTY);
             let length = usize::try_from(covered.length()).unwrap_or(usize::MAX);
             let map = MmapOptions::new().offset(start).len(length).map_raw_read_only(&self.file)?;
             *window = Some(Window { range: covered, map });
@@ -131,13 +136,13 @@ impl MmapSource {
     /// Asks the kernel for what comes next, some slices before it is needed.
     fn read_ahead(&self, range: ByteRange) {
         let asked = self.asked_to.get();
-        let jumped = range.start() > asked || range.end() + limits::AHEAD_BYTES < asked;
-        let late = self.asked_at.get().is_none_or(|at| at.elapsed() >= limits::COLD_REMINDER);
+        let jumped = range.start() > asked || range.end() + READAHEAD_BYTES < asked;
+        let late = self.asked_at.get().is_none_or(|at| at.elapsed() >= READAHEAD_RETRY);
         if jumped || late {
             // It may have dropped what it was asked for.
-            self.ask(range.start(), range.end() + limits::AHEAD_BYTES);
-        } else if range.end() + limits::AHEAD_BYTES / 2 > asked {
-            self.ask(asked, range.end() + limits::AHEAD_BYTES);
+            self.ask(range.start(), range.end() + READAHEAD_BYTES);
+        } else if range.end() + READAHEAD_BYTES / 2 > asked {
+            self.ask(asked, range.end() + READAHEAD_BYTES);
         }
     }
 

@@ -6,22 +6,26 @@ use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::FileExt as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, FallocateFlags, Stat, fadvise, fallocate, fstat, fstatvfs, ftruncate};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use crate::limits;
 use crate::os::fs::missing_calls::{is_missing, synced};
 use crate::protocol::types::byte_range::ByteRange;
 use crate::storage::fs_trait::{FileStat, FsFile};
+
+/// Bytes that the kernel is asked to read ahead of a position that is not resident.
+pub const READAHEAD_BYTES: u64 = 4 << 20;
+/// Repeat a readahead request after this long.
+pub const READAHEAD_RETRY: Duration = Duration::from_millis(250);
 
 /// Number of `cachestat(2)`, the same on every architecture since Linux 6.5.
 const CACHESTAT: libc::c_long = 451;
 /// What the page cache counts in.
 const PAGE: u64 = 4_096;
 /// What the disk is asked to fetch of a file that is read from front to end.
-const AHEAD: u64 = limits::AHEAD_BYTES;
+const AHEAD: u64 = READAHEAD_BYTES;
 /// In such steps: holes are filled with zeros at once when they are asked for, and more of them would hold up the loop.
 const STEP: u64 = 1 << 20;
 
@@ -66,7 +70,7 @@ impl PartFile {
     /// Nothing of what is wanted is in memory.
     fn ask_again(&self, at: u64) {
         let is_under_way = |asked: ReadAhead| {
-            asked.from <= at && at < asked.to && asked.at.elapsed() < limits::COLD_REMINDER
+            asked.from <= at && at < asked.to && asked.at.elapsed() < READAHEAD_RETRY
         };
         if !self.asked.get().is_some_and(is_under_way) {
             let to = at.saturating_add(AHEAD);

@@ -5,10 +5,12 @@ use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
 use crate::client::console::saved_lists::SavedLists;
-use crate::limits;
 use crate::os::system;
 use crate::protocol::types::file_name;
 use crate::protocol::types::ids::to_hex;
+
+/// A saved list of a console: the largest legacy list with the longest names.
+const SAVED_LIST_BYTES: u64 = 32 << 20;
 
 /// The files of one folder.
 #[derive(Clone, Debug)]
@@ -31,15 +33,15 @@ impl SavedLists for SavedListsDir {
         // Whatever else stands there, such as a pipe, could be waited for without end.
         fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
         let mut content = Vec::new();
-        File::open(path).ok()?.take(limits::NOTE_BYTES + 1).read_to_end(&mut content).ok()?;
+        File::open(path).ok()?.take(SAVED_LIST_BYTES + 1).read_to_end(&mut content).ok()?;
         u64::try_from(content.len())
-            .is_ok_and(|length| length <= limits::NOTE_BYTES)
+            .is_ok_and(|length| length <= SAVED_LIST_BYTES)
             .then_some(content)
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Result<(), String> {
         file_name::check(name).map_err(|why| format!("a file name must not {why}"))?;
-        if !u64::try_from(content.len()).is_ok_and(|length| length <= limits::NOTE_BYTES) {
+        if !u64::try_from(content.len()).is_ok_and(|length| length <= SAVED_LIST_BYTES) {
             return Err("too long".into());
         }
         // Under a hidden name until it is whole: the folder may be shared.

@@ -2,7 +2,8 @@
 //!
 //! It is the content that tells. Keys are small, so only small files are read to their end; of larger ones at most a header is.
 
-use crate::limits;
+/// Files up to this size are searched for secret keys: a key with its certificate chain is smaller.
+const SECRET_BYTES: usize = 64 << 10;
 
 /// The header of an SQLite database, with the four bytes that tell whose it is.
 const DATABASE_HEADER: usize = 72;
@@ -35,7 +36,7 @@ pub enum SecretKind {
 /// How much of a file of this size and name must be read to tell; 0 where nothing need be.
 pub fn telling(name: &[u8], size: u64) -> usize {
     match usize::try_from(size) {
-        Ok(size) if size <= limits::SECRET_BYTES => size,
+        Ok(size) if size <= SECRET_BYTES => size,
         // A database has whole pages.
         _ if size.is_multiple_of(512) || name.ends_with(b"-wal") => DATABASE_HEADER,
         _ => 0,

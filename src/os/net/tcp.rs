@@ -19,6 +19,9 @@ use crate::limits;
 use crate::os::system;
 use crate::reactor::traits::{Ready, Stream};
 
+/// Connections that wait in the kernel: with 128, ten thousand at once take half a minute.
+const BACKLOG: i32 = 4_096;
+
 const SIGNALS: Token = Token(usize::MAX - 1);
 const STDIN: Token = Token(usize::MAX - 2);
 const STDOUT: Token = Token(usize::MAX - 3);
@@ -175,7 +178,7 @@ impl TcpStack {
         socket.bind(&at.into())?;
         // What is accepted inherits this: on some old wires nobody says anything for days, and one that has lost its power is noticed all the same.
         let _ = socket.set_tcp_keepalive(&keepalive());
-        socket.listen(limits::BACKLOG)?;
+        socket.listen(BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
         // The port before is given up only when this one is sure.
         if let Some(mut old) = self.ports.remove(&port) {

@@ -416,7 +416,7 @@ mod tests {
     fn invalid_parameters_are_refused() {
         let server = |path, query: &str| asked(Role::Server, path, query);
         assert_eq!(
-            server("search", &format!("q={}", "x".repeat(limits::FIND_BYTES + 1))),
+            server("search", &format!("q={}", "x".repeat(limits::QUERY_TEXT_BYTES + 1))),
             Err(ErrorCode::TooLarge)
         );
         assert_eq!(server("name", ""), Err(ErrorCode::BadRequest));

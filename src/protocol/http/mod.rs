@@ -153,7 +153,7 @@ impl Http {
         let head_only = buffer.trim_ascii_start().starts_with(b"HEAD ");
         let used = match parsed.parse(buffer) {
             Ok(httparse::Status::Complete(used)) => used,
-            Ok(httparse::Status::Partial) if buffer.len() <= limits::HEAD_BYTES => {
+            Ok(httparse::Status::Partial) if buffer.len() <= limits::HEADER_BYTES => {
                 return Ok(Decoded::Partial);
             }
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {

@@ -15,12 +15,12 @@ impl QueryString {
     /// `bad_request` when the text is too long, has an invalid `%`, is no UTF-8, or repeats a
     /// parameter.
     pub fn of(text: &str) -> Result<QueryString, ErrorReply> {
-        if text.len() > limits::QUERY_BYTES {
+        if text.len() > limits::QUERY_STRING_BYTES {
             return Err(bad("the query is too long"));
         }
         let mut fields: Vec<(String, String)> = Vec::new();
         for field in text.split('&').filter(|field| !field.is_empty()) {
-            if fields.len() == limits::QUERY_FIELDS {
+            if fields.len() == limits::QUERY_STRING_FIELDS {
                 return Err(bad("too many parameters"));
             }
             let (key, value) = field.split_once('=').unwrap_or((field, ""));
@@ -87,9 +87,9 @@ mod tests {
 
     #[test]
     fn a_broken_or_endless_query_is_a_bad_request() {
-        let long = "q=".to_owned() + &"x".repeat(limits::QUERY_BYTES);
+        let long = "q=".to_owned() + &"x".repeat(limits::QUERY_STRING_BYTES);
         let many = "a&".repeat(3)
-            + &(0..limits::QUERY_FIELDS + 1).map(|n| format!("k{n}&")).collect::<String>();
+            + &(0..limits::QUERY_STRING_FIELDS + 1).map(|n| format!("k{n}&")).collect::<String>();
         for text in ["q=%", "q=%1", "q=%zz", "q=%+1", "q=%ff", "q=1&q=2", "q&%71", &long, &many] {
             assert_eq!(
                 QueryString::of(text).map_err(|refusal| refusal.code),

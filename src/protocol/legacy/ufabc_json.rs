@@ -100,7 +100,7 @@ impl UfabcJson {
         }
         let limit = match self.role {
             Role::Server => limits::JOIN_BYTES,
-            Role::Peer => limits::HEAD_BYTES,
+            Role::Peer => limits::HEADER_BYTES,
         };
         let within = &buffer[..buffer.len().min(limit)];
         let (asked, item, end) = match self.scan.run(within) {
@@ -127,7 +127,7 @@ impl UfabcJson {
     /// Offer an unterminated object as complete.
     fn offer(&mut self, buffer: &[u8]) -> Decoded<Result<Request, ErrorReply>> {
         let again = self.guess.last.take().is_some_and(|(_, length)| length == buffer.len());
-        if !self.scan.is_inside() || (!again && self.guess.made == limits::GUESSES) {
+        if !self.scan.is_inside() || (!again && self.guess.made == limits::UFABC_JSON_OFFERS) {
             return Decoded::Partial;
         }
         let Some((asked, item)) = loose(self.role, &buffer[self.scan.start..]) else {
@@ -868,7 +868,7 @@ mod tests {
             text.extend_from_slice(b"\",");
             assert_eq!(wire.read(&text), Ok(Decoded::Partial));
         }
-        assert_eq!(guesses, limits::GUESSES);
+        assert_eq!(guesses, limits::UFABC_JSON_OFFERS);
     }
 
     #[test]
@@ -992,7 +992,8 @@ mod tests {
                 text.get(..20).unwrap_or(text)
             );
         }
-        for (role, limit) in [(Role::Server, limits::JOIN_BYTES), (Role::Peer, limits::HEAD_BYTES)]
+        for (role, limit) in
+            [(Role::Server, limits::JOIN_BYTES), (Role::Peer, limits::HEADER_BYTES)]
         {
             let mut endless = b"{\"method\":\"".to_vec();
             endless.resize(limit, b'x');

@@ -303,7 +303,7 @@ impl ResponseShape<'_> {
             .max_head
             .and_then(|n| usize::try_from(n).ok())
             .unwrap_or(0)
-            .clamp(limits::HEAD_BYTES, limits::JOIN_BYTES);
+            .clamp(limits::HEADER_BYTES, limits::JOIN_BYTES);
         let you = self.you.as_deref().and_then(|text| text.parse().ok());
         // Zero would make a flood of PINGs; years would never expire.
         let heartbeat_ms = self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000);
@@ -327,7 +327,7 @@ impl ResponseShape<'_> {
             "SUBSCRIBE_OK" => Response::Subscribed,
             "UNSUBSCRIBE_OK" => Response::Unsubscribed,
             "STATUS_OK" => {
-                let figures = self.figures.unwrap_or_default().into_iter().take(limits::FIGURES);
+                let figures = self.figures.unwrap_or_default().into_iter().take(limits::METRICS);
                 Response::Status(figures.filter_map(|Object(figure)| figure.metric()).collect())
             }
             "JOIN_MORE" => Response::JoinMore,

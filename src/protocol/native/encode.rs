@@ -37,7 +37,7 @@ pub fn write_hello(hello: &Hello, nonce: &str, out: &mut Vec<u8>) {
     let quic = hello.quic.then_some(true);
     put(
         out,
-        &Shape { cardume: VERSION, max_head: limits::HEAD_BYTES, nonce, peer: hello.peer, quic },
+        &Shape { cardume: VERSION, max_head: limits::HEADER_BYTES, nonce, peer: hello.peer, quic },
     );
 }
 

@@ -35,7 +35,7 @@ impl<'a> MetricShape<'a> {
 
     /// The metric; `None` for an invalid name, label or unit.
     pub(super) fn metric(self) -> Option<Metric> {
-        let good = |text: &str| metric::is_name(text, limits::FIGURE_NAME);
+        let good = |text: &str| metric::is_name(text, limits::METRIC_NAME_BYTES);
         if !good(&self.name) || self.of.as_deref().is_some_and(|of| !good(of)) {
             return None;
         }

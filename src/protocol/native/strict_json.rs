@@ -32,7 +32,7 @@ impl Fault {
             Fault::HalfSurrogate => bad("a string holds half of a surrogate pair"),
             Fault::TooManyMembers => ErrorReply::new(
                 ErrorCode::TooLarge,
-                format!("an object has at most {} members", limits::MEMBERS),
+                format!("an object has at most {} members", limits::JSON_MEMBERS),
             ),
         }
     }
@@ -341,13 +341,13 @@ impl<'a> JsonReading<'a> {
                     let own = keys.len() - begins.last().map_or(keys.len(), |begin| *begin);
                     if self.open.len() == 1 {
                         own_value = self.at;
-                        if members.len() < limits::MEMBERS {
+                        if members.len() < limits::JSON_MEMBERS {
                             members.push((key.clone(), ""));
                         }
                     }
-                    if own >= limits::MEMBERS {
+                    if own >= limits::JSON_MEMBERS {
                         self.set_fault(Fault::TooManyMembers);
-                    } else if self.open.len() <= limits::NESTED {
+                    } else if self.open.len() <= limits::NESTING {
                         keys.push(key);
                     }
                 }
@@ -387,7 +387,7 @@ impl<'a> JsonReading<'a> {
     fn begin(&mut self, begins: &mut Vec<usize>, keys: &[Cow<'a, str>]) {
         self.open.push(if self.peek() == Some(b'{') { b'}' } else { b']' });
         self.at += 1;
-        if self.open.len() > limits::NESTED {
+        if self.open.len() > limits::NESTING {
             self.set_fault(Fault::TooDeep);
         } else {
             begins.push(keys.len());
@@ -395,7 +395,7 @@ impl<'a> JsonReading<'a> {
     }
 
     fn end(&mut self, begins: &mut Vec<usize>, keys: &mut Vec<Cow<'a, str>>) {
-        if self.open.len() <= limits::NESTED
+        if self.open.len() <= limits::NESTING
             && let Some(begin) = begins.pop()
         {
             let own = keys.get_mut(begin..).unwrap_or_default();

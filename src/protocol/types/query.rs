@@ -171,10 +171,12 @@ impl Query {
 
 /// Validate a text of words; `good` must accept at least one.
 fn words(field: &str, text: &str, good: impl Fn(&str) -> bool) -> Result<(), ErrorReply> {
-    if text.len() > limits::FIND_BYTES || text.split_whitespace().count() > limits::QUERY_WORDS {
+    if text.len() > limits::QUERY_TEXT_BYTES
+        || text.split_whitespace().count() > limits::QUERY_WORDS
+    {
         let text = format!(
             "{field} holds at most {} bytes and {} words",
-            limits::FIND_BYTES,
+            limits::QUERY_TEXT_BYTES,
             limits::QUERY_WORDS
         );
         return Err(ErrorReply::new(ErrorCode::TooLarge, text));
@@ -238,7 +240,9 @@ mod tests {
         }
         assert_eq!(refused(|query| query.wanted = QueryTerm::Like("ab 12".into())), bad);
         assert_eq!(
-            refused(|query| query.wanted = QueryTerm::Like("x".repeat(limits::FIND_BYTES + 1))),
+            refused(
+                |query| query.wanted = QueryTerm::Like("x".repeat(limits::QUERY_TEXT_BYTES + 1))
+            ),
             large
         );
         assert_eq!(

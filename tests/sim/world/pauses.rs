@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 
 use cardume::client::command::DownloadTarget;
 use cardume::io::traits::RawWrite as _;
+use cardume::storage::fs_trait::STDOUT_BYTES;
 
 use super::*;
 use crate::net::SimStream;
@@ -69,7 +70,7 @@ impl Pipe {
 impl Sink for Pipe {
     fn room(&self) -> usize {
         self.read();
-        limits::STDOUT_BYTES - (self.bytes.borrow().len() - self.taken.get())
+        STDOUT_BYTES - (self.bytes.borrow().len() - self.taken.get())
     }
 
     fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()> {

@@ -13,7 +13,7 @@ use quinn_proto::{
 };
 
 use crate::io::budget::Block;
-use crate::limits;
+use crate::os::net::quic::limits;
 use crate::protocol::types::account::Key;
 use crate::reactor::traits::Ready;
 
@@ -381,7 +381,7 @@ impl Conn {
         if let Some(inner) = &mut self.inner {
             let way = inner.congestion_state().window().saturating_mul(2);
             inner.set_send_window(
-                way.clamp(limits::QUIC_UNSENT_BYTES.0, limits::QUIC_UNSENT_BYTES.1).min(share),
+                way.clamp(limits::SEND_BUFFER_BYTES.0, limits::SEND_BUFFER_BYTES.1).min(share),
             );
         }
     }

@@ -15,9 +15,9 @@ use quinn_proto::{
 use quinn_udp::RecvMeta;
 
 use crate::io::budget::{Block, Budget};
-use crate::limits;
 use crate::os::net::quic::config;
 use crate::os::net::quic::connection::guarded;
+use crate::os::net::quic::limits;
 use crate::os::net::quic::socket::{TRAIN_BYTES, TRAINS, Udp, mark};
 
 /// One socket.
@@ -84,8 +84,14 @@ impl Endpoint {
             rests_until: None,
             held_back: None,
             stuck: BTreeSet::new(),
-            doubtful: Budget::of_units(limits::QUIC_HANDSHAKES, limits::QUIC_HANDSHAKES_OF_ONE),
-            begun: Budget::of_units(limits::QUIC_CONNECTIONS, limits::QUIC_CONNECTIONS_OF_ONE),
+            doubtful: Budget::of_units(
+                crate::limits::QUIC_HANDSHAKES,
+                crate::limits::QUIC_HANDSHAKES_OF_ONE,
+            ),
+            begun: Budget::of_units(
+                crate::limits::QUIC_CONNECTIONS,
+                crate::limits::QUIC_CONNECTIONS_OF_ONE,
+            ),
             count: 0,
             handshakes: 0,
             extra: 0,
@@ -144,7 +150,7 @@ impl Endpoint {
         let mut trains = [RecvMeta::default(); TRAINS];
         let mut received = 0;
         let mut faults = 0;
-        self.handshakes = limits::QUIC_TURN_HANDSHAKES;
+        self.handshakes = limits::ITERATION_HANDSHAKES;
         while received < budget {
             let count = match self.udp.receive(memory, &mut trains) {
                 Ok(count) => count,
@@ -160,7 +166,7 @@ impl Endpoint {
                 Err(error) => {
                     log::debug!("a socket of QUIC fails: {error}");
                     self.readable = false;
-                    self.rests_until = Some(now + limits::QUIC_FAULT_REST);
+                    self.rests_until = Some(now + limits::ERROR_PAUSE);
                     break;
                 }
             };
@@ -200,12 +206,12 @@ impl Endpoint {
                 self.by_handle.get(&handle.0).map(|key| Came::For(*key, event))
             }
             DatagramEvent::Response(transmit) => {
-                self.costs(limits::QUIC_HANDSHAKE_COST);
+                self.costs(limits::HANDSHAKE_COST);
                 self.say(&transmit, &answer);
                 None
             }
             DatagramEvent::NewConnection(incoming) => {
-                self.costs(limits::QUIC_OPENING_COST);
+                self.costs(limits::INITIAL_COST);
                 self.begins(incoming, now)
             }
         }
@@ -223,11 +229,11 @@ impl Endpoint {
         let block = Block::of(incoming.remote_address().ip());
         let has_room =
             self.begun.has_room(block, 1).is_ok() && self.doubtful.has_room(block, 1).is_ok();
-        let is_doubted = self.doubtful.used() >= limits::QUIC_DOUBTS
+        let is_doubted = self.doubtful.used() >= limits::RETRY_THRESHOLD
             && !incoming.remote_address_validated()
             && incoming.may_retry();
         // A Retry costs no handshake, and whoever claims the address of another must not use up that one's share.
-        if self.count >= limits::QUIC_CONNECTIONS
+        if self.count >= crate::limits::QUIC_CONNECTIONS
             || !is_doubted && (!has_room || self.handshakes == 0)
         {
             // An answer would only be sent to where the datagram says that it came from.
@@ -293,7 +299,7 @@ fn is_initial(datagram: &[u8]) -> bool {
 /// What a train takes of a turn's budget: small datagrams are as much work as large ones.
 fn cost(length: usize, stride: usize) -> usize {
     let datagrams = length.div_ceil(stride.max(1)).max(1);
-    length.max(datagrams.saturating_mul(limits::QUIC_DATAGRAM_COST))
+    length.max(datagrams.saturating_mul(limits::MIN_DATAGRAM_COST))
 }
 
 #[cfg(test)]
@@ -318,7 +324,7 @@ mod tests {
         let mut memory = vec![0; TRAINS * TRAIN_BYTES];
         endpoint.readable = true;
         let took = endpoint.receive(&mut memory, Instant::now(), 20_000, &mut |_, _| {});
-        let most = 20_000 + TRAINS * limits::QUIC_DATAGRAM_COST;
+        let most = 20_000 + TRAINS * limits::MIN_DATAGRAM_COST;
         assert!((20_000..most).contains(&took) && endpoint.readable, "{took}");
         assert_eq!((cost(0, 0), cost(64, 1), cost(64_000, 1_200)), (1_000, 64_000, 64_000));
     }
@@ -369,13 +375,13 @@ mod tests {
             let took = endpoint.receive(
                 &mut memory,
                 Instant::now(),
-                limits::QUIC_TURN_BYTES,
+                limits::ITERATION_BYTES,
                 &mut |_, what| {
                     came += usize::from(matches!(what, Came::New(..)));
                 },
             );
-            assert!(came <= limits::QUIC_TURN_HANDSHAKES, "{came} handshakes in one iteration");
-            assert!(took <= limits::QUIC_TURN_BYTES + TRAINS * TRAIN_BYTES, "{took}");
+            assert!(came <= limits::ITERATION_HANDSHAKES, "{came} handshakes in one iteration");
+            assert!(took <= limits::ITERATION_BYTES + TRAINS * TRAIN_BYTES, "{took}");
             begun += came;
         }
         from.set_nonblocking(true).expect("it does not wait");
@@ -384,7 +390,7 @@ mod tests {
             // A Retry is a long header of type 3.
             retries += usize::from(count > 0 && answer[0] & 0xb0 == 0xb0);
         }
-        assert_eq!(begun, limits::QUIC_DOUBTS);
+        assert_eq!(begun, limits::RETRY_THRESHOLD);
         assert!(retries > 30, "whoever comes later is asked to show his address: {retries}");
     }
 

@@ -14,6 +14,7 @@ mod congestion;
 mod connection;
 mod endpoint;
 mod keys;
+mod limits;
 mod socket;
 pub mod stream;
 
@@ -30,7 +31,6 @@ use quinn_proto::{
 };
 use slab::Slab;
 
-use crate::limits;
 use crate::os::net::quic::connection::{Conn, guarded};
 use crate::os::net::quic::endpoint::{Came, Endpoint};
 use crate::os::net::quic::socket::{TRAIN_BYTES, TRAINS};
@@ -142,9 +142,9 @@ impl Quic {
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(Arc::new(config::answering()));
         config
-            .max_incoming(limits::QUIC_HANDSHAKES)
-            .incoming_buffer_size(limits::QUIC_ASKED_BYTES)
-            .incoming_buffer_size_total(limits::QUIC_UNSENT_BYTES.1);
+            .max_incoming(crate::limits::QUIC_HANDSHAKES)
+            .incoming_buffer_size(limits::REQUEST_WINDOW_BYTES)
+            .incoming_buffer_size_total(limits::SEND_BUFFER_BYTES.1);
         let number = self.open(at, Some(config), Some(port))?;
         let bound = self.endpoints[number].udp.at()?;
         Ok(quic_address::QuicAddress { port: bound.port(), key })
@@ -227,7 +227,7 @@ impl Quic {
             handle,
             inner,
             known,
-            now + limits::QUIC_HANDSHAKE,
+            now + limits::HANDSHAKE_TIMEOUT,
         ));
         self.endpoints[number].name(handle, key);
         if let Some((to, pinned)) = known {
@@ -290,7 +290,7 @@ impl Quic {
         if unused == Some(true)
             && let Some(conn) = self.conns.get_mut(stream.conn)
         {
-            let (asked, answered) = limits::QUIC_UNUSED;
+            let (asked, answered) = limits::UNUSED_TIMEOUTS;
             let rest = if conn.known.is_some() { asked } else { answered };
             let at = Instant::now() + rest;
             conn.ends_at = Some(conn.ends_at.map_or(at, |ends| ends.min(at)));
@@ -351,7 +351,7 @@ impl Quic {
             .filter(|(_, endpoint)| endpoint.readable)
             .map(|(number, _)| number)
             .collect();
-        let share = limits::QUIC_TURN_BYTES / numbers.len().max(1);
+        let share = limits::ITERATION_BYTES / numbers.len().max(1);
         for number in numbers {
             self.receive(number, share, now);
             self.refusals(number);
@@ -375,7 +375,7 @@ impl Quic {
                 let Some(conn) = conns.get_mut(key) else { return };
                 conn.refusals = 0;
                 if !conn.connected {
-                    endpoint.costs(limits::QUIC_HANDSHAKE_COST);
+                    endpoint.costs(limits::HANDSHAKE_COST);
                 }
                 if let Some(inner) = &mut conn.inner
                     && guarded(|| inner.handle_event(event)).is_none()
@@ -388,7 +388,7 @@ impl Quic {
             }
             Came::New(handle, inner, block) => {
                 let mut conn =
-                    Conn::new(number, handle, *inner, None, now + limits::QUIC_HANDSHAKE);
+                    Conn::new(number, handle, *inner, None, now + limits::HANDSHAKE_TIMEOUT);
                 conn.dirty = true;
                 (conn.begun_by, conn.doubted) = (Some(block), Some(block));
                 let key = conns.insert(conn);
@@ -423,7 +423,7 @@ impl Quic {
     fn refusals(&mut self, number: usize) {
         let Some(endpoint) = self.endpoints.get_mut(number) else { return };
         for told in 0.. {
-            if told == limits::QUIC_REFUSALS_A_TURN {
+            if told == limits::ITERATION_REPORTS {
                 endpoint.readable = true;
                 return;
             }
@@ -437,7 +437,7 @@ impl Quic {
                 }
                 conn.refusals += 1;
                 // Anybody may claim that; who has heard the other side believes it only when it says nothing meanwhile.
-                if !conn.connected || conn.refusals >= limits::QUIC_REFUSALS {
+                if !conn.connected || conn.refusals >= limits::UNREACHABLE_REPORTS {
                     conn.lose(
                         io::ErrorKind::ConnectionRefused,
                         "connection refused".into(),
@@ -474,7 +474,7 @@ impl Quic {
 
     /// Does for all connections that have something to do what can be done now.
     fn drive(&mut self, now: Instant) {
-        let mut budget = limits::QUIC_TURN_BYTES;
+        let mut budget = limits::ITERATION_BYTES;
         for key in std::mem::take(&mut self.dirty) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
             conn.dirty = false;
@@ -494,7 +494,7 @@ impl Quic {
             self.bury(key);
             return true;
         }
-        conn.bound(limits::QUIC_UNSENT_BYTES.2 / total.max(1));
+        conn.bound(limits::SEND_BUFFER_BYTES.2 / total.max(1));
         let mut drained = false;
         let mut done = true;
         loop {
@@ -514,7 +514,7 @@ impl Quic {
             }
             let driven = conn.hear(ready);
             if driven.connected {
-                let (asked, answered) = limits::QUIC_UNUSED;
+                let (asked, answered) = limits::UNUSED_TIMEOUTS;
                 let rest = if conn.known.is_some() { asked } else { answered };
                 conn.ends_at = (conn.held == 0).then(|| now + rest);
             }

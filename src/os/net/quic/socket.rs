@@ -10,7 +10,7 @@ use quinn_proto::{EcnCodepoint, Transmit};
 use quinn_udp::{RecvMeta, UdpSocketState};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::limits;
+use crate::os::net::quic::limits;
 
 /// A train of datagrams is never longer: the kernel counts its bytes in sixteen bits.
 pub(super) const TRAIN_BYTES: usize = 64 << 10;
@@ -39,8 +39,8 @@ impl Udp {
         }
         socket.set_nonblocking(true)?;
         // The kernel gives as much of it as it is allowed to.
-        let _ = socket.set_recv_buffer_size(limits::QUIC_SOCKET_BYTES);
-        let _ = socket.set_send_buffer_size(limits::QUIC_SOCKET_BYTES);
+        let _ = socket.set_recv_buffer_size(limits::SOCKET_BYTES);
+        let _ = socket.set_send_buffer_size(limits::SOCKET_BYTES);
         socket.bind(&at.into())?;
         let mut socket = UdpSocket::from_std(socket.into());
         let state = UdpSocketState::new((&socket).into())?;

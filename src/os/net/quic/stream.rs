@@ -6,8 +6,8 @@ use bytes::Bytes;
 use quinn_proto::StreamId;
 
 use crate::io::traits::{RawWrite, ReadAt};
-use crate::limits;
 use crate::os::net::quic::connection::Conn;
+use crate::os::net::quic::limits;
 use crate::os::net::quic::{Quic, QuicStream};
 use crate::reactor::traits::Stream;
 
@@ -61,7 +61,7 @@ impl RawWrite for QuicStreamIo<'_> {
                     Err(_) if written > 0 => break,
                     Err(error) => return Err(error),
                 }
-                let mut chunk = vec![0; limits::QUIC_CHUNK_BYTES.min(length - written)];
+                let mut chunk = vec![0; limits::CHUNK_BYTES.min(length - written)];
                 match read(written, &mut chunk) {
                     Ok(()) => {}
                     Err(_) if written > 0 => break,
