@@ -1,4 +1,5 @@
-//! The consoles of users with accounts: UC3M's commands and answers to the letter, what they keep, and the same operations at the usual console.
+//! Consoles of users with accounts: commands and responses of UC3M to the letter, saved lists, and
+//! the same operations at the usual console.
 
 use std::net::SocketAddr;
 
@@ -7,7 +8,7 @@ use serde_json::json;
 use crate::harness::{Dir, Process, assert_same_files, cardume, noise, peer_with, server};
 use crate::native::Native;
 
-/// A console of UC3M in a folder of its own, with a key that nobody else has.
+/// A UC3M console in a temporary folder with a fresh key.
 struct Client {
     process: Process,
     here: Dir,
@@ -24,14 +25,13 @@ impl Client {
         Client { process: Process::start(command), here, _keys: keys }
     }
 
-    /// Types a line and reads its answer.
     #[track_caller]
     fn answers(&mut self, line: &str, answer: &str) {
         self.process.type_line(line);
         self.process.expect_line(answer);
     }
 
-    /// Types a line whose answer is the date and then this.
+    /// Types a line and expects a timestamp followed by `answer`.
     #[track_caller]
     fn answers_dated(&mut self, line: &str, answer: &str) {
         self.process.type_line(line);
@@ -47,7 +47,7 @@ impl Client {
     }
 }
 
-/// A client that is connected as this user.
+/// A client connected as `name`.
 #[track_caller]
 fn connected(server: SocketAddr, user: &str, here: Dir) -> Client {
     let mut client = Client::start(server, here, "uc3m:2024");
@@ -181,7 +181,7 @@ fn a_user_name_belongs_to_its_key_and_a_console_has_one_user() {
     bob.answers("disconnect bob", "DISCONNECT OK");
     bob.answers("connect ana", "CONNECT FAIL");
     bob.answers("unregister ana", "UNREGISTER FAIL");
-    // Who is registered and away gives his name back without being there first.
+    // A registered user may unregister without connecting first.
     bob.answers("unregister bob", "UNREGISTER OK");
     ana.answers("list_users", "LIST_USERS OK");
     let row = ana.process.line();

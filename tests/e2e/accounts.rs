@@ -1,4 +1,5 @@
-//! What a server owes to its users: an answer lasts, whatever happens to the process, to its disk, or to the files that it finds there.
+//! Durability of accounts: an acknowledged change survives the end of the process, a full disk and
+//! foreign files in the data folder.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +15,7 @@ use crate::disk::SmallDisk;
 use crate::harness::{Dir, Node, own_ip, run, server_with};
 use crate::native::Native;
 
-/// A link and the user behind it.
+/// A connection with the identity of its user.
 struct User {
     native: Native,
     nonce: String,
@@ -23,13 +24,12 @@ struct User {
 }
 
 impl User {
-    /// A link of somebody with this name.
     #[track_caller]
     fn conn(at: SocketAddr, name: &str) -> User {
         User::try_link(at, name).expect("a link")
     }
 
-    /// REGISTER, CONNECT or another word that needs a proof.
+    /// A request that carries a proof, such as REGISTER or CONNECT.
     fn proved(&self, method: Method) -> Value {
         let user = UserName::new(&self.name).expect("a name");
         let Authority::Proof { key, proof } = self.identity.proves(method, &user, &self.nonce)
@@ -39,7 +39,7 @@ impl User {
         json!({"method": method.as_str(), "user": self.name, "key": key.to_string(), "proof": proof.to_string()})
     }
 
-    /// As [`User::link`], of a server that may be gone.
+    /// As [`User::link`]; `None` when the server is gone.
     fn try_link(at: SocketAddr, name: &str) -> Option<User> {
         let mut native = Native::try_silent(at)?;
         native.stream.write_all(b"{\"cardume\":1}\n").ok()?;
@@ -47,7 +47,7 @@ impl User {
         Some(User { native, nonce, name: name.to_owned(), identity: identity(name) })
     }
 
-    /// The status of an answer, if one comes.
+    /// The status of the response, or `None` when the connection ends.
     fn try_request(&mut self, request: &Value) -> Option<String> {
         self.native.stream.write_all(format!("{request}\n").as_bytes()).ok()?;
         Some(self.native.receive_or_end()?["status"].as_str()?.to_owned())
@@ -75,7 +75,6 @@ impl User {
         self.asks(publish(file))
     }
 
-    /// Registered and connected.
     #[track_caller]
     fn new(at: SocketAddr, name: &str) -> User {
         let mut user = User::conn(at, name);
@@ -87,7 +86,7 @@ impl User {
     }
 }
 
-/// A key that is made of a name.
+/// A key derived from a name.
 fn identity(name: &str) -> Identity {
     let mut secret = [7; 32];
     for (byte, of_name) in secret.iter_mut().zip(name.bytes()) {
@@ -100,7 +99,7 @@ fn publish(file: &str) -> Value {
     json!({"method": "PUBLISH", "name": file, "description": "a lesson"})
 }
 
-/// All that a user has published.
+/// All publications of a user.
 #[track_caller]
 fn content(native: &mut Native, of: &str) -> Vec<String> {
     let (mut files, mut cursor) = (Vec::new(), Value::Null);
@@ -127,7 +126,7 @@ fn server_on(data: &Dir, more: &[&str]) -> Node {
     server_with(&words.iter().chain(more).copied().collect::<Vec<_>>())
 }
 
-/// A command that can't become a server.
+/// The server must refuse to start, with this reason.
 #[track_caller]
 fn refused(data: &Dir, why: &str) {
     let done = run(["server", "--listen", "127.0.0.1:0", "--data", data.text()]);
@@ -141,7 +140,7 @@ fn store_file(data: &Dir) -> PathBuf {
 
 const DATE: &str = "01/02/2026 03:04:05";
 
-/// An operation of UC3M's wire of 2024: its answer begins with a digit.
+/// An operation of the UC3M 2024 protocol; returns the status digit.
 fn uc3m(at: SocketAddr, fields: &[&str]) -> u8 {
     let mut stream = TcpStream::connect(at).expect("the server");
     let words: Vec<u8> = fields.iter().flat_map(|field| field.bytes().chain([0])).collect();
@@ -183,7 +182,7 @@ fn acknowledged_changes_survive_a_server_killed_under_load() {
     }
 }
 
-/// Registers and publishes until the server is gone, and tells what was answered.
+/// Registers and publishes until the server is gone; sends each acknowledged change to `reported`.
 fn load(at: SocketAddr, number: usize, reported: &Sender<(String, Option<String>)>) -> Option<()> {
     for round in 0.. {
         let name = format!("user-{number}-{round}");
@@ -218,7 +217,7 @@ fn an_unregistered_user_stays_gone_after_the_server_was_killed() {
         }
     }
     assert_eq!(ana.asks(json!({"method": "UNREGISTER"})), "UNREGISTER_OK");
-    // What she has left behind is still there now, or some of it.
+    // Publications of a user with a lost response may be there or not.
     server.kill();
     for _ in 0..2 {
         let mut server = server_on(&data, &[]);
@@ -252,10 +251,10 @@ fn a_store_of_a_newer_version_or_a_foreign_file_is_7_and_untouched() {
     let data = Dir::new();
     let mut server = server_on(&data, &[]);
     User::new(server.at, "ana");
-    // An end in order moves the log into the store.
+    // An orderly exit moves the write-ahead log into the store.
     server.signal(rustix::process::Signal::TERM);
     assert_eq!(server.code(), 0);
-    // SQLite keeps what PRAGMA user_version says at byte 60, high byte first.
+    // SQLite stores `PRAGMA user_version` at byte 60, big-endian.
     let mut bytes = std::fs::read(store_file(&data)).expect("a store");
     assert_eq!(bytes[60..64], [0, 0, 0, 1]);
     bytes[63] = 2;
@@ -354,7 +353,7 @@ fn a_server_with_required_accounts_unlists_disconnected_users() {
     for (word, back) in [("DISCONNECT", false), ("UNREGISTER", true)] {
         assert_eq!(ana.asks(join(false)), "JOIN_OK");
         assert_eq!(requester.holders("a.mp4"), ["127.0.0.1:4001"]);
-        // A JOIN under way ends with the one before.
+        // A JOIN in progress is dropped together with the earlier JOIN.
         assert_eq!(ana.asks(join(true)), "JOIN_MORE");
         assert_eq!(ana.asks(json!({"method": word})), format!("{word}_OK"));
         assert!(requester.holders("a.mp4").is_empty(), "{word}");
@@ -366,7 +365,7 @@ fn a_server_with_required_accounts_unlists_disconnected_users() {
         }
         assert_eq!(ana.connects(), "CONNECT_OK");
     }
-    // Another link of the same user takes all of them along.
+    // A CONNECT on another connection of the user removes them all.
     assert_eq!(ana.asks(join(false)), "JOIN_OK");
     let mut second = User::conn(server.at, "ana");
     assert_eq!(

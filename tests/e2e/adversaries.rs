@@ -1,4 +1,5 @@
-//! Sources that lie. Whatever they say, no wrong file gets its final name where that can be seen, and the exit code tells what happened.
+//! Adversarial sources: no detectable fault leads to a wrong file under its final name, and the
+//! exit code names the fault.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ fn get(from: SocketAddr, there: &Dir) -> Done {
     run(["get", "a.mp4", "--from", &from.to_string(), "--folder", there.text(), "--json"])
 }
 
-/// It must fail with one of these codes and leave nothing under the final name.
+/// The download must fail with one of `codes` and leave nothing under the final name.
 #[track_caller]
 fn fails(codes: &[i32], lie: impl Fn(&mut FetchRequest) + Send + 'static) -> Done {
     let there = Dir::new();
@@ -127,7 +128,7 @@ fn a_source_that_returns_after_an_early_end_is_resumed() {
     let there = Dir::new();
     let content = noise(1, 3 << 20);
     let whole = content.clone();
-    // The link breaks in the middle of each second piece, again and again.
+    // The connection breaks in the middle of every second piece.
     let done = get(
         fake_peer(move |asked| {
             let from = usize::try_from(asked.from()).expect("a small number");
@@ -207,7 +208,7 @@ fn another_protocol_is_told_from_a_peer() {
         assert_eq!(done.err.len(), 1, "{done:#?}");
         assert!(!done.err[0].contains('\u{1b}'), "{done:#?}");
         assert_eq!(there.names(), [""; 0]);
-        // The same of a server.
+        // The same with a server in place of the peer.
         if !greeting.windows(6).any(|bytes| bytes == b"server") {
             run(["search", "a.mp4", "--server", &from.to_string()]).failed(8, "protocol");
         }

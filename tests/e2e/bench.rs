@@ -1,4 +1,4 @@
-//! `cardume swarm`: load on a real server, on something that speaks RESP, and on nothing.
+//! `cardume bench`: load on a real server, on a RESP server, and on an unreachable address.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ fn swarm(server: SocketAddr, words: &str) -> Done {
     run(["bench", "--server", &server.to_string()].into_iter().chain(words.split_whitespace()))
 }
 
-/// The last object, which says what it came to, and the answers and the rate of each kind.
+/// The last object with the totals, and the responses and the rate of each request kind.
 fn over(done: &Done) -> (Value, Vec<(String, u64, f64)>) {
     let over = done.events("over").pop().unwrap_or_else(|| panic!("no figures: {done:#?}"));
     let rows = over["requests"].as_array().expect("rows").iter();
@@ -65,7 +65,7 @@ fn every_name_has_its_providers_and_any_other_response_is_wrong() {
     let filled =
         swarm(server.at, "--fill --names 2000 --holders 3 --peers 10 --seconds 0.3 --json");
     assert_eq!(over(filled.succeeded()).0["wrong"], 0);
-    // Whoever filled it is gone: nobody has anything.
+    // The peers that filled the index are gone, so every search must be empty.
     let done =
         swarm(server.at, "--files 0 --names 2000 --holders 3 --peers 2 --seconds 0.2 --json");
     let (figures, rows) = over(&done);
@@ -103,7 +103,7 @@ fn quiet_peers_report_joined_outlive_the_heartbeat_and_end_on_a_signal() {
         "--json",
     ]));
     idle.event("in");
-    // As long as it takes to miss a heartbeat of a second and a half of the next.
+    // Long enough to miss one heartbeat and half of the next.
     let asked = swarm(server.at, "--files 0 --names 30 --peers 1 --depth 1 --seconds 3 --json");
     asked.succeeded();
     let peers = run(["peers", "--server", &server.at.to_string()]);
@@ -145,7 +145,7 @@ fn a_load_that_cannot_start_is_one_line_with_its_code() {
     let there = run_tool.local_addr().expect("its address");
     let thread = thread::spawn(move || {
         let (mut conn, _) = run_tool.accept().expect("a link");
-        // What is left unread would reset the link, and its one line might go with it.
+        // Unread bytes would reset the connection and could drop the response.
         let mut page = [0; 4_096];
         assert!(conn.read(&mut page).expect("an opening") > 0);
         conn.write_all(b"220 mail here\n").expect("a line goes out");
@@ -154,7 +154,7 @@ fn a_load_that_cannot_start_is_one_line_with_its_code() {
     thread.join().expect("it ends");
 }
 
-/// A Redis that knows two commands and forgets all; `short` of the members that were added.
+/// A Redis with two commands and no storage; `short` members are missing from each response.
 fn fake_redis(short: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("its address");
@@ -166,7 +166,7 @@ fn fake_redis(short: usize) -> SocketAddr {
     at
 }
 
-/// Reads commands however they are cut, and answers in crumbs.
+/// Reads commands cut anywhere and responds a few bytes at a time.
 fn serve(mut conn: TcpStream, short: usize) {
     let (mut waiting, mut members, mut page) = (Vec::new(), 0, [0; 4_096]);
     while let Ok(count @ 1..) = conn.read(&mut page) {

@@ -1,4 +1,4 @@
-//! Who may download: `--accept`, `--uploads`, and the wait that the other side is told of.
+//! Upload consent: `--accept`, `--uploads`, and the WAITING events sent to requesters.
 
 use std::thread;
 
@@ -46,7 +46,7 @@ fn a_yes_sends_the_file_and_a_no_refuses_it() {
     assert_eq!(asked.event("stalled")["reason"], "consent");
     let question = source.wait_for_stderr("Gostaria de aprovar o download? (SIM/NAO)");
     assert!(question.contains("a.mp4"), "{question}");
-    // Nobody else waits for the person.
+    // Other requests are answered meanwhile.
     assert_eq!(Native::open(source.at).outcome(json!({"method": "PING"})), "PONG");
     source.type_line("NAO");
     let done = finish(asked);
@@ -69,7 +69,7 @@ fn a_person_is_asked_once_for_each_requester_and_file() {
     let mut conn = Native::open(source.at);
     conn.send_line("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
     assert_eq!(conn.receive(), json!({"event": "WAITING", "id": 1, "reason": "consent"}));
-    // A PING is answered while a person thinks.
+    // PING is answered while the question is open.
     assert_eq!(conn.outcome(json!({"method": "PING"})), "PONG");
     source.wait_for_stderr("asks for a.mp4");
     source.type_line("YES");
@@ -139,7 +139,7 @@ fn a_queued_request_receives_its_position_and_then_the_file() {
     );
     third.send_line(fetch);
     assert_eq!(third.receive(), json!({"event": "WAITING", "id": 1, "reason": "slot", "place": 2}));
-    // Whoever gives up makes room, and the rest move up.
+    // A cancelled request frees the slot, and the queue advances.
     drop(first);
     let head = second.receive();
     assert_eq!(head["status"], "FETCH_OK", "{head}");
@@ -174,7 +174,8 @@ fn a_queued_download_reports_waiting_and_completes() {
     assert!(one.read("a.mp4") == here.read("a.mp4") && two.read("a.mp4") == here.read("a.mp4"));
 }
 
-/// A peer without a server still waits for its JOIN; whoever wants its answer does not.
+/// A peer without a server keeps waiting for its JOIN; the consent answer must not queue behind
+/// that.
 #[test]
 fn a_consent_answer_overtakes_a_waiting_command() {
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());

@@ -156,7 +156,7 @@ fn stdin_may_be_a_file_or_dev_null() {
         std::io::BufRead::read_line(&mut out, &mut first).expect("a line");
         assert!(first.starts_with("Sou peer "), "{first}");
         if lines == 1 {
-            // Without any command it serves on.
+            // Without any command the peer keeps serving.
             assert!(matches!(child.try_wait(), Ok(None)));
             child.kill().expect("it runs");
         }

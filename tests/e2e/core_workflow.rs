@@ -1,4 +1,4 @@
-//! The main job: join, search, hand over giant files from peer to peer.
+//! The core workflow: join, search, and transfer giant files from peer to peer.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn join_search_and_download_print_the_specified_lines() {
     let mut a = peer_on(server.at, "127.0.0.1:0", here.text(), &[]);
     let (ip, port) = (a.at.ip(), a.at.port());
     a.expect_line(&format!("Sou peer {} com arquivos a.mp4 b.mp4", a.at));
-    // The folder is said as it was given.
+    // The folder is printed as given.
     let folder = format!("{}/", there.text());
     let mut b = peer_on(server.at, "127.0.0.1:0", &folder, &[]);
     b.expect_line(&format!("Sou peer {} com arquivos", b.at));
@@ -31,7 +31,7 @@ fn join_search_and_download_print_the_specified_lines() {
     b.expect_line(&format!("Arquivo a.mp4 baixado com sucesso na pasta {folder}"));
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
     assert_eq!(there.names(), ["a.mp4"]);
-    // UPDATE: the next SEARCH shows the new holder.
+    // UPDATE: the next SEARCH shows the new provider.
     b.type_line("SEARCH a.mp4");
     let found = b.line();
     let mut holders: Vec<&str> =
@@ -41,7 +41,7 @@ fn join_search_and_download_print_the_specified_lines() {
     wanted.sort_unstable();
     assert_eq!(holders, wanted);
     b.type_line("QUIT");
-    // A script ends with the code of its worst command: nobody had c.mp4.
+    // A script exits with the code of its worst command: c.mp4 had no provider.
     assert_eq!(b.code(), 3);
     a.signal(Signal::TERM);
     assert_eq!(a.code(), 0);
@@ -114,7 +114,7 @@ fn three_concurrent_transfers_are_all_correct() {
         ]))
     };
     let running = [get(0), get(1), get(2)];
-    // All have begun before any is done.
+    // Every transfer has started before any completes.
     for process in &running {
         process.event("progress");
     }
@@ -192,7 +192,7 @@ fn a_stopped_peer_leaves_the_index_after_two_and_a_half_heartbeats() {
     client.wait_for_holders("still.mp4", 0);
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     assert_eq!(client.holders("lively.mp4").len(), 1);
-    // Whoever wakes up again joins again.
+    // A resumed peer joins again.
     still.signal(Signal::CONT);
     still.wait_for_stdout("Sou peer");
     assert_eq!(client.holders("still.mp4"), [still.at.to_string()]);
@@ -255,7 +255,7 @@ fn a_join_of_a_hundred_thousand_files_delays_no_other_client() {
         let found = client.holders("file-19-04999.mp4").len();
         slowest = slowest.max(since.elapsed());
         searches += 1;
-        // All of it or nothing: a JOIN shows when its last part has come.
+        // A JOIN is atomic: its files become visible with the last part.
         assert!(found == 0 || client.holders("file-00-00000.mp4").len() == 1);
     }
     let mut big = crowd.join().expect("the JOIN works");
@@ -267,7 +267,7 @@ fn a_join_of_a_hundred_thousand_files_delays_no_other_client() {
     println!("the slowest of {searches} searches during the JOIN took {slowest:?}");
     assert_eq!(big.outcome(json!({"method": "LEAVE"})), "LEAVE_OK");
     assert_eq!(client.holders("file-00-00000.mp4").len(), 0);
-    // One line, however many parts.
+    // One line for all parts.
     let line = server.wait_for_stdout("adicionado");
     assert_eq!(line.split(' ').filter(|word| word.starts_with("file-")).count(), 100_000);
 }
@@ -324,7 +324,7 @@ fn a_peer_advertises_another_address_only_with_permission_of_the_server() {
     let same_port = peer_on(wide.at, "127.0.0.1:0", here.text(), &["--advertise", "192.0.2.8"]);
     same_port
         .expect_line(&format!("Sou peer 192.0.2.8:{} com arquivos a.mp4", same_port.at.port()));
-    // One more loopback address is everybody's own.
+    // The connection's own address may be advertised without permission.
     let own = peer_on(wide.at, "127.0.0.1:0", here.text(), &["--advertise", "127.0.0.9"]);
     own.expect_line(&format!("Sou peer 127.0.0.9:{} com arquivos a.mp4", own.at.port()));
     let narrow = server();
@@ -344,7 +344,7 @@ fn a_second_peer_on_a_taken_address_is_refused_without_effect() {
         peer_on(server.at, "127.0.0.1:0", there.text(), &["--advertise", "127.0.0.77:4000"]);
     second.wait_for_stderr("in_use");
     assert_eq!(Native::open(server.at).holders("a.mp4"), ["127.0.0.77:4000"]);
-    // When the first is gone, the second comes in by itself.
+    // The second peer joins once the first is gone.
     drop(first);
     second.expect_line("Sou peer 127.0.0.77:4000 com arquivos b.mp4");
 }
@@ -370,7 +370,7 @@ fn a_downloaded_file_is_shared() {
 fn a_download_uses_the_next_provider_when_the_first_is_unreachable() {
     let server = server();
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
-    // An index that lies: it names holders that are not there.
+    // The index names unreachable providers.
     let mut adversaries = Vec::new();
     for _ in 0..3 {
         let (held, unreachable) = harness::unreachable();
@@ -444,7 +444,7 @@ fn one_upload_limit_covers_all_uploads_together() {
         assert_eq!(conn.join().expect("a fetch"), 12_000_000);
         times.push(since.elapsed());
     }
-    // Nobody is served at the cost of others.
+    // Fairness: no upload is served at the cost of another.
     assert!(times[2] < times[0].mul_f64(1.5), "{times:?}");
     let rate = 36.0 / since.elapsed().as_secs_f64();
     assert!((9.0..=15.0).contains(&rate), "{rate:.1} MB/s instead of 12");

@@ -1,4 +1,5 @@
-//! Downloads that were killed, and records that were torn: they go on, from whoever has the content, and never make a wrong file.
+//! Killed downloads and torn records: a download resumes from any provider of the content and never
+//! makes a wrong file.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,25 +10,26 @@ use crate::harness::{Dir, Done, Node, finish, noise, run, server, start_get, wai
 use crate::native::Native;
 use crate::provider::{Content, Gate, Handling, PIECE, Provider};
 
-/// The first bytes of a record: what it is a record of.
+/// Bytes of the first page of a record, which identifies the content.
 const PAGE: usize = 4_096;
 
 fn get(server: SocketAddr, there: &Dir) -> Done {
     finish(start_get(&["a.mp4"], server, there))
 }
 
-/// Nobody has it any more.
-fn wait_for_nobody(server: SocketAddr) {
+/// Waits until the index has no provider.
+fn wait_until_unlisted(server: SocketAddr) {
     Native::open(server).wait_for_holders("a.mp4", 0);
 }
 
-/// A folder in which a download was killed that held so many whole pieces of `what`; the index knows nobody who has it.
+/// A folder with a download of `what` killed at `pieces` whole pieces; the index has no provider
+/// left.
 fn killed(server: &Node, what: &Content, pieces: usize, file: &Value) -> Dir {
     let (there, gate) = (Dir::new(), Gate::new());
     let source = Provider::stopping_after(what, pieces, &gate);
     let home = source.join_server(server.at, file);
     let mut download = start_get(&["a.mp4", "--allocate", "none"], server.at, &there);
-    // With the last piece, which may be shorter, or without it.
+    // With or without the last piece, which may be shorter.
     let last = (what.bytes.len() - 1) % PIECE + 1;
     let (with, without) = ((pieces - 1) * PIECE + last, pieces * PIECE);
     wait_until("pieces", || {
@@ -44,14 +46,14 @@ fn killed(server: &Node, what: &Content, pieces: usize, file: &Value) -> Dir {
     download.kill();
     gate.open();
     drop(home);
-    wait_for_nobody(server.at);
+    wait_until_unlisted(server.at);
     assert_eq!(there.names(), ["a.mp4.part", "a.mp4.part.record"]);
     there
 }
 
-/// It must have gone on with so many pieces, and asked this giver for the others alone.
+/// The download must have resumed at `pieces` and requested only the others from `provider`.
 #[track_caller]
-fn went_on(done: &Done, provider: &Provider, what: &Content, pieces: usize) {
+fn has_resumed(done: &Done, provider: &Provider, what: &Content, pieces: usize) {
     let all = what.bytes.len().div_ceil(PIECE);
     let held = done.held();
     assert_eq!(held.len(), 1, "{done:#?}");
@@ -72,15 +74,15 @@ fn a_killed_download_resumes_and_requests_no_byte_twice() {
     let server = server();
     let what = Content::new("a.mp4", &noise(1, 9 * PIECE + 5));
     let there = killed(&server, &what, 6, &what.file());
-    // From somebody else, who has the same content under another name.
+    // A different provider has the same content under another name.
     let other =
         Content { name: "other name.mp4".into(), tag: "00000000000000a2".into(), ..what.clone() };
     let provider = Provider::honest(&other);
     let _joined = provider.join_server(server.at, &other.file());
     let done = finish(start_get(&["a.mp4", "--hash", &what.root], server.at, &there));
     what.is_saved(&done, &there);
-    went_on(&done, &provider, &what, 6);
-    // The words that a person reads.
+    has_resumed(&done, &provider, &what, 6);
+    // The text that a person reads.
     let (server, what) = (crate::harness::server(), Content::new("a.mp4", &noise(2, 5 * PIECE)));
     let there = killed(&server, &what, 2, &what.file());
     let _joined = Provider::honest(&what).join_server(server.at, &what.file());
@@ -104,7 +106,7 @@ fn a_download_without_a_root_resumes_from_its_own_source_alone() {
     let (there, gate) = (Dir::new(), Gate::new());
     let served = AtomicUsize::new(0);
     let closed = gate.clone();
-    // It knows no lists.
+    // The source has no hash lists.
     let source = Provider::new(&what, move |conn, request| match request["method"].as_str() {
         Some("PIECES") => {
             conn.refuse(request, "unsupported");
@@ -129,7 +131,7 @@ fn a_download_without_a_root_resumes_from_its_own_source_alone() {
         "{done:#?}"
     );
     assert!(there.read("a.mp4") == what.bytes);
-    // The first piece alone comes twice: its head says which version the source has.
+    // Only the first piece is sent twice: its header tells the version of the source.
     assert_eq!(
         source.pieces()[before..].iter().filter(|piece| **piece < 3).collect::<Vec<_>>(),
         [&0]
@@ -150,7 +152,7 @@ fn a_killed_download_waits_for_a_hashing_provider_and_resumes() {
     gate.open();
     let done = finish(download);
     what.is_saved(&done, &there);
-    went_on(&done, &owner, &what, 4);
+    has_resumed(&done, &owner, &what, 4);
 }
 
 #[test]
@@ -162,7 +164,7 @@ fn a_killed_download_by_root_resumes_with_the_same_command() {
     let _joined = provider.join_server(server.at, &what.file());
     let done = finish(start_get(&[&format!("b3:{}", what.root)], server.at, &there));
     what.is_saved(&done, &there);
-    went_on(&done, &provider, &what, 3);
+    has_resumed(&done, &provider, &what, 3);
 }
 
 #[test]
@@ -190,12 +192,12 @@ fn pieces_of_a_hashing_provider_are_verified_once_a_root_is_known() {
     download.kill();
     never.open();
     drop(home);
-    wait_for_nobody(server.at);
+    wait_until_unlisted(server.at);
     let honest = Provider::honest(&what);
     let _joined = honest.join_server(server.at, &what.file());
     let done = get(server.at, &there);
     what.is_saved(&done, &there);
-    // Three of the four were right.
+    // Three of the four pieces were right.
     let mut asked = honest.pieces();
     asked.sort_unstable();
     asked.dedup();
@@ -222,12 +224,12 @@ fn a_complete_part_is_finalized_without_a_transfer() {
         there.write("a.mp4.part", &what.bytes);
         there.write("a.mp4.part.record", &record);
         what.is_saved(&get(server.at, &there), &there);
-        // Killed right after it got its name: what is left says nothing.
+        // A kill right after the rename leaves a record without meaning.
         there.write("a.mp4.part.record", &record);
         assert_eq!(get(server.at, &there).succeeded().events("same").len(), 1);
         assert!(there.read("a.mp4") == what.bytes);
     }
-    // Without its list, the last piece proves the one that is fetched.
+    // Without the list, the fetched last piece proves the others.
     assert_eq!(provider.pieces(), [4]);
 }
 
@@ -235,7 +237,7 @@ fn a_complete_part_is_finalized_without_a_transfer() {
 fn a_part_is_kept_when_only_another_content_is_offered() {
     let server = server();
     let what = Content::new("a.mp4", &noise(5, 5 * PIECE));
-    // Whether the other one says its root, or says it late, or never.
+    // The other source announces its root at once, late, or never.
     for (says, lists) in [(true, true), (false, true), (false, false)] {
         let there = killed(&server, &what, 3, &what.file());
         let other = Content::new("a.mp4", &noise(6, 5 * PIECE));
@@ -263,13 +265,13 @@ fn a_part_is_kept_when_only_another_content_is_offered() {
         assert!(there.read("a.mp4") == other.bytes, "{done:#?}");
         assert_eq!(done.events("saved").len(), usize::from(lists), "{done:#?}");
         drop(home);
-        wait_for_nobody(server.at);
+        wait_until_unlisted(server.at);
     }
 }
 
-/// Takes what a killed download left, changes it, and tries to go on: with whatever result, the file is right or not there.
+/// Applies `change` to the remains of a killed download and resumes: the file is right or absent.
 #[track_caller]
-fn goes_on_or_fails_cleanly(
+fn resumes_or_fails_cleanly(
     server: SocketAddr,
     what: &Content,
     left: &Dir,
@@ -291,15 +293,15 @@ fn goes_on_or_fails_cleanly(
             "{how}: {done:#?}"
         );
     } else {
-        // A part that can't be told from somebody else's, or is one of another content, stays as it is.
+        // A part that may belong to another program or another content is left alone.
         assert!([2, 7].contains(&done.code), "{how}: {done:#?}");
         assert!(there.read("a.mp4.part") == part, "{how}");
     }
     done.code
 }
 
-/// What a killed download of three of five pieces left, and an honest source for the rest.
-fn left_behind(seed: u64) -> (Node, Content, Dir, Native) {
+/// The remains of a download killed at three of five pieces, and an honest source of the rest.
+fn killed_download(seed: u64) -> (Node, Content, Dir, Native) {
     let server = server();
     let what = Content::new("a.mp4", &noise(seed, 4 * PIECE + 9));
     let left = killed(&server, &what, 3, &what.file());
@@ -307,8 +309,8 @@ fn left_behind(seed: u64) -> (Node, Content, Dir, Native) {
     (server, what, left, home)
 }
 
-/// Numbers that are others in each run.
-fn chances(count: usize) -> Vec<usize> {
+/// Random numbers that differ in each run.
+fn random_numbers(count: usize) -> Vec<usize> {
     let seed = std::process::id();
     println!("seed {seed}");
     let bytes = noise(u64::from(seed), count * 8);
@@ -320,15 +322,15 @@ fn chances(count: usize) -> Vec<usize> {
 
 #[test]
 fn a_record_truncated_anywhere_makes_no_wrong_file() {
-    let (server, what, left, _joined) = left_behind(7);
+    let (server, what, left, _joined) = killed_download(7);
     let whole = left.read("a.mp4.part.record").len();
     let end =
         left.read("a.mp4.part.record").iter().position(|byte| *byte == b'}').expect("an object")
             + 1;
     let edges = [0, 1, end - 1, end, PAGE - 1, PAGE, PAGE + 1, PAGE + 2, PAGE + 3, whole - 1];
-    let random = chances(25).into_iter().map(|chance| chance % whole);
+    let random = random_numbers(25).into_iter().map(|chance| chance % whole);
     for length in edges.into_iter().chain(random) {
-        let code = goes_on_or_fails_cleanly(
+        let code = resumes_or_fails_cleanly(
             server.at,
             &what,
             &left,
@@ -341,15 +343,15 @@ fn a_record_truncated_anywhere_makes_no_wrong_file() {
 
 #[test]
 fn a_flipped_bit_in_the_first_page_makes_no_wrong_file() {
-    let (server, what, left, _joined) = left_behind(8);
+    let (server, what, left, _joined) = killed_download(8);
     let end =
         left.read("a.mp4.part.record").iter().position(|byte| *byte == b'}').expect("an object")
             + 1;
-    for chance in chances(30) {
+    for chance in random_numbers(30) {
         // Most of the page is blank.
         let at = if chance % 4 == 0 { chance / 8 % PAGE } else { chance / 8 % end };
         let with = 1 << ((chance >> 40) % 8);
-        goes_on_or_fails_cleanly(
+        resumes_or_fails_cleanly(
             server.at,
             &what,
             &left,
@@ -361,11 +363,11 @@ fn a_flipped_bit_in_the_first_page_makes_no_wrong_file() {
 
 #[test]
 fn a_mismatched_part_or_record_makes_no_wrong_file() {
-    let (server, what, left, _joined) = left_behind(9);
+    let (server, what, left, _joined) = killed_download(9);
     let try_with = |how: &str, change: &dyn Fn(&mut Vec<u8>, &mut Vec<u8>)| {
-        goes_on_or_fails_cleanly(server.at, &what, &left, how, change)
+        resumes_or_fails_cleanly(server.at, &what, &left, how, change)
     };
-    // Bits beyond the last piece say nothing.
+    // Bits beyond the last piece are ignored.
     assert_eq!(try_with("bits beyond the end", &|_, record| record[PAGE] |= 0xe0), 0);
     assert_eq!(try_with("synced bits beyond the end", &|_, record| record[PAGE + 1] |= 0xe0), 0);
     assert_eq!(try_with("a longer record", &|_, record| record.extend([0xff; 5_000])), 0);
@@ -385,7 +387,7 @@ fn a_mismatched_part_or_record_makes_no_wrong_file() {
         record[..PAGE].copy_from_slice(page.as_bytes());
     };
     assert_eq!(try_with("another root", &another), 2);
-    // In another run of the machine only what was synced counts: here nothing was.
+    // After a reboot only synced bytes count, and nothing was synced.
     let rebooted = |part: &mut Vec<u8>, record: &mut Vec<u8>| {
         let page = String::from_utf8_lossy(&record[..PAGE]).into_owned();
         let at = page.find("\"boot\":\"").expect("a run of the machine") + 8;
@@ -397,7 +399,7 @@ fn a_mismatched_part_or_record_makes_no_wrong_file() {
 
 #[test]
 fn a_record_without_its_part_costs_only_bytes() {
-    let (server, what, left, _joined) = left_behind(10);
+    let (server, what, left, _joined) = killed_download(10);
     std::fs::remove_file(left.at("a.mp4.part")).expect("the part goes");
     let done = get(server.at, &left);
     what.is_saved(&done, &left);

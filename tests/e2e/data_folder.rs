@@ -1,4 +1,4 @@
-//! Where a server keeps its accounts: one place whatever its addresses, or none that is said.
+//! The data folder of a server: one place for every address, or accounts in memory with a note.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -16,7 +16,7 @@ fn command(args: &[&str], states: Option<&Dir>) -> Command {
     command
 }
 
-/// A server that has said where it listens, and where its accounts are.
+/// A server, and the place of its accounts as reported at start.
 fn start(args: &[&str], states: &Dir) -> (Process, String) {
     let process = Process::start(command(args, Some(states)));
     let kept = process.wait_for_stderr("ccounts");
@@ -45,7 +45,7 @@ fn another_address_and_another_order_find_the_same_accounts() {
             4,
             "somebody else takes the name at {listen:?}"
         );
-        // A second one on this machine is told.
+        // A second server on the machine reports the lock.
         let second =
             finish(Process::start(command(&["--listen", &format!("{ip}:1200")], Some(&states))));
         second.failed(7, "another server holds this folder");
@@ -69,7 +69,7 @@ fn without_a_home_a_server_refuses_unless_accounts_are_kept_in_memory() {
     server.wait_for_stderr("listening on");
     let received = run(["status", "--server", &listen]).succeeded().out.join("\n");
     assert!(received.contains("accounts_kept\t0"), "{received}");
-    // A trial on a free port says so as well.
+    // A server on a free port reports the same.
     let trial: Node = server_with(&["--listen", "127.0.0.1:0"]);
     assert!(
         trial.err.lines().iter().any(|line| line.contains("memory alone")),
@@ -92,7 +92,7 @@ fn the_store_of_an_earlier_version_is_moved_and_never_hidden_by_an_empty_one() {
         start(&["--listen", &at, "--data", old.to_str().expect("a path")], &states);
     assert_eq!(register(&at, "ana", &ours), 0);
     server.kill();
-    // Wherever the new version listens.
+    // The address of the new version does not matter.
     let other = format!("{ip}:1300");
     let server = Process::start(command(&["--listen", &other], Some(&states)));
     server.wait_for_stderr("have moved from");
@@ -100,7 +100,7 @@ fn the_store_of_an_earlier_version_is_moved_and_never_hidden_by_an_empty_one() {
     assert_eq!(register(&other, "ana", &theirs), 4);
     assert!(!old.exists());
     drop(server);
-    // Several, and none of them is meant.
+    // Several old stores: none is chosen.
     fs::remove_dir_all(states.at("cardume/server")).expect("it was there");
     for port in [1, 2] {
         let folder = states.at(format!("cardume/server-{ip}-{port}"));
@@ -120,7 +120,7 @@ fn the_store_of_an_earlier_version_is_moved_and_never_hidden_by_an_empty_one() {
     server.wait_for_stderr("have moved from");
     server.wait_for_stderr("listening on");
     drop(server);
-    // The other one is named at each start.
+    // The unused store is reported at each start.
     let server = Process::start(command(&["--listen", &other], Some(&states)));
     server.wait_for_stderr("other accounts");
 }

@@ -1,4 +1,4 @@
-//! Disks that are full, small or closed to writing.
+//! Full, small and read-only disks.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -6,11 +6,11 @@ use std::process::Command;
 
 use crate::harness::{Dir, lone_peer, noise, run, run_tool};
 
-/// A small disk of its own, unmounted with its test.
+/// A small tmpfs, unmounted on drop.
 pub struct SmallDisk(pub Dir);
 
 impl SmallDisk {
-    /// `None`, with a reason printed, where nobody may mount.
+    /// `None`, with a reason printed, without the right to mount.
     pub fn mount(options: &str) -> Option<SmallDisk> {
         let dir = Dir::new();
         let output = run_tool("mount", &["-t", "tmpfs", "-o", options, "none", dir.text()])?;
@@ -24,7 +24,7 @@ impl SmallDisk {
         Some(SmallDisk(dir))
     }
 
-    /// Takes all the room that is left.
+    /// Fills the disk.
     pub fn fill(&self) {
         let mut ballast = File::create(self.0.at("ballast")).expect("a file");
         while ballast.write_all(&[1; 4 << 10]).is_ok() {}
@@ -61,7 +61,7 @@ fn a_disk_that_fills_up_during_a_download_is_7_and_resumes_with_room() {
     };
     let from = source.at.to_string();
     disk.0.write("ballast", &[1; 2 << 20]);
-    // Without room made before, the lack shows when the disk is full.
+    // Without preallocation the shortage shows when the disk is full.
     let done =
         run(["get", "a.mp4", "--from", &from, "--folder", disk.0.text(), "--allocate", "none"]);
     done.failed(7, "the disk is full");

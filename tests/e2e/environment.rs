@@ -1,4 +1,4 @@
-//! What a process finds around it: signals that are ignored, a folder that it may not read.
+//! The environment of a process: ignored signals and unreadable folders.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::harness::{Dir, Process, cardume, noise, peer, run, run_tool, server};
 
-/// Starts `cardume` from a shell that has ignored these signals, as `nohup` and background jobs do.
+/// Starts `cardume` from a shell that ignores these signals, as `nohup` and background jobs do.
 fn ignoring(signals: &str, args: &[&str]) -> Process {
     let command = cardume(args);
     let mut shell = Command::new("sh");
@@ -58,7 +58,7 @@ fn a_signal_ignored_at_the_start_stays_ignored() {
         process.signal(Signal::TERM);
         assert!(matches!(process.code(), 0 | 143), "{args:?}");
     }
-    // Not ignored, they are heard.
+    // A signal that is not ignored is handled.
     let mut process = ignoring("USR1", &["server", "--listen", "127.0.0.1:0"]);
     process.wait_for_stderr("listening on");
     process.signal(Signal::HUP);
@@ -98,7 +98,7 @@ fn one_shot_requests_need_no_readable_folder() {
             &crate::provider::root(&noise(1, 5_000)),
         ],
     ] {
-        // A folder that has gone is as bad as one that may not be read, and can be had without another user.
+        // A removed current folder behaves as an unreadable one, and needs no second user.
         let gone = Dir::new();
         let program = env!("CARGO_BIN_EXE_cardume");
         let command = format!("cd \"$1\" && rmdir \"$1\" && shift && exec \"{program}\" \"$@\"");
@@ -117,7 +117,7 @@ fn one_shot_requests_need_no_readable_folder() {
             String::from_utf8_lossy(&done.stderr)
         );
     }
-    // As another user in a folder of ours, where that can be tried.
+    // As another user in our folder, where the tests run as root.
     if rustix::process::geteuid().is_root() {
         let program = Dir::new();
         let copy = program.at("cardume");

@@ -247,7 +247,7 @@ fn every_line_of_json_is_an_object_with_the_documented_fields() {
     let event = &failed.events("failed")[0];
     assert_eq!((failed.code, &event["code"], &event["exit"]), (3, &"not_found".into(), &3.into()));
     assert!(event["text"].is_string());
-    // Nobody has it: no line at all, and the code says it.
+    // No provider: no line, and the exit code tells.
     let none = run(["search", "b.mp4", "--server", &at, "--json"]);
     assert_eq!((none.code, none.out.len()), (3, 0), "{none:#?}");
 }

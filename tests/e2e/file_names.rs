@@ -1,4 +1,5 @@
-//! Names: each class of BAD-INPUTS at JOIN, SEARCH and FETCH, on disk, on a terminal, and as destinations.
+//! File names: each class of bad and odd names at JOIN, SEARCH and FETCH, on disk, on a terminal,
+//! and as destinations.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,7 +13,7 @@ use crate::harness::{Dir, lone_peer, noise, peer, peer_on, run, server};
 use crate::native::Native;
 use crate::web;
 
-/// Names that no file may have, each with its class.
+/// Invalid names with their classes.
 fn bad() -> Vec<(&'static str, String)> {
     let mut names: Vec<(&str, String)> = [
         ("empty", ""),
@@ -50,7 +51,7 @@ fn bad() -> Vec<(&'static str, String)> {
     names
 }
 
-/// Odd names that are good on Linux.
+/// Odd names that are valid on Linux.
 fn odd() -> Vec<String> {
     let mut names: Vec<String> = [
         "-rf",
@@ -121,7 +122,7 @@ fn a_bad_name_of_any_class_is_refused_at_join_search_update_and_fetch() {
             "{class}"
         );
     }
-    // Bytes that are no text, and half of a pair.
+    // Invalid UTF-8 and half of a surrogate pair.
     for raw in [&b"\"\xff\xfe\""[..], b"\"\xc3\"", b"\"\\ud800\"", b"7", b"null", b"[\"a\"]", b"{}"]
     {
         for (conn, method) in [(server.at, "SEARCH"), (source.at, "FETCH")] {
@@ -156,7 +157,7 @@ fn an_odd_name_is_shared_searched_and_fetched_unchanged() {
         let content = format!("content {n}").into_bytes();
         assert_eq!(Native::open(server.at).holders(name), [source.at.to_string()], "{name}");
         assert_eq!(Native::open(source.at).fetch(name), content, "{name}");
-        // A blank at an end can't be typed without quotes.
+        // A trailing blank needs quotes.
         requester.type_line(&format!("GET \"{name}\""));
         requester
             .expect_line(&format!("Arquivo {name} baixado com sucesso na pasta {}", there.text()));
@@ -253,7 +254,7 @@ fn a_folder_replaced_by_a_symlink_is_not_followed() {
     let source = peer_on(unreachable, "127.0.0.1:0", folder.to_str().expect("a path"), &[]);
     std::fs::rename(&folder, parent.at("moved")).expect("the folder moves");
     symlink(outside.path(), &folder).expect("a link");
-    // Its folder is gone, and the link is not followed.
+    // The folder is gone, and the symlink is not followed.
     assert_eq!(
         Native::open(source.at).outcome(json!({"method": "FETCH", "name": "a.mp4"})),
         "not_found"
@@ -265,9 +266,10 @@ fn a_folder_replaced_by_a_symlink_is_not_followed() {
     assert_eq!(Native::open(source.at).fetch("a.mp4"), b"mine");
 }
 
-/// A download of `a.mp4` into a folder that was prepared must fail with 7, and the prepared things stay.
+/// A download of `a.mp4` into a prepared folder must fail with 7 and leave the prepared entries
+/// alone.
 #[track_caller]
-fn finds_its_place_taken(prepare: impl Fn(&Dir, &Dir)) {
+fn fails_with_entry_in_place(prepare: impl Fn(&Dir, &Dir)) {
     let (here, there, outside) =
         (Dir::with("a.mp4", &noise(1, 100_000)), Dir::new(), Dir::with("target", b"somebody's"));
     prepare(&there, &outside);
@@ -285,27 +287,27 @@ fn finds_its_place_taken(prepare: impl Fn(&Dir, &Dir)) {
 
 #[test]
 fn a_symlinked_part_is_not_written_through() {
-    finds_its_place_taken(|there, outside| {
+    fails_with_entry_in_place(|there, outside| {
         symlink(outside.at("target"), there.at("a.mp4.part")).expect("a link")
     });
-    finds_its_place_taken(|there, outside| {
+    fails_with_entry_in_place(|there, outside| {
         symlink(outside.at("new"), there.at("a.mp4.part")).expect("a link")
     });
 }
 
 #[test]
 fn a_hard_linked_part_is_not_written_to() {
-    finds_its_place_taken(|there, outside| {
+    fails_with_entry_in_place(|there, outside| {
         std::fs::hard_link(outside.at("target"), there.at("a.mp4.part")).expect("a hard link")
     });
 }
 
 #[test]
 fn a_part_of_another_program_is_not_overwritten() {
-    finds_its_place_taken(|there, _| there.write("a.mp4.part", b"somebody's"));
-    // Nor with a record that is none.
+    fails_with_entry_in_place(|there, _| there.write("a.mp4.part", b"somebody's"));
+    // Nor with an invalid record.
     for record in [&b"{}"[..], b"", b"not json", &[b'x'; 100_000]] {
-        finds_its_place_taken(|there, _| {
+        fails_with_entry_in_place(|there, _| {
             there.write("a.mp4.part", b"somebody's");
             there.write("a.mp4.part.record", record);
         });
@@ -314,10 +316,10 @@ fn a_part_of_another_program_is_not_overwritten() {
 
 #[test]
 fn a_folder_or_fifo_in_place_of_a_part_is_left_alone() {
-    finds_its_place_taken(|there, _| {
+    fails_with_entry_in_place(|there, _| {
         std::fs::create_dir(there.at("a.mp4.part")).expect("a folder")
     });
-    finds_its_place_taken(|there, _| {
+    fails_with_entry_in_place(|there, _| {
         assert!(
             Command::new("mkfifo").arg(there.at("a.mp4.part")).status().expect("mkfifo").success()
         )
@@ -326,14 +328,14 @@ fn a_folder_or_fifo_in_place_of_a_part_is_left_alone() {
 
 #[test]
 fn a_symlink_folder_or_fifo_as_destination_is_left_alone() {
-    finds_its_place_taken(|there, outside| {
+    fails_with_entry_in_place(|there, outside| {
         symlink(outside.at("target"), there.at("a.mp4")).expect("a link")
     });
-    finds_its_place_taken(|there, outside| {
+    fails_with_entry_in_place(|there, outside| {
         symlink(outside.at("new"), there.at("a.mp4")).expect("a link")
     });
-    finds_its_place_taken(|there, _| std::fs::create_dir(there.at("a.mp4")).expect("a folder"));
-    finds_its_place_taken(|there, _| {
+    fails_with_entry_in_place(|there, _| std::fs::create_dir(there.at("a.mp4")).expect("a folder"));
+    fails_with_entry_in_place(|there, _| {
         assert!(Command::new("mkfifo").arg(there.at("a.mp4")).status().expect("mkfifo").success())
     });
 }

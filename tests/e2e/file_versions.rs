@@ -1,4 +1,5 @@
-//! Shared files that change without a sign that anybody can set: their bytes are never given as those of the old ones, and their sharers learn of it.
+//! Shared files that change without an observable sign: stale roots are never served, and sharers
+//! are notified.
 
 use std::fs::File;
 
@@ -8,8 +9,8 @@ use crate::provider::{Content, Provider};
 
 const SIZE: usize = (3 << 20) + 5;
 
-/// Writes over some bytes and gives the file its old time back: size and time of the bytes are what they were.
-fn edited_unseen(here: &Dir, name: &str, bytes: &[u8]) {
+/// Overwrites bytes in place and restores the mtime, so that size and mtime stay the same.
+fn edit_keeping_stat(here: &Dir, name: &str, bytes: &[u8]) {
     let before = std::fs::metadata(here.at(name)).and_then(|meta| meta.modified()).expect("a time");
     std::os::unix::fs::FileExt::write_all_at(
         &File::options().write(true).open(here.at(name)).expect("it is there"),
@@ -47,7 +48,7 @@ fn a_change_with_unchanged_size_and_mtime_is_noticed_live_and_after_a_restart() 
             .clone()
     };
     let first = tag(sharer.at);
-    edited_unseen(&here, "a.mp4", b"other");
+    edit_keeping_stat(&here, "a.mp4", b"other");
     let after = Content::new("a.mp4", &here.read("a.mp4"));
     after.wait_for_holders(server.at, 1);
     assert_ne!(tag(sharer.at), first);
@@ -56,7 +57,7 @@ fn a_change_with_unchanged_size_and_mtime_is_noticed_live_and_after_a_restart() 
         .is_saved(&finish(start_get(&["a.mp4", "--hash", &after.root], server.at, &there)), &there);
     sharer.kill();
     drop(sharer);
-    edited_unseen(&here, "a.mp4", b"third");
+    edit_keeping_stat(&here, "a.mp4", b"third");
     let third = Content::new("a.mp4", &here.read("a.mp4"));
     let _sharer = peer(server.at, &here);
     third.wait_for_holders(server.at, 1);

@@ -1,4 +1,5 @@
-//! A share that is alive: named at once, hashed afterwards, and true to what happens in its folder while the peer runs.
+//! Changes of a shared folder: listed at once, hashed afterwards, and kept current while the peer
+//! runs.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::harness::{Dir, Node, noise, peer, peer_with, run, server, wait_until};
 use crate::native::Native;
 
-/// What the index says that a peer shares, by name.
+/// The entries of a peer in the index, by name.
 fn list(client: &mut Native, peer: SocketAddr) -> Vec<Value> {
     let mut request = json!({"method": "LS", "peer": peer});
     let mut files = Vec::new();
@@ -36,7 +37,7 @@ fn names(client: &mut Native, peer: SocketAddr) -> Vec<String> {
     names
 }
 
-/// The root that the index has of a file, if any.
+/// The root of a file in the index; `None` before it is hashed.
 fn root(client: &mut Native, peer: SocketAddr, name: &str) -> Option<String> {
     list(client, peer).iter().find(|file| file["name"] == name)?["root"].as_str().map(str::to_owned)
 }
@@ -45,7 +46,7 @@ fn hash(content: &[u8]) -> String {
     blake3::hash(content).to_string()
 }
 
-/// Waits until the index names the file with the root of this content.
+/// Waits until the index lists the file with the root of `content`.
 #[track_caller]
 fn published(client: &mut Native, peer: &Node, name: &str, content: &[u8]) {
     let wanted = hash(content);
@@ -64,7 +65,7 @@ fn a_file_is_published_only_after_its_writer_closed_it() {
     for (burst, bytes) in content.chunks(1 << 20).enumerate() {
         file.write_all(bytes).expect("bytes");
         let until = Instant::now() + Duration::from_millis(if burst == 1 { 3_000 } else { 100 });
-        // The pause is longer than a file must be left alone, but somebody has it open.
+        // The debounce time has passed, but the file is still open for writing.
         wait_until("the pause is over", || {
             assert_eq!(names(&mut client, source.at), [""; 0], "published in mid-copy");
             (Instant::now() >= until).then_some(())
@@ -108,7 +109,7 @@ fn a_changed_file_gets_a_new_root_and_a_removed_file_leaves_the_index() {
         names(&mut client, source.at).is_empty().then_some(())
     });
     published(&mut client, &source, "a.mp4", b"the second version");
-    // Under another name, it is another entry with the same root.
+    // A renamed file is a new entry with the same root.
     fs::rename(here.at("a.mp4"), here.at("c.mp4")).expect("a new name");
     published(&mut client, &source, "c.mp4", b"the second version");
     assert_eq!(names(&mut client, source.at), ["c.mp4"]);
@@ -140,7 +141,7 @@ fn subfolders_are_shared_on_request_and_no_symlink_is_followed() {
         assert_eq!(asked.outcome(fetch(name)), "not_found", "{name}");
     }
     assert_eq!(flat.outcome(fetch("Sub/aula.mp4")), "not_found");
-    // A folder that becomes a link to another one gives nothing, from the first moment on.
+    // A folder replaced by a symlink serves nothing from that moment on.
     elsewhere.write("aula.mp4", b"not a lesson");
     fs::rename(here.at("Sub"), elsewhere.at("Moved")).expect("it moves");
     symlink(elsewhere.path(), here.at("Sub")).expect("a link");
@@ -148,7 +149,7 @@ fn subfolders_are_shared_on_request_and_no_symlink_is_followed() {
     wait_until("what was in it is out of the index", || {
         (names(&mut client, source.at) == ["top.mp4"]).then_some(())
     });
-    // A folder that moves in is seen with all that it holds, and what comes into it later as well.
+    // A folder moved in is listed with all its files, and later changes in it are seen.
     fs::rename(elsewhere.at("Moved"), here.at("New")).expect("it moves");
     published(&mut client, &source, "New/deep/b.mp4", b"b");
     here.write("New/deep/later.mp4", b"later");
@@ -171,7 +172,7 @@ fn a_join_lists_files_at_once_and_marks_hashed_files() {
     let peer = source.at.to_string();
     let rows = |state: &str| [format!("{}\tgiant.mkv\t{state}", 8_u64 << 30)];
     assert_eq!(run(["ls", &peer, "--server", &at]).succeeded().out, rows("hashing"));
-    // The newest goes first, though the giant was begun.
+    // The newest file is hashed first, even while the giant is in progress.
     here.write("small.mp4", b"small");
     let mut client = Native::open(server.at);
     published(&mut client, &source, "small.mp4", b"small");
@@ -191,7 +192,7 @@ fn ten_thousand_files_join_with_cached_roots() {
     const FILES: usize = 10_000;
     let server = server();
     let (here, cache) = (Dir::new(), Dir::new());
-    // Old enough that their stamps are trusted.
+    // Old enough for the hash cache to trust the mtimes.
     let old = SystemTime::now() - Duration::from_secs(3_600);
     for n in 0..FILES {
         let name = format!("f{n:05}.mp4");
@@ -200,7 +201,7 @@ fn ten_thousand_files_join_with_cached_roots() {
         file.set_modified(old).expect("a time");
     }
     let made = Instant::now();
-    // Nobody can set the time of the last change: what was made just now may still be written, so its hash is not kept.
+    // ctime cannot be set: a file changed just now may still be written, so its hash is not cached.
     wait_until("the files are old enough", || {
         (made.elapsed() > Duration::from_secs(3)).then_some(())
     });

@@ -1,4 +1,5 @@
-//! Processes, their lines, and folders. Whatever a test starts is killed when the test ends.
+//! Processes, their output lines, and temporary folders. Every started process is killed when its
+//! test ends.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long anything may take that should happen at once; only a failing test waits so long.
+/// Time limit of each expected event; only a failing test waits this long.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A folder that goes with its test.
+/// A temporary folder, removed with its test.
 pub struct Dir(tempfile::TempDir);
 
 impl Dir {
@@ -26,7 +27,6 @@ impl Dir {
         Dir(tempfile::Builder::new().prefix("cardume-e2e-").tempdir().expect("a folder"))
     }
 
-    /// A folder with one file.
     pub fn with(name: &str, content: &[u8]) -> Dir {
         let dir = Dir::new();
         dir.write(name, content);
@@ -54,7 +54,7 @@ impl Dir {
             .unwrap_or_else(|error| panic!("{:?} can't be read: {error}", name.as_ref()))
     }
 
-    /// A file of holes with some bytes of its own here and there, the last one among them.
+    /// A sparse file with some bytes at intervals and at the end.
     pub fn sparse(&self, name: &str, size: u64) {
         let file = File::create(self.at(name)).expect("a file");
         file.set_len(size).expect("a long file");
@@ -65,7 +65,7 @@ impl Dir {
         file.write_all_at(b"the last", size - 8).expect("the last mark");
     }
 
-    /// The names in it, in order.
+    /// The sorted names of its entries.
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.path()).expect("a folder");
         let mut names: Vec<String> = entries
@@ -80,7 +80,7 @@ impl Dir {
     }
 }
 
-/// Bytes that look like chance and are the same for the same seed.
+/// Pseudo-random bytes, the same for the same seed.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -122,7 +122,7 @@ pub fn assert_same_files(a: &Path, b: &Path) {
     }
 }
 
-/// A loopback address of this test alone: a port on it that was given up can be taken again, for nobody else binds there.
+/// A loopback address of this test alone, so that a freed port on it can be bound again.
 pub fn own_ip() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
@@ -130,7 +130,7 @@ pub fn own_ip() -> Ipv4Addr {
     Ipv4Addr::new(127, 64 + high % 128, low.max(1), n.clamp(1, 254))
 }
 
-/// An address where nobody listens and nobody else can begin to, as long as the first value lives.
+/// An address without a listener; no process can bind it while the returned socket lives.
 pub fn unreachable() -> (socket2::Socket, SocketAddr) {
     let socket =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
@@ -139,7 +139,7 @@ pub fn unreachable() -> (socket2::Socket, SocketAddr) {
     (socket, at)
 }
 
-/// The lines of an output as they come.
+/// The lines of an output, collected as they arrive.
 #[derive(Clone)]
 pub struct Lines(Arc<(Mutex<Received>, Condvar)>);
 
@@ -173,7 +173,7 @@ impl Lines {
         changed.notify_all();
     }
 
-    /// Waits until `wanted` finds something; `None` when the output ended or time is up.
+    /// Waits until `wanted` returns a value; `None` at the end of the output or on a timeout.
     fn wait<T>(&self, mut wanted: impl FnMut(&mut Received) -> Option<T>) -> Option<T> {
         let (received, changed) = &*self.0;
         let mut received = received.lock().expect("no panic while it was held");
@@ -190,7 +190,7 @@ impl Lines {
         }
     }
 
-    /// The next line that was not read yet.
+    /// The next unread line.
     pub fn next(&self) -> Option<String> {
         self.wait(|received| {
             let line = received.lines.get(received.read).cloned();
@@ -199,7 +199,7 @@ impl Lines {
         })
     }
 
-    /// The next line with this text in it; those before it are passed over.
+    /// The next unread line that contains `text`; earlier lines are skipped.
     pub fn until(&self, text: &str) -> Option<String> {
         self.wait(|received| {
             let found = received.lines[received.read..].iter().position(|line| line.contains(text));
@@ -212,7 +212,7 @@ impl Lines {
         })
     }
 
-    /// All lines until the output ended.
+    /// All lines, once the output has ended.
     pub fn until_end(&self) -> Vec<String> {
         let (received, changed) = &*self.0;
         let received = received.lock().expect("no panic while it was held");
@@ -237,10 +237,11 @@ pub struct Process {
     pub err: Lines,
 }
 
-/// A cache of hashes far from the one of whoever runs the tests.
+/// A hash cache apart from the one of the person who runs the tests.
 const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
 
-/// Keys and accounts far from those of whoever runs the tests; each test has its own, for a machine has one store of accounts.
+/// Keys and accounts apart from the user's own; each test has its own folder, since a machine has
+/// one store of accounts.
 const STATES: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/states");
 
 /// `cardume` with these arguments, in English, with nothing of our own environment that it reads.
@@ -266,7 +267,7 @@ pub fn cardume<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
 }
 
 impl Process {
-    /// Starts it with pipes on all sides.
+    /// Starts it with pipes for stdin, stdout and stderr.
     pub fn start(mut command: Command) -> Process {
         let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -276,7 +277,7 @@ impl Process {
         Process { stdin: child.stdin.take(), child, what, out, err }
     }
 
-    /// Fails the test, with all that the process has said.
+    /// Fails the test and prints all output of the process.
     #[track_caller]
     fn fail(&self, wanted: &str) -> ! {
         panic!(
@@ -287,13 +288,12 @@ impl Process {
         )
     }
 
-    /// The next line of stdout.
     #[track_caller]
     pub fn line(&self) -> String {
         self.out.next().unwrap_or_else(|| self.fail("no more lines"))
     }
 
-    /// The next line of stdout must be this one, to the letter.
+    /// The next line of stdout must equal `line`.
     #[track_caller]
     pub fn expect_line(&self, line: &str) {
         let received = self.line();
@@ -302,13 +302,13 @@ impl Process {
         }
     }
 
-    /// Waits for a line of stderr with this text.
+    /// Waits for a line of stderr that contains `text`.
     #[track_caller]
     pub fn wait_for_stderr(&self, text: &str) -> String {
         self.err.until(text).unwrap_or_else(|| self.fail(&format!("no note {text:?}")))
     }
 
-    /// Waits for a line of stdout with this text.
+    /// Waits for a line of stdout that contains `text`.
     #[track_caller]
     pub fn wait_for_stdout(&self, text: &str) -> String {
         self.out.until(text).unwrap_or_else(|| self.fail(&format!("no line {text:?}")))
@@ -321,34 +321,31 @@ impl Process {
         serde_json::from_str(&line).unwrap_or_else(|error| self.fail(&format!("{line}: {error}")))
     }
 
-    /// Types a line.
     pub fn type_line(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("an open stdin");
         stdin.write_all(format!("{line}\n").as_bytes()).expect("stdin takes a line");
         stdin.flush().expect("stdin takes a line");
     }
 
-    /// Ends stdin.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
-    /// Sends a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("the process is there");
     }
 
-    /// Kills it at once, as a power cut would, and waits until it is gone.
+    /// Kills the process with SIGKILL and waits for its end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Waits for its end and returns its exit code, or minus the signal that ended it.
+    /// Waits for the exit code; minus the signal number when a signal ended the process.
     #[track_caller]
     pub fn code(&mut self) -> i32 {
-        // Its outputs end when it does; then there is little left to wait for.
+        // The outputs close at exit, so the loop below is short.
         self.out.until_end();
         self.err.until_end();
         let until = Instant::now() + TIMEOUT;
@@ -363,19 +360,18 @@ impl Process {
         }
     }
 
-    /// True while it runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// How many threads it has.
+    /// The number of threads.
     pub fn threads(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/task", self.child.id()))
             .expect("a running process")
             .count()
     }
 
-    /// Its memory in KiB as /proc names it, such as `VmRSS` or `RssAnon`.
+    /// A value of /proc/PID/status in KiB, such as `VmRSS` or `RssAnon`.
     pub fn memory_kib(&self, what: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("a running process");
@@ -393,7 +389,7 @@ impl Drop for Process {
     }
 }
 
-/// A process that answers on an address.
+/// A process with its listen address.
 pub struct Node {
     pub process: Process,
     pub at: SocketAddr,
@@ -402,7 +398,7 @@ pub struct Node {
 impl Node {
     #[track_caller]
     pub fn listening(process: Process) -> Node {
-        // In whatever language, the address is the last word of that note.
+        // In every language the address is the last word of the note.
         loop {
             let Some(note) = process.err.next() else { process.fail("no address") };
             if let Some(at) = note.rsplit(' ').next().and_then(|text| text.parse().ok()) {
@@ -437,13 +433,13 @@ pub fn server_with(args: &[&str]) -> Node {
     Node::listening(Process::start(cardume(["server"].iter().chain(args))))
 }
 
-/// A peer that shares `folder` on a free port of 127.0.0.1 and has joined; its first line was read.
+/// A joined peer that shares `folder` on a free port of 127.0.0.1; its first line is read.
 #[track_caller]
 pub fn peer(server: SocketAddr, folder: &Dir) -> Node {
     peer_with(server, folder, &[])
 }
 
-/// A peer with more arguments; its first line was read.
+/// As [`peer`], with more arguments.
 #[track_caller]
 pub fn peer_with(server: SocketAddr, folder: &Dir, args: &[&str]) -> Node {
     let node = peer_on(server, "127.0.0.1:0", folder.text(), args);
@@ -452,7 +448,7 @@ pub fn peer_with(server: SocketAddr, folder: &Dir, args: &[&str]) -> Node {
     node
 }
 
-/// A peer that listens there; nothing of its stdout was read.
+/// A peer that listens on `listen`; no line of its stdout is read.
 #[track_caller]
 pub fn peer_on(server: SocketAddr, listen: &str, folder: &str, args: &[&str]) -> Node {
     let server = server.to_string();
@@ -467,7 +463,7 @@ pub fn lone_peer(folder: &Dir, args: &[&str]) -> Node {
     peer_on(unreachable, "127.0.0.1:0", folder.text(), args)
 }
 
-/// A one-shot command that has ended.
+/// The result of a one-shot command.
 #[derive(Debug)]
 pub struct Done {
     pub code: i32,
@@ -475,13 +471,13 @@ pub struct Done {
     pub err: Vec<String>,
 }
 
-/// Runs a command to its end.
+/// Runs a command until it exits.
 #[track_caller]
 pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Done {
     finish(Process::start(cardume(args)))
 }
 
-/// Begins a `get` with these words, which tells all in JSON.
+/// Starts `get --json` with these words.
 pub fn start_get(words: &[&str], server: SocketAddr, there: &Dir) -> Process {
     let server = server.to_string();
     Process::start(cardume(["get"].iter().chain(words).copied().chain([
@@ -493,7 +489,7 @@ pub fn start_get(words: &[&str], server: SocketAddr, there: &Dir) -> Process {
     ])))
 }
 
-/// Waits for the end of a command.
+/// Waits until a command exits.
 #[track_caller]
 pub fn finish(mut process: Process) -> Done {
     process.close_stdin();
@@ -502,7 +498,7 @@ pub fn finish(mut process: Process) -> Done {
 }
 
 impl Done {
-    /// It must have failed with this code and one line that holds this text.
+    /// The command must have failed with this code and a last line of error that contains `text`.
     #[track_caller]
     pub fn failed(&self, code: i32, text: &str) {
         let own: Vec<&String> =
@@ -515,14 +511,13 @@ impl Done {
         );
     }
 
-    /// It must have failed with this code; a peer talks before it fails.
+    /// The command must have failed with this code; a peer may print lines before.
     #[track_caller]
     pub fn failed_with(&self, code: i32) {
         assert_eq!(self.code, code, "{self:#?}");
         assert!(!self.err.is_empty(), "{self:#?}");
     }
 
-    /// It must have ended well.
     #[track_caller]
     pub fn succeeded(&self) -> &Done {
         assert_eq!(self.code, 0, "{self:#?}");
@@ -537,13 +532,13 @@ impl Done {
         objects.filter(|object| object["event"] == event).collect()
     }
 
-    /// How many bytes were held at each beginning.
+    /// The `held` bytes of each `begun` event.
     pub fn held(&self) -> Vec<u64> {
         self.events("begun").iter().map(|begun| begun["held"].as_u64().expect("a number")).collect()
     }
 }
 
-/// Runs a system program as an independent voice; `None`, with a reason printed, where it is not installed.
+/// Runs a program of the system; `None`, with a reason printed, when not installed.
 pub fn run_tool(program: &str, args: &[&str]) -> Option<std::process::Output> {
     match Command::new(program).args(args).stdin(Stdio::null()).output() {
         Ok(output) => Some(output),
@@ -554,7 +549,7 @@ pub fn run_tool(program: &str, args: &[&str]) -> Option<std::process::Output> {
     }
 }
 
-/// Turns without pause until `ready` gives something: for what raises no event that could be waited for.
+/// Polls `ready` without a pause, for conditions that raise no event.
 #[track_caller]
 pub fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + TIMEOUT;

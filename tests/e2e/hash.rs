@@ -1,4 +1,4 @@
-//! `cardume hash`: roots against those that `b3sum` gave once and for all, and what goes wrong, file by file.
+//! `cardume hash`: roots compared with recorded ones of `b3sum`, and errors file by file.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::harness::{Dir, Process, cardume, finish, run, run_tool};
 
-/// Sizes, and the roots that `b3sum` 1.8.7 prints for that many bytes of 0, 1, .. 250, 0, 1, ..: the test input of BLAKE3 itself.
+/// Sizes, and the roots printed by `b3sum` 1.8.7 for the test input of BLAKE3: bytes 0, 1, .. 250,
+/// 0, 1, ..
 const KNOWN: [(usize, &str); 8] = [
     (0, "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"),
     (1, "2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213"),
@@ -23,7 +24,7 @@ fn known(size: usize) -> Vec<u8> {
     (0..=250).cycle().take(size).collect()
 }
 
-/// Runs it in a folder, so that names are short.
+/// Runs `cardume hash` in the folder, so that names are short.
 #[track_caller]
 fn hash(dir: &Dir, args: &[&str]) -> crate::harness::Done {
     let mut command = cardume(["hash"].iter().chain(args));
@@ -43,7 +44,7 @@ fn roots_match_b3sum() {
     let args: Vec<&str> = names.iter().map(String::as_str).collect();
     let done = hash(&dir, &args);
     assert_eq!((done.code, &done.out, done.err.len()), (0, &wanted, 0), "{done:#?}");
-    // Whoever has the real one may ask it as well.
+    // The real `b3sum` checks the same list where installed.
     dir.write("SUMS", wanted.join("\n").replace("  ", &format!("  {}/", dir.text())).as_bytes());
     if let Some(checked) = run_tool("b3sum", &["--check", dir.at("SUMS").to_str().expect("a path")])
     {
@@ -139,8 +140,9 @@ fn a_signal_ends_hashing_at_once() {
     let mut command = cardume(["hash", "-"]);
     command.current_dir(dir.path());
     let mut waiting = Process::start(command);
-    // It has no more than begun when its stdin gives nothing; whenever the signal comes, it ends.
-    // (Not Ctrl-C's: whoever runs tests in the background has that one ignored, and so have the programs that they start.)
+    // Stdin stays silent, so the process is waiting whenever the signal arrives.
+    // SIGTERM and not SIGINT: shells start background jobs with SIGINT ignored, and children
+    // inherit that.
     waiting.signal(rustix::process::Signal::TERM);
     assert_eq!(waiting.code(), -15);
 }

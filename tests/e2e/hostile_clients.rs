@@ -1,4 +1,5 @@
-//! Slow, loud, broken and dishonest links. Each is met with a clear answer or an end, and everybody else is served on.
+//! Slow, loud, broken and dishonest clients: each receives a clear response or is closed, and
+//! others are served meanwhile.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,17 +11,17 @@ use crate::harness::{Dir, Node, TIMEOUT, lone_peer, noise, peer, server};
 use crate::native::Native;
 use crate::web;
 
-/// A server and a peer: what is true of one port is true of the other.
-fn both() -> (Dir, Node, Node) {
+/// A server and a peer: both kinds of port must behave alike.
+fn server_and_peer() -> (Dir, Node, Node) {
     let here = Dir::with("a.mp4", b"all of it");
     let server = server();
     let peer = peer(server.at, &here);
     (here, server, peer)
 }
 
-/// Everybody else is served as ever.
+/// Other clients are still served.
 #[track_caller]
-fn serves_on(server: &Node, peer: &Node) {
+fn keeps_serving(server: &Node, peer: &Node) {
     let since = Instant::now();
     assert_eq!(Native::open(server.at).holders("a.mp4"), [peer.at.to_string()]);
     assert_eq!(Native::open(peer.at).fetch("a.mp4"), b"all of it");
@@ -28,12 +29,12 @@ fn serves_on(server: &Node, peer: &Node) {
     assert_eq!((server.threads(), peer.threads()), (1, 1));
 }
 
-/// How long a link lives on which the other side sends `first` and then nothing, or one byte at a time.
-fn life(at: SocketAddr, first: &[u8], drip: Option<u8>) -> Duration {
+/// The lifetime of a connection that sends `first` and then nothing, or one byte at a time.
+fn lifetime(at: SocketAddr, first: &[u8], drip: Option<u8>) -> Duration {
     let since = Instant::now();
     let mut stream = TcpStream::connect(at).expect("a link");
     stream.write_all(first).expect("some bytes");
-    // The read waits for the end, with a byte sent between.
+    // The read waits for the close; on each timeout one more byte is sent.
     stream
         .set_read_timeout(Some(drip.map_or(TIMEOUT, |_| Duration::from_millis(700))))
         .expect("a time-out");
@@ -61,7 +62,7 @@ fn life(at: SocketAddr, first: &[u8], drip: Option<u8>) -> Duration {
 
 #[test]
 fn silent_and_dripping_clients_are_closed_after_ten_seconds() {
-    let (_here, server, peer) = both();
+    let (_here, server, peer) = server_and_peer();
     let cases: [(&'static [u8], Option<u8>); 5] = [
         (b"", None),
         (b"{", Some(b' ')),
@@ -72,22 +73,22 @@ fn silent_and_dripping_clients_are_closed_after_ten_seconds() {
     let conns: Vec<_> = [server.at, peer.at]
         .into_iter()
         .flat_map(|at| cases.map(|(first, drip)| (at, first, drip)))
-        .map(|(at, first, drip)| (first, std::thread::spawn(move || life(at, first, drip))))
+        .map(|(at, first, drip)| (first, std::thread::spawn(move || lifetime(at, first, drip))))
         .collect();
     for (first, conn) in conns {
-        let life = conn.join().expect("a link that ends");
+        let lifetime = conn.join().expect("a link that ends");
         let received = String::from_utf8_lossy(first);
         assert!(
-            (Duration::from_secs(8)..Duration::from_secs(13)).contains(&life),
-            "{received:?} lived {life:?}"
+            (Duration::from_secs(8)..Duration::from_secs(13)).contains(&lifetime),
+            "{received:?} lived {lifetime:?}"
         );
     }
-    serves_on(&server, &peer);
+    keeps_serving(&server, &peer);
 }
 
 #[test]
 fn an_unknown_protocol_is_closed_at_once() {
-    let (_here, server, peer) = both();
+    let (_here, server, peer) = server_and_peer();
     for at in [server.at, peer.at] {
         for first in [
             &b"\x16\x03\x01\x02\x00"[..],
@@ -96,11 +97,11 @@ fn an_unknown_protocol_is_closed_at_once() {
             b"hello\n",
             b"\xff\xff\xff\xff",
         ] {
-            let life = life(at, first, None);
-            assert!(life < Duration::from_secs(3), "{first:?} lived {life:?}");
+            let lifetime = lifetime(at, first, None);
+            assert!(lifetime < Duration::from_secs(3), "{first:?} lived {lifetime:?}");
         }
     }
-    serves_on(&server, &peer);
+    keeps_serving(&server, &peer);
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn a_client_that_never_reads_meets_backpressure_and_costs_no_memory() {
         let before = node.memory_kib("VmRSS");
         let mut stream = TcpStream::connect(node.at).expect("a link");
         stream.write_all(b"{\"cardume\":1}\n").expect("an opening");
-        // So many bytes are asked for that they can't fit anywhere: at some point nothing more is taken.
+        // More responses than any buffer holds: at some point the peer stops reading.
         stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a time-out");
         let line = format!("{request}\n").repeat(1_000);
         let mut asked = 0_u64;
@@ -155,20 +156,20 @@ fn an_unread_fetch_delays_no_other_client() {
             conn
         })
         .collect();
-    serves_on(&server, &source);
+    keeps_serving(&server, &source);
     let grown = source.memory_kib("RssAnon").saturating_sub(before);
     assert!(grown < 16 << 10, "{grown} KiB for {} links", idle.len());
 }
 
 #[test]
 fn two_thousand_connections_at_once_are_accepted_and_freed() {
-    let (_here, server, peer) = both();
+    let (_here, server, peer) = server_and_peer();
     for at in [server.at, peer.at] {
         let conns: Vec<TcpStream> = (0..2_000)
             .map(|n| TcpStream::connect(at).unwrap_or_else(|error| panic!("link {n}: {error}")))
             .collect();
-        serves_on(&server, &peer);
-        // Half of them go with a reset, half politely.
+        keeps_serving(&server, &peer);
+        // Half of the connections are reset, half closed.
         for (n, conn) in conns.into_iter().enumerate() {
             if n % 2 == 0 {
                 socket2::SockRef::from(&conn)
@@ -176,13 +177,13 @@ fn two_thousand_connections_at_once_are_accepted_and_freed() {
                     .expect("an abrupt end");
             }
         }
-        serves_on(&server, &peer);
+        keeps_serving(&server, &peer);
     }
 }
 
 #[test]
 fn a_reset_at_any_point_ends_that_connection_alone() {
-    let (_here, server, peer) = both();
+    let (_here, server, peer) = server_and_peer();
     for at in [server.at, peer.at] {
         for received in [
             "{\"card",
@@ -200,12 +201,12 @@ fn a_reset_at_any_point_ends_that_connection_alone() {
     joined.send(b"{\"id\":9,\"method\":\"JO");
     joined.reset();
     Native::open(server.at).wait_for_holders("gone.mp4", 0);
-    serves_on(&server, &peer);
+    keeps_serving(&server, &peer);
 }
 
 #[test]
 fn a_half_closed_connection_still_receives_its_responses() {
-    let (here, server, peer) = both();
+    let (here, server, peer) = server_and_peer();
     here.write("big.mp4", &noise(2, 6 << 20));
     let mut conn = Native::silent(server.at);
     conn.send(b"{\"cardume\":1}\n{\"id\":1,\"method\":\"SEARCH\",\"name\":\"a.mp4\"}\n{\"id\":2,\"method\":\"PING\"}\n");
@@ -238,7 +239,7 @@ fn a_half_closed_connection_still_receives_its_responses() {
 
 #[test]
 fn fifty_thousand_pipelined_searches_are_answered_while_others_are_served() {
-    let (_here, server, peer) = both();
+    let (_here, server, peer) = server_and_peer();
     let mut flood = Native::open(server.at);
     let mut writer = flood.stream.try_clone().expect("a second handle");
     let before = server.memory_kib("VmRSS");
@@ -262,12 +263,12 @@ fn fifty_thousand_pipelined_searches_are_answered_while_others_are_served() {
     assert!(slowest < Duration::from_millis(500), "a PING took {slowest:?}");
     let grown = server.memory_kib("VmRSS").saturating_sub(before);
     assert!(grown < 24 << 10, "{grown} KiB more");
-    serves_on(&server, &peer);
+    keeps_serving(&server, &peer);
 }
 
 #[test]
 fn an_endless_line_is_too_large() {
-    let (_here, server, peer) = both();
+    let (_here, server, peer) = server_and_peer();
     for (at, opening) in [
         (server.at, ""),
         (server.at, "{\"cardume\":1}\n"),
@@ -278,7 +279,8 @@ fn an_endless_line_is_too_large() {
         conn.send(opening.as_bytes());
         conn.send(b"{\"cardume\":1,\"x\":\"");
         let scrap = vec![b'x'; 64 << 10];
-        // It is closed some time; how much was taken until then is not our affair.
+        // The connection is closed at some point; the number of bytes accepted before does not
+        // matter.
         for _ in 0..1_000 {
             if conn.stream.write_all(&scrap).is_err() {
                 break;
@@ -294,17 +296,17 @@ fn an_endless_line_is_too_large() {
             assert_eq!(last["error"]["code"], "too_large", "{last}");
         }
     }
-    // One byte more than the limit, with nothing behind it that could reset the link: the answer comes through.
+    // One byte above the limit and nothing behind, so no reset can drop the response.
     let mut conn = Native::open(peer.at);
     conn.send(&vec![b'x'; (64 << 10) + 2]);
     assert_eq!(conn.receive()["error"]["code"], "too_large");
     assert_eq!(conn.receive_or_end(), None);
-    serves_on(&server, &peer);
+    keeps_serving(&server, &peer);
 }
 
 #[test]
 fn deeply_nested_json_is_harmless() {
-    let (_here, server, peer) = both();
+    let (_here, server, peer) = server_and_peer();
     for node in [&server, &peer] {
         for deep in [30_000, 300_000] {
             for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
@@ -320,12 +322,12 @@ fn deeply_nested_json_is_harmless() {
             }
         }
     }
-    serves_on(&server, &peer);
+    keeps_serving(&server, &peer);
 }
 
 #[test]
 fn numbers_out_of_range_are_refused() {
-    let (_here, server, peer) = both();
+    let (_here, server, peer) = server_and_peer();
     let mut at_peer = Native::open(peer.at);
     for number in [
         "-1",
@@ -376,12 +378,12 @@ fn numbers_out_of_range_are_refused() {
         at_server.outcome(json!({"method": "JOIN", "port": 4000, "files": many})),
         "too_large"
     );
-    serves_on(&server, &peer);
+    keeps_serving(&server, &peer);
 }
 
 #[test]
 fn no_peer_joins_under_the_address_of_another() {
-    let (_here, server, peer) = both();
+    let (_here, server, peer) = server_and_peer();
     let mut thief = Native::open(server.at);
     assert_eq!(
         thief.outcome(json!({"method": "JOIN", "port": peer.at.port(), "files": []})),
@@ -404,14 +406,14 @@ fn no_peer_joins_under_the_address_of_another() {
         thief.outcome(json!({"method": "UPDATE", "files": [], "remove": ["a.mp4"]})),
         "not_joined"
     );
-    // LEAVE speaks for the own link alone, whatever it names.
+    // LEAVE acts on its own connection alone.
     assert_eq!(
         thief.outcome(json!({"method": "LEAVE", "peer": peer.at, "port": peer.at.port()})),
         "not_joined"
     );
     assert_eq!(thief.join(4001, &["own.mp4"])["status"], "JOIN_OK");
     assert_eq!(thief.outcome(json!({"method": "LEAVE", "peer": peer.at})), "LEAVE_OK");
-    serves_on(&server, &peer);
+    keeps_serving(&server, &peer);
 }
 
 #[test]
@@ -436,7 +438,7 @@ fn a_session_token_identifies_its_peer_and_stays_secret() {
 
 #[test]
 fn an_unfinished_join_is_not_visible() {
-    let (_here, server, peer) = both();
+    let (_here, server, peer) = server_and_peer();
     let mut conn = Native::open(server.at);
     let files: Vec<_> =
         (0..1_000).map(|n| json!({"name": format!("ghost{n}"), "size": 0})).collect();
@@ -455,7 +457,7 @@ fn an_unfinished_join_is_not_visible() {
         Some(1)
     );
     conn.reset();
-    serves_on(&server, &peer);
+    keeps_serving(&server, &peer);
 }
 
 #[test]
@@ -478,7 +480,7 @@ fn more_than_sixteen_fetches_on_a_connection_are_too_many() {
 
 #[test]
 fn hostile_requests_over_http_are_answered_or_closed() {
-    let (_here, server, peer) = both();
+    let (_here, server, peer) = server_and_peer();
     for node in [&server, &peer] {
         for first in [
             "GET /files/../../etc/passwd HTTP/1.1",
@@ -507,5 +509,5 @@ fn hostile_requests_over_http_are_answered_or_closed() {
             String::from_utf8_lossy(&answer)
         );
     }
-    serves_on(&server, &peer);
+    keeps_serving(&server, &peer);
 }

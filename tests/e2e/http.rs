@@ -1,4 +1,4 @@
-//! HTTP for strangers: curl, browsers and players.
+//! HTTP for curl, browsers and players.
 
 use crate::harness::{Dir, assert_same_files, lone_peer, noise, run_tool};
 use crate::web::{self, Web};

@@ -1,11 +1,12 @@
-//! Who may ask by HTTP, under which name, and what a request may hold: the doors of a server, a peer and a player's port.
+//! HTTP access to a server, a peer and a player's port: host names, proxies, and the allowed forms
+//! of requests.
 
 use std::io::Read as _;
 
 use crate::harness::{Dir, Node, lone_peer, noise, peer_with, server, server_with, wait_until};
 use crate::web::{self, Web};
 
-/// The status of a request of these lines, on a link of its own.
+/// The status of a request with these lines, on a new connection.
 #[track_caller]
 fn status(node: &Node, lines: &[&str]) -> u16 {
     let mut conn = Web::open(node.at);
@@ -214,7 +215,7 @@ fn a_bad_request_is_explained_and_the_next_is_answered() {
         }
         conn.send(&["HEAD / HTTP/1.1", &host]);
         assert_eq!(conn.receive(true).status, 200);
-        // A link that begins with such a method is HTTP too, and one that begins with anything else is not.
+        // A connection that starts with any known method is HTTP; other first bytes are not.
         assert_eq!(status(node, &["MKCOL / HTTP/1.1", &host]), 501);
         let mut noise = Web::open(node.at);
         noise.send(&["HELO there"]);
@@ -226,7 +227,7 @@ fn a_bad_request_is_explained_and_the_next_is_answered() {
         ] {
             let mut conn = Web::open(node.at);
             conn.send(lines);
-            conn.stops_asking();
+            conn.half_close();
             assert_eq!(conn.head().status, 400, "{lines:?}");
             assert!(conn.rest().is_empty(), "{lines:?}");
         }

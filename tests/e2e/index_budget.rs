@@ -1,4 +1,5 @@
-//! The memory of an index is bounded: what has no room is refused, the server lives on, and says what its bound is.
+//! The memory budget of the index: entries beyond the budget are refused, and the server keeps
+//! serving and reports its limit.
 
 use serde_json::json;
 
@@ -14,7 +15,7 @@ fn files(of: usize) -> serde_json::Value {
 #[test]
 fn a_full_index_refuses_new_entries_and_keeps_serving() {
     let server = server_with(&["--memory", "6MiB"]);
-    // One peer alone takes no more than half of it.
+    // One peer may use at most half of the budget.
     let mut greedy = Native::open(server.at);
     let mut part = 0;
     let refused = loop {
@@ -27,7 +28,7 @@ fn a_full_index_refuses_new_entries_and_keeps_serving() {
     };
     assert_eq!(refused, "too_large");
     assert!(part > 2, "{part}");
-    // What it sent is dropped with the JOIN, so that others have room; together they fill it.
+    // A refused JOIN frees its entries; together these peers fill the index.
     let mut conns = Vec::new();
     let refused = loop {
         let mut conn = Native::open(server.at);
@@ -54,7 +55,7 @@ fn a_full_index_refuses_new_entries_and_keeps_serving() {
     };
     assert_eq!(sum("index_limit"), 6 << 20);
     assert!(sum("index") <= 6 << 20, "{}", sum("index"));
-    // Who leaves makes room.
+    // A leaving peer frees its share.
     let left = conns.len() / 2;
     conns.truncate(left);
     let outcome = crate::harness::wait_until("room", || {

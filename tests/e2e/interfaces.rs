@@ -1,4 +1,4 @@
-//! Addresses that need an interface, and peers that are listed only where they listen.
+//! Addresses with an interface, and peers that are listed only under addresses they listen on.
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -51,13 +51,13 @@ fn a_link_local_address_works_and_its_interface_stays_local() {
     let SocketAddr::V6(six) = server.at else { panic!("IPv6") };
     let scope = six.scope_id();
     assert_ne!(scope, 0);
-    // What others are told has no interface.
+    // Addresses sent to others have no interface.
     let mut requester = Native::open(SocketAddrV6::new(ip, server.at.port(), 0, scope).into());
     assert_eq!(requester.holders("a.mp4"), [at.to_string()]);
     for args in [&["search", "a.mp4"][..], &["peers"], &["status"], &["ls", &from]] {
         run(args.iter().chain(&["--server", &place])).succeeded();
     }
-    // By its number as well, from the index, and from itself.
+    // By interface number as well: from the index, and directly from the peer.
     let numbered = format!("[{ip}%{scope}]:{}", server.at.port());
     run(["get", "a.mp4", "--server", &numbered, "--folder", there.text()]).succeeded();
     assert!(there.read("a.mp4") == here.read("a.mp4"));
@@ -67,7 +67,7 @@ fn a_link_local_address_works_and_its_interface_stays_local() {
     run(["search", "a.mp4", "--server", &format!("[{ip}%nowhere0]:{}", server.at.port())])
         .failed_with(5);
     run(["get", "a.mp4", "--from", &format!("[{ip}%nowhere0]:1")]).failed_with(2);
-    // At the console, in one line and at its questions.
+    // At the console, in one line and at the prompts.
     let third = Dir::new();
     let words = [
         "peer",
@@ -99,7 +99,8 @@ fn a_peer_on_all_of_ipv4_joined_over_ipv6_listens_on_ipv6() {
     run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()]).succeeded();
     let four = format!("127.0.0.1:{}", source.at.port());
     run(["get", "a.mp4", "--from", &four, "--folder", Dir::new().text()]).succeeded();
-    // One address of the other family: nothing listens where the server would see it, and it says so.
+    // An address of the other family: no listener where the server would see the peer, so the peer
+    // reports an error.
     for listen in ["127.0.0.1:0", "127.0.0.2:0"] {
         let words = [
             "peer",

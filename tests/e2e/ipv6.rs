@@ -1,4 +1,4 @@
-//! The whole main job once over IPv6.
+//! The core workflow over IPv6.
 
 use crate::harness::{
     Dir, assert_same_files, noise, peer_on, run, run_tool, server_with, wait_until,

@@ -1,4 +1,4 @@
-//! Programs of the older systems at our server and our peers, byte by byte as they speak.
+//! Clients of the legacy systems against our server and peers, byte by byte.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,13 +9,13 @@ use crate::harness::{
     Dir, Node, Process, cardume, noise, own_ip, peer_with, server_with, wait_until,
 };
 
-/// An address on which nobody listens and that no other test takes; the old wires do not let the system choose.
+/// A free address of this test alone; the legacy protocols cannot use port 0.
 fn free() -> SocketAddr {
     let held = TcpListener::bind((own_ip(), 0)).expect("a port");
     held.local_addr().expect("its address")
 }
 
-/// A server that speaks UC3M's edition of 2024 there.
+/// A server with the UC3M 2024 protocol enabled.
 fn uc3m_server(args: &[&str]) -> (Node, SocketAddr) {
     let at = free();
     let wire = format!("{at}:2024");
@@ -24,7 +24,7 @@ fn uc3m_server(args: &[&str]) -> (Node, SocketAddr) {
     (node, at)
 }
 
-/// Sends these pieces, and all that is answered until the other side closes.
+/// Sends these pieces and returns all bytes until the other side closes.
 fn exchange_bytes(at: SocketAddr, pieces: &[&[u8]]) -> String {
     let mut conn = TcpStream::connect(at).expect("a link");
     conn.set_nodelay(true).expect("small segments");
@@ -36,7 +36,7 @@ fn exchange_bytes(at: SocketAddr, pieces: &[&[u8]]) -> String {
     String::from_utf8(received).expect("a text")
 }
 
-/// An operation of the edition of 2024.
+/// An operation of the UC3M 2024 protocol.
 fn operate(at: SocketAddr, fields: &[&str]) -> String {
     let (op, rest) = fields.split_first().expect("an operation");
     let words: String = rest.iter().map(|field| format!("{field}\0")).collect();
@@ -106,7 +106,7 @@ fn a_legacy_client_finds_native_peers_and_their_files_in_folders() {
         received.len()
     );
     assert_eq!(exchange_bytes(ours, &[b"GET_FILE\0../a.mp4\0"]).len(), 2);
-    // Her name belongs to her key.
+    // The user name belongs to the key of the native client.
     assert_eq!(operate(at, &["CONNECT", "ana", "4001"]), "3\0");
     assert_eq!(operate(at, &["UNREGISTER", "ana"]), "2\0");
     assert_eq!(operate(at, &["REGISTER", "ana"]), "1\0");
@@ -129,7 +129,7 @@ fn partial_requests_delay_no_other_client_and_long_fields_are_refused() {
     assert_eq!(operate(at, &["REGISTER", &"x".repeat(300)]), "2\0");
     assert_eq!(operate(at, &["CONNECT", "bob", "99999999999999999999"]), "3\0");
     assert_eq!(operate(at, &["REGISTER", "'; DROP TABLE users; --"]), "0\0");
-    // One that sends no more still wants its answer.
+    // A half-closed connection still receives its response.
     let mut conn = TcpStream::connect(at).expect("a link");
     conn.write_all(b"REGISTER\x0021/11/2026 13:00:00\0bob\0").expect("it is taken");
     conn.shutdown(Shutdown::Write).expect("half a link");
@@ -138,7 +138,7 @@ fn partial_requests_delay_no_other_client_and_long_fields_are_refused() {
     assert_eq!(received, "1\0");
 }
 
-/// What one message of ufabc-json is answered; nothing ends it but that it has come.
+/// The response to one message of ufabc-json, which has no delimiter.
 fn exchange(conn: &mut TcpStream, message: &Value) -> String {
     conn.write_all(message.to_string().as_bytes()).expect("it is taken");
     let mut room = [0; 1024];

@@ -1,4 +1,5 @@
-//! Where the bytes of an old wire end: what is taken for the end of a file, and what is said to be none.
+//! End of file in the legacy protocols: endings that count as complete, and endings reported as
+//! incomplete.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 use crate::harness::{Dir, Done, Process, cardume, finish, noise};
 
-/// A provider of `a.mp4` on one of these wires. It counts its links, reads the question, and answers as `answer` says.
+/// A provider of `a.mp4` in a legacy protocol. Counts its connections, reads the request, and
+/// responds with `answer`.
 struct LegacyProvider {
     at: SocketAddr,
     conns: Arc<AtomicUsize>,
@@ -64,7 +66,7 @@ impl LegacyProvider {
     }
 }
 
-/// The form of profile 2020 that has a length.
+/// The form of profile 2020 with a length prefix.
 fn with_length(bytes: &[u8]) -> Vec<u8> {
     let length = i32::try_from(bytes.len()).expect("a small file");
     [&b"0\0"[..], &length.to_be_bytes(), bytes].concat()
@@ -78,13 +80,13 @@ fn is_saved(done: &Done, there: &Dir, bytes: &[u8]) {
 }
 
 #[track_caller]
-fn is_unended(done: &Done, there: &Dir) {
+fn is_incomplete(done: &Done, there: &Dir) {
     assert_eq!(done.code, 8, "{done:#?}");
     assert_eq!(done.events("failed")[0]["code"], "unended", "{done:#?}");
     assert_eq!(there.names(), ["a.mp4.part", "a.mp4.part.record"], "{done:#?}");
 }
 
-/// A pause that is longer than a stall is no end, on any wire: all bytes are waited for.
+/// A pause longer than the stall timeout is no end of file in any protocol.
 #[test]
 fn a_provider_that_pauses_during_a_file_delivers_the_whole_file() {
     let bytes = noise(31, 3_000_000);
@@ -93,7 +95,7 @@ fn a_provider_that_pauses_during_a_file_delivers_the_whole_file() {
         let given = [head, &bytes].concat();
         let provider = LegacyProvider::new(move |_, stream| {
             stream.write_all(&given[..1_310_720])?;
-            // Longer than what once was taken for the end.
+            // Longer than the silence that once counted as the end.
             stream.set_read_timeout(Some(Duration::from_secs(6)))?;
             let _ = stream.read(&mut [0; 1]);
             stream.write_all(&given[1_310_720..])
@@ -120,7 +122,8 @@ fn the_length_prefix_of_profile_2020_is_not_part_of_the_file() {
 
 #[test]
 fn a_plain_file_of_profile_2020_that_begins_with_nul_stays_whole() {
-    // The first box of a film, whose front reads like a length of 6 kB; then one that reads like 65 kB; then one beyond what is held back.
+    // The first box of a film reads like a length of 6 kB, of 65 kB, and of more than the program
+    // holds back.
     for front in [
         &b"\0\0\0\x18ftypmp42"[..],
         &b"\0\0\0\xffftyp"[..],
@@ -134,13 +137,13 @@ fn a_plain_file_of_profile_2020_that_begins_with_nul_stays_whole() {
     }
 }
 
-/// A cut answer with a length reads like a short plain one: neither is given the name.
+/// A truncated response with a length looks like a short plain one: neither gets the final name.
 #[test]
 fn a_truncated_response_of_profile_2020_is_reported_as_incomplete() {
     for (size, cut) in [(50_000, 20_000), (3_000_000, 1_000_000), (3_000_000, 2_999_999)] {
         let answer = with_length(&noise(36, size));
         let (provider, there) = (LegacyProvider::answering(answer[..6 + cut].to_vec()), Dir::new());
-        is_unended(&provider.get("uc3m-2020", &there), &there);
+        is_incomplete(&provider.get("uc3m-2020", &there), &there);
     }
 }
 

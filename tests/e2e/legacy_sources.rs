@@ -1,4 +1,5 @@
-//! Downloads from peers that speak old wires: each giver here says to the letter what a test wants, and how a real one of that kind might go wrong.
+//! Downloads from providers of the legacy protocols: each test provider responds to the letter,
+//! with the faults of real programs.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,7 +16,7 @@ use crate::harness::{
 };
 use crate::provider::{Content, Gate, Provider};
 
-/// One that speaks an old wire. It lives as long as the tests.
+/// A provider of a legacy protocol. Runs until the tests end.
 #[derive(Clone)]
 struct LegacyProvider {
     at: SocketAddr,
@@ -24,7 +25,7 @@ struct LegacyProvider {
 }
 
 impl LegacyProvider {
-    /// One that reads a question of this length at least, and then does as `answer` says; the number counts the links before.
+    /// Reads a request, then runs `answer`; `usize` counts earlier connections.
     fn new(
         answer: impl Fn(usize, &str, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
     ) -> LegacyProvider {
@@ -51,7 +52,7 @@ impl LegacyProvider {
         old
     }
 
-    /// One that answers every question with these bytes, and closes.
+    /// Responds to every request with `answer` and closes.
     fn answering(answer: &[u8]) -> LegacyProvider {
         let answer = answer.to_vec();
         LegacyProvider::new(move |_, _, stream| stream.write_all(&answer))
@@ -65,13 +66,13 @@ impl LegacyProvider {
         self.conns.load(Ordering::Relaxed)
     }
 
-    /// How its file is asked for on the command line.
+    /// The `--from` argument of this provider.
     fn from(&self, wire: &str) -> String {
         format!("{wire}@{}", self.at)
     }
 }
 
-/// Everything up to what ends a question on one of these wires.
+/// Reads until the end of a request in any of the protocols.
 fn question(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     let mut byte = [0; 256];
@@ -89,7 +90,7 @@ fn question(stream: &mut TcpStream) -> String {
     }
 }
 
-/// What each wire says before the bytes of a file of this size.
+/// The bytes before a file of this size, for each protocol.
 fn heads(size: usize) -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("uc3m-2020", b"0".to_vec()),
@@ -124,7 +125,7 @@ fn is_unverified(done: &Done, size: usize) {
     assert!(done.events("saved").is_empty(), "{done:#?}");
 }
 
-/// It must have ended with this code, and said why.
+/// The command must have failed with this code and a reason.
 #[track_caller]
 fn fails_with(code: i32, done: &Done) {
     assert_eq!(done.code, code, "{done:#?}");
@@ -186,7 +187,8 @@ fn the_listing_tells_an_empty_file_from_a_missing_file() {
     assert_eq!(provider.requests(), ["get a.mp4", "ls", "get empty one.mp4", "ls"]);
 }
 
-/// Silence may be the end or a loss: it is said so, and the bytes stay without the final name. The next run, to which the provider closes, ends it.
+/// Silence may be the end or a loss: the bytes are kept without the final name, with a note. The
+/// next run completes once the provider closes.
 #[test]
 fn a_provider_that_never_closes_delivers_no_file() {
     let bytes = noise(2, 100_000);
@@ -296,7 +298,7 @@ fn a_killed_stream_leaves_a_part_that_the_next_run_compares_and_completes() {
     {
         let (gate, answer) = (Gate::new(), [&head[..], &bytes].concat());
         let (held, mut changed) = (gate.clone(), answer.clone());
-        // It is another version by then: what is left of the old one must not show.
+        // The file is another version by then: bytes of the old version must not remain.
         changed[2_000_000] ^= 1;
         changed.truncate(if wire == "uc3m-2020" { 2_500_000 } else { changed.len() });
         let wanted = changed[head.len()..].to_vec();
@@ -434,7 +436,7 @@ fn a_giant_file_is_downloaded_whole() {
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
 }
 
-/// A giant takes longer than what should happen at once; as long as its progress is told, it goes on.
+/// Waits for a giant download as long as progress is reported.
 fn finish_slowly(process: Process) -> Done {
     while process.out.next().is_some() {}
     finish(process)
@@ -530,10 +532,10 @@ fn a_listing_is_printed_and_protocols_without_one_are_an_error() {
     run(["get", "a.mp4", "--from", "elvish@127.0.0.1:4000"]).failed_with(2);
 }
 
-/// Holders in one SEARCH answer.
+/// Providers in one SEARCH response.
 const HOLDERS: usize = 64;
 
-/// An index that knows these holders of `a.mp4`, and names as many in one answer as a server does.
+/// An index with these providers of `a.mp4`, paged like a server.
 pub fn index(holders: Vec<Value>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("an address");
@@ -544,7 +546,7 @@ pub fn index(holders: Vec<Value>) -> SocketAddr {
             for line in lines.map_while(Result::ok) {
                 let request: Value = serde_json::from_str(&line).expect("an object");
                 let answer = match request["method"].as_str() {
-                    // The key comes first, as it must.
+                    // `cardume` must be the first key.
                     None => "{\"cardume\":1,\"role\":\"server\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}".to_owned(),
                     Some("SEARCH") => {
                         let from: usize = request["cursor"].as_str().map_or(0, |cursor| cursor.parse().expect("one of our cursors"));

@@ -1,4 +1,4 @@
-//! What a process does at its limits: when it has no descriptor left, and when handshakes are begun and never ended.
+//! Resource limits: no free descriptor, and unfinished QUIC handshakes.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::harness::{Node, Process, cardume, wait_until};
 use crate::native::Native;
 use crate::web;
 
-/// A server that may have so many descriptors.
+/// A server limited to `count` descriptors.
 fn server_with_descriptors(count: usize) -> Node {
     let inner = cardume(["server", "--listen", "127.0.0.1:0"]);
     let mut command = Command::new("sh");
@@ -26,7 +26,7 @@ fn server_with_descriptors(count: usize) -> Node {
     Node::listening(Process::start(command))
 }
 
-/// What a new link is told when it says PING.
+/// A new connection and its response to PING.
 fn ping(at: SocketAddr) -> (Native, String) {
     let mut conn = Native::open(at);
     let outcome = conn.outcome(json!({"method": "PING"}));
@@ -87,7 +87,7 @@ mod handshakes {
 
     const MIB: usize = 1 << 20;
 
-    /// A peer that answers by QUIC, and its UDP port.
+    /// A peer with QUIC, and its UDP port.
     fn provider(server: SocketAddr, here: &Dir) -> (Node, SocketAddr) {
         let node = peer_with(server, here, &["--udp", "0"]);
         let mut conn = Native::silent(server);
@@ -113,7 +113,7 @@ mod handshakes {
         let first = initials(at, 1).remove(0);
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         socket.send_to(&first, at).expect("it is sent");
-        // What is lost is sent again, until the handshake is given up after 5 s.
+        // Lost datagrams are sent again until the handshake times out after 5 s.
         let (until, mut came) = (Instant::now() + Duration::from_millis(5_500), 0);
         let mut answer = [0; 10_000];
         while let Some(left) =

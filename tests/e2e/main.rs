@@ -1,7 +1,9 @@
-//! Real processes on real sockets and disks: the program as people, scripts and strangers meet it.
+//! Real processes on real sockets and disks: the program as people, scripts and other programs meet
+//! it.
 //!
-//! Each test starts its own server and peers on ports that the system chooses, in folders of its own, and waits for events, never for time.
-//! `harness` starts and stops processes, `native` is a client written from PROTOCOL.md alone, `giver` a peer, `web` speaks HTTP byte by byte.
+//! Each test starts its own server and peers on free ports and in temporary folders, and waits for
+//! events, never for time. `harness` runs processes, `native` is a client written from PROTOCOL.md
+//! alone, `provider` a peer written the same way, and `web` speaks HTTP byte by byte.
 
 mod harness;
 mod native;

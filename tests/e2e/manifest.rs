@@ -1,4 +1,4 @@
-//! Files that a text file names, one `name path` a line, are shared from wherever they lie.
+//! Manifests: files listed in a text file, one `name path` a line, are shared in place.
 
 use std::fs;
 
@@ -37,7 +37,7 @@ fn a_manifest_shares_files_in_place_and_downloads_go_to_the_folder() {
     assert_eq!(fs::read(there.path().join("aula1.mp4")).unwrap(), b"from far away");
     run(["get", "private.txt", "--server", &at, "--from", &first, "--folder", there.text()])
         .failed_with(3);
-    // What it downloads itself is written to the current folder, and shared.
+    // Downloads are written to the current folder and shared.
     let (provider, second) = (Dir::new(), "aula2.mp4");
     provider.write(second, b"the second");
     let _provider: Node = crate::harness::peer(server.at, &provider);

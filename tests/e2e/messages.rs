@@ -1,4 +1,5 @@
-//! What a person reads: causes and remedies in the chosen language, and never the words of a library, a number of the system, or the front of a log line.
+//! Messages for people: causes and remedies in the chosen language, without library errors, system
+//! error numbers or log prefixes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -108,7 +109,7 @@ fn no_message_shows_internals_of_the_program() {
             }
         }
     }
-    // A warning has no front of a log line either.
+    // A warning has no log prefix either.
     let mut command = cardume(["register", "rui", "--server", &at, "--key", key]);
     command.env("CARDUME_LANG", "en");
     let done = finish(Process::start(command));
@@ -120,7 +121,7 @@ fn no_message_shows_internals_of_the_program() {
     );
 }
 
-/// What this command line says in a language, and its exit code.
+/// Stdout, stderr and the exit code of a command line in a language.
 fn received(args: &[&str], lang: &str) -> (String, Vec<String>, i32) {
     let mut command = cardume(args);
     command.env("CARDUME_LANG", lang);
@@ -164,7 +165,7 @@ fn help_man_pages_and_completions_are_in_the_chosen_language() {
                 out.contains(text) && err.is_empty() && code == 0,
                 "{args:?} in {lang}: {out}\n{err:?}"
             );
-            // The flag wins over the environment, wherever it stands.
+            // The flag overrides the environment, at any position.
             let flagged: Vec<&str> = args.iter().copied().chain(["--lang", lang]).collect();
             assert!(
                 args[0] == "help"

@@ -1,5 +1,6 @@
-//! Systems, file systems and sandboxes that lack calls, and limits of a process: transfers do without the former, and the latter end a download, never a
-//! peer. The answers come from a filter of the kernel that is put on the process before it begins.
+//! Systems and sandboxes that lack system calls, and process limits: transfers work without the
+//! calls, and a limit ends a download but never a peer. A seccomp filter installed before exec
+//! returns the errors.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -7,7 +8,7 @@ use std::process::Command;
 use crate::harness::{Dir, Process, cardume, finish, noise, server};
 use crate::provider::{Content, PIECE, Provider};
 
-/// Makes these calls of a process answer with these errors.
+/// Makes these system calls of the process fail with these errors.
 fn answering(mut command: Command, answers: &[(libc::c_long, i32)]) -> Command {
     let filter = |code: u16, jt: u8, jf: u8, k: u32| libc::sock_filter { code, jt, jf, k };
     let (load, equal, answer) = (0x20, 0x15, 0x06);
@@ -17,7 +18,7 @@ fn answering(mut command: Command, answers: &[(libc::c_long, i32)]) -> Command {
         program.push(filter(answer, 0, 0, 0x0005_0000 | u32::try_from(*error).expect("an error")));
     }
     program.push(filter(answer, 0, 0, 0x7fff_0000));
-    // SAFETY: between fork and exec there are two system calls and no memory is asked for.
+    // SAFETY: two system calls between fork and exec, without allocation.
     unsafe {
         command.pre_exec(move || {
             let rules = libc::sock_fprog {
@@ -33,7 +34,7 @@ fn answering(mut command: Command, answers: &[(libc::c_long, i32)]) -> Command {
     command
 }
 
-/// Gives a process no more than this of something.
+/// Sets a resource limit of the process.
 fn limited(mut command: Command, resource: libc::__rlimit_resource_t, most: u64) -> Command {
     // SAFETY: one system call between fork and exec.
     unsafe {
@@ -126,7 +127,7 @@ fn transfers_work_without_each_syscall_that_mounted_drives_refuse() {
             &answers,
         )));
         what.is_saved(&done, &there);
-        // What stands there is never written over, by whatever way the name is given.
+        // An existing file is never overwritten, whichever rename call works.
         let there = Dir::with("a.mp4", b"mine");
         let done = finish(Process::start(answering(
             get("a.mp4", &server.at.to_string(), &there, &[]),
@@ -155,7 +156,7 @@ fn a_full_or_failing_disk_ends_the_download_with_7() {
                 "{call} {error} {done:#?}"
             );
             assert!(!there.has("a.mp4"));
-            // The same command goes on when there is room.
+            // The same command resumes once there is room.
             let done = finish(Process::start(get("a.mp4", &server.at.to_string(), &there, &[])));
             what.is_saved(&done, &there);
         }

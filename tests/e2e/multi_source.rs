@@ -1,4 +1,4 @@
-//! Many sources at once: liars among them, some that come and some that leave.
+//! Downloads from several sources: adversaries among them, and sources that join and leave.
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ fn an_adversary_among_honest_sources_is_banned_once_and_never_requested_again() 
     let here = [(); 3].map(|()| Dir::with("a.mp4", &what.bytes));
     let _owners =
         here.each_ref().map(|here| peer_with(server.at, here, &["--upload-limit", "4MB"]));
-    // What it says is right, and every byte of what it gives wrong.
+    // The adversary announces the right content and sends every byte wrong.
     let adversary = Provider::new(&what, {
         let wrong = Content { bytes: noise(2, 8 * PIECE + 3), ..what.clone() };
         move |conn, request| {
@@ -34,7 +34,7 @@ fn an_adversary_among_honest_sources_is_banned_once_and_never_requested_again() 
         (1, &adversary.at.to_string().into()),
         "{done:#?}"
     );
-    // No more than what was on its way when the first of it came.
+    // At most the pieces in flight when the first wrong piece arrived.
     assert!(
         adversary.connections() == 1 && adversary.pieces().len() <= 3,
         "{:?} on {} links",
@@ -50,7 +50,7 @@ fn an_adversary_among_honest_sources_is_banned_once_and_never_requested_again() 
     finish(plain).succeeded();
 }
 
-/// What is right, and an honest source of it that opens only when the gate does.
+/// An honest source that opens only when the gate does.
 fn late(what: &Content, gate: &Gate) -> Provider {
     let gate = gate.clone();
     Provider::new(what, move |_, request| {
@@ -108,7 +108,7 @@ fn a_lone_adversary_is_6_and_its_good_pieces_are_kept() {
     let _joined = honest.join_server(server.at, &what.file());
     let again = finish(start_get(&["a.mp4"], server.at, &there));
     what.is_saved(&again, &there);
-    // Piece by piece: what the liar gave rightly counts.
+    // Good pieces of the adversary count.
     assert_eq!(again.held()[0] / PIECE as u64 + honest.pieces().len() as u64, 6, "{again:#?}");
 }
 
@@ -138,7 +138,7 @@ fn a_source_that_leaves_costs_only_time() {
     let what = Content::new("a.mp4", &noise(7, 8 * PIECE));
     let here = Dir::with("a.mp4", &what.bytes);
     let _owner = peer_with(server.at, &here, &["--upload-limit", "8MB"]);
-    // It gives two pieces and is gone; who comes again finds it closed.
+    // The source sends two pieces and leaves; later connections are closed.
     let leaver = Provider::new(&what, {
         let count = AtomicUsize::new(0);
         move |conn, request| {
@@ -184,7 +184,7 @@ fn a_source_that_joins_during_the_transfer_is_used() {
     download.wait_for_stdout(&format!("\"held\":{}", 2 * PIECE));
     let second = Provider::honest(&what);
     let _second_home = second.join_server(server.at, &what.file());
-    // The first one gives nothing more, and still it ends.
+    // The first source stays silent, and the download still completes.
     what.is_saved(&finish(download), &there);
     assert_eq!(second.pieces().len(), 4);
     gate.open();
@@ -194,12 +194,12 @@ fn a_source_that_joins_during_the_transfer_is_used() {
 fn two_sources_deliver_one_stream_in_order() {
     let (server, here) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(10, 40 * PIECE + 77));
-    // Each waits with its first piece until the other was asked as well.
+    // Each source holds back its first piece until the other is requested as well.
     let gates = [Gate::new(), Gate::new()];
     let providers = [0, 1].map(|me| {
         let gates = gates.clone();
         Provider::new(&what, move |_, request| {
-            // The last piece proves the list, before anybody is asked for another.
+            // The last piece proves the list before other sources are requested.
             if request["method"] == "FETCH" && request["from"] != 40 * PIECE {
                 gates[me].open();
                 gates[1 - me].pass();

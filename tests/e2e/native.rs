@@ -1,4 +1,4 @@
-//! A client written from PROTOCOL.md alone, and a peer that says whatever a test wants it to.
+//! A client written from PROTOCOL.md alone, and a fake peer whose responses are set by the test.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::TIMEOUT;
 
-/// One link.
+/// A connection of the native protocol.
 pub struct Native {
     pub stream: TcpStream,
     from: BufReader<TcpStream>,
@@ -16,12 +16,12 @@ pub struct Native {
 }
 
 impl Native {
-    /// Connects and says nothing.
+    /// Connects without an opening.
     pub fn silent(at: SocketAddr) -> Native {
         Native::try_silent(at).unwrap_or_else(|| panic!("{at} can't be reached"))
     }
 
-    /// As [`Native::silent`], where perhaps nobody listens any more.
+    /// As [`Native::silent`]; `None` when the connection is refused.
     pub fn try_silent(at: SocketAddr) -> Option<Native> {
         let stream = TcpStream::connect(at).ok()?;
         stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
@@ -32,7 +32,7 @@ impl Native {
         Some(Native { stream, from, next: 1 })
     }
 
-    /// Connects and opens.
+    /// Connects and sends the opening.
     pub fn open(at: SocketAddr) -> Native {
         let mut native = Native::silent(at);
         native.send_line("{\"cardume\":1}");
@@ -41,23 +41,21 @@ impl Native {
         native
     }
 
-    /// Sends one line.
     pub fn send_line(&mut self, line: &str) {
         self.send(format!("{line}\n").as_bytes());
     }
 
-    /// Sends bytes.
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the other side takes bytes");
     }
 
-    /// The next head.
+    /// The next header.
     #[track_caller]
     pub fn receive(&mut self) -> Value {
         self.receive_or_end().expect("one more line before the end")
     }
 
-    /// The next head, or `None` at the end of the link.
+    /// The next header, or `None` at the end of the connection.
     #[track_caller]
     pub fn receive_or_end(&mut self) -> Option<Value> {
         let mut line = Vec::new();
@@ -73,7 +71,7 @@ impl Native {
         }
     }
 
-    /// Asks, and returns the answer to just this.
+    /// Sends a request and returns its response; events are skipped.
     #[track_caller]
     pub fn request(&mut self, mut request: Value) -> Value {
         let id = self.next;
@@ -88,7 +86,7 @@ impl Native {
         }
     }
 
-    /// A refusal's code, or the status of an answer.
+    /// The error code or the status of the response.
     #[track_caller]
     pub fn outcome(&mut self, request: Value) -> String {
         let answer = self.request(request);
@@ -100,14 +98,14 @@ impl Native {
         word.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
-    /// Bytes of a body.
+    /// Reads `length` bytes of a body.
     pub fn body(&mut self, length: u64) -> Vec<u8> {
         let mut bytes = vec![0; usize::try_from(length).expect("a small body")];
         self.from.read_exact(&mut bytes).expect("a whole body");
         bytes
     }
 
-    /// A whole file by FETCH.
+    /// Downloads a whole file by FETCH.
     #[track_caller]
     pub fn fetch(&mut self, name: &str) -> Vec<u8> {
         let mut content = Vec::new();
@@ -122,14 +120,14 @@ impl Native {
         }
     }
 
-    /// Joins with these files, each of one byte.
+    /// Joins with these files of one byte each.
     #[track_caller]
     pub fn join(&mut self, port: u16, names: &[&str]) -> Value {
         let files: Vec<Value> = names.iter().map(|name| json!({"name": name, "size": 1})).collect();
         self.request(json!({"method": "JOIN", "port": port, "files": files}))
     }
 
-    /// Who has this file, as addresses.
+    /// The addresses of all providers of a file.
     #[track_caller]
     pub fn holders(&mut self, name: &str) -> Vec<String> {
         let answer = self.request(json!({"method": "SEARCH", "name": name}));
@@ -140,7 +138,7 @@ impl Native {
             .collect()
     }
 
-    /// Asks again and again until the holders are so many.
+    /// Searches again until there are `wanted` providers.
     #[track_caller]
     pub fn wait_for_holders(&mut self, name: &str, wanted: usize) -> Vec<String> {
         crate::harness::wait_until("a change of the index", || {
@@ -148,12 +146,11 @@ impl Native {
         })
     }
 
-    /// Sends no more.
     pub fn half_close(&self) {
         self.stream.shutdown(std::net::Shutdown::Write).expect("a half-close");
     }
 
-    /// Ends the link with a reset.
+    /// Closes the connection with a reset.
     pub fn reset(self) {
         socket2::SockRef::from(&self.stream)
             .set_linger(Some(std::time::Duration::ZERO))
@@ -161,17 +158,16 @@ impl Native {
     }
 }
 
-/// What a fake peer is asked.
+/// A FETCH received by a fake peer.
 pub struct FetchRequest {
     pub stream: TcpStream,
-    /// The FETCH.
     pub fetch: Value,
-    /// How many links came before this one.
+    /// The number of earlier connections.
     pub nth: usize,
 }
 
 impl FetchRequest {
-    /// Announces a body.
+    /// Sends the header of a body.
     pub fn head(
         &mut self,
         name: &str,
@@ -186,24 +182,23 @@ impl FetchRequest {
         self.raw(format!("{head}\n").as_bytes())
     }
 
-    /// Sends bytes; false when the other side is gone.
+    /// Sends bytes; false when the connection is gone.
     pub fn raw(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// Refuses.
     pub fn refuse(&mut self, code: &str, retry: bool) {
         let refusal = json!({"id": self.fetch["id"], "error": {"code": code, "retry": retry, "text": "\u{1b}[31mno\u{202e}"}});
         self.raw(format!("{refusal}\n").as_bytes());
     }
 
-    /// Where it wants to begin.
+    /// The first requested byte.
     pub fn from(&self) -> u64 {
         self.fetch["from"].as_u64().unwrap_or(0)
     }
 }
 
-/// A peer that opens as it should and then does what `answer` does. It lives as long as the tests.
+/// A peer that sends a valid opening and then runs `answer` for a FETCH. Runs until the tests end.
 pub fn fake_peer(answer: impl Fn(&mut FetchRequest) + Send + 'static) -> SocketAddr {
     fake(move |mut stream, nth| {
         let mut from = BufReader::new(stream.try_clone()?);
@@ -214,7 +209,7 @@ pub fn fake_peer(answer: impl Fn(&mut FetchRequest) + Send + 'static) -> SocketA
         )?;
         from.read_line(&mut fetch)?;
         let Ok(fetch): Result<Value, _> = serde_json::from_str(&fetch) else { return Ok(()) };
-        // It knows no lists of pieces, which are asked for next, and once only.
+        // This peer has no hash lists; PIECES is requested next, and only once.
         if let Some(id) = fetch["id"].as_u64().filter(|_| nth == 0) {
             stream.write_all(format!("{{\"id\":{},\"error\":{{\"code\":\"unsupported\",\"retry\":false,\"text\":\"\"}}}}\n", id + 1).as_bytes())?;
         }
@@ -223,7 +218,7 @@ pub fn fake_peer(answer: impl Fn(&mut FetchRequest) + Send + 'static) -> SocketA
     })
 }
 
-/// A listener that does with each link what `act` does. It lives as long as the tests.
+/// A listener that runs `act` for each connection. Runs until the tests end.
 pub fn fake(act: impl Fn(TcpStream, usize) -> io::Result<()> + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("an address");

@@ -1,4 +1,4 @@
-//! stdout and stderr that nobody reads, or that were closed: the process serves on.
+//! Unread and closed stdout and stderr: the process keeps serving.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStderr, ChildStdout, Stdio};
@@ -8,16 +8,16 @@ use serde_json::json;
 use crate::harness::{Dir, cardume, peer, server};
 use crate::native::Native;
 
-/// A server of which the test holds both pipes and has read the address.
-struct Mute {
+/// A server with both outputs held unread after the address.
+struct UnreadServer {
     child: Child,
     out: Option<ChildStdout>,
     err: Option<BufReader<ChildStderr>>,
     at: std::net::SocketAddr,
 }
 
-impl Mute {
-    fn start(log: &str) -> Mute {
+impl UnreadServer {
+    fn start(log: &str) -> UnreadServer {
         let mut command = cardume(["server", "--listen", "127.0.0.1:0"]);
         command
             .env("RUST_LOG", log)
@@ -36,11 +36,11 @@ impl Mute {
                 break at;
             }
         };
-        Mute { out: child.stdout.take(), err: Some(err), child, at }
+        UnreadServer { out: child.stdout.take(), err: Some(err), child, at }
     }
 
-    /// Many lines of stdout and of the log, and all are answered.
-    fn floods(&self) {
+    /// Causes many lines of stdout and of the log; every request is answered.
+    fn flood(&self) {
         let mut conn = Native::open(self.at);
         let name = "x".repeat(200);
         let flood = "{\"id\":7,\"method\":\"SEARCH\",\"name\":\"NAME\"}\n"
@@ -63,7 +63,7 @@ impl Mute {
     }
 }
 
-impl Drop for Mute {
+impl Drop for UnreadServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -72,12 +72,12 @@ impl Drop for Mute {
 
 #[test]
 fn a_server_with_an_unread_stdout_keeps_serving_in_bounded_memory() {
-    let mut server = Mute::start("warn");
+    let mut server = UnreadServer::start("warn");
     let before = server.memory_kib();
-    server.floods();
+    server.flood();
     let grown = server.memory_kib().saturating_sub(before);
     assert!(grown < 24 << 10, "{grown} KiB more");
-    // Whoever comes to read gets whole lines.
+    // A late reader receives whole lines.
     let mut some = vec![0; 1 << 20];
     let count = server.out.as_mut().expect("a pipe").read(&mut some).expect("bytes");
     let text = String::from_utf8_lossy(&some[..count]).into_owned();
@@ -88,26 +88,26 @@ fn a_server_with_an_unread_stdout_keeps_serving_in_bounded_memory() {
 
 #[test]
 fn a_server_with_a_closed_stdout_keeps_serving() {
-    let mut server = Mute::start("warn");
+    let mut server = UnreadServer::start("warn");
     server.out = None;
-    server.floods();
+    server.flood();
 }
 
 #[test]
 fn a_server_with_an_unread_log_keeps_serving() {
-    let mut server = Mute::start("debug");
+    let mut server = UnreadServer::start("debug");
     let mut out = server.out.take().expect("a pipe");
     let reader = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-    server.floods();
+    server.flood();
     drop(server);
     assert!(reader.join().expect("a reader").expect("bytes") > 0);
 }
 
 #[test]
 fn a_server_with_a_closed_log_keeps_serving() {
-    let mut server = Mute::start("debug");
+    let mut server = UnreadServer::start("debug");
     server.err = None;
-    server.floods();
+    server.flood();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Output that is lost: a full disk, a closed stdout, a reader that has gone.
+//! Output errors: a full disk, a closed stdout, a closed pipe.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::harness::{Dir, cardume, noise, peer, server, wait_until};
 
-/// A file that takes no byte.
+/// A file that accepts no byte.
 fn full() -> File {
     OpenOptions::new().write(true).open("/dev/full").expect("/dev/full")
 }
@@ -17,7 +17,7 @@ fn ends(command: &mut Command) -> (Option<i32>, String) {
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
-/// A command whose stdout the shell has closed.
+/// A command with stdout closed by the shell.
 fn closed(args: &[&str]) -> Command {
     let command = cardume(args);
     let mut shell = Command::new("sh");
@@ -63,7 +63,7 @@ fn unwritable_output_is_7_in_every_command() {
         &["man", "get"],
     ] {
         let full_code = ends(cardume(args).stdout(full()));
-        // Nothing is to be said of users, for there are none.
+        // `users` prints nothing, for there are none.
         let is_silent = args[0] == "users" && full_code.0 == Some(0);
         assert!(is_silent || full_code.0 == Some(7), "{args:?}: {full_code:?}");
         assert!(is_silent || full_code.1.contains("full"), "{args:?}: {full_code:?}");
@@ -148,7 +148,7 @@ fn printing_commands_end_when_their_reader_closes_the_pipe() {
         .expect("cardume starts");
     drop(child.stdout.take());
     assert_eq!(wait_until("its end", || child.try_wait().expect("a child")).code(), Some(141));
-    // A download is no such command: it goes on to its end, and the file is there.
+    // A download is different: it continues without its reader, and the file is saved.
     let there = Dir::new();
     let mut get =
         cardume(["get", "aula.mp4", "--from", &source.at.to_string(), "--folder", there.text()]);

@@ -1,4 +1,4 @@
-//! The pages that browsers are shown, and the JSON and the events behind them, byte by byte.
+//! The pages for browsers, and the JSON and event streams behind them, byte by byte.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::web::{self, Answer, Web};
 
 const HTML: &str = "Accept: text/html,application/xhtml+xml,*/*;q=0.8";
 
-/// The JSON at a path, which must be there.
+/// The JSON response of a path with status 200.
 #[track_caller]
 fn json(at: SocketAddr, path: &str) -> Value {
     let answer = web::get(at, path);
@@ -25,7 +25,7 @@ fn json(at: SocketAddr, path: &str) -> Value {
     serde_json::from_slice(&answer.body).expect("JSON")
 }
 
-/// A refusal in JSON.
+/// The path must be refused in JSON.
 #[track_caller]
 fn refused(at: SocketAddr, path: &str, status: u16, error: &str) {
     let answer = web::get(at, path);
@@ -35,7 +35,7 @@ fn refused(at: SocketAddr, path: &str, status: u16, error: &str) {
     assert!(value["text"].as_str().is_some_and(|text| !text.is_empty()), "{path}");
 }
 
-/// Waits until so many holders of a text have their roots.
+/// Waits until `count` providers of `text` have their roots.
 fn hashed(at: SocketAddr, text: &str, count: usize) -> Vec<Value> {
     wait_until("the files with their roots", || {
         let found = json(at, &format!("/api/search?q={text}"));
@@ -45,7 +45,7 @@ fn hashed(at: SocketAddr, text: &str, count: usize) -> Vec<Value> {
     })
 }
 
-/// Somebody who watches.
+/// A reader of the event stream.
 struct Watcher {
     from: BufReader<TcpStream>,
 }
@@ -83,7 +83,7 @@ impl Watcher {
         }
     }
 
-    /// The first event for which this is true.
+    /// The first event that satisfies `wanted`.
     fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..60 {
             let event = self.next();
@@ -142,7 +142,7 @@ fn a_browser_gets_one_small_page_with_a_strict_policy() {
         assert_eq!(conn.receive(false).status, 405);
         assert_eq!(conn.get("/nothing.js", &[HTML]).status, 404);
         assert_eq!(conn.get("/style.css/", &[HTML]).status, 404);
-        // Who does not ask for HTML gets what he always got.
+        // A client that does not accept HTML receives plain text.
         assert_eq!(web::get(at, "/").header("Content-Type"), Some("text/plain; charset=utf-8"));
     }
 }
@@ -310,7 +310,7 @@ fn counters_change_after_a_search_and_a_download() {
     let moved = watcher.until(|event| event["sent"].as_u64() >= Some(3 << 20));
     assert!(moved["sent"].as_u64() < Some(4 << 20), "{moved}");
     watcher.until(|event| event["uploads"] == 0);
-    // Who comes later sees what was, and the peer's own page says the same.
+    // A later stream starts with the totals, and the page of the peer shows the same.
     let (_, mut late) = Watcher::open(server.at);
     let sum = |event: &Value, place: usize| {
         event["seconds"]
@@ -365,14 +365,14 @@ fn event_streams_are_limited_and_unread_streams_delay_no_other() {
     let mut received = String::new();
     let _ = late.from.by_ref().take(40).read_to_string(&mut received);
     assert!(status == 503 && received.contains("\"busy\""), "{status} {received}");
-    // All but the last never read.
+    // Only the last watcher reads.
     let mut last = watchers.pop().expect("there are many");
     let first = last.next();
     for _ in 0..3 {
         assert_eq!(last.next()["peers"], first["peers"]);
     }
     assert_eq!(json(server.at, "/api/peers")["peers"], serde_json::json!([]));
-    // One who goes makes room.
+    // A closed stream frees its slot.
     watchers.pop();
     wait_until("room for one more", || (Watcher::open(server.at).0 == 200).then_some(()));
 }

@@ -1,4 +1,5 @@
-//! Those that are still downloading themselves: what they give to others, and what others believe of them.
+//! Partial sources: peers that serve a file during its download, and the trust that others place in
+//! their claims.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
@@ -11,8 +12,8 @@ use crate::native::Native;
 use crate::provider::{Content, Gate, Handling, PIECE, Provider};
 use crate::web;
 
-/// A peer that was told to download `what` from a source that has stopped after some pieces, and holds so many of them.
-fn in_the_middle(server: SocketAddr, there: &Dir, pieces: usize) -> Node {
+/// A peer in the middle of downloading `what`: its source has stopped and it holds `pieces` pieces.
+fn mid_download(server: SocketAddr, there: &Dir, pieces: usize) -> Node {
     let mut requester = peer_with(server, there, &["--allocate", "none"]);
     requester.type_line("GET a.mp4");
     let mut conn = Native::open(requester.at);
@@ -40,7 +41,7 @@ fn a_running_download_serves_and_announces_its_pieces() {
     let source = Provider::stopping_after(&what, 4, &gate);
     let home = source.join_server(server.at, &what.file());
     let there = Dir::new();
-    let requester = in_the_middle(server.at, &there, 4);
+    let requester = mid_download(server.at, &there, 4);
     let mut index = Native::open(server.at);
     let found = what.holders(&mut index);
     let ours = found
@@ -73,7 +74,7 @@ fn a_running_download_serves_and_announces_its_pieces() {
             assert_eq!(conn.outcome(request), "range", "piece {piece}");
         }
     }
-    // Neither more than it holds in one request, nor by a name that is not there yet.
+    // Neither more than the held pieces in one request, nor by a name not yet saved.
     assert_eq!(conn.outcome(json!({"method": "FETCH", "root": what.root})), "range");
     for name in ["a.mp4", "a.mp4.part", "a.mp4.part.record", ".a.mp4.part.record"] {
         assert!(
@@ -88,13 +89,13 @@ fn a_running_download_serves_and_announces_its_pieces() {
     let list = conn.request(json!({"method": "PIECES", "root": what.root}));
     let length = list["length"].as_u64().unwrap_or_else(|| panic!("{list}"));
     assert_eq!(conn.body(length), what.list);
-    // Another one takes what is here from here, while the source gives nothing.
+    // A third peer downloads the held pieces while the source is stopped.
     let elsewhere = Dir::new();
     drop(home);
     let second = start_get(&["a.mp4", "--hash", &what.root], server.at, &elsewhere);
     second
         .wait_for_stdout(&format!("\"held\":{}", 4 * PIECE - if held(9) { PIECE - 1 } else { 0 }));
-    // Then the rest comes, and is told as it comes.
+    // The rest arrives and is announced.
     gate.open();
     requester.wait_for_stdout("baixado com sucesso");
     what.is_saved(&finish(second), &elsewhere);
@@ -124,8 +125,8 @@ fn a_partial_source_with_false_claims_is_given_up() {
     let what = Content::new("a.mp4", &noise(14, 8 * PIECE));
     let here = Dir::with("a.mp4", &what.bytes);
     let _owner = peer_with(server.at, &here, &["--upload-limit", "4MB"]);
-    // It claims more than there is, of another content as well, and has nothing.
-    let boaster = Provider::new(&what, |conn, request| {
+    // The peer claims too many pieces, of a different content as well, and has none.
+    let claimer = Provider::new(&what, |conn, request| {
         if request["method"] == "HAVE" {
             let pieces = json!([[0, 3], [2, 900], [7, 1], [9_007_199_254_740_990_u64, 1]]);
             conn.send_line(&json!({"id": request["id"], "status": "HAVE_OK", "root": request["root"], "whole": false, "pieces": pieces}));
@@ -143,20 +144,21 @@ fn a_partial_source_with_false_claims_is_given_up() {
     });
     let mut file = what.file();
     file["partial"] = true.into();
-    let _joined = boaster.join_server(server.at, &file);
+    let _joined = claimer.join_server(server.at, &file);
     what.wait_for_holders(server.at, 2);
     let there = Dir::new();
     let done = finish(start_get(&["a.mp4"], server.at, &there));
     what.is_saved(&done, &there);
-    // Each piece at most twice: when it said so first, and when it said so again.
-    assert!((1..=16).contains(&boaster.pieces().len()), "{:?}", boaster.pieces());
+    // Each piece at most twice: once for the first claim and once for the repeated one.
+    assert!((1..=16).contains(&claimer.pieces().len()), "{:?}", claimer.pieces());
 }
 
 #[test]
 fn a_partial_source_is_requested_for_its_own_pieces_alone() {
     let (server, gate) = (server(), Gate::new());
     let what = Content::new("a.mp4", &noise(15, 8 * PIECE));
-    // The owner gives the last piece, which proves the list, and no other until the partial one has given all that it has.
+    // The owner sends the last piece, which proves the list, and no other until the partial source
+    // has sent all its pieces.
     let owner = Provider::stopping_after(&what, 1, &gate);
     let (opens, pieces) = (gate.clone(), [1, 3, 4]);
     let given = AtomicUsize::new(0);
@@ -193,7 +195,7 @@ fn a_part_replaced_by_a_symlink_is_not_served() {
     let source = Provider::stopping_after(&what, 3, &gate);
     let _joined = source.join_server(server.at, &what.file());
     let (there, outside) = (Dir::new(), Dir::with("secret", &vec![b's'; 6 * PIECE]));
-    let requester = in_the_middle(server.at, &there, 3);
+    let requester = mid_download(server.at, &there, 3);
     for hard in [false, true] {
         std::fs::remove_file(there.at("a.mp4.part")).expect("the part goes");
         if hard {
@@ -212,7 +214,7 @@ fn a_part_replaced_by_a_symlink_is_not_served() {
             }
         }
     }
-    // Nor does it get the name of the file at the end.
+    // Nor does the file get its name at the end.
     gate.open();
     requester.wait_for_stderr("disk:");
     assert!(!there.has("a.mp4"));

@@ -1,4 +1,5 @@
-//! Files that are watched while they arrive: what a player gets, in which order, from whom, and what it is refused.
+//! Playing files during their download: the bytes, their order, their sources, and refused
+//! requests.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -13,23 +14,23 @@ use crate::harness::{
 use crate::provider::{Content, Gate, Handling, PIECE, Provider};
 use crate::web::{Answer, Web};
 
-/// A player of a test: it knows where the file is.
-struct Watched {
+/// A test player with the URL of its file.
+struct PlayUrl {
     at: SocketAddr,
     path: String,
 }
 
-impl Watched {
+impl PlayUrl {
     #[track_caller]
-    fn of(url: &str) -> Watched {
+    fn of(url: &str) -> PlayUrl {
         let (host, path) = url
             .strip_prefix("http://")
             .and_then(|rest| rest.split_once('/'))
             .unwrap_or_else(|| panic!("no URL: {url}"));
-        Watched { at: host.parse().expect("an address"), path: format!("/{path}") }
+        PlayUrl { at: host.parse().expect("an address"), path: format!("/{path}") }
     }
 
-    /// Asks on a link of its own, with these lines.
+    /// Sends a request with these lines on a new connection.
     fn request(&self, lines: &[&str]) -> Web {
         let mut conn = Web::open(self.at);
         self.ask_on(&mut conn, lines);
@@ -41,7 +42,6 @@ impl Watched {
         conn.send(&[&[first.as_str(), host.as_str()], lines].concat());
     }
 
-    /// One range.
     #[track_caller]
     fn range(&self, from: u64, count: usize) -> Vec<u8> {
         let mut conn = self.request(&[&format!("Range: bytes={from}-")]);
@@ -49,28 +49,28 @@ impl Watched {
         conn.bytes(count)
     }
 
-    /// All of it.
+    /// The whole file.
     fn all(&self) -> Answer {
         self.request(&[]).receive(false)
     }
 }
 
-/// Begins to play, with these words more.
+/// Starts `play` with these words added.
 fn begin(name: &str, server: SocketAddr, there: &Dir, words: &[&str]) -> Process {
     let server = server.to_string();
     let all = ["play", name, "--server", &server, "--folder", there.text()];
     Process::start(cardume(all.iter().chain(words)))
 }
 
-/// Begins to play without a player, and waits for the URL.
+/// Starts `play` without a player and waits for the URL.
 #[track_caller]
-fn watched(name: &str, server: SocketAddr, there: &Dir) -> (Process, Watched) {
+fn start_play(name: &str, server: SocketAddr, there: &Dir) -> (Process, PlayUrl) {
     let process = begin(name, server, there, &["--player", "none"]);
-    let url = Watched::of(&process.line());
+    let url = PlayUrl::of(&process.line());
     (process, url)
 }
 
-/// A peer that shares this, and has hashed it.
+/// A peer that shares `what` and has hashed it.
 #[track_caller]
 fn owner(server: SocketAddr, what: &Content, limit: &str) -> (Dir, Node) {
     let here = Dir::with(&what.name, &what.bytes);
@@ -84,8 +84,8 @@ fn a_player_reads_the_file_during_the_download_and_the_file_is_kept() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a b.mp4", &noise(1, 12 * PIECE + 17));
     let _owner = owner(server.at, &what, "10MB");
-    let (mut play, url) = watched("a b.mp4", server.at, &there);
-    // The first bytes are here long before the last.
+    let (mut play, url) = start_play("a b.mp4", server.at, &there);
+    // The first bytes arrive long before the last.
     assert!(url.range(0, 1000) == what.bytes[..1000] && !there.has("a b.mp4"));
     let all = url.all();
     assert_eq!(
@@ -95,7 +95,7 @@ fn a_player_reads_the_file_during_the_download_and_the_file_is_kept() {
     assert!(all.body == what.bytes);
     play.wait_for_stderr("baixado com sucesso");
     assert!(there.read("a b.mp4") == what.bytes);
-    // It is served until the person has enough of it, and stdout holds the URL alone.
+    // The file is served until the person ends the command, and stdout holds the URL alone.
     assert!(url.range(5_000_000, 70_000) == what.bytes[5_000_000..5_070_000]);
     play.signal(Signal::INT);
     assert_eq!((play.code(), play.out.until_end().len()), (0, 1));
@@ -107,7 +107,7 @@ fn requests_follow_the_standard_and_foreign_requests_are_refused() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.wav", &noise(2, 2 * PIECE + 5));
     let _owner = owner(server.at, &what, "50MB");
-    let (_play, url) = watched("a.wav", server.at, &there);
+    let (_play, url) = start_play("a.wav", server.at, &there);
     let mut conn = url.request(&["Range: bytes=100-199"]);
     let part = conn.receive(false);
     assert!(part.status == 206 && part.body == what.bytes[100..200]);
@@ -115,7 +115,7 @@ fn requests_follow_the_standard_and_foreign_requests_are_refused() {
         (part.header("Content-Type"), part.header("Content-Range")),
         (Some("audio/wav"), Some("bytes 100-199/2097157"))
     );
-    // One after the other on the same link.
+    // Several requests on the same connection.
     url.ask_on(&mut conn, &["Range: bytes=-5"]);
     assert!(conn.receive(false).body == what.bytes[2 * PIECE..]);
     url.ask_on(&mut conn, &["Range: bytes=2097157-"]);
@@ -161,10 +161,10 @@ fn a_seek_to_missing_bytes_is_answered_long_before_the_end() {
     let size: u64 = (1 << 30) + (200 << 20) + 12_345;
     here.sparse("giant.mkv", size);
     let _owner = peer_with(server.at, &here, &["--upload-limit", "30MB", "--no-cache"]);
-    let (mut play, url) = watched("giant.mkv", server.at, &there);
+    let (mut play, url) = start_play("giant.mkv", server.at, &there);
     let source = std::fs::File::open(here.at("giant.mkv")).expect("the source");
     let began = Instant::now();
-    // The marks lie at one and thirty seconds of thirty-two; the whole takes forty at this speed.
+    // The marks lie at 1/32 to 31/32 of the file; the whole takes forty seconds at this rate.
     for step in [0, 31, 13, 22, 1] {
         let at = (size - 8) / 32 * step;
         let mut ours = vec![0; 65_536];
@@ -183,10 +183,10 @@ fn a_seek_to_missing_bytes_is_answered_long_before_the_end() {
 fn pieces_of_a_player_overtake_earlier_requests() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content::new("a.mkv", &noise(3, 200 * PIECE));
-    // It gives nothing more after the ends, so that what is asked then shows the order.
+    // The provider stops after both ends, so the next requests show the order.
     let provider = Provider::stopping_after(&what, 6, &gate);
     let _joined = provider.join_server(server.at, &what.file());
-    let (_play, url) = watched("a.mkv", server.at, &there);
+    let (_play, url) = start_play("a.mkv", server.at, &there);
     wait_until("the ends and some more are asked for", || {
         (provider.pieces().len() >= 7).then_some(())
     });
@@ -200,9 +200,10 @@ fn pieces_of_a_player_overtake_earlier_requests() {
     });
     let asked = provider.pieces();
     let place = asked.iter().position(|piece| *piece == 100).expect("it was asked for");
-    // No more than what a link takes ahead was asked meanwhile; in the order of the file it would come after all of these.
+    // At most one connection's pipeline was requested before; in file order this piece would come
+    // after all of these.
     assert!(place <= before.len() + 14, "{asked:?}");
-    // And what stood before it was taken back.
+    // Earlier requests were cancelled.
     wait_until("what stood in its way is let go", || {
         (!provider.requests("CANCEL").is_empty()).then_some(())
     });
@@ -216,7 +217,7 @@ fn two_players_read_two_positions_at_once() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.ogg", &noise(4, 40 * PIECE + 1));
     let _owner = owner(server.at, &what, "20MB");
-    let (play, url) = watched("a.ogg", server.at, &there);
+    let (play, url) = start_play("a.ogg", server.at, &there);
     let mut conns: Vec<(Web, usize)> = [0, 20 * PIECE + 7, 30 * PIECE]
         .map(|at| (url.request(&[&format!("Range: bytes={at}-")]), at))
         .into();
@@ -239,7 +240,7 @@ fn a_source_lost_during_play_is_a_pause_without_wrong_bytes() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(5, 30 * PIECE + 99));
     let (_here, mut first) = owner(server.at, &what, "5MB");
-    let (_play, url) = watched("a.mp4", server.at, &there);
+    let (_play, url) = start_play("a.mp4", server.at, &there);
     let mut conn = url.request(&[]);
     assert_eq!(conn.head().status, 200);
     assert!(conn.bytes(3 * PIECE) == what.bytes[..3 * PIECE]);
@@ -258,7 +259,7 @@ fn an_adversary_during_play_is_a_pause_without_wrong_bytes() {
     let honest = Provider::honest(&what);
     let _joined = honest.join_server(server.at, &what.file());
     what.wait_for_holders(server.at, 2);
-    let (_play, url) = watched("a.flac", server.at, &there);
+    let (_play, url) = start_play("a.flac", server.at, &there);
     let all = url.all();
     assert!(all.header("Content-Type") == Some("audio/flac") && all.body == what.bytes);
     drop(home);
@@ -270,7 +271,7 @@ fn an_unhashed_file_plays_at_once_with_a_note() {
     let what = Content::new("a.mp3", &noise(7, 5 * PIECE + 1));
     let provider = Provider::hashing(&what, &gate);
     let _joined = provider.join_server(server.at, &what.unhashed());
-    let (play, url) = watched("a.mp3", server.at, &there);
+    let (play, url) = start_play("a.mp3", server.at, &there);
     assert!(url.range(4 * PIECE as u64, 1000) == what.bytes[4 * PIECE..4 * PIECE + 1000]);
     play.wait_for_stderr("played as it comes");
     assert!(url.all().body == what.bytes && !there.has("a.mp3"));
@@ -288,7 +289,7 @@ fn a_giant_unhashed_file_is_verified_piece_by_piece() {
     let server_at = server.at.to_string();
     let play =
         begin("giant.mp4", server.at, &there, &["--player", "none", "--download-limit", "20MB"]);
-    let url = Watched::of(&play.line());
+    let url = PlayUrl::of(&play.line());
     let source = std::fs::File::open(here.at("giant.mp4")).expect("the source");
     for step in [20, 3] {
         let at = (size - 8) / 32 * step;
@@ -314,14 +315,14 @@ fn a_piece_that_fails_its_own_proof_never_reaches_the_player() {
     let adversary = Provider::hashing(&what.clone().spoiled(0), &gate);
     let _joined = adversary.join_server(server.at, &what.unhashed());
     let mut play = begin("a.mp4", server.at, &there, &["--player", "none"]);
-    let url = Watched::of(&play.line());
-    // It may have ended before anybody asked.
+    let url = PlayUrl::of(&play.line());
+    // The process may exit before the request.
     let conn = Web::try_open(url.at).map(|mut conn| {
         url.ask_on(&mut conn, &[]);
         conn
     });
     assert_eq!(play.code(), 6, "{:?}", play.err.lines());
-    // Its size may be said, and not a byte more.
+    // The size may be announced, and no byte of the body.
     let got = conn.map_or_else(Vec::new, |mut conn| conn.rest());
     assert!(got.is_empty() || got.ends_with(b"\r\n\r\n"), "{} bytes", got.len());
     assert!(!there.has("a.mp4"));
@@ -332,7 +333,7 @@ fn played_pieces_that_fail_the_list_are_dropped_with_a_note() {
     let (server, there, gate) = (server(), Dir::new(), Gate::new());
     let what = Content { proves: true, ..Content::new("a.mp4", &noise(16, 5 * PIECE)) };
     let other = Content { proves: true, ..Content::new("a.mp4", &what.clone().spoiled(1).bytes) };
-    // It proves the one, and its list is that of another.
+    // The provider proves one content and lists another.
     let provider = Provider::new(&what, {
         let gate = gate.clone();
         move |conn, request| match request["method"].as_str() {
@@ -348,7 +349,7 @@ fn played_pieces_that_fail_the_list_are_dropped_with_a_note() {
         }
     });
     let _joined = provider.join_server(server.at, &what.unhashed());
-    let (mut play, url) = watched("a.mp4", server.at, &there);
+    let (mut play, url) = start_play("a.mp4", server.at, &there);
     assert_eq!(url.range(PIECE as u64, 10).len(), 10);
     gate.open();
     assert_eq!(play.code(), 6);
@@ -366,13 +367,13 @@ fn an_existing_file_is_served_at_once() {
     let what = Content::new("a.mp4", &noise(8, 3 * PIECE + 1));
     let (_here, _owner) = owner(server.at, &what, "1MB");
     there.write("a.mp4", &what.bytes);
-    let (mut play, url) = watched("a.mp4", server.at, &there);
+    let (mut play, url) = start_play("a.mp4", server.at, &there);
     let began = Instant::now();
     assert!(url.all().body == what.bytes && began.elapsed().as_secs() < 2);
     play.wait_for_stderr("already here");
     play.signal(Signal::INT);
     assert_eq!(play.code(), 0);
-    // Another one is not.
+    // A different file is refused.
     there.write("a.mp4", &noise(9, 3 * PIECE + 1));
     let other = begin("a.mp4", server.at, &there, &["--player", "none"]);
     finish(other).failed(7, "another file has that name");
@@ -385,14 +386,14 @@ fn play_in_a_console_prints_a_url_and_shares_the_file() {
     let _owner = owner(server.at, &what, "100MB");
     let mut requester = peer(server.at, &there);
     requester.type_line("PLAY a.mkv");
-    let url = Watched::of(&requester.line());
+    let url = PlayUrl::of(&requester.line());
     let all = url.all();
     assert!(all.header("Content-Type") == Some("video/x-matroska") && all.body == what.bytes);
     requester.expect_line(&format!("Arquivo a.mkv baixado com sucesso na pasta {}", there.text()));
     what.wait_for_holders(server.at, 2);
-    // What is here already has a URL as well.
+    // An existing file has a URL as well.
     requester.type_line("PLAY a.mkv");
-    let again = Watched::of(&requester.line());
+    let again = PlayUrl::of(&requester.line());
     assert!(again.path != url.path && again.range(1, 9) == what.bytes[1..10]);
     requester.type_line("PLAY none.mkv");
     requester.wait_for_stderr("nobody has this file");
@@ -409,7 +410,7 @@ fn a_failed_download_closes_waiting_players() {
     let _joined = adversary.join_server(server.at, &what.unhashed());
     let mut requester = peer(server.at, &there);
     requester.type_line("PLAY a.mp4");
-    let mut conn = Watched::of(&requester.line()).request(&[]);
+    let mut conn = PlayUrl::of(&requester.line()).request(&[]);
     requester.wait_for_stderr("gave wrong bytes");
     assert!(conn.ends());
 }
@@ -420,13 +421,13 @@ fn a_half_closed_player_gets_the_file_and_the_oldest_excess_connection_is_closed
     let what = Content::new("a.mp4", &noise(18, 40 * PIECE));
     let (_here, _owner) = owner(server.at, &what, "100MB");
     there.write("a.mp4", &what.bytes);
-    let (play, url) = watched("a.mp4", server.at, &there);
+    let (play, url) = start_play("a.mp4", server.at, &there);
     play.wait_for_stderr("already here");
     let mut half = url.request(&[]);
-    half.stops_asking();
+    half.half_close();
     assert_eq!(half.head().status, 200);
     assert!(half.bytes(what.bytes.len()) == what.bytes && half.ends());
-    // None of them reads: each waits for the end of its answer.
+    // No connection reads: each waits for the end of its response.
     let mut conns: Vec<Web> = (0..64).map(|_| url.request(&[])).collect();
     for conn in &mut conns {
         assert_eq!(conn.head().status, 200);
@@ -449,7 +450,7 @@ fn unverified_pieces_of_an_earlier_run_stay_reported_as_unverified() {
             conn.refuse(request, "unsupported");
             Handling::Done
         }
-        // In the second run it says what will come, and gives none of it.
+        // In the second run the provider announces the piece and sends no byte.
         Some("FETCH") if again.is_open() => {
             let (size, from) = (8 * PIECE, request["from"].as_u64());
             conn.send_line(&serde_json::json!({"id": request["id"], "status": "FETCH_OK", "name": "a.mp3", "size": size, "tag": tag, "from": from,
@@ -460,12 +461,12 @@ fn unverified_pieces_of_an_earlier_run_stay_reported_as_unverified() {
         _ => Handling::Regular,
     });
     let _joined = provider.join_server(server.at, &what.unhashed());
-    let (mut play, url) = watched("a.mp3", server.at, &there);
+    let (mut play, url) = start_play("a.mp3", server.at, &there);
     assert!(url.range(0, PIECE) == what.bytes[..PIECE]);
     play.signal(Signal::INT);
     assert_eq!(play.code(), 130);
     gate.open();
-    let (play, _url) = watched("a.mp3", server.at, &there);
+    let (play, _url) = start_play("a.mp3", server.at, &there);
     play.wait_for_stderr("played as it comes");
 }
 
@@ -484,7 +485,7 @@ fn sequential_requests_both_ends_and_then_from_the_front() {
     assert!([0, 1, 58, 59].iter().all(|piece| asked[..6].contains(piece)), "{asked:?}");
 }
 
-/// A folder with a program of this name, which does this with what it is given.
+/// A folder with a shell script of this name.
 fn program(name: &str, script: &str) -> Dir {
     let dir = Dir::with(name, format!("#!/bin/sh\n{script}\n").as_bytes());
     std::fs::set_permissions(dir.at(name), std::fs::Permissions::from_mode(0o755))
@@ -492,7 +493,7 @@ fn program(name: &str, script: &str) -> Dir {
     dir
 }
 
-/// Plays with this folder of programs before all others.
+/// Runs `play` with this folder first in PATH.
 fn with_programs(
     programs: &Dir,
     name: &str,
@@ -523,7 +524,7 @@ fn a_player_is_started_with_the_url_and_its_exit_ends_play() {
     let path = format!("{}:{}", programs.text(), std::env::var("PATH").expect("a path"));
     let mut command =
         cardume(["play", "--server", &server_at, "--folder", there.text(), "--", "--x $(id).mp4"]);
-    // A proxy that answers nobody is of no account here.
+    // An unreachable proxy in the environment must have no effect.
     command
         .env("PATH", path)
         .env("http_proxy", "http://127.0.0.1:9")
@@ -537,7 +538,8 @@ fn a_player_is_started_with_the_url_and_its_exit_ends_play() {
     let received = |name: &str| String::from_utf8(programs.read(name)).expect("text");
     assert!(received("url").ends_with("/--x%20%24%28id%29.mp4"), "{}", received("url"));
     assert_eq!(received("near"), ".example,127.0.0.1,localhost .example,127.0.0.1,localhost");
-    // Every user of the machine sees what a program was started with, and not what stands in this list; it is gone afterwards.
+    // Arguments of a process are public on the machine, so the token stands in a playlist, which is
+    // removed afterwards.
     let words = received("words");
     let words: Vec<&str> = words.lines().collect();
     let list = words[1].strip_prefix("--playlist=").expect("a list");

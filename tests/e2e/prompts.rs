@@ -1,4 +1,5 @@
-//! Questions to a person at a terminal: wrong answers, questions that are cancelled, bars beside them, and terminals of little skill.
+//! Prompts at a terminal: wrong answers, cancelled prompts, progress bars beside them, and dumb
+//! terminals.
 
 use rustix::process::Signal;
 
@@ -22,7 +23,7 @@ fn a_server_prompt_repeats_edits_lines_and_can_be_cancelled() {
     person.press("nowhere\r");
     person.shows("is no IP");
     person.shows("IP [127.0.0.1]");
-    // The arrow goes back over what was typed, and no ^[[D is left.
+    // The arrow moves the cursor, and no `^[[D` is left in the text.
     let (first, rest) = ip.split_at(1);
     person.press(&format!("{rest}\u{1b}[H{first}\r"));
     person.shows("[1099]");
@@ -31,7 +32,7 @@ fn a_server_prompt_repeats_edits_lines_and_can_be_cancelled() {
         person.shows("is no port");
         person.shows("[1099]");
     }
-    // Ctrl-C: back to the question before.
+    // Ctrl-C returns to the previous prompt.
     person.press("12\u{3}");
     person.shows("IP [127.0.0.1]");
     person.press(&format!("{ip}\r"));
@@ -89,7 +90,7 @@ fn a_wrong_answer_repeats_the_prompt_and_a_prompt_can_be_cancelled() {
     person.shows("File name: ");
     person.press("a.mp4\r");
     person.shows("peers com arquivo solicitado:");
-    // Where nothing is asked, Ctrl-D ends as before.
+    // Without a prompt, Ctrl-D ends the peer.
     person.press("\u{4}");
     assert_eq!(person.code(), Some(0));
     let asked: Vec<String> = server
@@ -178,7 +179,7 @@ fn a_narrower_window_leaves_no_stale_bars() {
     let at = server.at.to_string();
     let here = Dir::with("a.mp4", &noise(1, 24 << 20));
     let _source = peer_with(server.at, &here, &["--upload-limit", "6MB"]);
-    // A bar of some 70 columns is two rows of a window of 40; the console has the prompt in a row of its own.
+    // A bar of some 70 columns takes two rows in a window of 40; the prompt has a row of its own.
     let there = Dir::new();
     let mut command = cardume(["get", "a.mp4", "--server", &at, "--folder", there.text()]);
     command.env("TERM", "xterm");

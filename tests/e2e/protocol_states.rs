@@ -1,4 +1,5 @@
-//! Links, members and transfers go through the states that PROTOCOL.md names, and through no others; lists end, and what is dead is noticed.
+//! States of connections, peers and transfers follow PROTOCOL.md; paged lists end, and dead
+//! connections are noticed.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -30,14 +31,14 @@ fn an_unfinished_join_leaves_the_earlier_join_in_force() {
     assert_eq!(conn.holders("c.mp4"), ["127.0.0.1:4001"]);
     assert_eq!(conn.outcome(json!({"method": "LEAVE"})), "LEAVE_OK");
     assert!(conn.holders("c.mp4").is_empty() && conn.holders("a.mp4").is_empty());
-    // The JOIN under way goes on, whatever is refused meanwhile.
+    // The JOIN in progress continues after refused requests.
     assert_eq!(conn.outcome(json!({"method": "LEAVE"})), "not_joined");
     assert_eq!(conn.outcome(update), "not_joined");
     assert_eq!(conn.outcome(join(7, true, "x.mp4")), "bad_request");
     let answer = conn.request(join(1, false, "d.mp4"));
     assert_eq!((&answer["status"], &answer["files"]), (&json!("JOIN_OK"), &json!(2)));
     assert_eq!(conn.holders("b.mp4"), ["127.0.0.1:4001"]);
-    // A first JOIN under way is left alone as well.
+    // A first JOIN in progress is unaffected as well.
     let mut other = Native::open(server.at);
     let first = |part, more| json!({"method": "JOIN", "port": 4_002, "part": part, "more": more, "files": [{"name": "e.mp4", "size": 1}]});
     assert_eq!(other.outcome(first(0, true)), "JOIN_MORE");
@@ -112,7 +113,7 @@ fn requests_before_a_protocol_error_are_answered_to_the_last_byte() {
     }
 }
 
-/// An index that opens and then answers each request with what `answer` says, until that is nothing. Each link has a thread of its own.
+/// An index that runs `answer` for each request until `None`. Each connection has its own thread.
 fn index(
     heartbeat_ms: u64,
     answer: impl Fn(&Value) -> Option<Value> + Send + Sync + 'static,
@@ -183,7 +184,7 @@ fn an_endless_list_is_given_up() {
     let number = |request: &Value| {
         request["cursor"].as_str().and_then(|cursor| cursor.parse::<u64>().ok()).unwrap_or(0)
     };
-    // The same page for ever, two that lead to each other, pages that hold one entry, and pages of nothing.
+    // The same page for ever, two pages in a cycle, pages of one entry, and empty pages.
     let (same, _) = index(20_000, move |request| page(request, 2, "7".into()));
     let (pair, _) =
         index(20_000, move |request| page(request, 2, (1 - number(request).min(1)).to_string()));
@@ -199,7 +200,7 @@ fn an_endless_list_is_given_up() {
             &["search", "--contains", "a.mp4"],
         ] {
             if at == sparse && words[0] == "search" {
-                // What a search shows has a bound of its own.
+                // A search has a limit of its own.
                 continue;
             }
             let done = run(words.iter().copied().chain(["--server", &at.to_string()]));
@@ -227,7 +228,7 @@ fn a_waiting_client_finds_a_restarted_server() {
 
 #[test]
 fn a_half_closed_server_is_left_at_once() {
-    // It closes its sending half behind the first answer, and keeps the link.
+    // The server half-closes after the first response and keeps the connection open.
     let conns = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&conns);
     let held: Mutex<Vec<TcpStream>> = Mutex::new(Vec::new());
@@ -296,7 +297,7 @@ fn two_peers_behind_one_address_report_it_once() {
     });
     let received: Vec<String> = second.err.lines().into_iter().chain(second.out.lines()).collect();
     assert!(received.len() <= 3, "{received:?}");
-    // The first was never put out, and the second takes the address as soon as it is free.
+    // The first peer was never removed, and the second takes the address once free.
     assert_eq!(Native::open(server.at).holders("a.mp4"), [first.at.to_string()]);
     drop(first);
     let mut requester = Native::open(server.at);

@@ -1,4 +1,5 @@
-//! Peers of one content, written from PROTOCOL.md alone: they give by the book, note what they are asked, and lie, wait or leave where a test wants it.
+//! Providers of one content, written from PROTOCOL.md alone: they record requests, and lie, wait or
+//! leave as a test needs.
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,15 +15,15 @@ use serde_json::{Value, json};
 use crate::harness::{Dir, Done, TIMEOUT, wait_until};
 use crate::native::Native;
 
-/// The bytes of a piece.
+/// Bytes of a piece.
 pub const PIECE: usize = 1 << 20;
 
-/// What `b3sum` prints for these bytes.
+/// The BLAKE3 root, as printed by `b3sum`.
 pub fn root(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-/// The list of pieces of these bytes; with larger pieces than the protocol's it leads to the same root.
+/// The hash list of these bytes; a list of larger pieces leads to the same root.
 pub fn list(bytes: &[u8], piece: usize) -> Vec<u8> {
     if bytes.len() <= piece {
         return blake3::hash(bytes).as_bytes().to_vec();
@@ -35,17 +36,17 @@ pub fn list(bytes: &[u8], piece: usize) -> Vec<u8> {
     bytes.chunks(piece).enumerate().flat_map(value).collect()
 }
 
-/// What a giver has.
+/// The content of a provider.
 #[derive(Clone)]
 pub struct Content {
     pub name: String,
     pub bytes: Vec<u8>,
     pub tag: String,
-    /// What it says of the content; usually the truth.
+    /// The announced size; usually the true one.
     pub size: u64,
     pub root: String,
     pub list: Vec<u8>,
-    /// It says with each piece what that is worth, where it is asked to.
+    /// Send a piece's hash with FETCH_OK when requested.
     pub proves: bool,
 }
 
@@ -63,18 +64,19 @@ impl Content {
         }
     }
 
-    /// The same with one byte of this piece turned over: its giver says what is right and gives what is wrong.
+    /// The same with one byte of this piece flipped: the provider announces the right content and
+    /// sends a wrong byte.
     pub fn spoiled(mut self, piece: usize) -> Content {
         self.bytes[piece * PIECE + 7] ^= 1;
         self
     }
 
-    /// What JOIN and UPDATE say of it.
+    /// The entry in JOIN and UPDATE.
     pub fn file(&self) -> Value {
         json!({"name": self.name, "size": self.size, "root": self.root})
     }
 
-    /// It must have been saved, alone in its folder, and its root told.
+    /// The file must be saved, alone in its folder, and reported with its root.
     #[track_caller]
     pub fn is_saved(&self, done: &Done, there: &Dir) {
         let reported = done.succeeded().events("saved");
@@ -89,7 +91,7 @@ impl Content {
         assert_eq!(there.names(), [&*self.name]);
     }
 
-    /// Who has it, as the index says.
+    /// The providers of the root in the index.
     #[track_caller]
     pub fn holders(&self, index: &mut Native) -> Vec<Value> {
         index.request(json!({"method": "SEARCH", "root": self.root}))["holders"]
@@ -98,44 +100,43 @@ impl Content {
             .clone()
     }
 
-    /// Waits until the index knows so many who have it.
+    /// Waits until the index has `wanted` providers.
     #[track_caller]
     pub fn wait_for_holders(&self, server: SocketAddr, wanted: usize) {
         let mut index = Native::open(server);
         wait_until("holders", || (self.holders(&mut index).len() == wanted).then_some(()));
     }
 
-    /// The same by one who has not hashed it.
+    /// The entry of a provider that has not hashed the file.
     pub fn unhashed(&self) -> Value {
         json!({"name": self.name, "size": self.size})
     }
 }
 
-/// What becomes of a request.
+/// How a provider handles a request.
 pub enum Handling {
-    /// It is answered by the book.
+    /// Answer by the protocol.
     Regular,
-    /// It was answered, or never will be.
+    /// Already answered, or never to be answered.
     Done,
-    /// The link ends.
+    /// Close the connection.
     Close,
 }
 
-/// One link to a giver.
+/// One connection to a provider.
 pub struct Conn {
     stream: TcpStream,
     content: Arc<Content>,
-    /// How many links came before this one.
+    /// The number of earlier connections.
     pub nth: usize,
 }
 
 impl Conn {
-    /// Sends a head.
     pub fn send_line(&mut self, head: &Value) {
         let _ = self.stream.write_all(format!("{head}\n").as_bytes());
     }
 
-    /// Says this some ten times a second until the other side closes; what comes meanwhile is thrown away.
+    /// Sends `head` ten times a second until the other side closes; incoming bytes are dropped.
     pub fn chatter(&mut self, head: &Value) {
         self.stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a time-out");
         let mut buffer = [0; 4_096];
@@ -151,12 +152,11 @@ impl Conn {
         }
     }
 
-    /// What is given.
     pub fn content(&self) -> Arc<Content> {
         Arc::clone(&self.content)
     }
 
-    /// The head of a piece, and half of its bytes.
+    /// Sends the header of a piece and half of its bytes.
     pub fn half(&mut self, request: &Value) {
         let what = self.content();
         let at = usize::try_from(request["from"].as_u64().unwrap_or(0)).expect("a small file");
@@ -166,14 +166,13 @@ impl Conn {
         let _ = self.stream.write_all(&what.bytes[at..at + (next - at) / 2]);
     }
 
-    /// Says no.
     pub fn refuse(&mut self, request: &Value, code: &str) {
         self.send_line(
             &json!({"id": request["id"], "error": {"code": code, "retry": false, "text": ""}}),
         );
     }
 
-    /// Answers by the book when the gate opens, and goes on meanwhile.
+    /// Answers once the gate opens; other requests are handled meanwhile.
     pub fn answer_later(&self, request: &Value, gate: &Gate) {
         let stream = self.stream.try_clone().expect("one more handle");
         let mut later = Conn { stream, content: Arc::clone(&self.content), nth: self.nth };
@@ -184,12 +183,12 @@ impl Conn {
         });
     }
 
-    /// Answers by the book.
+    /// Answers by the protocol.
     pub fn answer(&mut self, request: &Value) {
         self.answer_as(&Arc::clone(&self.content), request);
     }
 
-    /// Answers by the book as one who has this.
+    /// Answers by the protocol with the content `what`.
     pub fn answer_as(&mut self, what: &Content, request: &Value) {
         if request.get("cardume").is_some() {
             return self.say_opening();
@@ -214,7 +213,7 @@ impl Conn {
     }
 
     fn say_opening(&mut self) {
-        // The key comes first, as it must.
+        // `cardume` must be the first key.
         let _ = self.stream.write_all(
             b"{\"cardume\":1,\"role\":\"peer\",\"you\":\"127.0.0.1:1\",\"heartbeat_ms\":20000}\n",
         );
@@ -247,7 +246,7 @@ impl Conn {
     }
 }
 
-/// Something that has not happened yet.
+/// An event that other threads wait for.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -256,25 +255,23 @@ impl Gate {
         Gate::default()
     }
 
-    /// It happens.
     pub fn open(&self) {
         *self.0.0.lock().expect("no panic while it was held") = true;
         self.0.1.notify_all();
     }
 
-    /// True when it has happened.
     pub fn is_open(&self) -> bool {
         *self.0.0.lock().expect("no panic while it was held")
     }
 
-    /// Waits until it has happened; a failed test does not wait for ever.
+    /// Waits until the gate is open, at most [`TIMEOUT`].
     pub fn pass(&self) {
         let open = self.0.0.lock().expect("no panic while it was held");
         drop(self.0.1.wait_timeout_while(open, TIMEOUT, |open| !*open));
     }
 }
 
-/// A running giver. It lives as long as the tests.
+/// A running provider. Runs until the tests end.
 #[derive(Clone)]
 pub struct Provider {
     pub at: SocketAddr,
@@ -282,12 +279,12 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// One that gives by the book.
+    /// A provider without faults.
     pub fn honest(content: &Content) -> Provider {
         Provider::new(content, |_, _| Handling::Regular)
     }
 
-    /// One that gives so many pieces by the book, and nothing more until the gate opens.
+    /// Sends `pieces` pieces, and no more until the gate opens.
     pub fn stopping_after(content: &Content, pieces: usize, gate: &Gate) -> Provider {
         let (gate, count) = (gate.clone(), AtomicUsize::new(0));
         Provider::new(content, move |_, request| {
@@ -298,7 +295,7 @@ impl Provider {
         })
     }
 
-    /// One that is hashing, and gives its list when the gate opens.
+    /// A provider that is still hashing: its list is sent when the gate opens.
     pub fn hashing(content: &Content, gate: &Gate) -> Provider {
         let gate = gate.clone();
         Provider::new(content, move |conn, request| {
@@ -311,7 +308,7 @@ impl Provider {
         })
     }
 
-    /// One that asks `act` before each answer, the one to the opening among them.
+    /// Calls `act` before each answer, the opening included.
     pub fn new(
         content: &Content,
         act: impl Fn(&mut Conn, &Value) -> Handling + Send + Sync + 'static,
@@ -334,7 +331,7 @@ impl Provider {
         provider
     }
 
-    /// What it was asked by this method, on all links.
+    /// All requests of this method, on all connections.
     pub fn requests(&self, method: &str) -> Vec<Value> {
         let asked = self.asked.lock().expect("no panic while it was held");
         asked
@@ -345,7 +342,7 @@ impl Provider {
             .collect()
     }
 
-    /// Which pieces it was asked for, in order of asking.
+    /// The requested pieces, in order of their requests.
     pub fn pieces(&self) -> Vec<u64> {
         self.requests("FETCH")
             .iter()
@@ -353,19 +350,19 @@ impl Provider {
             .collect()
     }
 
-    /// How many links it had.
+    /// The number of connections.
     pub fn connections(&self) -> usize {
         let asked = self.asked.lock().expect("no panic while it was held");
         asked.iter().filter(|(_, request)| request.get("cardume").is_some()).count()
     }
 
-    /// Waits until it is asked by this method.
+    /// Waits for a request of this method.
     #[track_caller]
     pub fn wait_for_request(&self, method: &str) {
         wait_until(method, || (!self.requests(method).is_empty()).then_some(()));
     }
 
-    /// Joins with this file, for as long as the link lives.
+    /// Joins with this file, until the returned connection is dropped.
     #[track_caller]
     pub fn join_server(&self, server: SocketAddr, file: &Value) -> Native {
         let mut conn = Native::open(server);

@@ -1,4 +1,5 @@
-//! A file that a user has published is found while he is away, and shown as that; and what a request names besides is looked at or refused.
+//! Publications: a published file is found and marked while its user is away. Filters that a
+//! request cannot use are refused.
 
 use serde_json::{Value, json};
 
@@ -43,7 +44,7 @@ fn a_published_file_is_found_and_marked_while_its_user_is_away() {
             "{found:#?}"
         );
     }
-    // Nobody gives it.
+    // The file has no provider.
     run(&bia, server.at, &["get", "aula1.mp4", "--folder", keys.text()]).failed(3, "");
     let mut requester = Native::open(server.at);
     let entry = json!([{"name": "aula1.mp4", "user": "ana", "description": "Álgebra linear"}]);
@@ -52,7 +53,7 @@ fn a_published_file_is_found_and_marked_while_its_user_is_away() {
     let page =
         String::from_utf8_lossy(&web::get(server.at, "/api/search?q=algebra").body).into_owned();
     assert!(page.contains("\"away\":[{\"name\":\"aula1.mp4\",\"user\":\"ana\""), "{page}");
-    // A peer of hers is there: it alone is named.
+    // A peer of the user is connected: only that peer is listed.
     let folder = Dir::with("aula1.mp4", b"one");
     let peer =
         peer_with(server.at, &folder, &["--user", "ana", "--key", ana.to_str().expect("text")]);

@@ -1,4 +1,5 @@
-//! Files by QUIC: that they come by it where it gets through, that TCP takes over where it does not, and that no datagram from anywhere does any harm.
+//! Transfers by QUIC: used where datagrams get through, replaced by TCP elsewhere, and unharmed by
+//! hostile datagrams.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -20,15 +21,15 @@ fn get(name: &str, server: SocketAddr, there: &Dir) -> Done {
     finish(start_get(&[name, "--transport", "quic"], server, there))
 }
 
-/// A link to the index that wants to know where holders answer by QUIC.
-fn curious(server: SocketAddr) -> Native {
+/// A connection to the index that requests QUIC ports.
+fn with_quic_ports(server: SocketAddr) -> Native {
     let mut conn = Native::silent(server);
     conn.send_line("{\"cardume\":1,\"quic\":true}");
     assert_eq!(conn.receive()["role"], "server");
     conn
 }
 
-/// The holders of this file, once so many of them have a root.
+/// The providers of this file, once `wanted` of them have a root.
 fn holders(conn: &mut Native, name: &str, wanted: usize) -> Vec<Value> {
     wait_until("hashes", || {
         let answer = conn.request(json!({"method": "SEARCH", "name": name}));
@@ -45,11 +46,11 @@ pub fn quic_port(holder: &Value) -> u16 {
         .unwrap_or_else(|| panic!("{holder}"))
 }
 
-/// A peer that answers by QUIC and has hashed the file.
+/// A peer with QUIC that has hashed the file.
 fn provider(server: SocketAddr, here: &Dir, name: &str, more: &[&str]) -> (Node, SocketAddr) {
     let node = peer_with(server, here, &[&["--udp", "0"], more].concat());
     let holders = wait_until("the giver", || {
-        let all = holders(&mut curious(server), name, 1.max(count(server, name)));
+        let all = holders(&mut with_quic_ports(server), name, 1.max(count(server, name)));
         all.into_iter().find(|holder| holder["peer"] == node.at.to_string())
     });
     let at = SocketAddr::new(node.at.ip(), quic_port(&holders));
@@ -60,7 +61,7 @@ fn count(server: SocketAddr, name: &str) -> usize {
     Native::open(server).holders(name).len()
 }
 
-/// By which ways it came, in order.
+/// The transports in order of use.
 fn transports(done: &Done) -> Vec<String> {
     done.events("way").iter().map(|way| way["by"].as_str().expect("a word").to_owned()).collect()
 }
@@ -85,7 +86,7 @@ fn a_file_is_downloaded_by_quic_through_the_named_port_in_one_thread() {
     assert_eq!(transports(&done), ["quic"], "{done:#?}");
     assert_eq!(done.succeeded().events("saved").len(), 1);
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
-    // TCP is what comes without the word.
+    // TCP is the default.
     let plain = Dir::new();
     let done = finish(start_get(&["a.mp4"], server.at, &plain));
     assert!(transports(done.succeeded()).is_empty(), "{done:#?}");
@@ -95,7 +96,7 @@ fn a_file_is_downloaded_by_quic_through_the_named_port_in_one_thread() {
 fn quic_ports_are_listed_only_on_request() {
     let (server, here) = (server(), Dir::with("a.mp4", b"all of it"));
     let (_owner, at) = provider(server.at, &here, "a.mp4", &[]);
-    let holder = holders(&mut curious(server.at), "a.mp4", 1).remove(0);
+    let holder = holders(&mut with_quic_ports(server.at), "a.mp4", 1).remove(0);
     assert_eq!(quic_port(&holder), at.port());
     assert_eq!(holder["quic"]["key"].as_str().map(str::len), Some(64), "{holder}");
     let answer = Native::open(server.at).request(json!({"method": "SEARCH", "name": "a.mp4"}));
@@ -110,7 +111,7 @@ fn a_giant_sparse_file_and_tiny_files_are_downloaded_by_quic() {
     here.write("one.mp4", b"1");
     let _owner = provider(server.at, &here, "giant.mp4", &[]);
     for name in ["giant.mp4", "none.mp4", "one.mp4"] {
-        holders(&mut curious(server.at), name, 1);
+        holders(&mut with_quic_ports(server.at), name, 1);
         let there = Dir::new();
         let done = get(name, server.at, &there);
         assert_eq!(transports(done.succeeded()), ["quic"], "{done:#?}");
@@ -125,7 +126,7 @@ fn quic_and_tcp_sources_deliver_one_file_together() {
         (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
     let (_by_both, _) = provider(server.at, &one, "a.mp4", &["--upload-limit", "20MB"]);
     let by_tcp = peer_with(server.at, &two, &["--upload-limit", "20MB"]);
-    holders(&mut curious(server.at), "a.mp4", 2);
+    holders(&mut with_quic_ports(server.at), "a.mp4", 2);
     let mut command = cardume([
         "get",
         "a.mp4",
@@ -154,13 +155,13 @@ fn quic_works_over_ipv6() {
     let server = server_with(&["--listen", "[::1]:0"]);
     let (here, there) = (Dir::with("a.mp4", &noise(3, 3 * MIB)), Dir::new());
     let _source = peer_on(server.at, "[::1]:0", here.text(), &["--udp", "0"]);
-    holders(&mut curious(server.at), "a.mp4", 1);
+    holders(&mut with_quic_ports(server.at), "a.mp4", 1);
     let done = get("a.mp4", server.at, &there);
     assert_eq!(transports(done.succeeded()), ["quic"], "{done:#?}");
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
 }
 
-/// A peer that shares a file at an address of this test alone, by TCP and QUIC; the index has its word from a stranger, who says this of its QUIC.
+/// A peer with TCP and QUIC, listed in the index by another client with a false QUIC entry.
 struct Misnamed {
     server: Node,
     _peer: Node,
@@ -185,9 +186,9 @@ fn misnamed(quic: impl FnOnce(SocketAddr) -> Value) -> Misnamed {
 }
 
 impl Misnamed {
-    /// What it takes to get the file all the same, and what a person is told of it.
+    /// The download must fall back to TCP, with this note.
     #[track_caller]
-    fn comes_by_tcp(&self, udp: SocketAddr, why: &str) {
+    fn falls_back_to_tcp(&self, udp: SocketAddr, why: &str) {
         let there = Dir::new();
         let done = get("a.mp4", self.server.at, &there);
         assert_eq!(transports(done.succeeded()), ["tcp"], "{done:#?}");
@@ -217,11 +218,11 @@ impl Misnamed {
 #[test]
 fn a_source_with_a_different_key_is_not_requested_by_quic() {
     let world = misnamed(|_| json!({"port": 4000, "key": "5a".repeat(32)}));
-    let at = holders(&mut curious(world.server.at), "a.mp4", 1)[0]["peer"]
+    let at = holders(&mut with_quic_ports(world.server.at), "a.mp4", 1)[0]["peer"]
         .as_str()
         .and_then(|peer| peer.parse().ok())
         .expect("an address");
-    world.comes_by_tcp(at, "it has another key");
+    world.falls_back_to_tcp(at, "it has another key");
 }
 
 #[test]
@@ -233,7 +234,10 @@ fn tcp_takes_over_from_a_silent_udp_port() {
         silent = Some(socket);
         json!({"port": port, "key": "5a".repeat(32)})
     });
-    world.comes_by_tcp(silent.expect("a socket").local_addr().expect("its address"), "no answer");
+    world.falls_back_to_tcp(
+        silent.expect("a socket").local_addr().expect("its address"),
+        "no answer",
+    );
 }
 
 #[test]
@@ -245,7 +249,7 @@ fn tcp_takes_over_at_once_from_a_closed_udp_port() {
         gone = Some(at);
         json!({"port": at.port(), "key": "5a".repeat(32)})
     });
-    world.comes_by_tcp(gone.expect("a port"), "connection refused; nobody listens there");
+    world.falls_back_to_tcp(gone.expect("a port"), "connection refused; nobody listens there");
 }
 
 #[test]
@@ -267,7 +271,7 @@ fn an_unreachable_source_disturbs_no_other_quic_source() {
         ),
         "JOIN_OK"
     );
-    holders(&mut curious(server.at), "a.mp4", 2);
+    holders(&mut with_quic_ports(server.at), "a.mp4", 2);
     let there = Dir::new();
     let done = get("a.mp4", server.at, &there);
     let transports = done.succeeded().events("way");
@@ -306,7 +310,7 @@ fn a_busy_udp_port_is_one_line() {
     run(["peer", "--udp", "4000"]).failed(2, "--listen");
 }
 
-/// Initials as real programs send them, each of a connection of its own.
+/// Valid Initial packets, each of a new connection.
 pub fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
     let provider = rustls::crypto::ring::default_provider();
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
@@ -333,7 +337,7 @@ pub fn initials(to: SocketAddr, count: usize) -> Vec<Vec<u8>> {
 fn datagrams_of_every_kind_are_harmless() {
     let (server, here) = (server(), Dir::with("a.mp4", &noise(5, 2 * MIB)));
     let (mut owner, at) = provider(server.at, &here, "a.mp4", &[]);
-    // A machine that is busy with many tests may let a connection wait until TCP takes over: the next one is as good.
+    // On a loaded machine TCP may take over from one connection: the next attempt may use QUIC.
     let fetches = || {
         wait_until("a download by QUIC", || {
             let there = Dir::new();
@@ -352,7 +356,8 @@ fn datagrams_of_every_kind_are_harmless() {
     for length in (0..first.len()).step_by(3).chain([1, 2, 5, 6, 7, 20, 21, 1_199]) {
         sends(&first[..length]);
         sends(&noise(length as u64, length));
-        // A long header, a short one, versions that nobody knows, and connection ids longer than the datagram.
+        // A long header, a short header, unknown versions, and connection ids longer than the
+        // datagram.
         sends(&[&[0xc0, 0, 0, 0, 1][..], &noise(length as u64 + 9, length)].concat());
         sends(&[&[0x40][..], &noise(length as u64 + 10, length)].concat());
         sends(
@@ -372,7 +377,7 @@ fn datagrams_of_every_kind_are_harmless() {
     for datagram in initials(at, 3_000) {
         sends(&datagram);
     }
-    // Connections that nobody goes on with are given up soon; whoever shows that he is where he says is served meanwhile.
+    // Unfinished handshakes time out soon; validated addresses are served meanwhile.
     fetches();
     assert!(owner.is_running());
     let grown = owner.memory_kib("RssAnon").saturating_sub(before);
@@ -396,7 +401,7 @@ fn a_file_truncated_during_a_quic_upload_makes_no_wrong_file() {
     assert!(owner.is_running());
     assert!(!there.has("a.mp4") && [3, 4, 5, 6].contains(&done.code), "{done:#?}");
     let there = Dir::new();
-    holders(&mut curious(server.at), "other.mp4", 1);
+    holders(&mut with_quic_ports(server.at), "other.mp4", 1);
     get("other.mp4", server.at, &there).succeeded();
     assert_eq!(there.read("other.mp4"), b"other");
 }
@@ -408,7 +413,7 @@ fn another_source_takes_over_from_a_killed_source() {
         (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content), Dir::new());
     let (mut killed, _) = provider(server.at, &one, "a.mp4", &["--upload-limit", "12MB"]);
     let (_other, _) = provider(server.at, &two, "a.mp4", &["--upload-limit", "12MB"]);
-    holders(&mut curious(server.at), "a.mp4", 2);
+    holders(&mut with_quic_ports(server.at), "a.mp4", 2);
     let requester = start_get(&["a.mp4", "--transport", "quic"], server.at, &there);
     requester.event("way");
     requester.event("way");
@@ -430,7 +435,8 @@ fn a_killed_requester_frees_its_slot() {
     let began = Instant::now();
     get("a.mp4", server.at, &there).succeeded();
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
-    // His machine says that nobody is there: that is believed long before nothing has come for half a minute.
+    // The closed port answers with ICMP, so the requester is dropped long before the idle timeout
+    // of 30 s.
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
@@ -438,7 +444,7 @@ fn a_killed_requester_frees_its_slot() {
 fn a_peer_without_udp_is_requested_by_tcp_without_a_note() {
     let (server, here, there) = (server(), Dir::with("a.mp4", b"all of it"), Dir::new());
     let _owner = peer(server.at, &here);
-    holders(&mut curious(server.at), "a.mp4", 1);
+    holders(&mut with_quic_ports(server.at), "a.mp4", 1);
     let done = run([
         "get",
         "a.mp4",
@@ -485,8 +491,8 @@ fn a_file_is_played_during_a_quic_download() {
 #[test]
 fn a_subscription_lists_quic_ports_only_on_request() {
     let server = server();
-    let (mut plain, mut curious) = (Native::open(server.at), curious(server.at));
-    for conn in [&mut plain, &mut curious] {
+    let (mut plain, mut with_quic_ports) = (Native::open(server.at), with_quic_ports(server.at));
+    for conn in [&mut plain, &mut with_quic_ports] {
         assert_eq!(
             conn.request(json!({"method": "SUBSCRIBE", "name": "a.mp4"}))["status"],
             "SUBSCRIBE_OK"
@@ -495,5 +501,5 @@ fn a_subscription_lists_quic_ports_only_on_request() {
     let here = Dir::with("a.mp4", b"all of it");
     let _peer = peer_with(server.at, &here, &["--udp", "0"]);
     assert!(plain.receive()["holder"].get("quic").is_none());
-    assert!(curious.receive()["holder"]["quic"]["port"].is_u64());
+    assert!(with_quic_ports.receive()["holder"]["quic"]["port"].is_u64());
 }

@@ -1,4 +1,4 @@
-//! Nodes and their files as rede-p2p and 004 show them, and consoles without a server.
+//! Peers and files in the tables of the rede-p2p console, and consoles without a server.
 
 use crate::harness::{
     Dir, Process, assert_same_files, cardume, noise, own_ip, peer, peer_on, peer_with, server,
@@ -46,7 +46,7 @@ fn get_finds_the_provider_among_several_peers_of_one_address() {
     let mut requester = peer_on(server.at, "127.0.0.1:0", there.text(), &["--console", "rede"]);
     requester.wait_for_stderr("Sou peer ");
     for name in ["b.txt", "c.txt"] {
-        // It asks for the peers by itself.
+        // The command requests the peer list first.
         requester.type_line(&format!("get 127.0.0.1 {name}"));
         requester.wait_for_stdout(&format!("Arquivo {name} baixado com sucesso"));
         assert_eq!(there.read(name), name.as_bytes());
@@ -86,7 +86,7 @@ fn a_second_registration_is_refused_in_the_chosen_language_without_effect() {
         source.wait_for_stderr(note);
         source.type_line("PEERS");
         source.expect_line(&format!("{at}\t1"));
-        // Leaving frees the place, and then it may be taken again.
+        // LEAVE frees the name, so that it can be registered again.
         source.type_line("LEAVE");
         source.type_line(&format!("JOIN {} {} {}", at.ip(), at.port(), here.text()));
         source.expect_line(&format!("Sou peer {at} com arquivos a.mp4"));

@@ -1,4 +1,5 @@
-//! Broken transfers: processes killed at any moment, sources that come back, files that change while they are served.
+//! Interrupted transfers: killed processes, sources that return, files that change during an
+//! upload.
 
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -98,7 +99,7 @@ fn an_interrupted_download_is_130_and_loses_no_byte() {
     assert!(there.has("a.mp4.part") && !there.has("a.mp4"));
     let done = run(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]);
     done.succeeded();
-    // Whoever is asked to end writes down all that is held.
+    // On a signal the process records all held bytes.
     assert!(done.held()[0] >= 5 << 20, "{done:#?}");
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
 }
@@ -112,7 +113,7 @@ fn a_killed_peer_resumes_its_download_with_the_same_command() {
     requester.type_line("GET a.mp4");
     wait_for_bytes(&there, 20 << 20);
     requester.kill();
-    // What is under way is not shared.
+    // A running download is not shared as a file.
     let mut requester = peer_on(server.at, "127.0.0.1:0", there.text(), &[]);
     requester.expect_line(&format!("Sou peer {} com arquivos", requester.at));
     requester.type_line("GET a.mp4");
@@ -132,7 +133,7 @@ fn a_file_replaced_between_two_runs_keeps_the_old_part() {
     killed.kill();
     here.write("new", &noise(6, SIZE - 1_000_000));
     std::fs::rename(here.at("new"), here.at("a.mp4")).expect("the file is replaced");
-    let done = again_after_a_word(&from, &there);
+    let done = get_after_removing_part(&from, &there);
     assert_eq!(done.held(), [0]);
     assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
     assert_eq!(there.names(), ["a.mp4"]);
@@ -140,21 +141,21 @@ fn a_file_replaced_between_two_runs_keeps_the_old_part() {
 
 #[test]
 fn bytes_of_two_sources_are_never_mixed() {
-    // The same name and size, other bytes.
+    // The same name and size with other bytes.
     let (one, two, there) =
         (Dir::with("a.mp4", &noise(7, SIZE)), Dir::with("a.mp4", &noise(8, SIZE)), Dir::new());
     let (first, second) = (lone_peer(&one, &["--upload-limit", "60MB"]), lone_peer(&two, &[]));
     let mut killed = get(&first.at.to_string(), &there);
     wait_for_bytes(&there, 20 << 20);
     killed.kill();
-    let done = again_after_a_word(&second.at.to_string(), &there);
+    let done = get_after_removing_part(&second.at.to_string(), &there);
     assert_eq!(done.held(), [0]);
     assert_same_files(&two.at("a.mp4"), &there.at("a.mp4"));
 }
 
-/// Another content has the name now: what came of the first one stays until somebody removes it.
+/// The name has another content now: the old part stays until the user removes it.
 #[track_caller]
-fn again_after_a_word(from: &str, there: &Dir) -> Done {
+fn get_after_removing_part(from: &str, there: &Dir) -> Done {
     let part = there.read("a.mp4.part");
     let get = || run(["get", "a.mp4", "--from", from, "--folder", there.text(), "--json"]);
     let done = get();
@@ -166,8 +167,8 @@ fn again_after_a_word(from: &str, there: &Dir) -> Done {
     done
 }
 
-/// What happens to a file while it is served.
-fn while_it_is_served(change: impl Fn(&Dir)) {
+/// Applies `change` to a file during its upload.
+fn during_an_upload(change: impl Fn(&Dir)) {
     let (here, there) = (Dir::with("a.mp4", &noise(9, SIZE)), Dir::new());
     here.write("other.mp4", b"other");
     let mut source = lone_peer(&here, &["--upload-limit", "60MB"]);
@@ -190,7 +191,7 @@ fn while_it_is_served(change: impl Fn(&Dir)) {
 
 #[test]
 fn a_file_truncated_during_an_upload_makes_no_wrong_file() {
-    while_it_is_served(|here| {
+    during_an_upload(|here| {
         std::fs::File::options()
             .write(true)
             .open(here.at("a.mp4"))
@@ -201,12 +202,12 @@ fn a_file_truncated_during_an_upload_makes_no_wrong_file() {
 
 #[test]
 fn a_file_emptied_during_an_upload_makes_no_wrong_file() {
-    while_it_is_served(|here| here.write("a.mp4", b""));
+    during_an_upload(|here| here.write("a.mp4", b""));
 }
 
 #[test]
 fn a_file_growing_during_an_upload_makes_no_wrong_file() {
-    while_it_is_served(|here| {
+    during_an_upload(|here| {
         let mut file =
             std::fs::File::options().append(true).open(here.at("a.mp4")).expect("the file");
         file.write_all(b"one more line").expect("it grows");
@@ -215,12 +216,12 @@ fn a_file_growing_during_an_upload_makes_no_wrong_file() {
 
 #[test]
 fn a_file_overwritten_during_an_upload_makes_no_wrong_file() {
-    while_it_is_served(|here| here.write("a.mp4", &noise(10, SIZE)));
+    during_an_upload(|here| here.write("a.mp4", &noise(10, SIZE)));
 }
 
 #[test]
 fn a_file_replaced_during_an_upload_makes_no_wrong_file() {
-    // The one that is being sent stays what it was; either of both is right, a mixture is not.
+    // An open upload keeps the old bytes; old or new are both right, a mixture is not.
     let (old, new) = (noise(11, SIZE), noise(12, SIZE));
     let (here, there) = (Dir::with("a.mp4", &old), Dir::new());
     let mut source = lone_peer(&here, &["--upload-limit", "60MB"]);

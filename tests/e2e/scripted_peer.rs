@@ -1,4 +1,4 @@
-//! A peer whose commands come from a script, and what its visitors may count on.
+//! A peer with commands from a script, and the requests of its clients.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -35,7 +35,8 @@ fn the_exit_code_of_a_script_is_that_of_its_worst_command() {
     assert_eq!(exit_code("what is this\nQUIT\n"), Some(2));
 }
 
-/// A slot is taken by one who reads nothing; heads alone are answered all the same, and who closes its link leaves the queue.
+/// The only slot is taken by a stalled reader; HEAD is answered meanwhile, and a closed connection
+/// leaves the queue.
 #[test]
 fn http_head_requests_take_no_slot_and_closed_connections_no_queue_place() {
     let (server, here) = (server(), Dir::new());
@@ -62,7 +63,7 @@ fn http_head_requests_take_no_slot_and_closed_connections_no_queue_place() {
     }
 }
 
-/// Requests whose answers are not read yet are not late: the server waits for a reader that takes its answers in the end.
+/// A reader with unread responses is not late: the server waits until they are read.
 #[test]
 fn a_script_that_pauses_between_answers_receives_all_responses() {
     let server = server();

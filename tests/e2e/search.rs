@@ -1,4 +1,4 @@
-//! Searches from a shell: by words, by words with errors, by what else is known of a file, in order, and no more than was asked for.
+//! Searches from a shell: by words, with typos, with filters, sorted and limited.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn search(at: std::net::SocketAddr, words: &[&str]) -> Done {
     )))
 }
 
-/// The names that a search prints, in their order.
+/// The printed names, in order.
 fn names(done: &Done) -> Vec<String> {
     let name = |line: &String| {
         serde_json::from_str::<Value>(line).ok()?["name"].as_str().map(str::to_owned)
@@ -99,7 +99,7 @@ fn results_beyond_a_page_come_once_and_delay_no_other_client() {
         );
         assert!(found.len() == 1_500 && found.is_sorted(), "{} {sort:?}", found.len());
     }
-    // A search that goes on in later turns holds up the answers behind it on its own link, and nobody else's.
+    // A search over several iterations delays responses on its own connection alone.
     let mut requester = Native::open(server.at);
     requester
         .send_line(r#"{"id":7,"method":"SEARCH","like":"clap 1499","sort":"-name","limit":256}"#);
@@ -147,7 +147,7 @@ fn a_long_join_part_is_ingested_over_iterations_and_then_answered() {
     );
     assert_eq!(status(2), (Some(3), Some("UPDATE_OK"), Some(15_000)));
     assert_eq!(received[3]["holders"][0]["size"], 2);
-    // Who ends its link in the middle of one leaves nothing behind.
+    // A connection closed during a long JOIN leaves no entries.
     let mut gone = Native::open(server.at);
     gone.send_line(
         &json!({"id": 1, "method": "JOIN", "port": 4001, "files": files(3)}).to_string(),

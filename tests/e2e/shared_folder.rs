@@ -1,4 +1,4 @@
-//! What of a folder is shared, whatever becomes of the folder: keys stay at home, owners exclude, drives come and go.
+//! The shared folder: secret keys are never shared, owners exclude files, and drives come and go.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,7 +11,7 @@ use crate::harness::{Dir, Node, Process, cardume, peer_with, run, server, wait_u
 
 const EXCHANGE: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU\n-----END OPENSSH PRIVATE KEY-----\n";
 
-/// The names that the index knows of this peer.
+/// The names of this peer in the index.
 fn listed(peer: &Node, server: &Node) -> Vec<String> {
     let done = run(["ls", &peer.at.to_string(), "--server", &server.at.to_string(), "--json"]);
     let mut names: Vec<String> = done
@@ -25,7 +25,7 @@ fn listed(peer: &Node, server: &Node) -> Vec<String> {
 }
 
 #[track_caller]
-fn until_listed(peer: &Node, server: &Node, names: &[&str]) {
+fn wait_until_listed(peer: &Node, server: &Node, names: &[&str]) {
     let mut last = Vec::new();
     let until = Instant::now() + crate::harness::TIMEOUT;
     while last != names {
@@ -34,7 +34,7 @@ fn until_listed(peer: &Node, server: &Node, names: &[&str]) {
     }
 }
 
-/// Where `path` is fetched as a stranger would.
+/// The response of `path` to a remote client.
 fn fetched(peer: &Node, path: &str) -> String {
     let mut reply = String::new();
     let mut conn = std::net::TcpStream::connect(peer.at).unwrap();
@@ -75,7 +75,7 @@ fn secret_keys_and_program_state_are_never_served() {
     let peer = peer_with(server.at, &home, &["-r", "--cache", cache.to_str().unwrap()]);
     let line = peer.wait_for_stderr("not shared");
     assert!(line.contains("4 secret key"), "{line}");
-    until_listed(&peer, &server, &["film", "open.pub", "store/lock"]);
+    wait_until_listed(&peer, &server, &["film", "open.pub", "store/lock"]);
     for name in [
         "key",
         "holiday.jpg",
@@ -99,11 +99,11 @@ fn secret_keys_and_program_state_are_never_served() {
         );
     }
     assert!(fetched(&peer, "film").contains("200"));
-    // One that comes later, or takes the place of what was good, is kept back as well.
+    // A key that appears later, or replaces a good file, is excluded as well.
     fs::copy(home.at("key"), home.at("later")).unwrap();
     home.write("film", EXCHANGE.as_bytes());
     home.write("second", b"another film");
-    until_listed(&peer, &server, &["open.pub", "second", "store/lock"]);
+    wait_until_listed(&peer, &server, &["open.pub", "second", "store/lock"]);
     assert!(fetched(&peer, "film").contains("404") && fetched(&peer, "later").contains("404"));
 }
 
@@ -125,20 +125,24 @@ fn patterns_and_a_changing_pattern_file_exclude_files() {
     home.write(".cardumeignore", b"# not yet\ntmp/\n*.iso\n!good.iso\n");
     let peer = peer_with(server.at, &home, &["-r", "--exclude", "draft"]);
     peer.wait_for_stderr("5 not shared: 5 excluded");
-    until_listed(&peer, &server, &["film", "good.iso"]);
+    wait_until_listed(&peer, &server, &["film", "good.iso"]);
     assert!(
         fetched(&peer, "a.iso").contains("404")
             && fetched(&peer, "tmp/deep/y").contains("404")
             && fetched(&peer, "draft").contains("404")
     );
     home.write(".cardumeignore", b"film\n!Thumbs.db\n");
-    until_listed(
+    wait_until_listed(
         &peer,
         &server,
         &["Thumbs.db", "a.iso", "b.iso", "good.iso", "tmp/deep/y", "tmp/x"],
     );
     fs::remove_file(home.at(".cardumeignore")).unwrap();
-    until_listed(&peer, &server, &["a.iso", "b.iso", "film", "good.iso", "tmp/deep/y", "tmp/x"]);
+    wait_until_listed(
+        &peer,
+        &server,
+        &["a.iso", "b.iso", "film", "good.iso", "tmp/deep/y", "tmp/x"],
+    );
     let help = run(["peer", "--help"]).out.join("\n");
     assert!(
         help.contains("--exclude")
@@ -171,7 +175,7 @@ fn skipped_files_are_counted_in_one_line_and_listed_by_name() {
     ] {
         assert!(line.contains(part), "{part:?} in {line}");
     }
-    until_listed(&peer, &server, &["film"]);
+    wait_until_listed(&peer, &server, &["film"]);
     let skipped = run(["ls", "--skipped", "--folder", home.text(), "-r"]);
     let text = skipped.succeeded().out.join("\n");
     for row in [
@@ -190,7 +194,7 @@ fn skipped_files_are_counted_in_one_line_and_listed_by_name() {
     run(["ls"]).failed(2, "IP:PORT");
 }
 
-/// A peer that may read no more than its owner is allowed, though the tests may run as root; `None`, with a reason printed, where that can't be had.
+/// A peer without the rights of root; `None`, with a reason printed, where that cannot be arranged.
 fn plain_peer(server: &Node, folder: &Dir, args: &[&str]) -> Option<Node> {
     if !rustix::process::geteuid().is_root() {
         return Some(peer_with(server.at, folder, args));
@@ -243,17 +247,17 @@ fn unreadable_files_are_not_announced_until_readable() {
     }
     let Some(peer) = plain_peer(&server, &home, &["-r"]) else { return };
     peer.wait_for_stderr("3 not shared: 3 unreadable");
-    until_listed(&peer, &server, &["film"]);
+    wait_until_listed(&peer, &server, &["film"]);
     allow("closed", 0o600);
     allow("large", 0o600);
-    until_listed(&peer, &server, &["closed", "film", "large"]);
+    wait_until_listed(&peer, &server, &["closed", "film", "large"]);
     allow("S", 0o700);
-    until_listed(&peer, &server, &["S/inside", "closed", "film", "large"]);
+    wait_until_listed(&peer, &server, &["S/inside", "closed", "film", "large"]);
     home.write("S/more", b"more");
-    until_listed(&peer, &server, &["S/inside", "S/more", "closed", "film", "large"]);
+    wait_until_listed(&peer, &server, &["S/inside", "S/more", "closed", "film", "large"]);
     allow("S", 0o0);
     allow("closed", 0o0);
-    until_listed(&peer, &server, &["film", "large"]);
+    wait_until_listed(&peer, &server, &["film", "large"]);
     allow("S", 0o700);
 }
 
@@ -270,23 +274,23 @@ fn a_removed_folder_is_withdrawn_and_returns() {
         &["-r"],
     );
     node.wait_for_stdout("Sou peer ");
-    until_listed(&node, &server, &["S/b", "a"]);
+    wait_until_listed(&node, &server, &["S/b", "a"]);
     fs::rename(place.at("share"), place.at("elsewhere")).unwrap();
     node.wait_for_stderr("the folder is not there");
     wait_until("nothing is listed", || listed(&node, &server).is_empty().then_some(()));
     assert!(fetched(&node, "a").contains("404"));
-    // Another one in its place is what is shared from then on, and heard of.
+    // A different folder in its place is shared from then on.
     fs::create_dir_all(place.at("share/T")).unwrap();
     place.write("share/c", b"c");
     node.wait_for_stderr("the folder is back");
-    until_listed(&node, &server, &["c"]);
+    wait_until_listed(&node, &server, &["c"]);
     place.write("elsewhere/d", b"d");
     place.write("share/T/e", b"e");
-    until_listed(&node, &server, &["T/e", "c"]);
-    // Exchanged between two looks.
+    wait_until_listed(&node, &server, &["T/e", "c"]);
+    // The folders are exchanged between two polls.
     fs::rename(place.at("share"), place.at("second")).unwrap();
     fs::rename(place.at("elsewhere"), place.at("share")).unwrap();
-    until_listed(&node, &server, &["S/b", "a", "d"]);
+    wait_until_listed(&node, &server, &["S/b", "a", "d"]);
 }
 
 #[test]
@@ -297,10 +301,11 @@ fn a_future_mtime_delays_no_file() {
     let file = fs::File::options().write(true).open(home.at("new")).unwrap();
     file.set_modified(std::time::SystemTime::now() + Duration::from_secs(1_000_000)).unwrap();
     drop(file);
-    until_listed(&peer, &server, &["film", "new"]);
+    wait_until_listed(&peer, &server, &["film", "new"]);
 }
 
-/// A disk in memory at this place, unmounted with its test; `None`, with a reason printed, where nothing may be mounted.
+/// A tmpfs mounted at this place, unmounted on drop; `None`, with a reason printed, without the
+/// right to mount.
 struct Mount(std::path::PathBuf);
 
 impl Mount {
@@ -319,7 +324,7 @@ impl Mount {
         }
     }
 
-    /// False while something holds it.
+    /// Unmounts; false while the mount is busy.
     fn end(&self) -> bool {
         Command::new("umount").arg(&self.0).output().is_ok_and(|output| output.status.success())
     }
@@ -331,8 +336,8 @@ impl Drop for Mount {
     }
 }
 
-/// Fetches a small file by HTTP and keeps the link.
-fn stays_connected(peer: &Node, path: &str, content: &[u8]) -> std::net::TcpStream {
+/// Fetches a small file by HTTP and keeps the connection open.
+fn fetch_and_stay_connected(peer: &Node, path: &str, content: &[u8]) -> std::net::TcpStream {
     let mut conn = std::net::TcpStream::connect(peer.at).unwrap();
     std::io::Write::write_all(
         &mut conn,
@@ -349,7 +354,7 @@ fn stays_connected(peer: &Node, path: &str, content: &[u8]) -> std::net::TcpStre
     conn
 }
 
-/// Nobody is told of changes in more folders than can be watched, and yet they are seen.
+/// Folders beyond the inotify limit raise no event, so polling must find their changes.
 #[test]
 fn changes_beyond_the_inotify_limit_are_still_noticed() {
     const FOLDERS: usize = 8_300;
@@ -363,14 +368,14 @@ fn changes_beyond_the_inotify_limit_are_still_noticed() {
         note.contains("max_user_watches") && !note.contains("os error") && !note.contains("WARN"),
         "{note}"
     );
-    // Most of these are watched, and some are not, whichever that is.
+    // Most of these folders are watched, and some are not.
     let mut wanted = vec!["film".to_owned()];
     for n in (0..FOLDERS).step_by(41) {
         home.write(format!("{n}/x"), b"x");
         wanted.push(format!("{n}/x"));
     }
     wanted.sort();
-    until_listed(&peer, &server, &wanted.iter().map(String::as_str).collect::<Vec<_>>());
+    wait_until_listed(&peer, &server, &wanted.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 #[test]
@@ -379,19 +384,19 @@ fn drives_below_a_share_mount_and_unmount_freely() {
     fs::create_dir(home.at("drive")).unwrap();
     home.write("drive/covered", b"covered");
     let peer = peer_with(server.at, &home, &["-r"]);
-    until_listed(&peer, &server, &["drive/covered", "film"]);
+    wait_until_listed(&peer, &server, &["drive/covered", "film"]);
     for _ in 0..2 {
         let Some(mount) = Mount::at(&home.at("drive")) else { return };
         home.write("drive/on it", b"on the drive");
-        until_listed(&peer, &server, &["drive/on it", "film"]);
+        wait_until_listed(&peer, &server, &["drive/on it", "film"]);
         home.write("drive/more", b"more");
-        until_listed(&peer, &server, &["drive/more", "drive/on it", "film"]);
-        // Who has fetched from it and stays connected holds nothing either.
-        let _conn = stays_connected(&peer, "drive/more", b"more");
+        wait_until_listed(&peer, &server, &["drive/more", "drive/on it", "film"]);
+        // An idle connection after a download keeps no file open.
+        let _conn = fetch_and_stay_connected(&peer, "drive/more", b"more");
         let begun = Instant::now();
         wait_until("the drive is let go", || mount.end().then_some(()));
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-        until_listed(&peer, &server, &["drive/covered", "film"]);
+        wait_until_listed(&peer, &server, &["drive/covered", "film"]);
     }
 }
 
@@ -405,10 +410,10 @@ fn a_drive_as_the_share_itself_mounts_and_unmounts() {
     let node =
         crate::harness::peer_on(server.at, "127.0.0.1:0", place.at("share").to_str().unwrap(), &[]);
     node.wait_for_stdout("Sou peer ");
-    until_listed(&node, &server, &["a"]);
+    wait_until_listed(&node, &server, &["a"]);
     wait_until("the drive is let go", || mount.end().then_some(()));
-    until_listed(&node, &server, &["covered"]);
+    wait_until_listed(&node, &server, &["covered"]);
     let Some(_again) = Mount::at(&place.at("share")) else { return };
     place.write("share/b", b"b");
-    until_listed(&node, &server, &["b"]);
+    wait_until_listed(&node, &server, &["b"]);
 }

@@ -1,4 +1,5 @@
-//! Holders that open a link and hold it: how long a download takes is a matter of the good holder alone.
+//! Providers that accept a connection and stay silent: the download time depends on the good
+//! provider alone.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -9,24 +10,24 @@ use crate::harness::{Dir, finish, noise, start_get};
 use crate::legacy_sources::index;
 use crate::provider::{Content, Handling, Provider};
 
-/// What a silent holder still does.
+/// The last action of a silent provider.
 #[derive(Clone, Copy, Debug)]
 enum Silent {
-    /// It greets.
+    /// Sends the opening.
     Greets,
-    /// It asks for patience with its list.
+    /// Sends one WAITING event for its list.
     Promises,
-    /// It asks for patience again and again.
+    /// Sends WAITING events without end.
     PromisesAgain,
-    /// It tells again and again which pieces it has.
+    /// Sends HAVE events without end.
     TellsPieces,
-    /// It begins its list.
+    /// Starts its list.
     BeginsList,
-    /// It gives its list in parts without end, none of which holds anything.
+    /// Sends empty parts of the list without end.
     EmptyParts,
-    /// It gives the list and half of each piece.
+    /// Sends the list and half of each piece.
     HalfPieces,
-    /// It gives the list and no piece.
+    /// Sends the list and no piece.
     ListOnly,
 }
 
@@ -70,9 +71,9 @@ fn named(content: &Content, at: std::net::SocketAddr) -> Value {
     file
 }
 
-/// All of `holders` before the good one, and the download in a short time.
+/// All of `holders` come before the good one, and the download must take at most `most`.
 #[track_caller]
-fn is_quick(what: &str, content: &Content, mut holders: Vec<Value>, most: Duration) {
+fn completes_within(what: &str, content: &Content, mut holders: Vec<Value>, most: Duration) {
     let good = Provider::honest(content);
     holders.push(named(content, good.at));
     let (there, began) = (Dir::new(), Instant::now());
@@ -100,7 +101,7 @@ fn ten_silent_holders_cost_no_more_than_some_round_trips() {
                 let content = &content;
                 scope.spawn(move || {
                     let silent: Vec<Provider> = (0..10).map(|_| holder(content, how)).collect();
-                    is_quick(
+                    completes_within(
                         &format!("{how:?}, {pieces} pieces"),
                         content,
                         silent.iter().map(|provider| named(content, provider.at)).collect(),
@@ -112,7 +113,7 @@ fn ten_silent_holders_cost_no_more_than_some_round_trips() {
     }
 }
 
-/// They take the connection and say nothing at all.
+/// The connections are accepted and never answered.
 #[test]
 fn hundreds_of_dead_connections_are_passed_over_in_seconds() {
     let content = Content::new("a.mp4", &noise(42, (3 << 20) + 5));
@@ -120,5 +121,5 @@ fn hundreds_of_dead_connections_are_passed_over_in_seconds() {
         (0..300).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
     let holders =
         dead.iter().map(|dead| named(&content, dead.local_addr().expect("an address"))).collect();
-    is_quick("dead links", &content, holders, Duration::from_secs(10));
+    completes_within("dead links", &content, holders, Duration::from_secs(10));
 }

@@ -1,11 +1,11 @@
-//! How a process says how it is: `cardume status`, and `/metrics` for Prometheus.
+//! The status of a process: `cardume status`, and `/metrics` for Prometheus.
 
 use std::net::SocketAddr;
 
 use crate::harness::{Dir, own_ip, peer_on, run, run_tool, server_with, unreachable};
 use crate::web;
 
-/// The value of a line that begins so.
+/// The value of the line that starts with `name`.
 fn value(text: &str, name: &str) -> f64 {
     let line = text
         .lines()
@@ -14,7 +14,7 @@ fn value(text: &str, name: &str) -> f64 {
     line[name.len()..].trim().parse().expect("a number")
 }
 
-/// What a program of this machine is told.
+/// The metrics as seen from this machine.
 fn metrics(at: SocketAddr) -> web::Answer {
     let mut conn = web::Web::open(at);
     conn.send(&["GET /metrics HTTP/1.1", &format!("Host: {at}")]);
@@ -92,7 +92,7 @@ fn prometheus_parses_the_metrics() {
             }
         }
     }
-    // A name that a stranger's name server turned to this machine is none of this machine.
+    // DNS rebinding: a foreign name that resolves to this machine is refused.
     let mut conn = web::Web::open(server.at);
     conn.send(&["GET /metrics HTTP/1.1", "Host: evil.example"]);
     assert_eq!(conn.receive(false).status, 403);

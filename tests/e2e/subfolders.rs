@@ -1,4 +1,4 @@
-//! Downloads of files from subfolders: they keep their folders, and lead nowhere else.
+//! Downloads of files in subfolders keep their folders and never escape the destination.
 
 use std::os::unix::fs::symlink;
 
@@ -33,7 +33,7 @@ fn two_albums_fit_into_one_folder_and_verify_knows_them() {
             [format!("Arquivo 01.mp3 baixado com sucesso na pasta {}", there.text())]
         );
         assert!(there.read(name) == here.read(name));
-        // The same command again finds it.
+        // The same command again finds the file.
         assert_eq!(
             run(["get", name, "--server", &at, "--folder", there.text(), "--json"])
                 .succeeded()
@@ -54,7 +54,7 @@ fn two_albums_fit_into_one_folder_and_verify_knows_them() {
             "{done:#?}"
         );
     }
-    // One that shares subfolders shares what it has fetched into one, by the same name.
+    // A peer that shares subfolders shares a downloaded file under the same name.
     let third = Dir::new();
     let mut sharer = peer_with(server.at, &third, &["-r"]);
     sharer.type_line("GET A/01.mp3");
@@ -99,7 +99,7 @@ fn no_subfolder_escapes_the_folder() {
     let from = owner.at.to_string();
     let get =
         |name: &str, there: &Dir| run(["get", name, "--from", &from, "--folder", there.text()]);
-    // A link in the place of the folder, or further down, whether it leads anywhere or not; a file there.
+    // A symlink in place of the folder or below, dangling or not; a file in place of the folder.
     for target in [outside.text(), "nowhere", "."] {
         let there = Dir::new();
         symlink(target, there.at("A")).expect("a link");
@@ -113,7 +113,7 @@ fn no_subfolder_escapes_the_folder() {
     let there = Dir::with("A", b"a file of somebody's");
     get("A/01.mp3", &there).failed_with(7);
     assert_eq!(there.read("A"), b"a file of somebody's");
-    // The .part as a link.
+    // A symlink in place of the part.
     let there = Dir::new();
     std::fs::create_dir(there.at("A")).expect("a folder");
     symlink(outside.at("01.mp3"), there.at("A/01.mp3.part")).expect("a link");
@@ -124,7 +124,7 @@ fn no_subfolder_escapes_the_folder() {
         assert_eq!(there.names(), [""; 0]);
     }
     assert_eq!(outside.names(), [""; 0]);
-    // -o decides alone.
+    // `-o` alone decides the destination.
     let there = Dir::new();
     run(["get", "A/01.mp3", "--from", &from, "-o", there.at("one.mp3").to_str().expect("a path")])
         .succeeded();

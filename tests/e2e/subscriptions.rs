@@ -1,4 +1,4 @@
-//! Waiting for what is not there yet: SUBSCRIBE, `cardume watch` and `get --wait`.
+//! Waiting for files: SUBSCRIBE, `cardume watch` and `get --wait`.
 
 use std::time::{Duration, Instant};
 
@@ -140,7 +140,7 @@ fn a_slow_subscriber_receives_thousands_of_events_or_a_gap_notice() {
             Some("MISSED") => break,
             other => panic!("{other:?}"),
         }
-        // All that came and all that went: nothing was missed.
+        // Every arrival and departure was notified.
         if reported >= 95_000 {
             break;
         }

@@ -1,4 +1,5 @@
-//! A `.part` or its record that was changed while no download ran, or while one does: it never becomes a wrong file, and what is good of it is kept.
+//! A `.part` or its record changed between or during downloads never becomes a wrong file, and its
+//! good pieces are kept.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt as _;
@@ -13,7 +14,8 @@ use crate::provider::{Content, Gate, Handling, PIECE, Provider};
 const PART: &str = "a.mp4.part";
 const RECORD: &str = "a.mp4.part.record";
 
-/// A folder in which a download of `what` was interrupted when it held so many whole pieces; nobody has it any more.
+/// A folder with a download of `what` interrupted at `pieces` whole pieces; the index has no
+/// provider left.
 fn interrupted(server: &Node, what: &Content, pieces: usize, words: &[&str]) -> Dir {
     let (there, gate) = (Dir::new(), Gate::new());
     let source = Provider::stopping_after(what, pieces, &gate);
@@ -47,14 +49,14 @@ fn get(words: &[&str], server: SocketAddr, there: &Dir) -> Done {
     finish(start_get(words, server, there))
 }
 
-/// Writes over some bytes in place.
+/// Overwrites bytes in place.
 fn overwrite(there: &Dir, name: &str, at: u64, bytes: &[u8]) {
     let file = std::fs::File::options().write(true).open(there.at(name)).expect("it is there");
     file.write_all_at(bytes, at).expect("it is written");
 }
 
-/// Gives a file the time of its bytes back that it had: only the time that the system sets tells.
-fn keeping_its_time(there: &Dir, name: &str, change: impl FnOnce()) {
+/// Restores the mtime after `change`, so that only the ctime tells.
+fn keeping_mtime(there: &Dir, name: &str, change: impl FnOnce()) {
     let before =
         std::fs::metadata(there.at(name)).and_then(|meta| meta.modified()).expect("a time");
     change();
@@ -84,7 +86,7 @@ fn an_overwritten_part_is_rehashed_and_only_wrong_pieces_are_fetched() {
             }
         };
         if keeps_time {
-            keeping_its_time(&there, PART, change)
+            keeping_mtime(&there, PART, change)
         } else {
             change()
         }
@@ -206,7 +208,7 @@ fn an_overwritten_part_without_a_root_refetches_wrong_pieces() {
         download.signal(Signal::INT);
         assert_eq!(download.code(), 130);
         gate.open();
-        keeping_its_time(&there, PART, || overwrite(&there, PART, 2 * PIECE as u64 + 5, b"evil"));
+        keeping_mtime(&there, PART, || overwrite(&there, PART, 2 * PIECE as u64 + 5, b"evil"));
         let done = get(words, server.at, &there);
         done.succeeded();
         assert!(there.read("a.mp4") == what.bytes, "{done:#?}");
@@ -229,7 +231,7 @@ fn a_part_written_by_another_program_makes_no_wrong_file() {
         .zip(what.bytes.chunks(PIECE))
         .position(|(ours, theirs)| ours == theirs)
         .expect("a piece is there");
-    keeping_its_time(&there, PART, || overwrite(&there, PART, (held * PIECE) as u64 + 5, b"evil"));
+    keeping_mtime(&there, PART, || overwrite(&there, PART, (held * PIECE) as u64 + 5, b"evil"));
     gate.open();
     let done = finish(download);
     what.is_saved(&done, &there);

@@ -1,4 +1,4 @@
-//! A person at a terminal: a real one, made by the kernel, with the test at the other end.
+//! A person at a real pseudo-terminal, with the test at the other end.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::harness::{Dir, TIMEOUT, cardume, noise, peer, peer_with, server, wait_until};
 use crate::native::Native;
 
-/// A terminal of 24 rows and 80 columns with a program on it.
+/// A terminal of 24 rows and 80 columns with a program attached.
 pub struct Terminal {
     child: Child,
     keys: File,
@@ -23,11 +23,11 @@ pub struct Terminal {
     read: usize,
 }
 
-/// A pair of ends of a new terminal: the person's and the program's.
+/// The two ends of a new terminal: for the person and for the program.
 fn pair() -> (OwnedFd, OwnedFd) {
     let (mut person, mut program) = (-1, -1);
     let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: both numbers outlive the call, a name and modes are not asked for, and the size is only read.
+    // SAFETY: both numbers outlive the call, name and modes are null, and the size is only read.
     let done = unsafe {
         libc::openpty(
             &raw mut person,
@@ -38,7 +38,7 @@ fn pair() -> (OwnedFd, OwnedFd) {
         )
     };
     assert_eq!(done, 0, "no terminal: {}", std::io::Error::last_os_error());
-    // SAFETY: openpty has just opened both, and nobody else owns them.
+    // SAFETY: openpty has just opened both, and they have no other owner.
     unsafe { (OwnedFd::from_raw_fd(person), OwnedFd::from_raw_fd(program)) }
 }
 
@@ -47,7 +47,6 @@ impl Terminal {
         Terminal::run(cardume(args))
     }
 
-    /// Starts this on a terminal.
     pub fn run(mut command: std::process::Command) -> Terminal {
         let (person, line) = pair();
         let end = || Stdio::from(line.try_clone().expect("one more handle"));
@@ -61,7 +60,7 @@ impl Terminal {
             let mut rest = Vec::new();
             while let Ok(count @ 1..) = screen.read(&mut bytes) {
                 rest.extend_from_slice(&bytes[..count]);
-                // A character may come in two halves.
+                // A character may arrive in two halves.
                 let whole = match std::str::from_utf8(&rest) {
                     Ok(_) => rest.len(),
                     Err(error) => error.valid_up_to(),
@@ -81,7 +80,7 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).expect("keys are taken");
     }
 
-    /// Waits until this stands in what was drawn since the last time.
+    /// Waits until the output since the last call contains `text`.
     #[track_caller]
     pub fn shows(&mut self, text: &str) -> String {
         let (seen, changed) = &*self.seen;
@@ -97,18 +96,17 @@ impl Terminal {
         seen[read..self.read].to_owned()
     }
 
-    /// All that was drawn so far.
+    /// All output so far.
     pub fn seen(&self) -> String {
         self.seen.0.lock().expect("no panic while it was held").clone()
     }
 
-    /// Sends a signal to the program.
     pub fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
             .expect("it runs");
     }
 
-    /// Gives the window another width, as a person who pulls at its edge.
+    /// Changes the width of the window.
     pub fn resize(&self, columns: u16) {
         let size =
             rustix::termios::Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
@@ -116,7 +114,7 @@ impl Terminal {
         self.signal(rustix::process::Signal::WINCH);
     }
 
-    /// True when the terminal edits and echoes lines by itself.
+    /// True while the terminal edits and echoes lines itself.
     pub fn is_cooked(&self) -> bool {
         let modes = tcgetattr(&self.line).expect("modes").local_modes;
         modes.contains(LocalModes::ICANON | LocalModes::ECHO)
@@ -154,10 +152,10 @@ fn a_person_types_completes_recalls_and_ends_with_ctrl_d() {
     person.shows("SEARCH");
     person.press("aula1.mp4\r");
     person.shows("peers com arquivo solicitado: 127.0.0.1:");
-    // A name once seen is completed.
+    // A listed name is completed.
     person.press("SEARCH au\t\r");
     person.shows("peers com arquivo solicitado: 127.0.0.1:");
-    // The arrow brings the first line back; its end is changed.
+    // The arrow recalls the first line, and its end is edited.
     person.press("\u{1b}[A\u{1b}[A\u{7f}3\r");
     person.shows("peers com arquivo solicitado:");
     person.press("\u{4}");
@@ -189,7 +187,7 @@ fn an_arriving_line_keeps_the_half_typed_line() {
     let mut requester = Native::open(at);
     requester.send_line("{\"id\":1,\"method\":\"FETCH\",\"name\":\"a.mp4\"}");
     person.shows("asks for a.mp4. Do you approve the download? (YES/NO)\r\n");
-    // It is drawn again below, as it was, and goes on.
+    // The half-typed line is redrawn below and can be continued.
     person.shows("SEARCH half-ty");
     person.press("ped.mp4\r");
     person.shows("peers com arquivo solicitado:");
@@ -251,7 +249,7 @@ fn a_remote_name_or_text_sends_no_terminal_escape() {
     person.shows("solicitado:");
     person.press(&format!("DOWNLOAD {adversary}\r"));
     person.shows("refused");
-    // Pasted text is no command to the terminal either.
+    // Pasted escapes reach no terminal either.
     person.press(&format!("SEARCH {evil}x\r"));
     person.press("SEARCH b.mp4\r");
     person.shows("solicitado:");
@@ -315,7 +313,7 @@ fn a_person_chooses_between_contents_of_one_name() {
             })
             .expect("its line")
             .to_owned();
-        // What is no number of a line is asked again.
+        // An invalid number repeats the prompt.
         person.press("3\n");
         person.shows("Which one? ");
         person.press(&format!("{number}\n"));
@@ -327,7 +325,7 @@ fn a_person_chooses_between_contents_of_one_name() {
             "{line:?}"
         );
     }
-    // An empty line means none of them.
+    // An empty line selects none.
     let there = Dir::new();
     let mut person = Terminal::start(&["get", "a.mp4", "--server", &at, "--folder", there.text()]);
     person.shows("Which one? ");

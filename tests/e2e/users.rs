@@ -1,11 +1,12 @@
-//! Accounts from a shell: the one-shot commands, their exit codes, one line for each failure, and secrets that nobody else sees.
+//! Accounts from a shell: one-shot commands, exit codes, one line for each error, and protected
+//! secrets.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::harness::{Dir, Done, Process, cardume, finish, peer_with, server, unreachable};
 
-/// Runs a one-shot command with the key of this name in `keys`.
+/// Runs a one-shot command with the key `name` in `keys`.
 #[track_caller]
 fn with_key(keys: &Dir, key: &str, at: std::net::SocketAddr, words: &[&str]) -> Done {
     let file = keys.path().join(key);
@@ -148,7 +149,7 @@ fn a_peer_with_a_user_is_found_by_its_descriptions() {
     );
     let none = with_key(&keys, "bia", server.at, &["search", "--contains", "geometria"]);
     assert_eq!((none.code, none.out.len()), (3, 0), "{none:#?}");
-    // Somebody else's key: the peer does not begin as if it were his.
+    // A key of another user: the peer must not start under that name.
     let mut other = Process::start(cardume([
         "peer",
         "--server",

@@ -1,4 +1,5 @@
-//! What a success line promises: the bytes are those that the root names, and whoever can't prove that says so.
+//! The promise of a success line: the bytes match the root, and unverified files are reported as
+//! unverified.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,13 +16,13 @@ fn get(words: &[&str], server: SocketAddr, there: &Dir) -> Done {
     finish(start_get(words, server, there))
 }
 
-/// It must have saved just this under that name.
+/// The command must have saved exactly these bytes under `name`.
 #[track_caller]
 fn saved(done: &Done, there: &Dir, name: &str, content: &[u8]) {
     Content::new(name, content).is_saved(done, there);
 }
 
-/// Waits until the index knows the roots of so many files of this name.
+/// Waits until the index has the roots of `wanted` files of this name.
 fn wait_for_roots(server: SocketAddr, name: &str, wanted: usize) {
     let mut conn = Native::open(server);
     wait_until("hashes", || {
@@ -61,7 +62,7 @@ fn every_size_has_its_root_and_is_downloaded() {
         let (name, there) = (format!("{size}.mp4"), Dir::new());
         wait_for_roots(server.at, &name, 1);
         saved(&get(&[&name], server.at, &there), &there, &name, &noise(2, size));
-        // It is found by its content as well, and there already the second time.
+        // The file is found by its root as well, and the second run reports it as existing.
         let again = get(&[&format!("b3:{}", root(&noise(2, size)))], server.at, &there);
         assert_eq!(again.succeeded().events("same").len(), 1, "{again:#?}");
         let by_root = Dir::new();
@@ -82,7 +83,7 @@ fn a_file_of_a_subfolder_keeps_its_folder_when_named() {
     let _owner = peer_with(server.at, &here, &["--recursive"]);
     wait_for_roots(server.at, "Sub/aula.mp4", 1);
     let root = format!("b3:{}", root(&content));
-    // A name that others gave makes no folder.
+    // A name from the index creates no folder.
     for (goal, top, file) in
         [("Sub/aula.mp4", "Sub", "Sub/aula.mp4"), (&root, "aula.mp4", "aula.mp4")]
     {
@@ -122,7 +123,7 @@ fn a_content_is_fetched_by_its_root_in_any_spelling() {
         format!("b3:{}", digits.to_uppercase()),
     ] {
         let there = Dir::new();
-        // The name is the one that was asked for.
+        // The requested name is used.
         saved(
             &get(&["mine.mp4", "--hash", &hash], server.at, &there),
             &there,
@@ -202,7 +203,7 @@ fn two_contents_of_one_name_are_told_apart() {
     done.failed(2, "--hash");
     assert_eq!((done.out.len(), there.names().len()), (2, 0), "{done:#?}");
     assert_eq!(get(&["a.mp4"], server.at, &there).events("choice").len(), 2);
-    // What a line says can be handed over as it is.
+    // A printed reference can be used as an argument.
     for line in &done.out {
         let pin = line.split('\t').nth(1).unwrap_or_else(|| panic!("{line:?}"));
         let content = contents
@@ -248,7 +249,7 @@ fn a_file_without_a_root_is_kept_without_a_success_line() {
         (1, 0),
         "{done:#?}"
     );
-    // Who knows the root needs nobody else to vouch for it.
+    // A given root needs no confirmation from a provider.
     let from = old.at.to_string();
     let there = Dir::new();
     saved(
@@ -290,7 +291,7 @@ fn a_download_from_a_hashing_provider_starts_at_once_and_ends_with_the_list() {
     let download = start_get(&["a.mp4", "--allocate", "none"], server.at, &there);
     download.event("begun");
     assert_eq!(download.event("stalled")["reason"], "hashing");
-    // All bytes are here, and still it has no name.
+    // All bytes are held, and the file still has no name.
     assert!(
         there
             .at("a.mp4.part")
@@ -328,7 +329,7 @@ fn a_giant_file_starts_before_its_provider_has_hashed_it() {
 fn pieces_received_before_the_list_are_verified_by_the_list() {
     let (server, content, gate) = (server(), noise(10, 4 * PIECE + 1), Gate::new());
     let what = Content::new("a.mp4", &content);
-    // The second piece is wrong until the list is told.
+    // The second piece is wrong until the list is sent.
     let (reported, wrong) = (gate.clone(), what.clone().spoiled(1));
     let owner = Provider::new(&what, move |conn, request| match request["method"].as_str() {
         Some("PIECES") => {
@@ -362,7 +363,7 @@ fn providers_without_a_root_are_not_requested_when_others_have_one() {
         unrooted.join_server(server.at, &other.unhashed()),
         rooted[1].join_server(server.at, &what.file()),
     ];
-    // Wherever the answer to a search begins.
+    // Whichever provider a search lists first.
     for _ in 0..3 {
         let there = Dir::new();
         saved(&get(&["a.mp4"], server.at, &there), &there, "a.mp4", &content);
@@ -392,7 +393,7 @@ fn an_existing_content_is_not_requested() {
             && done.err.iter().any(|line| line.contains("already here")),
         "{done:#?}"
     );
-    // Another file of the same size, or of another, stays what it is.
+    // A different file of the same or of another size is left alone.
     for other in [noise(14, 3 * PIECE), noise(14, 7), Vec::new()] {
         let here = Dir::with("a.mp4", &other);
         let done = get(&["a.mp4"], server.at, &here);
@@ -426,7 +427,7 @@ fn a_false_size_is_harmless() {
     let what = Content::new("a.mp4", &noise(18, 3 * PIECE + 1));
     let honest = Provider::honest(&what);
     for size in [0, 1, 1 << 20, (1 << 20) + 1, 3 << 20, (3 << 20) + 2, 1 << 40, (1 << 53) - 1] {
-        // Its list is the right one, and where that is too short for the size it has no other.
+        // The adversary sends the right list, which is too short for its size.
         let lie = Content { size, bytes: what.bytes.repeat(2), ..what.clone() };
         let adversary = Provider::honest(&lie);
         let liars_home = adversary.join_server(server.at, &lie.file());
@@ -439,7 +440,7 @@ fn a_false_size_is_harmless() {
             let there = Dir::new();
             saved(&get(&["a.mp4"], server.at, &there), &there, "a.mp4", &what.bytes);
         }
-        // What the liar has left in the first folder is in nobody's way.
+        // Remains of the adversary in the first folder block no later download.
         saved(&get(&["a.mp4"], server.at, &there), &there, "a.mp4", &what.bytes);
         drop((home, liars_home));
         Native::open(server.at).wait_for_holders("a.mp4", 0);
@@ -450,7 +451,7 @@ fn a_false_size_is_harmless() {
 fn a_list_of_larger_pieces_proves_no_smaller_size() {
     let (server, content) = (server(), noise(17, 4 * PIECE));
     let what = Content::new("a.mp4", &content);
-    // Half the size, and the values of pieces twice as large: they lead to the same root.
+    // Half the size, and the hashes of pieces twice as large: they lead to the same root.
     let half = Content { size: 2 << 20, list: list(&content, 2 * PIECE), ..what.clone() };
     let adversary = Provider::honest(&half);
     let _joined = adversary.join_server(server.at, &half.file());
@@ -458,7 +459,7 @@ fn a_list_of_larger_pieces_proves_no_smaller_size() {
     let done = get(&["a.mp4"], server.at, &there);
     assert_eq!((done.code, there.has("a.mp4")), (6, false), "{done:#?}");
     assert_eq!(done.events("blamed")[0]["peer"], adversary.at.to_string());
-    // With one who says the truth it does no harm, whoever is named first.
+    // With an honest provider the lie is harmless, whichever is listed first.
     let honest = Provider::honest(&what);
     let _joined = honest.join_server(server.at, &what.file());
     for _ in 0..4 {

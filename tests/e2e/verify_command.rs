@@ -1,4 +1,4 @@
-//! `cardume verify`: files against the index, or against the root that was given.
+//! `cardume verify`: files compared with the index or with a given root.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::harness::{
 };
 use crate::native::Native;
 
-/// A server, and an owner of all files of `folder` whose roots the index knows.
+/// A server, and an owner of `folder` with all roots in the index.
 fn owned(folder: &Dir, args: &[&str]) -> (Node, Node) {
     let server = server();
     let owner = peer_with(server.at, folder, args);
@@ -22,7 +22,7 @@ fn owned(folder: &Dir, args: &[&str]) -> (Node, Node) {
     (server, owner)
 }
 
-/// Runs it in a folder, so that names are short.
+/// Runs `cardume verify` in the folder, so that names are short.
 #[track_caller]
 fn verify(server: &Node, dir: &Dir, args: &[&str]) -> Done {
     let at = server.at.to_string();
@@ -91,7 +91,7 @@ fn a_folder_is_reported_file_by_file_in_name_order() {
 fn no_cached_hash_is_trusted() {
     let dir = Dir::with("a.mp4", &noise(3, 2 << 20));
     let (server, owner) = owned(&dir, &[]);
-    // The disk lies: other bytes, and nothing that a cache could notice.
+    // Silent corruption: other bytes, without a sign that the hash cache could notice.
     let file = std::fs::File::options().write(true).open(dir.at("a.mp4")).expect("the file");
     let before = file.metadata().expect("its facts").modified().expect("a time");
     let root = blake3::hash(&dir.read("a.mp4")).to_string();
@@ -182,7 +182,7 @@ fn an_unreadable_file_is_7_and_the_others_are_reported() {
     {
         assert!(line.starts_with("cardume: ") && line.contains(text), "{done:#?}");
     }
-    // What is wrong is worse than what is missing.
+    // A mismatch outranks a missing file.
     flip(&dir, "a.mp4", 0);
     let other = Dir::with("a.mp4", b"a");
     let _other = peer(server.at, &other);
@@ -251,7 +251,8 @@ fn all_pages_of_a_response_are_read() {
     let server = server();
     let dir = Dir::with("a.mp4", b"mine");
     let mine = blake3::hash(b"mine").to_string();
-    // More holders of other contents than a page has; answers begin with another one each time.
+    // More providers of other contents than a page holds; each response starts with a different
+    // one.
     let holders: Vec<Native> = (0..150_u16)
         .map(|n| {
             let mut holder = Native::open(server.at);

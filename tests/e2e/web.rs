@@ -1,17 +1,17 @@
-//! HTTP, byte by byte.
+//! An HTTP client, byte by byte.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::harness::TIMEOUT;
 
-/// One link.
+/// A connection.
 pub struct Web {
     stream: TcpStream,
     from: BufReader<TcpStream>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -24,7 +24,7 @@ impl Web {
         Web::try_open(at).expect("a link")
     }
 
-    /// As [`Web::open`], where perhaps nobody listens any more.
+    /// As [`Web::open`]; `None` when the connection is refused.
     pub fn try_open(at: SocketAddr) -> Option<Web> {
         let stream = TcpStream::connect(at).ok()?;
         stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
@@ -38,7 +38,7 @@ impl Web {
         self.stream.write_all(request.as_bytes()).expect("a request");
     }
 
-    /// Reads an answer; that to HEAD has no body.
+    /// Reads a response; a response to HEAD has no body.
     pub fn receive(&mut self, is_head: bool) -> Answer {
         let mut answer = self.head();
         let length =
@@ -49,26 +49,26 @@ impl Web {
         answer
     }
 
-    /// The next so many bytes of a body.
+    /// The next `count` bytes of a body.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.from.read_exact(&mut bytes).expect("all bytes of a body");
         bytes
     }
 
-    /// All that comes until the link ends.
+    /// All bytes until the connection ends.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let _ = self.from.read_to_end(&mut bytes);
         bytes
     }
 
-    /// Says that nothing more will be asked.
-    pub fn stops_asking(&self) {
+    /// Half-closes the connection.
+    pub fn half_close(&self) {
         self.stream.shutdown(Shutdown::Write).expect("an open link");
     }
 
-    /// True when the link ends, whatever comes before.
+    /// Reads to the end; true when the connection is closed.
     pub fn ends(&mut self) -> bool {
         let late = |error: &std::io::Error| {
             matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
@@ -76,7 +76,7 @@ impl Web {
         !self.from.read_to_end(&mut Vec::new()).is_err_and(|error| late(&error))
     }
 
-    /// Reads the head of an answer.
+    /// Reads the header of a response.
     pub fn head(&mut self) -> Answer {
         let mut line = || {
             let mut line = String::new();
@@ -98,7 +98,7 @@ impl Web {
         Answer { status, headers, body: Vec::new() }
     }
 
-    /// GET with more lines.
+    /// Sends GET with more header lines.
     pub fn get(&mut self, path: &str, lines: &[&str]) -> Answer {
         let first = format!("GET {path} HTTP/1.1");
         let mut all = vec![first.as_str(), "Host: localhost"];
@@ -117,7 +117,7 @@ impl Answer {
     }
 }
 
-/// One GET on a link of its own.
+/// One GET on a new connection.
 pub fn get(at: SocketAddr, path: &str) -> Answer {
     Web::open(at).get(path, &[])
 }
