@@ -1,11 +1,11 @@
-//! What accounts may rely on, whichever store keeps them: the same behaviour in memory and on disk.
+//! The contract of account stores: the same behaviour in memory and on disk.
 
 use cardume::accounts::memory::MemoryStore;
 use cardume::accounts::store::{Account, Placed, Store, UserConnection};
 use cardume::protocol::types::account::{Key, Line, Publication, UserName};
 use cardume::protocol::types::legacy_profile::LegacyProfile;
 
-/// Shows a behaviour to every store there is.
+/// Runs a check on every kind of store.
 fn on_each(behaviour: impl Fn(&dyn Store)) {
     behaviour(&MemoryStore::default());
     #[cfg(feature = "store")]
@@ -29,7 +29,7 @@ fn at(address: &str, speaks: LegacyProfile) -> UserConnection {
 
 const NO_KEY: Account = Account { key: None };
 
-/// Changes in a transaction of their own.
+/// Runs changes in one transaction.
 fn lasting<T>(store: &dyn Store, changes: impl FnOnce() -> T) -> T {
     store.begin().unwrap();
     let done = changes();
@@ -41,7 +41,7 @@ fn plain<T>(placed: Vec<Placed<T>>) -> Vec<T> {
     placed.into_iter().map(|(_, entry)| entry).collect()
 }
 
-/// Ana and Rui.
+/// Two users, Ana and Rui.
 fn two(store: &dyn Store) -> (UserName, UserName) {
     let (ana, rui) = (user("ana"), user("rui"));
     lasting(store, || {
@@ -58,7 +58,7 @@ fn a_user_name_is_unique_and_bound_to_its_key() {
         assert_eq!(store.user(&ana), Ok(None));
         lasting(store, || {
             assert_eq!(store.add_user(&ana, &with_key), Ok(true));
-            // Within the transaction it shows.
+            // Visible within the transaction.
             assert_eq!(store.user(&ana), Ok(Some(with_key)));
             assert_eq!(store.add_user(&ana, &NO_KEY), Ok(false));
         });
@@ -182,7 +182,7 @@ fn a_cursor_stays_valid_across_insertions_and_deletions() {
         }
         let page = store.content(&ana, 0, 5).unwrap();
         let after = page[4].0;
-        // The last ones go, and others come: none may take a place that was passed, nor one that was seen.
+        // Deletions and insertions must reuse no cursor position.
         let last = store.content(&ana, 0, 10).unwrap()[9].0;
         lasting(store, || {
             store.delete(&ana, &what("9", "").file).unwrap();
@@ -205,7 +205,7 @@ fn a_cursor_stays_valid_across_insertions_and_deletions() {
             (store.connections(u64::MAX, 9), store.content(&ana, 0, 0)),
             (Ok(vec![]), Ok(vec![]))
         );
-        // A name that comes back is not the user who went.
+        // A name registered again is a different user.
         lasting(store, || {
             store.connect(&rui, &at("127.0.0.1:1", LegacyProfile::Rede)).unwrap();
         });
@@ -275,7 +275,7 @@ fn a_rollback_undoes_every_change() {
         assert_ne!(all(), before);
         store.roll_back();
         assert_eq!(all(), before);
-        // And what comes afterwards lasts.
+        // Later changes are durable.
         store.roll_back();
         lasting(store, || store.publish(&rui, &what("d", "")).unwrap());
         assert_eq!(store.publishers(&what("d", "").file, 9).unwrap().len(), 1);

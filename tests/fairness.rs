@@ -1,6 +1,7 @@
-//! What one address can take of a server, and what is left for the others: a real server over a network of memory, with addresses of choice.
+//! Resources that one address can take of a server, and the share left to others: a real server
+//! over a network in memory, with addresses of choice.
 //!
-//! Connections here have a window as real ones do: what the server sends waits until the test takes it.
+//! Connections have a window as real ones do: bytes of the server wait until the test reads them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
@@ -18,21 +19,20 @@ use cardume::ui::event::UiEvent;
 
 const HELLO: &str = "{\"cardume\":1}\n";
 
-/// One connection.
 #[derive(Default)]
 struct Conn {
     link: Option<usize>,
     to_server: VecDeque<u8>,
     from_server: Vec<u8>,
-    /// How many bytes the server may write.
+    /// Bytes that the server may write.
     window: usize,
-    /// What the system of the server has taken and not delivered.
+    /// Bytes accepted by the system of the server and not delivered.
     unsent: usize,
     reset: bool,
     closed: bool,
 }
 
-/// The network, whose clock stands unless it is told.
+/// The network; its clock moves only on request.
 struct Memory {
     now: Instant,
     conns: Vec<Conn>,
@@ -157,7 +157,7 @@ impl ConsoleIo for Nobody {
     fn close(&mut self) {}
 }
 
-/// A server, and those who connect to it.
+/// A server and its connections.
 struct World {
     host: EventLoop<Server, Memory, Nobody>,
     ports: BTreeMap<String, u16>,
@@ -184,7 +184,7 @@ impl World {
         World { host, ports: BTreeMap::new() }
     }
 
-    /// Somebody connects from this address.
+    /// A new connection from this address.
     fn connect(&mut self, ip: &str) -> usize {
         let port = self.ports.entry(ip.to_owned()).or_insert(1_024);
         *port += 1;
@@ -211,7 +211,7 @@ impl World {
         }
     }
 
-    /// Lets the server send so many bytes more.
+    /// Lets the server send this many bytes more.
     fn take(&mut self, conn: usize, bytes: usize) {
         let net = self.host.net();
         net.conns[conn].window += bytes;
@@ -226,7 +226,7 @@ impl World {
         }
     }
 
-    /// The other side is gone, and the system has been told.
+    /// Resets the connection from the client's side.
     fn reset(&mut self, conn: usize) {
         let net = self.host.net();
         net.conns[conn].reset = true;
@@ -247,7 +247,6 @@ impl World {
         }
     }
 
-    /// Time passes.
     fn pass(&mut self, time: Duration) {
         let step = Duration::from_millis(100);
         let until = self.host.net().now + time;
@@ -257,7 +256,7 @@ impl World {
         }
     }
 
-    /// What this connection is told, with all the room that it needs.
+    /// The response to a request, with an unlimited window.
     fn ask(&mut self, conn: usize, said: &str) -> String {
         self.take(conn, 1 << 20);
         self.send(conn, said.as_bytes());
@@ -266,7 +265,7 @@ impl World {
         String::from_utf8(told).unwrap()
     }
 
-    /// How many seconds pass until the server ends this connection, at most so many. `each` happens every second.
+    /// Seconds until the server closes this connection, at most `most`. `each` runs every second.
     fn seconds_until_closed(
         &mut self,
         conn: usize,
@@ -280,7 +279,8 @@ impl World {
         })
     }
 
-    /// Somebody who has asked for so many lists and takes none, with so many undelivered bytes in the system.
+    /// A client that requested `lists` lists and reads none, with `unsent` undelivered bytes in the
+    /// system.
     fn stalled(&mut self, lists: usize, unsent: usize) -> usize {
         let member = self.connect("10.0.0.1");
         assert!(self.ask(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
@@ -309,7 +309,7 @@ fn join(port: u16, files: usize) -> String {
     format!("{{\"id\":1,\"method\":\"JOIN\",\"port\":{port},\"files\":[{}]}}\n", files.join(","))
 }
 
-/// A slow reader asks for lists without end and never lets its queue become empty.
+/// A slow reader requests lists without end and never lets its queue become empty.
 #[test]
 fn a_slow_steady_reader_cannot_fill_the_memory() {
     let mut world = World::new(1_000);
@@ -496,7 +496,7 @@ fn one_address_cannot_take_all_connections_and_receives_busy() {
 #[test]
 fn an_address_that_keeps_connecting_blocks_no_other_address() {
     let mut world = World::new(100);
-    // They say nothing, so that all places of those who are told `busy` are taken as well.
+    // These clients stay silent, so that all places for refused connections are taken as well.
     for _ in 0..200 {
         world.connect("10.0.0.1");
     }
@@ -524,7 +524,7 @@ fn loopback_may_take_all_connections_and_further_clients_receive_busy() {
     let http = world.connect("10.0.0.3");
     let told = world.ask(http, "GET /api/search?q=a HTTP/1.1\r\nHost: 10.9.9.9\r\n\r\n");
     assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
-    // Somebody who says nothing is in nobody's way for long.
+    // A silent client blocks others only until its timeout.
     let silent: Vec<usize> =
         (0..limits::BUSY_CONNECTIONS + 10).map(|_| world.connect("10.0.0.4")).collect();
     let late = world.connect("10.0.0.5");
@@ -579,7 +579,7 @@ fn listings_of_a_large_peer_are_sent_in_small_slices() {
         before = now;
     }
     assert!(before > 40 * 16 * (20 << 10), "all lists are to come: {before}");
-    // Some of them were made in the iteration before.
+    // Some responses were made in the iteration before.
     assert!(most < 1_300 << 10, "{most} bytes of answers were sent in one iteration");
 }
 
@@ -596,7 +596,7 @@ fn subscriptions_of_one_address_leave_room_for_others() {
     assert!(told[4].contains("\"busy\""));
     let good = world.connect("10.0.0.2");
     assert_eq!(world.ask(good, &(HELLO.to_owned() + &asks)).matches("SUBSCRIBE_OK").count(), 64);
-    // What ends with a link can be used again.
+    // Resources of a closed connection are free again.
     world.reset(links[0]);
     world.turns(3);
     let again = world.connect("10.0.0.1");
@@ -618,7 +618,7 @@ fn a_stalled_reader_is_closed_after_a_minute_whatever_its_socket_buffer_holds() 
 
 #[test]
 fn requests_do_not_count_as_responses_read() {
-    // Those of the first are read, those of the second stay unread behind too many answers.
+    // Requests of the first are read; those of the second wait behind too many unread responses.
     for lists in [1, 100] {
         let mut world = World::new(100);
         let reader = world.stalled(lists, 10_000);
@@ -658,7 +658,7 @@ fn pipelined_searches_are_answered_after_their_reader_pauses() {
     let asks: String = (0..400)
         .map(|id| format!("{{\"id\":{id},\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}}\n"))
         .collect();
-    // The last request stands half read for longer than a head may take.
+    // The last request is incomplete for longer than a header may take.
     let (most, rest) = asks.split_at(asks.len() - 9);
     world.send(reader, most.as_bytes());
     world.pass(Duration::from_secs(2));
@@ -677,7 +677,8 @@ fn pipelined_searches_are_answered_after_their_reader_pauses() {
     assert_eq!(answered.len(), 400);
 }
 
-/// A process that was stopped finds more than one iteration can read: nobody is late who has spoken meanwhile.
+/// A stopped process resumes with more input than one iteration can read: no client that sent bytes
+/// meanwhile is late.
 #[test]
 fn bytes_received_while_the_process_was_stopped_are_read_before_timeouts_fire() {
     let mut world = World::new(1_000);
@@ -687,7 +688,7 @@ fn bytes_received_while_the_process_was_stopped_are_read_before_timeouts_fire() 
         world.ask(*link, HELLO);
     }
     world.pass(Duration::from_secs(30));
-    // It was to wait until the first of them is late, and comes back long after that.
+    // The wait was to end at the first deadline and ends long after.
     world.host.net().now += Duration::from_secs(62);
     let line = format!("{{\"id\":1,\"method\":\"PING\",\"x\":\"{}\"}}\n", "x".repeat(60_000));
     for link in &links {

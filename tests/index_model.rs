@@ -1,4 +1,5 @@
-//! The index against a list that is searched from end to end: whatever comes, goes, changes and is asked, in whatever order and slices, both say the same.
+//! The index against a linear scan: for any sequence of changes, queries and slices both return the
+//! same.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,10 +21,10 @@ const WORDS: [&str; 10] =
     ["vídeo", "Aula", "matrix", "ação", "AB", "x", "legendado", "álgebra", "2019", "matriz"];
 const ENDS: [&str; 4] = ["mkv", "MP4", "txt", ""];
 
-/// What may happen between two questions.
+/// An operation between two queries.
 #[derive(Clone, Debug)]
 enum Deed {
-    /// A part of a new member's JOIN, which the last one shows.
+    /// A part of a new peer's JOIN, visible with the last part.
     Join {
         user: Option<usize>,
         parts: Vec<Vec<FileEntry>>,
@@ -39,7 +40,7 @@ enum Deed {
     Belongs(Any, Option<usize>),
 }
 
-/// What the list knows of a member.
+/// The list's record of a peer.
 #[derive(Debug)]
 struct Plain {
     who: PeerId,
@@ -53,12 +54,12 @@ struct Plain {
 struct World {
     index: Index,
     plain: Vec<Plain>,
-    /// What users say of files, by user and name.
+    /// Descriptions by user and name.
     told: BTreeMap<(usize, String), String>,
     next_port: u16,
 }
 
-/// A file that was found, as both sides can tell it.
+/// A found file in a form common to both sides.
 type Hit = (u16, String);
 
 fn fold(text: &str) -> String {
@@ -72,7 +73,7 @@ fn fold(text: &str) -> String {
     text.chars().map(plain).collect()
 }
 
-/// True when each word stands in one of the parts, and no `-word` does.
+/// True when each word is in one of the parts, and no `-word` is.
 fn has_words(parts: &[&str], text: &str) -> bool {
     text.split_whitespace().all(|word| {
         let has = |word: &str| parts.iter().any(|part| fold(part).contains(&fold(word)));
@@ -165,7 +166,7 @@ impl World {
                     description: Line::new(text).expect("a line"),
                 };
                 self.index.publish(&user(*of), &what).expect("room");
-                // What was said stays said, as long as it is published.
+                // A description stays as long as the file is published.
                 if !text.is_empty() {
                     self.told.insert((*of, file.clone()), text.clone());
                 }
@@ -183,12 +184,12 @@ impl World {
         }
     }
 
-    /// What is said of a member's file: all members here are peers, so that is what the user behind them says.
+    /// The description of a peer's file, which is that of its user.
     fn said(&self, plain: &Plain, file: &str) -> Option<&String> {
         self.told.get(&(plain.user?, file.to_owned()))
     }
 
-    /// All that a query is about, in the order in which it comes where it has one.
+    /// All matches of a query, in order where the query has one.
     fn expected(&self, query: &Query) -> Vec<Hit> {
         let mut hits = Vec::new();
         for plain in self.plain.iter().filter(|plain| plain.visible) {
@@ -228,7 +229,8 @@ impl World {
             };
             let found = plain.files.iter().filter(|(text, file)| fits(text, file));
             if let QueryTerm::Root(_) = query.wanted {
-                // A member stands for a content once, by a whole file if it has one; which of several is its own affair.
+                // A peer represents a content once, by a complete file if there is one; which of
+                // several is not specified.
                 hits.extend(found.take(1).map(|(text, _)| (plain.port, text.clone())));
             } else {
                 hits.extend(found.map(|(text, _)| (plain.port, text.clone())));
@@ -238,7 +240,8 @@ impl World {
         hits
     }
 
-    /// Steps a search to its answer, with so much effort at a time; things may happen between two steps.
+    /// Steps a search to its response with `slice` units of work at a time; operations may happen
+    /// between steps.
     fn page(
         &mut self,
         query: &Query,
@@ -263,7 +266,7 @@ impl World {
         panic!("{query:?} never ends");
     }
 
-    /// All pages, nothing happening meanwhile.
+    /// All pages, without operations in between.
     fn all(&mut self, query: &Query, slice: usize) -> Vec<Provider> {
         let (mut all, mut cursor) = (Vec::new(), None);
         loop {
@@ -384,7 +387,7 @@ fn queries(like: bool) -> impl Strategy<Value = Query> {
     )
 }
 
-/// What of a hit must be in order.
+/// The sort key of a hit.
 fn in_order(sort: Sort, holders: &[Provider]) -> bool {
     let key = |holder: &Provider| match sort.by {
         SortBy::Name => (0, holder.file.name.to_string()),
@@ -397,7 +400,8 @@ fn in_order(sort: Sort, holders: &[Provider]) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// At rest, all pages together are what the list gives, each once, in order, whatever the slices.
+    /// Without concurrent changes all pages together equal the list, each hit once, in order, for
+    /// any slice.
     #[test]
     fn every_search_matches_a_linear_scan(
         seed in any::<u64>(),
@@ -415,7 +419,8 @@ proptest! {
             let mut found: Vec<Hit> = all.iter().map(hit).collect();
             found.sort();
             if let QueryTerm::Root(_) = query.wanted {
-                // Who has it, whatever it is called there; filters are about the file that speaks for its owner.
+                // All providers of the content under any name; filters apply to the file that
+                // represents its peer.
                 let count = found.len();
                 found.dedup_by_key(|hit| hit.0);
                 prop_assert_eq!(found.len(), count);
@@ -436,7 +441,8 @@ proptest! {
         prop_assert!(world.all(&query, 1_000).is_empty());
     }
 
-    /// Whoever is there from the first page to the last is met once, whatever comes and goes between two pages and between two slices of one.
+    /// A hit present from the first page to the last is returned once, whatever changes between
+    /// pages and slices.
     #[test]
     fn unchanged_entries_are_listed_once_while_others_change(
         seed in any::<u64>(),
@@ -455,7 +461,7 @@ proptest! {
         let mut touched: Vec<Hit> = Vec::new();
         loop {
             let (some, next) = world.page(&Query { cursor, ..query.clone() }, slice, |world| {
-                // Not for ever: else what is new would never end.
+                // Bounded, or new entries would never end.
                 happened += 1;
                 for op in meanwhile.next().into_iter().flatten().filter(|_| happened < 40) {
                     note(world, op, &mut touched);
@@ -479,7 +485,8 @@ proptest! {
         }
     }
 
-    /// Words with errors are found alike whether they were built or not, the best first, and in pages as in one.
+    /// Fuzzy queries match alike with and without a built index, best first, and in pages as in
+    /// one.
     #[test]
     fn fuzzy_results_are_ranked_alike_in_slices_of_any_size(
         seed in any::<u64>(),
@@ -496,7 +503,7 @@ proptest! {
         prop_assert_eq!(&world.all(&whole, 1 << 20).iter().map(hit).collect::<Vec<_>>(), &paged);
         while world.index.build(700) {}
         prop_assert_eq!(&world.all(&whole, slice).iter().map(hit).collect::<Vec<_>>(), &paged);
-        // What has the words as they are is found by them too.
+        // Exact matches are among the fuzzy ones.
         if let QueryTerm::Like(text) = &query.wanted {
             let exact = Query { wanted: QueryTerm::Contains(text.clone()), ..whole };
             for hit in world.expected(&exact) {
@@ -506,7 +513,7 @@ proptest! {
     }
 }
 
-/// Notes the files that a op changes, which need not be met once.
+/// Records the files changed by an operation, which need not be returned once.
 fn note(world: &World, op: &Deed, touched: &mut Vec<Hit>) {
     let all_of = |plain: &Plain| {
         plain.files.keys().map(|text| (plain.port, text.clone())).collect::<Vec<Hit>>()
@@ -522,7 +529,7 @@ fn note(world: &World, op: &Deed, touched: &mut Vec<Hit>) {
                     .map(|file| (port, file.name.to_string()))
                     .chain(gone.iter().map(|text| (port, text.clone()))),
             );
-            // A content that one file had may be spoken for by another of them now.
+            // Another file of the peer may now represent the content.
             touched.extend(all_of(&world.plain[at]));
         }
         Deed::Leave(any) | Deed::Belongs(any, _) => {

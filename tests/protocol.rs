@@ -1,7 +1,9 @@
-//! Plays every transcript of PROTOCOL.md and its companions against servers and peers, compares every byte, and runs the client that stands there.
+//! Plays every transcript of PROTOCOL.md and its companions against servers and peers, compares
+//! every byte, and runs the example client.
 //!
-//! The nodes stand alone: connections are plain buffers here, nonces are zeros, and a peer's folder is in memory. A peer that downloads gets its bytes from
-//! an upstream provider that waits for the transcript.
+//! The nodes run alone: connections are plain buffers, nonces are zeros, and a peer's folder is in
+//! memory. A downloading peer gets its bytes from an upstream provider that waits for the
+//! transcript.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +33,7 @@ use serde_json::{Value, json};
 
 const NAME: &str = "aula1.mp4";
 const CONTENT: &[u8] = b"hello world";
-/// The test content of section 7.2 and the names under which peers share it.
+/// The test content of section 7.2, and the names under which peers share that content.
 const TEST_SIZE: usize = 2_097_153;
 const TEST_NAME: &str = "teste.bin";
 const OTHER_NAME: &str = "outro nome.bin";
@@ -60,7 +62,7 @@ fn every_transcript_of_the_protocol_matches_to_the_byte() {
     }
 }
 
-/// The limits that PROTOCOL.md names in words are those of the program.
+/// The limits in the text of PROTOCOL.md match the program.
 #[test]
 fn documented_limits_match_the_program() {
     for row in [
@@ -149,7 +151,7 @@ fn test_vectors_match_the_program() {
     assert_eq!(list.root().to_string(), TEST_ROOT);
 }
 
-/// The smallest client of section 1 gets a file from a real peer through a real server.
+/// The smallest client of section 1 downloads a file from a real peer through a real server.
 #[test]
 fn the_smallest_client_downloads_a_file() {
     let (_, program) = PROTOCOL.split_once("```python\n").expect("a program");
@@ -167,7 +169,7 @@ fn the_smallest_client_downloads_a_file() {
     let run = |name: &str| {
         Command::new("python3").args(["-c", program, &index, name]).output().expect("python3")
     };
-    // The peer has an entry once it has joined, which takes a moment.
+    // The entry appears shortly after the join.
     let until = Instant::now() + Duration::from_secs(30);
     let mut got = run(TEST_NAME);
     while !got.status.success() && Instant::now() < until {
@@ -182,7 +184,7 @@ fn the_smallest_client_downloads_a_file() {
     assert!(!run("nothing.bin").status.success());
 }
 
-/// A process that ends with its test, and the notes that it writes.
+/// A process that ends with its test, and its stderr.
 struct Running(Child, Option<Lines<BufReader<ChildStderr>>>);
 
 impl Drop for Running {
@@ -192,7 +194,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts the program, and waits for the address at which it listens.
+/// Starts the program and waits for its listen address.
 fn started(home: &Path, args: &[&str]) -> (Running, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardume"));
     command.args(args).args(["--lang", "en"]);
@@ -252,9 +254,9 @@ struct Step {
 enum What {
     Client(Vec<u8>),
     Server(Vec<u8>),
-    /// Something happens at the responder.
+    /// An event at the responder.
     Local(String),
-    /// The client stops reading, or reads again.
+    /// The client stops or resumes reading.
     Reading,
     End,
 }
@@ -354,12 +356,12 @@ fn play(transcript: &Transcript) {
     }
 }
 
-/// The nodes of a transcript, and its connections by their numbers.
+/// The nodes of a transcript, and its connections by number.
 struct Theatre {
     stages: Vec<Stage>,
     links: BTreeMap<usize, ConnId>,
     heard: BTreeMap<usize, Vec<u8>>,
-    /// Connections whose client does not read.
+    /// Connections with a paused client.
     deaf: BTreeSet<usize>,
 }
 
@@ -372,7 +374,7 @@ impl Theatre {
         Theatre { stages, links: BTreeMap::new(), heard: BTreeMap::new(), deaf: BTreeSet::new() }
     }
 
-    /// Each connection leads to a node of its own, as far as there are nodes.
+    /// Each connection leads to its own node, as far as there are nodes.
     fn stage(&mut self, link: usize) -> &mut Stage {
         let last = self.stages.len() - 1;
         &mut self.stages[(link - 1).min(last)]
@@ -391,7 +393,7 @@ impl Theatre {
         self.stage(link).send(id, bytes);
     }
 
-    /// Takes down what the nodes say on each connection that is read.
+    /// Records the output of the nodes on each connection that is read.
     fn listen(&mut self) {
         loop {
             let mut more = false;
@@ -419,7 +421,8 @@ struct Stage {
     node: Box<dyn Node>,
     links: Boxes,
     now: Instant,
-    /// The disk gives the bytes of the peer's file: until then it can be sent, but not hashed.
+    /// The disk serves the bytes of the peer's file; before that the file can be sent, but not
+    /// hashed.
     warm: Rc<Cell<bool>>,
     upstream: Upstream,
 }
@@ -427,7 +430,7 @@ struct Stage {
 #[derive(Default)]
 struct Boxes {
     links: Vec<Option<ConnHandle>>,
-    /// Those that the node opened, to be told that they are there.
+    /// Connections opened by the node and not yet reported as established.
     opened: Vec<(ConnId, SocketAddr)>,
 }
 
@@ -443,12 +446,13 @@ impl ConnTable for Boxes {
     }
 }
 
-/// The server and the provider of a peer that downloads: it answers every request at once, but for FETCH, which waits for the transcript.
+/// The server and the provider of a downloading peer: every request is answered at once, except
+/// FETCH, which waits for the transcript.
 #[derive(Default)]
 struct Upstream {
     links: BTreeMap<ConnId, SocketAddr>,
     read: BTreeMap<ConnId, Vec<u8>>,
-    /// By the first byte that is wanted.
+    /// By the first requested byte.
     fetches: BTreeMap<u64, (ConnId, u64, u64)>,
 }
 
@@ -456,7 +460,7 @@ const SERVER: &str = "127.0.0.1:1099";
 const PROVIDER: &str = "127.0.0.1:4009";
 
 impl Upstream {
-    /// The bytes that answer a line.
+    /// The response to a line.
     fn answer(&mut self, link: ConnId, line: &[u8]) -> Vec<u8> {
         let request: Value = serde_json::from_slice(line).expect("a request");
         let id = request["id"].clone();
@@ -499,7 +503,7 @@ impl Upstream {
         [text.into_bytes(), payload].concat()
     }
 
-    /// The bytes that answer the FETCH of a piece.
+    /// The response to the FETCH of a piece.
     fn piece(&mut self, piece: u64) -> Option<(ConnId, Vec<u8>)> {
         let from = piece * limits::PIECE_BYTES;
         let (link, id, length) = self.fetches.remove(&from)?;
@@ -547,7 +551,7 @@ impl Stage {
         }
     }
 
-    /// A line of a transcript that tells what happens at the responder.
+    /// Runs a line of a transcript about the responder.
     fn happens(&mut self, text: &str) {
         match text {
             "the file is hashed" => {
@@ -588,7 +592,7 @@ impl Stage {
         self.look_upstream();
     }
 
-    /// Connects what the node opened, and answers what it asks there.
+    /// Establishes the connections opened by the node and answers its requests.
     fn look_upstream(&mut self) {
         for (id, to) in std::mem::take(&mut self.links.opened) {
             self.upstream.links.insert(id, to);
@@ -614,7 +618,7 @@ impl Stage {
         id
     }
 
-    /// Bytes come on a connection.
+    /// Delivers bytes of a connection.
     fn receive(&mut self, id: ConnId, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.links.connection(id).unwrap().recv_buffer.take(bytes).unwrap();
@@ -624,11 +628,11 @@ impl Stage {
 
     fn send(&mut self, id: ConnId, bytes: &[u8]) {
         self.receive(id, bytes);
-        // Operations on accounts are answered when they last, which is at the end of this moment.
+        // Account operations are answered once durable, at the end of this iteration.
         self.do_what_is_due();
     }
 
-    /// What the node has said on a connection.
+    /// The output of the node on a connection.
     fn take(&mut self, id: ConnId) -> Vec<u8> {
         let mut said = Heap(Vec::new());
         while !self.links.connection(id).unwrap().send_queue.is_empty() {
@@ -699,14 +703,14 @@ struct Folder {
     warm: Rc<Cell<bool>>,
 }
 
-/// One file of it.
+/// A file in memory.
 struct InMemory {
     inode: u64,
     bytes: RefCell<Vec<u8>>,
     warm: Rc<Cell<bool>>,
 }
 
-/// Of such an inode that the tag is `00000000000000a1`.
+/// A stat that yields the tag `00000000000000a1`.
 const STAMP: FileStat = FileStat {
     device: 1,
     inode: 0xc725_a111_6578_0c16,

@@ -1,4 +1,5 @@
-//! Raw actors that answer, and lie: a fake peer that joins under honest names and never gives a whole file, and a fake server.
+//! Adversaries: a fake peer that joins under honest names and never sends a whole file, and a fake
+//! server.
 
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use crate::net::{Life, SimStream, Wire};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 
-/// A liar with its port.
+/// An adversary with its port.
 pub struct Adversary {
     pub life: Life,
     pub at: SocketAddr,
@@ -26,7 +27,7 @@ pub struct Adversary {
     ping_at: u64,
 }
 
-/// One link of a liar.
+/// One connection of an adversary.
 struct Conn {
     stream: SimStream,
     got: Vec<u8>,
@@ -45,7 +46,7 @@ impl Conn {
         self.out.push(b'\n');
     }
 
-    /// Moves bytes both ways. False when the link is over.
+    /// Reads and writes; false when the connection is over.
     fn moves(&mut self) -> bool {
         let mut buffer = [0; 4_096];
         loop {
@@ -70,7 +71,7 @@ impl Conn {
 }
 
 impl Adversary {
-    /// A peer that joins `server` with these names, or, without one, a fake server.
+    /// A peer that joins `server` with these names; without a server, a fake server.
     pub fn new(
         wire: &Wire,
         oracle: &Rc<Oracle>,
@@ -169,7 +170,7 @@ impl Adversary {
         }
         let name = head["name"].as_str().unwrap_or("x");
         let from = head["from"].as_u64().unwrap_or(0);
-        // Mostly the same from one lie to the next, so that downloads go on and hear more of them.
+        // Mostly the same size for each lie, so that downloads continue and meet further lies.
         let size = if from < 300_000 && !rng.once_in(5) {
             300_000
         } else {
@@ -186,7 +187,7 @@ impl Adversary {
                 "{{\"id\":{id},\"status\":\"FETCH_OK\",\"name\":\"{name}\",\"size\":{size},\"tag\":\"{tag:016x}\",\"from\":{from},\"length\":{length},\"more\":{more}}}"
             )
         };
-        // Never all that is missing: a whole file of lies could not be told from the truth.
+        // Never all missing bytes: the oracle could not tell a whole false file from a true one.
         let part = (size - from) / 2;
         let body = |length: u64| vec![7; usize::try_from(length).unwrap_or(0)];
         match rng.below(14) {
@@ -283,7 +284,7 @@ impl Adversary {
     }
 }
 
-/// Takes the whole lines off the front of what has come, as JSON; what is none counts as `null`.
+/// Removes the complete lines from the front of `got`, parsed as JSON; an invalid line is `null`.
 pub fn take_lines(got: &mut Vec<u8>) -> Vec<Value> {
     let mut lines = Vec::new();
     while let Some(end) = got.iter().position(|byte| *byte == b'\n') {

@@ -1,4 +1,4 @@
-//! Raw clients: they speak bytes, some well, some badly, and look at every byte that comes back.
+//! Raw clients: some speak the protocol well, some badly, and all check every received byte.
 
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::net::{Life, SimStream, Wire};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 
-/// How a client closes once it has said all.
+/// How a client closes after its last byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
     Not,
@@ -22,18 +22,18 @@ pub enum Close {
     Whole,
 }
 
-/// What must come of it, where no fault touched its link.
+/// The required outcome of a connection without faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Must {
-    /// Nothing in particular; what comes must still be right.
+    /// No particular outcome; received bytes must still be right.
     Nothing,
-    /// The last answer to each of the requests 1..=n.
+    /// The last response to each of the requests 1..=n.
     Answers(u64),
-    /// The other side ends the link within so many microseconds of the last byte that moved.
+    /// The other side closes within this many microseconds of the last byte.
     BeEndedWithin(u64),
 }
 
-/// A client and its one link.
+/// A client with one connection.
 pub struct Client {
     pub kind: &'static str,
     pub life: Life,
@@ -43,10 +43,10 @@ pub struct Client {
     target: SocketAddr,
     script: Vec<u8>,
     sent: usize,
-    /// Bytes a write and microseconds between writes.
+    /// Bytes of each write, and microseconds between writes.
     step: usize,
     every: u64,
-    /// Bytes a read; 0: never reads.
+    /// Bytes of each read; 0: the client never reads.
     reads: usize,
     close: Close,
     must: Must,
@@ -55,14 +55,14 @@ pub struct Client {
     next_write: u64,
     got: Vec<u8>,
     http: bool,
-    /// The first byte that is not checked yet.
+    /// The first byte not checked yet.
     at: usize,
     answered: Vec<u64>,
     body: Option<Body>,
     pub done: bool,
 }
 
-/// A body on its way.
+/// A body being received.
 struct Body {
     left: usize,
     at: usize,
@@ -108,7 +108,7 @@ impl Client {
         }
     }
 
-    /// One of those who meet a server or a peer, by chance; `names` are files that it may ask for.
+    /// A random client of a server or a peer; `names` are files that it may request.
     #[allow(clippy::too_many_arguments)]
     pub fn random(
         wire: &Wire,
@@ -221,7 +221,7 @@ impl Client {
         }
     }
 
-    /// One that asks this and must be answered.
+    /// A client that sends this request and must receive a response.
     pub fn asking(
         wire: &Wire,
         oracle: &Rc<Oracle>,
@@ -238,7 +238,7 @@ impl Client {
         }
     }
 
-    /// The answers so far, without their bodies.
+    /// The responses so far, without their bodies.
     pub fn answers(&self) -> Vec<Value> {
         self.got
             .split(|byte| *byte == b'\n')
@@ -246,7 +246,7 @@ impl Client {
             .collect()
     }
 
-    /// Does what can be done now, and says when to be asked again.
+    /// Does all possible work and returns the time of the next call.
     pub fn act(&mut self) -> u64 {
         let now = self.wire.look().clock.now();
         let Some(stream) = &mut self.stream else { return u64::MAX };
@@ -310,7 +310,7 @@ impl Client {
             }
         }
         if self.reads == 0 {
-            // Who never reads learns of the end only by what its system knows.
+            // A client that never reads learns of the close only from its system.
             ended = self.wire.look().conns[conn].sides[1].closed;
             wake = wake.min(now + SECOND);
         }
@@ -350,7 +350,8 @@ impl Client {
                 let side = &inner.conns[stream.conn].sides[1];
                 (side.read, side.window as u64)
             };
-            // Each answer is more than twice as long as its request; what is answered lies in the window or waits, and one inbox may be full besides.
+            // Each response is more than twice as long as its request. Responses lie in the window
+            // or wait, besides one full receive buffer.
             let most = (window + (1 << 20)) / 2 + (5 << 18);
             assert!(
                 read <= most,
@@ -376,7 +377,7 @@ impl Client {
                 );
             }
             Must::BeEndedWithin(time) => {
-                // While bytes move a link rightly lives.
+                // A connection with moving bytes may live on.
                 let took = now - self.began.max(moved_at);
                 assert!(
                     ended && took <= time + 5 * SECOND,
@@ -387,15 +388,15 @@ impl Client {
         }
     }
 
-    /// Reads on in what came: heads, and bodies byte by byte.
+    /// Parses received bytes: headers, and bodies byte by byte.
     fn check_native(&mut self) {
         loop {
             if let Some(body) = &mut self.body {
                 let count = body.left.min(self.got.len() - self.at);
-                // Whether they are right is judged where they leave.
+                // Sniffers check the bytes where they are sent.
                 body.at += count;
                 body.left -= count;
-                // What is checked need not be kept.
+                // Checked bytes are dropped.
                 self.got.drain(self.at..self.at + count);
                 if body.left > 0 {
                     return;
@@ -426,7 +427,7 @@ impl Client {
         }
     }
 
-    /// The answer to one GET: its body must be the version that its ETag names.
+    /// The response to one GET: its body must be the version named by the ETag.
     fn check_http(&mut self) {
         let Some(end) = self.got.windows(4).position(|four| four == b"\r\n\r\n") else { return };
         let head = String::from_utf8_lossy(&self.got[..end]).into_owned();

@@ -1,4 +1,4 @@
-//! A scripted console: lines go in, reports come out.
+//! A scripted console: lines in, events out.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ impl Script {
         self.0.borrow_mut().lines.push_back(line);
     }
 
-    /// All that was told since this was last asked.
+    /// The events since the last call.
     pub fn received(&self) -> Vec<UiEvent> {
         std::mem::take(&mut self.0.borrow_mut().reports)
     }

@@ -1,8 +1,9 @@
-//! The virtual disk: one folder a machine, with a page cache that a power cut loses and a process kill does not.
+//! The virtual disk: one folder a machine, with a page cache that a power cut loses and a process
+//! kill keeps.
 //!
-//! What was done to the folder is a journal: a power cut keeps a front part of it, at least what was synced. What was written into a file since it was
-//! last synced is kept or lost sector by sector, each sector as it was after any one of the writes. The oracle looks at every write, and the process can
-//! be made to end in the midst of one.
+//! Operations on the folder form a journal: a power cut keeps a prefix, at least the synced part.
+//! Unsynced writes of a file are kept or lost sector by sector, each sector in the state after any
+//! of the writes. The oracle checks every write, and the process can be killed during a write.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,65 +22,65 @@ use cardume::storage::fs_trait::{
 
 use crate::clock::{Clock, SECOND};
 use crate::oracle::{Content, Oracle};
-use crate::resume_notes::{ENDING, Meant, ResumeNote};
+use crate::resume_file::{ENDING, Meant, ResumeFile};
 use crate::rng::Rng;
 
-/// What a disk writes all or nothing.
+/// A disk writes a sector atomically.
 const SECTOR: usize = 512;
-/// What a kill in the midst of a write cuts it into.
+/// A kill during a write cuts between pages.
 const PAGE: usize = 4_096;
 
-/// A machine's disk.
+/// The disk of a machine.
 pub struct Disk {
     at: SocketAddr,
     clock: Clock,
     rng: Rng,
     oracle: Rc<Oracle>,
     files: RefCell<BTreeMap<String, Node>>,
-    lasting: RefCell<BTreeMap<String, Node>>,
+    durable: RefCell<BTreeMap<String, Node>>,
     log: RefCell<Vec<Step>>,
     next_inode: Cell<u64>,
     boots: Cell<u64>,
     pub capacity: Cell<u64>,
     /// Writes fail while this is set.
     pub failing: Cell<bool>,
-    /// It has refused a write since it was made, so a record may be behind.
+    /// A write was refused since the last check, so a record may be stale.
     refused: Cell<bool>,
-    /// Reads of shared files are cold now and then.
+    /// Reads of shared files block now and then.
     pub cold: Cell<bool>,
-    /// To sync a file syncs the journal of the folder as well, as most systems do and none must.
+    /// Sync of a file also syncs the journal of the folder, as most systems do.
     pub syncs_all: Cell<bool>,
-    /// Bytes of a download that a power cut may cost.
-    lasting_every: Cell<u64>,
-    /// How many moments at which the process may end have passed.
+    /// Bytes of a download that a power cut may lose.
+    durable_every: Cell<u64>,
+    /// Kill points passed so far.
     pub moments: Cell<u64>,
-    /// The process ends at this one.
+    /// The process is killed at this kill point.
     pub stop_at: Cell<u64>,
-    /// Files that downloads brought, and that nobody could judge.
+    /// Downloaded files never compared with a root.
     unverified: RefCell<BTreeSet<String>>,
-    /// What the one who watches was not told yet.
+    /// Changes not reported to the folder watch yet.
     changes: RefCell<Vec<FsChange>>,
-    /// Files that downloads brought, with what they must hold for ever, and whether they must be there.
+    /// Downloaded files with their required content; true when the file must exist.
     finished: RefCell<BTreeMap<String, (Content, bool)>>,
 }
 
-/// The process is no more; thrown out of the midst of what it was doing.
-pub struct Ended;
+/// The process was killed; thrown as a panic payload.
+pub struct Killed;
 
 type Node = Rc<Inode>;
 
 struct Inode {
     number: u64,
-    /// When its bytes were changed: whoever may write it can set this.
+    /// The mtime, which any writer can set.
     modified: Cell<u64>,
-    /// When anything of it was changed.
+    /// The ctime.
     changed: Cell<u64>,
-    /// Somebody else has written it.
+    /// Another program has written to the file.
     tampered: Cell<bool>,
     data: RefCell<Data>,
-    /// What the disk itself has.
-    lasting: RefCell<Data>,
-    /// What was written since it was last synced, in order.
+    /// The durable bytes.
+    durable: RefCell<Data>,
+    /// Writes since the last sync, in order.
     writes: RefCell<Vec<(usize, Vec<u8>)>>,
     locked: Cell<bool>,
 }
@@ -97,16 +98,16 @@ enum Step {
     Grow(Node, usize),
 }
 
-/// Which of the writes since the last sync a power cut leaves behind.
+/// The unsynced writes that survive a power cut.
 #[derive(Clone, Copy, Debug)]
 enum Left {
     Nothing,
     All,
-    /// Those before one of them.
+    /// A prefix of the writes.
     Front(usize),
-    /// Each whole or not at all.
+    /// Each write whole or not at all.
     Writes,
-    /// Each sector as it was after any of them.
+    /// Each sector in the state after any of the writes.
     Sectors,
 }
 
@@ -159,25 +160,25 @@ impl Inode {
 
     fn is_synced(&self) -> bool {
         self.writes.borrow().is_empty()
-            && self.lasting.borrow().bytes().len() == self.data.borrow().bytes().len()
+            && self.durable.borrow().bytes().len() == self.data.borrow().bytes().len()
     }
 
     fn sync(&self) {
-        let mut lasting = self.lasting.borrow_mut();
+        let mut durable = self.durable.borrow_mut();
         for (at, bytes) in self.writes.take() {
-            lasting.write(at, &bytes);
+            durable.write(at, &bytes);
         }
         let size = self.data.borrow().bytes().len();
-        if lasting.bytes().len() != size {
-            lasting.own().resize(size, 0);
+        if durable.bytes().len() != size {
+            durable.own().resize(size, 0);
         }
     }
 
-    /// What the disk has when the power goes now.
+    /// The state of the disk after a power cut now.
     fn cut(&self, rng: &Rng) {
         let writes = self.writes.take();
         if writes.is_empty() {
-            self.data.replace(self.lasting.borrow().clone());
+            self.data.replace(self.durable.borrow().clone());
             return;
         }
         let left = match rng.below(6) {
@@ -187,7 +188,7 @@ impl Inode {
             3 => Left::Writes,
             _ => Left::Sectors,
         };
-        let mut then = self.lasting.borrow().bytes().to_vec();
+        let mut then = self.durable.borrow().bytes().to_vec();
         let mut result = then.clone();
         for (number, (at, bytes)) in writes.iter().enumerate() {
             let end = at + bytes.len();
@@ -202,7 +203,7 @@ impl Inode {
             if !whole {
                 continue;
             }
-            // A few sectors of it, or nearly all.
+            // A few sectors, or nearly all.
             let seldom = rng.between(1, 4);
             for sector in at / SECTOR..end.div_ceil(SECTOR) {
                 if matches!(left, Left::Sectors) && !rng.once_in(seldom) {
@@ -214,7 +215,7 @@ impl Inode {
             }
         }
         self.data.replace(Data::Own(result.clone()));
-        self.lasting.replace(Data::Own(result));
+        self.durable.replace(Data::Own(result));
     }
 }
 
@@ -225,7 +226,7 @@ impl Disk {
             clock,
             oracle: Rc::clone(&oracle),
             files: RefCell::default(),
-            lasting: RefCell::default(),
+            durable: RefCell::default(),
             log: RefCell::default(),
             next_inode: Cell::new(1),
             boots: Cell::new(1),
@@ -234,7 +235,7 @@ impl Disk {
             refused: Cell::new(false),
             cold: Cell::new(false),
             syncs_all: Cell::new(rng.once_in(2)),
-            lasting_every: Cell::new(rng.between(1, 6) << 20),
+            durable_every: Cell::new(rng.between(1, 6) << 20),
             moments: Cell::new(0),
             stop_at: Cell::new(u64::MAX),
             unverified: RefCell::default(),
@@ -247,30 +248,30 @@ impl Disk {
         disk
     }
 
-    /// A moment at which the process may end.
+    /// A point at which the process may be killed.
     fn moment(&self) {
         self.moments.set(self.moments.get() + 1);
         if self.moments.get() == self.stop_at.get() {
-            resume_unwind(Box::new(Ended));
+            resume_unwind(Box::new(Killed));
         }
     }
 
     fn inode(&self, data: Data) -> Node {
         let number = self.next_inode.replace(self.next_inode.get() + 1);
-        let lasting = RefCell::new(Data::Own(Vec::new()));
+        let durable = RefCell::new(Data::Own(Vec::new()));
         Rc::new(Inode {
             number,
             modified: Cell::new(self.clock.now() + number),
             changed: Cell::new(self.clock.now() + number),
             tampered: Cell::new(false),
             data: RefCell::new(data),
-            lasting,
+            durable,
             writes: RefCell::default(),
             locked: Cell::new(false),
         })
     }
 
-    /// Something happens to a file: who watches hears of it, or that it was too much.
+    /// A change of a file: the watch receives it, or an overflow.
     fn happens(&self, name: &str) {
         let change = if self.rng.once_in(30) {
             FsChange::Everything
@@ -300,7 +301,7 @@ impl Disk {
                 grow(&node, size);
             }
         }
-        self.lasting.replace(self.files.borrow().clone());
+        self.durable.replace(self.files.borrow().clone());
     }
 
     fn node(&self, name: &str) -> io::Result<Node> {
@@ -325,33 +326,33 @@ impl Disk {
         Ok(())
     }
 
-    /// Puts a complete file there, in the place of the one before, and lasting: what an owner does with a file that he shares.
+    /// Adds or replaces a complete, durable file, as an owner does in a shared folder.
     pub fn place(&self, name: &str, content: Content) {
         let node = self.inode(Data::Version(content));
-        *node.lasting.borrow_mut() = Data::Version(content);
+        *node.durable.borrow_mut() = Data::Version(content);
         self.oracle.add_version(self.at, name, &node.tag().to_string(), content);
         self.put(name, node);
         self.sync_folder();
         self.finished.borrow_mut().remove(name);
     }
 
-    /// Changes a file in its place, as an editor that does not rename: the same inode under those who read it.
+    /// Overwrites a file in place, as an editor without rename: readers keep the same inode.
     pub fn rewrite(&self, name: &str, content: Content) {
         let Ok(node) = self.node(name) else { return };
         self.happens(name);
-        // Some editors and tools give a file its old time back.
+        // Some editors and tools restore the mtime.
         if node.size() != content.size as u64 || self.rng.once_in(2) {
             node.modified.set(node.modified.get().max(self.clock.now()) + 1);
         }
         node.changed.set(node.changed.get().max(self.clock.now()) + 1);
         node.data.replace(Data::Version(content));
-        node.lasting.replace(Data::Version(content));
+        node.durable.replace(Data::Version(content));
         node.writes.borrow_mut().clear();
         self.oracle.add_version(self.at, name, &node.tag().to_string(), content);
         self.finished.borrow_mut().remove(name);
     }
 
-    /// The version of a file that stands there now, if it is one that the oracle knows.
+    /// The current version of a file; `None` when the oracle does not know the bytes.
     pub fn version(&self, name: &str) -> Option<Content> {
         let node = self.node(name).ok()?;
         self.oracle.version(self.at, name, &node.tag().to_string())
@@ -365,7 +366,7 @@ impl Disk {
         self.files.borrow().keys().cloned().collect()
     }
 
-    /// Somebody else writes over some of a download that is under way, and perhaps gives it its old time back.
+    /// Another program overwrites bytes of a running download and may restore the mtime.
     pub fn tamper(&self) {
         let parts: Vec<Node> = self
             .files
@@ -392,17 +393,17 @@ impl Disk {
         self.oracle.count(|c| c.tampered += 1);
     }
 
-    /// The process has ended, however that was.
+    /// Releases all locks of an ended process.
     pub fn ended(&self) {
         self.stop_at.set(u64::MAX);
     }
 
-    /// The machine loses its power: what was not synced is kept or lost by chance.
+    /// A power cut: unsynced bytes are kept or lost at random.
     pub fn crash(&self) {
         self.boots.set(self.boots.get() + 1);
         let log = self.log.take();
         let kept = self.rng.place(log.len() + 1);
-        let mut files = self.lasting.take();
+        let mut files = self.durable.take();
         for step in log.into_iter().take(kept) {
             match step {
                 Step::Put(name, node) => drop(files.insert(name, node)),
@@ -414,7 +415,7 @@ impl Disk {
             node.cut(&self.rng);
             node.locked.set(false);
         }
-        self.lasting.replace(files.clone());
+        self.durable.replace(files.clone());
         self.files.replace(files);
         self.oracle.count(|c| {
             c.blocked += self
@@ -426,17 +427,17 @@ impl Disk {
         self.check();
     }
 
-    /// What the record beside a `.part` claims now.
-    pub fn note(&self, name: &str) -> Option<ResumeNote> {
+    /// The current record beside a `.part`.
+    pub fn record(&self, name: &str) -> Option<ResumeFile> {
         let node = self.node(&format!("{name}{ENDING}")).ok()?;
-        ResumeNote::read(node.data.borrow().bytes(), &self.boot_id())
+        ResumeFile::read(node.data.borrow().bytes(), &self.boot_id())
     }
 
     fn boot_id(&self) -> String {
         format!("boot-{}", self.boots.get())
     }
 
-    /// All that was promised of what is on the disk.
+    /// Checks every promise about the files on the disk.
     pub fn check(&self) {
         for (name, (content, certain)) in self.finished.borrow().iter() {
             let Ok(node) = self.node(name) else {
@@ -450,51 +451,52 @@ impl Disk {
             );
         }
         for name in self.names() {
-            if let Some(stem) = ResumeNote::stem(&name) {
-                self.check_note(stem, None, "on disk");
+            if let Some(stem) = ResumeFile::stem(&name) {
+                self.check_record(stem, None, "on disk");
             }
         }
     }
 
-    /// What the record of a download claims must be there, and be right; `before`: what it claimed when this was last looked at.
-    fn check_note(&self, stem: &str, before: Option<&ResumeNote>, when: &str) {
-        let (Some(note), part) = (self.note(stem), self.node(&format!("{stem}.part"))) else {
+    /// Bytes claimed by the record of a download must be present and right. `before` is the record
+    /// at the last check.
+    fn check_record(&self, stem: &str, before: Option<&ResumeFile>, when: &str) {
+        let (Some(record), part) = (self.record(stem), self.node(&format!("{stem}.part"))) else {
             return;
         };
-        let Some(content) = self.oracle.content_of(&note) else { return };
+        let Some(content) = self.oracle.content_of(&record) else { return };
         let Ok(part) = part else {
             assert!(
-                note.held.iter().all(std::ops::Range::is_empty) || when == "on disk",
-                "{when}: {stem}: a record claims bytes without a .part: {note:?}"
+                record.held.iter().all(std::ops::Range::is_empty) || when == "on disk",
+                "{when}: {stem}: a record claims bytes without a .part: {record:?}"
             );
             return;
         };
-        if !note.is_sealed(&part.stamp()) {
-            // Without a seal that fits, bits only say which pieces are worth being hashed again.
+        if !record.is_sealed(&part.stamp()) {
+            // Without a valid seal, bits only name the pieces worth hashing again.
             return;
         }
-        // What was claimed without a seal was not looked at then.
+        // Claims without a seal were not checked then.
         let before = before.filter(|before| before.is_sealed(&part.stamp()));
-        let (data, lasting) = (part.data.borrow(), part.lasting.borrow());
-        note.check(
+        let (data, durable) = (part.data.borrow(), part.durable.borrow());
+        record.check(
             before,
             data.bytes(),
-            lasting.bytes(),
+            durable.bytes(),
             content,
             &format!("{}: {stem}, {when}", self.at),
         );
     }
 
-    /// A `.part` that nobody knows any more, or one of another's making, is in the way of this name.
+    /// True when a `.part` without a record or of another program blocks this name.
     pub fn is_blocked(&self, name: &str) -> bool {
-        self.has(&format!("{name}.part")) && self.note(name).is_none()
+        self.has(&format!("{name}.part")) && self.record(name).is_none()
     }
 
-    /// The bytes of the download under way of this content, if there is one.
+    /// The bytes of the running download of this content, if any.
     pub fn part_of(&self, meant: &Meant) -> Option<Vec<u8>> {
         let is = |name: &String| {
-            ResumeNote::stem(name)
-                .filter(|stem| self.note(stem).is_some_and(|note| note.meant == *meant))
+            ResumeFile::stem(name)
+                .filter(|stem| self.record(stem).is_some_and(|record| record.meant == *meant))
                 .map(str::to_owned)
         };
         let stem = self.names().iter().find_map(is)?;
@@ -503,17 +505,17 @@ impl Disk {
         Some(bytes)
     }
 
-    /// True when what a download brought under this name was never compared with a root.
+    /// True when the downloaded file of this name was never compared with a root.
     pub fn is_unverified(&self, name: &str) -> bool {
         self.unverified.borrow().contains(name)
     }
 
-    /// True when a file of this version stands there, whatever its name.
+    /// True when any file has this version.
     pub fn has_version(&self, tag: &str) -> bool {
         self.files.borrow().values().any(|node| node.tag().to_string() == tag)
     }
 
-    /// True when exactly this stands there.
+    /// True when the file `name` has exactly this content.
     pub fn holds(&self, name: &str, content: Content) -> bool {
         self.node(name).is_ok_and(|node| match &*node.data.borrow() {
             Data::Version(other) => other.is(content),
@@ -522,12 +524,12 @@ impl Disk {
     }
 }
 
-/// The size of a file is the journal's, its bytes are not.
+/// The size of a file is in the journal, the bytes are not.
 fn grow(node: &Node, size: usize) {
-    node.lasting.borrow_mut().own().resize(size, 0);
+    node.durable.borrow_mut().own().resize(size, 0);
 }
 
-/// A process's hands on a disk.
+/// The folder as a process sees it.
 pub struct SimDrive(pub Rc<Disk>);
 
 impl Filesystem for SimDrive {
@@ -594,11 +596,11 @@ impl Filesystem for SimDrive {
         disk.check_room(content.len() as u64)?;
         disk.moment();
         let node = disk.inode(Data::Own(content.to_vec()));
-        // All or nothing: its bytes are lasting before it has its name.
-        node.lasting.replace(Data::Own(content.to_vec()));
+        // Atomic: the bytes are durable before the rename.
+        node.durable.replace(Data::Own(content.to_vec()));
         disk.put(name, node);
-        if let Some(stem) = ResumeNote::stem(name) {
-            disk.check_note(stem, None, "written");
+        if let Some(stem) = ResumeFile::stem(name) {
+            disk.check_record(stem, None, "written");
         }
         disk.moment();
         Ok(())
@@ -642,25 +644,26 @@ impl Filesystem for SimDrive {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         disk.moment();
-        let note = disk.note(to).unwrap_or_else(|| panic!("{to} gets its name without a record"));
+        let record =
+            disk.record(to).unwrap_or_else(|| panic!("{to} gets its name without a record"));
         assert!(node.is_synced(), "{to} gets its name before its bytes are lasting");
-        assert_eq!(node.size(), note.size, "{to} gets its name with another size");
-        let known = disk.oracle.content_of(&note);
+        assert_eq!(node.size(), record.size, "{to} gets its name with another size");
+        let known = disk.oracle.content_of(&record);
         assert!(
-            known.is_some() || matches!(note.meant, Meant::Version(..)),
+            known.is_some() || matches!(record.meant, Meant::Version(..)),
             "{to} gets its name with a lie for its size"
         );
-        // Whoever checks nothing may get what was made up, and then has it.
+        // Without verification a download may contain invented bytes, and then the file has them.
         let content = known.unwrap_or_else(|| Content::odd(node.data.borrow().bytes()));
         assert!(
             node.data.borrow().bytes() == content.bytes(),
-            "{to} is not the file that it is said to be: {note:?}"
+            "{to} is not the file that it is said to be: {record:?}"
         );
         node.changed.set(node.changed.get().max(disk.clock.now()) + 1);
         disk.oracle.add_version(disk.at, to, &node.tag().to_string(), content);
         // Until the folder is synced the file may have either name.
         disk.finished.borrow_mut().insert(to.to_owned(), (content, false));
-        if let Meant::Version(..) = note.meant {
+        if let Meant::Version(..) = record.meant {
             disk.unverified.borrow_mut().insert(to.to_owned());
         } else {
             disk.unverified.borrow_mut().remove(to);
@@ -679,7 +682,7 @@ impl Filesystem for SimDrive {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         assert!(
-            name.ends_with(".part") || ResumeNote::stem(name).is_some(),
+            name.ends_with(".part") || ResumeFile::stem(name).is_some(),
             "{name} is not ours to remove"
         );
         self.0.moment();
@@ -689,7 +692,7 @@ impl Filesystem for SimDrive {
     }
 
     fn durable_every(&self) -> u64 {
-        self.0.lasting_every.get()
+        self.0.durable_every.get()
     }
 
     fn boot(&self) -> String {
@@ -697,7 +700,7 @@ impl Filesystem for SimDrive {
     }
 }
 
-/// A file that is written; its lock goes with it, as the system's goes with the process.
+/// A file open for writing; drop releases the lock.
 struct SimFile {
     disk: Rc<Disk>,
     node: Node,
@@ -730,10 +733,10 @@ impl FsFile for SimFile {
         let end = start + bytes.len();
         let had = self.node.data.borrow().bytes().len();
         disk.check_room(end.saturating_sub(had) as u64)?;
-        let stem = ResumeNote::stem(&self.name).map(str::to_owned);
-        let before = stem.as_ref().and_then(|stem| disk.note(stem));
-        if let Some(note) = self.name.strip_suffix(".part").and_then(|stem| disk.note(stem))
-            && let Some(content) = disk.oracle.content_of(&note)
+        let stem = ResumeFile::stem(&self.name).map(str::to_owned);
+        let before = stem.as_ref().and_then(|stem| disk.record(stem));
+        if let Some(record) = self.name.strip_suffix(".part").and_then(|stem| disk.record(stem))
+            && let Some(content) = disk.oracle.content_of(&record)
         {
             assert!(end <= content.size, "{}: bytes beyond the end of its version", self.name);
             assert!(
@@ -743,7 +746,7 @@ impl FsFile for SimFile {
             );
         }
         disk.moment();
-        // The process may end when only some pages of it are written.
+        // The process may be killed with only some pages written.
         let part = (start + disk.rng.place(bytes.len() + 1)) / PAGE * PAGE;
         if part > start {
             self.put(start, &bytes[..part - start]);
@@ -752,7 +755,7 @@ impl FsFile for SimFile {
         }
         self.put(start, bytes);
         if let Some(stem) = stem {
-            disk.check_note(&stem, before.as_ref(), "written in place");
+            disk.check_record(&stem, before.as_ref(), "written in place");
         }
         disk.moment();
         Ok(())
@@ -816,13 +819,13 @@ impl FsFile for SimFile {
     }
 }
 
-/// An opened file that is shared.
+/// A shared file open for reading.
 struct SimSource {
     disk: Rc<Disk>,
     node: Node,
-    /// Its version; `None` for a download under way, which changes as it is read.
+    /// The version; `None` for a running download, which changes while it is read.
     tag: Option<FileVersion>,
-    /// It was cold so often in a row.
+    /// Consecutive reads that blocked.
     cold_for: Cell<u32>,
 }
 
@@ -842,7 +845,7 @@ impl ByteSource for SimSource {
         if !self.disk.cold.get() {
             return true;
         }
-        // Cold for a while now and then; seldom for so long that it is read all the same.
+        // Not resident for a while now and then; seldom so long that the file is read all the same.
         if self.cold_for.get() == 0 && self.disk.rng.once_in(20) {
             self.cold_for.set(if self.disk.rng.once_in(20) { 5_000 } else { 20 });
         }

@@ -1,11 +1,12 @@
-//! A whole network in one thread and no real time: real hosts over a virtual clock, network, disk and console, among raw actors that behave well,
-//! badly or falsely, while faults happen. A run is a function of its seed.
+//! A whole network in one thread and in virtual time: real hosts over a simulated clock, network,
+//! disk and console, among honest, broken and adversarial raw actors, while faults happen. A run is
+//! a function of its seed.
 //!
 //! ```text
-//!   cargo test --test sim                        seeds 0..2000
-//!   SIM_SEED=7 cargo test --test sim             one seed, told step by step
-//!   SIM_SEED=7 SIM_TALK=1 cargo test ...         and word by word
-//!   SIM_FIRST=5000 SIM_SEEDS=20000 cargo test --test sim
+//! cargo test --test sim                        seeds 0..2000
+//! SIM_SEED=7 cargo test --test sim             one seed, printed step by step
+//! SIM_SEED=7 SIM_TALK=1 cargo test ...         with every line on the wire
+//! SIM_FIRST=5000 SIM_SEEDS=20000 cargo test --test sim
 //! ```
 
 mod adversaries;
@@ -16,7 +17,7 @@ mod disk;
 mod net;
 mod oracle;
 mod providers;
-mod resume_notes;
+mod resume_file;
 mod rng;
 mod sniffers;
 mod world;
@@ -31,24 +32,25 @@ use std::time::{Duration, Instant};
 use crate::oracle::Counts;
 use crate::world::{Kill, World};
 
-/// A world takes some hundredths of a second; one that takes this long, even on a busy machine, is stuck inside a turn.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A world takes some hundredths of a second; after this long, even on a busy machine, an iteration
+/// is stuck.
+const STUCK: Duration = Duration::from_secs(60);
 
-/// One that takes this long is worth a look.
+/// A world that takes this long is reported.
 const SLOW: Duration = Duration::from_secs(2);
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// One world, from its beginning to its judgement.
+/// Runs one world from start to final check.
 fn run(seed: u64, trace: bool) -> Result<Counts, String> {
     caught(|| World::new(seed, trace).counts())
 }
 
 fn caught<T>(what: impl FnOnce() -> T) -> Result<T, String> {
     static QUIET: Once = Once::new();
-    // What goes wrong is told at the end, once.
+    // Failures are printed once, at the end.
     QUIET.call_once(|| {
         if number("SIM_SEED").is_none() {
             let usual = std::panic::take_hook();
@@ -68,14 +70,14 @@ fn caught<T>(what: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Names whose records fit into one sector, and do not.
+/// Names with records that fit into one sector, and that do not.
 const NAMES: [&str; 2] = ["f.mp4", LONG];
-/// Its record is longer than a sector, so that a power cut may tear even its first lines.
+/// Its record is longer than a sector, so a power cut may tear even the first lines.
 const LONG: &str = r#""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""".mp4"#;
-/// Moments that are tried of one download.
+/// Kill points tried for one download.
 const MOST_MOMENTS: u64 = 60;
 
-/// A download is ended at each moment at which it does something to its disk, and begun again until it is done.
+/// Kills a download at each operation on its disk and restarts it until it completes.
 fn ended_at_every_write(how: Kill) {
     let only = number("SIM_SEED");
     let (next, first, rounds) =
@@ -178,7 +180,7 @@ fn every_download_ends_correctly_under_network_faults() {
         }
         drop(tell);
         loop {
-            match received.recv_timeout(PATIENCE) {
+            match received.recv_timeout(STUCK) {
                 Ok((seed, None)) => drop(under_way.insert(seed)),
                 Ok((seed, Some(result))) => {
                     under_way.remove(&seed);
@@ -189,7 +191,7 @@ fn every_download_ends_correctly_under_network_faults() {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
-                    // Nothing can stop a thread that is inside a turn which never ends.
+                    // A thread inside an endless iteration cannot be stopped.
                     eprintln!("a turn never ends in one of these: SIM_SEED={under_way:?}");
                     std::process::exit(101);
                 }
@@ -214,7 +216,7 @@ fn every_download_ends_correctly_under_network_faults() {
         failures[0].0
     );
     if seeds >= 100 {
-        // A simulator in which nothing happens proves nothing.
+        // A simulator without events would prove nothing.
         let lived = [
             counts.finished,
             counts.resumed,

@@ -1,7 +1,9 @@
-//! The virtual network: connections with a window, a delay and a rate for each direction, short reads and writes, resets, half-closes, cuts.
+//! The virtual network: connections with a window, a delay and a rate for each direction, short
+//! reads and writes, resets, half-closes and cuts.
 //!
-//! Readiness is given as epoll gives it: an edge when bytes come, an edge for writing only after a write found no room. A link that waits for an
-//! edge that does not come waits for ever, as it would in the real world.
+//! Readiness follows epoll: an edge when bytes arrive, and an edge for writing only after a write
+//! found no room. A connection that waits for an edge that never comes waits for ever, as on a real
+//! system.
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::cmp::Reverse;
@@ -21,10 +23,10 @@ use crate::oracle::Oracle;
 use crate::rng::Rng;
 use crate::sniffers::Sniffer;
 
-/// One run of one process; its links die with it.
+/// One run of one process; its connections die with the process.
 pub type Life = usize;
 
-/// All machines' network.
+/// The network of all machines.
 #[derive(Clone)]
 pub struct Wire(Rc<RefCell<Inner>>);
 
@@ -38,7 +40,7 @@ pub struct Inner {
     agenda: BinaryHeap<Reverse<(u64, u64, What)>>,
     sequence: u64,
     cuts: BTreeSet<(IpAddr, IpAddr)>,
-    /// What waits for a cut to heal.
+    /// Deliveries that wait for a cut to heal.
     stuck: Vec<What>,
     down: BTreeSet<IpAddr>,
     next_port: u16,
@@ -46,15 +48,15 @@ pub struct Inner {
     delay: (u64, u64),
 }
 
-/// What the network knows of a process.
+/// The state of a process in the network.
 pub struct Lived {
     pub ip: IpAddr,
     pub ready: Vec<Ready>,
-    /// Bytes that moved since it last waited.
+    /// Bytes moved since its last wait.
     pub moved: usize,
-    /// Something happened since it last waited.
+    /// Set by any event since its last wait.
     pub busy: bool,
-    /// Whether it runs a real host, whose behaviour is judged.
+    /// The process runs a real host, so its behaviour is checked.
     pub judged: bool,
 }
 
@@ -66,7 +68,7 @@ struct Port {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
-    /// The oldest parcel that this side sent has come.
+    /// The oldest parcel of this side has arrived.
     Parcel(usize, usize),
     Knock(usize),
     Answer(usize, bool),
@@ -80,12 +82,12 @@ enum Parcel {
     Reset,
 }
 
-/// One connection; side 0 began it.
+/// One connection; side 0 connected.
 pub struct Conn {
     pub sides: [Side; 2],
     pub to: SocketAddr,
     pub opened: u64,
-    /// A fault has touched it: nothing is promised of it any more.
+    /// A fault has touched the connection, so no outcome is required.
     pub hurt: bool,
     sniffer: Sniffer,
     delay: u64,
@@ -102,16 +104,16 @@ pub struct Side {
     shut: bool,
     connected: bool,
     refused: bool,
-    /// A write found no room, so an edge is owed.
+    /// A write found no room, so an edge is due.
     no_room: bool,
     flying: VecDeque<Parcel>,
-    /// What the other side can read.
+    /// Parcels that the other side can read.
     here: VecDeque<Vec<u8>>,
     read_of_front: usize,
     in_way: usize,
     pub window: usize,
     last_at: u64,
-    /// The other side has seen our end.
+    /// The other side has seen the end of stream.
     pub ended: bool,
     pub moved_at: u64,
     pub read: u64,
@@ -241,7 +243,7 @@ impl Wire {
         SimStream { wire: self.clone(), conn, side: 0 }
     }
 
-    /// The next link that waits at the port of this number of this process.
+    /// The next connection waiting at this port of the process.
     pub fn accept(&self, life: Life, number: usize) -> Option<SimStream> {
         let mut inner = self.hold();
         let conn = inner
@@ -260,7 +262,7 @@ impl Wire {
         inner.edge(stream.conn, stream.side, readable, writable);
     }
 
-    /// Delivers all whose time has come.
+    /// Delivers every parcel that is due.
     pub fn deliver(&self) {
         let mut inner = self.hold();
         let now = inner.clock.now();
@@ -277,7 +279,7 @@ impl Wire {
         self.look().agenda.peek().map(|Reverse((at, _, _))| *at)
     }
 
-    /// Cuts or heals the way between two machines.
+    /// Cuts or heals the route between two machines.
     pub fn cut(&self, a: IpAddr, b: IpAddr, cut: bool) {
         let mut inner = self.hold();
         if cut {
@@ -298,7 +300,7 @@ impl Wire {
         self.look().cuts.iter().copied().collect()
     }
 
-    /// Breaks one live connection at random; false where there is none.
+    /// Resets one live connection at random; false when there is none.
     pub fn reset_one(&self, rng: &Rng) -> bool {
         let mut inner = self.hold();
         let live: Vec<usize> = (0..inner.conns.len())
@@ -308,7 +310,7 @@ impl Wire {
             return false;
         }
         let now = inner.clock.now();
-        // One on which bytes move, where there is one: what is idle has little to lose.
+        // Prefer a connection with moving bytes: an idle one has little to lose.
         let moving: Vec<usize> =
             live.iter().copied().filter(|id| inner.conns[*id].moves()).collect();
         let conn = *rng.pick(if moving.is_empty() { &live } else { &moving });
@@ -318,11 +320,11 @@ impl Wire {
         true
     }
 
-    /// The systems ask after links that were opened by their side and are silent: one whose other end is no more is reset.
+    /// TCP keep-alive: a silent connection is reset when its other end no longer exists.
     pub fn keep_alive(&self) {
         let mut inner = self.hold();
         let now = inner.clock.now();
-        // The first question, and nine more without an answer: what Linux does.
+        // The first probe and nine more without a reply, as on Linux.
         let patience = limits::KEEPALIVE + limits::KEEPALIVE / 4 * 9;
         let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
         for conn in 0..inner.conns.len() {
@@ -338,7 +340,7 @@ impl Wire {
         }
     }
 
-    /// Between whom files move: who takes and who gives.
+    /// The machines between which files move: receiver and sender.
     pub fn moving(&self) -> Vec<(IpAddr, IpAddr)> {
         let inner = self.look();
         inner
@@ -349,7 +351,7 @@ impl Wire {
             .collect()
     }
 
-    /// The process ends. Its system closes its links, unless the whole machine has lost its power.
+    /// Ends a process. Its system closes the connections, unless the machine has lost power.
     pub fn end(&self, life: Life, power_lost: bool) {
         let mut inner = self.hold();
         let waiting: Vec<usize> = inner
@@ -368,7 +370,7 @@ impl Wire {
                     if power_lost {
                         let behaviour = &mut inner.conns[conn].sides[side];
                         behaviour.closed = true;
-                        // What has left already arrives; the end of the link is never told.
+                        // Sent bytes still arrive; the end of stream is never sent.
                         behaviour.shut = true;
                         behaviour.link = None;
                     } else {
@@ -404,7 +406,7 @@ impl Wire {
 }
 
 impl Conn {
-    /// More is on its way than a few words.
+    /// True while more than a few lines are in flight.
     fn moves(&self) -> bool {
         self.sides.iter().all(|side| !side.closed) && self.sides[1].in_way > 1_000
     }
@@ -421,7 +423,7 @@ impl Inner {
         self.cuts.contains(&pair(conn.sides[0].address.ip(), conn.to.ip()))
     }
 
-    /// True while packets can go between the machines of a connection.
+    /// True while packets can travel between the machines of a connection.
     pub fn is_open_way(&self, conn: usize) -> bool {
         !self.is_cut(conn)
     }
@@ -496,7 +498,7 @@ impl Inner {
     }
 
     fn was_reset(&mut self, conn: usize, side: usize) {
-        // Some systems throw away what was not read yet.
+        // Some systems drop unread bytes on a reset.
         let lost = self.rng.once_in(2);
         let behaviour = &mut self.conns[conn].sides[1 - side];
         if lost {
@@ -519,7 +521,7 @@ impl Inner {
         let (life, link, shut, connected) =
             (behaviour.life, behaviour.link.take(), behaviour.shut, behaviour.connected);
         if let (Some(link), true) = (link, life != usize::MAX) {
-            // What was ready is not reported of a link that was given up.
+            // Readiness of a closed connection is not reported.
             self.lives[life].ready.retain(
                 |ready| !matches!(ready, Ready::Link { link: other, .. } if *other == link),
             );

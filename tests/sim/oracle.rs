@@ -1,7 +1,7 @@
-//! What must always be true, and what was counted on the way.
+//! The invariants of a world, and counters of its events.
 //!
-//! The oracle knows every version of every file that ever was somewhere. A byte that goes into a `.part` is compared with the version that the
-//! record beside it names, a file that gets its name with all of it.
+//! The oracle has every version of every file that ever existed. Each byte written to a `.part` is
+//! compared with the version named by its record, and each finalized file is compared as a whole.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,18 +13,19 @@ use cardume::storage::piece_tree::{self, HashList};
 use serde_json::Value;
 
 use crate::disk::Disk;
-use crate::resume_notes::{Meant, ResumeNote};
+use crate::resume_file::{Meant, ResumeFile};
 use crate::rng::Rng;
 
 /// The largest file of any world.
 pub const LARGEST: usize = 18 << 20;
-/// Room to begin in, so that no two versions share their bytes.
+/// Room for offsets, so that no two versions share bytes.
 const OFFSETS: usize = 1 << 20;
 
-/// What was made up.
+/// Invented contents.
 static ODD: Mutex<Vec<&'static [u8]>> = Mutex::new(Vec::new());
 
-/// A version of a file: a run of one table of random bytes, begun at another place for each version.
+/// A version of a file: a range of one table of random bytes, at a different offset for each
+/// version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Content {
     pub start: usize,
@@ -36,7 +37,7 @@ impl Content {
         Content { start: rng.place(OFFSETS), size }
     }
 
-    /// What somebody has made up: kept for good, for it is seldom much.
+    /// Invented bytes, leaked on purpose: there are few.
     pub fn odd(bytes: &[u8]) -> Content {
         let mut odd = ODD.lock().unwrap_or_else(PoisonError::into_inner);
         odd.push(Box::leak(bytes.into()));
@@ -60,7 +61,7 @@ impl Content {
         &table[self.start..self.start + self.size]
     }
 
-    /// Its list of pieces; each is made once.
+    /// The hash list; computed once for each content.
     pub fn list(self) -> Rc<HashList> {
         thread_local! {
             static LISTS: RefCell<BTreeMap<Content, Rc<HashList>>> = const { RefCell::new(BTreeMap::new()) };
@@ -81,12 +82,11 @@ impl Content {
         })
     }
 
-    /// True when both have the same bytes, as small ones may have by chance.
+    /// True when both have the same bytes, as small contents may by chance.
     pub fn is(self, other: Content) -> bool {
         self == other || (self.size == other.size && self.bytes() == other.bytes())
     }
 
-    /// The bytes of one piece.
     pub fn piece(self, piece: u64) -> &'static [u8] {
         let (start, length) = piece_tree::bounds(self.size as u64, piece);
         let start = usize::try_from(start).unwrap_or(usize::MAX);
@@ -94,7 +94,7 @@ impl Content {
     }
 }
 
-/// How much was done and done to it.
+/// Counters of events and faults.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Counts {
     pub steps: u64,
@@ -168,16 +168,16 @@ impl Counts {
     }
 }
 
-/// The judge of one world.
+/// The oracle of one world.
 #[derive(Default)]
 pub struct Oracle {
     versions: RefCell<BTreeMap<(SocketAddr, String, String), Content>>,
     adversaries: RefCell<BTreeSet<SocketAddr>>,
     honest: RefCell<BTreeSet<SocketAddr>>,
     disks: RefCell<BTreeMap<IpAddr, Weak<Disk>>>,
-    /// Every content whose root was ever told, by its root.
+    /// Every announced content, by root.
     roots: RefCell<BTreeMap<String, Content>>,
-    /// Addresses whose files or disk a fault has touched, and when last.
+    /// Addresses with files or disks touched by a fault, and the last time.
     touched: RefCell<BTreeMap<SocketAddr, u64>>,
     pub counts: Cell<Counts>,
     pub trace: Cell<bool>,
@@ -190,7 +190,7 @@ impl Oracle {
         self.counts.set(counts);
     }
 
-    /// Tells what is said, where all of it is wanted.
+    /// Prints a line of the wire with `SIM_TALK`.
     pub fn log_wire(&self, what: impl FnOnce() -> String) {
         if self.trace.get() && std::env::var_os("SIM_TALK").is_some() {
             eprintln!("    {}", what());
@@ -210,18 +210,18 @@ impl Oracle {
         self.adversaries.borrow_mut().insert(at);
     }
 
-    /// One that never gives what is wrong.
+    /// A source that never sends wrong bytes.
     pub fn add_honest(&self, at: SocketAddr) {
         self.honest.borrow_mut().insert(at);
     }
 
-    /// True for one that may not be blamed.
+    /// True for an address that must not be banned.
     pub fn is_honest(&self, at: SocketAddr) -> bool {
         self.honest.borrow().contains(&at)
             || (self.disk(at.ip()).is_some() && !self.adversaries.borrow().contains(&at))
     }
 
-    /// True when this content was on that machine, under this name or any.
+    /// True when the content existed on that machine, under this name or any.
     pub fn has_been(&self, ip: IpAddr, name: Option<&str>, content: Content) -> bool {
         let versions = self.versions.borrow();
         versions.iter().any(|((at, other, _), version)| {
@@ -229,12 +229,12 @@ impl Oracle {
         })
     }
 
-    /// From now on this version of a file has been somewhere.
+    /// Registers a version of a file.
     pub fn add_version(&self, at: SocketAddr, name: &str, tag: &str, content: Content) {
         self.versions.borrow_mut().insert((at, name.to_owned(), tag.to_owned()), content);
     }
 
-    /// Somebody tells the root of this content.
+    /// Registers the root of a content as announced, and returns the root.
     pub fn describe(&self, content: Content) -> String {
         let root = content.list().root().to_string();
         self.roots.borrow_mut().insert(root.clone(), content);
@@ -246,7 +246,7 @@ impl Oracle {
         if let Some(content) = self.roots.borrow().get(root) {
             return Some(*content);
         }
-        // A real host has found it by itself: it must be that of a version that was somewhere.
+        // A real host computed the root, so the root must belong to a known version.
         let versions: BTreeSet<Content> = self.versions.borrow().values().copied().collect();
         versions.into_iter().for_each(|content| drop(self.describe(content)));
         self.roots.borrow().get(root).copied()
@@ -264,22 +264,23 @@ impl Oracle {
         self.touched.borrow().get(&at).is_some_and(|when| *when >= since)
     }
 
-    /// The content that a record names; `None` for what a liar gave, of which nothing can be said.
-    pub fn content_of(&self, note: &ResumeNote) -> Option<Content> {
-        let found = match &note.meant {
+    /// The content named by a record; `None` for a content of an adversary, about which nothing is
+    /// required.
+    pub fn content_of(&self, record: &ResumeFile) -> Option<Content> {
+        let found = match &record.meant {
             Meant::Root(root) => {
                 let found = self.content(root);
-                assert!(found.is_some(), "a record names a root that nobody ever told: {note:?}");
+                assert!(found.is_some(), "a record names a root that nobody ever told: {record:?}");
                 found
             }
             Meant::Version(from, tag) => {
-                // Its owner may call it otherwise.
+                // Its owner may use another name.
                 let versions = self.versions.borrow();
                 let found = versions
                     .iter()
                     .find(|((at, _, other), _)| at == from && other == tag)
                     .map(|(_, content)| *content);
-                // One that is downloading it itself has no version of its own.
+                // A machine that is downloading the file has no version of its own.
                 let found = found.or_else(|| {
                     self.roots
                         .borrow()
@@ -289,27 +290,27 @@ impl Oracle {
                 });
                 assert!(
                     found.is_some() || self.adversaries.borrow().contains(from),
-                    "a record names a version that never was: {note:?}"
+                    "a record names a version that never was: {record:?}"
                 );
                 found
             }
         };
-        if let (Some(content), Meant::Root(_)) = (found, &note.meant)
-            && content.size as u64 != note.size
+        if let (Some(content), Meant::Root(_)) = (found, &record.meant)
+            && content.size as u64 != record.size
         {
-            // Somebody has lied about the size, and nothing can come of it.
+            // An adversary lied about the size, so nothing can be completed.
             assert!(
-                note.held.is_empty() && note.synced.is_empty(),
-                "a record that claims bytes of another size: {note:?}"
+                record.held.is_empty() && record.synced.is_empty(),
+                "a record that claims bytes of another size: {record:?}"
             );
             return None;
         }
         found.inspect(|content| {
-            assert_eq!(content.size as u64, note.size, "a record with another size: {note:?}")
+            assert_eq!(content.size as u64, record.size, "a record with another size: {record:?}")
         })
     }
 
-    /// A line that a real host sent on a link that it began.
+    /// Checks a line that a real host sent on an outbound connection.
     pub fn check_request(&self, ip: IpAddr, line: &[u8]) {
         let head: Value = serde_json::from_slice(line).unwrap_or_else(|error| {
             panic!("a host sent a line that is no JSON ({error}): {line:?}")
@@ -348,7 +349,7 @@ impl Oracle {
     }
 }
 
-/// A judge that several parts of a world share.
+/// An oracle shared by the parts of a world.
 pub fn judge() -> Rc<Oracle> {
     Rc::new(Oracle::default())
 }

@@ -1,4 +1,5 @@
-//! Raw owners: they share true content under its true root, and give it well, slowly, in part, falsely or not at all.
+//! Raw providers: they share true content under its true root, and send it well, slowly, in part,
+//! falsely or not at all.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Read as _;
@@ -17,39 +18,39 @@ use crate::net::{Life, SimStream, Wire};
 use crate::oracle::{Content, Oracle};
 use crate::rng::Rng;
 
-/// How an owner gives.
+/// How a provider serves files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Behaviour {
     Honest,
-    /// Some bytes, then a pause.
+    /// Pauses between small parts.
     Slow,
-    /// Has some pieces, and more later.
+    /// Holds some pieces, and more later.
     Partial,
-    /// Hashes its files while it is asked for the list.
+    /// Finishes hashing after the list was requested.
     HashesLate,
-    /// Never comes to the end of it.
+    /// Never finishes hashing.
     NeverHashes,
-    /// Knows neither roots nor lists.
+    /// Supports neither roots nor lists.
     Old,
-    /// One piece has a wrong byte.
+    /// Flips a byte of one piece.
     WrongPiece,
-    /// The same, of one that tells no root and no list before the bytes are taken.
+    /// As [`Behaviour::WrongPiece`], and announces root and list only after the bytes were sent.
     WrongThenHashes,
-    /// All but the first are wrong.
+    /// Sends every piece wrong except the first.
     FirstOnly,
-    /// The list of pieces is another.
+    /// Sends the list of a different content.
     WrongList,
-    /// Half the size, with the values of pieces of 2 MiB: a list that leads to the root.
+    /// Announces half the size, with hashes of 2 MiB pieces that lead to the same root.
     HalfSize,
-    /// Says that it has what it refuses.
+    /// Announces pieces with HAVE and refuses them.
     FalseHave,
-    /// Refuses everything.
+    /// Refuses every request.
     Refuses,
-    /// Goes silent, or away, in the midst of a piece.
+    /// Stops or closes in the middle of a piece.
     Stops,
 }
 
-/// All of them.
+/// All behaviours.
 pub const ALL: [Behaviour; 14] = [
     Behaviour::Honest,
     Behaviour::Slow,
@@ -68,7 +69,7 @@ pub const ALL: [Behaviour; 14] = [
 ];
 
 impl Behaviour {
-    /// Never says or gives what is wrong.
+    /// True when the provider never announces or sends wrong data.
     pub fn is_honest(self) -> bool {
         !matches!(
             self,
@@ -82,7 +83,7 @@ impl Behaviour {
     }
 }
 
-/// An owner with its port.
+/// A provider with its port.
 pub struct Provider {
     pub life: Life,
     pub at: SocketAddr,
@@ -95,32 +96,32 @@ pub struct Provider {
     server_conn: Option<Conn>,
     conns: Vec<Conn>,
     next_at: u64,
-    /// When its files are hashed.
+    /// The time at which hashing is done.
     hashed_at: u64,
 }
 
-/// A file that it shares.
+/// A file shared by a provider.
 pub struct SharedFile {
     pub name: String,
     pub content: Content,
     pub root: String,
     tag: String,
-    /// The piece in which it lies.
+    /// The piece with the wrong byte.
     wrong: u64,
-    /// Pieces that it has, where that is not all.
+    /// The held pieces of a partial provider.
     has: BTreeSet<u64>,
 }
 
-/// One link.
+/// One connection.
 struct Conn {
     stream: SimStream,
     got: Vec<u8>,
     out: VecDeque<Outgoing>,
     sent: usize,
     sends: VecDeque<Upload>,
-    /// Roots of which it wants to hear more.
+    /// Roots with a subscription to HAVE events.
     subscribed: BTreeSet<String>,
-    /// Lists that are asked for and not there yet.
+    /// Requests for lists that are not ready.
     pending: Vec<Value>,
     backoff_until: u64,
     closing: bool,
@@ -129,11 +130,11 @@ struct Conn {
 enum Outgoing {
     Text(Vec<u8>),
     Bytes(&'static [u8]),
-    /// Nothing more, ever.
+    /// No further bytes.
     Silence,
 }
 
-/// A FETCH that is being answered.
+/// A FETCH being answered.
 struct Upload {
     id: u64,
     file: usize,
@@ -175,7 +176,7 @@ impl Conn {
         self.send(&json!({"id": id, "error": {"code": code, "retry": false, "text": "no"}}));
     }
 
-    /// Takes what has come. False when the link is over.
+    /// Reads received bytes; false when the connection is over.
     fn receive(&mut self) -> bool {
         let mut buffer = [0; 4_096];
         loop {
@@ -189,7 +190,7 @@ impl Conn {
         }
     }
 
-    /// Says what waits; at most `most` bytes. False when the link is over.
+    /// Writes at most `most` queued bytes; false when the connection is over.
     fn flush(&mut self, mut most: usize) -> bool {
         while let Some(front) = self.out.front() {
             let rest = &front.bytes()[self.sent..];
@@ -380,7 +381,7 @@ impl Provider {
         entry
     }
 
-    /// The size that it tells.
+    /// The announced size.
     fn size(&self, file: &SharedFile) -> u64 {
         let size = file.content.size as u64;
         if self.behaviour == Behaviour::HalfSize { size.div_ceil(2) } else { size }
@@ -459,7 +460,7 @@ impl Provider {
         conn.sends.push_back(Upload { id, file: number, at: from, end });
     }
 
-    /// The next body of the first FETCH.
+    /// Queues the next body of the first FETCH.
     fn send_next_piece(&mut self, conn: &mut Conn) {
         let Some(send) = conn.sends.front_mut() else { return };
         let file = &self.files[send.file];
@@ -554,7 +555,7 @@ impl Provider {
     }
 }
 
-/// The values of pieces of 2 MiB.
+/// The hashes of 2 MiB pieces.
 fn halved(values: &[piece_tree::PieceHash]) -> Vec<piece_tree::PieceHash> {
     values
         .chunks(2)

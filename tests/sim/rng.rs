@@ -1,4 +1,4 @@
-//! Chance that is a function of its seed: the same seed rolls the same numbers on every machine.
+//! Random numbers that are a function of their seed: the same on every machine.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ use std::cell::Cell;
 pub struct Rng(Cell<u64>);
 
 impl Rng {
-    /// Dice of their own for `seed`.
+    /// A generator for `seed`.
     pub fn new(seed: u64) -> Rng {
         let rng = Rng(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
         for _ in 0..4 {
@@ -15,12 +15,12 @@ impl Rng {
         rng
     }
 
-    /// Other dice, so that what one part of the world rolls does not move the rolls of another.
+    /// An independent generator, so that draws of one part of the world do not shift those of
+    /// another.
     pub fn fork(&self) -> Rng {
         Rng::new(self.next())
     }
 
-    /// The next number.
     pub fn next(&self) -> u64 {
         let mut state = self.0.get();
         state ^= state >> 12;
@@ -35,7 +35,7 @@ impl Rng {
         self.next() % sides.max(1)
     }
 
-    /// As [`below`](Dice::below), for places in lists.
+    /// As [`below`](Rng::below), for indices.
     pub fn place(&self, count: usize) -> usize {
         usize::try_from(self.below(count as u64)).unwrap_or(0)
     }
@@ -45,12 +45,12 @@ impl Rng {
         low + self.below(high - low + 1)
     }
 
-    /// True once in `times`.
+    /// True once in `times`, on average.
     pub fn once_in(&self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    /// One of a list.
+    /// A random element.
     pub fn pick<'a, T>(&self, from: &'a [T]) -> &'a T {
         &from[self.place(from.len())]
     }

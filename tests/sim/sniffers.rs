@@ -1,4 +1,5 @@
-//! Reads along what real peers answer, whoever asked: each body, list and claim must be that of the content that was asked for.
+//! Sniffers read the responses of real peers: each body, list and claim must match the requested
+//! content.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -6,22 +7,22 @@ use std::net::{IpAddr, SocketAddr};
 use serde_json::Value;
 
 use crate::oracle::{Content, Oracle};
-use crate::resume_notes::Meant;
+use crate::resume_file::Meant;
 
-/// How often a real host may ask the same on one link.
+/// How often a real host may repeat a request on one connection.
 const MOST_REPEATS: u32 = 25;
 
-/// What is known of one connection.
+/// The state of one connection.
 #[derive(Default)]
 pub struct Sniffer {
     asked: Vec<u8>,
     said: Vec<u8>,
-    /// What was asked by root, by the id of the question; `None` where two have the same id.
+    /// The requested root by request id; `None` where two requests have the same id.
     roots: BTreeMap<u64, Option<String>>,
     body: Option<Body>,
-    /// How often the same was asked.
+    /// Counts of equal requests.
     repeated: BTreeMap<u64, u32>,
-    /// It is no native link, or not one that makes sense.
+    /// Not a native connection, or not a valid one.
     deaf: bool,
 }
 
@@ -34,12 +35,12 @@ struct Body {
 enum Of {
     File(Content),
     List(Content),
-    /// The question was unclear.
+    /// The request was ambiguous.
     Unknown,
 }
 
 impl Sniffer {
-    /// Bytes of the side that asks; `judge` is called with each line of a real host.
+    /// Bytes of the requester; `judge` is called with each line of a real host.
     pub fn on_request(
         &mut self,
         bytes: &[u8],
@@ -68,7 +69,7 @@ impl Sniffer {
             if judged {
                 repeats(&mut self.repeated, line);
             }
-            // Only these say by themselves what their answer must be.
+            // Only these requests determine their response.
             if memchr::memmem::find(line, b"\"root\":\"").is_none() {
                 continue;
             }
@@ -81,7 +82,7 @@ impl Sniffer {
         self.asked.drain(..used);
     }
 
-    /// Bytes of a real host that answers.
+    /// Bytes of a responding real host.
     pub fn on_response(&mut self, at: SocketAddr, mut bytes: &[u8], oracle: &Oracle) {
         if self.deaf {
             return;
@@ -176,7 +177,7 @@ impl Body {
     }
 }
 
-/// A real host says which pieces it has.
+/// A real host announces its pieces.
 fn claims(ip: IpAddr, head: &Value, oracle: &Oracle) {
     let root = head["root"].as_str().unwrap_or_default();
     let content = oracle
@@ -190,7 +191,7 @@ fn claims(ip: IpAddr, head: &Value, oracle: &Oracle) {
             "{ip} says that it has all of what it never had: {head}"
         );
     }
-    // What was finished or dropped meanwhile was there when this was said.
+    // A download finished or dropped meanwhile was present at the announcement.
     let Some(bytes) = disk.part_of(&Meant::Root(root.to_owned())) else { return };
     for run in head["pieces"].as_array().into_iter().flatten() {
         let (first, count) = (run[0].as_u64().unwrap_or(u64::MAX), run[1].as_u64().unwrap_or(1));
@@ -205,7 +206,7 @@ fn claims(ip: IpAddr, head: &Value, oracle: &Oracle) {
     }
 }
 
-/// A real host that gets no for an answer does not ask the same for ever.
+/// A real host must not repeat a refused request for ever.
 fn repeats(repeated: &mut BTreeMap<u64, u32>, line: &[u8]) {
     let Some(what) = memchr::memmem::find(line, b"\"method\":\"").map(|at| &line[at..]) else {
         return;

@@ -1,7 +1,8 @@
-//! One world: a server, peers, raw actors, a plan of commands and faults, and the loop that moves virtual time.
+//! One world: a server, peers, raw actors, a plan of commands and faults, and the loop that
+//! advances virtual time.
 //!
-//! First comes a time of trouble, in which the plan's faults happen; then a calm one without any, at whose end everything that was wanted must be
-//! there and everybody must answer.
+//! Faults happen first. A calm phase without faults follows: at its end every requested file must
+//! exist and every host must respond.
 
 mod pauses;
 
@@ -35,21 +36,22 @@ use crate::adversaries::Adversary;
 use crate::clients::Client;
 use crate::clock::{Clock, SECOND};
 use crate::console::Script;
-use crate::disk::{Disk, Ended, SimDrive};
+use crate::disk::{Disk, Killed, SimDrive};
 use crate::net::{Life, SimNet, Wire};
 use crate::oracle::{Content, Counts, LARGEST, Oracle, judge};
 use crate::providers::{ALL, Behaviour, Provider};
-use crate::resume_notes::Meant;
+use crate::resume_file::Meant;
 use crate::rng::Rng;
 
-/// Turns in which nothing at all happens, in one second of virtual time: more is a loop that spins. A link whose file is cold is looked at twice a
-/// millisecond, and each turn that moves something may have two that find no more to move.
+/// Iterations without any effect in one second of virtual time: more means a busy loop. A
+/// connection with a non-resident file is polled twice a millisecond, and each useful iteration may
+/// cause two empty ones.
 const EMPTY_TURNS: u64 = 8_000;
 /// Far more than any world needs.
 const MOST_STEPS: u64 = 3_000_000;
-/// How long a link may be idle where nobody waits for a person or a slot.
+/// Limit of an idle connection that waits for neither consent nor a slot.
 const IDLE: u64 = 110 * SECOND;
-/// And where somebody does.
+/// The same for a connection in a queue.
 const IDLE_IN_QUEUE: u64 = 700 * SECOND;
 
 /// A world.
@@ -62,7 +64,7 @@ pub struct World {
     heartbeat: Duration,
     server: Machine,
     peers: Vec<Machine>,
-    /// The peer that asks a fake server.
+    /// The peer that uses a fake server.
     victim: Option<usize>,
     adversaries: Vec<Adversary>,
     liar_wakes: Vec<u64>,
@@ -77,38 +79,38 @@ pub struct World {
     next_look: u64,
     next_actor: u8,
     is_calm: bool,
-    /// In a world of two: how often the disk ends the one who downloads once it has begun again.
+    /// In a world of two: how often the disk kills the requester after a restart.
     more_ends: Option<u32>,
 }
 
-/// A machine that runs a real host.
+/// A machine with a real host.
 struct Machine {
     at: SocketAddr,
     disk: Rc<Disk>,
-    /// What it knows of roots outlives its processes.
+    /// The hash cache, which outlives the processes.
     hashes: Rc<Remembered>,
     life: Life,
     script: Script,
     host: Option<Plugged>,
     options: Options,
     joined: bool,
-    /// It was asked to end.
+    /// The process was told to exit.
     stopping: bool,
     empty_turns: u64,
     full_turns: u64,
     own: BTreeSet<String>,
-    /// Downloads that this process has begun.
+    /// Downloads started by this process.
     begun: BTreeSet<String>,
-    /// How often this process was told to fetch something, and whom it has blamed for what since.
+    /// The number of downloads of this process, and the sources that it banned during them.
     gets: u64,
     blamed: BTreeMap<(String, SocketAddr), u64>,
-    /// How it goes when its disk ends it in the midst of a write.
+    /// How the disk kills the process during a write.
     ends_by: Kill,
-    /// Its process does not run before this.
+    /// The process is stopped until this time.
     stopped_until: u64,
-    /// How the one thing that it was to do has ended.
+    /// The exit code of a one-shot command.
     code: Option<i32>,
-    /// What one that watches has told.
+    /// The events of a `watch`.
     received: Vec<UiEvent>,
 }
 
@@ -120,9 +122,9 @@ struct Options {
     slots: Option<usize>,
     accept: Accept,
     speed: RateLimits,
-    /// It does nothing but this, with the patience of a `get`, into this pipe where there is one.
+    /// Run only this command, with the retry policy of `get`, into this pipe if any.
     once: Option<(Command, Option<Rc<dyn Sink>>)>,
-    /// It shares nothing and watches for this name.
+    /// Share nothing and watch for this name.
     watches: Option<RelativeName>,
 }
 
@@ -132,16 +134,16 @@ enum Plugged {
     Watcher(Box<EventLoop<SubscribeClient, SimNet, Script>>),
 }
 
-/// A look at the index, with what was so when it was asked.
+/// A snapshot request to the index, with the expected state at its start.
 struct Audit {
     client: Client,
     wake: u64,
-    linked: BTreeSet<IpAddr>,
+    connected: BTreeSet<IpAddr>,
     began: u64,
     last: bool,
 }
 
-/// What the plan holds.
+/// An action of the plan.
 enum Action {
     Say(usize, String),
     Visit,
@@ -150,7 +152,7 @@ enum Action {
     Cut,
     Heal(IpAddr, IpAddr),
     Kill(usize, Kill),
-    /// The same, in the midst of what it next does to its disk.
+    /// The same during the next operation on the disk.
     KillInWrite(usize, Kill),
     Start(usize),
     Change(usize),
@@ -327,7 +329,7 @@ impl World {
         world
     }
 
-    /// A server and so many peers, none of which runs yet.
+    /// A server and this many peers, none of them started.
     fn of(seed: u64, trace: bool, peers: u8) -> World {
         let rng = Rng::new(seed.wrapping_add(78));
         let clock = Clock::new();
@@ -371,8 +373,8 @@ impl World {
         }
     }
 
-    /// One owner and one who downloads his file; the disk of the latter ends it so at one of its moments, and perhaps at another soon after. How many
-    /// moments there were.
+    /// One owner and one requester; the disk kills the requester at one of its kill points, and
+    /// perhaps soon after at another. Returns the number of kill points.
     pub fn pair(
         seed: u64,
         trace: bool,
@@ -391,7 +393,7 @@ impl World {
         }
         (0..3).for_each(|number| world.start(number));
         world.wanted.insert((1, name.to_owned()));
-        // Before the owner has hashed it, or after.
+        // Before or after the owner has hashed the file.
         let early = world.rng.once_in(2);
         world.peers[0].disk.cold.set(early);
         let begins = if early { world.rng.between(2_000, 60_000) } else { SECOND };
@@ -410,7 +412,7 @@ impl World {
                 );
                 let end = world.clock.now() + SECOND;
                 world.run_until(end, |_| false);
-                // The end may have struck after the name was given, and before it was lasting.
+                // The kill may have come after the rename and before its sync.
                 if is_done(&world) {
                     world.peers[1].disk.check();
                     return world.peers[1].disk.moments.get();
@@ -470,7 +472,7 @@ impl World {
                 }
             }
         }
-        // Several want the same at about the same time, and have it from each other.
+        // Several machines want the same file at about the same time and serve each other.
         for _ in 0..*self.rng.pick(&[0, 1, 1, 2]) {
             let (at, name) = (when(&self.rng), self.rng.pick(&self.names).clone());
             for peer in 0..self.peers.len() {
@@ -490,7 +492,7 @@ impl World {
         }
         let faults = if self.rng.once_in(5) { 0 } else { self.rng.between(1, 20) };
         for _ in 0..faults {
-            // Most strike while something is on its way.
+            // Most faults strike during a transfer.
             let at = if self.rng.once_in(3) {
                 when(&self.rng)
             } else {
@@ -515,10 +517,10 @@ impl World {
         self.calm();
     }
 
-    /// The time of calm, and what must have come of it all.
+    /// The calm phase, and the final checks.
     fn calm(&mut self) {
         for action in std::mem::take(&mut self.plan).into_values() {
-            // What was begun is mended, what was not is let be.
+            // Started repairs are completed, other actions dropped.
             if matches!(action, Action::Start(_)) {
                 self.later(1, action);
             }
@@ -530,11 +532,11 @@ impl World {
             self.wire.end(adversary.life, false);
         }
         self.liar_wakes.clear();
-        // Who is alone with what he says to have can't be asked to give it.
+        // A sole provider of a content cannot be required to serve it.
         let some_stay = self.rng.once_in(2);
         self.end_providers(|world, provider| {
             let others_have = |content: &Content, name: &str| {
-                world.sane().any(|machine| machine.disk.holds(name, *content))
+                world.honest_peers().any(|machine| machine.disk.holds(name, *content))
             };
             some_stay && provider.files.iter().all(|file| others_have(&file.content, &file.name))
         });
@@ -547,7 +549,7 @@ impl World {
         self.is_calm = true;
         self.trace("calm");
         for peer in 0..self.peers.len() {
-            // Who was to choose among contents chooses none, and what was said of that too late means nothing.
+            // Open choices are cancelled, and late answers have no effect.
             self.say_at(now + 1, peer, String::new());
             self.say_at(now + 10 * SECOND, peer, "HELP".into());
             self.say_at(now + 11 * SECOND, peer, String::new());
@@ -577,10 +579,10 @@ impl World {
         let mut missing: BTreeSet<(usize, String)> = BTreeSet::new();
         for (peer, name) in self.wanted.clone() {
             let disk = &self.peers[peer].disk;
-            // What was begun goes on only with those who have just that.
-            let note = disk.note(&name);
-            let others = self.sane().filter(|source| source.at != self.peers[peer].at);
-            let somebody_has = match note.as_ref().map(|note| &note.meant) {
+            // A resumed download needs a provider of exactly that content.
+            let record = disk.record(&name);
+            let others = self.honest_peers().filter(|source| source.at != self.peers[peer].at);
+            let somebody_has = match record.as_ref().map(|record| &record.meant) {
                 Some(Meant::Root(root)) => {
                     let content = self.oracle.content(root);
                     others.into_iter().any(|source| {
@@ -598,7 +600,7 @@ impl World {
                 && somebody_has
             {
                 self.oracle.count(|c| c.wanted += 1);
-                // One after the other: each may have to be chosen among several contents.
+                // One after another: each may need a choice among several contents.
                 let before = missing.iter().filter(|(other, _)| *other == peer).count() as u64;
                 self.say_at(
                     self.clock.now() + 1 + before * 10 * SECOND,
@@ -648,13 +650,13 @@ impl World {
         let done = self.audits.is_empty()
             && !self.clients.iter().any(|(client, _)| client.kind == "auditor");
         assert!(done, "in calm, and somebody does not answer");
-        // All who only wait or trickle are let go, so that their deadlines are judged as well.
+        // Idle and dripping clients are released, so that their deadlines are checked as well.
         let now = self.clock.now();
         self.run_until(now + 420 * SECOND, |world| world.clients.is_empty());
     }
 
-    /// The peers that ask the true server.
-    fn sane(&self) -> impl Iterator<Item = &Machine> {
+    /// The peers that use the true server.
+    fn honest_peers(&self) -> impl Iterator<Item = &Machine> {
         self.peers
             .iter()
             .enumerate()
@@ -694,7 +696,7 @@ impl World {
         self.liar_wakes.push(0);
     }
 
-    /// A raw owner of some of what others have, or of what nobody else has.
+    /// A raw provider of some existing files, or of files without another provider.
     fn add_provider(&mut self, at: SocketAddr, behaviour: Behaviour) {
         let mut files = Vec::new();
         for name in &self.names {
@@ -721,7 +723,7 @@ impl World {
         self.providers.push((provider, 0));
     }
 
-    /// Ends the raw owners that `stays` does not spare.
+    /// Ends all raw providers except those that `stays` accepts.
     fn end_providers(&mut self, stays: impl Fn(&World, &Provider) -> bool) {
         let (stay, go) = std::mem::take(&mut self.providers)
             .into_iter()
@@ -834,7 +836,7 @@ impl World {
         match how {
             Kill::Signal => {
                 machine.stopping = true;
-                // Who comes while it says farewell finds it half gone.
+                // A client that connects during the shutdown finds the host half closed.
                 oracle.touch(machine.at, now + 3 * SECOND);
                 wire.notify(machine.life, Ready::Stop(true));
                 oracle.count(|c| c.kills += 1);
@@ -860,8 +862,8 @@ impl World {
         self.later(restart, Action::Start(number));
     }
 
-    /// Mostly one of the machines between which bytes move: the one that takes them, or the one that gives them.
-    fn aim(&self, otherwise: usize, provider: bool) -> usize {
+    /// Mostly a machine with a running transfer: its receiver, or its sender.
+    fn pick_target(&self, otherwise: usize, provider: bool) -> usize {
         if self.rng.once_in(3) {
             return otherwise;
         }
@@ -880,9 +882,11 @@ impl World {
     fn run_action(&mut self, action: Action) {
         let now = self.clock.now();
         let action = match action {
-            Action::Kill(machine, how) => Action::Kill(self.aim(machine, self.rng.once_in(3)), how),
-            Action::Change(peer) => Action::Change(self.aim(peer + 1, true) - 1),
-            Action::DiskFault(peer) => Action::DiskFault(self.aim(peer + 1, false) - 1),
+            Action::Kill(machine, how) => {
+                Action::Kill(self.pick_target(machine, self.rng.once_in(3)), how)
+            }
+            Action::Change(peer) => Action::Change(self.pick_target(peer + 1, true) - 1),
+            Action::DiskFault(peer) => Action::DiskFault(self.pick_target(peer + 1, false) - 1),
             other => other,
         };
         match action {
@@ -966,7 +970,7 @@ impl World {
                     taker.disk.stop_at.set(taker.disk.moments.get() + self.rng.between(1, 40));
                 }
                 if machine > 0 && (self.more_ends.is_some() || !self.rng.once_in(3)) {
-                    self.ask_again(machine - 1);
+                    self.repeat_commands(machine - 1);
                 }
             }
             Action::Change(peer) => self.change(peer),
@@ -991,8 +995,8 @@ impl World {
         }
     }
 
-    /// A person gives the commands again that the end of the process has cut short.
-    fn ask_again(&mut self, peer: usize) {
+    /// Repeats the commands that the end of the process cut short.
+    fn repeat_commands(&mut self, peer: usize) {
         let missing =
             |(other, name): &&(usize, String)| *other == peer && !self.peers[peer].disk.has(name);
         let again: Vec<String> =
@@ -1002,7 +1006,7 @@ impl World {
         }
     }
 
-    /// An owner replaces, rewrites or cuts a file that he shares.
+    /// Replaces, overwrites or truncates a shared file.
     fn change(&mut self, peer: usize) {
         let machine = &self.peers[peer];
         let own: Vec<&String> = machine.own.iter().collect();
@@ -1026,8 +1030,8 @@ impl World {
         self.trace(&format!("{} changes {name}", machine.at));
     }
 
-    /// Machines that have a link at the server which the server has not closed, and heard from not too long ago.
-    fn linked(&self) -> BTreeSet<IpAddr> {
+    /// Machines with a connection that the server has not closed and that was active recently.
+    fn connected(&self) -> BTreeSet<IpAddr> {
         let silence = u64::try_from(self.heartbeat.as_micros()).unwrap_or(0) * 5 / 2 + 2 * SECOND;
         let now = self.clock.now();
         let inner = self.wire.look();
@@ -1042,15 +1046,15 @@ impl World {
 
     fn audit(&mut self, requests: &[String], last: bool) {
         let life = self.actor();
-        let linked = self.linked();
+        let connected = self.connected();
         let client = Client::asking(&self.wire, &self.oracle, life, self.server.at, requests);
-        self.audits.push(Audit { client, wake: 0, linked, began: self.clock.now(), last });
+        self.audits.push(Audit { client, wake: 0, connected, began: self.clock.now(), last });
     }
 
-    /// The index may name only members that are there; in calm, all of them and all that they have.
-    fn judge_audit(&self, audit: &Audit) {
+    /// The index may name only present peers; in the calm phase all of them with all their files.
+    fn check_audit(&self, audit: &Audit) {
         self.oracle.count(|c| c.audits += 1);
-        let now_linked = self.linked();
+        let now_linked = self.connected();
         let mut found: Vec<Vec<SocketAddr>> = Vec::new();
         for answer in audit.client.answers() {
             let list = answer["peers"].as_array().or(answer["holders"].as_array());
@@ -1063,7 +1067,7 @@ impl World {
             found.push(ports);
         }
         for at in found.iter().flatten() {
-            let there = audit.linked.contains(&at.ip()) || now_linked.contains(&at.ip());
+            let there = audit.connected.contains(&at.ip()) || now_linked.contains(&at.ip());
             assert!(
                 there,
                 "the index names {at}, which has no link since before {} s",
@@ -1080,7 +1084,8 @@ impl World {
                 .flatten()
                 .filter(|holder| holder["partial"] != true)
             {
-                let machine = self.sane().find(|machine| holder["peer"] == machine.at.to_string());
+                let machine =
+                    self.honest_peers().find(|machine| holder["peer"] == machine.at.to_string());
                 let version = machine.and_then(|machine| {
                     machine.disk.version(holder["name"].as_str().unwrap_or_default())
                 });
@@ -1092,7 +1097,7 @@ impl World {
                 );
             }
         }
-        let honest: Vec<&Machine> = self.sane().collect();
+        let honest: Vec<&Machine> = self.honest_peers().collect();
         let sorted = |mut list: Vec<SocketAddr>| {
             list.sort();
             list
@@ -1128,7 +1133,7 @@ impl World {
         }
     }
 
-    /// Everybody who can do something now does it once; if nobody can, time goes to when somebody can.
+    /// Lets every actor with work run once; without work, advances the clock to the next event.
     fn step(&mut self, end: u64) {
         self.oracle.count(|c| c.steps += 1);
         assert!(self.oracle.counts.get().steps < MOST_STEPS, "this world does not come to its end");
@@ -1183,7 +1188,7 @@ impl World {
         self.clock.move_to(next.max(now + 1));
     }
 
-    /// One turn of one host, if it has something to do.
+    /// One iteration of one host, if it has work.
     fn iterate(&mut self, number: usize) -> bool {
         let (wire, clock, oracle) =
             (self.wire.clone(), self.clock.clone(), Rc::clone(&self.oracle));
@@ -1200,7 +1205,7 @@ impl World {
         wire.hold().lives[machine.life].busy = noted;
         match catch_unwind(AssertUnwindSafe(|| each!(host, host => host.run_once()))) {
             Ok(result) => result.unwrap_or_else(|error| panic!("a turn fails: {error}")),
-            Err(what) if what.is::<Ended>() => {
+            Err(what) if what.is::<Killed>() => {
                 let how = machine.ends_by;
                 self.kill(number, how);
                 return true;
@@ -1276,7 +1281,8 @@ impl World {
             UiEvent::Failed(failure) => {
                 machine.begun.clear();
                 if let (true, Failure::OtherContent { part, root: None, .. }) = (is_calm, failure) {
-                    // The owner does as the message says: the unverified part goes, and the name is asked for again.
+                    // The owner follows the message: removes the unverified part and requests the
+                    // name again.
                     let name = part.strip_suffix(".part").expect("the name of a part");
                     let drive = SimDrive(Rc::clone(&machine.disk));
                     drive.remove(part).expect("the disk works in calm");
@@ -1286,7 +1292,7 @@ impl World {
             }
             UiEvent::Restarted(_) => oracle.count(|c| c.restarted += 1),
             UiEvent::Same { .. } => oracle.count(|c| c.same += 1),
-            // What went into a pipe is on no disk.
+            // A download into a pipe leaves no file on a disk.
             UiEvent::Saved { .. } if matches!(machine.options.once, Some((_, Some(_)))) => {}
             UiEvent::Saved { name, root, .. } => {
                 assert!(
@@ -1329,10 +1335,10 @@ impl World {
             }
             UiEvent::Choice { name, contents } => {
                 let typed = machine.options.typed;
-                // In calm nobody chooses what nobody has.
+                // In the calm phase a content without a provider cannot be chosen.
                 let whole = |root: &str| {
                     let content = oracle.content(root);
-                    self.sane()
+                    self.honest_peers()
                         .any(|other| content.is_some_and(|content| other.disk.holds(name, content)))
                 };
                 let which = match contents
@@ -1392,12 +1398,12 @@ impl World {
             }
         }
         for audit in std::mem::take(&mut self.audits) {
-            if audit.client.done { self.judge_audit(&audit) } else { self.audits.push(audit) }
+            if audit.client.done { self.check_audit(&audit) } else { self.audits.push(audit) }
         }
         ran
     }
 
-    /// Once a second: no link is idle past its deadline.
+    /// Once a second: no connection is idle beyond its deadline.
     fn check_idle(&mut self) {
         let now = self.clock.now();
         self.wire.keep_alive();
@@ -1428,7 +1434,7 @@ impl World {
         }
     }
 
-    /// What was done in it.
+    /// The counters of this world.
     pub fn counts(&self) -> Counts {
         let mut counts = self.oracle.counts.get();
         counts.conns = self.wire.look().conns.len() as u64;

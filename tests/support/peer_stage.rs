@@ -1,4 +1,5 @@
-//! A peer without sockets: its connections are plain buffers, its folder holds one giant file that is never read, and time stands still.
+//! A peer without sockets: connections are plain buffers, the folder holds one giant file that is
+//! never read, and time stands still.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,11 +23,10 @@ const NAME: &str = "giant.bin";
 const STAMP: FileStat =
     FileStat { device: 1, inode: 2, size: 1 << 40, modified_ns: 0, changed_ns: 0 };
 
-/// Connections without sockets.
 #[derive(Default)]
 struct Buffers {
     all: Vec<ConnHandle>,
-    /// How often the peer reached for one.
+    /// How often the peer looked up a connection.
     reached: u64,
 }
 
@@ -40,7 +40,7 @@ impl ConnTable for Buffers {
     }
 }
 
-/// Takes every byte.
+/// Accepts every byte.
 struct Sink;
 
 impl RawWrite for Sink {
@@ -52,7 +52,7 @@ impl RawWrite for Sink {
     }
 }
 
-/// The peer and what is around it.
+/// A peer with its connections.
 pub struct PeerStage {
     peer: Peer,
     conns: Buffers,
@@ -107,7 +107,7 @@ impl PeerStage {
         actions.clear();
     }
 
-    /// A connection that has opened.
+    /// An opened connection.
     pub fn accept(&mut self) -> ConnId {
         let id = ConnId(self.conns.all.len());
         self.conns.all.push(ConnHandle::new(
@@ -120,14 +120,14 @@ impl PeerStage {
         id
     }
 
-    /// The peer receives these bytes.
+    /// Delivers these bytes to the peer.
     pub fn say(&mut self, id: ConnId, bytes: &[u8]) {
         if self.conns.all[id.0].recv_buffer.take(bytes).is_ok() {
             self.tell(Event::Received(id));
         }
     }
 
-    /// The other side reads all that the peer has said, and how many bytes that is.
+    /// Reads all pending bytes of the peer and returns their number.
     pub fn read(&mut self, id: ConnId) -> usize {
         let queue = &mut self.conns.all[id.0].send_queue;
         let (gone, _) = queue
@@ -136,7 +136,8 @@ impl PeerStage {
         gone
     }
 
-    /// So many more connections ask for the file. The first of all gets the slot and reads nothing, the others are queued.
+    /// Opens `count` connections that request the file. The first of all holds the slot and reads
+    /// nothing; the others are queued.
     pub fn queue(&mut self, count: usize) {
         for _ in 0..count {
             let id = self.accept();
@@ -147,7 +148,7 @@ impl PeerStage {
         }
     }
 
-    /// One PING and its answer; how often the peer reached for a connection, and how many bytes it said.
+    /// One PING; returns the look-ups of connections and the bytes of the response.
     pub fn ping(&mut self, id: ConnId) -> (u64, usize) {
         let before = self.conns.reached;
         self.say(id, b"{\"id\":1,\"method\":\"PING\"}\n");
@@ -207,7 +208,7 @@ impl Filesystem for OneFile {
     }
 }
 
-/// Bytes that are not on their way.
+/// A file that is never sent.
 struct Unread;
 
 impl ByteSource for Unread {

@@ -1,4 +1,4 @@
-//! Pauses that are nobody's loss: slow readers of stdout, processes that were stopped, speed limits, queues.
+//! Pauses without loss: slow readers of stdout, stopped processes, rate limits, queues.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read as _};
@@ -11,17 +11,17 @@ use super::*;
 use crate::net::SimStream;
 
 const NAME: &str = "f.mp4";
-/// Number of the server, of the peer that has the file, and of the one that wants it.
+/// Numbers of the server, the owner and the requester.
 const SERVER: usize = 0;
 const OWNER: usize = 1;
 const GETTER: usize = 2;
 
-/// How the reader of a pipe reads.
+/// The pace of a pipe's reader.
 #[derive(Clone, Copy, Debug)]
 enum Pace {
-    /// So many bytes, then nothing for so long, then the rest.
+    /// Reads so many bytes, pauses so many microseconds, reads the rest.
     Pause(usize, u64),
-    /// So many bytes a second for so long, then the rest.
+    /// Reads so many bytes a second for so many seconds, then the rest.
     Steady(usize, u64),
 }
 
@@ -31,12 +31,12 @@ struct Pipe {
     pace: Pace,
     bytes: RefCell<Vec<u8>>,
     taken: Cell<usize>,
-    /// When the pause or the reading began.
+    /// When the pause or the reading started.
     since: Cell<Option<u64>>,
 }
 
 impl Pipe {
-    /// The reader takes what it would have taken by now.
+    /// Reads all bytes that are due by now.
     fn read(&self) {
         let (now, here) = (self.clock.now(), self.bytes.borrow().len());
         let since = |cell: &Cell<Option<u64>>| {
@@ -75,7 +75,7 @@ impl Sink for Pipe {
 
     fn put(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         assert!(bytes.len() <= self.room(), "more than there is room for");
-        // No bytes: it is only asked whether it has failed.
+        // Without bytes the call only checks for failure.
         assert!(bytes.is_empty() || at == self.bytes.borrow().len() as u64, "out of order");
         self.bytes.borrow_mut().extend_from_slice(bytes);
         Ok(())
@@ -86,16 +86,16 @@ fn name() -> RelativeName {
     RelativeName::new(NAME).unwrap_or_else(|error| panic!("no name: {error:?}"))
 }
 
-/// A connection that the test itself holds.
+/// A connection held by the test.
 struct Raw {
     stream: SimStream,
 }
 
 impl World {
-    /// A server, an owner of a file of this size, and a `get` of it that does not run yet.
+    /// A server, an owner of a file of this size, and a `get` that is not started.
     fn with_get(seed: u64, size: usize) -> (World, Content) {
         let mut world = World::of(seed, false, 2);
-        // All bytes that there are make a file that is a little larger.
+        // All bytes of the table make a file slightly larger than the limit.
         let content = if size > LARGEST {
             Content { start: 0, size }
         } else {
@@ -107,13 +107,12 @@ impl World {
         (world, content)
     }
 
-    /// Lets so many seconds pass.
     fn pass(&mut self, seconds: u64) {
         let end = self.clock.now() + seconds * SECOND;
         self.run_until(end, |_| false);
     }
 
-    /// Server and owner begin, and some seconds later the `get`.
+    /// Starts server and owner, and some seconds later the `get`.
     fn begin_get(&mut self) {
         self.start(SERVER);
         self.start(OWNER);
@@ -121,7 +120,7 @@ impl World {
         self.start(GETTER);
     }
 
-    /// Runs until the `get` has ended: its code.
+    /// Runs until the `get` has exited; returns its code.
     fn end_get(&mut self, seconds: u64) -> Option<i32> {
         let end = self.clock.now() + seconds * SECOND;
         self.run_until(end, |world| world.peers[1].code.is_some());
@@ -139,7 +138,7 @@ impl World {
             .count()
     }
 
-    /// A process does not run for so many seconds.
+    /// Stops a process for so many seconds.
     fn stop(&mut self, number: usize, seconds: u64) {
         self.machine(number).stopped_until = self.clock.now() + seconds * SECOND;
     }
@@ -162,7 +161,7 @@ impl World {
         }
     }
 
-    /// What comes within a second.
+    /// Bytes received within a second.
     fn receive(&mut self, raw: &mut Raw) -> String {
         self.pass(1);
         let (mut got, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
@@ -185,7 +184,7 @@ impl World {
 
 #[test]
 fn a_reader_of_stdout_may_pause_or_be_slow() {
-    // More pieces than are asked for before the reader has read the first.
+    // More pieces than are requested before the reader has read the first.
     let size = 19 << 20;
     let paces = [
         Pace::Pause(500_000, 35 * SECOND),
@@ -243,7 +242,7 @@ fn a_stopped_server_and_peer_are_found_again() {
 
 #[test]
 fn a_stopped_watch_prints_missed_events() {
-    // Its connection lives through the first pause, and is closed by the server in the second.
+    // The connection survives the first pause; in the second the server closes it.
     for seconds in [8, 62] {
         let (mut world, _) = World::with_get(seconds, 200_000);
         let options = &mut world.peers[1].options;
@@ -279,7 +278,7 @@ fn a_low_rate_limit_on_either_side_keeps_the_connection() {
     }
 }
 
-/// A queue at an owner with one slot, which the first connection takes and keeps.
+/// A queue at an owner with one slot, which the first connection holds.
 fn with_queue() -> (World, SocketAddr, Raw) {
     let (mut world, _) = World::with_get(11, 3_000_000);
     world.peers[0].options.slots = Some(1);
@@ -313,7 +312,7 @@ fn queued_requests_are_notified_when_an_earlier_request_leaves() {
         assert!(received.contains(&place(number)), "{received}");
         native.push(raw);
     }
-    // One says so, and one ends with something unread, which resets its connection.
+    // One connection cancels, and one closes with unread bytes, which resets the connection.
     let mut first = native.remove(0);
     world.send(&mut first, "{\"id\":3,\"method\":\"CANCEL\",\"fetch\":2}\n");
     for (number, raw) in native.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! The record beside a `.part`, read by other code than that which writes it.
+//! The record beside a `.part`, read by code independent of its writer.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -8,41 +8,42 @@ use serde_json::Value;
 
 use crate::oracle::Content;
 
-/// The first page of a record; the bitmaps follow it.
+/// The first page of a record; the bitmaps follow.
 const PAGE: usize = 4_096;
 const PIECE: usize = 1 << 20;
-/// What a record's name ends in.
+/// The suffix of a record's name.
 pub const ENDING: &str = ".part.record";
 
-/// What a record says.
+/// The contents of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResumeNote {
+pub struct ResumeFile {
     pub name: String,
     pub size: u64,
     pub meant: Meant,
-    /// Bytes that it claims in this run of the machine.
+    /// Byte ranges claimed since the boot of the machine.
     pub held: Vec<Range<usize>>,
-    /// Bytes that it claims in any run.
+    /// Byte ranges claimed across reboots.
     pub synced: Vec<Range<usize>>,
-    /// How its `.part` stood when this was written: its inode and both times, as 48 hex digits.
+    /// The state of the `.part` when the record was written: inode and both times, as 48 hex
+    /// digits.
     pub stood: String,
 }
 
-/// Of which content.
+/// The content of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Meant {
     Root(String),
     Version(SocketAddr, String),
 }
 
-impl ResumeNote {
-    /// The name of the file whose download this is a record of.
+impl ResumeFile {
+    /// The name of the file of a record.
     pub fn stem(name: &str) -> Option<&str> {
         name.strip_suffix(ENDING)
     }
 
-    /// Reads a record; `None` for one that the system has left in no order.
-    pub fn read(bytes: &[u8], boot: &str) -> Option<ResumeNote> {
+    /// Parses a record; `None` for a torn one.
+    pub fn read(bytes: &[u8], boot: &str) -> Option<ResumeFile> {
         let page: Value = serde_json::from_slice(&bytes[..bytes.len().min(PAGE)]).ok()?;
         let text = |key: &str| page[key].as_str().map(str::to_owned);
         let size = page["size"].as_u64()?;
@@ -56,7 +57,7 @@ impl ResumeNote {
             let has = |piece: &usize| {
                 bytes.get(from + piece / 8).is_some_and(|byte| byte >> (piece % 8) & 1 == 1)
             };
-            // A liar may have named a size of which no bitmap was ever written.
+            // An adversary may have announced a size without a written bitmap.
             (0..pieces.min(bytes.len().saturating_sub(from) * 8))
                 .filter(has)
                 .map(|piece| piece * PIECE..(piece * PIECE + PIECE).min(whole))
@@ -65,21 +66,22 @@ impl ResumeNote {
         let (written, synced) = (bits(PAGE), bits(PAGE + pieces.div_ceil(8)));
         let held = if text("boot")? == boot { written } else { synced.clone() };
         let stood = text("seal")?.get(..48)?.to_owned();
-        Some(ResumeNote { name: text("name")?, size, meant, held, synced, stood })
+        Some(ResumeFile { name: text("name")?, size, meant, held, synced, stood })
     }
 
-    /// True when the `.part` stands as it did when this was written.
+    /// True when the `.part` is unchanged since the record was written.
     pub fn is_sealed(&self, part: &FileStat) -> bool {
         self.stood
             == format!("{:016x}{:016x}{:016x}", part.inode, part.modified_ns, part.changed_ns)
     }
 
-    /// All that it claims is there and right, what is `synced` on the disk itself. Claims that were made `before` were looked at then.
+    /// Every claimed byte must be present and right, synced ones on the disk itself. Claims of
+    /// `before` were checked earlier.
     pub fn check(
         &self,
-        before: Option<&ResumeNote>,
+        before: Option<&ResumeFile>,
         data: &[u8],
-        lasting: &[u8],
+        durable: &[u8],
         content: Content,
         when: &str,
     ) {
@@ -101,7 +103,7 @@ impl ResumeNote {
             .filter(|range| before.is_none_or(|before| !before.synced.contains(range)))
         {
             assert!(
-                lasting.get(range.clone()) == Some(&bytes[range.clone()]),
+                durable.get(range.clone()) == Some(&bytes[range.clone()]),
                 "{when}: the disk lacks {range:?} of what is synced: {self:?}"
             );
         }
