@@ -107,7 +107,7 @@ fn no_server_and_no_source_are_5_at_once() {
         let done = run(args.iter().chain(&["--server", &at]));
         done.failed(5, "");
         assert_eq!(done.err.len(), 1, "{args:?}: {done:#?}");
-        assert!(since.elapsed().as_secs() < 5, "{args:?}");
+        assert!(since.elapsed().as_secs() < 10, "{args:?}");
     }
     let done = run(["get", "a.mp4", "--from", &at, "--folder", there.text()]);
     done.failed(5, "");

@@ -549,7 +549,7 @@ pub fn run_tool(program: &str, args: &[&str]) -> Option<std::process::Output> {
     }
 }
 
-/// Polls `ready` without a pause, for conditions that raise no event.
+/// Polls `ready`, for conditions that raise no event.
 #[track_caller]
 pub fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + TIMEOUT;
@@ -558,6 +558,7 @@ pub fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < until, "{what} did not happen in time");
-        thread::yield_now();
+        // A short pause leaves the processor to the processes under test.
+        thread::park_timeout(Duration::from_millis(2));
     }
 }

@@ -172,7 +172,7 @@ fn a_seek_to_missing_bytes_is_answered_long_before_the_end() {
         assert!(url.range(at, ours.len()) == ours, "at {at}");
     }
     assert!(url.range(size - 8, 8) == *b"the last");
-    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+    assert!(began.elapsed().as_secs() < 25, "{:?}", began.elapsed());
     assert!(there.has("giant.mkv.part") && !there.has("giant.mkv"));
     play.signal(Signal::INT);
     assert_eq!(play.code(), 130);
@@ -365,11 +365,12 @@ fn played_pieces_that_fail_the_list_are_dropped_with_a_note() {
 fn an_existing_file_is_served_at_once() {
     let (server, there) = (server(), Dir::new());
     let what = Content::new("a.mp4", &noise(8, 3 * PIECE + 1));
-    let (_here, _owner) = owner(server.at, &what, "1MB");
+    // A download would take thirty seconds at this rate.
+    let (_here, _owner) = owner(server.at, &what, "100kB");
     there.write("a.mp4", &what.bytes);
     let (mut play, url) = start_play("a.mp4", server.at, &there);
     let began = Instant::now();
-    assert!(url.all().body == what.bytes && began.elapsed().as_secs() < 2);
+    assert!(url.all().body == what.bytes && began.elapsed().as_secs() < 8);
     play.wait_for_stderr("already here");
     play.signal(Signal::INT);
     assert_eq!(play.code(), 0);

@@ -223,7 +223,7 @@ fn a_waiting_client_finds_a_restarted_server() {
     let there = Dir::with("video 2.mp4", b"and more");
     let second = peer(again.at, &there);
     waiting.wait_for_stdout(&format!("+\t{}\t8\tvideo 2.mp4", second.at));
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -250,7 +250,8 @@ fn a_half_closed_server_is_left_at_once() {
     let _waiting = Process::start(cardume(["watch", "video", "--server", &at.to_string()]));
     let began = Instant::now();
     wait_until("a second link", || (conns.load(Ordering::SeqCst) > 1).then_some(()));
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    // A missed heartbeat would be noticed after fifty seconds.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[test]
