@@ -1,5 +1,5 @@
-# What can be done here. `make` alone lists it.
-# Everything builds into $CARGO_TARGET_DIR, or ./target when that is not set.
+# Targets of the project; `make` alone lists them.
+# Builds go to $CARGO_TARGET_DIR, default ./target.
 
 SEEDS ?= 200
 PEERS ?= 48
@@ -14,12 +14,12 @@ help: ## this list
 build: ## the program, optimised
 	cargo build --locked --release
 
-demo: ## a server, three peers and a video of more than 1 GB, before your eyes
+demo: ## a server, three peers and a video of more than 1 GB
 	scripts/demo.sh
 
-# The scripts check the program that the tests were built with: another build would cost minutes and show nothing more.
+# The scripts check the program built for the tests; another build would take minutes without checking more.
 test: export CARDUME_PROGRAM = $(or $(CARGO_TARGET_DIR),target)/debug/cardume
-test: ## all tests, then the protocol, the older systems, players and a browser against the real program, then a small load
+test: ## all tests, then the protocol, legacy systems, players and a browser with the real program, then a small load
 	cargo test --locked
 	scripts/check-conformance.sh
 	scripts/check-compat.sh
@@ -33,7 +33,7 @@ sim: ## the simulated network; make sim SEEDS=1000
 load-test: ## dozens of peers that download from each other; make load-test PEERS=64 SIZE=32M
 	scripts/load-test.sh $(PEERS) $(SIZE)
 
-bench: ## side by side with nginx, curl, aria2c, b3sum and Redis; scripts/bench/run.sh --help says more
+bench: ## side by side with nginx, curl, aria2c, b3sum and Redis; see scripts/bench/run.sh --help
 	scripts/bench/run.sh
 
 lint: ## format, clippy and documentation, without a single warning, and the program without its optional features
@@ -43,5 +43,5 @@ lint: ## format, clippy and documentation, without a single warning, and the pro
 	cargo build --locked --no-default-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
-clean: ## removes what was built
+clean: ## remove all build output
 	cargo clean

@@ -1,11 +1,14 @@
-//! Users at work, for `scripts/bench/accounts.py`: a developer's helper, quick enough not to be what is measured.
+//! Account load for `scripts/bench/accounts.py`, fast enough to stay below the measured server.
 //!
 //! ```text
-//! accounts_load fill FOLDER USERS PUBLICATIONS          makes a store; half of the users are there, on UC3M's wire of 2024
-//! accounts_load work SERVER WORD LINKS WINDOW COUNT SECONDS   PUBLISH or REGISTER by so many links, each with WINDOW of them under way
+//! accounts_load fill FOLDER USERS PUBLICATIONS
+//!     creates a store; half of the users are connected, by the UC3M 2024 protocol
+//! accounts_load work SERVER WORD LINKS WINDOW COUNT SECONDS
+//!     PUBLISH or REGISTER on LINKS connections, each with WINDOW requests in flight
 //! ```
 //!
-//! `work` ends after COUNT answers or after SECONDS, and prints one line of JSON. All proofs are signed before the clock starts.
+//! `work` ends after COUNT responses or after SECONDS, and prints one line of JSON. All proofs are
+//! signed before the clock starts.
 
 use std::error::Error;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -74,19 +77,19 @@ fn fill(folder: &Path, users: usize, publications: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// One link and what it still has to ask.
+/// One connection with its remaining requests.
 struct Link {
     stream: mio::net::TcpStream,
-    /// What it asks, the last first.
+    /// Remaining requests, the last first.
     asks: Vec<String>,
-    /// When those were sent that are not answered yet.
+    /// Send times of unanswered requests.
     sent: std::collections::VecDeque<Instant>,
     unsent: Vec<u8>,
     heard: Vec<u8>,
 }
 
 impl Link {
-    /// Asks on until `window` are under way.
+    /// Sends requests until `window` are unanswered.
     fn pump(&mut self, window: usize) -> io::Result<()> {
         while self.sent.len() < window
             && let Some(ask) = self.asks.pop()
@@ -104,7 +107,7 @@ impl Link {
         Ok(())
     }
 
-    /// Reads the answers that have come, and how long each took.
+    /// Reads received responses and records their times.
     fn hear(&mut self, wanted: &str, times: &mut Vec<Duration>) -> Outcome<()> {
         let mut buffer = [0; 64 << 10];
         loop {
@@ -135,9 +138,9 @@ fn work(
     count: usize,
     most: Duration,
 ) -> Outcome<()> {
-    // Names of this run alone.
+    // Names unique to this run.
     let run = format!("{}-{}", word.to_lowercase(), std::process::id());
-    // Which links will be quick is not known: each can do somewhat more than its share.
+    // Connections differ in speed: each has somewhat more than its share.
     let each = count / links + count / links / 8 + 1;
     let mut poll = Poll::new()?;
     let mut all = Vec::new();
@@ -200,7 +203,7 @@ fn work(
     Ok(())
 }
 
-/// A link of a user who has registered and connected, and what he will ask.
+/// A connection of a registered and connected user, with its requests.
 fn opened(
     server: SocketAddr,
     name: &str,

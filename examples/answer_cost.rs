@@ -1,8 +1,9 @@
-//! What one SEARCH by an exact name costs a server, without any socket: an index of many names, each of them held by five peers, is filled over the native
-//! wire, then names are asked for at random, so many at once.
+//! The cost of a SEARCH by exact name for a server, without sockets: fills an index over the native
+//! protocol, five providers a name, then sends random searches, DEPTH at once.
 //!
-//! `cargo run --release --example answer_cost -- [NAMES [PEERS [REQUESTS]]]`; a million names, 5,000 peers and a million requests where nothing is said.
-//! For instructions: `valgrind --tool=callgrind --toggle-collect='*press*' .../answer_cost 50000 250 50000`.
+//! `cargo run --release --example answer_cost -- [NAMES [PEERS [REQUESTS]]]`
+//! Default: a million names, 5,000 peers and a million requests. For instruction counts:
+//! `valgrind --tool=callgrind --toggle-collect='*press*' .../answer_cost 50000 250 50000`
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,10 +20,10 @@ use cardume::protocol::native::loadgen::{Part, put_file, put_join, put_search};
 use cardume::server::{Server, ServerOptions};
 
 const HOLDERS: u64 = 5;
-/// Links that ask, by turns.
+/// Requesting connections, used in turn.
 const ASKERS: usize = 50;
 
-/// Links without sockets.
+/// Connections without sockets.
 struct Boxes(Vec<ConnHandle>);
 
 impl ConnTable for Boxes {
@@ -34,7 +35,7 @@ impl ConnTable for Boxes {
     }
 }
 
-/// Takes every byte, and keeps their number.
+/// Accepts and counts every byte.
 #[derive(Default)]
 struct Sink(usize);
 
@@ -97,7 +98,7 @@ impl Stage {
         id
     }
 
-    /// Hands the server what was said, and takes what it says until it has said all.
+    /// Delivers bytes to the server and reads all output.
     fn say(&mut self, id: ConnId, bytes: &[u8]) -> usize {
         let mut sink = Sink::default();
         if self.links.0[id.0].recv_buffer.take(bytes).is_err() {
@@ -153,7 +154,7 @@ impl Stage {
     }
 }
 
-/// Asks for names at random, `depth` at once; how many bytes came back, and how long it took.
+/// Sends random searches, `depth` at once. Returns the bytes received and the time.
 #[inline(never)]
 fn press(stage: &mut Stage, askers: &[ConnId], lines: &[Vec<u8>]) -> (usize, f64) {
     let began = Instant::now();

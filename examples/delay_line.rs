@@ -1,8 +1,10 @@
-//! A long wire between two networks: what comes in on one TUN device goes out on the other a while later, in both directions.
+//! A long link between two networks: packets from one TUN device leave on the other after a delay,
+//! in both directions.
 //!
-//! Its two devices are its standard input and output, opened by whoever starts it and not blocking; its one argument is how many milliseconds one way
-//! takes. It holds at most [`HELD`] bytes a direction and drops what comes on top, as a router does. It ends when a device does. `scripts/bench/far.py` makes
-//! the networks.
+//! Standard input and output are the two devices, opened non-blocking by the caller. The only
+//! argument is the one-way delay in milliseconds. Each direction holds at most [`HELD`] bytes and
+//! drops further packets, as a router does. Ends when a device closes. `scripts/bench/far.py`
+//! creates the networks.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,20 +14,19 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// What one direction holds at most.
+/// Bytes held in one direction; further packets are dropped.
 const HELD: usize = 32 << 20;
-/// Packets that are moved before the other direction has its turn.
+/// Packets moved before the other direction is served.
 const BATCH: usize = 256;
-/// No packet is longer.
+/// The longest packet.
 const PACKET: usize = 65_536;
 
-/// One direction.
 struct Way<'a> {
     from: BorrowedFd<'a>,
     to: BorrowedFd<'a>,
     under_way: VecDeque<(Instant, Vec<u8>)>,
     held: usize,
-    /// Memory of packets that have left.
+    /// Buffers of sent packets for reuse.
     spare: Vec<Vec<u8>>,
 }
 
@@ -34,7 +35,7 @@ impl<'a> Way<'a> {
         Way { from, to, under_way: VecDeque::new(), held: 0, spare: Vec::new() }
     }
 
-    /// Takes in what has come.
+    /// Reads received packets.
     fn take(&mut self, room: &mut [u8], delay: Duration) -> io::Result<()> {
         for _ in 0..BATCH {
             match rustix::io::read(self.from, &mut *room) {
@@ -55,7 +56,7 @@ impl<'a> Way<'a> {
         Ok(())
     }
 
-    /// Sends what has been under way for long enough.
+    /// Sends packets whose delay has passed.
     fn send(&mut self) -> io::Result<()> {
         let now = Instant::now();
         for _ in 0..BATCH {
@@ -64,7 +65,7 @@ impl<'a> Way<'a> {
                 return Ok(());
             }
             match rustix::io::write(self.to, packet) {
-                // A device whose queue is full drops, as a router does.
+                // A device with a full queue drops packets, as a router does.
                 Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::INVAL) => {}
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),

@@ -1,7 +1,8 @@
-//! `forge_part FOLDER SOURCE PERCENT`: leaves in FOLDER what a download of SOURCE leaves behind when it is ended at PERCENT %.
+//! `forge_part FOLDER SOURCE PERCENT`: creates in FOLDER the state of a download of SOURCE ended at
+//! PERCENT %, for `scripts/bench/trust.py`, which measures how soon a giant download resumes.
 //!
-//! A developer's helper for `scripts/bench/trust.py`, which measures how soon a giant download goes on. The `.part` is sparse, and its record is written by
-//! the library itself, with the root and the list of pieces. Holes of SOURCE are hashed as zeros without being read: 100 GiB of them take half a minute.
+//! The `.part` is sparse, and the library writes its record, with root and hash list. Holes of
+//! SOURCE are hashed as zeros without reading: 100 GiB of holes take half a minute.
 
 use std::error::Error;
 use std::fs::File;
@@ -49,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         held.set(piece);
     }
 
-    // In the order of a real download: the record, the file, its bytes, and only then the bits that vouch for them.
+    // In the order of a real download: record, file, bytes, and last the bits that claim the bytes.
     let part = format!("{name}.part");
     let mut record = ResumeFile::begin(&drive, &format!("{part}.record"), &about)?;
     let file = drive.write(&part, true)?;
@@ -64,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The file that is pretended to be downloaded.
+/// The source of the forged download.
 struct Source {
     file: File,
     size: u64,
@@ -81,13 +82,13 @@ impl Source {
         }
     }
 
-    /// Each piece in order, with its bytes; `None` for one that is all hole.
+    /// Calls `act` for each piece in order with its bytes; `None` for a hole.
     fn each(
         &self,
         mut take: impl FnMut(u64, usize, Option<&[u8]>) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut buffer = vec![0; usize::try_from(limits::PIECE_BYTES.min(self.size)).unwrap_or(0)];
-        // Where the next bytes are that are no hole.
+        // The offset of the next data.
         let mut data = 0;
         for piece in 0..piece_tree::pieces(self.size) {
             let (start, length) = piece_tree::bounds(self.size, piece);
@@ -105,7 +106,7 @@ impl Source {
         Ok(())
     }
 
-    /// The first byte from `at` on that is no hole; the end where all are.
+    /// The offset of the first data from `at` on; the end of the file without data.
     fn data_from(&self, at: u64) -> io::Result<u64> {
         match seek(&self.file, SeekFrom::Data(at)) {
             Ok(data) => Ok(data),
@@ -124,7 +125,7 @@ impl Source {
         HashList::new(self.size, values).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// What is held and no hole. A file that grew by itself is zeros wherever nothing was written.
+    /// Copies held data; holes stay holes, since a grown file reads as zeros.
     fn copy(&self, held: &Bitfield, to: &dyn FsFile) -> io::Result<()> {
         self.each(|piece, _, bytes| match bytes.filter(|_| held.has(piece)) {
             Some(bytes) => to.write_at(piece_tree::bounds(self.size, piece).0, bytes),

@@ -1,7 +1,8 @@
-//! What an index of many names costs, and how quickly it answers: memory by part and by name, the times of exact and other searches, of single steps,
-//! of parts of JOINs, of a peer's leaving, and how the exact one grows with the index.
+//! Memory and speed of an index of many names: memory by part and by name, and times of exact and
+//! other searches, of single steps, of JOIN parts, and of a peer's leaving.
 //!
-//! `cargo run --release --example index_size -- [--json] [NAMES...]`; without numbers a million and five.
+//! `cargo run --release --example index_size -- [--json] [NAMES...]`
+//! Default: one and five million names.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -70,7 +71,7 @@ const SECOND: [&str; 24] = [
 ];
 const ENDS: [&str; 4] = ["1080p.mkv", "720p.mp4", "2160p.mkv", "480p.avi"];
 
-/// Numbers that look drawn and are the same each time.
+/// Pseudo-random numbers, the same in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -123,7 +124,7 @@ fn at(sorted: &[Duration], percent: usize) -> f64 {
         .map_or(0.0, |time| time.as_secs_f64() * 1e6)
 }
 
-/// Prints one figure.
+/// Prints one metric.
 fn say(json: bool, names: usize, what: &str, value: f64, unit: &str) {
     if json {
         println!(
@@ -134,7 +135,7 @@ fn say(json: bool, names: usize, what: &str, value: f64, unit: &str) {
     }
 }
 
-/// How long this thread has worked: what others do on the same machine does not count.
+/// Processor time of this thread, independent of other load.
 fn now() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
@@ -157,7 +158,7 @@ fn exact(index: &mut Index, names: usize, rounds: usize) -> Vec<Duration> {
     times
 }
 
-/// The times of whole answers and of their longest steps.
+/// The times of whole responses and of their longest steps.
 fn searches(index: &Index, queries: &[Query]) -> (Vec<Duration>, Vec<Duration>, usize) {
     let (mut whole, mut steps, mut hits) = (Vec::new(), Vec::new(), 0);
     for query in queries {
@@ -192,7 +193,7 @@ fn measure(json: bool, names: usize) {
         join(&mut index, peer, &files);
         slowest_add = slowest_add.max(now() - begun);
         adding += now() - begun;
-        // As a server does: behind, in slices.
+        // As a server does: in the background, in slices.
         for _ in 0..64 {
             if index.is_built() {
                 break;
@@ -282,7 +283,7 @@ fn measure(json: bool, names: usize) {
         ..page(QueryTerm::Contains("filme legendado".into()))
     };
     few(vec![sorted; 3], "sorted by size");
-    // A part of a JOIN as long as can be: read from its line in one go, before its files are added over turns.
+    // A JOIN part of maximal length: parsed from its line in one call, then added over iterations.
     let mut line = String::from(r#"{"id":1,"method":"JOIN","port":1,"files":["#);
     for number in 0..limits::PART_FILES {
         let before = line.len();
@@ -301,7 +302,7 @@ fn measure(json: bool, names: usize) {
     );
     say("a JOIN part of 1 MiB, read", (now() - begun).as_secs_f64() * 1e3, "ms");
     assert!(asked.is_ok_and(|asked| asked.request.is_ok()), "a good JOIN");
-    // A peer with a hundredth of all leaves.
+    // A peer with a hundredth of all files leaves.
     let files: Vec<FileEntry> = (0..names / 100).map(|number| entry(names + number)).collect();
     let who = join(&mut index, names, &files);
     while index.build(limits::BUILD_BUDGET) {}

@@ -1,7 +1,9 @@
-//! What a PING costs a peer, with and without uploads of others in the queue, without any socket.
+//! The cost of a PING for a peer, with and without queued uploads, without sockets.
 //!
-//! `cargo run --release --example ping_cost -- [QUEUED [PINGS]]`; 4,000 queued uploads and 100,000 PINGs where nothing is said.
-//! For instructions: `valgrind --tool=callgrind --toggle-collect='*press*' .../ping_cost 4000 1000`, and the same with 0 queued uploads.
+//! `cargo run --release --example ping_cost -- [QUEUED [PINGS]]`
+//! Default: 4,000 queued uploads and 100,000 PINGs. For instruction counts:
+//! `valgrind --tool=callgrind --toggle-collect='*press*' .../ping_cost 4000 1000`, and the same with
+//! 0 queued uploads.
 
 #[path = "../tests/support/peer_stage.rs"]
 mod peer_stage;
@@ -11,7 +13,7 @@ use std::time::Instant;
 use cardume::node::ConnId;
 use peer_stage::PeerStage;
 
-/// Sends so many PINGs, one after the other; how many bytes came back.
+/// Sends `pings` PINGs one after another and returns the bytes received.
 #[inline(never)]
 fn press(stage: &mut PeerStage, id: ConnId, pings: u64) -> usize {
     let mut bytes = 0;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts a server and a peer that speak every old wire, and lets programs of the older systems work with them: all that
-# scripts/compat checks, files from our peer to theirs and from theirs to `cardume get`, and each of them compared.
-# Usage: scripts/check-compat.sh [PROGRAM]        default: what scripts/program.sh names
+# Starts a server and a peer with every legacy protocol, and checks them with programs of the legacy systems: the checks of
+# scripts/compat, and transfers in both directions, each file compared.
+# Usage: scripts/check-compat.sh [PROGRAM]        default: the path printed by scripts/program.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
@@ -15,7 +15,7 @@ else
 fi
 
 place=$(mktemp -d)
-mkdir "$place"/{home,root,data,ana,ana/Sub,theirs,out,said}
+mkdir "$place"/{home,root,data,ana,ana/Sub,theirs,out,output}
 . scripts/checking.sh
 export RUST_LOG=info PYTHONDONTWRITEBYTECODE=1
 compat=scripts/compat
@@ -32,15 +32,15 @@ trap clean_up EXIT
 start() { # NAME COMMAND...
     local name=$1
     shift
-    "$@" </dev/null >"$place/said/$name" 2>&1 &
+    "$@" </dev/null >"$place/output/$name" 2>&1 &
     pids+=("$!")
 }
 
-# Runs a check aside; its last line goes into the summary.
+# Runs a check in the background; its last line goes into the summary.
 aside() { # NAME COMMAND...
     local name=$1
     shift
-    timeout 50 "$@" </dev/null >"$place/said/$name" 2>&1 &
+    timeout 50 "$@" </dev/null >"$place/output/$name" 2>&1 &
     under_way[$name]=$!
 }
 
@@ -49,11 +49,11 @@ finish() {
     local name
     while IFS= read -r name; do
         if wait "${under_way[$name]}"; then
-            printf '%-28s %s\n' "$name" "$(tail -n 1 "$place/said/$name")"
+            printf '%-28s %s\n' "$name" "$(tail -n 1 "$place/output/$name")"
         else
             failed=$((failed + 1))
             printf '%-28s FAILED\n' "$name"
-            sed 's/^/    /' "$place/said/$name"
+            sed 's/^/    /' "$place/output/$name"
         fi
     done < <(printf '%s\n' "${!under_way[@]}" | sort)
     under_way=()
@@ -63,11 +63,11 @@ head -c 5M /dev/urandom >"$place/ana/a.mp4"
 head -c 3M /dev/urandom >"$place/ana/Sub/b.mp4"
 head -c 120M /dev/urandom >"$place/ana/long.mp4"
 cp "$place/ana/a.mp4" "$place/theirs/theirs.mp4"
-# Sparse: as long as a real video, and costs no room.
+# Sparse: as long as a real video, without using disk space.
 truncate -s 1200M "$place/ana/giant.mp4"
 printf 'not only zeros' | dd of="$place/ana/giant.mp4" bs=1 seek=1100000000 conv=notrunc status=none
 
-# The old wires take no port 0: theirs are found before, well below those that the system gives to others meanwhile.
+# The legacy protocols cannot use port 0. Free ports are chosen below the ephemeral range of the system.
 mapfile -t ports < <(python3 -c '
 import random, socket, sys
 held = []
@@ -80,16 +80,16 @@ while len(held) < int(sys.argv[1]):
         one.close()
 print(*(one.getsockname()[1] for one in held), sep="\n")' 13)
 start log "$cardume" rpc-log --listen 127.0.0.1:0
-log=$(hear "$place/said/log" 'listening on ([0-9.:]+)')
+log=$(wait_for "$place/output/log" 'listening on ([0-9.:]+)')
 start server "$cardume" server --listen 127.0.0.1:0 --data "$place/data" --ufabc-json-root "$place/root" --rede "${ports[5]}" --soap "${ports[6]}" \
     --rpc-log "$log" $(for n in {0..4}; do echo "--uc3m ${ports[n]}:${profiles[n]}"; done)
-server=$(hear "$place/said/server" 'cardume: listening on ([0-9.:]+)')
+server=$(wait_for "$place/output/server" 'cardume: listening on ([0-9.:]+)')
 uc3m=("${ports[@]:0:5}")
 uc3m=("${uc3m[@]/#/127.0.0.1:}") rede=127.0.0.1:${ports[5]} soap=127.0.0.1:${ports[6]}
 start peer "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/ana" --recursive --user ana --ufabc-json \
     --rede "${ports[7]}" $(for n in {0..4}; do echo "--uc3m ${ports[n + 8]}:${profiles[n]}"; done)
-peer=$(hear "$place/said/peer" 'Sou peer [0-9.]+:([0-9]+) ')
-hear "$place/said/peer" '(connected as ana)' >"$place/connected"
+peer=$(wait_for "$place/output/peer" 'Sou peer [0-9.]+:([0-9]+) ')
+wait_for "$place/output/peer" '(connected as ana)' >"$place/connected"
 peer_rede=127.0.0.1:${ports[7]}
 export CARDUME_SERVER=$server
 
@@ -105,11 +105,11 @@ aside "soap on the usual port" python3 "$compat/soap.py" "$server"
 aside "rpc log" python3 "$compat/rpc_log.py" "$log"
 finish
 
-# From our peer to theirs, and one of more than 1 GB among them.
+# From our peer to the legacy peers, with one file of more than 1 GB.
 for n in "${!profiles[@]}"; do
     profile=${profiles[n]} file=long.mp4
     [[ $profile == fixed ]] && file=giant.mp4
-    aside "uc3m $profile takes" python3 "$compat/uc3m.py" get --server "${uc3m[n]}" --profile "$profile" --user "taker-$profile" \
+    aside "uc3m $profile takes" python3 "$compat/uc3m.py" get --server "${uc3m[n]}" --profile "$profile" --user "requester-$profile" \
         --from ana --file "$file" --out "$place/out/$profile" --expect "$place/ana/$file"
 done
 aside "ufabc_json takes" python3 "$compat/ufabc_json.py" get --server "$server" --file long.mp4 --out "$place/out/ufabc_json" --from "$peer" \
@@ -119,14 +119,14 @@ aside "rede takes" python3 "$compat/rede.py" get --server "$rede" --from "$peer_
 finish
 rm -f "$place"/out/*
 
-# From theirs to ours.
+# From the legacy peers to `cardume get`.
 for n in "${!profiles[@]}"; do
     profile=${profiles[n]}
-    start "giver-$profile" python3 "$compat/uc3m.py" serve --server "${uc3m[n]}" --profile "$profile" --user "giver-$profile" \
+    start "provider-$profile" python3 "$compat/uc3m.py" serve --server "${uc3m[n]}" --profile "$profile" --user "provider-$profile" \
         --folder "$place/ana" --publish long.mp4:lesson
 done
-start giver-ufabc_json python3 "$compat/ufabc_json.py" serve --server "$server" --folder "$place/theirs" --root "$place/root"
-start giver-rede python3 "$compat/rede.py" serve --server "$rede" --folder "$place/ana"
+start provider-ufabc_json python3 "$compat/ufabc_json.py" serve --server "$server" --folder "$place/theirs" --root "$place/root"
+start provider-rede python3 "$compat/rede.py" serve --server "$rede" --folder "$place/ana"
 ours() { # NAME FILE GET'S ARGUMENTS...
     local name=$1 file=$2
     shift 2
@@ -134,13 +134,13 @@ ours() { # NAME FILE GET'S ARGUMENTS...
         "$file" "$place/out/$name" "$cardume" get "$(basename "$file")" "$@"
 }
 for profile in "${profiles[@]}"; do
-    ours "uc3m $profile gives" "$place/ana/long.mp4" --from "uc3m-$profile@127.0.0.1:$(hear "$place/said/giver-$profile" 'ready ([0-9]+)')"
+    ours "uc3m $profile gives" "$place/ana/long.mp4" --from "uc3m-$profile@127.0.0.1:$(wait_for "$place/output/provider-$profile" 'ready ([0-9]+)')"
 done
-# That program never closes: its silence proves no end, so that the bytes stay in the .part and the code is 8.
+# The rede program never closes the connection, so the end is unproven: the bytes stay in the .part, and the code is 8.
 aside "rede gives" bash -c 'file=$1 got=$2 && shift 2; "$@" -o "$got"; [ $? -eq 8 ] && cmp "$file" "$got.part" && [ ! -e "$got" ] && echo "all bytes, in the .part"' - \
     "$place/ana/long.mp4" "$place/out/rede gives" "$cardume" get long.mp4 \
-    --from "rede@127.0.0.2:$(hear "$place/said/giver-rede" 'ready ([0-9]+)')"
-ufabc_json=$(hear "$place/said/giver-ufabc_json" 'ready ([0-9]+)')
+    --from "rede@127.0.0.2:$(wait_for "$place/output/provider-rede" 'ready ([0-9]+)')"
+ufabc_json=$(wait_for "$place/output/provider-ufabc_json" 'ready ([0-9]+)')
 ours "ufabc_json gives" "$place/theirs/theirs.mp4" --from "ufabc-json@127.0.0.1:$ufabc_json"
 ours "found without being named" "$place/theirs/theirs.mp4"
 finish
@@ -153,14 +153,14 @@ has() { # WHAT FILE PATTERN
         printf '%-28s FAILED\n' "$1"
     fi
 }
-has "the operator's console" "$place/said/server" '^s> OPERATION FROM giver-2024$'
-has "and that of 2025" "$place/said/server" '^s> OPERATION CONNECT FROM giver-2025$'
-has "the operation log" "$place/said/log" '^giver-fixed\tPUBLISH long.mp4\t\d\d/\d\d/\d{4} \d\d:\d\d:\d\d$'
-if grep -n 'panicked' "$place"/said/{server,peer,log}; then
+has "the operator's console" "$place/output/server" '^s> OPERATION FROM provider-2024$'
+has "and that of 2025" "$place/output/server" '^s> OPERATION CONNECT FROM provider-2025$'
+has "the operation log" "$place/output/log" '^provider-fixed\tPUBLISH long.mp4\t\d\d/\d\d/\d{4} \d\d:\d\d:\d\d$'
+if grep -n 'panicked' "$place"/output/{server,peer,log}; then
     failed=$((failed + 1))
 fi
 for pid in "${pids[@]:0:3}"; do
-    kill -0 "$pid" || failed=$((failed + 1)) # the log, the server and the peer are still there
+    kill -0 "$pid" || failed=$((failed + 1)) # the log, the server and the peer still run
 done
 ((failed == 0)) || {
     echo "$failed failed"

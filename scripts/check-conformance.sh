@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts a server and a peer with files of four kinds, and checks both against PROTOCOL.md; a script's peers give to `cardume get` too.
-# It runs what scripts/program.sh names.
-# Usage: scripts/check-conformance.sh [what scripts/conformance takes, for instance --slow]
+# Starts a server and a peer with four kinds of files, and checks both against PROTOCOL.md. Scripted peers also serve `cardume get`.
+# The program is the path printed by scripts/program.sh.
+# Usage: scripts/check-conformance.sh [ARGUMENTS OF scripts/conformance, such as --slow]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,10 +23,10 @@ mkdir "$place/files"
 : > "$place/files/empty.txt"
 head -c 50000 /dev/urandom > "$place/files/small.bin"
 head -c 3M /dev/urandom > "$place/files/middle.bin"
-# Sparse: as long as a real video, and costs no room.
+# Sparse: as long as a real video, without using disk space.
 truncate -s 1200M "$place/files/giant.mp4"
 
-# Reads `from`, a stream of a program's output, up to the line that says where it listens.
+# Reads the output of a program from a file descriptor and prints the listen address.
 address_in() {
     local line
     while read -r -t 20 -u "$1" line; do
@@ -35,7 +35,7 @@ address_in() {
             return
         fi
     done
-    echo "a program did not say where it listens" >&2
+    echo "no listen address was printed" >&2
     return 1
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Looks at the pages of a server and its peers in a real browser: searching, playing, seeking, hostile names, the keyboard, a phone, three languages.
-# Where nginx is installed, the pages are tried behind it too.
-# Usage: scripts/check-page.sh [FOLDER]      screenshots go there; the program is what scripts/program.sh names
+# Checks the pages of a server and its peers in a real browser: search, play, seek, hostile names, keyboard, phone, three languages.
+# With nginx installed, the pages are also checked behind a proxy.
+# Usage: scripts/check-page.sh [FOLDER]      for screenshots; the program is the path printed by scripts/program.sh
 set -euo pipefail
-# Debian keeps nginx where only root looks.
+# Debian installs nginx in a folder outside the PATH of users.
 PATH=$PATH:/usr/sbin
 cd "$(dirname "$0")/.."
 for needed in node "${CHROMIUM:-chromium}"; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Plays films and a sound while they arrive, with the players that are installed: ffprobe, ffmpeg, mpv, VLC. The index of the MP4 stands at its end,
-# and the peer that has them all gives a few megabytes a second, so that each is still on its way when it is played. One line a check.
-# Usage: scripts/check-play.sh [PROGRAM]        default: what scripts/program.sh names
+# Plays films and a sound during their download with the installed players: ffprobe, ffmpeg, mpv, VLC. The index of the MP4 is at its end,
+# and the owner sends a few megabytes a second, so that each download is still running. Prints one line for each check.
+# Usage: scripts/check-play.sh [PROGRAM]        default: the path printed by scripts/program.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
@@ -16,7 +16,7 @@ fi
 command -v ffmpeg >/dev/null || { echo "skipped: ffmpeg makes the films, and is not installed"; exit 0; }
 
 place=$(mktemp -d)
-mkdir "$place"/{home,films,said,mpv}
+mkdir "$place"/{home,films,output,mpv}
 . scripts/checking.sh
 export MPV_HOME=$place/mpv
 printf 'vo=null\nao=null\nstart=20\nlength=2\n' >"$place/mpv/mpv.conf"
@@ -30,26 +30,26 @@ trap clean_up EXIT
 failed=0
 
 share() { # NAME RATE
-    "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/films" --upload-limit "$2" </dev/null >"$place/said/$1" 2>&1 &
+    "$cardume" peer --server "$server" --listen 127.0.0.1:0 --folder "$place/films" --upload-limit "$2" </dev/null >"$place/output/$1" 2>&1 &
     pids+=("$!")
     sharer=$!
-    hear "$place/said/$1" '(Sou peer)' >/dev/null
+    wait_for "$place/output/$1" '(Sou peer)' >/dev/null
 }
 
-# Begins to play a file anew, and leaves its address in $url.
+# Starts a new download of a file and sets $url.
 number=0
 begin() { # FILE
     number=$((number + 1))
     into=$place/into-$number
     mkdir "$into"
-    "$cardume" play "$1" --player none --server "$server" --folder "$into" </dev/null >"$place/said/play-$number" 2>"$place/said/notes-$number" &
+    "$cardume" play "$1" --player none --server "$server" --folder "$into" </dev/null >"$place/output/play-$number" 2>"$place/output/notes-$number" &
     playing=$!
     pids+=("$playing")
-    url=$(hear "$place/said/play-$number" '(http://[^ ]*)')
+    url=$(wait_for "$place/output/play-$number" '(http://[^ ]*)')
 }
 
 end() {
-    # A background job of a script ignores SIGINT, and so do the programs that it starts.
+    # SIGTERM: background jobs of a script ignore SIGINT, and so do their children.
     kill -TERM "$playing" 2>/dev/null || true
     wait "$playing" 2>/dev/null || true
     rm -rf "$into"
@@ -58,17 +58,17 @@ end() {
 check() { # WHAT COMMAND...
     local what=$1 began=$EPOCHREALTIME took state=ok
     shift
-    if ! timeout 60 "$@" >"$place/said/check" 2>&1; then
+    if ! timeout 60 "$@" >"$place/output/check" 2>&1; then
         state=FAILED
         failed=1
     fi
     took=$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }')
-    # Whatever was played of a file that had all come by then proves nothing.
+    # A check on a complete file proves nothing about downloads.
     if [[ -n ${into:-} && $state == ok && -n $(find "$into" -type f ! -name '*.part*') ]]; then
-        took+=", all of it had come"
+        took+=", the download was complete"
     fi
     echo "$state: $what ($took)"
-    [[ $state == ok ]] || sed 's/^/    /' "$place/said/check"
+    [[ $state == ok ]] || sed 's/^/    /' "$place/output/check"
 }
 
 skip() { echo "skipped: $1 is not installed"; }
@@ -82,9 +82,9 @@ moov=$(grep -abo moov "$place/films/film.mp4" | tail -n 1 | cut -d: -f1)
 size=$(stat -c %s "$place/films/film.mp4")
 ((moov > size / 2)) || { echo "the index of film.mp4 does not stand at its end"; exit 1; }
 
-"$cardume" server --listen 127.0.0.1:0 </dev/null >"$place/said/server" 2>&1 &
+"$cardume" server --listen 127.0.0.1:0 </dev/null >"$place/output/server" 2>&1 &
 pids+=("$!")
-server=$(hear "$place/said/server" 'listening on (127[^ ]*)')
+server=$(wait_for "$place/output/server" 'listening on (127[^ ]*)')
 share owner 4MB
 for film in film.mp4 film.mkv noise.wav; do
     for _ in {1..200}; do
@@ -142,7 +142,7 @@ if command -v cvlc >/dev/null; then
     ((EUID)) || install -d -o nobody "$place/nobody"
     chmod a+x "$place"
     if ! timeout 60 "${vlc[@]}" "$place/films/film.mkv" >/dev/null 2>&1; then
-        # A package of it alone has no plugins, and plays nothing at all.
+        # A VLC package without plugins plays no file at all.
         echo "skipped: the VLC that is installed does not even play a file of this disk"
         vlc=()
     fi
@@ -155,7 +155,7 @@ if command -v cvlc >/dev/null; then
 else
     skip cvlc
 fi
-# Every frame, while its source is killed and another one takes over.
+# Every frame, while the source is killed and another source takes over.
 sum() { ffmpeg -nostdin -loglevel error -i "$1" -map 0 -f md5 -; }
 export -f sum
 right=$(sum "$place/films/film.mkv")

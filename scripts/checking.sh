@@ -1,5 +1,5 @@
-# Sourced by the checks that start the real program: its places, its end, and what it says.
-# Whoever sources this has set $place, a folder of its own, and begins its programs in the background with their ids in $pids.
+# Sourced by the checks that start the real program: environment, signal handling, and waiting for output.
+# The caller sets $place to a temporary folder, and starts programs in the background with their ids in $pids.
 
 export HOME=$place/home XDG_STATE_HOME=$place/state XDG_CACHE_HOME=$place/cache CARDUME_CACHE=$place/cache CARDUME_KEY=$place/key
 export CARDUME_LANG=en
@@ -7,8 +7,8 @@ unset CARDUME_SERVER CARDUME_USER
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Waits until a file has a line of this form, and prints what the brackets in it hold.
-hear() { # FILE PATTERN
+# Waits until FILE has a line that matches PATTERN, and prints the group of the match.
+wait_for() { # FILE PATTERN
     local line
     for _ in {1..400}; do
         line=$(sed -nE "s#.*$2.*#\\1#p" "$1" 2>/dev/null | head -n 1)
@@ -18,7 +18,7 @@ hear() { # FILE PATTERN
         fi
         sleep 0.05
     done
-    echo "never heard of $2:" >&2
+    echo "no line matches $2:" >&2
     cat "$1" >&2
     return 1
 }

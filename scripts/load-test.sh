@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Dozens of peers, each with a file of its own, download from each other while a client searches. Checks every byte of every
-# download, and that each process has one thread; prints throughput, search times and memory. Fails when anything is wrong.
+# Dozens of peers with one file each download from each other while a client searches. Checks every byte of every download
+# and the single thread of each process. Prints throughput, search times and memory. Fails on any error.
 # Usage: scripts/load-test.sh [PEERS] [SIZE]        default: 48 peers with 16M each
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes a video of any length without an encoder: uncompressed pictures in an AVI file, which every player shows.
+"""Writes a video of any length without an encoder: uncompressed pictures in an AVI file, which every player shows.
 
-Usage: make-video.py FILE [MEGABYTES]     (default 1100; less than 2000, which is as far as a plain AVI goes)
+Usage: make-video.py FILE [MEGABYTES]     (default 1100; less than 2000, the limit of a plain AVI)
 
-Coloured bars move to the left; a white line at the bottom grows from the first picture to the last, so no two are alike.
+Coloured bars move to the left; a white line at the bottom grows with each picture, so all pictures differ.
 """
 
 import struct
@@ -45,8 +45,8 @@ def main():
     count = megabytes * 1_000_000 // (PICTURE + 8) + 1
     bars = b"".join(bytes(COLOURS[x * len(COLOURS) // WIDTH]) for x in range(WIDTH))
     head = headers(count)
-    pictures = 4 + count * (PICTURE + 8)  # what the list `movi` holds
-    # The index says where each picture is, counted from the word `movi`.
+    pictures = 4 + count * (PICTURE + 8)  # bytes of the list `movi`
+    # The index holds the offset of each picture, counted from the word `movi`.
     index = b"".join(b"00db" + struct.pack("<3I", 0x10, 4 + n * (PICTURE + 8), PICTURE) for n in range(count))
     whole = 4 + len(head) + 8 + pictures + 8 + len(index)
     with open(sys.argv[1], "wb") as file:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes docs/picture.png from the real program: three terminals, and the page of the server on a phone.
-# Everything runs in two network namespaces of its own, which play two computers on one network, 192.168.1.7 and 192.168.1.23.
-# Usage: scripts/picture.sh [FILE]      the program is what scripts/program.sh names
+# Two network namespaces stand for two computers on one network, 192.168.1.7 and 192.168.1.23.
+# Usage: scripts/picture.sh [FILE]      the program is the path printed by scripts/program.sh
 # Needs chromium, node, python3, unshare, nsenter, ip, pngquant and optipng, and 1.3 GB below $TMPDIR, or /tmp, for a while.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of the program that checks run: $CARDUME_PROGRAM, or the optimised one, which is built first.
+# Prints the path of the program for the checks: $CARDUME_PROGRAM, or the release program after building.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ -z ${CARDUME_PROGRAM:-} ]]; then

@@ -1,4 +1,4 @@
-"""Accounts: how quickly they last, how soon a server with very many of them answers, and how long their log gets."""
+"""Accounts: the rate of durable operations, the start time of a large store, and the size of the log."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def name_of(number):
 
 
 class Beside:
-    """A peer that joins with some thousand files, and somebody who searches for them, 500 times a second, while this is open."""
+    """Runs a peer with some thousand files, and a client that searches for them 500 times a second."""
 
     def __init__(self, address):
         self.peer, self.asker = Client(address), Client(address)
@@ -60,7 +60,7 @@ class Beside:
 
 
 def synced(folder, count=200):
-    """How long the disk takes to keep a page that is added to a file: the median, in milliseconds."""
+    """The median time of appending and syncing a page, in milliseconds."""
     path, times = os.path.join(folder, "synced"), []
     with open(path, "wb", buffering=0) as file:
         for _ in range(count):
@@ -74,7 +74,7 @@ def synced(folder, count=200):
 
 class Accounts(Base):
     def load(self, *words):
-        """What `examples/accounts_load.rs` prints."""
+        """The output of `examples/accounts_load.rs`."""
         program = os.path.join(os.path.dirname(os.path.abspath(self.cardume)), "examples", "accounts_load")
         done = subprocess.run([program, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode:
@@ -82,7 +82,7 @@ class Accounts(Base):
         return json.loads(done.stdout) if done.stdout else None
 
     def keeper(self, folder):
-        """A server that keeps its accounts there."""
+        """A server with its accounts in `folder`."""
         command = [self.cardume, "server", "--listen", "127.0.0.1:0", "--data", folder]
         program = self.place.start(command, info=True)
         program.began = time.monotonic()
@@ -90,7 +90,7 @@ class Accounts(Base):
         return program
 
     def l(self):
-        """Durable operations of many links at once against those of one alone."""
+        """Durable operations of many connections against those of a single connection."""
         folder = self.place.folder("accounts")
         print(f"  this disk keeps a page in {synced(folder):.2f} ms")
         server = self.keeper(folder)
@@ -115,10 +115,10 @@ class Accounts(Base):
         """The start of a server with a large store."""
         folder = self.place.folder("accounts")
         self.load("fill", folder, USERS, PUBLICATIONS)
-        # Publication N is of user N % USERS, of whom every second one is there.
+        # Publication N belongs to user N % USERS; every second user is connected.
         last = PUBLICATIONS - 2
         exact = {"method": "SEARCH", "name": f"Cursos/aula de video {last:07}.mp4"}
-        # The exact name is brought into the index when it is asked for; this one comes in its turn, as one of the last.
+        # An exact name is indexed on request; this name is indexed in order, among the last.
         words = {"method": "SEARCH", "text": f"video {last - 2:07}"}
         firsts, behinds = [], []
         for _ in range(3):
@@ -151,7 +151,7 @@ class Accounts(Base):
             except ConnectionRefusedError:
                 if server.process.poll() is not None:
                     raise Trouble(f"the server did not start: {server.lines}") from None
-                time.sleep(0.002)  # it is not said before it is so
+                time.sleep(0.002)  # the line is printed only when true
 
     def holders_of(self, client, question):
         client.socket.sendall(json.dumps({"id": 1, **question}).encode() + b"\n")

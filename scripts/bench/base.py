@@ -1,4 +1,4 @@
-"""What the sections of the benchmark have in common: the programs they start, the files they move, the table they print."""
+"""Common parts of the benchmark sections: programs, files and the table."""
 
 import json
 import os
@@ -37,12 +37,12 @@ TURNS = re.compile(r"(\d+) iterations, p50 (\S+), p99 (\S+), longest (\S+)")
 UNITS = {"ns": 1e-6, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 
 
-ROWS = []  # what was printed, for --json
+ROWS = []  # printed rows, for --json
 FIGURE = re.compile(r"([\d.,]+) (MiB/s|MB/s|GiB/s|/s|MiB|KiB|KB|GiB|MB|ns|us|ms|s)")
 
 
 def figure(text):
-    """A cell of the table as a number and its unit; only its text where it is no such figure."""
+    """A cell of the table as number and unit; other cells as text."""
     found = FIGURE.fullmatch(text)
     return {"text": text, "value": float(found[1].replace(",", "")), "unit": found[2]} if found else {"text": text}
 
@@ -59,12 +59,12 @@ def judged(good):
 
 
 def show(*commands):
-    """The command lines that are timed together."""
+    """Command lines timed together."""
     print(f"  $ {' && '.join(map(shlex.join, commands))}", flush=True)
 
 
 def timed(command):
-    """Runs a command to its end; how many seconds it took."""
+    """Runs a command and returns its time in seconds."""
     began = time.monotonic()
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     took = time.monotonic() - began
@@ -79,7 +79,7 @@ def medians(runs):
 
 
 def emptied(folder):
-    """The folder with nothing in it, on a disk that has nothing else to do."""
+    """Empties the folder and waits until the disk is idle."""
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     os.sync()
@@ -87,7 +87,7 @@ def emptied(folder):
 
 
 def milliseconds(text):
-    """What `{:?}` of a Rust Duration says."""
+    """Parses the `{:?}` output of a Rust Duration."""
     number, unit = re.fullmatch(r"([\d.]+)(\D+)", text).groups()
     return float(number) * UNITS[unit]
 
@@ -102,18 +102,18 @@ class Base:
         self.turns = []  # (section, who, line)
         self.server = place.server(cardume)
         self.nginx = None
-        self.hashes = self.knows("hash")  # an older program has no roots to wait for
+        self.hashes = self.knows("hash")  # older programs have no roots
 
     def knows(self, *words):
-        """Whether the program takes these words; help ends well only when all before it was understood."""
+        """True when the program accepts these words; `--help` succeeds only after valid words."""
         return not subprocess.run([self.cardume, *words, "--help"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
 
     def file(self, name, size, folder=None):
-        """A file of random bytes, made once, and in memory."""
+        """A file of random bytes, created once, in the page cache."""
         path = os.path.join(folder or self.files, name)
         if not os.path.exists(path):
             random_file(path, size)
-            os.sync()  # what we wrote just now must not be in the way of what is measured
+            os.sync()  # pending writes must not disturb the measurement
         return path
 
     def sparse(self, name, size, folder):
@@ -123,7 +123,7 @@ class Base:
         return path
 
     def theirs(self, name):
-        """The address of a file at nginx, which starts when it is first asked for."""
+        """The URL of a file at nginx, which is started on the first call."""
         if not self.nginx:
             self.start_nginx()
         return f"http://127.0.0.1:{self.nginx.port}/{name}"
@@ -133,7 +133,7 @@ class Base:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         config = os.path.join(self.place.path, "nginx.conf")
-        # As root, nginx would work as somebody who may not read our folder.
+        # Run by root, nginx would switch to a user without access to the folder.
         user = "user root;\n" if os.geteuid() == 0 else ""
         with open(config, "w") as file:
             file.write(NGINX.format(user=user, place=self.place.path, files=self.files, port=port))
@@ -146,7 +146,7 @@ class Base:
                 socket.create_connection(("127.0.0.1", port)).close()
                 return
             except ConnectionRefusedError:
-                time.sleep(0.01)  # it says nothing when it is ready
+                time.sleep(0.01)  # nginx prints nothing when ready
         raise Trouble("nginx did not start")
 
     def nginx_worker(self):
@@ -154,18 +154,18 @@ class Base:
             return int(file.read().split()[0])
 
     def peer(self, folder=None, *options, **how):
-        """A fresh peer, so that the times of its turns belong to one section."""
+        """A new peer, so that its iteration times belong to one section."""
         return self.place.peer(self.cardume, self.server.address, folder or self.files, *options, info=True, **how)
 
     def holders(self, name):
-        """What `cardume search` says."""
+        """The output of `cardume search`."""
         done = subprocess.run([self.cardume, "search", name, "--server", self.server.address, "--json"],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
         return [line for line in lines if "peer" in line]
 
     def settled(self, name, count=1, patience=120.0):
-        """Waits until so many hold a file, no more and no less, and all of them have told its root to the index."""
+        """Waits until exactly `count` providers of a file are listed, all with a root."""
         until = time.monotonic() + patience
         while True:
             found = self.holders(name)
@@ -176,18 +176,18 @@ class Base:
             time.sleep(0.05)
 
     def hashed_peer(self, folder=None):
-        """A peer with nothing left to hash."""
+        """A peer with all files hashed."""
         peer = self.peer(folder)
         for name in sorted(os.listdir(folder or self.files)):
             self.settled(name)
         return peer
 
     def get(self, name, folder, *options):
-        """The command line of a download by way of the index."""
+        """The command line of a download through the index."""
         return [self.cardume, "get", name, "--server", self.server.address, "--folder", folder, *options]
 
     def fetch(self, command, section=None, patience=300.0):
-        """Runs a `cardume get` to its end; how many seconds it took. Its turns are noted for the section."""
+        """Runs `cardume get` and returns its time in seconds. Its iteration times are kept for the section."""
         began = time.monotonic()
         get = self.place.start(command, info=True)
         code = get.ended(patience)

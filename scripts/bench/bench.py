@@ -36,12 +36,12 @@ MEMORY_KIB = 16 * 1024 + 64 * CROWD
 
 
 def crowd(command, count):
-    """Runs a command `count` times at once; the finishing times, counted from the common start."""
+    """Runs a command `count` times at once and returns the times from the common start."""
     began = time.monotonic()
     running = {p.pid: p for p in (subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(count))}
     finished = []
     try:
-        # Whoever ends first is noted first: waitid tells without taking the exit code from its owner.
+        # Record processes in order of exit: waitid with WNOWAIT leaves the exit code to the owner.
         while running:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
             if ended.si_pid not in running:
@@ -57,7 +57,7 @@ def crowd(command, count):
 
 
 class Memory:
-    """The most private memory that a process had while this was open, in KiB."""
+    """The peak private memory of a process within the block, in KiB."""
 
     def __init__(self, pid):
         self.pid, self.peak, self.over = pid, 0, threading.Event()
@@ -77,7 +77,7 @@ class Memory:
 
 
 class Plain(Base):
-    """Without a look at what the bytes are, but for `cardume get`, which always looks."""
+    """Transfers without verification, except `cardume get`, which always verifies."""
 
     def a(self):
         self.file("big.bin", self.big)
@@ -86,10 +86,10 @@ class Plain(Base):
         ours, theirs = command(f"http://{peer.address}/files/big.bin"), command(self.theirs("big.bin"))
         show(ours)
         show(theirs)
-        timed(ours), timed(theirs)  # everything in memory
+        timed(ours), timed(theirs)  # fill the page cache
         pairs = [(timed(ours), timed(theirs)) for _ in range(self.runs)]
         self.compare(f"a. {self.big // MIB} MiB from memory", pairs, self.big, 1.3)
-        self.end("a", "giver", peer)
+        self.end("a", "provider", peer)
 
     def b(self):
         self.file("each.bin", self.each)
@@ -114,7 +114,7 @@ class Plain(Base):
         row("b. most private memory", f"{peaks[0]:.1f} MiB", f"{peaks[1]:.1f} MiB", "-", f"<= {MEMORY_KIB // 1024} MiB", judged(peaks[0] * 1024 <= MEMORY_KIB))
         middle = [statistics.median(side) for side in zip(*spreads)]
         row("b. slowest / fastest finisher", f"{middle[0]:.2f}", f"{middle[1]:.2f}", "-", "<= 1.5", judged(middle[0] <= 1.5))
-        self.end("b", "giver", peer)
+        self.end("b", "provider", peer)
 
     def c(self):
         source = self.file("big.bin", self.big)
@@ -138,7 +138,7 @@ class Plain(Base):
         emptied(target)
         self.compare(f"c. {self.big // MIB} MiB to disk, curl", plain, self.big, 1.5)
         self.compare("c. the same, curl and then sync", synced, self.big, None)
-        self.end("c", "giver", peer)
+        self.end("c", "provider", peer)
 
     def d(self):
         name = "d. PING, p99, slow disk"
@@ -149,7 +149,7 @@ class Plain(Base):
             with SlowDisk(folder, SLOW_RATE) as slow:
                 for path in paths:
                     random_file(path, size)
-                self.hashed_peer(folder).end()  # hashes are known, so that nobody but the curls reads the files
+                self.hashed_peer(folder).end()  # all hashed, so that only curl reads the files
                 for path in paths:
                     forget(path)
                 peer = self.hashed_peer(folder)
@@ -166,7 +166,7 @@ class Plain(Base):
                 client.close()
                 if any(curl.returncode for curl in curls):
                     raise Trouble("a download from the slow disk failed")
-                self.end("d", "giver", peer)
+                self.end("d", "provider", peer)
                 rate = 4 * size / took
                 print(f"  4 cold uploads of {size // MIB} MiB in {took:.1f} s: {rate / MIB:.0f} MiB/s, {len(times)} PINGs, longest {max(times) * 1e3:.1f} ms")
                 if rate > 1.5 * SLOW_RATE:
@@ -187,7 +187,7 @@ def first_line(command):
 
 
 def machine(cardume, place):
-    """Prints what the figures depend on, and returns it for --json."""
+    """Prints the machine and the versions, and returns them for --json."""
     with open("/proc/cpuinfo") as file:
         model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
@@ -205,7 +205,7 @@ def machine(cardume, place):
 
 
 def options(words):
-    """Whether the run is quick, the file for JSON or None, and the sections."""
+    """Returns quick, the JSON file or None, and the sections."""
     words = list(words)
     target = None
     if "--json" in words:
@@ -216,7 +216,7 @@ def options(words):
 
 
 def chosen(words):
-    """The letters of the sections that are asked for; all of them when none is."""
+    """The letters of the chosen sections; all without a choice."""
     by_name = {name: letter for letter, name in NAMES.items()}
     sections = set()
     for word in words:
@@ -225,7 +225,7 @@ def chosen(words):
             raise ValueError
         sections.add(letter)
     if sections == {"k"}:
-        return {*Trust.TURNING, "k"}  # there are turns only of what runs
+        return {*Trust.TURNING, "k"}  # iteration times need a running section
     return sections or set(NAMES)
 
 

@@ -1,4 +1,4 @@
-"""What comes through a long wire that loses packets, by TCP and by QUIC. See run.sh; a section is a letter."""
+"""Throughput of TCP and QUIC over a long lossy link. See run.sh; a section is a letter."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tools import MIB, Trouble
 
 FETCH_SECONDS = 8.0
 VIDEO_BITS = 8_000_000
-BUFFER_SECONDS = 2.0  # what a player has at hand before it begins
+BUFFER_SECONDS = 2.0  # buffer of a player before the start
 
 
 class Far(Base):
@@ -24,7 +24,7 @@ class Far(Base):
         return program
 
     def far_pair(self, line, folder, udp=True):
-        """An index and a peer on the one side."""
+        """An index and a peer on one side."""
         inside, address = line.inside(0), line.ADDRESSES[0]
         server = self.place.start([*inside, self.cardume, "server", "--listen", f"{address}:0"])
         server.address = server.wait_for("listening on ").rsplit(" ", 1)[1]
@@ -35,7 +35,7 @@ class Far(Base):
         return server, peer
 
     def far_settled(self, line, server, names, patience=60.0):
-        """Waits until the roots of these are known."""
+        """Waits until these files have roots."""
         until = time.monotonic() + patience
         for name in names:
             while True:
@@ -48,7 +48,7 @@ class Far(Base):
                 time.sleep(0.1)
 
     def comes(self, line, server, name, transport):
-        """How many bytes a second came in the first seconds of a download."""
+        """Bytes a second in the first seconds of a download."""
         folder = self.place.folder(f"far-{transport}-{time.monotonic_ns()}")
         command = [*line.inside(1), self.cardume, "get", name, "--server", server.address, "--folder", folder, "--json"]
         command += ["--transport", "quic"] if transport == "quic" else []
@@ -115,7 +115,7 @@ class Far(Base):
 
 
 def watch(port, path, size):
-    """Reads as a player does that has begun with some seconds at hand: how long until then, how often and how long it had nothing to show."""
+    """Reads like a player with a start buffer. Returns the time to start, and the number and length of stalls."""
     began = time.monotonic()
     link = socket.create_connection(("127.0.0.1", port), timeout=60)
     link.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
@@ -125,7 +125,7 @@ def watch(port, path, size):
     while stream.readline().strip():
         pass
     rate, have, shown_from, stalls, longest = VIDEO_BITS / 8, 0, None, 0, 0.0
-    first, late = 0.0, 0.0  # late: by how much all is shown later because of stalls
+    first, late = 0.0, 0.0  # late: accumulated delay by stalls
     while have < size:
         came = stream.read1(65536)
         if not came:
@@ -136,7 +136,7 @@ def watch(port, path, size):
             if have >= min(size, BUFFER_SECONDS * rate):
                 shown_from, first = now, now - began
             continue
-        # These bytes are the first that were missing: were they late?
+        # The first missing bytes: did they arrive late?
         due = shown_from + late + (have - len(came)) / rate
         if now > due:
             stalls, longest, late = stalls + 1, max(longest, now - due), late + (now - due)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws the rows of one benchmark run that stand beside another program, as SVG.
+"""Draws the rows of a benchmark run with a comparison program, as SVG.
 
 Usage: graph.py RUN.json GRAPH.svg [SECTION...]       RUN.json is what `scripts/bench/run.sh --json RUN.json` wrote
 
@@ -12,7 +12,7 @@ import sys
 import textwrap
 from html import escape
 
-OTHERS = {"a": "nginx", "b": "nginx", "c": "nginx and curl", "q": "TCP", "t": "Redis"}  # the program beside, by section
+OTHERS = {"a": "nginx", "b": "nginx", "c": "nginx and curl", "q": "TCP", "t": "Redis"}  # the comparison program, by section
 RATES = ("MiB/s", "MB/s", "GiB/s", "/s")
 WIDTH, LEFT, RIGHT, BAR, GAP = 860, 290, 150, 18, 14
 STYLE = """

@@ -1,4 +1,4 @@
-"""What an index of millions of names costs and how quickly it answers: each figure beside its target."""
+"""Memory and response times of an index of millions of names, each with its target."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 from base import Base, judged, row
 from tools import Trouble
 
-# What is measured, the target, and whether it must stay below it (or above).
+# The metric, its target, and whether the target is an upper bound.
 TARGETS = {
     "files added per second": (400_000, "above"),
     "slowest 1,000 files added": (2, "below"),
@@ -27,7 +27,7 @@ TARGETS = {
 
 class Index(Base):
     def s(self):
-        """An index of a million and of five million names, inside of one process."""
+        """An index of one and of five million names in one process."""
         example = os.path.join(os.path.dirname(self.cardume), "examples", "index_size")
         if not os.path.exists(example):
             raise Trouble(f"{example} is not there: cargo build --release --example index_size")

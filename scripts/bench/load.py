@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Dozens of peers that download from each other while somebody else searches. See ../load-test.sh.
+"""Dozens of peers that download from each other while a client searches. See ../load-test.sh.
 
 Usage: load.py CARDUME [PEERS] [SIZE]
 """
@@ -21,12 +21,12 @@ def name_of(number):
 
 
 def wanted_by(number, peers):
-    """Three others, near and far, so that every peer is asked by three."""
+    """Three other peers, so that every peer has three requesters."""
     return sorted({(number + step) % peers for step in (1, 1 + peers // 3, 1 + peers // 2)} - {number})[:DOWNLOADS]
 
 
 class Watch(threading.Thread):
-    """Looks at the threads of all processes, and searches, as long as the load lasts."""
+    """Checks the threads of all processes and searches while the load runs."""
 
     def __init__(self, server, programs, peers):
         super().__init__(daemon=True)
@@ -38,7 +38,7 @@ class Watch(threading.Thread):
         try:
             client = Client(self.server)
             self.times = client.times
-            # 100 searches a second: a watcher, not the load.
+            # 100 searches a second add no load of their own.
             client.ask_until(self.over.is_set, 0.01, self.question, self.check)
             client.close()
         except (OSError, Trouble, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The page in a browser: how much of it is loaded, and how soon what somebody types stands on the screen."""
+"""The page in a browser: bytes loaded, and the time from typing to the result on the screen."""
 
 import json
 import os
@@ -17,7 +17,7 @@ DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "page", 
 
 class Page(Base):
     def r(self):
-        """The page in all, and from typing to the first result with a hundred thousand files in the index."""
+        """The size of the page, and the time from typing to the first result with a hundred thousand files in the index."""
         browser = os.environ.get("CHROMIUM", "chromium")
         if not shutil.which("node") or not shutil.which(browser):
             raise Trouble(f"node or {browser} is not installed here")

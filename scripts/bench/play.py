@@ -1,4 +1,4 @@
-"""How soon a player gets what it asks for, and whether it ever runs dry. See run.sh; a section is a letter."""
+"""Response times of a player, and stalls during play. See run.sh; a section is a letter."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ BUFFER = 2.0  # seconds of film that the reader keeps ahead
 
 
 class Reader:
-    """A link to the place where a film is played from."""
+    """A connection to the URL of a film."""
 
     def __init__(self, url, first=0):
         host, path = url.removeprefix("http://").split("/", 1)
@@ -43,7 +43,7 @@ class Reader:
 
 class Play(Base):
     def play(self, name, folder):
-        """The command line of a film that any player may fetch."""
+        """The command line of `play` without a player."""
         return [self.cardume, "play", name, "--player", "none", "--server", self.server.address, "--folder", folder]
 
     def o(self):
@@ -62,7 +62,7 @@ class Play(Base):
             reader = Reader(play.wait_for("http://"))
             reader.head()
             firsts.append(time.monotonic() - began)
-            # The rest is on its way at full speed; from here on nobody has asked for these places.
+            # The rest is downloading at full speed; these positions were never requested.
             for part in (0.9, 0.6, 0.75):
                 reader.close()
                 place = int(size * part) + run * 40 * MIB
@@ -102,7 +102,7 @@ class Play(Base):
         show(command)
         crowd = [subprocess.Popen(curl, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) for _ in range(CROWD)]
         try:
-            time.sleep(1)  # until all of them have come
+            time.sleep(1)  # until all have arrived
             play = self.place.start(command)
             stalls, dry, took = watch(Reader(play.wait_for("http://")), 15 if self.quick else 40)
             play.end()
@@ -120,16 +120,16 @@ class Play(Base):
 
 
 def is_hole(path, place):
-    """Whether nothing of the download is here at this place: its file has room for nothing but what has come."""
+    """True when no byte of the download is present at this offset, that is, a hole in the sparse file."""
     with open(path, "rb") as file:
         try:
             return os.lseek(file.fileno(), place, os.SEEK_DATA) > place
         except OSError:
-            return True  # nothing comes behind it either
+            return True  # nor any byte after
 
 
 def watch(reader, seconds):
-    """Plays so much of a film, with a buffer of two seconds; how often it ran dry, for how long at the most, and how much was played."""
+    """Plays part of a film with a buffer of two seconds. Returns the number of stalls, the longest one, and the bytes played."""
     reader.head()
     have, stalls, longest, gap, paused = 0, 0, 0.0, 0.0, 0.0
     began = None
@@ -151,7 +151,7 @@ def watch(reader, seconds):
         have += came
         late = time.monotonic() - dry_at
         if late > 0:
-            # The first drops after a drought don't end it.
+            # A few bytes after a stall do not end the stall.
             stalls, gap = (stalls, gap + late) if gap else (stalls + 1, late)
             paused, longest = paused + late, max(longest, gap)
         elif have / FILM - played > BUFFER / 2:

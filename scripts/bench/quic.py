@@ -1,4 +1,4 @@
-"""What a file costs by QUIC that comes by TCP as well. See run.sh; a section is a letter."""
+"""The cost of a file by QUIC and by TCP. See run.sh; a section is a letter."""
 
 import os
 
@@ -18,11 +18,11 @@ class Quic(Base):
         by_quic = by_tcp + ["--transport", "quic"]
         show(by_quic)
         show(by_tcp)
-        self.fetch(by_tcp)  # everything in memory
+        self.fetch(by_tcp)  # fill the page cache
         times = []
         for run in range(self.runs):
             took = {}
-            # By turns the one and the other is the first, so that neither profits from where it stands.
+            # Alternate the order, so that neither side profits from its position.
             for which in (0, 1) if run % 2 == 0 else (1, 0):
                 emptied(target)
                 took[which] = self.fetch((by_quic, by_tcp)[which], "q" if which == 0 else None)
@@ -34,4 +34,4 @@ class Quic(Base):
             raise Trouble("a download took no time")
         rate = lambda seconds: f"{self.big / MIB / seconds:.0f} MiB/s"
         row(f"q. {self.big // MIB} MiB by QUIC / by TCP", rate(quic), rate(tcp), f"{tcp / quic:.2f}", f">= {BOUND}", judged(tcp / quic >= BOUND))
-        self.end("q", "giver", peer)
+        self.end("q", "provider", peer)

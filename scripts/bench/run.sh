@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Measures cardume side by side with nginx, curl, aria2c, b3sum and Redis, in one run, alternating. Prints one line for each thing measured.
-# Usage: scripts/bench/run.sh [--quick] [--only] [--json FILE] [SECTION...]   a section is a letter or a name; all of them when none is given
+# Measures cardume side by side with nginx, curl, aria2c, b3sum and Redis, in one run, alternating. Prints one line for each metric.
+# Usage: scripts/bench/run.sh [--quick] [--only] [--json FILE] [SECTION...]   a section is a letter or a name; default: all
 #   a memory    one file from memory to /dev/null          g sources   four owners of 100 MB/s each, and a fifth of 1 MB/s
-#   b crowd     64 such downloads at once                  h swarm     16 peers want a file of one owner at once
-#   c disk      one file to the disk                       i restart   100 GiB of holes, 90 % of them here: the first new byte
+#   b crowd     64 such downloads at once                  h swarm     16 peers download a file of one owner at once
+#   c disk      one file to the disk                       i restart   100 GiB of holes, 90 % held: time to the first new byte
 #   d slow      answers while uploads wait for a disk      j hashing   answers while the owner hashes 10 GiB
-#   e verified  what it costs to verify                    k turns     how long the turns of the loop took; alone: in e, g and h
-#   f tools     verified, against curl or aria2c, b3sum     l lasting   PUBLISH and REGISTER of 64 links at once against one alone
+#   e verified  the cost of verification                   k turns     times of loop iterations; alone: in e, g and h
+#   f tools     verified, against curl or aria2c, b3sum     l lasting   durable PUBLISH and REGISTER of 64 connections against one
 #   m start     a server with a million publications       n log       400,000 PUBLISHes in a row
 #   o play      `cardume play`: first byte, and seeks       p stalls    a film at 25 Mbit/s beside 64 downloads
-#   q quic      one file by QUIC against the same by TCP    r page      what a browser loads, and how soon what is typed is seen
+#   q quic      one file by QUIC against the same by TCP    r page      bytes of the page, and typing to result
 #   s search    an index of five million names              t asking    SEARCH by exact name beside Redis
 #   u joining   JOINs of a thousand files each              v idle      ten thousand quiet peers: memory, answers
-#   w far       a long wire that loses packets, by QUIC     x video     a video that is watched through one
-# --json FILE: writes the table there as well, with the machine, the versions and the command; scripts/bench/graph.py draws it.
-# --quick: three runs in the place of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp, for a while.
+#   w far       a long lossy link, by QUIC                  x video     a video played over one
+# --json FILE: also writes the table there, with the machine, the versions and the command; scripts/bench/graph.py draws the table.
+# --quick: three runs instead of five, and smaller files. Needs about 12 GB below $TMPDIR, or /tmp.
 set -euo pipefail
-# The accounts of servers that are measured are nobody else's.
+# Measured servers keep their accounts apart from those of the user.
 XDG_STATE_HOME=$(mktemp -d)
 export XDG_STATE_HOME
 trap 'rm -rf "$XDG_STATE_HOME"' EXIT

@@ -1,4 +1,4 @@
-"""An index under load: exact searches beside Redis, joins, and ten thousand quiet peers. One client measures both: `cardume swarm`."""
+"""An index under load: exact searches beside Redis, joins, and ten thousand quiet peers. The client for both is `cardume bench`."""
 
 import json
 import os
@@ -16,14 +16,14 @@ DEPTHS = {1: 0.95, 16: 1.0, 256: 1.0}
 
 
 def used(pid):
-    """What a process has used of processors, in seconds."""
+    """Processor time of a process, in seconds."""
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def quiet(program, patience=120.0):
-    """Waits until a process has nothing left to do; how many seconds that took."""
+    """Waits until a process is idle and returns the time in seconds."""
     began = last = time.monotonic()
     before = used(program.pid)
     while time.monotonic() - began < patience:
@@ -37,12 +37,12 @@ def quiet(program, patience=120.0):
 
 class Swarm(Base):
     def pinned(self, which, command):
-        """A command on a core of its own: servers on the first, who asks them on the next."""
+        """A command on its own core: servers on the first, clients on the next."""
         cores = sorted(os.sched_getaffinity(0))
         return ["taskset", "-c", str(cores[which % len(cores)]), *command]
 
     def bearer(self):
-        """A server whose lines for each search go nowhere."""
+        """A server without output for searches."""
         words = self.pinned(0, [self.cardume, "server", "--listen", "127.0.0.1:0"])
         program = self.place.start(["sh", "-c", 'exec "$@" > /dev/null', "sh", *words], info=False)
         program.address = program.wait_for("listening on ").rsplit(" ", 1)[1]
@@ -59,7 +59,7 @@ class Swarm(Base):
         return program
 
     def press(self, *words):
-        """Its last object, and the one that says that all are in."""
+        """The last object, and the object that reports all peers joined."""
         command = self.pinned(1, [self.cardume, "bench", *map(str, words), "--json"])
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode:
@@ -68,7 +68,7 @@ class Swarm(Base):
         return events["over"], events.get("in")
 
     def idle(self, address, *words):
-        """Peers that join and stay; and how it was."""
+        """Peers that join and stay, with the report."""
         program = self.place.start(self.pinned(1, [self.cardume, "bench", "--server", address, "--idle", "--json", *map(str, words)]))
         return program, program.event(lambda event: event["event"] == "in", 300.0)[0]
 
@@ -91,7 +91,7 @@ class Swarm(Base):
                     runs.append((one["requests"][0]["rate"], other["requests"][0]["rate"], one["server_us_each"], other["server_us_each"],
                                  one["requests"][0]["p99_ms"], other["requests"][0]["p99_ms"], one["measured"]["client_cpu"] / seconds))
                 rate, their_rate, cost, their_cost, p99, their_p99, busy = medians(runs)
-                # The law decides; that all names are alike is shown because it is the worst that can be asked.
+                # Zipf's law decides; the uniform distribution is shown as the worst case.
                 wanted = (f">= {target}", judged(rate >= target * their_rate)) if law else ("-", "-")
                 row(f"t. SEARCH, SMEMBERS, depth {depth}{title}", f"{rate:.0f} /s", f"{their_rate:.0f} /s", f"{rate / their_rate:.2f}", *wanted)
                 wanted = ("< 1", judged(cost < their_cost)) if law else ("-", "-")
@@ -117,7 +117,7 @@ class Swarm(Base):
         print(f"  {cost:.2f} us of a processor a file", flush=True)
 
     def v(self):
-        """Ten thousand quiet peers, and one who asks while others come and go."""
+        """Ten thousand quiet peers, and a client that searches while others come and go."""
         memory = {}
         for peers in (10, IDLE):
             server = self.bearer()
@@ -125,7 +125,7 @@ class Swarm(Base):
             words = ("--peers", peers, "--files", IDLE * FILES // peers, "--names", IDLE * FILES // HOLDERS)
             members, came = self.idle(server.address, *words)
             quiet(server)
-            time.sleep(2)  # what is given back late is given back by now
+            time.sleep(2)  # late memory releases are done by now
             memory[peers] = status(server.pid)["RssAnon"] - empty
             if peers == IDLE:
                 print(f"  all were in after {came['measured']['seconds']:.2f} s", flush=True)

@@ -1,4 +1,4 @@
-"""A slow disk for one process: what a control group of the kernel offers, version 1 or 2."""
+"""A slow disk for one process by a control group, version 1 or 2."""
 
 import os
 
@@ -8,7 +8,7 @@ V1, V2 = "/sys/fs/cgroup/blkio", "/sys/fs/cgroup"
 
 
 def device_of(path):
-    """MAJOR:MINOR of the whole disk below a folder; limits are set for disks, not for their partitions."""
+    """MAJOR:MINOR of the whole disk below a folder; limits apply to disks, not to partitions."""
     number = os.stat(path).st_dev
     name = f"{os.major(number)}:{os.minor(number)}"
     if os.major(number) == 0 or not os.path.exists(f"/sys/dev/block/{name}"):
@@ -59,7 +59,7 @@ class SlowDisk:
             raise Trouble(f"the peer can't be moved: {error}") from error
 
     def __exit__(self, *_):
-        # Whoever is still in there goes back to where it came from; a group that is not empty can't be removed.
+        # Move remaining processes back to their group; a group can be removed only when empty.
         try:
             with open(f"{self.group}/cgroup.procs") as file:
                 for pid in file.read().split():

@@ -1,4 +1,4 @@
-"""What the load test and the benchmark share: programs that are started and ended, a native client, figures of /proc."""
+"""Common parts of the load test and the benchmark: programs, a native client, figures of /proc."""
 
 import json
 import os
@@ -16,18 +16,18 @@ MIB = 1 << 20
 
 
 class Trouble(Exception):
-    """The run can't go on; the text says why."""
+    """The run cannot continue; the text has the reason."""
 
 
 class Program:
-    """A running program whose lines are collected, and can be waited for."""
+    """A running program with its collected output lines."""
 
     def __init__(self, command, info=False, typed=False, cache=None):
         env = dict(os.environ, CARDUME_LANG="en", RUST_LOG="info" if info else "warn")
         if cache:
             env["CARDUME_CACHE"] = cache
         self.command = command
-        self.lines, self.times = [], []  # what it said, and when
+        self.lines, self.times = [], []  # output lines, and their times
         self.news = threading.Condition()
         self.process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -42,7 +42,7 @@ class Program:
                 self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
                 self.news.notify_all()
         with self.news:
-            self.lines.append(None)  # no more will come
+            self.lines.append(None)  # end of output
             self.news.notify_all()
 
     def wait_for(self, text, count=1, patience=30.0):
@@ -58,7 +58,7 @@ class Program:
             return found()[count - 1]
 
     def event(self, wanted, patience=30.0):
-        """The first event, of those that --json prints, that is wanted, and when it came."""
+        """The first matching `--json` event and its time."""
         def found():
             for line, at in zip(self.lines, self.times):
                 if line and line.startswith("{") and wanted(event := json.loads(line)):
@@ -76,18 +76,18 @@ class Program:
         self.process.stdin.flush()
 
     def end(self, patience=20.0):
-        """Asks it to end, insists when it does not; returns its exit code."""
+        """Sends SIGTERM, then SIGKILL; returns the exit code."""
         if self.process.poll() is None:
             self.process.terminate()
         return self.ended(patience)
 
     def ended_within(self, seconds):
-        """Its exit code when it ends in that time; None while it goes on."""
+        """The exit code; None when the program still runs after that time."""
         self.reader.join(seconds)
         return None if self.reader.is_alive() else self.process.wait()
 
     def ended(self, patience=20.0):
-        # The end of what it says is noticed at once; wait() with a patience would look every 50 ms only.
+        # The end of the output is noticed at once; wait() with a timeout polls every 50 ms only.
         self.reader.join(patience)
         if self.reader.is_alive():
             self.process.kill()
@@ -97,10 +97,10 @@ class Program:
 
 
 class Place:
-    """A temporary folder and the programs that run in it; gone at the end, whatever happens."""
+    """A temporary folder and its programs; removed at the end in every case."""
 
     def __enter__(self):
-        # An end from outside unwinds like any other error, so that nothing is left behind.
+        # A signal unwinds like any other error, so that the folder is removed.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: sys.exit(143))
         self.path = tempfile.mkdtemp(prefix="cardume-")
@@ -116,7 +116,7 @@ class Place:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def end_but(self, *kept):
-        """Ends all programs but these."""
+        """Ends all programs except these."""
         for program in self.programs:
             if program not in kept:
                 program.end(5)
@@ -127,7 +127,7 @@ class Place:
         return path
 
     def start(self, command, **how):
-        # Hashes are remembered here, not in the home of whoever measures.
+        # The hash cache stays out of the home of the user.
         program = Program(command, **{"cache": self.folder("cache"), **how})
         self.programs.append(program)
         return program
@@ -144,8 +144,8 @@ class Place:
 
 
 class Client:
-    """A native link that asks at a fixed pace, whether or not the last answer has come: a client that waited would ask less
-    often just when the other side is slow, and its figures would look better than the truth. See PROTOCOL.md, section 2."""
+    """A native connection with requests at a fixed rate, independent of responses. A client that waits would send fewer
+    requests when the server is slow, and report better times than the true ones. See PROTOCOL.md, section 2."""
 
     def __init__(self, address, patience=30.0):
         host, port = address.rsplit(":", 1)
@@ -153,12 +153,12 @@ class Client:
         self.socket = socket.create_connection((host, int(port)), timeout=patience)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest = b""
-        self.times = []  # of each answer, in seconds
+        self.times = []  # response times in seconds
         self.socket.sendall(b'{"cardume":1}\n')
         self._lines(1)
 
     def _lines(self, least):
-        """The lines that have come, at least so many of them."""
+        """Received lines, at least `count`."""
         lines = []
         while len(lines) < least:
             came = self.socket.recv(65536)
@@ -169,7 +169,7 @@ class Client:
         return lines
 
     def ask_until(self, over, period, question, check):
-        """Sends what `question(number)` gives each `period` seconds until `over()`; `check` gets each answer."""
+        """Sends `question(number)` every `period` seconds until `over()`; each response is passed to `check`."""
         sent, number, due = {}, 0, time.perf_counter()
         while True:
             ending = over()
@@ -197,7 +197,7 @@ class Client:
 
 
 def status(pid):
-    """The lines of /proc/PID/status as numbers, KiB where it says kB; empty when the process is gone."""
+    """The lines of /proc/PID/status as numbers, kB values in KiB; empty when the process is gone."""
     try:
         with open(f"/proc/{pid}/status") as file:
             rows = (line.split() for line in file)

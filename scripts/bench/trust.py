@@ -1,4 +1,4 @@
-"""What it costs to know that the bytes are the right ones, and what many sources bring. See run.sh; a section is a letter."""
+"""The cost of verification, and the gain of many sources. See run.sh; a section is a letter."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ SWARM = 16
 
 
 def forge(cardume, folder, source, percent):
-    """Makes, in `folder`, the download of `source` as it is when `percent` of it has come, in no time. A program beside ours
-    does it, which writes the record the way the real one does: examples/forge_part.rs."""
+    """Forges the state of a download of `source` at `percent` in `folder`, with the record format of the real program:
+    examples/forge_part.rs."""
     program = os.path.join(os.path.dirname(cardume), "examples", "forge_part")
     if not os.path.exists(program):
         raise NotImplementedError("a download that is almost done can't be forged: there is no examples/forge_part")
@@ -31,13 +31,13 @@ def b3sum(path):
 
 
 class Trust(Base):
-    TURNING = "egh"  # the sections whose turns have a target
+    TURNING = "egh"  # sections with a target for iteration times
 
     def size_of(self, size):
         return f"{size / GIB:g} GiB"
 
     def owner(self, number, source, *options):
-        """A peer that shares another name of the same file, and hashes it on its own."""
+        """A peer that shares the same file under another name, with its own hashing."""
         folder = self.place.folder(f"owner-{number}")
         link = os.path.join(folder, os.path.basename(source))
         if not os.path.exists(link):
@@ -57,11 +57,11 @@ class Trust(Base):
         show(verified)
         show(unverified)
         show(hashing)
-        timed(hashing)  # everything in memory
+        timed(hashing)  # fill the page cache
         times = []
         for run in range(self.runs):
             took = {}
-            # By turns the one and the other is the first, so that neither profits from where it stands.
+            # Alternate the order, so that neither side profits from its position.
             for which in (0, 1) if run % 2 == 0 else (1, 0):
                 emptied(target)
                 took[which] = self.fetch((verified, unverified)[which], "e" if which == 0 else None)
@@ -72,7 +72,7 @@ class Trust(Base):
         print(f"  verified {with_it:.2f} s, unverified {without:.2f} s, b3sum with one thread {alone:.2f} s; each run:", *(" ".join(f"{t:.2f}" for t in run) for run in times), sep=" | ")
         row(f"e. {self.size_of(self.big)} verified / bound", f"{with_it:.2f} s", f"{without + 1.15 * alone:.2f} s", f"{with_it / (without + 1.15 * alone):.2f}", "<= 1", judged(with_it <= without + 1.15 * alone))
         row("e. what verifying adds, in b3sums", f"{with_it - without:.2f} s", f"{alone:.2f} s", f"{(with_it - without) / alone:.2f}", "<= 1.15", judged(with_it - without <= 1.15 * alone))
-        self.end("e", "giver", peer)
+        self.end("e", "provider", peer)
 
     def f(self):
         source = self.file("big.bin", self.big)
@@ -83,11 +83,11 @@ class Trust(Base):
         ours = self.get("big.bin", target)
         curl = ["curl", "-sS", "-o", file, url]
         aria = ["aria2c", "-x1", "-q", "-d", target, "-o", "big.bin", url]
-        after = ["b3sum", file]  # with as many threads as it likes
+        after = ["b3sum", file]  # with its default number of threads
         show(ours)
         show(curl, after)
         show(aria, after)
-        timed(["curl", "-sS", "-o", "/dev/null", url])  # everything in memory
+        timed(["curl", "-sS", "-o", "/dev/null", url])  # fill the page cache
         times = []
         for _ in range(self.runs):
             emptied(target)
@@ -100,7 +100,7 @@ class Trust(Base):
         emptied(target)
         for column, name, least in ((1, "curl", 1.3), (2, "aria2c", 2.0)):
             self.compare(f"f. {self.size_of(self.big)} verified, {name} && b3sum", [(run[0], run[column]) for run in times], self.big, least)
-        self.end("f", "giver", peer)
+        self.end("f", "provider", peer)
 
     def g(self):
         source = self.file("big.bin", self.big)
@@ -124,7 +124,7 @@ class Trust(Base):
                 emptied(target)
                 took.append(self.fetch(command, "g"))
                 self.same(os.path.join(target, "big.bin"), source)
-            self.end("g", "giver", slow)
+            self.end("g", "provider", slow)
             times.append(took)
         emptied(target)
         four, five = medians(times)
@@ -132,7 +132,7 @@ class Trust(Base):
         rate = self.big / four
         row(f"g. {self.size_of(self.big)}, four of 100 MB/s", f"{rate / 1e6:.0f} MB/s", f"{4 * RATE / 1e6:.0f} MB/s", f"{rate / (4 * RATE):.2f}", ">= 0.95", judged(rate >= 0.95 * 4 * RATE))
         row("g. and one of 1 MB/s / without it", f"{five:.2f} s", f"{four:.2f} s", f"{five / four:.2f}", "<= 1.05", judged(five <= 1.05 * four))
-        self.end("g", "giver", *owners)
+        self.end("g", "provider", *owners)
 
     def h(self):
         size = self.big // 4
@@ -149,11 +149,11 @@ class Trust(Base):
             times.append((crowd, alone))
         crowd, alone = medians(times)
         row(f"h. {size // MIB} MiB to {SWARM} / to one", f"{crowd:.2f} s", f"{alone:.2f} s", f"{crowd / alone:.2f}", "<= 2.0", judged(crowd <= 2.0 * alone))
-        self.end("h", "giver", peer)
+        self.end("h", "provider", peer)
         shutil.rmtree(folder)
 
     def swarm(self, count, source, compared=False):
-        """So many fresh peers want the file at once; when the last had it, and when each."""
+        """`count` new peers download the file at once. Returns the time of the last, and of each."""
         root = self.place.folder("swarm")
         self.settled("swarm.bin")
         peers = []
@@ -209,16 +209,16 @@ class Trust(Base):
         told, seen = (statistics.median(one) * 1e3 for one in zip(*times))
         print(f"  told by the first progress, and seen in the .part: {told:.0f} ms, {seen:.0f} ms (progress is told every 200 ms)")
         row(f"i. restart of {self.size_of(size)} at 90 %", f"{told:.0f} ms", target="< 300 ms", good=judged(told < 300))
-        self.end("i", "giver", peer)
+        self.end("i", "provider", peer)
 
     def stop_at(self, command, percent):
-        """A real download, ended when about so much of it has come."""
+        """A real download, ended at about this progress."""
         get = self.place.start([*command, "--download-limit", "800MB"])
         get.event(lambda event: event.get("event") == "progress" and event["held"] * 100 >= event["size"] * (percent - 8), 120)
         get.end()
 
     def restarted(self, command, target):
-        """How long after the start of the process the first new byte is there: as it says itself, and as the disk shows."""
+        """The time from process start to the first new byte, by its own report and by the disk."""
         part = next(os.path.join(target, name) for name in os.listdir(target) if name.endswith(".part"))
         blocks = os.stat(part).st_blocks
         began = time.monotonic()
@@ -243,12 +243,12 @@ class Trust(Base):
         hashing = ["b3sum", "--num-threads", "1", source]
         if self.hashes:
             show(hashing)
-            timed(hashing)  # everything in memory
+            timed(hashing)  # fill the page cache
         else:
             print("  this program does not hash: PING for two seconds each time")
         said, p99s, longest, times = False, [], 0.0, []
         for _ in range(self.runs):
-            cache = tempfile.mkdtemp(dir=self.place.path)  # a fresh one: all is to be hashed
+            cache = tempfile.mkdtemp(dir=self.place.path)  # a new cache: every file is hashed
             began = time.monotonic()
             peer = self.peer(folder, cache=cache)
             if not said:
@@ -264,7 +264,7 @@ class Trust(Base):
             p99s.append(quantile(client.times, 0.99) * 1e3)
             longest = max(longest, max(client.times) * 1e3)
             count = len(client.times)
-            self.end("j", "giver", peer)
+            self.end("j", "provider", peer)
             if self.hashes:
                 times.append((took, timed(hashing)))
         p99 = statistics.median(p99s)
@@ -293,7 +293,7 @@ class Trust(Base):
 
 
 class Watch(threading.Thread):
-    """Asks the index for a file until it knows the root, or time is over."""
+    """Searches for a file until the index has its root, or until the timeout."""
 
     def __init__(self, server, name, patience):
         super().__init__(daemon=True)

@@ -1,4 +1,4 @@
-"""Two networks of our own, with a long wire between them that loses packets: namespaces, two TUN devices, examples/delay_line, nftables.
+"""Two networks joined by a long lossy link: namespaces, two TUN devices, examples/delay_line, nftables.
 
 Needs root, /dev/net/tun, iproute2 and nftables. Nothing outside the two namespaces is changed; both are gone when it is closed.
 """
@@ -22,7 +22,7 @@ def run(*command, **options):
 
 
 def can_be_made():
-    """Why not, or nothing."""
+    """The reason why not; None when possible."""
     if os.geteuid() != 0:
         return "not root"
     if not os.path.exists("/dev/net/tun"):
@@ -40,7 +40,7 @@ def can_be_made():
 
 
 class Wire:
-    """A wire of `delay` milliseconds each way, on which `loss` of a thousand packets are lost in each direction."""
+    """A link with `delay` milliseconds each way that drops `loss` of a thousand packets in each direction."""
 
     ADDRESSES = ("10.77.0.1", "10.77.0.2")
 
@@ -86,11 +86,11 @@ class Wire:
             raise Trouble(f"nft: {done.stdout.decode().strip()}")
 
     def inside(self, side):
-        """What a command begins with that is to run on this side, 0 or 1."""
+        """The prefix of a command that runs on this side, 0 or 1."""
         return ["ip", "netns", "exec", self.names[side]]
 
     def control(self, kind):
-        """From now on TCP links are controlled in this way: a property of the way to the other side."""
+        """Sets the TCP congestion control of the route to the other side."""
         for name, device, own, other in zip(self.names, self.devices, self.ADDRESSES, reversed(self.ADDRESSES)):
             run("ip", "netns", "exec", name, "ip", "route", "replace", other, "dev", device, "src", own, "congctl", kind)
 

@@ -1,4 +1,4 @@
-"""What the programs of this folder share: counted checks, listeners, and small helpers for sockets and files.
+"""Common parts of these programs: counted checks, listeners, and helpers for sockets and files.
 
 A check that fails prints one line. A *note* is a check of something that the description leaves open: it is printed
 and not counted, unless --strict makes it a check like the others.
@@ -14,7 +14,7 @@ import time
 
 
 class Bad(Exception):
-    """The other side did not keep to the form; the text says how."""
+    """The other side broke the format; the text has the reason."""
 
 
 class Checks:
@@ -34,7 +34,7 @@ class Checks:
         return fine
 
     def same(self, name, wanted, ask):
-        """ask() gives `wanted`. What it raises is a failure as well."""
+        """ask() must return `wanted`; an exception is a failure as well."""
         fine, detail = self._ask(wanted, ask)
         return self.that(name, fine, detail)
 
@@ -56,7 +56,7 @@ class Checks:
         return fine, f"wanted {wanted!r}, got {got!r}"
 
     def group(self, work, *args):
-        """A failure that the checks inside did not expect ends the group, not the program."""
+        """An unexpected failure ends the group, not the program."""
         try:
             work(*args)
         except (OSError, Bad, ValueError, LookupError, AttributeError, TypeError) as error:
@@ -98,16 +98,16 @@ class Listener:
         try:
             self.handle(connection, address)
         except (OSError, Bad, ValueError, LookupError, TypeError, AttributeError):
-            pass  # these systems drop a connection that went wrong
+            pass  # these systems drop a connection on errors
         finally:
             if self.close:
                 connection.close()
 
     def stop(self):
-        """Afterwards the port is free."""
+        """Frees the port."""
         self.stopped.set()
         try:
-            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for a connection
+            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread
         except OSError:
             pass
         self.thread.join(2.0)
@@ -129,7 +129,7 @@ def open_to(address, timeout, source=None):
 
 
 def ended(connection, within):
-    """What still comes until the other side closes; None when it does not close in time."""
+    """All bytes until the other side closes; None on a timeout."""
     rest = b""
     until = time.monotonic() + within
     while True:
@@ -155,7 +155,7 @@ def sha256(path):
 
 
 def same_file(out, expect):
-    """Prints what arrived and, where a file to compare with is given, says whether it is the same."""
+    """Prints the received size and, with a file to compare, whether the content is the same."""
     size, digest = os.path.getsize(out), sha256(out)
     print(f"got {size} bytes, sha256 {digest}", flush=True)
     if expect and (size != os.path.getsize(expect) or digest != sha256(expect)):

@@ -48,7 +48,7 @@ class Peer:
             self.listener.stop()
 
     def peers(self, word=b"peers"):
-        """[(ip, port), ...] as the index gives them: each closed by a slash."""
+        """[(ip, port), ...] as sent by the index, each terminated by a slash."""
         self.socket.sendall(word)
         said = self.socket.recv(65536).decode()
         if not re.fullmatch(r"(\d+\.\d+\.\d+\.\d+:\d+/)*", said) or not said:
@@ -56,7 +56,7 @@ class Peer:
         return [(ip, int(port)) for ip, port in (entry.split(":") for entry in said.split("/") if entry)]
 
     def quit(self):
-        """Whether the index closes."""
+        """True when the index closes."""
         self.socket.sendall(b"quit")
         try:
             while self.socket.recv(1024):
@@ -79,7 +79,7 @@ class Peer:
         return said
 
     def get(self, address, name, out, quiet=2.0, size=None, pieces=None):
-        """The number of bytes that came. `pieces` cuts the command into several sends."""
+        """Returns the number of received bytes. `pieces` splits the command into several sends."""
         got = 0
         with self.open(address) as peer:
             for number, piece in enumerate(pieces or [f"get {name}".encode()]):
@@ -116,7 +116,7 @@ class Peer:
 
 
 def until_quiet(connection, quiet, first):
-    """What comes until the other side closes or says nothing more."""
+    """All bytes until the other side closes or stays silent."""
     said = b""
     connection.settimeout(first)
     try:
@@ -157,7 +157,7 @@ class Table:
         return Peer(self.server, self.binds[number], files, self.timeout)
 
     def until(self, name, wanted, ask):
-        """The index may need a moment to see that a connection is gone."""
+        """The index may notice a closed connection late."""
         def patient():
             for _ in range(20):
                 got = ask()

@@ -1,4 +1,4 @@
-"""Tiny index servers and peers of each family, to try the checkers on: what the original programs do, in few lines.
+"""Tiny index servers and peers of each family, to test the checkers: the behaviour of the original programs in few lines.
 
 `bugs` is a set of deliberate faults, by name; the checkers must notice each.
 """
@@ -192,7 +192,7 @@ class Uc3mIndex:
 
 
 class UfabcJsonIndex:
-    """The index of ufabc-json; `root` is what it lists below."""
+    """The index of ufabc-json; `root` is the folder of its listings."""
 
     BUGS = ("newline", "forgets", "adds", "lists-anything", "substring", "not-a-list")
 

@@ -61,7 +61,7 @@ def read_record(link):
 
 
 def answer(link):
-    """xid, and ("done", results), or ("no", the numbers that say why)."""
+    """xid, and ("done", results) or ("no", reason numbers)."""
     body = read_record(link)
     numbers = struct.unpack(f">{len(body) // 4}I", body)
     demand(len(body) % 4 == 0 and len(numbers) >= 3 and numbers[1] == 1, f"no reply: {numbers}")
@@ -163,7 +163,7 @@ def main():
     for function in CHECKS:
         try:
             function()
-        except Exception as error:  # a check that breaks has failed
+        except Exception as error:  # an exception is a failed check
             failed += 1
             print(f"{function.__name__}: {type(error).__name__}: {error}")
     print(f"{len(CHECKS)} checks, {failed} failed")
@@ -184,7 +184,7 @@ def read_strings(data, count):
 
 
 def read_call(body):
-    """xid, procedure and texts of an operation that an index server tells."""
+    """xid, procedure and texts of an operation sent by an index server."""
     xid, kind, rpc, program, version, procedure, *identity = struct.unpack(">10I", body[:40])
     demand((kind, rpc, program, version) == (0, 2, PROGRAM, VERSION) and identity == [0, 0, 0, 0], f"a strange call: {body[:40]!r}")
     demand(procedure in (1, 2), f"procedure {procedure}")
@@ -192,7 +192,7 @@ def read_call(body):
 
 
 def serve(address, most):
-    """A log server for one link after the other; the first call that is wrong ends it."""
+    """A log server for one connection at a time; ends with the first wrong call."""
     host, port = address.rsplit(":", 1)
     told = 0
     with socket.create_server((host, int(port))) as listener:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tries the checkers of this folder on tiny reference servers: the right ones must pass, the faulty ones must not.
+"""Tests the checkers of this folder on tiny reference servers: correct servers must pass, faulty ones must fail.
 
     selftest.py                 everything: right servers, faulty servers, and the get and serve modes (under 20 s)
     selftest.py --list          the families and their faults
@@ -21,7 +21,7 @@ import ufabc_json
 import uc3m
 
 HERE = pathlib.Path(__file__).resolve().parent
-FIRST_PORTS = iter(range(21000, 32000, 100))  # public ports that the rede index gives out, below the ephemeral ones
+FIRST_PORTS = iter(range(21000, 32000, 100))  # public ports assigned by the rede index, below the ephemeral range
 
 
 def run_uc3m(profile, bugs, out):
@@ -75,7 +75,7 @@ def program(name, *words):
 
 
 def exchange(name, serve, get, *checks):
-    """One process serves, another downloads, and checkers may look at the first; gives what went wrong."""
+    """One process serves, another downloads, and checkers may run on the first; returns the failures."""
     server = subprocess.Popen(program(name, "serve", *serve), stdout=subprocess.PIPE, text=True)
     try:
         word, _, port = server.stdout.readline().strip().partition(" ")
@@ -146,7 +146,7 @@ def exchanges():
 
 
 def one_run(run):
-    """The checker on one server; of a faulty one it must say that something failed."""
+    """Runs the checker on one server; a faulty server must produce failures."""
     name, good, function, *args = run
     lines = []
     code = function(*args, lines.append)

@@ -39,7 +39,7 @@ def demand(truth, otherwise):
 
 
 def ask(method, target, body=None, headers=None, link=None):
-    """One request; status, headers and body of its answer."""
+    """Sends one request; returns status, headers and body."""
     own = link or http.client.HTTPConnection(HOST, PORT, timeout=10)
     own.request(method, target, body=body, headers=headers or {})
     answer = own.getresponse()
@@ -71,7 +71,7 @@ def is_fault(answer, statuses=(400, 500)):
 
 
 def raw(data, pieces=None):
-    """What is answered to these bytes, until the other side ends or says no more for two seconds."""
+    """The response to these bytes, until the other side closes or stays silent for two seconds."""
     with socket.create_connection((HOST, PORT), timeout=10) as link:
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces or [data]:
@@ -208,7 +208,7 @@ def main():
     for function in CHECKS:
         try:
             function()
-        except Exception as error:  # a check that breaks has failed
+        except Exception as error:  # an exception is a failed check
             failed += 1
             print(f"{function.__name__}: {type(error).__name__}: {error}")
     print(f"{len(CHECKS)} checks, {failed} failed")

@@ -44,7 +44,7 @@ PROFILES = {
 
 
 class Style:
-    """How a client puts a request on the wire."""
+    """The way a client sends a request."""
 
     def __init__(self, send="segments", op=str, end=b"\0", date_last=False, ip=None, half_close=False):
         self.send, self.op, self.end, self.date_last, self.ip = send, op, end, date_last, ip
@@ -84,7 +84,7 @@ def date_now():
 
 
 def put(connection, pieces, how):
-    """Sends the pieces. A server that has answered and left already is no error: the answer can still be read."""
+    """Sends the pieces. An early close by the server is no error: its response can still be read."""
     try:
         if how == "one":
             connection.sendall(b"".join(pieces))
@@ -138,7 +138,7 @@ def status_bytes(status, profile):
 
 
 def get_field(connection, width):
-    """One recv for a field of fixed width: that client does not loop."""
+    """One recv for a field of fixed width: the original client does not loop."""
     field = connection.recv(width)
     if len(field) != width:
         raise Bad(f"one recv brought {len(field)} of {width} bytes")
@@ -151,7 +151,7 @@ def get_field(connection, width):
 
 
 def get_list(connection, profile, widths):
-    """The count and so many rows."""
+    """The count and the rows."""
     count = get_field(connection, 4) if profile.fixed else get_string(connection)
     if not count.isascii() or not count.isdigit() or profile.fixed and len(count) != 4:
         raise Bad(f"a count {count!r}")
@@ -190,7 +190,7 @@ class Client:
                 try:
                     connection.shutdown(socket.SHUT_WR)
                 except OSError:
-                    pass  # gone already; what it said is still there
+                    pass  # closed already; the response is still readable
         except OSError:
             connection.close()
             raise
@@ -248,13 +248,13 @@ class Client:
         return self.rows("LIST_CONTENT", [self.user, other], (256, 256) if self.profile.descriptions else (256,))
 
     def look_up(self, other):
-        """GET_FILE asked of the server: the address of a user."""
+        """GET_FILE sent to the server: the address of a user."""
         with self.start("GET_FILE", self.user, other) as connection:
             status = get_status(connection, self.profile)
             return (status, get_string(connection), get_string(connection)) if status == 0 else (status, "", "")
 
     def send_and_close(self, op, *fields, reset=False):
-        """Asks and does not wait for the answer."""
+        """Sends a request without waiting for the response."""
         connection = self.start(op, *fields)
         if reset:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -299,7 +299,7 @@ class Client:
                     connection.sendall(piece)
 
     def get_file(self, address, name, out):
-        """Downloads from a peer; gives (status, size). Between peers there is no date."""
+        """Downloads from a peer; returns (status, size). Peers send no date."""
         with open_to(address, self.timeout) as connection:
             put(connection, self.pieces("GET_FILE", [name], date=False), self.style.send)
             if self.style.half_close:
@@ -365,7 +365,7 @@ class Table:
         return client.user, client.own_ip(), str(client.listen())
 
     def content(self, *files):
-        """The rows that LIST_CONTENT shall bring, sorted; files are (name, description)."""
+        """The sorted rows expected from LIST_CONTENT; files are (name, description)."""
         return 0, sorted(files if self.profile.descriptions else [(name,) for name, _ in files])
 
     @staticmethod
@@ -519,7 +519,7 @@ class Table:
     # -- the forms of a request
 
     def cycle(self, name, style):
-        """A whole life in one style."""
+        """All operations of a user in one style."""
         c = self.c
         a = self.user(name, style)
         label = f" [{name}]"
@@ -555,7 +555,7 @@ class Table:
         self.c.same("LIST_USERS with a newline at the end of the request", True, trailing)
 
     def impatient(self):
-        """Clients that ask and do not wait: what they asked is done, and the server goes on."""
+        """Clients that do not wait: their requests are executed, and the server keeps serving."""
         c = self.c
         a = self.user("haste")
         a.send_and_close("REGISTER", a.user)
@@ -624,14 +624,14 @@ class Table:
             c.same(f"LIST_CONTENT with {name!r}", self.content((name, name)), lambda: self.listed(seen, a))
             c.same(f"DELETE {name!r}", 0, lambda: a.delete(name))
         c.same("the users are still there", 1, seen.register)
-        for name in (f"../{self.tag}", f"{self.tag}\\0", f"{self.tag}\tend"):  # 2: a server may want names that are a file's and one cell
+        for name in (f"../{self.tag}", f"{self.tag}\\0", f"{self.tag}\tend"):  # 2: a server may require valid file names without separators
             c.note(f"REGISTER {name!r}", {0, 2}, self.user(name, exact=True).register)
         c.note("PUBLISH of a path", 0, lambda: seen.publish("/tmp/some/file.bin", "a path"))
 
-    # -- a server that is not held up
+    # -- a server that is not blocked
 
     def silent(self):
-        """Requests that never end keep nobody else waiting."""
+        """Unfinished requests delay no other client."""
         c = self.c
         a = self.online("awake")
         date = date_now() + b"\0" if self.profile.date else b""
@@ -650,7 +650,7 @@ class Table:
                 connection.close()
 
     def slow(self):
-        """Such a connection is closed after a while."""
+        """An unfinished connection is closed after a while."""
         with open_to(self.server, self.timeout) as connection:
             connection.sendall(b"REGISTER")
             self.c.that("a request that never ends is closed within 30 s", ended(connection, 30.0) is not None)
@@ -739,7 +739,7 @@ class Table:
         c.same("GET_FILE of no file", (1, 0), lambda: b.get_file(b.find(a.user), "none.bin", out))
 
     def from_peer(self, peer, file, expect):
-        """A file of a user of the network, in every style; and what that peer does not have."""
+        """A file of a user of the network, in every style, and a missing file."""
         c = self.c
         a = self.online("visitor")
         address = a.find(peer)

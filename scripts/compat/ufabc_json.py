@@ -29,11 +29,11 @@ from checks import Bad, Checks, Listener, ended, open_to, pair, same_file, sha25
 
 
 class Peer:
-    """A peer in the style of the seed's listings."""
+    """A peer in the style of the original listings."""
 
     def __init__(self, server, root=None, timeout=5.0, listen=True):
         self.server, self.timeout = server, timeout
-        for last in (False,) * 9 + (True,):  # another program may have the port that the connection got
+        for last in (False,) * 9 + (True,):  # the port of the connection may be in use by another program
             try:
                 self.begin(listen)
                 break
@@ -65,7 +65,7 @@ class Peer:
             shutil.rmtree(self.made, ignore_errors=True)
 
     def say(self, message):
-        """Sends an object and gives what one recv brings."""
+        """Sends an object and returns the result of one recv."""
         self.socket.sendall(message if isinstance(message, bytes) else message.encode())
         answer = self.socket.recv(1024)
         if not answer:
@@ -87,13 +87,13 @@ class Peer:
         return self.say(json.dumps({"method": "UPDATE", "data": {"files": names}}))
 
     def update_broken(self, names):
-        """What the seed's format string means to send: no quotes, and a brace short."""
+        """The output of the original format string: no quotes, and a missing brace."""
         return self.say('{"method": "UPDATE", "data": {"files": [%s]}' % ",".join(names))
 
     # -- downloads
 
     def download(self, port, name, out, host=None, approval=60.0):
-        """callDownload of the seed: "ok", "rejected" or "missing"."""
+        """callDownload of the original: "ok", "rejected" or "missing"."""
         with open_to((host or self.server[0], port), self.timeout) as peer:
             peer.sendall(('{"method": "DOWNLOAD_REQUEST", "data": {"filename": %s, "port": %d}}'
                           % (json.dumps(name, ensure_ascii=False), port)).encode())
@@ -127,7 +127,7 @@ class Peer:
     # -- uploads
 
     def upload(self, connection, _):
-        """callUpload of the seed, with a decision that is made before."""
+        """callUpload of the original, with a decision made before."""
         request = json.loads(connection.recv(1024).decode())
         name = request["data"]["filename"]
         if self.answer == "missing" or name not in os.listdir(self.folder):
@@ -135,7 +135,7 @@ class Peer:
             return
         path = os.path.join(self.folder, name)
         connection.send(json.dumps({"status": "OK", "fileSize": os.path.getsize(path)}).encode())
-        time.sleep(max(self.delay, 0.1))  # the owner reads the question and types SIM or NAO
+        time.sleep(max(self.delay, 0.1))  # the owner reads the prompt and types SIM or NAO
         if self.answer == "no":
             connection.send(json.dumps({"status": "downloadRejected"}).encode())
             return
@@ -148,7 +148,7 @@ class Peer:
 
 
 def one_object(said):
-    """What one recv brought, which json.loads of the seed must be able to read whole."""
+    """The result of one recv, which json.loads of the original must parse as a whole."""
     if not said:
         raise Bad("closed instead of an answer")
     try:
@@ -171,7 +171,7 @@ class Table:
         self.scratch = tempfile.TemporaryDirectory()
 
     def peer(self, *names):
-        """A peer that joined; its folder holds these files, and the index knows them."""
+        """A joined peer; its folder has these files, and the index lists them."""
         peer = Peer(self.server, self.root, self.timeout)
         self.peers.append(peer)
         if not peer.folder:
@@ -266,7 +266,7 @@ class Table:
         c.same("SEARCH after an empty UPDATE", [], lambda: a.search(many[0]))
 
     def outside(self):
-        """The server does not list folders that it was not told to."""
+        """The server lists no folder outside its root."""
         c = self.c
         watcher = self.peer()
         for path in ("/etc", "/", (self.root or "/tmp") + "/../../../../../../etc", "etc", "/etc/passwd"):
@@ -274,7 +274,7 @@ class Table:
             try:
                 stranger.join("filesPath", path)
             except (OSError, Bad, ValueError):
-                pass  # refused: as good
+                pass  # refused: equally right
             c.that(f"JOIN of {path} lists nothing",
                    not any(stranger.port in watcher.search(name) for name in ("passwd", "hostname", "etc", "hosts")))
             stranger.stop()
@@ -293,17 +293,17 @@ class Table:
         name = f"{self.tag}-broken"
         a = self.peer()
         a.socket.settimeout(3.0)
-        c.note("an UPDATE as the seed's format string makes it", "UPDATE_OK", lambda: a.update_broken([name, name + "2"]))
+        c.note("an UPDATE with the original format string", "UPDATE_OK", lambda: a.update_broken([name, name + "2"]))
         c.same("the index answers others after a broken UPDATE", [watcher.port], fine)
         c.note("and it counts", [a.port], lambda: watcher.search(name))
         c.note("and that connection goes on", [], lambda: a.search(self.tag + "-none"))
 
     def exchange(self):
-        """Its own peers download from each other through what SEARCH told them."""
+        """Peers of this program download from each other by the results of SEARCH."""
         c = self.c
         name = f"{self.tag}-filme.mp4"
         a, b = self.peer(name), self.peer()
-        a.gap = 0.1  # without one even the original's downloader does not understand the original's uploader
+        a.gap = 0.1  # without a gap the original downloader does not understand the original uploader
         out = os.path.join(b.folder, name)
 
         def fetch():
@@ -332,7 +332,7 @@ class Table:
             peer.stop()
 
     def from_peer(self, port, file, expect):
-        """A peer of the network: its answers come one at a time, so that one recv brings one object."""
+        """A peer of the network: responses come one at a time, so that one recv returns one object."""
         c = self.c
         a = self.peer()
         out = os.path.join(self.scratch.name, "from-peer")

@@ -30,7 +30,7 @@ TOPICS = ("opening", "framing", "names", "join", "update", "search", "accounts",
 
 
 def look_at_peer(world):
-    """What the peer shares, and whether it gives it without asking a person."""
+    """The files of the peer, and whether uploads need consent."""
     run = Run(world)
     try:
         link = run.link(world.peer)
@@ -41,7 +41,7 @@ def look_at_peer(world):
         if not full:
             world.no_bodies = "the peer shares no file that is not empty"
             return
-        # A middling file first: long enough for ranges, short enough to be read whole.
+        # A medium file first: long enough for ranges, short enough to read whole.
         world.file = min(full, key=lambda file: (file["size"] < 1000, abs(file["size"] - 500_000)))
         world.big = max(full, key=lambda file: file["size"])
         for file in (world.file, world.big):
@@ -63,7 +63,7 @@ PRINTING = threading.Lock()
 
 def report(line):
     with PRINTING:
-        # A name of a file may hold what this terminal cannot write.
+        # File names may hold characters that this terminal cannot encode.
         data = line.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
         print(data.decode(sys.stdout.encoding or "utf-8"), flush=True)
 
@@ -82,7 +82,7 @@ def perform(world, name, function, role):
     except Failed as failure:
         report(f"FAIL {name}: {failure}")
         return False
-    except Exception as error:  # what comes from outside may break this script too, and that is a finding
+    except Exception as error:  # input that breaks this script is a finding as well
         report(f"FAIL {name}: {error!r}")
         return False
     finally:
@@ -104,9 +104,9 @@ def perform_all(world, only, slow):
                 results.append(False)
 
     one_by_one("quick")
-    Clock.stop = float("inf")  # hashes take their time, in this script above all
+    Clock.stop = float("inf")  # hashing takes time, above all in this script
     one_by_one("long")
-    if slow:  # all at once: each one mostly waits
+    if slow:  # in parallel: each check mostly waits
         threads = [threading.Thread(target=lambda entry=entry: results.append(perform(world, *entry[:3])))
                    for entry in chosen if entry[3] == "slow"]
         for thread in threads:

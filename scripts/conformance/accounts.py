@@ -11,7 +11,7 @@ from checks import check
 
 
 class User:
-    """A name of this run with a key of its own, and the links on which it proves to have it."""
+    """A user of this run with its key and its connections."""
 
     def __init__(self, run, name=None):
         self.name = name or f"user-{run.world.token}-{next(run.world.numbers)}"
@@ -31,7 +31,7 @@ class User:
         return check_ok(link.ask(method, **self.fields(method, link)), f"{method}_OK")
 
     def online(self, run):
-        """A new link on which it is registered and connected."""
+        """A new connection, registered and connected."""
         link = run.link(run.server)
         self.do("REGISTER", link)
         self.do("CONNECT", link)
@@ -90,7 +90,7 @@ def account_proofs(run):
                   ana.proof("CONNECT", link.opening["nonce"]), bia.proof("CONNECT", nonce, ana.name),
                   f"{int(good[0], 16) ^ 1:x}" + good[1:], good[:64] + "0" * 64, "0" * 128):
         check_refusal(other.ask("CONNECT", user=ana.name, key=ana.key, proof=proof), "bad_proof")
-    # A good proof by a key to which the name does not belong.
+    # A valid proof by a key that does not own the name.
     check_refusal(other.ask("CONNECT", user=ana.name, key=bia.key, proof=bia.proof("CONNECT", nonce, ana.name)), "bad_proof")
     for key, proof in ((ana.key, good[:-2]), (ana.key, good.upper()), (ana.key[:-2], good), (ana.key, None), (None, good), (ana.key, 7)):
         check_refusal(other.ask("CONNECT", user=ana.name, key=key, proof=proof), "bad_request")
@@ -104,7 +104,7 @@ def account_others(run):
     hers, his = ana.online(run), bia.online(run)
     check_ok(hers.ask("PUBLISH", name=file), "PUBLISH_OK")
     check_refusal(his.ask("DELETE", name=file, user=ana.name), "not_published")
-    check_ok(his.ask("UNREGISTER", user=ana.name), "UNREGISTER_OK")  # an unknown field there: he means himself
+    check_ok(his.ask("UNREGISTER", user=ana.name), "UNREGISTER_OK")  # an unknown field there: UNREGISTER applies to its own user
     demand(content_of(hers, ana.name) == {file: ""}, "what she has published changed")
     check_refusal(hers.ask("FIND_USER", user=bia.name), "no_remote_user")
     stranger = run.link(run.server)
@@ -112,8 +112,8 @@ def account_others(run):
         check_refusal(stranger.ask(method, user=ana.name, **fields), "not_connected")
 
 
-# Encodings of points of small order, canonical and not, and one coordinate that is not below the prime: under each a constant signature holds for many
-# messages, or a key has two names.
+# Encodings of points of small order, canonical and not, and one coordinate that is not below the prime: under each a constant signature is valid for many
+# messages, or a key has two encodings.
 WEAK_KEYS = ["01" + "00" * 31, "00" * 32, "00" * 31 + "80", "01" + "00" * 30 + "80", "ec" + "ff" * 30 + "7f", "ed" + "ff" * 30 + "7f",
              "ee" + "ff" * 30 + "7f", "ee" + "ff" * 31, "ff" * 32,
              "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
@@ -124,7 +124,7 @@ WEAK_KEYS = ["01" + "00" * 31, "00" * 32, "00" * 31 + "80", "01" + "00" * 30 + "
 def account_weak_keys(run):
     link = run.link(run.server)
     name = User(run).name
-    # R is the identity and S is 0: what a key of small order accepts for one message in eight, or for all.
+    # R is the identity and S is 0: a key of small order accepts this for one message in eight, or for all.
     constant = "01" + "00" * 63
     for key in WEAK_KEYS:
         for method in ("REGISTER", "CONNECT"):

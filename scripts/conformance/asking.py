@@ -1,4 +1,4 @@
-"""Questions that many checks ask: lists in pages, who holds what, and what a new file or root looks like."""
+"""Requests common to many checks: paged lists, providers, new files and roots."""
 
 import secrets
 import time
@@ -41,7 +41,7 @@ def search(link, name):
 
 
 def search_root(link, root):
-    """What each peer says of its file of this content."""
+    """The entry of each provider of this content."""
     found = search_by(link, root=root)
     for entry in found:
         demand(entry["root"] == root, f"a holder with another root: {short(entry)}")
@@ -74,7 +74,7 @@ def server_files(link, address):
 
 
 def soon(condition, why, within=2.0):
-    """For what follows the end of a link: the server learns of it when TCP tells it."""
+    """Retries after a closed connection, until the server has received the end."""
     until = time.monotonic() + within
     while not condition():
         demand(time.monotonic() < until, why)
@@ -90,7 +90,7 @@ def new_root():
 
 
 def goes_on(link):
-    """After a refusal that is no fault of the framing the link still answers."""
+    """After a refusal without a framing error the connection still answers."""
     link.ping()
 
 

@@ -1,4 +1,4 @@
-"""Small tools of all files here: what a check may end with, what fields look like, and what every answer must hold."""
+"""Common tools: outcomes of a check, forms of fields, and rules for every response."""
 
 import ipaddress
 import json
@@ -10,10 +10,10 @@ HEAD_LIMIT = 64 * 1024
 SERVER_HEAD_LIMIT = 1 << 20
 MIB = 1 << 20
 
-PATIENCE = 3.0  # how long one answer may take, in seconds
-QUICK_BUDGET = 15.0  # no quick check begins later than this
-LAST_MOMENT = 18.5  # and none waits longer than this, so that it ends within 20 s however slow a side is
-HASHING = 30.0  # how long a peer may take to hash a file; those checks come last and have time of their own
+PATIENCE = 3.0  # limit of one response, in seconds
+QUICK_BUDGET = 15.0  # no quick check starts after this
+LAST_MOMENT = 18.5  # and none waits longer, so that a run ends within 20 s
+HASHING = 30.0  # limit for hashing a file; these checks run last with their own time
 PREFIX = b'{"cardume":1'
 
 RETRY = {
@@ -26,15 +26,15 @@ RETRY = {
 
 
 class Failed(Exception):
-    """The side under test broke a rule; the text is the reason that is printed."""
+    """The side under test broke a rule; the text is printed as the reason."""
 
 
 class Ended(Failed):
-    """The link ended where something else was due."""
+    """The connection ended too early."""
 
 
 class Skipped(Exception):
-    """The check cannot be made here; the text says why."""
+    """The check cannot run here; the text has the reason."""
 
 
 def demand(condition, why):
@@ -57,7 +57,7 @@ def compact(value):
 
 
 def parse_address(text):
-    """(IP object, port) of `IP:PORT` or `[IPv6]:PORT`, None when it is spelled in another way."""
+    """(IP object, port) of `IP:PORT` or `[IPv6]:PORT`, None for another form."""
     if not isinstance(text, str):
         return None
     found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):([0-9]{1,5})", text)
@@ -81,7 +81,7 @@ def is_root(value):
 
 
 def is_name(text):
-    """The lengths of a name alone; which characters a part may hold, the checks of names say."""
+    """Checks the lengths of a name; characters are checked in names.py."""
     parts = [part.encode("utf-8", "replace") for part in text.split("/")]
     fits = len(parts) <= 16 and sum(map(len, parts)) + len(parts) - 1 <= 1024
     return fits and all(0 < len(part) <= 255 for part in parts)
@@ -105,7 +105,7 @@ def check_cursor(answer):
 
 
 def check_refusal(answer, *codes):
-    """`answer` is a refusal with one of `codes`, and all its fields are as section 6.1 says."""
+    """`answer` is a refusal with one of `codes`, with all fields as in section 6.1."""
     error = answer.get("error")
     demand(isinstance(error, dict), f"expected a refusal ({' or '.join(codes)}), got {short(answer)}")
     demand("status" not in answer, f"a refusal with a status: {short(answer)}")

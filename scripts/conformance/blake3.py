@@ -1,4 +1,4 @@
-"""BLAKE3 in plain Python: the root of a content, and the values of its pieces. Slow (about 1 s a MiB), and independent of any library.
+"""BLAKE3 in plain Python: the root of a content, and the values of its pieces. Slow (about 1 s a MiB), and independent of every library.
 
 As a program: blake3.py FILE... prints what b3sum prints.
 """
@@ -14,7 +14,7 @@ SHUFFLE = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
 
 
 def schedules():
-    """Which word of a block goes where, in each of the seven rounds."""
+    """The word order of a block in each of the seven rounds."""
     order = tuple(range(16))
     for _ in range(7):
         yield order
@@ -22,7 +22,7 @@ def schedules():
 
 
 def mixed(a, b, c, d, x, y):
-    """The lines of one quarter round; spelled out below, for a call each time would take thrice as long."""
+    """The code of one quarter round, inlined below: calls would take three times as long."""
     return [
         f"{a}=({a}+{b}+m{x})&M", f"{d}^={a}", f"{d}=({d}>>16|{d}<<16)&M",
         f"{c}=({c}+{d})&M", f"{b}^={c}", f"{b}=({b}>>12|{b}<<20)&M",
@@ -72,7 +72,7 @@ def parent(left, right, root=False):
 
 
 def split(count):
-    """How many of `count` leaves go to the left: the largest power of two that is smaller."""
+    """The number of `count` leaves in the left subtree: the largest smaller power of two."""
     return 1 << (count - 1).bit_length() - 1
 
 
@@ -88,7 +88,7 @@ def words(value):
 
 
 def value_of(data, piece, alone=False):
-    """The 32 bytes of one piece; `alone`: there is no other, so that they are the root."""
+    """The 32-byte hash of one piece; the root when `alone`."""
     first = piece * (PIECE // CHUNK)
     count = max(1, -(-len(data) // CHUNK))
     chunks = [chunk(data[n * CHUNK:(n + 1) * CHUNK], first + n, alone and count == 1) for n in range(count)]
@@ -96,7 +96,7 @@ def value_of(data, piece, alone=False):
 
 
 def list_of(data):
-    """The values of all pieces."""
+    """The hashes of all pieces."""
     count = max(1, -(-len(data) // PIECE))
     return [value_of(data[n * PIECE:(n + 1) * PIECE], n, count == 1) for n in range(count)]
 

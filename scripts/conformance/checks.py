@@ -1,4 +1,4 @@
-"""What all checks share: the world they look at, the run of one check, and the list of all checks."""
+"""The state common to all checks, the run of one check, and the list of checks."""
 
 import itertools
 import random
@@ -10,7 +10,7 @@ from client import Link, http_request, read_http
 
 
 class World:
-    """What all checks share: both sides, what the peer has, which addresses were joined."""
+    """The state common to all checks: both sides, the peer's files, the joined addresses."""
 
     def __init__(self, server, peer, folder=None, program=None):
         self.server, self.peer, self.folder, self.program = server, peer, folder, program
@@ -19,15 +19,15 @@ class World:
         self.joined = set()
         self.names = []
         self.files = None  # of the peer, filled in by look_at_peer
-        self.no_bodies = None  # why body checks are skipped
+        self.no_bodies = None  # the reason to skip body checks
         self.fault = None  # the same, when the peer broke a rule
         self.file = self.big = None
-        self.list = None  # what `known_list` found
-        self.content = None  # what `a_content` made
+        self.list = None  # the result of `known_list`
+        self.content = None  # the result of `a_content`
 
 
 class Run:
-    """One check under way. It owns its links, and closes them whatever happens."""
+    """A running check. Its connections are closed at the end."""
 
     def __init__(self, world):
         self.world, self.server, self.peer = world, world.server, world.peer
@@ -48,11 +48,11 @@ class Run:
             link.close()
 
     def name(self, ending=".bin"):
-        """A name that nobody else has."""
+        """A unique file name."""
         return f"conformance-{self.world.token}-{next(self.world.numbers)}{ending}"
 
     def join(self, link, files=(), **fields):
-        """Joins under a port that is free; other members hold some. The answer is the JOIN_OK."""
+        """Joins under a port free in the index. Returns the JOIN_OK."""
         for _ in range(20):
             port = random.randint(1024, 65535)
             answer = link.ask("JOIN", port=port, files=list(files), **fields)
@@ -73,7 +73,7 @@ class Run:
         demand(whole(answer.get("heartbeat_ms")) and answer["heartbeat_ms"] > 0, f"bad heartbeat: {short(answer)}")
 
     def member(self, files=(), **fields):
-        """A new link that has joined: the link and its JOIN_OK."""
+        """A new joined connection and its JOIN_OK."""
         link = self.link(self.server)
         return link, self.join(link, files, **fields)
 
@@ -99,7 +99,7 @@ BOTH = ("server", "peer")
 
 
 def check(name, on=None, phase="quick"):
-    """Registers a check. With `on` it runs once for each of these sides and is given the side."""
+    """Registers a check. With `on` the check runs once for each side, passed as an argument."""
 
     def register(function):
         for role in on or (None,):

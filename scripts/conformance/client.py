@@ -1,4 +1,4 @@
-"""A client of its own: sides, links with the framing of section 2, FETCH and PIECES, and HTTP by hand."""
+"""An independent client: sides, connections with the framing of section 2, FETCH and PIECES, and HTTP by hand."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ from basics import (
 
 
 class Clock:
-    """When the quick checks must be over; the slow ones have all the time they want."""
+    """The deadline of quick checks; slow checks have none."""
 
     began = time.monotonic()
     stop = began + LAST_MOMENT
@@ -40,13 +40,13 @@ class Link:
         self.side = side
         self.buffer = bytearray()
         self.events = []
-        self.kept = []  # answers read while another one was waited for
+        self.kept = []  # responses received out of order
         self.ids = itertools.count(1)
         self.over = False
         self.patience = PATIENCE
         self.opening = None
         self.sock = socket.socket(socket.AF_INET6 if side.ip.version == 6 else socket.AF_INET)
-        if small_buffer:  # so that a file of gigabytes does not pour in while only its HTTP head is wanted
+        if small_buffer:  # keeps gigabytes from arriving when only the HTTP header is read
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
         self.sock.settimeout(PATIENCE)
         try:
@@ -63,7 +63,7 @@ class Link:
     # -- bytes
 
     def send(self, data):
-        """A side that ended the link is found out by reading: it may have said why before it went."""
+        """Reads on after a failed write: the other side may have sent the reason before closing."""
         try:
             self.sock.settimeout(PATIENCE)
             self.sock.sendall(data)
@@ -111,7 +111,7 @@ class Link:
                 raise Ended(f"the link ended where an answer was due{tail}")
 
     def exactly(self, count):
-        # The clock starts again with each piece: a slow line is no fault.
+        # The timeout restarts with each received chunk: a slow line is no fault.
         while len(self.buffer) < count:
             if not self.more_bytes(time.monotonic() + PATIENCE):
                 raise Ended(f"the link ended {count - len(self.buffer)} bytes before the end of a body")
@@ -120,7 +120,7 @@ class Link:
         return data
 
     def ends(self, within=PATIENCE):
-        """The other side closes, and says nothing more before it does."""
+        """The other side must close without sending more."""
         until = time.monotonic() + within
         while not self.over:
             demand(not self.buffer, f"expected the end of the link, got {short(bytes(self.buffer))}")
@@ -131,7 +131,7 @@ class Link:
         demand(not self.buffer, f"expected the end of the link, got {short(bytes(self.buffer))}")
 
     def swallow(self, within=PATIENCE):
-        """Everything up to the end of the link, or up to silence. For hostile input, where any words will do."""
+        """All bytes until the end or until silence. For hostile input with any response."""
         until = time.monotonic() + within
         while not self.over:
             try:
@@ -167,7 +167,7 @@ class Link:
         return value
 
     def next(self):
-        """The next answer and its body. Only an answer to FETCH or PIECES has one."""
+        """The next response and its body. Only FETCH and PIECES have a body."""
         while True:
             head = self.head()
             if "event" in head:
@@ -222,7 +222,7 @@ class Link:
         return number
 
     def answer(self, number):
-        """The answer with that id and its body; answers come in any order."""
+        """The response with this id and its body; responses come in any order."""
         for place, (head, body) in enumerate(self.kept):
             if head["id"] == number:
                 del self.kept[place]
@@ -238,7 +238,7 @@ class Link:
         return self.answer(self.request(method, **fields))[0]
 
     def ask_line(self, line, number):
-        """A request that is written by hand, for spellings that json.dumps would not make."""
+        """Sends a request written by hand, for spellings that json.dumps cannot produce."""
         self.send(line.encode("utf-8") if isinstance(line, str) else line)
         self.send(b"\n")
         return self.answer(number)[0]
@@ -267,13 +267,13 @@ class Link:
         return self.fetched(self.request("FETCH", name=name, **fields), name, fields)
 
     def fetch_root(self, root, name, **fields):
-        """By root; `name` is what the giver calls it."""
+        """Downloads by root; `name` is the name at the provider."""
         got = self.fetched(self.request("FETCH", root=root, **fields), name, fields)
         demand(got.refusal is None, f"refused: {short(got.refusal)}")
         return got
 
     def list(self, **fields):
-        """PIECES: the heads' fields, which are the same in all of them, and the bytes of the list."""
+        """PIECES: the fields common to all headers, and the bytes of the list."""
         number = self.request("PIECES", **fields)
         first, data, place = None, b"", fields.get("from", 0)
         self.patience = HASHING
@@ -293,7 +293,7 @@ class Link:
                 return first, data
 
     def fetched(self, number, name, fields):
-        """All answers to one FETCH, put together and measured against sections 6.7 and 7.1."""
+        """All responses to one FETCH, joined and checked against sections 6.7 and 7.1."""
         got = Fetched()
         place = fields.get("from", 0)
         while True:
@@ -344,7 +344,7 @@ class HttpAnswer:
 
 
 def read_http(link, method="GET", body_limit=4 * MIB, body=True):
-    """One answer, read from a link by hand: http.client hides the ends and mixes up pipelined answers."""
+    """One HTTP response, parsed by hand: http.client hides ends and mixes pipelined responses."""
     first = link.line().rstrip(b"\r").decode("latin-1")
     found = re.fullmatch(r"HTTP/1\.([01]) ([0-9]{3})(?: .*)?", first)
     demand(found, f"not an HTTP status line: {short(first)}")

@@ -10,7 +10,7 @@ from client import http_request, read_http
 
 
 def closed_after(link, seconds, low, high, drip=None, what="the link"):
-    """The link is closed when `seconds` are over, give or take. `drip` is sent once a second meanwhile."""
+    """The connection must close after about `seconds`. `drip` is sent once a second meanwhile."""
     start = time.monotonic() if seconds is None else link.began
     while True:
         age = time.monotonic() - start
@@ -88,7 +88,7 @@ def slow_kept(run, side):
     beat = heartbeat_of(link)
     until = time.monotonic() + 2.5 * beat + 6
     while time.monotonic() < until:
-        link.send(b"\n")  # an empty line is ignored, but it is a byte
+        link.send(b"\n")  # an empty line is ignored, but counts as a byte
         link.silent(min(beat, 5.0))
     link.ping()
 
@@ -114,20 +114,20 @@ def slow_http_idle(run, side):
 
 
 def fill(link, limit=64 * MIB):
-    """Sends PINGs and reads no answer, until the other side takes no more. False when it never stops taking."""
+    """Sends PINGs without reading until the other side stops reading. False when that never happens."""
     line = b'{"id":%d,"method":"PING"}\n' % MAX_INT
     batch = line * 2000
     link.sock.setblocking(False)
     sent, last = 0, time.monotonic()
     while time.monotonic() - last < 3.0:
         try:
-            # Only part of a batch may go: what is left of a line does not matter, nothing is read any more.
+            # A batch may be sent in part; the rest of a line does not matter now.
             sent += link.sock.send(batch)
             last = time.monotonic()
         except BlockingIOError:
             select.select([], [link.sock], [], 0.5)
         except OSError:
-            return True  # closed at once is rude, but what waits for us is bounded
+            return True  # closed at once: the queue is bounded as well
         if sent > limit:
             return False
     return True
@@ -141,7 +141,7 @@ def slow_reader(run, side):
     link.open()
     demand(fill(link), "64 MiB of requests were taken from one that reads no answer")
     start = time.monotonic()
-    # Nothing is read here either, so the end shows as a hang-up or an error, never as data.
+    # Nothing is read here either, so the end shows as a hang-up or an error.
     watch = select.poll()
     watch.register(link.sock, getattr(select, "POLLRDHUP", 0))
     while time.monotonic() - start < 68:

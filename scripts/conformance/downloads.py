@@ -1,4 +1,4 @@
-"""The program `cardume` downloads from peers that are played here, honest ones and liars."""
+"""`cardume` downloads from scripted peers, honest and adversarial."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from client import Side
 
 
 class Owner(threading.Thread):
-    """A peer with one file, written from PROTOCOL.md. `lies`: pieces whose bytes it turns over. `holds_back`: pieces, and what is asked
-    after them, that it gives when it is told to let go. It counts what it gave."""
+    """A peer with one file, written from PROTOCOL.md. `lies`: pieces sent with flipped bytes. `holds_back`: pieces that wait,
+    with all later requests, until they are released. Counts the sent pieces."""
 
     def __init__(self, run, name, content, found, lies=(), holds_back=()):
         super().__init__(daemon=True)
@@ -95,7 +95,7 @@ class Owner(threading.Thread):
 
 
 def downloaded(run, name, *more):
-    """What `cardume get` makes of it: its exit code, what it said, and the file."""
+    """Runs `cardume get` and returns its exit code, its output and the file."""
     if not run.world.program:
         raise Skipped("no --program")
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +110,7 @@ def downloaded(run, name, *more):
 
 
 def a_content(run):
-    """Three pieces, the last of which is short."""
+    """A content of three pieces, the last one short."""
     if not run.world.program:
         raise Skipped("no --program")
     if run.world.content is None:
@@ -220,7 +220,7 @@ def partial(run):
         for method in ("FETCH", "PIECES"):
             check_refusal(link.ask(method, name=name), "not_found")
         demand(not pages(link, "LS", "files", 256), "LS shows what is not whole")
-        check_ok(link.ask("HAVE", root=root), "HAVE_OK")  # takes the place of the first
+        check_ok(link.ask("HAVE", root=root), "HAVE_OK")  # replaces the first
         link.events.clear()
         owner.lets_go.set()
         soon(lambda: goes_on(link) or any(event.get("whole") for event in link.events), "no event says that it is whole", 10)

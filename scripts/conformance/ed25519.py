@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Ed25519 (RFC 8032, section 5.1) in plain Python: slow, plain, and independent of the program that it checks.
+"""Ed25519 (RFC 8032, section 5.1) in plain Python: slow, simple, and independent of the program under test.
 
 `ed25519.py` alone checks itself against the vectors of the RFC. Not for secrets that matter: nothing here takes constant time.
 """
@@ -94,7 +94,7 @@ def sign(secret, message):
 
 
 def verify(key, message, signature):
-    """True when the signature is one of this message by this key."""
+    """True when the signature of the message is valid for this key."""
     if len(key) != 32 or len(signature) != 64:
         return False
     owner, point = unpack(key), unpack(signature[:32])

@@ -1,4 +1,4 @@
-"""What must hold after all other checks: both sides answer, and the index holds nothing of ours."""
+"""Conditions after all other checks: both sides respond, and the index has no entries of this run."""
 
 from asking import all_peers, soon
 from basics import demand
@@ -17,7 +17,7 @@ def nothing_left(run):
     link = run.link(run.server)
 
     def ours(address):
-        # Somebody else may have taken one of these addresses since; then its files do not hold our token.
+        # Another client may use one of these addresses by now; its files do not contain our token.
         answer = link.ask("LS", peer=address)
         names = [file["name"] for file in answer.get("files", [])]
         return "error" not in answer and (not names or any(run.world.token in name for name in names))

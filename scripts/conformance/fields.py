@@ -88,7 +88,7 @@ def types_join(run):
 
 @check("types / tag of FETCH")
 def types_tag(run):
-    # A tag that is no tag may also be taken for the tag of another version.
+    # An invalid tag may also count as the tag of another version.
     name = run.need_file()["name"]
     link = run.link(run.peer)
     for tag in (5, [], True, {}):

@@ -148,7 +148,7 @@ def framing_endless(run, side):
 
 
 def survives(run, side, line, number=1):
-    """Hostile JSON: PONG, or a refusal with or without the end of the link, and the side lives on."""
+    """Hostile JSON: PONG, or a refusal with or without a close, and the side keeps serving."""
     link = run.link(side)
     link.send(line + b"\n")
     head, _ = link.next()
@@ -156,7 +156,7 @@ def survives(run, side, line, number=1):
         check_refusal(head, "bad_request", "too_large")
         demand(head["id"] in (None, number), f"another id: {short(head)}")
         if head["id"] is None:
-            link.ends()  # an unreadable head is a fault of framing
+            link.ends()  # an unreadable header is a framing error
         else:
             goes_on(link)
     else:

@@ -20,14 +20,14 @@ def join_answer(run):
     demand(joined["files"] == 1, f"files is {joined['files']}")
     ip = parse_address(link.opening["you"])[0]
     demand(parse_address(joined["you"])[0] == ip, f"listed as {joined['you']}, the link comes from {ip}")
-    asker = run.link(run.server)  # one that has not joined
-    found = search(asker, file["name"])
+    requester = run.link(run.server)  # not joined
+    found = search(requester, file["name"])
     demand(len(found) == 1, f"{len(found)} holders")
     demand(found[0]["peer"] == joined["you"] and found[0]["size"] == 11, f"holder is {short(found[0])}")
     demand(found[0]["partial"] is False, "partial is not false")
-    demand(server_files(asker, joined["you"]) == {file["name"]: 11}, "LS gives another list")
+    demand(server_files(requester, joined["you"]) == {file["name"]: 11}, "LS gives another list")
     demand({"peer": joined["you"], "files": 1} in [{"peer": e["peer"], "files": e["files"]}
-                                                   for e in all_peers(asker)], "PEERS does not show it")
+                                                   for e in all_peers(requester)], "PEERS does not show it")
 
 
 @check("JOIN / without files")
@@ -62,32 +62,32 @@ def join_sizes(run):
 @check("JOIN / in parts is invisible until the last part")
 def join_parts(run):
     first, second, third = (new_file(run, size) for size in (1, 2, 3))
-    link, asker = run.link(run.server), run.link(run.server)
-    before = {entry["peer"] for entry in all_peers(asker)}
+    link, requester = run.link(run.server), run.link(run.server)
+    before = {entry["peer"] for entry in all_peers(requester)}
     while (port := random.randint(1024, 65535)) in {parse_address(peer)[1] for peer in before}:
         pass
     address = spell_address(parse_address(link.opening["you"])[0], port)
     run.world.joined.add(address)
     check_ok(link.ask("JOIN", port=port, files=[first], more=True), "JOIN_MORE")
     check_ok(link.ask("JOIN", part=1, files=[second, {**first, "size": 9}], more=True), "JOIN_MORE")
-    demand(not listed(asker, address), "PEERS shows it before its last part")
-    demand(search(asker, first["name"]) == [] == search(asker, second["name"]), "SEARCH finds it too early")
-    check_refusal(asker.ask("LS", peer=address), "not_found")
+    demand(not listed(requester, address), "PEERS shows it before its last part")
+    demand(search(requester, first["name"]) == [] == search(requester, second["name"]), "SEARCH finds it too early")
+    check_refusal(requester.ask("LS", peer=address), "not_found")
     check_refusal(link.ask("UPDATE", files=[third]), "not_joined")
     answer = link.ask("JOIN", part=2, files=[third])
     run.note_join(answer)
     demand(answer["you"] == address and answer["files"] == 3, f"expected {address} and 3 files: {short(answer)}")
-    demand(server_files(asker, address) == {first["name"]: 9, second["name"]: 2, third["name"]: 3}, "other files")
+    demand(server_files(requester, address) == {first["name"]: 9, second["name"]: 2, third["name"]: 3}, "other files")
 
 
 @check("JOIN / an end in the middle of parts leaves nothing")
 def join_parts_end(run):
     file = new_file(run)
-    link, asker = run.link(run.server), run.link(run.server)
+    link, requester = run.link(run.server), run.link(run.server)
     check_ok(link.ask("JOIN", port=random.randint(1024, 65535), files=[file], more=True), "JOIN_MORE")
     link.close()
     time.sleep(0.1)
-    demand(search(asker, file["name"]) == [], "files of an unfinished JOIN are found")
+    demand(search(requester, file["name"]) == [], "files of an unfinished JOIN are found")
 
 
 @check("JOIN / part 0 starts anew")
@@ -114,29 +114,29 @@ def join_part_order(run):
 def join_parts_again(run):
     old, new = new_file(run), new_file(run)
     link, joined = run.member([old])
-    asker = run.link(run.server)
+    requester = run.link(run.server)
     port = parse_address(joined["you"])[1]
     check_ok(link.ask("JOIN", port=port, files=[new], more=True), "JOIN_MORE")
-    demand(search(asker, new["name"]) == [], "an unfinished JOIN shows")
+    demand(search(requester, new["name"]) == [], "an unfinished JOIN shows")
     run.note_join(link.ask("JOIN", part=1))
-    demand(server_files(asker, joined["you"]) == {new["name"]: 1}, "the new list does not stand")
-    demand(search(asker, old["name"]) == [], "the old list still stands")
+    demand(server_files(requester, joined["you"]) == {new["name"]: 1}, "the new list does not stand")
+    demand(search(requester, old["name"]) == [], "the old list still stands")
 
 
 @check("JOIN / a second one on the same link replaces the first")
 def join_again(run):
     old, new = new_file(run), new_file(run)
     link, first = run.member([old])
-    asker = run.link(run.server)
+    requester = run.link(run.server)
     port = parse_address(first["you"])[1]
     same = link.ask("JOIN", port=port, files=[new])
     run.note_join(same)
     demand(same["you"] == first["you"] and same["files"] == 1, f"expected {first['you']}: {short(same)}")
-    demand(search(asker, old["name"]) == [] and holders(asker, new["name"]) == {same["you"]: 1}, "not replaced")
+    demand(search(requester, old["name"]) == [] and holders(requester, new["name"]) == {same["you"]: 1}, "not replaced")
     moved = run.join(link, [old])
     if moved["you"] != first["you"]:
-        demand(not listed(asker, first["you"]), "the address of the first JOIN is still listed")
-    demand(holders(asker, old["name"]) == {moved["you"]: 1}, "the new address is not found")
+        demand(not listed(requester, first["you"]), "the address of the first JOIN is still listed")
+    demand(holders(requester, old["name"]) == {moved["you"]: 1}, "the new address is not found")
 
 
 @check("JOIN / in_use, and the session takes over")
@@ -153,7 +153,7 @@ def join_session(run):
     run.note_join(answer)
     demand(answer["you"] == joined["you"], f"another address: {short(answer)}")
     first.ends()
-    time.sleep(0.1)  # the end of the old link must not take the new one's entry with it
+    time.sleep(0.1)  # the end of the old connection must not remove the new entry
     demand(holders(second, new["name"]) == {answer["you"]: 1}, "the new link's files are not found")
     demand(search(second, old["name"]) == [], "the old link's files are still found")
     third = run.link(run.server)
@@ -166,34 +166,34 @@ def join_session(run):
 def join_after_end(run):
     file = new_file(run)
     link, joined = run.member([file])
-    asker = run.link(run.server)
+    requester = run.link(run.server)
     link.close()
-    soon(lambda: not listed(asker, joined["you"]), "PEERS still shows it 2 s after the end of its link")
-    demand(search(asker, file["name"]) == [], "SEARCH still finds it")
-    check_refusal(asker.ask("LS", peer=joined["you"]), "not_found")
-    run.note_join(asker.ask("JOIN", port=parse_address(joined["you"])[1], session=joined["session"]))
+    soon(lambda: not listed(requester, joined["you"]), "PEERS still shows it 2 s after the end of its link")
+    demand(search(requester, file["name"]) == [], "SEARCH still finds it")
+    check_refusal(requester.ask("LS", peer=joined["you"]), "not_found")
+    run.note_join(requester.ask("JOIN", port=parse_address(joined["you"])[1], session=joined["session"]))
 
 
 @check("JOIN / a reset of the link removes it too")
 def join_reset(run):
     link, joined = run.member([new_file(run)])
-    asker = run.link(run.server)
+    requester = run.link(run.server)
     link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     link.close()
-    soon(lambda: not listed(asker, joined["you"]), "PEERS still shows it 2 s after the reset of its link")
+    soon(lambda: not listed(requester, joined["you"]), "PEERS still shows it 2 s after the reset of its link")
 
 
 @check("JOIN / half-close is answered and then removes it")
 def join_half_close(run):
     file = new_file(run)
-    link, asker = run.link(run.server), run.link(run.server)
-    taken = {parse_address(entry["peer"])[1] for entry in all_peers(asker)}
+    link, requester = run.link(run.server), run.link(run.server)
+    taken = {parse_address(entry["peer"])[1] for entry in all_peers(requester)}
     port = random.choice([port for port in range(1024, 65536) if port not in taken])
     number = link.request("JOIN", port=port, files=[file])
     link.stop_sending()
     run.note_join(link.answer(number)[0])
     link.ends()
-    soon(lambda: search(asker, file["name"]) == [], "SEARCH still finds it")
+    soon(lambda: search(requester, file["name"]) == [], "SEARCH still finds it")
 
 
 @check("JOIN / addresses that may not be advertised")
@@ -215,7 +215,7 @@ def join_advertise(run):
     ip = parse_address(link.opening["you"])[0]
     file = new_file(run)
     ips = [ip]
-    if ip.is_loopback:  # any loopback address for a link that comes from loopback
+    if ip.is_loopback:  # any loopback address for a connection from loopback
         ips += [ipaddress.ip_address("127.0.0.2"), ipaddress.ip_address("127.9.8.7"), ipaddress.ip_address("::1")]
     for ip in ips:
         for _ in range(20):
@@ -239,7 +239,7 @@ def join_mapped(run):
         answer = link.ask("JOIN", port=port, advertise=f"[::ffff:{ip}]:{port}")
         if answer.get("error", {}).get("code") != "in_use":
             break
-    if "error" in answer:  # the text does not say that this spelling must be taken
+    if "error" in answer:  # the text does not require accepting this spelling
         check_refusal(answer, "bad_request", "address")
     else:
         run.note_join(answer)

@@ -9,7 +9,7 @@ from checks import check
 
 
 def bad_names():
-    """Every class of name that section 5.1 refuses. The function of the stem: the rest of the name is harmless."""
+    """Every class of names refused by section 5.1, as a function of a harmless stem."""
     turning = [0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
     return {
         "empty": [""],
@@ -29,7 +29,7 @@ def bad_names():
 
 
 def good_stems(run):
-    """Names that look suspicious and are allowed; each holds the token, so that nobody else has it."""
+    """Suspicious but valid names; each contains the token and is unique."""
     token = run.world.token
     return [
         token + " with spaces ", " " + token, token + ".", "..." + token, ".hidden" + token, token + ".part.txt",
@@ -44,7 +44,7 @@ def good_stems(run):
     ]
 
 
-# A name beyond its length is a "name that section 5.1 refuses" and a thing over its limit: both codes are fair.
+# A too long name is refused by section 5.1 and exceeds a limit: both codes are allowed.
 LENGTH_CODES = ("bad_name", "too_large", "bad_request")
 
 
@@ -68,7 +68,7 @@ def bad_name_in_join(run, what):
             demand("error" in answer, f"{name[:40]!r} was taken: {short(answer)}")
             demand(answer["error"].get("code") in name_codes(what), f"{name[:40]!r}: {short(answer)}")
             check_refusal(answer, *name_codes(what))
-    check_refusal(link.ask("LEAVE"), "not_joined")  # none of these has joined it
+    check_refusal(link.ask("LEAVE"), "not_joined")  # none of these was a JOIN
 
 
 def bad_name_in_search(run, what):

@@ -35,7 +35,7 @@ def opening_you(run, side):
     link = run.link(side)
     you = parse_address(link.opening.get("you"))
     demand(you, f"you is no address: {short(link.opening)}")
-    # Behind a translator of addresses the other side sees something else; on loopback there is none.
+    # Behind NAT the other side sees a different address; loopback has no NAT.
     if side.ip.is_loopback:
         here = link.sock.getsockname()
         demand(you == (ipaddress.ip_address(here[0]), here[1]), f"you is {link.opening['you']}, the link has {here}")
@@ -84,7 +84,7 @@ def opening_pipelined(run, side):
 
 @check("opening / a long head pipelined behind it", BOTH)
 def opening_pipelined_long(run, side):
-    # The limit of 64 KiB is that of the opening, not of all that comes in the same packet.
+    # The limit of 64 KiB applies to the opening, not to further bytes of the same packet.
     run.link(side)  # learns max_head
     link = run.raw(side)
     padding = "x" * (side.max_head - 1000)
@@ -129,7 +129,7 @@ def opening_too_large(run, side):
 
 @check("opening / a first line that is none ends the link", BOTH)
 def opening_missing(run, side):
-    # What is said before the end is nowhere written, but it must not be an answer.
+    # Bytes before the end are unspecified, but must not be a response.
     for line in (b'{"id":1,"method":"PING"}', b'{"cardume":"one"}', b'{"cardume":', b"{}", b"{", b'{"cardume":1'):
         link = run.raw(side)
         link.send(line + b"\n")

@@ -1,4 +1,4 @@
-"""Section 7: PIECES, HAVE, roots, and a download in which each piece is checked."""
+"""Section 7: PIECES, HAVE, roots, and a download with each piece verified."""
 
 import os
 import random
@@ -12,7 +12,7 @@ from checks import check
 
 
 def middling(run):
-    """A file of several pieces, and not too many for a hash in plain Python."""
+    """A file of several pieces, few enough for hashing in plain Python."""
     run.need_file()
     files = [file for file in run.world.files if MIB < file["size"] <= 4 * MIB]
     if not files:
@@ -33,7 +33,7 @@ def check_list(head, data):
 
 
 def known_list(run):
-    """The list of the middling file, checked."""
+    """The verified list of the medium file."""
     if run.world.list is None:
         file = middling(run)
         head, data = run.link(run.peer).list(name=file["name"])
@@ -115,7 +115,7 @@ def roots_agree(run):
     me = link.ask("LS")["peer"]
     if me not in [peer["peer"] for peer in all_peers(server)]:
         raise Skipped("this peer has not joined that server")
-    # The UPDATE may be on its way.
+    # The UPDATE may still be in flight.
     soon(lambda: entry in pages(server, "LS", "files", 256, peer=me), "LS of the server says otherwise")
     demand({"peer": me, **entry} in search_by(server, name=head["name"]), "SEARCH by name says otherwise")
     demand(search_root(server, head["root"]).get(me) == (head["name"], head["size"], False), "SEARCH by root says otherwise")
@@ -154,7 +154,7 @@ def roots_unknown(run):
 def have_whole(run):
     head, _ = known_list(run)
     link = run.link(run.peer)
-    for _ in range(20):  # more than may be followed, but nothing is left to follow
+    for _ in range(20):  # above the limit of subscriptions, but each one ends
         answer = check_ok(link.ask("HAVE", root=head["root"]), "HAVE_OK")
         demand(answer.get("root") == head["root"] and answer.get("whole") is True, f"not whole: {short(answer)}")
         demand(isinstance(answer.get("pieces"), list), f"pieces is no list: {short(answer)}")
@@ -168,7 +168,7 @@ def download_checked(run):
     head, data = link.list(name=file["name"])
     found = check_list(head, data)
     content = bytearray(head["size"])
-    # The last piece proves the list. The others are asked for all at once.
+    # The last piece proves the list. The others are requested together.
     order = [len(found) - 1, *range(len(found) - 1)]
     for places in (order[:1], order[1:]):
         asked = []
@@ -185,7 +185,7 @@ def download_checked(run):
 
 
 class Guest:
-    """A file of ours in the folder of the peer, for as long as one check takes."""
+    """A temporary file in the folder of the peer, for one check."""
 
     def __init__(self, run, ending=".bin"):
         if not run.world.folder:
@@ -207,7 +207,7 @@ class Guest:
                 file.truncate(size)
 
     def noticed(self, link):
-        """The peer says that it shares it."""
+        """True when the peer lists the file."""
         soon(lambda: any(file["name"] == self.name for file in pages(link, "LS", "files", 256, most_pages=40)),
              "a new file was not shared within 20 s", 20)
 
@@ -217,7 +217,7 @@ def waiting_hashing(run):
     with Guest(run) as guest:
         guest.write(size=2_000_000_000)
         link = run.link(run.peer)
-        # Once it is noticed it waits to be left alone, and then it is hashed: the question comes before the answer is known.
+        # A noticed file is debounced, then hashed: this request arrives before the hash is known.
         time.sleep(1)
         number = link.request("PIECES", name=guest.name)
         link.patience = HASHING

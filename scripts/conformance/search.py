@@ -42,7 +42,7 @@ def peers_order(run):
 
 
 def crowd(run, count, files):
-    """`count` links that have joined, made at one go. Their addresses, in no order."""
+    """Opens `count` joined connections at once. Returns the addresses, unordered."""
     links = []
     for _ in range(count):
         link = run.raw(run.server)
@@ -86,7 +86,7 @@ def search_cursor_change(run):
     demand(1 <= len(page) <= 64, f"{len(page)} holders in one answer")
     cursor = check_cursor(answer)
     demand(cursor is not None, "75 holders in one page")
-    # The last one of the page is the one where the cursor most likely stands.
+    # The cursor most likely refers to the last entry of the page.
     for address in (page[-1], page[0]):
         check_ok(addresses[address].ask("LEAVE"), "LEAVE_OK")
     for _ in range(2):
@@ -112,7 +112,7 @@ def search_root_names(run):
     asker = run.link(run.server)
     due = {joined["you"]: (one["name"], 5, False), also["you"]: (other["name"], 5, True)}
     demand(search_root(asker, root) == due, f"expected {short(due)}, got {short(search_root(asker, root))}")
-    # More names for it, one of them whole: still one holder, and a whole one.
+    # Several names, one of them complete: still one provider, and a complete one.
     more = [new_file(run, 5, root=root, partial=place != 3) for place in range(100)]
     check_ok(second.ask("UPDATE", files=more), "UPDATE_OK")
     due[also["you"]] = (more[3]["name"], 5, False)
@@ -151,7 +151,7 @@ def search_root_pages(run):
         firsts.add(answer["holders"][0]["peer"])
         demand(set(search_root(asker, root)) == set(addresses), "not all of 70 holders were found")
     demand(len(firsts) > 1, "five searches began with the same holder")
-    # Who stays is met once, whoever leaves and comes between two pages.
+    # An entry that stays is listed once, whatever leaves and arrives between two pages.
     answer = check_ok(asker.ask("SEARCH", root=root), "SEARCH_OK")
     page = [entry["peer"] for entry in answer["holders"]]
     for address in (page[0], page[-1]):
@@ -188,7 +188,7 @@ def peers_pages(run):
     try:
         addresses = crowd(run, 260, [])
     except (Failed, OSError) as failure:
-        # How many links one address may hold is the operator's choice, or the limit of open files of this shell.
+        # The limit of connections of one address is set by the operator, or by the open files of this shell.
         raise Skipped(f"260 links at once were not to be had: {short(str(failure))}") from None
     found = [entry["peer"] for entry in all_peers(run.link(run.server))]
     demand(len(found) == len(set(found)), "a peer came twice")

@@ -234,7 +234,7 @@ def cancel_done(run):
 @check("CANCEL / of a FETCH under way")
 def cancel_running(run):
     big = run.need_big(MAX_BODY + 1)
-    # A small buffer, so that the peer cannot have sent everything before it reads the CANCEL.
+    # A small buffer, so that the CANCEL arrives before the whole file is sent.
     link = run.raw(run.peer, small_buffer=True)
     link.open()
     wanted = min(big["size"], 6 * MIB)

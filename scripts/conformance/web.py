@@ -216,7 +216,7 @@ def http_root(run, side):
         demand(len(lines) == 1 and lines[0], f"{len(lines)} lines")
         return
     demand(all(line.startswith("/files/") for line in lines), f"a line that is no path: {short(lines)}")
-    if len(run.world.files) < 256:  # else the list may have been cut short by this script
+    if len(run.world.files) < 256:  # otherwise this script may have truncated the list
         paths = {urllib.parse.unquote(line) for line in lines} | set(lines)
         for file in run.world.files:
             demand("/files/" + file["name"] in paths, f"{file['name']!r} is not in the list")
@@ -234,7 +234,7 @@ def http_405(run, side):
 
 
 def no_second_answer(link):
-    """What came as a body must not be read as a request."""
+    """The bytes of a body must not be parsed as a request."""
     said = link.swallow(1.5)
     demand(link.over, "the link stays open")
     demand(b"HTTP/1." not in said, f"the body was read as a request: {short(said)}")
@@ -386,7 +386,7 @@ TRAVERSAL = [
 def http_traversal(run, side):
     for path in TRAVERSAL:
         answer = run.http(side, path)
-        # 414 says the same of a path that is too long.
+        # 414 is the code for a too long path.
         demand(answer.status in (400, 404) or (len(path) > 1000 and answer.status == 414),
                f"{path[:80]}: status {answer.status}")
         demand(b"root:" not in answer.body and b"PATH=" not in answer.body, f"{path[:80]} gives a file")

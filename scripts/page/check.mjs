@@ -1,4 +1,4 @@
-// The pages of a server and of peers, as a person meets them in a browser. One line for each thing that is looked at.
+// Checks the pages of a server and of peers in a browser. Prints one line for each check.
 // Usage: node check.mjs CARDUME [FOLDER FOR SCREENSHOTS]
 
 import { spawn, spawnSync } from 'node:child_process';
@@ -211,7 +211,7 @@ try {
     await page.key('Escape');
     await page.until('document.querySelector("#player").hidden && document.activeElement.classList.contains("play")');
   });
-  // A dead peer is a line of the network's own, and no fault of the page.
+  // The browser logs a dead peer itself; that is no fault of the page.
   page.complaints = page.complaints.filter(text => !text.startsWith('network:'));
   for (let wait = 0; (await found('alert')).filter(h => h.root).length < 3; wait++) { must(wait < 300, 'the peer is not back'); await pause(100); }
   const search = async q => { await page.run(`document.querySelector("#q").value = ""; document.querySelector("#q").focus()`); await page.type(q); };
@@ -365,11 +365,11 @@ try {
     must(await page.run('!document.querySelector("#results a, #results button, #results summary, #results b")'), 'it has something to press');
     await page.until(`${text('status')} === "1 file found."`);
     await shot(page, 'away');
-    // The same name with a peer goes first.
+    // A name with a connected peer is listed first.
     await search('tone.wav');
     await page.until(`${names} === '["tone.wav","tone.wav"]'`);
     must(await page.run('document.querySelector("#results > li .play") && document.querySelector("#results > li:last-child").className === "away"'), 'the one that is away goes first');
-    // The file is given again when a peer of its user comes.
+    // The file is available again once a peer of its user joins.
     const four = join(place, 'four');
     mkdirSync(four);
     writeFileSync(join(four, 'lost song.wav'), tone(1));
@@ -420,7 +420,7 @@ try {
     must(readFileSync(join(kept, 'shared by two.bin')).equals(readFileSync(join(two, 'shared by two.bin'))), 'other bytes');
     dies.program.kill('SIGCONT');
     must(await page.run('location.href') === site + '#q=' + encodeURIComponent('shared by two'), 'the page was left');
-    // A file that is gone by now is no reason to leave the page either.
+    // A file removed meanwhile must not navigate away from the page either.
     renameSync(join(one, 'tone.wav'), join(one, 'tune.wav'));
     await page.run(`keepFile({ name: 'gone', type: '' }, [{ peer: ${JSON.stringify(first.at)}, play: ${JSON.stringify(`http://${first.at}/files/gone`)} }])`);
     await page.until(`${text('getting')}.startsWith("None of the peers")`);
@@ -449,20 +449,20 @@ try {
   });
   if (!nginxIsThere()) console.log('skipped: nginx is not installed here, and its check is left out');
   else await check('behind nginx, below a path, pages, searches, live events and downloads work', async () => {
-    // Peers that are not on loopback are what visitors get links to.
+    // Remote visitors receive links to peers outside loopback only.
     const address = Object.values(networkInterfaces()).flat().find(of => of.family === 'IPv4' && !of.internal)?.address || '127.0.0.1';
     const outer = await start('server', '--listen', `${address}:0`);
-    const giver = await start('peer', '--server', outer.at, '--listen', `${address}:0`, '--folder', one);
+    const provider = await start('peer', '--server', outer.at, '--listen', `${address}:0`, '--folder', one);
     const notes = [];
     for (const [version, more] of [['HTTP/1.0', ''], ['HTTP/1.1', 'proxy_http_version 1.1; proxy_set_header Connection "";']]) {
-      const { own, end } = await nginx({ '/files/here/': outer.at, '/peer/': giver.at }, more);
+      const { own, end } = await nginx({ '/files/here/': outer.at, '/peer/': provider.at }, more);
       const bare = await plain(own, '/files/here');
       must(bare.status === 301 && bare.headers.location === `${own}/files/here/`, `without its slash: ${bare.status} ${bare.headers.location}`);
       const below = await chrome.page(`${own}/files/here/#q=twin`);
       await below.until(`${names} === '["twin left.bin","twin right.bin"]'`, 30000);
       await below.until(`${text('liveState')} === "Live."`);
       await below.until('Number(document.querySelector("#nPeers").textContent) === 1');
-      // Each event comes at once although nginx holds answers back by itself.
+      // Each event arrives at once although nginx buffers responses by default.
       const came = await below.run('new Promise(done => { const at = []; const s = new EventSource("api/live"); s.addEventListener("live", () => { at.push(performance.now()); if (at.length === 4) { s.close(); done(at.map(t => Math.round(t - at[0]))); } }); setTimeout(() => { s.close(); done(at); }, 12000); })');
       must(came.length === 4 && came[3] > 1500, `live events came at ${came} ms`);
       const known = await below.run('document.querySelector("#nFiles").textContent');
@@ -470,13 +470,13 @@ try {
       await below.until(`document.querySelector("#nFiles").textContent !== ${JSON.stringify(known)}`, 10000);
       if (address !== '127.0.0.1') {
         const href = await below.run('document.querySelector("#results .get").href');
-        must(href.startsWith(`http://${giver.at}/files/twin%20left.bin`), href);
+        must(href.startsWith(`http://${provider.at}/files/twin%20left.bin`), href);
         must((await (await fetch(href)).arrayBuffer()).byteLength === 5000, 'not the file');
       } else must(await below.run('!document.querySelector(".get, .play")'), 'a link to loopback');
       const foreign = below.complaints.filter(text => !text.startsWith('network:'));
       must(!foreign.length, foreign.join('; '));
       await below.close();
-      // The page of a peer links below its own path, and nginx writes names anew on their way.
+      // The page of a peer links below its own path, and nginx rewrites names.
       const behind = await chrome.page(`${own}/peer/`);
       await behind.until('document.querySelectorAll("#files .get").length >= 5');
       await behind.until(`${text('liveState')} === "Live."`);
@@ -492,12 +492,12 @@ try {
       await behind.until(`${media}.currentTime > 0.3`);
       must(!behind.complaints.length, behind.complaints.join('; '));
       await behind.close();
-      // What is for this machine alone stays closed.
+      // Paths for local requests stay closed.
       for (const path of ['/files/here/metrics', '/peer/metrics']) must((await fetch(own + path)).status !== 200, `${path} is open`);
       notes.push(`${version}: ${links.length} files`);
       end();
     }
-    for (const { program } of [giver, outer]) { program.removeAllListeners('exit'); program.kill('SIGKILL'); }
+    for (const { program } of [provider, outer]) { program.removeAllListeners('exit'); program.kill('SIGKILL'); }
     return notes.join(', ');
   });
   const script = axe();
@@ -536,7 +536,7 @@ try {
     const abort = new AbortController();
     const big = await fetch(`http://${first.at}/files/${encodeURIComponent(film)}`, { signal: abort.signal });
     must(big.ok, 'no file');
-    // A sound that was just played may still be on its way.
+    // A sound just played may still be downloading.
     await own.until(`[...document.querySelectorAll("#transfers li")].some(li => li.querySelector("progress") && li.innerText.includes(${JSON.stringify(film)}) && li.innerText.includes("127.0.0.1"))`, 8000);
     await own.view({ width: 1100, height: 900, dark: true });
     await pause(1500);
@@ -566,7 +566,7 @@ try {
     await page.until(`${text('status')}.includes("does not answer")`);
     await start('server', '--listen', server.at);
     await page.until(`${text('liveState')} === "Live."`, 20000);
-    // The peers come back by themselves, and so does what was searched.
+    // The peers reconnect, and the search results return.
     await page.until(`${names} === '["tone.wav"]'`, 60000);
   });
 } catch (error) {

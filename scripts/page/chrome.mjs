@@ -1,4 +1,4 @@
-// A browser without a window, and what is needed of its DevTools protocol, which it speaks over two pipes. No packages.
+// A headless browser and a minimal client of its DevTools protocol over two pipes. No packages.
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -21,19 +21,19 @@ export class Chrome {
     this.process.stdio[4].on('data', bytes => {
       rest = Buffer.concat([rest, bytes]);
       for (let end = rest.indexOf(0); end >= 0; end = rest.indexOf(0)) {
-        this.hear(JSON.parse(rest.subarray(0, end).toString()));
+        this.receive(JSON.parse(rest.subarray(0, end).toString()));
         rest = rest.subarray(end + 1);
       }
     });
     this.process.stdio[3].on('error', () => { /* it has ended */ });
   }
 
-  hear({ id, result, error, method, params, sessionId }) {
+  receive({ id, result, error, method, params, sessionId }) {
     if (id) {
       const [done, failed] = this.open.get(id) || [];
       this.open.delete(id);
       if (error) failed?.(new Error(error.message)); else done?.(result);
-    } else this.pages.get(sessionId)?.hear(method, params);
+    } else this.pages.get(sessionId)?.receive(method, params);
   }
 
   send(method, params = {}, sessionId = undefined) {
@@ -71,7 +71,7 @@ export class Page {
 
   send(method, params) { return this.chrome.send(method, params, this.session); }
 
-  hear(method, params) {
+  receive(method, params) {
     if (method === 'Page.loadEventFired') this.loaded?.();
     if (method === 'Runtime.exceptionThrown') this.complaints.push('exception: ' + (params.exceptionDetails.exception?.description || params.exceptionDetails.text));
     if (method === 'Runtime.consoleAPICalled' && ['error', 'warning', 'assert'].includes(params.type)) this.complaints.push('console: ' + params.args.map(a => a.value || a.description).join(' '));

@@ -1,5 +1,5 @@
-// How much a browser loads of a server's page, and how soon what is typed stands on the screen. Prints one JSON object.
-// Usage: node time.mjs ADDRESS QUERY...      one run for each query, which must find something
+// Measures the bytes of a server's page and the time from typing to the result on the screen. Prints one JSON object.
+// Usage: node time.mjs ADDRESS QUERY...      one run for each query; a query must have results
 
 import { Chrome, pause } from './chrome.mjs';
 
@@ -18,7 +18,7 @@ try {
       field.focus();
     })()`);
     await page.until('document.querySelector("#found").hidden');
-    // From the event of the key to the frame behind the one in which the first line stands there: then it has been painted.
+    // From the key event to the frame after the first result: by then the result has been painted.
     await page.run(`window.took = new Promise(done => {
       const field = document.querySelector('#q'), list = document.querySelector('#results');
       let began = 0;

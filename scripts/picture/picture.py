@@ -16,12 +16,12 @@ HERE = Path(__file__).parent
 HOST, FRIEND = "192.168.1.7", "192.168.1.23"
 SERVER = f"{HOST}:1099"
 PATIENCE = 60.0
-# Sparse files: the picture needs names and sizes, and no pictures inside.
+# Sparse files: the picture needs only names and sizes.
 VIDEOS = {"aula1.mp4": 1_200_000_000, "aula2.mp4": 1_900_000_000, "slides.pdf": 3_000_000, "Álgebra.mkv": 2_400_000_000}
 
 
 def network():
-    """Two computers on one network; returns the process that holds the namespace of the second."""
+    """Two computers on one network; returns the process with the namespace of the second."""
     run = lambda *words: subprocess.run(words, check=True)
     second = subprocess.Popen(["unshare", "--net", "sleep", "600"])
     own = os.readlink("/proc/self/ns/net")

@@ -1,5 +1,5 @@
 // Screenshots for the picture.
-// Usage: node shot.mjs phone URL FILE     the page of a server on a phone: searches, says `ready`, waits for a line, then shoots
+// Usage: node shot.mjs phone URL FILE     the page of a server on a phone: searches, prints `ready`, waits for a line, then takes the screenshot
 //        node shot.mjs page URL FILE      a page of 1280 pixels, as high as its content
 
 import { writeFileSync } from 'node:fs';

@@ -28,7 +28,7 @@ class Screen:
                 found = SEQUENCE.match(text, at)
                 if not found:
                     if len(text) - at < 16:
-                        self.pending = text[at:]  # the rest of the sequence is still to come
+                        self.pending = text[at:]  # incomplete sequence
                         return
                     at += 1
                     continue
@@ -105,7 +105,7 @@ class Terminal:
         while True:
             try:
                 got = os.read(ours, 65536)
-            except OSError:  # what Linux says when the last program has closed the other end
+            except OSError:  # EIO of Linux after the last program closed the other end
                 got = b""
             if not got:
                 os.close(ours)
