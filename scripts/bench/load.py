@@ -89,7 +89,7 @@ def run(cardume, peers, size):
                 if not os.path.exists(copy):
                     problems.append(f"peer {n} lacks {name_of(other)}")
                 elif not filecmp.cmp(original, copy, shallow=False):
-                    problems.append(f"peer {n} has another {name_of(other)} than its giver")
+                    problems.append(f"peer {n} has another {name_of(other)} than its provider")
 
         figures = {program: status(program.pid) for program in (server, *nodes)}
         for program in figures:

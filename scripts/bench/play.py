@@ -84,7 +84,7 @@ class Play(Base):
             raise Trouble("all was here before anybody could seek")
         seek, longest = statistics.median(seeks) * 1e3, max(seeks) * 1e3
         row("o. seek, first byte: median, longest", f"{seek:.0f} / {longest:.0f} ms", target="< 150 ms", good=judged(longest < 150))
-        self.end("o", "giver", peer)
+        self.end("o", "provider", peer)
         shutil.rmtree(folder)
 
     def p(self):
@@ -115,7 +115,7 @@ class Play(Base):
         print(f"  {took:.1f} s of film at 25 Mbit/s beside {CROWD} downloads: {stalls} stalls, the longest {dry * 1e3:.0f} ms")
         row(f"p. stalls beside {CROWD} downloads", f"{stalls}", target="0", good=judged(stalls == 0))
         row("p. longest stall", f"{dry * 1e3:.0f} ms", target="0 ms", good=judged(dry == 0))
-        self.end("p", "giver", peer)
+        self.end("p", "provider", peer)
         shutil.rmtree(folder)
 
 

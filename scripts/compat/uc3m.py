@@ -725,7 +725,7 @@ class Table:
     def peer_get(self):
         """A client's file, found through the server by another client."""
         c = self.c
-        a, b = self.user("giver"), self.user("taker")
+        a, b = self.user("provider"), self.user("requester")
         path, out = (os.path.join(self.folder.name, name) for name in ("given", "taken"))
         with open(path, "wb") as file:
             file.write(os.urandom(3_000_001))

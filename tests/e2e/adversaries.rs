@@ -4,14 +4,14 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use crate::harness::{Dir, Done, noise, run};
+use crate::harness::{Dir, Done, get_from, noise, run};
 use crate::native::{FetchRequest, fake, fake_peer};
 
 const TAG: &str = "00000000000000a1";
 const OTHER: &str = "00000000000000a2";
 
 fn get(from: SocketAddr, there: &Dir) -> Done {
-    run(["get", "a.mp4", "--from", &from.to_string(), "--folder", there.text(), "--json"])
+    get_from(&["a.mp4", "--json"], from, &there)
 }
 
 /// The download must fail with one of `codes` and leave nothing under the final name.
@@ -176,7 +176,7 @@ fn each_error_code_has_its_exit_code_and_prints_no_escape() {
     ] {
         let there = Dir::new();
         let from = fake_peer(move |asked| asked.refuse(code, false));
-        let done = run(["get", "a.mp4", "--from", &from.to_string(), "--folder", there.text()]);
+        let done = get_from(&["a.mp4"], from, &there);
         assert_eq!(done.code, exit, "{code}: {done:#?}");
         assert_eq!(done.err.len(), 1, "{code}: {done:#?}");
         assert!(!done.err[0].contains(['\u{1b}', '\u{202e}']), "{code}: {done:#?}");
@@ -203,7 +203,7 @@ fn another_protocol_is_told_from_a_peer() {
                 .write_all(greeting)
                 .map(|()| drop(std::io::copy(&mut stream, &mut std::io::sink())))
         });
-        let done = run(["get", "a.mp4", "--from", &from.to_string(), "--folder", there.text()]);
+        let done = get_from(&["a.mp4"], from, &there);
         assert_eq!(done.code, 8, "{:?}: {done:#?}", String::from_utf8_lossy(greeting));
         assert_eq!(done.err.len(), 1, "{done:#?}");
         assert!(!done.err[0].contains('\u{1b}'), "{done:#?}");

@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::harness::{Dir, Process, cardume, finish, lone_peer, noise, peer_with, run, server};
+use crate::harness::{Dir, finish, get_from, lone_peer, noise, peer_with, server, start_get_from};
 use crate::native::Native;
 use crate::web;
 
@@ -12,10 +12,7 @@ use crate::web;
 fn a_peer_that_accepts_no_upload_refuses_in_every_protocol() {
     let (here, there) = (Dir::with("a.mp4", b"mine"), Dir::new());
     let source = lone_peer(&here, &["--accept", "never"]);
-    assert_eq!(
-        run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]).code,
-        4
-    );
+    assert_eq!(get_from(&["a.mp4"], source.at, &there).code, 4);
     assert_eq!(
         Native::open(source.at).outcome(json!({"method": "FETCH", "name": "a.mp4"})),
         "refused"
@@ -30,18 +27,8 @@ fn a_yes_sends_the_file_and_a_no_refuses_it() {
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
     let server = server();
     let mut source = peer_with(server.at, &here, &["--accept", "ask", "--lang", "pt"]);
-    let from = source.at.to_string();
-    let get = || {
-        Process::start(cardume([
-            "get",
-            "a.mp4",
-            "--from",
-            &from,
-            "--folder",
-            there.text(),
-            "--json",
-        ]))
-    };
+    let from = source.at;
+    let get = || start_get_from(&["a.mp4", "--json"], from, &there);
     let asked = get();
     assert_eq!(asked.event("stalled")["reason"], "consent");
     let question = source.wait_for_stderr("Gostaria de aprovar o download? (SIM/NAO)");
@@ -152,18 +139,8 @@ fn a_queued_request_receives_its_position_and_then_the_file() {
 fn a_queued_download_reports_waiting_and_completes() {
     let (here, one, two) = (Dir::with("a.mp4", &noise(2, 8 << 20)), Dir::new(), Dir::new());
     let source = lone_peer(&here, &["--uploads", "1", "--upload-limit", "8MB"]);
-    let from = source.at.to_string();
-    let get = |there: &Dir| {
-        Process::start(cardume([
-            "get",
-            "a.mp4",
-            "--from",
-            &from,
-            "--folder",
-            there.text(),
-            "--json",
-        ]))
-    };
+    let from = source.at;
+    let get = |there: &Dir| start_get_from(&["a.mp4", "--json"], from, &there);
     let first = get(&one);
     first.event("begun");
     let second = get(&two);
@@ -180,14 +157,7 @@ fn a_queued_download_reports_waiting_and_completes() {
 fn a_consent_answer_overtakes_a_waiting_command() {
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
     let mut source = lone_peer(&here, &["--accept", "ask"]);
-    let asked = Process::start(cardume([
-        "get",
-        "a.mp4",
-        "--from",
-        &source.at.to_string(),
-        "--folder",
-        there.text(),
-    ]));
+    let asked = start_get_from(&["a.mp4"], source.at, &there);
     source.wait_for_stderr("asks for a.mp4");
     source.type_line("YES");
     finish(asked).succeeded();

@@ -6,8 +6,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::{
-    self, Dir, assert_same_files, noise, own_ip, peer, peer_on, peer_with, run, server,
-    server_with, wait_until,
+    self, Dir, assert_same_files, get_via, noise, own_ip, peer, peer_on, peer_with, run, server,
+    server_with, start_get_from, wait_until,
 };
 use crate::native::Native;
 
@@ -67,8 +67,7 @@ fn a_file_of_more_than_four_gibibytes_is_downloaded_whole() {
     let (here, there) = (Dir::new(), Dir::new());
     here.sparse("giant.mkv", (4 << 30) + (100 << 20) + 17);
     let _source = peer(server.at, &here);
-    let at = server.at.to_string();
-    run(["get", "giant.mkv", "--server", &at, "--folder", there.text()]).succeeded();
+    get_via(&["giant.mkv"], server.at, &there).succeeded();
     assert_same_files(&here.at("giant.mkv"), &there.at("giant.mkv"));
     assert_eq!(there.names(), ["giant.mkv"]);
 }
@@ -100,18 +99,10 @@ fn three_concurrent_transfers_are_all_correct() {
     }
     let source = peer_with(server.at, &here, &["--upload-limit", "12MB"]);
     let there = [Dir::new(), Dir::new(), Dir::new()];
-    let from = source.at.to_string();
+    let from = source.at;
     let get = |n: usize| {
         let name = format!("{n}.mp4");
-        harness::Process::start(harness::cardume([
-            "get",
-            &name,
-            "--from",
-            &from,
-            "--folder",
-            there[n].text(),
-            "--json",
-        ]))
+        start_get_from(&[&name, "--json"], from, &there[n])
     };
     let running = [get(0), get(1), get(2)];
     // Every transfer has started before any completes.
@@ -299,8 +290,7 @@ fn a_peer_on_all_addresses_is_listed_under_its_source_address() {
         let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
         let source = peer_on(server.at, listen, here.text(), &[]);
         source.expect_line(&format!("Sou peer {seen}:{} com arquivos a.mp4", source.at.port()));
-        run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()])
-            .succeeded();
+        get_via(&["a.mp4"], server.at, &there).succeeded();
         assert_eq!(there.read("a.mp4"), b"all of it");
     }
 }
@@ -364,7 +354,7 @@ fn a_downloaded_file_is_shared() {
     wait_until("the second is the only holder", || {
         (client.holders("a.mp4") == [second.at.to_string()]).then_some(())
     });
-    run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", three.text()]).succeeded();
+    get_via(&["a.mp4"], server.at, &three).succeeded();
     assert_same_files(&one.at("a.mp4"), &three.at("a.mp4"));
 }
 
@@ -381,7 +371,7 @@ fn a_download_uses_the_next_provider_when_the_first_is_unreachable() {
         adversaries.push((held, adversary));
     }
     let _source = peer(server.at, &here);
-    run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()]).succeeded();
+    get_via(&["a.mp4"], server.at, &there).succeeded();
     assert_eq!(there.read("a.mp4"), b"all of it");
 }
 
@@ -458,15 +448,7 @@ fn a_leaving_peer_finishes_its_uploads() {
     let here = Dir::with("a.mp4", &noise(6, 12 << 20));
     let mut source = peer_with(server.at, &here, &["--upload-limit", "12MB"]);
     let there = Dir::new();
-    let get = harness::Process::start(harness::cardume([
-        "get",
-        "a.mp4",
-        "--from",
-        &source.at.to_string(),
-        "--folder",
-        there.text(),
-        "--json",
-    ]));
+    let get = start_get_from(&["a.mp4", "--json"], source.at, &there);
     get.event("begun");
     source.type_line("LEAVE");
     source.wait_for_stderr("left the network");

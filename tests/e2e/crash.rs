@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
-use crate::harness::{Dir, Done, Node, finish, noise, run, server, start_get, wait_until};
+use crate::harness::{Dir, Done, Node, finish, get_via, noise, server, start_get};
 use crate::native::Native;
 use crate::provider::{Content, Gate, Handling, PIECE, Provider};
 
@@ -29,20 +29,7 @@ fn killed(server: &Node, what: &Content, pieces: usize, file: &Value) -> Dir {
     let source = Provider::stopping_after(what, pieces, &gate);
     let home = source.join_server(server.at, file);
     let mut download = start_get(&["a.mp4", "--allocate", "none"], server.at, &there);
-    // With or without the last piece, which may be shorter.
-    let last = (what.bytes.len() - 1) % PIECE + 1;
-    let (with, without) = ((pieces - 1) * PIECE + last, pieces * PIECE);
-    wait_until("pieces", || {
-        let lines = download.out.lines();
-        lines
-            .iter()
-            .any(|line| {
-                [with, without]
-                    .iter()
-                    .any(|held| line.contains(&format!("\"event\":\"progress\",\"held\":{held},")))
-            })
-            .then_some(())
-    });
+    what.wait_for_pieces(&download, pieces);
     download.kill();
     gate.open();
     drop(home);
@@ -86,16 +73,7 @@ fn a_killed_download_resumes_and_requests_no_byte_twice() {
     let (server, what) = (crate::harness::server(), Content::new("a.mp4", &noise(2, 5 * PIECE)));
     let there = killed(&server, &what, 2, &what.file());
     let _joined = Provider::honest(&what).join_server(server.at, &what.file());
-    let done = run([
-        "get",
-        "a.mp4",
-        "--server",
-        &server.at.to_string(),
-        "--folder",
-        there.text(),
-        "--lang",
-        "en",
-    ]);
+    let done = get_via(&["a.mp4", "--lang", "en"], server.at, &there);
     assert!(done.succeeded().err.iter().any(|line| line.contains("goes on from")), "{done:#?}");
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::process::Command;
 
-use crate::harness::{Dir, lone_peer, noise, run, run_tool};
+use crate::harness::{Dir, get_from, lone_peer, noise, run_tool};
 
 /// A small tmpfs, unmounted on drop.
 pub struct SmallDisk(pub Dir);
@@ -42,9 +42,9 @@ fn a_disk_that_is_too_small_fails_at_the_start_and_leaves_no_file() {
     let Some(disk) = SmallDisk::mount("size=2m") else { return };
     let here = Dir::with("a.mp4", &noise(1, 3 << 20));
     let source = lone_peer(&here, &[]);
-    let from = source.at.to_string();
+    let from = source.at;
     for _ in 0..2 {
-        let done = run(["get", "a.mp4", "--from", &from, "--folder", disk.0.text()]);
+        let done = get_from(&["a.mp4"], from, &disk.0);
         done.failed(7, "a.mp4");
         assert_eq!(done.err.len(), 1, "{done:#?}");
         assert_eq!(disk.0.names(), [""; 0]);
@@ -59,16 +59,15 @@ fn a_disk_that_fills_up_during_a_download_is_7_and_resumes_with_room() {
         let source = lone_peer(&here, &[]);
         (here, source)
     };
-    let from = source.at.to_string();
+    let from = source.at;
     disk.0.write("ballast", &[1; 2 << 20]);
     // Without preallocation the shortage shows when the disk is full.
-    let done =
-        run(["get", "a.mp4", "--from", &from, "--folder", disk.0.text(), "--allocate", "none"]);
+    let done = get_from(&["a.mp4", "--allocate", "none"], from, &disk.0);
     done.failed(7, "the disk is full");
     assert!(!disk.0.has("a.mp4"));
     assert_eq!(disk.0.read("ballast").len(), 2 << 20);
     std::fs::remove_file(disk.0.at("ballast")).expect("the ballast goes");
-    run(["get", "a.mp4", "--from", &from, "--folder", disk.0.text()]).succeeded();
+    get_from(&["a.mp4"], from, &disk.0).succeeded();
     assert!(disk.0.read("a.mp4") == here.read("a.mp4"));
     assert_eq!(disk.0.names(), ["a.mp4"]);
 }
@@ -79,7 +78,7 @@ fn a_disk_without_any_room_is_7_and_leaves_no_file() {
     disk.0.write("ballast", &[1; 64 << 10]);
     let here = Dir::with("a.mp4", b"a few bytes");
     let source = lone_peer(&here, &[]);
-    let done = run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", disk.0.text()]);
+    let done = get_from(&["a.mp4"], source.at, &disk.0);
     done.failed(7, "");
     assert_eq!(disk.0.names(), ["ballast"]);
 }
@@ -89,7 +88,7 @@ fn a_read_only_disk_is_7() {
     let Some(disk) = SmallDisk::mount("size=1m,ro") else { return };
     let here = Dir::with("a.mp4", b"a few bytes");
     let source = lone_peer(&here, &[]);
-    let done = run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", disk.0.text()]);
+    let done = get_from(&["a.mp4"], source.at, &disk.0);
     done.failed(7, "");
     assert_eq!(done.err.len(), 1, "{done:#?}");
 }

@@ -6,23 +6,11 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::harness::{Dir, Process, cardume, noise, peer, run, run_tool, server};
+use crate::harness::{Dir, Process, noise, peer, run, run_tool, server, through_shell};
 
 /// Starts `cardume` from a shell that ignores these signals, as `nohup` and background jobs do.
 fn ignoring(signals: &str, args: &[&str]) -> Process {
-    let command = cardume(args);
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", &format!("trap '' {signals}; exec \"$@\""), "sh"])
-        .arg(command.get_program())
-        .args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    Process::start(shell)
+    Process::start(through_shell(&format!("trap '' {signals}; exec \"$@\""), args))
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::harness::{
-    Dir, Process, assert_same_files, cardume, finish, lone_peer, noise, peer, peer_on, run,
-    run_tool, server, unreachable, wait_until,
+    Dir, Process, assert_same_files, cardume, finish, get_from, get_via, lone_peer, noise, peer,
+    peer_on, run, run_tool, server, start_get_from, unreachable, wait_until,
 };
 
 #[test]
@@ -74,8 +74,7 @@ fn a_file_without_a_provider_is_3() {
     let server = server();
     let at = server.at.to_string();
     let there = Dir::new();
-    run(["get", "a.mp4", "--server", &at, "--folder", there.text()])
-        .failed(3, "nobody has this file");
+    get_via(&["a.mp4"], &at, &there).failed(3, "nobody has this file");
     let searched = run(["search", "a.mp4", "--server", &at]);
     assert_eq!(
         (searched.code, searched.out.as_slice()),
@@ -83,8 +82,7 @@ fn a_file_without_a_provider_is_3() {
     );
     run(["ls", "127.0.0.1:4", "--server", &at]).failed(3, "");
     let source = peer(server.at, &Dir::new());
-    run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()])
-        .failed(3, "nobody has this file");
+    get_from(&["a.mp4"], source.at, &there).failed(3, "nobody has this file");
     assert_eq!(there.names(), [""; 0]);
 }
 
@@ -92,8 +90,7 @@ fn a_file_without_a_provider_is_3() {
 fn a_peer_that_accepts_no_upload_is_4() {
     let (here, there) = (Dir::with("a.mp4", b"a"), Dir::new());
     let source = lone_peer(&here, &["--accept", "never"]);
-    run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()])
-        .failed(4, "refused");
+    get_from(&["a.mp4"], source.at, &there).failed(4, "refused");
     assert_eq!(there.names(), [""; 0]);
 }
 
@@ -109,7 +106,7 @@ fn no_server_and_no_source_are_5_at_once() {
         assert_eq!(done.err.len(), 1, "{args:?}: {done:#?}");
         assert!(since.elapsed().as_secs() < 10, "{args:?}");
     }
-    let done = run(["get", "a.mp4", "--from", &at, "--folder", there.text()]);
+    let done = get_from(&["a.mp4"], &at, &there);
     done.failed(5, "");
     assert_eq!(done.err.len(), 1, "{done:#?}");
     run(["peer", "--once", "--server", &at, "--listen", "127.0.0.1:0", "--folder", there.text()])
@@ -143,9 +140,9 @@ fn an_existing_same_file_is_0_and_a_different_file_is_7_and_both_stay() {
     let content = noise(1, 3 << 20);
     let (here, there) = (Dir::with("a.mp4", &content), Dir::with("a.mp4", &content));
     let source = lone_peer(&here, &[]);
-    let from = source.at.to_string();
+    let from = source.at;
     let before = there.at("a.mp4").metadata().expect("a file").modified().expect("a time");
-    let done = run(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]);
+    let done = get_from(&["a.mp4", "--json"], from, &there);
     assert_eq!(done.succeeded().events("same").len(), 1, "{done:#?}");
     assert_eq!(there.at("a.mp4").metadata().expect("a file").modified().expect("a time"), before);
     let mut last = content.clone();
@@ -154,7 +151,7 @@ fn an_existing_same_file_is_0_and_a_different_file_is_7_and_both_stay() {
         [last, noise(2, 3 << 20), content[1..].to_vec(), [&content[..], b"x"].concat(), Vec::new()]
     {
         there.write("a.mp4", &other);
-        let done = run(["get", "a.mp4", "--from", &from, "--folder", there.text()]);
+        let done = get_from(&["a.mp4"], from, &there);
         done.failed(7, "");
         assert!(there.read("a.mp4") == other, "somebody's file was changed");
         assert_eq!(there.names(), ["a.mp4"]);
@@ -232,7 +229,7 @@ fn every_line_of_json_is_an_object_with_the_documented_fields() {
     );
     let present = one(&["peers"]);
     assert_eq!((&present["peer"], &present["files"]), (&me, &1.into()));
-    let done = run(["get", "a.mp4", "--server", &at, "--folder", there.text(), "--json"]);
+    let done = get_via(&["a.mp4", "--json"], &at, &there);
     let begun = &done.succeeded().events("begun")[0];
     assert_eq!(
         (&begun["name"], &begun["from"], &begun["held"], &begun["size"]),
@@ -243,7 +240,7 @@ fn every_line_of_json_is_an_object_with_the_documented_fields() {
         (&saved["name"], &saved["folder"], &saved["from"], &saved["size"]),
         (&"a.mp4".into(), &there.text().into(), &me, &(2 << 20).into())
     );
-    let failed = run(["get", "b.mp4", "--server", &at, "--folder", there.text(), "--json"]);
+    let failed = get_via(&["b.mp4", "--json"], &at, &there);
     let event = &failed.events("failed")[0];
     assert_eq!((failed.code, &event["code"], &event["exit"]), (3, &"not_found".into(), &3.into()));
     assert!(event["text"].is_string());
@@ -279,15 +276,7 @@ fn a_download_that_waits_for_its_source_can_be_interrupted() {
     let (_held, no_server) = unreachable();
     let mut source = peer_on(no_server, "127.0.0.1:0", here.text(), &["--upload-limit", "20MB"]);
 
-    let get = Process::start(cardume([
-        "get",
-        "a.mp4",
-        "--from",
-        &source.at.to_string(),
-        "--folder",
-        there.text(),
-        "--json",
-    ]));
+    let get = start_get_from(&["a.mp4", "--json"], source.at, &there);
     get.event("progress");
     source.kill();
     assert_eq!(get.event("stalled")["reason"], "source");

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Dir, lone_peer, noise, peer, peer_on, run, server};
+use crate::harness::{Dir, get_from, lone_peer, noise, peer, peer_on, run, server, start_get_from};
 use crate::native::Native;
 use crate::web;
 
@@ -275,7 +275,7 @@ fn fails_with_entry_in_place(prepare: impl Fn(&Dir, &Dir)) {
     prepare(&there, &outside);
     let before = there.names();
     let source = lone_peer(&here, &[]);
-    let done = run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]);
+    let done = get_from(&["a.mp4"], source.at, &there);
     done.failed(7, "");
     assert_eq!(outside.read("target"), b"somebody's");
     assert_eq!(outside.names(), ["target"]);
@@ -347,7 +347,7 @@ fn a_symlinked_record_is_not_written_through() {
     symlink(outside.at("target"), there.at("a.mp4.part.record")).expect("a link");
     symlink(outside.at("target"), there.at(".a.mp4.part.record")).expect("a link");
     let source = lone_peer(&here, &[]);
-    run(["get", "a.mp4", "--from", &source.at.to_string(), "--folder", there.text()]);
+    get_from(&["a.mp4"], source.at, &there);
     assert_eq!(outside.read("target"), b"somebody's");
     assert!(!there.has("a.mp4") || there.read("a.mp4") == here.read("a.mp4"));
 }
@@ -356,16 +356,8 @@ fn a_symlinked_record_is_not_written_through() {
 fn a_file_created_during_a_download_is_not_overwritten() {
     let (here, there) = (Dir::with("a.mp4", &noise(3, 8 << 20)), Dir::new());
     let source = lone_peer(&here, &["--upload-limit", "8MB"]);
-    let from = source.at.to_string();
-    let get = crate::harness::Process::start(crate::harness::cardume([
-        "get",
-        "a.mp4",
-        "--from",
-        &from,
-        "--folder",
-        there.text(),
-        "--json",
-    ]));
+    let from = source.at;
+    let get = start_get_from(&["a.mp4", "--json"], from, &there);
     get.event("begun");
     there.write("a.mp4", b"somebody's");
     let done = crate::harness::finish(get);
@@ -377,18 +369,8 @@ fn a_file_created_during_a_download_is_not_overwritten() {
 fn two_downloads_into_the_same_part_do_not_mix() {
     let (here, there) = (Dir::with("a.mp4", &noise(4, 16 << 20)), Dir::new());
     let source = lone_peer(&here, &["--upload-limit", "16MB"]);
-    let from = source.at.to_string();
-    let get = || {
-        crate::harness::Process::start(crate::harness::cardume([
-            "get",
-            "a.mp4",
-            "--from",
-            &from,
-            "--folder",
-            there.text(),
-            "--json",
-        ]))
-    };
+    let from = source.at;
+    let get = || start_get_from(&["a.mp4", "--json"], from, &there);
     let first = get();
     first.event("begun");
     let second = crate::harness::finish(get());

@@ -2,8 +2,9 @@
 //! test ends.
 
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -266,6 +267,20 @@ pub fn cardume<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     command
 }
 
+/// `cardume` with these arguments as `"$@"` of a shell script.
+pub fn through_shell(script: &str, args: &[&str]) -> Command {
+    let command = cardume(args);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 impl Process {
     /// Starts it with pipes for stdin, stdout and stderr.
     pub fn start(mut command: Command) -> Process {
@@ -373,19 +388,46 @@ impl Process {
 
     /// A value of /proc/PID/status in KiB, such as `VmRSS` or `RssAnon`.
     pub fn memory_kib(&self, what: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .expect("a running process");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with(what))
-            .unwrap_or_else(|| panic!("{what} in {status}"));
-        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
+        memory_kib(&self.child, what)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A value of /proc/PID/status in KiB, such as `VmRSS` or `RssAnon`.
+pub fn memory_kib(child: &Child, what: &str) -> u64 {
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("a running process");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with(what))
+        .unwrap_or_else(|| panic!("{what} in {status}"));
+    line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
+}
+
+/// Starts a command with an empty stdin and these outputs.
+pub fn spawn(mut command: Command, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Child {
+    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn().expect("cardume starts")
+}
+
+/// The address at the end of a note; in every language the address is the last word.
+pub fn address_in(note: &str) -> Option<SocketAddr> {
+    note.trim_end().rsplit(' ').next()?.parse().ok()
+}
+
+/// Reads notes up to the one with the listen address; other notes may come first.
+pub fn listen_address(from: &mut impl BufRead) -> SocketAddr {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert!(from.read_line(&mut line).expect("a line") > 0, "no address");
+        if let Some(at) = address_in(&line) {
+            return at;
+        }
     }
 }
 
@@ -398,13 +440,18 @@ pub struct Node {
 impl Node {
     #[track_caller]
     pub fn listening(process: Process) -> Node {
-        // In every language the address is the last word of the note.
         loop {
             let Some(note) = process.err.next() else { process.fail("no address") };
-            if let Some(at) = note.rsplit(' ').next().and_then(|text| text.parse().ok()) {
+            if let Some(at) = address_in(&note) {
                 return Node { process, at };
             }
         }
+    }
+
+    /// The names searched for so far, as printed by a server.
+    pub fn searched_names(&self) -> Vec<String> {
+        let name = |line: &String| line.split(" solicitou arquivo ").nth(1).map(str::to_owned);
+        self.process.out.lines().iter().filter_map(name).collect()
     }
 }
 
@@ -477,16 +524,31 @@ pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Done {
     finish(Process::start(cardume(args)))
 }
 
-/// Starts `get --json` with these words.
+/// Runs a `get` with these words from one peer.
+#[track_caller]
+pub fn get_from(words: &[&str], source: impl Display, there: &Dir) -> Done {
+    finish(start_get_from(words, source, there))
+}
+
+/// Starts a `get` with these words from one peer.
+pub fn start_get_from(words: &[&str], source: impl Display, there: &Dir) -> Process {
+    start_get_with(words, "--from", &source.to_string(), there)
+}
+
+/// Runs a `get` with these words through a server.
+#[track_caller]
+pub fn get_via(words: &[&str], server: impl Display, there: &Dir) -> Done {
+    finish(start_get_with(words, "--server", &server.to_string(), there))
+}
+
+fn start_get_with(words: &[&str], option: &str, address: &str, there: &Dir) -> Process {
+    let last = [option, address, "--folder", there.text()];
+    Process::start(cardume(["get"].iter().chain(words).copied().chain(last)))
+}
+
+/// Starts `get --json` with these words through a server.
 pub fn start_get(words: &[&str], server: SocketAddr, there: &Dir) -> Process {
-    let server = server.to_string();
-    Process::start(cardume(["get"].iter().chain(words).copied().chain([
-        "--server",
-        &server,
-        "--folder",
-        there.text(),
-        "--json",
-    ])))
+    start_get_with(&[words, &["--json"]].concat(), "--server", &server.to_string(), there)
 }
 
 /// Waits until a command exits.

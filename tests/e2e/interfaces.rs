@@ -2,7 +2,9 @@
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use crate::harness::{Dir, Process, cardume, finish, noise, peer_on, run, server_with};
+use crate::harness::{
+    Dir, Process, cardume, finish, get_from, get_via, noise, peer_on, run, server_with,
+};
 use crate::native::Native;
 
 /// A link-local address of this machine and the name of its interface.
@@ -59,10 +61,10 @@ fn a_link_local_address_works_and_its_interface_stays_local() {
     }
     // By interface number as well: from the index, and directly from the peer.
     let numbered = format!("[{ip}%{scope}]:{}", server.at.port());
-    run(["get", "a.mp4", "--server", &numbered, "--folder", there.text()]).succeeded();
+    get_via(&["a.mp4"], numbered, &there).succeeded();
     assert!(there.read("a.mp4") == here.read("a.mp4"));
     let alone = Dir::new();
-    run(["get", "a.mp4", "--from", &from, "--folder", alone.text()]).succeeded();
+    get_from(&["a.mp4"], &from, &alone).succeeded();
     run(["status", "--peer", &from]).succeeded();
     run(["search", "a.mp4", "--server", &format!("[{ip}%nowhere0]:{}", server.at.port())])
         .failed_with(5);
@@ -96,7 +98,7 @@ fn a_peer_on_all_of_ipv4_joined_over_ipv6_listens_on_ipv6() {
     let (here, there) = (Dir::with("a.mp4", b"all of it"), Dir::new());
     let source = peer_on(server.at, "0.0.0.0:0", here.text(), &[]);
     source.expect_line(&format!("Sou peer [::1]:{} com arquivos a.mp4", source.at.port()));
-    run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()]).succeeded();
+    get_via(&["a.mp4"], server.at, &there).succeeded();
     let four = format!("127.0.0.1:{}", source.at.port());
     run(["get", "a.mp4", "--from", &four, "--folder", Dir::new().text()]).succeeded();
     // An address of the other family: no listener where the server would see the peer, so the peer

@@ -1,7 +1,7 @@
 //! The core workflow over IPv6.
 
 use crate::harness::{
-    Dir, assert_same_files, noise, peer_on, run, run_tool, server_with, wait_until,
+    Dir, assert_same_files, get_via, noise, peer_on, run, run_tool, server_with, wait_until,
 };
 use crate::web;
 
@@ -40,6 +40,6 @@ fn a_peer_on_all_addresses_is_listed_under_the_family_of_its_connection() {
     let source = peer_on(server.at, "[::]:0", here.text(), &[]);
     source.expect_line(&format!("Sou peer [::1]:{} com arquivos a.mp4", source.at.port()));
     let there = Dir::new();
-    run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()]).succeeded();
+    get_via(&["a.mp4"], server.at, &there).succeeded();
     assert_eq!(there.read("a.mp4"), b"all of it");
 }

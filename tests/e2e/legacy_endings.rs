@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Dir, Done, Process, cardume, finish, noise};
+use crate::harness::{Dir, Done, cardume, finish, noise, start_get_from};
 
 /// A provider of `a.mp4` in a legacy protocol. Counts its connections, reads the request, and
 /// responds with `answer`.
@@ -52,15 +52,7 @@ impl LegacyProvider {
     }
 
     fn get(&self, wire: &str, there: &Dir) -> Done {
-        let process = Process::start(cardume([
-            "get",
-            "a.mp4",
-            "--from",
-            &format!("{wire}@{}", self.at),
-            "--folder",
-            there.text(),
-            "--json",
-        ]));
+        let process = start_get_from(&["a.mp4", "--json"], format!("{wire}@{}", self.at), &there);
         while process.out.next().is_some() {}
         finish(process)
     }

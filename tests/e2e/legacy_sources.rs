@@ -11,8 +11,8 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Done, Process, assert_same_files, cardume, finish, noise, run, run_tool, start_get,
-    unreachable, wait_until,
+    Dir, Done, Process, assert_same_files, cardume, finish, get_from, noise, run, run_tool,
+    start_get, start_get_from, unreachable, wait_until,
 };
 use crate::provider::{Content, Gate, Provider};
 
@@ -110,7 +110,7 @@ fn heads(size: usize) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn begin(name: &str, from: &str, there: &Dir) -> Process {
-    Process::start(cardume(["get", name, "--from", from, "--folder", there.text(), "--json"]))
+    start_get_from(&[name, "--json"], from, &there)
 }
 
 fn get(name: &str, from: &str, there: &Dir) -> Done {
@@ -506,16 +506,7 @@ fn an_invalid_name_is_never_requested() {
 fn a_root_is_refused_for_sources_without_hash_lists() {
     let (provider, there) = (LegacyProvider::answering(b"0hello"), Dir::new());
     let root = blake3::hash(b"hello").to_hex().to_string();
-    let done = run([
-        "get",
-        "a.mp4",
-        "--hash",
-        &root,
-        "--from",
-        &provider.from("uc3m-2020"),
-        "--folder",
-        there.text(),
-    ]);
+    let done = get_from(&["a.mp4", "--hash", &root], provider.from("uc3m-2020"), &there);
     assert_ne!(done.code, 0, "{done:#?}");
     assert!(there.names().is_empty());
 }

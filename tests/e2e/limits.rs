@@ -93,7 +93,7 @@ mod handshakes {
         let mut conn = Native::silent(server);
         conn.send_line("{\"cardume\":1,\"quic\":true}");
         conn.receive();
-        let holder = wait_until("the giver", || {
+        let holder = wait_until("the provider", || {
             let answer = conn.request(json!({"method": "SEARCH", "name": "a.mp4"}));
             answer["holders"]
                 .as_array()

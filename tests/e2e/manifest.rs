@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Dir, Node, Process, cardume, run, server};
+use crate::harness::{Dir, Node, Process, cardume, get_via, run, server};
 
 #[test]
 fn a_manifest_shares_files_in_place_and_downloads_go_to_the_folder() {
@@ -33,7 +33,7 @@ fn a_manifest_shares_files_in_place_and_downloads_go_to_the_folder() {
         shared.succeeded().out.len() == 1 && shared.out[0].contains("aula1.mp4"),
         "{shared:#?}"
     );
-    run(["get", "aula1.mp4", "--server", &at, "--folder", there.text()]).succeeded();
+    get_via(&["aula1.mp4"], &at, &there).succeeded();
     assert_eq!(fs::read(there.path().join("aula1.mp4")).unwrap(), b"from far away");
     run(["get", "private.txt", "--server", &at, "--from", &first, "--folder", there.text()])
         .failed_with(3);

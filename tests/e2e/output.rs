@@ -5,7 +5,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 
 use serde_json::json;
 
-use crate::harness::{Dir, cardume, peer, server};
+use crate::harness::{Dir, cardume, listen_address, memory_kib, peer, server, spawn};
 use crate::native::Native;
 
 /// A server with both outputs held unread after the address.
@@ -19,23 +19,10 @@ struct UnreadServer {
 impl UnreadServer {
     fn start(log: &str) -> UnreadServer {
         let mut command = cardume(["server", "--listen", "127.0.0.1:0"]);
-        command
-            .env("RUST_LOG", log)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("cardume starts");
+        command.env("RUST_LOG", log);
+        let mut child = spawn(command, Stdio::piped(), Stdio::piped());
         let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
-        let mut line = String::new();
-        let at = loop {
-            line.clear();
-            err.read_line(&mut line).expect("a line");
-            // Other notes may come first.
-            if let Some(at) = line.trim_end().rsplit(' ').next().and_then(|text| text.parse().ok())
-            {
-                break at;
-            }
-        };
+        let at = listen_address(&mut err);
         UnreadServer { out: child.stdout.take(), err: Some(err), child, at }
     }
 
@@ -56,10 +43,7 @@ impl UnreadServer {
     }
 
     fn memory_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .expect("a running process");
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("its memory");
-        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
+        memory_kib(&self.child, "VmRSS")
     }
 }
 
@@ -123,12 +107,8 @@ fn a_peer_with_closed_outputs_keeps_serving() {
         "--folder",
         here.text(),
     ]);
-    command
-        .env("RUST_LOG", "trace")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().expect("cardume starts");
+    command.env("RUST_LOG", "trace");
+    let mut child = spawn(command, Stdio::piped(), Stdio::piped());
     let mut first = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut first).expect("a line");
     drop(child.stderr.take());

@@ -4,7 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::{Dir, cardume, noise, peer, server, wait_until};
+use crate::harness::{
+    Dir, cardume, listen_address, noise, peer, server, spawn, through_shell, wait_until,
+};
 
 /// A file that accepts no byte.
 fn full() -> File {
@@ -19,16 +21,7 @@ fn ends(command: &mut Command) -> (Option<i32>, String) {
 
 /// A command with stdout closed by the shell.
 fn closed(args: &[&str]) -> Command {
-    let command = cardume(args);
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "exec \"$@\" >&-", "sh"]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    shell
+    through_shell("exec \"$@\" >&-", args)
 }
 
 #[test]
@@ -79,22 +72,10 @@ fn unwritable_output_is_7_in_every_command() {
 
 #[test]
 fn a_server_with_a_full_stdout_keeps_serving_and_reports_it_at_exit() {
-    let mut command = cardume(["server", "--listen", "127.0.0.1:0"]);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(full())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("cardume starts");
+    let command = cardume(["server", "--listen", "127.0.0.1:0"]);
+    let mut child = spawn(command, full(), Stdio::piped());
     let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
-    let mut line = String::new();
-    let at: std::net::SocketAddr = loop {
-        line.clear();
-        assert!(err.read_line(&mut line).expect("a line") > 0, "no address");
-        if let Some(at) = line.trim_end().rsplit(' ').next().and_then(|text| text.parse().ok()) {
-            break at;
-        }
-    };
+    let at = listen_address(&mut err);
     for _ in 0..3 {
         assert_eq!(crate::harness::run(["search", "a.mp4", "--server", &format!("{at}")]).code, 3);
     }
@@ -112,21 +93,16 @@ fn printing_commands_end_when_their_reader_closes_the_pipe() {
     let at = server.at.to_string();
     let here = Dir::with("aula.mp4", b"a");
     let source = peer(server.at, &here);
-    let mut log = cardume(["rpc-log", "--listen", "127.0.0.1:0"]);
+    let log = cardume(["rpc-log", "--listen", "127.0.0.1:0"]);
     let commands = [
         (cardume(["watch", "aula", "--server", &at]), true),
         (cardume(["watch", "aula", "--server", &at, "--json"]), true),
         (cardume(["watch", "nothing", "--server", &at]), false),
         (cardume(["swarm", "--server", &at, "--peers", "2", "--seconds", "600", "--json"]), true),
     ];
-    for (mut command, speaks) in commands {
+    for (command, speaks) in commands {
         let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("cardume starts");
+        let mut child = spawn(command, Stdio::piped(), Stdio::piped());
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
         if speaks {
             let mut line = String::new();
@@ -140,24 +116,14 @@ fn printing_commands_end_when_their_reader_closes_the_pipe() {
         assert_eq!(status.code(), Some(141), "{what}: {received}");
         assert!(!received.contains("pipe"), "{what}: {received}");
     }
-    let mut child = log
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("cardume starts");
+    let mut child = spawn(log, Stdio::piped(), Stdio::null());
     drop(child.stdout.take());
     assert_eq!(wait_until("its end", || child.try_wait().expect("a child")).code(), Some(141));
     // A download is different: it continues without its reader, and the file is saved.
     let there = Dir::new();
-    let mut get =
+    let get =
         cardume(["get", "aula.mp4", "--from", &source.at.to_string(), "--folder", there.text()]);
-    let mut child = get
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("cardume starts");
+    let mut child = spawn(get, Stdio::piped(), Stdio::null());
     drop(child.stdout.take());
     assert_eq!(wait_until("its end", || child.try_wait().expect("a child")).code(), Some(141));
     assert_eq!(there.read("aula.mp4"), b"a");
@@ -167,13 +133,8 @@ fn printing_commands_end_when_their_reader_closes_the_pipe() {
 fn a_closed_pipe_is_no_error_and_ends_quietly() {
     let here = Dir::with("a.mp4", &noise(4, 8 << 20));
     let source = crate::harness::lone_peer(&here, &[]);
-    let mut get = cardume(["get", "a.mp4", "--from", &source.at.to_string(), "-o", "-"]);
-    let mut child = get
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("cardume starts");
+    let get = cardume(["get", "a.mp4", "--from", &source.at.to_string(), "-o", "-"]);
+    let mut child = spawn(get, Stdio::piped(), Stdio::piped());
     let mut some = [0; 1000];
     std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut some).expect("bytes");
     drop(child.stdout.take());

@@ -12,7 +12,7 @@ use blake3::Hasher;
 use blake3::hazmat::HasherExt as _;
 use serde_json::{Value, json};
 
-use crate::harness::{Dir, Done, TIMEOUT, wait_until};
+use crate::harness::{Dir, Done, Process, TIMEOUT, wait_until};
 use crate::native::Native;
 
 /// Bytes of a piece.
@@ -105,6 +105,20 @@ impl Content {
     pub fn wait_for_holders(&self, server: SocketAddr, wanted: usize) {
         let mut index = Native::open(server);
         wait_until("holders", || (self.holders(&mut index).len() == wanted).then_some(()));
+    }
+
+    /// Waits until a download with `--json` has reported this many whole pieces.
+    #[track_caller]
+    pub fn wait_for_pieces(&self, download: &Process, pieces: usize) {
+        // With or without the last piece, which may be shorter.
+        let last = (self.bytes.len() - 1) % PIECE + 1;
+        let held = [(pieces - 1) * PIECE + last, pieces * PIECE]
+            .map(|held| format!("\"event\":\"progress\",\"held\":{held},"));
+        wait_until("pieces", || {
+            let lines = download.out.lines();
+            let has = |line: &String| held.iter().any(|held| line.contains(held));
+            lines.iter().any(has).then_some(())
+        });
     }
 
     /// The entry of a provider that has not hashed the file.

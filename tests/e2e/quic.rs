@@ -10,8 +10,8 @@ use quinn_proto::{ClientConfig, Endpoint, EndpointConfig};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Dir, Done, Node, Process, assert_same_files, cardume, finish, noise, own_ip, peer, peer_on,
-    peer_with, run, server, server_with, start_get, wait_until,
+    Dir, Done, Node, Process, assert_same_files, cardume, finish, get_via, noise, own_ip, peer,
+    peer_on, peer_with, run, server, server_with, start_get, wait_until,
 };
 use crate::native::Native;
 
@@ -49,7 +49,7 @@ pub fn quic_port(holder: &Value) -> u16 {
 /// A peer with QUIC that has hashed the file.
 fn provider(server: SocketAddr, here: &Dir, name: &str, more: &[&str]) -> (Node, SocketAddr) {
     let node = peer_with(server, here, &[&["--udp", "0"], more].concat());
-    let holders = wait_until("the giver", || {
+    let holders = wait_until("the provider", || {
         let all = holders(&mut with_quic_ports(server), name, 1.max(count(server, name)));
         all.into_iter().find(|holder| holder["peer"] == node.at.to_string())
     });
@@ -196,16 +196,7 @@ impl Misnamed {
         assert_same_files(&self.here.at("a.mp4"), &there.at("a.mp4"));
         let there = Dir::new();
         let began = Instant::now();
-        let done = run([
-            "get",
-            "a.mp4",
-            "--transport",
-            "quic",
-            "--server",
-            &self.server.at.to_string(),
-            "--folder",
-            there.text(),
-        ]);
+        let done = get_via(&["a.mp4", "--transport", "quic"], self.server.at, &there);
         let reported = format!("UDP to {udp} does not get through: TCP takes over ({why})");
         assert_eq!(
             done.succeeded().err.iter().filter(|line| line.contains(&reported)).count(),
@@ -293,19 +284,7 @@ fn a_busy_udp_port_is_one_line() {
     let (at, text) = (server.at.to_string(), here.text());
     run(["peer", "--server", &at, "--listen", "127.0.0.1:0", "--folder", text, "--udp", &port])
         .failed_with(7);
-    run([
-        "get",
-        "a.mp4",
-        "--server",
-        &at,
-        "--folder",
-        there.text(),
-        "--transport",
-        "quic",
-        "--udp-port",
-        &port,
-    ])
-    .failed(7, &port);
+    get_via(&["a.mp4", "--transport", "quic", "--udp-port", &port], &at, &there).failed(7, &port);
     run(["get", "a.mp4", "--from", "127.0.0.1:9", "--transport", "quic"])
         .failed(2, "--transport quic needs the index");
     run(["get", "a.mp4", "--udp-port", "4000"]).failed(2, "--transport quic");
@@ -448,16 +427,7 @@ fn a_peer_without_udp_is_requested_by_tcp_without_a_note() {
     let (server, here, there) = (server(), Dir::with("a.mp4", b"all of it"), Dir::new());
     let _owner = peer(server.at, &here);
     holders(&mut with_quic_ports(server.at), "a.mp4", 1);
-    let done = run([
-        "get",
-        "a.mp4",
-        "--transport",
-        "quic",
-        "--server",
-        &server.at.to_string(),
-        "--folder",
-        there.text(),
-    ]);
+    let done = get_via(&["a.mp4", "--transport", "quic"], server.at, &there);
     assert!(done.succeeded().err.iter().all(|line| !line.contains("UDP")), "{done:#?}");
     assert_eq!(there.read("a.mp4"), b"all of it");
 }

@@ -7,25 +7,15 @@ use std::os::unix::fs::MetadataExt as _;
 use rustix::process::Signal;
 
 use crate::harness::{
-    Dir, Done, Process, assert_same_files, cardume, finish, lone_peer, noise, own_ip, peer_on, run,
-    wait_until,
+    Dir, Done, Process, assert_same_files, finish, get_from, lone_peer, noise, own_ip, peer_on,
+    start_get_from, wait_until,
 };
 use crate::native::Native;
 
 const SIZE: usize = 48 << 20;
 
 fn get(from: &str, there: &Dir) -> Process {
-    Process::start(cardume([
-        "get",
-        "a.mp4",
-        "--from",
-        from,
-        "--folder",
-        there.text(),
-        "--json",
-        "--allocate",
-        "none",
-    ]))
+    start_get_from(&["a.mp4", "--json", "--allocate", "none"], from, &there)
 }
 
 /// Waits until so many bytes of the download are on disk.
@@ -75,7 +65,7 @@ fn a_download_killed_at_any_moment_resumes_with_the_same_command() {
         wait_for_bytes(&there, bytes);
         killed.kill();
         assert!(!there.has("a.mp4"), "it was over before it was killed");
-        let done = run(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]);
+        let done = get_from(&["a.mp4", "--json"], &from, &there);
         done.succeeded();
         assert_same_files(&here.at("a.mp4"), &there.at("a.mp4"));
         assert_eq!(there.names(), ["a.mp4"]);
@@ -97,7 +87,7 @@ fn an_interrupted_download_is_130_and_loses_no_byte() {
     download.signal(Signal::INT);
     assert_eq!(download.code(), 130);
     assert!(there.has("a.mp4.part") && !there.has("a.mp4"));
-    let done = run(["get", "a.mp4", "--from", &from, "--folder", there.text(), "--json"]);
+    let done = get_from(&["a.mp4", "--json"], &from, &there);
     done.succeeded();
     // On a signal the process records all held bytes.
     assert!(done.held()[0] >= 5 << 20, "{done:#?}");
@@ -157,7 +147,7 @@ fn bytes_of_two_sources_are_never_mixed() {
 #[track_caller]
 fn get_after_removing_part(from: &str, there: &Dir) -> Done {
     let part = there.read("a.mp4.part");
-    let get = || run(["get", "a.mp4", "--from", from, "--folder", there.text(), "--json"]);
+    let get = || get_from(&["a.mp4", "--json"], from, &there);
     let done = get();
     assert_eq!((done.code, done.events("restarted").len()), (2, 0), "{done:#?}");
     assert!(there.read("a.mp4.part") == part && !there.has("a.mp4"), "{done:#?}");

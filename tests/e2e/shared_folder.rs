@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Dir, Node, Process, cardume, peer_with, run, server, wait_until};
+use crate::harness::{Dir, Node, Process, cardume, get_from, peer_with, run, server, wait_until};
 
 const EXCHANGE: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU\n-----END OPENSSH PRIVATE KEY-----\n";
 
@@ -87,11 +87,7 @@ fn secret_keys_and_program_state_are_never_served() {
     ] {
         assert!(fetched(&peer, name).contains("404"), "{name}");
         let there = Dir::new();
-        assert_ne!(
-            run(["get", name, "--from", &peer.at.to_string(), "--folder", there.text()]).code,
-            0,
-            "{name}"
-        );
+        assert_ne!(get_from(&[name], peer.at, &there).code, 0, "{name}");
         assert!(
             there.names().iter().all(|name| name.ends_with(".part") || name.ends_with(".record"))
                 || there.names().is_empty(),

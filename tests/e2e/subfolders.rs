@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::symlink;
 
-use crate::harness::{Dir, Process, cardume, finish, noise, peer_with, run, server, wait_until};
+use crate::harness::{
+    Dir, Process, cardume, finish, get_from, get_via, noise, peer_with, run, server, wait_until,
+};
 use crate::native::Native;
 
 fn albums(size: usize) -> Dir {
@@ -27,20 +29,14 @@ fn two_albums_fit_into_one_folder_and_verify_knows_them() {
             )
             .filter(|a| a["holders"][0]["root"].is_string())
         });
-        let done = run(["get", name, "--server", &at, "--folder", there.text()]);
+        let done = get_via(&[name], &at, &there);
         assert_eq!(
             done.succeeded().out,
             [format!("Arquivo 01.mp3 baixado com sucesso na pasta {}", there.text())]
         );
         assert!(there.read(name) == here.read(name));
         // The same command again finds the file.
-        assert_eq!(
-            run(["get", name, "--server", &at, "--folder", there.text(), "--json"])
-                .succeeded()
-                .events("same")
-                .len(),
-            1
-        );
+        assert_eq!(get_via(&[name, "--json"], &at, &there).succeeded().events("same").len(), 1);
     }
     assert_eq!(there.names(), ["A", "B"]);
     let inside = std::fs::read_dir(there.at("A")).expect("a folder").count();
@@ -97,8 +93,7 @@ fn no_subfolder_escapes_the_folder() {
     here.write("A/deep/x.mp3", b"x");
     let owner = peer_with(server.at, &here, &["-r"]);
     let from = owner.at.to_string();
-    let get =
-        |name: &str, there: &Dir| run(["get", name, "--from", &from, "--folder", there.text()]);
+    let get = |name: &str, there: &Dir| get_from(&[name], &from, &there);
     // A symlink in place of the folder or below, dangling or not; a file in place of the folder.
     for target in [outside.text(), "nowhere", "."] {
         let there = Dir::new();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Dir, Done, Node, finish, noise, server, start_get, wait_until};
+use crate::harness::{Dir, Done, Node, finish, noise, server, start_get};
 use crate::native::Native;
 use crate::provider::{Content, Gate, Handling, PIECE, Provider};
 
@@ -23,19 +23,7 @@ fn interrupted(server: &Node, what: &Content, pieces: usize, words: &[&str]) -> 
     let mut words = words.to_vec();
     words.extend(["a.mp4", "--allocate", "none"]);
     let mut download = start_get(&words, server.at, &there);
-    let last = (what.bytes.len() - 1) % PIECE + 1;
-    let (with, without) = ((pieces - 1) * PIECE + last, pieces * PIECE);
-    wait_until("pieces", || {
-        let lines = download.out.lines();
-        lines
-            .iter()
-            .any(|line| {
-                [with, without]
-                    .iter()
-                    .any(|held| line.contains(&format!("\"event\":\"progress\",\"held\":{held},")))
-            })
-            .then_some(())
-    });
+    what.wait_for_pieces(&download, pieces);
     download.signal(Signal::INT);
     assert_eq!(download.code(), 130);
     gate.open();

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use serde_json::json;
 
 use crate::harness::{
-    Dir, Done, finish, noise, peer, peer_with, run, server, start_get, wait_until,
+    Dir, Done, finish, get_via, noise, peer, peer_with, run, server, start_get, wait_until,
 };
 use crate::native::Native;
 use crate::provider::{Content, Gate, Handling, PIECE, Provider, list, root};
@@ -41,7 +41,7 @@ fn a_hashed_file_is_saved_with_its_root() {
     let _owner = peer(server.at, &here);
     wait_for_roots(server.at, "a.mp4", 1);
     let there = Dir::new();
-    let done = run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()]);
+    let done = get_via(&["a.mp4"], server.at, &there);
     assert_eq!(
         done.succeeded().out,
         [format!("Arquivo a.mp4 baixado com sucesso na pasta {}", there.text())]
@@ -103,14 +103,7 @@ fn a_content_is_fetched_by_its_root_in_any_spelling() {
     wait_for_roots(server.at, "aula um.mp4", 1);
     let digits = root(&content);
     let there = Dir::new();
-    let done = run([
-        "get",
-        &format!("b3:{digits}"),
-        "--server",
-        &server.at.to_string(),
-        "--folder",
-        there.text(),
-    ]);
+    let done = get_via(&[&format!("b3:{digits}")], server.at, &there);
     assert_eq!(
         done.succeeded().out,
         [format!("Arquivo aula um.mp4 baixado com sucesso na pasta {}", there.text())]
@@ -155,17 +148,7 @@ fn a_content_is_fetched_by_its_root_in_any_spelling() {
         ("g".repeat(64), 2),
     ] {
         assert_eq!(
-            run([
-                "get",
-                "aula um.mp4",
-                "--hash",
-                &hash,
-                "--server",
-                &server.at.to_string(),
-                "--folder",
-                there.text()
-            ])
-            .code,
+            get_via(&["aula um.mp4", "--hash", &hash], server.at, &there).code,
             code,
             "{hash}"
         );
@@ -199,7 +182,7 @@ fn two_contents_of_one_name_are_told_apart() {
         assert!(found.out[1..].iter().any(|line| line.contains(&root(content))), "{found:#?}");
     }
     let there = Dir::new();
-    let done = run(["get", "a.mp4", "--server", &server.at.to_string(), "--folder", there.text()]);
+    let done = get_via(&["a.mp4"], server.at, &there);
     done.failed(2, "--hash");
     assert_eq!((done.out.len(), there.names().len()), (2, 0), "{done:#?}");
     assert_eq!(get(&["a.mp4"], server.at, &there).events("choice").len(), 2);
@@ -228,16 +211,7 @@ fn a_file_without_a_root_is_kept_without_a_success_line() {
     });
     let _joined = old.join_server(server.at, &what.unhashed());
     let there = Dir::new();
-    let done = run([
-        "get",
-        "a.mp4",
-        "--server",
-        &server.at.to_string(),
-        "--folder",
-        there.text(),
-        "--lang",
-        "en",
-    ]);
+    let done = get_via(&["a.mp4", "--lang", "en"], server.at, &there);
     assert_eq!(done.succeeded().out, [""; 0], "{done:#?}");
     assert!(done.err.iter().any(|line| line.contains("unverified")), "{done:#?}");
     assert!(there.read("a.mp4") == content);
@@ -378,16 +352,7 @@ fn an_existing_content_is_not_requested() {
     let provider = Provider::honest(&what);
     let _joined = provider.join_server(server.at, &what.file());
     let here = Dir::with("a.mp4", &content);
-    let done = run([
-        "get",
-        "a.mp4",
-        "--server",
-        &server.at.to_string(),
-        "--folder",
-        here.text(),
-        "--lang",
-        "en",
-    ]);
+    let done = get_via(&["a.mp4", "--lang", "en"], server.at, &here);
     assert!(
         done.succeeded().out.is_empty()
             && done.err.iter().any(|line| line.contains("already here")),
