@@ -5,53 +5,29 @@
 //! Default: a million names, 5,000 peers and a million requests. For instruction counts:
 //! `valgrind --tool=callgrind --toggle-collect='*press*' .../answer_cost 50000 250 50000`
 
-use std::io;
+#[path = "../tests/support/fake_conns.rs"]
+mod fake_conns;
+
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use cardume::accounts::memory::MemoryStore;
-use cardume::io::traits::RawWrite;
 use cardume::limits;
 use cardume::loadgen::dataset::Dataset;
-use cardume::node::io::{Action, ConnHandle, ConnTable, Io, Transport};
+use cardume::node::io::{Action, Io};
 use cardume::node::stats::loop_histogram::LoopHistogram;
 use cardume::node::{ConnId, Event, Node, PortId};
 use cardume::protocol::native::loadgen::{Part, put_file, put_join, put_search};
 use cardume::server::{Server, ServerOptions};
+use fake_conns::{FakeConns, Sink};
 
 const HOLDERS: u64 = 5;
 /// Requesting connections, used in turn.
 const ASKERS: usize = 50;
 
-/// Connections without sockets.
-struct Boxes(Vec<ConnHandle>);
-
-impl ConnTable for Boxes {
-    fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
-        self.0.get_mut(id.0)
-    }
-    fn connect(&mut self, _: SocketAddr, _: Transport) -> ConnId {
-        ConnId(usize::MAX)
-    }
-}
-
-/// Accepts and counts every byte.
-#[derive(Default)]
-struct Sink(usize);
-
-impl RawWrite for Sink {
-    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-    fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
 struct Stage {
     server: Server,
-    links: Boxes,
+    conns: FakeConns,
     now: Instant,
     turns: LoopHistogram,
     actions: Vec<Action>,
@@ -63,7 +39,7 @@ impl Stage {
         let server = Server::new(ServerOptions::new(at, 7), Box::new(MemoryStore::default()));
         let mut stage = Stage {
             server,
-            links: Boxes(Vec::new()),
+            conns: FakeConns::default(),
             now: Instant::now(),
             turns: LoopHistogram::default(),
             actions: Vec::new(),
@@ -73,13 +49,13 @@ impl Stage {
     }
 
     fn tell(&mut self, event: Event) {
-        let Stage { server, links, now, turns, actions } = self;
+        let Stage { server, conns, now, turns, actions } = self;
         let mut random = || [0; 16];
         server.handle(
             event,
             &mut Io {
                 now: *now,
-                table: links,
+                table: conns,
                 actions,
                 random: &mut random,
                 iteration_times: turns,
@@ -90,9 +66,8 @@ impl Stage {
     }
 
     fn accept(&mut self) -> ConnId {
-        let id = ConnId(self.links.0.len());
         let from = SocketAddr::from(([127, 0, 0, 1], 40_000));
-        self.links.0.push(ConnHandle::new(from, limits::JOIN_BYTES));
+        let id = self.conns.add(from, limits::JOIN_BYTES);
         self.tell(Event::Accepted(id, PortId(0)));
         self.say(id, b"{\"cardume\":1}\n");
         id
@@ -101,14 +76,14 @@ impl Stage {
     /// Delivers bytes to the server and reads all output.
     fn say(&mut self, id: ConnId, bytes: &[u8]) -> usize {
         let mut sink = Sink::default();
-        if self.links.0[id.0].recv_buffer.take(bytes).is_err() {
+        if !self.conns.get(id).is_some_and(|conn| conn.recv_buffer.take(bytes).is_ok()) {
             return 0;
         }
         self.tell(Event::Received(id));
         loop {
-            let link = &mut self.links.0[id.0];
-            let again = std::mem::take(&mut link.reschedule);
-            let (gone, _) = link
+            let Some(conn) = self.conns.get(id) else { return sink.0 };
+            let again = std::mem::take(&mut conn.reschedule);
+            let (gone, _) = conn
                 .send_queue
                 .write_to(&mut sink, usize::MAX, false, self.now)
                 .unwrap_or((0, cardume::io::send_queue::WriteOutcome::WouldBlock));

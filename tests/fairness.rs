@@ -144,9 +144,9 @@ impl Net for Memory {
     }
 }
 
-struct Nobody;
+struct NoConsole;
 
-impl ConsoleIo for Nobody {
+impl ConsoleIo for NoConsole {
     fn take(&mut self, _: bool) -> Option<Typed> {
         None
     }
@@ -159,7 +159,7 @@ impl ConsoleIo for Nobody {
 
 /// A server and its connections.
 struct World {
-    host: EventLoop<Server, Memory, Nobody>,
+    host: EventLoop<Server, Memory, NoConsole>,
     ports: BTreeMap<String, u16>,
 }
 
@@ -177,7 +177,7 @@ impl World {
         let mut host = EventLoop::new(
             server,
             net,
-            Nobody,
+            NoConsole,
             RateLimits { max_connections: links, ..RateLimits::default() },
         );
         host.start();
@@ -193,7 +193,7 @@ impl World {
         net.conns.push(Conn::default());
         let conn = net.conns.len() - 1;
         net.backlog.push_back((conn, from));
-        self.turns(3);
+        self.iterate(3);
         conn
     }
 
@@ -241,7 +241,7 @@ impl World {
         }
     }
 
-    fn turns(&mut self, count: usize) {
+    fn iterate(&mut self, count: usize) {
         for _ in 0..count {
             self.host.run_once().unwrap();
         }
@@ -252,17 +252,17 @@ impl World {
         let until = self.host.net().now + time;
         while self.host.net().now < until {
             self.host.net().now += step;
-            self.turns(2);
+            self.iterate(2);
         }
     }
 
     /// The response to a request, with an unlimited window.
-    fn ask(&mut self, conn: usize, said: &str) -> String {
+    fn request(&mut self, conn: usize, said: &str) -> String {
         self.take(conn, 1 << 20);
         self.send(conn, said.as_bytes());
-        self.turns(40);
-        let told = std::mem::take(&mut self.host.net().conns[conn].from_server);
-        String::from_utf8(told).unwrap()
+        self.iterate(40);
+        let received = std::mem::take(&mut self.host.net().conns[conn].from_server);
+        String::from_utf8(received).unwrap()
     }
 
     /// Seconds until the server closes this connection, at most `most`. `each` runs every second.
@@ -283,16 +283,16 @@ impl World {
     /// system.
     fn stalled(&mut self, lists: usize, unsent: usize) -> usize {
         let member = self.connect("10.0.0.1");
-        assert!(self.ask(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
+        assert!(self.request(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
         let reader = self.connect("10.0.0.2");
-        self.ask(reader, HELLO);
+        self.request(reader, HELLO);
         let conn = &mut self.host.net().conns[reader];
         (conn.window, conn.unsent) = (0, unsent);
         self.send(
             reader,
             "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(lists).as_bytes(),
         );
-        self.turns(20);
+        self.iterate(20);
         reader
     }
 
@@ -314,9 +314,9 @@ fn join(port: u16, files: usize) -> String {
 fn a_slow_steady_reader_cannot_fill_the_memory() {
     let mut world = World::new(1_000);
     let member = world.connect("10.0.0.1");
-    assert!(world.ask(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
+    assert!(world.request(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
     let reader = world.connect("10.0.0.2");
-    world.ask(reader, HELLO);
+    world.request(reader, HELLO);
     let ask = "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(2_000);
     let (mut most, mut got) = (0, 0);
     for _ in 0..800 {
@@ -324,7 +324,7 @@ fn a_slow_steady_reader_cannot_fill_the_memory() {
             world.send(reader, ask.as_bytes());
         }
         world.take(reader, 64 << 10);
-        world.turns(1);
+        world.iterate(1);
         got += std::mem::take(&mut world.host.net().conns[reader].from_server).len();
         most = most.max(world.host.memory_of_queues());
     }
@@ -341,9 +341,9 @@ fn unfinished_headers_of_one_address_block_no_join_of_another() {
         let head = format!("{{\"id\":1,\"method\":\"JOIN\",\"x\":\"{}", "x".repeat(1_000_000));
         for _ in 0..90 {
             let conn = world.connect(attacker);
-            world.ask(conn, HELLO);
+            world.request(conn, HELLO);
             world.send(conn, head.as_bytes());
-            world.turns(10);
+            world.iterate(10);
         }
         assert!(
             world.host.memory_of_heads() <= limits::ADDRESS_HEADER_BYTES + (4 << 20),
@@ -352,7 +352,7 @@ fn unfinished_headers_of_one_address_block_no_join_of_another() {
         );
         let conn = world.connect(good);
         assert!(
-            world.ask(conn, &(HELLO.to_owned() + &join(4_000, 1_000))).contains("JOIN_OK"),
+            world.request(conn, &(HELLO.to_owned() + &join(4_000, 1_000))).contains("JOIN_OK"),
             "{good} beside {attacker}"
         );
     }
@@ -364,12 +364,12 @@ fn unfinished_headers_of_many_addresses_leave_room_for_a_join() {
     let head = format!("{{\"id\":1,\"method\":\"JOIN\",\"x\":\"{}", "x".repeat(1_000_000));
     for number in 0..120 {
         let conn = world.connect(&format!("10.0.0.{}", 1 + number % 4));
-        world.ask(conn, HELLO);
+        world.request(conn, HELLO);
         world.send(conn, head.as_bytes());
-        world.turns(10);
+        world.iterate(10);
     }
     let conn = world.connect("10.0.1.1");
-    assert!(world.ask(conn, &(HELLO.to_owned() + &join(4_000, 1_000))).contains("JOIN_OK"));
+    assert!(world.request(conn, &(HELLO.to_owned() + &join(4_000, 1_000))).contains("JOIN_OK"));
 }
 
 #[test]
@@ -379,16 +379,16 @@ fn stalled_headers_make_way_for_new_ones_of_the_same_address() {
     let mut stands = Vec::new();
     for _ in 0..90 {
         let conn = world.connect("127.0.0.1");
-        world.ask(conn, HELLO);
+        world.request(conn, HELLO);
         world.send(conn, head.as_bytes());
-        world.turns(10);
+        world.iterate(10);
         stands.push(conn);
     }
     let conn = world.connect("127.0.0.1");
-    world.ask(conn, HELLO);
-    world.ask(conn, &join(4_000, 1_000));
+    world.request(conn, HELLO);
+    world.request(conn, &join(4_000, 1_000));
     world.pass(Duration::from_secs(8));
-    assert!(world.ask(conn, "{\"id\":2,\"method\":\"PING\"}\n").contains("JOIN_OK"));
+    assert!(world.request(conn, "{\"id\":2,\"method\":\"PING\"}\n").contains("JOIN_OK"));
     assert!(stands.iter().any(|conn| world.is_closed(*conn)));
 }
 
@@ -396,19 +396,19 @@ fn stalled_headers_make_way_for_new_ones_of_the_same_address() {
 fn send_queues_of_one_address_are_bounded_and_others_are_answered() {
     let mut world = World::new(1_000);
     let member = world.connect("10.0.0.1");
-    assert!(world.ask(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
+    assert!(world.request(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
     let ask = "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(100);
     for _ in 0..100 {
         let conn = world.connect("10.0.0.2");
-        world.ask(conn, HELLO);
+        world.request(conn, HELLO);
         world.host.net().conns[conn].window = 0;
         world.send(conn, ask.as_bytes());
-        world.turns(10);
+        world.iterate(10);
     }
     let held = world.host.memory_of_queues();
     assert!(held < limits::ADDRESS_QUEUE_BYTES + (16 << 20), "{held}");
     let good = world.connect("10.0.0.3");
-    let answers = world.ask(
+    let answers = world.request(
         good,
         &(HELLO.to_owned()
             + &"{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(10)),
@@ -420,15 +420,15 @@ fn send_queues_of_one_address_are_bounded_and_others_are_answered() {
 fn all_send_queues_together_are_bounded() {
     let mut world = World::new(20_000);
     let member = world.connect("10.0.0.1");
-    assert!(world.ask(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
+    assert!(world.request(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
     let ask = "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(30);
     let (mut most, mut conns) = (0, Vec::new());
     for number in 0..430 {
         let conn = world.connect(&format!("10.{}.{}.1", 1 + number / 200, number % 200));
-        world.ask(conn, HELLO);
+        world.request(conn, HELLO);
         world.host.net().conns[conn].window = 0;
         world.send(conn, ask.as_bytes());
-        world.turns(4);
+        world.iterate(4);
         conns.push(conn);
         most = most.max(world.host.memory_of_queues());
     }
@@ -440,7 +440,9 @@ fn all_send_queues_together_are_bounded() {
     );
     let good = world.connect("10.0.0.3");
     assert!(
-        world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG")
+        world
+            .request(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n"))
+            .contains("PONG")
     );
 }
 
@@ -448,18 +450,18 @@ fn all_send_queues_together_are_bounded() {
 fn a_connection_under_backpressure_is_closed_after_a_reset() {
     let mut world = World::new(1_000);
     let member = world.connect("10.0.0.1");
-    assert!(world.ask(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
+    assert!(world.request(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
     let reader = world.connect("10.0.0.2");
-    world.ask(reader, HELLO);
+    world.request(reader, HELLO);
     world.host.net().conns[reader].window = 0;
     world.send(
         reader,
         "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(30_000).as_bytes(),
     );
-    world.turns(100);
+    world.iterate(100);
     assert!(!world.host.net().conns[reader].to_server.is_empty(), "it is to be held back");
     world.reset(reader);
-    world.turns(3);
+    world.iterate(3);
     assert!(world.is_closed(reader));
     assert_eq!(world.host.memory_of_queues(), 0);
 }
@@ -468,27 +470,31 @@ fn a_connection_under_backpressure_is_closed_after_a_reset() {
 fn one_address_cannot_take_all_connections_and_receives_busy() {
     let mut world = World::new(100);
     let conns: Vec<usize> = (0..40).map(|_| world.connect("10.0.0.1")).collect();
-    let told: Vec<String> = conns
+    let received: Vec<String> = conns
         .iter()
-        .map(|conn| world.ask(*conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")))
+        .map(|conn| world.request(*conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")))
         .collect();
-    assert_eq!(told.iter().filter(|told| told.contains("PONG")).count(), 25);
+    assert_eq!(received.iter().filter(|received| received.contains("PONG")).count(), 25);
     assert!(
-        told[25].contains("\"id\":1,\"error\":{\"code\":\"busy\",\"retry\":true"),
+        received[25].contains("\"id\":1,\"error\":{\"code\":\"busy\",\"retry\":true"),
         "{}",
-        told[25]
+        received[25]
     );
     let good = world.connect("10.0.0.2");
     assert!(
-        world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG")
+        world
+            .request(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n"))
+            .contains("PONG")
     );
     for conn in &conns[..5] {
         world.reset(*conn);
     }
-    world.turns(3);
+    world.iterate(3);
     let again = world.connect("10.0.0.1");
     assert!(
-        world.ask(again, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG"),
+        world
+            .request(again, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n"))
+            .contains("PONG"),
         "what was given back can be used again"
     );
 }
@@ -502,7 +508,9 @@ fn an_address_that_keeps_connecting_blocks_no_other_address() {
     }
     let good = world.connect("10.0.0.2");
     assert!(
-        world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG")
+        world
+            .request(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n"))
+            .contains("PONG")
     );
 }
 
@@ -513,17 +521,17 @@ fn loopback_may_take_all_connections_and_further_clients_receive_busy() {
     for conn in &conns {
         assert!(
             world
-                .ask(*conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n"))
+                .request(*conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n"))
                 .contains("PONG")
         );
     }
     let native = world.connect("10.0.0.2");
-    let told = world
-        .ask(native, &(HELLO.to_owned() + "{\"id\":7,\"method\":\"SEARCH\",\"name\":\"a\"}\n"));
-    assert!(told.contains("\"id\":7,\"error\":{\"code\":\"busy\""), "{told}");
+    let received = world
+        .request(native, &(HELLO.to_owned() + "{\"id\":7,\"method\":\"SEARCH\",\"name\":\"a\"}\n"));
+    assert!(received.contains("\"id\":7,\"error\":{\"code\":\"busy\""), "{received}");
     let http = world.connect("10.0.0.3");
-    let told = world.ask(http, "GET /api/search?q=a HTTP/1.1\r\nHost: 10.9.9.9\r\n\r\n");
-    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+    let received = world.request(http, "GET /api/search?q=a HTTP/1.1\r\nHost: 10.9.9.9\r\n\r\n");
+    assert!(received.starts_with("HTTP/1.1 503 "), "{received}");
     // A silent client blocks others only until its timeout.
     let silent: Vec<usize> =
         (0..limits::BUSY_CONNECTIONS + 10).map(|_| world.connect("10.0.0.4")).collect();
@@ -531,13 +539,17 @@ fn loopback_may_take_all_connections_and_further_clients_receive_busy() {
     world.pass(limits::BUSY_TIMEOUT + Duration::from_millis(400));
     assert!(silent.iter().take(limits::BUSY_CONNECTIONS - 2).all(|conn| world.is_closed(*conn)));
     assert!(
-        world.ask(late, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("busy")
+        world
+            .request(late, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n"))
+            .contains("busy")
     );
     world.reset(conns[0]);
     world.pass(Duration::from_secs(11));
     let good = world.connect("10.0.0.6");
     assert!(
-        world.ask(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("PONG")
+        world
+            .request(good, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n"))
+            .contains("PONG")
     );
 }
 
@@ -548,7 +560,9 @@ fn the_client_on_the_last_descriptor_receives_busy() {
     let conn = world.connect("10.0.0.1");
     world.host.net().is_short = false;
     assert!(
-        world.ask(conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n")).contains("busy")
+        world
+            .request(conn, &(HELLO.to_owned() + "{\"id\":1,\"method\":\"PING\"}\n"))
+            .contains("busy")
     );
 }
 
@@ -556,24 +570,24 @@ fn the_client_on_the_last_descriptor_receives_busy() {
 fn listings_of_a_large_peer_are_sent_in_small_slices() {
     let mut world = World::new(1_000);
     let member = world.connect("10.0.0.1");
-    assert!(world.ask(member, &(HELLO.to_owned() + &join(4_000, 1_000))).contains("JOIN_OK"));
+    assert!(world.request(member, &(HELLO.to_owned() + &join(4_000, 1_000))).contains("JOIN_OK"));
     let ask = "{\"id\":1,\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}\n".repeat(16);
     let readers: Vec<usize> = (0..40)
         .map(|number| {
             let reader = world.connect(&format!("10.2.0.{number}"));
-            world.ask(reader, HELLO);
+            world.request(reader, HELLO);
             world.take(reader, 100 << 20);
             reader
         })
         .collect();
-    world.turns(10);
+    world.iterate(10);
     readers.iter().for_each(|reader| world.send(*reader, ask.as_bytes()));
     let made = |world: &mut World| {
         world.host.net().conns.iter().map(|conn| conn.from_server.len()).sum::<usize>()
     };
     let (mut before, mut most) = (made(&mut world), 0);
     for _ in 0..200 {
-        world.turns(1);
+        world.iterate(1);
         let now = made(&mut world);
         most = most.max(now - before);
         before = now;
@@ -590,17 +604,23 @@ fn subscriptions_of_one_address_leave_room_for_others() {
         .map(|id| format!("{{\"id\":{id},\"method\":\"SUBSCRIBE\",\"contains\":\"film{id}\"}}\n"))
         .collect();
     let links: Vec<usize> = (0..5).map(|_| world.connect("10.0.0.1")).collect();
-    let told: Vec<String> =
-        links.iter().map(|link| world.ask(*link, &(HELLO.to_owned() + &asks))).collect();
-    assert_eq!(told.concat().matches("SUBSCRIBE_OK").count(), limits::ADDRESS_PATTERNS);
-    assert!(told[4].contains("\"busy\""));
+    let received: Vec<String> =
+        links.iter().map(|link| world.request(*link, &(HELLO.to_owned() + &asks))).collect();
+    assert_eq!(received.concat().matches("SUBSCRIBE_OK").count(), limits::ADDRESS_PATTERNS);
+    assert!(received[4].contains("\"busy\""));
     let good = world.connect("10.0.0.2");
-    assert_eq!(world.ask(good, &(HELLO.to_owned() + &asks)).matches("SUBSCRIBE_OK").count(), 64);
+    assert_eq!(
+        world.request(good, &(HELLO.to_owned() + &asks)).matches("SUBSCRIBE_OK").count(),
+        64
+    );
     // Resources of a closed connection are free again.
     world.reset(links[0]);
-    world.turns(3);
+    world.iterate(3);
     let again = world.connect("10.0.0.1");
-    assert_eq!(world.ask(again, &(HELLO.to_owned() + &asks)).matches("SUBSCRIBE_OK").count(), 64);
+    assert_eq!(
+        world.request(again, &(HELLO.to_owned() + &asks)).matches("SUBSCRIBE_OK").count(),
+        64
+    );
 }
 
 #[test]
@@ -651,9 +671,9 @@ fn the_read_timeout_starts_at_the_last_delivered_byte() {
 fn pipelined_searches_are_answered_after_their_reader_pauses() {
     let mut world = World::new(100);
     let member = world.connect("10.0.0.1");
-    assert!(world.ask(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
+    assert!(world.request(member, &(HELLO.to_owned() + &join(4_000, 300))).contains("JOIN_OK"));
     let reader = world.connect("10.0.0.2");
-    world.ask(reader, HELLO);
+    world.request(reader, HELLO);
     world.host.net().conns[reader].window = 0;
     let asks: String = (0..400)
         .map(|id| format!("{{\"id\":{id},\"method\":\"LS\",\"peer\":\"10.0.0.1:4000\"}}\n"))
@@ -685,7 +705,7 @@ fn bytes_received_while_the_process_was_stopped_are_read_before_timeouts_fire() 
     let links: Vec<usize> =
         (0..100).map(|number| world.connect(&format!("10.3.{number}.1"))).collect();
     for link in &links {
-        world.ask(*link, HELLO);
+        world.request(*link, HELLO);
     }
     world.pass(Duration::from_secs(30));
     // The wait was to end at the first deadline and ends long after.
@@ -695,7 +715,7 @@ fn bytes_received_while_the_process_was_stopped_are_read_before_timeouts_fire() 
         world.send(*link, line.as_bytes());
         world.take(*link, 1 << 20);
     }
-    world.turns(100);
+    world.iterate(100);
     let late = links.iter().filter(|link| world.host.net().conns[**link].closed).count();
     assert_eq!(late, 0, "of {}", links.len());
     assert!(links.iter().all(|link| {

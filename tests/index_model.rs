@@ -23,7 +23,7 @@ const ENDS: [&str; 4] = ["mkv", "MP4", "txt", ""];
 
 /// An operation between two queries.
 #[derive(Clone, Debug)]
-enum Deed {
+enum IndexOp {
     /// A part of a new peer's JOIN, visible with the last part.
     Join {
         user: Option<usize>,
@@ -42,7 +42,7 @@ enum Deed {
 
 /// The list's record of a peer.
 #[derive(Debug)]
-struct Plain {
+struct ModelPeer {
     who: PeerId,
     port: u16,
     user: Option<usize>,
@@ -53,9 +53,9 @@ struct Plain {
 /// The index and the list.
 struct World {
     index: Index,
-    plain: Vec<Plain>,
+    peers: Vec<ModelPeer>,
     /// Descriptions by user and name.
-    told: BTreeMap<(usize, String), String>,
+    descriptions: BTreeMap<(usize, String), String>,
     next_port: u16,
 }
 
@@ -63,14 +63,14 @@ struct World {
 type Hit = (u16, String);
 
 fn fold(text: &str) -> String {
-    let plain = |letter: char| match letter {
+    let without_accent = |letter: char| match letter {
         'í' | 'Í' => 'i',
         'ç' | 'Ç' => 'c',
         'ã' | 'Ã' => 'a',
         'á' | 'Á' => 'a',
         other => other.to_ascii_lowercase(),
     };
-    text.chars().map(plain).collect()
+    text.chars().map(without_accent).collect()
 }
 
 /// True when each word is in one of the parts, and no `-word` is.
@@ -96,8 +96,8 @@ impl World {
     fn new(seed: u64) -> World {
         let mut world = World {
             index: Index::new(seed),
-            plain: Vec::new(),
-            told: BTreeMap::new(),
+            peers: Vec::new(),
+            descriptions: BTreeMap::new(),
             next_port: 1,
         };
         world.index.build(1);
@@ -105,12 +105,12 @@ impl World {
     }
 
     fn at(&self, any: &Any) -> Option<usize> {
-        (!self.plain.is_empty()).then(|| any.index(self.plain.len()))
+        (!self.peers.is_empty()).then(|| any.index(self.peers.len()))
     }
 
-    fn does(&mut self, op: &Deed) {
+    fn apply(&mut self, op: &IndexOp) {
         match op {
-            Deed::Join { user: of, parts, hidden } => {
+            IndexOp::Join { user: of, parts, hidden } => {
                 let port = self.next_port;
                 self.next_port += 1;
                 let who = self
@@ -131,36 +131,36 @@ impl World {
                 if !hidden {
                     self.index.make_visible(who);
                 }
-                self.plain.push(Plain { who, port, user: *of, visible: !hidden, files });
+                self.peers.push(ModelPeer { who, port, user: *of, visible: !hidden, files });
             }
-            Deed::Show(any) => {
+            IndexOp::Show(any) => {
                 if let Some(at) = self.at(any)
-                    && !self.plain[at].visible
+                    && !self.peers[at].visible
                 {
-                    self.index.make_visible(self.plain[at].who);
-                    self.plain[at].visible = true;
+                    self.index.make_visible(self.peers[at].who);
+                    self.peers[at].visible = true;
                 }
             }
-            Deed::Update(any, files, gone) => {
+            IndexOp::Update(any, files, gone) => {
                 let Some(at) = self.at(any) else { return };
-                let plain = &mut self.plain[at];
+                let peer = &mut self.peers[at];
                 for text in gone {
-                    self.index.remove(plain.who, &name(text));
-                    plain.files.remove(text);
+                    self.index.remove(peer.who, &name(text));
+                    peer.files.remove(text);
                 }
                 for file in files {
-                    self.index.add(plain.who, file).expect("room");
-                    plain.files.insert(file.name.to_string(), file.clone());
+                    self.index.add(peer.who, file).expect("room");
+                    peer.files.insert(file.name.to_string(), file.clone());
                 }
             }
-            Deed::Leave(any) => {
+            IndexOp::Leave(any) => {
                 if let Some(at) = self.at(any) {
-                    self.index.remove_peer(self.plain.swap_remove(at).who);
+                    self.index.remove_peer(self.peers.swap_remove(at).who);
                 }
             }
-            Deed::Sweep(most) => drop(self.index.purge(*most)),
-            Deed::Build(effort) => drop(self.index.build(*effort)),
-            Deed::Publish(of, file, text) => {
+            IndexOp::Sweep(most) => drop(self.index.purge(*most)),
+            IndexOp::Build(effort) => drop(self.index.build(*effort)),
+            IndexOp::Publish(of, file, text) => {
                 let what = Publication {
                     file: Line::new(file).expect("a line"),
                     description: Line::new(text).expect("a line"),
@@ -168,41 +168,41 @@ impl World {
                 self.index.publish(&user(*of), &what).expect("room");
                 // A description stays as long as the file is published.
                 if !text.is_empty() {
-                    self.told.insert((*of, file.clone()), text.clone());
+                    self.descriptions.insert((*of, file.clone()), text.clone());
                 }
             }
-            Deed::Withdraw(of, file) => {
+            IndexOp::Withdraw(of, file) => {
                 self.index.withdraw(&user(*of), &Line::new(file).expect("a line"));
-                self.told.remove(&(*of, file.clone()));
+                self.descriptions.remove(&(*of, file.clone()));
             }
-            Deed::Belongs(any, of) => {
+            IndexOp::Belongs(any, of) => {
                 if let Some(at) = self.at(any) {
-                    self.index.belongs(self.plain[at].who, of.map(user));
-                    self.plain[at].user = *of;
+                    self.index.belongs(self.peers[at].who, of.map(user));
+                    self.peers[at].user = *of;
                 }
             }
         }
     }
 
     /// The description of a peer's file, which is that of its user.
-    fn said(&self, plain: &Plain, file: &str) -> Option<&String> {
-        self.told.get(&(plain.user?, file.to_owned()))
+    fn description_of(&self, peer: &ModelPeer, file: &str) -> Option<&String> {
+        self.descriptions.get(&(peer.user?, file.to_owned()))
     }
 
     /// All matches of a query, in order where the query has one.
     fn expected(&self, query: &Query) -> Vec<Hit> {
         let mut hits = Vec::new();
-        for plain in self.plain.iter().filter(|plain| plain.visible) {
+        for peer in self.peers.iter().filter(|peer| peer.visible) {
             let fits = |text: &str, file: &FileEntry| {
-                let said = self.said(plain, text);
+                let described = self.description_of(peer, text);
                 let parts: Vec<&str> =
-                    std::iter::once(text).chain(said.map(String::as_str)).collect();
+                    std::iter::once(text).chain(described.map(String::as_str)).collect();
                 let wanted = match &query.wanted {
                     QueryTerm::Anything => true,
                     QueryTerm::Name(name) => &**name == text,
                     QueryTerm::Root(root) => file.root == Some(*root),
                     QueryTerm::Contains(words) => has_words(&parts, words),
-                    QueryTerm::Like(_) => unreachable!("told by the index itself"),
+                    QueryTerm::Like(_) => unreachable!("descriptions by the index itself"),
                 };
                 let Filters { ext, min_size, max_size, description, owner, hashed, complete } =
                     &query.filters;
@@ -218,22 +218,22 @@ impl World {
                             .is_some_and(|end| ext.iter().any(|ext| ext.eq_ignore_ascii_case(end))))
                     && min_size.is_none_or(|min| file.size.is_some_and(|size| size >= min))
                     && max_size.is_none_or(|max| file.size.is_some_and(|size| size <= max))
-                    && description
-                        .as_ref()
-                        .is_none_or(|words| said.is_some_and(|said| has_words(&[said], words)))
+                    && description.as_ref().is_none_or(|words| {
+                        described.is_some_and(|described| has_words(&[described], words))
+                    })
                     && owner
                         .as_ref()
-                        .is_none_or(|owner| plain.user.map(user).as_ref() == Some(owner))
+                        .is_none_or(|owner| peer.user.map(user).as_ref() == Some(owner))
                     && hashed.is_none_or(|hashed| hashed == file.root.is_some())
                     && complete.is_none_or(|complete| complete != file.partial)
             };
-            let found = plain.files.iter().filter(|(text, file)| fits(text, file));
+            let found = peer.files.iter().filter(|(text, file)| fits(text, file));
             if let QueryTerm::Root(_) = query.wanted {
                 // A peer represents a content once, by a complete file if there is one; which of
                 // several is not specified.
-                hits.extend(found.take(1).map(|(text, _)| (plain.port, text.clone())));
+                hits.extend(found.take(1).map(|(text, _)| (peer.port, text.clone())));
             } else {
-                hits.extend(found.map(|(text, _)| (plain.port, text.clone())));
+                hits.extend(found.map(|(text, _)| (peer.port, text.clone())));
             }
         }
         hits.sort();
@@ -314,19 +314,19 @@ fn files() -> impl Strategy<Value = Vec<FileEntry>> {
     proptest::collection::vec(file, 0..8)
 }
 
-fn deeds() -> impl Strategy<Value = Deed> {
+fn ops() -> impl Strategy<Value = IndexOp> {
     let of = || proptest::option::of(0..USERS.len());
     let parts = proptest::collection::vec(files(), 1..3);
     prop_oneof![
-        4 => (of(), parts, proptest::bool::weighted(0.2)).prop_map(|(user, parts, hidden)| Deed::Join { user, parts, hidden }),
-        1 => any::<Any>().prop_map(Deed::Show),
-        2 => (any::<Any>(), files(), proptest::collection::vec(names(), 0..4)).prop_map(|(any, files, gone)| Deed::Update(any, files, gone)),
-        2 => any::<Any>().prop_map(Deed::Leave),
-        2 => (0..6_usize).prop_map(Deed::Sweep),
-        2 => (0..4_000_usize).prop_map(Deed::Build),
-        1 => (0..USERS.len(), names(), select(&["", "legendado em português", "Álgebra matrix", "x"][..])).prop_map(|(of, file, text)| Deed::Publish(of, file, text.into())),
-        1 => (0..USERS.len(), names()).prop_map(|(of, file)| Deed::Withdraw(of, file)),
-        1 => (any::<Any>(), of()).prop_map(|(any, of)| Deed::Belongs(any, of)),
+        4 => (of(), parts, proptest::bool::weighted(0.2)).prop_map(|(user, parts, hidden)| IndexOp::Join { user, parts, hidden }),
+        1 => any::<Any>().prop_map(IndexOp::Show),
+        2 => (any::<Any>(), files(), proptest::collection::vec(names(), 0..4)).prop_map(|(any, files, gone)| IndexOp::Update(any, files, gone)),
+        2 => any::<Any>().prop_map(IndexOp::Leave),
+        2 => (0..6_usize).prop_map(IndexOp::Sweep),
+        2 => (0..4_000_usize).prop_map(IndexOp::Build),
+        1 => (0..USERS.len(), names(), select(&["", "legendado em português", "Álgebra matrix", "x"][..])).prop_map(|(of, file, text)| IndexOp::Publish(of, file, text.into())),
+        1 => (0..USERS.len(), names()).prop_map(|(of, file)| IndexOp::Withdraw(of, file)),
+        1 => (any::<Any>(), of()).prop_map(|(any, of)| IndexOp::Belongs(any, of)),
     ]
 }
 
@@ -405,12 +405,12 @@ proptest! {
     #[test]
     fn every_search_matches_a_linear_scan(
         seed in any::<u64>(),
-        rounds in proptest::collection::vec((proptest::collection::vec(deeds(), 0..6), queries(false), 1..3_000_usize), 1..12),
+        rounds in proptest::collection::vec((proptest::collection::vec(ops(), 0..6), queries(false), 1..3_000_usize), 1..12),
     ) {
         let mut world = World::new(seed);
-        for (deeds, query, slice) in rounds {
-            for op in &deeds {
-                world.does(op);
+        for (ops, query, slice) in rounds {
+            for op in &ops {
+                world.apply(op);
             }
             let all = world.all(&query, slice);
             if let Some(sort) = query.sort {
@@ -432,11 +432,11 @@ proptest! {
             }
             prop_assert_eq!(found, world.expected(&query), "{:?}", query);
         }
-        for plain in &world.plain {
-            world.index.remove_peer(plain.who);
+        for peer in &world.peers {
+            world.index.remove_peer(peer.who);
         }
         while world.index.purge(3) {}
-        world.plain.clear();
+        world.peers.clear();
         let query = Query { filters: Filters { complete: Some(true), ..Filters::default() }, ..Query::new(QueryTerm::Anything) };
         prop_assert!(world.all(&query, 1_000).is_empty());
     }
@@ -446,14 +446,14 @@ proptest! {
     #[test]
     fn unchanged_entries_are_listed_once_while_others_change(
         seed in any::<u64>(),
-        before in proptest::collection::vec(deeds(), 1..12),
+        before in proptest::collection::vec(ops(), 1..12),
         query in prop_oneof![queries(false), queries(true)],
         slice in 100..2_000_usize,
-        meanwhile in proptest::collection::vec(proptest::collection::vec(deeds(), 0..4), 1..20),
+        meanwhile in proptest::collection::vec(proptest::collection::vec(ops(), 0..4), 1..20),
     ) {
         let mut world = World::new(seed);
         for op in &before {
-            world.does(op);
+            world.apply(op);
         }
         let mut stays: Vec<Hit> = world.all(&query, 1 << 20).iter().map(hit).collect();
         let (mut met, mut cursor, mut meanwhile) = (Vec::new(), None, meanwhile.iter().cycle());
@@ -465,13 +465,13 @@ proptest! {
                 happened += 1;
                 for op in meanwhile.next().into_iter().flatten().filter(|_| happened < 40) {
                     note(world, op, &mut touched);
-                    world.does(op);
+                    world.apply(op);
                 }
             });
             met.extend(some.iter().map(hit));
             for op in meanwhile.next().into_iter().flatten().filter(|_| happened < 40) {
                 note(&world, op, &mut touched);
-                world.does(op);
+                world.apply(op);
             }
             happened += 1;
             cursor = next;
@@ -490,13 +490,13 @@ proptest! {
     #[test]
     fn fuzzy_results_are_ranked_alike_in_slices_of_any_size(
         seed in any::<u64>(),
-        deeds in proptest::collection::vec(deeds(), 1..15),
+        ops in proptest::collection::vec(ops(), 1..15),
         query in queries(true),
         slice in 1..2_000_usize,
     ) {
         let mut world = World::new(seed);
-        for op in &deeds {
-            world.does(op);
+        for op in &ops {
+            world.apply(op);
         }
         let paged: Vec<Hit> = world.all(&query, slice).iter().map(hit).collect();
         let whole = Query { limit: limits::QUERY_ENTRIES, ..query.clone() };
@@ -514,15 +514,15 @@ proptest! {
 }
 
 /// Records the files changed by an operation, which need not be returned once.
-fn note(world: &World, op: &Deed, touched: &mut Vec<Hit>) {
-    let all_of = |plain: &Plain| {
-        plain.files.keys().map(|text| (plain.port, text.clone())).collect::<Vec<Hit>>()
+fn note(world: &World, op: &IndexOp, touched: &mut Vec<Hit>) {
+    let all_of = |peer: &ModelPeer| {
+        peer.files.keys().map(|text| (peer.port, text.clone())).collect::<Vec<Hit>>()
     };
     match op {
-        Deed::Join { .. } | Deed::Show(_) | Deed::Sweep(_) | Deed::Build(_) => {}
-        Deed::Update(any, files, gone) => {
+        IndexOp::Join { .. } | IndexOp::Show(_) | IndexOp::Sweep(_) | IndexOp::Build(_) => {}
+        IndexOp::Update(any, files, gone) => {
             let Some(at) = world.at(any) else { return };
-            let port = world.plain[at].port;
+            let port = world.peers[at].port;
             touched.extend(
                 files
                     .iter()
@@ -530,14 +530,14 @@ fn note(world: &World, op: &Deed, touched: &mut Vec<Hit>) {
                     .chain(gone.iter().map(|text| (port, text.clone()))),
             );
             // Another file of the peer may now represent the content.
-            touched.extend(all_of(&world.plain[at]));
+            touched.extend(all_of(&world.peers[at]));
         }
-        Deed::Leave(any) | Deed::Belongs(any, _) => {
-            touched.extend(world.at(any).map(|at| all_of(&world.plain[at])).unwrap_or_default())
+        IndexOp::Leave(any) | IndexOp::Belongs(any, _) => {
+            touched.extend(world.at(any).map(|at| all_of(&world.peers[at])).unwrap_or_default())
         }
-        Deed::Publish(of, file, _) | Deed::Withdraw(of, file) => {
-            let theirs = world.plain.iter().filter(|plain| plain.user == Some(*of));
-            touched.extend(theirs.map(|plain| (plain.port, file.clone())));
+        IndexOp::Publish(of, file, _) | IndexOp::Withdraw(of, file) => {
+            let theirs = world.peers.iter().filter(|peer| peer.user == Some(*of));
+            touched.extend(theirs.map(|peer| (peer.port, file.clone())));
         }
     }
 }

@@ -5,6 +5,9 @@
 //! memory. A downloading peer gets its bytes from an upstream provider that waits for the
 //! transcript.
 
+#[path = "support/fake_conns.rs"]
+mod fake_conns;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead as _, BufReader, Lines};
@@ -17,7 +20,7 @@ use std::time::{Duration, Instant};
 use cardume::accounts::memory::MemoryStore;
 use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
 use cardume::limits;
-use cardume::node::io::{Action, CloseMode, ConnHandle, ConnTable, Io, Transport};
+use cardume::node::io::{Action, CloseMode, Io};
 use cardume::node::stats::loop_histogram::LoopHistogram;
 use cardume::node::{CloseReason, ConnId, Event, Node, PortId};
 use cardume::peer::Peer;
@@ -29,6 +32,7 @@ use cardume::server::{Server, ServerOptions};
 use cardume::storage::Opened;
 use cardume::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, Found, FsError, FsFile};
 use cardume::storage::piece_tree::{self, HashList};
+use fake_conns::{FakeConns, Heap};
 use serde_json::{Value, json};
 
 const NAME: &str = "aula1.mp4";
@@ -247,7 +251,7 @@ struct Transcript {
 
 struct Step {
     line: usize,
-    link: usize,
+    conn: usize,
     what: What,
 }
 
@@ -283,7 +287,7 @@ fn step(file: &str, line: usize, text: &str) -> Step {
         .find([':', ';', '=', '#', '@', '~', '!'])
         .unwrap_or_else(|| panic!("{file}:{line}: no mark"));
     let (side, rest) = text.split_at(mark);
-    let link = side[1..].parse().unwrap_or(1);
+    let conn = side[1..].parse().unwrap_or(1);
     let body = rest[1..].strip_prefix(' ').unwrap_or(&rest[1..]);
     let is_client = side.starts_with('C');
     let bytes = match &rest[..1] {
@@ -292,11 +296,11 @@ fn step(file: &str, line: usize, text: &str) -> Step {
         "=" => body.as_bytes().to_vec(),
         "#" => hex(body).unwrap_or_else(|| panic!("{file}:{line}: no hex digits")),
         "@" => slice(body).unwrap_or_else(|| panic!("{file}:{line}: no range of the test content")),
-        "~" if is_client => return Step { line, link, what: What::Reading },
-        "~" => return Step { line, link, what: What::Local(body.to_owned()) },
-        _ => return Step { line, link, what: What::End },
+        "~" if is_client => return Step { line, conn, what: What::Reading },
+        "~" => return Step { line, conn, what: What::Local(body.to_owned()) },
+        _ => return Step { line, conn, what: What::End },
     };
-    Step { line, link, what: if is_client { What::Client(bytes) } else { What::Server(bytes) } }
+    Step { line, conn, what: if is_client { What::Client(bytes) } else { What::Server(bytes) } }
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
@@ -318,35 +322,35 @@ fn slice(text: &str) -> Option<Vec<u8>> {
 }
 
 fn play(transcript: &Transcript) {
-    let mut theatre = Theatre::new(&transcript.role);
+    let mut nodes = Nodes::new(&transcript.role);
     for step in &transcript.steps {
         let place =
             format!("{}:{} (transcript at line {})", transcript.file, step.line, transcript.line);
         match &step.what {
             What::Client(bytes) => {
-                theatre.send(step.link, bytes);
+                nodes.send(step.conn, bytes);
             }
-            What::Local(text) => theatre.stage(step.link).happens(text),
+            What::Local(text) => nodes.node(step.conn).run_local_event(text),
             What::Reading => {
-                if !theatre.deaf.remove(&step.link) {
-                    theatre.deaf.insert(step.link);
+                if !nodes.paused.remove(&step.conn) {
+                    nodes.paused.insert(step.conn);
                 }
             }
             What::Server(wanted) => {
-                let said = theatre.heard.entry(step.link).or_default();
-                let front = said.drain(..wanted.len().min(said.len())).collect::<Vec<u8>>();
+                let sent = nodes.received.entry(step.conn).or_default();
+                let front = sent.drain(..wanted.len().min(sent.len())).collect::<Vec<u8>>();
                 if front != *wanted {
-                    let rest = said.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                    let rest = sent.split(|byte| *byte == b'\n').next().unwrap_or_default();
                     let came = String::from_utf8_lossy(&front).into_owned()
                         + &String::from_utf8_lossy(rest);
                     assert_eq!(came, String::from_utf8_lossy(wanted), "{place}");
                 }
             }
-            What::End => assert!(theatre.has_ended(step.link), "{place}: the connection goes on"),
+            What::End => assert!(nodes.has_ended(step.conn), "{place}: the connection goes on"),
         }
-        theatre.listen();
+        nodes.read_all();
     }
-    for (number, rest) in theatre.heard {
+    for (number, rest) in nodes.received {
         let (file, line) = (transcript.file, transcript.line);
         assert!(
             rest.is_empty(),
@@ -357,51 +361,53 @@ fn play(transcript: &Transcript) {
 }
 
 /// The nodes of a transcript, and its connections by number.
-struct Theatre {
-    stages: Vec<Stage>,
-    links: BTreeMap<usize, ConnId>,
-    heard: BTreeMap<usize, Vec<u8>>,
+struct Nodes {
+    nodes: Vec<TestNode>,
+    conns: BTreeMap<usize, ConnId>,
+    received: BTreeMap<usize, Vec<u8>>,
     /// Connections with a paused client.
-    deaf: BTreeSet<usize>,
+    paused: BTreeSet<usize>,
 }
 
-impl Theatre {
-    fn new(role: &str) -> Theatre {
-        let stages = match role {
-            "two-peers" => vec![Stage::new("peer-test-content"), Stage::new("peer-other-name")],
-            role => vec![Stage::new(role)],
+impl Nodes {
+    fn new(role: &str) -> Nodes {
+        let nodes = match role {
+            "two-peers" => {
+                vec![TestNode::new("peer-test-content"), TestNode::new("peer-other-name")]
+            }
+            role => vec![TestNode::new(role)],
         };
-        Theatre { stages, links: BTreeMap::new(), heard: BTreeMap::new(), deaf: BTreeSet::new() }
+        Nodes { nodes, conns: BTreeMap::new(), received: BTreeMap::new(), paused: BTreeSet::new() }
     }
 
     /// Each connection leads to its own node, as far as there are nodes.
-    fn stage(&mut self, link: usize) -> &mut Stage {
-        let last = self.stages.len() - 1;
-        &mut self.stages[(link - 1).min(last)]
+    fn node(&mut self, conn: usize) -> &mut TestNode {
+        let last = self.nodes.len() - 1;
+        &mut self.nodes[(conn - 1).min(last)]
     }
 
-    fn send(&mut self, link: usize, bytes: &[u8]) {
-        let id = match self.links.get(&link) {
+    fn send(&mut self, conn: usize, bytes: &[u8]) {
+        let id = match self.conns.get(&conn) {
             Some(id) => *id,
             None => {
-                let port = 50_001 + u16::try_from(self.links.len()).unwrap();
-                let id = self.stage(link).accept(port);
-                self.links.insert(link, id);
+                let port = 50_001 + u16::try_from(self.conns.len()).unwrap();
+                let id = self.node(conn).accept(port);
+                self.conns.insert(conn, id);
                 id
             }
         };
-        self.stage(link).send(id, bytes);
+        self.node(conn).send(id, bytes);
     }
 
     /// Records the output of the nodes on each connection that is read.
-    fn listen(&mut self) {
+    fn read_all(&mut self) {
         loop {
             let mut more = false;
-            for (number, id) in self.links.clone() {
-                if !self.deaf.contains(&number) {
-                    let said = self.stage(number).take(id);
-                    more |= !said.is_empty();
-                    self.heard.entry(number).or_default().extend(said);
+            for (number, id) in self.conns.clone() {
+                if !self.paused.contains(&number) {
+                    let sent = self.node(number).take(id);
+                    more |= !sent.is_empty();
+                    self.received.entry(number).or_default().extend(sent);
                 }
             }
             if !more {
@@ -410,16 +416,16 @@ impl Theatre {
         }
     }
 
-    fn has_ended(&mut self, link: usize) -> bool {
-        let id = self.links[&link];
-        self.stage(link).has_ended(id)
+    fn has_ended(&mut self, conn: usize) -> bool {
+        let id = self.conns[&conn];
+        self.node(conn).has_ended(id)
     }
 }
 
 /// A node and its connections, without a host.
-struct Stage {
+struct TestNode {
     node: Box<dyn Node>,
-    links: Boxes,
+    conns: FakeConns,
     now: Instant,
     /// The disk serves the bytes of the peer's file; before that the file can be sent, but not
     /// hashed.
@@ -427,30 +433,11 @@ struct Stage {
     upstream: Upstream,
 }
 
-#[derive(Default)]
-struct Boxes {
-    links: Vec<Option<ConnHandle>>,
-    /// Connections opened by the node and not yet reported as established.
-    opened: Vec<(ConnId, SocketAddr)>,
-}
-
-impl ConnTable for Boxes {
-    fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
-        self.links.get_mut(id.0).and_then(Option::as_mut)
-    }
-    fn connect(&mut self, to: SocketAddr, _: Transport) -> ConnId {
-        let id = ConnId(self.links.len());
-        self.links.push(Some(ConnHandle::new(to, limits::HEADER_BYTES)));
-        self.opened.push((id, to));
-        id
-    }
-}
-
 /// The server and the provider of a downloading peer: every request is answered at once, except
 /// FETCH, which waits for the transcript.
 #[derive(Default)]
 struct Upstream {
-    links: BTreeMap<ConnId, SocketAddr>,
+    conns: BTreeMap<ConnId, SocketAddr>,
     read: BTreeMap<ConnId, Vec<u8>>,
     /// By the first requested byte.
     fetches: BTreeMap<u64, (ConnId, u64, u64)>,
@@ -461,10 +448,10 @@ const PROVIDER: &str = "127.0.0.1:4009";
 
 impl Upstream {
     /// The response to a line.
-    fn answer(&mut self, link: ConnId, line: &[u8]) -> Vec<u8> {
+    fn answer(&mut self, conn: ConnId, line: &[u8]) -> Vec<u8> {
         let request: Value = serde_json::from_slice(line).expect("a request");
         let id = request["id"].clone();
-        let of_server = self.links[&link].to_string() == SERVER;
+        let of_server = self.conns[&conn].to_string() == SERVER;
         let mut payload = Vec::new();
         let answer = match request["method"].as_str() {
             None => {
@@ -490,7 +477,7 @@ impl Upstream {
             }
             Some("FETCH") => {
                 let number = |field: &str| request[field].as_u64().expect("a number");
-                self.fetches.insert(number("from"), (link, number("id"), number("length")));
+                self.fetches.insert(number("from"), (conn, number("id"), number("length")));
                 return Vec::new();
             }
             Some(other) => panic!("nobody expects {other} here"),
@@ -506,16 +493,16 @@ impl Upstream {
     /// The response to the FETCH of a piece.
     fn piece(&mut self, piece: u64) -> Option<(ConnId, Vec<u8>)> {
         let from = piece * limits::PIECE_BYTES;
-        let (link, id, length) = self.fetches.remove(&from)?;
+        let (conn, id, length) = self.fetches.remove(&from)?;
         let tag = "0".repeat(16);
         let header = json!({"id": id, "status": "FETCH_OK", "name": TEST_NAME, "size": TEST_SIZE, "tag": tag, "from": from, "length": length, "more": false});
         let bytes = slice(&format!("{from} {length}")).expect("a range");
-        Some((link, [format!("{header}\n").into_bytes(), bytes].concat()))
+        Some((conn, [format!("{header}\n").into_bytes(), bytes].concat()))
     }
 }
 
-impl Stage {
-    fn new(role: &str) -> Stage {
+impl TestNode {
+    fn new(role: &str) -> TestNode {
         let warm = Rc::new(Cell::new(role != "peer-before-hashing"));
         let node: Box<dyn Node> = if role == "server" {
             let options = ServerOptions::new(SERVER.parse().unwrap(), 1);
@@ -523,148 +510,135 @@ impl Stage {
         } else {
             Box::new(peer(role, &warm))
         };
-        let mut stage = Stage {
+        let mut node = TestNode {
             node,
-            links: Boxes::default(),
+            conns: FakeConns::default(),
             now: Instant::now(),
             warm,
             upstream: Upstream::default(),
         };
-        stage.tell(Event::Start);
+        node.dispatch(Event::Start);
         let port = match role {
             "server" => SERVER,
             "peer-other-name" => "127.0.0.1:4001",
             _ => "127.0.0.1:4000",
         };
-        stage.tell(Event::Listening(PortId(0), Ok(port.parse().unwrap())));
-        stage.do_what_is_due();
+        node.dispatch(Event::Listening(PortId(0), Ok(port.parse().unwrap())));
+        node.run_deadlines();
         if role == "peer-downloading" {
-            stage.tell(Event::Command(format!("get b3:{TEST_ROOT}")));
-            stage.happens("piece 2 arrives");
+            node.dispatch(Event::Command(format!("get b3:{TEST_ROOT}")));
+            node.run_local_event("piece 2 arrives");
         }
-        stage
+        node
     }
 
-    fn do_what_is_due(&mut self) {
+    fn run_deadlines(&mut self) {
         while self.node.deadline().is_some_and(|at| at <= self.now) {
-            self.tell(Event::Deadline);
+            self.dispatch(Event::Deadline);
         }
     }
 
     /// Runs a line of a transcript about the responder.
-    fn happens(&mut self, text: &str) {
+    fn run_local_event(&mut self, text: &str) {
         match text {
             "the file is hashed" => {
                 self.warm.set(true);
                 self.now += limits::COLD_RETRY;
             }
-            "the person says yes" => self.tell(Event::Command("yes".into())),
-            "the person says no" => self.tell(Event::Command("no".into())),
+            "the person says yes" => self.dispatch(Event::Command("yes".into())),
+            "the person says no" => self.dispatch(Event::Command("no".into())),
             other => {
                 let piece =
                     other.strip_prefix("piece ").and_then(|rest| rest.strip_suffix(" arrives"));
                 let piece = piece
                     .and_then(|number| number.parse().ok())
                     .unwrap_or_else(|| panic!("{other}: never heard of that"));
-                let (link, bytes) = self
+                let (conn, bytes) = self
                     .upstream
                     .piece(piece)
                     .unwrap_or_else(|| panic!("nobody asked for piece {piece}"));
-                self.receive(link, &bytes);
+                self.receive(conn, &bytes);
                 self.now += limits::HAVE_DELAY;
             }
         }
-        self.do_what_is_due();
+        self.run_deadlines();
     }
 
-    fn tell(&mut self, event: Event) {
+    fn dispatch(&mut self, event: Event) {
         let mut actions: Vec<Action> = Vec::new();
         let mut random = || [0; 16];
         let mut io = Io {
             now: self.now,
-            table: &mut self.links,
+            table: &mut self.conns,
             actions: &mut actions,
             random: &mut random,
             iteration_times: &LoopHistogram::default(),
             date: &|| "21/11/2026 12:00:00".into(),
         };
         self.node.handle(event, &mut io);
-        self.look_upstream();
+        self.serve_upstream();
     }
 
     /// Establishes the connections opened by the node and answers its requests.
-    fn look_upstream(&mut self) {
-        for (id, to) in std::mem::take(&mut self.links.opened) {
-            self.upstream.links.insert(id, to);
-            self.tell(Event::Connected(id));
+    fn serve_upstream(&mut self) {
+        for (id, to) in std::mem::take(&mut self.conns.opened) {
+            self.upstream.conns.insert(id, to);
+            self.dispatch(Event::Connected(id));
         }
-        for id in self.upstream.links.keys().copied().collect::<Vec<_>>() {
-            let said = self.take(id);
+        for id in self.upstream.conns.keys().copied().collect::<Vec<_>>() {
+            let sent = self.take(id);
             let read = self.upstream.read.entry(id).or_default();
-            read.extend(said);
+            read.extend(sent);
             let Some(end) = read.iter().position(|byte| *byte == b'\n') else { continue };
             let line: Vec<u8> = read.drain(..=end).collect();
             let answer = self.upstream.answer(id, &line);
             self.receive(id, &answer);
-            self.look_upstream();
+            self.serve_upstream();
         }
     }
 
     fn accept(&mut self, port: u16) -> ConnId {
-        let id = ConnId(self.links.links.len());
         let from = SocketAddr::from(([127, 0, 0, 1], port));
-        self.links.links.push(Some(ConnHandle::new(from, limits::HEADER_BYTES)));
-        self.tell(Event::Accepted(id, PortId(0)));
+        let id = self.conns.add(from, limits::HEADER_BYTES);
+        self.dispatch(Event::Accepted(id, PortId(0)));
         id
     }
 
     /// Delivers bytes of a connection.
     fn receive(&mut self, id: ConnId, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.links.connection(id).unwrap().recv_buffer.take(bytes).unwrap();
-            self.tell(Event::Received(id));
+            self.conns.get(id).unwrap().recv_buffer.take(bytes).unwrap();
+            self.dispatch(Event::Received(id));
         }
     }
 
     fn send(&mut self, id: ConnId, bytes: &[u8]) {
         self.receive(id, bytes);
         // Account operations are answered once durable, at the end of this iteration.
-        self.do_what_is_due();
+        self.run_deadlines();
     }
 
     /// The output of the node on a connection.
     fn take(&mut self, id: ConnId) -> Vec<u8> {
-        let mut said = Heap(Vec::new());
-        while !self.links.connection(id).unwrap().send_queue.is_empty() {
-            self.links
-                .connection(id)
+        let mut sent = Heap(Vec::new());
+        while !self.conns.get(id).unwrap().send_queue.is_empty() {
+            self.conns
+                .get(id)
                 .unwrap()
                 .send_queue
-                .write_to(&mut said, usize::MAX, false, self.now)
+                .write_to(&mut sent, usize::MAX, false, self.now)
                 .unwrap();
-            self.tell(Event::Drained(id));
+            self.dispatch(Event::Drained(id));
         }
-        said.0
+        sent.0
     }
 
     fn has_ended(&mut self, id: ConnId) -> bool {
-        let ended = self.links.connection(id).unwrap().ending != CloseMode::Open;
+        let ended = self.conns.get(id).unwrap().ending != CloseMode::Open;
         if ended {
-            self.tell(Event::Closed(id, CloseReason::Done));
+            self.dispatch(Event::Closed(id, CloseReason::Done));
         }
         ended
-    }
-}
-
-struct Heap(Vec<u8>);
-
-impl RawWrite for Heap {
-    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

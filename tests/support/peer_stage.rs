@@ -1,6 +1,9 @@
 //! A peer without sockets: connections are plain buffers, the folder holds one giant file that is
 //! never read, and time stands still.
 
+#[path = "fake_conns.rs"]
+mod fake_conns;
+
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,7 +12,7 @@ use std::time::Instant;
 use cardume::io::send_queue::WriteOutcome;
 use cardume::io::traits::{ByteSource, RawWrite, SourceRef};
 use cardume::limits;
-use cardume::node::io::{Action, ConnHandle, ConnTable, Io, Transport};
+use cardume::node::io::{Action, Io};
 use cardume::node::stats::loop_histogram::LoopHistogram;
 use cardume::node::{ConnId, Event, Node, PortId};
 use cardume::peer::Peer;
@@ -18,44 +21,16 @@ use cardume::protocol::types::byte_range::ByteRange;
 use cardume::protocol::types::ids::FileVersion;
 use cardume::storage::Opened;
 use cardume::storage::fs_trait::{DirEntryKind, FileStat, Filesystem, Found, FsError, FsFile};
+use fake_conns::{FakeConns, Sink};
 
 const NAME: &str = "giant.bin";
 const STAMP: FileStat =
     FileStat { device: 1, inode: 2, size: 1 << 40, modified_ns: 0, changed_ns: 0 };
 
-#[derive(Default)]
-struct Buffers {
-    all: Vec<ConnHandle>,
-    /// How often the peer looked up a connection.
-    reached: u64,
-}
-
-impl ConnTable for Buffers {
-    fn connection(&mut self, id: ConnId) -> Option<&mut ConnHandle> {
-        self.reached += 1;
-        self.all.get_mut(id.0)
-    }
-    fn connect(&mut self, _: SocketAddr, _: Transport) -> ConnId {
-        ConnId(usize::MAX)
-    }
-}
-
-/// Accepts every byte.
-struct Sink;
-
-impl RawWrite for Sink {
-    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(bytes.len())
-    }
-    fn write_mapped(&mut self, _: *const u8, _: usize) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
 /// A peer with its connections.
 pub struct PeerStage {
     peer: Peer,
-    conns: Buffers,
+    conns: FakeConns,
     now: Instant,
     iteration_times: LoopHistogram,
     actions: Vec<Action>,
@@ -77,7 +52,7 @@ impl PeerStage {
         let (iteration_times, actions) = (LoopHistogram::default(), Vec::new());
         let mut stage = PeerStage {
             peer,
-            conns: Buffers::default(),
+            conns: FakeConns::default(),
             now: Instant::now(),
             iteration_times,
             actions,
@@ -109,11 +84,8 @@ impl PeerStage {
 
     /// An opened connection.
     pub fn accept(&mut self) -> ConnId {
-        let id = ConnId(self.conns.all.len());
-        self.conns.all.push(ConnHandle::new(
-            SocketAddr::from(([127, 0, 0, 1], 40_000)),
-            limits::HEADER_BYTES,
-        ));
+        let from = SocketAddr::from(([127, 0, 0, 1], 40_000));
+        let id = self.conns.add(from, limits::HEADER_BYTES);
         self.tell(Event::Accepted(id, PortId(0)));
         self.say(id, b"{\"cardume\":1}\n");
         self.read(id);
@@ -122,16 +94,17 @@ impl PeerStage {
 
     /// Delivers these bytes to the peer.
     pub fn say(&mut self, id: ConnId, bytes: &[u8]) {
-        if self.conns.all[id.0].recv_buffer.take(bytes).is_ok() {
+        if self.conns.get(id).is_some_and(|conn| conn.recv_buffer.take(bytes).is_ok()) {
             self.tell(Event::Received(id));
         }
     }
 
     /// Reads all pending bytes of the peer and returns their number.
     pub fn read(&mut self, id: ConnId) -> usize {
-        let queue = &mut self.conns.all[id.0].send_queue;
-        let (gone, _) = queue
-            .write_to(&mut Sink, usize::MAX, false, self.now)
+        let Some(conn) = self.conns.get(id) else { return 0 };
+        let (gone, _) = conn
+            .send_queue
+            .write_to(&mut Sink::default(), usize::MAX, false, self.now)
             .unwrap_or((0, WriteOutcome::WouldBlock));
         gone
     }
@@ -150,10 +123,10 @@ impl PeerStage {
 
     /// One PING; returns the look-ups of connections and the bytes of the response.
     pub fn ping(&mut self, id: ConnId) -> (u64, usize) {
-        let before = self.conns.reached;
+        let before = self.conns.lookups;
         self.say(id, b"{\"id\":1,\"method\":\"PING\"}\n");
-        let reached = self.conns.reached - before;
-        (reached, self.read(id))
+        let lookups = self.conns.lookups - before;
+        (lookups, self.read(id))
     }
 }
 
