@@ -1,4 +1,4 @@
-//! The program `cardume`: reads its command line, puts a node together with the machine, and runs it.
+//! The program `cardume`: parse the command line, build a node, and run it on this machine.
 
 mod cli;
 

@@ -125,6 +125,18 @@ impl ErrorReply {
         ErrorReply { code, text: text.into() }
     }
 
+    /// A request that is malformed, or wrong in a field.
+    #[must_use]
+    pub fn bad_request(text: impl Into<String>) -> ErrorReply {
+        ErrorReply::new(ErrorCode::BadRequest, text)
+    }
+
+    /// A file name that is no UTF-8.
+    #[must_use]
+    pub fn not_utf8() -> ErrorReply {
+        ErrorReply::new(ErrorCode::BadName, "a file name must not be anything but UTF-8")
+    }
+
     /// No file of that name or content.
     #[must_use]
     pub fn no_such_file() -> ErrorReply {

@@ -103,6 +103,14 @@ pub struct Fetch {
     pub tag: Option<FileVersion>,
 }
 
+impl Fetch {
+    /// All bytes of the file of this name, in any version.
+    #[must_use]
+    pub fn whole(name: RelativeName) -> Fetch {
+        Fetch { wanted: Selector::Name(name), from: 0, length: None, tag: None }
+    }
+}
+
 /// Any request. Servers and peers each support some, and answer `unsupported` to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {

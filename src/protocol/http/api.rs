@@ -12,7 +12,7 @@ use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::http::host;
 use crate::protocol::http::mime;
 use crate::protocol::http::percent_encoded;
-use crate::protocol::http::query_string::{QueryString, bad};
+use crate::protocol::http::query_string::QueryString;
 use crate::protocol::http::search_params;
 use crate::protocol::live_stats::{LiveStats, Second, Transfer, TransferStage};
 use crate::protocol::request::{FileEntry, Request, Selector};
@@ -52,15 +52,17 @@ pub fn request(
         "root" => {
             let text = query.needed("root")?;
             let digits = text.strip_prefix(ROOT_PREFIX).unwrap_or(text).to_ascii_lowercase();
-            let root =
-                ContentHash::parse(&digits).ok_or_else(|| bad("root is not 64 hex digits"))?;
+            let root = ContentHash::parse(&digits)
+                .ok_or_else(|| ErrorReply::bad_request("root is not 64 hex digits"))?;
             Request::Search { wanted: Selector::Root(root), cursor, speaks: None }
         }
         "peers" => Request::Peers { cursor, speaks: None },
         "files" if role == Role::Peer => Request::Ls { peer: None, cursor },
         "files" => {
-            let peer: SocketAddr =
-                query.needed("peer")?.parse().map_err(|_| bad("peer is not IP:PORT"))?;
+            let peer: SocketAddr = query
+                .needed("peer")?
+                .parse()
+                .map_err(|_| ErrorReply::bad_request("peer is not IP:PORT"))?;
             Request::Ls { peer: Some(peer), cursor }
         }
         "transfers" => Request::Transfers { local },

@@ -88,7 +88,7 @@ impl Preconditions {
     pub(super) fn part(&self, etag: &str, size: u64) -> RequestedPart {
         let same = self.if_range.as_deref().is_none_or(|known| known == etag);
         match self.range.as_deref().filter(|_| same).and_then(RequestedRange::read) {
-            Some(wish) => wish.within(size),
+            Some(range) => range.within(size),
             None => RequestedPart::Whole,
         }
     }

@@ -28,7 +28,7 @@ use crate::protocol::http::assets::Asset;
 use crate::protocol::http::conditions::{PreconditionVerdict, Preconditions, RequestedPart};
 use crate::protocol::http::host::HostNames;
 use crate::protocol::live_stats::LiveStats;
-use crate::protocol::request::{Fetch, Request, Selector};
+use crate::protocol::request::{Fetch, Request};
 use crate::protocol::response::Response;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::ids::FileVersion;
@@ -376,12 +376,7 @@ impl Http {
                 if let Some(asked) = &mut self.asked {
                     asked.download = download;
                 }
-                Some(Request::Fetch(Fetch {
-                    wanted: Selector::Name(name),
-                    from: 0,
-                    length: None,
-                    tag: None,
-                }))
+                Some(Request::Fetch(Fetch::whole(name)))
             }
             (Role::Server, _) => None,
         }
@@ -713,6 +708,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::protocol::request::FileEntry;
+    use crate::protocol::request::Selector;
 
     fn head_for(request: &str, size: u64) -> (String, Begin) {
         let mut http = Http::new(Role::Peer);

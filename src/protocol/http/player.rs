@@ -7,7 +7,7 @@
 use crate::protocol::Role;
 use crate::protocol::http::host::HostAuthority;
 use crate::protocol::http::{Http, RequestTarget, percent_decoded};
-use crate::protocol::request::{Fetch, Request, Selector};
+use crate::protocol::request::{Fetch, Request};
 use crate::protocol::types::relative_path::RelativeName;
 
 impl Http {
@@ -50,13 +50,14 @@ pub(super) fn decode_path(target: &str) -> Option<Request> {
     let name = RelativeName::new(&format!("{secret}/{}", percent_decoded(name)?))
         .ok()
         .filter(|_| digits)?;
-    Some(Request::Fetch(Fetch { wanted: Selector::Name(name), from: 0, length: None, tag: None }))
+    Some(Request::Fetch(Fetch::whole(name)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::Decoded;
+    use crate::protocol::request::Selector;
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 

@@ -1,7 +1,7 @@
 //! Query strings, as browsers encode forms.
 
 use crate::limits;
-use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::error::ErrorReply;
 use crate::protocol::http::percent_decoded;
 
 /// The parameters of a request. Unknown ones are ignored.
@@ -16,21 +16,21 @@ impl QueryString {
     /// parameter.
     pub fn of(text: &str) -> Result<QueryString, ErrorReply> {
         if text.len() > limits::QUERY_STRING_BYTES {
-            return Err(bad("the query is too long"));
+            return Err(ErrorReply::bad_request("the query is too long"));
         }
         let mut fields: Vec<(String, String)> = Vec::new();
         for field in text.split('&').filter(|field| !field.is_empty()) {
             if fields.len() == limits::QUERY_STRING_FIELDS {
-                return Err(bad("too many parameters"));
+                return Err(ErrorReply::bad_request("too many parameters"));
             }
             let (key, value) = field.split_once('=').unwrap_or((field, ""));
             let plain = |text: &str| {
                 percent_decoded(&text.replace('+', " "))
-                    .ok_or_else(|| bad("a % is broken, or that is no UTF-8"))
+                    .ok_or_else(|| ErrorReply::bad_request("a % is broken, or that is no UTF-8"))
             };
             let (key, value) = (plain(key)?, plain(value)?);
             if fields.iter().any(|(known, _)| *known == key) {
-                return Err(bad("a parameter is there twice"));
+                return Err(ErrorReply::bad_request("a parameter is there twice"));
             }
             fields.push((key, value));
         }
@@ -48,7 +48,7 @@ impl QueryString {
     /// # Errors
     /// `bad_request` when absent.
     pub fn needed(&self, key: &str) -> Result<&str, ErrorReply> {
-        self.get(key).ok_or_else(|| bad(&format!("{key} is missing")))
+        self.get(key).ok_or_else(|| ErrorReply::bad_request(format!("{key} is missing")))
     }
 
     /// The cursor of the previous page.
@@ -58,22 +58,17 @@ impl QueryString {
     pub fn cursor(&self) -> Result<Option<String>, ErrorReply> {
         match self.get("cursor") {
             Some(text) if text.len() > limits::CURSOR_BYTES => {
-                Err(bad("cursor is not one of ours"))
+                Err(ErrorReply::bad_request("cursor is not one of ours"))
             }
             other => Ok(other.map(str::to_owned)),
         }
     }
 }
 
-/// A `bad_request` error.
-#[must_use]
-pub fn bad(text: &str) -> ErrorReply {
-    ErrorReply::new(ErrorCode::BadRequest, text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::error::ErrorCode;
 
     #[test]
     fn parameters_are_decoded_as_browsers_encode_them() {

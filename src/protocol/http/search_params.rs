@@ -2,7 +2,7 @@
 
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::http::query_string::{QueryString as Parameters, bad};
+use crate::protocol::http::query_string::QueryString as Parameters;
 use crate::protocol::types::account::UserName;
 use crate::protocol::types::query::{Filters, Query, QueryTerm, Sort};
 
@@ -27,7 +27,7 @@ pub fn search(of: &Parameters) -> Result<Option<Query>, ErrorReply> {
         complete: yes_or_no(of, "complete")?,
     };
     let wanted = match (text("q"), text("like")) {
-        (Some(_), Some(_)) => return Err(bad("only one of q and like")),
+        (Some(_), Some(_)) => return Err(ErrorReply::bad_request("only one of q and like")),
         (Some(words), None) => QueryTerm::Contains(words),
         (None, Some(words)) => QueryTerm::Like(words),
         (None, None) if filters == Filters::default() => return Ok(None),
@@ -45,7 +45,9 @@ pub fn search(of: &Parameters) -> Result<Option<Query>, ErrorReply> {
 fn number(of: &Parameters, key: &str) -> Result<Option<u64>, ErrorReply> {
     of.get(key)
         .filter(|text| !text.is_empty())
-        .map(|text| text.parse().map_err(|_| bad(&format!("{key} is no number"))))
+        .map(|text| {
+            text.parse().map_err(|_| ErrorReply::bad_request(format!("{key} is no number")))
+        })
         .transpose()
 }
 
@@ -54,7 +56,7 @@ fn yes_or_no(of: &Parameters, key: &str) -> Result<Option<bool>, ErrorReply> {
         None | Some("") => Ok(None),
         Some("true" | "1") => Ok(Some(true)),
         Some("false" | "0") => Ok(Some(false)),
-        Some(_) => Err(bad(&format!("{key} is true or false"))),
+        Some(_) => Err(ErrorReply::bad_request(format!("{key} is true or false"))),
     }
 }
 

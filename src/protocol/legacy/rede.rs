@@ -9,8 +9,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::limits;
-use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::request::{Fetch, LegacyJoin, LegacyPort, Request, Selector};
+use crate::protocol::error::ErrorReply;
+use crate::protocol::request::{Fetch, LegacyJoin, LegacyPort, Request};
 use crate::protocol::response::Response;
 use crate::protocol::types::byte_range::ByteRange;
 use crate::protocol::types::legacy_profile::LegacyProfile;
@@ -235,15 +235,8 @@ impl Rede {
 /// Names have blanks around them: the original program splits its lines there, so a name can't
 /// start or end with one.
 fn fetch(name: &[u8]) -> Result<Request, ErrorReply> {
-    let name = std::str::from_utf8(name.trim_ascii()).map_err(|_| {
-        ErrorReply::new(ErrorCode::BadName, "a file name must not be anything but UTF-8")
-    })?;
-    Ok(Request::Fetch(Fetch {
-        wanted: Selector::Name(RelativeName::new(name)?),
-        from: 0,
-        length: None,
-        tag: None,
-    }))
+    let name = std::str::from_utf8(name.trim_ascii()).map_err(|_| ErrorReply::not_utf8())?;
+    Ok(Request::Fetch(Fetch::whole(RelativeName::new(name)?)))
 }
 
 /// Request a file. The response is its bytes, up to the end of the connection or a long silence.
@@ -271,6 +264,7 @@ mod tests {
     use proptest::prelude::{prop_assert, proptest};
 
     use super::*;
+    use crate::protocol::error::ErrorCode;
     use crate::protocol::request::FileEntry;
     use crate::protocol::response::PeerEntry;
 

@@ -67,7 +67,7 @@ pub fn decode(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
     let config = reader.config_mut();
     config.expand_empty_elements = true;
     config.check_comments = true;
-    let mut decode = DateRequest::default();
+    let mut request = DateRequest::default();
     for first in std::iter::once(true).chain(std::iter::repeat(false)) {
         match reader.read_event() {
             Ok(Event::Decl(decl)) if first => match decl.encoding() {
@@ -78,21 +78,21 @@ pub fn decode(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
                         .any(|known| name.eq_ignore_ascii_case(known)) => {}
                 Some(_) => return Err(wrong("UTF-8 only")),
             },
-            Ok(Event::Start(tag)) => decode.enters(&tag)?,
-            Ok(Event::End(_)) => decode.leaves(),
-            Ok(Event::Text(text)) => decode.hears(&text.into_inner())?,
-            Ok(Event::CData(text)) if decode.is_in_an_element() => {
-                decode.hears(&text.into_inner())?
+            Ok(Event::Start(tag)) => request.on_start(&tag)?,
+            Ok(Event::End(_)) => request.on_end(),
+            Ok(Event::Text(text)) => request.on_text(&text.into_inner())?,
+            Ok(Event::CData(text)) if request.is_in_an_element() => {
+                request.on_text(&text.into_inner())?
             }
             Ok(Event::GeneralRef(name)) => {
                 // Entities are never expanded, so nothing can grow.
                 let name = name.into_inner();
                 let plain =
                     ["lt", "gt", "amp", "apos", "quot"].contains(&&*name) || name.starts_with('#');
-                if !plain || !decode.is_in_an_element() {
+                if !plain || !request.is_in_an_element() {
                     return Err(wrong("no entities here"));
                 }
-                decode.hears(&name)?;
+                request.on_text(&name)?;
             }
             Ok(Event::Comment(_)) => {}
             Ok(Event::Eof) => break,
@@ -101,10 +101,10 @@ pub fn decode(action: Option<&str>, body: &[u8]) -> Result<(), SoapFault> {
             Err(_) => return Err(wrong("this is no XML")),
         }
     }
-    if !decode.is_over() {
+    if !request.is_over() {
         return Err(wrong("the envelope does not end"));
     }
-    if decode.asked { Ok(()) } else { Err(wrong("no operation")) }
+    if request.asked { Ok(()) } else { Err(wrong("no operation")) }
 }
 
 /// Progress of the reader.
@@ -120,7 +120,7 @@ struct DateRequest {
 }
 
 impl DateRequest {
-    fn enters(&mut self, tag: &BytesStart<'_>) -> Result<(), SoapFault> {
+    fn on_start(&mut self, tag: &BytesStart<'_>) -> Result<(), SoapFault> {
         let depth = self.inside.len();
         if depth >= limits::SOAP_DEPTH {
             return Err(wrong("too deep"));
@@ -169,7 +169,7 @@ impl DateRequest {
                 ServiceAddress::Other
             }
             Some(ServiceAddress::Body) if self.asked => {
-                return Err(wrong("one decode at a time"));
+                return Err(wrong("one question at a time"));
             }
             // A hand-written request may omit the namespace; another namespace is another
             // operation.
@@ -209,13 +209,13 @@ impl DateRequest {
         Ok(())
     }
 
-    fn leaves(&mut self) {
+    fn on_end(&mut self) {
         self.inside.pop();
         let depth = self.inside.len();
         self.names.retain(|(said, ..)| *said < depth);
     }
 
-    fn hears(&self, text: &str) -> Result<(), SoapFault> {
+    fn on_text(&self, text: &str) -> Result<(), SoapFault> {
         let heeds = self.inside.last() != Some(&ServiceAddress::Other);
         if heeds && text.contains(|c: char| !matches!(c, ' ' | '\t' | '\r' | '\n')) {
             return Err(wrong("text where none belongs"));
@@ -389,7 +389,7 @@ mod tests {
             (around("<t:time/>"), wrong("no such operation")),
             (around("<x:datetime xmlns:x='urn:x'/>"), wrong("no such operation")),
             (around(""), wrong("no operation")),
-            (around("<t:datetime/><t:datetime/>"), wrong("one decode at a time")),
+            (around("<t:datetime/><t:datetime/>"), wrong("one question at a time")),
             (around("<t:datetime><a/></t:datetime>"), wrong("datetime is empty")),
             (around("<t:datetime>a</t:datetime>"), wrong("text where none belongs")),
             (around("<t:datetime><![CDATA[a]]></t:datetime>"), wrong("text where none belongs")),

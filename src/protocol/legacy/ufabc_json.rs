@@ -252,7 +252,7 @@ pub fn coming(buffer: &[u8]) -> Result<Decoded<LegacyAnswer>, ErrorReply> {
         #[serde(rename = "fileSize")]
         size: Option<u64>,
     }
-    let strange = || bad("the peer answered nothing that is understood here");
+    let strange = || ErrorReply::bad_request("the peer answered nothing that is understood here");
     let mut scan = JsonScan::default();
     let used = match scan.run(&buffer[..buffer.len().min(limits::UFABC_JSON_ANSWER_BYTES)]) {
         JsonStep::End(end) => end,
@@ -389,8 +389,9 @@ fn understood(role: Role, text: &[u8]) -> Meaning {
             let asked = asked(role, &shape.method);
             (asked, meaning(asked, shape.data))
         }
-        None => loose(role, text)
-            .unwrap_or_else(|| (method(role, text), Err(bad("this is no request of ufabc-json")))),
+        None => loose(role, text).unwrap_or_else(|| {
+            (method(role, text), Err(ErrorReply::bad_request("this is no request of ufabc-json")))
+        }),
     }
 }
 
@@ -427,7 +428,7 @@ fn meaning(asked: JsonRequest, data: Data<'_>) -> Result<Request, ErrorReply> {
             let folder = data
                 .folder
                 .filter(|folder| !folder.is_empty() && !folder.contains('\0'))
-                .ok_or_else(|| bad("the folder is missing"))?;
+                .ok_or_else(|| ErrorReply::bad_request("the folder is missing"))?;
             if folder.len() > limits::FOLDER_BYTES {
                 return Err(ErrorReply::new(ErrorCode::TooLarge, "no folder has so long a path"));
             }
@@ -437,12 +438,16 @@ fn meaning(asked: JsonRequest, data: Data<'_>) -> Result<Request, ErrorReply> {
                 folder: Some(folder.into_owned()),
             }))
         }
-        JsonRequest::Search => search(&data.query.ok_or_else(|| bad("query is missing"))?),
+        JsonRequest::Search => {
+            search(&data.query.ok_or_else(|| ErrorReply::bad_request("query is missing"))?)
+        }
         JsonRequest::Update => {
-            let files = data.files.ok_or_else(|| bad("files is missing"))?;
+            let files = data.files.ok_or_else(|| ErrorReply::bad_request("files is missing"))?;
             replace(files.iter().map(|JsonText(name)| RelativeName::new(name).ok()))
         }
-        JsonRequest::Download => fetch(&data.filename.ok_or_else(|| bad("filename is missing"))?),
+        JsonRequest::Download => {
+            fetch(&data.filename.ok_or_else(|| ErrorReply::bad_request("filename is missing"))?)
+        }
         JsonRequest::Unknown => Err(ErrorReply::unsupported()),
     }
 }
@@ -456,12 +461,7 @@ fn search(name: &str) -> Result<Request, ErrorReply> {
 }
 
 fn fetch(name: &str) -> Result<Request, ErrorReply> {
-    Ok(Request::Fetch(Fetch {
-        wanted: Selector::Name(RelativeName::new(name)?),
-        from: 0,
-        length: None,
-        tag: None,
-    }))
+    Ok(Request::Fetch(Fetch::whole(RelativeName::new(name)?)))
 }
 
 /// The original client lists all entries of its folder; invalid names are dropped.
@@ -506,9 +506,7 @@ fn loose(role: Role, text: &[u8]) -> Option<Meaning> {
 
 /// Nothing is escaped: the name is exactly the user input.
 fn as_typed(name: &[u8]) -> Result<&str, ErrorReply> {
-    std::str::from_utf8(name).map_err(|_| {
-        ErrorReply::new(ErrorCode::BadName, "a file name must not be anything but UTF-8")
-    })
+    std::str::from_utf8(name).map_err(|_| ErrorReply::not_utf8())
 }
 
 /// A name of a list, without quotes, or with JSON's or Python's.
@@ -535,10 +533,6 @@ fn before<'a>(text: &'a [u8], words: &[&str]) -> Option<&'a [u8]> {
         .iter()
         .rev()
         .try_fold(text, |text, word| text.trim_ascii_end().strip_suffix(word.as_bytes()))
-}
-
-fn bad(text: &str) -> ErrorReply {
-    ErrorReply::new(ErrorCode::BadRequest, text)
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use crate::protocol::native::fast_path;
 use crate::protocol::native::quic_address::quic;
 use crate::protocol::native::strict_json::{self, Integer, NotAnObject};
 use crate::protocol::native::{
-    FileShape, Hello, NativeError, NumberedRequest, Object, PREFIX, VERSION, address, bad, missing,
-    not_a_head, small, too_large,
+    FileShape, Hello, NativeError, NumberedRequest, Object, PREFIX, VERSION, address, content_hash,
+    missing, not_a_head, small, too_large,
 };
 use crate::protocol::request::{Fetch, FileEntry, Join, Request, Selector};
 use crate::protocol::subscription::SubscriptionFilter;
@@ -36,7 +36,9 @@ pub fn hello(line: &[u8]) -> Result<Hello, NativeError> {
     let version =
         line.strip_prefix(PREFIX).filter(|rest| rest.first().is_some_and(u8::is_ascii_digit));
     if version.is_none() {
-        return Err(NativeError(bad("the first line starts with {\"cardume\":1")));
+        return Err(NativeError(ErrorReply::bad_request(
+            "the first line starts with {\"cardume\":1",
+        )));
     }
     let head = strict_json::read(line).map_err(|NotAnObject| not_a_head())?;
     if let Some(fault) = head.fault {
@@ -51,7 +53,9 @@ pub fn hello(line: &[u8]) -> Result<Hello, NativeError> {
             )));
         }
         Some(Integer::None) | None => {
-            return Err(NativeError(bad("the first line starts with {\"cardume\":1")));
+            return Err(NativeError(ErrorReply::bad_request(
+                "the first line starts with {\"cardume\":1",
+            )));
         }
     }
     let peer = match head.get("peer").map(strict_json::integer) {
@@ -61,7 +65,9 @@ pub fn hello(line: &[u8]) -> Result<Hello, NativeError> {
     let quic = match head.get("quic") {
         Some("true") => true,
         Some("false") | None => false,
-        Some(_) => return Err(NativeError(bad("quic is neither true nor false"))),
+        Some(_) => {
+            return Err(NativeError(ErrorReply::bad_request("quic is neither true nor false")));
+        }
     };
     Ok(Hello { peer, quic })
 }
@@ -110,7 +116,7 @@ fn decode_strict(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError
         return refused(if head.get("method").is_none() {
             missing("method")
         } else {
-            bad("method is no string")
+            ErrorReply::bad_request("method is no string")
         });
     };
     let Some(known) = fields(&method, role) else { return refused(ErrorReply::unsupported()) };
@@ -124,7 +130,10 @@ fn decode_strict(line: &[u8], role: Role) -> Result<NumberedRequest, NativeError
     let text = strict_json::reduced(&head, is_known, is_inner);
     match serde_json::from_str::<Shape<'_>>(&text) {
         Ok(shape) => Ok(shape.numbered(role)),
-        Err(error) => refused(bad(&format!("wrong field: {}", printable(&error.to_string())))),
+        Err(error) => refused(ErrorReply::bad_request(format!(
+            "wrong field: {}",
+            printable(&error.to_string())
+        ))),
     }
 }
 
@@ -133,7 +142,7 @@ fn id(spelled: Option<&str>) -> Result<Option<u64>, ErrorReply> {
         None => Ok(None),
         Some(Integer::Small(id)) => Ok(Some(id)),
         Some(Integer::Large) => Err(too_large()),
-        Some(Integer::None) => Err(bad("id is no integer from 0 to 2^53-1")),
+        Some(Integer::None) => Err(ErrorReply::bad_request("id is no integer from 0 to 2^53-1")),
     }
 }
 
@@ -337,13 +346,13 @@ impl<'de> Deserialize<'de> for Ports {
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Ports, A::Error> {
                 let mut ports: Vec<(LegacyProfile, u64)> = Vec::new();
                 while let Some(word) = members.next_key::<Cow<'de, str>>()? {
-                    let wire = LegacyProfile::parse(&word)
+                    let profile = LegacyProfile::parse(&word)
                         .ok_or_else(|| de::Error::custom("a wire that is not known"))?;
-                    if ports.iter().any(|(known, _)| *known == wire) {
-                        return Err(de::Error::custom("a wire that outcome twice"));
+                    if ports.iter().any(|(known, _)| *known == profile) {
+                        return Err(de::Error::custom("a wire that comes twice"));
                     }
                     // null counts as absent.
-                    ports.extend(members.next_value::<Option<u64>>()?.map(|port| (wire, port)));
+                    ports.extend(members.next_value::<Option<u64>>()?.map(|port| (profile, port)));
                 }
                 Ok(Ports(ports))
             }
@@ -432,10 +441,7 @@ impl Shape<'_> {
     }
 
     fn user(&self) -> Result<UserName, ErrorReply> {
-        let text = self.user.as_deref().ok_or_else(|| missing("user"))?;
-        UserName::new(text).map_err(|why| {
-            ErrorReply::new(ErrorCode::BadName, format!("a user name must not {why}"))
-        })
+        user_name(self.user.as_deref().ok_or_else(|| missing("user"))?)
     }
 
     fn text(&self) -> Result<String, ErrorReply> {
@@ -444,19 +450,24 @@ impl Shape<'_> {
         if good && self.name.is_none() && self.root.is_none() && !self.is_query() {
             Ok(text.to_owned())
         } else {
-            Err(bad("text is empty, or longer than 255 bytes, or not alone"))
+            Err(ErrorReply::bad_request("text is empty, or longer than 255 bytes, or not alone"))
         }
     }
 
     /// True for a search by more than name or content.
     fn is_query(&self) -> bool {
-        let texts = [&self.contains, &self.like, &self.description, &self.owner, &self.sort];
-        let asks =
-            texts.into_iter().any(Option::is_some) || self.ext.is_some() || self.limit.is_some();
-        asks || self.min_size.is_some()
+        self.contains.is_some() || self.has_filters()
+    }
+
+    fn has_filters(&self) -> bool {
+        let texts = [&self.like, &self.description, &self.owner, &self.sort];
+        texts.into_iter().any(Option::is_some)
+            || self.ext.is_some()
+            || self.min_size.is_some()
             || self.max_size.is_some()
             || self.hashed.is_some()
             || self.complete.is_some()
+            || self.limit.is_some()
     }
 
     fn query(&self) -> Result<Query, ErrorReply> {
@@ -470,9 +481,8 @@ impl Shape<'_> {
         wanted.extend(self.contains.as_deref().map(|text| QueryTerm::Contains(text.to_owned())));
         wanted.extend(self.like.as_deref().map(|text| QueryTerm::Like(text.to_owned())));
         if wanted.len() > 1 {
-            return Err(bad("only one of name, root, contains and like"));
+            return Err(ErrorReply::bad_request("only one of name, root, contains and like"));
         }
-        let owner = self.owner.as_deref().map(UserName::new).transpose();
         let query = Query {
             wanted: wanted.pop().unwrap_or(QueryTerm::Anything),
             filters: Filters {
@@ -480,9 +490,7 @@ impl Shape<'_> {
                 min_size: self.min_size.map(small).transpose()?,
                 max_size: self.max_size.map(small).transpose()?,
                 description: self.description.as_deref().map(str::to_owned),
-                owner: owner.map_err(|why| {
-                    ErrorReply::new(ErrorCode::BadName, format!("a user name must not {why}"))
-                })?,
+                owner: self.owner.as_deref().map(user_name).transpose()?,
                 hashed: self.hashed,
                 complete: self.complete,
             },
@@ -498,30 +506,15 @@ impl Shape<'_> {
         Ok(query)
     }
 
-    /// The cursor of a query, which may contain a name.
-    fn query_cursor(&self) -> Result<Option<String>, ErrorReply> {
-        match self.cursor.as_deref() {
-            Some(text) if text.len() > limits::QUERY_CURSOR_BYTES => {
-                Err(bad("cursor is not one of ours"))
-            }
-            other => Ok(other.map(str::to_owned)),
-        }
-    }
-
     fn filter(&self) -> Result<SubscriptionFilter, ErrorReply> {
         if self.id.is_none() {
-            return Err(bad("a SUBSCRIBE needs an id, by which it is told of"));
+            return Err(ErrorReply::bad_request("a SUBSCRIBE needs an id, by which it is told of"));
         }
         // Refuse filters that a subscription would ignore.
-        let others = [&self.like, &self.text, &self.description, &self.owner, &self.sort]
-            .into_iter()
-            .any(Option::is_some);
-        let bounds = self.min_size.is_some()
-            || self.max_size.is_some()
-            || self.hashed.is_some()
-            || self.complete.is_some();
-        if others || bounds || self.ext.is_some() || self.limit.is_some() || self.cursor.is_some() {
-            return Err(bad("a SUBSCRIBE goes by name, root or contains alone"));
+        if self.has_filters() || self.text.is_some() || self.cursor.is_some() {
+            return Err(ErrorReply::bad_request(
+                "a SUBSCRIBE goes by name, root or contains alone",
+            ));
         }
         if let Some(words) = self.contains.as_deref() {
             let good = !words.trim().is_empty()
@@ -531,7 +524,9 @@ impl Shape<'_> {
             return if good {
                 Ok(SubscriptionFilter::Words(words.to_owned()))
             } else {
-                Err(bad("contains is empty, or longer than 255 bytes, or not alone"))
+                Err(ErrorReply::bad_request(
+                    "contains is empty, or longer than 255 bytes, or not alone",
+                ))
             };
         }
         Ok(match self.wanted()? {
@@ -543,10 +538,11 @@ impl Shape<'_> {
     fn proven(&self, op: AccountOp) -> Result<Request, ErrorReply> {
         let key = self.key.as_deref().ok_or_else(|| missing("key"))?;
         let proof = self.proof.as_deref().ok_or_else(|| missing("proof"))?;
-        let key = hex(key).ok_or_else(|| bad("key is not 64 hex digits"))?;
+        let key = hex(key).ok_or_else(|| ErrorReply::bad_request("key is not 64 hex digits"))?;
         let key = Key::new(key)
             .ok_or_else(|| ErrorReply::new(ErrorCode::BadProof, "that key proves nothing"))?;
-        let proof = Proof::parse(proof).ok_or_else(|| bad("proof is not 128 hex digits"))?;
+        let proof = Proof::parse(proof)
+            .ok_or_else(|| ErrorReply::bad_request("proof is not 128 hex digits"))?;
         Ok(Request::Operation(Operation {
             user: Some(self.user()?),
             authority: Authority::Proof { key, proof },
@@ -569,24 +565,25 @@ impl Shape<'_> {
 
     fn publication(&self) -> Result<Publication, ErrorReply> {
         let text = self.description.as_deref().unwrap_or_default();
-        let description = Line::new(text)
-            .ok_or_else(|| bad("description is longer than 255 bytes, or not one line"))?;
+        let description = Line::new(text).ok_or_else(|| {
+            ErrorReply::bad_request("description is longer than 255 bytes, or not one line")
+        })?;
         Ok(Publication { file: self.published()?, description })
     }
 
     /// The legacy ports of known profiles.
     fn ports(&self) -> Result<Vec<(LegacyProfile, u16)>, ErrorReply> {
         let mut ports = Vec::new();
-        for (wire, port) in self.ports.iter().flat_map(|Ports(ports)| ports) {
-            ports.push((*wire, port_of("a port", *port)?));
+        for (profile, port) in self.ports.iter().flat_map(|Ports(ports)| ports) {
+            ports.push((*profile, port_of("a port", *port)?));
         }
-        ports.sort_unstable_by_key(|(wire, _)| wire.as_str());
+        ports.sort_unstable_by_key(|(profile, _)| profile.as_str());
         Ok(ports)
     }
 
     fn wanted(&self) -> Result<Selector, ErrorReply> {
         match (self.name.as_deref(), self.root()?) {
-            (Some(_), Some(_)) => Err(bad("name and root at once")),
+            (Some(_), Some(_)) => Err(ErrorReply::bad_request("name and root at once")),
             (None, Some(root)) => Ok(Selector::Root(root)),
             (Some(name), None) => Ok(Selector::Name(RelativeName::new(name)?)),
             (None, None) => Err(missing("name")),
@@ -594,16 +591,23 @@ impl Shape<'_> {
     }
 
     fn root(&self) -> Result<Option<ContentHash>, ErrorReply> {
-        self.root
-            .as_deref()
-            .map(|text| ContentHash::parse(text).ok_or_else(|| bad("root is not 64 hex digits")))
-            .transpose()
+        content_hash(self.root.as_deref())
     }
 
+    /// The cursor of a list.
     fn cursor(&self) -> Result<Option<String>, ErrorReply> {
+        self.cursor_within(limits::CURSOR_BYTES)
+    }
+
+    /// The cursor of a query, which may contain a name.
+    fn query_cursor(&self) -> Result<Option<String>, ErrorReply> {
+        self.cursor_within(limits::QUERY_CURSOR_BYTES)
+    }
+
+    fn cursor_within(&self, most: usize) -> Result<Option<String>, ErrorReply> {
         match self.cursor.as_deref() {
-            Some(text) if text.len() > limits::CURSOR_BYTES => {
-                Err(bad("cursor is not one of ours"))
+            Some(text) if text.len() > most => {
+                Err(ErrorReply::bad_request("cursor is not one of ours"))
             }
             other => Ok(other.map(str::to_owned)),
         }
@@ -625,9 +629,10 @@ impl Shape<'_> {
             .transpose()?;
         let session = match self.session.as_deref().filter(|_| is_first) {
             None => None,
-            Some(text) => {
-                Some(SessionId::parse(text).ok_or_else(|| bad("session is not 32 hex digits"))?)
-            }
+            Some(text) => Some(
+                SessionId::parse(text)
+                    .ok_or_else(|| ErrorReply::bad_request("session is not 32 hex digits"))?,
+            ),
         };
         let ports = self.ports()?;
         let quic = match &self.quic {
@@ -675,9 +680,10 @@ impl Shape<'_> {
         self.length.map(small).transpose()?;
         let tag = match self.tag.as_deref() {
             None => None,
-            Some(text) => {
-                Some(FileVersion::parse(text).ok_or_else(|| bad("tag is not 16 hex digits"))?)
-            }
+            Some(text) => Some(
+                FileVersion::parse(text)
+                    .ok_or_else(|| ErrorReply::bad_request("tag is not 16 hex digits"))?,
+            ),
         };
         Ok(Fetch { wanted, from, length: self.length, tag })
     }
@@ -688,7 +694,12 @@ fn port_of(what: &str, number: u64) -> Result<u16, ErrorReply> {
     u16::try_from(small(number)?)
         .ok()
         .filter(|port| *port != 0)
-        .ok_or_else(|| bad(&format!("{what} is not from 1 to 65535")))
+        .ok_or_else(|| ErrorReply::bad_request(format!("{what} is not from 1 to 65535")))
+}
+
+fn user_name(text: &str) -> Result<UserName, ErrorReply> {
+    UserName::new(text)
+        .map_err(|why| ErrorReply::new(ErrorCode::BadName, format!("a user name must not {why}")))
 }
 
 fn account_op(op: AccountOp) -> Request {

@@ -290,6 +290,11 @@ impl ResponseShape<'_> {
         Ok(Some(Message::Event(of, what)))
     }
 
+    /// In milliseconds. Zero would make a flood of PINGs; years would never expire.
+    fn heartbeat(&self) -> u64 {
+        self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000)
+    }
+
     fn welcome(self) -> Result<Message, String> {
         if self.cardume != Some(VERSION) {
             return Err("the other side speaks another version".into());
@@ -305,8 +310,7 @@ impl ResponseShape<'_> {
             .unwrap_or(0)
             .clamp(limits::HEADER_BYTES, limits::JOIN_BYTES);
         let you = self.you.as_deref().and_then(|text| text.parse().ok());
-        // Zero would make a flood of PINGs; years would never expire.
-        let heartbeat_ms = self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000);
+        let heartbeat_ms = self.heartbeat();
         // Proofs sign the nonce with other text; never sign anything but 32 hex digits.
         let digits = |nonce: &Cow<'_, str>| {
             nonce.len() == 32 && nonce.bytes().all(|b| b.is_ascii_hexdigit())
@@ -343,7 +347,7 @@ impl ResponseShape<'_> {
                     .as_deref()
                     .and_then(SessionId::parse)
                     .ok_or("a JOIN_OK without a session")?,
-                heartbeat_ms: self.heartbeat_ms.unwrap_or(20_000).clamp(100, 3_600_000),
+                heartbeat_ms: self.heartbeat(),
             },
             "SEARCH_OK" => {
                 let away = self

@@ -120,11 +120,7 @@ pub fn line(buffer: &[u8], limit: usize) -> Result<Decoded<&[u8]>, NativeError> 
 }
 
 fn not_a_head() -> NativeError {
-    NativeError(ErrorReply::new(ErrorCode::BadRequest, "a head is one JSON object on one line"))
-}
-
-fn bad(text: &str) -> ErrorReply {
-    ErrorReply::new(ErrorCode::BadRequest, text)
+    NativeError(ErrorReply::bad_request("a head is one JSON object on one line"))
 }
 
 /// Check that an integer is at most 2^53-1.
@@ -137,7 +133,7 @@ fn too_large() -> ErrorReply {
 }
 
 fn missing(field: &str) -> ErrorReply {
-    bad(&format!("{field} is missing"))
+    ErrorReply::bad_request(format!("{field} is missing"))
 }
 
 /// Accepts JSON objects only: serde would also accept an array of the fields in order.
@@ -177,12 +173,7 @@ impl FileShape<'_> {
     fn entry(self) -> Result<FileEntry, ErrorReply> {
         let name = RelativeName::new(&self.name)?;
         self.size.map(small).transpose()?;
-        let root = match self.root.as_deref() {
-            None => None,
-            Some(text) => {
-                Some(ContentHash::parse(text).ok_or_else(|| bad("root is not 64 hex digits"))?)
-            }
-        };
+        let root = content_hash(self.root.as_deref())?;
         let description = self.description.as_deref().and_then(Line::new);
         Ok(FileEntry {
             name,
@@ -194,11 +185,19 @@ impl FileShape<'_> {
     }
 }
 
+fn content_hash(text: Option<&str>) -> Result<Option<ContentHash>, ErrorReply> {
+    text.map(|text| {
+        ContentHash::parse(text).ok_or_else(|| ErrorReply::bad_request("root is not 64 hex digits"))
+    })
+    .transpose()
+}
+
 /// Parse an address with a port; IPv4-mapped addresses become IPv4.
 fn address(field: &str, text: &str) -> Result<SocketAddr, ErrorReply> {
-    let address: SocketAddr = text.parse().map_err(|_| bad(&format!("{field} is not IP:PORT")))?;
+    let address: SocketAddr =
+        text.parse().map_err(|_| ErrorReply::bad_request(format!("{field} is not IP:PORT")))?;
     if address.port() == 0 {
-        return Err(bad(&format!("{field} has port 0")));
+        return Err(ErrorReply::bad_request(format!("{field} has port 0")));
     }
     Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::error::ErrorReply;
-use crate::protocol::native::{bad, small};
+use crate::protocol::native::small;
 use crate::protocol::types::account::Key;
 use crate::protocol::types::quic_address::QuicAddress;
 
@@ -27,9 +27,9 @@ pub(super) fn quic(port: u64, key: &str) -> Result<QuicAddress, ErrorReply> {
     let port = u16::try_from(small(port)?)
         .ok()
         .filter(|port| *port != 0)
-        .ok_or_else(|| bad("a port is not from 1 to 65535"))?;
-    let key =
-        Key::parse(key).ok_or_else(|| bad("key is not 64 hex digits of a good Ed25519 key"))?;
+        .ok_or_else(|| ErrorReply::bad_request("a port is not from 1 to 65535"))?;
+    let key = Key::parse(key)
+        .ok_or_else(|| ErrorReply::bad_request("key is not 64 hex digits of a good Ed25519 key"))?;
     Ok(QuicAddress { port, key })
 }
 

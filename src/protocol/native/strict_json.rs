@@ -9,7 +9,6 @@ use std::borrow::Cow;
 
 use crate::limits;
 use crate::protocol::error::{ErrorCode, ErrorReply};
-use crate::protocol::native::bad;
 
 /// The line is no JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +26,13 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn refusal(self) -> ErrorReply {
         match self {
-            Fault::KeyTwice => bad("a key comes twice"),
-            Fault::TooDeep => bad("objects and lists are nested deeper than 127"),
-            Fault::HalfSurrogate => bad("a string holds half of a surrogate pair"),
+            Fault::KeyTwice => ErrorReply::bad_request("a key comes twice"),
+            Fault::TooDeep => {
+                ErrorReply::bad_request("objects and lists are nested deeper than 127")
+            }
+            Fault::HalfSurrogate => {
+                ErrorReply::bad_request("a string holds half of a surrogate pair")
+            }
             Fault::TooManyMembers => ErrorReply::new(
                 ErrorCode::TooLarge,
                 format!("an object has at most {} members", limits::JSON_MEMBERS),

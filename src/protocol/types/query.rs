@@ -82,7 +82,8 @@ impl Sort {
     /// # Errors
     /// `bad_request` for an unknown order.
     pub fn read(word: &str) -> Result<Sort, ErrorReply> {
-        Sort::parse(word).ok_or_else(|| bad("sort is name, -name, size or -size"))
+        Sort::parse(word)
+            .ok_or_else(|| ErrorReply::bad_request("sort is name, -name, size or -size"))
     }
 
     /// The name on the wire.
@@ -129,7 +130,7 @@ impl Query {
         let Filters { ext, min_size, max_size, description, .. } = &self.filters;
         match &self.wanted {
             QueryTerm::Anything if self.filters == Filters::default() => {
-                return Err(bad("a search needs something to go by"));
+                return Err(ErrorReply::bad_request("a search needs something to go by"));
             }
             QueryTerm::Contains(text) => words("contains", text, is_wanted)?,
             QueryTerm::Like(text) => words("like", text, |word| word.len() >= 3)?,
@@ -151,19 +152,24 @@ impl Query {
         if ext.iter().any(|ext| {
             ext.is_empty() || ext.contains(['.', '/']) || ext.chars().any(char::is_control)
         }) {
-            return Err(bad("an extension is what follows the last dot, without it"));
+            return Err(ErrorReply::bad_request(
+                "an extension is what follows the last dot, without it",
+            ));
         }
         if [min_size, max_size].into_iter().flatten().any(|size| *size > limits::LARGEST_INTEGER) {
             return Err(ErrorReply::new(ErrorCode::TooLarge, "an integer is at most 2^53-1"));
         }
         if min_size.zip(*max_size).is_some_and(|(min, max)| min > max) {
-            return Err(bad("min_size is above max_size"));
+            return Err(ErrorReply::bad_request("min_size is above max_size"));
         }
         if self.limit == 0 || self.limit > limits::QUERY_ENTRIES {
-            return Err(bad(&format!("limit is not from 1 to {}", limits::QUERY_ENTRIES)));
+            return Err(ErrorReply::bad_request(format!(
+                "limit is not from 1 to {}",
+                limits::QUERY_ENTRIES
+            )));
         }
         if self.cursor.as_ref().is_some_and(|cursor| cursor.len() > limits::QUERY_CURSOR_BYTES) {
-            return Err(bad("cursor is not one of ours"));
+            return Err(ErrorReply::bad_request("cursor is not one of ours"));
         }
         Ok(())
     }
@@ -182,7 +188,7 @@ fn words(field: &str, text: &str, good: impl Fn(&str) -> bool) -> Result<(), Err
         return Err(ErrorReply::new(ErrorCode::TooLarge, text));
     }
     if !text.split_whitespace().any(good) {
-        return Err(bad(&format!("{field} holds no word to look for")));
+        return Err(ErrorReply::bad_request(format!("{field} holds no word to look for")));
     }
     Ok(())
 }
@@ -191,10 +197,6 @@ fn words(field: &str, text: &str, good: impl Fn(&str) -> bool) -> Result<(), Err
 fn is_wanted(word: &str) -> bool {
     !word.starts_with(['-', '–', '—', '−'])
         && word.contains(|letter| !"-‐‑‒–—―−\"“”„".contains(letter))
-}
-
-fn bad(text: &str) -> ErrorReply {
-    ErrorReply::new(ErrorCode::BadRequest, text)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::protocol::Role;
 use crate::protocol::error::{ErrorCode, ErrorReply};
 use crate::protocol::legacy::uc3m::profile::Profile;
-use crate::protocol::request::{Fetch, Request, Selector};
+use crate::protocol::request::{Fetch, Request};
 use crate::protocol::types::account::{
     AccountOp, Authority, Line, METHODS, Method, Operation, Publication, UserName,
 };
@@ -279,7 +279,7 @@ impl Uc3mRequest<'_> {
             .ok()
             .and_then(|text| RelativeName::new(text).ok())
             .ok_or_else(ErrorReply::no_such_file)?;
-        Ok(Request::Fetch(Fetch { wanted: Selector::Name(name), from: 0, length: None, tag: None }))
+        Ok(Request::Fetch(Fetch::whole(name)))
     }
 
     fn op(&self, method: Method, most: usize) -> Result<AccountOp, ErrorReply> {
@@ -300,7 +300,7 @@ impl Uc3mRequest<'_> {
 
     fn text(&self, place: usize) -> Result<&str, ErrorReply> {
         let field = self.fields.get(place).copied().unwrap_or_default();
-        str::from_utf8(field).map_err(|_| bad("a field is no UTF-8"))
+        str::from_utf8(field).map_err(|_| ErrorReply::bad_request("a field is no UTF-8"))
     }
 
     fn user(&self, place: usize) -> Result<UserName, ErrorReply> {
@@ -308,23 +308,20 @@ impl Uc3mRequest<'_> {
     }
 
     fn line(&self, place: usize) -> Result<Line, ErrorReply> {
-        Line::new(self.text(place)?).ok_or_else(|| bad("a field has what can't be shown"))
+        Line::new(self.text(place)?)
+            .ok_or_else(|| ErrorReply::bad_request("a field has what can't be shown"))
     }
 
     fn file(&self, place: usize) -> Result<Line, ErrorReply> {
         Some(self.line(place)?)
             .filter(|file| !file.is_empty())
-            .ok_or_else(|| bad("the name of the file is missing"))
+            .ok_or_else(|| ErrorReply::bad_request("the name of the file is missing"))
     }
 
     fn port(&self, place: usize) -> Result<u16, ErrorReply> {
         let text = Some(self.text(place)?.trim())
             .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let port = text.and_then(|text| text.parse().ok()).filter(|port| *port != 0);
-        port.ok_or_else(|| bad("that is no port"))
+        port.ok_or_else(|| ErrorReply::bad_request("that is no port"))
     }
-}
-
-fn bad(why: &str) -> ErrorReply {
-    ErrorReply::new(ErrorCode::BadRequest, why)
 }

@@ -163,7 +163,7 @@ impl Uc3m {
 }
 
 /// Request a file; the same in all editions.
-pub fn ask_file(_tongue: LegacyProfile, name: &str, out: &mut Vec<u8>) {
+pub fn ask_file(_profile: LegacyProfile, name: &str, out: &mut Vec<u8>) {
     encode::string("GET_FILE", out);
     encode::string(name, out);
 }
@@ -365,8 +365,9 @@ mod tests {
     /// Decode with a fresh index.
     fn server(profile: LegacyProfile, bytes: &[u8]) -> Decoded<Result<Request, ErrorReply>> {
         let mut out = Vec::new();
-        let read =
-            Uc3m::new(Role::Server, profile).read(bytes, &mut out).expect("a link that goes on");
+        let read = Uc3m::new(Role::Server, profile)
+            .read(bytes, &mut out)
+            .expect("the connection stays open");
         assert!(out.is_empty());
         read
     }
