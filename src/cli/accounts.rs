@@ -1,4 +1,5 @@
-//! `cardume server export` and `import`: accounts to and from a folder of CSV files. No network and no loop.
+//! `cardume server export` and `import`: accounts to and from a folder of CSV files. No network and
+//! no loop.
 
 use std::net::SocketAddr;
 #[cfg(feature = "store")]
@@ -18,7 +19,9 @@ use cardume::protocol::types::file_name::printable;
 #[cfg(feature = "store")]
 use cardume::ui::event::Failure;
 use cardume::ui::event::exit;
-use cardume::ui::text::Lang;
+use cardume::ui::lang::Lang;
+use cardume::ui::text::catalog;
+use cardume::ui::text::catalog::SetupNote;
 
 use crate::cli::Exit;
 #[cfg(feature = "store")]
@@ -26,22 +29,24 @@ use crate::cli::args::server::{FolderArgs, ServerVerb};
 #[cfg(feature = "store")]
 use crate::cli::translate;
 
-/// What `--data` says for a server that keeps nothing.
+/// The value of `--data` for a server without persistent accounts.
 const NONE: &str = "none";
 
-/// The accounts of a server, and whether they outlive it. Where they are is said on `err`: a server that begins with none must not look like one that has
-/// found its own.
+/// The accounts of a server, persistent or not. The folder is reported on `err`: a server with an
+/// empty store must not look like one that has found its accounts.
 pub fn store(
     data: Option<&str>,
     listen: &[SocketAddr],
     lang: Lang,
     err: &StdStreams,
 ) -> Result<(Box<dyn Store>, bool), Exit> {
-    let say = |text: String| err.put(format!("cardume: {text}\n").as_bytes());
-    // Ports that are new each time are for tests and trials.
+    let say = |note: SetupNote| {
+        err.put(format!("cardume: {}\n", catalog(lang).setup(&note)).as_bytes());
+    };
+    // A server with a free port each time is a test or a trial.
     let is_trial = data.is_none() && listen.iter().all(|at| at.port() == 0);
     if is_trial || data == Some(NONE) {
-        say(forgets(lang));
+        say(SetupNote::AccountsInMemory);
         return Ok((Box::new(MemoryStore::default()), false));
     }
     #[cfg(not(feature = "store"))]
@@ -62,8 +67,14 @@ pub fn store(
             None => {
                 let usual = Usual::of_user().map_err(|why| no_place(&why, lang))?;
                 match usual.prepare(listen).map_err(|why| no_place(&why, lang))? {
-                    Some(old) => say(moved(&old, &usual.folder, lang)),
-                    None => usual.earlier.iter().for_each(|old| say(unused(old, lang))),
+                    Some(old) => say(SetupNote::AccountsMoved {
+                        old: &shown(&old),
+                        new: &shown(&usual.folder),
+                    }),
+                    None => usual
+                        .earlier
+                        .iter()
+                        .for_each(|old| say(SetupNote::AccountsUnused(&shown(old)))),
                 }
                 usual.folder
             }
@@ -71,77 +82,18 @@ pub fn store(
         let store = SqliteStore::open(&folder).map_err(|error| {
             Exit::Failure(Failure::Disk(format!("{}: {error}", shown(&folder))))
         })?;
-        say(kept(&folder, lang));
+        say(SetupNote::AccountsIn(&shown(&folder)));
         Ok((Box::new(store), true))
-    }
-}
-
-fn forgets(lang: Lang) -> String {
-    match lang {
-        Lang::Pt => "as contas ficam só na memória e acabam com este servidor; --data PASTA as guarda".into(),
-        Lang::Es => "las cuentas quedan solo en memoria y acaban con este servidor; --data CARPETA las guarda".into(),
-        Lang::En => "accounts are kept in memory alone and end with this server; --data DIR keeps them".into(),
-    }
-}
-
-#[cfg(feature = "store")]
-fn kept(folder: &Path, lang: Lang) -> String {
-    let folder = shown(folder);
-    match lang {
-        Lang::Pt => format!("as contas estão na pasta {folder}/"),
-        Lang::Es => format!("las cuentas están en la carpeta {folder}/"),
-        Lang::En => format!("accounts are kept in the folder {folder}/"),
-    }
-}
-
-#[cfg(feature = "store")]
-fn moved(old: &Path, new: &Path, lang: Lang) -> String {
-    let (old, new) = (shown(old), shown(new));
-    match lang {
-        Lang::Pt => format!("as contas de uma versão anterior passaram de {old}/ para {new}/"),
-        Lang::Es => format!("las cuentas de una versión anterior han pasado de {old}/ a {new}/"),
-        Lang::En => format!("the accounts of an earlier version have moved from {old}/ to {new}/"),
-    }
-}
-
-#[cfg(feature = "store")]
-fn unused(old: &Path, lang: Lang) -> String {
-    let old = shown(old);
-    match lang {
-        Lang::Pt => format!(
-            "há outras contas em {old}/ que este servidor não usa; --data {old} usa só essas, server export e import as juntam"
-        ),
-        Lang::Es => format!(
-            "hay otras cuentas en {old}/ que este servidor no usa; --data {old} usa solo esas, server export e import las juntan"
-        ),
-        Lang::En => format!(
-            "there are other accounts in {old}/ that this server does not use; --data {old} uses only those, server export and import merge them"
-        ),
     }
 }
 
 #[cfg(feature = "store")]
 fn no_place(why: &NoPlace, lang: Lang) -> Exit {
     let text = match why {
-        NoPlace::NoHome => match lang {
-            Lang::Pt => {
-                "não há lugar para as contas: HOME e XDG_STATE_HOME não dizem nenhum; use --data PASTA, ou --data none para não guardar nada".into()
-            }
-            Lang::Es => {
-                "no hay lugar para las cuentas: HOME y XDG_STATE_HOME no dicen ninguno; use --data CARPETA, o --data none para no guardar nada".into()
-            }
-            Lang::En => {
-                "there is no place for accounts: neither HOME nor XDG_STATE_HOME names one; use --data DIR, or --data none to keep nothing".into()
-            }
-        },
+        NoPlace::NoHome => catalog(lang).setup(&SetupNote::NoFolder),
         NoPlace::Several(all) => {
             let all: Vec<String> = all.iter().map(|path| shown(path)).collect();
-            let all = all.join(", ");
-            match lang {
-                Lang::Pt => format!("uma versão anterior deixou contas em várias pastas; escolha uma com --data: {all}"),
-                Lang::Es => format!("una versión anterior ha dejado cuentas en varias carpetas; elija una con --data: {all}"),
-                Lang::En => format!("an earlier version has left accounts in several folders; choose one with --data: {all}"),
-            }
+            catalog(lang).setup(&SetupNote::SeveralFolders(&all.join(", ")))
         }
         NoPlace::InUse(path) => format!("{}: another server holds this folder", shown(path)),
         NoPlace::Failed(path, error) => format!("{}: {error}", shown(path)),
@@ -150,7 +102,7 @@ fn no_place(why: &NoPlace, lang: Lang) -> Exit {
 }
 
 #[cfg(feature = "store")]
-/// Carries out one of the two, and returns the exit code.
+/// Runs one of the two commands, and returns the exit code.
 pub fn accounts(
     verb: &ServerVerb,
     lang: Lang,
@@ -189,7 +141,7 @@ fn import(args: &FolderArgs) -> Result<ImportCounts, Exit> {
     csv_export::import(&store, &args.folder).map_err(|error| failed(args, &error))
 }
 
-/// Where the accounts are.
+/// The folder of the accounts.
 #[cfg(feature = "store")]
 fn data(args: &FolderArgs) -> Result<PathBuf, Exit> {
     if let Some(data) = &args.data {

@@ -1,4 +1,5 @@
-//! `cardume bench`: build a load from its arguments, all of them checked before the first connection.
+//! `cardume bench`: builds a load from its arguments, which are all checked before the first
+//! connection.
 
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use crate::cli::Exit;
 use crate::cli::args::bench::BenchArgs;
 use crate::cli::build_node;
 
-/// Holders of each name when nobody says.
+/// Default of `--holders`.
 const HOLDERS: u64 = 5;
-/// Files of each peer when nobody says.
+/// Default of `--files`.
 const FILES: u64 = 100;
-/// Names when nobody says and no peer has any.
+/// Default of `--names` if no peer has files.
 const NAMES: u64 = 100_000;
-/// How long it is measured when nobody says.
+/// Default of `--seconds`.
 const LENGTH: Duration = Duration::from_secs(10);
 
 /// The load that these arguments describe.
@@ -121,11 +122,11 @@ mod tests {
         let Ok(Cli { verb: Verb::Bench(args), .. }) = Cli::try_parse_from(all) else {
             return Err("not read".into());
         };
-        plan(&args).map_err(|stop| stop.text(cardume::ui::text::Lang::En))
+        plan(&args).map_err(|stop| stop.text(cardume::ui::lang::Lang::En))
     }
 
     #[test]
-    fn what_is_not_said_follows_from_what_is() {
+    fn missing_parameters_follow_from_the_others() {
         let plan = planned("").unwrap();
         assert_eq!(
             (plan.peers, plan.files, plan.names, plan.holders, plan.length),
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_together_is_said_in_one_line() {
+    fn inconsistent_parameters_give_one_line() {
         for (words, why) in [
             ("--files 100 --names 50", "names"),
             ("--fill --peers 2 --names 10 --holders 3", "names"),

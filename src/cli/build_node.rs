@@ -39,7 +39,7 @@ use cardume::storage::exclude::Excludes;
 use cardume::storage::fs_trait::{Filesystem, FsError};
 use cardume::storage::hash_cache::{HashStore, Remembered};
 use cardume::ui::event::{Failure, exit};
-use cardume::ui::text::Lang;
+use cardume::ui::lang::Lang;
 
 use crate::cli::Exit;
 use crate::cli::accounts;

@@ -2,7 +2,7 @@
 
 use cardume::os::stdio::StdStreams;
 use cardume::ui::event::exit;
-use cardume::ui::text::Lang;
+use cardume::ui::lang::Lang;
 
 use crate::cli::Exit;
 use crate::cli::translate;

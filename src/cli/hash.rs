@@ -1,4 +1,5 @@
-//! `cardume hash`: content hashes of files, in the format of `b3sum`. No network and no loop; Ctrl-C ends it.
+//! `cardume hash`: content hashes of files, in the format of `b3sum`. No network and no loop;
+//! Ctrl-C ends it.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
@@ -12,18 +13,18 @@ use cardume::protocol::types::file_name::printable;
 use cardume::protocol::types::ids::ContentHash;
 use cardume::storage::hasher::HASH_READ_BYTES;
 use cardume::storage::piece_tree::{self, PieceHasher, TreeBuilder};
-use cardume::ui::causes;
 use cardume::ui::event::exit;
-use cardume::ui::text::Lang;
+use cardume::ui::lang::Lang;
+use cardume::ui::text;
 use serde_json::json;
 
 use crate::cli::Outputs;
 use crate::cli::args::HashArgs;
 
-/// Between two signs of progress on a terminal: some tenths of a second of a fast disk.
+/// Bytes between two progress updates: some tenths of a second of a fast disk.
 const STRIDE: u64 = 256 << 20;
 
-/// A piece, as the length of a buffer: a whole number of steps.
+/// A piece as a buffer length: a whole number of steps.
 #[allow(clippy::cast_possible_truncation)]
 const PIECE: usize = limits::PIECE_BYTES as usize;
 
@@ -47,7 +48,7 @@ pub fn hash(args: &HashArgs, lang: Lang, outputs: &Outputs) -> i32 {
                     format!(
                         "cardume: {}: {}\n",
                         printable(&name.to_string_lossy()),
-                        causes::of(&error, lang)
+                        text::cause(&error, lang)
                     )
                     .as_bytes(),
                 );
@@ -55,10 +56,10 @@ pub fn hash(args: &HashArgs, lang: Lang, outputs: &Outputs) -> i32 {
                 code = exit::LOCAL;
             }
         }
-        // As each is known, for some take minutes.
+        // Each line at once, because some files take minutes.
         out.flush();
         if out.has_no_reader() {
-            // Nobody reads, or the disk is full: the rest would be hashed for nothing.
+            // The reader has gone, or the disk is full: no output is left to hash for.
             break;
         }
     }
@@ -69,20 +70,21 @@ fn open(name: &OsStr) -> io::Result<LocalFile> {
     if name == "-" { LocalFile::stdin() } else { LocalFile::open(Path::new(name)) }
 }
 
-/// Room for a whole piece, and for one step of the others.
+/// Buffers for a whole piece, and for one step of a further piece.
 struct Buffers {
     piece: Vec<u8>,
     step: Vec<u8>,
 }
 
-/// Reads a file to its end: its root, and how many bytes there were.
+/// Reads a file to its end; returns its root and size.
 fn root(
     file: &mut LocalFile,
     buffers: &mut Buffers,
     progress: &HashProgress<'_>,
 ) -> io::Result<(ContentHash, u64)> {
     let Buffers { piece, step } = buffers;
-    // A piece that nothing follows is another tree than one that is the first of several, so it waits until that is known.
+    // The tree of a single piece differs from that of the first of several, so this piece waits for
+    // the next read.
     let have = file.fill(piece)?;
     let mut came = if have == piece.len() { file.fill(step)? } else { 0 };
     let mut total = (have + came) as u64;
@@ -106,7 +108,7 @@ fn root(
     Ok((merger.root(), total))
 }
 
-/// A line as `b3sum` prints it, which `b3sum --check` reads; or an object.
+/// A line in the format of `b3sum --check`, or a JSON object.
 fn line(name: &str, size: u64, root: ContentHash, json: bool) -> String {
     if json {
         return format!("{}\n", json!({"name": name, "size": size, "root": root.to_string()}));
@@ -118,7 +120,7 @@ fn line(name: &str, size: u64, root: ContentHash, json: bool) -> String {
     format!("{root}  {name}\n")
 }
 
-/// How far a giant file is, for a person who waits.
+/// Progress of a large file on a terminal.
 struct HashProgress<'a> {
     to: Option<&'a StdStreams>,
 }

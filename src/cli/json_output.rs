@@ -1,4 +1,4 @@
-//! `--json`: every event as one object a line.
+//! `--json`: every event as objects, one a line.
 
 #[cfg(feature = "loadgen")]
 use cardume::loadgen::report::{News, Row, Stretch};
@@ -7,7 +7,8 @@ use cardume::protocol::request::FileEntry;
 use cardume::protocol::response::{Away, PeerEntry, Provider};
 use cardume::protocol::types::legacy_profile::LegacyProfile;
 use cardume::ui::event::{Failure, UiEvent, Verdict, Version, WaitReason};
-use cardume::ui::text::{self, Lang, Output};
+use cardume::ui::lang::Lang;
+use cardume::ui::text::{self, Output};
 use serde_json::{Value, json};
 
 fn holder(h: &Provider) -> Value {
@@ -45,7 +46,7 @@ fn bench(news: &News) -> Value {
     }
 }
 
-/// The objects of a report, one a line: a page of a list is one object an entry.
+/// The objects of an event. A page of a list is one object an entry.
 pub fn objects(report: &UiEvent) -> Vec<Value> {
     match report {
         UiEvent::Found { holders, .. } => holders.iter().map(holder).collect(),
@@ -120,7 +121,7 @@ pub fn objects(report: &UiEvent) -> Vec<Value> {
         }
         #[cfg(feature = "loadgen")]
         UiEvent::Bench(news) => vec![bench(news)],
-        // Whoever reads objects can count them.
+        // Programs can count the objects.
         UiEvent::Mismatched { .. } => Vec::new(),
         UiEvent::Same { name } => vec![json!({"event": "same", "name": name.as_str()})],
         UiEvent::Restarted(name) => vec![json!({"event": "restarted", "name": name.as_str()})],

@@ -27,9 +27,9 @@ use cardume::os::terminal;
 use cardume::reactor::event_loop::{EventLoop, RateLimits};
 use cardume::reactor::traits::ConsoleIo as _;
 use cardume::server::log_receiver::LogReceiver;
-use cardume::ui::causes;
 use cardume::ui::event::{Failure, exit};
-use cardume::ui::text::{self, Lang};
+use cardume::ui::lang::Lang;
+use cardume::ui::text;
 use clap::FromArgMatches as _;
 
 use crate::cli::args::{Cli, Verb};
@@ -50,7 +50,7 @@ pub fn run() -> i32 {
                 out: StdStreams::new(Stdio::Out, true),
                 err: StdStreams::new(Stdio::Err, true),
             };
-            return told(misread(&error, &words, lang, &outputs), &outputs, lang, false);
+            return exit_code(misread(&error, &words, lang, &outputs), &outputs, lang, false);
         }
     };
     let outputs = Outputs {
@@ -67,12 +67,13 @@ pub fn run() -> i32 {
             stop.code()
         }
     };
-    told(code, &outputs, lang, serves)
+    exit_code(code, &outputs, lang, serves)
 }
 
-/// The exit code of a command that has ended with `code`, once it is known what became of its output. Whoever `serves` goes on without a reader; for all
-/// others it is as if SIGPIPE had ended them. Output that is lost for any other reason is a failure.
-fn told(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
+/// The exit code of a command that has ended with `code`, given the state of its output. A process
+/// that `serves` goes on without a reader; every other one behaves as if SIGPIPE had ended it.
+/// Output lost for any other reason is a failure.
+fn exit_code(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
     outputs.out.close();
     let code = match outputs.out.failure() {
         None => code,
@@ -82,12 +83,12 @@ fn told(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
             if quiet { exit::NO_READER } else { code }
         }
         Some(error) => {
-            outputs.err.put(format!("cardume: stdout: {}\n", causes::of(&error, lang)).as_bytes());
+            outputs.err.put(format!("cardume: stdout: {}\n", text::cause(&error, lang)).as_bytes());
             exit::LOCAL
         }
     };
     outputs.err.close();
-    // Who closes stderr (`2>&-`), or its reader, does not want it.
+    // The user has closed stderr (`2>&-`) or its reader.
     let is_lost = |error: std::io::Error| {
         error.kind() != std::io::ErrorKind::BrokenPipe
             && error.raw_os_error() != Some(system::NOT_OPEN)
@@ -99,7 +100,7 @@ fn told(code: i32, outputs: &Outputs, lang: Lang, serves: bool) -> i32 {
     }
 }
 
-/// Help and version as they are; what is wrong in one line.
+/// Prints help and version as clap renders them, and usage errors in one line.
 fn misread(error: &clap::Error, words: &[OsString], lang: Lang, outputs: &Outputs) -> i32 {
     use clap::error::ErrorKind::{
         DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
@@ -128,17 +129,16 @@ fn misread(error: &clap::Error, words: &[OsString], lang: Lang, outputs: &Output
     }
 }
 
-/// The two outputs of the process.
 struct Outputs {
     out: StdStreams,
     err: StdStreams,
 }
 
-/// Why the program can't even begin.
+/// Why the program cannot start.
 enum Exit {
-    /// Something of the kinds that can happen later too.
+    /// A failure that can also happen later.
     Failure(Failure),
-    /// Anything else, with its code.
+    /// Any other reason, with its exit code.
     Other(i32, String),
 }
 
@@ -157,12 +157,12 @@ impl Exit {
     fn text(&self, lang: Lang) -> String {
         match self {
             Exit::Failure(failure) => text::failed(failure, lang),
-            Exit::Other(_, text) => causes::reworded(&translate::message(text, lang), lang),
+            Exit::Other(_, text) => text::reworded(&translate::message(text, lang), lang),
         }
     }
 }
 
-/// Warnings are for people, unless somebody asks for a log by `RUST_LOG`: then each line has its time, its level and its module.
+/// Warnings are for people. With `RUST_LOG`, each line of the log has its time, level and module.
 fn begin_log(to: StdStreams, lang: Lang) {
     let environment = env_logger::Env::default().default_filter_or("warn");
     let target = env_logger::Target::Pipe(Box::new(to));
@@ -172,7 +172,7 @@ fn begin_log(to: StdStreams, lang: Lang) {
             writeln!(
                 line,
                 "cardume: {}",
-                causes::reworded(&translate::message(&record.args().to_string(), lang), lang)
+                text::reworded(&translate::message(&record.args().to_string(), lang), lang)
             )
         });
     }
@@ -192,7 +192,8 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
             plug_in(node, Console::new(Style::Plain, lang, outputs), RateLimits::default(), false)
         }
         Verb::Peer(args) => {
-            // A shell's background job may neither read its terminal nor set it up: it would be stopped for that.
+            // A background job may neither read the terminal nor change its mode: the shell would
+            // stop the process.
             let terminal = std::io::stdin().is_terminal();
             let typed = terminal && terminal::is_ours();
             let style = if typed { Style::Typed } else { Style::Piped };
@@ -276,21 +277,21 @@ fn carry_out(cli: Cli, outputs: &Outputs) -> Result<i32, Exit> {
                 (false, true) => Style::Quiet,
                 (false, false) => Style::OneShot,
             };
-            // A person may have to choose between contents.
-            let hears =
+            // The user may have to choose between contents.
+            let reads_stdin =
                 style == Style::OneShot && std::io::stdin().is_terminal() && terminal::is_ours();
             plug_into(
                 args.transport.network()?,
                 node,
                 Console::new(style, lang, outputs),
                 speed,
-                hears,
+                reads_stdin,
             )
         }
     }
 }
 
-/// Runs one command; `shows`: its output is all that it is for.
+/// Runs one command; `shows`: the output is its only purpose.
 fn one_shot(
     node: impl Node,
     json: bool,
@@ -307,22 +308,27 @@ fn one_shot(
     )
 }
 
-/// Plugs a node into the machine and runs it to its end.
-fn plug_in(node: impl Node, console: Console, speed: RateLimits, hears: bool) -> Result<i32, Exit> {
-    plug_into(crate::cli::args::transport::network()?, node, console, speed, hears)
+/// Runs a node to its end.
+fn plug_in(
+    node: impl Node,
+    console: Console,
+    speed: RateLimits,
+    reads_stdin: bool,
+) -> Result<i32, Exit> {
+    plug_into(crate::cli::args::transport::network()?, node, console, speed, reads_stdin)
 }
 
-/// Plugs a node into the machine by this network.
+/// Runs a node to its end in this network.
 fn plug_into(
     mut net: Network,
     node: impl Node,
     mut console: Console,
     speed: RateLimits,
-    hears: bool,
+    reads_stdin: bool,
 ) -> Result<i32, Exit> {
     let links = system::raise_link_limit();
-    if hears {
-        console.hear(net.watch_stdin());
+    if reads_stdin {
+        console.read_stdin(net.watch_stdin());
     }
     if console.ends_with_reader() {
         net.watch_stdout();

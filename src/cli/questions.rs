@@ -1,4 +1,5 @@
-//! What a person is asked before the loop begins: where a server listens. A wrong answer is asked for again; Ctrl-C and Ctrl-D cancel a question.
+//! Questions before the loop begins: the address on which a server listens. A wrong answer is asked
+//! for again; Ctrl-C and Ctrl-D cancel a question.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicBool;
@@ -7,26 +8,28 @@ use cardume::os::net::address;
 use cardume::os::stdio::StdStreams;
 use cardume::os::terminal::{self, RawMode, TerminalInput};
 use cardume::ui::event::exit;
-use cardume::ui::text::Lang;
+use cardume::ui::lang::Lang;
+use cardume::ui::text::catalog;
+use cardume::ui::text::catalog::{ListenQuestion, SetupNote};
 
 use crate::cli::Exit;
 use crate::cli::term::line_editor::{Edited, Editor};
 
-/// Asks for IP and port; Enter takes the default. A cancelled question goes back to the one before, and the first one ends the program.
+/// Asks for IP and port; Enter takes the default. A cancelled question leads back to the previous
+/// one, and cancelling the first ends the program.
 pub fn where_to_listen(lang: Lang, err: &StdStreams) -> Result<SocketAddr, Exit> {
     let mut person = Person::new(err);
-    let (port_word, no_ip, no_port) = match lang {
-        Lang::Pt => ("Porta", "não é um IP", "não é uma porta (1 a 65535)"),
-        Lang::Es => ("Puerto", "no es una IP", "no es un puerto (1 a 65535)"),
-        Lang::En => ("Port", "is no IP", "is no port (1 to 65535)"),
-    };
+    let ListenQuestion { port: port_word, no_ip, no_port } = catalog(lang).listen_question();
     loop {
         let ip = person.ask("IP [127.0.0.1]: ", no_ip, |text| match text {
             "" => Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
             text => address::read_ip(text),
         });
         let Some(ip) = ip else {
-            return Err(Exit::Other(exit::INTERRUPTED, cancelled(lang).into()));
+            return Err(Exit::Other(
+                exit::INTERRUPTED,
+                catalog(lang).setup(&SetupNote::NotStarted),
+            ));
         };
         let port = person.ask(&format!("{port_word} [1099]: "), no_port, |text| match text {
             "" => Some(1099),
@@ -40,18 +43,10 @@ pub fn where_to_listen(lang: Lang, err: &StdStreams) -> Result<SocketAddr, Exit>
     }
 }
 
-fn cancelled(lang: Lang) -> &'static str {
-    match lang {
-        Lang::Pt => "nada foi iniciado",
-        Lang::Es => "no se ha iniciado nada",
-        Lang::En => "nothing was started",
-    }
-}
-
-/// Whoever sits at the terminal.
+/// The user at the terminal.
 struct Person<'a> {
     err: &'a StdStreams,
-    /// Where the terminal obeys escapes; otherwise it edits lines by itself.
+    /// `None` on a terminal without escapes, which edits lines by itself.
     editor: Option<(Editor, RawMode)>,
     stopped: std::sync::Arc<AtomicBool>,
     typed: Vec<u8>,
@@ -75,7 +70,7 @@ impl Person<'_> {
         }
     }
 
-    /// Asks until the answer means something; `None` when the question is cancelled.
+    /// Asks until the answer is valid; `None` when the question is cancelled.
     fn ask<T>(&mut self, prompt: &str, wrong: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
         loop {
             let line = self.line(prompt)?;
@@ -110,11 +105,12 @@ impl Person<'_> {
         }
         self.put(&drawn);
         loop {
-            if let Some(line) = self.taken() {
+            if let Some(line) = self.next_line() {
                 return line;
             }
             let TerminalInput::Some(bytes) = terminal::wait(&self.stopped) else {
-                // One Ctrl-D of a terminal that edits by itself; but a signal, or a terminal that has gone, ends all questions.
+                // Ctrl-D on a terminal that edits by itself cancels one question. A signal, or a
+                // closed terminal, cancels all.
                 self.ended = true;
                 self.hide();
                 return None;
@@ -123,15 +119,15 @@ impl Person<'_> {
         }
     }
 
-    /// The next line of what was typed; `Some(None)`: the question is cancelled.
-    fn taken(&mut self) -> Option<Option<String>> {
+    /// The next typed line; `Some(None)`: the question is cancelled.
+    fn next_line(&mut self) -> Option<Option<String>> {
         let Some((editor, _)) = &mut self.editor else {
             let end = self.typed.iter().position(|byte| *byte == b'\n')?;
             let line: Vec<u8> = self.typed.drain(..=end).collect();
             return Some(Some(String::from_utf8_lossy(&line).into_owned()));
         };
         let (mut drawn, mut taken, mut done) = (Vec::new(), 0, None);
-        // Byte by byte: what is typed ahead belongs to the next question.
+        // Byte by byte: input that is typed ahead belongs to the next question.
         for byte in &self.typed {
             taken += 1;
             done = match editor.feed(&[*byte], &|_| Vec::new(), &mut drawn).pop() {

@@ -1,4 +1,5 @@
-//! `cardume ls --skipped`: what of a folder a peer would not share, and why. It looks at the folder itself and asks nobody.
+//! `cardume ls --skipped`: the files of a folder that a peer would not share, and why. Reads the
+//! folder, without a network.
 
 use std::io;
 
@@ -7,8 +8,8 @@ use cardume::protocol::types::file_name::printable;
 use cardume::storage::fs_trait::{Barred, FsError};
 use cardume::storage::skipped::bars_name;
 use cardume::ui::event::{Failure, exit};
-use cardume::ui::skipped;
-use cardume::ui::text::Lang;
+use cardume::ui::lang::Lang;
+use cardume::ui::text;
 use serde_json::json;
 
 use crate::cli::Exit;
@@ -16,7 +17,7 @@ use crate::cli::args::AllocateArg;
 use crate::cli::args::ls::LsArgs;
 use crate::cli::build_node;
 
-/// Lists what is left out, one line each.
+/// Lists the files that are not shared, one a line.
 pub fn skipped(args: &LsArgs, lang: Lang, out: &StdStreams) -> Result<i32, Exit> {
     let failed = |error: FsError| match error {
         FsError::NoFolder => Exit::Failure(Failure::NoFolder(args.folder.clone())),
@@ -39,8 +40,8 @@ pub fn skipped(args: &LsArgs, lang: Lang, out: &StdStreams) -> Result<i32, Exit>
 
 fn tell(why: Barred, name: &str, json: bool, lang: Lang, out: &StdStreams) {
     if json {
-        out.put(format!("{}\n", json!({"name": name, "why": skipped::word(why)})).as_bytes());
+        out.put(format!("{}\n", json!({"name": name, "why": text::barred_key(why)})).as_bytes());
     } else {
-        out.put(format!("{}\t{}\n", skipped::reason(why, lang), printable(name)).as_bytes());
+        out.put(format!("{}\t{}\n", text::catalog(lang).barred(why), printable(name)).as_bytes());
     }
 }

@@ -1,24 +1,22 @@
-//! What is wrong with a command line, in one line of the chosen language.
+//! Errors of the command line, in one line of the chosen language.
 
 use cardume::protocol::types::file_name::printable;
-use cardume::ui::text::Lang;
+use cardume::ui::lang::Lang;
+use cardume::ui::text::catalog;
+use cardume::ui::text::catalog::UsageError;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::translate;
 
-/// The line for `error`, which these `words` after the name of the program have caused; it names the help that says more.
+/// The line for `error`, caused by these `words` after the program's name. The line names the help
+/// that says more.
 pub fn line(error: &clap::Error, words: &[String], lang: Lang) -> String {
-    let what = what(error, lang);
     let help = format!("{} --help", path(&translate::command(lang), words));
-    match lang {
-        Lang::Pt => format!("cardume: {what} (veja {help})"),
-        Lang::Es => format!("cardume: {what} (vea {help})"),
-        Lang::En => format!("cardume: {what} ({help} says more)"),
-    }
+    format!("cardume: {}", catalog(lang).see_help(&message(error, lang), &help))
 }
 
-/// `cardume`, and the commands that these words name.
+/// `cardume`, and the subcommands in these words.
 fn path(program: &Command, words: &[String]) -> String {
     let (mut command, mut path) = (program, "cardume".to_owned());
     for word in words {
@@ -33,135 +31,72 @@ fn path(program: &Command, words: &[String]) -> String {
     path
 }
 
-fn what(error: &clap::Error, lang: Lang) -> String {
-    use Lang::{En, Es, Pt};
+fn message(error: &clap::Error, lang: Lang) -> String {
+    let catalog = catalog(lang);
     let text = |kind| text(error.get(kind));
-    let arg = text(ContextKind::InvalidArg);
-    let value = text(ContextKind::InvalidValue);
-    match error.kind() {
-        ErrorKind::UnknownArgument => {
-            let what = match lang {
-                Pt => format!("argumento inesperado: {arg}"),
-                Es => format!("argumento inesperado: {arg}"),
-                En => format!("unexpected argument '{arg}' found"),
-            };
-            what + &similar(error.get(ContextKind::SuggestedArg), lang)
+    let arg = &text(ContextKind::InvalidArg);
+    let value = &text(ContextKind::InvalidValue);
+    let command = &text(ContextKind::InvalidSubcommand);
+    let prior = &text(ContextKind::PriorArg);
+    let usage = match error.kind() {
+        ErrorKind::UnknownArgument => UsageError::UnexpectedArgument(arg),
+        ErrorKind::InvalidSubcommand => UsageError::UnknownCommand(command),
+        ErrorKind::InvalidValue if value.is_empty() => UsageError::MissingValue(arg),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            UsageError::InvalidValue { value, arg }
         }
-        ErrorKind::InvalidSubcommand => {
-            let sub = text(ContextKind::InvalidSubcommand);
-            let what = match lang {
-                Pt => format!("comando desconhecido: {sub}"),
-                Es => format!("orden desconocida: {sub}"),
-                En => format!("unrecognized subcommand '{sub}'"),
-            };
-            what + &similar(error.get(ContextKind::SuggestedSubcommand), lang)
-        }
-        ErrorKind::InvalidValue if value.is_empty() => match lang {
-            Pt => format!("falta um valor para {arg}"),
-            Es => format!("falta un valor para {arg}"),
-            En => format!("a value is required for '{arg}' but none was supplied"),
-        },
-        ErrorKind::InvalidValue => {
-            invalid(&value, &arg, lang) + &valid(&text(ContextKind::ValidValue), lang)
-        }
-        ErrorKind::ValueValidation => {
-            let why = std::error::Error::source(error)
-                .map(|why| translate::message(&printable(&why.to_string()), lang));
-            invalid(&value, &arg, lang) + &why.map_or_else(String::new, |why| format!(": {why}"))
-        }
-        ErrorKind::MissingRequiredArgument => match lang {
-            Pt => format!("falta {arg}"),
-            Es => format!("falta {arg}"),
-            En => format!("the following required arguments were not provided: {arg}"),
-        },
-        ErrorKind::ArgumentConflict => conflict(error, &arg, lang),
-        ErrorKind::NoEquals => match lang {
-            Pt => format!("{arg} precisa de = antes do valor"),
-            Es => format!("{arg} necesita = antes del valor"),
-            En => format!("equal sign is needed when assigning values to '{arg}'"),
-        },
+        ErrorKind::MissingRequiredArgument => UsageError::MissingArgument(arg),
+        ErrorKind::ArgumentConflict => conflict(if arg.is_empty() { command } else { arg }, prior),
+        ErrorKind::NoEquals => UsageError::NoEquals(arg),
         ErrorKind::TooManyValues | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
-            match lang {
-                Pt => format!("número errado de valores para {arg}"),
-                Es => format!("número incorrecto de valores para {arg}"),
-                En => format!("wrong number of values for '{arg}'"),
-            }
+            UsageError::WrongNumber(arg)
         }
-        ErrorKind::MissingSubcommand => match lang {
-            Pt => "falta um comando".to_owned(),
-            Es => "falta una orden".to_owned(),
-            En => "a subcommand is required but none was provided".to_owned(),
-        },
-        ErrorKind::InvalidUtf8 => match lang {
-            Pt => "um argumento não é UTF-8".to_owned(),
-            Es => "un argumento no es UTF-8".to_owned(),
-            En => "an argument is not UTF-8".to_owned(),
-        },
-        // Help and versions are no errors, and this program never formats with clap's writer.
-        _ => match lang {
-            Pt => "argumentos errados".to_owned(),
-            Es => "argumentos incorrectos".to_owned(),
-            En => "wrong arguments".to_owned(),
-        },
-    }
-}
-
-fn conflict(error: &clap::Error, arg: &str, lang: Lang) -> String {
-    use Lang::{En, Es, Pt};
-    let prior = text(error.get(ContextKind::PriorArg));
-    let sub = text(error.get(ContextKind::InvalidSubcommand));
-    let arg = if arg.is_empty() { sub.as_str() } else { arg };
-    match lang {
-        Pt if prior == arg => format!("{arg} só pode ser usado uma vez"),
-        Es if prior == arg => format!("{arg} solo se puede usar una vez"),
-        En if prior == arg => format!("the argument '{arg}' cannot be used multiple times"),
-        Pt if prior.is_empty() => {
-            format!("{arg} não pode ser usado com os outros argumentos dados")
-        }
-        Es if prior.is_empty() => format!("{arg} no se puede usar con los otros argumentos dados"),
-        En if prior.is_empty() => format!(
-            "the argument '{arg}' cannot be used with one or more of the other specified arguments"
-        ),
-        Pt => format!("{arg} não pode ser usado junto com {prior}"),
-        Es => format!("{arg} no se puede usar junto con {prior}"),
-        En => format!("the argument '{arg}' cannot be used with '{prior}'"),
-    }
-}
-
-fn invalid(value: &str, arg: &str, lang: Lang) -> String {
-    match lang {
-        Lang::Pt => format!("valor inválido para {arg}: {value}"),
-        Lang::Es => format!("valor no válido para {arg}: {value}"),
-        Lang::En => format!("invalid value '{value}' for '{arg}'"),
-    }
-}
-
-fn valid(values: &str, lang: Lang) -> String {
-    match lang {
-        _ if values.is_empty() => String::new(),
-        Lang::Pt => format!("; valores possíveis: {values}"),
-        Lang::Es => format!("; valores posibles: {values}"),
-        Lang::En => format!(" [possible values: {values}]"),
-    }
-}
-
-/// What was probably meant: of several words, clap puts the most similar one last.
-fn similar(known: Option<&ContextValue>, lang: Lang) -> String {
-    let Some(known) = (match known {
-        Some(ContextValue::Strings(words)) => words.last(),
-        Some(ContextValue::String(word)) => Some(word),
-        _ => None,
-    }) else {
-        return String::new();
+        ErrorKind::MissingSubcommand => UsageError::MissingCommand,
+        ErrorKind::InvalidUtf8 => UsageError::NotUtf8,
+        // Help and version are not errors, and this program never formats with clap's writer.
+        _ => UsageError::Other,
     };
-    match lang {
-        Lang::Pt => format!("; há um parecido: {known}"),
-        Lang::Es => format!("; hay uno parecido: {known}"),
-        Lang::En => format!("; a similar one exists: {known}"),
+    catalog.usage_error(&usage) + &details(error, &usage, lang)
+}
+
+fn conflict<'a>(arg: &'a str, prior: &'a str) -> UsageError<'a> {
+    if prior == arg {
+        UsageError::Repeated(arg)
+    } else if prior.is_empty() {
+        UsageError::Conflict(arg)
+    } else {
+        UsageError::ConflictWith { arg, prior }
     }
 }
 
-/// The text of a context, without what would act on a terminal.
+/// The part behind the message: possible values, the reason, or a similar word.
+fn details(error: &clap::Error, usage: &UsageError, lang: Lang) -> String {
+    let catalog = catalog(lang);
+    let similar = |kind| {
+        // Of several words, clap puts the most similar one last.
+        let word = match error.get(kind) {
+            Some(ContextValue::Strings(words)) => words.last(),
+            Some(ContextValue::String(word)) => Some(word),
+            _ => None,
+        };
+        word.map(|word| catalog.similar(word))
+    };
+    let details = match usage {
+        UsageError::UnexpectedArgument(_) => similar(ContextKind::SuggestedArg),
+        UsageError::UnknownCommand(_) => similar(ContextKind::SuggestedSubcommand),
+        UsageError::InvalidValue { .. } if error.kind() == ErrorKind::InvalidValue => {
+            Some(text(error.get(ContextKind::ValidValue)))
+                .filter(|values| !values.is_empty())
+                .map(|values| catalog.possible_values(&values))
+        }
+        UsageError::InvalidValue { .. } => std::error::Error::source(error)
+            .map(|why| format!(": {}", translate::message(&printable(&why.to_string()), lang))),
+        _ => None,
+    };
+    details.unwrap_or_default()
+}
+
+/// The text of a context, without characters that a terminal would obey.
 fn text(value: Option<&ContextValue>) -> String {
     let words = match value {
         Some(ContextValue::String(word)) => vec![printable(word)],
@@ -176,7 +111,6 @@ fn text(value: Option<&ContextValue>) -> String {
 mod tests {
     use super::*;
 
-    /// The error that these words cause.
     fn wrong(words: &[&str]) -> clap::Error {
         let all = std::iter::once("cardume").chain(words.iter().copied());
         translate::command(Lang::Pt).try_get_matches_from(all).expect_err("wrong words")
@@ -260,7 +194,7 @@ mod tests {
         "uc3m:x",
     ];
 
-    /// What the arguments of a command, and of those below it, say of values that they cannot be.
+    /// The error texts for wrong values of all arguments of a command and its subcommands.
     fn refusals(program: &Command, command: &Command, path: &[&str], found: &mut Vec<String>) {
         for arg in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
             for value in WRONG_VALUES {
@@ -283,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_values_must_be_is_said_in_each_language() {
+    fn the_reason_of_a_wrong_value_is_translated() {
         let mut found = Vec::new();
         let program = translate::command(Lang::En);
         refusals(&program, &program, &[], &mut found);

@@ -1,4 +1,4 @@
-//! `cardume watch`: its command line, and the node behind it.
+//! `cardume watch`: the node that subscribes to a search.
 
 use cardume::client::subscribe::SubscribeClient;
 use cardume::limits;
@@ -7,25 +7,12 @@ use cardume::protocol::subscription::SubscriptionFilter;
 use cardume::protocol::types::query::{Query, QueryTerm};
 use cardume::protocol::types::relative_path::{ROOT_PREFIX, RelativeName};
 use cardume::ui::event::exit;
-use clap::Args;
 
 use crate::cli::Exit;
-use crate::cli::args::AskArgs;
+use crate::cli::args::watch::WatchArgs;
 use crate::cli::build_node;
 
-#[derive(Args)]
-pub struct WatchArgs {
-    /// Words that the names hold, whatever their case and accents, and -words that they don't; or b3:ROOT
-    #[arg(value_name = "PATTERN")]
-    pub pattern: String,
-    /// The file of exactly this name, rather than words
-    #[arg(long)]
-    pub exact: bool,
-    #[command(flatten)]
-    pub ask: AskArgs,
-}
-
-/// Who is to be asked, and for what.
+/// Subscribes to the files that the pattern means.
 pub fn watch(args: &WatchArgs) -> Result<SubscribeClient, Exit> {
     let servers = build_node::addresses(&args.ask.server)?;
     let text = args.pattern.trim();

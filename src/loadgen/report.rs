@@ -6,7 +6,8 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::loadgen::latency_histogram::LatencyHistogram;
 use crate::loadgen::workload::{DEEDS, WorkloadOp};
-use crate::ui::text::Lang;
+use crate::ui::lang::Lang;
+use crate::ui::text;
 
 /// How much of a processor was used so far.
 pub struct Gauges {
@@ -160,7 +161,7 @@ impl LoadReport {
     /// As a table, with what else is to be said below it.
     #[must_use]
     pub fn table(&self, lang: Lang) -> String {
-        let words = ReportWords::of(lang);
+        let words = text::catalog(lang).report_words();
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_header(words.head);
@@ -214,7 +215,7 @@ impl News {
         match self {
             News::Over(figures) => figures.table(lang),
             News::In { peers, files, stretch } => {
-                let words = ReportWords::of(lang);
+                let words = text::catalog(lang).report_words();
                 let rate = *files as f64 / stretch.seconds.max(1e-9);
                 format!(
                     "{peers} {}, {files} {}, {:.2} s, {rate:.0} /s",
@@ -225,79 +226,26 @@ impl News {
     }
 }
 
-struct ReportWords {
-    head: [&'static str; 9],
-    peers: &'static str,
-    files: &'static str,
-    depth: &'static str,
-    own: &'static str,
-    server: &'static str,
-    each: &'static str,
-    wrong: &'static str,
-    lost: &'static str,
-}
-
-impl ReportWords {
-    fn of(lang: Lang) -> ReportWords {
-        match lang {
-            Lang::Pt => ReportWords {
-                head: [
-                    "pedido",
-                    "respostas",
-                    "por s",
-                    "p50 ms",
-                    "p90 ms",
-                    "p99 ms",
-                    "p99,9 ms",
-                    "máx ms",
-                    "recusas",
-                ],
-                peers: "peers",
-                files: "arquivos",
-                depth: "profundidade",
-                own: "CPU do cliente",
-                server: "CPU do servidor",
-                each: "por pedido",
-                wrong: "respostas erradas",
-                lost: "conexões perdidas",
-            },
-            Lang::Es => ReportWords {
-                head: [
-                    "petición",
-                    "respuestas",
-                    "por s",
-                    "p50 ms",
-                    "p90 ms",
-                    "p99 ms",
-                    "p99,9 ms",
-                    "máx ms",
-                    "negativas",
-                ],
-                peers: "peers",
-                files: "archivos",
-                depth: "profundidad",
-                own: "CPU del cliente",
-                server: "CPU del servidor",
-                each: "por petición",
-                wrong: "respuestas erróneas",
-                lost: "conexiones perdidas",
-            },
-            Lang::En => ReportWords {
-                head: [
-                    "request", "answers", "per s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms",
-                    "max ms", "refused",
-                ],
-                peers: "peers",
-                files: "files",
-                depth: "depth",
-                own: "client CPU",
-                server: "server CPU",
-                each: "a request",
-                wrong: "wrong answers",
-                lost: "links lost",
-            },
-        }
-    }
+/// The words of a report in one language.
+pub struct ReportWords {
+    /// The heads of the columns.
+    pub head: [&'static str; 9],
+    /// Peers.
+    pub peers: &'static str,
+    /// Files in the JOINs.
+    pub files: &'static str,
+    /// Requests in flight of each peer.
+    pub depth: &'static str,
+    /// Processor time of the load generator.
+    pub own: &'static str,
+    /// Processor time of the server.
+    pub server: &'static str,
+    /// Behind the processor time of one request.
+    pub each: &'static str,
+    /// Responses that lack holders.
+    pub wrong: &'static str,
+    /// Connections lost.
+    pub lost: &'static str,
 }
 
 #[cfg(test)]

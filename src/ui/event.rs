@@ -1,4 +1,4 @@
-//! Events for the user, as data; [`text`](crate::ui::text) says them in words, `--json` as objects.
+//! Events for the user, as data. [`text`](crate::ui::text) puts them in words, `--json` in objects.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ use crate::storage::skipped::Note;
 pub mod exit {
     /// Done; also when the same file was there already.
     pub const DONE: i32 = 0;
-    /// A fault of ours.
+    /// A fault of cardume.
     pub const FAULT: i32 = 1;
     /// Wrong words on the command line.
     pub const USAGE: i32 = 2;
@@ -30,48 +30,48 @@ pub mod exit {
     pub const REFUSED: i32 = 4;
     /// A server or a source can't be reached.
     pub const UNREACHABLE: i32 = 5;
-    /// The bytes that came are not the ones that were promised.
+    /// The received bytes do not match their root.
     pub const VERIFY: i32 = 6;
-    /// Local disk or address: missing folder, full disk, busy port, another file at the destination.
+    /// Local disk or address: missing folder, full disk, busy port, another file in the way.
     pub const LOCAL: i32 = 7;
     /// The other side does not speak the protocol.
     pub const PROTOCOL: i32 = 8;
     /// Interrupted; run it again to go on.
     pub const INTERRUPTED: i32 = 130;
-    /// Whoever read the output has gone: the code that a shell gives to a program that SIGPIPE has ended.
+    /// The reader of the output has gone: the code of a shell for a program that SIGPIPE ended.
     pub const NO_READER: i32 = 141;
 }
 
 /// Why a download waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitReason {
-    /// The person at the other side was asked.
+    /// A person at the other side has to consent.
     Consent,
-    /// All upload slots of the other side are taken.
+    /// All upload slots of the other side are taken; the place in its queue.
     Slot(u64),
-    /// The source can't be reached, or went away.
+    /// The source cannot be reached, or has left.
     Source,
-    /// Nothing comes.
+    /// The source sends nothing.
     Silence,
-    /// Nobody has the file yet.
+    /// No peer has the file yet.
     Nobody,
-    /// The disk has to catch up.
+    /// Writes to the disk are behind.
     Disk,
     /// The owner is still hashing the file.
     Hashing,
 }
 
-/// A command that is answered by its own name where users with accounts sit.
+/// A command whose answer in the UC3M console begins with its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedCommand {
     /// An operation on accounts.
     Operation(Method),
-    /// A file from a user, by his name.
+    /// Download a file of a user.
     GetFile,
 }
 
 impl NamedCommand {
-    /// Its name.
+    /// Its name in that console.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -81,72 +81,76 @@ impl NamedCommand {
     }
 }
 
-/// Why a command came to nothing.
+/// Why a command failed.
+#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// There is no server, here.
+    /// No server answers at this address.
     NoServer(Option<SocketAddr>),
-    /// No server of this name can be found, in the words of the system.
+    /// The host name does not resolve; the reason as the system gives it.
     NoHost(String, String),
     /// No file can have this name.
     Name(String, BadName),
-    /// The other side says no.
+    /// The other side refuses.
     Refused(ErrorReply),
-    /// The server says no to an operation on accounts.
+    /// The server refuses an operation on accounts.
     Operation(Method, ErrorReply),
-    /// A command whose answer names it came to nothing, for this reason.
+    /// A command with an answer of its own failed for this reason.
     Named(NamedCommand, Box<Failure>),
-    /// The words of a command are not the ones that it takes: these are.
+    /// Wrong arguments; the usage of the command.
     Usage(&'static str),
-    /// Nobody has it.
+    /// No peer has the file.
     NotFound(RelativeName),
     /// Files of that name have different contents.
     Ambiguous(RelativeName),
-    /// Under that name a part of another content is kept: so many bytes.
-    OtherContent {
-        /// The file.
-        part: String,
-        /// What it is a part of, where that is known.
-        root: Option<ContentHash>,
-        /// Its bytes.
-        held: u64,
-    },
-    /// What the last source gave was wrong.
+    /// The partial file of that name holds `held` bytes of another content.
+    OtherContent { part: String, root: Option<ContentHash>, held: u64 },
+    /// The last source sent wrong bytes.
     BadBytes(RelativeName, SocketAddr),
-    /// A root is 64 hex digits.
+    /// Not a root: `b3:` and 64 hex digits.
     Root(String),
     /// No source can be reached.
     NoSource(RelativeName),
-    /// So many bytes came, and the old wire does not tell whether they are all.
+    /// So many bytes were received; the legacy protocol does not mark the end of a file.
     Unended(RelativeName, u64),
-    /// The other side does not speak the protocol.
+    /// The other side does not speak the protocol; the detail is in English.
     Protocol(String),
-    /// Our disk, in the words of its error.
+    /// The local disk failed; the reason as the system gives it.
     Disk(String),
-    /// Whoever read the bytes from a pipe has gone.
+    /// The reader of the pipe has gone.
     NoReader,
-    /// The folder is not there.
+    /// The folder does not exist.
     NoFolder(String),
-    /// The port is busy, or the address is not ours.
+    /// Cannot listen there; the reason as the system gives it.
     Port(SocketAddr, String),
-    /// It listens there, and the server sees it by the other family of addresses.
+    /// The peer listens at the first address; the server (second) sees the other address family.
     Unseen(SocketAddr, SocketAddr),
-    /// The word is no command.
+    /// Unknown command.
     Unknown(String),
-    /// An argument is none: what was wanted.
+    /// A wrong argument; the expected form.
     Wrong(&'static str),
-    /// A player can't be started: which, and why.
+    /// A media player cannot be started; the reason as the system gives it.
     Player(String, String),
     /// SEARCH comes before DOWNLOAD.
     SearchFirst,
-    /// Nobody was asking.
+    /// An answer without a question.
     NoQuestion,
     /// The peer has not joined.
     NotJoined,
 }
 
 impl Failure {
-    /// The exit code of a one-shot command that fails so.
+    /// The detail of a protocol error.
+    #[must_use]
+    pub fn protocol_detail(&self) -> Option<&str> {
+        match self {
+            Failure::Protocol(detail) => Some(detail),
+            Failure::Named(_, why) => why.protocol_detail(),
+            _ => None,
+        }
+    }
+
+    /// The exit code of a one-shot command after this failure.
     #[must_use]
     pub fn code(&self) -> i32 {
         use crate::protocol::error::ErrorCode;
@@ -184,7 +188,7 @@ impl Failure {
     }
 }
 
-/// What a person may be asked for.
+/// Questions of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prompt {
     /// The next command, from the menu.
@@ -209,19 +213,19 @@ pub enum Prompt {
     Text,
 }
 
-/// One of several contents that go by one name.
+/// One of several contents with the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// What its bytes lead to.
+    /// Its root.
     pub root: ContentHash,
-    /// How many they are.
+    /// In bytes.
     pub size: u64,
-    /// Who has all or a part of it.
+    /// The peers with all or a part of it.
     pub holders: Vec<SocketAddr>,
 }
 
 impl Version {
-    /// The contents among these that have a root, those with the most holders first.
+    /// The contents with a root, the one with the most providers first.
     #[must_use]
     pub fn among(holders: &[Provider]) -> Vec<Version> {
         let mut versions: Vec<Version> = Vec::new();
@@ -237,294 +241,136 @@ impl Version {
     }
 }
 
-/// What a file is that was checked.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// What it should be.
+    /// The content matches its root.
     Right,
-    /// Something else.
+    /// The content does not match.
     Failed,
-    /// Nobody says what it should be.
+    /// No root is known for the file.
     Unknown,
 }
 
-/// What a node has to tell.
+/// An event for the user.
+#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum UiEvent {
-    /// The server: a JOIN is complete. The names each follow a space.
-    Joined {
-        /// Who.
-        who: SocketAddr,
-        /// ` a.mp4 b.mp4`.
-        names: String,
-    },
-    /// The server: a SEARCH.
-    Asked {
-        /// By whom.
-        who: SocketAddr,
-        /// For what.
-        name: RelativeName,
-    },
-    /// The log server: an operation.
+    /// Server: a JOIN is complete. `names` is ` a.mp4 b.mp4`.
+    Joined { who: SocketAddr, names: String },
+    /// Server: a SEARCH.
+    Asked { who: SocketAddr, name: RelativeName },
+    /// Log receiver: an operation.
     Logged(Logged),
     /// A port is open.
     Listening(SocketAddr),
-    /// A port is open on which an old wire is spoken.
-    OldPort {
-        /// Where.
-        at: SocketAddr,
-        /// Which.
-        speaks: LegacyProfile,
-    },
-    /// The server: an operation on an old wire.
-    Operation {
-        /// For whom.
-        user: UserName,
-        /// What.
-        method: Method,
-        /// On which wire.
-        speaks: LegacyProfile,
-    },
-    /// A port is not.
-    PortFailed {
-        /// Which.
-        at: SocketAddr,
-        /// In the words of the system.
-        why: String,
-    },
-    /// The peer: JOIN_OK has come.
-    IAm {
-        /// Its address.
-        me: SocketAddr,
-        /// ` a.mp4 b.mp4`.
-        names: String,
-    },
+    /// The port of a legacy protocol is open.
+    OldPort { at: SocketAddr, speaks: LegacyProfile },
+    /// Server: an operation by a legacy protocol.
+    Operation { user: UserName, method: Method, speaks: LegacyProfile },
+    /// A port cannot be opened; the reason as the system gives it.
+    PortFailed { at: SocketAddr, why: String },
+    /// Peer: JOIN_OK was received. `names` is ` a.mp4 b.mp4`.
+    IAm { me: SocketAddr, names: String },
     /// An answer to SEARCH.
-    Found {
-        /// What was searched.
-        name: RelativeName,
-        /// Who has it.
-        holders: Vec<Provider>,
-    },
-    /// What is waited for is there.
+    Found { name: RelativeName, holders: Vec<Provider> },
+    /// Subscription: a provider has appeared.
     Appeared(Provider),
-    /// What was waited for is gone.
-    Gone {
-        /// From whom.
-        peer: SocketAddr,
-        /// What he called it.
-        name: RelativeName,
-    },
-    /// How a process is.
+    /// Subscription: a provider is gone.
+    Gone { peer: SocketAddr, name: RelativeName },
+    /// The metrics of a process.
     Figures(Vec<Metric>),
-    /// One page of the users who are there.
+    /// One page of the connected users.
     Users(Vec<Online>),
-    /// One page of what a user has published.
-    Content {
-        /// Who.
-        of: UserName,
-        /// What.
-        files: Vec<Publication>,
-    },
+    /// One page of the publications of a user.
+    Content { of: UserName, files: Vec<Publication> },
     /// An operation on accounts has succeeded.
     Done(Method),
-    /// One page of the holders of files with a text in their name or description.
+    /// One page of the results of FIND.
     Holders(Vec<Provider>),
-    /// Files that were found and whose users are away.
+    /// Results of FIND whose users are not connected.
     Away(Vec<Away>),
-    /// There are more of them than were asked for.
+    /// A search has more results than its limit.
     MoreFound,
     /// One page of PEERS.
     Peers(Vec<PeerEntry>),
     /// One page of LS.
-    Files {
-        /// Whose.
-        peer: SocketAddr,
-        /// What.
-        files: Vec<FileEntry>,
-    },
-    /// A peer and all that it shares.
-    Node {
-        /// Who.
-        peer: PeerEntry,
-        /// What.
-        files: Vec<FileEntry>,
-    },
-    /// The peer: something about its folder that its owner should know.
-    OfShare {
-        /// As it was given.
-        folder: String,
-        /// What.
-        note: Note,
-    },
-    /// JOIN came again for the place and the folder with which the peer is in the network already.
+    Files { peer: SocketAddr, files: Vec<FileEntry> },
+    /// A peer and the files that it shares.
+    Node { peer: PeerEntry, files: Vec<FileEntry> },
+    /// Peer: a note about the shared folder, by its path as given.
+    OfShare { folder: String, note: Note },
+    /// JOIN names the address and folder that are registered already.
     AlreadyJoined(SocketAddr),
-    /// What was published is not in the folder: nobody could download it yet.
+    /// A published file is not in the folder: no peer can download it yet.
     NotHere(Line),
-    /// The date and the time of day, before an answer that wants them: `dd/mm/yyyy hh:mm:ss`.
+    /// The time of an answer, for consoles that show it: `dd/mm/yyyy hh:mm:ss`.
     At(String),
-    /// A list that is kept beside for later could not be written.
-    NotKept {
-        /// Its name.
-        name: String,
-        /// In the words of the system.
-        why: String,
-    },
-    /// LEAVE_OK has come.
+    /// A saved list could not be written; the reason as the system gives it.
+    NotKept { name: String, why: String },
+    /// LEAVE_OK was received.
     Left,
-    /// A download has begun, or goes on.
-    Begun {
-        /// Which file.
-        name: RelativeName,
-        /// From whom.
-        from: SocketAddr,
-        /// How many bytes are there already.
-        held: u64,
-        /// Of how many.
-        size: u64,
-    },
-    /// How far a download is.
-    Progress {
-        /// Which file.
-        name: RelativeName,
-        /// How many bytes are there.
-        held: u64,
-        /// Of how many.
-        size: u64,
-    },
+    /// A download begins, or continues with `held` of `size` bytes.
+    Begun { name: RelativeName, from: SocketAddr, held: u64, size: u64 },
+    /// Progress of a download in bytes.
+    Progress { name: RelativeName, held: u64, size: u64 },
     /// A download waits.
-    Stalled {
-        /// Which file.
-        name: RelativeName,
-        /// For what.
-        why: WaitReason,
-    },
-    /// A download is done.
+    Stalled { name: RelativeName, why: WaitReason },
+    /// A download is complete and verified. `from` sent its first bytes.
     Saved {
-        /// Which file.
         name: RelativeName,
-        /// Into which folder, as it was given.
         folder: String,
-        /// Its bytes.
         size: u64,
-        /// From whom the first of them came.
         from: SocketAddr,
-        /// What they lead to.
         root: Option<ContentHash>,
     },
-    /// A download is done, and nobody could say whether its bytes are the right ones.
-    Unverified {
-        /// Which file.
-        name: RelativeName,
-        /// Into which folder, as it was given.
-        folder: String,
-        /// Its bytes.
-        size: u64,
-        /// From whom.
-        from: SocketAddr,
-    },
-    /// A file can be played from here while it arrives.
-    Playing {
-        /// Which file.
-        name: RelativeName,
-        /// Where.
-        url: String,
-    },
-    /// The player has ended before the file was there: its download goes on.
-    PlayerEnded {
-        /// Which player.
-        player: String,
-        /// Which file.
-        name: RelativeName,
-    },
-    /// What is played of this file is what its owner gives: nothing proves it, or not yet.
+    /// A download is complete, and no root confirms its bytes.
+    Unverified { name: RelativeName, folder: String, size: u64, from: SocketAddr },
+    /// The URL that plays a file during its download.
+    Playing { name: RelativeName, url: String },
+    /// The media player ended before the download, which continues.
+    PlayerEnded { player: String, name: RelativeName },
+    /// Bytes are played that no hash list proves, or not yet.
     Unproven(RelativeName),
-    /// What came from a source was wrong: it is not asked again for this file.
-    Blamed {
-        /// Which file.
-        name: RelativeName,
-        /// Who gave it.
-        who: SocketAddr,
-    },
-    /// Files of one name have different contents: a person, or the next command, must choose.
-    Choice {
-        /// The name.
-        name: RelativeName,
-        /// What there is.
-        contents: Vec<Version>,
-    },
-    /// The link to a source is one of QUIC.
+    /// A source sent wrong bytes and is not used again for this file.
+    Blamed { name: RelativeName, who: SocketAddr },
+    /// Files of one name have different contents: the next command must choose.
+    Choice { name: RelativeName, contents: Vec<Version> },
+    /// The connection to a source uses QUIC.
     ByQuic(SocketAddr),
-    /// A source is not reached by QUIC: TCP takes over.
-    TcpTakesOver {
-        /// Which source.
-        peer: SocketAddr,
-        /// Where QUIC was tried.
-        udp: SocketAddr,
-        /// In the words of the system.
-        why: String,
-    },
-    /// The same file was there already.
-    Same {
-        /// Which file.
-        name: RelativeName,
-    },
-    /// How far the check of a file is.
-    Verifying {
-        /// Which file.
-        name: RelativeName,
-        /// How many bytes were read.
-        held: u64,
-        /// Of how many.
-        size: u64,
-    },
-    /// A file was checked.
+    /// QUIC does not reach a source at `udp`, so TCP takes over; the reason as the system gives it.
+    TcpTakesOver { peer: SocketAddr, udp: SocketAddr, why: String },
+    /// The same file was here already.
+    Same { name: RelativeName },
+    /// Progress of a check in bytes.
+    Verifying { name: RelativeName, held: u64, size: u64 },
+    /// A file was checked. Any root of `expected` would be right.
     Verified {
-        /// Which file.
         name: RelativeName,
-        /// Its bytes.
         size: u64,
-        /// What they lead to.
         root: ContentHash,
-        /// What that means.
         verdict: Verdict,
-        /// What they should lead to: any of these.
         expected: Vec<ContentHash>,
     },
-    /// Not all files that were checked are what they should be.
-    Mismatched {
-        /// How many are not.
-        failed: u64,
-        /// Of how many.
-        of: u64,
-    },
-    /// The file at the source is another one now; the download begins anew.
+    /// Some of the checked files do not match.
+    Mismatched { failed: u64, of: u64 },
+    /// The file has changed at its source; the download starts again.
     Restarted(RelativeName),
-    /// A download, or the check of a file, goes on no more: its bar goes, and why is told next.
+    /// A download or check has stopped; the next event says why.
     Stopped(RelativeName),
-    /// A command, or a download, came to nothing.
+    /// A command or a download failed.
     Failed(Failure),
-    /// The server is away; it will be tried again.
-    ServerLost {
-        /// Which one.
-        server: SocketAddr,
-        /// In words.
-        why: String,
-    },
-    /// The server is there again.
+    /// The connection to the server is lost and will be retried.
+    ServerLost { server: SocketAddr, why: String },
+    /// The server answers again.
     ServerFound(SocketAddr),
-    /// May `who` have `name`?
-    Consent {
-        /// Who asks.
-        who: SocketAddr,
-        /// For what.
-        name: RelativeName,
-    },
-    /// Too late to answer the question for `name`.
+    /// A requester waits for consent.
+    Consent { who: SocketAddr, name: RelativeName },
+    /// The question for consent has expired.
     ConsentExpired(RelativeName),
-    /// Something is asked of the person.
+    /// A question for the person.
     Prompt(Prompt),
-    /// Progress or result of a load.
+    /// Progress or result of a load test.
     #[cfg(feature = "loadgen")]
     Bench(Box<News>),
     /// The list of commands.

@@ -1,9 +1,5 @@
-//! What a process tells its user: events as data, and their words in three languages.
+//! What a process reports to its user: events as data, and their words in three languages.
 
-pub mod account_errors;
-pub mod causes;
 pub mod event;
-pub mod help;
-pub mod skipped;
+pub mod lang;
 pub mod text;
-pub mod transport_notes;

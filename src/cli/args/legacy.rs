@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_wire_stays_on_this_machine_unless_told_otherwise() {
+    fn a_legacy_port_binds_to_loopback_by_default() {
         let read = |text: &str| uc3m(text).map(|(at, tongue)| (at.to_string(), tongue));
         assert_eq!(read("5000"), Ok(("127.0.0.1:5000".into(), LegacyProfile::Uc3mFixed)));
         assert_eq!(read("5000:2024"), Ok(("127.0.0.1:5000".into(), LegacyProfile::Uc3m2024)));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_console_is_called_by_its_family_and_edition() {
+    fn a_console_is_named_by_its_profile_and_edition() {
         assert_eq!(family("napster"), Ok(ConsoleProfile::Napster));
         assert_eq!(family("rede"), Ok(ConsoleProfile::Rede));
         assert_eq!(family("uc3m"), Ok(ConsoleProfile::Uc3m(LegacyProfile::Uc3mFixed)));

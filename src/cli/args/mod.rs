@@ -8,7 +8,9 @@ pub mod ls;
 pub mod play;
 pub mod search;
 pub mod server;
+pub mod status;
 pub mod transport;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +21,7 @@ use cardume::os::fs::part_file::Allocate;
 use cardume::os::net::address;
 use cardume::os::system;
 use cardume::protocol::types::legacy_profile::{LegacyProfile, PROFILES};
-use cardume::ui::text::Lang;
+use cardume::ui::lang::Lang;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "loadgen")]
@@ -29,9 +31,9 @@ use crate::cli::args::ls::LsArgs;
 use crate::cli::args::play::PlayArgs;
 use crate::cli::args::search::SearchArgs;
 use crate::cli::args::server::{Metrics, RpcLogArgs, ServerArgs};
+use crate::cli::args::status::StatusArgs;
 use crate::cli::args::transport::TransportArgs;
-use crate::cli::status::StatusArgs;
-use crate::cli::watch::WatchArgs;
+use crate::cli::args::watch::WatchArgs;
 
 /// Where a server is looked for when nobody says.
 pub const DEFAULT_SERVER: &str = "127.0.0.1:1099";
@@ -655,14 +657,14 @@ mod tests {
     use crate::cli::translate;
 
     #[test]
-    fn the_definitions_hold_together() {
+    fn the_definitions_are_consistent() {
         Cli::command().debug_assert();
         translate::command(Lang::Pt).debug_assert();
         translate::command(Lang::Es).debug_assert();
     }
 
     #[test]
-    fn the_language_is_found_before_the_words_are_parsed() {
+    fn the_language_is_found_before_the_arguments_are_parsed() {
         let of = |words: &str| {
             lang_of(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>())
         };
@@ -673,7 +675,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_and_addresses_are_read_as_people_write_them() {
+    fn rates_and_addresses_have_units_and_brackets() {
         assert_eq!(rate("100MB"), Ok(100_000_000));
         assert_eq!(rate("1MiB/s"), Ok(1 << 20));
         assert!(rate("0").is_err() && rate("fast").is_err() && rate("-1").is_err());

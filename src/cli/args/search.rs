@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_as_people_write_them() {
+    fn sizes_have_units_and_open_ends() {
         assert_eq!(sizes("700M..4G"), Ok((Some(700_000_000), Some(4_000_000_000))));
         assert_eq!(
             (sizes("1KiB.."), sizes("..2k"), sizes("5")),

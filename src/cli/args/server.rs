@@ -160,13 +160,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_needs_some_memory() {
+    fn the_memory_of_an_index_has_a_minimum() {
         assert_eq!((memory("512MiB"), memory("2GB")), (Ok(512 << 20), Ok(2_000_000_000)));
         assert!(["", "0", "1", "1MiB", "-1", "x"].iter().all(|text| memory(text).is_err()));
     }
 
     #[test]
-    fn ranges_are_read_as_people_write_them() {
+    fn a_range_is_an_ip_with_or_without_bits() {
         assert!(range("10.0.0.0/8").is_ok() && range("::1").is_ok());
         assert!(range("10.0.0.0/33").is_err() && range("x/8").is_err());
     }

@@ -1,6 +1,8 @@
-//! The console: lines of stdout, notes of stderr, the half-typed line and the progress bars between them.
+//! The console: lines on stdout, notes on stderr, and the edited line and progress bars between
+//! them.
 //!
-//! On a terminal everything that is drawn goes to stderr; stdout gets the lines of the specification alone, so that a script can read them.
+//! A terminal shows all drawings on stderr. stdout carries only the lines of the specification, so
+//! that a script can read them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -13,31 +15,33 @@ use cardume::os::terminal::{self, RawMode, TerminalInput};
 use cardume::protocol::types::relative_path::RelativeName;
 use cardume::reactor::traits::{self, Typed};
 use cardume::ui::event::{Prompt, UiEvent, WaitReason};
-use cardume::ui::text::{self, Lang, Output};
+use cardume::ui::lang::Lang;
+use cardume::ui::text::{self, Output};
 
 use crate::cli::Outputs;
 use crate::cli::json_output;
 use crate::cli::term::line_editor::{Edited, Editor};
 use crate::cli::term::progress::{self, Meter, Progress};
 
-/// How to talk.
+/// The style of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// A server: lines out, nothing in.
+    /// A server: output without input.
     Plain,
-    /// A peer under a script.
+    /// A peer with commands from a script.
     Piped,
-    /// A peer with a person at a terminal.
+    /// A peer with a user at a terminal.
     Typed,
     /// One command.
     OneShot,
-    /// One command, for a program.
+    /// One command, with JSON output.
     Json,
-    /// One command whose bytes fill stdout.
+    /// One command whose bytes go to stdout.
     Quiet,
-    /// A file is played: a URL is all that stdout gets. A player draws on the terminal itself, unless we are `alone` there.
+    /// A file is played: stdout gets only the URL. A media player draws on the terminal itself,
+    /// unless `alone`.
     Play {
-        /// There is no player.
+        /// No media player runs.
         alone: bool,
     },
 }
@@ -50,33 +54,33 @@ pub struct Console {
     out: StdStreams,
     err: StdStreams,
     listens: bool,
-    /// The output is all that this process is for.
+    /// The output is the only purpose of this process.
     ends_with_reader: bool,
-    /// stdin never raises an edge: it is a file.
+    /// stdin is a file, which never raises an edge.
     always_ready: bool,
     typed: Vec<u8>,
     lines: VecDeque<String>,
     ended: bool,
-    /// The end of stdin was told.
-    told_end: bool,
+    /// The end of stdin was reported.
+    end_reported: bool,
     /// The next line answers a question, which can be cancelled.
     is_asking: bool,
-    /// It was.
+    /// The question was cancelled.
     cancelled: bool,
     screen: Option<Screen>,
-    /// Room for a line.
+    /// A buffer for one line.
     line: Vec<u8>,
 }
 
-/// What is drawn on a terminal.
+/// The drawings on a terminal.
 struct Screen {
     editor: Option<Editor>,
     raw: Option<RawMode>,
     prompt: String,
     bars: BTreeMap<RelativeName, Bar>,
-    /// What Tab knows besides the commands, latest last.
+    /// Completions of Tab besides the commands, the latest last.
     words: VecDeque<String>,
-    /// The widths of the bars that are drawn, and of the window for which they were.
+    /// The widths of the drawn bars, and of the window for which they were drawn.
     shown: Vec<usize>,
     columns: usize,
 }
@@ -88,18 +92,18 @@ struct Bar {
     stalled: Option<WaitReason>,
 }
 
-/// Words that Tab remembers.
+/// Limit of `words`.
 const WORDS: usize = 512;
-/// Bars that are drawn at once; a terminal is not high.
+/// Bars drawn at once, because a terminal is not high.
 const BARS: usize = 4;
 
 impl Console {
-    /// A console of the usual words that hears nothing yet.
+    /// A console of the default profile that does not read stdin yet.
     pub fn new(style: Style, lang: Lang, outputs: &Outputs) -> Console {
         Console::of(ConsoleProfile::Napster, style, lang, outputs)
     }
 
-    /// A console of this family that hears nothing yet.
+    /// A console of this profile that does not read stdin yet.
     pub fn of(family: ConsoleProfile, style: Style, lang: Lang, outputs: &Outputs) -> Console {
         let watched = terminal::is_watched()
             && !terminal::is_dumb()
@@ -120,7 +124,7 @@ impl Console {
             typed: Vec::new(),
             lines: VecDeque::new(),
             ended: false,
-            told_end: false,
+            end_reported: false,
             is_asking: false,
             cancelled: false,
             screen,
@@ -128,24 +132,24 @@ impl Console {
         }
     }
 
-    /// Listens to stdin from now on; `watched` when it tells by itself that it has something.
-    pub fn hear(&mut self, watched: bool) {
+    /// Reads stdin from now on; `watched`: the poll reports stdin.
+    pub fn read_stdin(&mut self, watched: bool) {
         self.listens = true;
         self.always_ready = !watched;
     }
 
-    /// Of a process that has no use when nobody reads stdout any more, where `shows`.
+    /// `shows`: end the process when the reader of stdout has gone.
     pub fn for_its_output(mut self, shows: bool) -> Console {
         self.ends_with_reader = shows;
         self
     }
 
-    /// Whether the process ends when nobody reads stdout any more.
+    /// True if the process ends when the reader of stdout has gone.
     pub fn ends_with_reader(&self) -> bool {
         self.ends_with_reader
     }
 
-    /// Reads what was typed or piped since, a page at the most. True when there was something.
+    /// Reads available input, at most a page. True when there was any.
     fn read(&mut self) -> bool {
         match terminal::read() {
             TerminalInput::None => return false,
@@ -183,7 +187,7 @@ impl Console {
                     self.lines.push_back(String::from_utf8_lossy(&self.typed).into_owned());
                     self.typed.clear();
                 }
-                // A line that is too long is no command of ours; its end still is.
+                // The line is too long for a command; its end is still found.
                 _ if self.typed.len() >= limits::COMMAND_BYTES => {}
                 _ => self.typed.push(*byte),
             }
@@ -195,7 +199,7 @@ impl Console {
         let output = if to_out { &self.out } else { &self.err };
         output.put(format!("{text}\n").as_bytes());
         if to_out && self.screen.is_some() {
-            // Both may be the same terminal: the line must be there before the prompt is drawn again.
+            // Both may be the same terminal: the line must be out before the prompt is drawn again.
             self.out.flush();
         }
         self.show();
@@ -230,23 +234,24 @@ impl Console {
 impl traits::ConsoleIo for Console {
     fn take(&mut self, ready: bool) -> Option<Typed> {
         if self.ends_with_reader {
-            // It is asked at the start, and when stdout tells of a change: what is found shows in `is_abandoned`.
+            // Checked at the start and when the poll reports stdout; `is_abandoned` shows the
+            // result.
             let _ = self.out.has_no_reader();
         }
         if self.screen.as_ref().is_some_and(|screen| screen.columns != terminal::columns()) {
-            // The window has another width by now.
+            // The window has another width now.
             self.hide();
             self.show();
         }
         if !self.listens {
             return None;
         }
-        // Keys are read at once, so that a person sees them; a script's lines are left in their pipe until they are wanted.
+        // Keys are read at once for the echo. Lines of a script stay in their pipe until needed.
         let came = self.lines.is_empty()
             && !self.ended
             && (ready || self.style == Style::Typed)
             && self.read();
-        // What is left in the pipe raises no new edge.
+        // The rest in the pipe raises no new edge.
         let part = (came && !self.ended).then_some(Typed::Part);
         if !ready {
             return part;
@@ -258,12 +263,12 @@ impl traits::ConsoleIo for Console {
         if std::mem::take(&mut self.cancelled) {
             return Some(Typed::Interrupt);
         }
-        if self.ended && !self.told_end {
+        if self.ended && !self.end_reported {
             if !self.typed.is_empty() {
                 let line = String::from_utf8_lossy(&std::mem::take(&mut self.typed)).into_owned();
                 return Some(Typed::Line(address::numbered(&line)));
             }
-            self.told_end = true;
+            self.end_reported = true;
             return Some(if self.style == Style::Typed {
                 Typed::Line("QUIT".into())
             } else {
@@ -275,11 +280,16 @@ impl traits::ConsoleIo for Console {
 
     fn tell(&mut self, report: &UiEvent, now: Instant) {
         if let (Style::Plain, UiEvent::Asked { who, name }) = (self.style, report) {
-            // A server says so for each of some hundred thousand searches a second.
+            // A server prints this line for some hundred thousand searches a second.
             self.line.clear();
             text::put_asked(who, name, &mut self.line);
             self.line.push(b'\n');
             return self.out.put(&self.line);
+        }
+        if let UiEvent::Failed(failure) = report
+            && let Some(detail) = failure.protocol_detail()
+        {
+            log::info!("protocol error: {detail}");
         }
         if self.style == Style::Json {
             for object in json_output::objects(report) {
@@ -288,12 +298,12 @@ impl traits::ConsoleIo for Console {
             return;
         }
         if let Some(screen) = &mut self.screen {
-            screen.learn(report, now);
+            screen.record(report, now);
         }
         if let UiEvent::Prompt(prompt) = report {
             let asks = !matches!(prompt, Prompt::Menu | Prompt::Command);
             if self.is_asking && !asks {
-                // Nobody has answered: what was typed of the answer is no command.
+                // The question was not answered: the typed part of an answer is no command.
                 self.clear_line();
             }
             self.is_asking = asks;
@@ -331,7 +341,7 @@ impl traits::ConsoleIo for Console {
                 {
                     self.err.put(format!("{}\n", text.trim_end()).as_bytes());
                 }
-                // One command asks nothing but which of several contents is meant.
+                // A one-shot command asks only for the choice between contents.
                 _ if self.style == Style::OneShot && self.listens => self.err.put(text.as_bytes()),
                 _ => {}
             },
@@ -347,7 +357,7 @@ impl traits::ConsoleIo for Console {
     fn flush(&mut self) -> bool {
         let (out, err) = (self.out.flush(), self.err.flush());
         out || err
-            || (self.always_ready && self.listens && !self.told_end && !self.lines.is_empty())
+            || (self.always_ready && self.listens && !self.end_reported && !self.lines.is_empty())
     }
 
     fn is_abandoned(&self) -> bool {
@@ -377,8 +387,8 @@ impl Screen {
         }
     }
 
-    /// Remembers what a bar or Tab may need.
-    fn learn(&mut self, report: &UiEvent, now: Instant) {
+    /// Records the parts of an event that a bar or Tab may need.
+    fn record(&mut self, report: &UiEvent, now: Instant) {
         match report {
             UiEvent::Begun { name, held, size, .. } => {
                 let bar = Bar { held: *held, size: *size, meter: Meter::new(), stalled: None };
@@ -467,7 +477,7 @@ impl Screen {
     fn rows(&self, lang: Lang) -> Vec<String> {
         let columns = terminal::columns();
         let row = |(name, bar): (&RelativeName, &Bar)| {
-            let stalled = bar.stalled.as_ref().map(|why| text::stalled(why, lang));
+            let stalled = bar.stalled.as_ref().map(|why| text::catalog(lang).wait_reason(why));
             let progress = Progress {
                 name,
                 done: bar.held,
@@ -475,7 +485,7 @@ impl Screen {
                 rate: bar.meter.rate(),
                 stalled: stalled.as_deref(),
             };
-            progress::line(&progress, columns, text::remaining(lang))
+            progress::line(&progress, columns, text::catalog(lang).remaining())
         };
         self.bars.iter().take(BARS).map(row).collect()
     }
@@ -483,7 +493,7 @@ impl Screen {
     fn hide(&mut self, drawn: &mut Vec<u8>) {
         self.columns = terminal::columns();
         if let Some(editor) = &mut self.editor {
-            // A window that has become narrower has broken rows in two.
+            // A narrower window has wrapped long rows.
             editor.resize(self.columns);
             editor.hide(drawn);
             return;
@@ -513,7 +523,7 @@ impl Screen {
     }
 }
 
-/// What may stand in the place of the word before the cursor.
+/// Candidates to replace the word before the cursor.
 fn complete(before: &str, commands: &[&str], words: &VecDeque<String>) -> Vec<String> {
     let first = !before.trim_start().contains(char::is_whitespace);
     if first {
@@ -540,7 +550,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tab_knows_commands_first_and_then_what_was_seen() {
+    fn tab_completes_commands_first_and_then_seen_words() {
         let words: VecDeque<String> =
             ["aula1.mp4", "aula 2.mp4", "127.0.0.1:4000"].map(String::from).into();
         assert_eq!(complete("se", ConsoleProfile::Napster.commands(), &words), ["SEARCH"]);

@@ -1,11 +1,11 @@
-//! Decode terminal bytes into keys: UTF-8 and escape sequences, which may arrive in fragments.
+//! Decodes terminal bytes into keys: UTF-8 and escape sequences, which may arrive in fragments.
 
 use std::mem;
 
-/// How much of an escape sequence is kept, far more than any known key has.
+/// Longest stored part of an escape sequence, far more than any known key has.
 const SEQUENCE_MAX: usize = 32;
 
-/// What a key asks for.
+/// The action of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TermKey {
     Text(char),
@@ -17,7 +17,7 @@ pub(super) enum TermKey {
     Down,
     Backspace,
     Delete,
-    /// Ctrl-D, which ends the input where there is nothing to delete.
+    /// Ctrl-D, which ends the input on an empty line.
     DeleteOrEnd,
     CutBefore,
     CutBehind,
@@ -28,12 +28,12 @@ pub(super) enum TermKey {
     Interrupt,
 }
 
-/// What of a key has come so far.
+/// The received part of a key.
 #[derive(Debug)]
 pub(super) enum KeyDecoder {
-    /// Nothing: a key begins.
+    /// Nothing: the next byte begins a key.
     Plain,
-    /// A carriage return, to which a line feed right behind it belongs.
+    /// A carriage return; a line feed right behind belongs to it.
     Return,
     /// The first bytes of a character.
     Character { bytes: [u8; 4], len: usize },
@@ -41,14 +41,14 @@ pub(super) enum KeyDecoder {
     Escape,
     /// ESC O, before the letter of a key in application mode.
     Application,
-    /// ESC [ and what is between it and its last byte.
+    /// ESC [ and the bytes before its last byte.
     Sequence(Vec<u8>),
-    /// The beginning of a message from the terminal, which any control ends.
+    /// The beginning of a message of the terminal, which any control character ends.
     Message,
 }
 
 impl KeyDecoder {
-    /// Takes in a byte, which may make a key whole.
+    /// Processes a byte, which may complete a key.
     pub(super) fn take(&mut self, byte: u8) -> Option<TermKey> {
         match mem::replace(self, KeyDecoder::Plain) {
             KeyDecoder::Return if byte == b'\n' => None,
@@ -59,7 +59,7 @@ impl KeyDecoder {
             KeyDecoder::Plain | KeyDecoder::Return | KeyDecoder::Character { .. } => {
                 self.begin(byte)
             }
-            // Ctrl-C and Enter work even within a sequence that never ends.
+            // Ctrl-C and Enter work even within an endless sequence.
             _ if byte < 0x20 => self.begin(byte),
             KeyDecoder::Escape => {
                 *self = match byte {
@@ -91,7 +91,7 @@ impl KeyDecoder {
         }
     }
 
-    /// Takes in the first byte of a key.
+    /// Processes the first byte of a key.
     fn begin(&mut self, byte: u8) -> Option<TermKey> {
         Some(match byte {
             0x01 => TermKey::Home,
@@ -118,7 +118,7 @@ impl KeyDecoder {
         })
     }
 
-    /// Makes a character of these bytes, or waits for more of it.
+    /// A character of these bytes; `None` while bytes are missing.
     fn character(&mut self, bytes: [u8; 4], len: usize) -> Option<TermKey> {
         match std::str::from_utf8(&bytes[..len]) {
             Ok(text) => text.chars().next().filter(|c| !c.is_control()).map(TermKey::Text),
@@ -132,8 +132,8 @@ impl KeyDecoder {
     }
 }
 
-/// The key of an escape sequence. A number behind a `;` tells of Shift and the
-/// like, which change nothing here.
+/// The key of an escape sequence. A number behind `;` encodes Shift and the like, which are
+/// ignored.
 fn sequence(held: &[u8], last: u8) -> Option<TermKey> {
     let number = held.split(|byte| *byte == b';').next().unwrap_or_default();
     Some(match (number, last) {

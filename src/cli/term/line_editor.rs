@@ -1,9 +1,8 @@
-//! A line editor for a terminal in raw mode: keys come in as bytes; finished
-//! lines, and the bytes that redraw the screen, go out.
+//! A line editor for a terminal in raw mode. Input: bytes of keys. Output: finished lines, and the
+//! bytes that redraw the screen.
 //!
-//! It neither reads nor writes nor looks at a clock, and it has to be told how
-//! wide the screen is. It is no shell: it knows no commands, and what could
-//! complete a word it asks its caller.
+//! The editor performs no I/O and reads no clock; the caller passes the width of the screen and
+//! completes words.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -11,49 +10,48 @@ use std::mem;
 use crate::cli::term::keys::{KeyDecoder, TermKey};
 use crate::cli::term::progress::{cells, head, plain, shorten, width};
 
-/// What came of some keys.
+/// The result of some keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edited {
-    /// A line was entered. Typed text holds no control characters, but a
-    /// completed name is here exactly as it was given.
+    /// A line was entered. Typed text has no control characters; a completed name is inserted
+    /// unchanged.
     Line(String),
     /// Ctrl-D on an empty line.
     End,
-    /// Ctrl-C; the half-typed line is gone.
+    /// Ctrl-C; the edited line is dropped.
     Interrupt,
 }
 
-/// The half-typed line, what stands above it, and how both lie on the screen.
+/// The edited line, the status lines above, and their layout on the screen.
 ///
-/// While it is shown, the screen below the last printed line belongs to it:
-/// whoever prints a line hides it, writes the line, and shows it again.
+/// While shown, the editor owns the screen below the last printed line. To print a line: hide the
+/// editor, write the line, show the editor.
 #[derive(Debug)]
 pub struct Editor {
     columns: usize,
     prompt: String,
     status: Vec<String>,
     line: String,
-    /// Where the next character goes, as an offset into `line`.
+    /// The cursor as an offset into `line`.
     cursor: usize,
-    /// The first character in view, as an offset into `line`.
+    /// The first visible character as an offset into `line`.
     left: usize,
     keys: KeyDecoder,
     history: History,
-    /// Whether the last key was a Tab that several candidates answered.
+    /// The last key was a Tab with several candidates.
     tabbed: bool,
     shown: bool,
-    /// The widths of the rows on the screen above the prompt's.
+    /// The widths of the rows above the prompt.
     above: Vec<usize>,
     /// The column of the cursor on the screen.
     column: usize,
 }
 
 impl Editor {
-    /// A hidden editor with neither prompt nor status, for a screen of so many
-    /// columns; 0 stands for a screen that does not tell.
+    /// A hidden editor without prompt and status; 0 columns: unknown width.
     pub fn new(columns: usize) -> Self {
         Self {
-            columns: told(columns),
+            columns: width_or_default(columns),
             prompt: String::new(),
             status: Vec::new(),
             line: String::new(),
@@ -68,14 +66,13 @@ impl Editor {
         }
     }
 
-    /// Takes in that the screen has another width by now. What is drawn is put
-    /// right by the next [`show`](Self::show), which reckons with a terminal
-    /// that breaks rows too long for it.
+    /// Sets the width of the screen. The next [`show`](Self::show) repairs rows that the terminal
+    /// has wrapped.
     pub fn resize(&mut self, columns: usize) {
-        self.columns = told(columns);
+        self.columns = width_or_default(columns);
     }
 
-    /// Sets what stands before the line.
+    /// Sets the prompt.
     pub fn set_prompt(&mut self, prompt: &str, out: &mut Vec<u8>) {
         if self.prompt != prompt {
             self.prompt = prompt.to_owned();
@@ -83,8 +80,8 @@ impl Editor {
         }
     }
 
-    /// Sets the lines that stand above the prompt. Together with it they have
-    /// to be fewer than the rows of the screen.
+    /// Sets the status lines above the prompt. With the prompt they must be fewer than the rows of
+    /// the screen.
     pub fn set_status(&mut self, lines: Vec<String>, out: &mut Vec<u8>) {
         if self.status != lines {
             self.status = lines;
@@ -92,14 +89,13 @@ impl Editor {
         }
     }
 
-    /// Draws the status lines, the prompt and the half-typed line, with the
-    /// cursor where it belongs. The cursor stands at column 0 before.
+    /// Draws status lines, prompt and edited line with the cursor. The cursor must be at column 0.
     pub fn show(&mut self, out: &mut Vec<u8>) {
         self.shown = true;
         self.redraw(out);
     }
 
-    /// Erases all of it, and leaves the cursor where the first row began.
+    /// Erases all rows, and leaves the cursor at the start of the first.
     pub fn hide(&mut self, out: &mut Vec<u8>) {
         if self.shown {
             self.erase(out);
@@ -107,18 +103,18 @@ impl Editor {
         }
     }
 
-    /// Drops the half-typed line.
+    /// Drops the edited line.
     pub fn clear_line(&mut self, out: &mut Vec<u8>) {
         self.replace(0, self.line.len(), "");
         self.history.leave();
         self.redraw(out);
     }
 
-    /// Takes in what was typed, in whatever cuts it comes.
+    /// Processes typed bytes, in fragments of any length.
     ///
-    /// `complete` gets the text before the cursor and gives whole replacements
-    /// for its last word. A word begins behind a blank, and one that begins
-    /// with a double quote goes on over blanks until the next quote.
+    /// `complete` gets the text before the cursor and returns replacements for its last word. A
+    /// word begins behind a blank; a word that begins with a double quote contains blanks up to the
+    /// next quote.
     pub fn feed(
         &mut self,
         bytes: &[u8],
@@ -198,8 +194,8 @@ impl Editor {
         None
     }
 
-    /// Puts `text` in the place of a part of the line and the cursor behind it,
-    /// unless the line would grow too long.
+    /// Replaces a part of the line with `text` and puts the cursor behind, unless the line would be
+    /// too long.
     fn replace(&mut self, from: usize, to: usize, text: &str) {
         if self.line.len() - (to - from) + text.len() <= LINE_MAX {
             self.line.replace_range(from..to, text);
@@ -220,7 +216,7 @@ impl Editor {
         let candidates = complete(typed);
         match candidates.as_slice() {
             [] => {}
-            // A folder is rarely the end of a path, so no blank follows it.
+            // A folder is rarely the end of a path, so no blank follows.
             [only] if only.ends_with(std::path::is_separator) => {
                 self.replace(start, self.cursor, only);
             }
@@ -232,8 +228,8 @@ impl Editor {
             [first, others @ ..] => {
                 let common =
                     others.iter().fold(first.as_str(), |common, other| alike(common, other));
-                // Candidates that differ from what was typed, say in case, may
-                // have less in common than there is already.
+                // Candidates that differ from the typed text, say in case, may have a shorter
+                // common prefix.
                 if common.len() >= self.cursor - start {
                     self.replace(start, self.cursor, common);
                 }
@@ -242,7 +238,7 @@ impl Editor {
         }
     }
 
-    /// Prints the candidates side by side above everything else.
+    /// Prints the candidates in columns above all rows.
     fn list(&mut self, candidates: &[String], out: &mut Vec<u8>) {
         self.erase(out);
         let names: Vec<String> =
@@ -261,7 +257,7 @@ impl Editor {
         }
     }
 
-    /// Prints one line that stays, from where the rows have been erased.
+    /// Prints one permanent line at the start of the erased rows.
     fn print(&self, text: &str, out: &mut Vec<u8>) {
         if self.shown {
             out.extend_from_slice(shorten(text, self.columns).as_bytes());
@@ -276,8 +272,7 @@ impl Editor {
         }
     }
 
-    /// Draws everything over what is there, which flickers less than erasing it
-    /// first.
+    /// Overwrites all rows, which flickers less than erasing first.
     fn redraw(&mut self, out: &mut Vec<u8>) {
         if !self.shown {
             return;
@@ -285,15 +280,15 @@ impl Editor {
         self.rewind(out);
         for line in &self.status {
             let row = shorten(line, self.columns);
-            // Erased first: behind a row that fills the screen's width some
-            // terminals would erase its last character.
+            // Erase first: behind a row as wide as the screen, some terminals would erase its last
+            // character.
             out.extend_from_slice(b"\x1b[K");
             out.extend_from_slice(row.as_bytes());
             out.extend_from_slice(b"\r\n");
             self.above.push(width(&row));
         }
         let prompt = shorten(&self.prompt, self.columns / 2);
-        // The cursor needs a column of its own behind the last character.
+        // The cursor needs a column behind the last character.
         let room = self.columns - 1 - width(&prompt);
         self.scroll(room);
         out.extend_from_slice(prompt.as_bytes());
@@ -305,8 +300,8 @@ impl Editor {
         }
     }
 
-    /// Moves the cursor to where the first row begins. On a screen that has
-    /// become narrower a row may by now be several.
+    /// Moves the cursor to the start of the first row. A narrower screen may have wrapped a row
+    /// into several.
     fn rewind(&mut self, out: &mut Vec<u8>) {
         let rows = |width: usize| width.div_ceil(self.columns).max(1);
         let up = self.above.iter().map(|width| rows(*width)).sum::<usize>();
@@ -319,8 +314,8 @@ impl Editor {
         self.column = 0;
     }
 
-    /// Moves the view as little as the cursor asks for, and leaves no room
-    /// empty behind the line while some of it is out of view before.
+    /// Scrolls the view as little as possible to show the cursor, without empty room behind the
+    /// line while its beginning is hidden.
     fn scroll(&mut self, room: usize) {
         let mut left = self.left.min(self.cursor);
         while !self.line.is_char_boundary(left) {
@@ -332,31 +327,31 @@ impl Editor {
     }
 }
 
-/// The width of a screen that does not tell it.
+/// The width of a screen that does not report it.
 const COLUMNS_UNTOLD: usize = 80;
 /// The longest line, in bytes.
 const LINE_MAX: usize = 4096;
-/// How many lines are remembered.
+/// Lines in the history.
 const HISTORY_MAX: usize = 500;
-/// How many candidates are listed.
+/// Candidates that are listed.
 const LIST_MAX: usize = 64;
 
-fn told(columns: usize) -> usize {
+fn width_or_default(columns: usize) -> usize {
     if columns == 0 { COLUMNS_UNTOLD } else { columns }
 }
 
-/// The lines entered before, and where among them the person is looking.
+/// The entered lines, and the position in them.
 #[derive(Debug, Default)]
 struct History {
     lines: VecDeque<String>,
-    /// The line that is recalled, if one is.
+    /// The index of the recalled line, if any.
     at: Option<usize>,
-    /// The half-typed line, while another is recalled.
+    /// The edited line, while another is recalled.
     draft: String,
 }
 
 impl History {
-    /// The line before the one in view, which is `line`.
+    /// The line before the visible one, which is `line`.
     fn older(&mut self, line: &str) -> Option<String> {
         let at = self.at.unwrap_or(self.lines.len()).checked_sub(1)?;
         if self.at.is_none() {
@@ -366,7 +361,7 @@ impl History {
         self.lines.get(at).cloned()
     }
 
-    /// The line after the one in view, the half-typed one at last.
+    /// The line after the visible one, and the edited line at last.
     fn newer(&mut self) -> Option<String> {
         let at = self.at? + 1;
         self.at = (at < self.lines.len()).then_some(at);
@@ -393,20 +388,20 @@ impl History {
     }
 }
 
-/// Where the character before this place begins, with the marks that sit on it.
+/// The start of the character before this offset, with its combining marks.
 fn before(line: &str, at: usize) -> usize {
     let found = line[..at].char_indices().rfind(|(_, c)| cells(*c) > 0);
     found.map_or(0, |(start, _)| start)
 }
 
-/// Where the character at this place ends, with the marks that sit on it.
+/// The end of the character at this offset, with its combining marks.
 fn behind(line: &str, at: usize) -> usize {
     let mut rest = line[at..].char_indices().skip(1);
     let found = rest.find(|(_, c)| cells(*c) > 0);
     found.map_or(line.len(), |(end, _)| at + end)
 }
 
-/// Where the longest tail begins that fits into so many columns.
+/// The start of the longest tail that fits into `columns`.
 fn tail_start(text: &str, columns: usize) -> usize {
     let (mut start, mut used) = (text.len(), 0);
     for (at, c) in text.char_indices().rev() {
@@ -414,7 +409,7 @@ fn tail_start(text: &str, columns: usize) -> usize {
         if used > columns {
             break;
         }
-        // A mark is not parted from the character it sits on.
+        // A mark stays with its character.
         if cells(c) > 0 {
             start = at;
         }
@@ -422,7 +417,7 @@ fn tail_start(text: &str, columns: usize) -> usize {
     start
 }
 
-/// Where the last word of the text begins.
+/// The start of the last word of the text.
 fn word_start(text: &str) -> usize {
     let (mut start, mut quoted) = (0, false);
     for (at, c) in text.char_indices() {
@@ -435,7 +430,7 @@ fn word_start(text: &str) -> usize {
     start
 }
 
-/// What two texts begin with alike.
+/// The common prefix of two texts.
 fn alike<'a>(one: &'a str, other: &str) -> &'a str {
     let mut pairs = one.char_indices().zip(other.chars());
     let end = pairs.find(|((_, a), b)| a != b).map(|((at, _), _)| at);
@@ -447,8 +442,8 @@ mod tests {
     use super::*;
     use unicode_width::UnicodeWidthChar;
 
-    /// A terminal that knows what the editor may say, and panics at anything
-    /// else: at an unknown control, and at a row that does not fit.
+    /// A terminal that knows the editor's output, and panics at an unknown control or at a row that
+    /// does not fit.
     struct Screen {
         columns: usize,
         rows: Vec<Vec<String>>,
@@ -525,7 +520,7 @@ mod tests {
             self.column += wide;
         }
 
-        /// Breaks what no longer fits, as terminals do when made narrower.
+        /// Wraps rows as a terminal does that becomes narrower.
         fn resize(&mut self, columns: usize) {
             let mut rows = Vec::new();
             let mut cursor = (0, 0);
@@ -549,7 +544,7 @@ mod tests {
         }
     }
 
-    /// An editor at a screen, shown, with the prompt `> `.
+    /// A shown editor on a screen, with the prompt `> `.
     struct Desk {
         editor: Editor,
         screen: Screen,
@@ -585,7 +580,7 @@ mod tests {
             self.tell(|editor, out| editor.set_status(lines, out));
         }
 
-        /// The candidates are those that begin with the last word.
+        /// The candidates are those with the prefix of the last word.
         fn feed(&mut self, bytes: impl AsRef<[u8]>) -> Vec<Edited> {
             let mut out = Vec::new();
             let candidates = &self.candidates;
@@ -609,7 +604,7 @@ mod tests {
             assert_eq!(self.screen.lines(), lines);
         }
 
-        /// The last row, with `|` where the cursor is.
+        /// The last row, with `|` at the cursor.
         fn row(&self) -> String {
             assert_eq!(self.screen.row + 1, self.screen.rows.len());
             let row = &self.screen.rows[self.screen.row];
@@ -624,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_arrives_while_one_types_leaves_it_whole() {
+    fn a_line_printed_during_typing_keeps_the_edited_line() {
         let mut desk = Desk::new(40);
         desk.status(&["aula1.mp4  45 %", "aula2.mp4  7 %"]);
         desk.feed("get au\x1b[D");
@@ -730,7 +725,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_may_come_in_pieces() {
+    fn a_character_may_arrive_in_fragments() {
         let mut desk = Desk::new(40);
         for byte in "aç講🦀".bytes() {
             desk.feed([byte]);
@@ -742,14 +737,14 @@ mod tests {
     }
 
     #[test]
-    fn invalid_bytes_are_dropped_and_their_neighbours_kept() {
+    fn invalid_bytes_are_dropped_without_their_neighbours() {
         let mut desk = Desk::new(40);
         desk.feed(b"a\xffb\xc3c\xe8\xacd\x80e\xed\xa0\x80f\xc0\xafg\xc2\x85h\xf0\x9f\xc3\xa7");
         assert_eq!(desk.feed("\r"), entered("abcdefghç"));
     }
 
     #[test]
-    fn a_mark_moves_and_goes_with_the_character_it_sits_on() {
+    fn a_combining_mark_moves_with_its_character() {
         let mut desk = Desk::new(40);
         desk.feed("ae\u{301}b\x1b[D\x1b[DX");
         assert_eq!(desk.row(), "> aX|e\u{301}b");
@@ -758,7 +753,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_sequences_are_swallowed_however_they_are_cut() {
+    fn unknown_sequences_are_ignored_in_any_fragments() {
         let keys = "a\x1b[200~b\x1b[201~\x1b[15;2~\x1b[[A\x1b[?1;2c\x1bOPc\x1bx\x1b(Bd\x1b]0;title\x07e\x1bP1$r\x1b\\f\x1b[<0;3;4M\x1b[1;5Dg";
         let mut desk = Desk::new(40);
         for byte in keys.bytes() {
@@ -781,7 +776,7 @@ mod tests {
     }
 
     #[test]
-    fn history_comes_back_and_the_half_typed_line_is_kept() {
+    fn history_keeps_the_edited_line() {
         let mut desk = Desk::new(40);
         desk.feed("\x1b[A\x1b[Bone\rtwo\rtwo\r  \r\rhal");
         for row in ["> two|", "> one|", "> one|"] {
@@ -807,7 +802,7 @@ mod tests {
     }
 
     #[test]
-    fn ctrl_l_leaves_only_what_is_current() {
+    fn ctrl_l_keeps_only_the_current_rows() {
         let mut desk = Desk::new(40);
         desk.print("old");
         desk.status(&["busy"]);
@@ -832,7 +827,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_takes_no_more_than_its_bytes() {
+    fn a_line_has_a_limit_of_bytes() {
         let mut desk = Desk::with(40, &["name-of-some-length"]);
         let full = "é".repeat(LINE_MAX / 2);
         desk.feed(&full);
@@ -856,7 +851,7 @@ mod tests {
     }
 
     #[test]
-    fn tab_completes_what_candidates_share_and_then_lists_them() {
+    fn tab_completes_the_common_prefix_and_then_lists_candidates() {
         let mut desk = Desk::with(20, &["aulá1.mp4", "aulà2.mp4", "aul", "other"]);
         desk.status(&["busy"]);
         desk.feed("get a\t");
@@ -868,7 +863,7 @@ mod tests {
     }
 
     #[test]
-    fn completion_never_takes_typed_text_away() {
+    fn completion_never_removes_typed_text() {
         let mut editor = Editor::new(40);
         let mut out = Vec::new();
         let complete = |_: &str| vec!["Aula1".to_owned(), "aula2".to_owned()];
@@ -909,7 +904,7 @@ mod tests {
     }
 
     #[test]
-    fn a_screen_made_narrower_is_cleaned_up() {
+    fn a_narrower_screen_is_cleaned_up() {
         let mut desk = Desk::new(40);
         desk.print("before");
         desk.status(&["a status that fills more than half", "short"]);
@@ -930,7 +925,7 @@ mod tests {
     }
 
     #[test]
-    fn a_screen_of_hardly_any_columns_is_endured() {
+    fn a_screen_of_hardly_any_columns_works() {
         for columns in [1, 2, 3, 4] {
             let mut desk = Desk::with(columns, &["講義", "講話"]);
             desk.status(&["講義の録画", "x"]);
@@ -941,7 +936,7 @@ mod tests {
         assert_eq!(Editor::new(0).columns, COLUMNS_UNTOLD);
     }
 
-    /// A small generator of numbers that only look random (xorshift).
+    /// A pseudo-random generator (xorshift).
     struct Dice(u64);
 
     impl Dice {
@@ -994,7 +989,7 @@ mod tests {
     }
 
     #[test]
-    fn random_keys_in_random_cuts_never_tear_the_screen() {
+    fn random_keys_in_random_fragments_never_break_the_screen() {
         let names = ["abc", "ab\x1b[2J", "講義の録画", "\"a b\"", "a\u{301}", "\r\n\u{202e}"];
         for seed in 1..=300 {
             let mut dice = Dice(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));

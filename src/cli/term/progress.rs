@@ -1,33 +1,29 @@
-//! One progress bar as text, and the width of text on a terminal.
+//! A progress bar as text, and the width of text on a terminal.
 //!
-//! Everything here is a function of its arguments: nothing is printed and no
-//! clock is read. Names come from strangers, so whatever is bound for the
-//! screen passes through [`plain`] or [`shorten`], which leave nothing in it
-//! that a terminal would obey.
+//! Pure functions: no output, no clock. Names come from strangers, so text for the screen passes
+//! through [`plain`] or [`shorten`], which remove all characters that a terminal would obey.
 
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use unicode_width::UnicodeWidthChar;
 
-/// How one transfer stands.
+/// The state of one transfer.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
-    /// What is on its way.
     pub name: &'a str,
-    /// Bytes that are here.
+    /// Bytes transferred.
     pub done: u64,
-    /// Bytes there are in all.
+    /// Bytes in total.
     pub size: u64,
     /// Bytes per second, smoothed.
     pub rate: f64,
-    /// Why nothing moves, if nothing does.
+    /// Why no bytes arrive, if so.
     pub stalled: Option<&'a str>,
 }
 
-/// The progress line, never wider than `columns`; `eta_word` stands before the
-/// time that is left. A narrow line loses the sizes first, then the bar, the
-/// speed and the time; the name goes last.
+/// The progress line, at most `columns` wide; `eta_word` stands before the remaining time. A narrow
+/// line omits first the sizes, then the bar, the speed and the time; the name last.
 pub fn line(p: &Progress<'_>, columns: usize, eta_word: &str) -> String {
     let percent = format!("{} %", share(p, 100));
     let sizes = format!("{} of {}", bytes(p.done), bytes(p.size));
@@ -40,8 +36,7 @@ pub fn line(p: &Progress<'_>, columns: usize, eta_word: &str) -> String {
     };
     let (sizes, left) = (Some(sizes), left.as_deref());
     let (sizes, percent, speed) = (sizes.as_deref(), Some(&*percent), Some(&*speed));
-    // What gives way last when room is short: the reason for a standstill, or
-    // the share that is done.
+    // The last part to be omitted: the reason of a stall, or the percentage.
     let (scant, least) = match p.stalled {
         Some(_) => (None, speed),
         None => (percent, left),
@@ -73,34 +68,34 @@ pub fn line(p: &Progress<'_>, columns: usize, eta_word: &str) -> String {
     shorten(p.name, columns)
 }
 
-/// A smoothed rate: what the last few seconds weigh most in.
+/// A rate smoothed over the last few seconds.
 ///
-/// It reads no clock. A transfer that stands still must go on being noted for
-/// its rate to fall.
+/// The caller passes the time. A stalled transfer must keep calling [`note`](Self::note) for its
+/// rate to fall.
 #[derive(Debug, Clone, Default)]
 pub struct Meter {
     last: Option<(u64, Instant)>,
     /// The smoothed rate times `weight`.
     sum: f64,
-    /// How much of a full memory has been seen, between 0 and 1.
+    /// The observed share of the smoothing window, between 0 and 1.
     weight: f64,
 }
 
 impl Meter {
-    /// A meter that has seen nothing.
+    /// A meter without measurements.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes note that `done` bytes are here by `now`. A count that falls
-    /// starts over from there, and what was measured stays.
+    /// Records that `done` bytes are here at `now`. A smaller count starts again; earlier
+    /// measurements stay.
     pub fn note(&mut self, done: u64, now: Instant) {
         let Some((before, then)) = self.last else {
             self.last = Some((done, now));
             return;
         };
         let slice = now.saturating_duration_since(then);
-        // The bytes of a slice too short to divide by count with the next one.
+        // Bytes of a slice too short for a division count with the next slice.
         if slice < SLICE && done >= before {
             return;
         }
@@ -115,10 +110,10 @@ impl Meter {
         self.weight += fresh * (1.0 - self.weight);
     }
 
-    /// Bytes per second, 0 until two notes lie far enough apart.
+    /// Bytes per second; 0 until two records are far enough apart.
     pub fn rate(&self) -> f64 {
         if self.weight > 0.0 {
-            // Without the division a young meter would lean towards zero.
+            // Without the division a young meter would tend towards zero.
             self.sum / self.weight
         } else {
             0.0
@@ -126,13 +121,13 @@ impl Meter {
     }
 }
 
-/// The text with nothing in it that a terminal obeys: control characters, those
-/// that turn the direction of writing and other unseen ones become U+FFFD.
+/// The text without characters that a terminal obeys: control characters, direction marks and other
+/// invisible characters become U+FFFD.
 pub fn plain(text: &str) -> String {
     text.chars().filter_map(seen).collect()
 }
 
-/// The plain text, cut with `…` where it is wider than `columns`.
+/// The plain text, cut with `…` if wider than `columns`.
 pub fn shorten(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return plain(text);
@@ -145,7 +140,7 @@ pub fn shorten(text: &str, columns: usize) -> String {
     short
 }
 
-/// As much of the beginning of the text as fits into `columns`.
+/// The longest prefix that fits into `columns`.
 pub fn head(text: &str, columns: usize) -> &str {
     let mut used = 0;
     for (at, c) in text.char_indices() {
@@ -157,34 +152,34 @@ pub fn head(text: &str, columns: usize) -> &str {
     text
 }
 
-/// The columns the plain text takes.
+/// The columns of the plain text.
 pub fn width(text: &str) -> usize {
     text.chars().map(cells).sum()
 }
 
-/// The columns one character takes once it is plain.
+/// The columns of one plain character.
 pub fn cells(c: char) -> usize {
     seen(c).and_then(UnicodeWidthChar::width).unwrap_or(0)
 }
 
-/// A bar where there is room, and a bar where there is less.
+/// The width of a bar, and of a bar on a narrow line.
 const WIDE_BAR: usize = 20;
 const NARROW_BAR: usize = 10;
-/// What a name is left with before the parts behind it give way.
+/// Columns kept for the name before the parts behind it are omitted.
 const NAME_LEAST: usize = 12;
-/// What stands between two parts.
+/// Between two parts.
 const GAP: &str = "  ";
-/// How far back a meter remembers, and the least time it divides by.
+/// The smoothing window, and the shortest slice for a division.
 const MEMORY: Duration = Duration::from_secs(3);
 const SLICE: Duration = Duration::from_millis(50);
-/// Beyond this a guess about the time left says nothing.
+/// A longer estimate is meaningless.
 const LONGEST_GUESS: f64 = 100.0 * 86_400.0;
 
-/// What the screen shows for a character, if anything.
+/// The visible form of a character, if any.
 fn seen(c: char) -> Option<char> {
     match c {
-        // Joiners and selectors only say how a neighbour looks, and terminals
-        // disagree about the width of what comes of it.
+        // Joiners and selectors only change the look of a neighbour, and terminals disagree about
+        // the resulting width.
         '\u{200d}' | '\u{fe00}'..='\u{fe0f}' => None,
         '\u{ad}'
         | '\u{61c}'
@@ -201,7 +196,7 @@ fn seen(c: char) -> Option<char> {
     }
 }
 
-/// How many of `parts` are done, rounded down; an empty file is all there.
+/// How many of `parts` are done, rounded down; an empty file is complete.
 fn share(p: &Progress<'_>, parts: usize) -> usize {
     if p.done >= p.size {
         return parts;
@@ -219,7 +214,7 @@ fn bytes(count: u64) -> String {
     ByteSize(count).display().iec().to_string()
 }
 
-/// The time left at this rate, while there is any and it can be told.
+/// The remaining time at this rate, if it can be estimated.
 fn time_left(p: &Progress<'_>) -> Option<String> {
     let rest = p.size.saturating_sub(p.done);
     if rest == 0 || p.rate.is_nan() || p.rate <= 0.0 {
@@ -255,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_line_says_everything() {
+    fn a_wide_line_has_all_parts() {
         assert_eq!(
             line(&lecture(), 100, "falta"),
             "aula1.mp4  █████░░░░░░░░░░░░░░░  25 %  512.0 MiB of 2.0 GiB  512.0 MiB/s  falta 3 s"
@@ -263,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_line_loses_its_parts_one_after_another() {
+    fn a_narrow_line_omits_its_parts_one_after_another() {
         let at = |columns| line(&lecture(), columns, "falta");
         assert_eq!(
             at(80),
@@ -280,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_stands_where_speed_and_time_stood() {
+    fn the_reason_of_a_stall_replaces_speed_and_time() {
         let stalled = Progress { stalled: Some("nobody has it"), ..lecture() };
         let at = |columns| line(&stalled, columns, "falta");
         assert_eq!(
@@ -294,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_is_wider_than_it_may_be() {
+    fn no_line_is_wider_than_its_columns() {
         let names = [
             "",
             "a",
@@ -331,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_all_there() {
+    fn an_empty_file_is_complete() {
         let p = Progress { done: 0, size: 0, rate: 0.0, ..lecture() };
         assert_eq!(
             line(&p, 100, "falta"),
@@ -340,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn time_left_is_told_in_two_units_and_not_beyond_reason() {
+    fn the_remaining_time_has_two_units_and_a_limit() {
         let left =
             |seconds: u64| time_left(&Progress { done: 0, size: seconds, rate: 1.0, ..lecture() });
         assert_eq!(left(0), None);
@@ -352,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_name_brings_no_control_characters() {
+    fn a_hostile_name_shows_no_control_characters() {
         let p = Progress {
             name: "a\x1b[2J\u{9b}\u{202e}gpj.exe\n",
             stalled: Some("\x07bell"),
@@ -372,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_rate_is_told_at_once_and_stays() {
+    fn a_steady_rate_is_known_at_once_and_stays() {
         let start = Instant::now();
         let mut meter = Meter::new();
         assert_eq!(meter.rate(), 0.0);
@@ -385,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_standstill_lets_the_rate_fall() {
+    fn a_stall_lets_the_rate_fall() {
         let start = Instant::now();
         let mut meter = Meter::new();
         meter.note(0, start);
@@ -397,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_that_crowd_lose_no_bytes_and_do_not_shout() {
+    fn frequent_records_lose_no_bytes_and_show_no_peaks() {
         let start = Instant::now();
         let mut meter = Meter::new();
         for tick in 0..=1_000 {

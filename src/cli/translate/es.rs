@@ -2,7 +2,7 @@
 
 use crate::cli::translate::Table;
 
-/// All texts, in the order in which a person meets them.
+/// All texts, in the order in which a user meets them.
 pub const TABLE: Table = Table { help: HELP, frame: FRAME, messages: MESSAGES };
 
 /// Texts of the command definitions.
@@ -524,7 +524,7 @@ const HELP: &[(&str, &str)] = &[
     ),
 ];
 
-/// Texts of clap and its generators; a longer one stands before one that is its beginning.
+/// Texts of clap and its generators; a longer text stands before its own prefix.
 const FRAME: &[(&str, &str)] = &[
     ("Usage:", "Uso:"),
     ("Commands:", "Órdenes:"),
@@ -558,7 +558,7 @@ const FRAME: &[(&str, &str)] = &[
     ("environment variable.", "del entorno."),
 ];
 
-/// Messages of one line; one with a more special beginning stands first.
+/// Messages of one line; the more special prefix stands first.
 const MESSAGES: &[(&str, &str)] = &[
     ("a rate is like 100MB or 1.5MiB, per second", "una tasa es como 100MB o 1.5MiB, por segundo"),
     ("a rate is at least 1 byte a second", "una tasa es de al menos 1 byte por segundo"),

@@ -1,10 +1,11 @@
-//! Help, man pages, completions and messages of the command line in Portuguese and Spanish. The source of every text is English: the attributes of
-//! `cli::args`, and the code that fails. One table a language maps each of them; tests fail where a translation is missing or stale.
+//! Help, man pages, completions and messages of the command line in Portuguese and Spanish. The
+//! source of every text is English: the attributes of `cli::args`, and the messages in the code.
+//! Each language has one table; tests fail if a translation is missing or stale.
 
 mod es;
 mod pt;
 
-use cardume::ui::text::Lang;
+use cardume::ui::lang::Lang;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _, ValueParser};
 use clap::{Arg, Command, CommandFactory as _, ValueEnum};
 
@@ -15,11 +16,11 @@ use crate::cli::args::{AcceptArg, AllocateArg, Cli};
 
 /// English texts and their translations into one language.
 struct Table {
-    /// Texts of the command definitions: what commands, arguments and values do, and the lines below the help.
+    /// Texts of the command definitions: commands, arguments, values, and the lines below the help.
     help: &'static [(&'static str, &'static str)],
-    /// Texts that clap writes around them.
+    /// Texts of clap around the definitions.
     frame: &'static [(&'static str, &'static str)],
-    /// Messages of one line. Each `{}` stands for a part that is carried over as it is.
+    /// Messages of one line. Each `{}` is a part that is copied.
     messages: &'static [(&'static str, &'static str)],
 }
 
@@ -84,7 +85,7 @@ fn translate_arg(mut arg: Arg, table: &'static Table) -> Arg {
     arg.value_parser(parser)
 }
 
-/// The parser of an enumeration, whose values say in this language what they mean.
+/// The parser of an enumeration with translated help for its values.
 fn values<T: ValueEnum + Send + Sync + 'static>(table: &'static Table) -> ValueParser {
     let known = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
     let translated = known.map(|value| {
@@ -98,18 +99,18 @@ fn values<T: ValueEnum + Send + Sync + 'static>(table: &'static Table) -> ValueP
     )
 }
 
-/// One line, or one paragraph, of the text below a help.
+/// A line, or a paragraph, of the text below a help.
 #[derive(Debug, PartialEq, Eq)]
 enum HelpLine {
     /// An empty line, or a command without a remark: the same in every language.
     Kept(String),
-    /// A remark behind a command or below one, with what stands before it.
+    /// The remark behind or below a command, with the text before it.
     Remark(String, String),
     /// Lines of prose, joined: clap breaks them where the terminal ends.
     Prose(String),
 }
 
-/// Splits the text below a help into its pieces.
+/// Splits the text below a help into lines and paragraphs.
 fn pieces(text: &str) -> Vec<HelpLine> {
     let mut pieces: Vec<HelpLine> = Vec::new();
     let mut is_open = false;
@@ -153,7 +154,7 @@ fn translate_block(text: &str, table: &'static Table) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A text that clap or one of its generators has written, with its fixed words in this language.
+/// Replaces the fixed texts of clap and its generators.
 pub fn frame(text: String, lang: Lang) -> String {
     let Some(table) = table(lang) else { return text };
     table
@@ -162,7 +163,8 @@ pub fn frame(text: String, lang: Lang) -> String {
         .fold(text, |text, (english, translation)| replace_phrase(&text, english, translation))
 }
 
-/// Replaces a phrase wherever it stands, also where a line ends between two of its words. The gaps of the text are kept.
+/// Replaces every occurrence of a phrase, even across a line break. The white space of the text is
+/// kept.
 fn replace_phrase(text: &str, phrase: &str, with: &str) -> String {
     let mut replaced = String::with_capacity(text.len());
     let first = phrase.split(' ').next().unwrap_or(phrase);
@@ -190,7 +192,7 @@ fn replace_phrase(text: &str, phrase: &str, with: &str) -> String {
     replaced + rest
 }
 
-/// What stands between the words of a phrase that `text` begins with, and where the phrase ends.
+/// The white space between the words of a phrase at the start of `text`, and the end of the phrase.
 fn gaps<'a>(text: &'a str, phrase: &str) -> Option<(Vec<&'a str>, usize)> {
     let (mut gaps, mut at) = (Vec::new(), 0);
     for (place, word) in phrase.split(' ').enumerate() {
@@ -209,7 +211,7 @@ fn gaps<'a>(text: &'a str, phrase: &str) -> Option<(Vec<&'a str>, usize)> {
     Some((gaps, at))
 }
 
-/// A message of one line in this language; unchanged where no translation is known.
+/// A message of one line in this language; unchanged without a translation.
 pub fn message(text: &str, lang: Lang) -> String {
     let translated = table(lang).and_then(|table| translate_message(text, table));
     translated.unwrap_or_else(|| text.to_owned())
@@ -225,7 +227,7 @@ fn translate_message(text: &str, table: &'static Table) -> Option<String> {
     })
 }
 
-/// What stands at each `{}` of `template` in `text`, if `text` is made by it.
+/// The parts of `text` at each `{}` of `template`; `None` if `text` does not match.
 fn parts<'a>(template: &str, text: &'a str) -> Option<Vec<&'a str>> {
     let mut fixed = template.split("{}");
     let mut rest = text.strip_prefix(fixed.next()?)?;
@@ -262,7 +264,7 @@ mod tests {
 
     const TABLES: [(&str, &Table); 2] = [("pt", &pt::TABLE), ("es", &es::TABLE)];
 
-    /// Every English text of a command and of those below it.
+    /// Every English text of a command and its subcommands.
     fn texts(command: &Command, found: &mut BTreeSet<String>) {
         let abouts = [command.get_about(), command.get_long_about()];
         found.extend(abouts.into_iter().flatten().map(ToString::to_string));
@@ -303,7 +305,7 @@ mod tests {
             );
             let missing: Vec<&String> = known.difference(&sources).collect();
             assert!(missing.is_empty(), "no {lang} for: {missing:#?}");
-            // Without a feature its texts are not there.
+            // Without a feature its texts are missing.
             let stale: Vec<&String> = sources.difference(&known).collect();
             assert!(
                 stale.is_empty() || !cfg!(all(feature = "loadgen", feature = "store")),
@@ -312,7 +314,7 @@ mod tests {
         }
     }
 
-    /// Calls `look` for a command and all below it, each with the words that lead to it.
+    /// Calls `look` for a command and all subcommands, each with its path.
     fn each(command: &Command, path: &[String], look: &mut impl FnMut(&Command, &[String])) {
         look(command, path);
         for sub in command.get_subcommands() {
@@ -321,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn no_help_shows_a_word_of_clap_in_english() {
+    fn no_help_shows_english_words_of_clap() {
         for (lang, heading) in [(Lang::Pt, "Opções:"), (Lang::Es, "Opciones:")] {
             let mut whole = command(lang).term_width(60);
             whole.build();
@@ -375,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_keeps_its_parts() {
+    fn a_translated_message_keeps_its_parts() {
         assert_eq!(message("man: no such command", Lang::Pt), "man: não há este comando");
         assert_eq!(message("0 is not in 1..=3600", Lang::Es), "0 no está entre 1 y 3600");
         assert_eq!(message("0 is not in 1..=3600", Lang::En), "0 is not in 1..=3600");
@@ -384,7 +386,7 @@ mod tests {
         assert_eq!((parts("a {}", "b x"), parts("{} b", "x c")), (None, None));
     }
 
-    /// All sources outside of tests and of this folder, by their paths.
+    /// All source files without their tests and without this folder, by path.
     fn sources() -> Vec<(String, String)> {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let (mut found, mut folders) = (Vec::new(), vec![root]);
@@ -405,7 +407,7 @@ mod tests {
         found
     }
 
-    /// The first text behind `call`, with its holes empty, if the call begins with one.
+    /// The first text behind `call`, with empty holes, if the call begins with a text.
     fn first_text(call: &str) -> Option<String> {
         let (before, rest) = call.split_once('"')?;
         let is_call = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_:!(,".contains(c);
@@ -427,7 +429,7 @@ mod tests {
             for marker in ["Exit::new(exit::", "log::warn!(", "log::error!("] {
                 for (at, _) in code.match_indices(marker) {
                     let Some(text) = first_text(&code[at + marker.len()..]) else { continue };
-                    // The rest is said elsewhere, or is the fault of a programmer.
+                    // All other texts are translated elsewhere, or report a programming error.
                     let is_said = text.replace("{}", "").chars().any(char::is_alphabetic);
                     if is_said
                         && ![
@@ -453,7 +455,7 @@ mod tests {
     #[test]
     fn every_message_of_the_tables_is_still_in_the_code() {
         let code: String = sources().into_iter().map(|(_, code)| code).collect();
-        // These are of the standard library and of clap.
+        // Texts of the standard library and of clap.
         let foreign =
             ["invalid digit", "cannot parse integer", "number too", "{} is not in {}..={}"];
         for (english, _) in pt::TABLE
@@ -463,7 +465,7 @@ mod tests {
         {
             let longest = english.split("{}").max_by_key(|part| part.len()).unwrap_or_default();
             let words = longest.trim_start_matches([':', ' ']);
-            // Names that stand in constants and fields are put in when the message is made.
+            // Constants and fields are inserted at run time.
             let words = ["contains ", "like ", "description ", "a newer cardume has written "]
                 .iter()
                 .fold(words, |words, name| words.strip_prefix(name).unwrap_or(words));

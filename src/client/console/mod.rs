@@ -11,7 +11,8 @@ pub mod uc3m;
 use crate::client::command::{Command, CommandParser, ParsedLine};
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::ui::event::{Failure, Prompt, UiEvent};
-use crate::ui::text::{self, Lang, Output};
+use crate::ui::lang::Lang;
+use crate::ui::text::{self, Output};
 
 /// Whose words a console speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use crate::client::console::{beside, unknown, unquoted, word, words};
 use crate::peer::multi_step::MultiStep;
 use crate::protocol::types::relative_path::RelativeName;
 use crate::ui::event::{Failure, UiEvent};
-use crate::ui::text::{self, Lang, Output};
+use crate::ui::lang::Lang;
+use crate::ui::text::{self, Output};
 
 /// What Tab completes.
 pub const COMMANDS: [&str; 4] = ["peers", "ls", "get", "quit"];

@@ -15,7 +15,8 @@ use crate::protocol::types::account::{AccountOp, Line, Method, Online, Publicati
 use crate::protocol::types::file_name::FileName;
 use crate::protocol::types::legacy_profile::LegacyProfile;
 use crate::ui::event::{Failure, NamedCommand, Prompt, UiEvent};
-use crate::ui::text::{self, Lang, Output};
+use crate::ui::lang::Lang;
+use crate::ui::text::{self, Output};
 
 /// What Tab completes.
 pub const COMMANDS: [&str; 10] = [

@@ -1,0 +1,436 @@
+//! Portuguese: every message for people.
+
+#[cfg(feature = "loadgen")]
+use crate::loadgen::report::ReportWords;
+use crate::protocol::error::{ErrorCode, ErrorReply};
+use crate::protocol::types::file_name::{BadName, printable};
+use crate::storage::fs_trait::{Barred, Blind};
+use crate::ui::event::{Failure, Prompt, WaitReason};
+use crate::ui::text::catalog::{
+    Catalog, Cause, FolderNote, ListenQuestion, Notice, SetupNote, UsageError, reason,
+};
+
+/// The catalog of messages in Portuguese.
+pub struct Portuguese;
+
+impl Catalog for Portuguese {
+    fn notice(&self, notice: &Notice) -> String {
+        match notice {
+            Notice::Listening(at) => format!("escutando em {at}"),
+            Notice::AlreadyJoined(at) => format!("o peer {at} já está registrado com esta pasta"),
+            Notice::NotHere(file) => {
+                format!("{file}: não está na pasta; ninguém pode baixá-lo por enquanto")
+            }
+            Notice::NotKept { name, why } => format!("{name}: não foi guardado: {why}"),
+            Notice::Left => "fora da rede".into(),
+            Notice::Begun { name, from } => format!("{name}: baixando de {from}"),
+            Notice::Resumed { name, from, held, size } => {
+                format!("{name}: continua de {from}, {held} de {size} bytes já estão aqui")
+            }
+            Notice::Unverified { name, folder } => format!(
+                "{name}: não verificado! Está em {folder}, mas o conteúdo não foi conferido com nenhuma raiz"
+            ),
+            Notice::TcpTakesOver { udp, why } => {
+                format!("UDP não chega a {udp}: o TCP assume ({why})")
+            }
+            Notice::PlayerEnded { player, name } => {
+                format!("{name}: {player} terminou; o download continua")
+            }
+            Notice::Unproven(name) => {
+                format!("{name}: toca como vem; nada ainda confere estes bytes")
+            }
+            Notice::Blamed { name, who } => {
+                format!("{name}: {who} deu bytes errados e não será mais usado")
+            }
+            Notice::Same(name) => format!("{name}: já está aqui, igual"),
+            Notice::Mismatched { failed, of } => format!("{failed} de {of} arquivos não conferem"),
+            Notice::Restarted(name) => format!("{name}: mudou na origem, começa de novo"),
+            Notice::ServerLost { server, why } => {
+                format!("sem servidor em {server} ({why}); tentando de novo")
+            }
+            Notice::ServerFound(server) => format!("servidor {server} encontrado"),
+            Notice::MoreFound => "há mais; --limit N mostra mais".into(),
+            Notice::Consent { who, name } => {
+                format!("{who} pede {name}. Gostaria de aprovar o download? (SIM/NAO)")
+            }
+            Notice::ConsentExpired(name) => {
+                format!("{name}: sem resposta, o download foi recusado")
+            }
+        }
+    }
+
+    fn folder_note(&self, folder: &str, note: &FolderNote) -> String {
+        match note {
+            FolderNote::LeftOut { total, reasons } => format!(
+                "{folder}: {total} não compartilhados: {reasons} (cardume ls --skipped diz quais)"
+            ),
+            FolderNote::Missing => {
+                format!("{folder}: a pasta não está lá; nada dela é compartilhado até que volte")
+            }
+            FolderNote::Back => format!("{folder}: a pasta está de volta"),
+            FolderNote::Blind(Blind::Limit) => format!(
+                "{folder}: há pastas demais para o inotify (fs.inotify.max_user_watches); mudanças são procuradas de tempos em tempos"
+            ),
+            FolderNote::Blind(Blind::Network) => {
+                format!("{folder}: está na rede; mudanças são procuradas de tempos em tempos")
+            }
+            FolderNote::Blind(Blind::Unsupported) => format!(
+                "{folder}: o sistema não avisa de mudanças; elas são procuradas de tempos em tempos"
+            ),
+        }
+    }
+
+    fn barred(&self, why: Barred) -> &'static str {
+        match why {
+            Barred::Name => "nome não permitido",
+            Barred::Encoding => "nome fora de UTF-8",
+            Barred::Deep => "fundo demais",
+            Barred::Hidden => "oculto",
+            Barred::Partial => "download em andamento",
+            Barred::Kind => "não é arquivo comum",
+            Barred::Unreadable => "sem leitura",
+            Barred::Secret => "chave secreta",
+            Barred::Ours => "dados do próprio cardume",
+            Barred::Excluded => "excluído",
+        }
+    }
+
+    fn wait_reason(&self, why: &WaitReason) -> String {
+        match why {
+            WaitReason::Consent => "espera a aprovação do outro lado".into(),
+            WaitReason::Slot(place) => format!("na fila, lugar {place}"),
+            WaitReason::Source => "origem perdida, tentando de novo".into(),
+            WaitReason::Silence => "parado: nada chega".into(),
+            WaitReason::Nobody => "ninguém tem ainda, espero".into(),
+            WaitReason::Hashing => "o dono ainda calcula o hash do arquivo".into(),
+            WaitReason::Disk => "espera o disco".into(),
+        }
+    }
+
+    fn failure(&self, failure: &Failure) -> String {
+        match failure {
+            Failure::NoServer(at) => {
+                let at = at.map(|at| at.to_string()).unwrap_or_default();
+                format!("nenhum servidor responde em {at}")
+            }
+            Failure::NoHost(host, why) => {
+                format!("servidor {host}: endereço não encontrado ({why})")
+            }
+            Failure::Name(text, why) => format!("{}: {}", printable(text), self.bad_name(*why)),
+            Failure::Refused(refusal) | Failure::Operation(_, refusal) => self.refusal(refusal),
+            Failure::NotFound(name) => format!("{name}: ninguém tem este arquivo"),
+            Failure::Ambiguous(name) => {
+                format!("{name}: há arquivos diferentes com este nome; escolha um com --hash")
+            }
+            Failure::OtherContent { part, root, held } => {
+                let of = root.map_or_else(String::new, |root| format!(" (--hash b3:{root})"));
+                format!(
+                    "{part}: guarda {held} bytes de outro conteúdo{of}, e fica como está; escolha outro nome com -o, ou apague {part}"
+                )
+            }
+            Failure::BadBytes(name, who) => {
+                format!("{name}: {who} deu bytes errados, e não há outra origem")
+            }
+            Failure::Root(text) => format!("{text}: esperava b3: e 64 dígitos hexadecimais"),
+            Failure::NoSource(name) => {
+                format!("{name}: nenhuma origem responde; o mesmo comando continua depois")
+            }
+            Failure::Unended(name, bytes) => format!(
+                "{name}: vieram {bytes} bytes, e a origem não diz se são todos; eles ficam no .part, sem o nome final"
+            ),
+            Failure::Protocol(_) => {
+                "o outro lado não fala o protocolo (RUST_LOG=info mostra o detalhe)".into()
+            }
+            Failure::Disk(text) => format!("disco: {text}"),
+            Failure::NoReader => "ninguém lê mais a saída".into(),
+            Failure::NoFolder(folder) => format!("{folder}: a pasta não existe"),
+            Failure::Port(at, why) => format!("não posso escutar em {at}: {why}"),
+            Failure::Unseen(at, server) => format!(
+                "ninguém acharia este peer: ele escuta em {at}, mas o servidor {server} o vê pela outra família de endereços; use --listen '[::]:{}' ou --advertise",
+                at.port()
+            ),
+            Failure::Unknown(word) => format!("{word}: comando desconhecido (help mostra todos)"),
+            Failure::Named(_, why) => self.failure(why),
+            Failure::Usage(how) => format!("uso: {how}"),
+            Failure::Wrong(what) => format!("esperava: {what}"),
+            Failure::Player(player, why) => format!("{player}: não pode ser iniciado: {why}"),
+            Failure::SearchFirst => "SEARCH vem antes de DOWNLOAD".into(),
+            Failure::NoQuestion => "ninguém pergunta nada".into(),
+            Failure::NotJoined => "JOIN vem antes".into(),
+        }
+    }
+
+    fn bad_name(&self, why: BadName) -> &'static str {
+        match why {
+            BadName::Empty => "o nome de um arquivo não pode ser vazio",
+            BadName::Long => "o nome de um arquivo tem no máximo 255 bytes",
+            BadName::Dots => "não é nome de arquivo",
+            BadName::Separator => "o nome de um arquivo não pode conter / nem \\",
+            BadName::Control | BadName::Direction => {
+                "o nome de um arquivo não pode conter caracteres de controle"
+            }
+            BadName::Deep => "o nome passa por pastas demais (16) ou é longo demais (1024 bytes)",
+            BadName::Reserved => "nomes que terminam em .part ou .part.record são reservados",
+        }
+    }
+
+    fn refusal(&self, reply: &ErrorReply) -> String {
+        let (why, code) = (self.error_code(reply.code), reply.code.as_str());
+        match reason(reply) {
+            None => format!("recusado: {why} ({code})"),
+            Some(reason) => format!("recusado: {why} ({code}: {reason})"),
+        }
+    }
+
+    fn error_code(&self, code: ErrorCode) -> &'static str {
+        match code {
+            ErrorCode::BadRequest => "o pedido não faz sentido",
+            ErrorCode::BadName => "o nome não pode ser de um arquivo",
+            ErrorCode::Unsupported => "o outro lado não tem esta operação",
+            ErrorCode::Version => "o outro lado fala outra versão do protocolo",
+            ErrorCode::TooLarge => "passa de um limite",
+            ErrorCode::NotJoined => "JOIN vem antes",
+            ErrorCode::Address => "este endereço não pode ser anunciado aqui",
+            ErrorCode::InUse => "outro peer tem este endereço",
+            ErrorCode::NotFound => "não encontrado",
+            ErrorCode::Refused => "o outro lado não permite",
+            ErrorCode::Busy => "o outro lado está ocupado; tente mais tarde",
+            ErrorCode::Changed => "o arquivo mudou",
+            ErrorCode::Range => "o trecho começa depois do fim do arquivo",
+            ErrorCode::Cancelled => "cancelado",
+            ErrorCode::Io => "o disco do outro lado falhou",
+            ErrorCode::Internal => "o outro lado falhou",
+            ErrorCode::Taken => "o nome já é de alguém",
+            ErrorCode::NoUser => "ninguém está registrado com esse nome",
+            ErrorCode::NoRemoteUser => "não há usuário com esse nome",
+            ErrorCode::Connected => "esta conexão já tem um usuário",
+            ErrorCode::NotConnected => "o usuário não está conectado",
+            ErrorCode::Published => "esse arquivo já está publicado",
+            ErrorCode::NotPublished => "esse arquivo não está publicado",
+            ErrorCode::BadProof => "o nome não pertence a esta chave",
+            ErrorCode::AccountRequired => "este servidor só aceita quem tem conta: use --user",
+        }
+    }
+
+    fn cause(&self, cause: Cause) -> &'static str {
+        match cause {
+            Cause::PermissionDenied => {
+                "sem permissão; veja de quem é e quem pode ler e gravar (ls -ld)"
+            }
+            Cause::NotFound => "não existe; confira o nome",
+            Cause::DiskFailed => {
+                "o disco falhou ao ler ou gravar; veja as mensagens do sistema (dmesg)"
+            }
+            Cause::OutputClosed => "a saída está fechada",
+            Cause::InUse => "está em uso por outro processo; tente de novo quando ele terminar",
+            Cause::OutOfMemory => "falta memória; feche outros programas",
+            Cause::Exists => "já existe",
+            Cause::NotAFolder => "não é uma pasta",
+            Cause::IsAFolder => "é uma pasta, e não um arquivo",
+            Cause::TooManyOpen => "arquivos abertos demais; aumente o limite (ulimit -n)",
+            Cause::TooLarge => {
+                "o arquivo é grande demais para este disco ou para o limite do processo (ulimit -f)"
+            }
+            Cause::DiskFull => "o disco está cheio; libere espaço e repita",
+            Cause::ReadOnly => "o disco só pode ser lido; escolha outra pasta",
+            Cause::BrokenPipe => "ninguém lê mais a saída",
+            Cause::NameTooLong => "o nome é longo demais para este disco",
+            Cause::SymbolicLink => "é um link simbólico; use o caminho real",
+            Cause::NotPossible => "o sistema não permite isso aqui",
+            Cause::NoAddressFamily => "esta máquina não tem este tipo de endereço (IPv4 ou IPv6)",
+            Cause::PortInUse => "a porta já está em uso; escolha outra ou feche o outro programa",
+            Cause::AddressNotLocal => {
+                "o endereço não é desta máquina; veja os que ela tem (ip addr)"
+            }
+            Cause::NoInterface => "não há esta interface de rede; veja as que existem (ip addr)",
+            Cause::Unroutable => "não há caminho de rede até lá; confira o endereço e a rede",
+            Cause::ConnectionReset => "o outro lado cortou a conexão",
+            Cause::NoAnswer => "sem resposta",
+            Cause::ConnectionRefused => "conexão recusada; ninguém escuta ali",
+            Cause::ConnectionLost => "conexão perdida",
+            Cause::UnknownName => "nome desconhecido; confira a escrita e a rede",
+            Cause::NotAnAddress => "não é um endereço",
+            Cause::EarlyEnd => "o arquivo acaba antes do esperado",
+            Cause::NotText => "o conteúdo não é texto que se entenda",
+            Cause::NotAStore => {
+                "accounts.sqlite não é um armazém do cardume; escolha outra pasta com --data"
+            }
+            Cause::StoreClosed => {
+                "o armazém não pode ser aberto; veja quem pode ler e gravar a pasta"
+            }
+            Cause::NameTaken => "outro arquivo tem este nome",
+            Cause::DownloadedElsewhere => "outro processo já o baixa",
+            Cause::NoFolder => "a pasta não existe",
+            Cause::Changing => "muda enquanto é lido; repita quando estiver pronto",
+            Cause::FolderShared => {
+                "outros podem gravar na pasta, ou ela é de outro usuário: chmod go-w"
+            }
+            Cause::FolderHeld => {
+                "another server holds this folder: outro servidor usa esta pasta; escolha outra com --data, ou --data none"
+            }
+            Cause::NotInstalled => "não está instalado",
+            Cause::OpenFileLimit => {
+                "este processo não pode abrir mais arquivos; aumente o limite (ulimit -n)"
+            }
+            Cause::SizeLimit => {
+                "o arquivo é maior do que este disco ou este processo pode gravar (ulimit -f)"
+            }
+            Cause::NotAKey => "isto não é uma chave",
+            Cause::TooLong => "é longo demais",
+            Cause::Changed => "o arquivo mudou; repita",
+            Cause::NotAFile => "não é um arquivo",
+            Cause::NoKey => "não há chave",
+            Cause::OtherKey => "a chave não é a que o índice anuncia",
+            Cause::NoSharedMemory => {
+                "este sistema de arquivos não tem memória compartilhada; escolha outra pasta com --data"
+            }
+            Cause::Quic => "a conexão QUIC não se abre",
+        }
+    }
+
+    fn unknown_cause(&self, code: i32) -> String {
+        format!("o sistema recusa (erro {code})")
+    }
+
+    fn not_ours(&self, file: &str) -> String {
+        format!("{file}: está no caminho, e não é do cardume")
+    }
+
+    fn other_content(&self, file: &str) -> String {
+        format!("{file}: guarda uma parte de outro conteúdo")
+    }
+
+    fn changed_elsewhere(&self, file: &str) -> String {
+        format!("{file}: outro programa o modifica")
+    }
+
+    fn prompt(&self, prompt: Prompt) -> &'static str {
+        match prompt {
+            Prompt::Menu => "JOIN | SEARCH | DOWNLOAD > ",
+            Prompt::Command => "> ",
+            Prompt::Ip => "IP: ",
+            Prompt::Port => "Porta: ",
+            Prompt::Folder => "Pasta: ",
+            Prompt::Choice => "Qual? ",
+            Prompt::User => "Usuário: ",
+            Prompt::Text => "Texto: ",
+            Prompt::Name | Prompt::Goal => "Nome do arquivo: ",
+        }
+    }
+
+    fn remaining(&self) -> &'static str {
+        "falta"
+    }
+
+    fn help(&self) -> &'static str {
+        "JOIN [IP PORTA PASTA]    entra na rede e compartilha a pasta\n\
+             SEARCH [NOME]            quem tem o arquivo?\n\
+             DOWNLOAD [IP PORTA]      baixa o último arquivo buscado\n\
+             GET [NOME] [b3:RAIZ]     busca e baixa\n\
+             PLAY [NOME] [b3:RAIZ]    busca e baixa; a URL toca desde já\n\
+             PEERS                    quem está na rede\n\
+             LS [IP:PORTA]            o que um peer compartilha\n\
+             NOS                      quem está na rede, cada um com seus arquivos\n\
+             FIND [TEXTO]             arquivos com este texto no nome ou na descrição\n\
+             REGISTER [USUARIO]       registra um nome; UNREGISTER o devolve\n\
+             CONNECT [USUARIO]        entra com este nome; DISCONNECT sai\n\
+             PUBLISH [NOME] DESCRIÇÃO publica um arquivo; DELETE o retira\n\
+             USERS                    quem está conectado\n\
+             CONTENT [USUARIO]        o que um usuário publicou\n\
+             GETFILE [USUARIO NOME]   baixa um arquivo de um usuário\n\
+             SIM | NAO                responde a um pedido\n\
+             LEAVE                    sai da rede\n\
+             QUIT                     espera os downloads e termina"
+    }
+
+    fn usage_error(&self, error: &UsageError) -> String {
+        match error {
+            UsageError::UnexpectedArgument(arg) => format!("argumento inesperado: {arg}"),
+            UsageError::UnknownCommand(command) => format!("comando desconhecido: {command}"),
+            UsageError::MissingValue(arg) => format!("falta um valor para {arg}"),
+            UsageError::InvalidValue { value, arg } => {
+                format!("valor inválido para {arg}: {value}")
+            }
+            UsageError::MissingArgument(arg) => format!("falta {arg}"),
+            UsageError::Repeated(arg) => format!("{arg} só pode ser usado uma vez"),
+            UsageError::Conflict(arg) => {
+                format!("{arg} não pode ser usado com os outros argumentos dados")
+            }
+            UsageError::ConflictWith { arg, prior } => {
+                format!("{arg} não pode ser usado junto com {prior}")
+            }
+            UsageError::NoEquals(arg) => format!("{arg} precisa de = antes do valor"),
+            UsageError::WrongNumber(arg) => format!("número errado de valores para {arg}"),
+            UsageError::MissingCommand => "falta um comando".into(),
+            UsageError::NotUtf8 => "um argumento não é UTF-8".into(),
+            UsageError::Other => "argumentos errados".into(),
+        }
+    }
+
+    fn possible_values(&self, values: &str) -> String {
+        format!("; valores possíveis: {values}")
+    }
+
+    fn similar(&self, word: &str) -> String {
+        format!("; há um parecido: {word}")
+    }
+
+    fn see_help(&self, message: &str, help: &str) -> String {
+        format!("{message} (veja {help})")
+    }
+
+    fn setup(&self, note: &SetupNote) -> String {
+        match note {
+            SetupNote::AccountsInMemory => String::from(
+                "as contas ficam só na memória e acabam com este servidor; --data PASTA as guarda",
+            ),
+            SetupNote::AccountsIn(folder) => format!("as contas estão na pasta {folder}/"),
+            SetupNote::AccountsMoved { old, new } => {
+                format!("as contas de uma versão anterior passaram de {old}/ para {new}/")
+            }
+            SetupNote::AccountsUnused(old) => format!(
+                "há outras contas em {old}/ que este servidor não usa; --data {old} usa só essas, server export e import as juntam"
+            ),
+            SetupNote::NoFolder => String::from(
+                "não há lugar para as contas: HOME e XDG_STATE_HOME não dizem nenhum; use --data PASTA, ou --data none para não guardar nada",
+            ),
+            SetupNote::SeveralFolders(all) => format!(
+                "uma versão anterior deixou contas em várias pastas; escolha uma com --data: {all}"
+            ),
+            SetupNote::NotStarted => "nada foi iniciado".into(),
+        }
+    }
+
+    fn listen_question(&self) -> ListenQuestion {
+        ListenQuestion {
+            port: "Porta",
+            no_ip: "não é um IP",
+            no_port: "não é uma porta (1 a 65535)",
+        }
+    }
+
+    #[cfg(feature = "loadgen")]
+    fn report_words(&self) -> ReportWords {
+        ReportWords {
+            head: [
+                "pedido",
+                "respostas",
+                "por s",
+                "p50 ms",
+                "p90 ms",
+                "p99 ms",
+                "p99,9 ms",
+                "máx ms",
+                "recusas",
+            ],
+            peers: "peers",
+            files: "arquivos",
+            depth: "profundidade",
+            own: "CPU do cliente",
+            server: "CPU do servidor",
+            each: "por pedido",
+            wrong: "respostas erradas",
+            lost: "conexões perdidas",
+        }
+    }
+}
